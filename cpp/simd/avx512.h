@@ -1,0 +1,58 @@
+// What vec.h needs intrinsics for, on AVX-512 (level v4). Included by vec.h.
+#pragma once
+
+#include <immintrin.h>
+
+namespace ranvier::RANVIER_ISA {
+
+// GCC 12 calls the unmasked forms of some of these uninitialised (its header passes an undefined
+// register); with a full constant mask it emits the same single instruction and no warning.
+static constexpr __mmask16 all16 = 0xffff;
+static constexpr __mmask8 all8 = 0xff;
+
+RANVIER_INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) { return _mm512_fmadd_ps(a, b, c); }
+RANVIER_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
+
+RANVIER_INLINE vec<float> sqrt(vec<float> v) { return _mm512_maskz_sqrt_ps(all16, v); }
+RANVIER_INLINE vec<double> sqrt(vec<double> v) { return _mm512_maskz_sqrt_pd(all8, v); }
+
+RANVIER_INLINE vec<float> round_even(vec<float> v) {
+  return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+RANVIER_INLINE vec<double> round_even(vec<double> v) {
+  return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+// One instruction each; b where either lane is NaN.
+RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) { return _mm512_maskz_max_ps(all16, a, b); }
+RANVIER_INLINE vec<double> maximum(vec<double> a, vec<double> b) { return _mm512_maskz_max_pd(all8, a, b); }
+RANVIER_INLINE vec<float> minimum(vec<float> a, vec<float> b) { return _mm512_maskz_min_ps(all16, a, b); }
+RANVIER_INLINE vec<double> minimum(vec<double> a, vec<double> b) { return _mm512_maskz_min_pd(all8, a, b); }
+
+// v * 2^n for integral n, rounded once, also where the result is subnormal or overflows.
+RANVIER_INLINE vec<float> scale_by_power(vec<float> v, vec<float> n) {
+  return _mm512_maskz_scalef_ps(all16, v, n);
+}
+RANVIER_INLINE vec<double> scale_by_power(vec<double> v, vec<double> n) {
+  return _mm512_maskz_scalef_pd(all8, v, n);
+}
+
+RANVIER_INLINE vec<float> load_n(const float* p, int n) {
+  return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1u), p);
+}
+RANVIER_INLINE vec<double> load_n(const double* p, int n) {
+  return _mm512_maskz_loadu_pd(__mmask8((1u << n) - 1u), p);
+}
+RANVIER_INLINE void store_n(float* p, vec<float> v, int n) {
+  _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1u), v);
+}
+RANVIER_INLINE void store_n(double* p, vec<double> v, int n) {
+  _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1u), v);
+}
+
+RANVIER_INLINE bool any(ivec<float> mask) { return _mm512_movepi32_mask((__m512i)mask) != 0; }
+RANVIER_INLINE bool any(ivec<double> mask) { return _mm512_movepi64_mask((__m512i)mask) != 0; }
+
+}  // namespace ranvier::RANVIER_ISA

@@ -1,0 +1,56 @@
+// Sum, maximum and minimum over the lanes of a vector. Included by vec.h.
+//
+// The tree is fixed, so the bits are too: the upper half is folded onto the lower until one lane is left.
+#pragma once
+
+#include <utility>
+
+namespace ranvier::RANVIER_ISA {
+
+template <class V>
+static constexpr int lanes_of = sizeof(V) / sizeof(element_of<V>);
+
+template <int distance, class V, int... lane>
+RANVIER_INLINE V swap_lanes_of(V v, std::integer_sequence<int, lane...>) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(v, v, (lane ^ distance)...);
+#else
+  return V{v[lane ^ distance]...};
+#endif
+}
+
+// Lane i of the result is lane i ^ distance of v.
+template <int distance, class V>
+RANVIER_INLINE V swap_lanes(V v) {
+  return swap_lanes_of<distance>(v, std::make_integer_sequence<int, lanes_of<V>>());
+}
+
+template <class V>
+RANVIER_INLINE element_of<V> reduce_add(V v) {
+  if constexpr (lanes_of < V >> 8) v = v + swap_lanes<8>(v);
+  if constexpr (lanes_of < V >> 4) v = v + swap_lanes<4>(v);
+  if constexpr (lanes_of < V >> 2) v = v + swap_lanes<2>(v);
+  v = v + swap_lanes<1>(v);
+  return v[0];
+}
+
+// A NaN in any lane gives NaN.
+template <class V>
+RANVIER_INLINE element_of<V> reduce_max(V v) {
+  if constexpr (lanes_of < V >> 8) v = max(v, swap_lanes<8>(v));
+  if constexpr (lanes_of < V >> 4) v = max(v, swap_lanes<4>(v));
+  if constexpr (lanes_of < V >> 2) v = max(v, swap_lanes<2>(v));
+  v = max(v, swap_lanes<1>(v));
+  return v[0];
+}
+
+template <class V>
+RANVIER_INLINE element_of<V> reduce_min(V v) {
+  if constexpr (lanes_of < V >> 8) v = min(v, swap_lanes<8>(v));
+  if constexpr (lanes_of < V >> 4) v = min(v, swap_lanes<4>(v));
+  if constexpr (lanes_of < V >> 2) v = min(v, swap_lanes<2>(v));
+  v = min(v, swap_lanes<1>(v));
+  return v[0];
+}
+
+}  // namespace ranvier::RANVIER_ISA

@@ -1,0 +1,147 @@
+// vec<T>: one SIMD register of the ISA level being compiled, as a GCC/Clang vector extension.
+//
+// Kernels are written once over vec<T>; arithmetic (+ - * /), comparison and bit operators are the
+// compiler's. What the extension has no operator for is here, and only simd/ holds intrinsics.
+//
+// CMake compiles each *.isa.cpp once per level with RANVIER_ISA (the namespace), RANVIER_VECTOR_BYTES
+// (16, 32 or 64) and RANVIER_HAS_FMA. Every function is static and always inlined: a weak copy of one
+// compiled for AVX-512 could be the one the linker keeps for all levels, and would crash older CPUs.
+#pragma once
+
+#include <stdint.h>
+
+#include <type_traits>
+
+#if !defined(RANVIER_ISA) || !defined(RANVIER_VECTOR_BYTES) || !defined(RANVIER_HAS_FMA)
+#error "simd/vec.h needs RANVIER_ISA, RANVIER_VECTOR_BYTES and RANVIER_HAS_FMA (see cmake/isa.cmake)"
+#endif
+
+#define RANVIER_INLINE static inline __attribute__((always_inline))
+
+namespace ranvier::RANVIER_ISA {
+
+template <class T>
+struct VecOf;
+template <>
+struct VecOf<float> {
+  typedef float type __attribute__((vector_size(RANVIER_VECTOR_BYTES)));
+  typedef uint32_t utype __attribute__((vector_size(RANVIER_VECTOR_BYTES)));
+};
+template <>
+struct VecOf<double> {
+  typedef double type __attribute__((vector_size(RANVIER_VECTOR_BYTES)));
+  typedef uint64_t utype __attribute__((vector_size(RANVIER_VECTOR_BYTES)));
+};
+
+template <class T>
+using vec = typename VecOf<T>::type;
+// Signed integers of T's size; also the mask: -1 true, 0 false. Taken from a comparison, since the
+// compilers disagree on whether a 64-bit lane is a long or a long long.
+template <class T>
+using ivec = decltype(vec<T>{} < vec<T>{});
+template <class T>
+using uvec = typename VecOf<T>::utype;
+
+template <class V>
+using element_of = std::remove_reference_t<decltype(V{}[0])>;
+template <class T>
+using int_of = element_of<ivec<T>>;
+
+template <class T>
+static constexpr int lanes = RANVIER_VECTOR_BYTES / int(sizeof(T));
+
+}  // namespace ranvier::RANVIER_ISA
+
+// The few operations that need intrinsics: fma, sqrt, round_even, maximum, minimum, scale_by_power,
+// load_n, store_n, any.
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#include "avx512.h"
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
+#include "avx2.h"
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
+#include "sse4.h"
+#else
+#include "portable.h"
+#endif
+
+namespace ranvier::RANVIER_ISA {
+
+// --- memory -----------------------------------------------------------------------------------------
+
+template <class T>
+RANVIER_INLINE vec<T> load(const T* p) {
+  vec<T> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+RANVIER_INLINE void store(T* p, typename VecOf<T>::type v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+// load_n(p, n), store_n(p, v, n): the first n lanes, 0 < n <= lanes; nothing past them is touched and
+// the loaded vector's other lanes are 0. Defined in the level's header.
+
+template <class T>
+RANVIER_INLINE vec<T> broadcast(T x) {
+  return x - vec<T>{};  // x - 0 is x for every x, -0 included
+}
+
+template <class T>
+RANVIER_INLINE ivec<T> ibroadcast(int_of<T> x) {
+  return x - ivec<T>{};
+}
+
+// --- bits, masks --------------------------------------------------------------------------------------
+
+RANVIER_INLINE ivec<float> bits(vec<float> v) { return (ivec<float>)v; }
+RANVIER_INLINE ivec<double> bits(vec<double> v) { return (ivec<double>)v; }
+RANVIER_INLINE vec<float> from_bits(ivec<float> v) { return (vec<float>)v; }
+RANVIER_INLINE vec<double> from_bits(ivec<double> v) { return (vec<double>)v; }
+
+// Lane by lane: mask ? a : b.
+RANVIER_INLINE vec<float> select(ivec<float> mask, vec<float> a, vec<float> b) { return mask ? a : b; }
+RANVIER_INLINE vec<double> select(ivec<double> mask, vec<double> a, vec<double> b) { return mask ? a : b; }
+RANVIER_INLINE ivec<float> select(ivec<float> mask, ivec<float> a, ivec<float> b) { return mask ? a : b; }
+RANVIER_INLINE ivec<double> select(ivec<double> mask, ivec<double> a, ivec<double> b) { return mask ? a : b; }
+
+RANVIER_INLINE ivec<float> sign_bit(vec<float> v) { return bits(v) & INT32_MIN; }
+RANVIER_INLINE ivec<double> sign_bit(vec<double> v) { return bits(v) & INT64_MIN; }
+RANVIER_INLINE vec<float> abs(vec<float> v) { return from_bits(bits(v) & INT32_MAX); }
+RANVIER_INLINE vec<double> abs(vec<double> v) { return from_bits(bits(v) & INT64_MAX); }
+
+template <class V>
+RANVIER_INLINE V copysign(V magnitude, V sign) {
+  return from_bits(bits(abs(magnitude)) | sign_bit(sign));
+}
+
+// --- conversion -----------------------------------------------------------------------------------------
+
+RANVIER_INLINE vec<float> to_float(ivec<float> v) { return __builtin_convertvector(v, vec<float>); }
+RANVIER_INLINE vec<double> to_float(ivec<double> v) { return __builtin_convertvector(v, vec<double>); }
+RANVIER_INLINE ivec<float> to_int(vec<float> v) { return __builtin_convertvector(v, ivec<float>); }
+RANVIER_INLINE ivec<double> to_int(vec<double> v) { return __builtin_convertvector(v, ivec<double>); }
+
+template <class T>
+RANVIER_INLINE vec<T> iota() {  // 0, 1, 2, ...
+  vec<T> v{};
+  for (int i = 0; i < lanes<T>; ++i) v[i] = T(i);
+  return v;
+}
+
+// --- max, min: a NaN in either argument gives NaN, as numpy.maximum ----------------------------------
+
+template <class V>
+RANVIER_INLINE V max(V a, V b) {
+  return select(a != a, a, maximum(a, b));  // the instruction returns b when either is NaN
+}
+
+template <class V>
+RANVIER_INLINE V min(V a, V b) {
+  return select(a != a, a, minimum(a, b));
+}
+
+}  // namespace ranvier::RANVIER_ISA
+
+#include "reduce.h"
