@@ -1,0 +1,129 @@
+#include "base/allocator.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace ranvier {
+namespace {
+
+constexpr size_t kAlign = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr uint64_t kKeepAtMost = uint64_t{1} << 30;  // bytes of unused blocks; more goes back to the system
+constexpr int kClasses = 4 * 48;
+
+// Lies in the 64 bytes before each block.
+struct Header {
+  uint64_t serial;
+  size_t capacity;  // bytes usable in the block
+  int size_class;
+};
+static_assert(sizeof(Header) <= kAlign);
+
+// Four sizes to the octave: at most a quarter of a block is unused.
+int size_class_of(size_t bytes, size_t* capacity) {
+  size_t units = (bytes + kAlign - 1) / kAlign;  // of 64 bytes
+  if (units < 4) units = 4;
+  const int octave = 63 - __builtin_clzll(units);
+  const size_t step = size_t{1} << (octave - 2);
+  const size_t steps = (units + step - 1) / step;  // 4..8
+  *capacity = steps * step * kAlign;
+  return octave * 4 + static_cast<int>(steps - 4);
+}
+
+// std::mutex is trivial to destroy: blocks may be freed after main() ends.
+std::mutex g_mutex;
+std::vector<Header*>* g_free = nullptr;  // by size class; never destroyed, for the same reason
+CacheStats g_stats{};
+uint64_t g_next_serial = 1;
+
+Header* header_of(const void* block) {
+  return reinterpret_cast<Header*>(const_cast<char*>(static_cast<const char*>(block)) - kAlign);
+}
+
+// Blocks of several huge pages are aligned to them, so that the kernel can back them with few TLB entries.
+Header* new_block(size_t capacity) {
+  const bool huge = capacity >= 2 * kHugePage;
+  const size_t align = huge ? kHugePage : kAlign;
+  const size_t total = (capacity + kAlign + align - 1) / align * align;
+  void* p = std::aligned_alloc(align, total);
+  if (p && huge) madvise(p, total, MADV_HUGEPAGE);
+  return static_cast<Header*>(p);
+}
+
+void release_all() {
+  if (!g_free) return;
+  for (int c = 0; c < kClasses; ++c) {
+    for (Header* h : g_free[c]) std::free(h);
+    g_free[c].clear();
+  }
+  g_stats.bytes_cached = 0;
+}
+
+}  // namespace
+
+void* allocate(size_t bytes) {
+  if (bytes > (size_t{1} << 46)) return nullptr;
+  size_t capacity;
+  const int c = size_class_of(bytes, &capacity);
+  std::lock_guard<std::mutex> lock(g_mutex);
+  if (!g_free) g_free = new std::vector<Header*>[kClasses];
+  Header* h = nullptr;
+  ++g_stats.allocations;
+  if (!g_free[c].empty()) {
+    h = g_free[c].back();
+    g_free[c].pop_back();
+    g_stats.bytes_cached -= capacity;
+    ++g_stats.cache_hits;
+  } else {
+    h = new_block(capacity);
+    if (!h) {  // the kept blocks may be what the system lacks
+      release_all();
+      h = new_block(capacity);
+    }
+    if (!h) return nullptr;
+  }
+  *h = Header{g_next_serial++, capacity, c};
+  g_stats.bytes_in_use += capacity;
+  if (g_stats.bytes_in_use > g_stats.peak_bytes_in_use) g_stats.peak_bytes_in_use = g_stats.bytes_in_use;
+  return reinterpret_cast<char*>(h) + kAlign;
+}
+
+void deallocate(void* block) {
+  if (!block) return;
+  Header* h = header_of(block);
+  std::lock_guard<std::mutex> lock(g_mutex);
+  g_stats.bytes_in_use -= h->capacity;
+  if (g_stats.bytes_cached + h->capacity > kKeepAtMost) {
+    std::free(h);
+    return;
+  }
+  g_free[h->size_class].push_back(h);
+  g_stats.bytes_cached += h->capacity;
+}
+
+uint64_t allocation_serial(const void* block) { return header_of(block)->serial; }
+size_t allocation_capacity(const void* block) { return header_of(block)->capacity; }
+
+CacheStats cache_stats() {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  return g_stats;
+}
+
+void reset_peak() {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  g_stats.peak_bytes_in_use = g_stats.bytes_in_use;
+}
+
+void empty_cache() {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  release_all();
+}
+
+void lock_allocator() { g_mutex.lock(); }
+void unlock_allocator() { g_mutex.unlock(); }
+
+}  // namespace ranvier

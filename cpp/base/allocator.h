@@ -1,0 +1,41 @@
+// A caching allocator of 64-byte-aligned blocks: activations and workspaces come and go every step at the same sizes,
+// and a fresh mmap for each costs more than the kernel that fills it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace ranvier {
+
+void* allocate(size_t bytes);          // uninitialised, aligned to 64 bytes; null when memory is out
+void deallocate(void* block);          // any thread; null is ignored
+uint64_t allocation_serial(const void* block);  // never repeats, so a reused address is told from the old block
+size_t allocation_capacity(const void* block);   // bytes that may be used
+
+struct CacheStats {
+  uint64_t allocations;   // calls of allocate()
+  uint64_t cache_hits;    // of those, served without the system
+  uint64_t bytes_in_use;  // in blocks handed out
+  uint64_t bytes_cached;  // in blocks kept for reuse
+  uint64_t peak_bytes_in_use;
+};
+CacheStats cache_stats();
+void reset_peak();
+void empty_cache();  // gives the kept blocks back to the system
+
+// For fork(): the child must not inherit a lock that another thread held.
+void lock_allocator();
+void unlock_allocator();
+
+class Workspace {
+ public:
+  explicit Workspace(size_t bytes) : data_(bytes ? allocate(bytes) : nullptr) {}
+  ~Workspace() { deallocate(data_); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  void* data_;
+};
+
+}  // namespace ranvier

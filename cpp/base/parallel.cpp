@@ -1,0 +1,149 @@
+#include "base/parallel.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "base/allocator.h"
+#include "base/cpu_count.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int kMaxTracked = 256;  // workers whose placement we manage
+
+std::mutex g_team;  // held while a team is open
+std::atomic<int> g_count{1};
+std::atomic<unsigned> g_version{1};  // of g_count
+bool g_place_workers = true;
+
+struct Team {
+  int index, size;
+};
+thread_local Team t_team{0, 0};       // size 0: no team open
+thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
+
+// OpenMP keeps a pool of workers for each thread that opens regions; this is what that thread knows of them.
+struct Placement {
+  int caller_cpu = -1;
+  bool fresh = false;  // a worker's thread id was seen for the first time
+  pid_t workers[kMaxTracked] = {};
+};
+thread_local Placement t_placement;
+Placement* g_region = nullptr;  // of the region being opened; guarded by g_team
+
+// A worker woken onto the CPU where the caller spins waits there for a whole time slice: 4 to 8 ms, measured, for a
+// region of 14 us. So workers may run anywhere but on the caller's CPU. One system call each when the caller has moved.
+void keep_workers_off_caller(Placement& p) {
+  const int cpu = sched_getcpu();
+  if (!g_place_workers || (cpu == p.caller_cpu && !p.fresh)) return;
+  p.caller_cpu = cpu;
+  p.fresh = false;
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
+  if (cpu >= 0 && CPU_COUNT(&mask) > 1) CPU_CLR(cpu, &mask);
+  for (pid_t tid : p.workers)
+    if (tid) sched_setaffinity(tid, sizeof mask, &mask);
+}
+
+bool user_places_threads() {
+  for (const char* name : {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"})
+    if (std::getenv(name)) return true;
+  return false;
+}
+
+// A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool is ended
+// before the fork and each side builds its own again. The locks are held across it so that the child gets them free.
+void before_fork() {
+  g_team.lock();
+  lock_allocator();
+  if (!omp_in_parallel()) omp_pause_resource_all(omp_pause_soft);
+  t_placement = Placement{};
+}
+
+void after_fork() {
+  unlock_allocator();
+  g_team.unlock();
+}
+
+}  // namespace
+
+int default_num_threads() {
+  static const int count = std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : usable_cpus();
+  return count;
+}
+
+void init_parallel() {
+  set_num_threads(default_num_threads());
+  g_place_workers = !user_places_threads();
+  pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+void set_num_threads(int count) {
+  g_count.store(count);
+  g_version.fetch_add(1);
+}
+
+// OpenMP's own setting is per thread: ours is applied where it has changed, and what threadpoolctl or the user sets
+// there afterwards counts.
+int num_threads() {
+  const unsigned version = g_version.load(std::memory_order_relaxed);
+  if (t_version != version) {
+    omp_set_num_threads(g_count.load());
+    t_version = version;
+  }
+  return omp_get_max_threads();
+}
+
+int team_index() { return t_team.index; }
+int team_size() { return t_team.size ? t_team.size : 1; }
+
+namespace detail {
+
+TeamScope::TeamScope(int index, int size) { t_team = Team{index, size}; }
+TeamScope::~TeamScope() { t_team = Team{0, 0}; }
+
+TeamLease::TeamLease(double cost_ns) : size_(1) {
+  if (cost_ns < kParallelPays) return;
+  const int wanted = num_threads();
+  if (wanted <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
+  size_ = wanted;
+  keep_workers_off_caller(t_placement);
+  g_region = &t_placement;
+}
+
+TeamLease::~TeamLease() {
+  if (size_ > 1) g_team.unlock();
+}
+
+bool in_team() { return t_team.size > 0; }
+
+void barrier() {
+  if (t_team.size > 1) {
+#pragma omp barrier
+  }
+}
+
+void enter_worker() {
+  const int index = omp_get_thread_num();
+  if (index == 0 || index >= kMaxTracked) return;
+  static thread_local const pid_t tid = static_cast<pid_t>(syscall(SYS_gettid));
+  pid_t& slot = g_region->workers[index];
+  if (slot != tid) {
+    slot = tid;
+    __atomic_store_n(&g_region->fresh, true, __ATOMIC_RELAXED);
+  }
+}
+
+int omp_index() { return omp_get_thread_num(); }
+int omp_size() { return omp_get_num_threads(); }
+
+}  // namespace detail
+}  // namespace ranvier

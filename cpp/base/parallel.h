@@ -1,0 +1,82 @@
+// The OpenMP team: the only place where threads are opened.
+//
+// SPMD: parallel_region() runs its body once on every thread of a team; parallel_for() inside it takes this thread's
+// share and ends in a barrier, and outside opens a team of its own. So the same kernel runs alone, or as one of many in
+// a region that somebody else keeps open. Code of a region outside parallel_for runs on every thread and writes only
+// locals. A share depends on the team's size: no sum may cross a share's border (results are equal at any team size).
+#pragma once
+#include <cstdint>
+
+#include "base/fp_environment.h"
+
+namespace ranvier {
+
+int num_threads();               // the largest team that this thread may open now
+void set_num_threads(int count); // for all threads, from now on; count >= 1
+int default_num_threads();       // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
+void init_parallel();            // once, while the module loads
+
+int team_index();  // 0 outside a team
+int team_size();   // 1 outside a team; the size that the region really got
+
+// Work below this is done before a second thread has started on it (measured: fork, join and the data's way between
+// two caches). In nanoseconds of serial work.
+constexpr double kParallelPays = 4000;
+
+namespace detail {
+
+// Marks this thread as a member of an open team while it lives.
+class TeamScope {
+ public:
+  TeamScope(int index, int size);
+  ~TeamScope();
+};
+
+// The one team of the process: empty where another thread holds it, and then the caller runs alone.
+class TeamLease {
+ public:
+  explicit TeamLease(double cost_ns);
+  ~TeamLease();
+  int size() const { return size_; }
+
+ private:
+  int size_;
+};
+
+bool in_team();
+void barrier();
+void enter_worker();  // called by each thread of a new team: lets the caller keep its workers off its own CPU
+int omp_index();
+int omp_size();
+
+}  // namespace detail
+
+template <class Body>  // body()
+void parallel_region(double cost_ns, const Body& body) {
+  if (detail::in_team()) return body();
+  detail::TeamLease lease(cost_ns);
+  if (lease.size() <= 1) {
+    detail::TeamScope scope(0, 1);
+    return body();
+  }
+#pragma omp parallel num_threads(lease.size())
+  {
+    DefaultFpEnvironment environment;
+    detail::enter_worker();
+    detail::TeamScope scope(detail::omp_index(), detail::omp_size());
+    body();
+  }
+}
+
+// body(begin, end) on contiguous shares of [0, n). cost_ns is the serial time of the whole loop, roughly.
+template <class Body>
+void parallel_for(int64_t n, double cost_ns, const Body& body) {
+  parallel_region(cost_ns, [&] {
+    const int64_t index = team_index(), size = team_size();
+    const int64_t begin = n * index / size, end = n * (index + 1) / size;
+    if (begin < end) body(begin, end);
+    detail::barrier();
+  });
+}
+
+}  // namespace ranvier

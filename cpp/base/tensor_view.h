@@ -1,0 +1,50 @@
+// A view of a tensor that somebody else owns: what every kernel reads and writes.
+#pragma once
+#include <cstdint>
+
+namespace ranvier {
+
+constexpr int kMaxDims = 8;
+
+// Strides count elements, not bytes. Dimensions beyond ndim are not read.
+template <class T>
+struct TensorView {
+  T* data = nullptr;
+  int ndim = 0;
+  int64_t shape[kMaxDims] = {};
+  int64_t strides[kMaxDims] = {};
+};
+
+// Helpers are static: an inline function with external linkage, compiled in an ISA object, could be the copy that the
+// linker keeps for every CPU.
+template <class T>
+static inline int64_t numel(const TensorView<T>& v) {
+  int64_t n = 1;
+  for (int d = 0; d < v.ndim; ++d) n *= v.shape[d];
+  return n;
+}
+
+// True when the elements lie one after another in C order; the stride of a dimension of size 1 does not decide.
+template <class T>
+static inline bool is_contiguous(const TensorView<T>& v) {
+  int64_t expected = 1;
+  for (int d = v.ndim - 1; d >= 0; --d) {
+    if (v.shape[d] != 1 && v.strides[d] != expected) return false;
+    expected *= v.shape[d];
+  }
+  return true;
+}
+
+template <class T>
+static inline TensorView<const T> as_const(const TensorView<T>& v) {
+  TensorView<const T> c;
+  c.data = v.data;
+  c.ndim = v.ndim;
+  for (int d = 0; d < v.ndim; ++d) {
+    c.shape[d] = v.shape[d];
+    c.strides[d] = v.strides[d];
+  }
+  return c;
+}
+
+}  // namespace ranvier

@@ -1,0 +1,278 @@
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#include "bindings/array_args.h"
+
+#include <numpy/arrayobject.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace ranvier::bind {
+namespace {
+
+static_assert(sizeof(npy_intp) == sizeof(int64_t));
+
+PyObject* g_handler = nullptr;  // capsule: how NumPy frees the arrays we hand out
+
+void* numpy_malloc(void*, size_t bytes) { return allocate(bytes); }
+void* numpy_calloc(void*, size_t count, size_t size) {
+  void* p = allocate(count * size);
+  return p ? std::memset(p, 0, count * size) : nullptr;
+}
+void* numpy_realloc(void*, void* old, size_t bytes) {
+  void* p = allocate(bytes);
+  if (p && old) std::memcpy(p, old, std::min(bytes, allocation_capacity(old)));
+  if (p) deallocate(old);
+  return p;
+}
+void numpy_free(void*, void* p, size_t) { deallocate(p); }
+
+PyDataMem_Handler g_functions = {"ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
+
+PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+
+int type_number(DType dtype) {
+  switch (dtype) {
+    case DType::float32: return NPY_FLOAT32;
+    case DType::float64: return NPY_FLOAT64;
+    case DType::int64: return NPY_INT64;
+    case DType::uint8: return NPY_UINT8;
+    case DType::boolean: return NPY_BOOL;
+  }
+  return -1;
+}
+
+const char* dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::float32: return "float32";
+    case DType::float64: return "float64";
+    case DType::int64: return "int64";
+    case DType::uint8: return "uint8";
+    case DType::boolean: return "bool";
+  }
+  return "";
+}
+
+std::string dtype_text(py::handle array) {
+  return py::str(py::handle(reinterpret_cast<PyObject*>(PyArray_DESCR(as_array(array)))));
+}
+
+void check_array(const char* op, const char* name, py::handle a) {
+  if (!PyArray_Check(a.ptr()))
+    fail_type(op, std::string("got ") + name + " of type " + Py_TYPE(a.ptr())->tp_name + "; expected a NumPy array");
+  if (PyArray_NDIM(as_array(a)) > kMaxDims)
+    fail_value(op, std::string("got ") + name + " with " + std::to_string(PyArray_NDIM(as_array(a))) +
+                       " dimensions; expected at most " + std::to_string(kMaxDims));
+}
+
+// True when data and strides address whole, native elements.
+bool is_addressable(PyArrayObject* a) {
+  if (!PyArray_ISBEHAVED_RO(a)) return false;
+  const npy_intp item = PyArray_ITEMSIZE(a);
+  for (int d = 0; d < PyArray_NDIM(a); ++d)
+    if (PyArray_STRIDE(a, d) % item) return false;
+  return true;
+}
+
+py::object addressable(py::handle a, int type) {
+  if (PyArray_TYPE(as_array(a)) == type && is_addressable(as_array(a)))
+    return py::reinterpret_borrow<py::object>(a);
+  PyObject* copy = PyArray_FromArray(as_array(a), PyArray_DescrFromType(type),
+                                     NPY_ARRAY_CARRAY | NPY_ARRAY_ENSURECOPY | NPY_ARRAY_FORCECAST);
+  if (!copy) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(copy);
+}
+
+const void* fill_view(PyArrayObject* a, int* ndim, int64_t* shape, int64_t* strides) {
+  *ndim = PyArray_NDIM(a);
+  const npy_intp item = PyArray_ITEMSIZE(a);
+  for (int d = 0; d < *ndim; ++d) {
+    shape[d] = PyArray_DIM(a, d);
+    strides[d] = PyArray_STRIDE(a, d) / item;
+  }
+  return PyArray_DATA(a);
+}
+
+// The array owns its block: NumPy gives it back through the handler when the last reference goes.
+py::object new_array(DType dtype, int ndim, const int64_t* shape, const int64_t* strides) {
+  PyArray_Descr* descr = PyArray_DescrFromType(type_number(dtype));
+  const int64_t item = PyDataType_ELSIZE(descr);
+  int64_t bytes = item;
+  npy_intp byte_strides[kMaxDims];
+  for (int d = 0; d < ndim; ++d) {
+    byte_strides[d] = strides[d] * item;
+    if (__builtin_mul_overflow(bytes, shape[d], &bytes)) bytes = INT64_MAX;
+  }
+  void* data = allocate(static_cast<size_t>(bytes));
+  if (!data) {
+    Py_DECREF(descr);
+    throw std::bad_alloc();
+  }
+  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
+                                         byte_strides, data, NPY_ARRAY_WRITEABLE, nullptr);
+  if (!array) {
+    deallocate(data);
+    throw py::error_already_set();
+  }
+  Py_INCREF(g_handler);
+  reinterpret_cast<PyArrayObject_fields*>(array)->mem_handler = g_handler;
+  PyArray_ENABLEFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_OWNDATA);
+  return py::reinterpret_steal<py::object>(array);
+}
+
+// The bytes [first, last) that an array's elements lie in.
+void extent(PyArrayObject* a, const char** first, const char** last) {
+  const char* lo = static_cast<const char*>(PyArray_DATA(a));
+  const char* hi = lo + PyArray_ITEMSIZE(a);
+  for (int d = 0; d < PyArray_NDIM(a); ++d) {
+    const npy_intp reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
+    if (PyArray_DIM(a, d) == 0) hi = lo;
+    (reach < 0 ? lo : hi) += reach;
+  }
+  *first = lo;
+  *last = hi;
+}
+
+}  // namespace
+
+void import_numpy() {
+  if (_import_array() < 0) throw py::error_already_set();
+  g_handler = PyCapsule_New(&g_functions, "mem_handler", nullptr);
+  if (!g_handler) throw py::error_already_set();
+}
+
+void fail_value(const char* op, const std::string& text) {
+  throw py::value_error("[" + std::string(op) + "] " + text);
+}
+
+void fail_type(const char* op, const std::string& text) {
+  throw py::type_error("[" + std::string(op) + "] " + text);
+}
+
+std::string shape_text(int ndim, const int64_t* shape) {
+  std::string text = "(";
+  for (int d = 0; d < ndim; ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
+  return text + (ndim == 1 ? ",)" : ")");
+}
+
+Input Input::floating(const char* op, const char* name, py::handle array) {
+  check_array(op, name, array);
+  const int type = PyArray_TYPE(as_array(array));
+  if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
+    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected float32 or float64");
+  return Input(addressable(array, type), type == NPY_FLOAT32 ? DType::float32 : DType::float64);
+}
+
+Input Input::integers(const char* op, const char* name, py::handle array) {
+  check_array(op, name, array);
+  if (!PyArray_ISINTEGER(as_array(array)))
+    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected an integer dtype");
+  return Input(addressable(array, NPY_INT64), DType::int64);
+}
+
+Input Input::exactly(const char* op, const char* name, py::handle array, DType dtype) {
+  check_array(op, name, array);
+  if (PyArray_TYPE(as_array(array)) != type_number(dtype))
+    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected " + dtype_name(dtype));
+  return Input(addressable(array, type_number(dtype)), dtype);
+}
+
+Input Input::optional(const char* op, const char* name, py::handle array, DType dtype) {
+  return array.is_none() ? Input(py::object(), dtype) : exactly(op, name, array, dtype);
+}
+
+int Input::ndim() const { return PyArray_NDIM(as_array(object_)); }
+const int64_t* Input::shape() const { return reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(object_))); }
+
+const void* Input::fill(int* ndim, int64_t* shape, int64_t* strides) const {
+  return object_ ? fill_view(as_array(object_), ndim, shape, strides) : nullptr;
+}
+
+Output Output::contiguous(DType dtype, int ndim, const int64_t* shape) {
+  int64_t strides[kMaxDims], step = 1;
+  for (int d = ndim - 1; d >= 0; --d) {
+    strides[d] = step;
+    step *= std::max<int64_t>(shape[d], 1);
+  }
+  return Output(new_array(dtype, ndim, shape, strides));
+}
+
+Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w) {
+  const int64_t shape[] = {n, c, h, w};
+  const int64_t c1 = std::max<int64_t>(c, 1), w1 = std::max<int64_t>(w, 1), h1 = std::max<int64_t>(h, 1);
+  const int64_t strides[] = {h1 * w1 * c1, 1, w1 * c1, c1};
+  return Output(new_array(dtype, 4, shape, strides));
+}
+
+Output Output::like(const Input& x, DType dtype) {
+  const int ndim = x.ndim();
+  PyArrayObject* a = as_array(x.object());
+  int order[kMaxDims];  // dimensions from the slowest to the fastest in memory
+  for (int d = 0; d < ndim; ++d) order[d] = d;
+  std::stable_sort(order, order + ndim, [&](int p, int q) {
+    return std::abs(PyArray_STRIDE(a, p)) > std::abs(PyArray_STRIDE(a, q));
+  });
+  if (PyArray_IS_C_CONTIGUOUS(a)) return contiguous(dtype, ndim, x.shape());
+  int64_t strides[kMaxDims], step = 1;
+  for (int i = ndim - 1; i >= 0; --i) {
+    strides[order[i]] = step;
+    step *= std::max<int64_t>(x.shape(order[i]), 1);
+  }
+  return Output(new_array(dtype, ndim, x.shape(), strides));
+}
+
+Output Output::given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape) {
+  if (out.is_none()) return contiguous(dtype, ndim, shape);
+  check_array(op, "out", out);
+  PyArrayObject* a = as_array(out);
+  if (PyArray_TYPE(a) != type_number(dtype))
+    fail_type(op, "got out of dtype " + dtype_text(out) + "; expected " + dtype_name(dtype));
+  if (PyArray_NDIM(a) != ndim || !std::equal(shape, shape + ndim, PyArray_DIMS(a)))
+    fail_value(op, "got out of shape " +
+                       shape_text(PyArray_NDIM(a), reinterpret_cast<const int64_t*>(PyArray_DIMS(a))) +
+                       "; expected " + shape_text(ndim, shape));
+  if (!PyArray_ISWRITEABLE(a)) fail_value(op, "got a read-only out; expected a writable array");
+  if (!is_addressable(a)) fail_value(op, "got out that is byte-swapped or unaligned; expected a native array");
+  for (int d = 0; d < ndim; ++d)
+    if (PyArray_STRIDE(a, d) == 0 && shape[d] > 1)
+      fail_value(op, "got out whose elements share memory; expected an array with one place for each element");
+  return Output(py::reinterpret_borrow<py::object>(out));
+}
+
+void* Output::fill(int* ndim, int64_t* shape, int64_t* strides) const {
+  return const_cast<void*>(fill_view(as_array(object_), ndim, shape, strides));
+}
+
+const Output& Output::apart_from(const char* op, const Input& x, bool same_is_fine) const {
+  if (!x) return *this;
+  PyArrayObject *a = as_array(object_), *b = as_array(x.object());
+  const char *a_first, *a_last, *b_first, *b_last;
+  extent(a, &a_first, &a_last);
+  extent(b, &b_first, &b_last);
+  if (a_last <= b_first || b_last <= a_first) return *this;
+  const bool same = PyArray_DATA(a) == PyArray_DATA(b) && PyArray_NDIM(a) == PyArray_NDIM(b) &&
+                    std::equal(PyArray_DIMS(a), PyArray_DIMS(a) + PyArray_NDIM(a), PyArray_DIMS(b)) &&
+                    std::equal(PyArray_STRIDES(a), PyArray_STRIDES(a) + PyArray_NDIM(a), PyArray_STRIDES(b));
+  if (!(same && same_is_fine))
+    fail_value(op, "got out that overlaps an input in memory; expected memory of its own");
+  return *this;
+}
+
+void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b, const Input& b) {
+  if (a && b && a.dtype() != b.dtype())
+    fail_type(op, std::string("got ") + name_a + " of dtype " + dtype_name(a.dtype()) + " and " + name_b +
+                      " of dtype " + dtype_name(b.dtype()) + "; expected the same dtype");
+}
+
+bool is_channels_last(const Input& x) {
+  if (x.ndim() != 4) return false;
+  PyArrayObject* a = as_array(x.object());
+  npy_intp expected = PyArray_ITEMSIZE(a);
+  for (int d : {1, 3, 2, 0}) {
+    if (PyArray_DIM(a, d) != 1 && PyArray_STRIDE(a, d) != expected) return false;
+    expected *= PyArray_DIM(a, d);
+  }
+  return true;
+}
+
+}  // namespace ranvier::bind

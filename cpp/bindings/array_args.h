@@ -1,0 +1,121 @@
+// NumPy arrays at the border: arguments checked in the house's form of error, results from the core's own allocator.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <initializer_list>
+#include <string>
+
+#include "base/tensor_view.h"
+#include "program/invoke.h"
+
+namespace ranvier::bind {
+
+namespace py = pybind11;
+
+enum class DType { float32, float64, int64, uint8, boolean };
+
+template <class T>
+struct dtype_of_type;
+template <> struct dtype_of_type<float> { static constexpr DType value = DType::float32; };
+template <> struct dtype_of_type<double> { static constexpr DType value = DType::float64; };
+template <> struct dtype_of_type<int64_t> { static constexpr DType value = DType::int64; };
+template <> struct dtype_of_type<uint8_t> { static constexpr DType value = DType::uint8; };
+template <> struct dtype_of_type<bool> { static constexpr DType value = DType::boolean; };
+
+void import_numpy();  // once, while the module loads
+
+// `[op] text` as ValueError (shapes, values) or TypeError (types, dtypes).
+[[noreturn]] void fail_value(const char* op, const std::string& text);
+[[noreturn]] void fail_type(const char* op, const std::string& text);
+std::string shape_text(int ndim, const int64_t* shape);  // "(2, 3)"
+template <class T>
+std::string shape_text(const TensorView<T>& v) {
+  return shape_text(v.ndim, v.shape);
+}
+
+// An array argument, held for the length of the call. An array that is byte-swapped or not aligned to its elements is
+// copied once; any strides pass as they are.
+class Input {
+ public:
+  // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
+  static Input floating(const char* op, const char* name, py::handle array);
+  // An array of any integer dtype, as int64.
+  static Input integers(const char* op, const char* name, py::handle array);
+  // An array of exactly this dtype.
+  static Input exactly(const char* op, const char* name, py::handle array, DType dtype);
+  // An array of this dtype or, where the argument is None, an empty Input.
+  static Input optional(const char* op, const char* name, py::handle array, DType dtype);
+
+  explicit operator bool() const { return static_cast<bool>(object_); }
+  DType dtype() const { return dtype_; }
+  int ndim() const;
+  const int64_t* shape() const;
+  int64_t shape(int d) const { return shape()[d]; }
+  py::handle object() const { return object_; }
+  template <class T>
+  TensorView<const T> view() const {  // of an empty Input: data is null
+    TensorView<const T> v;
+    v.data = static_cast<const T*>(fill(&v.ndim, v.shape, v.strides));
+    return v;
+  }
+
+ private:
+  Input(py::object object, DType dtype) : object_(std::move(object)), dtype_(dtype) {}
+  const void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
+  py::object object_;
+  DType dtype_;
+};
+
+// A result: a new array, or the caller's `out` when it is not None (checked: dtype, shape, writable, aligned).
+class Output {
+ public:
+  // C-contiguous, uninitialised.
+  static Output contiguous(DType dtype, int ndim, const int64_t* shape);
+  static Output contiguous(DType dtype, std::initializer_list<int64_t> shape) {
+    return contiguous(dtype, static_cast<int>(shape.size()), shape.begin());
+  }
+  // Logical (n, c, h, w), in memory n, h, w, c.
+  static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w);
+  // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays what it is.
+  static Output like(const Input& x, DType dtype);
+  static Output given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape);
+
+  template <class T>
+  TensorView<T> view() const {
+    TensorView<T> v;
+    v.data = static_cast<T*>(fill(&v.ndim, v.shape, v.strides));
+    return v;
+  }
+  // Fails where the memory of a given `out` overlaps x's. Element-wise kernels may write exactly onto their input.
+  const Output& apart_from(const char* op, const Input& x, bool same_is_fine = false) const;
+  py::object release() { return std::move(object_); }
+
+ private:
+  explicit Output(py::object object) : object_(std::move(object)) {}
+  void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
+  py::object object_;
+};
+
+inline bool given(py::handle out) { return !out.is_none(); }
+
+void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b, const Input& b);
+bool is_channels_last(const Input& x);  // 4-D, NHWC in memory; dimensions of size 1 do not decide
+
+// f(T{}) for the element type of a floating argument.
+template <class F>
+decltype(auto) with_float(DType dtype, F&& f) {
+  return dtype == DType::float32 ? f(float{}) : f(double{});
+}
+
+// Runs a kernel without the GIL: safe because the arrays are held by Inputs and Outputs on this stack, and the kernel
+// touches no Python object.
+template <class Call>
+void invoke_released(const Call& call) {
+  struct Released {
+    PyThreadState* state = PyEval_SaveThread();
+    ~Released() { PyEval_RestoreThread(state); }
+  } released;
+  invoke(call);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,11 @@
+// The extension module ranvier._core: one register_* call for each room.
+#include "bindings/array_args.h"
+#include "bindings/rooms.h"
+
+PYBIND11_MODULE(_core, m) {
+  namespace bind = ranvier::bind;
+  m.doc() = "ranvier's kernels on NumPy arrays; see python/ranvier/kernels.py for their documentation";
+  bind::import_numpy();
+  bind::register_runtime(m);
+  bind::register_matmul(m);
+}

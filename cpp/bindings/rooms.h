@@ -1,0 +1,10 @@
+// What each bind_<room>.cpp adds to the module.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace ranvier::bind {
+
+void register_runtime(pybind11::module_& m);
+void register_matmul(pybind11::module_& m);
+
+}  // namespace ranvier::bind
