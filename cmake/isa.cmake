@@ -27,10 +27,10 @@ list(APPEND RANVIER_COMMON_FLAGS -Wno-psabi)
 # Writes RANVIER_FOR_EACH_LEVEL(X), the list that the code is declared from, and RANVIER_SELECT(table), which picks the
 # table of the active level.
 function(ranvier_write_levels header)
-  list(TRANSFORM RANVIER_LEVELS REPLACE "(.+)" "X(\\1)" OUTPUT_VARIABLE rows)
-  list(JOIN rows " " rows)
-  list(TRANSFORM RANVIER_LEVELS REPLACE "(.+)" "\\&\\1::table" OUTPUT_VARIABLE tables)
-  list(JOIN tables ", " tables)
+  foreach(level IN LISTS RANVIER_LEVELS)
+    string(APPEND rows "X(${level}) ")
+    string(APPEND tables "&${level}::table, ")
+  endforeach()
   list(GET RANVIER_LEVELS 0 first)
   file(CONFIGURE OUTPUT ${header} @ONLY CONTENT [=[
 #pragma once

@@ -1,15 +1,16 @@
-// A caching allocator of 64-byte-aligned blocks: activations and workspaces come and go every step at the same sizes,
-// and a fresh mmap for each costs more than the kernel that fills it.
+// A caching allocator of 64-byte-aligned blocks: activations and workspaces come and go every step at the
+// same sizes, and a fresh mmap for each costs more than the kernel that fills it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace ranvier {
 
-void* allocate(size_t bytes);          // uninitialised, aligned to 64 bytes; null when memory is out
-void deallocate(void* block);          // any thread; null is ignored
-uint64_t allocation_serial(const void* block);  // never repeats, so a reused address is told from the old block
-size_t allocation_capacity(const void* block);   // bytes that may be used
+void* allocate(size_t bytes);  // uninitialised, aligned to 64 bytes; null when memory is out
+void deallocate(void* block);  // any thread; null is ignored
+uint64_t allocation_serial(
+    const void* block);  // never repeats, so a reused address is told from the old block
+size_t allocation_capacity(const void* block);  // bytes that may be used
 
 struct CacheStats {
   uint64_t allocations;   // calls of allocate()

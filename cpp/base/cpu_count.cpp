@@ -34,7 +34,8 @@ double cgroup_quota() {
   std::ifstream v2("/sys/fs/cgroup/cpu.max");
   std::string quota;
   double period;
-  if (v2 >> quota >> period && quota != "max" && period > 0) return std::strtod(quota.c_str(), nullptr) / period;
+  if (v2 >> quota >> period && quota != "max" && period > 0)
+    return std::strtod(quota.c_str(), nullptr) / period;
   const int quota_us = read_int("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", -1);
   const int period_us = read_int("/sys/fs/cgroup/cpu/cpu.cfs_period_us", 0);
   return quota_us > 0 && period_us > 0 ? static_cast<double>(quota_us) / period_us : HUGE_VAL;

@@ -6,8 +6,8 @@
 
 namespace ranvier {
 
-// Sets MXCSR to its default (round to nearest, subnormals kept) and restores the caller's on the way out: a library
-// built with -ffast-math sets flush-to-zero for the whole thread, which would change our bits.
+// Sets MXCSR to its default (round to nearest, subnormals kept) and restores the caller's on the way out: a
+// library built with -ffast-math sets flush-to-zero for the whole thread, which would change our bits.
 class DefaultFpEnvironment {
  public:
 #if defined(__SSE2__)

@@ -39,8 +39,9 @@ struct Placement {
 thread_local Placement t_placement;
 Placement* g_region = nullptr;  // of the region being opened; guarded by g_team
 
-// A worker woken onto the CPU where the caller spins waits there for a whole time slice: 4 to 8 ms, measured, for a
-// region of 14 us. So workers may run anywhere but on the caller's CPU. One system call each when the caller has moved.
+// A worker woken onto the CPU where the caller spins waits there for a whole time slice: 4 to 8 ms, measured,
+// for a region of 14 us. So workers may run anywhere but on the caller's CPU. One system call each when the
+// caller has moved.
 void keep_workers_off_caller(Placement& p) {
   const int cpu = sched_getcpu();
   if (!g_place_workers || (cpu == p.caller_cpu && !p.fresh)) return;
@@ -59,8 +60,9 @@ bool user_places_threads() {
   return false;
 }
 
-// A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool is ended
-// before the fork and each side builds its own again. The locks are held across it so that the child gets them free.
+// A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
+// is ended before the fork and each side builds its own again. The locks are held across it so that the child
+// gets them free.
 void before_fork() {
   g_team.lock();
   lock_allocator();
@@ -91,8 +93,8 @@ void set_num_threads(int count) {
   g_version.fetch_add(1);
 }
 
-// OpenMP's own setting is per thread: ours is applied where it has changed, and what threadpoolctl or the user sets
-// there afterwards counts.
+// OpenMP's own setting is per thread: ours is applied where it has changed, and what threadpoolctl or the
+// user sets there afterwards counts.
 int num_threads() {
   const unsigned version = g_version.load(std::memory_order_relaxed);
   if (t_version != version) {
@@ -104,6 +106,12 @@ int num_threads() {
 
 int team_index() { return t_team.index; }
 int team_size() { return t_team.size ? t_team.size : 1; }
+
+void team_barrier() {
+  if (t_team.size > 1) {
+#pragma omp barrier
+  }
+}
 
 namespace detail {
 
@@ -124,12 +132,6 @@ TeamLease::~TeamLease() {
 }
 
 bool in_team() { return t_team.size > 0; }
-
-void barrier() {
-  if (t_team.size > 1) {
-#pragma omp barrier
-  }
-}
 
 void enter_worker() {
   const int index = omp_get_thread_num();

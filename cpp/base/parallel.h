@@ -1,9 +1,10 @@
 // The OpenMP team: the only place where threads are opened.
 //
-// SPMD: parallel_region() runs its body once on every thread of a team; parallel_for() inside it takes this thread's
-// share and ends in a barrier, and outside opens a team of its own. So the same kernel runs alone, or as one of many in
-// a region that somebody else keeps open. Code of a region outside parallel_for runs on every thread and writes only
-// locals. A share depends on the team's size: no sum may cross a share's border (results are equal at any team size).
+// SPMD: parallel_region() runs its body once on every thread of a team; parallel_for() inside it takes this
+// thread's share and ends in a barrier, and outside opens a team of its own. So the same kernel runs alone,
+// or as one of many in a region that somebody else keeps open. Code of a region outside parallel_for runs on
+// every thread and writes only locals. A share depends on the team's size: no sum may cross a share's border
+// (results are equal at any team size).
 #pragma once
 #include <cstdint>
 
@@ -11,16 +12,17 @@
 
 namespace ranvier {
 
-int num_threads();               // the largest team that this thread may open now
-void set_num_threads(int count); // for all threads, from now on; count >= 1
-int default_num_threads();       // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
-void init_parallel();            // once, while the module loads
+int num_threads();                // the largest team that this thread may open now
+void set_num_threads(int count);  // for all threads, from now on; count >= 1
+int default_num_threads();        // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
+void init_parallel();             // once, while the module loads
 
-int team_index();  // 0 outside a team
-int team_size();   // 1 outside a team; the size that the region really got
+int team_index();     // 0 outside a team
+int team_size();      // 1 outside a team; the size that the region really got
+void team_barrier();  // every thread of the team comes here before any goes on
 
-// Work below this is done before a second thread has started on it (measured: fork, join and the data's way between
-// two caches). In nanoseconds of serial work.
+// Work below this is done before a second thread has started on it (measured: fork, join and the data's way
+// between two caches). In nanoseconds of serial work.
 constexpr double kParallelPays = 4000;
 
 namespace detail {
@@ -44,7 +46,6 @@ class TeamLease {
 };
 
 bool in_team();
-void barrier();
 void enter_worker();  // called by each thread of a new team: lets the caller keep its workers off its own CPU
 int omp_index();
 int omp_size();
@@ -75,7 +76,7 @@ void parallel_for(int64_t n, double cost_ns, const Body& body) {
     const int64_t index = team_index(), size = team_size();
     const int64_t begin = n * index / size, end = n * (index + 1) / size;
     if (begin < end) body(begin, end);
-    detail::barrier();
+    team_barrier();
   });
 }
 

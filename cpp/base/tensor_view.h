@@ -15,8 +15,8 @@ struct TensorView {
   int64_t strides[kMaxDims] = {};
 };
 
-// Helpers are static: an inline function with external linkage, compiled in an ISA object, could be the copy that the
-// linker keeps for every CPU.
+// Helpers are static: an inline function with external linkage, compiled in an ISA object, could be the copy
+// that the linker keeps for every CPU.
 template <class T>
 static inline int64_t numel(const TensorView<T>& v) {
   int64_t n = 1;
@@ -24,7 +24,8 @@ static inline int64_t numel(const TensorView<T>& v) {
   return n;
 }
 
-// True when the elements lie one after another in C order; the stride of a dimension of size 1 does not decide.
+// True when the elements lie one after another in C order; the stride of a dimension of size 1 does not
+// decide.
 template <class T>
 static inline bool is_contiguous(const TensorView<T>& v) {
   int64_t expected = 1;

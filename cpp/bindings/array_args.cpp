@@ -27,28 +27,39 @@ void* numpy_realloc(void*, void* old, size_t bytes) {
 }
 void numpy_free(void*, void* p, size_t) { deallocate(p); }
 
-PyDataMem_Handler g_functions = {"ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
+PyDataMem_Handler g_functions = {
+    "ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
 
 PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 
 int type_number(DType dtype) {
   switch (dtype) {
-    case DType::float32: return NPY_FLOAT32;
-    case DType::float64: return NPY_FLOAT64;
-    case DType::int64: return NPY_INT64;
-    case DType::uint8: return NPY_UINT8;
-    case DType::boolean: return NPY_BOOL;
+    case DType::float32:
+      return NPY_FLOAT32;
+    case DType::float64:
+      return NPY_FLOAT64;
+    case DType::int64:
+      return NPY_INT64;
+    case DType::uint8:
+      return NPY_UINT8;
+    case DType::boolean:
+      return NPY_BOOL;
   }
   return -1;
 }
 
 const char* dtype_name(DType dtype) {
   switch (dtype) {
-    case DType::float32: return "float32";
-    case DType::float64: return "float64";
-    case DType::int64: return "int64";
-    case DType::uint8: return "uint8";
-    case DType::boolean: return "bool";
+    case DType::float32:
+      return "float32";
+    case DType::float64:
+      return "float64";
+    case DType::int64:
+      return "int64";
+    case DType::uint8:
+      return "uint8";
+    case DType::boolean:
+      return "bool";
   }
   return "";
 }
@@ -59,7 +70,8 @@ std::string dtype_text(py::handle array) {
 
 void check_array(const char* op, const char* name, py::handle a) {
   if (!PyArray_Check(a.ptr()))
-    fail_type(op, std::string("got ") + name + " of type " + Py_TYPE(a.ptr())->tp_name + "; expected a NumPy array");
+    fail_type(op, std::string("got ") + name + " of type " + Py_TYPE(a.ptr())->tp_name +
+                      "; expected a NumPy array");
   if (PyArray_NDIM(as_array(a)) > kMaxDims)
     fail_value(op, std::string("got ") + name + " with " + std::to_string(PyArray_NDIM(as_array(a))) +
                        " dimensions; expected at most " + std::to_string(kMaxDims));
@@ -159,21 +171,24 @@ Input Input::floating(const char* op, const char* name, py::handle array) {
   check_array(op, name, array);
   const int type = PyArray_TYPE(as_array(array));
   if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
-    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected float32 or float64");
+    fail_type(
+        op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected float32 or float64");
   return Input(addressable(array, type), type == NPY_FLOAT32 ? DType::float32 : DType::float64);
 }
 
 Input Input::integers(const char* op, const char* name, py::handle array) {
   check_array(op, name, array);
   if (!PyArray_ISINTEGER(as_array(array)))
-    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected an integer dtype");
+    fail_type(op,
+              std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected an integer dtype");
   return Input(addressable(array, NPY_INT64), DType::int64);
 }
 
 Input Input::exactly(const char* op, const char* name, py::handle array, DType dtype) {
   check_array(op, name, array);
   if (PyArray_TYPE(as_array(array)) != type_number(dtype))
-    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected " + dtype_name(dtype));
+    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected " +
+                      dtype_name(dtype));
   return Input(addressable(array, type_number(dtype)), dtype);
 }
 
@@ -182,7 +197,9 @@ Input Input::optional(const char* op, const char* name, py::handle array, DType 
 }
 
 int Input::ndim() const { return PyArray_NDIM(as_array(object_)); }
-const int64_t* Input::shape() const { return reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(object_))); }
+const int64_t* Input::shape() const {
+  return reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(object_)));
+}
 
 const void* Input::fill(int* ndim, int64_t* shape, int64_t* strides) const {
   return object_ ? fill_view(as_array(object_), ndim, shape, strides) : nullptr;
@@ -232,10 +249,12 @@ Output Output::given(const char* op, py::handle out, DType dtype, int ndim, cons
                        shape_text(PyArray_NDIM(a), reinterpret_cast<const int64_t*>(PyArray_DIMS(a))) +
                        "; expected " + shape_text(ndim, shape));
   if (!PyArray_ISWRITEABLE(a)) fail_value(op, "got a read-only out; expected a writable array");
-  if (!is_addressable(a)) fail_value(op, "got out that is byte-swapped or unaligned; expected a native array");
+  if (!is_addressable(a))
+    fail_value(op, "got out that is byte-swapped or unaligned; expected a native array");
   for (int d = 0; d < ndim; ++d)
     if (PyArray_STRIDE(a, d) == 0 && shape[d] > 1)
-      fail_value(op, "got out whose elements share memory; expected an array with one place for each element");
+      fail_value(op,
+                 "got out whose elements share memory; expected an array with one place for each element");
   return Output(py::reinterpret_borrow<py::object>(out));
 }
 
@@ -258,7 +277,8 @@ const Output& Output::apart_from(const char* op, const Input& x, bool same_is_fi
   return *this;
 }
 
-void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b, const Input& b) {
+void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b,
+                        const Input& b) {
   if (a && b && a.dtype() != b.dtype())
     fail_type(op, std::string("got ") + name_a + " of dtype " + dtype_name(a.dtype()) + " and " + name_b +
                       " of dtype " + dtype_name(b.dtype()) + "; expected the same dtype");

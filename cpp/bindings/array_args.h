@@ -1,4 +1,5 @@
-// NumPy arrays at the border: arguments checked in the house's form of error, results from the core's own allocator.
+// NumPy arrays at the border: arguments checked in the house's form of error, results from the core's own
+// allocator.
 #pragma once
 #include <pybind11/pybind11.h>
 
@@ -16,11 +17,26 @@ enum class DType { float32, float64, int64, uint8, boolean };
 
 template <class T>
 struct dtype_of_type;
-template <> struct dtype_of_type<float> { static constexpr DType value = DType::float32; };
-template <> struct dtype_of_type<double> { static constexpr DType value = DType::float64; };
-template <> struct dtype_of_type<int64_t> { static constexpr DType value = DType::int64; };
-template <> struct dtype_of_type<uint8_t> { static constexpr DType value = DType::uint8; };
-template <> struct dtype_of_type<bool> { static constexpr DType value = DType::boolean; };
+template <>
+struct dtype_of_type<float> {
+  static constexpr DType value = DType::float32;
+};
+template <>
+struct dtype_of_type<double> {
+  static constexpr DType value = DType::float64;
+};
+template <>
+struct dtype_of_type<int64_t> {
+  static constexpr DType value = DType::int64;
+};
+template <>
+struct dtype_of_type<uint8_t> {
+  static constexpr DType value = DType::uint8;
+};
+template <>
+struct dtype_of_type<bool> {
+  static constexpr DType value = DType::boolean;
+};
 
 void import_numpy();  // once, while the module loads
 
@@ -33,8 +49,8 @@ std::string shape_text(const TensorView<T>& v) {
   return shape_text(v.ndim, v.shape);
 }
 
-// An array argument, held for the length of the call. An array that is byte-swapped or not aligned to its elements is
-// copied once; any strides pass as they are.
+// An array argument, held for the length of the call. An array that is byte-swapped or not aligned to its
+// elements is copied once; any strides pass as they are.
 class Input {
  public:
   // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
@@ -66,7 +82,8 @@ class Input {
   DType dtype_;
 };
 
-// A result: a new array, or the caller's `out` when it is not None (checked: dtype, shape, writable, aligned).
+// A result: a new array, or the caller's `out` when it is not None (checked: dtype, shape, writable,
+// aligned).
 class Output {
  public:
   // C-contiguous, uninitialised.
@@ -76,7 +93,8 @@ class Output {
   }
   // Logical (n, c, h, w), in memory n, h, w, c.
   static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w);
-  // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays what it is.
+  // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
+  // what it is.
   static Output like(const Input& x, DType dtype);
   static Output given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape);
 
@@ -86,7 +104,8 @@ class Output {
     v.data = static_cast<T*>(fill(&v.ndim, v.shape, v.strides));
     return v;
   }
-  // Fails where the memory of a given `out` overlaps x's. Element-wise kernels may write exactly onto their input.
+  // Fails where the memory of a given `out` overlaps x's. Element-wise kernels may write exactly onto their
+  // input.
   const Output& apart_from(const char* op, const Input& x, bool same_is_fine = false) const;
   py::object release() { return std::move(object_); }
 
@@ -98,7 +117,8 @@ class Output {
 
 inline bool given(py::handle out) { return !out.is_none(); }
 
-void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b, const Input& b);
+void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b,
+                        const Input& b);
 bool is_channels_last(const Input& x);  // 4-D, NHWC in memory; dimensions of size 1 do not decide
 
 // f(T{}) for the element type of a floating argument.
@@ -107,8 +127,8 @@ decltype(auto) with_float(DType dtype, F&& f) {
   return dtype == DType::float32 ? f(float{}) : f(double{});
 }
 
-// Runs a kernel without the GIL: safe because the arrays are held by Inputs and Outputs on this stack, and the kernel
-// touches no Python object.
+// Runs a kernel without the GIL: safe because the arrays are held by Inputs and Outputs on this stack, and
+// the kernel touches no Python object.
 template <class Call>
 void invoke_released(const Call& call) {
   struct Released {

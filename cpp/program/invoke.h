@@ -1,8 +1,8 @@
 // The one boundary through which every kernel is called.
 //
-// A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(team)`, `run(workspace)`, and
-// `buffers(visitor)`, which names what it reads and writes. That is all a recorder needs to keep a call and replay it;
-// today a call is executed at once.
+// A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(team)`,
+// `run(workspace)`, and `buffers(visitor)`, which names what it reads and writes. That is all a recorder
+// needs to keep a call and replay it; today a call is executed at once.
 #pragma once
 #include <new>
 #include <type_traits>

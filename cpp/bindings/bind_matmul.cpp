@@ -1,0 +1,147 @@
+#include <algorithm>
+
+#include "bindings/array_args.h"
+#include "bindings/rooms.h"
+#include "kernels/matmul/matmul.h"
+
+namespace ranvier::bind {
+namespace {
+
+constexpr const char* kOp = "matmul";
+
+// The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
+// broadcast.
+struct Shapes {
+  int ndim_out;
+  int64_t out[kMaxDims];    // as returned
+  int64_t batch[kMaxDims];  // broadcast batch dimensions
+  int batch_ndim;
+  int64_t m, n, k;
+};
+
+[[noreturn]] void fail_shapes(const Input& a, const Input& b, const char* expected) {
+  fail_value(kOp, "got a of shape " + shape_text(a.ndim(), a.shape()) + " and b of shape " +
+                      shape_text(b.ndim(), b.shape()) + "; expected " + expected);
+}
+
+Shapes shapes_of(const Input& a, const Input& b) {
+  if (a.ndim() == 0 || b.ndim() == 0) fail_shapes(a, b, "operands of at least one dimension");
+  Shapes s{};
+  s.m = a.ndim() == 1 ? 1 : a.shape(a.ndim() - 2);
+  s.k = a.shape(a.ndim() - 1);
+  s.n = b.ndim() == 1 ? 1 : b.shape(b.ndim() - 1);
+  const int64_t kb = b.ndim() == 1 ? b.shape(0) : b.shape(b.ndim() - 2);
+  if (s.k != kb) fail_shapes(a, b, "the last dimension of a to equal the last but one of b");
+  const int da = std::max(a.ndim() - 2, 0), db = std::max(b.ndim() - 2, 0);
+  s.batch_ndim = std::max(da, db);
+  for (int d = 0; d < s.batch_ndim; ++d) {
+    const int ia = d - (s.batch_ndim - da), ib = d - (s.batch_ndim - db);
+    const int64_t na = ia < 0 ? 1 : a.shape(ia), nb = ib < 0 ? 1 : b.shape(ib);
+    if (na != nb && na != 1 && nb != 1) fail_shapes(a, b, "batch dimensions that broadcast");
+    s.batch[d] = s.out[d] = na == 1 ? nb : na;
+  }
+  s.ndim_out = s.batch_ndim;
+  if (a.ndim() > 1) s.out[s.ndim_out++] = s.m;
+  if (b.ndim() > 1) s.out[s.ndim_out++] = s.n;
+  return s;
+}
+
+// The matrix of an operand at one index of the batch dimensions [0, dims), and one stride for the dimension
+// after them.
+template <class T>
+TensorView<T> matrices(const TensorView<T>& x, int64_t rows, int64_t columns, bool column_vector) {
+  TensorView<T> v;
+  v.ndim = 3;
+  v.data = x.data;
+  v.shape[1] = rows, v.shape[2] = columns;
+  if (x.ndim == 1) {
+    v.strides[1] = column_vector ? x.strides[0] : 0;
+    v.strides[2] = column_vector ? 0 : x.strides[0];
+  } else {
+    v.strides[1] = x.strides[x.ndim - 2], v.strides[2] = x.strides[x.ndim - 1];
+  }
+  return v;
+}
+
+template <class T>
+int64_t batch_stride(const TensorView<T>& x, int d, int batch_ndim) {
+  const int own = d - (batch_ndim - std::max(x.ndim - 2, 0));
+  return own < 0 || x.shape[own] == 1 ? 0 : x.strides[own];
+}
+
+// A kernel call takes one batch dimension. The innermost ones that step evenly in all three arrays become
+// that one; the rest are walked here.
+template <class T>
+void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
+                 const TensorView<T>& c, Matmul<T> call) {
+  int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0;
+  int outer = s.batch_ndim;
+  for (; outer > 0; --outer) {
+    const int d = outer - 1;
+    const int64_t sa = batch_stride(a, d, s.batch_ndim), sb = batch_stride(b, d, s.batch_ndim);
+    const int64_t sc = c.strides[d];
+    if (s.batch[d] == 1) continue;
+    if (count == 1)
+      stride_a = sa, stride_b = sb, stride_c = sc;
+    else if (sa != stride_a * count || sb != stride_b * count || sc != stride_c * count)
+      break;
+    count *= s.batch[d];
+  }
+  call.a.shape[0] = call.b.shape[0] = call.c.shape[0] = count;
+  call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call.c.strides[0] = stride_c;
+  const T *a0 = call.a.data, *b0 = call.b.data;
+  T* c0 = call.c.data;
+  int64_t total = 1;
+  for (int d = 0; d < outer; ++d) total *= s.batch[d];
+  for (int64_t i = 0; i < total; ++i) {
+    int64_t rest = i, oa = 0, ob = 0, oc = 0;
+    for (int d = outer - 1; d >= 0; rest /= s.batch[d], --d) {
+      oa += rest % s.batch[d] * batch_stride(a, d, s.batch_ndim);
+      ob += rest % s.batch[d] * batch_stride(b, d, s.batch_ndim);
+      oc += rest % s.batch[d] * c.strides[d];
+    }
+    call.a.data = a0 + oa, call.b.data = b0 + ob, call.c.data = c0 + oc;
+    invoke_released(call);
+  }
+}
+
+MatmulActivation activation_of(const std::string& name) {
+  if (name == "none") return MatmulActivation::none;
+  if (name == "relu") return MatmulActivation::relu;
+  fail_value(kOp, "got activation '" + name + "'; expected 'none' or 'relu'");
+}
+
+// matmul(a, b, bias, activation, out)
+py::object matmul(py::handle a_, py::handle b_, py::handle bias_, const std::string& activation,
+                  py::handle out) {
+  const Input a = Input::floating(kOp, "a", a_), b = Input::floating(kOp, "b", b_);
+  require_same_dtype(kOp, "a", a, "b", b);
+  const Input bias = Input::optional(kOp, "bias", bias_, a.dtype());
+  const Shapes s = shapes_of(a, b);
+  if (bias && (bias.ndim() != 1 || bias.shape(0) != s.n))
+    fail_value(kOp, "got bias of shape " + shape_text(bias.ndim(), bias.shape()) + "; expected (" +
+                        std::to_string(s.n) + ",)");
+  Output c = Output::given(kOp, out, a.dtype(), s.ndim_out, s.out);
+  c.apart_from(kOp, a).apart_from(kOp, b).apart_from(kOp, bias);
+  with_float(a.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    const auto va = a.view<T>(), vb = b.view<T>();
+    const auto vc = c.view<T>();
+    Matmul<T> call{};
+    call.a = matrices(va, s.m, s.k, false);
+    call.b = matrices(vb, s.k, s.n, true);
+    call.c.ndim = 3, call.c.data = vc.data, call.c.shape[1] = s.m, call.c.shape[2] = s.n;
+    call.c.strides[1] = a.ndim() > 1 ? vc.strides[s.batch_ndim] : 0;
+    call.c.strides[2] = b.ndim() > 1 ? vc.strides[vc.ndim - 1] : 0;
+    call.bias = bias.view<T>();
+    call.activation = activation_of(activation);
+    run_batches(s, va, vb, vc, call);
+  });
+  return c.release();
+}
+
+}  // namespace
+
+void register_matmul(py::module_& m) { m.def("matmul", matmul); }
+
+}  // namespace ranvier::bind

@@ -1,0 +1,133 @@
+// matmul's loops, blind to the ISA: the five loops of Goto and van de Geijn, "Anatomy of High-Performance
+// Matrix Multiplication" (2008), in the notation of BLIS: jc, pc, ic over blocks, jr, ir over tiles.
+#include "kernels/matmul/matmul.h"
+
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+// The threads that work on one product: all of the team, or each alone on products of its own.
+struct Crew {
+  int index, size;
+  void barrier() const {
+    if (size > 1) team_barrier();
+  }
+};
+
+template <class T>
+struct Product {
+  const MatmulPlan<T>& plan;
+  const MatmulKernels<T>& kernels;
+  const Operands<T>& o;
+  Crew crew;
+  T* packed_b;  // kc x (nc rounded up to nr), shared by the crew
+  T* packed_a;  // mc x kc, this thread's
+
+  // One block of k by one panel of n: the crew packs b, then shares out the tiles' rows.
+  void block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
+    const int64_t panels = ceil_div(n, kernels.nr);
+    if (plan.pack_b || plan.ragged_b) {
+      const int64_t first = plan.pack_b ? 0 : panels - 1;  // in place, only the last, ragged strip is packed
+      for (int64_t j = first + crew.index; j < panels; j += crew.size) pack_strip_b(jc, n, pc, k, j);
+      crew.barrier();
+    }
+    const int64_t rows = ceil_div(o.m, plan.rows), groups = plan.groups(rows, panels, crew.size);
+    int64_t unit = groups * rows * crew.index / crew.size;
+    const int64_t end = groups * rows * (crew.index + 1) / crew.size;
+    while (unit < end) {  // a group of strips of b, and a run of a's panels that fits the packed block
+      const int64_t g = unit / rows, i = unit % rows;
+      const int64_t count = std::min({rows - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
+      inner_loops(jc, n, pc, k, panels * g / groups, panels * (g + 1) / groups, i, i + count);
+      unit += count;
+    }
+    if (plan.pack_b || plan.ragged_b) crew.barrier();  // before the next block overwrites the strips
+  }
+
+  void pack_strip_b(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j) {
+    const int64_t column = j * kernels.nr;
+    kernels.pack(k, static_cast<int>(std::min<int64_t>(kernels.nr, n - column)), kernels.nr,
+                 o.b + pc * o.rs_b + (jc + column) * o.cs_b, o.rs_b, o.cs_b, packed_b + column * k);
+  }
+
+  // Loops ic (packing), jr and ir: strips [j0, j1) of b against panels [i0, i1) of a.
+  void inner_loops(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j0, int64_t j1, int64_t i0,
+                   int64_t i1) {
+    if (plan.pack_a)
+      for (int64_t i = i0; i < i1; ++i)
+        kernels.pack(k, rows_of(i), plan.rows, o.a + i * plan.rows * o.rs_a + pc * o.cs_a, o.cs_a, o.rs_a,
+                     packed_a + (i - i0) * plan.rows * k);
+    for (int64_t j = j0; j < j1; ++j)
+      for (int64_t i = i0; i < i1; ++i) tile(jc, n, pc, k, j, i, i0);
+  }
+
+  int rows_of(int64_t i) const { return static_cast<int>(std::min<int64_t>(plan.rows, o.m - i * plan.rows)); }
+
+  void tile(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j, int64_t i, int64_t i0) {
+    const int64_t row = i * plan.rows, column = jc + j * kernels.nr;
+    MatmulTile<T> t;
+    t.k = k;
+    t.rows = rows_of(i);
+    t.columns = static_cast<int>(std::min<int64_t>(kernels.nr, n - j * kernels.nr));
+    if (plan.pack_a) {
+      t.a = packed_a + (i - i0) * plan.rows * k, t.rs_a = 1, t.cs_a = plan.rows;
+    } else {
+      t.a = o.a + row * o.rs_a + pc * o.cs_a, t.rs_a = t.rows == 1 ? 1 : o.rs_a, t.cs_a = o.cs_a;
+    }
+    const bool packed = plan.pack_b || (plan.ragged_b && t.columns < kernels.nr);
+    t.b = packed ? packed_b + j * kernels.nr * k : o.b + pc * o.rs_b + column;
+    t.rs_b = packed ? kernels.nr : o.rs_b;
+    t.c = o.c + row * o.rs_c + column * o.cs_c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+    t.accumulate = pc > 0;
+    t.last = pc + k == o.k;
+    t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
+    t.bias_column = o.bias_column ? o.bias_column + row : nullptr;
+    t.activation = o.activation;
+    kernels.tile(t);
+  }
+
+  void run() {
+    for (int64_t jc = 0; jc < o.n; jc += kernels.nc) {
+      int64_t pc = 0;
+      do {  // once also for k = 0, which leaves the bias
+        block(jc, std::min(kernels.nc, o.n - jc), pc, std::min(kernels.kc, o.k - pc));
+        pc += kernels.kc;
+      } while (pc < o.k);
+    }
+  }
+};
+
+}  // namespace
+
+template <class T>
+size_t Matmul<T>::workspace_bytes(int team) const {
+  return MatmulPlan<T>(*this).workspace_bytes(team);
+}
+
+template <class T>
+void Matmul<T>::run(void* workspace) const {
+  const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
+  if (batch == 0 || m == 0 || n == 0) return;
+  const MatmulPlan<T> plan(*this);
+  const MatmulKernels<T>& kernels = matmul_kernels<T>();
+  const T* dense_bias = plan.dense_bias(*this, workspace);
+  parallel_region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&] {
+    const int index = team_index(), size = team_size();
+    const bool alone = batch >= size;  // each thread takes products of its own
+    const MatmulBuffers<T> buffers = plan.buffers(workspace, alone ? index : 0, index, size);
+    const Crew crew = alone ? Crew{0, 1} : Crew{index, size};
+    const int64_t first = alone ? batch * index / size : 0, last = alone ? batch * (index + 1) / size : batch;
+    for (int64_t i = first; i < last; ++i) {
+      const Operands<T> operands = plan.operands(*this, i, dense_bias);
+      Product<T>{plan, kernels, operands, crew, buffers.b, buffers.a}.run();
+    }
+  });
+}
+
+template struct Matmul<float>;
+template struct Matmul<double>;
+
+}  // namespace ranvier

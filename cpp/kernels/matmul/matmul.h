@@ -1,0 +1,71 @@
+// matmul: c = activation(a @ b + bias)
+//
+//   a (batch, m, k), b (batch, k, n), bias (n) or none, c (batch, m, n). Any strides, also 0 (a broadcast
+//   operand) in a and b; c's elements do not overlap each other or the inputs. c is written only, never read
+//   from before the call. k = 0 gives activation(bias).
+//
+// Every element of c is the sum, in order, of partial sums over blocks of kc products, each one chain of
+// FMAs: its bits depend on k alone, not on m, n, strides, tile or threads.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+enum class MatmulActivation { none, relu };
+
+template <class T>
+struct Matmul {
+  static constexpr const char* name = "matmul";
+  TensorView<const T> a, b;  // 3-D
+  TensorView<const T> bias;  // 1-D, or data null
+  TensorView<T> c;           // 3-D
+  MatmulActivation activation;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(a), v.read(b), v.read(bias), v.write(c);
+  }
+};
+
+// One tile of the product, rows x (vectors * lanes), in the terms of the micro-kernel: a's rows are
+// broadcast, b's rows are vectors. Strides in elements.
+template <class T>
+struct MatmulTile {
+  int64_t k;
+  const T* a;  // a[i, p] at a[i * rs_a + p * cs_a]; one of the two strides is 1
+  int64_t rs_a, cs_a;
+  const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
+  int64_t rs_b;
+  T* c;  // c[i, j] at c[i * rs_c + j * cs_c]
+  int64_t rs_c, cs_c;
+  int rows, columns;     // columns <= vectors * lanes are stored
+  bool accumulate;       // c += a b, else c = a b
+  bool last;             // of the blocks over k: add the bias and apply the activation
+  const T* bias_row;     // bias[j], along the vectors, or null
+  const T* bias_column;  // bias[i], along the rows, or null
+  MatmulActivation activation;
+};
+
+template <class T>
+struct MatmulKernels {
+  int mr, nr;  // the largest tile: rows, columns
+  int64_t kc, mc, nc;
+  void (*tile)(const MatmulTile<T>&);
+  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
+  void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
+};
+
+#define RANVIER_X(level)                                    \
+  namespace level {                                         \
+  extern const MatmulKernels<float> matmul_kernels_float;   \
+  extern const MatmulKernels<double> matmul_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier

@@ -1,0 +1,65 @@
+// How one matmul is to be run: which operand is broadcast, what is packed, how the tiles are shared out.
+#pragma once
+#include <algorithm>
+
+#include "kernels/matmul/matmul.h"
+
+namespace ranvier {
+
+constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+template <class T>
+const MatmulKernels<T>& matmul_kernels();
+
+// One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
+// transpose of the caller's: c' = b' a'.
+template <class T>
+struct Operands {
+  int64_t m, n, k;
+  const T *a, *b;
+  T* c;
+  int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
+  const T *bias_row, *bias_column;
+  MatmulActivation activation;
+};
+
+template <class T>
+struct MatmulBuffers {
+  T *b, *a;
+};
+
+template <class T>
+class MatmulPlan {
+ public:
+  explicit MatmulPlan(const Matmul<T>& call);
+
+  bool transposed;  // c' = b' a'
+  bool pack_a, pack_b;
+  bool ragged_b;  // b is read in place, but for its last strip, which is narrower than whole vectors
+  int rows;       // of a tile: m split evenly, so that no thin tile is left over
+
+  // Into how many groups the strips of b are split, so that the team's shares are even when a has few panels.
+  int64_t groups(int64_t panels_a, int64_t strips_b, int team) const {
+    constexpr int64_t kUnitsPerThread = 8;
+    if (team == 1) return 1;
+    return std::clamp<int64_t>(ceil_div(kUnitsPerThread * team, panels_a), 1, strips_b);
+  }
+
+  size_t workspace_bytes(int team) const;
+  MatmulBuffers<T> buffers(void* workspace, int crew, int thread, int team) const;
+  const T* dense_bias(const Matmul<T>& call, void* workspace) const;  // the bias, copied where it is strided
+  Operands<T> operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const;
+
+ private:
+  Operands<T> orient(const Matmul<T>& call, bool transpose) const;
+  double cost(const Operands<T>& o) const;
+  static bool reads_a_in_place(const Operands<T>& o);
+  static bool reads_b_in_place(const Operands<T>& o);
+
+  int64_t batch_;
+  int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
+};
+
+}  // namespace ranvier
