@@ -136,9 +136,9 @@ py::object new_array(DType dtype, int ndim, const int64_t* shape, const int64_t*
 void extent(PyArrayObject* a, const char** first, const char** last) {
   const char* lo = static_cast<const char*>(PyArray_DATA(a));
   const char* hi = lo + PyArray_ITEMSIZE(a);
-  for (int d = 0; d < PyArray_NDIM(a); ++d) {
+  if (PyArray_SIZE(a) == 0) hi = lo;
+  for (int d = 0; lo < hi && d < PyArray_NDIM(a); ++d) {
     const npy_intp reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
-    if (PyArray_DIM(a, d) == 0) hi = lo;
     (reach < 0 ? lo : hi) += reach;
   }
   *first = lo;
@@ -268,7 +268,7 @@ const Output& Output::apart_from(const char* op, const Input& x, bool same_is_fi
   const char *a_first, *a_last, *b_first, *b_last;
   extent(a, &a_first, &a_last);
   extent(b, &b_first, &b_last);
-  if (a_last <= b_first || b_last <= a_first) return *this;
+  if (a_last <= b_first || b_last <= a_first || a_first == a_last || b_first == b_last) return *this;
   const bool same = PyArray_DATA(a) == PyArray_DATA(b) && PyArray_NDIM(a) == PyArray_NDIM(b) &&
                     std::equal(PyArray_DIMS(a), PyArray_DIMS(a) + PyArray_NDIM(a), PyArray_DIMS(b)) &&
                     std::equal(PyArray_STRIDES(a), PyArray_STRIDES(a) + PyArray_NDIM(a), PyArray_STRIDES(b));

@@ -24,15 +24,15 @@ struct Product {
   const MatmulKernels<T>& kernels;
   const Operands<T>& o;
   Crew crew;
-  T* packed_b;  // kc x (nc rounded up to nr), shared by the crew
+  T* packed_b;  // kc x (nc rounded up to nr), shared by the crew; or kc x nr, this thread's
   T* packed_a;  // mc x kc, this thread's
 
-  // One block of k by one panel of n: the crew packs b, then shares out the tiles' rows.
-  void block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
+  // One block of k by one panel of n, where b is packed once for the whole crew.
+  void shared_block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
     const int64_t panels = ceil_div(n, kernels.nr);
-    if (plan.pack_b || plan.ragged_b) {
-      const int64_t first = plan.pack_b ? 0 : panels - 1;  // in place, only the last, ragged strip is packed
-      for (int64_t j = first + crew.index; j < panels; j += crew.size) pack_strip_b(jc, n, pc, k, j);
+    if (plan.pack_b) {
+      for (int64_t j = crew.index; j < panels; j += crew.size)
+        pack_strip_b(jc, n, pc, k, j, packed_b + j * kernels.nr * k);
       crew.barrier();
     }
     const int64_t rows = ceil_div(o.m, plan.rows), groups = plan.groups(rows, panels, crew.size);
@@ -41,59 +41,73 @@ struct Product {
     while (unit < end) {  // a group of strips of b, and a run of a's panels that fits the packed block
       const int64_t g = unit / rows, i = unit % rows;
       const int64_t count = std::min({rows - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
-      inner_loops(jc, n, pc, k, panels * g / groups, panels * (g + 1) / groups, i, i + count);
+      pack_panels_a(pc, k, i, i + count);
+      for (int64_t j = panels * g / groups; j < panels * (g + 1) / groups; ++j)
+        strip(jc, n, pc, k, j, plan.pack_b ? packed_b + j * kernels.nr * k : nullptr, i, i + count);
       unit += count;
     }
-    if (plan.pack_b || plan.ragged_b) crew.barrier();  // before the next block overwrites the strips
+    if (plan.pack_b) crew.barrier();  // before the next block overwrites the strips
   }
 
-  void pack_strip_b(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j) {
+  // The same where a has few panels: each thread packs a strip of b, uses it at once and forgets it.
+  void private_block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
+    const int64_t strips = ceil_div(n, kernels.nr), rows = ceil_div(o.m, plan.rows);
+    pack_panels_a(pc, k, 0, rows);
+    for (int64_t j = strips * crew.index / crew.size; j < strips * (crew.index + 1) / crew.size; ++j) {
+      const bool ragged = (n - j * kernels.nr) < kernels.nr && plan.ragged_b;
+      if (plan.pack_b || ragged) pack_strip_b(jc, n, pc, k, j, packed_b);
+      strip(jc, n, pc, k, j, plan.pack_b || ragged ? packed_b : nullptr, 0, rows);
+    }
+  }
+
+  void pack_strip_b(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j, T* to) {
     const int64_t column = j * kernels.nr;
     kernels.pack(k, static_cast<int>(std::min<int64_t>(kernels.nr, n - column)), kernels.nr,
-                 o.b + pc * o.rs_b + (jc + column) * o.cs_b, o.rs_b, o.cs_b, packed_b + column * k);
+                 o.b + pc * o.rs_b + (jc + column) * o.cs_b, o.rs_b, o.cs_b, to);
   }
 
-  // Loops ic (packing), jr and ir: strips [j0, j1) of b against panels [i0, i1) of a.
-  void inner_loops(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j0, int64_t j1, int64_t i0,
-                   int64_t i1) {
-    if (plan.pack_a)
-      for (int64_t i = i0; i < i1; ++i)
-        kernels.pack(k, rows_of(i), plan.rows, o.a + i * plan.rows * o.rs_a + pc * o.cs_a, o.cs_a, o.rs_a,
-                     packed_a + (i - i0) * plan.rows * k);
-    for (int64_t j = j0; j < j1; ++j)
-      for (int64_t i = i0; i < i1; ++i) tile(jc, n, pc, k, j, i, i0);
+  void pack_panels_a(int64_t pc, int64_t k, int64_t i0, int64_t i1) {
+    if (!plan.pack_a) return;
+    for (int64_t i = i0; i < i1; ++i)
+      kernels.pack(k, rows_of(i), plan.rows, o.a + i * plan.rows * o.rs_a + pc * o.cs_a, o.cs_a, o.rs_a,
+                   packed_a + (i - i0) * plan.rows * k);
   }
 
-  int rows_of(int64_t i) const { return static_cast<int>(std::min<int64_t>(plan.rows, o.m - i * plan.rows)); }
-
-  void tile(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j, int64_t i, int64_t i0) {
-    const int64_t row = i * plan.rows, column = jc + j * kernels.nr;
+  // Strip j of b, packed or (null) in place, against panels [i0, i1) of a.
+  void strip(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j, const T* packed, int64_t i0,
+             int64_t i1) {
     MatmulTile<T> t;
     t.k = k;
-    t.rows = rows_of(i);
     t.columns = static_cast<int>(std::min<int64_t>(kernels.nr, n - j * kernels.nr));
-    if (plan.pack_a) {
-      t.a = packed_a + (i - i0) * plan.rows * k, t.rs_a = 1, t.cs_a = plan.rows;
-    } else {
-      t.a = o.a + row * o.rs_a + pc * o.cs_a, t.rs_a = t.rows == 1 ? 1 : o.rs_a, t.cs_a = o.cs_a;
-    }
-    const bool packed = plan.pack_b || (plan.ragged_b && t.columns < kernels.nr);
-    t.b = packed ? packed_b + j * kernels.nr * k : o.b + pc * o.rs_b + column;
+    const int64_t column = jc + j * kernels.nr;
+    t.b = packed ? packed : o.b + pc * o.rs_b + column;
     t.rs_b = packed ? kernels.nr : o.rs_b;
-    t.c = o.c + row * o.rs_c + column * o.cs_c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+    t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = pc > 0;
     t.last = pc + k == o.k;
     t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
-    t.bias_column = o.bias_column ? o.bias_column + row : nullptr;
     t.activation = o.activation;
-    kernels.tile(t);
+    for (int64_t i = i0; i < i1; ++i) {
+      const int64_t row = i * plan.rows;
+      t.rows = rows_of(i);
+      if (plan.pack_a)
+        t.a = packed_a + (i - i0) * plan.rows * k, t.rs_a = 1, t.cs_a = plan.rows;
+      else
+        t.a = o.a + row * o.rs_a + pc * o.cs_a, t.rs_a = t.rows == 1 ? 1 : o.rs_a, t.cs_a = o.cs_a;
+      t.c = o.c + row * o.rs_c + column * o.cs_c;
+      t.bias_column = o.bias_column ? o.bias_column + row : nullptr;
+      kernels.tile(t);
+    }
   }
+
+  int rows_of(int64_t i) const { return static_cast<int>(std::min<int64_t>(plan.rows, o.m - i * plan.rows)); }
 
   void run() {
     for (int64_t jc = 0; jc < o.n; jc += kernels.nc) {
       int64_t pc = 0;
       do {  // once also for k = 0, which leaves the bias
-        block(jc, std::min(kernels.nc, o.n - jc), pc, std::min(kernels.kc, o.k - pc));
+        const int64_t n = std::min(kernels.nc, o.n - jc), k = std::min(kernels.kc, o.k - pc);
+        plan.private_b ? private_block(jc, n, pc, k) : shared_block(jc, n, pc, k);
         pc += kernels.kc;
       } while (pc < o.k);
     }
@@ -117,7 +131,7 @@ void Matmul<T>::run(void* workspace) const {
   parallel_region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&] {
     const int index = team_index(), size = team_size();
     const bool alone = batch >= size;  // each thread takes products of its own
-    const MatmulBuffers<T> buffers = plan.buffers(workspace, alone ? index : 0, index, size);
+    const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
     const Crew crew = alone ? Crew{0, 1} : Crew{index, size};
     const int64_t first = alone ? batch * index / size : 0, last = alone ? batch * (index + 1) / size : batch;
     for (int64_t i = first; i < last; ++i) {

@@ -6,6 +6,7 @@ namespace {
 int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 
 constexpr int64_t kFewPasses = 3;  // an operand that is read so few times is not worth packing
+constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the threads, if each gets some
 
 }  // namespace
 
@@ -48,26 +49,31 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : transposed(false), batch_(cal
   const Operands<T> o = orient(call, transposed);
   pack_a = !reads_a_in_place(o);
   pack_b = !reads_b_in_place(o);
+  const int64_t panels_a = ceil_div(o.m, kernels.mr), strips_b = ceil_div(o.n, kernels.nr);
+  private_b = !pack_b || panels_a <= std::min(kFewPanels, strips_b);
   ragged_b = !pack_b && o.n % (kernels.nr / 2) != 0;
   rows = static_cast<int>(ceil_div(o.m, std::max<int64_t>(ceil_div(o.m, kernels.mr), 1)));
   const int64_t k = std::min(o.k, kernels.kc);
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
   size_a_ =
       pack_a ? round_up(k * std::min(round_up(o.m, std::max(rows, 1)), kernels.mc + kernels.mr), 64) : 0;
-  size_b_ = pack_b || ragged_b ? round_up(k * round_up(std::min(o.n, kernels.nc), kernels.nr), 64) : 0;
+  const int64_t columns = private_b ? kernels.nr : round_up(std::min(o.n, kernels.nc), kernels.nr);
+  size_b_ = pack_b || ragged_b ? round_up(k * columns, 64) : 0;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
 }
 
 template <class T>
 size_t MatmulPlan<T>::workspace_bytes(int team) const {
-  return sizeof(T) * (size_bias_ + size_b_ * std::min<int64_t>(batch_, team) + size_a_ * team);
+  return sizeof(T) *
+         (size_bias_ + size_b_ * (private_b ? team : std::min<int64_t>(batch_, team)) + size_a_ * team);
 }
 
-// [bias][a of each thread][b of each crew]: a crew is one thread where the batch feeds the whole team.
+// [bias][a of each thread][b of each thread, or one for all].
 template <class T>
-MatmulBuffers<T> MatmulPlan<T>::buffers(void* workspace, int crew, int thread, int team) const {
+MatmulBuffers<T> MatmulPlan<T>::buffers(void* workspace, int thread, bool alone, int team) const {
   T* base = static_cast<T*>(workspace) + size_bias_;
-  return {base + team * size_a_ + crew * size_b_, base + thread * size_a_};
+  const int b = private_b || alone ? thread : 0;
+  return {base + team * size_a_ + b * size_b_, base + thread * size_a_};
 }
 
 template <class T>

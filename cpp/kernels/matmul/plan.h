@@ -37,8 +37,9 @@ class MatmulPlan {
 
   bool transposed;  // c' = b' a'
   bool pack_a, pack_b;
-  bool ragged_b;  // b is read in place, but for its last strip, which is narrower than whole vectors
-  int rows;       // of a tile: m split evenly, so that no thin tile is left over
+  bool private_b;  // a has few panels: threads split n, and each packs its strips of b for itself
+  bool ragged_b;   // b is read in place, but for its last strip, which is narrower than whole vectors
+  int rows;        // of a tile: m split evenly, so that no thin tile is left over
 
   // Into how many groups the strips of b are split, so that the team's shares are even when a has few panels.
   int64_t groups(int64_t panels_a, int64_t strips_b, int team) const {
@@ -48,7 +49,7 @@ class MatmulPlan {
   }
 
   size_t workspace_bytes(int team) const;
-  MatmulBuffers<T> buffers(void* workspace, int crew, int thread, int team) const;
+  MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int team) const;
   const T* dense_bias(const Matmul<T>& call, void* workspace) const;  // the bias, copied where it is strided
   Operands<T> operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const;
 
