@@ -1,0 +1,97 @@
+"""ranvier: train and run small and medium neural networks fast on a CPU.
+
+>>> import ranvier as rv
+>>> x = rv.tensor([1.0, 2.0], requires_grad=True)
+>>> x.requires_grad
+True
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+import os as _os
+from typing import Any as _Any
+
+# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a busy
+# processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores).
+if "OMP_WAIT_POLICY" not in _os.environ:
+    _os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+
+from ranvier.autograd.creation import (  # noqa: E402
+    BoolTensor,
+    DoubleTensor,
+    FloatTensor,
+    IntTensor,
+    LongTensor,
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    float16,
+    float32,
+    float64,
+    from_numpy,
+    full,
+    full_like,
+    int8,
+    int16,
+    int32,
+    int64,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    uint8,
+    zeros,
+    zeros_like,
+)
+from ranvier.autograd.creation import bool_ as bool  # noqa: E402
+from ranvier.autograd.grad import grad, value_and_grad  # noqa: E402
+from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled  # noqa: E402
+from ranvier.autograd.random import get_rng_state, initial_seed, manual_seed, set_rng_state  # noqa: E402
+from ranvier.autograd.tensor import Tensor  # noqa: E402
+
+try:
+    from ranvier import ops as _ops  # attaches the operators to Tensor
+except ImportError:  # the core has not been built
+    _ops = None  # type: ignore[assignment]
+
+__version__ = "0.1.0"
+
+float, double, half, long, int = float32, float64, float16, int64, int32
+
+# Loaded on first use: a module of ours by name, or a name that a module defines.
+_MODULES = ("autograd", "cli", "data", "kernels", "metrics", "nn", "ops", "optim", "plot", "reference", "train")
+_NAMES: dict[str, str] = {
+    "Trainer": "ranvier.train",
+    "Callback": "ranvier.train",
+    "EarlyStopping": "ranvier.train",
+    "History": "ranvier.train",
+    "save": "ranvier.serialization",
+    "load": "ranvier.serialization",
+    "summary": "ranvier.summary",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _MODULES:
+        return _importlib.import_module(f"ranvier.{name}")
+    if name in _NAMES:
+        value = getattr(_importlib.import_module(_NAMES[name]), name)
+    elif name in getattr(_ops, "__all__", ()):
+        value = getattr(_ops, name)
+    else:
+        raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_NAMES, *getattr(_ops, "__all__", ())})

@@ -1,0 +1,27 @@
+"""The tape: Tensor, Function, backward and what is made of them."""
+
+from ranvier.autograd.backward import backward
+from ranvier.autograd.function import Function
+from ranvier.autograd.grad import gradients as grad
+from ranvier.autograd.grad import value_and_grad
+from ranvier.autograd.gradcheck import GradcheckError, gradcheck, numeric_gradients
+from ranvier.autograd.inplace import bump
+from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ranvier.autograd.tensor import Tensor, wrap
+
+__all__ = [
+    "Function",
+    "GradcheckError",
+    "Tensor",
+    "backward",
+    "bump",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "is_grad_enabled",
+    "no_grad",
+    "numeric_gradients",
+    "set_grad_enabled",
+    "value_and_grad",
+    "wrap",
+]

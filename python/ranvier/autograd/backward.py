@@ -1,0 +1,222 @@
+"""The walk over the tape: gradients flow from the outputs to the leaves.
+
+A node (Function, Output or leaf Tensor) runs when every use of it has delivered its gradient. Arrays that
+travel belong to whoever made them: a Function may hand the same array to two inputs, or hand on the one it got.
+So a sum of two gradients always goes to a new array, which from then on is ours to add to; and a leaf keeps
+an array as its ``grad`` only if nobody else holds it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Output
+from ranvier.autograd.tensor import Tensor, wrap
+
+Array = np.ndarray[Any, Any]
+ndarray = np.ndarray
+
+_AGAIN = (
+    "[backward] trying to backward through the graph a second time: what forward saved was freed by the first "
+    "backward; call it with retain_graph=True to keep it"
+)
+
+
+def backward(
+    root: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+) -> None:
+    """See :meth:`Tensor.backward`."""
+    refuse_create_graph("backward", create_graph)
+    seed = root_gradient("backward", root, gradient)
+    only = None if inputs is None else {id(x) for x in ([inputs] if isinstance(inputs, Tensor) else inputs)}
+    run([(root, seed)], bool(retain_graph), only=only)
+
+
+def refuse_create_graph(name: str, create_graph: bool) -> None:
+    if create_graph:
+        raise NotImplementedError(
+            f"[{name}] create_graph=True is not available: gradients are computed on arrays, off the tape, "
+            "so that they cannot be differentiated again"
+        )
+
+
+def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
+    """The array that backward starts from: the given gradient, checked, or 1."""
+    array = root._array
+    if not root.requires_grad:
+        raise RuntimeError(f"[{name}] the tensor does not require grad and does not have a grad_fn")
+    if gradient is None:
+        if array.size != 1:
+            raise RuntimeError(
+                f"[{name}] grad can be implicitly created only for scalar outputs, got shape {array.shape}; "
+                "pass a gradient"
+            )
+        return np.ones(array.shape, array.dtype)
+    seed = gradient._array if isinstance(gradient, Tensor) else np.asarray(gradient)
+    if seed.shape != array.shape:
+        raise RuntimeError(f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}")
+    return seed if seed.dtype == array.dtype else seed.astype(array.dtype)
+
+
+def run(
+    roots: Sequence[tuple[Tensor, Array]],
+    retain_graph: bool,
+    captured: dict[Any, Array | None] | None = None,
+    only: set[int] | None = None,
+) -> None:
+    """Carries gradients from the roots to the leaves.
+
+    captured: nodes whose gradient is wanted instead of every leaf's ``grad`` (filled in).
+    only: ids of the leaves whose ``grad`` is to be changed; None means all.
+    """
+    pending: dict[Any, Array] = {}
+    ours: set[Any] = set()  # nodes whose pending sum is an array of our own
+    starts = []
+    for root, seed in roots:
+        node = root if root.grad_fn is None else root.grad_fn
+        _add(node, seed, pending, ours)
+        if node not in starts:
+            starts.append(node)
+    waits = _count_uses(starts)
+    ready = [node for node in starts if not waits[node]]
+    while ready:
+        node = ready.pop()
+        if captured is not None and node in captured:
+            captured[node] = pending.get(node)
+        if node.edges:
+            _run_node(node, pending, ours, waits, ready)
+            if not retain_graph and type(node) is not Output:
+                node.release()
+            continue
+        holder = [pending.pop(node, None)]  # a leaf
+        if holder[0] is not None and captured is None and (only is None or id(node) in only):
+            accumulate(node, holder)
+
+
+def _count_uses(starts: list[Any]) -> dict[Any, int]:
+    """How many gradients each node waits for."""
+    waits: dict[Any, int] = dict.fromkeys(starts, 0)
+    stack = list(starts)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is None:
+                continue
+            if edge in waits:
+                waits[edge] += 1
+            else:
+                waits[edge] = 1
+                stack.append(edge)
+    return waits
+
+
+def _run_node(node: Any, pending: dict[Any, Any], ours: set[Any], waits: dict[Any, int], ready: list[Any]) -> None:
+    """Runs one Function backward and delivers what it returns."""
+    dy = pending.pop(node, None)
+    edges = node.edges
+    if node.retained is not None and dy is not None:
+        _retain(node, dy)
+    gradients: Any
+    if dy is None:
+        gradients = (None,) * len(edges)
+    elif type(node) is Output:
+        _place(node, dy, pending)
+        gradients = (None,)
+    else:
+        changes = 0
+        for cell in node.versions:
+            changes += cell[0]
+        if changes != node.changes:
+            node.check_saved()
+        if node.released:
+            raise RuntimeError(_AGAIN)
+        gradients = node.backward(dy) if type(dy) is ndarray else node.backward(*dy)
+        if type(gradients) is not tuple:
+            gradients = (gradients,)
+        if len(gradients) != len(edges):
+            raise RuntimeError(
+                f"[{type(node).__name__}] backward returned {len(gradients)} gradients for {len(edges)} inputs"
+            )
+    for edge, gradient in zip(edges, gradients):  # noqa: B905: the lengths are equal
+        if edge is None:
+            continue
+        if gradient is not None:
+            if edge in pending or type(gradient) is not ndarray:
+                _add(edge, gradient, pending, ours)
+            else:
+                pending[edge] = gradient
+        left = waits[edge] - 1
+        if left:
+            waits[edge] = left
+        else:
+            ready.append(edge)
+
+
+def _retain(node: Any, dy: Array) -> None:
+    output = node.retained()
+    if output is not None:
+        output.grad = wrap(dy.copy(order="K"))
+
+
+def _place(node: Output, dy: Array, pending: dict[Any, Any]) -> None:
+    """Puts the gradient of one of several outputs in its place among the others."""
+    parts = pending.get(node.function)
+    if parts is None:
+        parts = pending[node.function] = [None] * node.function.outputs
+    parts[node.index] = dy
+
+
+def _add(node: Any, gradient: Any, pending: dict[Any, Any], ours: set[Any]) -> None:
+    if type(gradient) is not ndarray:
+        gradient = gradient._array if isinstance(gradient, Tensor) else np.asarray(gradient)
+    held = pending.get(node)
+    if held is None:
+        pending[node] = gradient
+    elif node in ours:
+        np.add(held, gradient, out=held)
+    else:
+        pending[node] = _sum(held, gradient)
+        ours.add(node)
+
+
+def _sum(a: Array, b: Array) -> Array:
+    out = np.empty_like(a)  # given to add, so that the sum of 0-d arrays is an array as well
+    np.add(a, b, out=out)
+    return out
+
+
+def accumulate(leaf: Tensor, holder: list[Any]) -> None:
+    """Adds the gradient in ``holder`` (a list, so that it can be handed over) to ``leaf.grad``."""
+    gradient, array = holder[0], leaf._array
+    if gradient.shape != array.shape:
+        raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of shape {array.shape}")
+    if gradient.dtype != array.dtype:
+        gradient = holder[0] = gradient.astype(array.dtype)
+    if leaf.grad is None:
+        own = sys.getrefcount(gradient) <= _SOLE and type(gradient.base) is not ndarray
+        leaf.grad = wrap(gradient if own else gradient.copy(order="K"))
+    else:
+        with_grad = leaf.grad
+        total = with_grad._array
+        if sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray:
+            np.add(total, gradient, out=total)
+        else:
+            with_grad._array = _sum(total, gradient)
+
+
+def _sole_references() -> int:
+    """What getrefcount says, in ``accumulate``, of an array that only the holder has (it differs between Pythons)."""
+    seen = []
+
+    def probe(leaf: Any, holder: list[Any]) -> None:
+        gradient, _ = holder[0], leaf
+        seen.append(sys.getrefcount(gradient))
+
+    probe(None, [np.empty(0)])
+    return seen[0]
+
+
+_SOLE = _sole_references()

@@ -1,0 +1,229 @@
+"""Making Tensors: from data, filled, ranges, random. Names and dtypes follow PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.random import generator
+from ranvier.autograd.tensor import SHARED, Tensor, wrap
+
+float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
+uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))
+bool_ = np.dtype("bool")
+
+
+def _array_of(data: Any) -> Any:
+    """The data as an array: numbers in PyTorch's default dtypes (float32, int64, bool), arrays in their own."""
+    if isinstance(data, Tensor):
+        return data._array
+    if isinstance(data, np.ndarray):
+        return data
+    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
+        return np.array([_array_of(item) for item in data])
+    array = data if hasattr(data, "dtype") else np.asarray(data)
+    if hasattr(data, "detach") and not isinstance(data, np.generic):  # a torch tensor
+        return data.detach().cpu().numpy()
+    if isinstance(data, np.generic):
+        return np.asarray(data)
+    array = np.asarray(array)
+    if array.dtype.kind in "OUSV":
+        raise ValueError(f"[tensor] got data of dtype {array.dtype}; expected numbers in a regular nested list")
+    keeps = isinstance(data, (list, tuple)) and len(data) > 0 and isinstance(_first(data), (np.generic, np.ndarray))
+    if array.dtype == np.float64 and not keeps:
+        return array.astype(np.float32)
+    return array
+
+
+def _first(data: Any) -> Any:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return data
+
+
+def _finish(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    out = wrap(array)
+    return out.requires_grad_() if requires_grad else out
+
+
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new Tensor with a copy of the data; Python floats become float32, ints int64; arrays keep their dtype.
+
+    Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
+    (tensor([1, 2]), dtype('float32'))
+    """
+    return _finish(np.array(_array_of(data), dtype), requires_grad)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """The data as a Tensor, sharing memory where it can; a Tensor is returned as it is.
+
+    >>> import numpy as np, ranvier as rv
+    >>> rv.as_tensor(np.ones(2))
+    tensor([1., 1.], dtype=ranvier.float64)
+    """
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    out = wrap(np.asarray(_array_of(data), dtype))
+    out._cell[2] |= SHARED
+    return out
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A Tensor on the memory of a NumPy array: a change of one is a change of both.
+
+    >>> import numpy as np, ranvier as rv
+    >>> rv.from_numpy(np.arange(3))
+    tensor([0, 1, 2])
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
+    return as_tensor(array)
+
+
+def FloatTensor(*data: Any) -> Tensor:
+    """A float32 Tensor of the data (``FloatTensor(2, 3)``: of zeros in that shape)."""
+    return _typed(data, np.float32)
+
+
+def DoubleTensor(*data: Any) -> Tensor:
+    """A float64 Tensor of the data."""
+    return _typed(data, np.float64)
+
+
+def LongTensor(*data: Any) -> Tensor:
+    """An int64 Tensor of the data."""
+    return _typed(data, np.int64)
+
+
+def IntTensor(*data: Any) -> Tensor:
+    """An int32 Tensor of the data."""
+    return _typed(data, np.int32)
+
+
+def BoolTensor(*data: Any) -> Tensor:
+    """A bool Tensor of the data."""
+    return _typed(data, np.bool_)
+
+
+def _typed(data: tuple[Any, ...], dtype: Any) -> Tensor:
+    if data and all(isinstance(n, int) for n in data):
+        return wrap(np.zeros(data, dtype))
+    return wrap(np.array(_array_of(data[0]) if data else (), dtype))
+
+
+def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape from ``f(2, 3)`` or ``f((2, 3))``."""
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    return tuple(int(n) for n in size)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """zeros(2, 3) or zeros((2, 3)): float32 unless dtype says otherwise.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2)
+    tensor([0., 0.])
+    """
+    return _finish(np.zeros(shape_of(size), dtype or np.float32), requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """As :func:`zeros`, filled with 1."""
+    return _finish(np.ones(shape_of(size), dtype or np.float32), requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """As :func:`zeros`, with whatever the memory held."""
+    return _finish(np.empty(shape_of(size), dtype or np.float32), requires_grad)
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor filled with one number; its dtype decides unless given.
+
+    >>> import ranvier as rv
+    >>> rv.full((2,), 7)
+    tensor([7, 7])
+    """
+    value = _array_of(fill_value)
+    shape = (size,) if isinstance(size, int) else size
+    return _finish(np.full(shape_of((shape,)), value, dtype or value.dtype), requires_grad)
+
+
+def zeros_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in the shape, dtype and layout of x."""
+    return _finish(np.zeros_like(_array_of(x), dtype), requires_grad)
+
+
+def ones_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return _finish(np.ones_like(_array_of(x), dtype), requires_grad)
+
+
+def empty_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return _finish(np.empty_like(_array_of(x), dtype), requires_grad)
+
+
+def full_like(x: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return _finish(np.full_like(_array_of(x), fill_value, dtype), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal of an (n, m) matrix of zeros."""
+    return _finish(np.eye(n, m, dtype=dtype or np.float32), requires_grad)
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """start, start + step, ... below end; int64 if all are ints, else float32.
+
+    >>> import ranvier as rv
+    >>> rv.arange(3), rv.arange(0, 1, 0.5)
+    (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))
+    """
+    first, last = (0, start) if end is None else (start, end)
+    if dtype is None:
+        whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
+        dtype = np.int64 if whole else np.float32
+    return _finish(np.arange(first, last, step).astype(dtype), requires_grad)
+
+
+def linspace(start: float, end: float, steps: int, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise."""
+    return _finish(np.linspace(start, end, steps).astype(dtype or np.float32), requires_grad)
+
+
+def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uniform numbers in [0, 1)."""
+    return _finish(generator().random(shape_of(size), np.dtype(dtype or np.float32)), requires_grad)  # type: ignore
+
+
+def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Standard normal numbers."""
+    values = generator().standard_normal(shape_of(size), np.dtype(dtype or np.float32))  # type: ignore[arg-type]
+    return _finish(np.asarray(values), requires_grad)
+
+
+def rand_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    array = _array_of(x)
+    return rand(array.shape, dtype=dtype or array.dtype, requires_grad=requires_grad)
+
+
+def randn_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    array = _array_of(x)
+    return randn(array.shape, dtype=dtype or array.dtype, requires_grad=requires_grad)
+
+
+def randint(low: int, high: Any = None, size: Any = None, *, dtype: Any = None) -> Tensor:
+    """Whole numbers, low <= n < high, in int64: ``randint(10, (3,))`` or ``randint(5, 10, (3,))``."""
+    if size is None and isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high
+    return wrap(generator().integers(low, high, shape_of((size,))).astype(dtype or np.int64))
+
+
+def randperm(n: int, *, dtype: Any = None) -> Tensor:
+    """The numbers 0 ... n - 1 in random order."""
+    return wrap(generator().permutation(n).astype(dtype or np.int64))

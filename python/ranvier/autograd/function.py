@@ -1,0 +1,277 @@
+"""Function: one differentiable operation, its forward and backward side by side.
+
+The tape is made of Function instances. An instance is its own context: the constructor takes the
+attributes (stride, axis ...), ``forward`` saves what ``backward`` needs on ``self``, and ``apply``
+links the instance to the Functions that made its inputs.
+
+A Function's ``edges`` say where its gradients go, one for each input: the Function that made the
+input, the input itself if it is a leaf that requires gradients, or None. Edges, not the inputs, are
+kept, so that an activation which no backward needs is freed as soon as the program drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ranvier.autograd.mode import mode
+from ranvier.autograd.tensor import SHARED, TAPED_VIEW, Tensor, wrap
+
+ndarray = np.ndarray
+_new = object.__new__
+
+# Attributes of these types do not keep memory alive: a node that saved nothing else can run backward again.
+_PLAIN = frozenset({int, float, bool, str, type(None), slice, *(type(np.dtype(kind)) for kind in "?ilfd")})
+
+_ONCE = "a Function instance records one call, because it keeps what its own backward needs: make a new one"
+
+
+class Function:
+    """One operation on arrays with its gradient; subclass it to define your own.
+
+    ``forward(*arrays)`` gets raw NumPy arrays and returns an array or a tuple of arrays.
+    ``backward(dy, ...)`` gets one gradient for each output (None where none arrives and there are
+    several outputs) and returns one gradient, or None, for each input of forward, in order.
+    ``needs`` holds one bool for each input: which gradients are wanted.
+
+    >>> import numpy as np, ranvier as rv
+    >>> class Square(rv.autograd.Function):
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return x * x
+    ...     def backward(self, dy):
+    ...         return 2 * dy * self.x
+    >>> x = rv.tensor([1.0, 3.0], requires_grad=True)
+    >>> Square().apply(x).backward(np.ones(2, np.float32))
+    >>> x.grad
+    tensor([2., 6.])
+    """
+
+    # the links of the tape; what forward saves lies in the instance's __dict__
+    __slots__ = ("__dict__", "__weakref__", "changes", "edges", "needs", "outputs", "released", "retained", "versions")
+
+    is_view: ClassVar[bool] = False  # set it where the output shares memory with the first input
+    differentiable: ClassVar[bool] = True  # False: never recorded (comparisons, argmax ...)
+    recorded = False
+
+    needs: tuple[bool, ...]
+    edges: tuple[Any, ...]
+    versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
+    changes: int  # ... and their sum at the time of forward
+    retained: Any  # weak reference to an output whose gradient is to be kept
+    released: bool
+    outputs: int
+
+    def forward(self, *arrays: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def backward(self, *gradients: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def apply(self, x: Any, *more: Any) -> Any:
+        """Runs forward on Tensors, NumPy arrays, numbers or None; records it where gradients are wanted."""
+        if more:
+            return self._apply_several((x, *more))
+        try:  # one input: the same as _apply_several, without its loops
+            array = x._array
+        except AttributeError:
+            (x,) = as_inputs((x,))
+            array = x._array
+        if not (x.requires_grad and mode.enabled and self.differentiable):
+            self.needs = (False,)
+            return self._unrecorded(self.forward(array), x)
+        if self.recorded:
+            raise RuntimeError(_ONCE)
+        self.needs = (True,)
+        y = self.forward(array)
+        maker, cell = x.grad_fn, x._cell
+        self.edges = (x if maker is None else maker,)
+        version = [0, None, 0]
+        self.versions = (version, cell)
+        self.changes = cell[0]
+        return self._recorded(y, x, version)
+
+    def _apply_several(self, inputs: tuple[Any, ...]) -> Any:
+        arrays = []
+        needs = []
+        try:
+            for x in inputs:
+                arrays.append(x._array)
+                needs.append(x.requires_grad)
+        except AttributeError:  # something that is not a Tensor
+            inputs = as_inputs(inputs)
+            arrays = [x._array for x in inputs]
+            needs = [x.requires_grad for x in inputs]
+        if not (True in needs and mode.enabled and self.differentiable):
+            self.needs = (False,) * len(inputs)
+            return self._unrecorded(self.forward(*arrays), inputs[0])
+        if self.recorded:
+            raise RuntimeError(_ONCE)
+        self.needs = tuple(needs)
+        y = self.forward(*arrays)
+        version: list[Any] = [0, None, 0]
+        versions = [version]
+        edges = []
+        changes = 0
+        for x in inputs:
+            maker, cell = x.grad_fn, x._cell
+            edges.append(maker if maker is not None else x if x.requires_grad else None)
+            versions.append(cell)
+            changes += cell[0]
+        self.edges = tuple(edges)
+        self.versions = tuple(versions)
+        self.changes = changes
+        return self._recorded(y, inputs[0], version)
+
+    def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
+        """Wraps what forward returned and makes this Function its maker."""
+        self.recorded = True
+        self.retained = None
+        self.released = False
+        if type(y) is not ndarray:
+            if type(y) is tuple:
+                return self._several(y, x, version)
+            y = np.asarray(y)  # a NumPy scalar
+        if self.is_view:
+            version = self._share(x)
+        out = _new(Tensor)
+        out._array = y
+        out.grad = None
+        out.requires_grad = True
+        out.grad_fn = self
+        out._cell = version
+        return out
+
+    def _unrecorded(self, y: Any, x: Any) -> Any:
+        if type(y) is tuple:
+            return tuple(self._unrecorded(part, x) for part in y)
+        out = wrap(y if type(y) is ndarray else np.asarray(y))
+        if self.is_view:
+            out._cell = x._cell
+            out._cell[2] |= SHARED
+        return out
+
+    def _several(self, y: tuple[Any, ...], x: Any, version: list[Any]) -> tuple[Tensor, ...]:
+        """Wraps each of several outputs; only floating ones carry gradients."""
+        if self.is_view:
+            version = self._share(x)
+        outs = tuple(wrap(np.asarray(part)) for part in y)
+        for index, out in enumerate(outs):
+            if out._array.dtype.kind == "f":
+                out.requires_grad, out.grad_fn, out._cell = True, Output(self, index), version
+        self.outputs = len(outs)
+        return outs
+
+    def _share(self, x: Any) -> list[Any]:
+        """The version counter of x, for a view of it: a change of one is a change of both."""
+        cell: list[Any] = x._cell
+        cell[2] |= TAPED_VIEW
+        self.changes += cell[0]
+        self.versions = (cell, *self.versions[1:])
+        return cell
+
+    def check_saved(self) -> None:
+        """Raises if an array that backward needs was changed in place since forward."""
+        saved = list(_arrays_in(vars(self).values()))
+        for cell in self.versions:
+            changed = cell[1]
+            if changed is not None and any(np.may_share_memory(array, changed) for array in saved):
+                raise RuntimeError(
+                    f"[{type(self).__name__.lower()}] one of the variables needed for gradient computation has been "
+                    f"modified by an inplace operation: an array of shape {changed.shape} is at version {cell[0]}; "
+                    "clone() it before changing it"
+                )
+
+    def release(self) -> None:
+        """Drops what forward saved; a Function that saved only plain values (shapes, axes) can run again."""
+        saved = self.__dict__
+        for value in saved.values():
+            kind = type(value)
+            if kind in _PLAIN or (kind is tuple and (not value or type(value[0]) in _PLAIN)):
+                continue
+            saved.clear()
+            self.released = True
+            break
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class Output:
+    """One of several outputs of a Function, as a node of the tape: hands its gradient to its place there."""
+
+    __slots__ = ("edges", "function", "index", "retained")
+
+    def __init__(self, function: Function, index: int) -> None:
+        self.function = function
+        self.edges = (function,)
+        self.index = index
+        self.retained: Any = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self.function).__name__}[{self.index}]>"
+
+
+def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
+    for value in values:
+        if isinstance(value, ndarray):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _arrays_in(value)
+
+
+class _Absent:
+    """Stands for an input that is None (a layer without bias)."""
+
+    _array = None
+    requires_grad = False
+    grad_fn = None
+    _cell: ClassVar[list[Any]] = [0, None, 0]
+
+
+_ABSENT = _Absent()
+
+
+def as_inputs(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Tensors as they are; arrays wrapped; numbers in the dtype that PyTorch's promotion gives them."""
+    tensors: list[Any] = []
+    numbers = False
+    for x in inputs:
+        if isinstance(x, Tensor):
+            tensors.append(x)
+        elif isinstance(x, ndarray):
+            tensors.append(wrap(x))
+        elif x is None:
+            tensors.append(_ABSENT)
+        elif isinstance(x, (int, float, np.generic)):
+            tensors.append(x)
+            numbers = True
+        else:
+            tensors.append(wrap(np.asarray(x)) if hasattr(x, "__array__") else _refuse(x))
+    if numbers:
+        dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
+        tensors = [t if hasattr(t, "_array") else wrap(np.array(t, number_dtype(t, dtypes))) for t in tensors]
+    return tuple(tensors)
+
+
+def _refuse(x: Any) -> Any:
+    raise TypeError(f"got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
+
+
+def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
+    """The dtype a number takes beside tensors of these dtypes: theirs, unless it is of a higher kind.
+
+    >>> import numpy as np
+    >>> number_dtype(2.5, [np.dtype("int64")])
+    dtype('float32')
+    >>> number_dtype(2, [np.dtype("float64")])
+    dtype('float64')
+    """
+    rank = {"b": 0, "u": 1, "i": 1, "f": 2}
+    kind = np.asarray(number).dtype.kind
+    best = max(dtypes, key=lambda d: (rank.get(d.kind, 3), d.itemsize), default=np.dtype(np.bool_))
+    if rank.get(kind, 3) <= rank.get(best.kind, 3) and dtypes:
+        return best
+    return np.dtype({"b": np.bool_, "u": np.int64, "i": np.int64}.get(kind, np.float32))

@@ -1,0 +1,132 @@
+"""Gradients as values: ``rv.grad(f)(x)``, ``rv.value_and_grad`` and PyTorch's ``autograd.grad``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.backward import refuse_create_graph, root_gradient, run
+from ranvier.autograd.mode import enable_grad
+from ranvier.autograd.tensor import Tensor, wrap
+
+
+def gradients(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input.
+
+    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed. Raises RuntimeError where an input was not used,
+    unless ``allow_unused``, which gives None for it.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([1.0, 2.0], requires_grad=True)
+    >>> rv.autograd.grad(x.clone(), x, rv.ones(2))
+    (tensor([1., 1.]),)
+    """
+    refuse_create_graph("grad", create_graph)
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
+        grad_outputs = [grad_outputs] * len(outputs)
+    for x in inputs:
+        if not x.requires_grad:
+            raise RuntimeError("[grad] one of the inputs does not require grad")
+    roots = [(y, root_gradient("grad", y, dy)) for y, dy in zip(outputs, grad_outputs, strict=True)]
+    nodes = [x if x.grad_fn is None else x.grad_fn for x in inputs]
+    captured: dict[Any, Any] = dict.fromkeys(nodes)
+    run(roots, bool(retain_graph), captured)
+    found = []
+    for index, node in enumerate(nodes):
+        array = captured[node]
+        if array is None and not allow_unused:
+            raise RuntimeError(
+                f"[grad] the differentiated Tensor at index {index} appears to not have been used in the graph; "
+                "set allow_unused=True if this is the desired behavior"
+            )
+        found.append(None if array is None else wrap(array.copy(order="K")))
+    return tuple(found)
+
+
+def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """A function that returns ``(function(*args), gradients)``, the gradients with respect to ``args[argnums]``.
+
+    An argument may be a number (the gradient is then a float, computed in float64), an array, a Tensor, or a
+    list, tuple or dict of these. The function must return one number. Raises RuntimeError where it does not.
+
+    >>> import ranvier as rv
+    >>> rv.value_and_grad(lambda x: x.clone())(3.0)
+    (3.0, 1.0)
+    """
+    several = not isinstance(argnums, int)
+    wanted = tuple(argnums) if several else (argnums,)  # type: ignore[arg-type]
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        leaves: list[Tensor] = []
+        inner = [_watch(arg, leaves) if i in wanted else arg for i, arg in enumerate(args)]
+        with enable_grad():
+            value = function(*inner, **kwargs)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+            raise RuntimeError(f"[grad] the function returned {got}; expected a Tensor of one element")
+        if value.requires_grad:
+            found = list(gradients(value, leaves, allow_unused=True))
+        else:
+            found = [None] * len(leaves)
+        results = [g if g is not None else wrap(np.zeros_like(x._array)) for g, x in zip(found, leaves, strict=True)]
+        order = iter(results)
+        grads = tuple(_collect(arg, order) for i, arg in enumerate(args) if i in wanted)
+        plain = any(isinstance(args[i], (int, float)) for i in wanted)
+        return value.item() if plain else value.detach(), grads if several else grads[0]
+
+    return wrapper
+
+
+def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """The gradient of a function of one number's worth of output, as a function: see :func:`value_and_grad`.
+
+    >>> import ranvier as rv
+    >>> rv.grad(lambda x: x.clone())(2.0)
+    1.0
+    """
+    both = value_and_grad(function, argnums)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return wrapper
+
+
+def _watch(arg: Any, leaves: list[Tensor]) -> Any:
+    """The argument with every array replaced by a leaf that requires gradients, in the order of ``leaves``."""
+    if isinstance(arg, dict):
+        return {key: _watch(value, leaves) for key, value in arg.items()}
+    if isinstance(arg, (list, tuple)):
+        return type(arg)(_watch(value, leaves) for value in arg)
+    array = arg._array if isinstance(arg, Tensor) else np.asarray(arg)
+    if isinstance(arg, (int, float)):
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f":
+        raise TypeError(f"[grad] got an argument of dtype {array.dtype}; expected float32 or float64")
+    leaf = wrap(array, requires_grad=True)
+    leaves.append(leaf)
+    return leaf
+
+
+def _collect(arg: Any, order: Any) -> Any:
+    """The gradients in the structure of the argument they belong to."""
+    if isinstance(arg, dict):
+        return {key: _collect(value, order) for key, value in arg.items()}
+    if isinstance(arg, (list, tuple)):
+        return type(arg)(_collect(value, order) for value in arg)
+    found = next(order)
+    return found.item() if isinstance(arg, (int, float)) else found

@@ -1,0 +1,117 @@
+"""Whether operations are recorded on the tape: a switch for each thread."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    enabled = True  # the class attribute is what a thread sees before it switches
+
+
+mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """True where operations on tensors that require gradients are recorded.
+
+    >>> import ranvier as rv
+    >>> rv.is_grad_enabled()
+    True
+    """
+    return mode.enabled
+
+
+class set_grad_enabled:
+    """Switches recording on or off in this thread: as a call, ``with`` block or decorator.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2, requires_grad=True)
+    >>> with rv.set_grad_enabled(False):
+    ...     y = x.clone()
+    >>> y.requires_grad
+    False
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._wanted = bool(enabled)
+        self._before = mode.enabled
+        mode.enabled = self._wanted
+
+    def __enter__(self) -> None:
+        mode.enabled = self._wanted
+
+    def __exit__(self, *error: object) -> None:
+        mode.enabled = self._before
+
+    def __call__(self, function: F) -> F:
+        mode.enabled = self._before  # as a decorator it acts inside the function only
+        return _decorate(function, self._wanted)
+
+
+class _Block:
+    """A ``with`` block or decorator, usable with and without parentheses, nested and re-entered."""
+
+    wanted: bool
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        block = super().__new__(cls)
+        return block if function is None else _decorate(function, cls.wanted)
+
+    def __init__(self, function: Callable[..., Any] | None = None) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(mode.enabled)
+        mode.enabled = self.wanted
+
+    def __exit__(self, *error: object) -> None:
+        mode.enabled = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        return _decorate(function, self.wanted)
+
+
+class no_grad(_Block):
+    """Nothing is recorded inside: a ``with`` block or a decorator, as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2, requires_grad=True)
+    >>> with rv.no_grad():
+    ...     y = x.clone()
+    >>> y.requires_grad
+    False
+    """
+
+    wanted = False
+
+
+class enable_grad(_Block):
+    """Records again inside a :class:`no_grad` block.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2, requires_grad=True)
+    >>> with rv.no_grad(), rv.enable_grad():
+    ...     y = x.clone()
+    >>> y.requires_grad
+    True
+    """
+
+    wanted = True
+
+
+def _decorate(function: F, wanted: bool) -> F:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        before, mode.enabled = mode.enabled, wanted
+        try:
+            return function(*args, **kwargs)
+        finally:
+            mode.enabled = before
+
+    return wrapper  # type: ignore[return-value]

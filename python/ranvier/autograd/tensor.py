@@ -1,0 +1,300 @@
+"""Tensor: a NumPy array, its gradient, and the Function that made it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.convert import Conversions
+from ranvier.autograd.inplace import InPlace
+
+ndarray = np.ndarray
+_new = object.__new__
+
+SHARED = 1  # the memory is known elsewhere: to a detached tensor, or to NumPy
+TAPED_VIEW = 2  # a tensor on the tape is a view of this memory
+
+
+def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
+    """A Tensor around this very array, without a copy or a check."""
+    tensor = _new(Tensor)
+    tensor._array = array
+    tensor.grad = None
+    tensor.requires_grad = requires_grad
+    tensor.grad_fn = None
+    tensor._cell = [0, None, 0]
+    return tensor
+
+
+class Tensor(Conversions, InPlace):
+    """An array that can be differentiated; behaves as PyTorch's on the CPU.
+
+    ``Tensor(data)`` makes a float32 tensor; :func:`ranvier.tensor` keeps the dtype of the data.
+    The operators and most methods are the functions of ``ranvier.ops``.
+
+    >>> import ranvier as rv
+    >>> x = rv.Tensor([[1, 2], [3, 4]])
+    >>> x.shape, x.dtype, x.requires_grad
+    ((2, 2), dtype('float32'), False)
+    """
+
+    # _cell is [number of in-place changes, the array changed last, SHARED | TAPED_VIEW];
+    # views of one memory hold the same list, and the tape compares the number before it trusts what it saved
+    __slots__ = ("__weakref__", "_array", "_cell", "grad", "grad_fn", "requires_grad")
+
+    _array: np.ndarray[Any, Any]
+    _cell: list[Any]
+    grad: Tensor | None
+    requires_grad: bool
+    grad_fn: Any
+
+    __array_ufunc__ = None  # array + tensor asks the Tensor, so NumPy never drops the tape in silence
+    __array_priority__ = 1000
+    edges = ()  # a leaf ends the tape
+
+    def __init__(self, data: Any = (), requires_grad: bool = False) -> None:
+        self._array = np.array(data._array if isinstance(data, Tensor) else data, np.float32)
+        self.grad = None
+        self.requires_grad = requires_grad
+        self.grad_fn = None
+        self._cell = [0, None, 0]
+
+    # --- what it is
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.grad_fn is None
+
+    @property
+    def is_cuda(self) -> bool:
+        return False
+
+    @property
+    def itemsize(self) -> int:
+        return self._array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    @property
+    def _version(self) -> int:
+        return int(self._cell[0])
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the length along one dimension."""
+        return self._array.shape if dim is None else self._array.shape[dim]
+
+    def dim(self) -> int:
+        return self._array.ndim
+
+    def numel(self) -> int:
+        return self._array.size
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        return self._array.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps in elements, as PyTorch counts them."""
+        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self) -> bool:
+        return bool(self._array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        return self._array.dtype.kind == "f"
+
+    def data_ptr(self) -> int:
+        return int(self._array.ctypes.data)
+
+    # --- the tape
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Adds the gradient of this tensor with respect to every leaf that requires it to the leaf's ``grad``.
+
+        gradient: same shape as the tensor; may be left out for a tensor of one element (it is 1).
+        retain_graph: keep what forward saved, so that backward can run again; else a second call raises RuntimeError.
+
+        >>> import ranvier as rv
+        >>> x = rv.tensor(3.0, requires_grad=True)
+        >>> x.clone().backward()
+        >>> x.grad
+        tensor(1.)
+        """
+        from ranvier.autograd.backward import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def detach(self) -> Tensor:
+        """The same memory, off the tape."""
+        out = wrap(self._array)
+        out._cell = self._cell
+        out._cell[2] |= SHARED
+        return out
+
+    def detach_(self) -> Tensor:
+        """Takes this tensor itself off the tape."""
+        self.grad_fn, self.requires_grad = None, False
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Asks for gradients (of a floating leaf), or stops asking."""
+        if requires_grad and self._array.dtype.kind != "f":
+            raise RuntimeError("[requires_grad_] only Tensors of floating point dtype can require gradients")
+        if not requires_grad and self.grad_fn is not None:
+            raise RuntimeError("[requires_grad_] only a leaf can stop requiring gradients; use detach()")
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keeps the gradient of a tensor that is not a leaf in its ``grad``, too."""
+        if not self.requires_grad:
+            raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
+        if self.grad_fn is not None:
+            self.grad_fn.retained = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        kept = getattr(self.grad_fn, "retained", None)
+        return kept is not None and kept() is self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, off the tape, unwatched: a change of it is not seen by backward."""
+        self._cell[2] |= SHARED
+        return wrap(self._array)
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = value._array if isinstance(value, Tensor) else np.asarray(value)
+        if self.requires_grad and array.dtype.kind != "f":
+            raise RuntimeError(f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats")
+        self._array = array
+        self._cell[2] |= SHARED
+
+    # --- the array, for NumPy and others
+    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
+        """The array itself, without a copy; a tensor that requires gradients raises RuntimeError (use detach())."""
+        if self.requires_grad and not force:
+            raise RuntimeError(
+                "[numpy] can't call numpy() on a Tensor that requires grad; use tensor.detach().numpy() instead"
+            )
+        self._cell[2] |= SHARED
+        return self._array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"[__array__] a {array.dtype} Tensor cannot become {np.dtype(dtype)} without a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.numpy().__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+    def item(self) -> Any:
+        """The one element, as a Python number."""
+        if self._array.size != 1:
+            raise RuntimeError(f"[item] a Tensor with {self._array.size} elements cannot be converted to Scalar")
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        return self._array.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._array.dtype.kind not in "iub":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            raise RuntimeError(f"Boolean value of Tensor with {self._array.size} values is ambiguous")
+        return bool(self._array.item())
+
+    def __len__(self) -> int:
+        if self._array.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return len(self._array)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._array.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(len(self._array)))  # type: ignore[index]
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self._array == (value._array if isinstance(value, Tensor) else value)).any())
+
+    __hash__ = object.__hash__  # by identity, whatever == is
+
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in object.__dir__(self) if name != "edges")
+
+    # --- text and copies
+    def __repr__(self) -> str:
+        from ranvier.autograd.printing import text
+
+        return text(self)
+
+    def __format__(self, spec: str) -> str:
+        if self._array.ndim == 0 and spec:
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.grad_fn is not None:
+            raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
+        if id(self) in memo:
+            return memo[id(self)]  # type: ignore[no-any-return]
+        out = rebuild(type(self), self._array.copy(order="K"), self.requires_grad)
+        memo[id(self)] = out
+        if self.grad is not None:
+            out.grad = self.grad.__deepcopy__(memo)
+        return out
+
+    def __reduce__(self) -> Any:
+        return rebuild, (type(self), self._array, self.requires_grad)
+
+
+def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    """A leaf of the given class around an array: what pickle and deepcopy call."""
+    tensor = _new(kind)
+    tensor._array = array
+    tensor.grad = None
+    tensor.requires_grad = requires_grad
+    tensor.grad_fn = None
+    tensor._cell = [0, None, 0]
+    return tensor
+
+

@@ -1,0 +1,73 @@
+"""The support class itself: a right op passes every test of its case, a wrong one fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ranvier.autograd import Function
+from ranvier.autograd.gradcheck import GradcheckError
+from support.op_case import OpCase
+
+
+class Scale(Function):
+    """y = factor * x * w, w of the length of the last axis."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def forward(self, x, w):
+        self.x, self.w = x, w
+        return self.factor * x * w
+
+    def backward(self, dy):
+        dw = (self.factor * dy * self.x).reshape(-1, self.w.size).sum(0)
+        return self.factor * dy * self.w, dw
+
+
+class TestScale(OpCase):
+    op_name = ()
+    variants = (dict(factor=1.0), dict(factor=-2.5))
+
+    def inputs(self, rng, dtype):
+        return rng.standard_normal((2, 3, 4, 5)).astype(dtype), rng.standard_normal(5).astype(dtype)
+
+    def empty_inputs(self, dtype):
+        return np.zeros((0, 3, 4, 5), dtype), np.ones(5, dtype)
+
+    def op(self, x, w):
+        return Scale(self.factor).apply(x, w)
+
+    def reference(self, x, w):
+        return self.factor * x * w
+
+    def reference_backward(self, dy, x, w):
+        return self.factor * dy * w, (self.factor * dy * x).sum((0, 1, 2))
+
+    def reduction(self, x, w):
+        return x.size // w.size
+
+    def torch_op(self, torch, x, w):
+        return self.factor * x * w
+
+
+class Wrong(Scale):
+    def backward(self, dy):
+        dx, dw = super().backward(dy)
+        return dx, 1.0001 * dw
+
+
+class WrongCase(TestScale):
+    __test__ = False
+
+    def op(self, x, w):
+        return Wrong(1.0).apply(x, w)
+
+
+def test_a_wrong_gradient_is_found(rng):
+    case = WrongCase()
+    case.factor = 1.0
+    with pytest.raises(GradcheckError, match="input 1 is off"):
+        case.test_gradcheck(rng)
+    with pytest.raises(AssertionError, match="gradient of input 1"):
+        case._compare(case.inputs(rng, "float32"), gradients=True)

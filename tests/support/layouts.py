@@ -1,0 +1,35 @@
+"""The same values in memory laid out in other ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+LAYOUTS = ("strided", "transposed", "reversed", "channels_last")
+
+
+def in_layout(array: np.ndarray[Any, Any], layout: str) -> np.ndarray[Any, Any]:
+    """An array equal to the given one, whose memory is
+
+    - strided: every second element of a larger block, along the last axis
+    - transposed: in Fortran order
+    - reversed: backwards along the last axis (a negative stride)
+    - channels_last: (N, C, H, W) with C innermost, for 4-D arrays; others as they are
+    """
+    if array.ndim == 0:
+        return array
+    if layout == "strided":
+        wide = np.full((*array.shape[:-1], 2 * array.shape[-1] + 1), 7, array.dtype)
+        out = wide[..., : 2 * array.shape[-1] : 2]
+    elif layout == "transposed":
+        out = np.empty(array.shape, array.dtype, order="F")
+    elif layout == "reversed":
+        out = np.empty_like(array, order="C")[..., ::-1]
+    elif layout == "channels_last" and array.ndim == 4:
+        n, c, h, w = array.shape
+        out = np.empty((n, h, w, c), array.dtype).transpose(0, 3, 1, 2)
+    else:
+        return array
+    out[...] = array
+    return out

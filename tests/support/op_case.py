@@ -1,0 +1,257 @@
+"""OpCase: declare an op's inputs and its reference, get its tests.
+
+A case says what the op is, what it is fed and what is expected; the base class holds the tests:
+
+    class TestRelu(OpCase):
+        op_name = "relu"
+
+        def inputs(self, rng, dtype):
+            return (rng.standard_normal((3, 4)).astype(dtype),)
+
+        def op(self, x):
+            return ops.relu(x)
+
+        def reference(self, x):
+            return reference.relu(x)
+
+        def reference_backward(self, dy, x):
+            return (reference.relu_backward(dy, x),)
+
+``variants`` lists settings of the op; each test runs for each, with the settings as attributes of the case:
+
+        variants = [dict(stride=1), dict(stride=2)]      # self.stride
+
+The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op`` ...) are described where they are
+declared. A test whose hook a case does not give is not there, rather than skipped.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import ranvier as rv
+from ranvier.autograd import Tensor, gradcheck, numeric_gradients
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+Array = np.ndarray[Any, Any]
+FLOATS = ("float32", "float64")
+
+
+class OpCase:
+    """The tests of one op: see the module's text."""
+
+    registry: ClassVar[dict[str, list[type[OpCase]]]] = {}
+
+    op_name: ClassVar[str | tuple[str, ...]]  # the public name (or names) in ranvier.ops that this case covers
+    variants: ClassVar[list[dict[str, Any]]] = [{}]
+    dtypes: ClassVar[tuple[str, ...]] = FLOATS
+    layouts: ClassVar[tuple[str, ...]] = LAYOUTS
+    differentiable: ClassVar[bool] = True  # False: forward only (comparisons, argmax ...)
+    exact: ClassVar[bool] = False  # True: the result must equal the reference bit for bit (moves, comparisons)
+
+    # --- what a case declares
+    def inputs(self, rng: np.random.Generator, dtype: Any) -> tuple[Array, ...]:
+        """The arrays fed to the op; sizes just off the vector width find most mistakes."""
+        raise NotImplementedError
+
+    def op(self, *tensors: Tensor) -> Any:
+        """The op on Tensors: one Tensor, or a tuple of them."""
+        raise NotImplementedError
+
+    def reference(self, *arrays: Array) -> Any:
+        """The expected value, in plain NumPy, independent of the op; it is called in float64."""
+        raise NotImplementedError
+
+    def reference_backward(self, dy: Any, *arrays: Array) -> tuple[Any, ...]:
+        """The expected gradient of each input (None where there is none). dy is a tuple if the op has several outputs."""
+        raise NotImplementedError
+
+    # --- what a case may declare
+    def reduction(self, *arrays: Array) -> int:
+        """The longest sum that an output element or a gradient element is made of."""
+        return 1
+
+    def magnitude(self, *arrays: Array) -> float:
+        """The largest term of such a sum; here of inputs, outputs and gradients (at least 1)."""
+        return max([1.0, *(float(np.max(np.abs(a))) for a in arrays if a.size and a.dtype.kind == "f")])
+
+    def off_kinks(self, *arrays: Array) -> tuple[Array, ...]:
+        """The inputs moved by more than 0.01 from where the op has no derivative (relu at 0, ties of max)."""
+        return arrays
+
+    def large_inputs(self, rng: np.random.Generator, dtype: Any) -> tuple[Array, ...]:
+        """Inputs large enough for a team of threads, with a remainder."""
+        return self.inputs(rng, dtype)
+
+    def empty_inputs(self, dtype: Any) -> tuple[Array, ...]:
+        """Inputs of which one dimension is zero; the result must be the reference's."""
+        raise NotImplementedError
+
+    def torch_op(self, torch: Any, *tensors: Any) -> Any:
+        """The op in PyTorch, against which the reference is checked where torch is installed."""
+        raise NotImplementedError
+
+    # --- the machinery
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        names = getattr(cls, "op_name", ())
+        for name in (names,) if isinstance(names, str) else names:
+            OpCase.registry.setdefault(name, []).append(cls)
+        given = {hook for hook in ("torch_op", "empty_inputs") if getattr(cls, hook) is not getattr(OpCase, hook)}
+        absent = []
+        if not cls.differentiable:
+            absent += [t for t in dir(cls) if t.startswith("test_") and "grad" in t]
+        if "torch_op" not in given:
+            absent.append("test_reference_equals_torch")
+        if "empty_inputs" not in given:
+            absent.append("test_empty")
+        for test in absent:
+            setattr(cls, test, None)  # pytest does not collect it
+
+    @pytest.fixture(autouse=True)
+    def _settings(self, variant: dict[str, Any]) -> None:
+        for name, value in variant.items():
+            setattr(self, name, value)
+
+    def _run(self, arrays: tuple[Array, ...], gradients: bool = True) -> tuple[list[Array], Any, list[Any]]:
+        """Outputs, the dy that was sent back through them, and the gradients of the inputs."""
+        gradients = gradients and self.differentiable
+        leaves = [rv.autograd.wrap(a, requires_grad=gradients and a.dtype.kind == "f") for a in arrays]
+        outs = _listed(self.op(*leaves))
+        if not gradients:
+            return [y._array for y in outs], None, []
+        _check_views(outs, arrays)
+        floating = [y for y in outs if y.requires_grad]
+        dys = [_gradient_for(y._array) for y in floating]
+        wanted = [x for x in leaves if x.requires_grad]
+        found = iter(rv.autograd.grad(floating, wanted, dys, allow_unused=True))
+        grads = [next(found) if x.requires_grad else None for x in leaves]
+        raw = [None if g is None else g._array for g in grads]
+        return [y._array for y in outs], dys, raw
+
+    def _compare(self, arrays: tuple[Array, ...], gradients: bool) -> None:
+        """Runs the op and holds it against the reference in float64."""
+        ys, dys, grads = self._run(arrays, gradients)
+        exact = [_double(a) for a in arrays]
+        expected = _listed(self.reference(*exact))
+        floats = [a for a in arrays if a.dtype.kind == "f"]
+        dtype = floats[0].dtype if floats else np.dtype("float32")
+        terms = [*arrays, *(np.asarray(e) for e in expected)]
+        assert len(ys) == len(expected)
+        if not gradients:
+            for y, e in zip(ys, expected, strict=True):
+                self._check("output", y, e, dtype, arrays, terms)
+            return
+        dy = tuple(_double(d) for d in dys)
+        wanted = self.reference_backward(dy if len(dy) > 1 else dy[0], *exact)
+        assert len(wanted) == len(arrays), "reference_backward returns one gradient, or None, for each input"
+        terms += [*dy, *(np.asarray(w) for w in wanted if w is not None)]
+        for index, (got, want, x) in enumerate(zip(grads, wanted, arrays, strict=True)):
+            if want is None:
+                continue
+            if got is None:
+                got = np.zeros_like(x)
+            assert got.shape == x.shape
+            assert got.dtype == x.dtype
+            self._check(f"gradient of input {index}", got, want, dtype, arrays, terms)
+
+    def _check(self, what: str, got: Array, want: Any, dtype: Any, arrays: Any, terms: list[Array]) -> None:
+        want = np.asarray(want)
+        assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
+        if got.dtype.kind != "f" or self.exact:
+            np.testing.assert_array_equal(got, want.astype(got.dtype), err_msg=what)
+            return
+        assert got.dtype == dtype, f"{what}: dtype {got.dtype}, expected {dtype}"
+        atol = tolerance(dtype, self.reduction(*arrays), self.magnitude(*terms))
+        np.testing.assert_allclose(got, want, rtol=0, atol=atol, err_msg=what)
+
+    # --- the tests
+    def test_forward(self, rng: Any, dtype: str, isa: str) -> None:
+        self._compare(self.inputs(rng, dtype), gradients=False)
+
+    def test_gradients(self, rng: Any, dtype: str, isa: str) -> None:
+        self._compare(self.off_kinks(*self.inputs(rng, dtype)), gradients=True)
+
+    def test_layouts(self, rng: Any, layout: str) -> None:
+        arrays = self.inputs(rng, self.dtypes[0])
+        self._compare(tuple(in_layout(a, layout) for a in arrays), gradients=False)
+
+    def test_gradients_in_layouts(self, rng: Any, layout: str) -> None:
+        arrays = self.off_kinks(*self.inputs(rng, self.dtypes[0]))
+        self._compare(tuple(in_layout(a, layout) for a in arrays), gradients=True)
+
+    def test_gradcheck(self, rng: Any) -> None:
+        arrays = self.off_kinks(*self.inputs(rng, "float64"))
+        gradcheck(self.op, arrays, rtol=1e-6)
+
+    def test_same_bits_at_any_thread_count(self, rng: Any, threads: Any) -> None:
+        arrays = self.large_inputs(rng, self.dtypes[0])
+        runs = []
+        for count in (1, 2, 3, 4):
+            threads(count)
+            ys, _, grads = self._run(arrays)
+            runs.append([a.tobytes() for a in (*ys, *grads) if a is not None])
+        assert all(run == runs[0] for run in runs)
+
+    def test_reference_gradients(self, rng: Any) -> None:
+        """The reference itself, against central differences."""
+        arrays = self.off_kinks(*self.inputs(rng, "float64"))
+        ys = [np.asarray(y) for y in _listed(self.reference(*arrays))]
+        keep = [i for i, y in enumerate(ys) if y.dtype.kind == "f"]
+        dys = tuple(_gradient_for(ys[i]) for i in keep)
+        numeric = numeric_gradients(lambda *a: [_listed(self.reference(*a))[i] for i in keep], arrays, dys)
+        wanted = self.reference_backward(dys if len(dys) > 1 else dys[0], *arrays)
+        for index, (want, number) in enumerate(zip(wanted, numeric, strict=True)):
+            if want is not None and number.size:
+                scale = max(1.0, float(np.max(np.abs(number))))
+                np.testing.assert_allclose(want, number, rtol=0, atol=1e-6 * scale, err_msg=f"input {index}")
+
+    def test_empty(self, dtype: str) -> None:
+        arrays = self.empty_inputs(dtype)
+        self._compare(arrays, gradients=False)
+        if self.differentiable:
+            self._compare(arrays, gradients=True)
+
+    def test_reference_equals_torch(self, rng: Any) -> None:
+        torch = pytest.importorskip("torch", reason="torch is not installed")
+        arrays = self.off_kinks(*self.inputs(rng, "float64"))
+        leaves = [torch.tensor(a, requires_grad=a.dtype.kind == "f" and self.differentiable) for a in arrays]
+        outs = _listed(self.torch_op(torch, *leaves))
+        wanted = _listed(self.reference(*arrays))
+        limit = tolerance("float64", self.reduction(*arrays), self.magnitude(*arrays, *map(np.asarray, wanted)))
+        for y, want in zip(outs, wanted, strict=True):
+            np.testing.assert_allclose(y.detach().numpy(), want, rtol=0, atol=limit)
+        if self.differentiable:
+            floating = [y for y in outs if y.requires_grad]
+            dys = tuple(_gradient_for(y.detach().numpy()) for y in floating)
+            torch.autograd.backward(floating, [torch.tensor(d) for d in dys])
+            grads = self.reference_backward(dys if len(dys) > 1 else dys[0], *arrays)
+            for x, want in zip(leaves, grads, strict=True):
+                if want is not None and x.grad is not None:
+                    np.testing.assert_allclose(x.grad.numpy(), want, rtol=0, atol=limit * self.magnitude(*dys))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+def _double(array: Array) -> Array:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _gradient_for(y: Array) -> Array:
+    """A dy of varied values in the shape and dtype of y, the same for equal shapes."""
+    values = np.random.default_rng(y.size).uniform(-1, 1, y.shape)
+    return np.asarray(values + np.sign(values) * 0.25, y.dtype)
+
+
+def _check_views(outs: list[Tensor], arrays: tuple[Array, ...]) -> None:
+    """A Function that returns a view has to say so: in-place changes are tracked through it."""
+    for y in outs:
+        if any(np.shares_memory(y._array, a) for a in arrays) and y.grad_fn is not None:
+            maker = getattr(y.grad_fn, "function", y.grad_fn)
+            assert maker.is_view, f"{type(maker).__name__} returns a view of its input: set is_view = True"

@@ -1,0 +1,17 @@
+"""The one place that says how far a computed value may lie from the exact one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def tolerance(dtype: Any, reduction: int = 1, magnitude: float = 1.0) -> float:
+    """The absolute error allowed for a sum of ``reduction`` terms that are at most ``magnitude`` large.
+
+    Every operation rounds by at most eps / 2 of its result, so a sum of k products is off by at most
+    k * eps * magnitude to first order; 2 (k + 1) leaves room for the rounding of the expected value
+    and of one function of the sum (an activation, a division).
+    """
+    return float(2 * (reduction + 1) * np.finfo(np.dtype(dtype)).eps * magnitude)
