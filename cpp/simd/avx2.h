@@ -3,7 +3,7 @@
 
 #include <immintrin.h>
 
-#include "scale.h"
+#include "simd/scale.h"
 
 namespace ranvier::RANVIER_ISA {
 

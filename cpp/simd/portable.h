@@ -2,8 +2,8 @@
 // plain loops over the lanes, which the compiler turns into its own instructions. Included by vec.h.
 #pragma once
 
-#include "bounded.h"
-#include "scale.h"
+#include "simd/bounded.h"
+#include "simd/scale.h"
 
 namespace ranvier::RANVIER_ISA {
 

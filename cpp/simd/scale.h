@@ -5,16 +5,6 @@ namespace ranvier::RANVIER_ISA {
 
 // v * 2^n for integral n, |n| < 250 (float) or < 2000 (double), v near 1. The power is applied in two
 // halves because 2^n itself may not be representable; only the second product can round.
-// 1.5 * 2^23 puts the integer into the low bits of the significand; the shift moves it to the exponent.
-RANVIER_INLINE vec<float> power_of_two(vec<float> n) {
-  const vec<float> biased = n + (0x1.8p23f + 127.0f);
-  return (vec<float>)((ivec<float>)biased << 23);
-}
-RANVIER_INLINE vec<double> power_of_two(vec<double> n) {
-  const vec<double> biased = n + (0x1.8p52 + 1023.0);
-  return (vec<double>)((ivec<double>)biased << 52);
-}
-
 RANVIER_INLINE vec<float> scale_by_power(vec<float> v, vec<float> n) {
   const vec<float> half = (n * 0.5f + 0x1.8p23f) - 0x1.8p23f;
   return v * power_of_two(half) * power_of_two(n - half);

@@ -3,8 +3,8 @@
 
 #include <smmintrin.h>
 
-#include "bounded.h"
-#include "scale.h"
+#include "simd/bounded.h"
+#include "simd/scale.h"
 
 namespace ranvier::RANVIER_ISA {
 

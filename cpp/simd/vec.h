@@ -50,18 +50,27 @@ using int_of = element_of<ivec<T>>;
 template <class T>
 static constexpr int lanes = RANVIER_VECTOR_BYTES / int(sizeof(T));
 
+// 2^n for integral n whose power is a normal number. Adding 1.5 * 2^23 (2^52) puts n into the low bits of
+// the significand; the shift moves it to the exponent.
+RANVIER_INLINE vec<float> power_of_two(vec<float> n) {
+  return (vec<float>)((ivec<float>)(n + (0x1.8p23f + 127.0f)) << 23);
+}
+RANVIER_INLINE vec<double> power_of_two(vec<double> n) {
+  return (vec<double>)((ivec<double>)(n + (0x1.8p52 + 1023.0)) << 52);
+}
+
 }  // namespace ranvier::RANVIER_ISA
 
 // The few operations that need intrinsics: fma, sqrt, round_even, maximum, minimum, scale_by_power,
 // load_n, store_n, any.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
-#include "avx512.h"
+#include "simd/avx512.h"
 #elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
-#include "avx2.h"
+#include "simd/avx2.h"
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
-#include "sse4.h"
+#include "simd/sse4.h"
 #else
-#include "portable.h"
+#include "simd/portable.h"
 #endif
 
 namespace ranvier::RANVIER_ISA {
@@ -123,6 +132,22 @@ RANVIER_INLINE vec<double> to_float(ivec<double> v) { return __builtin_convertve
 RANVIER_INLINE ivec<float> to_int(vec<float> v) { return __builtin_convertvector(v, ivec<float>); }
 RANVIER_INLINE ivec<double> to_int(vec<double> v) { return __builtin_convertvector(v, ivec<double>); }
 
+// A float vector as two double vectors, lower lanes first, and back (rounded to nearest).
+typedef float half_vec __attribute__((vector_size(RANVIER_VECTOR_BYTES / 2)));
+
+template <int half>
+RANVIER_INLINE vec<double> widen(vec<float> v) {
+  half_vec part[2];
+  __builtin_memcpy(part, &v, sizeof v);
+  return __builtin_convertvector(part[half], vec<double>);
+}
+RANVIER_INLINE vec<float> narrow(vec<double> low, vec<double> high) {
+  const half_vec part[2] = {__builtin_convertvector(low, half_vec), __builtin_convertvector(high, half_vec)};
+  vec<float> v;
+  __builtin_memcpy(&v, part, sizeof v);
+  return v;
+}
+
 template <class T>
 RANVIER_INLINE vec<T> iota() {  // 0, 1, 2, ...
   vec<T> v{};
@@ -144,4 +169,4 @@ RANVIER_INLINE V min(V a, V b) {
 
 }  // namespace ranvier::RANVIER_ISA
 
-#include "reduce.h"
+#include "simd/reduce.h"

@@ -1,0 +1,75 @@
+// Constants and helpers shared by the math_*.h headers.
+#pragma once
+
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// c0 + c1 x + c2 x^2 + ... by Horner's rule; the kernels' loops give the CPU independent chains.
+template <class V, class T, class... C>
+RANVIER_INLINE V polynomial(V x, T c0, C... rest) {
+  if constexpr (sizeof...(rest) == 0) {
+    return broadcast(c0) + V{};
+  } else {
+    return fma(polynomial(x, rest...), x, broadcast(c0));
+  }
+}
+
+// minimum and maximum with a limit that is not NaN: a NaN in x stays.
+template <class V>
+RANVIER_INLINE V at_most(V x, element_of<V> limit) {
+  return minimum(broadcast(limit), x);
+}
+template <class V>
+RANVIER_INLINE V at_least(V x, element_of<V> limit) {
+  return maximum(broadcast(limit), x);
+}
+
+template <class T>
+struct Limits;
+template <>
+struct Limits<float> {
+  static constexpr float infinity = __builtin_inff(), nan = __builtin_nanf("");
+};
+template <>
+struct Limits<double> {
+  static constexpr double infinity = __builtin_inf(), nan = __builtin_nan("");
+};
+
+// ln 2 = hi + lo; hi has so many trailing zero bits that n * hi is exact for every exponent n.
+template <class T>
+struct Ln2;
+template <>
+struct Ln2<float> {
+  static constexpr float hi = 0x1.62e4p-1f, lo = 0x1.7f7d1cp-20f;
+};
+template <>
+struct Ln2<double> {
+  static constexpr double hi = 0x1.62e42fefa3p-1, lo = 0x1.3de6af278ece6p-42;
+};
+
+// a + b and a * b exactly, as a rounded value and what the rounding lost.
+template <class V>
+struct Pair {
+  V hi, lo;
+};
+
+template <class V>
+RANVIER_INLINE Pair<V> exact_sum(V a, V b) {
+  const V s = a + b, b_part = s - a;
+  return {s, (a - (s - b_part)) + (b - b_part)};
+}
+
+RANVIER_INLINE Pair<vec<double>> exact_product(vec<double> a, vec<double> b) {
+  const vec<double> p = a * b;
+#if RANVIER_HAS_FMA
+  return {p, fma(a, b, -p)};
+#else
+  // Dekker: 26-bit halves, whose products are exact.
+  const vec<double> big_a = a * 0x1.0000002p27, big_b = b * 0x1.0000002p27;
+  const vec<double> a1 = big_a - (big_a - a), b1 = big_b - (big_b - b), a2 = a - a1, b2 = b - b1;
+  return {p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2};
+#endif
+}
+
+}  // namespace ranvier::RANVIER_ISA

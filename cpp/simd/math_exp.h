@@ -1,0 +1,98 @@
+// exp, expm1, sigmoid, tanh. Included by math.h.
+//
+// All four write x = n ln 2 + r with |r| <= ln 2 / 2, so that exp(x) = 2^n exp(r), and
+// exp(r) = 1 + r + r^2 q(r).
+#pragma once
+
+#include "simd/math_base.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// q(r) = (exp(r) - 1 - r) / r^2; error relative to expm1(r): 2^-31.9 (float), 2^-61.6 (double).
+RANVIER_INLINE vec<float> exp_tail(vec<float> r) {
+  return polynomial(r, 0x1p-1f, 0x1.555556p-3f, 0x1.5554a8p-5f, 0x1.11108ap-7f, 0x1.6d7b7ap-10f,
+                    0x1.a1a9aap-13f);
+}
+RANVIER_INLINE vec<double> exp_tail(vec<double> r) {
+  return polynomial(r, 0x1p-1, 0x1.5555555555559p-3, 0x1.555555555555bp-5, 0x1.111111110f484p-7,
+                    0x1.6c16c16c140fcp-10, 0x1.a01a01b0db96bp-13, 0x1.a01a01b1bdfb7p-16,
+                    0x1.71ddf5abbc585p-19, 0x1.27e4c370a945ap-22, 0x1.af63bc4a2949cp-26,
+                    0x1.1f98c16126f7ep-29);
+}
+
+template <class T>
+struct ExpRange;
+template <>
+struct ExpRange<float> {  // beyond these exp is 0 or inf, expm1 is -1, tanh is 1; below tiny expm1(x) is x
+  static constexpr float low = -106, high = 89, low_m1 = -20, tanh = 10, sigmoid = -87, cap = 100,
+                         tiny = 0x1p-26f;
+};
+template <>
+struct ExpRange<double> {
+  static constexpr double low = -747, high = 710, low_m1 = -40, tanh = 20, sigmoid = -700, cap = 1000,
+                          tiny = 0x1p-55;
+};
+
+template <class V>
+struct ReducedExp {  // x = n ln 2 + r + r_lo
+  V n, r, r_lo;
+};
+
+// x may come with a part x_lo below its last bit.
+template <class V>
+RANVIER_INLINE ReducedExp<V> reduce_by_ln2(V x, V x_lo = V{}) {
+  using T = element_of<V>;
+  const V n = round_even(x * T(1.44269504088896340736));
+  const V coarse = fma(n, broadcast(-Ln2<T>::hi), x);  // exact
+  const V low = fma(n, broadcast(-Ln2<T>::lo), x_lo), r = coarse + low;
+  return {n, r, (coarse - r) + low};
+}
+
+template <class V>
+RANVIER_INLINE V exp(V x) {
+  using T = element_of<V>;
+  const auto [n, r, r_lo] = reduce_by_ln2(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
+  (void)r_lo;  // far below half an ulp of 1 + r
+  return scale_by_power(fma(r * r, exp_tail(r), r) + T(1), n);
+}
+
+template <class V>
+RANVIER_INLINE V expm1(V x) {
+  using T = element_of<V>;
+  const auto [n, r, r_lo] = reduce_by_ln2(at_most(at_least(x, ExpRange<T>::low_m1), ExpRange<T>::high));
+  const V tail = fma(r * r, exp_tail(r), r_lo);  // expm1(r) = r + tail
+  // 2^n (r + tail) + 2^n - 1 at half scale, since 2^n overflows before expm1 does.
+  const V half = power_of_two(n - T(1));
+  const V y = T(2) * fma(half, tail, fma(half, r, half - T(0.5)));
+  return select(abs(x) < ExpRange<T>::tiny, x, y);  // keeps -0 and subnormals
+}
+
+// 1 / (1 + exp(-x)), exp(-x) = 2^n (1 + e). Where 2^n could overflow, the part of it beyond cap moves to the
+// numerator, so that subnormal results are rounded once.
+template <class V>
+RANVIER_INLINE V sigmoid(V x) {
+  using T = element_of<V>;
+  const auto [n, r, r_lo] = reduce_by_ln2(at_most(at_least(-x, ExpRange<T>::sigmoid), -ExpRange<T>::low));
+  const V capped = at_most(n, ExpRange<T>::cap), scale = power_of_two(capped);
+  const V e = r + fma(r * r, exp_tail(r), r_lo);
+  const V sum = scale + T(1), lost = T(1) - (sum - scale);
+  return power_of_two(capped - n) / (sum + fma(scale, e, lost));
+}
+
+// e / (e + 2) with the sign of x, e = expm1(2|x|).
+template <class V>
+RANVIER_INLINE V tanh(V x) {
+  using T = element_of<V>;
+  const V size = at_most(abs(x), ExpRange<T>::tanh);
+  const auto [n, r, r_lo] = reduce_by_ln2(size + size);
+  const V scale = power_of_two(n);
+  const V main = fma(scale, r, scale - T(1)), tail = scale * fma(r * r, exp_tail(r), r_lo);
+  const V e = main + tail, d = e + T(2), y = e / d;
+  // What rounding lost in e and in d, to first order, with 1 / d = (1 - y) / 2. For large e it does not
+  // matter, and could not be found this way.
+  const V lost_e = (main - e) + tail, lost_d = select(e < T(0x1p20), e - (d - T(2)), V{});
+  const V rest = T(1) - y;
+  return copysign(fma(fma(rest, lost_e, -y * lost_d), T(0.5) * rest, y), x);
+}
+
+}  // namespace ranvier::RANVIER_ISA
