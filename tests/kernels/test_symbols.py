@@ -1,0 +1,63 @@
+"""No code compiled for AVX-512 may be the copy that an older CPU runs.
+
+Every object compiled for an ISA level may define symbols of its own namespace and nothing else that another object
+could pick up: an inline function of a shared header, compiled with AVX-512 and kept by the linker as *the* copy, would
+crash an older CPU, and no test on a newer one would notice.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def isa_objects():
+    """(level, object file) of every build tree under build/, newest first; the list is written by CMake."""
+    lists = sorted(ROOT.glob("build/*/ranvier_isa_*.objects"), key=lambda p: -p.stat().st_mtime)
+    if not lists:
+        return []
+    newest = lists[0].parent
+    return [
+        (listing.stem.removeprefix("ranvier_isa_"), Path(line))
+        for listing in newest.glob("ranvier_isa_*.objects")
+        for line in listing.read_text().split()
+    ]
+
+
+def foreign_symbols(level, nm_output):
+    """Symbols that an object defines for others to see, outside `ranvier::<level>::`."""
+    namespace = f"_ZN?K?.*7ranvier{len(level)}{level}"
+    for line in nm_output.splitlines():
+        kind, name = line.split()[-2:]
+        if kind in "tdbrNU" or kind == "w":  # local, or undefined
+            continue
+        if not re.match(namespace, name):
+            yield f"{kind} {name}"
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm of binutils")
+def test_isa_objects_define_nothing_outside_their_namespace():
+    objects = isa_objects()
+    if not objects:
+        pytest.skip("needs a build tree under build/ (cmake --preset dev && cmake --build build/dev)")
+    assert {level for level, _ in objects} >= {"v2", "v3", "v4"} or len(objects) > 0
+    for level, path in objects:
+        out = subprocess.run(["nm", str(path)], capture_output=True, text=True, check=True).stdout
+        assert out.strip(), path
+        assert list(foreign_symbols(level, out)) == [], path
+
+
+def test_the_check_sees_a_foreign_symbol():
+    nm_output = "\n".join(
+        [
+            "0000000000000000 r _ZN7ranvier2v4L4tableE",
+            "0000000000000000 R _ZN7ranvier2v420matmul_kernels_floatE",
+            "                 U memcpy",
+            "0000000000000000 W _ZN7ranvier5numelIfEElRKNS_10TensorViewIT_EE",
+        ]
+    )
+    assert list(foreign_symbols("v4", nm_output)) == ["W _ZN7ranvier5numelIfEElRKNS_10TensorViewIT_EE"]

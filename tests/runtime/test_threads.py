@@ -1,0 +1,138 @@
+"""Threads: how many, from whom, and the same bits from any number of them."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import ranvier as rv
+from ranvier import _core
+
+
+def run_python(code, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def big_product(rng, dtype=np.float32):
+    return rng.standard_normal((300, 257)).astype(dtype), rng.standard_normal((257, 130)).astype(dtype)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_bits_do_not_depend_on_the_thread_count(count):
+    a, b = big_product(np.random.default_rng(0))
+    rv.set_num_threads(1)
+    expected = _core.matmul(a, b, None, "none", None)
+    rv.set_num_threads(count)
+    assert rv.get_num_threads() == count
+    for _ in range(5):
+        np.testing.assert_array_equal(_core.matmul(a, b, None, "none", None), expected)
+
+
+@pytest.mark.parametrize("count", [0, -1, 100_000])
+def test_a_count_out_of_range_is_an_error(count):
+    with pytest.raises(ValueError, match=rf"\[set_num_threads\] got {count}; expected a count from 1 to 1024"):
+        rv.set_num_threads(count)
+
+
+def test_default_count_is_what_the_process_may_use():
+    cpus = sorted(os.sched_getaffinity(0))
+    one = f"import os; os.sched_setaffinity(0, {{{cpus[0]}}}); import ranvier as rv; print(rv.get_num_threads())"
+    assert run_python(one, OMP_NUM_THREADS="") == "1"
+    assert int(run_python("import ranvier as rv; print(rv.get_num_threads())")) <= len(cpus)
+
+
+def test_omp_num_threads_is_obeyed():
+    assert run_python("import ranvier as rv; print(rv.get_num_threads())", OMP_NUM_THREADS="3") == "3"
+
+
+def test_threadpoolctl_limits_and_restores():
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="needs threadpoolctl")
+    rv.set_num_threads(2)
+    assert rv.get_num_threads() == 2
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        assert rv.get_num_threads() == 1
+    assert rv.get_num_threads() == 2
+
+
+def test_count_set_in_one_thread_holds_in_another():
+    rv.set_num_threads(3)
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(rv.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [3]
+
+
+def test_two_python_threads_compute_at_once():
+    rv.set_num_threads(2)
+    a, b = big_product(np.random.default_rng(1))
+    expected = _core.matmul(a, b, None, "none", None)
+    wrong = []
+
+    def work():
+        for _ in range(200):
+            if not np.array_equal(_core.matmul(a, b, None, "none", None), expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+FORKS = """
+import os, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork in a process with threads: the point here
+import numpy as np
+import ranvier as rv
+from ranvier import _core
+
+rv.set_num_threads(2)
+a = np.ones((256, 256), np.float32)
+product = lambda: _core.matmul(a, a, None, "none", None)
+product()
+running = True
+
+def keep_busy():
+    while running:
+        product()
+
+busy = threading.Thread(target=keep_busy)
+busy.start()
+failed = []
+
+def fork_many():
+    for _ in range(200):
+        pid = os.fork()
+        if pid == 0:
+            ok = all((product() == 256).all() for _ in range(3)) and rv.get_num_threads() == 2
+            os._exit(0 if ok else 1)
+        if os.waitpid(pid, 0)[1] != 0:
+            failed.append(pid)
+
+forker = threading.Thread(target=fork_many)
+forker.start()
+forker.join()
+running = False
+busy.join()
+assert (product() == 256).all()
+print(len(failed))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_two_hundred_forked_children_compute_while_the_parent_does():
+    assert run_python(FORKS) == "0"
