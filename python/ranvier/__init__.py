@@ -68,12 +68,27 @@ __version__ = "0.1.0"
 float, double, half, long, int = float32, float64, float16, int64, int32
 
 # Loaded on first use: a module of ours by name, or a name that a module defines.
-_MODULES = ("autograd", "cli", "data", "kernels", "metrics", "nn", "ops", "optim", "plot", "reference", "train")
+_MODULES = (
+    "autograd",
+    "cli",
+    "data",
+    "kernels",
+    "metrics",
+    "nn",
+    "ops",
+    "optim",
+    "plot",
+    "reference",
+    "serialization",
+    "train",
+    "utils",
+)
 _NAMES: dict[str, str] = {
     "Trainer": "ranvier.train",
     "Callback": "ranvier.train",
     "EarlyStopping": "ranvier.train",
     "History": "ranvier.train",
+    "ProgressBar": "ranvier.train",
     "save": "ranvier.serialization",
     "load": "ranvier.serialization",
     "summary": "ranvier.summary",

@@ -1,0 +1,69 @@
+"""Where data sets are downloaded from: one table of addresses and checksums, and one way to fetch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["SOURCES", "Source", "fetch"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set of files under one address, with the md5 of each as served."""
+
+    url: str
+    md5: dict[str, str]
+
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+}
+
+
+def cache_folder(name: str) -> Path:
+    """The folder that downloads of data set `name` go to: RANVIER_DATA, else the user's cache folder."""
+    base = os.environ.get("RANVIER_DATA")
+    if base:
+        return Path(base) / name
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "ranvier" / name
+
+
+def fetch(name: str, folder: Path | None = None, source: Source | None = None) -> Path:
+    """Download the files of data set `name` that are not yet there, check them, and return their folder.
+
+    Raises:
+        ImportError: pooch is not installed.
+        ConnectionError: a file could not be had; the message names the files to place by hand, and where.
+        ValueError: a file does not have the expected checksum.
+    """
+    source = SOURCES[name] if source is None else source
+    folder = cache_folder(name) if folder is None else folder
+    by_hand = f"place {', '.join(source.md5)} in {folder}, or give the folder that holds them as data_dir"
+    try:
+        import pooch  # type: ignore[import-untyped]
+    except ImportError:
+        raise ImportError(
+            f"[load_{name}] downloading needs pooch: pip install 'ranvier[data]'; or {by_hand}"
+        ) from None
+    pooch.get_logger().setLevel("WARNING")
+    for file, md5 in source.md5.items():
+        try:
+            pooch.retrieve(source.url + file, known_hash=f"md5:{md5}", fname=file, path=folder)
+        except ValueError as error:  # pooch has deleted the file with the wrong checksum
+            raise ValueError(f"[load_{name}] {source.url}{file} is not the expected file: {error}") from None
+        except OSError as error:  # no network, a refused connection, an HTTP error, an unwritable folder
+            raise ConnectionError(
+                f"[load_{name}] could not download {source.url}{file} ({type(error).__name__}); {by_hand}"
+            ) from error
+    return folder

@@ -1,0 +1,102 @@
+"""MNIST: 70,000 handwritten digits of 28x28 pixels, from the four original IDX files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.data.datasets.download import fetch
+from ranvier.data.datasets.idx import read_idx
+
+__all__ = ["MNIST_CLASSES", "load_mnist"]
+
+MNIST_CLASSES: tuple[str, ...] = tuple("0123456789")
+
+Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+_PARTS = ("train", "t10k")
+
+
+def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
+    """MNIST's training part (60,000 images) and test part (10,000).
+
+    Args:
+        data_dir: folder with the files train-images-idx3-ubyte, train-labels-idx1-ubyte,
+            t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each gzipped (.gz) or not. Without it the
+            files are downloaded once (with pooch, checksums compared) and kept in the user's cache folder,
+            or in the folder that the environment variable RANVIER_DATA names.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: x float32 (n, 1, 28, 28) in [0, 1], y int64 (n,).
+
+    Raises:
+        FileNotFoundError: a file is missing in `data_dir`; the message names it.
+        ValueError: a file is damaged, or images and labels do not belong together.
+        ConnectionError: no `data_dir` and no network; the message names the files to place and where.
+        ImportError: no `data_dir` and pooch is not installed.
+
+    Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
+
+    >>> from ranvier.data.datasets import load_mnist
+    >>> load_mnist("no/such/folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: [load_mnist] no folder 'no/such/folder'; expected one with the four files ...
+    """
+    if data_dir is None:
+        folder = fetch("mnist")
+    else:
+        folder = Path(data_dir)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"[load_mnist] no folder '{folder}'; expected one with the four files {', '.join(_names())}"
+            )
+    paths = _find(folder)
+    return _part(*paths[:2]), _part(*paths[2:])
+
+
+def _names() -> list[str]:
+    return [f"{part}-{kind}-ubyte" for part in _PARTS for kind in ("images-idx3", "labels-idx1")]
+
+
+def _find(folder: Path) -> list[Path]:
+    """The four files in the order of `_names()`; all that are missing are named at once."""
+    found, missing = [], []
+    for name in _names():
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                found.append(path)
+                break
+        else:
+            missing.append(name)
+    if missing:
+        raise FileNotFoundError(
+            f"[load_mnist] '{folder}' lacks {', '.join(missing)}; expected the four files "
+            f"{', '.join(_names())}, each plain or as .gz"
+        )
+    return found
+
+
+def _part(images_path: Path, labels_path: Path) -> Part:
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f"[load_mnist] '{images_path}' holds {images.dtype} values of shape {images.shape}; "
+            "expected uint8 of shape (n, 28, 28)"
+        )
+    if labels.ndim != 1 or labels.dtype != np.uint8:
+        raise ValueError(
+            f"[load_mnist] '{labels_path}' holds {labels.dtype} values of shape {labels.shape}; "
+            "expected uint8 of shape (n,)"
+        )
+    if len(images) != len(labels):
+        raise ValueError(
+            f"[load_mnist] '{images_path}' holds {len(images)} images and "
+            f"'{labels_path}' {len(labels)} labels"
+        )
+    if len(labels) and labels.max() > 9:
+        raise ValueError(f"[load_mnist] '{labels_path}' holds label {labels.max()}; expected 0 to 9")
+    x = images[:, None].astype(np.float32)  # (n, 1, 28, 28)
+    x /= np.float32(255)
+    return x, labels.astype(np.int64)

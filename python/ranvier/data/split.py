@@ -1,0 +1,185 @@
+"""Splitting data into parts: arrays into train and test, a Dataset into random subsets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.data.loader import Dataset, Subset
+from ranvier.data.order import Seed, permutation
+
+__all__ = ["random_split", "train_test_split"]
+
+Array = npt.NDArray[Any]
+Indices = npt.NDArray[np.intp]
+
+
+def train_test_split(
+    *arrays: npt.ArrayLike,
+    test_size: float | int | None = None,
+    train_size: float | int | None = None,
+    random_state: Seed = None,
+    shuffle: bool = True,
+    stratify: npt.ArrayLike | None = None,
+) -> list[Array]:
+    """Split arrays of equal length into a train and a test part, as scikit-learn's function of that name.
+
+    Args:
+        arrays: any number of arrays with the same number of samples (axis 0).
+        test_size: share (0 < float < 1) or number (int) of test samples; a quarter if neither size is given.
+        train_size: the same for the train part; what is left of the test part if not given.
+        random_state: an integer or a generator; None draws from the library's generator (`rv.manual_seed`).
+        shuffle: draw at random; otherwise the first samples are the train part.
+        stratify: one label per sample; both parts get the classes in the proportions of the whole.
+
+    Returns:
+        `[a_train, a_test, b_train, b_test, ...]`.
+
+    Raises:
+        ValueError: no arrays, unequal lengths, sizes that do not fit, or a class too small to stratify.
+
+    >>> import numpy as np
+    >>> from ranvier.data import train_test_split
+    >>> x, y = np.arange(10), np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1])
+    >>> x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.5, random_state=0, stratify=y)
+    >>> np.bincount(y_train).tolist(), np.bincount(y_test).tolist()
+    ([3, 2], [3, 2])
+    """
+    if not arrays:
+        raise ValueError("[train_test_split] got no arrays; expected at least one")
+    given = [np.asarray(array) for array in arrays]
+    n = _common_length(given)
+    n_train, n_test = _sizes(n, train_size, test_size)
+    if stratify is not None:
+        if not shuffle:
+            raise ValueError("[train_test_split] got stratify with shuffle=False; expected one of them")
+        train, test = _stratified(np.asarray(stratify), n, n_train, n_test, random_state)
+    else:
+        order = permutation(n, random_state) if shuffle else np.arange(n)
+        train, test = order[:n_train], order[n_train : n_train + n_test]
+    return [part for array in given for part in (array[train], array[test])]
+
+
+def _common_length(arrays: list[Array]) -> int:
+    if any(array.ndim == 0 for array in arrays):
+        raise ValueError("[train_test_split] got a number; expected arrays of samples")
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"[train_test_split] got arrays of {lengths} samples; expected equal lengths")
+    return lengths[0]
+
+
+def _count(name: str, size: float | int, n: int, rounded: Any) -> int:
+    if isinstance(size, (bool, np.bool_)) or not isinstance(size, (int, float, np.integer, np.floating)):
+        raise TypeError(f"[train_test_split] got {name} {size!r}; expected a number")
+    if isinstance(size, (float, np.floating)):
+        if not 0 < size < 1:
+            raise ValueError(f"[train_test_split] got {name} {size}; expected a share between 0 and 1")
+        return int(rounded(size * n))
+    if not 0 < size < n:
+        raise ValueError(f"[train_test_split] got {name} {size} of {n} samples; expected 1 to {n - 1}")
+    return int(size)
+
+
+def _sizes(n: int, train_size: float | int | None, test_size: float | int | None) -> tuple[int, int]:
+    """Numbers of train and test samples; shares round as in scikit-learn: test up, train down."""
+    if train_size is None and test_size is None:
+        test_size = 0.25
+    n_test = None if test_size is None else _count("test_size", test_size, n, math.ceil)
+    n_train = None if train_size is None else _count("train_size", train_size, n, math.floor)
+    if n_train is None:
+        assert n_test is not None
+        n_train = n - n_test
+    if n_test is None:
+        n_test = n - n_train
+    if n_train < 1 or n_test < 1 or n_train + n_test > n:
+        raise ValueError(
+            f"[train_test_split] {n} samples do not split into {n_train} for training and {n_test} "
+            "for testing"
+        )
+    return n_train, n_test
+
+
+def _shares(counts: Indices, total: int) -> Indices:
+    """`total` places over the classes in proportion to `counts`; the largest remainders get the odd ones."""
+    exact = counts * total / counts.sum()
+    places = np.floor(exact).astype(np.intp)
+    order = np.argsort(places - exact, kind="stable")
+    places[order[: total - places.sum()]] += 1
+    return places
+
+
+def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) -> tuple[Indices, Indices]:
+    if labels.shape != (n,):
+        raise ValueError(f"[train_test_split] got stratify of shape {labels.shape}; expected ({n},)")
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    smallest = counts.min()
+    if smallest < 2:
+        raise ValueError(
+            f"[train_test_split] got one sample of class {classes[counts.argmin()]!r} to stratify; "
+            "expected at least two of each"
+        )
+    if min(n_train, n_test) < len(classes):
+        raise ValueError(
+            f"[train_test_split] {len(classes)} classes do not stratify into {n_train} train and "
+            f"{n_test} test samples; expected at least one place for each class in both"
+        )
+    test_counts = _shares(counts, n_test)
+    # the train part is drawn from what the test part leaves, so no class can be asked for too much
+    train_counts = _shares(counts - test_counts, n_train)
+    order = permutation(n, seed)
+    train, test = [], []
+    for code in range(len(classes)):
+        members = order[codes[order] == code]
+        test.append(members[: test_counts[code]])
+        train.append(members[test_counts[code] : test_counts[code] + train_counts[code]])
+    # back into the order of the draw, so that the parts are not sorted by class
+    place = np.empty(n, np.intp)
+    place[order] = np.arange(n)
+    return tuple(part[np.argsort(place[part])] for part in (np.concatenate(train), np.concatenate(test)))  # type: ignore[return-value]
+
+
+def random_split(
+    dataset: Dataset[Any], lengths: Sequence[float | int], generator: Seed = None
+) -> list[Subset[Any]]:
+    """Split a dataset at random into subsets of the given lengths, as `torch.utils.data.random_split`.
+
+    Args:
+        lengths: numbers of samples that sum to `len(dataset)`, or shares that sum to 1.
+        generator: an integer or a generator; None draws from the library's generator (`rv.manual_seed`).
+
+    Raises:
+        ValueError: the lengths do not sum to the whole.
+
+    >>> import numpy as np
+    >>> from ranvier.data import TensorDataset, random_split
+    >>> parts = random_split(TensorDataset(np.arange(10)), [0.7, 0.3], generator=0)
+    >>> [len(part) for part in parts]
+    [7, 3]
+    """
+    n = len(dataset)
+    sizes = _lengths(n, lengths)
+    order = permutation(n, generator)
+    ends = np.cumsum(sizes)
+    return [Subset(dataset, order[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
+
+
+def _lengths(n: int, lengths: Sequence[float | int]) -> list[int]:
+    if any(length < 0 for length in lengths):
+        raise ValueError(f"[random_split] got lengths {list(lengths)}; expected none below 0")
+    if math.isclose(sum(lengths), 1) and any(isinstance(length, float) for length in lengths):
+        sizes = [math.floor(n * share) for share in lengths]
+        for i in range(n - sum(sizes)):  # the odd samples go round, as in PyTorch
+            sizes[i % len(sizes)] += 1
+        return sizes
+    sizes = [int(length) for length in lengths]
+    if sum(sizes) != n or any(size != length for size, length in zip(sizes, lengths, strict=True)):
+        raise ValueError(
+            f"[random_split] got lengths {list(lengths)} for {n} samples; expected numbers that sum to {n} "
+            "or shares that sum to 1"
+        )
+    return sizes

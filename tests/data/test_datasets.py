@@ -1,0 +1,133 @@
+"""The shipped data sets are scikit-learn's, value for value, and mnist reads what its files hold."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ranvier.data import datasets
+from support.mnist_files import idx, write_mnist
+
+MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
+
+
+def test_digits():
+    x, y = datasets.load_digits()
+    assert x.shape == (1797, 1, 8, 8)
+    assert x.dtype == np.float32
+    assert y.dtype == np.int64
+    assert x.min() == 0
+    assert x.max() == 1
+    assert np.array_equal(x * 16, np.rint(x * 16))
+    assert np.bincount(y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_digits_and_iris_equal_sklearns():
+    sklearn = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
+    x, y = datasets.load_digits()
+    assert np.array_equal(x.reshape(-1, 64) * 16, sklearn.load_digits().data)
+    assert np.array_equal(y, sklearn.load_digits().target)
+    x, y = datasets.load_iris()
+    assert np.array_equal(x, sklearn.load_iris().data.astype(np.float32))
+    assert np.array_equal(y, sklearn.load_iris().target)
+
+
+def test_the_sources_of_the_shipped_files_are_named():
+    folder = Path(datasets.__file__).parent / "files"
+    text = (folder / "SOURCES.txt").read_text()
+    for file in folder.glob("*.npz"):
+        assert file.name in text
+    assert text.count("CC BY 4.0") == 2
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_mnist_reads_its_files(tmp_path, packed):
+    parts = write_mnist(tmp_path, packed=packed)
+    (x, y), (xt, yt) = datasets.load_mnist(tmp_path)
+    assert x.shape == (30, 1, 28, 28)
+    assert x.dtype == np.float32
+    assert np.array_equal(np.rint(x[:, 0] * 255), parts["train"][0])
+    assert np.array_equal(y, parts["train"][1])
+    assert xt.shape == (10, 1, 28, 28)
+    assert np.array_equal(yt, parts["t10k"][1])
+
+
+def test_mnist_names_what_is_missing(tmp_path):
+    write_mnist(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks t10k-labels-idx1-ubyte; expected the four files"):
+        datasets.load_mnist(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        datasets.load_mnist(tmp_path / "nowhere")
+
+
+def test_mnist_rejects_files_that_do_not_belong_together(tmp_path):
+    write_mnist(tmp_path, packed=False)
+    labels = tmp_path / "train-labels-idx1-ubyte"
+    labels.write_bytes(idx(np.zeros(29, np.uint8)))
+    with pytest.raises(ValueError, match=r"holds 30 images and .* 29 labels"):
+        datasets.load_mnist(tmp_path)
+    labels.write_bytes(idx(np.full(30, 10, np.uint8)))
+    with pytest.raises(ValueError, match="holds label 10; expected 0 to 9"):
+        datasets.load_mnist(tmp_path)
+    labels.write_bytes(idx(np.zeros((30, 1), np.uint8)))
+    with pytest.raises(ValueError, match=r"of shape \(30, 1\); expected uint8 of shape \(n,\)"):
+        datasets.load_mnist(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((30, 28), np.uint8)))
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(n, 28, 28\)"):
+        datasets.load_mnist(tmp_path)
+
+
+def test_real_mnist():
+    if not MNIST.is_dir():
+        pytest.skip(f"the MNIST files are not in {MNIST}")
+    (x, y), (xt, yt) = datasets.load_mnist(MNIST)
+    assert x.shape == (60000, 1, 28, 28)
+    assert xt.shape == (10000, 1, 28, 28)
+    assert y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert yt[:5].tolist() == [7, 2, 1, 0, 4]
+    assert np.bincount(y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+# --- the IDX format
+
+
+@pytest.mark.parametrize(
+    ("code", "dtype"), [(8, "u1"), (9, "i1"), (11, "i2"), (12, "i4"), (13, "f4"), (14, "f8")]
+)
+def test_idx_types(tmp_path, code, dtype):
+    array = np.arange(-3, 3).astype(dtype).reshape(2, 3)
+    path = tmp_path / "file"
+    path.write_bytes(idx(array, code))
+    back = datasets.read_idx(path)
+    assert back.dtype == array.dtype
+    assert back.dtype.isnative
+    assert np.array_equal(back, array)
+
+
+GOOD = idx(np.arange(6, dtype=np.uint8).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds 0 bytes"),
+        (b"\0\0\x08", "holds 3 bytes"),
+        (b"PK\x03\x04" + GOOD, "begins with bytes 50 4b 03 04"),
+        (b"\0\0\x07\x01\0\0\0\0", "begins with bytes 00 00 07 01"),
+        (GOOD[:10], "cut off inside its header of 12 bytes"),
+        (GOOD[:-1], r"is cut off: its header promises 6 bytes of shape \(2, 3\), it holds 5"),
+        (GOOD + b"\0", "is too long: .* promises 6 bytes .* holds 7"),
+        (b"\0\0\x08\x04" + b"\xff" * 16, "is cut off"),
+        (b"\0\0\x08\xff" + bytes(4 * 255), "has a header of shape"),
+        (b"\0\0\x08\x04" + bytes(4) + b"\xff" * 12, "has a header of shape"),
+        (gzip.compress(GOOD)[:-9], "damaged or cut off gzip file"),
+        (gzip.compress(GOOD)[:15] + b"\0" * 20, "damaged or cut off gzip file"),
+        (gzip.compress(GOOD[:-1]), "is cut off"),
+    ],
+)
+def test_idx_errors(tmp_path, content, message):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"\[read_idx\] .*{message}"):
+        datasets.read_idx(path)

@@ -1,0 +1,96 @@
+"""Downloads, from a server on this machine: checked, cached, and with errors that say what to do by hand."""
+
+import hashlib
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from ranvier.data import datasets
+from ranvier.data.datasets import download
+from support.mnist_files import write_mnist
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A server with a small MNIST, the table pointing at it; yields (folder served, folder of the cache)."""
+    pytest.importorskip("pooch", reason="pooch is not installed (pip install 'ranvier[data]')")
+    folder, cache = tmp_path / "served", tmp_path / "cache"
+    folder.mkdir()
+    write_mnist(folder)
+    md5 = {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    source = download.Source(f"http://127.0.0.1:{server.server_port}/", md5)
+    monkeypatch.setitem(download.SOURCES, "mnist", source)
+    monkeypatch.setenv("RANVIER_DATA", str(cache))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield folder, cache / "mnist"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_mnist_downloads_once(served):
+    folder, cache = served
+    (x, _), (_, yt) = datasets.load_mnist()
+    assert x.shape == (30, 1, 28, 28)
+    assert yt.tolist() == list(range(10))
+    assert sorted(file.name for file in cache.iterdir()) == sorted(file.name for file in folder.iterdir())
+    for file in folder.iterdir():
+        file.unlink()  # what is cached is not asked for again
+    (again, _), _ = datasets.load_mnist()
+    assert np.array_equal(x, again)
+
+
+def test_a_wrong_file_is_refused_and_not_kept(served):
+    folder, cache = served
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz is not the expected file"):
+        datasets.load_mnist()
+    assert not (cache / "train-images-idx3-ubyte.gz").exists()
+
+
+def test_no_network_names_the_files_and_the_folder(served, monkeypatch):
+    _, cache = served
+    nobody = download.Source("http://127.0.0.1:9/", download.SOURCES["mnist"].md5)
+    monkeypatch.setitem(download.SOURCES, "mnist", nobody)
+    with pytest.raises(ConnectionError) as error:
+        datasets.load_mnist()
+    message = str(error.value)
+    assert message.startswith("[load_mnist] could not download http://127.0.0.1:9/")
+    assert str(cache) in message
+    for file in nobody.md5:
+        assert file in message
+
+
+def test_a_missing_file_on_the_server(served):
+    folder, _ = served
+    (folder / "t10k-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(ConnectionError, match=r"could not download .*t10k-images-idx3-ubyte.gz"):
+        datasets.load_mnist()
+
+
+def test_missing_pooch_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(ImportError, match=r"pip install 'ranvier\[data\]'; or place train-images"):
+        datasets.load_mnist()
+
+
+def test_the_table():
+    source = download.SOURCES["mnist"]
+    assert source.url == "https://ossci-datasets.s3.amazonaws.com/mnist/"
+    assert source.md5 == {
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    }

@@ -1,0 +1,171 @@
+"""DataLoader: every sample once, PyTorch's batches, whole arrays where it can and samples where it must."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.data import DataLoader, Dataset, Subset, TensorDataset, default_collate, random_split
+
+X = np.arange(20, dtype=np.float32).reshape(10, 2)
+Y = np.arange(10)
+
+
+class Squares(Dataset):
+    """A plain dataset: sample i is (i, i * i)."""
+
+    def __init__(self, n=10):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        return np.float32(i), i * i
+
+
+def test_batches_in_order():
+    batches = list(DataLoader(TensorDataset(X, Y), batch_size=4))
+    assert [len(x) for x, _ in batches] == [4, 4, 2]
+    assert all(isinstance(part, rv.Tensor) for batch in batches for part in batch)
+    assert np.array_equal(np.concatenate([x.numpy() for x, _ in batches]), X)
+    assert batches[0][0].dtype == np.float32
+    assert batches[0][1].dtype == np.int64
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
+@pytest.mark.parametrize("dataset", [TensorDataset(X, Y), Squares()], ids=["arrays", "samples"])
+def test_drop_last_and_length(dataset, drop_last, sizes):
+    loader = DataLoader(dataset, batch_size=4, drop_last=drop_last)
+    assert [len(x) for x, _ in loader] == sizes
+    assert len(loader) == len(sizes)
+
+
+@pytest.mark.parametrize("dataset", [TensorDataset(X, Y), Squares()], ids=["arrays", "samples"])
+def test_shuffle_gives_each_sample_once_in_another_order_each_epoch(dataset):
+    rv.manual_seed(3)
+    loader = DataLoader(dataset, batch_size=3, shuffle=True)
+    epochs = [np.concatenate([y.numpy() for _, y in loader]).tolist() for _ in range(2)]
+    whole = sorted(int(dataset[i][1]) for i in range(10))
+    assert sorted(epochs[0]) == sorted(epochs[1]) == whole
+    assert epochs[0] != epochs[1]
+    rv.manual_seed(3)
+    assert np.concatenate([y.numpy() for _, y in loader]).tolist() == epochs[0]
+
+
+def test_rows_stay_together_when_shuffled():
+    for x, y in DataLoader(TensorDataset(X, Y), batch_size=3, shuffle=True):
+        assert np.array_equal(x.numpy(), X[y.numpy()])
+
+
+def test_shuffle_gathers_arrays_that_are_not_contiguous():
+    turned = np.asfortranarray(np.arange(60.0).reshape(10, 3, 2)).transpose(0, 2, 1)
+    for x, y in DataLoader(TensorDataset(turned, Y), batch_size=3, shuffle=True):
+        assert np.array_equal(x.numpy(), turned[y.numpy()])
+
+
+def test_generator_of_ones_own():
+    def epochs():
+        loader = DataLoader(TensorDataset(Y), batch_size=10, shuffle=True, generator=7)
+        return [next(iter(loader))[0].tolist() for _ in range(2)]
+
+    first = epochs()
+    assert first == epochs()
+    assert first[0] != first[1]
+
+
+def test_a_batch_changed_in_place_leaves_the_dataset_alone():
+    data = np.ones((4, 2), np.float32)
+    for (x,) in DataLoader(TensorDataset(data), batch_size=2):
+        x.numpy()[:] = 0
+    assert (data == 1).all()
+
+
+def test_subsets_of_subsets_are_gathered_whole():
+    inner = Subset(TensorDataset(X, Y), [1, 3, 5, 7])
+    outer = Subset(inner, [3, 0])
+    ((x, y),) = DataLoader(outer, batch_size=8)
+    assert y.tolist() == [7, 1]
+    assert np.array_equal(x.numpy(), X[[7, 1]])
+    assert outer[0][1].item() == 7
+    assert len(outer) == 2
+
+
+def test_a_subclass_keeps_its_own_samples():
+    class Doubled(TensorDataset):
+        def __getitem__(self, i):
+            return tuple(2 * np.asarray(part) for part in super().__getitem__(i))
+
+    ((y,),) = DataLoader(Doubled(Y), batch_size=10)
+    assert y.tolist() == (2 * Y).tolist()
+
+
+def test_tensors_and_lists_as_data():
+    dataset = TensorDataset(rv.tensor([[1.0], [2.0]]), [3, 4])
+    assert dataset[1][0].tolist() == [2.0]
+    assert dataset[1][1].item() == 4
+
+
+def test_collate():
+    batch = default_collate([{"x": np.ones(2), "name": "a", "y": 1}, {"x": np.zeros(2), "name": "b", "y": 2}])
+    assert batch["x"].tolist() == [[1, 1], [0, 0]]
+    assert batch["name"] == ["a", "b"]
+    assert batch["y"].dtype == np.int64
+    assert default_collate([1.5, 2.5]).dtype == np.float64
+    assert default_collate([rv.tensor([1.0]), rv.tensor([2.0])]).tolist() == [[1.0], [2.0]]
+    with pytest.raises(ValueError, match=r"shapes \[\(2,\), \(3,\)\]; expected equal shapes"):
+        default_collate([np.ones(2), np.ones(3)])
+
+
+def test_collate_fn_gets_the_samples():
+    loader = DataLoader(Squares(4), batch_size=2, collate_fn=lambda samples: [y for _, y in samples])
+    assert list(loader) == [[0, 1], [4, 9]]
+    loader = DataLoader(TensorDataset(Y), batch_size=5, collate_fn=len)
+    assert list(loader) == [5, 5]
+
+
+def test_pytorchs_arguments_are_accepted():
+    loader = DataLoader(TensorDataset(X), 4, True, num_workers=2, pin_memory=True)
+    assert len(list(loader)) == 3
+
+
+def test_pytorchs_path():
+    from ranvier.utils.data import DataLoader as Same
+
+    assert Same is DataLoader
+    assert rv.utils.data.TensorDataset is TensorDataset
+
+
+def test_empty():
+    assert list(DataLoader(TensorDataset(np.zeros((0, 2))), batch_size=4, shuffle=True)) == []
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"\[TensorDataset\] got arrays of \[10, 9\] samples"):
+        TensorDataset(X, Y[:9])
+    with pytest.raises(ValueError, match="got no arrays"):
+        TensorDataset()
+    with pytest.raises(ValueError, match="got a number"):
+        TensorDataset(3.0)
+    with pytest.raises(ValueError, match=r"\[DataLoader\] got batch_size 0; expected at least 1"):
+        DataLoader(TensorDataset(X), batch_size=0)
+    with pytest.raises(TypeError, match=r"\[DataLoader\] got batch_size 2.0; expected an integer"):
+        DataLoader(TensorDataset(X), batch_size=2.0)
+    with pytest.raises(TypeError, match="got a dataset of type int"):
+        DataLoader(3)
+    with pytest.raises(NotImplementedError, match="expected a __getitem__"):
+        Dataset()[0]
+
+
+def test_random_split():
+    parts = random_split(TensorDataset(Y), [6, 3, 1], generator=0)
+    assert [len(part) for part in parts] == [6, 3, 1]
+    assert sorted(int(part[i][0].item()) for part in parts for i in range(len(part))) == Y.tolist()
+    assert [len(part) for part in random_split(TensorDataset(Y), [0.25, 0.75])] == [3, 7]
+    assert [len(part) for part in random_split(Squares(5), [0.5, 0.5])] == [3, 2]
+    with pytest.raises(
+        ValueError, match=r"got lengths \[6, 3\] for 10 samples; expected numbers that sum to 10"
+    ):
+        random_split(TensorDataset(Y), [6, 3])
+    with pytest.raises(ValueError, match="none below 0"):
+        random_split(TensorDataset(Y), [11, -1])
