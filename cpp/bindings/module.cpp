@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m) {
   bind::import_numpy();
   bind::register_runtime(m);
   bind::register_matmul(m);
+  bind::register_probe(m);
 }

@@ -1,0 +1,57 @@
+#include "kernels/probe/probe.h"
+
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.02;
+
+const ProbeFmaKernels<float>& kernels(float) { return RANVIER_SELECT(probe_kernels_float); }
+const ProbeFmaKernels<double>& kernels(double) { return RANVIER_SELECT(probe_kernels_double); }
+
+}  // namespace
+
+template <class T>
+double ProbeFma<T>::flops() const {
+  return static_cast<double>(kernels(T{}).flops) * static_cast<double>(repeats) *
+         static_cast<double>(numel(sink));
+}
+
+template <class T>
+void ProbeFma<T>::run(void*) const {
+  const ProbeFmaKernels<T>& k = kernels(T{});
+  parallel_for(numel(sink), flops() * 0.01, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) sink.data[i] = k.chains(repeats);
+  });
+}
+
+template struct ProbeFma<float>;
+template struct ProbeFma<double>;
+
+double ProbeBandwidth::bytes() const {
+  const double once = static_cast<double>(numel(buffer)) * sizeof(float) * static_cast<double>(repeats);
+  return traffic == ProbeTraffic::read ? once : 2 * once;
+}
+
+void ProbeBandwidth::run(void*) const {
+  const ProbeTrafficKernels& k = RANVIER_SELECT(probe_kernels_traffic);
+  parallel_for(numel(buffer) / kBlock, bytes() * kNsPerByte, [&](int64_t begin, int64_t end) {
+    float* x = buffer.data + begin * kBlock;
+    const int64_t n = (end - begin) * kBlock;
+    for (int64_t r = 0; r < repeats; ++r) {
+      if (traffic == ProbeTraffic::read)
+        sink.data[begin] = k.read(x, n);
+      else
+        k.read_write(x, n);
+    }
+  });
+}
+
+void ProbeBarrier::run(void*) const {
+  parallel_region(2 * kParallelPays, [&] {
+    for (int64_t r = 0; r < repeats; ++r) team_barrier();
+  });
+}
+
+}  // namespace ranvier

@@ -1,0 +1,83 @@
+// probe: what the machine can do at most, measured with the threads and the ISA level that the kernels use.
+//
+// A benchmark divides a kernel's rate by these. They go through invoke() like any kernel; the caller takes
+// the time around the call.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+// `shares` times `repeats` rounds of independent FMA chains held in registers, one share for each thread of a
+// full team: the peak of arithmetic. A smaller team does the same work.
+template <class T>
+struct ProbeFma {
+  static constexpr const char* name = "probe_fma";
+  int64_t repeats;
+  TensorView<T> sink;  // (shares): the chains' sums, so that no chain is dead code
+
+  double flops() const;  // of one call
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.write(sink);
+  }
+};
+
+enum class ProbeTraffic { read, read_write };
+
+// Passes `repeats` times over a buffer, each thread over its own contiguous share: the sum of it, or
+// x = x + step in place.
+struct ProbeBandwidth {
+  static constexpr const char* name = "probe_bandwidth";
+  static constexpr int64_t kBlock = 512;  // elements; a buffer is a whole number of them
+  ProbeTraffic traffic;
+  int64_t repeats;
+  TensorView<float> buffer;  // (n), contiguous
+  TensorView<float> sink;    // (n / kBlock)
+
+  double bytes() const;  // moved by one call: a byte read and written counts twice
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.write(buffer), v.write(sink);
+  }
+};
+
+// `repeats` barriers of an open team: tens of nanoseconds where the cores share a cache, hundreds where they
+// do not. Two-thread figures of small kernels mean little without it.
+struct ProbeBarrier {
+  static constexpr const char* name = "probe_barrier";
+  int64_t repeats;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V&) const {}
+};
+
+template <class T>
+struct ProbeFmaKernels {
+  int64_t flops;  // of one round
+  T (*chains)(int64_t repeats);
+};
+
+struct ProbeTrafficKernels {
+  float (*read)(const float* x, int64_t n);
+  void (*read_write)(float* x, int64_t n);
+};
+
+#define RANVIER_X(level)                                     \
+  namespace level {                                          \
+  extern const ProbeFmaKernels<float> probe_kernels_float;   \
+  extern const ProbeFmaKernels<double> probe_kernels_double; \
+  extern const ProbeTrafficKernels probe_kernels_traffic;    \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier
