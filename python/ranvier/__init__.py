@@ -12,51 +12,18 @@ import importlib as _importlib
 import os as _os
 from typing import Any as _Any
 
-# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a busy
-# processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores).
+# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a
+# busy processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores).
 if "OMP_WAIT_POLICY" not in _os.environ:
     _os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
-from ranvier.autograd.creation import (  # noqa: E402
-    BoolTensor,
-    DoubleTensor,
-    FloatTensor,
-    IntTensor,
-    LongTensor,
-    arange,
-    as_tensor,
-    empty,
-    empty_like,
-    eye,
-    float16,
-    float32,
-    float64,
-    from_numpy,
-    full,
-    full_like,
-    int8,
-    int16,
-    int32,
-    int64,
-    linspace,
-    ones,
-    ones_like,
-    rand,
-    rand_like,
-    randint,
-    randn,
-    randn_like,
-    randperm,
-    tensor,
-    uint8,
-    zeros,
-    zeros_like,
-)
-from ranvier.autograd.creation import bool_ as bool  # noqa: E402
-from ranvier.autograd.grad import grad, value_and_grad  # noqa: E402
-from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled  # noqa: E402
-from ranvier.autograd.random import get_rng_state, initial_seed, manual_seed, set_rng_state  # noqa: E402
-from ranvier.autograd.tensor import Tensor  # noqa: E402
+from ranvier.autograd.creation import *
+from ranvier.autograd.creation import bool_ as bool
+from ranvier.autograd.creation import float16, float32, float64, int32, int64
+from ranvier.autograd.grad import grad, value_and_grad
+from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ranvier.autograd.random import get_rng_state, initial_seed, manual_seed, set_rng_state
+from ranvier.autograd.tensor import Tensor
 
 try:
     from ranvier import ops as _ops  # attaches the operators to Tensor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from ranvier.autograd import Function
 from ranvier.autograd.gradcheck import GradcheckError
 from support.op_case import OpCase
@@ -27,7 +26,7 @@ class Scale(Function):
 
 class TestScale(OpCase):
     op_name = ()
-    variants = (dict(factor=1.0), dict(factor=-2.5))
+    variants = ({"factor": 1.0}, {"factor": -2.5})
 
     def inputs(self, rng, dtype):
         return rng.standard_normal((2, 3, 4, 5)).astype(dtype), rng.standard_normal(5).astype(dtype)

@@ -19,19 +19,19 @@ A case says what the op is, what it is fed and what is expected; the base class 
 
 ``variants`` lists settings of the op; each test runs for each, with the settings as attributes of the case:
 
-        variants = [dict(stride=1), dict(stride=2)]      # self.stride
+        variants = ({"stride": 1}, {"stride": 2})      # self.stride
 
-The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op`` ...) are described where they are
-declared. A test whose hook a case does not give is not there, rather than skipped.
+The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op`` ...) are described where they
+are declared. A test whose hook a case does not give is not there, rather than skipped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-
 import ranvier as rv
 from ranvier.autograd import Tensor, gradcheck, numeric_gradients
 from support.layouts import LAYOUTS, in_layout
@@ -46,12 +46,16 @@ class OpCase:
 
     registry: ClassVar[dict[str, list[type[OpCase]]]] = {}
 
-    op_name: ClassVar[str | tuple[str, ...]]  # the public name (or names) in ranvier.ops that this case covers
-    variants: ClassVar[list[dict[str, Any]]] = [{}]
+    op_name: ClassVar[
+        str | tuple[str, ...]
+    ]  # the public name (or names) in ranvier.ops that this case covers
+    variants: ClassVar[Sequence[dict[str, Any]]] = ({},)
     dtypes: ClassVar[tuple[str, ...]] = FLOATS
     layouts: ClassVar[tuple[str, ...]] = LAYOUTS
     differentiable: ClassVar[bool] = True  # False: forward only (comparisons, argmax ...)
-    exact: ClassVar[bool] = False  # True: the result must equal the reference bit for bit (moves, comparisons)
+    exact: ClassVar[bool] = (
+        False  # True: the result must equal the reference bit for bit (moves, comparisons)
+    )
 
     # --- what a case declares
     def inputs(self, rng: np.random.Generator, dtype: Any) -> tuple[Array, ...]:
@@ -67,7 +71,7 @@ class OpCase:
         raise NotImplementedError
 
     def reference_backward(self, dy: Any, *arrays: Array) -> tuple[Any, ...]:
-        """The expected gradient of each input (None where there is none). dy is a tuple if the op has several outputs."""
+        """The expected gradient of each input, None where there is none; dy: a tuple for several outputs."""
         raise NotImplementedError
 
     # --- what a case may declare
@@ -101,7 +105,9 @@ class OpCase:
         names = getattr(cls, "op_name", ())
         for name in (names,) if isinstance(names, str) else names:
             OpCase.registry.setdefault(name, []).append(cls)
-        given = {hook for hook in ("torch_op", "empty_inputs") if getattr(cls, hook) is not getattr(OpCase, hook)}
+        given = {
+            hook for hook in ("torch_op", "empty_inputs") if getattr(cls, hook) is not getattr(OpCase, hook)
+        }
         absent = []
         if not cls.differentiable:
             absent += [t for t in dir(cls) if t.startswith("test_") and "grad" in t]
@@ -222,7 +228,9 @@ class OpCase:
         leaves = [torch.tensor(a, requires_grad=a.dtype.kind == "f" and self.differentiable) for a in arrays]
         outs = _listed(self.torch_op(torch, *leaves))
         wanted = _listed(self.reference(*arrays))
-        limit = tolerance("float64", self.reduction(*arrays), self.magnitude(*arrays, *map(np.asarray, wanted)))
+        limit = tolerance(
+            "float64", self.reduction(*arrays), self.magnitude(*arrays, *map(np.asarray, wanted))
+        )
         for y, want in zip(outs, wanted, strict=True):
             np.testing.assert_allclose(y.detach().numpy(), want, rtol=0, atol=limit)
         if self.differentiable:
@@ -232,7 +240,9 @@ class OpCase:
             grads = self.reference_backward(dys if len(dys) > 1 else dys[0], *arrays)
             for x, want in zip(leaves, grads, strict=True):
                 if want is not None and x.grad is not None:
-                    np.testing.assert_allclose(x.grad.numpy(), want, rtol=0, atol=limit * self.magnitude(*dys))
+                    np.testing.assert_allclose(
+                        x.grad.numpy(), want, rtol=0, atol=limit * self.magnitude(*dys)
+                    )
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,7 +1,8 @@
 """The walk over the tape: gradients flow from the outputs to the leaves.
 
 A node (Function, Output or leaf Tensor) runs when every use of it has delivered its gradient. Arrays that
-travel belong to whoever made them: a Function may hand the same array to two inputs, or hand on the one it got.
+travel belong to whoever made them: a Function may hand the same array to two inputs, or hand on the one it
+got.
 So a sum of two gradients always goes to a new array, which from then on is ours to add to; and a leaf keeps
 an array as its ``grad`` only if nobody else holds it.
 """
@@ -21,13 +22,17 @@ Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
 _AGAIN = (
-    "[backward] trying to backward through the graph a second time: what forward saved was freed by the first "
-    "backward; call it with retain_graph=True to keep it"
+    "[backward] trying to backward through the graph a second time: what forward saved was freed by "
+    "the first backward; call it with retain_graph=True to keep it"
 )
 
 
 def backward(
-    root: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    root: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
 ) -> None:
     """See :meth:`Tensor.backward`."""
     refuse_create_graph("backward", create_graph)
@@ -58,7 +63,9 @@ def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
         return np.ones(array.shape, array.dtype)
     seed = gradient._array if isinstance(gradient, Tensor) else np.asarray(gradient)
     if seed.shape != array.shape:
-        raise RuntimeError(f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}")
+        raise RuntimeError(
+            f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}"
+        )
     return seed if seed.dtype == array.dtype else seed.astype(array.dtype)
 
 
@@ -113,7 +120,9 @@ def _count_uses(starts: list[Any]) -> dict[Any, int]:
     return waits
 
 
-def _run_node(node: Any, pending: dict[Any, Any], ours: set[Any], waits: dict[Any, int], ready: list[Any]) -> None:
+def _run_node(
+    node: Any, pending: dict[Any, Any], ours: set[Any], waits: dict[Any, int], ready: list[Any]
+) -> None:
     """Runs one Function backward and delivers what it returns."""
     dy = pending.pop(node, None)
     edges = node.edges
@@ -138,9 +147,9 @@ def _run_node(node: Any, pending: dict[Any, Any], ours: set[Any], waits: dict[An
             gradients = (gradients,)
         if len(gradients) != len(edges):
             raise RuntimeError(
-                f"[{type(node).__name__}] backward returned {len(gradients)} gradients for {len(edges)} inputs"
+                f"[{type(node).__name__}] backward gave {len(gradients)} gradients for {len(edges)} inputs"
             )
-    for edge, gradient in zip(edges, gradients):  # noqa: B905: the lengths are equal
+    for edge, gradient in zip(edges, gradients):  # noqa: B905
         if edge is None:
             continue
         if gradient is not None:
@@ -192,7 +201,9 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     """Adds the gradient in ``holder`` (a list, so that it can be handed over) to ``leaf.grad``."""
     gradient, array = holder[0], leaf._array
     if gradient.shape != array.shape:
-        raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of shape {array.shape}")
+        raise RuntimeError(
+            f"[backward] got a gradient of shape {gradient.shape} for a leaf of shape {array.shape}"
+        )
     if gradient.dtype != array.dtype:
         gradient = holder[0] = gradient.astype(array.dtype)
     if leaf.grad is None:
@@ -208,7 +219,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 
 
 def _sole_references() -> int:
-    """What getrefcount says, in ``accumulate``, of an array that only the holder has (it differs between Pythons)."""
+    """What getrefcount says, in ``accumulate``, of an array that only the holder has: Pythons differ."""
     seen = []
 
     def probe(leaf: Any, holder: list[Any]) -> None:

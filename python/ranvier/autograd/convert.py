@@ -17,7 +17,9 @@ class Conversions:
 
     __slots__ = ()
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
+    def to(
+        self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any
+    ) -> Tensor:
         """The tensor in another dtype; the only device is the CPU. Casts between floats are differentiable.
 
         Accepts ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other_tensor)`` and the keywords.
@@ -37,7 +39,9 @@ class Conversions:
             elif arg is not None:
                 dtype = arg
         if device is not None and str(device) not in _CPU:
-            raise ValueError(f"[to] got device {str(device)!r}; expected 'cpu': this library computes on the CPU")
+            raise ValueError(
+                f"[to] got device {str(device)!r}; expected 'cpu': this library computes on the CPU"
+            )
         wanted = self._array.dtype if dtype is None else np.dtype(dtype)  # type: ignore[attr-defined]
         if wanted == self._array.dtype:  # type: ignore[attr-defined]
             return self.clone() if copy else self  # type: ignore[return-value]

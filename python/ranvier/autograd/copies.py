@@ -77,5 +77,7 @@ class Put(Function):
 def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
     """Sums dy over the axes along which a value of this shape was repeated."""
     lead = dy.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1)
+    axes = tuple(range(lead)) + tuple(
+        lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1
+    )
     return dy.sum(axes, keepdims=True).reshape(shape) if axes else np.array(dy.reshape(shape))

@@ -13,9 +13,45 @@ float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("
 uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))
 bool_ = np.dtype("bool")
 
+__all__ = [
+    "BoolTensor",
+    "DoubleTensor",
+    "FloatTensor",
+    "IntTensor",
+    "LongTensor",
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "float16",
+    "float32",
+    "float64",
+    "from_numpy",
+    "full",
+    "full_like",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "linspace",
+    "ones",
+    "ones_like",
+    "rand",
+    "rand_like",
+    "randint",
+    "randn",
+    "randn_like",
+    "randperm",
+    "tensor",
+    "uint8",
+    "zeros",
+    "zeros_like",
+]
+
 
 def _array_of(data: Any) -> Any:
-    """The data as an array: numbers in PyTorch's default dtypes (float32, int64, bool), arrays in their own."""
+    """The data as an array: numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own."""
     if isinstance(data, Tensor):
         return data._array
     if isinstance(data, np.ndarray):
@@ -29,8 +65,14 @@ def _array_of(data: Any) -> Any:
         return np.asarray(data)
     array = np.asarray(array)
     if array.dtype.kind in "OUSV":
-        raise ValueError(f"[tensor] got data of dtype {array.dtype}; expected numbers in a regular nested list")
-    keeps = isinstance(data, (list, tuple)) and len(data) > 0 and isinstance(_first(data), (np.generic, np.ndarray))
+        raise ValueError(
+            f"[tensor] got data of dtype {array.dtype}; expected numbers in a regular nested list"
+        )
+    keeps = (
+        isinstance(data, (list, tuple))
+        and len(data) > 0
+        and isinstance(_first(data), (np.generic, np.ndarray))
+    )
     if array.dtype == np.float64 and not keeps:
         return array.astype(np.float32)
     return array
@@ -48,7 +90,8 @@ def _finish(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A new Tensor with a copy of the data; Python floats become float32, ints int64; arrays keep their dtype.
+    """A new Tensor with a copy of the data; Python floats become float32, ints int64; arrays keep their
+    dtype.
 
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
 
@@ -143,7 +186,9 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return _finish(np.empty(shape_of(size), dtype or np.float32), requires_grad)
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A Tensor filled with one number; its dtype decides unless given.
 
     >>> import ranvier as rv
@@ -177,7 +222,9 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool 
     return _finish(np.eye(n, m, dtype=dtype or np.float32), requires_grad)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """start, start + step, ... below end; int64 if all are ints, else float32.
 
     >>> import ranvier as rv
@@ -191,7 +238,9 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, req
     return _finish(np.arange(first, last, step).astype(dtype), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: float, end: float, steps: int, *, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise."""
     return _finish(np.linspace(start, end, steps).astype(dtype or np.float32), requires_grad)
 

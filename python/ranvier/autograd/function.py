@@ -25,6 +25,7 @@ _new = object.__new__
 # Attributes of these types do not keep memory alive: a node that saved nothing else can run backward again.
 _PLAIN = frozenset({int, float, bool, str, type(None), slice, *(type(np.dtype(kind)) for kind in "?ilfd")})
 
+_NOWHERE = (None,)
 _ONCE = "a Function instance records one call, because it keeps what its own backward needs: make a new one"
 
 
@@ -34,7 +35,7 @@ class Function:
     ``forward(*arrays)`` gets raw NumPy arrays and returns an array or a tuple of arrays.
     ``backward(dy, ...)`` gets one gradient for each output (None where none arrives and there are
     several outputs) and returns one gradient, or None, for each input of forward, in order.
-    ``needs`` holds one bool for each input: which gradients are wanted.
+    ``self.needs`` tells, in both, for which inputs a gradient is wanted.
 
     >>> import numpy as np, ranvier as rv
     >>> class Square(rv.autograd.Function):
@@ -50,13 +51,12 @@ class Function:
     """
 
     # the links of the tape; what forward saves lies in the instance's __dict__
-    __slots__ = ("__dict__", "__weakref__", "changes", "edges", "needs", "outputs", "released", "retained", "versions")
+    __slots__ = ("__dict__", "__weakref__", "changes", "edges", "outputs", "released", "retained", "versions")
 
     is_view: ClassVar[bool] = False  # set it where the output shares memory with the first input
     differentiable: ClassVar[bool] = True  # False: never recorded (comparisons, argmax ...)
     recorded = False
 
-    needs: tuple[bool, ...]
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: int  # ... and their sum at the time of forward
@@ -70,60 +70,60 @@ class Function:
     def backward(self, *gradients: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
+    @property
+    def needs(self) -> tuple[bool, ...]:
+        """Which gradients are wanted: one bool for each input, known from the beginning of forward."""
+        return tuple([edge is not None for edge in self.edges])
+
     def apply(self, x: Any, *more: Any) -> Any:
         """Runs forward on Tensors, NumPy arrays, numbers or None; records it where gradients are wanted."""
+        if self.recorded:
+            raise RuntimeError(_ONCE)
         if more:
             return self._apply_several((x, *more))
-        try:  # one input: the same as _apply_several, without its loops
+        try:  # one input: the same as _apply_several, without its loop
             array = x._array
         except AttributeError:
             (x,) = as_inputs((x,))
             array = x._array
         if not (x.requires_grad and mode.enabled and self.differentiable):
-            self.needs = (False,)
+            self.edges = _NOWHERE
             return self._unrecorded(self.forward(array), x)
-        if self.recorded:
-            raise RuntimeError(_ONCE)
-        self.needs = (True,)
-        y = self.forward(array)
         maker, cell = x.grad_fn, x._cell
         self.edges = (x if maker is None else maker,)
+        self.changes = cell[0]
         version = [0, None, 0]
         self.versions = (version, cell)
-        self.changes = cell[0]
-        return self._recorded(y, x, version)
+        return self._recorded(self.forward(array), x, version)
 
     def _apply_several(self, inputs: tuple[Any, ...]) -> Any:
-        arrays = []
-        needs = []
-        try:
-            for x in inputs:
-                arrays.append(x._array)
-                needs.append(x.requires_grad)
-        except AttributeError:  # something that is not a Tensor
-            inputs = as_inputs(inputs)
-            arrays = [x._array for x in inputs]
-            needs = [x.requires_grad for x in inputs]
-        if not (True in needs and mode.enabled and self.differentiable):
-            self.needs = (False,) * len(inputs)
-            return self._unrecorded(self.forward(*arrays), inputs[0])
-        if self.recorded:
-            raise RuntimeError(_ONCE)
-        self.needs = tuple(needs)
-        y = self.forward(*arrays)
         version: list[Any] = [0, None, 0]
         versions = [version]
+        arrays = []
         edges = []
+        wanted = False
         changes = 0
         for x in inputs:
-            maker, cell = x.grad_fn, x._cell
-            edges.append(maker if maker is not None else x if x.requires_grad else None)
+            try:
+                arrays.append(x._array)
+            except AttributeError:  # not a Tensor
+                return self._apply_several(as_inputs(inputs))
+            cell = x._cell
             versions.append(cell)
             changes += cell[0]
+            if x.requires_grad:
+                wanted = True
+                maker = x.grad_fn
+                edges.append(x if maker is None else maker)
+            else:
+                edges.append(None)
+        if not (wanted and mode.enabled and self.differentiable):
+            self.edges = _NOWHERE * len(inputs)
+            return self._unrecorded(self.forward(*arrays), inputs[0])
         self.edges = tuple(edges)
-        self.versions = tuple(versions)
         self.changes = changes
-        return self._recorded(y, inputs[0], version)
+        self.versions = tuple(versions)
+        return self._recorded(self.forward(*arrays), inputs[0], version)
 
     def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
         """Wraps what forward returned and makes this Function its maker."""
@@ -179,9 +179,9 @@ class Function:
             changed = cell[1]
             if changed is not None and any(np.may_share_memory(array, changed) for array in saved):
                 raise RuntimeError(
-                    f"[{type(self).__name__.lower()}] one of the variables needed for gradient computation has been "
-                    f"modified by an inplace operation: an array of shape {changed.shape} is at version {cell[0]}; "
-                    "clone() it before changing it"
+                    f"[{type(self).__name__.lower()}] a variable needed for gradient computation has "
+                    f"been modified by an inplace operation: an array of shape {changed.shape} is at version "
+                    f"{cell[0]}; clone() it before changing it"
                 )
 
     def release(self) -> None:

@@ -23,8 +23,8 @@ def gradients(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input.
 
-    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed. Raises RuntimeError where an input was not used,
-    unless ``allow_unused``, which gives None for it.
+    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed. Raises RuntimeError where an input was
+    not used, unless ``allow_unused``, which gives None for it.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([1.0, 2.0], requires_grad=True)
@@ -48,15 +48,16 @@ def gradients(
         array = captured[node]
         if array is None and not allow_unused:
             raise RuntimeError(
-                f"[grad] the differentiated Tensor at index {index} appears to not have been used in the graph; "
-                "set allow_unused=True if this is the desired behavior"
+                f"[grad] the differentiated Tensor at index {index} appears to not have been used in the "
+                "graph; set allow_unused=True if this is the desired behavior"
             )
         found.append(None if array is None else wrap(array.copy(order="K")))
     return tuple(found)
 
 
 def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns ``(function(*args), gradients)``, the gradients with respect to ``args[argnums]``.
+    """A function that returns ``(function(*args), gradients)``, the gradients with respect to
+    ``args[argnums]``.
 
     An argument may be a number (the gradient is then a float, computed in float64), an array, a Tensor, or a
     list, tuple or dict of these. The function must return one number. Raises RuntimeError where it does not.
@@ -81,7 +82,9 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
             found = list(gradients(value, leaves, allow_unused=True))
         else:
             found = [None] * len(leaves)
-        results = [g if g is not None else wrap(np.zeros_like(x._array)) for g, x in zip(found, leaves, strict=True)]
+        results = [
+            g if g is not None else wrap(np.zeros_like(x._array)) for g, x in zip(found, leaves, strict=True)
+        ]
         order = iter(results)
         grads = tuple(_collect(arg, order) for i, arg in enumerate(args) if i in wanted)
         plain = any(isinstance(args[i], (int, float)) for i in wanted)
@@ -107,7 +110,7 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Call
 
 
 def _watch(arg: Any, leaves: list[Tensor]) -> Any:
-    """The argument with every array replaced by a leaf that requires gradients, in the order of ``leaves``."""
+    """The argument with a leaf that requires gradients for every array, in the order of leaves."""
     if isinstance(arg, dict):
         return {key: _watch(value, leaves) for key, value in arg.items()}
     if isinstance(arg, (list, tuple)):

@@ -18,11 +18,13 @@ class GradcheckError(RuntimeError):
     """A gradient differs from its central difference."""
 
 
-def numeric_gradients(function: Callable[..., Any], arrays: Sequence[Array], dy: Sequence[Array]) -> list[Array]:
+def numeric_gradients(
+    function: Callable[..., Any], arrays: Sequence[Array], dy: Sequence[Array]
+) -> list[Array]:
     """Central differences of ``sum(dy * function(*arrays))`` with respect to each floating array.
 
-    Fourth order, (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h, with h = 1e-3 max(1, |x|): the error is of order
-    h^4 in the function and eps / h in rounding, so that about 11 digits are right.
+    Fourth order, (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h, with h = 1e-3 max(1, |x|): the error
+    is of order h^4 in the function and eps / h in rounding, so that about 11 digits are right.
     """
 
     def weighted() -> float:
@@ -58,8 +60,10 @@ def gradcheck(
 ) -> bool:
     """True if the gradients of a function agree with central differences in float64.
 
-    inputs: Tensors or arrays, taken in float64; those that are floating are checked. They must lie off kinks by
-    more than 2e-3 max(1, \\|x\\|). The greatest difference is measured against the greatest gradient, at least 1.
+    inputs: Tensors or arrays, taken in float64; those that are floating are checked. They must lie off
+    kinks by
+    more than 2e-3 max(1, \\|x\\|). The greatest difference is measured against the greatest gradient, at
+    least 1.
     Raises GradcheckError (or returns False) where it exceeds rtol.
 
     >>> import numpy as np, ranvier as rv
@@ -97,7 +101,7 @@ def gradcheck(
             if not raise_exception:
                 return False
             raise GradcheckError(
-                f"[gradcheck] the gradient of input {index} is off by {error:.3g}, more than {rtol:g} of {scale:.3g};\n"
-                f"numeric: {expected}\nanalytic: {got}"
+                f"[gradcheck] the gradient of input {index} is off by {error:.3g}, more than {rtol:g} of "
+                f"{scale:.3g};\nnumeric: {expected}\nanalytic: {got}"
             )
     return True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def bump(tensor: Any) -> None:
-    """Records that the memory of a tensor was changed in place: call it after writing to ``tensor._array``."""
+    """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     cell = tensor._cell
     cell[0] += 1
     array = tensor._array
@@ -35,9 +35,13 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     recorded = mode.enabled and result.requires_grad
     array, value = tensor._array, result._array
     if array.shape != value.shape:
-        raise RuntimeError(f"[{name}] the result of shape {value.shape} does not fit the tensor of shape {array.shape}")
+        raise RuntimeError(
+            f"[{name}] the result of shape {value.shape} does not fit the tensor of shape {array.shape}"
+        )
     if not np.can_cast(value.dtype, array.dtype, "same_kind"):
-        raise RuntimeError(f"[{name}] a result of dtype {value.dtype} cannot be stored in a {array.dtype} tensor")
+        raise RuntimeError(
+            f"[{name}] a result of dtype {value.dtype} cannot be stored in a {array.dtype} tensor"
+        )
     if not recorded:
         array[...] = value
         bump(tensor)
@@ -47,7 +51,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     shared = tensor._cell[2]
     if shared & 2 or (shared and tensor.grad_fn is not None and tensor.grad_fn.is_view):
         raise RuntimeError(
-            f"[{name}] a view and its base cannot be changed in place while gradients are recorded; clone() first"
+            f"[{name}] a view and its base cannot be changed in place while gradients are recorded: clone()"
         )
     if shared:
         array[...] = result._array
@@ -60,7 +64,9 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
 
 def check_leaf(tensor: Any, name: str) -> None:
     if tensor.requires_grad and tensor.grad_fn is None and mode.enabled:
-        raise RuntimeError(f"[{name}] a leaf Variable that requires grad is being used in an in-place operation.")
+        raise RuntimeError(
+            f"[{name}] a leaf Variable that requires grad is being used in an in-place operation."
+        )
 
 
 def raw_index(key: Any) -> Any:

@@ -1,6 +1,7 @@
 """The one global source of randomness, seeded by :func:`manual_seed`.
 
-Values drawn in Python (``randn``, initialisation, shuffling) come from ``generator()``; a kernel that draws its own
+Values drawn in Python (``randn``, initialisation, shuffling) come from ``generator()``; a kernel that
+draws its own
 numbers (dropout, augmentation) is counter-based and asks ``next_key()`` for a fresh 64-bit key at each call.
 """
 
@@ -69,7 +70,11 @@ def next_key() -> int:
 
 def get_rng_state() -> dict[str, Any]:
     """The state of the randomness as plain Python values, for checkpoints."""
-    return {"seed": initial_seed(), "calls": _state.calls, "generator": _plain(generator().bit_generator.state)}
+    return {
+        "seed": initial_seed(),
+        "calls": _state.calls,
+        "generator": _plain(generator().bit_generator.state),
+    }
 
 
 def set_rng_state(state: dict[str, Any]) -> None:

@@ -130,12 +130,18 @@ class Tensor(Conversions, InPlace):
 
     # --- the tape
     def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
     ) -> None:
-        """Adds the gradient of this tensor with respect to every leaf that requires it to the leaf's ``grad``.
+        """Adds the gradient of this tensor with respect to every leaf that requires it to the leaf's
+        ``grad``.
 
         gradient: same shape as the tensor; may be left out for a tensor of one element (it is 1).
-        retain_graph: keep what forward saved, so that backward can run again; else a second call raises RuntimeError.
+        retain_graph: keep what forward saved, so that backward can run again; else a second call raises
+        RuntimeError.
 
         >>> import ranvier as rv
         >>> x = rv.tensor(3.0, requires_grad=True)
@@ -190,16 +196,18 @@ class Tensor(Conversions, InPlace):
     def data(self, value: Any) -> None:
         array = value._array if isinstance(value, Tensor) else np.asarray(value)
         if self.requires_grad and array.dtype.kind != "f":
-            raise RuntimeError(f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats")
+            raise RuntimeError(
+                f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
+            )
         self._array = array
         self._cell[2] |= SHARED
 
     # --- the array, for NumPy and others
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
-        """The array itself, without a copy; a tensor that requires gradients raises RuntimeError (use detach())."""
+        """The array itself, not a copy; raises RuntimeError while gradients are required (detach() first)."""
         if self.requires_grad and not force:
             raise RuntimeError(
-                "[numpy] can't call numpy() on a Tensor that requires grad; use tensor.detach().numpy() instead"
+                "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
             )
         self._cell[2] |= SHARED
         return self._array
@@ -208,7 +216,9 @@ class Tensor(Conversions, InPlace):
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             if copy is False:
-                raise ValueError(f"[__array__] a {array.dtype} Tensor cannot become {np.dtype(dtype)} without a copy")
+                raise ValueError(
+                    f"[__array__] a {array.dtype} Tensor cannot become {np.dtype(dtype)} without a copy"
+                )
             return array.astype(dtype)
         return array.copy() if copy else array
 
@@ -221,7 +231,9 @@ class Tensor(Conversions, InPlace):
     def item(self) -> Any:
         """The one element, as a Python number."""
         if self._array.size != 1:
-            raise RuntimeError(f"[item] a Tensor with {self._array.size} elements cannot be converted to Scalar")
+            raise RuntimeError(
+                f"[item] a Tensor with {self._array.size} elements cannot be converted to Scalar"
+            )
         return self._array.item()
 
     def tolist(self) -> Any:
@@ -296,5 +308,3 @@ def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool
     tensor.grad_fn = None
     tensor._cell = [0, None, 0]
     return tensor
-
-

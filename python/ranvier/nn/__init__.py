@@ -1,0 +1,20 @@
+"""Layers, networks and losses, under PyTorch's names."""
+
+from ranvier.nn import init
+from ranvier.nn.container import ModuleDict, ModuleList, Sequential
+from ranvier.nn.linear import Linear
+from ranvier.nn.module import Module, Parameter
+from ranvier.nn.reshape import Flatten, Identity, Unflatten
+
+__all__ = [
+    "Flatten",
+    "Identity",
+    "Linear",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "Sequential",
+    "Unflatten",
+    "init",
+]

@@ -1,0 +1,60 @@
+"""Remembers the arguments that a layer of this package was made with, so that it can be made again."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def record_arguments(cls: Any) -> None:
+    """Wraps a class's own ``__init__`` so that the instance keeps the arguments it was called with."""
+    init = cls.__dict__.get("__init__")
+    if init is None:
+        return
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if (
+            "_arguments" not in self.__dict__
+        ):  # a subclass's own arguments win over those it hands to its base
+            bound = signature.bind(self, *args, **kwargs).arguments
+            self.__dict__["_arguments"] = dict(list(bound.items())[1:])
+        init(self, *args, **kwargs)
+
+    cls.__init__ = __init__
+
+
+def arguments_of(module: Any) -> dict[str, Any]:
+    """See :meth:`Module.config`."""
+    cls = type(module)
+    if not cls.__module__.startswith("ranvier."):
+        raise TypeError(
+            f"[config] {cls.__name__} is not a layer of ranvier; only those can be made again from a file"
+        )
+    recorded = module.__dict__.get("_arguments", {})
+    parameters = inspect.signature(cls.__init__).parameters
+    config = {}
+    for name, value in recorded.items():
+        if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            continue  # children of a container
+        now = module.__dict__.get(name)  # an attribute that was changed later (dropout.p)
+        config[name] = _plain(cls.__name__, name, now if type(now) is type(value) else value)
+    return config
+
+
+def _plain(layer: str, name: str, value: Any) -> Any:
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_plain(layer, name, item) for item in value]
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return value.item()
+    if hasattr(value, "kind") and hasattr(value, "name"):  # a dtype
+        return str(value.name)
+    raise TypeError(
+        f"[config] argument {name!r} of {layer} is a {type(value).__name__}, which JSON cannot hold"
+    )

@@ -1,0 +1,166 @@
+"""Modules made of modules: Sequential, ModuleList, ModuleDict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ranvier.nn.module import Module
+
+
+class _Numbered(Module):
+    """What Sequential and ModuleList share: children named '0', '1', ... in order."""
+
+    def __len__(self) -> int:
+        return len(self._module_names)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    def _name(self, index: int) -> str:
+        """The name of a child by its place; negative counts from the end."""
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"[{type(self).__name__}] index {index} is out of range for {n} layers")
+        return list(self._module_names)[index]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._of(list(self._modules.items())[index])
+        return self._modules[self._name(int(index))]
+
+    def _of(self, items: list[tuple[str, Module]]) -> Any:
+        raise NotImplementedError
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._name(int(index)), module)
+
+    def __delitem__(self, index: int) -> None:
+        delattr(self, self._name(int(index)))
+        self._renumber(list(self))
+
+    def _renumber(self, modules: list[Module]) -> None:
+        for name in list(self._module_names):
+            delattr(self, name)
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+
+    def append(self, module: Module) -> Any:
+        """Adds a layer at the end; returns the container."""
+        setattr(self, str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        modules = list(self)
+        modules.insert(index, module)
+        self._renumber(modules)
+        return self
+
+
+class Sequential(_Numbered):
+    """Layers applied one after the other: ``Sequential(a, b)`` computes b(a(x)).
+
+    Takes layers, or one mapping of names to layers. Raises TypeError for anything else.
+
+    >>> from ranvier import nn
+    >>> nn.Sequential(nn.Flatten(), nn.Sequential())
+    Sequential(
+      (0): Flatten(start_dim=1, end_dim=-1)
+      (1): Sequential()
+    )
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        super().__init__()
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            items = list(layers[0].items())
+        else:
+            items = [(str(i), layer) for i, layer in enumerate(layers)]
+        for name, layer in items:
+            if not isinstance(layer, Module):
+                raise TypeError(f"[Sequential] layer {name} is a {type(layer).__name__}; expected a Module")
+            setattr(self, name, layer)
+
+    def _of(self, items: list[tuple[str, Module]]) -> Any:
+        return type(self)(dict(items))
+
+    def forward(self, x: Any) -> Any:
+        attributes = self.__dict__
+        for name in self._module_names:
+            x = attributes[name](x)
+        return x
+
+
+class ModuleList(_Numbered):
+    """A list of modules, whose parameters count as the parent's.
+
+    >>> from ranvier import nn
+    >>> len(nn.ModuleList([nn.Flatten(), nn.Flatten()]))
+    2
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        self.extend(modules or ())
+
+    def _of(self, items: list[tuple[str, Module]]) -> Any:
+        return type(self)(module for _, module in items)
+
+    def __iadd__(self, modules: Iterable[Module]) -> Any:
+        return self.extend(modules)
+
+
+class ModuleDict(Module):
+    """A dictionary of modules, whose parameters count as the parent's.
+
+    >>> from ranvier import nn
+    >>> list(nn.ModuleDict({"a": nn.Flatten()}))
+    ['a']
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        for name, module in modules.items():
+            self[name] = module
+
+    def __getitem__(self, name: str) -> Module:
+        return self._modules[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if hasattr(self, name) and name not in self._module_names:
+            raise KeyError(f"[ModuleDict] the name {name!r} is taken by an attribute of ModuleDict")
+        setattr(self, name, module)
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
+
+    def __len__(self) -> int:
+        return len(self._module_names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._module_names
+
+    def keys(self) -> Iterable[str]:
+        return self._modules.keys()
+
+    def values(self) -> Iterable[Module]:
+        return self._modules.values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        return self._modules.items()
+
+    def pop(self, name: str) -> Module:
+        module = self[name]
+        del self[name]
+        return module

@@ -1,0 +1,155 @@
+"""Starting values for parameters. Every function fills a Tensor in place and returns it.
+
+fan_in and fan_out count the terms that an output sums over, and the outputs that an input reaches: for a
+weight of shape (out, in, *window) they are in * prod(window) and out * prod(window).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.inplace import bump
+from ranvier.autograd.random import generator
+from ranvier.autograd.tensor import Tensor
+
+
+def _fill(tensor: Tensor, values: Any) -> Tensor:
+    tensor._array[...] = values
+    bump(tensor)
+    return tensor
+
+
+def _uniform(tensor: Tensor, low: float, high: float) -> Tensor:
+    return _fill(tensor, generator().uniform(low, high, tensor.shape))
+
+
+def _normal(tensor: Tensor, mean: float, std: float) -> Tensor:
+    return _fill(tensor, generator().normal(mean, std, tensor.shape))
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Uniform in [a, b).
+
+    >>> import ranvier as rv
+    >>> bool((rv.nn.init.uniform_(rv.empty(9), 2, 3).numpy() >= 2).all())
+    True
+    """
+    if not a <= b:
+        raise ValueError(f"[uniform_] got a = {a} and b = {b}; expected a <= b")
+    return _uniform(tensor, a, b)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Normal with the given mean and standard deviation."""
+    if std < 0:
+        raise ValueError(f"[normal_] got std = {std}; expected a number >= 0")
+    return _normal(tensor, mean, std)
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Every element is val."""
+    return _fill(tensor, val)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    return _fill(tensor, 0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    return _fill(tensor, 1)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity matrix."""
+    if tensor.ndim != 2:
+        raise ValueError(f"[eye_] got a tensor of shape {tensor.shape}; expected 2 dimensions")
+    return _fill(tensor, np.eye(*tensor.shape))
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which a nonlinearity shrinks a standard normal signal, inverted (He et al., 2015).
+
+    linear, conv, sigmoid 1; tanh 5/3; relu sqrt 2; leaky_relu sqrt(2 / (1 + slope^2)), slope = param or
+    0.01; selu 3/4.
+
+    >>> import ranvier as rv
+    >>> round(rv.nn.init.calculate_gain("relu"), 4)
+    1.4142
+    """
+    if nonlinearity in ("linear", "identity", "sigmoid", "conv1d", "conv2d", "conv3d"):
+        return 1.0
+    gains = {"tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75}
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1 + slope**2))
+    if nonlinearity not in gains:
+        raise ValueError(
+            f"[calculate_gain] got {nonlinearity!r}; expected linear, sigmoid, tanh, relu, leaky_relu or selu"
+        )
+    return gains[nonlinearity]
+
+
+def fans(tensor: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight of shape (out, in, *window)."""
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"[init] got a tensor of shape {tensor.shape}; expected at least 2 dimensions (out, in, ...)"
+        )
+    window = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * window, tensor.shape[0] * window
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Uniform in +-gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    bound = gain * math.sqrt(6.0 / max(1, sum(fans(tensor))))
+    return _uniform(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Normal with standard deviation gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    return _normal(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))))
+
+
+def _he_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"[kaiming] got mode {mode!r}; expected 'fan_in' or 'fan_out'")
+    fan = fans(tensor)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Uniform in +-gain sqrt(3 / fan), a the slope of leaky_relu (He et al., 2015)."""
+    bound = math.sqrt(3.0) * _he_std(tensor, a, mode, nonlinearity)
+    return _uniform(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Normal with standard deviation gain / sqrt(fan) (He et al., 2015)."""
+    return _normal(tensor, 0.0, _he_std(tensor, a, mode, nonlinearity))
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
+    """Normal, drawn again wherever a value falls outside [a, b]."""
+    values = generator().normal(mean, std, tensor.shape)
+    outside = (values < a) | (values > b)
+    while outside.any():
+        values[outside] = generator().normal(mean, std, int(outside.sum()))
+        outside = (values < a) | (values > b)
+    return _fill(tensor, values)
+
+
+he_uniform_, he_normal_, glorot_uniform_, glorot_normal_ = (
+    kaiming_uniform_,
+    kaiming_normal_,
+    xavier_uniform_,
+    xavier_normal_,
+)

@@ -1,0 +1,327 @@
+"""Module: a layer or network with its parameters, buffers and children, as PyTorch's.
+
+Parameters, buffers and children are ordinary attributes; three registries keep only their names, so that
+reading ``self.weight`` costs what any attribute costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor, rebuild, wrap
+from ranvier.nn.config import arguments_of, record_arguments
+from ranvier.nn.state import LoadResult, load_into
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module registers as its own when it is assigned to an attribute.
+
+    >>> from ranvier import nn
+    >>> import numpy as np
+    >>> nn.Parameter(np.ones(2, np.float32))
+    Parameter containing:
+    tensor([1., 1.], requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
+        array = data._array if isinstance(data, Tensor) else np.asarray(data)
+        return rebuild(cls, array, requires_grad)  # type: ignore[return-value]
+
+    def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
+        self.requires_grad_(requires_grad)
+
+
+class Module:
+    """Base class of layers and networks: subclass it, assign layers in ``__init__``, define ``forward``.
+
+    >>> import ranvier as rv
+    >>> from ranvier import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = nn.Parameter(rv.tensor([2.0]))
+    ...     def forward(self, x):
+    ...         return self.factor.clone()
+    >>> [name for name, _ in Scale().named_parameters()]
+    ['factor']
+    """
+
+    training: bool = True
+    _parameter_names: dict[str, None]
+    _buffer_names: dict[str, bool]  # name -> is it part of the state dict
+    _module_names: dict[str, None]
+    _forward_hooks: dict[int, Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("ranvier.nn"):
+            record_arguments(cls)
+
+    def __init__(self) -> None:
+        registries: dict[str, Any] = self.__dict__
+        for name in ("_parameter_names", "_buffer_names", "_module_names", "_forward_hooks"):
+            registries.setdefault(name, {})
+        self.training = True
+
+    # --- calling
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"[{type(self).__name__}] forward is not defined")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for arg in args:
+            if isinstance(arg, np.ndarray):
+                args = self._cast(args)
+                break
+        try:
+            y = self.forward(*args, **kwargs)
+        except Exception as error:
+            self._locate(error)
+            raise
+        if self.__dict__.get("_forward_hooks"):
+            for hook in list(self._forward_hooks.values()):
+                changed = hook(self, args, y)
+                y = y if changed is None else changed
+        return y
+
+    def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
+        floating = [t for t in (*self.parameters(), *args) if isinstance(t, Tensor) and t.dtype.kind == "f"]
+        wanted = floating[0].dtype if floating else None
+        cast = []
+        for arg in args:
+            if isinstance(arg, np.ndarray):
+                arg = wrap(arg.astype(wanted, copy=False) if wanted and arg.dtype.kind == "f" else arg)
+            cast.append(arg)
+        return tuple(cast)
+
+    def _locate(self, error: Exception) -> None:
+        """Adds the path of the layer in which an error was raised to its message."""
+        trail = error.__dict__
+        raised_in, path = trail.get("_layer"), trail.get("_path", "")
+        if raised_in is not None and raised_in is not self:
+            name = next((name for name, child in self.named_modules() if child is raised_in), "")
+            path = ".".join(part for part in (name, path) if part)
+            if path and len(error.args) == 1 and isinstance(error.args[0], str):
+                trail.setdefault("_message", error.args[0])
+                error.args = (f'{trail["_message"]} (in layer "{path}")',)
+        trail["_layer"], trail["_path"] = self, path
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Calls ``hook(module, args, output)`` after each forward; returns a function that removes it."""
+        self._forward_hooks[id(hook)] = hook
+        return lambda: self._forward_hooks.pop(id(hook), None) and None
+
+    # --- registration
+    def __setattr__(self, name: str, value: Any) -> None:
+        attributes = self.__dict__
+        if isinstance(value, (Parameter, Module)):
+            if "_module_names" not in attributes:
+                kind = "parameters" if isinstance(value, Parameter) else "module"
+                raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
+            own, other = ("_parameter_names", "_module_names")
+            if isinstance(value, Module):
+                own, other = other, own
+            attributes[own].setdefault(name)
+            attributes[other].pop(name, None)
+            attributes["_buffer_names"].pop(name, None)
+        elif value is not None and name in attributes.get("_parameter_names", ()):
+            raise TypeError(
+                f"cannot assign {type(value).__name__} as parameter {name!r}; expected a Parameter or None"
+            )
+        elif name in attributes.get("_buffer_names", ()) and not (value is None or isinstance(value, Tensor)):
+            raise TypeError(
+                f"cannot assign {type(value).__name__} as buffer {name!r}; expected a Tensor or None"
+            )
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        for registry in ("_parameter_names", "_buffer_names", "_module_names"):
+            self.__dict__[registry].pop(name, None)
+        object.__delattr__(self, name)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Adds a parameter under a name; None keeps the name without a parameter."""
+        self._parameter_names[name] = None
+        setattr(self, name, parameter)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Adds a Tensor that is part of the state, but not trained (a running mean)."""
+        if hasattr(self, name) and name not in self._buffer_names:
+            raise KeyError(f"attribute {name!r} already exists")
+        self._buffer_names[name] = persistent
+        setattr(self, name, tensor)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        setattr(self, name, module)
+
+    add_module = register_module
+
+    @property
+    def _parameters(self) -> dict[str, Parameter | None]:
+        return {name: self.__dict__[name] for name in self._parameter_names}
+
+    @property
+    def _buffers(self) -> dict[str, Tensor | None]:
+        return {name: self.__dict__[name] for name in self._buffer_names}
+
+    @property
+    def _modules(self) -> dict[str, Module]:
+        return {name: self.__dict__[name] for name in self._module_names if self.__dict__[name] is not None}
+
+    # --- walking
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        yield from self._modules.items()
+
+    def children(self) -> Iterator[Module]:
+        yield from self._modules.values()
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = ""
+    ) -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module (path '') and everything inside it, each once."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        memo.add(self)
+        yield prefix, self
+        for name, child in self._modules.items():
+            yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        for _, module in self.named_modules():
+            yield module
+
+    def _named(self, kind: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
+            for name, value in getattr(module, kind).items():
+                if value is not None and id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter) of every parameter, a shared one once."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    def get_submodule(self, path: str) -> Module:
+        """The module at a path such as ``features.3``."""
+        module: Module = self
+        for name in path.split(".") if path else ():
+            if name not in module._module_names:
+                raise AttributeError(f"{type(module).__name__} has no layer {name!r}")
+            module = module._modules[name]
+        return module
+
+    def get_parameter(self, path: str) -> Parameter:
+        """The parameter at a path such as ``features.3.weight``."""
+        return dict(self.named_parameters())[path]
+
+    # --- modes and conversions
+    def train(self: Self, mode: bool = True) -> Self:
+        """Training mode (dropout drops, norms measure) for this module and all inside."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self: Self) -> Self:
+        return self.train(False)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all parameters (or fills them with zeros)."""
+        for parameter in self.parameters():
+            if set_to_none or parameter.grad is None:
+                parameter.grad = None
+            else:
+                parameter.grad.zero_()
+
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def apply(self: Self, function: Callable[[Module], Any]) -> Self:
+        """Calls function on every module inside, then on this one."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def to(self: Self, *args: Any, **kwargs: Any) -> Self:
+        """Casts floating parameters and buffers, as :meth:`Tensor.to`."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            cast = tensor.detach().to(*args, **kwargs)
+            if tensor.dtype.kind == "f" and cast.dtype.kind == "f":
+                tensor.data = cast
+                if tensor.grad is not None:
+                    tensor.grad = tensor.grad.to(cast.dtype)
+        return self
+
+    def float(self: Self) -> Self:
+        return self.to(np.float32)
+
+    def double(self: Self) -> Self:
+        return self.to(np.float64)
+
+    def cpu(self: Self) -> Self:
+        return self
+
+    # --- state
+    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
+        """Every parameter and persistent buffer by path, detached, sharing its memory."""
+        state = {}
+        for path, module in self.named_modules(prefix=prefix.rstrip(".")):
+            kept = [name for name, persistent in module._buffer_names.items() if persistent]
+            for name in (*module._parameter_names, *kept):
+                value = module.__dict__[name]
+                if value is not None:
+                    state[f"{path}.{name}" if path else name] = value.detach()
+        return state
+
+    def load_state_dict(self, state: Any, strict: bool = True) -> LoadResult:
+        """Copies values by path into the parameters and buffers, whose memory stays where it is.
+
+        state: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
+        strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
+        Nothing is changed where it raises. Returns ``(missing_keys, unexpected_keys)``.
+        """
+        return load_into(type(self).__name__, self.state_dict(), state, strict)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them, with which an equal layer is made.
+
+        Raises TypeError for a class from outside this package, or an argument that JSON cannot hold.
+        """
+        return arguments_of(self)
+
+    # --- text
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the layer's text."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        children = [
+            f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()
+        ]
+        if not children:
+            return f"{type(self).__name__}({extra})"
+        lines = [*extra.split("\n"), *children] if extra else children
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"

@@ -1,0 +1,78 @@
+"""Layers that only change the shape: Flatten, Unflatten, Identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.module import Module
+
+
+class Flatten(Module):
+    """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in this order whatever the
+    memory layout.
+
+    Raises ValueError where x has fewer dimensions than asked for.
+
+    >>> from ranvier import nn
+    >>> nn.Flatten()
+    Flatten(start_dim=1, end_dim=-1)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, x: Any) -> Tensor:
+        start, end = (d + x.ndim if d < 0 else d for d in (self.start_dim, self.end_dim))
+        if not 0 <= start <= end < x.ndim:
+            raise ValueError(
+                f"[flatten] got x of shape {tuple(x.shape)} for dimensions {self.start_dim} to "
+                f"{self.end_dim}; expected at least {max(start, end) + 1} dimensions"
+            )
+        shape: tuple[int, ...] = tuple(x.shape)
+        joined = 1
+        for n in shape[start : end + 1]:
+            joined *= n
+        return x.reshape((*shape[:start], joined, *shape[end + 1 :]))  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Splits dimension ``dim`` into several: the inverse of Flatten.
+
+    >>> from ranvier import nn
+    >>> nn.Unflatten(1, (2, 3))
+    Unflatten(dim=1, unflattened_size=(2, 3))
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dim = dim
+        self.unflattened_size = tuple(unflattened_size)
+
+    def forward(self, x: Any) -> Tensor:
+        dim = self.dim + x.ndim if self.dim < 0 else self.dim
+        shape = tuple(x.shape)
+        return x.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+class Identity(Module):
+    """y = x; takes any arguments and ignores them.
+
+    >>> from ranvier import nn
+    >>> nn.Identity()
+    Identity()
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        return x

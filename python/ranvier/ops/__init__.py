@@ -1,0 +1,6 @@
+"""Differentiable operations on Tensors: one file for each room, forward and backward side by side.
+
+Importing this package attaches the operators and methods to Tensor.
+"""
+
+__all__: list[str] = []

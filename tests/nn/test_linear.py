@@ -1,0 +1,34 @@
+"""Linear: shapes, starting values, text (its arithmetic is tested with ops.linear)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+
+
+def test_parameters_are_pytorchs():
+    layer = nn.Linear(100, 50)
+    assert {name: p.shape for name, p in layer.named_parameters()} == {"weight": (50, 100), "bias": (50,)}
+    for p in layer.parameters():
+        assert p.dtype == np.float32
+        assert p.requires_grad
+        assert abs(p.detach().numpy()).max() <= 1 / math.sqrt(100) * (1 + np.finfo(np.float32).eps)
+    assert nn.Linear(2, 3, bias=False).bias is None
+    assert nn.Linear(2, 3, dtype=rv.float64).weight.dtype == np.float64
+    assert (
+        sum(p.numel() for n, m in ((784, 128), (128, 64), (64, 10)) for p in nn.Linear(n, m).parameters())
+        == 109386
+    )
+
+
+def test_text():
+    assert repr(nn.Linear(3, 2, bias=False)) == "Linear(in_features=3, out_features=2, bias=False)"
+
+
+def test_wrong_sizes():
+    with pytest.raises(ValueError, match=r"\[linear\] got -1 in_features"):
+        nn.Linear(-1, 2)

@@ -1,0 +1,264 @@
+"""Module: registration, walking, state, modes, errors."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.autograd import Function
+from ranvier.nn.module import Module, Parameter
+
+
+class ScaleShift(Function):
+    """y = w x + b"""
+
+    def forward(self, x, w, b):
+        self.x, self.w = x, w
+        return x * w + b
+
+    def backward(self, dy):
+        return dy * self.w, np.asarray((dy * self.x).sum()), np.asarray(dy.sum())
+
+
+class Affine(Module):
+    """A layer that needs no core."""
+
+    def __init__(self, w=2.0, b=1.0):
+        super().__init__()
+        self.w = Parameter(rv.tensor(w))
+        self.b = Parameter(rv.tensor(b))
+
+    def forward(self, x):
+        if x.ndim > 2:
+            raise ValueError(f"[affine] got x of shape {x.shape}; expected at most 2 dimensions")
+        return ScaleShift().apply(x, self.w, self.b)
+
+
+class Net(Module):
+    def __init__(self):
+        super().__init__()
+        self.first = Affine()
+        self.rest = nn.Sequential(Affine(3.0), nn.Sequential(Affine(4.0)))
+        self.layers = nn.ModuleList([Affine(5.0)])
+        self.register_buffer("count", rv.zeros(1))
+        self.register_buffer("scratch", rv.zeros(1), persistent=False)
+
+    def forward(self, x):
+        x = self.rest(self.first(x))
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_walks_in_pytorch_order():
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == [
+        "first.w",
+        "first.b",
+        "rest.0.w",
+        "rest.0.b",
+        "rest.1.0.w",
+        "rest.1.0.b",
+        "layers.0.w",
+        "layers.0.b",
+    ]
+    assert [name for name, _ in net.named_modules()] == [
+        "",
+        "first",
+        "rest",
+        "rest.0",
+        "rest.1",
+        "rest.1.0",
+        "layers",
+        "layers.0",
+    ]
+    assert [name for name, _ in net.named_children()] == ["first", "rest", "layers"]
+    assert [name for name, _ in net.named_buffers()] == ["count", "scratch"]
+    assert len(list(net.first.parameters(recurse=False))) == 2
+    assert net.get_submodule("rest.1.0").w.item() == 4.0
+    assert next(net.rest.named_parameters(prefix="rest"))[0] == "rest.0.w"
+
+
+def test_a_shared_parameter_is_walked_once_but_saved_twice():
+    net = nn.Sequential(Affine(), Affine())
+    net[1].w = net[0].w
+    assert len(list(net.parameters())) == 3
+    assert sorted(net.state_dict()) == ["0.b", "0.w", "1.b", "1.w"]
+
+
+def test_gradients_reach_every_parameter_and_are_forgotten():
+    net = Net()
+    net(rv.ones(2)).backward(np.ones(2))
+    assert all(p.grad is not None for p in net.parameters())
+    net.zero_grad(set_to_none=False)
+    assert all(p.grad.item() == 0 for p in net.parameters())
+    net.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_modes_and_conversions():
+    net = Net()
+    assert net.eval() is net
+    assert not any(m.training for m in net.modules())
+    assert all(m.training for m in net.train().modules())
+    assert {p.dtype for p in net.double().parameters()} == {np.dtype("float64")}
+    assert net.count.dtype == np.float64
+    assert net.float().first.w.dtype == np.float32
+    assert not any(p.requires_grad for p in net.requires_grad_(False).parameters())
+    seen = []
+    net.apply(lambda m: seen.append(type(m).__name__))
+    assert seen[-1] == "Net"
+    assert len(seen) == 8
+
+
+def test_state_dict_shares_memory_and_loading_keeps_storage():
+    net, other = Net(), Net()
+    state = net.state_dict()
+    assert list(state)[:2] == ["count", "first.w"], "own values come before the children's"
+    assert "count" in state
+    assert "scratch" not in state
+    assert not any(t.requires_grad for t in state.values())
+    storage = other.first.w.numpy(force=True)
+    state["first.w"].fill_(9.0)
+    assert net.first.w.item() == 9.0
+    assert other.load_state_dict(state) == ([], [])
+    assert other.first.w.numpy(force=True) is storage
+    assert storage == 9.0
+
+
+def test_loading_takes_arrays_and_foreign_tensors():
+    class Foreign:  # what a torch tensor looks like from outside
+        def __init__(self, value):
+            self.value = value
+
+        def detach(self):
+            return self
+
+        def cpu(self):
+            return np.asarray(self.value)
+
+    net = Affine()
+    net.load_state_dict({"w": np.float64(7.0), "b": Foreign(8.0)})
+    assert (net.w.item(), net.b.item(), net.w.dtype) == (7.0, 8.0, np.float32)
+
+
+def test_loading_says_everything_that_is_wrong_and_changes_nothing():
+    net = Affine()
+    with pytest.raises(RuntimeError) as caught:
+        net.load_state_dict({"w": np.ones(2), "x": np.ones(1)})
+    text = str(caught.value)
+    assert 'Missing key(s) in state_dict: "b"' in text
+    assert 'Unexpected key(s) in state_dict: "x"' in text
+    assert "size mismatch for w: got shape (2,); expected ()" in text
+    assert net.w.item() == 2.0
+    assert net.load_state_dict({"w": np.float32(3), "x": np.ones(1)}, strict=False) == (["b"], ["x"])
+    assert net.w.item() == 3.0
+    with pytest.raises(TypeError, match="expected a mapping"):
+        net.load_state_dict([1])
+
+
+def test_errors_name_the_layer():
+    net = Net()
+    net.first.forward = net.rest[0].forward = lambda x: x
+    with pytest.raises(ValueError, match=r'^\[affine\] got x of shape .* \(in layer "rest.1.0"\)$'):
+        net(rv.zeros(1, 1, 1))
+    net.rest.forward = lambda x: x
+    with pytest.raises(ValueError, match=r'\(in layer "layers.0"\)$'):
+        net(rv.zeros(1, 1, 1))
+    with pytest.raises(ValueError, match=r"at most 2 dimensions$"):
+        Affine()(rv.zeros(1, 1, 1))
+
+
+def test_arrays_take_the_dtype_of_the_module():
+    x = np.ones(3)
+    assert Affine()(x).dtype == np.float32
+    assert Affine().double()(x.astype(np.float32)).dtype == np.float64
+    assert nn.Identity()(x).dtype == np.float64
+    assert nn.Sequential(nn.Identity(), Affine())(x).dtype == np.float32
+
+    class Difference(Module):
+        def forward(self, a, b):
+            return b
+
+    assert Difference()(rv.ones(2), np.ones(2)).dtype == np.float32, (
+        "a target takes the dtype of the prediction"
+    )
+    assert Difference()(rv.ones(2), np.ones(2, np.int64)).dtype == np.int64
+
+
+def test_assignment_registers_replaces_and_removes():
+    net = Net()
+    net.first = Affine(8.0)
+    assert list(dict(net.named_children())) == ["first", "rest", "layers"]
+    del net.first
+    assert "first" not in dict(net.named_children())
+    net.extra = None
+    net.rest[0].b = None
+    assert "rest.0.b" not in dict(net.named_parameters())
+    with pytest.raises(TypeError, match="as parameter 'w'; expected a Parameter or None"):
+        net.rest[0].w = rv.ones(1)
+    with pytest.raises(TypeError, match="as buffer 'count'"):
+        net.count = 3
+    net.count = rv.ones(1)
+    assert net.state_dict()["count"].item() == 1
+    with pytest.raises(KeyError, match="already exists"):
+        net.register_buffer("rest", rv.ones(1))
+
+
+def test_forgotten_init_is_named():
+    class Forgot(Module):
+        def __init__(self):
+            self.layer = Affine()
+
+    with pytest.raises(AttributeError, match=r"cannot assign module before Module.__init__\(\) call"):
+        Forgot()
+
+
+def test_text_is_pytorchs():
+    assert repr(nn.Sequential(nn.Flatten(), nn.Sequential(nn.Identity()))) == (
+        "Sequential(\n  (0): Flatten(start_dim=1, end_dim=-1)\n"
+        "  (1): Sequential(\n    (0): Identity()\n  )\n)"
+    )
+
+
+def test_copies_and_pickles():
+    net = Net()
+    net.first.w.grad = rv.tensor(5.0)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert isinstance(twin.first.w, Parameter)
+        assert list(twin.state_dict()) == list(net.state_dict())
+        twin.first.w.data.fill_(0.0)
+    assert net.first.w.item() == 2.0
+    shared = nn.Sequential(Affine(), Affine())
+    shared[1].w = shared[0].w
+    twin = copy.deepcopy(shared)
+    assert twin[0].w is twin[1].w
+
+
+def test_hooks_see_the_output():
+    net, seen = Affine(), []
+    remove = net.register_forward_hook(lambda module, args, y: seen.append(y.shape))
+    net(rv.ones(3))
+    remove()
+    net(rv.ones(4))
+    assert seen == [(3,)]
+
+
+def test_config_rebuilds_our_layers():
+    layer = nn.Linear(3, 2, bias=False)
+    assert layer.config() == {"in_features": 3, "out_features": 2, "bias": False}
+    assert nn.Linear(**layer.config()).bias is None
+    assert nn.Unflatten(1, (2, 3)).config() == {"dim": 1, "unflattened_size": [2, 3]}
+    assert nn.Sequential(layer).config() == {}
+    assert nn.Linear(3, 2, dtype=rv.float64).config()["dtype"] == "float64"
+    with pytest.raises(TypeError, match="not a layer of ranvier"):
+        Affine().config()
+
+
+def test_a_call_without_forward_says_so():
+    with pytest.raises(NotImplementedError, match="forward is not defined"):
+        Module()(1)
