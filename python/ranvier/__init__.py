@@ -12,10 +12,16 @@ import importlib as _importlib
 import os as _os
 from typing import Any as _Any
 
-# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a
-# busy processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores).
-if "OMP_WAIT_POLICY" not in _os.environ:
-    _os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a busy
+# processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores). Taken back afterwards:
+# it is no business of the programs that this process starts.
+_spin = not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & _os.environ.keys()
+if _spin:
+    _os.environ["GOMP_SPINCOUNT"] = "4000"
+from ranvier._core import __version__
+
+if _spin:
+    del _os.environ["GOMP_SPINCOUNT"]
 
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
@@ -24,13 +30,12 @@ from ranvier.autograd.grad import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.random import get_rng_state, initial_seed, manual_seed, set_rng_state
 from ranvier.autograd.tensor import Tensor
+from ranvier.config import empty_cache, get_num_threads, memory_stats, set_num_threads, show_config
 
 try:
     from ranvier import ops as _ops  # attaches the operators to Tensor
 except ImportError:  # the core has not been built
     _ops = None  # type: ignore[assignment]
-
-__version__ = "0.1.0"
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 

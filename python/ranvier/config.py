@@ -1,0 +1,82 @@
+"""What runs here, and with how much: threads, instruction-set level, memory, versions."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+
+__all__ = ["config", "empty_cache", "get_num_threads", "memory_stats", "set_num_threads", "show_config"]
+
+
+def set_num_threads(count: int) -> None:
+    """Sets how many threads a kernel may use, for every Python thread.
+
+    The default is the smallest of the CPUs in the affinity mask, the container's CPU quota and the physical cores, or
+    ``OMP_NUM_THREADS``. Results do not depend on it: they are bitwise equal at any count.
+
+    Raises:
+        ValueError: count is not in 1..1024.
+
+    >>> import ranvier as rv
+    >>> before = rv.get_num_threads()
+    >>> rv.set_num_threads(1)
+    >>> rv.get_num_threads()
+    1
+    >>> rv.set_num_threads(before)
+    """
+    _core.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """How many threads a kernel called from this Python thread may use."""
+    return int(_core.get_num_threads())
+
+
+def memory_stats() -> dict[str, int]:
+    """The allocator's counters: ``allocations``, ``cache_hits``, and in bytes ``bytes_in_use``, ``bytes_cached``,
+    ``peak_bytes_in_use``.
+
+    Arrays come from a cache of blocks, so that a training step's activations reuse the memory of the step before.
+
+    >>> import ranvier as rv
+    >>> x = rv.zeros(1000) + 1
+    >>> rv.memory_stats()["bytes_in_use"] >= 4000
+    True
+    """
+    return dict(_core.memory_stats())
+
+
+def empty_cache() -> None:
+    """Gives the allocator's unused blocks back to the system."""
+    _core.empty_cache()
+
+
+def config() -> dict[str, Any]:
+    """Versions, the instruction-set level in use and those this CPU has, threads.
+
+    >>> import ranvier as rv
+    >>> sorted(rv.config.config())
+    ['isa', 'isas', 'numpy', 'platform', 'python', 'ranvier', 'threads']
+    """
+    return {
+        "ranvier": _core.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "isa": _core.isa(),
+        "isas": list(_core.supported_isas()),
+        "threads": get_num_threads(),
+    }
+
+
+def show_config() -> None:
+    """Prints what a report of a problem should say: versions, instruction-set level, threads.
+
+    ``RANVIER_ISA=x86-64-v2|v3|v4`` in the environment lowers the level.
+    """
+    for name, value in config().items():
+        print(f"{name:10}{', '.join(value) if isinstance(value, list) else value}")
