@@ -45,7 +45,9 @@ def test_flush_to_zero_set_by_another_library_changes_no_bit(tmp_path):
     subprocess.run([cc, "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
 
     def digest(path):
-        run = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM, path], capture_output=True, text=True)
+        run = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", PROGRAM, path], capture_output=True, text=True
+        )
         assert run.returncode == 0, run.stderr
         return run.stdout
 
