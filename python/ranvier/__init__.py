@@ -12,9 +12,9 @@ import importlib as _importlib
 import os as _os
 from typing import Any as _Any
 
-# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a busy
-# processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores). Taken back afterwards:
-# it is no business of the programs that this process starts.
+# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a
+# busy processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores). Taken back
+# afterwards: it is no business of the programs that this process starts.
 _spin = not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & _os.environ.keys()
 if _spin:
     _os.environ["GOMP_SPINCOUNT"] = "4000"

@@ -15,8 +15,8 @@ __all__ = ["config", "empty_cache", "get_num_threads", "memory_stats", "set_num_
 def set_num_threads(count: int) -> None:
     """Sets how many threads a kernel may use, for every Python thread.
 
-    The default is the smallest of the CPUs in the affinity mask, the container's CPU quota and the physical cores, or
-    ``OMP_NUM_THREADS``. Results do not depend on it: they are bitwise equal at any count.
+    The default is the smallest of the CPUs in the affinity mask, the container's CPU quota and the physical
+    cores, or ``OMP_NUM_THREADS``. Results do not depend on it: they are bitwise equal at any count.
 
     Raises:
         ValueError: count is not in 1..1024.
@@ -37,10 +37,10 @@ def get_num_threads() -> int:
 
 
 def memory_stats() -> dict[str, int]:
-    """The allocator's counters: ``allocations``, ``cache_hits``, and in bytes ``bytes_in_use``, ``bytes_cached``,
-    ``peak_bytes_in_use``.
+    """The allocator's counters: ``allocations``, ``cache_hits``, and in bytes ``bytes_in_use``,
+    ``bytes_cached``, ``peak_bytes_in_use``.
 
-    Arrays come from a cache of blocks, so that a training step's activations reuse the memory of the step before.
+    Arrays come from a cache of blocks: a training step's activations reuse the memory of the step before.
 
     >>> import ranvier as rv
     >>> x = rv.zeros(1000) + 1

@@ -1,8 +1,8 @@
 """No code compiled for AVX-512 may be the copy that an older CPU runs.
 
-Every object compiled for an ISA level may define symbols of its own namespace and nothing else that another object
-could pick up: an inline function of a shared header, compiled with AVX-512 and kept by the linker as *the* copy, would
-crash an older CPU, and no test on a newer one would notice.
+Every object compiled for an ISA level may define symbols of its own namespace and nothing else that another
+object could pick up: an inline function of a shared header, compiled with AVX-512 and kept by the linker as
+*the* copy, would crash an older CPU, and no test on a newer one would notice.
 """
 
 import re
@@ -44,7 +44,6 @@ def test_isa_objects_define_nothing_outside_their_namespace():
     objects = isa_objects()
     if not objects:
         pytest.skip("needs a build tree under build/ (cmake --preset dev && cmake --build build/dev)")
-    assert {level for level, _ in objects} >= {"v2", "v3", "v4"} or len(objects) > 0
     for level, path in objects:
         out = subprocess.run(["nm", str(path)], capture_output=True, text=True, check=True).stdout
         assert out.strip(), path
