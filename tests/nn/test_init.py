@@ -111,3 +111,18 @@ def test_wrong_calls():
         init.normal_(rv.empty(3), 0, -1)
     with pytest.raises(ValueError, match="2 dimensions"):
         init.eye_(rv.empty(3))
+
+
+def test_skipped_fills_nothing_and_draws_nothing():
+    rv.manual_seed(0)
+    expected = rv.rand(2).tolist()
+    rv.manual_seed(0)
+    tensor = rv.zeros(3, 3)
+    with init.skipped():
+        init.ones_(tensor)
+        init.normal_(tensor)
+        init.trunc_normal_(tensor)
+        init.xavier_uniform_(tensor)
+    assert tensor.tolist() == [[0.0] * 3] * 3
+    assert rv.rand(2).tolist() == expected
+    assert init.ones_(tensor).tolist() == [[1.0] * 3] * 3

@@ -241,9 +241,9 @@ def test_copies_and_pickles():
 
 def test_hooks_see_the_output():
     net, seen = Affine(), []
-    remove = net.register_forward_hook(lambda module, args, y: seen.append(y.shape))
+    handle = net.register_forward_hook(lambda module, args, y: seen.append(y.shape))
     net(rv.ones(3))
-    remove()
+    handle.remove()
     net(rv.ones(4))
     assert seen == [(3,)]
 

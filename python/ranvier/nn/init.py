@@ -7,6 +7,9 @@ weight of shape (out, in, *window) they are in * prod(window) and out * prod(win
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,18 +19,40 @@ from ranvier.autograd.random import generator
 from ranvier.autograd.tensor import Tensor
 
 
+class _Skip(threading.local):
+    on = False
+
+
+_skip = _Skip()
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Leaves parameters as they are in this thread: for a model whose values come from a file.
+
+    No random numbers are drawn and no memory is touched, however large the layers say they are.
+    """
+    before, _skip.on = _skip.on, True
+    try:
+        yield
+    finally:
+        _skip.on = before
+
+
 def _fill(tensor: Tensor, values: Any) -> Tensor:
+    if _skip.on:
+        return tensor
     tensor._array[...] = values
     bump(tensor)
     return tensor
 
 
 def _uniform(tensor: Tensor, low: float, high: float) -> Tensor:
-    return _fill(tensor, generator().uniform(low, high, tensor.shape))
+    return tensor if _skip.on else _fill(tensor, generator().uniform(low, high, tensor.shape))
 
 
 def _normal(tensor: Tensor, mean: float, std: float) -> Tensor:
-    return _fill(tensor, generator().normal(mean, std, tensor.shape))
+    return tensor if _skip.on else _fill(tensor, generator().normal(mean, std, tensor.shape))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
@@ -139,6 +164,8 @@ def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Tensor:
     """Normal, drawn again wherever a value falls outside [a, b]."""
+    if _skip.on:
+        return tensor
     values = generator().normal(mean, std, tensor.shape)
     outside = (values < a) | (values > b)
     while outside.any():

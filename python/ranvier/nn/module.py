@@ -6,6 +6,7 @@ reading ``self.weight`` costs what any attribute costs.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -36,6 +37,19 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
         self.requires_grad_(requires_grad)
+
+
+class RemovableHandle:
+    """What registering a hook returns: ``remove()`` takes the hook off again, as in PyTorch."""
+
+    _keys = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self._hooks, self._key = hooks, next(self._keys)
+        hooks[self._key] = hook
+
+    def remove(self) -> None:
+        self._hooks.pop(self._key, None)
 
 
 class Module:
@@ -113,10 +127,9 @@ class Module:
                 error.args = (f'{trail["_message"]} (in layer "{path}")',)
         trail["_layer"], trail["_path"] = self, path
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
-        """Calls ``hook(module, args, output)`` after each forward; returns a function that removes it."""
-        self._forward_hooks[id(hook)] = hook
-        return lambda: self._forward_hooks.pop(id(hook), None) and None
+    def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(module, args, output)`` after each forward; ``remove()`` of what it returns ends that."""
+        return RemovableHandle(self._forward_hooks, hook)
 
     # --- registration
     def __setattr__(self, name: str, value: Any) -> None:
