@@ -78,8 +78,8 @@ void after_fork() {
 }  // namespace
 
 int default_num_threads() {
-  static const int count = std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : usable_cpus();
-  return count;
+  const char* wanted = std::getenv("OMP_NUM_THREADS");
+  return wanted && *wanted ? omp_get_max_threads() : usable_cpus();
 }
 
 void init_parallel() {

@@ -48,9 +48,10 @@ def test_a_count_out_of_range_is_an_error(count):
 
 def test_default_count_is_what_the_process_may_use():
     cpus = sorted(os.sched_getaffinity(0))
-    one = f"import os; os.sched_setaffinity(0, {{{cpus[0]}}}); import ranvier as rv; print(rv.get_num_threads())"
-    assert run_python(one, OMP_NUM_THREADS="") == "1"
-    assert int(run_python("import ranvier as rv; print(rv.get_num_threads())")) <= len(cpus)
+    count = "import ranvier as rv; print(rv.get_num_threads())"
+    on_one = f"import os; os.sched_setaffinity(0, {{{cpus[0]}}}); {count}"
+    assert run_python(on_one, OMP_NUM_THREADS="") == "1"
+    assert int(run_python(count)) <= len(cpus)
 
 
 def test_omp_num_threads_is_obeyed():
@@ -96,7 +97,7 @@ def test_two_python_threads_compute_at_once():
 
 FORKS = """
 import os, threading, warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork in a process with threads: the point here
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork beside threads: the point here
 import numpy as np
 import ranvier as rv
 from ranvier import _core
