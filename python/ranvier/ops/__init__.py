@@ -3,4 +3,30 @@
 Importing this package attaches the operators and methods to Tensor.
 """
 
-__all__: list[str] = []
+from ranvier.ops.activation import (
+    elu,
+    gelu,
+    hardtanh,
+    leaky_relu,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softplus,
+    step,
+    tanh,
+)
+
+__all__: list[str] = [
+    "elu",
+    "gelu",
+    "hardtanh",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "step",
+    "tanh",
+]

@@ -1,0 +1,66 @@
+// The loops over the elements of several tensors of one shape and any strides, in the order of memory.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+// Dimensions from the slowest to the fastest of the last tensor; those that lie one after another in all
+// tensors are one. A dense layout of whatever order (C, channels-last ...) shared by all is a single loop.
+template <int kTensors>
+struct LoopNest {
+  int ndim;
+  int64_t size;
+  int64_t shape[kMaxDims];
+  int64_t strides[kTensors][kMaxDims];
+
+  LoopNest(int ndim_in, const int64_t* shape_in, const int64_t* const (&strides_in)[kTensors])
+      : ndim(0), size(1) {
+    int order[kMaxDims], count = 0;
+    for (int d = 0; d < ndim_in; ++d) {
+      size *= shape_in[d];
+      if (shape_in[d] != 1) order[count++] = d;
+    }
+    std::stable_sort(order, order + count, [&](int p, int q) {
+      return std::llabs(strides_in[kTensors - 1][p]) > std::llabs(strides_in[kTensors - 1][q]);
+    });
+    for (int i = 0; i < count; ++i) append(shape_in[order[i]], strides_in, order[i]);
+    if (ndim == 0) {  // one element
+      shape[ndim++] = size;
+      for (int t = 0; t < kTensors; ++t) strides[t][0] = 1;
+    }
+  }
+
+  // f(count, offsets) for each piece of the innermost loop among elements [begin, end); tensor t's elements
+  // lie at offsets[t] + i * strides[t][ndim - 1].
+  template <class F>
+  void walk(int64_t begin, int64_t end, const F& f) const {
+    const int64_t inner = shape[ndim - 1];
+    while (begin < end) {
+      int64_t offsets[kTensors] = {}, rest = begin;
+      for (int d = ndim - 1; d >= 0; rest /= shape[d], --d)
+        for (int t = 0; t < kTensors; ++t) offsets[t] += rest % shape[d] * strides[t][d];
+      const int64_t count = std::min(inner - begin % inner, end - begin);
+      f(count, offsets);
+      begin += count;
+    }
+  }
+
+ private:
+  // The next dimension inwards; it joins the one before where all tensors step evenly from one to the other.
+  void append(int64_t extent, const int64_t* const (&strides_in)[kTensors], int d) {
+    bool joins = ndim > 0;
+    for (int t = 0; t < kTensors && joins; ++t) joins = strides[t][ndim - 1] == strides_in[t][d] * extent;
+    if (joins) {
+      shape[ndim - 1] *= extent;
+    } else {
+      shape[ndim++] = extent;
+    }
+    for (int t = 0; t < kTensors; ++t) strides[t][ndim - 1] = strides_in[t][d];
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,106 @@
+// The activations and their derivatives on vectors: forward(x), backward(dy, what forward saved).
+#pragma once
+#include "simd/math.h"
+
+namespace ranvier::RANVIER_ISA {
+
+template <class T>
+struct ActivationAttributes {
+  T alpha, beta;
+};
+
+#define RANVIER_ACTIVATION(direction, ...) \
+  template <class V, class T>              \
+  RANVIER_INLINE V direction(__VA_ARGS__, [[maybe_unused]] ActivationAttributes<T> a)
+
+struct Relu {  // max(x, 0); saves y
+  RANVIER_ACTIVATION(forward, V x) { return select(x <= T(0), V{}, x); }
+  RANVIER_ACTIVATION(backward, V dy, V y) { return select(y <= T(0), V{}, dy); }
+};
+
+struct LeakyRelu {  // x where x > 0, else alpha x
+  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x, x * a.alpha); }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return select(x > T(0), dy, dy * a.alpha); }
+};
+
+struct Elu {  // x where x > 0, else alpha (exp(x) - 1)
+  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x, expm1(x) * a.alpha); }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return select(x > T(0), dy, dy * a.alpha * exp(x)); }
+};
+
+struct Sigmoid {  // saves y
+  RANVIER_ACTIVATION(forward, V x) { return sigmoid(x); }
+  RANVIER_ACTIVATION(backward, V dy, V y) { return dy * (y * (T(1) - y)); }
+};
+
+struct Tanh {  // saves y
+  RANVIER_ACTIVATION(forward, V x) { return tanh(x); }
+  RANVIER_ACTIVATION(backward, V dy, V y) { return dy * (T(1) - y * y); }
+};
+
+// x Phi(x), Phi(x) = (1 + erf(x / sqrt(2))) / 2, and Phi'(x) = exp(-x^2 / 2) / sqrt(2 pi).
+struct Gelu {
+  RANVIER_ACTIVATION(forward, V x) {
+    return select(abs(x) == Limits<T>::infinity, select(x > T(0), x, V{}), x * normal_cdf<T>(x));
+  }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    x = at_most(at_least(x, T(-50)), T(50));  // beyond, the slope is 0 or 1; 0 * inf would be NaN
+    const V density = exp(x * x * T(-0.5)) * T(0.398942280401432677940);
+    return dy * fma(x, density, normal_cdf<T>(x));
+  }
+  template <class T, class V>
+  RANVIER_INLINE V normal_cdf(V x) {
+    return fma(broadcast(T(0.5)), erf(x * T(0.707106781186547524401)), broadcast(T(0.5)));
+  }
+};
+
+// x (1 + tanh(u)) / 2 = x sigmoid(2 u), 2 u = sqrt(8 / pi) (x + 0.044715 x^3).
+struct GeluTanh {
+  static constexpr double slope = 1.59576912160573071176, cubic = 0.044715;
+  RANVIER_ACTIVATION(forward, V x) {
+    const V y = x * sigmoid(x * T(slope) * fma(x * x, broadcast(T(cubic)), broadcast(T(1))));
+    return select(x == -Limits<T>::infinity, V{}, y);
+  }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    x = at_most(at_least(x, T(-50)), T(50));
+    const V square = x * x;
+    const V s = sigmoid(x * T(slope) * fma(square, broadcast(T(cubic)), broadcast(T(1))));
+    const V du = T(slope) * fma(square, broadcast(T(3 * cubic)), broadcast(T(1)));
+    return dy * fma(x * du, s * (T(1) - s), s);
+  }
+};
+
+struct Silu {  // x sigmoid(x)
+  RANVIER_ACTIVATION(forward, V x) { return select(x == -Limits<T>::infinity, V{}, x * sigmoid(x)); }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    x = at_most(at_least(x, T(-1000)), T(1000));  // beyond, the slope is 0 or 1; inf * 0 would be NaN
+    const V s = sigmoid(x);
+    return dy * s * fma(x, T(1) - s, broadcast(T(1)));
+  }
+};
+
+// log(1 + exp(alpha x)) / alpha = (max(z, 0) + log1p(exp(-|z|))) / alpha; x itself where z > beta.
+struct Softplus {
+  RANVIER_ACTIVATION(forward, V x) {
+    const V z = x * a.alpha;
+    return select(z > a.beta, x, (at_least(z, T(0)) + log1p(exp(-abs(z)))) / a.alpha);
+  }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    const V z = x * a.alpha;
+    return select(z > a.beta, dy, dy * sigmoid(z));
+  }
+};
+
+struct Step {  // 1 where x > 0, else 0
+  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), broadcast(T(1)), V{}); }
+  RANVIER_ACTIVATION(backward, V, V) { return V{}; }
+};
+
+struct Hardtanh {  // x limited to [alpha, beta]
+  RANVIER_ACTIVATION(forward, V x) { return at_most(at_least(x, a.alpha), a.beta); }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return select((x <= a.alpha) | (x >= a.beta), V{}, dy); }
+};
+
+#undef RANVIER_ACTIVATION
+
+}  // namespace ranvier::RANVIER_ISA

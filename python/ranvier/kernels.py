@@ -1,0 +1,65 @@
+"""The core's kernels on NumPy arrays, without tensors and tape.
+
+Every function takes float32 or float64 arrays of any strides, returns new arrays and accepts ``out=``, an
+array to write the result into. ``f_backward`` takes the gradient of f's result and returns those of its
+inputs.
+
+>>> import numpy as np
+>>> from ranvier import kernels
+>>> y = kernels.relu(np.array([-1.0, 2.0], np.float32))
+>>> y
+array([0., 2.], dtype=float32)
+>>> kernels.relu_backward(np.ones(2, np.float32), y)
+array([0., 1.], dtype=float32)
+"""
+
+# --- activation
+from ranvier._core import (
+    elu,
+    elu_backward,
+    gelu,
+    gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    hardtanh,
+    hardtanh_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    softplus,
+    softplus_backward,
+    step,
+    step_backward,
+    tanh,
+    tanh_backward,
+)
+
+__all__ = [
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
+    "hardtanh",
+    "hardtanh_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "softplus_backward",
+    "step",
+    "step_backward",
+    "tanh",
+    "tanh_backward",
+]

@@ -1,0 +1,167 @@
+"""Activations: forward and backward against the references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import activation as reference
+from support.op_case import OpCase
+
+
+class ActivationCase(OpCase):
+    """A case of one op; ``name`` is its name in reference/, ``kinks`` where it has no derivative."""
+
+    name = ""
+    saves_y = False
+    kinks = ()
+    arguments = ()  # the attributes that the variants set, in the order of the reference's arguments
+
+    def inputs(self, rng, dtype):
+        return (rng.uniform(-4, 4, (3, 7, 5, 11)).astype(dtype),)
+
+    def large_inputs(self, rng, dtype):
+        return (rng.uniform(-4, 4, (3, 41, 1013)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((2, 0, 3), dtype),)
+
+    def off_kinks(self, x):
+        for kink in self.kinks:
+            x = np.where(np.abs(x - kink) < 0.01, x + np.asarray(0.03, x.dtype), x)
+        return (x,)
+
+    def _settings_of(self):
+        return {name: getattr(self, name) for name in self.arguments}
+
+    def op(self, x):
+        return getattr(ops, self.op_name)(x, **self._settings_of())
+
+    def reference(self, x):
+        return getattr(reference, self.name or self.op_name)(x, **self._settings_of())
+
+    def reference_backward(self, dy, x):
+        saved = self.reference(x) if self.saves_y else x
+        return (
+            getattr(reference, f"{self.name or self.op_name}_backward")(dy, saved, **self._settings_of()),
+        )
+
+    def torch_op(self, torch, x):
+        return getattr(torch.nn.functional, self.op_name)(x, **self._settings_of())
+
+
+class TestRelu(ActivationCase):
+    op_name = "relu"
+    saves_y = True
+    kinks = (0.0,)
+
+
+class TestLeakyRelu(ActivationCase):
+    op_name = "leaky_relu"
+    arguments = ("negative_slope",)
+    variants = ({"negative_slope": 0.01}, {"negative_slope": 0.3})
+    kinks = (0.0,)
+
+
+class TestElu(ActivationCase):
+    op_name = "elu"
+    arguments = ("alpha",)
+    variants = ({"alpha": 1.0}, {"alpha": 0.5})
+    kinks = (0.0,)
+
+
+class TestSigmoid(ActivationCase):
+    op_name = "sigmoid"
+    saves_y = True
+
+
+class TestTanh(ActivationCase):
+    op_name = "tanh"
+    saves_y = True
+
+
+class TestGelu(ActivationCase):
+    op_name = "gelu"
+
+
+class TestGeluTanh(ActivationCase):
+    op_name = "gelu"
+    name = "gelu_tanh"
+
+    def op(self, x):
+        return ops.gelu(x, approximate="tanh")
+
+    def torch_op(self, torch, x):
+        return torch.nn.functional.gelu(x, approximate="tanh")
+
+
+class TestSilu(ActivationCase):
+    op_name = "silu"
+
+
+class TestSoftplus(ActivationCase):
+    op_name = "softplus"
+    arguments = ("beta", "threshold")
+    variants = ({"beta": 1.0, "threshold": 20.0}, {"beta": 2.0, "threshold": 3.0})
+    kinks = (1.5,)
+
+
+class TestStep(ActivationCase):
+    op_name = "step"
+    kinks = (0.0,)
+
+    def torch_op(self, torch, x):
+        return torch.heaviside(x.detach(), torch.zeros((), dtype=x.dtype)) + 0 * x
+
+
+class TestHardtanh(ActivationCase):
+    op_name = "hardtanh"
+    arguments = ("min_val", "max_val")
+    variants = ({"min_val": -1.0, "max_val": 1.0}, {"min_val": 0.5, "max_val": 2.0})
+    kinks = (-1.0, 1.0, 0.5, 2.0)
+
+
+class TestRelu6(ActivationCase):
+    op_name = "relu6"
+    kinks = (0.0, 6.0)
+
+    def reference(self, x):
+        return reference.hardtanh(x, 0, 6)
+
+    def reference_backward(self, dy, x):
+        return (reference.hardtanh_backward(dy, x, 0, 6),)
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "silu", "softplus", "hardtanh"]
+)
+def test_nan_and_infinity(name, isa):
+    """NaN stays NaN; at the infinities the limit, not inf * 0."""
+    x = np.array([np.nan, np.inf, -np.inf], np.float32)
+    limits = {
+        "relu": (np.inf, 0),
+        "leaky_relu": (np.inf, -np.inf),
+        "elu": (np.inf, -1),
+        "sigmoid": (1, 0),
+        "tanh": (1, -1),
+        "gelu": (np.inf, 0),
+        "silu": (np.inf, 0),
+        "softplus": (np.inf, 0),
+        "hardtanh": (1, -1),
+    }
+    x = rv.tensor(x, requires_grad=True)
+    y = getattr(ops, name)(x)
+    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, *limits[name]])
+    y.backward(np.ones(3, np.float32))
+    assert np.isfinite(x.grad.numpy()[1:]).all()
+
+
+def test_arguments_are_checked():
+    x = rv.zeros(2)
+    with pytest.raises(ValueError, match=r"\[gelu\] got approximate='erf'; expected 'none' or 'tanh'"):
+        ops.gelu(x, approximate="erf")
+    with pytest.raises(ValueError, match=r"\[hardtanh\] got min_val=1.0 and max_val=1.0; expected min"):
+        ops.hardtanh(x, 1.0, 1.0)
+    with pytest.raises(TypeError, match=r"\[relu\] got x of dtype int64; expected float32 or float64"):
+        ops.relu(np.arange(3))
