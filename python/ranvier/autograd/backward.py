@@ -198,24 +198,27 @@ def _sum(a: Array, b: Array) -> Array:
 
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
-    """Adds the gradient in ``holder`` (a list, so that it can be handed over) to ``leaf.grad``."""
+    """Adds the gradient in ``holder`` (a list, so that it can be handed over) to ``leaf.grad``.
+
+    ``leaf.grad`` gets the memory layout of the leaf, so that an optimizer can walk both side by side.
+    """
     gradient, array = holder[0], leaf._array
     if gradient.shape != array.shape:
-        raise RuntimeError(
-            f"[backward] got a gradient of shape {gradient.shape} for a leaf of shape {array.shape}"
-        )
-    if gradient.dtype != array.dtype:
-        gradient = holder[0] = gradient.astype(array.dtype)
+        raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
     if leaf.grad is None:
         own = sys.getrefcount(gradient) <= _SOLE and type(gradient.base) is not ndarray
-        leaf.grad = wrap(gradient if own else gradient.copy(order="K"))
-    else:
-        with_grad = leaf.grad
-        total = with_grad._array
-        if sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray:
-            np.add(total, gradient, out=total)
-        else:
-            with_grad._array = _sum(total, gradient)
+        if not own or gradient.strides != array.strides or gradient.dtype != array.dtype:
+            held, gradient = gradient, np.empty_like(array)
+            gradient[...] = held
+        leaf.grad = wrap(gradient)
+        return
+    kept = leaf.grad
+    total = kept._array
+    if sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray:
+        np.add(total, gradient, out=total, casting="same_kind")
+    else:  # somebody else holds this array
+        kept._array = np.empty_like(array)
+        np.add(total, gradient, out=kept._array, casting="same_kind")
 
 
 def _sole_references() -> int:

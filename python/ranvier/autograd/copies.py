@@ -70,8 +70,8 @@ class Put(Function):
         y[...] = value
         return y
 
-    def backward(self, dy: Array) -> tuple[None, Array]:
-        return None, _sum_to(dy, self.value_shape).astype(self.value_dtype, copy=False)
+    def backward(self, dy: Array) -> tuple[Array, Array]:
+        return np.zeros_like(dy), _sum_to(dy, self.value_shape).astype(self.value_dtype, copy=False)
 
 
 def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:

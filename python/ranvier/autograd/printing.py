@@ -46,8 +46,9 @@ class _Format:
         self.floating = array.dtype.kind == "f"
         self.style, self.width = "int", 1
         values = array.astype(np.float64).ravel() if self.floating else array.ravel()
+        counted = values  # the values that decide the width
         if self.floating:
-            finite = values[np.isfinite(values) & (values != 0)]
+            counted = finite = values[np.isfinite(values) & (values != 0)]
             if finite.size:
                 low, high = np.abs(finite).min(), np.abs(finite).max()
                 whole = bool((finite == np.ceil(finite)).all())
@@ -55,7 +56,7 @@ class _Format:
                     self.style = "e"
                 elif not whole:
                     self.style = "f"
-        self.width = max(len(self.number(v)) for v in values.tolist())
+        self.width = max((len(self.number(v)) for v in counted.tolist()), default=1)
 
     def number(self, value: Any) -> str:
         if not self.floating:

@@ -1,0 +1,125 @@
+"""Making Tensors: dtypes, sharing, shapes, the seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, "float32"),
+        (3, "int64"),
+        (True, "bool"),
+        ([1, 2.5], "float32"),
+        ([[1, 2], [3, 4]], "int64"),
+        ([], "float32"),
+        (np.ones(2), "float64"),
+        (np.float64(1.0), "float64"),
+        (np.array([1], np.int32), "int32"),
+        ([np.float64(1.0)], "float64"),
+        (range(3), "int64"),
+    ],
+)
+def test_dtype_of_data(data, dtype):
+    assert rv.tensor(data).dtype == np.dtype(dtype)
+    assert rv.as_tensor(data).dtype == np.dtype(dtype)
+
+
+def test_tensor_copies_as_tensor_shares():
+    array = np.zeros(2, np.float32)
+    assert not np.shares_memory(rv.tensor(array).numpy(), array)
+    assert np.shares_memory(rv.as_tensor(array).numpy(), array)
+    assert np.shares_memory(rv.from_numpy(array).numpy(), array)
+    x = rv.ones(1)
+    assert rv.as_tensor(x) is x
+    assert rv.as_tensor(x, rv.int64).dtype == np.int64
+    assert rv.tensor([rv.tensor(1.0), rv.tensor(2.0)]).tolist() == [1, 2]
+    with pytest.raises(TypeError, match="expected a NumPy array"):
+        rv.from_numpy([1.0])
+    with pytest.raises(ValueError, match=r"inhomogeneous|regular"):
+        rv.tensor([[1], [2, 3]])
+    with pytest.raises(ValueError, match=r"\[tensor\] got data of dtype"):
+        rv.tensor(["a"])
+
+
+def test_typed_constructors():
+    assert rv.FloatTensor([1, 2]).dtype == np.float32
+    assert rv.FloatTensor(2, 3).shape == (2, 3)
+    assert rv.LongTensor([1.0]).dtype == np.int64
+    assert rv.DoubleTensor([1]).dtype == np.float64
+    assert rv.IntTensor([1]).dtype == np.int32
+    assert rv.BoolTensor([1, 0]).tolist() == [True, False]
+    assert rv.FloatTensor().shape == (0,)
+
+
+def test_filled():
+    assert rv.zeros(2, 3).shape == rv.zeros((2, 3)).shape == rv.empty([2, 3]).shape == (2, 3)
+    assert rv.zeros(()).shape == ()
+    assert rv.ones(2, dtype=rv.int64).tolist() == [1, 1]
+    assert rv.full((2,), 0.5).dtype == np.float32
+    assert rv.full((2,), 3).dtype == np.int64
+    assert rv.full(2, 3.0, dtype=rv.float64).dtype == np.float64
+    x = rv.ones(2, 2, dtype=rv.float64)
+    for like in (rv.zeros_like, rv.ones_like, rv.empty_like, rv.rand_like, rv.randn_like):
+        assert (like(x).shape, like(x).dtype) == ((2, 2), np.float64)
+    assert rv.full_like(x, 4).tolist() == [[4, 4], [4, 4]]
+    assert rv.zeros_like(x, requires_grad=True).requires_grad
+    assert rv.eye(2).tolist() == [[1, 0], [0, 1]]
+    assert rv.eye(2, 3).shape == (2, 3)
+
+
+def test_ranges():
+    assert rv.arange(3).tolist() == [0, 1, 2]
+    assert rv.arange(1, 4, 2).dtype == np.int64
+    assert rv.arange(0, 1, 0.25).tolist() == [0, 0.25, 0.5, 0.75]
+    assert rv.arange(3.0).dtype == np.float32
+    assert rv.linspace(0, 1, 5).tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_random_values_follow_the_seed():
+    def draw():
+        rv.manual_seed(7)
+        return [
+            rv.rand(2, 3).tolist(),
+            rv.randn(4).tolist(),
+            rv.randint(0, 9, (5,)).tolist(),
+            rv.randperm(6).tolist(),
+        ]
+
+    assert draw() == draw()
+    assert rv.initial_seed() == 7
+    x = rv.rand(1000)
+    assert x.dtype == np.float32
+    assert 0 <= x.numpy().min() <= x.numpy().max() < 1
+    assert sorted(rv.randperm(6).tolist()) == list(range(6))
+    assert set(rv.randint(3, (100,)).tolist()) == {0, 1, 2}
+    assert rv.randn(2, dtype=rv.float64).dtype == np.float64
+
+
+def test_keys_for_kernels_are_fresh_and_follow_the_seed():
+    from ranvier.autograd.random import next_key
+
+    rv.manual_seed(1)
+    first = [next_key() for _ in range(100)]
+    assert len(set(first)) == 100
+    assert all(0 <= key < 2**64 for key in first)
+    rv.manual_seed(1)
+    assert [next_key() for _ in range(100)] == first
+    rv.manual_seed(2)
+    assert next_key() not in first
+
+
+def test_the_state_of_randomness_can_be_kept():
+    import json
+
+    from ranvier.autograd.random import next_key
+
+    rv.rand(3)
+    next_key()
+    state = json.loads(json.dumps(rv.get_rng_state()))
+    after = rv.rand(3).tolist(), next_key()
+    rv.set_rng_state(state)
+    assert (rv.rand(3).tolist(), next_key()) == after

@@ -1,0 +1,80 @@
+"""Function.apply: what it takes and what it returns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.functions import Function, Transpose, add, mul
+
+
+def test_takes_arrays_numbers_and_none():
+    class Maybe(Function):
+        def forward(self, x, b):
+            assert b is None
+            return x + 1
+
+        def backward(self, dy):
+            return dy, None
+
+    x = rv.tensor([1.0], requires_grad=True)
+    y = Maybe().apply(x, None)
+    y.backward()
+    assert x.grad.item() == 1
+    assert add(np.ones(2), np.ones(2)).dtype == np.float64
+    assert mul(3, x).tolist() == [3.0]
+    with pytest.raises(TypeError, match="got str; expected a Tensor, a NumPy array or a number"):
+        add(x, "a")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "number", "dtype"),
+    [
+        (rv.float32, 2, "float32"),
+        (rv.float32, 2.5, "float32"),
+        (rv.float64, 2.5, "float64"),
+        (rv.float32, np.float64(2.5), "float32"),
+        (rv.int64, 2, "int64"),
+        (rv.int32, 2, "int32"),
+        (rv.int64, 2.5, "float32"),
+        (rv.bool, 2, "int64"),
+        (rv.bool, True, "bool"),
+    ],
+)
+def test_numbers_take_pytorchs_dtype(tensor, number, dtype):
+    seen = []
+
+    class Look(Function):
+        def forward(self, x, y):
+            seen.append(y.dtype)
+            return x
+
+    Look().apply(rv.zeros(2, dtype=tensor), number)
+    assert seen == [np.dtype(dtype)]
+
+
+def test_numpy_scalars_become_arrays():
+    class Total(Function):
+        def forward(self, x):
+            return x.sum()
+
+        def backward(self, dy):
+            return np.full(3, dy)
+
+    for x in (rv.ones(3), rv.ones(3, requires_grad=True)):
+        y = Total().apply(x)
+        assert type(y._array) is np.ndarray
+        assert y.shape == ()
+
+
+def test_views_share_memory_and_version():
+    x = rv.ones(2, 3)
+    y = Transpose().apply(x)
+    y.fill_(5)
+    assert x.tolist() == [[5.0] * 3] * 2
+    assert x._version == y._version == 1
+
+
+def test_a_function_without_methods_says_so():
+    with pytest.raises(NotImplementedError, match=r"Function\.forward"):
+        Function().apply(rv.ones(1))

@@ -1,0 +1,103 @@
+"""rv.grad, rv.value_and_grad, autograd.grad and gradcheck."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.autograd import GradcheckError, gradcheck, numeric_gradients
+from support.functions import Exp, Positive, add, exp, mul, total
+
+
+def square(x):
+    return mul(x, x)
+
+
+def test_grad_of_a_number_is_a_number():
+    assert rv.grad(square)(3.0) == 6.0
+    assert isinstance(rv.grad(square)(3.0), float)
+    value, slope = rv.value_and_grad(exp)(1.0)
+    assert value == slope == np.exp(1.0), "numbers are computed in float64"
+
+
+def test_grad_of_arrays_and_tensors():
+    x = np.array([1.0, 2.0], np.float32)
+    g = rv.grad(lambda x: total(square(x)))(x)
+    assert isinstance(g, rv.Tensor)
+    assert (g.tolist(), g.dtype) == ([2, 4], np.float32)
+    value, g = rv.value_and_grad(lambda x: total(square(x)))(rv.tensor(x))
+    assert value.item() == 5
+    assert not value.requires_grad
+    leaf = rv.tensor(x, requires_grad=True)
+    rv.grad(lambda x: total(square(x)))(leaf)
+    assert leaf.grad is None
+
+
+def test_grad_of_several_and_nested_arguments():
+    def loss(p, x):
+        return total(add(mul(p["w"], x), p["b"][0]))
+
+    p = {"w": np.full(2, 3.0), "b": [np.zeros(2)]}
+    x = np.array([5.0, 6.0])
+    gp = rv.grad(loss)(p, x)
+    assert gp["w"].tolist() == [5, 6]
+    assert gp["b"][0].tolist() == [1, 1]
+    gp, gx = rv.grad(loss, argnums=(0, 1))(p, x)
+    assert gx.tolist() == [3, 3]
+    assert rv.grad(lambda a, b: total(square(a)))(x, x).tolist() == [10, 12]
+    assert rv.grad(lambda a, b: total(square(a)), 1)(x, x).tolist() == [0, 0], (
+        "an unused argument has gradient 0"
+    )
+
+
+def test_grad_works_under_no_grad_and_refuses_the_rest():
+    with rv.no_grad():
+        assert rv.grad(square)(2.0) == 4.0
+    with pytest.raises(RuntimeError, match=r"returned shape \(2,\); expected a Tensor of one element"):
+        rv.grad(square)(np.ones(2))
+    with pytest.raises(RuntimeError, match="returned float"):
+        rv.grad(lambda x: 1.0)(1.0)
+    with pytest.raises(TypeError, match="dtype int64; expected float32 or float64"):
+        rv.grad(square)(np.array([1]))
+
+
+def test_autograd_grad():
+    x, y = rv.tensor([2.0], requires_grad=True), rv.tensor([3.0], requires_grad=True)
+    h = mul(x, y)
+    out = mul(h, h)
+    dx, dh = rv.autograd.grad(out, [x, h], retain_graph=True)
+    assert (dx.item(), dh.item()) == (36.0, 12.0)
+    assert x.grad is y.grad is None
+    (dx,) = rv.autograd.grad([out, h], x, [rv.tensor([1.0]), rv.tensor([10.0])])
+    assert dx.item() == 66.0
+    z = rv.ones(1, requires_grad=True)
+    with pytest.raises(RuntimeError, match="index 0 appears to not have been used in the graph"):
+        rv.autograd.grad(mul(x, y), z)
+    assert rv.autograd.grad(mul(x, y), [x, z], allow_unused=True)[1] is None
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        rv.autograd.grad(mul(x, y), rv.ones(1))
+    with pytest.raises(NotImplementedError, match="create_graph"):
+        rv.autograd.grad(mul(x, y), x, create_graph=True)
+
+
+def test_gradcheck_accepts_right_and_finds_wrong():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 4)), rng.standard_normal((3, 4)).astype(np.float32)
+    assert gradcheck(lambda a, b: exp(mul(a, b)), (x, rv.tensor(y)))
+    assert gradcheck(lambda a, n: mul(a, a), (x, np.arange(3)))
+    assert gradcheck(lambda a: (exp(a), Positive().apply(a)), x)
+    assert gradcheck(exp, np.zeros((0, 3)))
+
+    class Off(Exp):
+        def backward(self, dy):
+            return super().backward(dy) * (1 + 1e-5)
+
+    with pytest.raises(GradcheckError, match="gradient of input 0 is off by"):
+        gradcheck(lambda a: Off().apply(a), x)
+    assert not gradcheck(lambda a: Off().apply(a), x, raise_exception=False)
+
+
+def test_numeric_gradients_reach_ten_digits():
+    x = np.linspace(-2, 2, 7)
+    (found,) = numeric_gradients(np.exp, [x], [np.ones(7)])
+    np.testing.assert_allclose(found, np.exp(x), rtol=1e-10)

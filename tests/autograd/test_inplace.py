@@ -1,0 +1,122 @@
+"""In-place changes: leaves, versions, and the tape taking over the result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.functions import Transpose, exp, mul, total
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.zero_(),
+        lambda x: x.fill_(2.0),
+        lambda x: x.copy_(rv.zeros(2)),
+        lambda x: x.__setitem__(0, 1.0),
+    ],
+)
+def test_a_leaf_that_requires_grad_refuses_outside_no_grad(change):
+    x = rv.ones(2, requires_grad=True)
+    with pytest.raises(
+        RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"
+    ):
+        change(x)
+    with rv.no_grad():
+        change(x)
+    assert x._version == 1
+    assert x.requires_grad
+
+
+def test_values_and_versions():
+    x = rv.zeros(2, 2)
+    array = x.numpy()
+    assert x.fill_(3) is x
+    x[0] = rv.tensor([1.0, 2.0])
+    x[rv.tensor([False, True]), 0] = 9
+    x.copy_(np.asarray(x.numpy()))
+    assert array.tolist() == [[1, 2], [9, 3]]
+    assert x._version == 4
+    assert x.detach()._version == 4
+    assert x.clone()._version == 0
+
+
+def test_copy_casts_and_broadcasts():
+    x = rv.zeros(2, 2)
+    assert x.copy_(np.array([1.0, 2.0])).tolist() == [[1, 2], [1, 2]]
+    with pytest.raises(ValueError, match="broadcast"):
+        x.copy_(rv.ones(3))
+
+
+def test_setitem_on_the_tape():
+    x, v = rv.ones(3, requires_grad=True), rv.tensor(5.0, requires_grad=True)
+    y = mul(x, x)
+    y[1] = v
+    assert y.tolist() == [1, 5, 1]
+    mul(y, y).backward(np.ones(3))
+    assert x.grad.tolist() == [4, 0, 4]
+    assert v.grad.item() == 10
+
+
+def test_setitem_into_a_plain_tensor_puts_it_on_the_tape():
+    out, v = rv.zeros(2, 3), rv.ones(3, requires_grad=True)
+    out[0] = v
+    out[1] = mul(v, v)
+    total(out).backward()
+    assert v.grad.tolist() == [3, 3, 3]
+
+
+def test_a_broadcast_value_gets_the_sum():
+    out, v = rv.zeros(2, 3), rv.ones(1, requires_grad=True)
+    out[:] = v
+    total(out).backward()
+    assert v.grad.tolist() == [6]
+    out = rv.zeros(2, 3)
+    out.copy_(v)
+    total(out).backward()
+    assert v.grad.tolist() == [12]
+
+
+def test_what_was_saved_before_the_change_stays_right():
+    x = rv.tensor([2.0], requires_grad=True)
+    y = mul(x, x)
+    z = mul(y, y)
+    y.fill_(7.0)
+    z.backward(retain_graph=True)
+    assert y.item() == 7
+    assert x.grad.item() == 32
+    x.grad = None
+    y.backward()
+    assert x.grad.item() == 0
+
+
+def test_a_shared_memory_is_written_and_the_tape_warns_where_it_matters():
+    buffer = np.zeros(2, np.float32)
+    out, v = rv.from_numpy(buffer), rv.ones(2, requires_grad=True)
+    out.copy_(v)
+    assert buffer.tolist() == [1, 1]
+    y = exp(v)
+    seen = y.detach()
+    y.fill_(0.0)
+    assert seen.tolist() == [0, 0]
+    with pytest.raises(RuntimeError, match=r"\[exp\] .* modified by an inplace operation"):
+        y.backward(np.ones(2))
+
+
+def test_views_on_the_tape_refuse():
+    x = rv.ones(2, 2, requires_grad=True)
+    base = mul(x, x)
+    view = Transpose().apply(base)
+    for tensor in (base, view):
+        with pytest.raises(RuntimeError, match=r"a view and its base cannot be changed in place"):
+            tensor.fill_(1.0)
+
+
+def test_a_result_that_does_not_fit_is_named():
+    from ranvier.autograd.inplace import assign
+
+    with pytest.raises(RuntimeError, match=r"\[add_\] the result of shape \(3, 2\) does not fit"):
+        assign(rv.ones(2), rv.ones(3, 2), "add_")
+    with pytest.raises(RuntimeError, match=r"\[add_\] a result of dtype float32 cannot be stored in a int64"):
+        assign(rv.tensor([1]), rv.ones(1), "add_")

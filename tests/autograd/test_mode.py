@@ -1,0 +1,63 @@
+"""no_grad, enable_grad, set_grad_enabled: blocks, decorators, threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import ranvier as rv
+from support.functions import exp
+
+
+def recorded():
+    return exp(rv.ones(1, requires_grad=True)).requires_grad
+
+
+def test_blocks_nest():
+    with rv.no_grad():
+        assert not recorded()
+        with rv.enable_grad():
+            assert recorded()
+            with rv.set_grad_enabled(False):
+                assert not recorded()
+            assert recorded()
+        assert not rv.is_grad_enabled()
+    assert recorded()
+
+
+def test_decorators_with_and_without_parentheses():
+    assert not rv.no_grad()(recorded)()
+    assert not rv.no_grad(recorded)()
+    assert not rv.set_grad_enabled(False)(recorded)()
+    assert rv.no_grad()(rv.enable_grad()(recorded))()
+    assert rv.no_grad(recorded).__name__ == "recorded"
+    assert recorded()
+
+
+def test_set_grad_enabled_as_a_call():
+    rv.set_grad_enabled(False)
+    assert not recorded()
+    rv.set_grad_enabled(True)
+    assert recorded()
+
+
+def test_an_error_inside_restores():
+    with pytest.raises(KeyError), rv.no_grad():
+        raise KeyError
+    assert recorded()
+
+
+def test_one_block_object_can_be_entered_again():
+    block = rv.no_grad()
+    with block, block:
+        assert not recorded()
+    assert recorded()
+
+
+def test_each_thread_has_its_own():
+    seen = []
+    with rv.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(recorded()))
+        thread.start()
+        thread.join()
+    assert seen == [True]

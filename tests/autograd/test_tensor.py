@@ -1,0 +1,195 @@
+"""Tensor: what it is, its doors to NumPy, copies, text."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.functions import Transpose, add, exp, mul
+
+
+def test_attributes():
+    x = rv.zeros(2, 3)
+    assert (x.shape, x.ndim, x.dim(), x.size(), x.size(1), x.numel(), len(x)) == (
+        (2, 3),
+        2,
+        2,
+        (2, 3),
+        3,
+        6,
+        2,
+    )
+    assert (x.device, x.is_cuda, x.is_leaf, x.grad, x.grad_fn) == ("cpu", False, True, None, None)
+    assert (x.stride(), x.stride(0), x.element_size(), x.nbytes, x.itemsize) == ((3, 1), 3, 4, 24, 4)
+    assert x.is_contiguous()
+    assert not Transpose().apply(x).is_contiguous()
+    assert x.is_floating_point()
+    assert x.data_ptr() == x.numpy().ctypes.data
+
+
+def test_the_constructor_makes_float32():
+    assert rv.Tensor([1, 2]).dtype == np.float32
+    assert rv.Tensor(rv.ones(2, dtype=rv.float64)).dtype == np.float32
+    assert rv.Tensor().shape == (0,)
+
+
+def test_numpy_sees_the_memory_but_not_through_the_tape():
+    x = rv.zeros(2)
+    x.numpy()[0] = 5
+    assert x.tolist() == [5, 0]
+    x.requires_grad_()
+    for look in (lambda: x.numpy(), lambda: np.asarray(x), lambda: x.__dlpack__()):
+        with pytest.raises(RuntimeError, match=r"can't call numpy\(\) on a Tensor that requires grad"):
+            look()
+    assert x.numpy(force=True)[0] == 5
+    assert np.asarray(x.detach())[0] == 5
+
+
+def test_numpy_on_the_left_gives_way():
+    assert rv.Tensor.__array_ufunc__ is None
+    with pytest.raises(TypeError):
+        np.exp(rv.ones(2))
+
+
+def test_array_protocol():
+    x = rv.tensor([1.5, 2.5])
+    assert np.asarray(x, np.float64).dtype == np.float64
+    assert np.asarray(x) is x.numpy()
+    assert not np.shares_memory(np.array(x), x.numpy())
+    with pytest.raises(ValueError, match="without a copy"):
+        x.__array__(np.float64, copy=False)
+    assert np.shares_memory(np.from_dlpack(x), x.numpy())
+
+
+def test_scalars():
+    x = rv.tensor([2.5])
+    assert (x.item(), float(x), int(x), bool(x)) == (2.5, 2.5, 2, True)
+    assert [10, 20, 30][rv.tensor(2)] == 30
+    assert f"{rv.tensor(3.14159):.2f}" == "3.14"
+    with pytest.raises(TypeError, match="only integer tensors"):
+        [1][rv.tensor(0.0)]
+    with pytest.raises(RuntimeError, match="3 elements cannot be converted to Scalar"):
+        rv.ones(3).item()
+    with pytest.raises(RuntimeError, match="Tensor with 3 values is ambiguous"):
+        bool(rv.ones(3))
+    with pytest.raises(TypeError, match="0-d tensor"):
+        len(rv.tensor(1))
+    with pytest.raises(TypeError, match="0-d tensor"):
+        iter(rv.tensor(1))
+    assert 2.5 in x
+    assert len({x, x, rv.tensor([2.5])}) == 2
+
+
+def test_detach_and_data_share_memory():
+    x = rv.ones(2, requires_grad=True)
+    for twin in (x.detach(), x.data):
+        assert not twin.requires_grad
+        assert np.shares_memory(twin.numpy(), x.numpy(force=True))
+    x.data = rv.zeros(3)
+    assert x.shape == (3,)
+    assert x.requires_grad
+    x.data = np.ones(2, np.float32)
+    assert x.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="dtype int64"):
+        x.data = rv.tensor([1])
+    y = exp(x)
+    assert y.detach_() is y
+    assert y.is_leaf
+    assert not y.requires_grad
+
+
+def test_requires_grad_is_for_floating_leaves():
+    with pytest.raises(RuntimeError, match="only Tensors of floating point dtype"):
+        rv.tensor([1]).requires_grad_()
+    with pytest.raises(RuntimeError, match="only Tensors of floating point dtype"):
+        rv.tensor([1], requires_grad=True)
+    y = exp(rv.ones(1, requires_grad=True))
+    with pytest.raises(RuntimeError, match=r"use detach\(\)"):
+        y.requires_grad_(False)
+    assert not rv.ones(1, requires_grad=True).requires_grad_(False).requires_grad
+
+
+def test_casts():
+    x = rv.tensor([1.75, -1.75])
+    assert [x.double().dtype, x.long().dtype, x.int().dtype, x.bool().dtype, x.to(rv.float64).dtype] == [
+        np.dtype(d) for d in ("float64", "int64", "int32", "bool", "float64")
+    ]
+    assert x.float() is x
+    assert x.cpu() is x
+    assert x.to("cpu") is x
+    assert x.to("cpu", rv.float64).dtype == x.to(rv.zeros(1, dtype=rv.float64)).dtype == np.float64
+    assert x.to(dtype=rv.int64).tolist() == [1, -1]
+    assert x.to(rv.float32, copy=True) is not x
+    assert x.type_as(rv.tensor([1])).dtype == np.int64
+    assert x.type() == "float32"
+    with pytest.raises(ValueError, match="got device 'cuda'; expected 'cpu'"):
+        x.to("cuda")
+
+
+def test_casts_between_floats_are_differentiable():
+    x = rv.tensor([2.0], requires_grad=True)
+    y = x.double()
+    mul(y, y).backward()
+    assert x.grad.tolist() == [4.0]
+    assert x.grad.dtype == np.float32
+    assert not x.long().requires_grad
+
+
+def test_clone_keeps_the_layout_and_the_tape():
+    x = rv.from_numpy(np.zeros((2, 4, 4, 3), np.float32).transpose(0, 3, 1, 2)).requires_grad_()
+    y = x.clone()
+    assert y.stride() == x.stride()
+    assert not np.shares_memory(y.numpy(force=True), x.numpy(force=True))
+    z = y.contiguous()
+    assert z.is_contiguous()
+    assert z.contiguous() is z
+    z.backward(np.ones(z.shape))
+    assert x.grad.stride() == x.stride()
+
+
+def test_deepcopy_and_pickle():
+    x = rv.ones(2, requires_grad=True)
+    mul(x, x).backward(np.ones(2))
+    twin = copy.deepcopy({"a": x, "b": x})
+    assert twin["a"] is twin["b"]
+    assert twin["a"].grad.tolist() == [2, 2]
+    twin["a"].data.zero_()
+    assert x.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="only leaves can be deep-copied"):
+        copy.deepcopy(exp(x))
+    again = pickle.loads(pickle.dumps(x))
+    assert again.requires_grad
+    assert again.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "text"),
+    [
+        (rv.tensor([0.0, 0.0], requires_grad=True), "tensor([0., 0.], requires_grad=True)"),
+        (rv.zeros(2, dtype=rv.float64), "tensor([0., 0.], dtype=ranvier.float64)"),
+        (rv.tensor([0, 1, 2]), "tensor([0, 1, 2])"),
+        (rv.zeros(0), "tensor([])"),
+        (rv.zeros(0, 3), "tensor([], size=(0, 3))"),
+        (rv.tensor(3.0), "tensor(3.)"),
+        (rv.tensor(3), "tensor(3)"),
+        (rv.tensor([True, False]), "tensor([ True, False])"),
+        (rv.tensor([1.5, -2.25]), "tensor([ 1.5000, -2.2500])"),
+        (rv.tensor([1.5, 2, 1e-5, 1e6]), "tensor([1.5000e+00, 2.0000e+00, 1.0000e-05, 1.0000e+06])"),
+        (rv.tensor([1.0, float("nan"), float("inf")]), "tensor([1., nan, inf])"),
+        (rv.zeros(2, 2), "tensor([[0., 0.],\n        [0., 0.]])"),
+        (rv.zeros(1, 2, 1), "tensor([[[0.],\n         [0.]]])"),
+        (rv.arange(2000), "tensor([   0,    1,    2,  ..., 1997, 1998, 1999])"),
+        (rv.zeros(2, dtype=rv.int32), "tensor([0, 0], dtype=ranvier.int32)"),
+    ],
+)
+def test_text_is_pytorchs(tensor, text):
+    assert repr(tensor) == text
+
+
+def test_text_names_the_maker():
+    x = rv.ones(1, requires_grad=True)
+    assert repr(exp(x)) == "tensor([2.7183], grad_fn=<Exp>)"
+    assert repr(add(x, x).grad_fn) == "<Add>"
