@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-_HAS_CORE = importlib.util.find_spec("ranvier._core") is not None
-
-
-def _isa_names() -> list[str]:
-    if not _HAS_CORE:
-        return ["none"]
-    from ranvier import _core
-
-    return list(_core.supported_isas())
+import ranvier as rv
+from ranvier import _core
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
     """One test for each ISA level, and for each variant, dtype and layout that an OpCase declares."""
     if "isa" in metafunc.fixturenames:
-        metafunc.parametrize("isa", _isa_names(), indirect=True)
+        metafunc.parametrize("isa", _core.supported_isas(), indirect=True)
     case = metafunc.cls
     if case is None or not hasattr(case, "variants"):
         return
@@ -42,11 +34,6 @@ def _label(variant: dict[str, Any]) -> str:
 @pytest.fixture
 def isa(request: Any) -> Iterator[str]:
     """The kernels of one ISA level; the level in force before comes back afterwards."""
-    if not _HAS_CORE:
-        yield request.param
-        return
-    from ranvier import _core
-
     before = _core.isa()
     _core.set_isa(request.param)
     yield request.param
@@ -56,11 +43,6 @@ def isa(request: Any) -> Iterator[str]:
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     """A function that sets the number of threads for the rest of the test."""
-    if not _HAS_CORE:
-        yield lambda count: None
-        return
-    from ranvier import _core
-
     before = _core.get_num_threads()
     yield _core.set_num_threads
     _core.set_num_threads(before)
@@ -74,6 +56,4 @@ def rng() -> np.random.Generator:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Every test starts from the same global seed, whatever ran before."""
-    import ranvier as rv
-
     rv.manual_seed(0)

@@ -23,6 +23,7 @@ from ranvier._core import __version__
 if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
+from ranvier import ops as _ops  # attaches the operators to Tensor
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
 from ranvier.autograd.creation import float16, float32, float64, int32, int64
@@ -31,11 +32,6 @@ from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_gra
 from ranvier.autograd.random import get_rng_state, initial_seed, manual_seed, set_rng_state
 from ranvier.autograd.tensor import Tensor
 from ranvier.config import empty_cache, get_num_threads, memory_stats, set_num_threads, show_config
-
-try:
-    from ranvier import ops as _ops  # attaches the operators to Tensor
-except ImportError:  # the core has not been built
-    _ops = None  # type: ignore[assignment]
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
@@ -72,7 +68,7 @@ def __getattr__(name: str) -> _Any:
         return _importlib.import_module(f"ranvier.{name}")
     if name in _NAMES:
         value = getattr(_importlib.import_module(_NAMES[name]), name)
-    elif name in getattr(_ops, "__all__", ()):
+    elif name in _ops.__all__:
         value = getattr(_ops, name)
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
@@ -81,4 +77,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_NAMES, *getattr(_ops, "__all__", ())})
+    return sorted({*globals(), *_MODULES, *_NAMES, *_ops.__all__})
