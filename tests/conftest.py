@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import ranvier as rv
 from ranvier import _core
 

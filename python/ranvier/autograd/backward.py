@@ -82,7 +82,7 @@ def run(
     """
     pending: dict[Any, Array] = {}
     ours: set[Any] = set()  # nodes whose pending sum is an array of our own
-    starts = []
+    starts: list[Any] = []
     for root, seed in roots:
         node = root if root.grad_fn is None else root.grad_fn
         _add(node, seed, pending, ours)

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier.autograd.operators import Operators
+
 if TYPE_CHECKING:
     from ranvier.autograd.tensor import Tensor
 
 _CPU = ("cpu", "cpu:0")
 
 
-class Conversions:
+class Conversions(Operators):
     """The part of Tensor that makes another Tensor of the same values."""
 
     __slots__ = ()
@@ -42,26 +44,26 @@ class Conversions:
             raise ValueError(
                 f"[to] got device {str(device)!r}; expected 'cpu': this library computes on the CPU"
             )
-        wanted = self._array.dtype if dtype is None else np.dtype(dtype)  # type: ignore[attr-defined]
-        if wanted == self._array.dtype:  # type: ignore[attr-defined]
+        wanted = self._array.dtype if dtype is None else np.dtype(dtype)
+        if wanted == self._array.dtype:
             return self.clone() if copy else self  # type: ignore[return-value]
         from ranvier.autograd.copies import Cast
 
-        return Cast(wanted).apply(self)  # type: ignore[no-any-return]
+        return Cast(wanted).apply(self)
 
     def clone(self, **ignored: Any) -> Tensor:
         """A copy in its own memory, on the tape."""
         from ranvier.autograd.copies import Clone
 
-        return Clone().apply(self)  # type: ignore[no-any-return]
+        return Clone().apply(self)
 
     def contiguous(self, **ignored: Any) -> Tensor:
         """The tensor in C order: itself where it already is."""
         from ranvier.autograd.copies import Clone
 
-        if self._array.flags.c_contiguous:  # type: ignore[attr-defined]
+        if self._array.flags.c_contiguous:
             return self  # type: ignore[return-value]
-        return Clone("C").apply(self)  # type: ignore[no-any-return]
+        return Clone("C").apply(self)
 
     def cpu(self) -> Tensor:
         return self  # type: ignore[return-value]
@@ -86,4 +88,4 @@ class Conversions:
 
     def type(self, dtype: Any = None) -> Any:
         """The dtype's name, or the tensor in that dtype."""
-        return str(self._array.dtype) if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
+        return str(self._array.dtype) if dtype is None else self.to(dtype)

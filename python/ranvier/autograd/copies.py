@@ -29,7 +29,7 @@ class Cast(Function):
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
-        self.differentiable = dtype.kind == "f"  # type: ignore[misc]
+        self.differentiable = dtype.kind == "f"
 
     def forward(self, x: Array) -> Array:
         self.source = x.dtype

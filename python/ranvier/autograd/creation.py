@@ -247,12 +247,12 @@ def linspace(
 
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    return _finish(generator().random(shape_of(size), np.dtype(dtype or np.float32)), requires_grad)  # type: ignore
+    return _finish(generator().random(shape_of(size), np.dtype(dtype or np.float32)), requires_grad)
 
 
 def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Standard normal numbers."""
-    values = generator().standard_normal(shape_of(size), np.dtype(dtype or np.float32))  # type: ignore[arg-type]
+    values = generator().standard_normal(shape_of(size), np.dtype(dtype or np.float32))
     return _finish(np.asarray(values), requires_grad)
 
 

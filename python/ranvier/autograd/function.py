@@ -54,7 +54,7 @@ class Function:
     __slots__ = ("__dict__", "__weakref__", "changes", "edges", "outputs", "released", "retained", "versions")
 
     is_view: ClassVar[bool] = False  # set it where the output shares memory with the first input
-    differentiable: ClassVar[bool] = True  # False: never recorded (comparisons, argmax ...)
+    differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     recorded = False
 
     edges: tuple[Any, ...]

@@ -67,7 +67,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     (3.0, 1.0)
     """
     several = not isinstance(argnums, int)
-    wanted = tuple(argnums) if several else (argnums,)  # type: ignore[arg-type]
+    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

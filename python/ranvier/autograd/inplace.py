@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranvier.autograd.mode import mode
+from ranvier.autograd.operators import Operators
 
 if TYPE_CHECKING:
     from ranvier.autograd.tensor import Tensor
@@ -76,7 +77,7 @@ def raw_index(key: Any) -> Any:
     return getattr(key, "_array", key)
 
 
-class InPlace:
+class InPlace(Operators):
     """The part of Tensor that changes it: every method returns the tensor itself."""
 
     __slots__ = ()
@@ -84,9 +85,9 @@ class InPlace:
     def __setitem__(self, key: Any, value: Any) -> None:
         check_leaf(self, "setitem")
         key = raw_index(key)
-        recorded = self.requires_grad or getattr(value, "requires_grad", False)  # type: ignore[attr-defined]
+        recorded = self.requires_grad or getattr(value, "requires_grad", False)
         if not (recorded and mode.enabled):
-            self._array[key] = getattr(value, "_array", value)  # type: ignore[attr-defined]
+            self._array[key] = getattr(value, "_array", value)
             bump(self)
             return
         from ranvier.autograd.copies import SetItem
@@ -106,40 +107,40 @@ class InPlace:
 
     def _put(self, value: Any, name: str) -> Tensor:
         check_leaf(self, name)
-        recorded = self.requires_grad or getattr(value, "requires_grad", False)  # type: ignore[attr-defined]
+        recorded = self.requires_grad or getattr(value, "requires_grad", False)
         if recorded and mode.enabled:
             from ranvier.autograd.copies import Put
 
-            return assign(self, Put().apply(self, value), name)  # type: ignore[no-any-return]
-        self._array[...] = getattr(value, "_array", value)  # type: ignore[attr-defined]
+            return assign(self, Put().apply(self, value), name)
+        self._array[...] = getattr(value, "_array", value)
         bump(self)
         return self  # type: ignore[return-value]
 
     def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
         """self += alpha * other"""
         check_leaf(self, "add_")
-        return assign(self, self + (other if alpha == 1 else other * alpha), "add_")  # type: ignore
+        return assign(self, self + (other if alpha == 1 else other * alpha), "add_")
 
     def sub_(self, other: Any, *, alpha: float = 1) -> Tensor:
         """self -= alpha * other"""
         check_leaf(self, "sub_")
-        return assign(self, self - (other if alpha == 1 else other * alpha), "sub_")  # type: ignore
+        return assign(self, self - (other if alpha == 1 else other * alpha), "sub_")
 
     def mul_(self, other: Any) -> Tensor:
         check_leaf(self, "mul_")
-        return assign(self, self * other, "mul_")  # type: ignore
+        return assign(self, self * other, "mul_")
 
     def div_(self, other: Any) -> Tensor:
         check_leaf(self, "div_")
-        return assign(self, self / other, "div_")  # type: ignore
+        return assign(self, self / other, "div_")
 
     def pow_(self, exponent: Any) -> Tensor:
         check_leaf(self, "pow_")
-        return assign(self, self**exponent, "pow_")  # type: ignore
+        return assign(self, self**exponent, "pow_")
 
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         check_leaf(self, "clamp_")
-        return assign(self, self.clamp(min, max), "clamp_")  # type: ignore
+        return assign(self, self.clamp(min, max), "clamp_")
 
     def __iadd__(self, other: Any) -> Tensor:
         return self.add_(other)
@@ -153,5 +154,5 @@ class InPlace:
     def __itruediv__(self, other: Any) -> Tensor:
         return self.div_(other)
 
-    def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
+    def __ipow__(self, other: Any) -> Tensor:
         return self.pow_(other)

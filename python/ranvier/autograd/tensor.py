@@ -263,7 +263,7 @@ class Tensor(Conversions, InPlace):
     def __iter__(self) -> Iterator[Any]:
         if self._array.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(len(self._array)))  # type: ignore[index]
+        return (self[i] for i in range(len(self._array)))
 
     def __contains__(self, value: Any) -> bool:
         return bool((self._array == (value._array if isinstance(value, Tensor) else value)).any())
@@ -288,7 +288,7 @@ class Tensor(Conversions, InPlace):
         if self.grad_fn is not None:
             raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
         if id(self) in memo:
-            return memo[id(self)]  # type: ignore[no-any-return]
+            return memo[id(self)]
         out = rebuild(type(self), self._array.copy(order="K"), self.requires_grad)
         memo[id(self)] = out
         if self.grad is not None:

@@ -128,7 +128,7 @@ class Module:
         trail["_layer"], trail["_path"] = self, path
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(module, args, output)`` after each forward; ``remove()`` of what it returns ends that."""
+        """Calls ``hook(module, args, output)`` after each forward, until ``remove()`` of what it returns."""
         return RemovableHandle(self._forward_hooks, hook)
 
     # --- registration

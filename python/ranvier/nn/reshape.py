@@ -35,7 +35,7 @@ class Flatten(Module):
         joined = 1
         for n in shape[start : end + 1]:
             joined *= n
-        return x.reshape((*shape[:start], joined, *shape[end + 1 :]))  # type: ignore[no-any-return]
+        return x.reshape((*shape[:start], joined, *shape[end + 1 :]))
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
@@ -57,7 +57,7 @@ class Unflatten(Module):
     def forward(self, x: Any) -> Tensor:
         dim = self.dim + x.ndim if self.dim < 0 else self.dim
         shape = tuple(x.shape)
-        return x.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))  # type: ignore[no-any-return]
+        return x.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
