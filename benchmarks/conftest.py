@@ -1,0 +1,45 @@
+"""The ``race`` fixture, and a summary in ratios instead of pytest-benchmark's bare times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks import summary
+from benchmarks.harness import Race
+from benchmarks.peers.process import Peers
+
+
+def pytest_configure(config: Any) -> None:
+    config.option.benchmark_quiet = True
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    for item in items:
+        if "race" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def peers() -> Iterator[Peers]:
+    """The peers' processes; they live as long as the session."""
+    processes = Peers()
+    yield processes
+    processes.close()
+
+
+@pytest.fixture
+def race(peers: Peers, benchmark: Any, request: Any) -> Race:
+    benchmark.extra_info["command"] = f"pytest '{request.node.nodeid}' --benchmark-only"
+    return Race(peers, benchmark)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
+    session = getattr(config, "_benchmarksession", None)
+    records = [b.extra_info for b in getattr(session, "benchmarks", ()) if "op" in b.extra_info]
+    if records:
+        terminalreporter.section("against the best peer and the machine's limit")
+        for line in summary.lines(records):
+            terminalreporter.write_line(line)

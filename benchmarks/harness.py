@@ -1,0 +1,178 @@
+"""A row of a benchmark: the answer is checked, then we, the peers and the machine are timed in turn.
+
+A benchmark file looks like this::
+
+    @pytest.mark.parametrize("threads", thread_counts())
+    def bench_matmul(race, threads):
+        race(
+            "matmul", "64x64x64",                    # the op's name in the adapters, the row's name
+            ours=lambda a, b: lambda: _core.matmul(a, b, None, "none", None),
+            inputs={"a": a, "b": b},                 # what everyone gets, by name
+            expected=a.astype(float) @ b,            # or a list, where ours returns several
+            tolerance=tolerance(a.dtype, 64),
+            flops=2 * 64**3,                         # or moved=bytes, or both: what the limit is taken for
+            peers=["numpy", "torch"],                # or {label: Peer(library, options, environment)}
+            threads=threads,
+        )
+
+``ours`` sets up and returns the call that is timed, as the adapters in ``peers/`` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.clock import one_round
+from benchmarks.peers.process import Peer, PeerMissing, PeerProcess, Peers, named
+
+ROUNDS = 5
+
+
+def check(who: str, answer: Any, expected: Any, tolerance: float | Sequence[float]) -> None:
+    """Refuse an answer that is not the expected one: a wrong answer is never timed."""
+    answers = list(answer) if isinstance(answer, (tuple, list)) else [answer]
+    wanted = list(expected) if isinstance(expected, (tuple, list)) else [expected]
+    allowed = list(tolerance) if isinstance(tolerance, Sequence) else [tolerance] * len(wanted)
+    if len(answers) != len(wanted):
+        raise AssertionError(f"{who}: {len(answers)} answers; expected {len(wanted)}")
+    for i, (a, w, t) in enumerate(zip(answers, wanted, allowed, strict=True)):
+        message = f"{who}: answer {i} is wrong, so it is not timed"
+        np.testing.assert_allclose(np.asarray(a), np.asarray(w), rtol=0, atol=t, err_msg=message)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The least time that the machine needs for the work: arithmetic or memory, whichever takes longer."""
+
+    dtype: str
+    flops: float  # floating-point operations of one call
+    moved: float  # bytes that one call has to read and write at least
+    working_set: float  # where those bytes lie decides how fast they move
+    traffic: str  # "read", or "read_write" where about as much is written
+
+    def seconds(self) -> tuple[float, str]:
+        compute = self.flops / machine.fma_peak(self.dtype) if self.flops else 0.0
+        memory = self.moved / machine.bandwidth(int(self.working_set), self.traffic) if self.moved else 0.0
+        return (compute, "FMA peak") if compute >= memory else (memory, "bandwidth")
+
+
+@dataclass
+class Row:
+    """What a row measured; ``record`` is what the report reads."""
+
+    op: str
+    name: str
+    threads: int
+    flops: float
+    moved: float
+    ours: list[float] = field(default_factory=list)
+    peers: dict[str, list[float]] = field(default_factory=dict)
+    limits: list[float] = field(default_factory=list)
+    limited_by: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Ratios are medians of each round's ratio: what slows a round down slows all who run in it."""
+        ratios = {
+            name: median(theirs / ours for theirs, ours in zip(seconds, self.ours, strict=True))
+            for name, seconds in self.peers.items()
+        }
+        best = min(ratios, key=ratios.__getitem__) if ratios else None
+        fractions = [least / ours for least, ours in zip(self.limits, self.ours, strict=False)]
+        return {
+            "op": self.op,
+            "row": self.name,
+            "threads": self.threads,
+            "flops": self.flops,
+            "moved": self.moved,
+            "ours_seconds": median(self.ours),
+            "peer_seconds": {name: median(seconds) for name, seconds in self.peers.items()},
+            "ratios": ratios,
+            "best_peer": best,
+            "ratio": ratios[best] if best else None,
+            "fraction": median(fractions) if fractions else None,
+            "limited_by": self.limited_by or None,
+            "versions": self.versions,
+            "skipped": self.skipped,
+        }
+
+
+class Race:
+    """Runs one row; the ``race`` fixture hands it to a benchmark."""
+
+    def __init__(self, peers: Peers, benchmark: Any) -> None:
+        self._peers = peers
+        self._benchmark = benchmark  # pytest-benchmark's, which keeps the record
+
+    def __call__(
+        self,
+        op: str,
+        name: str,
+        *,
+        ours: Callable[..., Callable[[], Any]],
+        inputs: Mapping[str, np.ndarray],
+        expected: Any,
+        tolerance: float | Sequence[float],
+        peers: Sequence[str] | Mapping[str, Peer],
+        threads: int,
+        flops: float = 0.0,
+        moved: float = 0.0,
+        working_set: float | None = None,
+        traffic: str = "read_write",
+        dtype: str = "float32",
+        rounds: int = ROUNDS,
+    ) -> dict[str, Any]:
+        row = Row(op, name, threads, flops, moved)
+        limit = Limit(dtype, flops, moved, moved if working_set is None else working_set, traffic)
+        with machine.threads(threads):
+            call = ours(**inputs)
+            check("ranvier", call(), expected, tolerance)
+            ready = self._prepare(row, named(peers), inputs, expected, tolerance)
+            # the record's rounds are pytest-benchmark's; what it times is one of ours with its warm-up
+            self._benchmark.pedantic(
+                lambda: row.ours.append(one_round(call)),
+                setup=lambda: self._others(row, ready, limit),
+                rounds=rounds,
+            )
+        for label, process in ready.items():
+            process.ask("forget", case=f"{name} {label}")
+        record = row.record()
+        self._benchmark.group = op
+        self._benchmark.extra_info.update(record)
+        return record
+
+    def _prepare(
+        self,
+        row: Row,
+        peers: Mapping[str, Peer],
+        inputs: Mapping[str, np.ndarray],
+        expected: Any,
+        tolerance: float | Sequence[float],
+    ) -> dict[str, PeerProcess]:
+        ready = {}
+        for label, peer in peers.items():
+            try:
+                process = self._peers.get(peer, row.threads)
+                answer = process.prepare(f"{row.name} {label}", row.op, inputs, peer.options)
+            except PeerMissing as missing:
+                row.skipped[label] = str(missing)
+                continue
+            check(label, answer, expected, tolerance)
+            row.versions[peer.library] = process.version
+            row.peers[label] = []
+            ready[label] = process
+        return ready
+
+    def _others(self, row: Row, ready: Mapping[str, PeerProcess], limit: Limit) -> None:
+        for label, process in ready.items():
+            row.peers[label].append(process.ask("time", case=f"{row.name} {label}")["seconds"])
+        if limit.flops or limit.moved:
+            seconds, row.limited_by = limit.seconds()
+            row.limits.append(seconds)
