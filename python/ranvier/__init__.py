@@ -27,6 +27,7 @@ from ranvier import ops as _ops  # attaches the operators to Tensor
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
 from ranvier.autograd.creation import float16, float32, float64, int32, int64
+from ranvier.autograd.device import device
 from ranvier.autograd.grad import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.random import get_rng_state, initial_seed, manual_seed, set_rng_state
@@ -39,6 +40,7 @@ float, double, half, long, int = float32, float64, float16, int64, int32
 _MODULES = (
     "autograd",
     "cli",
+    "cuda",
     "data",
     "kernels",
     "metrics",

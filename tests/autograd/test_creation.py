@@ -123,3 +123,23 @@ def test_the_state_of_randomness_can_be_kept():
     after = rv.rand(3).tolist(), next_key()
     rv.set_rng_state(state)
     assert (rv.rand(3).tolist(), next_key()) == after
+
+
+def test_the_device_is_the_cpu():
+    cpu = rv.device("cuda" if rv.cuda.is_available() else "cpu")
+    assert (cpu, cpu.type, cpu.index, str(cpu), repr(cpu)) == (
+        "cpu",
+        "cpu",
+        None,
+        "cpu",
+        "device(type='cpu')",
+    )
+    assert rv.zeros(2, device=cpu).to(cpu).device == cpu
+    assert rv.cuda.device_count() == 0
+    for make in (
+        lambda d: rv.zeros(1, device=d),
+        lambda d: rv.tensor(1, device=d),
+        lambda d: rv.as_tensor(1, device=d),
+    ):
+        with pytest.raises(ValueError, match="got 'cuda:0'; expected 'cpu'"):
+            make("cuda:0")

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier.autograd.device import device as check_device
 from ranvier.autograd.operators import Operators
 
 if TYPE_CHECKING:
     from ranvier.autograd.tensor import Tensor
-
-_CPU = ("cpu", "cpu:0")
 
 
 class Conversions(Operators):
@@ -40,10 +39,8 @@ class Conversions(Operators):
                 pass  # non_blocking
             elif arg is not None:
                 dtype = arg
-        if device is not None and str(device) not in _CPU:
-            raise ValueError(
-                f"[to] got device {str(device)!r}; expected 'cpu': this library computes on the CPU"
-            )
+        if device is not None:
+            check_device(device)
         wanted = self._array.dtype if dtype is None else np.dtype(dtype)
         if wanted == self._array.dtype:
             return self.clone() if copy else self  # type: ignore[return-value]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.device import device as _check_device
 from ranvier.autograd.random import generator
 from ranvier.autograd.tensor import SHARED, Tensor, wrap
 
@@ -84,7 +85,9 @@ def _first(data: Any) -> Any:
     return data
 
 
-def _finish(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) -> Tensor:
+    if on is not None:
+        _check_device(on)
     out = wrap(array)
     return out.requires_grad_() if requires_grad else out
 
@@ -99,7 +102,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
     (tensor([1, 2]), dtype('float32'))
     """
-    return _finish(np.array(_array_of(data), dtype), requires_grad)
+    return _finish(np.array(_array_of(data), dtype), requires_grad, device)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -110,8 +113,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     tensor([1., 1.], dtype=ranvier.float64)
     """
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtype)
-    out = wrap(np.asarray(_array_of(data), dtype))
+        return data.to(dtype=dtype, device=device)
+    out = _finish(np.asarray(_array_of(data), dtype), False, device)
     out._cell[2] |= SHARED
     return out
 
@@ -173,17 +176,17 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> rv.zeros(2)
     tensor([0., 0.])
     """
-    return _finish(np.zeros(shape_of(size), dtype or np.float32), requires_grad)
+    return _finish(np.zeros(shape_of(size), dtype or np.float32), requires_grad, device)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """As :func:`zeros`, filled with 1."""
-    return _finish(np.ones(shape_of(size), dtype or np.float32), requires_grad)
+    return _finish(np.ones(shape_of(size), dtype or np.float32), requires_grad, device)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """As :func:`zeros`, with whatever the memory held."""
-    return _finish(np.empty(shape_of(size), dtype or np.float32), requires_grad)
+    return _finish(np.empty(shape_of(size), dtype or np.float32), requires_grad, device)
 
 
 def full(
@@ -197,7 +200,7 @@ def full(
     """
     value = _array_of(fill_value)
     shape = (size,) if isinstance(size, int) else size
-    return _finish(np.full(shape_of((shape,)), value, dtype or value.dtype), requires_grad)
+    return _finish(np.full(shape_of((shape,)), value, dtype or value.dtype), requires_grad, device)
 
 
 def zeros_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -217,13 +220,21 @@ def full_like(x: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool
     return _finish(np.full_like(_array_of(x), fill_value, dtype), requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros."""
-    return _finish(np.eye(n, m, dtype=dtype or np.float32), requires_grad)
+    return _finish(np.eye(n, m, dtype=dtype or np.float32), requires_grad, device)
 
 
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, requires_grad: bool = False
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... below end; int64 if all are ints, else float32.
 
@@ -235,25 +246,31 @@ def arange(
     if dtype is None:
         whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
         dtype = np.int64 if whole else np.float32
-    return _finish(np.arange(first, last, step).astype(dtype), requires_grad)
+    return _finish(np.arange(first, last, step).astype(dtype), requires_grad, device)
 
 
 def linspace(
-    start: float, end: float, steps: int, *, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise."""
-    return _finish(np.linspace(start, end, steps).astype(dtype or np.float32), requires_grad)
+    return _finish(np.linspace(start, end, steps).astype(dtype or np.float32), requires_grad, device)
 
 
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    return _finish(generator().random(shape_of(size), np.dtype(dtype or np.float32)), requires_grad)
+    return _finish(generator().random(shape_of(size), np.dtype(dtype or np.float32)), requires_grad, device)
 
 
 def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Standard normal numbers."""
     values = generator().standard_normal(shape_of(size), np.dtype(dtype or np.float32))
-    return _finish(np.asarray(values), requires_grad)
+    return _finish(np.asarray(values), requires_grad, device)
 
 
 def rand_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -266,13 +283,15 @@ def randn_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Ten
     return randn(array.shape, dtype=dtype or array.dtype, requires_grad=requires_grad)
 
 
-def randint(low: int, high: Any = None, size: Any = None, *, dtype: Any = None) -> Tensor:
+def randint(low: int, high: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Whole numbers, low <= n < high, in int64: ``randint(10, (3,))`` or ``randint(5, 10, (3,))``."""
     if size is None and isinstance(high, (tuple, list)):
         low, high, size = 0, low, high
-    return wrap(generator().integers(low, high, shape_of((size,))).astype(dtype or np.int64))
+    return _finish(
+        generator().integers(low, high, shape_of((size,))).astype(dtype or np.int64), False, device
+    )
 
 
-def randperm(n: int, *, dtype: Any = None) -> Tensor:
+def randperm(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The numbers 0 ... n - 1 in random order."""
-    return wrap(generator().permutation(n).astype(dtype or np.int64))
+    return _finish(generator().permutation(n).astype(dtype or np.int64), False, device)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.convert import Conversions
+from ranvier.autograd.device import CPU, device
 from ranvier.autograd.inplace import InPlace
 
 ndarray = np.ndarray
@@ -76,8 +77,8 @@ class Tensor(Conversions, InPlace):
         return self._array.ndim
 
     @property
-    def device(self) -> str:
-        return "cpu"
+    def device(self) -> device:
+        return CPU
 
     @property
     def is_leaf(self) -> bool:
