@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ IRIS_FEATURES: tuple[str, ...] = (
 
 
 def _read(name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    file = files("ranvier.data.datasets").joinpath("files").joinpath(name)
-    with file.open("rb") as stream, np.load(stream) as archive:
+    with np.load(Path(__file__).with_name("files") / name) as archive:
         return archive["x"], archive["y"]
 
 
