@@ -19,14 +19,15 @@ struct LoopNest {
 
   LoopNest(int ndim_in, const int64_t* shape_in, const int64_t* const (&strides_in)[kTensors])
       : ndim(0), size(1) {
+    const int64_t* last = strides_in[kTensors - 1];
     int order[kMaxDims], count = 0;
     for (int d = 0; d < ndim_in; ++d) {
       size *= shape_in[d];
-      if (shape_in[d] != 1) order[count++] = d;
+      if (shape_in[d] == 1) continue;
+      int i = count++;  // insertion keeps the given order among equals, and allocates nothing
+      for (; i > 0 && std::llabs(last[order[i - 1]]) < std::llabs(last[d]); --i) order[i] = order[i - 1];
+      order[i] = d;
     }
-    std::stable_sort(order, order + count, [&](int p, int q) {
-      return std::llabs(strides_in[kTensors - 1][p]) > std::llabs(strides_in[kTensors - 1][q]);
-    });
     for (int i = 0; i < count; ++i) append(shape_in[order[i]], strides_in, order[i]);
     if (ndim == 0) {  // one element
       shape[ndim++] = size;
@@ -38,15 +39,32 @@ struct LoopNest {
   // lie at offsets[t] + i * strides[t][ndim - 1].
   template <class F>
   void walk(int64_t begin, int64_t end, const F& f) const {
-    const int64_t inner = shape[ndim - 1];
-    while (begin < end) {
-      int64_t offsets[kTensors] = {}, rest = begin;
-      for (int d = ndim - 1; d >= 0; rest /= shape[d], --d)
-        for (int t = 0; t < kTensors; ++t) offsets[t] += rest % shape[d] * strides[t][d];
-      const int64_t count = std::min(inner - begin % inner, end - begin);
+    const int inner = ndim - 1;
+    int64_t index[kMaxDims], offsets[kTensors] = {}, rest = begin;
+    if (begin >= end) return;
+    for (int d = inner; d >= 0; rest /= shape[d], --d) {
+      index[d] = rest % shape[d];
+      for (int t = 0; t < kTensors; ++t) offsets[t] += index[d] * strides[t][d];
+    }
+    for (;;) {
+      const int64_t count = std::min(shape[inner] - index[inner], end - begin);
       f(count, offsets);
       begin += count;
+      if (begin == end) return;
+      move(inner, count, index, offsets);
+      for (int d = inner; index[d] == shape[d]; --d) {  // carry
+        move(d, -shape[d], index, offsets);
+        move(d - 1, 1, index, offsets);
+      }
     }
+  }
+
+  // True where tensor t's elements lie one after another in the order of the loops.
+  bool is_dense(int t) const {
+    int64_t expected = 1;
+    for (int d = ndim - 1; d >= 0; expected *= shape[d], --d)
+      if (strides[t][d] != expected) return false;
+    return true;
   }
 
  private:
@@ -60,6 +78,11 @@ struct LoopNest {
       shape[ndim++] = extent;
     }
     for (int t = 0; t < kTensors; ++t) strides[t][ndim - 1] = strides_in[t][d];
+  }
+
+  void move(int d, int64_t steps, int64_t* index, int64_t* offsets) const {
+    index[d] += steps;
+    for (int t = 0; t < kTensors; ++t) offsets[t] += steps * strides[t][d];
   }
 };
 

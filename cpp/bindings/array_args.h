@@ -61,6 +61,7 @@ class Input {
   static Input exactly(const char* op, const char* name, py::handle array, DType dtype);
   // An array of this dtype or, where the argument is None, an empty Input.
   static Input optional(const char* op, const char* name, py::handle array, DType dtype);
+  Input() = default;  // empty
 
   explicit operator bool() const { return static_cast<bool>(object_); }
   DType dtype() const { return dtype_; }
@@ -79,7 +80,7 @@ class Input {
   Input(py::object object, DType dtype) : object_(std::move(object)), dtype_(dtype) {}
   const void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
   py::object object_;
-  DType dtype_;
+  DType dtype_ = DType::float32;
 };
 
 // A result: a new array, or the caller's `out` when it is not None (checked: dtype, shape, writable,

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, m) {
   bind::register_matmul(m);
   bind::register_probe(m);
   bind::register_activation(m);
+  bind::register_elementwise(m);
 }

@@ -8,5 +8,6 @@ void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_probe(pybind11::module_& m);
 void register_activation(pybind11::module_& m);
+void register_elementwise(pybind11::module_& m);
 
 }  // namespace ranvier::bind

@@ -1,0 +1,126 @@
+// elementwise: y = op(a, b, c), element by element
+//
+//   a, b, c and y have one shape; an operand that is repeated along a dimension has stride 0 there (that is
+//   how NumPy's broadcasting arrives here), and one without data is the scalar of its place. Any strides; y's
+//   elements do not overlap each other, and y may be exactly an operand (in place).
+//
+// Every element is computed by the same vector code wherever it lies, so its bits depend on the operands'
+// elements alone. Edge values follow NumPy: x / 0, log of a negative number and NaN raise nothing.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+// Row by row: name, number of operands. The order is that of the kernels' table.
+//   forward of one operand; clip(x, low, high)
+//   forward of two
+//   backward: f_backward(dy, saved) = dy f'(x), where saved is x, or y where f' is shortest in terms of y
+//   backward of two-operand functions with respect to one operand:
+//     divide_backward(dy, y, b) of b; power_backward(dy, a, b) of a; exponent_backward(dy, a, y, b) of b is
+//     formed from power_exponent(dy, a, y); maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
+//   where_equal(x, y, dy): dy where x == y, else 0
+#define RANVIER_ELEMENTWISE_OPS(X)                                                                          \
+  X(neg, 1)                                                                                                 \
+  X(exp, 1) X(expm1, 1) X(log, 1) X(log1p, 1) X(sqrt, 1) X(abs, 1) X(sin, 1) X(cos, 1) X(round, 1)          \
+      X(sign, 1) X(square, 1) X(reciprocal, 1) X(clip, 3) X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(pow, 2) \
+          X(maximum, 2) X(minimum, 2) X(expm1_backward, 2) X(log1p_backward, 2) X(sqrt_backward, 2)         \
+              X(abs_backward, 2) X(sin_backward, 2) X(cos_backward, 2) X(square_backward, 2)                \
+                  X(reciprocal_backward, 2) X(clip_backward, 4) X(div_backward, 3) X(pow_backward, 3)       \
+                      X(exponent_backward, 3) X(maximum_backward, 3) X(minimum_backward, 3)                 \
+                          X(where_equal, 3)
+
+#define RANVIER_X(name, operands) name,
+enum class ElementwiseOp { RANVIER_ELEMENTWISE_OPS(RANVIER_X) count };
+#undef RANVIER_X
+
+constexpr int kElementwiseOperands = 4;
+
+template <class T>
+struct Elementwise {
+  static constexpr const char* name = "elementwise";
+  ElementwiseOp op;
+  int operands;
+  TensorView<const T> x[kElementwiseOperands];
+  T scalar[kElementwiseOperands];  // operand k where x[k].data is null
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    for (int k = 0; k < operands; ++k)
+      if (x[k].data) v.read(x[k]);
+    v.write(y);
+  }
+};
+
+enum class CompareOp { eq, ne, lt, le, gt, ge, count };
+
+// y = a op b as bool; a comparison with NaN is false (ne: true).
+template <class T>
+struct Compare {
+  static constexpr const char* name = "compare";
+  CompareOp op;
+  TensorView<const T> x[2];
+  T scalar[2];
+  TensorView<bool> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    for (int k = 0; k < 2; ++k)
+      if (x[k].data) v.read(x[k]);
+    v.write(y);
+  }
+};
+
+// y = condition ? a : b
+template <class T>
+struct Where {
+  static constexpr const char* name = "where";
+  TensorView<const bool> condition;
+  TensorView<const T> x[2];
+  T scalar[2];
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(condition);
+    for (int k = 0; k < 2; ++k)
+      if (x[k].data) v.read(x[k]);
+    v.write(y);
+  }
+};
+
+// One run of elements as the inner loops see it: y is contiguous, operand k is contiguous (step 1) or one
+// repeated element (step 0).
+struct ElementwiseRow {
+  int64_t n;
+  const void* x[kElementwiseOperands];
+  int step[kElementwiseOperands];
+  void* y;
+};
+using ElementwiseFunction = void (*)(const ElementwiseRow&);
+
+template <class T>
+struct ElementwiseKernels {
+  ElementwiseFunction op[static_cast<int>(ElementwiseOp::count)];
+  ElementwiseFunction compare[static_cast<int>(CompareOp::count)];
+  ElementwiseFunction where;
+};
+
+#define RANVIER_X(level)                                              \
+  namespace level {                                                   \
+  extern const ElementwiseKernels<float> elementwise_kernels_float;   \
+  extern const ElementwiseKernels<double> elementwise_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier

@@ -1,0 +1,83 @@
+// What each op does to one vector of elements. Included by elementwise.isa.cpp only.
+#pragma once
+#include "simd/math.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
+#define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
+  template <class T>                                                                        \
+  struct name##_op {                                                                        \
+    static constexpr int operands = operands_;                                              \
+    using V = vec<T>;                                                                       \
+    RANVIER_INLINE V call([[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V c, \
+                          [[maybe_unused]] V d) {                                           \
+      [[maybe_unused]] const V zero{}, one = zero + T(1);                                   \
+      return expression;                                                                    \
+    }                                                                                       \
+  };
+
+RANVIER_ELEMENTWISE(neg, 1, (-a))
+RANVIER_ELEMENTWISE(exp, 1, (exp(a)))
+RANVIER_ELEMENTWISE(expm1, 1, (expm1(a)))
+RANVIER_ELEMENTWISE(log, 1, (log(a)))
+RANVIER_ELEMENTWISE(log1p, 1, (log1p(a)))
+RANVIER_ELEMENTWISE(sqrt, 1, (sqrt(a)))
+RANVIER_ELEMENTWISE(abs, 1, (abs(a)))
+RANVIER_ELEMENTWISE(sin, 1, (sin(a)))
+RANVIER_ELEMENTWISE(cos, 1, (cos(a)))
+RANVIER_ELEMENTWISE(round, 1, (round_even(a)))
+RANVIER_ELEMENTWISE(sign, 1, (select(a > zero, one, select(a < zero, -one, select(a == zero, zero, a)))))
+RANVIER_ELEMENTWISE(square, 1, (a * a))
+RANVIER_ELEMENTWISE(reciprocal, 1, (one / a))
+RANVIER_ELEMENTWISE(clip, 3, (min(max(a, b), c)))
+
+RANVIER_ELEMENTWISE(add, 2, (a + b))
+RANVIER_ELEMENTWISE(sub, 2, (a - b))
+RANVIER_ELEMENTWISE(mul, 2, (a * b))
+RANVIER_ELEMENTWISE(div, 2, (a / b))
+RANVIER_ELEMENTWISE(pow, 2, (pow(a, b)))
+RANVIER_ELEMENTWISE(maximum, 2, (max(a, b)))
+RANVIER_ELEMENTWISE(minimum, 2, (min(a, b)))
+
+// (dy, y): e^x = y + 1; (dy, x); (dy, y); (dy, x) ...
+RANVIER_ELEMENTWISE(expm1_backward, 2, (a * (b + one)))
+RANVIER_ELEMENTWISE(log1p_backward, 2, (a / (b + one)))
+RANVIER_ELEMENTWISE(sqrt_backward, 2, (a / (b + b)))
+RANVIER_ELEMENTWISE(abs_backward, 2, (a * sign_op<T>::call(b, b, b, b)))
+RANVIER_ELEMENTWISE(sin_backward, 2, (a * cos(b)))
+RANVIER_ELEMENTWISE(cos_backward, 2, (-a * sin(b)))
+RANVIER_ELEMENTWISE(square_backward, 2, (a * (b + b)))
+RANVIER_ELEMENTWISE(reciprocal_backward, 2, (-a * b * b))
+RANVIER_ELEMENTWISE(clip_backward, 4, (select((b >= c) & (b <= d), a, zero)))
+
+// (dy, y, b): y = a / b, dy/db = -y / b
+RANVIER_ELEMENTWISE(div_backward, 3, (-a * b / c))
+// (dy, a, b): y = a^b, dy/da = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite
+RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* pow(b, c - one)))))
+// (dy, a, y): dy/db = y log(a), and 0 where y is 0, whatever the logarithm
+RANVIER_ELEMENTWISE(exponent_backward, 3, (select(c == zero, zero, a*(c* log(b)))))
+// (dy, a, b): all of dy to the greater, half to each of two equals
+RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b > c, a, select(b == c, a* T(0.5), zero))))
+RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b < c, a, select(b == c, a* T(0.5), zero))))
+RANVIER_ELEMENTWISE(where_equal, 3, (select(a == b, c, zero)))
+
+#undef RANVIER_ELEMENTWISE
+
+#define RANVIER_COMPARE(name, operator_)                                      \
+  template <class T>                                                          \
+  struct name##_compare {                                                     \
+    RANVIER_INLINE ivec<T> call(vec<T> a, vec<T> b) { return a operator_ b; } \
+  };
+
+RANVIER_COMPARE(eq, ==)
+RANVIER_COMPARE(ne, !=)
+RANVIER_COMPARE(lt, <)
+RANVIER_COMPARE(le, <=)
+RANVIER_COMPARE(gt, >)
+RANVIER_COMPARE(ge, >=)
+
+#undef RANVIER_COMPARE
+
+}  // namespace ranvier::RANVIER_ISA
