@@ -2,14 +2,17 @@
 // the inner loop, by way of a small block where an operand is strided.
 #include "kernels/elementwise/elementwise.h"
 
+#include <algorithm>
+
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int kArrays = kElementwiseOperands + 1;  // y, then the operands
-constexpr int64_t kBlock = 256;                    // elements of a block: all of them stay in L1
+constexpr int kArrays = kElementwiseOperands + 1;  // the operands, then y
+constexpr int kY = kElementwiseOperands;
+constexpr int64_t kBlock = 256;  // elements of a block: all of them stay in L1
 constexpr double kNsPerByte = 0.03;
 
 struct Array {
@@ -42,37 +45,38 @@ void copy_strided(int item, int64_t n, const void* src, int64_t src_step, void* 
 }
 
 struct Loops {
-  LoopNest<kArrays> nest;
   Array arrays[kArrays];
-  int count;  // y and the operands that the op has
+  LoopNest<kArrays> nest;
+  int operands;
   ElementwiseFunction function;
 
   template <class T>
-  Loops(const TensorView<T>& y, int operands, const Array* x, ElementwiseFunction f)
-      : count(operands + 1), function(f) {
-    arrays[0] = array_of(y);
-    for (int k = 0; k < kArrays - 1; ++k) arrays[k + 1] = x[k < operands ? k : 0];
-    for (int d = 0; d < y.ndim; ++d) {
-      int64_t steps[kArrays];
-      for (int k = 0; k < kArrays; ++k) steps[k] = arrays[k].strides[d];
-      nest.add_dimension(y.shape[d], steps);
-    }
-    nest.finish();
-  }
+  Loops(int operands_in, const Array* x, const TensorView<T>& y_view, ElementwiseFunction f)
+      : arrays{x[0], x[operands_in > 1 ? 1 : 0], x[operands_in > 2 ? 2 : 0], x[operands_in > 3 ? 3 : 0],
+               array_of(y_view)},
+        nest(y_view.ndim, y_view.shape,
+             {arrays[0].strides, arrays[1].strides, arrays[2].strides, arrays[3].strides, arrays[4].strides}),
+        operands(operands_in),
+        function(f) {}
 
-  // Whether the inner loop takes array k as it lies.
-  bool direct(int k) const {
-    const int64_t step = nest.strides[k][nest.ndim - 1];
-    return step == 1 || (step == 0 && k > 0) || nest.shape[nest.ndim - 1] == 1;
+  int64_t inner_step(int k) const { return nest.strides[k][nest.ndim - 1]; }
+  const char* at(int k, int64_t offset) const { return arrays[k].data + offset * arrays[k].item; }
+  char* y_at(int64_t offset) const { return const_cast<char*>(at(kY, offset)); }
+
+  // Whether the inner loop takes all arrays as they lie.
+  bool direct() const {
+    for (int k = 0; k < operands; ++k)
+      if (inner_step(k) != 0 && inner_step(k) != 1) return false;
+    return inner_step(kY) == 1;
   }
 
   void rows(int64_t begin, int64_t end) const {
     ElementwiseRow r;
-    for (int k = 1; k < count; ++k) r.step[k - 1] = nest.strides[k][nest.ndim - 1] == 1;
-    for_each_row(nest, begin, end, [&](int64_t n, const int64_t(&offsets)[kArrays]) {
+    for (int k = 0; k < operands; ++k) r.step[k] = inner_step(k) == 1;
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       r.n = n;
-      r.y = const_cast<char*>(arrays[0].data) + offsets[0] * arrays[0].item;
-      for (int k = 1; k < count; ++k) r.x[k - 1] = arrays[k].data + offsets[k] * arrays[k].item;
+      r.y = y_at(offsets[kY]);
+      for (int k = 0; k < operands; ++k) r.x[k] = at(k, offsets[k]);
       function(r);
     });
   }
@@ -81,47 +85,48 @@ struct Loops {
   // whole nest is used where it lies.
   void blocks(int64_t begin, int64_t end) const {
     alignas(64) char block[kArrays][kBlock * sizeof(double)];
-    const int inner = nest.ndim - 1;
     bool dense[kArrays];
-    for (int k = 0; k < count; ++k) dense[k] = nest.is_dense(k);
+    for (int k = 0; k < kArrays; ++k) dense[k] = nest.is_dense(k);
     ElementwiseRow r;
-    for (int64_t at = begin; at < end; at += r.n) {
-      r.n = end - at < kBlock ? end - at : kBlock;
-      int64_t filled = 0;
-      for_each_row(nest, at, at + r.n, [&](int64_t n, const int64_t(&offsets)[kArrays]) {
-        for (int k = 1; k < count; ++k)
-          if (!dense[k])
-            copy_strided(arrays[k].item, n, arrays[k].data + offsets[k] * arrays[k].item,
-                         nest.strides[k][inner], block[k] + filled * arrays[k].item, 1);
-        filled += n;
-      });
-      for (int k = 1; k < count; ++k) {
-        r.step[k - 1] = 1;
-        r.x[k - 1] = dense[k] ? arrays[k].data + at * arrays[k].item : block[k];
+    for (int64_t first = begin; first < end; first += r.n) {
+      r.n = std::min(end - first, kBlock);
+      gather(first, first + r.n, dense, block);
+      for (int k = 0; k < operands; ++k) {
+        r.step[k] = 1;
+        r.x[k] = dense[k] ? at(k, first) : block[k];
       }
-      char* y = const_cast<char*>(arrays[0].data);
-      r.y = dense[0] ? y + at * arrays[0].item : block[0];
+      r.y = dense[kY] ? y_at(first) : block[kY];
       function(r);
-      if (dense[0]) continue;
-      filled = 0;
-      for_each_row(nest, at, at + r.n, [&](int64_t n, const int64_t(&offsets)[kArrays]) {
-        copy_strided(arrays[0].item, n, block[0] + filled * arrays[0].item, 1,
-                     y + offsets[0] * arrays[0].item, nest.strides[0][inner]);
-        filled += n;
-      });
+      if (!dense[kY]) scatter(first, first + r.n, block[kY]);
     }
   }
 
+  void gather(int64_t begin, int64_t end, const bool* dense, char (*block)[kBlock * sizeof(double)]) const {
+    int64_t filled = 0;
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      for (int k = 0; k < operands; ++k)
+        if (!dense[k])
+          copy_strided(arrays[k].item, n, at(k, offsets[k]), inner_step(k),
+                       block[k] + filled * arrays[k].item, 1);
+      filled += n;
+    });
+  }
+
+  void scatter(int64_t begin, int64_t end, const char* block) const {
+    int64_t taken = 0;
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      copy_strided(arrays[kY].item, n, block + taken * arrays[kY].item, 1, y_at(offsets[kY]), inner_step(kY));
+      taken += n;
+    });
+  }
+
   void run(double ns_per_element) const {
-    const int64_t size = nest.size();
-    if (size == 0) return;
-    bool all_direct = true;
-    for (int k = 0; k < count; ++k) {
-      all_direct = all_direct && direct(k);
-      ns_per_element += kNsPerByte * arrays[k].item;
-    }
-    parallel_for(size, ns_per_element * size,
-                 [&](int64_t begin, int64_t end) { all_direct ? rows(begin, end) : blocks(begin, end); });
+    if (nest.size == 0) return;
+    ns_per_element += kNsPerByte * arrays[kY].item;
+    for (int k = 0; k < operands; ++k) ns_per_element += kNsPerByte * arrays[k].item;
+    const bool as_they_lie = direct();
+    parallel_for(nest.size, ns_per_element * nest.size,
+                 [&](int64_t begin, int64_t end) { as_they_lie ? rows(begin, end) : blocks(begin, end); });
   }
 };
 
@@ -163,20 +168,20 @@ template <class T>
 void Elementwise<T>::run(void*) const {
   Array arrays[kElementwiseOperands];
   for (int k = 0; k < operands; ++k) arrays[k] = array_of(x[k], &scalar[k]);
-  Loops(y, operands, arrays, kernels<T>().op[static_cast<int>(op)])
+  Loops(operands, arrays, y, kernels<T>().op[static_cast<int>(op)])
       .run(arithmetic_ns(op) * (sizeof(T) / sizeof(float)));
 }
 
 template <class T>
 void Compare<T>::run(void*) const {
   const Array arrays[] = {array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(y, 2, arrays, kernels<T>().compare[static_cast<int>(op)]).run(0.02);
+  Loops(2, arrays, y, kernels<T>().compare[static_cast<int>(op)]).run(0.02);
 }
 
 template <class T>
 void Where<T>::run(void*) const {
   const Array arrays[] = {array_of(condition), array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(y, 3, arrays, kernels<T>().where).run(0.05);
+  Loops(3, arrays, y, kernels<T>().where).run(0.05);
 }
 
 template struct Elementwise<float>;

@@ -1,0 +1,96 @@
+"""Puts the operators and methods on Tensor: functions of this package whose first argument is the tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops import elementwise
+from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
+from ranvier.ops.matmul import matmul
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``other op self`` for the operator of which Python calls the right operand's method."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        return function(other, self)
+
+    return method
+
+
+def _equality(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Comparison with something that is not a tensor, array or number (None, a string) is left to Python."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if isinstance(other, (Tensor, np.ndarray, np.generic, int, float)):
+            return function(self, other)
+        return NotImplemented
+
+    return method
+
+
+def _where(self: Tensor, condition: Any, other: Any) -> Any:
+    """self where the condition is true, else other."""
+    return elementwise.where(condition, self, other)
+
+
+def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
+    """``& | ^ ~`` on bool and integer tensors, outside the tape."""
+
+    def method(self: Tensor, *other: Any) -> Any:
+        raw = [getattr(x, "_array", x) for x in (self, *other)]
+        out = object.__new__(Tensor)
+        out._array = np.asarray(numpy_function(*raw))
+        out.grad, out.requires_grad, out.grad_fn, out._cell = None, False, None, [0, None, 0]
+        return out
+
+    return method
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "__add__": add,
+    "__radd__": _reflected(add),
+    "__sub__": sub,
+    "__rsub__": _reflected(sub),
+    "__mul__": mul,
+    "__rmul__": _reflected(mul),
+    "__truediv__": div,
+    "__rtruediv__": _reflected(div),
+    "__pow__": pow,
+    "__rpow__": _reflected(pow),
+    "__matmul__": matmul,
+    "__rmatmul__": _reflected(matmul),
+    "__neg__": neg,
+    "__abs__": elementwise.abs,
+    "__eq__": _equality(eq),
+    "__ne__": _equality(ne),
+    "__lt__": lt,
+    "__le__": le,
+    "__gt__": gt,
+    "__ge__": ge,
+    "__and__": _logical(np.bitwise_and),
+    "__or__": _logical(np.bitwise_or),
+    "__xor__": _logical(np.bitwise_xor),
+    "__invert__": _logical(np.invert),
+}
+
+METHODS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
+    "where": _where,
+    "matmul": matmul,
+    "mm": matmul,
+    "dot": matmul,
+    "bmm": matmul,
+    "mv": matmul,
+    "multiply": mul,
+    "divide": div,
+    "subtract": sub,
+    "negative": neg,
+}
+
+for _name, _function in {**OPERATORS, **METHODS}.items():
+    setattr(Tensor, _name, _function)

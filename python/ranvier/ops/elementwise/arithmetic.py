@@ -1,0 +1,286 @@
+"""add, sub, mul, div, neg, square, reciprocal.
+
+A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keeps the dtype of x.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_operand,
+    floating,
+    is_floating,
+    is_number,
+    promoted,
+    unbroadcast,
+)
+
+
+class Add(Function):
+    """y = a + b"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.shapes = a.shape, b.shape
+        return _core.add(a, b, None)
+
+    def backward(self, dy: Array) -> tuple[Array, Array]:
+        return unbroadcast(dy, self.shapes[0]), unbroadcast(dy, self.shapes[1])
+
+
+class AddNumber(Function):
+    """y = x + number"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
+        return _core.add(x, self.number, None)
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
+class Sub(Function):
+    """y = a - b"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.shapes = a.shape, b.shape
+        return _core.sub(a, b, None)
+
+    def backward(self, dy: Array) -> tuple[Array, Array | None]:
+        db = unbroadcast(_core.neg(dy, None), self.shapes[1]) if self.needs[1] else None
+        return unbroadcast(dy, self.shapes[0]), db
+
+
+class NumberSub(Function):
+    """y = number - x"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
+        return _core.sub(self.number, x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.neg(dy, None)
+
+
+class Mul(Function):
+    """y = a b"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        return _core.mul(a, b, None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        da = unbroadcast(_core.mul(dy, self.b, None), self.a.shape) if self.needs[0] else None
+        db = unbroadcast(_core.mul(dy, self.a, None), self.b.shape) if self.needs[1] else None
+        return da, db
+
+
+class MulNumber(Function):
+    """y = x number"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
+        return _core.mul(x, self.number, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.mul(dy, self.number, None)
+
+
+class Div(Function):
+    """y = a / b"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a_shape, self.b = a.shape, b
+        self.y = _core.div(a, b, None)
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        da = unbroadcast(_core.div(dy, self.b, None), self.a_shape) if self.needs[0] else None
+        db = None
+        if self.needs[1]:
+            db = unbroadcast(_core.div_backward(dy, self.y, self.b, None), self.b.shape)
+        return da, db
+
+
+class DivNumber(Function):
+    """y = x / number"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
+        return _core.div(x, self.number, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.div(dy, self.number, None)
+
+
+class NumberDiv(Function):
+    """y = number / x"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y = _core.div(self.number, x, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.div_backward(dy, self.y, self.x, None)
+
+
+class Neg(Function):
+    """y = -x"""
+
+    def forward(self, x: Array) -> Array:
+        return _core.neg(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.neg(dy, None)
+
+
+class Square(Function):
+    """y = x^2"""
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.square(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.square_backward(dy, self.x, None)
+
+
+class Reciprocal(Function):
+    """y = 1 / x"""
+
+    def forward(self, x: Array) -> Array:
+        self.y = _core.reciprocal(x, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.reciprocal_backward(dy, self.y, None)
+
+
+def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+    """a + alpha b
+
+    Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. Raises
+    ValueError where the shapes do not broadcast.
+
+    >>> import ranvier as rv
+    >>> rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]]))
+    tensor([[11., 12.],
+            [21., 22.]])
+    """
+    if alpha != 1:
+        b = mul(b, alpha)
+    if is_floating(a):
+        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+            return Add().apply(a, b)  # type: ignore[no-any-return]
+        if is_number(b):
+            return AddNumber(float(b)).apply(a)  # type: ignore[no-any-return]
+    elif is_number(a) and is_floating(b):
+        return AddNumber(float(a)).apply(b)  # type: ignore[no-any-return]
+    return promoted("add", Add, np.add, a, b)
+
+
+def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+    """a - alpha b; see :func:`add`.
+
+    >>> import ranvier as rv
+    >>> 1 - rv.tensor([0.25, 3.0])
+    tensor([ 0.7500, -2.0000])
+    """
+    if alpha != 1:
+        b = mul(b, alpha)
+    if is_floating(a):
+        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+            return Sub().apply(a, b)  # type: ignore[no-any-return]
+        if is_number(b):
+            return AddNumber(-float(b)).apply(a)  # type: ignore[no-any-return]
+    elif is_number(a) and is_floating(b):
+        return NumberSub(float(a)).apply(b)  # type: ignore[no-any-return]
+    return promoted("sub", Sub, np.subtract, a, b)
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a b, element by element; see :func:`add`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]) * 2.5
+    tensor([2.5000, 5.0000])
+    """
+    if is_floating(a):
+        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+            return Mul().apply(a, b)  # type: ignore[no-any-return]
+        if is_number(b):
+            return MulNumber(float(b)).apply(a)  # type: ignore[no-any-return]
+    elif is_number(a) and is_floating(b):
+        return MulNumber(float(a)).apply(b)  # type: ignore[no-any-return]
+    return promoted("mul", Mul, np.multiply, a, b)
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b; integers are divided in float32. x / 0 is inf or nan, without a warning. See :func:`add`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, -1.0, 0.0]) / 0
+    tensor([ inf, -inf,  nan])
+    """
+    if is_floating(a):
+        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+            return Div().apply(a, b)  # type: ignore[no-any-return]
+        if is_number(b):
+            return DivNumber(float(b)).apply(a)  # type: ignore[no-any-return]
+    elif is_number(a) and is_floating(b):
+        return NumberDiv(float(a)).apply(b)  # type: ignore[no-any-return]
+    return promoted("div", Div, None, a, b)
+
+
+def neg(x: Any) -> Tensor:
+    """-x
+
+    >>> import ranvier as rv
+    >>> -rv.tensor([1.0, -2.0])
+    tensor([-1.,  2.])
+    """
+    x = as_operand("neg", x)
+    if not is_floating(x):
+        return wrap(np.asarray(np.negative(getattr(x, "_array", x))))
+    return Neg().apply(x)  # type: ignore[no-any-return]
+
+
+def square(x: Any) -> Tensor:
+    """x^2
+
+    >>> import ranvier as rv
+    >>> rv.square(rv.tensor([1.0, -3.0]))
+    tensor([1., 9.])
+    """
+    x = as_operand("square", x)
+    if not is_floating(x):
+        return wrap(np.asarray(np.square(getattr(x, "_array", x))))
+    return Square().apply(x)  # type: ignore[no-any-return]
+
+
+def reciprocal(x: Any) -> Tensor:
+    """1 / x
+
+    >>> import ranvier as rv
+    >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
+    tensor([0.2500,    inf])
+    """
+    return Reciprocal().apply(floating(x))  # type: ignore[no-any-return]

@@ -1,0 +1,73 @@
+"""eq, ne, lt, le, gt, ge: comparisons, which give bool tensors and carry no gradient.
+
+A comparison with NaN is false (ne: true). Other dtypes than two equal floating ones are compared by NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, result_dtype
+
+
+def _compare(
+    name: str, core: Callable[..., Any], numpy_function: Callable[..., Any], a: Any, b: Any
+) -> Tensor:
+    if is_floating(a):
+        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+            return wrap(core(a._array, b._array, None))
+        if is_number(b):
+            return wrap(core(a._array, float(b), None))
+    a, b = as_operand(name, a), as_operand(name, b)
+    dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
+    raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else x for x in (a, b)]
+    try:
+        return wrap(np.asarray(numpy_function(*raw)))
+    except ValueError as error:
+        shapes = f"{np.shape(raw[0])} and {np.shape(raw[1])}"
+        raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error
+
+
+def eq(a: Any, b: Any) -> Tensor:
+    """a == b
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]) == rv.tensor([1.0, 3.0])
+    tensor([ True, False])
+    """
+    return _compare("eq", _core.eq, np.equal, a, b)
+
+
+def ne(a: Any, b: Any) -> Tensor:
+    """a != b"""
+    return _compare("ne", _core.ne, np.not_equal, a, b)
+
+
+def lt(a: Any, b: Any) -> Tensor:
+    """a < b"""
+    return _compare("lt", _core.lt, np.less, a, b)
+
+
+def le(a: Any, b: Any) -> Tensor:
+    """a <= b"""
+    return _compare("le", _core.le, np.less_equal, a, b)
+
+
+def gt(a: Any, b: Any) -> Tensor:
+    """a > b
+
+    >>> import ranvier as rv
+    >>> (rv.tensor([0.2, 0.7]) > 0.5).float()
+    tensor([0., 1.])
+    """
+    return _compare("gt", _core.gt, np.greater, a, b)
+
+
+def ge(a: Any, b: Any) -> Tensor:
+    """a >= b"""
+    return _compare("ge", _core.ge, np.greater_equal, a, b)

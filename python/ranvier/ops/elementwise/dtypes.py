@@ -1,0 +1,126 @@
+"""Which dtype an element-wise op computes in, and who computes it.
+
+float32 and float64 run in the core. Integers, bools and half floats never occur inside a training step
+(labels, masks and counts are made outside it), so NumPy computes them, with PyTorch's rules for the dtype
+of the result: a number takes the dtype of the tensor beside it, a tensor without dimensions that of one
+with dimensions, unless its kind (bool < integer < float) is higher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+
+Array = np.ndarray[Any, Any]
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+def is_number(x: Any) -> bool:
+    """A Python or NumPy number, which has no say in the dtype within its kind."""
+    return isinstance(x, (int, float, np.generic))
+
+
+def as_operand(name: str, x: Any) -> Any:
+    """A Tensor, or a Python number."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, np.ndarray):
+        return wrap(x)
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, (int, float)):
+        return x
+    raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
+
+
+def _rank(x: Any) -> int:
+    if isinstance(x, Tensor):
+        return _RANK.get(x._array.dtype.kind, 3)
+    return 0 if isinstance(x, bool) else 1 if isinstance(x, int) else 2
+
+
+def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
+    """The dtype that two operands meet in, by PyTorch's rules.
+
+    >>> import ranvier as rv
+    >>> result_dtype(rv.tensor([1, 2]), 0.5)
+    dtype('float32')
+    >>> result_dtype(rv.ones(2), rv.tensor(1.0, dtype=rv.float64))
+    dtype('float32')
+    """
+    ranks = _rank(a), _rank(b)
+    strong = [isinstance(x, Tensor) and x._array.ndim > 0 for x in (a, b)]
+    if ranks[0] != ranks[1]:
+        x = a if ranks[0] > ranks[1] else b
+        if isinstance(x, Tensor):
+            return x._array.dtype
+        return F32 if isinstance(x, float) else np.dtype(np.int64)
+    if strong[0] != strong[1]:
+        return (a if strong[0] else b)._array.dtype  # type: ignore[no-any-return]
+    dtypes = [x._array.dtype for x in (a, b) if isinstance(x, Tensor)]
+    return np.result_type(*dtypes) if dtypes else np.dtype(np.float32 if ranks[0] == 2 else np.int64)
+
+
+def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
+    """The operand as a Tensor of this dtype, on the tape."""
+    return x.to(dtype) if isinstance(x, Tensor) else wrap(np.array(x, dtype))
+
+
+def promoted(
+    name: str, function: type[Function], numpy_function: Callable[..., Any] | None, a: Any, b: Any
+) -> Tensor:
+    """f(a, b) for operands that do not both come as Tensors of the same floating dtype.
+
+    numpy_function computes what is not float32 or float64; None means that integers are computed in float32.
+    """
+    a, b = as_operand(name, a), as_operand(name, b)
+    dtype = result_dtype(a, b)
+    if numpy_function is None and dtype.kind in "biu":
+        dtype = F32
+    if dtype in (F32, F64):
+        return function().apply(cast(a, dtype), cast(b, dtype))  # type: ignore[no-any-return]
+    assert numpy_function is not None
+    raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in (a, b)]
+    try:
+        return wrap(np.asarray(numpy_function(*raw)))
+    except ValueError as error:
+        raise ValueError(_shapes(name, *raw)) from error
+
+
+def _shapes(name: str, a: Any, b: Any) -> str:
+    return f"[{name}] got shapes {np.shape(a)} and {np.shape(b)}; expected shapes that broadcast"
+
+
+def floating(x: Any) -> Any:
+    """x as it is, or in float32 where its dtype is an integer or bool."""
+    if type(x) is not Tensor:
+        x = as_operand("cast", x)
+        if not isinstance(x, Tensor):
+            return cast(x, F32)
+    return x.to(F32) if x._array.dtype.kind in "biu" else x
+
+
+def is_floating(x: Any) -> bool:
+    """True for a Tensor that the core computes on."""
+    return isinstance(x, Tensor) and (x._array.dtype is F32 or x._array.dtype in (F32, F64))
+
+
+def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of an operand that was repeated to the shape of dy: the sum over the axes of repetition.
+
+    >>> import numpy as np
+    >>> unbroadcast(np.ones((4, 3)), (3,))
+    array([4., 4., 4.])
+    """
+    if dy.shape == shape:
+        return dy
+    lead = dy.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    return dy.sum(axes, keepdims=True).reshape(shape)

@@ -1,0 +1,111 @@
+"""maximum, minimum, clamp: choices between values, which pass NaN on as NumPy does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating, promoted, unbroadcast
+
+
+class Maximum(Function):
+    """y = max(a, b)"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        return _core.maximum(a, b, None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        a, b, da, db = self.a, self.b, None, None
+        if self.needs[0]:
+            da = unbroadcast(_core.maximum_backward(dy, a, b, None), a.shape)
+        if self.needs[1]:
+            db = unbroadcast(_core.maximum_backward(dy, b, a, None), b.shape)
+        return da, db
+
+
+class Minimum(Function):
+    """y = min(a, b)"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        return _core.minimum(a, b, None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        a, b, da, db = self.a, self.b, None, None
+        if self.needs[0]:
+            da = unbroadcast(_core.minimum_backward(dy, a, b, None), a.shape)
+        if self.needs[1]:
+            db = unbroadcast(_core.minimum_backward(dy, b, a, None), b.shape)
+        return da, db
+
+
+class Clip(Function):
+    """y = min(max(x, low), high)"""
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.clip(x, self.low, self.high, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.clip_backward(dy, self.x, self.low, self.high, None)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The greater of a and b, element by element; NaN if either is. Equal values share the gradient.
+
+    >>> import ranvier as rv
+    >>> rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
+    tensor([3., 5.])
+    """
+    if is_floating(a) and isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+        return Maximum().apply(a, b)  # type: ignore[no-any-return]
+    return promoted("maximum", Maximum, np.maximum, a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient.
+
+    >>> import ranvier as rv
+    >>> rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
+    tensor([1., 4.])
+    """
+    if is_floating(a) and isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+        return Minimum().apply(a, b)  # type: ignore[no-any-return]
+    return promoted("minimum", Minimum, np.minimum, a, b)
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """x limited to [min, max]; None means no limit on that side. The gradient passes where min <= x <= max.
+
+    min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
+
+    >>> import ranvier as rv
+    >>> rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    if min is None and max is None:
+        raise ValueError("[clip] got neither min nor max; expected at least one limit")
+    x = as_operand("clip", x)
+    low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        if low is not None:
+            x = maximum(x, low)
+        return x if high is None else minimum(x, high)
+    if not is_floating(x):
+        floats = isinstance(low, float) or isinstance(high, float)
+        if not (floats and isinstance(x, Tensor)):
+            return wrap(np.asarray(np.clip(getattr(x, "_array", x), low, high)))
+        x = x.float()
+    infinity = float("inf")
+    return Clip(-infinity if low is None else low, infinity if high is None else high).apply(x)  # type: ignore
+
+
+clamp = clip

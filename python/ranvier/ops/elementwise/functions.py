@@ -1,0 +1,214 @@
+"""Functions of one tensor, element by element: y = f(x) in the shape, dtype and memory order of x.
+
+exp, expm1, log, log1p, sin and cos are within 2 ulp. Integers are computed in float32, as in PyTorch; abs,
+sign and round keep them. Outside its domain a function gives nan or inf, without a warning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating
+
+
+class Exp(Function):
+    def forward(self, x: Array) -> Array:
+        self.y = _core.exp(x, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.mul(dy, self.y, None)
+
+
+class Expm1(Function):
+    def forward(self, x: Array) -> Array:
+        self.y = _core.expm1(x, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.expm1_backward(dy, self.y, None)
+
+
+class Log(Function):
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.log(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.div(dy, self.x, None)
+
+
+class Log1p(Function):
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.log1p(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.log1p_backward(dy, self.x, None)
+
+
+class Sqrt(Function):
+    def forward(self, x: Array) -> Array:
+        self.y = _core.sqrt(x, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.sqrt_backward(dy, self.y, None)
+
+
+class Sin(Function):
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.sin(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.sin_backward(dy, self.x, None)
+
+
+class Cos(Function):
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.cos(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.cos_backward(dy, self.x, None)
+
+
+class Abs(Function):
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.abs(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.abs_backward(dy, self.x, None)
+
+
+class _Step(Function):
+    """A function that is constant between its jumps: its gradient is 0."""
+
+    def backward(self, dy: Array) -> Array:
+        return np.zeros_like(dy)
+
+
+class Sign(_Step):
+    def forward(self, x: Array) -> Array:
+        return _core.sign(x, None)
+
+
+class Round(_Step):
+    def forward(self, x: Array) -> Array:
+        return _core.round(x, None)
+
+
+def exp(x: Any) -> Tensor:
+    """e^x
+
+    >>> import ranvier as rv
+    >>> rv.exp(rv.tensor([0.0, 1.0]))
+    tensor([1.0000, 2.7183])
+    """
+    return Exp().apply(floating(x))  # type: ignore[no-any-return]
+
+
+def expm1(x: Any) -> Tensor:
+    """e^x - 1, accurate near 0
+
+    >>> import ranvier as rv
+    >>> rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09]
+    True
+    """
+    return Expm1().apply(floating(x))  # type: ignore[no-any-return]
+
+
+def log(x: Any) -> Tensor:
+    """The natural logarithm: -inf at 0, nan below.
+
+    >>> import ranvier as rv
+    >>> rv.log(rv.tensor([1.0, 0.0, -1.0]))
+    tensor([  0., -inf,  nan])
+    """
+    return Log().apply(floating(x))  # type: ignore[no-any-return]
+
+
+def log1p(x: Any) -> Tensor:
+    """log(1 + x), accurate near 0
+
+    >>> import ranvier as rv
+    >>> rv.log1p(rv.tensor([0.0, -1.0]))
+    tensor([  0., -inf])
+    """
+    return Log1p().apply(floating(x))  # type: ignore[no-any-return]
+
+
+def sqrt(x: Any) -> Tensor:
+    """The square root: nan below 0.
+
+    >>> import ranvier as rv
+    >>> rv.sqrt(rv.tensor([4.0, 2.25]))
+    tensor([2.0000, 1.5000])
+    """
+    return Sqrt().apply(floating(x))  # type: ignore[no-any-return]
+
+
+def sin(x: Any) -> Tensor:
+    """The sine of x radians.
+
+    >>> import ranvier as rv
+    >>> rv.sin(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8415])
+    """
+    return Sin().apply(floating(x))  # type: ignore[no-any-return]
+
+
+def cos(x: Any) -> Tensor:
+    """The cosine of x radians.
+
+    >>> import ranvier as rv
+    >>> rv.cos(rv.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.5403])
+    """
+    return Cos().apply(floating(x))  # type: ignore[no-any-return]
+
+
+def abs(x: Any) -> Tensor:
+    """|x|; its slope at 0 is 0.
+
+    >>> import ranvier as rv
+    >>> rv.abs(rv.tensor([-1.5, 2.0]))
+    tensor([1.5000, 2.0000])
+    """
+    return _keeping_integers(Abs, np.abs, "abs", x)
+
+
+def sign(x: Any) -> Tensor:
+    """-1, 0 or 1; the gradient is 0.
+
+    >>> import ranvier as rv
+    >>> rv.sign(rv.tensor([-2.0, 0.0, 3.0]))
+    tensor([-1.,  0.,  1.])
+    """
+    return _keeping_integers(Sign, np.sign, "sign", x)
+
+
+def round(x: Any, decimals: int = 0) -> Tensor:
+    """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
+
+    >>> import ranvier as rv
+    >>> rv.round(rv.tensor([0.5, 1.5, -1.2]))
+    tensor([ 0.,  2., -1.])
+    """
+    if decimals and is_floating(x):
+        return round(x * 10.0**decimals) / 10.0**decimals
+    return _keeping_integers(Round, lambda a: np.round(a, decimals), "round", x)
+
+
+def _keeping_integers(function: type[Function], numpy_function: Any, name: str, x: Any) -> Tensor:
+    x = as_operand(name, x)
+    if not is_floating(x):
+        return wrap(np.asarray(numpy_function(getattr(x, "_array", x))))
+    return function().apply(x)  # type: ignore[no-any-return]

@@ -1,0 +1,93 @@
+"""pow: a^b with a tensor or a number on either side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.arithmetic import AddNumber, Reciprocal, Square
+from ranvier.ops.elementwise.dtypes import Array, is_floating, is_number, promoted, unbroadcast
+from ranvier.ops.elementwise.functions import Sqrt
+
+
+class Pow(Function):
+    """y = a^b"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        self.y = _core.pow(a, b, None)
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        da = db = None
+        if self.needs[0]:
+            da = unbroadcast(_core.pow_backward(dy, self.a, self.b, None), self.a.shape)
+        if self.needs[1]:
+            db = unbroadcast(_core.exponent_backward(dy, self.a, self.y, None), self.b.shape)
+        return da, db
+
+
+class PowNumber(Function):
+    """y = x^number"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.pow(x, self.number, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.pow_backward(dy, self.x, self.number, None)
+
+
+class NumberPow(Function):
+    """y = number^x"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
+        self.y = _core.pow(self.number, x, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.exponent_backward(dy, self.number, self.y, None)
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a^b, element by element: nan for a negative a and a b that is not whole.
+
+    The exponents 2, 0.5 and -1 take the square, the square root and the reciprocal. Shapes and dtypes as in
+    :func:`ranvier.add`. dy/da = b a^(b-1), dy/db = a^b log a; 0 at b = 0 and at a^b = 0.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0, 3.0]) ** 2
+    tensor([1., 4., 9.])
+    >>> 2 ** rv.tensor([3.0, -1.0])
+    tensor([8.0000, 0.5000])
+    """
+    if is_floating(a):
+        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+            return Pow().apply(a, b)  # type: ignore[no-any-return]
+        if is_number(b):
+            return _of_number(float(b)).apply(a)  # type: ignore[no-any-return]
+    elif is_number(a) and is_floating(b):
+        return NumberPow(float(a)).apply(b)  # type: ignore[no-any-return]
+    return promoted("pow", Pow, np.power, a, b)
+
+
+def _of_number(exponent: float) -> Function:
+    if exponent == 2:
+        return Square()
+    if exponent == 1:
+        return AddNumber(-0.0)  # x + -0 is x, -0 included
+    if exponent == 0.5:
+        return Sqrt()
+    if exponent == -1:
+        return Reciprocal()
+    return PowNumber(exponent)

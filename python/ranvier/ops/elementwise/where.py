@@ -1,0 +1,79 @@
+"""where, masked_fill: a choice by a bool tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_operand, cast, result_dtype, unbroadcast
+
+
+class Where(Function):
+    """y = condition ? a : b"""
+
+    def forward(self, condition: Array, a: Array, b: Array) -> Array:
+        self.condition, self.shapes = condition, (a.shape, b.shape)
+        return _core.where(condition, a, b, None)
+
+    def backward(self, dy: Array) -> tuple[None, Array | None, Array | None]:
+        da = db = None
+        if self.needs[1]:
+            da = unbroadcast(_core.where(self.condition, dy, 0, None), self.shapes[0])
+        if self.needs[2]:
+            db = unbroadcast(_core.where(self.condition, 0, dy, None), self.shapes[1])
+        return None, da, db
+
+
+class MaskedFill(Function):
+    """y = mask ? number : x"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array, mask: Array) -> Array:
+        self.mask, self.shape = mask, x.shape
+        return _core.where(mask, self.number, x, None)
+
+    def backward(self, dy: Array) -> tuple[Array, None]:
+        return unbroadcast(_core.where(self.mask, 0, dy, None), self.shape), None
+
+
+def where(condition: Any, a: Any = None, b: Any = None) -> Any:
+    """a where the condition is true, else b; all three broadcast.
+
+    With the condition alone: the indices of its true elements, a tuple of one int64 tensor for each
+    dimension. Raises TypeError if the condition is not bool, ValueError where the shapes do not broadcast.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([-1.0, 2.0])
+    >>> rv.where(x > 0, x, 0.1 * x)
+    tensor([-0.1000,  2.0000])
+    """
+    condition = as_operand("where", condition)
+    if a is None and b is None:
+        return tuple(wrap(index) for index in np.nonzero(condition._array))
+    a, b = as_operand("where", a), as_operand("where", b)
+    dtype = result_dtype(a, b)
+    if dtype in (F32, F64):
+        return Where().apply(condition, cast(a, dtype), cast(b, dtype))
+    raw = [x._array if isinstance(x, Tensor) else dtype.type(x) for x in (a, b)]
+    return wrap(np.asarray(np.where(condition._array, *raw)))
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
+    """x with every element at which the mask is true replaced by the number.
+
+    The mask broadcasts to the shape of x. Raises TypeError if it is not bool.
+
+    >>> import ranvier as rv
+    >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
+    tensor([-inf,   2.])
+    """
+    x, mask = as_operand("masked_fill", x), as_operand("masked_fill", mask)
+    if x._array.dtype in (F32, F64):
+        return MaskedFill(float(value)).apply(x, mask)  # type: ignore[no-any-return]
+    return wrap(np.where(mask._array, x._array.dtype.type(value), x._array))

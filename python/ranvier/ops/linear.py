@@ -1,0 +1,59 @@
+"""linear: a matrix product with the transposed weight, and a bias."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array
+
+
+class Linear(Function):
+    """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""
+
+    def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        self.x, self.weight = x, weight
+        return _core.matmul(x, weight.T, bias, "none", None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
+        x, weight = self.x, self.weight
+        dx = dw = db = None
+        if self.needs[0]:
+            dx = _core.matmul(dy, weight, None, "none", None)
+        if dy.ndim != 2:  # every leading dimension is one of the batch
+            dy, x = dy.reshape(-1, weight.shape[0]), x.reshape(-1, weight.shape[1])
+        if self.needs[1]:
+            dw = _core.matmul(dy.T, x, None, "none", None)
+        if self.needs[2]:
+            db = dy.sum(0)
+        return dx, dw, db
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y = x W^T + b
+
+    x (..., in), weight (out, in), bias (out,) or None, y (..., out). A NumPy array x is taken in the
+    weight's dtype; tensors must agree. Raises ValueError where the shapes do not fit, TypeError where the
+    dtypes differ.
+
+    >>> import ranvier as rv
+    >>> weight, bias = rv.tensor([[0.5, -0.25], [0.25, 0.5]]), rv.tensor([0.5, -0.5])
+    >>> rv.ops.linear(rv.tensor([1.0, 2.0]), weight, bias)
+    tensor([0.5000, 0.7500])
+    """
+    if not isinstance(x, Tensor):
+        x = wrap(np.asarray(x, weight.dtype))
+    try:
+        return Linear().apply(x, weight, bias)  # type: ignore[no-any-return]
+    except ValueError as error:
+        shapes = f"x of shape {x.shape} and weight of shape {tuple(weight.shape)}"
+        if bias is not None:
+            shapes += f" and bias of shape {tuple(bias.shape)}"
+        raise ValueError(
+            f"[linear] got {shapes}; expected x (..., in_features), weight (out_features, in_features), "
+            "bias (out_features,)"
+        ) from error
