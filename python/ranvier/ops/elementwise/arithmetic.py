@@ -238,7 +238,7 @@ def div(a: Any, b: Any) -> Tensor:
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0, -1.0, 0.0]) / 0
-    tensor([ inf, -inf,  nan])
+    tensor([inf, -inf, nan])
     """
     if is_floating(a):
         if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:

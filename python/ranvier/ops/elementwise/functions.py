@@ -130,7 +130,7 @@ def log(x: Any) -> Tensor:
 
     >>> import ranvier as rv
     >>> rv.log(rv.tensor([1.0, 0.0, -1.0]))
-    tensor([  0., -inf,  nan])
+    tensor([0., -inf, nan])
     """
     return Log().apply(floating(x))  # type: ignore[no-any-return]
 
@@ -140,7 +140,7 @@ def log1p(x: Any) -> Tensor:
 
     >>> import ranvier as rv
     >>> rv.log1p(rv.tensor([0.0, -1.0]))
-    tensor([  0., -inf])
+    tensor([0., -inf])
     """
     return Log1p().apply(floating(x))  # type: ignore[no-any-return]
 

@@ -71,7 +71,7 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
 
     >>> import ranvier as rv
     >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
-    tensor([-inf,   2.])
+    tensor([-inf, 2.])
     """
     x, mask = as_operand("masked_fill", x), as_operand("masked_fill", mask)
     if x._array.dtype in (F32, F64):
