@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, m) {
   bind::import_numpy();
   bind::register_runtime(m);
   bind::register_matmul(m);
+  bind::register_conv2d(m);
   bind::register_probe(m);
   bind::register_activation(m);
   bind::register_elementwise(m);

@@ -1,0 +1,261 @@
+// conv2d's gradients to weight and bias: a matrix product over pixels, taps x channels by output channels,
+// that reads x and dy where they are.
+#include <algorithm>
+
+#include "kernels/conv2d/weight_gradient.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kChunkPixels = 256;  // their dy, one panel wide, stays in L1
+constexpr int64_t kPixelsPerPart = 768;
+
+AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps) {
+  return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], false};
+}
+
+// Output positions for which one tap lies inside the input.
+Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int64_t pad, int64_t dilation) {
+  const int64_t shift = pad - tap * dilation;  // input = position * stride - shift
+  const int64_t begin = shift > 0 ? ceil_division(shift, stride) : 0;
+  const int64_t end = in - 1 + shift < 0 ? 0 : std::min(out, (in - 1 + shift) / stride + 1);
+  return {begin, std::max(begin, end)};
+}
+
+}  // namespace
+
+template <class T>
+struct WeightGradient<T>::Chunk {
+  int64_t part, first_row, last_row;
+};
+
+template <class T>
+WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, void* workspace, int team)
+    : c_(call),
+      lanewise_(is_lanewise(call.geometry.groups, call.x.shape[1], call.dy.shape[1])),
+      in_group_(call.x.shape[1] / call.geometry.groups),
+      out_group_(call.dy.shape[1] / call.geometry.groups),
+      taps_(call.taps[0] * call.taps[1]),
+      carver_(workspace),
+      panels_(call.geometry.groups, out_group_, lanewise_),
+      x_(call.x, lanewise_ ? call.x.shape[1] : 0, carver_),
+      dy_(call.dy, panels_.per_group, carver_),
+      rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver_),
+      columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver_) {
+  const int mr = conv_kernels<T>().mr;
+  const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
+  by_tap_ = !lanewise_ && in_group_ >= mr;
+  tiles_per_tap_ = ceil_division(in_group_, mr);
+  parts_ = std::clamp<int64_t>(rows * q / kPixelsPerPart, 1, Conv2dBackwardWeight<T>::kMaxPartials);
+  while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
+  parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(rows, 1));
+  chunk_rows_ = std::max<int64_t>(kChunkPixels / q, 1);
+  panel_size_ = taps_ * in_group_ * panels_.width;
+  sums_ = carver_.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
+  bias_sums_ = carver_.take<T>(parts_ * panels_.count() * panels_.width);
+  segments_ = carver_.take<ConvSegment>(team * chunk_rows_);
+}
+
+template <class T>
+void WeightGradient<T>::run() const {
+  const TensorView<const T>& dy = c_.dy;
+  const double products = static_cast<double>(numel(dy)) * (c_.dw.data ? in_group_ * taps_ : 1);
+  parallel_region(kConvNsPerProduct * products * (sizeof(T) / 4), [&] {
+    if (team_index() == 0) {
+      Axis rows = rows_, columns = columns_;
+      rows.build();
+      columns.build();
+    }
+    x_.copy_share();
+    dy_.copy_share();
+    team_barrier();
+    accumulate();
+    team_barrier();
+    combine();
+    team_barrier();
+  });
+}
+
+// All of the work, in order: parts of the pixels, panels of output channels, taps, channels. A thread takes a
+// run of it: parts of its own, and of the part on the border some of its sums.
+template <class T>
+void WeightGradient<T>::accumulate() const {
+  const int64_t units = panels_.count() * units_per_panel();
+  Share share(parts_ * units);
+  for (int64_t part = 0; part < parts_; ++part) {
+    const Range mine = share.take(units, 1);
+    if (!mine.empty()) accumulate_part(part, mine);
+  }
+}
+
+template <class T>
+void WeightGradient<T>::accumulate_part(int64_t part, Range units) const {
+  const int64_t per_panel = units_per_panel(), rows = c_.dy.shape[0] * c_.dy.shape[2];
+  const int64_t begin = rows * part / parts_, end = rows * (part + 1) / parts_;
+  const int64_t width = panels_.width, unit_rows = by_tap_ ? ceil_division(in_group_, tiles_per_tap_) : 0;
+  for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel) {
+    const int64_t first = std::max(units.begin - panel * per_panel, int64_t{0});
+    const int64_t last = std::min(units.end - panel * per_panel, per_panel);
+    const auto row_of = [&](int64_t unit) {  // the first row of the sums that a unit owns
+      if (unit == per_panel) return taps_ * in_group_;
+      return unit == 0 ? 0 : unit / tiles_per_tap_ * in_group_ + unit % tiles_per_tap_ * unit_rows;
+    };
+    if (c_.dw.data)
+      std::fill(sums(part, panel) + row_of(first) * width, sums(part, panel) + row_of(last) * width, T(0));
+    if (first == 0) std::fill_n(bias_sums(part) + panel * width, width, T(0));
+  }
+  for (int64_t row = begin; row < end; row += chunk_rows_) {
+    const Chunk chunk{part, row, std::min(row + chunk_rows_, end)};
+    for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel)
+      panel_in_chunk(chunk, panel,
+                     {std::max(units.begin - panel * per_panel, int64_t{0}),
+                      std::min(units.end - panel * per_panel, per_panel)});
+  }
+}
+
+template <class T>
+void WeightGradient<T>::panel_in_chunk(const Chunk& chunk, int64_t panel, Range units) const {
+  if (c_.db.data && units.begin == 0) sum_bias(chunk, panel);
+  if (!c_.dw.data) return;
+  if (!by_tap_) {
+    for (int64_t i = 0; i < rows_.classes(); ++i)
+      for (int64_t j = 0; j < columns_.classes(); ++j) {
+        const WeightJob job = job_of_region(rows_[i], columns_[j]);
+        run_job(chunk, job, panel, 0, (job.r1 - job.r0) * (job.s1 - job.s0) * in_group_);
+      }
+    return;
+  }
+  const int64_t unit_rows = ceil_division(in_group_, tiles_per_tap_);
+  for (int64_t unit = units.begin; unit < units.end;) {
+    const int64_t tap = unit / tiles_per_tap_, tile = unit % tiles_per_tap_;
+    const int64_t count = std::min(tiles_per_tap_ - tile, units.end - unit);
+    run_job(chunk, job_of_tap(tap), panel, tile * unit_rows, std::min((tile + count) * unit_rows, in_group_));
+    unit += count;
+  }
+}
+
+template <class T>
+WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t r = tap / c_.taps[1], s = tap % c_.taps[1];
+  const Range p = positions_of_tap(r, c_.dy.shape[2], c_.x.shape[2], g.stride[0], g.pad[0], g.dilation[0]);
+  const Range q = positions_of_tap(s, c_.dy.shape[3], c_.x.shape[3], g.stride[1], g.pad[1], g.dilation[1]);
+  return {p.begin, p.end, q.begin, q.end, r, r + 1, s, s + 1};
+}
+
+// Forward, the positions of a class and its taps are without gaps.
+template <class T>
+WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::Class& columns) const {
+  const auto first_tap = [](const Axis::Class& c) { return c.tap_count ? c.taps[0].tap : 0; };
+  const int64_t p = rows.position[0], q = columns.position[0], r = first_tap(rows), s = first_tap(columns);
+  return {p, p + rows.size, q, q + columns.size, r, r + rows.tap_count, s, s + columns.tap_count};
+}
+
+template <class T>
+int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments) const {
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t height = c_.dy.shape[2], step_a = g.stride[1] * x_.stride_w, step_b = dy_.stride_w;
+  const int64_t width = job.q1 - job.q0;
+  int64_t count = 0, n = chunk.first_row / height, p = chunk.first_row % height;
+  if (width <= 0) return 0;
+  for (int64_t row = chunk.first_row; row < chunk.last_row; ++row) {
+    if (p >= job.p0 && p < job.p1) {
+      const int64_t a = n * x_.stride_n + (p * g.stride[0] - g.pad[0]) * x_.stride_h +
+                        (job.q0 * g.stride[1] - g.pad[1]) * x_.stride_w;
+      const int64_t b = n * dy_.stride_n + p * dy_.stride_h + job.q0 * dy_.stride_w;
+      ConvSegment* last = segments + count - 1;
+      if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
+        last->n += width;
+      else
+        segments[count++] = {a, b, width};
+    }
+    if (++p == height) p = 0, ++n;
+  }
+  return count;
+}
+
+// Rows [first, last) of the job, in the order tap by tap, channel by channel, in tiles of equal height.
+template <class T>
+void WeightGradient<T>::run_job(const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
+                                int64_t last) const {
+  if (first >= last) return;
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  const Conv2dGeometry& g = c_.geometry;
+  ConvSegment* segments = segments_ + team_index() * chunk_rows_;
+  ConvTile<T> t;
+  t.segments = segments, t.count = list_segments(chunk, job, segments);
+  if (t.count == 0) return;
+  t.step_a = g.stride[1] * x_.stride_w, t.step_b = dy_.stride_w;
+  t.b = dy_.data + panels_.first(panel);
+  t.columns = panels_.columns(panel);
+  t.lanewise = lanewise_, t.accumulate = true, t.relu = false, t.bias = nullptr;
+  const T* x = x_.data + (lanewise_ ? panels_.first(panel) : panels_.group(panel) * in_group_);
+  T* out = sums(chunk.part, panel);
+  const int64_t width = job.s1 - job.s0;
+  const int64_t height = by_tap_ ? ceil_division(in_group_, tiles_per_tap_)
+                                 : ceil_division(last - first, ceil_division(last - first, kernels.mr));
+  int64_t channel = first % in_group_, s = first / in_group_ % width, r = first / in_group_ / width;
+  for (int64_t row = first; row < last; row += t.rows) {
+    t.rows = static_cast<int>(std::min(height, last - row));
+    for (int i = 0; i < t.rows; ++i) {
+      const int64_t tap_r = job.r0 + r, tap_s = job.s0 + s;
+      t.a[i] = x + tap_r * g.dilation[0] * x_.stride_h + tap_s * g.dilation[1] * x_.stride_w + channel;
+      t.c[i] = out + ((tap_r * c_.taps[1] + tap_s) * in_group_ + channel) * panels_.width;
+      if (++channel < in_group_) continue;
+      channel = 0;
+      if (++s == width) s = 0, ++r;
+    }
+    kernels.tile(t);
+  }
+}
+
+template <class T>
+void WeightGradient<T>::sum_bias(const Chunk& chunk, int64_t panel) const {
+  ConvSegment* segments = segments_ + team_index() * chunk_rows_;
+  const WeightJob all{0, c_.dy.shape[2], 0, c_.dy.shape[3], 0, 0, 0, 0};
+  const int64_t count = list_segments(chunk, all, segments);
+  conv_kernels<T>().sum(segments, count, dy_.data + panels_.first(panel), dy_.stride_w, panels_.columns(panel),
+                        bias_sums(chunk.part) + panel * panels_.width);
+}
+
+template <class T>
+void WeightGradient<T>::combine() const {
+  const int64_t elements = taps_ * in_group_, lanes = conv_kernels<T>().lanes;
+  const int64_t squares = ceil_division(elements, lanes);  // of a panel
+  const Range share = even_share(c_.dw.data ? panels_.count() * squares : 0);
+  for (int64_t at = share.begin; at < share.end;) {
+    const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);
+    ConvPartials<T> p{};
+    p.partial = sums(0, panel), p.partials = parts_, p.stride_p = panels_.count() * panel_size_;
+    p.channels = in_group_, p.taps = taps_;
+    p.begin = at % squares * lanes, p.end = std::min(p.begin + count * lanes, elements);
+    p.columns = panels_.columns(panel), p.width = panels_.width;
+    p.w = c_.dw.data + panels_.first(panel) * elements, p.stride_o = elements;
+    conv_kernels<T>().combine(p);
+    at += count;
+  }
+  if (!c_.db.data || team_index() != 0) return;
+  for (int64_t panel = 0; panel < panels_.count(); ++panel)
+    for (int j = 0; j < panels_.columns(panel); ++j) {
+      T total = 0;
+      for (int64_t part = 0; part < parts_; ++part) total += bias_sums(part)[panel * panels_.width + j];
+      c_.db.data[(panels_.first(panel) + j) * c_.db.strides[0]] = total;
+    }
+}
+
+template <class T>
+size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
+  return WeightGradient<T>(*this, nullptr, team).workspace_bytes();
+}
+
+template <class T>
+void Conv2dBackwardWeight<T>::run(void* workspace) const {
+  if (dy.shape[1] > 0) WeightGradient<T>(*this, workspace, num_threads()).run();
+}
+
+template class WeightGradient<float>;
+template class WeightGradient<double>;
+template struct Conv2dBackwardWeight<float>;
+template struct Conv2dBackwardWeight<double>;
+
+}  // namespace ranvier

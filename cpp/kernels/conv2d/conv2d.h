@@ -1,0 +1,83 @@
+// conv2d: y = activation(x * w + bias), the cross-correlation that neural networks call convolution, and its
+// gradients.
+//
+//   x (n, c, h, w), w (k, c / groups, r, s), bias (k) or none, y (n, k, p, q):
+//   y[n, k, p, q] = bias[k] + sum over c, r, s of
+//                   x[n, c, p * stride - pad + r * dilation, q * stride - pad + s * dilation] * w[k, c, r, s]
+//   with x zero outside its bounds. p and q are given by y: what is padded at the far sides follows from them.
+//
+// Any strides in x, w, bias, dy. Fast where the channels of x and dy are contiguous (channels-last): anything
+// else is first copied so. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs
+// are written only.
+//
+// Every element of y and dx is one chain of FMAs over taps and channels. dw and db are sums of at most
+// kMaxPartials chains over fixed parts of the pixels, combined in order. So all bits depend on the shapes
+// alone, never on tiles or threads.
+#pragma once
+#include <cstddef>
+
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+enum class Conv2dActivation { none, relu };
+
+struct Conv2dGeometry {  // [0] along h, [1] along w
+  int64_t stride[2];
+  int64_t pad[2];  // before the first row and column
+  int64_t dilation[2];
+  int64_t groups;
+};
+
+template <class T>
+struct Conv2dForward {
+  static constexpr const char* name = "conv2d_forward";
+  TensorView<const T> x, w;
+  TensorView<const T> bias;  // or data null
+  TensorView<T> y;
+  Conv2dGeometry geometry;
+  Conv2dActivation activation;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.read(w), v.read(bias), v.write(y);
+  }
+};
+
+// dx[n, c, h, w] = sum of dy * w over the outputs that x[n, c, h, w] went into.
+template <class T>
+struct Conv2dBackwardInput {
+  static constexpr const char* name = "conv2d_backward_input";
+  TensorView<const T> dy, w;
+  TensorView<T> dx;
+  Conv2dGeometry geometry;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(w), v.write(dx);
+  }
+};
+
+// dw[k, c, r, s] = sum of dy * x over images and pixels; db[k] = sum of dy. Either output may be null.
+template <class T>
+struct Conv2dBackwardWeight {
+  static constexpr const char* name = "conv2d_backward_weight";
+  static constexpr int kMaxPartials = 16;
+  TensorView<const T> dy, x;
+  TensorView<T> dw, db;
+  Conv2dGeometry geometry;
+  int64_t taps[2];  // r, s: dw may be null
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(x), v.write(dw), v.write(db);
+  }
+};
+
+}  // namespace ranvier

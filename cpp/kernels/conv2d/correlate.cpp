@@ -1,0 +1,222 @@
+#include "kernels/conv2d/correlate.h"
+
+#include <algorithm>
+
+#include "kernels/conv2d/share.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kBlockBytes = 1 << 20;  // of input, which passes through L2 once for each panel of weights
+constexpr int64_t kTileOverhead = 12;     // pointers and stores, in steps of a tile
+
+AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps, bool transposed) {
+  return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], transposed};
+}
+
+}  // namespace
+
+template <class T>
+struct Correlator<T>::Region {
+  Axis::Class rows, columns;
+  int64_t first_image, images;
+  int64_t pixels() const { return images * rows.size * columns.size; }
+  int64_t tiles() const { return ceil_division(pixels(), conv_kernels<T>().mr); }
+};
+
+template <class T>
+Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
+    : p_(p),
+      lanewise_(is_lanewise(p.geometry.groups, p.x.shape[1], p.y.shape[1])),
+      images_(p.y.shape[0]),
+      taps_{p.w.shape[2], p.w.shape[3]},
+      in_group_(p.x.shape[1] / p.geometry.groups),
+      out_group_(p.y.shape[1] / p.geometry.groups),
+      carver_(workspace),
+      panels_(p.geometry.groups, out_group_, lanewise_),
+      x_(p.x, lanewise_ ? p.x.shape[1] : 0, carver_),
+      rows_(axis_geometry(p.geometry, 0, p.y.shape[2], p.x.shape[2], taps_[0], p.transposed), carver_),
+      columns_(axis_geometry(p.geometry, 1, p.y.shape[3], p.x.shape[3], taps_[1], p.transposed), carver_) {
+  const int64_t image_bytes = std::max<int64_t>(p.x.shape[1] * p.x.shape[2] * p.x.shape[3] * sizeof(T), 1);
+  block_ = std::clamp<int64_t>(kBlockBytes / image_bytes, 1, std::max<int64_t>(images_, 1));
+  panel_size_ = taps_[0] * taps_[1] * in_group_ * panels_.width;
+  weights_ = carver_.take<T>(panels_.count() * panel_size_);
+  bias_ = carver_.take<T>(p.bias.data && p.bias.strides[0] != 1 ? p.bias.shape[0] : 0);
+  segments_ = carver_.take<ConvSegment>(team * taps_[0] * taps_[1]);
+  bytes_ = carver_.used();
+}
+
+template <class T>
+void Correlator<T>::run() const {
+  const double products = static_cast<double>(images_) * p_.y.shape[1] * p_.y.shape[2] * p_.y.shape[3] *
+                          in_group_ * taps_[0] * taps_[1];
+  parallel_region(kConvNsPerProduct * products * (sizeof(T) / 4), [&] {
+    prepare();
+    team_barrier();
+    compute();
+    team_barrier();
+  });
+}
+
+template <class T>
+void Correlator<T>::prepare() const {
+  if (team_index() == 0) {
+    Axis rows = rows_, columns = columns_;
+    rows.build();
+    columns.build();
+    if (p_.bias.data && p_.bias.strides[0] != 1)
+      for (int64_t k = 0; k < p_.bias.shape[0]; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
+  }
+  x_.copy_share();
+  pack_weights();
+}
+
+// Transposed, the roles of the weights' channels change and the taps turn round.
+template <class T>
+void Correlator<T>::pack_weights() const {
+  const Range share = even_share(panels_.count());
+  const int64_t taps = taps_[0] * taps_[1];
+  const bool dense = is_contiguous(p_.w);
+  for (int64_t panel = share.begin; panel < share.end; ++panel) {
+    const int64_t first = panels_.first(panel), group = panels_.group(panel);
+    ConvPanel<T> p{};
+    p.channels = in_group_, p.taps = taps, p.turned = p_.transposed;
+    p.columns = panels_.columns(panel), p.width = panels_.width;
+    p.panel = weights_ + panel * panel_size_;
+    const int64_t row = p_.w.shape[1] * taps;  // of w
+    if (lanewise_) {
+      p.w = p_.w.data + first * taps, p.stride_o = p.stride_c = taps;
+    } else if (p_.transposed) {
+      p.w = p_.w.data + group * in_group_ * row + (first - group * out_group_) * taps;
+      p.stride_o = taps, p.stride_c = row;
+    } else {
+      p.w = p_.w.data + first * row;
+      p.stride_o = row, p.stride_c = taps;
+    }
+    if (dense)
+      conv_kernels<T>().pack_panel(p);
+    else
+      pack_panel_by_element(p, panel);
+  }
+}
+
+template <class T>
+void Correlator<T>::pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const {
+  const int64_t first = panels_.first(panel), group = panels_.group(panel);
+  const int64_t* st = p_.w.strides;
+  T* to = p.panel;
+  for (int64_t t = 0; t < p.taps; ++t) {
+    const int64_t tap = p.turned ? p.taps - 1 - t : t, at = tap / taps_[1] * st[2] + tap % taps_[1] * st[3];
+    for (int64_t c = 0; c < p.channels; ++c)
+      for (int o = 0; o < p.width; ++o) {
+        const int64_t out = first + o, in = group * in_group_ + c;
+        const int64_t k = p_.transposed && !lanewise_ ? in : out;
+        const int64_t channel = lanewise_ ? 0 : p_.transposed ? out - group * out_group_ : c;
+        *to++ = o < p.columns ? p_.w.data[k * st[0] + channel * st[1] + at] : T(0);
+      }
+  }
+}
+
+template <class T>
+int64_t Correlator<T>::tile_weight(const Axis::Class& rows, const Axis::Class& columns) const {
+  return rows.tap_count * columns.tap_count * in_group_ + kTileOverhead;
+}
+
+template <class T>
+int64_t Correlator<T>::block_weight(int64_t images) const {
+  int64_t weight = 0;
+  for (int64_t i = 0; i < rows_.classes(); ++i)
+    for (int64_t j = 0; j < columns_.classes(); ++j) {
+      const Region region{rows_[i], columns_[j], 0, images};
+      weight += region.tiles() * tile_weight(region.rows, region.columns);
+    }
+  return weight * panels_.count();
+}
+
+// All of the work, in order: blocks of images, panels of output channels, regions, tiles. A thread takes a
+// run of it: images of its own where there are many, else panels, else tiles.
+template <class T>
+void Correlator<T>::compute() const {
+  ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
+  const int64_t whole = block_weight(block_), rest = block_weight(images_ % block_);
+  Share share(images_ / block_ * whole + rest);
+  for (int64_t n = 0; n < images_; n += block_) {
+    const int64_t images = std::min(block_, images_ - n);
+    if (share.skip(images == block_ ? whole : rest)) continue;
+    for (int64_t panel = 0; panel < panels_.count(); ++panel)
+      for (int64_t i = 0; i < rows_.classes(); ++i)
+        for (int64_t j = 0; j < columns_.classes(); ++j) {
+          const Region region{rows_[i], columns_[j], n, images};
+          const Range tiles = share.take(region.tiles(), tile_weight(region.rows, region.columns));
+          if (!tiles.empty()) run_tiles(region, panel, tiles.begin, tiles.end, segments);
+        }
+  }
+}
+
+// The taps of a region as runs of values that lie one after another in the input and in the panel.
+template <class T>
+int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments) const {
+  const int64_t step_a = lanewise_ ? x_.stride_w : 1, step_b = panels_.width;
+  int64_t count = 0;
+  if (in_group_ == 0) return 0;
+  for (int64_t r = 0; r < region.rows.tap_count; ++r)
+    for (int64_t s = 0; s < region.columns.tap_count; ++s) {
+      const AxisTap row = region.rows.taps[r], column = region.columns.taps[s];
+      const int64_t a = row.offset * x_.stride_h + column.offset * x_.stride_w;
+      const int64_t b = (row.tap * taps_[1] + column.tap) * in_group_ * panels_.width;
+      ConvSegment* last = segments + count - 1;
+      if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
+        last->n += in_group_;
+      else
+        segments[count++] = {a, b, in_group_};
+    }
+  return count;
+}
+
+template <class T>
+void Correlator<T>::run_tiles(const Region& region, int64_t panel, int64_t begin, int64_t end,
+                              ConvSegment* segments) const {
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  const int64_t pixels = region.pixels(), rows = ceil_division(pixels, region.tiles());
+  const int64_t height = region.rows.size, width = region.columns.size;
+  const int64_t first = panels_.first(panel);
+  const T* bias = bias_ && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
+  ConvTile<T> t;
+  t.segments = segments, t.count = list_segments(region, segments);
+  t.step_a = lanewise_ ? x_.stride_w : 1, t.step_b = panels_.width;
+  t.b = weights_ + panel * panel_size_, t.bias = p_.bias.data ? bias + first : nullptr;
+  t.columns = panels_.columns(panel);
+  t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu;
+  const T* x = x_.data + (lanewise_ ? first : panels_.group(panel) * in_group_);
+  T* y = p_.y.data + first;
+  int64_t pixel = begin * rows, column = pixel % width, row = pixel / width % height;
+  int64_t image = region.first_image + pixel / width / height;
+  const int64_t last = std::min(end * rows, pixels);
+  const T* x_row = nullptr;
+  T* y_row = nullptr;
+  const auto enter_row = [&] {
+    x_row = x + image * x_.stride_n + region.rows.base[row] * x_.stride_h;
+    y_row = y + image * p_.y.strides[0] + region.rows.position[row] * p_.y.strides[2];
+  };
+  enter_row();
+  while (pixel < last) {
+    t.rows = static_cast<int>(std::min(rows, last - pixel));
+    for (int i = 0; i < t.rows; ++i) {
+      if (column == width) {
+        column = 0;
+        if (++row == height) row = 0, ++image;
+        enter_row();
+      }
+      t.a[i] = x_row + region.columns.base[column] * x_.stride_w;
+      t.c[i] = y_row + region.columns.position[column] * p_.y.strides[3];
+      ++column;
+    }
+    pixel += t.rows;
+    kernels.tile(t);
+  }
+}
+
+template class Correlator<float>;
+template class Correlator<double>;
+
+}  // namespace ranvier

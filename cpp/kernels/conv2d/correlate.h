@@ -1,0 +1,54 @@
+// The loops of forward and of the gradient to the input, which are one computation: each output pixel gathers
+// taps of input pixels times panels of weights.
+#pragma once
+#include "kernels/conv2d/axis.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/layout.h"
+
+namespace ranvier {
+
+template <class T>
+struct Correlation {
+  TensorView<const T> x;     // (n, ci, h, w): x, or dy where transposed
+  TensorView<const T> w;     // (k, c / groups, r, s), the caller's
+  TensorView<const T> bias;  // (co), or data null
+  TensorView<T> y;           // (n, co, p, q), channels contiguous: y, or dx where transposed
+  Conv2dGeometry geometry;
+  bool transposed;
+  bool relu;
+};
+
+template <class T>
+class Correlator {
+ public:
+  Correlator(const Correlation<T>& problem, void* workspace, int team);
+  size_t workspace_bytes() const { return bytes_; }
+  void run() const;
+
+ private:
+  struct Region;  // the output pixels of one class of rows and one of columns, in one block of images
+  void prepare() const;
+  void pack_weights() const;
+  void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
+  void compute() const;
+  int64_t block_weight(int64_t images) const;
+  int64_t tile_weight(const Axis::Class& rows, const Axis::Class& columns) const;
+  int64_t list_segments(const Region& region, ConvSegment* segments) const;
+  void run_tiles(const Region& region, int64_t panel, int64_t begin, int64_t end, ConvSegment* segments) const;
+
+  Correlation<T> p_;
+  bool lanewise_;
+  int64_t images_, taps_[2];
+  int64_t in_group_, out_group_;  // channels of a group
+  size_t bytes_;
+  Carver carver_;
+  Panels<T> panels_;
+  PixelRows<T> x_;
+  Axis rows_, columns_;
+  int64_t block_;        // images worked on together, with each panel in turn
+  int64_t panel_size_;   // elements
+  T *weights_, *bias_;   // panels; bias_ where the caller's is strided
+  ConvSegment* segments_;  // taps for each thread
+};
+
+}  // namespace ranvier

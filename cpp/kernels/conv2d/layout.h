@@ -1,0 +1,46 @@
+// Operands as the micro-kernel reads them: images with contiguous channels, panels of output channels.
+#pragma once
+#include "kernels/conv2d/carve.h"
+#include "kernels/conv2d/tile.h"
+
+namespace ranvier {
+
+// An image tensor (n, c, h, w) whose channels are contiguous: the caller's own, or a copy in the workspace.
+template <class T>
+class PixelRows {
+ public:
+  // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
+  // last channel.
+  PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver);
+  void copy_share() const;  // this thread's part of the copy, where there is one
+  const T* data;
+  int64_t stride_n, stride_h, stride_w;
+
+ private:
+  TensorView<const T> x_;
+  T* copy_;
+};
+
+// How output channels, in groups, are cut into panels of up to two vectors.
+template <class T>
+struct Panels {
+  Panels(int64_t groups, int64_t per_group, bool lanewise);
+  int64_t groups, per_group;  // of output channels
+  int64_t in_group;           // panels of one group
+  int width;
+
+  int64_t count() const { return groups * in_group; }
+  int64_t group(int64_t panel) const { return panel / in_group; }
+  int64_t first(int64_t panel) const { return group(panel) * per_group + panel % in_group * width; }
+  int columns(int64_t panel) const {
+    const int64_t left = per_group - panel % in_group * width;
+    return static_cast<int>(left < width ? left : width);
+  }
+};
+
+// A depthwise convolution: each output channel has one input channel, its own.
+inline bool is_lanewise(int64_t groups, int64_t in_channels, int64_t out_channels) {
+  return groups > 1 && groups == in_channels && groups == out_channels;
+}
+
+}  // namespace ranvier

@@ -1,0 +1,51 @@
+// A thread's contiguous share of a list of work that is never written down: the caller walks it, giving the
+// weight of each run of equal items.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "base/parallel.h"
+
+namespace ranvier {
+
+constexpr double kConvNsPerProduct = 0.012;  // one float multiply-add on one core, roughly
+
+inline int64_t ceil_division(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Range {
+  int64_t begin, end;
+  bool empty() const { return begin >= end; }
+};
+
+class Share {
+ public:
+  explicit Share(int64_t total_weight)
+      : lo_(total_weight * team_index() / team_size()), hi_(total_weight * (team_index() + 1) / team_size()) {}
+
+  // The part of the next `count` items of this weight each; the walk moves past them.
+  Range take(int64_t count, int64_t weight) {
+    const Range r{index(lo_, count, weight), index(hi_, count, weight)};
+    at_ += count * weight;
+    return r;
+  }
+  // True, and the walk moves past them, where all of the next items are others'.
+  bool skip(int64_t weight) {
+    if (at_ + weight > lo_ && at_ < hi_) return false;
+    at_ += weight;
+    return true;
+  }
+
+ private:
+  int64_t index(int64_t bound, int64_t count, int64_t weight) const {
+    if (bound <= at_) return 0;
+    return std::min(count, ceil_division(bound - at_, weight));
+  }
+  int64_t lo_, hi_, at_ = 0;
+};
+
+// An even share of `count` items.
+inline Range even_share(int64_t count) {
+  return {count * team_index() / team_size(), count * (team_index() + 1) / team_size()};
+}
+
+}  // namespace ranvier

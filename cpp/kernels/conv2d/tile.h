@@ -1,0 +1,85 @@
+// What conv2d's loops ask of an ISA level: one micro-kernel, which serves forward and both gradients, and the
+// changes of layout around it.
+#pragma once
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+constexpr int kMaxConvRows = 14;
+
+// A run of n products: a[i][this->a + t * step_a] and b[this->b + t * step_b + vector], t < n.
+struct ConvSegment {
+  int64_t a, b, n;
+};
+
+// c[i][0, columns) = finish(sum over segments of a[i] * b), i < rows. a[i] is broadcast against vectors of b;
+// where lanewise (depthwise) it is a vector itself. Whole vectors of b, and of a where lanewise, are readable.
+//   forward: rows are output pixels, a[i] their first input value, b a panel of weights, segments the taps
+//   to dx:   the same on dy and turned weights
+//   to dw:   rows are taps of the weights, a[i] where they lie in x, b is dy, segments are runs of pixels
+template <class T>
+struct ConvTile {
+  const T* a[kMaxConvRows];
+  T* c[kMaxConvRows];
+  const T* b;
+  const ConvSegment* segments;
+  int64_t count;
+  int64_t step_a, step_b;
+  int rows, columns;
+  bool lanewise;
+  bool accumulate;  // c += the sum; else c = activation(the sum + bias)
+  bool relu;
+  const T* bias;  // of columns elements, or null
+};
+
+// The weights of one panel: up to `width` output channels o, for each tap t and input channel c.
+//   panel[(t * channels + c) * width + o] = w[o * stride_o + c * stride_c + t], zero for o >= columns
+// Where turned, tap taps - 1 - t takes the place of t.
+template <class T>
+struct ConvPanel {
+  const T* w;
+  int64_t stride_o, stride_c;  // one of them is taps
+  int64_t channels, taps;
+  int columns, width;
+  bool turned;
+  T* panel;
+};
+
+// The way back, for dw: w[o * stride_o + c * taps + t] = sum over partials, in order, of
+// partial[p * stride_p + (t * channels + c) * width + o], for the elements [begin, end) of c * taps + t.
+template <class T>
+struct ConvPartials {
+  const T* partial;
+  int64_t partials, stride_p;
+  int64_t channels, taps;
+  int64_t begin, end;
+  int columns, width;
+  T* w;
+  int64_t stride_o;
+};
+
+template <class T>
+struct ConvKernels {
+  int mr, lanes;  // the tile: rows, half its columns
+  void (*tile)(const ConvTile<T>&);
+  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns (= width)
+  void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
+  void (*pack_panel)(const ConvPanel<T>&);
+  void (*combine)(const ConvPartials<T>&);
+  // sum[j] += b[segment.b + t * step_b + j] over segments and t < n, j < columns; whole vectors readable
+  void (*sum)(const ConvSegment* segments, int64_t count, const T* b, int64_t step_b, int columns, T* sum);
+};
+
+#define RANVIER_X(level)                                \
+  namespace level {                                     \
+  extern const ConvKernels<float> conv_kernels_float;   \
+  extern const ConvKernels<double> conv_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+template <class T>
+const ConvKernels<T>& conv_kernels();
+
+}  // namespace ranvier
