@@ -1,4 +1,5 @@
-#include <limits>
+#include <algorithm>
+#include <cstdint>
 
 #include "bindings/array_args.h"
 #include "bindings/rooms.h"
@@ -7,8 +8,7 @@
 namespace ranvier::bind {
 namespace {
 
-// What the caller asks for, checked: (stride_h, stride_w, top, bottom, left, right, dilation_h, dilation_w,
-// groups).
+// What the caller asks for; along h and along w.
 struct Arguments {
   int64_t stride[2], before[2], after[2], dilation[2], groups;
 
@@ -21,22 +21,60 @@ struct Shapes {
   int64_t n, c, h, w, k, r, s, p, q;
 };
 
-void require_range(const char* op, const char* name, const int64_t (&v)[2], int64_t least) {
-  for (int64_t x : v)
-    if (x < least || x > std::numeric_limits<int32_t>::max())
-      fail_value(op, std::string("got ") + name + " " + std::to_string(x) + "; expected at least " +
-                         std::to_string(least) + " and at most 2147483647");
+int64_t integer(const char* op, const char* name, py::handle value, int64_t least) {
+  if (!PyIndex_Check(value.ptr()))
+    fail_type(op, std::string("got ") + name + " " + std::string(py::repr(value)) +
+                      "; expected an integer or a pair of integers");
+  const py::int_ number = py::reinterpret_steal<py::int_>(PyNumber_Index(value.ptr()));
+  if (!number) throw py::error_already_set();
+  int overflow = 0;
+  const int64_t v = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  if (overflow || v < least || v > INT32_MAX)
+    fail_value(op, std::string("got ") + name + " " + std::string(py::str(number)) + "; expected at least " +
+                       std::to_string(least) + " and at most 2147483647");
+  return v;
 }
 
-Arguments arguments(const char* op, const py::tuple& g) {
-  if (g.size() != 9) fail_value(op, "got a geometry of " + std::to_string(g.size()) + " numbers; expected 9");
-  const auto at = [&](size_t i) { return g[i].cast<int64_t>(); };
-  const Arguments a{{at(0), at(1)}, {at(2), at(4)}, {at(3), at(5)}, {at(6), at(7)}, at(8)};
-  require_range(op, "stride", a.stride, 1);
-  require_range(op, "padding", a.before, 0);
-  require_range(op, "padding", a.after, 0);
-  require_range(op, "dilation", a.dilation, 1);
-  if (a.groups < 1) fail_value(op, "got groups " + std::to_string(a.groups) + "; expected at least 1");
+// A number for both axes, or one for each.
+void read_pair(const char* op, const char* name, py::handle value, int64_t least, int64_t (&pair)[2]) {
+  const bool sequence = py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value);
+  if (!sequence) {
+    pair[0] = pair[1] = integer(op, name, value, least);
+    return;
+  }
+  if (py::len(value) != 2)
+    fail_value(op, std::string("got ") + name + " " + std::string(py::repr(value)) +
+                       "; expected an integer or a pair of integers");
+  const auto items = py::reinterpret_borrow<py::sequence>(value);
+  for (int d = 0; d < 2; ++d) pair[d] = integer(op, name, py::object(items[d]), least);
+}
+
+// 'valid' is none; 'same' keeps the size: where it is uneven, the larger part comes after, as in PyTorch.
+void read_padding(const char* op, py::handle padding, const Input& w, Arguments* a) {
+  if (!py::isinstance<py::str>(padding)) {
+    read_pair(op, "padding", padding, 0, a->before);
+    std::copy(a->before, a->before + 2, a->after);
+    return;
+  }
+  const std::string mode = padding.cast<std::string>();
+  if (mode != "same" && mode != "valid")
+    fail_value(op, "got padding '" + mode + "'; expected 'same', 'valid', an integer or a pair of integers");
+  for (int d = 0; d < 2; ++d) {
+    const int64_t reach = mode == "same" && w.ndim() == 4 ? a->dilation[d] * (w.shape(2 + d) - 1) : 0;
+    a->before[d] = std::max<int64_t>(reach, 0) / 2;
+    a->after[d] = std::max<int64_t>(reach, 0) - a->before[d];
+    if (mode == "same" && a->stride[d] != 1)
+      fail_value(op, "got padding 'same' and stride " + std::to_string(a->stride[d]) + "; expected stride 1");
+  }
+}
+
+Arguments arguments(const char* op, const Input& w, py::handle stride, py::handle padding,
+                    py::handle dilation, py::handle groups) {
+  Arguments a{};
+  read_pair(op, "stride", stride, 1, a.stride);
+  read_pair(op, "dilation", dilation, 1, a.dilation);
+  read_padding(op, padding, w, &a);
+  a.groups = integer(op, "groups", groups, 1);
   return a;
 }
 
@@ -50,8 +88,8 @@ void require_image(const char* op, const char* name, const Input& x, const char*
 int64_t output_size(const char* op, const char* axis, int64_t in, int64_t taps, const Arguments& a, int d) {
   const int64_t padded = in + a.before[d] + a.after[d], reach = a.dilation[d] * (taps - 1) + 1;
   if (reach > padded)
-    fail_value(op, std::string("got a kernel that reaches over ") + std::to_string(reach) +
-                       " pixels along " + axis + " and a padded input of " + std::to_string(padded) +
+    fail_value(op, std::string("got a kernel that reaches over ") + std::to_string(reach) + " pixels along " +
+                       axis + " and a padded input of " + std::to_string(padded) +
                        "; expected an input at least as large as the kernel");
   const int64_t out = (padded - reach) / a.stride[d] + 1;
   if (out > (int64_t{1} << 40) / taps)
@@ -95,14 +133,13 @@ bool writes_directly(const Output& y) {
   return v.shape[1] == 1 || v.strides[1] == 1;
 }
 
-// conv2d(x, weight, bias, geometry, activation, out) -> y
-py::object conv2d(py::handle x_, py::handle w_, py::handle bias_, const py::tuple& geometry,
-                  const std::string& activation, py::handle out) {
+py::object conv2d(py::handle x_, py::handle w_, py::handle bias_, py::handle stride, py::handle padding,
+                  py::handle dilation, py::handle groups, const std::string& activation, py::handle out) {
   constexpr const char* kOp = "conv2d";
   const Input x = Input::floating(kOp, "x", x_), w = Input::floating(kOp, "weight", w_);
   require_same_dtype(kOp, "x", x, "weight", w);
   const Input bias = Input::optional(kOp, "bias", bias_, x.dtype());
-  const Arguments a = arguments(kOp, geometry);
+  const Arguments a = arguments(kOp, w, stride, padding, dilation, groups);
   const Shapes s = shapes_of(kOp, x, w, a);
   if (bias && (bias.ndim() != 1 || bias.shape(0) != s.k))
     fail_value(kOp, "got bias of shape " + shape_text(bias.ndim(), bias.shape()) + "; expected (" +
@@ -118,22 +155,22 @@ py::object conv2d(py::handle x_, py::handle w_, py::handle bias_, const py::tupl
                     : Output::channels_last(x.dtype(), s.n, s.k, s.p, s.q);
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    invoke_released(Conv2dForward<T>{x.view<T>(), w.view<T>(), bias.view<T>(), y.view<T>(), a.geometry(), act});
+    invoke_released(
+        Conv2dForward<T>{x.view<T>(), w.view<T>(), bias.view<T>(), y.view<T>(), a.geometry(), act});
   });
   if (!given(out) || direct) return y.release();
   out.attr("__setitem__")(py::ellipsis(), y.release());
   return py::reinterpret_borrow<py::object>(out);
 }
 
-// conv2d_backward(dy, x, weight, geometry, need_dx, need_dw, need_db) -> (dx, dw, db), None where not needed
-py::tuple conv2d_backward(py::handle dy_, py::handle x_, py::handle w_, const py::tuple& geometry, bool need_dx,
-                          bool need_dw, bool need_db) {
+py::tuple conv2d_backward(py::handle dy_, py::handle x_, py::handle w_, py::handle stride, py::handle padding,
+                          py::handle dilation, py::handle groups, bool need_dx, bool need_dw, bool need_db) {
   constexpr const char* kOp = "conv2d_backward";
   const Input x = Input::floating(kOp, "x", x_), w = Input::floating(kOp, "weight", w_);
   const Input dy = Input::floating(kOp, "dy", dy_);
   require_same_dtype(kOp, "x", x, "weight", w);
   require_same_dtype(kOp, "x", x, "dy", dy);
-  const Arguments a = arguments(kOp, geometry);
+  const Arguments a = arguments(kOp, w, stride, padding, dilation, groups);
   const Shapes s = shapes_of(kOp, x, w, a);
   const int64_t expected[] = {s.n, s.k, s.p, s.q};
   if (dy.ndim() != 4 || !std::equal(expected, expected + 4, dy.shape()))
@@ -163,8 +200,16 @@ py::tuple conv2d_backward(py::handle dy_, py::handle x_, py::handle w_, const py
 }  // namespace
 
 void register_conv2d(py::module_& m) {
-  m.def("conv2d", conv2d);
-  m.def("conv2d_backward", conv2d_backward);
+  const py::int_ zero(0), one(1);
+  m.def("conv2d", conv2d, py::arg("x"), py::arg("w"), py::arg("bias") = py::none(), py::arg("stride") = one,
+        py::arg("padding") = zero, py::arg("dilation") = one, py::arg("groups") = one,
+        py::arg("activation") = "none", py::arg("out") = py::none(),
+        "y = activation(x * w + bias): (n, c, h, w) with (k, c / groups, r, s) gives (n, k, p, q)");
+  m.def("conv2d_backward", conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("w"),
+        py::arg("stride") = one, py::arg("padding") = zero, py::arg("dilation") = one,
+        py::arg("groups") = one, py::arg("need_dx") = true, py::arg("need_dw") = true,
+        py::arg("need_db") = true,
+        "(dx, dw, db) from dy, the gradient of conv2d's result; None for those not needed");
 }
 
 }  // namespace ranvier::bind

@@ -14,7 +14,10 @@ array([0., 1.], dtype=float32)
 """
 
 # --- activation
+# --- conv2d
 from ranvier._core import (
+    conv2d,
+    conv2d_backward,
     elu,
     elu_backward,
     gelu,
@@ -40,6 +43,8 @@ from ranvier._core import (
 )
 
 __all__ = [
+    "conv2d",
+    "conv2d_backward",
     "elu",
     "elu_backward",
     "gelu",

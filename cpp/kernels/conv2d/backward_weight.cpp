@@ -152,7 +152,8 @@ WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::
 }
 
 template <class T>
-int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments) const {
+int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job,
+                                         ConvSegment* segments) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t height = c_.dy.shape[2], step_a = g.stride[1] * x_.stride_w, step_b = dy_.stride_w;
   const int64_t width = job.q1 - job.q0;
@@ -214,8 +215,8 @@ void WeightGradient<T>::sum_bias(const Chunk& chunk, int64_t panel) const {
   ConvSegment* segments = segments_ + team_index() * chunk_rows_;
   const WeightJob all{0, c_.dy.shape[2], 0, c_.dy.shape[3], 0, 0, 0, 0};
   const int64_t count = list_segments(chunk, all, segments);
-  conv_kernels<T>().sum(segments, count, dy_.data + panels_.first(panel), dy_.stride_w, panels_.columns(panel),
-                        bias_sums(chunk.part) + panel * panels_.width);
+  conv_kernels<T>().sum(segments, count, dy_.data + panels_.first(panel), dy_.stride_w,
+                        panels_.columns(panel), bias_sums(chunk.part) + panel * panels_.width);
 }
 
 template <class T>

@@ -4,7 +4,8 @@
 //   x (n, c, h, w), w (k, c / groups, r, s), bias (k) or none, y (n, k, p, q):
 //   y[n, k, p, q] = bias[k] + sum over c, r, s of
 //                   x[n, c, p * stride - pad + r * dilation, q * stride - pad + s * dilation] * w[k, c, r, s]
-//   with x zero outside its bounds. p and q are given by y: what is padded at the far sides follows from them.
+//   with x zero outside its bounds. p and q are given by y: what is padded at the far sides follows from
+//   them.
 //
 // Any strides in x, w, bias, dy. Fast where the channels of x and dy are contiguous (channels-last): anything
 // else is first copied so. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs

@@ -24,7 +24,8 @@ static void run_tile(const ConvTile<T>& t) {
 
 extern const ConvKernels<float> conv_kernels_float = {
     kConvRows, lanes<float>, run_tile<float>, pack<float>, pack_panel<float>, combine<float>, sum<float>};
-extern const ConvKernels<double> conv_kernels_double = {
-    kConvRows, lanes<double>, run_tile<double>, pack<double>, pack_panel<double>, combine<double>, sum<double>};
+extern const ConvKernels<double> conv_kernels_double = {kConvRows,    lanes<double>,      run_tile<double>,
+                                                        pack<double>, pack_panel<double>, combine<double>,
+                                                        sum<double>};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -10,7 +10,8 @@ namespace {
 constexpr int64_t kBlockBytes = 1 << 20;  // of input, which passes through L2 once for each panel of weights
 constexpr int64_t kTileOverhead = 12;     // pointers and stores, in steps of a tile
 
-AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps, bool transposed) {
+AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps,
+                           bool transposed) {
   return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], transposed};
 }
 

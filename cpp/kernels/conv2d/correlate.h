@@ -34,7 +34,8 @@ class Correlator {
   int64_t block_weight(int64_t images) const;
   int64_t tile_weight(const Axis::Class& rows, const Axis::Class& columns) const;
   int64_t list_segments(const Region& region, ConvSegment* segments) const;
-  void run_tiles(const Region& region, int64_t panel, int64_t begin, int64_t end, ConvSegment* segments) const;
+  void run_tiles(const Region& region, int64_t panel, int64_t begin, int64_t end,
+                 ConvSegment* segments) const;
 
   Correlation<T> p_;
   bool lanewise_;
@@ -45,9 +46,9 @@ class Correlator {
   Panels<T> panels_;
   PixelRows<T> x_;
   Axis rows_, columns_;
-  int64_t block_;        // images worked on together, with each panel in turn
-  int64_t panel_size_;   // elements
-  T *weights_, *bias_;   // panels; bias_ where the caller's is strided
+  int64_t block_;          // images worked on together, with each panel in turn
+  int64_t panel_size_;     // elements
+  T *weights_, *bias_;     // panels; bias_ where the caller's is strided
   ConvSegment* segments_;  // taps for each thread
 };
 

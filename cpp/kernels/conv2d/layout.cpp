@@ -15,7 +15,12 @@ const ConvKernels<double>& conv_kernels<double>() {
 
 template <class T>
 PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver)
-    : data(x.data), stride_n(x.strides[0]), stride_h(x.strides[2]), stride_w(x.strides[3]), x_(x), copy_(nullptr) {
+    : data(x.data),
+      stride_n(x.strides[0]),
+      stride_h(x.strides[2]),
+      stride_w(x.strides[3]),
+      x_(x),
+      copy_(nullptr) {
   const bool contiguous = x.strides[1] == 1 || x.shape[1] == 1;
   const int lanes = conv_kernels<T>().lanes;
   if (contiguous && whole_vectors % lanes == 0) return;

@@ -20,7 +20,8 @@ struct Range {
 class Share {
  public:
   explicit Share(int64_t total_weight)
-      : lo_(total_weight * team_index() / team_size()), hi_(total_weight * (team_index() + 1) / team_size()) {}
+      : lo_(total_weight * team_index() / team_size()),
+        hi_(total_weight * (team_index() + 1) / team_size()) {}
 
   // The part of the next `count` items of this weight each; the walk moves past them.
   Range take(int64_t count, int64_t weight) {

@@ -14,7 +14,8 @@ struct ConvSegment {
 };
 
 // c[i][0, columns) = finish(sum over segments of a[i] * b), i < rows. a[i] is broadcast against vectors of b;
-// where lanewise (depthwise) it is a vector itself. Whole vectors of b, and of a where lanewise, are readable.
+// where lanewise (depthwise) it is a vector itself. Whole vectors of b, and of a where lanewise, are
+// readable.
 //   forward: rows are output pixels, a[i] their first input value, b a panel of weights, segments the taps
 //   to dx:   the same on dy and turned weights
 //   to dw:   rows are taps of the weights, a[i] where they lie in x, b is dy, segments are runs of pixels

@@ -13,7 +13,8 @@ struct WeightJob {
   int64_t p0, p1, q0, q1, r0, r1, s0, s1;
 };
 
-// Per panel of output channels the sums lie as [tap][channel of the group][width]; a row is one (tap, channel).
+// Per panel of output channels the sums lie as [tap][channel of the group][width]; a row is one (tap,
+// channel).
 template <class T>
 class WeightGradient {
  public:
@@ -34,7 +35,9 @@ class WeightGradient {
   int64_t units_per_panel() const { return by_tap_ ? taps_ * tiles_per_tap_ : 1; }
   WeightJob job_of_tap(int64_t tap) const;
   WeightJob job_of_region(const Axis::Class& rows, const Axis::Class& columns) const;
-  T* sums(int64_t part, int64_t panel) const { return sums_ + (part * panels_.count() + panel) * panel_size_; }
+  T* sums(int64_t part, int64_t panel) const {
+    return sums_ + (part * panels_.count() + panel) * panel_size_;
+  }
   T* bias_sums(int64_t part) const { return bias_sums_ + part * panels_.count() * panels_.width; }
 
   Conv2dBackwardWeight<T> c_;

@@ -17,6 +17,7 @@ from ranvier.ops.activation import (
     step,
     tanh,
 )
+from ranvier.ops.conv2d import conv2d
 from ranvier.ops.elementwise import (
     abs,
     add,
@@ -57,6 +58,7 @@ __all__: list[str] = [
     "add",
     "clamp",
     "clip",
+    "conv2d",
     "cos",
     "div",
     "elu",

@@ -1,0 +1,60 @@
+"""conv2d: convolution of images, as neural networks use the word (cross-correlation)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+
+Pair = int | tuple[int, int]
+
+
+class Conv2d(Function):
+    def __init__(self, stride: Pair, padding: Pair | str, dilation: Pair, groups: int) -> None:
+        self.geometry = (stride, padding, dilation, groups)
+
+    def forward(self, x: Any, w: Any, bias: Any) -> Any:
+        self.single = x.ndim == 3  # one image, without the batch's dimension
+        if self.single:
+            x = x[None]
+        self.x, self.w = x, w
+        y = _core.conv2d(x, w, bias, *self.geometry)
+        return y[0] if self.single else y
+
+    def backward(self, dy: Any) -> Any:
+        if self.single:
+            dy = dy[None]
+        dx, dw, db = _core.conv2d_backward(dy, self.x, self.w, *self.geometry, *self.needs)
+        return dx[0] if self.single and dx is not None else dx, dw, db
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """y[n, k, p, q] = bias[k] + sum over c, r, s of weight[k, c, r, s] x[n, c, i, j], where
+    i = p stride + r dilation - padding, j = q stride + s dilation - padding, and x is zero outside.
+
+    x (N, C, H, W) or one image (C, H, W), weight (K, C / groups, R, S), bias (K,) or None, y (N, K, P, Q)
+    with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1; all float32 or all float64. stride,
+    padding and dilation are numbers or (rows, columns); padding may be 'valid' (none) or 'same' (P = H, at
+    stride 1). With groups, output channel k sees only the input channels of its group; groups = C = K is
+    depthwise. y lies in memory channels-last.
+
+    Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
+    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]])
+    >>> rv.conv2d(x, rv.tensor([[[[1.0, -1.0]]]]))
+    tensor([[[[-1., -1.],
+              [-1., -1.]]]])
+    """
+    return Conv2d(stride, padding, dilation, groups).apply(x, weight, bias)  # type: ignore[no-any-return]

@@ -1,0 +1,96 @@
+"""conv2d: the cross-correlation of images with kernels, and its gradients.
+
+    x (n, c, h, w), w (k, c / groups, r, s), bias (k), y (n, k, p, q)
+    y[n, k, p, q] = bias[k] + sum over c, r, s of x[n, c, i, j] * w[k, c, r, s]
+        i = p * stride + r * dilation - padding, j = q * stride + s * dilation - padding
+
+The sum over r and s is written as a loop over taps: for one tap, every output pixel looks at one input pixel,
+and those input pixels are a slice of the padded image. What is left is a matrix product over channels, the
+same for each pixel. Each loop below does the same with one of the three arrays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Pair = int | tuple[int, int]
+
+
+def conv2d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    before, after = _padding(padding, w, dilation)
+    image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
+    (n, _, h, v), (k, _, r, s) = image.shape, w.shape
+    (sh, sw), (dh, dw) = _pair(stride), _pair(dilation)
+    p, q = (h - dh * (r - 1) - 1) // sh + 1, (v - dw * (s - 1) - 1) // sw + 1
+    y = np.zeros((n, k, p, q), x.dtype)
+    for tap, pixels in _taps(w, (p, q), stride, dilation):
+        for inputs, outputs in _groups(x, w, groups):
+            # (n, c, p, q) times (k, c) over c
+            y[:, outputs] += np.einsum("ncpq,kc->nkpq", image[:, inputs][pixels], w[outputs][tap])
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv2d_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> tuple[Array, Array, Array]:
+    """dx, dw, db: a tap that took x[i] * w to y[o] takes dy[o] * w back to dx[i] and dy[o] * x[i] to dw."""
+    before, after = _padding(padding, w, dilation)
+    image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
+    dimage, dw = np.zeros_like(image), np.zeros_like(w)
+    for tap, pixels in _taps(w, dy.shape[2:], stride, dilation):
+        for inputs, outputs in _groups(x, w, groups):
+            dimage[:, inputs][pixels] += np.einsum("nkpq,kc->ncpq", dy[:, outputs], w[outputs][tap])
+            dw[outputs][tap] = np.einsum("nkpq,ncpq->kc", dy[:, outputs], image[:, inputs][pixels])
+    h, v = x.shape[2:]
+    dx = dimage[:, :, before[0] : before[0] + h, before[1] : before[1] + v]
+    return dx, dw, dy.sum((0, 2, 3))
+
+
+def _taps(w: Array, size: tuple[int, ...], stride: Pair, dilation: Pair) -> Iterator[tuple[Any, Any]]:
+    """For each tap: its place in w, and the pixels of the padded image that the outputs see through it."""
+    (sh, sw), (dh, dw), (p, q) = _pair(stride), _pair(dilation), size
+    for r in range(w.shape[2]):
+        for s in range(w.shape[3]):
+            rows = slice(r * dh, r * dh + sh * (p - 1) + 1, sh)
+            columns = slice(s * dw, s * dw + sw * (q - 1) + 1, sw)
+            yield (..., r, s), (..., rows, columns)
+
+
+def _groups(x: Array, w: Array, groups: int) -> Iterator[tuple[slice, slice]]:
+    """The input and the output channels of each group: a convolution of its own."""
+    c, k = x.shape[1] // groups, w.shape[0] // groups
+    for g in range(groups):
+        yield slice(g * c, (g + 1) * c), slice(g * k, (g + 1) * k)
+
+
+def _padding(padding: Pair | str, w: Array, dilation: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of zeros before and after the image; 'same' puts the odd one after."""
+    if padding == "valid":
+        padding = 0
+    if not isinstance(padding, str):
+        return _pair(padding), _pair(padding)
+    dh, dw = _pair(dilation)
+    h, v = dh * (w.shape[2] - 1), dw * (w.shape[3] - 1)
+    return (h // 2, v // 2), (h - h // 2, v - v // 2)
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)

@@ -1,0 +1,176 @@
+"""The conv2d kernels on raw arrays: every level's own edges, layouts, out=, epilogue, partial sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranvier import _core, kernels
+from ranvier.reference import conv2d as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+NAMES = ("dx", "dw", "db")
+
+
+def random_arrays(rng, dtype, n, c, h, w, k, r, s, groups=1):
+    x = rng.uniform(-1, 1, (n, c, h, w)).astype(dtype)
+    weight = rng.uniform(-1, 1, (k, c // groups, r, s)).astype(dtype)
+    return x, weight, rng.uniform(-1, 1, k).astype(dtype)
+
+
+def check(x, w, bias, **geometry):
+    """Forward and backward against the reference in float64."""
+    y = kernels.conv2d(x, w, bias, **geometry)
+    double = [a.astype(np.float64) for a in (x, w, bias)]
+    expected = reference.conv2d(*double, **geometry)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance(x.dtype, w[0].size + 1))
+    dy = np.random.default_rng(1).uniform(-1, 1, y.shape).astype(x.dtype)
+    found = kernels.conv2d_backward(dy, x, w, **geometry)
+    wanted = reference.conv2d_backward(dy.astype(np.float64), *double[:2], **geometry)
+    reductions = (w[:, 0].size, dy[:, 0].size, dy[:, 0].size)
+    for name, a, b, reduction in zip(NAMES, found, wanted, reductions, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(x.dtype, reduction), err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49])
+def test_output_channels(k, dtype, isa, rng):
+    """One and two vectors of each level, and one channel more and less."""
+    check(*random_arrays(rng, dtype, 1, 3, 4, 5, k, 2, 2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("c", [1, 2, 4, 5, 6, 7, 8, 13, 14, 15, 16, 17, 29, 33])
+def test_input_channels(c, dtype, isa, rng):
+    """The rows of a tile of the weight gradient: a tap's channels or, where they are few, several taps'."""
+    check(*random_arrays(rng, dtype, 1, c, 4, 5, 3, 3, 2), padding=1)
+
+
+@pytest.mark.parametrize("c", [2, 3, 4, 5, 8, 9, 16, 17, 32, 33])
+def test_depthwise_channels(c, isa, rng):
+    check(*random_arrays(rng, "float32", 2, c, 5, 4, c, 3, 3, groups=c), padding=1, groups=c)
+
+
+@pytest.mark.parametrize("width", range(1, 31))
+def test_pixels(width, isa, rng):
+    """Tiles of every height."""
+    check(*random_arrays(rng, "float32", 1, 2, 1, width, 3, 1, 1))
+
+
+def test_pixels_in_parts(isa, rng):
+    """Enough pixels that the gradient to the weight is a sum of partial sums."""
+    check(*random_arrays(rng, "float32", 3, 2, 50, 41, 3, 3, 3), padding=1)
+    check(*random_arrays(rng, "float32", 1, 17, 60, 31, 3, 3, 3), stride=(1, 2))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_geometry(data):
+    small = st.integers(1, 4)
+    pairs = st.tuples(small, small)
+    n, h, w = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    groups, cg, kg = data.draw(small), data.draw(st.integers(1, 18)), data.draw(small)
+    (r, s), stride, dilation = data.draw(pairs), data.draw(pairs), data.draw(pairs)
+    padding = data.draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))
+    if dilation[0] * (r - 1) >= h + 2 * padding[0] or dilation[1] * (s - 1) >= w + 2 * padding[1]:
+        return
+    arrays = random_arrays(
+        np.random.default_rng(0), "float32", n, cg * groups, h, w, kg * groups, r, s, groups
+    )
+    check(*arrays, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_change_no_bit(layout, groups, isa, rng):
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 6, 3, 2, groups)
+    y = kernels.conv2d(x, w, bias, groups=groups)
+    dy = rng.uniform(-1, 1, y.shape).astype("float32")
+    gradients = kernels.conv2d_backward(dy, x, w, groups=groups)
+    xl, wl, bl, dyl = (in_layout(a, layout) for a in (x, w, bias, dy))
+    np.testing.assert_array_equal(kernels.conv2d(xl, wl, bl, groups=groups), y)
+    for a, b in zip(kernels.conv2d_backward(dyl, xl, wl, groups=groups), gradients, strict=True):
+        np.testing.assert_array_equal(a, b)
+    out = in_layout(np.zeros_like(y), layout)
+    assert kernels.conv2d(x, w, bias, groups=groups, out=out) is out
+    np.testing.assert_array_equal(out, y)
+
+
+def test_broadcast_images(isa, rng):
+    """An image with strides of zero is read as what it stands for."""
+    x, w, bias = random_arrays(rng, "float32", 1, 4, 5, 6, 5, 3, 3)
+    many = np.broadcast_to(x, (3, 4, 5, 6))
+    np.testing.assert_array_equal(kernels.conv2d(many, w, bias)[2], kernels.conv2d(x, w, bias)[0])
+
+
+def test_an_output_does_not_depend_on_its_neighbours(isa, rng):
+    """Bit for bit the same alone and in a batch, in a wide image and in a narrow one."""
+    x, w, bias = random_arrays(rng, "float32", 3, 5, 9, 20, 7, 3, 3)
+    y = kernels.conv2d(x, w, bias)
+    np.testing.assert_array_equal(kernels.conv2d(x[1:2], w, bias), y[1:2])
+    np.testing.assert_array_equal(kernels.conv2d(x[:, :, :, 3:9], w, bias), y[:, :, :, 3:7])
+    np.testing.assert_array_equal(kernels.conv2d(x, w[:3], bias[:3]), y[:, :3])
+
+
+def test_relu(isa, rng):
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 6, 3, 2)
+    y = kernels.conv2d(x, w, bias)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation="relu"), np.maximum(y, 0))
+    x[0, 0, 0, 0] = np.nan
+    assert np.isnan(kernels.conv2d(x, w, bias, activation="relu")[0, :, 0, 0]).all()
+
+
+def test_padding_is_skipped_not_multiplied(isa):
+    """An infinite weight that meets only padding leaves no NaN."""
+    w = np.zeros((1, 1, 3, 3), np.float32)
+    w[0, 0, 0, 0] = np.inf
+    y = kernels.conv2d(np.ones((1, 1, 2, 2), np.float32), w, padding=1)
+    np.testing.assert_array_equal(y[0, 0], [[0, 0], [0, np.inf]])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 16])
+def test_threads_change_no_bit(count, isa, threads, rng):
+    x, w, bias = random_arrays(rng, "float32", 3, 17, 23, 21, 40, 3, 3)
+    results = []
+    for n in (1, count):
+        threads(n)
+        y = kernels.conv2d(x, w, bias, padding=1)
+        results.append([y, *kernels.conv2d_backward(y, x, w, padding=1)])
+    for a, b in zip(*results, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_only_what_is_needed(rng):
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 6, 3, 2)
+    dy = np.ones_like(kernels.conv2d(x, w, bias))
+    whole = kernels.conv2d_backward(dy, x, w)
+    for i, name in enumerate(NAMES):
+        others = {f"need_{other}": other == name for other in NAMES}
+        parts = kernels.conv2d_backward(dy, x, w, **others)
+        assert [p is None for p in parts] == [j != i for j in range(3)]
+        np.testing.assert_array_equal(parts[i], whole[i])
+
+
+def test_errors(rng):
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 6, 3, 2)
+    y = kernels.conv2d(x, w, bias)
+    with pytest.raises(
+        ValueError, match=r"\[conv2d\] got out of shape \(2, 6, 4, 5\); expected \(2, 6, 4, 6\)"
+    ):
+        kernels.conv2d(x, w, out=y[..., :5])
+    with pytest.raises(ValueError, match=r"\[conv2d\] got out that overlaps an input"):
+        kernels.conv2d(x[:, :, :, :3], w[:3, :, :1, :1], out=x[:, :, :, 1:4])
+    with pytest.raises(ValueError, match=r"\[conv2d\] got activation 'tanh'; expected 'none' or 'relu'"):
+        kernels.conv2d(x, w, activation="tanh")
+    with pytest.raises(ValueError, match=r"\[conv2d_backward\] got dy of shape .* expected \(2, 6, 4, 6\)"):
+        kernels.conv2d_backward(y[:1], x, w)
+    with pytest.raises(
+        ValueError, match=r"\[conv2d\] got weight with 4 output channels and groups 3; expected"
+    ):
+        kernels.conv2d(x, w[:4, :1], groups=3)
+    with pytest.raises(
+        TypeError, match=r"\[conv2d_backward\] got x of dtype float32 and dy of dtype float64"
+    ):
+        _core.conv2d_backward(y.astype(float), x, w)
