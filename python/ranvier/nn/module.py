@@ -17,6 +17,7 @@ from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.state import LoadResult, load_into
 
 Self = TypeVar("Self", bound="Module")
+ndarray = np.ndarray
 
 
 class Parameter(Tensor):
@@ -71,7 +72,7 @@ class Module:
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> is it part of the state dict
     _module_names: dict[str, None]
-    _forward_hooks: dict[int, Callable[..., Any]]
+    _forward_hooks: dict[int, Callable[..., Any]] | None = None  # made with the first hook
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -80,7 +81,7 @@ class Module:
 
     def __init__(self) -> None:
         registries: dict[str, Any] = self.__dict__
-        for name in ("_parameter_names", "_buffer_names", "_module_names", "_forward_hooks"):
+        for name in ("_parameter_names", "_buffer_names", "_module_names"):
             registries.setdefault(name, {})
         self.training = True
 
@@ -90,7 +91,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for arg in args:
-            if isinstance(arg, np.ndarray):
+            if type(arg) is ndarray:
                 args = self._cast(args)
                 break
         try:
@@ -98,7 +99,7 @@ class Module:
         except Exception as error:
             self._locate(error)
             raise
-        if self.__dict__.get("_forward_hooks"):
+        if self._forward_hooks:
             for hook in list(self._forward_hooks.values()):
                 changed = hook(self, args, y)
                 y = y if changed is None else changed
@@ -129,6 +130,8 @@ class Module:
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(module, args, output)`` after each forward, until ``remove()`` of what it returns."""
+        if self._forward_hooks is None:
+            self._forward_hooks = {}
         return RemovableHandle(self._forward_hooks, hook)
 
     # --- registration
