@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import summary
+from benchmarks import machine, summary
 from benchmarks.harness import Race
 from benchmarks.peers.process import Peers
+
+LONGEST_ROW_SECONDS = 900
 
 
 def pytest_configure(config: Any) -> None:
@@ -19,7 +21,7 @@ def pytest_configure(config: Any) -> None:
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     for item in items:
         if "race" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(LONGEST_ROW_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +40,17 @@ def race(peers: Peers, benchmark: Any, request: Any) -> Race:
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     session = getattr(config, "_benchmarksession", None)
-    records = [b.extra_info for b in getattr(session, "benchmarks", ()) if "op" in b.extra_info]
+    records = [b.extra_info for b in getattr(session, "benchmarks", ())]
     if records:
         terminalreporter.section("against the best peer and the machine's limit")
         for line in summary.lines(records):
             terminalreporter.write_line(line)
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    machine_info.pop("node", None)  # a host's name is nobody's business
+
+
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+    """The limits go into the file with the rows: a report may be written elsewhere, later."""
+    output_json["limits"] = machine.describe()

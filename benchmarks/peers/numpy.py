@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.training.by_hand import HandSteps
+from benchmarks.training.networks import NETWORKS
+
 
 def version() -> str:
     return str(np.__version__)
@@ -18,3 +21,7 @@ def to_numpy(result: Any) -> np.ndarray:
 
 def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     return lambda: a @ b
+
+
+def train_step(network: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    return HandSteps(NETWORKS[network], arrays, np.float32)

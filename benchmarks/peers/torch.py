@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.training.networks import NETWORKS, steps
+
 torch.set_num_threads(int(os.environ["RANVIER_PEER_THREADS"]))
 
 
@@ -23,3 +25,16 @@ def to_numpy(result: Any) -> np.ndarray:
 def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     x, y = torch.from_numpy(a), torch.from_numpy(b)
     return lambda: x @ y
+
+
+def train_step(
+    network: str, fused: bool = False, channels_last: bool = False, **arrays: np.ndarray
+) -> Callable[[], Any]:
+    def to_tensor(a: np.ndarray) -> torch.Tensor:
+        t = torch.from_numpy(a)
+        return t.contiguous(memory_format=torch.channels_last) if channels_last and t.ndim == 4 else t
+
+    made = steps(torch.nn, torch.optim, to_tensor, NETWORKS[network], arrays, fused=fused)
+    if channels_last:  # load_state_dict copies values and keeps the layout
+        made.model.to(memory_format=torch.channels_last)
+    return made

@@ -1,0 +1,98 @@
+"""What the package costs before it computes: the time to import it, and the size of its wheel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from benchmarks.peers.process import ROOT, PeerMissing, interpreter
+
+ROUNDS = 9
+MOST_SECONDS = 0.015  # over numpy's
+MOST_BYTES = 2.5e6
+MODULES = {
+    "torch": "torch",
+    "jax": "jax.numpy",
+    "sklearn": "sklearn.neural_network",
+    "onnxruntime": "onnxruntime",
+}
+
+_PROGRAM = "import numpy; from time import perf_counter as t; s = t(); import {module}; print(t() - s)"
+
+
+def import_seconds(python: str, module: str, **environment: str) -> float:
+    """Seconds to import a module where numpy is imported already, in a fresh process."""
+    command = [python, "-c", _PROGRAM.format(module=module)]
+    env = {**os.environ, **environment}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    return float(done.stdout.split()[-1])
+
+
+def timed_importers() -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
+    found, missing = {}, {}
+    for library, module in MODULES.items():
+        try:
+            python = interpreter(library)
+        except PeerMissing as reason:
+            missing[library] = str(reason)
+            continue
+        found[library] = lambda python=python, module=module: import_seconds(python, module)
+    return found, missing
+
+
+def bench_import(benchmark: Any, request: Any, tmp_path: Path) -> None:
+    others, missing = timed_importers()
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {library: [] for library in others}
+
+    def in_turn() -> None:
+        for library, seconds in others.items():
+            theirs[library].append(seconds())
+
+    def ourselves() -> float:
+        # compiled files as pip leaves them, also where we run from a source tree that has none
+        return import_seconds(
+            sys.executable, "ranvier", PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(tmp_path)
+        )
+
+    ourselves()
+    in_turn()  # the first time is not counted: files come into the system's cache
+    for seconds_of in theirs.values():
+        seconds_of.clear()
+    benchmark.pedantic(lambda: ours.append(ourselves()), setup=in_turn, rounds=ROUNDS)
+    seconds = median(ours)
+    factors = [f"{library} {median(s) / seconds:.0f}" for library, s in theirs.items()]
+    benchmark.extra_info.update(
+        what="import ranvier, over import numpy",
+        value=f"{seconds * 1e3:.1f} ms" + (f"; times as long: {', '.join(factors)}" if factors else ""),
+        target=f"at most {MOST_SECONDS * 1e3:.0f} ms",
+        skipped=missing,
+        command=f"pytest '{request.node.nodeid}' --benchmark-only",
+    )
+    assert seconds <= MOST_SECONDS
+
+
+def newest_wheel() -> Path | None:
+    wheels = sorted((ROOT / "dist").glob("ranvier-*.whl"), key=lambda path: path.stat().st_mtime)
+    return wheels[-1] if wheels else None
+
+
+@pytest.mark.skipif(newest_wheel() is None, reason="needs a wheel: pip wheel . --no-deps --wheel-dir dist")
+def bench_wheel_size(benchmark: Any, request: Any) -> None:
+    wheel = newest_wheel()
+    assert wheel is not None
+    size = benchmark.pedantic(lambda: wheel.stat().st_size)
+    benchmark.extra_info.update(
+        what="size of the wheel",
+        value=f"{size / 1e6:.2f} MB",
+        target=f"at most {MOST_BYTES / 1e6:.1f} MB",
+        command=f"pip wheel . --no-deps --wheel-dir dist && pytest '{request.node.nodeid}' --benchmark-only",
+    )
+    assert size <= MOST_BYTES
