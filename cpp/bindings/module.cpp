@@ -12,4 +12,6 @@ PYBIND11_MODULE(_core, m) {
   bind::register_probe(m);
   bind::register_activation(m);
   bind::register_elementwise(m);
+  bind::register_softmax(m);
+  bind::register_loss(m);
 }

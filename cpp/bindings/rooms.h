@@ -10,5 +10,7 @@ void register_conv2d(pybind11::module_& m);
 void register_probe(pybind11::module_& m);
 void register_activation(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
+void register_softmax(pybind11::module_& m);
+void register_loss(pybind11::module_& m);
 
 }  // namespace ranvier::bind

@@ -14,10 +14,33 @@ RANVIER_INLINE vec<T> load_strided(const T* p, int64_t stride, int n, T rest = 0
   return v;
 }
 
+// load_n with `rest` instead of 0 in the lanes from n on.
+template <class T>
+RANVIER_INLINE vec<T> load_padded(const T* p, int n, T rest) {
+  return select(iota<T>() < T(n), load_n(p, n), broadcast(rest));
+}
+
+// Lanes p[0], p[stride] ... of a line of which `left` elements are left: a plain load where the line is dense
+// (stride 1) and long enough.
+template <bool dense, class T>
+RANVIER_INLINE vec<T> load_line(const T* p, int64_t stride, int64_t left, T rest = 0) {
+  if constexpr (dense) return left >= lanes<T> ? load(p) : load_padded(p, int(left), rest);
+  return load_strided(p, stride, int(left < lanes<T> ? left : lanes<T>), rest);
+}
+
 template <class T>
 RANVIER_INLINE void store_strided(T* p, int64_t stride, typename VecOf<T>::type v, int n) {
   for (int i = 0; i < lanes<T>; ++i)
     if (i < n) p[i * stride] = v[i];
+}
+
+template <bool dense, class T>
+RANVIER_INLINE void store_line(T* p, int64_t stride, typename VecOf<T>::type v, int64_t left) {
+  if constexpr (dense) {
+    left >= lanes<T> ? store(p, v) : store_n(p, v, int(left));
+  } else {
+    store_strided(p, stride, v, int(left < lanes<T> ? left : lanes<T>));
+  }
 }
 
 }  // namespace ranvier::RANVIER_ISA

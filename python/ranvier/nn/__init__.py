@@ -1,22 +1,56 @@
 """Layers, networks and losses, under PyTorch's names."""
 
-from ranvier.nn import init
+from ranvier.nn import functional, init
+from ranvier.nn.activation import (
+    ELU,
+    GELU,
+    Hardtanh,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Step,
+    Tanh,
+)
 from ranvier.nn.container import ModuleDict, ModuleList, Sequential
 from ranvier.nn.conv import Conv2d
 from ranvier.nn.linear import Linear
+from ranvier.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.reshape import Flatten, Identity, Unflatten
 
 __all__ = [
     "Conv2d",
+    "ELU",
+    "GELU",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
     "Flatten",
+    "Hardtanh",
     "Identity",
+    "LeakyReLU",
     "Linear",
+    "LogSoftmax",
+    "MSELoss",
     "Module",
     "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ReLU",
+    "ReLU6",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Step",
+    "Tanh",
     "Unflatten",
+    "functional",
     "init",
 ]

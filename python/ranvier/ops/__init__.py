@@ -51,15 +51,20 @@ from ranvier.ops.elementwise import (
     where,
 )
 from ranvier.ops.linear import linear
+from ranvier.ops.loss import bce, bce_with_logits, cross_entropy, mse
 from ranvier.ops.matmul import matmul
+from ranvier.ops.softmax import log_softmax, softmax
 
 __all__: list[str] = [
     "abs",
     "add",
+    "bce",
+    "bce_with_logits",
     "clamp",
     "clip",
     "conv2d",
     "cos",
+    "cross_entropy",
     "div",
     "elu",
     "eq",
@@ -74,11 +79,13 @@ __all__: list[str] = [
     "linear",
     "log",
     "log1p",
+    "log_softmax",
     "lt",
     "masked_fill",
     "matmul",
     "maximum",
     "minimum",
+    "mse",
     "mul",
     "ne",
     "neg",
@@ -91,6 +98,7 @@ __all__: list[str] = [
     "sign",
     "silu",
     "sin",
+    "softmax",
     "softplus",
     "sqrt",
     "square",

@@ -1,0 +1,75 @@
+#include "kernels/softmax/softmax.h"
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+#include "base/without_axis.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerElement = 0.5;  // of forward, float, on one core, roughly
+
+template <class T>
+const SoftmaxKernels<T>& kernels();
+template <>
+const SoftmaxKernels<float>& kernels<float>() {
+  return RANVIER_SELECT(softmax_kernels_float);
+}
+template <>
+const SoftmaxKernels<double>& kernels<double>() {
+  return RANVIER_SELECT(softmax_kernels_double);
+}
+
+template <class T>
+double cost_ns(int64_t elements) {
+  return kNsPerElement * static_cast<double>(elements) * static_cast<double>(sizeof(T) / 4);
+}
+
+}  // namespace
+
+template <class T>
+void SoftmaxForward<T>::run(void*) const {
+  const int nd = x.ndim;
+  const LoopNest<2> nest(nd - 1, WithoutAxis(x.shape, nd, axis),
+                         {WithoutAxis(x.strides, nd, axis), WithoutAxis(y.strides, nd, axis)});
+  const int last = nest.ndim - 1;
+  const int64_t n = x.shape[axis];
+  const auto function = kernels<T>().forward[log];
+  parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
+    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[2]) {
+      SoftmaxLines<T> lines{};
+      lines.count = count, lines.n = n;
+      lines.x = {x.data + offsets[0], nest.strides[0][last], x.strides[axis]};
+      lines.out = {y.data + offsets[1], nest.strides[1][last], y.strides[axis]};
+      function(lines);
+    });
+  });
+}
+
+template <class T>
+void SoftmaxBackward<T>::run(void*) const {
+  const int nd = dx.ndim;
+  const LoopNest<3> nest(nd - 1, WithoutAxis(dx.shape, nd, axis),
+                         {WithoutAxis(dy.strides, nd, axis), WithoutAxis(y.strides, nd, axis),
+                          WithoutAxis(dx.strides, nd, axis)});
+  const int last = nest.ndim - 1;
+  const int64_t n = dx.shape[axis];
+  const auto function = kernels<T>().backward[log];
+  parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
+    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
+      SoftmaxLines<T> lines{};
+      lines.count = count, lines.n = n;
+      lines.dy = {dy.data + offsets[0], nest.strides[0][last], dy.strides[axis]};
+      lines.x = {y.data + offsets[1], nest.strides[1][last], y.strides[axis]};
+      lines.out = {dx.data + offsets[2], nest.strides[2][last], dx.strides[axis]};
+      function(lines);
+    });
+  });
+}
+
+template struct SoftmaxForward<float>;
+template struct SoftmaxForward<double>;
+template struct SoftmaxBackward<float>;
+template struct SoftmaxBackward<double>;
+
+}  // namespace ranvier

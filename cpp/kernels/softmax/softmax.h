@@ -1,0 +1,74 @@
+// softmax over one axis: y = exp(x) / sum(exp(x)), or its logarithm, and their gradients from dy and y.
+//
+//   x, y, dy, dx of one shape with at least one dimension, any strides; y may be x, dx may be dy or y. The
+//   maximum of a line is subtracted first, so that nothing overflows.
+//   A line's sums run along it in vectors, or, where lines lie side by side in memory, one lane each: their
+//   order depends on the line's length and on the layout, not on threads.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+template <class T>
+struct SoftmaxForward {
+  static constexpr const char* name = "softmax_forward";
+  bool log;
+  int axis;
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+template <class T>
+struct SoftmaxBackward {
+  static constexpr const char* name = "softmax_backward";
+  bool log;
+  int axis;
+  TensorView<const T> dy, y;
+  TensorView<T> dx;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(y), v.write(dx);
+  }
+};
+
+// `count` lines of n elements: element k of line i of a tensor lies at data[i * line + k * step].
+template <class T>
+struct SoftmaxLines {
+  template <class E>
+  struct Lines {
+    E* data;
+    int64_t line, step;
+  };
+  int64_t count, n;
+  Lines<const T> x, dy;  // forward reads x; backward reads x, which is y, and dy
+  Lines<T> out;
+};
+
+template <class T>
+struct SoftmaxKernels {
+  using Function = void (*)(const SoftmaxLines<T>&);
+  Function forward[2], backward[2];  // [log]
+};
+
+#define RANVIER_X(level)                                      \
+  namespace level {                                           \
+  extern const SoftmaxKernels<float> softmax_kernels_float;   \
+  extern const SoftmaxKernels<double> softmax_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier

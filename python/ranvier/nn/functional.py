@@ -1,0 +1,43 @@
+"""The operations under the names of ``torch.nn.functional``."""
+
+from ranvier.ops import bce as binary_cross_entropy
+from ranvier.ops import bce_with_logits as binary_cross_entropy_with_logits
+from ranvier.ops import (
+    cross_entropy,
+    elu,
+    gelu,
+    hardtanh,
+    leaky_relu,
+    linear,
+    log_softmax,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    step,
+    tanh,
+)
+from ranvier.ops import mse as mse_loss
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "elu",
+    "gelu",
+    "hardtanh",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "step",
+    "tanh",
+]

@@ -1,0 +1,60 @@
+"""Softmax and its logarithm over one axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+
+
+class Softmax(Function):
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        self.y = _core.softmax(x, self.dim)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.softmax_backward(dy, self.y, self.dim)
+
+
+def softmax(x: Any, dim: int = -1) -> Tensor:
+    """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
+
+    x: float32 or float64, any shape of at least one dimension. Raises ValueError where x has no such
+    dimension, TypeError for another dtype.
+
+    Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
+
+    >>> import ranvier as rv
+    >>> rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
+    tensor([0.6590, 0.2424, 0.0986])
+    """
+    return Softmax(dim).apply(x)
+
+
+class LogSoftmax(Function):
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        self.y = _core.log_softmax(x, self.dim)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.log_softmax_backward(dy, self.y, self.dim)
+
+
+def log_softmax(x: Any, dim: int = -1) -> Tensor:
+    """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
+
+    x and errors as in :func:`softmax`.
+
+    >>> import ranvier as rv
+    >>> rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0)
+    tensor([-1000.,     0.])
+    """
+    return LogSoftmax(dim).apply(x)

@@ -1,0 +1,82 @@
+"""Values worked out by hand in the lessons that the library is meant to accompany."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+
+
+@pytest.mark.parametrize(
+    ("inputs", "z", "percent"), [([0.8, 0.9], 0.98, 72.7), ([0.3, 0.5], 0.75, 67.9), ([0.9, 0.3], 0.21, 55.2)]
+)
+def test_neuron_with_sigmoid(inputs, z, percent):
+    weighted = rv.tensor(inputs) @ rv.tensor([-0.5, 1.2]) + 0.3
+    assert weighted.item() == pytest.approx(z, abs=1e-6)
+    assert 100 * rv.sigmoid(weighted).item() == pytest.approx(percent, abs=0.05)
+
+
+def test_exam_neuron_with_step():
+    z = rv.tensor([8.0, 75.0, 80.0]) @ rv.tensor([0.4, 0.01, 0.005]) - 2
+    assert z.item() == pytest.approx(2.35, abs=1e-6)
+    assert rv.step(z).item() == 1
+
+
+def test_softmax():
+    y = rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
+    np.testing.assert_allclose(y.numpy(), [0.659, 0.242, 0.099], atol=5e-4)
+
+
+def test_mean_squared_error():
+    loss = nn.MSELoss()(rv.tensor([2.5, 0.0, 2.0, 8.0]), rv.tensor([3.0, -0.5, 2.0, 7.0]))
+    assert loss.item() == 0.375
+
+
+@pytest.mark.parametrize(("p", "value"), [([0.9, 0.1, 0.8, 0.7], 0.19763), ([0.1, 0.9, 0.2, 0.3], 1.85465)])
+def test_binary_cross_entropy(p, value):
+    loss = nn.BCELoss()(rv.tensor(p), rv.tensor([1.0, 0.0, 1.0, 1.0]))
+    assert loss.item() == pytest.approx(value, abs=5e-6)
+
+
+def test_categorical_cross_entropy():
+    p = rv.tensor([[0.8, 0.15, 0.05], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]])
+    loss = nn.CrossEntropyLoss()(rv.log(p), rv.tensor([0, 1, 2]))
+    assert loss.item() == pytest.approx(0.3635, abs=5e-5)
+
+
+def test_backpropagation_by_hand():
+    x, w, v = rv.tensor(2.0), rv.tensor(3.0, requires_grad=True), rv.tensor(0.5, requires_grad=True)
+    output = v * rv.relu(w * x)
+    loss = (output - 5) ** 2
+    loss.backward()
+    assert (output.item(), loss.item()) == (3, 4)
+    assert (v.grad.item(), w.grad.item()) == (-24, -4)
+    with rv.no_grad():
+        assert (w - 0.1 * w.grad).item() == pytest.approx(3.4, abs=1e-6)
+        assert (v - 0.1 * v.grad).item() == pytest.approx(2.9, abs=1e-6)
+
+
+def test_linear_layer_by_hand():
+    layer = nn.Linear(2, 2)
+    layer.load_state_dict({"weight": np.array([[0.5, -0.3], [0.2, 0.8]]), "bias": np.array([0.1, -0.2])})
+    z = layer(rv.tensor([1.0, 2.0]))
+    np.testing.assert_allclose(z.detach().numpy(), [0, 1.6], atol=1e-6)
+    np.testing.assert_allclose(rv.relu(z).detach().numpy(), [0, 1.6], atol=1e-6)
+
+
+@pytest.mark.parametrize("x", [-2.0, -1.0, 0.0, 1.0, 2.0])
+def test_derivative_of_a_parabola(x):
+    assert rv.grad(lambda t: t**2 + 3 * t + 2)(x) == 2 * x + 3
+
+
+def test_regression_step():
+    x, target = rv.tensor([1.0, 2.0, 3.0, 4.0]), rv.tensor([2.0, 4.0, 6.0, 8.0])
+    w, b = rv.tensor(1.5, requires_grad=True), rv.tensor(0.5, requires_grad=True)
+    loss = nn.MSELoss()(rv.relu(x * w + b), target)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.875)
+    assert (w.grad.item(), b.grad.item()) == (pytest.approx(-5), pytest.approx(-1.5))
+    with rv.no_grad():
+        assert (w - 0.1 * w.grad).item() == pytest.approx(2.0)
+        assert (b - 0.1 * b.grad).item() == pytest.approx(0.65)

@@ -1,0 +1,69 @@
+"""softmax and log_softmax: forward and backward against the references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import softmax as reference
+from support.op_case import OpCase
+
+
+class TestSoftmax(OpCase):
+    op_name = "softmax"
+    variants = tuple({"shape": s, "dim": d} for s in [(3, 7, 5, 11), (2, 35)] for d in range(-1, len(s)))
+
+    def inputs(self, rng, dtype):
+        return (rng.uniform(-3, 3, self.shape).astype(dtype),)
+
+    def large_inputs(self, rng, dtype):
+        return (rng.uniform(-3, 3, (64, *self.shape[1:-1], 101)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((2, 0, 3, 1)[: len(self.shape)], dtype),)
+
+    def reduction(self, x):
+        return x.shape[self.dim]
+
+    def op(self, x):
+        return getattr(ops, self.op_name)(x, self.dim)
+
+    def reference(self, x):
+        return getattr(reference, self.op_name)(x, self.dim)
+
+    def reference_backward(self, dy, x):
+        backward = getattr(reference, f"{self.op_name}_backward")
+        return (backward(dy, self.reference(x), self.dim),)
+
+    def torch_op(self, torch, x):
+        return getattr(torch, self.op_name)(x, self.dim)
+
+
+class TestLogSoftmax(TestSoftmax):
+    op_name = "log_softmax"
+
+
+@pytest.mark.parametrize("n", [1, 3, 16, 17, 40])
+def test_large_and_infinite_logits(n, isa):
+    x = np.full((2, n), 1e4, np.float32)
+    x[1] = -np.inf
+    x[1, -1] = 5
+    y = ops.softmax(x, 1).numpy()
+    np.testing.assert_allclose(y[0], 1 / n, rtol=1e-6)
+    np.testing.assert_array_equal(y[1], [0] * (n - 1) + [1])
+    np.testing.assert_array_equal(ops.log_softmax(x, 1).numpy()[1], [-np.inf] * (n - 1) + [0])
+    x[0, 0] = np.nan
+    assert np.isnan(ops.softmax(x, 1).numpy()[0]).all()
+
+
+def test_errors():
+    x = rv.zeros(2, 3)
+    with pytest.raises(ValueError, match=r"\[softmax\] got axis 2 for x of shape \(2, 3\); expected -2 to 1"):
+        ops.softmax(x, 2)
+    with pytest.raises(
+        ValueError, match=r"\[log_softmax\] got axis 0 for x of shape \(\); expected at least"
+    ):
+        ops.log_softmax(rv.tensor(1.0), 0)
+    with pytest.raises(TypeError, match=r"\[softmax\] got x of dtype int64"):
+        ops.softmax(np.arange(3), 0)
