@@ -13,16 +13,13 @@ array([0., 2.], dtype=float32)
 array([0., 1.], dtype=float32)
 """
 
-# --- activation
-# --- conv2d
-from ranvier._core import (
-    conv2d,
-    conv2d_backward,
 from ranvier._core import (
     bce,
     bce_backward,
     bce_with_logits,
     bce_with_logits_backward,
+    conv2d,
+    conv2d_backward,
     cross_entropy,
     cross_entropy_backward,
     elu,
@@ -56,12 +53,12 @@ from ranvier._core import (
 )
 
 __all__ = [
-    "conv2d",
-    "conv2d_backward",
     "bce",
     "bce_backward",
     "bce_with_logits",
     "bce_with_logits_backward",
+    "conv2d",
+    "conv2d_backward",
     "cross_entropy",
     "cross_entropy_backward",
     "elu",

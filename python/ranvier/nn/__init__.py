@@ -24,11 +24,11 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.reshape import Flatten, Identity, Unflatten
 
 __all__ = [
-    "Conv2d",
     "ELU",
     "GELU",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Conv2d",
     "CrossEntropyLoss",
     "Flatten",
     "Hardtanh",
