@@ -15,24 +15,47 @@ RANVIER_INLINE V interleave(V a, V b, std::integer_sequence<int, I...>) {
       a, b, ((I / kGroup % 2 ? n : 0) + I / (2 * kGroup) * 2 * kGroup + (kOdd ? kGroup : 0) + I % kGroup)...);
 }
 
-template <int kGroup, class T>
+// Within each four lanes: a0 b0 a1 b1, or a2 b2 a3 b3. One instruction, where interleave<1> takes two.
+template <bool kHigh, class V, int... I>
+RANVIER_INLINE V unpack(V a, V b, std::integer_sequence<int, I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, ((I % 2 ? n : 0) + I / 4 * 4 + I % 4 / 2 + (kHigh ? 2 : 0))...);
+}
+
+// Squares of kGroup x kGroup lanes change places across the diagonal; then the same within each, down to
+// kLast.
+template <int kGroup, int kLast, class T>
 RANVIER_INLINE void transpose_groups(vec<T> (&rows)[lanes<T>]) {
-  constexpr int L = lanes<T>;
-  using Lanes = std::make_integer_sequence<int, L>;
+  using Lanes = std::make_integer_sequence<int, lanes<T>>;
   RANVIER_UNROLL
-  for (int i = 0; i < L; ++i) {
+  for (int i = 0; i < lanes<T>; ++i) {
     if (i & kGroup) continue;
     const vec<T> a = rows[i], b = rows[i + kGroup];
     rows[i] = interleave<kGroup, false>(a, b, Lanes{});
     rows[i + kGroup] = interleave<kGroup, true>(a, b, Lanes{});
   }
-  if constexpr (kGroup > 1) transpose_groups<kGroup / 2, T>(rows);
+  if constexpr (kGroup > kLast) transpose_groups<kGroup / 2, kLast, T>(rows);
 }
 
-// rows[i] lane j becomes rows[j] lane i: blocks of half the width change places, then within them.
-template <class T>
-RANVIER_INLINE void transpose(vec<T> (&rows)[lanes<T>]) {
-  transpose_groups<lanes<T> / 2, T>(rows);
+// rows[i] lane j becomes rows[j] lane i.
+RANVIER_INLINE void transpose(vec<double> (&rows)[lanes<double>]) {
+  transpose_groups<lanes<double> / 2, 1, double>(rows);
+}
+
+RANVIER_INLINE void transpose(vec<float> (&rows)[lanes<float>]) {
+  using Lanes = std::make_integer_sequence<int, lanes<float>>;
+  RANVIER_UNROLL
+  for (int i = 0; i < lanes<float>; i += 4) {
+    const vec<float> low01 = unpack<false>(rows[i], rows[i + 1], Lanes{});
+    const vec<float> low23 = unpack<false>(rows[i + 2], rows[i + 3], Lanes{});
+    const vec<float> high01 = unpack<true>(rows[i], rows[i + 1], Lanes{});
+    const vec<float> high23 = unpack<true>(rows[i + 2], rows[i + 3], Lanes{});
+    rows[i] = interleave<2, false>(low01, low23, Lanes{});
+    rows[i + 1] = interleave<2, true>(low01, low23, Lanes{});
+    rows[i + 2] = interleave<2, false>(high01, high23, Lanes{});
+    rows[i + 3] = interleave<2, true>(high01, high23, Lanes{});
+  }
+  if constexpr (lanes<float> > 4) transpose_groups<lanes<float> / 2, 4, float>(rows);
 }
 
 }  // namespace ranvier::RANVIER_ISA

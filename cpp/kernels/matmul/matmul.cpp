@@ -29,10 +29,10 @@ struct Product {
 
   // One block of k by one panel of n, where b is packed once for the whole crew.
   void shared_block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
-    const int64_t panels = ceil_div(n, kernels.nr);
+    const int64_t panels = ceil_div(n, plan.nr);
     if (plan.pack_b) {
       for (int64_t j = crew.index; j < panels; j += crew.size)
-        pack_strip_b(jc, n, pc, k, j, packed_b + j * kernels.nr * k);
+        pack_strip_b(jc, n, pc, k, j, packed_b + j * plan.nr * k);
       crew.barrier();
     }
     const int64_t rows = ceil_div(o.m, plan.rows), groups = plan.groups(rows, panels, crew.size);
@@ -43,7 +43,7 @@ struct Product {
       const int64_t count = std::min({rows - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
       pack_panels_a(pc, k, i, i + count);
       for (int64_t j = panels * g / groups; j < panels * (g + 1) / groups; ++j)
-        strip(jc, n, pc, k, j, plan.pack_b ? packed_b + j * kernels.nr * k : nullptr, i, i + count);
+        strip(jc, n, pc, k, j, plan.pack_b ? packed_b + j * plan.nr * k : nullptr, i, i + count);
       unit += count;
     }
     if (plan.pack_b) crew.barrier();  // before the next block overwrites the strips
@@ -51,18 +51,18 @@ struct Product {
 
   // The same where a has few panels: each thread packs a strip of b, uses it at once and forgets it.
   void private_block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
-    const int64_t strips = ceil_div(n, kernels.nr), rows = ceil_div(o.m, plan.rows);
+    const int64_t strips = ceil_div(n, plan.nr), rows = ceil_div(o.m, plan.rows);
     pack_panels_a(pc, k, 0, rows);
     for (int64_t j = strips * crew.index / crew.size; j < strips * (crew.index + 1) / crew.size; ++j) {
-      const bool ragged = (n - j * kernels.nr) < kernels.nr && plan.ragged_b;
+      const bool ragged = (n - j * plan.nr) < plan.nr && plan.ragged_b;
       if (plan.pack_b || ragged) pack_strip_b(jc, n, pc, k, j, packed_b);
       strip(jc, n, pc, k, j, plan.pack_b || ragged ? packed_b : nullptr, 0, rows);
     }
   }
 
   void pack_strip_b(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j, T* to) {
-    const int64_t column = j * kernels.nr;
-    kernels.pack(k, static_cast<int>(std::min<int64_t>(kernels.nr, n - column)), kernels.nr,
+    const int64_t column = j * plan.nr;
+    kernels.pack(k, static_cast<int>(std::min<int64_t>(plan.nr, n - column)), plan.nr,
                  o.b + pc * o.rs_b + (jc + column) * o.cs_b, o.rs_b, o.cs_b, to);
   }
 
@@ -78,10 +78,10 @@ struct Product {
              int64_t i1) {
     MatmulTile<T> t;
     t.k = k;
-    t.columns = static_cast<int>(std::min<int64_t>(kernels.nr, n - j * kernels.nr));
-    const int64_t column = jc + j * kernels.nr;
+    t.columns = static_cast<int>(std::min<int64_t>(plan.nr, n - j * plan.nr));
+    const int64_t column = jc + j * plan.nr;
     t.b = packed ? packed : o.b + pc * o.rs_b + column;
-    t.rs_b = packed ? kernels.nr : o.rs_b;
+    t.rs_b = packed ? plan.nr : o.rs_b;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = pc > 0;
     t.last = pc + k == o.k;

@@ -53,7 +53,8 @@ struct MatmulTile {
 
 template <class T>
 struct MatmulKernels {
-  int mr, nr;  // the largest tile: rows, columns
+  int mr, lanes;        // the most rows of a tile; elements of a vector
+  int (*nr)(int rows);  // the most columns of a tile of so many rows
   int64_t kc, mc, nc;
   void (*tile)(const MatmulTile<T>&);
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.

@@ -7,34 +7,38 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// tiles[along k][vectors - 1][rows - 1]
-template <class T, class Rows>
-struct Tiles;
-template <class T, int... I>
-struct Tiles<T, std::integer_sequence<int, I...>> {
-  using Function = void (*)(const MatmulTile<T>&);
-  static constexpr Function table[2][kTileVectors][sizeof...(I)] = {
-      {{tile<T, I + 1, 1, false>...}, {tile<T, I + 1, 2, false>...}},
-      {{tile<T, I + 1, 1, true>...}, {tile<T, I + 1, 2, true>...}}};
-};
+// Tiles of kRows rows, by vectors - 1.
+template <class T, int kRows, bool kAlongK, int... V>
+static void run_rows(const MatmulTile<T>& t, int vectors, std::integer_sequence<int, V...>) {
+  static constexpr void (*table[])(const MatmulTile<T>&) = {tile<T, kRows, V + 1, kAlongK>...};
+  table[vectors - 1](t);
+}
+
+// The tile of t.rows rows: a row of tests, which the compiler turns into a jump table.
+template <class T, bool kAlongK, int... R>
+static void run_tile(const MatmulTile<T>& t, int vectors, std::integer_sequence<int, R...>) {
+  (void)((t.rows == R + 1 &&
+          (run_rows<T, R + 1, kAlongK>(t, vectors, std::make_integer_sequence<int, tile_vectors(R + 1)>()),
+           true)) ||
+         ...);
+}
 
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
-  const int vectors = t.columns > lanes<T> ? 2 : 1;
-  const bool along_k = t.rs_a != 1;
-  Tiles<T, std::make_integer_sequence<int, kTileRows>>::table[along_k][vectors - 1][t.rows - 1](t);
+  const int vectors = (t.columns + lanes<T> - 1) / lanes<T>;
+  constexpr std::make_integer_sequence<int, kTileRows> rows;
+  t.rs_a == 1 ? run_tile<T, false>(t, vectors, rows) : run_tile<T, true>(t, vectors, rows);
 }
 
-extern const MatmulKernels<float> matmul_kernels_float = {kTileRows,           kTileVectors* lanes<float>,
-                                                          Blocking<float>::kc, Blocking<float>::mc,
-                                                          Blocking<float>::nc, run_tile<float>,
-                                                          pack<float>};
-extern const MatmulKernels<double> matmul_kernels_double = {kTileRows,
-                                                            kTileVectors* lanes<double>,
-                                                            Blocking<double>::kc,
-                                                            Blocking<double>::mc,
-                                                            Blocking<double>::nc,
-                                                            run_tile<double>,
-                                                            pack<double>};
+template <class T>
+static int widest(int rows) {
+  return tile_vectors(rows) * lanes<T>;
+}
+
+template <class T>
+static constexpr MatmulKernels<T> kernels = {kTileRows,       lanes<T>,        widest<T>,   Blocking<T>::kc,
+                                             Blocking<T>::mc, Blocking<T>::nc, run_tile<T>, pack<T>};
+extern const MatmulKernels<float> matmul_kernels_float = kernels<float>;
+extern const MatmulKernels<double> matmul_kernels_double = kernels<double>;
 
 }  // namespace ranvier::RANVIER_ISA

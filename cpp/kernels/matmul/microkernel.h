@@ -33,35 +33,34 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVecto
   }
 }
 
-// Bias and activation, on the last block of k.
+// Adds to c, bias and activation, ragged columns, c across the vectors: all that a tile may ask for besides a
+// plain store. One loop for all tile shapes, on the accumulators spilled to memory.
 template <class T>
-RANVIER_INLINE vec<T> finish(const MatmulTile<T>& t, vec<T> c, vec<T> bias) {
-  if (t.bias_row || t.bias_column) c = c + bias;
-  if (t.activation == MatmulActivation::relu) c = max(c, vec<T>{});
-  return c;
-}
-
-// Stores one row of the tile where c's columns are contiguous.
-template <class T, int kVectors>
-RANVIER_INLINE void store_row(const MatmulTile<T>& t, int i, const vec<T> (&acc)[kVectors]) {
+static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* acc, int64_t width) {
   constexpr int L = lanes<T>;
-  T* c = t.c + i * t.rs_c;
-  RANVIER_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int n = t.columns - v * L;
-    if (n <= 0) break;
-    vec<T> x = acc[v];
-    if (t.accumulate) x = (n >= L ? load(c + v * L) : load_n(c + v * L, n)) + x;
-    if (t.last) {
-      vec<T> bias{};
-      if (t.bias_row) bias = n >= L ? load(t.bias_row + v * L) : load_n(t.bias_row + v * L, n);
-      if (t.bias_column) bias = broadcast<T>(t.bias_column[i]);
-      x = finish(t, x, bias);
+  for (int i = 0; i < t.rows; ++i, acc += width) {
+    for (int j = 0; j < t.columns; j += L) {
+      const int n = t.columns - j < L ? t.columns - j : L;
+      vec<T> x = load(acc + j);
+      T* c = t.c + i * t.rs_c + j * t.cs_c;
+      if (t.accumulate) {
+        vec<T> sum{};
+        if (t.cs_c == 1)
+          sum = load_n(c, n);
+        else
+          for (int l = 0; l < n; ++l) sum[l] = c[l * t.cs_c];
+        x = sum + x;
+      }
+      if (t.last) {
+        if (t.bias_row) x = x + load_n(t.bias_row + j, n);
+        if (t.bias_column) x = x + broadcast<T>(t.bias_column[i]);
+        if (t.activation == MatmulActivation::relu) x = max(x, vec<T>{});
+      }
+      if (t.cs_c == 1)
+        store_n(c, x, n);
+      else
+        for (int l = 0; l < n; ++l) c[l * t.cs_c] = x[l];
     }
-    if (n >= L)
-      store(c + v * L, x);
-    else
-      store_n(c + v * L, x, n);
   }
 }
 
@@ -70,23 +69,24 @@ static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>;
   vec<T> acc[kRows][kVectors];
   multiply<T, kRows, kVectors, kAlongK>(t, acc);
-  if (t.cs_c == 1) {
+  const bool finishes = t.last && (t.bias_row || t.bias_column || t.activation != MatmulActivation::none);
+  if (t.cs_c == 1 && t.columns == kVectors * L && !finishes) {
     RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) store_row<T, kVectors>(t, i, acc[i]);
+    for (int i = 0; i < kRows; ++i) {
+      T* c = t.c + i * t.rs_c;
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v)
+        store(c + v * L, t.accumulate ? load(c + v * L) + acc[i][v] : acc[i][v]);
+    }
     return;
   }
-  // c lies across the vectors: the finished tile goes through a small array, then column by column.
-  alignas(64) T block[kRows][kVectors * L] = {};
-  MatmulTile<T> inner = t;
-  inner.c = block[0];
-  inner.rs_c = kVectors * L;
-  if (t.accumulate)
-    for (int j = 0; j < t.columns; ++j)
-      for (int i = 0; i < kRows; ++i) block[i][j] = t.c[i * t.rs_c + j * t.cs_c];
+  alignas(64) T spilled[kRows * kVectors * L];
   RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) store_row<T, kVectors>(inner, i, acc[i]);
-  for (int j = 0; j < t.columns; ++j)
-    for (int i = 0; i < kRows; ++i) t.c[i * t.rs_c + j * t.cs_c] = block[i][j];
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) store(spilled + (i * kVectors + v) * L, acc[i][v]);
+  }
+  store_general<T>(t, spilled, kVectors * L);
 }
 
 }  // namespace ranvier::RANVIER_ISA

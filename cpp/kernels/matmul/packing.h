@@ -18,6 +18,15 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
   }
 }
 
+// One square of which only np rows are left: columns [0, nj) of src, and zeros up to store_j.
+template <class T>
+static void pack_ragged_square(int np, int nj, const T* src, int64_t cs, T* dst, int width, int store_j) {
+  vec<T> square[lanes<T>] = {};
+  for (int j = 0; j < nj; ++j) square[j] = load_n(src + j * cs, np);
+  transpose(square);
+  for (int i = 0; i < np; ++i) store_n(dst + i * width, square[i], store_j);
+}
+
 // Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
@@ -26,19 +35,22 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
     const int nj = columns - j0 < L ? columns - j0 : L;  // columns of this square, may be <= 0
     const int store_j = width - j0 < L ? width - j0 : L;
     for (int64_t p = 0; p < k; p += L) {
-      const int np = static_cast<int>(k - p < L ? k - p : L);
-      vec<T> square[L];
-      for (int j = 0; j < L; ++j) {
-        const T* from = src + (j0 + j) * cs + p;
-        square[j] = j >= nj ? vec<T>{} : np == L ? load(from) : load_n(from, np);
-      }
-      transpose<T>(square);
+      const T* from = src + j0 * cs + p;
       T* to = dst + p * width + j0;
-      if (np == L && store_j == L) {
+      if (k - p < L) {
+        pack_ragged_square(static_cast<int>(k - p), nj, from, cs, to, width, store_j);
+        continue;
+      }
+      vec<T> square[L];
+      RANVIER_UNROLL
+      for (int j = 0; j < L; ++j) square[j] = j < nj ? load(from + j * cs) : vec<T>{};
+      transpose(square);
+      if (store_j == L) {
         RANVIER_UNROLL
         for (int i = 0; i < L; ++i) store(to + i * width, square[i]);
       } else {
-        for (int i = 0; i < np; ++i) store_n(to + i * width, square[i], store_j);
+        RANVIER_UNROLL
+        for (int i = 0; i < L; ++i) store_n(to + i * width, square[i], store_j);
       }
     }
   }

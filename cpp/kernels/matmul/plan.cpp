@@ -1,14 +1,6 @@
 #include "kernels/matmul/plan.h"
 
 namespace ranvier {
-namespace {
-
-int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
-
-constexpr int64_t kFewPasses = 3;  // an operand that is read so few times is not worth packing
-constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the threads, if each gets some
-
-}  // namespace
 
 template <>
 const MatmulKernels<float>& matmul_kernels<float>() {
@@ -19,10 +11,26 @@ const MatmulKernels<double>& matmul_kernels<double>() {
   return RANVIER_SELECT(matmul_kernels_double);
 }
 
+namespace {
+
+int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+
+// m split evenly into panels of at most mr rows.
+template <class T>
+int rows_of_tile(int64_t m) {
+  const int64_t panels = std::max<int64_t>(ceil_div(m, matmul_kernels<T>().mr), 1);
+  return std::max(static_cast<int>(ceil_div(m, panels)), 1);
+}
+
+constexpr int64_t kFewPasses = 3;  // an operand that is read so few times is not worth packing
+constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the threads, if each gets some
+
+}  // namespace
+
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) {
   const bool readable = o.rs_a == 1 || o.cs_a == 1 || o.m == 1;
-  return readable && ceil_div(o.n, matmul_kernels<T>().nr) <= kFewPasses;
+  return readable && ceil_div(o.n, matmul_kernels<T>().nr(rows_of_tile<T>(o.m))) <= kFewPasses;
 }
 
 template <class T>
@@ -34,7 +42,7 @@ bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) {
 template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
   constexpr double kCopied = 0.15, kTransposed = 0.35, kScattered = 0.7;  // an element packed
-  const int64_t lanes = matmul_kernels<T>().nr / 2;
+  const int64_t lanes = matmul_kernels<T>().lanes;
   double cycles = static_cast<double>(o.m) * o.k * ceil_div(o.n, lanes);
   if (!reads_b_in_place(o)) cycles += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
   if (!reads_a_in_place(o)) cycles += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
@@ -47,17 +55,17 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : transposed(false), batch_(cal
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
   transposed = cost(orient(call, true)) < cost(orient(call, false));
   const Operands<T> o = orient(call, transposed);
+  rows = rows_of_tile<T>(o.m);
+  nr = kernels.nr(rows);
   pack_a = !reads_a_in_place(o);
   pack_b = !reads_b_in_place(o);
-  const int64_t panels_a = ceil_div(o.m, kernels.mr), strips_b = ceil_div(o.n, kernels.nr);
+  const int64_t panels_a = ceil_div(o.m, kernels.mr), strips_b = ceil_div(o.n, nr);
   private_b = !pack_b || panels_a <= std::min(kFewPanels, strips_b);
-  ragged_b = !pack_b && o.n % (kernels.nr / 2) != 0;
-  rows = static_cast<int>(ceil_div(o.m, std::max<int64_t>(ceil_div(o.m, kernels.mr), 1)));
+  ragged_b = !pack_b && o.n % kernels.lanes != 0;
   const int64_t k = std::min(o.k, kernels.kc);
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
-  size_a_ =
-      pack_a ? round_up(k * std::min(round_up(o.m, std::max(rows, 1)), kernels.mc + kernels.mr), 64) : 0;
-  const int64_t columns = private_b ? kernels.nr : round_up(std::min(o.n, kernels.nc), kernels.nr);
+  size_a_ = pack_a ? round_up(k * std::min(round_up(o.m, rows), kernels.mc + kernels.mr), 64) : 0;
+  const int64_t columns = private_b ? nr : round_up(std::min(o.n, kernels.nc), nr);
   size_b_ = pack_b || ragged_b ? round_up(k * columns, 64) : 0;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
 }

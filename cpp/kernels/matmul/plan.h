@@ -40,6 +40,7 @@ class MatmulPlan {
   bool private_b;  // a has few panels: threads split n, and each packs its strips of b for itself
   bool ragged_b;   // b is read in place, but for its last strip, which is narrower than whole vectors
   int rows;        // of a tile: m split evenly, so that no thin tile is left over
+  int nr;          // columns of a tile
 
   // Into how many groups the strips of b are split, so that the team's shares are even when a has few panels.
   int64_t groups(int64_t panels_a, int64_t strips_b, int team) const {
