@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 
@@ -39,7 +38,7 @@ def test_gradients_by_differences(name: str, rng: np.random.Generator) -> None:
     network, arrays = small(name)
     _, gradients = first_step(network, arrays)
     for i, gradient in enumerate(gradients):
-        parameter: Any = arrays[f"p{i}"]
+        parameter = arrays[f"p{i}"]
         assert gradient.shape == parameter.shape
         index = tuple(int(rng.integers(size)) for size in parameter.shape)
         losses = []
