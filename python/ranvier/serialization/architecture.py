@@ -1,0 +1,96 @@
+"""A model as JSON, and back: which layers it is made of, with which arguments.
+
+    {"layer": "Conv2d", "arguments": {"in_channels": 1, ...}}      one of our layers
+    {"layer": "Sequential", "children": [["0", {...}], ...]}       one of our containers
+    {"same": "features.0"}                                         a layer that stands in two places
+    {"custom": "shop.models.Net"}                                  a class of the user's own
+
+Only classes of `ranvier.nn` are ever built: a file names them, it does not bring code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import nn
+
+__all__ = ["build", "describe"]
+
+_CONTAINERS = tuple(
+    getattr(nn, name) for name in ("Sequential", "ModuleList", "ModuleDict") if hasattr(nn, name)
+)
+
+
+def _known() -> dict[str, type[nn.Module]]:
+    return {
+        name: kind
+        for name, kind in vars(nn).items()
+        if isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module
+    }
+
+
+def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = None) -> dict[str, Any]:
+    """The JSON form of a model."""
+    seen = {} if seen is None else seen
+    if id(model) in seen:
+        return {"same": seen[id(model)]}
+    seen[id(model)] = path
+    kind = type(model)
+    if _known().get(kind.__name__) is not kind:
+        return {"custom": f"{kind.__module__}.{kind.__qualname__}"}
+    node: dict[str, Any] = {"layer": kind.__name__}
+    if kind in _CONTAINERS:
+        node["children"] = [
+            [name, describe(child, f"{path}.{name}" if path else name, seen)]
+            for name, child in model._modules.items()
+            if child is not None
+        ]
+    else:
+        node["arguments"] = model.config()
+    if not model.training:
+        node["training"] = False
+    return node
+
+
+def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) -> nn.Module:
+    """The model that `describe` made `node` of, with weights yet to be loaded.
+
+    Raises:
+        ValueError: a form or a layer that is unknown, a class of the user's own, or arguments that the layer
+            refuses.
+    """
+    built = {} if built is None else built
+    where = f"layer '{path}'" if path else "the model"
+    node = node if isinstance(node, dict) else {}
+    if isinstance(same := node.get("same"), str):
+        if same not in built:
+            raise ValueError(f"{where} is the same as '{same}', which does not come before it")
+        return built[same]
+    if isinstance(custom := node.get("custom"), str):
+        raise ValueError(
+            f"{where} has the class {custom}, which is not part of ranvier; build the model yourself and "
+            "call rv.load(path, into=model)"
+        )
+    if not isinstance(node.get("layer"), str):
+        raise ValueError(f"{where} has no description that this version knows")
+    kind = _known().get(node["layer"])
+    if kind is None:
+        raise ValueError(f"{where} is of type '{node['layer']}', which ranvier.nn does not have")
+    try:
+        model = _container(kind, node, path, built) if kind in _CONTAINERS else kind(**node["arguments"])
+    except (TypeError, KeyError, AttributeError, OverflowError, MemoryError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"{where} of type {kind.__name__} has arguments that it refuses: {error!r}"
+        ) from None
+    built[path] = model
+    model.training = node.get("training", True) is not False
+    return model
+
+
+def _container(kind: Any, node: dict[str, Any], path: str, built: dict[str, nn.Module]) -> nn.Module:
+    model: nn.Module = kind()
+    for name, child in node["children"]:
+        if not isinstance(name, str) or not name or "." in name or hasattr(model, name):
+            raise ValueError(f"layer '{path}' has a part with the name {name!r}")
+        model.add_module(name, build(child, f"{path}.{name}" if path else name, built))
+    return model

@@ -1,0 +1,96 @@
+"""safetensors files: written whole or not at all, read without trusting them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["KEY", "VERSION", "read", "write"]
+
+VERSION = 1
+"""Version of the metadata; a reader accepts its own and older ones."""
+
+KEY = "ranvier"
+"""The one entry of the file's metadata, a JSON object. (Several would be written in random order.)"""
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]) -> None:
+    """Write arrays and metadata so that `path` holds the old file or the new one, never a part.
+
+    Raises:
+        TypeError: an array of a type that the format lacks (objects, strings, complex numbers).
+    """
+    from safetensors.numpy import save
+
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise TypeError(
+                f"[save] got array '{name}' of dtype {array.dtype}; expected numbers of up to 8 bytes"
+            )
+    # safetensors stores strided arrays wrongly, in silence; the reshape gives 0-d arrays back their shape
+    plain = {
+        name: np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+        for name, array in arrays.items()
+    }
+    content = save(plain, {KEY: json.dumps(document, separators=(",", ":"))})
+    target = Path(path)
+    temporary = target.with_name(
+        f".{target.name}.{os.getpid()}.tmp"
+    )  # the same folder: replace needs one disk
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
+    """The arrays of a file and its metadata; None if another library wrote it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a safetensors file, cut off, damaged, of a newer version, or of types NumPy lacks.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # the system's own error for a missing or unreadable file or a folder
+        pass
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
+        ) from None
+    except (TypeError, AttributeError, KeyError) as error:  # bfloat16 and other types that NumPy has not
+        raise ValueError(f"[load] '{path}' holds values of a type that NumPy lacks: {error}") from None
+    return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
+
+
+def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"[load] '{path}' has metadata that is no JSON: {error}") from None
+    version = document.get("version") if isinstance(document, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(
+            f"[load] '{path}' has metadata without a version; expected a file written by rv.save"
+        )
+    if version > VERSION:
+        raise ValueError(
+            f"[load] '{path}' has format version {version}, written by ranvier {document.get('library')}; "
+            f"this one reads up to {VERSION}: upgrade ranvier"
+        )
+    return dict(document)

@@ -1,0 +1,245 @@
+"""`save` and `load`: models and state dicts as safetensors files with JSON metadata."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier import nn
+from ranvier._core import __version__
+from ranvier.autograd import wrap
+from ranvier.serialization import architecture, files, tree
+
+__all__ = ["Info", "info", "load", "save"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a model file says about its model beside the weights.
+
+    Attributes:
+        input_shape: shape of one sample, without the batch.
+        class_names: what the labels 0, 1, ... mean.
+        preprocessing: one description for each transform that a sample goes through before the model;
+            `rv.data.transforms.from_config` makes the transform of it.
+        version: of the library that wrote the file.
+    """
+
+    input_shape: tuple[int, ...] | None = None
+    class_names: list[str] | None = None
+    preprocessing: list[dict[str, Any]] = field(default_factory=list)
+    version: str = __version__
+
+
+def save(
+    obj: Any,
+    path: PathLike,
+    *,
+    input_shape: Sequence[int] | None = None,
+    class_names: Sequence[str] | None = None,
+    preprocessing: Sequence[Any] | None = None,
+) -> None:
+    """Save a model, or a (nested) dict of arrays such as a state dict, as a safetensors file.
+
+    The file is written whole or not at all: a crash leaves the old one. Any safetensors reader can open it;
+    the names of the weights are those of the state dict.
+
+    Args:
+        obj: a Module, or a dict of arrays, Tensors, numbers, strings, None and dicts, lists, tuples of these.
+        path: of the file; ".safetensors" is the usual ending.
+        input_shape: shape of one sample. This and the next two are for models, and kept by a loaded model.
+        class_names: what the labels 0, 1, ... mean.
+        preprocessing: the transforms (`rv.data.Standardize` ...) that samples went through.
+
+    Raises:
+        TypeError: `obj` is neither a Module nor a dict, or holds something that cannot be saved.
+
+    >>> import pathlib, tempfile
+    >>> import ranvier as rv
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> rv.save(rv.nn.Sequential(rv.nn.Linear(2, 3), rv.nn.ReLU()), path, class_names=["a", "b", "c"])
+    >>> model = rv.load(path)
+    >>> len(model), rv.serialization.info(model).class_names
+    (2, ['a', 'b', 'c'])
+    """
+    if isinstance(obj, nn.Module):
+        arrays: Arrays = {name: _array(value) for name, value in obj.state_dict().items()}
+        known = info(obj)
+        document: dict[str, Any] = {
+            "content": "model",
+            "model": architecture.describe(obj),
+            "tied": _tied(obj),
+            "input_shape": _or(input_shape, known.input_shape, lambda shape: [int(n) for n in shape]),
+            "class_names": _or(class_names, known.class_names, lambda names: [str(name) for name in names]),
+            "preprocessing": _or(preprocessing, known.preprocessing, lambda steps: [_step(s) for s in steps]),
+        }
+    elif isinstance(obj, dict):
+        if not (input_shape is None and class_names is None and preprocessing is None):
+            raise TypeError(
+                "[save] got input_shape, class_names or preprocessing with a dict; expected a Module"
+            )
+        arrays = {}
+        document = {"content": "dict", "dict": tree.encode(obj, arrays)}
+    else:
+        raise TypeError(f"[save] got {type(obj).__name__}; expected a Module or a dict")
+    files.write(path, arrays, {"version": files.VERSION, "library": __version__, **document})
+
+
+def load(path: PathLike, into: nn.Module | None = None) -> Any:
+    """Open what `save` wrote: a model made of our layers, or a dict. Runs no code of the file.
+
+    A safetensors file of another library gives a dict of Tensors.
+
+    Args:
+        into: a model to load the weights into (and return); needed for a model with classes of one's own.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged, of a newer version, or its model has a class that is not ours; names
+            or shapes that do not fit `into`.
+
+    >>> import pathlib, tempfile
+    >>> import ranvier as rv
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "state.safetensors")
+    >>> rv.save({"epoch": 3, "w": rv.ones(2)}, path)
+    >>> rv.load(path)
+    {'epoch': 3, 'w': tensor([1., 1.])}
+    """
+    if into is not None and not isinstance(into, nn.Module):
+        raise TypeError(f"[load] got into of type {type(into).__name__}; expected a Module")
+    arrays, document = files.read(path)
+    if into is not None:
+        return _load_into(into, path, arrays, document)
+    if document is None:
+        return {name: wrap(array) for name, array in arrays.items()}
+    try:
+        if document.get("content") == "dict":
+            return tree.decode(document.get("dict"), arrays)
+        if document.get("content") == "model":
+            return _load_model(arrays, document)
+        raise ValueError(f"unknown content {document.get('content')!r}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"[load] '{path}': {error}") from None
+
+
+def info(model_or_path: nn.Module | PathLike) -> Info:
+    """What a file, or a model loaded from one, says beside the weights."""
+    if isinstance(model_or_path, nn.Module):
+        known: Info = getattr(model_or_path, "_info", Info())
+        return known
+    _, document = files.read(model_or_path)
+    return _info(document or {})
+
+
+# --- parts of save
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    return np.asarray(getattr(value, "_array", value))
+
+
+def _or(given: Any, known: Any, convert: Any) -> Any:
+    value = known if given is None else given
+    return None if value is None else convert(value)
+
+
+def _step(transform: Any) -> dict[str, Any]:
+    if isinstance(transform, dict):
+        return transform
+    if not hasattr(transform, "config"):
+        raise TypeError(
+            f"[save] got preprocessing of type {type(transform).__name__}; "
+            "expected transforms with a config method"
+        )
+    return {"transform": type(transform).__name__, **transform.config()}
+
+
+def _owners(model: nn.Module) -> list[tuple[str, Any]]:
+    """Every place of a parameter, those of a shared one included."""
+    return [
+        (f"{path}.{name}" if path else name, parameter)
+        for path, module in model.named_modules()
+        for name, parameter in module._parameters.items()
+        if parameter is not None
+    ]
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """For each further place of a shared parameter, its first place."""
+    first: dict[int, str] = {}
+    tied = {}
+    for name, parameter in _owners(model):
+        if first.setdefault(id(parameter), name) != name:
+            tied[name] = first[id(parameter)]
+    return tied
+
+
+# --- parts of load
+
+
+def _load_into(
+    model: nn.Module, path: PathLike, arrays: Arrays, document: dict[str, Any] | None
+) -> nn.Module:
+    if document is not None and document.get("content") == "dict":
+        state = tree.decode(document.get("dict"), arrays)
+    else:
+        state = arrays
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"[load] '{path}' does not fit the model of type {type(model).__name__}: {error}"
+        ) from None
+    if document is not None:
+        model._info = _info(document)
+    return model
+
+
+def _load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
+    with nn.init.skipped():  # the file has the values
+        model = architecture.build(document.get("model"))
+    _retie(model, document.get("tied", {}))
+    for path, module in model.named_modules():
+        names = [f"{path}.{name}" if path else name for name in (*module._parameters, *module._buffers)]
+        if any(name in arrays and arrays[name].dtype == np.float64 for name in names):
+            module.double()
+    try:
+        model.load_state_dict(arrays)
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"weights and layers do not belong together: {error}") from None
+    model._info = _info(document)
+    return model
+
+
+def _retie(model: nn.Module, tied: Any) -> None:
+    places = dict(_owners(model))
+    modules = dict(model.named_modules())
+    if not isinstance(tied, dict):
+        raise ValueError("the table of tied weights is damaged")
+    for name, first in tied.items():
+        owner, _, attribute = name.rpartition(".")
+        if not isinstance(first, str) or not {name, first} <= places.keys() or owner not in modules:
+            raise ValueError(f"weights '{name}' and '{first}' are said to be tied, but are not in the model")
+        setattr(modules[owner], attribute, places[first])
+
+
+def _info(document: dict[str, Any]) -> Info:
+    def listed(key: str) -> list[Any] | None:
+        value = document.get(key)
+        return value if isinstance(value, list) else None
+
+    shape = listed("input_shape")
+    return Info(
+        input_shape=None if shape is None else tuple(shape),
+        class_names=listed("class_names"),
+        preprocessing=listed("preprocessing") or [],
+        version=str(document.get("library", "")),
+    )

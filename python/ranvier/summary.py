@@ -1,0 +1,145 @@
+"""`summary`: the layers of a model, the shapes they give and the parameters they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ranvier.nn import Module
+
+__all__ = ["Layer", "Summary", "summary"]
+
+
+class Layer(NamedTuple):
+    """One call of a layer: its path in the model, class, output shape ("N" for the batch) and parameters.
+
+    A layer that is called twice has two rows, the second with 0 parameters: they are the same.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int | str, ...] | None
+    parameters: int
+
+
+class Summary:
+    """What `rv.summary` found; `str()` of it is the printed table.
+
+    Attributes:
+        layers: the layers in the order of their calls.
+        total: number of parameters, shared ones counted once.
+        trainable: those that require gradients.
+        nbytes: memory of the parameters.
+    """
+
+    def __init__(self, layers: list[Layer], parameters: list[Any]) -> None:
+        self.layers = layers
+        self.total = sum(p.numel() for p in parameters)
+        self.trainable = sum(p.numel() for p in parameters if p.requires_grad)
+        self.nbytes = sum(p.nbytes for p in parameters)
+
+    def __str__(self) -> str:
+        rows = [("layer", "output shape", "parameters")]
+        rows += [
+            (f"{r.name} {r.kind}".strip(), _shape(r.output_shape), f"{r.parameters:,}") for r in self.layers
+        ]
+        names, shapes, counts = (max(len(row[column]) for row in rows) for column in range(3))
+        lines = [f"{name:{names}}  {shape:{shapes}}  {count:>{counts}}" for name, shape, count in rows]
+        rule = "-" * len(lines[0])
+        size = f"{self.total:,} parameters ({_size(self.nbytes)}), {self.trainable:,} of them trainable"
+        return "\n".join([lines[0], rule, *lines[1:], rule, size])
+
+    def __repr__(self) -> str:
+        return f"<Summary of {len(self.layers)} layers, {self.total:,} parameters>"
+
+
+def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None) -> Summary:
+    """Print a table of the model's layers, found by sending one sample of zeros through it, and return it.
+
+    Args:
+        model: any Module; it runs in evaluation mode and without gradients, and is left as it was.
+        input_shape: the shape of one sample, without the batch.
+        dtype: of the sample, if not that of the parameters (integers for an embedding).
+
+    Raises:
+        ValueError: a shape that is not of sizes of at least 1, or that the model does not take.
+
+    >>> import ranvier as rv
+    >>> from ranvier import nn
+    >>> found = rv.summary(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), (3,))
+    layer     output shape  parameters
+    ----------------------------------
+    0 Linear  (N, 4)                16
+    1 ReLU    (N, 4)                 0
+    2 Linear  (N, 2)                10
+    ----------------------------------
+    26 parameters (104 bytes), 26 of them trainable
+    >>> found.total
+    26
+    """
+    import numpy as np
+
+    sizes = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    if not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
+        raise ValueError(
+            f"[summary] got input_shape {input_shape!r}; expected sizes of at least 1, without the batch"
+        )
+    parameters = list(model.parameters())
+    if dtype is None:
+        dtype = parameters[0].dtype if parameters else np.float32
+    found = Summary(_layers(model, np.zeros((1, *sizes), dtype)), parameters)
+    print(found)
+    return found
+
+
+def _layers(model: Module, sample: Any) -> list[Layer]:
+    """Run the sample, and note every call of a module that has no parts or parameters of its own."""
+    from ranvier.autograd import no_grad
+
+    layers: list[Layer] = []
+    counted: set[int] = set()
+    hooks = []
+
+    def note(name: str) -> Any:
+        def hook(module: Module, inputs: Any, output: Any) -> None:
+            own = [p for p in module._parameters.values() if p is not None and id(p) not in counted]
+            counted.update(id(p) for p in own)
+            shape = getattr(output, "shape", None)
+            layers.append(
+                Layer(
+                    name,
+                    type(module).__name__,
+                    None if shape is None else ("N", *shape[1:]),
+                    sum(p.numel() for p in own),
+                )
+            )
+
+        return hook
+
+    for name, module in model.named_modules():
+        if not any(True for _ in module.children()) or any(
+            p is not None for p in module._parameters.values()
+        ):
+            hooks.append(module.register_forward_hook(note(name)))
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with no_grad():
+            model(sample)
+    finally:
+        for module, training in modes:
+            module.training = training
+        for handle in hooks:
+            handle.remove()
+    return layers
+
+
+def _shape(shape: tuple[int | str, ...] | None) -> str:
+    return "?" if shape is None else f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _size(nbytes: int) -> str:
+    if nbytes < 10_000:
+        return f"{nbytes} bytes"
+    return f"{nbytes / 1e3:.1f} kB" if nbytes < 1e6 else f"{nbytes / 1e6:.1f} MB"

@@ -1,0 +1,117 @@
+"""Samples, targets and weights for `Trainer`: checked and converted once, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Prepared", "class_weights", "prepare", "sample_weights", "samples", "targets"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Samples, targets and, if there are any, weights: arrays of equal length."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+
+
+def prepare(
+    name: str,
+    x: Any,
+    y: Any,
+    dtype: np.dtype[Any],
+    link: str | None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+) -> Prepared:
+    """Check and convert; `name` is the method that the errors speak for, `dtype` the model's."""
+    xs = samples(name, x, dtype)
+    if len(xs) == 0:
+        raise ValueError(f"[{name}] got no samples; expected at least one")
+    ys = targets(name, y, len(xs), dtype, link)
+    weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs))
+    if class_weight is not None:
+        by_class = class_weights(name, class_weight, ys)
+        weights = by_class if weights is None else weights * by_class
+    return Prepared(xs, ys, weights)
+
+
+def _array(name: str, argument: str, value: Any) -> Array:
+    raw = getattr(value, "_array", value)
+    try:
+        array = np.asarray(raw)
+    except ValueError as error:  # lists of unequal length
+        raise ValueError(f"[{name}] got {argument} that is no array: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers")
+    if array.ndim == 0:
+        raise ValueError(f"[{name}] got {argument} that is a number; expected one entry per sample")
+    return array
+
+
+def samples(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
+    """`x` as an array; floats in the model's dtype, so that no batch has to be converted. Integers stay."""
+    array = _array(name, "x", x)
+    return np.ascontiguousarray(array, dtype) if array.dtype.kind == "f" else np.ascontiguousarray(array)
+
+
+def targets(name: str, y: Any, n: int, dtype: np.dtype[Any], link: str | None) -> Array:
+    """`y` as an array of n targets: class indices as they are, everything else in the model's dtype."""
+    array = _array(name, "y", y)
+    if len(array) != n:
+        raise ValueError(f"[{name}] got {n} samples in x and {len(array)} targets in y; expected as many")
+    indices = link == "softmax" and array.dtype.kind in "iu"
+    return np.ascontiguousarray(array) if indices else np.ascontiguousarray(array, dtype)
+
+
+def sample_weights(name: str, weights: Any, n: int) -> npt.NDArray[np.float64]:
+    """One non-negative weight per sample."""
+    array = _array(name, "sample_weight", weights).astype(np.float64)
+    if array.shape != (n,):
+        raise ValueError(f"[{name}] got sample_weight of shape {array.shape}; expected ({n},)")
+    if not (np.isfinite(array).all() and (array >= 0).all() and array.sum() > 0):
+        raise ValueError(f"[{name}] got a sample_weight below 0, not finite, or all zeros")
+    return array
+
+
+def class_weights(name: str, weights: Any, y: Array) -> npt.NDArray[np.float64]:
+    """The weight of each sample's class.
+
+    `weights` is a mapping from label to weight (1 for labels that it lacks), a sequence with one weight per
+    class, or "balanced": n / (classes * count of the class), as in scikit-learn.
+    """
+    labels = y.reshape(len(y), -1)
+    if labels.shape[1] != 1 or not np.array_equal(labels, np.rint(labels)):
+        raise ValueError(
+            f"[{name}] got class_weight with targets of shape {y.shape}; expected one label per sample"
+        )
+    found, codes, counts = np.unique(labels.astype(np.int64), return_inverse=True, return_counts=True)
+    if isinstance(weights, str):
+        if weights != "balanced":
+            raise ValueError(
+                f"[{name}] got class_weight {weights!r}; expected 'balanced', a mapping or a sequence"
+            )
+        per_class = len(y) / (len(found) * counts)
+    elif isinstance(weights, Mapping):
+        per_class = np.array([weights.get(int(label), 1.0) for label in found], np.float64)
+    else:
+        given = np.asarray(weights, np.float64)
+        if given.ndim != 1 or found[0] < 0 or found[-1] >= len(given):
+            raise ValueError(
+                f"[{name}] got class_weight of shape {given.shape}; expected one weight for each label "
+                f"0 to {found[-1]}"
+            )
+        per_class = given[found]
+    return sample_weights(name, per_class[codes.ravel()], len(y))

@@ -1,0 +1,57 @@
+"""From a model's output to probabilities and labels: the link that belongs to each classification loss.
+
+CrossEntropyLoss    softmax over axis 1     label: the class of the largest output
+BCEWithLogitsLoss   sigmoid                 label: probability > 0.5
+BCELoss             none: the output is a probability already
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier import nn, ops
+
+__all__ = ["labels", "link_of", "probabilities"]
+
+Array = npt.NDArray[Any]
+
+_LINKS: tuple[tuple[type, str], ...] = (
+    (nn.CrossEntropyLoss, "softmax"),
+    (nn.BCEWithLogitsLoss, "sigmoid"),
+    (nn.BCELoss, "identity"),
+)
+
+
+def link_of(loss: Any) -> str | None:
+    """ "softmax", "sigmoid" or "identity" for a classification loss, None for any other.
+
+    A loss of one's own says so by an attribute `link` with one of these names.
+    """
+    own: str | None = getattr(loss, "link", None)
+    if own is not None:
+        if own not in ("softmax", "sigmoid", "identity"):
+            raise ValueError(
+                f"[Trainer] got a loss with link {own!r}; expected 'softmax', 'sigmoid' or 'identity'"
+            )
+        return own
+    return next((link for kind, link in _LINKS if isinstance(loss, kind)), None)
+
+
+def probabilities(output: Array, link: str) -> Array:
+    """The link applied to a model's output; same shape."""
+    if link == "softmax":
+        return np.asarray(ops.softmax(output, 1)._array)
+    if link == "sigmoid":
+        return np.asarray(ops.sigmoid(output)._array)
+    return output
+
+
+def labels(output: Array, link: str) -> npt.NDArray[np.int64]:
+    """The most likely label, int64: (n, classes, ...) gives (n, ...); a binary output keeps its shape."""
+    if link == "softmax":
+        return output.argmax(axis=1)
+    # sigmoid(z) > 0.5 exactly where z > 0
+    return (output > (0.0 if link == "sigmoid" else 0.5)).astype(np.int64)

@@ -1,0 +1,29 @@
+"""Training and evaluation mode of a model, put back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ranvier.autograd import no_grad
+
+__all__ = ["evaluating", "mode_kept"]
+
+
+@contextmanager
+def mode_kept(model: Any) -> Iterator[None]:
+    """Gives every module the mode (training or evaluation) back that it had."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    with mode_kept(model), no_grad():
+        model.eval()
+        yield

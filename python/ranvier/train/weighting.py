@@ -1,0 +1,66 @@
+"""The loss of a batch, weighted by sample if asked for, and its mean over an epoch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy.typing as npt
+
+from ranvier.autograd import Tensor
+
+__all__ = ["EpochLoss", "batch_loss", "name_of", "unreduced"]
+
+Array = npt.NDArray[Any]
+
+
+class EpochLoss:
+    """The loss over an epoch from those of its batches: their mean, or their sum for a 'sum' loss."""
+
+    def __init__(self, loss: Any) -> None:
+        self._summed = getattr(loss, "reduction", "mean") == "sum"
+        self._total = self._weight = 0.0
+
+    def add(self, value: float, weight: float) -> float:
+        if self._summed:
+            self._total += value
+        elif weight > 0:
+            self._total += value * weight
+        self._weight += weight
+        return value
+
+    def value(self) -> float:
+        return self._total if self._summed else self._total / self._weight
+
+
+def batch_loss(loss: Any, output: Any, y: Tensor, weights: Array | None) -> Tensor:
+    """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
+    if weights is None:
+        return loss(output, y)
+    each = unreduced(loss)(output, y)
+    n, per_sample = len(y), each.numel() // len(y)
+    if loss.reduction == "mean":
+        total = float(weights.sum()) * per_sample
+        weights = weights / total if total > 0 else weights  # a batch of weights 0 has loss 0
+    return (each.reshape(n, -1) * weights.astype(each.dtype)[:, None]).sum()
+
+
+def unreduced(loss: Any) -> Any:
+    """A copy of a loss module that gives one loss per sample (and output) instead of one number.
+
+    Raises:
+        ValueError: the loss is a function, or has no reduction to leave out.
+    """
+    if getattr(loss, "reduction", None) not in ("mean", "sum"):
+        raise ValueError(
+            f"[Trainer] sample_weight and class_weight need a loss with reduction='mean' or 'sum'; "
+            f"got {name_of(loss)}"
+        )
+    each = copy.copy(loss)
+    each.reduction = "none"
+    return each
+
+
+def name_of(thing: Any) -> str:
+    """The name of a function, or the class of an object."""
+    return str(getattr(thing, "__name__", type(thing).__name__))
