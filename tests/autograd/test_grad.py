@@ -101,3 +101,8 @@ def test_numeric_gradients_reach_ten_digits():
     x = np.linspace(-2, 2, 7)
     (found,) = numeric_gradients(np.exp, [x], [np.ones(7)])
     np.testing.assert_allclose(found, np.exp(x), rtol=1e-10)
+
+
+def test_a_function_that_is_not_finite_is_named():
+    with np.errstate(invalid="ignore"), pytest.raises(GradcheckError, match="not finite near element 0: -1"):
+        numeric_gradients(np.sqrt, [np.array([-1.0])], [np.ones(1)])

@@ -39,6 +39,7 @@ from support.tolerance import tolerance
 
 Array = np.ndarray[Any, Any]
 FLOATS = ("float32", "float64")
+ENTRIES = 100  # elements of each input that central differences look at
 
 
 class OpCase:
@@ -192,7 +193,7 @@ class OpCase:
 
     def test_gradcheck(self, rng: Any) -> None:
         arrays = self.off_kinks(*self.inputs(rng, "float64"))
-        gradcheck(self.op, arrays, rtol=1e-6)
+        gradcheck(self.op, arrays, rtol=1e-6, entries=ENTRIES)
 
     def test_same_bits_at_any_thread_count(self, rng: Any, threads: Any) -> None:
         arrays = self.large_inputs(rng, self.dtypes[0])
@@ -209,10 +210,14 @@ class OpCase:
         ys = [np.asarray(y) for y in _listed(self.reference(*arrays))]
         keep = [i for i, y in enumerate(ys) if y.dtype.kind == "f"]
         dys = tuple(_gradient_for(ys[i]) for i in keep)
-        numeric = numeric_gradients(lambda *a: [_listed(self.reference(*a))[i] for i in keep], arrays, dys)
+        numeric = numeric_gradients(
+            lambda *a: [_listed(self.reference(*a))[i] for i in keep], arrays, dys, ENTRIES
+        )
         wanted = self.reference_backward(dys if len(dys) > 1 else dys[0], *arrays)
         for index, (want, number) in enumerate(zip(wanted, numeric, strict=True)):
-            if want is not None and number.size:
+            checked = ~np.isnan(number)
+            if want is not None and checked.any():
+                want, number = np.asarray(want)[checked], number[checked]
                 scale = max(1.0, float(np.max(np.abs(number))))
                 np.testing.assert_allclose(want, number, rtol=0, atol=1e-6 * scale, err_msg=f"input {index}")
 

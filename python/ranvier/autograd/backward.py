@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.function import Output
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -185,16 +186,15 @@ def _add(node: Any, gradient: Any, pending: dict[Any, Any], ours: set[Any]) -> N
     if held is None:
         pending[node] = gradient
     elif node in ours:
-        np.add(held, gradient, out=held)
+        _sum(held, gradient, held)
     else:
         pending[node] = _sum(held, gradient)
         ours.add(node)
 
 
-def _sum(a: Array, b: Array) -> Array:
-    out = np.empty_like(a)  # given to add, so that the sum of 0-d arrays is an array as well
-    np.add(a, b, out=out)
-    return out
+def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a + b in the dtype of a; ``out`` may be a itself."""
+    return _core.add(a, b if b.dtype == a.dtype else b.astype(a.dtype), out)
 
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
@@ -215,10 +215,9 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     kept = leaf.grad
     total = kept._array
     if sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray:
-        np.add(total, gradient, out=total, casting="same_kind")
+        _sum(total, gradient, total)
     else:  # somebody else holds this array
-        kept._array = np.empty_like(array)
-        np.add(total, gradient, out=kept._array, casting="same_kind")
+        kept._array = _sum(total, gradient, np.empty_like(array))
 
 
 def _sole_references() -> int:
