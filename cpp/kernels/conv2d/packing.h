@@ -20,7 +20,7 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
         const T* from = w + (o + i) * p.stride_o + e;
         square[i] = i >= no ? vec<T>{} : ne == L ? load(from) : load_n(from, ne);
       }
-      transpose<T>(square);
+      transpose(square);
       int64_t tap = e % p.taps, channel = first + e / p.taps;
       for (int i = 0; i < ne; ++i) {
         const int64_t t = p.turned ? p.taps - 1 - tap : tap;
@@ -53,7 +53,7 @@ static void combine(const ConvPartials<T>& p) {
         square[i] = total;
         if (++tap == p.taps) tap = 0, ++channel;
       }
-      transpose<T>(square);
+      transpose(square);
       for (int i = 0; i < no; ++i) {
         T* to = p.w + (o + i) * p.stride_o + e;
         if (ne == L)
