@@ -2,9 +2,8 @@
 
 A node (Function, Output or leaf Tensor) runs when every use of it has delivered its gradient. Arrays that
 travel belong to whoever made them: a Function may hand the same array to two inputs, or hand on the one it
-got.
-So a sum of two gradients always goes to a new array, which from then on is ours to add to; and a leaf keeps
-an array as its ``grad`` only if nobody else holds it.
+got. So a sum of two gradients goes to a new array, which from then on is ours to add to; and a leaf keeps an
+array as its ``grad`` only if nobody else holds it.
 """
 
 from __future__ import annotations

@@ -56,8 +56,7 @@ def gradients(
 
 
 def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns ``(function(*args), gradients)``, the gradients with respect to
-    ``args[argnums]``.
+    """A function that returns the value and the gradients with respect to ``args[argnums]``.
 
     An argument may be a number (the gradient is then a float, computed in float64), an array, a Tensor, or a
     list, tuple or dict of these. The function must return one number. Raises RuntimeError where it does not.

@@ -1,8 +1,8 @@
 """The one global source of randomness, seeded by :func:`manual_seed`.
 
-Values drawn in Python (``randn``, initialisation, shuffling) come from ``generator()``; a kernel that
-draws its own
-numbers (dropout, augmentation) is counter-based and asks ``next_key()`` for a fresh 64-bit key at each call.
+Values drawn in Python (``randn``, initialisation, shuffling) come from ``generator()``; a kernel that draws
+its own numbers (dropout, augmentation) is counter-based and asks ``next_key()`` for a fresh 64-bit key at each
+call.
 """
 
 from __future__ import annotations

@@ -137,12 +137,11 @@ class Tensor(Conversions, InPlace):
         create_graph: bool = False,
         inputs: Any = None,
     ) -> None:
-        """Adds the gradient of this tensor with respect to every leaf that requires it to the leaf's
-        ``grad``.
+        """Adds the gradient of this tensor to the ``grad`` of every leaf that requires it.
 
         gradient: same shape as the tensor; may be left out for a tensor of one element (it is 1).
-        retain_graph: keep what forward saved, so that backward can run again; else a second call raises
-        RuntimeError.
+        retain_graph: keep what forward saved for another backward, which else raises RuntimeError.
+        inputs: the leaves to change; None means all.
 
         >>> import ranvier as rv
         >>> x = rv.tensor(3.0, requires_grad=True)

@@ -97,8 +97,8 @@ def eye_(tensor: Tensor) -> Tensor:
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which a nonlinearity shrinks a standard normal signal, inverted (He et al., 2015).
 
-    linear, conv, sigmoid 1; tanh 5/3; relu sqrt 2; leaky_relu sqrt(2 / (1 + slope^2)), slope = param or
-    0.01; selu 3/4.
+    linear, conv, sigmoid: 1; tanh: 5/3; relu: sqrt 2; selu: 3/4;
+    leaky_relu: sqrt(2 / (1 + slope^2)), slope = param or 0.01.
 
     >>> import ranvier as rv
     >>> round(rv.nn.init.calculate_gain("relu"), 4)

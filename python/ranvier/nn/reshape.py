@@ -9,8 +9,7 @@ from ranvier.nn.module import Module
 
 
 class Flatten(Module):
-    """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in this order whatever the
-    memory layout.
+    """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in this order in any layout.
 
     Raises ValueError where x has fewer dimensions than asked for.
 
