@@ -105,10 +105,31 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   }
 }
 
+MatmulActivation with_defaults(Activation kind) {
+  switch (kind) {
+    case Activation::leaky_relu:
+      return {kind, 0.01, 0};
+    case Activation::elu:
+      return {kind, 1, 0};
+    case Activation::softplus:
+      return {kind, 1, 20};
+    case Activation::hardtanh:
+      return {kind, -1, 1};
+    default:
+      return {kind, 0, 0};
+  }
+}
+
+// By name, with PyTorch's default attributes.
 MatmulActivation activation_of(const std::string& name) {
-  if (name == "none") return MatmulActivation::none;
-  if (name == "relu") return MatmulActivation::relu;
-  fail_value(kOp, "got activation '" + name + "'; expected 'none' or 'relu'");
+  if (name == "none") return {};
+  std::string names = "'none'";
+#define RANVIER_X(kind, op, cost)                            \
+  if (name == #kind) return with_defaults(Activation::kind); \
+  names += ", '" #kind "'";
+  RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)
+#undef RANVIER_X
+  fail_value(kOp, "got activation '" + name + "'; expected one of " + names);
 }
 
 // matmul(a, b, bias, activation, out)
@@ -121,6 +142,7 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, const std::str
   if (bias && (bias.ndim() != 1 || bias.shape(0) != s.n))
     fail_value(kOp, "got bias of shape " + shape_text(bias.ndim(), bias.shape()) + "; expected (" +
                         std::to_string(s.n) + ",)");
+  const MatmulActivation finish = activation_of(activation);
   Output c = Output::given(kOp, out, a.dtype(), s.ndim_out, s.out);
   c.apart_from(kOp, a).apart_from(kOp, b).apart_from(kOp, bias);
   with_float(a.dtype(), [&](auto tag) {
@@ -134,7 +156,7 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, const std::str
     call.c.strides[1] = a.ndim() > 1 ? vc.strides[s.batch_ndim] : 0;
     call.c.strides[2] = b.ndim() > 1 ? vc.strides[vc.ndim - 1] : 0;
     call.bias = bias.view<T>();
-    call.activation = activation_of(activation);
+    call.activation = finish;
     run_batches(s, va, vb, vc, call);
   });
   return c.release();

@@ -86,7 +86,7 @@ struct Product {
     t.accumulate = pc > 0;
     t.last = pc + k == o.k;
     t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
-    t.activation = o.activation;
+    t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t row = i * plan.rows;
       t.rows = rows_of(i);

@@ -11,10 +11,15 @@
 
 #include "base/isa.h"
 #include "base/tensor_view.h"
+#include "kernels/activation/activation.h"
 
 namespace ranvier {
 
-enum class MatmulActivation { none, relu };
+// What is applied to a finished row of c; none where kind is Activation::count.
+struct MatmulActivation {
+  Activation kind = Activation::count;
+  double alpha = 0, beta = 0;
+};
 
 template <class T>
 struct Matmul {
@@ -48,7 +53,8 @@ struct MatmulTile {
   bool last;             // of the blocks over k: add the bias and apply the activation
   const T* bias_row;     // bias[j], along the vectors, or null
   const T* bias_column;  // bias[i], along the rows, or null
-  MatmulActivation activation;
+  typename ActivationKernels<T>::Function activate;  // or null
+  T alpha, beta;                                     // of the activation
 };
 
 template <class T>

@@ -54,12 +54,15 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
       if (t.last) {
         if (t.bias_row) x = x + load_n(t.bias_row + j, n);
         if (t.bias_column) x = x + broadcast<T>(t.bias_column[i]);
-        if (t.activation == MatmulActivation::relu) x = max(x, vec<T>{});
       }
       if (t.cs_c == 1)
         store_n(c, x, n);
       else
         for (int l = 0; l < n; ++l) c[l * t.cs_c] = x[l];
+    }
+    if (t.last && t.activate) {
+      T* row = t.c + i * t.rs_c;
+      t.activate({t.columns, row, nullptr, row, t.cs_c, 0, t.cs_c, t.alpha, t.beta});
     }
   }
 }
@@ -69,7 +72,7 @@ static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>;
   vec<T> acc[kRows][kVectors];
   multiply<T, kRows, kVectors, kAlongK>(t, acc);
-  const bool finishes = t.last && (t.bias_row || t.bias_column || t.activation != MatmulActivation::none);
+  const bool finishes = t.last && (t.bias_row || t.bias_column || t.activate);
   if (t.cs_c == 1 && t.columns == kVectors * L && !finishes) {
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {

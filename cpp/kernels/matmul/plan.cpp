@@ -11,6 +11,15 @@ const MatmulKernels<double>& matmul_kernels<double>() {
   return RANVIER_SELECT(matmul_kernels_double);
 }
 
+template <>
+const ActivationKernels<float>& activation_kernels<float>() {
+  return RANVIER_SELECT(activation_kernels_float);
+}
+template <>
+const ActivationKernels<double>& activation_kernels<double>() {
+  return RANVIER_SELECT(activation_kernels_double);
+}
+
 namespace {
 
 int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
@@ -99,7 +108,9 @@ Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   o.a = call.a.data, o.rs_a = call.a.strides[1], o.cs_a = call.a.strides[2];
   o.b = call.b.data, o.rs_b = call.b.strides[1], o.cs_b = call.b.strides[2];
   o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
-  o.activation = call.activation;
+  if (call.activation.kind != Activation::count)
+    o.activate = activation_kernels<T>().forward[static_cast<int>(call.activation.kind)];
+  o.alpha = static_cast<T>(call.activation.alpha), o.beta = static_cast<T>(call.activation.beta);
   if (!transpose) return o;
   std::swap(o.m, o.n);
   std::swap(o.a, o.b);

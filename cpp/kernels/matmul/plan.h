@@ -12,6 +12,8 @@ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class T>
 const MatmulKernels<T>& matmul_kernels();
+template <class T>
+const ActivationKernels<T>& activation_kernels();
 
 // One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
 // transpose of the caller's: c' = b' a'.
@@ -22,7 +24,8 @@ struct Operands {
   T* c;
   int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
   const T *bias_row, *bias_column;
-  MatmulActivation activation;
+  typename ActivationKernels<T>::Function activate;
+  T alpha, beta;  // of the activation
 };
 
 template <class T>
