@@ -24,6 +24,7 @@ if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
 from ranvier import ops as _ops  # attaches the operators to Tensor
+from ranvier.autograd.check import *
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
 from ranvier.autograd.creation import float16, float32, float64, int32, int64
@@ -64,14 +65,26 @@ _NAMES: dict[str, str] = {
     "load": "ranvier.serialization",
 }
 
+_SAME = {  # other names that PyTorch has for an op
+    "mm": "matmul",
+    "bmm": "matmul",
+    "multiply": "mul",
+    "divide": "div",
+    "subtract": "sub",
+    "negative": "neg",
+    "absolute": "abs",
+    "concat": "cat",
+    "concatenate": "cat",
+}
+
 
 def __getattr__(name: str) -> _Any:
     if name in _MODULES:
         return _importlib.import_module(f"ranvier.{name}")
     if name in _NAMES:
         value = getattr(_importlib.import_module(_NAMES[name]), name)
-    elif name in _ops.__all__:
-        value = getattr(_ops, name)
+    elif name in _ops.__all__ or name in _SAME:
+        value = getattr(_ops, _SAME.get(name, name))
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
     globals()[name] = value
@@ -79,4 +92,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_NAMES, *_ops.__all__})
+    return sorted({*globals(), *_MODULES, *_NAMES, *_SAME, *_ops.__all__})

@@ -1,8 +1,7 @@
 """The one global source of randomness, seeded by :func:`manual_seed`.
 
 Values drawn in Python (``randn``, initialisation, shuffling) come from ``generator()``; a kernel that draws
-its own numbers (dropout, augmentation) is counter-based and asks ``next_key()`` for a fresh 64-bit key at each
-call.
+its own numbers (dropout, augmentation) is counter-based and asks ``next_key()`` for a fresh key each time.
 """
 
 from __future__ import annotations

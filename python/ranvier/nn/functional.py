@@ -3,6 +3,7 @@
 from ranvier.ops import bce as binary_cross_entropy
 from ranvier.ops import bce_with_logits as binary_cross_entropy_with_logits
 from ranvier.ops import (
+    conv2d,
     cross_entropy,
     elu,
     gelu,
@@ -10,6 +11,7 @@ from ranvier.ops import (
     leaky_relu,
     linear,
     log_softmax,
+    one_hot,
     relu,
     relu6,
     sigmoid,
@@ -24,6 +26,7 @@ from ranvier.ops import mse as mse_loss
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv2d",
     "cross_entropy",
     "elu",
     "gelu",
@@ -32,6 +35,7 @@ __all__ = [
     "linear",
     "log_softmax",
     "mse_loss",
+    "one_hot",
     "relu",
     "relu6",
     "sigmoid",

@@ -53,7 +53,9 @@ from ranvier.ops.elementwise import (
 from ranvier.ops.linear import linear
 from ranvier.ops.loss import bce, bce_with_logits, cross_entropy, mse
 from ranvier.ops.matmul import matmul
+from ranvier.ops.one_hot import one_hot
 from ranvier.ops.softmax import log_softmax, softmax
+from ranvier.ops.triangle import tril, triu
 
 __all__: list[str] = [
     "abs",
@@ -89,6 +91,7 @@ __all__: list[str] = [
     "mul",
     "ne",
     "neg",
+    "one_hot",
     "pow",
     "reciprocal",
     "relu",
@@ -105,5 +108,7 @@ __all__: list[str] = [
     "step",
     "sub",
     "tanh",
+    "tril",
+    "triu",
     "where",
 ]

@@ -11,6 +11,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops import activation, elementwise, softmax
 from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
 from ranvier.ops.matmul import matmul
+from ranvier.ops.triangle import tril, triu
 
 
 def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,6 +93,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "divide": div,
     "subtract": sub,
     "negative": neg,
+    "tril": tril,
+    "triu": triu,
 }
 
 for _name, _function in {**OPERATORS, **METHODS}.items():

@@ -1,0 +1,65 @@
+"""Questions about Tensors, answered outside the tape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor, wrap
+
+__all__ = ["allclose", "equal", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
+
+
+def _raw(x: Any) -> np.ndarray[Any, Any]:
+    return x._array if isinstance(x, Tensor) else np.asarray(x)
+
+
+def is_tensor(x: Any) -> bool:
+    """True for a Tensor.
+
+    >>> import ranvier as rv
+    >>> rv.is_tensor(rv.ones(1)), rv.is_tensor([1.0])
+    (True, False)
+    """
+    return isinstance(x, Tensor)
+
+
+def numel(x: Any) -> int:
+    """The number of elements."""
+    return _raw(x).size
+
+
+def isnan(x: Any) -> Tensor:
+    """Where x is NaN.
+
+    >>> import ranvier as rv
+    >>> rv.isnan(rv.tensor([1.0, float("nan")]))
+    tensor([False,  True])
+    """
+    return wrap(np.asarray(np.isnan(_raw(x))))
+
+
+def isinf(x: Any) -> Tensor:
+    """Where x is infinite."""
+    return wrap(np.asarray(np.isinf(_raw(x))))
+
+
+def isfinite(x: Any) -> Tensor:
+    """Where x is neither NaN nor infinite."""
+    return wrap(np.asarray(np.isfinite(_raw(x))))
+
+
+def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """True if abs(x - y) <= atol + rtol abs(y) everywhere.
+
+    >>> import ranvier as rv
+    >>> rv.allclose(rv.ones(2), rv.ones(2) + 1e-7)
+    True
+    """
+    return bool(np.allclose(_raw(x), _raw(y), rtol, atol, equal_nan))
+
+
+def equal(x: Any, y: Any) -> bool:
+    """True if shapes and all elements are equal."""
+    return bool(np.array_equal(_raw(x), _raw(y)))

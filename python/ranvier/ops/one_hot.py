@@ -1,0 +1,34 @@
+"""Class indices as rows of zeros with a single one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor, wrap
+
+
+def one_hot(x: Any, num_classes: int = -1) -> Tensor:
+    """y (*x.shape, num_classes) of int64: y[..., c] = 1 where x = c, else 0.
+
+    num_classes: -1 means the greatest class + 1. Raises TypeError for classes that are not integers,
+    ValueError for classes outside 0 ... num_classes - 1.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.one_hot(rv.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    classes = x._array if isinstance(x, Tensor) else np.asarray(x)
+    if classes.dtype.kind not in "iu":
+        raise TypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
+    if num_classes == -1:
+        if classes.size == 0:
+            raise ValueError("[one_hot] got no classes; expected num_classes to be given")
+        num_classes = int(classes.max()) + 1
+    if classes.size and not (classes.min() >= 0 and classes.max() < num_classes):
+        raise ValueError(
+            f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
+        )
+    return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))

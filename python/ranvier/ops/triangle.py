@@ -1,0 +1,42 @@
+"""The lower or upper triangle of a matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise import masked_fill
+
+
+def tril(x: Any, diagonal: int = 0) -> Tensor:
+    """x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
+
+    Raises ValueError where x has fewer than 2 dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.tril(rv.ones(2, 2))
+    tensor([[1., 0.],
+            [1., 1.]])
+    """
+    return _keep("tril", x, np.tri, diagonal)
+
+
+def triu(x: Any, diagonal: int = 0) -> Tensor:
+    """x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
+
+    Raises ValueError where x has fewer than 2 dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.triu(rv.ones(2, 2), 1)
+    tensor([[0., 1.],
+            [0., 0.]])
+    """
+    return _keep("triu", x, lambda m, n, k: 1 - np.tri(m, n, k - 1), diagonal)
+
+
+def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:
+    if x.ndim < 2:
+        raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
+    return masked_fill(x, triangle(*x.shape[-2:], diagonal) == 0, 0)

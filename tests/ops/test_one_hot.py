@@ -1,0 +1,43 @@
+"""one_hot against rows of the identity matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from support.op_case import OpCase
+
+
+class TestOneHot(OpCase):
+    op_name = "one_hot"
+    differentiable = False
+    dtypes = ("int64", "int32")
+
+    def inputs(self, rng, dtype):
+        return (rng.integers(0, 5, (4, 7)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((0, 3), dtype),)
+
+    def op(self, x):
+        return ops.one_hot(x, 5)
+
+    def reference(self, x):
+        return np.eye(5)[x.astype(int)]
+
+    def torch_op(self, torch, x):
+        return torch.nn.functional.one_hot(x.long(), 5)
+
+
+def test_the_number_of_classes_is_found():
+    assert ops.one_hot(np.array([0, 3])).shape == (2, 4)
+
+
+def test_wrong_classes():
+    with pytest.raises(TypeError, match=r"\[one_hot\] got classes of dtype float32"):
+        ops.one_hot(rv.ones(2))
+    with pytest.raises(ValueError, match="got classes from -1 to 2; expected 0 to 2"):
+        ops.one_hot(np.array([-1, 2]), 3)
+    with pytest.raises(ValueError, match="expected num_classes to be given"):
+        ops.one_hot(np.zeros(0, np.int64))

@@ -1,0 +1,44 @@
+"""tril and triu against NumPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from support.op_case import OpCase
+
+
+class TestTril(OpCase):
+    op_name = "tril"
+    reference_of = staticmethod(np.tril)
+    variants = ({"diagonal": 0}, {"diagonal": -2}, {"diagonal": 1})
+    exact = True
+
+    def inputs(self, rng, dtype):
+        return (rng.standard_normal((2, 5, 7)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((3, 0, 2), dtype),)
+
+    def op(self, x):
+        return getattr(ops, self.op_name)(x, self.diagonal)
+
+    def reference(self, x):
+        return self.reference_of(x, self.diagonal)
+
+    def reference_backward(self, dy, x):
+        return (self.reference_of(dy, self.diagonal),)
+
+    def torch_op(self, torch, x):
+        return getattr(torch, self.op_name)(x, self.diagonal)
+
+
+class TestTriu(TestTril):
+    op_name = "triu"
+    reference_of = staticmethod(np.triu)
+
+
+def test_a_vector_has_no_triangle():
+    with pytest.raises(ValueError, match=r"\[tril\] got x of shape \(3,\); expected at least 2 dimensions"):
+        rv.tril(rv.ones(3))
