@@ -14,6 +14,10 @@ array([0., 1.], dtype=float32)
 """
 
 from ranvier._core import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
     bce,
     bce_backward,
     bce_with_logits,
@@ -34,6 +38,8 @@ from ranvier._core import (
     leaky_relu_backward,
     log_softmax,
     log_softmax_backward,
+    max_pool2d,
+    max_pool2d_backward,
     mse,
     mse_backward,
     relu,
@@ -53,6 +59,10 @@ from ranvier._core import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "bce",
     "bce_backward",
     "bce_with_logits",
@@ -73,6 +83,8 @@ __all__ = [
     "leaky_relu_backward",
     "log_softmax",
     "log_softmax_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
     "mse",
     "mse_backward",
     "relu",

@@ -21,11 +21,14 @@ from ranvier.nn.conv import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from ranvier.nn.reshape import Flatten, Identity, Unflatten
 
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "Conv2d",
@@ -37,6 +40,7 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",

@@ -54,12 +54,15 @@ from ranvier.ops.linear import linear
 from ranvier.ops.loss import bce, bce_with_logits, cross_entropy, mse
 from ranvier.ops.matmul import matmul
 from ranvier.ops.one_hot import one_hot
+from ranvier.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from ranvier.ops.softmax import log_softmax, softmax
 from ranvier.ops.triangle import tril, triu
 
 __all__: list[str] = [
     "abs",
+    "adaptive_avg_pool2d",
     "add",
+    "avg_pool2d",
     "bce",
     "bce_with_logits",
     "clamp",
@@ -85,6 +88,7 @@ __all__: list[str] = [
     "lt",
     "masked_fill",
     "matmul",
+    "max_pool2d",
     "maximum",
     "minimum",
     "mse",

@@ -1,0 +1,124 @@
+// pooling: how rows and planes are shared out among the team.
+#include "kernels/pooling/pooling.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+// One element of a window in a vector, in nanoseconds: about a byte of memory traffic each 0.02.
+constexpr double kNsPerTap = 0.05;
+constexpr double kNsPerOutput = 0.2;
+
+template <class T>
+const PoolingKernels<T>& pooling_kernels() {
+  if constexpr (std::is_same_v<T, float>)
+    return RANVIER_SELECT(pooling_kernels_float);
+  else
+    return RANVIER_SELECT(pooling_kernels_double);
+}
+
+template <class T, class Offset>
+const MaxPoolKernels<T, Offset>& max_kernels() {
+  if constexpr (sizeof(Offset) == 1)
+    return pooling_kernels<T>().max;
+  else
+    return pooling_kernels<T>().max_wide;
+}
+
+double cost(int64_t outputs, const PoolAxis& rows, const PoolAxis& columns) {
+  return outputs * (kNsPerOutput + kNsPerTap * pool_longest_window(rows) * pool_longest_window(columns));
+}
+
+size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// What one thread needs: the tables of channels-last gradients, or rows of the image with padding, or the
+// taps of a window.
+size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item) {
+  constexpr int64_t kLanes = 16;  // of the widest vectors
+  const int64_t image = columns.padding + columns.in;
+  const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
+  const size_t row = lines((image > windows ? image : windows) * item + 128);
+  const size_t taps = lines(2 * sizeof(int32_t) * rows.kernel * columns.kernel);
+  return std::max({pool_table_bytes(rows) + pool_table_bytes(columns), 2 * row, taps});
+}
+
+template <class Call, class Kernel>
+void run_forward(const Call& call, Kernel kernel, void* workspace) {
+  const int64_t planes = call.y.shape[0] * (call.channels_last ? 1 : call.y.shape[1]);
+  if (numel(call.y) == 0) return;
+  const size_t scratch = call.workspace_bytes(1);
+  parallel_for(planes * call.rows.out, cost(numel(call.y), call.rows, call.columns),
+               [&](int64_t begin, int64_t end) {
+                 kernel(call, begin, end, static_cast<char*>(workspace) + scratch * team_index());
+               });
+}
+
+template <class Call, class Kernel>
+void run_backward(const Call& call, Kernel kernel, void* workspace) {
+  const int64_t n = call.dx.shape[0], units = call.channels_last ? n * call.rows.in : n * call.dx.shape[1];
+  if (numel(call.dx) == 0) return;
+  const size_t scratch = call.workspace_bytes(1);
+  const double ns = cost(numel(call.dy), call.rows, call.columns) + kNsPerTap * numel(call.dx);
+  parallel_for(units, ns, [&](int64_t begin, int64_t end) {
+    kernel(call, begin, end, static_cast<char*>(workspace) + scratch * team_index());
+  });
+}
+
+}  // namespace
+
+template <class T, class Offset>
+size_t MaxPool2dForward<T, Offset>::workspace_bytes(int team) const {
+  return team * scratch_bytes(rows, columns, sizeof(T));
+}
+
+template <class T, class Offset>
+void MaxPool2dForward<T, Offset>::run(void* workspace) const {
+  run_forward(*this, max_kernels<T, Offset>().forward, workspace);
+}
+
+template <class T, class Offset>
+size_t MaxPool2dBackward<T, Offset>::workspace_bytes(int team) const {
+  return team * scratch_bytes(rows, columns, sizeof(T));
+}
+
+template <class T, class Offset>
+void MaxPool2dBackward<T, Offset>::run(void* workspace) const {
+  run_backward(*this, max_kernels<T, Offset>().backward, workspace);
+}
+
+template <class T>
+size_t AvgPool2dForward<T>::workspace_bytes(int team) const {
+  return team * scratch_bytes(rows, columns, sizeof(T));
+}
+
+template <class T>
+void AvgPool2dForward<T>::run(void* workspace) const {
+  run_forward(*this, pooling_kernels<T>().avg.forward, workspace);
+}
+
+template <class T>
+size_t AvgPool2dBackward<T>::workspace_bytes(int team) const {
+  return team * scratch_bytes(rows, columns, sizeof(T));
+}
+
+template <class T>
+void AvgPool2dBackward<T>::run(void* workspace) const {
+  run_backward(*this, pooling_kernels<T>().avg.backward, workspace);
+}
+
+#define RANVIER_X(T)                             \
+  template struct MaxPool2dForward<T, uint8_t>;  \
+  template struct MaxPool2dForward<T, int64_t>;  \
+  template struct MaxPool2dBackward<T, uint8_t>; \
+  template struct MaxPool2dBackward<T, int64_t>; \
+  template struct AvgPool2dForward<T>;           \
+  template struct AvgPool2dBackward<T>;
+RANVIER_X(float)
+RANVIER_X(double)
+#undef RANVIER_X
+
+}  // namespace ranvier

@@ -1,0 +1,118 @@
+// pooling: the maximum or the mean of windows of images
+//
+//   x (n, c, h, w), y (n, c, oh, ow); any strides in x. y is dense and either channels-last (its channels are
+//   contiguous and vectorised over) or NCHW (its rows are); `channels_last` says which.
+//
+// max_pool2d also writes `where`, laid out as y: the offset r * kernel_w + s of the maximum in its window, in
+// one byte if the window has at most 256 elements. Of equal maxima the first counts; a NaN wins. Padding is
+// never chosen. Each thread writes rows of its own, and each sum is over one window in order, so the bits do
+// not depend on the team.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+#include "kernels/pooling/axis.h"
+
+namespace ranvier {
+
+template <class T, class Offset>
+struct MaxPool2dForward {
+  static constexpr const char* name = "max_pool2d";
+  TensorView<const T> x;
+  TensorView<T> y;
+  TensorView<Offset> where;
+  PoolAxis rows, columns;
+  bool channels_last;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y), v.write(where);
+  }
+};
+
+// dx = dy where the element was its window's maximum, summed over windows; dy and where of any strides.
+template <class T, class Offset>
+struct MaxPool2dBackward {
+  static constexpr const char* name = "max_pool2d_backward";
+  TensorView<const T> dy;
+  TensorView<const Offset> where;
+  TensorView<T> dx;
+  PoolAxis rows, columns;
+  bool channels_last;  // of dx
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(where), v.write(dx);
+  }
+};
+
+// y = sum of the window / divisor; divisor 0: the number of elements in the window.
+template <class T>
+struct AvgPool2dForward {
+  static constexpr const char* name = "avg_pool2d";
+  TensorView<const T> x;
+  TensorView<T> y;
+  PoolAxis rows, columns;
+  bool channels_last, count_include_pad;
+  int64_t divisor;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+// dx = dy / divisor, summed over the windows that the element lies in; dy of any strides.
+template <class T>
+struct AvgPool2dBackward {
+  static constexpr const char* name = "avg_pool2d_backward";
+  TensorView<const T> dy;
+  TensorView<T> dx;
+  PoolAxis rows, columns;
+  bool channels_last, count_include_pad;
+  int64_t divisor;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.write(dx);
+  }
+};
+
+// The loops over a range of units, which are rows of the result ([n, oh] channels-last, [n, c, oh] in NCHW)
+// or, backward in NCHW, planes [n, c]. scratch: this thread's.
+template <class T, class Offset>
+struct MaxPoolKernels {
+  void (*forward)(const MaxPool2dForward<T, Offset>&, int64_t begin, int64_t end, void* scratch);
+  void (*backward)(const MaxPool2dBackward<T, Offset>&, int64_t begin, int64_t end, void* scratch);
+};
+template <class T>
+struct AvgPoolKernels {
+  void (*forward)(const AvgPool2dForward<T>&, int64_t begin, int64_t end, void* scratch);
+  void (*backward)(const AvgPool2dBackward<T>&, int64_t begin, int64_t end, void* scratch);
+};
+
+template <class T>
+struct PoolingKernels {
+  MaxPoolKernels<T, uint8_t> max;
+  MaxPoolKernels<T, int64_t> max_wide;
+  AvgPoolKernels<T> avg;
+};
+
+#define RANVIER_X(level)                                      \
+  namespace level {                                           \
+  extern const PoolingKernels<float> pooling_kernels_float;   \
+  extern const PoolingKernels<double> pooling_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier

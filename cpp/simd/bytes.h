@@ -1,0 +1,91 @@
+// Bytes to and from the integer lanes of a vector. The compiler's own conversion goes by way of memory (GCC
+// 12), so the levels' instructions are named here.
+#pragma once
+#include <string.h>
+
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+template <class T>
+struct ByteLanes {  // as many bytes as a vec<T> has lanes
+  typedef uint8_t type __attribute__((vector_size(lanes<T>)));
+};
+
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+
+RANVIER_INLINE ivec<float> widen_bytes(const uint8_t* p, float) {
+  return (ivec<float>)_mm512_maskz_cvtepu8_epi32(all16, _mm_loadu_si128((const __m128i*)p));
+}
+RANVIER_INLINE ivec<double> widen_bytes(const uint8_t* p, double) {
+  return (ivec<double>)_mm512_maskz_cvtepu8_epi64(all8, _mm_loadl_epi64((const __m128i*)p));
+}
+RANVIER_INLINE ByteLanes<float>::type narrow_to_bytes(ivec<float> v) {
+  return (ByteLanes<float>::type)_mm512_maskz_cvtepi32_epi8(all16, (__m512i)v);
+}
+RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
+  return (ByteLanes<double>::type)_mm_cvtsi128_si64(_mm512_maskz_cvtepi64_epi8(all8, (__m512i)v));
+}
+
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
+
+RANVIER_INLINE ivec<float> widen_bytes(const uint8_t* p, float) {
+  return (ivec<float>)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p));
+}
+RANVIER_INLINE ivec<double> widen_bytes(const uint8_t* p, double) {
+  int32_t four;
+  memcpy(&four, p, sizeof four);
+  return (ivec<double>)_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(four));
+}
+RANVIER_INLINE ByteLanes<float>::type narrow_to_bytes(ivec<float> v) {
+  const __m256i low = _mm256_set1_epi32(0x0c080400);  // the first byte of each lane, in both halves
+  const __m256i b = _mm256_shuffle_epi8((__m256i)v, low);
+  return (ByteLanes<float>::type)_mm_cvtsi128_si64(
+      _mm_unpacklo_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1)));
+}
+RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
+  const __m256i low = _mm256_set1_epi16(0x0800);
+  const __m256i b = _mm256_shuffle_epi8((__m256i)v, low);
+  const int four =
+      _mm_cvtsi128_si32(_mm_unpacklo_epi16(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1)));
+  return (ByteLanes<double>::type)four;
+}
+
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
+
+RANVIER_INLINE ivec<float> widen_bytes(const uint8_t* p, float) {
+  int32_t four;
+  memcpy(&four, p, sizeof four);
+  return (ivec<float>)_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+}
+RANVIER_INLINE ivec<double> widen_bytes(const uint8_t* p, double) {
+  uint16_t two;
+  memcpy(&two, p, sizeof two);
+  return (ivec<double>)_mm_cvtepu8_epi64(_mm_cvtsi32_si128(two));
+}
+RANVIER_INLINE ByteLanes<float>::type narrow_to_bytes(ivec<float> v) {
+  return (ByteLanes<float>::type)_mm_cvtsi128_si32(_mm_shuffle_epi8((__m128i)v, _mm_set1_epi32(0x0c080400)));
+}
+RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
+  return (ByteLanes<double>::type) static_cast<uint16_t>(
+      _mm_cvtsi128_si32(_mm_shuffle_epi8((__m128i)v, _mm_set1_epi16(0x0800))));
+}
+
+#else
+
+template <class T>
+RANVIER_INLINE ivec<T> widen_bytes(const uint8_t* p, T) {
+  typename ByteLanes<T>::type bytes;
+  memcpy(&bytes, p, sizeof bytes);
+  return __builtin_convertvector(bytes, ivec<T>);
+}
+RANVIER_INLINE ByteLanes<float>::type narrow_to_bytes(ivec<float> v) {
+  return __builtin_convertvector(v, ByteLanes<float>::type);
+}
+RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
+  return __builtin_convertvector(v, ByteLanes<double>::type);
+}
+
+#endif
+
+}  // namespace ranvier::RANVIER_ISA

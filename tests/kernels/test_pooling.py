@@ -1,0 +1,154 @@
+"""Pooling kernels on arrays: layouts, offsets, NaN, sizes around the vector width, wrong input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from ranvier.reference import pooling as reference
+from support.tolerance import tolerance
+
+
+def channels_last(x):
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+LAYOUTS = {"nchw": np.ascontiguousarray, "channels_last": channels_last}
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request):
+    return LAYOUTS[request.param]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+def test_every_width(rng, isa, dtype, channels, layout):
+    """Channels and columns one less, equal to and one more than a vector of every level."""
+    x = layout(rng.integers(-9, 9, (2, channels, 6, 2 * channels + 3)).astype(dtype))
+    dy = layout(rng.standard_normal((2, channels, 3, channels + 2)).astype(dtype))
+    rows, columns = (reference.taps(n, 3, 2, 1) for n in x.shape[2:])
+    y, where = kernels.max_pool2d(x, 3, 2, 1)
+    expected, offsets = reference.max_pool2d(x, rows, columns, 3)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(where, offsets)
+    limit = tolerance(dtype, 9, 9.0)
+    dx = kernels.max_pool2d_backward(dy, where, x.shape, 3, 2, 1)
+    expected = reference.max_pool2d_backward(dy.astype(float), offsets, x.shape, rows, columns, 3)
+    np.testing.assert_allclose(dx, expected, rtol=0, atol=limit)
+    divisor = np.full((3, channels + 2), 9)
+    expected = reference.avg_pool2d(x.astype(float), rows, columns, divisor)
+    np.testing.assert_allclose(kernels.avg_pool2d(x, 3, 2, 1), expected, rtol=0, atol=limit)
+    dx = kernels.avg_pool2d_backward(dy, x.shape, 3, 2, 1, channels_last=layout is channels_last)
+    expected = reference.avg_pool2d_backward(dy.astype(float), x.shape, rows, columns, divisor)
+    np.testing.assert_allclose(dx, expected, rtol=0, atol=limit)
+
+
+def test_output_keeps_the_layout(rng, layout):
+    x = layout(rng.standard_normal((2, 5, 8, 6)).astype(np.float32))
+    y, where = kernels.max_pool2d(x, 2)
+    dx = kernels.max_pool2d_backward(y, where, x.shape, 2)
+    for a in (y, where, dx, kernels.avg_pool2d(x, 2), kernels.adaptive_avg_pool2d(x, 2)):
+        assert (a.strides[1] == a.itemsize) == (layout is channels_last)
+
+
+def test_gradient_in_another_layout(rng):
+    """A Flatten behind the pool sends back NCHW memory."""
+    x = channels_last(rng.standard_normal((2, 19, 8, 6)).astype(np.float32))
+    _, where = kernels.max_pool2d(x, 2)
+    dy = rng.standard_normal((2, 19, 4, 3)).astype(np.float32)
+    dx = kernels.max_pool2d_backward(dy, where, x.shape, 2)
+    np.testing.assert_array_equal(
+        dx, kernels.max_pool2d_backward(channels_last(dy), where, x.shape, 2), strict=True
+    )
+    assert dx.strides == x.strides
+
+
+def test_same_bits_at_any_thread_count(rng, threads, layout):
+    x = layout(rng.standard_normal((3, 37, 41, 43)).astype(np.float32))
+    results = []
+    for count in (1, 2, 3, 4):
+        threads(count)
+        y, where = kernels.max_pool2d(x, 3, 2, 1)
+        mean = kernels.avg_pool2d(x, 3, 2, 1)
+        dx = kernels.max_pool2d_backward(mean, where, x.shape, 3, 2, 1)
+        dmean = kernels.avg_pool2d_backward(y, x.shape, 3, 2, 1, channels_last=layout is channels_last)
+        pooled = kernels.adaptive_avg_pool2d(x, 3)
+        results.append([a.tobytes() for a in (y, where, mean, dx, dmean, pooled)])
+    assert all(result == results[0] for result in results)
+
+
+def test_first_of_equal_and_nan(isa, layout):
+    x = layout(np.zeros((1, 20, 4, 40), np.float32))
+    y, where = kernels.max_pool2d(x, 2)
+    assert not where.any()
+    x[0, 3, 1, 5] = np.nan
+    y, where = kernels.max_pool2d(x, 2)
+    assert np.isnan(y[0, 3, 0, 2])
+    assert np.isnan(y).sum() == 1
+    assert where[0, 3, 0, 2] == 3
+    assert (kernels.max_pool2d(np.full_like(x, -np.inf), 3, 1, 1)[0] == -np.inf).all()
+
+
+def test_large_window(rng, isa, layout):
+    """More than 256 elements: offsets are int64."""
+    x = layout(rng.standard_normal((1, 18, 40, 38)).astype(np.float32))
+    rows, columns = reference.taps(40, 20, 20, 0), reference.taps(38, 19, 19, 0)
+    y, where = kernels.max_pool2d(x, (20, 19))
+    expected, offsets = reference.max_pool2d(x, rows, columns, 19)
+    assert where.dtype == np.int64
+    np.testing.assert_array_equal(where, offsets)
+    np.testing.assert_array_equal(
+        kernels.max_pool2d_backward(y, where, x.shape, (20, 19)),
+        reference.max_pool2d_backward(expected, offsets, x.shape, rows, columns, 19),
+    )
+
+
+def test_offsets_of_any_value_touch_nothing_outside(isa, layout):
+    for dtype in (np.uint8, np.int64):
+        kernel = 2 if dtype is np.uint8 else 17
+        dy = layout(np.ones((1, 5, 3, 3), np.float32))
+        where = layout(np.full((1, 5, 3, 3), 255, dtype))
+        where[0, 0, 0, 0] = np.iinfo(dtype).max
+        dx = kernels.max_pool2d_backward(dy, where, (1, 5, 3 * kernel, 3 * kernel), kernel)
+        assert np.isfinite(dx).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (
+            ("x", 0),
+            ValueError,
+            r"\[max_pool2d\] got kernel_size \(0, 0\); expected whole numbers of",
+        ),
+        (("x", 2, 0), ValueError, r"\[max_pool2d\] got stride \(0, 0\)"),
+        (("x", 2, 1, 2), ValueError, r"got padding \(2, 2\); expected at most half of the window, \(1, 1\)"),
+        (("x", 2, 1, -1), ValueError, r"got padding \(-1, -1\); expected whole numbers of at least 0"),
+        (("x", 9), ValueError, r"got images of \(4, 4\) for windows of \(9, 9\)"),
+        (("x", (1, 2, 3)), ValueError, "got kernel_size with 3 numbers; expected 1 or 2"),
+        (("x", 2.0), TypeError, "got kernel_size 2.0; expected a whole number or a pair of them"),
+        (("x", 2**70), ValueError, "got kernel_size"),
+        ((np.zeros((2, 2)), 2), ValueError, r"got x of shape \(2, 2\); expected images \(N, C, H, W\)"),
+        ((np.zeros((1, 1, 2, 2), int), 2), TypeError, "got x of dtype int64; expected float32 or float64"),
+    ],
+)
+def test_wrong_input(arguments, error, text):
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    with pytest.raises(error, match=text):
+        kernels.max_pool2d(*(x if isinstance(a, str) else a for a in arguments))
+
+
+def test_wrong_gradient():
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    y, where = kernels.max_pool2d(x, 2)
+    with pytest.raises(ValueError, match=r"got dy of shape \(1, 1, 4, 4\); expected \(1, 1, 2, 2\)"):
+        kernels.max_pool2d_backward(x, where, x.shape, 2)
+    with pytest.raises(TypeError, match="got where of dtype float32; expected uint8"):
+        kernels.max_pool2d_backward(y, y, x.shape, 2)
+    with pytest.raises(ValueError, match="got divisor_override 0"):
+        kernels.avg_pool2d(x, 2, divisor_override=0)
+    with pytest.raises(ValueError, match=r"got images of \(0, 4\); expected at least one pixel"):
+        kernels.adaptive_avg_pool2d(x[:, :, :0], 2)
+    with pytest.raises(ValueError, match=r"got output_size \(-1, -1\)"):
+        kernels.adaptive_avg_pool2d(x, -1)
