@@ -35,6 +35,41 @@ RANVIER_INLINE vec<double> erfc_large(vec<double> x) {
   return exp(-x * x) * w;
 }
 
+#if RANVIER_HAS_LOOKUP
+// Where a vector holds 16 floats, one register holds a coefficient for 16 intervals around the nodes i / 4:
+// erf(i/4 + d) = erf(i/4) + d q(d), near 0: d + d q(d); q of degree 4, relative error 2^-25.4.
+static constexpr float erf_nodes[16] = {0.0f,           0x1.1af54ep-2f, 0x1.0a7ef6p-1f, 0x1.6c1c98p-1f,
+                                        0x1.af767ap-1f, 0x1.d8865ep-1f, 0x1.eea556p-1f, 0x1.f92d08p-1f,
+                                        0x1.fd9ae2p-1f, 0x1.ff4048p-1f, 0x1.ffcaa8p-1f, 0x1.fff2d0p-1f,
+                                        0x1.fffd1ap-1f, 0x1.ffff70p-1f, 0x1.ffffe8p-1f, 0x1.fffffcp-1f};
+static constexpr float erf_slopes[5][16] = {
+    {0x1.06eba8p-3f, 0x1.0f5d18p+0f, 0x1.c1efccp-1f, 0x1.492e44p-1f, 0x1.a911f2p-2f, 0x1.e46530p-3f,
+     0x1.e72372p-4f, 0x1.b0552ep-5f, 0x1.529b9cp-6f, 0x1.d4143ap-8f, 0x1.1d831ap-9f, 0x1.3360dap-11f,
+     0x1.240908p-13f, 0x1.e9b650p-16f, 0x1.6a5a00p-18f, 0x1.d9385ep-21f},
+    {0.0f, -0x1.0f5bfcp-2f, -0x1.c1ee6ap-2f, -0x1.edc4a6p-2f, -0x1.a91210p-2f, -0x1.2ebfd4p-2f,
+     -0x1.6d5ba6p-3f, -0x1.7a4b88p-4f, -0x1.529bbap-5f, -0x1.074a1ap-6f, -0x1.64deecp-8f, -0x1.a6995ap-10f,
+     -0x1.b5f860p-12f, -0x1.8dc5bap-14f, -0x1.3ceaacp-16f, -0x1.bb5cdap-19f},
+    {-0x1.812650p-2f, -0x1.3c9ce6p-2f, -0x1.2bfcfcp-3f, 0x1.b6c3eep-6f, 0x1.1b5f6ap-3f, 0x1.571cf4p-3f,
+     0x1.1c2adcp-3f, 0x1.714a82p-4f, 0x1.8b0cbap-5f, 0x1.63f01ep-6f, 0x1.119c72p-7f, 0x1.69c998p-9f,
+     0x1.9da982p-11f, 0x1.9a8c7cp-13f, 0x1.62abdcp-15f, 0x1.0b4560p-17f},
+    {0.0f, 0x1.024390p-3f, 0x1.74b91ep-3f, 0x1.3368f0p-3f, 0x1.1bc870p-4f, -0x1.756186p-8f, -0x1.69e94ap-5f,
+     -0x1.887386p-5f, -0x1.1a1666p-5f, -0x1.39b148p-6f, -0x1.1c885cp-7f, -0x1.afc8f6p-9f, -0x1.160302p-10f,
+     -0x1.328b28p-12f, -0x1.23307ap-14f, -0x1.deab58p-17f},
+    {0x1.cb9bf4p-4f, 0x1.4b8268p-4f, 0x1.0cc868p-7f, -0x1.adef86p-5f, -0x1.19985ep-4f, -0x1.81fb68p-5f,
+     -0x1.ec74a2p-7f, 0x1.a5ec1ep-8f, 0x1.a994fep-7f, 0x1.5c90f8p-7f, 0x1.91f8c6p-8f, 0x1.6bc2a2p-9f,
+     0x1.0d930ep-10f, 0x1.4e6fb2p-12f, 0x1.5fd400p-14f, 0x1.3c8590p-16f}};
+
+RANVIER_INLINE vec<float> erf(vec<float> x) {
+  constexpr float nearest_quarter = 0x1.8p21f;  // added: rounds to a multiple of 1/4, kept in the last bits
+  const vec<float> size = abs(x), rounded = size + nearest_quarter, d = size - (rounded - nearest_quarter);
+  const ivec<float> node = bits(rounded);
+  vec<float> q = lookup(erf_slopes[4], node);
+  for (int k = 3; k >= 0; --k) q = fma(q, d, lookup(erf_slopes[k], node));
+  const vec<float> y = fma(d, q, select(size < 0.125f, d, lookup(erf_nodes, node)));
+  return copysign(select(size > 3.875f, broadcast(1.0f), y), x);
+}
+#endif
+
 template <class V>
 RANVIER_INLINE V erf(V x) {
   using T = element_of<V>;
