@@ -218,7 +218,7 @@ void register_forward(py::module_& m) {
   def_unary(m, "log", Op::log), def_unary(m, "log1p", Op::log1p), def_unary(m, "sqrt", Op::sqrt);
   def_unary(m, "abs", Op::abs), def_unary(m, "sin", Op::sin), def_unary(m, "cos", Op::cos);
   def_unary(m, "round", Op::round), def_unary(m, "sign", Op::sign), def_unary(m, "square", Op::square);
-  def_unary(m, "reciprocal", Op::reciprocal);
+  def_unary(m, "reciprocal", Op::reciprocal), def_unary(m, "erf", Op::erf);
   def_ternary(m, "clip", Op::clip, kUnaryNames);
   def_binary(m, "add", Op::add), def_binary(m, "sub", Op::sub), def_binary(m, "mul", Op::mul);
   def_binary(m, "div", Op::div), def_binary(m, "pow", Op::pow), def_binary(m, "maximum", Op::maximum);

@@ -21,6 +21,7 @@ namespace ranvier::RANVIER_ISA {
 RANVIER_ELEMENTWISE(neg, 1, (-a))
 RANVIER_ELEMENTWISE(exp, 1, (exp(a)))
 RANVIER_ELEMENTWISE(expm1, 1, (expm1(a)))
+RANVIER_ELEMENTWISE(erf, 1, (erf(a)))
 RANVIER_ELEMENTWISE(log, 1, (log(a)))
 RANVIER_ELEMENTWISE(log1p, 1, (log1p(a)))
 RANVIER_ELEMENTWISE(sqrt, 1, (sqrt(a)))

@@ -1,0 +1,103 @@
+"""The elementary functions at every ISA level, sampled: see test_math_exhaustive.py for every float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from support.ulp import BOUND, FUNCTIONS, ulp_error
+
+EDGES = [
+    0.0,
+    -0.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+    1.0,
+    -1.0,
+    88.72283,
+    88.72284,
+    -103.97,
+    -103.98,
+    -87.34,
+    709.7827,
+    1e22,
+]
+
+
+def _samples(rng, dtype):
+    """All binades by random bits, the range in which functions vary, numbers near 0 and near 1."""
+    bits = {"float32": np.uint32, "float64": np.uint64}[dtype]
+    info = np.finfo(dtype)
+    anywhere = rng.integers(0, np.iinfo(bits).max, 20000, dtype=bits).view(dtype)
+    tiny = [info.smallest_subnormal, -info.smallest_subnormal, info.smallest_normal, info.max, info.min]
+    parts = [anywhere, rng.uniform(-110, 110, 20000), rng.uniform(-8, 8, 20000), EDGES, tiny]
+    parts += [rng.uniform(-1, 1, 4000) * 2.0 ** -rng.integers(0, 40, 4000), 1 + rng.uniform(-0.1, 0.1, 4000)]
+    return np.concatenate([np.asarray(part, dtype) for part in parts])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_within_2_ulp(name, isa, rng):
+    kernel, exact = FUNCTIONS[name]
+    x = _samples(rng, "float32")
+    with np.errstate(all="ignore"):
+        error = ulp_error(kernel(x, None), exact(x.astype(np.float64)))
+    worst = int(np.argmax(error))
+    assert error[worst] <= BOUND, f"{name}({x[worst]!r})"
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="the platform has no wider long double")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float64_within_2_ulp(name, isa, rng):
+    kernel, exact = FUNCTIONS[name]
+    x = _samples(rng, "float64")
+    with np.errstate(all="ignore"):
+        want = exact(x.astype(np.longdouble))
+        error = ulp_error(kernel(x, None), want.astype(np.longdouble))
+    worst = int(np.argmax(error))
+    # Python has no erf in long double: math.erf adds its own error of up to one unit.
+    assert error[worst] <= BOUND + (name == "erf"), f"{name}({x[worst]!r})"
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="the platform has no wider long double")
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 2.0), ("float64", 4.0)])
+def test_pow(dtype, bound, isa, rng):
+    x = np.concatenate([np.exp(rng.uniform(-80, 80, 20000)), 1 + rng.uniform(-0.01, 0.01, 20000)]).astype(
+        dtype
+    )
+    y = np.concatenate([rng.uniform(-1.2, 1.2, 20000), rng.uniform(-8000, 8000, 20000)]).astype(dtype)
+    with np.errstate(all="ignore"):
+        error = ulp_error(_core.pow(x, y, None), np.power(x.astype(np.longdouble), y.astype(np.longdouble)))
+    worst = int(np.argmax(error))
+    assert error[worst] <= bound, f"{x[worst]!r} ** {y[worst]!r}"
+
+
+def test_pow_special_cases(isa):
+    """Those of C99, Annex F, which are NumPy's: every pair of special numbers."""
+    special = [
+        0.0,
+        -0.0,
+        1,
+        -1,
+        2,
+        -2,
+        0.5,
+        -0.5,
+        np.inf,
+        -np.inf,
+        np.nan,
+        3,
+        -3,
+        1e30,
+        -1e30,
+        2.5,
+        -2.5,
+        1e-40,
+    ]
+    x, y = (a.ravel() for a in np.meshgrid(np.array(special, np.float32), np.array(special, np.float32)))
+    with np.errstate(all="ignore"):
+        want = np.power(x.astype(np.float64), y.astype(np.float64)).astype(np.float32)
+    got = _core.pow(x, y, None)
+    np.testing.assert_allclose(got, want, rtol=2.5e-7)
+    number = ~np.isnan(want)
+    np.testing.assert_array_equal(np.signbit(got[number]), np.signbit(want[number]))

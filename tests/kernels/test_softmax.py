@@ -1,0 +1,65 @@
+"""The softmax kernels on raw arrays: every width, memory order, out=."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import softmax as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_every_width(name, axis, dtype, isa, rng):
+    """Lines of 1 to 2 vectors and a bit, along and across; out's neighbours are not touched."""
+    for n in range(1, 36):
+        x = rng.uniform(-4, 4, (n, 5) if axis == 0 else (5, n)).astype(dtype)
+        dy = rng.uniform(-1, 1, x.shape).astype(dtype)
+        block = np.full((x.shape[0], x.shape[1] + 1), 7, dtype)
+        y = getattr(_core, name)(x, axis, out=block[:, :-1])
+        assert (block[:, -1] == 7).all()
+        want = getattr(reference, name)(x.astype(np.float64), axis)
+        np.testing.assert_allclose(y, want, rtol=0, atol=tolerance(dtype, n, 8))
+        np.testing.assert_allclose(getattr(_core, name)(x, axis), want, rtol=0, atol=tolerance(dtype, n, 8))
+        dx = getattr(_core, f"{name}_backward")(dy, y, axis)
+        want = getattr(reference, f"{name}_backward")(dy.astype(np.float64), want, axis)
+        np.testing.assert_allclose(dx, want, rtol=0, atol=tolerance(dtype, n, 8))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", range(4))
+def test_layouts(axis, layout, isa, rng):
+    x = rng.uniform(-4, 4, (2, 19, 3, 5)).astype("float32")
+    dy = rng.uniform(-1, 1, x.shape).astype("float32")
+    limit = tolerance("float32", x.shape[axis], 4)
+    strided = in_layout(x, layout)
+    y = _core.softmax(strided, axis)
+    np.testing.assert_allclose(y, reference.softmax(x.astype(np.float64), axis), rtol=0, atol=limit)
+    dx = _core.softmax_backward(in_layout(dy, layout), y, axis)
+    np.testing.assert_allclose(dx, reference.softmax_backward(dy, y, axis), rtol=0, atol=limit)
+    if layout in ("transposed", "channels_last"):
+        assert y.strides == strided.strides
+
+
+def test_in_place():
+    x = np.linspace(-1, 1, 60, dtype="float32").reshape(3, 20)
+    want = _core.softmax(x, 1)
+    assert _core.softmax(x, 1, out=x) is x
+    np.testing.assert_array_equal(x, want)
+
+
+def test_empty():
+    assert _core.softmax(np.zeros((0, 3), "float32"), 1).shape == (0, 3)
+    assert _core.log_softmax(np.zeros((3, 0), "float32"), 1).shape == (3, 0)
+    assert _core.softmax_backward(np.zeros((3, 0, 2)), np.zeros((3, 0, 2)), 1).shape == (3, 0, 2)
+
+
+def test_errors():
+    y = np.ones((2, 3), "float32")
+    with pytest.raises(ValueError, match=r"\[softmax\] got dy of shape \(3,\) and y of shape \(2, 3\)"):
+        _core.softmax_backward(np.ones(3, "float32"), y, 0)
+    with pytest.raises(ValueError, match=r"\[softmax\] got out of shape \(3, 2\); expected \(2, 3\)"):
+        _core.softmax(y, 0, out=np.ones((3, 2), "float32"))
