@@ -76,6 +76,8 @@ def test_walks_in_pytorch_order():
         "layers",
         "layers.0",
     ]
+    assert list(net.modules()) == [module for _, module in net.named_modules()]
+    assert [id(p) for p in net.parameters()] == [id(p) for _, p in net.named_parameters()]
     assert [name for name, _ in net.named_children()] == ["first", "rest", "layers"]
     assert [name for name, _ in net.named_buffers()] == ["count", "scratch"]
     assert len(list(net.first.parameters(recurse=False))) == 2

@@ -211,8 +211,19 @@ class Module:
             yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
-        for _, module in self.named_modules():
-            yield module
+        """This module and everything inside it, each once, in the order of :meth:`named_modules`."""
+        return iter(self._tree())
+
+    def _tree(self) -> list[Module]:
+        found: dict[Module, None] = {}
+        stack: list[Any] = [self]
+        while stack:
+            module = stack.pop()
+            if module is not None and module not in found:
+                found[module] = None
+                attributes = module.__dict__
+                stack += [attributes[name] for name in reversed(module._module_names)]
+        return list(found)
 
     def _named(self, kind: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
@@ -227,8 +238,14 @@ class Module:
         return self._named("_parameters", prefix, recurse)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        for _, parameter in self.named_parameters(recurse=recurse):
-            yield parameter
+        """Every parameter, a shared one once, in the order of :meth:`named_parameters`."""
+        found: dict[Any, None] = {}
+        for module in self._tree() if recurse else [self]:
+            attributes = module.__dict__
+            for name in module._parameter_names:
+                found[attributes[name]] = None
+        found.pop(None, None)  # of a layer without bias
+        return iter(found)
 
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
         return self._named("_buffers", prefix, recurse)
