@@ -180,6 +180,7 @@ def test_arrays_take_the_dtype_of_the_module():
     assert Affine()(x).dtype == np.float32
     assert Affine().double()(x.astype(np.float32)).dtype == np.float64
     assert nn.Identity()(x).dtype == np.float64
+    assert Affine()(x=x).dtype == np.float32
     assert nn.Sequential(nn.Identity(), Affine())(x).dtype == np.float32
 
     class Difference(Module):

@@ -94,6 +94,8 @@ class Module:
             if type(arg) is ndarray:
                 args = self._cast(args)
                 break
+        if kwargs and ndarray in map(type, kwargs.values()):
+            kwargs = dict(zip(kwargs, self._cast((*kwargs.values(), *args)), strict=False))
         try:
             y = self.forward(*args, **kwargs)
         except Exception as error:
