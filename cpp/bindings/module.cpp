@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m) {
   bind::register_elementwise(m);
   bind::register_softmax(m);
   bind::register_loss(m);
+  bind::register_reduce(m);
 }

@@ -13,5 +13,6 @@ void register_activation(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);
 void register_loss(pybind11::module_& m);
+void register_reduce(pybind11::module_& m);
 
 }  // namespace ranvier::bind

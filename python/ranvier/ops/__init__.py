@@ -51,10 +51,29 @@ from ranvier.ops.elementwise import (
     where,
 )
 from ranvier.ops.linear import linear
-from ranvier.ops.loss import bce, bce_with_logits, cross_entropy, mse
+from ranvier.ops.loss import (
+    bce,
+    bce_with_logits,
+    cross_entropy,
+    mse,
+)
 from ranvier.ops.matmul import matmul
 from ranvier.ops.one_hot import one_hot
 from ranvier.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from ranvier.ops.reduce import (
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    max,
+    mean,
+    min,
+    std,
+    sum,
+    var,
+)
 from ranvier.ops.softmax import log_softmax, softmax
 from ranvier.ops.triangle import tril, triu
 
@@ -62,6 +81,12 @@ __all__: list[str] = [
     "abs",
     "adaptive_avg_pool2d",
     "add",
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
     "avg_pool2d",
     "bce",
     "bce_with_logits",
@@ -88,8 +113,11 @@ __all__: list[str] = [
     "lt",
     "masked_fill",
     "matmul",
+    "max",
     "max_pool2d",
     "maximum",
+    "mean",
+    "min",
     "minimum",
     "mse",
     "mul",
@@ -109,10 +137,13 @@ __all__: list[str] = [
     "softplus",
     "sqrt",
     "square",
+    "std",
     "step",
     "sub",
+    "sum",
     "tanh",
     "tril",
     "triu",
+    "var",
     "where",
 ]

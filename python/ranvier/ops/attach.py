@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops import activation, elementwise, softmax
+from ranvier.ops import activation, elementwise, reduce, softmax
 from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
 from ranvier.ops.matmul import matmul
 from ranvier.ops.triangle import tril, triu
@@ -81,6 +81,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
+    **{name: getattr(reduce, name) for name in reduce.METHODS},
     "where": _where,
     **{name: getattr(activation, name) for name in ("relu", "sigmoid", "tanh")},
     **{name: getattr(softmax, name) for name in ("softmax", "log_softmax")},

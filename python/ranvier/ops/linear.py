@@ -29,7 +29,7 @@ class Linear(Function):
         if self.needs[1]:
             dw = _core.matmul(dy.T, x, None, "none", None)
         if self.needs[2]:
-            db = dy.sum(0)
+            db = _core.sum(dy, 0, False, None)
         return dx, dw, db
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -123,4 +124,4 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
         return dy
     lead = dy.ndim - len(shape)
     axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    return dy.sum(axes, keepdims=True).reshape(shape)
+    return _core.sum(dy, axes, True, None).reshape(shape)  # type: ignore[no-any-return]

@@ -1,0 +1,272 @@
+// reduce's loops, blind to the ISA. The axes fall into those that stay and those that are reduced; where a
+// reduced one is innermost in memory the inner loop runs along it, else across rows, a panel of columns at a
+// time.
+#include "kernels/reduce/reduce.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+#include "kernels/reduce/pairwise.h"
+
+namespace ranvier {
+
+template <>
+const ReduceKernels<float>& reduce_kernels<float>() {
+  return RANVIER_SELECT(reduce_kernels_float);
+}
+template <>
+const ReduceKernels<double>& reduce_kernels<double>() {
+  return RANVIER_SELECT(reduce_kernels_double);
+}
+
+namespace {
+
+constexpr int kCenter = 0, kY = 1, kX = 2;
+constexpr int64_t kShortRun = 64;          // shorter runs along memory are collected in a buffer first
+constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment of its own worth while
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+
+template <class T>
+LoopNest<3> kept_axes(const Reduce<T>& r) {
+  int64_t shape[kMaxDims];
+  for (int d = 0; d < r.x.ndim; ++d) shape[d] = r.reduced[d] ? 1 : r.x.shape[d];
+  return LoopNest<3>(r.x.ndim, shape, {r.center.strides, r.y.strides, r.x.strides});
+}
+
+template <class T>
+LoopNest<1> reduced_axes(const Reduce<T>& r) {
+  int64_t shape[kMaxDims];
+  for (int d = 0; d < r.x.ndim; ++d) shape[d] = r.reduced[d] ? r.x.shape[d] : 1;
+  return LoopNest<1>(r.x.ndim, shape, {r.x.strides});
+}
+
+// How the work is cut. Everything here follows from the problem; the team's size has no part in it.
+template <class T>
+struct Plan {
+  LoopNest<3> kept;
+  LoopNest<1> reduced;
+  bool across;
+  int64_t width, panel, panels;  // columns of a row, of a panel (1 along), panels of a row
+  int64_t rows;                  // of panels: what is left of the kept axes
+  int64_t segments;
+
+  explicit Plan(const Reduce<T>& r) : kept(kept_axes(r)), reduced(reduced_axes(r)) {
+    const int inner = kept.ndim - 1;
+    across = kept.shape[inner] > 1 && kept.strides[kX][inner] == 1;
+    width = across ? kept.shape[inner] : 1;
+    panel = across ? std::min(round_up(width, 64), kReducePanel) : 1;
+    panels = ceil_div(width, panel);
+    rows = width ? kept.size / width : 0;
+    const int64_t parts = rows * panels;
+    const int64_t work = reduced.size * std::min(width, panel);
+    segments = parts >= kReduceSegments ? 1 : std::clamp<int64_t>(work / kSegmentWork, 1, kReduceSegments);
+    segments = std::min(segments, std::max<int64_t>(reduced.size, 1));
+  }
+
+  int64_t parts() const { return rows * panels; }
+  int64_t totals() const { return segments > 1 ? round_up(parts() * segments * panel, 64) : 0; }
+  int64_t scratch() const { return across ? (kPairwiseLevels + 1) * panel : 0; }  // of one thread
+};
+
+template <class T>
+struct Reduction {
+  const Reduce<T>& r;
+  const Plan<T>& plan;
+  const ReduceKernels<T>& kernels;
+  T* totals;   // parts x segments x panel
+  T* scratch;  // this thread's
+
+  // One total of contiguous or gathered chunks. Positions [begin, end) of the reduced axes.
+  T along(const T* x, T center, int64_t begin, int64_t end) const {
+    const auto chunk = kernels.chunk[static_cast<int>(r.op)];
+    const LoopNest<1>& nest = plan.reduced;
+    const int64_t step = nest.strides[0][nest.ndim - 1];
+    if (nest.ndim == 1 && step == 1 && end - begin <= kReduceChunk)
+      return chunk(x + begin, end - begin, center);
+    T levels[kPairwiseLevels], buffer[kReduceChunk];
+    Pairwise<T> pairwise(r.op, levels, 1, 1);
+    int64_t filled = 0;
+    const auto push = [&](const T* p, int64_t n) {
+      *pairwise.next() = chunk(p, n, center);
+      pairwise.push();
+    };
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      const T* p = x + offsets[0];
+      if (step == 1 && n >= kShortRun) {
+        for (int64_t i = 0; i < n; i += kReduceChunk) push(p + i, std::min(kReduceChunk, n - i));
+        return;
+      }
+      for (int64_t i = 0; i < n; ++i) {
+        buffer[filled++] = p[i * step];
+        if (filled == kReduceChunk) push(buffer, filled), filled = 0;
+      }
+    });
+    if (filled || pairwise.empty()) push(buffer, filled);
+    return *pairwise.finish();
+  }
+
+  // Totals of a panel's columns.
+  const T* across(const T* x, const T* center, int64_t columns, int64_t begin, int64_t end) const {
+    const auto reduce = kernels.columns[static_cast<int>(r.op)];
+    const LoopNest<1>& nest = plan.reduced;
+    const int64_t stride = nest.strides[0][nest.ndim - 1];
+    Pairwise<T> pairwise(r.op, scratch, columns, plan.panel);
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      for (int64_t i = 0; i < n; i += kReduceRows) {
+        reduce(x + offsets[0] + i * stride, stride, std::min(kReduceRows, n - i), columns, center,
+               pairwise.next());
+        pairwise.push();
+      }
+    });
+    if (pairwise.empty()) {
+      reduce(x, 0, 0, columns, center, pairwise.next());
+      pairwise.push();
+    }
+    return pairwise.finish();
+  }
+
+  // Part = one row of the kept axes, one panel of its columns. f(x, center, y, columns), pointers moved
+  // there.
+  template <class F>
+  void at_part(int64_t part, const F& f) const {
+    const int64_t row = part / plan.panels, column = part % plan.panels * plan.panel;
+    const int64_t first = row * plan.width + column;
+    plan.kept.walk(first, first + 1, [&](int64_t, const int64_t* offsets) {
+      f(r.x.data + offsets[kX], r.center.data ? r.center.data + offsets[kCenter] : nullptr,
+        r.y.data + offsets[kY], std::min(plan.panel, plan.width - column));
+    });
+  }
+
+  void finish(const T* totals_of_part, T* y, int64_t columns) const {
+    const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
+    for (int64_t j = 0; j < columns; ++j) {
+      const T value = totals_of_part[j] / static_cast<T>(r.divisor);
+      y[j * step] = r.root ? std::sqrt(value) : value;
+    }
+  }
+
+  void run_unit(int64_t unit) const {
+    const int64_t part = unit / plan.segments, segment = unit % plan.segments;
+    const int64_t begin = plan.reduced.size * segment / plan.segments;
+    const int64_t end = plan.reduced.size * (segment + 1) / plan.segments;
+    at_part(part, [&](const T* x, const T* center, T* y, int64_t columns) {
+      T single;
+      const T* found = &single;
+      if (plan.across) {
+        found = across(x, center ? dense_center(center, columns) : nullptr, columns, begin, end);
+      } else {
+        single = along(x, center ? *center : T(0), begin, end);
+      }
+      if (plan.segments == 1) return finish(found, y, columns);
+      std::copy(found, found + columns, totals + unit * plan.panel);
+    });
+  }
+
+  // Results [begin, end), each of one segment along memory.
+  void run_along(int64_t begin, int64_t end) const {
+    const LoopNest<3>& nest = plan.kept;
+    const int inner = nest.ndim - 1;
+    nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      for (int64_t i = 0; i < count; ++i) {
+        const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
+        const T center =
+            r.center.data ? r.center.data[offsets[kCenter] + i * nest.strides[kCenter][inner]] : T(0);
+        const T total = along(x, center, 0, plan.reduced.size);
+        finish(&total, r.y.data + offsets[kY] + i * nest.strides[kY][inner], 1);
+      }
+    });
+  }
+
+  const T* dense_center(const T* center, int64_t columns) const {
+    T* dense = scratch + kPairwiseLevels * plan.panel;
+    const int64_t step = plan.kept.strides[kCenter][plan.kept.ndim - 1];
+    for (int64_t j = 0; j < columns; ++j) dense[j] = center[j * step];
+    return dense;
+  }
+
+  void join_segments(int64_t part) const {
+    const auto join = kernels.join[static_cast<int>(r.op)];
+    T* first = totals + part * plan.segments * plan.panel;
+    at_part(part, [&](const T*, const T*, T* y, int64_t columns) {
+      for (int64_t step = 1; step < plan.segments; step *= 2)
+        for (int64_t s = 0; s + step < plan.segments; s += 2 * step)
+          join(columns, first + s * plan.panel, first + (s + step) * plan.panel);
+      finish(first, y, columns);
+    });
+  }
+};
+
+}  // namespace
+
+template <class T>
+size_t Reduce<T>::workspace_bytes(int team) const {
+  const Plan<T> plan(*this);
+  return sizeof(T) * (plan.totals() + team * plan.scratch());
+}
+
+template <class T>
+void Reduce<T>::run(void* workspace) const {
+  const Plan<T> plan(*this);
+  if (plan.kept.size == 0) return;
+  const double cost = 0.04 * sizeof(T) / 4 * numel(x) + 10.0 * plan.parts();
+  parallel_region(cost, [&] {
+    T* totals = static_cast<T*>(workspace);
+    T* scratch = totals + plan.totals() + team_index() * plan.scratch();
+    const Reduction<T> reduction{*this, plan, reduce_kernels<T>(), totals, scratch};
+    parallel_for(plan.parts() * plan.segments, cost, [&](int64_t begin, int64_t end) {
+      if (!plan.across && plan.segments == 1) return reduction.run_along(begin, end);
+      for (int64_t unit = begin; unit < end; ++unit) reduction.run_unit(unit);
+    });
+    if (plan.segments == 1) return;
+    parallel_for(plan.parts(), cost, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) reduction.join_segments(part);
+    });
+  });
+}
+
+template <class T>
+void ArgReduce<T>::run(void*) const {
+  int64_t shape[kMaxDims];
+  for (int d = 0; d < x.ndim; ++d) shape[d] = d == axis ? 1 : x.shape[d];
+  const LoopNest<2> kept(x.ndim, shape, {y.strides, x.strides});
+  const int64_t length = x.shape[axis], step = x.strides[axis];
+  const ReduceKernels<T>& kernels = reduce_kernels<T>();
+  const auto chunk = kernels.chunk[static_cast<int>(maximum ? ReduceOp::max : ReduceOp::min)];
+  const auto first_best = [&](const T* row) {
+    T buffer[kReduceChunk], best{};
+    int64_t where = 0;
+    for (int64_t i = 0; i < length; i += kReduceChunk) {
+      const int64_t n = std::min(kReduceChunk, length - i);
+      const T* p = row + i;
+      if (step != 1) {
+        for (int64_t j = 0; j < n; ++j) buffer[j] = row[(i + j) * step];
+        p = buffer;
+      }
+      const T found = chunk(p, n, T(0));
+      if (i > 0 && !(found != found) && !(maximum ? found > best : found < best)) continue;
+      where = i + kernels.find(p, n, found);
+      best = found;
+      if (found != found) break;
+    }
+    return where;
+  };
+  parallel_for(kept.size, 0.1 * numel(x) + 20.0 * kept.size, [&](int64_t begin, int64_t end) {
+    kept.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      const int64_t step_y = kept.strides[0][kept.ndim - 1], step_x = kept.strides[1][kept.ndim - 1];
+      for (int64_t i = 0; i < count; ++i)
+        y.data[offsets[0] + i * step_y] = first_best(x.data + offsets[1] + i * step_x);
+    });
+  });
+}
+
+template struct Reduce<float>;
+template struct Reduce<double>;
+template struct ArgReduce<float>;
+template struct ArgReduce<double>;
+
+}  // namespace ranvier

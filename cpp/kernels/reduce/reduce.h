@@ -1,0 +1,92 @@
+// reduce: y = op over some axes of x
+//
+//   x of any strides; y and center have x's rank, with size 1 and stride 0 along the reduced axes. y is
+//   written only. An empty reduction gives the op's identity (sum 0, max -inf).
+//
+//   sum      sum of x                        squares  sum of (x - center)^2
+//   max, min the extreme, NaN if any is      equals   number of x that equal center
+//   then y = total / divisor, and its square root if root is set
+//
+// Order of summation: chunks of at most kReduceChunk elements (along contiguous memory: 4 vectors of partial
+// sums; across rows: one after another) whose sums are added in pairs, as NumPy's pairwise summation: the
+// error grows with the logarithm of the length. A long reduction with few results is cut into at most
+// kReduceSegments segments of fixed size, so that several threads can share it. The order depends on x's
+// shape and strides alone.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+enum class ReduceOp { sum, max, min, squares, equals, count };
+
+constexpr int64_t kReduceChunk = 1024;  // elements of contiguous memory
+constexpr int64_t kReduceRows = 32;     // rows of a block that is reduced across
+constexpr int64_t kReducePanel = 512;   // columns of such a block
+constexpr int64_t kReduceSegments = 16;
+
+template <class T>
+struct Reduce {
+  static constexpr const char* name = "reduce";
+  ReduceOp op;
+  double divisor;
+  bool root;
+  bool reduced[kMaxDims];  // which axes of x
+  TensorView<const T> x;
+  TensorView<const T> center;  // or data null
+  TensorView<T> y;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x);
+    if (center.data) v.read(center);
+    v.write(y);
+  }
+};
+
+// y = index of the first maximum (or minimum, or NaN) along one axis; y as above. The axis is not empty.
+template <class T>
+struct ArgReduce {
+  static constexpr const char* name = "arg_reduce";
+  bool maximum;
+  int axis;
+  TensorView<const T> x;
+  TensorView<int64_t> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+template <class T>
+struct ReduceKernels {
+  // The op over x[0, n), n <= kReduceChunk.
+  T (*chunk[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, T center);
+  // y[j] = op over rows i of x[i * stride + j], for j < width; center[j] where the op has one.
+  void (*columns[static_cast<int>(ReduceOp::count)])(const T* x, int64_t stride, int64_t rows, int64_t width,
+                                                     const T* center, T* y);
+  // a[j] = what joins two totals of the op
+  void (*join[static_cast<int>(ReduceOp::count)])(int64_t n, T* a, const T* b);
+  // The first i with x[i] == value (or, for a NaN, the first NaN); n if there is none.
+  int64_t (*find)(const T* x, int64_t n, T value);
+};
+
+#define RANVIER_X(level)                                    \
+  namespace level {                                         \
+  extern const ReduceKernels<float> reduce_kernels_float;   \
+  extern const ReduceKernels<double> reduce_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+template <class T>
+const ReduceKernels<T>& reduce_kernels();
+
+}  // namespace ranvier

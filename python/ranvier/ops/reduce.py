@@ -1,0 +1,378 @@
+"""sum, mean, max, min, var, std and their relatives: reductions over any axes.
+
+dim (or NumPy's name, axis) is None for all axes, an int, or a tuple of ints; negative ones count from the
+end. keepdim (keepdims) leaves the reduced axes in the shape, with size 1. Sums are formed in pairs, in an
+order that depends on the shape alone. Integers and bools are reduced by NumPy: no gradient flows through
+them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating
+from ranvier.ops.elementwise.extrema import maximum, minimum
+
+METHODS = ("all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "std", "sum", "var")
+
+Axes = int | tuple[int, ...] | None
+
+
+class ValuesIndices(NamedTuple):
+    """What max and min along one axis return."""
+
+    values: Any
+    indices: Any
+
+
+def is_channels_last(x: Array) -> bool:
+    """True for (N, C, H, W) with C innermost in memory, and not also in C order."""
+    return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+class Sum(Function):
+    """y = sum of x over the axes; mean: divided by their number of elements"""
+
+    def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
+        self.axes, self.keepdims, self.mean = axes, keepdims, mean
+
+    def forward(self, x: Array) -> Array:
+        self.shape, self.channels_last = x.shape, is_channels_last(x)
+        y = (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
+        self.scale = y.size / x.size if self.mean and x.size else 1.0
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.expand(dy, self.shape, self.axes, self.scale, self.channels_last)
+
+
+class Var(Function):
+    """y = sum of (x - mean)^2 / (n - correction); std: its square root"""
+
+    def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
+        self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.mean = _core.mean(x, self.axes, True, None)
+        reduce = _core.std if self.root else _core.var
+        self.y = reduce(x, self.mean, self.axes, True, self.correction, None)
+        return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
+
+    def backward(self, dy: Array) -> Array:
+        n = self.x.size // (self.y.size or 1)
+        dy = dy.reshape(self.y.shape)
+        divisor = n - self.correction if n > self.correction else 0.0
+        # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v))
+        scale = _core.div(dy, self.y, None) if self.root else _core.mul(dy, 2.0, None)
+        scale = _core.div(scale, divisor, None)
+        return _core.mul(_core.sub(self.x, self.mean, None), scale, None)
+
+
+class Extreme(Function):
+    """y = max or min of x over the axes; elements that attain it share dy evenly"""
+
+    def __init__(self, kind: str, axes: Axes, keepdims: bool) -> None:
+        self.reduce, self.axes, self.keepdims = getattr(_core, kind), axes, keepdims
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y = self.reduce(x, self.axes, True, None)
+        return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
+
+    def backward(self, dy: Array) -> Array:
+        share = _core.count_equal(self.x, self.y, self.axes, True)
+        _core.div(dy.reshape(self.y.shape), share, share)
+        return _core.where_equal(self.x, self.y, share, None)
+
+
+class ExtremeAlong(Function):
+    """(y, i): the first max or min along one axis and its index; dy goes to that element"""
+
+    def __init__(self, kind: str, axis: int, keepdims: bool) -> None:
+        self.find, self.axis, self.keepdims = getattr(_core, kind), axis, keepdims
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        self.shape = x.shape
+        self.indices = self.find(x, self.axis, True)
+        y = np.take_along_axis(x, self.indices, self.axis) if x.ndim else x.copy()
+        if self.keepdims:
+            return y, self.indices
+        shape = _without(y.shape, self.axis)
+        return y.reshape(shape), self.indices.reshape(shape)
+
+    def backward(self, dy: Array, _: None) -> Array:
+        dx = np.zeros(self.shape, dy.dtype)
+        np.put_along_axis(dx, self.indices, dy.reshape(self.indices.shape), self.axis)
+        return dx
+
+
+def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """The shape after the (kept) axes have gone."""
+    if axes is None:
+        return ()
+    gone = {a % len(shape) for a in ((axes,) if isinstance(axes, int) else axes)} if shape else set()
+    return tuple(n for d, n in enumerate(shape) if d not in gone)
+
+
+def _arguments(
+    name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool
+) -> tuple[Any, Axes, bool]:
+    x = as_operand(name, x)
+    if not isinstance(x, Tensor):
+        x = wrap(np.asarray(x))
+    axes = dim if axis is None else axis
+    if isinstance(axes, list):
+        axes = tuple(axes)
+    if axes == ():  # PyTorch's way to say all
+        axes = None
+    return x, axes, keepdim or keepdims
+
+
+def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    return wrap(np.asarray(function(x._array, axis=axes, keepdims=keepdims)))
+
+
+def sum(
+    x: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
+
+    Raises ValueError for an axis that x does not have or that is given twice.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0)
+    tensor([4., 6.])
+    """
+    x, axes, keepdims = _arguments("sum", x, dim, keepdim, axis, keepdims)
+    if dtype is not None:
+        x = x.to(dtype)
+    if is_floating(x):
+        return Sum(axes, keepdims).apply(x)  # type: ignore[no-any-return]
+    return _numpy(np.sum, x, axes, keepdims)
+
+
+def mean(
+    x: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1)
+    tensor([1.5000, 4.0000])
+    """
+    x, axes, keepdims = _arguments("mean", x, dim, keepdim, axis, keepdims)
+    if dtype is not None:
+        x = x.to(dtype)
+    return Sum(axes, keepdims, mean=True).apply(x)  # type: ignore[no-any-return]
+
+
+def var(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The variance over the axes: the sum of (x - mean)^2 / (n - correction).
+
+    correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0, 3.0, 4.0]).var(correction=0)
+    tensor(1.2500)
+    """
+    return _spread("var", x, dim, unbiased, keepdim, correction, axis, keepdims, root=False)
+
+
+def std(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The standard deviation over the axes: the square root of :func:`var`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 5.0]).std(correction=0)
+    tensor(2.)
+    """
+    return _spread("std", x, dim, unbiased, keepdim, correction, axis, keepdims, root=True)
+
+
+def _spread(
+    name: str,
+    x: Any,
+    dim: Any,
+    unbiased: bool,
+    keepdim: bool,
+    correction: float | None,
+    axis: Any,
+    keepdims: bool,
+    root: bool,
+) -> Tensor:
+    if isinstance(dim, bool):  # PyTorch's var(unbiased)
+        dim, unbiased = None, dim
+    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
+    correction = float(unbiased) if correction is None else float(correction)
+    return Var(axes, keepdims, correction, root).apply(x)  # type: ignore[no-any-return]
+
+
+def amax(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The maximum over the axes, NaN if any element is; equal maxima share the gradient.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.amax(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=1)
+    tensor([7., 5.])
+    """
+    x, axes, keepdims = _arguments("amax", x, dim, keepdim, axis, keepdims)
+    if is_floating(x):
+        return Extreme("max", axes, keepdims).apply(x)  # type: ignore[no-any-return]
+    return _numpy(np.max, x, axes, keepdims)
+
+
+def amin(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The minimum over the axes, NaN if any element is; equal minima share the gradient.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.amin(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=0)
+    tensor([1., 5.])
+    """
+    x, axes, keepdims = _arguments("amin", x, dim, keepdim, axis, keepdims)
+    if is_floating(x):
+        return Extreme("min", axes, keepdims).apply(x)  # type: ignore[no-any-return]
+    return _numpy(np.min, x, axes, keepdims)
+
+
+def max(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """The greatest element, or (values, indices) of the first maxima along dim.
+
+    Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
+    place of dim: :func:`ranvier.maximum` of the two.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> values, indices = rv.tensor([[1.0, 7.0], [5.0, 3.0]]).max(dim=1)
+    >>> values, indices
+    (tensor([7., 5.]), tensor([1, 0]))
+    """
+    if isinstance(dim, (Tensor, np.ndarray)):
+        return maximum(x, dim)
+    return _extreme("max", x, dim, keepdim, axis, keepdims)
+
+
+def min(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 7.0], [5.0, 3.0]]).min(dim=0).indices
+    tensor([0, 1])
+    """
+    if isinstance(dim, (Tensor, np.ndarray)):
+        return minimum(x, dim)
+    return _extreme("min", x, dim, keepdim, axis, keepdims)
+
+
+def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
+    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
+    if axes is None or isinstance(axes, tuple):
+        return (amax if name == "max" else amin)(x, axes, keepdims)
+    if is_floating(x) and x.ndim:
+        return ValuesIndices(*ExtremeAlong("arg" + name, axes, keepdims).apply(x))
+    indices = _arg("arg" + name, x, axes, True)._array
+    values = np.take_along_axis(x._array, indices, axes) if x.ndim else x._array.copy()
+    if not keepdims and x.ndim:
+        values, indices = values.squeeze(axes), indices.squeeze(axes)
+    return ValuesIndices(wrap(np.asarray(values)), wrap(np.asarray(indices)))
+
+
+def argmax(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.argmax(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=1)
+    tensor([1, 0])
+    """
+    x, axes, keepdims = _arguments("argmax", x, dim, keepdim, axis, keepdims)
+    return _arg("argmax", x, axes, keepdims)
+
+
+def argmin(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
+
+    >>> import ranvier as rv
+    >>> rv.argmin(rv.tensor([4.0, 2.0, 3.0]))
+    tensor(1)
+    """
+    x, axes, keepdims = _arguments("argmin", x, dim, keepdim, axis, keepdims)
+    return _arg("argmin", x, axes, keepdims)
+
+
+def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    array = x._array
+    if not is_floating(x) or array.ndim == 0:
+        return wrap(np.asarray(getattr(np, name)(array, axis=axis, keepdims=keepdims)))
+    if axis is None:
+        flat = getattr(_core, name)(array.reshape(-1), 0, False)
+        return wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
+    return wrap(getattr(_core, name)(array, axis, keepdims))
+
+
+def all(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where every element along the axes is; no gradient.
+
+    >>> import ranvier as rv
+    >>> (rv.tensor([1.0, 2.0]) > 0).all()
+    tensor(True)
+    """
+    x, axes, keepdims = _arguments("all", x, dim, keepdim, axis, keepdims)
+    return _numpy(np.all, x, axes, keepdims)
+
+
+def any(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where any element along the axes is; no gradient."""
+    x, axes, keepdims = _arguments("any", x, dim, keepdim, axis, keepdims)
+    return _numpy(np.any, x, axes, keepdims)
