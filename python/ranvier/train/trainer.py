@@ -126,14 +126,8 @@ class Trainer:
         with mode_kept(self.model):
             try:
                 _call(hooks, "on_train_begin")
-                for epoch in range(first, first + epochs):
-                    _call(hooks, "on_epoch_begin", epoch)
-                    logs = self._train_epoch(data, batch_size, shuffle, hooks, link)
-                    if valid is not None:
-                        measured = self._measure(valid, max(batch_size, 256), link)
-                        logs.update({f"val_{key}": value for key, value in measured.items()})
-                    self.history.append(**logs)
-                    _call(hooks, "on_epoch_end", epoch, logs)
+                for epoch in range(first, self.last_epoch):
+                    self._run_epoch(epoch, data, valid, batch_size, shuffle, hooks, link)
                     if self.stop_training:
                         break
             finally:
@@ -182,6 +176,24 @@ class Trainer:
         return probabilities(self._output("Trainer.predict_proba", x, batch_size), link)
 
     # --- one epoch
+
+    def _run_epoch(
+        self,
+        epoch: int,
+        data: inputs.Prepared,
+        valid: inputs.Prepared | None,
+        batch_size: int,
+        shuffle: bool,
+        hooks: list[Callback],
+        link: str | None,
+    ) -> None:
+        _call(hooks, "on_epoch_begin", epoch)
+        logs = self._train_epoch(data, batch_size, shuffle, hooks, link)
+        if valid is not None:
+            measured = self._measure(valid, max(batch_size, 256), link)
+            logs.update({f"val_{key}": value for key, value in measured.items()})
+        self.history.append(**logs)
+        _call(hooks, "on_epoch_end", epoch, logs)
 
     def _train_epoch(
         self, data: inputs.Prepared, batch_size: int, shuffle: bool, hooks: list[Callback], link: str | None
