@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ranvier._core import __version__
 
@@ -24,9 +24,7 @@ __all__ = ["main"]
 
 EPOCHS = {"digits": {"cnn": 25, "mlp": 60}, "mnist": {"cnn": 6, "mlp": 10}}
 BATCH_SIZE = {"digits": 64, "mnist": 128}
-OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
-LEARNING_RATE = {"digits": 2e-3, "mnist": 1e-3}
-SGD_LEARNING_RATE = 0.05
+LEARNING_RATE = {"adam": 2e-3, "adamw": 2e-3, "rmsprop": 1e-3, "sgd": 0.05}
 PIXEL_MAXIMUM = {"digits": 16, "mnist": 255}
 
 
@@ -80,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         "--lr",
         type=_positive_float,
         metavar="X",
-        help=f"default: {_defaults(LEARNING_RATE)}, with sgd {SGD_LEARNING_RATE:g}",
+        help=f"at the start; it falls to 0 along half a cosine. Default: {_defaults(LEARNING_RATE)}",
     )
-    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="default: adam")
+    train.add_argument("--optimizer", choices=tuple(LEARNING_RATE), default="adam", help="default: adam")
     train.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="default: 0; the same seed, the same bits"
     )
@@ -189,7 +187,7 @@ def _train(arguments: argparse.Namespace) -> int:
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         validation_data=valid,
-        callbacks=[rv.ProgressBar(), _finite()],
+        callbacks=[rv.ProgressBar(), _schedule(settings["lr"])],
     )
     measured = trainer.evaluate(*test)
     seconds = time.perf_counter() - start
@@ -231,7 +229,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": model,
         "epochs": arguments.epochs or EPOCHS[dataset][model],
         "batch_size": arguments.batch_size or BATCH_SIZE[dataset],
-        "lr": arguments.lr or (SGD_LEARNING_RATE if optimizer == "sgd" else LEARNING_RATE[dataset]),
+        "lr": arguments.lr or LEARNING_RATE[optimizer],
         "optimizer": optimizer,
         "seed": arguments.seed,
     }
@@ -303,20 +301,28 @@ def _optimizer(name: str, model: Any, lr: float) -> Any:
     return kinds[name](model.parameters(), lr=lr)
 
 
-def _finite() -> Any:
-    """A callback that ends a run whose loss is no number any more."""
+def _schedule(lr: float) -> Any:
+    """A callback that lets the learning rate fall to 0 along half a cosine, step by step, and ends a run whose
+    loss is no number any more.
+
+    Source: I. Loshchilov, F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
+    """
     from ranvier.train import Callback
 
-    class Finite(Callback):
+    class Schedule(Callback):
+        step = 0
+
+        def on_batch_begin(self, batch: int) -> None:
+            share = self.step / (self.trainer.steps_per_epoch * self.trainer.last_epoch)
+            for group in self.trainer.optimizer.param_groups:
+                group["lr"] = lr * (1 + math.cos(math.pi * share)) / 2
+            self.step += 1
+
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
             if not math.isfinite(logs["loss"]):
-                _diverged(logs["loss"])
+                raise Mistake(f"the training diverged, loss {logs['loss']}; try a smaller --lr")
 
-    return Finite()
-
-
-def _diverged(loss: float) -> NoReturn:
-    raise Mistake(f"the training diverged (loss {loss}); try a smaller --lr")
+    return Schedule()
 
 
 if __name__ == "__main__":
