@@ -302,8 +302,7 @@ def _optimizer(name: str, model: Any, lr: float) -> Any:
 
 
 def _schedule(lr: float) -> Any:
-    """A callback that lets the learning rate fall to 0 along half a cosine, step by step, and ends a run whose
-    loss is no number any more.
+    """A callback that lets the learning rate fall to 0 along half a cosine, and ends a run that diverged.
 
     Source: I. Loshchilov, F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
     """
@@ -320,7 +319,7 @@ def _schedule(lr: float) -> Any:
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
             if not math.isfinite(logs["loss"]):
-                raise Mistake(f"the training diverged, loss {logs['loss']}; try a smaller --lr")
+                raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")
 
     return Schedule()
 
