@@ -7,8 +7,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlockBytes = 1 << 20;  // of input, which passes through L2 once for each panel of weights
-constexpr int64_t kTileOverhead = 12;     // pointers and stores, in steps of a tile
+constexpr int64_t kBlockBytes = 1 << 20;    // of input images worked on together
+constexpr int64_t kGroupBytes = 256 << 10;  // of weights that stay in L2 beside what passes
+constexpr int64_t kChunkBytes = 64 << 10;   // of input and output, which stay in L2 for a group of panels
+constexpr int64_t kTileOverhead = 12;       // pointers and stores, in steps of a tile
 
 AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps,
                            bool transposed) {
@@ -43,6 +45,10 @@ Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
   panel_size_ = taps_[0] * taps_[1] * in_group_ * panels_.width;
   weights_ = carver_.take<T>(panels_.count() * panel_size_);
   bias_ = carver_.take<T>(p.bias.data && p.bias.strides[0] != 1 ? p.bias.shape[0] : 0);
+  const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
+  group_ = std::clamp<int64_t>(kGroupBytes / panel_bytes, 1, std::max<int64_t>(panels_.count(), 1));
+  const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_ * panels_.width, p.y.shape[1])) * sizeof(T);
+  chunk_ = std::max<int64_t>(kChunkBytes / (pixel_bytes * conv_kernels<T>().mr), 1);
   segments_ = carver_.take<ConvSegment>(team * taps_[0] * taps_[1]);
   bytes_ = carver_.used();
 }
@@ -134,23 +140,40 @@ int64_t Correlator<T>::block_weight(int64_t images) const {
   return weight * panels_.count();
 }
 
-// All of the work, in order: blocks of images, panels of output channels, regions, tiles. A thread takes a
-// run of it: images of its own where there are many, else panels, else tiles.
+// All of the work, in order: blocks of images, groups of panels, regions, chunks of tiles, panels, tiles. A
+// thread takes a run of it: images of its own where there are many, else panels, else tiles.
 template <class T>
 void Correlator<T>::compute() const {
-  ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
   const int64_t whole = block_weight(block_), rest = block_weight(images_ % block_);
   Share share(images_ / block_ * whole + rest);
   for (int64_t n = 0; n < images_; n += block_) {
     const int64_t images = std::min(block_, images_ - n);
     if (share.skip(images == block_ ? whole : rest)) continue;
-    for (int64_t panel = 0; panel < panels_.count(); ++panel)
+    for (int64_t panel = 0; panel < panels_.count(); panel += group_) {
+      const Range panels{panel, std::min(panel + group_, panels_.count())};
       for (int64_t i = 0; i < rows_.classes(); ++i)
         for (int64_t j = 0; j < columns_.classes(); ++j) {
           const Region region{rows_[i], columns_[j], n, images};
-          const Range tiles = share.take(region.tiles(), tile_weight(region.rows, region.columns));
-          if (!tiles.empty()) run_tiles(region, panel, tiles.begin, tiles.end, segments);
+          const int64_t items = region.tiles() * (panels.end - panels.begin);
+          const Range mine = share.take(items, tile_weight(region.rows, region.columns));
+          if (!mine.empty()) run_region(region, panels, mine);
         }
+    }
+  }
+}
+
+// Items are numbered chunk by chunk, in it panel by panel, tile by tile.
+template <class T>
+void Correlator<T>::run_region(const Region& region, Range panels, Range items) const {
+  ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
+  const int64_t segment_count = list_segments(region, segments), tiles = region.tiles();
+  const int64_t chunk_items = chunk_ * (panels.end - panels.begin);
+  for (int64_t item = items.begin; item < items.end;) {
+    const int64_t first = item / chunk_items * chunk_, count = std::min(chunk_, tiles - first);
+    const int64_t panel = panels.begin + item % chunk_items / count, tile = item % chunk_items % count;
+    const int64_t run = std::min(count - tile, items.end - item);
+    run_tiles(region, panel, {first + tile, first + tile + run}, segments, segment_count);
+    item += run;
   }
 }
 
@@ -175,24 +198,24 @@ int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments
 }
 
 template <class T>
-void Correlator<T>::run_tiles(const Region& region, int64_t panel, int64_t begin, int64_t end,
-                              ConvSegment* segments) const {
+void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
+                              int64_t segment_count) const {
   const ConvKernels<T>& kernels = conv_kernels<T>();
   const int64_t pixels = region.pixels(), rows = ceil_division(pixels, region.tiles());
   const int64_t height = region.rows.size, width = region.columns.size;
   const int64_t first = panels_.first(panel);
   const T* bias = bias_ && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
   ConvTile<T> t;
-  t.segments = segments, t.count = list_segments(region, segments);
+  t.segments = segments, t.count = segment_count;
   t.step_a = lanewise_ ? x_.stride_w : 1, t.step_b = panels_.width;
   t.b = weights_ + panel * panel_size_, t.bias = p_.bias.data ? bias + first : nullptr;
   t.columns = panels_.columns(panel);
   t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu;
   const T* x = x_.data + (lanewise_ ? first : panels_.group(panel) * in_group_);
   T* y = p_.y.data + first;
-  int64_t pixel = begin * rows, column = pixel % width, row = pixel / width % height;
+  int64_t pixel = tiles.begin * rows, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
-  const int64_t last = std::min(end * rows, pixels);
+  const int64_t last = std::min(tiles.end * rows, pixels);
   const T* x_row = nullptr;
   T* y_row = nullptr;
   const auto enter_row = [&] {

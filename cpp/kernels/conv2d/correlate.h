@@ -4,6 +4,7 @@
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/layout.h"
+#include "kernels/conv2d/share.h"
 
 namespace ranvier {
 
@@ -34,8 +35,9 @@ class Correlator {
   int64_t block_weight(int64_t images) const;
   int64_t tile_weight(const Axis::Class& rows, const Axis::Class& columns) const;
   int64_t list_segments(const Region& region, ConvSegment* segments) const;
-  void run_tiles(const Region& region, int64_t panel, int64_t begin, int64_t end,
-                 ConvSegment* segments) const;
+  void run_region(const Region& region, Range panels, Range items) const;
+  void run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
+                 int64_t segment_count) const;
 
   Correlation<T> p_;
   bool lanewise_;
@@ -46,7 +48,8 @@ class Correlator {
   Panels<T> panels_;
   PixelRows<T> x_;
   Axis rows_, columns_;
-  int64_t block_;          // images worked on together, with each panel in turn
+  int64_t block_;          // images worked on together
+  int64_t group_, chunk_;  // panels and tiles of which each meets each before the next
   int64_t panel_size_;     // elements
   T *weights_, *bias_;     // panels; bias_ where the caller's is strided
   ConvSegment* segments_;  // taps for each thread

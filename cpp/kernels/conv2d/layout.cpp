@@ -13,6 +13,13 @@ const ConvKernels<double>& conv_kernels<double>() {
   return RANVIER_SELECT(conv_kernels_double);
 }
 
+namespace {
+
+// Pixels so far apart share one set of L1, which holds fewer of them than a tile has rows.
+bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
+
+}  // namespace
+
 template <class T>
 PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver)
     : data(x.data),
@@ -23,8 +30,8 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
       copy_(nullptr) {
   const bool contiguous = x.strides[1] == 1 || x.shape[1] == 1;
   const int lanes = conv_kernels<T>().lanes;
-  if (contiguous && whole_vectors % lanes == 0) return;
-  stride_w = x.shape[1];
+  if (contiguous && whole_vectors % lanes == 0 && !collides(stride_w * sizeof(T))) return;
+  stride_w = x.shape[1] + (collides(x.shape[1] * sizeof(T)) ? lanes : 0);
   stride_h = stride_w * x.shape[3];
   stride_n = stride_h * x.shape[2];
   data = copy_ = carver.take<T>(x.shape[0] * stride_n + 2 * lanes);
@@ -39,7 +46,7 @@ void PixelRows<T>::copy_share() const {
   for (int64_t row = rows.begin; row < rows.end;) {
     const int64_t n = row / h, y = row % h;
     const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;
-    conv_kernels<T>().pack(count * w, static_cast<int>(c), static_cast<int>(c),
+    conv_kernels<T>().pack(count * w, static_cast<int>(c), static_cast<int>(stride_w),
                            x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3],
                            c == 1 ? 1 : x_.strides[1], copy_ + row * stride_h);
     row += count;

@@ -50,30 +50,57 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
   }
 }
 
-template <class T, int kVectors>
-RANVIER_INLINE void store_row(const ConvTile<T>& t, T* c, const vec<T> (&acc)[kVectors]) {
+template <class T>
+RANVIER_INLINE vec<T> finish(const ConvTile<T>& t, vec<T> sum, vec<T> bias) {
+  if (t.bias) sum = sum + bias;
+  if (t.relu) sum = max(sum, vec<T>{});
+  return sum;
+}
+
+// A tile whose last vector is not full: it leaves the registers through a small array, row by row.
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void store_part(const ConvTile<T>& t, const vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
+  vec<T> sums[kRows][kVectors];
   RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) sums[i][v] = acc[i][v];
+  }
   for (int v = 0; v < kVectors; ++v) {
-    const int n = t.columns - v * L;
-    if (n <= 0) break;
-    vec<T> x = acc[v];
-    if (t.accumulate) x = (n >= L ? load(c + v * L) : load_n(c + v * L, n)) + x;
-    if (t.bias) x = x + (n >= L ? load(t.bias + v * L) : load_n(t.bias + v * L, n));
-    if (t.relu) x = max(x, vec<T>{});
-    if (n >= L)
-      store(c + v * L, x);
-    else
-      store_n(c + v * L, x, n);
+    const int n = t.columns - v * L < L ? t.columns - v * L : L;
+    const vec<T> bias = t.bias ? load_n(t.bias + v * L, n) : vec<T>{};
+    for (int i = 0; i < kRows; ++i) {
+      T* c = t.c[i] + v * L;
+      store_n(c, t.accumulate ? load_n(c, n) + sums[i][v] : finish(t, sums[i][v], bias), n);
+    }
   }
 }
 
 template <class T, int kRows, int kVectors, bool kLanewise>
 static void tile(const ConvTile<T>& t) {
+  constexpr int L = lanes<T>;
   vec<T> acc[kRows][kVectors];
   multiply<T, kRows, kVectors, kLanewise>(t, acc);
+  if (t.columns < kVectors * L) return store_part<T, kRows, kVectors>(t, acc);
+  if (t.accumulate) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, load(t.c[i] + v * L) + acc[i][v]);
+    }
+    return;
+  }
+  vec<T> bias[kVectors] = {};
+  if (t.bias) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) bias[v] = load(t.bias + v * L);
+  }
   RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) store_row<T, kVectors>(t, t.c[i], acc[i]);
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, finish(t, acc[i][v], bias[v]));
+  }
 }
 
 // Four pixels at a time, so that the additions do not wait for each other.
