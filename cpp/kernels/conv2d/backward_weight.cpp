@@ -7,7 +7,9 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kChunkPixels = 256;  // their dy, one panel wide, stays in L1
+constexpr int64_t kChunkBytes = 512 << 10;  // of x and dy, which stay in L2 while all taps pass over them
+constexpr int64_t kMinChunkPixels = 256;    // fewer would not pay for loading and storing a tile's sums
+constexpr int64_t kMaxChunkPixels = 1024;
 constexpr int64_t kPixelsPerPart = 768;
 
 AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps) {
@@ -49,7 +51,9 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, void* wor
   parts_ = std::clamp<int64_t>(rows * q / kPixelsPerPart, 1, Conv2dBackwardWeight<T>::kMaxPartials);
   while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
   parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(rows, 1));
-  chunk_rows_ = std::max<int64_t>(kChunkPixels / q, 1);
+  const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
+  chunk_rows_ = std::clamp(kChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
+  chunk_rows_ = std::max<int64_t>(chunk_rows_, 1);
   panel_size_ = taps_ * in_group_ * panels_.width;
   sums_ = carver_.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
   bias_sums_ = carver_.take<T>(parts_ * panels_.count() * panels_.width);

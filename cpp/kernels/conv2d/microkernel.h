@@ -50,39 +50,35 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
   }
 }
 
+// Ragged columns and activations: all that a tile may ask for besides a plain store. One loop for all tile
+// shapes, on the accumulators spilled to memory.
 template <class T>
-RANVIER_INLINE vec<T> finish(const ConvTile<T>& t, vec<T> sum, vec<T> bias) {
-  if (t.bias) sum = sum + bias;
-  if (t.relu) sum = max(sum, vec<T>{});
-  return sum;
-}
-
-// A tile whose last vector is not full: it leaves the registers through a small array, row by row.
-template <class T, int kRows, int kVectors>
-RANVIER_INLINE void store_part(const ConvTile<T>& t, const vec<T> (&acc)[kRows][kVectors]) {
+static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
-  vec<T> sums[kRows][kVectors];
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) sums[i][v] = acc[i][v];
-  }
-  for (int v = 0; v < kVectors; ++v) {
-    const int n = t.columns - v * L < L ? t.columns - v * L : L;
-    const vec<T> bias = t.bias ? load_n(t.bias + v * L, n) : vec<T>{};
-    for (int i = 0; i < kRows; ++i) {
-      T* c = t.c[i] + v * L;
-      store_n(c, t.accumulate ? load_n(c, n) + sums[i][v] : finish(t, sums[i][v], bias), n);
+  for (int i = 0; i < t.rows; ++i, acc += width) {
+    for (int j = 0; j < t.columns; j += L) {
+      const int n = t.columns - j < L ? t.columns - j : L;
+      vec<T> x = load(acc + j);
+      if (t.accumulate) x = load_n(t.c[i] + j, n) + x;
+      if (t.bias) x = x + load_n(t.bias + j, n);
+      if (t.relu) x = max(x, vec<T>{});
+      store_n(t.c[i] + j, x, n);
     }
   }
 }
 
-template <class T, int kRows, int kVectors, bool kLanewise>
-static void tile(const ConvTile<T>& t) {
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void store_tile(const ConvTile<T>& t, const vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
-  vec<T> acc[kRows][kVectors];
-  multiply<T, kRows, kVectors, kLanewise>(t, acc);
-  if (t.columns < kVectors * L) return store_part<T, kRows, kVectors>(t, acc);
+  if (t.columns < kVectors * L || t.relu) {
+    alignas(64) T spilled[kRows * kVectors * L];
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(spilled + (i * kVectors + v) * L, acc[i][v]);
+    }
+    return store_general<T>(t, spilled, kVectors * L);
+  }
   if (t.accumulate) {
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -99,8 +95,15 @@ static void tile(const ConvTile<T>& t) {
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, finish(t, acc[i][v], bias[v]));
+    for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, acc[i][v] + bias[v]);
   }
+}
+
+template <class T, int kRows, int kVectors, bool kLanewise>
+static void tile(const ConvTile<T>& t) {
+  vec<T> acc[kRows][kVectors];
+  multiply<T, kRows, kVectors, kLanewise>(t, acc);
+  store_tile<T, kRows, kVectors>(t, acc);
 }
 
 // Four pixels at a time, so that the additions do not wait for each other.

@@ -23,7 +23,7 @@ class WeightGradient {
   void run() const;
 
  private:
-  struct Chunk;  // output rows of all images, numbered through, whose dy stays in L1
+  struct Chunk;  // output rows of all images, numbered through
   void accumulate() const;
   void accumulate_part(int64_t part, Range units) const;
   void panel_in_chunk(const Chunk& chunk, int64_t panel, Range units) const;
