@@ -251,7 +251,7 @@ Output Output::given(const char* op, py::handle out, DType dtype, int ndim, cons
   if (!PyArray_ISWRITEABLE(a)) fail_value(op, "got a read-only out; expected a writable array");
   if (!is_addressable(a))
     fail_value(op, "got out that is byte-swapped or unaligned; expected a native array");
-  for (int d = 0; d < ndim; ++d)
+  for (int d = 0; d < ndim && PyArray_SIZE(a) > 0; ++d)
     if (PyArray_STRIDE(a, d) == 0 && shape[d] > 1)
       fail_value(op,
                  "got out whose elements share memory; expected an array with one place for each element");

@@ -27,9 +27,9 @@ RANVIER_INLINE V swap_lanes(V v) {
 
 template <class V>
 RANVIER_INLINE element_of<V> reduce_add(V v) {
-  if constexpr (lanes_of < V >> 8) v = v + swap_lanes<8>(v);
-  if constexpr (lanes_of < V >> 4) v = v + swap_lanes<4>(v);
-  if constexpr (lanes_of < V >> 2) v = v + swap_lanes<2>(v);
+  if constexpr ((lanes_of<V>) > 8) v = v + swap_lanes<8>(v);
+  if constexpr ((lanes_of<V>) > 4) v = v + swap_lanes<4>(v);
+  if constexpr ((lanes_of<V>) > 2) v = v + swap_lanes<2>(v);
   v = v + swap_lanes<1>(v);
   return v[0];
 }
@@ -37,18 +37,18 @@ RANVIER_INLINE element_of<V> reduce_add(V v) {
 // A NaN in any lane gives NaN.
 template <class V>
 RANVIER_INLINE element_of<V> reduce_max(V v) {
-  if constexpr (lanes_of < V >> 8) v = max(v, swap_lanes<8>(v));
-  if constexpr (lanes_of < V >> 4) v = max(v, swap_lanes<4>(v));
-  if constexpr (lanes_of < V >> 2) v = max(v, swap_lanes<2>(v));
+  if constexpr ((lanes_of<V>) > 8) v = max(v, swap_lanes<8>(v));
+  if constexpr ((lanes_of<V>) > 4) v = max(v, swap_lanes<4>(v));
+  if constexpr ((lanes_of<V>) > 2) v = max(v, swap_lanes<2>(v));
   v = max(v, swap_lanes<1>(v));
   return v[0];
 }
 
 template <class V>
 RANVIER_INLINE element_of<V> reduce_min(V v) {
-  if constexpr (lanes_of < V >> 8) v = min(v, swap_lanes<8>(v));
-  if constexpr (lanes_of < V >> 4) v = min(v, swap_lanes<4>(v));
-  if constexpr (lanes_of < V >> 2) v = min(v, swap_lanes<2>(v));
+  if constexpr ((lanes_of<V>) > 8) v = min(v, swap_lanes<8>(v));
+  if constexpr ((lanes_of<V>) > 4) v = min(v, swap_lanes<4>(v));
+  if constexpr ((lanes_of<V>) > 2) v = min(v, swap_lanes<2>(v));
   v = min(v, swap_lanes<1>(v));
   return v[0];
 }

@@ -102,7 +102,22 @@ struct Product {
 
   int rows_of(int64_t i) const { return static_cast<int>(std::min<int64_t>(plan.rows, o.m - i * plan.rows)); }
 
+  // The crew splits the columns.
+  void run_dots() {
+    const int64_t first = o.n * crew.index / crew.size, last = o.n * (crew.index + 1) / crew.size;
+    MatmulTile<T> t{};
+    t.k = o.k, t.rows = static_cast<int>(o.m), t.columns = static_cast<int>(last - first);
+    t.a = o.a, t.rs_a = o.rs_a;
+    t.b = o.b + first * o.cs_b, t.rs_b = o.cs_b;
+    t.c = o.c + first * o.cs_c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+    t.bias_row = o.bias_row ? o.bias_row + first : nullptr;
+    t.bias_column = o.bias_column;
+    t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
+    kernels.dots(t);
+  }
+
   void run() {
+    if (plan.dots) return run_dots();
     for (int64_t jc = 0; jc < o.n; jc += kernels.nc) {
       int64_t pc = 0;
       do {  // once also for k = 0, which leaves the bias

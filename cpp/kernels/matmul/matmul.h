@@ -5,7 +5,9 @@
 //   from before the call. k = 0 gives activation(bias).
 //
 // Every element of c is the sum, in order, of partial sums over blocks of kc products, each one chain of
-// FMAs: its bits depend on k alone, not on m, n, strides, tile or threads.
+// FMAs: its bits depend on k alone, not on m, n, tile or threads. Where a has at most kDotRows rows (or b
+// columns) and both lie along k in memory, it is a dot product instead: a chain for each lane, then the sum
+// of the lanes.
 #pragma once
 #include <cstddef>
 
@@ -20,6 +22,8 @@ struct MatmulActivation {
   Activation kind = Activation::count;
   double alpha = 0, beta = 0;
 };
+
+constexpr int kDotRows = 4;
 
 template <class T>
 struct Matmul {
@@ -63,6 +67,7 @@ struct MatmulKernels {
   int (*nr)(int rows);  // the most columns of a tile of so many rows
   int64_t kc, mc, nc;
   void (*tile)(const MatmulTile<T>&);
+  void (*dots)(const MatmulTile<T>&);  // see dot.h
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
 };

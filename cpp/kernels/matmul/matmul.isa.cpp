@@ -2,6 +2,7 @@
 #include "kernels/matmul/matmul.h"
 
 #include "kernels/matmul/blocking.h"
+#include "kernels/matmul/dot.h"
 #include "kernels/matmul/microkernel.h"
 #include "kernels/matmul/packing.h"
 
@@ -36,8 +37,9 @@ static int widest(int rows) {
 }
 
 template <class T>
-static constexpr MatmulKernels<T> kernels = {kTileRows,       lanes<T>,        widest<T>,   Blocking<T>::kc,
-                                             Blocking<T>::mc, Blocking<T>::nc, run_tile<T>, pack<T>};
+static constexpr MatmulKernels<T> kernels = {kTileRows,       lanes<T>,        widest<T>,
+                                             Blocking<T>::kc, Blocking<T>::mc, Blocking<T>::nc,
+                                             run_tile<T>,     run_dots<T>,     pack<T>};
 extern const MatmulKernels<float> matmul_kernels_float = kernels<float>;
 extern const MatmulKernels<double> matmul_kernels_double = kernels<double>;
 

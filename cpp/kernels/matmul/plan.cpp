@@ -37,6 +37,11 @@ constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the
 }  // namespace
 
 template <class T>
+bool MatmulPlan<T>::is_dots(const Operands<T>& o) {
+  return o.m <= kDotRows && o.m <= o.n && o.k >= matmul_kernels<T>().lanes && o.cs_a == 1 && o.rs_b == 1;
+}
+
+template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) {
   const bool readable = o.rs_a == 1 || o.cs_a == 1 || o.m == 1;
   return readable && ceil_div(o.n, matmul_kernels<T>().nr(rows_of_tile<T>(o.m))) <= kFewPasses;
@@ -62,15 +67,17 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
 template <class T>
 MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : transposed(false), batch_(call.c.shape[0]) {
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  transposed = cost(orient(call, true)) < cost(orient(call, false));
+  const bool plain_dots = is_dots(orient(call, false)), transposed_dots = is_dots(orient(call, true));
+  dots = plain_dots || transposed_dots;
+  transposed = dots ? !plain_dots : cost(orient(call, true)) < cost(orient(call, false));
   const Operands<T> o = orient(call, transposed);
   rows = rows_of_tile<T>(o.m);
   nr = kernels.nr(rows);
-  pack_a = !reads_a_in_place(o);
-  pack_b = !reads_b_in_place(o);
+  pack_a = !dots && !reads_a_in_place(o);
+  pack_b = !dots && !reads_b_in_place(o);
   const int64_t panels_a = ceil_div(o.m, kernels.mr), strips_b = ceil_div(o.n, nr);
   private_b = !pack_b || panels_a <= std::min(kFewPanels, strips_b);
-  ragged_b = !pack_b && o.n % kernels.lanes != 0;
+  ragged_b = !dots && !pack_b && o.n % kernels.lanes != 0;
   const int64_t k = std::min(o.k, kernels.kc);
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
   size_a_ = pack_a ? round_up(k * std::min(round_up(o.m, rows), kernels.mc + kernels.mr), 64) : 0;

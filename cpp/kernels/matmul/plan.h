@@ -38,6 +38,7 @@ class MatmulPlan {
  public:
   explicit MatmulPlan(const Matmul<T>& call);
 
+  bool dots;        // few rows: dot products along k, nothing packed
   bool transposed;  // c' = b' a'
   bool pack_a, pack_b;
   bool private_b;  // a has few panels: threads split n, and each packs its strips of b for itself
@@ -60,6 +61,7 @@ class MatmulPlan {
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
   double cost(const Operands<T>& o) const;
+  static bool is_dots(const Operands<T>& o);
   static bool reads_a_in_place(const Operands<T>& o);
   static bool reads_b_in_place(const Operands<T>& o);
 

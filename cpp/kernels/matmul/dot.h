@@ -1,0 +1,75 @@
+// Products with few rows of operands that are both contiguous in k, as in a linear layer at batch 1: dot
+// products read each element of b once and pack nothing. Included by matmul.isa.cpp only.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/matmul/matmul.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// c[i, j] for kRows rows of a and kColumns columns of b, from j on.
+template <class T, int kRows, int kColumns>
+static void dot(const MatmulTile<T>& t, int64_t j) {
+  constexpr int L = lanes<T>;
+  const T* a = t.a;
+  const T* b = t.b + j * t.rs_b;  // a column of b is a row in memory
+  vec<T> acc[kRows][kColumns];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int l = 0; l < kColumns; ++l) acc[i][l] = vec<T>{};
+  }
+  const auto step = [&](auto read, int64_t p) {
+    vec<T> row[kRows];
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) row[i] = read(a + i * t.rs_a + p);
+    RANVIER_UNROLL
+    for (int l = 0; l < kColumns; ++l) {
+      const vec<T> column = read(b + l * t.rs_b + p);
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) acc[i][l] = fma(row[i], column, acc[i][l]);
+    }
+  };
+  int64_t p = 0;
+  for (; p + L <= t.k; p += L) step([](const T* x) { return load(x); }, p);
+  if (p < t.k) step([n = static_cast<int>(t.k - p)](const T* x) { return load_n(x, n); }, p);
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int l = 0; l < kColumns; ++l) {
+      T sum = reduce_add(acc[i][l]);
+      if (t.bias_row) sum += t.bias_row[j + l];
+      if (t.bias_column) sum += t.bias_column[i];
+      t.c[i * t.rs_c + (j + l) * t.cs_c] = sum;
+    }
+  }
+}
+
+template <class T, int kRows>
+static void dots(const MatmulTile<T>& t) {
+  constexpr int kColumns = kRows == 1 ? 8 : 4;
+  int64_t j = 0;
+  for (; j + kColumns <= t.columns; j += kColumns) dot<T, kRows, kColumns>(t, j);
+  for (; j < t.columns; ++j) dot<T, kRows, 1>(t, j);
+  for (int i = 0; i < kRows && t.activate; ++i) {
+    T* row = t.c + i * t.rs_c;
+    t.activate({t.columns, row, nullptr, row, t.cs_c, 0, t.cs_c, t.alpha, t.beta});
+  }
+}
+
+// All of c: t.k is the whole k, a[i, p] lies at a[i * rs_a + p], b[p, j] at b[j * rs_b + p].
+template <class T>
+static void run_dots(const MatmulTile<T>& t) {
+  switch (t.rows) {
+    case 1:
+      return dots<T, 1>(t);
+    case 2:
+      return dots<T, 2>(t);
+    case 3:
+      return dots<T, 3>(t);
+    case 4:
+      return dots<T, 4>(t);
+  }
+}
+
+}  // namespace ranvier::RANVIER_ISA
