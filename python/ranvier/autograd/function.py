@@ -25,7 +25,7 @@ _new = object.__new__
 # Attributes of these types do not keep memory alive: a node that saved nothing else can run backward again.
 _PLAIN = frozenset({int, float, bool, str, type(None), slice, *(type(np.dtype(kind)) for kind in "?ilfd")})
 
-_NOWHERE = (None,)
+_WANTED, _UNWANTED = (True,), (False,)
 _ONCE = "a Function instance records one call, because it keeps what its own backward needs: make a new one"
 
 
@@ -51,12 +51,23 @@ class Function:
     """
 
     # the links of the tape; what forward saves lies in the instance's __dict__
-    __slots__ = ("__dict__", "__weakref__", "changes", "edges", "outputs", "released", "retained", "versions")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "changes",
+        "edges",
+        "needs",
+        "outputs",
+        "released",
+        "retained",
+        "versions",
+    )
 
-    is_view: ClassVar[bool] = False  # set it where the output shares memory with the first input
+    is_view: bool = False  # set it where the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     recorded = False
 
+    needs: tuple[bool, ...]  # which gradients are wanted: one for each input, known before forward
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: int  # ... and their sum at the time of forward
@@ -70,11 +81,6 @@ class Function:
     def backward(self, *gradients: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
-    @property
-    def needs(self) -> tuple[bool, ...]:
-        """Which gradients are wanted: one bool for each input, known from the beginning of forward."""
-        return tuple([edge is not None for edge in self.edges])
-
     def apply(self, x: Any, *more: Any) -> Any:
         """Runs forward on Tensors, NumPy arrays, numbers or None; records it where gradients are wanted."""
         if self.recorded:
@@ -87,8 +93,9 @@ class Function:
             (x,) = as_inputs((x,))
             array = x._array
         if not (x.requires_grad and mode.enabled and self.differentiable):
-            self.edges = _NOWHERE
+            self.needs = _UNWANTED
             return self._unrecorded(self.forward(array), x)
+        self.needs = _WANTED
         maker, cell = x.grad_fn, x._cell
         self.edges = (x if maker is None else maker,)
         self.changes = cell[0]
@@ -100,8 +107,8 @@ class Function:
         version: list[Any] = [0, None, 0]
         versions = [version]
         arrays = []
+        needs = []
         edges = []
-        wanted = False
         changes = 0
         for x in inputs:
             try:
@@ -111,15 +118,17 @@ class Function:
             cell = x._cell
             versions.append(cell)
             changes += cell[0]
-            if x.requires_grad:
-                wanted = True
+            wanted = x.requires_grad
+            needs.append(wanted)
+            if wanted:
                 maker = x.grad_fn
                 edges.append(x if maker is None else maker)
             else:
                 edges.append(None)
-        if not (wanted and mode.enabled and self.differentiable):
-            self.edges = _NOWHERE * len(inputs)
+        if not (True in needs and mode.enabled and self.differentiable):
+            self.needs = _UNWANTED * len(inputs)
             return self._unrecorded(self.forward(*arrays), inputs[0])
+        self.needs = tuple(needs)
         self.edges = tuple(edges)
         self.changes = changes
         self.versions = tuple(versions)
