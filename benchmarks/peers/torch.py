@@ -27,6 +27,34 @@ def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     return lambda: x @ y
 
 
+def _images(channels_last: bool, *arrays: np.ndarray) -> list[torch.Tensor]:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return [torch.from_numpy(a).contiguous(memory_format=layout) for a in arrays]
+
+
+def conv2d(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray, channels_last: bool = False, **settings: int
+) -> Callable[[], Any]:
+    image, kernel = _images(channels_last, x, w)
+    b = torch.from_numpy(bias)
+    return lambda: torch.nn.functional.conv2d(image, kernel, b, **settings)
+
+
+def conv2d_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: int,
+    padding: int,
+    groups: int,
+    channels_last: bool = False,
+) -> Callable[[], Any]:
+    gradient, image, kernel = _images(channels_last, dy, x, w)
+    function = torch.ops.aten.convolution_backward
+    geometry = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups
+    return lambda: function(gradient, image, kernel, [len(w)], *geometry, [True, True, True])
+
+
 def train_step(
     network: str, fused: bool = False, channels_last: bool = False, **arrays: np.ndarray
 ) -> Callable[[], Any]:

@@ -38,7 +38,7 @@ def conv2d(
     for tap, pixels in _taps(w, (p, q), stride, dilation):
         for inputs, outputs in _groups(x, w, groups):
             # (n, c, p, q) times (k, c) over c
-            y[:, outputs] += np.einsum("ncpq,kc->nkpq", image[:, inputs][pixels], w[outputs][tap])
+            y[:, outputs] += _contract("ncpq,kc->nkpq", image[:, inputs][pixels], w[outputs][tap])
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -57,11 +57,15 @@ def conv2d_backward(
     dimage, dw = np.zeros_like(image), np.zeros_like(w)
     for tap, pixels in _taps(w, dy.shape[2:], stride, dilation):
         for inputs, outputs in _groups(x, w, groups):
-            dimage[:, inputs][pixels] += np.einsum("nkpq,kc->ncpq", dy[:, outputs], w[outputs][tap])
-            dw[outputs][tap] = np.einsum("nkpq,ncpq->kc", dy[:, outputs], image[:, inputs][pixels])
+            dimage[:, inputs][pixels] += _contract("nkpq,kc->ncpq", dy[:, outputs], w[outputs][tap])
+            dw[outputs][tap] = _contract("nkpq,ncpq->kc", dy[:, outputs], image[:, inputs][pixels])
     h, v = x.shape[2:]
     dx = dimage[:, :, before[0] : before[0] + h, before[1] : before[1] + v]
     return dx, dw, dy.sum((0, 2, 3))
+
+
+def _contract(axes: str, a: Array, b: Array) -> Array:
+    return np.einsum(axes, a, b, optimize=True)  # as a matrix product, which einsum alone does not see
 
 
 def _taps(w: Array, size: tuple[int, ...], stride: Pair, dilation: Pair) -> Iterator[tuple[Any, Any]]:
