@@ -1,0 +1,168 @@
+"""Reductions, forward and backward, against the references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import reduce as reference
+from support.op_case import OpCase
+
+AXES = tuple(
+    {"axis": axis, "keepdims": keepdims}
+    for axis, keepdims in (
+        (None, False),
+        (0, False),
+        (1, True),
+        (-1, False),
+        ((0, 2), False),
+        ((0, 2), True),
+        ((1, 2, 3), False),
+        ((0, 1, 2, 3), True),
+    )
+)
+
+
+class ReduceCase(OpCase):
+    """y = f(x, axis, keepdims)"""
+
+    variants = AXES
+
+    def inputs(self, rng, dtype):
+        return (rng.standard_normal((3, 5, 4, 17)).astype(dtype),)
+
+    def large_inputs(self, rng, dtype):
+        return (rng.standard_normal((3, 41, 7, 503)).astype(dtype),)
+
+    def reduction(self, x):
+        return x.size
+
+    def op(self, x):
+        return getattr(ops, self.op_name)(x, self.axis, keepdim=self.keepdims)
+
+    def reference(self, x):
+        return getattr(reference, self.op_name)(x, self.axis, self.keepdims)
+
+    def reference_backward(self, dy, x):
+        return (getattr(reference, f"{self.op_name}_backward")(dy, x, self.axis, self.keepdims),)
+
+    def torch_op(self, torch, x):
+        axes = tuple(range(x.ndim)) if self.axis is None else self.axis
+        return getattr(torch, self.op_name)(x, axes, keepdim=self.keepdims)
+
+
+class TestSum(ReduceCase):
+    op_name = "sum"
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((3, 0, 4, 17), dtype),)
+
+
+class TestMean(ReduceCase):
+    op_name = "mean"
+
+
+class TestVar(ReduceCase):
+    op_name = "var"
+
+
+class TestStd(ReduceCase):
+    op_name = "std"
+
+
+class TestAmax(ReduceCase):
+    op_name = "amax"
+
+    def inputs(self, rng, dtype):
+        return (rng.permutation(3 * 5 * 4 * 17).reshape(3, 5, 4, 17).astype(dtype) / 64,)  # no ties
+
+
+class TestAmin(TestAmax):
+    op_name = "amin"
+
+
+class TestExtremesAlong(TestAmax):
+    op_name = ("max", "min")
+    variants = tuple(
+        {"name": n, "axis": a, "keepdims": k} for n in op_name for a in (0, -1) for k in (False, True)
+    )
+
+    def op(self, x):
+        return tuple(getattr(ops, self.name)(x, self.axis, self.keepdims))
+
+    def reference(self, x):
+        return tuple(getattr(reference, p + self.name)(x, self.axis, self.keepdims) for p in ("a", "arg"))
+
+    def reference_backward(self, dy, x):
+        return (getattr(reference, f"a{self.name}_backward")(dy, x, self.axis, self.keepdims),)
+
+    def torch_op(self, torch, x):
+        return tuple(getattr(torch, self.name)(x, self.axis, self.keepdims))
+
+
+class TestArg(OpCase):
+    op_name = ("argmax", "argmin")
+    variants = tuple({"name": n, "axis": a, "keepdims": False} for n in op_name for a in (None, 0, 1, -1))
+    differentiable = False
+
+    def inputs(self, rng, dtype):
+        return (rng.integers(0, 9, (3, 5, 4, 17)).astype(dtype),)  # with ties: the first counts
+
+    def op(self, x):
+        return getattr(ops, self.name)(x, self.axis, self.keepdims)
+
+    def reference(self, x):
+        return getattr(reference, self.name)(x, self.axis, self.keepdims)
+
+
+class TestAllAny(OpCase):
+    op_name = ("all", "any")
+    variants = tuple({"name": n, "axis": a} for n in op_name for a in (None, 0, (0, 1)))
+    differentiable = False
+
+    def inputs(self, rng, dtype):
+        return ((rng.random((2, 3, 5)) > 0.3).astype(dtype),)
+
+    def op(self, x):
+        return getattr(ops, self.name)(x, self.axis)
+
+    def reference(self, x):
+        return getattr(np, self.name)(x, axis=self.axis)
+
+
+def test_extremes_of_everything_and_of_two_tensors():
+    x = rv.tensor([[1.0, 7.0], [5.0, 3.0]])
+    assert x.max().item() == 7
+    assert x.min().item() == 1
+    values, indices = x.max(dim=1)
+    assert (values.tolist(), indices.tolist()) == ([7, 5], [1, 0])
+    assert ops.max(x, rv.full((2, 2), 4.0)).tolist() == [[4, 7], [5, 4]]
+
+
+def test_nan_wins():
+    x = rv.tensor([1.0, float("nan"), 3.0])
+    assert rv.isnan(x.max()).item()
+    assert rv.isnan(x.min()).item()
+    assert x.argmax().item() == 1
+
+
+def test_integers_and_bools():
+    x = rv.tensor([[1, 2], [3, 4]])
+    assert x.sum().item() == 10
+    assert x.sum().dtype == np.int64
+    assert (x > 1).sum().item() == 3
+    assert x.max(dim=0).values.tolist() == [3, 4]
+
+
+def test_equal_extremes_share_the_gradient():
+    x = rv.tensor([2.0, 1.0, 2.0], requires_grad=True)
+    x.max().backward()
+    assert x.grad.tolist() == [0.5, 0, 0.5]
+
+
+def test_wrong_axes():
+    with pytest.raises((ValueError, IndexError), match=r"\[sum\] got .*2"):
+        rv.ones(2, 2).sum(2)
+    with pytest.raises(ValueError, match="empty along the axis"):
+        rv.zeros(0, 3).max(dim=0)
