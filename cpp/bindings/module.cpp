@@ -10,6 +10,8 @@ PYBIND11_MODULE(_core, m) {
   bind::register_matmul(m);
   bind::register_conv2d(m);
   bind::register_pooling(m);
+  bind::register_optimizer(m);
+  bind::register_dropout(m);
   bind::register_probe(m);
   bind::register_activation(m);
   bind::register_elementwise(m);

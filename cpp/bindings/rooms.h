@@ -8,6 +8,8 @@ void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_conv2d(pybind11::module_& m);
 void register_pooling(pybind11::module_& m);
+void register_optimizer(pybind11::module_& m);
+void register_dropout(pybind11::module_& m);
 void register_probe(pybind11::module_& m);
 void register_activation(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);

@@ -1,6 +1,6 @@
 """Layers, networks and losses, under PyTorch's names."""
 
-from ranvier.nn import functional, init
+from ranvier.nn import functional, init, utils
 from ranvier.nn.activation import (
     ELU,
     GELU,
@@ -18,6 +18,7 @@ from ranvier.nn.activation import (
 )
 from ranvier.nn.container import ModuleDict, ModuleList, Sequential
 from ranvier.nn.conv import Conv2d
+from ranvier.nn.dropout import Dropout
 from ranvier.nn.linear import Linear
 from ranvier.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from ranvier.nn.module import Module, Parameter
@@ -33,6 +34,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "Conv2d",
     "CrossEntropyLoss",
+    "Dropout",
     "Flatten",
     "Hardtanh",
     "Identity",
@@ -57,4 +59,5 @@ __all__ = [
     "Unflatten",
     "functional",
     "init",
+    "utils",
 ]

@@ -18,6 +18,7 @@ from ranvier.ops.activation import (
     tanh,
 )
 from ranvier.ops.conv2d import conv2d
+from ranvier.ops.dropout import dropout
 from ranvier.ops.elementwise import (
     abs,
     add,
@@ -96,6 +97,7 @@ __all__: list[str] = [
     "cos",
     "cross_entropy",
     "div",
+    "dropout",
     "elu",
     "eq",
     "exp",

@@ -1,0 +1,98 @@
+// dropout: shares of whole random groups, and arrays whose memory is not in logical order.
+#include "kernels/dropout/dropout.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;
+
+template <class T>
+const DropoutKernels<T>& dropout_kernels() {
+  if constexpr (std::is_same_v<T, float>)
+    return RANVIER_SELECT(dropout_kernels_float);
+  else
+    return RANVIER_SELECT(dropout_kernels_double);
+}
+
+RandomKey key_of(const TensorView<const int64_t>& v) {
+  return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
+}
+
+// Offsets of the elements of one group, in logical order.
+template <class T>
+struct Walk {
+  const TensorView<T>& v;
+  int64_t index[kMaxDims], offset = 0;
+
+  Walk(const TensorView<T>& view, int64_t first) : v(view) {
+    for (int d = v.ndim - 1; d >= 0; --d) {
+      index[d] = first % v.shape[d];
+      first /= v.shape[d];
+      offset += index[d] * v.strides[d];
+    }
+  }
+  void next() {
+    for (int d = v.ndim - 1; d >= 0; --d) {
+      offset += v.strides[d];
+      if (++index[d] < v.shape[d]) return;
+      offset -= index[d] * v.strides[d];
+      index[d] = 0;
+    }
+  }
+};
+
+// f(first, n) on shares of [0, n) that begin at whole groups.
+template <class F>
+void for_each_group_share(int64_t n, double ns, const F& f) {
+  const int64_t groups = (n + kRandomGroup - 1) / kRandomGroup;
+  parallel_for(groups, ns * n, [&](int64_t begin, int64_t end) {
+    f(begin * kRandomGroup, std::min(end * kRandomGroup, n) - begin * kRandomGroup);
+  });
+}
+
+}  // namespace
+
+template <class T>
+void Dropout<T>::run(void*) const {
+  const bool dense = is_contiguous(x) && is_contiguous(y);
+  const bool none = p >= 1;
+  const auto threshold = static_cast<uint32_t>(none ? 0 : p * 0x1p32);
+  const T scale = none ? T(0) : static_cast<T>(1 / (1 - p));
+  for_each_group_share(numel(y), dense ? kNsPerElement : kNsPerStridedElement, [&](int64_t first, int64_t n) {
+    const RandomKey k = key_of(key);
+    const auto kernel = dropout_kernels<T>().dropout;
+    if (dense && !none) return kernel(k, threshold, scale, first, n, x.data + first, y.data + first);
+    Walk<const T> from(x, first);
+    Walk<T> to(y, first);
+    for (int64_t i = 0; i < n; i += kRandomGroup) {
+      const int64_t count = std::min<int64_t>(kRandomGroup, n - i);
+      T group[kRandomGroup] = {};
+      if (!none) {
+        for (int64_t j = 0; j < count; ++j, from.next()) group[j] = x.data[from.offset];
+        kernel(k, threshold, scale, first + i, count, group, group);
+      }
+      for (int64_t j = 0; j < count; ++j, to.next()) y.data[to.offset] = group[j];
+    }
+  });
+}
+
+template <class T>
+void RandomFill<T>::run(void*) const {
+  const auto& kernels = dropout_kernels<T>();
+  for_each_group_share(numel(y), 4 * kNsPerElement, [&](int64_t first, int64_t n) {
+    const auto kernel = distribution == Distribution::uniform ? kernels.uniform : kernels.normal;
+    kernel(key_of(key), static_cast<T>(a), static_cast<T>(b), first, n, y.data + first);
+  });
+}
+
+template struct Dropout<float>;
+template struct Dropout<double>;
+template struct RandomFill<float>;
+template struct RandomFill<double>;
+
+}  // namespace ranvier

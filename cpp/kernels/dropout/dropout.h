@@ -1,0 +1,77 @@
+// dropout, and arrays filled with random numbers, from one counter-based generator
+//
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) turns a 64-bit key, the
+// number of the call and a counter into four 32-bit words. The counter comes from the element's place in
+// logical order (n, c, h, w), so a value depends on neither threads, vector width nor strides:
+//
+//   group e / 64 holds counters 16 (e / 64) + 0 ... 15; element e has counter e % 16 of its group and word
+//   (e % 64) / 16.
+//
+// `key` is a buffer of two int64: the key and the number of the call.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+constexpr int kRandomGroup = 64;  // words made at once
+
+// y = x / (1 - p) where the element's word is at least p 2^32, else 0. The same call on dy is the gradient.
+template <class T>
+struct Dropout {
+  static constexpr const char* name = "dropout";
+  double p;
+  TensorView<const int64_t> key;
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(key), v.read(x), v.write(y);
+  }
+};
+
+enum class Distribution { uniform, normal };
+
+// Uniform in [a, b), or normal with mean a and standard deviation b; y is C-contiguous.
+template <class T>
+struct RandomFill {
+  static constexpr const char* name = "random_fill";
+  Distribution distribution;
+  double a, b;
+  TensorView<const int64_t> key;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(key), v.write(y);
+  }
+};
+
+struct RandomKey {
+  uint64_t key, call;
+};
+
+template <class T>
+struct DropoutKernels {
+  // Elements [first, first + n) in logical order, contiguous in x and y; first is a multiple of kRandomGroup.
+  void (*dropout)(RandomKey, uint32_t threshold, T scale, int64_t first, int64_t n, const T* x, T* y);
+  void (*uniform)(RandomKey, T low, T high, int64_t first, int64_t n, T* y);
+  void (*normal)(RandomKey, T mean, T deviation, int64_t first, int64_t n, T* y);
+};
+
+#define RANVIER_X(level)                                      \
+  namespace level {                                           \
+  extern const DropoutKernels<float> dropout_kernels_float;   \
+  extern const DropoutKernels<double> dropout_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier

@@ -1,0 +1,81 @@
+// Lists of arrays as one long array: how a team shares them, and how strided elements are reached.
+#pragma once
+#include <algorithm>
+#include <type_traits>
+
+#include "base/parallel.h"
+#include "kernels/optimizer/optimizer.h"
+
+namespace ranvier {
+
+// Elements taken at once where an array is strided; shares of the team begin at multiples of it.
+constexpr int64_t kChunk = 256;
+
+template <class T>
+const OptimizerKernels<T>& optimizer_kernels() {
+  if constexpr (std::is_same_v<T, float>)
+    return RANVIER_SELECT(optimizer_kernels_float);
+  else
+    return RANVIER_SELECT(optimizer_kernels_double);
+}
+
+// f(i, begin, end) for this thread's share of count arrays of size(i) elements each.
+template <class Size, class F>
+void for_each_share(int count, const Size& size, const F& f) {
+  const auto chunks = [&](int i) { return (size(i) + kChunk - 1) / kChunk; };
+  int64_t total = 0;
+  for (int i = 0; i < count; ++i) total += chunks(i);
+  int64_t begin = total * team_index() / team_size(), end = total * (team_index() + 1) / team_size();
+  for (int i = 0; i < count && end > 0; ++i) {
+    const int64_t here = chunks(i);
+    if (begin < here)
+      f(i, std::max<int64_t>(begin, 0) * kChunk, std::min(std::min(end, here) * kChunk, size(i)));
+    begin -= here, end -= here;
+  }
+}
+
+// f(offset) for the elements [begin, end) of a view in logical order.
+template <class T, class F>
+void for_each_offset(const TensorView<T>& v, int64_t begin, int64_t end, const F& f) {
+  int64_t index[kMaxDims], rest = begin, offset = 0;
+  for (int d = v.ndim - 1; d >= 0; --d) {
+    index[d] = rest % v.shape[d];
+    rest /= v.shape[d];
+    offset += index[d] * v.strides[d];
+  }
+  for (int64_t i = begin; i < end; ++i) {
+    f(offset);
+    for (int d = v.ndim - 1; d >= 0; --d) {
+      offset += v.strides[d];
+      if (++index[d] < v.shape[d]) break;
+      offset -= index[d] * v.strides[d];
+      index[d] = 0;
+    }
+  }
+}
+
+template <class T, class U>
+void gather(const TensorView<T>& v, int64_t begin, int64_t end, U* dense) {
+  for_each_offset(v, begin, end, [&](int64_t offset) { *dense++ = v.data[offset]; });
+}
+
+template <class T>
+void scatter(const T* dense, const TensorView<T>& v, int64_t begin, int64_t end) {
+  for_each_offset(v, begin, end, [&](int64_t offset) { v.data[offset] = *dense++; });
+}
+
+// f(pointer, n) for the elements [begin, end) in place, or, where they are strided, chunk by chunk in a copy
+// that goes back afterwards.
+template <class T, class F>
+void update_elements(const TensorView<T>& v, int64_t begin, int64_t end, const F& f) {
+  if (is_contiguous(v)) return f(v.data + begin, end - begin);
+  T dense[kChunk];
+  for (int64_t i = begin; i < end; i += kChunk) {
+    const int64_t stop = std::min(i + kChunk, end);
+    gather(v, i, stop, dense);
+    f(dense, stop - i);
+    scatter(dense, v, i, stop);
+  }
+}
+
+}  // namespace ranvier

@@ -1,0 +1,99 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from ranvier import _core
+from ranvier.optim.optimizer import Group, Optimizer, check_range
+
+
+class Adam(Optimizer):
+    """Steps by running means of the gradient and its square, corrected for their start at zero.
+
+    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+    p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps), where g = gradient + weight_decay p.
+
+    amsgrad: v is the largest so far. maximize: climb instead. Raises ValueError for settings out of range.
+    Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
+    (2018).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.Adam([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
+    """
+
+    name = "adam"
+    decoupled: ClassVar[bool] = False  # True: weight decay shrinks p instead of adding to the gradient
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": tuple(betas),
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def check(self, group: Group) -> None:
+        for key in ("lr", "eps", "weight_decay"):
+            check_range(self.name, group, key)
+        if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ValueError(f"[{self.name}] got betas {group['betas']}; expected two numbers, 0 <= beta < 1")
+
+    def settings(self, group: Group) -> tuple[float, ...]:
+        return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
+
+    def state_names(self, group: Group) -> tuple[str | None, ...]:
+        return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
+
+    def update(
+        self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Any
+    ) -> None:
+        _core.adam_step(parameters, gradients, steps, *states, settings, self.decoupled, group["maximize"])
+
+
+class AdamW(Adam):
+    """Adam whose weight decay is apart from the gradient: p is first multiplied by 1 - lr weight_decay.
+
+    Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.AdamW([p], lr=0.1, weight_decay=0.5)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.85
+    """
+
+    name = "adamw"
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

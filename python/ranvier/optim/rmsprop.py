@@ -1,0 +1,69 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ranvier import _core
+from ranvier.optim.optimizer import Group, Optimizer, check_range
+
+
+class RMSprop(Optimizer):
+    """Gradient descent in which each element's step is divided by its root mean square gradient.
+
+    s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps); with momentum, b = momentum b + g / (sqrt(s) +
+    eps) and p -= lr b; centered: s less the square of the mean gradient.
+
+    Raises ValueError for settings out of range.
+    Sources: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012); centered:
+    Graves, "Generating Sequences With Recurrent Neural Networks" (2013).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.RMSprop([p], lr=0.01)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
+    """
+
+    name = "rmsprop"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "alpha": alpha,
+            "eps": eps,
+            "centered": centered,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def check(self, group: Group) -> None:
+        for key in ("lr", "eps", "momentum", "weight_decay", "alpha"):
+            check_range(self.name, group, key)
+
+    def settings(self, group: Group) -> tuple[float, ...]:
+        return group["lr"], group["alpha"], group["eps"], group["momentum"], group["weight_decay"]
+
+    def state_names(self, group: Group) -> tuple[str | None, ...]:
+        momentum = "momentum_buffer" if group["momentum"] > 0 else None
+        return "square_avg", momentum, "grad_avg" if group["centered"] else None
+
+    def update(
+        self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Any
+    ) -> None:
+        _core.rmsprop_step(parameters, gradients, steps, *states, settings, group["maximize"])

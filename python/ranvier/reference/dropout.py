@@ -1,0 +1,69 @@
+"""Dropout in plain NumPy, with the generator behind it.
+
+Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) scrambles a counter under a
+key: any element's random word can be computed from its place alone, in any order and on any thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def philox4x32(counter: Array, key: Array, rounds: int = 10) -> Array:
+    """counter (..., 4), key (2,), both uint32 -> four random words for each counter."""
+    c = counter.astype(np.uint64)
+    k = [int(x) for x in key]
+    for _ in range(rounds):
+        first, second = c[..., 0] * np.uint64(0xD2511F53), c[..., 2] * np.uint64(0xCD9E8D57)
+        low, high = np.uint64(0xFFFFFFFF), np.uint64(32)
+        c = np.stack(
+            [
+                (second >> high) ^ c[..., 1] ^ np.uint64(k[0]),
+                second & low,
+                (first >> high) ^ c[..., 3] ^ np.uint64(k[1]),
+                first & low,
+            ],
+            axis=-1,
+        )
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c.astype(np.uint32)
+
+
+def random_words(size: int, key: Array) -> Array:
+    """One word for each element: of each 64, word w of 16 counters is the elements 16 w ... 16 w + 15."""
+    groups = -(-size // 64)
+    count = np.arange(16 * groups, dtype=np.uint64)
+    seed, call = (int(k) & 0xFFFFFFFFFFFFFFFF for k in key)
+    counter = np.stack(
+        [
+            count & np.uint64(0xFFFFFFFF),
+            count >> np.uint64(32),
+            np.full_like(count, call & 0xFFFFFFFF),
+            np.full_like(count, call >> 32),
+        ],
+        axis=-1,
+    )
+    words = philox4x32(counter, np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint64))
+    return words.reshape(groups, 16, 4).transpose(0, 2, 1).reshape(-1)[:size]
+
+
+def keep_mask(shape: tuple[int, ...], p: float, key: Array) -> Array:
+    """True where an element is kept: with probability 1 - p, by the element's place in logical order."""
+    words = random_words(int(np.prod(shape)), key)
+    return (words >= p * 2.0**32).reshape(shape)
+
+
+def dropout(x: Array, p: float, key: Array) -> Array:
+    """x / (1 - p) where kept, so that the mean stays; else 0."""
+    if p == 1:
+        return np.zeros_like(x)
+    return np.where(keep_mask(x.shape, p, key), x / (1 - p), 0)
+
+
+def dropout_backward(dy: Array, p: float, key: Array) -> Array:
+    """The same elements, the same factor."""
+    return dropout(dy, p, key)

@@ -1,0 +1,93 @@
+"""Random kernels: sizes, layouts, levels and threads give the same numbers; uniform and normal values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import dropout as reference
+from support.layouts import LAYOUTS, in_layout
+
+KEY = np.array([-5, 3])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 15, 16, 17, 63, 64, 65, 127, 129, 1000])
+def test_every_size(isa, dtype, size):
+    x = np.arange(1, size + 1, dtype=dtype)
+    y = _core.dropout(x, 0.4, KEY, None)
+    np.testing.assert_array_equal(y != 0, reference.keep_mask(x.shape, 0.4, KEY))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_mask_follows_the_logical_order(isa, layout):
+    x = np.arange(1, 2 * 5 * 6 * 7 + 1, dtype=np.float32).reshape(2, 5, 6, 7)
+    y = _core.dropout(in_layout(x, layout), 0.4, KEY, None)
+    np.testing.assert_array_equal(y, _core.dropout(x, 0.4, KEY, None))
+
+
+def test_in_place(isa):
+    x = np.ones(100, np.float32)
+    y = _core.dropout(x, 0.4, KEY, None)
+    _core.dropout(x, 0.4, KEY, x)
+    np.testing.assert_array_equal(x, y)
+
+
+def test_same_bits_at_any_thread_count(threads):
+    x = np.ones((301, 517), np.float32)
+    results = []
+    for count in (1, 2, 3, 4):
+        threads(count)
+        results.append(
+            [
+                a.tobytes()
+                for dtype in ("float32", "float64")
+                for a in (
+                    _core.dropout(x, 0.5, KEY, None),
+                    _core.dropout(x.T, 0.5, KEY, None),
+                    _core.random_uniform((100003,), dtype, -1.0, 2.0, KEY),
+                    _core.random_normal((100003,), dtype, 0.0, 1.0, KEY),
+                )
+            ]
+        )
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_uniform(isa, dtype):
+    n = 200003
+    x = _core.random_uniform((n,), dtype, -1.0, 3.0, KEY)
+    assert x.dtype == dtype
+    assert x.min() >= -1
+    assert x.max() < 3
+    assert abs(x.mean(dtype=float) - 1) < 5 * 4 / np.sqrt(12 * n)
+    assert np.unique(x).size > 0.98 * n
+    if dtype == "float32":
+        words = reference.random_words(n, KEY)
+        np.testing.assert_array_equal(x, (words >> 8).astype("f4") * np.float32(2**-24) * 4 - 1)
+    np.testing.assert_array_equal(_core.random_uniform((7,), dtype, 2.0, 2.0, KEY), np.full(7, 2.0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normal(isa, dtype):
+    n = 200003
+    x = _core.random_normal((n,), dtype, 2.0, 3.0, KEY).astype(float)
+    z = (x - 2) / 3
+    assert abs(z.mean()) < 5 / np.sqrt(n)
+    assert abs(z.var() - 1) < 5 * np.sqrt(2 / n)
+    assert abs((z**3).mean()) < 5 * np.sqrt(15 / n)
+    assert abs((z**4).mean() - 3) < 5 * np.sqrt(96 / n)
+    assert abs(np.corrcoef(z[:-1], z[1:])[0, 1]) < 5 / np.sqrt(n)
+    assert abs((np.abs(z) > 1.96).mean() - 0.05) < 5 * np.sqrt(0.05 * 0.95 / n)
+
+
+def test_wrong_input():
+    x = np.ones(3, np.float32)
+    with pytest.raises(ValueError, match=r"\[dropout\] got key of shape \(3,\); expected \(2,\)"):
+        _core.dropout(x, 0.5, np.zeros(3, np.int64), None)
+    with pytest.raises(ValueError, match=r"\[dropout\] got p -0.5"):
+        _core.dropout(x, -0.5, KEY, None)
+    with pytest.raises(TypeError, match=r"\[random_uniform\] got dtype int32"):
+        _core.random_uniform((3,), "int32", 0.0, 1.0, KEY)
+    with pytest.raises(ValueError, match="expected low <= high"):
+        _core.random_uniform((3,), "float32", 1.0, 0.0, KEY)

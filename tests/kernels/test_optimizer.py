@@ -1,0 +1,142 @@
+"""Optimizer kernels on arrays: sizes around the vector width, strides, many parameters, threads, clipping."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import optimizer as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000]
+
+
+def adam(p, g, state, settings=(0.1, 0.9, 0.999, 1e-8, 0.01)):
+    m, v, steps = state
+    _core.adam_step(p, g, steps, m, v, None, np.array(settings), False, False)
+
+
+def states(p):
+    return (
+        [np.zeros(a.shape, a.dtype) for a in p],
+        [np.zeros(a.shape, a.dtype) for a in p],
+        [np.zeros(()) for _ in p],
+    )
+
+
+def expected_adam(p, g, steps):
+    state = {}
+    p, g = p.astype(np.float64), g.astype(np.float64)
+    for _ in range(steps):
+        p = reference.adam(p, g, state, 0.1, weight_decay=0.01)
+    return p
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_size_in_one_call(rng, isa, dtype):
+    p = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]  # more than one call holds
+    g = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
+    wanted = [expected_adam(a, b, 3) for a, b in zip(p, g, strict=True)]
+    state = states(p)
+    for _ in range(3):
+        adam(p, g, state)
+    limit = tolerance(dtype, 3 * 8, 1.0)
+    for a, b in zip(p, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit)
+    assert all(float(s) == 3 for s in state[2])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_strides(rng, isa, layout):
+    p, g = (rng.uniform(-1, 1, (5, 4, 3, 33)).astype(np.float32) for _ in range(2))
+    wanted = p.copy()
+    adam([wanted], [g], states([p]))
+    q, h = in_layout(p, layout), in_layout(g, layout)
+    adam([q], [h], states([p]))
+    np.testing.assert_array_equal(q, wanted)
+
+
+def test_same_bits_at_any_thread_count(rng, threads):
+    g = [rng.standard_normal(n).astype(np.float32) for n in (70001, 3, 40000, 12345)]
+    results = []
+    for count in (1, 2, 3, 4):
+        threads(count)
+        p = [np.ones_like(a) for a in g]
+        state = states(p)
+        for _ in range(3):
+            adam(p, g, state)
+        norm = _core.gradient_norm(g, 2.0)
+        clipped = [a.copy() for a in g]
+        _core.clip_gradients(clipped, np.array([1.0]), norm)
+        results.append([a.tobytes() for a in (*p, norm, *clipped)])
+    assert all(result == results[0] for result in results)
+
+
+def test_one_minus_beta_is_taken_in_double():
+    p, g, v = [np.zeros(4, np.float32)], [np.ones(4, np.float32)], [np.zeros(4, np.float32)]
+    adam(p, g, ([np.zeros(4, np.float32)], v, [np.zeros(())]))
+    assert v[0][0] == np.float32(1 - 0.999)
+
+
+def test_nan_stays_nan(isa):
+    p, g = [np.zeros(3, np.float32)], [np.array([1, np.nan, 2], np.float32)]
+    adam(p, g, states(p))
+    np.testing.assert_array_equal(np.isnan(p[0]), [False, True, False])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.5, np.inf])
+def test_gradient_norm(rng, isa, dtype, norm_type):
+    g = [rng.standard_normal(n).astype(dtype) for n in SIZES * 3]
+    g.append(in_layout(rng.standard_normal((40, 30)).astype(dtype), "transposed"))
+    norm = _core.gradient_norm(g, norm_type)
+    np.testing.assert_allclose(norm, [reference.gradient_norm(g, norm_type)], rtol=1e-12)
+    wanted = reference.clip_by_norm(g, 0.5, norm_type)
+    _core.clip_gradients(g, np.array([0.5]), norm)
+    for a, b in zip(g, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance(dtype, 1), atol=0)
+
+
+def test_clipping_leaves_short_gradients_alone_and_shows_nan(isa):
+    g = np.arange(5, dtype=np.float32)
+    _core.clip_gradients([g], np.array([100.0]), _core.gradient_norm([g], 2.0))
+    np.testing.assert_array_equal(g, np.arange(5))
+    for norm_type in (1.0, 2.0, 3.0, np.inf):
+        bad = np.array([1, np.nan, 2], np.float32)
+        norm = _core.gradient_norm([g, bad], norm_type)
+        assert np.isnan(norm[0])
+    _core.clip_gradients([g], np.array([1.0]), norm)
+    assert np.isnan(g).all()
+
+
+def test_clipping_by_value(isa):
+    g = in_layout(np.linspace(-3, 3, 77, dtype=np.float32).reshape(7, 11), "transposed")
+    g[0, 0] = np.nan
+    wanted = np.clip(g, -1, 1)
+    _core.clip_gradients([g], np.array([1.0]), None)
+    np.testing.assert_array_equal(g, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"g": [np.zeros(2)]}, TypeError, r"\[adam_step\] got gradients of dtype float64; expected float32"),
+        (
+            {"g": [np.zeros(3, "f4")]},
+            ValueError,
+            r"got gradients\[0\] of shape \(3,\); expected the parameter's, \(2,\)",
+        ),
+        ({"g": []}, ValueError, "got gradients with 0 arrays; expected one for each of 1 parameters"),
+        ({"p": (np.zeros(2, "f4"),)}, TypeError, "got parameters of type tuple; expected a list"),
+        ({"p": [np.zeros(2, "i4")]}, TypeError, "got parameters of dtype int32"),
+        ({"p": [np.broadcast_to(np.float32(1), 2)]}, ValueError, r"got parameters\[0\] that is read-only"),
+        ({"p": [np.zeros(2, ">f4")]}, ValueError, r"got parameters\[0\] that is byte-swapped or unaligned"),
+        ({"settings": (0.1,)}, ValueError, r"got settings of shape \(1,\); expected \(5,\)"),
+    ],
+)
+def test_wrong_input(change, error, text):
+    p = [np.zeros(2, np.float32)]
+    arguments = {"p": p, "g": [np.zeros(2, np.float32)], "state": states(p), **change}
+    with pytest.raises(error, match=text):
+        adam(**arguments)

@@ -1,0 +1,86 @@
+"""Dropout: the mask of the reference's generator, gradients, its statistics and modes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.ops.dropout import Dropout
+from ranvier.reference import dropout as reference
+from support.op_case import OpCase
+
+KEY = np.array([0x123456789ABCDEF0, 7])
+
+
+class TestDropout(OpCase):
+    op_name = "dropout"
+    variants: ClassVar = [{"p": 0.1}, {"p": 0.5}, {"p": 1.0}, {"p": 0.0}]
+
+    def inputs(self, rng, dtype):
+        return (rng.uniform(1, 2, (2, 5, 3, 7)).astype(dtype),)
+
+    def large_inputs(self, rng, dtype):
+        return (rng.uniform(1, 2, (3, 41, 1013)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((2, 0, 3), dtype),)
+
+    def op(self, x):
+        return Dropout(self.p, KEY).apply(x)
+
+    def reference(self, x):
+        return reference.dropout(x, self.p, KEY)
+
+    def reference_backward(self, dy, x):
+        return (reference.dropout_backward(dy, self.p, KEY),)
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ([0] * 4, [0] * 2, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_reference_generator_gives_the_published_words(counter, key, words):
+    """The known answers that come with Random123."""
+    found = reference.philox4x32(np.array([counter]), np.array(key, np.uint64))[0]
+    assert " ".join(f"{word:08x}" for word in found) == words
+
+
+def test_seed_decides():
+    x = np.ones(1000, np.float32)
+    rv.manual_seed(3)
+    a, b = rv.dropout(x, 0.5).numpy(), rv.dropout(x, 0.5).numpy()
+    rv.manual_seed(3)
+    np.testing.assert_array_equal(a, rv.dropout(x, 0.5).numpy())
+    assert (a != b).any()
+
+
+def test_share_of_dropped_elements():
+    n, p = 1 << 20, 0.3
+    y = rv.dropout(np.ones(n, np.float32), p).numpy()
+    sigma = np.sqrt(n * p * (1 - p))
+    assert abs((y == 0).sum() - n * p) < 5 * sigma
+    np.testing.assert_array_equal(np.unique(y), np.array([0, 1 / 0.7], np.float32))
+
+
+def test_out_of_training_x_comes_back():
+    x = rv.ones(3)
+    assert ops.dropout(x, 0.5, training=False) is x
+    np.testing.assert_array_equal(ops.dropout(np.ones(3), 0.5, training=False).numpy(), np.ones(3))
+
+
+def test_wrong_input():
+    with pytest.raises(ValueError, match=r"\[dropout\] got p 1.5; expected a probability"):
+        ops.dropout(rv.ones(3), 1.5)
+    with pytest.raises(TypeError, match=r"\[dropout\] got x of dtype int64"):
+        ops.dropout(np.ones(3, int), 0.5)

@@ -1,0 +1,60 @@
+"""The problem on which trajectories are compared with PyTorch's, and the settings that are compared.
+
+Run with torch to write trajectories.json anew: ``python tests/optim/problem.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+STEPS = 12
+FILE = Path(__file__).with_name("trajectories.json")
+
+CASES = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("RMSprop", {"lr": 0.01}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.9}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.5, "centered": True, "maximize": True}),
+    ("Adam", {"lr": 0.05}),
+    ("Adam", {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.05, "amsgrad": True, "maximize": True}),
+    ("AdamW", {"lr": 0.05}),
+    ("AdamW", {"lr": 0.05, "weight_decay": 0.3, "amsgrad": True}),
+]
+
+
+def start() -> np.ndarray:
+    return np.linspace(-1.5, 2.0, 21).reshape(3, 7)
+
+
+def gradient(p: np.ndarray, step: int) -> np.ndarray:
+    """Of a bumpy bowl whose slope changes from step to step."""
+    return p + 0.5 * np.sin(3 * p + step) * np.cos(step)
+
+
+def trajectory(library: object, name: str, settings: dict, dtype: str = "float64") -> np.ndarray:
+    """The parameter after each step; library: torch or ranvier."""
+    p = library.tensor(start().astype(dtype), requires_grad=True)
+    optimizer = getattr(library.optim, name)([p], **settings)
+    path = []
+    for step in range(STEPS):
+        value = p.detach().numpy()
+        p.grad = library.tensor(gradient(value.astype("float64"), step).astype(dtype))
+        optimizer.step()
+        path.append(p.detach().numpy().copy())
+    return np.array(path)
+
+
+if __name__ == "__main__":
+    import torch
+
+    ends = [trajectory(torch, name, settings)[[0, 1, -1]].tolist() for name, settings in CASES]
+    FILE.write_text(json.dumps({"torch": torch.__version__, "steps": [1, 2, STEPS], "paths": ends}) + "\n")

@@ -1,0 +1,192 @@
+"""Optimizers: PyTorch's trajectories, groups, state dicts, wrong settings."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import ranvier as rv
+from optim.problem import CASES, FILE, STEPS, gradient, trajectory
+from ranvier import optim
+from ranvier.reference import optimizer as reference
+from support.tolerance import tolerance
+
+KINDS = [optim.SGD, optim.RMSprop, optim.Adam, optim.AdamW]
+IDS = [f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
+
+
+def parameter(*values):
+    return rv.tensor(np.array(values, np.float32), requires_grad=True)
+
+
+@pytest.mark.parametrize("index", range(len(CASES)), ids=IDS)
+def test_path_is_pytorchs(index, isa):
+    """float64 against values stored from PyTorch; float32 against our float64."""
+    name, settings = CASES[index]
+    saved = json.loads(FILE.read_text())
+    path = trajectory(rv, name, settings)
+    limit = (
+        tolerance("float64", STEPS, np.abs(path).max()) * 100
+    )  # errors of the steps before grow along the path
+    np.testing.assert_allclose(
+        path[[s - 1 for s in saved["steps"]]], saved["paths"][index], rtol=0, atol=limit
+    )
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+def test_path_beside_torch(name, settings):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    ours, theirs = (trajectory(library, name, settings, "float32") for library in (rv, torch))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+def test_reference_is_the_same_rule(name, settings):
+    path = trajectory(rv, name, settings)
+    p, state = path[0] * 0 + np.linspace(-1.5, 2.0, 21).reshape(3, 7), {}
+    for step in range(STEPS):
+        p = getattr(reference, name.lower())(p, gradient(p, step), state, **settings)
+    np.testing.assert_allclose(path[-1], p, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_stay_where_they_are(kind):
+    p, alias = parameter(1, 2), None
+    optimizer = kind([p], lr=0.1)
+    array = p._array
+    alias = p.detach()
+    for _ in range(2):
+        p.grad = rv.tensor([1.0, -1.0])
+        version = p._version
+        optimizer.step()
+        assert p._version > version
+    assert p._array is array
+    np.testing.assert_array_equal(alias.numpy(), p.detach().numpy())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_gradient_nothing_happens(kind):
+    p, q = parameter(1, 2), parameter(3)
+    optimizer = kind([p, q], lr=0.1)
+    p.grad = rv.tensor([1.0, 1.0])
+    optimizer.step()
+    assert q.item() == 3.0
+    assert q not in optimizer.state
+    q.grad = rv.tensor([1.0])
+    optimizer.step()
+    assert q.item() < 3.0
+
+
+def test_groups_have_their_own_settings():
+    p, q = parameter(1), parameter(1)
+    optimizer = optim.SGD([{"params": [p]}, {"params": q, "lr": 0.5}], lr=0.1)
+    for x in (p, q):
+        x.grad = rv.tensor([1.0])
+    optimizer.step()
+    np.testing.assert_allclose([p.item(), q.item()], [0.9, 0.5], rtol=1e-6)
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    np.testing.assert_allclose([p.item(), q.item()], [0.9, 0.0], rtol=1e-6, atol=1e-7)
+    optimizer.zero_grad()
+    assert p.grad is None
+    assert "lr: 0.5" in repr(optimizer)
+
+
+def test_dtypes_may_be_mixed():
+    p, q = parameter(1), rv.tensor(np.array([1.0]), requires_grad=True)
+    optimizer = optim.Adam([p, q], lr=0.1)
+    p.grad, q.grad = rv.tensor([1.0]), rv.tensor(np.array([1.0]))
+    optimizer.step()
+    np.testing.assert_allclose([p.item(), q.item()], [0.9, 0.9], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+def test_training_goes_on_from_a_state_dict(name, settings):
+    def run(p, optimizer, steps):
+        for step in steps:
+            p.grad = rv.tensor(gradient(p.detach().numpy(), step))
+            optimizer.step()
+
+    p = rv.tensor(np.ones((3, 5)), requires_grad=True)
+    optimizer = getattr(optim, name)([p], **settings)
+    run(p, optimizer, range(4))
+    q = rv.tensor(p.detach().numpy().copy(), requires_grad=True)
+    again = getattr(optim, name)([q], **{**settings, "lr": 9.0})
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert again.param_groups[0]["lr"] == settings["lr"]
+    run(p, optimizer, range(4, 8))
+    run(q, again, range(4, 8))
+    np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
+
+
+def test_state_dict_has_pytorchs_structure():
+    p = parameter(1, 2)
+    optimizer = optim.Adam([p])
+    p.grad = rv.tensor([1.0, 1.0])
+    optimizer.step()
+    saved = optimizer.state_dict()
+    assert set(saved) == {"state", "param_groups"}
+    assert set(saved["state"][0]) == {"step", "exp_avg", "exp_avg_sq"}
+    assert float(saved["state"][0]["step"]) == 1
+    assert saved["param_groups"][0]["params"] == [0]
+    other = optim.Adam([parameter(1), parameter(2)])
+    with pytest.raises(ValueError, match=r"\[adam\] got groups of \[1\] parameters; expected \[2\]"):
+        other.load_state_dict(saved)
+
+
+def test_momentum_of_a_state_dict_without_step_is_kept():
+    """PyTorch's SGD saves no step count."""
+    p = parameter(0)
+    optimizer = optim.SGD([p], lr=1.0, momentum=0.5, dampening=0.5)
+    saved = optimizer.state_dict()
+    optimizer.load_state_dict({**saved, "state": {0: {"momentum_buffer": np.array([2.0])}}})
+    p.grad = rv.tensor([1.0])
+    optimizer.step()
+    assert p.item() == -1.5
+
+
+def test_closure():
+    p = parameter(1)
+    optimizer = optim.SGD([p], lr=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = p * p
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 1.0
+    assert p.item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda p: optim.SGD([p], lr=-1.0), ValueError, r"\[sgd\] got lr -1.0; expected at least 0"),
+        (lambda p: optim.SGD([p], nesterov=True), ValueError, "expected momentum above 0 and dampening 0"),
+        (lambda p: optim.Adam([p], betas=(0.9, 1.0)), ValueError, r"\[adam\] got betas \(0.9, 1.0\)"),
+        (lambda p: optim.AdamW([p], weight_decay=-1), ValueError, r"\[adamw\] got weight_decay -1"),
+        (lambda p: optim.RMSprop([p], eps=float("nan")), ValueError, r"\[rmsprop\] got eps nan"),
+        (lambda p: optim.Adam([]), ValueError, r"\[adam\] got an empty parameter list"),
+        (lambda p: optim.Adam(p), TypeError, r"\[adam\] got params of type Tensor"),
+        (lambda p: optim.Adam([1.0]), TypeError, r"\[adam\] got a parameter of type float"),
+        (lambda p: optim.Adam([p, p]), ValueError, r"\[adam\] got a parameter twice"),
+        (lambda p: optim.Adam([p * 2]), ValueError, "expected leaf Tensors"),
+        (lambda p: optim.Adam([{"params": [p], "beta": 1}]), ValueError, r"unknown settings \['beta'\]"),
+    ],
+)
+def test_wrong_arguments(make, error, text):
+    with pytest.raises(error, match=text):
+        make(parameter(1, 2))
+
+
+def test_wrong_gradient():
+    p = parameter(1, 2)
+    optimizer = optim.Adam([p])
+    p.grad = rv.tensor([1.0])
+    with pytest.raises(
+        ValueError, match=r"\[adam_step\] got gradients\[0\] of shape \(1,\); expected the parameter's"
+    ):
+        optimizer.step()
