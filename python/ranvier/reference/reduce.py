@@ -1,7 +1,7 @@
 """Reductions over any axes in plain NumPy: sum, mean, variance, extremes.
 
-axis is None for all axes, an int, or a tuple of ints. Every backward takes dy, the gradient of the output, and
-x, and returns the gradient of x.
+axis is None for all axes, an int, or a tuple of ints. Every backward takes dy, the gradient of the output,
+and x, and returns the gradient of x.
 """
 
 from __future__ import annotations
