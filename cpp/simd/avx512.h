@@ -31,10 +31,13 @@ RANVIER_INLINE vec<double> maximum(vec<double> a, vec<double> b) { return _mm512
 RANVIER_INLINE vec<float> minimum(vec<float> a, vec<float> b) { return _mm512_maskz_min_ps(all16, a, b); }
 RANVIER_INLINE vec<double> minimum(vec<double> a, vec<double> b) { return _mm512_maskz_min_pd(all8, a, b); }
 
-// table[index mod 16], lane by lane.
+// table[index mod its length], lane by lane.
 #define RANVIER_HAS_LOOKUP 1
 RANVIER_INLINE vec<float> lookup(const float (&table)[16], ivec<float> index) {
   return _mm512_maskz_permutexvar_ps(all16, (__m512i)index, _mm512_loadu_ps(table));
+}
+RANVIER_INLINE vec<float> lookup(const float (&table)[32], ivec<float> index) {
+  return _mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)index, _mm512_loadu_ps(table + 16));
 }
 
 // v * 2^n for integral n, rounded once, also where the result is subnormal or overflows.

@@ -13,4 +13,5 @@
 #include "simd/math_exp.h"
 #include "simd/math_log.h"
 #include "simd/math_pow.h"
+#include "simd/math_tanh.h"
 #include "simd/math_trig.h"

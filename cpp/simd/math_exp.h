@@ -1,6 +1,6 @@
-// exp, expm1, sigmoid, tanh. Included by math.h.
+// exp, expm1, sigmoid. Included by math.h.
 //
-// All four write x = n ln 2 + r with |r| <= ln 2 / 2, so that exp(x) = 2^n exp(r), and
+// All write x = n ln 2 + r with |r| <= ln 2 / 2, so that exp(x) = 2^n exp(r), and
 // exp(r) = 1 + r + r^2 q(r).
 #pragma once
 
@@ -82,22 +82,6 @@ RANVIER_INLINE V sigmoid(V x) {
   // The part of 1 + e lost in d lowers y by y lost / d; where it matters, d is near 1.
   const V lost = e - (d - T(1));
   return fma(-lost, y, y);
-}
-
-// e / (e + 2) with the sign of x, e = expm1(2|x|).
-template <class V>
-RANVIER_INLINE V tanh(V x) {
-  using T = element_of<V>;
-  const V size = at_most(abs(x), ExpRange<T>::tanh);
-  const auto [n, r, r_lo] = reduce_by_ln2(size + size);
-  const V scale = power_of_two(n);
-  const V main = fma(scale, r, scale - T(1)), tail = scale * fma(r * r, exp_tail(r), r_lo);
-  const V e = main + tail, d = e + T(2), y = e / d;
-  // What rounding lost in e and in d, to first order, with 1 / d = (1 - y) / 2. For large e it does not
-  // matter, and could not be found this way.
-  const V lost_e = (main - e) + tail, lost_d = select(e < T(0x1p20), e - (d - T(2)), V{});
-  const V rest = T(1) - y;
-  return copysign(fma(fma(rest, lost_e, -y * lost_d), T(0.5) * rest, y), x);
 }
 
 }  // namespace ranvier::RANVIER_ISA
