@@ -18,4 +18,6 @@ PYBIND11_MODULE(_core, m) {
   bind::register_softmax(m);
   bind::register_loss(m);
   bind::register_reduce(m);
+  bind::register_copy(m);
+  bind::register_index(m);
 }

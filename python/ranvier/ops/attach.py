@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops import activation, elementwise, reduce, softmax
+from ranvier.ops import activation, elementwise, index, join, reduce, shape, softmax
 from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
 from ranvier.ops.matmul import matmul
 from ranvier.ops.triangle import tril, triu
@@ -76,12 +76,17 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__and__": _logical(np.bitwise_and),
     "__or__": _logical(np.bitwise_or),
     "__xor__": _logical(np.bitwise_xor),
+    "__getitem__": index.getitem,
     "__invert__": _logical(np.invert),
 }
 
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
     **{name: getattr(reduce, name) for name in reduce.METHODS},
+    **{name: getattr(shape, name) for name in shape.METHODS},
+    "split": join.split,
+    "chunk": join.chunk,
+    "gather": index.gather,
     "where": _where,
     **{name: getattr(activation, name) for name in ("relu", "sigmoid", "tanh")},
     **{name: getattr(softmax, name) for name in ("softmax", "log_softmax")},
@@ -98,5 +103,12 @@ METHODS: dict[str, Callable[..., Any]] = {
     "triu": triu,
 }
 
+PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
+    "T": lambda self: shape.permute(self, tuple(range(self.ndim))[::-1]),
+    "mT": lambda self: shape.transpose(self, -2, -1),
+}
+
+for _name, _getter in PROPERTIES.items():
+    setattr(Tensor, _name, property(_getter))
 for _name, _function in {**OPERATORS, **METHODS}.items():
     setattr(Tensor, _name, _function)

@@ -17,6 +17,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating
 from ranvier.ops.elementwise.extrema import maximum, minimum
+from ranvier.ops.layout import is_channels_last
 
 METHODS = ("all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "std", "sum", "var")
 
@@ -28,11 +29,6 @@ class ValuesIndices(NamedTuple):
 
     values: Any
     indices: Any
-
-
-def is_channels_last(x: Array) -> bool:
-    """True for (N, C, H, W) with C innermost in memory, and not also in C order."""
-    return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 class Sum(Function):
@@ -100,16 +96,15 @@ class ExtremeAlong(Function):
     def forward(self, x: Array) -> tuple[Array, Array]:
         self.shape = x.shape
         self.indices = self.find(x, self.axis, True)
-        y = np.take_along_axis(x, self.indices, self.axis) if x.ndim else x.copy()
+        y = _core.gather(x, self.indices, self.axis, None)
         if self.keepdims:
             return y, self.indices
         shape = _without(y.shape, self.axis)
         return y.reshape(shape), self.indices.reshape(shape)
 
     def backward(self, dy: Array, _: None) -> Array:
-        dx = np.zeros(self.shape, dy.dtype)
-        np.put_along_axis(dx, self.indices, dy.reshape(self.indices.shape), self.axis)
-        return dx
+        dy = dy.reshape(self.indices.shape)
+        return _core.scatter_add(dy, self.indices, self.axis, self.shape[self.axis], None)
 
 
 def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:

@@ -1,0 +1,100 @@
+#include <algorithm>
+
+#include "bindings/array_args.h"
+#include "bindings/rooms.h"
+#include "kernels/index/index.h"
+
+namespace ranvier::bind {
+namespace {
+
+int normalized_axis(const char* op, int axis, int ndim) {
+  if (ndim == 0 || axis < -ndim || axis >= ndim)
+    fail_value(op, "got axis " + std::to_string(axis) + " for an array of " + std::to_string(ndim) +
+                       " dimensions; expected " + std::to_string(-ndim) + " to " + std::to_string(ndim - 1));
+  return axis < 0 ? axis + ndim : axis;
+}
+
+// The index repeated to the shape of the picked elements: size 1 repeats along every axis but the picked one.
+TensorView<const int64_t> index_view(const char* op, const Input& index, int ndim, const int64_t* picked,
+                                     int axis) {
+  TensorView<const int64_t> v = index.view<int64_t>();
+  bool fits = v.ndim == ndim;
+  for (int d = 0; d < ndim && fits; ++d) {
+    fits = v.shape[d] == picked[d] || (d != axis && v.shape[d] == 1);
+    if (v.shape[d] == 1) v.strides[d] = 0;
+    v.shape[d] = picked[d];
+  }
+  if (!fits)
+    fail_value(op, "got index of shape " + shape_text(index.ndim(), index.shape()) +
+                       "; expected one that broadcasts to " + shape_text(ndim, picked));
+  return v;
+}
+
+// Every index lies in [-length, length).
+void check_range(const char* op, const Input& index, int64_t length) {
+  const TensorView<const int64_t> v = index.view<int64_t>();
+  const int64_t size = numel(v);
+  for (int64_t i = 0; i < size; ++i) {
+    int64_t rest = i, offset = 0;
+    for (int d = v.ndim - 1; d >= 0; rest /= v.shape[d], --d) offset += rest % v.shape[d] * v.strides[d];
+    const int64_t at = v.data[offset];
+    if (at < -length || at >= length)
+      throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(at) +
+                            " for an axis of length " + std::to_string(length) + "; expected " +
+                            std::to_string(-length) + " to " + std::to_string(length - 1));
+  }
+}
+
+// gather(x, index, axis, out): y[.., j, ..] = x[.., index[.., j, ..], ..]
+py::object gather(py::handle x_, py::handle index_, int axis_, py::handle out) {
+  constexpr const char* op = "gather";
+  const Input x = Input::floating(op, "x", x_);
+  const Input index = Input::integers(op, "index", index_);
+  const int axis = normalized_axis(op, axis_, x.ndim());
+  if (index.ndim() != x.ndim())
+    fail_value(op, "got index of shape " + shape_text(index.ndim(), index.shape()) + " for x of shape " +
+                       shape_text(x.ndim(), x.shape()) + "; expected as many dimensions");
+  check_range(op, index, x.shape(axis));
+  int64_t shape[kMaxDims];
+  std::copy(x.shape(), x.shape() + x.ndim(), shape);
+  shape[axis] = index.shape(axis);
+  const TensorView<const int64_t> where = index_view(op, index, x.ndim(), shape, axis);
+  Output y = Output::given(op, out, x.dtype(), x.ndim(), shape);
+  y.apart_from(op, x).apart_from(op, index);
+  with_float(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    invoke_released(Gather<T>{axis, x.view<T>(), where, y.view<T>()});
+  });
+  return y.release();
+}
+
+// scatter_add(dy, index, axis, length, out): the gradient of gather; `length` is that of x's axis.
+py::object scatter_add(py::handle dy_, py::handle index_, int axis_, int64_t length, py::handle out) {
+  constexpr const char* op = "scatter_add";
+  const Input dy = Input::floating(op, "dy", dy_);
+  const Input index = Input::integers(op, "index", index_);
+  const int axis = normalized_axis(op, axis_, dy.ndim());
+  if (length < 0) fail_value(op, "got length " + std::to_string(length) + "; expected at least 0");
+  check_range(op, index, length);
+  const TensorView<const int64_t> where = index_view(op, index, dy.ndim(), dy.shape(), axis);
+  int64_t shape[kMaxDims];
+  std::copy(dy.shape(), dy.shape() + dy.ndim(), shape);
+  shape[axis] = length;
+  Output dx = Output::given(op, out, dy.dtype(), dy.ndim(), shape);
+  dx.apart_from(op, dy).apart_from(op, index);
+  with_float(dy.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    invoke_released(ScatterAdd<T>{axis, dy.view<T>(), where, dx.view<T>()});
+  });
+  return dx.release();
+}
+
+}  // namespace
+
+void register_index(py::module_& m) {
+  const auto out = py::arg("out") = py::none();
+  m.def("gather", gather, py::arg("x"), py::arg("index"), py::arg("axis"), out);
+  m.def("scatter_add", scatter_add, py::arg("dy"), py::arg("index"), py::arg("axis"), py::arg("length"), out);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,42 @@
+// copy: y = x, from any memory order to any other
+//
+//   x and y have one shape; x of any strides (0 for repeated elements), y's elements do not overlap each
+//   other or x. Between C order and channels-last squares of elements are transposed in registers.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+template <class T>
+struct Copy {
+  static constexpr const char* name = "copy";
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+template <class T>
+struct CopyKernels {
+  int lanes;
+  // y[i * stride_y + j] = x[j * stride_x + i] for i < rows (at most lanes) and j < n.
+  void (*transpose_strip)(int rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
+};
+
+#define RANVIER_X(level)                                \
+  namespace level {                                     \
+  extern const CopyKernels<float> copy_kernels_float;   \
+  extern const CopyKernels<double> copy_kernels_double; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier

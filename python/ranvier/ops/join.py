@@ -1,0 +1,114 @@
+"""cat, stack, split, chunk: tensors put together and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_operand, cast
+from ranvier.ops.index import getitem
+from ranvier.ops.shape import unsqueeze
+
+
+class Concatenate(Function):
+    """y = the arrays one after another along an axis"""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, *arrays: Array) -> Array:
+        self.lengths = tuple(x.shape[self.axis] for x in arrays)
+        return _core.concatenate(arrays, self.axis)
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        parts, start = [], 0
+        before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
+        for n in self.lengths:
+            parts.append(dy[(*before, slice(start, start + n))])
+            start += n
+        return tuple(parts)
+
+
+def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """The tensors one after another along dim; their other dimensions are equal.
+
+    float32 and float64 meet in float64. Raises ValueError where the shapes do not fit or there is no tensor.
+
+    >>> import ranvier as rv
+    >>> rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape
+    (3, 2)
+    """
+    dim = dim if axis is None else axis
+    parts = [as_operand("cat", x) for x in tensors]
+    dtype = np.result_type(*(x._array.dtype for x in parts)) if parts else F32
+    if dtype in (F32, F64):
+        if not all(x.ndim > 0 and -x.ndim <= dim < x.ndim for x in parts):
+            _core.concatenate([x._array for x in parts], dim)  # raises
+        return Concatenate(dim).apply(*(x if x._array.dtype is dtype else cast(x, dtype) for x in parts))  # type: ignore
+    try:
+        return wrap(np.concatenate([x._array for x in parts], dim))
+    except ValueError as error:
+        shapes = ", ".join(str(x.shape) for x in parts)
+        raise ValueError(
+            f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}"
+        ) from error
+
+
+concatenate = cat
+
+
+def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """The tensors, of one shape, side by side along a new dimension.
+
+    >>> import ranvier as rv
+    >>> rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1)
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    dim = dim if axis is None else axis
+    return cat([unsqueeze(as_operand("stack", x), dim) for x in tensors], dim)
+
+
+def split(x: Any, size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of x: pieces of a size along dim (the last may be smaller), or of the sizes listed.
+
+    Raises ValueError where listed sizes do not add up to the dimension.
+
+    >>> import ranvier as rv
+    >>> [part.shape for part in rv.zeros(5, 2).split(2)]
+    [(2, 2), (2, 2), (1, 2)]
+    """
+    n = x.shape[dim]
+    if isinstance(size, int):
+        if size < 1:
+            raise ValueError(f"[split] got size {size}; expected at least 1")
+        sizes = [min(size, n - start) for start in range(0, n, size)] or [0]
+    else:
+        sizes = [int(s) for s in size]
+        if sum(sizes) != n:
+            raise ValueError(
+                f"[split] got sizes {tuple(sizes)} for a dimension of {n}; expected sizes that add up to it"
+            )
+    x, before = as_operand("split", x), (slice(None),) * (dim % x.ndim)
+    parts, start = [], 0
+    for s in sizes:
+        parts.append(getitem(x, (*before, slice(start, start + s))))
+        start += s
+    return tuple(parts)
+
+
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of x: at most this many pieces of equal size (the last may be smaller) along dim.
+
+    >>> import ranvier as rv
+    >>> [part.tolist() for part in rv.arange(5).chunk(2)]
+    [[0, 1, 2], [3, 4]]
+    """
+    if chunks < 1:
+        raise ValueError(f"[chunk] got {chunks} chunks; expected at least 1")
+    return split(x, max(-(-x.shape[dim] // chunks), 1), dim)

@@ -1,0 +1,23 @@
+"""Memory order and fresh memory of gradients, shared by the ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+
+Array = np.ndarray[Any, Any]
+
+_ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
+
+
+def is_channels_last(x: Array) -> bool:
+    """True for (N, C, H, W) with C innermost in memory, and not also in C order."""
+    return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:
+    """Zeros in the core's memory."""
+    return _core.expand(_ZERO[dtype], shape, None, 1.0, channels_last)

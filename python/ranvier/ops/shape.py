@@ -1,0 +1,311 @@
+"""The same elements in another shape: reshape, transpose, permute, squeeze, expand, flip and their kin.
+
+The result is a view where NumPy gives one: it shares memory with x, and a change of either in place is seen
+by the tape. reshape counts elements in logical order, so that a channels-last image is copied to C order
+first, and its gradient comes back channels-last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_operand, unbroadcast
+from ranvier.ops.layout import is_channels_last
+
+METHODS = (
+    "broadcast_to",
+    "expand",
+    "expand_as",
+    "flatten",
+    "flip",
+    "movedim",
+    "permute",
+    "ravel",
+    "reshape",
+    "reshape_as",
+    "squeeze",
+    "swapaxes",
+    "t",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
+    "view",
+    "view_as",
+)
+
+
+class Reshape(Function):
+    """y = the elements of x, in logical order, in another shape"""
+
+    def __init__(self, shape: Any) -> None:
+        self.target = shape
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        self.channels_last = is_channels_last(x)
+        if self.channels_last and x.dtype.kind == "f":
+            return _core.copy(x, False, None).reshape(self.target)
+        y = x.reshape(self.target)
+        self.is_view = np.may_share_memory(x, y)  # type: ignore[misc]
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dx = dy.reshape(self.shape)
+        return _core.copy(dx, True, None) if self.channels_last else dx
+
+
+class Permute(Function):
+    """y = x with its dimensions in another order"""
+
+    is_view = True
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        self.dims = dims
+
+    def forward(self, x: Array) -> Array:
+        return x.transpose(self.dims)
+
+    def backward(self, dy: Array) -> Array:
+        inverse = [0] * len(self.dims)
+        for to, source in enumerate(self.dims):
+            inverse[source] = to
+        return dy.transpose(inverse)
+
+
+class Expand(Function):
+    """y = x repeated to a shape, without a copy"""
+
+    is_view = True
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.target = shape
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return np.broadcast_to(x, self.target)
+
+    def backward(self, dy: Array) -> Array:
+        return unbroadcast(dy, self.shape)
+
+
+class Flip(Function):
+    """y = x backwards along some dimensions"""
+
+    is_view = True
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        self.dims = dims
+
+    def forward(self, x: Array) -> Array:
+        return np.flip(x, self.dims)
+
+    def backward(self, dy: Array) -> Array:
+        return np.flip(dy, self.dims)
+
+
+def _sizes(arguments: tuple[Any, ...]) -> tuple[int, ...]:
+    """The numbers of ``f(x, 2, 3)`` or ``f(x, (2, 3))``."""
+    if len(arguments) == 1 and not isinstance(arguments[0], (int, np.integer)):
+        arguments = tuple(arguments[0])
+    return tuple(int(n) for n in arguments)
+
+
+def _dim(name: str, dim: int, ndim: int) -> int:
+    """The dimension counted from the front."""
+    if not -ndim <= dim < ndim:
+        raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-ndim} to {ndim - 1}")
+    return dim % ndim
+
+
+def reshape(x: Any, *shape: Any) -> Tensor:
+    """The elements of x in another shape; one size may be -1, to be found from the others.
+
+    Raises ValueError where the number of elements differs.
+
+    >>> import ranvier as rv
+    >>> rv.arange(6).reshape(2, -1)
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    x, target = as_operand("reshape", x), _sizes(shape)
+    try:
+        return Reshape(target).apply(x)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ValueError(
+            f"[reshape] got shape {target} for x of shape {x.shape}; expected as many elements"
+        ) from error
+
+
+def view(x: Any, *shape: Any) -> Tensor:
+    """:func:`reshape`; where no view is possible the elements are copied. With a dtype: :meth:`Tensor.to`."""
+    if len(shape) == 1 and isinstance(shape[0], (np.dtype, type)):
+        return x.to(shape[0])  # type: ignore[no-any-return]
+    return reshape(x, *shape)
+
+
+def view_as(x: Any, other: Any) -> Tensor:
+    """x in the shape of other."""
+    return reshape(x, other.shape)
+
+
+reshape_as = view_as
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions start_dim to end_dim, both included, as one, in logical order.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3, 4).flatten(1).shape
+    (2, 12)
+    """
+    shape = tuple(x.shape)
+    if not shape:
+        return reshape(x, (1,))
+    first, last = _dim("flatten", start_dim, len(shape)), _dim("flatten", end_dim, len(shape))
+    if first > last:
+        raise ValueError(
+            f"[flatten] got start_dim {start_dim} after end_dim {end_dim}; expected start_dim <= end_dim"
+        )
+    size = 1
+    for n in shape[first : last + 1]:
+        size *= n
+    return reshape(x, (*shape[:first], size, *shape[last + 1 :]))
+
+
+def ravel(x: Any) -> Tensor:
+    """x in one dimension."""
+    return flatten(x)
+
+
+def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
+    """Dimension dim in several.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 12).unflatten(1, (3, -1)).shape
+    (2, 3, 4)
+    """
+    at, shape = _dim("unflatten", dim, x.ndim), tuple(x.shape)
+    return reshape(x, (*shape[:at], *sizes, *shape[at + 1 :]))
+
+
+def permute(x: Any, *dims: Any) -> Tensor:
+    """The dimensions in another order. Raises ValueError unless each is named once.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3, 4).permute(2, 0, 1).shape
+    (4, 2, 3)
+    """
+    x = as_operand("permute", x)
+    order = tuple(_dim("permute", d, x.ndim) for d in _sizes(dims))
+    if sorted(order) != list(range(x.ndim)):
+        raise ValueError(
+            f"[permute] got dims {_sizes(dims)} for {x.ndim} dimensions; expected each of them once"
+        )
+    return Permute(order).apply(x)  # type: ignore[no-any-return]
+
+
+def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions exchanged.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3, 4).transpose(0, 2).shape
+    (4, 3, 2)
+    """
+    x = as_operand("transpose", x)
+    a, b = _dim("transpose", dim0, x.ndim), _dim("transpose", dim1, x.ndim)
+    dims = list(range(x.ndim))
+    dims[a], dims[b] = b, a
+    return Permute(tuple(dims)).apply(x)  # type: ignore[no-any-return]
+
+
+swapaxes = transpose
+
+
+def movedim(x: Any, source: int, destination: int) -> Tensor:
+    """One dimension moved to another place, the rest in their order."""
+    x = as_operand("movedim", x)
+    dims = list(range(x.ndim))
+    dims.insert(_dim("movedim", destination, x.ndim), dims.pop(_dim("movedim", source, x.ndim)))
+    return Permute(tuple(dims)).apply(x)  # type: ignore[no-any-return]
+
+
+def t(x: Any) -> Tensor:
+    """The transpose of a matrix; a vector or a number as it is. Raises ValueError for more dimensions."""
+    if x.ndim > 2:
+        raise ValueError(f"[t] got x of shape {tuple(x.shape)}; expected at most 2 dimensions")
+    return transpose(x, 0, 1) if x.ndim == 2 else x
+
+
+def squeeze(x: Any, dim: Any = None) -> Tensor:
+    """x without its dimensions of size 1: all, or those named (which stay if they are not of size 1).
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
+    (2, 3, 1)
+    """
+    shape = tuple(x.shape)
+    dims = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    gone = {_dim("squeeze", d, len(shape)) for d in dims} if shape else set()
+    return reshape(x, tuple(n for d, n in enumerate(shape) if not (d in gone and n == 1)))
+
+
+def unsqueeze(x: Any, dim: int) -> Tensor:
+    """x with a dimension of size 1 put in before dim.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3).unsqueeze(-1).shape
+    (2, 3, 1)
+    """
+    at, shape = _dim("unsqueeze", dim, x.ndim + 1), tuple(x.shape)
+    return reshape(x, (*shape[:at], 1, *shape[at:]))
+
+
+def expand(x: Any, *shape: Any) -> Tensor:
+    """x repeated along dimensions of size 1, without a copy; -1 leaves a size as it is.
+
+    Raises ValueError where x does not broadcast to the shape.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0], [2.0]]).expand(-1, 3)
+    tensor([[1., 1., 1.],
+            [2., 2., 2.]])
+    """
+    x, target = as_operand("expand", x), _sizes(shape)
+    lead = len(target) - x.ndim
+    if lead < 0 or -1 in target[:lead]:
+        raise ValueError(
+            f"[expand] got shape {target} for x of shape {x.shape}; expected a size for each dimension"
+        )
+    full = tuple(x.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
+    try:
+        return Expand(full).apply(x)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ValueError(
+            f"[expand] got shape {target} for x of shape {x.shape}; expected one it broadcasts to"
+        ) from error
+
+
+def broadcast_to(x: Any, shape: Any) -> Tensor:
+    """:func:`expand` with the shape as a tuple."""
+    return expand(x, tuple(shape))
+
+
+def expand_as(x: Any, other: Any) -> Tensor:
+    """x repeated to the shape of other."""
+    return expand(x, tuple(other.shape))
+
+
+def flip(x: Any, *dims: Any) -> Tensor:
+    """x backwards along the dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.flip(rv.tensor([1, 2, 3]), 0)
+    tensor([3, 2, 1])
+    """
+    x = as_operand("flip", x)
+    return Flip(tuple(_dim("flip", d, x.ndim) for d in _sizes(dims))).apply(x)  # type: ignore[no-any-return]
