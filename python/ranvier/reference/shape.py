@@ -1,0 +1,32 @@
+"""Views, picks and joins in plain NumPy. Their forward is NumPy's function of the same name.
+
+Each output element is one input element (a repeated one several times), so one backward serves all: do the
+same to the numbers of the places, and add every gradient to the place it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def moved_backward(dy: Array, x: Array, move: Callable[[Array], Array]) -> Array:
+    """The gradient of y = move(x), where move only moves, picks or repeats elements."""
+    places = move(np.arange(x.size).reshape(x.shape))
+    dx = np.zeros(x.size)
+    np.add.at(dx, places, dy)
+    return dx.reshape(x.shape)
+
+
+def cat(arrays: Sequence[Array], axis: int = 0) -> Array:
+    return np.concatenate(arrays, axis)
+
+
+def cat_backward(dy: Array, arrays: Sequence[Array], axis: int = 0) -> list[Array]:
+    """The part of dy that belongs to each array."""
+    ends = np.cumsum([a.shape[axis] for a in arrays])
+    return np.split(dy, ends[:-1], axis)
