@@ -1,0 +1,46 @@
+"""The table of PyTorch names in docs/pytorch_names.md: each row, here and in PyTorch where installed."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PAGE = Path(__file__).parent.parent / "docs" / "pytorch_names.md"
+ROW = re.compile(r"^\| (`.+?`) \| `(.+)` \| `(.+)` \|$")
+ROWS = [match.groups() for match in map(ROW.match, PAGE.read_text().splitlines()) if match]
+
+
+def result_of(example, library):
+    """The text of an example, on one line, with ``torch`` meaning the library of that name."""
+    torch = importlib.import_module(library)
+    names = {
+        "torch": torch,
+        "nn": importlib.import_module(f"{library}.nn"),
+        "F": importlib.import_module(f"{library}.nn.functional"),
+        "optim": importlib.import_module(f"{library}.optim"),
+        "np": np,
+        "x": torch.tensor([[1.0, -2.0], [3.0, 4.0]]),
+        "w": torch.tensor([1.0, 2.0], requires_grad=True),
+        "image": torch.arange(16.0).reshape(1, 1, 4, 4),
+    }
+    importlib.import_module(f"{library}.utils.data")
+    return re.sub(r"\s*\n\s*", " ", repr(eval(example, names)))
+
+
+def test_the_page_has_its_rows():
+    assert len(ROWS) == sum(line.startswith("| `") for line in PAGE.read_text().splitlines()) > 150
+
+
+@pytest.mark.parametrize(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
+def test_name(name, example, result):
+    assert result_of(example, "ranvier") == result
+
+
+@pytest.mark.parametrize(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
+def test_the_page_is_right_about_pytorch(name, example, result):
+    pytest.importorskip("torch", reason="torch is not installed")
+    assert result_of(example, "torch") == result
