@@ -24,7 +24,12 @@ __all__ = ["main"]
 
 EPOCHS = {"digits": {"cnn": 25, "mlp": 60}, "mnist": {"cnn": 6, "mlp": 10}}
 BATCH_SIZE = {"digits": 64, "mnist": 128}
-LEARNING_RATE = {"adam": 2e-3, "adamw": 2e-3, "rmsprop": 1e-3, "sgd": 0.05}
+LEARNING_RATE = {
+    "adam": {"cnn": 2e-3, "mlp": 6e-3},
+    "adamw": {"cnn": 2e-3, "mlp": 6e-3},
+    "rmsprop": {"cnn": 1e-3, "mlp": 2e-3},
+    "sgd": {"cnn": 0.05, "mlp": 0.05},
+}
 PIXEL_MAXIMUM = {"digits": 16, "mnist": 255}
 
 
@@ -229,7 +234,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": model,
         "epochs": arguments.epochs or EPOCHS[dataset][model],
         "batch_size": arguments.batch_size or BATCH_SIZE[dataset],
-        "lr": arguments.lr or LEARNING_RATE[optimizer],
+        "lr": arguments.lr or LEARNING_RATE[optimizer][model],
         "optimizer": optimizer,
         "seed": arguments.seed,
     }
