@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-EPOCHS = {"digits": {"cnn": 25, "mlp": 60}, "mnist": {"cnn": 6, "mlp": 10}}
-BATCH_SIZE = {"digits": 64, "mnist": 128}
+EPOCHS = {"digits": {"cnn": 20, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
+BATCH_SIZE = {"digits": 32, "mnist": 128}
 LEARNING_RATE = {
-    "adam": {"cnn": 2e-3, "mlp": 6e-3},
-    "adamw": {"cnn": 2e-3, "mlp": 6e-3},
+    "adam": {"cnn": 3e-3, "mlp": 6e-3},
+    "adamw": {"cnn": 3e-3, "mlp": 6e-3},
     "rmsprop": {"cnn": 1e-3, "mlp": 2e-3},
     "sgd": {"cnn": 0.05, "mlp": 0.05},
 }
