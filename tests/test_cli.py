@@ -1,0 +1,226 @@
+"""The command line: options, mistakes in one line, Ctrl-C, and the little that it may import for help."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import ranvier as rv
+from ranvier import cli
+from support.mnist_files import write_mnist
+
+QUICK = ["train", "digits", "--model", "mlp", "--epochs", "1", "--batch-size", "256"]
+
+
+@pytest.fixture(autouse=True)
+def threads_kept():
+    before = rv.get_num_threads()
+    yield
+    rv.set_num_threads(before)
+
+
+def run(*arguments, **more):
+    """`ranvier` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "ranvier", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **more,
+    )
+
+
+def test_a_short_run(tmp_path, capsys):
+    out, results = tmp_path / "run", tmp_path / "results" / "run.json"
+    assert cli.main([*QUICK, "--out", str(out), "--json", str(results), "--threads", "1", "--seed", "7"]) == 0
+    printed = capsys.readouterr().out
+    assert "1257 training, 180 validation and 360 test images; mlp of 17,226 parameters" in printed
+    assert "epoch 1/1  loss " in printed
+    assert all(f"  {name} " in printed for name in ("accuracy", "val_loss", "val_accuracy"))
+    assert "test accuracy 0." in printed
+
+    written = json.loads(results.read_text())
+    configuration = written["configuration"]
+    assert configuration["isa"] in configuration["isas"]
+    assert {name: configuration[name] for name in list(configuration)[:8]} == {
+        "dataset": "digits",
+        "data_dir": None,
+        "model": "mlp",
+        "epochs": 1,
+        "batch_size": 256,
+        "lr": 0.006,
+        "optimizer": "adam",
+        "seed": 7,
+    }
+    assert (configuration["threads"], configuration["ranvier"]) == (1, rv.__version__)
+    assert {name: len(values) for name, values in written["history"].items()} == {
+        "loss": 1,
+        "accuracy": 1,
+        "val_loss": 1,
+        "val_accuracy": 1,
+    }
+    assert 0 < written["test_accuracy"] < 1
+    assert written["test_loss"] > 0
+    assert written["seconds"] > 0
+
+    model = rv.load(out / "digits.safetensors")
+    about = rv.serialization.info(model)
+    assert about.input_shape == (1, 8, 8)
+    assert about.class_names == list("0123456789")
+    assert written["model"] == str(out / "digits.safetensors")
+    if written["picture"] is not None:
+        assert (out / "digits.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_saved_model_has_the_reported_accuracy(tmp_path):
+    from ranvier.data import datasets, train_test_split
+
+    results = tmp_path / "run.json"
+    assert cli.main([*QUICK, "--out", str(tmp_path), "--json", str(results)]) == 0
+    x, y = datasets.load_digits()
+    _, x, _, y = train_test_split(x, y, test_size=360, random_state=0, stratify=y)
+    labels = rv.load(tmp_path / "digits.safetensors")(x).numpy(force=True).argmax(1)
+    assert (labels == y).mean() == json.loads(results.read_text())["test_accuracy"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("model", ["cnn", "mlp"])
+def test_models_and_optimizers_on_mnist_files(tmp_path, model, optimizer):
+    write_mnist(tmp_path, n_train=240, n_test=20)
+    arguments = ["train", "mnist", "--data-dir", str(tmp_path), "--epochs", "1", "--batch-size", "64"]
+    out = tmp_path / "own.safetensors"
+    assert cli.main([*arguments, "--model", model, "--optimizer", optimizer, "--out", str(out)]) == 0
+    assert rv.serialization.info(out).input_shape == (1, 28, 28)
+
+
+def test_without_the_plot_extra_it_says_so_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main([*QUICK, "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')"
+    assert (tmp_path / "digits.safetensors").exists()
+    assert not (tmp_path / "digits.png").exists()
+
+
+def test_config(capsys):
+    assert cli.main(["config"]) == 0
+    printed = capsys.readouterr().out
+    assert rv.__version__ in printed
+    assert "thread" in printed.lower()
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"ranvier {rv.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: command"),
+        (["train"], "the following arguments are required: dataset"),
+        (["train", "letters"], "invalid choice: 'letters'"),
+        (["train", "digits", "--epochs", "0"], "argument --epochs: 0 is not at least 1"),
+        (["train", "digits", "--epochs", "many"], "argument --epochs: invalid whole number value: 'many'"),
+        (["train", "digits", "--batch-size", "-4"], "argument --batch-size: -4 is not at least 1"),
+        (["train", "digits", "--lr", "nan"], "argument --lr: nan is not above 0"),
+        (["train", "digits", "--lr", "x"], "argument --lr: invalid number value: 'x'"),
+        (["train", "digits", "--threads", "0"], "argument --threads: 0 is not at least 1"),
+        (["train", "digits", "--seed", "-1"], "argument --seed: -1 is not at least 0"),
+        (["train", "digits", "--optimizer", "magic"], "invalid choice: 'magic'"),
+    ],
+)
+def test_wrong_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    file, locked = tmp_path / "file", tmp_path / "locked"
+    file.write_text("")
+    locked.mkdir()
+    (tmp_path / "folder.safetensors").mkdir()
+    mnist = ["train", "mnist", "--epochs", "1", "--out", str(tmp_path / "run"), "--data-dir"]
+    cases = [
+        ([*mnist, str(tmp_path / "nowhere")], "no folder"),
+        ([*mnist, str(locked)], "lacks train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images"),
+        ([*QUICK, "--data-dir", str(tmp_path)], "--data-dir is for mnist; digits comes with the package"),
+        ([*QUICK, "--out", str(file / "run")], "cannot make folder"),
+        ([*QUICK, "--out", str(tmp_path / "folder.safetensors")], "is a folder; expected a file"),
+        ([*QUICK, "--out", str(tmp_path), "--json", str(locked)], "is a folder; expected a file"),
+        ([*QUICK, "--out", str(tmp_path), "--lr", "1e30"], "the training diverged"),
+    ]
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    write_mnist(broken, n_train=240)
+    (broken / "train-labels-idx1-ubyte.gz").write_bytes(b"\x1f\x8b\x08")
+    cases.append(([*mnist, str(broken)], "damaged or cut off gzip file"))
+    for arguments, message in cases:
+        assert cli.main(arguments) == 1
+        error = capsys.readouterr().err
+        line = error.splitlines()[-1].rpartition("\r")[2]
+        assert line.startswith("ranvier: error: ")
+        assert message in line
+        assert "Traceback" not in error
+
+
+def test_no_traceback_in_a_process_of_its_own(tmp_path):
+    result = run("train", "mnist", "--data-dir", str(tmp_path), "--out", str(tmp_path / "run"))
+    assert result.returncode == 1
+    assert result.stderr.startswith("ranvier: error: [load_mnist]")
+    assert result.stderr.count("\n") == 1
+
+
+def test_interrupt_ends_cleanly(tmp_path):
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "ranvier",
+        "train",
+        "digits",
+        "--epochs",
+        "10000",
+        "--out",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert error.endswith("ranvier: interrupted, nothing saved\n")
+    assert "Traceback" not in error
+
+
+def test_a_closed_pipe_is_no_error(tmp_path):
+    command = f"{sys.executable} -m ranvier train digits --model mlp --epochs 3 --out {tmp_path} | head -1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+
+
+def test_help_imports_neither_numpy_random_nor_extras():
+    code = (
+        "import sys; from ranvier import cli\n"
+        "try: cli.main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "unwanted = {'matplotlib', 'pooch', 'tqdm', 'safetensors', 'ranvier.train', 'ranvier.data'}\n"
+        "loaded = unwanted & set(sys.modules)\n"
+        "sys.exit(f'loaded: {loaded}' if loaded else 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "--batch-size" in result.stdout

@@ -1,0 +1,481 @@
+"""Model files: what goes in comes out, and no file, however damaged or hostile, does more than raise."""
+
+import contextlib
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+import ranvier as rv
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ranvier import nn
+from ranvier.data import Normalize, Standardize, transforms
+from ranvier.serialization import files, info
+
+
+class OwnNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.MaxPool2d(2),
+        nn.Sequential(nn.Flatten(), nn.Dropout(0.25)),
+        nn.Linear(16, 3, bias=False),
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def arrays_of(model):
+    return {name: np.array(value.numpy(force=True)) for name, value in model.state_dict().items()}
+
+
+def assert_same_state(a, b):
+    a, b = arrays_of(a), arrays_of(b)
+    assert list(a) == list(b)
+    for name in a:
+        assert a[name].dtype == b[name].dtype
+        assert np.array_equal(a[name], b[name]), name
+
+
+# --- models
+
+
+def test_a_model_of_our_layers_comes_back(path):
+    model = cnn().eval()
+    rv.save(model, path)
+    back = rv.load(path)
+    assert_same_state(model, back)
+    assert repr(back) == repr(model)
+    x = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
+    assert np.array_equal(back(x).numpy(force=True), model(x).numpy(force=True))
+
+
+def test_loading_leaves_the_random_numbers_alone(path):
+    rv.save(cnn(), path)
+    rv.manual_seed(1)
+    expected = rv.rand(3).tolist()
+    rv.manual_seed(1)
+    rv.load(path)
+    assert rv.rand(3).tolist() == expected
+
+
+def test_modes_are_kept(path):
+    model = cnn().eval()
+    model[0].train()
+    rv.save(model, path)
+    back = rv.load(path)
+    assert [m.training for m in back.modules()] == [m.training for m in model.modules()]
+
+
+def test_dtypes_are_kept(path):
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1).double()).float()
+    model[1].double()
+    rv.save(model, path)
+    assert_same_state(rv.load(path), model)
+
+
+def test_names_in_a_container(path):
+    model = nn.Sequential()
+    model.add_module("first", nn.Linear(2, 2))
+    model.add_module("second", nn.Tanh())
+    rv.save(model, path)
+    assert [name for name, _ in rv.load(path).named_children()] == ["first", "second"]
+
+
+def test_shared_layers_and_tied_weights_stay_shared(path):
+    shared = nn.Linear(3, 3)
+    model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(3, 3))
+    model[3].weight = shared.weight
+    rv.save(model, path)
+    back = rv.load(path)
+    assert back[0] is back[2]
+    assert back[3].weight is back[0].weight
+    assert_same_state(model, back)
+
+
+def test_information_beside_the_weights(path):
+    scores = Standardize().fit(np.random.default_rng(0).normal(size=(9, 4)))
+    rv.save(
+        nn.Linear(4, 2),
+        path,
+        input_shape=(4,),
+        class_names=["no", "yes"],
+        preprocessing=[Normalize(0, 16), scores],
+    )
+    about = info(path)
+    assert about == info(rv.load(path))
+    assert about.input_shape == (4,)
+    assert about.class_names == ["no", "yes"]
+    assert about.version == rv.__version__
+    first, second = (transforms.from_config(step) for step in about.preprocessing)
+    assert first.transform([[8.0]]).tolist() == [[0.5]]
+    assert np.array_equal(second.mean, scores.mean)
+
+
+def test_information_survives_a_second_save(path, tmp_path):
+    rv.save(nn.Linear(4, 2), path, class_names=["no", "yes"])
+    model = rv.load(path)
+    rv.save(model, tmp_path / "again", input_shape=[4])
+    about = info(tmp_path / "again")
+    assert about.class_names == ["no", "yes"]
+    assert about.input_shape == (4,)
+
+
+def test_weights_that_are_not_contiguous(path):
+    model = nn.Linear(3, 2)
+    weight = np.arange(6, dtype=np.float32).reshape(3, 2).T
+    model.weight.data = weight
+    rv.save(model, path)
+    assert np.array_equal(rv.load(path).weight.numpy(force=True), weight)
+
+
+def test_safetensors_itself_can_read_it(path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    model = cnn()
+    rv.save(model, path)
+    assert sorted(numpy.load_file(path)) == sorted(model.state_dict())
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path):
+    model = cnn()
+    rv.save(model, tmp_path / "a", class_names="ab")
+    rv.save(model, tmp_path / "b", class_names="ab")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+# --- classes of one's own
+
+
+@pytest.mark.parametrize(
+    "model", [OwnNet(), nn.Sequential(nn.Linear(2, 4), OwnNet())], ids=["root", "inside"]
+)
+def test_own_class_is_named_and_into_suggested(path, model):
+    rv.save(model, path)
+    with pytest.raises(ValueError, match=r"has the class .*OwnNet, .*rv.load\(path, into=model\)"):
+        rv.load(path)
+
+
+def test_load_into(path):
+    model, other = OwnNet(), OwnNet()
+    rv.save(model, path, class_names=["a", "b"])
+    assert rv.load(path, into=other) is other
+    assert_same_state(model, other)
+    assert info(other).class_names == ["a", "b"]
+
+
+def test_a_subclass_of_our_layer_is_not_ours(path):
+    class Linear(nn.Linear):
+        pass
+
+    rv.save(nn.Sequential(Linear(2, 2)), path)
+    with pytest.raises(ValueError, match="which is not part of ranvier"):
+        rv.load(path)
+
+
+def test_load_into_a_model_that_does_not_fit(path):
+    rv.save(nn.Linear(4, 2), path)
+    for wrong in (nn.Linear(3, 2), OwnNet()):
+        before = arrays_of(wrong)
+        with pytest.raises(ValueError, match=rf"does not fit the model of type {type(wrong).__name__}"):
+            rv.load(path, into=wrong)
+        assert all(np.array_equal(before[name], value) for name, value in arrays_of(wrong).items())
+    with pytest.raises(TypeError, match="got into of type dict"):
+        rv.load(path, into={})
+
+
+# --- dicts
+
+
+def test_state_dict(path):
+    state = cnn().state_dict()
+    rv.save(state, path)
+    back = rv.load(path)
+    assert type(back) is dict
+    assert list(back) == list(state)
+    assert all(isinstance(value, rv.Tensor) for value in back.values())
+    model = cnn()
+    model.load_state_dict(back)
+    assert all(
+        np.array_equal(value.numpy(force=True), state[name].numpy(force=True)) for name, value in back.items()
+    )
+
+
+def test_a_state_dict_loads_into_a_model(path):
+    model, other = OwnNet(), OwnNet()
+    rv.save(model.state_dict(), path)
+    assert_same_state(rv.load(path, into=other), model)
+
+
+def test_nested(path):
+    given = {
+        "model": {"w": np.ones((2, 3)), "a.b": np.float32(1.5)},
+        "model.w": np.zeros(2, np.int64),
+        "optimizer": {
+            "state": {0: {"step": 3, "m": rv.ones(2)}},
+            "groups": [{"lr": 0.1, "betas": (0.9, 0.999)}],
+        },
+        "epoch": 7,
+        "best": float("inf"),
+        "nothing": None,
+        "flag": True,
+        "name": "run",
+        "empty": {},
+        "scalar": np.array(2.0),
+        "none": np.zeros((0, 3), np.float32),
+    }
+    rv.save(given, path)
+    back = rv.load(path)
+    assert list(back) == list(given)
+    assert np.array_equal(back["model"]["w"], np.ones((2, 3)))
+    assert np.array_equal(back["model.w"], [0, 0])
+    assert back["model.w"].dtype == np.int64
+    assert back["optimizer"]["state"][0]["step"] == 3
+    assert isinstance(back["optimizer"]["state"][0]["m"], rv.Tensor)
+    assert back["optimizer"]["groups"] == given["optimizer"]["groups"]
+    assert {key: back[key] for key in ("epoch", "best", "nothing", "flag", "name", "empty")} == {
+        key: given[key] for key in ("epoch", "best", "nothing", "flag", "name", "empty")
+    }
+    assert back["scalar"].shape == ()
+    assert back["none"].shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", ">f4", ">i8"]
+)
+def test_types_and_byte_orders(path, dtype):
+    array = np.array([[0, 1, 2], [3, 4, 5]]).astype(dtype)
+    for view in (array, array.T, array[:, ::2], array[::-1]):
+        rv.save({"x": view}, path)
+        back = rv.load(path)["x"]
+        assert back.dtype == view.dtype.newbyteorder("=")
+        assert np.array_equal(back, view)
+
+
+def test_a_file_of_another_library(path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    numpy.save_file({"w": np.ones(2)}, path, {"format": "pt"})
+    assert rv.load(path)["w"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1, 2], r"\[save\] got list; expected a Module or a dict"),
+        ({"x": object()}, "got object at 'x'"),
+        ({(1, 2): 3}, "dict with key"),
+        ({"x": np.array(["a"])}, "array 'x' of dtype <U1"),
+        ({"x": np.ones(2, complex)}, "array 'x' of dtype complex128"),
+    ],
+)
+def test_what_cannot_be_saved(path, given, message):
+    with pytest.raises(TypeError, match=message):
+        rv.save(given, path)
+    assert not path.exists()
+
+
+# --- written whole or not at all
+
+
+def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
+    rv.save({"x": 1}, path)
+
+    def broken(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        rv.save({"x": 2}, path)
+    monkeypatch.undo()
+    assert rv.load(path) == {"x": 1}
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        rv.save({"x": 1}, tmp_path / "no" / "file")
+    with pytest.raises(FileNotFoundError):
+        rv.load(tmp_path / "no" / "file")
+    with pytest.raises(IsADirectoryError):
+        rv.load(tmp_path)
+
+
+# --- damaged and hostile files
+
+
+def test_cut_off_anywhere(path):
+    rv.save(cnn(), path)
+    content = path.read_bytes()
+    for length in (*range(0, 40), *range(40, len(content), 97), len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"\[load\] .*not a safetensors file, or is cut off or damaged"):
+            rv.load(path)
+
+
+def test_flipped_bytes_raise_or_load_but_never_crash(path):
+    rv.save(cnn(), path)
+    content = path.read_bytes()
+    (header,) = struct.unpack_from("<Q", content)
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, header + 8, 300):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << rng.integers(0, 8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            rv.load(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x04K\x01.", b"PK\x03\x04" + b"\0" * 50, b"\xff" * 64, b"{}" * 30]
+)
+def test_other_files(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        rv.load(path)
+
+
+def forged(path, **changes):
+    """A saved model whose metadata are changed."""
+    model = nn.Sequential(nn.Linear(2, 3))
+    rv.save(model, path)
+    arrays, document = files.read(path)
+    document.update(changes)
+    version = document.pop("version")
+    files.write(path, arrays, {"version": version, **document})
+    return path
+
+
+LINEAR = {"in_features": 2, "out_features": 3, "bias": True}
+
+
+def sequence(*layers):
+    return {"layer": "Sequential", "children": [[str(i), layer] for i, layer in enumerate(layers)]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "has format version 2, written by ranvier .*upgrade"),
+        ({"version": "1"}, "metadata without a version"),
+        ({"version": 0}, "metadata without a version"),
+        ({"content": "code"}, "unknown content 'code'"),
+        ({"model": None}, "has no description"),
+        ({"model": [1]}, "has no description"),
+        (
+            {"model": {"layer": "os.system", "arguments": {}}},
+            "is of type 'os.system', which ranvier.nn does not have",
+        ),
+        ({"model": {"layer": "Module", "arguments": {}}}, "is of type 'Module'"),
+        ({"model": {"layer": "Linear"}}, "arguments that it refuses"),
+        ({"model": {"layer": "Linear", "arguments": 3}}, "arguments that it refuses"),
+        ({"model": {"layer": "Linear", "arguments": {"no": 1}}}, "arguments that it refuses"),
+        ({"model": {"layer": "Sequential", "children": 3}}, "arguments that it refuses"),
+        ({"model": {"layer": "Sequential", "children": [["a.b", {}]]}}, "a part with the name 'a.b'"),
+        ({"model": sequence({"same": "7"})}, "the same as '7', which does not come before it"),
+        (
+            {"model": sequence({"layer": "Linear", "arguments": {**LINEAR, "in_features": 4}})},
+            "not belong together",
+        ),
+        ({"model": sequence({"layer": "ReLU", "arguments": {}})}, "do not belong together"),
+        ({"tied": {"0.weight": "nowhere"}}, "said to be tied"),
+        ({"tied": {"0.weight": []}}, "said to be tied"),
+        ({"model": sequence({"same": []})}, "has no description"),
+        ({"tied": 3}, "table of tied weights is damaged"),
+    ],
+)
+def test_forged_metadata(path, changes, message):
+    with pytest.raises(ValueError, match=rf"\[load\] .*{message}"):
+        rv.load(forged(path, **changes))
+
+
+@pytest.mark.parametrize("size", [10**6, 10**9, 10**18, 10**30, -5])
+def test_sizes_beyond_the_file_take_no_memory(path, size):
+    layer = {"layer": "Linear", "arguments": {**LINEAR, "in_features": size, "out_features": size}}
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(forged(path, model=sequence(layer)))
+
+
+def test_metadata_nested_too_deeply(path):
+    import safetensors.numpy
+
+    deep = '{"version": 1, "content": "dict", "dict": ' + '{"list": [' * 100_000 + "]}" * 100_000 + "}"
+    safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: deep})
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(path)
+    deep = '{"version": 1, "content": "dict", "dict": ' + '{"list": [' * 5_000 + "]}" * 5_000 + "}"
+    safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: deep})
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(path)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"tensor": "missing"},
+        {"dict": 3},
+        {"dict": [3]},
+        {"dict": [[[], 1]]},
+        {"list": {}},
+        {"eval": "1"},
+        {},
+        [1],
+    ],
+)
+def test_forged_dicts(path, tree):
+    import safetensors.numpy
+
+    document = json.dumps({"version": 1, "content": "dict", "dict": tree})
+    safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: document})
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(path)
+
+
+def test_metadata_that_are_no_json(path):
+    import safetensors.numpy
+
+    for text in ("", "{", "[1]", "3", '"x"'):
+        safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: text})
+        with pytest.raises(ValueError, match=r"\[load\] .* metadata"):
+            rv.load(path)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats()
+    | st.sampled_from(["Linear", "0", "custom"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["layer", "same", "arguments", "children", "custom", "dict", "list"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    field=st.sampled_from(["model", "tied", "content", "dict", "input_shape", "class_names", "version"]),
+    value=JSON,
+)
+def test_any_json_loads_or_raises_in_the_house_form(path, field, value):
+    forged(path, **{field: value})
+    with contextlib.suppress(ValueError):
+        rv.load(path)
+        info(path)

@@ -1,0 +1,347 @@
+"""Trainer: the loop against one written by hand, predictions, weights, modes, and errors before any step."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn, optim
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 3)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int64)
+Z = (X @ [[1.0], [2.0], [-1.0]]).astype(np.float32)
+
+
+def classifier(seed=0, *more, out=2):
+    rv.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), *more, nn.Linear(8, out))
+
+
+def trainer_of(model, loss=None, lr=0.05, **arguments):
+    return rv.Trainer(
+        model, loss or nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=lr), **arguments
+    )
+
+
+def weights_of(model):
+    return [p.numpy(force=True).copy() for p in model.parameters()]
+
+
+def assert_equal_weights(a, b):
+    assert all(np.array_equal(p, q) for p, q in zip(weights_of(a), weights_of(b), strict=True))
+
+
+# --- fit
+
+
+def test_equals_a_loop_written_by_hand():
+    model, by_hand = classifier(), classifier()
+    trainer = trainer_of(model, metrics=["accuracy"])
+    history = trainer.fit(X, Y, epochs=3, batch_size=16, shuffle=False, validation_data=(X[:10], Y[:10]))
+
+    loss_of, optimizer = nn.CrossEntropyLoss(), optim.Adam(by_hand.parameters(), lr=0.05)
+    for epoch in range(3):
+        losses, right = [], 0
+        for start in range(0, 40, 16):
+            x, y = X[start : start + 16], Y[start : start + 16]
+            optimizer.zero_grad()
+            output = by_hand(x)
+            loss = loss_of(output, y)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item() * len(y))
+            right += (output.numpy(force=True).argmax(1) == y).sum()
+        assert history["loss"][epoch] == sum(losses) / 40
+        assert history["accuracy"][epoch] == right / 40
+    assert_equal_weights(model, by_hand)
+    assert history["val_loss"][-1] == loss_of(by_hand(X[:10]), Y[:10]).item()
+
+
+def test_learns():
+    trainer = trainer_of(classifier(), metrics=["accuracy"])
+    history = trainer.fit(X, Y, epochs=60, batch_size=8)
+    assert history["loss"][-1] < history["loss"][0] / 3
+    assert trainer.evaluate(X, Y)["accuracy"] > 0.95
+
+
+def test_fit_again_continues():
+    whole, parts = classifier(), classifier()
+    rv.manual_seed(1)
+    trainer_of(whole).fit(X, Y, epochs=5)
+    rv.manual_seed(1)
+    trainer = trainer_of(parts)
+    trainer.fit(X, Y, epochs=2)
+    history = trainer.fit(X, Y, epochs=3)
+    assert_equal_weights(whole, parts)
+    assert history.epochs == 5
+    assert trainer.history is history
+
+
+def test_the_seed_decides():
+    def run(seed):
+        model = classifier(seed, nn.Dropout(0.5))
+        trainer_of(model).fit(X, Y, epochs=2, batch_size=8)
+        return weights_of(model)
+
+    first, again, other = run(1), run(1), run(2)
+    assert all(np.array_equal(p, q) for p, q in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_lists_float64_and_tensors():
+    expected, given = classifier(), classifier()
+    trainer_of(expected).fit(X, Y, epochs=1, shuffle=False)
+    for x, y in (
+        (X.astype(np.float64), Y.astype(np.int32)),
+        (X.tolist(), Y.tolist()),
+        (rv.tensor(X), rv.tensor(Y)),
+    ):
+        given = classifier()
+        trainer_of(given).fit(x, y, epochs=1, shuffle=False)
+        assert_equal_weights(expected, given)
+
+
+def test_a_double_model():
+    model = classifier().double()
+    trainer = trainer_of(model)
+    trainer.fit(X, Y, epochs=1)
+    assert trainer.predict_proba(X).dtype == np.float64
+
+
+def test_modes_and_gradients_are_left_as_they_were():
+    model = classifier(0, nn.Dropout(0.5))
+    model[2].eval()
+    modes = [m.training for m in model.modules()]
+    trainer = trainer_of(model)
+    trainer.fit(X, Y, epochs=1, validation_data=(X, Y))
+    assert [m.training for m in model.modules()] == modes
+    model.eval()
+    trainer.evaluate(X, Y)
+    trainer.predict(X)
+    assert not any(m.training for m in model.modules())
+    assert rv.is_grad_enabled()
+
+
+def test_dropout_is_off_in_validation_and_prediction():
+    trainer = trainer_of(classifier(0, nn.Dropout(0.9)))
+    assert np.array_equal(trainer.predict_proba(X), trainer.predict_proba(X))
+    assert trainer.evaluate(X, Y) == trainer.evaluate(X, Y)
+
+
+def test_modes_come_back_after_an_error():
+    model = classifier()
+    trainer = trainer_of(model)
+    with pytest.raises(ValueError, match="linear"):
+        trainer.predict(X[:, :2])
+    assert model.training
+    assert rv.is_grad_enabled()
+
+
+# --- weights
+
+
+def test_sample_weights_are_a_weighted_mean():
+    weights = RNG.uniform(0, 2, 40)
+    model, by_hand = classifier(), classifier()
+    history = trainer_of(model).fit(X, Y, epochs=1, batch_size=40, shuffle=False, sample_weight=weights)
+    each = nn.CrossEntropyLoss(reduction="none")(by_hand(X), Y)
+    loss = (each * (weights / weights.sum()).astype(np.float32)).sum()
+    loss.backward()
+    optim.Adam(by_hand.parameters(), lr=0.05).step()
+    assert history["loss"][0] == pytest.approx(loss.item(), rel=1e-6)
+    assert_equal_weights(model, by_hand)
+
+
+def test_weights_of_one_change_little_and_zero_leaves_out():
+    ones, plain, some, few = (classifier() for _ in range(4))
+    trainer_of(ones).fit(X, Y, epochs=1, shuffle=False, sample_weight=np.ones(40))
+    trainer_of(plain).fit(X, Y, epochs=1, shuffle=False)
+    for p, q in zip(weights_of(ones), weights_of(plain), strict=True):
+        np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-6)
+    kept = np.arange(40) < 10
+    trainer_of(some).fit(X, Y, epochs=1, batch_size=40, shuffle=False, sample_weight=kept.astype(float))
+    trainer_of(few).fit(X[kept], Y[kept], epochs=1, batch_size=40, shuffle=False)
+    for p, q in zip(weights_of(some), weights_of(few), strict=True):
+        np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_class_weights_are_sample_weights():
+    per_class = {0: 1.0, 1: 3.0}
+    by_sample = np.where(Y == 1, 3.0, 1.0)
+    counts = np.bincount(Y)
+    expected = classifier()
+    trainer_of(expected).fit(X, Y, epochs=1, shuffle=False, sample_weight=by_sample)
+    for given in (per_class, {1: 3.0}, [1.0, 3.0]):
+        model = classifier()
+        trainer_of(model).fit(X, Y, epochs=1, shuffle=False, class_weight=given)
+        assert_equal_weights(model, expected)
+    balanced, by_count = classifier(), classifier()
+    trainer_of(balanced).fit(X, Y, epochs=1, shuffle=False, class_weight="balanced")
+    trainer_of(by_count).fit(X, Y, epochs=1, shuffle=False, class_weight=40 / (2 * counts))
+    assert_equal_weights(balanced, by_count)
+
+
+def test_weighted_regression_over_several_outputs():
+    model = classifier(out=2)
+    targets = np.concatenate([Z, -Z], axis=1)
+    weights = RNG.uniform(0.5, 2, 40)
+    trainer = trainer_of(model, nn.MSELoss())
+    measured = trainer.evaluate(X, targets, sample_weight=weights, batch_size=7)
+    errors = ((model(X).numpy(force=True) - targets) ** 2).mean(axis=1)
+    assert measured["loss"] == pytest.approx((errors * weights).sum() / weights.sum(), rel=1e-5)
+
+
+def test_a_sum_loss_stays_a_sum():
+    model = classifier()
+    measured = trainer_of(model, nn.CrossEntropyLoss(reduction="sum")).evaluate(X, Y, batch_size=7)
+    assert measured["loss"] == pytest.approx(
+        nn.CrossEntropyLoss(reduction="sum")(model(X), Y).item(), rel=1e-5
+    )
+
+
+# --- prediction
+
+
+def test_softmax_classification():
+    model = classifier(out=3)
+    trainer = trainer_of(model)
+    p = trainer.predict_proba(X, batch_size=7)
+    output = model(X).numpy(force=True)
+    assert p.shape == (40, 3)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(p, np.exp(output) / np.exp(output).sum(1, keepdims=True), rtol=1e-5)
+    labels = trainer.predict(X)
+    assert labels.dtype == np.int64
+    assert np.array_equal(labels, output.argmax(1))
+
+
+@pytest.mark.parametrize("with_logits", [True, False])
+def test_binary_classification(with_logits):
+    model = classifier(out=1) if with_logits else nn.Sequential(classifier(out=1), nn.Sigmoid())
+    trainer = trainer_of(model, nn.BCEWithLogitsLoss() if with_logits else nn.BCELoss(), metrics=["accuracy"])
+    history = trainer.fit(X, Y[:, None], epochs=30, batch_size=8)  # integer targets take the model's dtype
+    p = trainer.predict_proba(X)
+    assert p.shape == (40, 1)
+    assert ((p >= 0) & (p <= 1)).all()
+    assert np.array_equal(trainer.predict(X), (p > 0.5).astype(np.int64))
+    assert history["accuracy"][-1] > 0.9
+
+
+def test_regression():
+    model = classifier(out=1)
+    trainer = trainer_of(model, nn.MSELoss(), metrics=["mae", "r2"])
+    trainer.fit(X, Z, epochs=40, batch_size=8)
+    assert trainer.evaluate(X, Z)["r2"] > 0.9
+    values = trainer.predict(X)
+    assert isinstance(values, np.ndarray)
+    assert values.dtype == np.float32
+    assert values.shape == (40, 1)
+    with pytest.raises(ValueError, match=r"\[Trainer.predict_proba\] MSELoss gives no probabilities"):
+        trainer.predict_proba(X)
+
+
+def test_a_loss_of_ones_own():
+    def absolute(output, target):
+        return (output - target).abs().mean()
+
+    model = classifier(out=1)
+    trainer = trainer_of(model, absolute)
+    history = trainer.fit(X, Z, epochs=20)
+    assert history["loss"][-1] < history["loss"][0]
+    assert trainer.predict(X).shape == (40, 1)
+    with pytest.raises(ValueError, match="need a loss with reduction='mean' or 'sum'; got absolute"):
+        trainer.fit(X, Z, epochs=1, sample_weight=np.ones(40))
+
+
+def test_no_samples_to_predict():
+    assert trainer_of(classifier()).predict(X[:0]).shape == (0,)
+
+
+# --- metrics
+
+
+def test_metrics_are_computed_over_all_samples():
+    def share_of_ones(y_true, y_pred):
+        assert y_true.shape == y_pred.shape == (40,)
+        return y_pred.mean()
+
+    trainer = trainer_of(classifier(), metrics=["accuracy", share_of_ones])
+    measured = trainer.evaluate(X, Y, batch_size=7)
+    labels = trainer.predict(X)
+    assert measured["accuracy"] == (labels == Y).mean()
+    assert measured["share_of_ones"] == labels.mean()
+
+
+def test_sklearns_metrics_work():
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    trainer = trainer_of(classifier(), metrics=[sklearn.f1_score])
+    assert trainer.evaluate(X, Y)["f1_score"] == sklearn.f1_score(Y, trainer.predict(X))
+
+
+def test_probabilities_as_targets():
+    trainer = trainer_of(classifier(), metrics=["accuracy"])
+    history = trainer.fit(X, np.eye(2)[Y], epochs=40, batch_size=8)
+    assert history["accuracy"][-1] > 0.9
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"epochs": 0}, ValueError, "got epochs 0; expected at least 1"),
+        ({"epochs": 1.5}, TypeError, "got epochs 1.5; expected an integer"),
+        ({"batch_size": 0}, ValueError, "got batch_size 0"),
+        ({"x": X[:0], "y": Y[:0]}, ValueError, "got no samples"),
+        ({"y": Y[:39]}, ValueError, "got 40 samples in x and 39 targets in y"),
+        ({"x": [["a"] * 3] * 40}, TypeError, "got x of dtype <U1; expected numbers"),
+        ({"x": [[1, 2], [3]]}, ValueError, "got x that is no array"),
+        ({"x": 3.0}, ValueError, "got x that is a number"),
+        ({"y": ["a"] * 40}, TypeError, "got y of dtype <U1"),
+        ({"sample_weight": np.ones(39)}, ValueError, r"got sample_weight of shape \(39,\); expected \(40,\)"),
+        ({"sample_weight": -np.ones(40)}, ValueError, "got a sample_weight below 0"),
+        ({"sample_weight": np.full(40, np.nan)}, ValueError, "got a sample_weight below 0, not finite"),
+        ({"class_weight": [1.0]}, ValueError, "expected one weight for each label 0 to 1"),
+        ({"class_weight": "even"}, ValueError, "got class_weight 'even'"),
+        ({"validation_data": X}, ValueError, r"got ndarray; expected \(x, y\) or \(x, y, sample_weight\)"),
+        ({"validation_data": (X[:0], Y[:0])}, ValueError, "validation_data.* got no samples"),
+        ({"validation_data": (X, Y[:1])}, ValueError, "got 40 samples in x and 1 targets in y"),
+        ({"callbacks": [print]}, TypeError, "expected rv.Callback"),
+    ],
+)
+def test_errors_come_before_the_first_step(arguments, kind, message):
+    model = classifier()
+    before = weights_of(model)
+    trainer = trainer_of(model)
+    given = {"x": X, "y": Y, "epochs": 1, **arguments}
+    with pytest.raises(kind, match=rf"\[Trainer\.fit.*{message}"):
+        trainer.fit(given.pop("x"), given.pop("y"), **given)
+    assert all(np.array_equal(p, q) for p, q in zip(before, weights_of(model), strict=True))
+    assert trainer.history.epochs == 0
+
+
+def test_losses_do_not_broadcast():
+    with pytest.raises(ValueError, match=r"\(32,\).*\(32, 1\)|\(32, 1\).*\(32,\)"):
+        trainer_of(classifier(out=1), nn.MSELoss()).fit(X, Z[:, 0], epochs=1)
+
+
+def test_errors_of_the_constructor():
+    with pytest.raises(
+        ValueError, match=r"\[Trainer\] got metric 'acc'; expected a function or one of accuracy"
+    ):
+        trainer_of(classifier(), metrics=["acc"])
+    with pytest.raises(TypeError, match="expected a sequence such as"):
+        trainer_of(classifier(), metrics="accuracy")
+    with pytest.raises(TypeError, match="got metric of type int"):
+        trainer_of(classifier(), metrics=[3])
+    with pytest.raises(TypeError, match="got loss of type str"):
+        trainer_of(classifier(), "mse")
+
+
+def test_a_loss_that_names_its_link():
+    loss = nn.MSELoss()
+    loss.link = "identity"
+    assert trainer_of(classifier(out=1), loss).predict(X).dtype == np.int64
+    loss.link = "logit"
+    with pytest.raises(ValueError, match="got a loss with link 'logit'"):
+        trainer_of(classifier(out=1), loss).predict(X)
