@@ -16,24 +16,32 @@ struct MaxPixel {
   int32_t kernel_w;
 };
 
-// dx of the lanes from channel i on: the dy of windows whose maximum this pixel was.
-template <int kStride, bool kWhole, class T, class Offset>
+// dx of the channels from i on, kVectors whole vectors or n < lanes elements: the dy of windows whose maximum
+// this pixel was.
+template <int kStride, int kVectors, bool kWhole, class T, class Offset>
 RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t i, int n, T* dx) {
-  vec<T> sum{};
+  vec<T> sum[kVectors] = {};
   for (int32_t a = x.a0; a < x.a1; ++a)
     for (int32_t b = x.b0; b < x.b1; ++b) {
       const int64_t oh = x.row_windows[a], ow = x.column_windows[b];
       const T* p = x.dy + oh * x.row_dy + ow * x.column_dy + i * x.lane_dy;
       const Offset* q = x.where + oh * x.row_where + ow * x.column_where + i * x.lane_where;
-      const vec<T> v = kWhole ? load_lanes<kStride>(p, x.lane_dy) : load_lanes_n<kStride>(p, x.lane_dy, n);
-      const ivec<T> offset = load_offsets<T, kStride, kWhole>(q, x.lane_where, n);
-      const int_of<T> mine = x.row_taps[a] * x.kernel_w + x.column_taps[b];
-      sum = sum + select(offset == ibroadcast<T>(mine), v, vec<T>{});
+      const ivec<T> mine = ibroadcast<T>(x.row_taps[a] * x.kernel_w + x.column_taps[b]);
+#pragma GCC unroll 2
+      for (int k = 0; k < kVectors; ++k) {
+        const int64_t j = k * lanes<T>;
+        const vec<T> v = kWhole ? load_lanes<kStride>(p + j * x.lane_dy, x.lane_dy)
+                                : load_lanes_n<kStride>(p, x.lane_dy, n);
+        const ivec<T> offset = load_offsets<T, kStride, kWhole>(q + j * x.lane_where, x.lane_where, n);
+        sum[k] = sum[k] + select(offset == mine, v, vec<T>{});
+      }
     }
-  if (kWhole)
-    store(dx + i, sum);
-  else
-    store_n(dx + i, sum, n);
+#pragma GCC unroll 2
+  for (int k = 0; k < kVectors; ++k)
+    if (kWhole)
+      store(dx + i + k * lanes<T>, sum[k]);
+    else
+      store_n(dx + i, sum[k], n);
 }
 
 // The same where windows do not overlap: a pixel in one window only.
@@ -66,8 +74,11 @@ static void max_gradient_of_row(MaxPixel<T, Offset> x, const PoolTable& columns,
       continue;
     }
     int64_t i = 0;
-    for (; i + lanes<T> <= channels; i += lanes<T>) max_gradient_of_lanes<kStride, true>(x, i, lanes<T>, dx);
-    if (i < channels) max_gradient_of_lanes<kStride, false>(x, i, static_cast<int>(channels - i), dx);
+    for (; i + 2 * lanes<T> <= channels; i += 2 * lanes<T>)
+      max_gradient_of_lanes<kStride, 2, true>(x, i, lanes<T>, dx);
+    for (; i + lanes<T> <= channels; i += lanes<T>)
+      max_gradient_of_lanes<kStride, 1, true>(x, i, lanes<T>, dx);
+    if (i < channels) max_gradient_of_lanes<kStride, 1, false>(x, i, static_cast<int>(channels - i), dx);
   }
 }
 
@@ -98,44 +109,67 @@ static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t beg
   }
 }
 
-// One plane (n, c) of a dense NCHW dx: each output adds to its maximum, in order.
-template <class T, class Offset>
-static void max_gradient_of_plane(const PoolAxis rows, const PoolAxis columns, const T* __restrict dy,
-                                  int64_t row_dy, int64_t column_dy, const Offset* __restrict where,
-                                  int64_t row_where, int64_t column_where, const int32_t* __restrict taps_h,
-                                  const int32_t* __restrict taps_w, T* __restrict dx) {
-  const uint64_t height = rows.in, width = columns.in;
-  const uint64_t taps = rows.kernel * columns.kernel;
-  __builtin_memset(dx, 0, sizeof(T) * height * width);
-  for (int64_t oh = 0; oh < rows.out; ++oh) {
-    const int64_t top = oh * rows.stride - rows.padding;
-    int64_t left = -columns.padding;
-    for (int64_t ow = 0; ow < columns.out; ++ow, left += columns.stride) {
-      const uint64_t offset = static_cast<uint64_t>(where[oh * row_where + ow * column_where]);
-      if (offset >= taps) continue;  // a caller may give any offsets: nothing outside is touched
-      const uint64_t h = top + taps_h[offset], w = left + taps_w[offset];
-      if (h < height && w < width) dx[h * width + w] += dy[oh * row_dy + ow * column_dy];
+// Where an offset lies from the first tap of its window: down, across, and both as one distance in the plane.
+struct TapPlaces {
+  int32_t *down, *across, *distance;
+
+  TapPlaces(const PoolAxis& rows, const PoolAxis& columns, void* memory) {
+    down = static_cast<int32_t*>(memory);
+    across = down + rows.kernel * columns.kernel;
+    distance = across + rows.kernel * columns.kernel;
+    for (int64_t r = 0, i = 0; r < rows.kernel; ++r)
+      for (int64_t s = 0; s < columns.kernel; ++s, ++i) {
+        down[i] = static_cast<int32_t>(r * rows.dilation);
+        across[i] = static_cast<int32_t>(s * columns.dilation);
+        distance[i] = static_cast<int32_t>(down[i] * columns.in + across[i]);
+      }
+  }
+};
+
+static inline bool all_inside(const PoolAxis& a) {
+  return a.padding == 0 && (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation < a.in;
+}
+
+// One row of outputs adds to a plane of a dense NCHW dx, each to its maximum, in order. kInside: no window
+// reaches over the edge. A caller may give any offsets: nothing outside is touched.
+template <bool kInside, class T, class Offset>
+static void scatter_row(const PoolAxis& rows, const PoolAxis& columns, int64_t oh, const T* __restrict dy,
+                        int64_t step_dy, const Offset* __restrict where, int64_t step_where,
+                        const TapPlaces places, T* __restrict dx) {
+  const uint64_t height = rows.in, width = columns.in, taps = rows.kernel * columns.kernel;
+  const int64_t top = oh * rows.stride - rows.padding, stride = columns.stride, out = columns.out;
+  int64_t left = -columns.padding;
+  T* const corner = dx + (kInside ? top * static_cast<int64_t>(width) : 0);
+  for (int64_t ow = 0; ow < out; ++ow, left += stride) {
+    const uint64_t offset = static_cast<uint64_t>(where[ow * step_where]);
+    if (offset >= taps) continue;
+    if (kInside) {
+      corner[left + places.distance[offset]] += dy[ow * step_dy];
+    } else {
+      const uint64_t h = top + places.down[offset], w = left + places.across[offset];
+      if (h < height && w < width) dx[h * width + w] += dy[ow * step_dy];
     }
   }
 }
 
+// Planes (n, c).
 template <class T, class Offset>
 static void max_pool2d_scatter(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
                                void* scratch) {
-  int32_t* taps_h = static_cast<int32_t*>(scratch);
-  int32_t* taps_w = taps_h + f.rows.kernel * f.columns.kernel;
-  for (int64_t r = 0, i = 0; r < f.rows.kernel; ++r)
-    for (int64_t s = 0; s < f.columns.kernel; ++s, ++i) {
-      taps_h[i] = static_cast<int32_t>(r * f.rows.dilation);
-      taps_w[i] = static_cast<int32_t>(s * f.columns.dilation);
-    }
+  const PoolAxis rows = f.rows, columns = f.columns;
+  const TapPlaces places(rows, columns, scratch);
+  const auto row =
+      all_inside(rows) && all_inside(columns) ? scatter_row<true, T, Offset> : scatter_row<false, T, Offset>;
   const int64_t channels = f.dx.shape[1];
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t n = unit / channels, c = unit % channels;
-    max_gradient_of_plane(
-        f.rows, f.columns, f.dy.data + n * f.dy.strides[0] + c * f.dy.strides[1], f.dy.strides[2],
-        f.dy.strides[3], f.where.data + n * f.where.strides[0] + c * f.where.strides[1], f.where.strides[2],
-        f.where.strides[3], taps_h, taps_w, f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1]);
+    const T* dy = f.dy.data + n * f.dy.strides[0] + c * f.dy.strides[1];
+    const Offset* where = f.where.data + n * f.where.strides[0] + c * f.where.strides[1];
+    T* dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
+    __builtin_memset(dx, 0, sizeof(T) * rows.in * columns.in);
+    for (int64_t oh = 0; oh < rows.out; ++oh)
+      row(rows, columns, oh, dy + oh * f.dy.strides[2], f.dy.strides[3], where + oh * f.where.strides[2],
+          f.where.strides[3], places, dx);
   }
 }
 

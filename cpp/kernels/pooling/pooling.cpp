@@ -42,7 +42,7 @@ size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item)
   const int64_t image = columns.padding + columns.in;
   const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
   const size_t row = lines((image > windows ? image : windows) * item + 128);
-  const size_t taps = lines(2 * sizeof(int32_t) * rows.kernel * columns.kernel);
+  const size_t taps = lines(3 * sizeof(int32_t) * rows.kernel * columns.kernel);
   return std::max({pool_table_bytes(rows) + pool_table_bytes(columns), 2 * row, taps});
 }
 
