@@ -57,4 +57,4 @@ def conv2d(
     tensor([[[[-1., -1.],
               [-1., -1.]]]])
     """
-    return Conv2d(stride, padding, dilation, groups).apply(x, weight, bias)  # type: ignore[no-any-return]
+    return Conv2d(stride, padding, dilation, groups).apply(x, weight, bias)
