@@ -187,8 +187,8 @@ py::object max_pool2d_backward(py::handle dy_, py::handle where_, py::handle sha
   constexpr const char* op = "max_pool2d_backward";
   const Input dy = Input::floating(op, "dy", dy_);
   const auto [h, w] = windows(op, kernel, stride, padding, dilation);
-  const auto [in_h, in_w] = image_size(op, shape, dy);
-  const PoolAxis rows = axis(in_h, h, ceil_mode), columns = axis(in_w, w, ceil_mode);
+  const Pair size = image_size(op, shape, dy);
+  const PoolAxis rows = axis(size.h, h, ceil_mode), columns = axis(size.w, w, ceil_mode);
   check_sizes(op, rows, columns);
   check_gradient(op, "dy", dy, rows, columns);
   return with_offset(rows, columns, [&](auto offset) {
@@ -199,7 +199,7 @@ py::object max_pool2d_backward(py::handle dy_, py::handle where_, py::handle sha
       fail_value(op, "got where of shape " + shape_text(where.ndim(), where.shape()) + "; expected dy's, " +
                          shape_text(dy.ndim(), dy.shape()));
     const bool last = over_channels(where);
-    Output dx = images(dy.dtype(), last, dy.shape(0), dy.shape(1), in_h, in_w);
+    Output dx = images(dy.dtype(), last, dy.shape(0), dy.shape(1), size.h, size.w);
     with_float(dy.dtype(), [&](auto tag) {
       using T = decltype(tag);
       invoke_released(MaxPool2dBackward<T, Offset>{dy.view<T>(), where.view<Offset>(), dx.view<T>(), rows,
