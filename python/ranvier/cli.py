@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-EPOCHS = {"digits": {"cnn": 20, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
+EPOCHS = {"digits": {"cnn": 40, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
 BATCH_SIZE = {"digits": 32, "mnist": 128}
 LEARNING_RATE = {
     "adam": {"cnn": 3e-3, "mlp": 6e-3},
