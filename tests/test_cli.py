@@ -153,6 +153,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         ([*QUICK, "--out", str(file / "run")], "cannot make folder"),
         ([*QUICK, "--out", str(tmp_path / "folder.safetensors")], "is a folder; expected a file"),
         ([*QUICK, "--out", str(tmp_path), "--json", str(locked)], "is a folder; expected a file"),
+        ([*QUICK, "--out", str(tmp_path), "--threads", "100000"], "[set_num_threads] got 100000"),
         ([*QUICK, "--out", str(tmp_path), "--lr", "1e30"], "the training diverged"),
     ]
     broken = tmp_path / "broken"

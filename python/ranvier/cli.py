@@ -172,7 +172,10 @@ def _train(arguments: argparse.Namespace) -> int:
         print("no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')", flush=True)
         picture_path = None
     if arguments.threads is not None:
-        rv.set_num_threads(arguments.threads)
+        try:
+            rv.set_num_threads(arguments.threads)
+        except ValueError as error:
+            raise Mistake(error) from None
     rv.manual_seed(arguments.seed)
 
     train, valid, test = _data(arguments)
