@@ -201,17 +201,7 @@ def _train(arguments: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     print(f"test accuracy {measured['accuracy']:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s")
 
-    rv.save(
-        model,
-        model_path,
-        input_shape=train[0].shape[1:],
-        class_names=[str(digit) for digit in range(10)],
-        preprocessing=[rv.data.Normalize(0, PIXEL_MAXIMUM[arguments.dataset])],
-    )
-    saved = [str(model_path)]
-    if picture_path is not None:
-        plot.history(history, picture_path)
-        saved.append(str(picture_path))
+    _save(arguments, model_path, picture_path, model, history)
     if arguments.json is not None:
         results = {
             "configuration": {**settings, **rv.config.config()},
@@ -223,9 +213,25 @@ def _train(arguments: argparse.Namespace) -> int:
             "picture": None if picture_path is None else str(picture_path),
         }
         Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
-        saved.append(arguments.json)
-    print(f"saved {', '.join(saved)}")
+    print(f"saved {', '.join(str(path) for path in (model_path, picture_path, arguments.json) if path)}")
     return 0
+
+
+def _save(
+    arguments: argparse.Namespace, model_path: Path, picture_path: Path | None, model: Any, history: Any
+) -> None:
+    import ranvier as rv
+    from ranvier import plot
+
+    rv.save(
+        model,
+        model_path,
+        input_shape=(1, 8, 8) if arguments.dataset == "digits" else (1, 28, 28),
+        class_names=[str(digit) for digit in range(10)],
+        preprocessing=[rv.data.Normalize(0, PIXEL_MAXIMUM[arguments.dataset])],
+    )
+    if picture_path is not None:
+        plot.history(history, picture_path)
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
