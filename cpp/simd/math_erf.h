@@ -65,8 +65,8 @@ RANVIER_INLINE vec<float> erf(vec<float> x) {
   const ivec<float> node = bits(rounded);
   vec<float> q = lookup(erf_slopes[4], node);
   for (int k = 3; k >= 0; --k) q = fma(q, d, lookup(erf_slopes[k], node));
-  const vec<float> y = fma(d, q, select(size < 0.125f, d, lookup(erf_nodes, node)));
-  return copysign(select(size > 3.875f, broadcast(1.0f), y), x);
+  const vec<float> y = fma(d, q, select(size <= 0.125f, d, lookup(erf_nodes, node)));
+  return copysign(select(size >= 3.875f, broadcast(1.0f), y), x);
 }
 #endif
 
