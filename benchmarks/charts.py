@@ -35,7 +35,7 @@ def bars(records: Sequence[Record], path: Path) -> None:
         speeds = [1 if i == 0 else 1 / r["ratios"][name] for _, r in rows]
         axes.barh(places, speeds, height, label=name, color=OURS if i == 0 else PEERS[(i - 1) % len(PEERS)])
     axes.set_yticks(range(len(records)), [f"{r['row']}, {r['threads']} thr." for r in records])
-    axes.invert_yaxis()
+    axes.set_ylim(len(records) - 0.5, -0.5)
     axes.axvline(1, color=OURS, linewidth=0.8)
     axes.set_xlabel("speed, ranvier = 1 (longer is faster)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
@@ -54,13 +54,13 @@ def roofline(records: Sequence[Record], limits: Record, path: Path) -> None:
         axes.annotate(level, (low * 1.1, low * 1.1 * rate / 1e9), va="bottom", color="#666666")
     axes.plot([low, high], [peak / 1e9, peak / 1e9], color="black", linewidth=1)
     axes.annotate("FMA peak", (high, peak / 1e9), ha="right", va="bottom")
-    for record in records:
+    for number, record in enumerate(records, 1):
         intensity = record["flops"] / record["moved"]
         rate = record["flops"] / record["ours_seconds"] / 1e9
         axes.plot(intensity, rate, "o", color=OURS, markersize=5)
-        axes.annotate(
-            record["row"], (intensity, rate), xytext=(4, -9), textcoords="offset points", fontsize=6
-        )
+        axes.annotate(str(number), (intensity, rate), xytext=(4, -9), textcoords="offset points", fontsize=7)
+        label = f"{number}  {record['row']}"
+        axes.text(1.03, 1 - 0.055 * number, label, transform=axes.transAxes, fontsize=7)
         if record["ratio"]:
             axes.plot(intensity, rate / record["ratio"], "o", color=PEERS[0], markersize=5, fillstyle="none")
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(1, 2 * peak / 1e9))
