@@ -19,8 +19,8 @@ namespace ranvier {
 //   forward of two
 //   backward: f_backward(dy, saved) = dy f'(x), where saved is x, or y where f' is shortest in terms of y
 //   backward of two-operand functions with respect to one operand:
-//     divide_backward(dy, y, b) of b; power_backward(dy, a, b) of a; exponent_backward(dy, a, y, b) of b is
-//     formed from power_exponent(dy, a, y); maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
+//     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
+//     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
 //   where_equal(x, y, dy): dy where x == y, else 0
 #define RANVIER_ELEMENTWISE_OPS(X)                                                                    \
   X(neg, 1)                                                                                           \
