@@ -32,12 +32,16 @@ class GetItem(Function):
         self.shape, self.channels_last = x.shape, is_channels_last(x)
         y = x[self.key]
         # one element comes as a number, which would be a copy: ask for the view
-        return y if isinstance(y, np.ndarray) else x[(*_tuple(self.key), Ellipsis)]
+        if isinstance(y, np.ndarray):
+            return y
+        view = (*_tuple(self.key), Ellipsis)
+        return x[view]
 
     def backward(self, dy: Array) -> Array:
         dx = zeros(self.shape, dy.dtype, self.channels_last)
-        part = dx[(*_tuple(self.key), Ellipsis)] if Ellipsis not in _tuple(self.key) else dx[self.key]
-        _core.copy(dy, False, part)
+        key = _tuple(self.key)
+        view = key if Ellipsis in key else (*key, Ellipsis)
+        _core.copy(dy, False, dx[view])
         return dx
 
 
@@ -107,16 +111,16 @@ def getitem(x: Any, key: Any) -> Tensor:
     (tensor([2., 4.]), tensor([2., 3., 4.]))
     """
     if _is_basic(key):
-        return GetItem(key).apply(x)  # type: ignore[no-any-return]
+        return GetItem(key).apply(x)
     key = raw_index(key)
     if isinstance(key, list):
         key = np.asarray(key)
     if _is_basic(key):
-        return GetItem(key).apply(x)  # type: ignore[no-any-return]
+        return GetItem(key).apply(x)
     if not is_floating(x):
         return wrap(np.asarray(x._array[key]))
     rows = isinstance(key, np.ndarray) and key.dtype.kind in "iu" and x.ndim > 0 and x._array.size
-    return (TakeRows(key) if rows else Pick(key)).apply(x)  # type: ignore[no-any-return]
+    return (TakeRows(key) if rows else Pick(key)).apply(x)
 
 
 def gather(x: Any, dim: int, index: Any) -> Tensor:
@@ -133,4 +137,4 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     x, index = as_operand("gather", x), as_operand("gather", index)
     if not is_floating(x):
         return wrap(np.take_along_axis(x._array, index._array, dim))
-    return Gather(dim).apply(x, index)  # type: ignore[no-any-return]
+    return Gather(dim).apply(x, index)

@@ -29,7 +29,8 @@ class Concatenate(Function):
         parts, start = [], 0
         before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
         for n in self.lengths:
-            parts.append(dy[(*before, slice(start, start + n))])
+            part = (*before, slice(start, start + n))
+            parts.append(dy[part])
             start += n
         return tuple(parts)
 
@@ -49,7 +50,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     if dtype in (F32, F64):
         if not all(x.ndim > 0 and -x.ndim <= dim < x.ndim for x in parts):
             _core.concatenate([x._array for x in parts], dim)  # raises
-        return Concatenate(dim).apply(*(x if x._array.dtype is dtype else cast(x, dtype) for x in parts))  # type: ignore
+        return Concatenate(dim).apply(*(x if x._array.dtype is dtype else cast(x, dtype) for x in parts))
     try:
         return wrap(np.concatenate([x._array for x in parts], dim))
     except ValueError as error:

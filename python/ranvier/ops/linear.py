@@ -48,7 +48,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     if not isinstance(x, Tensor):
         x = wrap(np.asarray(x, weight.dtype))
     try:
-        return Linear().apply(x, weight, bias)  # type: ignore[no-any-return]
+        return Linear().apply(x, weight, bias)
     except ValueError as error:
         shapes = f"x of shape {x.shape} and weight of shape {tuple(weight.shape)}"
         if bias is not None:

@@ -52,4 +52,4 @@ def matmul(a: Any, b: Any) -> Tensor:
         raise TypeError("[matmul] got a number; expected tensors of at least one dimension")
     if a._array.dtype.kind in "biu" and b._array.dtype.kind in "biu":
         return wrap(np.asarray(np.matmul(a._array, b._array)))
-    return Matmul().apply(a, b)  # type: ignore[no-any-return]
+    return Matmul().apply(a, b)

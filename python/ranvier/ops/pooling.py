@@ -71,7 +71,8 @@ class AvgPool2d(Function):
         return _unbatch(y, x)
 
     def backward(self, dy: Any) -> Any:
-        dx = _core.avg_pool2d_backward(_batch(dy), self.shape, *self.window, self.channels_last)
+        arguments = (*self.window, self.channels_last)
+        dx = _core.avg_pool2d_backward(_batch(dy), self.shape, *arguments)
         return _unbatch(dx, dy)
 
 

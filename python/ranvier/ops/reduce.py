@@ -154,7 +154,7 @@ def sum(
     if dtype is not None:
         x = x.to(dtype)
     if is_floating(x):
-        return Sum(axes, keepdims).apply(x)  # type: ignore[no-any-return]
+        return Sum(axes, keepdims).apply(x)
     return _numpy(np.sum, x, axes, keepdims)
 
 
@@ -176,7 +176,7 @@ def mean(
     x, axes, keepdims = _arguments("mean", x, dim, keepdim, axis, keepdims)
     if dtype is not None:
         x = x.to(dtype)
-    return Sum(axes, keepdims, mean=True).apply(x)  # type: ignore[no-any-return]
+    return Sum(axes, keepdims, mean=True).apply(x)
 
 
 def var(
@@ -234,7 +234,7 @@ def _spread(
         dim, unbiased = None, dim
     x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
     correction = float(unbiased) if correction is None else float(correction)
-    return Var(axes, keepdims, correction, root).apply(x)  # type: ignore[no-any-return]
+    return Var(axes, keepdims, correction, root).apply(x)
 
 
 def amax(
@@ -250,7 +250,7 @@ def amax(
     """
     x, axes, keepdims = _arguments("amax", x, dim, keepdim, axis, keepdims)
     if is_floating(x):
-        return Extreme("max", axes, keepdims).apply(x)  # type: ignore[no-any-return]
+        return Extreme("max", axes, keepdims).apply(x)
     return _numpy(np.max, x, axes, keepdims)
 
 
@@ -267,7 +267,7 @@ def amin(
     """
     x, axes, keepdims = _arguments("amin", x, dim, keepdim, axis, keepdims)
     if is_floating(x):
-        return Extreme("min", axes, keepdims).apply(x)  # type: ignore[no-any-return]
+        return Extreme("min", axes, keepdims).apply(x)
     return _numpy(np.min, x, axes, keepdims)
 
 

@@ -51,7 +51,7 @@ class Reshape(Function):
         if self.channels_last and x.dtype.kind == "f":
             return _core.copy(x, False, None).reshape(self.target)
         y = x.reshape(self.target)
-        self.is_view = np.may_share_memory(x, y)  # type: ignore[misc]
+        self.is_view = np.may_share_memory(x, y)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -134,7 +134,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     """
     x, target = as_operand("reshape", x), _sizes(shape)
     try:
-        return Reshape(target).apply(x)  # type: ignore[no-any-return]
+        return Reshape(target).apply(x)
     except ValueError as error:
         raise ValueError(
             f"[reshape] got shape {target} for x of shape {x.shape}; expected as many elements"
@@ -144,7 +144,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
 def view(x: Any, *shape: Any) -> Tensor:
     """:func:`reshape`; where no view is possible the elements are copied. With a dtype: :meth:`Tensor.to`."""
     if len(shape) == 1 and isinstance(shape[0], (np.dtype, type)):
-        return x.to(shape[0])  # type: ignore[no-any-return]
+        return x.to(shape[0])
     return reshape(x, *shape)
 
 
@@ -206,7 +206,7 @@ def permute(x: Any, *dims: Any) -> Tensor:
         raise ValueError(
             f"[permute] got dims {_sizes(dims)} for {x.ndim} dimensions; expected each of them once"
         )
-    return Permute(order).apply(x)  # type: ignore[no-any-return]
+    return Permute(order).apply(x)
 
 
 def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
@@ -220,7 +220,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     a, b = _dim("transpose", dim0, x.ndim), _dim("transpose", dim1, x.ndim)
     dims = list(range(x.ndim))
     dims[a], dims[b] = b, a
-    return Permute(tuple(dims)).apply(x)  # type: ignore[no-any-return]
+    return Permute(tuple(dims)).apply(x)
 
 
 swapaxes = transpose
@@ -231,7 +231,7 @@ def movedim(x: Any, source: int, destination: int) -> Tensor:
     x = as_operand("movedim", x)
     dims = list(range(x.ndim))
     dims.insert(_dim("movedim", destination, x.ndim), dims.pop(_dim("movedim", source, x.ndim)))
-    return Permute(tuple(dims)).apply(x)  # type: ignore[no-any-return]
+    return Permute(tuple(dims)).apply(x)
 
 
 def t(x: Any) -> Tensor:
@@ -283,7 +283,7 @@ def expand(x: Any, *shape: Any) -> Tensor:
         )
     full = tuple(x.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
     try:
-        return Expand(full).apply(x)  # type: ignore[no-any-return]
+        return Expand(full).apply(x)
     except ValueError as error:
         raise ValueError(
             f"[expand] got shape {target} for x of shape {x.shape}; expected one it broadcasts to"
@@ -308,4 +308,4 @@ def flip(x: Any, *dims: Any) -> Tensor:
     tensor([3, 2, 1])
     """
     x = as_operand("flip", x)
-    return Flip(tuple(_dim("flip", d, x.ndim) for d in _sizes(dims))).apply(x)  # type: ignore[no-any-return]
+    return Flip(tuple(_dim("flip", d, x.ndim) for d in _sizes(dims))).apply(x)

@@ -66,7 +66,18 @@ class Adam(Optimizer):
     def update(
         self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Any
     ) -> None:
-        _core.adam_step(parameters, gradients, steps, *states, settings, self.decoupled, group["maximize"])
+        exp_avg, exp_avg_sq, max_exp_avg_sq = states
+        _core.adam_step(
+            parameters,
+            gradients,
+            steps,
+            exp_avg,
+            exp_avg_sq,
+            max_exp_avg_sq,
+            settings,
+            self.decoupled,
+            group["maximize"],
+        )
 
 
 class AdamW(Adam):

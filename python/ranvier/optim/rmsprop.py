@@ -66,4 +66,14 @@ class RMSprop(Optimizer):
     def update(
         self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Any
     ) -> None:
-        _core.rmsprop_step(parameters, gradients, steps, *states, settings, group["maximize"])
+        square_avg, momentum_buffer, grad_avg = states
+        _core.rmsprop_step(
+            parameters,
+            gradients,
+            steps,
+            square_avg,
+            momentum_buffer,
+            grad_avg,
+            settings,
+            group["maximize"],
+        )

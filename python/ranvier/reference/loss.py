@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from ranvier.reference.activation import sigmoid
 from ranvier.reference.softmax import log_softmax
 

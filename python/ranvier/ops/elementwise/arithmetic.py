@@ -189,11 +189,11 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
         b = mul(b, alpha)
     if is_floating(a):
         if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Add().apply(a, b)  # type: ignore[no-any-return]
+            return Add().apply(a, b)
         if is_number(b):
-            return AddNumber(float(b)).apply(a)  # type: ignore[no-any-return]
+            return AddNumber(float(b)).apply(a)
     elif is_number(a) and is_floating(b):
-        return AddNumber(float(a)).apply(b)  # type: ignore[no-any-return]
+        return AddNumber(float(a)).apply(b)
     return promoted("add", Add, np.add, a, b)
 
 
@@ -208,11 +208,11 @@ def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
         b = mul(b, alpha)
     if is_floating(a):
         if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Sub().apply(a, b)  # type: ignore[no-any-return]
+            return Sub().apply(a, b)
         if is_number(b):
-            return AddNumber(-float(b)).apply(a)  # type: ignore[no-any-return]
+            return AddNumber(-float(b)).apply(a)
     elif is_number(a) and is_floating(b):
-        return NumberSub(float(a)).apply(b)  # type: ignore[no-any-return]
+        return NumberSub(float(a)).apply(b)
     return promoted("sub", Sub, np.subtract, a, b)
 
 
@@ -225,11 +225,11 @@ def mul(a: Any, b: Any) -> Tensor:
     """
     if is_floating(a):
         if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Mul().apply(a, b)  # type: ignore[no-any-return]
+            return Mul().apply(a, b)
         if is_number(b):
-            return MulNumber(float(b)).apply(a)  # type: ignore[no-any-return]
+            return MulNumber(float(b)).apply(a)
     elif is_number(a) and is_floating(b):
-        return MulNumber(float(a)).apply(b)  # type: ignore[no-any-return]
+        return MulNumber(float(a)).apply(b)
     return promoted("mul", Mul, np.multiply, a, b)
 
 
@@ -242,11 +242,11 @@ def div(a: Any, b: Any) -> Tensor:
     """
     if is_floating(a):
         if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Div().apply(a, b)  # type: ignore[no-any-return]
+            return Div().apply(a, b)
         if is_number(b):
-            return DivNumber(float(b)).apply(a)  # type: ignore[no-any-return]
+            return DivNumber(float(b)).apply(a)
     elif is_number(a) and is_floating(b):
-        return NumberDiv(float(a)).apply(b)  # type: ignore[no-any-return]
+        return NumberDiv(float(a)).apply(b)
     return promoted("div", Div, None, a, b)
 
 
@@ -260,7 +260,7 @@ def neg(x: Any) -> Tensor:
     x = as_operand("neg", x)
     if not is_floating(x):
         return wrap(np.asarray(np.negative(getattr(x, "_array", x))))
-    return Neg().apply(x)  # type: ignore[no-any-return]
+    return Neg().apply(x)
 
 
 def square(x: Any) -> Tensor:
@@ -273,7 +273,7 @@ def square(x: Any) -> Tensor:
     x = as_operand("square", x)
     if not is_floating(x):
         return wrap(np.asarray(np.square(getattr(x, "_array", x))))
-    return Square().apply(x)  # type: ignore[no-any-return]
+    return Square().apply(x)
 
 
 def reciprocal(x: Any) -> Tensor:
@@ -283,4 +283,4 @@ def reciprocal(x: Any) -> Tensor:
     >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
     tensor([0.2500,    inf])
     """
-    return Reciprocal().apply(floating(x))  # type: ignore[no-any-return]
+    return Reciprocal().apply(floating(x))

@@ -64,7 +64,7 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
             return x._array.dtype
         return F32 if isinstance(x, float) else np.dtype(np.int64)
     if strong[0] != strong[1]:
-        return (a if strong[0] else b)._array.dtype  # type: ignore[no-any-return]
+        return (a if strong[0] else b)._array.dtype
     dtypes = [x._array.dtype for x in (a, b) if isinstance(x, Tensor)]
     return np.result_type(*dtypes) if dtypes else np.dtype(np.float32 if ranks[0] == 2 else np.int64)
 
@@ -86,7 +86,7 @@ def promoted(
     if numpy_function is None and dtype.kind in "biu":
         dtype = F32
     if dtype in (F32, F64):
-        return function().apply(cast(a, dtype), cast(b, dtype))  # type: ignore[no-any-return]
+        return function().apply(cast(a, dtype), cast(b, dtype))
     assert numpy_function is not None
     raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in (a, b)]
     try:
@@ -124,4 +124,4 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
         return dy
     lead = dy.ndim - len(shape)
     axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    return _core.sum(dy, axes, True, None).reshape(shape)  # type: ignore[no-any-return]
+    return _core.sum(dy, axes, True, None).reshape(shape)

@@ -66,7 +66,7 @@ def maximum(a: Any, b: Any) -> Tensor:
     tensor([3., 5.])
     """
     if is_floating(a) and isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-        return Maximum().apply(a, b)  # type: ignore[no-any-return]
+        return Maximum().apply(a, b)
     return promoted("maximum", Maximum, np.maximum, a, b)
 
 
@@ -78,7 +78,7 @@ def minimum(a: Any, b: Any) -> Tensor:
     tensor([1., 4.])
     """
     if is_floating(a) and isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-        return Minimum().apply(a, b)  # type: ignore[no-any-return]
+        return Minimum().apply(a, b)
     return promoted("minimum", Minimum, np.minimum, a, b)
 
 
@@ -105,7 +105,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
             return wrap(np.asarray(np.clip(getattr(x, "_array", x), low, high)))
         x = x.float()
     infinity = float("inf")
-    return Clip(-infinity if low is None else low, infinity if high is None else high).apply(x)  # type: ignore
+    return Clip(-infinity if low is None else low, infinity if high is None else high).apply(x)
 
 
 clamp = clip

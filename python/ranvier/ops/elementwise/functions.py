@@ -112,7 +112,7 @@ def exp(x: Any) -> Tensor:
     >>> rv.exp(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 2.7183])
     """
-    return Exp().apply(floating(x))  # type: ignore[no-any-return]
+    return Exp().apply(floating(x))
 
 
 def expm1(x: Any) -> Tensor:
@@ -122,7 +122,7 @@ def expm1(x: Any) -> Tensor:
     >>> rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09]
     True
     """
-    return Expm1().apply(floating(x))  # type: ignore[no-any-return]
+    return Expm1().apply(floating(x))
 
 
 def log(x: Any) -> Tensor:
@@ -132,7 +132,7 @@ def log(x: Any) -> Tensor:
     >>> rv.log(rv.tensor([1.0, 0.0, -1.0]))
     tensor([0., -inf, nan])
     """
-    return Log().apply(floating(x))  # type: ignore[no-any-return]
+    return Log().apply(floating(x))
 
 
 def log1p(x: Any) -> Tensor:
@@ -142,7 +142,7 @@ def log1p(x: Any) -> Tensor:
     >>> rv.log1p(rv.tensor([0.0, -1.0]))
     tensor([0., -inf])
     """
-    return Log1p().apply(floating(x))  # type: ignore[no-any-return]
+    return Log1p().apply(floating(x))
 
 
 def sqrt(x: Any) -> Tensor:
@@ -152,7 +152,7 @@ def sqrt(x: Any) -> Tensor:
     >>> rv.sqrt(rv.tensor([4.0, 2.25]))
     tensor([2.0000, 1.5000])
     """
-    return Sqrt().apply(floating(x))  # type: ignore[no-any-return]
+    return Sqrt().apply(floating(x))
 
 
 def sin(x: Any) -> Tensor:
@@ -162,7 +162,7 @@ def sin(x: Any) -> Tensor:
     >>> rv.sin(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8415])
     """
-    return Sin().apply(floating(x))  # type: ignore[no-any-return]
+    return Sin().apply(floating(x))
 
 
 def cos(x: Any) -> Tensor:
@@ -172,7 +172,7 @@ def cos(x: Any) -> Tensor:
     >>> rv.cos(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 0.5403])
     """
-    return Cos().apply(floating(x))  # type: ignore[no-any-return]
+    return Cos().apply(floating(x))
 
 
 def abs(x: Any) -> Tensor:
@@ -211,4 +211,4 @@ def _keeping_integers(function: type[Function], numpy_function: Any, name: str, 
     x = as_operand(name, x)
     if not is_floating(x):
         return wrap(np.asarray(numpy_function(getattr(x, "_array", x))))
-    return function().apply(x)  # type: ignore[no-any-return]
+    return function().apply(x)

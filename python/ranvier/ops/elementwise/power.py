@@ -73,11 +73,11 @@ def pow(a: Any, b: Any) -> Tensor:
     """
     if is_floating(a):
         if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Pow().apply(a, b)  # type: ignore[no-any-return]
+            return Pow().apply(a, b)
         if is_number(b):
-            return _of_number(float(b)).apply(a)  # type: ignore[no-any-return]
+            return _of_number(float(b)).apply(a)
     elif is_number(a) and is_floating(b):
-        return NumberPow(float(a)).apply(b)  # type: ignore[no-any-return]
+        return NumberPow(float(a)).apply(b)
     return promoted("pow", Pow, np.power, a, b)
 
 

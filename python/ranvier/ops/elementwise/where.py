@@ -75,5 +75,5 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     """
     x, mask = as_operand("masked_fill", x), as_operand("masked_fill", mask)
     if x._array.dtype in (F32, F64):
-        return MaskedFill(float(value)).apply(x, mask)  # type: ignore[no-any-return]
+        return MaskedFill(float(value)).apply(x, mask)
     return wrap(np.where(mask._array, x._array.dtype.type(value), x._array))
