@@ -189,27 +189,39 @@ py::object where(py::handle condition_, py::handle a, py::handle b, py::handle o
   return y.release();
 }
 
+py::arg_v no_out() { return py::arg("out") = py::none(); }
+
 // f(x, out)
 void def_unary(py::module_& m, const char* name, ElementwiseOp op) {
-  m.def(name, [=](py::handle x, py::handle out) { return elementwise(name, kUnaryNames, op, {x}, out); });
+  m.def(
+      name, [=](py::handle x, py::handle out) { return elementwise(name, kUnaryNames, op, {x}, out); },
+      py::arg("x"), no_out());
 }
 // f(a, b, out); f_backward(dy, saved, out)
 void def_binary(py::module_& m, const char* name, ElementwiseOp op, const char* const* names = kBinaryNames) {
-  m.def(name, [=](py::handle a, py::handle b, py::handle out) {
-    return elementwise(name, names, op, {a, b}, out);
-  });
+  m.def(
+      name,
+      [=](py::handle a, py::handle b, py::handle out) {
+        return elementwise(name, names, op, {a, b}, out);
+      },
+      py::arg(names[0]), py::arg(names[1]), no_out());
 }
 void def_backward(py::module_& m, const char* name, ElementwiseOp op) {
   def_binary(m, name, op, kBackwardNames);
 }
 void def_ternary(py::module_& m, const char* name, ElementwiseOp op,
                  const char* const* names = kTernaryNames) {
-  m.def(name, [=](py::handle a, py::handle b, py::handle c, py::handle out) {
-    return elementwise(name, names, op, {a, b, c}, out);
-  });
+  m.def(
+      name,
+      [=](py::handle a, py::handle b, py::handle c, py::handle out) {
+        return elementwise(name, names, op, {a, b, c}, out);
+      },
+      py::arg(names[0]), py::arg(names[1]), py::arg(names[2]), no_out());
 }
 void def_compare(py::module_& m, const char* name, CompareOp op) {
-  m.def(name, [=](py::handle a, py::handle b, py::handle out) { return compare(name, op, a, b, out); });
+  m.def(
+      name, [=](py::handle a, py::handle b, py::handle out) { return compare(name, op, a, b, out); },
+      py::arg("a"), py::arg("b"), no_out());
 }
 
 void register_forward(py::module_& m) {
@@ -226,7 +238,7 @@ void register_forward(py::module_& m) {
   def_compare(m, "eq", CompareOp::eq), def_compare(m, "ne", CompareOp::ne);
   def_compare(m, "lt", CompareOp::lt), def_compare(m, "le", CompareOp::le);
   def_compare(m, "gt", CompareOp::gt), def_compare(m, "ge", CompareOp::ge);
-  m.def("where", where);
+  m.def("where", where, py::arg("condition"), py::arg("a"), py::arg("b"), no_out());
 }
 
 void register_backward(py::module_& m) {
@@ -237,9 +249,12 @@ void register_backward(py::module_& m) {
   def_backward(m, "sin_backward", Op::sin_backward), def_backward(m, "cos_backward", Op::cos_backward);
   def_backward(m, "square_backward", Op::square_backward);
   def_backward(m, "reciprocal_backward", Op::reciprocal_backward);
-  m.def("clip_backward", [](py::handle dy, py::handle x, py::handle low, py::handle high, py::handle out) {
-    return elementwise("clip_backward", kBackwardNames, Op::clip_backward, {dy, x, low, high}, out);
-  });
+  m.def(
+      "clip_backward",
+      [](py::handle dy, py::handle x, py::handle low, py::handle high, py::handle out) {
+        return elementwise("clip_backward", kBackwardNames, Op::clip_backward, {dy, x, low, high}, out);
+      },
+      py::arg("dy"), py::arg("x"), py::arg("low"), py::arg("high"), no_out());
   def_ternary(m, "div_backward", Op::div_backward), def_ternary(m, "pow_backward", Op::pow_backward);
   def_ternary(m, "exponent_backward", Op::exponent_backward);
   def_ternary(m, "maximum_backward", Op::maximum_backward);

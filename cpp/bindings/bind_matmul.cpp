@@ -164,6 +164,9 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, const std::str
 
 }  // namespace
 
-void register_matmul(py::module_& m) { m.def("matmul", matmul); }
+void register_matmul(py::module_& m) {
+  m.def("matmul", matmul, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(),
+        py::arg("activation") = "none", py::arg("out") = py::none());
+}
 
 }  // namespace ranvier::bind

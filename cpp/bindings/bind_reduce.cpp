@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "bindings/array_args.h"
@@ -104,6 +105,8 @@ py::object reduce(const char* op, ReduceOp kind, py::handle x_, py::handle cente
 py::object arg_reduce(const char* op, bool maximum, py::handle x_, py::handle axis, bool keepdims) {
   const Input x = Input::floating(op, "x", x_);
   const Axes axes(op, x.ndim(), x.shape(), axis, keepdims);
+  const auto several = std::count(axes.reduced, axes.reduced + kMaxDims, true);
+  if (several > 1) fail_value(op, "got " + std::to_string(several) + " axes; expected one");
   if (x.ndim() == 0) fail_value(op, "got x without dimensions; expected at least one");
   if (axes.count == 0)
     fail_value(op, "got x of shape " + shape_text(x.ndim(), x.shape()) +
@@ -156,35 +159,50 @@ py::object expand(py::handle dy_, const py::tuple& shape_, py::handle axes_, dou
 }  // namespace
 
 void register_reduce(py::module_& m) {
-  // f(x, axes, keepdims, out)
+  const auto x = py::arg("x"), needed_axis = py::arg("axis");
+  const auto axis = py::arg("axis") = py::none(), keepdims = py::arg("keepdims") = false;
+  const auto out = py::arg("out") = py::none();
   const auto plain = [&](const char* name, ReduceOp op, bool mean) {
-    m.def(name, [=](py::handle x, py::handle axes, bool keepdims, py::handle out) {
-      return reduce(name, op, x, py::none(), axes, keepdims, out, 0, mean, false);
-    });
+    m.def(
+        name,
+        [=](py::handle x, py::handle axes, bool keepdims, py::handle out) {
+          return reduce(name, op, x, py::none(), axes, keepdims, out, 0, mean, false);
+        },
+        x, axis, keepdims, out);
   };
   plain("sum", ReduceOp::sum, false);
   plain("mean", ReduceOp::sum, true);
   plain("max", ReduceOp::max, false);
   plain("min", ReduceOp::min, false);
-  // var(x, mean, axes, keepdims, correction, out), std: mean has the shape of the result
+  // mean: that of x, in the shape of the result
   const auto spread = [&](const char* name, bool root) {
-    m.def(name, [=](py::handle x, py::handle mean, py::handle axes, bool keepdims, double correction,
-                    py::handle out) {
-      return reduce(name, ReduceOp::squares, x, mean, axes, keepdims, out, correction, true, root);
-    });
+    m.def(
+        name,
+        [=](py::handle x, py::handle mean, py::handle axes, bool keepdims, double correction,
+            py::handle out) {
+          return reduce(name, ReduceOp::squares, x, mean, axes, keepdims, out, correction, true, root);
+        },
+        x, py::arg("mean"), axis, keepdims, py::arg("correction") = 0.0, out);
   };
   spread("var", false);
   spread("std", true);
-  // count_equal(x, y, axes, keepdims): how many elements of x equal the result's element y that they go into
-  m.def("count_equal", [](py::handle x, py::handle y, py::handle axes, bool keepdims) {
-    return reduce("count_equal", ReduceOp::equals, x, y, axes, keepdims, py::none(), 0, false, false);
-  });
-  m.def("argmax", [](py::handle x, py::handle axis, bool keepdims) {
-    return arg_reduce("argmax", true, x, axis, keepdims);
-  });
-  m.def("argmin", [](py::handle x, py::handle axis, bool keepdims) {
-    return arg_reduce("argmin", false, x, axis, keepdims);
-  });
+  // how many elements of x equal the result's element y that they go into
+  m.def(
+      "count_equal",
+      [](py::handle x, py::handle y, py::handle axes, bool keepdims) {
+        return reduce("count_equal", ReduceOp::equals, x, y, axes, keepdims, py::none(), 0, false, false);
+      },
+      x, py::arg("y"), axis, keepdims);
+  const auto arg = [&](const char* name, bool maximum) {
+    m.def(
+        name,
+        [=](py::handle x, py::handle axis, bool keepdims) {
+          return arg_reduce(name, maximum, x, axis, keepdims);
+        },
+        x, needed_axis, keepdims);
+  };
+  arg("argmax", true);
+  arg("argmin", false);
   m.def("expand", expand);
 }
 
