@@ -1,0 +1,66 @@
+"""copy and concatenate on raw arrays: from any memory order to any other, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from support.layouts import LAYOUTS, in_layout
+
+SHAPES = [
+    (2, 3, 4, 5),
+    (1, 17, 5, 7),
+    (3, 64, 5, 5),
+    (2, 1, 3, 3),
+    (0, 3, 2, 2),
+    (5, 33, 16, 17),
+    (1, 16, 1, 16),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_to_and_from_channels_last(shape, dtype, isa, rng):
+    x = rng.standard_normal(shape).astype(dtype)
+    last = kernels.copy(x, channels_last=True)
+    np.testing.assert_array_equal(last, x)
+    assert last.transpose(0, 2, 3, 1).flags.c_contiguous
+    back = kernels.copy(last)
+    np.testing.assert_array_equal(back, x)
+    assert back.flags.c_contiguous
+
+
+@pytest.mark.parametrize("target", LAYOUTS)
+@pytest.mark.parametrize("source", LAYOUTS)
+def test_any_layout_to_any_other(source, target, isa, rng):
+    x = in_layout(rng.standard_normal((3, 18, 5, 7)).astype(np.float32), source)
+    out = in_layout(np.zeros_like(x), target)
+    assert kernels.copy(x, out=out) is out
+    np.testing.assert_array_equal(out, x)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -1])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_concatenate(axis, layout, rng):
+    parts = []
+    for n in (1, 0, 4):
+        shape = [2, 3, 5, 4]
+        shape[axis] = n
+        parts.append(in_layout(rng.standard_normal(shape).astype(np.float32), layout))
+    np.testing.assert_array_equal(kernels.concatenate(parts, axis), np.concatenate(parts, axis))
+
+
+def test_errors():
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\[copy\] got x of shape \(2, 3\); expected 4 dimensions"):
+        kernels.copy(x, channels_last=True)
+    with pytest.raises(ValueError, match=r"\[copy\] got out that overlaps an input"):
+        kernels.copy(x, out=x)
+    with pytest.raises(
+        ValueError, match=r"\[cat\] got shapes \(2, 3\) and \(3, 2\); expected shapes equal but for"
+    ):
+        kernels.concatenate([x, x.T], 0)
+    with pytest.raises(ValueError, match=r"\[cat\] got no tensors"):
+        kernels.concatenate([])
+    with pytest.raises(ValueError, match=r"\[cat\] got dim 2 for tensors of 2 dimensions"):
+        kernels.concatenate([x], 2)

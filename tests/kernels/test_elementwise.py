@@ -1,0 +1,155 @@
+"""The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, out=, edge values, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranvier import _core, kernels
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+EXACT = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
+EXACT |= {"maximum": np.maximum, "minimum": np.minimum}
+COMPARISONS = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal}
+COMPARISONS |= {"gt": np.greater, "ge": np.greater_equal}
+UNARY = {"neg": np.negative, "sqrt": np.sqrt, "abs": np.abs, "round": np.round, "sign": np.sign}
+UNARY |= {"square": np.square, "reciprocal": np.reciprocal}
+EDGES = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, np.inf, -np.inf, np.nan, 3.0, 1e30, 1e-30])
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """NumPy warns of 1 / 0; the kernels do not."""
+    with np.errstate(all="ignore"):
+        yield
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257])
+def test_every_length(n, dtype, isa, rng):
+    a, b = rng.standard_normal((2, n)).astype(dtype)
+    b[::3] = a[::3]
+    for name, function in (EXACT | COMPARISONS).items():
+        np.testing.assert_array_equal(getattr(kernels, name)(a, b), function(a, b), err_msg=name)
+    for name, function in UNARY.items():
+        np.testing.assert_array_equal(getattr(kernels, name)(np.abs(a)), function(np.abs(a)), err_msg=name)
+    mask = a > 0
+    np.testing.assert_array_equal(kernels.where(mask, a, b), np.where(mask, a, b))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_edge_values_are_numpys(dtype, isa):
+    a = np.repeat(EDGES, len(EDGES)).astype(dtype)
+    b = np.tile(EDGES, len(EDGES)).astype(dtype)
+    for name, function in (EXACT | COMPARISONS | {"pow": np.power}).items():
+        got, expected = getattr(kernels, name)(a, b), function(a, b)
+        if name == "pow":
+            np.testing.assert_allclose(got, expected, rtol=4 * np.finfo(dtype).eps, err_msg=name)
+        else:
+            np.testing.assert_array_equal(got, expected, err_msg=name)
+    for name, function in UNARY.items():
+        np.testing.assert_array_equal(getattr(kernels, name)(a), function(a), err_msg=name)
+    np.testing.assert_array_equal(kernels.clip(a, -1, 1), np.clip(a, -1, 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_broadcast(data):
+    shape = data.draw(st.lists(st.integers(0, 4), max_size=5))
+    views = []
+    for seed in range(2):
+        sizes = [data.draw(st.sampled_from([n, 1])) for n in shape]
+        own = sizes[data.draw(st.integers(0, len(sizes))) :]
+        array = np.random.default_rng(seed).standard_normal(own).astype(np.float32)
+        views.append(in_layout(array, data.draw(st.sampled_from(LAYOUTS))))
+    a, b = views
+    np.testing.assert_array_equal(kernels.add(a, b), a + b)
+    np.testing.assert_array_equal(kernels.lt(a, b), a < b)
+    mask = np.asarray(np.random.default_rng(2).random(b.shape) > 0.5)
+    np.testing.assert_array_equal(kernels.where(mask, a, 2), np.where(mask, a, np.float32(2)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_out_in_any_layout(layout, isa, rng):
+    a, b = rng.standard_normal((2, 3, 5, 7, 19)).astype(np.float32)
+    out = in_layout(np.zeros_like(a), layout)
+    assert kernels.mul(a, b, out=out) is out
+    np.testing.assert_array_equal(out, a * b)
+    expected = a + b
+    kernels.add(a, b, out=a)  # exactly onto an operand
+    np.testing.assert_array_equal(a, expected)
+
+
+def test_the_result_keeps_the_layout(rng):
+    x = in_layout(rng.standard_normal((2, 5, 4, 3)).astype(np.float32), "channels_last")
+    assert kernels.add(x, np.ones((5, 1, 1), np.float32)).strides == x.strides
+    assert kernels.exp(x.transpose(3, 2, 1, 0)).strides == x.transpose(3, 2, 1, 0).strides
+    assert kernels.mul(np.ones(x.shape, np.float32), x).strides == x.strides
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_backward_of_functions(dtype, isa, rng):
+    """f_backward against the derivative, computed in longdouble."""
+    dy = rng.uniform(-1, 1, 100).astype(dtype)
+    x = rng.uniform(0.3, 3, 100).astype(dtype)
+    wide = x.astype(np.longdouble)
+    derivatives = {"sin": np.cos(wide), "cos": -np.sin(wide), "log1p": 1 / (1 + wide), "square": 2 * wide}
+    for name, derivative in derivatives.items():
+        got = getattr(kernels, f"{name}_backward")(dy, x)
+        np.testing.assert_allclose(got, dy * derivative, rtol=0, atol=tolerance(dtype, 4, 6), err_msg=name)
+    np.testing.assert_array_equal(
+        kernels.clip_backward(dy, x, 0.5, 2.0), np.where((x >= 0.5) & (x <= 2), dy, 0)
+    )
+    np.testing.assert_array_equal(kernels.maximum_backward(dy, x, x), dy / 2)
+
+
+def test_same_bits_at_any_thread_count(rng, threads):
+    a = rng.standard_normal((333, 1001)).astype(np.float32)
+    for operands in ((a, a), (a, a[0]), (a, a[:, :1]), (a, in_layout(a, "transposed"))):
+        runs = set()
+        for count in (1, 2, 3, 4):
+            threads(count)
+            runs.add(kernels.pow(kernels.abs(operands[0]), operands[1]).tobytes())
+        assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda f: kernels.add(f((2, 3)), f(4)),
+            ValueError,
+            r"\[add\] got shapes \(2, 3\) and \(4,\); expected",
+        ),
+        (lambda f: kernels.mul(2.0, 3.0), TypeError, r"\[mul\] got numbers only"),
+        (
+            lambda f: kernels.add(f(2), np.ones(2)),
+            TypeError,
+            r"\[add\] got a of dtype float32 and b of dtype float64",
+        ),
+        (lambda f: kernels.exp([1.0]), TypeError, r"\[exp\] got x of type list"),
+        (lambda f: kernels.exp(np.ones(2, int)), TypeError, r"\[exp\] got x of dtype int64"),
+        (
+            lambda f: kernels.exp(f(2), out=f(3)),
+            ValueError,
+            r"\[exp\] got out of shape \(3,\); expected \(2,\)",
+        ),
+        (lambda f: kernels.where(f(2), f(2), f(2)), TypeError, r"\[where\] got condition of dtype float32"),
+        (
+            lambda f: kernels.add(f(1)[:0], f((2, 0, 3))),
+            ValueError,
+            r"\[add\] got shapes \(0,\) and \(2, 0, 3\)",
+        ),
+    ],
+)
+def test_errors(call, error, text):
+    with pytest.raises(error, match=text):
+        call(lambda shape: np.ones(shape, np.float32))
+
+
+def test_out_must_not_overlap():
+    memory = np.ones(10, np.float32)
+    with pytest.raises(ValueError, match=r"\[neg\] got out that overlaps an input"):
+        _core.neg(memory[:5], memory[2:7])

@@ -1,0 +1,64 @@
+"""gather and scatter_add on raw arrays: any axis and layout, repeated indices, threads, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from support.layouts import LAYOUTS, in_layout
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_gather_and_its_gradient(axis, layout, rng):
+    x = in_layout(rng.standard_normal((4, 5, 6)), layout)
+    shape = [4, 5, 6]
+    shape[axis] = 9  # some elements are picked several times
+    index = rng.integers(-x.shape[axis], x.shape[axis], shape)
+    y = np.take_along_axis(x, index, axis)
+    np.testing.assert_array_equal(kernels.gather(x, index, axis), y)
+    dy = rng.integers(-8, 8, shape).astype(np.float64)  # whole numbers: the sums are exact in any order
+    dx = np.zeros(x.shape)
+    places = list(np.indices(shape))
+    places[axis] = index
+    np.add.at(dx, tuple(places), dy)
+    np.testing.assert_array_equal(kernels.scatter_add(dy, index, axis, x.shape[axis]), dx)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_rows(dtype, rng, threads):
+    x = rng.standard_normal((50, 130)).astype(np.float32)
+    index = rng.integers(0, 50, 999).astype(dtype)
+    np.testing.assert_array_equal(kernels.gather(x, index[:, None], 0), x[index])
+    dy = rng.standard_normal((999, 130)).astype(np.float32)
+    runs = set()
+    for count in (1, 2, 3, 4):
+        threads(count)
+        runs.add(kernels.scatter_add(dy, index[:, None], 0, 50).tobytes())
+    assert len(runs) == 1
+    dx = np.zeros((50, 130), np.float32)
+    for row, at in zip(dy, index, strict=True):  # the order that is promised
+        dx[at] += row
+    np.testing.assert_array_equal(np.frombuffer(runs.pop(), np.float32).reshape(dx.shape), dx)
+
+
+def test_empty():
+    x = np.ones((3, 4), np.float32)
+    assert kernels.gather(x, np.zeros((0, 4), int), 0).shape == (0, 4)
+    np.testing.assert_array_equal(kernels.scatter_add(x[:0], np.zeros((0, 4), int), 0, 3), np.zeros((3, 4)))
+
+
+def test_errors():
+    x = np.ones((3, 4), np.float32)
+    with pytest.raises(IndexError, match=r"\[gather\] got index 3 for an axis of length 3; expected -3 to 2"):
+        kernels.gather(x, np.full((1, 4), 3), 0)
+    with pytest.raises(ValueError, match=r"\[gather\] got index of shape \(1,\) for x of shape \(3, 4\)"):
+        kernels.gather(x, np.zeros(1, int), 0)
+    with pytest.raises(
+        ValueError, match=r"\[gather\] got index of shape \(2, 3\); expected one that broadcasts to"
+    ):
+        kernels.gather(x, np.zeros((2, 3), int), 0)
+    with pytest.raises(TypeError, match=r"\[gather\] got index of dtype float32; expected an integer dtype"):
+        kernels.gather(x, x, 0)
+    with pytest.raises(ValueError, match=r"\[scatter_add\] got axis 2 for an array of 2 dimensions"):
+        kernels.scatter_add(x, np.zeros((3, 4), int), 2, 5)

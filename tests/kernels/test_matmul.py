@@ -1,0 +1,159 @@
+"""The matmul kernel on raw arrays: tile and block edges of every level, strides, epilogue, threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranvier import kernels
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+EDGES = [1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 47, 49, 63, 65]
+
+
+def check(a, b, bias=None, activation="none"):
+    wide = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    magnitude = max([1.0, *(float(np.abs(x).max()) ** 2 for x in (a, b) if x.size)])
+    if bias is not None:
+        wide = wide + bias
+    if activation == "relu":
+        wide = np.maximum(wide, 0)
+    got = kernels.matmul(a, b, bias, activation)
+    assert got.dtype == a.dtype
+    np.testing.assert_allclose(got, wide, rtol=0, atol=tolerance(a.dtype, a.shape[-1] + 1, magnitude))
+
+
+def stored(rng, shape, dtype, order):
+    """A matrix stored by rows, by columns, or with a stride in both directions."""
+    x = rng.uniform(-1, 1, shape).astype(dtype)
+    return in_layout(x, {"F": "transposed", "S": "strided"}[order]) if order in "FS" else x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF", "SC", "CS", "SS"])
+@pytest.mark.parametrize("size", EDGES)
+def test_tile_edges(size, orders, dtype, isa, rng):
+    """Around the rows and columns of every level's tiles, one dimension at a time."""
+    for m, k, n in ((size, 5, 9), (9, 5, size), (9, size, 5)):
+        check(stored(rng, (m, k), dtype, orders[0]), stored(rng, (k, n), dtype, orders[1]))
+
+
+@pytest.mark.parametrize("k", [255, 256, 257, 511, 513])
+@pytest.mark.parametrize("orders", ["CC", "FC", "CF", "SS"])
+def test_block_edges(k, orders, isa, rng):
+    """Around the length of a block of k, alone and beside many rows or columns."""
+    for m, n in ((3, 5), (70, 5), (5, 130), (50, 70)):
+        check(stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1]))
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 1024, 1024), (1024, 300, 1), (300, 300, 300), (700, 20, 700)])
+def test_large(m, k, n, isa, rng):
+    check(stored(rng, (m, k), "float32", "C"), stored(rng, (k, n), "float32", "C"))
+    check(stored(rng, (m, k), "float32", "F"), stored(rng, (k, n), "float32", "F"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_shape(data):
+    """Vectors, matrices and batches that broadcast, in any layout, empty ones included."""
+    rng = np.random.default_rng(0)
+    k = data.draw(st.integers(0, 20))
+    batch = data.draw(st.lists(st.integers(0, 3), max_size=3))
+    operands = []
+    for vector, matrix in (((k,), (None, k)), ((k,), (k, None))):
+        if data.draw(st.integers(0, 4)) == 0:
+            shape = vector
+        else:
+            inner = tuple(data.draw(st.integers(0, 20)) if n is None else n for n in matrix)
+            sizes = [data.draw(st.sampled_from([n, 1])) for n in batch]
+            shape = (*sizes[data.draw(st.integers(0, len(sizes))) :], *inner)
+        operands.append(
+            in_layout(rng.uniform(-1, 1, shape).astype(np.float32), data.draw(st.sampled_from(LAYOUTS)))
+        )
+    check(*operands)
+
+
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 0, 9), (33, 300, 65), (1, 784, 10), (128, 20, 1)], ids=str)
+def test_epilogue(shape, activation, isa, rng):
+    m, k, n = shape
+    bias = rng.uniform(-1, 1, 2 * n).astype(np.float32)
+    for b in (bias[:n], bias[::2], None):
+        check(stored(rng, (m, k), "float32", "C"), stored(rng, (k, n), "float32", "F"), b, activation)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_out(layout, isa, rng):
+    a, b = stored(rng, (2, 3, 20, 30), "float32", "C"), stored(rng, (2, 3, 30, 40), "float32", "C")
+    out = in_layout(np.full((2, 3, 20, 40), np.nan, np.float32), layout)
+    assert kernels.matmul(a, b, out=out) is out
+    np.testing.assert_array_equal(out, kernels.matmul(a, b))
+
+
+def test_same_bits_at_any_thread_count(isa, rng, threads):
+    for m, k, n in ((1, 3000, 300), (300, 600, 40), (40, 600, 300), (257, 257, 257), (3, 20, 9000)):
+        for orders in ("CC", "FF"):
+            a, b = stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1])
+            runs = set()
+            for count in (1, 2, 3, 4):
+                threads(count)
+                runs.add(kernels.matmul(a, b).tobytes())
+            assert len(runs) == 1
+    batch = rng.uniform(-1, 1, (7, 60, 60)).astype(np.float32)
+    runs = set()
+    for count in (1, 2, 3, 4):
+        threads(count)
+        runs.add(kernels.matmul(batch, batch).tobytes())
+    assert len(runs) == 1
+
+
+def test_an_element_has_its_bits_wherever_it_lies(isa, rng):
+    """A row's product is the same alone and among others, however the operands are stored."""
+    a, b = rng.uniform(-1, 1, (37, 400)).astype(np.float32), rng.uniform(-1, 1, (400, 53)).astype(np.float32)
+    whole = kernels.matmul(a, b)
+    np.testing.assert_array_equal(kernels.matmul(a[5:6], b), whole[5:6])
+    np.testing.assert_array_equal(kernels.matmul(a, b[:, 3:11]), whole[:, 3:11])
+    np.testing.assert_array_equal(kernels.matmul(np.asfortranarray(a), np.asfortranarray(b)), whole)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda a: kernels.matmul(a, a),
+            ValueError,
+            r"\[matmul\] got a of shape \(2, 3\) and b of shape \(2, 3\)",
+        ),
+        (
+            lambda a: kernels.matmul(a, a.T.astype("f8")),
+            TypeError,
+            r"\[matmul\] got a of dtype float32 and b of dtype",
+        ),
+        (lambda a: kernels.matmul(a, np.float32(1)), TypeError, r"\[matmul\] got b of type numpy.float32"),
+        (
+            lambda a: kernels.matmul(a, np.array(1, "f4")),
+            ValueError,
+            r"\[matmul\] got a of shape .* at least one",
+        ),
+        (
+            lambda a: kernels.matmul(a, a.T, a[0]),
+            ValueError,
+            r"\[matmul\] got bias of shape \(3,\); expected \(2,\)",
+        ),
+        (
+            lambda a: kernels.matmul(a, a.T, out=a[:, :2]),
+            ValueError,
+            r"\[matmul\] got out that overlaps an input",
+        ),
+        (
+            lambda a: kernels.matmul(a, a.T, activation="sign"),
+            ValueError,
+            r"\[matmul\] got activation 'sign'",
+        ),
+    ],
+)
+def test_errors(call, error, text):
+    with pytest.raises(error, match=text):
+        call(np.ones((2, 3), np.float32))

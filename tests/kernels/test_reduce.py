@@ -1,0 +1,151 @@
+"""The reduction kernels on raw arrays: every axis set, block edges, layouts, NaN, accuracy, errors."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from ranvier import _core, kernels
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+SHAPES = [(1,), (1023,), (1025,), (5000,), (33, 70), (700, 5), (5, 700), (3, 17, 9, 8), (40, 3, 50), ()]
+SEGMENTED = [(70000,), (20000, 3), (3, 20000), (600, 65), (9, 200, 40)]
+
+
+def axis_sets(ndim):
+    yield None
+    for k in range(1, ndim + 1):
+        yield from itertools.combinations(range(ndim), k)
+
+
+def check(x, axes, keepdims):
+    """All reductions against NumPy in longdouble."""
+    wide = x.astype(np.longdouble)
+    total = np.asarray(wide.sum(axes, keepdims=keepdims))
+    n = x.size // max(total.size, 1)
+    peak = max(float(np.max(np.abs(x), initial=0)), 1.0)
+    np.testing.assert_allclose(
+        kernels.sum(x, axes, keepdims), total, rtol=0, atol=tolerance(x.dtype, n, peak)
+    )
+    mean = kernels.mean(x, axes, keepdims)
+    np.testing.assert_allclose(mean, total / n, rtol=0, atol=tolerance(x.dtype, 1, peak) * (1 + np.log2(n)))
+    np.testing.assert_allclose(
+        kernels.var(x, mean, axes, keepdims),
+        wide.var(axes, keepdims=keepdims),
+        rtol=0,
+        atol=tolerance(x.dtype, 2, peak**2) * (1 + np.log2(n)),
+    )
+    top = kernels.max(x, axes, keepdims)
+    np.testing.assert_array_equal(top, x.max(axes, keepdims=keepdims))
+    np.testing.assert_array_equal(kernels.min(x, axes, keepdims), x.min(axes, keepdims=keepdims))
+    hits = x == x.max(axes, keepdims=True)
+    np.testing.assert_array_equal(
+        _core.count_equal(x, top, axes, keepdims), hits.sum(axes, keepdims=keepdims)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_axis_set(shape, dtype, isa, rng):
+    x = np.asarray(rng.standard_normal(shape)).astype(dtype)
+    for axes in axis_sets(x.ndim):
+        for keepdims in (False, True):
+            check(x, axes, keepdims)
+
+
+@pytest.mark.parametrize("shape", SEGMENTED, ids=str)
+def test_segments(shape, isa, rng):
+    x = np.round(rng.standard_normal(shape), 1).astype(np.float32)
+    for axes in axis_sets(x.ndim):
+        check(x, axes, False)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(33, 70), (3, 17, 9, 8), (2, 64, 5, 5)], ids=str)
+def test_layouts(shape, layout, isa, rng):
+    x = in_layout(rng.standard_normal(shape).astype(np.float32), layout)
+    for axes in axis_sets(x.ndim):
+        check(x, axes, False)
+
+
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 64, 65, 1000, 1024, 1500])
+def test_nan_and_ties(n, isa, rng):
+    x = np.round(rng.standard_normal((n, 3))).astype(np.float32)
+    for axis in (0, 1):
+        np.testing.assert_array_equal(kernels.argmax(x, axis), x.argmax(axis))
+        np.testing.assert_array_equal(kernels.argmin(x.T.copy(), 1 - axis), x.T.argmin(1 - axis))
+    x[n // 2] = np.nan
+    assert np.isnan(kernels.max(x))
+    assert np.isnan(kernels.min(x, 0)).all()
+    assert np.isnan(kernels.max(np.ascontiguousarray(x.T), 1)).all()
+    assert (kernels.argmax(x, 0) == n // 2).all()
+
+
+def test_sums_are_pairwise(isa, rng):
+    """The error of a long sum stays near that of NumPy's pairwise summation, along and across."""
+    x = rng.uniform(0, 1, 1 << 20).astype(np.float32)
+    exact = x.astype(np.float64).sum()
+    assert abs(float(kernels.sum(x)) - exact) <= 20 * np.finfo(np.float32).eps * exact
+    columns = np.repeat(x[:, None], 3, axis=1)
+    assert np.abs(kernels.sum(columns, 0) - exact).max() <= 40 * np.finfo(np.float32).eps * exact
+
+
+@pytest.mark.parametrize("shape", [*SEGMENTED, (64, 32, 14, 14)], ids=str)
+def test_same_bits_at_any_thread_count(shape, rng, threads):
+    x = rng.standard_normal(shape).astype(np.float32)
+    for axes in axis_sets(x.ndim):
+        runs = set()
+        for count in (1, 2, 3, 4):
+            threads(count)
+            runs.add(kernels.sum(x, axes).tobytes())
+        assert len(runs) == 1
+
+
+def test_empty():
+    x = np.zeros((0, 3), np.float32)
+    np.testing.assert_array_equal(kernels.sum(x, 0), np.zeros(3))
+    np.testing.assert_array_equal(kernels.mean(x, 0), np.full(3, np.nan))
+    assert kernels.sum(x, 1).shape == (0,)
+    assert kernels.max(x, 1).shape == (0,)
+
+
+def test_out(rng):
+    x = rng.standard_normal((4, 5)).astype(np.float32)
+    out = np.zeros(8, np.float32)[::2]
+    assert kernels.sum(x, 1, out=out) is out
+    np.testing.assert_array_equal(out, kernels.sum(x, 1))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda x: kernels.sum(x, 2),
+            ValueError,
+            r"\[sum\] got axis 2 for an array of 2 dimensions; expected -2 to 1",
+        ),
+        (
+            lambda x: kernels.mean(x, (0, -2)),
+            ValueError,
+            r"\[mean\] got axis -2 twice; expected distinct axes",
+        ),
+        (
+            lambda x: kernels.sum(x, "rows"),
+            TypeError,
+            r"\[sum\] got an axis of type str; expected None, an int",
+        ),
+        (
+            lambda x: kernels.max(x[:0], 0),
+            ValueError,
+            r"\[max\] got x of shape \(0, 3\), empty along the axis",
+        ),
+        (lambda x: kernels.argmax(x, (0, 1)), ValueError, r"\[argmax\] got 2 axes; expected one"),
+        (lambda x: kernels.sum(x.astype(int)), TypeError, r"\[sum\] got x of dtype int64"),
+        (lambda x: kernels.sum(x, 0, out=x[0]), ValueError, r"\[sum\] got out that overlaps an input"),
+    ],
+)
+def test_errors(call, error, text):
+    with pytest.raises(error, match=text):
+        call(np.ones((2, 3), np.float32))
