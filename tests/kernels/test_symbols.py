@@ -30,7 +30,8 @@ def isa_objects():
 
 def foreign_symbols(level, nm_output):
     """Symbols that an object defines for others to see, outside `ranvier::<level>::`."""
-    namespace = rf"(__odr_asan\.)?_ZN?K?.*7ranvier{len(level)}{level}"  # AddressSanitizer names each variable again
+    # AddressSanitizer names each variable again
+    namespace = rf"(__odr_asan\.)?_ZN?K?.*7ranvier{len(level)}{level}"
     for line in nm_output.splitlines():
         kind, name = line.split()[-2:]
         if kind in "tdbrNU" or kind == "w":  # local, or undefined

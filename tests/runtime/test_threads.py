@@ -97,7 +97,7 @@ def test_two_python_threads_compute_at_once():
 
 FORKS = """
 import os, threading, warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork beside threads: the point here
+warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads, of which Python 3.12 warns
 import numpy as np
 import ranvier as rv
 from ranvier import _core

@@ -22,16 +22,18 @@ namespace ranvier {
 //     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
 //     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
 //   where_equal(x, y, dy): dy where x == y, else 0
-#define RANVIER_ELEMENTWISE_OPS(X)                                                                    \
-  X(neg, 1)                                                                                           \
-  X(exp, 1)                                                                                           \
-  X(expm1, 1) X(erf, 1) X(log, 1) X(log1p, 1) X(sqrt, 1) X(abs, 1) X(sin, 1) X(cos, 1) X(round, 1) X(sign, 1)   \
-      X(square, 1) X(reciprocal, 1) X(clip, 3) X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(pow, 2)      \
-          X(maximum, 2) X(minimum, 2) X(expm1_backward, 2) X(log1p_backward, 2) X(sqrt_backward, 2)   \
-              X(abs_backward, 2) X(sin_backward, 2) X(cos_backward, 2) X(square_backward, 2)          \
-                  X(reciprocal_backward, 2) X(clip_backward, 4) X(div_backward, 3) X(pow_backward, 3) \
-                      X(exponent_backward, 3) X(maximum_backward, 3) X(minimum_backward, 3)           \
-                          X(where_equal, 3)
+// clang-format off
+#define RANVIER_ELEMENTWISE_OPS(X)                                                              \
+  X(neg, 1) X(exp, 1) X(expm1, 1) X(erf, 1) X(log, 1) X(log1p, 1) X(sqrt, 1)                    \
+  X(abs, 1) X(sin, 1) X(cos, 1) X(round, 1) X(sign, 1) X(square, 1) X(reciprocal, 1) X(clip, 3) \
+  X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(pow, 2) X(maximum, 2) X(minimum, 2)                 \
+  X(expm1_backward, 2) X(log1p_backward, 2) X(sqrt_backward, 2) X(abs_backward, 2)              \
+  X(sin_backward, 2) X(cos_backward, 2) X(square_backward, 2)                                   \
+  X(reciprocal_backward, 2) X(clip_backward, 4)                                                 \
+  X(div_backward, 3) X(pow_backward, 3) X(exponent_backward, 3)                                 \
+  X(maximum_backward, 3) X(minimum_backward, 3)                                                 \
+  X(where_equal, 3)
+// clang-format on
 
 #define RANVIER_X(name, operands) name,
 enum class ElementwiseOp { RANVIER_ELEMENTWISE_OPS(RANVIER_X) count };

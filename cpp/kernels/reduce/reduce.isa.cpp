@@ -116,13 +116,12 @@ static int64_t find(const T* x, int64_t n, T value) {
   return i;
 }
 
-#define RANVIER_KERNELS(T)                                                                             \
-  {                                                                                                    \
-    {chunk<T, Sum<T>>, chunk<T, Max<T>>, chunk<T, Min<T>>, chunk<T, Squares<T>>, chunk<T, Equals<T>>}, \
-        {columns<T, Sum<T>>, columns<T, Max<T>>, columns<T, Min<T>>, columns<T, Squares<T>>,           \
-         columns<T, Equals<T>>},                                                                       \
-        {join<T, Sum<T>>, join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>}, find<T> \
-  }
+#define RANVIER_KERNELS(T)                                                                            \
+  {{chunk<T, Sum<T>>, chunk<T, Max<T>>, chunk<T, Min<T>>, chunk<T, Squares<T>>, chunk<T, Equals<T>>}, \
+   {columns<T, Sum<T>>, columns<T, Max<T>>, columns<T, Min<T>>, columns<T, Squares<T>>,               \
+    columns<T, Equals<T>>},                                                                           \
+   {join<T, Sum<T>>, join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>},             \
+   find<T>}
 
 extern const ReduceKernels<float> reduce_kernels_float = RANVIER_KERNELS(float);
 extern const ReduceKernels<double> reduce_kernels_double = RANVIER_KERNELS(double);
