@@ -1,5 +1,7 @@
 """A whole training run gives the same bits on any number of threads, and from run to run."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -8,24 +10,20 @@ from ranvier.data import datasets
 
 
 def cnn():
-    return nn.Sequential(
-        *(
-            nn.Conv2d(1, 16, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, 3),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-        ),
-        *(nn.Flatten(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)),
-    )
+    convolutions = [
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3),
+        nn.ReLU(),
+    ]
+    head = [nn.Dropout(0.2), nn.Flatten(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)]
+    return nn.Sequential(*convolutions, *head)
 
 
 def mlp():
-    return nn.Sequential(
-        *(nn.Flatten(), nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 128), nn.Tanh()),
-        nn.Linear(128, 10),
-    )
+    first = [nn.Flatten(), nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*first, nn.Linear(256, 128), nn.Tanh(), nn.Linear(128, 10))
 
 
 def run(make, threads):
@@ -58,3 +56,27 @@ def test_a_whole_run_is_bitwise_equal(first, threads):
     assert all(np.array_equal(p, q) for p, q in zip(weights, other_weights, strict=True))
     assert history == other_history
     assert np.array_equal(probabilities, other_probabilities)
+
+
+def train(seed):
+    """A loop of its own on its own model: nothing here draws from the global generator."""
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(nn.Linear(300, 256), nn.ReLU(), nn.Linear(256, 10))
+    model.load_state_dict(
+        {k: rng.normal(0, 0.1, v.shape).astype(np.float32) for k, v in model.state_dict().items()}
+    )
+    optimizer, loss = optim.Adam(model.parameters(), lr=1e-3), nn.CrossEntropyLoss()
+    x, y = rng.standard_normal((64, 300), dtype=np.float32), rng.integers(0, 10, 64)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(model(x), y).backward()
+        optimizer.step()
+    return [p.numpy(force=True) for p in model.parameters()]
+
+
+def test_two_python_threads_train_at_once():
+    alone = [train(0), train(1)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(train, [0, 1]))
+    for one, other in zip(alone, together, strict=True):
+        assert all(np.array_equal(p, q) for p, q in zip(one, other, strict=True))

@@ -51,10 +51,10 @@ def test_mnist_learns_from_a_part():
         pytest.skip(f"the MNIST files are not in {MNIST}")
     rv.manual_seed(0)
     (x, y), (xt, yt) = datasets.load_mnist(MNIST)
-    model = nn.Sequential(
-        *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)),
-    )
+    first = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    head = [nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)]
+    model = nn.Sequential(*first, *second, nn.Flatten(), *head)
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
     trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
     trainer.fit(x[:6400], y[:6400], epochs=1, batch_size=64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -80,3 +82,35 @@ def test_regression_step():
     with rv.no_grad():
         assert (w - 0.1 * w.grad).item() == pytest.approx(2.0)
         assert (b - 0.1 * b.grad).item() == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"), [([3, 4, 2], 26), ([784, 128, 64, 10], 109_386), ([10, 64, 32, 16, 2], 3_346)]
+)
+def test_parameter_counts(sizes, count):
+    model = nn.Sequential(*(nn.Linear(n, m) for n, m in itertools.pairwise(sizes)))
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+def test_shapes_through_the_cnn():
+    layers = [
+        (nn.Conv2d(1, 32, 3), (32, 26, 26)),
+        (nn.MaxPool2d(2), (32, 13, 13)),
+        (nn.Conv2d(32, 64, 3), (64, 11, 11)),
+        (nn.MaxPool2d(2), (64, 5, 5)),
+        (nn.Flatten(), (1600,)),
+        (nn.Linear(1600, 128), (128,)),
+        (nn.Linear(128, 10), (10,)),
+    ]
+    x = rv.zeros(2, 1, 28, 28)
+    for layer, shape in layers:
+        x = layer(x)
+        assert x.shape == (2, *shape)
+
+
+def test_edge_kernels():
+    image = np.zeros((1, 1, 8, 8), np.float32)
+    image[..., 4:] = 255
+    vertical = np.array([[-1, 0, 1]] * 3, np.float32)[None, None]
+    assert rv.kernels.conv2d(image, vertical).max() == 765
+    assert (rv.kernels.conv2d(image, np.swapaxes(vertical, 2, 3).copy()) == 0).all()
