@@ -201,9 +201,7 @@ void def_unary(py::module_& m, const char* name, ElementwiseOp op) {
 void def_binary(py::module_& m, const char* name, ElementwiseOp op, const char* const* names = kBinaryNames) {
   m.def(
       name,
-      [=](py::handle a, py::handle b, py::handle out) {
-        return elementwise(name, names, op, {a, b}, out);
-      },
+      [=](py::handle a, py::handle b, py::handle out) { return elementwise(name, names, op, {a, b}, out); },
       py::arg(names[0]), py::arg(names[1]), no_out());
 }
 void def_backward(py::module_& m, const char* name, ElementwiseOp op) {
