@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.peers.process import ROOT, PeerMissing, interpreter
 
-ROUNDS = 9
+ROUNDS = 7
 MOST_SECONDS = 0.015  # over numpy's
 MOST_BYTES = 2.5e6
 MODULES = {
@@ -28,10 +28,11 @@ _PROGRAM = "import numpy; from time import perf_counter as t; s = t(); import {m
 
 
 def import_seconds(python: str, module: str, **environment: str) -> float:
-    """Seconds to import a module where numpy is imported already, in a fresh process."""
+    """Seconds to import a module where numpy is imported already, in the second of two fresh processes."""
     command = [python, "-c", _PROGRAM.format(module=module)]
     env = {**os.environ, **environment}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    for _ in range(2):  # the first brings the files back into the caches
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     return float(done.stdout.split()[-1])
 
 
@@ -62,10 +63,6 @@ def bench_import(benchmark: Any, request: Any, tmp_path: Path) -> None:
             sys.executable, "ranvier", PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(tmp_path)
         )
 
-    ourselves()
-    in_turn()  # the first time is not counted: files come into the system's cache
-    for seconds_of in theirs.values():
-        seconds_of.clear()
     benchmark.pedantic(lambda: ours.append(ourselves()), setup=in_turn, rounds=ROUNDS)
     seconds = median(ours)
     factors = [f"{library} {median(s) / seconds:.0f}" for library, s in theirs.items()]

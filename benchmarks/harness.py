@@ -32,6 +32,7 @@ from benchmarks.clock import one_round
 from benchmarks.peers.process import Peer, PeerMissing, PeerProcess, Peers, named
 
 ROUNDS = 5
+DISTURBED = 3.0  # a round that took this many times the fastest one had somebody else's work in it
 
 
 def check(who: str, answer: Any, expected: Any, tolerance: float | Sequence[float]) -> None:
@@ -44,6 +45,20 @@ def check(who: str, answer: Any, expected: Any, tolerance: float | Sequence[floa
     for i, (a, w, t) in enumerate(zip(answers, wanted, allowed, strict=True)):
         message = f"{who}: answer {i} is wrong, so it is not timed"
         np.testing.assert_allclose(np.asarray(a), np.asarray(w), rtol=0, atol=t, err_msg=message)
+
+
+def median_ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
+    """The median of each round's ratio: what slows a round down slows all who run in it.
+
+    Rounds in which either side was disturbed are left out: a team whose processor is taken waits for whole
+    time slices at every barrier, hundreds of times its own work.
+    """
+    pairs = [
+        (t, o)
+        for t, o in zip(theirs, ours, strict=True)
+        if t < DISTURBED * min(theirs) and o < DISTURBED * min(ours)
+    ]
+    return median(t / o for t, o in pairs or [(min(theirs), min(ours))])
 
 
 @dataclass(frozen=True)
@@ -79,13 +94,8 @@ class Row:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
-        """Ratios are medians of each round's ratio: what slows a round down slows all who run in it."""
-        ratios = {
-            name: median(theirs / ours for theirs, ours in zip(seconds, self.ours, strict=True))
-            for name, seconds in self.peers.items()
-        }
+        ratios = {name: median_ratio(seconds, self.ours) for name, seconds in self.peers.items()}
         best = min(ratios, key=ratios.__getitem__) if ratios else None
-        fractions = [least / ours for least, ours in zip(self.limits, self.ours, strict=False)]
         return {
             "op": self.op,
             "row": self.name,
@@ -97,7 +107,7 @@ class Row:
             "ratios": ratios,
             "best_peer": best,
             "ratio": ratios[best] if best else None,
-            "fraction": median(fractions) if fractions else None,
+            "fraction": median_ratio(self.limits, self.ours) if self.limits else None,
             "limited_by": self.limited_by or None,
             "versions": self.versions,
             "skipped": self.skipped,

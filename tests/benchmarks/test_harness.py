@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import summary
-from benchmarks.harness import Row, check
+from benchmarks.harness import Row, check, median_ratio
 from benchmarks.peers import process
 from benchmarks.peers.process import Peer, PeerMissing, Peers
 
@@ -71,6 +71,13 @@ def test_ratios_are_taken_within_a_round() -> None:
     text = "\n".join(summary.lines([found]))
     assert "50% of FMA peak" in text
     assert "not compared: jax is not installed" in text
+
+
+def test_a_disturbed_round_is_left_out() -> None:
+    assert median_ratio([2.0, 2.0, 900.0], [1.0, 1.0, 1.0]) == 2.0
+    assert median_ratio([2.0, 900.0, 900.0], [1.0, 1.0, 1.0]) == 2.0
+    assert median_ratio([2.0, 2.0, 2.0], [1.0, 50.0, 50.0]) == 2.0
+    assert median_ratio([2.0, 900.0], [50.0, 1.0]) == 2.0  # never both: the best of each
 
 
 def test_report(tmp_path: Path) -> None:
