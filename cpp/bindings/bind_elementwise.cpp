@@ -141,6 +141,8 @@ constexpr const char* kBinaryNames[] = {"a", "b"};
 constexpr const char* kBackwardNames[] = {"dy", "saved", "low", "high"};
 constexpr const char* kTernaryNames[] = {"dy", "a", "b"};
 constexpr const char* kEqualNames[] = {"x", "y", "dy"};
+constexpr const char* kDivisorNames[] = {"dy", "y", "b"};   // y = a / b
+constexpr const char* kExponentNames[] = {"dy", "a", "y"};  // y = a^b
 
 py::object elementwise(const char* name, const char* const* names, ElementwiseOp op,
                        std::initializer_list<py::handle> arguments, py::handle out) {
@@ -253,8 +255,9 @@ void register_backward(py::module_& m) {
         return elementwise("clip_backward", kBackwardNames, Op::clip_backward, {dy, x, low, high}, out);
       },
       py::arg("dy"), py::arg("x"), py::arg("low"), py::arg("high"), no_out());
-  def_ternary(m, "div_backward", Op::div_backward), def_ternary(m, "pow_backward", Op::pow_backward);
-  def_ternary(m, "exponent_backward", Op::exponent_backward);
+  def_ternary(m, "div_backward", Op::div_backward, kDivisorNames);
+  def_ternary(m, "pow_backward", Op::pow_backward);
+  def_ternary(m, "exponent_backward", Op::exponent_backward, kExponentNames);
   def_ternary(m, "maximum_backward", Op::maximum_backward);
   def_ternary(m, "minimum_backward", Op::minimum_backward);
   def_ternary(m, "where_equal", Op::where_equal, kEqualNames);

@@ -228,12 +228,12 @@ def square_backward(dy: Array, saved: Array, out: Array | None = None) -> Array:
 def reciprocal_backward(dy: Array, saved: Array, out: Array | None = None) -> Array: ...
 def clip_backward(dy: Array, x: Array, low: Number, high: Number, out: Array | None = None) -> Array: ...
 def div_backward(
-    dy: Array, a: Array, b: Number, out: Array | None = None
-) -> Array: ...  # of the divisor b; a: the quotient
+    dy: Array, y: Array, b: Number, out: Array | None = None
+) -> Array: ...  # of the divisor b; y: the quotient
 def pow_backward(dy: Array, a: Number, b: Number, out: Array | None = None) -> Array: ...  # of a
 def exponent_backward(
-    dy: Array, a: Number, b: Array, out: Array | None = None
-) -> Array: ...  # of the exponent; b: the power
+    dy: Array, a: Number, y: Array, out: Array | None = None
+) -> Array: ...  # of the exponent; y: the power
 def maximum_backward(dy: Array, a: Number, b: Number, out: Array | None = None) -> Array: ...  # of a
 def minimum_backward(dy: Array, a: Number, b: Number, out: Array | None = None) -> Array: ...  # of a
 def where_equal(x: Array, y: Array, dy: Array, out: Array | None = None) -> Array: ...
