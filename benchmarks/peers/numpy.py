@@ -23,5 +23,19 @@ def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     return lambda: a @ b
 
 
+def elementwise(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    operands = tuple(arrays.values())
+    compute, out = (
+        getattr(np, function),
+        np.empty(np.broadcast_shapes(*(x.shape for x in operands)), np.float32),
+    )
+    return lambda: compute(*operands, out=out)
+
+
+def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[], Any]:
+    compute, axis = getattr(np, function), None if axes is None else tuple(axes)
+    return lambda: compute(x, axis=axis)
+
+
 def train_step(network: str, **arrays: np.ndarray) -> Callable[[], Any]:
     return HandSteps(NETWORKS[network], arrays, np.float32)

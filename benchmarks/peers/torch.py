@@ -27,6 +27,19 @@ def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     return lambda: x @ y
 
 
+def elementwise(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    operands = tuple(torch.from_numpy(x) for x in arrays.values())
+    compute = getattr(torch, {"power": "pow"}.get(function, function))
+    out = torch.empty(torch.broadcast_shapes(*(x.shape for x in operands)))
+    return lambda: compute(*operands, out=out)
+
+
+def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[], Any]:
+    t = torch.from_numpy(x)
+    compute = getattr(torch, {"max": "amax"}.get(function, function))
+    return (lambda: compute(t)) if axes is None else (lambda: compute(t, dim=axes))
+
+
 def _images(channels_last: bool, *arrays: np.ndarray) -> list[torch.Tensor]:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return [torch.from_numpy(a).contiguous(memory_format=layout) for a in arrays]
