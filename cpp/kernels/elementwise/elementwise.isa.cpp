@@ -25,8 +25,43 @@ struct Stream {
   }
 };
 
+// An operand whose step is known while compiling: the repeated element stays in a register.
+template <class T, bool kMoves>
+struct Fixed {
+  const T* p;
+  vec<T> value;
+  RANVIER_INLINE Fixed open(const void* x) {
+    const T* p = static_cast<const T*>(x);
+    return {p, kMoves ? vec<T>{} : broadcast<T>(*p)};
+  }
+  RANVIER_INLINE vec<T> at(const Fixed& f, int64_t i) { return kMoves ? load(f.p + i) : f.value; }
+  RANVIER_INLINE vec<T> tail(const Fixed& f, int64_t i, int n) {
+    return kMoves ? load_n(f.p + i, n) : f.value;
+  }
+};
+
+// At most two operands, a and b (the same one where there is one), of known steps.
+template <class T, class Op, bool kMovesA, bool kMovesB>
+static void pair_row(const ElementwiseRow& r) {
+  constexpr int L = lanes<T>, kUnroll = 2;
+  using A = Fixed<T, kMovesA>;
+  using B = Fixed<T, kMovesB>;
+  const A a = A::open(r.x[0]);
+  const B b = B::open(r.x[Op::operands - 1]);
+  const auto f = [](vec<T> u, vec<T> v) { return Op::call(u, v, v, v); };
+  T* y = static_cast<T*>(r.y);
+  int64_t i = 0;
+  for (; i + kUnroll * L <= r.n; i += kUnroll * L) {
+    const vec<T> first = f(A::at(a, i), B::at(b, i)), second = f(A::at(a, i + L), B::at(b, i + L));
+    store(y + i, first);
+    store(y + i + L, second);
+  }
+  for (; i + L <= r.n; i += L) store(y + i, f(A::at(a, i), B::at(b, i)));
+  if (const int n = static_cast<int>(r.n - i)) store_n(y + i, f(A::tail(a, i, n), B::tail(b, i, n)), n);
+}
+
 template <class T, class Op>
-static void row(const ElementwiseRow& r) {
+static void any_row(const ElementwiseRow& r) {
   constexpr int L = lanes<T>;
   Stream<T> x[Op::operands];
   for (int k = 0; k < Op::operands; ++k) Stream<T>::open(x[k], r.x[k], r.step[k]);
@@ -41,6 +76,21 @@ static void row(const ElementwiseRow& r) {
         y + i,
         Op::call(x[0].tail(x[0], i, n), x[b].tail(x[b], i, n), x[c].tail(x[c], i, n), x[d].tail(x[d], i, n)),
         n);
+}
+
+template <class T, class Op>
+static void row(const ElementwiseRow& r) {
+  if constexpr (Op::operands <= 2) {
+    const bool a = r.step[0], b = r.step[Op::operands - 1];
+    if (a && b) return pair_row<T, Op, true, true>(r);
+    if constexpr (Op::operands == 2) {
+      if (a) return pair_row<T, Op, true, false>(r);
+      if (b) return pair_row<T, Op, false, true>(r);
+    }
+    pair_row<T, Op, false, false>(r);
+  } else {
+    any_row<T, Op>(r);
+  }
 }
 
 // One byte for each lane.
@@ -98,11 +148,13 @@ static void where_row(const ElementwiseRow& r) {
 }
 
 #define RANVIER_X(name, operands) row<T, name##_op<T>>,
-#define RANVIER_KERNELS                                                                           \
-  {{RANVIER_ELEMENTWISE_OPS(RANVIER_X)},                                                          \
-   {compare_row<T, eq_compare<T>>, compare_row<T, ne_compare<T>>, compare_row<T, lt_compare<T>>,  \
-    compare_row<T, le_compare<T>>, compare_row<T, gt_compare<T>>, compare_row<T, ge_compare<T>>}, \
-   where_row<T>}
+#define RANVIER_KERNELS                                                                                \
+  {                                                                                                    \
+    {RANVIER_ELEMENTWISE_OPS(RANVIER_X)},                                                              \
+        {compare_row<T, eq_compare<T>>, compare_row<T, ne_compare<T>>, compare_row<T, lt_compare<T>>,  \
+         compare_row<T, le_compare<T>>, compare_row<T, gt_compare<T>>, compare_row<T, ge_compare<T>>}, \
+        where_row<T>                                                                                   \
+  }
 
 template <class T>
 struct Tables {
