@@ -105,6 +105,20 @@ const void* fill_view(PyArrayObject* a, int* ndim, int64_t* shape, int64_t* stri
   return PyArray_DATA(a);
 }
 
+[[noreturn]] void fail_memory(int ndim, const int64_t* shape) {
+  PyErr_SetString(
+      PyExc_MemoryError,
+      ("got a result of shape " + shape_text(ndim, shape) + "; expected one that fits in memory").c_str());
+  throw py::error_already_set();
+}
+
+// As in NumPy, sizes other than 0 whose product overflows are too large even beside a 0.
+void require_addressable(int ndim, const int64_t* shape) {
+  int64_t bytes = sizeof(double);
+  for (int d = 0; d < ndim; ++d)
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(shape[d], 1), &bytes)) fail_memory(ndim, shape);
+}
+
 // The array owns its block: NumPy gives it back through the handler when the last reference goes.
 py::object new_array(DType dtype, int ndim, const int64_t* shape, const int64_t* strides) {
   PyArray_Descr* descr = PyArray_DescrFromType(type_number(dtype));
@@ -113,12 +127,12 @@ py::object new_array(DType dtype, int ndim, const int64_t* shape, const int64_t*
   npy_intp byte_strides[kMaxDims];
   for (int d = 0; d < ndim; ++d) {
     byte_strides[d] = strides[d] * item;
-    if (__builtin_mul_overflow(bytes, shape[d], &bytes)) bytes = INT64_MAX;
+    bytes *= shape[d];
   }
   void* data = allocate(static_cast<size_t>(bytes));
   if (!data) {
     Py_DECREF(descr);
-    throw std::bad_alloc();
+    fail_memory(ndim, shape);
   }
   PyObject* array = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
                                          byte_strides, data, NPY_ARRAY_WRITEABLE, nullptr);
@@ -130,6 +144,25 @@ py::object new_array(DType dtype, int ndim, const int64_t* shape, const int64_t*
   reinterpret_cast<PyArrayObject_fields*>(array)->mem_handler = g_handler;
   PyArray_ENABLEFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_OWNDATA);
   return py::reinterpret_steal<py::object>(array);
+}
+
+// Whether steps along one dimension may land on elements of another: never for slices and permutations of
+// an array, always for repeated elements; of strides made by hand some harmless ones are refused too.
+bool elements_share_memory(PyArrayObject* a) {
+  if (PyArray_SIZE(a) == 0) return false;
+  const int ndim = PyArray_NDIM(a);
+  int order[kMaxDims];
+  for (int d = 0; d < ndim; ++d) order[d] = d;
+  const auto step = [&](int d) { return std::abs(PyArray_STRIDE(a, d)); };
+  std::stable_sort(order, order + ndim, [&](int p, int q) { return step(p) < step(q); });
+  npy_intp reach = 0;  // bytes from the first to the last element along the dimensions so far
+  for (int i = 0; i < ndim; ++i) {
+    const int d = order[i];
+    if (PyArray_DIM(a, d) == 1) continue;
+    if (step(d) <= reach) return true;
+    reach += (PyArray_DIM(a, d) - 1) * step(d);
+  }
+  return false;
 }
 
 // The bytes [first, last) that an array's elements lie in.
@@ -167,6 +200,56 @@ std::string shape_text(int ndim, const int64_t* shape) {
   return text + (ndim == 1 ? ",)" : ")");
 }
 
+double real_number(const char* op, const char* name, py::handle value) {
+  const PyNumberMethods* methods = Py_TYPE(value.ptr())->tp_as_number;
+  const bool number =
+      methods && (methods->nb_float || methods->nb_index) && !PyArray_IsScalar(value.ptr(), ComplexFloating);
+  const double x = number ? PyFloat_AsDouble(value.ptr()) : -1;
+  if (!number || (x == -1 && PyErr_Occurred())) {
+    const bool large = number && PyErr_ExceptionMatches(PyExc_OverflowError);
+    PyErr_Clear();
+    const std::string text = std::string("got ") + name + " ";
+    if (large) fail_value(op, text + "beyond the largest float64; expected a number");
+    fail_type(op, text + std::string(py::repr(value)) + "; expected a number");
+  }
+  return x;
+}
+
+int64_t whole_number(const char* op, const char* name, py::handle value, const char* expected) {
+  const bool number = PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr());
+  const py::object index = py::reinterpret_steal<py::object>(number ? PyNumber_Index(value.ptr()) : nullptr);
+  if (!index) {
+    PyErr_Clear();
+    fail_type(op, std::string("got ") + name + " " + std::string(py::repr(value)) + "; expected " + expected);
+  }
+  int overflow = 0;
+  const int64_t n = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  return overflow ? (overflow > 0 ? INT64_MAX : INT64_MIN) : n;
+}
+
+std::string word(const char* op, const char* name, py::handle value) {
+  if (!PyUnicode_Check(value.ptr()))
+    fail_type(op, std::string("got ") + name + " " + std::string(py::repr(value)) + "; expected a string");
+  return std::string(py::reinterpret_borrow<py::str>(value));
+}
+
+bool truth(const char* op, const char* name, py::handle value) {
+  if (!PyLong_Check(value.ptr()) && !PyArray_IsScalar(value.ptr(), Bool))
+    fail_type(op,
+              std::string("got ") + name + " " + std::string(py::repr(value)) + "; expected True or False");
+  return PyObject_IsTrue(value.ptr()) == 1;
+}
+
+int axis_number(const char* op, py::handle value, int ndim) {
+  const int64_t axis = whole_number(op, "axis", value);
+  if (axis < -ndim || axis >= ndim)
+    fail_value(op, "got axis " + std::to_string(axis) + " for an array of " + std::to_string(ndim) +
+                       " dimensions; expected " +
+                       (ndim ? std::to_string(-ndim) + " to " + std::to_string(ndim - 1)
+                             : "at least one dimension"));
+  return static_cast<int>(axis < 0 ? axis + ndim : axis);
+}
+
 Input Input::floating(const char* op, const char* name, py::handle array) {
   check_array(op, name, array);
   const int type = PyArray_TYPE(as_array(array));
@@ -181,7 +264,15 @@ Input Input::integers(const char* op, const char* name, py::handle array) {
   if (!PyArray_ISINTEGER(as_array(array)))
     fail_type(op,
               std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected an integer dtype");
-  return Input(addressable(array, NPY_INT64), DType::int64);
+  const Input x(addressable(array, NPY_INT64), DType::int64);
+  if (PyArray_ITEMSIZE(as_array(array)) < 8 || !PyArray_ISUNSIGNED(as_array(array))) return x;
+  const auto* p = static_cast<const int64_t*>(PyArray_DATA(as_array(x.object())));  // the copy is contiguous
+  const npy_intp size = PyArray_SIZE(as_array(x.object()));
+  for (npy_intp i = 0; i < size; ++i)
+    if (p[i] < 0)
+      fail_value(op, std::string("got ") + name + " with the value " +
+                         std::to_string(static_cast<uint64_t>(p[i])) + "; expected values below 2**63");
+  return x;
 }
 
 Input Input::exactly(const char* op, const char* name, py::handle array, DType dtype) {
@@ -206,6 +297,7 @@ const void* Input::fill(int* ndim, int64_t* shape, int64_t* strides) const {
 }
 
 Output Output::contiguous(DType dtype, int ndim, const int64_t* shape) {
+  require_addressable(ndim, shape);
   int64_t strides[kMaxDims], step = 1;
   for (int d = ndim - 1; d >= 0; --d) {
     strides[d] = step;
@@ -216,6 +308,7 @@ Output Output::contiguous(DType dtype, int ndim, const int64_t* shape) {
 
 Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w) {
   const int64_t shape[] = {n, c, h, w};
+  require_addressable(4, shape);
   const int64_t c1 = std::max<int64_t>(c, 1), w1 = std::max<int64_t>(w, 1), h1 = std::max<int64_t>(h, 1);
   const int64_t strides[] = {h1 * w1 * c1, 1, w1 * c1, c1};
   return Output(new_array(dtype, 4, shape, strides));
@@ -230,6 +323,7 @@ Output Output::like(const Input& x, DType dtype) {
     return std::abs(PyArray_STRIDE(a, p)) > std::abs(PyArray_STRIDE(a, q));
   });
   if (PyArray_IS_C_CONTIGUOUS(a)) return contiguous(dtype, ndim, x.shape());
+  require_addressable(ndim, x.shape());
   int64_t strides[kMaxDims], step = 1;
   for (int i = ndim - 1; i >= 0; --i) {
     strides[order[i]] = step;
@@ -251,10 +345,8 @@ Output Output::given(const char* op, py::handle out, DType dtype, int ndim, cons
   if (!PyArray_ISWRITEABLE(a)) fail_value(op, "got a read-only out; expected a writable array");
   if (!is_addressable(a))
     fail_value(op, "got out that is byte-swapped or unaligned; expected a native array");
-  for (int d = 0; d < ndim && PyArray_SIZE(a) > 0; ++d)
-    if (PyArray_STRIDE(a, d) == 0 && shape[d] > 1)
-      fail_value(op,
-                 "got out whose elements share memory; expected an array with one place for each element");
+  if (elements_share_memory(a))
+    fail_value(op, "got out whose elements share memory; expected an array with one place for each element");
   return Output(py::reinterpret_borrow<py::object>(out));
 }
 

@@ -49,6 +49,15 @@ std::string shape_text(const TensorView<T>& v) {
   return shape_text(v.ndim, v.shape);
 }
 
+// Attributes: anything but a number (a word, a truth value) is the house's TypeError, not pybind11's.
+double real_number(const char* op, const char* name, py::handle value);
+int64_t whole_number(const char* op, const char* name, py::handle value,  // clamped to int64
+                     const char* expected = "a whole number");
+std::string word(const char* op, const char* name, py::handle value);
+bool truth(const char* op, const char* name, py::handle value);
+// An axis of an array, counted from the front; negative ones count from the end.
+int axis_number(const char* op, py::handle axis, int ndim);
+
 // An array argument, held for the length of the call. An array that is byte-swapped or not aligned to its
 // elements is copied once; any strides pass as they are.
 class Input {

@@ -60,14 +60,19 @@ void define(py::module_& m, const char* saved) {
 template <Activation kind>
 void define(py::module_& m, const char* alpha_name, double alpha_default) {
   const std::string name = kNames[static_cast<int>(kind)], back = name + "_backward";
+  const auto attribute = [alpha_name](py::handle alpha) {
+    return real_number(kNames[static_cast<int>(kind)], alpha_name, alpha);
+  };
   m.def(
       name.c_str(),
-      [](py::handle x, double alpha, py::handle out) { return forward(kind, x, alpha, 0, out); },
+      [attribute](py::handle x, py::handle alpha, py::handle out) {
+        return forward(kind, x, attribute(alpha), 0, out);
+      },
       py::arg("x"), py::arg(alpha_name) = alpha_default, py::arg("out") = py::none());
   m.def(
       back.c_str(),
-      [](py::handle dy, py::handle x, double alpha, py::handle out) {
-        return backward(kind, "x", dy, x, alpha, 0, out);
+      [attribute](py::handle dy, py::handle x, py::handle alpha, py::handle out) {
+        return backward(kind, "x", dy, x, attribute(alpha), 0, out);
       },
       py::arg("dy"), py::arg("x"), py::arg(alpha_name) = alpha_default, py::arg("out") = py::none());
 }
@@ -76,17 +81,20 @@ template <Activation kind>
 void define(py::module_& m, const char* alpha_name, double alpha_default, const char* beta_name,
             double beta_default) {
   const std::string name = kNames[static_cast<int>(kind)], back = name + "_backward";
+  const auto attribute = [](const char* of, py::handle value) {
+    return real_number(kNames[static_cast<int>(kind)], of, value);
+  };
   m.def(
       name.c_str(),
-      [](py::handle x, double alpha, double beta, py::handle out) {
-        return forward(kind, x, alpha, beta, out);
+      [=](py::handle x, py::handle alpha, py::handle beta, py::handle out) {
+        return forward(kind, x, attribute(alpha_name, alpha), attribute(beta_name, beta), out);
       },
       py::arg("x"), py::arg(alpha_name) = alpha_default, py::arg(beta_name) = beta_default,
       py::arg("out") = py::none());
   m.def(
       back.c_str(),
-      [](py::handle dy, py::handle x, double alpha, double beta, py::handle out) {
-        return backward(kind, "x", dy, x, alpha, beta, out);
+      [=](py::handle dy, py::handle x, py::handle alpha, py::handle beta, py::handle out) {
+        return backward(kind, "x", dy, x, attribute(alpha_name, alpha), attribute(beta_name, beta), out);
       },
       py::arg("dy"), py::arg("x"), py::arg(alpha_name) = alpha_default, py::arg(beta_name) = beta_default,
       py::arg("out") = py::none());

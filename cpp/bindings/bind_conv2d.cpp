@@ -121,7 +121,8 @@ Shapes shapes_of(const char* op, const Input& x, const Input& w, const Arguments
   return s;
 }
 
-Conv2dActivation activation_of(const char* op, const std::string& name) {
+Conv2dActivation activation_of(const char* op, py::handle value) {
+  const std::string name = word(op, "activation", value);
   if (name == "none") return Conv2dActivation::none;
   if (name == "relu") return Conv2dActivation::relu;
   fail_value(op, "got activation '" + name + "'; expected 'none' or 'relu'");
@@ -134,7 +135,7 @@ bool writes_directly(const Output& y) {
 }
 
 py::object conv2d(py::handle x_, py::handle w_, py::handle bias_, py::handle stride, py::handle padding,
-                  py::handle dilation, py::handle groups, const std::string& activation, py::handle out) {
+                  py::handle dilation, py::handle groups, py::handle activation, py::handle out) {
   constexpr const char* kOp = "conv2d";
   const Input x = Input::floating(kOp, "x", x_), w = Input::floating(kOp, "weight", w_);
   require_same_dtype(kOp, "x", x, "weight", w);
@@ -164,8 +165,11 @@ py::object conv2d(py::handle x_, py::handle w_, py::handle bias_, py::handle str
 }
 
 py::tuple conv2d_backward(py::handle dy_, py::handle x_, py::handle w_, py::handle stride, py::handle padding,
-                          py::handle dilation, py::handle groups, bool need_dx, bool need_dw, bool need_db) {
+                          py::handle dilation, py::handle groups, py::handle need_dx_, py::handle need_dw_,
+                          py::handle need_db_) {
   constexpr const char* kOp = "conv2d_backward";
+  const bool need_dx = truth(kOp, "need_dx", need_dx_), need_dw = truth(kOp, "need_dw", need_dw_),
+             need_db = truth(kOp, "need_db", need_db_);
   const Input x = Input::floating(kOp, "x", x_), w = Input::floating(kOp, "weight", w_);
   const Input dy = Input::floating(kOp, "dy", dy_);
   require_same_dtype(kOp, "x", x, "weight", w);

@@ -26,7 +26,7 @@ py::object copy(py::handle x_, bool channels_last, py::handle out) {
 }
 
 // concatenate(arrays, axis): the arrays one after another; channels-last if all are.
-py::object concatenate(const py::sequence& arrays, int axis) {
+py::object concatenate(const py::sequence& arrays, py::handle axis_) {
   constexpr const char* op = "cat";
   if (arrays.size() == 0) fail_value(op, "got no tensors; expected at least one");
   std::vector<Input> inputs;
@@ -37,10 +37,11 @@ py::object concatenate(const py::sequence& arrays, int axis) {
   }
   const Input& first = inputs[0];
   const int ndim = first.ndim();
+  const int64_t axis = whole_number(op, "dim", axis_);
   if (axis < -ndim || axis >= ndim)
     fail_value(op, "got dim " + std::to_string(axis) + " for tensors of " + std::to_string(ndim) +
                        " dimensions; expected " + std::to_string(-ndim) + " to " + std::to_string(ndim - 1));
-  const int d = axis < 0 ? axis + ndim : axis;
+  const int d = static_cast<int>(axis < 0 ? axis + ndim : axis);
   int64_t shape[kMaxDims];
   std::copy(first.shape(), first.shape() + ndim, shape);
   shape[d] = 0;

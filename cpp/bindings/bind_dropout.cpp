@@ -16,8 +16,9 @@ TensorView<const int64_t> key_view(const char* op, const Input& key) {
 }
 
 // dropout(x, p, key, out): the same call with dy for x is the gradient
-py::object dropout(py::handle x_, double p, py::handle key_, py::handle out) {
+py::object dropout(py::handle x_, py::handle p_, py::handle key_, py::handle out) {
   constexpr const char* op = "dropout";
+  const double p = real_number(op, "p", p_);
   const Input x = Input::floating(op, "x", x_);
   const Input key = Input::exactly(op, "key", key_, DType::int64);
   if (!(p >= 0 && p <= 1)) fail_value(op, "got p " + std::to_string(p) + "; expected a probability, 0 to 1");
@@ -35,10 +36,12 @@ py::object fill(const char* op, Distribution distribution, const py::tuple& shap
   const Input key = Input::exactly(op, "key", key_, DType::int64);
   if (dtype != "float32" && dtype != "float64")
     fail_type(op, "got dtype " + dtype + "; expected float32 or float64");
-  if (shape.size() > kMaxDims) fail_value(op, "got more than " + std::to_string(kMaxDims) + " dimensions");
+  if (shape.size() > kMaxDims)
+    fail_value(op, "got shape " + std::string(py::repr(shape)) + "; expected at most " +
+                       std::to_string(kMaxDims) + " dimensions");
   int64_t sizes[kMaxDims];
   for (size_t d = 0; d < shape.size(); ++d) {
-    sizes[d] = shape[d].cast<int64_t>();
+    sizes[d] = whole_number(op, "a size", shape[d]);
     if (sizes[d] < 0) fail_value(op, "got shape " + std::string(py::repr(shape)) + "; expected sizes >= 0");
   }
   const DType type = dtype == "float32" ? DType::float32 : DType::float64;

@@ -80,8 +80,7 @@ class Operands {
     if (PyFloat_CheckExact(h.ptr())) {
       numbers_[k] = PyFloat_AS_DOUBLE(h.ptr());
     } else if (PyLong_CheckExact(h.ptr())) {
-      numbers_[k] = PyLong_AsDouble(h.ptr());
-      if (PyErr_Occurred()) throw py::error_already_set();
+      numbers_[k] = real_number(op_, names_[k], h);
     } else {
       arrays_[k] = Input::floating(op_, names_[k], h);
       if (first_ < 0) first_ = k;

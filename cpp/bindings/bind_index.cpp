@@ -7,13 +7,6 @@
 namespace ranvier::bind {
 namespace {
 
-int normalized_axis(const char* op, int axis, int ndim) {
-  if (ndim == 0 || axis < -ndim || axis >= ndim)
-    fail_value(op, "got axis " + std::to_string(axis) + " for an array of " + std::to_string(ndim) +
-                       " dimensions; expected " + std::to_string(-ndim) + " to " + std::to_string(ndim - 1));
-  return axis < 0 ? axis + ndim : axis;
-}
-
 // The index repeated to the shape of the picked elements: size 1 repeats along every axis but the picked one.
 TensorView<const int64_t> index_view(const char* op, const Input& index, int ndim, const int64_t* picked,
                                      int axis) {
@@ -46,11 +39,11 @@ void check_range(const char* op, const Input& index, int64_t length) {
 }
 
 // gather(x, index, axis, out): y[.., j, ..] = x[.., index[.., j, ..], ..]
-py::object gather(py::handle x_, py::handle index_, int axis_, py::handle out) {
+py::object gather(py::handle x_, py::handle index_, py::handle axis_, py::handle out) {
   constexpr const char* op = "gather";
   const Input x = Input::floating(op, "x", x_);
   const Input index = Input::integers(op, "index", index_);
-  const int axis = normalized_axis(op, axis_, x.ndim());
+  const int axis = axis_number(op, axis_, x.ndim());
   if (index.ndim() != x.ndim())
     fail_value(op, "got index of shape " + shape_text(index.ndim(), index.shape()) + " for x of shape " +
                        shape_text(x.ndim(), x.shape()) + "; expected as many dimensions");
@@ -69,11 +62,11 @@ py::object gather(py::handle x_, py::handle index_, int axis_, py::handle out) {
 }
 
 // scatter_add(dy, index, axis, length, out): the gradient of gather; `length` is that of x's axis.
-py::object scatter_add(py::handle dy_, py::handle index_, int axis_, int64_t length, py::handle out) {
+py::object scatter_add(py::handle dy_, py::handle index_, py::handle axis_, int64_t length, py::handle out) {
   constexpr const char* op = "scatter_add";
   const Input dy = Input::floating(op, "dy", dy_);
   const Input index = Input::integers(op, "index", index_);
-  const int axis = normalized_axis(op, axis_, dy.ndim());
+  const int axis = axis_number(op, axis_, dy.ndim());
   if (length < 0) fail_value(op, "got length " + std::to_string(length) + "; expected at least 0");
   check_range(op, index, length);
   const TensorView<const int64_t> where = index_view(op, index, dy.ndim(), dy.shape(), axis);

@@ -17,7 +17,8 @@ constexpr const char* kNames[] = {RANVIER_FOR_EACH_LOSS(RANVIER_X)};
 #undef RANVIER_X
 constexpr const char* kCrossEntropy = "cross_entropy";
 
-Reduction reduction_of(const char* op, const std::string& name) {
+Reduction reduction_of(const char* op, py::handle value) {
+  const std::string name = word(op, "reduction", value);
   if (name == "mean") return Reduction::mean;
   if (name == "sum") return Reduction::sum;
   if (name == "none") return Reduction::none;
@@ -69,7 +70,7 @@ Output loss_output(const char* op, py::handle out, DType dtype, Reduction reduct
 }
 
 template <Loss kind>
-py::object forward(py::handle x_, py::handle target_, const std::string& reduction_name, py::handle out) {
+py::object forward(py::handle x_, py::handle target_, py::handle reduction_name, py::handle out) {
   const char* op = kNames[static_cast<int>(kind)];
   const Input x = Input::floating(op, "x", x_), target = Input::floating(op, "target", target_);
   require_same_dtype(op, "x", x, "target", target);
@@ -86,14 +87,15 @@ py::object forward(py::handle x_, py::handle target_, const std::string& reducti
 }
 
 template <Loss kind>
-py::object backward(py::handle dy_, py::handle x_, py::handle target_, const std::string& reduction_name,
-                    bool of_target, py::handle out) {
+py::object backward(py::handle dy_, py::handle x_, py::handle target_, py::handle reduction_name,
+                    py::handle of_target_, py::handle out) {
   const char* op = kNames[static_cast<int>(kind)];
   const Input x = Input::floating(op, "x", x_), target = Input::floating(op, "target", target_);
   const Input dy = Input::floating(op, "dy", dy_);
   require_same_dtype(op, "x", x, "target", target);
   require_same_dtype(op, "dy", dy, "x", x);
   require_same_shape(op, x, target);
+  const bool of_target = truth(op, "of_target", of_target_);
   const Reduction reduction = reduction_of(op, reduction_name);
   require_shape(op, "dy", dy, reduction == Reduction::none ? x.ndim() : 0, x.shape());
   Output dx =
@@ -149,7 +151,7 @@ struct Classes {
 };
 
 // The loss, and the log-sum-exp of each line, which backward takes.
-py::tuple cross_entropy(py::handle x_, py::handle target, const std::string& reduction_name) {
+py::tuple cross_entropy(py::handle x_, py::handle target, py::handle reduction_name) {
   const Input x = Input::floating(kCrossEntropy, "x", x_);
   const Reduction reduction = reduction_of(kCrossEntropy, reduction_name);
   const Classes classes = Classes::of(x, target);
@@ -165,7 +167,8 @@ py::tuple cross_entropy(py::handle x_, py::handle target, const std::string& red
 }
 
 py::object cross_entropy_backward(py::handle dy_, py::handle x_, py::handle target, py::handle log_sum_exp_,
-                                  const std::string& reduction_name, bool of_target, py::handle out) {
+                                  py::handle reduction_name, py::handle of_target_, py::handle out) {
+  const bool of_target = truth(kCrossEntropy, "of_target", of_target_);
   const Input x = Input::floating(kCrossEntropy, "x", x_), dy = Input::floating(kCrossEntropy, "dy", dy_);
   const Input log_sum_exp = Input::exactly(kCrossEntropy, "log_sum_exp", log_sum_exp_, x.dtype());
   require_same_dtype(kCrossEntropy, "dy", dy, "x", x);

@@ -121,7 +121,8 @@ MatmulActivation with_defaults(Activation kind) {
 }
 
 // By name, with PyTorch's default attributes.
-MatmulActivation activation_of(const std::string& name) {
+MatmulActivation activation_of(py::handle value) {
+  const std::string name = word(kOp, "activation", value);
   if (name == "none") return {};
   std::string names = "'none'";
 #define RANVIER_X(kind, op, cost)                            \
@@ -133,8 +134,7 @@ MatmulActivation activation_of(const std::string& name) {
 }
 
 // matmul(a, b, bias, activation, out)
-py::object matmul(py::handle a_, py::handle b_, py::handle bias_, const std::string& activation,
-                  py::handle out) {
+py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle activation, py::handle out) {
   const Input a = Input::floating(kOp, "a", a_), b = Input::floating(kOp, "b", b_);
   require_same_dtype(kOp, "a", a, "b", b);
   const Input bias = Input::optional(kOp, "bias", bias_, a.dtype());

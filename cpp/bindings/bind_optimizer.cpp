@@ -201,8 +201,9 @@ TensorView<double> number_view(double* p) {
 }
 
 // gradient_norm(gradients, p) -> the norm of all of them together, a float64 array of one element
-py::object gradient_norm(py::handle gradients_, double p) {
+py::object gradient_norm(py::handle gradients_, py::handle norm_type) {
   constexpr const char* op = "gradient_norm";
+  const double p = real_number(op, "norm_type", norm_type);
   const List gradients(op, "gradients", gradients_);
   if (!gradients.given()) fail_type(op, "got gradients None; expected a list");
   if (!(p > 0)) fail_value(op, "got norm_type " + std::to_string(p) + "; expected a number above 0");

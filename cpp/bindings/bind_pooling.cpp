@@ -17,22 +17,13 @@ struct Pair {
   int64_t h, w;
 };
 
-int64_t whole_number(const char* op, const char* name, py::handle value) {
-  const bool number = PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr());
-  const py::object index = py::reinterpret_steal<py::object>(number ? PyNumber_Index(value.ptr()) : nullptr);
-  if (!index) {
-    PyErr_Clear();
-    fail_type(op, std::string("got ") + name + " " + std::string(py::repr(value)) +
-                      "; expected a whole number or a pair of them");
-  }
-  int overflow = 0;
-  const int64_t n = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-  return overflow ? (overflow > 0 ? INT64_MAX : INT64_MIN) : n;
+int64_t size_number(const char* op, const char* name, py::handle value) {
+  return whole_number(op, name, value, "a whole number or a pair of them");
 }
 
 Pair pair(const char* op, const char* name, py::handle value) {
   if (!PyTuple_Check(value.ptr()) && !PyList_Check(value.ptr())) {
-    const int64_t n = whole_number(op, name, value);
+    const int64_t n = size_number(op, name, value);
     return {n, n};
   }
   const auto items = py::reinterpret_borrow<py::sequence>(value);
@@ -40,7 +31,7 @@ Pair pair(const char* op, const char* name, py::handle value) {
   if (size != 1 && size != 2)
     fail_value(op,
                std::string("got ") + name + " with " + std::to_string(size) + " numbers; expected 1 or 2");
-  return {whole_number(op, name, items[0]), whole_number(op, name, items[size - 1])};
+  return {size_number(op, name, items[0]), size_number(op, name, items[size - 1])};
 }
 
 std::string pair_text(int64_t h, int64_t w) {
@@ -94,11 +85,11 @@ Pair image_size(const char* op, py::handle shape, const Input& dy) {
   const auto items = py::reinterpret_borrow<py::sequence>(shape);
   if (items.size() != 4)
     fail_value(op, "got shape " + std::string(py::repr(shape)) + "; expected (N, C, H, W)");
-  const int64_t n = whole_number(op, "shape", items[0]), c = whole_number(op, "shape", items[1]);
+  const int64_t n = size_number(op, "shape", items[0]), c = size_number(op, "shape", items[1]);
   if (dy.ndim() != 4 || n != dy.shape(0) || c != dy.shape(1))
     fail_value(op, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + " for x of shape " +
                        std::string(py::repr(shape)) + "; expected the same N and C");
-  const Pair size{whole_number(op, "shape", items[2]), whole_number(op, "shape", items[3])};
+  const Pair size{size_number(op, "shape", items[2]), size_number(op, "shape", items[3])};
   constexpr int64_t kMost = int64_t{1} << 31;
   if (size.h < 0 || size.w < 0 || size.h >= kMost || size.w >= kMost)
     fail_value(op, "got shape " + std::string(py::repr(shape)) + "; expected sizes from 0 to 2**31 - 1");
@@ -151,8 +142,9 @@ auto with_offset(const PoolAxis& rows, const PoolAxis& columns, F&& f) {
 
 // max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode) -> (y, where)
 py::tuple max_pool2d(py::handle x_, py::handle kernel, py::handle stride, py::handle padding,
-                     py::handle dilation, bool ceil_mode) {
+                     py::handle dilation, py::handle ceil_mode_) {
   constexpr const char* op = "max_pool2d";
+  const bool ceil_mode = truth(op, "ceil_mode", ceil_mode_);
   const Input x = Input::floating(op, "x", x_);
   check_images(op, "x", x);
   const auto [h, w] = windows(op, kernel, stride, padding, dilation);
@@ -183,8 +175,10 @@ void check_gradient(const char* op, const char* name, const Input& dy, const Poo
 
 // max_pool2d_backward(dy, where, shape, kernel_size, stride, padding, dilation, ceil_mode)
 py::object max_pool2d_backward(py::handle dy_, py::handle where_, py::handle shape, py::handle kernel,
-                               py::handle stride, py::handle padding, py::handle dilation, bool ceil_mode) {
+                               py::handle stride, py::handle padding, py::handle dilation,
+                               py::handle ceil_mode_) {
   constexpr const char* op = "max_pool2d_backward";
+  const bool ceil_mode = truth(op, "ceil_mode", ceil_mode_);
   const Input dy = Input::floating(op, "dy", dy_);
   const auto [h, w] = windows(op, kernel, stride, padding, dilation);
   const Pair size = image_size(op, shape, dy);
@@ -233,16 +227,18 @@ py::object run_average_backward(const Input& dy, const PoolAxis& rows, const Poo
 
 int64_t divisor_of(const char* op, py::handle value) {
   if (value.is_none()) return 0;
-  const int64_t divisor = whole_number(op, "divisor_override", value);
+  const int64_t divisor = size_number(op, "divisor_override", value);
   if (divisor < 1)
     fail_value(op, "got divisor_override " + std::to_string(divisor) + "; expected at least 1, or None");
   return divisor;
 }
 
 // avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-py::object avg_pool2d(py::handle x_, py::handle kernel, py::handle stride, py::handle padding, bool ceil_mode,
-                      bool include_pad, py::handle divisor_) {
+py::object avg_pool2d(py::handle x_, py::handle kernel, py::handle stride, py::handle padding,
+                      py::handle ceil_mode_, py::handle include_pad_, py::handle divisor_) {
   constexpr const char* op = "avg_pool2d";
+  const bool ceil_mode = truth(op, "ceil_mode", ceil_mode_);
+  const bool include_pad = truth(op, "count_include_pad", include_pad_);
   const Input x = Input::floating(op, "x", x_);
   check_images(op, "x", x);
   const auto [h, w] = windows(op, kernel, stride, padding, py::none());
@@ -254,9 +250,12 @@ py::object avg_pool2d(py::handle x_, py::handle kernel, py::handle stride, py::h
 
 // avg_pool2d_backward(dy, shape, kernel_size, ..., divisor_override, channels_last)
 py::object avg_pool2d_backward(py::handle dy_, py::handle shape, py::handle kernel, py::handle stride,
-                               py::handle padding, bool ceil_mode, bool include_pad, py::handle divisor_,
-                               bool channels_last) {
+                               py::handle padding, py::handle ceil_mode_, py::handle include_pad_,
+                               py::handle divisor_, py::handle channels_last_) {
   constexpr const char* op = "avg_pool2d_backward";
+  const bool ceil_mode = truth(op, "ceil_mode", ceil_mode_);
+  const bool include_pad = truth(op, "count_include_pad", include_pad_);
+  const bool channels_last = truth(op, "channels_last", channels_last_);
   const Input dy = Input::floating(op, "dy", dy_);
   const auto [h, w] = windows(op, kernel, stride, padding, py::none());
   const int64_t divisor = divisor_of(op, divisor_);
@@ -277,7 +276,7 @@ void check_adaptive(const char* op, int64_t in_h, int64_t in_w, int64_t out_h, i
 // output_size: a number for both axes or a pair; None keeps the image's own size.
 Pair adaptive_size(const char* op, py::handle value, const Input& x) {
   const auto size = [&](py::handle item, int d) {
-    return item.is_none() ? x.shape(d) : whole_number(op, "output_size", item);
+    return item.is_none() ? x.shape(d) : size_number(op, "output_size", item);
   };
   if (!PyTuple_Check(value.ptr()) && !PyList_Check(value.ptr())) return {size(value, 2), size(value, 3)};
   const auto items = py::reinterpret_borrow<py::sequence>(value);
@@ -295,8 +294,9 @@ py::object adaptive_avg_pool2d(py::handle x_, py::handle output_size) {
   return run_average(x, {x.shape(2), out_h, 0, 1, 0, 1}, {x.shape(3), out_w, 0, 1, 0, 1}, false, 0);
 }
 
-py::object adaptive_avg_pool2d_backward(py::handle dy_, py::handle shape, bool channels_last) {
+py::object adaptive_avg_pool2d_backward(py::handle dy_, py::handle shape, py::handle channels_last_) {
   constexpr const char* op = "adaptive_avg_pool2d_backward";
+  const bool channels_last = truth(op, "channels_last", channels_last_);
   const Input dy = Input::floating(op, "dy", dy_);
   check_images(op, "dy", dy);
   const auto [in_h, in_w] = image_size(op, shape, dy);
@@ -306,7 +306,11 @@ py::object adaptive_avg_pool2d_backward(py::handle dy_, py::handle shape, bool c
 }
 
 // Whether pooling x gives channels-last images: what a gradient's layout is taken from.
-bool pools_over_channels(py::handle x) { return over_channels(Input::floating("pooling", "x", x)); }
+bool pools_over_channels(py::handle x_) {
+  const Input x = Input::floating("pooling", "x", x_);
+  check_images("pooling", "x", x);
+  return over_channels(x);
+}
 
 }  // namespace
 

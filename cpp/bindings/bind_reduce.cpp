@@ -73,10 +73,10 @@ struct Axes {
 };
 
 py::object reduce(const char* op, ReduceOp kind, py::handle x_, py::handle center_, py::handle axes_,
-                  bool keepdims, py::handle out, double correction, bool mean, bool root) {
+                  py::handle keepdims, py::handle out, double correction, bool mean, bool root) {
   const Input x = Input::floating(op, "x", x_);
   const Input center = Input::optional(op, "center", center_, x.dtype());
-  const Axes axes(op, x.ndim(), x.shape(), axes_, keepdims);
+  const Axes axes(op, x.ndim(), x.shape(), axes_, truth(op, "keepdims", keepdims));
   Output y = Output::given(op, out, x.dtype(), axes.ndim_out, axes.out);
   y.apart_from(op, x).apart_from(op, center);
   if (center &&
@@ -102,12 +102,12 @@ py::object reduce(const char* op, ReduceOp kind, py::handle x_, py::handle cente
 }
 
 // argmax(x, axis, keepdims)
-py::object arg_reduce(const char* op, bool maximum, py::handle x_, py::handle axis, bool keepdims) {
+py::object arg_reduce(const char* op, bool maximum, py::handle x_, py::handle axis, py::handle keepdims) {
   const Input x = Input::floating(op, "x", x_);
-  const Axes axes(op, x.ndim(), x.shape(), axis, keepdims);
-  const auto several = std::count(axes.reduced, axes.reduced + kMaxDims, true);
-  if (several > 1) fail_value(op, "got " + std::to_string(several) + " axes; expected one");
+  const Axes axes(op, x.ndim(), x.shape(), axis, truth(op, "keepdims", keepdims));
   if (x.ndim() == 0) fail_value(op, "got x without dimensions; expected at least one");
+  const auto several = std::count(axes.reduced, axes.reduced + kMaxDims, true);
+  if (several != 1) fail_value(op, "got " + std::to_string(several) + " axes; expected one");
   if (axes.count == 0)
     fail_value(op, "got x of shape " + shape_text(x.ndim(), x.shape()) +
                        ", empty along the axis; expected at least one element");
@@ -133,7 +133,9 @@ py::object expand(py::handle dy_, const py::tuple& shape_, py::handle axes_, dou
   const int ndim = static_cast<int>(shape_.size());
   int64_t shape[kMaxDims];
   if (ndim > kMaxDims) fail_value(op, "got a shape of more than 8 dimensions; expected at most 8");
-  for (int d = 0; d < ndim; ++d) shape[d] = shape_[d].cast<int64_t>();
+  for (int d = 0; d < ndim; ++d) shape[d] = whole_number(op, "a size", shape_[d]);
+  if (std::any_of(shape, shape + ndim, [](int64_t n) { return n < 0; }) || (channels_last && ndim != 4))
+    fail_value(op, "got shape " + shape_text(ndim, shape) + "; expected sizes >= 0, 4 for channels-last");
   const Axes axes(op, ndim, shape, axes_, false), kept(op, ndim, shape, axes_, true);
   const bool keepdims = dy.ndim() == ndim;
   const Axes& fits = keepdims ? kept : axes;
@@ -165,7 +167,7 @@ void register_reduce(py::module_& m) {
   const auto plain = [&](const char* name, ReduceOp op, bool mean) {
     m.def(
         name,
-        [=](py::handle x, py::handle axes, bool keepdims, py::handle out) {
+        [=](py::handle x, py::handle axes, py::handle keepdims, py::handle out) {
           return reduce(name, op, x, py::none(), axes, keepdims, out, 0, mean, false);
         },
         x, axis, keepdims, out);
@@ -178,9 +180,10 @@ void register_reduce(py::module_& m) {
   const auto spread = [&](const char* name, bool root) {
     m.def(
         name,
-        [=](py::handle x, py::handle mean, py::handle axes, bool keepdims, double correction,
+        [=](py::handle x, py::handle mean, py::handle axes, py::handle keepdims, py::handle correction,
             py::handle out) {
-          return reduce(name, ReduceOp::squares, x, mean, axes, keepdims, out, correction, true, root);
+          return reduce(name, ReduceOp::squares, x, mean, axes, keepdims, out,
+                        real_number(name, "correction", correction), true, root);
         },
         x, py::arg("mean"), axis, keepdims, py::arg("correction") = 0.0, out);
   };
@@ -189,14 +192,14 @@ void register_reduce(py::module_& m) {
   // how many elements of x equal the result's element y that they go into
   m.def(
       "count_equal",
-      [](py::handle x, py::handle y, py::handle axes, bool keepdims) {
+      [](py::handle x, py::handle y, py::handle axes, py::handle keepdims) {
         return reduce("count_equal", ReduceOp::equals, x, y, axes, keepdims, py::none(), 0, false, false);
       },
       x, py::arg("y"), axis, keepdims);
   const auto arg = [&](const char* name, bool maximum) {
     m.def(
         name,
-        [=](py::handle x, py::handle axis, bool keepdims) {
+        [=](py::handle x, py::handle axis, py::handle keepdims) {
           return arg_reduce(name, maximum, x, axis, keepdims);
         },
         x, needed_axis, keepdims);

@@ -8,21 +8,22 @@
 namespace ranvier::bind {
 namespace {
 
-int checked_axis(const char* op, const char* name, const Input& x, int axis) {
+int checked_axis(const char* op, const char* name, const Input& x, py::handle value) {
   const int nd = x.ndim();
+  const int64_t axis = whole_number(op, "axis", value);
   if (axis < -nd || axis >= nd)
     fail_value(op, "got axis " + std::to_string(axis) + " for " + name + " of shape " +
                        shape_text(nd, x.shape()) +
                        (nd ? "; expected " + std::to_string(-nd) + " to " + std::to_string(nd - 1)
                            : "; expected at least one dimension"));
-  return axis < 0 ? axis + nd : axis;
+  return static_cast<int>(axis < 0 ? axis + nd : axis);
 }
 
 template <bool is_log>
-py::object forward(py::handle x_, int axis, py::handle out) {
+py::object forward(py::handle x_, py::handle axis_, py::handle out) {
   const char* op = is_log ? "log_softmax" : "softmax";
   const Input x = Input::floating(op, "x", x_);
-  axis = checked_axis(op, "x", x, axis);
+  const int axis = checked_axis(op, "x", x, axis_);
   Output y = given(out) ? Output::given(op, out, x.dtype(), x.ndim(), x.shape()) : Output::like(x, x.dtype());
   if (given(out)) y.apart_from(op, x, true);
   with_float(x.dtype(), [&](auto tag) {
@@ -33,14 +34,14 @@ py::object forward(py::handle x_, int axis, py::handle out) {
 }
 
 template <bool is_log>
-py::object backward(py::handle dy_, py::handle y_, int axis, py::handle out) {
+py::object backward(py::handle dy_, py::handle y_, py::handle axis_, py::handle out) {
   const char* op = is_log ? "log_softmax" : "softmax";
   const Input dy = Input::floating(op, "dy", dy_), y = Input::floating(op, "y", y_);
   require_same_dtype(op, "dy", dy, "y", y);
   if (dy.ndim() != y.ndim() || !std::equal(dy.shape(), dy.shape() + dy.ndim(), y.shape()))
     fail_value(op, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + " and y of shape " +
                        shape_text(y.ndim(), y.shape()) + "; expected equal shapes");
-  axis = checked_axis(op, "y", y, axis);
+  const int axis = checked_axis(op, "y", y, axis_);
   Output dx =
       given(out) ? Output::given(op, out, y.dtype(), y.ndim(), y.shape()) : Output::like(y, y.dtype());
   if (given(out)) dx.apart_from(op, dy, true).apart_from(op, y, true);
