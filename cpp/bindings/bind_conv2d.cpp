@@ -22,15 +22,9 @@ struct Shapes {
 };
 
 int64_t integer(const char* op, const char* name, py::handle value, int64_t least) {
-  if (!PyIndex_Check(value.ptr()))
-    fail_type(op, std::string("got ") + name + " " + std::string(py::repr(value)) +
-                      "; expected an integer or a pair of integers");
-  const py::int_ number = py::reinterpret_steal<py::int_>(PyNumber_Index(value.ptr()));
-  if (!number) throw py::error_already_set();
-  int overflow = 0;
-  const int64_t v = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
-  if (overflow || v < least || v > INT32_MAX)
-    fail_value(op, std::string("got ") + name + " " + std::string(py::str(number)) + "; expected at least " +
+  const int64_t v = whole_number(op, name, value, "an integer or a pair of integers");
+  if (v < least || v > INT32_MAX)
+    fail_value(op, std::string("got ") + name + " " + std::string(py::str(value)) + "; expected at least " +
                        std::to_string(least) + " and at most 2147483647");
   return v;
 }

@@ -9,7 +9,8 @@ namespace ranvier::bind {
 namespace {
 
 // copy(x, channels_last, out): x in C order, or channels-last, or in the order of out.
-py::object copy(py::handle x_, bool channels_last, py::handle out) {
+py::object copy(py::handle x_, py::handle channels_last_, py::handle out) {
+  const bool channels_last = truth("copy", "channels_last", channels_last_);
   const Input x = Input::floating("copy", "x", x_);
   if (channels_last && x.ndim() != 4)
     fail_value("copy", "got x of shape " + shape_text(x.ndim(), x.shape()) +
@@ -26,8 +27,12 @@ py::object copy(py::handle x_, bool channels_last, py::handle out) {
 }
 
 // concatenate(arrays, axis): the arrays one after another; channels-last if all are.
-py::object concatenate(const py::sequence& arrays, py::handle axis_) {
+py::object concatenate(py::handle arrays_, py::handle axis_) {
   constexpr const char* op = "cat";
+  if (!PyTuple_Check(arrays_.ptr()) && !PyList_Check(arrays_.ptr()))
+    fail_type(op,
+              std::string("got ") + Py_TYPE(arrays_.ptr())->tp_name + "; expected a list or tuple of arrays");
+  const auto arrays = py::reinterpret_borrow<py::sequence>(arrays_);
   if (arrays.size() == 0) fail_value(op, "got no tensors; expected at least one");
   std::vector<Input> inputs;
   bool channels_last = true;

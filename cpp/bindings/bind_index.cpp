@@ -62,11 +62,13 @@ py::object gather(py::handle x_, py::handle index_, py::handle axis_, py::handle
 }
 
 // scatter_add(dy, index, axis, length, out): the gradient of gather; `length` is that of x's axis.
-py::object scatter_add(py::handle dy_, py::handle index_, py::handle axis_, int64_t length, py::handle out) {
+py::object scatter_add(py::handle dy_, py::handle index_, py::handle axis_, py::handle length_,
+                       py::handle out) {
   constexpr const char* op = "scatter_add";
   const Input dy = Input::floating(op, "dy", dy_);
   const Input index = Input::integers(op, "index", index_);
   const int axis = axis_number(op, axis_, dy.ndim());
+  const int64_t length = whole_number(op, "length", length_);
   if (length < 0) fail_value(op, "got length " + std::to_string(length) + "; expected at least 0");
   check_range(op, index, length);
   const TensorView<const int64_t> where = index_view(op, index, dy.ndim(), dy.shape(), axis);

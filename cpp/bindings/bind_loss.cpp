@@ -180,7 +180,12 @@ py::object cross_entropy_backward(py::handle dy_, py::handle x_, py::handle targ
     fail_value(kCrossEntropy, "got class indices, which have no gradient; expected probabilities");
   Output dx = given(out) ? Output::given(kCrossEntropy, out, x.dtype(), x.ndim(), x.shape())
                          : Output::like(x, x.dtype());
-  if (given(out)) dx.apart_from(kCrossEntropy, x).apart_from(kCrossEntropy, dy);
+  if (given(out))
+    dx.apart_from(kCrossEntropy, x)
+        .apart_from(kCrossEntropy, dy)
+        .apart_from(kCrossEntropy, log_sum_exp)
+        .apart_from(kCrossEntropy, classes.index)
+        .apart_from(kCrossEntropy, classes.probabilities);
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     invoke_released(CrossEntropyBackward<T>{reduction, of_target, dy.view<T>(), x.view<T>(),

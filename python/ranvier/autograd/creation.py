@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,10 @@ def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
     """The shape from ``f(2, 3)`` or ``f((2, 3))``."""
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
-    return tuple(int(n) for n in size)
+    try:
+        return tuple(index(n) for n in size)
+    except TypeError as error:
+        raise TypeError(f"[tensor] got size {size}; expected whole numbers") from error
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

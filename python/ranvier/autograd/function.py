@@ -90,7 +90,7 @@ class Function:
         try:  # one input: the same as _apply_several, without its loop
             array = x._array
         except AttributeError:
-            (x,) = as_inputs((x,))
+            (x,) = as_inputs((x,), type(self).__name__.lower())
             array = x._array
         if not (x.requires_grad and mode.enabled and self.differentiable):
             self.needs = _UNWANTED
@@ -114,7 +114,7 @@ class Function:
             try:
                 arrays.append(x._array)
             except AttributeError:  # not a Tensor
-                return self._apply_several(as_inputs(inputs))
+                return self._apply_several(as_inputs(inputs, type(self).__name__.lower()))
             cell = x._cell
             versions.append(cell)
             changes += cell[0]
@@ -243,8 +243,11 @@ class _Absent:
 _ABSENT = _Absent()
 
 
-def as_inputs(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Tensors as they are; arrays wrapped; numbers in the dtype that PyTorch's promotion gives them."""
+def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Tensors as they are; arrays wrapped; numbers in the dtype that PyTorch's promotion gives them.
+
+    Only what follows the first input may be None.
+    """
     tensors: list[Any] = []
     numbers = False
     for x in inputs:
@@ -252,21 +255,21 @@ def as_inputs(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             tensors.append(x)
         elif isinstance(x, ndarray):
             tensors.append(wrap(x))
-        elif x is None:
+        elif x is None and tensors:
             tensors.append(_ABSENT)
         elif isinstance(x, (int, float, np.generic)):
             tensors.append(x)
             numbers = True
         else:
-            tensors.append(wrap(np.asarray(x)) if hasattr(x, "__array__") else _refuse(x))
+            tensors.append(wrap(np.asarray(x)) if hasattr(x, "__array__") else _refuse(name, x))
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
         tensors = [t if hasattr(t, "_array") else wrap(np.array(t, number_dtype(t, dtypes))) for t in tensors]
     return tuple(tensors)
 
 
-def _refuse(x: Any) -> Any:
-    raise TypeError(f"got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
+def _refuse(name: str, x: Any) -> Any:
+    raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
 
 
 def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:

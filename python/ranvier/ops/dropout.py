@@ -54,5 +54,5 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
     if not 0 <= p <= 1:
         raise ValueError(f"[dropout] got p {p}; expected a probability, 0 <= p <= 1")
     if not training or p == 0:
-        return x if isinstance(x, Tensor) else as_inputs((x,))[0]
+        return x if isinstance(x, Tensor) else as_inputs((x,), "dropout")[0]
     return Dropout(p, fresh_key()).apply(x)

@@ -14,7 +14,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import is_channels_last, zeros
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
@@ -134,7 +134,7 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     tensor([[1.],
             [4.]])
     """
-    x, index = as_operand("gather", x), as_operand("gather", index)
+    x, index = as_tensor("gather", x), as_tensor("gather", index)
     if not is_floating(x):
         return wrap(np.take_along_axis(x._array, index._array, dim))
     return Gather(dim).apply(x, index)

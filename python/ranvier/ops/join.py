@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_operand, cast
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast
 from ranvier.ops.index import getitem
-from ranvier.ops.shape import unsqueeze
+from ranvier.ops.shape import _dim, _sizes, unsqueeze
 
 
 class Concatenate(Function):
@@ -45,15 +45,16 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     (3, 2)
     """
     dim = dim if axis is None else axis
-    parts = [as_operand("cat", x) for x in tensors]
+    parts = [as_tensor("cat", x) for x in _listed("cat", tensors)]
     dtype = np.result_type(*(x._array.dtype for x in parts)) if parts else F32
     if dtype in (F32, F64):
-        if not all(x.ndim > 0 and -x.ndim <= dim < x.ndim for x in parts):
+        fits = isinstance(dim, int) and all(x.ndim > 0 and -x.ndim <= dim < x.ndim for x in parts)
+        if not (parts and fits):
             _core.concatenate([x._array for x in parts], dim)  # raises
         return Concatenate(dim).apply(*(x if x._array.dtype is dtype else cast(x, dtype) for x in parts))
     try:
         return wrap(np.concatenate([x._array for x in parts], dim))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         shapes = ", ".join(str(x.shape) for x in parts)
         raise ValueError(
             f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}"
@@ -61,6 +62,12 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
 
 
 concatenate = cat
+
+
+def _listed(name: str, tensors: Any) -> Any:
+    if not isinstance(tensors, Iterable) or getattr(tensors, "shape", None) == ():
+        raise TypeError(f"[{name}] got {type(tensors).__name__}; expected a sequence of tensors")
+    return tensors
 
 
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
@@ -72,7 +79,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
             [2., 4.]])
     """
     dim = dim if axis is None else axis
-    return cat([unsqueeze(as_operand("stack", x), dim) for x in tensors], dim)
+    return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
 
 
 def split(x: Any, size: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -84,18 +91,20 @@ def split(x: Any, size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     >>> [part.shape for part in rv.zeros(5, 2).split(2)]
     [(2, 2), (2, 2), (1, 2)]
     """
+    x = as_tensor("split", x)
+    dim = _dim("split", dim, x.ndim)
     n = x.shape[dim]
-    if isinstance(size, int):
+    if isinstance(size, (int, np.integer)):
         if size < 1:
             raise ValueError(f"[split] got size {size}; expected at least 1")
         sizes = [min(size, n - start) for start in range(0, n, size)] or [0]
     else:
-        sizes = [int(s) for s in size]
-        if sum(sizes) != n:
+        sizes = list(_sizes("split", (size,)))
+        if sum(sizes) != n or any(s < 0 for s in sizes):
             raise ValueError(
                 f"[split] got sizes {tuple(sizes)} for a dimension of {n}; expected sizes that add up to it"
             )
-    x, before = as_operand("split", x), (slice(None),) * (dim % x.ndim)
+    before = (slice(None),) * dim
     parts, start = [], 0
     for s in sizes:
         parts.append(getitem(x, (*before, slice(start, start + s))))
@@ -110,6 +119,10 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     >>> [part.tolist() for part in rv.arange(5).chunk(2)]
     [[0, 1, 2], [3, 4]]
     """
+    x = as_tensor("chunk", x)
+    dim = _dim("chunk", dim, x.ndim)
+    if not isinstance(chunks, (int, np.integer)):
+        raise TypeError(f"[chunk] got chunks {chunks!r}; expected a whole number")
     if chunks < 1:
         raise ValueError(f"[chunk] got {chunks} chunks; expected at least 1")
     return split(x, max(-(-x.shape[dim] // chunks), 1), dim)

@@ -9,7 +9,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 
 
 class Linear(Function):
@@ -45,14 +45,16 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> rv.ops.linear(rv.tensor([1.0, 2.0]), weight, bias)
     tensor([0.5000, 0.7500])
     """
+    weight = as_tensor("linear", weight)
     if not isinstance(x, Tensor):
+        as_tensor("linear", x)
         x = wrap(np.asarray(x, weight.dtype))
     try:
         return Linear().apply(x, weight, bias)
     except ValueError as error:
         shapes = f"x of shape {x.shape} and weight of shape {tuple(weight.shape)}"
         if bias is not None:
-            shapes += f" and bias of shape {tuple(bias.shape)}"
+            shapes += f" and bias of shape {np.shape(bias)}"
         raise ValueError(
             f"[linear] got {shapes}; expected x (..., in_features), weight (out_features, in_features), "
             "bias (out_features,)"

@@ -17,8 +17,13 @@ from ranvier.autograd.tensor import Tensor
 
 def _in_dtype_of(x: Any, target: Any) -> Any:
     """A NumPy target in the dtype of x, so that float64 data trains a float32 model; Tensors as they are."""
-    dtype = x.dtype
-    if isinstance(target, np.ndarray) and target.dtype != dtype:
+    dtype = getattr(x, "dtype", None)
+    if (
+        dtype is not None
+        and isinstance(target, np.ndarray)
+        and target.dtype.kind in "biuf"
+        and target.dtype != dtype
+    ):
         return target.astype(dtype)
     return target
 

@@ -23,6 +23,10 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     classes = x._array if isinstance(x, Tensor) else np.asarray(x)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
+    if not isinstance(num_classes, (int, np.integer)):
+        raise TypeError(f"[one_hot] got num_classes {num_classes!r}; expected a whole number")
+    if num_classes < -1:
+        raise ValueError(f"[one_hot] got num_classes {num_classes}; expected at least 0, or -1")
     if num_classes == -1:
         if classes.size == 0:
             raise ValueError("[one_hot] got no classes; expected num_classes to be given")

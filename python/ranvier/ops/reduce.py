@@ -8,6 +8,8 @@ them.
 
 from __future__ import annotations
 
+import builtins
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.elementwise.extrema import maximum, minimum
 from ranvier.ops.layout import is_channels_last
 
@@ -118,18 +120,28 @@ def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
 def _arguments(
     name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool
 ) -> tuple[Any, Axes, bool]:
-    x = as_operand(name, x)
-    if not isinstance(x, Tensor):
-        x = wrap(np.asarray(x))
+    x = as_tensor(name, x)
     axes = dim if axis is None else axis
-    if isinstance(axes, list):
-        axes = tuple(axes)
-    if axes == ():  # PyTorch's way to say all
-        axes = None
-    return x, axes, keepdim or keepdims
+    try:
+        if isinstance(axes, (tuple, list)):
+            axes = tuple(map(index, axes)) or None  # (): PyTorch's way to say all
+        elif axes is not None:
+            axes = index(axes)
+    except TypeError as error:
+        raise TypeError(f"[{name}] got axis {axes!r}; expected None, an int or a tuple of ints") from error
+    if not isinstance(keepdim, (int, np.bool_)) or not isinstance(keepdims, (int, np.bool_)):
+        raise TypeError(f"[{name}] got keepdim {keepdim!r}, keepdims {keepdims!r}; expected True or False")
+    return x, axes, bool(keepdim or keepdims)
 
 
 def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    limit = builtins.max(x.ndim, 1)
+    for axis in (axes,) if isinstance(axes, int) else axes or ():
+        if not -limit <= axis < limit:
+            raise ValueError(
+                f"[{function.__name__}] got axis {axis} for an array of {x.ndim} dimensions; "
+                f"expected {-limit} to {limit - 1}"
+            )
     return wrap(np.asarray(function(x._array, axis=axes, keepdims=keepdims)))
 
 

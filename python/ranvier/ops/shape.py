@@ -7,6 +7,7 @@ first, and its gradient comes back channels-last.
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.dtypes import Array, as_operand, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
 
 METHODS = (
@@ -108,15 +109,22 @@ class Flip(Function):
         return np.flip(dy, self.dims)
 
 
-def _sizes(arguments: tuple[Any, ...]) -> tuple[int, ...]:
+def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
     """The numbers of ``f(x, 2, 3)`` or ``f(x, (2, 3))``."""
-    if len(arguments) == 1 and not isinstance(arguments[0], (int, np.integer)):
-        arguments = tuple(arguments[0])
-    return tuple(int(n) for n in arguments)
+    try:
+        if len(arguments) == 1 and not isinstance(arguments[0], (int, np.integer)):
+            arguments = tuple(arguments[0])
+        return tuple(index(n) for n in arguments)
+    except TypeError as error:
+        raise TypeError(f"[{name}] got {arguments}; expected whole numbers") from error
 
 
 def _dim(name: str, dim: int, ndim: int) -> int:
     """The dimension counted from the front."""
+    try:
+        dim = index(dim)
+    except TypeError as error:
+        raise TypeError(f"[{name}] got dim {dim!r}; expected a whole number") from error
     if not -ndim <= dim < ndim:
         raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-ndim} to {ndim - 1}")
     return dim % ndim
@@ -132,10 +140,10 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    x, target = as_operand("reshape", x), _sizes(shape)
+    x, target = as_tensor("reshape", x), _sizes("reshape", shape)
     try:
         return Reshape(target).apply(x)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(
             f"[reshape] got shape {target} for x of shape {x.shape}; expected as many elements"
         ) from error
@@ -163,7 +171,8 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     >>> rv.zeros(2, 3, 4).flatten(1).shape
     (2, 12)
     """
-    shape = tuple(x.shape)
+    x = as_tensor("flatten", x)
+    shape = x.shape
     if not shape:
         return reshape(x, (1,))
     first, last = _dim("flatten", start_dim, len(shape)), _dim("flatten", end_dim, len(shape))
@@ -189,8 +198,9 @@ def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
     >>> rv.zeros(2, 12).unflatten(1, (3, -1)).shape
     (2, 3, 4)
     """
-    at, shape = _dim("unflatten", dim, x.ndim), tuple(x.shape)
-    return reshape(x, (*shape[:at], *sizes, *shape[at + 1 :]))
+    x = as_tensor("unflatten", x)
+    at, shape = _dim("unflatten", dim, x.ndim), x.shape
+    return reshape(x, (*shape[:at], *_sizes("unflatten", (sizes,)), *shape[at + 1 :]))
 
 
 def permute(x: Any, *dims: Any) -> Tensor:
@@ -200,12 +210,10 @@ def permute(x: Any, *dims: Any) -> Tensor:
     >>> rv.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
-    x = as_operand("permute", x)
-    order = tuple(_dim("permute", d, x.ndim) for d in _sizes(dims))
+    x = as_tensor("permute", x)
+    order = tuple(_dim("permute", d, x.ndim) for d in _sizes("permute", dims))
     if sorted(order) != list(range(x.ndim)):
-        raise ValueError(
-            f"[permute] got dims {_sizes(dims)} for {x.ndim} dimensions; expected each of them once"
-        )
+        raise ValueError(f"[permute] got dims {dims} for {x.ndim} dimensions; expected each of them once")
     return Permute(order).apply(x)
 
 
@@ -216,7 +224,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     >>> rv.zeros(2, 3, 4).transpose(0, 2).shape
     (4, 3, 2)
     """
-    x = as_operand("transpose", x)
+    x = as_tensor("transpose", x)
     a, b = _dim("transpose", dim0, x.ndim), _dim("transpose", dim1, x.ndim)
     dims = list(range(x.ndim))
     dims[a], dims[b] = b, a
@@ -228,7 +236,7 @@ swapaxes = transpose
 
 def movedim(x: Any, source: int, destination: int) -> Tensor:
     """One dimension moved to another place, the rest in their order."""
-    x = as_operand("movedim", x)
+    x = as_tensor("movedim", x)
     dims = list(range(x.ndim))
     dims.insert(_dim("movedim", destination, x.ndim), dims.pop(_dim("movedim", source, x.ndim)))
     return Permute(tuple(dims)).apply(x)
@@ -236,6 +244,7 @@ def movedim(x: Any, source: int, destination: int) -> Tensor:
 
 def t(x: Any) -> Tensor:
     """The transpose of a matrix; a vector or a number as it is. Raises ValueError for more dimensions."""
+    x = as_tensor("t", x)
     if x.ndim > 2:
         raise ValueError(f"[t] got x of shape {tuple(x.shape)}; expected at most 2 dimensions")
     return transpose(x, 0, 1) if x.ndim == 2 else x
@@ -248,8 +257,9 @@ def squeeze(x: Any, dim: Any = None) -> Tensor:
     >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
     (2, 3, 1)
     """
-    shape = tuple(x.shape)
-    dims = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    x = as_tensor("squeeze", x)
+    shape = x.shape
+    dims = range(len(shape)) if dim is None else _sizes("squeeze", (dim,))
     gone = {_dim("squeeze", d, len(shape)) for d in dims} if shape else set()
     return reshape(x, tuple(n for d, n in enumerate(shape) if not (d in gone and n == 1)))
 
@@ -261,7 +271,8 @@ def unsqueeze(x: Any, dim: int) -> Tensor:
     >>> rv.zeros(2, 3).unsqueeze(-1).shape
     (2, 3, 1)
     """
-    at, shape = _dim("unsqueeze", dim, x.ndim + 1), tuple(x.shape)
+    x = as_tensor("unsqueeze", x)
+    at, shape = _dim("unsqueeze", dim, x.ndim + 1), x.shape
     return reshape(x, (*shape[:at], 1, *shape[at:]))
 
 
@@ -275,7 +286,7 @@ def expand(x: Any, *shape: Any) -> Tensor:
     tensor([[1., 1., 1.],
             [2., 2., 2.]])
     """
-    x, target = as_operand("expand", x), _sizes(shape)
+    x, target = as_tensor("expand", x), _sizes("expand", shape)
     lead = len(target) - x.ndim
     if lead < 0 or -1 in target[:lead]:
         raise ValueError(
@@ -284,7 +295,7 @@ def expand(x: Any, *shape: Any) -> Tensor:
     full = tuple(x.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
     try:
         return Expand(full).apply(x)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(
             f"[expand] got shape {target} for x of shape {x.shape}; expected one it broadcasts to"
         ) from error
@@ -292,7 +303,7 @@ def expand(x: Any, *shape: Any) -> Tensor:
 
 def broadcast_to(x: Any, shape: Any) -> Tensor:
     """:func:`expand` with the shape as a tuple."""
-    return expand(x, tuple(shape))
+    return expand(x, shape)
 
 
 def expand_as(x: Any, other: Any) -> Tensor:
@@ -307,5 +318,5 @@ def flip(x: Any, *dims: Any) -> Tensor:
     >>> rv.flip(rv.tensor([1, 2, 3]), 0)
     tensor([3, 2, 1])
     """
-    x = as_operand("flip", x)
-    return Flip(tuple(_dim("flip", d, x.ndim) for d in _sizes(dims))).apply(x)
+    x = as_tensor("flip", x)
+    return Flip(tuple(_dim("flip", d, x.ndim) for d in _sizes("flip", dims))).apply(x)

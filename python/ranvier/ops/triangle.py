@@ -8,6 +8,7 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import masked_fill
+from ranvier.ops.elementwise.dtypes import as_tensor
 
 
 def tril(x: Any, diagonal: int = 0) -> Tensor:
@@ -37,6 +38,11 @@ def triu(x: Any, diagonal: int = 0) -> Tensor:
 
 
 def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:
+    x = as_tensor(name, x)
+    if not isinstance(diagonal, (int, np.integer)):
+        raise TypeError(f"[{name}] got diagonal {diagonal!r}; expected a whole number")
     if x.ndim < 2:
         raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
-    return masked_fill(x, triangle(*x.shape[-2:], diagonal) == 0, 0)
+    rows, columns = x.shape[-2:]
+    diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # beyond, nothing changes any more
+    return masked_fill(x, triangle(rows, columns, diagonal) == 0, 0)

@@ -33,12 +33,20 @@ def as_operand(name: str, x: Any) -> Any:
     if isinstance(x, Tensor):
         return x
     if isinstance(x, np.ndarray):
+        if x.dtype.kind not in _RANK:
+            raise TypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
         return wrap(x)
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, (int, float)):
         return x
     raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
+
+
+def as_tensor(name: str, x: Any) -> Tensor:
+    """The operand as a Tensor, a number as one without dimensions."""
+    x = as_operand(name, x)
+    return x if isinstance(x, Tensor) else wrap(np.asarray(x))
 
 
 def _rank(x: Any) -> int:
@@ -87,10 +95,9 @@ def promoted(
         dtype = F32
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
-    assert numpy_function is not None
     raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in (a, b)]
     try:
-        return wrap(np.asarray(numpy_function(*raw)))
+        return wrap(np.asarray((numpy_function or np.true_divide)(*raw)))
     except ValueError as error:
         raise ValueError(_shapes(name, *raw)) from error
 

@@ -9,7 +9,16 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_operand, cast, result_dtype, unbroadcast
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    Array,
+    as_operand,
+    as_tensor,
+    cast,
+    result_dtype,
+    unbroadcast,
+)
 
 
 class Where(Function):
@@ -53,7 +62,7 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     >>> rv.where(x > 0, x, 0.1 * x)
     tensor([-0.1000,  2.0000])
     """
-    condition = as_operand("where", condition)
+    condition = as_tensor("where", condition)
     if a is None and b is None:
         return tuple(wrap(index) for index in np.nonzero(condition._array))
     a, b = as_operand("where", a), as_operand("where", b)
@@ -73,7 +82,7 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
     tensor([-inf, 2.])
     """
-    x, mask = as_operand("masked_fill", x), as_operand("masked_fill", mask)
+    x, mask = as_tensor("masked_fill", x), as_tensor("masked_fill", mask)
     if x._array.dtype in (F32, F64):
         return MaskedFill(float(value)).apply(x, mask)
     return wrap(np.where(mask._array, x._array.dtype.type(value), x._array))

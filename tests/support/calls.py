@@ -1,0 +1,135 @@
+"""One right call of every public op and kernel: (arrays, attributes by name). Tests spoil one argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ranvier import kernels
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _array(*shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(7).uniform(0.1, 0.9, shape).astype(np.float32)
+
+
+X = _array(2, 3)
+IMAGES = _array(2, 4, 5, 6)
+WEIGHT = _array(6, 2, 3, 2)
+CLASSES = np.array([2, 0])
+INDEX = np.array([[1, 0, 2], [0, 0, 1]])
+MASK = np.array([[True, False, True], [False, True, True]])
+GEOMETRY = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2}
+WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": False}
+AVERAGE = {**WINDOW, "count_include_pad": True, "divisor_override": None}
+AXES = {"dim": 1, "keepdim": False}
+
+_UNARY = (
+    "abs cos exp expm1 log log1p neg reciprocal relu relu6 round sigmoid sign silu sin sqrt square step tanh"
+)
+_UNARY_PLAIN = "ravel t"
+_BINARY = "add div eq ge gt le lt maximum minimum mul ne pow sub"
+_REDUCTIONS = "all amax amin any argmax argmin max mean min sum"
+
+OPS: dict[str, Call] = {
+    **{name: ((X,), {}) for name in (*_UNARY.split(), *_UNARY_PLAIN.split())},
+    **{name: ((X, X), {}) for name in _BINARY.split()},
+    **dict.fromkeys(_REDUCTIONS.split(), ((X,), AXES)),
+    **{name: ((X,), {**AXES, "correction": 1}) for name in ("std", "var")},
+    **{name: ((X, X), {"reduction": "mean"}) for name in ("bce", "bce_with_logits", "mse")},
+    **{name: ((X,), {"min": 0.2, "max": 0.8}) for name in ("clamp", "clip")},
+    **{name: ((X,), {"dim": 1}) for name in ("log_softmax", "softmax", "squeeze", "unsqueeze")},
+    **{name: ((X,), {"dim0": 0, "dim1": 1}) for name in ("swapaxes", "transpose")},
+    **{name: ((X,), {"diagonal": 0}) for name in ("tril", "triu")},
+    **{name: (([X, X],), {"dim": 0}) for name in ("cat", "concatenate", "stack")},
+    **{name: ((X,), {"*": (1, 0)}) for name in ("flip", "permute")},
+    "adaptive_avg_pool2d": ((IMAGES,), {"output_size": (2, 3)}),
+    "avg_pool2d": ((IMAGES,), AVERAGE),
+    "broadcast_to": ((X,), {"shape": (4, 2, 3)}),
+    "chunk": ((X,), {"chunks": 2, "dim": 1}),
+    "conv2d": ((IMAGES, WEIGHT, _array(6)), GEOMETRY),
+    "cross_entropy": ((X, CLASSES), {"reduction": "mean"}),
+    "dropout": ((X,), {"p": 0.5, "training": True}),
+    "elu": ((X,), {"alpha": 1.0}),
+    "expand": ((X,), {"*": (4, 2, 3)}),
+    "flatten": ((IMAGES,), {"start_dim": 1, "end_dim": -1}),
+    "gather": ((X,), {"*": (1, INDEX)}),
+    "gelu": ((X,), {"approximate": "none"}),
+    "hardtanh": ((X,), {"min_val": -0.5, "max_val": 0.5}),
+    "leaky_relu": ((X,), {"negative_slope": 0.1}),
+    "linear": ((X, _array(4, 3), _array(4)), {}),
+    "matmul": ((X, X.T.copy()), {}),
+    "masked_fill": ((X, MASK), {"value": 0.0}),
+    "max_pool2d": ((IMAGES,), {**WINDOW, "dilation": 1}),
+    "movedim": ((X,), {"source": 0, "destination": 1}),
+    "one_hot": ((CLASSES,), {"num_classes": 3}),
+    "reshape": ((X,), {"*": (3, 2)}),
+    "softplus": ((X,), {"beta": 1.0, "threshold": 20.0}),
+    "split": ((X,), {"size": 2, "dim": 1}),
+    "unflatten": ((X,), {"dim": 1, "sizes": (1, 3)}),
+    "where": ((MASK, X, X), {}),
+}
+
+_PLAIN = "gelu gelu_tanh relu sigmoid silu step tanh"
+_WITH: dict[str, dict[str, Any]] = {
+    "elu": {"alpha": 1.0},
+    "hardtanh": {"min_val": -0.5, "max_val": 0.5},
+    "leaky_relu": {"negative_slope": 0.1},
+    "softplus": {"beta": 1.0, "threshold": 20.0},
+    "softmax": {"axis": 1},
+    "log_softmax": {"axis": 1},
+    **{name: {} for name in _PLAIN.split()},
+}
+_POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
+_LOSS, _LOG_SUM_EXP = kernels.cross_entropy(X, CLASSES)
+_SHAPE = {"shape": IMAGES.shape}
+
+_ONE = "abs cos exp expm1 log log1p neg reciprocal round sign sin sqrt square"
+_TWO = "add div eq ge gt le lt maximum minimum mul ne pow sub"
+_SLOPE_OF_ONE = "abs cos expm1 log1p reciprocal sin sqrt square"
+_SLOPE_OF_TWO = "div exponent maximum minimum pow"
+
+KERNELS: dict[str, Call] = {
+    **dict.fromkeys(_ONE.split(), ((X,), {})),
+    **dict.fromkeys(_TWO.split(), ((X, X), {})),
+    **{name + "_backward": ((X, X), {}) for name in _SLOPE_OF_ONE.split()},
+    **{name + "_backward": ((X, X, X), {}) for name in _SLOPE_OF_TWO.split()},
+    **dict.fromkeys(("max", "mean", "min", "sum"), ((X,), {"axis": 1, "keepdims": False})),
+    **dict.fromkeys(("argmax", "argmin"), ((X,), {"axis": 1, "keepdims": False})),
+    **dict.fromkeys(
+        ("std", "var"),
+        ((X, X.mean(1)), {"axis": 1, "keepdims": False, "correction": 1.0}),
+    ),
+    "clip": ((X,), {"low": 0.2, "high": 0.8}),
+    "clip_backward": ((X, X), {"low": 0.2, "high": 0.8}),
+    "concatenate": (([X, X],), {"axis": 0}),
+    "copy": ((IMAGES,), {"channels_last": True}),
+    "gather": ((X, INDEX), {"axis": 1}),
+    "matmul": ((X, X.T.copy(), _array(2)), {"activation": "relu"}),
+    "scatter_add": ((X, INDEX), {"axis": 1, "length": 3}),
+    "where": ((MASK, X, X), {}),
+    **{name: ((X,), attributes) for name, attributes in _WITH.items()},
+    **{name + "_backward": ((X, X), attributes) for name, attributes in _WITH.items()},
+    **{name: ((X, X), {"reduction": "mean"}) for name in ("bce", "bce_with_logits", "mse")},
+    **{
+        name + "_backward": ((X, X, X), {"reduction": "none", "of_target": False})
+        for name in ("bce", "bce_with_logits", "mse")
+    },
+    "adaptive_avg_pool2d": ((IMAGES,), {"output_size": (2, 3)}),
+    "adaptive_avg_pool2d_backward": ((IMAGES[:, :, :2, :3],), {**_SHAPE, "channels_last": False}),
+    "avg_pool2d": ((IMAGES,), AVERAGE),
+    "avg_pool2d_backward": ((_POOLED,), {**_SHAPE, **AVERAGE, "channels_last": False}),
+    "conv2d": ((IMAGES, WEIGHT, _array(6)), {**GEOMETRY, "activation": "relu"}),
+    "conv2d_backward": (
+        (kernels.conv2d(IMAGES, WEIGHT, **GEOMETRY), IMAGES, WEIGHT),
+        {**GEOMETRY, "need_dx": True, "need_dw": True, "need_db": True},
+    ),
+    "cross_entropy": ((X, CLASSES), {"reduction": "mean"}),
+    "cross_entropy_backward": (
+        (_LOSS, X, CLASSES, _LOG_SUM_EXP),
+        {"reduction": "mean", "of_target": False},
+    ),
+    "max_pool2d": ((IMAGES,), {**WINDOW, "dilation": 1}),
+    "max_pool2d_backward": ((_POOLED, _WHERE), {**_SHAPE, **WINDOW, "dilation": 1}),
+}

@@ -1,0 +1,117 @@
+"""Inputs that no call should be given, and what may come of them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ranvier.autograd import Tensor
+
+Array = np.ndarray[Any, Any]
+HOUSE = re.compile(r"\[[\w.]+\] .*got .*", re.DOTALL)
+REFUSALS = (ValueError, TypeError, IndexError, RuntimeError)
+
+
+def unaligned(x: Array) -> Array:
+    """The same values one byte off."""
+    memory = np.zeros(x.nbytes + 1, np.uint8)
+    view = memory[1:].view(x.dtype).reshape(x.shape) if x.size else x
+    view[...] = x
+    return view
+
+
+def swapped(x: Array) -> Array:
+    """The same values in the other byte order."""
+    return x.astype(x.dtype.newbyteorder())
+
+
+def read_only(x: Array) -> Array:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def strided(x: Array) -> Array:
+    """The same values, every second element of a larger block, backwards in memory."""
+    if x.ndim == 0:
+        return x
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1] + 1), x.dtype)
+    view = wide[..., : 2 * x.shape[-1] : 2][..., ::-1]
+    view[...] = x
+    return view
+
+
+SAME_VALUES: tuple[Callable[[Array], Array], ...] = (unaligned, swapped, read_only, strided)
+
+
+def wrong_arrays(x: Array) -> list[Any]:
+    """x with another dtype, rank, size or value, and things that are no arrays."""
+    dtypes = (
+        "int64",
+        "bool",
+        "complex64",
+        "object",
+        "str",
+        "float16",
+        "longdouble",
+        "datetime64[s]",
+        "uint64",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrong: list[Any] = [x.astype(dtype) for dtype in dtypes]
+    wrong += [x[None], x[None, None, None], x.reshape(-1), x.reshape((1,) * (9 - x.ndim) + x.shape)]
+    wrong += [x[0], x.reshape(-1)[0].reshape(())] if x.ndim else [x.reshape(1)]
+    for axis, n in enumerate(x.shape):
+        wrong.append(np.take(x, range(0), axis))
+        wrong.append(np.take(x, [*range(n), 0], axis))
+    wrong.append(x.astype("float64" if x.dtype == "float32" else "float32"))
+    if x.dtype.kind == "f":
+        wrong += [np.full_like(x, value) for value in (np.nan, np.inf, -np.inf, np.finfo(x.dtype).max)]
+    elif x.dtype.kind in "iu":
+        wrong += [np.full_like(x, value) for value in (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)]
+        wrong.append(np.full(x.shape, 2**64 - 1, np.uint64))
+    return [*wrong, None, "text", 1.5, 3, 1j, [], [1.0, 2.0], [["a"]], {}, object(), np.float32(2), b"bytes"]
+
+
+# 2**48 elements are more than any address space; numbers between would be allocated, and touched
+WRONG_ATTRIBUTES: tuple[Any, ...] = (
+    *(None, -1, 0, 7, -7, 2**48, -(2**48), 2**63, 2**70, 1.5, -0.5, float("nan"), float("inf"), 1j),
+    *("foo", "", b"mean", (), (0,), (0, 0), (1, 1), (1, 2, 3), [1], [-1, 1], (0, 99), ("x", "y"), {}),
+    *(True, object(), np.array([1, 2]), np.array(1), np.array([]), np.float32(0.5), np.int8(-3)),
+)
+
+
+def attempt(call: Callable[[], Any], what: str, house: bool = True) -> Any:
+    """The result, or None where the call was refused in the house's form; fails on any other end."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, on integers and halves
+            return call()
+    except MemoryError:
+        return None
+    except REFUSALS as error:
+        if house and not HOUSE.match(str(error)):
+            raise AssertionError(f"{what}: {type(error).__name__}: {str(error)[:300]}") from error
+        return None
+    except Exception as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+def describe(value: Any) -> str:
+    if isinstance(value, (np.ndarray, Tensor)):
+        array = value._array if isinstance(value, Tensor) else value
+        return f"{type(value).__name__} {array.dtype} {array.shape}"
+    return repr(value)[:60]
+
+
+def flat(result: Any) -> list[Array]:
+    """The arrays of a result."""
+    if isinstance(result, Tensor):
+        return [result._array]
+    if isinstance(result, (tuple, list)):
+        return [array for part in result for array in flat(part)]
+    return [] if result is None else [np.asarray(result)]

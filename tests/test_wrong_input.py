@@ -1,0 +1,168 @@
+"""No public call crashes, hangs or is silently wrong: it answers, or says what it got and expected."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import kernels, ops
+from support.calls import KERNELS, OPS
+from support.wrong_input import (
+    SAME_VALUES,
+    WRONG_ATTRIBUTES,
+    attempt,
+    describe,
+    flat,
+    read_only,
+    swapped,
+    unaligned,
+    wrong_arrays,
+)
+
+CALLS = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS]
+every_call = pytest.mark.parametrize(("room", "name"), CALLS)
+WITH_OUT = [name for name in KERNELS if "out:" in (getattr(kernels, name).__doc__ or "")]
+
+
+def run(room: str, name: str, arrays: Any, attributes: dict[str, Any], backward: bool = False) -> Any:
+    rv.manual_seed(0)
+    module: Any = {"kernels": kernels, "ops": ops}[room]
+    attributes = dict(attributes)
+    positional = attributes.pop("*", ())
+    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
+    if backward:
+        arrays = [_leaf(x) for x in arrays]
+    result = getattr(module, name)(*arrays, *positional, **attributes)
+    if backward:
+        for y in result if isinstance(result, tuple) else (result,):
+            if y.requires_grad:
+                y.backward(rv.ones_like(y.detach()), retain_graph=True)
+    return result
+
+
+def _leaf(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_leaf(part) for part in x]
+    if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):
+        return rv.from_numpy(x).requires_grad_()
+    return x
+
+
+def call_of(room: str, name: str) -> Any:
+    return (KERNELS if room == "kernels" else OPS)[name]
+
+
+def test_every_public_name_has_a_call() -> None:
+    assert sorted(set(ops.__all__) ^ set(OPS)) == []
+    assert sorted(set(kernels.__all__) ^ set(KERNELS)) == []
+
+
+@every_call
+def test_right_call(room: str, name: str) -> None:
+    arrays, attributes = call_of(room, name)
+    assert flat(run(room, name, arrays, attributes))
+
+
+@every_call
+def test_wrong_arrays(room: str, name: str) -> None:
+    arrays, attributes = call_of(room, name)
+    for at, right in enumerate(arrays):
+        lists = isinstance(right, list)
+        for wrong in wrong_arrays(right[0] if lists else right):
+            for spoiled in ([wrong], [right[0], wrong], wrong) if lists else (wrong,):
+                given = [*arrays[:at], spoiled, *arrays[at + 1 :]]
+                for backward in (False, True)[: 1 + (room == "ops")]:
+                    what = f"{name}, array {at}: {describe(spoiled)}, backward {backward}"
+                    attempt(
+                        lambda g=given, b=backward: run(room, name, g, attributes, b), what, room == "kernels"
+                    )
+
+
+@every_call
+def test_wrong_attributes(room: str, name: str) -> None:
+    arrays, attributes = call_of(room, name)
+    for key in attributes:
+        for wrong in WRONG_ATTRIBUTES:
+            given = {**attributes, key: wrong}
+            what = f"{name}({key}={describe(wrong)})"
+            attempt(lambda g=given: run(room, name, arrays, g), what, room == "kernels")
+
+
+@every_call
+def test_same_values_in_other_memory(room: str, name: str) -> None:
+    """Unaligned, byte-swapped, read-only and strided arrays: the same answer."""
+    arrays, attributes = call_of(room, name)
+    expected = flat(run(room, name, arrays, attributes))
+    for at, right in enumerate(arrays):
+        for change in SAME_VALUES:
+            changed: Any = [change(x) for x in right] if isinstance(right, list) else change(right)
+            found = flat(run(room, name, [*arrays[:at], changed, *arrays[at + 1 :]], attributes))
+            for y, want in zip(found, expected, strict=True):
+                np.testing.assert_allclose(y, want, rtol=1e-6, err_msg=f"{name}, {at}, {change.__name__}")
+
+
+@pytest.mark.parametrize("name", WITH_OUT)
+def test_wrong_out(name: str) -> None:
+    arrays, attributes = KERNELS[name]
+    y = run("kernels", name, arrays, attributes)
+    wide = np.zeros((*y.shape, 2), y.dtype)
+    repeated = np.lib.stride_tricks.as_strided(wide, y.shape, (4,) * y.ndim)
+    wrong = [read_only(y), y.astype("float64"), y[None], unaligned(y), swapped(y), None, [1.0], "text", 3]
+    wrong += [repeated] if y.size > 1 else []
+    for out in wrong:
+        what = f"{name}(out={describe(out)})"
+        result = attempt(lambda o=out: run("kernels", name, arrays, {**attributes, "out": o}), what)
+        assert result is None or out is None, what
+    good = np.full_like(y, 7)
+    assert run("kernels", name, arrays, {**attributes, "out": good}) is good
+    np.testing.assert_array_equal(good, y)
+
+
+@pytest.mark.parametrize("name", WITH_OUT)
+def test_out_that_overlaps(name: str) -> None:
+    """out= one element further on in the memory of an input."""
+    arrays, attributes = KERNELS[name]
+    y = run("kernels", name, arrays, attributes)
+    for at, x in enumerate(arrays):
+        if x.dtype != y.dtype:
+            continue
+        memory = np.zeros(x.size + y.size + 1, x.dtype)
+        moved = memory[: x.size].reshape(x.shape)
+        moved[...] = x
+        out = memory[x.size - 1 : x.size - 1 + y.size].reshape(y.shape)
+        given = [*arrays[:at], moved, *arrays[at + 1 :]]
+        with pytest.raises(ValueError, match="overlaps"):
+            run("kernels", name, given, {**attributes, "out": out})
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_no_more_dimensions_than_eight(name: str) -> None:
+    arrays, attributes = KERNELS[name]
+    x = arrays[0][0] if isinstance(arrays[0], list) else arrays[0]
+    deep = x.reshape((1,) * (9 - x.ndim) + x.shape)
+    with pytest.raises(ValueError, match="at most 8"):
+        run("kernels", name, [[deep] if x is not arrays[0] else deep, *arrays[1:]], attributes)
+
+
+def test_signatures_are_covered() -> None:
+    """Every argument of an op that has a default is spoiled by test_wrong_attributes, or is listed here."""
+    aliases = {
+        "axis",
+        "keepdims",
+        "dtype",
+        "inplace",
+        "unbiased",
+        "alpha",
+        "decimals",
+        "bias",
+        "a",
+        "b",
+        "dim",
+    }
+    for name, (arrays, attributes) in OPS.items():
+        parameters = list(inspect.signature(getattr(ops, name)).parameters)[len(arrays) :]
+        left = set(parameters) - set(attributes) - aliases - {"index", "shape", "dims"}
+        assert not left, f"{name}: {left}"

@@ -1,0 +1,98 @@
+"""Layers, optimizers, metrics, splits and files made with wrong settings: refused, never accepted in part."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import data, metrics, nn, optim
+from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, wrong_arrays
+
+LAYERS: dict[str, dict[str, Any]] = {
+    "AdaptiveAvgPool2d": {"output_size": 2},
+    "AvgPool2d": {"kernel_size": 2},
+    "Conv2d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
+    "Linear": {"in_features": 3, "out_features": 2},
+    "MaxPool2d": {"kernel_size": 2},
+    "Unflatten": {"dim": 1, "unflattened_size": (1, 3)},
+}
+NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
+NO_SETTINGS |= {"Identity"}  # takes anything, as PyTorch's
+CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
+OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
+METRICS = sorted(metrics.METRICS)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_layers(name: str) -> None:
+    """A layer that takes a wrong setting refuses it when it is made or when it is called."""
+    make, right = getattr(nn, name), LAYERS.get(name, {})
+    shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 3)
+    arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss"))
+    make(**right)(*arrays)
+    for key in inspect.signature(make).parameters:
+        for wrong in WRONG_ATTRIBUTES:
+            what = f"{name}({key}={describe(wrong)})"
+            attempt(lambda k=key, w=wrong: make(**{**right, k: w})(*arrays), what, house=False)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name: str) -> None:
+    make = getattr(optim, name)
+    for key in list(inspect.signature(make).parameters)[1:]:
+        for wrong in WRONG_ATTRIBUTES:
+
+            def step(k: str = key, w: Any = wrong) -> None:
+                p = rv.ones(3, requires_grad=True)
+                (p * p).sum().backward()
+                make([p], **{"lr": 0.1, k: w}).step()
+                assert p.shape == (3,)
+
+            attempt(step, f"{name}({key}={describe(wrong)})", house=False)
+    for wrong in (None, 3, "text", [], [None], [np.ones(3)], [{}], [{"params": 3}], rv.ones(3)):
+        attempt(lambda w=wrong: make(w, lr=0.1), f"{name}({describe(wrong)})", house=False)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics(name: str) -> None:
+    right = np.array([0, 1, 1])
+    for wrong in wrong_arrays(right):
+        for arguments in ((wrong, right), (right, wrong)):
+            attempt(lambda a=arguments: getattr(metrics, name)(*a), f"{name} {describe(wrong)}", house=False)
+
+
+def test_data() -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    for wrong in (*WRONG_ATTRIBUTES, *wrong_arrays(x)):
+        for key in ("test_size", "train_size", "random_state", "stratify"):
+            what = f"train_test_split({key}={describe(wrong)})"
+            attempt(lambda k=key, w=wrong: data.train_test_split(x, **{k: w}), what, house=False)
+        for call in (
+            lambda w=wrong: data.train_test_split(x, w),
+            lambda w=wrong: data.one_hot(w),
+            lambda w=wrong: data.Standardize().fit(w),
+            lambda w=wrong: list(data.DataLoader(data.TensorDataset(x), batch_size=w)),
+            lambda w=wrong: data.random_split(data.TensorDataset(x), w),
+        ):
+            attempt(call, f"{inspect.getsource(call).strip()} of {describe(wrong)}", house=False)
+
+
+def test_files(tmp_path: Any) -> None:
+    model = nn.Linear(2, 2)
+    for path in (tmp_path, tmp_path / "none" / "model.safetensors", tmp_path / "missing"):
+        with pytest.raises(OSError, match=r"."):
+            rv.load(path)
+    for path in (tmp_path, tmp_path / "none" / "model.safetensors"):
+        with pytest.raises(OSError, match=r"."):
+            rv.save(model, path)
+    for content in (b"", b"x", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"[]"):
+        (tmp_path / "bad").write_bytes(content)
+        with pytest.raises(ValueError, match=r"."):
+            rv.load(tmp_path / "bad")
+    for wrong in (None, 3.5, [], object()):
+        attempt(lambda w=wrong: rv.load(w), f"load({wrong})", house=False)
+        attempt(lambda w=wrong: rv.save(model, w), f"save({wrong})", house=False)
+        attempt(lambda w=wrong: rv.save(w, tmp_path / "x"), f"save {wrong}", house=False)
