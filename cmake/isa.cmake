@@ -24,12 +24,13 @@ set(RANVIER_COMMON_FLAGS -ffp-contract=off -fno-math-errno -fno-trapping-math -f
 # GCC notes, under -Wall, that vector arguments change the ABI between levels; none of ours crosses a level.
 list(APPEND RANVIER_COMMON_FLAGS -Wno-psabi)
 
-# Writes RANVIER_FOR_EACH_LEVEL(X), the list that the code is declared from, and RANVIER_SELECT(table), which picks the
-# table of the active level.
+# Writes RANVIER_FOR_EACH_LEVEL(X), the list of levels, RANVIER_SELECT(table), which picks the table of the active
+# level, and RANVIER_TABLES(Table, name), which declares a room's tables in all of them.
 function(ranvier_write_levels header)
   foreach(level IN LISTS RANVIER_LEVELS)
     string(APPEND rows "X(${level}) ")
     string(APPEND tables "&${level}::table, ")
+    string(APPEND declared "  namespace ${level} { extern const Table<float> name##_float; extern const Table<double> name##_double; } \\\n")
   endforeach()
   list(GET RANVIER_LEVELS 0 first)
   file(CONFIGURE OUTPUT ${header} @ONLY CONTENT [=[
@@ -41,6 +42,15 @@ function(ranvier_write_levels header)
     static const decltype(@first@::table)* const by_level[] = {@tables@};    \
     return by_level[static_cast<int>(::ranvier::active_isa())];              \
   }())
+// Declares a room's tables, <level>::name_float and <level>::name_double, and name<T>(), the one of the active level.
+#define RANVIER_TABLES(Table, name)                                          \
+@declared@  template <class T>                                                         \
+  static inline const Table<T>& name() {                                     \
+    if constexpr (sizeof(T) == sizeof(float))                                \
+      return RANVIER_SELECT(name##_float);                                   \
+    else                                                                     \
+      return RANVIER_SELECT(name##_double);                                  \
+  }
 ]=])
 endfunction()
 

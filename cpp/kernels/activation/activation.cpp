@@ -6,17 +6,6 @@
 namespace ranvier {
 namespace {
 
-template <class T>
-const ActivationKernels<T>& kernels();
-template <>
-const ActivationKernels<float>& kernels<float>() {
-  return RANVIER_SELECT(activation_kernels_float);
-}
-template <>
-const ActivationKernels<double>& kernels<double>() {
-  return RANVIER_SELECT(activation_kernels_double);
-}
-
 #define RANVIER_X(name, op, cost) cost,
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)};
 #undef RANVIER_X
@@ -37,7 +26,7 @@ ActivationLine<T> line_with(double alpha, double beta) {
 template <class T>
 void ActivationForward<T>::run(void*) const {
   const LoopNest<2> nest(x.ndim, x.shape, {x.strides, y.strides});
-  const auto function = kernels<T>().forward[static_cast<int>(kind)];
+  const auto function = activation_kernels<T>().forward[static_cast<int>(kind)];
   ActivationLine<T> common = line_with<T>(alpha, beta);
   common.stride_x = nest.strides[0][nest.ndim - 1];
   common.stride_y = nest.strides[1][nest.ndim - 1];
@@ -55,7 +44,7 @@ void ActivationForward<T>::run(void*) const {
 template <class T>
 void ActivationBackward<T>::run(void*) const {
   const LoopNest<3> nest(dx.ndim, dx.shape, {dy.strides, saved.strides, dx.strides});
-  const auto function = kernels<T>().backward[static_cast<int>(kind)];
+  const auto function = activation_kernels<T>().backward[static_cast<int>(kind)];
   ActivationLine<T> common = line_with<T>(alpha, beta);
   common.stride_dy = nest.strides[0][nest.ndim - 1];
   common.stride_x = nest.strides[1][nest.ndim - 1];

@@ -77,12 +77,6 @@ struct ActivationKernels {
   Function forward[int(Activation::count)], backward[int(Activation::count)];
 };
 
-#define RANVIER_X(level)                                            \
-  namespace level {                                                 \
-  extern const ActivationKernels<float> activation_kernels_float;   \
-  extern const ActivationKernels<double> activation_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(ActivationKernels, activation_kernels)
 
 }  // namespace ranvier

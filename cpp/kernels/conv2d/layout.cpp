@@ -4,15 +4,6 @@
 
 namespace ranvier {
 
-template <>
-const ConvKernels<float>& conv_kernels<float>() {
-  return RANVIER_SELECT(conv_kernels_float);
-}
-template <>
-const ConvKernels<double>& conv_kernels<double>() {
-  return RANVIER_SELECT(conv_kernels_double);
-}
-
 namespace {
 
 // Pixels so far apart share one set of L1, which holds fewer of them than a tile has rows.

@@ -72,15 +72,6 @@ struct ConvKernels {
   void (*sum)(const ConvSegment* segments, int64_t count, const T* b, int64_t step_b, int columns, T* sum);
 };
 
-#define RANVIER_X(level)                                \
-  namespace level {                                     \
-  extern const ConvKernels<float> conv_kernels_float;   \
-  extern const ConvKernels<double> conv_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
-
-template <class T>
-const ConvKernels<T>& conv_kernels();
+RANVIER_TABLES(ConvKernels, conv_kernels)
 
 }  // namespace ranvier

@@ -12,17 +12,6 @@ namespace {
 constexpr double kNsPerByte = 0.06;
 
 template <class T>
-const CopyKernels<T>& copy_kernels();
-template <>
-const CopyKernels<float>& copy_kernels<float>() {
-  return RANVIER_SELECT(copy_kernels_float);
-}
-template <>
-const CopyKernels<double>& copy_kernels<double>() {
-  return RANVIER_SELECT(copy_kernels_double);
-}
-
-template <class T>
 void copy_rows(const LoopNest<2>& nest, const Copy<T>& c) {
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
   parallel_for(nest.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {

@@ -31,12 +31,6 @@ struct CopyKernels {
   void (*transpose_strip)(int rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
 };
 
-#define RANVIER_X(level)                                \
-  namespace level {                                     \
-  extern const CopyKernels<float> copy_kernels_float;   \
-  extern const CopyKernels<double> copy_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(CopyKernels, copy_kernels)
 
 }  // namespace ranvier

@@ -11,14 +11,6 @@ namespace {
 
 constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;
 
-template <class T>
-const DropoutKernels<T>& dropout_kernels() {
-  if constexpr (std::is_same_v<T, float>)
-    return RANVIER_SELECT(dropout_kernels_float);
-  else
-    return RANVIER_SELECT(dropout_kernels_double);
-}
-
 RandomKey key_of(const TensorView<const int64_t>& v) {
   return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
 }

@@ -66,12 +66,6 @@ struct DropoutKernels {
   void (*normal)(RandomKey, T mean, T deviation, int64_t first, int64_t n, T* y);
 };
 
-#define RANVIER_X(level)                                      \
-  namespace level {                                           \
-  extern const DropoutKernels<float> dropout_kernels_float;   \
-  extern const DropoutKernels<double> dropout_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(DropoutKernels, dropout_kernels)
 
 }  // namespace ranvier

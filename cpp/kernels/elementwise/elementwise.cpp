@@ -130,17 +130,6 @@ struct Loops {
   }
 };
 
-template <class T>
-const ElementwiseKernels<T>& kernels();
-template <>
-const ElementwiseKernels<float>& kernels<float>() {
-  return RANVIER_SELECT(elementwise_kernels_float);
-}
-template <>
-const ElementwiseKernels<double>& kernels<double>() {
-  return RANVIER_SELECT(elementwise_kernels_double);
-}
-
 // Nanoseconds of arithmetic for one float32, beyond moving it.
 double arithmetic_ns(ElementwiseOp op) {
   switch (op) {
@@ -168,20 +157,20 @@ template <class T>
 void Elementwise<T>::run(void*) const {
   Array arrays[kElementwiseOperands];
   for (int k = 0; k < operands; ++k) arrays[k] = array_of(x[k], &scalar[k]);
-  Loops(operands, arrays, y, kernels<T>().op[static_cast<int>(op)])
+  Loops(operands, arrays, y, elementwise_kernels<T>().op[static_cast<int>(op)])
       .run(arithmetic_ns(op) * (sizeof(T) / sizeof(float)));
 }
 
 template <class T>
 void Compare<T>::run(void*) const {
   const Array arrays[] = {array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(2, arrays, y, kernels<T>().compare[static_cast<int>(op)]).run(0.02);
+  Loops(2, arrays, y, elementwise_kernels<T>().compare[static_cast<int>(op)]).run(0.02);
 }
 
 template <class T>
 void Where<T>::run(void*) const {
   const Array arrays[] = {array_of(condition), array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(3, arrays, y, kernels<T>().where).run(0.05);
+  Loops(3, arrays, y, elementwise_kernels<T>().where).run(0.05);
 }
 
 template struct Elementwise<float>;

@@ -118,12 +118,6 @@ struct ElementwiseKernels {
   ElementwiseFunction where;
 };
 
-#define RANVIER_X(level)                                              \
-  namespace level {                                                   \
-  extern const ElementwiseKernels<float> elementwise_kernels_float;   \
-  extern const ElementwiseKernels<double> elementwise_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(ElementwiseKernels, elementwise_kernels)
 
 }  // namespace ranvier

@@ -10,17 +10,6 @@ namespace {
 constexpr double kNsPerElement = 0.5, kNsPerLine = 20;
 constexpr int64_t kZeros[kMaxDims] = {};
 
-template <class T>
-const CrossEntropyKernels<T>& kernels();
-template <>
-const CrossEntropyKernels<float>& kernels<float>() {
-  return RANVIER_SELECT(cross_entropy_kernels_float);
-}
-template <>
-const CrossEntropyKernels<double>& kernels<double>() {
-  return RANVIER_SELECT(cross_entropy_kernels_double);
-}
-
 // The strides, line by line, of what may be absent.
 template <class E>
 WithoutAxis line_strides(const TensorView<E>& v) {
@@ -59,7 +48,7 @@ void CrossEntropyForward<T>::run(void* workspace) const {
                                  probabilities.strides[1]};
         lines.loss = {losses + offsets[3], nest.strides[3][last], 0};
         lines.log_sum_exp = {log_sum_exp.data + offsets[4], nest.strides[4][last], 0};
-        kernels<T>().forward(lines);
+        cross_entropy_kernels<T>().forward(lines);
       });
     });
     if (each) return;
@@ -80,7 +69,8 @@ void CrossEntropyBackward<T>::run(void*) const {
                           each ? dy.strides : kZeros, log_sum_exp.strides, line_strides(dx)});
   const int last = nest.ndim - 1;
   const T scale = reduction == Reduction::mean ? T(1) / static_cast<T>(nest.size) : T(1);
-  const auto function = of_target ? kernels<T>().target_backward : kernels<T>().backward;
+  const auto function =
+      of_target ? cross_entropy_kernels<T>().target_backward : cross_entropy_kernels<T>().backward;
   parallel_for(nest.size, cost_ns(nest.size, x.shape[1]), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
       CrossEntropyLines<T> lines{};

@@ -68,12 +68,6 @@ struct CrossEntropyKernels {
   Function forward, backward, target_backward;
 };
 
-#define RANVIER_X(level)                                                 \
-  namespace level {                                                      \
-  extern const CrossEntropyKernels<float> cross_entropy_kernels_float;   \
-  extern const CrossEntropyKernels<double> cross_entropy_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(CrossEntropyKernels, cross_entropy_kernels)
 
 }  // namespace ranvier

@@ -6,17 +6,6 @@
 namespace ranvier {
 namespace {
 
-template <class T>
-const LossKernels<T>& kernels();
-template <>
-const LossKernels<float>& kernels<float>() {
-  return RANVIER_SELECT(loss_kernels_float);
-}
-template <>
-const LossKernels<double>& kernels<double>() {
-  return RANVIER_SELECT(loss_kernels_double);
-}
-
 #define RANVIER_X(name, op, cost) cost,
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_LOSS(RANVIER_X)};
 #undef RANVIER_X
@@ -50,7 +39,7 @@ void LossForward<T>::run(void* workspace) const {
   if (each) {
     parallel_for(nest.size, cost_ns<T>(kind, nest.size), [&](int64_t begin, int64_t end) {
       nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
-        kernels<T>().each[index](line_at(count, offsets));
+        loss_kernels<T>().each[index](line_at(count, offsets));
       });
     });
     return;
@@ -62,7 +51,7 @@ void LossForward<T>::run(void* workspace) const {
         double sum = 0;
         nest.walk(nest.size * part / kLossParts, nest.size * (part + 1) / kLossParts,
                   [&](int64_t count, const int64_t(&offsets)[3]) {
-                    sum += kernels<T>().sum[index](line_at(count, offsets));
+                    sum += loss_kernels<T>().sum[index](line_at(count, offsets));
                   });
         partial[part] = sum;
       }
@@ -88,7 +77,7 @@ void LossBackward<T>::run(void*) const {
   common.stride_target = nest.strides[1][last];
   common.stride_dy = each ? nest.strides[2][last] : 0;
   common.stride_out = nest.strides[3][last];
-  const auto& tables = kernels<T>();
+  const auto& tables = loss_kernels<T>();
   const auto function = (of_target ? tables.target_gradient : tables.gradient)[static_cast<int>(kind)];
   parallel_for(nest.size, cost_ns<T>(kind, nest.size), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[4]) {

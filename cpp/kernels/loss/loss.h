@@ -77,12 +77,6 @@ struct LossKernels {
   Function each[int(Loss::count)], gradient[int(Loss::count)], target_gradient[int(Loss::count)];
 };
 
-#define RANVIER_X(level)                                \
-  namespace level {                                     \
-  extern const LossKernels<float> loss_kernels_float;   \
-  extern const LossKernels<double> loss_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(LossKernels, loss_kernels)
 
 }  // namespace ranvier

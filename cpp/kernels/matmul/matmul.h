@@ -72,12 +72,6 @@ struct MatmulKernels {
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
 };
 
-#define RANVIER_X(level)                                    \
-  namespace level {                                         \
-  extern const MatmulKernels<float> matmul_kernels_float;   \
-  extern const MatmulKernels<double> matmul_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(MatmulKernels, matmul_kernels)
 
 }  // namespace ranvier

@@ -2,24 +2,6 @@
 
 namespace ranvier {
 
-template <>
-const MatmulKernels<float>& matmul_kernels<float>() {
-  return RANVIER_SELECT(matmul_kernels_float);
-}
-template <>
-const MatmulKernels<double>& matmul_kernels<double>() {
-  return RANVIER_SELECT(matmul_kernels_double);
-}
-
-template <>
-const ActivationKernels<float>& activation_kernels<float>() {
-  return RANVIER_SELECT(activation_kernels_float);
-}
-template <>
-const ActivationKernels<double>& activation_kernels<double>() {
-  return RANVIER_SELECT(activation_kernels_double);
-}
-
 namespace {
 
 int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }

@@ -10,11 +10,6 @@ constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, 
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-template <class T>
-const MatmulKernels<T>& matmul_kernels();
-template <class T>
-const ActivationKernels<T>& activation_kernels();
-
 // One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
 // transpose of the caller's: c' = b' a'.
 template <class T>

@@ -134,12 +134,6 @@ struct OptimizerKernels {
   void (*clamp)(T* g, int64_t n, T limit);
 };
 
-#define RANVIER_X(level)                                          \
-  namespace level {                                               \
-  extern const OptimizerKernels<float> optimizer_kernels_float;   \
-  extern const OptimizerKernels<double> optimizer_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(OptimizerKernels, optimizer_kernels)
 
 }  // namespace ranvier

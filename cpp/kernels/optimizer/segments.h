@@ -11,14 +11,6 @@ namespace ranvier {
 // Elements taken at once where an array is strided; shares of the team begin at multiples of it.
 constexpr int64_t kChunk = 256;
 
-template <class T>
-const OptimizerKernels<T>& optimizer_kernels() {
-  if constexpr (std::is_same_v<T, float>)
-    return RANVIER_SELECT(optimizer_kernels_float);
-  else
-    return RANVIER_SELECT(optimizer_kernels_double);
-}
-
 // f(i, begin, end) for this thread's share of count arrays of size(i) elements each.
 template <class Size, class F>
 void for_each_share(int count, const Size& size, const F& f) {

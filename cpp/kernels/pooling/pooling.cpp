@@ -13,14 +13,6 @@ namespace {
 constexpr double kNsPerTap = 0.05;
 constexpr double kNsPerOutput = 0.2;
 
-template <class T>
-const PoolingKernels<T>& pooling_kernels() {
-  if constexpr (std::is_same_v<T, float>)
-    return RANVIER_SELECT(pooling_kernels_float);
-  else
-    return RANVIER_SELECT(pooling_kernels_double);
-}
-
 template <class T, class Offset>
 const MaxPoolKernels<T, Offset>& max_kernels() {
   if constexpr (sizeof(Offset) == 1)

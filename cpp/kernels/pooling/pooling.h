@@ -107,12 +107,6 @@ struct PoolingKernels {
   AvgPoolKernels<T> avg;
 };
 
-#define RANVIER_X(level)                                      \
-  namespace level {                                           \
-  extern const PoolingKernels<float> pooling_kernels_float;   \
-  extern const PoolingKernels<double> pooling_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(PoolingKernels, pooling_kernels)
 
 }  // namespace ranvier

@@ -7,20 +7,17 @@ namespace {
 
 constexpr double kNsPerByte = 0.02;
 
-const ProbeFmaKernels<float>& kernels(float) { return RANVIER_SELECT(probe_kernels_float); }
-const ProbeFmaKernels<double>& kernels(double) { return RANVIER_SELECT(probe_kernels_double); }
-
 }  // namespace
 
 template <class T>
 double ProbeFma<T>::flops() const {
-  return static_cast<double>(kernels(T{}).flops) * static_cast<double>(repeats) *
+  return static_cast<double>(probe_kernels<T>().flops) * static_cast<double>(repeats) *
          static_cast<double>(numel(sink));
 }
 
 template <class T>
 void ProbeFma<T>::run(void*) const {
-  const ProbeFmaKernels<T>& k = kernels(T{});
+  const ProbeFmaKernels<T>& k = probe_kernels<T>();
   parallel_for(numel(sink), flops() * 0.01, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) sink.data[i] = k.chains(repeats);
   });

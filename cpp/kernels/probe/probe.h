@@ -71,11 +71,11 @@ struct ProbeTrafficKernels {
   void (*read_write)(float* x, int64_t n);
 };
 
-#define RANVIER_X(level)                                     \
-  namespace level {                                          \
-  extern const ProbeFmaKernels<float> probe_kernels_float;   \
-  extern const ProbeFmaKernels<double> probe_kernels_double; \
-  extern const ProbeTrafficKernels probe_kernels_traffic;    \
+RANVIER_TABLES(ProbeFmaKernels, probe_kernels)
+
+#define RANVIER_X(level)                                  \
+  namespace level {                                       \
+  extern const ProbeTrafficKernels probe_kernels_traffic; \
   }
 RANVIER_FOR_EACH_LEVEL(RANVIER_X)
 #undef RANVIER_X

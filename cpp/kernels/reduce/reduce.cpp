@@ -13,15 +13,6 @@
 
 namespace ranvier {
 
-template <>
-const ReduceKernels<float>& reduce_kernels<float>() {
-  return RANVIER_SELECT(reduce_kernels_float);
-}
-template <>
-const ReduceKernels<double>& reduce_kernels<double>() {
-  return RANVIER_SELECT(reduce_kernels_double);
-}
-
 namespace {
 
 constexpr int kCenter = 0, kY = 1, kX = 2;

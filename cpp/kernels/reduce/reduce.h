@@ -78,15 +78,6 @@ struct ReduceKernels {
   int64_t (*find)(const T* x, int64_t n, T value);
 };
 
-#define RANVIER_X(level)                                    \
-  namespace level {                                         \
-  extern const ReduceKernels<float> reduce_kernels_float;   \
-  extern const ReduceKernels<double> reduce_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
-
-template <class T>
-const ReduceKernels<T>& reduce_kernels();
+RANVIER_TABLES(ReduceKernels, reduce_kernels)
 
 }  // namespace ranvier

@@ -10,17 +10,6 @@ namespace {
 constexpr double kNsPerElement = 0.5;  // of forward, float, on one core, roughly
 
 template <class T>
-const SoftmaxKernels<T>& kernels();
-template <>
-const SoftmaxKernels<float>& kernels<float>() {
-  return RANVIER_SELECT(softmax_kernels_float);
-}
-template <>
-const SoftmaxKernels<double>& kernels<double>() {
-  return RANVIER_SELECT(softmax_kernels_double);
-}
-
-template <class T>
 double cost_ns(int64_t elements) {
   return kNsPerElement * static_cast<double>(elements) * static_cast<double>(sizeof(T) / 4);
 }
@@ -34,7 +23,7 @@ void SoftmaxForward<T>::run(void*) const {
                          {WithoutAxis(x.strides, nd, axis), WithoutAxis(y.strides, nd, axis)});
   const int last = nest.ndim - 1;
   const int64_t n = x.shape[axis];
-  const auto function = kernels<T>().forward[log];
+  const auto function = softmax_kernels<T>().forward[log];
   parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[2]) {
       SoftmaxLines<T> lines{};
@@ -54,7 +43,7 @@ void SoftmaxBackward<T>::run(void*) const {
                           WithoutAxis(dx.strides, nd, axis)});
   const int last = nest.ndim - 1;
   const int64_t n = dx.shape[axis];
-  const auto function = kernels<T>().backward[log];
+  const auto function = softmax_kernels<T>().backward[log];
   parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
       SoftmaxLines<T> lines{};

@@ -63,12 +63,6 @@ struct SoftmaxKernels {
   Function forward[2], backward[2];  // [log]
 };
 
-#define RANVIER_X(level)                                      \
-  namespace level {                                           \
-  extern const SoftmaxKernels<float> softmax_kernels_float;   \
-  extern const SoftmaxKernels<double> softmax_kernels_double; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLES(SoftmaxKernels, softmax_kernels)
 
 }  // namespace ranvier
