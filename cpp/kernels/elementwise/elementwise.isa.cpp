@@ -148,13 +148,11 @@ static void where_row(const ElementwiseRow& r) {
 }
 
 #define RANVIER_X(name, operands) row<T, name##_op<T>>,
-#define RANVIER_KERNELS                                                                                \
-  {                                                                                                    \
-    {RANVIER_ELEMENTWISE_OPS(RANVIER_X)},                                                              \
-        {compare_row<T, eq_compare<T>>, compare_row<T, ne_compare<T>>, compare_row<T, lt_compare<T>>,  \
-         compare_row<T, le_compare<T>>, compare_row<T, gt_compare<T>>, compare_row<T, ge_compare<T>>}, \
-        where_row<T>                                                                                   \
-  }
+#define RANVIER_KERNELS                                                                           \
+  {{RANVIER_ELEMENTWISE_OPS(RANVIER_X)},                                                          \
+   {compare_row<T, eq_compare<T>>, compare_row<T, ne_compare<T>>, compare_row<T, lt_compare<T>>,  \
+    compare_row<T, le_compare<T>>, compare_row<T, gt_compare<T>>, compare_row<T, ge_compare<T>>}, \
+   where_row<T>}
 
 template <class T>
 struct Tables {
