@@ -45,10 +45,12 @@ RANVIER_INLINE SplitFloat<V> split_float(V x) {
   using F = FloatBits<T>;
   using U = uvec<T>;
   constexpr auto one = int_of<T>(1) << F::fraction;
-  const U biased = (U)(bits(x) - (F::sqrt_half - F::bias * one)) >> F::fraction;
+  // Unsigned: of NaN and negative numbers the differences wrap around, and their logarithm is selected later.
+  const U from = (U)bits(x), lowest = (U)(ivec<T>{} + (F::sqrt_half - F::bias * one));
+  const U biased = (from - lowest) >> F::fraction;
   const V exponent = from_bits((ivec<T>)biased | bits(broadcast(F::shift))) - (F::shift + F::bias);
-  const ivec<T> power = ((ivec<T>)biased - int_of<T>(F::bias)) << F::fraction;
-  return {exponent, from_bits(bits(x) - power)};
+  const U power = (biased - (U)(ivec<T>{} + int_of<T>(F::bias))) << F::fraction;
+  return {exponent, from_bits((ivec<T>)(from - power))};
 }
 
 template <class V>
