@@ -97,3 +97,12 @@ def test_report(tmp_path: Path) -> None:
     for name in ("matmul-bars.svg", "matmul-roofline-2.svg"):
         assert f"benchmarks/{name}" in page
         assert (tmp_path / "benchmarks" / name).read_text().startswith("<?xml")
+
+
+def test_rows_run_again_replace_the_old_ones() -> None:
+    report = pytest.importorskip("benchmarks.report", reason="the report's pictures need matplotlib")
+    old = {"limits": 1, "benchmarks": [{"fullname": "a", "n": 1}, {"fullname": "b", "n": 1}]}
+    new = {"limits": 2, "benchmarks": [{"fullname": "a", "n": 2}, {"fullname": "c", "n": 2}]}
+    found = report.merged(old, new)
+    assert found["limits"] == 2
+    assert [(b["fullname"], b["n"]) for b in found["benchmarks"]] == [("a", 2), ("b", 1), ("c", 2)]
