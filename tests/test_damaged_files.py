@@ -1,0 +1,192 @@
+"""Damaged and hostile model files: no file, whatever it holds, does more than raise."""
+
+import contextlib
+import json
+import struct
+
+import numpy as np
+import pytest
+import ranvier as rv
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ranvier import nn
+from ranvier.serialization import files, info
+
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.MaxPool2d(2),
+        nn.Sequential(nn.Flatten(), nn.Dropout(0.25)),
+        nn.Linear(16, 3, bias=False),
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def test_cut_off_anywhere(path):
+    rv.save(cnn(), path)
+    content = path.read_bytes()
+    for length in (*range(0, 40), *range(40, len(content), 97), len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"\[load\] .*not a safetensors file, or is cut off or damaged"):
+            rv.load(path)
+
+
+def test_flipped_bytes_raise_or_load_but_never_crash(path):
+    rv.save(cnn(), path)
+    content = path.read_bytes()
+    (header,) = struct.unpack_from("<Q", content)
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, header + 8, 300):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << rng.integers(0, 8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            rv.load(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x04K\x01.", b"PK\x03\x04" + b"\0" * 50, b"\xff" * 64, b"{}" * 30]
+)
+def test_other_files(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        rv.load(path)
+
+
+def forged(path, **changes):
+    """A saved model whose metadata are changed."""
+    model = nn.Sequential(nn.Linear(2, 3))
+    rv.save(model, path)
+    arrays, document = files.read(path)
+    document.update(changes)
+    version = document.pop("version")
+    files.write(path, arrays, {"version": version, **document})
+    return path
+
+
+LINEAR = {"in_features": 2, "out_features": 3, "bias": True}
+
+
+def sequence(*layers):
+    return {"layer": "Sequential", "children": [[str(i), layer] for i, layer in enumerate(layers)]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "has format version 2, written by ranvier .*upgrade"),
+        ({"version": "1"}, "metadata without a version"),
+        ({"version": 0}, "metadata without a version"),
+        ({"content": "code"}, "unknown content 'code'"),
+        ({"model": None}, "has no description"),
+        ({"model": [1]}, "has no description"),
+        (
+            {"model": {"layer": "os.system", "arguments": {}}},
+            "is of type 'os.system', which ranvier.nn does not have",
+        ),
+        ({"model": {"layer": "Module", "arguments": {}}}, "is of type 'Module'"),
+        ({"model": {"layer": "Linear"}}, "arguments that it refuses"),
+        ({"model": {"layer": "Linear", "arguments": 3}}, "arguments that it refuses"),
+        ({"model": {"layer": "Linear", "arguments": {"no": 1}}}, "arguments that it refuses"),
+        ({"model": {"layer": "Sequential", "children": 3}}, "arguments that it refuses"),
+        ({"model": {"layer": "Sequential", "children": [["a.b", {}]]}}, "a part with the name 'a.b'"),
+        ({"model": sequence({"same": "7"})}, "the same as '7', which does not come before it"),
+        (
+            {"model": sequence({"layer": "Linear", "arguments": {**LINEAR, "in_features": 4}})},
+            "not belong together",
+        ),
+        ({"model": sequence({"layer": "ReLU", "arguments": {}})}, "do not belong together"),
+        ({"tied": {"0.weight": "nowhere"}}, "said to be tied"),
+        ({"tied": {"0.weight": []}}, "said to be tied"),
+        ({"model": sequence({"same": []})}, "has no description"),
+        ({"tied": 3}, "table of tied weights is damaged"),
+    ],
+)
+def test_forged_metadata(path, changes, message):
+    with pytest.raises(ValueError, match=rf"\[load\] .*{message}"):
+        rv.load(forged(path, **changes))
+
+
+@pytest.mark.parametrize("size", [10**6, 10**9, 10**18, 10**30, -5])
+def test_sizes_beyond_the_file_take_no_memory(path, size):
+    layer = {"layer": "Linear", "arguments": {**LINEAR, "in_features": size, "out_features": size}}
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(forged(path, model=sequence(layer)))
+
+
+def test_metadata_nested_too_deeply(path):
+    import safetensors.numpy
+
+    deep = '{"version": 1, "content": "dict", "dict": ' + '{"list": [' * 100_000 + "]}" * 100_000 + "}"
+    safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: deep})
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(path)
+    deep = '{"version": 1, "content": "dict", "dict": ' + '{"list": [' * 5_000 + "]}" * 5_000 + "}"
+    safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: deep})
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(path)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"tensor": "missing"},
+        {"dict": 3},
+        {"dict": [3]},
+        {"dict": [[[], 1]]},
+        {"list": {}},
+        {"eval": "1"},
+        {},
+        [1],
+    ],
+)
+def test_forged_dicts(path, tree):
+    import safetensors.numpy
+
+    document = json.dumps({"version": 1, "content": "dict", "dict": tree})
+    safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: document})
+    with pytest.raises(ValueError, match=r"\[load\]"):
+        rv.load(path)
+
+
+def test_metadata_that_are_no_json(path):
+    import safetensors.numpy
+
+    for text in ("", "{", "[1]", "3", '"x"'):
+        safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: text})
+        with pytest.raises(ValueError, match=r"\[load\] .* metadata"):
+            rv.load(path)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats()
+    | st.sampled_from(["Linear", "0", "custom"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["layer", "same", "arguments", "children", "custom", "dict", "list"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    field=st.sampled_from(["model", "tied", "content", "dict", "input_shape", "class_names", "version"]),
+    value=JSON,
+)
+def test_any_json_loads_or_raises_in_the_house_form(path, field, value):
+    forged(path, **{field: value})
+    with contextlib.suppress(ValueError):
+        rv.load(path)
+        info(path)
