@@ -18,7 +18,7 @@ def pytest_generate_tests(metafunc: Any) -> None:
     case = metafunc.cls
     if case is None or not hasattr(case, "variants"):
         return
-    variants = case.variants
+    variants = case.variants[:1] if "drawn" in metafunc.function.__name__ else case.variants
     metafunc.parametrize("variant", variants, ids=[_label(v) for v in variants])
     if "dtype" in metafunc.fixturenames:
         metafunc.parametrize("dtype", case.dtypes)

@@ -47,6 +47,24 @@ class TestConv2d(OpCase):
         x, w, b = self.inputs(np.random.default_rng(0), dtype)
         return x[:0], w, b
 
+    def draw(self, rng, dtype):
+        groups = int(rng.choice([1, 1, 2, 3]))
+        r, s, dilation = (int(v) for v in rng.integers(1, 4, 3))
+        geometry = {
+            "stride": tuple(rng.integers(1, 4, 2).tolist()),
+            "padding": tuple(rng.integers(0, 4, 2).tolist()),
+            "dilation": dilation,
+            "groups": groups,
+        }
+        h, w = dilation * (r - 1) + 1 + rng.integers(0, 9), dilation * (s - 1) + 1 + rng.integers(0, 20)
+        c, k = groups * rng.integers(1, 20, 2)
+        sizes = (int(rng.integers(1, 4)), c, h, w, k, r, s)
+        return (drawn := variant(*sizes, **geometry)), self._arrays_of(rng, dtype, **drawn)
+
+    def _arrays_of(self, rng, dtype, sizes, geometry):
+        self.geometry = geometry
+        return self.arrays(rng, dtype, *sizes)
+
     def op(self, x, w, b):
         return ops.conv2d(x, w, b, **self.geometry)
 

@@ -21,13 +21,14 @@ A case says what the op is, what it is fed and what is expected; the base class 
 
         variants = ({"stride": 1}, {"stride": 2})      # self.stride
 
-The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op`` ...) are described where they
+The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op``, ``draw`` ...) are described where they
 are declared. A test whose hook a case does not give is not there, rather than skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,8 +39,10 @@ from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
 Array = np.ndarray[Any, Any]
+Expected = Callable[[list[Array], Any], tuple[list[Any], Any]]  # inputs, dys -> outputs, gradients
 FLOATS = ("float32", "float64")
 ENTRIES = 100  # elements of each input that central differences look at
+DRAWS = int(os.environ.get("RANVIER_DRAWS", "8"))  # random calls of each case
 
 
 class OpCase:
@@ -97,7 +100,11 @@ class OpCase:
         raise NotImplementedError
 
     def torch_op(self, torch: Any, *tensors: Any) -> Any:
-        """The op in PyTorch, against which the reference is checked where torch is installed."""
+        """The op in PyTorch, against which op and reference are checked where torch is installed."""
+        raise NotImplementedError
+
+    def draw(self, rng: np.random.Generator, dtype: Any) -> tuple[dict[str, Any], tuple[Array, ...]]:
+        """Settings (as in ``variants``) and inputs, both at random: shapes and parameters nobody thought of."""
         raise NotImplementedError
 
     # --- the machinery
@@ -106,18 +113,22 @@ class OpCase:
         names = getattr(cls, "op_name", ())
         for name in (names,) if isinstance(names, str) else names:
             OpCase.registry.setdefault(name, []).append(cls)
-        given = {
-            hook for hook in ("torch_op", "empty_inputs") if getattr(cls, hook) is not getattr(OpCase, hook)
-        }
         absent = []
         if not cls.differentiable:
             absent += [t for t in dir(cls) if t.startswith("test_") and "grad" in t]
-        if "torch_op" not in given:
-            absent.append("test_reference_equals_torch")
-        if "empty_inputs" not in given:
+        if not cls.gives("torch_op"):
+            absent += ["test_reference_equals_torch", "test_equals_torch_when_drawn"]
+        if not cls.gives("empty_inputs"):
             absent.append("test_empty")
+        if not cls.gives("draw"):
+            absent += ["test_forward_and_gradients_when_drawn", "test_equals_torch_when_drawn"]
         for test in absent:
             setattr(cls, test, None)  # pytest does not collect it
+
+    @classmethod
+    def gives(cls, hook: str) -> bool:
+        """Whether the case declares this hook itself."""
+        return getattr(cls, hook) is not getattr(OpCase, hook)
 
     @pytest.fixture(autouse=True)
     def _settings(self, variant: dict[str, Any]) -> None:
@@ -140,22 +151,41 @@ class OpCase:
         raw = [None if g is None else g._array for g in grads]
         return [y._array for y in outs], dys, raw
 
-    def _compare(self, arrays: tuple[Array, ...], gradients: bool) -> None:
-        """Runs the op and holds it against the reference in float64."""
+    def _expected(self, exact: list[Array], dys: Any) -> tuple[list[Any], Any]:
+        """What the reference gives: outputs, and gradients for these dy (None: not asked for)."""
+        outputs = _listed(self.reference(*exact))
+        if dys is None:
+            return outputs, None
+        gradients = self.reference_backward(dys if len(dys) > 1 else dys[0], *exact)
+        assert len(gradients) == len(exact), "reference_backward returns a gradient, or None, for each input"
+        return outputs, gradients
+
+    def _expected_of_torch(self, exact: list[Array], dys: Any) -> tuple[list[Any], Any]:
+        """The same of PyTorch, in float64."""
+        torch = pytest.importorskip("torch", reason="torch is not installed")
+        leaves = [torch.tensor(a, requires_grad=a.dtype.kind == "f" and dys is not None) for a in exact]
+        outputs = _listed(self.torch_op(torch, *leaves))
+        if dys is not None:
+            floating = [y for y in outputs if y.requires_grad]
+            torch.autograd.backward(floating, [torch.tensor(d) for d in dys])
+        return [y.detach().numpy() for y in outputs], [
+            x.grad if x.grad is None else x.grad.numpy() for x in leaves
+        ]
+
+    def _compare(self, arrays: tuple[Array, ...], gradients: bool, expected: Expected | None = None) -> None:
+        """Runs the op and holds it against what is expected in float64."""
         ys, dys, grads = self._run(arrays, gradients)
         exact = [_double(a) for a in arrays]
-        expected = _listed(self.reference(*exact))
+        dy = tuple(_double(d) for d in dys) if gradients else None
+        outputs, wanted = (expected or self._expected)(exact, dy)
         floats = [a for a in arrays if a.dtype.kind == "f"]
         dtype = floats[0].dtype if floats else np.dtype("float32")
-        terms = [*arrays, *(np.asarray(e) for e in expected)]
-        assert len(ys) == len(expected)
-        if not gradients:
-            for y, e in zip(ys, expected, strict=True):
+        terms = [*arrays, *(np.asarray(e) for e in outputs)]
+        assert len(ys) == len(outputs)
+        if dy is None:
+            for y, e in zip(ys, outputs, strict=True):
                 self._check("output", y, e, dtype, arrays, terms)
             return
-        dy = tuple(_double(d) for d in dys)
-        wanted = self.reference_backward(dy if len(dy) > 1 else dy[0], *exact)
-        assert len(wanted) == len(arrays), "reference_backward returns one gradient, or None, for each input"
         terms += [*dy, *(np.asarray(w) for w in wanted if w is not None)]
         for index, (got, want, x) in enumerate(zip(grads, wanted, arrays, strict=True)):
             if want is None:
@@ -228,26 +258,40 @@ class OpCase:
             self._compare(arrays, gradients=True)
 
     def test_reference_equals_torch(self, rng: Any) -> None:
-        torch = pytest.importorskip("torch", reason="torch is not installed")
-        arrays = self.off_kinks(*self.inputs(rng, "float64"))
-        leaves = [torch.tensor(a, requires_grad=a.dtype.kind == "f" and self.differentiable) for a in arrays]
-        outs = _listed(self.torch_op(torch, *leaves))
-        wanted = _listed(self.reference(*arrays))
+        arrays = self.off_kinks(*self.inputs(rng, self.dtypes[-1]))
+        exact = [_double(a) for a in arrays]
+        ys, dys, _ = self._run(arrays, self.differentiable)
+        outputs, grads = self._expected(exact, dys)
+        theirs, their_grads = self._expected_of_torch(exact, dys)
         limit = tolerance(
-            "float64", self.reduction(*arrays), self.magnitude(*arrays, *map(np.asarray, wanted))
+            "float64", self.reduction(*arrays), self.magnitude(*arrays, *map(np.asarray, outputs))
         )
-        for y, want in zip(outs, wanted, strict=True):
-            np.testing.assert_allclose(y.detach().numpy(), want, rtol=0, atol=limit)
-        if self.differentiable:
-            floating = [y for y in outs if y.requires_grad]
-            dys = tuple(_gradient_for(y.detach().numpy()) for y in floating)
-            torch.autograd.backward(floating, [torch.tensor(d) for d in dys])
-            grads = self.reference_backward(dys if len(dys) > 1 else dys[0], *arrays)
-            for x, want in zip(leaves, grads, strict=True):
-                if want is not None and x.grad is not None:
-                    np.testing.assert_allclose(
-                        x.grad.numpy(), want, rtol=0, atol=limit * self.magnitude(*dys)
-                    )
+        for y, want in zip(theirs, outputs, strict=True):
+            np.testing.assert_allclose(y, want, rtol=0, atol=limit)
+        if dys is not None:
+            for got, want in zip(their_grads, grads, strict=True):
+                if want is not None and got is not None:
+                    np.testing.assert_allclose(got, want, rtol=0, atol=limit * self.magnitude(*dys))
+
+    def test_forward_and_gradients_when_drawn(self, rng: Any, dtype: str) -> None:
+        for arrays in self._drawn(rng, dtype):
+            self._compare(arrays, gradients=self.differentiable)
+            self._compare(arrays, gradients=False)
+
+    def test_equals_torch_when_drawn(self, rng: Any, dtype: str) -> None:
+        for arrays in self._drawn(rng, dtype):
+            self._compare(arrays, gradients=self.differentiable, expected=self._expected_of_torch)
+            self._compare(arrays, gradients=False, expected=self._expected_of_torch)
+
+    def _drawn(self, rng: Any, dtype: str) -> Iterator[tuple[Array, ...]]:
+        """The inputs of DRAWS random calls; the last one printed is the one that failed."""
+        for number in range(DRAWS):
+            settings, arrays = self.draw(rng, dtype)
+            for name, value in settings.items():
+                setattr(self, name, value)
+            arrays = self.off_kinks(*arrays)
+            print(f"draw {number}: {settings} on {[(a.shape, str(a.dtype)) for a in arrays]}")
+            yield arrays
 
 
 def _listed(value: Any) -> list[Any]:
