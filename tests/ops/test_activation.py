@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import activation as reference
+from support.draws import any_shape
 from support.op_case import OpCase
 
 
@@ -26,6 +27,9 @@ class ActivationCase(OpCase):
 
     def empty_inputs(self, dtype):
         return (np.zeros((2, 0, 3), dtype),)
+
+    def draw(self, rng, dtype):
+        return self.drawn_variant(rng), (rng.uniform(-9, 9, any_shape(rng)).astype(dtype),)
 
     def off_kinks(self, x):
         for kink in self.kinks:

@@ -10,6 +10,7 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.ops.dropout import Dropout
 from ranvier.reference import dropout as reference
+from support.draws import any_shape
 from support.op_case import OpCase
 
 KEY = np.array([0x123456789ABCDEF0, 7])
@@ -27,6 +28,9 @@ class TestDropout(OpCase):
 
     def empty_inputs(self, dtype):
         return (np.zeros((2, 0, 3), dtype),)
+
+    def draw(self, rng, dtype):
+        return {"p": float(rng.random())}, (rng.uniform(1, 2, any_shape(rng)).astype(dtype),)
 
     def op(self, x):
         return Dropout(self.p, KEY).apply(x)

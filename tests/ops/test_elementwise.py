@@ -9,6 +9,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import elementwise as reference
+from support.draws import any_shape, broadcast_shapes
 from support.op_case import OpCase
 
 BROADCASTS = (
@@ -34,6 +35,9 @@ class PairCase(OpCase):
 
     def empty_inputs(self, dtype):
         return np.ones((2, 0, 3), dtype), np.ones(3, dtype)
+
+    def draw(self, rng, dtype):
+        return {}, tuple(rng.uniform(self.low, 3, shape).astype(dtype) for shape in broadcast_shapes(rng))
 
     def reduction(self, a, b):
         return max(1, max(a.size, b.size))  # a repeated operand's gradient is a sum
@@ -94,8 +98,12 @@ class TestWhere(OpCase):
         a, b = rng.standard_normal((3, 7, 5)).astype(dtype), rng.standard_normal((7, 1)).astype(dtype)
         return rng.random((3, 7, 5)) > 0.5, a, b
 
+    def draw(self, rng, dtype):
+        condition, a, b = broadcast_shapes(rng, 3)
+        return {}, (rng.random(condition) > 0.5, *(rng.standard_normal(s).astype(dtype) for s in (a, b)))
+
     def reduction(self, condition, a, b):
-        return a.size
+        return max(condition.size, a.size, b.size)
 
     def op(self, condition, a, b):
         return ops.where(condition, a, b)
@@ -124,6 +132,9 @@ class OneCase(OpCase):
 
     def empty_inputs(self, dtype):
         return (np.ones((2, 0, 3), dtype),)
+
+    def draw(self, rng, dtype):
+        return self.drawn_variant(rng), (rng.uniform(*self.interval, any_shape(rng)).astype(dtype),)
 
     def off_kinks(self, x):
         for kink in self.kinks:
@@ -226,6 +237,11 @@ class TestMaskedFill(OpCase):
     def inputs(self, rng, dtype):
         return rng.standard_normal((3, 7, 5)).astype(dtype), rng.random((7, 5)) > 0.5
 
+    def draw(self, rng, dtype):
+        x, mask = broadcast_shapes(rng)
+        shape = np.broadcast_shapes(x, mask)
+        return {}, (rng.standard_normal(shape).astype(dtype), rng.random(mask) > 0.5)
+
     def op(self, x, mask):
         return ops.masked_fill(x, mask, -2.0)
 
@@ -249,6 +265,10 @@ class TestComparison(OpCase):
 
     def empty_inputs(self, dtype):
         return np.ones((2, 0, 3), dtype), np.ones(3, dtype)
+
+    def draw(self, rng, dtype):
+        a, b = (rng.integers(0, 3, shape).astype(dtype) for shape in broadcast_shapes(rng))
+        return self.drawn_variant(rng), (a, b)
 
     def op(self, a, b):
         return getattr(ops, self.name)(a, b)

@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn, ops
 from ranvier.reference import matmul as reference
+from support.draws import any_shape, broadcast_shapes
 from support.op_case import OpCase
 
 
@@ -35,6 +36,19 @@ class TestMatmul(OpCase):
 
     def empty_inputs(self, dtype):
         return np.ones((3, 0), dtype), np.ones((0, 2), dtype)
+
+    def draw(self, rng, dtype):
+        batches = [shape[:3] for shape in broadcast_shapes(rng)]
+        batches = batches if rng.random() < 0.6 else [(), ()]
+        batches = [shape if np.prod(shape, dtype=int) < 40 else () for shape in batches]
+        try:
+            np.broadcast_shapes(*batches)
+        except ValueError:  # cut to other lengths they need not fit
+            batches[1] = ()
+        m, k, n = (int(size) for size in rng.integers(1, 71, 3))
+        a = batches[0] + ((k,) if batches[0] == () and rng.random() < 0.2 else (m, k))
+        b = batches[1] + ((k,) if batches[1] == () and rng.random() < 0.2 else (k, n))
+        return {}, tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in (a, b))
 
     def reduction(self, a, b):
         batch = int(np.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2])))
@@ -74,6 +88,11 @@ class TestLinear(OpCase):
     def empty_inputs(self, dtype):
         shapes = [(0, 33), (17, 33), (17,)][: 3 if self.biased else 2]
         return tuple(np.ones(shape, dtype) for shape in shapes)
+
+    def draw(self, rng, dtype):
+        lead, (k, n) = any_shape(rng, most=3), rng.integers(1, 71, 2)
+        shapes = [(*lead, k), (n, k), (n,)][: int(rng.integers(2, 4))]
+        return {}, tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes)
 
     def reduction(self, x, weight, bias=None):
         return max(*weight.shape, x.size // weight.shape[1])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
+from support.draws import any_shape
 from support.op_case import OpCase
 
 
@@ -19,6 +20,9 @@ class TestOneHot(OpCase):
 
     def empty_inputs(self, dtype):
         return (np.zeros((0, 3), dtype),)
+
+    def draw(self, rng, dtype):
+        return {}, (rng.integers(0, 5, any_shape(rng)).astype(dtype),)
 
     def op(self, x):
         return ops.one_hot(x, 5)

@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import reduce as reference
+from support.draws import any_axes, any_axis, any_shape
 from support.op_case import OpCase
 
 AXES = tuple(
@@ -34,6 +35,10 @@ class ReduceCase(OpCase):
 
     def large_inputs(self, rng, dtype):
         return (rng.standard_normal((3, 41, 7, 503)).astype(dtype),)
+
+    def draw(self, rng, dtype):
+        x = rng.standard_normal(any_shape(rng)).astype(dtype)
+        return {"axis": any_axes(rng, x.ndim), "keepdims": bool(rng.integers(2))}, (x,)
 
     def reduction(self, x):
         return x.size
@@ -66,8 +71,14 @@ class TestMean(ReduceCase):
 class TestVar(ReduceCase):
     op_name = "var"
 
+    def draw(self, rng, dtype):
+        """At least two elements along each axis: one has no variance."""
+        shape = tuple(n + 1 for n in any_shape(rng, least=1, most=3))
+        x = rng.standard_normal(shape).astype(dtype)
+        return {"axis": any_axes(rng, x.ndim), "keepdims": bool(rng.integers(2))}, (x,)
 
-class TestStd(ReduceCase):
+
+class TestStd(TestVar):
     op_name = "std"
 
 
@@ -76,6 +87,10 @@ class TestAmax(ReduceCase):
 
     def inputs(self, rng, dtype):
         return (rng.permutation(3 * 5 * 4 * 17).reshape(3, 5, 4, 17).astype(dtype) / 64,)  # no ties
+
+    def draw(self, rng, dtype):
+        settings, (x,) = super().draw(rng, dtype)
+        return settings, (rng.permutation(x.size).reshape(x.shape).astype(dtype) / 64,)
 
 
 class TestAmin(TestAmax):
@@ -87,6 +102,12 @@ class TestExtremesAlong(TestAmax):
     variants = tuple(
         {"name": n, "axis": a, "keepdims": k} for n in op_name for a in (0, -1) for k in (False, True)
     )
+
+    def draw(self, rng, dtype):
+        shape = any_shape(rng, least=1)
+        x = rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype) / 64
+        settings = {"axis": any_axis(rng, x.ndim), "keepdims": bool(rng.integers(2))}
+        return {**self.drawn_variant(rng), **settings}, (x,)
 
     def op(self, x):
         return tuple(getattr(ops, self.name)(x, self.axis, self.keepdims))
@@ -109,11 +130,25 @@ class TestArg(OpCase):
     def inputs(self, rng, dtype):
         return (rng.integers(0, 9, (3, 5, 4, 17)).astype(dtype),)  # with ties: the first counts
 
+    def draw(self, rng, dtype):
+        x = rng.integers(0, 9, any_shape(rng, least=1)).astype(dtype)
+        axis = None if rng.random() < 0.3 else any_axis(rng, x.ndim)
+        return {**self.drawn_variant(rng), "axis": axis, "keepdims": bool(rng.integers(2))}, (x,)
+
     def op(self, x):
         return getattr(ops, self.name)(x, self.axis, self.keepdims)
 
     def reference(self, x):
         return getattr(reference, self.name)(x, self.axis, self.keepdims)
+
+    def torch_op(self, torch, x):
+        """NumPy's argmax of equal ones, the first: PyTorch promises none, so ties are broken."""
+        x = x.double() - torch.arange(x.numel()).reshape(x.shape) / (2.0 * x.numel()) * self._sign
+        return getattr(torch, self.name)(x, self.axis, self.keepdims)
+
+    @property
+    def _sign(self):
+        return 1 if self.name == "argmax" else -1
 
 
 class TestAllAny(OpCase):
@@ -124,11 +159,19 @@ class TestAllAny(OpCase):
     def inputs(self, rng, dtype):
         return ((rng.random((2, 3, 5)) > 0.3).astype(dtype),)
 
+    def draw(self, rng, dtype):
+        x = (rng.random(any_shape(rng)) > rng.random()).astype(dtype)
+        return {**self.drawn_variant(rng), "axis": any_axes(rng, x.ndim)}, (x,)
+
     def op(self, x):
         return getattr(ops, self.name)(x, self.axis)
 
     def reference(self, x):
         return getattr(np, self.name)(x, axis=self.axis)
+
+    def torch_op(self, torch, x):
+        axes = tuple(range(x.ndim)) if self.axis is None else self.axis
+        return getattr(torch, self.name)(x.bool(), axes)
 
 
 def test_extremes_of_everything_and_of_two_tensors():

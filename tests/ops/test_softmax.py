@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import softmax as reference
+from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 
 
@@ -22,6 +23,10 @@ class TestSoftmax(OpCase):
 
     def empty_inputs(self, dtype):
         return (np.zeros((2, 0, 3, 1)[: len(self.shape)], dtype),)
+
+    def draw(self, rng, dtype):
+        x = rng.uniform(-30, 30, any_shape(rng, least=1)).astype(dtype)
+        return {"dim": any_axis(rng, x.ndim)}, (x,)
 
     def reduction(self, x):
         return x.shape[self.dim]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
+from support.draws import any_shape
 from support.op_case import OpCase
 
 
@@ -20,6 +21,10 @@ class TestTril(OpCase):
 
     def empty_inputs(self, dtype):
         return (np.zeros((3, 0, 2), dtype),)
+
+    def draw(self, rng, dtype):
+        x = rng.standard_normal(any_shape(rng, least=2)).astype(dtype)
+        return {"diagonal": int(rng.integers(-20, 21))}, (x,)
 
     def op(self, x):
         return getattr(ops, self.op_name)(x, self.diagonal)

@@ -21,8 +21,8 @@ A case says what the op is, what it is fed and what is expected; the base class 
 
         variants = ({"stride": 1}, {"stride": 2})      # self.stride
 
-The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op``, ``draw`` ...) are described where they
-are declared. A test whose hook a case does not give is not there, rather than skipped.
+The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op``, ``draw`` ...) are described
+where they are declared. A test whose hook a case does not give is not there, rather than skipped.
 """
 
 from __future__ import annotations
@@ -104,8 +104,13 @@ class OpCase:
         raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, dtype: Any) -> tuple[dict[str, Any], tuple[Array, ...]]:
-        """Settings (as in ``variants``) and inputs, both at random: shapes and parameters nobody thought of."""
+        """Settings (as in ``variants``) and inputs, both at random: what nobody thought of."""
         raise NotImplementedError
+
+    @classmethod
+    def drawn_variant(cls, rng: np.random.Generator) -> dict[str, Any]:
+        """One of ``variants``, for a ``draw`` whose settings are these."""
+        return cls.variants[int(rng.integers(len(cls.variants)))]
 
     # --- the machinery
     def __init_subclass__(cls) -> None:
@@ -260,7 +265,7 @@ class OpCase:
     def test_reference_equals_torch(self, rng: Any) -> None:
         arrays = self.off_kinks(*self.inputs(rng, self.dtypes[-1]))
         exact = [_double(a) for a in arrays]
-        ys, dys, _ = self._run(arrays, self.differentiable)
+        _, dys, _ = self._run(arrays, self.differentiable)
         outputs, grads = self._expected(exact, dys)
         theirs, their_grads = self._expected_of_torch(exact, dys)
         limit = tolerance(
@@ -289,7 +294,7 @@ class OpCase:
             settings, arrays = self.draw(rng, dtype)
             for name, value in settings.items():
                 setattr(self, name, value)
-            arrays = self.off_kinks(*arrays)
+            arrays = tuple(map(np.asarray, self.off_kinks(*map(np.asarray, arrays))))
             print(f"draw {number}: {settings} on {[(a.shape, str(a.dtype)) for a in arrays]}")
             yield arrays
 
