@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import Tensor, wrap
+from ranvier.autograd import Tensor, random, wrap
 from ranvier.data.order import Seed, permutation
 
 __all__ = ["DataLoader", "Dataset", "Subset", "TensorDataset", "batches", "default_collate"]
@@ -141,40 +141,107 @@ class DataLoader:
         )
         self.num_workers = num_workers
         self.pin_memory = pin_memory
+        self._start: Any = None  # the random state that the pass in progress began with; None between passes
+        self._done = 0  # batches of it that were handed out
+        self._taken_up: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         n = len(self.dataset)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
+        state, self._taken_up = self._taken_up, None
+        now = self._random_state()
+        if state is None:
+            self._start, self._done = now, 0
+            return self._pass(self._order(), 0)
+        self._set_random_state(state["start"])
+        order = self._order()
+        self._set_random_state(now)
+        return self._pass(order, self._done)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pass over the data stands, so that another process can take it up.
+
+        A pass draws what is random about it when it begins: its order, and a key from which anything that is
+        drawn for a batch later follows together with the number of the batch. So a pass is taken up by
+        beginning it anew from the same random state and leaving out the batches that were handed out; those
+        that a thread has made ahead do not count.
+
+        Returns:
+            `{"batch": batches handed out (0 between passes), "start": random state at the beginning of the
+            pass (None between passes), "generator": state of a generator of the loader's own, else None}`:
+            plain values, for JSON.
+        """
+        own = None if self.generator is None else self._random_state()
+        return {"batch": self._done, "start": self._start, "generator": own}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the pass of a state_dict: the next `iter` gives the batches that are left of it.
+
+        The random state of the library itself is not touched: see `rv.set_rng_state`.
+        """
+        if self.generator is not None:
+            self._set_random_state(state["generator"])
+        self._start, self._done = state["start"], int(state["batch"])
+        self._taken_up = None if self._start is None else dict(state)
+
+    def _random_state(self) -> dict[str, Any]:
+        if self.generator is None:
+            return random.get_rng_state()
+        return random._plain(self.generator.bit_generator.state)
+
+    def _set_random_state(self, state: dict[str, Any]) -> None:
+        if self.generator is None:
+            random.set_rng_state(state)
+        else:
+            self.generator.bit_generator.state = random._arrays(state, np)
+
+    def _order(self) -> Indices | None:
+        return permutation(len(self.dataset), self.generator) if self.shuffle else None
+
+    def _pass(self, order: Indices | None, first: int) -> Iterator[Any]:
+        """The batches of one pass from number `first` on."""
+        start = self._start
+        for done, batch in enumerate(self._batches(order, first * self.batch_size), first + 1):
+            if self._start is start:  # else another pass has begun since
+                self._done = done
+            yield batch
+        if self._start is start:
+            self._start, self._done = None, 0
+
+    def _batches(self, order: Indices | None, start: int) -> Iterator[Any]:
         n = len(self.dataset)
-        order = permutation(n, self.generator) if self.shuffle else None
         whole = None if self.collate_fn else _whole_arrays(self.dataset)
         stop = len(self) * self.batch_size if self.drop_last else n
         if whole is not None:
             arrays, indices = whole
             if indices is not None:
                 order = indices if order is None else indices[order]
-            for parts in batches(arrays, self.batch_size, order, stop):
+            for parts in batches(arrays, self.batch_size, order, start, stop):
                 # a slice is a view of the dataset: copied, so that a batch changed in place leaves it alone
                 yield [wrap(part.copy() if order is None else part) for part in parts]
             return
         collate = self.collate_fn or default_collate
         order = np.arange(n) if order is None else order
-        for start in range(0, stop, self.batch_size):
-            yield collate([self.dataset[int(i)] for i in order[start : min(start + self.batch_size, stop)]])
+        for first in range(start, stop, self.batch_size):
+            yield collate([self.dataset[int(i)] for i in order[first : min(first + self.batch_size, stop)]])
 
 
 def batches(
-    arrays: Sequence[Array], batch_size: int, order: Indices | None = None, stop: int | None = None
+    arrays: Sequence[Array],
+    batch_size: int,
+    order: Indices | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[tuple[Array, ...]]:
     """Batches of arrays: views of slices in their own order, or copies gathered in the given order.
 
-    `stop` ends before that many samples; a last batch may be smaller.
+    From sample number `start` on, ending before `stop`; a last batch may be smaller.
     """
     stop = len(arrays[0]) if stop is None else stop
-    for start in range(0, stop, batch_size):
-        here = slice(start, min(start + batch_size, stop))
+    for first in range(start, stop, batch_size):
+        here = slice(first, min(first + batch_size, stop))
         if order is None:
             yield tuple(array[here] for array in arrays)
         else:
