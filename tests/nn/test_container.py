@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import nn
 
 
@@ -74,3 +76,33 @@ def test_module_dict():
     assert len(layers) == 1
     with pytest.raises(KeyError, match="is taken"):
         layers["training"] = nn.Identity()
+
+
+def test_parameter_list_and_dict():
+    weights = nn.ParameterList([rv.ones(2, 3), np.zeros(3, np.float32)])
+    weights.append(nn.Parameter(rv.tensor(1.0)))
+    assert [name for name, _ in weights.named_parameters()] == ["0", "1", "2"]
+    weights[-1] = rv.tensor(2.0)
+    assert weights[2].item() == 2.0
+    assert [p.shape for p in weights] == [(2, 3), (3,), ()]
+    with pytest.raises(IndexError, match="index 3 is out of range for 3 parameters"):
+        weights[3]
+    named = nn.ParameterDict({"a": rv.ones(2)})
+    named["b"] = rv.zeros(1)
+    assert dict(named.items()).keys() == {"a", "b"} == set(named.state_dict())
+    del named["a"]
+    assert list(named) == ["b"]
+    with pytest.raises(KeyError, match="is taken"):
+        named["training"] = rv.ones(1)
+
+
+def test_the_text_of_lists_counts_equal_neighbours():
+    layers = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.ReLU(), nn.Sequential(nn.ReLU())])
+    assert repr(layers) == (
+        "ModuleList(\n  (0-1): 2 x Linear(in_features=2, out_features=2, bias=True)\n  (2): ReLU()\n"
+        "  (3): Sequential(\n    (0): ReLU()\n  )\n)"
+    )
+    assert repr(nn.ModuleList()) == "ModuleList()"
+    assert repr(nn.ParameterList([rv.ones(2, 3)])) == (
+        "ParameterList(\n  (0): Parameter containing: [ranvier.float32 of size 2x3]\n)"
+    )

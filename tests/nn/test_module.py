@@ -92,6 +92,54 @@ def test_a_shared_parameter_is_walked_once_but_saved_twice():
     assert sorted(net.state_dict()) == ["0.b", "0.w", "1.b", "1.w"]
 
 
+def test_a_module_in_two_places_is_saved_at_both():
+    layer = Affine()
+    net = nn.Sequential(layer, nn.Sequential(layer))
+    assert [name for name, _ in net.named_modules()] == ["", "0", "1"]
+    assert [n for n, _ in net.named_modules(remove_duplicate=False)] == ["", "0", "1", "1.0"]
+    assert [n for n, _ in net.named_parameters(remove_duplicate=False)] == ["0.w", "0.b", "1.0.w", "1.0.b"]
+    state = net.state_dict()
+    assert sorted(state) == ["0.b", "0.w", "1.0.b", "1.0.w"]
+    assert net.load_state_dict(state) == ([], [])
+    assert net.state_dict(keep_vars=True)["0.w"] is layer.w
+
+
+def test_tied_weights_learn_together():
+    encode, decode = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+    decode.weight = encode.weight
+    net = nn.Sequential(encode, decode)
+    x = rv.ones(1, 3)
+    net(x).sum().backward()
+    w = encode.weight.detach().numpy()
+    ones = np.ones((1, 3))  # d/dW of sum(x W^T W^T): the two uses add up
+    expected = (ones @ w).T @ ones + ones.T @ (ones @ w.T)
+    np.testing.assert_allclose(encode.weight.grad.numpy(), expected, rtol=1e-5)
+    rv.optim.SGD(net.parameters(), lr=0.1).step()
+    assert decode.weight is encode.weight
+
+
+def test_frozen_layers_stay_as_they_are():
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    net[0].requires_grad_(False)
+    before = [p.detach().numpy().copy() for p in net.parameters()]
+    optimizer = rv.optim.Adam(net.parameters(), lr=0.1)
+    net(rv.ones(4, 2)).sum().backward()
+    optimizer.step()
+    moved = [bool((p.detach().numpy() != b).any()) for p, b in zip(net.parameters(), before, strict=True)]
+    assert moved == [False, False, True, True]
+    assert [p.grad is None for p in net.parameters()] == [True, True, False, False]
+
+
+def test_things_are_found_by_path():
+    net = Net()
+    assert net.get_parameter("rest.1.0.w") is net.rest[1][0].w
+    assert net.get_buffer("count") is net.count
+    with pytest.raises(AttributeError, match="Affine has no parameter 'v'"):
+        net.get_parameter("first.v")
+    with pytest.raises(AttributeError, match="Net has no buffer 'first'"):
+        net.get_buffer("first")
+
+
 def test_gradients_reach_every_parameter_and_are_forgotten():
     net = Net()
     net(rv.ones(2)).backward(np.ones(2))
@@ -240,15 +288,6 @@ def test_copies_and_pickles():
     shared[1].w = shared[0].w
     twin = copy.deepcopy(shared)
     assert twin[0].w is twin[1].w
-
-
-def test_hooks_see_the_output():
-    net, seen = Affine(), []
-    handle = net.register_forward_hook(lambda module, args, y: seen.append(y.shape))
-    net(rv.ones(3))
-    handle.remove()
-    net(rv.ones(4))
-    assert seen == [(3,)]
 
 
 def test_config_rebuilds_our_layers():

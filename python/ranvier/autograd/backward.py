@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd import hooks
 from ranvier.autograd.function import Output
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -90,8 +91,13 @@ def run(
             starts.append(node)
     waits = _count_uses(starts)
     ready = [node for node in starts if not waits[node]]
+    watched = hooks.before_accumulation or hooks.after_accumulation
     while ready:
         node = ready.pop()
+        seen_by = hooks.before_accumulation.get(id(node)) if watched and not node.edges else node.hooks
+        if seen_by and pending.get(node) is not None:
+            pending[node] = hooks.call(seen_by, pending[node])
+            ours.discard(node)
         if captured is not None and node in captured:
             captured[node] = pending.get(node)
         if node.edges:
@@ -102,6 +108,8 @@ def run(
         holder = [pending.pop(node, None)]  # a leaf
         if holder[0] is not None and captured is None and (only is None or id(node) in only):
             accumulate(node, holder)
+            if watched:
+                hooks.call_after_accumulation(node)
 
 
 def _count_uses(starts: list[Any]) -> dict[Any, int]:
@@ -126,8 +134,6 @@ def _run_node(
     """Runs one Function backward and delivers what it returns."""
     dy = pending.pop(node, None)
     edges = node.edges
-    if node.retained is not None and dy is not None:
-        _retain(node, dy)
     gradients: Any
     if dy is None:
         gradients = (None,) * len(edges)
@@ -162,12 +168,6 @@ def _run_node(
             waits[edge] = left
         else:
             ready.append(edge)
-
-
-def _retain(node: Any, dy: Array) -> None:
-    output = node.retained()
-    if output is not None:
-        output.grad = wrap(dy.copy(order="K"))
 
 
 def _place(node: Output, dy: Array, pending: dict[Any, Any]) -> None:

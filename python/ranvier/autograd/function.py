@@ -56,10 +56,10 @@ class Function:
         "__weakref__",
         "changes",
         "edges",
+        "hooks",
         "needs",
         "outputs",
         "released",
-        "retained",
         "versions",
     )
 
@@ -71,7 +71,7 @@ class Function:
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: int  # ... and their sum at the time of forward
-    retained: Any  # weak reference to an output whose gradient is to be kept
+    hooks: dict[int, Any] | None  # what sees the gradient of the output first: see hooks.py
     released: bool
     outputs: int
 
@@ -137,7 +137,7 @@ class Function:
     def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
         """Wraps what forward returned and makes this Function its maker."""
         self.recorded = True
-        self.retained = None
+        self.hooks = None
         self.released = False
         if type(y) is not ndarray:
             if type(y) is tuple:
@@ -211,13 +211,13 @@ class Function:
 class Output:
     """One of several outputs of a Function, as a node of the tape: hands its gradient to its place there."""
 
-    __slots__ = ("edges", "function", "index", "retained")
+    __slots__ = ("edges", "function", "hooks", "index")
 
     def __init__(self, function: Function, index: int) -> None:
         self.function = function
         self.edges = (function,)
         self.index = index
-        self.retained: Any = None
+        self.hooks: dict[int, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self.function).__name__}[{self.index}]>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +54,7 @@ class Tensor(Conversions, InPlace):
     __array_ufunc__ = None  # array + tensor asks the Tensor, so NumPy never drops the tape in silence
     __array_priority__ = 1000
     edges = ()  # a leaf ends the tape
+    hooks = None  # a leaf's lie in autograd/hooks.py
 
     def __init__(self, data: Any = (), requires_grad: bool = False) -> None:
         self._array = np.array(data._array if isinstance(data, Tensor) else data, np.float32)
@@ -178,13 +178,38 @@ class Tensor(Conversions, InPlace):
         """Keeps the gradient of a tensor that is not a leaf in its ``grad``, too."""
         if not self.requires_grad:
             raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
-        if self.grad_fn is not None:
-            self.grad_fn.retained = weakref.ref(self)
+        if self.grad_fn is not None and not self.retains_grad:
+            from ranvier.autograd import hooks
+
+            hooks.RemovableHandle(hooks.of_maker(self), hooks.Retain(self))
 
     @property
     def retains_grad(self) -> bool:
-        kept = getattr(self.grad_fn, "retained", None)
-        return kept is not None and kept() is self
+        kept = getattr(self.grad_fn, "hooks", None) or {}
+        return any(getattr(hook, "tensor", lambda: None)() is self for hook in kept.values())
+
+    def register_hook(self, hook: Any) -> Any:
+        """Calls ``hook(gradient)`` when backward has the whole gradient of this tensor.
+
+        What the hook returns, if not None, takes the gradient's place. Returns a handle whose ``remove()``
+        takes the hook off. Raises RuntimeError for a tensor that requires no gradients.
+
+        >>> import ranvier as rv
+        >>> x = rv.tensor(3.0, requires_grad=True)
+        >>> handle = x.register_hook(lambda gradient: gradient * 2)
+        >>> (x * x).backward()
+        >>> x.grad
+        tensor(12.)
+        """
+        from ranvier.autograd import hooks
+
+        return hooks.register(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
+        """Calls ``hook(tensor)`` each time backward has added to ``grad`` of this leaf; returns a handle."""
+        from ranvier.autograd import hooks
+
+        return hooks.register_after_accumulation(self, hook)
 
     @property
     def data(self) -> Tensor:
@@ -271,7 +296,7 @@ class Tensor(Conversions, InPlace):
     __hash__ = object.__hash__  # by identity, whatever == is
 
     def __dir__(self) -> list[str]:
-        return sorted(name for name in object.__dir__(self) if name != "edges")
+        return sorted(name for name in object.__dir__(self) if name not in ("edges", "hooks"))
 
     # --- text and copies
     def __repr__(self) -> str:

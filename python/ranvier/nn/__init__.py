@@ -16,7 +16,7 @@ from ranvier.nn.activation import (
     Step,
     Tanh,
 )
-from ranvier.nn.container import ModuleDict, ModuleList, Sequential
+from ranvier.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from ranvier.nn.conv import Conv2d
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.linear import Linear
@@ -47,6 +47,8 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "ReLU",
     "ReLU6",
     "Sequential",

@@ -1,11 +1,12 @@
-"""Modules made of modules: Sequential, ModuleList, ModuleDict."""
+"""Modules made of modules or parameters: Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ranvier.nn.module import Module
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.module import Module, Parameter
 
 
 class _Numbered(Module):
@@ -114,6 +115,26 @@ class ModuleList(_Numbered):
     def __iadd__(self, modules: Iterable[Module]) -> Any:
         return self.extend(modules)
 
+    def __repr__(self) -> str:
+        """Equal neighbours on one line, as PyTorch prints them: ``(0-2): 3 x Linear(...)``."""
+        runs: list[tuple[int, int, str]] = []  # first, last, text
+        for i, text in enumerate(map(repr, self)):
+            if runs and runs[-1][2] == text:
+                runs[-1] = (runs[-1][0], i, text)
+            else:
+                runs.append((i, i, text))
+        lines = [
+            f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}"
+            for first, last, text in runs
+        ]
+        return _block(type(self).__name__, lines)
+
+
+def _block(name: str, lines: list[str]) -> str:
+    """A name and, indented between its parentheses, the lines."""
+    inside = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
+    return f"{name}({inside}\n)" if lines else f"{name}()"
+
 
 class ModuleDict(Module):
     """A dictionary of modules, whose parameters count as the parent's.
@@ -164,3 +185,108 @@ class ModuleDict(Module):
         module = self[name]
         del self[name]
         return module
+
+
+class ParameterList(Module):
+    """A list of parameters, which count as the parent's; Tensors and arrays become Parameters.
+
+    >>> import ranvier as rv
+    >>> from ranvier import nn
+    >>> len(nn.ParameterList([rv.ones(2), rv.zeros(3)]))
+    2
+    """
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self.extend(values or ())
+
+    def __len__(self) -> int:
+        return len(self._parameter_names)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parameters.values())
+
+    def __getitem__(self, index: int) -> Any:
+        return self._parameters[self._name(index)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self.register_parameter(self._name(index), _parameter(value))
+
+    def _name(self, index: int) -> str:
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"[ParameterList] index {index} is out of range for {n} parameters")
+        return str(index % n)
+
+    def append(self, value: Any) -> ParameterList:
+        """Adds a parameter at the end; returns the list."""
+        self.register_parameter(str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        for value in values:
+            self.append(value)
+        return self
+
+    def __repr__(self) -> str:
+        return _block("ParameterList", [f"({i}): {_sketch(p)}" for i, p in enumerate(self)])
+
+
+class ParameterDict(Module):
+    """A dictionary of parameters, which count as the parent's; Tensors and arrays become Parameters.
+
+    >>> import ranvier as rv
+    >>> from ranvier import nn
+    >>> list(nn.ParameterDict({"scale": rv.ones(2)}))
+    ['scale']
+    """
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.update(values or {})
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parameters[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if hasattr(self, name) and name not in self._parameter_names:
+            raise KeyError(f"[ParameterDict] the name {name!r} is taken by an attribute of ParameterDict")
+        self.register_parameter(name, _parameter(value))
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
+
+    def __len__(self) -> int:
+        return len(self._parameter_names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameter_names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parameter_names
+
+    def keys(self) -> Iterable[str]:
+        return self._parameter_names.keys()
+
+    def values(self) -> Iterable[Any]:
+        return self._parameters.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._parameters.items()
+
+    def __repr__(self) -> str:
+        return _block("ParameterDict", [f"({name}): {_sketch(p)}" for name, p in self.items()])
+
+
+def _parameter(value: Any) -> Parameter:
+    return value if isinstance(value, Parameter) else Parameter(value)
+
+
+def _sketch(parameter: Tensor) -> str:
+    size = "x".join(map(str, parameter.shape))
+    kind = f"ranvier.{parameter.dtype}"
+    return f"Parameter containing: [{kind} of size {size}]"

@@ -6,7 +6,6 @@ reading ``self.weight`` costs what any attribute costs.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor, rebuild, wrap
 from ranvier.nn.config import arguments_of, record_arguments
+from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.state import LoadResult, load_into
 
 Self = TypeVar("Self", bound="Module")
@@ -40,20 +40,7 @@ class Parameter(Tensor):
         self.requires_grad_(requires_grad)
 
 
-class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook off again, as in PyTorch."""
-
-    _keys = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self._hooks, self._key = hooks, next(self._keys)
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        self._hooks.pop(self._key, None)
-
-
-class Module:
+class Module(HookRegistration):
     """Base class of layers and networks: subclass it, assign layers in ``__init__``, define ``forward``.
 
     >>> import ranvier as rv
@@ -72,7 +59,6 @@ class Module:
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> is it part of the state dict
     _module_names: dict[str, None]
-    _forward_hooks: dict[int, Callable[..., Any]] | None = None  # made with the first hook
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -97,15 +83,12 @@ class Module:
         if kwargs and ndarray in map(type, kwargs.values()):
             kwargs = dict(zip(kwargs, self._cast((*kwargs.values(), *args)), strict=False))
         try:
-            y = self.forward(*args, **kwargs)
+            if self._hooks is None:
+                return self.forward(*args, **kwargs)
+            return self._hooks.call(self, args, kwargs)
         except Exception as error:
             self._locate(error)
             raise
-        if self._forward_hooks:
-            for hook in list(self._forward_hooks.values()):
-                changed = hook(self, args, y)
-                y = y if changed is None else changed
-        return y
 
     def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
@@ -129,12 +112,6 @@ class Module:
                 trail.setdefault("_message", error.args[0])
                 error.args = (f'{trail["_message"]} (in layer "{path}")',)
         trail["_layer"], trail["_path"] = self, path
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(module, args, output)`` after each forward, until ``remove()`` of what it returns."""
-        if self._forward_hooks is None:
-            self._forward_hooks = {}
-        return RemovableHandle(self._forward_hooks, hook)
 
     # --- registration
     def __setattr__(self, name: str, value: Any) -> None:
@@ -201,16 +178,21 @@ class Module:
         yield from self._modules.values()
 
     def named_modules(
-        self, memo: set[Module] | None = None, prefix: str = ""
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """(path, module) of this module (path '') and everything inside it, each once."""
+        """(path, module) of this module (path '') and everything inside it.
+
+        remove_duplicate: a module that stands in several places is named once, at its first.
+        """
         memo = set() if memo is None else memo
         if self in memo:
             return
-        memo.add(self)
+        if remove_duplicate:
+            memo.add(self)
         yield prefix, self
         for name, child in self._modules.items():
-            yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+            path = f"{prefix}.{name}" if prefix else name
+            yield from child.named_modules(memo, path, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         """This module and everything inside it, each once, in the order of :meth:`named_modules`."""
@@ -227,17 +209,20 @@ class Module:
                 stack += [attributes[name] for name in reversed(module._module_names)]
         return list(found)
 
-    def _named(self, kind: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+    def _named(self, kind: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
+        places = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else [(prefix, self)]
+        for path, module in places:
             for name, value in getattr(module, kind).items():
-                if value is not None and id(value) not in seen:
+                if value is not None and not (once and id(value) in seen):
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """(path, parameter) of every parameter, a shared one once."""
-        return self._named("_parameters", prefix, recurse)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter) of every parameter, a shared one once unless remove_duplicate is False."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter, a shared one once, in the order of :meth:`named_parameters`."""
@@ -249,8 +234,10 @@ class Module:
         found.pop(None, None)  # of a layer without bias
         return iter(found)
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        return self._named("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         for _, buffer in self.named_buffers(recurse=recurse):
@@ -267,7 +254,19 @@ class Module:
 
     def get_parameter(self, path: str) -> Parameter:
         """The parameter at a path such as ``features.3.weight``."""
-        return dict(self.named_parameters())[path]
+        return self._at("_parameter_names", path)
+
+    def get_buffer(self, path: str) -> Tensor:
+        """The buffer at a path such as ``features.1.running_mean``."""
+        return self._at("_buffer_names", path)
+
+    def _at(self, registry: str, path: str) -> Any:
+        owner, _, name = path.rpartition(".")
+        module = self.get_submodule(owner)
+        if name not in getattr(module, registry):
+            kind = registry.strip("_").split("_")[0]
+            raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}")
+        return module.__dict__[name]
 
     # --- modes and conversions
     def train(self: Self, mode: bool = True) -> Self:
@@ -319,15 +318,18 @@ class Module:
         return self
 
     # --- state
-    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
-        """Every parameter and persistent buffer by path, detached, sharing its memory."""
+    def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """Every parameter and persistent buffer by path, sharing its memory; what is shared, at each place.
+
+        keep_vars: the parameters themselves rather than detached Tensors.
+        """
         state = {}
-        for path, module in self.named_modules(prefix=prefix.rstrip(".")):
+        for path, module in self.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False):
             kept = [name for name, persistent in module._buffer_names.items() if persistent]
             for name in (*module._parameter_names, *kept):
                 value = module.__dict__[name]
                 if value is not None:
-                    state[f"{path}.{name}" if path else name] = value.detach()
+                    state[f"{path}.{name}" if path else name] = value if keep_vars else value.detach()
         return state
 
     def load_state_dict(self, state: Any, strict: bool = True) -> LoadResult:

@@ -1,0 +1,114 @@
+"""Hooks on tensors: functions that see a gradient when backward reaches it, and may replace it."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor, wrap
+
+Hooks = dict[int, Callable[..., Any]]
+
+# The hooks of leaves lie here, not in the Tensor: they are rare, and every Tensor would carry the slot.
+# By the leaf's id, as long as the leaf lives: called before the gradient is added to ``grad``, and after it.
+before_accumulation: dict[int, Hooks] = {}
+after_accumulation: dict[int, Hooks] = {}
+
+
+class RemovableHandle:
+    """What registering a hook returns: ``remove()``, or the end of a ``with`` block, takes it off again."""
+
+    _keys = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self._hooks, self.id = hooks, next(self._keys)
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.remove()
+
+
+class Retain:
+    """The hook of ``retain_grad``: keeps the gradient as it is after all other hooks."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+
+    def keep(self, gradient: np.ndarray[Any, Any]) -> None:
+        tensor = self.tensor()
+        if tensor is not None:
+            tensor.grad = wrap(gradient.copy(order="K"))
+
+
+def register(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """See :meth:`Tensor.register_hook`."""
+    if not tensor.requires_grad:
+        raise RuntimeError("[register_hook] cannot register a hook on a tensor that doesn't require gradient")
+    if tensor.grad_fn is None:
+        return RemovableHandle(_of_leaf(tensor, before_accumulation), hook)
+    return RemovableHandle(of_maker(tensor), hook)
+
+
+def register_after_accumulation(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """See :meth:`Tensor.register_post_accumulate_grad_hook`."""
+    if tensor.grad_fn is not None or not tensor.requires_grad:
+        raise RuntimeError(
+            "[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be registered on "
+            "non-leaf tensors, or on those that don't require gradient"
+        )
+    return RemovableHandle(_of_leaf(tensor, after_accumulation), hook)
+
+
+def _of_leaf(leaf: Tensor, registry: dict[int, Hooks]) -> Hooks:
+    if id(leaf) not in registry:
+        registry[id(leaf)] = {}
+        weakref.finalize(leaf, registry.pop, id(leaf), None)
+    return registry[id(leaf)]
+
+
+def of_maker(tensor: Tensor) -> Hooks:
+    """The hooks of the Function (or of its one output) that made a tensor."""
+    maker = tensor.grad_fn
+    if maker.hooks is None:
+        maker.hooks = {}
+    hooks: Hooks = maker.hooks
+    return hooks
+
+
+def call(hooks: Hooks, gradient: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The gradient after every hook, in order of registration; those that retain it come last."""
+    retaining: list[Retain] = []
+    for hook in list(hooks.values()):
+        if isinstance(hook, Retain):
+            retaining.append(hook)
+            continue
+        changed = hook(wrap(gradient))
+        if changed is not None:
+            gradient = _checked(changed, gradient)
+    for retain in retaining:
+        retain.keep(gradient)
+    return gradient
+
+
+def call_after_accumulation(leaf: Tensor) -> None:
+    for hook in list(after_accumulation.get(id(leaf), {}).values()):
+        hook(leaf)
+
+
+def _checked(changed: Any, gradient: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    array = changed._array if isinstance(changed, Tensor) else np.asarray(changed)
+    if array.shape != gradient.shape:
+        raise RuntimeError(
+            f"[register_hook] got a gradient of shape {array.shape} from the hook; expected {gradient.shape}"
+        )
+    return array.astype(gradient.dtype, copy=False)

@@ -1,0 +1,187 @@
+"""Hooks on modules: functions called before and after forward, and when backward passes a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.hooks import RemovableHandle
+from ranvier.autograd.tensor import Tensor, wrap
+
+Hook = Callable[..., Any]
+Gradients = tuple[Tensor | None, ...]
+
+
+class Hooks:
+    """The hooks of one module, by kind, in the order in which they are called."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, tuple[Hook, bool]] = {}  # (hook, does it take keywords)
+        self.after: dict[int, tuple[Hook, bool]] = {}
+        self.backward: dict[int, Hook] = {}
+        self.before_backward: dict[int, Hook] = {}
+
+    def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """module.forward between the hooks."""
+        for hook, takes_keywords in list(self.before.values()):
+            changed = hook(module, args, kwargs) if takes_keywords else hook(module, args)
+            if changed is not None and takes_keywords:
+                args, kwargs = changed
+            elif changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        passage = Passage(self, module) if self.backward or self.before_backward else None
+        if passage is not None:
+            args = passage.enter(args)
+        y = module.forward(*args, **kwargs)
+        for hook, takes_keywords in list(self.after.values()):
+            changed = hook(module, args, kwargs, y) if takes_keywords else hook(module, args, y)
+            y = y if changed is None else changed
+        return y if passage is None else passage.leave(y)
+
+
+class Passage:
+    """One call of a module whose backward is watched: its inputs and outputs pass through a Function each."""
+
+    def __init__(self, hooks: Hooks, module: Any) -> None:
+        self.hooks, self.module = hooks, module
+        self.input_places: tuple[int, ...]
+        self.output_places: tuple[int, ...]
+        self.at_output: Gradients = ()  # those that arrived there
+        self.inputs, self.input_places = 0, ()  # how many, and which of them want a gradient
+        self.outputs, self.output_places = 0, ()
+
+    def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.inputs = len(args)
+        self.input_places = _wanting(args)
+        return _through(Watch(self.leave_backward), args, self.input_places)
+
+    def leave(self, y: Any) -> Any:
+        outputs = y if isinstance(y, tuple) else (y,)
+        self.outputs, self.output_places = len(outputs), _wanting(outputs)
+        passed = _through(Watch(self.enter_backward), outputs, self.output_places)
+        return passed if isinstance(y, tuple) else passed[0]
+
+    def enter_backward(self, found: Gradients) -> Gradients:
+        gradients = _placed(found, self.output_places, self.outputs)
+        for hook in list(self.hooks.before_backward.values()):
+            gradients = _replaced(hook(self.module, gradients), gradients)
+        self.at_output = gradients
+        if not self.input_places:  # backward ends inside the module: no input wants a gradient
+            for hook in list(self.hooks.backward.values()):
+                hook(self.module, (None,) * self.inputs, gradients)
+        return tuple(gradients[place] for place in self.output_places)
+
+    def leave_backward(self, found: Gradients) -> Gradients:
+        at_input = _placed(found, self.input_places, self.inputs)
+        for hook in list(self.hooks.backward.values()):
+            at_input = _replaced(hook(self.module, at_input, self.at_output), at_input)
+        return tuple(at_input[place] for place in self.input_places)
+
+
+def _wanting(values: tuple[Any, ...]) -> tuple[int, ...]:
+    """The places of the Tensors that require gradients."""
+    return tuple(i for i, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad)
+
+
+def _placed(found: Gradients, places: tuple[int, ...], count: int) -> Gradients:
+    """The gradients each in its place, None in all others."""
+    whole: list[Tensor | None] = [None] * count
+    for place, gradient in zip(places, found, strict=True):
+        whole[place] = gradient
+    return tuple(whole)
+
+
+def _replaced(changed: Any, gradients: Gradients) -> Gradients:
+    """What a hook returned in place of the gradients it saw."""
+    if changed is None:
+        return gradients
+    changed = changed if isinstance(changed, tuple) else (changed,)
+    if len(changed) != len(gradients):
+        raise RuntimeError(
+            f"[backward hook] got {len(changed)} gradients from the hook; expected {len(gradients)}"
+        )
+    return changed
+
+
+def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> tuple[Any, ...]:
+    """The values, those at the places passed through a Function that backward comes by."""
+    if not places:
+        return values
+    passed = watch.apply(*(values[i] for i in places))
+    passed = passed if isinstance(passed, tuple) else (passed,)
+    whole = list(values)
+    for place, tensor in zip(places, passed, strict=True):
+        whole[place] = tensor
+    return tuple(whole)
+
+
+class Watch(Function):
+    """Copies of its inputs; backward hands their gradients to a function, and on what that returns.
+
+    Copies, since views of several inputs could not each share the version counter of its own.
+    """
+
+    def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
+        self.see = see
+
+    def forward(self, *arrays: Any) -> Any:
+        copies = tuple(x.copy(order="K") for x in arrays)
+        return copies if len(copies) > 1 else copies[0]
+
+    def backward(self, *gradients: Any) -> Any:
+        found = self.see(tuple(None if g is None else wrap(g) for g in gradients))
+        return tuple(g._array if isinstance(g, Tensor) else g for g in found)
+
+    def release(self) -> None:
+        """Keeps its function: it holds no arrays, and a second backward passes here too."""
+
+
+class HookRegistration:
+    """The part of Module that registers hooks; ``_hooks`` is made with the first one."""
+
+    _hooks: Hooks | None = None
+
+    def _own_hooks(self) -> Hooks:
+        if self._hooks is None:
+            self._hooks = Hooks()
+        return self._hooks
+
+    def register_forward_pre_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(module, args)`` before each forward; what it returns, if not None, replaces args.
+
+        with_kwargs: calls ``hook(module, args, kwargs)``, which may return (args, kwargs).
+        """
+        return _added(self._own_hooks().before, (hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(module, args, output)`` after each forward, until ``remove()`` of what it returns.
+
+        What the hook returns, if not None, replaces the output. with_kwargs: ``hook(module, args, kwargs,
+        output)``. prepend: before the hooks registered so far.
+        """
+        return _added(self._own_hooks().after, (hook, with_kwargs), prepend)
+
+    def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are there.
+
+        Both are tuples, with None where there is no gradient. A tuple that the hook returns replaces
+        grad_input. Where no input requires a gradient the hook is called as soon as grad_output is there.
+        """
+        return _added(self._own_hooks().backward, hook, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(module, grad_output)`` before backward enters; a tuple it returns replaces it."""
+        return _added(self._own_hooks().before_backward, hook, prepend)
+
+
+def _added(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
+    handle = RemovableHandle(hooks, hook)
+    if prepend:
+        for key in [key for key in hooks if key != handle.id]:
+            hooks[key] = hooks.pop(key)
+    return handle
