@@ -1,96 +1,46 @@
-"""The command line: `ranvier train digits`, `ranvier train mnist`, `ranvier config`.
-
-Only argparse is imported until a command runs, so that help and mistakes answer at once.
-"""
+"""`ranvier train`: a network by name on a data set, saved with its curves."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import os
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ranvier._core import __version__
+from ranvier.cli.arguments import Mistake, defaults, positive_float, positive_int, require_writable, seed
+from ranvier.cli.networks import BATCH_SIZE, EPOCHS, LEARNING_RATE, PIXEL_MAXIMUM, make_optimizer, network
 
 if TYPE_CHECKING:
     from ranvier.data.datasets.mnist import Part
 
-__all__ = ["main"]
 
-EPOCHS = {"digits": {"cnn": 40, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
-BATCH_SIZE = {"digits": 32, "mnist": 128}
-LEARNING_RATE = {
-    "adam": {"cnn": 3e-3, "mlp": 6e-3},
-    "adamw": {"cnn": 3e-3, "mlp": 6e-3},
-    "rmsprop": {"cnn": 1e-3, "mlp": 2e-3},
-    "sgd": {"cnn": 0.05, "mlp": 0.05},
-}
-PIXEL_MAXIMUM = {"digits": 16, "mnist": 255}
-
-
-class Mistake(Exception):
-    """Something that the user can put right: shown as one line, without a traceback."""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 1 for an error, 2 for wrong arguments, 130 for Ctrl-C.
-
-    >>> from ranvier.cli import main
-    >>> main(["train", "digits", "--epochs", "0"])
-    Traceback (most recent call last):
-    SystemExit: 2
-    """
-    arguments = _parser().parse_args(argv)
-    try:
-        result: int = arguments.command(arguments)
-        return result
-    except Mistake as mistake:
-        print(f"ranvier: error: {mistake}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nranvier: interrupted, nothing saved", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # our reader has gone; keep Python from saying so once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-# --- arguments
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ranvier", description="Neural networks, fast on a CPU.")
-    parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
-
+def add(commands: Any) -> None:
+    """The command's arguments."""
     train = commands.add_parser("train", help="train a network on a data set, save it with its curves")
-    train.set_defaults(command=_train)
+    train.set_defaults(command=run)
     train.add_argument("dataset", choices=("digits", "mnist"), help="digits (inside the package) or mnist")
     train.add_argument(
         "--data-dir", metavar="DIR", help="folder with the four IDX files of mnist, gzipped or not"
     )
     train.add_argument("--model", choices=("cnn", "mlp"), default="cnn", help="default: cnn")
-    train.add_argument("--epochs", type=_positive_int, metavar="N", help=f"default: {_defaults(EPOCHS)}")
+    train.add_argument("--epochs", type=positive_int, metavar="N", help=f"default: {defaults(EPOCHS)}")
     train.add_argument(
-        "--batch-size", type=_positive_int, metavar="N", help=f"default: {_defaults(BATCH_SIZE)}"
+        "--batch-size", type=positive_int, metavar="N", help=f"default: {defaults(BATCH_SIZE)}"
     )
     train.add_argument(
         "--lr",
-        type=_positive_float,
+        type=positive_float,
         metavar="X",
-        help=f"at the start; it falls to 0 along half a cosine. Default: {_defaults(LEARNING_RATE)}",
+        help=f"at the start; it falls to 0 along half a cosine. Default: {defaults(LEARNING_RATE)}",
     )
     train.add_argument("--optimizer", choices=tuple(LEARNING_RATE), default="adam", help="default: adam")
     train.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="default: 0; the same seed, the same bits"
+        "--seed", type=seed, default=0, metavar="N", help="default: 0; the same seed, the same bits"
     )
     train.add_argument(
-        "--threads", type=_positive_int, metavar="N", help="default: the physical cores we may use"
+        "--threads", type=positive_int, metavar="N", help="default: the physical cores we may use"
     )
     train.add_argument(
         "--out",
@@ -99,69 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--json", metavar="FILE", help="write configuration, history and test results to FILE")
 
-    config = commands.add_parser("config", help="print ISA level, threads and versions")
-    config.set_defaults(command=_config)
-    return parser
 
-
-def _defaults(table: dict[str, Any]) -> str:
-    def text(value: Any) -> str:
-        return f"({_defaults(value)})" if isinstance(value, dict) else f"{value:g}"
-
-    return ", ".join(f"{name} {text(value)}" for name, value in table.items())
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if not 1 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
-_positive_int.__name__ = "whole number"  # argparse names the type in its message
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 0")
-    return value
-
-
-_seed.__name__ = "whole number"
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-_positive_float.__name__ = "number"
-
-
-# --- ranvier config
-
-
-def _config(arguments: argparse.Namespace) -> int:
-    import ranvier as rv
-
-    rv.show_config()
-    return 0
-
-
-# --- ranvier train
-
-
-def _train(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     if arguments.data_dir is not None and arguments.dataset != "mnist":
         raise Mistake(f"--data-dir is for mnist; {arguments.dataset} comes with the package")
     model_path = _model_path(arguments)
     picture_path: Path | None = model_path.with_suffix(".png")
     for path in filter(None, (model_path, arguments.json)):
-        _require_writable(Path(path))
+        require_writable(Path(path))
 
     import ranvier as rv
     from ranvier import plot
@@ -180,8 +76,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
     train, valid, test = _data(arguments)
     settings = _settings(arguments)
-    model = _model(arguments.dataset, arguments.model)
-    optimizer = _optimizer(arguments.optimizer, model, settings["lr"])
+    model = network(arguments.dataset, arguments.model)
+    optimizer = make_optimizer(arguments.optimizer, model, settings["lr"])
     trainer = rv.Trainer(model, rv.nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
     print(
         f"{arguments.dataset}: {len(train[0])} training, {len(valid[0])} validation and {len(test[0])} test "
@@ -254,18 +150,6 @@ def _model_path(arguments: argparse.Namespace) -> Path:
     return out if out.suffix == ".safetensors" else out / f"{arguments.dataset}.safetensors"
 
 
-def _require_writable(path: Path) -> None:
-    """Find out before the training, not after it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Mistake(f"cannot make folder '{path.parent}': {error.strerror}") from None
-    if path.is_dir():
-        raise Mistake(f"'{path}' is a folder; expected a file to write")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise Mistake(f"cannot write '{path}': permission denied")
-
-
 def _data(arguments: argparse.Namespace) -> tuple[Part, Part, Part]:
     """Training, validation and test part; digits 70 %, 10 %, 20 %, mnist 55,000, 5,000, 10,000."""
     from ranvier.data import datasets, train_test_split
@@ -284,33 +168,6 @@ def _data(arguments: argparse.Namespace) -> tuple[Part, Part, Part]:
         raise Mistake(f"{len(x)} training and {len(xt)} test images are too few to train on")
     x, xv, y, yv = train_test_split(x, y, test_size=held_out, random_state=arguments.seed, stratify=y)
     return (x, y), (xv, yv), (xt, yt)
-
-
-def _model(dataset: str, kind: str) -> Any:
-    from ranvier import nn
-
-    if kind == "mlp":
-        pixels = 64 if dataset == "digits" else 784
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(pixels, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
-        )
-    if dataset == "digits":  # 8x8 pixels leave room for one pooling, 1,257 images need dropout
-        convolutions = [nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()]
-        head = [nn.Linear(1024, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10)]
-        return nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(), *head)
-    first = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)]
-    second = [nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
-    head = [nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)]
-    return nn.Sequential(*first, *second, nn.Flatten(), *head)
-
-
-def _optimizer(name: str, model: Any, lr: float) -> Any:
-    from ranvier import optim
-
-    if name == "sgd":
-        return optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
-    return kinds[name](model.parameters(), lr=lr)
 
 
 def _schedule(lr: float) -> Any:
@@ -334,7 +191,3 @@ def _schedule(lr: float) -> Any:
                 raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")
 
     return Schedule()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The command line: `ranvier train digits`, `ranvier config` ...: one file for each command.
+
+Only argparse is imported until a command runs, so that help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from ranvier._core import __version__
+from ranvier.cli import config, train
+from ranvier.cli.arguments import Mistake
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 1 for an error, 2 for wrong arguments, 130 for Ctrl-C.
+
+    >>> from ranvier.cli import main
+    >>> main(["train", "digits", "--epochs", "0"])
+    Traceback (most recent call last):
+    SystemExit: 2
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        result: int = arguments.command(arguments)
+        return result
+    except Mistake as mistake:
+        print(f"ranvier: error: {mistake}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nranvier: interrupted, nothing saved", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # our reader has gone; keep Python from saying so once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ranvier", description="Neural networks, fast on a CPU.")
+    parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for command in (train, config):
+        command.add(commands)
+    return parser

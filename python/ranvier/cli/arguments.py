@@ -1,0 +1,62 @@
+"""What the commands share: types of arguments, and mistakes that are shown as one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Mistake(Exception):
+    """Something that the user can put right: shown as one line, without a traceback."""
+
+
+def defaults(table: dict[str, Any]) -> str:
+    def text(value: Any) -> str:
+        return f"({defaults(value)})" if isinstance(value, dict) else f"{value:g}"
+
+    return ", ".join(f"{name} {text(value)}" for name, value in table.items())
+
+
+def positive_int(text: str) -> int:
+    value = int(text)
+    if not 1 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+positive_int.__name__ = "whole number"  # argparse names the type in its message
+
+
+def seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 0")
+    return value
+
+
+seed.__name__ = "whole number"
+
+
+def positive_float(text: str) -> float:
+    value = float(text)
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+positive_float.__name__ = "number"
+
+
+def require_writable(path: Path) -> None:
+    """Find out before the training, not after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Mistake(f"cannot make folder '{path.parent}': {error.strerror}") from None
+    if path.is_dir():
+        raise Mistake(f"'{path}' is a folder; expected a file to write")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise Mistake(f"cannot write '{path}': permission denied")
