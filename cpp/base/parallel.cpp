@@ -28,6 +28,7 @@ struct Team {
   int index, size;
 };
 thread_local Team t_team{0, 0};       // size 0: no team open
+thread_local bool t_alone = false;
 thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
 
 // OpenMP keeps a pool of workers for each thread that opens regions; this is what that thread knows of them.
@@ -104,6 +105,8 @@ int num_threads() {
   return omp_get_max_threads();
 }
 
+void set_alone(bool alone) { t_alone = alone; }
+
 int team_index() { return t_team.index; }
 int team_size() { return t_team.size ? t_team.size : 1; }
 
@@ -119,7 +122,7 @@ TeamScope::TeamScope(int index, int size) { t_team = Team{index, size}; }
 TeamScope::~TeamScope() { t_team = Team{0, 0}; }
 
 TeamLease::TeamLease(double cost_ns) : size_(1) {
-  if (cost_ns < kParallelPays) return;
+  if (cost_ns < kParallelPays || t_alone) return;
   const int wanted = num_threads();
   if (wanted <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
   size_ = wanted;

@@ -14,6 +14,7 @@ namespace ranvier {
 
 int num_threads();                // the largest team that this thread may open now
 void set_num_threads(int count);  // for all threads, from now on; count >= 1
+void set_alone(bool alone);       // this thread opens no team: for work beside the program's own
 int default_num_threads();        // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
 void init_parallel();             // once, while the module loads
 

@@ -50,6 +50,7 @@ void register_runtime(py::module_& m) {
   m.def("set_isa", set_isa_checked, py::arg("name"));
   m.def("get_num_threads", [] { return num_threads(); });
   m.def("set_num_threads", set_num_threads_checked, py::arg("count"));
+  m.def("set_alone", set_alone, py::arg("alone"));
   m.def("memory_stats", memory_stats);
   m.def("reset_peak_memory", reset_peak);
   m.def("empty_cache", empty_cache);

@@ -31,7 +31,7 @@ from ranvier.autograd.creation import float16, float32, float64, int32, int64
 from ranvier.autograd.device import device
 from ranvier.autograd.grad import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from ranvier.autograd.random import get_rng_state, initial_seed, manual_seed, set_rng_state
+from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, set_rng_state
 from ranvier.autograd.tensor import Tensor
 from ranvier.config import empty_cache, get_num_threads, memory_stats, set_num_threads, show_config
 from ranvier.summary import summary  # loaded here, or the module would take the place of the function

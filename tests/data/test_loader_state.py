@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.data import DataLoader, Dataset, Subset, TensorDataset
+from ranvier.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    StratifiedSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 X = np.arange(22, dtype=np.float32).reshape(11, 2)
 Y = np.arange(11)
@@ -19,6 +28,24 @@ class Samples(Dataset):
         return X[i], Y[i]
 
 
+class Noisy(Samples):
+    """Draws from the library while a batch is made."""
+
+    def __getitem__(self, i):
+        return X[i], Y[i] + rv.rand(1).item()
+
+
+class Backwards:
+    """A sampler that knows nothing of keys, and draws from the library as it goes."""
+
+    def __len__(self):
+        return 11
+
+    def __iter__(self):
+        for i in range(10, -1, -1):
+            yield (i + int(rv.randint(0, 11, (1,)).item())) % 11
+
+
 def loaders():
     arrays = TensorDataset(X, Y)
     yield "in order", lambda: DataLoader(arrays, 3)
@@ -27,6 +54,13 @@ def loaders():
     yield "drop_last", lambda: DataLoader(arrays, 3, shuffle=True, drop_last=True)
     yield "samples", lambda: DataLoader(Samples(), 3, shuffle=True)
     yield "subset", lambda: DataLoader(Subset(arrays, Y[::-1]), 3, shuffle=True)
+    yield "prefetch", lambda: DataLoader(arrays, 3, shuffle=True, prefetch=2)
+    yield "prefetched samples", lambda: DataLoader(Noisy(), 3, shuffle=True, prefetch=3)
+    yield "noise", lambda: DataLoader(Noisy(), 3, shuffle=True)
+    yield "stratified", lambda: DataLoader(arrays, 3, sampler=StratifiedSampler(Y % 2), prefetch=1)
+    yield "weighted", lambda: DataLoader(arrays, 3, sampler=WeightedRandomSampler(Y, 11, generator=2))
+    yield "batches", lambda: DataLoader(arrays, batch_sampler=BatchSampler(RandomSampler(Y), 3, True))
+    yield "a sampler of one's own", lambda: DataLoader(arrays, 3, sampler=Backwards(), prefetch=1)
 
 
 def drawn(loader, passes):

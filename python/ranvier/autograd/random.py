@@ -1,28 +1,123 @@
-"""The one global source of randomness, seeded by :func:`manual_seed`.
+"""Sources of randomness: the global one, seeded by :func:`manual_seed`, and Generators of one's own.
 
 Values drawn in Python (``randn``, initialisation, shuffling) come from ``generator()``; a kernel that draws
 its own numbers (dropout, augmentation) is counter-based and asks ``next_key()`` for a fresh key each time.
+Within ``using(g)`` both draw from ``g`` instead, on this thread only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-_lock = threading.Lock()
 _MASK = (1 << 64) - 1
+_lock = threading.Lock()
 
 
-class _State:
-    generator: np.random.Generator | None = None
-    seed: int | None = None  # None until the program seeds or a first number is drawn
-    calls = 0
+class Generator:
+    """A stream of random numbers, as `torch.Generator`: its seed and how far it has been used.
+
+    >>> import ranvier as rv
+    >>> a, b = rv.Generator().manual_seed(3), rv.Generator().manual_seed(3)
+    >>> a.next_key() == b.next_key(), a.initial_seed()
+    (True, 3)
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self._numpy: np.random.Generator | None = None
+        self._seed: int | None = 67280421310721  # the one that PyTorch's generators begin with
+        self._calls = 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Begins the stream of `seed`; returns self."""
+        with _lock:
+            self._numpy, self._seed, self._calls = None, int(seed) & _MASK, 0
+        return self
+
+    def seed(self) -> int:
+        """Begins a stream whose seed the system draws, and returns that seed."""
+        import secrets
+
+        self.manual_seed(secrets.randbits(63))
+        return self.initial_seed()
+
+    def initial_seed(self) -> int:
+        """The seed in force: the one given to manual_seed, else one drawn from the system."""
+        self.numpy()
+        assert self._seed is not None
+        return self._seed
+
+    def numpy(self) -> np.random.Generator:
+        """NumPy's generator behind every random value made in Python."""
+        if self._numpy is None:
+            import secrets
+
+            import numpy as np  # numpy.random is loaded on first use only
+
+            with _lock:
+                if self._seed is None:
+                    self._seed = secrets.randbits(63)
+                if self._numpy is None:
+                    self._numpy = np.random.Generator(np.random.Philox(self._seed))
+        return self._numpy
+
+    def next_key(self) -> int:
+        """A fresh key for a counter-based kernel: a function of the seed and of the draws before."""
+        seed = self.initial_seed() if self._seed is None else self._seed
+        with _lock:
+            self._calls += 1
+            return mixed(seed, self._calls)
+
+    def get_state(self) -> dict[str, Any]:
+        """The state as plain Python values, for checkpoints."""
+        return {
+            "seed": self.initial_seed(),
+            "calls": self._calls,
+            "generator": _plain(self.numpy().bit_generator.state),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> Generator:
+        """Goes back to a state from get_state; returns self."""
+        import numpy as np
+
+        self.manual_seed(state["seed"])
+        self.numpy().bit_generator.state = _arrays(state["generator"], np)
+        self._calls = int(state["calls"])
+        return self
 
 
-_state = _State()
+_global = Generator()
+_global._seed = None  # until the program seeds or a first number is drawn
+
+
+class _Local(threading.local):
+    generator: Generator | None = None  # of the innermost `using` on this thread
+
+
+_local = _Local()
+
+
+def current() -> Generator:
+    """The Generator that is drawn from here."""
+    return _local.generator or _global
+
+
+@contextlib.contextmanager
+def using(generator: Generator) -> Iterator[None]:
+    """Within the block everything that this thread draws comes from `generator`.
+
+    A DataLoader makes each batch so: what is drawn for it does not depend on when, or on which thread.
+    """
+    before, _local.generator = _local.generator, generator
+    try:
+        yield
+    finally:
+        _local.generator = before
 
 
 def manual_seed(seed: int) -> None:
@@ -33,60 +128,41 @@ def manual_seed(seed: int) -> None:
     >>> rv.manual_seed(0); a == rv.rand(3).tolist()
     True
     """
-    with _lock:
-        _state.generator, _state.seed, _state.calls = None, int(seed) & _MASK, 0
+    current().manual_seed(seed)
 
 
 def initial_seed() -> int:
     """The seed in force: the one given to manual_seed, else one drawn from the system."""
-    generator()
-    assert _state.seed is not None
-    return _state.seed
+    return current().initial_seed()
 
 
 def generator() -> np.random.Generator:
     """NumPy's generator behind every random value made in Python."""
-    if _state.generator is None:
-        import secrets
-
-        import numpy as np  # numpy.random is loaded on first use only
-
-        with _lock:
-            if _state.seed is None:
-                _state.seed = secrets.randbits(63)
-            if _state.generator is None:
-                _state.generator = np.random.Generator(np.random.Philox(_state.seed))
-    return _state.generator
+    return current().numpy()
 
 
 def next_key() -> int:
     """A fresh key for a counter-based kernel: a function of the seed and of how many were drawn before."""
-    seed = initial_seed()
-    with _lock:
-        _state.calls += 1
-        return _mix(_mix(seed) + _state.calls)
+    return current().next_key()
 
 
 def get_rng_state() -> dict[str, Any]:
     """The state of the randomness as plain Python values, for checkpoints."""
-    return {
-        "seed": initial_seed(),
-        "calls": _state.calls,
-        "generator": _plain(generator().bit_generator.state),
-    }
+    return current().get_state()
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Goes back to a state from get_rng_state."""
-    import numpy as np
+    current().set_state(state)
 
-    manual_seed(state["seed"])
-    generator().bit_generator.state = _arrays(state["generator"], np)
-    _state.calls = int(state["calls"])
+
+def mixed(seed: int, number: int) -> int:
+    """Key `number` of a seed: neighbouring numbers and seeds give unrelated keys."""
+    return _mix(_mix(seed) + number)
 
 
 def _mix(x: int) -> int:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): neighbouring numbers give unrelated keys."""
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
     x = (x + 0x9E3779B97F4A7C15) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK

@@ -1,19 +1,39 @@
 """Data before it meets the network: loaders, splits, transforms and data sets (`ranvier.data.datasets`)."""
 
 from ranvier.data import datasets
-from ranvier.data.loader import DataLoader, Dataset, Subset, TensorDataset, default_collate
+from ranvier.data.collate import default_collate, default_convert
+from ranvier.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset
+from ranvier.data.loader import DataLoader
+from ranvier.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    StratifiedSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from ranvier.data.split import random_split, train_test_split
 from ranvier.data.transforms import Normalize, Standardize, normalise, one_hot, standardise
 
 __all__ = [
+    "BatchSampler",
+    "ConcatDataset",
     "DataLoader",
     "Dataset",
     "Normalize",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
     "Standardize",
+    "StratifiedSampler",
     "Subset",
+    "SubsetRandomSampler",
     "TensorDataset",
+    "WeightedRandomSampler",
     "datasets",
     "default_collate",
+    "default_convert",
     "normalise",
     "one_hot",
     "random_split",

@@ -1,87 +1,35 @@
-"""Datasets and the loader that walks through them in batches, under PyTorch's names.
+"""The loader that walks through a dataset in batches, as PyTorch's.
 
 Arrays are sliced, shuffled and gathered whole: a batch of a TensorDataset (or of a Subset of one) costs one
 copy per array, however many samples it has. A Dataset of one's own works too, sample by sample.
+
+What is random about a pass over the data follows from one key, drawn when it begins: the order from the key,
+and whatever is drawn while a batch is made (augmentation, a dataset's own noise) from the key and the number
+of the batch. So a batch is the same whether it is made when asked for, ahead of time in a thread, or by
+another process that goes on where this one was stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, random, wrap
-from ranvier.data.order import Seed, permutation
+from ranvier.data.collate import default_collate, default_convert
+from ranvier.data.dataset import raw, whole_arrays
+from ranvier.data.order import Seed, stream_of
+from ranvier.data.prefetch import ahead
+from ranvier.data.sampler import BatchSampler, OrderSampler, RandomSampler, SequentialSampler, positive
 
-__all__ = ["DataLoader", "Dataset", "Subset", "TensorDataset", "batches", "default_collate"]
+__all__ = ["DataLoader", "batches", "positive"]
 
-T = TypeVar("T")
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.intp]
-
-
-class Dataset(Generic[T]):
-    """A collection of samples: subclasses give `__getitem__(index)` and `__len__()`."""
-
-    def __getitem__(self, index: Any) -> T:
-        raise NotImplementedError(f"[{type(self).__name__}] expected a __getitem__ method")
-
-    def __len__(self) -> int:
-        raise NotImplementedError(f"[{type(self).__name__}] expected a __len__ method")
-
-
-class TensorDataset(Dataset[Any]):
-    """Samples along axis 0 of one or more arrays or Tensors of equal length.
-
-    `dataset[i]` is a tuple of Tensors, one per array.
-
-    Raises:
-        ValueError: no arrays, a number instead of an array, or arrays of unequal length.
-
-    >>> import numpy as np
-    >>> from ranvier.data import TensorDataset
-    >>> dataset = TensorDataset(np.arange(6.0).reshape(3, 2), np.array([0, 1, 1]))
-    >>> len(dataset), dataset[1][1].item()
-    (3, 1)
-    """
-
-    def __init__(self, *tensors: Any) -> None:
-        arrays = tuple(_raw(tensor) for tensor in tensors)
-        if not arrays:
-            raise ValueError("[TensorDataset] got no arrays; expected at least one")
-        if any(array.ndim == 0 for array in arrays):
-            raise ValueError("[TensorDataset] got a number; expected arrays of samples")
-        if len({len(array) for array in arrays}) != 1:
-            raise ValueError(
-                f"[TensorDataset] got arrays of {[len(array) for array in arrays]} samples; "
-                "expected equal lengths"
-            )
-        self.tensors = tensors
-        self._arrays = arrays
-
-    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
-        return tuple(wrap(np.asarray(array[index])) for array in self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays[0])
-
-
-class Subset(Dataset[T]):
-    """The samples of `dataset` at `indices`, in that order."""
-
-    def __init__(self, dataset: Dataset[T], indices: Sequence[int] | Indices) -> None:
-        self.dataset = dataset
-        self.indices = np.asarray(indices, np.intp)
-
-    def __getitem__(self, index: Any) -> T:
-        if isinstance(index, (int, np.integer)):
-            return self.dataset[int(self.indices[index])]
-        return self.dataset[self.indices[index]]
-
-    def __len__(self) -> int:
-        return len(self.indices)
 
 
 class DataLoader:
@@ -92,23 +40,31 @@ class DataLoader:
 
     Args:
         dataset: a TensorDataset, a Subset, or any object with `__getitem__` and `__len__`.
-        batch_size: samples per batch.
+        batch_size: samples per batch; None yields single samples.
         shuffle: a new random order for each epoch.
-        drop_last: leave out a last batch that is not full.
+        sampler: an order of one's own: a sampler of `ranvier.data` or anything that yields indices.
+        batch_sampler: yields the indices of each batch, in place of the batch size and the sampler.
         collate_fn: makes a batch of a list of samples; `default_collate` stacks arrays, numbers and Tensors.
-        generator: an integer or generator to draw orders from instead of the library's.
-        num_workers, pin_memory: accepted for PyTorch programs; batches are made by the calling thread.
+        drop_last: leave out a last batch that is not full.
+        generator: an integer or generator to draw from instead of the library's.
+        prefetch: how many batches a thread makes ahead while the program computes; the same batches in the
+            same order. An error there is raised here, when its batch is due.
+        augment: from `rv.data.augment`, or a function of the first array of each batch that returns its
+            replacement; one that mixes labels (Mixup) gets and returns the first two arrays.
+        transform: a function of the first array of each batch, after `augment` (`rv.data.Standardize` ...).
+        num_workers, pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor,
+            persistent_workers, pin_memory_device, in_order: accepted for PyTorch programs, without effect.
 
     Yields:
         A list of Tensors, or whatever `collate_fn` returns.
 
     Raises:
-        ValueError: batch_size below 1.
+        ValueError: batch_size below 1, or options that exclude each other.
         TypeError: a dataset without length or samples.
 
     >>> import numpy as np
     >>> from ranvier.data import DataLoader, TensorDataset
-    >>> loader = DataLoader(TensorDataset(np.arange(5.0)), batch_size=2)
+    >>> loader = DataLoader(TensorDataset(np.arange(5.0)), batch_size=2, prefetch=1)
     >>> [batch.tolist() for (batch,) in loader]
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
@@ -116,116 +72,211 @@ class DataLoader:
     def __init__(
         self,
         dataset: Any,
-        batch_size: int = 1,
-        shuffle: bool = False,
-        *,
-        drop_last: bool = False,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
-        generator: Seed = None,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Any] | None = None,
         num_workers: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
         pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Any = None,
+        multiprocessing_context: Any = None,
+        generator: Seed = None,
+        *,
+        prefetch: int = 0,
+        augment: Callable[..., Any] | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
-        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-            raise TypeError(
-                f"[DataLoader] got a dataset of type {type(dataset).__name__}; "
-                "expected __getitem__ and __len__"
+        if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
+            raise ValueError(
+                "[DataLoader] got batch_sampler with batch_size, shuffle, sampler or drop_last; "
+                "expected it alone"
             )
+        if sampler is not None and shuffle:
+            raise ValueError("[DataLoader] got a sampler and shuffle; expected one of them")
+        if batch_size is None and drop_last:
+            raise ValueError("[DataLoader] got drop_last without batch_size; expected both or neither")
+        _require_dataset(dataset)
+        _require_functions(collate_fn=collate_fn, augment=augment, transform=transform)
         self.dataset = dataset
-        self.batch_size = positive("DataLoader", "batch_size", batch_size)
+        self.batch_size = (
+            None if batch_size is None or batch_sampler else positive("DataLoader", "batch_size", batch_size)
+        )
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         self.collate_fn = collate_fn
-        # an integer seeds a stream, so that the second epoch differs from the first
-        self.generator = (
-            np.random.Generator(np.random.Philox(generator)) if isinstance(generator, int) else generator
-        )
+        self.augment, self.transform = augment, transform
+        self.prefetch = positive("DataLoader", "prefetch", prefetch) if prefetch else 0
         self.num_workers = num_workers
         self.pin_memory = pin_memory
-        self._start: Any = None  # the random state that the pass in progress began with; None between passes
+        # an integer seeds a stream, so that the second epoch differs from the first
+        self.generator = stream_of(generator, "DataLoader")
+        indices: Any = sampler
+        if batch_sampler is not None:
+            indices = getattr(batch_sampler, "sampler", None)
+        elif sampler is None:
+            indices = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+        self.sampler = indices
+        self.batch_sampler: Any = batch_sampler
+        if self.batch_size is not None:
+            self.batch_sampler = BatchSampler(indices, self.batch_size, drop_last)
+        self._start: int | None = None  # the key of the pass in progress; None between passes
         self._done = 0  # batches of it that were handed out
-        self._taken_up: dict[str, Any] | None = None
+        self._taken_up = False
 
     def __len__(self) -> int:
-        n = len(self.dataset)
-        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        state, self._taken_up = self._taken_up, None
-        now = self._random_state()
-        if state is None:
-            self._start, self._done = now, 0
-            return self._pass(self._order(), 0)
-        self._set_random_state(state["start"])
-        order = self._order()
-        self._set_random_state(now)
-        return self._pass(order, self._done)
+        if not self._taken_up:
+            self._start, self._done = self._draw(), 0
+        self._taken_up = False
+        assert self._start is not None
+        return self._pass(self._start, self._done)
+
+    # --- where a pass stands
 
     def state_dict(self) -> dict[str, Any]:
         """Where the pass over the data stands, so that another process can take it up.
 
-        A pass draws what is random about it when it begins: its order, and a key from which anything that is
-        drawn for a batch later follows together with the number of the batch. So a pass is taken up by
-        beginning it anew from the same random state and leaving out the batches that were handed out; those
-        that a thread has made ahead do not count.
+        Batches that a thread has made ahead do not count as handed out.
 
         Returns:
-            `{"batch": batches handed out (0 between passes), "start": random state at the beginning of the
-            pass (None between passes), "generator": state of a generator of the loader's own, else None}`:
+            `{"batch": batches handed out (0 between passes), "start": key of the pass (None between passes),
+            "generator", "sampler": state of the generator of the loader's or the sampler's own, else None}`:
             plain values, for JSON.
         """
-        own = None if self.generator is None else self._random_state()
-        return {"batch": self._done, "start": self._start, "generator": own}
+        states = [None if own is None else own.get_state() for own in self._generators()]
+        return {"batch": self._done, "start": self._start, "generator": states[0], "sampler": states[1]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up the pass of a state_dict: the next `iter` gives the batches that are left of it.
 
-        The random state of the library itself is not touched: see `rv.set_rng_state`.
+        The random state of the library itself is not touched: see `rv.set_rng_state`. A sampler of another
+        library starts again and is wound forward; what it draws itself has to be restored by its owner.
         """
-        if self.generator is not None:
-            self._set_random_state(state["generator"])
+        for own, saved in zip(self._generators(), (state["generator"], state.get("sampler")), strict=True):
+            if own is not None and saved is not None:
+                own.set_state(saved)
         self._start, self._done = state["start"], int(state["batch"])
-        self._taken_up = None if self._start is None else dict(state)
+        self._taken_up = self._start is not None
 
-    def _random_state(self) -> dict[str, Any]:
-        if self.generator is None:
-            return random.get_rng_state()
-        return random._plain(self.generator.bit_generator.state)
+    def _generators(self) -> tuple[random.Generator | None, random.Generator | None]:
+        own = getattr(self.sampler, "generator", None)
+        return self.generator, own if isinstance(own, random.Generator) else None
 
-    def _set_random_state(self, state: dict[str, Any]) -> None:
-        if self.generator is None:
-            random.set_rng_state(state)
-        else:
-            self.generator.bit_generator.state = random._arrays(state, np)
+    def _draw(self) -> int:
+        """The key of a new pass, from the generator that is nearest to the order."""
+        loader, sampler = self._generators()
+        return (sampler or loader or random.current()).next_key()
 
-    def _order(self) -> Indices | None:
-        return permutation(len(self.dataset), self.generator) if self.shuffle else None
+    # --- one pass
 
-    def _pass(self, order: Indices | None, first: int) -> Iterator[Any]:
+    def _pass(self, key: int, first: int) -> Iterator[Any]:
         """The batches of one pass from number `first` on."""
-        start = self._start
-        for done, batch in enumerate(self._batches(order, first * self.batch_size), first + 1):
-            if self._start is start:  # else another pass has begun since
-                self._done = done
-            yield batch
-        if self._start is start:
+        make = _Batches(self, key)
+        numbered = islice(enumerate(self._indices(key)), first, None)
+        made = ahead(make, numbered, self.prefetch) if self.prefetch else (make(one) for one in numbered)
+        with closing(made):  # also when abandoned: ends the thread
+            for batch in made:
+                self._done += 1
+                yield batch
+        if self._start == key:  # else another pass has begun since
             self._start, self._done = None, 0
 
-    def _batches(self, order: Indices | None, start: int) -> Iterator[Any]:
-        n = len(self.dataset)
-        whole = None if self.collate_fn else _whole_arrays(self.dataset)
-        stop = len(self) * self.batch_size if self.drop_last else n
-        if whole is not None:
-            arrays, indices = whole
-            if indices is not None:
-                order = indices if order is None else indices[order]
-            for parts in batches(arrays, self.batch_size, order, start, stop):
-                # a slice is a view of the dataset: copied, so that a batch changed in place leaves it alone
-                yield [wrap(part.copy() if order is None else part) for part in parts]
+    def _indices(self, key: int) -> Iterator[Any]:
+        """The indices of each batch: an array of one of our orders, else what the samplers yield."""
+        batched = self.batch_sampler
+        if isinstance(self.sampler, OrderSampler) and (batched is None or type(batched) is BatchSampler):
+            order = self.sampler.order(key)
+            return iter(order if batched is None else batched.batches(order))
+        return _drawn_with(key, self.sampler if batched is None else batched)
+
+
+def _require_dataset(dataset: Any) -> None:
+    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        raise TypeError(
+            f"[DataLoader] got a dataset of type {type(dataset).__name__}; expected __getitem__ and __len__"
+        )
+
+
+def _require_functions(**functions: Any) -> None:
+    for name, function in functions.items():
+        if not (function is None or callable(function)):
+            raise TypeError(f"[DataLoader] got {name} of type {type(function).__name__}; expected a function")
+
+
+def _drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
+    """`indices`, with what they draw from the library coming from a stream of the pass."""
+    stream, end = random.Generator().manual_seed(random.mixed(key, 0)), object()
+    with random.using(stream):
+        rest = iter(indices)
+    while True:
+        with random.using(stream):
+            chosen = next(rest, end)
+        if chosen is end:
             return
-        collate = self.collate_fn or default_collate
-        order = np.arange(n) if order is None else order
-        for first in range(start, stop, self.batch_size):
-            yield collate([self.dataset[int(i)] for i in order[first : min(first + self.batch_size, stop)]])
+        yield chosen
+
+
+class _Batches:
+    """Makes the batches of one pass. It does not refer to the loader, which a thread would keep alive."""
+
+    def __init__(self, loader: DataLoader, key: int) -> None:
+        self.key = key
+        self.dataset = loader.dataset
+        self.whole = None if loader.collate_fn else whole_arrays(loader.dataset)
+        self.in_order = type(loader.sampler) is SequentialSampler  # batches of slices
+        self.single = loader.batch_sampler is None
+        self.collate = loader.collate_fn or (default_convert if self.single else default_collate)
+        self.augment, self.transform = loader.augment, loader.transform
+
+    def __call__(self, numbered: tuple[int, Any]) -> Any:
+        number, chosen = numbered
+        with random.using(random.Generator().manual_seed(random.mixed(self.key, number + 1))):
+            batch = self._of(chosen)
+            return self._changed(batch) if self.augment or self.transform else batch
+
+    def _of(self, chosen: Any) -> Any:
+        if self.single:
+            return self.collate(self.dataset[int(chosen)])
+        if self.whole is None:
+            return self.collate([self.dataset[int(i) if _is_integer(i) else i] for i in chosen])
+        arrays, indices = self.whole
+        if self.in_order and indices is None and len(chosen):
+            here = slice(int(chosen[0]), int(chosen[-1]) + 1)
+            # copied, so that a batch changed in place leaves the dataset alone
+            return [wrap(array[here].copy()) for array in arrays]
+        chosen = np.asarray(chosen, np.intp)
+        return [wrap(_gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
+
+    def _changed(self, batch: Any) -> Any:
+        parts = list(batch) if isinstance(batch, (list, tuple)) else [batch]
+        if not parts or not isinstance(parts[0], (Tensor, np.ndarray)):
+            raise TypeError(
+                f"[DataLoader] got a batch of type {type(batch).__name__} to augment or transform; "
+                "expected an array or a list that begins with one"
+            )
+        if self.augment is not None:
+            mixed = 2 if getattr(self.augment, "mixes_labels", False) else 1
+            if len(parts) < mixed:
+                raise ValueError("[DataLoader] got batches without labels to mix; expected (x, y)")
+            result = self.augment(*(raw(part) for part in parts[:mixed]))
+            parts[:mixed] = result if mixed == 2 else [result]
+        if self.transform is not None:
+            parts[0] = self.transform(raw(parts[0]))
+        parts = [part if isinstance(part, Tensor) else default_convert(part) for part in parts]
+        return parts if isinstance(batch, (list, tuple)) else parts[0]
+
+
+def _is_integer(index: Any) -> bool:
+    return isinstance(index, (int, np.integer))
 
 
 def batches(
@@ -255,53 +306,3 @@ def _gather(array: Array, chosen: Indices) -> Array:
         return array.take(chosen, axis=0)
     gathered: Array = array[chosen]
     return gathered
-
-
-def positive(name: str, argument: str, value: Any) -> int:
-    """`value` as an int of at least 1, else the error of `name` about `argument`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"[{name}] got {argument} {value!r}; expected an integer")
-    if value < 1:
-        raise ValueError(f"[{name}] got {argument} {value}; expected at least 1")
-    return int(value)
-
-
-def _raw(value: Any) -> Array:
-    return value._array if isinstance(value, Tensor) else np.asarray(value)
-
-
-def _whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:
-    """The arrays behind a TensorDataset or Subsets of one, and the indices that are left of them.
-
-    Exactly these classes: a subclass may have a `__getitem__` of its own, which has to be called.
-    """
-    indices: Indices | None = None
-    while type(dataset) is Subset:
-        indices = dataset.indices if indices is None else dataset.indices[indices]
-        dataset = dataset.dataset
-    return (dataset._arrays, indices) if type(dataset) is TensorDataset else None
-
-
-def default_collate(samples: list[Any]) -> Any:
-    """A batch of samples: numbers, arrays and Tensors stacked to a Tensor; tuples and dicts by their parts.
-
-    Raises:
-        ValueError: arrays of different shapes.
-
-    >>> from ranvier.data import default_collate
-    >>> x, y = default_collate([([1.0, 2.0], 0), ([3.0, 4.0], 1)])
-    >>> [part.tolist() for part in x], y.tolist()
-    ([[1.0, 3.0], [2.0, 4.0]], [0, 1])
-    """
-    first = samples[0]
-    if isinstance(first, (Tensor, np.ndarray, np.generic, int, float, bool)):
-        arrays = [_raw(sample) for sample in samples]
-        if len({array.shape for array in arrays}) != 1:
-            shapes = sorted({array.shape for array in arrays})
-            raise ValueError(f"[default_collate] got samples of shapes {shapes}; expected equal shapes")
-        return wrap(np.stack(arrays))
-    if isinstance(first, Mapping):
-        return {key: default_collate([sample[key] for sample in samples]) for key in first}
-    if isinstance(first, (tuple, list)):
-        return [default_collate(list(parts)) for parts in zip(*samples, strict=True)]
-    return samples

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.data.loader import Dataset, Subset
+from ranvier.data.dataset import Dataset, Subset
 from ranvier.data.order import Seed, permutation
 
 __all__ = ["random_split", "train_test_split"]

@@ -1,0 +1,55 @@
+"""Batches of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import Tensor, wrap
+from ranvier.data.dataset import raw
+
+__all__ = ["default_collate", "default_convert"]
+
+
+def default_collate(samples: list[Any]) -> Any:
+    """A batch of samples: numbers, arrays and Tensors stacked to a Tensor; tuples and dicts by their parts.
+
+    Raises:
+        ValueError: arrays of different shapes.
+
+    >>> from ranvier.data import default_collate
+    >>> x, y = default_collate([([1.0, 2.0], 0), ([3.0, 4.0], 1)])
+    >>> [part.tolist() for part in x], y.tolist()
+    ([[1.0, 3.0], [2.0, 4.0]], [0, 1])
+    """
+    first = samples[0]
+    if isinstance(first, (Tensor, np.ndarray, np.generic, int, float, bool)):
+        arrays = [raw(sample) for sample in samples]
+        if len({array.shape for array in arrays}) != 1:
+            shapes = sorted({array.shape for array in arrays})
+            raise ValueError(f"[default_collate] got samples of shapes {shapes}; expected equal shapes")
+        return wrap(np.stack(arrays))
+    if isinstance(first, Mapping):
+        return {key: default_collate([sample[key] for sample in samples]) for key in first}
+    if isinstance(first, (tuple, list)):
+        return [default_collate(list(parts)) for parts in zip(*samples, strict=True)]
+    return samples
+
+
+def default_convert(sample: Any) -> Any:
+    """One sample with its arrays as Tensors: what a DataLoader without batch size yields.
+
+    >>> import numpy as np
+    >>> from ranvier.data import default_convert
+    >>> default_convert((np.ones(2, np.float32), "name"))
+    (tensor([1., 1.]), 'name')
+    """
+    if isinstance(sample, (np.ndarray, np.generic)):
+        return wrap(np.asarray(sample))
+    if isinstance(sample, Mapping):
+        return {key: default_convert(value) for key, value in sample.items()}
+    if isinstance(sample, tuple):
+        return tuple(default_convert(part) for part in sample)
+    return [default_convert(part) for part in sample] if isinstance(sample, list) else sample

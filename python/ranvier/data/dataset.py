@@ -1,0 +1,144 @@
+"""Collections of samples, under PyTorch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import Tensor, wrap
+
+__all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset"]
+
+T = TypeVar("T")
+Array = npt.NDArray[Any]
+Indices = npt.NDArray[np.intp]
+
+
+class Dataset(Generic[T]):
+    """A collection of samples: subclasses give `__getitem__(index)` and `__len__()`; `a + b` is both.
+
+    >>> from ranvier.data import Dataset
+    >>> class Squares(Dataset):
+    ...     def __getitem__(self, i): return i, i * i
+    ...     def __len__(self): return 3
+    >>> (Squares() + Squares())[4]
+    (1, 1)
+    """
+
+    def __getitem__(self, index: Any) -> T:
+        raise NotImplementedError(f"[{type(self).__name__}] expected a __getitem__ method")
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"[{type(self).__name__}] expected a __len__ method")
+
+    def __add__(self, other: Dataset[T]) -> ConcatDataset[T]:
+        return ConcatDataset([self, other])
+
+
+class TensorDataset(Dataset[Any]):
+    """Samples along axis 0 of one or more arrays or Tensors of equal length.
+
+    `dataset[i]` is a tuple of Tensors, one per array.
+
+    Raises:
+        ValueError: no arrays, a number instead of an array, or arrays of unequal length.
+
+    >>> import numpy as np
+    >>> from ranvier.data import TensorDataset
+    >>> dataset = TensorDataset(np.arange(6.0).reshape(3, 2), np.array([0, 1, 1]))
+    >>> len(dataset), dataset[1][1].item()
+    (3, 1)
+    """
+
+    def __init__(self, *tensors: Any) -> None:
+        arrays = tuple(raw(tensor) for tensor in tensors)
+        if not arrays:
+            raise ValueError("[TensorDataset] got no arrays; expected at least one")
+        if any(array.ndim == 0 for array in arrays):
+            raise ValueError("[TensorDataset] got a number; expected arrays of samples")
+        if len({len(array) for array in arrays}) != 1:
+            raise ValueError(
+                f"[TensorDataset] got arrays of {[len(array) for array in arrays]} samples; "
+                "expected equal lengths"
+            )
+        self.tensors = tensors
+        self._arrays = arrays
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        return tuple(wrap(np.asarray(array[index])) for array in self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays[0])
+
+
+class Subset(Dataset[T]):
+    """The samples of `dataset` at `indices`, in that order."""
+
+    def __init__(self, dataset: Dataset[T], indices: Sequence[int] | Indices) -> None:
+        self.dataset = dataset
+        self.indices = np.asarray(indices, np.intp)
+
+    def __getitem__(self, index: Any) -> T:
+        if isinstance(index, (int, np.integer)):
+            return self.dataset[int(self.indices[index])]
+        return self.dataset[self.indices[index]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class ConcatDataset(Dataset[T]):
+    """The samples of several datasets, one after another.
+
+    Raises:
+        ValueError: no datasets.
+        IndexError: an index beyond the last sample.
+
+    >>> import numpy as np
+    >>> from ranvier.data import ConcatDataset, TensorDataset
+    >>> both = ConcatDataset([TensorDataset(np.arange(3)), TensorDataset(np.arange(10, 12))])
+    >>> len(both), both[3][0].item(), both[-1][0].item()
+    (5, 10, 11)
+    """
+
+    def __init__(self, datasets: Iterable[Dataset[T]]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("[ConcatDataset] got no datasets; expected at least one")
+        self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
+
+    @property
+    def cumulative_sizes(self) -> list[int]:
+        return self._ends.tolist()
+
+    def __getitem__(self, index: Any) -> T:
+        n = len(self)
+        at = int(index)
+        if not -n <= at < n:
+            raise IndexError(f"[ConcatDataset] got index {at} for {n} samples")
+        at %= n
+        which = int(np.searchsorted(self._ends, at, side="right"))
+        return self.datasets[which][at - int(self._ends[which - 1]) if which else at]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+
+def raw(value: Any) -> Array:
+    """The array of a Tensor, or of anything else that is one."""
+    return value._array if isinstance(value, Tensor) else np.asarray(value)
+
+
+def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:
+    """The arrays behind a TensorDataset or Subsets of one, and the indices that are left of them.
+
+    Exactly these classes: a subclass may have a `__getitem__` of its own, which has to be called.
+    """
+    indices: Indices | None = None
+    while type(dataset) is Subset:
+        indices = dataset.indices if indices is None else dataset.indices[indices]
+        dataset = dataset.dataset
+    return (dataset._arrays, indices) if type(dataset) is TensorDataset else None

@@ -1,0 +1,284 @@
+"""Orders in which a DataLoader visits the samples, under PyTorch's names.
+
+A random order is a function of one number, its key. A sampler draws a key for each epoch; a loader that keeps
+the key can find the same order again and go on in the middle of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import random
+from ranvier.data.dataset import raw
+from ranvier.data.order import Seed, numpy_generator, permutation, stream_of
+
+__all__ = [
+    "BatchSampler",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "StratifiedSampler",
+    "SubsetRandomSampler",
+    "WeightedRandomSampler",
+]
+
+T_co = TypeVar("T_co", covariant=True)
+Indices = npt.NDArray[np.intp]
+
+
+class Sampler(Generic[T_co]):
+    """An order of samples: subclasses give `__iter__()`, which yields indices, and mostly `__len__()`."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        raise NotImplementedError(f"[{type(self).__name__}] expected an __iter__ method")
+
+
+class OrderSampler(Sampler[int]):
+    """A sampler whose epoch is one array, a function of a key drawn for it."""
+
+    generator: random.Generator | None = None  # None: the library's own
+
+    def order(self, key: int) -> Indices:
+        """The indices of the epoch with this key."""
+        raise NotImplementedError
+
+    def draw(self) -> int:
+        """The key of the next epoch."""
+        return (random.current() if self.generator is None else self.generator).next_key()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order(self.draw()).tolist())
+
+
+class SequentialSampler(OrderSampler):
+    """0, 1, 2 ... `len(data_source)` - 1."""
+
+    def __init__(self, data_source: Sized) -> None:
+        self.data_source = data_source
+
+    def order(self, key: int = 0) -> Indices:
+        return np.arange(len(self.data_source))
+
+    def draw(self) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+
+class RandomSampler(OrderSampler):
+    """A random order; with `replacement`, `num_samples` independent draws.
+
+    Args:
+        data_source: anything with a length.
+        replacement: draw each index anew from all.
+        num_samples: how many indices an epoch has; the length of `data_source` if not given. More than that
+            without replacement goes on with further random orders, as in PyTorch.
+        generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
+
+    Raises:
+        ValueError: num_samples below 1.
+
+    >>> from ranvier.data import RandomSampler
+    >>> sorted(RandomSampler(range(4)))
+    [0, 1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        data_source: Sized,
+        replacement: bool = False,
+        num_samples: int | None = None,
+        generator: Seed = None,
+    ) -> None:
+        self.data_source = data_source
+        self.replacement = bool(replacement)
+        if num_samples is not None:
+            num_samples = positive("RandomSampler", "num_samples", num_samples)
+        self._num_samples = num_samples
+        self.generator = stream_of(generator, "RandomSampler")
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.data_source) if self._num_samples is None else self._num_samples
+
+    def order(self, key: int) -> Indices:
+        n, count = len(self.data_source), self.num_samples
+        if n == 0:
+            return np.arange(0)
+        if self.replacement:
+            return numpy_generator(key, "RandomSampler").integers(n, size=count, dtype=np.intp)
+        if count <= n:
+            return permutation(n, key)[:count]
+        draws = numpy_generator(key, "RandomSampler")
+        return np.concatenate([draws.permutation(n) for _ in range(-(-count // n))])[:count]
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class SubsetRandomSampler(OrderSampler):
+    """The given indices in random order.
+
+    >>> from ranvier.data import SubsetRandomSampler
+    >>> sorted(SubsetRandomSampler([5, 2, 9]))
+    [2, 5, 9]
+    """
+
+    def __init__(self, indices: Sequence[int] | Indices, generator: Seed = None) -> None:
+        self.indices = indices
+        self.generator = stream_of(generator, "SubsetRandomSampler")
+
+    def order(self, key: int) -> Indices:
+        return np.asarray(self.indices, np.intp)[permutation(len(self.indices), key)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class WeightedRandomSampler(OrderSampler):
+    """`num_samples` indices, index i with probability `weights[i] / sum(weights)`.
+
+    Without replacement an index comes once at most: the `num_samples` largest of `log(u_i) / w_i`, with
+    u_i uniform in (0, 1] (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006).
+
+    Args:
+        weights: one weight per sample, none below 0, not all 0; they need not sum to 1.
+        num_samples: indices per epoch.
+        replacement: draw each index anew from all.
+        generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
+
+    Raises:
+        ValueError: weights that are no such list, or more samples wanted than weights above 0 without
+            replacement.
+
+    >>> from ranvier.data import WeightedRandomSampler
+    >>> set(WeightedRandomSampler([0.0, 1.0, 0.0], 4))
+    {1}
+    """
+
+    def __init__(
+        self, weights: npt.ArrayLike, num_samples: int, replacement: bool = True, generator: Seed = None
+    ) -> None:
+        self.weights = np.asarray(raw(weights), np.float64)
+        self.num_samples = positive("WeightedRandomSampler", "num_samples", num_samples)
+        self.replacement = bool(replacement)
+        self.generator = stream_of(generator, "WeightedRandomSampler")
+        w = self.weights
+        if w.ndim != 1 or not (np.isfinite(w).all() and (w >= 0).all() and 0 < w.sum() < np.inf):
+            raise ValueError(
+                f"[WeightedRandomSampler] got weights of shape {w.shape}; expected one finite number >= 0 "
+                "per sample, not all 0"
+            )
+        if not replacement and self.num_samples > np.count_nonzero(w):
+            raise ValueError(
+                f"[WeightedRandomSampler] got num_samples {num_samples} for {np.count_nonzero(w)} weights "
+                "above 0; expected no more without replacement"
+            )
+
+    def order(self, key: int) -> Indices:
+        draws, w = numpy_generator(key, "WeightedRandomSampler"), self.weights
+        if not self.replacement:
+            with np.errstate(divide="ignore"):  # weight 0: last of all
+                ranks = np.log(1 - draws.random(len(w))) / w
+            ranks[w == 0] = -np.inf
+            return np.argsort(-ranks, kind="stable")[: self.num_samples]
+        ends = np.cumsum(w)
+        chosen = np.searchsorted(ends, draws.random(self.num_samples) * ends[-1], side="right")
+        return np.minimum(chosen, np.flatnonzero(w)[-1])  # rounding may reach the end
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class StratifiedSampler(OrderSampler):
+    """A random order in which every class is spread evenly: each batch has the classes in about the
+    proportions of the whole, whatever the batch size.
+
+    Of a class with c members, member i (in random order) stands at (i + u) / c of the epoch, where u is
+    uniform in [0, 1), one for each class. Any stretch of the order holds, of each class, its share to within
+    one sample plus one for rounding.
+
+    Args:
+        labels: the class of each sample.
+        generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
+
+    Raises:
+        ValueError: labels that are not one per sample.
+
+    >>> import numpy as np
+    >>> from ranvier.data import StratifiedSampler
+    >>> labels = np.array([0] * 8 + [1] * 4)
+    >>> order = np.array(list(StratifiedSampler(labels)))
+    >>> [int(labels[order[i : i + 6]].sum()) for i in (0, 6)]
+    [2, 2]
+    """
+
+    def __init__(self, labels: npt.ArrayLike, generator: Seed = None) -> None:
+        given = raw(labels)
+        if given.ndim != 1:
+            raise ValueError(f"[StratifiedSampler] got labels of shape {given.shape}; expected (n,)")
+        self._codes = np.unique(given, return_inverse=True)[1]
+        self.generator = stream_of(generator, "StratifiedSampler")
+
+    def order(self, key: int) -> Indices:
+        draws, codes = numpy_generator(key, "StratifiedSampler"), self._codes
+        if len(codes) == 0:
+            return np.arange(0)
+        shuffled = draws.permutation(len(codes))
+        by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        counts = np.bincount(codes)
+        rank = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+        place = (rank + np.repeat(draws.random(len(counts)), counts)) / np.repeat(counts, counts)
+        return by_class[np.argsort(place, kind="stable")]
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Lists of `batch_size` indices from another sampler.
+
+    >>> from ranvier.data import BatchSampler, SequentialSampler
+    >>> list(BatchSampler(SequentialSampler(range(5)), 2, drop_last=False))
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
+        self.sampler = sampler
+        self.batch_size = positive("BatchSampler", "batch_size", batch_size)
+        self.drop_last = bool(drop_last)
+
+    def batches(self, indices: Iterable[int]) -> Iterator[Any]:
+        """`indices` in pieces of the batch size; an array in arrays, anything else in lists."""
+        if isinstance(indices, np.ndarray):
+            n = len(indices)
+            stop = n - n % self.batch_size if self.drop_last else n
+            for start in range(0, stop, self.batch_size):
+                yield indices[start : start + self.batch_size]
+            return
+        rest = iter(indices)
+        while chosen := list(islice(rest, self.batch_size)):
+            if len(chosen) == self.batch_size or not self.drop_last:
+                yield chosen
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self.batches(iter(self.sampler))
+
+    def __len__(self) -> int:
+        n = len(self.sampler)  # type: ignore[arg-type]  # a sampler without length has no number of batches
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+
+def positive(name: str, argument: str, value: Any) -> int:
+    """`value` as an int of at least 1, else the error of `name` about `argument`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"[{name}] got {argument} {value!r}; expected an integer")
+    if value < 1:
+        raise ValueError(f"[{name}] got {argument} {value}; expected at least 1")
+    return int(value)
