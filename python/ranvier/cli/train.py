@@ -125,6 +125,7 @@ def _save(
         input_shape=(1, 8, 8) if arguments.dataset == "digits" else (1, 28, 28),
         class_names=[str(digit) for digit in range(10)],
         preprocessing=[rv.data.Normalize(0, PIXEL_MAXIMUM[arguments.dataset])],
+        link="softmax",
     )
     if picture_path is not None:
         plot.history(history, picture_path)

@@ -19,6 +19,7 @@ __all__ = ["Info", "info", "load", "save"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 PathLike = str | os.PathLike[str]
+LINKS = ("softmax", "sigmoid", "identity")
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class Info:
         class_names: what the labels 0, 1, ... mean.
         preprocessing: one description for each transform that a sample goes through before the model;
             `rv.data.transforms.from_config` makes the transform of it.
+        link: what makes probabilities of the outputs: "softmax", "sigmoid" or "identity"; None for a model
+            that gives none.
         version: of the library that wrote the file.
     """
 
     input_shape: tuple[int, ...] | None = None
     class_names: list[str] | None = None
     preprocessing: list[dict[str, Any]] = field(default_factory=list)
+    link: str | None = None
     version: str = __version__
 
 
@@ -46,6 +50,7 @@ def save(
     input_shape: Sequence[int] | None = None,
     class_names: Sequence[str] | None = None,
     preprocessing: Sequence[Any] | None = None,
+    link: str | None = None,
 ) -> None:
     """Save a model, or a (nested) dict of arrays such as a state dict, as a safetensors file.
 
@@ -55,9 +60,10 @@ def save(
     Args:
         obj: a Module, or a dict of arrays, Tensors, numbers, strings, None and dicts, lists, tuples of these.
         path: of the file; ".safetensors" is the usual ending.
-        input_shape: shape of one sample. This and the next two are for models, and kept by a loaded model.
+        input_shape: shape of one sample. This and what follows is for models, and kept by a loaded model.
         class_names: what the labels 0, 1, ... mean.
         preprocessing: the transforms (`rv.data.Standardize` ...) that samples went through.
+        link: what makes probabilities of the outputs: "softmax", "sigmoid" or "identity".
 
     Raises:
         TypeError: `obj` is neither a Module nor a dict, or holds something that cannot be saved.
@@ -80,11 +86,12 @@ def save(
             "input_shape": _or(input_shape, known.input_shape, lambda shape: [int(n) for n in shape]),
             "class_names": _or(class_names, known.class_names, lambda names: [str(name) for name in names]),
             "preprocessing": _or(preprocessing, known.preprocessing, lambda steps: [_step(s) for s in steps]),
+            "link": _or(link, known.link, _link),
         }
     elif isinstance(obj, dict):
-        if not (input_shape is None and class_names is None and preprocessing is None):
+        if any(given is not None for given in (input_shape, class_names, preprocessing, link)):
             raise TypeError(
-                "[save] got input_shape, class_names or preprocessing with a dict; expected a Module"
+                "[save] got input_shape, class_names, preprocessing or link with a dict; expected a Module"
             )
         arrays = {}
         document = {"content": "dict", "dict": tree.encode(obj, arrays)}
@@ -149,6 +156,12 @@ def _array(value: Any) -> npt.NDArray[Any]:
 def _or(given: Any, known: Any, convert: Any) -> Any:
     value = known if given is None else given
     return None if value is None else convert(value)
+
+
+def _link(name: str) -> str:
+    if name not in LINKS:
+        raise ValueError(f"[save] got link {name!r}; expected one of {', '.join(map(repr, LINKS))}")
+    return name
 
 
 def _step(transform: Any) -> dict[str, Any]:
@@ -236,10 +249,11 @@ def _info(document: dict[str, Any]) -> Info:
         value = document.get(key)
         return value if isinstance(value, list) else None
 
-    shape = listed("input_shape")
+    shape, link = listed("input_shape"), document.get("link")
     return Info(
         input_shape=None if shape is None else tuple(shape),
         class_names=listed("class_names"),
         preprocessing=listed("preprocessing") or [],
+        link=link if link in LINKS else None,
         version=str(document.get("library", "")),
     )

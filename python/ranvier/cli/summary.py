@@ -1,0 +1,57 @@
+"""`ranvier summary`: what is in a model file."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from ranvier.cli.arguments import Mistake
+from ranvier.cli.models import open_model
+
+
+def add(commands: Any) -> None:
+    """The command's arguments."""
+    summary = commands.add_parser(
+        "summary",
+        help="print the layers, shapes and parameters of a model file",
+        epilog="example: ranvier summary runs/digits-cnn/digits.safetensors",
+    )
+    summary.add_argument("model", metavar="MODEL", help="a file that rv.save or ranvier train wrote")
+    summary.add_argument(
+        "--input-shape",
+        type=_shape,
+        metavar="SHAPE",
+        help="of one sample, as 1x28x28; default: what the file says",
+    )
+    summary.set_defaults(command=run)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+([x,]\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 1x28x28")
+    return tuple(int(part) for part in re.split("[x,]", text))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import ranvier as rv
+
+    model = open_model(arguments.model)
+    about = rv.serialization.info(model)
+    shape = arguments.input_shape or about.input_shape
+    if shape is None:
+        raise Mistake(f"'{arguments.model}' does not say what its input is; pass --input-shape")
+    try:
+        rv.summary(model, shape)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise Mistake(error) from None
+    print(f"input       {'x'.join(map(str, shape))}")
+    if about.class_names:
+        print(f"classes     {', '.join(about.class_names)}")
+    for step in about.preprocessing:
+        settings = ", ".join(f"{name} {value}" for name, value in step.items() if name != "transform")
+        print(f"before it   {step.get('transform')} ({settings})"[:110])
+    if about.link:
+        print(f"after it    {about.link}")
+    print(f"written by  ranvier {about.version}")
+    return 0
