@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/loop_nest.h"
 #include "bindings/array_args.h"
 #include "bindings/rooms.h"
 #include "kernels/index/index.h"
@@ -26,16 +27,29 @@ TensorView<const int64_t> index_view(const char* op, const Input& index, int ndi
 // Every index lies in [-length, length).
 void check_range(const char* op, const Input& index, int64_t length) {
   const TensorView<const int64_t> v = index.view<int64_t>();
-  const int64_t size = numel(v);
-  for (int64_t i = 0; i < size; ++i) {
-    int64_t rest = i, offset = 0;
-    for (int d = v.ndim - 1; d >= 0; rest /= v.shape[d], --d) offset += rest % v.shape[d] * v.strides[d];
-    const int64_t at = v.data[offset];
-    if (at < -length || at >= length)
-      throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(at) +
-                            " for an axis of length " + std::to_string(length) + "; expected " +
-                            std::to_string(-length) + " to " + std::to_string(length - 1));
-  }
+  const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
+  const int64_t step = nest.strides[0][nest.ndim - 1];
+  int64_t low = 0, high = -1;
+  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t at = v.data[offsets[0] + i * step];
+      low = std::min(low, at), high = std::max(high, at);
+    }
+  });
+  if (low >= -length && high < length) return;
+  throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(high < length ? low : high) +
+                        " for an axis of length " + std::to_string(length) + "; expected " +
+                        (length ? std::to_string(-length) + " to " + std::to_string(length - 1) : "none"));
+}
+
+// As many dimensions, and all sizes but that of the axis as x's.
+void check_fits(const char* op, const char* name, const Input& part, const Input& x, int axis) {
+  bool fits = part.ndim() == x.ndim();
+  for (int d = 0; d < x.ndim() && fits; ++d) fits = d == axis || part.shape(d) == x.shape(d);
+  if (!fits)
+    fail_value(op, std::string("got ") + name + " of shape " + shape_text(part.ndim(), part.shape()) +
+                       " for x of shape " + shape_text(x.ndim(), x.shape()) +
+                       "; expected equal sizes but for axis " + std::to_string(axis));
 }
 
 // gather(x, index, axis, out): y[.., j, ..] = x[.., index[.., j, ..], ..]
@@ -79,9 +93,48 @@ py::object scatter_add(py::handle dy_, py::handle index_, py::handle axis_, py::
   dx.apart_from(op, dy).apart_from(op, index);
   with_float(dy.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    invoke_released(ScatterAdd<T>{axis, dy.view<T>(), where, dx.view<T>()});
+    invoke_released(Scatter<T>{axis, true, {}, dy.view<T>(), where, dx.view<T>()});
   });
   return dx.release();
+}
+
+// scatter(x, index, src, axis, add, out): x, and src put or added where the index says.
+py::object scatter(py::handle x_, py::handle index_, py::handle src_, py::handle axis_, py::handle add_,
+                   py::handle out) {
+  constexpr const char* op = "scatter";
+  const Input x = Input::floating(op, "x", x_), src = Input::floating(op, "src", src_);
+  require_same_dtype(op, "x", x, "src", src);
+  const Input index = Input::integers(op, "index", index_);
+  const int axis = axis_number(op, axis_, x.ndim());
+  const bool add = truth(op, "add", add_);
+  check_fits(op, "src", src, x, axis);
+  check_range(op, index, x.shape(axis));
+  const TensorView<const int64_t> where = index_view(op, index, src.ndim(), src.shape(), axis);
+  Output y = Output::given(op, out, x.dtype(), x.ndim(), x.shape());
+  y.apart_from(op, x).apart_from(op, src).apart_from(op, index);
+  with_float(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    invoke_released(Scatter<T>{axis, add, x.view<T>(), src.view<T>(), where, y.view<T>()});
+  });
+  return y.release();
+}
+
+// scatter_backward(dy, index, axis): the gradients of x and src of scatter that puts; index has src's shape.
+py::tuple scatter_backward(py::handle dy_, py::handle index_, py::handle axis_) {
+  constexpr const char* op = "scatter_backward";
+  const Input dy = Input::floating(op, "dy", dy_);
+  const Input index = Input::integers(op, "index", index_);
+  const int axis = axis_number(op, axis_, dy.ndim());
+  check_fits(op, "index", index, dy, axis);
+  check_range(op, index, dy.shape(axis));
+  Output dx = Output::contiguous(dy.dtype(), dy.ndim(), dy.shape());
+  Output dsrc = Output::contiguous(dy.dtype(), index.ndim(), index.shape());
+  with_float(dy.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    invoke_released(
+        ScatterBackward<T>{axis, dy.view<T>(), index.view<int64_t>(), dx.view<T>(), dsrc.view<T>()});
+  });
+  return py::make_tuple(dx.release(), dsrc.release());
 }
 
 }  // namespace
@@ -90,6 +143,9 @@ void register_index(py::module_& m) {
   const auto out = py::arg("out") = py::none();
   m.def("gather", gather, py::arg("x"), py::arg("index"), py::arg("axis"), out);
   m.def("scatter_add", scatter_add, py::arg("dy"), py::arg("index"), py::arg("axis"), py::arg("length"), out);
+  m.def("scatter", scatter, py::arg("x"), py::arg("index"), py::arg("src"), py::arg("axis"),
+        py::arg("add") = false, out);
+  m.def("scatter_backward", scatter_backward, py::arg("dy"), py::arg("index"), py::arg("axis"));
 }
 
 }  // namespace ranvier::bind

@@ -1,6 +1,8 @@
 // Moves, no arithmetic worth a vector: compiled once, for the baseline.
 #include "kernels/index/index.h"
 
+#include <cstdlib>
+
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
@@ -9,72 +11,183 @@ namespace {
 
 constexpr double kNsPerElement = 1.0;
 
-// move(picked, whole, count, step_picked, step_whole) for each j and each run of lines that share index[j];
-// runs of one line where the lines have indices of their own. `picked` is shaped as the index, `whole` has
-// the axis that the index points into.
-template <class P, class W, class Move>
-void for_each_run(int axis, const TensorView<P>& picked, const TensorView<const int64_t>& index,
-                  const TensorView<W>& whole, int64_t begin, int64_t end, const LoopNest<3>& lines,
-                  const Move& move) {
-  const int inner = lines.ndim - 1;
-  const int64_t length = whole.shape[axis], count = picked.shape[axis];
-  const int64_t step_index = lines.strides[0][inner], step_p = lines.strides[1][inner];
-  const int64_t step_w = lines.strides[2][inner];
-  lines.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-    const int64_t run = step_index == 0 ? n : 1;
-    for (int64_t j = 0; j < count; ++j) {
-      for (int64_t i = 0; i < n; i += run) {
-        int64_t at = index.data[offsets[0] + i * step_index + j * index.strides[axis]];
-        if (at < 0) at += length;
-        move(picked.data + offsets[1] + i * step_p + j * picked.strides[axis],
-             whole.data + offsets[2] + i * step_w + at * whole.strides[axis], run, step_p, step_w);
-      }
+struct Range {
+  int64_t begin, end;
+};
+
+// The picked elements, their places in the whole, and the lines along the axis that both share. `picked` is
+// shaped as the index, `whole` has the axis that the index points into.
+template <class P, class W>
+struct Picks {
+  int axis;
+  TensorView<P> picked;
+  TensorView<const int64_t> index;
+  TensorView<W> whole;
+  LoopNest<3> lines;
+
+  Picks(int axis_in, const TensorView<P>& picked_in, const TensorView<const int64_t>& index_in,
+        const TensorView<W>& whole_in)
+      : axis(axis_in),
+        picked(picked_in),
+        index(index_in),
+        whole(whole_in),
+        lines(picked.ndim, Shape(picked, axis).values,
+              {index_in.strides, picked_in.strides, whole_in.strides}) {}
+
+  struct Shape {  // without the axis
+    int64_t values[kMaxDims];
+    Shape(const TensorView<P>& v, int axis) {
+      for (int d = 0; d < v.ndim; ++d) values[d] = d == axis ? 1 : v.shape[d];
     }
+  };
+
+  int64_t count() const { return picked.shape[axis]; }
+  int64_t length() const { return whole.shape[axis]; }
+  bool shared() const {  // all lines pick the same
+    for (int d = 0; d < lines.ndim; ++d)
+      if (lines.shape[d] > 1 && lines.strides[0][d] != 0) return false;
+    return true;
+  }
+
+  // move(picked, whole, n, step_picked, step_whole) for runs of n lines that share a pick: those of `line`,
+  // picks `j` in order (or backwards), as far as they point into `rows`. Where the picked elements lie side
+  // by side along the axis, one line after another.
+  template <bool backwards, class Move>
+  void each(Range line, Range j, Range rows, const Move& move) const {
+    const int inner = lines.ndim - 1;
+    const int64_t step_index = lines.strides[0][inner], step_p = lines.strides[1][inner];
+    const int64_t step_w = lines.strides[2][inner], axis_p = picked.strides[axis];
+    const int64_t axis_w = whole.strides[axis], axis_index = index.strides[axis], n_rows = length();
+    const bool along = std::llabs(axis_p) < std::llabs(step_p);
+    lines.walk(line.begin, line.end, [&](int64_t n, const int64_t* offsets) {
+      const int64_t run = step_index == 0 && !along ? n : 1, block = along ? 1 : n;
+      for (int64_t first = 0; first < n; first += block)
+        for (int64_t k = j.begin; k < j.end; ++k) {
+          const int64_t at_j = backwards ? j.end - 1 - (k - j.begin) : k;
+          for (int64_t i = first; i < first + block; i += run) {
+            int64_t at = index.data[offsets[0] + i * step_index + at_j * axis_index];
+            if (at < 0) at += n_rows;
+            if (at < rows.begin || at >= rows.end) continue;
+            move(picked.data + offsets[1] + i * step_p + at_j * axis_p,
+                 whole.data + offsets[2] + i * step_w + at * axis_w, run, step_p, step_w);
+          }
+        }
+    });
+  }
+
+  // The same, where the team shares out what is written in the whole: lines, or, where these are few and
+  // pick the same, the places along the axis, which each thread finds among all picks.
+  template <bool backwards, class Move>
+  void each_shared(double cost, const Move& move) const {
+    const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
+    if (shared() && length() > lines.size) {
+      parallel_for(length(), cost, [&](int64_t begin, int64_t end) {
+        each<backwards>(all_lines, all_picks, {begin, end}, move);
+      });
+    } else {
+      parallel_for(lines.size, cost, [&](int64_t begin, int64_t end) {
+        each<backwards>({begin, end}, all_picks, all_rows, move);
+      });
+    }
+  }
+};
+
+// y = x, or 0 where x has no data
+template <class T>
+void fill(const TensorView<const T>& x, const TensorView<T>& y, double cost) {
+  const LoopNest<2> nest(y.ndim, y.shape, {x.data ? x.strides : y.strides, y.strides});
+  const int inner = nest.ndim - 1;
+  const int64_t step_x = nest.strides[0][inner], step_y = nest.strides[1][inner];
+  parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      T* to = y.data + offsets[1];
+      if (!x.data) {
+        for (int64_t i = 0; i < n; ++i) to[i * step_y] = T(0);
+        return;
+      }
+      const T* from = x.data + offsets[0];
+      for (int64_t i = 0; i < n; ++i) to[i * step_y] = from[i * step_x];
+    });
   });
 }
 
-template <class P, class W>
-LoopNest<3> lines_of(int axis, const TensorView<P>& picked, const TensorView<const int64_t>& index,
-                     const TensorView<W>& whole) {
-  int64_t shape[kMaxDims];
-  for (int d = 0; d < picked.ndim; ++d) shape[d] = d == axis ? 1 : picked.shape[d];
-  return LoopNest<3>(picked.ndim, shape, {index.strides, picked.strides, whole.strides});
-}
+// What is done with n elements of the picked tensor and of the whole: functors, so that they are inlined.
+struct Take {
+  template <class T>
+  void operator()(T* to, const T* from, int64_t n, int64_t step_to, int64_t step_from) const {
+    for (int64_t i = 0; i < n; ++i) to[i * step_to] = from[i * step_from];
+  }
+};
+
+struct Put {
+  template <class T>
+  void operator()(const T* from, T* to, int64_t n, int64_t step_from, int64_t step_to) const {
+    for (int64_t i = 0; i < n; ++i) to[i * step_to] = from[i * step_from];
+  }
+};
+
+struct Add {
+  template <class T>
+  void operator()(const T* from, T* to, int64_t n, int64_t step_from, int64_t step_to) const {
+    for (int64_t i = 0; i < n; ++i) to[i * step_to] += from[i * step_from];
+  }
+};
+
+// A value that was put last takes its gradient; who comes after, from the back, finds 0.
+struct TakeOut {
+  template <class T>
+  void operator()(T* to, T* from, int64_t n, int64_t step_to, int64_t step_from) const {
+    for (int64_t i = 0; i < n; ++i) {
+      to[i * step_to] = from[i * step_from];
+      from[i * step_from] = T(0);
+    }
+  }
+};
 
 }  // namespace
 
 template <class T>
 void Gather<T>::run(void*) const {
-  const LoopNest<3> lines = lines_of(axis, y, index, x);
-  parallel_for(lines.size, kNsPerElement * numel(y), [&](int64_t begin, int64_t end) {
-    for_each_run(axis, y, index, x, begin, end, lines,
-                 [](T* to, const T* from, int64_t n, int64_t step_to, int64_t step_from) {
-                   for (int64_t i = 0; i < n; ++i) to[i * step_to] = from[i * step_from];
-                 });
+  const Picks<T, const T> picks(axis, y, index, x);
+  const Range lines{0, picks.lines.size}, js{0, picks.count()}, rows{0, picks.length()};
+  const double cost = kNsPerElement * static_cast<double>(numel(y));
+  if (picks.count() > picks.lines.size) {
+    parallel_for(picks.count(), cost, [&](int64_t begin, int64_t end) {
+      picks.template each<false>(lines, {begin, end}, rows, Take{});
+    });
+  } else {
+    parallel_for(picks.lines.size, cost, [&](int64_t begin, int64_t end) {
+      picks.template each<false>({begin, end}, js, rows, Take{});
+    });
+  }
+}
+
+template <class T>
+void Scatter<T>::run(void*) const {
+  const Picks<const T, T> picks(axis, x, index, y);
+  const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
+  parallel_region(cost, [&] {
+    fill(base, y, cost);
+    add ? picks.template each_shared<false>(cost, Add{})
+        : picks.template each_shared<false>(cost, Put{});
   });
 }
 
 template <class T>
-void ScatterAdd<T>::run(void*) const {
-  const LoopNest<3> lines = lines_of(axis, x, index, y);
-  const int inner = lines.ndim - 1;
-  parallel_for(lines.size, kNsPerElement * (numel(x) + numel(y)), [&](int64_t begin, int64_t end) {
-    lines.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      for (int64_t j = 0; j < y.shape[axis]; ++j) {
-        T* line = y.data + offsets[2] + j * y.strides[axis];
-        for (int64_t i = 0; i < n; ++i) line[i * lines.strides[2][inner]] = T(0);
-      }
-    });
-    for_each_run(axis, x, index, y, begin, end, lines,
-                 [](const T* from, T* to, int64_t n, int64_t step_from, int64_t step_to) {
-                   for (int64_t i = 0; i < n; ++i) to[i * step_to] += from[i * step_from];
-                 });
+void ScatterBackward<T>::run(void*) const {
+  const Picks<T, T> picks(axis, dx, index, dbase);
+  const double cost = kNsPerElement * static_cast<double>(numel(dx) + numel(dy));
+  parallel_region(cost, [&] {
+    fill(dy, dbase, cost);
+    picks.template each_shared<true>(cost, TakeOut{});
   });
 }
 
 template struct Gather<float>;
 template struct Gather<double>;
-template struct ScatterAdd<float>;
-template struct ScatterAdd<double>;
+template struct Scatter<float>;
+template struct Scatter<double>;
+template struct ScatterBackward<float>;
+template struct ScatterBackward<double>;
 
 }  // namespace ranvier

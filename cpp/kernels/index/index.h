@@ -1,11 +1,14 @@
-// index: elements picked along one axis, and their gradients put back
+// index: elements picked along one axis, elements put there, and the gradients of both
 //
-//   gather       y[.., j, ..] = x[.., index[.., j, ..], ..]
-//   scatter_add  y = 0, then y[.., index[.., j, ..], ..] += x[.., j, ..], in the order of j
+//   gather            y[.., j, ..] = x[.., index[.., j, ..], ..]
+//   scatter           y = base (0 without one), then y[.., index[.., j, ..], ..] = x[.., j, ..], or += where
+//                     add is set, in the order of j: the last value that is put somewhere stays
+//   scatter_backward  of scatter without add: dx[.., j, ..] is the gradient where x's value stayed, else 0;
+//                     dbase is the gradient but for 0 where something was put
 //
-//   index has the shape of the picked elements (y of gather, x of scatter_add), with stride 0 where it is
-//   repeated; its values lie in [-n, n), n the length of the other tensor's axis. Every line along the axis
-//   is handled by one thread: the sums do not depend on the team.
+//   index has the shape of the picked elements (y of gather, x of scatter), with stride 0 where it is
+//   repeated; its values lie in [-n, n), n the length of the other tensor's axis. Every element that is
+//   written belongs to one thread, which takes j in order: sums do not depend on the team.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -31,9 +34,11 @@ struct Gather {
 };
 
 template <class T>
-struct ScatterAdd {
-  static constexpr const char* name = "scatter_add";
+struct Scatter {
+  static constexpr const char* name = "scatter";
   int axis;
+  bool add;
+  TensorView<const T> base;  // of y's shape, or data null
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;
@@ -42,7 +47,25 @@ struct ScatterAdd {
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
+    if (base.data) v.read(base);
     v.read(x), v.read(index), v.write(y);
+  }
+};
+
+template <class T>
+struct ScatterBackward {
+  static constexpr const char* name = "scatter_backward";
+  int axis;
+  TensorView<const T> dy;
+  TensorView<const int64_t> index;
+  TensorView<T> dbase;  // of dy's shape
+  TensorView<T> dx;     // of index's shape
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(index), v.write(dbase), v.write(dx);
   }
 };
 

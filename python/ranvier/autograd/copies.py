@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.keys import numbers_first
 
 Array = np.ndarray[Any, Any]
 
@@ -48,16 +49,20 @@ class SetItem(Function):
     def forward(self, x: Array, value: Array) -> Array:
         self.value_shape = value.shape
         y = x.copy(order="K")
-        y[self.key] = value
+        self.keys = numbers_first(self.key, x.shape)
+        part = y if len(self.keys) == 1 else y[self.keys[0]]
+        part[self.keys[-1]] = value
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         dx = dvalue = None
         if self.needs[0]:
             dx = dy.copy(order="K")
-            dx[self.key] = 0
+            part = dx if len(self.keys) == 1 else dx[self.keys[0]]
+            part[self.keys[-1]] = 0
         if self.needs[1]:
-            dvalue = _sum_to(dy[self.key], self.value_shape)
+            part = dy if len(self.keys) == 1 else dy[self.keys[0]]
+            dvalue = _sum_to(part[self.keys[-1]], self.value_shape)
         return dx, dvalue
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier.autograd.keys import numbers_first
 from ranvier.autograd.mode import mode
 from ranvier.autograd.operators import Operators
 
@@ -87,7 +88,10 @@ class InPlace(Operators):
         key = raw_index(key)
         recorded = self.requires_grad or getattr(value, "requires_grad", False)
         if not (recorded and mode.enabled):
-            self._array[key] = getattr(value, "_array", value)
+            target, keys = self._array, numbers_first(key, self._array.shape)
+            for part in keys[:-1]:
+                target = target[part]
+            target[keys[-1]] = getattr(value, "_array", value)
             bump(self)
             return
         from ranvier.autograd.copies import SetItem

@@ -1,4 +1,4 @@
-"""x[key] and gather: elements picked, and their gradients put back.
+"""x[key], gather and their kin: elements picked, and their gradients put back.
 
 Integers, slices, None and Ellipsis give views. Integer and bool arrays or tensors pick copies; an element
 picked several times receives the sum of its gradients, added in order, whatever the number of threads.
@@ -13,9 +13,13 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import raw_index
+from ranvier.autograd.keys import Picks, picks_of
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import is_channels_last, zeros
+from ranvier.ops.shape import _dim, expand, reshape
+
+METHODS = ("gather", "index_select", "masked_select", "nonzero", "take_along_dim")
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
 
@@ -45,51 +49,77 @@ class GetItem(Function):
         return dx
 
 
-class TakeRows(Function):
-    """y[j, ...] = x[index[j], ...]"""
-
-    def __init__(self, index: Array) -> None:
-        self.index = index
-
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        y = _core.gather(x.reshape(x.shape[0], -1), self.index.reshape(-1, 1), 0, None)
-        return y.reshape(self.index.shape + x.shape[1:])
-
-    def backward(self, dy: Array) -> Array:
-        flat = self.index.reshape(-1, 1)
-        rows = dy.reshape(flat.size, -1) if dy.size else dy.reshape(flat.size, 0)
-        return _core.scatter_add(rows, flat, 0, self.shape[0], None).reshape(self.shape)
-
-
 class Pick(Function):
-    """y = x[key] for any key: its gradient goes through the flat index of every picked element"""
+    """y = x[key] for a key with arrays: the axes they pick along as one, gathered by one index"""
 
-    def __init__(self, key: Any) -> None:
-        self.key = key
+    def __init__(self, picks: Picks) -> None:
+        self.picks = picks
 
     def forward(self, x: Array) -> Array:
+        basic, axes, rows, shape = self.picks
         self.shape = x.shape
-        return np.asarray(x[self.key])
+        view = x[basic]
+        self.view_shape = view.shape
+        neighbours = axes[-1] - axes[0] == len(axes) - 1
+        self.order = tuple(range(view.ndim))
+        if not neighbours:  # the picked axes first
+            self.order = (*axes, *(d for d in self.order if d not in axes))
+        self.axis = axes[0] if neighbours else 0
+        end = self.axis + len(axes)
+        moved = view.transpose(self.order)
+        before, after = moved.shape[: self.axis], moved.shape[end:]
+        merged = (*before, int(np.prod(moved.shape[self.axis : end])), *after)
+        self.index = rows.reshape((-1,) + (1,) * len(after))
+        for _ in before:
+            self.index = self.index[None]
+        self.picked = (*before, rows.size, *after)
+        if len(axes) > 1 and not _merges(moved, self.axis, end):
+            moved = _core.copy(moved, False, None) if x.dtype.kind == "f" else np.ascontiguousarray(moved)
+        moved = moved.reshape(merged)
+        self.moved_shape, self.length = tuple(view.shape[d] for d in self.order), merged[self.axis]
+        if x.dtype.kind == "f" and x.dtype.itemsize >= 4:
+            y = _core.gather(moved, self.index, self.axis, None)
+        else:
+            y = np.take(moved, rows, self.axis)
+        return y.reshape(*before, *shape, *after)
 
     def backward(self, dy: Array) -> Array:
-        size = int(np.prod(self.shape))
-        flat = np.arange(size).reshape(self.shape)[self.key].reshape(-1)
-        return _core.scatter_add(dy.reshape(-1), flat, 0, size, None).reshape(self.shape)
+        dy = dy.reshape(self.picked)
+        dx = _core.scatter_add(dy, self.index, self.axis, self.length, None).reshape(self.moved_shape)
+        dx = dx.transpose(sorted(range(dx.ndim), key=self.order.__getitem__))
+        if self.view_shape == self.shape and all(
+            part == slice(None) for part in self.picks.basic
+        ):  # the view is x
+            return dx
+        whole = zeros(self.shape, dy.dtype)
+        _core.copy(dx, False, whole[self.picks.basic])
+        return whole
+
+
+def _merges(x: Array, begin: int, end: int) -> bool:
+    """True where axes begin ... end - 1 are one in memory."""
+    axes = [d for d in range(begin, end) if x.shape[d] != 1]
+    return all(x.strides[a] == x.shape[b] * x.strides[b] for a, b in zip(axes, axes[1:], strict=False))
 
 
 class Gather(Function):
-    """y[.., j, ..] = x[.., index[.., j, ..], ..] along one axis"""
+    """y[.., j, ..] = x[.., index[.., j, ..], ..] along one axis; y has the shape of index"""
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
     def forward(self, x: Array, index: Array) -> Array:
-        self.index, self.length = index, x.shape[self.axis]
-        return _core.gather(x, index, self.axis, None)
+        self.index, self.shape = index, x.shape
+        self.part = tuple(slice(None) if d == self.axis else slice(n) for d, n in enumerate(index.shape))
+        return _core.gather(x[self.part], index, self.axis, None)
 
     def backward(self, dy: Array) -> tuple[Array, None]:
-        return _core.scatter_add(dy, self.index, self.axis, self.length, None), None
+        length = self.shape[self.axis]
+        if all(n == m or d == self.axis for d, (n, m) in enumerate(zip(dy.shape, self.shape, strict=True))):
+            return _core.scatter_add(dy, self.index, self.axis, length, None), None
+        dx = zeros(self.shape, dy.dtype)
+        _core.scatter_add(dy, self.index, self.axis, length, dx[self.part])
+        return dx, None
 
 
 def _tuple(key: Any) -> tuple[Any, ...]:
@@ -103,38 +133,159 @@ def _is_basic(key: Any) -> bool:
 def getitem(x: Any, key: Any) -> Tensor:
     """x[key]: a view for integers, slices, None and Ellipsis; a copy for integer and bool arrays.
 
-    Raises IndexError where an index is out of range.
+    Raises IndexError where an index is out of range or a mask does not fit.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([[1.0, 2.0], [3.0, 4.0]])
-    >>> x[:, 1], x[x > 1.5]
-    (tensor([2., 4.]), tensor([2., 3., 4.]))
+    >>> x[:, 1], x[x > 1.5], x[[0, 1, 1], [1, 0, 0]]
+    (tensor([2., 4.]), tensor([2., 3., 4.]), tensor([2., 3., 3.]))
     """
     if _is_basic(key):
         return GetItem(key).apply(x)
-    key = raw_index(key)
-    if isinstance(key, list):
-        key = np.asarray(key)
-    if _is_basic(key):
-        return GetItem(key).apply(x)
-    if not is_floating(x):
-        return wrap(np.asarray(x._array[key]))
-    rows = isinstance(key, np.ndarray) and key.dtype.kind in "iu" and x.ndim > 0 and x._array.size
-    return (TakeRows(key) if rows else Pick(key)).apply(x)
+    return _pick(x, picks_of(raw_index(key), x.shape))
+
+
+def _pick(x: Tensor, picks: Picks) -> Tensor:
+    if not picks.axes:  # only integers, some in tensors
+        return GetItem((*picks.basic, Ellipsis)).apply(x)
+    return Pick(picks).apply(x) if is_floating(x) else wrap(Pick(picks).forward(x._array))
+
+
+def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
+    """The index as an array of integers; of so many dimensions, if a number is given."""
+    array = as_tensor(name, np.asarray(index) if isinstance(index, (list, tuple)) else index)._array
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"[{name}] got index of dtype {array.dtype}; expected integers")
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"[{name}] got index of shape {array.shape}; expected {ndim} dimensions")
+    return array
 
 
 def gather(x: Any, dim: int, index: Any) -> Tensor:
-    """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim.
+    """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
 
-    index: integers, as many dimensions as x; sizes 1 broadcast along the others. Raises IndexError where an
-    index is out of range, ValueError where the shapes do not fit.
+    index: integers, as many dimensions as x, and along the others at most x's sizes (only so much of x is
+    looked at, as in PyTorch; :func:`take_along_dim` broadcasts). Raises IndexError where an index is out of
+    range, ValueError where the shapes do not fit.
 
     >>> import ranvier as rv
     >>> rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]]))
     tensor([[1.],
             [4.]])
     """
-    x, index = as_tensor("gather", x), as_tensor("gather", index)
-    if not is_floating(x):
-        return wrap(np.take_along_axis(x._array, index._array, dim))
-    return Gather(dim).apply(x, index)
+    x = as_tensor("gather", x)
+    if x.ndim == 0:
+        return reshape(gather(reshape(x, 1), dim, index_array("gather", index).reshape(-1)), ())
+    at = _dim("gather", dim, x.ndim)
+    places = index_array("gather", index)
+    fits = places.ndim == x.ndim
+    fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, x.shape, strict=True)))
+    if not fits:
+        raise ValueError(
+            f"[gather] got index of shape {places.shape} for x of shape {x.shape}; expected as many dimensions, "
+            f"none but {at} larger than x's"
+        )
+    if is_floating(x):
+        return Gather(at).apply(x, places)
+    part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
+    return wrap(np.take_along_axis(x._array[part], places, at))
+
+
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
+    """:func:`gather` with x and indices broadcast against each other but for dim; flattened without dim.
+
+    Takes what argmax, argsort and the like found. Raises ValueError where the shapes do not broadcast.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]])
+    >>> rv.take_along_dim(x, x.argmax(1, keepdim=True), dim=1)
+    tensor([[3.],
+            [6.]])
+    """
+    x = as_tensor("take_along_dim", x)
+    places = index_array("take_along_dim", indices)
+    if dim is None:
+        return gather(reshape(x, -1), 0, places.reshape(-1))
+    at = _dim("take_along_dim", dim, x.ndim)
+    try:
+        if places.ndim != x.ndim:
+            raise ValueError("ranks differ")
+        common = np.broadcast_shapes(
+            *(tuple(1 if d == at else n for d, n in enumerate(s)) for s in (x.shape, places.shape))
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"[take_along_dim] got indices of shape {places.shape} for x of shape {x.shape}; expected shapes "
+            f"that broadcast but for dimension {at}"
+        ) from error
+    sizes = [*common]
+    sizes[at] = x.shape[at]
+    if tuple(sizes) != x.shape:
+        x = expand(x, sizes)
+    sizes[at] = places.shape[at]
+    return gather(x, at, np.broadcast_to(places, sizes))
+
+
+def index_select(x: Any, dim: int, index: Any) -> Tensor:
+    """The slices x[.., index[j], ..] along dim, side by side; index has one dimension.
+
+    Raises IndexError where an index is out of range, ValueError where it has more dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
+    tensor([[2., 2., 1.],
+            [4., 4., 3.]])
+    """
+    x = as_tensor("index_select", x)
+    rows = index_array("index_select", index)
+    if x.ndim == 0:
+        return reshape(index_select(reshape(x, 1), dim, rows), ())
+    at = _dim("index_select", dim, x.ndim)
+    if rows.ndim > 1:
+        raise ValueError(f"[index_select] got index of shape {rows.shape}; expected one dimension")
+    rows = rows.reshape(-1)
+    if rows.size and not (rows.min() >= -x.shape[at] and rows.max() < x.shape[at]):
+        raise IndexError(
+            f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {x.shape[at]}"
+        )
+    return _pick(x, Picks((slice(None),) * x.ndim, (at,), rows, rows.shape))
+
+
+def masked_select(x: Any, mask: Any) -> Tensor:
+    """The elements of x where the mask is true, in logical order; both broadcast against each other.
+
+    Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
+
+    >>> import ranvier as rv
+    >>> rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False]))
+    tensor([1., 3.])
+    """
+    x, chosen = as_tensor("masked_select", x), as_tensor("masked_select", mask)._array
+    if chosen.dtype.kind != "b":
+        raise TypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")
+    try:
+        shape = np.broadcast_shapes(x.shape, chosen.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"[masked_select] got x of shape {x.shape} and mask of shape {chosen.shape}; "
+            "expected shapes that broadcast"
+        ) from error
+    x = x if x.shape == shape else expand(x, shape)
+    rows = np.flatnonzero(np.broadcast_to(chosen, shape))
+    return _pick(reshape(x, -1), Picks((slice(None),), (0,), rows, rows.shape))
+
+
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """The places of the elements that are not 0, in logical order, as rows (n, x.ndim) of int64; no gradient.
+
+    as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
+
+    >>> import ranvier as rv
+    >>> rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    array = as_tensor("nonzero", x)._array
+    if as_tuple:
+        return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
+    return wrap(np.argwhere(array))

@@ -1,0 +1,159 @@
+"""Keys of x[key] with arrays: what PyTorch's rules make of them.
+
+Integers, slices, None and Ellipsis are applied first and give a view of x. Then arrays of integers pick
+along their axes of the view, all of one broadcast shape; a mask stands for the places where it is true. The
+picked dimensions take the place of the axes where these are neighbours, else they come first. An integer
+(or a tensor without dimensions) is no array: x[0, :, i] is x[0][:, i], where NumPy puts the picked
+dimensions first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Picks(NamedTuple):
+    """A key with arrays, taken apart."""
+
+    basic: tuple[Any, ...]  # integers, slices and None: a view
+    axes: tuple[int, ...]  # of the view, that arrays pick along
+    rows: Array  # the index of each picked element into these axes as one, in C order
+    shape: tuple[int, ...]  # of the picked dimensions
+
+
+def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
+    """The parts of a key for a tensor of this shape. Raises IndexError where the key does not fit it."""
+    if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # rows
+        return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape)
+    basic, arrays, axes, mask = _split(key, shape)
+    if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
+        rows = arrays[0] if mask is None or mask.ndim <= 1 else np.flatnonzero(mask)
+        return Picks(basic, axes, rows.reshape(-1), rows.shape)
+    view_shape = np.broadcast_to(0, shape)[basic].shape
+    return Picks(basic, axes, *_merged(arrays, [view_shape[a] for a in axes]))
+
+
+def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Keys for NumPy, one after the other: the first gives a view, the second picks from it.
+
+    >>> import numpy as np
+    >>> numbers_first((0, slice(None), np.array([1, 2])), (2, 3, 4))
+    ((0, slice(None, None, None), slice(None, None, None)), (slice(None, None, None), array([1, 2])))
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    if not any(isinstance(part, (np.ndarray, list)) for part in parts) or len(parts) == 1:
+        return (key,)
+    basic, arrays, axes, _ = _split(key, shape)
+    if not axes:
+        return ((*basic, Ellipsis),)
+    picks: list[Any] = [slice(None)] * (axes[-1] + 1)
+    for axis, index in zip(axes, arrays, strict=True):
+        picks[axis] = index
+    return basic, tuple(picks)
+
+
+def _split(
+    key: Any, shape: tuple[int, ...]
+) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:
+    """The part that gives a view, the arrays, the axes of the view that they pick along, and the last mask."""
+    basic: list[Any] = []
+    arrays: list[Array] = []
+    axes: list[int] = []
+    mask = None
+    source = axis = 0  # dimension of x, of the view
+    for part in _parts(key, shape):
+        if part is None or isinstance(part, slice):
+            basic.append(part)
+            source, axis = source + (part is not None), axis + 1
+        elif isinstance(part, int):
+            if not -shape[source] <= part < shape[source]:
+                raise _out_of_range(part, shape[source])
+            basic.append(part)
+            source += 1
+        else:
+            is_mask = part.dtype.kind == "b"
+            mask = part if is_mask else mask
+            for index in _indices(part, shape[source : source + part.ndim]):
+                basic.append(None if is_mask and part.ndim == 0 else slice(None))
+                arrays.append(index)
+                axes.append(axis)
+                axis += 1
+            source += _consumed(part)
+    return tuple(basic), arrays, tuple(axes), mask
+
+
+def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
+    """The key with arrays for lists, ints for numbers, and slices for Ellipsis and what is left out."""
+    parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
+    left = len(shape) - sum(map(_consumed, parts))
+    if left < 0 or sum(part is ... for part in parts) > 1:
+        raise IndexError(
+            f"[getitem] got an index of {len(shape) - left} dimensions for x of shape {shape}; "
+            "expected at most as many, and at most one Ellipsis"
+        )
+    at = next((i for i, part in enumerate(parts) if part is ...), len(parts))
+    return [*parts[:at], *[slice(None)] * left, *parts[at + 1 :]]
+
+
+def _part(part: Any) -> Any:
+    if part is None or part is ... or isinstance(part, slice):
+        return part
+    if isinstance(part, (list, tuple, range)):
+        array = np.asarray([getattr(p, "_array", p) for p in part])
+        part = array.astype(np.int64) if array.size == 0 else array
+    elif isinstance(part, (bool, np.bool_)):
+        part = np.asarray(part)
+    elif isinstance(part, (int, np.integer)):
+        return int(part)
+    if not isinstance(part, np.ndarray) or part.dtype.kind not in "biu":
+        kind = part.dtype if isinstance(part, np.ndarray) else type(part).__name__
+        raise IndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
+    return int(part) if part.ndim == 0 and part.dtype.kind in "iu" else part
+
+
+def _consumed(part: Any) -> int:
+    """How many dimensions of x a part of the key is for."""
+    if part is None or part is ...:
+        return 0
+    return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
+
+
+def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
+    """An array of integers as it is, a mask as the places where it is true; one that has no dimensions picks
+    from a new one."""
+    if part.dtype.kind != "b":
+        return (part,)
+    if part.ndim == 0:
+        return (np.zeros(int(part), np.int64),)
+    if part.shape != sizes:
+        raise IndexError(
+            f"[getitem] got a mask of shape {part.shape} for dimensions {sizes}; expected equal shapes"
+        )
+    return np.nonzero(part)
+
+
+def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ...]]:
+    """The indices into several axes as one index into all of them, in C order; and their broadcast shape."""
+    rows: Any = 0
+    try:
+        shape = np.broadcast_shapes(*(index.shape for index in arrays))
+    except ValueError as error:
+        shapes = ", ".join(str(index.shape) for index in arrays)
+        raise IndexError(
+            f"[getitem] got indices of shapes {shapes}; expected shapes that broadcast"
+        ) from error
+    for index, size in zip(arrays, sizes, strict=True):
+        if index.size and not (-size <= index.min() and index.max() < size):
+            raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
+        rows = rows * size + np.where(index < 0, index + size, index)
+    return np.broadcast_to(rows, shape).reshape(-1), shape
+
+
+def _out_of_range(index: int, size: int) -> IndexError:
+    return IndexError(
+        f"[getitem] got index {index} for an axis of length {size}; expected {-size} to {size - 1}"
+    )
