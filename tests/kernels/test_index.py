@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
+from ranvier.reference import index as reference
 from support.layouts import LAYOUTS, in_layout
 
 
@@ -42,6 +43,41 @@ def test_rows(dtype, rng, threads):
     np.testing.assert_array_equal(np.frombuffer(runs.pop(), np.float32).reshape(dx.shape), dx)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("add", [False, True])
+def test_scatter(axis, layout, add, rng):
+    x = in_layout(rng.integers(-8, 8, (4, 5, 6)).astype(np.float64), layout)
+    shape = [4, 5, 6]
+    shape[axis] = 9
+    index = rng.integers(-x.shape[axis], x.shape[axis], shape)
+    src = in_layout(rng.integers(-8, 8, shape).astype(np.float64), layout)
+    y = reference.scatter_add(x, index, src, axis) if add else reference.scatter(x, index, src, axis % 3)
+    np.testing.assert_array_equal(kernels.scatter(x, index, src, axis, add), y)
+    if not add:
+        dy = in_layout(rng.standard_normal((4, 5, 6)), layout)
+        found = kernels.scatter_backward(dy, index, axis)
+        for got, want in zip(found, reference.scatter_backward(dy, x, index, src, axis % 3), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("shape", [(9000,), (300, 3), (3, 700), (40, 3000)], ids=str)
+def test_same_bits_at_any_thread_count(shape, rng, threads):
+    x = rng.standard_normal(shape).astype(np.float32)
+    rows = rng.integers(0, shape[0], 20000).reshape(-1, *[1] * (x.ndim - 1))
+    src = rng.standard_normal((20000, *shape[1:])).astype(np.float32)
+    runs = set()
+    for count in (1, 2, 3, 4):
+        threads(count)
+        results = [
+            kernels.gather(x, rows, 0),
+            *(kernels.scatter(x, rows, src, 0, add) for add in (True, False)),
+        ]
+        results += kernels.scatter_backward(x, np.broadcast_to(rows, src.shape), 0)
+        runs.add(b"".join(y.tobytes() for y in results))
+    assert len(runs) == 1
+
+
 def test_empty():
     x = np.ones((3, 4), np.float32)
     assert kernels.gather(x, np.zeros((0, 4), int), 0).shape == (0, 4)
@@ -62,3 +98,14 @@ def test_errors():
         kernels.gather(x, x, 0)
     with pytest.raises(ValueError, match=r"\[scatter_add\] got axis 2 for an array of 2 dimensions"):
         kernels.scatter_add(x, np.zeros((3, 4), int), 2, 5)
+    with pytest.raises(
+        ValueError,
+        match=r"\[scatter\] got src of shape \(2, 3\) for x of shape \(3, 4\); expected equal",
+    ):
+        kernels.scatter(x, np.zeros((2, 4), int), x[:2, :3], 0)
+    with pytest.raises(TypeError, match=r"\[scatter\] got x of dtype float32 and src of dtype float64"):
+        kernels.scatter(x, np.zeros((3, 4), int), x.astype(float), 0)
+    with pytest.raises(ValueError, match=r"\[scatter_backward\] got index of shape \(1, 3\)"):
+        kernels.scatter_backward(x, np.zeros((1, 3), int), 0)
+    with pytest.raises(IndexError, match=r"got index 0 for an axis of length 0; expected none"):
+        kernels.gather(x[:0], np.zeros((1, 4), int), 0)

@@ -61,50 +61,6 @@ class TestMoves(OpCase):
         return (reference.moved_backward(dy, x, self.move),)
 
 
-KEYS = (
-    1,
-    -1,
-    (slice(None), 2),
-    (0, 1, 2, 3),
-    (slice(None, None, 2), ..., slice(4, None, -2)),
-    (None, 1, ..., None),
-    slice(5, 5),
-    np.array([1, 0, 1]),
-    (slice(None), np.array([2, 0, 2])),
-    (np.array([0, 1, 1]), np.array([2, 2, 2])),
-    np.arange(6).reshape(2, 3) % 2 == 0,
-    [1, 1],
-)
-
-
-class TestGetItem(TestMoves):
-    op_name = ()
-    variants = tuple({"key": key, "shape": X} for key in KEYS)
-
-    def op(self, x):
-        return x[self.key]
-
-    def move(self, x):
-        return np.asarray(x[self.key])
-
-
-class TestGather(TestMoves):
-    op_name = "gather"
-    variants = ({"axis": 0}, {"axis": 1}, {"axis": -1})
-    shape = (3, 4, 5)
-
-    def index(self):
-        shape = list(self.shape)
-        shape[self.axis] = 6
-        return np.random.default_rng(1).integers(0, self.shape[self.axis], shape)
-
-    def op(self, x):
-        return ops.gather(x, self.axis, rv.tensor(self.index()))
-
-    def move(self, x):
-        return np.take_along_axis(x, self.index(), self.axis)
-
-
 class TestParts(OpCase):
     op_name = ("split", "chunk")
     variants = (

@@ -168,8 +168,7 @@ void Scatter<T>::run(void*) const {
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   parallel_region(cost, [&] {
     fill(base, y, cost);
-    add ? picks.template each_shared<false>(cost, Add{})
-        : picks.template each_shared<false>(cost, Put{});
+    add ? picks.template each_shared<false>(cost, Add{}) : picks.template each_shared<false>(cost, Put{});
   });
 }
 

@@ -59,7 +59,7 @@ def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
 def _split(
     key: Any, shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:
-    """The part that gives a view, the arrays, the axes of the view that they pick along, and the last mask."""
+    """The part that gives a view, the arrays, the axes of the view they pick along, and the last mask."""
     basic: list[Any] = []
     arrays: list[Array] = []
     axes: list[int] = []

@@ -51,7 +51,7 @@ from ranvier.ops.elementwise import (
     sub,
     where,
 )
-from ranvier.ops.index import gather
+from ranvier.ops.index import gather, index_select, masked_select, nonzero, take_along_dim
 from ranvier.ops.join import (
     cat,
     chunk,
@@ -83,6 +83,7 @@ from ranvier.ops.reduce import (
     sum,
     var,
 )
+from ranvier.ops.scatter import index_add, scatter, scatter_add
 from ranvier.ops.shape import (
     broadcast_to,
     expand,
@@ -138,6 +139,8 @@ __all__: list[str] = [
     "gelu",
     "gt",
     "hardtanh",
+    "index_add",
+    "index_select",
     "le",
     "leaky_relu",
     "linear",
@@ -146,6 +149,7 @@ __all__: list[str] = [
     "log_softmax",
     "lt",
     "masked_fill",
+    "masked_select",
     "matmul",
     "max",
     "max_pool2d",
@@ -158,6 +162,7 @@ __all__: list[str] = [
     "mul",
     "ne",
     "neg",
+    "nonzero",
     "one_hot",
     "permute",
     "pow",
@@ -167,6 +172,8 @@ __all__: list[str] = [
     "relu6",
     "reshape",
     "round",
+    "scatter",
+    "scatter_add",
     "sigmoid",
     "sign",
     "silu",
@@ -184,6 +191,7 @@ __all__: list[str] = [
     "sum",
     "swapaxes",
     "t",
+    "take_along_dim",
     "tanh",
     "transpose",
     "tril",

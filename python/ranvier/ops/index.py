@@ -6,6 +6,7 @@ picked several times receives the sum of its gradients, added in order, whatever
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class Pick(Function):
 def _merges(x: Array, begin: int, end: int) -> bool:
     """True where axes begin ... end - 1 are one in memory."""
     axes = [d for d in range(begin, end) if x.shape[d] != 1]
-    return all(x.strides[a] == x.shape[b] * x.strides[b] for a, b in zip(axes, axes[1:], strict=False))
+    return all(x.strides[a] == x.shape[b] * x.strides[b] for a, b in pairwise(axes))
 
 
 class Gather(Function):
@@ -182,8 +183,8 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, x.shape, strict=True)))
     if not fits:
         raise ValueError(
-            f"[gather] got index of shape {places.shape} for x of shape {x.shape}; expected as many dimensions, "
-            f"none but {at} larger than x's"
+            f"[gather] got index of shape {places.shape} for x of shape {x.shape}; expected as many "
+            f"dimensions, none but {at} larger than x's"
         )
     if is_floating(x):
         return Gather(at).apply(x, places)

@@ -117,7 +117,9 @@ def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
     if src.dtype == x.dtype:
         return src
     if src.dtype.kind not in "biu":
-        raise TypeError(f"[{name}] got src of dtype {src.dtype} for x of dtype {x.dtype}; expected equal dtypes")
+        raise TypeError(
+            f"[{name}] got src of dtype {src.dtype} for x of dtype {x.dtype}; expected equal dtypes"
+        )
     return cast(src, x.dtype)
 
 

@@ -1,0 +1,75 @@
+"""Elements picked along an axis and put there, in plain NumPy loops over the places of the index.
+
+index has as many dimensions as x; it may be smaller than x (but for the axis) and than src: only that corner
+takes part. shape.moved_backward is the gradient of everything that only picks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def _places(index: Array, axis: int) -> tuple[Array, ...]:
+    """For each element of index, where in the other tensor it points: its own place, but for the axis."""
+    places: list[Any] = list(np.indices(index.shape))
+    places[axis] = index
+    return tuple(places)
+
+
+def gather(x: Array, index: Array, axis: int) -> Array:
+    """y[.., j, ..] = x[.., index[.., j, ..], ..]"""
+    return x[_places(index, axis)]
+
+
+def gather_backward(dy: Array, x: Array, index: Array, axis: int) -> Array:
+    """Every dy goes to where its element came from; several to one place add up."""
+    return scatter_add(np.zeros(x.shape), index, dy, axis)
+
+
+def scatter(x: Array, index: Array, src: Array, axis: int) -> Array:
+    """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..]; the last j stays."""
+    y = x.copy()
+    for place in np.ndindex(index.shape):  # in C order, so j rises
+        to = (*place[:axis], index[place], *place[axis + 1 :])
+        y[to] = src[place]
+    return y
+
+
+def scatter_backward(dy: Array, x: Array, index: Array, src: Array, axis: int) -> tuple[Array, Array]:
+    """A value that stayed takes dy from its place; what it covered (in x, or an earlier value) takes 0."""
+    dx, dsrc = dy.copy(), np.zeros(src.shape)
+    for place in reversed(list(np.ndindex(index.shape))):
+        to = (*place[:axis], index[place], *place[axis + 1 :])
+        dsrc[place], dx[to] = dx[to], 0
+    return dx, dsrc
+
+
+def scatter_add(x: Array, index: Array, src: Array, axis: int) -> Array:
+    """y = x, then y[.., index[.., j, ..], ..] += src[.., j, ..]"""
+    y = x.copy()
+    np.add.at(y, _places(index, axis), src[tuple(map(slice, index.shape))])
+    return y
+
+
+def scatter_add_backward(dy: Array, x: Array, index: Array, src: Array, axis: int) -> tuple[Array, Array]:
+    dsrc = np.zeros(src.shape)
+    dsrc[tuple(map(slice, index.shape))] = gather(dy, index, axis)
+    return dy, dsrc
+
+
+def index_add(x: Array, index: Array, source: Array, axis: int, alpha: float = 1) -> Array:
+    """y = x, then y[.., index[j], ..] += alpha source[.., j, ..]"""
+    y = np.moveaxis(x.copy(), axis, 0)
+    for j, at in enumerate(index):
+        y[at] += alpha * np.moveaxis(source, axis, 0)[j]
+    return np.moveaxis(y, 0, axis)
+
+
+def index_add_backward(
+    dy: Array, x: Array, index: Array, source: Array, axis: int, alpha: float = 1
+) -> tuple[Array, Array]:
+    return dy, alpha * np.take(dy, index, axis)

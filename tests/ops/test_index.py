@@ -1,0 +1,399 @@
+"""Elements picked by keys and indices, and put there: forward and backward, against the references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import index as reference
+from ranvier.reference.shape import moved_backward
+from support.op_case import OpCase
+
+X = (2, 3, 4, 5)
+ALL = slice(None)
+I, J = np.array([1, 0, 1]), np.array([[1], [0]])
+KEYS = (
+    1,
+    -1,
+    (ALL, 2),
+    (0, 1, 2, 3),
+    (slice(None, None, 2), ..., slice(4, None, -2)),
+    (None, 1, ..., None),
+    slice(5, 5),
+    I,
+    (ALL, np.array([2, 0, -3])),
+    (I, np.array([2, 2, 2])),
+    np.arange(6).reshape(2, 3) % 2 == 0,
+    (ALL, ALL, np.arange(20).reshape(4, 5) % 3 == 0),
+    np.arange(120).reshape(X) % 7 == 0,
+    [1, 1],
+    (I, ALL, I),
+    (J, I),
+    (..., J, I),
+    (None, I, ALL, None, J),
+    (I, slice(1, 3), slice(None, None, -2), I),
+    ([True, False], ALL, [0, 3]),
+    np.zeros(0, int),
+    (np.zeros((2, 0), int), I[:0]),
+)
+TORCH_KEYS = ((0, ALL, I), (1, ..., J), (I, 0, ALL, J), (I, ALL, np.array(1)))  # NumPy gives other shapes
+
+
+class PickCase(OpCase):
+    """y = some elements of x"""
+
+    shape = X
+
+    def inputs(self, rng, dtype):
+        return (rng.standard_normal(self.shape).astype(dtype),)
+
+    def reduction(self, x):
+        return max(8, x.size)
+
+    def reference(self, x):
+        return self.move(x)
+
+    def reference_backward(self, dy, x):
+        return (moved_backward(dy, x, self.move),)
+
+
+class TestGetItem(PickCase):
+    op_name = ()
+    variants = tuple({"key": key} for key in KEYS)
+
+    def large_inputs(self, rng, dtype):
+        return (
+            (rng.standard_normal((2, 3, 40, 500)).astype(dtype),)
+            if self.key is I
+            else self.inputs(rng, dtype)
+        )
+
+    def op(self, x):
+        return x[self.key]
+
+    def move(self, x):
+        return np.asarray(x[self.key])
+
+
+class TestGetItemAsPyTorch(PickCase):
+    op_name = ()
+    variants = ({"key": TORCH_KEYS[0]},)
+
+    def draw(self, rng, dtype):
+        return {"key": TORCH_KEYS[rng.integers(len(TORCH_KEYS))]}, self.inputs(rng, dtype)
+
+    def op(self, x):
+        return x[self.key]
+
+    def move(self, x):  # numbers first
+        key = tuple(int(k) if np.ndim(k) == 0 and isinstance(k, np.ndarray) else k for k in self.key)
+        key = (
+            (*key, *[ALL] * (4 - len(key)))
+            if not any(k is ... for k in self.key)
+            else (key[0], ALL, ALL, key[-1])
+        )
+        view = x[tuple(k if isinstance(k, int) else ALL for k in key)]
+        return view[tuple(k for k in key if not isinstance(k, int))]
+
+    def torch_op(self, torch, x):
+        return x[tuple(torch.as_tensor(k) if isinstance(k, np.ndarray) else k for k in self.key)]
+
+
+class TestGather(PickCase):
+    op_name = "gather"
+    shape = (3, 4, 5)
+    variants = tuple(
+        {"axis": axis, "index": np.random.default_rng(1).integers(0, 3, shape)}
+        for axis, shape in ((0, (6, 4, 5)), (1, (3, 6, 5)), (-1, (3, 4, 6)), (1, (2, 7, 1)), (0, (0, 4, 5)))
+    )
+
+    def draw(self, rng, dtype):
+        shape = rng.integers(1, 9, rng.integers(1, 5))
+        axis = int(rng.integers(-len(shape), len(shape)))
+        sizes = rng.integers(1, shape + 1)
+        sizes[axis] = rng.integers(0, 12)
+        return {"axis": axis, "index": rng.integers(0, shape[axis], sizes)}, (
+            rng.standard_normal(shape).astype(dtype),
+        )
+
+    def op(self, x):
+        return ops.gather(x, self.axis, rv.tensor(self.index))
+
+    def move(self, x):
+        return reference.gather(x, self.index, self.axis % x.ndim)
+
+    def torch_op(self, torch, x):
+        return torch.gather(x, self.axis, torch.tensor(self.index))
+
+
+class TestTakeAlongDim(PickCase):
+    op_name = "take_along_dim"
+    shape = (3, 4, 5)
+    variants = (
+        {"axis": 1, "index": np.array([[[3], [-1]]]) % 4},
+        {"axis": -1, "index": np.arange(12).reshape(3, 4, 1) % 5},
+        {"axis": None, "index": np.array([7, 1, 1])},
+    )
+
+    def op(self, x):
+        return ops.take_along_dim(x, rv.tensor(self.index), self.axis)
+
+    def move(self, x):
+        return np.take_along_axis(x, self.index, self.axis)
+
+    def torch_op(self, torch, x):
+        return torch.take_along_dim(x, torch.tensor(self.index), self.axis)
+
+
+class TestIndexSelect(PickCase):
+    op_name = "index_select"
+    variants = ({"axis": 1, "index": np.array([2, 0, 2])}, {"axis": -1, "index": np.zeros(0, int)})
+
+    def large_inputs(self, rng, dtype):
+        return (rng.standard_normal((40, 3, 40, 50)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((2, 3, 0, 5), dtype),)
+
+    def draw(self, rng, dtype):
+        shape = rng.integers(1, 9, rng.integers(1, 5))
+        axis = int(rng.integers(-len(shape), len(shape)))
+        return {"axis": axis, "index": rng.integers(0, shape[axis], rng.integers(0, 20))}, (
+            rng.standard_normal(shape).astype(dtype),
+        )
+
+    def op(self, x):
+        return ops.index_select(x, self.axis, rv.tensor(self.index))
+
+    def move(self, x):
+        return np.take(x, self.index, self.axis)
+
+    def torch_op(self, torch, x):
+        return torch.index_select(x, self.axis, torch.tensor(self.index))
+
+
+class TestMaskedSelect(PickCase):
+    op_name = "masked_select"
+    shape = (3, 1, 5)
+    variants = ({"mask": np.arange(10).reshape(2, 5) % 3 == 0}, {"mask": np.array(True)})
+
+    def draw(self, rng, dtype):
+        shape = rng.integers(1, 7, 3)
+        keep = rng.random((2, 3)) < 0.7  # the others are repeated
+        shapes = [tuple(np.where(k, shape, 1)) for k in keep]
+        return {"mask": rng.random(shapes[0]) < 0.4}, (rng.standard_normal(shapes[1]).astype(dtype),)
+
+    def op(self, x):
+        return ops.masked_select(x, rv.tensor(self.mask))
+
+    def move(self, x):
+        x, mask = np.broadcast_arrays(x, self.mask)
+        return x[mask]
+
+    def torch_op(self, torch, x):
+        return torch.masked_select(x, torch.tensor(self.mask))
+
+
+class TestScatter(OpCase):
+    op_name = ("scatter", "scatter_add")
+    variants = tuple(
+        {"name": name, "axis": axis, "index": np.random.default_rng(3).integers(0, 3, shape), "size": size}
+        for name in op_name
+        for axis, shape, size in (
+            (0, (3, 4, 5), (3, 4, 5)),
+            (1, (3, 7, 5), (3, 7, 5)),
+            (-1, (3, 4, 6), (3, 4, 6)),
+            (1, (2, 2, 3), (2, 3, 4)),
+            (0, (0, 4, 5), (1, 4, 5)),
+        )
+    )
+
+    def inputs(self, rng, dtype):
+        return tuple(rng.standard_normal(shape).astype(dtype) for shape in ((3, 4, 5), self.size))
+
+    def draw(self, rng, dtype):
+        shape = rng.integers(1, 7, rng.integers(1, 4))
+        axis = int(rng.integers(-len(shape), len(shape)))
+        sizes = rng.integers(1, shape + 1)
+        settings = {"name": self.op_name[rng.integers(2)], "axis": axis}
+        if settings["name"] == "scatter":  # PyTorch's gradient is wrong where two values go to one place
+            index = np.argsort(rng.random(shape), axis)[tuple(map(slice, sizes))]
+        else:
+            sizes[axis] = rng.integers(0, 12)
+            index = rng.integers(0, shape[axis], sizes)
+        # PyTorch has the gradient of src only where it is as large as the index
+        arrays = (rng.standard_normal(shape).astype(dtype), rng.standard_normal(sizes).astype(dtype))
+        return {**settings, "index": index}, arrays
+
+    def reduction(self, x, src):
+        return src.size + 1
+
+    def op(self, x, src):
+        return getattr(ops, self.name)(x, self.axis, rv.tensor(self.index), src)
+
+    def reference(self, x, src):
+        return getattr(reference, self.name)(x, self.index, src, self.axis % x.ndim)
+
+    def reference_backward(self, dy, x, src):
+        return getattr(reference, f"{self.name}_backward")(dy, x, self.index, src, self.axis % x.ndim)
+
+    def torch_op(self, torch, x, src):
+        if (self.name == "scatter" and self.index.size > 100) or src.shape != self.index.shape:
+            src = src.detach()
+        return getattr(torch, self.name)(x, self.axis, torch.tensor(self.index), src)
+
+    def test_reference_equals_torch(self, rng):
+        if self.name == "scatter_add":
+            super().test_reference_equals_torch(rng)
+
+
+class TestIndexAdd(OpCase):
+    op_name = "index_add"
+    variants = (
+        {"axis": 0, "index": np.array([2, 0, 2, 1]), "alpha": 1, "shape": (3, 4)},
+        {"axis": -1, "index": np.array([1, 1, 3]), "alpha": -0.5, "shape": (3, 4)},
+        {"axis": 1, "index": np.zeros(0, int), "alpha": 1, "shape": (2, 3, 2)},
+    )
+
+    def inputs(self, rng, dtype, shape=None, index=None, axis=None):
+        source = list(self.shape)
+        source[self.axis] = self.index.size
+        return tuple(rng.standard_normal(s).astype(dtype) for s in (self.shape, source))
+
+    def draw(self, rng, dtype):
+        self.shape = tuple(rng.integers(1, 7, rng.integers(1, 4)))
+        self.axis = int(rng.integers(-len(self.shape), len(self.shape)))
+        self.index = rng.integers(0, self.shape[self.axis], rng.integers(0, 9))
+        settings = {"axis": self.axis, "index": self.index, "alpha": float(rng.integers(-2, 3))}
+        return settings, self.inputs(rng, dtype)
+
+    def reduction(self, x, source):
+        return source.size + 1
+
+    def op(self, x, source):
+        return ops.index_add(x, self.axis, rv.tensor(self.index), source, alpha=self.alpha)
+
+    def reference(self, x, source):
+        return reference.index_add(x, self.index, source, self.axis, self.alpha)
+
+    def reference_backward(self, dy, x, source):
+        return reference.index_add_backward(dy, x, self.index, source, self.axis, self.alpha)
+
+    def torch_op(self, torch, x, source):
+        return torch.index_add(x, self.axis, torch.tensor(self.index), source, alpha=self.alpha)
+
+
+class TestNonzero(OpCase):
+    op_name = "nonzero"
+    differentiable = False
+    variants = ({"as_tuple": False}, {"as_tuple": True})
+
+    def inputs(self, rng, dtype):
+        return (rng.integers(0, 3, (3, 4, 5)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((0, 3), dtype),)
+
+    def op(self, x):
+        return ops.nonzero(x, as_tuple=self.as_tuple)
+
+    def reference(self, x):
+        return np.nonzero(x) if self.as_tuple else np.transpose(np.nonzero(x))
+
+    def torch_op(self, torch, x):
+        return torch.nonzero(x, as_tuple=self.as_tuple)
+
+
+def test_a_value_that_was_covered_has_no_gradient():
+    src = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    x = rv.zeros(2, requires_grad=True)
+    y = rv.scatter(x, 0, [1, 1, 1], src)
+    y.sum().backward()
+    assert (y.tolist(), src.grad.tolist(), x.grad.tolist()) == ([0, 3], [0, 0, 1], [1, 0])
+
+
+def test_numbers_and_places():
+    x = rv.zeros(2, 3)
+    x.scatter_(1, rv.tensor([[2], [0]]), 5.0)
+    assert x.tolist() == [[0, 0, 5], [5, 0, 0]]
+    x.scatter_add_(1, rv.tensor([[2, 2], [0, 1]]), rv.ones(2, 2)).index_add_(0, rv.tensor([0]), rv.ones(1, 3))
+    assert x.tolist() == [[1, 1, 8], [6, 1, 0]]
+    counts = rv.zeros(3, dtype=rv.int64).scatter_add(0, rv.tensor([0, 2, 2]), rv.ones(3, dtype=rv.int64))
+    assert counts.tolist() == [1, 0, 2]
+    w = rv.ones(3, requires_grad=True)
+    y = (w * 2).scatter_(0, rv.tensor([1]), 7.0)
+    y.sum().backward()
+    assert (y.tolist(), w.grad.tolist()) == ([2, 7, 2], [2, 0, 2])
+
+
+def test_assignment_goes_where_the_key_reads():
+    for key in (*KEYS, *TORCH_KEYS):
+        x = rv.zeros(X)
+        x[key] = 1
+        assert x[key].numpy().all()
+        assert x.sum().item() == np.unique(rv.arange(120).reshape(X)[key].numpy()).size
+
+
+def test_layouts_of_two_axes(rng, threads):
+    """Two index arrays into axes that are not one in memory; many picks of few places, at any team size."""
+    x = rng.standard_normal((7, 6, 5)).astype(np.float32)
+    i, j = rng.integers(0, 7, 5000), rng.integers(0, 6, 5000)
+    for y in (x, np.asfortranarray(x), x[:, ::-1]):
+        runs = set()
+        for count in (1, 2, 3):
+            threads(count)
+            leaf = rv.from_numpy(y).requires_grad_()
+            out = leaf[i, j]
+            np.testing.assert_array_equal(out.detach().numpy(), y[i, j])
+            (out * out).sum().backward()
+            runs.add(leaf.grad.numpy().tobytes())
+        assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (np.array([3]), r"\[gather\] got index 3 for an axis of length 3; expected -3 to 2"),
+        ((I, np.array([7, 0, 0])), r"\[getitem\] got index 7 for an axis of length 4; expected -4 to 3"),
+        (np.zeros(2, bool), r"\[getitem\] got a mask of shape \(2,\) for dimensions \(3,\)"),
+        (1.5, r"\[getitem\] got an index of float; expected integers"),
+        (np.array([1.0]), r"\[getitem\] got an index of float64"),
+        (
+            (I, np.arange(2)),
+            r"\[getitem\] got indices of shapes \(3,\), \(2,\); expected shapes that broadcast",
+        ),
+        ((I, 0, 0), r"\[getitem\] got an index of 3 dimensions for x of shape \(3, 4\)"),
+        ((0, I + 5), r"\[gather\] got index 6"),
+        ((4, I), r"\[getitem\] got index 4 for an axis of length 3"),
+    ],
+)
+def test_wrong_keys(key, text):
+    with pytest.raises(IndexError, match=text):
+        rv.zeros(3, 4)[key]
+
+
+def test_wrong_calls():
+    x, index = rv.zeros(3, 4), rv.tensor([[0], [1]])
+    with pytest.raises(TypeError, match=r"\[gather\] got index of dtype float32; expected integers"):
+        x.gather(0, rv.zeros(3, 4))
+    with pytest.raises(ValueError, match=r"\[gather\] got index of shape \(5, 1\) for x of shape \(3, 4\)"):
+        x.gather(1, rv.zeros(5, 1, dtype=rv.int64))
+    with pytest.raises(ValueError, match=r"\[take_along_dim\] got indices of shape \(2, 1\)"):
+        x.take_along_dim(index, 1)
+    with pytest.raises(ValueError, match=r"\[index_select\] got index of shape \(2, 1\)"):
+        x.index_select(0, index)
+    with pytest.raises(IndexError, match=r"\[index_select\] got index 1 to 5"):
+        x.index_select(0, rv.tensor([1, 5]))
+    with pytest.raises(TypeError, match=r"\[masked_select\] got mask of dtype float32; expected bool"):
+        x.masked_select(x)
+    with pytest.raises(
+        ValueError, match=r"\[scatter\] got index of shape \(2, 1\), .* src of shape \(1, 1\)"
+    ):
+        x.scatter(1, index, rv.ones(1, 1))
+    with pytest.raises(TypeError, match=r"\[scatter_add\] got src of dtype float64 for x of dtype float32"):
+        x.scatter_add(1, index, rv.ones(2, 1, dtype=rv.float64))
+    with pytest.raises(ValueError, match=r"\[index_add\] got x of shape \(3, 4\)"):
+        x.index_add(0, rv.tensor([0]), rv.ones(2, 4))
+    with pytest.raises(TypeError, match=r"\[scatter\] got src and value, or neither"):
+        x.scatter(1, index)
