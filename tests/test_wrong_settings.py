@@ -14,7 +14,10 @@ from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, wrong_array
 LAYERS: dict[str, dict[str, Any]] = {
     "AdaptiveAvgPool2d": {"output_size": 2},
     "AvgPool2d": {"kernel_size": 2},
+    "Conv1d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "Conv2d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
+    "ConvTranspose1d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
+    "ConvTranspose2d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
     "Unflatten": {"dim": 1, "unflattened_size": (1, 3)},
@@ -30,7 +33,7 @@ METRICS = sorted(metrics.METRICS)
 def test_layers(name: str) -> None:
     """A layer that takes a wrong setting refuses it when it is made or when it is called."""
     make, right = getattr(nn, name), LAYERS.get(name, {})
-    shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 3)
+    shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 2, 5) if name.endswith("1d") else (2, 3)
     arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss"))
     make(**right)(*arrays)
     for key in inspect.signature(make).parameters:

@@ -53,6 +53,19 @@ def conv2d(
     return lambda: torch.nn.functional.conv2d(image, kernel, b, **settings)
 
 
+def conv1d(x: np.ndarray, w: np.ndarray, bias: np.ndarray, padding: int) -> Callable[[], Any]:
+    signal, kernel, b = (torch.from_numpy(a) for a in (x, w, bias))
+    return lambda: torch.nn.functional.conv1d(signal, kernel, b, padding=padding)
+
+
+def conv_transpose2d(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray, channels_last: bool = False, **settings: int
+) -> Callable[[], Any]:
+    image, kernel = _images(channels_last, x, w)
+    b = torch.from_numpy(bias)
+    return lambda: torch.nn.functional.conv_transpose2d(image, kernel, b, **settings)
+
+
 def conv2d_backward(
     dy: np.ndarray,
     x: np.ndarray,

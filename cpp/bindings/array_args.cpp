@@ -314,6 +314,14 @@ Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64
   return Output(new_array(dtype, 4, shape, strides));
 }
 
+Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t l) {
+  const int64_t shape[] = {n, c, l};
+  require_addressable(3, shape);
+  const int64_t c1 = std::max<int64_t>(c, 1), l1 = std::max<int64_t>(l, 1);
+  const int64_t strides[] = {l1 * c1, 1, c1};
+  return Output(new_array(dtype, 3, shape, strides));
+}
+
 Output Output::like(const Input& x, DType dtype) {
   const int ndim = x.ndim();
   PyArrayObject* a = as_array(x.object());

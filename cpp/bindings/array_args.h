@@ -103,6 +103,7 @@ class Output {
   }
   // Logical (n, c, h, w), in memory n, h, w, c.
   static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w);
+  static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t l);  // (n, c, l), in memory n, l, c
   // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
   // what it is.
   static Output like(const Input& x, DType dtype);

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   bind::register_runtime(m);
   bind::register_matmul(m);
   bind::register_conv2d(m);
+  bind::register_conv_transpose(m);
   bind::register_pooling(m);
   bind::register_optimizer(m);
   bind::register_dropout(m);

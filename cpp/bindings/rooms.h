@@ -7,6 +7,7 @@ namespace ranvier::bind {
 void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_conv2d(pybind11::module_& m);
+void register_conv_transpose(pybind11::module_& m);
 void register_pooling(pybind11::module_& m);
 void register_optimizer(pybind11::module_& m);
 void register_dropout(pybind11::module_& m);

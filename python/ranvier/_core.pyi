@@ -12,7 +12,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Number = Array | float  # of the dtype of the arrays beside it
 Axes = int | Sequence[int] | None  # None: all
-Pair = int | Sequence[int]  # for both axes, or for h and w
+Pair = int | Sequence[int]  # for all axes, or for h and w; of one axis for 1d
 
 # runtime
 __version__: str
@@ -37,6 +37,29 @@ def matmul(
 ) -> Array: ...
 
 # conv2d
+def conv1d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    activation: str = "none",
+    out: Array | None = None,
+) -> Array: ...
+def conv1d_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    need_dx: bool = True,
+    need_dw: bool = True,
+    need_db: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]: ...
 def conv2d(
     x: Array,
     w: Array,
@@ -56,6 +79,56 @@ def conv2d_backward(
     padding: Pair | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    need_dx: bool = True,
+    need_dw: bool = True,
+    need_db: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+
+# conv_transpose
+def conv_transpose1d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+    out: Array | None = None,
+) -> Array: ...
+def conv_transpose1d_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+    need_dx: bool = True,
+    need_dw: bool = True,
+    need_db: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+def conv_transpose2d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+    out: Array | None = None,
+) -> Array: ...
+def conv_transpose2d_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
     need_dx: bool = True,
     need_dw: bool = True,
     need_db: bool = True,

@@ -41,7 +41,7 @@ def test_starting_values():
         (lambda: nn.Conv2d(1, 2, 3), "Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))"),
         (
             lambda: nn.Conv2d(2, 2, (3, 1), (2, 1), "valid", 2, 2, bias=False),
-            "Conv2d(2, 2, kernel_size=(3, 1), stride=(2, 1), padding='valid', dilation=(2, 2), groups=2, "
+            "Conv2d(2, 2, kernel_size=(3, 1), stride=(2, 1), padding=valid, dilation=(2, 2), groups=2, "
             "bias=False)",
         ),
     ],
@@ -64,9 +64,66 @@ def test_same_padding_keeps_the_size():
         ((3, 4, 3, 2, "same"), r"got padding 'same' and stride \(2, 2\); expected stride 1"),
         ((3, 4, 3, 1, 0, 1, 2), r"got 3 in_channels, 4 out_channels and 2 groups; expected"),
         ((0, 4, 3), r"got 0 in_channels"),
-        ((3, 4, 3, 1, 0, 1, 1, True, "reflect"), r"got padding_mode 'reflect'; expected 'zeros'"),
+        (
+            (3, 4, 3, 1, 0, 1, 1, True, "mirror"),
+            r"got padding_mode 'mirror'; expected one of 'zeros'",
+        ),
     ],
 )
 def test_wrong_settings(arguments, message):
     with pytest.raises(ValueError, match=r"\[conv2d\] " + message):
         nn.Conv2d(*arguments)
+
+
+def test_one_axis_and_turned_round():
+    x = rv.randn(2, 4, 9)
+    layer = nn.Conv1d(4, 6, 3, stride=2, groups=2)
+    assert layer.weight.shape == (6, 2, 3)
+    np.testing.assert_array_equal(
+        layer(x).detach().numpy(),
+        rv.conv1d(x, layer.weight, layer.bias, stride=2, groups=2).detach().numpy(),
+    )
+    layer = nn.ConvTranspose1d(4, 6, 4, 2, 1, groups=2)
+    assert layer.weight.shape == (4, 3, 4)
+    assert layer.bias.shape == (6,)
+    assert layer(x).shape == (2, 6, 18)
+    assert layer(x, output_size=(19,)).shape == (2, 6, 19)
+    with pytest.raises(ValueError, match=r"\[conv_transpose1d\] got output_size \(20,\); expected sizes"):
+        layer(x, output_size=(20,))
+
+
+def test_transposed_layers():
+    layer = nn.ConvTranspose2d(8, 4, (4, 3), stride=2, padding=1, output_padding=(0, 1))
+    assert {name: tuple(p.shape) for name, p in layer.named_parameters()} == {
+        "weight": (8, 4, 4, 3),
+        "bias": (4,),
+    }
+    y = layer(rv.randn(2, 8, 5, 5))
+    assert y.shape == (2, 4, 10, 10)
+    bound = 1 / math.sqrt(4 * 12)
+    assert np.abs(layer.weight.detach().numpy()).max() <= bound
+    y.backward(np.ones(y.shape, np.float32))
+    assert layer.weight.grad.shape == layer.weight.shape
+    with pytest.raises(ValueError, match=r"\[conv_transpose2d\] got padding_mode 'reflect'"):
+        nn.ConvTranspose2d(1, 1, 3, padding_mode="reflect")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv1d(4, 6, 3, padding="same", dilation=2),
+        nn.Conv2d(4, 6, (3, 2), 2, (1, 0), groups=2, bias=False),
+        nn.ConvTranspose1d(4, 6, 3, 2, 1, 1),
+        nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), groups=2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_saved_and_summarised(layer, tmp_path, capsys):
+    rv.save(layer, tmp_path / "layer.safetensors")
+    back = rv.load(tmp_path / "layer.safetensors")
+    assert repr(back) == repr(layer)
+    x = rv.randn(1, 4, *(6,) * layer.axes)
+    np.testing.assert_array_equal(back(x).detach().numpy(), layer(x).detach().numpy())
+    (row,) = rv.summary(layer, tuple(x.shape[1:])).layers
+    assert row.output_shape == ("N", *layer(x).shape[1:])
+    assert row.parameters == sum(p.numel() for p in layer.parameters())

@@ -17,10 +17,13 @@ def _array(*shape: int) -> np.ndarray[Any, Any]:
 X = _array(2, 3)
 IMAGES = _array(2, 4, 5, 6)
 WEIGHT = _array(6, 2, 3, 2)
+SIGNALS = _array(2, 4, 7)
+WEIGHT_1D = _array(6, 2, 3)
 CLASSES = np.array([2, 0])
 INDEX = np.array([[1, 0, 2], [0, 0, 1]])
 MASK = np.array([[True, False, True], [False, True, True]])
 GEOMETRY = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2}
+STAMPS = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "dilation": 1}
 WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": False}
 AVERAGE = {**WINDOW, "count_include_pad": True, "divisor_override": None}
 AXES = {"dim": 1, "keepdim": False}
@@ -48,7 +51,10 @@ OPS: dict[str, Call] = {
     "avg_pool2d": ((IMAGES,), AVERAGE),
     "broadcast_to": ((X,), {"shape": (4, 2, 3)}),
     "chunk": ((X,), {"chunks": 2, "dim": 1}),
+    "conv1d": ((SIGNALS, WEIGHT_1D, _array(6)), GEOMETRY),
     "conv2d": ((IMAGES, WEIGHT, _array(6)), GEOMETRY),
+    "conv_transpose1d": ((SIGNALS, WEIGHT_1D[:4], _array(4)), STAMPS),
+    "conv_transpose2d": ((IMAGES, WEIGHT[:4], _array(4)), STAMPS),
     "cross_entropy": ((X, CLASSES), {"reduction": "mean"}),
     "dropout": ((X,), {"p": 0.5, "training": True}),
     "elu": ((X,), {"alpha": 1.0}),
@@ -91,6 +97,7 @@ _WITH: dict[str, dict[str, Any]] = {
 _POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
 _LOSS, _LOG_SUM_EXP = kernels.cross_entropy(X, CLASSES)
 _SHAPE = {"shape": IMAGES.shape}
+NEEDS = {"need_dx": True, "need_dw": True, "need_db": True}
 
 _ONE = "abs cos exp expm1 log log1p neg reciprocal round sign sin sqrt square"
 _TWO = "add div eq ge gt le lt maximum minimum mul ne pow sub"
@@ -129,10 +136,25 @@ KERNELS: dict[str, Call] = {
     "adaptive_avg_pool2d_backward": ((IMAGES[:, :, :2, :3],), {**_SHAPE, "channels_last": False}),
     "avg_pool2d": ((IMAGES,), AVERAGE),
     "avg_pool2d_backward": ((_POOLED,), {**_SHAPE, **AVERAGE, "channels_last": False}),
+    "conv1d": ((SIGNALS, WEIGHT_1D, _array(6)), {**GEOMETRY, "activation": "relu"}),
+    "conv1d_backward": (
+        (kernels.conv1d(SIGNALS, WEIGHT_1D, **GEOMETRY), SIGNALS, WEIGHT_1D),
+        {**GEOMETRY, **NEEDS},
+    ),
     "conv2d": ((IMAGES, WEIGHT, _array(6)), {**GEOMETRY, "activation": "relu"}),
     "conv2d_backward": (
         (kernels.conv2d(IMAGES, WEIGHT, **GEOMETRY), IMAGES, WEIGHT),
-        {**GEOMETRY, "need_dx": True, "need_dw": True, "need_db": True},
+        {**GEOMETRY, **NEEDS},
+    ),
+    "conv_transpose1d": ((SIGNALS, WEIGHT_1D[:4], _array(4)), STAMPS),
+    "conv_transpose1d_backward": (
+        (kernels.conv_transpose1d(SIGNALS, WEIGHT_1D[:4], **STAMPS), SIGNALS, WEIGHT_1D[:4]),
+        {**STAMPS, **NEEDS},
+    ),
+    "conv_transpose2d": ((IMAGES, WEIGHT[:4], _array(4)), STAMPS),
+    "conv_transpose2d_backward": (
+        (kernels.conv_transpose2d(IMAGES, WEIGHT[:4], **STAMPS), IMAGES, WEIGHT[:4]),
+        {**STAMPS, **NEEDS},
     ),
     "cross_entropy": ((X, CLASSES), {"reduction": "mean"}),
     "cross_entropy_backward": (

@@ -63,6 +63,24 @@ struct Conv2dBackwardInput {
   }
 };
 
+// conv_transpose2d: the gradient to the input as a layer of its own, with a bias for each channel of y.
+//   x (n, k, p, q), w (k, c / groups, r, s), bias (c) or none, y (n, c, h, w)
+template <class T>
+struct ConvTranspose2dForward {
+  static constexpr const char* name = "conv_transpose2d_forward";
+  TensorView<const T> x, w;
+  TensorView<const T> bias;  // or data null
+  TensorView<T> y;
+  Conv2dGeometry geometry;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.read(w), v.read(bias), v.write(y);
+  }
+};
+
 // dw[k, c, r, s] = sum of dy * x over images and pixels; db[k] = sum of dy. Either output may be null.
 template <class T>
 struct Conv2dBackwardWeight {

@@ -17,7 +17,8 @@ from ranvier.nn.activation import (
     Tanh,
 )
 from ranvier.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
-from ranvier.nn.conv import Conv2d
+from ranvier.nn.conv import Conv1d, Conv2d
+from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.linear import Linear
 from ranvier.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
@@ -32,7 +33,10 @@ __all__ = [
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",

@@ -1,4 +1,4 @@
-"""Conv2d: the convolutional layer."""
+"""Conv1d, Conv2d: the convolutional layers."""
 
 from __future__ import annotations
 
@@ -11,56 +11,39 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn import init
 from ranvier.nn.module import Module, Parameter
 
+Size = int | tuple[int]
 Pair = int | tuple[int, int]
+Sizes = int | tuple[int, ...]
+
+_PADDING_MODES = ("zeros",)
 
 
-class Conv2d(Module):
-    """y = x * weight + bias, slid over images: x (N, in_channels, H, W), weight (out_channels,
-    in_channels / groups, R, S), bias (out_channels,), y (N, out_channels, P, Q).
+class Convolution(Module):
+    """What the convolutional layers share; ``op`` is their op's name, ``axes`` how many sizes they have."""
 
-    kernel_size, stride, padding and dilation are numbers or (rows, columns); padding may be 'valid' or
-    'same'. See :func:`ranvier.ops.conv2d` for the formula. weight and bias start uniform in
-    +-1/sqrt(fan_in), fan_in = in_channels / groups * R * S, as PyTorch's. Raises ValueError for settings
-    that do not fit together.
-
-    >>> from ranvier import nn
-    >>> nn.Conv2d(1, 32, 3, padding=1)
-    Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
-    """
-
+    op: str
+    axes: int
     bias: Parameter | None
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair | str = 0,
-        dilation: Pair = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        dtype: Any = None,
+    def _set(
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, dilation: Any, groups: int
     ) -> None:
-        super().__init__()
-        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"[conv2d] got {in_channels} in_channels, {out_channels} out_channels and {groups} groups; "
-                "expected positive channels divisible by groups"
-            )
-        if padding_mode != "zeros":
-            raise ValueError(f"[conv2d] got padding_mode {padding_mode!r}; expected 'zeros'")
+        channels = (in_channels, out_channels, groups)
+        if not all(isinstance(n, int) for n in channels) or min(channels) < 1:
+            raise ValueError(f"[{self.op}] got {_counts(channels)}; expected positive whole numbers")
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"[{self.op}] got {_counts(channels)}; expected channels divisible by groups")
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = _pair("kernel_size", kernel_size, 1)
-        self.stride = _pair("stride", stride, 1)
-        self.padding = _padding(padding, self.stride)
-        self.dilation = _pair("dilation", dilation, 1)
+        self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
+        self.stride = self._sizes("stride", stride, 1)
+        self.dilation = self._sizes("dilation", dilation, 1)
         self.groups = groups
-        self.padding_mode = padding_mode
-        self.weight = Parameter(empty(out_channels, in_channels // groups, *self.kernel_size, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(out_channels, dtype=dtype)) if bias else None)
+
+    def _make(self, weight: tuple[int, ...], bias: bool, dtype: Any) -> None:
+        self.weight = Parameter(empty(*weight, *self.kernel_size, dtype=dtype))
+        channels = self.out_channels
+        self.register_parameter("bias", Parameter(empty(channels, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -70,36 +53,112 @@ class Conv2d(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
     def extra_repr(self) -> str:
         text = (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         )
-        if self.padding != (0, 0):
-            text += f", padding={self.padding!r}"
-        if self.dilation != (1, 1):
-            text += f", dilation={self.dilation}"
-        if self.groups != 1:
-            text += f", groups={self.groups}"
-        return text if self.bias is not None else text + ", bias=False"
+        zero, one = (0,) * self.axes, (1,) * self.axes
+        for name, usual in (("padding", zero), ("dilation", one), ("output_padding", zero), ("groups", 1)):
+            value = getattr(self, name, usual)
+            if value != usual:
+                text += f", {name}={value}"
+        if self.bias is None:
+            text += ", bias=False"
+        mode = getattr(self, "padding_mode", "zeros")
+        return text if mode == "zeros" else f"{text}, padding_mode={mode}"
+
+    def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
+        sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.axes
+        if len(sizes) != self.axes or not all(isinstance(v, int) and v >= least for v in sizes):
+            expected = "an integer or a pair of integers" if self.axes == 2 else "an integer"
+            raise ValueError(f"[{self.op}] got {name} {value!r}; expected {expected} >= {least}")
+        return sizes
 
 
-def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= least for v in pair):
-        raise ValueError(
-            f"[conv2d] got {name} {value!r}; expected an integer or a pair of integers >= {least}"
-        )
-    return pair
+class _Conv(Convolution):
+    """Conv1d and Conv2d: the same arguments and the same steps."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self._set(in_channels, out_channels, kernel_size, stride, dilation, groups)
+        if padding_mode not in _PADDING_MODES:
+            expected = ", ".join(repr(mode) for mode in _PADDING_MODES)
+            raise ValueError(f"[{self.op}] got padding_mode {padding_mode!r}; expected one of {expected}")
+        self.padding = self._padding(padding)
+        self.padding_mode = padding_mode
+        self._make((out_channels, in_channels // groups), bias, dtype)
+
+    def forward(self, x: Any) -> Tensor:
+        convolve = getattr(ops, self.op)
+        y: Tensor = convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return y
+
+    def _around(self) -> tuple[int, ...]:
+        """The padding as `pad` takes it: before and after, from the last axis to the first."""
+        if self.padding == "valid":
+            return (0,) * (2 * self.axes)
+        if not isinstance(self.padding, str):
+            return tuple(n for size in reversed(self.padding) for n in (size, size))
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return tuple(n for size in reversed(reach) for n in (size // 2, size - size // 2))
+
+    def _padding(self, padding: Any) -> tuple[int, ...] | str:
+        if not isinstance(padding, str):
+            return self._sizes("padding", padding, 0)
+        if padding not in ("valid", "same"):
+            expected = "an integer or a pair" if self.axes == 2 else "an integer"
+            raise ValueError(f"[{self.op}] got padding {padding!r}; expected 'valid', 'same', {expected}")
+        if padding == "same" and any(n != 1 for n in self.stride):
+            raise ValueError(f"[{self.op}] got padding 'same' and stride {self.stride}; expected stride 1")
+        return padding
 
 
-def _padding(padding: Any, stride: tuple[int, int]) -> tuple[int, int] | str:
-    if not isinstance(padding, str):
-        return _pair("padding", padding, 0)
-    if padding not in ("valid", "same"):
-        raise ValueError(f"[conv2d] got padding {padding!r}; expected 'valid', 'same', an integer or a pair")
-    if padding == "same" and stride != (1, 1):
-        raise ValueError(f"[conv2d] got padding 'same' and stride {stride}; expected stride 1")
-    return padding
+class Conv1d(_Conv):
+    """y = x * weight + bias, slid over signals: x (N, in_channels, L), weight (out_channels,
+    in_channels / groups, S), bias (out_channels,), y (N, out_channels, Q).
+
+    padding may be 'valid' or 'same'. See
+    :func:`ranvier.ops.conv1d` for the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in =
+    in_channels / groups * S, as PyTorch's. Raises ValueError for settings that do not fit together.
+
+    >>> from ranvier import nn
+    >>> nn.Conv1d(4, 8, 3, padding="same")
+    Conv1d(4, 8, kernel_size=(3,), stride=(1,), padding=same)
+    """
+
+    op = "conv1d"
+    axes = 1
+
+
+class Conv2d(_Conv):
+    """y = x * weight + bias, slid over images: x (N, in_channels, H, W), weight (out_channels,
+    in_channels / groups, R, S), bias (out_channels,), y (N, out_channels, P, Q).
+
+    kernel_size, stride, padding and dilation are numbers or (rows, columns); padding may be 'valid' or
+    'same'. See :func:`ranvier.ops.conv2d` for
+    the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in = in_channels / groups * R * S, as
+    PyTorch's. Raises ValueError for settings that do not fit together.
+
+    >>> from ranvier import nn
+    >>> nn.Conv2d(1, 32, 3, padding=1)
+    Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    """
+
+    op = "conv2d"
+    axes = 2
+
+
+def _counts(channels: tuple[int, int, int]) -> str:
+    return "{} in_channels, {} out_channels and {} groups".format(*channels)

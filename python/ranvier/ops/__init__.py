@@ -17,7 +17,9 @@ from ranvier.ops.activation import (
     step,
     tanh,
 )
+from ranvier.ops.conv1d import conv1d
 from ranvier.ops.conv2d import conv2d
+from ranvier.ops.conv_transpose import conv_transpose1d, conv_transpose2d
 from ranvier.ops.dropout import dropout
 from ranvier.ops.elementwise import (
     abs,
@@ -122,7 +124,10 @@ __all__: list[str] = [
     "clamp",
     "clip",
     "concatenate",
+    "conv1d",
     "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cos",
     "cross_entropy",
     "div",

@@ -11,23 +11,35 @@ from ranvier.autograd.tensor import Tensor
 Pair = int | tuple[int, int]
 
 
-class Conv2d(Function):
-    def __init__(self, stride: Pair, padding: Pair | str, dilation: Pair, groups: int) -> None:
-        self.geometry = (stride, padding, dilation, groups)
+class Convolution(Function):
+    """conv2d and its relatives: the same three passes of different kernels."""
+
+    dimensions: int  # of a batch; one image, or signal, has one less
+    kernel: Any
+    kernel_backward: Any
+
+    def __init__(self, *geometry: Any) -> None:
+        self.geometry = geometry
 
     def forward(self, x: Any, w: Any, bias: Any) -> Any:
-        self.single = x.ndim == 3  # one image, without the batch's dimension
+        self.single = x.ndim == self.dimensions - 1
         if self.single:
             x = x[None]
         self.x, self.w = x, w
-        y = _core.conv2d(x, w, bias, *self.geometry)
+        y = self.kernel(x, w, bias, *self.geometry)
         return y[0] if self.single else y
 
     def backward(self, dy: Any) -> Any:
         if self.single:
             dy = dy[None]
-        dx, dw, db = _core.conv2d_backward(dy, self.x, self.w, *self.geometry, *self.needs)
+        dx, dw, db = self.kernel_backward(dy, self.x, self.w, *self.geometry, *self.needs)
         return dx[0] if self.single and dx is not None else dx, dw, db
+
+
+class Conv2d(Convolution):
+    dimensions = 4
+    kernel = staticmethod(_core.conv2d)
+    kernel_backward = staticmethod(_core.conv2d_backward)
 
 
 def conv2d(

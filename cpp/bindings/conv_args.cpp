@@ -1,0 +1,119 @@
+#include "bindings/conv_args.h"
+
+#include <algorithm>
+#include <cstdint>
+
+namespace ranvier::bind {
+namespace {
+
+int64_t integer(const ConvOp& op, const char* name, py::handle value, int64_t least) {
+  const int64_t v = whole_number(op.name, name, value, op.sizes());
+  if (v < least || v > INT32_MAX)
+    fail_value(op.name, std::string("got ") + name + " " + std::string(py::str(value)) +
+                            "; expected at least " + std::to_string(least) + " and at most 2147483647");
+  return v;
+}
+
+// 'valid' is none; 'same' keeps the size: where it is uneven, the larger part comes after, as in PyTorch.
+void read_padding_word(const ConvOp& op, const std::string& mode, const Input& w, ConvArguments* a) {
+  if (mode != "same" && mode != "valid")
+    fail_value(op.name, "got padding '" + mode + "'; expected 'same', 'valid', " + op.sizes());
+  for (int d = 0; d < 2; ++d) {
+    const bool pads = mode == "same" && w.ndim() == 2 + op.axes;
+    const int64_t reach = pads ? a->dilation[d] * (conv_size(op, w, d) - 1) : 0;
+    a->before[d] = std::max<int64_t>(reach, 0) / 2;
+    a->after[d] = std::max<int64_t>(reach, 0) - a->before[d];
+    if (mode == "same" && a->stride[d] != 1)
+      fail_value(op.name,
+                 "got padding 'same' and stride " + std::to_string(a->stride[d]) + "; expected stride 1");
+  }
+}
+
+bool writes_directly(const Output& y) {
+  const auto v = y.view<char>();
+  return v.shape[1] == 1 || v.strides[1] == 1;
+}
+
+}  // namespace
+
+// A number for all axes, or one for each.
+void read_conv_sizes(const ConvOp& op, const char* name, py::handle value, int64_t least,
+                     int64_t (&sizes)[2]) {
+  const bool sequence = py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value);
+  if (sequence && static_cast<int>(py::len(value)) != op.axes)
+    fail_value(op.name,
+               std::string("got ") + name + " " + std::string(py::repr(value)) + "; expected " + op.sizes());
+  for (int d = 2 - op.axes; d < 2; ++d) {
+    if (!sequence) {
+      sizes[d] = integer(op, name, value, least);
+    } else {
+      const auto items = py::reinterpret_borrow<py::sequence>(value);
+      sizes[d] = integer(op, name, py::object(items[d - (2 - op.axes)]), least);
+    }
+  }
+}
+
+ConvArguments conv_arguments(const ConvOp& op, const Input& w, py::handle stride, py::handle padding,
+                             py::handle dilation, py::handle groups, bool words) {
+  ConvArguments a{{1, 1}, {0, 0}, {0, 0}, {1, 1}, 1, {0, 0}};
+  read_conv_sizes(op, "stride", stride, 1, a.stride);
+  read_conv_sizes(op, "dilation", dilation, 1, a.dilation);
+  if (words && py::isinstance<py::str>(padding)) {
+    read_padding_word(op, padding.cast<std::string>(), w, &a);
+  } else {
+    read_conv_sizes(op, "padding", padding, 0, a.before);
+    std::copy(a.before, a.before + 2, a.after);
+  }
+  a.groups = integer(op, "groups", groups, 1);
+  return a;
+}
+
+void require_conv_dimensions(const ConvOp& op, const char* name, const Input& x, const char* dimensions) {
+  if (x.ndim() != 2 + op.axes)
+    fail_value(op.name, std::string("got ") + name + " of shape " + shape_text(x.ndim(), x.shape()) +
+                            "; expected " + std::to_string(2 + op.axes) + " dimensions " + dimensions);
+}
+
+void require_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s) {
+  s->r = conv_size(op, w, 0), s->s = conv_size(op, w, 1);
+  if (s->r < 1 || s->s < 1 || s->r > INT32_MAX || s->s > INT32_MAX)
+    fail_value(op.name, "got weight of shape " + shape_text(w.ndim(), w.shape()) +
+                            "; expected a kernel of at least " + (op.axes == 1 ? "1" : "1 x 1"));
+}
+
+void require_conv_bias(const ConvOp& op, const Input& bias, int64_t channels) {
+  if (bias && (bias.ndim() != 1 || bias.shape(0) != channels))
+    fail_value(op.name, "got bias of shape " + shape_text(bias.ndim(), bias.shape()) + "; expected (" +
+                            std::to_string(channels) + ",)");
+}
+
+Output conv_output(const ConvOp& op, DType dtype, const ConvShape& s) {
+  return op.axes == 2 ? Output::channels_last(dtype, s.shape[0], s.shape[1], s.shape[2], s.shape[3])
+                      : Output::channels_last(dtype, s.shape[0], s.shape[1], s.shape[2]);
+}
+
+void require_conv_gradient(const ConvOp& op, const Input& dy, const ConvShape& expected) {
+  if (dy.ndim() != expected.ndim || !std::equal(dy.shape(), dy.shape() + dy.ndim(), expected.shape))
+    fail_value(op.name, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + "; expected " +
+                            shape_text(expected.ndim, expected.shape));
+}
+
+ConvResult::ConvResult(const ConvOp& op, py::handle out, DType dtype, const ConvShape& shape,
+                       std::initializer_list<const Input*> inputs)
+    : out(out), direct(false), y([&] {
+        if (given(out)) {
+          Output wanted = Output::given(op.name, out, dtype, shape.ndim, shape.shape);
+          for (const Input* x : inputs) wanted.apart_from(op.name, *x);
+          direct = writes_directly(wanted);
+          if (direct) return wanted;
+        }
+        return conv_output(op, dtype, shape);
+      }()) {}
+
+py::object ConvResult::release() {
+  if (!given(out) || direct) return y.release();
+  out.attr("__setitem__")(py::ellipsis(), y.release());
+  return py::reinterpret_borrow<py::object>(out);
+}
+
+}  // namespace ranvier::bind

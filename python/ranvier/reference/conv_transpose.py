@@ -1,0 +1,83 @@
+"""conv_transpose2d: every input pixel stamps its value times the kernel onto the output.
+
+    x (n, c, h, v), w (c, k / groups, r, s), bias (k), y (n, k, p, q)
+    y[n, k, i, j] = bias[k] + the sum of x[n, c, a, b] * w[c, k, r, s] over all that lands there:
+        i = a * stride + r * dilation - padding, j = b * stride + s * dilation - padding
+
+For one tap (r, s), the pixels of x land on a slice of the padded output. Turned round, the same slices of dy
+give dx and dw. A signal is an image of one row, with settings (1, ...) and (0, ...) along it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from ranvier.reference.conv1d import channel_groups
+
+Array = np.ndarray[Any, Any]
+Pair = tuple[int, int]
+
+
+def conv_transpose2d(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    groups: int,
+    dilation: Pair,
+) -> Array:
+    padded = _padded_size(x, w, stride, output_padding, dilation)
+    y = np.zeros((x.shape[0], w.shape[1] * groups, *padded), x.dtype)
+    for inputs, outputs in channel_groups(x.shape[1], w.shape[1] * groups, groups):
+        for r, s, stamped in _stamps(x, w, stride, dilation):
+            y[:, outputs][stamped] += np.einsum("nchv,ck->nkhv", x[:, inputs], w[inputs, :, r, s])
+    y = _without_padding(y, padding)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv_transpose2d_backward(
+    dy: Array,
+    x: Array,
+    w: Array,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    groups: int,
+    dilation: Pair,
+) -> tuple[Array, Array, Array]:
+    """dx, dw, db: a tap that took x * w to a pixel of y takes dy there times w to dx, times x to dw."""
+    padded = np.zeros((*dy.shape[:2], *_padded_size(x, w, stride, output_padding, dilation)), dy.dtype)
+    _without_padding(padded, padding)[...] = dy
+    dx, dw = np.zeros_like(x), np.zeros_like(w)
+    for inputs, outputs in channel_groups(x.shape[1], w.shape[1] * groups, groups):
+        for r, s, stamped in _stamps(x, w, stride, dilation):
+            dx[:, inputs] += np.einsum("nkhv,ck->nchv", padded[:, outputs][stamped], w[inputs, :, r, s])
+            dw[inputs, :, r, s] = np.einsum("nkhv,nchv->ck", padded[:, outputs][stamped], x[:, inputs])
+    return dx, dw, dy.sum((0, 2, 3))
+
+
+def _padded_size(x: Array, w: Array, stride: Pair, output_padding: Pair, dilation: Pair) -> list[int]:
+    """The output's size before the padding is cut off."""
+    return [
+        (x.shape[2 + d] - 1) * stride[d] + dilation[d] * (w.shape[2 + d] - 1) + output_padding[d] + 1
+        for d in (0, 1)
+    ]
+
+
+def _stamps(x: Array, w: Array, stride: Pair, dilation: Pair) -> Iterator[tuple[int, int, Any]]:
+    """For each tap: where in the padded output the pixels of x land."""
+    h, v = x.shape[2:]
+    for r in range(w.shape[2]):
+        for s in range(w.shape[3]):
+            rows = slice(r * dilation[0], r * dilation[0] + stride[0] * (h - 1) + 1, stride[0])
+            columns = slice(s * dilation[1], s * dilation[1] + stride[1] * (v - 1) + 1, stride[1])
+            yield r, s, (..., rows, columns)
+
+
+def _without_padding(y: Array, padding: Pair) -> Array:
+    (top, left), (h, v) = padding, y.shape[2:]
+    return y[:, :, top : h - top, left : v - left]

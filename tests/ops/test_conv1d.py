@@ -1,0 +1,118 @@
+"""conv1d: forward and backward against the reference, in every geometry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import conv1d as reference
+from support.op_case import OpCase
+
+GEOMETRY = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+
+
+def variant(n, c, l, k, s, **geometry):
+    return {"sizes": (n, c, l, k, s), "geometry": {**GEOMETRY, **geometry}}
+
+
+class TestConv1d(OpCase):
+    op_name = "conv1d"
+    variants = (
+        variant(2, 3, 11, 5, 3),
+        variant(2, 1, 20, 17, 5, padding=2),  # one channel: taps share a tile
+        variant(1, 17, 9, 9, 3, padding=2, stride=2),
+        variant(2, 6, 12, 9, 4, groups=3, padding="same", dilation=2),
+        variant(2, 19, 13, 19, 3, groups=19, padding=1, stride=2),  # depthwise
+        variant(3, 8, 5, 18, 1, padding="valid"),
+        variant(1, 2, 5, 3, 1, stride=3, padding=2),  # samples that only see padding
+    )
+
+    def arrays(self, rng, dtype, n, c, l, k, s):
+        x = rng.uniform(-1, 1, (n, c, l)).astype(dtype)
+        weight = rng.uniform(-1, 1, (k, c // self.geometry["groups"], s)).astype(dtype)
+        return x, weight, rng.uniform(-1, 1, k).astype(dtype)
+
+    def inputs(self, rng, dtype):
+        return self.arrays(rng, dtype, *self.sizes)
+
+    def large_inputs(self, rng, dtype):
+        n, c, l, k, s = self.sizes
+        return self.arrays(rng, dtype, n + 2, c, l + 301, k, s)
+
+    def empty_inputs(self, dtype):
+        x, w, b = self.inputs(np.random.default_rng(0), dtype)
+        return x[:0], w, b
+
+    def draw(self, rng, dtype):
+        groups, s, stride, dilation = (int(v) for v in rng.integers(1, 4, 4))
+        padding = int(rng.integers(0, 4)) if stride > 1 or rng.random() < 0.6 else "same"
+        l = dilation * (s - 1) + 1 + int(rng.integers(0, 30))
+        c, k = (groups * rng.integers(1, 20, 2)).tolist()
+        settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        drawn = variant(int(rng.integers(1, 4)), c, l, k, s, **settings)
+        self.geometry = drawn["geometry"]
+        return drawn, self.arrays(rng, dtype, *drawn["sizes"])
+
+    def op(self, x, w, b):
+        return ops.conv1d(x, w, b, **self.geometry)
+
+    def reference(self, x, w, b):
+        return reference.conv1d(x, w, b, **self.geometry)
+
+    def reference_backward(self, dy, x, w, b):
+        return reference.conv1d_backward(dy, x, w, **self.geometry)
+
+    def reduction(self, x, w, b):
+        """Of y: taps times channels, and the bias; of dx: taps times channels; of dw and db: samples of y."""
+        return max(w[0].size + 1, w[:, 0].size, self.reference(x, w, b)[:, 0].size)
+
+    def torch_op(self, torch, x, w, b):
+        return torch.nn.functional.conv1d(x, w, b, **self.geometry)
+
+
+def test_without_bias_and_one_signal(rng):
+    x = rv.tensor(rng.uniform(-1, 1, (3, 9)).astype("float32"), requires_grad=True)
+    w = rv.tensor(rng.uniform(-1, 1, (4, 3, 2)).astype("float32"), requires_grad=True)
+    y = ops.conv1d(x, w)
+    batch = ops.conv1d(x.detach().numpy()[None], w)
+    np.testing.assert_array_equal(y.detach().numpy(), batch.detach().numpy()[0])
+    y.backward(np.ones(y.shape, np.float32))
+    assert x.grad.shape == x.shape
+    assert w.grad.shape == w.shape
+
+
+def test_channels_are_contiguous_and_need_no_copy(rng):
+    """The result of one layer is what the kernel of the next reads in place."""
+    x = rng.uniform(-1, 1, (2, 3, 9)).astype("float32")
+    w = rng.uniform(-1, 1, (4, 3, 3)).astype("float32")
+    assert ops.conv1d(x, w).numpy().transpose(0, 2, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stride": 0}, r"got stride 0; expected at least 1 and at most"),
+        ({"stride": (1, 2)}, r"got stride \(1, 2\); expected an integer"),
+        ({"padding": "full"}, r"got padding 'full'; expected 'same', 'valid', an integer"),
+        ({"padding": "same", "stride": 2}, r"got padding 'same' and stride 2; expected stride 1"),
+        ({"dilation": 4}, r"got a kernel that reaches over 9 samples along l and a padded input of 5"),
+        ({"groups": 2}, r"got x with 3 channels and groups 2; expected channels divisible"),
+        ({"groups": 3}, r"got x with 3 channels and weight for 9; expected weight of shape \(K, 1, S\)"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=r"\[conv1d\] " + message):
+        ops.conv1d(rv.zeros(1, 3, 5), rv.zeros(4, 3, 3), **settings)
+
+
+def test_wrong_shapes_and_types():
+    x, w = rv.zeros(1, 3, 5), rv.zeros(4, 3, 3)
+    with pytest.raises(ValueError, match=r"\[conv1d\] got x of shape \(1, 3, 5, 1\); expected 3 dimensions"):
+        ops.conv1d(rv.zeros(1, 3, 5, 1), w)
+    with pytest.raises(ValueError, match=r"\[conv1d\] got bias of shape \(3,\); expected \(4,\)"):
+        ops.conv1d(x, w, rv.zeros(3))
+    with pytest.raises(TypeError, match=r"\[conv1d\] got x of dtype float32 and weight of dtype float64"):
+        ops.conv1d(x, w.double())
+    with pytest.raises(TypeError, match=r"\[conv1d\] got stride 1.5; expected an integer"):
+        ops.conv1d(x, w, stride=1.5)
