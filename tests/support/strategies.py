@@ -1,0 +1,40 @@
+"""Hypothesis strategies: arrays of any shape in any memory layout."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
+
+# The examples are the same in every run, so that what fails for one fails for all; RANVIER_EXAMPLES asks for
+# so many others.
+_ASKED = os.environ.get("RANVIER_EXAMPLES")
+repeatable = settings(
+    deadline=None, derandomize=_ASKED is None, max_examples=int(_ASKED or 150), database=None
+)
+
+
+@st.composite
+def laid_out(draw: Any, shape: tuple[int, ...], dtype: Any, low: float = -2, high: float = 2) -> Any:
+    """An array of the shape: contiguous, transposed, backwards, or every second element of a larger one."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    order = draw(st.permutations(range(len(shape))))
+    steps = [draw(st.sampled_from([1, 1, 2, -1, -2])) for _ in shape]
+    memory = rng.uniform(low, high, [shape[d] * abs(steps[d]) for d in order]).astype(dtype)
+    view = memory.transpose(np.argsort(order)) if shape else memory
+    view = view[tuple(slice(None, None, step) for step in steps)]
+    assert view.shape == shape
+    return np.asarray(view)
+
+
+@st.composite
+def any_array(draw: Any, min_dims: int = 0, max_dims: int = 4, min_side: int = 0, max_side: int = 9) -> Any:
+    shape = draw(nps.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side))
+    return draw(laid_out(shape, draw(dtypes)))
+
+
+dtypes = st.sampled_from(["float32", "float64"])
