@@ -230,7 +230,9 @@ int64_t whole_number(const char* op, const char* name, py::handle value, const c
 std::string word(const char* op, const char* name, py::handle value) {
   if (!PyUnicode_Check(value.ptr()))
     fail_type(op, std::string("got ") + name + " " + std::string(py::repr(value)) + "; expected a string");
-  return std::string(py::reinterpret_borrow<py::str>(value));
+  const char* text = PyUnicode_AsUTF8(value.ptr());  // kept by the string: no bytes object in between
+  if (!text) throw py::error_already_set();
+  return text;
 }
 
 bool truth(const char* op, const char* name, py::handle value) {
@@ -287,6 +289,7 @@ Input Input::optional(const char* op, const char* name, py::handle array, DType 
   return array.is_none() ? Input(py::object(), dtype) : exactly(op, name, array, dtype);
 }
 
+bool Input::is_contiguous() const { return PyArray_IS_C_CONTIGUOUS(as_array(object_)); }
 int Input::ndim() const { return PyArray_NDIM(as_array(object_)); }
 const int64_t* Input::shape() const {
   return reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(object_)));
@@ -325,12 +328,12 @@ Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t l) {
 Output Output::like(const Input& x, DType dtype) {
   const int ndim = x.ndim();
   PyArrayObject* a = as_array(x.object());
+  if (PyArray_IS_C_CONTIGUOUS(a)) return contiguous(dtype, ndim, x.shape());
   int order[kMaxDims];  // dimensions from the slowest to the fastest in memory
   for (int d = 0; d < ndim; ++d) order[d] = d;
   std::stable_sort(order, order + ndim, [&](int p, int q) {
     return std::abs(PyArray_STRIDE(a, p)) > std::abs(PyArray_STRIDE(a, q));
   });
-  if (PyArray_IS_C_CONTIGUOUS(a)) return contiguous(dtype, ndim, x.shape());
   require_addressable(ndim, x.shape());
   int64_t strides[kMaxDims], step = 1;
   for (int i = ndim - 1; i >= 0; --i) {

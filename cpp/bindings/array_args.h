@@ -74,6 +74,7 @@ class Input {
 
   explicit operator bool() const { return static_cast<bool>(object_); }
   DType dtype() const { return dtype_; }
+  bool is_contiguous() const;  // in C order
   int ndim() const;
   const int64_t* shape() const;
   int64_t shape(int d) const { return shape()[d]; }

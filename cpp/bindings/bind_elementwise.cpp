@@ -57,14 +57,13 @@ class Operands {
   // Array k repeated to the common shape; data is null for a number.
   template <class T>
   TensorView<const T> view(const Input& x) const {
-    const TensorView<const T> own = x.view<T>();
-    TensorView<const T> v;
-    v.data = own.data, v.ndim = ndim_;
-    const int lead = ndim_ - own.ndim;
-    for (int d = 0; d < ndim_; ++d) {
+    TensorView<const T> v = x.view<T>();
+    const int lead = ndim_ - v.ndim;
+    for (int d = ndim_ - 1; d >= 0; --d) {  // from the back, since x's own dimensions move there
+      v.strides[d] = d < lead || v.shape[d - lead] == 1 ? 0 : v.strides[d - lead];
       v.shape[d] = shape_[d];
-      v.strides[d] = d < lead || own.shape[d - lead] == 1 ? 0 : own.strides[d - lead];
     }
+    v.ndim = ndim_;
     return v;
   }
   template <class T>
@@ -108,6 +107,7 @@ class Operands {
   // Repeated elements (stride 0) say nothing about an order of memory.
   bool is_full(const Input& x) const {
     if (x.ndim() != ndim_ || !std::equal(shape_, shape_ + ndim_, x.shape())) return false;
+    if (x.is_contiguous()) return true;
     const auto v = x.dtype() == DType::float32 ? strides_of<float>(x) : strides_of<double>(x);
     for (int d = 0; d < ndim_; ++d)
       if (v.strides[d] == 0 && v.shape[d] > 1) return false;

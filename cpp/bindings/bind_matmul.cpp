@@ -144,7 +144,7 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle act
                         std::to_string(s.n) + ",)");
   const MatmulActivation finish = activation_of(activation);
   Output c = Output::given(kOp, out, a.dtype(), s.ndim_out, s.out);
-  c.apart_from(kOp, a).apart_from(kOp, b).apart_from(kOp, bias);
+  if (given(out)) c.apart_from(kOp, a).apart_from(kOp, b).apart_from(kOp, bias);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const auto va = a.view<T>(), vb = b.view<T>();

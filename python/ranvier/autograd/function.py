@@ -26,6 +26,7 @@ _new = object.__new__
 _PLAIN = frozenset({int, float, bool, str, type(None), slice, *(type(np.dtype(kind)) for kind in "?ilfd")})
 
 _WANTED, _UNWANTED = (True,), (False,)
+_MISSING = object()
 _ONCE = "a Function instance records one call, because it keeps what its own backward needs: make a new one"
 
 
@@ -81,15 +82,17 @@ class Function:
     def backward(self, *gradients: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
-    def apply(self, x: Any, *more: Any) -> Any:
+    def apply(self, x: Any, y: Any = _MISSING, *more: Any) -> Any:
         """Runs forward on Tensors, NumPy arrays, numbers or None; records it where gradients are wanted."""
         if self.recorded:
             raise RuntimeError(_ONCE)
-        if more:
-            return self._apply_several((x, *more))
-        try:  # one input: the same as _apply_several, without its loop
+        if y is not _MISSING:
+            if not more:
+                return self._apply_two(x, y)
+            return self._apply_three(x, y, *more) if len(more) == 1 else self._apply_several((x, y, *more))
+        try:  # the four forms do the same: a loop over few inputs costs more than a kernel on few elements
             array = x._array
-        except AttributeError:
+        except AttributeError:  # not a Tensor
             (x,) = as_inputs((x,), type(self).__name__.lower())
             array = x._array
         if not (x.requires_grad and mode.enabled and self.differentiable):
@@ -103,35 +106,64 @@ class Function:
         self.versions = (version, cell)
         return self._recorded(self.forward(array), x, version)
 
+    def _apply_two(self, x: Any, y: Any) -> Any:
+        try:
+            a, b = x._array, y._array
+        except AttributeError:
+            x, y = as_inputs((x, y), type(self).__name__.lower())
+            a, b = x._array, y._array
+        of_x, of_y = x.requires_grad, y.requires_grad
+        if not ((of_x or of_y) and mode.enabled and self.differentiable):
+            self.needs = _UNWANTED * 2
+            return self._unrecorded(self.forward(a, b), x)
+        self.needs = (of_x, of_y)
+        to_x, to_y = x.grad_fn, y.grad_fn
+        self.edges = ((to_x or x) if of_x else None, (to_y or y) if of_y else None)
+        cell_x, cell_y = x._cell, y._cell
+        self.changes = cell_x[0] + cell_y[0]
+        version = [0, None, 0]
+        self.versions = (version, cell_x, cell_y)
+        return self._recorded(self.forward(a, b), x, version)
+
+    def _apply_three(self, x: Any, y: Any, z: Any) -> Any:
+        if z is None:  # a layer without bias
+            z = _ABSENT
+        try:
+            a, b, c = x._array, y._array, z._array
+        except AttributeError:
+            x, y, z = as_inputs((x, y, z), type(self).__name__.lower())
+            a, b, c = x._array, y._array, z._array
+        of_x, of_y, of_z = x.requires_grad, y.requires_grad, z.requires_grad
+        if not ((of_x or of_y or of_z) and mode.enabled and self.differentiable):
+            self.needs = _UNWANTED * 3
+            return self._unrecorded(self.forward(a, b, c), x)
+        self.needs = (of_x, of_y, of_z)
+        to_x, to_y, to_z = x.grad_fn, y.grad_fn, z.grad_fn
+        self.edges = (
+            (to_x or x) if of_x else None,
+            (to_y or y) if of_y else None,
+            (to_z or z) if of_z else None,
+        )
+        cell_x, cell_y, cell_z = x._cell, y._cell, z._cell
+        self.changes = cell_x[0] + cell_y[0] + cell_z[0]
+        version = [0, None, 0]
+        self.versions = (version, cell_x, cell_y, cell_z)
+        return self._recorded(self.forward(a, b, c), x, version)
+
     def _apply_several(self, inputs: tuple[Any, ...]) -> Any:
-        version: list[Any] = [0, None, 0]
-        versions = [version]
-        arrays = []
-        needs = []
-        edges = []
-        changes = 0
-        for x in inputs:
-            try:
-                arrays.append(x._array)
-            except AttributeError:  # not a Tensor
-                return self._apply_several(as_inputs(inputs, type(self).__name__.lower()))
-            cell = x._cell
-            versions.append(cell)
-            changes += cell[0]
-            wanted = x.requires_grad
-            needs.append(wanted)
-            if wanted:
-                maker = x.grad_fn
-                edges.append(x if maker is None else maker)
-            else:
-                edges.append(None)
+        try:
+            arrays = [x._array for x in inputs]
+        except AttributeError:
+            return self._apply_several(as_inputs(inputs, type(self).__name__.lower()))
+        needs = tuple([x.requires_grad for x in inputs])
         if not (True in needs and mode.enabled and self.differentiable):
             self.needs = _UNWANTED * len(inputs)
             return self._unrecorded(self.forward(*arrays), inputs[0])
-        self.needs = tuple(needs)
-        self.edges = tuple(edges)
-        self.changes = changes
-        self.versions = tuple(versions)
+        self.needs = needs
+        self.edges = tuple([(x.grad_fn or x) if x.requires_grad else None for x in inputs])
+        version: list[Any] = [0, None, 0]
+        self.versions = (version, *[x._cell for x in inputs])
+        self.changes = sum([x._cell[0] for x in inputs])
         return self._recorded(self.forward(*arrays), inputs[0], version)
 
     def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
@@ -251,7 +283,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     tensors: list[Any] = []
     numbers = False
     for x in inputs:
-        if isinstance(x, Tensor):
+        if isinstance(x, (Tensor, _Absent)):
             tensors.append(x)
         elif isinstance(x, ndarray):
             tensors.append(wrap(x))

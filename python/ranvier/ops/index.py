@@ -141,7 +141,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     >>> x[:, 1], x[x > 1.5], x[[0, 1, 1], [1, 0, 0]]
     (tensor([2., 4.]), tensor([2., 3., 4.]), tensor([2., 3., 3.]))
     """
-    if _is_basic(key):
+    if type(key) is int or type(key) is slice or _is_basic(key):
         return GetItem(key).apply(x)
     return _pick(x, picks_of(raw_index(key), x.shape))
 

@@ -22,7 +22,7 @@ class Concatenate(Function):
         self.axis = axis
 
     def forward(self, *arrays: Array) -> Array:
-        self.lengths = tuple(x.shape[self.axis] for x in arrays)
+        self.lengths = tuple([x.shape[self.axis] for x in arrays])
         return _core.concatenate(arrays, self.axis)
 
     def backward(self, dy: Array) -> tuple[Array, ...]:

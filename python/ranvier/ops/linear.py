@@ -45,10 +45,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> rv.ops.linear(rv.tensor([1.0, 2.0]), weight, bias)
     tensor([0.5000, 0.7500])
     """
-    weight = as_tensor("linear", weight)
-    if not isinstance(x, Tensor):
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        weight = as_tensor("linear", weight)
         as_tensor("linear", x)
-        x = wrap(np.asarray(x, weight.dtype))
+        x = x if isinstance(x, Tensor) else wrap(np.asarray(x, weight.dtype))
     try:
         return Linear().apply(x, weight, bias)
     except ValueError as error:

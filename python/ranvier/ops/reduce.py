@@ -9,6 +9,7 @@ them.
 from __future__ import annotations
 
 import builtins
+import math
 from operator import index
 from typing import Any, NamedTuple
 
@@ -41,12 +42,14 @@ class Sum(Function):
 
     def forward(self, x: Array) -> Array:
         self.shape, self.channels_last = x.shape, is_channels_last(x)
-        y = (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
-        self.scale = y.size / x.size if self.mean and x.size else 1.0
-        return y
+        return (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
 
     def backward(self, dy: Array) -> Array:
-        return _core.expand(dy, self.shape, self.axes, self.scale, self.channels_last)
+        scale = 1.0
+        if self.mean:
+            size = math.prod(self.shape)
+            scale = dy.size / size if size else 1.0
+        return _core.expand(dy, self.shape, self.axes, scale, self.channels_last)
 
 
 class Var(Function):
@@ -122,6 +125,8 @@ def _arguments(
 ) -> tuple[Any, Axes, bool]:
     x = as_tensor(name, x)
     axes = dim if axis is None else axis
+    if axes is None and keepdim is False and keepdims is False:
+        return x, None, False
     try:
         if isinstance(axes, (tuple, list)):
             axes = tuple(map(index, axes)) or None  # (): PyTorch's way to say all

@@ -43,13 +43,19 @@ METHODS = (
 class Reshape(Function):
     """y = the elements of x, in logical order, in another shape"""
 
+    is_view = True
+    channels_last = False
+
     def __init__(self, shape: Any) -> None:
         self.target = shape
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
+        if x.flags.c_contiguous:
+            return x.reshape(self.target)
         self.channels_last = is_channels_last(x)
         if self.channels_last and x.dtype.kind == "f":
+            self.is_view = False
             return _core.copy(x, False, None).reshape(self.target)
         y = x.reshape(self.target)
         self.is_view = np.may_share_memory(x, y)
@@ -113,8 +119,8 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
     """The numbers of ``f(x, 2, 3)`` or ``f(x, (2, 3))``."""
     try:
         if len(arguments) == 1 and not isinstance(arguments[0], (int, np.integer)):
-            arguments = tuple(arguments[0])
-        return tuple(index(n) for n in arguments)
+            arguments = arguments[0]
+        return tuple(map(index, arguments))
     except TypeError as error:
         raise TypeError(f"[{name}] got {arguments}; expected whole numbers") from error
 
@@ -172,9 +178,9 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     (2, 12)
     """
     x = as_tensor("flatten", x)
-    shape = x.shape
+    shape = x._array.shape
     if not shape:
-        return reshape(x, (1,))
+        return Reshape((1,)).apply(x)
     first, last = _dim("flatten", start_dim, len(shape)), _dim("flatten", end_dim, len(shape))
     if first > last:
         raise ValueError(
@@ -183,7 +189,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     size = 1
     for n in shape[first : last + 1]:
         size *= n
-    return reshape(x, (*shape[:first], size, *shape[last + 1 :]))
+    return Reshape((*shape[:first], size, *shape[last + 1 :])).apply(x)
 
 
 def ravel(x: Any) -> Tensor:
@@ -211,8 +217,9 @@ def permute(x: Any, *dims: Any) -> Tensor:
     (4, 2, 3)
     """
     x = as_tensor("permute", x)
-    order = tuple(_dim("permute", d, x.ndim) for d in _sizes("permute", dims))
-    if sorted(order) != list(range(x.ndim)):
+    ndim = x._array.ndim
+    order = tuple([_dim("permute", d, ndim) for d in _sizes("permute", dims)])
+    if not len(set(order)) == len(order) == ndim:
         raise ValueError(f"[permute] got dims {dims} for {x.ndim} dimensions; expected each of them once")
     return Permute(order).apply(x)
 
@@ -225,8 +232,9 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     (4, 3, 2)
     """
     x = as_tensor("transpose", x)
-    a, b = _dim("transpose", dim0, x.ndim), _dim("transpose", dim1, x.ndim)
-    dims = list(range(x.ndim))
+    ndim = x._array.ndim
+    a, b = _dim("transpose", dim0, ndim), _dim("transpose", dim1, ndim)
+    dims = list(range(ndim))
     dims[a], dims[b] = b, a
     return Permute(tuple(dims)).apply(x)
 
@@ -258,10 +266,10 @@ def squeeze(x: Any, dim: Any = None) -> Tensor:
     (2, 3, 1)
     """
     x = as_tensor("squeeze", x)
-    shape = x.shape
+    shape = x._array.shape
     dims = range(len(shape)) if dim is None else _sizes("squeeze", (dim,))
     gone = {_dim("squeeze", d, len(shape)) for d in dims} if shape else set()
-    return reshape(x, tuple(n for d, n in enumerate(shape) if not (d in gone and n == 1)))
+    return Reshape(tuple([n for d, n in enumerate(shape) if not (d in gone and n == 1)])).apply(x)
 
 
 def unsqueeze(x: Any, dim: int) -> Tensor:
@@ -272,8 +280,9 @@ def unsqueeze(x: Any, dim: int) -> Tensor:
     (2, 3, 1)
     """
     x = as_tensor("unsqueeze", x)
-    at, shape = _dim("unsqueeze", dim, x.ndim + 1), x.shape
-    return reshape(x, (*shape[:at], 1, *shape[at:]))
+    shape = x._array.shape
+    at = _dim("unsqueeze", dim, len(shape) + 1)
+    return Reshape((*shape[:at], 1, *shape[at:])).apply(x)
 
 
 def expand(x: Any, *shape: Any) -> Tensor:

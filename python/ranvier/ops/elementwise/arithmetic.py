@@ -18,6 +18,7 @@ from ranvier.ops.elementwise.dtypes import (
     floating,
     is_floating,
     is_number,
+    is_pair,
     promoted,
     unbroadcast,
 )
@@ -187,12 +188,11 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     """
     if alpha != 1:
         b = mul(b, alpha)
-    if is_floating(a):
-        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Add().apply(a, b)
-        if is_number(b):
-            return AddNumber(float(b)).apply(a)
-    elif is_number(a) and is_floating(b):
+    if is_pair(a, b):
+        return Add().apply(a, b)
+    if is_number(b) and is_floating(a):
+        return AddNumber(float(b)).apply(a)
+    if is_number(a) and is_floating(b):
         return AddNumber(float(a)).apply(b)
     return promoted("add", Add, np.add, a, b)
 
@@ -206,12 +206,11 @@ def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     """
     if alpha != 1:
         b = mul(b, alpha)
-    if is_floating(a):
-        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Sub().apply(a, b)
-        if is_number(b):
-            return AddNumber(-float(b)).apply(a)
-    elif is_number(a) and is_floating(b):
+    if is_pair(a, b):
+        return Sub().apply(a, b)
+    if is_number(b) and is_floating(a):
+        return AddNumber(-float(b)).apply(a)
+    if is_number(a) and is_floating(b):
         return NumberSub(float(a)).apply(b)
     return promoted("sub", Sub, np.subtract, a, b)
 
@@ -223,12 +222,11 @@ def mul(a: Any, b: Any) -> Tensor:
     >>> rv.tensor([1.0, 2.0]) * 2.5
     tensor([2.5000, 5.0000])
     """
-    if is_floating(a):
-        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Mul().apply(a, b)
-        if is_number(b):
-            return MulNumber(float(b)).apply(a)
-    elif is_number(a) and is_floating(b):
+    if is_pair(a, b):
+        return Mul().apply(a, b)
+    if is_number(b) and is_floating(a):
+        return MulNumber(float(b)).apply(a)
+    if is_number(a) and is_floating(b):
         return MulNumber(float(a)).apply(b)
     return promoted("mul", Mul, np.multiply, a, b)
 
@@ -240,12 +238,11 @@ def div(a: Any, b: Any) -> Tensor:
     >>> rv.tensor([1.0, -1.0, 0.0]) / 0
     tensor([inf, -inf, nan])
     """
-    if is_floating(a):
-        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Div().apply(a, b)
-        if is_number(b):
-            return DivNumber(float(b)).apply(a)
-    elif is_number(a) and is_floating(b):
+    if is_pair(a, b):
+        return Div().apply(a, b)
+    if is_number(b) and is_floating(a):
+        return DivNumber(float(b)).apply(a)
+    if is_number(a) and is_floating(b):
         return NumberDiv(float(a)).apply(b)
     return promoted("div", Div, None, a, b)
 

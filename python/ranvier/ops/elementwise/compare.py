@@ -12,17 +12,16 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, result_dtype
+from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, is_pair, result_dtype
 
 
 def _compare(
     name: str, core: Callable[..., Any], numpy_function: Callable[..., Any], a: Any, b: Any
 ) -> Tensor:
-    if is_floating(a):
-        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return wrap(core(a._array, b._array, None))
-        if is_number(b):
-            return wrap(core(a._array, float(b), None))
+    if is_pair(a, b):
+        return wrap(core(a._array, b._array, None))
+    if is_number(b) and is_floating(a):
+        return wrap(core(a._array, float(b), None))
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
     raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else x for x in (a, b)]

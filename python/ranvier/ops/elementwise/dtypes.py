@@ -20,12 +20,13 @@ from ranvier.autograd.tensor import Tensor, wrap
 Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
+_NUMBERS = (int, float, np.generic)
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def is_number(x: Any) -> bool:
     """A Python or NumPy number, which has no say in the dtype within its kind."""
-    return isinstance(x, (int, float, np.generic))
+    return isinstance(x, _NUMBERS)
 
 
 def as_operand(name: str, x: Any) -> Any:
@@ -45,6 +46,8 @@ def as_operand(name: str, x: Any) -> Any:
 
 def as_tensor(name: str, x: Any) -> Tensor:
     """The operand as a Tensor, a number as one without dimensions."""
+    if isinstance(x, Tensor):
+        return x
     x = as_operand(name, x)
     return x if isinstance(x, Tensor) else wrap(np.asarray(x))
 
@@ -108,6 +111,8 @@ def _shapes(name: str, a: Any, b: Any) -> str:
 
 def floating(x: Any) -> Any:
     """x as it is, or in float32 where its dtype is an integer or bool."""
+    if is_floating(x):
+        return x
     if type(x) is not Tensor:
         x = as_operand("cast", x)
         if not isinstance(x, Tensor):
@@ -118,6 +123,14 @@ def floating(x: Any) -> Any:
 def is_floating(x: Any) -> bool:
     """True for a Tensor that the core computes on."""
     return isinstance(x, Tensor) and (x._array.dtype is F32 or x._array.dtype in (F32, F64))
+
+
+def is_pair(a: Any, b: Any) -> bool:
+    """True for two Tensors of one dtype that the core computes on."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        dtype = a._array.dtype
+        return dtype is b._array.dtype and (dtype is F32 or dtype is F64)
+    return False
 
 
 def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:

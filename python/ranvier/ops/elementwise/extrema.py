@@ -9,7 +9,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating, promoted, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating, is_pair, promoted, unbroadcast
 
 
 class Maximum(Function):
@@ -65,7 +65,7 @@ def maximum(a: Any, b: Any) -> Tensor:
     >>> rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
     tensor([3., 5.])
     """
-    if is_floating(a) and isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+    if is_pair(a, b):
         return Maximum().apply(a, b)
     return promoted("maximum", Maximum, np.maximum, a, b)
 
@@ -77,7 +77,7 @@ def minimum(a: Any, b: Any) -> Tensor:
     >>> rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
     tensor([1., 4.])
     """
-    if is_floating(a) and isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
+    if is_pair(a, b):
         return Minimum().apply(a, b)
     return promoted("minimum", Minimum, np.minimum, a, b)
 

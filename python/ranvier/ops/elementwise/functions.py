@@ -14,6 +14,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating
+from ranvier.ops.layout import is_channels_last, zeros
 
 
 class Exp(Function):
@@ -92,7 +93,7 @@ class _Step(Function):
     """A function that is constant between its jumps: its gradient is 0."""
 
     def backward(self, dy: Array) -> Array:
-        return np.zeros_like(dy)
+        return zeros(dy.shape, dy.dtype, is_channels_last(dy))
 
 
 class Sign(_Step):

@@ -10,7 +10,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import AddNumber, Reciprocal, Square
-from ranvier.ops.elementwise.dtypes import Array, is_floating, is_number, promoted, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, is_floating, is_number, is_pair, promoted, unbroadcast
 from ranvier.ops.elementwise.functions import Sqrt
 
 
@@ -71,12 +71,11 @@ def pow(a: Any, b: Any) -> Tensor:
     >>> 2 ** rv.tensor([3.0, -1.0])
     tensor([8.0000, 0.5000])
     """
-    if is_floating(a):
-        if isinstance(b, Tensor) and b._array.dtype is a._array.dtype:
-            return Pow().apply(a, b)
-        if is_number(b):
-            return _of_number(float(b)).apply(a)
-    elif is_number(a) and is_floating(b):
+    if is_pair(a, b):
+        return Pow().apply(a, b)
+    if is_number(b) and is_floating(a):
+        return _of_number(float(b)).apply(a)
+    if is_number(a) and is_floating(b):
         return NumberPow(float(a)).apply(b)
     return promoted("pow", Pow, np.power, a, b)
 
