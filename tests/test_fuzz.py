@@ -1,0 +1,80 @@
+"""Random calls of kernels and ops: each answers, or refuses with an exception that says what it got.
+
+Under a sanitizer this is also the search for reads and writes out of bounds, undefined behaviour and leaks
+(CONTRIBUTING.md has the command). RANVIER_FUZZ_CALLS asks for more calls, RANVIER_FUZZ_SEED for others.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.fuzz import MODULES, Call, random_call
+from support.wrong_input import attempt, flat
+
+CALLS = int(os.environ.get("RANVIER_FUZZ_CALLS", "6000"))
+SEED = int(os.environ.get("RANVIER_FUZZ_SEED", "20240229"))
+PARTS = 8
+
+
+def answer(call: Call, rng: Any) -> Any:
+    """The result; of an op half of the time with gradients, sent back through it."""
+    function, arrays = getattr(MODULES[call.room], call.name), call.arrays
+    differentiated = call.room == "ops" and rng.random() < 0.5
+    if differentiated:
+        arrays = [_leaf(x) for x in arrays]
+    result = function(*arrays, *call.positional, **call.attributes)
+    if differentiated:
+        for y in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(y, rv.Tensor) and y.requires_grad:
+                y.backward(rv.ones_like(y.detach()), retain_graph=True)
+    return result
+
+
+def _leaf(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_leaf(part) for part in x]
+    if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):
+        return rv.from_numpy(x).requires_grad_()
+    return x
+
+
+def _arrays(call: Call) -> list[Any]:
+    parts = [part for x in call.arrays for part in (x if isinstance(x, list) else [x])]
+    return [x for x in parts if isinstance(x, np.ndarray)]
+
+
+def run(calls: int, rng: Any) -> int:
+    """How many calls of so many gave arrays."""
+    answered = 0
+    for number in range(calls):
+        call = random_call(rng)
+        what = f"call {number} of seed {SEED}: {call}"
+        before = [x.tobytes() for x in _arrays(call)]
+        result = attempt(lambda call=call: answer(call, rng), what, house=call.room == "kernels")
+        answered += bool(flat(result))
+        out = call.attributes.get("out")
+        for x, kept in zip(_arrays(call), before, strict=True):
+            if not (isinstance(out, np.ndarray) and np.may_share_memory(x, out)):
+                assert x.tobytes() == kept, f"an input changed: {what}"
+    return answered
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_calls(part: int) -> None:
+    answered = run(CALLS // PARTS, np.random.default_rng([SEED, part]))
+    assert answered > CALLS // PARTS // 8  # else the calls are too wrong to reach a kernel
+
+
+def test_no_memory_is_kept() -> None:
+    """The bytes that the core's arrays hold are the same before and after."""
+    run(200, np.random.default_rng(1))
+    gc.collect()
+    before = rv.memory_stats()["bytes_in_use"]
+    run(500, np.random.default_rng(1))
+    gc.collect()
+    assert rv.memory_stats()["bytes_in_use"] == before
