@@ -11,6 +11,8 @@ PYBIND11_MODULE(_core, m) {
   bind::register_conv2d(m);
   bind::register_conv_transpose(m);
   bind::register_pooling(m);
+  bind::register_clip(m);
+  bind::register_lbfgs(m);
   bind::register_optimizer(m);
   bind::register_dropout(m);
   bind::register_probe(m);

@@ -9,6 +9,8 @@ void register_matmul(pybind11::module_& m);
 void register_conv2d(pybind11::module_& m);
 void register_conv_transpose(pybind11::module_& m);
 void register_pooling(pybind11::module_& m);
+void register_clip(pybind11::module_& m);
+void register_lbfgs(pybind11::module_& m);
 void register_optimizer(pybind11::module_& m);
 void register_dropout(pybind11::module_& m);
 void register_probe(pybind11::module_& m);

@@ -177,38 +177,32 @@ def adaptive_avg_pool2d(x: Array, output_size: int | Sequence[int | None] | None
 def adaptive_avg_pool2d_backward(dy: Array, shape: Sequence[int], channels_last: bool = False) -> Array: ...
 def pools_over_channels(x: Array, /) -> bool: ...
 
-# optimizer: lists with one array for each parameter; steps and settings are float64
-def sgd_step(
+# optimizer: lists with one array for each parameter; steps, products and settings are float64
+def optimizer_step(
+    rule: str,
     parameters: list[Array],
     gradients: list[Array],
     steps: list[Array],
-    momentum_buffers: list[Array] | None,
+    products: list[Array] | None,
+    states: list[list[Array] | None],
     settings: Array,
+    maximize: bool,
     nesterov: bool,
-    maximize: bool,
-    /,
-) -> None: ...
-def rmsprop_step(
-    parameters: list[Array],
-    gradients: list[Array],
-    steps: list[Array],
-    square_avgs: list[Array],
-    momentum_buffers: list[Array] | None,
-    grad_avgs: list[Array] | None,
-    settings: Array,
-    maximize: bool,
-    /,
-) -> None: ...
-def adam_step(
-    parameters: list[Array],
-    gradients: list[Array],
-    steps: list[Array],
-    exp_avgs: list[Array],
-    exp_avg_sqs: list[Array],
-    max_exp_avg_sqs: list[Array] | None,
-    settings: Array,
     decoupled_decay: bool,
-    maximize: bool,
+    /,
+) -> None: ...
+def move_parameters(
+    parameters: list[Array], values: list[Array], factor: Array, towards: bool, /
+) -> None: ...
+def flat_dot(a: Array, b: Array, /) -> Array: ...
+def lbfgs_loop(
+    direction: Array,
+    changes: list[Array],
+    steps: list[Array],
+    ro: Array,
+    alphas: Array,
+    scale: Array | None,
+    second: bool,
     /,
 ) -> None: ...
 def gradient_norm(gradients: list[Array], p: float, /) -> Array: ...

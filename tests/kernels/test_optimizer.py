@@ -12,39 +12,62 @@ from support.tolerance import tolerance
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000]
 
 
-def adam(p, g, state, settings=(0.1, 0.9, 0.999, 1e-8, 0.01)):
-    m, v, steps = state
-    _core.adam_step(p, g, steps, m, v, None, np.array(settings), False, False)
+# Each rule's settings in the core's order, the reference's by name, and how many states it has.
+RULES = {
+    "sgd": ((0.1, 0.9, 0.5, 0.01), {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}, 1),
+    "rmsprop": ((0.1, 0.99, 1e-8, 0.9, 0.01), {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}, 2),
+    "adam": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
+    "adagrad": ((0.1, 0.2, 1e-10, 0.01), {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.01}, 1),
+    "adadelta": ((0.1, 0.9, 1e-3, 0.01), {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.01}, 2),
+    "adamax": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
+    "nadam": ((0.1, 0.9, 0.999, 1e-8, 0.01, 4e-3), {"lr": 0.1, "weight_decay": 0.01}, 2),
+    "radam": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
+    "lion": ((0.1, 0.9, 0.99, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 1),
+}
+STATES = {"sgd": 1, "rmsprop": 3, "adam": 3, "adagrad": 1, "lion": 1}  # two elsewhere
 
 
-def states(p):
+def step(rule, p, g, state, settings=None):
+    (*arrays, steps, products), names = state, STATES.get(rule, 2)
+    arrays = [*arrays, *[None] * names][:names]
+    numbers = np.array(settings or RULES[rule][0])
+    products = products if rule == "nadam" else None
+    _core.optimizer_step(rule, p, g, steps, products, arrays, numbers, False, False, False)
+
+
+def adam(p, g, state, settings=None):
+    step("adam", p, g, state, settings)
+
+
+def states(p, count=2):
     return (
-        [np.zeros(a.shape, a.dtype) for a in p],
-        [np.zeros(a.shape, a.dtype) for a in p],
+        *([np.zeros(a.shape, a.dtype) for a in p] for _ in range(count)),
         [np.zeros(()) for _ in p],
+        [np.ones(()) for _ in p],
     )
 
 
-def expected_adam(p, g, steps):
+def expected(rule, p, g, steps):
     state = {}
     p, g = p.astype(np.float64), g.astype(np.float64)
     for _ in range(steps):
-        p = reference.adam(p, g, state, 0.1, weight_decay=0.01)
+        p = getattr(reference, rule)(p, g, state, **RULES[rule][1])
     return p
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_size_in_one_call(rng, isa, dtype):
+@pytest.mark.parametrize("rule", RULES)
+def test_every_size_in_one_call(rng, isa, dtype, rule):
     p = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]  # more than one call holds
-    g = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]
-    wanted = [expected_adam(a, b, 3) for a, b in zip(p, g, strict=True)]
-    state = states(p)
+    g = [rng.uniform(0.1, 1, n).astype(dtype) for n in SIZES * 3]  # apart from 0, where steps jump
+    wanted = [expected(rule, a, b, 3) for a, b in zip(p, g, strict=True)]
+    state = states(p, RULES[rule][2])
     for _ in range(3):
-        adam(p, g, state)
+        step(rule, p, g, state)
     limit = tolerance(dtype, 3 * 8, 1.0)
     for a, b in zip(p, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=limit)
-    assert all(float(s) == 3 for s in state[2])
+    assert all(float(s) == 3 for s in state[-2])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -75,13 +98,14 @@ def test_same_bits_at_any_thread_count(rng, threads):
 
 def test_one_minus_beta_is_taken_in_double():
     p, g, v = [np.zeros(4, np.float32)], [np.ones(4, np.float32)], [np.zeros(4, np.float32)]
-    adam(p, g, ([np.zeros(4, np.float32)], v, [np.zeros(())]))
+    adam(p, g, ([np.zeros(4, np.float32)], v, [np.zeros(())], []))
     assert v[0][0] == np.float32(1 - 0.999)
 
 
-def test_nan_stays_nan(isa):
+@pytest.mark.parametrize("rule", RULES)
+def test_nan_stays_nan(isa, rule):
     p, g = [np.zeros(3, np.float32)], [np.array([1, np.nan, 2], np.float32)]
-    adam(p, g, states(p))
+    step(rule, p, g, states(p, RULES[rule][2]))
     np.testing.assert_array_equal(np.isnan(p[0]), [False, True, False])
 
 
@@ -121,7 +145,7 @@ def test_clipping_by_value(isa):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        ({"g": [np.zeros(2)]}, TypeError, r"\[adam_step\] got gradients of dtype float64; expected float32"),
+        ({"g": [np.zeros(2)]}, TypeError, r"\[adam\] got gradients of dtype float64; expected float32"),
         (
             {"g": [np.zeros(3, "f4")]},
             ValueError,
@@ -140,3 +164,24 @@ def test_wrong_input(change, error, text):
     arguments = {"p": p, "g": [np.zeros(2, np.float32)], "state": states(p), **change}
     with pytest.raises(error, match=text):
         adam(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"rule": "momentum"}, ValueError, r"\[optimizer_step\] got rule 'momentum'; expected one of sgd, "),
+        ({"states": []}, ValueError, r"\[nadam\] got 0 states; expected 2"),
+        ({"states": [None, None]}, TypeError, r"\[nadam\] got exp_avg None; expected a list"),
+        ({"products": None}, TypeError, r"\[nadam\] got products None; expected a list"),
+        ({"products": [np.ones(2)]}, ValueError, r"got products\[0\] of shape \(2,\); expected one number"),
+        ({"rule": "radam", "settings": np.ones(5)}, TypeError, r"\[radam\] got products; expected None"),
+    ],
+)
+def test_wrong_rule_or_states(change, error, text):
+    p = [np.zeros(2)]
+    m, v, steps, products = states(p)
+    call = {"rule": "nadam", "products": products, "states": [m, v], "settings": np.ones(6), **change}
+    with pytest.raises(error, match=text):
+        _core.optimizer_step(
+            call["rule"], p, p, steps, call["products"], call["states"], call["settings"], False, False, False
+        )

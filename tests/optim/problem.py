@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-STEPS = 12
+STEPS = 100
+STORED = (1, 10, STEPS)
 FILE = Path(__file__).with_name("trajectories.json")
 
 CASES = [
     ("SGD", {"lr": 0.1}),
-    ("SGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.01, "weight_decay": 0.1, "maximize": True}),
     ("SGD", {"lr": 0.05, "momentum": 0.9}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
@@ -26,8 +27,33 @@ CASES = [
     ("Adam", {"lr": 0.05}),
     ("Adam", {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
     ("Adam", {"lr": 0.05, "amsgrad": True, "maximize": True}),
+    ("Adam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("AdamW", {"lr": 0.05}),
     ("AdamW", {"lr": 0.05, "weight_decay": 0.3, "amsgrad": True}),
+    ("Adagrad", {"lr": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    ("Adadelta", {"lr": 1.0}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.5, "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adadelta", {"lr": 1.0, "eps": 1e-4, "maximize": True}),
+    ("Adamax", {"lr": 0.05}),
+    ("Adamax", {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.05, "maximize": True}),
+    ("NAdam", {"lr": 0.05}),
+    ("NAdam", {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    ("NAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("NAdam", {"lr": 0.05, "maximize": True}),
+    ("RAdam", {"lr": 0.05}),
+    ("RAdam", {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("RAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.05, "maximize": True}),
+]
+
+# PyTorch has no Lion: these are compared with the formula in float64.
+ALONE = [
+    ("Lion", {"lr": 0.01}),
+    ("Lion", {"lr": 0.01, "betas": (0.5, 0.9), "weight_decay": 0.1}),
+    ("Lion", {"lr": 0.01, "maximize": True}),
 ]
 
 
@@ -56,5 +82,9 @@ def trajectory(library: object, name: str, settings: dict, dtype: str = "float64
 if __name__ == "__main__":
     import torch
 
-    ends = [trajectory(torch, name, settings)[[0, 1, -1]].tolist() for name, settings in CASES]
-    FILE.write_text(json.dumps({"torch": torch.__version__, "steps": [1, 2, STEPS], "paths": ends}) + "\n")
+    torch.set_default_dtype(torch.float64)  # NAdam keeps its product of momenta in this dtype
+    paths = [
+        trajectory(torch, name, settings)[[s - 1 for s in STORED]].reshape(len(STORED), -1)[:, ::4].tolist()
+        for name, settings in CASES
+    ]
+    FILE.write_text(json.dumps({"torch": torch.__version__, "steps": STORED, "paths": paths}) + "\n")

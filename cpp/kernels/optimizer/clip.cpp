@@ -1,7 +1,9 @@
 // Gradient clipping: the norm of a list of gradients, and their scaling or clamping in place.
+#include "kernels/optimizer/clip.h"
+
 #include <cmath>
 
-#include "kernels/optimizer/optimizer.h"
+#include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/segments.h"
 
 namespace ranvier {
@@ -19,9 +21,7 @@ double norm_of(const T* g, int64_t n, double p) {
   if (p == 2) return kernels.sum_of_squares(g, n);
   if (p == 1) return kernels.sum_of_magnitudes(g, n);
   if (std::isinf(p)) return kernels.largest_magnitude(g, n);
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += std::pow(std::abs(static_cast<double>(g[i])), p);
-  return sum;
+  return kernels.sum_of_powers(g, n, p);
 }
 
 double combine(double a, double b, double p) {

@@ -1,6 +1,7 @@
-// Norms of contiguous gradients in double, and their clipping, for one ISA level.
+// Norms of contiguous gradients and dot products in double, and what scales, clamps and adds, for one ISA
+// level.
 #pragma once
-#include "simd/vec.h"
+#include "simd/math.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -13,53 +14,101 @@ RANVIER_INLINE vec<double> load_double(const float* p) {
   return __builtin_convertvector(h, vec<double>);
 }
 
-struct SumOfSquares {
-  RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> g) { return fma(g, g, sum); }
+template <class T>
+RANVIER_INLINE vec<double> load_double(const T* p, int n) {  // the first n, then zeros
+  T last[lanes<double>] = {};
+  for (int k = 0; k < n; ++k) last[k] = p[k];
+  return load_double(last);
+}
+
+struct Sum {
   RANVIER_INLINE double finish(vec<double> sum) { return reduce_add(sum); }
   RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return a + b; }
 };
-struct SumOfMagnitudes {
-  RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> g) { return sum + abs(g); }
-  RANVIER_INLINE double finish(vec<double> sum) { return reduce_add(sum); }
-  RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return a + b; }
+struct SumOfProducts : Sum {
+  RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double> b, double) {
+    return fma(a, b, sum);
+  }
+};
+struct SumOfMagnitudes : Sum {
+  RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double>, double) { return sum + abs(a); }
+};
+struct SumOfPowers : Sum {
+  RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double>, double p) {
+    return sum + pow(abs(a), broadcast(p));
+  }
 };
 struct LargestMagnitude {
-  RANVIER_INLINE vec<double> add(vec<double> largest, vec<double> g) { return max(largest, abs(g)); }
+  RANVIER_INLINE vec<double> add(vec<double> largest, vec<double> a, vec<double>, double) {
+    return max(largest, abs(a));
+  }
   RANVIER_INLINE double finish(vec<double> largest) { return reduce_max(largest); }
   RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return max(a, b); }
 };
 
-template <class Norm, class T>
-static double norm_of(const T* g, int64_t n) {
+// Over the pairs (a[i], b[i]) in four chains; the last lanes are padded with zeros, which add nothing.
+template <class Fold, class T>
+RANVIER_INLINE double fold(const T* a, const T* b, int64_t n, double p = 0) {
   constexpr int step = lanes<double>, chains = 4;
   vec<double> sum[chains] = {};
   int64_t i = 0;
   for (; i + chains * step <= n; i += chains * step)
-    for (int k = 0; k < chains; ++k) sum[k] = Norm::add(sum[k], load_double(g + i + k * step));
-  for (; i + step <= n; i += step) sum[0] = Norm::add(sum[0], load_double(g + i));
-  if (i < n) {
-    T last[step] = {};  // zeros add nothing to any of the norms
-    for (int64_t k = i; k < n; ++k) last[k - i] = g[k];
-    sum[1] = Norm::add(sum[1], load_double(last));
-  }
-  return Norm::finish(Norm::join(Norm::join(sum[0], sum[1]), Norm::join(sum[2], sum[3])));
+    for (int k = 0; k < chains; ++k) {
+      const int64_t at = i + k * step;
+      sum[k] = Fold::add(sum[k], load_double(a + at), load_double(b + at), p);
+    }
+  for (; i + step <= n; i += step) sum[0] = Fold::add(sum[0], load_double(a + i), load_double(b + i), p);
+  if (const int rest = static_cast<int>(n - i))
+    sum[1] = Fold::add(sum[1], load_double(a + i, rest), load_double(b + i, rest), p);
+  return Fold::finish(Fold::join(Fold::join(sum[0], sum[1]), Fold::join(sum[2], sum[3])));
+}
+
+template <class T>
+static double dot(const T* a, const T* b, int64_t n) {
+  return fold<SumOfProducts>(a, b, n);
+}
+template <class Norm, class T>
+static double norm_of(const T* g, int64_t n) {
+  return fold<Norm>(g, g, n);
+}
+template <class T>
+static double sum_of_powers(const T* g, int64_t n, double p) {
+  return fold<SumOfPowers>(g, g, n, p);
+}
+
+// y = f(y, x), vector by vector.
+template <class T, class F>
+RANVIER_INLINE void map(T* y, const T* x, int64_t n, const F& f) {
+  int64_t i = 0;
+  for (; i + lanes<T> <= n; i += lanes<T>) store(y + i, f(load(y + i), load(x + i)));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) store_n(y + i, f(load_n(y + i, rest), load_n(x + i, rest)), rest);
 }
 
 template <class T>
 static void scale(T* g, int64_t n, T factor) {
-  int64_t i = 0;
-  for (; i + lanes<T> <= n; i += lanes<T>) store(g + i, load(g + i) * broadcast(factor));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(g + i, load_n(g + i, rest) * broadcast(factor), rest);
+  map(g, g, n, [=](vec<T> v, vec<T>) { return v * broadcast(factor); });
 }
 
 template <class T>
 static void clamp(T* g, int64_t n, T limit) {
   const vec<T> high = broadcast(limit), low = -high;
-  int64_t i = 0;
-  for (; i + lanes<T> <= n; i += lanes<T>) store(g + i, max(min(load(g + i), high), low));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(g + i, max(min(load_n(g + i, rest), high), low), rest);
+  map(g, g, n, [=](vec<T> v, vec<T>) { return max(min(v, high), low); });
+}
+
+template <class T>
+static void add_scaled(T* y, const T* x, int64_t n, T factor) {
+  map(y, x, n, [=](vec<T> v, vec<T> u) { return fma(broadcast(factor), u, v); });
+}
+
+// From the end that is nearer, so that a weight of 1 gives the value itself.
+template <class T>
+static void move_towards(T* average, const T* value, int64_t n, T weight) {
+  const vec<T> w = broadcast(weight), rest = broadcast(T(1) - weight);
+  if (weight < T(0.5))
+    map(average, value, n, [=](vec<T> a, vec<T> v) { return fma(w, v - a, a); });
+  else
+    map(average, value, n, [=](vec<T> a, vec<T> v) { return fma(rest, a - v, v); });
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -1,8 +1,7 @@
-// optimizer: the numbers of each rule, and the walk over the segments.
+// optimizer: each segment's rule, and the walk over the segments.
 #include "kernels/optimizer/optimizer.h"
 
-#include <cmath>
-
+#include "kernels/optimizer/numbers.h"
 #include "kernels/optimizer/segments.h"
 
 namespace ranvier {
@@ -10,38 +9,10 @@ namespace {
 
 constexpr double kNsPerElement = 0.5;
 
-// In double before they are rounded: 1 - 0.999 in float is wrong in its fourth digit.
 template <class T>
-SgdNumbers<T> sgd_numbers(const OptimizerStep<T>& call, double step) {
-  const double* s = call.settings.data;
-  return {T(s[0]), T(s[1]), T(1 - s[2]), T(s[3]), step == 0, call.nesterov, call.maximize};
-}
-
-template <class T>
-RmspropNumbers<T> rmsprop_numbers(const OptimizerStep<T>& call) {
-  const double* s = call.settings.data;
-  return {T(s[0]), T(s[1]), T(1 - s[1]), T(s[2]), T(s[3]), T(s[4]), call.maximize};
-}
-
-template <class T>
-AdamNumbers<T> adam_numbers(const OptimizerStep<T>& call, double step) {
-  const double* s = call.settings.data;
-  const double lr = s[0], beta1 = s[1], beta2 = s[2], weight_decay = s[4], t = step + 1;
-  const bool decoupled = call.decoupled_decay;
-  return {T(beta2),
-          T(1 - beta1),
-          T(1 - beta2),
-          T(s[3]),
-          T(lr / (1 - std::pow(beta1, t))),
-          T(1 / std::sqrt(1 - std::pow(beta2, t))),
-          T(decoupled ? 0 : weight_decay),
-          T(decoupled ? 1 - lr * weight_decay : 1),
-          call.maximize};
-}
-
-template <class T>
-void run_rule(const OptimizerStep<T>& call, double step, const OptimizerRun<T>& run) {
+void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, const OptimizerRun<T>& run) {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
+  const double step = *segment.step.data;
   switch (call.rule) {
     case OptimizerRule::sgd:
       return kernels.sgd(run, sgd_numbers(call, step));
@@ -49,6 +20,18 @@ void run_rule(const OptimizerStep<T>& call, double step, const OptimizerRun<T>& 
       return kernels.rmsprop(run, rmsprop_numbers(call));
     case OptimizerRule::adam:
       return kernels.adam(run, adam_numbers(call, step));
+    case OptimizerRule::adagrad:
+      return kernels.adagrad(run, adagrad_numbers(call, step));
+    case OptimizerRule::adadelta:
+      return kernels.adadelta(run, adadelta_numbers(call));
+    case OptimizerRule::adamax:
+      return kernels.adamax(run, adam_numbers(call, step));
+    case OptimizerRule::nadam:
+      return kernels.nadam(run, nadam_numbers(call, step, *segment.product.data));
+    case OptimizerRule::radam:
+      return kernels.radam(run, radam_numbers(call, step));
+    case OptimizerRule::lion:
+      return kernels.lion(run, lion_numbers(call));
   }
 }
 
@@ -67,9 +50,15 @@ void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, 
     for (int k = 0; k < kMaxStates; ++k) run.states[k] = s.states[k].data ? s.states[k].data + i : nullptr;
     update_elements(s.parameter, i, i + n, [&](T* p, int64_t) {
       run.p = p;
-      run_rule(call, *s.step.data, run);
+      run_rule(call, s, run);
     });
   }
+}
+
+template <class T>
+void count_step(const OptimizerStep<T>& call, const OptimizerSegment<T>& s) {
+  *s.step.data += 1;
+  if (s.product.data) *s.product.data *= nadam_momentum(call.settings.data, *s.step.data);
 }
 
 }  // namespace
@@ -85,7 +74,7 @@ void OptimizerStep<T>::run(void*) const {
     });
     team_barrier();  // all have read the step counts
     if (team_index() == 0)
-      for (int i = 0; i < count; ++i) *segments[i].step.data += 1;
+      for (int i = 0; i < count; ++i) count_step(*this, segments[i]);
     team_barrier();
   });
 }

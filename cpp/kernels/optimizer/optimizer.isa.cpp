@@ -1,6 +1,6 @@
 // optimizer's loops, compiled once for each ISA level.
-#include "kernels/optimizer/optimizer.h"
-
+#include "kernels/optimizer/adam_rules.h"
+#include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/norms.h"
 #include "kernels/optimizer/rules.h"
 
@@ -10,11 +10,21 @@ template <class T>
 static constexpr OptimizerKernels<T> kernels_of = {update<Sgd, T, SgdNumbers<T>>,
                                                    update<Rmsprop, T, RmspropNumbers<T>>,
                                                    update<Adam, T, AdamNumbers<T>>,
-                                                   norm_of<SumOfSquares, T>,
+                                                   update<Adagrad, T, AdagradNumbers<T>>,
+                                                   update<Adadelta, T, AdadeltaNumbers<T>>,
+                                                   update<Adamax, T, AdamNumbers<T>>,
+                                                   update<Nadam, T, AdamNumbers<T>>,
+                                                   update<Radam, T, AdamNumbers<T>>,
+                                                   update<Lion, T, LionNumbers<T>>,
+                                                   norm_of<SumOfProducts, T>,
                                                    norm_of<SumOfMagnitudes, T>,
                                                    norm_of<LargestMagnitude, T>,
+                                                   sum_of_powers<T>,
+                                                   dot<T>,
                                                    scale<T>,
-                                                   clamp<T>};
+                                                   clamp<T>,
+                                                   move_towards<T>,
+                                                   add_scaled<T>};
 
 extern const OptimizerKernels<float> optimizer_kernels_float = kernels_of<float>;
 extern const OptimizerKernels<double> optimizer_kernels_double = kernels_of<double>;

@@ -2,7 +2,7 @@
 //
 // Each is written on one vector; the last elements go through the same code on padded lanes.
 #pragma once
-#include "kernels/optimizer/optimizer.h"
+#include "kernels/optimizer/kernels.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -26,15 +26,39 @@ struct Lanes {
   }
 };
 
+// What the rules follow: the gradient, downwards where maximize climbs, and the pull of weight decay.
+template <class T, class L>
+RANVIER_INLINE vec<T> gradient(const OptimizerRun<T>& r, const GradientNumbers<T>& c, int64_t i, L at,
+                               typename VecOf<T>::type p) {
+  vec<T> g = at.get(r.g + i);
+  if (c.maximize) g = -g;
+  if (c.weight_decay != 0) g = fma(broadcast(c.weight_decay), p, g);
+  return g;
+}
+
+// mean += weight (g - mean)
+template <class T, class L>
+RANVIER_INLINE vec<T> update_mean(T* mean, L at, typename VecOf<T>::type g, T weight) {
+  const vec<T> old = at.get(mean), m = fma(broadcast(weight), g - old, old);
+  at.put(mean, m);
+  return m;
+}
+
+// square = beta square + one_minus_beta g^2
+template <class T, class L>
+RANVIER_INLINE vec<T> update_square(T* square, L at, typename VecOf<T>::type g, T beta, T one_minus_beta) {
+  const vec<T> v = fma(broadcast(one_minus_beta) * g, g, broadcast(beta) * at.get(square));
+  at.put(square, v);
+  return v;
+}
+
 // Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), in PyTorch's
 // form: the learning rate multiplies the whole velocity.
 struct Sgd {
   template <class T, class L>
   RANVIER_INLINE void apply(const OptimizerRun<T>& r, const SgdNumbers<T>& c, int64_t i, L at) {
     const vec<T> p = at.get(r.p + i);
-    vec<T> g = at.get(r.g + i);
-    if (c.maximize) g = -g;
-    if (c.weight_decay != 0) g = fma(broadcast(c.weight_decay), p, g);
+    vec<T> g = gradient(r, c, i, at, p);
     if (T* velocity = r.states[0]) {
       const vec<T> old = at.get(velocity + i);
       const vec<T> v = c.first ? g : fma(broadcast(c.momentum), old, broadcast(c.one_minus_dampening) * g);
@@ -49,19 +73,11 @@ struct Sgd {
 struct Rmsprop {
   template <class T, class L>
   RANVIER_INLINE void apply(const OptimizerRun<T>& r, const RmspropNumbers<T>& c, int64_t i, L at) {
-    const vec<T> p = at.get(r.p + i);
-    vec<T> g = at.get(r.g + i);
-    if (c.maximize) g = -g;
-    if (c.weight_decay != 0) g = fma(broadcast(c.weight_decay), p, g);
-    const vec<T> square =
-        fma(broadcast(c.one_minus_alpha) * g, g, broadcast(c.alpha) * at.get(r.states[0] + i));
-    at.put(r.states[0] + i, square);
-    vec<T> variance = square;
+    const vec<T> p = at.get(r.p + i), g = gradient(r, c, i, at, p);
+    vec<T> variance = update_square(r.states[0] + i, at, g, c.alpha, c.one_minus_alpha);
     if (T* mean = r.states[2]) {
-      const vec<T> old = at.get(mean + i);
-      const vec<T> m = fma(broadcast(c.one_minus_alpha), g - old, old);
-      at.put(mean + i, m);
-      variance = fma(-m, m, square);
+      const vec<T> m = update_mean(mean + i, at, g, c.one_minus_alpha);
+      variance = fma(-m, m, variance);
     }
     vec<T> direction = g / (sqrt(variance) + broadcast(c.eps));
     if (T* velocity = r.states[1]) {
@@ -72,25 +88,38 @@ struct Rmsprop {
   }
 };
 
-// Kingma and Ba, "Adam" (2015); AMSGrad: Reddi et al. (2018); decoupled decay: Loshchilov and Hutter (2019).
-struct Adam {
+// Duchi, Hazan and Singer, "Adaptive Subgradient Methods" (2011).
+struct Adagrad {
   template <class T, class L>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
-    const vec<T> p = broadcast(c.shrink) * at.get(r.p + i);
-    vec<T> g = at.get(r.g + i);
-    if (c.maximize) g = -g;
-    if (c.weight_decay != 0) g = fma(broadcast(c.weight_decay), p, g);
-    const vec<T> old = at.get(r.states[0] + i);
-    const vec<T> m = fma(broadcast(c.one_minus_beta1), g - old, old);
-    vec<T> v = fma(broadcast(c.one_minus_beta2) * g, g, broadcast(c.beta2) * at.get(r.states[1] + i));
-    at.put(r.states[0] + i, m);
-    at.put(r.states[1] + i, v);
-    if (T* largest = r.states[2]) {
-      v = max(at.get(largest + i), v);
-      at.put(largest + i, v);
-    }
-    const vec<T> denominator = fma(sqrt(v), broadcast(c.root_correction), broadcast(c.eps));
-    at.put(r.p + i, fma(broadcast(-c.step_size), m / denominator, p));
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdagradNumbers<T>& c, int64_t i, L at) {
+    const vec<T> p = at.get(r.p + i), g = gradient(r, c, i, at, p);
+    const vec<T> sum = fma(g, g, at.get(r.states[0] + i));
+    at.put(r.states[0] + i, sum);
+    at.put(r.p + i, fma(broadcast(-c.lr), g / (sqrt(sum) + broadcast(c.eps)), p));
+  }
+};
+
+// Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012).
+struct Adadelta {
+  template <class T, class L>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdadeltaNumbers<T>& c, int64_t i, L at) {
+    const vec<T> p = at.get(r.p + i), g = gradient(r, c, i, at, p), eps = broadcast(c.eps);
+    const vec<T> square = update_square(r.states[0] + i, at, g, c.rho, c.one_minus_rho);
+    const vec<T> delta = sqrt(at.get(r.states[1] + i) + eps) / sqrt(square + eps) * g;
+    update_square(r.states[1] + i, at, delta, c.rho, c.one_minus_rho);
+    at.put(r.p + i, fma(broadcast(-c.lr), delta, p));
+  }
+};
+
+// Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
+struct Lion {
+  template <class T, class L>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const LionNumbers<T>& c, int64_t i, L at) {
+    const vec<T> p = at.get(r.p + i), g = gradient(r, c, i, at, p), old = at.get(r.states[0] + i);
+    const vec<T> direction = fma(broadcast(c.one_minus_beta1), g - old, old), one = broadcast(T(1));
+    const vec<T> sign = select(direction > 0, one, select(direction < 0, -one, direction));  // NaN stays
+    update_mean(r.states[0] + i, at, g, c.one_minus_beta2);
+    at.put(r.p + i, fma(broadcast(-c.lr), sign, broadcast(c.shrink) * p));
   }
 };
 

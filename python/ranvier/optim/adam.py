@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from ranvier import _core
-from ranvier.optim.optimizer import Group, Optimizer, check_range
+from ranvier.optim.optimizer import Group, Optimizer, check_betas, check_range
 
 
 class Adam(Optimizer):
@@ -15,7 +14,7 @@ class Adam(Optimizer):
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps), where g = gradient + weight_decay p.
 
-    amsgrad: v is the largest so far. maximize: climb instead. Raises ValueError for settings out of range.
+    amsgrad: v is the largest so far. maximize: climb instead. decoupled_weight_decay: AdamW's. Raises ValueError for settings out of range.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
 
@@ -27,8 +26,7 @@ class Adam(Optimizer):
     0.9
     """
 
-    name = "adam"
-    decoupled: ClassVar[bool] = False  # True: weight decay shrinks p instead of adding to the gradient
+    name = rule = "adam"
 
     def __init__(
         self,
@@ -40,6 +38,8 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        **ignored: Any,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -48,36 +48,20 @@ class Adam(Optimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, ignored)
 
     def check(self, group: Group) -> None:
         for key in ("lr", "eps", "weight_decay"):
             check_range(self.name, group, key)
-        if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
-            raise ValueError(f"[{self.name}] got betas {group['betas']}; expected two numbers, 0 <= beta < 1")
+        check_betas(self.name, group)
 
     def settings(self, group: Group) -> tuple[float, ...]:
         return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
-
-    def update(
-        self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Any
-    ) -> None:
-        exp_avg, exp_avg_sq, max_exp_avg_sq = states
-        _core.adam_step(
-            parameters,
-            gradients,
-            steps,
-            exp_avg,
-            exp_avg_sq,
-            max_exp_avg_sq,
-            settings,
-            self.decoupled,
-            group["maximize"],
-        )
 
 
 class AdamW(Adam):
@@ -94,7 +78,6 @@ class AdamW(Adam):
     """
 
     name = "adamw"
-    decoupled = True
 
     def __init__(
         self,
@@ -106,5 +89,22 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **ignored: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+            **ignored,
+        )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes settings and state, Adam's as well; the weight decay stays decoupled."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True

@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.inplace import bump
 from ranvier.autograd.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
+IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
 
 
 class Optimizer:
@@ -24,16 +26,27 @@ class Optimizer:
     ``param_groups`` may be changed between steps. A parameter without a gradient is skipped, and its state
     stays. Parameters are updated where they lie: their memory never moves.
 
-    A subclass names its settings, its state and the core's rule:
+    PyTorch's settings of how its own step is carried out (``foreach``, ``fused``, ``capturable``,
+    ``differentiable``) are taken and ignored: there is one way here, a kernel over all parameters.
 
+    A subclass names the core's rule, its settings and its state:
+
+    - ``rule``: the core's name of it; ``name`` is what errors say
     - ``settings(group)``: the rule's numbers, in the core's order
     - ``state_names(group)``: the states that each parameter needs, None for one that is not in use
-    - ``update(group, parameters, gradients, steps, states, settings)``: the core call
+    - ``product_name``: a number of each parameter beside its step count, if the rule keeps one
     """
 
     name: ClassVar[str] = "optimizer"
+    rule: ClassVar[str] = ""
+    product_name: ClassVar[str | None] = None
 
-    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
+    def __init__(
+        self, params: Iterable[Any], defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
+    ) -> None:
+        for key in ignored or ():
+            if key not in IGNORED:
+                raise TypeError(f"[{self.name}] got an unknown setting '{key}'")
         self.defaults = dict(defaults)
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
@@ -61,11 +74,6 @@ class Optimizer:
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         raise NotImplementedError
 
-    def update(
-        self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Array
-    ) -> None:
-        raise NotImplementedError
-
     # --- groups
     def add_param_group(self, group: Group) -> None:
         """Adds parameters with settings of their own; the rest are the optimizer's defaults."""
@@ -83,7 +91,7 @@ class Optimizer:
                 )
             if p.grad_fn is not None:
                 raise ValueError(f"[{self.name}] got the result of an operation; expected leaf Tensors")
-        unknown = set(group) - set(self.defaults) - {"params"}
+        unknown = set(group) - set(self.defaults) - {"params", "initial_lr"} - IGNORED
         if unknown:
             raise ValueError(
                 f"[{self.name}] got unknown settings {sorted(unknown)}; expected some of "
@@ -92,7 +100,8 @@ class Optimizer:
         taken = {id(p) for other in self.param_groups for p in other["params"]}
         if len({id(p) for p in params}) < len(params) or any(id(p) in taken for p in params):
             raise ValueError(f"[{self.name}] got a parameter twice; expected each in one group only")
-        full = {**self.defaults, **group, "params": params}
+        kept = {k: v for k, v in group.items() if k not in IGNORED}
+        full = {**self.defaults, **kept, "params": params}
         self.check(full)
         self.param_groups.append(full)
 
@@ -147,12 +156,17 @@ class Optimizer:
         by_index: dict[int, Tensor] = {}
         for group, saved in zip(self.param_groups, groups, strict=True):
             by_index.update(zip(saved["params"], group["params"], strict=True))
-            group.update({k: deepcopy(v) for k, v in saved.items() if k != "params" and k in self.defaults})
+            kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
+            group.update(kept)  # also what a schedule has put there, as initial_lr
         self.state.clear()
         self._plans.clear()
         for index, values in state_dict["state"].items():
             p = by_index[int(index)]
-            self.state[p] = {k: _loaded(v, k, p) for k, v in values.items() if v is not None}
+            self.state[p] = self.load_state(p, values)
+
+    def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A parameter's state from that of a state_dict."""
+        return {k: _loaded(v, k, p) for k, v in values.items() if v is not None}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -188,30 +202,39 @@ class _Plan:
             and self.names == optimizer.state_names(group)
         )
 
-    def _states(self, optimizer: Optimizer, parameters: list[Tensor]) -> tuple[list[Array], list[Any]]:
+    def _states(
+        self, optimizer: Optimizer, parameters: list[Tensor]
+    ) -> tuple[list[Array], list[Array] | None, list[Any]]:
+        """Step counts, products (or None) and states, made where a parameter has none yet."""
         steps: list[Array] = []
+        products: list[Array] = []
         states: list[Any] = [None if name is None else [] for name in self.names]
         for p in parameters:
             state = optimizer.state[p]
             if "step" not in state:  # a momentum saved without its count is not the first
                 state["step"] = np.array(1.0 if state else 0.0)
             steps.append(state["step"])
+            if optimizer.product_name is not None:
+                products.append(state.setdefault(optimizer.product_name, np.array(1.0)))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if name not in state:
                         state[name] = aligned_zeros(p.shape, p.dtype)
                     arrays.append(state[name])
-        return steps, states
+        return steps, None if optimizer.product_name is None else products, states
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
         values = optimizer.settings(group)
         if values != self.values:
             optimizer.check(group)
             self.values, self.numbers = values, np.array(values, np.float64)
-        for parameters, steps, states in self.parts:
+        flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
+        for parameters, steps, products, states in self.parts:
             arrays = [p._array for p in parameters]
             gradients = [p.grad._array for p in parameters]  # type: ignore[union-attr]
-            optimizer.update(group, arrays, gradients, steps, states, self.numbers)
+            _core.optimizer_step(
+                optimizer.rule, arrays, gradients, steps, products, states, self.numbers, *flags
+            )
         for p in self.active:
             bump(p)
 
@@ -225,10 +248,15 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def _loaded(value: Any, name: str, p: Tensor) -> Array:
+def plain_array(value: Any) -> Array:
+    """The array of a Tensor of ours or of torch, or of what NumPy takes."""
     value = getattr(value, "_array", value)
-    value = np.asarray(value.detach() if hasattr(value, "detach") else value)
-    if name == "step":
+    return np.asarray(value.detach() if hasattr(value, "detach") else value)
+
+
+def _loaded(value: Any, name: str, p: Tensor) -> Array:
+    value = plain_array(value)
+    if name in ("step", "mu_product"):
         return np.array(value, np.float64).reshape(())
     if value.shape != p.shape:
         raise ValueError(
@@ -237,6 +265,12 @@ def _loaded(value: Any, name: str, p: Tensor) -> Array:
     array = aligned_zeros(p.shape, p.dtype)
     array[...] = value
     return array
+
+
+def check_betas(name: str, group: Group) -> None:
+    """Raises unless the group's betas are two numbers, 0 <= beta < 1."""
+    if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
+        raise ValueError(f"[{name}] got betas {group['betas']}; expected two numbers, 0 <= beta < 1")
 
 
 def check_range(name: str, group: Group, key: str, low: float = 0.0, high: float = float("inf")) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier import _core
 from ranvier.optim.optimizer import Group, Optimizer, check_range
 
 
@@ -27,7 +26,7 @@ class RMSprop(Optimizer):
     0.9
     """
 
-    name = "rmsprop"
+    name = rule = "rmsprop"
 
     def __init__(
         self,
@@ -40,6 +39,7 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        **ignored: Any,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -50,7 +50,7 @@ class RMSprop(Optimizer):
             "weight_decay": weight_decay,
             "maximize": maximize,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, ignored)
 
     def check(self, group: Group) -> None:
         for key in ("lr", "eps", "momentum", "weight_decay", "alpha"):
@@ -62,18 +62,3 @@ class RMSprop(Optimizer):
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         momentum = "momentum_buffer" if group["momentum"] > 0 else None
         return "square_avg", momentum, "grad_avg" if group["centered"] else None
-
-    def update(
-        self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Any
-    ) -> None:
-        square_avg, momentum_buffer, grad_avg = states
-        _core.rmsprop_step(
-            parameters,
-            gradients,
-            steps,
-            square_avg,
-            momentum_buffer,
-            grad_avg,
-            settings,
-            group["maximize"],
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier import _core
 from ranvier.optim.optimizer import Group, Optimizer, check_range
 
 
@@ -27,7 +26,7 @@ class SGD(Optimizer):
     0.8
     """
 
-    name = "sgd"
+    name = rule = "sgd"
 
     def __init__(
         self,
@@ -39,6 +38,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        **ignored: Any,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -48,7 +48,7 @@ class SGD(Optimizer):
             "nesterov": nesterov,
             "maximize": maximize,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, ignored)
 
     def check(self, group: Group) -> None:
         for key in ("lr", "momentum", "weight_decay"):
@@ -64,10 +64,3 @@ class SGD(Optimizer):
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         return ("momentum_buffer" if group["momentum"] != 0 else None,)
-
-    def update(
-        self, group: Group, parameters: Any, gradients: Any, steps: Any, states: Any, settings: Any
-    ) -> None:
-        _core.sgd_step(
-            parameters, gradients, steps, states[0], settings, group["nesterov"], group["maximize"]
-        )

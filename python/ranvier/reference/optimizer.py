@@ -67,11 +67,11 @@ def adam(
     weight_decay: float = 0.0,
     amsgrad: bool = False,
     maximize: bool = False,
-    decoupled: bool = False,
+    decoupled_weight_decay: bool = False,
 ) -> Array:
     beta1, beta2 = betas
     g = -g if maximize else g
-    if decoupled:
+    if decoupled_weight_decay:
         p = p - lr * weight_decay * p
     else:
         g = g + weight_decay * p
@@ -84,7 +84,149 @@ def adam(
 
 
 def adamw(p: Array, g: Array, state: State, lr: float, weight_decay: float = 1e-2, **settings: Any) -> Array:
-    return adam(p, g, state, lr, weight_decay=weight_decay, decoupled=True, **settings)
+    return adam(p, g, state, lr, weight_decay=weight_decay, decoupled_weight_decay=True, **settings)
+
+
+def adagrad(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    lr_decay: float = 0.0,
+    weight_decay: float = 0.0,
+    initial_accumulator_value: float = 0.0,
+    eps: float = 1e-10,
+    maximize: bool = False,
+) -> Array:
+    g = (-g if maximize else g) + weight_decay * p
+    t = state["step"] = state.get("step", 0) + 1
+    total = state["sum"] = state.get("sum", initial_accumulator_value) + g**2
+    return p - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(total) + eps)
+
+
+def adadelta(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    rho: float = 0.9,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> Array:
+    g = (-g if maximize else g) + weight_decay * p
+    square = state["square_avg"] = rho * state.get("square_avg", 0.0) + (1 - rho) * g**2
+    delta = np.sqrt(state.get("acc_delta", 0.0) + eps) / np.sqrt(square + eps) * g
+    state["acc_delta"] = rho * state.get("acc_delta", 0.0) + (1 - rho) * delta**2
+    return p - lr * delta
+
+
+def adamax(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> Array:
+    beta1, beta2 = betas
+    g = (-g if maximize else g) + weight_decay * p
+    t = state["step"] = state.get("step", 0) + 1
+    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    largest = state["exp_inf"] = np.maximum(beta2 * state.get("exp_inf", 0.0), np.abs(g) + eps)
+    return p - lr / (1 - beta1**t) * m / largest
+
+
+def nadam(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum_decay: float = 4e-3,
+    decoupled_weight_decay: bool = False,
+    maximize: bool = False,
+) -> Array:
+    beta1, beta2 = betas
+    g = -g if maximize else g
+    if decoupled_weight_decay:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
+    t = state["step"] = state.get("step", 0) + 1
+    now, following = (beta1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in (t, t + 1))
+    product = state["mu_product"] = state.get("mu_product", 1.0) * now
+    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
+    ahead = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
+    return p - lr * ahead / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+def radam(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled_weight_decay: bool = False,
+    maximize: bool = False,
+) -> Array:
+    beta1, beta2 = betas
+    g = -g if maximize else g
+    if decoupled_weight_decay:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
+    t = state["step"] = state.get("step", 0) + 1
+    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
+    step_size, limit = lr / (1 - beta1**t), 2 / (1 - beta2) - 1
+    length = limit - 2 * t * beta2**t / (1 - beta2**t)
+    if length <= 5:
+        return p - step_size * m
+    variance = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
+    return p - step_size * (variance * (1 - beta2**t)) ** 0.5 * m / (np.sqrt(v) + eps)
+
+
+def lion(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> Array:
+    beta1, beta2 = betas
+    g = -g if maximize else g
+    m = state.get("exp_avg", 0.0)
+    direction = np.sign(beta1 * m + (1 - beta1) * g)
+    state["exp_avg"] = beta2 * m + (1 - beta2) * g
+    return p - lr * (direction + weight_decay * p)
+
+
+def lbfgs_direction(g: Array, changes: list[Array], steps: list[Array]) -> Array:
+    """-H g from the changes y of the gradient and the steps s that brought them, the oldest first."""
+    d = -g
+    alphas = []
+    for y, s in zip(reversed(changes), reversed(steps), strict=True):
+        alphas.append(s @ d / (y @ s))
+        d = d - alphas[-1] * y
+    if changes:
+        d = d * (changes[-1] @ steps[-1]) / (changes[-1] @ changes[-1])
+    for y, s in zip(changes, steps, strict=True):
+        d = d + (alphas.pop() - y @ d / (y @ s)) * s
+    return d
+
+
+def move_towards(average: Array, value: Array, weight: float) -> Array:
+    return average + weight * (value - average)
 
 
 def gradient_norm(gradients: list[Array], norm_type: float = 2.0) -> float:

@@ -1,0 +1,95 @@
+// L-BFGS: dot products over fixed blocks, and the two loops.
+#include "kernels/optimizer/lbfgs.h"
+
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "kernels/optimizer/kernels.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kBlock = 4096;  // stays in the first cache between an update and the next dot product
+constexpr double kNsPerElement = 0.3;
+
+int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
+
+// f(first element, elements, block) for this thread's blocks of n elements.
+template <class F>
+void for_each_block(int64_t n, const F& f) {
+  parallel_for(blocks_of(n), 0, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block)
+      f(block * kBlock, std::min(kBlock, n - block * kBlock), block);
+  });
+}
+
+double sum(const double* partial, int64_t n) {
+  double total = 0;
+  for (int64_t i = 0; i < blocks_of(n); ++i) total += partial[i];
+  return total;
+}
+
+}  // namespace
+
+template <class T>
+size_t FlatDot<T>::workspace_bytes(int) const {
+  return sizeof(double) * blocks_of(numel(a));
+}
+
+template <class T>
+void FlatDot<T>::run(void* workspace) const {
+  double* partial = static_cast<double*>(workspace);
+  const int64_t n = numel(a);
+  parallel_region(kNsPerElement * n, [&] {
+    for_each_block(n, [&](int64_t first, int64_t length, int64_t block) {
+      partial[block] = optimizer_kernels<T>().dot(a.data + first, b.data + first, length);
+    });
+    if (team_index() == 0) *product.data = sum(partial, n);
+    team_barrier();
+  });
+}
+
+template <class T>
+size_t LbfgsLoop<T>::workspace_bytes(int) const {
+  return 2 * sizeof(double) * blocks_of(numel(direction));
+}
+
+template <class T>
+void LbfgsLoop<T>::run(void* workspace) const {
+  const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
+  const int64_t n = numel(direction);
+  T* d = direction.data;
+  parallel_region(kNsPerElement * n * (2 * count + 1), [&] {
+    if (scale.data)
+      for_each_block(n, [&](int64_t first, int64_t length, int64_t) {
+        kernels.scale(d + first, length, static_cast<T>(*scale.data));
+      });
+    const T* moved = nullptr;  // d += factor * moved is still to be done, together with the next dot product
+    T factor = 0;
+    for (int k = 0; k < count; ++k) {
+      const int i = second ? k : count - 1 - k;
+      const T* seen = second ? changes[i].data : steps[i].data;
+      // By turns, so that nobody overwrites the sums that another thread still reads.
+      double* partial = static_cast<double*>(workspace) + (k % 2) * blocks_of(n);
+      for_each_block(n, [&](int64_t first, int64_t length, int64_t block) {
+        if (moved) kernels.add_scaled(d + first, moved + first, length, factor);
+        partial[block] = kernels.dot(d + first, seen + first, length);
+      });
+      const double product = ro.data[i] * sum(partial, n);
+      if (!second && team_index() == 0) alphas.data[i] = product;
+      factor = static_cast<T>(second ? alphas.data[i] - product : -product);
+      moved = second ? steps[i].data : changes[i].data;
+    }
+    if (moved)
+      for_each_block(n, [&](int64_t first, int64_t length, int64_t) {
+        kernels.add_scaled(d + first, moved + first, length, factor);
+      });
+  });
+}
+
+template struct FlatDot<float>;
+template struct FlatDot<double>;
+template struct LbfgsLoop<float>;
+template struct LbfgsLoop<double>;
+
+}  // namespace ranvier

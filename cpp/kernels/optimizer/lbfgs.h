@@ -1,0 +1,60 @@
+// L-BFGS on the flat vector of all parameters: dot products, and the two loops of its direction.
+//
+// A dot product is taken in double as a sum over fixed blocks combined in order, so its bits do not depend on
+// the team. All vectors are (n,), contiguous.
+#pragma once
+#include <cstddef>
+
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+template <class T>
+struct FlatDot {  // product = a . b
+  static constexpr const char* name = "flat_dot";
+  TensorView<const T> a, b;
+  TensorView<double> product;  // one element
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(a), v.read(b), v.write(product);
+  }
+};
+
+constexpr int kMaxPairs = 32;  // of one call; a longer history takes several
+
+// For each pair of a step s and the change of the gradient y that it brought, ro = 1 / (y . s):
+//
+//   first loop, the newest pair first:   alpha = ro (s . d);  d -= alpha y
+//   second loop, the oldest pair first:  d += (alpha - ro (y . d)) s
+//
+// `scale`, if given, multiplies d before the loop. Source: Nocedal and Wright, "Numerical Optimization"
+// (2006), algorithm 7.4.
+template <class T>
+struct LbfgsLoop {
+  static constexpr const char* name = "lbfgs_loop";
+  bool second;
+  int count;
+  TensorView<T> direction;
+  TensorView<const T> changes[kMaxPairs], steps[kMaxPairs];  // y and s, the oldest first
+  TensorView<const double> ro;                               // (count,)
+  TensorView<double> alphas;                                 // (count,), written by the first loop
+  TensorView<const double> scale;                            // one element; data null: none
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(direction), v.write(direction), v.read(ro);
+    for (int i = 0; i < count; ++i) v.read(changes[i]), v.read(steps[i]);
+    if (second)
+      v.read(alphas);
+    else
+      v.write(alphas);
+    if (scale.data) v.read(scale);
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,37 @@
+// Parameters moved along values or towards them.
+#include "kernels/optimizer/move.h"
+
+#include "kernels/optimizer/kernels.h"
+#include "kernels/optimizer/segments.h"
+
+namespace ranvier {
+
+template <class T>
+void MoveParameters<T>::run(void*) const {
+  constexpr double ns_per_element = 0.2;
+  const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
+  const auto move = towards ? kernels.move_towards : kernels.add_scaled;
+  const T share = static_cast<T>(*factor.data);
+  const auto size = [&](int i) { return numel(parameters[i]); };
+  int64_t total = 0;
+  for (int i = 0; i < count; ++i) total += size(i);
+  parallel_region(ns_per_element * total, [&] {
+    for_each_share(count, size, [&](int i, int64_t begin, int64_t end) {
+      const bool dense = is_contiguous(values[i]);
+      const int64_t piece = dense && is_contiguous(parameters[i]) ? end - begin : kChunk;
+      T copy[kChunk];
+      for (int64_t k = begin; k < end; k += piece) {
+        const int64_t stop = std::min(k + piece, end);
+        if (!dense) gather(values[i], k, stop, copy);
+        update_elements(parameters[i], k, stop,
+                        [&](T* p, int64_t n) { move(p, dense ? values[i].data + k : copy, n, share); });
+      }
+    });
+    team_barrier();
+  });
+}
+
+template struct MoveParameters<float>;
+template struct MoveParameters<double>;
+
+}  // namespace ranvier

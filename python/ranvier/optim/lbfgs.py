@@ -1,0 +1,214 @@
+"""L-BFGS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.inplace import bump
+from ranvier.autograd.mode import enable_grad
+from ranvier.autograd.tensor import Tensor
+from ranvier.optim.line_search import Point, strong_wolfe
+from ranvier.optim.optimizer import Array, Group, Optimizer, check_range, plain_array
+
+
+class LBFGS(Optimizer):
+    """Limited-memory BFGS: Newton steps from the last changes of the gradient. For full batches.
+
+    Each ``step(closure)`` makes up to max_iter iterations d = -H g, p += t d, where H is built from the last
+    history_size steps s and gradient changes y by the two-loop recursion. The closure clears the gradients,
+    computes the loss, calls backward and returns the loss; it is called several times.
+
+    Args:
+        lr: the step length t; with a line search, the first one tried.
+        max_eval: calls of the closure in one step; 1.25 max_iter when not given.
+        tolerance_grad: a step ends where no gradient is larger than this.
+        tolerance_change: and where neither loss nor parameters change by more than this.
+        line_search_fn: None, or "strong_wolfe".
+
+    There is one group of parameters, all of one dtype. It needs 2 history_size + 4 times their memory.
+    Raises ValueError for settings out of range, several groups, or a step without closure; TypeError for
+    mixed dtypes.
+    Sources: Liu and Nocedal, "On the limited memory BFGS method" (1989); Nocedal and Wright, "Numerical
+    Optimization" (2006), algorithm 7.4; iterations and stopping as in minFunc (Schmidt) and PyTorch.
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([3.0, -1.0], requires_grad=True)
+    >>> optimizer = rv.optim.LBFGS([p], line_search_fn="strong_wolfe")
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = ((p - 1) ** 4).sum()
+    ...     loss.backward()
+    ...     return loss
+    >>> loss = optimizer.step(closure)
+    >>> round(loss.item(), 3), closure().item() < 1e-4
+    (32.0, True)
+    """
+
+    name = "lbfgs"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        max_iter: int = 20,
+        max_eval: int | None = None,
+        tolerance_grad: float = 1e-7,
+        tolerance_change: float = 1e-9,
+        history_size: int = 100,
+        line_search_fn: str | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "max_iter": max_iter,
+            "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
+            "tolerance_grad": tolerance_grad,
+            "tolerance_change": tolerance_change,
+            "history_size": history_size,
+            "line_search_fn": line_search_fn,
+        }
+        super().__init__(params, defaults)
+
+    def check(self, group: Group) -> None:
+        if self.param_groups:
+            raise ValueError("[lbfgs] got several groups; expected one")
+        for key in ("lr", "tolerance_grad", "tolerance_change"):
+            check_range(self.name, group, key)
+        for key in ("max_iter", "max_eval", "history_size"):
+            check_range(self.name, group, key, 1)
+        if group["line_search_fn"] not in (None, "strong_wolfe"):
+            raise ValueError(
+                f"[lbfgs] got line_search_fn '{group['line_search_fn']}'; expected None or 'strong_wolfe'"
+            )
+        if len({p.dtype for p in group["params"]}) > 1:
+            raise TypeError("[lbfgs] got parameters of several dtypes; expected one")
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Up to max_iter iterations; returns the loss before the first."""
+        if closure is None:
+            raise ValueError("[lbfgs] got no closure; expected a function that computes loss and gradients")
+        group = self.param_groups[0]
+        state = self.state[group["params"][0]]
+        loss, n_iter = None, 0
+
+        def evaluate() -> tuple[float, Array]:
+            nonlocal loss
+            with enable_grad():
+                value = closure()
+            loss = value if loss is None else loss
+            state["func_evals"] = state.get("func_evals", 0) + 1
+            return float(value), self._gradient()
+
+        state.setdefault("n_iter", 0)
+        f, g = evaluate()
+        last = state["func_evals"] + group["max_eval"] - 1
+        while n_iter < group["max_iter"] and not _largest(g) <= group["tolerance_grad"]:
+            n_iter += 1
+            state["n_iter"] += 1
+            d = self._direction(state, g, group["history_size"])
+            state.update(d=d, prev_flat_grad=g, prev_loss=f)
+            first = state["n_iter"] == 1
+            t = state["t"] = min(1.0, 1.0 / _norm(g, 1.0)) * group["lr"] if first else group["lr"]
+            slope = _dot(g, d)
+            if slope > -group["tolerance_change"]:
+                break
+            if group["line_search_fn"] is not None:
+                here = Point(0.0, f, g, slope)
+                t, f, g = self._search(evaluate, here, t, d, last - state["func_evals"])
+                state["t"] = t
+            self._move(d, t)
+            if group["line_search_fn"] is None and n_iter < group["max_iter"]:
+                f, g = evaluate()  # of no use after the last iteration
+            if state["func_evals"] >= last or abs(t) * _largest(d) <= group["tolerance_change"]:
+                break
+            if abs(f - state["prev_loss"]) < group["tolerance_change"]:
+                break
+        return loss
+
+    def _direction(self, state: dict[str, Any], g: Array, history_size: int) -> Array:
+        """-H g; remembers the last step before, unless the curvature along it is not positive."""
+        d = _core.neg(g)
+        if state["n_iter"] == 1:
+            state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1.0)
+            return d
+        s = _core.mul(state["d"], np.asarray(state["t"], g.dtype))
+        y = _core.sub(g, state["prev_flat_grad"])
+        curvature = _dot(y, s)
+        if curvature > 1e-10:
+            for key, value in (("old_dirs", y), ("old_stps", s), ("ro", 1.0 / curvature)):
+                state[key] = [*state[key], value][-history_size:]
+            state["H_diag"] = curvature / _dot(y, y)
+        ro, scale = np.array(state["ro"], np.float64), np.array([state["H_diag"]])
+        alphas = np.zeros(len(ro))
+        _core.lbfgs_loop(d, state["old_dirs"], state["old_stps"], ro, alphas, None, False)
+        _core.lbfgs_loop(d, state["old_dirs"], state["old_stps"], ro, alphas, scale, True)
+        return d
+
+    def _search(
+        self, evaluate: Callable[[], tuple[float, Array]], here: Point, t: float, d: Array, calls: int
+    ) -> tuple[float, float, Array]:
+        """Step length, loss and gradient of a good point along d; the parameters stay where they are."""
+        params = self.param_groups[0]["params"]
+        before = [p._array.copy() for p in params]
+
+        def point(t: float) -> Point:
+            self._move(d, t)
+            f, g = evaluate()
+            for p, values in zip(params, before, strict=True):
+                np.copyto(p._array, values)
+                bump(p)
+            return Point(t, f, g, _dot(g, d))
+
+        found, _ = strong_wolfe(point, here, t, _largest(d), self.param_groups[0]["tolerance_change"], calls)
+        return found.t, found.f, found.g
+
+    def _gradient(self) -> Array:
+        """All gradients as one vector; zeros for a parameter that has none."""
+        parts = [
+            np.zeros(p.numel(), p.dtype) if p.grad is None else p.grad._array.reshape(-1)
+            for p in self.param_groups[0]["params"]
+        ]
+        return _core.concatenate(parts, 0)
+
+    def _move(self, d: Array, t: float) -> None:
+        params = self.param_groups[0]["params"]
+        ends = np.cumsum([p.numel() for p in params])
+        parts = [d[end - p.numel() : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
+        _core.move_parameters([p._array for p in params], parts, np.array([float(t)]), False)
+        for p in params:
+            bump(p)
+
+    def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
+        loaded: dict[str, Any] = {}
+        for key, value in values.items():
+            if key in ("d", "prev_flat_grad") and value is not None:
+                loaded[key] = _flat(value, p)
+            elif key in ("old_dirs", "old_stps") and value is not None:
+                loaded[key] = [_flat(v, p) for v in value]
+            elif key == "ro" and value is not None:
+                loaded[key] = [float(v) for v in value]
+            elif key in ("func_evals", "n_iter"):
+                loaded[key] = int(value)
+            elif key in ("t", "H_diag", "prev_loss") and value is not None:
+                loaded[key] = float(value)
+        return loaded
+
+
+def _flat(value: Any, p: Tensor) -> Array:
+    return np.array(plain_array(value), p.dtype)
+
+
+def _dot(a: Array, b: Array) -> float:
+    return float(_core.flat_dot(a, b)[0])
+
+
+def _norm(x: Array, p: float) -> float:
+    return float(_core.gradient_norm([x], p)[0])
+
+
+def _largest(x: Array) -> float:
+    return _norm(x, math.inf)
