@@ -27,7 +27,7 @@ bool g_place_workers = true;
 struct Team {
   int index, size;
 };
-thread_local Team t_team{0, 0};       // size 0: no team open
+thread_local Team t_team{0, 0};  // size 0: no team open
 thread_local bool t_alone = false;
 thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
 

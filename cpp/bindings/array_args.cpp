@@ -261,6 +261,16 @@ Input Input::floating(const char* op, const char* name, py::handle array) {
   return Input(addressable(array, type), type == NPY_FLOAT32 ? DType::float32 : DType::float64);
 }
 
+Input Input::pixels(const char* op, const char* name, py::handle array) {
+  check_array(op, name, array);
+  const int type = PyArray_TYPE(as_array(array));
+  if (type == NPY_UINT8) return Input(addressable(array, type), DType::uint8);
+  if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
+    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) +
+                      "; expected float32, float64 or uint8");
+  return floating(op, name, array);
+}
+
 Input Input::integers(const char* op, const char* name, py::handle array) {
   check_array(op, name, array);
   if (!PyArray_ISINTEGER(as_array(array)))

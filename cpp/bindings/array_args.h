@@ -64,6 +64,8 @@ class Input {
  public:
   // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
   static Input floating(const char* op, const char* name, py::handle array);
+  // The same, or an array of uint8.
+  static Input pixels(const char* op, const char* name, py::handle array);
   // An array of any integer dtype, as int64.
   static Input integers(const char* op, const char* name, py::handle array);
   // An array of exactly this dtype.

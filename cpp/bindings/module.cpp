@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   bind::register_clip(m);
   bind::register_lbfgs(m);
   bind::register_optimizer(m);
+  bind::register_augment(m);
   bind::register_dropout(m);
   bind::register_probe(m);
   bind::register_activation(m);

@@ -12,6 +12,7 @@ void register_pooling(pybind11::module_& m);
 void register_clip(pybind11::module_& m);
 void register_lbfgs(pybind11::module_& m);
 void register_optimizer(pybind11::module_& m);
+void register_augment(pybind11::module_& m);
 void register_dropout(pybind11::module_& m);
 void register_probe(pybind11::module_& m);
 void register_activation(pybind11::module_& m);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/logical_walk.h"
 #include "base/parallel.h"
 
 namespace ranvier {
@@ -14,29 +15,6 @@ constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;
 RandomKey key_of(const TensorView<const int64_t>& v) {
   return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
 }
-
-// Offsets of the elements of one group, in logical order.
-template <class T>
-struct Walk {
-  const TensorView<T>& v;
-  int64_t index[kMaxDims], offset = 0;
-
-  Walk(const TensorView<T>& view, int64_t first) : v(view) {
-    for (int d = v.ndim - 1; d >= 0; --d) {
-      index[d] = first % v.shape[d];
-      first /= v.shape[d];
-      offset += index[d] * v.strides[d];
-    }
-  }
-  void next() {
-    for (int d = v.ndim - 1; d >= 0; --d) {
-      offset += v.strides[d];
-      if (++index[d] < v.shape[d]) return;
-      offset -= index[d] * v.strides[d];
-      index[d] = 0;
-    }
-  }
-};
 
 // f(first, n) on shares of [0, n) that begin at whole groups.
 template <class F>
@@ -59,8 +37,8 @@ void Dropout<T>::run(void*) const {
     const RandomKey k = key_of(key);
     const auto kernel = dropout_kernels<T>().dropout;
     if (dense && !none) return kernel(k, threshold, scale, first, n, x.data + first, y.data + first);
-    Walk<const T> from(x, first);
-    Walk<T> to(y, first);
+    LogicalWalk<const T> from(x, first);
+    LogicalWalk<T> to(y, first);
     for (int64_t i = 0; i < n; i += kRandomGroup) {
       const int64_t count = std::min<int64_t>(kRandomGroup, n - i);
       T group[kRandomGroup] = {};

@@ -1,0 +1,30 @@
+// The elements of a tensor in logical order, whatever the memory's: for what is numbered by place.
+#pragma once
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+// Offsets of the elements from number `first` on.
+template <class T>
+struct LogicalWalk {
+  const TensorView<T>& v;
+  int64_t index[kMaxDims], offset = 0;
+
+  LogicalWalk(const TensorView<T>& view, int64_t first) : v(view) {
+    for (int d = v.ndim - 1; d >= 0; --d) {
+      index[d] = first % v.shape[d];
+      first /= v.shape[d];
+      offset += index[d] * v.strides[d];
+    }
+  }
+  void next() {
+    for (int d = v.ndim - 1; d >= 0; --d) {
+      offset += v.strides[d];
+      if (++index[d] < v.shape[d]) return;
+      offset -= index[d] * v.strides[d];
+      index[d] = 0;
+    }
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,70 @@
+// Images mixed with each other, and noise.
+#include "kernels/augment/augment.h"
+
+#include <algorithm>
+
+#include "base/logical_walk.h"
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerMixedByte = 0.1, kNsPerNoise = 2.5;
+
+}  // namespace
+
+template <class T>
+void MixImages<T>::run(void*) const {
+  const LoopNest<2> sample(x.ndim - 1, x.shape + 1, {x.strides + 1, y.strides + 1});
+  const int64_t n = x.shape[0], size = sample.size;
+  const int64_t step_x = sample.strides[0][sample.ndim - 1], step_y = sample.strides[1][sample.ndim - 1];
+  const auto mix = augment_kernels<T>().mix;
+  parallel_for(n * size, kNsPerMixedByte * sizeof(T) * n * size, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin / size; i * size < end; ++i) {
+      const T w = static_cast<T>(weight.data[i * weight.strides[0]]);
+      const T *a = x.data + i * x.strides[0],
+              *b = x.data + partner.data[i * partner.strides[0]] * x.strides[0];
+      T* to = y.data + i * y.strides[0];
+      const int64_t first = std::max(begin - i * size, int64_t{0}), last = std::min(end - i * size, size);
+      sample.walk(first, last, [&](int64_t count, const int64_t* offsets) {
+        if (step_x == 1 && step_y == 1) return mix(count, w, a + offsets[0], b + offsets[0], to + offsets[1]);
+        for (int64_t k = 0; k < count; ++k) {
+          const int64_t from = offsets[0] + k * step_x;
+          mix(1, w, a + from, b + from, to + offsets[1] + k * step_y);
+        }
+      });
+    }
+  });
+}
+
+template <class T>
+void AddNoise<T>::run(void*) const {
+  constexpr int64_t kBlock = 4 * kRandomGroup;
+  const RandomKey k{static_cast<uint64_t>(key.data[0]), static_cast<uint64_t>(key.data[key.strides[0]])};
+  const int64_t size = numel(y), blocks = (size + kBlock - 1) / kBlock;
+  const bool dense = is_contiguous(x) && is_contiguous(y);
+  const auto normal = dropout_kernels<T>().normal;
+  parallel_for(blocks, kNsPerNoise * size, [&](int64_t begin, int64_t end) {
+    T noise[kBlock];
+    for (int64_t first = begin * kBlock; first < std::min(end * kBlock, size); first += kBlock) {
+      const int64_t n = std::min(kBlock, size - first);
+      normal(k, static_cast<T>(mean), static_cast<T>(deviation), first, n, noise);
+      if (dense) {
+        for (int64_t i = 0; i < n; ++i) y.data[first + i] = x.data[first + i] + noise[i];
+        continue;
+      }
+      LogicalWalk<const T> from(x, first);
+      LogicalWalk<T> to(y, first);
+      for (int64_t i = 0; i < n; ++i, from.next(), to.next())
+        y.data[to.offset] = x.data[from.offset] + noise[i];
+    }
+  });
+}
+
+template struct MixImages<float>;
+template struct MixImages<double>;
+template struct AddNoise<float>;
+template struct AddNoise<double>;
+
+}  // namespace ranvier

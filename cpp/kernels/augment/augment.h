@@ -1,0 +1,125 @@
+// augment: a batch of images moved, cropped, flipped, turned, covered, mixed or made noisy
+//
+//   x (n, c, h, w) of any strides, y of strides of its own. What is done to image i is in row i of a small
+//   array that the caller has drawn: the kernels know no chance but the noise's, which is numbered by place.
+//   Images of bytes are moved, turned and covered as they are; fill is then 0 ... 255.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+#include "kernels/dropout/dropout.h"
+
+namespace ranvier {
+
+// What lies beyond an image: `fill`; its last row or column; the image mirrored, the border not repeated or
+// repeated.
+enum class Border { constant, edge, reflect, symmetric };
+enum class Interpolation { nearest, bilinear };
+
+// y[n, c, i, j] = x[n, c, top + i, left + j], read from below where `upside` is set, from the right where
+// `mirrored` is; y's height and width are its own.
+template <class T>
+struct MoveImages {
+  static constexpr const char* name = "move_images";
+  Border border;
+  double fill;
+  TensorView<const int64_t> place;  // (n, 4): top, left, upside, mirrored
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(place), v.read(x), v.write(y);
+  }
+};
+
+// y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, between four pixels or the
+// nearest one; beyond the image lies `fill`.
+template <class T>
+struct AffineImages {
+  static constexpr const char* name = "affine_images";
+  Interpolation interpolation;
+  double fill;
+  TensorView<const double> matrix;  // (n, 6)
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(matrix), v.read(x), v.write(y);
+  }
+};
+
+// y = x, but for a box of each image: that is `fill`, or the same box of image partner[n].
+template <class T>
+struct EraseImages {
+  static constexpr const char* name = "erase_images";
+  double fill;
+  TensorView<const int64_t> box;  // (n, 4): top, left, height, width; what lies beyond the image is left out
+  TensorView<const int64_t> partner;  // (n,), or no data
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(box), v.read(x), v.write(y);
+    if (partner.data) v.read(partner);
+  }
+};
+
+// y[n] = weight[n] x[n] + (1 - weight[n]) x[partner[n]]; x of any shape (n, ...).
+template <class T>
+struct MixImages {
+  static constexpr const char* name = "mix_images";
+  TensorView<const int64_t> partner;  // (n,)
+  TensorView<const double> weight;    // (n,)
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(partner), v.read(weight), v.read(x), v.write(y);
+  }
+};
+
+// y = x + mean + std z with z normal, of any shape; z depends on the key and on the element's place in
+// logical order.
+template <class T>
+struct AddNoise {
+  static constexpr const char* name = "add_noise";
+  double mean, deviation;
+  TensorView<const int64_t> key;  // (2,)
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(key), v.read(x), v.write(y);
+  }
+};
+
+constexpr int kPixelBlock = 64;  // pixels interpolated at once
+
+template <class T>
+struct AugmentKernels {
+  // y = a pixel between four: taps[0 ... 3] are the upper left, upper right, lower left and lower right ones;
+  // `down` and `right` in [0, 1). All of kPixelBlock elements.
+  void (*between)(const T (*taps)[kPixelBlock], const T* down, const T* right, T* y);
+  // y = weight a + (1 - weight) b, n elements
+  void (*mix)(int64_t n, T weight, const T* a, const T* b, T* y);
+};
+
+RANVIER_TABLES(AugmentKernels, augment_kernels)
+
+}  // namespace ranvier

@@ -1,0 +1,123 @@
+// Images moved, cropped and flipped; boxes of them covered.
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "kernels/augment/augment.h"
+#include "kernels/augment/lines.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.15, kNsPerRow = 20;
+
+template <class T, class F>  // f(image, row) for every row of y's images
+void for_each_row(const TensorView<T>& y, const F& f) {
+  const int64_t rows = y.shape[2], all = y.shape[0] * rows;
+  const double ns_per_row = kNsPerRow + kNsPerByte * sizeof(T) * y.shape[1] * y.shape[3];
+  parallel_for(all, ns_per_row * all, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) f(r / rows, r % rows);
+  });
+}
+
+int64_t modulo(int64_t i, int64_t n) { return (i % n + n) % n; }
+
+// Which row (column) of n is seen at i, inside or beyond the image; -1: none.
+int64_t seen_at(int64_t i, int64_t n, Border border) {
+  if (i >= 0 && i < n) return i;
+  switch (border) {
+    case Border::constant:
+      return -1;
+    case Border::edge:
+      return i < 0 ? 0 : n - 1;
+    case Border::reflect: {
+      const int64_t period = std::max<int64_t>(2 * (n - 1), 1), at = modulo(i, period);
+      return at < n ? at : period - at;
+    }
+    case Border::symmetric: {
+      const int64_t at = modulo(i, 2 * n);
+      return at < n ? at : 2 * n - 1 - at;
+    }
+  }
+  return -1;
+}
+
+// One line of y, `to`, from the line of x that begins at `from`.
+template <class T>
+void move_line(const MoveImages<T>& call, const Lines<T>& lines, int64_t left, bool mirrored, const T* from,
+               T* to) {
+  const int64_t w = call.x.shape[3], n = call.y.shape[3];
+  // the columns of x counted from `left`: [first, last) lie inside it
+  const int64_t first = std::clamp<int64_t>(-left, 0, n), last = std::clamp<int64_t>(w - left, first, n);
+  const auto column_of_y = [&](int64_t k) { return mirrored ? n - 1 - k : k; };
+  const int64_t begin = mirrored ? last - 1 : first;  // in the order of y
+  if (first < last)
+    copy_items(last - first, lines.width, from + (left + begin) * lines.step_x,
+               mirrored ? -lines.step_x : lines.step_x, to + column_of_y(begin) * lines.step_y, lines.step_y);
+  for (int64_t k = 0; k < n; ++k) {
+    if (k == first) k = last;
+    if (k == n) break;
+    const int64_t column = seen_at(left + k, w, call.border);
+    T* pixel = to + column_of_y(k) * lines.step_y;
+    if (column < 0)
+      fill_items(1, lines.width, static_cast<T>(call.fill), pixel, lines.step_y);
+    else
+      copy_items(1, lines.width, from + column * lines.step_x, lines.width, pixel, lines.width);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void MoveImages<T>::run(void*) const {
+  const Lines<T> lines(x, y);
+  for_each_row(y, [&](int64_t n, int64_t i) {
+    const int64_t* at = place.data + n * place.strides[0];
+    const int64_t step = place.strides[1], top = at[0], left = at[step];
+    const bool upside = at[2 * step] != 0, mirrored = at[3 * step] != 0;
+    const int64_t row = seen_at(top + (upside ? y.shape[2] - 1 - i : i), x.shape[2], border);
+    for (int64_t c = 0; c < lines.count; ++c) {
+      T* to = y.data + n * y.strides[0] + c * y.strides[1] + i * y.strides[2];
+      const T* from = x.data + n * x.strides[0] + c * x.strides[1] + row * x.strides[2];
+      if (row < 0)
+        fill_items(y.shape[3], lines.width, static_cast<T>(fill), to, lines.step_y);
+      else
+        move_line(*this, lines, left, mirrored, from, to);
+    }
+  });
+}
+
+template <class T>
+void EraseImages<T>::run(void*) const {
+  const Lines<T> lines(x, y);
+  const int64_t w = x.shape[3];
+  for_each_row(y, [&](int64_t n, int64_t i) {
+    const int64_t* b = box.data + n * box.strides[0];
+    const int64_t step = box.strides[1], top = b[0], left = b[step];
+    const bool covered = i >= top && i < top + b[2 * step];
+    const int64_t first = covered ? std::clamp<int64_t>(left, 0, w) : w;
+    const int64_t last = covered ? std::clamp<int64_t>(left + b[3 * step], first, w) : w;
+    for (int64_t c = 0; c < lines.count; ++c) {
+      T* to = y.data + n * y.strides[0] + c * y.strides[1] + i * y.strides[2];
+      const auto copy = [&](int64_t image, int64_t begin, int64_t end) {
+        const T* from = x.data + image * x.strides[0] + c * x.strides[1] + i * x.strides[2];
+        copy_items(end - begin, lines.width, from + begin * lines.step_x, lines.step_x,
+                   to + begin * lines.step_y, lines.step_y);
+      };
+      copy(n, 0, first);
+      if (partner.data)
+        copy(partner.data[n * partner.strides[0]], first, last);
+      else
+        fill_items(last - first, lines.width, static_cast<T>(fill), to + first * lines.step_y, lines.step_y);
+      copy(n, last, w);
+    }
+  });
+}
+
+template struct MoveImages<float>;
+template struct MoveImages<double>;
+template struct MoveImages<uint8_t>;
+template struct EraseImages<float>;
+template struct EraseImages<double>;
+template struct EraseImages<uint8_t>;
+
+}  // namespace ranvier
