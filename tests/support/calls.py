@@ -22,6 +22,7 @@ WEIGHT_1D = _array(6, 2, 3)
 CLASSES = np.array([2, 0])
 INDEX = np.array([[1, 0, 2], [0, 0, 1]])
 MASK = np.array([[True, False, True], [False, True, True]])
+PLACES = np.array([[1, -2, 1, 0], [0, 3, 2, 4]])
 GEOMETRY = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2}
 STAMPS = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "dilation": 1}
 WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": False}
@@ -105,6 +106,11 @@ _SLOPE_OF_ONE = "abs cos expm1 log1p reciprocal sin sqrt square"
 _SLOPE_OF_TWO = "div exponent maximum minimum pow"
 
 KERNELS: dict[str, Call] = {
+    "add_noise": ((X, np.array([1, 2])), {"mean": 0.0, "std": 0.1}),
+    "affine_images": ((IMAGES, np.ones((2, 6))), {"fill": 0.0, "interpolation": "bilinear"}),
+    "erase_images": ((IMAGES, PLACES, np.array([1, 0])), {"fill": 0.0}),
+    "mix_images": ((IMAGES, np.array([1, 0]), np.array([0.25, 0.5])), {}),
+    "move_images": ((IMAGES, PLACES), {"height": 4, "width": 7, "fill": 0.0, "mode": "reflect"}),
     **dict.fromkeys(_ONE.split(), ((X,), {})),
     **dict.fromkeys(_TWO.split(), ((X, X), {})),
     **{name + "_backward": ((X, X), {}) for name in _SLOPE_OF_ONE.split()},

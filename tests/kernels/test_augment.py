@@ -1,0 +1,209 @@
+"""augment: each kernel against its reference at every level, in every layout, for every kind of pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import augment as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+KEY = np.array([-5, 3])
+PIXELS = ["float32", "float64", "uint8"]
+SIZES = [(2, 1, 5, 7), (3, 3, 8, 8), (1, 4, 1, 1), (2, 2, 3, 70), (1, 20, 4, 5), (0, 3, 4, 4), (2, 0, 4, 4)]
+
+
+def images(shape, dtype="float32"):
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, shape) if dtype == "uint8" else rng.normal(size=shape)
+    return x.astype(dtype)
+
+
+def places(n, reach=9):
+    rng = np.random.default_rng(2)
+    return np.column_stack([rng.integers(-reach, reach + 1, (n, 2)), rng.integers(0, 2, (n, 2))])
+
+
+def turned(n, h, w):
+    """Matrices of small turns about the centre, and some that leave the image."""
+    rng = np.random.default_rng(3)
+    return rng.normal([1, 0, 0, 0, 1, 0], [0.2, 0.2, w / 4, 0.2, 0.2, h / 4], (n, 6))
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric"])
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("dtype", PIXELS)
+def test_move(dtype, shape, mode):
+    x, place = images(shape, dtype), places(shape[0])
+    for height, width in (shape[2:], (3, 11), (shape[2] + 4, 1), (0, 5)):
+        for layout in ("plain", *LAYOUTS):
+            y = _core.move_images(in_layout(x, layout), place, height, width, 7.0, mode)
+            expected = reference.move_images(x, place, height, width, 7.0, mode)
+            np.testing.assert_array_equal(y, expected)
+            assert y.dtype == dtype
+
+
+def test_move_far_away():
+    x = images((1, 1, 3, 4))
+    for far in (2**31, -(2**31)):
+        place = np.array([[far, far, 0, 1]])
+        np.testing.assert_array_equal(_core.move_images(x, place), np.zeros_like(x))
+        for mode in ("edge", "reflect", "symmetric"):
+            assert np.isin(_core.move_images(x, place, mode=mode), x).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("dtype", PIXELS)
+def test_affine(isa, dtype, shape, interpolation):
+    x, matrix = images(shape, dtype), turned(shape[0], *shape[2:])
+    expected = reference.affine_images(x.astype(float) if dtype != "uint8" else x, matrix, 9.0, interpolation)
+    # of bytes, a value half way between two may go either way
+    off = 1 if dtype == "uint8" else tolerance(dtype, 4, 10)
+    for layout in ("plain", *LAYOUTS):
+        y = _core.affine_images(in_layout(x, layout), matrix, 9.0, interpolation)
+        assert y.dtype == dtype
+        assert np.abs(y.astype(float) - expected).max(initial=0) <= off
+    if dtype == "uint8" and x.size:
+        assert (y == expected).mean() > 0.95
+
+
+def test_affine_quarter_turn_and_identity():
+    x = images((2, 3, 6, 6), "float64")
+    same = np.tile([1.0, 0, 0, 0, 1, 0], (2, 1))
+    np.testing.assert_array_equal(_core.affine_images(x, same), x)
+    quarter = np.tile([0.0, -1, 5, 1, 0, 0], (2, 1))
+    np.testing.assert_array_equal(_core.affine_images(x, quarter), np.rot90(x, axes=(2, 3)))
+
+
+def test_affine_nowhere():
+    x = images((3, 1, 4, 4))
+    matrix = np.array([[np.nan] * 6, [np.inf] * 6, [1e300, 0, -1e300, 0, 1e300, 1e18]])
+    np.testing.assert_array_equal(_core.affine_images(x, matrix, 2.0), np.full_like(x, 2))
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("dtype", PIXELS)
+def test_erase(dtype, shape):
+    x, n = images(shape, dtype), shape[0]
+    rng = np.random.default_rng(4)
+    box = np.column_stack([rng.integers(-4, 6, (n, 2)), rng.integers(-2, 9, (n, 2))])
+    partner = rng.permutation(n)
+    for layout in ("plain", *LAYOUTS):
+        for other in (None, partner):
+            y = _core.erase_images(in_layout(x, layout), box, other, 5.0)
+            np.testing.assert_array_equal(
+                y, reference.erase_images(x, np.maximum(box, [-9, -9, 0, 0]), other, 5)
+            )
+
+
+@pytest.mark.parametrize("shape", [*SIZES, (5,), (4, 10), (3, 17, 33)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_mix(isa, dtype, shape):
+    x, n = images(shape, dtype), shape[0]
+    partner, weight = np.random.default_rng(5).integers(0, max(n, 1), n), np.linspace(0, 1, n)
+    expected = reference.mix_images(x.astype(float), partner, weight)
+    for layout in ("plain", *LAYOUTS):
+        y = _core.mix_images(in_layout(x, layout), partner, weight)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance(dtype, 2, 5))
+        assert y.dtype == dtype
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 63, 64, 65, 255, 256, 257, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_noise_at_every_size(isa, dtype, size):
+    x = images((size,), dtype)
+    expected = reference.add_noise(x.astype(dtype), KEY, 0.5, 2.0)
+    # the largest radius is sqrt(-2 log(step)): 5.8 and 8.6; the angle 2 pi v is itself rounded
+    y = _core.add_noise(x, KEY, 0.5, 2.0)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance(dtype, 8, 2 * 8.6))
+    np.testing.assert_array_equal(y, x + _core.random_normal((size,), dtype, 0.5, 2.0, KEY))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_noise_follows_the_logical_order(isa, layout):
+    x = images((2, 5, 6, 7))
+    np.testing.assert_array_equal(_core.add_noise(in_layout(x, layout), KEY), _core.add_noise(x, KEY))
+
+
+def test_layout_of_the_result():
+    x = in_layout(images((2, 3, 8, 8)), "channels_last")
+    for y in (
+        _core.move_images(x, places(2), 5, 6),
+        _core.affine_images(x, turned(2, 8, 8)),
+        _core.erase_images(x, places(2)),
+        _core.mix_images(x, np.array([1, 0]), np.array([0.5, 0.5])),
+        _core.add_noise(x, KEY),
+    ):
+        assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("layout", ["plain", "channels_last"])
+def test_same_bits_at_any_thread_count(threads, layout):
+    x = in_layout(images((9, 3, 65, 67)), layout)
+    box, partner = places(9), np.arange(9)[::-1].copy()
+    results = []
+    for count in (1, 2, 3, 4):
+        threads(count)
+        results.append(
+            [
+                y.tobytes()
+                for y in (
+                    _core.move_images(x, places(9), 60, 70, 1.0, "reflect"),
+                    _core.affine_images(x, turned(9, 65, 67)),
+                    _core.erase_images(x, box, partner),
+                    _core.mix_images(x, partner, np.linspace(0, 1, 9)),
+                    _core.add_noise(x, KEY),
+                )
+            ]
+        )
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda x: _core.move_images(x[0], places(2)),
+            ValueError,
+            r"\[move_images\] got x of shape \(3, 8, 8\)",
+        ),
+        (lambda x: _core.move_images(x.astype("int32"), places(2)), TypeError, "float32, float64 or uint8"),
+        (lambda x: _core.move_images(x, places(3)), ValueError, r"got place of shape \(3, 4\) for 2 images"),
+        (lambda x: _core.move_images(x, places(2, 3).astype("f4")), TypeError, "expected an integer dtype"),
+        (lambda x: _core.move_images(x, 2**40 + places(2)), ValueError, r"from -2\*\*31 to 2\*\*31"),
+        (lambda x: _core.move_images(x, places(2), -1), ValueError, "got height -1; expected 0 to"),
+        (lambda x: _core.move_images(x, places(2), mode="wrap"), ValueError, "got mode 'wrap'"),
+        (
+            lambda x: _core.move_images(x[..., :0], places(2), 3, 3, mode="edge"),
+            ValueError,
+            "expected pixels to",
+        ),
+        (lambda x: _core.affine_images(x, np.ones((2, 4))), ValueError, r"expected \(2, 6\)"),
+        (lambda x: _core.affine_images(x, np.ones((2, 6), "f4")), TypeError, "expected float64"),
+        (lambda x: _core.affine_images(x, turned(2, 8, 8), 0.0, "cubic"), ValueError, "nearest or bilinear"),
+        (
+            lambda x: _core.affine_images(x.astype("u1"), turned(2, 8, 8), 0.5),
+            ValueError,
+            "expected 0 to 255",
+        ),
+        (
+            lambda x: _core.erase_images(x, places(2), np.array([0, 2])),
+            ValueError,
+            "the value 2; expected 0 to 1",
+        ),
+        (lambda x: _core.erase_images(x, places(2), np.array([0])), ValueError, r"expected \(2,\)"),
+        (
+            lambda x: _core.mix_images(x, np.array([0, 1]), np.ones(3)),
+            ValueError,
+            r"got weight of shape \(3,\)",
+        ),
+        (lambda x: _core.mix_images(x.astype("u1"), np.array([0, 1]), np.ones(2)), TypeError, "dtype uint8"),
+        (lambda x: _core.add_noise(x, np.ones(3, int)), ValueError, r"got key of shape \(3,\)"),
+        (lambda x: _core.add_noise(x, KEY, 0.0, -1.0), ValueError, "got std -1"),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call(images((2, 3, 8, 8)))
