@@ -1,6 +1,6 @@
 """Data before it meets the network: loaders, splits, transforms and data sets (`ranvier.data.datasets`)."""
 
-from ranvier.data import datasets
+from ranvier.data import augment, datasets
 from ranvier.data.collate import default_collate, default_convert
 from ranvier.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset
 from ranvier.data.loader import DataLoader
@@ -31,6 +31,7 @@ __all__ = [
     "SubsetRandomSampler",
     "TensorDataset",
     "WeightedRandomSampler",
+    "augment",
     "datasets",
     "default_collate",
     "default_convert",

@@ -1,0 +1,44 @@
+"""Augmentation of whole batches of images in C++, under torchvision's names.
+
+Each takes images (N, C, H, W), an array or a Tensor, and returns the same kind. What happens to image i of a
+batch depends on the library's random state (`rv.manual_seed`) and on i only: not on threads, on memory layout
+or on how many images come after it. Given to a DataLoader as `augment=`, every batch draws from a stream of
+its own, so that a run that is taken up again, or that makes its batches in a thread, sees the same images.
+
+>>> import numpy as np
+>>> from ranvier.data import DataLoader, TensorDataset, augment
+>>> flips = augment.Compose([augment.RandomHorizontalFlip(), augment.RandomCrop(8, padding=1)])
+>>> digits = TensorDataset(np.zeros((10, 1, 8, 8), np.float32), np.arange(10))
+>>> [x.shape for x, y in DataLoader(digits, 5, augment=flips)]
+[(5, 1, 8, 8), (5, 1, 8, 8)]
+"""
+
+from ranvier.data.augment.base import Augmentation, Compose
+from ranvier.data.augment.geometry import (
+    CenterCrop,
+    RandomAffine,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomRotation,
+    RandomShift,
+    RandomVerticalFlip,
+)
+from ranvier.data.augment.mix import CutMix, Mixup
+from ranvier.data.augment.pixels import Cutout, GaussianNoise, RandomErasing
+
+__all__ = [
+    "Augmentation",
+    "CenterCrop",
+    "Compose",
+    "CutMix",
+    "Cutout",
+    "GaussianNoise",
+    "Mixup",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomHorizontalFlip",
+    "RandomRotation",
+    "RandomShift",
+    "RandomVerticalFlip",
+]

@@ -1,0 +1,137 @@
+"""What all augmentations share: images in, numbers drawn for each image, images out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier import _core
+from ranvier.autograd import Tensor, wrap
+from ranvier.data.dataset import raw
+from ranvier.ops.dropout import fresh_key
+
+__all__ = ["Augmentation", "Compose"]
+
+Array = npt.NDArray[Any]
+Numbers = npt.NDArray[np.float64]
+
+
+class Augmentation:
+    """Subclasses say how many numbers they draw for each image, and what becomes of the images with them.
+
+    >>> from ranvier import kernels
+    >>> from ranvier.data import augment
+    >>> class Fade(augment.Augmentation):
+    ...     draws = 1
+    ...     def apply(self, x, u):  # u: (N, draws), uniform in [0, 1)
+    ...         return kernels.mul(x, u.astype(x.dtype).reshape(-1, 1, 1, 1))
+    """
+
+    draws = 0
+    mixes_labels = False  # True: called with images and labels, and gives both back
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        raise NotImplementedError(f"[{type(self).__name__}] expected an apply method")
+
+    def __call__(self, images: Any) -> Any:
+        x = require_images(type(self).__name__, images)
+        return like(images, self.apply(x, uniform(len(x), self.draws)))
+
+    def options(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options().items())})"
+
+
+class Compose:
+    """Several augmentations, one after another; any function of a batch of images may be among them.
+
+    With one that mixes labels (Mixup, CutMix) it takes and returns images and labels.
+
+    >>> from ranvier.data import augment
+    >>> augment.Compose([augment.RandomHorizontalFlip(p=0.5), augment.RandomShift(2)])
+    Compose([RandomHorizontalFlip(p=0.5), RandomShift(pixels=(2, 2), fill=0.0, padding_mode='constant')])
+    """
+
+    def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
+        self.transforms = list(transforms)
+        for step in self.transforms:
+            if not callable(step):
+                raise TypeError(f"[Compose] got a step of type {type(step).__name__}; expected a function")
+
+    @property
+    def mixes_labels(self) -> bool:
+        return any(getattr(step, "mixes_labels", False) for step in self.transforms)
+
+    def __call__(self, images: Any, *labels: Any) -> Any:
+        if self.mixes_labels and len(labels) != 1:
+            raise ValueError("[Compose] got images without labels to mix; expected (images, labels)")
+        for step in self.transforms:
+            if getattr(step, "mixes_labels", False):
+                images, *labels = step(images, *labels)
+            else:
+                images = step(images)
+        return (images, *labels) if labels else images
+
+    def __repr__(self) -> str:
+        return f"Compose([{', '.join(map(repr, self.transforms))}])"
+
+
+def require_images(name: str, images: Any) -> Array:
+    x = raw(images)
+    if x.ndim != 4:
+        raise ValueError(f"[{name}] got images of shape {x.shape}; expected (N, C, H, W)")
+    return x
+
+
+def like(given: Any, y: Array) -> Any:
+    """A Tensor if a Tensor was given, else the array."""
+    return wrap(y) if isinstance(given, Tensor) else y
+
+
+def uniform(n: int, count: int) -> Numbers:
+    """`count` numbers in [0, 1) for each of n images, by the place of the image."""
+    return _core.random_uniform((n, count), "float64", 0.0, 1.0, fresh_key())
+
+
+def whole(u: Numbers, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Uniform numbers as whole ones, low to high, both included."""
+    low, high = np.asarray(low), np.asarray(high)
+    return np.minimum(low + np.floor(u * (high - low + 1)), high).astype(np.int64)
+
+
+def pair(name: str, argument: str, value: Any, least: int = 0) -> tuple[int, int]:
+    """A whole number for both axes, or one each for height and width."""
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in both):
+        raise TypeError(f"[{name}] got {argument} {value!r}; expected a whole number or a pair of them")
+    if min(both) < least:
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected at least {least}")
+    return int(both[0]), int(both[1])
+
+
+def probability(name: str, p: Any) -> float:
+    if isinstance(p, bool) or not isinstance(p, (int, float, np.integer, np.floating)):
+        raise TypeError(f"[{name}] got p {p!r}; expected a number")
+    if not 0 <= p <= 1:
+        raise ValueError(f"[{name}] got p {p!r}; expected a probability, 0 to 1")
+    return float(p)
+
+
+def span(name: str, argument: str, value: Any, symmetric: bool = False) -> tuple[float, float]:
+    """A pair (low, high); with `symmetric` one number stands for (-number, number)."""
+    if symmetric and isinstance(value, (int, float, np.integer, np.floating)):
+        if not value >= 0:
+            raise ValueError(f"[{name}] got {argument} {value!r}; expected at least 0, or a pair")
+        return -float(value), float(value)
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"[{name}] got {argument} {value!r}; expected {'a number or ' * symmetric}a pair")
+    low, high = float(value[0]), float(value[1])
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected (low, high)")
+    return low, high

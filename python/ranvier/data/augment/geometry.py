@@ -1,0 +1,300 @@
+"""Images moved, cropped, flipped and turned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier import _core
+from ranvier.data.augment.base import Array, Augmentation, Numbers, pair, probability, span, whole
+
+__all__ = [
+    "CenterCrop",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomRotation",
+    "RandomShift",
+    "RandomVerticalFlip",
+]
+
+MODES = ("constant", "edge", "reflect", "symmetric")
+INTERPOLATIONS = ("nearest", "bilinear")
+TOP, LEFT, UPSIDE, MIRRORED = range(4)  # columns of a place
+
+
+def _places(n: int) -> npt.NDArray[np.int64]:
+    return np.zeros((n, 4), np.int64)
+
+
+class RandomHorizontalFlip(Augmentation):
+    """Mirrors each image, left to right, with probability p.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> augment.RandomHorizontalFlip(p=1)(np.array([[[[1.0, 2.0]]]])).tolist()
+    [[[[2.0, 1.0]]]]
+    """
+
+    draws = 1
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(type(self).__name__, p)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        place = _places(len(x))
+        place[:, MIRRORED] = u[:, 0] < self.p
+        return _core.move_images(x, place)
+
+
+class RandomVerticalFlip(Augmentation):
+    """Turns each image upside down, mirrored, with probability p.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> augment.RandomVerticalFlip(p=1)(np.array([[[[1.0], [2.0]]]])).tolist()
+    [[[[2.0], [1.0]]]]
+    """
+
+    draws = 1
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(type(self).__name__, p)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        place = _places(len(x))
+        place[:, UPSIDE] = u[:, 0] < self.p
+        return _core.move_images(x, place)
+
+
+class RandomShift(Augmentation):
+    """Moves each image by up to `pixels` up or down and left or right, whole pixels, all equally likely.
+
+    Args:
+        pixels: the farthest move, or a pair (vertical, horizontal).
+        fill: what comes in from outside, if padding_mode is "constant".
+        padding_mode: "constant", "edge", "reflect" or "symmetric", as for RandomCrop.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> augment.RandomShift(2)(np.ones((3, 1, 8, 8), np.float32)).shape
+    (3, 1, 8, 8)
+    """
+
+    draws = 2
+
+    def __init__(
+        self, pixels: int | tuple[int, int], fill: float = 0.0, padding_mode: str = "constant"
+    ) -> None:
+        self.pixels = pair("RandomShift", "pixels", pixels)
+        self.fill = float(fill)
+        self.padding_mode = _one_of("RandomShift", "padding_mode", padding_mode, MODES)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        place = _places(len(x))
+        farthest = np.array(self.pixels)
+        place[:, : LEFT + 1] = whole(u, -farthest, farthest)
+        return _core.move_images(x, place, None, None, self.fill, self.padding_mode)
+
+
+class RandomCrop(Augmentation):
+    """A window of `size` from each image, anywhere in it.
+
+    Args:
+        size: height and width of the window: a number, or a pair.
+        padding: rows and columns added around the image first: a number for all sides, a pair for (left and
+            right, top and bottom), or (left, top, right, bottom).
+        pad_if_needed: add what an image lacks to be as large as the window, on both sides.
+        fill: what is added, if padding_mode is "constant".
+        padding_mode: "constant", "edge" (the last row or column), "reflect" or "symmetric" (the image
+            mirrored, its border not repeated or repeated).
+
+    Raises:
+        ValueError: images smaller than the window.
+
+    Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural
+    networks", 2012.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> augment.RandomCrop(24, padding=2)(np.ones((3, 1, 28, 28), np.uint8)).shape
+    (3, 1, 24, 24)
+    """
+
+    draws = 2
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        padding: int | tuple[int, ...] | None = None,
+        pad_if_needed: bool = False,
+        fill: float = 0.0,
+        padding_mode: str = "constant",
+    ) -> None:
+        self.size = pair("RandomCrop", "size", size, 1)
+        self.padding = _sides(padding)
+        self.pad_if_needed = bool(pad_if_needed)
+        self.fill = float(fill)
+        self.padding_mode = _one_of("RandomCrop", "padding_mode", padding_mode, MODES)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        left, top, right, bottom = self.padding
+        sizes = np.array(x.shape[2:])
+        room = sizes + np.array([top + bottom, left + right])
+        lacking = np.maximum(np.array(self.size) - room, 0)
+        if lacking.any() and not self.pad_if_needed:
+            raise ValueError(
+                f"[RandomCrop] got images of {tuple(x.shape[2:])}, {tuple(room.tolist())} with padding; "
+                f"expected at least {self.size}"
+            )
+        first = -np.array([top, left]) - lacking
+        place = _places(len(x))
+        place[:, : LEFT + 1] = whole(u, first, first + room + 2 * lacking - self.size)
+        return _core.move_images(x, place, *self.size, self.fill, self.padding_mode)
+
+
+class CenterCrop(Augmentation):
+    """The middle of each image: what a network trained on random crops is tested on.
+
+    An image smaller than the window gets rows and columns of 0 around it.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> augment.CenterCrop(1)(np.arange(9.0).reshape(1, 1, 3, 3)).tolist()
+    [[[[4.0]]]]
+    """
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.size = pair("CenterCrop", "size", size, 1)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        place = _places(len(x))
+        left_out = np.array(x.shape[2:]) - self.size
+        place[:, : LEFT + 1] = np.rint(left_out / 2)
+        return _core.move_images(x, place, *self.size)
+
+
+class RandomRotation(Augmentation):
+    """Turns each image about its middle, anticlockwise, by an angle drawn uniformly.
+
+    Args:
+        degrees: the range of angles; one number stands for (-degrees, degrees).
+        interpolation: "bilinear" or "nearest".
+        fill: the corners that come into view.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> quarter = augment.RandomRotation((90, 90))
+    >>> quarter(np.array([[[[1.0, 2.0], [3.0, 4.0]]]])).round(6).tolist()
+    [[[[2.0, 4.0], [1.0, 3.0]]]]
+    """
+
+    draws = 1
+
+    def __init__(
+        self, degrees: float | tuple[float, float], interpolation: str = "bilinear", fill: float = 0.0
+    ) -> None:
+        self.degrees = span("RandomRotation", "degrees", degrees, symmetric=True)
+        self.interpolation = _one_of("RandomRotation", "interpolation", interpolation, INTERPOLATIONS)
+        self.fill = float(fill)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        angle = _between(u[:, 0], self.degrees)
+        zero = np.zeros(len(x))
+        matrix = _inverse(x, -angle, (zero, zero), zero + 1, (zero, zero))
+        return _core.affine_images(x, matrix, self.fill, self.interpolation)
+
+
+class RandomAffine(Augmentation):
+    """Turns, moves, scales and shears each image about its middle, each by a number drawn uniformly.
+
+    Args:
+        degrees: the range of angles, clockwise; one number stands for (-degrees, degrees).
+        translate: the farthest move as shares of the width and of the height.
+        scale: the range of factors.
+        shear: the range of angles of the x axis, in degrees; with four numbers also of the y axis.
+        interpolation: "bilinear" or "nearest".
+        fill: what comes into view from outside.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> augment.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1))(np.ones((2, 3, 32, 32))).shape
+    (2, 3, 32, 32)
+    """
+
+    draws = 6
+
+    def __init__(
+        self,
+        degrees: float | tuple[float, float],
+        translate: tuple[float, float] | None = None,
+        scale: tuple[float, float] | None = None,
+        shear: float | tuple[float, ...] | None = None,
+        interpolation: str = "bilinear",
+        fill: float = 0.0,
+    ) -> None:
+        name = "RandomAffine"
+        self.degrees = span(name, "degrees", degrees, symmetric=True)
+        self.translate = translate
+        if translate is not None and not (len(translate) == 2 and all(0 <= t <= 1 for t in translate)):
+            raise ValueError(f"[{name}] got translate {translate!r}; expected two shares, 0 to 1")
+        self.scale = (1.0, 1.0) if scale is None else span(name, "scale", scale)
+        if self.scale[0] <= 0:
+            raise ValueError(f"[{name}] got scale {scale!r}; expected factors above 0")
+        four = isinstance(shear, (tuple, list)) and len(shear) == 4
+        self.shear = (0.0, 0.0, 0.0, 0.0)
+        if shear is not None:
+            x_axis = span(name, "shear", shear[:2] if four else shear, symmetric=True)  # type: ignore[index]
+            y_axis = span(name, "shear", shear[2:]) if four else (0.0, 0.0)  # type: ignore[index]
+            self.shear = (*x_axis, *y_axis)
+        self.interpolation = _one_of(name, "interpolation", interpolation, INTERPOLATIONS)
+        self.fill = float(fill)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        share = self.translate or (0.0, 0.0)
+        moves = [
+            np.rint(_between(u[:, 1 + i], (-size * t, size * t)))
+            for i, (size, t) in enumerate(zip(x.shape[:1:-1], share, strict=True))
+        ]
+        shears = _between(u[:, 4], self.shear[:2]), _between(u[:, 5], self.shear[2:])
+        matrix = _inverse(x, _between(u[:, 0], self.degrees), moves, _between(u[:, 3], self.scale), shears)
+        return _core.affine_images(x, matrix, self.fill, self.interpolation)
+
+
+def _inverse(x: Array, degrees: Array, move: Any, scale: Array, shear: Any) -> Array:
+    """Where each pixel of the result comes from: the inverse of moving after turning, shearing and scaling.
+
+    (x', y') = C M C^-1 (x, y) with M = R(a) S(sx, sy) s: torchvision's convention, y pointing down.
+    """
+    a, sx, sy = (np.deg2rad(angle) for angle in (degrees, *shear))
+    m = np.cos(a - sy) / np.cos(sy), -np.cos(a - sy) * np.tan(sx) / np.cos(sy) - np.sin(a)
+    n = np.sin(a - sy) / np.cos(sy), -np.sin(a - sy) * np.tan(sx) / np.cos(sy) + np.cos(a)
+    inverse = n[1] / scale, -m[1] / scale, -n[0] / scale, m[0] / scale
+    middle = (x.shape[3] - 1) / 2, (x.shape[2] - 1) / 2
+    dx, dy = -middle[0] - move[0], -middle[1] - move[1]
+    columns = inverse[0], inverse[1], inverse[0] * dx + inverse[1] * dy + middle[0]
+    rows = inverse[2], inverse[3], inverse[2] * dx + inverse[3] * dy + middle[1]
+    return np.column_stack([*columns, *rows])
+
+
+def _between(u: Array, low_high: tuple[float, ...]) -> Array:
+    return low_high[0] + u * (low_high[1] - low_high[0])
+
+
+def _one_of(name: str, argument: str, value: Any, names: tuple[str, ...]) -> str:
+    if value not in names:
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected one of {', '.join(names)}")
+    return str(value)
+
+
+def _sides(padding: Any) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom)."""
+    if padding is None:
+        return 0, 0, 0, 0
+    if isinstance(padding, (tuple, list)) and len(padding) == 4:
+        sides = *pair("RandomCrop", "padding", padding[:2]), *pair("RandomCrop", "padding", padding[2:])
+        return sides
+    across, down = pair("RandomCrop", "padding", padding)
+    return across, down, across, down

@@ -1,0 +1,301 @@
+"""Augmentation: what each does to an image, and that the same images get the same whatever surrounds them."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.data import DataLoader, TensorDataset, augment
+from support.layouts import in_layout
+from support.tolerance import tolerance
+
+RNG = np.random.default_rng(0)
+X = RNG.random((12, 3, 10, 8)).astype(np.float32)
+Y = np.arange(12) % 4
+
+EACH = [
+    augment.RandomHorizontalFlip(),
+    augment.RandomVerticalFlip(0.7),
+    augment.RandomShift((2, 3), padding_mode="edge"),
+    augment.RandomCrop((6, 7), padding=(1, 2), padding_mode="reflect"),
+    augment.CenterCrop(7),
+    augment.RandomRotation(30),
+    augment.RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10, fill=0.5),
+    augment.GaussianNoise(0.1, 0.2),
+    augment.Cutout(3),
+    augment.RandomErasing(0.8),
+    augment.Compose([augment.RandomHorizontalFlip(), augment.RandomRotation(10), augment.GaussianNoise()]),
+]
+each = pytest.mark.parametrize("step", EACH, ids=lambda step: type(step).__name__)
+
+
+def seeded(step, *args):
+    rv.manual_seed(7)
+    return step(*args)
+
+
+@each
+def test_the_same_in_any_layout_type_and_company(step):
+    y = seeded(step, X)
+    assert isinstance(y, np.ndarray)
+    assert y.dtype == X.dtype
+    for layout in ("channels_last", "reversed", "transposed"):
+        np.testing.assert_array_equal(seeded(step, in_layout(X, layout)), y)
+    tensor = seeded(step, rv.from_numpy(X))
+    assert isinstance(tensor, rv.Tensor)
+    np.testing.assert_array_equal(tensor.numpy(), y)
+    if not isinstance(step, augment.GaussianNoise):
+        assert np.array_equal(seeded(step, X[:5]), y[:5])
+    if not isinstance(step, augment.CenterCrop):
+        assert not np.array_equal(step(X), y)  # the next draw is another one
+    assert seeded(step, X[:0]).shape == (0, *y.shape[1:])
+    if "GaussianNoise" not in repr(step):  # noise has numbers of its own for each dtype
+        np.testing.assert_allclose(seeded(step, X.astype(float)), y, atol=tolerance(np.float32, 20))
+
+
+@each
+def test_bytes(step):
+    pixels = (X * 255).astype(np.uint8)
+    if "GaussianNoise" in repr(step):
+        with pytest.raises(TypeError, match="dtype uint8; expected float32 or float64"):
+            step(pixels)
+        return
+    if isinstance(step, augment.RandomAffine):
+        step = augment.RandomAffine(20, fill=7)
+    y = seeded(step, pixels)
+    assert y.dtype == np.uint8
+    assert np.abs(seeded(step, pixels.astype(float)) - y).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("flip", "axis"), [(augment.RandomHorizontalFlip, 3), (augment.RandomVerticalFlip, 2)]
+)
+def test_flips(flip, axis):
+    np.testing.assert_array_equal(flip(1)(X), np.flip(X, axis))
+    np.testing.assert_array_equal(flip(0)(X), X)
+    many = flip(0.3)(np.broadcast_to(X[:1, :1], (4000, 1, 10, 8)))
+    share = (many[:, 0] == np.flip(X[:1], axis)[0, 0]).all((1, 2)).mean()
+    assert abs(share - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 4000)
+
+
+def test_shifts_are_uniform():
+    dot = np.zeros((5000, 1, 9, 9), np.float32)
+    dot[:, 0, 4, 4] = 1
+    _, _, rows, columns = np.nonzero(augment.RandomShift((1, 3))(dot))
+    assert len(rows) == 5000
+    for places, reach in ((rows, 1), (columns, 3)):
+        counts = np.bincount(places - 4 + reach, minlength=2 * reach + 1)
+        assert len(counts) == 2 * reach + 1
+        p = 1 / len(counts)
+        assert (np.abs(counts - 5000 * p) < 5 * np.sqrt(5000 * p * (1 - p))).all()
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric"])
+def test_crops_are_windows_of_the_padded_image(mode):
+    value = {"constant_values": 5} if mode == "constant" else {}
+    padded = np.pad(X, ((0, 0), (0, 0), (2, 4), (1, 3)), mode, **value)
+    y = augment.RandomCrop((9, 8), padding=(1, 2, 3, 4), fill=5, padding_mode=mode)(X)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (9, 8), axis=(2, 3))
+    for image, crop in enumerate(y):
+        found = (windows[image] == crop[:, None, None]).all((0, 3, 4))
+        assert found.sum() == 1
+    all_places = augment.RandomCrop(2)(np.broadcast_to(np.arange(9.0).reshape(1, 1, 3, 3), (200, 1, 3, 3)))
+    assert sorted(set(all_places[:, 0, 0, 0])) == [0, 1, 3, 4]
+
+
+def test_crops_of_images_that_are_too_small():
+    with pytest.raises(ValueError, match=r"got images of \(10, 8\), \(12, 10\) with padding"):
+        augment.RandomCrop(11, padding=1)(X)
+    y = augment.RandomCrop(11, pad_if_needed=True)(X)
+    assert y.shape == (12, 3, 11, 11)
+    assert (y != 0).sum(axis=(1, 2, 3)).max() == 240
+    assert augment.CenterCrop(12)(X)[0, 0, 0].max() == 0
+
+
+def test_center_crop():
+    np.testing.assert_array_equal(augment.CenterCrop((4, 2))(X), X[:, :, 3:7, 3:5])
+
+
+def test_turns():
+    square = X[..., :8, :]
+    for quarters in range(4):
+        y = augment.RandomRotation((90 * quarters, 90 * quarters))(square)
+        np.testing.assert_allclose(y, np.rot90(square, quarters, axes=(2, 3)), atol=1e-6)
+    clockwise = augment.RandomAffine((90, 90))(square)
+    np.testing.assert_allclose(clockwise, np.rot90(square, -1, axes=(2, 3)), atol=1e-6)
+    nearest = augment.RandomRotation(45, interpolation="nearest", fill=-1)(X)
+    assert np.isin(nearest, np.append(X, np.float32(-1))).all()
+
+
+def test_affine_moves_and_scales():
+    halves = augment.RandomAffine(0, scale=(2, 2))(np.ones((1, 1, 8, 8)))
+    assert halves.min() == 1
+    small = augment.RandomAffine(0, scale=(0.5, 0.5))(np.ones((1, 1, 8, 8)))
+    assert small.sum() == 16
+    dot = np.zeros((500, 1, 21, 41))
+    dot[:, 0, 10, 20] = 1
+    _, _, rows, columns = np.nonzero(augment.RandomAffine(0, translate=(0.25, 0.1))(dot))
+    assert (abs(rows - 10).max(), abs(columns - 20).max()) == (2, 10)
+    sheared = augment.RandomAffine(0, shear=(45, 45))(dot[:1])
+    assert sheared[0, 0, 10, 20] == 1
+    line = np.zeros((1, 1, 5, 5))
+    line[0, 0, :, 2] = 1
+    np.testing.assert_allclose(
+        augment.RandomAffine(0, shear=(45, 45))(line)[0, 0], np.eye(5)[::-1], atol=1e-12
+    )
+
+
+def test_noise():
+    flat = np.full((10, 3, 40, 40), 0.5, np.float32)
+    y = augment.GaussianNoise(mean=0.1, sigma=0.05)(flat)
+    assert abs(y.mean(dtype=float) - 0.6) < 5 * 0.05 / np.sqrt(flat.size)
+    assert abs(y.std(dtype=float) - 0.05) < 0.001
+    loud = augment.GaussianNoise(sigma=3.0)(flat)
+    assert (loud.min(), loud.max()) == (0, 1)
+    assert augment.GaussianNoise(sigma=3.0, clip=False)(flat).max() > 1
+
+
+def test_cutout():
+    ones = np.ones((400, 2, 9, 9))
+    covered = (augment.Cutout(3)(ones) == 0).sum((2, 3))
+    assert np.array_equal(covered[:, 0], covered[:, 1])
+    assert set(covered[:, 0]) == {4, 6, 9}
+    untouched = (augment.Cutout(3, p=0.25)(ones) == 1).all((1, 2, 3)).mean()
+    assert abs(untouched - 0.75) < 5 * np.sqrt(0.75 * 0.25 / 400)
+    assert (augment.Cutout((1, 20), fill=2.0)(ones).max(axis=(1, 2, 3)) == 2).all()
+
+
+def test_random_erasing():
+    ones = np.ones((400, 1, 32, 32))
+    y = augment.RandomErasing(p=1, scale=(0.1, 0.2), value=3.0)(ones)
+    shares = (y == 3).mean((1, 2, 3))
+    assert 0.08 < shares.min() < shares.max() < 0.23
+    for image in y[:, 0]:
+        rows, columns = np.nonzero(image == 3)
+        assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    assert (augment.RandomErasing(p=0)(ones) == 1).all()
+    assert (augment.RandomErasing(p=1)(ones[..., :1, :1]) == 1).all()
+
+
+def test_mixup_mixes_images_and_labels_alike():
+    values = np.arange(12.0)
+    flat = np.broadcast_to(values.reshape(-1, 1, 1, 1), (12, 2, 3, 4))
+    x, y = augment.Mixup(alpha=0.5, num_classes=12)(flat, np.arange(12))
+    np.testing.assert_allclose(x, np.broadcast_to((y @ values).reshape(-1, 1, 1, 1), x.shape), atol=1e-12)
+    np.testing.assert_allclose(y.sum(1), 1)
+    assert ((y > 0).sum(1) == 2).sum() > 6
+    soft = np.full((12, 3), 1 / 3)
+    np.testing.assert_allclose(augment.Mixup()(flat, soft)[1], soft)
+    same = augment.Mixup(num_classes=4, p=0)(X, rv.from_numpy(Y))
+    np.testing.assert_array_equal(same[0], X)
+    assert isinstance(same[1], rv.Tensor)
+    assert same[1].dtype == np.float32
+
+
+def test_cutmix_labels_are_areas():
+    values = np.arange(12.0)
+    flat = np.broadcast_to(values.reshape(-1, 1, 1, 1), (12, 2, 7, 9))
+    x, y = augment.CutMix(num_classes=12)(flat, np.arange(12))
+    for image, shares in zip(x, y, strict=True):
+        found = [(image == value).mean() for value in values]
+        np.testing.assert_allclose(found, shares, atol=1e-12)
+
+
+def test_compose():
+    both = augment.Compose([lambda x: x + 1, augment.Mixup(num_classes=4), augment.RandomHorizontalFlip()])
+    assert both.mixes_labels
+    x, y = both(X, Y)
+    assert x.min() >= 1
+    assert y.shape == (12, 4)
+    with pytest.raises(ValueError, match="images without labels to mix"):
+        both(X)
+
+
+STEPS = {
+    "geometry": augment.Compose([augment.RandomCrop(8, padding=2), augment.RandomRotation(15)]),
+    "mixup": augment.Compose([augment.RandomHorizontalFlip(), augment.Mixup(0.4, num_classes=4)]),
+    "function": lambda x: x + rv.rand(1).numpy(),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_in_a_loader_reproducible_and_taken_up(step, prefetch, threads):
+    def run(prefetch, stop=None):
+        loader = DataLoader(TensorDataset(X, Y), 5, shuffle=True, augment=step, prefetch=prefetch)
+        out = []
+        for batch in loader:
+            out.append([part.numpy().copy() for part in batch])
+            rv.rand(1)
+            if len(out) == stop:
+                return out, loader.state_dict()
+        return out
+
+    rv.manual_seed(3)
+    expected = run(0)
+    assert len(expected) == 3
+    threads(2)
+    rv.manual_seed(3)
+    first, state = run(prefetch, stop=1)
+    rv.manual_seed(1234)
+    loader = DataLoader(TensorDataset(X, Y), 5, shuffle=True, augment=step, prefetch=prefetch)
+    loader.load_state_dict(state)
+    rest = [[part.numpy() for part in batch] for batch in loader]
+    for got, wanted in zip([*first, *rest], expected, strict=True):
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_in_a_loader_with_a_transform():
+    pixels = (X * 255).astype(np.uint8)
+    loader = DataLoader(
+        TensorDataset(pixels, Y),
+        4,
+        augment=augment.RandomHorizontalFlip(1),
+        transform=rv.data.Normalize(0, 255),
+    )
+    x = np.concatenate([x.numpy() for x, _ in loader])
+    np.testing.assert_allclose(x, pixels[..., ::-1] / 255, rtol=1e-12)
+    single = DataLoader(X, 4, augment=augment.RandomHorizontalFlip(1))
+    np.testing.assert_array_equal(next(iter(single)).numpy(), X[:4, ..., ::-1])
+    with pytest.raises(TypeError, match="got a batch of type dict to augment"):
+        next(iter(DataLoader([{"x": X[0]}], augment=augment.RandomHorizontalFlip())))
+    with pytest.raises(ValueError, match="batches without labels to mix"):
+        next(iter(DataLoader(TensorDataset(X), augment=augment.Mixup())))
+
+
+def test_a_step_on_mixed_labels():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(240, 4))
+    for x, y in DataLoader(TensorDataset(X, Y), 6, augment=augment.Mixup(num_classes=4)):
+        loss = nn.CrossEntropyLoss()(model(x), y)
+        loss.backward()
+        assert np.isfinite(loss.item())
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: augment.RandomHorizontalFlip(1.5), ValueError, r"\[RandomHorizontalFlip\] got p 1.5"),
+        (lambda: augment.RandomHorizontalFlip("a"), TypeError, "got p 'a'; expected a number"),
+        (lambda: augment.RandomHorizontalFlip()(X[0]), ValueError, r"of shape \(3, 10, 8\); expected \(N, C"),
+        (lambda: augment.RandomShift(-1), ValueError, "got pixels -1; expected at least 0"),
+        (lambda: augment.RandomShift(1.5), TypeError, "expected a whole number or a pair"),
+        (lambda: augment.RandomCrop(0), ValueError, "got size 0; expected at least 1"),
+        (lambda: augment.RandomCrop(4, padding_mode="wrap"), ValueError, "got padding_mode 'wrap'"),
+        (lambda: augment.RandomRotation(-5), ValueError, "got degrees -5"),
+        (lambda: augment.RandomRotation((5, 1)), ValueError, r"expected \(low, high\)"),
+        (lambda: augment.RandomRotation("x"), TypeError, "expected a number or a pair"),
+        (lambda: augment.RandomRotation(5, "cubic"), ValueError, "got interpolation 'cubic'"),
+        (lambda: augment.RandomAffine(0, scale=(0, 1)), ValueError, "expected factors above 0"),
+        (lambda: augment.RandomAffine(0, translate=(2, 0)), ValueError, "expected two shares"),
+        (lambda: augment.RandomErasing(scale=(0, 2)), ValueError, "expected shares of 1"),
+        (lambda: augment.GaussianNoise(sigma=-1), ValueError, "got sigma -1"),
+        (lambda: augment.Mixup(0), ValueError, "got alpha 0; expected a number above 0"),
+        (lambda: augment.Mixup()(X, Y), ValueError, "expected num_classes to be given"),
+        (lambda: augment.Mixup(num_classes=4)(X, Y[:3]), ValueError, "got 12 images and 3 labels"),
+        (lambda: augment.Mixup(num_classes=4)(X, Y.astype("f4")), TypeError, "expected class numbers"),
+        (lambda: augment.Compose([3]), TypeError, "got a step of type int"),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
