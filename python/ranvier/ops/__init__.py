@@ -85,6 +85,10 @@ from ranvier.ops.reduce import (
     sum,
     var,
 )
+from ranvier.ops.scan import (
+    cumprod,
+    cumsum,
+)
 from ranvier.ops.scatter import index_add, scatter, scatter_add
 from ranvier.ops.shape import (
     broadcast_to,
@@ -103,6 +107,13 @@ from ranvier.ops.shape import (
     unsqueeze,
 )
 from ranvier.ops.softmax import log_softmax, softmax
+from ranvier.ops.sort import (
+    argsort,
+    kthvalue,
+    median,
+    sort,
+    topk,
+)
 from ranvier.ops.triangle import tril, triu
 
 __all__: list[str] = [
@@ -115,6 +126,7 @@ __all__: list[str] = [
     "any",
     "argmax",
     "argmin",
+    "argsort",
     "avg_pool2d",
     "bce",
     "bce_with_logits",
@@ -130,6 +142,8 @@ __all__: list[str] = [
     "conv_transpose2d",
     "cos",
     "cross_entropy",
+    "cumprod",
+    "cumsum",
     "div",
     "dropout",
     "elu",
@@ -146,6 +160,7 @@ __all__: list[str] = [
     "hardtanh",
     "index_add",
     "index_select",
+    "kthvalue",
     "le",
     "leaky_relu",
     "linear",
@@ -160,6 +175,7 @@ __all__: list[str] = [
     "max_pool2d",
     "maximum",
     "mean",
+    "median",
     "min",
     "minimum",
     "movedim",
@@ -185,6 +201,7 @@ __all__: list[str] = [
     "sin",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -198,6 +215,7 @@ __all__: list[str] = [
     "t",
     "take_along_dim",
     "tanh",
+    "topk",
     "transpose",
     "tril",
     "triu",
