@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   bind::register_clip(m);
   bind::register_lbfgs(m);
   bind::register_optimizer(m);
+  bind::register_penalty(m);
   bind::register_augment(m);
   bind::register_dropout(m);
   bind::register_probe(m);
@@ -24,6 +25,4 @@ PYBIND11_MODULE(_core, m) {
   bind::register_reduce(m);
   bind::register_copy(m);
   bind::register_index(m);
-  bind::register_scan(m);
-  bind::register_sort(m);
 }

@@ -12,6 +12,7 @@ void register_pooling(pybind11::module_& m);
 void register_clip(pybind11::module_& m);
 void register_lbfgs(pybind11::module_& m);
 void register_optimizer(pybind11::module_& m);
+void register_penalty(pybind11::module_& m);
 void register_augment(pybind11::module_& m);
 void register_dropout(pybind11::module_& m);
 void register_probe(pybind11::module_& m);
@@ -22,7 +23,5 @@ void register_loss(pybind11::module_& m);
 void register_reduce(pybind11::module_& m);
 void register_copy(pybind11::module_& m);
 void register_index(pybind11::module_& m);
-void register_scan(pybind11::module_& m);
-void register_sort(pybind11::module_& m);
 
 }  // namespace ranvier::bind

@@ -2,6 +2,7 @@
 #include "kernels/optimizer/adam_rules.h"
 #include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/norms.h"
+#include "kernels/optimizer/penalised.h"
 #include "kernels/optimizer/rules.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -24,7 +25,8 @@ static constexpr OptimizerKernels<T> kernels_of = {update<Sgd, T, SgdNumbers<T>>
                                                    scale<T>,
                                                    clamp<T>,
                                                    move_towards<T>,
-                                                   add_scaled<T>};
+                                                   add_scaled<T>,
+                                                   add_penalty<T>};
 
 extern const OptimizerKernels<float> optimizer_kernels_float = kernels_of<float>;
 extern const OptimizerKernels<double> optimizer_kernels_double = kernels_of<double>;
