@@ -57,10 +57,15 @@ _MODULES = (
 )
 _NAMES: dict[str, str] = {
     "Trainer": "ranvier.train",
+    "CSVLog": "ranvier.train",
     "Callback": "ranvier.train",
+    "Checkpoint": "ranvier.train",
     "EarlyStopping": "ranvier.train",
     "History": "ranvier.train",
+    "LambdaCallback": "ranvier.train",
     "ProgressBar": "ranvier.train",
+    "Schedule": "ranvier.train",
+    "TensorBoard": "ranvier.train",
     "save": "ranvier.serialization",
     "load": "ranvier.serialization",
 }

@@ -21,16 +21,6 @@ NAMES = (
     "softplus",
     "step",
     "hardtanh",
-    "selu",
-    "celu",
-    "mish",
-    "hardswish",
-    "hardsigmoid",
-    "logsigmoid",
-    "softsign",
-    "tanhshrink",
-    "softshrink",
-    "hardshrink",
 )
 
 

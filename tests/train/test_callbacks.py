@@ -58,14 +58,13 @@ def test_the_order_of_the_hooks():
     assert "epoch 1 begin" in recorder.calls
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_train_end_is_called_when_the_run_breaks(error):
+def test_train_end_is_called_when_the_run_breaks():
     class Broken(Recorder):
         def on_batch_end(self, batch, logs):
-            raise error
+            raise ZeroDivisionError
 
     recorder, trainer = Broken(), new_trainer()
-    with pytest.raises(error):
+    with pytest.raises(ZeroDivisionError):
         trainer.fit(X, Y, epochs=1, callbacks=[recorder])
     assert recorder.calls[-1] == "train end"
     assert trainer.model.training
@@ -157,7 +156,8 @@ def test_early_stopping_errors():
         rv.EarlyStopping(mode="up")
 
 
-def test_progress_bar(capsys):
+def test_progress_bar(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     trainer = new_trainer(metrics=["mae"])
     trainer.fit(X, Y, epochs=2, batch_size=6, validation_data=(X, Y), callbacks=[rv.ProgressBar()])
     out, err = capsys.readouterr()
@@ -169,6 +169,8 @@ def test_progress_bar(capsys):
     assert "epoch 1/2" in err
     assert "0/4" in err
     trainer.fit(X, Y, epochs=1, callbacks=[rv.ProgressBar(bar=False)])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    trainer.fit(X, Y, epochs=1, callbacks=[rv.ProgressBar()])
     out, err = capsys.readouterr()
-    assert out.startswith("epoch 3/3")
+    assert [line[:9] for line in out.splitlines()] == ["epoch 3/3", "epoch 4/4"]
     assert err == ""

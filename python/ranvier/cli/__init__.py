@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ranvier._core import __version__
 from ranvier.cli import bench, config, summary, train
-from ranvier.cli.arguments import Mistake
+from ranvier.cli.arguments import Interrupted, Mistake
 
 __all__ = ["main"]
 
@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Mistake as mistake:
         print(f"ranvier: error: {mistake}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nranvier: interrupted, nothing saved", file=sys.stderr)
+    except (KeyboardInterrupt, Interrupted) as interrupt:
+        print(f"\nranvier: interrupted, {str(interrupt) or 'nothing saved'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # our reader has gone; keep Python from saying so once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

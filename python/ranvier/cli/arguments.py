@@ -13,6 +13,10 @@ class Mistake(Exception):
     """Something that the user can put right: shown as one line, without a traceback."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C ended the command; says what is left of it."""
+
+
 def defaults(table: dict[str, Any]) -> str:
     def text(value: Any) -> str:
         return f"({defaults(value)})" if isinstance(value, dict) else f"{value:g}"

@@ -5,11 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ranvier.cli.arguments import Mistake, defaults, positive_float, positive_int, require_writable, seed
+from ranvier.cli.arguments import (
+    Interrupted,
+    Mistake,
+    defaults,
+    positive_float,
+    positive_int,
+    require_writable,
+    seed,
+)
 from ranvier.cli.networks import BATCH_SIZE, EPOCHS, LEARNING_RATE, PIXEL_MAXIMUM, make_optimizer, network
 
 if TYPE_CHECKING:
@@ -47,6 +57,16 @@ def add(commands: Any) -> None:
         metavar="PATH",
         help="folder, or file ending in .safetensors; default: runs/<dataset>-<model>",
     )
+    train.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        help="write the whole state of the run to DIR, after each epoch and each minute of one",
+    )
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest checkpoint in DIR, with the bits of a run that was never stopped",
+    )
     train.add_argument("--json", metavar="FILE", help="write configuration, history and test results to FILE")
 
 
@@ -54,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     if arguments.data_dir is not None and arguments.dataset != "mnist":
         raise Mistake(f"--data-dir is for mnist; {arguments.dataset} comes with the package")
+    if arguments.resume and arguments.checkpoint is None:
+        raise Mistake("--resume needs --checkpoint DIR, the folder to go on from")
     model_path = _model_path(arguments)
     picture_path: Path | None = model_path.with_suffix(".png")
     for path in filter(None, (model_path, arguments.json)):
@@ -86,13 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"{rv.get_num_threads()} threads",
         flush=True,
     )
-    history = trainer.fit(
-        *train,
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
-        validation_data=valid,
-        callbacks=[rv.ProgressBar(), _schedule(settings["lr"])],
-    )
+    history = _fit(arguments, trainer, train, valid, settings)
     measured = trainer.evaluate(*test)
     seconds = time.perf_counter() - start
     print(f"test accuracy {measured['accuracy']:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s")
@@ -111,6 +127,41 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
     print(f"saved {', '.join(str(path) for path in (model_path, picture_path, arguments.json) if path)}")
     return 0
+
+
+def _fit(
+    arguments: argparse.Namespace, trainer: Any, train: Part, valid: Part, settings: dict[str, Any]
+) -> Any:
+    import ranvier as rv
+
+    callbacks = [rv.ProgressBar(), _schedule(settings["lr"])]
+    folder = arguments.checkpoint
+    if folder is not None:
+        callbacks.append(rv.Checkpoint(folder, every_seconds=60, monitor="val_accuracy"))
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _say  # type: ignore[assignment]  # a damaged checkpoint that is passed over
+            history = trainer.fit(
+                *train,
+                epochs=settings["epochs"],
+                batch_size=settings["batch_size"],
+                validation_data=valid,
+                callbacks=callbacks,
+                resume=folder if arguments.resume else None,
+            )
+    except (ValueError, OSError) as error:
+        if folder is None:
+            raise
+        hint = "" if arguments.resume else "; add --resume to go on with its run"
+        raise Mistake(f"{error}{hint}") from None
+    if trainer.interrupted:
+        kept = None if folder is None else callbacks[-1].latest
+        raise Interrupted("nothing saved" if kept is None else f"'{kept}' is kept: go on with --resume")
+    return history
+
+
+def _say(message: Warning | str, *_: Any) -> None:
+    print(f"ranvier: {message}", file=sys.stderr, flush=True)
 
 
 def _save(
@@ -178,17 +229,14 @@ def _schedule(lr: float) -> Any:
     """
     from ranvier.train import Callback
 
-    class Schedule(Callback):
-        step = 0
-
+    class Cosine(Callback):
         def on_batch_begin(self, batch: int) -> None:
-            share = self.step / (self.trainer.steps_per_epoch * self.trainer.last_epoch)
+            share = self.trainer.updates / (self.trainer.steps_per_epoch * self.trainer.last_epoch)
             for group in self.trainer.optimizer.param_groups:
                 group["lr"] = lr * (1 + math.cos(math.pi * share)) / 2
-            self.step += 1
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
             if not math.isfinite(logs["loss"]):
                 raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")
 
-    return Schedule()
+    return Cosine()

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KEY", "VERSION", "read", "write"]
+__all__ = ["KEY", "TEMPORARY", "VERSION", "read", "replace", "write"]
 
 VERSION = 1
 """Version of the metadata; a reader accepts its own and older ones."""
 
 KEY = "ranvier"
 """The one entry of the file's metadata, a JSON object. (Several would be written in random order.)"""
+
+TEMPORARY = ".tmp"
+"""Ending of a file that is being written; one is left behind only where the process was killed."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -40,10 +43,17 @@ def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]
         for name, array in arrays.items()
     }
     content = save(plain, {KEY: json.dumps(document, separators=(",", ":"))})
+    replace(path, content)
+
+
+def replace(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that `path` holds the old content or the new, never a part, whenever we are killed.
+
+    What is under `path` afterwards is on the disk, and so is its name: both are flushed.
+    """
     target = Path(path)
-    temporary = target.with_name(
-        f".{target.name}.{os.getpid()}.tmp"
-    )  # the same folder: replace needs one disk
+    # the same folder, since replace needs one disk
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
     try:
         with open(temporary, "wb") as stream:
             stream.write(content)
@@ -52,6 +62,11 @@ def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Prepared", "class_weights", "prepare", "sample_weights", "samples", "targets"]
+__all__ = ["Prepared", "class_weights", "prepare", "sample_weights", "samples", "targets", "weighted"]
 
 Array = npt.NDArray[Any]
 
@@ -21,6 +21,11 @@ class Prepared:
     x: Array
     y: Array
     weights: Array | None
+
+    def part(self, start: int, stop: int) -> Prepared:
+        """Samples start to stop - 1."""
+        weights = None if self.weights is None else self.weights[start:stop]
+        return Prepared(self.x[start:stop], self.y[start:stop], weights)
 
     @property
     def arrays(self) -> tuple[Array, ...]:
@@ -35,17 +40,26 @@ def prepare(
     link: str | None,
     sample_weight: Any = None,
     class_weight: Any = None,
+    whole: bool = True,
 ) -> Prepared:
-    """Check and convert; `name` is the method that the errors speak for, `dtype` the model's."""
+    """Check and convert; `name` is the method that the errors speak for, `dtype` the model's.
+
+    whole: all the data, whose weights may not all be zero; one batch's may.
+    """
     xs = samples(name, x, dtype)
     if len(xs) == 0:
         raise ValueError(f"[{name}] got no samples; expected at least one")
     ys = targets(name, y, len(xs), dtype, link)
-    weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs))
-    if class_weight is not None:
-        by_class = class_weights(name, class_weight, ys)
-        weights = by_class if weights is None else weights * by_class
-    return Prepared(xs, ys, weights)
+    weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
+    return weighted(name, Prepared(xs, ys, weights), class_weight, whole)
+
+
+def weighted(name: str, data: Prepared, class_weight: Any, whole: bool = True) -> Prepared:
+    """The data with each weight multiplied by that of the sample's class."""
+    if class_weight is None:
+        return data
+    by_class = class_weights(name, class_weight, data.y, whole)
+    return Prepared(data.x, data.y, by_class if data.weights is None else data.weights * by_class)
 
 
 def _array(name: str, argument: str, value: Any) -> Array:
@@ -76,17 +90,17 @@ def targets(name: str, y: Any, n: int, dtype: np.dtype[Any], link: str | None) -
     return np.ascontiguousarray(array) if indices else np.ascontiguousarray(array, dtype)
 
 
-def sample_weights(name: str, weights: Any, n: int) -> npt.NDArray[np.float64]:
+def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.NDArray[np.float64]:
     """One non-negative weight per sample."""
     array = _array(name, "sample_weight", weights).astype(np.float64)
     if array.shape != (n,):
         raise ValueError(f"[{name}] got sample_weight of shape {array.shape}; expected ({n},)")
-    if not (np.isfinite(array).all() and (array >= 0).all() and array.sum() > 0):
+    if not (np.isfinite(array).all() and (array >= 0).all() and (array.sum() > 0 or not whole)):
         raise ValueError(f"[{name}] got a sample_weight below 0, not finite, or all zeros")
     return array
 
 
-def class_weights(name: str, weights: Any, y: Array) -> npt.NDArray[np.float64]:
+def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.NDArray[np.float64]:
     """The weight of each sample's class.
 
     `weights` is a mapping from label to weight (1 for labels that it lacks), a sequence with one weight per
@@ -114,4 +128,4 @@ def class_weights(name: str, weights: Any, y: Array) -> npt.NDArray[np.float64]:
                 f"0 to {found[-1]}"
             )
         per_class = given[found]
-    return sample_weights(name, per_class[codes.ravel()], len(y))
+    return sample_weights(name, per_class[codes.ravel()], len(y), whole)

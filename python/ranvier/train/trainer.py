@@ -1,8 +1,9 @@
-"""Trainer: the training loop, validation and prediction over whole arrays."""
+"""Trainer: training, validation and prediction over whole arrays or loaders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,19 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.data.loader import batches, positive
-from ranvier.data.order import permutation
-from ranvier.metrics import METRICS, Metric
+from ranvier.metrics import Metric
 from ranvier.train import inputs
-from ranvier.train.callbacks import Callback
+from ranvier.train.callbacks.base import Callback
 from ranvier.train.history import History
 from ranvier.train.links import labels, link_of, probabilities
+from ranvier.train.measured import Measured
 from ranvier.train.modes import evaluating, mode_kept
-from ranvier.train.weighting import EpochLoss, batch_loss, name_of, unreduced
+from ranvier.train.penalty import Penalty, require_strength
+from ranvier.train.run import Run
+from ranvier.train.settings import in_order, limit, named_metrics
+from ranvier.train.source import Source, open_source, open_training
+from ranvier.train.step import parameters_of
+from ranvier.train.weighting import batch_loss, name_of, unreduced
 
 __all__ = ["Trainer"]
 
@@ -25,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 class Trainer:
-    """Trains a model on arrays, and evaluates and predicts with it.
+    """Trains a model on arrays or batches of a loader, and evaluates and predicts with it.
 
     Args:
         model: a Module; called with a batch of `x`.
@@ -34,12 +40,28 @@ class Trainer:
         optimizer: an optimizer over the model's parameters.
         metrics: names of `rv.metrics` ("accuracy", "mae" ...) or functions `(y_true, y_pred)`, scikit-learn's
             included, of what `predict` gives; computed once per epoch over all samples.
+        l1, l2: penalties `l1 sum |w| + l2 sum w^2`, added to the loss, also where it is reported, as "loss"
+            and "val_loss" (Keras's definition). A number is for all weights of two or more dimensions, that
+            is not for biases and the scales of norms; a mapping such as `{"features": 1e-4}` for the modules
+            and parameters it names. Frozen parameters have none.
+        accumulate: batches whose gradients are added up to one update, as if they were one large batch.
+        clip_grad_norm: scale the gradients of an update so that their norm is at most this.
+        clip_grad_value: clamp each element of the gradients to [-value, value], before clipping by norm.
 
     Attributes:
         history: all epochs so far.
         stop_training: set it (from a callback) to end the run after this epoch.
+        updates: updates of the weights so far.
+        last_epoch, steps_per_epoch: of the running `fit`: epochs at its end, batches of an epoch (0 where a
+            loader does not know).
+        epoch, batch: complete epochs so far, and complete batches of the one in progress.
+        interrupted: whether Ctrl-C ended the last `fit`.
+        resumed_from: the checkpoint that the last `fit` went on from, or None.
 
     The same seed (`rv.manual_seed`) gives the same bits at any number of threads.
+
+    Raises:
+        TypeError, ValueError: a loss that cannot be called, an unknown metric, a setting out of range.
 
     >>> import numpy as np
     >>> import ranvier as rv
@@ -61,96 +83,127 @@ class Trainer:
         optimizer: Any,
         *,
         metrics: Sequence[str | Metric] = (),
+        l1: float | Mapping[str, float] = 0.0,
+        l2: float | Mapping[str, float] = 0.0,
+        accumulate: int = 1,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
     ) -> None:
         if not callable(loss):
             raise TypeError(
                 f"[Trainer] got loss of type {type(loss).__name__}; expected a function or loss module"
             )
+        require_strength("l1", l1)
+        require_strength("l2", l2)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
-        self.metrics = _named(metrics)
+        self.metrics = named_metrics(metrics)
+        self.l1, self.l2 = l1, l2
+        self.accumulate = positive("Trainer", "accumulate", accumulate)
+        self.clip_grad_norm = limit("clip_grad_norm", clip_grad_norm)
+        self.clip_grad_value = limit("clip_grad_value", clip_grad_value)
+        Penalty(model, [], l1, l2)  # names that the model lacks are found now
         self.history = History()
-        self.stop_training = False
-        self.last_epoch = 0
-        self.steps_per_epoch = 0
+        self.stop_training = self.interrupted = False
+        self.last_epoch = self.steps_per_epoch = self.updates = 0
+        self.resumed_from: Any = None
+        self._run: Run | None = None
 
     def fit(
         self,
-        x: npt.ArrayLike,
-        y: npt.ArrayLike,
+        x: Any,
+        y: npt.ArrayLike | None = None,
         *,
         epochs: int,
         batch_size: int = 32,
         shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
         class_weight: Any = None,
         sample_weight: npt.ArrayLike | None = None,
         callbacks: Iterable[Callback] = (),
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues.
 
         Args:
-            x: samples along axis 0. Floats are converted to the model's dtype.
+            x: samples along axis 0, floats are converted to the model's dtype; or, without `y`, a DataLoader
+                or anything else that gives batches `(x, y)` or `(x, y, sample_weight)` each time it is
+                iterated over.
             y: targets: class indices or probabilities for CrossEntropyLoss, else of the output's shape.
             epochs: passes over the data.
-            batch_size: samples per step; a last batch may be smaller.
-            shuffle: a new random order for each epoch.
-            validation_data: `(x, y)` or `(x, y, sample_weight)`, evaluated after each epoch: "val_loss" ...
+            batch_size: samples per step; a last batch may be smaller. A loader has its own.
+            shuffle: a new random order for each epoch. A loader has its own.
+            validation_data: `(x, y)`, `(x, y, sample_weight)` or a loader, evaluated after each epoch:
+                "val_loss" ...
+            validation_split: instead of validation_data, this share of the samples, the last ones as they
+                are given (Keras's choice: shuffle sorted data before).
             class_weight: mapping from label to weight, one weight per class, or "balanced".
             sample_weight: one weight per sample, multiplied with the class's. The loss of a batch is then
                 `sum(w_i l_i) / sum(w_i)`. Metrics are not weighted.
             callbacks: see `rv.Callback`.
+            resume: a checkpoint of `rv.Checkpoint`, or a folder of them, whose newest whole one is taken: the
+                run goes on from there, up to the same `epochs`, and ends with the bits of one that was never
+                stopped. A folder without a checkpoint starts a new run.
 
         Returns:
             The history of all epochs so far: "loss", the metrics (measured while training), and with
             validation data the same with "val_" in front.
 
-        Raises:
-            ValueError: arrays of unequal or no length, or weights for a loss that cannot give one per sample.
-            TypeError: arrays that are not numbers.
-        """
-        name, dtype, link = "Trainer.fit", self._dtype(), link_of(self.loss)
-        epochs, batch_size = positive(name, "epochs", epochs), positive(name, "batch_size", batch_size)
-        data = inputs.prepare(name, x, y, dtype, link, sample_weight, class_weight)
-        valid = None if validation_data is None else self._validation(validation_data, dtype, link)
-        if data.weights is not None:
-            unreduced(self.loss)
-        _require_callbacks(hooks := list(callbacks))
+        Ctrl-C ends the run between two steps (a second one at once), says so and returns the history.
 
-        first = self.history.epochs
-        self.last_epoch, self.steps_per_epoch = first + epochs, -(-len(data.x) // batch_size)
-        self.stop_training = False
-        for hook in hooks:
-            hook.trainer = self
-        with mode_kept(self.model):
-            try:
-                _call(hooks, "on_train_begin")
-                for epoch in range(first, self.last_epoch):
-                    self._run_epoch(epoch, data, valid, batch_size, shuffle, hooks, link)
-                    if self.stop_training:
-                        break
-            finally:
-                _call(hooks, "on_train_end")
+        Raises:
+            ValueError: arrays of unequal or no length, weights for a loss that cannot give one per sample, or
+                a checkpoint that is damaged or of a run with another model, optimizer, data or settings.
+            TypeError: arrays that are not numbers.
+            FileNotFoundError: no checkpoint or folder at `resume`.
+        """
+        name, link = "Trainer.fit", link_of(self.loss)
+        epochs, batch_size = positive(name, "epochs", epochs), positive(name, "batch_size", batch_size)
+        source, valid = open_training(
+            x,
+            y,
+            self._dtype(),
+            link,
+            batch_size,
+            shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            validation_split=validation_split,
+        )
+        if class_weight is not None or source.weighted:
+            unreduced(self.loss)
+        run = Run(self, source, valid, in_order(callbacks), epochs, link)
+        if resume is not None:
+            run.find(resume)
+        self._run = run
+        try:
+            with mode_kept(self.model):
+                run.go()
+        finally:
+            self._run = None
         return self.history
 
     def evaluate(
         self,
-        x: npt.ArrayLike,
-        y: npt.ArrayLike,
+        x: Any,
+        y: npt.ArrayLike | None = None,
         *,
         batch_size: int = 256,
         sample_weight: npt.ArrayLike | None = None,
     ) -> dict[str, float]:
-        """The loss and the metrics over `x` and `y`, in evaluation mode and without gradients.
+        """The loss and the metrics over `x` and `y`, or over a loader, in evaluation mode without gradients.
+
+        The loss has the penalties in it, as that of training.
 
         Raises:
             ValueError: arrays of unequal or no length.
         """
         name, link = "Trainer.evaluate", link_of(self.loss)
         batch_size = positive(name, "batch_size", batch_size)
-        data = inputs.prepare(name, x, y, self._dtype(), link, sample_weight)
-        return self._measure(data, batch_size, link)
+        return self._measure(open_source(name, x, y, self._dtype(), link, batch_size, sample_weight))
 
     def predict(self, x: npt.ArrayLike, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
@@ -175,55 +228,51 @@ class Trainer:
             )
         return probabilities(self._output("Trainer.predict_proba", x, batch_size), link)
 
-    # --- one epoch
+    # --- for the run and its callbacks
 
-    def _run_epoch(
-        self,
-        epoch: int,
-        data: inputs.Prepared,
-        valid: inputs.Prepared | None,
-        batch_size: int,
-        shuffle: bool,
-        hooks: list[Callback],
-        link: str | None,
-    ) -> None:
-        _call(hooks, "on_epoch_begin", epoch)
-        logs = self._train_epoch(data, batch_size, shuffle, hooks, link)
-        if valid is not None:
-            measured = self._measure(valid, max(batch_size, 256), link)
-            logs.update({f"val_{key}": value for key, value in measured.items()})
-        self.history.append(**logs)
-        _call(hooks, "on_epoch_end", epoch, logs)
+    def settings(self) -> dict[str, Any]:
+        """How steps are taken, as plain values: what a resumed run must have in common."""
+        names = ("l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value")
+        return {name: getattr(self, name) for name in names}
 
-    def _train_epoch(
-        self, data: inputs.Prepared, batch_size: int, shuffle: bool, hooks: list[Callback], link: str | None
-    ) -> dict[str, float]:
-        model, optimizer = self.model, self.optimizer
-        model.train()
-        order = permutation(len(data.x)) if shuffle else None
-        epoch = _Epoch(self, link)
-        for batch, (xb, yb, *wb) in enumerate(batches(data.arrays, batch_size, order)):
-            if hooks:
-                _call(hooks, "on_batch_begin", batch)
-            optimizer.zero_grad()
-            x, y = wrap(xb), wrap(yb)
-            output = model(x)
-            loss = batch_loss(self.loss, output, y, wb[0] if wb else None)
-            loss.backward()
-            optimizer.step()
-            value = epoch.add(loss, output, yb, wb)
-            if hooks:
-                _call(hooks, "on_batch_end", batch, {"loss": value})
-        return epoch.logs()
+    @property
+    def epoch(self) -> int:
+        """Complete epochs so far."""
+        return self.history.epochs
 
-    def _measure(self, data: inputs.Prepared, batch_size: int, link: str | None) -> dict[str, float]:
-        epoch = _Epoch(self, link)
+    @property
+    def batch(self) -> int:
+        """Complete batches of the epoch in progress."""
+        return 0 if self._run is None else self._run.batch
+
+    def where(self) -> str:
+        """How far training is, in words: "3 epochs and 17 batches"."""
+        epochs = f"{self.epoch} epoch{'s' * (self.epoch != 1)}"
+        return epochs if self.batch == 0 else f"{epochs} and {self.batch} batch{'es' * (self.batch != 1)}"
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that the rest of the running `fit` depends on, for `rv.Checkpoint`.
+
+        Raises:
+            RuntimeError: no `fit` is running.
+        """
+        if self._run is None:
+            raise RuntimeError("[Trainer.checkpoint] no fit is running; expected a call from a callback")
+        return self._run.state_dict()
+
+    # --- parts
+
+    def _measure(self, source: Source) -> dict[str, float]:
+        """Loss and metrics over one pass, in evaluation mode and without gradients."""
+        measured = Measured(self.loss, self.metrics, link_of(self.loss))
+        parameters = parameters_of(self.optimizer)
+        penalty = Penalty(self.model, parameters, self.l1, self.l2).value()
         with evaluating(self.model):
-            for xb, yb, *wb in batches(data.arrays, batch_size):
-                output = self.model(wrap(xb))
-                loss = batch_loss(self.loss, output, wrap(yb), wb[0] if wb else None)
-                epoch.add(loss, output, yb, wb)
-        return epoch.logs()
+            for x, y, weights in source:
+                output = self.model(wrap(x))
+                loss = batch_loss(self.loss, output, wrap(y), weights)
+                measured.add(float(loss.item()), output._array, y, weights, penalty)
+        return measured.logs()
 
     def _output(self, name: str, x: npt.ArrayLike, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
@@ -239,66 +288,3 @@ class Trainer:
     def _dtype(self) -> np.dtype[Any]:
         """The dtype of the model's parameters; float32 for a model without."""
         return next((np.dtype(p.dtype) for p in self.model.parameters()), np.dtype(np.float32))
-
-    def _validation(self, data: Any, dtype: np.dtype[Any], link: str | None) -> inputs.Prepared:
-        name = "Trainer.fit validation_data"
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError(f"[{name}] got {type(data).__name__}; expected (x, y) or (x, y, sample_weight)")
-        return inputs.prepare(name, data[0], data[1], dtype, link, *data[2:])
-
-
-class _Epoch:
-    """What one pass over the data measures: the loss, and predictions for the metrics."""
-
-    def __init__(self, trainer: Trainer, link: str | None) -> None:
-        self._metrics, self._link = trainer.metrics, link
-        self._loss = EpochLoss(trainer.loss)
-        self._predicted: list[Array] = []
-        self._true: list[Array] = []
-
-    def add(self, loss: Tensor, output: Tensor, y: Array, weights: list[Array]) -> float:
-        if self._metrics:
-            raw = output._array
-            self._predicted.append(raw if self._link is None else labels(raw, self._link))
-            self._true.append(y)
-        return self._loss.add(float(loss.item()), float(weights[0].sum()) if weights else len(y))
-
-    def logs(self) -> dict[str, float]:
-        measured = {"loss": self._loss.value()}
-        if self._metrics:
-            y_true, y_pred = np.concatenate(self._true), np.concatenate(self._predicted)
-            measured.update({name: float(metric(y_true, y_pred)) for name, metric in self._metrics.items()})
-        return measured
-
-
-def _named(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
-    if isinstance(metrics, str):
-        raise TypeError(f"[Trainer] got metrics {metrics!r}; expected a sequence such as [{metrics!r}]")
-    named: dict[str, Metric] = {}
-    for metric in metrics:
-        if isinstance(metric, str):
-            if metric not in METRICS:
-                raise ValueError(
-                    f"[Trainer] got metric '{metric}'; expected a function or one of {', '.join(METRICS)}"
-                )
-            named[metric] = METRICS[metric]
-        elif callable(metric):
-            named[name_of(metric)] = metric
-        else:
-            raise TypeError(
-                f"[Trainer] got metric of type {type(metric).__name__}; expected a name or a function"
-            )
-    return named
-
-
-def _require_callbacks(hooks: list[Any]) -> None:
-    for hook in hooks:
-        if not isinstance(hook, Callback):
-            raise TypeError(
-                f"[Trainer.fit] got a callback of type {type(hook).__name__}; expected rv.Callback"
-            )
-
-
-def _call(hooks: list[Callback], method: str, *args: Any) -> None:
-    for hook in hooks:
-        getattr(hook, method)(*args)

@@ -15,22 +15,35 @@ Array = npt.NDArray[Any]
 
 
 class EpochLoss:
-    """The loss over an epoch from those of its batches: their mean, or their sum for a 'sum' loss."""
+    """The loss over an epoch from those of its batches: their mean, or their sum for a 'sum' loss.
+
+    The penalty on the weights is averaged over the batches in any case.
+    """
 
     def __init__(self, loss: Any) -> None:
         self._summed = getattr(loss, "reduction", "mean") == "sum"
-        self._total = self._weight = 0.0
+        self._total = self._weight = self._penalty = 0.0
 
-    def add(self, value: float, weight: float) -> float:
+    def add(self, value: float, weight: float, penalty: float = 0.0) -> float:
         if self._summed:
             self._total += value
         elif weight > 0:
             self._total += value * weight
         self._weight += weight
-        return value
+        self._penalty += penalty * weight
+        return value + penalty
 
     def value(self) -> float:
-        return self._total if self._summed else self._total / self._weight
+        if self._weight == 0:  # every sample left out
+            return self._total
+        total = self._total if self._summed else self._total / self._weight
+        return total + self._penalty / self._weight
+
+    def state(self) -> list[float]:
+        return [self._total, self._weight, self._penalty]
+
+    def load_state(self, state: list[float]) -> None:
+        self._total, self._weight, self._penalty = state
 
 
 def batch_loss(loss: Any, output: Any, y: Tensor, weights: Array | None) -> Tensor:

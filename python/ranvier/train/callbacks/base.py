@@ -1,0 +1,95 @@
+"""Callback: what may happen between the steps of a run, under Keras's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ranvier.train.trainer import Trainer
+
+__all__ = ["Callback", "LambdaCallback", "call"]
+
+
+class Callback:
+    """Base of callbacks: override what is needed. The names are Keras's.
+
+    `self.trainer` is the Trainer that runs; `self.trainer.stop_training = True` ends it after this epoch.
+    `logs` are the epoch's measured values, such as `{"loss": 0.4, "val_loss": 0.5}`. Epochs and batches count
+    from 0; a run that continues an earlier one counts on.
+
+    A callback that remembers something from epoch to epoch gives it as `state_dict`: checkpoints then hold
+    it, and a resumed run goes on as if it had not been stopped.
+
+    >>> import ranvier as rv
+    >>> class Printer(rv.Callback):
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         print(epoch, sorted(logs))
+    >>> model = rv.nn.Linear(1, 1)
+    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
+    >>> history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=2, callbacks=[Printer()])
+    0 ['loss']
+    1 ['loss']
+    """
+
+    trainer: Trainer
+
+    def on_train_begin(self) -> None:
+        """Before the first epoch of a `fit`. A resumed run has its model, optimizer and history back here."""
+
+    def on_train_end(self) -> None:
+        """After the last epoch, also when an exception or Ctrl-C ends the run."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Before an epoch; a run that is resumed within one begins it again."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """After an epoch, validation included."""
+
+    def on_batch_begin(self, batch: int) -> None:
+        """Before a step."""
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        """After a step; `logs["loss"]` is the loss of this batch."""
+
+    def on_interrupt(self) -> None:
+        """After Ctrl-C, between two steps and before `on_train_end`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback: arrays, numbers, strings, None, and dicts and lists."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes back to a state from `state_dict`; called after `on_train_begin` of a resumed run."""
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions, named as the methods they stand for (Keras's name).
+
+    Raises:
+        TypeError: a name that is no hook, or something that cannot be called.
+
+    >>> import ranvier as rv
+    >>> model = rv.nn.Linear(1, 1)
+    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
+    >>> say = rv.train.LambdaCallback(on_epoch_begin=lambda epoch: print("epoch", epoch))
+    >>> history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=1, callbacks=[say])
+    epoch 0
+    """
+
+    def __init__(self, **hooks: Callable[..., Any]) -> None:
+        known = [name for name in vars(Callback) if name.startswith("on_")]
+        for name, function in hooks.items():
+            if name not in known:
+                raise TypeError(f"[LambdaCallback] got '{name}'; expected one of {', '.join(known)}")
+            if not callable(function):
+                raise TypeError(
+                    f"[LambdaCallback] got {name} of type {type(function).__name__}; expected a function"
+                )
+            setattr(self, name, function)
+
+
+def call(hooks: list[Callback], method: str, *args: Any) -> None:
+    """Call a method of all callbacks in turn."""
+    for hook in hooks:
+        getattr(hook, method)(*args)

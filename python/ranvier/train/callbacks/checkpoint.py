@@ -1,0 +1,137 @@
+"""Checkpoint: the whole state of a run on disk, so that it can be killed at any moment and resumed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ranvier.data.loader import positive
+from ranvier.train import checkpoints
+from ranvier.train.callbacks.base import Callback
+from ranvier.train.callbacks.monitor import Monitor
+
+__all__ = ["Checkpoint"]
+
+BEST = "best.safetensors"
+
+
+class Checkpoint(Callback):
+    """Writes checkpoints of the run to a folder, and the best model so far to "best.safetensors" in it.
+
+    A checkpoint holds everything that the rest of the run depends on: model, optimizer, schedule, random
+    numbers, the order of the data and the position in it, gradients accumulated so far, history, and the
+    state of all callbacks. `fit(resume=folder)` goes on from the newest whole one, and ends with the same
+    bits as a run that was never stopped. Other callbacks are called before it, so that it holds their state.
+
+    A file is complete under its name or not there: it is written beside it, flushed to the disk and renamed;
+    older ones are removed after that. Ctrl-C writes one before the run ends.
+
+    Args:
+        folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if need be.
+        every: epochs between checkpoints; the last epoch has one in any case.
+        every_batches, every_seconds: also within an epoch, after so many batches, or so much time since the
+            last one.
+        keep: how many of the newest are kept; more than one saves the day when a disk damages a file.
+        best: keep the best model (as of `rv.save`, for `rv.load`).
+        monitor, mode: what "best" means, as in EarlyStopping.
+        overwrite: remove checkpoints of an earlier run in the folder instead of refusing to mix with them.
+
+    Raises:
+        ValueError: a count below 1, an unknown mode, a folder with checkpoints of a run that is not resumed,
+            or a quantity that is not measured.
+
+    >>> import tempfile
+    >>> import ranvier as rv
+    >>> folder = tempfile.mkdtemp()
+    >>> def run(epochs, resume):
+    ...     _ = rv.manual_seed(0)
+    ...     model = rv.nn.Linear(1, 1)
+    ...     trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
+    ...     trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=epochs, resume=resume,
+    ...                 callbacks=[rv.Checkpoint(folder)])
+    ...     return trainer
+    >>> stopped = run(epochs=2, resume=None)
+    >>> resumed = run(epochs=5, resume=folder)
+    >>> resumed.history.epochs, resumed.resumed_from.name
+    (5, 'checkpoint-00002-000000.safetensors')
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        every: int = 1,
+        every_batches: int | None = None,
+        every_seconds: float | None = None,
+        keep: int = 2,
+        best: bool = True,
+        monitor: str | None = None,
+        mode: str = "auto",
+        overwrite: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        self.every = positive("Checkpoint", "every", every)
+        self.every_batches = None
+        if every_batches is not None:
+            self.every_batches = positive("Checkpoint", "every_batches", every_batches)
+        self.every_seconds = every_seconds
+        if every_seconds is not None and not every_seconds > 0:
+            raise ValueError(f"[Checkpoint] got every_seconds {every_seconds}; expected a number above 0")
+        self.keep = positive("Checkpoint", "keep", keep)
+        self.overwrite = overwrite
+        self._monitor = Monitor("Checkpoint", monitor, mode) if best else None
+        self._ours = False  # whether what the folder holds is of this run
+
+    @property
+    def latest(self) -> Path | None:
+        """The newest checkpoint in the folder."""
+        return next(iter(checkpoints.listed(self.folder)), None)
+
+    def on_train_begin(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found, origin = checkpoints.listed(self.folder), self.trainer.resumed_from
+        self._ours = self._ours or (origin is not None and origin.parent.samefile(self.folder))
+        if found and not (self._ours or self.overwrite):
+            raise ValueError(
+                f"[Checkpoint] '{self.folder}' holds checkpoints of another run, the newest {found[0].name}; "
+                "expected an empty folder, fit(resume=folder) to continue that run, or overwrite=True"
+            )
+        if not self._ours:
+            for path in found:
+                path.unlink()
+        self._saved = time.monotonic()
+        if self._monitor is not None:
+            self._monitor.forget()
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        due = self.every_batches is not None and (batch + 1) % self.every_batches == 0
+        if due or (self.every_seconds is not None and time.monotonic() - self._saved >= self.every_seconds):
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self._monitor is not None and self._monitor.improved(epoch, logs):
+            from ranvier.serialization import save
+
+            save(self.trainer.model, self.folder / BEST)
+        trainer = self.trainer
+        last = trainer.stop_training or epoch + 1 == trainer.last_epoch
+        if last or (epoch + 1) % self.every == 0:
+            self._save()
+
+    def on_interrupt(self) -> None:
+        self._save()
+
+    def _save(self) -> None:
+        path = checkpoints.save(self.folder, self.trainer.checkpoint())
+        self._ours, self._saved = True, time.monotonic()
+        checkpoints.tidy(self.folder, path, self.keep)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._monitor is None else self._monitor.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self._monitor is not None and state:
+            self._monitor.load_state_dict(state)

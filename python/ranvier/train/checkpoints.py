@@ -1,0 +1,79 @@
+"""A folder of checkpoints: written one by one, the newest whole one found again."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ranvier.serialization import files
+from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
+
+__all__ = ["listed", "newest", "save", "tidy"]
+
+_NAME = re.compile(r"checkpoint-(\d+)-(\d+)\.safetensors")
+PathLike = str | os.PathLike[str]
+
+
+def save(folder: Path, state: dict[str, Any]) -> Path:
+    """Write the state of a run under the name of its epoch and batch."""
+    path = folder / f"checkpoint-{state['epoch']:05d}-{state['batch']:06d}.safetensors"
+    write_checkpoint(path, state)
+    return path
+
+
+def listed(folder: PathLike) -> list[Path]:
+    """The checkpoints of a folder, newest first."""
+    if not Path(folder).is_dir():
+        return []
+    found = [(match, path) for path in Path(folder).iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for match, path in sorted(found, key=lambda pair: _age(pair[0]), reverse=True)]
+
+
+def _age(match: re.Match[str]) -> tuple[int, int]:
+    return int(match[1]), int(match[2])
+
+
+def tidy(folder: Path, current: Path, keep: int) -> None:
+    """Remove what `current` makes superfluous: all but the newest `keep`, and parts of killed writers.
+
+    Files that are newer than `current` are of a run that went further and was then resumed before them.
+    """
+    found = listed(folder)
+    position = found.index(current)
+    parts = [p for p in folder.glob(f".*{files.TEMPORARY}") if ".safetensors." in p.name]
+    for path in [*found[:position], *found[position + keep :], *parts]:
+        path.unlink(missing_ok=True)
+
+
+def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint at `path` and its state; of a folder the newest whole one, None if it has none.
+
+    A damaged one is passed over with a warning, if an older one is whole.
+
+    Raises:
+        FileNotFoundError: neither a file nor a folder.
+        ValueError: the file, or every checkpoint in the folder, is damaged or no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path, read_checkpoint(path)
+    found = listed(path)
+    problems: list[str] = []
+    for candidate in found:
+        try:
+            state = read_checkpoint(candidate)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            warnings.warn(
+                f"[Trainer.fit] falls back to the older checkpoint '{candidate}': {'; '.join(problems)}",
+                stacklevel=4,
+            )
+        return candidate, state
+    if found:
+        raise ValueError(f"[Trainer.fit] no checkpoint in '{path}' is whole: {'; '.join(problems)}")
+    return None

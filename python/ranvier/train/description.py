@@ -1,0 +1,60 @@
+"""What a run that goes on from a checkpoint must have in common with the one that wrote it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ranvier.serialization import architecture
+from ranvier.train.source import Source
+from ranvier.train.weighting import name_of
+
+if TYPE_CHECKING:
+    from ranvier.train.trainer import Trainer
+
+__all__ = ["describe", "require_same"]
+
+
+def describe(trainer: Trainer, source: Source, valid: Source | None) -> dict[str, Any]:
+    """Model, optimizer, loss, settings and data of a run as plain values, without anything that changes."""
+    state, groups = trainer.model.state_dict(), getattr(trainer.optimizer, "param_groups", ())
+    return {
+        "model": architecture.describe(trainer.model),
+        "weights": [[name, list(value.shape), str(value.dtype)] for name, value in state.items()],
+        "optimizer": [type(trainer.optimizer).__name__, [len(group["params"]) for group in groups]],
+        "loss": name_of(trainer.loss),
+        "metrics": list(trainer.metrics),
+        "settings": trainer.settings(),
+        "data": source.description(),
+        "validation data": None if valid is None else valid.description(),
+    }
+
+
+def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
+    """Raise ValueError, which names the difference, unless the state is of a run of this description."""
+    theirs = state.get("run")
+    for what, value in ours.items():
+        saved = theirs.get(what) if isinstance(theirs, dict) else None
+        if saved != value:
+            raise ValueError(
+                f"[Trainer.fit] cannot resume from '{path}': the {what} of its run "
+                f"{'are' if what.endswith('s') and what != 'loss' else 'is'} different: "
+                f"{_difference(saved, value)}"
+            )
+
+
+def _difference(theirs: Any, ours: Any, place: str = "") -> str:
+    """The first difference of two nested values, in words."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in [*ours, *theirs]:
+            if theirs.get(key) != ours.get(key):
+                return _difference(theirs.get(key), ours.get(key), f"{place}{key}: ")
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for a, b in zip(theirs, ours, strict=True):
+            if a != b:
+                return _difference(a, b, place)
+    return f"{place}{_short(theirs)} there, {_short(ours)} here"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "..."

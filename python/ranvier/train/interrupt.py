@@ -1,0 +1,53 @@
+"""Ctrl-C during a run: noted, and obeyed between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+__all__ = ["Interrupt"]
+
+
+class Interrupt:
+    """While it is entered, SIGINT is noted, and `check` raises the KeyboardInterrupt.
+
+    So the weights, their optimizer's state and the random numbers belong together when a run ends, and a
+    checkpoint can be written. A second Ctrl-C is obeyed at once. Where SIGINT is not Python's own business
+    (another handler, another thread) everything stays as it is.
+
+    Attributes:
+        between_steps: whether the interrupt that ended the run came from `check`.
+    """
+
+    def __init__(self) -> None:
+        self.between_steps = False
+        self._pending = False
+        self._installed = False
+
+    def __enter__(self) -> Interrupt:
+        mine = threading.current_thread() is threading.main_thread()
+        if mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+            self._installed = True
+        return self
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._pending = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if there was a Ctrl-C since the last step."""
+        if self._pending:
+            self._pending = False
+            self.between_steps = True
+            raise KeyboardInterrupt
+
+    def __exit__(self, *error: Any) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._installed = False
+        if self._pending:  # it came after the last step
+            self._pending = False
+            if error[0] is None:
+                raise KeyboardInterrupt

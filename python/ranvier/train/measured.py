@@ -1,0 +1,60 @@
+"""Measured: the loss and the metrics of one pass over data, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.metrics import Metric
+from ranvier.train.links import labels
+from ranvier.train.weighting import EpochLoss
+
+__all__ = ["Measured"]
+
+Array = npt.NDArray[Any]
+
+
+class Measured:
+    """Sums up batches: the loss, and predictions and targets for the metrics, which are computed over all."""
+
+    def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None) -> None:
+        self._metrics, self._link = metrics, link
+        self._loss = EpochLoss(loss)
+        self._predicted: list[Array] = []
+        self._true: list[Array] = []
+
+    def add(
+        self, value: float, output: Array, y: Array, weights: Array | None, penalty: float = 0.0
+    ) -> float:
+        """Add a batch whose loss is `value`; returns its loss with the penalty."""
+        if self._metrics:
+            self._predicted.append(output if self._link is None else labels(output, self._link))
+            self._true.append(y)
+        return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)
+
+    def logs(self) -> dict[str, float]:
+        """`{"loss": ..., metric: ...}` of what was added."""
+        measured = {"loss": self._loss.value()}
+        if self._metrics:
+            y_true, y_pred = np.concatenate(self._true), np.concatenate(self._predicted)
+            measured.update({name: float(metric(y_true, y_pred)) for name, metric in self._metrics.items()})
+        return measured
+
+    def state_dict(self) -> dict[str, Any]:
+        def joined(parts: list[Array]) -> Array | None:
+            return np.concatenate(parts) if parts else None
+
+        return {
+            "loss": self._loss.state(),
+            "predicted": joined(self._predicted),
+            "true": joined(self._true),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._loss.load_state(state["loss"])
+        self._predicted, self._true = (
+            [] if state[name] is None else [state[name]] for name in ("predicted", "true")
+        )

@@ -1,0 +1,202 @@
+"""Run: one `fit`, epoch by epoch and batch by batch, and everything that a checkpoint must hold of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ranvier import nn
+from ranvier.autograd import random
+from ranvier.train import checkpoints
+from ranvier.train.callbacks.base import Callback, call
+from ranvier.train.callbacks.checkpoint import Checkpoint
+from ranvier.train.description import describe, require_same
+from ranvier.train.history import History
+from ranvier.train.interrupt import Interrupt
+from ranvier.train.measured import Measured
+from ranvier.train.source import Source
+from ranvier.train.step import Step
+
+if TYPE_CHECKING:
+    from ranvier.train.trainer import Trainer
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One `fit`.
+
+    Attributes:
+        epoch, batch: epochs that are complete, of all `fit`s, and batches of the one in progress.
+        first, last: `epoch` at the beginning and the end.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        source: Source,
+        valid: Source | None,
+        hooks: list[Callback],
+        epochs: int,
+        link: str | None,
+    ) -> None:
+        self.trainer, self.source, self.valid, self.hooks = trainer, source, valid, hooks
+        self.step = Step(trainer)
+        self.first = self.epoch = trainer.history.epochs
+        self.last, self.batch = self.first + epochs, 0
+        self._interrupt = Interrupt()
+        self._link = link
+        self._measured = self._new_measured()
+        self._found: tuple[Path, dict[str, Any]] | None = None
+        for hook in hooks:
+            if isinstance(hook, Checkpoint):
+                self._require_resumable()
+        self._description = describe(trainer, source, valid) | {"first epoch": self.first}
+
+    def find(self, path: str | os.PathLike[str]) -> None:
+        """Look for the checkpoint to go on from: the newest whole one of a folder; it has to be of this run.
+
+        A folder that is still empty, or is only to be made by a Checkpoint, has none.
+        """
+        self._require_resumable()
+        folders = [hook.folder for hook in self.hooks if isinstance(hook, Checkpoint)]
+        if Path(path) in folders and not Path(path).exists():
+            return
+        self._found = checkpoints.newest(path)
+        if self._found is not None:
+            require_same(*self._found, self._description)
+
+    def go(self) -> None:
+        """Train up to the last epoch, or until something stops the run; callbacks hear of all of it."""
+        trainer = self.trainer
+        trainer.last_epoch, trainer.steps_per_epoch = self.last, self.source.batches
+        trainer.stop_training = trainer.interrupted = False
+        trainer.resumed_from = None
+        if self._found is not None:
+            trainer.resumed_from, state = self._found
+            self.load_state_dict(state)
+        for hook in self.hooks:
+            hook.trainer = trainer
+        try:
+            with self._interrupt:
+                try:
+                    self._epochs()
+                except KeyboardInterrupt:
+                    if self._interrupt.between_steps:
+                        call(self.hooks, "on_interrupt")
+                    raise
+                finally:
+                    call(self.hooks, "on_train_end")
+        except KeyboardInterrupt:
+            trainer.interrupted = True
+            where = trainer.where()
+            print(f"\n[Trainer.fit] interrupted after {where}; the history is kept", file=sys.stderr)
+
+    def _epochs(self) -> None:
+        trainer = self.trainer
+        call(self.hooks, "on_train_begin")
+        if self._found is not None:
+            self._load_callbacks(self._found[1])
+            self._found = None
+        while self.epoch < self.last and not trainer.stop_training:
+            call(self.hooks, "on_epoch_begin", self.epoch)
+            self._train_epoch()
+            logs = self._measured.logs()
+            if self.valid is not None:
+                measured = trainer._measure(self.valid)
+                logs.update({f"val_{key}": value for key, value in measured.items()})
+            trainer.history.append(**logs)
+            self.epoch, self.batch, self._measured = self.epoch + 1, 0, self._new_measured()
+            call(self.hooks, "on_epoch_end", self.epoch - 1, logs)
+            self._interrupt.check()
+
+    def _train_epoch(self) -> None:
+        trainer, step = self.trainer, self.step
+        trainer.model.train()
+        for x, y, weights in self.source:
+            call(self.hooks, "on_batch_begin", self.batch)
+            last = self.batch + 1 == self.source.batches
+            value, output, penalty, updated = step(x, y, weights, last)
+            trainer.updates += updated
+            value = self._measured.add(value, output, y, weights, penalty)
+            self.batch += 1
+            call(self.hooks, "on_batch_end", self.batch - 1, {"loss": value})
+            self._interrupt.check()
+        if step.unfinished:  # of a loader that does not know its length
+            step.finish()
+            trainer.updates += 1
+        if self.batch == 0:
+            raise ValueError("[Trainer.fit] got a loader without batches; expected at least one")
+
+    def _new_measured(self) -> Measured:
+        return Measured(self.trainer.loss, self.trainer.metrics, self._link)
+
+    # --- checkpoints
+
+    def _require_resumable(self) -> None:
+        for source in (self.source, self.valid):
+            if source is not None and source.state_dict() is None:
+                raise TypeError(
+                    "[Trainer.fit] checkpoints need a loader with state_dict and load_state_dict, such as "
+                    "ranvier's DataLoader, so that a pass can be taken up; got one without"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        trainer = self.trainer
+        loss = trainer.loss
+        return {
+            "run": self._description,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "updates": trainer.updates,
+            "stopped": trainer.stop_training,
+            "model": dict(trainer.model.state_dict()),
+            "frozen": [name for name, p in trainer.model.named_parameters() if not p.requires_grad],
+            "loss": dict(loss.state_dict()) if isinstance(loss, nn.Module) else None,
+            "optimizer": trainer.optimizer.state_dict(),
+            "step": self.step.state_dict(),
+            "random": random.get_rng_state(),
+            "data": self.source.state_dict(),
+            "validation data": None if self.valid is None else self.valid.state_dict(),
+            "measured": self._measured.state_dict(),
+            "history": trainer.history.to_dict(),
+            "callbacks": [[type(hook).__name__, hook.state_dict()] for hook in self.hooks],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state; the callbacks' comes later."""
+        trainer = self.trainer
+        trainer.model.load_state_dict(state["model"])
+        for name, p in trainer.model.named_parameters():
+            p.requires_grad = name not in state["frozen"]
+        if isinstance(trainer.loss, nn.Module) and state["loss"]:
+            trainer.loss.load_state_dict(state["loss"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        self.step.load_state_dict(state["step"])
+        trainer.history = History.from_dict(state["history"])
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        trainer.updates, trainer.stop_training = state["updates"], state["stopped"]
+        self._measured.load_state_dict(state["measured"])
+        self.source.load_state_dict(state["data"])
+        if self.valid is not None:
+            self.valid.load_state_dict(state["validation data"])
+        random.set_rng_state(state["random"])
+
+    def _load_callbacks(self, state: Mapping[str, Any]) -> None:
+        """Give the callbacks their states back, by class and order."""
+        waiting = list(self.hooks)
+        for name, saved in state["callbacks"]:
+            hook = next((hook for hook in waiting if type(hook).__name__ == name), None)
+            if hook is not None:
+                waiting.remove(hook)
+                hook.load_state_dict(saved)
+            elif saved:
+                warnings.warn(
+                    f"[Trainer.fit] the checkpoint has the state of a callback {name}, which this run lacks",
+                    stacklevel=4,
+                )

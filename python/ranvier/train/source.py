@@ -1,0 +1,219 @@
+"""Where batches come from: arrays that `fit` was given, or a loader of the user's."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import Tensor
+from ranvier.data import DataLoader, TensorDataset
+from ranvier.train import inputs
+
+__all__ = ["ArraySource", "LoaderSource", "Source", "open_source", "open_training"]
+
+Array = npt.NDArray[Any]
+Batch = tuple[Array, Array, Array | None]
+
+
+class Source:
+    """Passes over data: each is an iterator over batches (x, y, weights or None).
+
+    Attributes:
+        batches: of a pass; 0 if that is not known before.
+        weighted: whether it is known before that there are weights.
+    """
+
+    batches = 0
+    weighted = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+    def description(self) -> dict[str, Any]:
+        """What a resumed run must find again, as plain values."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Where the pass stands: the loader's, None for one that cannot say."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Take up the pass of a state_dict."""
+        raise NotImplementedError
+
+
+class ArraySource(Source):
+    """Batches of arrays that were checked and converted as a whole."""
+
+    def __init__(self, data: inputs.Prepared, batch_size: int, shuffle: bool = False) -> None:
+        self.data = data
+        self.loader = DataLoader(TensorDataset(*data.arrays), batch_size, shuffle)
+        self.batches = len(self.loader)
+        self.weighted = data.weights is not None
+
+    def __iter__(self) -> Iterator[Batch]:
+        for x, y, *w in self.loader:
+            yield x._array, y._array, w[0]._array if w else None
+
+    def description(self) -> dict[str, Any]:
+        return {
+            "samples": len(self.data.x),
+            "batch_size": self.loader.batch_size,
+            "shuffle": self.loader.shuffle,
+            **{
+                name: [array.dtype.name, list(array.shape[1:]), _sampled_checksum(array)]
+                for name, array in zip(("x", "y", "weights"), self.data.arrays, strict=False)
+            },
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        self.loader.load_state_dict(state)
+
+
+class LoaderSource(Source):
+    """Batches of a loader, `(x, y)` or `(x, y, sample_weight)`: checked and converted one by one."""
+
+    def __init__(
+        self, name: str, loader: Any, dtype: np.dtype[Any], link: str | None, class_weight: Any = None
+    ) -> None:
+        if not hasattr(loader, "__iter__"):
+            raise TypeError(
+                f"[{name}] got y None and x of type {type(loader).__name__}; expected arrays x and y, or a "
+                "loader of batches (x, y)"
+            )
+        if isinstance(class_weight, str):
+            raise ValueError(
+                f"[{name}] got class_weight {class_weight!r} with a loader, whose labels are not known "
+                "before; expected a mapping or a sequence"
+            )
+        self.loader, self._name, self._dtype, self._link = loader, name, dtype, link
+        self._class_weight = class_weight
+        self.batches = len(loader) if hasattr(loader, "__len__") else 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise ValueError(
+                    f"[{self._name}] got a loader whose batches are {type(batch).__name__}; "
+                    "expected (x, y) or (x, y, sample_weight)"
+                )
+            x, y, *weights = batch
+            weight = weights[0] if weights else None
+            data = inputs.prepare(
+                self._name, x, y, self._dtype, self._link, weight, self._class_weight, whole=False
+            )
+            yield data.x, data.y, data.weights
+
+    def description(self) -> dict[str, Any]:
+        dataset = getattr(self.loader, "dataset", None)
+        return {
+            "samples": None if dataset is None else len(dataset),
+            "batch_size": getattr(self.loader, "batch_size", None),
+            "shuffle": getattr(self.loader, "shuffle", None),
+            "batches": self.batches,
+        }
+
+    def state_dict(self) -> dict[str, Any] | None:
+        return dict(self.loader.state_dict()) if hasattr(self.loader, "state_dict") else None
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        if state is not None:
+            self.loader.load_state_dict(state)
+
+
+def _sampled_checksum(array: Array, samples: int = 256) -> int:
+    """CRC-32 of some samples from all over the array: enough to tell another split or another file."""
+    if len(array) == 0:
+        return 0
+    chosen = array[np.linspace(0, len(array) - 1, min(samples, len(array))).astype(np.intp)]
+    return zlib.crc32(np.ascontiguousarray(chosen).reshape(-1).view(np.uint8).data)
+
+
+def open_source(
+    name: str,
+    x: Any,
+    y: Any,
+    dtype: np.dtype[Any],
+    link: str | None,
+    batch_size: int,
+    sample_weight: Any = None,
+) -> Source:
+    """Arrays, or without `y` a loader, as batches in order; `name` is whom the errors speak for."""
+    if y is None:
+        _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
+        return LoaderSource(name, x, dtype, link)
+    return ArraySource(inputs.prepare(name, x, y, dtype, link, sample_weight), batch_size)
+
+
+def open_training(
+    x: Any,
+    y: Any,
+    dtype: np.dtype[Any],
+    link: str | None,
+    batch_size: int,
+    shuffle: bool,
+    *,
+    class_weight: Any,
+    sample_weight: Any,
+    validation_data: Any,
+    validation_split: float,
+) -> tuple[Source, Source | None]:
+    """The training and the validation data of `Trainer.fit`."""
+    name, valid_size = "Trainer.fit", max(batch_size, 256)
+    split = validation_split or None
+    valid: Source | None = None
+    if validation_data is not None:
+        _refuse(name, "and validation_data; expected one of them", validation_split=split)
+        xv, yv, *weights = _validation_parts(validation_data)
+        weight = weights[0] if weights else None
+        valid = open_source(f"{name} validation_data", xv, yv, dtype, link, valid_size, weight)
+    if y is None:
+        _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
+        _refuse(name, "with a loader; expected validation_data", validation_split=split)
+        return LoaderSource(name, x, dtype, link, class_weight), valid
+    data = inputs.prepare(name, x, y, dtype, link, sample_weight)
+    if split is not None:
+        data, held_out = _split_off(name, data, split)
+        valid = ArraySource(held_out, valid_size)
+    data = inputs.weighted(name, data, class_weight)
+    return ArraySource(data, batch_size, shuffle), valid
+
+
+def _refuse(name: str, why: str, **given: Any) -> None:
+    for argument, value in given.items():
+        if value is not None:
+            raise ValueError(f"[{name}] got {argument} {why}")
+
+
+def _validation_parts(data: Any) -> tuple[Any, ...]:
+    """(x, y), (x, y, weights), or (loader, None)."""
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        return tuple(data)
+    if hasattr(data, "__iter__") and not isinstance(data, (tuple, list, np.ndarray, Tensor)):
+        return data, None
+    raise ValueError(
+        f"[Trainer.fit validation_data] got {type(data).__name__}; expected (x, y) or (x, y, sample_weight), "
+        "or a loader"
+    )
+
+
+def _split_off(name: str, data: inputs.Prepared, share: float) -> tuple[inputs.Prepared, inputs.Prepared]:
+    """The data without its last share, and that share.
+
+    Raises:
+        ValueError: a share that is not between 0 and 1, or leaves no sample on one side.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"[{name}] got validation_split {share}; expected a share between 0 and 1")
+    n = len(data.x)
+    kept = int(n * (1 - share))
+    if not 0 < kept < n:
+        raise ValueError(f"[{name}] got validation_split {share} of {n} samples; expected some on each side")
+    return data.part(0, kept), data.part(kept, n)

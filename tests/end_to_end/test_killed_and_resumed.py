@@ -1,0 +1,127 @@
+"""A run that is killed with SIGKILL, at any moment, and resumed ends with the bits of one that was not.
+
+The runs are processes of their own. The test watches the folder of checkpoints in a busy loop and kills when
+it sees what it waits for: a file that is being written (so that the process dies between the first byte and
+the renaming), a new checkpoint (before older ones are removed), or after some time, in the midst of imports,
+steps or whatever it may be.
+"""
+
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ranvier as rv
+from ranvier.train import checkpoints
+
+SCRIPT = Path(rv.__file__).parents[2] / "tests" / "support" / "killed_run.py"
+
+
+def start(folder, result, kind, threads=1):
+    package = str(Path(rv.__file__).parents[1])
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": package}
+    command = [sys.executable, str(SCRIPT), str(folder), str(result), kind]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def names(folder, kind):
+    """The files of the folder that are parts ("writing") or whole ("written")."""
+    found = os.listdir(folder) if os.path.isdir(folder) else []
+    if kind == "writing":
+        return {name for name in found if name.startswith(".checkpoint") and name.endswith(".tmp")}
+    return {name for name in found if name.startswith("checkpoint")}
+
+
+def wait_for(process, folder, moment):
+    """Returns at the moment, or when the process has ended."""
+    what, amount = moment
+    if what == "seconds":
+        until = time.monotonic() + amount
+        while time.monotonic() < until and process.poll() is None:
+            time.sleep(0.002)
+        return
+    if what == "seconds after":  # the first checkpoint of this life
+        wait_for(process, folder, ("written", 1))
+        wait_for(process, folder, ("seconds", amount))
+        return
+    seen = before = names(folder, what)
+    while process.poll() is None:
+        now = names(folder, what)
+        seen, before = seen | now, before & now  # a part of an earlier life may come again under its name
+        if len(seen - before) >= amount:
+            return
+
+
+def moments(seed):
+    """Kinds of moments in turn, each a little different every time."""
+    draw = random.Random(seed)
+    while True:
+        yield "seconds", draw.uniform(0.0, 0.3)  # imports, the model, reading the checkpoint
+        yield "writing", draw.choice([1, 2, 3])
+        yield "seconds after", draw.uniform(0.0, 0.03)  # in the midst of the epochs
+        yield "writing", draw.choice([2, 3])
+        yield "written", draw.choice([1, 2, 3])
+
+
+@pytest.mark.parametrize(("kind", "kills"), [("arrays", 14), ("loader", 14)])
+def test_killed_at_any_moment(tmp_path, kind, kills):
+    expected = tmp_path / "expected.safetensors"
+    whole = start(tmp_path / "whole", expected, kind)
+    folder, result = tmp_path / "killed", tmp_path / "result.safetensors"
+    killed = cut_off = 0
+    for moment in itertools.islice(moments(kind), kills):
+        known, parts = [path.name for path in checkpoints.listed(folder)], names(folder, "writing")
+        process = start(folder, result, kind, threads=1 + killed % 2)
+        wait_for(process, folder, moment)
+        process.send_signal(signal.SIGKILL)
+        _, error = process.communicate()
+        if process.returncode == 0:  # it had come to its end before
+            break
+        assert process.returncode == -signal.SIGKILL, error
+        killed += 1
+        cut_off += bool(names(folder, "writing") - parts)
+        left = [path.name for path in checkpoints.listed(folder)]
+        assert left[:1] >= known[:1], "a checkpoint was lost"
+    assert killed >= 10
+    assert cut_off > 0, "no kill fell into the writing of a checkpoint"
+
+    process = start(folder, result, kind, threads=2)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    _, error = whole.communicate(timeout=60)
+    assert (whole.returncode, error) == (0, "")
+    assert rv.load(result)["history"] == rv.load(expected)["history"]
+    assert result.read_bytes() == expected.read_bytes()
+    origins = Path(folder, "lives.txt").read_text().splitlines()
+    assert origins == sorted(origins)
+    assert len(set(origins)) > 4
+    assert names(folder, "writing") == set()
+
+
+def test_ctrl_c_and_resumed(tmp_path):
+    expected, result = tmp_path / "expected.safetensors", tmp_path / "result.safetensors"
+    whole, folder = start(tmp_path / "whole", expected, "arrays"), tmp_path / "stopped"
+    process = start(folder, tmp_path / "partial.safetensors", "arrays")
+    wait_for(process, folder, ("written", 9))
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    assert "[Trainer.fit] interrupted after " in error
+    partial = rv.load(tmp_path / "partial.safetensors")
+    epochs = len(partial["history"]["loss"])
+    assert 0 < epochs < 4  # the history is kept, and the program went on to save it
+    newest = checkpoints.listed(folder)[0]
+    assert newest.name > "checkpoint-00001-000001.safetensors"
+
+    process = start(folder, result, "arrays")
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    _, error = whole.communicate(timeout=60)
+    assert (whole.returncode, error) == (0, "")
+    assert rv.load(result)["history"]["loss"][:epochs] == partial["history"]["loss"]
+    assert result.read_bytes() == expected.read_bytes()

@@ -1,0 +1,113 @@
+"""A training run that a test kills and resumes: `python killed_run.py FOLDER RESULT (arrays|loader)`.
+
+It has everything that a checkpoint must hold: dropout, momentum, a schedule, accumulated gradients, early
+stopping, metrics, random augmentation of the batches, a thread that makes them ahead.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import ranvier as rv
+from ranvier import nn, optim
+from ranvier.data import DataLoader, TensorDataset
+
+EPOCHS, SAMPLES, BATCH_SIZE = 4, 60, 8
+
+
+class Decay:
+    """A schedule with a state of its own."""
+
+    def __init__(self, optimizer):
+        self.group, self.steps = optimizer.param_groups[0], 0
+
+    def step(self):
+        self.steps += 1
+        self.group["lr"] = 0.05 / (1 + self.steps)
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+def noisy(x):
+    return x + 0.1 * rv.randn(*x.shape).numpy()
+
+
+def data(kind):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(SAMPLES, 16)).astype(np.float32)
+    y = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
+    if kind == "arrays":
+        return (x, y), {"batch_size": BATCH_SIZE, "class_weight": "balanced", "validation_split": 0.2}
+    dataset = TensorDataset(x[:48], y[:48])
+    loader = DataLoader(dataset, BATCH_SIZE, shuffle=True, generator=3, transform=noisy, prefetch=2)
+    return (loader,), {"validation_data": (x[48:], y[48:])}
+
+
+def run(folder, kind):
+    rv.manual_seed(5)
+    # wide, so that writing a checkpoint takes long enough to be killed within
+    model = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, 256), nn.Tanh())
+    model.append(nn.Linear(256, 2))
+    optimizer = optim.Adam(model.parameters(), lr=0.05)
+    trainer = rv.Trainer(
+        model,
+        nn.CrossEntropyLoss(),
+        optimizer,
+        metrics=["accuracy"],
+        l2=1e-4,
+        accumulate=2,
+        clip_grad_norm=1.0,
+    )
+    stopping = rv.EarlyStopping("val_accuracy", patience=3)
+    arrays, arguments = data(kind)
+    trainer.fit(
+        *arrays,
+        epochs=EPOCHS,
+        **arguments,
+        callbacks=[
+            rv.Checkpoint(folder, every_batches=1, best=kind == "arrays"),
+            stopping,
+            rv.Schedule(Decay(optimizer), per="batch" if kind == "arrays" else "epoch"),
+            rv.CSVLog(Path(folder, "log.csv")),
+            Report(folder),
+        ],
+        resume=folder,
+    )
+    return trainer, stopping
+
+
+class Report(rv.Callback):
+    """Says in a file where each life of the run began."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_begin(self):
+        origin = self.trainer.resumed_from
+        with open(Path(self.folder, "lives.txt"), "a") as stream:
+            print(origin.name if origin else "", file=stream)
+
+
+def main(folder, result, kind):
+    trainer, stopping = run(folder, kind)
+    rv.save(
+        {
+            "model": dict(trainer.model.state_dict()),
+            "optimizer": trainer.optimizer.state_dict(),
+            "history": trainer.history.to_dict(),
+            "updates": trainer.updates,
+            "random": rv.get_rng_state(),
+            "best": [stopping.best, stopping.best_epoch, stopping.stopped_epoch],
+            "log": Path(folder, "log.csv").read_text(),
+            "p": trainer.predict_proba(np.ones((3, 16), np.float32)),
+        },
+        result,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
