@@ -1,8 +1,22 @@
 """one_hot, Standardize, Normalize: the formulas, scikit-learn's numbers, and the errors."""
 
+import json
+
 import numpy as np
 import pytest
-from ranvier.data import Normalize, Standardize, normalise, one_hot, standardise, transforms
+import ranvier as rv
+from ranvier import nn
+from ranvier.data import (
+    Compose,
+    Normalize,
+    OneHot,
+    Pipeline,
+    Standardize,
+    normalise,
+    one_hot,
+    standardise,
+    transforms,
+)
 
 X = np.random.default_rng(0).normal(3, 2, (50, 4))
 
@@ -42,6 +56,89 @@ def test_a_constant_feature_is_only_shifted():
     assert Standardize().fit(x).transform([[1.0, 6.0]]).tolist() == [[-1, 1]]
 
 
+def test_a_constant_feature_whose_mean_is_rounded():
+    x = np.full((7, 2), [0.1, 1e30])
+    x[0, 1] = 0
+    y = standardise(x)
+    assert np.abs(y[:, 0]).max() < 1e-15
+    assert abs(y[:, 1].std() - 1) < 1e-12
+    assert (Standardize().fit(np.full((100_000, 1), 0.1, np.float32)).std == 1).all()
+
+
+def test_many_samples_are_summed_exactly_enough():
+    x = np.random.default_rng(0).normal(1e6, 1, (20_001, 2)).astype(np.float32)
+    fitted = Standardize().fit(x)
+    np.testing.assert_allclose(fitted.mean, x.astype(float).mean(0), rtol=1e-14)
+    np.testing.assert_allclose(fitted.std, x.astype(float).std(0), rtol=1e-10)
+
+
+def test_per_channel_and_all():
+    images = np.random.default_rng(0).normal([[[1]], [[5]]], [[[2]], [[3]]], (50, 2, 6, 6))
+    scores = Standardize(per="channel")
+    y = scores.fit_transform(images)
+    np.testing.assert_allclose(y.mean((0, 2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose(y.std((0, 2, 3)), 1, rtol=1e-12)
+    np.testing.assert_allclose(scores.mean, images.mean((0, 2, 3)))
+    np.testing.assert_allclose(scores.inverse_transform(y), images, atol=1e-12)
+    given = Standardize([0.5, 0.25], [1.0, 2.0], per="channel")
+    np.testing.assert_allclose(given(images)[:, 1], (images[:, 1] - 0.25) / 2)
+    assert Standardize(per="all").fit(images).mean.shape == ()
+    whole = normalise(images, per="all")
+    assert (whole.min(), whole.max()) == (0, 1)
+    np.testing.assert_allclose(normalise(images, per="channel").max((0, 2, 3)), 1)
+    with pytest.raises(ValueError, match=r"got values of shape \(4, 3\), fitted on 2 channels"):
+        scores.transform(np.ones((4, 3)))
+    with pytest.raises(ValueError, match="got per 'row'; expected one of feature, channel, all"):
+        Standardize(per="row")
+
+
+def test_tensors():
+    x = rv.from_numpy(X.astype(np.float32))
+    assert np.array_equal(Standardize().fit(x).transform(x), standardise(X.astype(np.float32)))
+
+
+def test_one_hot_of_words():
+    rows = OneHot(["b", "a", "c"])
+    assert rows.transform(["a", "c"]).tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert rows.inverse_transform(rows.transform(["c", "a", "b"])).tolist() == ["c", "a", "b"]
+    numbers = OneHot(dtype="float64").fit([7, 3, 3])
+    assert numbers.fit_transform([[7, 3], [3, 3]]).tolist() == [[[0, 1], [1, 0]], [[1, 0], [1, 0]]]
+    again = transforms.from_config({"transform": "OneHot", **json.loads(json.dumps(rows.config()))})
+    assert np.array_equal(again.transform(["a"]), rows.transform(["a"]))
+    with pytest.raises(ValueError, match=r"got label 'd'; expected one of \['b', 'a', 'c'\]"):
+        rows.transform(["a", "d"])
+    with pytest.raises(ValueError, match="not fitted yet"):
+        OneHot().transform([1])
+    with pytest.raises(ValueError, match="expected a list of different labels"):
+        OneHot([1, 1])
+    with pytest.raises(ValueError, match=r"expected \(..., 3\)"):
+        rows.inverse_transform([[1, 0]])
+    with pytest.raises(ValueError, match="got no labels"):
+        OneHot().fit([])
+
+
+def test_compose():
+    steps = Pipeline([Normalize(0, 10), np.sqrt, Standardize()])
+    x = np.abs(X)
+    y = steps.fit_transform(x)
+    np.testing.assert_allclose(y, standardise(np.sqrt(x / 10)), atol=1e-12)
+    assert np.array_equal(steps(x), y)
+    with pytest.raises(TypeError, match="a step without inverse: sqrt"):
+        steps.inverse_transform(y)
+    with pytest.raises(TypeError, match="a step that cannot be saved: sqrt"):
+        steps.config()
+    with pytest.raises(TypeError, match="got a step of type int"):
+        Compose([1])
+
+
+def test_saved_beside_a_model(tmp_path):
+    steps = Compose([Normalize().fit(X), Standardize(1, 2)])
+    rv.save(nn.Linear(4, 2), tmp_path / "m.safetensors", preprocessing=[steps, Normalize(0, 2)])
+    saved = rv.serialization.info(tmp_path / "m.safetensors").preprocessing
+    again = Compose([transforms.from_config(step) for step in saved])
+    assert np.array_equal(again(X), Normalize(0, 2)(steps(X)))
+
+
 def test_images():
     images = np.random.default_rng(0).normal(size=(5, 1, 3, 3))
     assert standardise(images).shape == images.shape
@@ -49,10 +146,20 @@ def test_images():
 
 
 @pytest.mark.parametrize(
-    "fitted", [Standardize().fit(X), Normalize().fit(X), Normalize(0, 16), Standardize(1, 2)]
+    "fitted",
+    [
+        Standardize().fit(X),
+        Normalize().fit(X),
+        Normalize(0, 16),
+        Standardize(1, 2),
+        Standardize(per="all").fit(X),
+        Standardize(per="channel").fit(X),
+        Compose([Normalize(0, 16), Standardize()]).fit(X),
+    ],
 )
 def test_config_rebuilds(fitted):
-    again = transforms.from_config({"transform": type(fitted).__name__, **fitted.config()})
+    config = {"transform": type(fitted).__name__, **fitted.config()}
+    again = transforms.from_config(json.loads(json.dumps(config)))
     assert type(again) is type(fitted)
     assert np.array_equal(again.transform(X), fitted.transform(X))
 
@@ -70,5 +177,7 @@ def test_errors():
         Standardize(mean=1)
     with pytest.raises(ValueError, match="got one of low and high"):
         Normalize(low=1)
+    with pytest.raises(ValueError, match=r"\[Normalize.fit\] got nan at \(1, 0\); expected finite numbers"):
+        Normalize().fit([[1.0, 2.0], [np.nan, 2.0]])
     with pytest.raises(ValueError, match="unknown transform 'eval'"):
         transforms.from_config({"transform": "eval"})

@@ -14,14 +14,26 @@ from ranvier.data.sampler import (
     WeightedRandomSampler,
 )
 from ranvier.data.split import random_split, train_test_split
-from ranvier.data.transforms import Normalize, Standardize, normalise, one_hot, standardise
+from ranvier.data.transforms import (
+    Compose,
+    Normalize,
+    OneHot,
+    Pipeline,
+    Standardize,
+    normalise,
+    one_hot,
+    standardise,
+)
 
 __all__ = [
     "BatchSampler",
+    "Compose",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
     "Normalize",
+    "OneHot",
+    "Pipeline",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",

@@ -1,0 +1,247 @@
+"""Numbers brought to one scale: standard scores, and a range of [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Normalize", "Standardize", "normalise", "standardise"]
+
+Array = npt.NDArray[Any]
+Numbers = npt.NDArray[np.float64]
+Self = TypeVar("Self", bound="Affine")
+
+PER = ("feature", "channel", "all")
+CHUNK = 4096  # samples converted to float64 at once
+
+
+class Affine:
+    """y = (x - shift) / scale, with one shift and scale per feature, per channel, or for all values.
+
+    float32 stays float32; everything else is computed and returned in float64.
+    """
+
+    _names: tuple[str, str]  # of the constructor's arguments
+
+    def __init__(self, per: str, first: npt.ArrayLike | None, second: npt.ArrayLike | None) -> None:
+        if per not in PER:
+            raise ValueError(f"[{type(self).__name__}] got per {per!r}; expected one of {', '.join(PER)}")
+        if (first is None) != (second is None):
+            raise ValueError(
+                f"[{type(self).__name__}] got one of {' and '.join(self._names)}; expected both or neither"
+            )
+        self.per = per
+        self._shift: Numbers | None = None
+        self._scale: Numbers | None = None
+        self.given = first is not None  # known from the start: a Compose does not fit it
+        if first is not None and second is not None:
+            self._learn(np.asarray(first, np.float64), np.asarray(second, np.float64))
+
+    def _learn(self, first: Numbers, second: Numbers) -> None:
+        """Shift and scale from the constructor's numbers."""
+        raise NotImplementedError
+
+    def _measure(self, x: Array, axes: tuple[int, ...]) -> tuple[Numbers, Numbers]:
+        """The constructor's numbers from samples."""
+        raise NotImplementedError
+
+    def fit(self: Self, x: npt.ArrayLike) -> Self:
+        """Learn the numbers from samples (n, ...); returns self.
+
+        Raises:
+            ValueError: no samples, or a value that is not finite; the message names the first one's feature.
+            TypeError: values that are no numbers.
+        """
+        name = f"{type(self).__name__}.fit"
+        values = _numbers(x, name)
+        if values.size == 0 or values.ndim < (2 if self.per == "channel" else 1):
+            wanted = "images (n, c, ...)" if self.per == "channel" else "at least one sample"
+            raise ValueError(f"[{name}] got values of shape {values.shape}; expected {wanted}")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            raise ValueError(f"[{name}] got {values[where]} at {where}; expected finite numbers")
+        self._learn(*self._measure(values, _axes(self.per, values.ndim)))
+        self.given = False
+        return self
+
+    def transform(self, x: npt.ArrayLike) -> Array:
+        """`(x - shift) / scale` with the numbers learnt by `fit`; a new array of the shape of `x`."""
+        values, shift, scale = self._checked(x, "transform")
+        result: Array = (values - shift) / scale
+        return result
+
+    def inverse_transform(self, y: npt.ArrayLike) -> Array:
+        """`y * scale + shift`: what `transform` would turn into `y`."""
+        values, shift, scale = self._checked(y, "inverse_transform")
+        result: Array = values * scale + shift
+        return result
+
+    def fit_transform(self, x: npt.ArrayLike) -> Array:
+        """`fit(x)`, then `transform(x)`."""
+        return self.fit(x).transform(x)
+
+    __call__ = transform
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as numbers and lists."""
+        values = (getattr(self, name) for name in self._names)
+        config = {
+            name: None if value is None else value.tolist()
+            for name, value in zip(self._names, values, strict=True)
+        }
+        return config if self.per == "feature" else {**config, "per": self.per}
+
+    def __repr__(self) -> str:
+        state = "not fitted" if self._shift is None else f"{self._shift.size} fitted"
+        return f"{type(self).__name__}(per={self.per!r}, {state})"
+
+    def _checked(self, x: npt.ArrayLike, method: str) -> tuple[Array, Array, Array]:
+        name = f"{type(self).__name__}.{method}"
+        if self._shift is None or self._scale is None:
+            raise ValueError(f"[{name}] not fitted yet; expected a call of fit first")
+        values = _numbers(x, name)
+        values = values if values.dtype == np.float32 else values.astype(np.float64)
+        shape = self._shift.shape
+        if self.per == "channel" and shape:
+            if values.ndim < 2 or values.shape[1:2] != shape:
+                raise ValueError(
+                    f"[{name}] got values of shape {values.shape}, fitted on {shape[0]} channels; "
+                    f"expected (n, {shape[0]}, ...)"
+                )
+            shape = (*shape, *(1,) * (values.ndim - 2))
+        elif shape and values.shape[1:] != shape:
+            raise ValueError(f"[{name}] got samples of shape {values.shape[1:]}, fitted on {shape}")
+        shift, scale = (part.astype(values.dtype).reshape(shape) for part in (self._shift, self._scale))
+        return values, shift, scale
+
+
+def _numbers(x: npt.ArrayLike, name: str) -> Array:
+    values = np.asarray(getattr(x, "_array", x))
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"[{name}] got values of dtype {values.dtype}; expected numbers")
+    return values
+
+
+def _axes(per: str, ndim: int) -> tuple[int, ...]:
+    """The axes over which one mean is taken."""
+    if per == "feature":
+        return (0,)
+    return tuple(axis for axis in range(ndim) if per == "all" or axis != 1)
+
+
+def _chunks(x: Array) -> Iterator[Numbers]:
+    return (x[start : start + CHUNK].astype(np.float64) for start in range(0, len(x), CHUNK))
+
+
+def _filled(scale: Numbers) -> Numbers:
+    """A feature that is constant has no scale: it is shifted only."""
+    return np.where(scale == 0, 1.0, scale)
+
+
+class Standardize(Affine):
+    """Standard scores, `y = (x - mean) / std`, over the samples (axis 0).
+
+    `std` is the population's (`ddof=0`), as in scikit-learn; what is constant is only shifted, however the
+    mean was rounded.
+
+    Args:
+        mean, std: numbers that are known already, one or one per feature or channel; else call `fit`.
+        per: "feature" (each column, each pixel), "channel" (axis 1 of images: one mean for all pixels of a
+            channel) or "all" (one mean for everything).
+
+    Raises:
+        ValueError: not fitted, no samples, or samples of another shape than those fitted.
+        TypeError: values that are no numbers.
+
+    >>> import numpy as np
+    >>> from ranvier.data import Standardize
+    >>> train, test = np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[5.0, 6.0]])
+    >>> scores = Standardize().fit(train)
+    >>> scores.transform(train).tolist(), scores.transform(test).tolist()
+    ([[-1.0, 0.0], [1.0, 0.0]], [[3.0, 1.0]])
+    >>> Standardize(per="channel").fit(np.ones((5, 3, 8, 8))).mean
+    array([1., 1., 1.])
+    """
+
+    _names = ("mean", "std")
+
+    def __init__(
+        self, mean: npt.ArrayLike | None = None, std: npt.ArrayLike | None = None, per: str = "feature"
+    ) -> None:
+        super().__init__(per, mean, std)
+
+    @property
+    def mean(self) -> Numbers | None:
+        return self._shift
+
+    @property
+    def std(self) -> Numbers | None:
+        return self._scale
+
+    def _learn(self, first: Numbers, second: Numbers) -> None:
+        self._shift, self._scale = first, _filled(second)
+
+    def _measure(self, x: Array, axes: tuple[int, ...]) -> tuple[Numbers, Numbers]:
+        kept = x.mean(axis=axes, dtype=np.float64, keepdims=True)
+        kept += sum((chunk - kept).sum(axis=axes, keepdims=True) for chunk in _chunks(x)) * kept.size / x.size
+        squares = sum(np.square(chunk - kept).sum(axis=axes) for chunk in _chunks(x))
+        mean = kept.squeeze(axes)
+        constant = x.min(axis=axes) == x.max(axis=axes)
+        return mean, np.where(constant, 0.0, np.sqrt(squares * mean.size / x.size))
+
+
+class Normalize(Affine):
+    """A range of [0, 1], `y = (x - low) / (high - low)`; what is constant is only shifted.
+
+    Args:
+        low, high: numbers that are known already, such as 0 and 255 for the bytes of an image, one or one per
+            feature or channel; without them call `fit`, which takes each one's own range.
+        per: "feature", "channel" or "all", as for Standardize.
+
+    Raises:
+        ValueError: not fitted, no samples, or samples of another shape than those fitted.
+        TypeError: values that are no numbers.
+
+    >>> from ranvier.data import Normalize
+    >>> Normalize(0, 255).transform([[0, 51, 255]]).tolist()
+    [[0.0, 0.2, 1.0]]
+    """
+
+    _names = ("low", "high")
+
+    def __init__(
+        self, low: npt.ArrayLike | None = None, high: npt.ArrayLike | None = None, per: str = "feature"
+    ) -> None:
+        self.low: Numbers | None = None
+        self.high: Numbers | None = None
+        super().__init__(per, low, high)
+
+    def _learn(self, first: Numbers, second: Numbers) -> None:
+        self.low, self.high = first, second
+        self._shift, self._scale = first, _filled(second - first)
+
+    def _measure(self, x: Array, axes: tuple[int, ...]) -> tuple[Numbers, Numbers]:
+        return x.min(axis=axes).astype(np.float64), x.max(axis=axes).astype(np.float64)
+
+
+def standardise(x: npt.ArrayLike, per: str = "feature") -> Array:
+    """`Standardize(per=per).fit_transform(x)`: every feature with mean 0 and standard deviation 1.
+
+    >>> from ranvier.data import standardise
+    >>> standardise([[1.0], [3.0]]).tolist()
+    [[-1.0], [1.0]]
+    """
+    return Standardize(per=per).fit_transform(x)
+
+
+def normalise(x: npt.ArrayLike, per: str = "feature") -> Array:
+    """`Normalize(per=per).fit_transform(x)`: every feature in [0, 1].
+
+    >>> from ranvier.data import normalise
+    >>> normalise([[1.0], [2.0], [3.0]]).tolist()
+    [[0.0], [0.5], [1.0]]
+    """
+    return Normalize(per=per).fit_transform(x)
