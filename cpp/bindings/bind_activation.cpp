@@ -2,7 +2,6 @@
 #include <string>
 
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/activation/activation.h"
 
 namespace ranvier::bind {

@@ -1,7 +1,6 @@
 #include <string>
 
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/augment/augment.h"
 
 namespace ranvier::bind {

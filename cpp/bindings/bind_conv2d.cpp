@@ -1,5 +1,4 @@
 #include "bindings/conv_args.h"
-#include "bindings/rooms.h"
 
 namespace ranvier::bind {
 namespace {

@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "bindings/conv_args.h"
-#include "bindings/rooms.h"
 
 namespace ranvier::bind {
 namespace {

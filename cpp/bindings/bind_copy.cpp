@@ -2,7 +2,6 @@
 #include <vector>
 
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/copy/copy.h"
 
 namespace ranvier::bind {

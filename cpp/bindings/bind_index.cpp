@@ -2,7 +2,6 @@
 
 #include "base/loop_nest.h"
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/index/index.h"
 
 namespace ranvier::bind {

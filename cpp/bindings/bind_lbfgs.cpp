@@ -1,5 +1,4 @@
 #include "bindings/array_lists.h"
-#include "bindings/rooms.h"
 #include "kernels/optimizer/lbfgs.h"
 
 namespace ranvier::bind {

@@ -5,7 +5,6 @@
 #include "base/loop_nest.h"
 
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/loss/cross_entropy.h"
 #include "kernels/loss/loss.h"
 

@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier::bind {

@@ -1,7 +1,6 @@
 #include <iterator>
 
 #include "bindings/array_lists.h"
-#include "bindings/rooms.h"
 #include "kernels/optimizer/move.h"
 #include "kernels/optimizer/optimizer.h"
 

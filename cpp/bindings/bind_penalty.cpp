@@ -2,7 +2,6 @@
 
 #include "bindings/array_args.h"
 #include "bindings/array_lists.h"
-#include "bindings/rooms.h"
 #include "kernels/optimizer/penalty.h"
 
 namespace ranvier::bind {

@@ -3,7 +3,6 @@
 #include <chrono>
 
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/probe/probe.h"
 
 namespace ranvier::bind {

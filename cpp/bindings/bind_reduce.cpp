@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"
 

@@ -3,7 +3,6 @@
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
 
 namespace ranvier::bind {
 namespace {

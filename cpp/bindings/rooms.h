@@ -1,4 +1,5 @@
-// What each bind_<room>.cpp adds to the module.
+// What each bind_<room>.cpp adds to the module; only module.cpp reads it, so that a new room rebuilds no
+// other.
 #pragma once
 #include <pybind11/pybind11.h>
 
