@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.functional import functional
 from benchmarks.training.networks import NETWORKS, steps
 
 torch.set_num_threads(int(os.environ["RANVIER_PEER_THREADS"]))
@@ -32,6 +33,15 @@ def elementwise(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
     compute = getattr(torch, {"power": "pow"}.get(function, function))
     out = torch.empty(torch.broadcast_shapes(*(x.shape for x in operands)))
     return lambda: compute(*operands, out=out)
+
+
+def _functional(
+    function: str, gradient: bool, dim: int | None = None, **arrays: np.ndarray
+) -> Callable[[], Any]:
+    return functional(torch, function, arrays, gradient, {} if dim is None else {"dim": dim})
+
+
+activation = softmax = loss = _functional
 
 
 def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[], Any]:

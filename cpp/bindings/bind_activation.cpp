@@ -113,6 +113,16 @@ void register_activation(py::module_& m) {
   define<Activation::softplus>(m, "beta", 1.0, "threshold", 20.0);
   define<Activation::step>(m, "x");
   define<Activation::hardtanh>(m, "min_val", -1.0, "max_val", 1.0);
+  define<Activation::selu>(m, "x");
+  define<Activation::celu>(m, "alpha", 1.0);
+  define<Activation::mish>(m, "x");
+  define<Activation::hardswish>(m, "x");
+  define<Activation::hardsigmoid>(m, "x");
+  define<Activation::logsigmoid>(m, "x");
+  define<Activation::softsign>(m, "x");
+  define<Activation::tanhshrink>(m, "x");
+  define<Activation::softshrink>(m, "lambd", 0.5);
+  define<Activation::hardshrink>(m, "lambd", 0.5);
 }
 
 }  // namespace ranvier::bind

@@ -139,7 +139,9 @@ constexpr const char* kBinaryNames[] = {"a", "b"};
 constexpr const char* kBackwardNames[] = {"dy", "saved", "low", "high"};
 constexpr const char* kTernaryNames[] = {"dy", "a", "b"};
 constexpr const char* kEqualNames[] = {"x", "y", "dy"};
-constexpr const char* kDivisorNames[] = {"dy", "y", "b"};   // y = a / b
+constexpr const char* kDivisorNames[] = {"dy", "y", "b"};  // y = a / b
+constexpr const char* kSlopeNames[] = {"x", "weight"};
+constexpr const char* kSlopeBackwardNames[] = {"dy", "x", "weight"};
 constexpr const char* kExponentNames[] = {"dy", "a", "y"};  // y = a^b
 
 py::object elementwise(const char* name, const char* const* names, ElementwiseOp op,
@@ -261,11 +263,20 @@ void register_backward(py::module_& m) {
   def_ternary(m, "where_equal", Op::where_equal, kEqualNames);
 }
 
+void register_gated(py::module_& m) {
+  using Op = ElementwiseOp;
+  def_binary(m, "glu", Op::glu), def_ternary(m, "glu_backward", Op::glu_backward);
+  def_binary(m, "prelu", Op::prelu, kSlopeNames);
+  def_ternary(m, "prelu_backward", Op::prelu_backward, kSlopeBackwardNames);
+  def_binary(m, "prelu_weight_backward", Op::prelu_weight_backward, kSlopeBackwardNames);
+}
+
 }  // namespace
 
 void register_elementwise(py::module_& m) {
   register_forward(m);
   register_backward(m);
+  register_gated(m);
 }
 
 }  // namespace ranvier::bind

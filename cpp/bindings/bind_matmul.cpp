@@ -109,7 +109,11 @@ MatmulActivation with_defaults(Activation kind) {
     case Activation::leaky_relu:
       return {kind, 0.01, 0};
     case Activation::elu:
+    case Activation::celu:
       return {kind, 1, 0};
+    case Activation::softshrink:
+    case Activation::hardshrink:
+      return {kind, 0.5, 0};
     case Activation::softplus:
       return {kind, 1, 20};
     case Activation::hardtanh:

@@ -25,4 +25,6 @@ PYBIND11_MODULE(_core, m) {
   bind::register_reduce(m);
   bind::register_copy(m);
   bind::register_index(m);
+  bind::register_scan(m);
+  bind::register_sort(m);
 }

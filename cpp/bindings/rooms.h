@@ -24,5 +24,7 @@ void register_loss(pybind11::module_& m);
 void register_reduce(pybind11::module_& m);
 void register_copy(pybind11::module_& m);
 void register_index(pybind11::module_& m);
+void register_scan(pybind11::module_& m);
+void register_sort(pybind11::module_& m);
 
 }  // namespace ranvier::bind

@@ -139,9 +139,8 @@ def test_affine_moves_and_scales():
     assert sheared[0, 0, 10, 20] == 1
     line = np.zeros((1, 1, 5, 5))
     line[0, 0, :, 2] = 1
-    np.testing.assert_allclose(
-        augment.RandomAffine(0, shear=(45, 45))(line)[0, 0], np.eye(5)[::-1], atol=1e-12
-    )
+    sheared = augment.RandomAffine(0, shear=(45, 45))(line)
+    np.testing.assert_allclose(sheared[0, 0], np.eye(5)[::-1], atol=1e-12)
 
 
 def test_noise():
@@ -247,12 +246,8 @@ def test_in_a_loader_reproducible_and_taken_up(step, prefetch, threads):
 
 def test_in_a_loader_with_a_transform():
     pixels = (X * 255).astype(np.uint8)
-    loader = DataLoader(
-        TensorDataset(pixels, Y),
-        4,
-        augment=augment.RandomHorizontalFlip(1),
-        transform=rv.data.Normalize(0, 255),
-    )
+    flip, scale = augment.RandomHorizontalFlip(1), rv.data.Normalize(0, 255)
+    loader = DataLoader(TensorDataset(pixels, Y), 4, augment=flip, transform=scale)
     x = np.concatenate([x.numpy() for x, _ in loader])
     np.testing.assert_allclose(x, pixels[..., ::-1] / 255, rtol=1e-12)
     single = DataLoader(X, 4, augment=augment.RandomHorizontalFlip(1))

@@ -21,6 +21,16 @@ NAMES = (
     "softplus",
     "step",
     "hardtanh",
+    "selu",
+    "celu",
+    "mish",
+    "hardswish",
+    "hardsigmoid",
+    "logsigmoid",
+    "softsign",
+    "tanhshrink",
+    "softshrink",
+    "hardshrink",
 )
 
 

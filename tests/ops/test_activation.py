@@ -137,26 +137,145 @@ class TestRelu6(ActivationCase):
         return (reference.hardtanh_backward(dy, x, 0, 6),)
 
 
-@pytest.mark.parametrize(
-    "name", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "silu", "softplus", "hardtanh"]
-)
+class TestSelu(ActivationCase):
+    op_name = "selu"
+    kinks = (0.0,)
+
+
+class TestCelu(ActivationCase):
+    op_name = "celu"
+    arguments = ("alpha",)
+    variants = ({"alpha": 1.0}, {"alpha": 0.5}, {"alpha": 2.0})
+
+
+class TestMish(ActivationCase):
+    op_name = "mish"
+
+
+class TestHardsigmoid(ActivationCase):
+    op_name = "hardsigmoid"
+    kinks = (-3.0, 3.0)
+
+    def torch_op(self, torch, x):  # its own takes 1/6 in float32 for the gradient of float64
+        return torch.clamp(x + 3, 0, 6) / 6
+
+
+class TestHardswish(ActivationCase):
+    op_name = "hardswish"
+    kinks = (-3.0, 3.0)
+
+
+class TestLogsigmoid(ActivationCase):
+    op_name = "logsigmoid"
+
+
+class TestSoftsign(ActivationCase):
+    op_name = "softsign"
+
+
+class TestTanhshrink(ActivationCase):
+    op_name = "tanhshrink"
+
+
+class TestSoftshrink(ActivationCase):
+    op_name = "softshrink"
+    arguments = ("lambd",)
+    variants = ({"lambd": 0.5}, {"lambd": 1.5}, {"lambd": 0.0})
+    kinks = (-1.5, -0.5, 0.0, 0.5, 1.5)
+
+
+class TestHardshrink(TestSoftshrink):
+    op_name = "hardshrink"
+
+
+class TestGlu(ActivationCase):
+    op_name = "glu"
+    arguments = ("dim",)
+    variants = ({"dim": -1}, {"dim": 1}, {"dim": 0})
+
+    def inputs(self, rng, dtype):
+        return (rng.uniform(-4, 4, (4, 6, 5, 18)).astype(dtype),)
+
+    def large_inputs(self, rng, dtype):
+        return (rng.uniform(-4, 4, (4, 42, 1014)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((2, 0, 4), dtype),)
+
+    def draw(self, rng, dtype):
+        shape = tuple(2 * int(n) for n in rng.integers(1, 9, 2))
+        return self.drawn_variant(rng), (rng.uniform(-9, 9, shape).astype(dtype),)
+
+
+class TestPrelu(OpCase):
+    op_name = "prelu"
+    variants = ({"slopes": 1}, {"slopes": None})  # None: one for each channel
+
+    def _with_slopes(self, rng, x, slopes):
+        return x, rng.uniform(-0.5, 0.5, (x.shape[1] if slopes is None else 1,)).astype(x.dtype)
+
+    def inputs(self, rng, dtype):
+        return self._with_slopes(rng, rng.uniform(-4, 4, (3, 7, 5, 11)).astype(dtype), self.slopes)
+
+    def large_inputs(self, rng, dtype):
+        return self._with_slopes(rng, rng.uniform(-4, 4, (3, 41, 1013)).astype(dtype), self.slopes)
+
+    def empty_inputs(self, dtype):
+        return np.zeros((2, 3, 0), dtype), np.ones(1, dtype)
+
+    def draw(self, rng, dtype):
+        shape = tuple(int(n) for n in rng.integers(1, 12, rng.integers(2, 6)))
+        settings = self.drawn_variant(rng)
+        return settings, self._with_slopes(rng, rng.uniform(-9, 9, shape).astype(dtype), settings["slopes"])
+
+    def off_kinks(self, x, weight):
+        return np.where(np.abs(x) < 0.01, x + np.asarray(0.03, x.dtype), x), weight
+
+    def reduction(self, x, weight):
+        return max(x.size // weight.size, 1)
+
+    def op(self, x, weight):
+        return ops.prelu(x, weight)
+
+    def reference(self, x, weight):
+        return reference.prelu(x, weight)
+
+    def reference_backward(self, dy, x, weight):
+        return reference.prelu_backward(dy, x, weight)
+
+    def torch_op(self, torch, x, weight):
+        return torch.nn.functional.prelu(x, weight)
+
+
+LIMITS = {  # at inf and at -inf
+    "relu": (np.inf, 0),
+    "leaky_relu": (np.inf, -np.inf),
+    "elu": (np.inf, -1),
+    "sigmoid": (1, 0),
+    "tanh": (1, -1),
+    "gelu": (np.inf, 0),
+    "silu": (np.inf, 0),
+    "softplus": (np.inf, 0),
+    "hardtanh": (1, -1),
+    "selu": (np.inf, np.float32(-1.7580993408473766)),
+    "celu": (np.inf, -1),
+    "mish": (np.inf, 0),
+    "hardswish": (np.inf, 0),
+    "hardsigmoid": (1, 0),
+    "logsigmoid": (0, -np.inf),
+    "softsign": (1, -1),
+    "softshrink": (np.inf, -np.inf),
+    "hardshrink": (np.inf, -np.inf),
+    "tanhshrink": (np.inf, -np.inf),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
 def test_nan_and_infinity(name, isa):
     """NaN stays NaN; at the infinities the limit, not inf * 0."""
-    x = np.array([np.nan, np.inf, -np.inf], np.float32)
-    limits = {
-        "relu": (np.inf, 0),
-        "leaky_relu": (np.inf, -np.inf),
-        "elu": (np.inf, -1),
-        "sigmoid": (1, 0),
-        "tanh": (1, -1),
-        "gelu": (np.inf, 0),
-        "silu": (np.inf, 0),
-        "softplus": (np.inf, 0),
-        "hardtanh": (1, -1),
-    }
-    x = rv.tensor(x, requires_grad=True)
+    x = rv.tensor(np.array([np.nan, np.inf, -np.inf], np.float32), requires_grad=True)
     y = getattr(ops, name)(x)
-    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, *limits[name]])
+    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, *LIMITS[name]])
     y.backward(np.ones(3, np.float32))
     assert np.isfinite(x.grad.numpy()[1:]).all()
 
@@ -169,3 +288,25 @@ def test_arguments_are_checked():
         ops.hardtanh(x, 1.0, 1.0)
     with pytest.raises(TypeError, match=r"\[relu\] got x of dtype int64; expected float32 or float64"):
         ops.relu(np.arange(3))
+    with pytest.raises(ValueError, match=r"\[softshrink\] got lambd -1.0; expected a number >= 0"):
+        ops.softshrink(x, -1.0)
+    with pytest.raises(ValueError, match=r"\[celu\] got alpha 0; expected another number"):
+        ops.celu(x, 0)
+    with pytest.raises(
+        ValueError, match=r"\[glu\] got x of shape \(3,\) with dimension -1 of 3; expected an"
+    ):
+        ops.glu(rv.zeros(3))
+    with pytest.raises(ValueError, match=r"\[glu\] got dim 2 for x of shape \(2,\); expected one of its"):
+        ops.glu(x, 2)
+    with pytest.raises(
+        ValueError, match=r"\[prelu\] got weight of shape \(3,\) for x of shape \(2,\); expected"
+    ):
+        ops.prelu(x, rv.zeros(3))
+
+
+def test_prelu_layer_counts_its_slopes():
+    layer = rv.nn.PReLU(3)
+    assert layer.weight.tolist() == [0.25] * 3
+    assert repr(layer) == "PReLU(num_parameters=3)"
+    layer(np.full((2, 3, 4), -1.0, np.float32)).sum().backward()
+    assert layer.weight.grad.tolist() == [-8.0] * 3

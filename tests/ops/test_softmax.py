@@ -49,6 +49,13 @@ class TestLogSoftmax(TestSoftmax):
     op_name = "log_softmax"
 
 
+class TestSoftmin(TestSoftmax):
+    op_name = "softmin"
+
+    def torch_op(self, torch, x):
+        return torch.nn.functional.softmin(x, self.dim)
+
+
 @pytest.mark.parametrize("n", [1, 3, 16, 17, 40])
 def test_large_and_infinite_logits(n, isa):
     x = np.full((2, n), 1e4, np.float32)

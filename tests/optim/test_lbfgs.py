@@ -87,7 +87,7 @@ def test_path_beside_torch(index):
 
 def test_a_state_of_torchs_is_taken():
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    p, theirs = walk(torch, CASES[2])
+    _, theirs = walk(torch, CASES[2])
     a, b = (rv.tensor(np.zeros(shape), requires_grad=True) for shape in ((2, 2), (3,)))
     ours = optim.LBFGS([a, b])
     ours.load_state_dict(theirs.state_dict())

@@ -30,7 +30,8 @@ AVERAGE = {**WINDOW, "count_include_pad": True, "divisor_override": None}
 AXES = {"dim": 1, "keepdim": False}
 
 _UNARY = (
-    "abs cos exp expm1 log log1p neg reciprocal relu relu6 round sigmoid sign silu sin sqrt square step tanh"
+    "abs cos exp expm1 log log1p neg reciprocal relu relu6 round sigmoid sign silu sin sqrt square step tanh "
+    "hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
 )
 _UNARY_PLAIN = "ravel t"
 _BINARY = "add div eq ge gt le lt maximum minimum mul ne pow sub"
@@ -43,7 +44,7 @@ OPS: dict[str, Call] = {
     **{name: ((X,), {**AXES, "correction": 1}) for name in ("std", "var")},
     **{name: ((X, X), {"reduction": "mean"}) for name in ("bce", "bce_with_logits", "mse")},
     **{name: ((X,), {"min": 0.2, "max": 0.8}) for name in ("clamp", "clip")},
-    **{name: ((X,), {"dim": 1}) for name in ("log_softmax", "softmax", "squeeze", "unsqueeze")},
+    **{name: ((X,), {"dim": 1}) for name in ("log_softmax", "softmax", "softmin", "squeeze", "unsqueeze")},
     **{name: ((X,), {"dim0": 0, "dim1": 1}) for name in ("swapaxes", "transpose")},
     **{name: ((X,), {"diagonal": 0}) for name in ("tril", "triu")},
     **{name: (([X, X],), {"dim": 0}) for name in ("cat", "concatenate", "stack")},
@@ -58,36 +59,49 @@ OPS: dict[str, Call] = {
     "conv_transpose2d": ((IMAGES, WEIGHT[:4], _array(4)), STAMPS),
     "cross_entropy": ((X, CLASSES), {"reduction": "mean"}),
     "dropout": ((X,), {"p": 0.5, "training": True}),
-    "elu": ((X,), {"alpha": 1.0}),
+    **{name: ((X,), {"alpha": 1.0}) for name in ("celu", "elu")},
+    **{name: ((X,), {"lambd": 0.5}) for name in ("hardshrink", "softshrink")},
     "expand": ((X,), {"*": (4, 2, 3)}),
     "flatten": ((IMAGES,), {"start_dim": 1, "end_dim": -1}),
     "gather": ((X,), {"dim": 1, "index": INDEX}),
     "gelu": ((X,), {"approximate": "none"}),
+    "argsort": ((X,), {"dim": 1, "descending": True, "stable": True}),
+    **{name: ((X,), {"dim": 1, "dtype": None}) for name in ("cumprod", "cumsum")},
     "index_add": ((X,), {"dim": 1, "index": INDEX[0], "source": X, "alpha": 1}),
     "index_select": ((X,), {"dim": 1, "index": INDEX[0]}),
+    "glu": ((X,), {"dim": 0}),
     "hardtanh": ((X,), {"min_val": -0.5, "max_val": 0.5}),
+    "kthvalue": ((X,), {"k": 2, "dim": 1, "keepdim": False}),
     "leaky_relu": ((X,), {"negative_slope": 0.1}),
     "linear": ((X, _array(4, 3), _array(4)), {}),
     "matmul": ((X, X.T.copy()), {}),
     "masked_fill": ((X, MASK), {"value": 0.0}),
     "masked_select": ((X, MASK), {}),
     "max_pool2d": ((IMAGES,), {**WINDOW, "dilation": 1}),
+    "median": ((X,), {"dim": 1, "keepdim": False}),
     "movedim": ((X,), {"source": 0, "destination": 1}),
     "nonzero": ((X,), {"as_tuple": False}),
     "one_hot": ((CLASSES,), {"num_classes": 3}),
+    "prelu": ((X, X[0]), {}),
     "reshape": ((X,), {"*": (3, 2)}),
     "scatter": ((X,), {"dim": 1, "index": INDEX, "src": X, "value": None}),
     "scatter_add": ((X,), {"dim": 1, "index": INDEX, "src": X}),
     "softplus": ((X,), {"beta": 1.0, "threshold": 20.0}),
     "split": ((X,), {"size": 2, "dim": 1}),
+    "sort": ((X,), {"dim": 1, "descending": False, "stable": False}),
     "take_along_dim": ((X,), {"indices": INDEX, "dim": 1}),
+    "topk": ((X,), {"k": 2, "dim": 1, "largest": True, "sorted": True}),
     "unflatten": ((X,), {"dim": 1, "sizes": (1, 3)}),
     "where": ((MASK, X, X), {}),
 }
 
-_PLAIN = "gelu gelu_tanh relu sigmoid silu step tanh"
+_PLAIN = (
+    "gelu gelu_tanh relu sigmoid silu step tanh "
+    "hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
+)
 _WITH: dict[str, dict[str, Any]] = {
-    "elu": {"alpha": 1.0},
+    **{name: {"alpha": 1.0} for name in ("celu", "elu")},
+    **{name: {"lambd": 0.5} for name in ("hardshrink", "softshrink")},
     "hardtanh": {"min_val": -0.5, "max_val": 0.5},
     "leaky_relu": {"negative_slope": 0.1},
     "softplus": {"beta": 1.0, "threshold": 20.0},
@@ -127,10 +141,15 @@ KERNELS: dict[str, Call] = {
     "copy": ((IMAGES,), {"channels_last": True}),
     "gather": ((X, INDEX), {"axis": 1}),
     "matmul": ((X, X.T.copy(), _array(2)), {"activation": "relu"}),
+    **{name: ((X,), {"axis": 1, "reverse": False}) for name in ("cumprod", "cumsum")},
+    "cumprod_backward": ((X, X), {"axis": 1}),
+    "sort": ((X,), {"axis": 1, "descending": False, "count": 2}),
     "scatter": ((X, INDEX, X), {"axis": 1, "add": False}),
     "scatter_add": ((X, INDEX), {"axis": 1, "length": 3}),
     "scatter_backward": ((X, INDEX), {"axis": 1}),
     "where": ((MASK, X, X), {}),
+    **dict.fromkeys(("glu", "prelu", "prelu_weight_backward"), ((X, X), {})),
+    **dict.fromkeys(("glu_backward", "prelu_backward"), ((X, X, X), {})),
     **{name: ((X,), attributes) for name, attributes in _WITH.items()},
     **{name + "_backward": ((X, X), attributes) for name, attributes in _WITH.items()},
     **{name: ((X, X), {"reduction": "mean"}) for name in ("bce", "bce_with_logits", "mse")},

@@ -2,7 +2,8 @@
 //
 //   x, y, dy, dx of one shape, any strides; y may be x and dx may be dy or the saved tensor. What backward
 //   reads besides dy is y for relu, sigmoid and tanh, else x. A NaN in x gives NaN, except in step.
-//   alpha, beta: leaky_relu slope; elu alpha; softplus beta, threshold; hardtanh lower, upper limit.
+//   alpha, beta: leaky_relu slope; elu, celu alpha; softplus beta, threshold; hardtanh lower, upper limit;
+//   softshrink, hardshrink lambda.
 #pragma once
 #include <cstddef>
 
@@ -23,7 +24,17 @@ namespace ranvier {
   X(silu, Silu, 0.4)                   \
   X(softplus, Softplus, 0.8)           \
   X(step, Step, 0.15)                  \
-  X(hardtanh, Hardtanh, 0.15)
+  X(hardtanh, Hardtanh, 0.15)          \
+  X(selu, Selu, 0.35)                  \
+  X(celu, Celu, 0.4)                   \
+  X(mish, Mish, 0.45)                  \
+  X(hardswish, Hardswish, 0.2)         \
+  X(hardsigmoid, Hardsigmoid, 0.2)     \
+  X(logsigmoid, Logsigmoid, 0.8)       \
+  X(softsign, Softsign, 0.2)           \
+  X(tanhshrink, Tanhshrink, 0.55)      \
+  X(softshrink, Softshrink, 0.15)      \
+  X(hardshrink, Hardshrink, 0.15)
 
 #define RANVIER_X(name, op, cost) name,
 enum class Activation { RANVIER_FOR_EACH_ACTIVATION(RANVIER_X) count };

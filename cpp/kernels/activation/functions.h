@@ -101,6 +101,86 @@ struct Hardtanh {  // x limited to [alpha, beta]
   RANVIER_ACTIVATION(backward, V dy, V x) { return select((x <= a.alpha) | (x >= a.beta), V{}, dy); }
 };
 
+// scale x where x > 0, else scale alpha (exp(x) - 1), with the constants that keep mean 0 and variance 1.
+struct Selu {
+  static constexpr double scale = 1.05070098735548049342, alpha = 1.67326324235437728482;
+  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x * T(scale), expm1(x) * T(scale * alpha)); }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    return dy * select(x > T(0), broadcast(T(scale)), exp(x) * T(scale * alpha));
+  }
+};
+
+struct Celu {  // x where x > 0, else alpha (exp(x / alpha) - 1)
+  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x, expm1(x / a.alpha) * a.alpha); }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return select(x > T(0), dy, dy * exp(x / a.alpha)); }
+};
+
+// x tanh(log(1 + e)), e = exp(x): with n = e (e + 2) that is x n / (n + 2), where nothing cancels.
+struct Mish {
+  template <class T, class V>
+  RANVIER_INLINE V limited(V x) {  // beyond, tanh is 1; the squares of exp(x) below stay finite
+    return at_most(x, T(sizeof(T) == 4 ? 20 : 40));
+  }
+  RANVIER_ACTIVATION(forward, V x) {
+    const V e = exp(limited<T>(x)), n = fma(e, e, e + e);
+    return select(x == -Limits<T>::infinity, V{}, x * (n / (n + T(2))));
+  }
+  // d/dx tanh(log(1 + e)) = 4 e (1 + e) / (n + 2)^2
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    x = at_least(limited<T>(x), T(-1000));  // below, the slope is 0; inf * 0 would be NaN
+    const V e = exp(x), n = fma(e, e, e + e), d = n + T(2);
+    return dy * ((n + x * (e * (e + T(1)) * T(4) / d)) / d);
+  }
+};
+
+struct Hardswish {  // x hardsigmoid(x)
+  RANVIER_ACTIVATION(forward, V x) { return select(x <= T(-3), V{}, x * (at_most(x + T(3), T(6)) / T(6))); }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    return select(x <= T(-3), V{}, select(x >= T(3), dy, dy * (x / T(3) + T(0.5))));
+  }
+};
+
+struct Hardsigmoid {  // x / 6 + 1 / 2 limited to [0, 1]
+  RANVIER_ACTIVATION(forward, V x) { return at_most(at_least(x + T(3), T(0)), T(6)) / T(6); }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return select((x > T(-3)) & (x < T(3)), dy / T(6), V{}); }
+};
+
+struct Logsigmoid {  // log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|))
+  RANVIER_ACTIVATION(forward, V x) { return at_most(x, T(0)) - log1p(exp(-abs(x))); }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return dy * sigmoid(-x); }
+};
+
+struct Softsign {  // x / (1 + |x|)
+  RANVIER_ACTIVATION(forward, V x) {
+    const V limit = select(x > T(0), broadcast(T(1)), broadcast(T(-1)));
+    return select(abs(x) == Limits<T>::infinity, limit, x / (abs(x) + T(1)));
+  }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    const V d = abs(x) + T(1);
+    return dy / d / d;
+  }
+};
+
+struct Tanhshrink {  // x - tanh(x)
+  RANVIER_ACTIVATION(forward, V x) { return x - tanh(x); }
+  RANVIER_ACTIVATION(backward, V dy, V x) {
+    const V t = tanh(x);
+    return dy * (t * t);
+  }
+};
+
+struct Softshrink {  // x moved towards 0 by alpha, and 0 where |x| <= alpha
+  RANVIER_ACTIVATION(forward, V x) {
+    return select(abs(x) <= a.alpha, V{}, select(x > T(0), x - a.alpha, x + a.alpha));
+  }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return select(abs(x) <= a.alpha, V{}, dy); }
+};
+
+struct Hardshrink {  // x, and 0 where |x| <= alpha
+  RANVIER_ACTIVATION(forward, V x) { return select(abs(x) <= a.alpha, V{}, x); }
+  RANVIER_ACTIVATION(backward, V dy, V x) { return select(abs(x) <= a.alpha, V{}, dy); }
+};
+
 #undef RANVIER_ACTIVATION
 
 }  // namespace ranvier::RANVIER_ISA

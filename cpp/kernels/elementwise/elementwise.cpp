@@ -145,6 +145,8 @@ double arithmetic_ns(ElementwiseOp op) {
     case ElementwiseOp::sin_backward:
     case ElementwiseOp::cos_backward:
     case ElementwiseOp::exponent_backward:
+    case ElementwiseOp::glu:
+    case ElementwiseOp::glu_backward:
       return 0.2;
     default:
       return 0.02;

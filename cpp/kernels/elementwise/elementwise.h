@@ -22,6 +22,8 @@ namespace ranvier {
 //     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
 //     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
 //   where_equal(x, y, dy): dy where x == y, else 0
+//   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b; prelu(x, w) = x where x > 0, else w x,
+//   prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
 // clang-format off
 #define RANVIER_ELEMENTWISE_OPS(X)                                                              \
   X(neg, 1) X(exp, 1) X(expm1, 1) X(erf, 1) X(log, 1) X(log1p, 1) X(sqrt, 1)                    \
@@ -32,7 +34,8 @@ namespace ranvier {
   X(reciprocal_backward, 2) X(clip_backward, 4)                                                 \
   X(div_backward, 3) X(pow_backward, 3) X(exponent_backward, 3)                                 \
   X(maximum_backward, 3) X(minimum_backward, 3)                                                 \
-  X(where_equal, 3)
+  X(where_equal, 3)                                                                             \
+  X(glu, 2) X(glu_backward, 3) X(prelu, 2) X(prelu_backward, 3) X(prelu_weight_backward, 2)
 // clang-format on
 
 #define RANVIER_X(name, operands) name,

@@ -5,6 +5,12 @@
 
 namespace ranvier::RANVIER_ISA {
 
+template <class V>
+RANVIER_INLINE V sigmoid_slope(V x) {  // s (1 - s) = e / (1 + e)^2, even in x
+  const V e = exp(-abs(x)), d = e + 1;
+  return e / (d * d);
+}
+
 // struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
 #define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
   template <class T>                                                                        \
@@ -63,6 +69,13 @@ RANVIER_ELEMENTWISE(exponent_backward, 3, (select(c == zero, zero, a*(c* log(b))
 RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b > c, a, select(b == c, a* T(0.5), zero))))
 RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b < c, a, select(b == c, a* T(0.5), zero))))
 RANVIER_ELEMENTWISE(where_equal, 3, (select(a == b, c, zero)))
+
+RANVIER_ELEMENTWISE(glu, 2, (a * sigmoid(b)))
+// (dy, a, b): dy a sigmoid'(b)
+RANVIER_ELEMENTWISE(glu_backward, 3, (a * b * sigmoid_slope(c)))
+RANVIER_ELEMENTWISE(prelu, 2, (select(a > zero, a, a* b)))
+RANVIER_ELEMENTWISE(prelu_backward, 3, (select(b > zero, a, a* c)))
+RANVIER_ELEMENTWISE(prelu_weight_backward, 2, (select(b > zero, zero, a* b)))
 
 #undef RANVIER_ELEMENTWISE
 

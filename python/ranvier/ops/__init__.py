@@ -5,17 +5,29 @@ Importing this package attaches the operators and methods to Tensor.
 
 from ranvier.ops import attach as attach
 from ranvier.ops.activation import (
+    celu,
     elu,
     gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
     hardtanh,
     leaky_relu,
+    logsigmoid,
+    mish,
+    prelu,
     relu,
     relu6,
+    selu,
     sigmoid,
     silu,
     softplus,
+    softshrink,
+    softsign,
     step,
     tanh,
+    tanhshrink,
 )
 from ranvier.ops.conv1d import conv1d
 from ranvier.ops.conv2d import conv2d
@@ -85,6 +97,10 @@ from ranvier.ops.reduce import (
     sum,
     var,
 )
+from ranvier.ops.scan import (
+    cumprod,
+    cumsum,
+)
 from ranvier.ops.scatter import index_add, scatter, scatter_add
 from ranvier.ops.shape import (
     broadcast_to,
@@ -102,7 +118,14 @@ from ranvier.ops.shape import (
     unflatten,
     unsqueeze,
 )
-from ranvier.ops.softmax import log_softmax, softmax
+from ranvier.ops.softmax import log_softmax, softmax, softmin
+from ranvier.ops.sort import (
+    argsort,
+    kthvalue,
+    median,
+    sort,
+    topk,
+)
 from ranvier.ops.triangle import tril, triu
 
 __all__: list[str] = [
@@ -115,11 +138,13 @@ __all__: list[str] = [
     "any",
     "argmax",
     "argmin",
+    "argsort",
     "avg_pool2d",
     "bce",
     "bce_with_logits",
     "broadcast_to",
     "cat",
+    "celu",
     "chunk",
     "clamp",
     "clip",
@@ -130,6 +155,8 @@ __all__: list[str] = [
     "conv_transpose2d",
     "cos",
     "cross_entropy",
+    "cumprod",
+    "cumsum",
     "div",
     "dropout",
     "elu",
@@ -142,16 +169,22 @@ __all__: list[str] = [
     "gather",
     "ge",
     "gelu",
+    "glu",
     "gt",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
     "hardtanh",
     "index_add",
     "index_select",
+    "kthvalue",
     "le",
     "leaky_relu",
     "linear",
     "log",
     "log1p",
     "log_softmax",
+    "logsigmoid",
     "lt",
     "masked_fill",
     "masked_select",
@@ -160,8 +193,10 @@ __all__: list[str] = [
     "max_pool2d",
     "maximum",
     "mean",
+    "median",
     "min",
     "minimum",
+    "mish",
     "movedim",
     "mse",
     "mul",
@@ -171,6 +206,7 @@ __all__: list[str] = [
     "one_hot",
     "permute",
     "pow",
+    "prelu",
     "ravel",
     "reciprocal",
     "relu",
@@ -179,12 +215,17 @@ __all__: list[str] = [
     "round",
     "scatter",
     "scatter_add",
+    "selu",
     "sigmoid",
     "sign",
     "silu",
     "sin",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
+    "softsign",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -198,6 +239,8 @@ __all__: list[str] = [
     "t",
     "take_along_dim",
     "tanh",
+    "tanhshrink",
+    "topk",
     "transpose",
     "tril",
     "triu",

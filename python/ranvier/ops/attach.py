@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops import activation, elementwise, index, join, reduce, scatter, shape, softmax
+from ranvier.ops import activation, elementwise, index, join, reduce, scan, scatter, shape, softmax, sort
 from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
 from ranvier.ops.matmul import matmul
 from ranvier.ops.triangle import tril, triu
@@ -87,7 +87,9 @@ METHODS: dict[str, Callable[..., Any]] = {
     "split": join.split,
     "chunk": join.chunk,
     **{name: getattr(index, name) for name in index.METHODS},
+    **{name: getattr(scan, name) for name in scan.METHODS},
     **{name: getattr(scatter, name) for name in scatter.METHODS},
+    **{name: getattr(sort, name) for name in sort.METHODS},
     "where": _where,
     **{name: getattr(activation, name) for name in ("relu", "sigmoid", "tanh")},
     **{name: getattr(softmax, name) for name in ("softmax", "log_softmax")},

@@ -7,6 +7,7 @@ from typing import Any
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise import neg
 
 
 class Softmax(Function):
@@ -58,3 +59,15 @@ def log_softmax(x: Any, dim: int = -1) -> Tensor:
     tensor([-1000.,     0.])
     """
     return LogSoftmax(dim).apply(x)
+
+
+def softmin(x: Any, dim: int = -1) -> Tensor:
+    """softmax of -x: the smallest element gets the greatest share.
+
+    x and errors as in :func:`softmax`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0)
+    tensor([1., 0.])
+    """
+    return softmax(neg(x), dim)

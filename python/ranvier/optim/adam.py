@@ -14,7 +14,8 @@ class Adam(Optimizer):
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps), where g = gradient + weight_decay p.
 
-    amsgrad: v is the largest so far. maximize: climb instead. decoupled_weight_decay: AdamW's. Raises ValueError for settings out of range.
+    amsgrad: v is the largest so far. maximize: climb instead. decoupled_weight_decay: as AdamW.
+    Raises ValueError for settings out of range.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
 

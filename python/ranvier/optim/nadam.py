@@ -11,8 +11,9 @@ from ranvier.optim.optimizer import Group, Optimizer, check_betas, check_range
 class NAdam(Optimizer):
     """Adam with Nesterov's momentum, which rises slowly towards beta1.
 
-    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2);
-    with M_t the product of all mu up to t and d = sqrt(v / (1 - beta2^t)) + eps:
+    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+    mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2); with M_t the product of all mu up to t and
+    d = sqrt(v / (1 - beta2^t)) + eps:
     p -= lr ((1 - mu_t) / (1 - M_t) g + mu_(t+1) / (1 - M_(t+1)) m) / d, where g = gradient + weight_decay p.
 
     decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead. maximize: climb instead.
@@ -24,7 +25,7 @@ class NAdam(Optimizer):
     >>> optimizer = rv.optim.NAdam([p], lr=0.1)
     >>> (p * p).backward(); optimizer.step()
     >>> round(p.item(), 4)
-    0.9
+    0.8944
     """
 
     name = rule = "nadam"

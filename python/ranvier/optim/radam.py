@@ -12,8 +12,9 @@ class RAdam(Optimizer):
     """Adam that divides by the root mean square only once its variance is known well enough.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; R = 2 / (1 - beta2) - 1;
-    r = R - 2 t beta2^t / (1 - beta2^t); if r > 5, p -= lr c m / (1 - beta1^t) sqrt(1 - beta2^t) / (sqrt(v) + eps)
-    with c = sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)), else p -= lr m / (1 - beta1^t),
+    r = R - 2 t beta2^t / (1 - beta2^t);
+    if r > 5, p -= lr c m / (1 - beta1^t) sqrt(1 - beta2^t) / (sqrt(v) + eps) with
+    c = sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)), else p -= lr m / (1 - beta1^t),
     where g = gradient + weight_decay p.
 
     decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead. maximize: climb instead.

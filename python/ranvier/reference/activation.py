@@ -118,3 +118,118 @@ def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
 
 def hardtanh_backward(dy: Array, x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     return np.where((x > min_val) & (x < max_val), dy, 0)
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def selu(x: Array) -> Array:
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+def selu_backward(dy: Array, x: Array) -> Array:
+    return elu_backward(SELU_SCALE * dy, x, SELU_ALPHA)
+
+
+def celu(x: Array, alpha: float = 1.0) -> Array:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def celu_backward(dy: Array, x: Array, alpha: float = 1.0) -> Array:
+    return np.where(x > 0, dy, dy * np.exp(np.minimum(x, 0) / alpha))
+
+
+def mish(x: Array) -> Array:
+    return x * np.tanh(softplus(x))
+
+
+def mish_backward(dy: Array, x: Array) -> Array:
+    t = np.tanh(softplus(x))
+    return dy * (t + x * (1 - t**2) * sigmoid(x))
+
+
+def hardsigmoid(x: Array) -> Array:
+    """A line through (0, 1/2) of slope 1/6, limited to [0, 1]."""
+    return np.clip(x + 3, 0, 6) / 6
+
+
+def hardsigmoid_backward(dy: Array, x: Array) -> Array:
+    return np.where((x > -3) & (x < 3), dy / 6, 0)
+
+
+def hardswish(x: Array) -> Array:
+    return x * hardsigmoid(x)
+
+
+def hardswish_backward(dy: Array, x: Array) -> Array:
+    return dy * hardsigmoid(x) + x * hardsigmoid_backward(dy, x)
+
+
+def logsigmoid(x: Array) -> Array:
+    return -np.logaddexp(0, -x)
+
+
+def logsigmoid_backward(dy: Array, x: Array) -> Array:
+    return dy * sigmoid(-x)
+
+
+def softsign(x: Array) -> Array:
+    return x / (1 + np.abs(x))
+
+
+def softsign_backward(dy: Array, x: Array) -> Array:
+    return dy / (1 + np.abs(x)) ** 2
+
+
+def tanhshrink(x: Array) -> Array:
+    return x - np.tanh(x)
+
+
+def tanhshrink_backward(dy: Array, x: Array) -> Array:
+    return dy * np.tanh(x) ** 2
+
+
+def softshrink(x: Array, lambd: float = 0.5) -> Array:
+    """x moved towards 0 by lambd, stopping there."""
+    return np.sign(x) * np.maximum(np.abs(x) - lambd, 0)
+
+
+def softshrink_backward(dy: Array, x: Array, lambd: float = 0.5) -> Array:
+    return np.where(np.abs(x) > lambd, dy, 0)
+
+
+def hardshrink(x: Array, lambd: float = 0.5) -> Array:
+    return np.where(np.abs(x) > lambd, x, 0)
+
+
+def hardshrink_backward(dy: Array, x: Array, lambd: float = 0.5) -> Array:
+    return np.where(np.abs(x) > lambd, dy, 0)
+
+
+def prelu(x: Array, weight: Array) -> Array:
+    """weight (C,) is the slope below 0 of each channel of x (N, C, ...); weight (1,) that of all."""
+    return np.where(x > 0, x, _by_channel(weight, x) * x)
+
+
+def prelu_backward(dy: Array, x: Array, weight: Array) -> tuple[Array, Array]:
+    dx = np.where(x > 0, dy, _by_channel(weight, x) * dy)
+    of_slope = np.where(x > 0, 0, x * dy)
+    if weight.size == 1:
+        return dx, of_slope.sum().reshape(weight.shape)
+    return dx, of_slope.sum(tuple(d for d in range(x.ndim) if d != 1))
+
+
+def _by_channel(weight: Array, x: Array) -> Array:
+    return weight.reshape(-1, *(1,) * (x.ndim - 2)) if weight.size > 1 else weight.reshape(())
+
+
+def glu(x: Array, dim: int = -1) -> Array:
+    """The first half of x along dim, each element times the sigmoid of its partner in the second."""
+    a, b = np.split(x, 2, dim)
+    return a * sigmoid(b)
+
+
+def glu_backward(dy: Array, x: Array, dim: int = -1) -> Array:
+    a, b = np.split(x, 2, dim)
+    s = sigmoid(b)
+    return np.concatenate([dy * s, dy * a * s * (1 - s)], dim)

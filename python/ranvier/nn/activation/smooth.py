@@ -1,4 +1,5 @@
-"""Activations as layers. The formulas are in :mod:`ranvier.ops.activation` and :mod:`ranvier.ops.softmax`.
+"""Layers with an exponential inside. The formulas are in :mod:`ranvier.ops.activation` and
+:mod:`ranvier.ops.softmax`.
 
 ``inplace`` is accepted for PyTorch's programs and has no effect: every layer returns a new tensor.
 """
@@ -9,62 +10,8 @@ from typing import Any
 
 from ranvier import ops
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.activation.inplace import _InPlace
 from ranvier.nn.module import Module
-
-
-class _InPlace(Module):
-    """A layer whose only argument is the ignored ``inplace``."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
-
-
-class ReLU(_InPlace):
-    """y = max(x, 0).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReLU()(rv.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
-    """
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.relu(x)
-
-
-class ReLU6(_InPlace):
-    """y = min(max(x, 0), 6).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReLU6()(rv.tensor([-1.0, 2.0, 7.0]))
-    tensor([0., 2., 6.])
-    """
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.relu6(x)
-
-
-class LeakyReLU(Module):
-    """y = x where x > 0, else negative_slope * x.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LeakyReLU(0.5)(rv.tensor([-2.0, 3.0]))
-    tensor([-1.,  3.])
-    """
-
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = negative_slope
-        self.inplace = inplace
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.leaky_relu(x, self.negative_slope)
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
 
 
 class ELU(Module):
@@ -170,42 +117,6 @@ class Softplus(Module):
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
-class Step(Module):
-    """y = 1 where x > 0, else 0; its gradient is 0, so it serves to show, not to train.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Step()(rv.tensor([-1.0, 2.35]))
-    tensor([0., 1.])
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.step(x)
-
-
-class Hardtanh(Module):
-    """y = x limited to [min_val, max_val].
-
-    >>> import ranvier as rv
-    >>> rv.nn.Hardtanh()(rv.tensor([-3.0, 0.5]))
-    tensor([-1.0000,  0.5000])
-    """
-
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.min_val = min_val
-        self.max_val = max_val
-        self.inplace = inplace
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.hardtanh(x, self.min_val, self.max_val)
-
-    def extra_repr(self) -> str:
-        return f"min_val={self.min_val}, max_val={self.max_val}"
-
-
 class Softmax(Module):
     """y_i = exp(x_i) / sum_j exp(x_j) along dimension ``dim``, by default the last.
 
@@ -239,6 +150,133 @@ class LogSoftmax(Module):
 
     def forward(self, x: Any) -> Tensor:
         return ops.log_softmax(x, -1 if self.dim is None else self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class SELU(_InPlace):
+    """y = 1.0507 (x where x > 0, else 1.6733 (exp(x) - 1)).
+
+    >>> import ranvier as rv
+    >>> rv.nn.SELU()(rv.tensor([-100.0, 0.0, 1.0]))
+    tensor([-1.7581,  0.0000,  1.0507])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.selu(x)
+
+
+class CELU(Module):
+    """y = x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
+
+    >>> import ranvier as rv
+    >>> rv.nn.CELU(2.0)(rv.tensor([-100.0, 0.0, 3.0]))
+    tensor([-2.,  0.,  3.])
+    """
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.celu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class Mish(_InPlace):
+    """y = x tanh(log(1 + exp(x))).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Mish()(rv.tensor([0.0, 100.0]))
+    tensor([  0., 100.])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.mish(x)
+
+
+class LogSigmoid(Module):
+    """y = log(1 / (1 + exp(-x))).
+
+    >>> import ranvier as rv
+    >>> rv.nn.LogSigmoid()(rv.tensor([-100.0, 0.0]))
+    tensor([-100.0000,   -0.6931])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.logsigmoid(x)
+
+
+class Softsign(Module):
+    """y = x / (1 + |x|).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softsign()(rv.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.softsign(x)
+
+
+class Tanhshrink(Module):
+    """y = x - tanh(x).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Tanhshrink()(rv.tensor([0.0, 100.0]))
+    tensor([ 0., 99.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.tanhshrink(x)
+
+
+class GLU(Module):
+    """y = a sigmoid(b), a and b the halves of x along ``dim``. Raises ValueError for an odd length.
+
+    >>> import ranvier as rv
+    >>> rv.nn.GLU()(rv.tensor([6.0, 8.0, 0.0, 100.0]))
+    tensor([3., 8.])
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.glu(x, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmin(Module):
+    """y = softmax(-x) along dimension ``dim``, by default the last.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softmin(dim=0)(rv.tensor([0.0, 1000.0]))
+    tensor([1., 0.])
+    """
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.softmin(x, -1 if self.dim is None else self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"

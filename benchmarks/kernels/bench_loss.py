@@ -1,0 +1,50 @@
+"""Losses, forward alone and with the gradient: a batch of few classes, of many, and of single numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.reference import loss as reference
+from support.tolerance import tolerance
+
+from benchmarks.functional import functional
+from benchmarks.harness import Race
+from benchmarks.machine import thread_counts
+from benchmarks.peers.process import Peer
+
+NAMES = {  # here and in PyTorch: in the reference
+    "cross_entropy": "cross_entropy",
+    "mse_loss": "mse",
+    "binary_cross_entropy_with_logits": "bce_with_logits",
+}
+SHAPES = [(128, 10), (512, 1000), (64, 32000)]
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
+@pytest.mark.parametrize("function", NAMES)
+def bench_loss(race: Race, function: str, gradient: bool, shape: tuple[int, ...], threads: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-4, 4, shape).astype(np.float32)
+    classes = function == "cross_entropy"
+    target = rng.integers(0, shape[1], shape[0]) if classes else rng.uniform(0, 1, shape).astype(np.float32)
+    exact = x.astype(np.float64)
+    if gradient:
+        backward = getattr(reference, NAMES[function] + "_backward")
+        found = backward(np.asarray(1.0), exact, target)
+        expected = np.asarray(found[0] if isinstance(found, tuple) else found)
+    else:
+        expected = np.asarray(getattr(reference, NAMES[function])(exact, target))
+    race(
+        "loss",
+        f"{function} {'gradient' if gradient else 'forward'} {'x'.join(map(str, shape))}",
+        ours=lambda **arrays: functional(rv, function, arrays, gradient, {}),
+        inputs={"x": x, "target": target},
+        expected=expected,
+        tolerance=tolerance(np.float32, x.size, float(np.abs(expected).max())),
+        moved=4 * x.size * (3 if gradient else 1) + target.nbytes,
+        peers={"torch": Peer("torch", {"function": function, "gradient": gradient})},
+        threads=threads,
+    )

@@ -1,0 +1,79 @@
+// scan: running sums and products along one axis, and the gradient of the latter
+//
+//   scan              y[i] = x[0] op ... op x[i], or x[i] op ... op x[n - 1] where reverse is set
+//   product_backward  dx[i] = sum over j >= i of dy[j] * (product over k <= j, k != i, of x[k])
+//                           = before[i] * after[i], with before[0] = 1, before[i] = before[i - 1] * x[i - 1],
+//                                                   after[n - 1] = dy[n - 1],
+//                                                   after[i] = dy[i] + x[i + 1] * after[i + 1]:
+//                     no division, so zeros in x are right. Where dy has length 1 along the axis it is that
+//                     of the last place, and the others have none: the gradient of the whole product.
+//
+//   x, y, dy, dx of one shape with at least one dimension, any strides. The axis is walked in order: one
+//   element after another where lines lie side by side in memory, else a vector at a time, with a fixed tree
+//   inside of it. The order depends on the line's length and the layout alone.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+enum class ScanOp { sum, product, count };
+
+template <class T>
+struct Scan {
+  static constexpr const char* name = "scan";
+  ScanOp op;
+  bool reverse;
+  int axis;
+  TensorView<const T> x;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+template <class T>
+struct ProductBackward {
+  static constexpr const char* name = "product_backward";
+  int axis;
+  TensorView<const T> dy, x;
+  TensorView<T> dx;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(x), v.write(dx);
+  }
+};
+
+// `count` lines of n elements: element k of line i of a tensor lies at data[i * line + k * step].
+template <class T>
+struct ScanLines {
+  template <class E>
+  struct Lines {
+    E* data;
+    int64_t line, step;
+  };
+  int64_t count, n;
+  Lines<const T> x, dy;
+  bool only_last;  // dy has only the last element of each line
+  Lines<T> out;
+};
+
+template <class T>
+struct ScanKernels {
+  using Function = void (*)(const ScanLines<T>&);
+  Function scan[static_cast<int>(ScanOp::count)][2];  // [op][reverse]
+  Function product_backward;
+};
+
+RANVIER_TABLES(ScanKernels, scan_kernels)
+
+}  // namespace ranvier

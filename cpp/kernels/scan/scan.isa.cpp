@@ -1,0 +1,131 @@
+// The lines of scan, compiled once for each ISA level.
+#include "kernels/scan/scan.h"
+
+#include "simd/scan.h"
+#include "simd/strided.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// identity leaves every element as it is: x + -0 is x for every x, -0 included.
+struct Sum {
+  static constexpr int identity_sign = -1, identity = 0;
+  template <class V>
+  RANVIER_INLINE V join(V a, V b) {
+    return a + b;
+  }
+};
+struct Product {
+  static constexpr int identity_sign = 1, identity = 1;
+  template <class V>
+  RANVIER_INLINE V join(V a, V b) {
+    return a * b;
+  }
+};
+
+template <class T, class Op>
+static constexpr T kIdentity = T(Op::identity_sign) * T(Op::identity);
+
+// One line whose elements lie side by side: a vector at a time, and the total of what came before.
+template <class T, class Op, bool reverse>
+static void along(int64_t n, const T* x, T* y) {
+  constexpr int L = lanes<T>;
+  const vec<T> identity = broadcast(kIdentity<T, Op>);
+  vec<T> carry = identity;
+  const auto step = [&](vec<T> v) __attribute__((always_inline)) {
+    v = Op::join(carry, running<Op, reverse>(v, identity));
+    carry = broadcast(v[reverse ? 0 : L - 1]);
+    return v;
+  };
+  if (reverse) {
+    int64_t k = n;
+    for (; k >= L; k -= L) store(y + k - L, step(load(x + k - L)));
+    if (k > 0) store_n(y, step(load_padded(x, int(k), kIdentity<T, Op>)), int(k));
+  } else {
+    int64_t k = 0;
+    for (; k + L <= n; k += L) store(y + k, step(load(x + k)));
+    if (k < n) store_n(y + k, step(load_padded(x + k, int(n - k), kIdentity<T, Op>)), int(n - k));
+  }
+}
+
+// Lines side by side, a row of them at a time: each row of y is the one before and a row of x.
+template <class T, class Op>
+static void across(int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
+  constexpr int L = lanes<T>;
+  for (int64_t i = 0; i < count; i += L)
+    store_line<true>(y + i, 1, load_line<true>(x + i, 1, count - i), count - i);
+  for (int64_t k = 1; k < n; ++k) {
+    x += sx, y += sy;
+    int64_t i = 0;
+    for (; i + L <= count; i += L) store(y + i, Op::join(load(y - sy + i), load(x + i)));
+    if (const int rest = int(count - i))
+      store_n(y + i, Op::join(load_n(y - sy + i, rest), load_n(x + i, rest)), rest);
+  }
+}
+
+// Any strides: a line in each lane.
+template <class T, class Op>
+static void apart(int64_t left, int64_t n, const T* x, int64_t lx, int64_t sx, T* y, int64_t ly, int64_t sy) {
+  const int count = int(left < lanes<T> ? left : lanes<T>);
+  vec<T> total = load_strided(x, lx, count);
+  store_strided(y, ly, total, count);
+  for (int64_t k = 1; k < n; ++k) {
+    total = Op::join(total, load_strided(x + k * sx, lx, count));
+    store_strided(y + k * sy, ly, total, count);
+  }
+}
+
+template <class T, class Op, bool reverse>
+static void scan(const ScanLines<T>& l) {
+  const int64_t last = reverse ? l.n - 1 : 0, sign = reverse ? -1 : 1;
+  const int64_t sx = sign * l.x.step, sy = sign * l.out.step;
+  const T* x = l.x.data + last * l.x.step;
+  T* y = l.out.data + last * l.out.step;
+  if (l.x.step == 1 && l.out.step == 1) {
+    for (int64_t i = 0; i < l.count; ++i)
+      along<T, Op, reverse>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
+  } else if (l.x.line == 1 && l.out.line == 1) {
+    across<T, Op>(l.count, l.n, x, sx, y, sy);
+  } else {
+    for (int64_t i = 0; i < l.count; i += lanes<T>)
+      apart<T, Op>(l.count - i, l.n, x + i * l.x.line, l.x.line, sx, y + i * l.out.line, l.out.line, sy);
+  }
+}
+
+// A line in each lane.
+template <class T, bool dense>
+static void product_backward(const ScanLines<T>& l, int64_t first) {
+  const int64_t left = l.count - first, n = l.n;
+  const T *x = l.x.data + first * l.x.line, *dy = l.dy.data + first * l.dy.line;
+  T* dx = l.out.data + first * l.out.line;
+  vec<T> before = broadcast(T(1)), after{}, next{};  // next: x[i + 1]
+  for (int64_t k = 0; k < n; ++k) {
+    store_line<dense>(dx + k * l.out.step, l.out.line, before, left);
+    before *= load_line<dense>(x + k * l.x.step, l.x.line, left);
+  }
+  for (int64_t k = n - 1; k >= 0; --k) {
+    const bool has_dy = !l.only_last || k == n - 1;
+    const vec<T> here =
+        has_dy ? load_line<dense>(dy + (l.only_last ? 0 : k) * l.dy.step, l.dy.line, left) : vec<T>{};
+    after = k == n - 1 ? here : fma(next, after, here);
+    next = load_line<dense>(x + k * l.x.step, l.x.line, left);
+    T* p = dx + k * l.out.step;
+    store_line<dense>(p, l.out.line, load_line<dense>(p, l.out.line, left) * after, left);
+  }
+}
+
+template <class T>
+static void product_backward(const ScanLines<T>& l) {
+  const bool dense = l.x.line == 1 && l.dy.line == 1 && l.out.line == 1;
+  for (int64_t i = 0; i < l.count; i += lanes<T>)
+    dense ? product_backward<T, true>(l, i) : product_backward<T, false>(l, i);
+}
+
+template <class T>
+static constexpr ScanKernels<T> scan_table = {
+    {{scan<T, Sum, false>, scan<T, Sum, true>}, {scan<T, Product, false>, scan<T, Product, true>}},
+    product_backward<T>};
+
+extern const ScanKernels<float> scan_kernels_float = scan_table<float>;
+extern const ScanKernels<double> scan_kernels_double = scan_table<double>;
+
+}  // namespace ranvier::RANVIER_ISA

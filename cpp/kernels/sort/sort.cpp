@@ -1,0 +1,136 @@
+// Comparisons and moves, no arithmetic worth a vector: compiled once, for the baseline.
+#include "kernels/sort/sort.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+#include "base/without_axis.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
+constexpr int64_t kFew = 32;        // so many first elements are kept in a list
+constexpr int kDigits = 256;
+
+template <class T>
+struct KeyOf;
+template <>
+struct KeyOf<float> {
+  using type = uint32_t;
+};
+template <>
+struct KeyOf<double> {
+  using type = uint64_t;
+};
+
+template <class T>
+struct Entry {
+  using Key = typename KeyOf<T>::type;
+  Key key, index;
+};
+
+// An unsigned number that rises with x: the sign bit is turned round, and below 0 all others with it.
+template <class T>
+typename KeyOf<T>::type key_of(T x, bool descending) {
+  using Key = typename KeyOf<T>::type;
+  constexpr Key sign = Key(1) << (8 * sizeof(Key) - 1);
+  x += T(0);  // -0 becomes 0
+  Key bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = bits & sign ? ~bits : bits | sign;
+  if (x != x) bits = ~Key(0);
+  return descending ? ~bits : bits;
+}
+
+// e[0, n) sorted and stable, where only the first `kept` are wanted; one more entry is put in from behind.
+template <class E>
+void insert(E* e, int64_t n, int64_t kept, E entry) {
+  int64_t i = std::min(n, kept - 1);
+  for (; i > 0 && entry.key < e[i - 1].key; --i) e[i] = e[i - 1];
+  e[i] = entry;
+}
+
+// Sorts by one byte of the key after another; returns the buffer that holds the result.
+template <class E>
+E* radix_sort(E* e, E* other, int64_t n) {
+  constexpr int passes = sizeof(e->key);
+  int64_t counts[passes][kDigits] = {};
+  for (int64_t i = 0; i < n; ++i)
+    for (int p = 0; p < passes; ++p) ++counts[p][e[i].key >> (8 * p) & 255];
+  for (int p = 0; p < passes; ++p) {
+    if (counts[p][e[0].key >> (8 * p) & 255] == n) continue;  // all alike in this byte
+    int64_t start = 0;
+    for (int64_t& count : counts[p]) {
+      const int64_t size = count;
+      count = start;
+      start += size;
+    }
+    for (int64_t i = 0; i < n; ++i) other[counts[p][e[i].key >> (8 * p) & 255]++] = e[i];
+    std::swap(e, other);
+  }
+  return e;
+}
+
+// The first `kept` of a line's n elements in order; scratch has room for two times n entries.
+template <class T>
+const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, bool descending,
+                          Entry<T>* scratch) {
+  using Key = typename Entry<T>::Key;
+  const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
+  if (n <= kInsertion || (kept < n && kept <= kFew)) {
+    for (int64_t i = 0; i < n; ++i) {
+      const Entry<T> found = entry(i);
+      if (i < kept || found.key < scratch[kept - 1].key) insert(scratch, i, kept, found);
+    }
+    return scratch;
+  }
+  for (int64_t i = 0; i < n; ++i) scratch[i] = entry(i);
+  return radix_sort(scratch, scratch + n, n);
+}
+
+template <class T>
+int64_t scratch_bytes(int64_t n) {  // of one thread, whole cache lines
+  return (2 * n * int64_t(sizeof(Entry<T>)) + 63) / 64 * 64;
+}
+
+}  // namespace
+
+template <class T>
+size_t Sort<T>::workspace_bytes(int team) const {
+  return team * scratch_bytes<T>(x.shape[axis]);
+}
+
+template <class T>
+void Sort<T>::run(void* workspace) const {
+  const int nd = x.ndim;
+  const LoopNest<3> nest(nd - 1, WithoutAxis(x.shape, nd, axis),
+                         {WithoutAxis(values.strides, nd, axis), WithoutAxis(indices.strides, nd, axis),
+                          WithoutAxis(x.strides, nd, axis)});
+  const int inner = nest.ndim - 1;
+  const int64_t n = x.shape[axis], kept = values.shape[axis];
+  if (kept == 0) return;
+  parallel_for(nest.size, 10.0 * static_cast<double>(nest.size * n), [&](int64_t begin, int64_t end) {
+    auto* scratch =
+        reinterpret_cast<Entry<T>*>(static_cast<char*>(workspace) + team_index() * scratch_bytes<T>(n));
+    nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      for (int64_t i = 0; i < count; ++i) {
+        const T* line = x.data + offsets[2] + i * nest.strides[2][inner];
+        T* value = values.data + offsets[0] + i * nest.strides[0][inner];
+        int64_t* index = indices.data + offsets[1] + i * nest.strides[1][inner];
+        const Entry<T>* sorted = sort_line(line, x.strides[axis], n, kept, descending, scratch);
+        for (int64_t k = 0; k < kept; ++k) {
+          value[k * values.strides[axis]] = line[int64_t(sorted[k].index) * x.strides[axis]];
+          index[k * indices.strides[axis]] = int64_t(sorted[k].index);
+        }
+      }
+    });
+  });
+}
+
+template struct Sort<float>;
+template struct Sort<double>;
+
+}  // namespace ranvier

@@ -1,0 +1,37 @@
+// sort: the elements along one axis in order, and where each came from
+//
+//   values[k] = x[indices[k]], rising (falling where descending is set). Equal elements keep their order, -0
+//   and 0 are equal, NaN counts as greater than every number.
+//
+//   x of any strides and at least one dimension; values and indices have its shape but for the axis, along
+//   which they hold the first `count` in order. float32: fewer than 2^32 elements along the axis.
+//
+//   An element becomes an unsigned number of the same order, with its index beside it. Long lines are sorted
+//   by their bytes, the lowest first (a radix sort: stable, no comparisons); a few first elements of a line
+//   are kept in a sorted list while it is read.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+template <class T>
+struct Sort {
+  static constexpr const char* name = "sort";
+  bool descending;
+  int axis;
+  TensorView<const T> x;
+  TensorView<T> values;
+  TensorView<int64_t> indices;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(values), v.write(indices);
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,185 @@
+"""Layers made of straight lines. The formulas are in :mod:`ranvier.ops.activation`.
+
+``inplace`` is accepted for PyTorch's programs and has no effect: every layer returns a new tensor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.creation import full
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import init
+from ranvier.nn.activation.inplace import _InPlace
+from ranvier.nn.module import Module, Parameter
+
+
+class ReLU(_InPlace):
+    """y = max(x, 0).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReLU()(rv.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.relu(x)
+
+
+class ReLU6(_InPlace):
+    """y = min(max(x, 0), 6).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReLU6()(rv.tensor([-1.0, 2.0, 7.0]))
+    tensor([0., 2., 6.])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.relu6(x)
+
+
+class LeakyReLU(Module):
+    """y = x where x > 0, else negative_slope * x.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LeakyReLU(0.5)(rv.tensor([-2.0, 3.0]))
+    tensor([-1.,  3.])
+    """
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+        self.inplace = inplace
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class Step(Module):
+    """y = 1 where x > 0, else 0; its gradient is 0, so it serves to show, not to train.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Step()(rv.tensor([-1.0, 2.35]))
+    tensor([0., 1.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.step(x)
+
+
+class Hardtanh(Module):
+    """y = x limited to [min_val, max_val].
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardtanh()(rv.tensor([-3.0, 0.5]))
+    tensor([-1.0000,  0.5000])
+    """
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.min_val = min_val
+        self.max_val = max_val
+        self.inplace = inplace
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.hardtanh(x, self.min_val, self.max_val)
+
+    def extra_repr(self) -> str:
+        return f"min_val={self.min_val}, max_val={self.max_val}"
+
+
+class Hardsigmoid(_InPlace):
+    """y = x / 6 + 1/2 limited to [0, 1].
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardsigmoid()(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.hardsigmoid(x)
+
+
+class Hardswish(_InPlace):
+    """y = x hardsigmoid(x).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardswish()(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0., 0., 4.])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.hardswish(x)
+
+
+class Softshrink(Module):
+    """y = x moved towards 0 by lambd, 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softshrink()(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-1.5000,  0.0000,  1.5000])
+    """
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.softshrink(x, self.lambd)
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class Hardshrink(Module):
+    """y = x where |x| > lambd, else 0.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardshrink()(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.hardshrink(x, self.lambd)
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class PReLU(Module):
+    """y = x where x > 0, else weight x, with a slope that is learned: one, or one for each channel.
+
+    weight (num_parameters,), starting at init; x (N, num_parameters, ...), any shape for one parameter.
+    Raises ValueError where x has another number of channels.
+
+    >>> import ranvier as rv
+    >>> rv.nn.PReLU()(rv.tensor([-2.0, 3.0])).detach()
+    tensor([-0.5000,  3.0000])
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Sets every slope to its starting value."""
+        init.constant_(self.weight, self.init)
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.prelu(x, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"

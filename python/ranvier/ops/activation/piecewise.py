@@ -1,0 +1,252 @@
+"""Activations made of straight lines: y = f(x) element by element.
+
+Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
+shape and dtype whose memory order is that of x. Another dtype raises TypeError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+
+
+class Relu(Function):
+    def forward(self, x: Any) -> Any:
+        self.y = _core.relu(x)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.relu_backward(dy, self.y)
+
+
+def relu(x: Any) -> Tensor:
+    """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
+
+    Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
+
+    >>> import ranvier as rv
+    >>> rv.relu(rv.tensor([-1.0, 0.0, 2.0]))
+    tensor([0., 0., 2.])
+    """
+    return Relu().apply(x)
+
+
+class LeakyRelu(Function):
+    def __init__(self, negative_slope: float) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.leaky_relu(x, self.negative_slope)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.leaky_relu_backward(dy, self.x, self.negative_slope)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """x where x > 0, else negative_slope * x.
+
+    Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
+
+    >>> import ranvier as rv
+    >>> rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5)
+    tensor([-1.,  3.])
+    """
+    return LeakyRelu(negative_slope).apply(x)
+
+
+class Step(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.step(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.step_backward(dy, self.x)
+
+
+def step(x: Any) -> Tensor:
+    """1 where x > 0, else 0: the threshold of the first artificial neurons. Its gradient is 0 everywhere.
+
+    Source: McCulloch and Pitts, "A Logical Calculus of the Ideas Immanent in Nervous Activity" (1943).
+
+    >>> import ranvier as rv
+    >>> rv.step(rv.tensor([-1.0, 0.0, 2.35]))
+    tensor([0., 0., 1.])
+    """
+    return Step().apply(x)
+
+
+class Hardtanh(Function):
+    def __init__(self, min_val: float, max_val: float) -> None:
+        self.min_val, self.max_val = min_val, max_val
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.hardtanh(x, self.min_val, self.max_val)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
+
+
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
+
+    Raises ValueError unless min_val < max_val.
+
+    >>> import ranvier as rv
+    >>> rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+    if not min_val < max_val:
+        raise ValueError(
+            f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val < max_val"
+        )
+    return Hardtanh(min_val, max_val).apply(x)
+
+
+def relu6(x: Any) -> Tensor:
+    """x limited to [0, 6].
+
+    >>> import ranvier as rv
+    >>> rv.relu6(rv.tensor([-3.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
+    """
+    return Hardtanh(0.0, 6.0).apply(x)
+
+
+class Hardsigmoid(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.hardsigmoid(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.hardsigmoid_backward(dy, self.x)
+
+
+def hardsigmoid(x: Any) -> Tensor:
+    """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
+
+    Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return Hardsigmoid().apply(x)
+
+
+class Hardswish(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.hardswish(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.hardswish_backward(dy, self.x)
+
+
+def hardswish(x: Any) -> Tensor:
+    """x hardsigmoid(x): 0 up to -3, x from 3 on.
+
+    Source: Howard et al., "Searching for MobileNetV3" (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0., 0., 4.])
+    """
+    return Hardswish().apply(x)
+
+
+class Softshrink(Function):
+    def __init__(self, lambd: float) -> None:
+        self.lambd = lambd
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.softshrink(x, self.lambd)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.softshrink_backward(dy, self.x, self.lambd)
+
+
+def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
+
+    Source: Donoho, "De-noising by Soft-Thresholding" (1995).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-1.5000,  0.0000,  1.5000])
+    """
+    if not lambd >= 0:
+        raise ValueError(f"[softshrink] got lambd {lambd}; expected a number >= 0")
+    return Softshrink(lambd).apply(x)
+
+
+class Hardshrink(Function):
+    def __init__(self, lambd: float) -> None:
+        self.lambd = lambd
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.hardshrink(x, self.lambd)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.hardshrink_backward(dy, self.x, self.lambd)
+
+
+def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, else 0.
+
+    Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage" (1994).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
+    return Hardshrink(lambd).apply(x)
+
+
+class Prelu(Function):
+    """y = x where x > 0, else weight x; the slopes lie along dimension 1 of x"""
+
+    def forward(self, x: Array, weight: Array) -> Array:
+        self.x, self.weight_shape = x, weight.shape
+        slopes = (weight.size, *(1,) * (x.ndim - 2)) if weight.size > 1 else ()
+        self.slopes = weight.reshape(slopes)
+        return _core.prelu(x, self.slopes)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        dx = dw = None
+        if self.needs[0]:
+            dx = _core.prelu_backward(dy, self.x, self.slopes)
+        if self.needs[1]:
+            dw = unbroadcast(_core.prelu_weight_backward(dy, self.x), self.slopes.shape)
+            dw = dw.reshape(self.weight_shape)
+        return dx, dw
+
+
+def prelu(x: Any, weight: Any) -> Tensor:
+    """x where x > 0, else weight * x, with a slope that is learned.
+
+    weight: one slope for all of x, or one for each channel of x (N, C, ...): shape (1,) or (C,). Raises
+    ValueError for another shape, TypeError where the dtypes differ.
+
+    Source: He et al., "Delving Deep into Rectifiers" (2015).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
+    tensor([[-1.0000, -0.5000,  3.0000]])
+    """
+    x, weight = as_tensor("prelu", x), as_tensor("prelu", weight)
+    shape, slopes = x._array.shape, weight._array
+    fits = slopes.size == 1 or (len(shape) > 1 and slopes.size == shape[1])
+    if slopes.ndim > 1 or not fits:
+        raise ValueError(
+            f"[prelu] got weight of shape {slopes.shape} for x of shape {shape}; "
+            "expected one slope, or one for each channel (dimension 1)"
+        )
+    return Prelu().apply(x, weight)

@@ -1,0 +1,328 @@
+"""Activations with an exponential inside: y = f(x) element by element.
+
+Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
+shape and dtype whose memory order is that of x. Another dtype raises TypeError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+
+
+class Elu(Function):
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.elu(x, self.alpha)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.elu_backward(dy, self.x, self.alpha)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha * (exp(x) - 1).
+
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
+    Linear Units" (2015).
+
+    >>> import ranvier as rv
+    >>> rv.elu(rv.tensor([0.0, 3.0]))
+    tensor([0., 3.])
+    """
+    return Elu(alpha).apply(x)
+
+
+class Sigmoid(Function):
+    def forward(self, x: Any) -> Any:
+        self.y = _core.sigmoid(x)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.sigmoid_backward(dy, self.y)
+
+
+def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + exp(-x)), within 2 ulp for every float32.
+
+    >>> import ranvier as rv
+    >>> rv.sigmoid(rv.tensor([0.0, 100.0]))
+    tensor([0.5000, 1.0000])
+    """
+    return Sigmoid().apply(x)
+
+
+class Tanh(Function):
+    def forward(self, x: Any) -> Any:
+        self.y = _core.tanh(x)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.tanh_backward(dy, self.y)
+
+
+def tanh(x: Any) -> Tensor:
+    """The hyperbolic tangent, within 2 ulp for every float32.
+
+    >>> import ranvier as rv
+    >>> rv.tanh(rv.tensor([0.0, 100.0]))
+    tensor([0., 1.])
+    """
+    return Tanh().apply(x)
+
+
+class Gelu(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.gelu(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.gelu_backward(dy, self.x)
+
+
+class GeluTanh(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.gelu_tanh(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.gelu_tanh_backward(dy, self.x)
+
+
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """x * P(Z <= x) for a standard normal Z: 0.5 x (1 + erf(x / sqrt(2))).
+
+    ``approximate="tanh"``: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). Another value
+    raises ValueError.
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.gelu(rv.tensor([-100.0, 0.0, 100.0]))
+    tensor([ -0.,   0., 100.])
+    """
+    if approximate == "none":
+        return Gelu().apply(x)
+    if approximate == "tanh":
+        return GeluTanh().apply(x)
+    raise ValueError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
+
+
+class Silu(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.silu(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.silu_backward(dy, self.x)
+
+
+def silu(x: Any) -> Tensor:
+    """x * sigmoid(x), also called swish.
+
+    Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.silu(rv.tensor([0.0, 100.0]))
+    tensor([  0., 100.])
+    """
+    return Silu().apply(x)
+
+
+class Softplus(Function):
+    def __init__(self, beta: float, threshold: float) -> None:
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.softplus(x, self.beta, self.threshold)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.softplus_backward(dy, self.x, self.beta, self.threshold)
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
+
+    Source: Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
+
+    >>> import ranvier as rv
+    >>> rv.softplus(rv.tensor([-200.0, 0.0, 200.0]))
+    tensor([  0.0000,   0.6931, 200.0000])
+    """
+    return Softplus(beta, threshold).apply(x)
+
+
+class Selu(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.selu(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.selu_backward(dy, self.x)
+
+
+def selu(x: Any) -> Tensor:
+    """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): what keeps a layer's mean 0 and variance 1.
+
+    Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017), whose constants have 16 digits.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0]))
+    tensor([-1.7581,  0.0000,  1.0507])
+    """
+    return Selu().apply(x)
+
+
+class Celu(Function):
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.celu(x, self.alpha)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.celu_backward(dy, self.x, self.alpha)
+
+
+def celu(x: Any, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
+
+    Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0)
+    tensor([-2.,  0.,  3.])
+    """
+    if alpha == 0:
+        raise ValueError("[celu] got alpha 0; expected another number")
+    return Celu(alpha).apply(x)
+
+
+class Mish(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.mish(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.mish_backward(dy, self.x)
+
+
+def mish(x: Any) -> Tensor:
+    """x tanh(softplus(x)).
+
+    Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.mish(rv.tensor([0.0, 100.0]))
+    tensor([  0., 100.])
+    """
+    return Mish().apply(x)
+
+
+class Logsigmoid(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.logsigmoid(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.logsigmoid_backward(dy, self.x)
+
+
+def logsigmoid(x: Any) -> Tensor:
+    """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0]))
+    tensor([-100.0000,   -0.6931])
+    """
+    return Logsigmoid().apply(x)
+
+
+class Softsign(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.softsign(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.softsign_backward(dy, self.x)
+
+
+def softsign(x: Any) -> Tensor:
+    """x / (1 + |x|).
+
+    Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
+    return Softsign().apply(x)
+
+
+class Tanhshrink(Function):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.tanhshrink(x)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.tanhshrink_backward(dy, self.x)
+
+
+def tanhshrink(x: Any) -> Tensor:
+    """x - tanh(x).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.tanhshrink(rv.tensor([0.0, 100.0]))
+    tensor([ 0., 99.])
+    """
+    return Tanhshrink().apply(x)
+
+
+class Glu(Function):
+    """y = a sigmoid(b) for the halves a and b of x along an axis"""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        half = x.shape[self.axis] // 2
+        before = (slice(None),) * (self.axis % x.ndim)
+        first, second = (*before, slice(half)), (*before, slice(half, None))
+        self.a, self.b = x[first], x[second]
+        return _core.glu(self.a, self.b)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.concatenate([_core.glu(dy, self.b), _core.glu_backward(dy, self.a, self.b)], self.axis)
+
+
+def glu(x: Any, dim: int = -1) -> Tensor:
+    """a sigmoid(b), where a and b are the first and the second half of x along dim: a gate on a line.
+
+    The result is half as long along dim. Raises ValueError where x has no such dimension or its length is
+    odd.
+
+    Source: Dauphin et al., "Language Modeling with Gated Convolutional Networks" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.glu(rv.tensor([6.0, 8.0, 0.0, 100.0]))
+    tensor([3., 8.])
+    """
+    x = as_tensor("glu", x)
+    shape = x._array.shape
+    if not isinstance(dim, int):
+        raise TypeError(f"[glu] got dim {dim!r}; expected a whole number")
+    if not -len(shape) <= dim < len(shape):
+        raise ValueError(f"[glu] got dim {dim} for x of shape {shape}; expected one of its dimensions")
+    if shape[dim] % 2:
+        raise ValueError(
+            f"[glu] got x of shape {shape} with dimension {dim} of {shape[dim]}; expected an even number"
+        )
+    return Glu(dim).apply(x)

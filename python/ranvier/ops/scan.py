@@ -1,0 +1,85 @@
+"""cumsum, cumprod: running sums and products along one dimension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.shape import _dim, reshape
+
+METHODS = ("cumprod", "cumsum")
+
+
+class CumSum(Function):
+    """y[i] = x[0] + ... + x[i]; dx[i] = dy[i] + ... + dy[n - 1]"""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        return _core.cumsum(x, self.axis, False, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.cumsum(dy, self.axis, True, None)
+
+
+class CumProd(Function):
+    """y[i] = x[0] * ... * x[i]"""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.cumprod(x, self.axis, False, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.cumprod_backward(dy, self.x, self.axis)
+
+
+def cumsum(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+    """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64.
+
+    The order of the additions depends on the length of dim and the layout alone. Raises IndexError for a
+    dimension that x does not have.
+
+    >>> import ranvier as rv
+    >>> rv.cumsum(rv.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), dim=1)
+    tensor([[ 1.,  3.,  6.],
+            [ 4.,  9., 15.]])
+    """
+    return _running("cumsum", CumSum, x, dim if axis is None else axis, dtype)
+
+
+def cumprod(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+    """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64.
+
+    The gradient needs no division: it is right where x is 0. Raises IndexError for a dimension that x does
+    not have.
+
+    >>> import ranvier as rv
+    >>> rv.cumprod(rv.tensor([1.0, 2.0, 0.5, 3.0]), dim=0)
+    tensor([1., 2., 1., 3.])
+    """
+    return _running("cumprod", CumProd, x, dim if axis is None else axis, dtype)
+
+
+def _running(name: str, function: type[Any], x: Any, dim: int, dtype: Any) -> Tensor:
+    x = as_tensor(name, x)
+    if dtype is not None:
+        x = x.to(dtype)
+    at = _dim(name, dim, max(x.ndim, 1))
+    if is_floating(x):
+        if x.ndim == 0:
+            return reshape(function(0).apply(reshape(x, 1)), ())
+        result: Tensor = function(at).apply(x)
+        return result
+    if x.ndim == 0:
+        return wrap(x._array.astype(np.int64))
+    exact = np.int64 if x._array.dtype.kind in "biu" else None
+    return wrap(np.asarray(getattr(np, name)(x._array, axis=at, dtype=exact)))

@@ -1,0 +1,177 @@
+"""sort, argsort, topk, kthvalue, median: elements in order along one dimension.
+
+Equal elements keep their order, so every result is the same on every machine; NaN counts as greater than
+every number, as in PyTorch. A value's gradient goes to the element that it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.reduce import ValuesIndices
+from ranvier.ops.shape import _dim, reshape
+
+METHODS = ("argsort", "kthvalue", "median", "sort", "topk")
+
+
+class Sort(Function):
+    """(y, i): places first ... last - 1 of x in order along one axis, and where they come from"""
+
+    def __init__(self, axis: int, descending: bool, first: int, last: int) -> None:
+        self.axis, self.descending, self.first, self.last = axis, descending, first, last
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        self.length = x.shape[self.axis]
+        values, self.indices = _core.sort(x, self.axis, self.descending, self.last)
+        if self.first:
+            part = (*(slice(None),) * self.axis, slice(self.first, None))
+            values, self.indices = values[part], self.indices[part]
+        return values, self.indices
+
+    def backward(self, dy: Array, _: None) -> Array:
+        return _core.scatter_add(dy, self.indices, self.axis, self.length, None)
+
+
+class Median(Sort):
+    """(y, i): the middle one of an odd number in order, the lower of two; NaN where there is one"""
+
+    def __init__(self, axis: int, length: int) -> None:
+        super().__init__(axis, False, 0, length)
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        _, indices = super().forward(x)
+        before = (slice(None),) * self.axis
+        last, middle = (
+            (*before, slice(-1, None)),
+            (*before, slice((self.length - 1) // 2, (self.length + 1) // 2)),
+        )
+        greatest = _core.gather(x, indices[last], self.axis, None)
+        self.indices = np.where(greatest != greatest, indices[last], indices[middle])
+        return _core.gather(x, self.indices, self.axis, None), self.indices
+
+
+def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
+    """The elements along dim in order, as (values, indices): values[k] = x[indices[k]].
+
+    Always stable. Raises IndexError for a dimension that x does not have.
+
+    >>> import ranvier as rv
+    >>> values, indices = rv.sort(rv.tensor([3.0, 1.0, 2.0]))
+    >>> values, indices
+    (tensor([1., 2., 3.]), tensor([1, 2, 0]))
+    """
+    x = as_tensor("sort", x)
+    at = _dim("sort", dim, max(x.ndim, 1))
+    return _sorted(x, at, _flag("sort", "descending", descending), 0, x.shape[at] if x.ndim else 1)
+
+
+def argsort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
+
+    >>> import ranvier as rv
+    >>> rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True)
+    tensor([0, 2, 1])
+    """
+    x = as_tensor("argsort", x)
+    at = _dim("argsort", dim, max(x.ndim, 1))
+    descending = _flag("argsort", "descending", descending)
+    return _sorted(x.detach(), at, descending, 0, x.shape[at] if x.ndim else 1).indices
+
+
+def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+    """The k largest (or smallest) elements along dim in order, as (values, indices).
+
+    Among equals the first come first. Raises ValueError where there are fewer than k.
+
+    >>> import ranvier as rv
+    >>> values, indices = rv.topk(rv.tensor([0.1, 0.7, 0.2]), 2)
+    >>> values, indices
+    (tensor([0.7000, 0.2000]), tensor([1, 2]))
+    """
+    x = as_tensor("topk", x)
+    at = _dim("topk", dim, max(x.ndim, 1))
+    length = x.shape[at] if x.ndim else 1
+    k = _count("topk", k, 0, length)
+    return _sorted(x, at, _flag("topk", "largest", largest), 0, k)
+
+
+def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+    """The k-th smallest element along dim, counted from 1, as (values, indices).
+
+    Raises ValueError where there are fewer than k.
+
+    >>> import ranvier as rv
+    >>> rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values
+    tensor(2.)
+    """
+    x = as_tensor("kthvalue", x)
+    at = _dim("kthvalue", dim, max(x.ndim, 1))
+    k = _count("kthvalue", k, 1, x.shape[at] if x.ndim else 1)
+    return _without_dim(_sorted(x, at, False, k - 1, k), x, at, _flag("kthvalue", "keepdim", keepdim))
+
+
+def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle element along dim, the lower of two, as (values, indices); NaN where there is one.
+
+    Without dim: that of all elements, alone. Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
+    tensor(2.)
+    """
+    x, keepdim = as_tensor("median", x), _flag("median", "keepdim", keepdim)
+    if dim is None:
+        return median(reshape(x, -1), 0).values
+    at = _dim("median", dim, max(x.ndim, 1))
+    length = x.shape[at] if x.ndim else 1
+    if length == 0:
+        raise ValueError(
+            f"[median] got x of shape {x.shape}, empty along {at}; expected at least one element"
+        )
+    if is_floating(x) and x.ndim:
+        return _without_dim(ValuesIndices(*Median(at, length).apply(x)), x, at, keepdim)
+    return _without_dim(_sorted(x, at, False, (length - 1) // 2, (length + 1) // 2), x, at, keepdim)
+
+
+def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> ValuesIndices:
+    if x.ndim == 0:  # as one element
+        values, indices = _sorted(reshape(x, 1), 0, descending, first, last)
+        shape = () if last > first else (0,)
+        return ValuesIndices(reshape(values, shape), reshape(indices, shape))
+    if is_floating(x):
+        return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
+    array = x._array
+    if descending:  # stable: the last of equals from the back is the first
+        order = array.shape[axis] - 1 - np.flip(np.argsort(np.flip(array, axis), axis, kind="stable"), axis)
+    else:
+        order = np.argsort(array, axis, kind="stable")
+    part = (*(slice(None),) * axis, slice(first, last))
+    order = order[part]
+    return ValuesIndices(wrap(np.take_along_axis(array, order, axis)), wrap(order))
+
+
+def _without_dim(found: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> ValuesIndices:
+    if keepdim or x.ndim == 0:
+        return found
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return ValuesIndices(reshape(found.values, shape), reshape(found.indices, shape))
+
+
+def _count(name: str, k: Any, least: int, length: int) -> int:
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
+        raise TypeError(f"[{name}] got k {k!r}; expected a whole number")
+    if not least <= k <= length:
+        raise ValueError(f"[{name}] got k {k} for a dimension of {length}; expected {least} to {length}")
+    return int(k)
+
+
+def _flag(name: str, argument: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_, int)):
+        raise TypeError(f"[{name}] got {argument} {value!r}; expected True or False")
+    return bool(value)

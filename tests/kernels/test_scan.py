@@ -1,0 +1,78 @@
+"""Running sums and products on raw arrays: vector edges, layouts, signed zeros, NaN, threads, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from ranvier.reference import scan as reference
+from support.layouts import LAYOUTS, in_layout
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 200])
+def test_lengths(n, dtype, isa, rng):
+    """Whole numbers: the sums are exact, whatever the order."""
+    x = rng.integers(-9, 10, (n, 3, 18)).astype(dtype)
+    for axis in range(3):
+        for moved in (x, np.moveaxis(x, 0, 2), np.ascontiguousarray(np.moveaxis(x, 0, 2))):
+            np.testing.assert_array_equal(kernels.cumsum(moved, axis), np.cumsum(moved, axis))
+            flipped = np.flip(np.cumsum(np.flip(moved, axis), axis), axis)
+            np.testing.assert_array_equal(kernels.cumsum(moved, axis, True), flipped)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_products(layout, axis, isa, rng):
+    x = in_layout(rng.choice([-1.0, 1.0, 0.5, 2.0], (2, 17, 3, 18)), layout)  # exact in any order
+    np.testing.assert_array_equal(kernels.cumprod(x, axis), np.cumprod(x, axis))
+    dy = in_layout(rng.integers(-4, 5, x.shape).astype(float), layout)
+    wanted = reference.cumprod_backward(dy, x, axis)
+    np.testing.assert_allclose(kernels.cumprod_backward(dy, x, axis), wanted, rtol=1e-12, atol=1e-12)
+    last = np.take(dy, [-1], axis)
+    dy[(slice(None),) * axis + (slice(-1),)] = 0
+    wanted = reference.cumprod_backward(dy, x, axis)
+    np.testing.assert_allclose(kernels.cumprod_backward(last, x, axis), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_signed_zeros_and_nan(isa):
+    for x in (np.full(40, -0.0), np.array([1, np.inf, 1, -np.inf, 2.0]), np.array([1, np.nan] + [2.0] * 30)):
+        with np.errstate(invalid="ignore"):
+            expected = np.cumsum(x)
+        y = kernels.cumsum(x, 0)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(np.signbit(y[:1]), np.signbit(expected[:1]))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_same_bits_at_any_thread_count(axis, rng, threads):
+    x = rng.standard_normal((301, 403)).astype(np.float32)
+    runs = set()
+    for count in (1, 2, 3, 4):
+        threads(count)
+        parts = kernels.cumsum(x, axis), kernels.cumprod(x, axis), kernels.cumprod_backward(x, x, axis)
+        runs.add(b"".join(part.tobytes() for part in parts))
+    assert len(runs) == 1
+
+
+def test_empty_and_out(rng):
+    assert kernels.cumsum(np.ones((0, 3)), 0).shape == (0, 3)
+    assert kernels.cumprod(np.ones((3, 0)), 0).shape == (3, 0)
+    x = rng.standard_normal((4, 5))
+    out = np.zeros((4, 10))[:, ::2]
+    assert kernels.cumsum(x, 1, out=out) is out
+    np.testing.assert_allclose(out, np.cumsum(x, 1))
+
+
+def test_errors():
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\[cumsum\] got axis 2 for an array of 2 dimensions"):
+        kernels.cumsum(x, 2)
+    with pytest.raises(TypeError, match=r"\[cumprod\] got x of dtype int64; expected float32 or float64"):
+        kernels.cumprod(x.astype(int), 0)
+    with pytest.raises(ValueError, match=r"\[cumsum\] got out that overlaps an input"):
+        kernels.cumsum(x, 0, out=x)
+    with pytest.raises(
+        ValueError, match=r"\[cumprod_backward\] got dy of shape \(2, 1\) and x of shape \(2, 3\)"
+    ):
+        kernels.cumprod_backward(x[:, :1], x, 0)

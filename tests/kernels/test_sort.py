@@ -1,0 +1,64 @@
+"""sort on raw arrays: lengths around its thresholds, ties, signed zeros, NaN, layouts, threads, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from ranvier.reference import sort as reference
+from support.layouts import LAYOUTS, in_layout
+
+
+def hard(rng, shape, dtype):
+    """Ties, both zeros, infinities, NaN of both signs, the smallest and the greatest numbers."""
+    info = np.finfo(dtype)
+    pool = np.array(
+        [0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -np.nan, info.tiny, info.max, info.min, 3], dtype
+    )
+    return np.where(
+        rng.random(shape) < 0.5, rng.choice(pool, shape), rng.standard_normal(shape).astype(dtype)
+    )
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 47, 48, 49, 100, 256, 257, 5000])
+def test_lengths(n, dtype, descending, rng):
+    x = hard(rng, (3, n), dtype)
+    order = reference.argsort(x, 1, descending)
+    for count in {None, 0, 1, n, *(c for c in (2, 31, 32, 33) if c < n)}:
+        values, indices = kernels.sort(x, 1, descending, count)
+        np.testing.assert_array_equal(indices, order[:, : n if count is None else count])
+        assert values.tobytes() == np.take_along_axis(x, indices, 1).tobytes()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_layouts(layout, axis, rng):
+    x = in_layout(hard(rng, (3, 60, 4, 5), np.float32), layout)
+    np.testing.assert_array_equal(kernels.sort(x, axis)[1], reference.argsort(x, axis))
+
+
+def test_same_at_any_thread_count(rng, threads):
+    x = hard(rng, (200, 300), np.float32)
+    runs = set()
+    for count in (1, 2, 3, 4):
+        threads(count)
+        runs.add(b"".join(part.tobytes() for part in (*kernels.sort(x, 0), *kernels.sort(x, 1, True, 5))))
+    assert len(runs) == 1
+
+
+def test_empty():
+    for shape, axis in (((0, 3), 0), ((3, 0), 0), ((0,), 0)):
+        values, indices = kernels.sort(np.zeros(shape), axis)
+        assert values.shape == indices.shape == shape
+
+
+def test_errors():
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\[sort\] got axis 2 for an array of 2 dimensions"):
+        kernels.sort(x, 2)
+    with pytest.raises(ValueError, match=r"\[sort\] got count 4 for an axis of length 3; expected 0 to 3"):
+        kernels.sort(x, 1, False, 4)
+    with pytest.raises(TypeError, match=r"\[sort\] got x of dtype int64; expected float32 or float64"):
+        kernels.sort(x.astype(int), 0)

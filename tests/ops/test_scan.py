@@ -1,0 +1,61 @@
+"""Running sums and products, forward and backward, against the references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import scan as reference
+from support.op_case import OpCase
+
+
+class TestScan(OpCase):
+    op_name = ("cumsum", "cumprod")
+    variants = tuple({"name": name, "axis": axis} for name in op_name for axis in (0, 1, -1))
+
+    def inputs(self, rng, dtype):
+        return (rng.uniform(-1.2, 1.2, (5, 3, 19)).astype(dtype),)
+
+    def large_inputs(self, rng, dtype):
+        return (rng.uniform(-1.2, 1.2, (41, 37, 53)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((3, 0, 5), dtype),)
+
+    def draw(self, rng, dtype):
+        shape = rng.integers(1, 40, rng.integers(1, 4))
+        axis = int(rng.integers(-len(shape), len(shape)))
+        x = rng.uniform(-1.2, 1.2, shape) * (rng.random(shape) < 0.95)  # some zeros
+        return {"name": self.op_name[rng.integers(2)], "axis": axis}, (x.astype(dtype),)
+
+    def reduction(self, x):
+        return x.shape[self.axis] ** (1 if self.name == "cumsum" else 2)
+
+    def op(self, x):
+        return getattr(ops, self.name)(x, self.axis)
+
+    def reference(self, x):
+        return getattr(reference, self.name)(x, self.axis)
+
+    def reference_backward(self, dy, x):
+        return (getattr(reference, f"{self.name}_backward")(dy, x, self.axis),)
+
+    def torch_op(self, torch, x):
+        return getattr(torch, self.name)(x, self.axis)
+
+
+def test_zeros_in_a_product_have_their_gradient():
+    x = rv.tensor([2.0, 0.0, 3.0, 4.0], requires_grad=True)
+    x.cumprod(0).sum().backward()
+    assert x.grad.tolist() == [1, 2 + 6 + 24, 0, 0]
+
+
+def test_other_dtypes_and_ranks():
+    assert rv.tensor([True, True]).cumsum(0).tolist() == [1, 2]
+    assert rv.tensor([[1, 2], [3, 4]]).cumprod(0).tolist() == [[1, 2], [3, 8]]
+    assert rv.tensor([1, 2]).cumsum(0, dtype=rv.float32).tolist() == [1, 3]
+    assert rv.tensor(3.0).cumsum(0).item() == 3
+    assert rv.tensor(3).cumprod(-1).item() == 3
+    with pytest.raises(IndexError, match=r"\[cumsum\] got dim 1 for 1 dimensions; expected -1 to 0"):
+        rv.tensor([1.0]).cumsum(1)

@@ -1,0 +1,130 @@
+"""Elements in order, forward and backward, against the references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import sort as reference
+from ranvier.reference.shape import moved_backward
+from support.op_case import OpCase
+
+
+class TestSort(OpCase):
+    op_name = ("sort", "topk", "kthvalue", "median")
+    variants = (
+        {"name": "sort", "axis": 0, "settings": (False,)},
+        {"name": "sort", "axis": 1, "settings": (True,)},
+        {"name": "sort", "axis": -1, "settings": (False,)},
+        {"name": "topk", "axis": -1, "settings": (3, True)},
+        {"name": "topk", "axis": 0, "settings": (5, False)},
+        {"name": "kthvalue", "axis": 1, "settings": (2, True)},
+        {"name": "kthvalue", "axis": -1, "settings": (19, False)},
+        {"name": "median", "axis": 0, "settings": (False,)},
+        {"name": "median", "axis": 1, "settings": (True,)},
+    )
+
+    def inputs(self, rng, dtype):
+        return (rng.permutation(6 * 3 * 19).reshape(6, 3, 19).astype(dtype) / 64,)  # no ties
+
+    def large_inputs(self, rng, dtype):
+        return (rng.integers(0, 99, (31, 37, 53)).astype(dtype),)
+
+    def draw(self, rng, dtype):
+        shape = rng.integers(1, 70, rng.integers(1, 4))
+        axis = int(rng.integers(-len(shape), len(shape)))
+        name = TestSort.op_name[rng.integers(4)]
+        flag, k = bool(rng.integers(2)), int(rng.integers(1, shape[axis] + 1))
+        settings = (flag,) if name in ("sort", "median") else (k, flag)
+        x = rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype) / 64
+        return {"name": name, "axis": axis, "settings": settings}, (x,)
+
+    def arguments(self):
+        """(k, axis, flag) or (axis, flag)"""
+        return (*self.settings[:-1], self.axis, self.settings[-1])
+
+    def op(self, x):
+        return tuple(getattr(ops, self.name)(x, *self.arguments()))
+
+    def reference(self, x):
+        return getattr(reference, self.name)(x, *self.arguments())
+
+    def reference_backward(self, dy, x):
+        order = np.asarray(self.reference(x)[1])
+        keep = order.ndim == x.ndim
+        order = order if keep else np.expand_dims(order, self.axis)
+        dy = dy if keep else np.expand_dims(dy, self.axis)
+        return (moved_backward(dy, x, lambda a: np.take_along_axis(a, order, self.axis)),)
+
+    def torch_op(self, torch, x):
+        return tuple(getattr(torch, self.name)(x, *self.arguments()))
+
+
+class TestSortWithoutElements(TestSort):
+    op_name = ()
+    variants = TestSort.variants[:2]
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((2, 0, 3), dtype),)
+
+
+class TestArgsort(OpCase):
+    op_name = "argsort"
+    differentiable = False
+    variants = tuple({"axis": axis, "descending": d} for axis in (0, 1, -1) for d in (False, True))
+
+    def inputs(self, rng, dtype):
+        return (rng.integers(0, 9, (6, 3, 70)).astype(dtype),)  # with ties, which keep their order
+
+    def op(self, x):
+        return ops.argsort(x, self.axis, self.descending)
+
+    def reference(self, x):
+        return reference.argsort(x, self.axis, self.descending)
+
+    def torch_op(self, torch, x):
+        return torch.argsort(x, dim=self.axis, descending=self.descending, stable=True)
+
+
+def test_nan_is_greatest():
+    x = rv.tensor([2.0, float("nan"), 1.0, float("inf")])
+    assert x.argsort().tolist() == [2, 0, 3, 1]
+    assert x.argsort(descending=True).tolist() == [1, 3, 0, 2]
+    assert x.topk(1).indices.tolist() == [1]
+    values, indices = x.median(0)
+    assert rv.isnan(values).item()
+    assert indices.item() == 1
+
+
+def test_median_of_everything():
+    x = rv.tensor([[3.0, 1.0], [2.0, 9.0]], requires_grad=True)
+    y = x.median()
+    y.backward()
+    assert (y.item(), x.grad.tolist()) == (2, [[0, 0], [1, 0]])
+
+
+def test_integers_and_numbers():
+    x = rv.tensor([3, 1, 3, 2])
+    assert x.sort().values.tolist() == [1, 2, 3, 3]
+    assert x.argsort(descending=True).tolist() == [0, 2, 3, 1]
+    assert x.topk(2).indices.tolist() == [0, 2]
+    assert x.median().item() == 2
+    assert x.kthvalue(1).indices.item() == 1
+    assert rv.tensor([True, False]).argsort().tolist() == [1, 0]
+    for found in (rv.tensor(3.0).sort(), rv.tensor(3.0).topk(1), rv.tensor(3).median(0)):
+        assert (found.values.item(), found.indices.item()) == (3, 0)
+
+
+def test_wrong_calls():
+    x = rv.zeros(2, 3)
+    with pytest.raises(ValueError, match=r"\[topk\] got k 4 for a dimension of 3; expected 0 to 3"):
+        x.topk(4)
+    with pytest.raises(ValueError, match=r"\[kthvalue\] got k 0 for a dimension of 3; expected 1 to 3"):
+        x.kthvalue(0)
+    with pytest.raises(TypeError, match=r"\[topk\] got k 1.5; expected a whole number"):
+        x.topk(1.5)
+    with pytest.raises(IndexError, match=r"\[sort\] got dim 2 for 2 dimensions"):
+        x.sort(2)
+    with pytest.raises(ValueError, match=r"\[median\] got x of shape \(0,\), empty along 0"):
+        rv.zeros(0).median()
