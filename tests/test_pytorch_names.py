@@ -14,6 +14,17 @@ ROW = re.compile(r"^\| (`.+?`) \| `(.+)` \| `(.+)` \|$")
 ROWS = [match.groups() for match in map(ROW.match, PAGE.read_text().splitlines()) if match]
 
 
+def rates(schedule):
+    """The first group's learning rate after each of three steps; on a plateau of 1."""
+    plateau = (1.0,) if type(schedule).__name__ == "ReduceLROnPlateau" else ()
+    found = []
+    for _ in range(3):
+        schedule.optimizer.step()
+        schedule.step(*plateau)
+        found.append(schedule.get_last_lr()[0])
+    return found
+
+
 def result_of(example, library):
     """The text of an example, on one line, with ``torch`` meaning the library of that name."""
     torch = importlib.import_module(library)
@@ -27,6 +38,7 @@ def result_of(example, library):
         "w": torch.tensor([1.0, 2.0], requires_grad=True),
         "image": torch.arange(16.0).reshape(1, 1, 4, 4),
     }
+    names["sgd"], names["rates"] = names["optim"].SGD([names["w"]], lr=1.0), rates
     importlib.import_module(f"{library}.utils.data")
     return re.sub(r"\s*\n\s*", " ", repr(eval(example, names)))
 

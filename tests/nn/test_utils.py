@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.nn.utils import clip_grad_norm_, clip_grad_value_
+from ranvier.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from support.tolerance import tolerance
 
 
 def with_gradient(values, dtype="float32"):
@@ -48,3 +49,42 @@ def test_shared_gradient_is_clipped_once():
     expected = np.array([3.0, 4.0]) / np.sqrt(50)
     np.testing.assert_allclose(a.grad.numpy(), expected, rtol=1e-5)
     np.testing.assert_allclose(b.grad.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm_type", [0.5, 1, 2, 3.5, 10, "inf"])
+def test_norm_types_are_pytorchs(norm_type):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(n).astype(np.float32) for n in (100, 37)]
+    ours = [with_gradient(v) for v in values]
+    theirs = [torch.zeros(len(v), requires_grad=True) for v in values]
+    for p, v in zip(theirs, values, strict=True):
+        p.grad = torch.tensor(v)
+    norm = clip_grad_norm_(ours, 0.7, norm_type)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, 0.7, norm_type)
+    # A sum of 137 powers in float32, whose relative error the root multiplies by 1 / norm_type.
+    root = max(1.0, 1 / float(norm_type))
+    assert abs(norm.item() / expected.item() - 1) <= tolerance("float32", 137, root)
+    for p, q in zip(ours, theirs, strict=True):
+        limit = tolerance("float32", 138, root)
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=limit, atol=0)
+
+
+def test_norm_and_scaling_apart():
+    p, q = with_gradient([3.0, 0.0]), with_gradient([4.0], "float64")
+    norm = get_total_norm([p.grad, q.grad])
+    assert norm.item() == 5.0
+    assert get_total_norm(p.grad, 1.0).item() == 3.0
+    assert get_total_norm([p.grad, q.grad], float("inf")).item() == 4.0
+    assert get_total_norm([]).item() == 0.0
+    clip_grads_with_norm_([p, q], 1.0, norm)
+    np.testing.assert_allclose([*p.grad.tolist(), q.grad.item()], [0.6, 0.0, 0.8], rtol=1e-6)
+    p.grad._array[0] = np.nan
+    with pytest.raises(RuntimeError, match=r"\[get_total_norm\] got gradients of norm nan"):
+        get_total_norm([p.grad], error_if_nonfinite=True)
+
+
+def test_norm_zero_leaves_gradients_alone():
+    p = with_gradient([0.0, 0.0])
+    assert clip_grad_norm_(p, 1.0, 3.0).item() == 0.0
+    assert p.grad.tolist() == [0.0, 0.0]

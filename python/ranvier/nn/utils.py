@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,18 +12,22 @@ from ranvier import _core
 from ranvier.autograd.inplace import bump
 from ranvier.autograd.tensor import Tensor, wrap
 
+Array = np.ndarray[Any, Any]
+
 
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """Scales the gradients so that the norm of all of them together is at most max_norm; returns that norm.
 
     g *= min(1, max_norm / (norm + 1e-6)), norm = (sum |g|^norm_type)^(1/norm_type), for infinity the largest
     |g|.
-    The sum is taken in double, in an order of its own: the same at any number of threads.
+    The sum is taken in double, in an order of its own: the same at any number of threads. PyTorch's foreach
+    is taken and ignored.
 
     Raises ValueError for a norm_type that is not above 0, RuntimeError for a norm that is not finite where
     error_if_nonfinite is True. Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent
@@ -34,26 +39,49 @@ def clip_grad_norm_(
     >>> rv.nn.utils.clip_grad_norm_(p, 1.0)
     tensor(10.)
     """
-    by_dtype = _gradients(parameters)
-    norms = [_core.gradient_norm([g._array for g in part], float(norm_type)) for part in by_dtype]
-    if len(norms) == 1:
-        norm = norms[0]
-    elif np.isinf(norm_type):
-        norm = np.max(norms, axis=0, initial=0.0)
-    else:
-        norm = np.sum(np.power(norms, norm_type), axis=0) ** (1 / norm_type) if norms else np.zeros(1)
-    if error_if_nonfinite and not np.isfinite(norm[0]):
-        raise RuntimeError(f"[clip_grad_norm_] got gradients of norm {norm[0]}; expected a finite norm")
-    limit = np.array([float(max_norm)])
-    for part in by_dtype:
-        _core.clip_gradients([g._array for g in part], limit, norm)
-        for g in part:
-            bump(g)
-    dtype = by_dtype[0][0].dtype if by_dtype else np.float32
-    return wrap(np.asarray(norm[0], dtype))
+    by_dtype = _by_dtype(_gradients(parameters))
+    norm = _norm("clip_grad_norm_", by_dtype, norm_type, error_if_nonfinite)
+    _clip(by_dtype, max_norm, norm)
+    return _as_tensor(norm, by_dtype)
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The norm of all tensors together, as ``clip_grad_norm_`` takes it of the gradients.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.get_total_norm([rv.tensor([3.0]), rv.tensor([4.0])])
+    tensor(5.)
+    """
+    by_dtype = _by_dtype([tensors] if isinstance(tensors, Tensor) else tensors)
+    return _as_tensor(_norm("get_total_norm", by_dtype, norm_type, error_if_nonfinite), by_dtype)
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    total_norm: Tensor | float,
+    foreach: bool | None = None,
+) -> None:
+    """Scales the gradients by min(1, max_norm / (total_norm + 1e-6)): the second half of ``clip_grad_norm_``.
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([3.0, 4.0], requires_grad=True)
+    >>> (p * p).backward(rv.tensor([1.0, 1.0]))
+    >>> rv.nn.utils.clip_grads_with_norm_(p, 1.0, total_norm=2.0); p.grad
+    tensor([3.0000, 4.0000])
+    """
+    norm = total_norm.item() if isinstance(total_norm, Tensor) else total_norm
+    _clip(_by_dtype(_gradients(parameters)), max_norm, np.array([float(norm)]))
+
+
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
     """Clamps every gradient element to [-clip_value, clip_value].
 
     >>> import ranvier as rv
@@ -63,17 +91,43 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     >>> p.grad
     tensor([ 1., -1.])
     """
-    limit = np.array([float(clip_value)])
-    for part in _gradients(parameters):
-        _core.clip_gradients([g._array for g in part], limit, None)
+    _clip(_by_dtype(_gradients(parameters)), clip_value, None)
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """The gradients that there are."""
+    every = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [p.grad for p in every if p.grad is not None]
+
+
+def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    groups: dict[Any, list[Tensor]] = {}
+    for t in tensors:
+        groups.setdefault(t.dtype, []).append(t)
+    return list(groups.values())
+
+
+def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_nonfinite: bool) -> Array:
+    p = float(norm_type)  # also of "inf"
+    norms = [_core.gradient_norm([g._array for g in part], p) for part in by_dtype]
+    if len(norms) == 1:
+        norm = norms[0]
+    elif math.isinf(p):
+        norm = np.max(norms, axis=0, initial=0.0) if norms else np.zeros(1)
+    else:
+        norm = np.sum(np.power(norms, p), axis=0) ** (1 / p) if norms else np.zeros(1)
+    if error_if_nonfinite and not np.isfinite(norm[0]):
+        raise RuntimeError(f"[{name}] got gradients of norm {norm[0]}; expected a finite norm")
+    return norm
+
+
+def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> None:
+    """By norm, or by value where norm is None."""
+    for part in by_dtype:
+        _core.clip_gradients([g._array for g in part], np.array([float(limit)]), norm)
         for g in part:
             bump(g)
 
 
-def _gradients(parameters: Any) -> list[list[Tensor]]:
-    """The gradients that there are, by dtype."""
-    by_dtype: dict[Any, list[Tensor]] = {}
-    for p in [parameters] if isinstance(parameters, Tensor) else parameters:
-        if p.grad is not None:
-            by_dtype.setdefault(p.grad.dtype, []).append(p.grad)
-    return list(by_dtype.values())
+def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
+    return wrap(np.asarray(norm[0], by_dtype[0][0].dtype if by_dtype else np.float32))

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules under PyTorch's names."""
 
+from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.optim.adadelta import Adadelta
 from ranvier.optim.adagrad import Adagrad
 from ranvier.optim.adam import Adam, AdamW
@@ -25,4 +26,6 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "lr_scheduler",
+    "swa_utils",
 ]

@@ -1,0 +1,151 @@
+"""LRScheduler: what every schedule shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any
+
+from ranvier.optim.optimizer import Optimizer
+
+
+class LRScheduler:
+    """Base of the schedules: after each epoch (or batch), ``step()`` sets the groups' learning rates anew.
+
+    Call it after ``optimizer.step()``. Several schedules may act on one optimizer: each changes the rate that
+    it finds.
+
+    Args:
+        last_epoch: -1 begins anew; else the groups must have the ``initial_lr`` of the run that goes on.
+
+    A subclass has ``get_lr()``, the groups' rates at ``self.last_epoch`` from those before, and may have
+    ``closed_form()``, the same from the initial ones, for ``step(epoch)``.
+
+    Raises TypeError for what is no Optimizer, KeyError where initial_lr is missing.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        require_optimizer(type(self).__name__, optimizer)
+        self.optimizer = optimizer
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise KeyError(
+                    f"[{type(self).__name__}] got last_epoch {last_epoch} and param_groups[{i}] without "
+                    "initial_lr; expected the groups of the run that goes on"
+                )
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self._is_initial = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._step_count = 0
+        with self._beginning():
+            self.step()
+
+    @contextmanager
+    def _beginning(self) -> Iterator[None]:
+        self._is_initial = True
+        yield
+        self._is_initial = False
+
+    def get_lr(self) -> list[float]:
+        """The rates at ``last_epoch``; see ``get_last_lr`` for those in force."""
+        raise NotImplementedError
+
+    def closed_form(self) -> list[float]:
+        """The rates at ``last_epoch`` from the initial ones, whatever happened between."""
+        return self.get_lr()
+
+    def get_last_lr(self) -> list[float]:
+        """The rates that the last ``step()`` set, one for each group."""
+        return self._last_lr
+
+    def step(self, epoch: float | None = None) -> None:
+        """Goes on by one epoch, or to the one given."""
+        self._step_count += 1
+        self._update(epoch)
+
+    def _update(self, epoch: float | None = None) -> None:
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
+        self._set(self.get_lr() if epoch is None else self.closed_form())
+
+    def _set(self, rates: list[float]) -> None:
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self._last_lr = self._rates()
+
+    def _rates(self) -> list[float]:
+        """The groups' present rates."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _scaled(self, factor: float) -> list[float]:
+        return [rate * factor for rate in self._rates()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer, as plain values; of callable objects their attributes."""
+        return {k: _state_of(v) for k, v in vars(self).items() if k != "optimizer"}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on where a ``state_dict`` was taken; the rates themselves are in the optimizer's."""
+        for key, value in state_dict.items():
+            own = getattr(self, key, None)
+            if isinstance(own, LRScheduler) or callable(own):
+                _load_into(own, value)
+            elif isinstance(own, list) and any(isinstance(x, LRScheduler) or callable(x) for x in own):
+                for item, saved in zip(own, value, strict=True):
+                    _load_into(item, saved)
+            else:
+                setattr(self, key, value)
+
+
+def _state_of(value: Any) -> Any:
+    if isinstance(value, LRScheduler):
+        return value.state_dict()
+    if isinstance(value, (list, tuple)):
+        return [_state_of(v) for v in value]
+    if callable(value):
+        return None if isinstance(value, FunctionType) else dict(vars(value))
+    return value
+
+
+def _load_into(own: Any, saved: Any) -> None:
+    if isinstance(own, LRScheduler):
+        own.load_state_dict(saved)
+    elif saved is not None:
+        vars(own).update(saved)
+
+
+def require_optimizer(name: str, optimizer: Any) -> None:
+    """Raises TypeError for anything but an Optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"[{name}] got optimizer of type {type(optimizer).__name__}; expected an Optimizer")
+
+
+def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> list[Any]:
+    """One value for each group; ValueError where a list has another length."""
+    count = len(optimizer.param_groups)
+    if not isinstance(value, (list, tuple)):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(
+            f"[{name}] got {len(value)} values of {key}; expected one for each of {count} groups"
+        )
+    return list(value)
+
+
+def require_range(name: str, key: str, value: float, low: float, high: float, *, above: bool = False) -> None:
+    """Raises ValueError unless low <= value <= high, or low < value where `above`."""
+    if not (low <= value <= high) or (above and value == low):
+        raise ValueError(
+            f"[{name}] got {key} {value}; expected {low} {'<' if above else '<='} {key} <= {high}"
+        )
+
+
+def require_whole(name: str, key: str, value: Any, least: int = 1) -> None:
+    """Raises ValueError unless value is a whole number, at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"[{name}] got {key} {value}; expected a whole number, at least {least}")

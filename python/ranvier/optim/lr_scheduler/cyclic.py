@@ -1,0 +1,232 @@
+"""Schedules that go up and down, and move the momentum the other way: OneCycleLR, CyclicLR."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
+from ranvier.optim.optimizer import Group, Optimizer
+
+Values = float | Sequence[float]
+
+
+class _WithMomentum(LRScheduler):
+    """The groups' momentum, or the first of their betas, moved between base_momentum and max_momentum."""
+
+    cycle_momentum: bool
+    use_beta1: bool
+
+    def _prepare_momentum(self, optimizer: Optimizer, base: Values, most: Values, fresh: bool) -> None:
+        name = type(self).__name__
+        if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
+            raise ValueError(
+                f"[{name}] got cycle_momentum with {type(optimizer).__name__}; expected an optimizer with "
+                "momentum or betas"
+            )
+        self.use_beta1 = "betas" in optimizer.defaults
+        lows = for_each_group(name, "base_momentum", optimizer, base)
+        highs = for_each_group(name, "max_momentum", optimizer, most)
+        if fresh:
+            for low, high, group in zip(lows, highs, optimizer.param_groups, strict=True):
+                group["base_momentum"], group["max_momentum"] = low, high
+                self._set_momentum(group, high)
+
+    def _set_momentum(self, group: Group, value: float) -> None:
+        if self.use_beta1:
+            group["betas"] = (value, *group["betas"][1:])
+        else:
+            group["momentum"] = value
+
+
+class OneCycleLR(_WithMomentum):
+    """One cycle over total_steps batches: up to max_lr, then down below the start. ``step()`` per batch.
+
+    From max_lr / div_factor to max_lr in the first pct_start of the steps, then to the start divided by
+    final_div_factor; with three_phase first back to the start. The momentum (or beta1) goes from max_momentum
+    to base_momentum and back.
+
+    Args:
+        total_steps: or epochs and steps_per_epoch.
+        anneal_strategy: "cos" or "linear".
+
+    Raises ValueError for settings out of range, and for more steps than total_steps.
+    Source: Smith and Topin, "Super-Convergence" (2017), as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.1, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10, pct_start=0.5)
+    >>> for _ in range(4): schedule.step()
+    >>> schedule.get_last_lr(), optimizer.param_groups[0]["momentum"]
+    ([1.0], 0.85)
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: Values,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: Values = 0.85,
+        max_momentum: Values = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        self.total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
+        require_range("OneCycleLR", "pct_start", pct_start, 0, 1)
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(
+                f"[OneCycleLR] got anneal_strategy '{anneal_strategy}'; expected 'cos' or 'linear'"
+            )
+        self._anneal_func_type = anneal_strategy
+        self._schedule_phases = _phases(float(pct_start), self.total_steps, three_phase)
+        if last_epoch == -1:
+            highest = for_each_group("OneCycleLR", "max_lr", optimizer, max_lr)
+            for high, group in zip(highest, optimizer.param_groups, strict=True):
+                group["initial_lr"] = high / div_factor
+                group["max_lr"] = high
+                group["min_lr"] = group["initial_lr"] / final_div_factor
+        self.cycle_momentum = cycle_momentum
+        if cycle_momentum:
+            self._prepare_momentum(optimizer, base_momentum, max_momentum, last_epoch == -1)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch > self.total_steps:
+            raise ValueError(f"[OneCycleLR] got step {self.last_epoch}; expected at most {self.total_steps}")
+        phases, start = self._schedule_phases, 0.0
+        for phase in phases[:-1]:
+            if self.last_epoch <= phase["end_step"]:
+                break
+            start = phase["end_step"]
+        else:
+            phase = phases[-1]
+        share = (self.last_epoch - start) / (phase["end_step"] - start)
+        rates = []
+        for group in self.optimizer.param_groups:
+            rates.append(self._between(group[phase["start_lr"]], group[phase["end_lr"]], share))
+            if self.cycle_momentum:
+                first, last = group[phase["start_momentum"]], group[phase["end_momentum"]]
+                self._set_momentum(group, self._between(first, last, share))
+        return rates
+
+    def _between(self, start: float, end: float, share: float) -> float:
+        if self._anneal_func_type == "linear":
+            return (end - start) * share + start
+        return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
+
+
+def _total_steps(total: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+    if total is not None:
+        require_whole("OneCycleLR", "total_steps", total)
+        return total
+    if epochs is None or steps_per_epoch is None:
+        raise ValueError("[OneCycleLR] got no total_steps; expected it, or epochs and steps_per_epoch")
+    require_whole("OneCycleLR", "epochs", epochs)
+    require_whole("OneCycleLR", "steps_per_epoch", steps_per_epoch)
+    return epochs * steps_per_epoch
+
+
+def _phases(share: float, total: int, three: bool) -> list[dict[str, Any]]:
+    """Where each phase ends, and between which keys of a group its rate and momentum go."""
+    stops = [("initial_lr", "max_momentum"), ("max_lr", "base_momentum")]
+    ends: list[float] = [share * total - 1]
+    if three:
+        stops.append(("initial_lr", "max_momentum"))
+        ends.append(2 * share * total - 2)
+    stops.append(("min_lr", "max_momentum"))
+    ends.append(total - 1)
+    return [
+        {
+            "end_step": end,
+            "start_lr": first[0],
+            "end_lr": last[0],
+            "start_momentum": first[1],
+            "end_momentum": last[1],
+        }
+        for end, first, last in zip(ends, stops[:-1], stops[1:], strict=True)
+    ]
+
+
+class CyclicLR(_WithMomentum):
+    """Up from base_lr to max_lr in step_size_up steps, down in step_size_down, and again; a step per batch.
+
+    mode: "triangular"; "triangular2", each cycle half as high; "exp_range", heights gamma^step. Or a function
+    scale_fn of the cycle (from 1) or the step (scale_mode "cycle" or "iterations"). The momentum (or beta1)
+    goes the other way between max_momentum and base_momentum.
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.1, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.CyclicLR(optimizer, base_lr=0.25, max_lr=0.75, step_size_up=2)
+    >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(4)]
+    [0.5, 0.75, 0.5, 0.25]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: Values,
+        max_lr: Values,
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: Values = 0.8,
+        max_momentum: Values = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        modes = ("triangular", "triangular2", "exp_range")
+        if mode not in modes and scale_fn is None:
+            raise ValueError(f"[CyclicLR] got mode '{mode}'; expected one of {', '.join(modes)}, or scale_fn")
+        rates = for_each_group("CyclicLR", "base_lr", optimizer, base_lr)
+        if last_epoch == -1:
+            for rate, group in zip(rates, optimizer.param_groups, strict=True):
+                group["lr"] = rate
+        self.max_lrs = for_each_group("CyclicLR", "max_lr", optimizer, max_lr)
+        up = float(step_size_up)
+        self.total_size = up + (up if step_size_down is None else float(step_size_down))
+        self.step_ratio = up / self.total_size
+        self.mode = mode
+        self.gamma = gamma
+        self._scale_fn_custom = scale_fn
+        self.scale_mode = scale_mode if scale_fn else ("iterations" if mode == "exp_range" else "cycle")
+        self.cycle_momentum = cycle_momentum
+        if cycle_momentum:
+            self._prepare_momentum(optimizer, base_momentum, max_momentum, last_epoch == -1)
+            self.base_momentums = for_each_group("CyclicLR", "base_momentum", optimizer, base_momentum)
+            self.max_momentums = for_each_group("CyclicLR", "max_momentum", optimizer, max_momentum)
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = rates
+
+    def scale_fn(self, x: float) -> float:
+        """The height of a cycle, or at a step, as a share of the whole."""
+        if self._scale_fn_custom is not None:
+            return self._scale_fn_custom(x)
+        if self.mode == "triangular2":
+            return 1 / (2.0 ** (x - 1))
+        return 1.0 if self.mode == "triangular" else self.gamma**x
+
+    def get_lr(self) -> list[float]:
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        x = 1.0 + self.last_epoch / self.total_size - cycle
+        height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        if self.cycle_momentum:
+            ranges = zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True)
+            for group, low, high in ranges:
+                self._set_momentum(group, high - (high - low) * height * scale)
+        return [
+            low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)
+        ]

@@ -1,0 +1,251 @@
+"""Schedules that multiply: by a function's value, in steps, linearly, exponentially, polynomially."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
+from ranvier.optim.optimizer import Optimizer
+
+Factor = Callable[[int], float]
+
+
+class LambdaLR(LRScheduler):
+    """lr = initial lr * lr_lambda(epoch); one function, or one for each group.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+    >>> schedule.step(); schedule.get_last_lr()
+    [0.25]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
+    ) -> None:
+        self.lr_lambdas: list[Factor] = for_each_group("LambdaLR", "lr_lambda", optimizer, lr_lambda)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self.base_lrs, strict=True)]
+
+
+class MultiplicativeLR(LRScheduler):
+    """lr *= lr_lambda(epoch), from epoch 1 on; one function, or one for each group.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda epoch: 0.5)
+    >>> schedule.step(); schedule.step(); schedule.get_last_lr()
+    [0.125]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
+    ) -> None:
+        self.lr_lambdas: list[Factor] = for_each_group("MultiplicativeLR", "lr_lambda", optimizer, lr_lambda)
+        for function in self.lr_lambdas:
+            if not callable(function):
+                raise TypeError(
+                    f"[MultiplicativeLR] got lr_lambda of type {type(function).__name__}; expected a function"
+                )
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self._is_initial:
+            return self._rates()
+        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self._rates(), strict=True)]
+
+
+class StepLR(LRScheduler):
+    """lr *= gamma every step_size epochs.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> schedule.step(); schedule.step(); schedule.get_last_lr()
+    [0.25]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        require_whole("StepLR", "step_size", step_size)
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        falls = self.last_epoch != 0 and self.last_epoch % self.step_size == 0
+        return self._scaled(self.gamma) if falls else self._rates()
+
+    def closed_form(self) -> list[float]:
+        return [lr * self.gamma ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
+
+
+class MultiStepLR(LRScheduler):
+    """lr *= gamma at each of the milestones; twice where one is named twice.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[1, 3], gamma=0.5)
+    >>> for _ in range(3): schedule.step()
+    >>> schedule.get_last_lr()
+    [0.125]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        self.milestones = Counter(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        times = self.milestones[self.last_epoch]
+        return self._scaled(self.gamma**times) if times else self._rates()
+
+    def closed_form(self) -> list[float]:
+        passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
+        return [lr * self.gamma**passed for lr in self.base_lrs]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        # JSON makes strings of the epochs
+        self.milestones = Counter({int(k): v for k, v in state_dict["milestones"].items()})
+
+
+class ConstantLR(LRScheduler):
+    """lr = factor * initial lr for total_iters epochs, then the initial one.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=1)
+    >>> [schedule.get_last_lr(), schedule.step(), schedule.get_last_lr()]
+    [[0.25], None, [0.5]]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        require_range("ConstantLR", "factor", factor, 0, 1)
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch == 0:
+            return self._scaled(self.factor)
+        if self.last_epoch != self.total_iters:
+            return self._rates()
+        return self._scaled(1.0 / self.factor) if self.factor else self.closed_form()
+
+    def closed_form(self) -> list[float]:
+        over = self.last_epoch >= self.total_iters
+        return [lr * (self.factor + over * (1 - self.factor)) for lr in self.base_lrs]
+
+
+class LinearLR(LRScheduler):
+    """lr = initial lr times a factor that goes from start_factor to end_factor in total_iters epochs.
+
+    In front of another schedule, in `SequentialLR`, it is a warm-up:
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim import lr_scheduler
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    >>> warm_up = lr_scheduler.LinearLR(optimizer, start_factor=0.25, total_iters=3)
+    >>> cosine = lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
+    >>> schedule = lr_scheduler.SequentialLR(optimizer, [warm_up, cosine], milestones=[3])
+    >>> for _ in range(6):
+    ...     print(round(schedule.get_last_lr()[0], 4)); optimizer.step(); schedule.step()
+    0.25
+    0.5
+    0.75
+    1.0
+    0.5
+    0.0
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        require_range("LinearLR", "start_factor", start_factor, 0, 1, above=True)
+        require_range("LinearLR", "end_factor", end_factor, 0, 1)
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch == 0:
+            return self._scaled(self.start_factor)
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self._rates()
+        change = self.end_factor - self.start_factor
+        before = self.total_iters * self.start_factor + (self.last_epoch - 1) * change
+        return self._scaled(1.0 + change / before)
+
+    def closed_form(self) -> list[float]:
+        change = self.end_factor - self.start_factor
+        done = min(self.total_iters, self.last_epoch)
+        return [lr * (self.start_factor + change * done / self.total_iters) for lr in self.base_lrs]
+
+
+class ExponentialLR(LRScheduler):
+    """lr *= gamma in each epoch.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    >>> schedule.step(); schedule.get_last_lr()
+    [0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        return self._rates() if self._is_initial else self._scaled(self.gamma)
+
+    def closed_form(self) -> list[float]:
+        return [lr * self.gamma**self.last_epoch for lr in self.base_lrs]
+
+
+class PolynomialLR(LRScheduler):
+    """lr = initial lr * (1 - epoch / total_iters)^power, 0 after total_iters epochs.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=2, power=2.0)
+    >>> schedule.step(); schedule.get_last_lr()
+    [0.125]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
+        require_range("PolynomialLR", "total_iters", total_iters, 0, math.inf, above=True)
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self._rates()
+        left = 1.0 - self.last_epoch / self.total_iters
+        before = 1.0 - (self.last_epoch - 1) / self.total_iters
+        return self._scaled((left / before) ** self.power)
+
+    def closed_form(self) -> list[float]:
+        left = 1.0 - min(self.total_iters, self.last_epoch) / self.total_iters
+        return [lr * left**self.power for lr in self.base_lrs]

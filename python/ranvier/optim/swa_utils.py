@@ -1,0 +1,234 @@
+"""Averages of a model's weights over the steps of training, under PyTorch's names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.inplace import bump
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn.module import Module
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
+from ranvier.optim.optimizer import Optimizer
+
+__all__ = [
+    "SWALR",
+    "AveragedModel",
+    "get_ema_avg_fn",
+    "get_ema_multi_avg_fn",
+    "get_swa_avg_fn",
+    "get_swa_multi_avg_fn",
+    "update_bn",
+]
+
+Average = Callable[[Tensor, Tensor, Any], Tensor]
+MultiAverage = Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]
+
+
+def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
+    """average += (1 - decay) (value - average) for lists of parameters, in place, in one kernel.
+
+    Raises ValueError for a decay outside 0 to 1.
+    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), with weights
+    that fall off exponentially.
+    """
+    require_range("get_ema_multi_avg_fn", "decay", decay, 0, 1)
+
+    def ema_update(averages: Sequence[Tensor], values: Sequence[Tensor], _: Any) -> None:
+        _move(averages, values, 1 - decay)
+
+    return ema_update
+
+
+def get_swa_multi_avg_fn() -> MultiAverage:
+    """average += (value - average) / (num_averaged + 1) for lists of parameters, in place, in one kernel.
+
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
+    """
+
+    def swa_update(averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: Any) -> None:
+        _move(averages, values, 1 / (float(num_averaged) + 1))
+
+    return swa_update
+
+
+def get_ema_avg_fn(decay: float = 0.999) -> Average:
+    """decay * average + (1 - decay) * value, for one parameter."""
+    require_range("get_ema_avg_fn", "decay", decay, 0, 1)
+    return lambda average, value, num_averaged: decay * average + (1 - decay) * value
+
+
+def get_swa_avg_fn() -> Average:
+    """average + (value - average) / (num_averaged + 1), for one parameter."""
+    return lambda average, value, num_averaged: average + (value - average) / (float(num_averaged) + 1)
+
+
+class AveragedModel(Module):
+    """A copy of a model whose parameters are averages of the model's: evaluate and save this one.
+
+    ``update_parameters(model)`` after each step (EMA) or epoch (SWA) takes the model's parameters into the
+    average; the first call copies them. Calling it runs the averaged model.
+
+    Args:
+        avg_fn: the new average from (average, value, number averaged), for one parameter.
+        multi_avg_fn: the same in place for lists of parameters; ``get_ema_multi_avg_fn(decay)`` for EMA. With
+            neither, the plain mean (SWA).
+        use_buffers: average the buffers too (batch norm's running statistics); they are copied if False.
+
+    Attributes:
+        module: the averaged copy. n_averaged: how many were taken in, a buffer.
+
+    Raises ValueError where both functions are given, or for a model of other parameters.
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+    >>> model = rv.nn.Linear(1, 1, bias=False)
+    >>> average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75))
+    >>> for value in (1.0, 5.0):
+    ...     _ = rv.nn.init.constant_(model.weight, value); average.update_parameters(model)
+    >>> average(rv.ones(1, 1)).item(), list(average.state_dict())
+    (2.0, ['n_averaged', 'module.weight'])
+    """
+
+    n_averaged: Tensor
+
+    def __init__(
+        self,
+        model: Module,
+        device: Any = None,
+        avg_fn: Average | None = None,
+        multi_avg_fn: MultiAverage | None = None,
+        use_buffers: bool = False,
+    ) -> None:
+        super().__init__()
+        if avg_fn is not None and multi_avg_fn is not None:
+            raise ValueError("[AveragedModel] got avg_fn and multi_avg_fn; expected one of them")
+        self.module = deepcopy(model)
+        self.register_buffer("n_averaged", wrap(np.array(0, np.int64)))
+        self.avg_fn = avg_fn
+        self.multi_avg_fn = multi_avg_fn
+        self.use_buffers = use_buffers
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    def update_parameters(self, model: Module) -> None:
+        """Takes the model's parameters into the average."""
+        averages, values = self._averaged(self.module), self._averaged(model)
+        if [p.shape for p in averages] != [p.shape for p in values]:
+            raise ValueError("[AveragedModel] got a model of other parameters; expected the copied one")
+        with no_grad():
+            count = int(self.n_averaged.item())
+            if count == 0:
+                _copy(averages, values)
+            elif self.avg_fn is not None:
+                _copy(averages, [self.avg_fn(a, v, count) for a, v in zip(averages, values, strict=True)])
+            else:
+                (self.multi_avg_fn or get_swa_multi_avg_fn())(averages, values, count)
+            if not self.use_buffers:
+                _copy(list(self.module.buffers()), list(model.buffers()))
+        self.n_averaged._array[...] += 1
+
+    def _averaged(self, model: Module) -> list[Tensor]:
+        tensors = chain(model.parameters(), model.buffers()) if self.use_buffers else model.parameters()
+        return [t.detach() for t in tensors]
+
+
+def _copy(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for target, value in zip(targets, values, strict=True):
+        target._array[...] = value._array
+        bump(target)
+
+
+def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: float) -> None:
+    """average += weight (value - average); whole numbers, as batch norm's count, in double and cut off."""
+    by_dtype: dict[Any, tuple[list[Any], list[Any]]] = {}
+    for average, value in zip(averages, values, strict=True):
+        if average.dtype.kind == "f":
+            lists = by_dtype.setdefault(average.dtype, ([], []))
+            lists[0].append(average._array)
+            lists[1].append(value._array)
+        else:
+            average._array[...] = average._array + weight * (value._array - average._array)
+        bump(average)
+    for arrays, others in by_dtype.values():
+        _core.move_parameters(arrays, others, np.array([float(weight)]), True)
+
+
+def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
+    """Batch norm's running statistics anew: those of an averaged model are not its parameters' own.
+
+    Args:
+        loader: batches; of a list or tuple the first entry goes through the model.
+    """
+    norms: list[Any] = [m for m in model.modules() if hasattr(m, "reset_running_stats")]
+    if not norms:
+        return
+    momenta = [m.momentum for m in norms]
+    was_training = model.training
+    model.train()
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # the plain mean over all batches
+    with no_grad():
+        for batch in loader:
+            model(batch[0] if isinstance(batch, (list, tuple)) else batch)
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.momentum = momentum
+    model.train(was_training)
+
+
+class SWALR(LRScheduler):
+    """From the present lr to swa_lr in anneal_epochs epochs, where it stays while weights are averaged.
+
+    anneal_strategy: "cos" or "linear".
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    >>> schedule = rv.optim.swa_utils.SWALR(optimizer, swa_lr=0.5, anneal_epochs=2, anneal_strategy="linear")
+    >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(3)]
+    [0.75, 0.5, 0.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        swa_lr: float | Sequence[float],
+        anneal_epochs: int = 10,
+        anneal_strategy: str = "cos",
+        last_epoch: int = -1,
+    ) -> None:
+        require_whole("SWALR", "anneal_epochs", anneal_epochs, 0)
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"[SWALR] got anneal_strategy '{anneal_strategy}'; expected 'cos' or 'linear'")
+        rates = for_each_group("SWALR", "swa_lr", optimizer, swa_lr)
+        for rate, group in zip(rates, optimizer.param_groups, strict=True):
+            group["swa_lr"] = rate
+        self.anneal_epochs = anneal_epochs
+        self._anneal_strategy = anneal_strategy
+        super().__init__(optimizer, last_epoch)
+
+    def _share(self, step: int) -> float:
+        """How far it has come after so many steps, from 0 to 1."""
+        t = max(0, min(1, step / max(1, self.anneal_epochs)))
+        return t if self._anneal_strategy == "linear" else (1 - math.cos(math.pi * t)) / 2
+
+    def get_lr(self) -> list[float]:
+        step = self._step_count - 1
+        if self.anneal_epochs == 0:
+            step = max(1, step)
+        before, now = self._share(step - 1), self._share(step)
+        rates = []
+        for group in self.optimizer.param_groups:
+            end = group["swa_lr"]
+            start = end if before == 1 else (group["lr"] - before * end) / (1 - before)
+            rates.append(end * now + start * (1 - now))
+        return rates

@@ -1,0 +1,215 @@
+"""Schedules: PyTorch's values, stored and live; state dicts; wrong settings."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import ranvier as rv
+from optim.schedules import CASES, FILE, STEPS, advance, optimizer_of, schedules_of, values
+from ranvier.optim import lr_scheduler
+
+
+def test_every_schedule_has_a_case():
+    assert set(lr_scheduler.__all__) - {"LRScheduler"} <= {name.split()[0] for name in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_are_pytorchs(name):
+    """Up to the C library's cosine and power, each within an ulp, and a dozen roundings in each step."""
+    expected = np.array(json.loads(FILE.read_text())[name])
+    np.testing.assert_allclose(values(rv, name), expected, rtol=14 * STEPS * np.finfo(float).eps, atol=1e-18)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", CASES)
+def test_values_beside_torch(name, kind):
+    """The same numbers to the last bit."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert values(rv, name, kind) == values(torch, name, kind)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_goes_on_from_a_state_dict(name, as_json):
+    optimizer = optimizer_of(rv)
+    schedules = schedules_of(rv, name, optimizer)
+    for step in range(STEPS // 2):
+        advance(schedules, step)
+    saved = copy.deepcopy([schedule.state_dict() for schedule in schedules])
+    if as_json:
+        saved = json.loads(json.dumps(saved))
+    again = optimizer_of(rv)
+    others = schedules_of(rv, name, again)
+    again.load_state_dict(optimizer.state_dict())
+    for schedule, state in zip(others, saved, strict=True):
+        schedule.load_state_dict(state)
+    for step in range(STEPS // 2, STEPS):
+        assert schedules[-1].get_last_lr() == others[-1].get_last_lr()
+        advance(schedules, step)
+        advance(others, step)
+        assert [g["lr"] for g in optimizer.param_groups] == [g["lr"] for g in again.param_groups]
+
+
+@pytest.mark.parametrize("name", set(CASES) - {"two at once"})
+def test_state_dicts_are_pytorchs(name):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    both = []
+    for library in (rv, torch):
+        schedules = schedules_of(library, name, optimizer_of(library))
+        for step in range(5):
+            advance(schedules, step)
+        both.append(schedules[0].state_dict())
+    ours, theirs = both
+    for key in ("_get_lr_called_within_step", "mode_worse", "anneal_func"):
+        theirs.pop(key, None)
+    assert set(ours) >= set(theirs) - {"_schedulers"}
+    for key in set(theirs) - {"_schedulers", "_is_initial"}:
+        assert ours[key] == theirs[key], key
+
+
+def test_last_epoch_goes_on():
+    optimizer = optimizer_of(rv)
+    first = lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    for _ in range(4):
+        first.step()
+    again = lr_scheduler.CosineAnnealingLR(optimizer, 10, last_epoch=3)  # the last one that is over
+    assert again.last_epoch == first.last_epoch
+    assert again.get_last_lr() == first.get_last_lr()
+    with pytest.raises(KeyError, match=r"got last_epoch 3 and param_groups\[0\] without initial_lr"):
+        lr_scheduler.StepLR(optimizer_of(rv), 3, last_epoch=3)
+
+
+@pytest.mark.parametrize("name", ["StepLR", "MultiStepLR", "LinearLR", "ExponentialLR", "PolynomialLR"])
+def test_closed_form_is_the_chain(name):
+    optimizer = optimizer_of(rv)
+    (schedule,) = schedules_of(rv, name, optimizer)
+    for _ in range(12):
+        schedule.step()
+    chained = schedule.get_last_lr()
+    schedule.step(12)
+    np.testing.assert_allclose(schedule.get_last_lr(), chained, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("factor", "epoch"), [(1, 2.5), (2, 0.25), (2, 3.0), (2, 11.75)])
+def test_restarts_at_a_fraction_of_an_epoch(factor, epoch):
+    optimizer = optimizer_of(rv)
+    schedule = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 3, factor)
+    schedule.step(epoch)
+    length, start = 3, 0.0
+    while epoch >= start + length:
+        start, length = start + length, length * factor
+    wave = (1 + np.cos(np.pi * (epoch - start) / length)) / 2
+    np.testing.assert_allclose(schedule.get_last_lr(), [0.5 * wave, 0.2 * wave], rtol=1e-13)
+
+
+def test_constant_factor_zero():
+    optimizer = optimizer_of(rv)
+    schedule = lr_scheduler.ConstantLR(optimizer, 0.0, total_iters=1)
+    assert schedule.get_last_lr() == [0, 0]
+    schedule.step()
+    assert schedule.get_last_lr() == [0.5, 0.2]
+
+
+def test_chain_after_a_milestone():
+    optimizer = optimizer_of(rv)
+    chain = lr_scheduler.ChainedScheduler([lr_scheduler.ExponentialLR(optimizer, 0.5)])
+    schedule = lr_scheduler.SequentialLR(optimizer, [lr_scheduler.LinearLR(optimizer, 0.5), chain], [2])
+    rates = []
+    for _ in range(4):
+        rates.append(schedule.get_last_lr()[0])
+        schedule.step()
+    np.testing.assert_allclose(rates, [0.25, 0.3, 0.5, 0.25], rtol=1e-15)
+
+
+def test_sequence_after_a_milestone():
+    optimizer = optimizer_of(rv)
+    parts = [lr_scheduler.ConstantLR(optimizer, 0.5, 9), lr_scheduler.ExponentialLR(optimizer, 0.5)]
+    inner = lr_scheduler.SequentialLR(optimizer, parts, [1])
+    schedule = lr_scheduler.SequentialLR(optimizer, [lr_scheduler.LinearLR(optimizer, 0.5), inner], [2])
+    rates = []
+    for _ in range(5):
+        rates.append(schedule.get_last_lr()[0])
+        schedule.step()
+    np.testing.assert_allclose(rates, [0.25, 0.3, 0.25, 0.5, 0.25], rtol=1e-15)
+
+
+def test_plateau_of_an_added_group():
+    optimizer = optimizer_of(rv)
+    schedule = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    optimizer.add_param_group({"params": rv.ones(1), "lr": 8.0})
+    schedule.step(1.0)
+    schedule.step(float("nan"))
+    assert schedule.get_last_lr() == [0.25, 0.1, 4.0]
+
+
+def sgd():
+    return rv.optim.SGD([rv.ones(1)], lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda s: s.StepLR(3, 1), TypeError, r"\[StepLR\] got optimizer of type int; expected an Optimizer"),
+        (
+            lambda s: s.StepLR(sgd(), 0),
+            ValueError,
+            r"\[StepLR\] got step_size 0; expected a whole number",
+        ),
+        (lambda s: s.LambdaLR(sgd(), [abs, abs]), ValueError, r"got 2 values of lr_lambda; expected one for"),
+        (lambda s: s.MultiplicativeLR(sgd(), 0.9), TypeError, "got lr_lambda of type float"),
+        (lambda s: s.ConstantLR(sgd(), 1.5), ValueError, r"got factor 1.5; expected 0 <= factor <= 1"),
+        (
+            lambda s: s.LinearLR(sgd(), 0.0),
+            ValueError,
+            r"got start_factor 0.0; expected 0 < start_f",
+        ),
+        (lambda s: s.CosineAnnealingLR(sgd(), 0), ValueError, "got T_max 0"),
+        (lambda s: s.CosineAnnealingWarmRestarts(sgd(), 2, 1.5), ValueError, "got T_mult 1.5"),
+        (lambda s: s.CosineAnnealingWarmRestarts(sgd(), 2).step(-1), ValueError, "got epoch -1"),
+        (lambda s: s.OneCycleLR(sgd(), 1.0), ValueError, r"\[OneCycleLR\] got no total_steps"),
+        (lambda s: s.OneCycleLR(sgd(), 1.0, 9, pct_start=2), ValueError, "got pct_start 2"),
+        (lambda s: s.OneCycleLR(sgd(), 1.0, 9, anneal_strategy="x"), ValueError, "got anneal_strategy 'x'"),
+        (
+            lambda s: s.OneCycleLR(rv.optim.Adagrad([rv.ones(1)]), 1.0, 9),
+            ValueError,
+            "got cycle_momentum with Adagrad; expected an optimizer with momentum or betas",
+        ),
+        (lambda s: s.CyclicLR(sgd(), 0.1, 1.0, mode="square"), ValueError, "got mode 'square'"),
+        (lambda s: s.ReduceLROnPlateau(sgd(), "least"), ValueError, "got mode 'least'"),
+        (lambda s: s.ReduceLROnPlateau(sgd(), factor=1.0), ValueError, "got factor 1.0; expected below 1"),
+        (lambda s: s.ReduceLROnPlateau(sgd(), threshold_mode="x"), ValueError, "got threshold_mode 'x'"),
+        (lambda s: s.ChainedScheduler([]), ValueError, r"\[ChainedScheduler\] got no schedules"),
+        (lambda s: s.ChainedScheduler([3]), TypeError, "got int at 0; expected a schedule"),
+        (
+            lambda s: s.ChainedScheduler([s.ReduceLROnPlateau(sgd())]),
+            ValueError,
+            "got ReduceLROnPlateau",
+        ),
+        (
+            lambda s: s.ChainedScheduler([s.ExponentialLR(sgd(), 0.9), s.ExponentialLR(sgd(), 0.9)]),
+            ValueError,
+            "got a schedule of another optimizer at 1",
+        ),
+    ],
+)
+def test_wrong_settings(make, error, text):
+    with pytest.raises(error, match=text):
+        make(lr_scheduler)
+
+
+def test_wrong_milestones():
+    optimizer = sgd()
+    parts = [lr_scheduler.ExponentialLR(optimizer, 0.9) for _ in range(2)]
+    with pytest.raises(ValueError, match=r"\[SequentialLR\] got 2 schedules and 2 milestones; expected 1"):
+        lr_scheduler.SequentialLR(optimizer, parts, [1, 2])
+
+
+def test_more_steps_than_one_cycle_has():
+    schedule = lr_scheduler.OneCycleLR(sgd(), 1.0, 3, cycle_momentum=False)
+    for _ in range(3):
+        schedule.step()
+    with pytest.raises(ValueError, match=r"\[OneCycleLR\] got step 4; expected at most 3"):
+        schedule.step()
