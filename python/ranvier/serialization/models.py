@@ -14,6 +14,7 @@ from ranvier import nn
 from ranvier._core import __version__
 from ranvier.autograd import wrap
 from ranvier.serialization import architecture, files, tree
+from ranvier.serialization.checkpoints import read_checkpoint
 
 __all__ = ["Info", "info", "load", "save"]
 
@@ -103,10 +104,12 @@ def save(
 def load(path: PathLike, into: nn.Module | None = None) -> Any:
     """Open what `save` wrote: a model made of our layers, or a dict. Runs no code of the file.
 
-    A safetensors file of another library gives a dict of Tensors.
+    A safetensors file of another library gives a dict of Tensors, a checkpoint of `rv.Checkpoint` the state
+    of its run as a nested dict.
 
     Args:
-        into: a model to load the weights into (and return); needed for a model with classes of one's own.
+        into: a model to load the weights into (and return), a checkpoint's too; needed for a model with
+            classes of one's own.
 
     Raises:
         FileNotFoundError: no such file.
@@ -132,6 +135,8 @@ def load(path: PathLike, into: nn.Module | None = None) -> Any:
             return tree.decode(document.get("dict"), arrays)
         if document.get("content") == "model":
             return _load_model(arrays, document)
+        if document.get("content") == "checkpoint":
+            return read_checkpoint(path)
         raise ValueError(f"unknown content {document.get('content')!r}")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"[load] '{path}': {error}") from None
@@ -201,8 +206,11 @@ def _tied(model: nn.Module) -> dict[str, str]:
 def _load_into(
     model: nn.Module, path: PathLike, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
-    if document is not None and document.get("content") == "dict":
+    content = None if document is None else document.get("content")
+    if document is not None and content == "dict":
         state = tree.decode(document.get("dict"), arrays)
+    elif content == "checkpoint":
+        state = read_checkpoint(path).get("model", {})
     else:
         state = arrays
     try:

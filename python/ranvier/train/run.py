@@ -195,7 +195,7 @@ class Run:
             if hook is not None:
                 waiting.remove(hook)
                 hook.load_state_dict(saved)
-            elif saved:
+            elif saved and name != Checkpoint.__name__:  # which has no say in the training
                 warnings.warn(
                     f"[Trainer.fit] the checkpoint has the state of a callback {name}, which this run lacks",
                     stacklevel=4,

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor
-from ranvier.data import DataLoader, TensorDataset
+from ranvier.data import RandomSampler
+from ranvier.data.loader import batches
 from ranvier.train import inputs
 
-__all__ = ["ArraySource", "LoaderSource", "Source", "open_source", "open_training"]
+__all__ = ["ArraySource", "LoaderSource", "Source", "only_samples", "open_source", "open_training"]
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]
@@ -41,29 +42,40 @@ class Source:
         """Where the pass stands: the loader's, None for one that cannot say."""
         raise NotImplementedError
 
-    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+    def load_state_dict(self, state: Any) -> None:
         """Take up the pass of a state_dict."""
         raise NotImplementedError
 
 
 class ArraySource(Source):
-    """Batches of arrays that were checked and converted as a whole."""
+    """Batches of arrays that were checked and converted as a whole.
+
+    A DataLoader of the same arrays gives the same batches, but makes each anew with a random stream of its
+    own, which costs as much as a small step.
+    """
 
     def __init__(self, data: inputs.Prepared, batch_size: int, shuffle: bool = False) -> None:
-        self.data = data
-        self.loader = DataLoader(TensorDataset(*data.arrays), batch_size, shuffle)
-        self.batches = len(self.loader)
+        self.data, self.batch_size = data, batch_size
         self.weighted = data.weights is not None
+        self.batches = -(-len(data.x) // batch_size)
+        self._sampler = RandomSampler(data.x) if shuffle else None
+        self._key: int | None = None  # of the pass in progress; None between passes
+        self._done = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        for x, y, *w in self.loader:
-            yield x._array, y._array, w[0]._array if w else None
+        if self._key is None:
+            self._key = 0 if self._sampler is None else self._sampler.draw()
+        order = None if self._sampler is None else self._sampler.order(self._key)
+        for parts in batches(self.data.arrays, self.batch_size, order, self._done * self.batch_size):
+            self._done += 1
+            yield parts if self.weighted else (*parts, None)  # type: ignore[misc]
+        self._key, self._done = None, 0
 
     def description(self) -> dict[str, Any]:
         return {
             "samples": len(self.data.x),
-            "batch_size": self.loader.batch_size,
-            "shuffle": self.loader.shuffle,
+            "batch_size": self.batch_size,
+            "shuffle": self._sampler is not None,
             **{
                 name: [array.dtype.name, list(array.shape[1:]), _sampled_checksum(array)]
                 for name, array in zip(("x", "y", "weights"), self.data.arrays, strict=False)
@@ -71,10 +83,10 @@ class ArraySource(Source):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return self.loader.state_dict()
+        return {"start": self._key, "batch": self._done}
 
     def load_state_dict(self, state: Any) -> None:
-        self.loader.load_state_dict(state)
+        self._key, self._done = state["start"], state["batch"]
 
 
 class LoaderSource(Source):
@@ -123,7 +135,7 @@ class LoaderSource(Source):
     def state_dict(self) -> dict[str, Any] | None:
         return dict(self.loader.state_dict()) if hasattr(self.loader, "state_dict") else None
 
-    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+    def load_state_dict(self, state: Any) -> None:
         if state is not None:
             self.loader.load_state_dict(state)
 
@@ -186,6 +198,21 @@ def open_training(
     return ArraySource(data, batch_size, shuffle), valid
 
 
+def only_samples(name: str, x: Any, dtype: np.dtype[Any], batch_size: int) -> Iterator[Array]:
+    """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
+    if _is_loader(x):
+        for batch in x:
+            yield inputs.samples(name, batch[0] if isinstance(batch, (tuple, list)) else batch, dtype)
+        return
+    array = inputs.samples(name, x, dtype)
+    for start in range(0, max(len(array), 1), batch_size):
+        yield array[start : start + batch_size]
+
+
+def _is_loader(x: Any) -> bool:
+    return hasattr(x, "__iter__") and not isinstance(x, (tuple, list, np.ndarray, Tensor))
+
+
 def _refuse(name: str, why: str, **given: Any) -> None:
     for argument, value in given.items():
         if value is not None:
@@ -196,7 +223,7 @@ def _validation_parts(data: Any) -> tuple[Any, ...]:
     """(x, y), (x, y, weights), or (loader, None)."""
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
         return tuple(data)
-    if hasattr(data, "__iter__") and not isinstance(data, (tuple, list, np.ndarray, Tensor)):
+    if _is_loader(data):
         return data, None
     raise ValueError(
         f"[Trainer.fit validation_data] got {type(data).__name__}; expected (x, y) or (x, y, sample_weight), "

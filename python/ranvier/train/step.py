@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ranvier.autograd import wrap
 from ranvier.nn import utils
+from ranvier.optim import LBFGS
 from ranvier.train.penalty import Penalty
 from ranvier.train.weighting import batch_loss
 
@@ -35,11 +36,17 @@ class Step:
         self._penalty = Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
         self._summed = getattr(trainer.loss, "reduction", "mean") == "sum"
         self._batches, self._weight = 0, 0.0  # of the update to come
+        if self._accumulate > 1 and isinstance(self._optimizer, LBFGS):
+            raise ValueError(
+                "[Trainer] got accumulate with LBFGS, which evaluates a batch several times; expected 1"
+            )
 
     def __call__(
         self, x: Array, y: Array, weights: Array | None, last: bool
     ) -> tuple[float, Array, float, bool]:
         """(loss, output, penalty, whether the weights were updated); after the `last` batch they are."""
+        if isinstance(self._optimizer, LBFGS):
+            return self._search(x, y, weights)
         if self._batches == 0:
             self._optimizer.zero_grad()
         output = self._model(wrap(x))
@@ -57,6 +64,23 @@ class Step:
         penalty = self.finish() if updates else self._penalty.value()
         return float(loss.item()), output._array, penalty, updates
 
+    def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
+        """An update by an optimizer that evaluates loss and gradients as often as it likes."""
+        seen: list[tuple[float, Array, float, bool]] = []
+
+        def closure() -> float:
+            self._optimizer.zero_grad()
+            output = self._model(wrap(x))
+            loss = batch_loss(self._loss, output, wrap(y), weights)
+            loss.backward()
+            penalty = self._penalty.add_gradients()
+            self._clip()
+            seen.append((float(loss.item()), output._array, penalty, True))
+            return seen[-1][0] + penalty
+
+        self._optimizer.step(closure)
+        return seen[0]
+
     def finish(self) -> float:
         """Update with what has been accumulated; returns the penalty."""
         scale = 1.0 if self._summed or self._weight == 0 else 1 / self._weight
@@ -70,12 +94,15 @@ class Step:
         return self._batches > 0
 
     def _update(self) -> None:
+        self._clip()
+        self._optimizer.step()
+        self._batches, self._weight = 0, 0.0
+
+    def _clip(self) -> None:
         if self._clip_value is not None:
             utils.clip_grad_value_(parameters_of(self._optimizer), self._clip_value)
         if self._clip_norm is not None:
             utils.clip_grad_norm_(parameters_of(self._optimizer), self._clip_norm)
-        self._optimizer.step()
-        self._batches, self._weight = 0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
         gradients: list[Array | None] = []

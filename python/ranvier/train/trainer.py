@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.data.loader import batches, positive
+from ranvier.data.loader import positive
 from ranvier.metrics import Metric
-from ranvier.train import inputs
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.history import History
 from ranvier.train.links import labels, link_of, probabilities
@@ -21,7 +20,7 @@ from ranvier.train.modes import evaluating, mode_kept
 from ranvier.train.penalty import Penalty, require_strength
 from ranvier.train.run import Run
 from ranvier.train.settings import in_order, limit, named_metrics
-from ranvier.train.source import Source, open_source, open_training
+from ranvier.train.source import Source, only_samples, open_source, open_training
 from ranvier.train.step import parameters_of
 from ranvier.train.weighting import batch_loss, name_of, unreduced
 
@@ -205,8 +204,10 @@ class Trainer:
         batch_size = positive(name, "batch_size", batch_size)
         return self._measure(open_source(name, x, y, self._dtype(), link, batch_size, sample_weight))
 
-    def predict(self, x: npt.ArrayLike, *, batch_size: int = 256) -> Array:
+    def predict(self, x: Any, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
+
+        `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken.
 
         Labels are (n,) for CrossEntropyLoss, and of the output's shape for the binary losses.
         """
@@ -214,7 +215,7 @@ class Trainer:
         link = link_of(self.loss)
         return output if link is None else labels(output, link)
 
-    def predict_proba(self, x: npt.ArrayLike, *, batch_size: int = 256) -> Array:
+    def predict_proba(self, x: Any, *, batch_size: int = 256) -> Array:
         """Probabilities: the loss's link (softmax, sigmoid) applied to the model's output; same shape.
 
         Raises:
@@ -274,16 +275,11 @@ class Trainer:
                 measured.add(float(loss.item()), output._array, y, weights, penalty)
         return measured.logs()
 
-    def _output(self, name: str, x: npt.ArrayLike, batch_size: int) -> Array:
+    def _output(self, name: str, x: Any, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
-        xs = inputs.samples(name, x, self._dtype())
-        parts: list[Array] = []
         with evaluating(self.model):
-            if len(xs) == 0:
-                return np.asarray(self.model(wrap(xs))._array)
-            for (xb,) in batches((xs,), batch_size):
-                parts.append(self.model(wrap(xb))._array)
-        return np.concatenate(parts)
+            parts = [self.model(wrap(xb))._array for xb in only_samples(name, x, self._dtype(), batch_size)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _dtype(self) -> np.dtype[Any]:
         """The dtype of the model's parameters; float32 for a model without."""

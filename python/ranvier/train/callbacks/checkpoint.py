@@ -12,6 +12,7 @@ from ranvier.data.loader import positive
 from ranvier.train import checkpoints
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.monitor import Monitor
+from ranvier.train.links import link_of
 
 __all__ = ["Checkpoint"]
 
@@ -112,11 +113,11 @@ class Checkpoint(Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        trainer = self.trainer
         if self._monitor is not None and self._monitor.improved(epoch, logs):
             from ranvier.serialization import save
 
-            save(self.trainer.model, self.folder / BEST)
-        trainer = self.trainer
+            save(trainer.model, self.folder / BEST, link=link_of(trainer.loss))
         last = trainer.stop_training or epoch + 1 == trainer.last_epoch
         if last or (epoch + 1) % self.every == 0:
             self._save()

@@ -1,0 +1,126 @@
+"""Ctrl-C: obeyed between two steps, a second one at once; the history is kept, and said so."""
+
+import os
+import signal
+import threading
+
+import pytest
+import ranvier as rv
+from ranvier.train import checkpoints
+from support.training import X, Y, assert_equal_weights, classifier, trainer_of
+
+
+class Press(rv.Callback):
+    """Sends the process a SIGINT in the midst of a step of the run, and hears of what follows."""
+
+    def __init__(self, batch, times=1):
+        self.batch, self.times, self.heard = batch, times, []
+        self.seen = 0
+
+    def on_batch_begin(self, batch):
+        if self.seen == self.batch:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+        self.seen += 1
+
+    def on_batch_end(self, batch, logs):
+        self.heard.append(batch)
+
+    def on_interrupt(self):
+        self.heard.append("interrupt")
+
+    def on_train_end(self):
+        self.heard.append("end")
+
+
+def fit(*callbacks, epochs=3, **arguments):
+    trainer = trainer_of(classifier())
+    history = trainer.fit(X, Y, epochs=epochs, batch_size=10, callbacks=callbacks, **arguments)
+    assert history is trainer.history
+    return trainer
+
+
+def test_the_step_is_finished_and_the_history_kept(capsys):
+    press = Press(6)
+    trainer = fit(press)
+    assert trainer.interrupted
+    assert press.heard == [0, 1, 2, 3, 0, 1, 2, "interrupt", "end"]
+    assert trainer.history.epochs == 1
+    said = "\n[Trainer.fit] interrupted after 1 epoch and 3 batches; the history is kept\n"
+    assert capsys.readouterr().err == said
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert trainer.model.training
+    trainer.fit(X, Y, epochs=1)
+    assert not trainer.interrupted
+    assert trainer.history.epochs == 2
+
+
+def test_a_second_one_does_not_wait(capsys):
+    press = Press(6, times=2)
+    trainer = fit(press)
+    assert press.heard == [0, 1, 2, 3, 0, 1, "end"]
+    assert trainer.interrupted
+    assert "interrupted after 1 epoch and 2 batches" in capsys.readouterr().err
+
+
+def test_the_checkpoint_of_an_interrupt_goes_on_within_the_epoch(tmp_path):
+    whole = fit()
+    fit(Press(6), rv.Checkpoint(tmp_path))
+    assert checkpoints.listed(tmp_path)[0].name == "checkpoint-00001-000003.safetensors"
+    resumed = fit(rv.Checkpoint(tmp_path), resume=tmp_path)
+    assert_equal_weights(resumed.model, whole.model)
+    assert dict(resumed.history) == dict(whole.history)
+
+
+def test_best_weights_come_back_but_not_into_the_checkpoint(tmp_path):
+    def stopping():
+        return rv.EarlyStopping(patience=9)
+
+    whole = fit(stopping())
+    fit(Press(9), stopping(), rv.Checkpoint(tmp_path))
+    resumed = fit(stopping(), rv.Checkpoint(tmp_path), resume=tmp_path)
+    assert_equal_weights(resumed.model, whole.model)
+
+
+def test_after_the_last_batch_of_the_last_epoch():
+    trainer = fit(Press(11))
+    assert trainer.interrupted
+    assert trainer.batch == 0
+
+
+def test_handlers_of_others_are_left_alone():
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda *_: heard.append("theirs"))
+    try:
+        trainer = fit(Press(5))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (heard, trainer.history.epochs, trainer.interrupted) == (["theirs"], 3, False)
+
+
+def test_in_another_thread():
+    done = []
+    thread = threading.Thread(target=lambda: done.append(fit().history.epochs))
+    thread.start()
+    thread.join(60)
+    assert done == [3]
+
+
+def test_a_keyboard_interrupt_of_a_callback():
+    class Raise(rv.Callback):
+        def on_epoch_end(self, epoch, logs):
+            raise KeyboardInterrupt
+
+    trainer = fit(Raise())
+    assert trainer.interrupted
+    assert trainer.history.epochs == 1
+
+
+def test_other_errors_go_through():
+    class Raise(rv.Callback):
+        def on_epoch_end(self, epoch, logs):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fit(Raise())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,0 +1,233 @@
+"""Callbacks that write or steer: schedules, CSV, TensorBoard, functions, what a resumed run says."""
+
+import builtins
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn, optim
+from support.training import X, Y, classifier, trainer_of
+
+
+class Steps:
+    """A schedule that counts."""
+
+    def __init__(self, optimizer):
+        self.group, self.steps, self.seen = optimizer.param_groups[0], 0, []
+
+    def step(self):
+        self.steps += 1
+        self.group["lr"] = 1 / (1 + self.steps)
+        self.seen.append(self.group["lr"])
+
+
+class Plateau:
+    def __init__(self):
+        self.seen = []
+
+    def step(self, metrics, epoch=None):
+        self.seen.append(metrics)
+
+
+def new_trainer(**settings):
+    model = classifier()
+    return trainer_of(model, optim.SGD(model.parameters(), lr=1.0), metrics=["accuracy"], **settings)
+
+
+# --- Schedule
+
+
+@pytest.mark.parametrize(("per", "accumulate", "steps"), [("epoch", 1, 3), ("batch", 1, 9), ("batch", 2, 6)])
+def test_schedule_steps_per_epoch_or_update(per, accumulate, steps):
+    trainer = new_trainer(accumulate=accumulate)
+    schedule = Steps(trainer.optimizer)
+    trainer.fit(X, Y, epochs=3, batch_size=16, callbacks=[rv.Schedule(schedule, per=per)])
+    assert schedule.steps == steps == (trainer.updates if per == "batch" else 3)
+    trainer.fit(X, Y, epochs=1, batch_size=40, callbacks=[rv.Schedule(schedule, per=per)])
+    assert schedule.steps == steps + 1
+
+
+def test_schedule_follows_updates_of_a_loader_without_length():
+    trainer = new_trainer(accumulate=2)
+    schedule = Steps(trainer.optimizer)
+
+    class Stream:
+        def __iter__(self):
+            return iter([(X, Y)] * 3)
+
+    trainer.fit(Stream(), epochs=2, callbacks=[rv.Schedule(schedule, per="batch")])
+    assert schedule.steps == trainer.updates == 4
+
+
+def test_schedule_gives_a_plateau_its_value():
+    for monitor, valid, name in (
+        (None, (X, Y), "val_loss"),
+        (None, None, "loss"),
+        ("accuracy", None, "accuracy"),
+    ):
+        plateau, trainer = Plateau(), new_trainer()
+        trainer.fit(X, Y, epochs=2, validation_data=valid, callbacks=[rv.Schedule(plateau, monitor=monitor)])
+        assert plateau.seen == trainer.history[name]
+
+
+def test_schedules_of_the_library_give_their_rates():
+    lr_scheduler = pytest.importorskip("ranvier.optim.lr_scheduler", reason="optim.lr_scheduler is missing")
+    trainer = new_trainer()
+    rates = []
+    look = rv.LambdaCallback(
+        on_epoch_begin=lambda epoch: rates.append(trainer.optimizer.param_groups[0]["lr"])
+    )
+    schedule = rv.Schedule(lr_scheduler.StepLR(trainer.optimizer, 2, gamma=0.1))
+    trainer.fit(X, Y, epochs=4, callbacks=[look, schedule])
+    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1])
+
+
+def test_schedule_errors():
+    with pytest.raises(TypeError, match="got a scheduler of type int; expected a step method"):
+        rv.Schedule(3)
+    with pytest.raises(ValueError, match="got per 'step'; expected 'epoch' or 'batch'"):
+        rv.Schedule(Plateau(), per="step")
+    with pytest.raises(ValueError, match="got per 'batch' for a schedule that watches a value"):
+        rv.Schedule(Plateau(), per="batch")
+    with pytest.raises(
+        ValueError, match=r"\[Schedule\] no 'val_loss' is measured; expected one of loss, acc"
+    ):
+        new_trainer().fit(X, Y, epochs=1, callbacks=[rv.Schedule(Plateau(), monitor="val_loss")])
+
+
+# --- CSVLog
+
+
+def test_csv_log_always_holds_the_history(tmp_path):
+    path, trainer = tmp_path / "runs" / "log.csv", new_trainer()
+    sizes = []
+    look = rv.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: sizes.append(len(path.read_text().splitlines()))
+    )
+    log = rv.CSVLog(path)
+    trainer.fit(X, Y, epochs=2, callbacks=[log, look])
+    assert rv.History.load(path) == trainer.history
+    trainer.fit(X, Y, epochs=2, validation_data=(X, Y), callbacks=[log, look])  # new columns
+    assert sizes == [2, 3, 4, 5]
+    lines = path.read_text().splitlines()
+    assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy"
+    assert lines[1].endswith(",nan,nan")
+    loaded = rv.History.load(path).to_dict()
+    assert {name: values[2:] for name, values in loaded.items()} == {
+        name: values[2:] for name, values in trainer.history.items()
+    }
+    new_trainer().fit(X, Y, epochs=1, callbacks=[log])
+    assert len(path.read_text().splitlines()) == 2
+
+
+# --- TensorBoard
+
+
+def events(folder):
+    """(tag, step) -> value of every scalar in the event files of a folder."""
+    from tensorboardX.proto import event_pb2
+
+    found = {}
+    for path in sorted(folder.glob("events.out.tfevents*")):
+        content, place = path.read_bytes(), 0
+        while place < len(content):
+            length = int.from_bytes(content[place : place + 8], "little")
+            event = event_pb2.Event.FromString(content[place + 12 : place + 12 + length])
+            place += 16 + length
+            for value in event.summary.value:
+                found[value.tag, event.step] = value.simple_value
+    return found
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    trainer = new_trainer()
+    trainer.fit(
+        X,
+        Y,
+        epochs=2,
+        batch_size=20,
+        validation_data=(X, Y),
+        callbacks=[rv.TensorBoard(tmp_path, batches=True)],
+    )
+    found = events(tmp_path)
+    assert set(found) == {
+        (tag, step)
+        for tag in ("loss/train", "loss/validation", "accuracy/train", "accuracy/validation", "lr")
+        for step in (1, 2)
+    }
+    assert found["loss/validation", 2] == np.float32(trainer.history["val_loss"][1])
+    assert set(events(tmp_path / "batches")) == {("loss", step) for step in (1, 2, 3, 4)}
+
+
+def test_tensorboard_is_named_before_any_work(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("ranvier.train.callbacks.tensorboard.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"\[TensorBoard\] .* pip install 'ranvier\[tensorboard\]'"):
+        rv.TensorBoard("runs")
+
+
+# --- the others
+
+
+def test_lambda_callback():
+    seen = []
+    trainer = new_trainer()
+    trainer.fit(
+        X,
+        Y,
+        epochs=1,
+        batch_size=40,
+        callbacks=[
+            rv.LambdaCallback(
+                on_train_begin=lambda: seen.append("begin"),
+                on_batch_end=lambda batch, logs: seen.append((batch, sorted(logs))),
+                on_train_end=lambda: seen.append("end"),
+            )
+        ],
+    )
+    assert seen == ["begin", (0, ["loss"]), "end"]
+    with pytest.raises(TypeError, match="got 'on_epoch'; expected one of on_train_begin, "):
+        rv.LambdaCallback(on_epoch=print)
+    with pytest.raises(TypeError, match="got on_epoch_end of type int; expected a function"):
+        rv.LambdaCallback(on_epoch_end=3)
+
+
+def test_the_progress_bar_says_where_a_resumed_run_goes_on(tmp_path, capsys):
+    new_trainer().fit(X, Y, epochs=2, callbacks=[rv.Checkpoint(tmp_path)])
+    new_trainer().fit(X, Y, epochs=3, callbacks=[rv.ProgressBar()], resume=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"continues {tmp_path / 'checkpoint-00002-000000.safetensors'}: 2 epochs"
+    assert lines[1].startswith("epoch 3/3  loss ")
+
+
+def test_tqdm_is_only_loaded_for_a_bar():
+    import subprocess
+
+    code = (
+        "import sys, ranvier as rv; from ranvier import nn, optim\n"
+        "m = nn.Linear(1, 1)\n"
+        "t = rv.Trainer(m, nn.MSELoss(), optim.SGD(m.parameters(), lr=0.1))\n"
+        "t.fit([[1.0]], [[1.0]], epochs=1, callbacks=[rv.ProgressBar()])\n"
+        "sys.exit('tqdm' in sys.modules or 'tensorboardX' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_bar_in_a_notebook(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", builtins)
+    new_trainer().fit(X, Y, epochs=1, batch_size=10, callbacks=[rv.ProgressBar()])
+    assert "0/4" in capsys.readouterr().err
+
+
+def test_history_of_a_model_that_has_nothing_to_learn():
+    model = nn.Sequential(nn.Linear(3, 2))
+    for p in model.parameters():
+        p.requires_grad = False
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        trainer_of(model).fit(X, Y, epochs=1)
