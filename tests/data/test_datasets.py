@@ -41,9 +41,10 @@ def test_the_sources_of_the_shipped_files_are_named():
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_mnist_reads_its_files(tmp_path, packed):
+@pytest.mark.parametrize("load", [datasets.load_mnist, datasets.load_fashion_mnist])
+def test_mnist_reads_its_files(tmp_path, load, packed):
     parts = write_mnist(tmp_path, packed=packed)
-    (x, y), (xt, yt) = datasets.load_mnist(tmp_path)
+    (x, y), (xt, yt) = load(tmp_path)
     assert x.shape == (30, 1, 28, 28)
     assert x.dtype == np.float32
     assert np.array_equal(np.rint(x[:, 0] * 255), parts["train"][0])
@@ -57,6 +58,8 @@ def test_mnist_names_what_is_missing(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks t10k-labels-idx1-ubyte; expected the four files"):
         datasets.load_mnist(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"\[load_fashion_mnist\] .* lacks t10k-labels-idx1-ubyte"):
+        datasets.load_fashion_mnist(tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder"):
         datasets.load_mnist(tmp_path / "nowhere")
 

@@ -51,6 +51,16 @@ def test_mnist_downloads_once(served):
     assert np.array_equal(x, again)
 
 
+def test_fashion_mnist_downloads_from_its_own_address(served, monkeypatch):
+    assert len(datasets.FASHION_MNIST_CLASSES) == 10
+    assert set(download.SOURCES["fashion_mnist"].md5) == set(download.SOURCES["mnist"].md5)
+    monkeypatch.setitem(download.SOURCES, "fashion_mnist", download.SOURCES["mnist"])
+    _, cache = served
+    (x, _), _ = datasets.load_fashion_mnist()
+    assert x.shape == (30, 1, 28, 28)
+    assert (cache.parent / "fashion_mnist" / "t10k-labels-idx1-ubyte.gz").is_file()
+
+
 def test_a_wrong_file_is_refused_and_not_kept(served):
     folder, cache = served
     (folder / "train-images-idx3-ubyte.gz").write_bytes(b"something else")

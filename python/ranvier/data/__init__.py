@@ -3,6 +3,7 @@
 from ranvier.data import augment, datasets
 from ranvier.data.collate import default_collate, default_convert
 from ranvier.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset
+from ranvier.data.datasets import Samples, load
 from ranvier.data.loader import DataLoader
 from ranvier.data.sampler import (
     BatchSampler,
@@ -36,6 +37,7 @@ __all__ = [
     "Pipeline",
     "RandomSampler",
     "Sampler",
+    "Samples",
     "SequentialSampler",
     "Standardize",
     "StratifiedSampler",
@@ -47,6 +49,7 @@ __all__ = [
     "datasets",
     "default_collate",
     "default_convert",
+    "load",
     "normalise",
     "one_hot",
     "random_split",

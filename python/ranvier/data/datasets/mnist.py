@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits of 28x28 pixels, from the four original IDX files."""
+"""MNIST, 70,000 handwritten digits, and Fashion-MNIST, as many pieces of clothing: four IDX files each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,21 @@ import numpy.typing as npt
 from ranvier.data.datasets.download import fetch
 from ranvier.data.datasets.idx import read_idx
 
-__all__ = ["MNIST_CLASSES", "load_mnist"]
+__all__ = ["FASHION_MNIST_CLASSES", "MNIST_CLASSES", "load_fashion_mnist", "load_mnist"]
 
 MNIST_CLASSES: tuple[str, ...] = tuple("0123456789")
+FASHION_MNIST_CLASSES: tuple[str, ...] = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 _PARTS = ("train", "t10k")
@@ -44,59 +56,82 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Pa
     Traceback (most recent call last):
     FileNotFoundError: [load_mnist] no folder 'no/such/folder'; expected one with the four files ...
     """
+    return _load("mnist", data_dir)
+
+
+def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
+    """Fashion-MNIST's training part (60,000 images) and test part (10,000), as `load_mnist` gives MNIST's.
+
+    The ten classes are `FASHION_MNIST_CLASSES`. Arguments, results and errors are those of `load_mnist`: the
+    files bear the same names, so each set needs a folder of its own.
+
+    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine
+    learning algorithms", 2017 (MIT licence).
+
+    >>> from ranvier.data.datasets import FASHION_MNIST_CLASSES, load_fashion_mnist
+    >>> FASHION_MNIST_CLASSES[9]
+    'Ankle boot'
+    >>> load_fashion_mnist("no/such/folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: [load_fashion_mnist] no folder 'no/such/folder'; expected one with the four files ...
+    """
+    return _load("fashion_mnist", data_dir)
+
+
+def _load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Part, Part]:
     if data_dir is None:
-        folder = fetch("mnist")
+        folder = fetch(name)
     else:
         folder = Path(data_dir)
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"[load_mnist] no folder '{folder}'; expected one with the four files {', '.join(_names())}"
+                f"[load_{name}] no folder '{folder}'; expected one with the four files {', '.join(_names())}"
             )
-    paths = _find(folder)
-    return _part(*paths[:2]), _part(*paths[2:])
+    paths = _find(name, folder)
+    return _part(name, *paths[:2]), _part(name, *paths[2:])
 
 
 def _names() -> list[str]:
     return [f"{part}-{kind}-ubyte" for part in _PARTS for kind in ("images-idx3", "labels-idx1")]
 
 
-def _find(folder: Path) -> list[Path]:
+def _find(name: str, folder: Path) -> list[Path]:
     """The four files in the order of `_names()`; all that are missing are named at once."""
     found, missing = [], []
-    for name in _names():
-        for path in (folder / name, folder / f"{name}.gz"):
+    for file in _names():
+        for path in (folder / file, folder / f"{file}.gz"):
             if path.is_file():
                 found.append(path)
                 break
         else:
-            missing.append(name)
+            missing.append(file)
     if missing:
         raise FileNotFoundError(
-            f"[load_mnist] '{folder}' lacks {', '.join(missing)}; expected the four files "
+            f"[load_{name}] '{folder}' lacks {', '.join(missing)}; expected the four files "
             f"{', '.join(_names())}, each plain or as .gz"
         )
     return found
 
 
-def _part(images_path: Path, labels_path: Path) -> Part:
+def _part(name: str, images_path: Path, labels_path: Path) -> Part:
     images, labels = read_idx(images_path), read_idx(labels_path)
     if images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(
-            f"[load_mnist] '{images_path}' holds {images.dtype} values of shape {images.shape}; "
+            f"[load_{name}] '{images_path}' holds {images.dtype} values of shape {images.shape}; "
             "expected uint8 of shape (n, 28, 28)"
         )
     if labels.ndim != 1 or labels.dtype != np.uint8:
         raise ValueError(
-            f"[load_mnist] '{labels_path}' holds {labels.dtype} values of shape {labels.shape}; "
+            f"[load_{name}] '{labels_path}' holds {labels.dtype} values of shape {labels.shape}; "
             "expected uint8 of shape (n,)"
         )
     if len(images) != len(labels):
         raise ValueError(
-            f"[load_mnist] '{images_path}' holds {len(images)} images and "
+            f"[load_{name}] '{images_path}' holds {len(images)} images and "
             f"'{labels_path}' {len(labels)} labels"
         )
     if len(labels) and labels.max() > 9:
-        raise ValueError(f"[load_mnist] '{labels_path}' holds label {labels.max()}; expected 0 to 9")
+        raise ValueError(f"[load_{name}] '{labels_path}' holds label {labels.max()}; expected 0 to 9")
     x = images[:, None].astype(np.float32)  # (n, 1, 28, 28)
     x /= np.float32(255)
     return x, labels.astype(np.int64)

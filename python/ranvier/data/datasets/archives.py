@@ -1,0 +1,149 @@
+"""NumPy archives (.npz) of samples and targets."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ranvier.data.datasets.samples import Array, PathLike, Samples, require_file, require_task, targets
+
+__all__ = ["load_npz"]
+
+NAMES = (
+    ("x", "y"),
+    ("X", "y"),
+    ("X", "Y"),
+    ("x_train", "y_train"),
+    ("X_train", "y_train"),
+    ("images", "labels"),
+    ("data", "target"),
+    ("data", "labels"),
+    ("features", "labels"),
+)
+
+
+def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task: str = "auto") -> Samples:
+    """Samples and targets from a NumPy archive, as `np.savez(path, x=x, y=y)` writes it.
+
+    Args:
+        path: the archive.
+        x, y: the names of the arrays; found out if not given: x and y, x_train and y_train, images and
+            labels, data and target ... An archive of samples only has y None.
+        task: "classification": targets are classes; "regression": they are values; "auto": text and whole
+            numbers (n,) are classes, other arrays are values.
+
+    Returns:
+        Samples. x is float32; pixels of unsigned bytes are divided by 255, images (n, h, w) become
+        (n, 1, h, w) and images (n, h, w, c) with 1, 3 or 4 channels (n, c, h, w). An array `class_names`
+        names the classes.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, Python objects in it, no arrays of these names, or unequal lengths.
+
+    >>> import numpy as np
+    >>> from ranvier.data.datasets import load_npz
+    >>> np.savez("shapes.npz", x=np.zeros((3, 8, 8), np.uint8), y=np.array(["disc", "ring", "disc"]))
+    >>> shapes = load_npz("shapes.npz")
+    >>> shapes.x.shape, shapes.y.tolist(), shapes.class_names
+    ((3, 1, 8, 8), [0, 1, 0], ('disc', 'ring'))
+    """
+    require_task("load_npz", task)
+    path = require_file("load_npz", path)
+    arrays = _read(path)
+    name_x, name_y = _names(path, arrays, x, y)
+    samples = _numbers(path, name_x, arrays[name_x])
+    if name_y is None:
+        return Samples(_images(samples), None)
+    labels = arrays[name_y]
+    if labels.ndim == 0 or len(labels) != len(samples):
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name_x}' of shape {samples.shape} and '{name_y}' of shape "
+            f"{labels.shape}; expected as many targets as samples"
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "USb":
+        labels = _numbers(path, name_y, labels)
+    if labels.ndim > 1:
+        return Samples(_images(samples), labels.astype(np.float32))
+    y_values, class_names = targets(labels, task)
+    return Samples(_images(samples), y_values, _given_names(path, arrays, class_names, labels))
+
+
+def _read(path: Path) -> dict[str, Array]:
+    try:
+        with open(path, "rb") as stream:  # ours to close: np.load leaves a damaged archive open
+            archive = np.load(stream, allow_pickle=False)
+            if not hasattr(archive, "files"):
+                raise ValueError(f"[load_npz] '{path}' is a single array (.npy); expected an archive (.npz)")
+            members = {name: archive[name] for name in archive.files}
+            return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
+        raise ValueError(f"[load_npz] '{path}' is damaged or no archive: {error}") from None
+    except ValueError as error:
+        if str(error).startswith("[load_npz]"):
+            raise
+        raise ValueError(
+            f"[load_npz] '{path}' is no archive of plain arrays: {error} (Python objects are not loaded)"
+        ) from None
+
+
+def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> tuple[str, str | None]:
+    for name in filter(None, (x, y)):
+        if name not in arrays:
+            raise ValueError(f"[load_npz] '{path}' has no array '{name}'; it has {', '.join(arrays)}")
+    if x is not None and y is not None:
+        return x, y
+    for name_x, name_y in NAMES:
+        if (x or name_x) in arrays and (y or name_y) in arrays:
+            return x or name_x, y or name_y
+    alone = [x] if x else [name for name, _ in NAMES if name in arrays] or list(arrays)
+    if len(alone) == 1 or (y is None and alone and alone[0] in dict(NAMES)):
+        return str(alone[0]), y
+    raise ValueError(
+        f"[load_npz] '{path}' has arrays {', '.join(arrays) or 'none'}; expected x and y, or to be told "
+        "their names"
+    )
+
+
+def _numbers(path: Path, name: str, array: Array) -> Array:
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name}' of dtype {array.dtype} and shape {array.shape}; expected "
+            "numbers, one entry for each sample"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"[load_npz] '{path}' has missing or infinite values in '{name}'; expected none")
+    return array
+
+
+def _images(x: Array) -> Array:
+    bytes_ = x.dtype == np.uint8 and x.ndim >= 3
+    values = x.astype(np.float32)
+    if bytes_:
+        values /= np.float32(255)
+    if x.ndim == 3 and bytes_:
+        return values[:, None]
+    if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
+        return values.transpose(0, 3, 1, 2)  # in memory it stays channels-last, as convolution likes it
+    return values
+
+
+def _given_names(
+    path: Path, arrays: dict[str, Array], found: tuple[str, ...] | None, labels: Array
+) -> tuple[str, ...] | None:
+    """The archive's own names of classes 0, 1, 2 ..., where the labels are such numbers."""
+    names = arrays.get("class_names")
+    if found is None or names is None or labels.dtype.kind not in "iuf":
+        return found
+    if names.ndim != 1 or found != tuple(str(i) for i in range(len(names)))[: len(found)]:
+        raise ValueError(
+            f"[load_npz] '{path}' has class_names of shape {names.shape} for classes "
+            f"{', '.join(found[:10])}; expected a name for each class 0, 1, 2 ..."
+        )
+    return tuple(str(name) for name in names.tolist())

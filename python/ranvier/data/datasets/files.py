@@ -1,0 +1,64 @@
+"""One door to data in files, whatever the format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ranvier.data.datasets.archives import load_npz
+from ranvier.data.datasets.images import Size, load_images
+from ranvier.data.datasets.samples import PathLike, Samples
+from ranvier.data.datasets.tables import first_cells, is_digit_recognizer, load_csv, load_digit_recognizer
+
+__all__ = ["load"]
+
+
+def load(
+    path: PathLike,
+    label: str | int | None = "auto",
+    *,
+    task: str = "auto",
+    size: Size = None,
+    grayscale: bool = False,
+) -> Samples:
+    """Samples and targets from a table (.csv, .tsv, .txt), an archive (.npz) or a folder of images.
+
+    Args:
+        path: the file or folder; tables may be gzipped (.gz). Kaggle's digit tables become images.
+        label: of a table: the column of labels, by name or number; None if there is none. Of an archive:
+            the name of the array of targets.
+        task: "classification", "regression" or "auto", see `load_csv`.
+        size, grayscale: of images, see `load_images`.
+
+    Returns:
+        Samples: x float32, y (None without label), class_names (None for values) and feature_names.
+
+    Raises:
+        FileNotFoundError: no such file or folder.
+        ValueError: another ending, or what the format's own function raises.
+        ImportError: a folder of images, and pillow is not installed.
+
+    >>> import pathlib
+    >>> from ranvier.data import load
+    >>> _ = pathlib.Path("flowers.csv").write_text("1.5,0.2,setosa\\n4.5,1.5,virginica\\n")
+    >>> flowers = load("flowers.csv")
+    >>> flowers.x.shape, flowers.class_names
+    ((2, 2), ('setosa', 'virginica'))
+    """
+    file = Path(path)
+    if file.is_dir():
+        return load_images(file, size, grayscale)
+    if not file.exists():
+        raise FileNotFoundError(f"[load] no file or folder '{file}'")
+    ending = Path(file.stem).suffix.lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
+    if ending == ".npz":
+        arrays = load_npz(file, y=label if isinstance(label, str) and label != "auto" else None, task=task)
+        return arrays if label is not None else Samples(arrays.x, None)
+    if ending in (".csv", ".tsv", ".txt"):
+        if label in ("auto", "label", 0, None) and is_digit_recognizer(first_cells(file)):
+            digits = load_digit_recognizer(file)
+            return digits if label is not None else Samples(digits.x, None, digits.class_names)
+        return load_csv(file, label, task=task)
+    raise ValueError(
+        f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, also .gz), an archive (.npz) or a folder "
+        "of images"
+    )

@@ -1,0 +1,170 @@
+"""Images in folders: one sub-folder for each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.data.dataset import Dataset
+from ranvier.data.datasets.samples import PathLike, Samples, require_file
+
+__all__ = ["ImageFolder", "load_images", "read_image"]
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+Image = npt.NDArray[np.float32]
+Size = int | tuple[int, int] | None
+
+
+def require_pillow(name: str) -> None:
+    """Raise ImportError with the pip line if pillow is missing; `name` is who asks."""
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise ImportError(f"[{name}] reading images needs pillow: pip install 'ranvier[images]'") from None
+
+
+def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Image:
+    """One image, float32 (c, h, w) in [0, 1]: 3 channels, or 1 with `grayscale`.
+
+    Args:
+        path: a PNG, JPEG or any other format that pillow reads; of an animation the first frame.
+        size: height and width to scale it to (bilinear, smoothed where it shrinks); as it is if not given.
+        grayscale: one channel, the luma of ITU-R 601.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is broken, or no image.
+        ImportError: pillow is not installed.
+    """
+    require_pillow("read_image")
+    height, width = _size("read_image", size)
+    pixels = _pixels("read_image", require_file("read_image", path), height, width, grayscale)
+    return _channels_first(pixels)
+
+
+class ImageFolder(Dataset[tuple[Image, int]]):
+    """The images of a folder, read when asked for: `root/class name/any name.png`.
+
+    Args:
+        root: the folder; its sub-folders are the classes, in alphabetical order.
+        size: height and width that every image is scaled to; as it is if not given.
+        grayscale: one channel instead of three.
+        transform: a function of each image.
+
+    Attributes:
+        classes: the names of the classes.
+        class_to_idx: the number of each.
+        samples: (file, class number) of each image.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no sub-folders with images; when it is read, a broken file, which is named.
+        ImportError: pillow is not installed.
+    """
+
+    def __init__(
+        self, root: PathLike, size: Size = None, grayscale: bool = False, transform: Any = None
+    ) -> None:
+        require_pillow("ImageFolder")
+        self.root = Path(root)
+        self.size = _size("ImageFolder", size)
+        self.grayscale = bool(grayscale)
+        self.transform = transform
+        self.classes, self.samples = _find(self.root)
+        self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        path, label = self.samples[index]
+        image = _channels_first(_pixels("ImageFolder", path, *self.size, self.grayscale))
+        return (image if self.transform is None else self.transform(image)), label
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> Samples:
+    """All images of a folder with one sub-folder for each class, `root/class name/any name.png`.
+
+    Args and errors: those of ImageFolder.
+
+    Returns:
+        Samples: x float32 (n, c, h, w) in [0, 1], channels-last in memory; y int64 (n,); the names of the
+        sub-folders as class_names.
+
+    Raises:
+        ValueError: images of different sizes and no `size`; the message names the first that differs.
+    """
+    require_pillow("load_images")
+    height, width = _size("load_images", size)
+    classes, files = _find(Path(root), "load_images")
+    x: npt.NDArray[np.uint8] | None = None
+    for number, (path, _) in enumerate(files):
+        pixels = _pixels("load_images", path, height, width, grayscale)
+        if x is None:
+            x = np.empty((len(files), *pixels.shape), np.uint8)
+        if pixels.shape != x.shape[1:]:
+            raise ValueError(
+                f"[load_images] '{path}' has {pixels.shape[0]}x{pixels.shape[1]} pixels and the images "
+                f"before it {x.shape[1]}x{x.shape[2]}; expected equal sizes, or size=(height, width)"
+            )
+        x[number] = pixels
+    assert x is not None  # _find has found at least one
+    values = x.astype(np.float32)
+    values /= np.float32(255)
+    y = np.array([label for _, label in files], np.int64)
+    return Samples(values.transpose(0, 3, 1, 2), y, tuple(classes))
+
+
+def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[Path, int]]]:
+    if not root.is_dir():
+        raise FileNotFoundError(f"[{name}] no folder '{root}'")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    files: list[tuple[Path, int]] = []
+    for number, folder in enumerate(folders):
+        found = sorted(path for path in folder.rglob("*") if _is_image(path))
+        if not found:
+            raise ValueError(f"[{name}] '{folder}' has no images; expected files {', '.join(ENDINGS)}")
+        files += [(path, number) for path in found]
+    if not files:
+        raise ValueError(f"[{name}] '{root}' has no sub-folders; expected one with images for each class")
+    return [folder.name for folder in folders], files
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+
+
+def _size(name: str, size: Size) -> tuple[int | None, int | None]:
+    if size is None:
+        return None, None
+    both = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in both)
+    if len(both) != 2 or not whole or min(both) < 1:
+        raise ValueError(f"[{name}] got size {size!r}; expected (height, width) in pixels")
+    return int(both[0]), int(both[1])
+
+
+def _pixels(
+    name: str, path: Path, height: int | None, width: int | None, grayscale: bool
+) -> npt.NDArray[np.uint8]:
+    """(h, w, c)."""
+    from PIL import Image as pillow
+
+    try:
+        with pillow.open(path) as image:
+            image = image.convert("L" if grayscale else "RGB")
+            if height is not None and width is not None and image.size != (width, height):
+                image = image.resize((width, height), pillow.Resampling.BILINEAR)
+            pixels = np.asarray(image, np.uint8)
+    except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:
+        raise ValueError(f"[{name}] '{path}' is broken or no image: {error}") from None
+    return pixels[..., None] if grayscale else pixels
+
+
+def _channels_first(pixels: npt.NDArray[np.uint8]) -> Image:
+    values = pixels.astype(np.float32)
+    values /= np.float32(255)
+    return values.transpose(2, 0, 1)

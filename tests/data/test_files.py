@@ -1,0 +1,365 @@
+"""Tables, archives and folders of images: what they hold comes out, and what is wrong with them is named."""
+
+import builtins
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.data import datasets, load
+from ranvier.data.datasets import load_csv, load_digit_recognizer, load_images, load_npz, read_image
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text, name="table.csv", encoding="utf-8"):
+        path, content = tmp_path / name, text.encode(encoding)
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return path
+
+    return write
+
+
+PETS = "weight,height,kind\n4.5,25,cat\n30,60,dog\n5,24,cat\n"
+
+# --- tables
+
+
+@pytest.mark.parametrize("label", ["kind", 2, -1, "auto"])
+def test_a_table_with_words_as_labels(table, label):
+    pets = load_csv(table(PETS), label)
+    assert pets.x.dtype == np.float32
+    assert pets.x.tolist() == [[4.5, 25], [30, 60], [5, 24]]
+    assert pets.y.dtype == np.int64
+    assert pets.y.tolist() == [0, 1, 0]
+    assert pets.class_names == ("cat", "dog")
+    assert pets.feature_names == ("weight", "height")
+    assert len(pets) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (PETS.replace(",", ";"), "t.csv"),
+        (PETS.replace(",", "\t"), "t.tsv"),
+        (PETS.replace("\n", "\r\n"), "t.csv"),
+        (PETS.replace(",", ", "), "t.csv"),
+        ("\n" + PETS.replace("\n", "\n\n"), "t.csv"),
+        (PETS, "t.csv.gz"),
+        ("\ufeff" + PETS, "t.csv"),
+        ('"weight","height","kind"\n"4.5",25,"cat"\n30,60,"dog"\n5,"24","cat"\n', "t.csv"),
+    ],
+    ids=["semicolon", "tab", "crlf", "spaces", "empty lines", "gzip", "byte order mark", "quotes"],
+)
+def test_ways_to_write_a_table(table, text, name):
+    pets = load(table(text, name), "kind")
+    assert pets.x.tolist() == [[4.5, 25], [30, 60], [5, 24]]
+    assert pets.class_names == ("cat", "dog")
+    assert pets.feature_names == ("weight", "height")
+
+
+def test_words_with_the_delimiter_inside(table):
+    pets = load_csv(table('weight,kind\n4,"cat, black"\n5,dog\n'), "kind")
+    assert pets.class_names == ("cat, black", "dog")
+
+
+def test_the_label_s_column_where_nobody_says(table):
+    digits = load_csv(table("label,a,b\n7,1,2\n9,3,4\n"))
+    assert digits.class_names == ("7", "9")
+    assert digits.x.tolist() == [[1, 2], [3, 4]]
+    assert load_csv(table("Target,a\n7,1\n9,3\n")).feature_names == ("a",)
+
+
+def test_without_a_header(table):
+    flowers = load_csv(table("5.1,3.5,setosa\n6.2,2.9,virginica\n"))
+    assert flowers.feature_names is None
+    assert flowers.class_names == ("setosa", "virginica")
+    assert load_csv(table("1,2\n3,4\n"), 0).x.tolist() == [[2], [4]]
+    assert len(load_csv(table("1,2,0\n3,4,1\n"), header=True)) == 1
+    assert load_csv(table("1.5,cat\n")).class_names == ("cat",)
+
+
+def test_without_labels(table):
+    values = load_csv(table("a,b\n1,2\n3,4\n"), None)
+    assert values.y is None
+    assert values.class_names is None
+    assert values.x.shape == (2, 2)
+
+
+def test_tasks(table):
+    numbers = table("x,y\n1,10\n2,-3\n3,10\n")
+    assert load_csv(numbers).y.tolist() == [1, 0, 1]
+    assert load_csv(numbers).class_names == ("-3", "10")
+    values = load_csv(numbers, task="regression")
+    assert values.y.dtype == np.float32
+    assert values.y.tolist() == [10, -3, 10]
+    assert values.class_names is None
+    assert load_csv(table("x,y\n1,0.5\n2,1.5\n")).class_names is None
+    assert load_csv(table("x,y\n1,0.5\n2,1.5\n"), task="classification").class_names == ("0.5", "1.5")
+    assert load_csv(table("x,y\n1,1.0\n2,0\n")).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"),
+    [
+        ("a,b,y\n1,2,0\n1,,1\n", "y", r"line 3, column 'b' has a missing value \(''\)"),
+        ("a,b,y\n1,2,0\n\n1,NA,1\n", "y", r"line 4, column 'b' has a missing value \('NA'\)"),
+        ("a,b,y\n1,nan,0\n", "y", r"line 2, column 'b' has a missing value \('nan'\)"),
+        ("a,b,y\n1,2,0\n1,red,1\n", "y", "line 3, column 'b' holds 'red'; expected a finite number"),
+        ("1,2,0\n1,red,1\n", 2, "line 2, column 1 holds 'red'"),
+        ("a,b,y\n1,inf,0\n", "y", "line 2, column 'b' holds 'inf'"),
+        ("a,b,y\n1,2,0\n1,2\n", "y", "line 3 has 2 cells; expected 3 as in the first line"),
+        ('a,b,y\n1,"2,5",0\n1,2,3,4\n', "y", "line 3 has 4 cells"),
+        ("a,b,y\n1,2,0\n1,2,\n", "y", "line 3, column 'y' has a missing label"),
+        ("a,b,y\n1,2,0\n", "kind", "has no column 'kind'; its columns are a, b, y"),
+        ("1,2,0\n1,2,0\n", "kind", "its columns are none: the file has no header"),
+        ("1,2,0\n", 3, "got label 3 for 3 columns"),
+        ("1\n2\n", 0, "has no columns beside the label"),
+        ("", 0, "is empty"),
+        ("a,b,y\n", "y", "expected lines of numbers|has a header and no samples"),
+    ],
+)
+def test_wrong_tables(table, text, label, message):
+    with pytest.raises(ValueError, match=rf"\[load_csv\] .*({message})"):
+        load_csv(table(text), label)
+
+
+def test_files_that_are_no_tables(table, tmp_path):
+    with pytest.raises(ValueError, match="is no text in UTF-8"):
+        load_csv(table("a,é\n1,2\n", encoding="latin-1"))
+    cut = table(PETS, "t.csv.gz")
+    cut.write_bytes(cut.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="damaged or cut off gzip file"):
+        load(cut)
+    with pytest.raises(FileNotFoundError, match=r"\[load_csv\] no file"):
+        load_csv(tmp_path / "nowhere.csv")
+    with pytest.raises(TypeError, match=r"got label 1\.5; expected a column's name"):
+        load_csv(table(PETS), 1.5)
+    with pytest.raises(ValueError, match="got task 'rank'"):
+        load_csv(table(PETS), task="rank")
+
+
+def digit_table(labels=True):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 784))
+    names = ["label"] * labels + [f"pixel{i}" for i in range(784)]
+    rows = np.column_stack([[7, 0, 3, 9, 1], pixels]) if labels else pixels
+    return pixels, ",".join(names) + "\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n"
+
+
+def test_digit_recognizer(table):
+    pixels, text = digit_table()
+    for digits in (load_digit_recognizer(table(text)), load(table(text)), load(table(text, "t.csv.gz"))):
+        assert digits.x.shape == (5, 1, 28, 28)
+        np.testing.assert_array_equal(np.rint(digits.x.reshape(5, -1) * 255), pixels)
+        assert digits.y.tolist() == [7, 0, 3, 9, 1]
+        assert digits.class_names == tuple("0123456789")
+    _, text = digit_table(labels=False)
+    assert load(table(text)).y is None
+    with pytest.raises(ValueError, match=r"has other columns; expected label, pixel0 \.\.\. pixel783"):
+        load_digit_recognizer(table(PETS))
+    with pytest.raises(ValueError, match="has a pixel beyond 0 to 255"):
+        load_digit_recognizer(table(text.replace(",255", ",256").replace(",254", ",256")))
+    pixels, text = digit_table()
+    with pytest.raises(ValueError, match="has other labels"):
+        load_digit_recognizer(table(text.replace("\n9,", "\n10,")))
+
+
+# --- archives
+
+
+@pytest.fixture
+def archive(tmp_path):
+    def write(**arrays):
+        np.savez(tmp_path / "a.npz", **arrays)
+        return tmp_path / "a.npz"
+
+    return write
+
+
+def test_an_archive(archive):
+    x, y = np.random.default_rng(0).normal(size=(6, 3)), np.array([2, 0, 2, 5, 0, 2])
+    for names in (("x", "y"), ("X", "y"), ("x_train", "y_train"), ("images", "labels"), ("data", "target")):
+        got = load(archive(**dict(zip(names, (x, y), strict=True))))
+        np.testing.assert_array_equal(got.x, x.astype(np.float32))
+        assert got.y.tolist() == [1, 0, 1, 2, 0, 1]
+        assert got.class_names == ("0", "2", "5")
+    mine = archive(inputs=x, outputs=y / 2)
+    got = load_npz(mine, "inputs", "outputs")
+    assert got.y.dtype == np.float32
+    assert got.class_names is None
+    assert load_npz(archive(x=x, kind=y), y="kind").y is not None
+    assert load(archive(x=x, kind=y[:, None]), "kind").y.shape == (6,)
+    assert load(archive(x=x, y=np.stack([y, y], 1))).y.shape == (6, 2)
+    assert load(archive(only=x)).y is None
+    assert load(archive(x=x, y=y), None).y is None
+    assert load(archive(x=x, y=y), task="regression").y.tolist() == y.tolist()
+
+
+def test_pixels_in_an_archive(archive):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
+    got = load(archive(x=pixels[..., 0], y=np.arange(4)))
+    assert got.x.shape == (4, 1, 5, 6)
+    np.testing.assert_array_equal(np.rint(got.x[:, 0] * 255), pixels[..., 0])
+    got = load(archive(x=pixels, y=np.arange(4)))
+    assert got.x.shape == (4, 3, 5, 6)
+    np.testing.assert_array_equal(np.rint(got.x * 255), pixels.transpose(0, 3, 1, 2))
+    assert load(archive(x=pixels.transpose(0, 3, 1, 2))).x.shape == (4, 3, 5, 6)
+
+
+def test_class_names_in_an_archive(archive):
+    x, names = np.zeros((3, 2)), np.array(["ant", "bee", "cow"])
+    assert load(archive(x=x, y=np.array([0, 2, 1]), class_names=names)).class_names == ("ant", "bee", "cow")
+    assert load(archive(x=x, y=np.array(["b", "a", "b"]))).class_names == ("a", "b")
+    with pytest.raises(ValueError, match="expected a name for each class 0, 1, 2"):
+        load(archive(x=x, y=np.array([0, 7, 1]), class_names=names))
+
+
+def test_wrong_archives(archive, tmp_path):
+    x = np.zeros((3, 2))
+    with pytest.raises(ValueError, match="has arrays a, b; expected x and y"):
+        load_npz(archive(a=x, b=x))
+    with pytest.raises(ValueError, match="has no array 'c'; it has a, b"):
+        load_npz(archive(a=x, b=x), "c")
+    with pytest.raises(ValueError, match="expected as many targets as samples"):
+        load_npz(archive(x=x, y=np.zeros(4)))
+    with pytest.raises(ValueError, match="Python objects are not loaded"):
+        load_npz(archive(x=np.array([{}, {}, {}], object), y=np.zeros(3)))
+    with pytest.raises(ValueError, match="has missing or infinite values in 'x'"):
+        load_npz(archive(x=np.full((3, 2), np.nan), y=np.zeros(3)))
+    with pytest.raises(ValueError, match="expected numbers, one entry for each sample"):
+        load_npz(archive(x=np.array(["a"]), y=np.zeros(1)))
+    good = archive(x=np.arange(4000.0).reshape(1000, 4), y=np.zeros(1000)).read_bytes()
+    damaged = good[:300] + b"\xff" * 50 + good[350:]
+    for number, content in enumerate((b"", b"PK", good[: len(good) // 2], damaged)):
+        path = tmp_path / f"{number}.npz"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"\[load_npz\] '.*' is (damaged or )?no archive|is damaged"):
+            load_npz(path)
+    np.save(tmp_path / "single.npy", x)
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    with pytest.raises(ValueError, match=r"is a single array \(.npy\)"):
+        load_npz(tmp_path / "single.npz")
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive_of_text:
+        archive_of_text.writestr("x.txt", "hello")
+    with pytest.raises(ValueError, match=r"\[load_npz\]"):
+        load_npz(tmp_path / "text.npz")
+
+
+# --- images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """root/ant/*.png of 6x5 pixels and root/bee/*.jpg, in colour; returns (root, the pixels of the ants)."""
+    pillow = pytest.importorskip(
+        "PIL.Image", reason="pillow is not installed (pip install 'ranvier[images]')"
+    )
+    rng, root = np.random.default_rng(0), tmp_path / "root"
+    ants = rng.integers(0, 256, (3, 6, 5, 3), np.uint8)
+    for kind in ("ant", "bee"):
+        (root / kind).mkdir(parents=True)
+    for number, pixels in enumerate(ants):
+        pillow.fromarray(pixels).save(root / "ant" / f"{number}.png")
+    for number in range(2):
+        pillow.fromarray(ants[number]).save(root / "bee" / f"{number}.JPG", format="JPEG")
+    (root / "notes.txt").write_text("not a class")
+    (root / "ant" / "notes.txt").write_text("not an image")
+    (root / ".hidden").mkdir()
+    return root, ants
+
+
+def test_a_folder_of_images(folder):
+    root, ants = folder
+    for samples in (load_images(root), load(root)):
+        assert samples.x.shape == (5, 3, 6, 5)
+        assert samples.x.dtype == np.float32
+        assert samples.x.transpose(0, 2, 3, 1).flags.c_contiguous
+        np.testing.assert_array_equal(np.rint(samples.x[:3] * 255), ants.transpose(0, 3, 1, 2))
+        assert samples.y.tolist() == [0, 0, 0, 1, 1]
+        assert samples.class_names == ("ant", "bee")
+    gray = load(root, size=(8, 4), grayscale=True)
+    assert gray.x.shape == (5, 1, 8, 4)
+    luma = load_images(root, grayscale=True).x[0, 0] * 255
+    np.testing.assert_allclose(luma, ants[0] @ [0.299, 0.587, 0.114], atol=1)
+
+
+def test_a_folder_read_when_asked_for(folder):
+    root, ants = folder
+    images = datasets.ImageFolder(root, transform=lambda image: image[:, :2])
+    assert len(images) == 5
+    assert images.classes == ["ant", "bee"]
+    assert images.class_to_idx == {"ant": 0, "bee": 1}
+    assert images.samples[4] == (root / "bee" / "1.JPG", 1)
+    image, label = images[2]
+    np.testing.assert_array_equal(np.rint(image * 255), ants[2].transpose(2, 0, 1)[:, :2])
+    assert label == 0
+    ((x, y),) = rv.data.DataLoader(images, 8, prefetch=1)
+    assert x.shape == (5, 3, 2, 5)
+    assert y.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_one_image(folder):
+    root, ants = folder
+    image = read_image(root / "ant" / "1.png")
+    np.testing.assert_array_equal(np.rint(image * 255), ants[1].transpose(2, 0, 1))
+    assert read_image(root / "ant" / "1.png", 7, grayscale=True).shape == (1, 7, 7)
+
+
+def test_wrong_folders(folder, tmp_path):
+    from PIL import Image
+
+    root, _ = folder
+    good = (root / "ant" / "0.png").read_bytes()
+    for content in (b"", b"no image", good[: len(good) // 2]):
+        (root / "bee" / "broken.png").write_bytes(content)
+        with pytest.raises(ValueError, match=r"\[load_images\] '.*broken.png' is broken or no image"):
+            load_images(root)
+        with pytest.raises(ValueError, match=r"\[ImageFolder\] '.*broken.png' is broken"):
+            datasets.ImageFolder(root)[5]
+    (root / "bee" / "broken.png").unlink()
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(buffer, "PNG")
+    (root / "bee" / "large.png").write_bytes(buffer.getvalue())
+    with pytest.raises(ValueError, match=r"large.png' has 9x9 pixels and the images before it 6x5; expected"):
+        load_images(root)
+    assert load_images(root, size=4).x.shape == (6, 3, 4, 4)
+    (root / "cow").mkdir()
+    with pytest.raises(ValueError, match=r"cow' has no images; expected files .bmp"):
+        load_images(root)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="has no sub-folders"):
+        load_images(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load_images(tmp_path / "nowhere")
+    for size in (0, (3,), (2.5, 3), True):
+        with pytest.raises(ValueError, match=r"expected \(height, width\) in pixels"):
+            load_images(root, size)
+
+
+def test_without_pillow(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name == "PIL" or name.startswith("PIL."):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    for read in (load_images, datasets.ImageFolder, read_image, load):
+        with pytest.raises(
+            ImportError, match=r"reading images needs pillow: pip install 'ranvier\[images\]'"
+        ):
+            read(tmp_path)
+
+
+# --- the one door
+
+
+def test_other_endings(tmp_path):
+    (tmp_path / "a.parquet").write_text("x")
+    with pytest.raises(ValueError, match=r"\[load\] got '.*a.parquet'; expected a table"):
+        load(tmp_path / "a.parquet")
+    with pytest.raises(FileNotFoundError, match=r"\[load\] no file or folder"):
+        load(tmp_path / "nowhere.csv")
