@@ -134,7 +134,10 @@ def _fit(
 ) -> Any:
     import ranvier as rv
 
-    callbacks = [rv.ProgressBar(), _schedule(settings["lr"])]
+    updates = settings["epochs"] * -(-len(train[0]) // settings["batch_size"])
+    cosine = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, updates)  # half of it, down to 0
+    watch = rv.train.LambdaCallback(on_epoch_end=_require_finite)
+    callbacks = [rv.ProgressBar(), rv.train.Schedule(cosine, per="batch"), watch]
     folder = arguments.checkpoint
     if folder is not None:
         callbacks.append(rv.Checkpoint(folder, every_seconds=60, monitor="val_accuracy"))
@@ -222,21 +225,6 @@ def _data(arguments: argparse.Namespace) -> tuple[Part, Part, Part]:
     return (x, y), (xv, yv), (xt, yt)
 
 
-def _schedule(lr: float) -> Any:
-    """A callback that lets the learning rate fall to 0 along half a cosine, and ends a run that diverged.
-
-    Source: I. Loshchilov, F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
-    """
-    from ranvier.train import Callback
-
-    class Cosine(Callback):
-        def on_batch_begin(self, batch: int) -> None:
-            share = self.trainer.updates / (self.trainer.steps_per_epoch * self.trainer.last_epoch)
-            for group in self.trainer.optimizer.param_groups:
-                group["lr"] = lr * (1 + math.cos(math.pi * share)) / 2
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            if not math.isfinite(logs["loss"]):
-                raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")
-
-    return Cosine()
+def _require_finite(epoch: int, logs: dict[str, float]) -> None:
+    if not math.isfinite(logs["loss"]):
+        raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")

@@ -2,5 +2,6 @@
 
 from ranvier.plot.curves import history
 from ranvier.plot.figure import require_matplotlib
+from ranvier.plot.rates import lr_range_test
 
-__all__ = ["history", "require_matplotlib"]
+__all__ = ["history", "lr_range_test", "require_matplotlib"]

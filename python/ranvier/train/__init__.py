@@ -1,4 +1,4 @@
-"""Training: `Trainer`, its callbacks and its history."""
+"""Training: `Trainer`, its callbacks and its history, and the learning-rate range test."""
 
 from ranvier.train.callbacks import (
     Callback,
@@ -11,6 +11,7 @@ from ranvier.train.callbacks import (
     TensorBoard,
 )
 from ranvier.train.history import History
+from ranvier.train.lr_range_test import LRRangeTest, lr_range_test
 from ranvier.train.trainer import Trainer
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "History",
+    "LRRangeTest",
     "LambdaCallback",
     "ProgressBar",
     "Schedule",
     "TensorBoard",
     "Trainer",
+    "lr_range_test",
 ]

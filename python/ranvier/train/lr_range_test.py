@@ -1,0 +1,223 @@
+"""The learning-rate range test: which rates make the loss fall, before the training."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import wrap
+from ranvier.autograd.inplace import bump
+from ranvier.autograd.random import get_rng_state, set_rng_state
+from ranvier.data.loader import positive
+from ranvier.optim import Optimizer
+from ranvier.train import inputs
+from ranvier.train.links import link_of
+from ranvier.train.modes import mode_kept
+from ranvier.train.source import ArraySource, LoaderSource, Source
+from ranvier.train.weighting import batch_loss
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["LRRangeTest", "lr_range_test"]
+
+Array = npt.NDArray[Any]
+_NAME = "lr_range_test"
+
+
+@dataclass(frozen=True)
+class LRRangeTest:
+    """What a range test found.
+
+    Attributes:
+        rates: the learning rates that were tried, rising.
+        losses: the loss of the batch at each.
+        smoothed: the losses' running mean, which the suggestion is read from.
+        diverged: whether the test stopped because the loss rose.
+    """
+
+    rates: npt.NDArray[np.float64]
+    losses: npt.NDArray[np.float64]
+    smoothed: npt.NDArray[np.float64]
+    diverged: bool
+
+    @property
+    def suggestion(self) -> float:
+        """The rate at which the smoothed loss fell most steeply over log(rate), before it was least.
+
+        Slopes are taken over a tenth of the curve: from one batch to the next the data matter more.
+
+        Raises:
+            ValueError: the loss never fell.
+        """
+        end = int(np.argmin(self.smoothed)) + 1
+        if end < 2:
+            raise ValueError(
+                f"[{_NAME}] the loss fell at none of the rates {self.rates[0]:g} to {self.rates[-1]:g}; "
+                "expected a smaller start, or another model"
+            )
+        width = min(max(1, len(self.rates) // 10), end - 1)
+        falls = self.smoothed[width:end] - self.smoothed[: end - width]
+        logs = np.log(self.rates[:end])
+        steepest = int(np.argmin(falls / (logs[width:] - logs[:-width])))
+        return float(self.rates[steepest + width // 2])
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """The losses over the rates, with the suggestion; see `rv.plot.lr_range_test`."""
+        from ranvier import plot
+
+        return plot.lr_range_test(self, path)
+
+
+def lr_range_test(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    optimizer: Optimizer | Callable[[Any], Optimizer],
+    x: Any,
+    y: npt.ArrayLike | None = None,
+    *,
+    start: float = 1e-7,
+    end: float = 10.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    smoothing: float = 0.9,
+    divergence: float = 4.0,
+) -> LRRangeTest:
+    """Train for some steps at exponentially growing learning rates, note the losses, and take it all back.
+
+    Afterwards model, gradients, optimizer and random state are what they were, to the last bit.
+
+    Args:
+        optimizer: the optimizer to be used, or a function that makes one from parameters.
+        x, y: arrays as in `Trainer.fit`, shuffled; or a loader of batches alone. Run through as often as
+            it takes.
+        start, end, steps: the first rate, the last one, and how many.
+        smoothing: the running mean keeps this share of its value in each step.
+        divergence: the test ends where the smoothed loss exceeds its least value this many times, or a loss
+            is not finite.
+
+    Returns:
+        Rates and losses, with a `suggestion` and a `plot()`.
+
+    Raises:
+        ValueError: settings out of range. TypeError: an optimizer that is neither.
+
+    Source: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3.
+
+    >>> import numpy as np
+    >>> import ranvier as rv
+    >>> rv.manual_seed(0)
+    >>> x = np.random.default_rng(0).standard_normal((256, 4)).astype(np.float32)
+    >>> y = x @ np.array([[1], [-2], [3], [0.5]], np.float32)
+    >>> model = rv.nn.Linear(4, 1)
+    >>> found = rv.train.lr_range_test(model, rv.nn.MSELoss(), rv.optim.SGD, x, y, start=1e-4)
+    >>> found.diverged, 0.01 < found.suggestion < 1
+    (True, True)
+    """
+    _require(start, end, smoothing, divergence)
+    positive(_NAME, "steps", steps)
+    maker = optimizer if isinstance(optimizer, Optimizer) else _made(optimizer, model)
+    source = _source(model, loss, x, y, batch_size)
+    rates = start * (end / start) ** (np.arange(steps) / max(steps - 1, 1))
+    with _taken_back(model, maker), mode_kept(model):
+        model.train()
+        return _run(model, loss, maker, source, rates, smoothing, divergence)
+
+
+def _run(
+    model: Any,
+    loss: Any,
+    optimizer: Optimizer,
+    source: Source,
+    rates: npt.NDArray[np.float64],
+    smoothing: float,
+    divergence: float,
+) -> LRRangeTest:
+    losses: list[float] = []
+    smoothed: list[float] = []
+    mean, diverged = 0.0, False
+    for rate, (xb, yb, weights) in zip(rates, _endless(source), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = float(rate)
+        optimizer.zero_grad()
+        value = batch_loss(loss, model(wrap(xb)), wrap(yb), weights)
+        if not math.isfinite(value.item()):
+            diverged = True
+            break
+        losses.append(value.item())
+        mean = smoothing * mean + (1 - smoothing) * losses[-1]
+        smoothed.append(mean / (1 - smoothing ** len(losses)))  # unbiased, though it began at 0
+        if smoothed[-1] > divergence * min(smoothed):
+            diverged = True
+            break
+        value.backward()
+        optimizer.step()
+    if not losses:
+        raise ValueError(f"[{_NAME}] got a model whose first loss is not finite")
+    return LRRangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed), diverged)
+
+
+def _require(start: float, end: float, smoothing: float, divergence: float) -> None:
+    if not 0 < start < end < math.inf:
+        raise ValueError(f"[{_NAME}] got start {start} and end {end}; expected 0 < start < end")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"[{_NAME}] got smoothing {smoothing}; expected 0 <= smoothing < 1")
+    if not divergence > 1:
+        raise ValueError(f"[{_NAME}] got divergence {divergence}; expected above 1")
+
+
+def _made(factory: Any, model: Any) -> Optimizer:
+    made = factory(model.parameters()) if callable(factory) else factory
+    if not isinstance(made, Optimizer):
+        raise TypeError(
+            f"[{_NAME}] got optimizer of type {type(made).__name__}; expected an Optimizer, or a function "
+            "that makes one"
+        )
+    return made
+
+
+def _source(model: Any, loss: Any, x: Any, y: Any, batch_size: int) -> Source:
+    dtype = next((np.dtype(p.dtype) for p in model.parameters()), np.dtype(np.float32))
+    link = link_of(loss)
+    if y is None:
+        return LoaderSource(_NAME, x, dtype, link)
+    return ArraySource(inputs.prepare(_NAME, x, y, dtype, link), batch_size, shuffle=True)
+
+
+def _endless(source: Source) -> Iterator[tuple[Array, Array, Array | None]]:
+    while True:
+        empty = True
+        for batch in source:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError(f"[{_NAME}] got a loader without batches; expected at least one")
+
+
+@contextmanager
+def _taken_back(model: Any, optimizer: Optimizer) -> Iterator[None]:
+    """Puts parameters, buffers, gradients, the optimizer and the random state back, also after an error."""
+    tensors = [*model.parameters(), *model.buffers()]
+    before = [t._array.copy() for t in tensors]
+    gradients = [(p, p.grad) for p in model.parameters()]
+    state, randomness = deepcopy(optimizer.state_dict()), get_rng_state()
+    for p, _ in gradients:
+        p.grad = None  # kept as they are, not added to
+    try:
+        yield
+    finally:
+        for t, values in zip(tensors, before, strict=True):
+            t._array[...] = values
+            bump(t)
+        for p, gradient in gradients:
+            p.grad = gradient
+        optimizer.load_state_dict(state)
+        set_rng_state(randomness)
