@@ -27,6 +27,8 @@ NO_SETTINGS |= {"Identity"}  # takes anything, as PyTorch's
 CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
 OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
 METRICS = sorted(metrics.METRICS)
+THREE_ARRAYS = {"GaussianNLLLoss", "MarginRankingLoss"}
+OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -34,7 +36,9 @@ def test_layers(name: str) -> None:
     """A layer that takes a wrong setting refuses it when it is made or when it is called."""
     make, right = getattr(nn, name), LAYERS.get(name, {})
     shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 2, 5) if name.endswith("1d") else (2, 3)
-    arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss"))
+    arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss") + (name in THREE_ARRAYS))
+    if name in OF_CLASSES:
+        arrays[1] = rv.tensor([2, 0])
     make(**right)(*arrays)
     for key in inspect.signature(make).parameters:
         for wrong in WRONG_ATTRIBUTES:

@@ -131,6 +131,18 @@ class Output {
 
 inline bool given(py::handle out) { return !out.is_none(); }
 
+// A view repeated to a shape that it broadcasts to (not checked): stride 0 where it has one element.
+template <class T>
+TensorView<T> repeat(TensorView<T> v, int ndim, const int64_t* shape) {
+  const int lead = ndim - v.ndim;
+  for (int d = ndim - 1; d >= 0; --d) {  // from the back, since v's own dimensions move there
+    v.strides[d] = d < lead || v.shape[d - lead] == 1 ? 0 : v.strides[d - lead];
+    v.shape[d] = shape[d];
+  }
+  v.ndim = ndim;
+  return v;
+}
+
 void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b,
                         const Input& b);
 bool is_channels_last(const Input& x);  // 4-D, NHWC in memory; dimensions of size 1 do not decide

@@ -56,14 +56,7 @@ class Operands {
   // Array k repeated to the common shape; data is null for a number.
   template <class T>
   TensorView<const T> view(const Input& x) const {
-    TensorView<const T> v = x.view<T>();
-    const int lead = ndim_ - v.ndim;
-    for (int d = ndim_ - 1; d >= 0; --d) {  // from the back, since x's own dimensions move there
-      v.strides[d] = d < lead || v.shape[d - lead] == 1 ? 0 : v.strides[d - lead];
-      v.shape[d] = shape_[d];
-    }
-    v.ndim = ndim_;
-    return v;
+    return repeat(x.view<T>(), ndim_, shape_);
   }
   template <class T>
   void fill(TensorView<const T>* x, T* scalar) const {

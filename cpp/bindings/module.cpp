@@ -22,6 +22,7 @@ PYBIND11_MODULE(_core, m) {
   bind::register_elementwise(m);
   bind::register_softmax(m);
   bind::register_loss(m);
+  bind::register_class_loss(m);
   bind::register_reduce(m);
   bind::register_copy(m);
   bind::register_index(m);

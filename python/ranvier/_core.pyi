@@ -371,34 +371,261 @@ def mse_backward(
     of_target: bool = False,
     out: Array | None = None,
 ) -> Array: ...
-def bce(x: Array, target: Array, reduction: str = "mean", out: Array | None = None) -> Array: ...
+def l1(x: Array, target: Array, reduction: str = "mean", out: Array | None = None) -> Array: ...
+def l1_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    out: Array | None = None,
+) -> Array: ...
+def smooth_l1(
+    x: Array, target: Array, reduction: str = "mean", beta: float = 1.0, out: Array | None = None
+) -> Array: ...
+def smooth_l1_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    beta: float = 1.0,
+    out: Array | None = None,
+) -> Array: ...
+def huber(
+    x: Array, target: Array, reduction: str = "mean", delta: float = 1.0, out: Array | None = None
+) -> Array: ...
+def huber_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    delta: float = 1.0,
+    out: Array | None = None,
+) -> Array: ...
+def bce(
+    x: Array, target: Array, reduction: str = "mean", weight: Array | None = None, out: Array | None = None
+) -> Array: ...
 def bce_backward(
     dy: Array,
     x: Array,
     target: Array,
     reduction: str = "mean",
     of_target: bool = False,
+    weight: Array | None = None,
     out: Array | None = None,
 ) -> Array: ...
-def bce_with_logits(x: Array, target: Array, reduction: str = "mean", out: Array | None = None) -> Array: ...
+def bce_with_logits(
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    weight: Array | None = None,
+    pos_weight: Array | None = None,
+    out: Array | None = None,
+) -> Array: ...
 def bce_with_logits_backward(
     dy: Array,
     x: Array,
     target: Array,
     reduction: str = "mean",
     of_target: bool = False,
+    weight: Array | None = None,
+    pos_weight: Array | None = None,
+    out: Array | None = None,
+) -> Array: ...
+def kl_div(
+    x: Array, target: Array, reduction: str = "mean", log_target: bool = False, out: Array | None = None
+) -> Array: ...
+def kl_div_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    log_target: bool = False,
+    out: Array | None = None,
+) -> Array: ...
+def sigmoid_focal(
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    out: Array | None = None,
+) -> Array: ...
+def sigmoid_focal_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    out: Array | None = None,
+) -> Array: ...
+def soft_margin(x: Array, target: Array, reduction: str = "mean", out: Array | None = None) -> Array: ...
+def soft_margin_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    out: Array | None = None,
+) -> Array: ...
+def hinge_embedding(
+    x: Array, target: Array, reduction: str = "mean", margin: float = 1.0, out: Array | None = None
+) -> Array: ...
+def hinge_embedding_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    margin: float = 1.0,
+    out: Array | None = None,
+) -> Array: ...
+def cosine_margin(
+    x: Array, target: Array, reduction: str = "mean", margin: float = 0.0, out: Array | None = None
+) -> Array: ...
+def cosine_margin_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    margin: float = 0.0,
+    out: Array | None = None,
+) -> Array: ...
+def margin_ranking(
+    x1: Array,
+    x2: Array,
+    target: Array,
+    reduction: str = "mean",
+    margin: float = 0.0,
+    out: Array | None = None,
+) -> Array: ...
+def margin_ranking_backward(
+    dy: Array,
+    x1: Array,
+    x2: Array,
+    target: Array,
+    reduction: str = "mean",
+    of: str = "x1",
+    margin: float = 0.0,
+    out: Array | None = None,
+) -> Array: ...
+def poisson_nll(
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-08,
+    out: Array | None = None,
+) -> Array: ...
+def poisson_nll_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    of_target: bool = False,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-08,
+    out: Array | None = None,
+) -> Array: ...
+def gaussian_nll(
+    x: Array,
+    target: Array,
+    var: Array,
+    reduction: str = "mean",
+    full: bool = False,
+    eps: float = 1e-06,
+    out: Array | None = None,
+) -> Array: ...
+def gaussian_nll_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    var: Array,
+    reduction: str = "mean",
+    of: str = "x",
+    full: bool = False,
+    eps: float = 1e-06,
     out: Array | None = None,
 ) -> Array: ...
 def cross_entropy(
-    x: Array, target: Array, reduction: str = "mean"
-) -> tuple[Array, Array]: ...  # the loss; log_sum_exp, which the gradient needs
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> tuple[Array, Array, Array]: ...  # the loss; divisor and log_sum_exp, for backward
 def cross_entropy_backward(
     dy: Array,
     x: Array,
     target: Array,
+    divisor: Array,
     log_sum_exp: Array,
     reduction: str = "mean",
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
     of_target: bool = False,
+    out: Array | None = None,
+) -> Array: ...
+def nll(
+    x: Array, target: Array, reduction: str = "mean", weight: Array | None = None, ignore_index: int = -100
+) -> tuple[Array, Array]: ...  # the loss; divisor, for backward
+def nll_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    divisor: Array,
+    reduction: str = "mean",
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    out: Array | None = None,
+) -> Array: ...
+def focal(
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    gamma: float = 2.0,
+    alpha: Array | None = None,
+    ignore_index: int = -100,
+) -> tuple[Array, Array, Array]: ...  # the loss; divisor and log_sum_exp, for backward
+def focal_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    divisor: Array,
+    log_sum_exp: Array,
+    reduction: str = "mean",
+    gamma: float = 2.0,
+    alpha: Array | None = None,
+    ignore_index: int = -100,
+    out: Array | None = None,
+) -> Array: ...
+def multi_margin(
+    x: Array,
+    target: Array,
+    reduction: str = "mean",
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Array | None = None,
+) -> tuple[Array, Array]: ...  # the loss; divisor, for backward
+def multi_margin_backward(
+    dy: Array,
+    x: Array,
+    target: Array,
+    divisor: Array,
+    reduction: str = "mean",
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Array | None = None,
     out: Array | None = None,
 ) -> Array: ...
 

@@ -1,4 +1,4 @@
-"""The loss kernels on raw arrays: every width, memory order, out=, errors."""
+"""The element-wise loss kernels on raw arrays: every width, memory order, out=, errors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ from ranvier.reference import loss as reference
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
-NAMES = ("mse", "bce", "bce_with_logits")
+NAMES = (
+    *("bce", "bce_with_logits", "cosine_margin", "hinge_embedding", "huber", "kl_div", "l1", "mse"),
+    *("poisson_nll", "sigmoid_focal", "smooth_l1", "soft_margin"),
+)
+PIECEWISE = ("cosine_margin", "hinge_embedding", "huber", "l1", "smooth_l1")
+
+
+def inputs(name, rng, dtype, *shape):
+    x, t = (rng.uniform(0.1, 0.9, shape).astype(dtype) for _ in range(2))
+    return x, np.where(t > 0.5, 1, -1).astype(dtype) if "margin" in name or "hinge" in name else t
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_width(name, dtype, isa, rng):
     """Sums take in no lane beyond the last element; out's neighbours are not touched."""
-    for n in range(1, 38):
-        x, t = (rng.uniform(0.1, 0.9, n).astype(dtype) for _ in range(2))
+    for n in [*range(1, 38), 511, 512, 513, 1100]:
+        x, t = inputs(name, rng, dtype, n)
         wide = (x.astype(np.float64), t.astype(np.float64))
         for reduction in ("sum", "mean", "none"):
             want = getattr(reference, name)(*wide, reduction)
@@ -35,7 +44,8 @@ def test_every_width(name, dtype, isa, rng):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_layouts(name, layout, rng):
-    x, t, dy = (rng.uniform(0.1, 0.9, (2, 5, 3, 7)).astype("float32") for _ in range(3))
+    x, t = inputs(name, rng, "float32", 2, 5, 3, 7)
+    dy = rng.uniform(0.1, 0.9, x.shape).astype("float32")
     want = getattr(_core, name)(x, t, "sum")
     got = getattr(_core, name)(in_layout(x, layout), t, "sum")
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance("float32", x.size, 3))
@@ -45,28 +55,42 @@ def test_layouts(name, layout, rng):
     )
 
 
-@pytest.mark.parametrize("n", range(1, 36))
-def test_cross_entropy_of_every_width(n, isa, rng):
-    x = rng.uniform(-4, 4, (5, n)).astype("float32")
-    index, p = rng.integers(0, n, 5), rng.uniform(0, 1, (5, n)).astype("float32")
-    for target in (index, p):
-        want = reference.cross_entropy(x.astype(np.float64), target, "none")
-        loss, log_sum_exp = _core.cross_entropy(x, target, "none")
-        np.testing.assert_allclose(loss, want, rtol=0, atol=tolerance("float32", n, 10))
-        dx = _core.cross_entropy_backward(np.ones(5, "float32"), x, target, log_sum_exp, "none")
-        want, _ = reference.cross_entropy_backward(np.ones(5), x.astype(np.float64), target, "none")
-        np.testing.assert_allclose(dx, want, rtol=0, atol=tolerance("float32", n, 10))
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7)])
+@pytest.mark.parametrize("name", ["bce", "bce_with_logits"])
+def test_weights_that_broadcast(name, shape, isa, rng):
+    x, t = inputs(name, rng, "float32", 3, 5, 7)
+    weights = {"weight": rng.uniform(0.5, 2, shape).astype("float32")}
+    if name == "bce_with_logits":
+        weights["pos_weight"] = rng.uniform(0.5, 4, shape).astype("float32")
+    dy = rng.uniform(0.5, 2, x.shape).astype("float32")
+    for reduction in ("sum", "none"):
+        want = getattr(reference, name)(x, t, reduction, **weights)
+        got = getattr(_core, name)(x, t, reduction, **weights)
+        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance("float32", x.size, 6))
+    want = getattr(reference, f"{name}_backward")(dy, x, t, "none", **weights)
+    for of_target in (False, True):
+        got = getattr(_core, f"{name}_backward")(dy, x, t, "none", of_target, **weights)
+        np.testing.assert_allclose(got, want[of_target], rtol=0, atol=tolerance("float32", 4, 50))
+
+
+def test_cosine_margin_by_sign(isa):
+    x, t = np.float32([0.9, 0.9, -0.9, 0.2]), np.float32([1, -1, -1, -1])
+    np.testing.assert_allclose(_core.cosine_margin(x, t, "none", 0.5), [0.1, 0.4, 0, 0], atol=1e-7)
+    slopes = _core.cosine_margin_backward(np.ones(4, "float32"), x, t, "none", False, 0.5)
+    np.testing.assert_array_equal(slopes, [-1, 1, 0, 0])
 
 
 def test_backward_errors():
     x, dy = np.zeros((4, 3), "float32"), np.ones((), "float32")
-    index = np.zeros(4, int)
-    _, log_sum_exp = _core.cross_entropy(x, index)
-    with pytest.raises(ValueError, match=r"\[cross_entropy\] got dy of shape \(\); expected \(4,\)"):
-        _core.cross_entropy_backward(dy, x, index, log_sum_exp, "none")
-    with pytest.raises(ValueError, match=r"\[cross_entropy\] got class indices, which have no gradient"):
-        _core.cross_entropy_backward(dy, x, index, log_sum_exp, "mean", True)
     with pytest.raises(ValueError, match=r"\[mse\] got dy of shape \(\); expected \(4, 3\)"):
         _core.mse_backward(dy, x, x, "none")
     with pytest.raises(TypeError, match=r"\[mse\] got dy of dtype float64 and x of dtype float32"):
         _core.mse_backward(np.ones(()), x, x, "mean")
+    with pytest.raises(ValueError, match=r"\[gaussian_nll\] got of 'y'; expected 'x', 'target' or 'var'"):
+        _core.gaussian_nll_backward(dy, x, x, x, "mean", "y")
+    with pytest.raises(ValueError, match=r"\[kl_div\] got reduction 'batchmean' for x of shape \(\)"):
+        _core.kl_div(dy, dy, "batchmean")
+    with pytest.raises(
+        ValueError, match=r"\[margin_ranking\] got x1 of shape \(4, 3\) and x2 of shape \(4,\)"
+    ):
+        _core.margin_ranking(x, x[:, 0], x)

@@ -1,4 +1,4 @@
-"""Loss layers: the op of the same name behind each."""
+"""Loss layers: the op of the same name behind each, and their settings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,86 @@ import pytest
 import ranvier as rv
 from ranvier import nn, ops
 
+LAYERS = {
+    nn.BCELoss: (ops.bce, {"weight": [0.5, 1, 2]}),
+    nn.BCEWithLogitsLoss: (ops.bce_with_logits, {"weight": [1.0, 2, 3], "pos_weight": [3.0]}),
+    nn.GaussianNLLLoss: (ops.gaussian_nll, {"full": True, "eps": 0.5}),
+    nn.HingeEmbeddingLoss: (ops.hinge_embedding, {"margin": 0.7}),
+    nn.HuberLoss: (ops.huber, {"delta": 0.2}),
+    nn.KLDivLoss: (ops.kl_div, {"log_target": True}),
+    nn.L1Loss: (ops.l1, {}),
+    nn.MSELoss: (ops.mse, {}),
+    nn.MarginRankingLoss: (ops.margin_ranking, {"margin": 0.3}),
+    nn.PoissonNLLLoss: (ops.poisson_nll, {"log_input": False, "full": True, "eps": 0.1}),
+    nn.SigmoidFocalLoss: (ops.sigmoid_focal, {"alpha": 0.6, "gamma": 1.5}),
+    nn.SmoothL1Loss: (ops.smooth_l1, {"beta": 0.1}),
+    nn.SoftMarginLoss: (ops.soft_margin, {}),
+}
+OF_CLASSES = {
+    nn.CrossEntropyLoss: (
+        ops.cross_entropy,
+        {"weight": [1.0, 2, 3], "ignore_index": 1, "label_smoothing": 0.2},
+    ),
+    nn.FocalLoss: (ops.focal, {"gamma": 1.0, "alpha": [1.0, 2, 3], "ignore_index": 1}),
+    nn.MultiMarginLoss: (ops.multi_margin, {"p": 2, "margin": 0.5, "weight": [1.0, 2, 3]}),
+    nn.NLLLoss: (ops.nll, {"weight": [1.0, 2, 3], "ignore_index": 1}),
+}
+THREE = (nn.GaussianNLLLoss, nn.MarginRankingLoss)
+
+
+def test_every_loss_is_here():
+    losses = {getattr(nn, name) for name in nn.__all__ if name.endswith("Loss")}
+    assert {loss for loss in losses if loss.__module__.startswith("ranvier.nn.loss")} == {
+        *LAYERS,
+        *OF_CLASSES,
+    }
+
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize(
-    ("layer", "op"),
-    [(nn.MSELoss, ops.mse), (nn.BCELoss, ops.bce), (nn.BCEWithLogitsLoss, ops.bce_with_logits)],
-)
-def test_element_losses(layer, op, reduction, rng):
-    x, target = (rng.uniform(0.1, 0.9, (5, 3)).astype("float32") for _ in range(2))
-    loss = layer(reduction=reduction)
-    np.testing.assert_array_equal(loss(x, target).numpy(), op(x, target, reduction).numpy())
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+def test_element_losses(layer, reduction, rng):
+    arrays = [rng.uniform(0.1, 0.9, (5, 3)).astype("float32") for _ in range(2 + (layer in THREE))]
+    op, settings = LAYERS[layer]
+    for given in ({}, settings):
+        want = op(*arrays, reduction=reduction, **given).numpy()
+        np.testing.assert_array_equal(layer(reduction=reduction, **given)(*arrays).numpy(), want)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("layer", OF_CLASSES, ids=lambda layer: layer.__name__)
+def test_losses_of_classes(layer, reduction, rng):
+    x, target = rng.normal(size=(5, 3)).astype("float32"), np.array([0, 1, 2, 2, 0])
+    op, settings = OF_CLASSES[layer]
+    for given in ({}, settings):
+        want = op(x, target, reduction=reduction, **given).numpy()
+        np.testing.assert_array_equal(layer(reduction=reduction, **given)(x, target).numpy(), want)
+
+
+@pytest.mark.parametrize("layer", [*LAYERS, *OF_CLASSES], ids=lambda layer: layer.__name__)
+def test_settings_in_text_and_files(layer):
+    """repr shows what is not the default; config makes the loss again, its weights included."""
+    settings = {**LAYERS, **OF_CLASSES}[layer][1]
+    loss = layer(reduction="sum", **settings)
+    assert repr(layer()) == f"{layer.__name__}()"
+    shown = repr(loss)
+    assert "reduction='sum'" in shown
+    assert all(f"{name}=" in shown for name in settings)
+    again = layer(**loss.config())
+    assert repr(again) == shown
+    for name, value in loss.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy())
+
+
+def test_weights_are_buffers():
+    """As in PyTorch: in the state dict, of the dtype that the module is moved to."""
+    loss = nn.CrossEntropyLoss(weight=rv.tensor([1.0, 2.0]))
+    assert list(loss.state_dict()) == ["weight"]
+    assert list(nn.CrossEntropyLoss().state_dict()) == []
+    assert loss.double().weight.dtype == np.float64
+    x, target = rv.tensor([[1.0, 2.0]], dtype=rv.float64), rv.tensor([1])
+    assert loss(x, target).dtype == np.float64
+    loss.load_state_dict({"weight": np.array([3.0, 4.0])})
+    assert loss.weight.tolist() == [3, 4]
 
 
 def test_cross_entropy_takes_indices_and_probabilities():
@@ -28,4 +98,5 @@ def test_cross_entropy_takes_indices_and_probabilities():
 def test_errors_name_the_loss():
     with pytest.raises(ValueError, match=r"\[mse\] got x of shape \(3,\) and target of shape \(3, 1\)"):
         nn.MSELoss()(rv.zeros(3), rv.zeros(3, 1))
-    assert repr(nn.BCELoss(reduction="sum")) == "BCELoss(reduction='sum')"
+    with pytest.raises(TypeError, match=r"\[BCELoss\] got weight 'heavy'; expected a Tensor or numbers"):
+        nn.BCELoss(weight="heavy")

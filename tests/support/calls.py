@@ -20,6 +20,8 @@ WEIGHT = _array(6, 2, 3, 2)
 SIGNALS = _array(2, 4, 7)
 WEIGHT_1D = _array(6, 2, 3)
 CLASSES = np.array([2, 0])
+WEIGHTS = _array(3)
+SIGNS = np.where(X > 0.5, 1, -1).astype(np.float32)
 INDEX = np.array([[1, 0, 2], [0, 0, 1]])
 MASK = np.array([[True, False, True], [False, True, True]])
 PLACES = np.array([[1, -2, 1, 0], [0, 3, 2, 4]])
@@ -42,7 +44,7 @@ OPS: dict[str, Call] = {
     **{name: ((X, X), {}) for name in _BINARY.split()},
     **dict.fromkeys(_REDUCTIONS.split(), ((X,), AXES)),
     **{name: ((X,), {**AXES, "correction": 1}) for name in ("std", "var")},
-    **{name: ((X, X), {"reduction": "mean"}) for name in ("bce", "bce_with_logits", "mse")},
+    **{name: ((X, X), {"reduction": "mean"}) for name in ("l1", "mse", "soft_margin")},
     **{name: ((X,), {"min": 0.2, "max": 0.8}) for name in ("clamp", "clip")},
     **{name: ((X,), {"dim": 1}) for name in ("log_softmax", "softmax", "softmin", "squeeze", "unsqueeze")},
     **{name: ((X,), {"dim0": 0, "dim1": 1}) for name in ("swapaxes", "transpose")},
@@ -57,7 +59,23 @@ OPS: dict[str, Call] = {
     "conv2d": ((IMAGES, WEIGHT, _array(6)), GEOMETRY),
     "conv_transpose1d": ((SIGNALS, WEIGHT_1D[:4], _array(4)), STAMPS),
     "conv_transpose2d": ((IMAGES, WEIGHT[:4], _array(4)), STAMPS),
-    "cross_entropy": ((X, CLASSES), {"reduction": "mean"}),
+    "bce": ((X, X), {"weight": WEIGHTS, "reduction": "mean"}),
+    "bce_with_logits": ((X, X), {"weight": WEIGHTS, "pos_weight": WEIGHTS, "reduction": "mean"}),
+    "cross_entropy": (
+        (X, CLASSES),
+        {"weight": WEIGHTS, "ignore_index": -100, "label_smoothing": 0.1, "reduction": "mean"},
+    ),
+    "focal": ((X, CLASSES), {"gamma": 2.0, "alpha": WEIGHTS, "ignore_index": -100, "reduction": "mean"}),
+    "gaussian_nll": ((X, X, X), {"full": True, "eps": 1e-6, "reduction": "mean"}),
+    "hinge_embedding": ((X, SIGNS), {"margin": 1.0, "reduction": "mean"}),
+    "huber": ((X, X), {"delta": 1.0, "reduction": "mean"}),
+    "kl_div": ((X, X), {"log_target": False, "reduction": "batchmean"}),
+    "margin_ranking": ((X, X, SIGNS), {"margin": 0.5, "reduction": "mean"}),
+    "multi_margin": ((X, CLASSES), {"p": 1, "margin": 1.0, "weight": WEIGHTS, "reduction": "mean"}),
+    "nll": ((X, CLASSES), {"weight": WEIGHTS, "ignore_index": -100, "reduction": "mean"}),
+    "poisson_nll": ((X, X), {"log_input": False, "full": True, "eps": 1e-8, "reduction": "mean"}),
+    "sigmoid_focal": ((X, X), {"alpha": 0.25, "gamma": 2.0, "reduction": "none"}),
+    "smooth_l1": ((X, X), {"beta": 1.0, "reduction": "mean"}),
     "dropout": ((X,), {"p": 0.5, "training": True}),
     **{name: ((X,), {"alpha": 1.0}) for name in ("celu", "elu")},
     **{name: ((X,), {"lambd": 0.5}) for name in ("hardshrink", "softshrink")},
@@ -110,7 +128,31 @@ _WITH: dict[str, dict[str, Any]] = {
     **{name: {} for name in _PLAIN.split()},
 }
 _POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
-_LOSS, _LOG_SUM_EXP = kernels.cross_entropy(X, CLASSES)
+_LOSS, _DIVISOR, _LOG_SUM_EXP = kernels.cross_entropy(X, CLASSES)
+_ELEMENT_LOSSES: dict[str, dict[str, Any]] = {
+    "bce": {"weight": WEIGHTS},
+    "bce_with_logits": {"weight": WEIGHTS, "pos_weight": WEIGHTS},
+    "cosine_margin": {"margin": 0.5},
+    "hinge_embedding": {"margin": 1.0},
+    "huber": {"delta": 1.0},
+    "kl_div": {"log_target": False},
+    "l1": {},
+    "mse": {},
+    "poisson_nll": {"log_input": False, "full": True, "eps": 1e-8},
+    "sigmoid_focal": {"alpha": 0.25, "gamma": 2.0},
+    "smooth_l1": {"beta": 1.0},
+    "soft_margin": {},
+}
+_CLASS_LOSSES: dict[str, dict[str, Any]] = {
+    "cross_entropy": {"weight": WEIGHTS, "ignore_index": -100, "label_smoothing": 0.1},
+    "focal": {"gamma": 2.0, "alpha": WEIGHTS, "ignore_index": -100},
+    "multi_margin": {"p": 1, "margin": 1.0, "weight": WEIGHTS},
+    "nll": {"weight": WEIGHTS, "ignore_index": -100},
+}
+_SAVED = {
+    name: (_DIVISOR, _LOG_SUM_EXP) if name in ("cross_entropy", "focal") else (_DIVISOR,)
+    for name in _CLASS_LOSSES
+}
 _SHAPE = {"shape": IMAGES.shape}
 NEEDS = {"need_dx": True, "need_dw": True, "need_db": True}
 
@@ -152,10 +194,22 @@ KERNELS: dict[str, Call] = {
     **dict.fromkeys(("glu_backward", "prelu_backward"), ((X, X, X), {})),
     **{name: ((X,), attributes) for name, attributes in _WITH.items()},
     **{name + "_backward": ((X, X), attributes) for name, attributes in _WITH.items()},
-    **{name: ((X, X), {"reduction": "mean"}) for name in ("bce", "bce_with_logits", "mse")},
+    **{name: ((X, X), {"reduction": "mean", **more}) for name, more in _ELEMENT_LOSSES.items()},
     **{
-        name + "_backward": ((X, X, X), {"reduction": "none", "of_target": False})
-        for name in ("bce", "bce_with_logits", "mse")
+        name + "_backward": ((X, X, X), {"reduction": "none", "of_target": False, **more})
+        for name, more in _ELEMENT_LOSSES.items()
+    },
+    "gaussian_nll": ((X, X, X), {"reduction": "mean", "full": True, "eps": 1e-6}),
+    "gaussian_nll_backward": (
+        (X, X, X, X),
+        {"reduction": "none", "of": "var", "full": True, "eps": 1e-6},
+    ),
+    "margin_ranking": ((X, X, X), {"reduction": "mean", "margin": 0.5}),
+    "margin_ranking_backward": ((X, X, X, X), {"reduction": "none", "of": "x2", "margin": 0.5}),
+    **{name: ((X, CLASSES), {"reduction": "mean", **more}) for name, more in _CLASS_LOSSES.items()},
+    **{
+        name + "_backward": ((_LOSS, X, CLASSES, *_SAVED[name]), {"reduction": "mean", **more})
+        for name, more in _CLASS_LOSSES.items()
     },
     "adaptive_avg_pool2d": ((IMAGES,), {"output_size": (2, 3)}),
     "adaptive_avg_pool2d_backward": ((IMAGES[:, :, :2, :3],), {**_SHAPE, "channels_last": False}),
@@ -180,11 +234,6 @@ KERNELS: dict[str, Call] = {
     "conv_transpose2d_backward": (
         (kernels.conv_transpose2d(IMAGES, WEIGHT[:4], **STAMPS), IMAGES, WEIGHT[:4]),
         {**STAMPS, **NEEDS},
-    ),
-    "cross_entropy": ((X, CLASSES), {"reduction": "mean"}),
-    "cross_entropy_backward": (
-        (_LOSS, X, CLASSES, _LOG_SUM_EXP),
-        {"reduction": "mean", "of_target": False},
     ),
     "max_pool2d": ((IMAGES,), {**WINDOW, "dilation": 1}),
     "max_pool2d_backward": ((_POOLED, _WHERE), {**_SHAPE, **WINDOW, "dilation": 1}),

@@ -17,50 +17,110 @@ double cost_ns(Loss kind, int64_t n) {
 
 constexpr int64_t kZeros[kMaxDims] = {};
 
+template <class E>
+const int64_t* strides_or_zeros(const TensorView<E>& v) {
+  return v.data ? v.strides : kZeros;
+}
+
+// Elements along the innermost loop; null where there is no such operand.
+template <class E>
+struct Line {
+  E* data;
+  int64_t stride;
+};
+
+// Elements i to i + n as dense memory: where they lie, or copied.
+template <class T>
+const T* dense(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
+  const T* p = line.data + i * line.stride;
+  if (line.stride == 1) return p;
+  for (int64_t j = 0; j < n; ++j) copy[j] = p[j * line.stride];
+  return copy;
+}
+
+template <class E, int kTensors>
+Line<E> line_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor, const int64_t* offsets) {
+  return {v.data ? v.data + offsets[tensor] : nullptr, nest.strides[tensor][nest.ndim - 1]};
+}
+
+template <class T>
+struct Operands {
+  Line<const T> x, target, other, factors[2];
+};
+
+// The strips of one line: function(x, target, other) * common.scale, times each of the factors that are
+// there, written to `to` if it is there; then done(n, values).
+template <class T, class Done>
+void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>::Function function,
+                    const Operands<T>& in, const Line<T>& to, const Done& done) {
+  alignas(64) T copies[3][kLossStrip], out[kLossStrip];
+  for (int64_t i = 0; i < count; i += kLossStrip) {
+    const int64_t n = std::min(kLossStrip, count - i);
+    common.n = n;
+    common.x = dense(in.x, i, n, copies[0]);
+    common.target = dense(in.target, i, n, copies[1]);
+    common.other = in.other.data ? dense(in.other, i, n, copies[2]) : common.x;
+    common.out = to.data && to.stride == 1 ? to.data + i : out;
+    function(common);
+    for (const Line<const T>& factor : in.factors)  // the operands' copies are done with
+      if (factor.data) loss_kernels<T>().multiply(n, common.out, dense(factor, i, n, copies[0]));
+    if (to.data && to.stride != 1)
+      for (int64_t j = 0; j < n; ++j) to.data[(i + j) * to.stride] = out[j];
+    done(n, common.out);
+  }
+}
+
+template <class T>
+LossStrip<T> strip_of(const LossSettings& s, double scale) {
+  LossStrip<T> strip{};
+  strip.scale = static_cast<T>(scale);
+  strip.first = static_cast<T>(s.first), strip.second = static_cast<T>(s.second), strip.full = s.full;
+  return strip;
+}
+
+template <class T>
+double divisor(Reduction reduction, const TensorView<const T>& x) {
+  if (reduction == Reduction::mean) return static_cast<double>(numel(x));
+  if (reduction == Reduction::batch_mean) return static_cast<double>(x.shape[0]);
+  return 1;
+}
+
 }  // namespace
 
 template <class T>
 void LossForward<T>::run(void* workspace) const {
   const bool each = reduction == Reduction::none;
-  const LoopNest<3> nest(x.ndim, x.shape, {target.strides, each ? loss.strides : x.strides, x.strides});
-  const int last = nest.ndim - 1, index = static_cast<int>(kind);
-  LossLine<T> common{};
-  common.stride_target = nest.strides[0][last];
-  common.stride_out = nest.strides[1][last];
-  common.stride_x = nest.strides[2][last];
-  const auto line_at = [&](int64_t count, const int64_t(&offsets)[3]) {
-    LossLine<T> line = common;
-    line.n = count;
-    line.target = target.data + offsets[0];
-    line.out = each ? loss.data + offsets[1] : nullptr;
-    line.x = x.data + offsets[2];
-    return line;
-  };
-  if (each) {
-    parallel_for(nest.size, cost_ns<T>(kind, nest.size), [&](int64_t begin, int64_t end) {
-      nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
-        loss_kernels<T>().each[index](line_at(count, offsets));
-      });
+  const LoopNest<5> nest(x.ndim, x.shape,
+                         {target.strides, strides_or_zeros(other), strides_or_zeros(weight),
+                          each ? loss.strides : x.strides, x.strides});
+  const auto function = loss_kernels<T>().value[static_cast<int>(kind)];
+  const auto strips = [&](int64_t begin, int64_t end, const auto& done) {
+    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[5]) {
+      const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
+      const Operands<T> in = {line(x, 4), line(target, 0), line(other, 1), {line(weight, 2), {}}};
+      for_each_strip(count, strip_of<T>(settings, 1), function, in, each ? line(loss, 3) : Line<T>{}, done);
     });
+  };
+  const double cost = cost_ns<T>(kind, nest.size);
+  if (each) {
+    parallel_for(nest.size, cost,
+                 [&](int64_t begin, int64_t end) { strips(begin, end, [](int64_t, const T*) {}); });
     return;
   }
   double* partial = static_cast<double*>(workspace);
-  parallel_region(cost_ns<T>(kind, nest.size), [&] {
-    parallel_for(kLossParts, cost_ns<T>(kind, nest.size), [&](int64_t begin, int64_t end) {
+  parallel_region(cost, [&] {
+    parallel_for(kLossParts, cost, [&](int64_t begin, int64_t end) {
       for (int64_t part = begin; part < end; ++part) {
         double sum = 0;
-        nest.walk(nest.size * part / kLossParts, nest.size * (part + 1) / kLossParts,
-                  [&](int64_t count, const int64_t(&offsets)[3]) {
-                    sum += loss_kernels<T>().sum[index](line_at(count, offsets));
-                  });
+        strips(nest.size * part / kLossParts, nest.size * (part + 1) / kLossParts,
+               [&](int64_t n, const T* values) { sum += loss_kernels<T>().sum(n, values); });
         partial[part] = sum;
       }
     });
     parallel_for(1, 0, [&](int64_t, int64_t) {
       double sum = 0;
       for (int part = 0; part < kLossParts; ++part) sum += partial[part];
-      loss.data[0] =
-          static_cast<T>(reduction == Reduction::mean ? sum / static_cast<double>(nest.size) : sum);
+      loss.data[0] = static_cast<T>(sum / divisor(reduction, x));
     });
   });
 }
@@ -68,26 +128,19 @@ void LossForward<T>::run(void* workspace) const {
 template <class T>
 void LossBackward<T>::run(void*) const {
   const bool each = reduction == Reduction::none;
-  const LoopNest<4> nest(x.ndim, x.shape,
-                         {x.strides, target.strides, each ? dy.strides : kZeros, dx.strides});
-  const int last = nest.ndim - 1;
-  LossLine<T> common{};
-  common.scale = reduction == Reduction::mean ? T(1) / static_cast<T>(nest.size) : T(1);
-  common.stride_x = nest.strides[0][last];
-  common.stride_target = nest.strides[1][last];
-  common.stride_dy = each ? nest.strides[2][last] : 0;
-  common.stride_out = nest.strides[3][last];
-  const auto& tables = loss_kernels<T>();
-  const auto function = (of_target ? tables.target_gradient : tables.gradient)[static_cast<int>(kind)];
-  parallel_for(nest.size, cost_ns<T>(kind, nest.size), [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[4]) {
-      LossLine<T> line = common;
-      line.n = count;
-      line.x = x.data + offsets[0];
-      line.target = target.data + offsets[1];
-      line.dy = dy.data + (each ? offsets[2] : 0);
-      line.out = dx.data + offsets[3];
-      function(line);
+  const LoopNest<6> nest(x.ndim, x.shape,
+                         {x.strides, target.strides, strides_or_zeros(other), strides_or_zeros(weight),
+                          each ? dy.strides : kZeros, dx.strides});
+  const double cost = cost_ns<T>(kind, nest.size);
+  const auto function = loss_kernels<T>().gradient[static_cast<int>(of)][static_cast<int>(kind)];
+  parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
+    const double scale = each ? 1 : static_cast<double>(dy.data[0]) / divisor(reduction, x);
+    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
+      const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
+      const Line<const T> dys = each ? line(dy, 4) : Line<const T>{};
+      const Operands<T> in = {line(x, 0), line(target, 1), line(other, 2), {line(weight, 3), dys}};
+      for_each_strip(count, strip_of<T>(settings, scale), function, in, line(dx, 5),
+                     [](int64_t, const T*) {});
     });
   });
 }

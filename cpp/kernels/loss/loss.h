@@ -1,45 +1,68 @@
-// Element-wise losses, forward and backward: mse (x - t)^2; bce -(t log x + (1 - t) log(1 - x)) with
-// logarithms no lower than -100; bce_with_logits max(x, 0) - x t + log(1 + exp(-|x|)), which is bce of
-// sigmoid(x).
+// Element-wise losses, forward and backward. Their formulas are in functions.h.
 //
-//   x, target of one shape, any strides. Reduction none: loss has that shape; sum, mean: loss is 0-d.
-//   backward: dy has the loss's shape, dx is the gradient of x, or of target where of_target.
-//   A sum is made of partial sums over at most 16 fixed parts of the elements, in order of memory, each of
-//   runs of 64 vectors, added in double: its bits do not depend on threads.
+//   x, target and, for some losses, a third operand `other`; loss and gradients in the shape of x. weight, or
+//   null, multiplies the element losses. target, other and weight may repeat elements (stride 0).
+//   Reduction none: loss has x's shape; sum, mean, batch_mean (divided by x.shape[0]): loss is 0-d.
+//   backward: dy has the loss's shape, dx is the gradient of the operand `of`.
+//   Lines are worked off in strips of kLossStrip elements, copied first where they are not dense. A sum is
+//   made of partial sums over at most 16 fixed parts of the elements, in order of memory, each of strips,
+//   added in double: its bits do not depend on threads.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
 #include "base/tensor_view.h"
+#include "kernels/loss/reduction.h"
 
 namespace ranvier {
 
-enum class Reduction { none, sum, mean };
-constexpr int kLossParts = 16;
+constexpr int64_t kLossStrip = 512;
 
 // X(name, what computes it, nanoseconds an element takes on one core, roughly)
-#define RANVIER_FOR_EACH_LOSS(X) \
-  X(mse, Mse, 0.1)               \
-  X(bce, Bce, 1.0)               \
-  X(bce_with_logits, BceWithLogits, 0.8)
+#define RANVIER_FOR_EACH_LOSS(X)                \
+  X(mse, Mse, 0.1)                              \
+  X(l1, L1, 0.1)                                \
+  X(smooth_l1, SmoothL1, 0.2)                   \
+  X(huber, Huber, 0.2)                          \
+  X(bce, Bce, 1.0)                              \
+  X(bce_with_logits, BceWithLogits, 0.8)        \
+  X(bce_with_pos_weight, BceWithPosWeight, 0.8) \
+  X(kl_div, KlDiv, 0.5)                         \
+  X(kl_div_log, KlDivLog, 0.4)                  \
+  X(hinge_embedding, HingeEmbedding, 0.2)       \
+  X(soft_margin, SoftMargin, 0.8)               \
+  X(margin_ranking, MarginRanking, 0.2)         \
+  X(cosine_margin, CosineMargin, 0.2)           \
+  X(sigmoid_focal, SigmoidFocal, 2.0)           \
+  X(poisson_nll, PoissonNll, 0.8)               \
+  X(poisson_nll_log, PoissonNllLog, 0.8)        \
+  X(gaussian_nll, GaussianNll, 0.6)
 
 #define RANVIER_X(name, op, cost) name,
 enum class Loss { RANVIER_FOR_EACH_LOSS(RANVIER_X) count };
 #undef RANVIER_X
+enum class Operand { x, target, other, count };
+
+// What the loss's name gives them as: beta, delta, margin, alpha and gamma, eps ...
+struct LossSettings {
+  double first, second;
+  bool full;  // poisson_nll, gaussian_nll: with the terms that do not depend on x
+};
 
 template <class T>
 struct LossForward {
   static constexpr const char* name = "loss_forward";
   Loss kind;
   Reduction reduction;
-  TensorView<const T> x, target;
+  LossSettings settings;
+  TensorView<const T> x, target, other, weight;
   TensorView<T> loss;
 
   size_t workspace_bytes(int) const { return kLossParts * sizeof(double); }
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(x), v.read(target), v.write(loss);
+    v.read(x), v.read(target), v.read(other), v.read(weight), v.write(loss);
   }
 };
 
@@ -48,33 +71,35 @@ struct LossBackward {
   static constexpr const char* name = "loss_backward";
   Loss kind;
   Reduction reduction;
-  bool of_target;
-  TensorView<const T> dy, x, target;
+  Operand of;
+  LossSettings settings;
+  TensorView<const T> dy, x, target, other, weight;
   TensorView<T> dx;
 
   size_t workspace_bytes(int) const { return 0; }
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(dy), v.read(x), v.read(target), v.write(dx);
+    v.read(dy), v.read(x), v.read(target), v.read(other), v.read(weight), v.write(dx);
   }
 };
 
-// n elements in a line.
+// n dense elements; out = scale * what the loss's function gives.
 template <class T>
-struct LossLine {
+struct LossStrip {
   int64_t n;
-  const T *x, *target, *dy;  // dy: one for each element, or with stride 0 one for all
+  const T *x, *target, *other;
   T* out;
-  int64_t stride_x, stride_target, stride_dy, stride_out;
-  T scale;  // of dy
+  T scale, first, second;  // of LossSettings
+  bool full;
 };
 
 template <class T>
 struct LossKernels {
-  using Function = void (*)(const LossLine<T>&);
-  double (*sum[int(Loss::count)])(const LossLine<T>&);
-  Function each[int(Loss::count)], gradient[int(Loss::count)], target_gradient[int(Loss::count)];
+  using Function = void (*)(const LossStrip<T>&);
+  Function value[int(Loss::count)], gradient[int(Operand::count)][int(Loss::count)];
+  void (*multiply)(int64_t n, T* out, const T* by);
+  double (*sum)(int64_t n, const T* x);
 };
 
 RANVIER_TABLES(LossKernels, loss_kernels)

@@ -53,6 +53,8 @@ def _plain(layer: str, name: str, value: Any) -> Any:
         return [_plain(layer, name, item) for item in value]
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
+    if hasattr(value, "tolist"):  # the weights of a loss
+        return value.tolist()
     if hasattr(value, "kind") and hasattr(value, "name"):  # a dtype
         return str(value.name)
     raise TypeError(

@@ -1,0 +1,148 @@
+#include "kernels/loss/class_loss.h"
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+#include "base/without_axis.h"
+
+namespace ranvier {
+namespace {
+
+#define RANVIER_X(name, op, cost) cost,
+constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
+#undef RANVIER_X
+constexpr double kNsPerLine = 20;
+constexpr int64_t kLines = 256;  // whose losses are added while they are near
+constexpr int64_t kZeros[kMaxDims] = {};
+
+double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
+  return static_cast<double>(lines) *
+         (kNsPerLine + kNsPerElement[static_cast<int>(kind)] * static_cast<double>(n));
+}
+
+// The strides, line by line, of what may be absent.
+template <class E>
+WithoutAxis line_strides(const TensorView<E>& v) {
+  return WithoutAxis(v.data ? v.strides : kZeros, v.data ? v.ndim : kMaxDims, 1);
+}
+template <class E>
+const int64_t* strides_or_zeros(const TensorView<E>& v) {
+  return v.data ? v.strides : kZeros;
+}
+
+template <class E, int kTensors>
+OverLines<E> lines_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor,
+                      const int64_t* offsets, int64_t step = 0) {
+  return {v.data ? v.data + offsets[tensor] : nullptr, nest.strides[tensor][nest.ndim - 1], step};
+}
+
+// What all lines of a call share.
+template <class T, class Call>
+ClassLines<T> common_lines(const Call& call) {
+  ClassLines<T> lines{};
+  lines.n = call.x.shape[1];
+  lines.weight = call.weight.data;
+  lines.settings = call.settings;
+  if (call.settings.smoothing > 0) {
+    double sum = 0;
+    for (int64_t c = 0; c < lines.n; ++c)
+      sum += call.weight.data ? static_cast<double>(call.weight.data[c]) : 1;
+    lines.weights = static_cast<T>(sum);
+  }
+  return lines;
+}
+
+}  // namespace
+
+template <class T>
+void ClassLossForward<T>::run(void* workspace) const {
+  const bool each = reduction == Reduction::none;
+  const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x);
+  const LoopNest<5> nest(x.ndim - 1, shape,
+                         {strides_or_zeros(index), line_strides(probabilities), each ? loss.strides : kZeros,
+                          strides_or_zeros(log_sum_exp), strides_x});
+  const ClassLines<T> common = common_lines<T>(*this);
+  const auto function = class_loss_kernels<T>().forward[static_cast<int>(kind)];
+  const auto walk = [&](int64_t begin, int64_t end, const auto& f) {
+    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[5]) {
+      ClassLines<T> lines = common;
+      lines.count = count;
+      lines.x = lines_at(x, nest, 4, offsets, x.strides[1]);
+      lines.index = lines_at(index, nest, 0, offsets);
+      lines.probabilities = lines_at(probabilities, nest, 1, offsets, probabilities.strides[1]);
+      lines.log_sum_exp = lines_at(log_sum_exp, nest, 3, offsets);
+      if (each) lines.loss = lines_at(loss, nest, 2, offsets);
+      f(lines);
+    });
+  };
+  // Runs at most kLines lines at a time, and adds up their losses and shares of the divisor.
+  const auto add = [&](ClassLines<T> lines, double* sums) {
+    alignas(64) T losses[kLines], shares[kLines];
+    lines.loss = {losses, 1, 0}, lines.share = {shares, 1, 0};
+    for (int64_t left = lines.count; left > 0; left -= kLines) {
+      lines.count = std::min(left, kLines);
+      function(lines);
+      for (int64_t i = 0; i < lines.count; ++i)
+        sums[0] += static_cast<double>(losses[i]), sums[1] += static_cast<double>(shares[i]);
+      lines.x.data += kLines * lines.x.line;
+      if (lines.index.data) lines.index.data += kLines * lines.index.line;
+      if (lines.probabilities.data) lines.probabilities.data += kLines * lines.probabilities.line;
+      if (lines.log_sum_exp.data) lines.log_sum_exp.data += kLines * lines.log_sum_exp.line;
+    }
+  };
+  const double cost = cost_ns(kind, nest.size, x.shape[1]);
+  double(*partial)[2] = static_cast<double(*)[2]>(workspace);
+  parallel_region(cost, [&] {
+    if (each) {
+      parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) { walk(begin, end, function); });
+    } else {
+      parallel_for(kLossParts, cost, [&](int64_t begin, int64_t end) {
+        for (int64_t part = begin; part < end; ++part) {
+          partial[part][0] = partial[part][1] = 0;
+          walk(nest.size * part / kLossParts, nest.size * (part + 1) / kLossParts,
+               [&](const ClassLines<T>& lines) { add(lines, partial[part]); });
+        }
+      });
+    }
+    parallel_for(1, 0, [&](int64_t, int64_t) {
+      divisor.data[0] = T(1);
+      if (each) return;
+      double sums[2] = {};
+      for (int part = 0; part < kLossParts; ++part) sums[0] += partial[part][0], sums[1] += partial[part][1];
+      if (reduction == Reduction::mean) sums[0] /= sums[1], divisor.data[0] = static_cast<T>(sums[1]);
+      loss.data[0] = static_cast<T>(sums[0]);
+    });
+  });
+}
+
+template <class T>
+void ClassLossBackward<T>::run(void*) const {
+  const bool each = reduction == Reduction::none;
+  const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x), strides_dx = line_strides(dx);
+  const LoopNest<6> nest(x.ndim - 1, shape,
+                         {strides_x, strides_or_zeros(index), line_strides(probabilities),
+                          each ? dy.strides : kZeros, strides_or_zeros(log_sum_exp), strides_dx});
+  const ClassLines<T> common = common_lines<T>(*this);
+  const auto& kernels = class_loss_kernels<T>();
+  const auto function = of_target ? kernels.target_backward : kernels.backward[static_cast<int>(kind)];
+  parallel_for(nest.size, cost_ns(kind, nest.size, x.shape[1]), [&](int64_t begin, int64_t end) {
+    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
+      ClassLines<T> lines = common;
+      lines.count = count;
+      lines.scale = T(1) / divisor.data[0];
+      lines.x = lines_at(x, nest, 0, offsets, x.strides[1]);
+      lines.index = lines_at(index, nest, 1, offsets);
+      lines.probabilities = lines_at(probabilities, nest, 2, offsets, probabilities.strides[1]);
+      lines.dy = lines_at(dy, nest, 3, offsets);
+      lines.saved = lines_at(log_sum_exp, nest, 4, offsets);
+      lines.dx = lines_at(dx, nest, 5, offsets, dx.strides[1]);
+      function(lines);
+    });
+  });
+}
+
+template struct ClassLossForward<float>;
+template struct ClassLossForward<double>;
+template struct ClassLossBackward<float>;
+template struct ClassLossBackward<double>;
+
+}  // namespace ranvier

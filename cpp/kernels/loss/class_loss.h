@@ -1,0 +1,118 @@
+// Losses of scores for C classes against a class index, or for cross_entropy against probabilities p of the
+// classes. With the weights w of classes (1 where null), of a line x of C scores and its class t:
+//
+//   cross_entropy  sum_c q[c] (logsumexp(x) - x[c]) with q[c] = w[c] ((1 - smoothing) p[c] + smoothing / C)
+//                  of p, or p = 1 at t and 0 elsewhere; smoothed indices weigh p by w[t]
+//   nll            -w[t] x[t]
+//   focal          w[t] (1 - p)^gamma (-log p) with p = softmax(x)[t]
+//   multi_margin   sum over c != t of w[t] max(0, margin - x[t] + x[c])^power / C, power 1 or 2
+//
+//   x (N, C, d1, ...), any strides; index (N, d1, ...), 0 <= index < C or ignore_index, whose lines have loss
+//   0; or probabilities like x (the other one's data is null). Reduction none: loss (N, d1, ...); sum, mean:
+//   0-d. divisor, 0-d, is written: what a mean is divided by (1 for other reductions). That is the sum of
+//   w[t] over the lines that are not ignored (cross_entropy and nll of indices), or their number. log_sum_exp
+//   (N, d1, ...), C-contiguous, is written by cross_entropy and focal; null for the others. backward: dx, or
+//   of_target the gradient of probabilities. Sums are made of partial sums over at most 16 fixed parts of the
+//   lines, in order, in double.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+#include "kernels/loss/reduction.h"
+
+namespace ranvier {
+
+// X(name, what computes it, nanoseconds a class takes on one core, roughly)
+#define RANVIER_FOR_EACH_CLASS_LOSS(X) \
+  X(cross_entropy, CrossEntropy, 0.5)  \
+  X(nll, Nll, 0.05)                    \
+  X(focal, Focal, 0.5)                 \
+  X(multi_margin, MultiMargin, 0.2)
+
+#define RANVIER_X(name, op, cost) name,
+enum class ClassLoss { RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X) count };
+#undef RANVIER_X
+
+struct ClassLossSettings {
+  int64_t ignore_index;
+  double smoothing;  // cross_entropy
+  double exponent;   // focal: gamma; multi_margin: power
+  double margin;     // multi_margin
+};
+
+template <class T>
+struct ClassLossForward {
+  static constexpr const char* name = "class_loss_forward";
+  ClassLoss kind;
+  Reduction reduction;
+  ClassLossSettings settings;
+  TensorView<const T> x;
+  TensorView<const int64_t> index;
+  TensorView<const T> probabilities, weight;
+  TensorView<T> loss, log_sum_exp, divisor;
+
+  size_t workspace_bytes(int) const { return 2 * kLossParts * sizeof(double); }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.read(index), v.read(probabilities), v.read(weight);
+    v.write(loss), v.write(log_sum_exp), v.write(divisor);
+  }
+};
+
+template <class T>
+struct ClassLossBackward {
+  static constexpr const char* name = "class_loss_backward";
+  ClassLoss kind;
+  Reduction reduction;
+  ClassLossSettings settings;
+  bool of_target;
+  TensorView<const T> dy, x;
+  TensorView<const int64_t> index;
+  TensorView<const T> probabilities, weight, log_sum_exp, divisor;
+  TensorView<T> dx;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(x), v.read(index), v.read(probabilities), v.read(weight);
+    v.read(log_sum_exp), v.read(divisor), v.write(dx);
+  }
+};
+
+// Class k of line i lies at data[i * line + k * step]. Null: there is no such thing.
+template <class E>
+struct OverLines {
+  E* data;
+  int64_t line, step;
+};
+
+// `count` lines of n classes.
+template <class T>
+struct ClassLines {
+  int64_t count, n;
+  OverLines<const T> x, probabilities;
+  OverLines<const int64_t> index;
+  OverLines<const T> dy;           // one for each line, or with line = 0 one for all
+  OverLines<T> log_sum_exp, loss;  // as forward writes them
+  OverLines<T> share;              // of the divisor, forward
+  OverLines<const T> saved;        // log_sum_exp, as backward reads it
+  OverLines<T> dx;
+  const T* weight;  // of n classes, dense
+  T scale;          // of dy
+  T weights;        // their sum, where smoothing > 0
+  ClassLossSettings settings;
+};
+
+template <class T>
+struct ClassLossKernels {
+  using Function = void (*)(const ClassLines<T>&);
+  Function forward[int(ClassLoss::count)], backward[int(ClassLoss::count)];
+  Function target_backward;  // of cross_entropy
+};
+
+RANVIER_TABLES(ClassLossKernels, class_loss_kernels)
+
+}  // namespace ranvier

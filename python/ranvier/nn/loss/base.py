@@ -1,0 +1,40 @@
+"""What the losses share."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import tensor
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.module import Module
+
+
+class Loss(Module):
+    """A loss with its reduction; settings have the names of the arguments."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        self.reduction = reduction
+
+    def extra_repr(self) -> str:
+        """The settings that are not the defaults; of weights, their shape."""
+        shown = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if isinstance(value, Tensor):
+                shown.append(f"{name}={tuple(value.shape)}")
+            elif value != parameter.default:
+                shown.append(f"{name}={value!r}")
+        return ", ".join(shown)
+
+    def _register_weight(self, name: str, value: Any) -> None:
+        """A buffer of constants, or None."""
+        if value is not None and not isinstance(value, Tensor):
+            array = np.asarray(value)
+            if array.dtype.kind not in "biuf":
+                raise TypeError(f"[{type(self).__name__}] got {name} {value!r}; expected a Tensor or numbers")
+            value = tensor(array if array.dtype.kind == "f" else array.astype(np.float32))
+        self.register_buffer(name, value)

@@ -1,0 +1,53 @@
+"""Losses of margins, for targets 1 and -1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.loss.base import Loss
+
+
+class SoftMarginLoss(Loss):
+    """log(1 + exp(-target x)).
+
+    >>> import ranvier as rv
+    >>> rv.nn.SoftMarginLoss()(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0]))
+    tensor(1.4100)
+    """
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.soft_margin(x, target, self.reduction)
+
+
+class HingeEmbeddingLoss(Loss):
+    """x where the target is 1, max(0, margin - x) where it is -1.
+
+    >>> import ranvier as rv
+    >>> rv.nn.HingeEmbeddingLoss()(rv.tensor([0.25, 0.25]), rv.tensor([1.0, -1.0]))
+    tensor(0.5000)
+    """
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.hinge_embedding(x, target, self.margin, self.reduction)
+
+
+class MarginRankingLoss(Loss):
+    """max(0, margin - target (x1 - x2)); called with x1, x2 and target.
+
+    >>> import ranvier as rv
+    >>> rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0]))
+    tensor(0.5000)
+    """
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, x1: Any, x2: Any, target: Any) -> Tensor:
+        return ops.margin_ranking(x1, x2, target, self.margin, self.reduction)

@@ -1,0 +1,86 @@
+"""Losses of probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.loss.base import Loss
+
+
+class BCELoss(Loss):
+    """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
+
+    Raises ValueError for x outside [0, 1].
+
+    >>> import ranvier as rv
+    >>> rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
+    tensor(0.1976)
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._register_weight("weight", weight)
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.bce(x, target, self.weight, self.reduction)
+
+
+class BCEWithLogitsLoss(Loss):
+    """BCELoss of sigmoid(x), computed so that nothing overflows; ``pos_weight`` multiplies the part of
+    positive targets.
+
+    >>> import ranvier as rv
+    >>> rv.nn.BCEWithLogitsLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(0.6931)
+    >>> rv.nn.BCEWithLogitsLoss(pos_weight=[3.0])(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(2.0794)
+    """
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__(reduction)
+        self._register_weight("weight", weight)
+        self._register_weight("pos_weight", pos_weight)
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.bce_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
+
+
+class SigmoidFocalLoss(Loss):
+    """BCEWithLogitsLoss that counts what is right already little: times a (1 - p_t)^gamma, p_t the
+    probability of the target and a = alpha for targets 1, 1 - alpha for 0 (Lin et al. 2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(0.0433)
+    """
+
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.alpha, self.gamma = alpha, gamma
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.sigmoid_focal(x, target, self.alpha, self.gamma, self.reduction)
+
+
+class KLDivLoss(Loss):
+    """target (log target - x) of log-probabilities x; ``reduction`` 'batchmean' gives the divergence.
+
+    >>> import ranvier as rv
+    >>> x = rv.log_softmax(rv.tensor([[1.0, 2.0]]), dim=1)
+    >>> rv.nn.KLDivLoss(reduction="batchmean")(x, rv.tensor([[0.5, 0.5]]))
+    tensor(0.1201)
+    """
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.kl_div(x, target, self.reduction, self.log_target)

@@ -1,0 +1,101 @@
+"""Losses of values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.loss.base import Loss
+
+
+class MSELoss(Loss):
+    """(x - target)^2.
+
+    >>> import ranvier as rv
+    >>> rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.3750)
+    """
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.mse(x, target, self.reduction)
+
+
+class L1Loss(Loss):
+    """|x - target|.
+
+    >>> import ranvier as rv
+    >>> rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.5000)
+    """
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.l1(x, target, self.reduction)
+
+
+class SmoothL1Loss(Loss):
+    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
+
+    >>> import ranvier as rv
+    >>> rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
+    tensor(1.3125)
+    """
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.beta = beta
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.smooth_l1(x, target, self.reduction, self.beta)
+
+
+class HuberLoss(Loss):
+    """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
+
+    >>> import ranvier as rv
+    >>> rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
+    tensor(2.0625)
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = delta
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.huber(x, target, self.reduction, self.delta)
+
+
+class PoissonNLLLoss(Loss):
+    """exp(x) - target x, of counts ``target`` and logarithms x of their rates; of rates x, with ``log_input``
+    False, x - target log(x + eps). ``full`` adds Stirling's log(target!).
+
+    >>> import ranvier as rv
+    >>> rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]))
+    tensor(0.8591)
+    """
+
+    def __init__(
+        self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.log_input, self.full, self.eps = log_input, full, eps
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.poisson_nll(x, target, self.log_input, self.full, self.eps, self.reduction)
+
+
+class GaussianNLLLoss(Loss):
+    """(log v + (x - target)^2 / v) / 2 of the variance v = max(var, eps); called with x, target and var.
+    ``full`` adds log(2 pi) / 2.
+
+    >>> import ranvier as rv
+    >>> rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
+    tensor(1.1931)
+    """
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.full, self.eps = full, eps
+
+    def forward(self, x: Any, target: Any, var: Any) -> Tensor:
+        return ops.gaussian_nll(x, target, var, self.full, self.eps, self.reduction)

@@ -1,0 +1,62 @@
+"""What all losses do with their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+
+
+def in_dtype_of(x: Any, target: Any) -> Any:
+    """A target in the dtype of x, so that float64 data trains a float32 model. Only Tensors of floats, which
+    may carry gradients, stay as they are."""
+    dtype = getattr(x, "dtype", None)
+    if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
+        return wrap(target._array.astype(dtype))
+    if (
+        dtype is not None
+        and isinstance(target, np.ndarray)
+        and target.dtype.kind in "biuf"
+        and target.dtype != dtype
+    ):
+        return target.astype(dtype)
+    return target
+
+
+def constant(op: str, name: str, value: Any, x: Any) -> Any:
+    """A weight (a Tensor, an array, a sequence of numbers or None) as an array in the dtype of x."""
+    if value is None:
+        return None
+    if getattr(value, "requires_grad", False):
+        raise ValueError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
+    array = np.asarray(getattr(value, "_array", value))
+    dtype = getattr(x, "dtype", None)
+    if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
+        return array.astype(dtype, copy=False)
+    return array
+
+
+class ElementLoss(Function):
+    """A loss of x and target, element by element; its kernels take the reduction, then the settings."""
+
+    loss: ClassVar[Callable[..., Any]]
+    gradient: ClassVar[
+        Callable[..., Any]
+    ]  # of x or, where the argument after the reduction is True, of target
+
+    def __init__(self, reduction: str, *settings: Any) -> None:
+        self.reduction, self.settings = reduction, settings
+
+    def forward(self, x: Any, target: Any) -> Any:
+        self.x, self.target = x, target
+        return self.loss(x, target, self.reduction, *self.settings)
+
+    def backward(self, dy: Any) -> Any:
+        arguments = (dy, self.x, self.target, self.reduction)
+        dx = self.gradient(*arguments, False, *self.settings) if self.needs[0] else None
+        dt = self.gradient(*arguments, True, *self.settings) if self.needs[1] else None
+        return dx, dt

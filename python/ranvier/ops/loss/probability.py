@@ -1,0 +1,105 @@
+"""Losses of probabilities: binary cross-entropy, its focal form, and the divergence of distributions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.loss.arguments import ElementLoss, constant, in_dtype_of
+
+
+class Bce(ElementLoss):
+    loss, gradient = _core.bce, _core.bce_backward
+
+
+def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+    """Binary cross-entropy -(t log x + (1 - t) log(1 - x)) of probabilities x; each logarithm is at least
+    -100, so that the loss is finite. ``weight``, which broadcasts to the shape of x, multiplies it; 'mean'
+    divides by the number of elements all the same.
+
+    Raises ValueError for different shapes, for x outside [0, 1] or another reduction, TypeError for dtypes
+    that differ or are not floating. :func:`bce_with_logits` is more accurate and takes x before the sigmoid.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.binary_cross_entropy(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
+    tensor(0.1976)
+    """
+    return Bce(reduction, constant("bce", "weight", weight, x)).apply(x, in_dtype_of(x, target))
+
+
+class BceWithLogits(ElementLoss):
+    loss, gradient = _core.bce_with_logits, _core.bce_with_logits_backward
+
+
+def bce_with_logits(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
+
+    ``weight`` multiplies the loss, ``pos_weight`` the part of positive targets, -t log(sigmoid(x)); both
+    broadcast to the shape of x.
+
+    Raises ValueError for different shapes or another reduction, TypeError for dtypes that differ or are not
+    floating.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.binary_cross_entropy_with_logits(rv.tensor([1000.0]), rv.tensor([0.0]))
+    tensor(1000.)
+    >>> x, target, three = rv.tensor([0.0, 0.0]), rv.tensor([1.0, 0.0]), rv.tensor(3.0)
+    >>> rv.nn.functional.binary_cross_entropy_with_logits(x, target, pos_weight=three)
+    tensor(1.3863)
+    """
+    settings = (
+        constant("bce_with_logits", "weight", weight, x),
+        constant("bce_with_logits", "pos_weight", pos_weight, x),
+    )
+    return BceWithLogits(reduction, *settings).apply(x, in_dtype_of(x, target))
+
+
+class SigmoidFocal(ElementLoss):
+    loss, gradient = _core.sigmoid_focal, _core.sigmoid_focal_backward
+
+
+def sigmoid_focal(
+    x: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "none"
+) -> Tensor:
+    """Binary cross-entropy of p = sigmoid(x), times a (1 - p_t)^gamma: what is right already counts little.
+
+    p_t is p where the target is 1 and 1 - p where it is 0; a is alpha and 1 - alpha there, or 1 for
+    alpha < 0. gamma = 0 is plain cross-entropy. Name and defaults are torchvision's ``sigmoid_focal_loss``.
+
+    Raises ValueError for gamma < 0, different shapes or another reduction, TypeError for dtypes that differ
+    or are not floating. :func:`focal` is the form for one class of many.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.sigmoid_focal_loss(rv.tensor([0.0, 3.0]), rv.tensor([1.0, 1.0]))
+    tensor([4.3322e-02, 2.7321e-05])
+    """
+    return SigmoidFocal(reduction, alpha, gamma).apply(x, in_dtype_of(x, target))
+
+
+class KlDiv(ElementLoss):
+    loss, gradient = _core.kl_div, _core.kl_div_backward
+
+
+def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """target (log target - x), element by element: summed, the Kullback-Leibler divergence of a distribution
+    whose logarithm is x from the distribution ``target``. 0 where target is 0.
+
+    ``log_target``: target holds logarithms too. ``reduction`` 'batchmean' divides the sum by the size of the
+    first dimension, which is the divergence of one distribution; 'mean' by the number of elements.
+
+    Raises ValueError for different shapes or another reduction, TypeError for dtypes that differ or are not
+    floating.
+
+    Source: Kullback and Leibler, "On Information and Sufficiency" (1951).
+
+    >>> import ranvier as rv
+    >>> x = rv.log_softmax(rv.tensor([[1.0, 2.0]]), dim=1)
+    >>> rv.nn.functional.kl_div(x, rv.tensor([[0.5, 0.5]]), reduction="batchmean")
+    tensor(0.1201)
+    """
+    return KlDiv(reduction, log_target).apply(x, in_dtype_of(x, target))

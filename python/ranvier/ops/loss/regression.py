@@ -1,0 +1,150 @@
+"""Losses of values: squared and absolute errors, and likelihoods of counts and of values with a variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.loss.arguments import ElementLoss, in_dtype_of
+from ranvier.ops.shape import broadcast_to, unsqueeze
+
+
+class Mse(ElementLoss):
+    loss, gradient = _core.mse, _core.mse_backward
+
+
+def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """The squared error (x - target)^2, x and target of one shape.
+
+    Raises ValueError for different shapes or another reduction, TypeError for dtypes that differ or are not
+    floating.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.3750)
+    """
+    return Mse(reduction).apply(x, in_dtype_of(x, target))
+
+
+class L1(ElementLoss):
+    loss, gradient = _core.l1, _core.l1_backward
+
+
+def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
+
+    Errors as in :func:`mse`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.5000)
+    """
+    return L1(reduction).apply(x, in_dtype_of(x, target))
+
+
+class SmoothL1(ElementLoss):
+    loss, gradient = _core.smooth_l1, _core.smooth_l1_backward
+
+
+def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2; with beta = 0 the absolute error.
+
+    Raises ValueError for beta < 0, else as :func:`mse`.
+
+    Source: Girshick, "Fast R-CNN" (2015).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
+    tensor([0.1250, 2.5000])
+    """
+    return SmoothL1(reduction, beta).apply(x, in_dtype_of(x, target))
+
+
+class Huber(ElementLoss):
+    loss, gradient = _core.huber, _core.huber_backward
+
+
+def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
+
+    Raises ValueError for delta <= 0, else as :func:`mse`.
+
+    Source: Huber, "Robust Estimation of a Location Parameter" (1964).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
+    tensor([0.1250, 4.0000])
+    """
+    return Huber(reduction, delta).apply(x, in_dtype_of(x, target))
+
+
+class PoissonNll(ElementLoss):
+    loss, gradient = _core.poisson_nll, _core.poisson_nll_backward
+
+
+def poisson_nll(
+    x: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:
+    """-log of the Poisson probability of the counts ``target`` at the rate exp(x): exp(x) - target x; with
+    ``log_input`` False at the rate x: x - target log(x + eps).
+
+    log(target!) is left out; with ``full`` it is added by Stirling's formula t log t - t + log(2 pi t) / 2
+    where t > 1. Errors as in :func:`mse`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
+    tensor([1.0000, 0.7183])
+    """
+    return PoissonNll(reduction, log_input, full, eps).apply(x, in_dtype_of(x, target))
+
+
+class GaussianNll(Function):
+    def __init__(self, reduction: str, full: bool, eps: float) -> None:
+        self.reduction, self.full, self.eps = reduction, full, eps
+
+    def forward(self, x: Any, target: Any, var: Any) -> Any:
+        self.arrays = x, target, var
+        return _core.gaussian_nll(x, target, var, self.reduction, self.full, self.eps)
+
+    def backward(self, dy: Any) -> Any:
+        return tuple(
+            _core.gaussian_nll_backward(dy, *self.arrays, self.reduction, of, self.full, self.eps)
+            if needed
+            else None
+            for of, needed in zip(("x", "target", "var"), self.needs, strict=True)
+        )
+
+
+def gaussian_nll(
+    x: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """-log of the normal density of ``target`` with mean x and variance v = max(var, eps):
+    (log v + (x - target)^2 / v) / 2, with ``full`` also log(2 pi) / 2.
+
+    var: in the shape of x, with 1 as the last size, or without the last dimension: one for each row. Its
+    gradient is that of v, also where eps is larger. Raises ValueError for eps <= 0 and var of another shape,
+    else as :func:`mse`.
+
+    Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
+    tensor(1.1931)
+    """
+    var = in_dtype_of(x, var)
+    shape, own = tuple(getattr(x, "shape", ())), tuple(getattr(var, "shape", ()))
+    if own != shape:
+        if own not in (shape[:-1], (*shape[:-1], 1)) or not shape:
+            raise ValueError(
+                f"[gaussian_nll] got var of shape {own} for x of shape {shape}; expected that shape, "
+                "or 1 or nothing in place of its last size"
+            )
+        var = broadcast_to(var if len(own) == len(shape) else unsqueeze(var, -1), shape)
+    return GaussianNll(reduction, full, eps).apply(x, in_dtype_of(x, target), var)

@@ -1,0 +1,97 @@
+"""The kernels of losses of class scores on raw arrays: every width, memory order, out=, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import class_loss as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+SETTINGS = {
+    "cross_entropy": [{}, {"label_smoothing": 0.2, "weight": True}],
+    "nll": [{"weight": True}],
+    "focal": [{"gamma": 1.5, "alpha": True}],
+    "multi_margin": [{"p": 2, "weight": True}],
+}
+CASES = [(name, settings) for name, more in SETTINGS.items() for settings in more]
+
+
+def with_weights(settings, rng, n, dtype):
+    made = {key: rng.uniform(0.5, 2, n).astype(dtype) for key in ("weight", "alpha") if key in settings}
+    return {**settings, **made}
+
+
+def both(name, x, target, reduction, settings):
+    """Loss and gradient of x."""
+    loss, *saved = getattr(_core, name)(x, target, reduction, **settings)
+    dy = np.linspace(0.5, 1, loss.size, dtype=x.dtype).reshape(loss.shape)
+    return dy, loss, getattr(_core, f"{name}_backward")(dy, x, target, *saved, reduction, **settings)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_every_width(name, settings, dtype, isa, rng):
+    for n in [*range(1, 36), 64, 127]:
+        x = rng.uniform(-4, 4, (5, n)).astype(dtype)
+        index, p = rng.integers(0, n, 5), rng.uniform(0, 1, (5, n)).astype(dtype)
+        given = with_weights(settings, rng, n, dtype)
+        for target in (index, p) if name == "cross_entropy" else (index,):
+            for reduction in ("none", "mean"):
+                dy, loss, dx = both(name, x, target, reduction, given)
+                exact = x.astype(np.float64)
+                want = getattr(reference, name)(exact, target, reduction, **given)
+                limit = tolerance(dtype, n, 40 if name == "multi_margin" else 10)
+                np.testing.assert_allclose(loss, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
+                back = getattr(reference, f"{name}_backward")
+                want = back(dy.astype(np.float64), exact, target, reduction, **given)[0]
+                np.testing.assert_allclose(dx, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_layouts(name, settings, layout, rng):
+    shape = (6, 5) if name == "multi_margin" else (2, 5, 3, 7)
+    x = rng.uniform(-3, 3, shape).astype("float32")
+    target = rng.integers(0, 5, (shape[0], *shape[2:]))
+    given = with_weights(settings, rng, 5, "float32")
+    for reduction in ("sum", "none"):
+        _, loss, dx = both(name, x, target, reduction, given)
+        _, loss_of_view, dx_of_view = both(name, in_layout(x, layout), target, reduction, given)
+        limit = tolerance("float32", x.size, 20)
+        np.testing.assert_allclose(loss_of_view, loss, rtol=0, atol=limit)
+        np.testing.assert_allclose(dx_of_view, dx, rtol=0, atol=limit)
+
+
+def test_more_lines_than_a_chunk(isa, rng):
+    """Losses are added in chunks of lines; each line counts once."""
+    for lines in (255, 256, 257, 16 * 256 + 3):
+        x, t = rng.normal(size=(lines, 3)).astype("float32"), rng.integers(-1, 3, lines)
+        loss, divisor, _ = _core.cross_entropy(x, t, "mean", None, -1)
+        want = reference.cross_entropy(x.astype(np.float64), t, "mean", ignore_index=-1)
+        np.testing.assert_allclose(loss, want, rtol=1e-5)
+        assert divisor == (t >= 0).sum()
+
+
+def test_neighbours_are_not_read():
+    """A class index is looked up where it belongs, whatever the strides."""
+    x = np.arange(12, dtype="float32").reshape(2, 2, 3).transpose(0, 2, 1)  # (2, 3, 2)
+    t = np.array([[0, 9, 2, 9], [1, 9, 1, 9]])[:, ::2]
+    loss, _ = _core.nll(x, t, "none")
+    np.testing.assert_array_equal(loss, -np.take_along_axis(x, t[:, None], 1)[:, 0])
+
+
+def test_backward_errors():
+    x, dy = np.zeros((4, 3), "float32"), np.ones((), "float32")
+    index = np.zeros(4, int)
+    _, divisor, log_sum_exp = _core.cross_entropy(x, index)
+    back = _core.cross_entropy_backward
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got dy of shape \(\); expected \(4,\)"):
+        back(dy, x, index, divisor, log_sum_exp, "none")
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got class indices, which have no gradient"):
+        back(dy, x, index, divisor, log_sum_exp, "mean", of_target=True)
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got log_sum_exp of shape \(\); expected \(4,\)"):
+        back(dy, x, index, divisor, divisor, "mean")
+    with pytest.raises(TypeError, match=r"\[cross_entropy\] got log_sum_exp None; expected the array"):
+        back(dy, x, index, divisor, None, "mean")

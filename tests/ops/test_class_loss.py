@@ -1,0 +1,257 @@
+"""Losses of class scores: forward and backward against the references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import class_loss as reference
+from support.op_case import OpCase
+
+NAMES = ("mean", "sum", "none")
+SHAPES = ((6, 10), (3, 19, 2, 5), (5, 33))
+WEIGHT = np.linspace(0.2, 2, 40)  # the first C of them
+
+
+def cases(*settings):
+    """Each reduction and each shape, with each of the settings in turn."""
+    return tuple(
+        {"reduction_name": NAMES[(i + j) % 3], "shape": SHAPES[j], "settings": setting}
+        for i, setting in enumerate(settings)
+        for j in range(3)
+    )
+
+
+class ClassLossCase(OpCase):
+    variants = cases({}, {}, {})
+    torch_name = ""
+    per_class = "weight"  # the name of the weights
+    ignores = True
+
+    def sized(self, rng, dtype, shape):
+        x = rng.uniform(-3, 3, shape).astype(dtype)
+        t = rng.integers(0, shape[1], (shape[0], *shape[2:]), dtype="int32")
+        if "ignore_index" in self.settings:
+            t = np.where(rng.random(t.shape) < 0.3, self.settings["ignore_index"], t)
+            t.flat[0] = 0  # never all
+        return x, t
+
+    def inputs(self, rng, dtype):
+        return self.sized(rng, dtype, self.shape)
+
+    def large_inputs(self, rng, dtype):
+        return self.sized(rng, dtype, (1003, 37))
+
+    def empty_inputs(self, dtype):
+        return np.zeros((0, 3), dtype), np.zeros(0, "int64")
+
+    def draw(self, rng, dtype):
+        settings = self.drawn_variant(rng)
+        shape = (int(rng.integers(1, 7)), int(rng.integers(1, 40)))
+        if len(settings["shape"]) > 2:
+            shape = (*shape, *rng.integers(1, 5, 2).tolist())
+        self.settings = settings["settings"]
+        return {**settings, "shape": shape}, self.sized(rng, dtype, shape)
+
+    def reduction(self, x, target):
+        return x.size
+
+    def keywords(self, x):
+        """The settings, with as many weights as x has classes."""
+        weighted = {self.per_class: WEIGHT[: x.shape[1]]} if self.settings.get(self.per_class) else {}
+        return {**self.settings, **weighted}
+
+    def op(self, x, target):
+        return getattr(ops, self.op_name)(x, target, reduction=self.reduction_name, **self.keywords(x))
+
+    def reference(self, x, target):
+        return getattr(reference, self.op_name)(x, target, self.reduction_name, **self.keywords(x))
+
+    def reference_backward(self, dy, x, target):
+        backward = getattr(reference, f"{self.op_name}_backward")
+        return backward(dy, x, target, self.reduction_name, **self.keywords(x))
+
+    def torch_op(self, torch, x, target):
+        keywords = self.keywords(x)
+        if self.per_class in keywords:
+            keywords[self.per_class] = torch.tensor(keywords[self.per_class], dtype=x.dtype)
+        target = target if target.is_floating_point() else target.long()
+        function = getattr(torch.nn.functional, self.torch_name or self.op_name)
+        return function(x, target, reduction=self.reduction_name, **keywords)
+
+
+class TestCrossEntropy(ClassLossCase):
+    op_name = "cross_entropy"
+    variants = cases(
+        {},
+        {},
+        {},
+        {"weight": True, "ignore_index": -100},
+        {"label_smoothing": 0.1},
+        {"weight": True, "label_smoothing": 0.3, "ignore_index": 2},
+        {"label_smoothing": 1.0},
+    )
+
+
+class TestCrossEntropyOfProbabilities(TestCrossEntropy):
+    variants = cases({}, {}, {}, {"weight": True}, {"weight": True, "label_smoothing": 0.3})
+
+    def sized(self, rng, dtype, shape):
+        return rng.uniform(-3, 3, shape).astype(dtype), rng.uniform(0, 1, shape).astype(dtype)
+
+    def empty_inputs(self, dtype):
+        return np.zeros((0, 3), dtype), np.zeros((0, 3), dtype)
+
+
+class TestNll(ClassLossCase):
+    op_name = "nll"
+    torch_name = "nll_loss"
+    variants = cases({}, {"weight": True, "ignore_index": 1}, {"ignore_index": -100})
+
+
+class TestFocal(ClassLossCase):
+    op_name = "focal"
+    per_class = "alpha"
+    variants = cases(
+        {},
+        {"gamma": 0.0, "alpha": True},
+        {"gamma": 1.0, "ignore_index": 1},
+        {"gamma": 3.5, "alpha": True, "ignore_index": -100},
+    )
+
+    def magnitude(self, *arrays):
+        return 8 * super().magnitude(*arrays)  # (1 - p)^gamma: the rounding of p counts gamma times
+
+    def torch_op(self, torch, x, target):
+        """The paper's formula."""
+        keywords = {"gamma": 2.0, "ignore_index": -100, **self.keywords(x)}
+        alpha = torch.tensor(keywords.get("alpha", np.ones(x.shape[1])), dtype=x.dtype)
+        target = target.long()
+        used = target != keywords["ignore_index"]
+        safe = torch.where(used, target, 0)
+        log_p = torch.log_softmax(x, 1).gather(1, safe[:, None])[:, 0]
+        loss = -(used * alpha[safe] * (1 - log_p.exp()) ** keywords["gamma"] * log_p)
+        if self.reduction_name == "none":
+            return loss
+        return loss.sum() if self.reduction_name == "sum" else loss.sum() / used.sum()
+
+
+class TestMultiMargin(ClassLossCase):
+    op_name = "multi_margin"
+    torch_name = "multi_margin_loss"
+    variants = tuple(
+        {**case, "shape": case["shape"][:2]}
+        for case in cases({}, {"p": 2}, {"margin": 0.5, "weight": True}, {"p": 2, "weight": True})
+    )
+
+    def sized(self, rng, dtype, shape):
+        return super().sized(rng, dtype, shape[:2])
+
+    def off_kinks(self, x, target):
+        """Apart by more than what a step could turn: violations near 0 are moved."""
+        z = self.settings.get("margin", 1.0) - np.take_along_axis(x, target[:, None].astype(int), 1) + x
+        moved = np.where(np.abs(z) < 0.02, x + 0.1, x)
+        np.put_along_axis(moved, target[:, None].astype(int), np.take_along_axis(x, target[:, None], 1), 1)
+        return moved.astype(x.dtype), target
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "int64", "uint64"])
+def test_class_indices_of_any_integer_dtype(kind):
+    x = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    want = ops.cross_entropy(x, np.array([1, 0])).item()
+    assert ops.cross_entropy(x, np.array([1, 0], kind)).item() == want
+    assert ops.cross_entropy(rv.tensor(x), rv.tensor(np.array([1, 0], kind))).item() == want
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll", "focal"])
+def test_all_ignored(name, isa):
+    """The mean of nothing is NaN; the other reductions and their gradients are 0."""
+    target = np.array([-100, -100])
+    for reduction, want in (("mean", np.nan), ("sum", 0.0), ("none", [0.0, 0.0])):
+        x = rv.tensor([[1.0, 2.0, 3.0], [1.0, np.inf, np.nan]], requires_grad=True)
+        loss = getattr(ops, name)(x, target, reduction=reduction)
+        np.testing.assert_array_equal(loss.detach().numpy(), want)
+        loss.sum().backward()
+        np.testing.assert_array_equal(x.grad.numpy(), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll", "focal", "multi_margin"])
+def test_a_single_sample(name):
+    x = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    batch = getattr(ops, name)(rv.tensor([[1.0, 2.0, 3.0]]), rv.tensor([1]))
+    for reduction in NAMES:
+        loss = getattr(ops, name)(x, rv.tensor(1), reduction=reduction)
+        assert loss.shape == ()
+        assert loss.item() == batch.item()
+    loss.backward()
+    assert x.grad.shape == (3,)
+
+
+def test_single_sample_of_probabilities():
+    x, p = rv.tensor([1.0, 2.0]), rv.tensor([0.25, 0.75])
+    want = ops.cross_entropy(x.reshape(1, 2), p.reshape(1, 2)).item()
+    assert ops.cross_entropy(x, p).item() == want
+
+
+def test_focal_without_focus_is_cross_entropy(isa, rng):
+    x, t = rng.normal(size=(5, 7)).astype("float32"), rng.integers(0, 7, 5)
+    want = ops.cross_entropy(x, t, reduction="none").numpy()
+    np.testing.assert_array_equal(ops.focal(x, t, gamma=0, reduction="none").numpy(), want)
+
+
+def test_extremes_stay_finite(isa):
+    rows = np.array([[1e4, -1e4, 0.0]], np.float32)
+    assert ops.cross_entropy(rows, np.array([1])).item() == 2e4
+    assert ops.focal(rows, np.array([1])).item() == 2e4
+    for gamma in (0.0, 0.5, 2.0):  # right and certain
+        x = rv.tensor(rows, requires_grad=True)
+        loss = ops.focal(x, np.array([0]), gamma=gamma)
+        loss.backward()
+        assert loss.item() == 0
+        np.testing.assert_array_equal(x.grad.numpy(), np.zeros((1, 3)))
+
+
+def test_weights_are_taken_as_given():
+    """Sequences, arrays of another float dtype and strided ones."""
+    x, t = rv.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]]), rv.tensor([0, 2])
+    want = ops.cross_entropy(x, t, weight=rv.tensor([1.0, 2.0, 3.0])).item()
+    for weight in ([1, 2, 3], np.array([1.0, 2.0, 3.0]), np.array([1.0, 0, 2, 0, 3, 0])[::2]):
+        assert ops.cross_entropy(x, t, weight=weight).item() == want
+
+
+def test_errors():
+    x = np.zeros((4, 3), np.float32)
+    with pytest.raises(
+        ValueError,
+        match=r"\[cross_entropy\] got class index 3 for x of shape \(4, 3\); expected 0 <= index < 3",
+    ):
+        ops.cross_entropy(x, np.array([0, 1, 3, 2]))
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got class index -1 for x"):
+        ops.cross_entropy(x, np.array([0, -1, 1, 2]))
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got class index -100 for x"):
+        ops.cross_entropy(x, np.array([0, -100, 1, 2]), ignore_index=0)
+    with pytest.raises(
+        ValueError, match=r"got class indices of shape \(4, 1\) for x of shape \(4, 3\); expected \(4,\)"
+    ):
+        ops.cross_entropy(x, np.zeros((4, 1), int))
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got x of shape \(\); expected \(N, C\)"):
+        ops.cross_entropy(np.float32(1) + x[0, 0], np.array(1))
+    with pytest.raises(ValueError, match=r"\[multi_margin\] got x of shape \(4, 3, 1\); expected \(N, C\)"):
+        ops.multi_margin(x[..., None], np.zeros((4, 1), int))
+    with pytest.raises(TypeError, match=r"\[cross_entropy\] got target of dtype bool; expected an integer"):
+        ops.cross_entropy(x, np.zeros(4, bool))
+    with pytest.raises(TypeError, match=r"\[nll\] got target of dtype float32; expected an integer"):
+        ops.nll(x, x)
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got weight of shape \(4,\); expected \(3,\)"):
+        ops.cross_entropy(x, np.zeros(4, int), weight=np.ones(4))
+    with pytest.raises(ValueError, match=r"\[focal\] got alpha of shape \(4,\); expected \(3,\)"):
+        ops.focal(x, np.zeros(4, int), alpha=np.ones(4))
+    with pytest.raises(ValueError, match=r"\[focal\] got gamma -1; expected a number of at least 0"):
+        ops.focal(x, np.zeros(4, int), gamma=-1)
+    with pytest.raises(ValueError, match=r"got label_smoothing 1.5; expected a number from 0 to 1"):
+        ops.cross_entropy(x, np.zeros(4, int), label_smoothing=1.5)
+    with pytest.raises(ValueError, match=r"\[multi_margin\] got p 3; expected 1 or 2"):
+        ops.multi_margin(x, np.zeros(4, int), p=3)
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got weight that requires a gradient"):
+        ops.cross_entropy(x, np.zeros(4, int), weight=rv.ones(3, requires_grad=True))
