@@ -23,7 +23,7 @@ LAYERS: dict[str, dict[str, Any]] = {
     "Unflatten": {"dim": 1, "unflattened_size": (1, 3)},
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
-NO_SETTINGS |= {"Identity"}  # takes anything, as PyTorch's
+NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything as PyTorch's, or holds things
 CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
 OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
 METRICS = sorted(metrics.METRICS)
