@@ -43,5 +43,17 @@ def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[],
     return lambda: compute(x, axis=axis)
 
 
+def index_select(x: np.ndarray, rows: np.ndarray) -> Callable[[], Any]:
+    return lambda: x[rows]
+
+
+def cumsum(x: np.ndarray, axis: int) -> Callable[[], Any]:
+    return lambda: np.cumsum(x, axis)
+
+
+def argsort(x: np.ndarray) -> Callable[[], Any]:
+    return lambda: np.argsort(x, -1, kind="stable")
+
+
 def train_step(network: str, **arrays: np.ndarray) -> Callable[[], Any]:
     return HandSteps(NETWORKS[network], arrays, np.float32)

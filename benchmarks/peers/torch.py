@@ -50,6 +50,31 @@ def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[],
     return (lambda: compute(t)) if axes is None else (lambda: compute(t, dim=axes))
 
 
+def index_select(x: np.ndarray, rows: np.ndarray) -> Callable[[], Any]:
+    t, index = torch.from_numpy(x), torch.from_numpy(rows)
+    return lambda: t.index_select(0, index)
+
+
+def index_add(dy: np.ndarray, rows: np.ndarray, length: int) -> Callable[[], Any]:
+    t, index = torch.from_numpy(dy), torch.from_numpy(rows)
+    return lambda: torch.zeros(length, t.shape[1]).index_add_(0, index, t)
+
+
+def cumsum(x: np.ndarray, axis: int) -> Callable[[], Any]:
+    t = torch.from_numpy(x)
+    return lambda: torch.cumsum(t, axis)
+
+
+def argsort(x: np.ndarray) -> Callable[[], Any]:
+    t = torch.from_numpy(x)
+    return lambda: torch.argsort(t, dim=-1, stable=True)
+
+
+def topk(x: np.ndarray, k: int) -> Callable[[], Any]:
+    t = torch.from_numpy(x)
+    return lambda: torch.topk(t, k)[0]
+
+
 def _images(channels_last: bool, *arrays: np.ndarray) -> list[torch.Tensor]:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return [torch.from_numpy(a).contiguous(memory_format=layout) for a in arrays]

@@ -175,6 +175,8 @@ void register_reduce(py::module_& m) {
   plain("mean", ReduceOp::sum, true);
   plain("max", ReduceOp::max, false);
   plain("min", ReduceOp::min, false);
+  plain("prod", ReduceOp::product, false);
+  plain("sum_abs", ReduceOp::absolute, false);
   // mean: that of x, in the shape of the result
   const auto spread = [&](const char* name, bool root) {
     m.def(
@@ -195,6 +197,20 @@ void register_reduce(py::module_& m) {
         return reduce("count_equal", ReduceOp::equals, x, y, axes, keepdims, py::none(), 0, false, false);
       },
       x, py::arg("y"), axis, keepdims);
+  // sum of exp(x - y), where y is the result's element that x goes into; an infinite y counts as 0
+  m.def(
+      "sum_exp",
+      [](py::handle x, py::handle y, py::handle axes, py::handle keepdims) {
+        return reduce("sum_exp", ReduceOp::exps, x, y, axes, keepdims, py::none(), 0, false, false);
+      },
+      x, py::arg("y"), axis, keepdims);
+  // the square root of the sum of squares
+  m.def(
+      "norm",
+      [](py::handle x, py::handle axes, py::handle keepdims, py::handle out) {
+        return reduce("norm", ReduceOp::squares, x, py::none(), axes, keepdims, out, 0, false, true);
+      },
+      x, axis, keepdims, out);
   const auto arg = [&](const char* name, bool maximum) {
     m.def(
         name,

@@ -45,6 +45,7 @@ _MODULES = (
     "cuda",
     "data",
     "kernels",
+    "linalg",
     "metrics",
     "nn",
     "ops",
@@ -71,8 +72,6 @@ _NAMES: dict[str, str] = {
 }
 
 _SAME = {  # other names that PyTorch has for an op
-    "mm": "matmul",
-    "bmm": "matmul",
     "multiply": "mul",
     "divide": "div",
     "subtract": "sub",

@@ -40,6 +40,18 @@ def check(x, axes, keepdims):
     top = kernels.max(x, axes, keepdims)
     np.testing.assert_array_equal(top, x.max(axes, keepdims=keepdims))
     np.testing.assert_array_equal(kernels.min(x, axes, keepdims), x.min(axes, keepdims=keepdims))
+    atol = tolerance(x.dtype, n, peak)
+    np.testing.assert_allclose(
+        kernels.sum_abs(x, axes, keepdims), np.abs(wide).sum(axes, keepdims=keepdims), rtol=0, atol=atol
+    )
+    np.testing.assert_allclose(
+        kernels.norm(x, axes, keepdims) ** 2,
+        (wide**2).sum(axes, keepdims=keepdims),
+        rtol=0,
+        atol=2 * atol * peak,
+    )
+    exps = np.exp(wide - wide.max(axes, keepdims=True)).sum(axes, keepdims=keepdims)
+    np.testing.assert_allclose(kernels.sum_exp(x, top, axes, keepdims), exps, rtol=0, atol=atol)
     hits = x == x.max(axes, keepdims=True)
     np.testing.assert_array_equal(
         _core.count_equal(x, top, axes, keepdims), hits.sum(axes, keepdims=keepdims)
@@ -81,6 +93,26 @@ def test_nan_and_ties(n, isa, rng):
     assert np.isnan(kernels.min(x, 0)).all()
     assert np.isnan(kernels.max(np.ascontiguousarray(x.T), 1)).all()
     assert (kernels.argmax(x, 0) == n // 2).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [*SHAPES, *SEGMENTED], ids=str)
+def test_products(shape, dtype, isa, rng):
+    """Powers of two: exact in any order, and so is every underflow to 0."""
+    x = np.asarray(rng.choice([-1.0, 1.0, 2.0, 0.5], shape, p=[0.1, 0.5, 0.2, 0.2])).astype(dtype)
+    for axes in axis_sets(x.ndim):
+        expected = np.prod(x.astype(np.longdouble), axes)
+        inside = np.abs(np.log2(np.abs(np.asarray(expected, float)))) < 60
+        np.testing.assert_array_equal(np.asarray(kernels.prod(x, axes))[inside], np.asarray(expected)[inside])
+
+
+def test_sum_exp_of_infinities(isa):
+    """An infinite maximum counts as 0: the logarithm of the sum is then right."""
+    inf = np.inf
+    x = np.array([[1, -inf, inf], [-inf, -inf, -inf], [1, 1, 1]], np.float32)
+    for axis, a in ((1, x), (0, np.ascontiguousarray(np.repeat(x.T, 40, 1)))):
+        sums = kernels.sum_exp(a, a.max(axis), axis)
+        assert set(sums.tolist()) == {inf, 0, 3}
 
 
 def test_sums_are_pairwise(isa, rng):

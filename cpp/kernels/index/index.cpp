@@ -10,6 +10,7 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerElement = 1.0;
+constexpr int64_t kWide = 8;  // lines for which it pays that each thread looks at all picks
 
 struct Range {
   int64_t begin, end;
@@ -80,7 +81,7 @@ struct Picks {
   template <bool backwards, class Move>
   void each_shared(double cost, const Move& move) const {
     const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
-    if (shared() && length() > lines.size) {
+    if (shared() && lines.size >= kWide && length() > lines.size) {
       parallel_for(length(), cost, [&](int64_t begin, int64_t end) {
         each<backwards>(all_lines, all_picks, {begin, end}, move);
       });

@@ -5,6 +5,8 @@
 //
 //   sum      sum of x                        squares  sum of (x - center)^2
 //   max, min the extreme, NaN if any is      equals   number of x that equal center
+//   product  product of x                    absolute sum of |x|
+//   exps     sum of exp(x - center), where an infinite center counts as 0
 //   then y = total / divisor, and its square root if root is set
 //
 // Order of summation: chunks of at most kReduceChunk elements (along contiguous memory: 4 vectors of partial
@@ -20,7 +22,7 @@
 
 namespace ranvier {
 
-enum class ReduceOp { sum, max, min, squares, equals, count };
+enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, count };
 
 constexpr int64_t kReduceChunk = 1024;  // elements of contiguous memory
 constexpr int64_t kReduceRows = 32;     // rows of a block that is reduced across

@@ -32,7 +32,14 @@ from ranvier.ops.activation import (
 from ranvier.ops.conv1d import conv1d
 from ranvier.ops.conv2d import conv2d
 from ranvier.ops.conv_transpose import conv_transpose1d, conv_transpose2d
+from ranvier.ops.diagonal import (
+    diagonal,
+    trace,
+)
 from ranvier.ops.dropout import dropout
+from ranvier.ops.einsum import (
+    einsum,
+)
 from ranvier.ops.elementwise import (
     abs,
     add,
@@ -70,8 +77,11 @@ from ranvier.ops.join import (
     cat,
     chunk,
     concatenate,
+    narrow,
+    select,
     split,
     stack,
+    unbind,
 )
 from ranvier.ops.linear import linear
 from ranvier.ops.loss import (
@@ -94,8 +104,21 @@ from ranvier.ops.loss import (
     soft_margin,
 )
 from ranvier.ops.matmul import matmul
+from ranvier.ops.norm import (
+    count_nonzero,
+    logsumexp,
+    norm,
+    prod,
+)
 from ranvier.ops.one_hot import one_hot
 from ranvier.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from ranvier.ops.products import (
+    bmm,
+    dot,
+    mm,
+    mv,
+    outer,
+)
 from ranvier.ops.reduce import (
     all,
     amax,
@@ -106,9 +129,14 @@ from ranvier.ops.reduce import (
     max,
     mean,
     min,
-    std,
     sum,
-    var,
+)
+from ranvier.ops.repeat import (
+    meshgrid,
+    repeat,
+    repeat_interleave,
+    roll,
+    tile,
 )
 from ranvier.ops.scan import (
     cumprod,
@@ -140,6 +168,12 @@ from ranvier.ops.sort import (
     topk,
 )
 from ranvier.ops.triangle import tril, triu
+from ranvier.ops.variance import (
+    std,
+    std_mean,
+    var,
+    var_mean,
+)
 
 __all__: list[str] = [
     "abs",
@@ -155,6 +189,7 @@ __all__: list[str] = [
     "avg_pool2d",
     "bce",
     "bce_with_logits",
+    "bmm",
     "broadcast_to",
     "cat",
     "celu",
@@ -167,11 +202,15 @@ __all__: list[str] = [
     "conv_transpose1d",
     "conv_transpose2d",
     "cos",
+    "count_nonzero",
     "cross_entropy",
     "cumprod",
     "cumsum",
+    "diagonal",
     "div",
+    "dot",
     "dropout",
+    "einsum",
     "elu",
     "eq",
     "exp",
@@ -204,6 +243,7 @@ __all__: list[str] = [
     "log1p",
     "log_softmax",
     "logsigmoid",
+    "logsumexp",
     "lt",
     "margin_ranking",
     "masked_fill",
@@ -214,30 +254,41 @@ __all__: list[str] = [
     "maximum",
     "mean",
     "median",
+    "meshgrid",
     "min",
     "minimum",
     "mish",
+    "mm",
     "movedim",
     "mse",
     "mul",
     "multi_margin",
+    "mv",
+    "narrow",
     "ne",
     "neg",
     "nll",
     "nonzero",
+    "norm",
     "one_hot",
+    "outer",
     "permute",
     "poisson_nll",
     "pow",
     "prelu",
+    "prod",
     "ravel",
     "reciprocal",
     "relu",
     "relu6",
+    "repeat",
+    "repeat_interleave",
     "reshape",
+    "roll",
     "round",
     "scatter",
     "scatter_add",
+    "select",
     "selu",
     "sigmoid",
     "sigmoid_focal",
@@ -258,6 +309,7 @@ __all__: list[str] = [
     "squeeze",
     "stack",
     "std",
+    "std_mean",
     "step",
     "sub",
     "sum",
@@ -266,12 +318,16 @@ __all__: list[str] = [
     "take_along_dim",
     "tanh",
     "tanhshrink",
+    "tile",
     "topk",
+    "trace",
     "transpose",
     "tril",
     "triu",
+    "unbind",
     "unflatten",
     "unsqueeze",
     "var",
+    "var_mean",
     "where",
 ]

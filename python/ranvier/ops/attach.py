@@ -8,7 +8,23 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops import activation, elementwise, index, join, reduce, scan, scatter, shape, softmax, sort
+from ranvier.ops import (
+    activation,
+    diagonal,
+    elementwise,
+    index,
+    join,
+    norm,
+    products,
+    reduce,
+    repeat,
+    scan,
+    scatter,
+    shape,
+    softmax,
+    sort,
+    variance,
+)
 from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
 from ranvier.ops.matmul import matmul
 from ranvier.ops.triangle import tril, triu
@@ -80,24 +96,14 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__invert__": _logical(np.invert),
 }
 
+_ROOMS = (diagonal, index, join, norm, products, reduce, repeat, scan, scatter, shape, sort, variance)
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
-    **{name: getattr(reduce, name) for name in reduce.METHODS},
-    **{name: getattr(shape, name) for name in shape.METHODS},
-    "split": join.split,
-    "chunk": join.chunk,
-    **{name: getattr(index, name) for name in index.METHODS},
-    **{name: getattr(scan, name) for name in scan.METHODS},
-    **{name: getattr(scatter, name) for name in scatter.METHODS},
-    **{name: getattr(sort, name) for name in sort.METHODS},
+    **{name: getattr(room, name) for room in _ROOMS for name in room.METHODS},
     "where": _where,
     **{name: getattr(activation, name) for name in ("relu", "sigmoid", "tanh")},
     **{name: getattr(softmax, name) for name in ("softmax", "log_softmax")},
     "matmul": matmul,
-    "mm": matmul,
-    "dot": matmul,
-    "bmm": matmul,
-    "mv": matmul,
     "multiply": mul,
     "divide": div,
     "subtract": sub,

@@ -1,4 +1,4 @@
-"""cat, stack, split, chunk: tensors put together and taken apart."""
+"""cat, stack, split, chunk, unbind, select, narrow: tensors put together and taken apart."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast
 from ranvier.ops.index import getitem
 from ranvier.ops.shape import _dim, _sizes, unsqueeze
+
+METHODS = ("chunk", "narrow", "select", "split", "unbind")
 
 
 class Concatenate(Function):
@@ -125,4 +127,54 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         raise TypeError(f"[chunk] got chunks {chunks!r}; expected a whole number")
     if chunks < 1:
         raise ValueError(f"[chunk] got {chunks} chunks; expected at least 1")
-    return split(x, max(-(-x.shape[dim] // chunks), 1), dim)
+    n = x.shape[dim]
+    return split(x, -(-n // chunks) if n else (0,) * int(chunks), dim)
+
+
+def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of x: its slices along dim, which they lack.
+
+    >>> import ranvier as rv
+    >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
+    (tensor([1., 3.]), tensor([2., 4.]))
+    """
+    x = as_tensor("unbind", x)
+    dim = _dim("unbind", dim, x.ndim)
+    before = (slice(None),) * dim
+    return tuple(getitem(x, (*before, i)) for i in range(x.shape[dim]))
+
+
+def select(x: Any, dim: int, index: int) -> Tensor:
+    """A view of x: its slice at index along dim, which it lacks. Raises IndexError where there is none.
+
+    >>> import ranvier as rv
+    >>> rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1)
+    tensor([2., 4.])
+    """
+    x = as_tensor("select", x)
+    dim = _dim("select", dim, x.ndim)
+    if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+        raise TypeError(f"[select] got index {index!r}; expected a whole number")
+    n = x.shape[dim]
+    if not -n <= index < n:
+        raise IndexError(f"[select] got index {index} for a dimension of {n}; expected {-n} to {n - 1}")
+    return getitem(x, (*(slice(None),) * dim, int(index)))
+
+
+def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
+    """A view of x: length slices from start on along dim. Raises ValueError where x has not so many.
+
+    >>> import ranvier as rv
+    >>> rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2)
+    tensor([2., 3.])
+    """
+    x = as_tensor("narrow", x)
+    dim = _dim("narrow", dim, x.ndim)
+    first, count = _sizes("narrow", (start, length))
+    n = x.shape[dim]
+    first = first + n if first < 0 else first
+    if not (0 <= first <= first + count <= n):
+        raise ValueError(
+            f"[narrow] got start {start} and length {length} for a dimension of {n}; expected a part of it"
+        )
+    return getitem(x, (*(slice(None),) * dim, slice(first, first + count)))

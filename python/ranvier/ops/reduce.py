@@ -1,4 +1,4 @@
-"""sum, mean, max, min, var, std and their relatives: reductions over any axes.
+"""sum, mean, max, min and their relatives: reductions over any axes.
 
 dim (or NumPy's name, axis) is None for all axes, an int, or a tuple of ints; negative ones count from the
 end. keepdim (keepdims) leaves the reduced axes in the shape, with size 1. Sums are formed in pairs, in an
@@ -22,7 +22,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.elementwise.extrema import maximum, minimum
 from ranvier.ops.layout import is_channels_last
 
-METHODS = ("all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "std", "sum", "var")
+METHODS = ("all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum")
 
 Axes = int | tuple[int, ...] | None
 
@@ -50,29 +50,6 @@ class Sum(Function):
             size = math.prod(self.shape)
             scale = dy.size / size if size else 1.0
         return _core.expand(dy, self.shape, self.axes, scale, self.channels_last)
-
-
-class Var(Function):
-    """y = sum of (x - mean)^2 / (n - correction); std: its square root"""
-
-    def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
-        self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        self.mean = _core.mean(x, self.axes, True, None)
-        reduce = _core.std if self.root else _core.var
-        self.y = reduce(x, self.mean, self.axes, True, self.correction, None)
-        return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
-
-    def backward(self, dy: Array) -> Array:
-        n = self.x.size // (self.y.size or 1)
-        dy = dy.reshape(self.y.shape)
-        divisor = n - self.correction if n > self.correction else 0.0
-        # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v))
-        scale = _core.div(dy, self.y, None) if self.root else _core.mul(dy, 2.0, None)
-        scale = _core.div(scale, divisor, None)
-        return _core.mul(_core.sub(self.x, self.mean, None), scale, None)
 
 
 class Extreme(Function):
@@ -140,14 +117,17 @@ def _arguments(
 
 
 def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
-    limit = builtins.max(x.ndim, 1)
     for axis in (axes,) if isinstance(axes, int) else axes or ():
-        if not -limit <= axis < limit:
-            raise ValueError(
-                f"[{function.__name__}] got axis {axis} for an array of {x.ndim} dimensions; "
-                f"expected {-limit} to {limit - 1}"
-            )
+        _check_axis(function.__name__, x, axis)
     return wrap(np.asarray(function(x._array, axis=axes, keepdims=keepdims)))
+
+
+def _check_axis(name: str, x: Tensor, axis: int) -> None:
+    limit = builtins.max(x.ndim, 1)
+    if not -limit <= axis < limit:
+        raise ValueError(
+            f"[{name}] got axis {axis} for an array of {x.ndim} dimensions; expected {-limit} to {limit - 1}"
+        )
 
 
 def sum(
@@ -194,64 +174,6 @@ def mean(
     if dtype is not None:
         x = x.to(dtype)
     return Sum(axes, keepdims, mean=True).apply(x)
-
-
-def var(
-    x: Any,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The variance over the axes: the sum of (x - mean)^2 / (n - correction).
-
-    correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, 2.0, 3.0, 4.0]).var(correction=0)
-    tensor(1.2500)
-    """
-    return _spread("var", x, dim, unbiased, keepdim, correction, axis, keepdims, root=False)
-
-
-def std(
-    x: Any,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The standard deviation over the axes: the square root of :func:`var`.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, 5.0]).std(correction=0)
-    tensor(2.)
-    """
-    return _spread("std", x, dim, unbiased, keepdim, correction, axis, keepdims, root=True)
-
-
-def _spread(
-    name: str,
-    x: Any,
-    dim: Any,
-    unbiased: bool,
-    keepdim: bool,
-    correction: float | None,
-    axis: Any,
-    keepdims: bool,
-    root: bool,
-) -> Tensor:
-    if isinstance(dim, bool):  # PyTorch's var(unbiased)
-        dim, unbiased = None, dim
-    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
-    correction = float(unbiased) if correction is None else float(correction)
-    return Var(axes, keepdims, correction, root).apply(x)
 
 
 def amax(
@@ -322,6 +244,11 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
     x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
     if axes is None or isinstance(axes, tuple):
         return (amax if name == "max" else amin)(x, axes, keepdims)
+    _check_axis(name, x, axes)
+    if x.ndim and x.shape[axes] == 0:
+        raise ValueError(
+            f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
+        )
     if is_floating(x) and x.ndim:
         return ValuesIndices(*ExtremeAlong("arg" + name, axes, keepdims).apply(x))
     indices = _arg("arg" + name, x, axes, True)._array

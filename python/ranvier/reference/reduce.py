@@ -85,6 +85,57 @@ def amin_backward(dy: Array, x: Array, axis: Axis = None, keepdims: bool = False
     return amax_backward(dy, -x, axis, keepdims)
 
 
+def norm(x: Array, p: float = 2, axis: Axis = None, keepdims: bool = False) -> Array:
+    """(sum of |x|^p)^(1/p); inf: the greatest |x|, -inf: the least, 0: how many are not 0."""
+    size = np.abs(x)
+    if np.isinf(p):
+        return (np.max if p > 0 else np.min)(size, axis=axis, keepdims=keepdims)
+    if p == 0:
+        return np.sum(size != 0, axis=axis, keepdims=keepdims).astype(x.dtype)
+    return np.asarray(np.sum(size**p, axis=axis, keepdims=keepdims) ** (1 / p))
+
+
+def norm_backward(dy: Array, x: Array, p: float = 2, axis: Axis = None, keepdims: bool = False) -> Array:
+    """dx = dy sign(x) (|x| / y)^(p - 1), and 0 where y is; those that are the extreme share dy."""
+    if p == 0:
+        return np.zeros(x.shape)
+    y = norm(x, p, axis, True)
+    dy = _spread(dy, x, axis, keepdims)
+    if np.isinf(p):
+        chosen = np.abs(x) == y
+        return np.sign(x) * dy * chosen / chosen.sum(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dx = dy * np.sign(x) * (np.abs(x) / y) ** (p - 1)
+    return np.where((x == 0) | (y == 0), 0, dx)
+
+
+def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """log(sum of exp(x)), from the maximum on."""
+    top = np.max(x, axis=axis, keepdims=True, initial=np.finfo(x.dtype).min)
+    with np.errstate(divide="ignore"):  # log(0) of an empty sum
+        y = top + np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True))
+    return y if keepdims else y.reshape(np.sum(x, axis=axis).shape)
+
+
+def logsumexp_backward(dy: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """dx = dy softmax(x)"""
+    return _spread(dy, x, axis, keepdims) * np.exp(x - logsumexp(x, axis, True))
+
+
+def prod(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+    return np.prod(x, axis=axis, keepdims=keepdims)
+
+
+def prod_backward(dy: Array, x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+    """dx[i] = dy times the product of all elements but i."""
+    lines = x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, -1)
+    others = np.empty(lines.shape)
+    for i in range(lines.shape[-1]):
+        others[..., i] = np.prod(np.delete(lines, i, -1), -1)
+    others = others.reshape(x.shape) if axis is None else np.moveaxis(others, -1, axis)
+    return _spread(dy, x, axis, keepdims) * others
+
+
 def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     """The place of the first maximum."""
     return np.argmax(x, axis=axis, keepdims=keepdims)

@@ -1,0 +1,67 @@
+"""Norms of vectors and matrices, under the names of torch.linalg."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.shape import _dim
+
+__all__ = ["matrix_norm", "norm", "vector_norm"]
+
+
+def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1)
+    tensor(9.)
+    """
+    return ops.norm(x, ord, dim, keepdim)
+
+
+def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False) -> Tensor:
+    """A norm of each matrix: "fro", 1 and -1 (greatest and least sum of |column|), inf and -inf (of |row|).
+
+    Raises ValueError for another ord: those of singular values (2, "nuc") are not here.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf"))
+    tensor(7.)
+    """
+    A = as_tensor("matrix_norm", A)
+    if not isinstance(dim, (tuple, list)) or len(dim) != 2:
+        raise ValueError(f"[matrix_norm] got dim {dim!r}; expected two dimensions")
+    rows, columns = (_dim("matrix_norm", d, A.ndim) for d in dim)
+    if rows == columns:
+        raise ValueError(f"[matrix_norm] got dim {dim}; expected two dimensions")
+    if ord == "fro":
+        return ops.norm(A, 2, (rows, columns), keepdim)
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise ValueError(f"[matrix_norm] got ord {ord!r}; expected 'fro', 1, -1, inf or -inf")
+    if abs(ord) != 1:
+        rows, columns = columns, rows
+    sums = ops.norm(A, 1, rows, True)
+    extreme = (ops.amax if ord > 0 else ops.amin)(sums, columns, True)
+    return extreme if keepdim else ops.sum(extreme, (rows, columns))
+
+
+def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Without ord the 2-norm over the axes (all without dim); else a vector's norm for one axis or a vector,
+    a matrix's for two axes or a matrix.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor(5.)
+    """
+    A = as_tensor("norm", A)
+    if ord is None:
+        return ops.norm(A, 2, dim, keepdim)
+    if dim is None and A.ndim == 2:
+        dim = (0, 1)
+    if isinstance(dim, (tuple, list)) and len(dim) == 2:
+        return matrix_norm(A, ord, (dim[0], dim[1]), keepdim)
+    return ops.norm(A, ord, dim, keepdim)

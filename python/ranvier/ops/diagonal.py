@@ -1,0 +1,73 @@
+"""diagonal, trace: the elements with equal indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.layout import zeros
+from ranvier.ops.reduce import sum as total
+from ranvier.ops.shape import _dim
+
+METHODS = ("diagonal", "trace")
+
+
+class Diagonal(Function):
+    """y[.., i] = x[.., i, .., i + offset, ..]"""
+
+    is_view = True
+
+    def __init__(self, offset: int, dim1: int, dim2: int) -> None:
+        self.offset, self.dim1, self.dim2 = offset, dim1, dim2
+
+    def _view(self, x: Array) -> Array:
+        y = np.diagonal(x, self.offset, self.dim1, self.dim2)
+        if x.flags.writeable:  # NumPy gives a read-only view
+            y.flags.writeable = True
+        return y
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return self._view(x)
+
+    def backward(self, dy: Array) -> Array:
+        dx = zeros(self.shape, dy.dtype)
+        _core.copy(dy, False, self._view(dx))
+        return dx
+
+
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A view of x: the elements whose index along dim2 is that along dim1 plus offset, as a last dimension.
+
+    Raises IndexError for a dimension that x lacks, ValueError where both are one.
+
+    >>> import ranvier as rv
+    >>> rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([1., 4.])
+    """
+    x = as_tensor("diagonal", x)
+    a, b = _dim("diagonal", dim1, x.ndim), _dim("diagonal", dim2, x.ndim)
+    if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
+        raise TypeError(f"[diagonal] got offset {offset!r}; expected a whole number")
+    if a == b:
+        raise ValueError(f"[diagonal] got dimension {a} twice; expected two dimensions")
+    most = max(x.shape)  # beyond, the diagonal is empty
+    return Diagonal(min(max(int(offset), -most), most), a, b).apply(x)
+
+
+def trace(x: Any) -> Tensor:
+    """The sum of a matrix's diagonal. Raises ValueError unless x has 2 dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(5.)
+    """
+    x = as_tensor("trace", x)
+    if x.ndim != 2:
+        raise ValueError(f"[trace] got x of shape {x.shape}; expected 2 dimensions")
+    return total(diagonal(x))

@@ -1,0 +1,148 @@
+"""repeat, tile, repeat_interleave, roll, meshgrid: elements several times, or moved round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.index import getitem, index_array, index_select
+from ranvier.ops.join import cat
+from ranvier.ops.shape import _dim, _sizes, expand, flatten, reshape
+
+METHODS = ("repeat", "repeat_interleave", "roll", "tile")
+
+
+def repeat(x: Any, *sizes: Any) -> Tensor:
+    """x side by side so many times along each dimension; sizes beyond x's dimensions come first.
+
+    Raises ValueError for a negative number, or for fewer numbers than dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]).repeat(2, 2)
+    tensor([[1., 2., 1., 2.],
+            [1., 2., 1., 2.]])
+    """
+    x, times = as_tensor("repeat", x), _sizes("repeat", sizes)
+    if len(times) < x.ndim or any(n < 0 for n in times):
+        raise ValueError(
+            f"[repeat] got sizes {times} for x of shape {x.shape}; expected a number >= 0 for each dimension"
+        )
+    return _repeated(x, times)
+
+
+def tile(x: Any, *dims: Any) -> Tensor:
+    """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
+
+    >>> import ranvier as rv
+    >>> rv.tile(rv.tensor([[1.0, 2.0]]), (2,))
+    tensor([[1., 2., 1., 2.]])
+    """
+    x, times = as_tensor("tile", x), _sizes("tile", dims)
+    if any(n < 0 for n in times):
+        raise ValueError(f"[tile] got dims {times}; expected numbers >= 0")
+    return _repeated(x, (1,) * (x.ndim - len(times)) + times)
+
+
+def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
+    shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
+    split: list[int] = []  # a dimension of n that is repeated becomes (1, n), then (times, n)
+    wide: list[int] = []
+    for n, count in zip(shape, times, strict=True):
+        split += [n] if count == 1 else [1, n]
+        wide += [n] if count == 1 else [count, n]
+    final = tuple(n * count for n, count in zip(shape, times, strict=True))
+    return reshape(expand(reshape(x, split), wide), final)
+
+
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
+    """Every element (slice, with dim) so many times one after another; repeats is a number, or one for each.
+
+    Raises ValueError for a negative number, or numbers that are not as many as x is long along dim.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([1.0, 2.0])
+    >>> x.repeat_interleave(2), x.repeat_interleave(rv.tensor([0, 3]))
+    (tensor([1., 1., 2., 2.]), tensor([2., 2., 2.]))
+    """
+    x, times = as_tensor("repeat_interleave", x), index_array("repeat_interleave", repeats)
+    if dim is None:
+        x, dim = flatten(x), 0
+    at = _dim("repeat_interleave", dim, x.ndim)
+    n = x.shape[at]
+    if times.size not in (1, n) or times.ndim > 1 or (times < 0).any():
+        raise ValueError(
+            f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
+            ">= 0, or one for each"
+        )
+    return index_select(x, at, np.repeat(np.arange(n), times.reshape(-1)))
+
+
+def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
+    """x moved round by so many places along each dimension; flattened, without dims.
+
+    Raises ValueError where shifts and dims are not as many.
+
+    >>> import ranvier as rv
+    >>> rv.roll(rv.tensor([1, 2, 3, 4]), 1)
+    tensor([4, 1, 2, 3])
+    """
+    x = as_tensor("roll", x)
+    steps = _sizes("roll", (shifts,))
+    if dims is None or dims == ():
+        if len(steps) != 1:
+            raise ValueError(f"[roll] got {len(steps)} shifts without dims; expected one")
+        return reshape(_rolled(flatten(x), steps[0], 0), x.shape)
+    axes = _sizes("roll", (dims,))
+    if len(steps) != len(axes):
+        raise ValueError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
+    for step, axis in zip(steps, axes, strict=True):
+        x = _rolled(x, step, _dim("roll", axis, x.ndim))
+    return x
+
+
+def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
+    n = x.shape[axis]
+    step = step % n if n else 0
+    if step == 0:
+        return x.clone()
+    before = (slice(None),) * axis
+    head, tail = (*before, slice(n - step, None)), (*before, slice(n - step))
+    return cat([getitem(x, head), getitem(x, tail)], axis)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """For vectors of n, m ... one tensor (n, m, ...) each, constant along the others' dimensions: views.
+
+    indexing "xy" exchanges the first two dimensions. Raises ValueError for another word, or for tensors of
+    more than one dimension.
+
+    >>> import ranvier as rv
+    >>> rv.meshgrid(rv.tensor([1, 2]), rv.tensor([3, 4]), indexing="ij")
+    (tensor([[1, 1],
+            [2, 2]]), tensor([[3, 4],
+            [3, 4]]))
+    """
+    listed: Sequence[Any] = tensors
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        listed = tensors[0]
+    vectors = [as_tensor("meshgrid", x) for x in listed]
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"[meshgrid] got indexing {indexing!r}; expected 'ij' or 'xy'")
+    if not vectors or any(x.ndim > 1 for x in vectors):
+        shapes = ", ".join(str(x.shape) for x in vectors)
+        raise ValueError(f"[meshgrid] got shapes {shapes or 'none'}; expected vectors")
+    order = list(range(len(vectors)))
+    if indexing == "xy":
+        order[:2] = order[:2][::-1]
+    sizes = [x.numel() for x in vectors]
+    shape = [sizes[i] for i in order]
+    parts = []
+    for i, x in enumerate(vectors):
+        place = [1] * len(vectors)
+        place[order.index(i)] = sizes[i]
+        parts.append(expand(reshape(x, place), shape))
+    return tuple(parts)

@@ -1,0 +1,125 @@
+"""var, std and with them the mean: the spread of x over any axes.
+
+dim, keepdim and correction are those of PyTorch; NumPy's axis and keepdims work too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.reduce import Axes, _arguments, _without, mean
+
+METHODS = ("std", "var")
+
+
+class Var(Function):
+    """y = sum of (x - mean)^2 / (n - correction); std: its square root"""
+
+    def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
+        self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.mean = _core.mean(x, self.axes, True, None)
+        reduce = _core.std if self.root else _core.var
+        self.y = reduce(x, self.mean, self.axes, True, self.correction, None)
+        return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
+
+    def backward(self, dy: Array) -> Array:
+        n = self.x.size // (self.y.size or 1)
+        dy = dy.reshape(self.y.shape)
+        divisor = n - self.correction if n > self.correction else 0.0
+        # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v))
+        scale = _core.div(dy, self.y, None) if self.root else _core.mul(dy, 2.0, None)
+        scale = _core.div(scale, divisor, None)
+        return _core.mul(_core.sub(self.x, self.mean, None), scale, None)
+
+
+def var(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The variance over the axes: the sum of (x - mean)^2 / (n - correction).
+
+    correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0, 3.0, 4.0]).var(correction=0)
+    tensor(1.2500)
+    """
+    return _spread("var", x, dim, unbiased, keepdim, correction, axis, keepdims, root=False)
+
+
+def std(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The standard deviation over the axes: the square root of :func:`var`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 5.0]).std(correction=0)
+    tensor(2.)
+    """
+    return _spread("std", x, dim, unbiased, keepdim, correction, axis, keepdims, root=True)
+
+
+def _spread(
+    name: str,
+    x: Any,
+    dim: Any,
+    unbiased: bool,
+    keepdim: bool,
+    correction: float | None,
+    axis: Any,
+    keepdims: bool,
+    root: bool,
+) -> Tensor:
+    if isinstance(dim, bool):  # PyTorch's var(unbiased)
+        dim, unbiased = None, dim
+    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
+    correction = float(unbiased) if correction is None else float(correction)
+    return Var(axes, keepdims, correction, root).apply(x)
+
+
+def var_mean(
+    x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """(:func:`var`, :func:`mean`) over the axes.
+
+    >>> import ranvier as rv
+    >>> rv.var_mean(rv.tensor([1.0, 3.0]))
+    (tensor(2.), tensor(2.))
+    """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+
+
+def std_mean(
+    x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """(:func:`std`, :func:`mean`) over the axes.
+
+    >>> import ranvier as rv
+    >>> rv.std_mean(rv.tensor([1.0, 5.0]), correction=0)
+    (tensor(2.), tensor(3.))
+    """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return std(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)

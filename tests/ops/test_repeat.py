@@ -1,0 +1,198 @@
+"""Elements repeated, rolled, and taken out by slices and diagonals: each in its place, each gradient back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import shape as reference
+from support.draws import any_shape
+from support.op_case import OpCase
+
+X = (2, 3, 4)
+
+
+def case(name, arguments, move, shape=X):
+    return {"name": name, "arguments": arguments, "move": move, "shape": shape}
+
+
+class TestMoves(OpCase):
+    op_name = ("repeat", "tile", "repeat_interleave", "roll", "select", "narrow", "diagonal")
+    variants = (
+        case("repeat", (1, 2, 3), lambda x: np.tile(x, (1, 2, 3))),
+        case("repeat", ((2, 1, 1, 2),), lambda x: np.tile(x, (2, 1, 1, 2))),
+        case("repeat", (0, 1, 1), lambda x: np.tile(x, (0, 1, 1))),
+        case("tile", ((2,),), lambda x: np.tile(x, 2)),
+        case("tile", (2, 1, 1, 2), lambda x: np.tile(x, (2, 1, 1, 2))),
+        case("repeat_interleave", (2,), lambda x: np.repeat(x, 2)),
+        case("repeat_interleave", (3, -2), lambda x: np.repeat(x, 3, -2)),
+        case("repeat_interleave", ([2, 0, 1], 1), lambda x: np.repeat(x, [2, 0, 1], 1)),
+        case("roll", (5,), lambda x: np.roll(x, 5)),
+        case("roll", (-1, 1), lambda x: np.roll(x, -1, 1)),
+        case("roll", ((1, -2), (0, -1)), lambda x: np.roll(x, (1, -2), (0, -1))),
+        case("roll", (4, 2), lambda x: x.copy()),
+        case("select", (1, -2), lambda x: x[:, 1]),
+        case("narrow", (2, 1, 2), lambda x: x[..., 1:3]),
+        case("narrow", (-1, -2, 2), lambda x: x[..., 2:]),
+        case("diagonal", (), np.diagonal),
+        case("diagonal", (1, 0, 2), lambda x: np.diagonal(x, 1, 0, 2)),
+        case("diagonal", (-1, -1, 0), lambda x: np.diagonal(x, -1, -1, 0)),
+        case("diagonal", (9,), lambda x: np.diagonal(x, 9)),
+    )
+
+    def inputs(self, rng, dtype):
+        return (rng.standard_normal(self.shape).astype(dtype),)
+
+    def draw(self, rng, dtype):
+        shape = any_shape(rng, least=1)
+        settings = self._drawn_case(rng, shape, int(rng.integers(len(shape))))
+        return settings, (rng.standard_normal(shape).astype(dtype),)
+
+    def _drawn_case(self, rng, shape, axis):
+        n = shape[axis]
+        kind = rng.integers(4)
+        if kind == 0:
+            times = tuple(int(i) for i in rng.integers(1, 4, len(shape)))
+            return case("repeat", times, lambda x: np.tile(x, times), shape)
+        if kind == 1:
+            times = rng.integers(0, 4, n).tolist()
+            return case("repeat_interleave", (times, axis), lambda x: np.repeat(x, times, axis), shape)
+        if kind == 2:
+            step = int(rng.integers(-9, 10))
+            return case("roll", (step, axis), lambda x: np.roll(x, step, axis), shape)
+        start = int(rng.integers(n))
+        length = int(rng.integers(n - start + 1))
+        part = (*(slice(None),) * axis, slice(start, start + length))
+        return case("narrow", (axis, start, length), lambda x: x[part], shape)
+
+    def reduction(self, x):
+        return 27
+
+    def op(self, x):
+        return getattr(ops, self.name)(x, *self.arguments)
+
+    def reference(self, x):
+        return self.move(x)
+
+    def reference_backward(self, dy, x):
+        return (reference.moved_backward(dy, x, self.move),)
+
+    def torch_op(self, torch, x):
+        arguments = [torch.tensor(a) if isinstance(a, list) else a for a in self.arguments]
+        return getattr(torch if self.name in ("tile", "roll") else torch.Tensor, self.name)(
+            x, *([arguments] if self.name == "tile" and len(arguments) > 1 else arguments)
+        )
+
+
+class TestUnbind(OpCase):
+    op_name = "unbind"
+    variants = ({"axis": 0}, {"axis": -1})
+
+    def inputs(self, rng, dtype):
+        return (rng.standard_normal(X).astype(dtype),)
+
+    def op(self, x):
+        return ops.unbind(x, self.axis)
+
+    def reference(self, x):
+        return tuple(np.moveaxis(x, self.axis, 0))
+
+    def reference_backward(self, dy, x):
+        return (np.stack(dy, self.axis),)
+
+    def torch_op(self, torch, x):
+        return torch.unbind(x, self.axis)
+
+
+class TestMeshgrid(OpCase):
+    op_name = "meshgrid"
+    variants = ({"indexing": "ij"}, {"indexing": "xy"})
+
+    def inputs(self, rng, dtype):
+        return tuple(rng.standard_normal(n).astype(dtype) for n in (2, 3, 4))
+
+    def reduction(self, *arrays):
+        return 12
+
+    def op(self, *tensors):
+        return ops.meshgrid(*tensors, indexing=self.indexing)
+
+    def reference(self, *arrays):
+        return tuple(np.meshgrid(*arrays, indexing=self.indexing))
+
+    def reference_backward(self, dy, *arrays):
+        order = (1, 0, 2) if self.indexing == "xy" else (0, 1, 2)
+        return tuple(d.sum(tuple(a for a in range(3) if a != order.index(i))) for i, d in enumerate(dy))
+
+    def torch_op(self, torch, *tensors):
+        return torch.meshgrid(*tensors, indexing=self.indexing)
+
+
+class TestTrace(OpCase):
+    op_name = "trace"
+
+    def inputs(self, rng, dtype):
+        return (rng.standard_normal((5, 7)).astype(dtype),)
+
+    def reduction(self, x):
+        return 5
+
+    def op(self, x):
+        return ops.trace(x)
+
+    def reference(self, x):
+        return np.trace(x)
+
+    def reference_backward(self, dy, x):
+        return (dy * np.eye(*x.shape),)
+
+    def torch_op(self, torch, x):
+        return torch.trace(x)
+
+
+def test_views_see_changes():
+    x = rv.zeros(2, 2)
+    x.diagonal().fill_(1)
+    x.select(0, 1)[0] = 5
+    x.narrow(1, 1, 1).add_(1)
+    assert x.tolist() == [[1, 1], [5, 2]]
+
+
+def test_parts_of_nothing():
+    x = rv.zeros(0, 3)
+    assert [part.shape for part in x.chunk(2)] == [(0, 3), (0, 3)]
+    assert [part.shape for part in x.split(2)] == [(0, 3)]
+    assert x.unbind(0) == ()
+    assert x.roll(1, 0).shape == x.repeat(2, 1).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda x: x.repeat(2), ValueError, r"\[repeat\] got sizes \(2,\) for x of shape \(2, 3\)"),
+        (lambda x: x.repeat(-1, 1), ValueError, r"\[repeat\] got sizes \(-1, 1\)"),
+        (lambda x: x.tile(-1), ValueError, r"\[tile\] got dims \(-1,\)"),
+        (lambda x: x.repeat_interleave([1, 2], 1), ValueError, r"\[repeat_interleave\] got repeats \[1, 2\]"),
+        (lambda x: x.roll((1, 2), 0), ValueError, r"\[roll\] got 2 shifts and 1 dims; expected as many"),
+        (lambda x: x.roll((1, 2)), ValueError, r"\[roll\] got 2 shifts without dims; expected one"),
+        (
+            lambda x: x.select(0, 2),
+            IndexError,
+            r"\[select\] got index 2 for a dimension of 2; expected -2 to 1",
+        ),
+        (lambda x: x.select(0, 1.5), TypeError, r"\[select\] got index 1.5; expected a whole number"),
+        (
+            lambda x: x.narrow(1, 2, 2),
+            ValueError,
+            r"\[narrow\] got start 2 and length 2 for a dimension of 3",
+        ),
+        (lambda x: x.diagonal(0, 1, -1), ValueError, r"\[diagonal\] got dimension 1 twice"),
+        (lambda x: x[0].trace(), ValueError, r"\[trace\] got x of shape \(3,\); expected 2 dimensions"),
+        (lambda x: rv.meshgrid(x), ValueError, r"\[meshgrid\] got shapes \(2, 3\); expected vectors"),
+        (lambda x: rv.meshgrid(x[0], indexing="a"), ValueError, r"\[meshgrid\] got indexing 'a'"),
+    ],
+)
+def test_wrong_calls(call, error, text):
+    with pytest.raises(error, match=text):
+        call(rv.zeros(2, 3))
