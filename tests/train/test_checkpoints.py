@@ -8,6 +8,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset
+from ranvier.optim import lr_scheduler
 from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
@@ -64,6 +65,52 @@ def test_a_crashed_run_is_resumed_with_every_optimizer(tmp_path, make):
         trainer = fit(new_trainer(make), folder)
         assert trainer.resumed_from is not None
         assert state_of(trainer) == expected
+
+
+SCHEDULES = {
+    "step": lambda o: rv.Schedule(lr_scheduler.StepLR(o, 1, gamma=0.5)),
+    "lambda": lambda o: rv.Schedule(lr_scheduler.LambdaLR(o, lambda epoch: 0.9**epoch)),
+    "restarts": lambda o: rv.Schedule(
+        lr_scheduler.CosineAnnealingWarmRestarts(o, 4, eta_min=1e-3), per="batch"
+    ),
+    "one cycle": lambda o: rv.Schedule(lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=9), per="batch"),
+    "plateau": lambda o: rv.Schedule(lr_scheduler.ReduceLROnPlateau(o, patience=0, threshold=0.5)),
+    "in sequence": lambda o: rv.Schedule(
+        lr_scheduler.SequentialLR(
+            o,
+            [lr_scheduler.LinearLR(o, 0.1, total_iters=3), lr_scheduler.ExponentialLR(o, 0.9)],
+            milestones=[3],
+        ),
+        per="batch",
+    ),
+    "chained": lambda o: rv.Schedule(
+        lr_scheduler.ChainedScheduler(
+            [lr_scheduler.ConstantLR(o, 0.5, total_iters=2), lr_scheduler.MultiStepLR(o, [1, 2])]
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_crashed_run_is_resumed_with_every_kind_of_schedule(tmp_path, name):
+    def run(folder, *more):
+        trainer = new_trainer()
+        rates = []
+        note = rv.LambdaCallback(
+            on_batch_end=lambda *_: rates.append(trainer.optimizer.param_groups[0]["lr"])
+        )
+        fit(trainer, folder, callbacks=[SCHEDULES[name](trainer.optimizer), note, *more])
+        return state_of(trainer), rates
+
+    expected, rates = run(tmp_path / "whole")
+    assert len(set(rates)) > 1
+    for batches in (2, 5):
+        folder = tmp_path / str(batches)
+        with pytest.raises(ZeroDivisionError):
+            run(folder, Stop(batches))
+        resumed, rest = run(folder)
+        assert rest == rates[batches:]
+        assert resumed == expected
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def _fit(
 
     updates = settings["epochs"] * -(-len(train[0]) // settings["batch_size"])
     cosine = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, updates)  # half of it, down to 0
-    watch = rv.train.LambdaCallback(on_epoch_end=_require_finite)
+    watch = _watch(settings)
     callbacks = [rv.ProgressBar(), rv.train.Schedule(cosine, per="batch"), watch]
     folder = arguments.checkpoint
     if folder is not None:
@@ -225,6 +226,21 @@ def _data(arguments: argparse.Namespace) -> tuple[Part, Part, Part]:
     return (x, y), (xv, yv), (xt, yt)
 
 
-def _require_finite(epoch: int, logs: dict[str, float]) -> None:
-    if not math.isfinite(logs["loss"]):
-        raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")
+def _watch(settings: dict[str, Any]) -> Any:
+    """A callback that ends a run that diverged, and one that is resumed with other settings."""
+    from ranvier.train import Callback
+
+    class Watch(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            if not math.isfinite(logs["loss"]):
+                raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")
+
+        def state_dict(self) -> dict[str, Any]:
+            return {f"--{name}": settings[name] for name in ("lr", "epochs")}
+
+        def load_state_dict(self, state: Mapping[str, Any]) -> None:
+            for name, ours in self.state_dict().items():
+                if state[name] != ours:
+                    raise Mistake(f"--resume needs the settings of the run: it has {name} {state[name]:g}")
+
+    return Watch()

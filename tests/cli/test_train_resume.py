@@ -1,0 +1,114 @@
+"""`ranvier train --checkpoint DIR --resume`: killed, interrupted and resumed in processes of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from ranvier import cli
+from ranvier.train import checkpoints
+
+ARGUMENTS = ["train", "digits", "--model", "mlp", "--epochs", "5", "--batch-size", "64"]
+
+
+def start(folder, *more, threads=1):
+    folder.mkdir(parents=True, exist_ok=True)
+    run = [*ARGUMENTS, "--out", str(folder / "model.safetensors"), "--json", str(folder / "run.json")]
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "ranvier", *run, "--checkpoint", str(folder / "state"), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+    )
+
+
+def stop_after(process, epoch, number):
+    """Sends a signal when the line of an epoch is printed; returns what was printed and the errors."""
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if line.startswith(f"epoch {epoch}"):
+            break
+    process.send_signal(number)
+    rest, error = process.communicate(timeout=60)
+    return printed + rest, error
+
+
+def finish(process):
+    printed, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    return printed
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The model of a run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(start(folder))
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_killed_and_resumed(tmp_path, whole):
+    for i, epoch in enumerate((1, 3, 4)):
+        process = start(tmp_path, *(["--resume"] if i else []), threads=1 + i % 2)
+        stop_after(process, epoch, signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        assert not (tmp_path / "model.safetensors").exists()
+    printed = finish(start(tmp_path, "--resume"))
+    assert "continues " in printed
+    assert "epoch 5/5" in printed
+    assert "epoch 3/5" not in printed
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+    assert "continues " in finish(start(tmp_path, "--resume"))  # once more: nothing is left to do
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+
+
+def test_interrupted_and_resumed(tmp_path, whole):
+    process = start(tmp_path, "--resume")  # nothing to resume yet: a new run
+    _, error = stop_after(process, 2, signal.SIGINT)
+    assert process.returncode == 130
+    newest = checkpoints.listed(tmp_path / "state")[0]
+    said = f"; the history is kept\n\nranvier: interrupted, '{newest}' is kept: go on with --resume\n"
+    assert error.endswith(said)
+    finish(start(tmp_path, "--resume"))
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+
+
+def test_a_damaged_checkpoint_is_said_on_stderr(tmp_path, whole):
+    stop_after(start(tmp_path), 3, signal.SIGKILL)
+    newest, older, *_ = checkpoints.listed(tmp_path / "state")
+    newest.write_bytes(newest.read_bytes()[:-1])
+    printed, error = start(tmp_path, "--resume").communicate(timeout=60)
+    assert error.startswith(f"ranvier: [Trainer.fit] falls back to the older checkpoint '{older}': ")
+    assert error.count("\n") == 1
+    assert f"continues {older}" in printed
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+
+
+def test_mistakes(tmp_path, capsys):
+    run = [*ARGUMENTS[:-4], "--epochs", "1", "--batch-size", "256", "--out", str(tmp_path / "out")]
+    folder = ["--checkpoint", str(tmp_path / "state")]
+    assert cli.main([*run, *folder]) == 0
+    capsys.readouterr()
+    file = tmp_path / "file"
+    file.write_text("")
+    for arguments, message in (
+        (["--resume"], "--resume needs --checkpoint DIR"),
+        (folder, "holds checkpoints of another run, the newest checkpoint-00001-000000.safetensors"),
+        (
+            [*folder, "--resume", "--batch-size", "64"],
+            "the data of its run is different: batch_size: 256 there",
+        ),
+        ([*folder, "--resume", "--optimizer", "sgd"], "the optimizer of its run is different: Adam there"),
+        ([*folder, "--resume", "--model", "cnn"], "the model of its run is different"),
+        ([*folder, "--resume", "--seed", "1"], "the data of its run is different: x: "),
+        ([*folder, "--resume", "--lr", "0.5"], "--resume needs the settings of the run: it has --lr 0.006"),
+        ([*folder, "--resume", "--epochs", "2"], "--resume needs the settings of the run: it has --epochs 1"),
+        (["--checkpoint", str(file)], "File exists"),
+    ):
+        assert cli.main([*run, *arguments]) == 1, arguments
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith("ranvier: error: ")
+        assert message in line
