@@ -21,6 +21,24 @@ LAYERS: dict[str, dict[str, Any]] = {
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
     "Unflatten": {"dim": 1, "unflattened_size": (1, 3)},
+    "AdaptiveAvgPool1d": {"output_size": 2},
+    "AdaptiveMaxPool1d": {"output_size": 2},
+    "AdaptiveMaxPool2d": {"output_size": 2},
+    "AvgPool1d": {"kernel_size": 2},
+    "MaxPool1d": {"kernel_size": 2},
+    "ConstantPad1d": {"padding": 1, "value": 0.5},
+    "ConstantPad2d": {"padding": 1, "value": 0.5},
+    "CircularPad1d": {"padding": 1},
+    "CircularPad2d": {"padding": 1},
+    "ReflectionPad1d": {"padding": 1},
+    "ReflectionPad2d": {"padding": 1},
+    "ReplicationPad1d": {"padding": 1},
+    "ReplicationPad2d": {"padding": 1},
+    "ZeroPad1d": {"padding": 1},
+    "ZeroPad2d": {"padding": 1},
+    "Upsample": {"scale_factor": 2.0},
+    "UpsamplingBilinear2d": {"scale_factor": 2.0},
+    "UpsamplingNearest2d": {"scale_factor": 2.0},
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
 NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything as PyTorch's, or holds things
@@ -35,7 +53,8 @@ OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 def test_layers(name: str) -> None:
     """A layer that takes a wrong setting refuses it when it is made or when it is called."""
     make, right = getattr(nn, name), LAYERS.get(name, {})
-    shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 2, 5) if name.endswith("1d") else (2, 3)
+    shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 3)
+    shape = (2, 2, 5) if name.endswith(("1d", "Upsample")) else shape
     arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss") + (name in THREE_ARRAYS))
     if name in OF_CLASSES:
         arrays[1] = rv.tensor([2, 0])

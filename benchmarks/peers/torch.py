@@ -101,6 +101,25 @@ def conv_transpose2d(
     return lambda: torch.nn.functional.conv_transpose2d(image, kernel, b, **settings)
 
 
+def interpolate(x: np.ndarray, channels_last: bool = False, **settings: Any) -> Callable[[], Any]:
+    (image,) = _images(channels_last, x)
+    return lambda: torch.nn.functional.interpolate(image, **settings)
+
+
+def interpolate_backward(dy: np.ndarray, mode: str, channels_last: bool = False) -> Callable[[], Any]:
+    """Of an enlargement to twice the size."""
+    (gradient,) = _images(channels_last, dy)
+    function = getattr(torch.ops.aten, f"upsample_{mode}2d_backward")
+    n, c, p, q = dy.shape
+    corners = () if mode == "nearest" else (False,)
+    return lambda: function(gradient, [p, q], [n, c, p // 2, q // 2], *corners, 2.0, 2.0)
+
+
+def pad(x: np.ndarray, sizes: list[int], mode: str, channels_last: bool = False) -> Callable[[], Any]:
+    (image,) = _images(channels_last, x)
+    return lambda: torch.nn.functional.pad(image, sizes, mode)
+
+
 def conv2d_backward(
     dy: np.ndarray,
     x: np.ndarray,

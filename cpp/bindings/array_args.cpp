@@ -319,38 +319,32 @@ Output Output::contiguous(DType dtype, int ndim, const int64_t* shape) {
   return Output(new_array(dtype, ndim, shape, strides));
 }
 
+Output Output::in_order(DType dtype, int ndim, const int64_t* shape, const int* order) {
+  require_addressable(ndim, shape);
+  int64_t strides[kMaxDims], step = 1;
+  for (int i = ndim - 1; i >= 0; --i) {
+    strides[order[i]] = step;
+    step *= std::max<int64_t>(shape[order[i]], 1);
+  }
+  return Output(new_array(dtype, ndim, shape, strides));
+}
+
 Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w) {
   const int64_t shape[] = {n, c, h, w};
-  require_addressable(4, shape);
-  const int64_t c1 = std::max<int64_t>(c, 1), w1 = std::max<int64_t>(w, 1), h1 = std::max<int64_t>(h, 1);
-  const int64_t strides[] = {h1 * w1 * c1, 1, w1 * c1, c1};
-  return Output(new_array(dtype, 4, shape, strides));
+  const int order[] = {0, 2, 3, 1};
+  return in_order(dtype, 4, shape, order);
 }
 
-Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t l) {
-  const int64_t shape[] = {n, c, l};
-  require_addressable(3, shape);
-  const int64_t c1 = std::max<int64_t>(c, 1), l1 = std::max<int64_t>(l, 1);
-  const int64_t strides[] = {l1 * c1, 1, c1};
-  return Output(new_array(dtype, 3, shape, strides));
-}
-
-Output Output::like(const Input& x, DType dtype) {
+Output Output::like(const Input& x, DType dtype, const int64_t* shape) {
   const int ndim = x.ndim();
   PyArrayObject* a = as_array(x.object());
-  if (PyArray_IS_C_CONTIGUOUS(a)) return contiguous(dtype, ndim, x.shape());
-  int order[kMaxDims];  // dimensions from the slowest to the fastest in memory
+  if (PyArray_IS_C_CONTIGUOUS(a)) return contiguous(dtype, ndim, shape);
+  int order[kMaxDims];
   for (int d = 0; d < ndim; ++d) order[d] = d;
   std::stable_sort(order, order + ndim, [&](int p, int q) {
     return std::abs(PyArray_STRIDE(a, p)) > std::abs(PyArray_STRIDE(a, q));
   });
-  require_addressable(ndim, x.shape());
-  int64_t strides[kMaxDims], step = 1;
-  for (int i = ndim - 1; i >= 0; --i) {
-    strides[order[i]] = step;
-    step *= std::max<int64_t>(x.shape(order[i]), 1);
-  }
-  return Output(new_array(dtype, ndim, x.shape(), strides));
+  return in_order(dtype, ndim, shape, order);
 }
 
 Output Output::given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape) {

@@ -104,12 +104,14 @@ class Output {
   static Output contiguous(DType dtype, std::initializer_list<int64_t> shape) {
     return contiguous(dtype, static_cast<int>(shape.size()), shape.begin());
   }
+  // Without gaps; order: the dimensions from the slowest to the fastest in memory.
+  static Output in_order(DType dtype, int ndim, const int64_t* shape, const int* order);
   // Logical (n, c, h, w), in memory n, h, w, c.
   static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w);
-  static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t l);  // (n, c, l), in memory n, l, c
   // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
   // what it is.
-  static Output like(const Input& x, DType dtype);
+  static Output like(const Input& x, DType dtype) { return like(x, dtype, x.shape()); }
+  static Output like(const Input& x, DType dtype, const int64_t* shape);  // of another shape
   static Output given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape);
 
   template <class T>

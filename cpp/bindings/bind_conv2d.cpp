@@ -62,8 +62,8 @@ py::object conv(py::handle x_, py::handle w_, py::handle bias_, py::handle strid
   ConvResult y(op, out, x.dtype(), {op, s.n, s.k, s.p, s.q}, {&x, &w, &bias});
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    invoke_released(Conv2dForward<T>{as_image(x.view<T>()), as_image(w.view<T>()), bias.view<T>(),
-                                     y.view<T>(), a.geometry(), act});
+    invoke_released(Conv2dForward<T>{as_image(x.view<T>(), op.axes), as_image(w.view<T>(), op.axes),
+                                     bias.view<T>(), y.view<T>(), a.geometry(), act});
   });
   return y.release();
 }
@@ -84,19 +84,19 @@ py::tuple conv_backward(py::handle dy_, py::handle x_, py::handle w_, py::handle
   py::object dx = py::none(), dw = py::none(), db = py::none();
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const auto gradient = as_image(dy.view<T>());
+    const auto gradient = as_image(dy.view<T>(), op.axes);
     if (need_dx) {
       Output out = conv_output(op, x.dtype(), {op, s.n, s.c, s.h, s.w});
-      invoke_released(
-          Conv2dBackwardInput<T>{gradient, as_image(w.view<T>()), as_image(out.view<T>()), a.geometry()});
+      invoke_released(Conv2dBackwardInput<T>{gradient, as_image(w.view<T>(), op.axes),
+                                             as_image(out.view<T>(), op.axes), a.geometry()});
       dx = out.release();
     }
     if (!need_dw && !need_db) return;
     const ConvShape like_w(op, need_dw ? s.k : 0, s.c / a.groups, s.r, s.s);
     Output weight = Output::contiguous(x.dtype(), like_w.ndim, like_w.shape);
     Output bias = Output::contiguous(x.dtype(), {need_db ? s.k : 0});
-    Conv2dBackwardWeight<T> call{gradient, as_image(x.view<T>()), {}, {}, a.geometry(), {s.r, s.s}};
-    if (need_dw) call.dw = as_image(weight.view<T>());
+    Conv2dBackwardWeight<T> call{gradient, as_image(x.view<T>(), op.axes), {}, {}, a.geometry(), {s.r, s.s}};
+    if (need_dw) call.dw = as_image(weight.view<T>(), op.axes);
     if (need_db) call.db = bias.view<T>();
     invoke_released(call);
     if (need_dw) dw = weight.release();

@@ -65,8 +65,8 @@ py::object conv_transpose(py::handle x_, py::handle w_, py::handle bias_, py::ha
   ConvResult y(op, out, x.dtype(), {op, s.n, s.k, s.p, s.q}, {&x, &w, &bias});
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    invoke_released(ConvTranspose2dForward<T>{as_image(x.view<T>()), as_image(w.view<T>()), bias.view<T>(),
-                                              y.view<T>(), a.geometry()});
+    invoke_released(ConvTranspose2dForward<T>{as_image(x.view<T>(), op.axes), as_image(w.view<T>(), op.axes),
+                                              bias.view<T>(), y.view<T>(), a.geometry()});
   });
   return y.release();
 }
@@ -96,21 +96,25 @@ py::tuple conv_transpose_backward(py::handle dy_, py::handle x_, py::handle w_, 
   py::object dx = py::none(), dw = py::none(), db = py::none();
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const auto gradient = as_image(dy.view<T>());
+    const auto gradient = as_image(dy.view<T>(), op.axes);
     if (need_dx) {
       Output out = conv_output(op, x.dtype(), {op, s.n, s.c, s.h, s.w});
       invoke_released(Conv2dForward<T>{gradient,
-                                       as_image(w.view<T>()),
+                                       as_image(w.view<T>(), op.axes),
                                        {},
-                                       as_image(out.view<T>()),
+                                       as_image(out.view<T>(), op.axes),
                                        a.geometry(),
                                        Conv2dActivation::none});
       dx = out.release();
     }
     if (need_dw) {
       Output out = Output::contiguous(x.dtype(), w.ndim(), w.shape());
-      invoke_released(Conv2dBackwardWeight<T>{
-          as_image(x.view<T>()), gradient, as_image(out.view<T>()), {}, a.geometry(), {s.r, s.s}});
+      invoke_released(Conv2dBackwardWeight<T>{as_image(x.view<T>(), op.axes),
+                                              gradient,
+                                              as_image(out.view<T>(), op.axes),
+                                              {},
+                                              a.geometry(),
+                                              {s.r, s.s}});
       dw = out.release();
     }
     if (need_db) {

@@ -88,8 +88,7 @@ void require_conv_bias(const ConvOp& op, const Input& bias, int64_t channels) {
 }
 
 Output conv_output(const ConvOp& op, DType dtype, const ConvShape& s) {
-  return op.axes == 2 ? Output::channels_last(dtype, s.shape[0], s.shape[1], s.shape[2], s.shape[3])
-                      : Output::channels_last(dtype, s.shape[0], s.shape[1], s.shape[2]);
+  return new_images(dtype, s.ndim, op.axes, true, s.shape);
 }
 
 void require_conv_gradient(const ConvOp& op, const Input& dy, const ConvShape& expected) {
@@ -100,7 +99,7 @@ void require_conv_gradient(const ConvOp& op, const Input& dy, const ConvShape& e
 
 ConvResult::ConvResult(const ConvOp& op, py::handle out, DType dtype, const ConvShape& shape,
                        std::initializer_list<const Input*> inputs)
-    : out(out), direct(false), y([&] {
+    : axes(op.axes), out(out), direct(false), y([&] {
         if (given(out)) {
           Output wanted = Output::given(op.name, out, dtype, shape.ndim, shape.shape);
           for (const Input* x : inputs) wanted.apart_from(op.name, *x);

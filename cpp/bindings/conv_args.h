@@ -3,7 +3,7 @@
 #pragma once
 #include <string>
 
-#include "bindings/array_args.h"
+#include "bindings/image_args.h"
 #include "kernels/conv2d/conv2d.h"
 
 namespace ranvier::bind {
@@ -48,16 +48,6 @@ inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
   return op.axes == 2 ? x.shape(2 + d) : d == 0 ? 1 : x.shape(2);
 }
 
-// A signal as an image of one row.
-template <class T>
-TensorView<T> as_image(TensorView<T> v) {
-  if (v.ndim != 3) return v;
-  v.ndim = 4;
-  v.shape[3] = v.shape[2], v.strides[3] = v.strides[2];
-  v.shape[2] = 1, v.strides[2] = v.shape[3] * v.strides[3];
-  return v;
-}
-
 // The shape of images or signals, for an error's text or an output.
 struct ConvShape {
   int ndim;
@@ -75,11 +65,12 @@ struct ConvResult {
              std::initializer_list<const Input*> inputs);
   template <class T>
   TensorView<T> view() const {
-    return as_image(y.view<T>());
+    return as_image(y.view<T>(), axes);
   }
   py::object release();
 
  private:
+  int axes;
   py::handle out;
   bool direct;
   Output y;

@@ -10,7 +10,10 @@ PYBIND11_MODULE(_core, m) {
   bind::register_matmul(m);
   bind::register_conv2d(m);
   bind::register_conv_transpose(m);
+  bind::register_interpolate(m);
+  bind::register_pad(m);
   bind::register_pooling(m);
+  bind::register_avg_pool(m);
   bind::register_clip(m);
   bind::register_lbfgs(m);
   bind::register_optimizer(m);

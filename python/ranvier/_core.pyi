@@ -134,7 +134,70 @@ def conv_transpose2d_backward(
     need_db: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 
+# interpolate
+def interpolate(
+    x: Array,
+    size: Pair | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool = False,
+) -> Array: ...
+def interpolate_backward(
+    dy: Array,
+    shape: Sequence[int],
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool = False,
+) -> Array: ...
+
+# pad
+def pad(x: Array, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Array: ...
+def pad_backward(dy: Array, pad: Sequence[int], mode: str = "constant") -> Array: ...
+
 # pooling
+def max_pool1d(
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Array, ...]: ...  # y; where in its window each maximum lies, uint8 or int64; indices, int64
+def max_pool1d_backward(
+    dy: Array,
+    where: Array,
+    shape: Sequence[int],
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Array: ...
+def adaptive_max_pool1d(
+    x: Array, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+) -> tuple[Array, ...]: ...
+def adaptive_max_pool1d_backward(dy: Array, where: Array, shape: Sequence[int]) -> Array: ...
+def avg_pool1d(
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array: ...
+def avg_pool1d_backward(
+    dy: Array,
+    shape: Sequence[int],
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    channels_last: bool = False,
+) -> Array: ...
+def adaptive_avg_pool1d(x: Array, output_size: int | Sequence[int | None] | None) -> Array: ...
+def adaptive_avg_pool1d_backward(dy: Array, shape: Sequence[int], channels_last: bool = False) -> Array: ...
 def max_pool2d(
     x: Array,
     kernel_size: Pair,
@@ -142,7 +205,8 @@ def max_pool2d(
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
-) -> tuple[Array, Array]: ...  # y; where in its window each maximum lies, uint8 or int64
+    return_indices: bool = False,
+) -> tuple[Array, ...]: ...  # y; where in its window each maximum lies, uint8 or int64; indices, int64
 def max_pool2d_backward(
     dy: Array,
     where: Array,
@@ -153,6 +217,10 @@ def max_pool2d_backward(
     dilation: Pair = 1,
     ceil_mode: bool = False,
 ) -> Array: ...
+def adaptive_max_pool2d(
+    x: Array, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+) -> tuple[Array, ...]: ...
+def adaptive_max_pool2d_backward(dy: Array, where: Array, shape: Sequence[int]) -> Array: ...
 def avg_pool2d(
     x: Array,
     kernel_size: Pair,

@@ -66,7 +66,7 @@ def test_same_padding_keeps_the_size():
         ((0, 4, 3), r"got 0 in_channels"),
         (
             (3, 4, 3, 1, 0, 1, 1, True, "mirror"),
-            r"got padding_mode 'mirror'; expected one of 'zeros'",
+            r"got padding_mode 'mirror'; expected one of 'zeros', ",
         ),
     ],
 )
@@ -127,3 +127,17 @@ def test_saved_and_summarised(layer, tmp_path, capsys):
     (row,) = rv.summary(layer, tuple(x.shape[1:])).layers
     assert row.output_shape == ("N", *layer(x).shape[1:])
     assert row.parameters == sum(p.numel() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_modes(mode, tmp_path):
+    """The image is padded by its own values, and what is left is a convolution without padding."""
+    x = rv.randn(2, 3, 7, 6)
+    layer = nn.Conv2d(3, 4, (3, 2), padding=(2, 1), padding_mode=mode)
+    expected = rv.conv2d(rv.pad(x, (1, 1, 2, 2), mode), layer.weight, layer.bias)
+    np.testing.assert_array_equal(layer(x).detach().numpy(), expected.detach().numpy())
+    same = nn.Conv1d(3, 4, 4, padding="same", dilation=2, padding_mode=mode)
+    assert same(x[:, :, 0]).shape == (2, 4, 6)
+    assert repr(layer).endswith(f"padding=(2, 1), padding_mode={mode})")
+    rv.save(layer, tmp_path / "layer.safetensors")
+    assert rv.load(tmp_path / "layer.safetensors").padding_mode == mode

@@ -28,6 +28,10 @@ PLACES = np.array([[1, -2, 1, 0], [0, 3, 2, 4]])
 GEOMETRY = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2}
 STAMPS = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "dilation": 1}
 WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": False}
+LARGER = {"size": None, "scale_factor": 2.0, "mode": "bilinear", "align_corners": False}
+FRAME = {"pad": (1, 2, 0, 1), "mode": "constant"}
+AVERAGE_1D = {**WINDOW, "count_include_pad": True}
+TAPS = {"dilation": 1, "return_indices": False}
 AVERAGE = {**WINDOW, "count_include_pad": True, "divisor_override": None}
 AXES = {"dim": 1, "keepdim": False}
 
@@ -56,7 +60,11 @@ OPS: dict[str, Call] = {
         for name in ("std_mean", "var_mean")
     },
     **dict.fromkeys(("logsumexp", "prod"), ((X,), AXES)),
+    "adaptive_avg_pool1d": ((SIGNALS,), {"output_size": 3}),
     "adaptive_avg_pool2d": ((IMAGES,), {"output_size": (2, 3)}),
+    "adaptive_max_pool1d": ((SIGNALS,), {"output_size": 3, "return_indices": False}),
+    "adaptive_max_pool2d": ((IMAGES,), {"output_size": (2, 3), "return_indices": True}),
+    "avg_pool1d": ((SIGNALS,), AVERAGE_1D),
     "avg_pool2d": ((IMAGES,), AVERAGE),
     "broadcast_to": ((X,), {"shape": (4, 2, 3)}),
     "bmm": ((_array(2, 3, 4), _array(2, 4, 5)), {}),
@@ -101,20 +109,26 @@ OPS: dict[str, Call] = {
     "glu": ((X,), {"dim": 0}),
     "hardtanh": ((X,), {"min_val": -0.5, "max_val": 0.5}),
     "kthvalue": ((X,), {"k": 2, "dim": 1, "keepdim": False}),
+    "interpolate": (
+        (IMAGES,),
+        {**LARGER, "recompute_scale_factor": False, "antialias": False},
+    ),
     "leaky_relu": ((X,), {"negative_slope": 0.1}),
     "linear": ((X, _array(4, 3), _array(4)), {}),
     "matmul": ((X, X.T.copy()), {}),
     "masked_fill": ((X, MASK), {"value": 0.0}),
     "masked_select": ((X, MASK), {}),
-    "max_pool2d": ((IMAGES,), {**WINDOW, "dilation": 1}),
     "median": ((X,), {"dim": 1, "keepdim": False}),
     "meshgrid": ((X[0], X[1]), {"indexing": "ij"}),
     "mm": ((X, X.T.copy()), {}),
+    "max_pool1d": ((SIGNALS,), {**WINDOW, **TAPS}),
+    "max_pool2d": ((IMAGES,), {**WINDOW, **TAPS}),
     "movedim": ((X,), {"source": 0, "destination": 1}),
     "mv": ((X, X[0]), {}),
     "narrow": ((X,), {"dim": 1, "start": 1, "length": 2}),
     "nonzero": ((X,), {"as_tuple": False}),
     "norm": ((X,), {"p": 3, "dim": 1, "keepdim": False, "dtype": None}),
+    "pad": ((IMAGES,), {**FRAME, "value": 0.5}),
     "one_hot": ((CLASSES,), {"num_classes": 3}),
     "prelu": ((X, X[0]), {}),
     "outer": ((X[0], X[1]), {}),
@@ -177,6 +191,8 @@ _SAVED = {
     name: (_DIVISOR, _LOG_SUM_EXP) if name in ("cross_entropy", "focal") else (_DIVISOR,)
     for name in _CLASS_LOSSES
 }
+_POOLED_1D, _WHERE_1D = kernels.max_pool1d(SIGNALS, **WINDOW)
+_SIGNALS_SHAPE = {"shape": SIGNALS.shape}
 _SHAPE = {"shape": IMAGES.shape}
 NEEDS = {"need_dx": True, "need_dw": True, "need_db": True}
 
@@ -237,8 +253,22 @@ KERNELS: dict[str, Call] = {
         name + "_backward": ((_LOSS, X, CLASSES, *_SAVED[name]), {"reduction": "mean", **more})
         for name, more in _CLASS_LOSSES.items()
     },
+    "adaptive_avg_pool1d": ((SIGNALS,), {"output_size": 3}),
     "adaptive_avg_pool2d": ((IMAGES,), {"output_size": (2, 3)}),
+    "adaptive_max_pool1d": ((SIGNALS,), {"output_size": 3, "return_indices": False}),
+    "adaptive_max_pool2d": ((IMAGES,), {"output_size": (2, 3), "return_indices": True}),
+    "avg_pool1d": ((SIGNALS,), AVERAGE_1D),
     "adaptive_avg_pool2d_backward": ((IMAGES[:, :, :2, :3],), {**_SHAPE, "channels_last": False}),
+    "adaptive_avg_pool1d_backward": ((SIGNALS[:, :, :3],), {**_SIGNALS_SHAPE, "channels_last": False}),
+    "adaptive_max_pool1d_backward": (
+        kernels.adaptive_max_pool1d(SIGNALS, 3),
+        _SIGNALS_SHAPE,
+    ),
+    "adaptive_max_pool2d_backward": (
+        kernels.adaptive_max_pool2d(IMAGES, (2, 3)),
+        _SHAPE,
+    ),
+    "avg_pool1d_backward": ((_POOLED_1D,), {**_SIGNALS_SHAPE, **AVERAGE_1D, "channels_last": False}),
     "avg_pool2d": ((IMAGES,), AVERAGE),
     "avg_pool2d_backward": ((_POOLED,), {**_SHAPE, **AVERAGE, "channels_last": False}),
     "conv1d": ((SIGNALS, WEIGHT_1D, _array(6)), {**GEOMETRY, "activation": "relu"}),
@@ -261,6 +291,15 @@ KERNELS: dict[str, Call] = {
         (kernels.conv_transpose2d(IMAGES, WEIGHT[:4], **STAMPS), IMAGES, WEIGHT[:4]),
         {**STAMPS, **NEEDS},
     ),
-    "max_pool2d": ((IMAGES,), {**WINDOW, "dilation": 1}),
+    "interpolate": ((IMAGES,), LARGER),
+    "interpolate_backward": (
+        (kernels.interpolate(IMAGES, **LARGER),),
+        {"shape": IMAGES.shape, **{key: value for key, value in LARGER.items() if key != "size"}},
+    ),
+    "pad": ((IMAGES,), {**FRAME, "value": 0.5}),
+    "pad_backward": ((kernels.pad(IMAGES, **FRAME),), FRAME),
+    "max_pool1d": ((SIGNALS,), {**WINDOW, **TAPS}),
+    "max_pool1d_backward": ((_POOLED_1D, _WHERE_1D), {**_SIGNALS_SHAPE, **WINDOW, "dilation": 1}),
+    "max_pool2d": ((IMAGES,), {**WINDOW, **TAPS}),
     "max_pool2d_backward": ((_POOLED, _WHERE), {**_SHAPE, **WINDOW, "dilation": 1}),
 }

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "kernels/conv2d/carve.h"
+#include "base/carve.h"
 
 namespace ranvier {
 

@@ -1,6 +1,6 @@
 // Operands as the micro-kernel reads them: images with contiguous channels, panels of output channels.
 #pragma once
-#include "kernels/conv2d/carve.h"
+#include "base/carve.h"
 #include "kernels/conv2d/tile.h"
 
 namespace ranvier {

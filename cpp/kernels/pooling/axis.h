@@ -48,8 +48,12 @@ struct PoolTable {
 };
 
 static inline int64_t pool_longest_window(const PoolAxis& a) {
-  return a.kernel ? (a.kernel < a.in ? a.kernel : a.in) : a.in / (a.out ? a.out : 1) + 2;
+  const int64_t most = a.kernel ? a.kernel : a.in / (a.out ? a.out : 1) + 2;
+  return most < a.in ? most : a.in;
 }
+
+// The taps that offsets in a window are counted by: its offset is r * pool_taps(columns) + s.
+static inline int64_t pool_taps(const PoolAxis& a) { return a.kernel ? a.kernel : pool_longest_window(a); }
 
 static inline size_t pool_table_bytes(const PoolAxis& a) {
   const size_t bytes = sizeof(int32_t) * (a.in + 2 + 2 * a.out * pool_longest_window(a));

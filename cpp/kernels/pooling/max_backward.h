@@ -94,7 +94,7 @@ static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t beg
   x.row_where = f.where.strides[2], x.column_where = f.where.strides[3], x.lane_where = f.where.strides[1];
   x.row_windows = rows.windows, x.row_taps = rows.taps;
   x.column_windows = columns.windows, x.column_taps = columns.taps;
-  x.kernel_w = static_cast<int32_t>(f.columns.kernel);
+  x.kernel_w = static_cast<int32_t>(pool_taps(f.columns));
   const int64_t channels = f.dx.shape[1];
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t n = unit / f.rows.in, h = unit % f.rows.in;
@@ -152,6 +152,19 @@ static void scatter_row(const PoolAxis& rows, const PoolAxis& columns, int64_t o
   }
 }
 
+// The same for adaptive windows.
+template <class T, class Offset>
+static void scatter_adaptive_row(const PoolAxis& rows, const PoolAxis& columns, int64_t oh, const T* dy,
+                                 int64_t step_dy, const Offset* where, int64_t step_where, T* dx) {
+  const uint64_t height = rows.in, width = columns.in, taps = pool_taps(columns);
+  const int64_t top = pool_window(rows, oh).start;
+  for (int64_t ow = 0; ow < columns.out; ++ow) {
+    const uint64_t offset = static_cast<uint64_t>(where[ow * step_where]);
+    const uint64_t h = top + offset / taps, w = pool_window(columns, ow).start + offset % taps;
+    if (h < height && w < width) dx[h * width + w] += dy[ow * step_dy];
+  }
+}
+
 // Planes (n, c).
 template <class T, class Offset>
 static void max_pool2d_scatter(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
@@ -167,9 +180,14 @@ static void max_pool2d_scatter(const MaxPool2dBackward<T, Offset>& f, int64_t be
     const Offset* where = f.where.data + n * f.where.strides[0] + c * f.where.strides[1];
     T* dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
     __builtin_memset(dx, 0, sizeof(T) * rows.in * columns.in);
-    for (int64_t oh = 0; oh < rows.out; ++oh)
-      row(rows, columns, oh, dy + oh * f.dy.strides[2], f.dy.strides[3], where + oh * f.where.strides[2],
-          f.where.strides[3], places, dx);
+    for (int64_t oh = 0; oh < rows.out; ++oh) {
+      const T* dy_row = dy + oh * f.dy.strides[2];
+      const Offset* where_row = where + oh * f.where.strides[2];
+      if (columns.kernel == 0)
+        scatter_adaptive_row(rows, columns, oh, dy_row, f.dy.strides[3], where_row, f.where.strides[3], dx);
+      else
+        row(rows, columns, oh, dy_row, f.dy.strides[3], where_row, f.where.strides[3], places, dx);
+    }
   }
 }
 

@@ -109,6 +109,29 @@ RANVIER_INLINE void max_across(const MaxWindow<T, Offset>& w, const PoolAxis& co
   }
 }
 
+// The same for adaptive windows, each of its own length.
+template <class T, class Offset>
+static void max_across_adaptive(const MaxWindow<T, Offset>& w, const PoolAxis& columns, const T* values,
+                                const T* offsets) {
+  for (int64_t ow = 0; ow < columns.out; ++ow) {
+    const PoolWindow across = pool_window(columns, ow);
+    T best = values[across.start];
+    int_of<T> offset;
+    __builtin_memcpy(&offset, offsets + across.start, sizeof offset);
+    for (int64_t s = 1; s < across.last; ++s) {
+      const T v = values[across.start + s];
+      int_of<T> o;
+      __builtin_memcpy(&o, offsets + across.start + s, sizeof o);
+      o += static_cast<int_of<T>>(s);
+      const bool better = v > best || v != v || (v == best && o < offset);
+      best = better ? v : best;
+      offset = better ? o : offset;
+    }
+    w.y[ow] = best;
+    w.where[ow] = static_cast<Offset>(offset);
+  }
+}
+
 // A row (n, c, oh) of y in NCHW.
 template <class T, class Offset>
 static void max_columns_of_row(const MaxWindow<T, Offset>& w, const PoolAxis& columns, T* values,
@@ -126,7 +149,9 @@ static void max_columns_of_row(const MaxWindow<T, Offset>& w, const PoolAxis& co
     else
       max_down_column<0, false>(w, j, n, inside, inside_offsets);
   }
-  if (columns.stride == 1)
+  if (columns.kernel == 0)
+    max_across_adaptive(w, columns, values, offsets);
+  else if (columns.stride == 1)
     max_across<1>(w, columns, values, offsets);
   else if (columns.stride == 2)
     max_across<2>(w, columns, values, offsets);
@@ -148,7 +173,7 @@ static void max_pool2d_forward(const MaxPool2dForward<T, Offset>& f, int64_t beg
   MaxWindow<T, Offset> w;
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
   w.dilation_h = f.rows.dilation, w.dilation_w = f.columns.dilation;
-  w.kernel_h = f.rows.kernel, w.kernel_w = f.columns.kernel;
+  w.kernel_h = pool_taps(f.rows), w.kernel_w = pool_taps(f.columns);
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t oh = unit % out_h, image = unit / out_h;
     const int64_t n = f.channels_last ? image : image / channels, c = f.channels_last ? 0 : image % channels;

@@ -102,6 +102,32 @@ void AvgPool2dBackward<T>::run(void* workspace) const {
   run_backward(*this, pooling_kernels<T>().avg.backward, workspace);
 }
 
+template <class Offset>
+void MaxPool2dIndices<Offset>::run(void*) const {
+  const int64_t channels = where.shape[1], taps = pool_taps(columns);
+  if (numel(where) == 0) return;
+  parallel_for(where.shape[0] * rows.out, 1.0 * numel(where), [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t n = unit / rows.out, oh = unit % rows.out, top = pool_window(rows, oh).start;
+      for (int64_t ow = 0; ow < columns.out; ++ow) {
+        const int64_t left = pool_window(columns, ow).start;
+        const Offset* from =
+            where.data + n * where.strides[0] + oh * where.strides[2] + ow * where.strides[3];
+        int64_t* to =
+            indices.data + n * indices.strides[0] + oh * indices.strides[2] + ow * indices.strides[3];
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t offset = from[c * where.strides[1]];
+          const int64_t h = top + offset / taps * rows.dilation, w = left + offset % taps * columns.dilation;
+          to[c * indices.strides[1]] = h * columns.in + w;
+        }
+      }
+    }
+  });
+}
+
+template struct MaxPool2dIndices<uint8_t>;
+template struct MaxPool2dIndices<int64_t>;
+
 #define RANVIER_X(T)                             \
   template struct MaxPool2dForward<T, uint8_t>;  \
   template struct MaxPool2dForward<T, int64_t>;  \

@@ -4,9 +4,9 @@
 //   contiguous and vectorised over) or NCHW (its rows are); `channels_last` says which.
 //
 // max_pool2d also writes `where`, laid out as y: the offset r * kernel_w + s of the maximum in its window, in
-// one byte if the window has at most 256 elements. Of equal maxima the first counts; a NaN wins. Padding is
-// never chosen. Each thread writes rows of its own, and each sum is over one window in order, so the bits do
-// not depend on the team.
+// one byte if the window has at most 256 elements; of adaptive windows, kernel_w is that of the longest. Of
+// equal maxima the first counts; a NaN wins. Padding is never chosen. Each thread writes rows of its own, and
+// each sum is over one window in order, so the bits do not depend on the team.
 #pragma once
 #include <cstddef>
 
@@ -48,6 +48,22 @@ struct MaxPool2dBackward {
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(where), v.write(dx);
+  }
+};
+
+// indices = where each maximum lies in its image: h * width + w. All of one layout.
+template <class Offset>
+struct MaxPool2dIndices {
+  static constexpr const char* name = "max_pool2d_indices";
+  TensorView<const Offset> where;
+  TensorView<int64_t> indices;
+  PoolAxis rows, columns;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(where), v.write(indices);
   }
 };
 

@@ -15,7 +15,7 @@ Size = int | tuple[int]
 Pair = int | tuple[int, int]
 Sizes = int | tuple[int, ...]
 
-_PADDING_MODES = ("zeros",)
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Convolution(Module):
@@ -101,8 +101,11 @@ class _Conv(Convolution):
         self._make((out_channels, in_channels // groups), bias, dtype)
 
     def forward(self, x: Any) -> Tensor:
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = ops.pad(x, self._around(), self.padding_mode), 0
         convolve = getattr(ops, self.op)
-        y: Tensor = convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        y: Tensor = convolve(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         return y
 
     def _around(self) -> tuple[int, ...]:
@@ -129,7 +132,7 @@ class Conv1d(_Conv):
     """y = x * weight + bias, slid over signals: x (N, in_channels, L), weight (out_channels,
     in_channels / groups, S), bias (out_channels,), y (N, out_channels, Q).
 
-    padding may be 'valid' or 'same'. See
+    padding may be 'valid' or 'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See
     :func:`ranvier.ops.conv1d` for the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in =
     in_channels / groups * S, as PyTorch's. Raises ValueError for settings that do not fit together.
 
@@ -147,7 +150,7 @@ class Conv2d(_Conv):
     in_channels / groups, R, S), bias (out_channels,), y (N, out_channels, P, Q).
 
     kernel_size, stride, padding and dilation are numbers or (rows, columns); padding may be 'valid' or
-    'same'. See :func:`ranvier.ops.conv2d` for
+    'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See :func:`ranvier.ops.conv2d` for
     the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in = in_channels / groups * R * S, as
     PyTorch's. Raises ValueError for settings that do not fit together.
 

@@ -9,13 +9,17 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
 
-class MaxPool2d(Module):
-    """The largest element of each window; see :func:`ranvier.max_pool2d`.
+def _pair(value: Any) -> Any:
+    """Lists, which model files have, as the tuples that they were."""
+    return tuple(value) if isinstance(value, list) else value
 
-    >>> import ranvier as rv
-    >>> rv.nn.MaxPool2d(2)(rv.zeros(1, 3, 8, 6)).shape
-    (1, 3, 4, 3)
-    """
+
+def _one(value: Any) -> Any:
+    return value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else (value,)
+
+
+class _MaxPool(Module):
+    op: str
 
     def __init__(
         self,
@@ -23,23 +27,80 @@ class MaxPool2d(Module):
         stride: Any = None,
         padding: Any = 0,
         dilation: Any = 1,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(kernel_size if stride is None else stride)
+        self.padding = _pair(padding)
+        self.dilation = _pair(dilation)
+        self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+    def forward(self, x: Any) -> Any:
+        settings = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return getattr(ops, self.op)(x, *settings, self.ceil_mode, self.return_indices)
 
     def extra_repr(self) -> str:
         return (
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
             f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
         )
+
+
+class MaxPool1d(_MaxPool):
+    """The largest element of each window of signals (N, C, L); see :func:`ranvier.max_pool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.MaxPool1d(2)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 4)
+    """
+
+    op = "max_pool1d"
+
+
+class MaxPool2d(_MaxPool):
+    """The largest element of each window; see :func:`ranvier.max_pool2d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.MaxPool2d(2)(rv.zeros(1, 3, 8, 6)).shape
+    (1, 3, 4, 3)
+    """
+
+    op = "max_pool2d"
+
+
+class AvgPool1d(Module):
+    """The mean of each window of signals (N, C, L); see :func:`ranvier.avg_pool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 4)
+    """
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        stride = kernel_size if stride is None else stride
+        sizes = (kernel_size, stride, padding)  # tuples of one number, as PyTorch's
+        self.kernel_size, self.stride, self.padding = (_one(v) for v in sizes)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.avg_pool1d(
+            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AvgPool2d(Module):
@@ -60,9 +121,9 @@ class AvgPool2d(Module):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(kernel_size if stride is None else stride)
+        self.padding = _pair(padding)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
@@ -82,7 +143,33 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AdaptiveAvgPool2d(Module):
+class _Adaptive(Module):
+    op: str
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = _pair(output_size)
+
+    def forward(self, x: Any) -> Any:
+        return getattr(ops, self.op)(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_Adaptive):
+    """The mean of windows that divide signals (N, C, L) into output_size; see
+    :func:`ranvier.adaptive_avg_pool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.AdaptiveAvgPool1d(1)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 1)
+    """
+
+    op = "adaptive_avg_pool1d"
+
+
+class AdaptiveAvgPool2d(_Adaptive):
     """The mean of windows that divide the image into output_size; see :func:`ranvier.adaptive_avg_pool2d`.
 
     >>> import ranvier as rv
@@ -90,12 +177,37 @@ class AdaptiveAvgPool2d(Module):
     (1, 3, 1, 1)
     """
 
-    def __init__(self, output_size: Any) -> None:
-        super().__init__()
-        self.output_size = output_size
+    op = "adaptive_avg_pool2d"
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.adaptive_avg_pool2d(x, self.output_size)
 
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
+class _AdaptiveMax(_Adaptive):
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, x: Any) -> Any:
+        return getattr(ops, self.op)(x, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """The maximum of windows that divide signals (N, C, L) into output_size; see
+    :func:`ranvier.adaptive_max_pool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.AdaptiveMaxPool1d(1)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 1)
+    """
+
+    op = "adaptive_max_pool1d"
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """The maximum of windows that divide the image into output_size; see
+    :func:`ranvier.adaptive_max_pool2d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.AdaptiveMaxPool2d((2, None))(rv.zeros(1, 3, 8, 6)).shape
+    (1, 3, 2, 6)
+    """
+
+    op = "adaptive_max_pool2d"

@@ -73,6 +73,7 @@ from ranvier.ops.elementwise import (
     where,
 )
 from ranvier.ops.index import gather, index_select, masked_select, nonzero, take_along_dim
+from ranvier.ops.interpolate import interpolate
 from ranvier.ops.join import (
     cat,
     chunk,
@@ -111,7 +112,17 @@ from ranvier.ops.norm import (
     prod,
 )
 from ranvier.ops.one_hot import one_hot
-from ranvier.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from ranvier.ops.pad import pad
+from ranvier.ops.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
 from ranvier.ops.products import (
     bmm,
     dot,
@@ -177,7 +188,10 @@ from ranvier.ops.variance import (
 
 __all__: list[str] = [
     "abs",
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "add",
     "all",
     "amax",
@@ -186,6 +200,7 @@ __all__: list[str] = [
     "argmax",
     "argmin",
     "argsort",
+    "avg_pool1d",
     "avg_pool2d",
     "bce",
     "bce_with_logits",
@@ -233,6 +248,7 @@ __all__: list[str] = [
     "huber",
     "index_add",
     "index_select",
+    "interpolate",
     "kl_div",
     "kthvalue",
     "l1",
@@ -250,6 +266,7 @@ __all__: list[str] = [
     "masked_select",
     "matmul",
     "max",
+    "max_pool1d",
     "max_pool2d",
     "maximum",
     "mean",
@@ -272,6 +289,7 @@ __all__: list[str] = [
     "norm",
     "one_hot",
     "outer",
+    "pad",
     "permute",
     "poisson_nll",
     "pow",

@@ -1,51 +1,165 @@
-"""Pooling: the maximum or the mean of windows of images.
+"""Pooling: the maximum or the mean of windows of images and signals.
 
-x is (N, C, H, W), or (C, H, W) for one image, of float32 or float64; the result is channels-last in memory
-where x is. Sizes are a number for both axes or a pair (height, width). A wrong shape or size raises
-ValueError, another dtype TypeError.
+x is (N, C, H, W), or (C, H, W) for one image; for the 1d pools (N, C, L), or (C, L). It is float32 or
+float64; the result is channels-last in memory where x is. Sizes are a number for all axes or one for each
+(height, width). A wrong shape or size raises ValueError, another dtype TypeError.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 
 
-def _batch(x: Any) -> Any:
-    """(C, H, W) is a batch of one."""
-    return x[None] if x.ndim == 3 else x
+class Pool(Function):
+    """What the pools share: one image is a batch of one."""
+
+    dimensions: ClassVar[int]  # of a batch
+    kernel: Any
+    kernel_backward: Any
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def batch(self, x: Any) -> Any:
+        self.single = x.ndim == self.dimensions - 1
+        images = x[None] if self.single else x
+        self.shape = images.shape
+        return images
 
 
-def _unbatch(y: Any, x: Any) -> Any:
-    return y[0] if x.ndim == 3 else y
+class MaxPool(Pool):
+    """arguments: kernel_size, stride, padding, dilation, ceil_mode; or the output_size of adaptive pools"""
 
-
-class MaxPool2d(Function):
-    def __init__(self, *window: Any) -> None:
-        self.window = window  # kernel_size, stride, padding, dilation, ceil_mode
+    def __init__(self, *arguments: Any, return_indices: bool = False) -> None:
+        super().__init__(*arguments)
+        self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
-        images = _batch(x)
-        self.shape = images.shape
-        y, self.where = _core.max_pool2d(images, *self.window)
-        return _unbatch(y, x)
+        y, self.where, *indices = self.kernel(self.batch(x), *self.arguments, self.return_indices)
+        if self.single:
+            y, indices = y[0], [found[0] for found in indices]
+        return (y, *indices) if indices else y
+
+    def backward(self, dy: Any, *_: Any) -> Any:
+        dx = self.kernel_backward(dy[None] if self.single else dy, self.where, self.shape, *self.window())
+        return dx[0] if self.single else dx
+
+    def window(self) -> Any:
+        return self.arguments
+
+
+class MaxPool1d(MaxPool):
+    dimensions = 3
+    kernel = staticmethod(_core.max_pool1d)
+    kernel_backward = staticmethod(_core.max_pool1d_backward)
+
+
+class MaxPool2d(MaxPool):
+    dimensions = 4
+    kernel = staticmethod(_core.max_pool2d)
+    kernel_backward = staticmethod(_core.max_pool2d_backward)
+
+
+class AdaptiveMaxPool1d(MaxPool):
+    dimensions = 3
+    kernel = staticmethod(_core.adaptive_max_pool1d)
+    kernel_backward = staticmethod(_core.adaptive_max_pool1d_backward)
+
+    def window(self) -> Any:
+        return ()  # dy's shape says it
+
+
+class AdaptiveMaxPool2d(AdaptiveMaxPool1d):
+    dimensions = 4
+    kernel = staticmethod(_core.adaptive_max_pool2d)
+    kernel_backward = staticmethod(_core.adaptive_max_pool2d_backward)
+
+
+class AvgPool(Pool):
+    """arguments: kernel_size, stride, padding, ceil_mode, count_include_pad (and divisor_override)"""
+
+    def forward(self, x: Any) -> Any:
+        images = self.batch(x)
+        y = self.kernel(images, *self.arguments)
+        self.channels_last = _core.pools_over_channels(images)
+        return y[0] if self.single else y
 
     def backward(self, dy: Any) -> Any:
-        dx = _core.max_pool2d_backward(_batch(dy), self.where, self.shape, *self.window)
-        return _unbatch(dx, dy)
+        arguments = (*self.window(), self.channels_last)
+        dx = self.kernel_backward(dy[None] if self.single else dy, self.shape, *arguments)
+        return dx[0] if self.single else dx
+
+    def window(self) -> Any:
+        return self.arguments
+
+
+class AvgPool1d(AvgPool):
+    dimensions = 3
+    kernel = staticmethod(_core.avg_pool1d)
+    kernel_backward = staticmethod(_core.avg_pool1d_backward)
+
+
+class AvgPool2d(AvgPool):
+    dimensions = 4
+    kernel = staticmethod(_core.avg_pool2d)
+    kernel_backward = staticmethod(_core.avg_pool2d_backward)
+
+
+class AdaptiveAvgPool1d(AvgPool):
+    dimensions = 3
+    kernel = staticmethod(_core.adaptive_avg_pool1d)
+    kernel_backward = staticmethod(_core.adaptive_avg_pool1d_backward)
+
+    def window(self) -> Any:
+        return ()
+
+
+class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
+    dimensions = 4
+    kernel = staticmethod(_core.adaptive_avg_pool2d)
+    kernel_backward = staticmethod(_core.adaptive_avg_pool2d_backward)
+
+
+def max_pool1d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """y[o] = max over s of x[o stride - padding + s dilation], for signals (N, C, L) -> (N, C, O).
+
+    The settings, and the indices, are :func:`max_pool2d`'s, of one axis.
+
+    >>> import ranvier as rv
+    >>> rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    tensor([[[3., 2.]]])
+    """
+    function = MaxPool1d(kernel_size, stride, padding, dilation, ceil_mode, return_indices=return_indices)
+    return function.apply(x)
 
 
 def max_pool2d(
-    x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Tensor:
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """y[oh, ow] = max over r, s of x[oh stride - padding + r dilation, ow stride - padding + s dilation].
 
     stride: kernel_size where it is None. padding: at most half of the window, never the maximum itself.
     ceil_mode: a last window that is only partly inside the image counts too. A NaN in a window gives NaN. The
-    gradient goes to the maximum, of equal ones to the first.
+    gradient goes to the maximum, of equal ones to the first. With return_indices the result is (y, indices):
+    where each maximum lies in its image, h W + w, as int64.
 
     Shapes: (N, C, H, W) -> (N, C, OH, OW),
     OH = floor((H + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1.
@@ -56,24 +170,55 @@ def max_pool2d(
     >>> rv.max_pool2d(x, 2)
     tensor([[[[ 5.,  7.],
               [13., 15.]]]])
+    >>> rv.max_pool2d(x, 2, return_indices=True)[1].flatten().tolist()
+    [5, 7, 13, 15]
     """
-    return MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode).apply(x)
+    function = MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode, return_indices=return_indices)
+    return function.apply(x)
 
 
-class AvgPool2d(Function):
-    def __init__(self, *window: Any) -> None:
-        self.window = window  # kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+    """The maximum of windows that divide signals (N, C, L) evenly into output_size.
 
-    def forward(self, x: Any) -> Any:
-        images = _batch(x)
-        y = _core.avg_pool2d(images, *self.window)
-        self.shape, self.channels_last = images.shape, _core.pools_over_channels(images)
-        return _unbatch(y, x)
+    See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
 
-    def backward(self, dy: Any) -> Any:
-        arguments = (*self.window, self.channels_last)
-        dx = _core.avg_pool2d_backward(_batch(dy), self.shape, *arguments)
-        return _unbatch(dx, dy)
+    >>> import ranvier as rv
+    >>> rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2)
+    tensor([[[3., 3.]]])
+    """
+    return AdaptiveMaxPool1d(output_size, return_indices=return_indices).apply(x)
+
+
+def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+    """The maximum of windows that divide images (N, C, H, W) evenly into output_size.
+
+    See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
+
+    >>> import numpy as np, ranvier as rv
+    >>> x = rv.tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
+    >>> rv.adaptive_max_pool2d(x, (1, 2))
+    tensor([[[[13., 15.]]]])
+    """
+    return AdaptiveMaxPool2d(output_size, return_indices=return_indices).apply(x)
+
+
+def avg_pool1d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """y[o] = the mean of x over the window that begins at o stride - padding: (N, C, L) -> (N, C, O).
+
+    The settings are :func:`avg_pool2d`'s, of one axis.
+
+    >>> import ranvier as rv
+    >>> rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    tensor([[[2., 1.]]])
+    """
+    return AvgPool1d(kernel_size, stride, padding, ceil_mode, count_include_pad).apply(x)
 
 
 def avg_pool2d(
@@ -103,19 +248,16 @@ def avg_pool2d(
     return AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override).apply(x)
 
 
-class AdaptiveAvgPool2d(Function):
-    def __init__(self, output_size: Any) -> None:
-        self.output_size = output_size
+def adaptive_avg_pool1d(x: Any, output_size: Any) -> Tensor:
+    """The mean of windows that divide signals (N, C, L) evenly into output_size.
 
-    def forward(self, x: Any) -> Any:
-        images = _batch(x)
-        y = _core.adaptive_avg_pool2d(images, self.output_size)
-        self.shape, self.channels_last = images.shape, _core.pools_over_channels(images)
-        return _unbatch(y, x)
+    See :func:`adaptive_avg_pool2d` for the windows.
 
-    def backward(self, dy: Any) -> Any:
-        dx = _core.adaptive_avg_pool2d_backward(_batch(dy), self.shape, self.channels_last)
-        return _unbatch(dx, dy)
+    >>> import ranvier as rv
+    >>> rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    tensor([[[2., 1.]]])
+    """
+    return AdaptiveAvgPool1d(output_size).apply(x)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:

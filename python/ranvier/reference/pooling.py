@@ -119,5 +119,20 @@ def adaptive_avg_pool2d_backward(dy: Array, shape: tuple[int, ...]) -> Array:
     return avg_pool2d_backward(dy, shape, rows, columns, _sizes(rows, columns))
 
 
+def adaptive_max_pool2d(x: Array, out_h: int, out_w: int) -> tuple[Array, Array]:
+    """y and where, whose offsets count the taps of the widest window."""
+    rows, columns = adaptive_taps(x.shape[2], out_h), adaptive_taps(x.shape[3], out_w)
+    return max_pool2d(x, rows, columns, _widest(columns))
+
+
+def adaptive_max_pool2d_backward(dy: Array, where: Array, shape: tuple[int, ...]) -> Array:
+    rows, columns = adaptive_taps(shape[2], dy.shape[2]), adaptive_taps(shape[3], dy.shape[3])
+    return max_pool2d_backward(dy, where, shape, rows, columns, _widest(columns))
+
+
+def _widest(columns: Taps) -> int:
+    return max((len(at) for _, at in columns), default=1)
+
+
 def _sizes(rows: Taps, columns: Taps) -> Array:
     return np.outer([len(at) for _, at in rows], [len(at) for _, at in columns])

@@ -1,0 +1,28 @@
+// Images and signals at the border: kernels know (n, c, h, w) only. A signal (n, c, l) is an image of one
+// row, and one image or signal without the batch's dimension is a batch of one.
+#pragma once
+#include "bindings/array_args.h"
+
+namespace ranvier::bind {
+
+// axes: 1 for signals, 2 for images; v has 1 + axes or 2 + axes dimensions.
+template <class T>
+TensorView<T> as_image(const TensorView<T>& v, int axes) {
+  const int batch = v.ndim - axes - 1;  // 1 or 0
+  TensorView<T> image;
+  image.data = v.data, image.ndim = 4;
+  const auto put = [&](int to, int from, int64_t rows_stride) {
+    image.shape[to] = from < 0 ? 1 : v.shape[from];
+    image.strides[to] = from < 0 ? rows_stride : v.strides[from];
+  };
+  put(3, v.ndim - 1, 0);
+  put(2, axes == 2 ? v.ndim - 2 : -1, image.shape[3] * image.strides[3]);
+  put(1, batch, 0);
+  put(0, batch ? 0 : -1, 0);
+  return image;
+}
+
+bool over_channels(const TensorView<const char>& image);  // its channels are the fastest axis: channels-last
+Output new_images(DType dtype, int ndim, int axes, bool channels_last, const int64_t* shape);
+
+}  // namespace ranvier::bind

@@ -1,0 +1,28 @@
+// pad: y = x inside a frame of one value; where `before` is negative or y smaller, x is cropped.
+//
+//   x and y of any one number of dimensions; y[i + before] = x[i] where both exist, else value. x of any
+//   strides; y is dense in whatever order of its dimensions. Its gradient is a pad of the negative sizes.
+#pragma once
+#include <cstddef>
+
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+template <class T>
+struct Pad {
+  static constexpr const char* name = "pad";
+  TensorView<const T> x;
+  TensorView<T> y;
+  int64_t before[kMaxDims];
+  T value;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+}  // namespace ranvier

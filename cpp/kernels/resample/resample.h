@@ -1,0 +1,55 @@
+// resample: images whose rows and columns are weighted sums of a few rows and columns of others. It is what
+// interpolate does and what pad does in its modes reflect, replicate and circular; `transposed`, their
+// gradients.
+//
+//   x (n, c, h, w), y (n, c, h', w'); any strides in x. y is dense and either channels-last or NCHW;
+//   `channels_last` says which.
+//   y[n, c, i, j] = sum over h, w of R[i, h] C[j, w] x[n, c, h, w]
+//   R and C, one for each axis, have a few entries in each row (axis.h); transposed, those of R^T and C^T.
+//
+// First rows are summed into one row, then its columns. Each thread writes rows of its own, and every sum is
+// in order of the inputs, so the bits do not depend on the team.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/tensor_view.h"
+#include "kernels/resample/axis.h"
+
+namespace ranvier {
+
+template <class T>
+struct Resample {
+  static constexpr const char* name = "resample";
+  TensorView<const T> x;
+  TensorView<T> y;
+  ResampleAxis rows, columns;  // of the direction that is not transposed
+  bool transposed, channels_last;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+// One axis's matrix: row i has the entries [starts[i], starts[i + 1]).
+template <class T>
+struct ResampleTable {
+  int64_t size;
+  const int32_t *starts, *inputs;
+  const T* weights;
+  const int32_t* runs;  // so many outputs from i on are copies of inputs that lie one after another
+};
+
+// Rows [begin, end) of y: (n, i) channels-last, (n, c, i) in NCHW. scratch: a row of x, this thread's.
+template <class T>
+struct ResampleKernels {
+  void (*rows)(const Resample<T>&, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
+               int64_t begin, int64_t end, T* scratch);
+};
+
+RANVIER_TABLES(ResampleKernels, resample_kernels)
+
+}  // namespace ranvier

@@ -1,0 +1,157 @@
+"""Padding layers: see :func:`ranvier.pad`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.module import Module
+
+
+class _Pad(Module):
+    """padding: one number for all sides, or (before, after) of the last axis, then of the one before."""
+
+    axes: int
+    mode: str
+
+    def __init__(self, padding: Any) -> None:
+        super().__init__()
+        sizes = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * (2 * self.axes)
+        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
+        if len(sizes) != 2 * self.axes or not whole:
+            raise ValueError(
+                f"[pad] got padding {padding!r}; expected a whole number or {2 * self.axes} of them"
+            )
+        self.padding = sizes
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.pad(x, self.padding, self.mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class _ConstantPad(_Pad):
+    mode = "constant"
+
+    def __init__(self, padding: Any, value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.pad(x, self.padding, self.mode, self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad1d(_ConstantPad):
+    """A value before and after the last axis of (N, C, L).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ConstantPad1d((1, 2), 7.0)(rv.zeros(1, 1, 2))
+    tensor([[[7., 0., 0., 7., 7.]]])
+    """
+
+    axes = 1
+
+
+class ConstantPad2d(_ConstantPad):
+    """A frame of one value around images: padding a number, or (left, right, top, bottom).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
+    tensor([[[[7., 0., 0.],
+              [7., 7., 7.]]]])
+    """
+
+    axes = 2
+
+
+class ZeroPad1d(_Pad):
+    """Zeros before and after the last axis of (N, C, L).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2))
+    tensor([[[0., 1., 1., 0.]]])
+    """
+
+    axes, mode = 1, "constant"
+
+
+class ZeroPad2d(_Pad):
+    """A frame of zeros around images: padding a number, or (left, right, top, bottom).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape
+    (1, 3, 8, 8)
+    """
+
+    axes, mode = 2, "constant"
+
+
+class ReflectionPad1d(_Pad):
+    """Signals mirrored at their ends, which are not repeated.
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[3., 2., 1., 2., 3., 2., 1.]]])
+    """
+
+    axes, mode = 1, "reflect"
+
+
+class ReflectionPad2d(_Pad):
+    """Images mirrored at their edges, which are not repeated; padding as ConstantPad2d's.
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape
+    (1, 3, 6, 6)
+    """
+
+    axes, mode = 2, "reflect"
+
+
+class ReplicationPad1d(_Pad):
+    """The first and last values of signals, repeated.
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReplicationPad1d((1, 2))(rv.tensor([[[1.0, 2.0]]]))
+    tensor([[[1., 1., 2., 2., 2.]]])
+    """
+
+    axes, mode = 1, "replicate"
+
+
+class ReplicationPad2d(_Pad):
+    """The edges of images, repeated: padding a number, or (left, right, top, bottom).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReplicationPad2d((1, 1, 0, 0))(rv.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1., 1., 2., 2.]]]])
+    """
+
+    axes, mode = 2, "replicate"
+
+
+class CircularPad1d(_Pad):
+    """Signals that go on at their other end.
+
+    >>> import ranvier as rv
+    >>> rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[3., 1., 2., 3., 1.]]])
+    """
+
+    axes, mode = 1, "circular"
+
+
+class CircularPad2d(_Pad):
+    """Images that go on at their other side: padding a number, or (left, right, top, bottom).
+
+    >>> import ranvier as rv
+    >>> rv.nn.CircularPad2d((1, 0, 0, 0))(rv.tensor([[[[1.0, 2.0, 3.0]]]]))
+    tensor([[[[3., 1., 2., 3.]]]])
+    """
+
+    axes, mode = 2, "circular"

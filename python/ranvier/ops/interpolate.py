@@ -1,0 +1,71 @@
+"""interpolate: images and signals at other sizes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+
+
+class Interpolate(Function):
+    def __init__(self, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> None:
+        self.arguments = (size, scale_factor, mode, align_corners)
+
+    def forward(self, x: Any) -> Any:
+        self.shape = x.shape
+        return _core.interpolate(x, *self.arguments)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.interpolate_backward(dy, self.shape, *self.arguments[1:])
+
+
+def interpolate(
+    x: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """x at another size: each output is a weighted sum of the inputs around its place in the input.
+
+    x (N, C, L) or (N, C, H, W). Either size (a number for all axes, or one for each) or scale_factor, with
+    out = floor(in scale_factor). With scale = 1 / scale_factor, or in / out where size is given (and with
+    recompute_scale_factor), output o lies at
+
+    - 'nearest': input floor(o scale); 'nearest-exact': input floor((o + 1/2) scale)
+    - 'linear' (N, C, L), 'bilinear' and 'bicubic' (N, C, H, W): (o + 1/2) scale - 1/2, or with align_corners
+      o (in - 1) / (out - 1), between two inputs along each axis, or four (cubic convolution, a = -3/4)
+
+    Coordinates are computed in float64, whatever x is. antialias=True is not supported. The result is
+    channels-last in memory where x is.
+
+    Raises ValueError where shape, size and mode do not fit together.
+    Source: Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981).
+
+    >>> import ranvier as rv
+    >>> rv.interpolate(rv.tensor([[[1.0, 3.0]]]), scale_factor=2)
+    tensor([[[1., 1., 3., 3.]]])
+    >>> rv.interpolate(rv.tensor([[[1.0, 3.0]]]), size=4, mode="linear")
+    tensor([[[1.0000, 1.5000, 2.5000, 3.0000]]])
+    """
+    if antialias:
+        raise ValueError("[interpolate] got antialias True; expected False")
+    if recompute_scale_factor and size is None:
+        size, scale_factor = _size_of(x, scale_factor), None
+    return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(x)
+
+
+def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
+    axes = x.shape[2:]
+    factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * len(axes)
+    try:
+        return tuple(math.floor(n * float(f)) for n, f in zip(axes, factors, strict=True))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"[interpolate] got scale_factor {scale_factor!r} for {len(axes)} axes; expected positive numbers"
+        ) from error

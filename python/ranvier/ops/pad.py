@@ -1,0 +1,64 @@
+"""pad: values around a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import as_tensor
+
+
+class Pad(Function):
+    def __init__(self, sizes: Any, mode: str, value: float) -> None:
+        self.sizes, self.mode, self.value = sizes, mode, value
+
+    def forward(self, x: Any) -> Any:
+        return _core.pad(x, self.sizes, self.mode, self.value)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.pad_backward(dy, self.sizes, self.mode)
+
+
+def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """x with a frame of values around it: pad = (before, after) of the last dimension, then of the one before
+    it, and so on. Negative sizes crop.
+
+    mode 'constant' (any shape): the frame is value, 0 where it is None. The others repeat x's own values, in
+    the last dimension of (N, C, L) or the last two of (N, C, H, W), with or without N: 'reflect' mirrors at
+    the edge, which is not repeated (sizes below the axis), 'replicate' repeats the edge, 'circular' goes on
+    at the other side (sizes up to the axis). The gradient of a value is the sum over its copies. x is float32
+    or float64, for 'constant' also of whole numbers or bool; the result has its memory order.
+
+    Raises ValueError where sizes, shape and mode do not fit together.
+
+    >>> import ranvier as rv
+    >>> rv.pad(rv.tensor([[1.0, 2.0, 3.0]]), (1, 2), value=9.0)
+    tensor([[9., 1., 2., 3., 9., 9.]])
+    >>> rv.pad(rv.tensor([[1.0, 2.0, 3.0]]), (1, 2), "reflect")
+    tensor([[2., 1., 2., 3., 2., 1.]])
+    """
+    x = as_tensor("pad", x)
+    value = 0.0 if value is None else value
+    if mode == "constant" and x._array.dtype.kind in "biu":
+        return wrap(_pad_integers(x._array, pad, value))
+    return Pad(pad, mode, value).apply(x)
+
+
+def _pad_integers(x: Any, sizes: Any, value: Any) -> Any:
+    """Labels and masks: no gradient, so NumPy's own moves."""
+    framed = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes)  # the checks, and the shape
+    y = np.full(framed.shape, value, x.dtype)
+    to, of = [slice(None)] * x.ndim, [slice(None)] * x.ndim
+    for k in range(len(sizes) // 2):
+        axis, before = x.ndim - 1 - k, sizes[2 * k]
+        kept = slice(max(-before, 0), x.shape[axis] + min(sizes[2 * k + 1], 0))
+        of[axis] = kept
+        start = max(before, 0)
+        to[axis] = slice(start, start + max(kept.stop - kept.start, 0))
+    y[tuple(to)] = x[tuple(of)]
+    return y

@@ -1,0 +1,86 @@
+"""The interpolate kernels on arrays: sizes around the vector width, layouts, wrong input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from ranvier.reference import interpolate as reference
+from support.layouts import in_layout
+from support.tolerance import tolerance
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+def test_every_width(rng, isa, dtype, mode, size):
+    """Channels and columns one less, equal to and one more than a vector of every level."""
+    rows, columns = reference.weights(3, 5, mode), reference.weights(size + 2, 2 * size + 1, mode)
+    name = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
+    limit = tolerance(dtype, 64, 2.0)
+    for layout in ("plain", "channels_last", "strided", "reversed"):
+        x = in_layout(rng.uniform(-1, 1, (2, size, 3, size + 2)).astype(dtype), layout)
+        y = kernels.interpolate(x, (5, 2 * size + 1), mode=name)
+        expected = reference.interpolate(x.astype(float), rows, columns)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=limit)
+        dx = kernels.interpolate_backward(y, x.shape, mode=name)
+        expected = reference.interpolate_backward(y.astype(float), rows, columns)
+        np.testing.assert_allclose(dx, expected, rtol=0, atol=limit * 9)
+
+
+def test_nearest_copies(isa):
+    """Signs of zero and NaN are moved as they are."""
+    x = np.array([[[-0.0, np.nan]]], np.float32)
+    y = kernels.interpolate(x, 4)
+    np.testing.assert_array_equal(y.view("int32"), np.repeat(x, 2, -1).view("int32"))
+
+
+def test_same_bits_at_any_thread_count(rng, threads):
+    for layout in ("plain", "channels_last"):
+        x = in_layout(rng.standard_normal((3, 37, 41, 43)).astype(np.float32), layout)
+        results = []
+        for count in (1, 2, 3, 4):
+            threads(count)
+            y = kernels.interpolate(x, (60, 70), mode="bicubic")
+            results.append(
+                [a.tobytes() for a in (y, kernels.interpolate_backward(y, x.shape, mode="bicubic"))]
+            )
+        assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "error", "text"),
+    [
+        ((2, 3), {"size": 2}, ValueError, r"got x of shape \(2, 3\); expected signals \(N, C, L\) or images"),
+        ((1, 1, 4), {}, ValueError, "got neither size and scale_factor; expected one of them"),
+        ((1, 1, 4), {"size": 2, "scale_factor": 2}, ValueError, "got both size and scale_factor"),
+        ((1, 1, 4), {"size": (2, 2)}, ValueError, r"got size \(2, 2\); expected one number"),
+        ((1, 1, 4, 4), {"size": (2,)}, ValueError, r"got size \(2,\); expected a number or a pair of them"),
+        ((1, 1, 4), {"size": 0}, ValueError, "got an output of 0 along an axis of 4; expected sizes from 1"),
+        ((1, 1, 4), {"size": 1.5}, TypeError, "got size 1.5; expected a whole number"),
+        ((1, 1, 4), {"scale_factor": 0.1}, ValueError, "got an output of 0 along an axis of 4"),
+        ((1, 1, 4), {"scale_factor": -1}, ValueError, "got scale_factor -1; expected numbers above 0"),
+        ((1, 1, 4), {"size": 2, "mode": "bilinear"}, ValueError, "got mode 'bilinear' for 3 dimensions; exp"),
+        (
+            (1, 1, 4, 4),
+            {"size": 2, "mode": "linear"},
+            ValueError,
+            "expected 'nearest', 'nearest-exact', 'bil",
+        ),
+        ((1, 1, 4), {"size": 2, "align_corners": True}, ValueError, "got align_corners for a nearest mode"),
+        ((1, 1, 0), {"size": 2}, ValueError, r"got a size of 0; expected from 1 to 2\*\*31 - 1"),
+    ],
+)
+def test_wrong_input(shape, settings, error, text):
+    with pytest.raises(error, match=r"\[interpolate\] .*" + text):
+        kernels.interpolate(np.zeros(shape, np.float32), **settings)
+
+
+def test_wrong_gradient():
+    dy = np.zeros((1, 2, 4), np.float32)
+    with pytest.raises(
+        ValueError, match=r"\[interpolate_backward\] got dy of shape \(1, 2, 4\) for x of shape"
+    ):
+        kernels.interpolate_backward(dy, (1, 3, 2))
+    with pytest.raises(TypeError, match=r"got shape 3; expected the tuple x.shape"):
+        kernels.interpolate_backward(dy, 3)

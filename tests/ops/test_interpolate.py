@@ -1,0 +1,122 @@
+"""interpolate: forward and backward against the reference, in every mode."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import interpolate as reference
+from support.op_case import OpCase
+
+
+def variant(shape, mode, size=None, factor=None, corners=False):
+    return {"shape": shape, "mode": mode, "size": size, "factor": factor, "corners": corners}
+
+
+class TestInterpolate(OpCase):
+    op_name = "interpolate"
+    variants = (
+        variant((2, 3, 5, 6), "nearest", factor=2.0),
+        variant((2, 3, 5, 6), "nearest", size=(7, 4)),
+        variant((1, 2, 5, 6), "nearest", factor=(1.5, 0.6)),
+        variant((2, 3, 7), "nearest", size=16),
+        variant((2, 3, 5, 6), "nearest-exact", size=(8, 17)),
+        variant((2, 17, 4, 5), "bilinear", factor=2.0),
+        variant((2, 3, 5, 6), "bilinear", size=(9, 4), corners=True),
+        variant((1, 3, 6, 7), "bilinear", factor=(0.4, 1.7)),
+        variant((1, 3, 3, 1), "bilinear", size=(1, 5), corners=True),
+        variant((2, 3, 6), "linear", size=11),
+        variant((2, 3, 6), "linear", factor=2.5, corners=True),
+        variant((1, 3, 6, 5), "bicubic", size=(11, 3)),
+        variant((1, 2, 6, 5), "bicubic", factor=1.6, corners=True),
+    )
+
+    def inputs(self, rng, dtype):
+        return (rng.uniform(-1, 1, self.shape).astype(dtype),)
+
+    def large_inputs(self, rng, dtype):
+        return (rng.uniform(-1, 1, tuple(n + 20 for n in self.shape)).astype(dtype),)
+
+    def empty_inputs(self, dtype):
+        return (np.zeros((0, *self.shape[1:]), dtype),)
+
+    def draw(self, rng, dtype):
+        axes = int(rng.integers(1, 3))
+        mode = str(rng.choice(["nearest", "linear"] if axes == 1 else ["nearest", "bilinear", "bicubic"]))
+        shape = (*rng.integers(1, 20, 2).tolist(), *rng.integers(1, 14, axes).tolist())
+        corners = mode != "nearest" and bool(rng.integers(2))
+        if rng.random() < 0.6:
+            settings = {"size": tuple(rng.integers(1, 30, axes).tolist())}
+        elif mode == "nearest":  # where others keep a size, PyTorch's gradient is not its forward's
+            settings = {"factor": float(rng.integers(1, 4))}
+        else:
+            factors = 1 / np.array(shape[2:]) + 0.1 + rng.random(axes) * 2
+            settings = {"factor": tuple(np.round(factors, 2).tolist())}
+        drawn = variant(shape, mode, **settings, corners=corners)
+        return drawn, (rng.uniform(-1, 1, shape).astype(dtype),)
+
+    def op(self, x):
+        return ops.interpolate(x, self.size, self.factor, self.mode, self.corners)
+
+    def _matrices(self, x):
+        axes = x.shape[2:]
+        listed = {
+            name: value if isinstance(value, tuple) else (value,) * len(axes)
+            for name, value in (("size", self.size), ("factor", self.factor))
+        }
+        mode = {"bilinear": "linear", "bicubic": "cubic"}.get(self.mode, self.mode)
+        matrices = []
+        for n, size, factor in zip(axes, listed["size"], listed["factor"], strict=True):
+            out = int(n * factor) if size is None else size
+            scale = None if factor is None else 1 / factor
+            matrices.append(reference.weights(n, out, mode, scale, self.corners))
+        return [np.eye(1), *matrices] if len(axes) == 1 else matrices
+
+    def _as_image(self, x):
+        return x if x.ndim == 4 else x[:, :, None]
+
+    def reference(self, x):
+        y = reference.interpolate(self._as_image(x), *self._matrices(x))
+        return y if x.ndim == 4 else y[:, :, 0]
+
+    def reference_backward(self, dy, x):
+        dx = reference.interpolate_backward(self._as_image(dy), *self._matrices(x))
+        return (dx if x.ndim == 4 else dx[:, :, 0],)
+
+    def reduction(self, x):
+        """Of y: 16 taps of bicubic; of dx: the outputs that an input goes into."""
+        return max(16, *(int((m != 0).sum(0).max()) ** 2 for m in self._matrices(x)))
+
+    def torch_op(self, torch, x):
+        corners = None if self.mode.startswith("nearest") else self.corners
+        return torch.nn.functional.interpolate(x, self.size, self.factor, self.mode, corners)
+
+
+def test_recomputed_factor(rng):
+    """With recompute_scale_factor the factor only says how large the result is."""
+    x = rng.uniform(-1, 1, (1, 2, 7, 5)).astype("float32")
+    y = ops.interpolate(x, scale_factor=1.3, mode="bilinear", recompute_scale_factor=True)
+    expected = ops.interpolate(x, size=(9, 6), mode="bilinear")
+    np.testing.assert_array_equal(y.numpy(), expected.numpy())
+
+
+def test_no_weight_no_infinity():
+    """An input of weight 0 has no influence, whatever its value."""
+    x = np.array([[[1.0, np.inf, 2.0]]])
+    y = ops.interpolate(x, size=5, mode="linear", align_corners=True).numpy()
+    assert y[0, 0].tolist() == [1.0, np.inf, np.inf, np.inf, 2.0]
+
+
+def test_layout_stays(rng):
+    x = rv.from_numpy(rng.uniform(-1, 1, (2, 5, 6, 3)).astype("float32").transpose(0, 3, 1, 2))
+    for mode in ("nearest", "bilinear", "bicubic"):
+        y = ops.interpolate(x.requires_grad_(), scale_factor=2, mode=mode)
+        assert y.detach().numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+        y.backward(y.detach())
+        assert x.grad.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_antialias():
+    with pytest.raises(ValueError, match=r"\[interpolate\] got antialias True; expected False"):
+        ops.interpolate(rv.zeros(1, 1, 2, 2), 4, antialias=True)
