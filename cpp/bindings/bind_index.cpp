@@ -30,10 +30,11 @@ void check_range(const char* op, const Input& index, int64_t length) {
   const int64_t step = nest.strides[0][nest.ndim - 1];
   int64_t low = 0, high = -1;
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t at = v.data[offsets[0] + i * step];
-      low = std::min(low, at), high = std::max(high, at);
-    }
+    const int64_t* p = v.data + offsets[0];
+    if (step == 1)  // a loop that the compiler makes vectors of
+      for (int64_t i = 0; i < n; ++i) low = std::min(low, p[i]), high = std::max(high, p[i]);
+    else
+      for (int64_t i = 0; i < n; ++i) low = std::min(low, p[i * step]), high = std::max(high, p[i * step]);
   });
   if (low >= -length && high < length) return;
   throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(high < length ? low : high) +

@@ -50,29 +50,54 @@ struct Picks {
     return true;
   }
 
-  // move(picked, whole, n, step_picked, step_whole) for runs of n lines that share a pick: those of `line`,
-  // picks `j` in order (or backwards), as far as they point into `rows`. Where the picked elements lie side
-  // by side along the axis, one line after another.
+  // use(j, row) for the picks of one line, in order or backwards, that point into `rows`.
+  template <bool backwards, class Use>
+  void each_pick(Range js, Range rows, const int64_t* line, const Use& use) const {
+    const int64_t step = index.strides[axis], n_rows = length();
+    for (int64_t k = js.begin; k < js.end; ++k) {
+      const int64_t j = backwards ? js.end - 1 - (k - js.begin) : k;
+      int64_t row = line[j * step];
+      if (row < 0) row += n_rows;
+      if (row >= rows.begin && row < rows.end) use(j, row);
+    }
+  }
+
+  // move(picked, whole) for each element of the lines and picks that points into `rows`; the picks of a line
+  // in order, or backwards. Where the picked elements lie side by side along the axis, line after line; else
+  // pick after pick, for all lines at once where they share it.
   template <bool backwards, class Move>
-  void each(Range line, Range j, Range rows, const Move& move) const {
+  void each(Range line, Range js, Range rows, const Move& move) const {
     const int inner = lines.ndim - 1;
     const int64_t step_index = lines.strides[0][inner], step_p = lines.strides[1][inner];
     const int64_t step_w = lines.strides[2][inner], axis_p = picked.strides[axis];
-    const int64_t axis_w = whole.strides[axis], axis_index = index.strides[axis], n_rows = length();
-    const bool along = std::llabs(axis_p) < std::llabs(step_p);
+    const int64_t axis_w = whole.strides[axis];
+    const bool along = std::llabs(axis_p) < std::llabs(step_p), dense = step_p == 1 && step_w == 1;
     lines.walk(line.begin, line.end, [&](int64_t n, const int64_t* offsets) {
-      const int64_t run = step_index == 0 && !along ? n : 1, block = along ? 1 : n;
-      for (int64_t first = 0; first < n; first += block)
-        for (int64_t k = j.begin; k < j.end; ++k) {
-          const int64_t at_j = backwards ? j.end - 1 - (k - j.begin) : k;
-          for (int64_t i = first; i < first + block; i += run) {
-            int64_t at = index.data[offsets[0] + i * step_index + at_j * axis_index];
-            if (at < 0) at += n_rows;
-            if (at < rows.begin || at >= rows.end) continue;
-            move(picked.data + offsets[1] + i * step_p + at_j * axis_p,
-                 whole.data + offsets[2] + i * step_w + at * axis_w, run, step_p, step_w);
-          }
+      const int64_t* at = index.data + offsets[0];
+      P* p = picked.data + offsets[1];
+      W* w = whole.data + offsets[2];
+      const auto one = [&](int64_t i, Range some) {
+        each_pick<backwards>(some, rows, at + i * step_index, [&](int64_t j, int64_t row) {
+          move(p[i * step_p + j * axis_p], w[i * step_w + row * axis_w]);
+        });
+      };
+      if (along || n == 1) {
+        for (int64_t i = 0; i < n; ++i) one(i, js);
+      } else if (step_index == 0) {
+        each_pick<backwards>(js, rows, at, [&](int64_t j, int64_t row) {
+          P* to_p = p + j * axis_p;
+          W* to_w = w + row * axis_w;
+          if (dense)
+            for (int64_t i = 0; i < n; ++i) move(to_p[i], to_w[i]);
+          else
+            for (int64_t i = 0; i < n; ++i) move(to_p[i * step_p], to_w[i * step_w]);
+        });
+      } else {
+        for (int64_t k = js.begin; k < js.end; ++k) {
+          const int64_t j = backwards ? js.end - 1 - (k - js.begin) : k;
+          for (int64_t i = 0; i < n; ++i) one(i, {j, j + 1});
         }
+      }
     });
   }
 
@@ -112,36 +137,34 @@ void fill(const TensorView<const T>& x, const TensorView<T>& y, double cost) {
   });
 }
 
-// What is done with n elements of the picked tensor and of the whole: functors, so that they are inlined.
+// What is done with a picked element and its place in the whole: functors, so that they are inlined.
 struct Take {
   template <class T>
-  void operator()(T* to, const T* from, int64_t n, int64_t step_to, int64_t step_from) const {
-    for (int64_t i = 0; i < n; ++i) to[i * step_to] = from[i * step_from];
+  void operator()(T& picked, const T& whole) const {
+    picked = whole;
   }
 };
 
 struct Put {
   template <class T>
-  void operator()(const T* from, T* to, int64_t n, int64_t step_from, int64_t step_to) const {
-    for (int64_t i = 0; i < n; ++i) to[i * step_to] = from[i * step_from];
+  void operator()(const T& picked, T& whole) const {
+    whole = picked;
   }
 };
 
 struct Add {
   template <class T>
-  void operator()(const T* from, T* to, int64_t n, int64_t step_from, int64_t step_to) const {
-    for (int64_t i = 0; i < n; ++i) to[i * step_to] += from[i * step_from];
+  void operator()(const T& picked, T& whole) const {
+    whole += picked;
   }
 };
 
 // A value that was put last takes its gradient; who comes after, from the back, finds 0.
 struct TakeOut {
   template <class T>
-  void operator()(T* to, T* from, int64_t n, int64_t step_to, int64_t step_from) const {
-    for (int64_t i = 0; i < n; ++i) {
-      to[i * step_to] = from[i * step_from];
-      from[i * step_from] = T(0);
-    }
+  void operator()(T& picked, T& whole) const {
+    picked = whole;
+    whole = T(0);
   }
 };
 
