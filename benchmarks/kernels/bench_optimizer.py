@@ -1,4 +1,4 @@
-"""One Adam step and one norm clipping over the parameters of networks, from Python."""
+"""One step of each optimizer and of an average over the parameters of networks, from Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,18 @@ NETWORKS = {
     "cnn": [(32, 1, 3, 3), (32,), (64, 32, 3, 3), (64,), (128, 1600), (128,), (10, 128), (10,)],
     "1M": [(1024, 1024)],
 }
-STREAMS = {"Adam": 7, "SGD": 3, "RMSprop": 5}  # arrays read and written
+# Arrays read and written.
+STREAMS = {
+    "Adam": 7,
+    "SGD": 3,
+    "RMSprop": 5,
+    "Adagrad": 5,
+    "Adadelta": 7,
+    "Adamax": 7,
+    "NAdam": 7,
+    "RAdam": 7,
+    "Lion": 5,
+}
 
 
 class Step:
@@ -58,6 +69,41 @@ def bench_optimizer(race: Race, network: str, kind: str, threads: int) -> None:
         expected=rule(np.ones(flat.size), flat.astype(np.float64), {}, 0.01),
         tolerance=tolerance(np.float32, 8),
         moved=4 * STREAMS[kind] * flat.size,
-        peers={"torch": Peer("torch", {"kind": kind})},
+        peers={} if kind == "Lion" else {"torch": Peer("torch", {"kind": kind})},
+        threads=threads,
+    )
+
+
+class Ema:
+    """An average that begins at 0; the first update's result for the check."""
+
+    def __init__(self, **values: np.ndarray) -> None:
+        self.values = [rv.autograd.wrap(v) for v in values.values()]
+        self.averages = [rv.autograd.wrap(np.zeros_like(v)) for v in values.values()]
+        self.update = rv.optim.swa_utils.get_ema_multi_avg_fn(0.75)
+
+    def answer(self) -> np.ndarray:
+        self()
+        return np.concatenate([a.numpy().reshape(-1) for a in self.averages])
+
+    def __call__(self) -> None:
+        self.update(self.averages, self.values, 1)
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+@pytest.mark.parametrize("network", NETWORKS)
+def bench_ema(race: Race, network: str, threads: int) -> None:
+    rng = np.random.default_rng(0)
+    values = {f"v{i}": rng.uniform(0.5, 1, s).astype(np.float32) for i, s in enumerate(NETWORKS[network])}
+    flat = np.concatenate([v.reshape(-1) for v in values.values()])
+    race(
+        "ema",
+        network,
+        ours=Ema,
+        inputs=values,
+        expected=0.25 * flat.astype(np.float64),
+        tolerance=tolerance(np.float32, 2),
+        moved=4 * 3 * flat.size,
+        peers=["torch"],
         threads=threads,
     )

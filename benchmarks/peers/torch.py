@@ -175,7 +175,7 @@ class OptimizerStep:
         self.parameters = [torch.nn.Parameter(torch.ones(g.shape)) for g in gradients]
         for p, g in zip(self.parameters, gradients, strict=True):
             p.grad = torch.from_numpy(g)
-        fused = {} if kind == "RMSprop" else {"fused": True}
+        fused = {"fused": True} if kind in ("SGD", "Adam", "Adagrad") else {}  # the others have none
         self.optimizer = getattr(torch.optim, kind)(self.parameters, lr=0.01, **fused)
 
     def answer(self) -> torch.Tensor:
@@ -190,4 +190,22 @@ def _optimizer(kind: str, **gradients: np.ndarray) -> Callable[[], Any]:
     return OptimizerStep(kind, list(gradients.values()))
 
 
-Adam = SGD = RMSprop = _optimizer
+Adam = SGD = RMSprop = Adagrad = Adadelta = Adamax = NAdam = RAdam = _optimizer
+
+
+class Ema:
+    def __init__(self, values: list[np.ndarray]) -> None:
+        self.values = [torch.from_numpy(v) for v in values]
+        self.averages = [torch.zeros(v.shape) for v in values]
+        self.update = torch.optim.swa_utils.get_ema_multi_avg_fn(0.75)
+
+    def answer(self) -> torch.Tensor:
+        self()
+        return torch.cat([a.reshape(-1) for a in self.averages])
+
+    def __call__(self) -> None:
+        self.update(self.averages, self.values, 1)
+
+
+def ema(**values: np.ndarray) -> Callable[[], Any]:
+    return Ema(list(values.values()))
