@@ -1,8 +1,10 @@
 """From a model's output to probabilities and labels: the link that belongs to each classification loss.
 
-CrossEntropyLoss    softmax over axis 1     label: the class of the largest output
-BCEWithLogitsLoss   sigmoid                 label: probability > 0.5
-BCELoss             none: the output is a probability already
+CrossEntropyLoss, FocalLoss          softmax over axis 1     label: the class of the largest output
+NLLLoss                              the same: softmax of log-probabilities gives the probabilities back
+MultiMarginLoss                      the same, of scores that were not trained to be probabilities
+BCEWithLogitsLoss, SigmoidFocalLoss  sigmoid                 label: probability > 0.5
+BCELoss                              none: the output is a probability already
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ Array = npt.NDArray[Any]
 
 _LINKS: tuple[tuple[type, str], ...] = (
     (nn.CrossEntropyLoss, "softmax"),
+    (nn.FocalLoss, "softmax"),
+    (nn.NLLLoss, "softmax"),
+    (nn.MultiMarginLoss, "softmax"),
     (nn.BCEWithLogitsLoss, "sigmoid"),
+    (nn.SigmoidFocalLoss, "sigmoid"),
     (nn.BCELoss, "identity"),
 )
 

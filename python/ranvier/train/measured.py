@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics import Metric
-from ranvier.train.links import labels
+from ranvier.train.links import labels, probabilities
 from ranvier.train.weighting import EpochLoss
 
 __all__ = ["Measured"]
@@ -22,6 +22,8 @@ class Measured:
 
     def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None) -> None:
         self._metrics, self._link = metrics, link
+        # outputs as they are only where probabilities are asked for: labels take less memory
+        self._of_labels = link is not None and not any(map(_wants_probabilities, metrics.values()))
         self._loss = EpochLoss(loss)
         self._predicted: list[Array] = []
         self._true: list[Array] = []
@@ -31,7 +33,7 @@ class Measured:
     ) -> float:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
         if self._metrics:
-            self._predicted.append(output if self._link is None else labels(output, self._link))
+            self._predicted.append(labels(output, self._link or "") if self._of_labels else output)
             self._true.append(y)
         return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)
 
@@ -39,8 +41,13 @@ class Measured:
         """`{"loss": ..., metric: ...}` of what was added."""
         measured = {"loss": self._loss.value()}
         if self._metrics:
-            y_true, y_pred = np.concatenate(self._true), np.concatenate(self._predicted)
-            measured.update({name: float(metric(y_true, y_pred)) for name, metric in self._metrics.items()})
+            y_true, found = np.concatenate(self._true), np.concatenate(self._predicted)
+            y_pred = found if self._link is None or self._of_labels else labels(found, self._link)
+            for name, metric in self._metrics.items():
+                scored = self._link is not None and _wants_probabilities(metric)
+                measured[name] = float(
+                    metric(y_true, probabilities(found, self._link or "") if scored else y_pred)
+                )
         return measured
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,3 +65,7 @@ class Measured:
         self._predicted, self._true = (
             [] if state[name] is None else [state[name]] for name in ("predicted", "true")
         )
+
+
+def _wants_probabilities(metric: Any) -> bool:
+    return getattr(metric, "scored", "labels") == "probabilities"

@@ -28,6 +28,8 @@ def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
                     f"[Trainer] got metric '{metric}'; expected a function or one of {', '.join(METRICS)}"
                 )
             named[metric] = METRICS[metric]
+        elif not getattr(metric, "is_number", True):
+            raise TypeError(f"[Trainer] got metric {metric!r}, which gives no single number")
         elif callable(metric):
             named[name_of(metric)] = metric
         else:

@@ -1,0 +1,237 @@
+"""Measures of scores and probabilities: ROC AUC, top-k accuracy, log loss."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ranvier.metrics.inputs import Array, Floats, average_of, distinct, one_of, weights_of
+
+
+def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
+    """Labels (n,) and scores (n,) or (n, classes)."""
+    true, score = np.asarray(y_true), np.asarray(y_score)
+    if true.dtype.kind not in "iubfUSO":
+        raise TypeError(f"[{name}] got y_true of dtype {true.dtype}; expected labels")
+    if score.dtype.kind not in "iubf":
+        raise TypeError(f"[{name}] got scores of dtype {score.dtype}; expected numbers")
+    if score.ndim == 2 and score.shape[1] == 1:
+        score = score.reshape(-1)
+    if true.ndim == 2 and true.shape[1] == 1:
+        true = true.reshape(-1)
+    if true.ndim == 2 and true.shape == score.shape and true.dtype.kind == "f":
+        true = true.argmax(axis=1)  # probabilities
+    if true.ndim != 1 or score.ndim not in (1, 2) or len(true) != len(score):
+        raise ValueError(
+            f"[{name}] got y_true of shape {true.shape} and scores of shape {score.shape}; "
+            "expected (n,) and (n,) or (n, classes)"
+        )
+    if len(true) == 0:
+        raise ValueError(f"[{name}] got no samples; expected at least one")
+    if not np.isfinite(score).all():
+        raise ValueError(f"[{name}] got scores that are not finite")
+    return true, score
+
+
+def binary_auc(positive: Array, score: Array, weights: Floats | None) -> float:
+    """The area under the ROC curve: the share of pairs in which the positive one has the larger score, ties
+    counting half; NaN where one class is missing."""
+    weights = np.ones(len(score)) if weights is None else weights
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)  # of equal scores
+    true = np.cumsum(np.where(positive, weights, 0)[order])[last]
+    false = np.cumsum(np.where(positive, 0, weights)[order])[last]
+    if not (true[-1] and false[-1]):
+        return float("nan")
+    heights = np.append(0, true)
+    area = np.sum(np.diff(false, prepend=0) * (heights[1:] + heights[:-1])) / 2
+    return float(area / true[-1] / false[-1])
+
+
+def roc_auc(
+    y_true: Any,
+    y_score: Any,
+    *,
+    average: str | None = "macro",
+    sample_weight: Any = None,
+    multi_class: str = "raise",
+    labels: Any = None,
+) -> Any:
+    """Area under the ROC curve: how often a sample of a class has a larger score than one that is not.
+
+    Args:
+        y_true: labels (n,).
+        y_score: for two labels, scores (n,) of the larger one, or (n, 2); else probabilities (n, classes).
+        average: of more than two labels: "macro", "weighted" by their frequency, with "ovr" also "micro" or
+            None, which gives an array.
+        sample_weight: what each sample counts (not with "ovo").
+        multi_class: for more than two labels: "ovr", each against the rest, or "ovo", each pair.
+        labels: the labels of the columns; those that occur if None.
+
+    Returns:
+        NaN where only one label occurs.
+
+    Raises:
+        ValueError: shapes that do not fit, no samples, scores that are no probabilities, or more than two
+            labels with multi_class "raise".
+
+    Source: Hand and Till, "A Simple Generalisation of the Area Under the ROC Curve for Multiple Class
+    Classification Problems" (2001), for "ovo".
+
+    >>> from ranvier.metrics import roc_auc
+    >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    """
+    true, score = score_arrays("roc_auc", y_true, y_score)
+    weights = weights_of("roc_auc", sample_weight, len(true))
+    found = distinct("roc_auc", true)
+    if score.ndim == 1 or (score.shape[1] == 2 and len(found) <= 2):
+        if len(found) > 2:
+            raise ValueError(
+                f"[roc_auc] got {len(found)} labels and scores of shape {score.shape}; expected (n, classes)"
+            )
+        largest = found[-1] if labels is None else np.sort(np.asarray(labels))[-1]
+        return binary_auc(true == largest, score if score.ndim == 1 else score[:, 1], weights)
+    one_of("roc_auc", "multi_class", multi_class, ("ovr", "ovo"))
+    known = found if labels is None else np.asarray(labels).reshape(-1)
+    if len(known) != score.shape[1] or not np.isin(found, known).all():
+        raise ValueError(
+            f"[roc_auc] got {score.shape[1]} columns for the labels {known.tolist()}; expected one for each"
+        )
+    if not np.allclose(score.sum(axis=1), 1):
+        raise ValueError("[roc_auc] got scores whose rows do not add up to 1; expected probabilities")
+    if multi_class == "ovo":
+        if weights is not None:
+            raise ValueError("[roc_auc] got sample_weight with multi_class 'ovo'; expected None")
+        return _one_against_one(true, score, known, average)
+    return _one_against_rest(true, score, known, average, weights)
+
+
+def _one_against_rest(
+    true: Array, score: Array, labels: Array, average: str | None, weights: Floats | None
+) -> Any:
+    one_of("roc_auc", "average", average, ("micro", "macro", "weighted", None))
+    positive = true[:, None] == labels
+    if average == "micro":
+        repeated = None if weights is None else np.repeat(weights, len(labels))
+        return binary_auc(positive.ravel(), score.ravel(), repeated)
+    areas = np.array([binary_auc(positive[:, k], score[:, k], weights) for k in range(len(labels))])
+    if average is None:
+        return areas
+    if average == "macro":
+        return float(areas.mean())
+    share = positive.sum(axis=0) if weights is None else weights @ positive
+    return float(np.average(areas, weights=share)) if share.sum() else 0.0
+
+
+def _one_against_one(true: Array, score: Array, labels: Array, average: str | None) -> float:
+    one_of("roc_auc", "average", average, ("macro", "weighted"))
+    areas, shares = [], []
+    for a, b in combinations(range(len(labels)), 2):
+        of_a, of_b = true == labels[a], true == labels[b]
+        pair = of_a | of_b
+        area = binary_auc(of_a[pair], score[pair, a], None) + binary_auc(of_b[pair], score[pair, b], None)
+        areas.append(area / 2)
+        shares.append(pair.mean())
+    return float(np.average(areas, weights=shares if average == "weighted" else None))
+
+
+def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Array:
+    """The labels of the columns of scores: those given, those that occur if they are as many, or 0, 1, ..."""
+    found = distinct(name, true)
+    known = found if labels is None else np.sort(np.asarray(labels).reshape(-1))
+    if labels is None and len(found) != columns and found.dtype.kind in "iubf":
+        known = np.arange(columns)
+    if len(known) != columns or not np.isin(found, known).all():
+        raise ValueError(
+            f"[{name}] got {columns} columns of scores for the labels {known.tolist()} and samples of "
+            f"{found.tolist()}; expected a column for each (see labels=)"
+        )
+    return known
+
+
+def top_k_accuracy(
+    y_true: Any,
+    y_score: Any,
+    *,
+    k: int = 2,
+    normalize: bool = True,
+    sample_weight: Any = None,
+    labels: Any = None,
+) -> float:
+    """Share of samples whose label is among the k with the largest scores; of equal scores the later column
+    is the larger, as in scikit-learn.
+
+    Args:
+        y_true: labels (n,).
+        y_score: scores (n, classes) of any kind, or (n,) of the larger of two labels.
+        k: how many labels count.
+        normalize: False gives their number.
+        sample_weight: what each sample counts.
+        labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
+
+    Raises:
+        ValueError: shapes that do not fit, no samples, or k below 1.
+
+    >>> from ranvier.metrics import top_k_accuracy
+    >>> top_k_accuracy([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
+    0.6666666666666666
+    """
+    true, score = score_arrays("top_k_accuracy", y_true, y_score)
+    weights = weights_of("top_k_accuracy", sample_weight, len(true))
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"[top_k_accuracy] got k {k!r}; expected a whole number of at least 1")
+    if score.ndim == 1:
+        known = _labels_of_columns("top_k_accuracy", true, labels, 2)
+        middle = 0.5 if score.min() >= 0 and score.max() <= 1 else 0
+        hits = (score > middle) == (true == known[1]) if k == 1 else np.ones(len(true), bool)
+    else:
+        known = _labels_of_columns("top_k_accuracy", true, labels, score.shape[1])
+        best = np.argsort(score, axis=1, kind="stable")[:, ::-1][:, :k]
+        hits = (np.searchsorted(known, true)[:, None] == best).any(axis=1)
+    if normalize:
+        return average_of(hits, weights)
+    return float(hits.sum() if weights is None else hits @ weights)
+
+
+def log_loss(
+    y_true: Any,
+    y_proba: Any,
+    *,
+    normalize: bool = True,
+    sample_weight: Any = None,
+    labels: Any = None,
+) -> float:
+    """-log of the probability that was given to the true label, on average; probabilities are kept eps of
+    their dtype away from 0 and 1.
+
+    Args:
+        y_true: labels (n,).
+        y_proba: probabilities (n, classes), or (n,) of the larger of two labels.
+        normalize: False gives the sum.
+        sample_weight: what each sample counts.
+        labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
+
+    Raises:
+        ValueError: shapes that do not fit, no samples, or values outside [0, 1].
+
+    >>> from ranvier.metrics import log_loss
+    >>> round(log_loss([1, 0, 0, 1], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)
+    0.21616
+    """
+    true, proba = score_arrays("log_loss", y_true, y_proba)
+    weights = weights_of("log_loss", sample_weight, len(true))
+    proba = proba if proba.dtype.kind == "f" else proba.astype(np.float64)
+    if proba.min() < 0 or proba.max() > 1:
+        raise ValueError("[log_loss] got values outside [0, 1]; expected probabilities")
+    if proba.ndim == 1:
+        proba = np.stack([1 - proba, proba], axis=1)
+    known = _labels_of_columns("log_loss", true, labels, proba.shape[1])
+    eps = np.finfo(proba.dtype).eps
+    of_label = proba[np.arange(len(true)), np.searchsorted(known, true)]
+    losses = -np.log(np.clip(of_label, eps, 1 - eps)).astype(np.float64)
+    if normalize:
+        return average_of(losses, weights)
+    return float(losses.sum() if weights is None else losses @ weights)

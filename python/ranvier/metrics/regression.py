@@ -1,0 +1,144 @@
+"""Measures of predicted values: errors and the coefficient of determination."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.metrics.inputs import Floats, one_of, same_shape, weights_of
+
+
+def columns(
+    name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Any
+) -> tuple[Floats, Floats, Floats]:
+    """Targets and predictions as (n, outputs) in float64, and the samples' weights (n, 1)."""
+    true, pred = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+    same_shape(name, true, pred)
+    n = len(true) if true.ndim else 1
+    weights = weights_of(name, sample_weight, n)
+    weights = np.ones(n) if weights is None else weights
+    return true.reshape(n, -1), pred.reshape(n, -1), weights[:, None]
+
+
+def over_outputs(name: str, values: Floats, multioutput: Any) -> Any:
+    """The outputs' values as 'raw_values', or their average, which may have weights."""
+    if isinstance(multioutput, str):
+        one_of(name, "multioutput", multioutput, ("uniform_average", "raw_values"))
+        return values if multioutput == "raw_values" else float(np.mean(values))
+    weights = np.asarray(multioutput, np.float64)
+    if weights.shape != values.shape:
+        raise ValueError(f"[{name}] got multioutput of shape {weights.shape}; expected {values.shape}")
+    return float(np.average(values, weights=weights))
+
+
+def mse(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: Any = None,
+    multioutput: Any = "uniform_average",
+) -> Any:
+    """Mean squared error, `mean((y_true - y_pred)**2)`, in float64.
+
+    Args:
+        y_true: values (n,) or (n, outputs).
+        y_pred: values of the same shape.
+        sample_weight: what each sample counts.
+        multioutput: "uniform_average" of the outputs, weights for them, or "raw_values": an array.
+
+    Raises:
+        ValueError: shapes that differ, or no samples.
+
+    >>> from ranvier.metrics import mse
+    >>> mse([3, -0.5, 2, 7], [2.5, 0.0, 2, 8])
+    0.375
+    """
+    true, pred, weights = columns("mse", y_true, y_pred, sample_weight)
+    return over_outputs("mse", (weights * (true - pred) ** 2).sum(axis=0) / weights.sum(), multioutput)
+
+
+def rmse(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: Any = None,
+    multioutput: Any = "uniform_average",
+) -> Any:
+    """Root of the mean squared error, in the unit of the target; arguments and errors as of :func:`mse`.
+
+    >>> from ranvier.metrics import rmse
+    >>> rmse([0, 0], [3, 3])
+    3.0
+    """
+    true, pred, weights = columns("rmse", y_true, y_pred, sample_weight)
+    squares = (weights * (true - pred) ** 2).sum(axis=0) / weights.sum()
+    return over_outputs("rmse", np.sqrt(squares), multioutput)
+
+
+def mae(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: Any = None,
+    multioutput: Any = "uniform_average",
+) -> Any:
+    """Mean absolute error, `mean(|y_true - y_pred|)`, in float64; arguments and errors as of :func:`mse`.
+
+    >>> from ranvier.metrics import mae
+    >>> mae([1, 2], [1.5, 2])
+    0.25
+    """
+    true, pred, weights = columns("mae", y_true, y_pred, sample_weight)
+    return over_outputs("mae", (weights * np.abs(true - pred)).sum(axis=0) / weights.sum(), multioutput)
+
+
+def r2(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    sample_weight: Any = None,
+    multioutput: Any = "uniform_average",
+    force_finite: bool = True,
+) -> Any:
+    """Coefficient of determination, `1 - sum((y_true - y_pred)**2) / sum((y_true - mean(y_true))**2)`.
+
+    1 is perfect, 0 as good as the mean. Where all targets are the same it is 1 for perfect predictions and
+    else 0; without `force_finite` NaN and -inf. NaN for a single sample.
+
+    Args:
+        multioutput: as of :func:`mse`; also "variance_weighted", by the variance of the outputs' targets.
+
+    Raises:
+        ValueError: shapes that differ, or no samples.
+
+    >>> from ranvier.metrics import r2
+    >>> r2([1, 2, 3], [1, 2, 3]), r2([1, 2, 3], [2, 2, 2])
+    (1.0, 0.0)
+    """
+    true, pred, weights = columns("r2", y_true, y_pred, sample_weight)
+    residual = (weights * (true - pred) ** 2).sum(axis=0)
+    mean = (weights * true).sum(axis=0) / weights.sum()
+    return determination(
+        len(true), residual, (weights * (true - mean) ** 2).sum(axis=0), multioutput, force_finite
+    )
+
+
+def determination(
+    samples: int,
+    residual: Floats,
+    spread: Floats,
+    multioutput: Any = "uniform_average",
+    force_finite: bool = True,
+) -> Any:
+    """r2 from the sums of squares about the predictions and about the mean, one for each output."""
+    if samples < 2:
+        return float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = 1 - residual / spread
+    if force_finite:
+        values = np.where(spread == 0, np.where(residual == 0, 1.0, 0.0), values)
+    if isinstance(multioutput, str) and multioutput == "variance_weighted":
+        return float(np.average(values, weights=spread)) if spread.any() else float(np.mean(values))
+    return over_outputs("r2", values, multioutput)

@@ -1,0 +1,87 @@
+"""The metrics: golden values, scikit-learn's numbers, and errors instead of broadcasting."""
+
+import math
+
+import numpy as np
+import pytest
+from ranvier import metrics
+
+RNG = np.random.default_rng(0)
+TRUE, PRED = RNG.normal(size=40), RNG.normal(size=40)
+
+
+def test_golden_mse():
+    assert metrics.mse([3, -0.5, 2, 7], [2.5, 0.0, 2, 8]) == 0.375
+
+
+def test_accuracy():
+    assert metrics.accuracy([0, 1, 2], [0, 1, 1]) == pytest.approx(2 / 3)
+    assert metrics.accuracy([0.0, 1.0], [0, 1]) == 1  # labels as floats, as a binary loss needs them
+    assert metrics.accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]) == 0.5  # probabilities as targets
+    assert metrics.accuracy([[0.0], [1.0]], [[1], [1]]) == 0.5
+
+
+def test_binary_accuracy():
+    assert metrics.binary_accuracy([0, 1, 1], [0.4, 0.6, 0.4]) == pytest.approx(2 / 3)
+    assert metrics.binary_accuracy([1], [0.4], threshold=0.3) == 1
+
+
+def test_errors():
+    for name in ("accuracy", "binary_accuracy", "mse", "mae", "rmse", "r2"):
+        metric = metrics.METRICS[name]
+        with pytest.raises(
+            ValueError, match=rf"\[{name}\] got y_true of shape \(2,\) and y_pred of shape \(2, 1\)"
+        ):
+            metric(np.array([0, 1]), np.array([[0], [1]]))
+        with pytest.raises(ValueError, match=rf"\[{name}\] got no samples"):
+            metric(np.zeros(0, int), np.zeros(0, int))
+    with pytest.raises(
+        TypeError, match=r"\[accuracy\] got predictions of dtype float64; .* see binary_accuracy"
+    ):
+        metrics.accuracy([0, 1], [0.2, 0.7])
+
+
+def test_r2_of_constant_targets():
+    assert metrics.r2([1, 1], [1, 2]) == 0
+    assert metrics.r2([1, 1], [1, 1]) == 1
+    assert math.isnan(metrics.r2([1, 1], [1, 1], force_finite=False))
+    assert math.isnan(metrics.r2([1], [1]))
+
+
+def test_errors_of_labels_and_scores():
+    two, three = np.array([0, 1, 1]), np.array([0, 1, 2])
+    with pytest.raises(ValueError, match=r"\[f1\] got 3 labels and average 'binary'; expected another"):
+        metrics.f1(three, three)
+    with pytest.raises(ValueError, match=r"\[f1\] got pos_label 7; expected one of \[0, 1\]"):
+        metrics.f1(two, two, pos_label=7)
+    with pytest.raises(ValueError, match=r"\[recall\] got average 'mean'; expected 'binary', 'macro'"):
+        metrics.recall(two, two, average="mean")
+    with pytest.raises(ValueError, match=r"\[precision\] got zero_division 2; expected 0, 1, nan or 'warn'"):
+        metrics.precision(two, two, zero_division=2)
+    with pytest.raises(ValueError, match=r"\[f1\] got y_pred that is no label; expected whole numbers"):
+        metrics.f1(two, two + 0.5)
+    with pytest.raises(ValueError, match=r"\[f1\] got labels of dtype int64 and <U1; expected the same kind"):
+        metrics.f1(two, np.array(["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"\[roc_auc\] got multi_class 'raise'; expected 'ovr', 'ovo'"):
+        metrics.roc_auc(three, np.eye(3))
+    with pytest.raises(ValueError, match=r"\[roc_auc\] got scores whose rows do not add up to 1"):
+        metrics.roc_auc(three, 2 * np.eye(3), multi_class="ovr")
+    with pytest.raises(ValueError, match=r"\[roc_auc\] got 3 labels and scores of shape \(3,\)"):
+        metrics.roc_auc(three, np.arange(3.0))
+    with pytest.raises(ValueError, match=r"\[top_k_accuracy\] got k 0; expected a whole number of"):
+        metrics.top_k_accuracy(three, np.eye(3), k=0)
+    with pytest.raises(ValueError, match=r"\[log_loss\] got values outside \[0, 1\]; expected probabilities"):
+        metrics.log_loss(three, 2 * np.eye(3))
+    with pytest.raises(ValueError, match=r"\[log_loss\] got 2 columns of scores for the labels"):
+        metrics.log_loss(three, np.full((3, 2), 0.5))
+    with pytest.raises(ValueError, match=r"\[mse\] got sample_weight of shape \(2,\); expected \(3,\)"):
+        metrics.mse(two, two, sample_weight=[1, 2])
+
+
+def test_columns_and_probabilities_as_labels():
+    """What a Trainer has: columns (n, 1), labels as floats, targets that are probabilities."""
+    found = np.array([[1], [1], [0]])
+    assert metrics.f1(np.array([[1.0], [0.0], [0.0]]), found) == pytest.approx(2 / 3)
+    assert metrics.f1([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]], found.ravel()) == pytest.approx(2 / 3)
+    assert metrics.roc_auc([[0.0], [1.0]], [[0.2], [0.7]]) == 1
+    assert metrics.top_k_accuracy([0, 3], np.eye(4)[[0, 3]], k=1) == 1  # labels 1 and 2 do not occur
