@@ -38,6 +38,10 @@ def activation(x: np.ndarray, function: str, gradient: bool) -> Callable[[], Any
     return (lambda: np.maximum(x, 0)) if function == "relu" else (lambda: np.tanh(x))
 
 
+def kernel_call(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+    return lambda: np.maximum(x, 0)
+
+
 def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[], Any]:
     compute, axis = getattr(np, function), None if axes is None else tuple(axes)
     return lambda: compute(x, axis=axis)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.functional import functional
+from benchmarks.small_calls import chain_backward, on_the_tape
 from benchmarks.training.networks import NETWORKS, steps
 
 torch.set_num_threads(int(os.environ["RANVIER_PEER_THREADS"]))
@@ -42,6 +43,19 @@ def _functional(
 
 
 activation = softmax = loss = _functional
+
+
+def kernel_call(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+    t = torch.from_numpy(x)
+    return lambda: torch.relu(t)
+
+
+def tape(case: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    return on_the_tape(torch, case, **arrays)
+
+
+def tape_backward(**arrays: np.ndarray) -> Callable[[], Any]:
+    return chain_backward(torch, **arrays)
 
 
 def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[], Any]:
