@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.ops.dropout import Dropout
+from ranvier.ops.dropout import AlphaDropout, ChannelDropout, Dropout
 from ranvier.reference import dropout as reference
 from support.draws import any_shape
 from support.op_case import OpCase
@@ -40,6 +40,65 @@ class TestDropout(OpCase):
 
     def reference_backward(self, dy, x):
         return (reference.dropout_backward(dy, self.p, KEY),)
+
+
+class TestChannelDropout(TestDropout):
+    op_name = ("dropout1d", "dropout2d")
+
+    def draw(self, rng, dtype):
+        return {"p": float(rng.random())}, (rng.uniform(1, 2, any_shape(rng, least=2)).astype(dtype),)
+
+    def op(self, x):
+        return ChannelDropout(self.p, KEY).apply(x)
+
+    def reference(self, x):
+        return reference.channel_dropout(x, self.p, KEY)
+
+    def reference_backward(self, dy, x):
+        return (reference.channel_dropout(dy, self.p, KEY),)
+
+
+class TestAlphaDropout(TestDropout):
+    op_name = "alpha_dropout"
+
+    def op(self, x):
+        return AlphaDropout(self.p, KEY).apply(x)
+
+    def reference(self, x):
+        return reference.alpha_dropout(x, self.p, KEY)
+
+    def reference_backward(self, dy, x):
+        return (reference.alpha_dropout_backward(dy, self.p, KEY),)
+
+
+def test_in_place():
+    x = rv.ones(1000)
+    y = ops.dropout(x, 0.5, inplace=True)
+    assert y is x
+    assert set(x.tolist()) == {0.0, 2.0}
+    w = rv.ones(1000, requires_grad=True)
+    h = w * 1.0
+    assert rv.nn.Dropout(0.5, inplace=True)(h) is h
+    h.sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), h.detach().numpy())
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        ops.dropout(w, 0.5, inplace=True)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("dropout1d", (3, 40, 5)), ("dropout2d", (3, 40, 5, 2))])
+def test_channels_fall_as_a_whole(name, shape):
+    y = getattr(ops, name)(np.ones(shape, np.float32), 0.5).numpy().reshape(120, -1)
+    assert (y == y[:, :1]).all()
+    assert set(y[:, 0]) == {0.0, 2.0}
+    with pytest.raises(ValueError, match=rf"\[{name}\] got x of shape \(2,\); expected {len(shape)} dim"):
+        getattr(ops, name)(np.ones(2, np.float32))
+
+
+def test_alpha_dropout_keeps_mean_and_variance():
+    rv.manual_seed(0)
+    y = ops.alpha_dropout(rv.randn(1 << 20), 0.3, training=True).numpy()
+    assert abs(y.mean()) < 0.01
+    assert abs(y.var() - 1) < 0.02
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.device import device as _check_device
-from ranvier.autograd.random import generator
+from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.tensor import SHARED, Tensor, wrap
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
@@ -267,14 +268,17 @@ def linspace(
 
 
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Uniform numbers in [0, 1)."""
-    return _finish(generator().random(shape_of(size), np.dtype(dtype or np.float32)), requires_grad, device)
+    """Uniform numbers in [0, 1), float32 unless dtype says float64."""
+    kind = str(np.dtype(dtype or np.float32))
+    values = _core.random_uniform(shape_of(size), kind, 0.0, 1.0, fresh_key())
+    return _finish(values, requires_grad, device)
 
 
 def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal numbers."""
-    values = generator().standard_normal(shape_of(size), np.dtype(dtype or np.float32))
-    return _finish(np.asarray(values), requires_grad, device)
+    """Standard normal numbers, float32 unless dtype says float64."""
+    kind = str(np.dtype(dtype or np.float32))
+    values = _core.random_normal(shape_of(size), kind, 0.0, 1.0, fresh_key())
+    return _finish(values, requires_grad, device)
 
 
 def rand_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -175,8 +175,9 @@ class Function:
             if type(y) is tuple:
                 return self._several(y, x, version)
             y = np.asarray(y)  # a NumPy scalar
-        if self.is_view:
-            version = self._share(x)
+        if self.is_view:  # a change of the view is one of x, whose counter is among the inputs
+            version = x._cell
+            version[2] |= TAPED_VIEW
         out = _new(Tensor)
         out._array = y
         out.grad = None
@@ -197,21 +198,14 @@ class Function:
     def _several(self, y: tuple[Any, ...], x: Any, version: list[Any]) -> tuple[Tensor, ...]:
         """Wraps each of several outputs; only floating ones carry gradients."""
         if self.is_view:
-            version = self._share(x)
+            version = x._cell
+            version[2] |= TAPED_VIEW
         outs = tuple(wrap(np.asarray(part)) for part in y)
         for index, out in enumerate(outs):
             if out._array.dtype.kind == "f":
                 out.requires_grad, out.grad_fn, out._cell = True, Output(self, index), version
         self.outputs = len(outs)
         return outs
-
-    def _share(self, x: Any) -> list[Any]:
-        """The version counter of x, for a view of it: a change of one is a change of both."""
-        cell: list[Any] = x._cell
-        cell[2] |= TAPED_VIEW
-        self.changes += cell[0]
-        self.versions = (cell, *self.versions[1:])
-        return cell
 
     def check_saved(self) -> None:
         """Raises if an array that backward needs was changed in place since forward."""

@@ -1,7 +1,7 @@
 """Sources of randomness: the global one, seeded by :func:`manual_seed`, and Generators of one's own.
 
-Values drawn in Python (``randn``, initialisation, shuffling) come from ``generator()``; a kernel that draws
-its own numbers (dropout, augmentation) is counter-based and asks ``next_key()`` for a fresh key each time.
+Floating numbers (``randn``, initialisation, dropout, augmentation) are drawn by kernels, which are
+counter-based and get a fresh key each time; integers and permutations come from NumPy's ``generator()``.
 Within ``using(g)`` both draw from ``g`` instead, on this thread only.
 """
 
@@ -53,7 +53,7 @@ class Generator:
         return self._seed
 
     def numpy(self) -> np.random.Generator:
-        """NumPy's generator behind every random value made in Python."""
+        """NumPy's generator behind random integers and permutations."""
         if self._numpy is None:
             import secrets
 
@@ -137,13 +137,25 @@ def initial_seed() -> int:
 
 
 def generator() -> np.random.Generator:
-    """NumPy's generator behind every random value made in Python."""
+    """NumPy's generator behind random integers and permutations."""
     return current().numpy()
 
 
 def next_key() -> int:
     """A fresh key for a counter-based kernel: a function of the seed and of how many were drawn before."""
     return current().next_key()
+
+
+def fresh_key() -> np.ndarray[Any, Any]:
+    """The buffer (key, number of the call) from which a random kernel draws; it follows ``rv.manual_seed``.
+
+    ``_core.dropout(x, p, key, out)``, ``_core.random_uniform(shape, dtype, low, high, key)`` and
+    ``_core.random_normal(shape, dtype, mean, std, key)`` give the same values for the same key. A step that
+    is run again with the second number counted up draws new ones.
+    """
+    import numpy as np
+
+    return np.array([next_key(), 0], np.uint64).view(np.int64)
 
 
 def get_rng_state() -> dict[str, Any]:

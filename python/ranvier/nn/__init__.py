@@ -32,7 +32,7 @@ from ranvier.nn.activation import (
 from ranvier.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from ranvier.nn.conv import Conv1d, Conv2d
 from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
-from ranvier.nn.dropout import Dropout
+from ranvier.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.loss import (
     BCELoss,
@@ -89,6 +89,7 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
     "BCELoss",
@@ -103,6 +104,8 @@ __all__ = [
     "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
     "Flatten",
     "FocalLoss",
     "GaussianNLLLoss",

@@ -1,4 +1,4 @@
-"""Dropout layers."""
+"""Dropout layers: they act while training; after ``eval()`` they return x as it is."""
 
 from __future__ import annotations
 
@@ -9,10 +9,24 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
 
-class Dropout(Module):
-    """Zeroes elements with probability p while training; see :func:`ranvier.dropout`.
+class _Dropout(Module):
+    """A layer with a probability; ``inplace=True`` changes x itself, as in PyTorch."""
 
-    After ``eval()`` it returns x as it is.
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(
+                f"[{type(self).__name__.lower()}] got p {p}; expected a probability, 0 <= p <= 1"
+            )
+        self.p = p
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
+    """Zeroes elements with probability p while training; see :func:`ranvier.dropout`.
 
     >>> import ranvier as rv
     >>> layer = rv.nn.Dropout(0.2).eval()
@@ -20,15 +34,41 @@ class Dropout(Module):
     tensor([1., 1., 1.])
     """
 
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"[dropout] got p {p}; expected a probability, 0 <= p <= 1")
-        self.p = p
-        self.inplace = inplace
+    def forward(self, x: Any) -> Tensor:
+        return ops.dropout(x, self.p, self.training, self.inplace)
+
+
+class Dropout1d(_Dropout):
+    """Zeroes channels of x (N, C, L) with probability p while training.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Dropout1d(1.0)(rv.ones(1, 1, 3))
+    tensor([[[0., 0., 0.]]])
+    """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.dropout(x, self.p, self.training)
+        return ops.dropout1d(x, self.p, self.training, self.inplace)
 
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
+
+class Dropout2d(_Dropout):
+    """Zeroes channels of x (N, C, H, W) with probability p while training.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Dropout2d(1.0)(rv.ones(1, 1, 1, 3))
+    tensor([[[[0., 0., 0.]]]])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.dropout2d(x, self.p, self.training, self.inplace)
+
+
+class AlphaDropout(_Dropout):
+    """Sets elements to the lower limit of selu with probability p while training, keeping mean and variance.
+
+    >>> import ranvier as rv
+    >>> rv.nn.AlphaDropout(0.2).eval()(rv.ones(3))
+    tensor([1., 1., 1.])
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.alpha_dropout(x, self.p, self.training, self.inplace)

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.inplace import bump
-from ranvier.autograd.random import generator
+from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
 
 
@@ -47,12 +48,17 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
+def _draw(kernel: Any, tensor: Tensor, *parameters: float) -> Any:
+    kind = "float32" if tensor.dtype == np.float32 else "float64"
+    return kernel(tensor.shape, kind, *map(float, parameters), fresh_key())
+
+
 def _uniform(tensor: Tensor, low: float, high: float) -> Tensor:
-    return tensor if _skip.on else _fill(tensor, generator().uniform(low, high, tensor.shape))
+    return tensor if _skip.on else _fill(tensor, _draw(_core.random_uniform, tensor, low, high))
 
 
 def _normal(tensor: Tensor, mean: float, std: float) -> Tensor:
-    return tensor if _skip.on else _fill(tensor, generator().normal(mean, std, tensor.shape))
+    return tensor if _skip.on else _fill(tensor, _draw(_core.random_normal, tensor, mean, std))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
@@ -166,10 +172,11 @@ def trunc_normal_(
     """Normal, drawn again wherever a value falls outside [a, b]."""
     if _skip.on:
         return tensor
-    values = generator().normal(mean, std, tensor.shape)
+    values = _draw(_core.random_normal, tensor, mean, std)
     outside = (values < a) | (values > b)
     while outside.any():
-        values[outside] = generator().normal(mean, std, int(outside.sum()))
+        again = _draw(_core.random_normal, tensor, mean, std)
+        values[outside] = again[outside]
         outside = (values < a) | (values > b)
     return _fill(tensor, values)
 

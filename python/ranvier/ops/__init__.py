@@ -36,7 +36,7 @@ from ranvier.ops.diagonal import (
     diagonal,
     trace,
 )
-from ranvier.ops.dropout import dropout
+from ranvier.ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from ranvier.ops.einsum import (
     einsum,
 )
@@ -194,6 +194,7 @@ __all__: list[str] = [
     "adaptive_max_pool2d",
     "add",
     "all",
+    "alpha_dropout",
     "amax",
     "amin",
     "any",
@@ -225,6 +226,8 @@ __all__: list[str] = [
     "div",
     "dot",
     "dropout",
+    "dropout1d",
+    "dropout2d",
     "einsum",
     "elu",
     "eq",

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout of elements and of whole channels, and the form that keeps mean and variance."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function, as_inputs
-from ranvier.autograd.random import next_key
+from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
-
-
-def fresh_key() -> np.ndarray[Any, Any]:
-    """The buffer (key, number of the call) from which a random kernel draws; it follows ``rv.manual_seed``.
-
-    ``_core.dropout(x, p, key, out)``, ``_core.random_uniform(shape, dtype, low, high, key)`` and
-    ``_core.random_normal(shape, dtype, mean, std, key)`` give the same values for the same key. A step that
-    is run again with the second number counted up draws new ones.
-    """
-    return np.array([next_key(), 0], np.uint64).view(np.int64)
+from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
+from ranvier.ops.layout import filled
 
 
 class Dropout(Function):
@@ -34,12 +27,25 @@ class Dropout(Function):
         return _core.dropout(dy, self.p, self.key, None)  # the mask is made again, not kept
 
 
+def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
+    """function(p, key) of x while training; in the place of x if that is asked for."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"[{name}] got p {p}; expected a probability, 0 <= p <= 1")
+    x = x if isinstance(x, Tensor) else as_inputs((x,), name)[0]
+    if not training or p == 0:
+        return x
+    if inplace:
+        check_leaf(x, name)
+    y = function(p, fresh_key()).apply(x)
+    return assign(x, y, name) if inplace else y
+
+
 def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each element with probability p, divides the others by 1 - p; x itself if training is False.
 
     The mask depends on the seed, the number of draws before and the element's place only: it is the same for
     any number of threads and any memory layout. A dropped element is 0, also where x is Inf or NaN. inplace
-    is accepted for PyTorch's sake; the result is a new tensor all the same.
+    changes x and returns it; a leaf that requires gradients then raises RuntimeError, as in PyTorch.
 
     x: float32 or float64 of any shape, else TypeError. p outside [0, 1] raises ValueError.
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014).
@@ -51,8 +57,92 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
     >>> rv.dropout(x, 0.5, training=False) is x
     True
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"[dropout] got p {p}; expected a probability, 0 <= p <= 1")
-    if not training or p == 0:
-        return x if isinstance(x, Tensor) else as_inputs((x,), "dropout")[0]
-    return Dropout(p, fresh_key()).apply(x)
+    return _dropped("dropout", x, p, training, inplace, Dropout)
+
+
+class ChannelDropout(Function):
+    """y = x times a number for each channel (the first two dimensions): 0 or 1 / (1 - p)"""
+
+    def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
+        self.p = p
+        self.key = key
+
+    def forward(self, x: Any) -> Any:
+        shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
+        self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
+        return _core.mul(x, self.scale, None)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.mul(dy, self.scale, None)
+
+
+def dropout1d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each channel of x (N, C, L) with probability p, divides the others by 1 - p; see
+    :func:`dropout`.
+
+    Raises ValueError for another number of dimensions.
+
+    >>> import ranvier as rv
+    >>> y = rv.nn.functional.dropout1d(rv.ones(4, 8, 5), 0.5)
+    >>> bool((y.amax(2) == y.amin(2)).all())
+    True
+    """
+    return _dropped("dropout1d", _with_channels("dropout1d", x, 3), p, training, inplace, ChannelDropout)
+
+
+def dropout2d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each channel of x (N, C, H, W) with probability p, divides the others by 1 - p; see
+    :func:`dropout`.
+
+    Raises ValueError for another number of dimensions.
+    Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks" (2015).
+
+    >>> import ranvier as rv
+    >>> y = rv.nn.functional.dropout2d(rv.ones(4, 8, 5, 5), 0.5)
+    >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())
+    True
+    """
+    return _dropped("dropout2d", _with_channels("dropout2d", x, 4), p, training, inplace, ChannelDropout)
+
+
+def _with_channels(name: str, x: Any, ndim: int) -> Tensor:
+    x = x if isinstance(x, Tensor) else as_inputs((x,), name)[0]
+    if x.ndim != ndim:
+        raise ValueError(
+            f"[{name}] got x of shape {x.shape}; expected {ndim} dimensions, the first two batch and channels"
+        )
+    return x
+
+
+class AlphaDropout(Function):
+    """y = a x + b, where a dropped x is what selu gives at -inf; a and b keep mean 0 and variance 1"""
+
+    def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
+        low = -SELU_SCALE * SELU_ALPHA
+        self.p, self.key = p, key
+        self.a = ((1 - p) * (1 + p * low * low)) ** -0.5 if p < 1 else 0.0
+        self.b = -self.a * p * low
+        self.dropped = self.a * low + self.b
+
+    def forward(self, x: Any) -> Any:
+        scale = _core.dropout(filled(1.0, x.shape, x.dtype), self.p, self.key, None)
+        self.kept = _core.gt(scale, 0.0, None)
+        y = _core.add(_core.mul(x, self.a, None), self.b, None)
+        return _core.where(self.kept, y, self.dropped, y)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
+
+
+def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout for networks of :func:`selu`: sets elements to its lower limit instead of 0, then scales and
+    shifts all so that numbers of mean 0 and variance 1 keep both. p, x and errors as in :func:`dropout`.
+
+    Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
+
+    >>> import ranvier as rv
+    >>> y = rv.nn.functional.alpha_dropout(rv.randn(100000), 0.2, training=True)
+    >>> round(y.mean().item(), 1) == 0, round(y.std().item(), 1)
+    (True, 1.0)
+    """
+    return _dropped("alpha_dropout", x, p, training, inplace, AlphaDropout)

@@ -22,7 +22,7 @@ from ranvier.ops.shape import _dim, expand, reshape
 
 METHODS = ("gather", "index_select", "masked_select", "nonzero", "take_along_dim")
 
-_BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
 class GetItem(Function):
@@ -128,7 +128,10 @@ def _tuple(key: Any) -> tuple[Any, ...]:
 
 
 def _is_basic(key: Any) -> bool:
-    return all(isinstance(part, _BASIC) and not isinstance(part, (bool, np.bool_)) for part in _tuple(key))
+    for part in _tuple(key):  # noqa: SIM110
+        if type(part) not in _BASIC and not isinstance(part, np.integer):
+            return False
+    return True
 
 
 def getitem(x: Any, key: Any) -> Tensor:
@@ -141,7 +144,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     >>> x[:, 1], x[x > 1.5], x[[0, 1, 1], [1, 0, 0]]
     (tensor([2., 4.]), tensor([2., 3., 4.]), tensor([2., 3., 3.]))
     """
-    if type(key) is int or type(key) is slice or _is_basic(key):
+    if _is_basic(key):
         return GetItem(key).apply(x)
     return _pick(x, picks_of(raw_index(key), x.shape))
 

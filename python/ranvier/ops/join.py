@@ -24,8 +24,9 @@ class Concatenate(Function):
         self.axis = axis
 
     def forward(self, *arrays: Array) -> Array:
+        y = _core.concatenate(arrays, self.axis)
         self.lengths = tuple([x.shape[self.axis] for x in arrays])
-        return _core.concatenate(arrays, self.axis)
+        return y
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         parts, start = [], 0
@@ -48,12 +49,14 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     """
     dim = dim if axis is None else axis
     parts = [as_tensor("cat", x) for x in _listed("cat", tensors)]
-    dtype = np.result_type(*(x._array.dtype for x in parts)) if parts else F32
+    dtypes = {x._array.dtype for x in parts}
+    dtype = np.result_type(*dtypes) if len(dtypes) > 1 else dtypes.pop() if parts else F32
     if dtype in (F32, F64):
-        fits = isinstance(dim, int) and all(x.ndim > 0 and -x.ndim <= dim < x.ndim for x in parts)
-        if not (parts and fits):
-            _core.concatenate([x._array for x in parts], dim)  # raises
-        return Concatenate(dim).apply(*(x if x._array.dtype is dtype else cast(x, dtype) for x in parts))
+        if not parts:
+            _core.concatenate([], dim)  # raises
+        if dtypes:
+            parts = [x if x._array.dtype is dtype else cast(x, dtype) for x in parts]
+        return Concatenate(dim).apply(*parts)
     try:
         return wrap(np.concatenate([x._array for x in parts], dim))
     except (ValueError, TypeError) as error:
@@ -67,6 +70,8 @@ concatenate = cat
 
 
 def _listed(name: str, tensors: Any) -> Any:
+    if type(tensors) in (list, tuple):
+        return tensors
     if not isinstance(tensors, Iterable) or getattr(tensors, "shape", None) == ():
         raise TypeError(f"[{name}] got {type(tensors).__name__}; expected a sequence of tensors")
     return tensors

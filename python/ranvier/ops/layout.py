@@ -18,6 +18,11 @@ def is_channels_last(x: Array) -> bool:
     return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
+def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of one number in the core's memory."""
+    return _core.expand(np.array(value, dtype), shape, None, 1.0, False)
+
+
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:
     """Zeros in the core's memory."""
     return _core.expand(_ZERO[dtype], shape, None, 1.0, channels_last)

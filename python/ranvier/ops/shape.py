@@ -118,7 +118,7 @@ class Flip(Function):
 def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
     """The numbers of ``f(x, 2, 3)`` or ``f(x, (2, 3))``."""
     try:
-        if len(arguments) == 1 and not isinstance(arguments[0], (int, np.integer)):
+        if len(arguments) == 1 and type(arguments[0]) is not int and not isinstance(arguments[0], np.integer):
             arguments = arguments[0]
         return tuple(map(index, arguments))
     except TypeError as error:
@@ -127,6 +127,8 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _dim(name: str, dim: int, ndim: int) -> int:
     """The dimension counted from the front."""
+    if type(dim) is int and 0 <= dim < ndim:
+        return dim
     try:
         dim = index(dim)
     except TypeError as error:
@@ -234,7 +236,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     x = as_tensor("transpose", x)
     ndim = x._array.ndim
     a, b = _dim("transpose", dim0, ndim), _dim("transpose", dim1, ndim)
-    dims = list(range(ndim))
+    dims = [*range(ndim)]
     dims[a], dims[b] = b, a
     return Permute(tuple(dims)).apply(x)
 

@@ -67,3 +67,26 @@ def dropout(x: Array, p: float, key: Array) -> Array:
 def dropout_backward(dy: Array, p: float, key: Array) -> Array:
     """The same elements, the same factor."""
     return dropout(dy, p, key)
+
+
+def channel_dropout(x: Array, p: float, key: Array) -> Array:
+    """dropout of whole channels, dimension 1; its gradient is the same function of dy."""
+    ones = np.ones((*x.shape[:2], *(1,) * (x.ndim - 2)))
+    return x * dropout(ones, p, key)
+
+
+def alpha_dropout(x: Array, p: float, key: Array) -> Array:
+    """Dropped elements become selu's limit; then a line brings mean and variance back to 0 and 1."""
+    low = -1.0507009873554805 * 1.6732632423543772
+    a, kept = _alpha_scale(p, low), p < 1 and keep_mask(x.shape, p, key)
+    return a * np.where(kept, x, low) - a * p * low
+
+
+def alpha_dropout_backward(dy: Array, p: float, key: Array) -> Array:
+    low = -1.0507009873554805 * 1.6732632423543772
+    return np.where(p < 1 and keep_mask(dy.shape, p, key), _alpha_scale(p, low) * dy, 0)
+
+
+def _alpha_scale(p: float, low: float) -> float:
+    """1 / sqrt(variance) after dropping: (1 - p) + p low^2 - (p low)^2."""
+    return float((1 - p + p * low**2 - (p * low) ** 2) ** -0.5) if p < 1 else 0.0

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ranvier import _core
 from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.random import fresh_key
 from ranvier.data.dataset import raw
-from ranvier.ops.dropout import fresh_key
 
 __all__ = ["Augmentation", "Compose"]
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.random import fresh_key
 from ranvier.data.augment.base import Array, Augmentation, Numbers, pair, probability, span, whole
-from ranvier.ops.dropout import fresh_key
 
 __all__ = ["Cutout", "GaussianNoise", "RandomErasing"]
 
