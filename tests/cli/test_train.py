@@ -121,8 +121,8 @@ def test_version(capsys):
     ("arguments", "message"),
     [
         ([], "the following arguments are required: command"),
-        (["train"], "the following arguments are required: dataset"),
-        (["train", "letters"], "invalid choice: 'letters'"),
+        (["train"], "the following arguments are required: DATA"),
+        (["train", "digits", "--size", "8"], "argument --size: '8' is not a size such as 64x64"),
         (["train", "digits", "--epochs", "0"], "argument --epochs: 0 is not at least 1"),
         (["train", "digits", "--epochs", "many"], "argument --epochs: invalid whole number value: 'many'"),
         (["train", "digits", "--batch-size", "-4"], "argument --batch-size: -4 is not at least 1"),
@@ -149,7 +149,11 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     cases = [
         ([*mnist, str(tmp_path / "nowhere")], "no folder"),
         ([*mnist, str(locked)], "lacks train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images"),
-        ([*QUICK, "--data-dir", str(tmp_path)], "--data-dir is for mnist; digits comes with the package"),
+        ([*QUICK, "--data-dir", str(tmp_path)], "--data-dir is for mnist and fashion_mnist, not for digits"),
+        (["train", "letters"], "no data set or file 'letters'; expected digits, "),
+        ([*QUICK[:2], "--model", "rnn"], "no network 'rnn': expected cnn, mlp or a Python file"),
+        ([*QUICK[:2], "--model", "cnn.py"], "no network 'cnn.py': expected cnn, mlp or a Python file"),
+        (["train", "iris", "--model", "cnn"], "a sample is 4; try --model mlp"),
         ([*QUICK, "--out", str(file / "run")], "cannot make folder"),
         ([*QUICK, "--out", str(tmp_path / "folder.safetensors")], "is a folder; expected a file"),
         ([*QUICK, "--out", str(tmp_path), "--json", str(locked)], "is a folder; expected a file"),

@@ -1,22 +1,85 @@
-"""Model files as the commands get them: opened, or a mistake in one line."""
+"""Model files as the commands get them: opened, or a mistake in one line; and what their outputs mean."""
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from ranvier.cli.arguments import Mistake
 
 
-def open_model(path: str) -> Any:
-    """A model in evaluation mode."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which model."""
+    parser.add_argument("model", metavar="MODEL", help="a file that rv.save or ranvier train wrote")
+    parser.add_argument(
+        "--code", metavar="FILE", help="for a network of one's own: the Python file with its build()"
+    )
+
+
+def open_model(arguments: argparse.Namespace) -> Any:
+    """The model in evaluation mode."""
+    import ranvier as rv
+    from ranvier.cli.networks import build
+
+    into = None if arguments.code is None else build(arguments.code)
+    try:
+        model = rv.load(arguments.model, into=into)
+    except FileNotFoundError:
+        raise Mistake(f"no such file: '{arguments.model}'") from None
+    except (OSError, ValueError) as error:
+        message = str(error).replace("rv.load(path, into=model)", "--code FILE")
+        raise Mistake(message) from None
+    if not isinstance(model, rv.nn.Module):
+        raise Mistake(
+            f"'{arguments.model}' holds weights without a model; expected what rv.save(model, path) wrote"
+        )
+    return model.eval()
+
+
+def outputs(model: Any, samples: Any) -> Any:
+    """The model's outputs for samples as a file holds them: shaped and prepared as the model file says."""
+    import numpy as np
+
     import ranvier as rv
 
+    about = rv.serialization.info(model)
+    x = samples.x
+    if about.input_shape is not None and x.shape[1:] != about.input_shape:
+        if int(np.prod(x.shape[1:])) != int(np.prod(about.input_shape)):
+            shapes = ("x".join(map(str, shape)) for shape in (x.shape[1:], about.input_shape))
+            raise Mistake("a sample is {}, and the model takes {}".format(*shapes))
+        x = x.reshape(len(x), *about.input_shape)
+    steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
+    if samples.scale != 1 and steps and isinstance(steps[0], rv.data.Normalize):
+        steps = steps[1:]  # pixels come scaled to 0..1 already, whatever the raw values were
+    for step in steps:
+        x = step.transform(x)
+    y = []
     try:
-        model = rv.load(path)
-    except FileNotFoundError:
-        raise Mistake(f"no such file: '{path}'") from None
-    except (OSError, ValueError) as error:
-        raise Mistake(error) from None
-    if not isinstance(model, rv.nn.Module):
-        raise Mistake(f"'{path}' holds weights without a model; expected what rv.save(model, path) wrote")
-    return model.eval()
+        with rv.no_grad():
+            for start in range(0, len(x), 256):
+                y.append(model(x[start : start + 256].astype(np.float32)).numpy())
+    except (ValueError, TypeError) as error:
+        raise Mistake(f"the model does not take these samples: {error}") from None
+    return np.concatenate(y)
+
+
+def probabilities(model: Any, output: Any) -> Any:
+    """Probabilities of the classes, (n, classes); None where the file does not say what makes them."""
+    import numpy as np
+
+    import ranvier as rv
+    from ranvier.train.links import probabilities as of
+
+    link = rv.serialization.info(model).link
+    if link is None:
+        return None
+    p = of(output, link).reshape(len(output), -1)
+    return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+
+def names_of(model: Any, classes: int) -> list[str]:
+    import ranvier as rv
+
+    known = rv.serialization.info(model).class_names
+    return known if known and len(known) == classes else [str(number) for number in range(classes)]

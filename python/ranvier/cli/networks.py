@@ -1,36 +1,96 @@
-"""The networks that `ranvier train` knows by name, and the settings that suit them."""
+"""The networks of `ranvier train`, by name or from one's own file, and the settings that suit them."""
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+from math import prod
+from pathlib import Path
 from typing import Any
 
+from ranvier.cli.arguments import Mistake
+
+KINDS = ("cnn", "mlp")
 EPOCHS = {"digits": {"cnn": 40, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
-BATCH_SIZE = {"digits": 32, "mnist": 128}
+OTHER_EPOCHS = 40
 LEARNING_RATE = {
     "adam": {"cnn": 3e-3, "mlp": 6e-3},
     "adamw": {"cnn": 3e-3, "mlp": 6e-3},
     "rmsprop": {"cnn": 1e-3, "mlp": 2e-3},
     "sgd": {"cnn": 0.05, "mlp": 0.05},
 }
-PIXEL_MAXIMUM = {"digits": 16, "mnist": 255}
 
 
-def network(dataset: str, kind: str) -> Any:
+def epochs_of(data: str, kind: str) -> int:
+    data = "mnist" if data == "fashion_mnist" else data
+    return EPOCHS[data].get(kind, OTHER_EPOCHS) if data in EPOCHS else OTHER_EPOCHS
+
+
+def batch_size_of(samples: int) -> int:
+    """As many steps in an epoch as a network needs to learn in few of them."""
+    return 32 if samples < 10_000 else 128
+
+
+def learning_rate_of(optimizer: str, kind: str) -> float:
+    rates = LEARNING_RATE[optimizer]
+    return rates.get(kind, min(rates.values()))
+
+
+def network(kind: str, input_shape: tuple[int, ...], classes: int) -> Any:
+    """`cnn`, `mlp`, or what the file's `build()` returns."""
+    if kind not in KINDS:
+        return build(kind, input_shape, classes)
+    return _cnn(input_shape, classes) if kind == "cnn" else _mlp(input_shape, classes)
+
+
+def _mlp(input_shape: tuple[int, ...], classes: int) -> Any:
     from ranvier import nn
 
-    if kind == "mlp":
-        pixels = 64 if dataset == "digits" else 784
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(pixels, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
-        )
-    if dataset == "digits":  # 8x8 pixels leave room for one pooling, 1,257 images need dropout
-        convolutions = [nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()]
-        head = [nn.Linear(1024, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10)]
-        return nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(), *head)
-    first = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    first, second = nn.Linear(prod(input_shape), 128), nn.Linear(128, 64)
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU(), nn.Linear(64, classes))
+
+
+def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
+    from ranvier import nn
+
+    if len(input_shape) != 3 or min(input_shape[1:]) < 6:
+        shape = "x".join(map(str, input_shape))
+        raise Mistake(f"the cnn is for images of at least 6x6, and a sample is {shape}; try --model mlp")
+    channels, height, width = input_shape
+    if min(height, width) < 20:  # small images leave room for one pooling, and few of them need dropout
+        pixels = (height // 2) * (width // 2)
+        convolutions = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1)]
+        body = [*convolutions, nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25)]
+        head = [nn.Linear(64 * pixels, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, classes)]
+        return nn.Sequential(*body, nn.Flatten(), *head)
+    height, width = (((size - 2) // 2 - 2) // 2 for size in (height, width))
+    first = [nn.Conv2d(channels, 32, 3), nn.ReLU(), nn.MaxPool2d(2)]
     second = [nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
-    head = [nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)]
+    head = [nn.Linear(64 * height * width, 128), nn.ReLU(), nn.Linear(128, classes)]
     return nn.Sequential(*first, *second, nn.Flatten(), *head)
+
+
+def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> Any:
+    """Runs a Python file and calls its `build()`; one that takes them gets `input_shape` and `classes`."""
+    from ranvier import nn
+
+    file = Path(path)
+    if file.suffix != ".py" or not file.is_file():
+        raise Mistake(f"no network '{path}': expected {', '.join(KINDS)} or a Python file with build()")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise Mistake(f"'{path}' cannot be read as Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)  # an error in it is the user's own code: its traceback is what they need
+    function = getattr(module, "build", None)
+    if not callable(function):
+        raise Mistake(f"'{path}' defines no function build()")
+    known = {"input_shape": input_shape, "classes": classes}
+    wanted = inspect.signature(function).parameters
+    model = function(**{name: value for name, value in known.items() if name in wanted and value is not None})
+    if not isinstance(model, nn.Module):
+        raise Mistake(f"build() of '{path}' returned a {type(model).__name__}; expected a Module")
+    return model
 
 
 def make_optimizer(name: str, model: Any, lr: float) -> Any:

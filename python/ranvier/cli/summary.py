@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ranvier.cli.arguments import Mistake
-from ranvier.cli.models import open_model
+from ranvier.cli.models import add_model, open_model
 
 
 def add(commands: Any) -> None:
@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         help="print the layers, shapes and parameters of a model file",
         epilog="example: ranvier summary runs/digits-cnn/digits.safetensors",
     )
-    summary.add_argument("model", metavar="MODEL", help="a file that rv.save or ranvier train wrote")
+    add_model(summary)
     summary.add_argument(
         "--input-shape",
         type=_shape,
@@ -36,7 +36,7 @@ def _shape(text: str) -> tuple[int, ...]:
 def run(arguments: argparse.Namespace) -> int:
     import ranvier as rv
 
-    model = open_model(arguments.model)
+    model = open_model(arguments)
     about = rv.serialization.info(model)
     shape = arguments.input_shape or about.input_shape
     if shape is None:

@@ -10,41 +10,60 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ranvier.cli.arguments import (
     Interrupted,
     Mistake,
-    defaults,
     positive_float,
     positive_int,
     require_writable,
     seed,
 )
-from ranvier.cli.networks import BATCH_SIZE, EPOCHS, LEARNING_RATE, PIXEL_MAXIMUM, make_optimizer, network
-
-if TYPE_CHECKING:
-    from ranvier.data.datasets.mnist import Part
+from ranvier.cli.networks import (
+    LEARNING_RATE,
+    batch_size_of,
+    epochs_of,
+    learning_rate_of,
+    make_optimizer,
+    network,
+)
+from ranvier.cli.problems import Problem, add_data, open_problem
 
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    train = commands.add_parser("train", help="train a network on a data set, save it with its curves")
-    train.set_defaults(command=run)
-    train.add_argument("dataset", choices=("digits", "mnist"), help="digits (inside the package) or mnist")
-    train.add_argument(
-        "--data-dir", metavar="DIR", help="folder with the four IDX files of mnist, gzipped or not"
+    train = commands.add_parser(
+        "train",
+        help="train a network on a data set, save it with its curves",
+        description="Trains on a part of the data, follows another part while it does, measures the accuracy "
+        "on a third, and saves the model, the picture of its curves and, if asked, the figures.",
+        epilog="examples: ranvier train digits    ranvier train flowers.csv --label species    "
+        "ranvier train photos/ --size 64x64 --model net.py    "
+        "ranvier train mnist --data-dir DIR --checkpoint run1 --resume",
     )
-    train.add_argument("--model", choices=("cnn", "mlp"), default="cnn", help="default: cnn")
-    train.add_argument("--epochs", type=positive_int, metavar="N", help=f"default: {defaults(EPOCHS)}")
+    train.set_defaults(command=run)
+    add_data(train)
     train.add_argument(
-        "--batch-size", type=positive_int, metavar="N", help=f"default: {defaults(BATCH_SIZE)}"
+        "--model",
+        metavar="NAME",
+        help="cnn, mlp, or a Python file with a function build() that returns a network (it may take "
+        "input_shape and classes); default: cnn for images, mlp for tables",
+    )
+    train.add_argument(
+        "--epochs", type=positive_int, metavar="N", help="default: 40; of mnist 6 (cnn) or 10 (mlp)"
+    )
+    train.add_argument(
+        "--batch-size", type=positive_int, metavar="N", help="default: 32, from 10,000 samples on 128"
     )
     train.add_argument(
         "--lr",
         type=positive_float,
         metavar="X",
-        help=f"at the start; it falls to 0 along half a cosine. Default: {defaults(LEARNING_RATE)}",
+        help="at the start; it falls to 0 along half a cosine. Default by optimizer and model: "
+        + ", ".join(
+            f"{name} {rates['cnn']:g} (mlp {rates['mlp']:g})" for name, rates in LEARNING_RATE.items()
+        ),
     )
     train.add_argument("--optimizer", choices=tuple(LEARNING_RATE), default="adam", help="default: adam")
     train.add_argument(
@@ -56,7 +75,7 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--out",
         metavar="PATH",
-        help="folder, or file ending in .safetensors; default: runs/<dataset>-<model>",
+        help="folder, or file ending in .safetensors; default: runs/<data>-<model>",
     )
     train.add_argument(
         "--checkpoint",
@@ -73,11 +92,11 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
-    if arguments.data_dir is not None and arguments.dataset != "mnist":
-        raise Mistake(f"--data-dir is for mnist; {arguments.dataset} comes with the package")
     if arguments.resume and arguments.checkpoint is None:
         raise Mistake("--resume needs --checkpoint DIR, the folder to go on from")
-    model_path = _model_path(arguments)
+    problem = open_problem(arguments, arguments.seed)
+    settings = _settings(arguments, problem)
+    model_path = _model_path(arguments, problem, settings)
     picture_path: Path | None = model_path.with_suffix(".png")
     for path in filter(None, (model_path, arguments.json)):
         require_writable(Path(path))
@@ -97,24 +116,23 @@ def run(arguments: argparse.Namespace) -> int:
             raise Mistake(error) from None
     rv.manual_seed(arguments.seed)
 
-    train, valid, test = _data(arguments)
-    settings = _settings(arguments)
-    model = network(arguments.dataset, arguments.model)
+    model = network(settings["model"], problem.input_shape, len(problem.class_names))
     optimizer = make_optimizer(arguments.optimizer, model, settings["lr"])
     trainer = rv.Trainer(model, rv.nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
     print(
-        f"{arguments.dataset}: {len(train[0])} training, {len(valid[0])} validation and {len(test[0])} test "
-        f"images; {arguments.model} of {sum(p.numel() for p in model.parameters()):,} parameters; "
+        f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
+        f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters; "
         f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
         f"{rv.get_num_threads()} threads",
         flush=True,
     )
-    history = _fit(arguments, trainer, train, valid, settings)
-    measured = trainer.evaluate(*test)
+    history = _fit(arguments, trainer, problem, settings)
+    measured = trainer.evaluate(*problem.test)
     seconds = time.perf_counter() - start
     print(f"test accuracy {measured['accuracy']:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s")
 
-    _save(arguments, model_path, picture_path, model, history)
+    _save(problem, model_path, picture_path, model, history)
     if arguments.json is not None:
         results = {
             "configuration": {**settings, **rv.config.config()},
@@ -130,12 +148,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _fit(
-    arguments: argparse.Namespace, trainer: Any, train: Part, valid: Part, settings: dict[str, Any]
-) -> Any:
+def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings: dict[str, Any]) -> Any:
     import ranvier as rv
 
-    updates = settings["epochs"] * -(-len(train[0]) // settings["batch_size"])
+    updates = settings["epochs"] * -(-len(problem.train[0]) // settings["batch_size"])
     cosine = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, updates)  # half of it, down to 0
     watch = _watch(settings)
     callbacks = [rv.ProgressBar(), rv.train.Schedule(cosine, per="batch"), watch]
@@ -146,10 +162,10 @@ def _fit(
         with warnings.catch_warnings():
             warnings.showwarning = _say  # type: ignore[assignment]  # a damaged checkpoint that is passed over
             history = trainer.fit(
-                *train,
+                *problem.train,
                 epochs=settings["epochs"],
                 batch_size=settings["batch_size"],
-                validation_data=valid,
+                validation_data=problem.valid,
                 callbacks=callbacks,
                 resume=folder if arguments.resume else None,
             )
@@ -168,62 +184,42 @@ def _say(message: Warning | str, *_: Any) -> None:
     print(f"ranvier: {message}", file=sys.stderr, flush=True)
 
 
-def _save(
-    arguments: argparse.Namespace, model_path: Path, picture_path: Path | None, model: Any, history: Any
-) -> None:
+def _save(problem: Problem, model_path: Path, picture_path: Path | None, model: Any, history: Any) -> None:
     import ranvier as rv
     from ranvier import plot
 
     rv.save(
         model,
         model_path,
-        input_shape=(1, 8, 8) if arguments.dataset == "digits" else (1, 28, 28),
-        class_names=[str(digit) for digit in range(10)],
-        preprocessing=[rv.data.Normalize(0, PIXEL_MAXIMUM[arguments.dataset])],
+        input_shape=problem.input_shape,
+        class_names=problem.class_names,
+        preprocessing=problem.preprocessing,
         link="softmax",
     )
     if picture_path is not None:
         plot.history(history, picture_path)
 
 
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
     """The arguments with their defaults filled in."""
-    dataset, model, optimizer = arguments.dataset, arguments.model, arguments.optimizer
+    optimizer, model = arguments.optimizer, arguments.model
+    if model is None:
+        model = "cnn" if len(problem.input_shape) == 3 else "mlp"
     return {
-        "dataset": dataset,
+        "dataset": arguments.data,
         "data_dir": arguments.data_dir,
         "model": model,
-        "epochs": arguments.epochs or EPOCHS[dataset][model],
-        "batch_size": arguments.batch_size or BATCH_SIZE[dataset],
-        "lr": arguments.lr or LEARNING_RATE[optimizer][model],
+        "epochs": arguments.epochs or epochs_of(arguments.data, model),
+        "batch_size": arguments.batch_size or batch_size_of(len(problem.train[0])),
+        "lr": arguments.lr or learning_rate_of(optimizer, model),
         "optimizer": optimizer,
         "seed": arguments.seed,
     }
 
 
-def _model_path(arguments: argparse.Namespace) -> Path:
-    out = Path(arguments.out or f"runs/{arguments.dataset}-{arguments.model}")
-    return out if out.suffix == ".safetensors" else out / f"{arguments.dataset}.safetensors"
-
-
-def _data(arguments: argparse.Namespace) -> tuple[Part, Part, Part]:
-    """Training, validation and test part; digits 70 %, 10 %, 20 %, mnist 55,000, 5,000, 10,000."""
-    from ranvier.data import datasets, train_test_split
-
-    if arguments.dataset == "digits":
-        x, y = datasets.load_digits()
-        x, xt, y, yt = train_test_split(x, y, test_size=360, random_state=arguments.seed, stratify=y)
-        held_out = 180
-    else:
-        try:
-            (x, y), (xt, yt) = datasets.load_mnist(arguments.data_dir)
-        except (OSError, ValueError, ImportError) as error:
-            raise Mistake(error) from None
-        held_out = len(x) // 12
-    if held_out < 10 or len(xt) == 0:
-        raise Mistake(f"{len(x)} training and {len(xt)} test images are too few to train on")
-    x, xv, y, yv = train_test_split(x, y, test_size=held_out, random_state=arguments.seed, stratify=y)
-    return (x, y), (xv, yv), (xt, yt)
+def _model_path(arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any]) -> Path:
+    out = Path(arguments.out or f"runs/{problem.name}-{Path(settings['model']).stem}")
+    return out if out.suffix == ".safetensors" else out / f"{problem.name}.safetensors"
 
 
 def _watch(settings: dict[str, Any]) -> Any:

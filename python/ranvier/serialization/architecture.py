@@ -77,7 +77,10 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
     if kind is None:
         raise ValueError(f"{where} is of type '{node['layer']}', which ranvier.nn does not have")
     try:
-        model = _container(kind, node, path, built) if kind in _CONTAINERS else kind(**node["arguments"])
+        if kind in _CONTAINERS:
+            model = _container(kind, node, path, built)
+        else:
+            model = kind(**{name: _as_given(value) for name, value in node["arguments"].items()})
     except (TypeError, KeyError, AttributeError, OverflowError, MemoryError, ZeroDivisionError) as error:
         raise ValueError(
             f"{where} of type {kind.__name__} has arguments that it refuses: {error!r}"
@@ -85,6 +88,11 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
     built[path] = model
     model.training = node.get("training", True) is not False
     return model
+
+
+def _as_given(value: Any) -> Any:
+    """An argument as the layer got it: JSON made lists of its tuples."""
+    return tuple(map(_as_given, value)) if isinstance(value, list) else value
 
 
 def _container(kind: Any, node: dict[str, Any], path: str, built: dict[str, nn.Module]) -> nn.Module:

@@ -57,8 +57,10 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     arrays = _read(path)
     name_x, name_y = _names(path, arrays, x, y)
     samples = _numbers(path, name_x, arrays[name_x])
+    scale = 255.0 if samples.dtype == np.uint8 and samples.ndim >= 3 else 1.0
+    values = _images(samples, scale)
     if name_y is None:
-        return Samples(_images(samples), None)
+        return Samples(values, None, scale=scale)
     labels = arrays[name_y]
     if labels.ndim == 0 or len(labels) != len(samples):
         raise ValueError(
@@ -70,9 +72,10 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     if labels.dtype.kind not in "USb":
         labels = _numbers(path, name_y, labels)
     if labels.ndim > 1:
-        return Samples(_images(samples), labels.astype(np.float32))
+        return Samples(values, labels.astype(np.float32), scale=scale)
     y_values, class_names = targets(labels, task)
-    return Samples(_images(samples), y_values, _given_names(path, arrays, class_names, labels))
+    names = _given_names(path, arrays, class_names, labels)
+    return Samples(values, y_values, names, scale=scale)
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -122,12 +125,10 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
     return array
 
 
-def _images(x: Array) -> Array:
-    bytes_ = x.dtype == np.uint8 and x.ndim >= 3
+def _images(x: Array, scale: float) -> Array:
     values = x.astype(np.float32)
-    if bytes_:
-        values /= np.float32(255)
-    if x.ndim == 3 and bytes_:
+    values /= np.float32(scale)
+    if x.ndim == 3 and scale != 1:
         return values[:, None]
     if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
         return values.transpose(0, 3, 1, 2)  # in memory it stays channels-last, as convolution likes it

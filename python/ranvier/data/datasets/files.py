@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ranvier.data.datasets.archives import load_npz
@@ -52,11 +53,11 @@ def load(
     ending = Path(file.stem).suffix.lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
     if ending == ".npz":
         arrays = load_npz(file, y=label if isinstance(label, str) and label != "auto" else None, task=task)
-        return arrays if label is not None else Samples(arrays.x, None)
+        return arrays if label is not None else replace(arrays, y=None, class_names=None)
     if ending in (".csv", ".tsv", ".txt"):
         if label in ("auto", "label", 0, None) and is_digit_recognizer(first_cells(file)):
             digits = load_digit_recognizer(file)
-            return digits if label is not None else Samples(digits.x, None, digits.class_names)
+            return digits if label is not None else replace(digits, y=None)
         return load_csv(file, label, task=task)
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, also .gz), an archive (.npz) or a folder "

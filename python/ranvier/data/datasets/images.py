@@ -115,7 +115,7 @@ def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> S
     values = x.astype(np.float32)
     values /= np.float32(255)
     y = np.array([label for _, label in files], np.int64)
-    return Samples(values.transpose(0, 3, 1, 2), y, tuple(classes))
+    return Samples(values.transpose(0, 3, 1, 2), y, tuple(classes), scale=255.0)
 
 
 def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[Path, int]]]:

@@ -26,6 +26,7 @@ class Samples:
         y: class numbers, int64 (n,), or values, float32 (n, ...); None if the file has no targets.
         class_names: what the class numbers stand for; None if y holds values.
         feature_names: the names of the columns of x, if they have any.
+        scale: what the numbers of the file were divided by: 255 for the bytes of images, else 1.
 
     >>> from ranvier.data.datasets import load_iris, IRIS_CLASSES, Samples
     >>> iris = Samples(*load_iris(), class_names=IRIS_CLASSES)
@@ -37,6 +38,7 @@ class Samples:
     y: Array | None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    scale: float = 1.0
 
     def __len__(self) -> int:
         return len(self.x)

@@ -103,7 +103,7 @@ def load_digit_recognizer(path: PathLike) -> Samples:
     if pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(f"[{name}] '{path}' has a pixel beyond 0 to 255")
     x = (pixels.astype(np.float32) / np.float32(255)).reshape(-1, 1, 28, 28)
-    return Samples(x, y, tuple("0123456789"))
+    return Samples(x, y, tuple("0123456789"), scale=255.0)
 
 
 def is_digit_recognizer(names: list[str] | None) -> bool:

@@ -1,0 +1,78 @@
+"""`ranvier predict`: the classes of the samples in a file, with their probabilities."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ranvier.cli.arguments import Mistake, positive_int
+from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
+
+
+def add(commands: Any) -> None:
+    """The command's arguments."""
+    predict = commands.add_parser(
+        "predict",
+        help="classes and probabilities of the samples in a file",
+        description="Prints a line for each sample: its place in the file, and the most likely classes with "
+        "their probabilities (or the outputs, of a model that gives no probabilities).",
+        epilog="examples: ranvier predict digits.safetensors seven.png    "
+        "ranvier predict iris.safetensors new.csv --top 1",
+    )
+    add_model(predict)
+    predict.add_argument("file", metavar="FILE", help="an image, a .csv or a .npz file")
+    predict.add_argument("--label", metavar="NAME", help="a column or array of labels, which is left out")
+    predict.add_argument(
+        "--invert", action="store_true", help="of an image: dark for light and light for dark"
+    )
+    predict.add_argument("--top", type=positive_int, default=3, metavar="N", help="classes shown; default: 3")
+    predict.add_argument("--json", metavar="FILE", help="write all probabilities to FILE")
+    predict.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    model = open_model(arguments)
+    try:
+        samples = _samples(arguments, model)
+    except (OSError, ValueError, ImportError) as error:
+        raise Mistake(error) from None
+    output = outputs(model, samples)
+    p = probabilities(model, output)
+    names = names_of(model, 0 if p is None else p.shape[1])
+    for number, row in enumerate(output.reshape(len(output), -1) if p is None else p):
+        print(f"{number}: " + (_values(row) if p is None else _classes(row, names, arguments.top)))
+    if arguments.json is not None:
+        found = (
+            {"classes": names, "probabilities": p.tolist()} if p is not None else {"outputs": output.tolist()}
+        )
+        Path(arguments.json).write_text(json.dumps(found) + "\n")
+    return 0
+
+
+def _samples(arguments: argparse.Namespace, model: Any) -> Any:
+    """The file's samples; an image is scaled to the size that the model takes."""
+    import ranvier as rv
+    from ranvier.data.datasets import images
+
+    path = Path(arguments.file)
+    if path.suffix.lower() not in images.ENDINGS:
+        label: Any = arguments.label
+        if label is not None and label.lstrip("-").isdigit():
+            label = int(label)
+        return rv.data.load(path, label)
+    shape = rv.serialization.info(model).input_shape
+    if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
+        raise Mistake(f"'{arguments.model}' does not take images: its input is {shape}")
+    image = images.read_image(path, (shape[1], shape[2]), grayscale=shape[0] == 1)
+    return rv.data.Samples((1 - image if arguments.invert else image)[None], None, scale=255.0)
+
+
+def _classes(row: Any, names: list[str], top: int) -> str:
+    best = sorted(range(len(row)), key=lambda i: (-row[i], i))[:top]
+    return "  ".join(f"{names[i]} {row[i]:.4f}" for i in best)
+
+
+def _values(row: Any) -> str:
+    return "  ".join(f"{value:.6g}" for value in row)

@@ -1,0 +1,168 @@
+"""Training on one's own files with one's own network, and what `predict` and `evaluate` say of the result."""
+
+from __future__ import annotations
+
+import csv
+import json
+import textwrap
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import cli
+
+COLOURS = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Iris as a table, digits as an archive of bytes, and, where pillow is installed, squares as images."""
+    path = tmp_path_factory.mktemp("data")
+    x, y = rv.data.datasets.load_iris()
+    with open(path / "flowers.csv", "w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow([*rv.data.datasets.IRIS_FEATURES, "species"])
+        rows.writerows(
+            [*map(float, row), rv.data.datasets.IRIS_CLASSES[k]] for row, k in zip(x, y, strict=True)
+        )
+    images, labels = rv.data.datasets.load_digits()
+    pixels = np.rint(images[:600, 0] * 255).astype(np.uint8)
+    np.savez(path / "numbers.npz", x=pixels, y=labels[:600])
+    return path
+
+
+def run(*arguments, capsys):
+    code = cli.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_a_table(folder, tmp_path, capsys):
+    out, results = tmp_path / "run", tmp_path / "results.json"
+    table = folder / "flowers.csv"
+    code, printed, _ = run("train", table, "--label", "species", "--out", out, "--epochs", 20, capsys=capsys)
+    assert code == 0
+    assert "flowers: 105 training, 15 validation and 30 test samples; mlp of" in printed
+    model = out / "flowers.safetensors"
+    about = rv.serialization.info(model)
+    assert about.class_names == ["setosa", "versicolor", "virginica"]
+    assert (about.input_shape, about.link) == ((4,), "softmax")
+
+    code, printed, _ = run("evaluate", model, table, "--label", "species", "--json", results, capsys=capsys)
+    assert code == 0
+    assert "virginica" in printed
+    figures = json.loads(results.read_text())
+    assert figures["samples"] == 150
+    assert figures["accuracy"] > 0.9
+    assert np.sum(figures["confusion_matrix"]) == 150
+
+    lines = table.read_text().splitlines()
+    (tmp_path / "new.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines[:5]))
+    code, printed, _ = run("predict", model, tmp_path / "new.csv", "--top", 1, capsys=capsys)
+    assert code == 0
+    assert [line.split()[:2] for line in printed.splitlines()] == [[f"{i}:", "setosa"] for i in range(4)]
+    code, printed, _ = run("predict", model, table, "--label", "species", "--json", results, capsys=capsys)
+    assert code == 0
+    written = json.loads(results.read_text())
+    assert written["classes"] == about.class_names
+    np.testing.assert_allclose(np.sum(written["probabilities"], 1), 1, rtol=1e-5)
+
+    code, _, error = run("predict", model, table, "--label", "0", capsys=capsys)
+    assert (code, "expected a finite number" in error) == (1, True)
+    code, _, error = run("predict", model, folder / "numbers.npz", capsys=capsys)
+    assert (code, error) == (1, "ranvier: error: a sample is 1x8x8, and the model takes 4\n")
+    code, _, error = run("evaluate", model, "digits", capsys=capsys)
+    assert (code, "and the model takes 4" in error) == (1, True)
+
+
+def test_an_archive_and_a_network_of_ones_own(folder, tmp_path, capsys):
+    code_file = tmp_path / "net.py"
+    code_file.write_text(
+        textwrap.dedent(
+            """
+            from ranvier import nn
+
+            class Net(nn.Module):
+                def __init__(self, classes):
+                    super().__init__()
+                    hidden, head = nn.Linear(64, 32), nn.Linear(32, classes)
+                    self.layers = nn.Sequential(nn.Flatten(), hidden, nn.Tanh(), head)
+
+                def forward(self, x):
+                    return self.layers(x)
+
+            def build(classes=10):
+                return Net(classes)
+            """
+        )
+    )
+    out, archive = tmp_path / "own.safetensors", folder / "numbers.npz"
+    arguments = ("train", archive, "--model", code_file, "--epochs", 15, "--lr", 0.01, "--out", out)
+    code, printed, _ = run(*arguments, capsys=capsys)
+    assert code == 0
+    assert "numbers: 420 training, 60 validation and 120 test images; net of 2,410 parameters" in printed
+    code, printed, _ = run("evaluate", out, archive, "--code", code_file, capsys=capsys)
+    assert code == 0
+    assert float(printed.split()[1].rstrip(",")) > 0.85
+    code, _, error = run("evaluate", out, archive, capsys=capsys)
+    assert code == 1
+    assert "which is not part of ranvier" in error
+    assert "--code FILE" in error
+
+    for text, message in (
+        ("x = 1", "defines no function build()"),
+        ("def build(): return 3", "returned a int; expected a Module"),
+    ):
+        code_file.write_text(text)
+        code, _, error = run("train", archive, "--model", code_file, capsys=capsys)
+        assert (code, message in error) == (1, True)
+
+
+def test_named_data_and_an_image(tmp_path, capsys):
+    out = tmp_path / "digits.safetensors"
+    code, printed, _ = run("train", "digits", "--model", "mlp", "--epochs", 8, "--out", out, capsys=capsys)
+    trained = printed.split("test accuracy ")[1].split(",")[0]
+    code, printed, _ = run("evaluate", out, "digits", capsys=capsys)
+    assert code == 0
+    assert printed.startswith(f"accuracy {trained}, loss ")  # the same 360 images
+
+    pillow = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+    x, y = rv.data.datasets.load_digits()
+    drawn = pillow.fromarray(np.rint(x[0, 0] * 255).astype(np.uint8))
+    drawn.save(tmp_path / "small.png")
+    pillow.fromarray(255 - np.asarray(drawn)).save(tmp_path / "dark.png")
+    code, small, _ = run("predict", out, tmp_path / "small.png", capsys=capsys)
+    assert code == 0
+    assert small.split()[:2] == ["0:", str(y[0])]
+    assert run("predict", out, tmp_path / "dark.png", "--invert", capsys=capsys)[1] == small
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
+    code, _, error = run("predict", out, tmp_path / "broken.png", capsys=capsys)
+    assert (code, "is broken or no image" in error, error.count("\n")) == (1, True, 1)
+
+
+def test_a_folder_of_images(tmp_path, capsys):
+    pillow = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+    rng = np.random.default_rng(0)
+    for channel, colour in enumerate(reversed(COLOURS)):
+        (tmp_path / "photos" / colour).mkdir(parents=True)
+        for number in range(30):
+            pixels = rng.integers(0, 90, (12, 10, 3), dtype=np.uint8)
+            pixels[..., channel] += 120
+            pillow.fromarray(pixels).save(tmp_path / "photos" / colour / f"{number}.png")
+    out = tmp_path / "colours.safetensors"
+    arguments = ("train", tmp_path / "photos", "--size", "8x8", "--epochs", 4, "--out", out)
+    assert run(*arguments, capsys=capsys)[0] == 0
+    assert rv.serialization.info(out).class_names == list(COLOURS)
+    code, printed, _ = run("predict", out, tmp_path / "photos" / "green" / "3.png", capsys=capsys)
+    assert code == 0
+    assert printed.startswith("0: green ")
+    code, printed, _ = run("evaluate", out, tmp_path / "photos", "--size", "8x8", capsys=capsys)
+    assert code == 0
+    assert printed.startswith("accuracy 1.0000")
+
+
+def test_values_are_refused(tmp_path, capsys):
+    (tmp_path / "values.csv").write_text("a,y\n" + "\n".join(f"{i},{i / 7}" for i in range(1, 30)))
+    code, _, error = run("train", tmp_path / "values.csv", capsys=capsys)
+    assert code == 1
+    assert "are values, not classes" in error

@@ -1,0 +1,167 @@
+"""Each layer and loss of ``ranvier.nn`` with arguments, and the shapes of what it is called with.
+
+A loss's target is a shape too, or ``classes(n, shape)`` for class indices, ``signs(shape)`` for -1 and 1,
+``units(shape)`` for numbers between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Draw = Callable[[np.random.Generator], Array]
+
+
+class Layer(NamedTuple):
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: tuple[Any, ...]  # shapes of float inputs, or functions that draw others
+
+    def draw(self, rng: np.random.Generator) -> list[Array]:
+        """The inputs, floats in float64."""
+        return [x(rng) if callable(x) else rng.uniform(-2, 2, x) for x in self.inputs]
+
+    def __str__(self) -> str:
+        words = [*map(repr, self.args), *(f"{key}={value!r}" for key, value in self.kwargs.items())]
+        return f"{self.name}({', '.join(words)})"
+
+
+def classes(count: int, *shape: int) -> Draw:
+    return lambda rng: rng.integers(0, count, shape)
+
+
+def signs(*shape: int) -> Draw:
+    return lambda rng: rng.choice([-1.0, 1.0], shape)
+
+
+def units(*shape: int) -> Draw:
+    return lambda rng: rng.uniform(0.05, 0.95, shape)
+
+
+def layer(name: str, *args: Any, of: Any = (4, 6), also: Any = None, **kwargs: Any) -> Layer:
+    return Layer(name, args, kwargs, (of,) if also is None else (of, *also))
+
+
+IMAGES, SEQUENCES = (2, 4, 8, 8), (2, 4, 9)
+X = (4, 6)
+
+LAYERS = [
+    layer("Identity"),
+    layer("Linear", 6, 3),
+    layer("Linear", 6, 3, bias=False, of=(2, 5, 6)),
+    layer("Flatten", of=IMAGES),
+    layer("Flatten", 0, 2, of=IMAGES),
+    layer("Unflatten", 1, (2, 3)),
+    # convolutions
+    layer("Conv1d", 4, 6, 3, of=SEQUENCES),
+    layer("Conv1d", 4, 6, 3, 2, 1, 2, 2, False, of=SEQUENCES),
+    layer("Conv2d", 4, 6, 3, of=IMAGES),
+    layer("Conv2d", 4, 8, (3, 2), stride=(1, 2), padding=1, groups=4, of=IMAGES),
+    layer("Conv2d", 4, 6, 3, padding="same", dilation=2, bias=False, of=IMAGES),
+    layer("Conv2d", 4, 6, 3, padding=2, padding_mode="reflect", of=IMAGES),
+    layer("ConvTranspose1d", 4, 6, 3, stride=2, padding=1, output_padding=1, of=SEQUENCES),
+    layer("ConvTranspose2d", 4, 6, 3, of=IMAGES),
+    layer("ConvTranspose2d", 4, 6, (3, 2), stride=2, padding=1, output_padding=1, groups=2, of=IMAGES),
+    # pooling, sizes, borders
+    layer("MaxPool1d", 2, of=SEQUENCES),
+    layer("MaxPool2d", 3, 2, 1, of=IMAGES),
+    layer("MaxPool2d", (2, 3), dilation=2, ceil_mode=True, of=IMAGES),
+    layer("AvgPool1d", 3, 2, 1, of=SEQUENCES),
+    layer("AvgPool2d", 2, of=IMAGES),
+    layer("AvgPool2d", 3, stride=2, padding=1, count_include_pad=False, of=IMAGES),
+    layer("AdaptiveAvgPool1d", 4, of=SEQUENCES),
+    layer("AdaptiveAvgPool2d", (3, None), of=IMAGES),
+    layer("AdaptiveMaxPool1d", 4, of=SEQUENCES),
+    layer("AdaptiveMaxPool2d", (3, 5), of=IMAGES),
+    layer("Upsample", scale_factor=2, of=IMAGES),
+    layer("Upsample", size=(5, 11), mode="bilinear", align_corners=True, of=IMAGES),
+    layer("UpsamplingNearest2d", scale_factor=2, of=IMAGES),
+    layer("UpsamplingBilinear2d", size=(5, 9), of=IMAGES),
+    layer("ConstantPad1d", (1, 2), 3.5, of=SEQUENCES),
+    layer("ConstantPad2d", (1, 0, 2, 1), -1.0, of=IMAGES),
+    layer("ZeroPad1d", 2, of=SEQUENCES),
+    layer("ZeroPad2d", 2, of=IMAGES),
+    layer("ReflectionPad1d", 2, of=SEQUENCES),
+    layer("ReflectionPad2d", (1, 2, 3, 1), of=IMAGES),
+    layer("ReplicationPad1d", (1, 2), of=SEQUENCES),
+    layer("ReplicationPad2d", 2, of=IMAGES),
+    layer("CircularPad1d", (1, 2), of=SEQUENCES),
+    layer("CircularPad2d", 2, of=IMAGES),
+    # norms, embedding, dropout
+    layer("BatchNorm1d", 6),
+    layer("BatchNorm1d", 4, eps=1e-3, momentum=None, of=SEQUENCES),
+    layer("BatchNorm2d", 4, of=IMAGES),
+    layer("BatchNorm2d", 4, affine=False, track_running_stats=False, of=IMAGES),
+    layer("InstanceNorm1d", 4, of=SEQUENCES),
+    layer("InstanceNorm2d", 4, affine=True, of=IMAGES),
+    layer("LayerNorm", 6),
+    layer("LayerNorm", (8, 8), bias=False, of=IMAGES),
+    layer("GroupNorm", 2, 4, of=IMAGES),
+    layer("RMSNorm", 6),
+    layer("Embedding", 7, 3, of=classes(7, 2, 5)),
+    layer("Embedding", 7, 3, padding_idx=2, of=classes(7, 2, 5)),
+    layer("Dropout", 0.3),
+    layer("Dropout1d", 0.3, of=SEQUENCES),
+    layer("Dropout2d", 0.3, of=IMAGES),
+    layer("AlphaDropout", 0.3),
+    # activations
+    layer("CELU", 0.5),
+    layer("ELU", 0.5),
+    layer("GELU", "tanh"),
+    layer("GELU"),
+    layer("GLU"),
+    layer("GLU", 1, of=IMAGES),
+    layer("Hardshrink", 0.3),
+    layer("Hardsigmoid"),
+    layer("Hardswish"),
+    layer("Hardtanh", -1.5, 0.5),
+    layer("LeakyReLU", 0.2),
+    layer("LogSigmoid"),
+    layer("LogSoftmax", dim=1),
+    layer("Mish"),
+    layer("PReLU"),
+    layer("PReLU", 4, 0.1, of=IMAGES),
+    layer("ReLU"),
+    layer("ReLU6"),
+    layer("SELU"),
+    layer("SiLU"),
+    layer("Sigmoid"),
+    layer("Softmax", dim=0),
+    layer("Softmin", dim=1),
+    layer("Softplus", 2.0, 5.0),
+    layer("Softshrink", 0.3),
+    layer("Softsign"),
+    layer("Step"),
+    layer("Tanh"),
+    layer("Tanhshrink"),
+    layer("Threshold", 0.1, -2.0),
+    # losses and distances
+    layer("BCELoss", of=units(*X), also=(units(*X),)),
+    layer("BCEWithLogitsLoss", reduction="sum", also=(units(*X),)),
+    layer("CosineEmbeddingLoss", 0.2, also=(X, signs(4))),
+    layer("CosineSimilarity", also=(X,)),
+    layer("CrossEntropyLoss", also=(classes(6, 4),)),
+    layer("CrossEntropyLoss", ignore_index=2, label_smoothing=0.1, also=(classes(6, 4),)),
+    layer("FocalLoss", also=(classes(6, 4),)),
+    layer("GaussianNLLLoss", also=(X, units(*X))),
+    layer("HingeEmbeddingLoss", 0.7, also=(signs(*X),)),
+    layer("HuberLoss", delta=0.6, also=(X,)),
+    layer("KLDivLoss", "batchmean", also=(units(*X),)),
+    layer("L1Loss", also=(X,)),
+    layer("MSELoss", reduction="none", also=(X,)),
+    layer("MarginRankingLoss", 0.3, also=(X, signs(*X))),
+    layer("MultiMarginLoss", margin=0.8, also=(classes(6, 4),)),
+    layer("NLLLoss", also=(classes(6, 4),)),
+    layer("PoissonNLLLoss", also=(units(*X),)),
+    layer("SmoothL1Loss", beta=0.5, also=(X,)),
+    layer("SoftMarginLoss", also=(signs(*X),)),
+    layer("TripletMarginLoss", also=(X, X)),
+]
+
+from ranvier import nn  # noqa
+
+LAYERS = [x for x in LAYERS if hasattr(nn, x.name)]
