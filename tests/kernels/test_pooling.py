@@ -44,6 +44,52 @@ def test_every_width(rng, isa, dtype, channels, layout):
     np.testing.assert_allclose(dx, expected, rtol=0, atol=limit)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+def test_every_width_adaptive(rng, isa, dtype, size, layout):
+    """Windows of uneven lengths; of equal maxima the first counts."""
+    x = layout(rng.integers(-3, 3, (2, size, 5, size + 3)).astype(dtype))
+    out = (3, size // 2 + 1)
+    y, where, indices = kernels.adaptive_max_pool2d(x, out, return_indices=True)
+    expected, offsets = reference.adaptive_max_pool2d(x, *out)
+    np.testing.assert_array_equal(y, expected)
+    planes = np.ascontiguousarray(x).reshape(2, size, -1)
+    found = np.take_along_axis(planes, indices.reshape(2, size, -1), -1)
+    np.testing.assert_array_equal(found.reshape(y.shape), y)
+    dx = kernels.adaptive_max_pool2d_backward(y, where, x.shape)
+    expected = reference.adaptive_max_pool2d_backward(expected, offsets, x.shape)
+    np.testing.assert_array_equal(dx, expected)  # sums of small whole numbers
+
+
+def test_adaptive_offsets_of_any_value_touch_nothing_outside(isa, layout):
+    for size in (3, 40):  # offsets of one byte, and of eight
+        dy = layout(np.ones((1, 5, 2, 2), np.float32))
+        x = layout(np.zeros((1, 5, size, size), np.float32))
+        where = kernels.adaptive_max_pool2d(x, 2)[1]
+        where[...] = np.iinfo(where.dtype).max
+        assert np.isfinite(kernels.adaptive_max_pool2d_backward(dy, where, x.shape)).all()
+
+
+def test_signals(rng):
+    """A signal is an image of one row; (N, C, L) with contiguous channels stays so."""
+    x = rng.standard_normal((2, 9, 5)).astype(np.float32).transpose(0, 2, 1)
+    y, where = kernels.max_pool1d(x, 3, 2, 1)
+    expected, offsets = kernels.max_pool2d(x[:, :, None], (1, 3), (1, 2), (0, 1))
+    np.testing.assert_array_equal(y, expected[:, :, 0])
+    np.testing.assert_array_equal(where, offsets[:, :, 0])
+    dx = kernels.max_pool1d_backward(y, where, x.shape, 3, 2, 1)
+    for a in (y, dx, kernels.avg_pool1d(x, 2), kernels.adaptive_avg_pool1d(x, 3)):
+        assert a.transpose(0, 2, 1).flags.c_contiguous
+    with pytest.raises(ValueError, match=r"\[max_pool1d\] got kernel_size 0; expected at least 1"):
+        kernels.max_pool1d(x, 0)
+    with pytest.raises(ValueError, match=r"\[avg_pool1d\] got signals of 9 for windows of 10 and padding 0"):
+        kernels.avg_pool1d(x, 10)
+    with pytest.raises(
+        ValueError, match=r"\[adaptive_max_pool1d\] got x of shape \(2, 5\); expected signals"
+    ):
+        kernels.adaptive_max_pool1d(x[:, :, 0], 1)
+
+
 def test_output_keeps_the_layout(rng, layout):
     x = layout(rng.standard_normal((2, 5, 8, 6)).astype(np.float32))
     y, where = kernels.max_pool2d(x, 2)

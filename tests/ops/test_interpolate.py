@@ -117,6 +117,19 @@ def test_layout_stays(rng):
         assert x.grad.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
 
 
+def test_area(rng):
+    x = rng.uniform(-1, 1, (1, 2, 7, 5)).astype("float32")
+    expected = ops.adaptive_avg_pool2d(x, (3, 2)).numpy()
+    np.testing.assert_array_equal(ops.interpolate(x, (3, 2), mode="area").numpy(), expected)
+    np.testing.assert_array_equal(
+        ops.interpolate(x[:, :, 0], scale_factor=0.5, mode="area").numpy(),
+        ops.adaptive_avg_pool1d(x[:, :, 0], 2).numpy(),
+    )
+    for settings in ({"size": 2, "align_corners": True}, {}):
+        with pytest.raises(ValueError, match=r"\[interpolate\] got mode 'area', x of shape"):
+            ops.interpolate(x, mode="area", **settings)
+
+
 def test_antialias():
     with pytest.raises(ValueError, match=r"\[interpolate\] got antialias True; expected False"):
         ops.interpolate(rv.zeros(1, 1, 2, 2), 4, antialias=True)

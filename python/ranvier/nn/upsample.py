@@ -12,7 +12,7 @@ from ranvier.nn.module import Module
 class Upsample(Module):
     """Signals (N, C, L) or images (N, C, H, W) at another size: either ``size`` or ``scale_factor``.
 
-    mode: 'nearest', 'nearest-exact', 'linear' (signals), 'bilinear' or 'bicubic' (images).
+    mode: 'nearest', 'nearest-exact', 'linear' (signals), 'bilinear', 'bicubic' (images) or 'area'.
 
     >>> import ranvier as rv
     >>> rv.nn.Upsample(scale_factor=2, mode="bilinear")(rv.zeros(1, 3, 8, 6)).shape

@@ -8,6 +8,8 @@ from typing import Any
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 
 
 class Interpolate(Function):
@@ -40,6 +42,7 @@ def interpolate(
     - 'nearest': input floor(o scale); 'nearest-exact': input floor((o + 1/2) scale)
     - 'linear' (N, C, L), 'bilinear' and 'bicubic' (N, C, H, W): (o + 1/2) scale - 1/2, or with align_corners
       o (in - 1) / (out - 1), between two inputs along each axis, or four (cubic convolution, a = -3/4)
+    - 'area': the mean of the inputs that o covers (:func:`adaptive_avg_pool2d`)
 
     Coordinates are computed in float64, whatever x is. antialias=True is not supported. The result is
     channels-last in memory where x is.
@@ -55,9 +58,21 @@ def interpolate(
     """
     if antialias:
         raise ValueError("[interpolate] got antialias True; expected False")
-    if recompute_scale_factor and size is None:
+    x = as_tensor("interpolate", x)
+    if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
         size, scale_factor = _size_of(x, scale_factor), None
+    if mode == "area":
+        return _area(x, size, align_corners)
     return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(x)
+
+
+def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
+    if align_corners is not None or size is None or x.ndim not in (3, 4):
+        raise ValueError(
+            f"[interpolate] got mode 'area', x of shape {tuple(x.shape)}, size {size!r} and align_corners "
+            f"{align_corners!r}; expected (N, C, L) or (N, C, H, W), a size or a scale_factor, and None"
+        )
+    return adaptive_avg_pool1d(x, size) if x.ndim == 3 else adaptive_avg_pool2d(x, size)
 
 
 def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
