@@ -223,3 +223,22 @@ class Ema:
 
 def ema(**values: np.ndarray) -> Callable[[], Any]:
     return Ema(list(values.values()))
+
+
+class WeightPenalty:
+    """The penalty as a term of the loss, which is how it is written with torch."""
+
+    def __init__(self, l1: float, l2: float, **parameters: np.ndarray) -> None:
+        self.l1, self.l2 = l1, l2
+        self.parameters = [torch.nn.Parameter(torch.from_numpy(p.copy())) for p in parameters.values()]
+
+    def answer(self) -> torch.Tensor:
+        self()
+        return torch.cat([p.grad.reshape(-1) for p in self.parameters if p.grad is not None])
+
+    def __call__(self) -> None:
+        terms = [self.l1 * p.abs().sum() + self.l2 * p.square().sum() for p in self.parameters]
+        torch.stack(terms).sum().backward()
+
+
+weight_penalty = WeightPenalty

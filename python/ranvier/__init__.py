@@ -67,6 +67,7 @@ _NAMES: dict[str, str] = {
     "ProgressBar": "ranvier.train",
     "Schedule": "ranvier.train",
     "TensorBoard": "ranvier.train",
+    "WeightAveraging": "ranvier.train",
     "save": "ranvier.serialization",
     "load": "ranvier.serialization",
 }

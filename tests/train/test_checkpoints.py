@@ -8,7 +8,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset
-from ranvier.optim import lr_scheduler
+from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
@@ -161,6 +161,29 @@ def test_early_stopping_goes_on_counting_and_stays_stopped(tmp_path):
         finished = new_trainer()
         fit(finished, tmp_path / str(batches), epochs=9, callbacks=[stopping()])
         assert state_of(finished) == state_of(whole)  # with the best weights put back
+
+
+@pytest.mark.parametrize(("per", "count"), [("batch", 6), ("epoch", 2)])
+def test_averaged_weights_go_on(tmp_path, per, count):
+    def run(folder, *more):
+        trainer = new_trainer()
+        average = swa_utils.AveragedModel(trainer.model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.5))
+        fit(trainer, folder, callbacks=[rv.WeightAveraging(average, per=per, begin=1), *more])
+        assert int(average.n_averaged) == count
+        return average
+
+    expected = run(tmp_path / "whole")
+    for batches in (2, 5, 8):
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path / str(batches), Stop(batches))
+        assert_equal_weights(run(tmp_path / str(batches)), expected)
+    for wrong, error, message in (
+        ({"average": 3}, TypeError, "got an average of type int"),
+        ({"per": "step"}, ValueError, "got per 'step'"),
+        ({"begin": -1}, ValueError, "got begin -1"),
+    ):
+        with pytest.raises(error, match=rf"\[WeightAveraging\] {message}"):
+            rv.WeightAveraging(**{"average": expected, **wrong})
 
 
 def test_what_a_callback_of_ones_own_remembers(tmp_path):
@@ -317,6 +340,19 @@ def test_parts_of_killed_writers_are_removed_and_other_files_left(tmp_path):
     fit(new_trainer(), tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*tmp")) == ["notes.tmp"]
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_full_disk_leaves_the_older_checkpoints(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    fill = rv.LambdaCallback(on_epoch_end=lambda *_: monkeypatch.setattr("os.fsync", full))
+    with pytest.raises(OSError, match="No space left"):
+        fit(new_trainer(), tmp_path, callbacks=[fill])
+    monkeypatch.undo()
+    names = [path.name for path in tmp_path.iterdir()]
+    assert sorted(names) == ["checkpoint-00000-000002.safetensors", "checkpoint-00000-000003.safetensors"]
+    assert state_of(fit(new_trainer(), tmp_path)) == state_of(fit(new_trainer(), tmp_path / "whole"))
 
 
 # --- refused

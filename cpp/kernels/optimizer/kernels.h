@@ -72,6 +72,7 @@ struct OptimizerKernels {
   void (*move_towards)(T* average, const T* value, int64_t n, T weight);
   void (*add_scaled)(T* y, const T* x, int64_t n, T factor);  // y += factor x
   void (*add_penalty)(T* g, const T* p, int64_t n, T scale, T l1, T twice_l2);
+  double (*penalty)(const T* p, int64_t n, double l1, double l2);  // in double
 };
 
 RANVIER_TABLES(OptimizerKernels, optimizer_kernels)

@@ -26,7 +26,8 @@ static constexpr OptimizerKernels<T> kernels_of = {update<Sgd, T, SgdNumbers<T>>
                                                    clamp<T>,
                                                    move_towards<T>,
                                                    add_scaled<T>,
-                                                   add_penalty<T>};
+                                                   add_penalty<T>,
+                                                   penalty<T>};
 
 extern const OptimizerKernels<float> optimizer_kernels_float = kernels_of<float>;
 extern const OptimizerKernels<double> optimizer_kernels_double = kernels_of<double>;

@@ -25,8 +25,7 @@ double penalise(const WeightPenalty<T>& call, int i, int64_t begin, int64_t end)
     const int64_t n = std::min(kChunk, end - first);
     if (!dense) gather(p, first, first + n, copy);
     const T* chunk = dense ? p.data + first : copy;
-    if (l1 != 0) value += l1 * kernels.sum_of_magnitudes(chunk, n);
-    if (l2 != 0) value += l2 * kernels.sum_of_squares(chunk, n);
+    if (l1 != 0 || l2 != 0) value += kernels.penalty(chunk, n, l1, l2);
     if (!call.gradients[i].data) continue;
     update_elements(call.gradients[i], first, first + n, [&](T* g, int64_t) {
       kernels.add_penalty(g, chunk, n, T(*call.scale.data), T(l1), T(2 * l2));

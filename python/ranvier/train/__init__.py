@@ -9,6 +9,7 @@ from ranvier.train.callbacks import (
     ProgressBar,
     Schedule,
     TensorBoard,
+    WeightAveraging,
 )
 from ranvier.train.history import History
 from ranvier.train.lr_range_test import LRRangeTest, lr_range_test
@@ -26,5 +27,6 @@ __all__ = [
     "Schedule",
     "TensorBoard",
     "Trainer",
+    "WeightAveraging",
     "lr_range_test",
 ]

@@ -1,5 +1,6 @@
 """What may happen between the steps of a run: one file for each callback, their base in `base`."""
 
+from ranvier.train.callbacks.averaging import WeightAveraging
 from ranvier.train.callbacks.base import Callback, LambdaCallback
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.callbacks.csv_log import CSVLog
@@ -17,4 +18,5 @@ __all__ = [
     "ProgressBar",
     "Schedule",
     "TensorBoard",
+    "WeightAveraging",
 ]
