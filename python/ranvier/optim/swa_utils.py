@@ -74,7 +74,8 @@ class AveragedModel(Module):
     """A copy of a model whose parameters are averages of the model's: evaluate and save this one.
 
     ``update_parameters(model)`` after each step (EMA) or epoch (SWA) takes the model's parameters into the
-    average; the first call copies them. Calling it runs the averaged model.
+    average; the first call copies them. Calling it runs the averaged model. In a Trainer it is a callback:
+    ``rv.train.LambdaCallback(on_batch_end=lambda batch, logs: average.update_parameters(model))``.
 
     Args:
         avg_fn: the new average from (average, value, number averaged), for one parameter.
