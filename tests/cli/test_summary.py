@@ -21,7 +21,7 @@ def test_everything_the_file_says(model_file, capsys):
     assert cli.main(["summary", str(model_file)]) == 0
     printed = capsys.readouterr().out
     assert "1 Linear   (N, 2)                14" in printed
-    assert "input       2x3\nclasses     cat, dog\nbefore it   Normalize (low 0.0, high 16.0)\n" in printed
+    assert "input       2x3\nclasses     cat, dog\nbefore it   Normalize (low 0, high 16)\n" in printed
     assert printed.endswith(f"after it    softmax\nwritten by  ranvier {rv.__version__}\n")
 
 

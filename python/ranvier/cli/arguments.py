@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ def defaults(table: dict[str, Any]) -> str:
         return f"({defaults(value)})" if isinstance(value, dict) else f"{value:g}"
 
     return ", ".join(f"{name} {text(value)}" for name, value in table.items())
+
+
+def add_command(commands: Any, name: str, summary: str, description: str, examples: list[str]) -> Any:
+    """A command's parser, whose help ends with examples."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=textwrap.fill(description, 78),
+        epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def positive_int(text: str) -> int:

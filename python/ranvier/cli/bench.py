@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, positive_int
+from ranvier.cli.arguments import Mistake, add_command, positive_int
 
 ROUNDS = 3
 TASKS = {  # name: (what it is called, floating-point operations, libraries that have it)
@@ -25,12 +25,13 @@ TOLERANCE = 1e-3  # of the largest number compared: sums of up to 1,024 float32 
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    bench = commands.add_parser(
+    bench = add_command(
+        commands,
         "bench",
-        help="measure this machine, and this library against what is installed",
-        description="Measures the machine's limits, then a matmul, a convolution and a training step, each "
-        "library in a process of its own, alternated in rounds. Peers: numpy, and torch where installed.",
-        epilog="example: ranvier bench --threads 1 --json bench.json",
+        "measure this machine, and this library against what is installed",
+        "Measures the machine's limits, then a matmul, a convolution and a training step, each library in a "
+        "process of its own, alternated in rounds. Peers: numpy, and torch where installed.",
+        ["ranvier bench", "ranvier bench --threads 1 --json bench.json"],
     )
     bench.add_argument("--threads", type=positive_int, metavar="N", help="default: as for any command")
     bench.add_argument("--json", metavar="FILE", help="write the figures to FILE")

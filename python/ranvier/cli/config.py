@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ranvier.cli.arguments import add_command
+
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    config = commands.add_parser("config", help="print ISA level, threads and versions")
+    config = add_command(
+        commands,
+        "config",
+        "print ISA level, threads and versions",
+        "Prints what a report of a problem should say: versions, instruction-set level, threads.",
+        ["ranvier config", "RANVIER_ISA=x86-64-v3 ranvier config"],
+    )
     config.set_defaults(command=run)
 
 

@@ -7,18 +7,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, seed
+from ranvier.cli.arguments import Mistake, add_command, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import NAMED, add_data, open_problem, read_samples
 
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    evaluate = commands.add_parser(
+    evaluate = add_command(
+        commands,
         "evaluate",
-        help="accuracy, and precision and recall of each class, of a model on labelled data",
-        description="Of digits, mnist ... the test part is taken, of a file or folder everything.",
-        epilog="example: ranvier evaluate runs/digits-cnn/digits.safetensors digits",
+        "accuracy of a model on labelled data, precision and recall of each class",
+        "Measures a model on labelled data: of digits, mnist ... on the test part, of a file or folder on "
+        "everything.",
+        [
+            "ranvier evaluate runs/digits-cnn/digits.safetensors digits",
+            "ranvier evaluate iris.safetensors flowers.csv --label species --json figures.json",
+        ],
     )
     add_model(evaluate)
     add_data(evaluate)

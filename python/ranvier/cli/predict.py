@@ -7,19 +7,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, positive_int
+from ranvier.cli.arguments import Mistake, add_command, positive_int
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    predict = commands.add_parser(
+    predict = add_command(
+        commands,
         "predict",
-        help="classes and probabilities of the samples in a file",
-        description="Prints a line for each sample: its place in the file, and the most likely classes with "
-        "their probabilities (or the outputs, of a model that gives no probabilities).",
-        epilog="examples: ranvier predict digits.safetensors seven.png    "
-        "ranvier predict iris.safetensors new.csv --top 1",
+        "classes and probabilities of the samples in a file",
+        "Prints a line for each sample: its place in the file, and the most likely classes with their "
+        "probabilities (or the outputs, of a model that gives no probabilities).",
+        [
+            "ranvier predict digits.safetensors seven.png",
+            "ranvier predict iris.safetensors new.csv --top 1",
+        ],
     )
     add_model(predict)
     predict.add_argument("file", metavar="FILE", help="an image, a .csv or a .npz file")

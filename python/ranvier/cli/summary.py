@@ -6,16 +6,19 @@ import argparse
 import re
 from typing import Any
 
-from ranvier.cli.arguments import Mistake
+from ranvier.cli.arguments import Mistake, add_command
 from ranvier.cli.models import add_model, open_model
 
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    summary = commands.add_parser(
+    summary = add_command(
+        commands,
         "summary",
-        help="print the layers, shapes and parameters of a model file",
-        epilog="example: ranvier summary runs/digits-cnn/digits.safetensors",
+        "print the layers, shapes and parameters of a model file",
+        "Prints what is in a model file: its layers, their shapes and parameters, the classes, and what "
+        "samples go through before the network and its outputs after it.",
+        ["ranvier summary runs/digits-cnn/digits.safetensors"],
     )
     add_model(summary)
     summary.add_argument(
@@ -49,9 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     if about.class_names:
         print(f"classes     {', '.join(about.class_names)}")
     for step in about.preprocessing:
-        settings = ", ".join(f"{name} {value}" for name, value in step.items() if name != "transform")
-        print(f"before it   {step.get('transform')} ({settings})"[:110])
+        settings = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "transform")
+        print(f"before it   {step.get('transform')} ({settings})")
     if about.link:
         print(f"after it    {about.link}")
     print(f"written by  ranvier {about.version}")
     return 0
+
+
+def _short(value: Any) -> str:
+    """A setting on one line: of a long list its first numbers."""
+    if not isinstance(value, list):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    more = f" ... {len(value)} in all" if len(value) > 4 else ""
+    return f"[{', '.join(_short(item) for item in value[:4])}{more}]"

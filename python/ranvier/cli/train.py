@@ -15,6 +15,7 @@ from typing import Any
 from ranvier.cli.arguments import (
     Interrupted,
     Mistake,
+    add_command,
     positive_float,
     positive_int,
     require_writable,
@@ -33,14 +34,19 @@ from ranvier.cli.problems import Problem, add_data, open_problem
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    train = commands.add_parser(
+    train = add_command(
+        commands,
         "train",
-        help="train a network on a data set, save it with its curves",
-        description="Trains on a part of the data, follows another part while it does, measures the accuracy "
-        "on a third, and saves the model, the picture of its curves and, if asked, the figures.",
-        epilog="examples: ranvier train digits    ranvier train flowers.csv --label species    "
-        "ranvier train photos/ --size 64x64 --model net.py    "
-        "ranvier train mnist --data-dir DIR --checkpoint run1 --resume",
+        "train a network on a data set, save it with its curves",
+        "Trains on a part of the data, follows another part while it does, measures the accuracy on a third, "
+        "and saves the model, the picture of its curves and, if asked, the figures.",
+        [
+            "ranvier train digits",
+            "ranvier train mnist --data-dir DIR --model mlp",
+            "ranvier train flowers.csv --label species",
+            "ranvier train photos/ --size 64x64 --model net.py",
+            "ranvier train digits --checkpoint run1 --resume",
+        ],
     )
     train.set_defaults(command=run)
     add_data(train)
