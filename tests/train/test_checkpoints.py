@@ -11,6 +11,7 @@ from ranvier.data import DataLoader, TensorDataset
 from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints
+from ranvier.train.run import PARTS
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
 
 
@@ -277,6 +278,7 @@ def test_what_a_checkpoint_is_for_other_readers(tmp_path):
     path = checkpoints.listed(tmp_path)[0]
     state = rv.load(path)
     assert state["history"] == trainer.history.to_dict()
+    assert tuple(state) == PARTS
     assert_equal_weights(rv.load(path, into=classifier(nn.Dropout(0.2), seed=5)), trainer.model)
     from safetensors.numpy import load_file
 
@@ -320,6 +322,34 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(tmp_path, how):
         damage(path, how)
     with pytest.raises(ValueError, match=r"no checkpoint in .* is whole: .*damaged.*damaged"):
         fit(new_trainer(), folder)
+
+
+def test_a_flipped_bit_anywhere_is_found(tmp_path, rng):
+    fit(new_trainer(), tmp_path)
+    path = checkpoints.listed(tmp_path)[0]
+    content, state = path.read_bytes(), rv.serialization.tree.encode(read_checkpoint(path), {})
+    unnoticed = 0
+    for position in rng.integers(0, len(content), 400):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(0, 8))
+        path.write_bytes(damaged)
+        try:
+            again = read_checkpoint(path)
+        except ValueError:
+            continue
+        unnoticed += 1  # the version of the library, for instance
+        assert rv.serialization.tree.encode(again, {}) == state
+    assert unnoticed < 10
+
+
+def test_a_checkpoint_that_lacks_something(tmp_path):
+    fit(new_trainer(), tmp_path)
+    path = checkpoints.listed(tmp_path)[0]
+    state = read_checkpoint(path)
+    del state["random"], state["step"]
+    write_checkpoint(path, state)
+    with pytest.raises(ValueError, match=r"cannot resume from '.*': it lacks step, random"):
+        fit(new_trainer(), tmp_path)
 
 
 def test_no_checkpoint_holds_anything_that_could_run(tmp_path):

@@ -26,6 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+PARTS = (  # of a checkpoint
+    *(
+        "run",
+        "epoch",
+        "batch",
+        "updates",
+        "stopped",
+        "model",
+        "frozen",
+        "loss",
+        "optimizer",
+        "step",
+        "random",
+    ),
+    *("data", "validation data", "measured", "history", "callbacks"),
+)
+
 
 class Run:
     """One `fit`.
@@ -68,7 +85,13 @@ class Run:
             return
         self._found = checkpoints.newest(path)
         if self._found is not None:
-            require_same(*self._found, self._description)
+            origin, state = self._found
+            require_same(origin, state, self._description)
+            missing = [key for key in PARTS if key not in state]
+            if missing:
+                raise ValueError(
+                    f"[Trainer.fit] cannot resume from '{origin}': it lacks {', '.join(missing)}"
+                )
 
     def go(self) -> None:
         """Train up to the last epoch, or until something stops the run; callbacks hear of all of it."""
