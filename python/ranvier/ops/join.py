@@ -10,7 +10,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor
 from ranvier.ops.index import getitem
 from ranvier.ops.shape import _dim, _sizes, unsqueeze
 
@@ -48,14 +48,16 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     (3, 2)
     """
     dim = dim if axis is None else axis
-    parts = [as_tensor("cat", x) for x in _listed("cat", tensors)]
-    dtypes = {x._array.dtype for x in parts}
-    dtype = np.result_type(*dtypes) if len(dtypes) > 1 else dtypes.pop() if parts else F32
+    parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
+    dtype = parts[0]._array.dtype if parts else F32
+    for x in parts:
+        if x._array.dtype is not dtype:
+            dtype = np.result_type(*(part._array.dtype for part in parts))
+            parts = [part.to(dtype) for part in parts]
+            break
     if dtype in (F32, F64):
         if not parts:
             _core.concatenate([], dim)  # raises
-        if dtypes:
-            parts = [x if x._array.dtype is dtype else cast(x, dtype) for x in parts]
         return Concatenate(dim).apply(*parts)
     try:
         return wrap(np.concatenate([x._array for x in parts], dim))

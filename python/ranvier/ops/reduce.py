@@ -60,13 +60,18 @@ class Extreme(Function):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        self.y = self.reduce(x, self.axes, True, None)
-        return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
+        self.y = self.reduce(x, self.axes, self.keepdims, None)
+        return self.y
 
     def backward(self, dy: Array) -> Array:
-        share = _core.count_equal(self.x, self.y, self.axes, True)
-        _core.div(dy.reshape(self.y.shape), share, share)
-        return _core.where_equal(self.x, self.y, share, None)
+        y = self._kept(self.y)
+        share = _core.count_equal(self.x, y, self.axes, True)
+        _core.div(self._kept(dy), share, share)
+        return _core.where_equal(self.x, y, share, None)
+
+    def _kept(self, y: Array) -> Array:
+        """y with its reduced axes in the shape, with size 1."""
+        return y if self.keepdims else y.reshape(_with_ones(self.x.shape, self.axes))
 
 
 class ExtremeAlong(Function):
@@ -89,6 +94,13 @@ class ExtremeAlong(Function):
         return _core.scatter_add(dy, self.indices, self.axis, self.shape[self.axis], None)
 
 
+def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """The shape after the axes have shrunk to 1."""
+    gone = range(len(shape)) if axes is None else (axes,) if isinstance(axes, int) else axes
+    ones = {a % len(shape) for a in gone} if shape else set()
+    return tuple(1 if d in ones else n for d, n in enumerate(shape))
+
+
 def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
     """The shape after the (kept) axes have gone."""
     if axes is None:
@@ -102,8 +114,8 @@ def _arguments(
 ) -> tuple[Any, Axes, bool]:
     x = as_tensor(name, x)
     axes = dim if axis is None else axis
-    if axes is None and keepdim is False and keepdims is False:
-        return x, None, False
+    if (axes is None or type(axes) is int) and keepdim is False and keepdims is False:
+        return x, axes, False
     try:
         if isinstance(axes, (tuple, list)):
             axes = tuple(map(index, axes)) or None  # (): PyTorch's way to say all

@@ -7,6 +7,7 @@ first, and its gradient comes back channels-last.
 
 from __future__ import annotations
 
+import math
 from operator import index
 from typing import Any
 
@@ -78,7 +79,7 @@ class Permute(Function):
         return x.transpose(self.dims)
 
     def backward(self, dy: Array) -> Array:
-        inverse = [0] * len(self.dims)
+        inverse = [0] * dy.ndim
         for to, source in enumerate(self.dims):
             inverse[source] = to
         return dy.transpose(inverse)
@@ -127,8 +128,8 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _dim(name: str, dim: int, ndim: int) -> int:
     """The dimension counted from the front."""
-    if type(dim) is int and 0 <= dim < ndim:
-        return dim
+    if type(dim) is int and -ndim <= dim < ndim:
+        return dim % ndim
     try:
         dim = index(dim)
     except TypeError as error:
@@ -148,10 +149,12 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    x, target = as_tensor("reshape", x), _sizes("reshape", shape)
+    x = as_tensor("reshape", x)
+    target = shape if shape and type(shape[0]) is int else _sizes("reshape", shape)
     try:
         return Reshape(target).apply(x)
-    except (ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
+        target = _sizes("reshape", target)  # what is not a number raises here
         raise ValueError(
             f"[reshape] got shape {target} for x of shape {x.shape}; expected as many elements"
         ) from error
@@ -188,9 +191,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         raise ValueError(
             f"[flatten] got start_dim {start_dim} after end_dim {end_dim}; expected start_dim <= end_dim"
         )
-    size = 1
-    for n in shape[first : last + 1]:
-        size *= n
+    size = math.prod(shape[first : last + 1])
     return Reshape((*shape[:first], size, *shape[last + 1 :])).apply(x)
 
 
@@ -219,11 +220,15 @@ def permute(x: Any, *dims: Any) -> Tensor:
     (4, 2, 3)
     """
     x = as_tensor("permute", x)
-    ndim = x._array.ndim
-    order = tuple([_dim("permute", d, ndim) for d in _sizes("permute", dims)])
-    if not len(set(order)) == len(order) == ndim:
-        raise ValueError(f"[permute] got dims {dims} for {x.ndim} dimensions; expected each of them once")
-    return Permute(order).apply(x)
+    order = dims if dims and type(dims[0]) is int else _sizes("permute", dims)
+    try:
+        return Permute(order).apply(x)
+    except (TypeError, ValueError) as error:
+        for d in _sizes("permute", order):
+            _dim("permute", d, x.ndim)
+        raise ValueError(
+            f"[permute] got dims {dims} for {x.ndim} dimensions; expected each of them once"
+        ) from error
 
 
 def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
