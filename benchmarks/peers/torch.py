@@ -102,6 +102,31 @@ def conv2d(
     return lambda: torch.nn.functional.conv2d(image, kernel, b, **settings)
 
 
+def flip_images(x: np.ndarray, place: np.ndarray) -> Callable[[], Any]:
+    images, mirrored = torch.from_numpy(x), torch.from_numpy(place[:, 3] != 0).reshape(-1, 1, 1, 1)
+    return lambda: torch.where(mirrored, images.flip(3), images)
+
+
+def affine_images(x: np.ndarray, matrix: np.ndarray) -> Callable[[], Any]:
+    """Of square images: places run from -1 to 1 here."""
+    images, last = torch.from_numpy(x), x.shape[3] - 1
+    m = matrix.reshape(-1, 2, 3).copy()
+    m[:, :, 2] = m[:, :, 0] + m[:, :, 1] + 2 * m[:, :, 2] / last - 1
+    theta = torch.from_numpy(m.astype(np.float32))
+
+    def turned() -> torch.Tensor:
+        grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=True)
+        return torch.nn.functional.grid_sample(images, grid, align_corners=True)
+
+    return turned
+
+
+def mix_images(x: np.ndarray, partner: np.ndarray, weight: np.ndarray) -> Callable[[], Any]:
+    images, others = torch.from_numpy(x), torch.from_numpy(partner)
+    share = torch.from_numpy(weight.astype(np.float32)).reshape(-1, 1, 1, 1)
+    return lambda: share * images + (1 - share) * images[others]
+
+
 def conv1d(x: np.ndarray, w: np.ndarray, bias: np.ndarray, padding: int) -> Callable[[], Any]:
     signal, kernel, b = (torch.from_numpy(a) for a in (x, w, bias))
     return lambda: torch.nn.functional.conv1d(signal, kernel, b, padding=padding)

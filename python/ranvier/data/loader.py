@@ -236,9 +236,12 @@ class _Batches:
         self.single = loader.batch_sampler is None
         self.collate = loader.collate_fn or (default_convert if self.single else default_collate)
         self.augment, self.transform = loader.augment, loader.transform
+        self.gathers_only = self.whole is not None and not (self.single or self.augment or self.transform)
 
     def __call__(self, numbered: tuple[int, Any]) -> Any:
         number, chosen = numbered
+        if self.gathers_only:  # nothing can draw
+            return self._of(chosen)
         with random.using(random.Generator().manual_seed(random.mixed(self.key, number + 1))):
             batch = self._of(chosen)
             return self._changed(batch) if self.augment or self.transform else batch
