@@ -11,6 +11,9 @@ constexpr int64_t kFarthest = int64_t{1} << 31;  // what is added to a place sta
 void check_images(const char* op, const Input& x) {
   if (x.ndim() != 4)
     fail_value(op, "got x of shape " + shape_text(x.ndim(), x.shape()) + "; expected images (N, C, H, W)");
+  if (x.shape(2) >= kFarthest || x.shape(3) >= kFarthest)
+    fail_value(
+        op, "got x of shape " + shape_text(x.ndim(), x.shape()) + "; expected height and width below 2**31");
 }
 
 // f(T{}) for the element type of images.

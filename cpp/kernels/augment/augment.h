@@ -111,11 +111,23 @@ struct AddNoise {
 
 constexpr int kPixelBlock = 64;  // pixels interpolated at once
 
+// Where a row of pixels of y is seen in x: between row and row + 1 at `down` in [0, 1), and so the column;
+// both are -2 where no pixel of x is near.
+template <class T>
+struct PixelPlaces {
+  alignas(64) int32_t row[kPixelBlock], column[kPixelBlock];
+  alignas(64) T down[kPixelBlock], right[kPixelBlock];
+};
+
 template <class T>
 struct AugmentKernels {
+  // Of `count` pixels from j on of row i of y, at most kPixelBlock; `nearest` rounds instead, and leaves down
+  // and right at 0.
+  void (*locate)(const double (&matrix)[6], bool nearest, double h, double w, double i, double j, int count,
+                 PixelPlaces<T>& places);
   // y = a pixel between four: taps[0 ... 3] are the upper left, upper right, lower left and lower right ones;
-  // `down` and `right` in [0, 1). All of kPixelBlock elements.
-  void (*between)(const T (*taps)[kPixelBlock], const T* down, const T* right, T* y);
+  // `down` and `right` in [0, 1). `count` pixels, and what is left of the last vector.
+  void (*between)(int count, const T (*taps)[kPixelBlock], const T* down, const T* right, T* y);
   // y = weight a + (1 - weight) b, n elements
   void (*mix)(int64_t n, T weight, const T* a, const T* b, T* y);
 };
