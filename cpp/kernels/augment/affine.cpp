@@ -84,7 +84,8 @@ T pixel_of(real<T> value) {
 template <class T>
 void turn_row(const AffineImages<T>& call, int64_t n, int64_t i) {
   using R = real<T>;
-  const auto &x = call.x, &y = call.y;
+  const auto& x = call.x;
+  const auto& y = call.y;
   Block<R> block{};  // all of it, since vectors read beyond the last pixel
   alignas(64) R taps[4][kPixelBlock] = {}, pixels[kPixelBlock];
   for (int64_t j = 0; j < y.shape[3]; j += kPixelBlock) {
