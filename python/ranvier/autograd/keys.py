@@ -138,7 +138,11 @@ def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
 
 def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ...]]:
     """The indices into several axes as one index into all of them, in C order; and their broadcast shape."""
-    rows: Any = 0
+    try:  # the common case in one call: no negative ones, all in range
+        rows: Any = np.ravel_multi_index(arrays, sizes)
+        return rows.reshape(-1), rows.shape
+    except (ValueError, TypeError):
+        rows = 0
     try:
         shape = np.broadcast_shapes(*(index.shape for index in arrays))
     except ValueError as error:

@@ -6,6 +6,7 @@ picked several times receives the sum of its gradients, added in order, whatever
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,7 @@ from ranvier.ops.shape import _dim, expand, reshape
 
 METHODS = ("gather", "index_select", "masked_select", "nonzero", "take_along_dim")
 
+_ALL = slice(None)
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
@@ -50,6 +52,24 @@ class GetItem(Function):
         return dx
 
 
+class TakeRows(Function):
+    """y[j, ...] = x[index[j], ...]"""
+
+    def __init__(self, index: Array) -> None:
+        self.index = index
+
+    def forward(self, x: Array) -> Array:
+        index, self.shape = self.index, x.shape
+        self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))
+        y = _core.gather(x, self.rows, 0, None)
+        return y if index.ndim == 1 else y.reshape(index.shape + x.shape[1:])
+
+    def backward(self, dy: Array) -> Array:
+        if self.index.ndim > 1:
+            dy = dy.reshape(self.rows.shape[:1] + self.shape[1:])
+        return _core.scatter_add(dy, self.rows, 0, self.shape[0], None)
+
+
 class Pick(Function):
     """y = x[key] for a key with arrays: the axes they pick along as one, gathered by one index"""
 
@@ -59,42 +79,43 @@ class Pick(Function):
     def forward(self, x: Array) -> Array:
         basic, axes, rows, shape = self.picks
         self.shape = x.shape
-        view = x[basic]
-        self.view_shape = view.shape
-        neighbours = axes[-1] - axes[0] == len(axes) - 1
-        self.order = tuple(range(view.ndim))
-        if not neighbours:  # the picked axes first
-            self.order = (*axes, *(d for d in self.order if d not in axes))
-        self.axis = axes[0] if neighbours else 0
-        end = self.axis + len(axes)
-        moved = view.transpose(self.order)
-        before, after = moved.shape[: self.axis], moved.shape[end:]
-        merged = (*before, int(np.prod(moved.shape[self.axis : end])), *after)
-        self.index = rows.reshape((-1,) + (1,) * len(after))
-        for _ in before:
-            self.index = self.index[None]
+        self.whole = basic.count(_ALL) == len(basic)
+        view = x if self.whole else x[basic]
+        first, count = axes[0], len(axes)
+        self.order = None
+        if axes[-1] - first != count - 1:  # no neighbours: they come first
+            self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
+            view, first = view.transpose(self.order), 0
+        self.moved = view.shape
+        before, picked, after = (
+            view.shape[:first],
+            view.shape[first : first + count],
+            view.shape[first + count :],
+        )
+        self.length = picked[0] if count == 1 else math.prod(picked)
+        if count > 1:
+            if not _merges(view, first, first + count):
+                view = _core.copy(view, False, None) if _in_core(x) else np.ascontiguousarray(view)
+            view = view.reshape((*before, self.length, *after))
+        self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
         self.picked = (*before, rows.size, *after)
-        if len(axes) > 1 and not _merges(moved, self.axis, end):
-            moved = _core.copy(moved, False, None) if x.dtype.kind == "f" else np.ascontiguousarray(moved)
-        moved = moved.reshape(merged)
-        self.moved_shape, self.length = tuple(view.shape[d] for d in self.order), merged[self.axis]
-        if x.dtype.kind == "f" and x.dtype.itemsize >= 4:
-            y = _core.gather(moved, self.index, self.axis, None)
-        else:
-            y = np.take(moved, rows, self.axis)
+        y = _core.gather(view, self.index, first, None) if _in_core(x) else np.take(view, rows, first)
         return y.reshape(*before, *shape, *after)
 
     def backward(self, dy: Array) -> Array:
         dy = dy.reshape(self.picked)
-        dx = _core.scatter_add(dy, self.index, self.axis, self.length, None).reshape(self.moved_shape)
-        dx = dx.transpose(sorted(range(dx.ndim), key=self.order.__getitem__))
-        if self.view_shape == self.shape and all(
-            part == slice(None) for part in self.picks.basic
-        ):  # the view is x
+        dx = _core.scatter_add(dy, self.index, self.axis, self.length, None).reshape(self.moved)
+        if self.order is not None:
+            dx = dx.transpose(sorted(range(dx.ndim), key=self.order.__getitem__))
+        if self.whole:
             return dx
         whole = zeros(self.shape, dy.dtype)
         _core.copy(dx, False, whole[self.picks.basic])
         return whole
+
+
+def _in_core(x: Array) -> bool:
+    return x.dtype.kind == "f" and x.dtype.itemsize in (4, 8)
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:
