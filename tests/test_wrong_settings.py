@@ -14,13 +14,21 @@ from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, wrong_array
 LAYERS: dict[str, dict[str, Any]] = {
     "AdaptiveAvgPool2d": {"output_size": 2},
     "AvgPool2d": {"kernel_size": 2},
+    "BatchNorm1d": {"num_features": 2},
+    "BatchNorm2d": {"num_features": 2},
     "Conv1d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "Conv2d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "ConvTranspose1d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "ConvTranspose2d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "GLU": {"dim": 0},
+    "Embedding": {"num_embeddings": 3, "embedding_dim": 2},
+    "GroupNorm": {"num_groups": 1, "num_channels": 3},
+    "InstanceNorm1d": {"num_features": 2},
+    "InstanceNorm2d": {"num_features": 2},
+    "LayerNorm": {"normalized_shape": 3},
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
+    "RMSNorm": {"normalized_shape": 3},
     "Unflatten": {"dim": 1, "unflattened_size": (1, 3)},
     "AdaptiveAvgPool1d": {"output_size": 2},
     "AdaptiveMaxPool1d": {"output_size": 2},
@@ -59,6 +67,8 @@ def test_layers(name: str) -> None:
     arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss") + (name in THREE_ARRAYS))
     if name in OF_CLASSES:
         arrays[1] = rv.tensor([2, 0])
+    if name == "Embedding":
+        arrays = [rv.tensor([[2, 0], [1, 0]])]
     make(**right)(*arrays)
     for key in inspect.signature(make).parameters:
         for wrong in WRONG_ATTRIBUTES:

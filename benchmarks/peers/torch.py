@@ -127,6 +127,60 @@ def mix_images(x: np.ndarray, partner: np.ndarray, weight: np.ndarray) -> Callab
     return lambda: share * images + (1 - share) * images[others]
 
 
+def batch_norm(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, channels_last: bool = False
+) -> Callable[[], Any]:
+    (image,) = _images(channels_last, x)
+    w, b = torch.from_numpy(weight), torch.from_numpy(bias)
+    return lambda: torch.nn.functional.batch_norm(image, None, None, w, b, training=True)
+
+
+def batch_norm_backward(
+    x: np.ndarray, dy: np.ndarray, weight: np.ndarray, channels_last: bool = False
+) -> Callable[[], Any]:
+    image, gradient = _images(channels_last, x, dy)
+    w = torch.from_numpy(weight)
+    _, mean, rstd = torch.native_batch_norm(image, w, None, None, None, True, 0.1, 1e-5)
+    backward = torch.ops.aten.native_batch_norm_backward
+    arguments = (None, None, mean, rstd, True, 1e-5, [True, True, True])
+    return lambda: backward(gradient, image, w, *arguments)
+
+
+def group_norm(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, groups: int, channels_last: bool = False
+) -> Callable[[], Any]:
+    (image,) = _images(channels_last, x)
+    w, b = torch.from_numpy(weight), torch.from_numpy(bias)
+    return lambda: torch.nn.functional.group_norm(image, groups, w, b)
+
+
+def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> Callable[[], Any]:
+    lines, w, b = (torch.from_numpy(a) for a in (x, weight, bias))
+    return lambda: torch.nn.functional.layer_norm(lines, w.shape, w, b)
+
+
+def layer_norm_backward(x: np.ndarray, dy: np.ndarray, weight: np.ndarray) -> Callable[[], Any]:
+    lines, gradient, w = (torch.from_numpy(a) for a in (x, dy, weight))
+    _, mean, rstd = torch.native_layer_norm(lines, w.shape, w, None, 1e-5)
+    backward = torch.ops.aten.native_layer_norm_backward
+    return lambda: backward(gradient, lines, w.shape, mean, rstd, w, w, [True, True, True])
+
+
+def rms_norm(x: np.ndarray, weight: np.ndarray) -> Callable[[], Any]:
+    lines, w = torch.from_numpy(x), torch.from_numpy(weight)
+    return lambda: torch.nn.functional.rms_norm(lines, w.shape, w, 1e-5)
+
+
+def embedding(index: np.ndarray, weight: np.ndarray) -> Callable[[], Any]:
+    i, w = torch.from_numpy(index), torch.from_numpy(weight)
+    return lambda: torch.nn.functional.embedding(i, w)
+
+
+def embedding_backward(index: np.ndarray, dy: np.ndarray, rows: int) -> Callable[[], Any]:
+    i, gradient = torch.from_numpy(index), torch.from_numpy(dy)
+    return lambda: torch.ops.aten.embedding_dense_backward(gradient, i, rows, -1, False)
+
+
 def conv1d(x: np.ndarray, w: np.ndarray, bias: np.ndarray, padding: int) -> Callable[[], Any]:
     signal, kernel, b = (torch.from_numpy(a) for a in (x, w, bias))
     return lambda: torch.nn.functional.conv1d(signal, kernel, b, padding=padding)

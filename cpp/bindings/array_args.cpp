@@ -347,21 +347,23 @@ Output Output::like(const Input& x, DType dtype, const int64_t* shape) {
   return in_order(dtype, ndim, shape, order);
 }
 
-Output Output::given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape) {
+Output Output::given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape,
+                     const char* name) {
   if (out.is_none()) return contiguous(dtype, ndim, shape);
-  check_array(op, "out", out);
+  check_array(op, name, out);
   PyArrayObject* a = as_array(out);
+  const std::string got = std::string("got ") + name;
   if (PyArray_TYPE(a) != type_number(dtype))
-    fail_type(op, "got out of dtype " + dtype_text(out) + "; expected " + dtype_name(dtype));
+    fail_type(op, got + " of dtype " + dtype_text(out) + "; expected " + dtype_name(dtype));
   if (PyArray_NDIM(a) != ndim || !std::equal(shape, shape + ndim, PyArray_DIMS(a)))
-    fail_value(op, "got out of shape " +
+    fail_value(op, got + " of shape " +
                        shape_text(PyArray_NDIM(a), reinterpret_cast<const int64_t*>(PyArray_DIMS(a))) +
                        "; expected " + shape_text(ndim, shape));
-  if (!PyArray_ISWRITEABLE(a)) fail_value(op, "got a read-only out; expected a writable array");
-  if (!is_addressable(a))
-    fail_value(op, "got out that is byte-swapped or unaligned; expected a native array");
+  if (!PyArray_ISWRITEABLE(a))
+    fail_value(op, std::string("got a read-only ") + name + "; expected a writable array");
+  if (!is_addressable(a)) fail_value(op, got + " that is byte-swapped or unaligned; expected a native array");
   if (elements_share_memory(a))
-    fail_value(op, "got out whose elements share memory; expected an array with one place for each element");
+    fail_value(op, got + " whose elements share memory; expected an array with one place for each element");
   return Output(py::reinterpret_borrow<py::object>(out));
 }
 

@@ -112,7 +112,9 @@ class Output {
   // what it is.
   static Output like(const Input& x, DType dtype) { return like(x, dtype, x.shape()); }
   static Output like(const Input& x, DType dtype, const int64_t* shape);  // of another shape
-  static Output given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape);
+  // `name`: what errors call it, where it is not `out` but an array that changes in place.
+  static Output given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape,
+                      const char* name = "out");
 
   template <class T>
   TensorView<T> view() const {

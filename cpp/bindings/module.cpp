@@ -31,4 +31,6 @@ PYBIND11_MODULE(_core, m) {
   bind::register_index(m);
   bind::register_scan(m);
   bind::register_sort(m);
+  bind::register_norm(m);
+  bind::register_embedding(m);
 }

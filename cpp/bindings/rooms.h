@@ -30,5 +30,7 @@ void register_copy(pybind11::module_& m);
 void register_index(pybind11::module_& m);
 void register_scan(pybind11::module_& m);
 void register_sort(pybind11::module_& m);
+void register_norm(pybind11::module_& m);
+void register_embedding(pybind11::module_& m);
 
 }  // namespace ranvier::bind

@@ -746,3 +746,89 @@ def cumprod_backward(dy: Array, x: Array, axis: int) -> Array: ...
 
 # sort: values and int64 indices
 def sort(x: Array, axis: int, descending: bool = False, count: int | None = None) -> tuple[Array, Array]: ...
+
+# norm: x (n, c, ...), or (..., *normalized_shape); mean and rstd are float64, batches is int64
+def batch_norm(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    batches: Array | None = None,
+    training: bool = True,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]: ...  # y, mean, rstd
+def batch_norm_backward(
+    dy: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    training: bool = True,
+    need_dx: bool = True,
+    need_dweight: bool = True,
+    need_dbias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+def group_norm(
+    x: Array,
+    num_groups: int,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]: ...
+def group_norm_backward(
+    dy: Array,
+    x: Array,
+    num_groups: int,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    need_dx: bool = True,
+    need_dweight: bool = True,
+    need_dbias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+def layer_norm(
+    x: Array,
+    normalized_shape: Sequence[int],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]: ...
+def layer_norm_backward(
+    dy: Array,
+    x: Array,
+    normalized_shape: Sequence[int],
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    need_dx: bool = True,
+    need_dweight: bool = True,
+    need_dbias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]: ...
+def rms_norm(
+    x: Array,
+    normalized_shape: Sequence[int],
+    weight: Array | None = None,
+    eps: float = 1e-5,
+) -> tuple[Array, Array]: ...  # y, rstd
+def rms_norm_backward(
+    dy: Array,
+    x: Array,
+    normalized_shape: Sequence[int],
+    weight: Array | None,
+    rstd: Array,
+    need_dx: bool = True,
+    need_dweight: bool = True,
+) -> tuple[Array | None, Array | None]: ...
+
+# embedding: index holds integers
+def embedding(index: Array, weight: Array, out: Array | None = None) -> Array: ...
+def embedding_backward(
+    dy: Array,
+    index: Array,
+    num_embeddings: int,
+    padding_idx: int | None = None,
+    scale_grad_by_freq: bool = False,
+    out: Array | None = None,
+) -> Array: ...

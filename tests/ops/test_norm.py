@@ -1,230 +1,278 @@
-"""norm, logsumexp, prod, var_mean and their kin, forward and backward, against the references."""
+"""Normalisations: forward and backward against the references."""
 
 from __future__ import annotations
 
-import math
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import reduce as reference
-from support.draws import any_axes, any_axis, any_shape
+from ranvier.reference import norm as reference
+from support.draws import any_shape
+from support.layouts import in_layout
 from support.op_case import OpCase
+from support.tolerance import tolerance
 
-AXES = ((None, False), (0, False), (1, True), (-1, False), ((0, 2), False), ((1, 3), True))
+SHAPES = [(9, 5), (3, 6, 7), (2, 4, 3, 5)]
+LARGE = {2: (411, 70), 3: (9, 33, 65), 4: (5, 20, 31, 17)}
 
 
-class AxesCase(OpCase):
-    variants = tuple({"axis": axis, "keepdims": keepdims} for axis, keepdims in AXES)
+class NormCase(OpCase):
+    """x, and weight and bias as far as ``parameters`` goes; eps is large, so that no deviation is tiny."""
+
+    names: ClassVar[Any] = ("weight", "bias")
+    parameters = 2
+    eps = 0.1
+
+    def parameter_shape(self, x):
+        return (x.shape[1],)
+
+    def with_parameters(self, rng, x):
+        shape = self.parameter_shape(x)
+        made = [rng.uniform(0.5, 1.5, shape), rng.uniform(-1, 1, shape)][: self.parameters]
+        return (x, *(p.astype(x.dtype) for p in made))
 
     def inputs(self, rng, dtype):
-        return ((rng.uniform(0.1, 1.5, (3, 5, 4, 17)) * rng.choice([-1, 1], (3, 5, 4, 17))).astype(dtype),)
+        return self.with_parameters(rng, rng.uniform(-2, 3, self.shape).astype(dtype))
 
     def large_inputs(self, rng, dtype):
-        return (rng.standard_normal((3, 41, 7, 503)).astype(dtype),)
-
-    def draw(self, rng, dtype):
-        shape = any_shape(rng, least=1)
-        x = (rng.uniform(0.1, 1.5, shape) * rng.choice([-1, 1], shape)).astype(dtype)
-        return {"axis": any_axes(rng, x.ndim), "keepdims": bool(rng.integers(2))}, (x,)
-
-    def reduction(self, x):
-        return x.size
-
-    def axes(self, x):
-        return tuple(range(x.ndim)) if self.axis is None else self.axis
-
-
-class TestNorm(AxesCase):
-    op_name = "norm"
-    p = 2
-    variants = (
-        *AxesCase.variants,
-        *({"p": p, "axis": axis, "keepdims": False} for p in (0, 1, 1.5, 3, -2) for axis in (None, (0, 2))),
-        *(
-            {"p": p, "axis": axis, "keepdims": True}
-            for p in (math.inf, -math.inf, 0.5)
-            for axis in (1, (1, 3))
-        ),
-    )
-
-    def inputs(self, rng, dtype):
-        if abs(self.p) != math.inf:
-            return super().inputs(rng, dtype)
-        x = (rng.permutation(1020) + 1) * rng.choice([-1, 1], 1020) / 32  # no ties
-        return (x.reshape(3, 5, 4, 17).astype(dtype),)
-
-    def draw(self, rng, dtype):
-        settings, (x,) = super().draw(rng, dtype)
-        return {"p": rng.choice([0, 1, 2, 3, 1.5, math.inf, -math.inf]), **settings}, (x,)
-
-    def magnitude(self, *arrays):
-        """The slope of a root near 0, and of x^(1/p) for small p."""
-        return super().magnitude(*arrays) * (400 if self.p in (0.5, -2) else 4)
-
-    def op(self, x):
-        return ops.norm(x, self.p, self.axis, self.keepdims)
-
-    def reference(self, x):
-        return reference.norm(x, self.p, self.axis, self.keepdims)
-
-    def reference_backward(self, dy, x):
-        return (reference.norm_backward(dy, x, self.p, self.axis, self.keepdims),)
-
-    def torch_op(self, torch, x):
-        return torch.linalg.vector_norm(x, self.p, self.axes(x), self.keepdims)
-
-
-class TestLogSumExp(AxesCase):
-    op_name = "logsumexp"
-
-    def op(self, x):
-        return ops.logsumexp(x, self.axis, self.keepdims)
-
-    def reference(self, x):
-        return reference.logsumexp(x, self.axis, self.keepdims)
-
-    def reference_backward(self, dy, x):
-        return (reference.logsumexp_backward(dy, x, self.axis, self.keepdims),)
-
-    def torch_op(self, torch, x):
-        return torch.logsumexp(x, self.axes(x), self.keepdims)
-
-
-class TestProd(AxesCase):
-    op_name = "prod"
-    variants = tuple(
-        {"axis": axis, "keepdims": k} for axis, k in ((None, False), (0, True), (1, False), (-1, False))
-    )
-
-    def inputs(self, rng, dtype):
-        x = rng.uniform(0.8, 1.2, (3, 5, 4, 17)) * rng.choice([-1, 1], (3, 5, 4, 17))
-        x[1, 2, 3, ::9] = 0  # one zero in some lines, two in others
-        return (x.astype(dtype),)
-
-    def draw(self, rng, dtype):
-        x = rng.uniform(0.8, 1.2, any_shape(rng, least=1)) * 1
-        x[rng.random(x.shape) < 0.02] = 0
-        axis = None if rng.random() < 0.3 else any_axis(rng, x.ndim)
-        return {"axis": axis, "keepdims": axis is not None and bool(rng.integers(2))}, (x.astype(dtype),)
+        x = rng.standard_normal(LARGE[len(self.shape)]).astype(dtype)
+        return self.with_parameters(rng, in_layout(x, "channels_last"))
 
     def empty_inputs(self, dtype):
-        return (np.zeros((3, 0, 4, 17), dtype),)
+        return self.with_parameters(np.random.default_rng(0), np.zeros((0, *self.shape[1:]), dtype))
 
-    def op(self, x):
-        return ops.prod(x, self.axis, self.keepdims)
+    def reduction(self, x, *parameters):
+        return x.size
 
-    def reference(self, x):
-        return reference.prod(x, self.axis, self.keepdims)
+    def both(self, parameters):
+        return (*parameters, None, None)[:2]
 
-    def reference_backward(self, dy, x):
-        return (reference.prod_backward(dy, x, self.axis, self.keepdims),)
-
-    def torch_op(self, torch, x):
-        return torch.prod(x) if self.axis is None else torch.prod(x, self.axis, self.keepdims)
+    def expected_gradients(self, dx, *dparameters):
+        return (dx, *dparameters)[: 1 + self.parameters]
 
 
-class TestSpreadAndMean(AxesCase):
-    op_name = ("var_mean", "std_mean")
-    variants = tuple({"name": n, "axis": a, "keepdims": k} for n in op_name for a, k in AXES[:3])
+class TestBatchNorm(NormCase):
+    op_name = "batch_norm"
+    variants = tuple({"shape": s, "parameters": p} for s in SHAPES for p in (2, 1, 0))
+    training = True
+
+    def running(self, x):
+        channels = np.arange(x.shape[1])
+        return 0.1 * channels - 0.2, 1 + 0.3 * channels
 
     def draw(self, rng, dtype):
-        shape = tuple(n + 1 for n in any_shape(rng, least=1, most=3))
-        x = (rng.permutation(int(np.prod(shape))).reshape(shape) / 64).astype(dtype)
-        return {**self.drawn_variant(rng), "axis": any_axes(rng, x.ndim)}, (x,)
+        shape = any_shape(rng, least=2)
+        if np.prod(shape) == shape[1]:
+            shape = (shape[0] + 1, *shape[1:])
+        settings = {"parameters": int(rng.integers(3)), "training": bool(rng.integers(2))}
+        self.parameters = settings["parameters"]
+        return settings, self.with_parameters(rng, rng.uniform(-3, 3, shape).astype(dtype))
 
-    def op(self, x):
-        return getattr(ops, self.name)(x, self.axis, keepdim=self.keepdims)
+    def op(self, x, *parameters):
+        running = [None, None] if self.training else [r.astype(x.dtype) for r in self.running(x)]
+        weight, bias = self.both(parameters)
+        return ops.batch_norm(x, *running, weight, bias, self.training, eps=self.eps)
 
-    def reference(self, x):
-        spread = getattr(reference, self.name[:3])
-        return spread(x, self.axis, self.keepdims), reference.mean(x, self.axis, self.keepdims)
+    def reference(self, x, *parameters):
+        if self.training:
+            return reference.batch_norm(x, *self.both(parameters), self.eps)
+        return reference.batch_norm_eval(x, *self.both(parameters), *self.running(x), self.eps)
 
-    def reference_backward(self, dy, x):
-        spread = getattr(reference, f"{self.name[:3]}_backward")(dy[0], x, self.axis, self.keepdims)
-        return (spread + reference.mean_backward(dy[1], x, self.axis, self.keepdims),)
+    def reference_backward(self, dy, x, *parameters):
+        weight, _ = self.both(parameters)
+        if self.training:
+            return self.expected_gradients(*reference.batch_norm_backward(dy, x, weight, self.eps))
+        return self.expected_gradients(
+            *reference.batch_norm_eval_backward(dy, x, weight, *self.running(x), self.eps)
+        )
 
-    def torch_op(self, torch, x):
-        return getattr(torch, self.name)(x, self.axes(x), keepdim=self.keepdims)
-
-
-class TestCountNonzero(AxesCase):
-    op_name = "count_nonzero"
-    differentiable = False
-    variants = tuple({"axis": axis, "keepdims": False} for axis in (None, 0, (0, 2)))
-
-    def inputs(self, rng, dtype):
-        return (rng.integers(0, 3, (3, 5, 4)).astype(dtype),)
-
-    def op(self, x):
-        return ops.count_nonzero(x, self.axis)
-
-    def reference(self, x):
-        return np.count_nonzero(x, self.axis)
-
-    def torch_op(self, torch, x):
-        return torch.count_nonzero(x, self.axis)
+    def torch_op(self, torch, x, *parameters):
+        running = [None if self.training else torch.tensor(r, dtype=x.dtype) for r in self.running(x)]
+        return torch.nn.functional.batch_norm(
+            x, *running, *self.both(parameters), self.training, eps=self.eps
+        )
 
 
-def test_nothing_to_reduce():
-    x = rv.zeros(0, 3)
-    assert x.norm(dim=0).tolist() == x.norm(1, dim=0).tolist() == x.norm(0, dim=0).tolist() == [0, 0, 0]
-    assert x.logsumexp(0).tolist() == [-math.inf] * 3
-    assert x.logsumexp(1).shape == x.norm(math.inf, dim=1).shape == (0,)
-    assert x.prod(0).tolist() == [1, 1, 1]
-    with pytest.raises(ValueError, match="empty along the axis"):
-        x.norm(math.inf, dim=0)
+class TestBatchNormEval(TestBatchNorm):
+    training = False
 
 
-def test_extremes_of_logsumexp():
-    inf = math.inf
-    x = rv.tensor([[1000.0, 1000.0], [-1000.0, -1000.0], [inf, 1.0], [-inf, -inf], [1.0, math.nan]])
-    y = x.logsumexp(1).tolist()
-    assert y[:4] == pytest.approx([1000 + math.log(2), -1000 + math.log(2), inf, -inf])
-    assert math.isnan(y[4])
+class TestGroupNorm(NormCase):
+    op_name = "group_norm"
+    variants = tuple(
+        {"shape": s, "groups": g, "parameters": p}
+        for s, g, p in [
+            ((2, 6), 2, 2),
+            ((3, 6, 7), 1, 2),
+            ((3, 6, 7), 3, 1),
+            ((2, 4, 3, 5), 2, 0),
+            ((2, 4, 3, 5), 4, 2),
+        ]
+    )
+
+    def large_inputs(self, rng, dtype):
+        shape = {2: (400, 66), 3: (9, 12, 365), 4: (5, 20, 31, 17)}[len(self.shape)]
+        x = rng.standard_normal(shape).astype(dtype)
+        return self.with_parameters(rng, in_layout(x, "channels_last"))
+
+    def draw(self, rng, dtype):
+        groups, width = int(rng.choice([1, 2, 3, 5, 8])), int(rng.choice([2, 3, 4, 9, 17]))
+        rest = any_shape(rng, most=2)
+        settings = {"parameters": int(rng.integers(3)), "groups": groups}
+        self.parameters = settings["parameters"]
+        shape = (int(rng.integers(1, 4)), groups * width, *rest)
+        return settings, self.with_parameters(rng, rng.uniform(-3, 3, shape).astype(dtype))
+
+    def op(self, x, *parameters):
+        return ops.group_norm(x, self.groups, *parameters, eps=self.eps)
+
+    def reference(self, x, *parameters):
+        return reference.group_norm(x, self.groups, *self.both(parameters), self.eps)
+
+    def reference_backward(self, dy, x, *parameters):
+        weight, _ = self.both(parameters)
+        return self.expected_gradients(*reference.group_norm_backward(dy, x, self.groups, weight, self.eps))
+
+    def torch_op(self, torch, x, *parameters):
+        return torch.nn.functional.group_norm(x, self.groups, *parameters, eps=self.eps)
 
 
-def test_a_norm_of_zero_has_gradient_zero():
-    for p in (0, 0.5, 1, 1.5, 2, 3, math.inf):
-        x = rv.zeros(4, requires_grad=True)
-        x.norm(p).backward()
-        assert x.grad.tolist() == [0, 0, 0, 0], p
+class TestInstanceNorm(TestGroupNorm):
+    op_name = "instance_norm"
+    variants = tuple({"shape": s, "parameters": p} for s in SHAPES[1:] for p in (2, 1, 0))
+
+    def draw(self, rng, dtype):
+        settings, (x, *_) = super().draw(rng, dtype)
+        x = x if x.ndim > 2 and np.prod(x.shape[2:]) > 1 else np.repeat(x.reshape(*x.shape[:2], 1), 3, 2)
+        x = (x + rng.uniform(-1, 1, x.shape)).astype(dtype)
+        return {"parameters": settings["parameters"]}, self.with_parameters(rng, x)
+
+    def op(self, x, *parameters):
+        weight, bias = self.both(parameters)
+        return ops.instance_norm(x, None, None, weight, bias, eps=self.eps)
+
+    def reference(self, x, *parameters):
+        self.groups = x.shape[1]
+        return super().reference(x, *parameters)
+
+    def reference_backward(self, dy, x, *parameters):
+        self.groups = x.shape[1]
+        return super().reference_backward(dy, x, *parameters)
+
+    def torch_op(self, torch, x, *parameters):
+        weight, bias = self.both(parameters)
+        return torch.nn.functional.instance_norm(x, None, None, weight, bias, eps=self.eps)
 
 
-def test_other_dtypes_and_ranks():
-    assert rv.tensor([[1, 2], [3, 4]]).prod(1).tolist() == [2, 12]
-    assert rv.tensor(3.0).prod(0).item() == rv.tensor(-3.0).norm().item() == 3
-    assert rv.tensor([0, 0]).logsumexp(0).item() == pytest.approx(math.log(2))
-    assert rv.tensor([3, 4]).norm(dtype=rv.float32).item() == 5
+class TestLayerNorm(NormCase):
+    op_name = "layer_norm"
+    axes = 1
+    variants = tuple(
+        {"shape": s, "axes": a, "parameters": p}
+        for s, a, p in [
+            ((9, 5), 1, 2),
+            ((9, 5), 2, 1),
+            ((3, 4, 19), 1, 0),
+            ((2, 3, 4, 5), 3, 2),
+            ((33,), 1, 2),
+        ]
+    )
+
+    def parameter_shape(self, x):
+        return x.shape[x.ndim - self.axes :]
+
+    def large_inputs(self, rng, dtype):
+        shape = {1: (70001,), **LARGE}[len(self.shape)]
+        return self.with_parameters(rng, rng.standard_normal(shape).astype(dtype))
+
+    def empty_inputs(self, dtype):
+        shape = (*self.shape[:-1], 0) if len(self.shape) == 1 else (0, *self.shape[1:])
+        return self.with_parameters(np.random.default_rng(0), np.zeros(shape, dtype))
+
+    def draw(self, rng, dtype):
+        x = rng.uniform(-3, 3, any_shape(rng, least=1)).astype(dtype)
+        settings = {"axes": int(rng.integers(1, x.ndim + 1)), "parameters": int(rng.integers(3))}
+        self.axes, self.parameters = settings["axes"], settings["parameters"]
+        return settings, self.with_parameters(rng, x)
+
+    def op(self, x, *parameters):
+        return ops.layer_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
+
+    def reference(self, x, *parameters):
+        return reference.layer_norm(x, self.axes, *self.both(parameters), self.eps)
+
+    def reference_backward(self, dy, x, *parameters):
+        weight, _ = self.both(parameters)
+        return self.expected_gradients(*reference.layer_norm_backward(dy, x, self.axes, weight, self.eps))
+
+    def torch_op(self, torch, x, *parameters):
+        return torch.nn.functional.layer_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
 
 
-def test_linalg():
-    a = rv.tensor([[1.0, -2.0], [3.0, 4.0]])
-    norms = [rv.linalg.matrix_norm(a, ord).item() for ord in (1, -1, math.inf, -math.inf)]
-    assert norms == [6, 4, 7, 3]
-    assert rv.linalg.norm(a).item() == rv.linalg.matrix_norm(a).item() == pytest.approx(math.sqrt(30))
-    assert rv.linalg.norm(a, 1).item() == 6
-    assert rv.linalg.norm(a, 1, dim=1).tolist() == [3, 7]
-    assert rv.linalg.vector_norm(a, 1).item() == 10
-    assert rv.linalg.matrix_norm(a.reshape(1, 2, 2), 1, keepdim=True).shape == (1, 1, 1)
-    with pytest.raises(ValueError, match=r"\[matrix_norm\] got ord 'nuc'; expected 'fro'"):
-        rv.linalg.matrix_norm(a, "nuc")
-    with pytest.raises(ValueError, match=r"\[matrix_norm\] got dim \(1, -1\); expected two dimensions"):
-        rv.linalg.matrix_norm(a, dim=(1, -1))
+class TestRMSNorm(TestLayerNorm):
+    op_name = "rms_norm"
+    variants = tuple({**v, "parameters": min(v["parameters"], 1)} for v in TestLayerNorm.variants)
+
+    def draw(self, rng, dtype):
+        settings, arrays = super().draw(rng, dtype)
+        return {**settings, "parameters": min(settings["parameters"], 1)}, arrays[:2]
+
+    def op(self, x, *parameters):
+        return ops.rms_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
+
+    def reference(self, x, *parameters):
+        return reference.rms_norm(x, self.axes, self.both(parameters)[0], self.eps)
+
+    def reference_backward(self, dy, x, *parameters):
+        gradients = reference.rms_norm_backward(dy, x, self.axes, self.both(parameters)[0], self.eps)
+        return self.expected_gradients(*gradients)
+
+    def torch_op(self, torch, x, *parameters):
+        return torch.nn.functional.rms_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
 
 
-def test_wrong_calls():
-    x = rv.zeros(2, 3)
-    with pytest.raises(ValueError, match=r"\[norm\] got p 'nuc'; expected 'fro' or a number"):
-        x.norm("nuc")
-    with pytest.raises(TypeError, match=r"\[norm\] got x of dtype int64"):
-        rv.tensor([1, 2]).norm()
-    with pytest.raises(ValueError, match=r"\[prod\] got 2 axes; expected one, or None"):
-        x.prod((0, 1))
-    with pytest.raises(ValueError, match=r"\[max\] got x of shape \(0, 3\), empty along the axis"):
-        x[:0].max(0)
-    with pytest.raises(
-        ValueError, match=r"\[min\] got axis 2 for an array of 2 dimensions; expected -2 to 1"
-    ):
-        x.min(2)
+@pytest.mark.parametrize("momentum", [0.1, 0.5, 1.0, None])
+@pytest.mark.parametrize("shape", [(7, 3), (5, 3, 4), (2, 3, 6, 5)])
+def test_running_statistics(shape, momentum, rng, isa):
+    """They are written in place, as the formula has it; the count goes up; versions change."""
+    mean, var = np.zeros(3), np.ones(3)
+    running = rv.zeros(3), rv.ones(3)
+    count = rv.tensor(0)
+    for step in range(1, 4):
+        x = rng.uniform(-1, 4, shape).astype("float32")
+        places = [r._array.ctypes.data for r in running]
+        ops.batch_norm(x, *running, training=True, momentum=momentum, num_batches_tracked=count)
+        factor = 1 / step if momentum is None else momentum
+        mean, var = reference.running(mean, var, x.astype("float64"), factor)
+        assert count.item() == step
+        assert [r._version for r in running] == [step, step]
+        assert places == [r._array.ctypes.data for r in running]
+        limit = tolerance("float32", x.size, 16)
+        np.testing.assert_allclose(running[0].numpy(), mean, rtol=0, atol=limit)
+        np.testing.assert_allclose(running[1].numpy(), var, rtol=0, atol=limit)
+    before = [r.numpy().copy() for r in running]
+    ops.batch_norm(x, *running, training=False)
+    assert all((r.numpy() == b).all() for r, b in zip(running, before, strict=True))
+
+
+def test_running_statistics_equal_torch(rng):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    ours, theirs = (rv.zeros(4), rv.ones(4)), (torch.zeros(4), torch.ones(4))
+    for _ in range(3):
+        x = rng.normal(3, 2, (6, 4, 5)).astype("float32")
+        ops.batch_norm(x, *ours, training=True, momentum=0.3)
+        torch.nn.functional.batch_norm(torch.tensor(x), *theirs, training=True, momentum=0.3)
+    for r, t in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(r.numpy(), t.numpy(), rtol=0, atol=tolerance("float32", 30, 10))
+
+
+def test_backward_after_the_running_statistics_moved_on(rng):
+    """Evaluation's backward has the statistics that its forward had."""
+    x = rv.tensor(rng.standard_normal((4, 3)), requires_grad=True)
+    mean, var = rv.zeros(3, dtype=rv.float64), rv.full((3,), 4.0, dtype=rv.float64)
+    y = ops.batch_norm(x, mean, var, eps=0)
+    var.fill_(100)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.full((4, 3), 0.5))

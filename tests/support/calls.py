@@ -66,6 +66,10 @@ OPS: dict[str, Call] = {
     "adaptive_max_pool2d": ((IMAGES,), {"output_size": (2, 3), "return_indices": True}),
     "avg_pool1d": ((SIGNALS,), AVERAGE_1D),
     "avg_pool2d": ((IMAGES,), AVERAGE),
+    "batch_norm": (
+        (IMAGES, *(_array(4) for _ in range(4))),
+        {"training": False, "momentum": 0.1, "eps": 1e-5, "num_batches_tracked": None},
+    ),
     "broadcast_to": ((X,), {"shape": (4, 2, 3)}),
     "bmm": ((_array(2, 3, 4), _array(2, 4, 5)), {}),
     "chunk": ((X,), {"chunks": 2, "dim": 1}),
@@ -99,12 +103,23 @@ OPS: dict[str, Call] = {
     **{name: ((X,), {"alpha": 1.0}) for name in ("celu", "elu")},
     **{name: ((X,), {"lambd": 0.5}) for name in ("hardshrink", "softshrink")},
     "einsum": ((), {"*": ("ij,kj->ik", X, X)}),
+    "embedding": (
+        (CLASSES, X.T),
+        {
+            "padding_idx": 1,
+            "max_norm": None,
+            "norm_type": 2.0,
+            "scale_grad_by_freq": False,
+            "sparse": False,
+        },
+    ),
     "expand": ((X,), {"*": (4, 2, 3)}),
     "flatten": ((IMAGES,), {"start_dim": 1, "end_dim": -1}),
     "gather": ((X,), {"dim": 1, "index": INDEX}),
     "gelu": ((X,), {"approximate": "none"}),
     "argsort": ((X,), {"dim": 1, "descending": True, "stable": True}),
     **{name: ((X,), {"dim": 1, "dtype": None}) for name in ("cumprod", "cumsum")},
+    "group_norm": ((IMAGES,), {"num_groups": 2, "weight": _array(4), "bias": _array(4), "eps": 1e-5}),
     "index_add": ((X,), {"dim": 1, "index": INDEX[0], "source": X, "alpha": 1}),
     "index_select": ((X,), {"dim": 1, "index": INDEX[0]}),
     "glu": ((X,), {"dim": 0}),
@@ -113,6 +128,22 @@ OPS: dict[str, Call] = {
     "interpolate": (
         (IMAGES,),
         {**LARGER, "recompute_scale_factor": False, "antialias": False},
+    ),
+    "instance_norm": (
+        (IMAGES,),
+        {
+            "running_mean": None,
+            "running_var": None,
+            "weight": _array(4),
+            "bias": _array(4),
+            "use_input_stats": True,
+            "momentum": 0.1,
+            "eps": 1e-5,
+        },
+    ),
+    "layer_norm": (
+        (IMAGES,),
+        {"normalized_shape": (5, 6), "weight": _array(5, 6), "bias": _array(5, 6), "eps": 1e-5},
     ),
     "leaky_relu": ((X,), {"negative_slope": 0.1}),
     "linear": ((X, _array(4, 3), _array(4)), {}),
@@ -140,6 +171,7 @@ OPS: dict[str, Call] = {
     "scatter": ((X,), {"dim": 1, "index": INDEX, "src": X, "value": None}),
     "scatter_add": ((X,), {"dim": 1, "index": INDEX, "src": X}),
     "select": ((X,), {"dim": 1, "index": 1}),
+    "rms_norm": ((X,), {"normalized_shape": 3, "weight": _array(3), "eps": 1e-5}),
     "softplus": ((X,), {"beta": 1.0, "threshold": 20.0}),
     "split": ((X,), {"size": 2, "dim": 1}),
     "sort": ((X,), {"dim": 1, "descending": False, "stable": False}),
@@ -202,6 +234,11 @@ _TWO = "add div eq ge gt le lt maximum minimum mul ne pow sub"
 _SLOPE_OF_ONE = "abs cos expm1 log1p reciprocal sin sqrt square"
 _SLOPE_OF_TWO = "div exponent maximum minimum pow"
 
+_OF_BATCH = kernels.batch_norm(IMAGES)[1:]
+_OF_GROUPS = kernels.group_norm(IMAGES, 2)[1:]
+_OF_LINES = kernels.layer_norm(IMAGES, (5, 6))[1:]
+_LINE = {"normalized_shape": (5, 6), "weight": _array(5, 6)}
+
 KERNELS: dict[str, Call] = {
     "add_noise": ((X, np.array([1, 2])), {"mean": 0.0, "std": 0.1}),
     "affine_images": ((IMAGES, np.ones((2, 6))), {"fill": 0.0, "interpolation": "bilinear"}),
@@ -222,6 +259,28 @@ KERNELS: dict[str, Call] = {
     ),
     "clip": ((X,), {"low": 0.2, "high": 0.8}),
     "clip_backward": ((X, X), {"low": 0.2, "high": 0.8}),
+    "batch_norm": (
+        (IMAGES, *(_array(4) for _ in range(4)), np.array(3)),
+        {"training": False, "momentum": 0.1, "eps": 1e-5},
+    ),
+    "batch_norm_backward": (
+        (IMAGES, IMAGES, _array(4), *_OF_BATCH),
+        {"training": True, "need_dx": True, "need_dweight": True, "need_dbias": True},
+    ),
+    "embedding": ((CLASSES, X.T), {}),
+    "embedding_backward": (
+        (X, CLASSES),
+        {"num_embeddings": 3, "padding_idx": 1, "scale_grad_by_freq": False},
+    ),
+    "group_norm": ((IMAGES,), {"num_groups": 2, "weight": _array(4), "bias": _array(4), "eps": 1e-5}),
+    "group_norm_backward": (
+        (IMAGES, IMAGES),
+        {"num_groups": 2, "weight": _array(4), "mean": _OF_GROUPS[0], "rstd": _OF_GROUPS[1]},
+    ),
+    "layer_norm": ((IMAGES,), {**_LINE, "bias": _array(5, 6), "eps": 1e-5}),
+    "layer_norm_backward": ((IMAGES, IMAGES), {**_LINE, "mean": _OF_LINES[0], "rstd": _OF_LINES[1]}),
+    "rms_norm": ((IMAGES,), {**_LINE, "eps": 1e-5}),
+    "rms_norm_backward": ((IMAGES, IMAGES), {**_LINE, "rstd": _OF_LINES[1]}),
     "concatenate": (([X, X],), {"axis": 0}),
     "copy": ((IMAGES,), {"channels_last": True}),
     "gather": ((X, INDEX), {"axis": 1}),

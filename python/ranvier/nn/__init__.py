@@ -33,6 +33,7 @@ from ranvier.nn.container import ModuleDict, ModuleList, ParameterDict, Paramete
 from ranvier.nn.conv import Conv1d, Conv2d
 from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
+from ranvier.nn.embedding import Embedding
 from ranvier.nn.linear import Linear
 from ranvier.nn.loss import (
     BCELoss,
@@ -54,6 +55,15 @@ from ranvier.nn.loss import (
     SoftMarginLoss,
 )
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 from ranvier.nn.pad import (
     CircularPad1d,
     CircularPad2d,
@@ -94,6 +104,8 @@ __all__ = [
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "CircularPad1d",
     "CircularPad2d",
     "ConstantPad1d",
@@ -106,9 +118,11 @@ __all__ = [
     "Dropout",
     "Dropout1d",
     "Dropout2d",
+    "Embedding",
     "Flatten",
     "FocalLoss",
     "GaussianNLLLoss",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -116,8 +130,11 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -137,6 +154,7 @@ __all__ = [
     "ParameterDict",
     "ParameterList",
     "PoissonNLLLoss",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",

@@ -72,6 +72,7 @@ from ranvier.ops.elementwise import (
     sub,
     where,
 )
+from ranvier.ops.embedding import embedding
 from ranvier.ops.index import gather, index_select, masked_select, nonzero, take_along_dim
 from ranvier.ops.interpolate import interpolate
 from ranvier.ops.join import (
@@ -105,7 +106,8 @@ from ranvier.ops.loss import (
     soft_margin,
 )
 from ranvier.ops.matmul import matmul
-from ranvier.ops.norm import (
+from ranvier.ops.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from ranvier.ops.norms import (
     count_nonzero,
     logsumexp,
     norm,
@@ -203,6 +205,7 @@ __all__: list[str] = [
     "argsort",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
     "bce",
     "bce_with_logits",
     "bmm",
@@ -230,6 +233,7 @@ __all__: list[str] = [
     "dropout2d",
     "einsum",
     "elu",
+    "embedding",
     "eq",
     "exp",
     "expand",
@@ -242,6 +246,7 @@ __all__: list[str] = [
     "ge",
     "gelu",
     "glu",
+    "group_norm",
     "gt",
     "hardshrink",
     "hardsigmoid",
@@ -251,10 +256,12 @@ __all__: list[str] = [
     "huber",
     "index_add",
     "index_select",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "kthvalue",
     "l1",
+    "layer_norm",
     "le",
     "leaky_relu",
     "linear",
@@ -305,6 +312,7 @@ __all__: list[str] = [
     "repeat",
     "repeat_interleave",
     "reshape",
+    "rms_norm",
     "roll",
     "round",
     "scatter",

@@ -14,7 +14,7 @@ from ranvier.ops import (
     elementwise,
     index,
     join,
-    norm,
+    norms,
     products,
     reduce,
     repeat,
@@ -96,7 +96,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__invert__": _logical(np.invert),
 }
 
-_ROOMS = (diagonal, index, join, norm, products, reduce, repeat, scan, scatter, shape, sort, variance)
+_ROOMS = (diagonal, index, join, norms, products, reduce, repeat, scan, scatter, shape, sort, variance)
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
     **{name: getattr(room, name) for room in _ROOMS for name in room.METHODS},

@@ -1,6 +1,9 @@
-"""norm, logsumexp and prod: reductions that are not a plain sum.
+"""Normalisation: batch norm, group norm, instance norm, layer norm and RMS norm.
 
-dim and keepdim are those of :mod:`ranvier.ops.reduce`.
+    y = (x - mean) rstd weight + bias,   rstd = 1 / sqrt(var + eps),   var the mean of (x - mean)^2
+
+They differ in the axes that a mean is taken over. x is float32 or float64, weight and bias of its dtype, or
+None; the result has x's memory order. Statistics are kept in float64, so that data far from 0 loses nothing.
 """
 
 from __future__ import annotations
@@ -12,188 +15,213 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
-from ranvier.ops.layout import zeros
-from ranvier.ops.reduce import Axes, _arguments, _numpy, _without
+from ranvier.autograd.inplace import bump
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 
-METHODS = ("count_nonzero", "logsumexp", "norm", "prod")
-
-
-class _Kept(Function):
-    """A reduction that keeps its axes for backward; dropped hides them from the result."""
-
-    def __init__(self, axes: Axes, keepdims: bool) -> None:
-        self.axes, self.keepdims = axes, keepdims
-
-    def dropped(self, y: Array) -> Array:
-        self.y = y
-        return y if self.keepdims else y.reshape(_without(y.shape, self.axes))
+Gradients = tuple[Array | None, Array | None, Array | None]
 
 
-class Norm(_Kept):
-    """y = (sum of |x|^p)^(1/p); the greatest |x| for p = inf, the least for -inf, their number for 0"""
+class BatchNorm(Function):
+    def __init__(self, running: tuple[Any, Any, Any], training: bool, momentum: Any, eps: float) -> None:
+        self.running = running  # mean, var, number of batches: changed by forward, not needed by backward
+        self.training, self.momentum, self.eps = training, momentum, eps
 
-    def __init__(self, p: float, axes: Axes, keepdims: bool) -> None:
-        super().__init__(axes, keepdims)
-        self.p = p
+    def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
+        r_mean, r_var, batches = self.running
+        y, mean, rstd = _core.batch_norm(
+            x, weight, bias, r_mean, r_var, batches, self.training, self.momentum, self.eps
+        )
+        del self.running
+        self.x, self.weight, self.mean, self.rstd = x, weight, mean, rstd
+        return y
 
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return self.dropped(self._norm(x))
-
-    def _norm(self, x: Array) -> Array:
-        p, axes = self.p, self.axes
-        if p == 2:
-            return _core.norm(x, axes, True, None)
-        if p == 1:
-            return _core.sum_abs(x, axes, True, None)
-        if p == math.inf:
-            return _core.maximum(
-                _core.max(x, axes, True, None), _core.neg(_core.min(x, axes, True, None), None), None
-            )
-        if p == -math.inf:
-            return _core.min(_core.abs(x, None), axes, True, None)
-        if p == 0:
-            total = _core.sum(x, axes, True, None)  # for its shape
-            n = x.size // (total.size or 1)
-            equal = _core.count_equal(x, zeros(total.shape, x.dtype), axes, True)
-            return _core.sub(float(n), equal, equal)
-        powers = _core.abs(x, None)
-        total = _core.sum(_core.pow(powers, p, powers), axes, True, None)
-        return _core.pow(total, 1 / p, total)
-
-    def backward(self, dy: Array) -> Array:
-        x, y, p = self.x, self.y, self.p
-        dy = dy.reshape(y.shape)
-        if p == 0:
-            return zeros(x.shape, x.dtype)
-        if p == 1:
-            return _core.mul(_core.sign(x, None), dy, None)
-        if math.isinf(p):  # shared by all that are as large
-            size = _core.abs(x, None)
-            share = _core.count_equal(size, y, self.axes, True)
-            _core.div(dy, share, share)
-            return _core.mul(_core.where_equal(size, y, share, None), _core.sign(x, size), size)
-        if p == 2:
-            slope, shape = _core.div(dy, y, None), x
-        else:  # sign(x) |x|^(p - 1) / y^(p - 1)
-            slope = _core.mul(dy, _core.pow(y, 1 - p, None), None)
-            shape = _core.abs(x, None)
-            _core.pow(shape, p - 1, shape)
-            if p < 1:
-                shape = _core.where(_core.ne(x, 0.0, None), shape, 0.0, None)
-            shape = _core.mul(shape, _core.sign(x, None), None)
-        return _core.mul(shape, _core.where(_core.ne(y, 0.0, None), slope, 0.0, None), None)
+    def backward(self, dy: Array) -> Gradients:
+        return _core.batch_norm_backward(
+            dy, self.x, self.weight, self.mean, self.rstd, self.training, *self.needs
+        )
 
 
-class LogSumExp(_Kept):
-    """y = log(sum of exp(x)); dx = dy exp(x - y)"""
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        if x.size == 0:  # the logarithm of 0, without a maximum
-            return self.dropped(_core.log(_core.sum(x, self.axes, True, None), None))
-        top = _core.max(x, self.axes, True, None)
-        total = _core.sum_exp(x, top, self.axes, True)
-        return self.dropped(_core.add(_core.log(total, total), top, total))
-
-    def backward(self, dy: Array) -> Array:
-        share = _core.sub(self.x, self.y, None)
-        return _core.mul(_core.exp(share, share), dy.reshape(self.y.shape), share)
-
-
-class Prod(_Kept):
-    """y = product of x; dx[i] = dy times the product of all others, without a division"""
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return self.dropped(_core.prod(x, self.axes, True, None))
-
-    def backward(self, dy: Array) -> Array:
-        if not isinstance(self.axes, int):
-            x = self.x.reshape(-1)
-            return _core.cumprod_backward(dy.reshape(1), x, 0).reshape(self.x.shape)
-        return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
-
-
-def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The p-norm over the axes: (sum of |x|^p)^(1/p), of all elements without dim.
-
-    p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), or any number. The
-    gradient is 0 where the norm is; equal greatest elements share it. Squares are summed as they are: |x|
-    beyond 1e19 in float32 (1e154 in float64) gives inf, below 1e-19 (1e-154) may give 0.
-
-    Raises ValueError for another p, for axes that x lacks, and for p = inf or -inf over no element; TypeError
-    for integers.
-
-    >>> import ranvier as rv
-    >>> rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
-    (tensor(5.), tensor([7., 2.]))
-    """
-    if p == "fro" or p is None:
-        p = 2.0
-    if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:
-        raise ValueError(f"[norm] got p {p!r}; expected 'fro' or a number")
-    x, axes, keepdim = _arguments("norm", x, dim, keepdim, None, False)
-    if dtype is not None:
-        x = x.to(dtype)
-    return Norm(float(p), axes, keepdim).apply(x)
-
-
-def logsumexp(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """log(sum of exp(x)) over the axes, without overflow: the maximum is subtracted first.
-
-    -inf where there is nothing to add. Raises ValueError for axes that x lacks. Integers are computed in
-    float32.
-
-    >>> import ranvier as rv
-    >>> rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0)
-    tensor(1000.)
-    """
-    x, axes, keepdims = _arguments("logsumexp", x, dim, keepdim, axis, keepdims)
-    return LogSumExp(axes, keepdims).apply(floating(x))
-
-
-def prod(
+def batch_norm(
     x: Any,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    dtype: Any = None,
-    axis: int | None = None,
-    keepdims: bool = False,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+    num_batches_tracked: Any = None,
 ) -> Tensor:
-    """The product along dim, or of all elements; 1 where there is nothing to multiply. Integers give int64.
+    """y = (x - mean) / sqrt(var + eps) weight + bias, each channel with a mean and variance of its own.
 
-    The gradient is right where x is 0. Raises ValueError for several axes or one that x lacks.
+    x: (N, C), (N, C, L), (N, C, H, W) ...; everything else (C,), or None. training: mean and variance are
+    those of the batch over all axes but the channels', and the running ones move towards them in place,
+    r += momentum (batch - r), with the variance over n - 1; else the running ones are used.
+    num_batches_tracked: a count that training raises by one; with momentum None it makes the running
+    statistics the mean over all batches.
 
-    >>> import ranvier as rv
-    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1)
-    tensor([ 2., 12.])
-    """
-    x, axes, keepdims = _arguments("prod", x, dim, keepdim, axis, keepdims)
-    if isinstance(axes, tuple):
-        if len(axes) != 1:
-            raise ValueError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")
-        axes = axes[0]
-    if dtype is not None:
-        x = x.to(dtype)
-    if not is_floating(x):
-        return _numpy(np.prod, x, axes, keepdims)
-    if x.ndim == 0:
-        axes = None
-    return Prod(axes, keepdims).apply(x)
+    Raises ValueError for shapes that do not fit, for a single value per channel when training and for missing
+    running statistics when not; TypeError for other dtypes.
 
-
-def count_nonzero(x: Any, dim: Any = None) -> Tensor:
-    """How many elements over the axes are not 0; int64, no gradient.
+    Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+    Covariate Shift" (2015).
 
     >>> import ranvier as rv
-    >>> rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1)
-    tensor([1, 2])
+    >>> mean, var = rv.zeros(2), rv.ones(2)
+    >>> rv.nn.functional.batch_norm(rv.tensor([[1.0, 5.0], [3.0, 5.0]]), mean, var, training=True)
+    tensor([[-1.0000,  0.0000],
+            [ 1.0000,  0.0000]])
+    >>> mean, var
+    (tensor([0.2000, 0.5000]), tensor([1.1000, 0.9000]))
     """
-    x, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", x), dim, False, None, False)
-    return _numpy(np.sum, wrap(x._array != 0), axes, False)
+    given = (running_mean, running_var, num_batches_tracked)
+    running = [None if r is None else as_tensor("batch_norm", r) for r in given]
+    mean, var, batches = (None if r is None else r._array for r in running)
+    y = BatchNorm((mean, var, batches), training, momentum, eps).apply(x, weight, bias)
+    if training:
+        for r in running:
+            if r is not None:
+                bump(r)
+    return y
+
+
+class GroupNorm(Function):
+    def __init__(self, num_groups: int, eps: float) -> None:
+        self.num_groups, self.eps = num_groups, eps
+
+    def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
+        y, self.mean, self.rstd = _core.group_norm(x, self.num_groups, weight, bias, self.eps)
+        self.x, self.weight = x, weight
+        return y
+
+    def backward(self, dy: Array) -> Gradients:
+        return _core.group_norm_backward(
+            dy, self.x, self.num_groups, self.weight, self.mean, self.rstd, *self.needs
+        )
+
+
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each sample and group.
+
+    x: (N, C, ...), its C channels in num_groups groups that follow each other; weight, bias: (C,) or None.
+    One group normalises a whole sample, C groups are instance norm. Raises ValueError where num_groups does
+    not divide C, for shapes that do not fit, and where every group has a single value in a single sample.
+
+    Source: Wu and He, "Group Normalization" (2018).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+    """
+    x = as_tensor("group_norm", x)
+    if x.ndim >= 2 and x.shape[1] == num_groups and x.shape[0] * math.prod(x.shape[2:]) == 1:
+        raise ValueError(
+            f"[group_norm] got x of shape {x.shape} in {num_groups} groups; expected more than 1 value per "
+            "group"
+        )
+    return GroupNorm(num_groups, eps).apply(x, weight, bias)
+
+
+def instance_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with a mean and variance for each sample and channel.
+
+    x: (N, C, ...) with at least two pixels; weight, bias: (C,) or None. Group norm with C groups. Running
+    statistics are not kept: use_input_stats=False takes those given, as batch norm does, and giving them
+    otherwise raises ValueError.
+
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
+    """
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    if running_mean is not None or running_var is not None:
+        raise ValueError("[instance_norm] got running statistics to update; expected None, they are not kept")
+    x = as_tensor("instance_norm", x)
+    if x.ndim < 2 or x.shape[1] == 0 or math.prod(x.shape[2:]) == 1:
+        raise ValueError(
+            f"[instance_norm] got x of shape {x.shape}; expected (N, C, ...) with a channel, and more than 1 "
+            "value per channel"
+        )
+    return GroupNorm(x.shape[1], eps).apply(x, weight, bias)
+
+
+class LayerNorm(Function):
+    def __init__(self, normalized_shape: tuple[int, ...], eps: float) -> None:
+        self.normalized_shape, self.eps = normalized_shape, eps
+
+    def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
+        y, self.mean, self.rstd = _core.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+        self.x, self.weight = x, weight
+        return y
+
+    def backward(self, dy: Array) -> Gradients:
+        return _core.layer_norm_backward(
+            dy, self.x, self.normalized_shape, self.weight, self.mean, self.rstd, *self.needs
+        )
+
+
+def _sizes(normalized_shape: Any) -> Any:
+    """A number is the shape of one axis."""
+    return normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+
+
+def layer_norm(
+    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with mean and variance over the last axes of x.
+
+    normalized_shape: the sizes of those axes; weight, bias: of that shape, or None. Raises ValueError where
+    x does not end in normalized_shape, TypeError for another dtype than float32 or float64.
+
+    Source: Ba, Kiros and Hinton, "Layer Normalization" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.layer_norm(rv.tensor([[1.0, 2.0, 3.0], [0.0, 10.0, 20.0]]), (3,))
+    tensor([[-1.2247,  0.0000,  1.2247],
+            [-1.2247,  0.0000,  1.2247]])
+    """
+    return LayerNorm(_sizes(normalized_shape), eps).apply(x, weight, bias)
+
+
+class RMSNorm(Function):
+    def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
+        self.normalized_shape, self.eps = normalized_shape, eps
+
+    def forward(self, x: Array, weight: Array | None) -> Array:
+        if self.eps is None:  # another dtype than float is the core's to refuse
+            self.eps = float(np.finfo(x.dtype).eps) if x.dtype.kind == "f" else 0.0
+        y, self.rstd = _core.rms_norm(x, self.normalized_shape, weight, self.eps)
+        self.x, self.weight = x, weight
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        return _core.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
+
+
+def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
+    """y = x / sqrt(mean(x^2) + eps) weight, with the mean over the last axes of x.
+
+    normalized_shape and errors as in :func:`layer_norm`; eps: the machine epsilon of x's dtype where it is
+    None.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,))
+    tensor([0.8485, 1.1314])
+    """
+    return RMSNorm(_sizes(normalized_shape), eps).apply(x, weight)

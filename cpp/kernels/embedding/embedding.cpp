@@ -1,0 +1,84 @@
+// Moves and sums of rows, as fast as memory: compiled once, for the baseline.
+#include "kernels/embedding/embedding.h"
+
+#include <algorithm>
+
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.1;    // of rows that lie anywhere in the table
+constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
+
+// f(i, index[i]) for i in [begin, end), in C order. The index is small beside the rows, so that any strides
+// will do.
+template <class F>
+void for_each_index(const TensorView<const int64_t>& index, int64_t begin, int64_t end, const F& f) {
+  const bool dense = is_contiguous(index);
+  for (int64_t i = begin; i < end; ++i) {
+    int64_t offset = i;
+    if (!dense) {
+      int64_t rest = i;
+      offset = 0;
+      for (int d = index.ndim - 1; d >= 0; rest /= index.shape[d], --d)
+        offset += rest % index.shape[d] * index.strides[d];
+    }
+    f(i, index.data[offset]);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void EmbeddingForward<T>::run(void*) const {
+  const int64_t width = weight.shape[1], step = weight.strides[1], count = numel(index);
+  const double cost = kNsPerByte * sizeof(T) * double(count) * double(width) + 2.0 * double(count);
+  parallel_for(count, cost, [&](int64_t begin, int64_t end) {
+    for_each_index(index, begin, end, [&](int64_t i, int64_t row) {
+      const T* from = weight.data + row * weight.strides[0];
+      T* to = y.data + i * width;
+      if (step == 1)
+        std::copy_n(from, width, to);
+      else
+        for (int64_t j = 0; j < width; ++j) to[j] = from[j * step];
+    });
+  });
+}
+
+template <class T>
+void EmbeddingBackward<T>::run(void* workspace) const {
+  const int64_t rows = dweight.shape[0], width = dweight.shape[1], count = numel(index);
+  const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = (width + line - 1) / line;
+  int64_t* picked = static_cast<int64_t*>(workspace);
+  const double cost = kNsPerByte * sizeof(T) * double(width) * double(count + rows);
+  parallel_region(cost, [&] {
+    parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
+      std::fill(dweight.data + begin * width, dweight.data + end * width, T(0));
+      if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
+    });
+    parallel_for(lines, cost, [&](int64_t begin, int64_t end) {
+      const int64_t first = begin * line, last = std::min(end * line, width);
+      for_each_index(index, 0, count, [&](int64_t i, int64_t row) {
+        if (by_frequency && begin == 0) ++picked[row];
+        if (row == padding) return;
+        const T* from = dy.data + i * width;
+        T* to = dweight.data + row * width;
+        for (int64_t j = first; j < last; ++j) to[j] += from[j];
+      });
+    });
+    if (!by_frequency) return;
+    parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t j = 0; j < width && picked[row] > 1; ++j)
+          dweight.data[row * width + j] /= T(picked[row]);
+    });
+  });
+}
+
+template struct EmbeddingForward<float>;
+template struct EmbeddingForward<double>;
+template struct EmbeddingBackward<float>;
+template struct EmbeddingBackward<double>;
+
+}  // namespace ranvier

@@ -1,0 +1,50 @@
+// embedding: rows of a table picked by number, and their gradients put back
+//
+//   forward   y[i] = weight[index[i]]
+//   backward  dweight = 0, then dweight[index[i]] += dy[i] in the order of i, unless index[i] is `padding`;
+//             by_frequency: a row's sum is then divided by how often it was picked
+//
+//   weight, dweight (rows, width); dweight contiguous. y, dy (..., width) contiguous, as many rows as index
+//   has elements; index of any shape, its values in [0, rows). A column's sums are one thread's work: they
+//   do not depend on the team.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+template <class T>
+struct EmbeddingForward {
+  static constexpr const char* name = "embedding_forward";
+  TensorView<const T> weight;
+  TensorView<const int64_t> index;
+  TensorView<T> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(weight), v.read(index), v.write(y);
+  }
+};
+
+template <class T>
+struct EmbeddingBackward {
+  static constexpr const char* name = "embedding_backward";
+  int64_t padding;  // -1: none
+  bool by_frequency;
+  TensorView<const T> dy;
+  TensorView<const int64_t> index;
+  TensorView<T> dweight;
+
+  size_t workspace_bytes(int) const { return by_frequency ? sizeof(int64_t) * dweight.shape[0] : 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(index), v.write(dweight);
+  }
+};
+
+}  // namespace ranvier

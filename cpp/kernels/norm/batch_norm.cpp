@@ -1,0 +1,269 @@
+#include "kernels/norm/batch_norm.h"
+
+#include <cmath>
+
+#include "base/parallel.h"
+#include "kernels/norm/channels.h"
+#include "kernels/norm/chunks.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.03;  // of one pass over memory, on one core, roughly
+
+template <class T>
+bool is_dense(const TensorView<T>& v) {
+  return row_stride(v) == v.shape[1];
+}
+
+template <class T>
+ChannelPlan plan_of(const BatchNormForward<T>& f) {
+  return {f.columns, f.x, is_dense(f.x) && is_dense(f.y)};
+}
+
+template <class T>
+ChannelPlan plan_of(const BatchNormBackward<T>& f) {
+  return {f.columns, f.x, is_dense(f.x) && is_dense(f.dy) && (!f.dx.data || is_dense(f.dx))};
+}
+
+template <class E>
+E* plane(const TensorView<E>& v, int64_t n, int64_t c) {
+  return v.data + n * v.strides[0] + c * v.strides[1];
+}
+
+template <class T>
+struct Forward {
+  const BatchNormForward<T>& f;
+  const ChannelPlan& plan;
+  const ChannelTables<T>& tables;  // first: means, second: m2
+  const NormKernels<T>& kernels;
+
+  void measure(int64_t unit) const {
+    const int64_t segment = unit / plan.panels, panel = unit % plan.panels;
+    double *mean = tables.first + segment * plan.width, *m2 = tables.second + segment * plan.width;
+    plan.columns ? measure_columns(segment, panel * plan.kPanel, mean, m2)
+                 : measure_planes(segment, panel, mean, m2);
+  }
+
+  void measure_columns(int64_t segment, int64_t column, double* mean, double* m2) const {
+    const int64_t begin = plan.first(segment), end = plan.first(segment + 1), stride = row_stride(f.x);
+    const int64_t panel = std::min(plan.kPanel, plan.width - column), row = stride * plan.fold;
+    std::fill_n(mean + column, panel, 0.0);
+    std::fill_n(m2 + column, panel, 0.0);
+    const T* x = f.x.data + column;
+    for (int64_t r = begin; r < end; r += kNormRows)
+      kernels.column_moments(x + r * row, row, std::min(kNormRows, end - r), panel, r - begin, mean + column,
+                             m2 + column);
+    const int64_t rest = std::min(panel, plan.rest * plan.channels - column);
+    if (plan.is_last(segment) && rest > 0)
+      kernels.column_moments(x + plan.length * row, row, 1, rest, end - begin, mean + column, m2 + column);
+  }
+
+  void measure_planes(int64_t segment, int64_t c, double* mean, double* m2) const {
+    RunningMoments all;
+    for (int64_t n = plan.first(segment); n < plan.first(segment + 1); ++n)
+      all.add_line(kernels, plane(f.x, n, c), plan.inner);
+    mean[c] = all.moments().mean, m2[c] = all.moments().m2;
+  }
+
+  // Joins the segments' and folds' moments of channel c.
+  Moments join(int64_t c) const {
+    const double elements = double(plan.elements());
+    Moments all{0, 0};
+    if (elements == 0) return all;
+    const auto each = [&](const auto& take) {
+      for (int64_t s = 0; s < plan.segments; ++s)
+        for (int64_t j = c; j < plan.width; j += plan.channels)
+          take(double(plan.count(s, j)), s * plan.width + j);
+    };
+    each([&](double n, int64_t i) { all.mean += n * tables.first[i]; });
+    all.mean /= elements;
+    each([&](double n, int64_t i) {
+      const double delta = tables.first[i] - all.mean;
+      all.m2 += tables.second[i] + n * delta * delta;
+    });
+    return all;
+  }
+
+  void update_running(int64_t c, Moments all) const {
+    const double n = double(plan.elements());
+    if (!f.running_mean.data || n == 0) return;
+    const double factor = f.momentum < 0 ? 1.0 / double(*f.batches.data) : f.momentum;
+    T &mean = f.running_mean.data[c * f.running_mean.strides[0]],
+      &var = f.running_var.data[c * f.running_var.strides[0]];
+    mean = T((1 - factor) * double(mean) + factor * all.mean);
+    var = T((1 - factor) * double(var) + factor * (all.m2 / (n - 1)));
+  }
+
+  void finish(int64_t c) const {
+    double mean, var;
+    if (f.training) {
+      const Moments all = join(c);
+      update_running(c, all);
+      mean = all.mean, var = plan.elements() ? all.m2 / double(plan.elements()) : 0;
+    } else {
+      mean = double(f.running_mean.data[c * f.running_mean.strides[0]]);
+      var = double(f.running_var.data[c * f.running_var.strides[0]]);
+    }
+    const double rstd = 1 / std::sqrt(var + f.eps);
+    f.mean.data[c] = mean, f.rstd.data[c] = rstd;
+    const double scale = f.weight.data ? rstd * double(f.weight.data[c * f.weight.strides[0]]) : rstd;
+    const double shift = f.bias.data ? double(f.bias.data[c * f.bias.strides[0]]) : 0;
+    const T m = T(mean);
+    for (int64_t j = c; j < plan.width; j += plan.channels) {
+      tables.m[j] = m, tables.a[j] = T(scale);
+      tables.b[j] = T(shift - (mean - double(m)) * scale);
+    }
+  }
+
+  void apply(int64_t begin, int64_t end) const {
+    if (plan.columns) {
+      const int64_t sx = row_stride(f.x) * plan.fold, sy = row_stride(f.y) * plan.fold;
+      plan.for_rows(begin, end, [&](int64_t first, int64_t last, int64_t width) {
+        kernels.normalize_rows(f.x.data + first * sx, sx, last - first, width, tables.m, tables.a, tables.b,
+                               f.y.data + first * sy, sy);
+      });
+      return;
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / plan.channels, c = i % plan.channels;
+      kernels.normalize(plane(f.x, n, c), plan.inner, {tables.m[c], tables.a[c], tables.b[c]}, nullptr,
+                        nullptr, plane(f.y, n, c));
+    }
+  }
+};
+
+template <class T>
+struct Backward {
+  const BatchNormBackward<T>& f;
+  const ChannelPlan& plan;
+  const ChannelTables<T>& tables;  // first: sum dy, second: sum dy (x - m)
+  const NormKernels<T>& kernels;
+
+  void sum(int64_t unit) const {
+    const int64_t segment = unit / plan.panels, panel = unit % plan.panels;
+    double *dy = tables.first + segment * plan.width, *dot = tables.second + segment * plan.width;
+    plan.columns ? sum_columns(segment, panel * plan.kPanel, dy, dot) : sum_planes(segment, panel, dy, dot);
+  }
+
+  void sum_columns(int64_t segment, int64_t column, double* dy_sums, double* dots) const {
+    const int64_t begin = plan.first(segment), end = plan.first(segment + 1);
+    const int64_t panel = std::min(plan.kPanel, plan.width - column);
+    const int64_t sx = row_stride(f.x) * plan.fold, sdy = row_stride(f.dy) * plan.fold;
+    std::fill_n(dy_sums + column, panel, 0.0);
+    std::fill_n(dots + column, panel, 0.0);
+    const auto add = [&](int64_t r, int64_t rows, int64_t width) {
+      kernels.column_sums(f.dy.data + r * sdy + column, sdy, f.x.data + r * sx + column, sx, rows, width,
+                          tables.m + column, dy_sums + column, dots + column);
+    };
+    for (int64_t r = begin; r < end; r += kNormRows) add(r, std::min(kNormRows, end - r), panel);
+    const int64_t rest = std::min(panel, plan.rest * plan.channels - column);
+    if (plan.is_last(segment) && rest > 0) add(plan.length, 1, rest);
+  }
+
+  void sum_planes(int64_t segment, int64_t c, double* dy_sums, double* dots) const {
+    GradientSums all{0, 0};
+    for (int64_t n = plan.first(segment); n < plan.first(segment + 1); ++n) {
+      const GradientSums found =
+          line_sums<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, tables.m[c], nullptr);
+      all.dy += found.dy, all.dot += found.dot;
+    }
+    dy_sums[c] = all.dy, dots[c] = all.dot;
+  }
+
+  void finish(int64_t c) const {
+    const double mean = f.mean.data[c], rstd = f.rstd.data[c], missing = mean - double(tables.m[c]);
+    double dy = 0, dot = 0;
+    if (sums_wanted())
+      for (int64_t s = 0; s < plan.segments; ++s)
+        for (int64_t j = c; j < plan.width; j += plan.channels)
+          dy += tables.first[s * plan.width + j], dot += tables.second[s * plan.width + j];
+    const double dweight = (dot - missing * dy) * rstd;
+    if (f.dweight.data) f.dweight.data[c] = T(dweight);
+    if (f.dbias.data) f.dbias.data[c] = T(dy);
+    const double a = f.weight.data ? rstd * double(f.weight.data[c * f.weight.strides[0]]) : rstd;
+    const double n = double(plan.elements());
+    const double b = f.training ? -a * rstd * dweight / n : 0, k = f.training ? -a * dy / n : 0;
+    for (int64_t j = c; j < plan.width; j += plan.channels)
+      tables.a[j] = T(a), tables.b[j] = T(b), tables.k[j] = T(k - b * missing);
+  }
+
+  bool sums_wanted() const { return f.dweight.data || f.dbias.data || f.training; }
+
+  void apply(int64_t begin, int64_t end) const {
+    if (plan.columns) {
+      const int64_t sdy = row_stride(f.dy) * plan.fold, sx = row_stride(f.x) * plan.fold;
+      const int64_t sdx = row_stride(f.dx) * plan.fold;
+      plan.for_rows(begin, end, [&](int64_t first, int64_t last, int64_t width) {
+        kernels.gradient_rows(f.dy.data + first * sdy, sdy, f.x.data + first * sx, sx, last - first, width,
+                              tables.m, tables.a, tables.b, tables.k, f.dx.data + first * sdx, sdx);
+      });
+      return;
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / plan.channels, c = i % plan.channels;
+      kernels.gradient(plane(f.dy, n, c), plane(f.x, n, c), plan.inner,
+                       {tables.m[c], tables.a[c], tables.b[c], tables.k[c]}, nullptr, plane(f.dx, n, c));
+    }
+  }
+};
+
+// body(i) for i in [0, count), shared out
+template <class Body>
+void for_each(int64_t count, double cost, const Body& body) {
+  parallel_for(count, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) body(i);
+  });
+}
+
+}  // namespace
+
+template <class T>
+size_t BatchNormForward<T>::workspace_bytes(int) const {
+  return ChannelTables<T>(plan_of(*this), nullptr).bytes;
+}
+
+template <class T>
+void BatchNormForward<T>::run(void* workspace) const {
+  const ChannelPlan plan = plan_of(*this);
+  const ChannelTables<T> tables(plan, workspace);
+  const Forward<T> forward{*this, plan, tables, norm_kernels<T>()};
+  const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
+  parallel_region(cost, [&] {
+    if (training) {
+      for_each(batches.data ? 1 : 0, cost, [&](int64_t) { ++*batches.data; });
+      for_each(plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
+    }
+    for_each(plan.channels, cost, [&](int64_t c) { forward.finish(c); });
+    const int64_t pieces = columns ? plan.row_count() : plan.length * plan.channels;
+    parallel_for(pieces, cost, [&](int64_t begin, int64_t end) { forward.apply(begin, end); });
+  });
+}
+
+template <class T>
+size_t BatchNormBackward<T>::workspace_bytes(int) const {
+  return ChannelTables<T>(plan_of(*this), nullptr).bytes;
+}
+
+template <class T>
+void BatchNormBackward<T>::run(void* workspace) const {
+  const ChannelPlan plan = plan_of(*this);
+  const ChannelTables<T> tables(plan, workspace);
+  const Backward<T> backward{*this, plan, tables, norm_kernels<T>()};
+  const double cost = kNsPerByte * sizeof(T) * 5.0 * double(numel(x)) + 20.0 * double(plan.units());
+  parallel_region(cost, [&] {
+    for_each(plan.width, cost, [&](int64_t j) { tables.m[j] = T(mean.data[j % plan.channels]); });
+    if (backward.sums_wanted()) for_each(plan.units(), cost, [&](int64_t unit) { backward.sum(unit); });
+    for_each(plan.channels, cost, [&](int64_t c) { backward.finish(c); });
+    if (!dx.data) return;
+    const int64_t pieces = columns ? plan.row_count() : plan.length * plan.channels;
+    parallel_for(pieces, cost, [&](int64_t begin, int64_t end) { backward.apply(begin, end); });
+  });
+}
+
+template struct BatchNormForward<float>;
+template struct BatchNormForward<double>;
+template struct BatchNormBackward<float>;
+template struct BatchNormBackward<double>;
+
+}  // namespace ranvier

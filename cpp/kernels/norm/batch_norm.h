@@ -1,0 +1,68 @@
+// batch norm: each channel is brought to mean 0 and variance 1 over the batch and its pixels
+//
+//   x, y, dy, dx (n, c, s), s the pixels of an image; of one layout, which `columns` names:
+//     columns  channels-last: c contiguous, the n s rows evenly spaced (also (n, c), with s = 1)
+//     else     planes: s contiguous
+//   mean, rstd (c) in double: of this batch when training, else of the running statistics; what backward
+//   needs running_mean, running_var (c): r += factor (statistic - r), var being the unbiased one (n s - 1)
+//   batches (1): counted up by one; where momentum is negative, factor = 1 / batches, the average of all
+//
+// Sums over rows are cut into at most kNormSegments segments of fixed size, joined in order.
+#pragma once
+#include "kernels/norm/norm.h"
+
+namespace ranvier {
+
+constexpr int64_t kNormSegments = 16;
+
+template <class T>
+struct BatchNormForward {
+  static constexpr const char* name = "batch_norm_forward";
+  bool columns, training;
+  double momentum, eps;
+  TensorView<const T> x, weight, bias;      // weight, bias: (c), or data null
+  TensorView<T> running_mean, running_var;  // training: both or neither; else both
+  TensorView<int64_t> batches;              // or data null
+  TensorView<T> y;
+  TensorView<double> mean, rstd;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x);
+    if (weight.data) v.read(weight);
+    if (bias.data) v.read(bias);
+    for (const TensorView<T>& running : {running_mean, running_var}) {
+      if (!running.data) continue;
+      v.read(running);
+      if (training) v.write(running);
+    }
+    if (batches.data) v.read(batches), v.write(batches);
+    v.write(y), v.write(mean), v.write(rstd);
+  }
+};
+
+// dweight = sum dy xhat, dbias = sum dy, xhat = (x - mean) rstd;
+// dx = weight rstd (dy - (dbias + xhat dweight) / (n s)), without the second term where not training.
+template <class T>
+struct BatchNormBackward {
+  static constexpr const char* name = "batch_norm_backward";
+  bool columns, training;
+  TensorView<const T> dy, x, weight;    // weight: (c), or data null
+  TensorView<const double> mean, rstd;  // of forward
+  TensorView<T> dx, dweight, dbias;     // each may have data null
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(x), v.read(mean), v.read(rstd);
+    if (weight.data) v.read(weight);
+    if (dx.data) v.write(dx);
+    if (dweight.data) v.write(dweight);
+    if (dbias.data) v.write(dbias);
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,82 @@
+// How the statistics of channels are gathered: what batch norm's forward and backward share.
+#pragma once
+#include <algorithm>
+
+#include "base/carve.h"
+#include "kernels/norm/batch_norm.h"
+
+namespace ranvier {
+
+// The distance of two pixels in the layout of columns.
+template <class E>
+int64_t row_stride(const TensorView<E>& v) {
+  return v.shape[2] > 1 ? v.strides[2] : v.strides[0];
+}
+
+// How the work is cut. Everything here follows from the problem; the team's size has no part in it.
+struct ChannelPlan {
+  static constexpr int64_t kPanel = 512;            // columns of a unit
+  static constexpr int64_t kNarrow = 64;            // columns that keep the vectors busy
+  static constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worth while
+
+  bool columns;
+  int64_t channels, inner;  // c, s
+  // columns: `length` rows of `fold` pixels, side by side where the channels are few, and `rest` pixels more
+  // planes: `length` samples; fold = 1, rest = 0
+  int64_t length, fold, rest, width;  // width: columns of a row, fold * channels
+  int64_t panels, segments;
+
+  template <class T>
+  ChannelPlan(bool columns_, const TensorView<const T>& x, bool dense)
+      : columns(columns_), channels(x.shape[1]), inner(x.shape[2]), length(x.shape[0]), fold(1), rest(0) {
+    if (columns) {
+      const int64_t pixels = x.shape[0] * inner;
+      if (dense && channels > 0) fold = (kNarrow + channels - 1) / channels;
+      length = pixels / fold, rest = pixels % fold;
+    }
+    width = fold * channels;
+    panels = columns ? (width + kPanel - 1) / kPanel : channels;
+    const int64_t work = panels ? x.shape[0] * inner * channels / panels : 0;
+    segments = panels >= kNormSegments ? 1 : std::clamp<int64_t>(work / kSegmentWork, 1, kNormSegments);
+    segments = std::clamp<int64_t>(segments, 1, std::max<int64_t>(length, 1));
+  }
+
+  int64_t units() const { return segments * panels; }
+  int64_t first(int64_t segment) const { return length * segment / segments; }
+  bool is_last(int64_t segment) const { return segment == segments - 1; }
+  // Elements that a segment has of one of its columns.
+  int64_t count(int64_t segment, int64_t column) const {
+    const int64_t own = first(segment + 1) - first(segment);
+    return columns ? own + (is_last(segment) && column < rest * channels) : own * inner;
+  }
+  int64_t elements() const {  // of one channel
+    return columns ? length * fold + rest : length * inner;
+  }
+
+  // rows(begin, end, columns) for rows [begin, end) of the layout of columns; the last may be a part of one
+  template <class F>
+  void for_rows(int64_t begin, int64_t end, const F& rows) const {
+    const int64_t whole = std::min(end, length);
+    if (begin < whole) rows(begin, whole, width);
+    if (end > length) rows(length, length + 1, rest * channels);
+  }
+  int64_t row_count() const { return length + (rest > 0); }
+};
+
+// Two sums in double for each segment and column, and numbers in T for each column.
+template <class T>
+struct ChannelTables {
+  double *first, *second;
+  T *m, *a, *b, *k;
+  size_t bytes;
+
+  ChannelTables(const ChannelPlan& plan, void* workspace) {
+    Carver carver(workspace);
+    first = carver.take<double>(plan.segments * plan.width);
+    second = carver.take<double>(plan.segments * plan.width);
+    for (T** numbers : {&m, &a, &b, &k}) *numbers = carver.take<T>(plan.width);
+    bytes = carver.used();
+  }
+};
+
+}  // namespace ranvier

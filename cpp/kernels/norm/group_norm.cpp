@@ -1,0 +1,229 @@
+#include "kernels/norm/group_norm.h"
+
+#include <cmath>
+
+#include "base/carve.h"
+#include "base/parallel.h"
+#include "kernels/norm/chunks.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.03;     // of one pass over memory, on one core, roughly
+constexpr int64_t kSamplesEnough = 16;  // with fewer, the columns of a sample are shared out too
+constexpr int64_t kPanel = 64;          // columns of a share, at least
+
+// Which channels and groups a unit of work has. It follows from the problem alone.
+struct GroupPlan {
+  int64_t samples, channels, inner, groups, width;  // width: channels of a group
+  int64_t panels;                                   // units of a sample; each has whole groups
+
+  template <class T>
+  GroupPlan(bool columns, int64_t groups_, const TensorView<const T>& x)
+      : samples(x.shape[0]), channels(x.shape[1]), inner(x.shape[2]), groups(groups_) {
+    width = groups ? channels / groups : 0;
+    panels = groups;
+    if (columns) panels = samples >= kSamplesEnough ? 1 : std::clamp<int64_t>(channels / kPanel, 1, groups);
+  }
+  int64_t units() const { return samples * panels; }
+  int64_t first_group(int64_t panel) const { return groups * panel / panels; }
+  double elements() const { return double(width * inner); }
+};
+
+// Numbers of each channel: one thread's, while it works on a sample.
+template <class T>
+struct ColumnTables {
+  double *mean, *m2;
+  T *m, *a, *b, *k;
+  size_t bytes;
+
+  ColumnTables(const GroupPlan& plan, void* memory) {
+    Carver carver(memory);
+    mean = carver.take<double>(plan.channels), m2 = carver.take<double>(plan.channels);
+    for (T** numbers : {&m, &a, &b, &k}) *numbers = carver.take<T>(plan.channels);
+    bytes = carver.used();
+  }
+};
+
+template <class T>
+double value(const TensorView<const T>& v, int64_t c, double otherwise) {
+  return v.data ? double(v.data[c * v.strides[0]]) : otherwise;
+}
+
+template <class E>
+E* at(const TensorView<E>& v, int64_t n, int64_t c) {
+  return v.data + n * v.strides[0] + c * v.strides[1];
+}
+
+template <class T>
+struct Forward {
+  const GroupNormForward<T>& f;
+  const GroupPlan& plan;
+  const NormKernels<T>& kernels;
+
+  // Keeps the statistics and gives the function of each of the group's channels.
+  template <class Put>
+  void finish(int64_t n, int64_t g, Moments all, const Put& put) const {
+    const double rstd = 1 / std::sqrt(all.m2 / plan.elements() + f.eps);
+    f.mean.data[n * plan.groups + g] = all.mean, f.rstd.data[n * plan.groups + g] = rstd;
+    const T m = T(all.mean);
+    for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
+      const double scale = rstd * value(f.weight, c, 1);
+      put(c, Normalize<T>{m, T(scale), T(value(f.bias, c, 0) - (all.mean - double(m)) * scale)});
+    }
+  }
+
+  void planes(int64_t n, int64_t g) const {
+    RunningMoments all;
+    all.add_line(kernels, at(f.x, n, g * plan.width), plan.width * plan.inner);
+    finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
+      kernels.normalize(at(f.x, n, c), plan.inner, function, nullptr, nullptr, at(f.y, n, c));
+    });
+  }
+
+  void columns(int64_t n, int64_t panel, const ColumnTables<T>& t) const {
+    const int64_t first = plan.first_group(panel) * plan.width,
+                  last = plan.first_group(panel + 1) * plan.width;
+    const int64_t sx = f.x.strides[2], sy = f.y.strides[2];
+    std::fill(t.mean + first, t.mean + last, 0.0);
+    std::fill(t.m2 + first, t.m2 + last, 0.0);
+    for (int64_t r = 0; r < plan.inner; r += kNormRows)
+      kernels.column_moments(at(f.x, n, first) + r * sx, sx, std::min(kNormRows, plan.inner - r),
+                             last - first, r, t.mean + first, t.m2 + first);
+    for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g) {
+      RunningMoments all;
+      for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
+        all.join({t.mean[c], t.m2[c]}, plan.inner);
+      finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
+        t.m[c] = function.m, t.a[c] = function.a, t.b[c] = function.b;
+      });
+    }
+    kernels.normalize_rows(at(f.x, n, first), sx, plan.inner, last - first, t.m + first, t.a + first,
+                           t.b + first, at(f.y, n, first), sy);
+  }
+};
+
+template <class T>
+struct Backward {
+  const GroupNormBackward<T>& f;
+  const GroupPlan& plan;
+  const NormKernels<T>& kernels;
+  double *dy_sums, *dots;  // (n, c): sum dy, and sum dy (x - m), later sum dy xhat
+
+  // The group's channels have their sums; put(c, gradient) where dx is wanted.
+  template <class Put>
+  void finish(int64_t n, int64_t g, const Put& put) const {
+    const double mean = f.mean.data[n * plan.groups + g], rstd = f.rstd.data[n * plan.groups + g];
+    const double missing = mean - double(T(mean));
+    double sum = 0, dot = 0;
+    for (int64_t c = g * plan.width, i = n * plan.channels + c; c < (g + 1) * plan.width; ++c, ++i) {
+      dots[i] = (dots[i] - missing * dy_sums[i]) * rstd;
+      sum += dy_sums[i] * value(f.weight, c, 1), dot += dots[i] * value(f.weight, c, 1);
+    }
+    if (!f.dx.data) return;
+    const double b = -rstd * rstd * dot / plan.elements(), k = -rstd * sum / plan.elements() - b * missing;
+    for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
+      put(c, NormGradient<T>{T(mean), T(rstd * value(f.weight, c, 1)), T(b), T(k)});
+  }
+
+  void planes(int64_t n, int64_t g) const {
+    const T m = T(f.mean.data[n * plan.groups + g]);
+    for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
+      const GradientSums found = line_sums<T>(kernels, at(f.dy, n, c), at(f.x, n, c), plan.inner, m, nullptr);
+      dy_sums[n * plan.channels + c] = found.dy, dots[n * plan.channels + c] = found.dot;
+    }
+    finish(n, g, [&](int64_t c, NormGradient<T> function) {
+      kernels.gradient(at(f.dy, n, c), at(f.x, n, c), plan.inner, function, nullptr, at(f.dx, n, c));
+    });
+  }
+
+  void columns(int64_t n, int64_t panel, const ColumnTables<T>& t) const {
+    const int64_t first = plan.first_group(panel) * plan.width,
+                  last = plan.first_group(panel + 1) * plan.width;
+    const int64_t sdy = f.dy.strides[2], sx = f.x.strides[2], row = n * plan.channels;
+    std::fill(dy_sums + row + first, dy_sums + row + last, 0.0);
+    std::fill(dots + row + first, dots + row + last, 0.0);
+    for (int64_t c = first; c < last; ++c) t.m[c] = T(f.mean.data[n * plan.groups + c / plan.width]);
+    for (int64_t r = 0; r < plan.inner; r += kNormRows)
+      kernels.column_sums(at(f.dy, n, first) + r * sdy, sdy, at(f.x, n, first) + r * sx, sx,
+                          std::min(kNormRows, plan.inner - r), last - first, t.m + first,
+                          dy_sums + row + first, dots + row + first);
+    for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g)
+      finish(n, g, [&](int64_t c, NormGradient<T> function) {
+        t.a[c] = function.a, t.b[c] = function.b, t.k[c] = function.k;
+      });
+    if (f.dx.data)
+      kernels.gradient_rows(at(f.dy, n, first), sdy, at(f.x, n, first), sx, plan.inner, last - first,
+                            t.m + first, t.a + first, t.b + first, t.k + first, at(f.dx, n, first),
+                            f.dx.strides[2]);
+  }
+
+  void parameters(int64_t begin, int64_t end) const {
+    for (int64_t c = begin; c < end; ++c) {
+      double dbias = 0, dweight = 0;
+      for (int64_t n = 0; n < plan.samples; ++n)
+        dbias += dy_sums[n * plan.channels + c], dweight += dots[n * plan.channels + c];
+      if (f.dbias.data) f.dbias.data[c] = T(dbias);
+      if (f.dweight.data) f.dweight.data[c] = T(dweight);
+    }
+  }
+};
+
+}  // namespace
+
+template <class T>
+size_t GroupNormForward<T>::workspace_bytes(int team) const {
+  return columns ? team * ColumnTables<T>(GroupPlan(columns, groups, x), nullptr).bytes : 0;
+}
+
+template <class T>
+void GroupNormForward<T>::run(void* workspace) const {
+  const GroupPlan plan(columns, groups, x);
+  const Forward<T> forward{*this, plan, norm_kernels<T>()};
+  const double cost = kNsPerByte * sizeof(T) * 2.0 * double(numel(x)) + 20.0 * double(plan.units());
+  const size_t bytes = columns ? ColumnTables<T>(plan, nullptr).bytes : 0;
+  parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
+    const ColumnTables<T> tables(plan, static_cast<char*>(workspace) + team_index() * bytes);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t n = unit / plan.panels, panel = unit % plan.panels;
+      columns ? forward.columns(n, panel, tables) : forward.planes(n, panel);
+    }
+  });
+}
+
+template <class T>
+size_t GroupNormBackward<T>::workspace_bytes(int team) const {
+  const GroupPlan plan(columns, groups, x);
+  const size_t sums = 2 * sizeof(double) * static_cast<size_t>(plan.samples * plan.channels + 8);
+  return sums + (columns ? team * ColumnTables<T>(plan, nullptr).bytes : 0);
+}
+
+template <class T>
+void GroupNormBackward<T>::run(void* workspace) const {
+  const GroupPlan plan(columns, groups, x);
+  Carver carver(workspace);
+  double* dy_sums = carver.take<double>(plan.samples * plan.channels);
+  double* dots = carver.take<double>(plan.samples * plan.channels);
+  char* scratch = static_cast<char*>(workspace) + carver.used();
+  const Backward<T> backward{*this, plan, norm_kernels<T>(), dy_sums, dots};
+  const double cost = kNsPerByte * sizeof(T) * 4.0 * double(numel(x)) + 20.0 * double(plan.units());
+  const size_t bytes = columns ? ColumnTables<T>(plan, nullptr).bytes : 0;
+  parallel_region(cost, [&] {
+    parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
+      const ColumnTables<T> tables(plan, scratch + team_index() * bytes);
+      for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t n = unit / plan.panels, panel = unit % plan.panels;
+        columns ? backward.columns(n, panel, tables) : backward.planes(n, panel);
+      }
+    });
+    if (dweight.data || dbias.data)
+      parallel_for(plan.channels, cost, [&](int64_t begin, int64_t end) { backward.parameters(begin, end); });
+  });
+}
+
+template struct GroupNormForward<float>;
+template struct GroupNormForward<double>;
+template struct GroupNormBackward<float>;
+template struct GroupNormBackward<double>;
+
+}  // namespace ranvier

@@ -1,0 +1,59 @@
+// group norm: each sample's channels, in groups of c / groups, are brought to mean 0 and variance 1
+//
+//   x, y, dy, dx (n, c, s), s the pixels of an image; of one layout, which `columns` names:
+//     columns  channels-last: c contiguous, a sample's s rows evenly spaced (also (n, c), with s = 1)
+//     else     planes: c s contiguous
+//   mean, rstd (n, groups) in double: what backward needs
+//
+// groups = c is instance norm. One sample's groups (its whole columns) are one thread's work: they stay in
+// its cache between the measuring and the applying.
+#pragma once
+#include "kernels/norm/norm.h"
+
+namespace ranvier {
+
+template <class T>
+struct GroupNormForward {
+  static constexpr const char* name = "group_norm_forward";
+  bool columns;
+  int64_t groups;
+  double eps;
+  TensorView<const T> x, weight, bias;  // weight, bias: (c), or data null
+  TensorView<T> y;
+  TensorView<double> mean, rstd;
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x);
+    if (weight.data) v.read(weight);
+    if (bias.data) v.read(bias);
+    v.write(y), v.write(mean), v.write(rstd);
+  }
+};
+
+// With g = dy weight and means over the group's elements:
+// dx = rstd (g - mean(g) - xhat mean(g xhat)); dweight = sum dy xhat, dbias = sum dy over n and s.
+template <class T>
+struct GroupNormBackward {
+  static constexpr const char* name = "group_norm_backward";
+  bool columns;
+  int64_t groups;
+  TensorView<const T> dy, x, weight;    // weight: (c), or data null
+  TensorView<const double> mean, rstd;  // of forward
+  TensorView<T> dx, dweight, dbias;     // each may have data null
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(x), v.read(mean), v.read(rstd);
+    if (weight.data) v.read(weight);
+    if (dx.data) v.write(dx);
+    if (dweight.data) v.write(dweight);
+    if (dbias.data) v.write(dbias);
+  }
+};
+
+}  // namespace ranvier

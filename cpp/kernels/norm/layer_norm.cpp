@@ -1,0 +1,147 @@
+#include "kernels/norm/layer_norm.h"
+
+#include <cmath>
+
+#include "base/carve.h"
+#include "base/parallel.h"
+#include "kernels/norm/chunks.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.05;                // of a line in cache, on one core, roughly
+constexpr int64_t kSegmentWork = 1 << 14;          // elements that make a segment worth while
+constexpr int64_t kBlockBytes = int64_t{1} << 17;  // of a block of lines that is gone over twice
+
+template <class T>
+struct Forward {
+  const LayerNormForward<T>& f;
+  const NormKernels<T>& kernels;
+
+  void line(int64_t i) const {
+    const int64_t n = f.x.shape[1];
+    const T* x = f.x.data + i * f.x.strides[0];
+    RunningMoments running;
+    running.add_line(kernels, x, n);
+    const Moments all = running.moments();
+    double mean = all.mean, var = n ? all.m2 / double(n) : 0;
+    if (f.centered)
+      f.mean.data[i] = mean;
+    else
+      var += mean * mean, mean = 0;
+    const double rstd = 1 / std::sqrt(var + f.eps);
+    f.rstd.data[i] = rstd;
+    const T m = T(mean);
+    kernels.normalize(x, n, {m, T(rstd), T(-(mean - double(m)) * rstd)}, f.weight.data, f.bias.data,
+                      f.y.data + i * f.y.strides[0]);
+  }
+};
+
+template <class T>
+struct LinePlan {
+  int64_t lines, n, segments, block;  // block: lines that stay in cache
+
+  explicit LinePlan(const LayerNormBackward<T>& f) : lines(f.x.shape[0]), n(f.x.shape[1]) {
+    segments = std::clamp<int64_t>(lines * n / kSegmentWork, 1, kLineSegments);
+    segments = std::clamp<int64_t>(segments, 1, std::max<int64_t>(lines, 1));
+    const int64_t bytes = std::max<int64_t>(2 * n * int64_t(sizeof(T)), 1);
+    block = std::clamp<int64_t>(kBlockBytes / bytes, 1, kNormRows);
+  }
+  int64_t first(int64_t segment) const { return lines * segment / segments; }
+};
+
+template <class T>
+struct Backward {
+  const LayerNormBackward<T>& f;
+  const LinePlan<T>& plan;
+  const NormKernels<T>& kernels;
+  double *dweight, *dbias;  // (segments, n)
+
+  bool parameters_wanted() const { return f.dweight.data || f.dbias.data; }
+
+  void line(int64_t i, T m, double missing) const {
+    const T *dy = f.dy.data + i * f.dy.strides[0], *x = f.x.data + i * f.x.strides[0];
+    const double rstd = f.rstd.data[i], n = double(plan.n);
+    const GradientSums sums = line_sums<T>(kernels, dy, x, plan.n, m, f.weight.data);
+    const double dot = sums.dot - missing * sums.dy;  // sum g (x - mean)
+    const double b = -rstd * rstd * rstd * dot / n;
+    const double k = (f.centered ? -rstd * sums.dy / n : 0) - b * missing;
+    kernels.gradient(dy, x, plan.n, {m, T(rstd), T(b), T(k)}, f.weight.data, f.dx.data + i * f.dx.strides[0]);
+  }
+
+  void segment(int64_t s) const {
+    if (parameters_wanted()) {
+      std::fill_n(dweight + s * plan.n, plan.n, 0.0);
+      std::fill_n(dbias + s * plan.n, plan.n, 0.0);
+    }
+    const int64_t end = plan.first(s + 1);
+    for (int64_t begin = plan.first(s); begin < end; begin += plan.block) {
+      const int64_t rows = std::min(plan.block, end - begin);
+      Normalize<T> xhat[kNormRows];
+      for (int64_t r = 0; r < rows; ++r) {
+        const double mean = f.centered ? f.mean.data[begin + r] : 0, rstd = f.rstd.data[begin + r];
+        const T m = T(mean);
+        xhat[r] = {m, T(rstd), T(-(mean - double(m)) * rstd)};
+        if (f.dx.data) line(begin + r, m, mean - double(m));
+      }
+      if (parameters_wanted())
+        kernels.parameter_sums(f.dy.data + begin * f.dy.strides[0], f.dy.strides[0],
+                               f.x.data + begin * f.x.strides[0], f.x.strides[0], rows, plan.n, xhat,
+                               dweight + s * plan.n, dbias + s * plan.n);
+    }
+  }
+
+  void join(int64_t begin, int64_t end) const {
+    for (int64_t j = begin; j < end; ++j) {
+      double weight = 0, bias = 0;
+      for (int64_t s = 0; s < plan.segments; ++s)
+        weight += dweight[s * plan.n + j], bias += dbias[s * plan.n + j];
+      if (f.dweight.data) f.dweight.data[j] = T(weight);
+      if (f.dbias.data) f.dbias.data[j] = T(bias);
+    }
+  }
+};
+
+}  // namespace
+
+template <class T>
+void LayerNormForward<T>::run(void*) const {
+  const Forward<T> forward{*this, norm_kernels<T>()};
+  const double cost = kNsPerByte * sizeof(T) * double(numel(x)) + 20.0 * double(x.shape[0]);
+  parallel_for(x.shape[0], cost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) forward.line(i);
+  });
+}
+
+template <class T>
+size_t LayerNormBackward<T>::workspace_bytes(int) const {
+  if (!dweight.data && !dbias.data) return 0;
+  const LinePlan<T> plan(*this);
+  Carver carver(nullptr);
+  carver.take<double>(plan.segments * plan.n), carver.take<double>(plan.segments * plan.n);
+  return carver.used();
+}
+
+template <class T>
+void LayerNormBackward<T>::run(void* workspace) const {
+  const LinePlan<T> plan(*this);
+  Carver carver(workspace);
+  double* weights = carver.take<double>(plan.segments * plan.n);
+  double* biases = carver.take<double>(plan.segments * plan.n);
+  const Backward<T> backward{*this, plan, norm_kernels<T>(), weights, biases};
+  const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 30.0 * double(x.shape[0]);
+  parallel_region(cost, [&] {
+    parallel_for(plan.segments, cost, [&](int64_t begin, int64_t end) {
+      for (int64_t s = begin; s < end; ++s) backward.segment(s);
+    });
+    if (backward.parameters_wanted())
+      parallel_for(plan.n, cost, [&](int64_t begin, int64_t end) { backward.join(begin, end); });
+  });
+}
+
+template struct LayerNormForward<float>;
+template struct LayerNormForward<double>;
+template struct LayerNormBackward<float>;
+template struct LayerNormBackward<double>;
+
+}  // namespace ranvier

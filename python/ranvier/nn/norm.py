@@ -1,0 +1,346 @@
+"""Layers that normalise: BatchNorm, InstanceNorm, GroupNorm, LayerNorm, RMSNorm.
+
+Each gives y = (x - mean) / sqrt(var + eps) weight + bias; they differ in the axes that mean and var are taken
+over. weight starts as ones, bias as zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier import ops
+from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn import init
+from ranvier.nn.module import Module, Parameter
+
+
+class _Norm(Module):
+    """weight and bias of one shape, or None."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def _make_parameters(self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: Any) -> None:
+        self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
+        self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
+
+    def reset_parameters(self) -> None:
+        """weight 1, bias 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class _ChannelNorm(_Norm):
+    """What batch norm and instance norm share."""
+
+    _name: str
+    _ranks: dict[int, str]  # the numbers of dimensions that x may have, and what they are
+    _unbatched = 0  # that of a sample without a batch
+    track_running_stats: bool
+
+    def __init__(
+        self, num_features: int, eps: float, momentum: float | None, affine: bool, bias: bool, dtype: Any
+    ) -> None:
+        super().__init__()
+        if num_features < 0:
+            raise ValueError(f"[{self._name}] got {num_features} num_features; expected a number >= 0")
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self._make_parameters((num_features,), affine, bias, dtype)
+
+    def _check(self, x: Any) -> None:
+        shape = np.shape(x)
+        if len(shape) not in self._ranks:
+            expected = " or ".join(self._ranks.values())
+            raise ValueError(f"[{self._name}] got x of shape {shape}; expected {expected}")
+        channels = shape[0 if len(shape) == self._unbatched else 1]
+        if channels != self.num_features and (self.affine or self.track_running_stats):
+            raise ValueError(
+                f"[{self._name}] got x with {channels} channels; expected num_features, {self.num_features}"
+            )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_ChannelNorm):
+    _name = "batch_norm"
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, bias, dtype)
+        self.track_running_stats = track_running_stats
+        for name in ("running_mean", "running_var"):
+            self.register_buffer(name, empty(num_features, dtype=dtype) if track_running_stats else None)
+        count = wrap(np.zeros((), np.int64)) if track_running_stats else None
+        self.register_buffer("num_batches_tracked", count)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forgets the batches: mean 0, variance 1."""
+        if self.running_mean is not None and self.running_var is not None:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+        if self.num_batches_tracked is not None:
+            init.zeros_(self.num_batches_tracked)
+
+    def reset_parameters(self) -> None:
+        """weight 1, bias 0, and no batches seen."""
+        self.reset_running_stats()
+        super().reset_parameters()
+
+    def forward(self, x: Any) -> Tensor:
+        self._check(x)
+        of_batch = self.training or self.running_mean is None
+        tracked = not self.training or self.track_running_stats
+        return ops.batch_norm(
+            x,
+            self.running_mean if tracked else None,
+            self.running_var if tracked else None,
+            self.weight,
+            self.bias,
+            of_batch,
+            self.momentum,
+            self.eps,
+            self.num_batches_tracked if tracked else None,
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Each channel brought to mean 0 and variance 1 over the batch: x and y (N, C) or (N, C, L).
+
+    In training mode mean and variance are the batch's, and running_mean and running_var follow them:
+    r = (1 - momentum) r + momentum batch (momentum=None: the mean over all batches). In evaluation mode, the
+    running ones are used. track_running_stats=False: the batch's, always. See
+    :func:`ranvier.nn.functional.batch_norm`.
+
+    Raises ValueError for other shapes, and in training for a single value per channel.
+
+    >>> from ranvier import nn
+    >>> layer = nn.BatchNorm1d(3)
+    >>> sorted(layer.state_dict())
+    ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']
+    """
+
+    _ranks = {2: "2 dimensions (N, C)", 3: "3 (N, C, L)"}  # noqa: RUF012
+
+
+class BatchNorm2d(_BatchNorm):
+    """Each channel of images brought to mean 0 and variance 1 over the batch: x and y (N, C, H, W).
+
+    As :class:`BatchNorm1d`; fastest on channels-last images, such as convolutions give.
+
+    >>> from ranvier import nn
+    >>> nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU())[1]
+    BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    """
+
+    _ranks = {4: "4 dimensions (N, C, H, W)"}  # noqa: RUF012
+
+
+class _InstanceNorm(_ChannelNorm):
+    _name = "instance_norm"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, bias, dtype)
+        if track_running_stats:
+            raise ValueError(
+                "[instance_norm] got track_running_stats=True; expected False: they are not kept"
+            )
+        self.track_running_stats = track_running_stats
+        self.reset_parameters()
+
+    def forward(self, x: Any) -> Tensor:
+        self._check(x)
+        if x.ndim == self._unbatched:
+            return ops.instance_norm(x[None], None, None, self.weight, self.bias, eps=self.eps)[0]
+        return ops.instance_norm(x, None, None, self.weight, self.bias, eps=self.eps)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Each channel of each sample brought to mean 0 and variance 1: x and y (N, C, L) or (C, L).
+
+    Running statistics are not kept: track_running_stats=True raises ValueError. See
+    :func:`ranvier.nn.functional.instance_norm`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
+    """
+
+    _ranks = {2: "2 dimensions (C, L)", 3: "3 (N, C, L)"}  # noqa: RUF012
+    _unbatched = 2
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Each channel of each image brought to mean 0 and variance 1: x and y (N, C, H, W) or (C, H, W).
+
+    As :class:`InstanceNorm1d`.
+
+    >>> from ranvier import nn
+    >>> nn.InstanceNorm2d(8, affine=True)
+    InstanceNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)
+    """
+
+    _ranks = {3: "3 dimensions (C, H, W)", 4: "4 (N, C, H, W)"}  # noqa: RUF012
+    _unbatched = 3
+
+
+class GroupNorm(_Norm):
+    """Each sample's groups of channels brought to mean 0 and variance 1: x and y (N, num_channels, ...).
+
+    The num_channels channels are num_groups groups that follow each other. See
+    :func:`ranvier.nn.functional.group_norm`. Raises ValueError where num_groups does not divide num_channels.
+
+    >>> from ranvier import nn
+    >>> nn.GroupNorm(2, 8)
+    GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(
+                f"[group_norm] got {num_groups} num_groups and {num_channels} num_channels; expected a "
+                "divisor of the channels"
+            )
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self._make_parameters((num_channels,), affine, bias, dtype)
+        self.reset_parameters()
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+def _sizes(name: str, normalized_shape: Any) -> tuple[int, ...]:
+    sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+    if not sizes or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in sizes):
+        raise ValueError(f"[{name}] got normalized_shape {normalized_shape!r}; expected sizes of at least 0")
+    return tuple(int(n) for n in sizes)
+
+
+class LayerNorm(_Norm):
+    """The last axes of x brought to mean 0 and variance 1: x and y (..., *normalized_shape).
+
+    weight and bias have the shape normalized_shape. See :func:`ranvier.nn.functional.layer_norm`. Raises
+    ValueError where x does not end in normalized_shape.
+
+    >>> from ranvier import nn
+    >>> nn.LayerNorm(64)
+    LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _sizes("layer_norm", normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self._make_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
+        self.reset_parameters()
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class RMSNorm(_Norm):
+    """The last axes of x divided by their root mean square: x and y (..., *normalized_shape).
+
+    weight has the shape normalized_shape; eps=None is the machine epsilon of x's dtype. See
+    :func:`ranvier.nn.functional.rms_norm`. Raises ValueError where x does not end in normalized_shape.
+
+    >>> from ranvier import nn
+    >>> nn.RMSNorm(64)
+    RMSNorm((64,), eps=None, elementwise_affine=True)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _sizes("rms_norm", normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        weight = Parameter(empty(*self.normalized_shape, dtype=dtype)) if elementwise_affine else None
+        self.register_parameter("weight", weight)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """weight 1."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, x: Any) -> Tensor:
+        return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"

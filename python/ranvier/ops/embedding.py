@@ -1,0 +1,74 @@
+"""embedding: rows of a table picked by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier import _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+
+
+class Embedding(Function):
+    def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
+        self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
+
+    def forward(self, weight: Array, index: Array) -> Array:
+        self.index, self.rows = index, weight.shape[0]
+        return _core.embedding(index, weight, None)
+
+    def backward(self, dy: Array) -> tuple[Array, None]:
+        arguments = self.rows, self.padding_idx, self.scale_grad_by_freq
+        return _core.embedding_backward(dy, self.index, *arguments, None), None
+
+
+def embedding(
+    x: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """y[..., :] = weight[x[...], :]
+
+    x: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), float32 or
+    float64; y: (*x.shape, embedding_dim). padding_idx: a row that gets no gradient; a negative one counts
+    from the end. scale_grad_by_freq: the gradient of a row is divided by how often x has it. The gradient is
+    dense: sparse=True raises ValueError, and so does max_norm, which would change the weight.
+
+    Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
+    Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
+    refuse(max_norm, sparse)
+    x, weight = as_tensor("embedding", x), as_tensor("embedding", weight)
+    if padding_idx is not None and weight.ndim == 2:
+        padding_idx = padding_row(padding_idx, weight.shape[0])
+    return Embedding(padding_idx, scale_grad_by_freq).apply(weight, x)
+
+
+def refuse(max_norm: Any, sparse: Any) -> None:
+    """Raises for what PyTorch has and this library has not."""
+    if max_norm is not None:
+        raise ValueError(f"[embedding] got max_norm {max_norm}; expected None: weights are not renormalised")
+    if sparse:
+        raise ValueError("[embedding] got sparse=True; expected False: gradients are dense")
+
+
+def padding_row(padding_idx: Any, rows: int) -> int:
+    """The row that padding_idx names; negative ones count from the end."""
+    if isinstance(padding_idx, bool) or not hasattr(padding_idx, "__index__"):
+        raise TypeError(f"[embedding] got padding_idx {padding_idx!r}; expected a whole number or None")
+    row = padding_idx.__index__()
+    if not -rows <= row < rows:
+        raise ValueError(
+            f"[embedding] got padding_idx {row} for {rows} embeddings; expected {-rows} to {rows - 1}"
+        )
+    return row % rows

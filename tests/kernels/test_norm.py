@@ -1,0 +1,259 @@
+"""The kernels of the normalisations on raw arrays: every width and layout, accuracy, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import norm as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+ROWS = (2, 3, 63, 64, 65, 130)  # blocks of rows are of 64
+
+
+def close(dtype, got, want, reduction, magnitude=8.0):
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance(dtype, reduction, magnitude))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", ROWS)
+def test_batch_norm_every_width(rows, dtype, isa, rng):
+    """Channels of 1 to 2 vectors and a bit, folded or not."""
+    for channels in (*range(1, 36), 63, 64, 65, 129, 515):
+        x = rng.uniform(-2, 2, (rows, channels)).astype(dtype)
+        dy = rng.uniform(-1, 1, x.shape).astype(dtype)
+        weight = rng.uniform(0.5, 1.5, channels).astype(dtype)
+        y, mean, rstd = _core.batch_norm(x, weight, eps=0.1)
+        exact = x.astype("float64")
+        close(dtype, y, reference.batch_norm(exact, weight, None, 0.1), rows)
+        close(dtype, mean, exact.mean(0), rows)
+        wanted = reference.batch_norm_backward(dy.astype("float64"), exact, weight, 0.1)
+        for got, want in zip(_core.batch_norm_backward(dy, x, weight, mean, rstd), wanted, strict=True):
+            close(dtype, got, want, rows)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+def test_lines_of_every_length(name, dtype, isa, rng):
+    for n in (*range(1, 36), 63, 64, 65, 1023, 1024, 1025, 2050):
+        x = rng.uniform(-2, 2, (3, n)).astype(dtype)
+        dy = rng.uniform(-1, 1, x.shape).astype(dtype)
+        weight = rng.uniform(0.5, 1.5, n).astype(dtype)
+        extra = (weight, None) if name == "layer_norm" else (weight,)
+        y, *statistics = getattr(_core, name)(x, (n,), *extra, 0.1)
+        exact = x.astype("float64")
+        close(dtype, y, getattr(reference, name)(exact, 1, *extra, 0.1), n)
+        backward = getattr(_core, f"{name}_backward")
+        wanted = getattr(reference, f"{name}_backward")(dy.astype("float64"), exact, 1, weight, 0.1)
+        for got, want in zip(backward(dy, x, (n,), weight, *statistics), wanted, strict=True):
+            close(dtype, got, want, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("pixels", [(1, 1), (2, 3), (8, 8), (13, 5), (33, 32)])
+def test_group_norm_every_width(pixels, channels_last, dtype, isa, rng):
+    for groups, width in ((1, 3), (2, 2), (3, 5), (1, 17), (4, 16), (2, 33), (7, 1)):
+        if width * pixels[0] == 1:
+            continue
+        x = rng.uniform(-2, 2, (3, groups * width, *pixels)).astype(dtype)
+        dy = rng.uniform(-1, 1, x.shape).astype(dtype)
+        weight, bias = rng.uniform(0.5, 1.5, (2, groups * width)).astype(dtype)
+        given = in_layout(x, "channels_last") if channels_last else x
+        y, mean, rstd = _core.group_norm(given, groups, weight, bias, 0.1)
+        if min(x.shape[1:]) > 1:
+            assert y.strides == given.strides
+        exact = x.astype("float64")
+        elements = width * pixels[0] * pixels[1]
+        close(dtype, y, reference.group_norm(exact, groups, weight, bias, 0.1), elements)
+        got = _core.group_norm_backward(dy, given, groups, weight, mean, rstd)
+        wanted = reference.group_norm_backward(dy.astype("float64"), exact, groups, weight, 0.1)
+        for g, w in zip(got, wanted, strict=True):
+            close(dtype, g, w, 3 * elements)
+
+
+@pytest.mark.parametrize("layout", ["dense", *LAYOUTS])
+@pytest.mark.parametrize("shape", [(3, 1, 4, 5), (1, 7, 4, 5), (3, 7, 1, 1), (3, 7, 4, 1), (70, 2, 9, 9)])
+def test_layouts(shape, layout, isa, rng):
+    """Any strides of x and dy, also different ones, sliced batches and repeated elements."""
+    x = rng.uniform(-2, 2, shape).astype("float32")
+    dy = rng.uniform(-1, 1, shape).astype("float32")
+    exact = [a.astype("float64") for a in (dy, x)]
+    want = reference.batch_norm(exact[1], None, None, 0.1)
+    wanted = reference.batch_norm_backward(*exact, None, 0.1)
+    reduction = x.size // shape[1]
+    for other in ("dense", "channels_last", "reversed"):
+        a, b = (in_layout(v, name) for v, name in ((x, layout), (dy, other)))
+        y, mean, rstd = _core.batch_norm(a, eps=0.1)
+        close("float32", y, want, reduction)
+        for got, w in zip(_core.batch_norm_backward(b, a, None, mean, rstd), wanted, strict=True):
+            close("float32", got, w, reduction)
+    big = np.zeros((2 * shape[0], *shape[1:]), "float32")
+    big[::2] = x
+    close("float32", _core.batch_norm(big[::2], eps=0.1)[0], want, reduction)
+    repeated = np.broadcast_to(x[:1, :, :1, :1], (4, shape[1], 3, 2))
+    assert (_core.batch_norm(repeated)[0] == 0).all()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e5])
+def test_far_from_zero(mean, channels_last, isa, rng):
+    """Where the mean is 1e5 deviations off, float32 keeps what its input has: compared with float64."""
+    x = (rng.standard_normal((8, 5, 33, 17)) + mean).astype("float32")
+    exact = x.astype("float64")
+    x = in_layout(x, "channels_last") if channels_last else x
+    limit = tolerance("float32", 64, 5.0)  # a block's sum, of values that lie within 5 deviations
+    close("float32", _core.batch_norm(x)[0], reference.batch_norm(exact, None, None), 64, 5.0)
+    close("float32", _core.group_norm(x, 5)[0], reference.group_norm(exact, 5, None, None), 64, 5.0)
+    _, found, rstd = _core.batch_norm(x, eps=0.0)
+    assert np.abs(found - exact.mean((0, 2, 3))).max() < limit
+    assert np.abs(rstd * exact.std((0, 2, 3)) - 1).max() < limit
+    line = np.ascontiguousarray(x[0, 0].reshape(1, -1))
+    close(
+        "float32",
+        _core.layer_norm(line, line.shape[1:])[0],
+        reference.layer_norm(line.astype("f8"), 1, None, None),
+        64,
+        5.0,
+    )
+
+
+@pytest.mark.parametrize("at", [0, 1, 63, 64, 500])
+def test_one_value_far_from_the_others(at, isa):
+    """The first row of a block is what the others are measured from, also where it is an outlier."""
+    x = np.full((1000, 3), 100.0, "float32") + np.linspace(-1, 1, 1000, dtype="float32")[:, None]
+    x[at] = 0
+    want = x.astype("float64").var(0)
+    _, _, rstd = _core.batch_norm(x, eps=0.0)
+    np.testing.assert_allclose(1 / rstd**2, want, rtol=tolerance("float32", 64))
+
+
+def test_constant_channels_and_no_epsilon(isa):
+    x = np.full((40, 5), 3.1, "float32")
+    assert (_core.batch_norm(x)[0] == 0).all()
+    assert np.isnan(_core.batch_norm(x, eps=0.0)[0]).all()  # 0 / 0, as in PyTorch
+    assert (_core.layer_norm(x, (5,))[0] == 0).all()
+
+
+def test_nan_stays_in_its_channel(isa):
+    x = np.ones((70, 20), "float32")
+    x[3, 7] = np.nan
+    wrong = np.isnan(_core.batch_norm(x)[0])
+    assert wrong[:, 7].all()
+    assert wrong.sum() == 70
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 4, 4), (2, 3, 0), (2, 0, 4)])
+def test_empty(shape):
+    x = np.zeros(shape, "float32")
+    channels = shape[1]
+    running = np.zeros(channels, "float32"), np.ones(channels, "float32")
+    batches = np.array(4)
+    y, mean, rstd = _core.batch_norm(x, None, None, *running, batches)
+    assert y.shape == shape
+    assert batches == 5
+    assert (running[0] == 0).all()
+    assert (running[1] == 1).all()
+    dx, dweight, dbias = _core.batch_norm_backward(y, x, None, mean, rstd)
+    assert dx.shape == shape
+    assert (dweight == 0).all()
+    assert (dbias == 0).all()
+    if channels:
+        assert _core.group_norm(x, channels)[0].shape == shape
+
+
+def test_gradients_that_are_not_needed():
+    x = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")
+    _, mean, rstd = _core.batch_norm(x)
+    every = _core.batch_norm_backward(x, x, None, mean, rstd)
+    for need in np.ndindex(2, 2, 2):
+        some = _core.batch_norm_backward(x, x, None, mean, rstd, True, *map(bool, need))
+        for wanted, got, all_of_them in zip(need, some, every, strict=True):
+            assert (got is not None) == bool(wanted)
+            assert got is None or (got == all_of_them).all()
+
+
+X = np.ones((2, 3, 4), "float32")
+P = np.ones(3, "float32")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: _core.batch_norm(P),
+            r"\[batch_norm\] got x of shape \(3,\); expected at least 2 dimensions",
+        ),
+        (
+            lambda: _core.batch_norm(X[:1, :, :1]),
+            r"\[batch_norm\] got x of shape \(1, 3, 1\) when training; expected more than 1 value",
+        ),
+        (
+            lambda: _core.batch_norm(X, P[:2]),
+            r"\[batch_norm\] got weight of shape \(2,\) for x with 3 channels; expected \(3,\)",
+        ),
+        (
+            lambda: _core.batch_norm(X, training=False),
+            r"\[batch_norm\] got no running statistics; expected running_mean and running_var when not",
+        ),
+        (
+            lambda: _core.batch_norm(X, running_mean=P),
+            r"\[batch_norm\] got one running statistic; expected both or neither",
+        ),
+        (
+            lambda: _core.batch_norm(X, None, None, P.copy(), P.copy(), momentum=None),
+            r"\[batch_norm\] got momentum None without batches; expected a count",
+        ),
+        (
+            lambda: _core.batch_norm(X, eps=-1.0),
+            r"\[batch_norm\] got eps -1.0+; expected a number of at least 0",
+        ),
+        (
+            lambda: _core.batch_norm(X, momentum=2),
+            r"\[batch_norm\] got momentum 2.0+; expected a number from 0",
+        ),
+        (
+            lambda: _core.batch_norm(X, None, None, np.broadcast_to(P, 3), P),
+            r"\[batch_norm\] got a read-only running_mean; expected a writable array",
+        ),
+        (
+            lambda: _core.batch_norm_backward(X[:1], X, None, np.ones(3), np.ones(3)),
+            r"\[batch_norm_backward\] got dy of shape \(1, 3, 4\); expected x's, \(2, 3, 4\)",
+        ),
+        (
+            lambda: _core.batch_norm_backward(X, X, None, np.ones(2), np.ones(3)),
+            r"\[batch_norm_backward\] got mean of shape \(2,\); expected \(3,\)",
+        ),
+        (
+            lambda: _core.group_norm(X, 2),
+            r"\[group_norm\] got num_groups 2 for x with 3 channels; expected a divisor of them",
+        ),
+        (
+            lambda: _core.layer_norm(X, (3,)),
+            r"\[layer_norm\] got x of shape \(2, 3, 4\) and normalized_shape \(3,\); expected the last sizes",
+        ),
+        (
+            lambda: _core.layer_norm(X, (4,), P),
+            r"\[layer_norm\] got weight of shape \(3,\); expected normalized_shape, \(4,\)",
+        ),
+        (
+            lambda: _core.rms_norm(X, ()),
+            r"\[rms_norm\] got x .* and normalized_shape \(\); expected the last",
+        ),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_errors_of_dtype():
+    with pytest.raises(TypeError, match=r"\[batch_norm\] got x of dtype int64; expected float32 or float64"):
+        _core.batch_norm(np.ones((2, 3), int))
+    with pytest.raises(TypeError, match=r"\[batch_norm\] got x of dtype float32 and weight of dtype float64"):
+        _core.batch_norm(X, np.ones(3))
+    with pytest.raises(
+        TypeError, match=r"\[batch_norm_backward\] got mean of dtype float32; expected float64"
+    ):
+        _core.batch_norm_backward(X, X, None, P, P)

@@ -1,0 +1,78 @@
+"""Embedding: starting values, padding, pretrained tables, files and training."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn, optim
+
+
+def test_starting_values():
+    weight = nn.Embedding(1000, 20, padding_idx=-1).weight.numpy(force=True)
+    assert (weight[-1] == 0).all()
+    assert abs(weight[:-1].mean()) < 0.05
+    assert abs(weight[:-1].std() - 1) < 0.05
+
+
+def test_text_and_files(tmp_path):
+    model = nn.Sequential(
+        nn.Embedding(7, 3, padding_idx=-2, scale_grad_by_freq=True), nn.Flatten(), nn.Linear(6, 2)
+    )
+    assert repr(model[0]) == "Embedding(7, 3, padding_idx=5, scale_grad_by_freq=True)"
+    rv.save(model, tmp_path / "m.safetensors")
+    x = np.array([[1, 6], [5, 0]])
+    for other in (rv.load(tmp_path / "m.safetensors"), copy.deepcopy(model)):
+        assert repr(other) == repr(model)
+        np.testing.assert_array_equal(other(x).numpy(force=True), model(x).numpy(force=True))
+    found = rv.summary(model, (2,), dtype=np.int64)
+    assert [row.parameters for row in found.layers] == [21, 0, 14]
+
+
+def test_from_pretrained(tmp_path):
+    table = rv.tensor(np.arange(6.0).reshape(3, 2))
+    frozen = nn.Embedding.from_pretrained(table)
+    assert not frozen.weight.requires_grad
+    assert frozen.weight.dtype == np.float64
+    assert frozen(rv.tensor(2)).tolist() == [4, 5]
+    assert nn.Embedding.from_pretrained(table, freeze=False, padding_idx=0).weight.requires_grad
+    rv.save(nn.Sequential(frozen), tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(
+        rv.load(tmp_path / "m.safetensors")[0].weight.numpy(force=True), table.numpy()
+    )
+    with pytest.raises(
+        ValueError, match=r"\[embedding\] got embeddings of shape \(3,\); expected 2 dimensions"
+    ):
+        nn.Embedding.from_pretrained(table[:, 0])
+
+
+def test_a_sentence_classifier_learns():
+    """Which of two words stands in the sentence; the padding stays zero."""
+    rv.manual_seed(1)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 256)
+    x = rng.integers(3, 20, (256, 6))
+    x[:, -1] = 0
+    x[np.arange(256), rng.integers(0, 5, 256)] = y + 1
+    model = nn.Sequential(nn.Embedding(20, 8, padding_idx=0), nn.Flatten(), nn.Linear(48, 2))
+    trainer = rv.Trainer(
+        model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=0.02), metrics=["accuracy"]
+    )
+    history = trainer.fit(x, y, epochs=15, batch_size=32)
+    assert history.to_dict()["accuracy"][-1] > 0.97
+    assert (model[0].weight.numpy(force=True)[0] == 0).all()
+
+
+def test_errors():
+    with pytest.raises(
+        ValueError, match=r"\[embedding\] got padding_idx 5 for 5 embeddings; expected -5 to 4"
+    ):
+        nn.Embedding(5, 2, padding_idx=5)
+    with pytest.raises(
+        ValueError, match=r"\[embedding\] got sparse=True; expected False: gradients are dense"
+    ):
+        nn.Embedding(5, 2, sparse=True)
+    with pytest.raises(IndexError, match=r'\[embedding\] got index 5 for 5 embeddings.*\(in layer "0"\)'):
+        nn.Sequential(nn.Embedding(5, 2))(np.array([5]))

@@ -1,0 +1,200 @@
+"""The layers that normalise: state, modes, text, copies and files."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+
+STATE = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+LAYERS = {
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(6), (5, 6)),
+    "BatchNorm1d of signals": (lambda: nn.BatchNorm1d(6, momentum=None), (5, 6, 7)),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(6, affine=False), (2, 6, 3, 4)),
+    "BatchNorm2d of the batch": (lambda: nn.BatchNorm2d(6, track_running_stats=False), (2, 6, 3, 4)),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 6), (2, 6, 3, 4)),
+    "GroupNorm without bias": (lambda: nn.GroupNorm(3, 6, bias=False), (2, 6, 5)),
+    "InstanceNorm1d": (lambda: nn.InstanceNorm1d(6, affine=True), (2, 6, 5)),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(6), (2, 6, 5, 3)),
+    "LayerNorm": (lambda: nn.LayerNorm((6, 4)), (2, 6, 4)),
+    "LayerNorm without bias": (lambda: nn.LayerNorm(6, bias=False, eps=1e-3), (2, 6)),
+    "RMSNorm": (lambda: nn.RMSNorm(6), (2, 6)),
+    "RMSNorm without weight": (lambda: nn.RMSNorm((5, 6), 1e-6, elementwise_affine=False), (2, 5, 6)),
+}
+every_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def trained(name):
+    """The layer with parameters that are not those it starts with, after one batch; and a batch."""
+    make, shape = LAYERS[name]
+    layer = make()
+    for p in layer.parameters():
+        nn.init.uniform_(p, 0.5, 1.5)
+    x = rv.randn(*shape) * 2 + 1
+    layer(x)
+    return layer, x
+
+
+@every_layer
+def test_deepcopy_pickle_and_file(name, tmp_path):
+    layer, x = trained(name)
+    layer.eval()
+    rv.save(nn.Sequential(layer), tmp_path / "model.safetensors")
+    for other in (
+        copy.deepcopy(layer),
+        pickle.loads(pickle.dumps(layer)),
+        rv.load(tmp_path / "model.safetensors")[0],
+    ):
+        assert repr(other) == repr(layer)
+        assert other.training is False
+        state, copied = layer.state_dict(), other.state_dict()
+        assert list(state) == list(copied)
+        for key in state:
+            assert state[key].dtype == copied[key].dtype
+            np.testing.assert_array_equal(state[key].numpy(), copied[key].numpy())
+            assert state[key]._array.ctypes.data != copied[key]._array.ctypes.data
+        np.testing.assert_array_equal(other(x).numpy(force=True), layer(x).numpy(force=True))
+
+
+@every_layer
+def test_as_torch_s(name):
+    """The same text, state dict, outputs in both modes, gradients and running statistics."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    layer, x = trained(name)
+    theirs = eval(repr(layer), {n: getattr(torch.nn, n) for n in dir(torch.nn)} | {"None": None})
+    if name.startswith(("BatchNorm", "InstanceNorm", "GroupNorm", "LayerNorm")) and layer.bias is None:
+        theirs.bias = None
+    assert repr(theirs) == repr(layer)
+    state = {key: torch.tensor(value.numpy()) for key, value in layer.state_dict().items()}
+    assert list(theirs.state_dict()) == list(state)
+    theirs.load_state_dict(state)
+    for mode in (True, False):
+        layer.train(mode), theirs.train(mode)
+        ours_x, their_x = x.clone().requires_grad_(), torch.tensor(x.numpy(), requires_grad=True)
+        ours, wanted = layer(ours_x), theirs(their_x)
+        (ours * ours * ours).sum().backward(), (wanted**3).sum().backward()
+        np.testing.assert_allclose(ours.numpy(force=True), wanted.detach().numpy(), rtol=0, atol=2e-5)
+        np.testing.assert_allclose(ours_x.grad.numpy(), their_x.grad.numpy(), rtol=0, atol=2e-4)
+        for p, q in zip(layer.parameters(), theirs.parameters(), strict=True):
+            np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-4, atol=2e-4)
+        layer.zero_grad(), theirs.zero_grad()
+    for key, value in theirs.state_dict().items():
+        np.testing.assert_allclose(layer.state_dict()[key].numpy(), value.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_state_dict_of_batch_norm():
+    layer = nn.BatchNorm2d(3)
+    state = layer.state_dict()
+    assert list(state) == STATE
+    assert [state[key].shape for key in state] == [(3,)] * 4 + [()]
+    assert state["num_batches_tracked"].dtype == np.int64
+    assert len(list(layer.parameters())) == 2
+    assert [name for name, _ in layer.named_buffers()] == STATE[2:]
+
+
+def test_modes():
+    layer, x = nn.BatchNorm1d(2, momentum=0.5), rv.tensor([[1.0, 5.0], [3.0, 5.0]])
+    np.testing.assert_allclose(layer(x).numpy(force=True), [[-1, 0], [1, 0]], atol=1e-5)
+    assert layer.running_mean.tolist() == [1.0, 2.5]
+    assert layer.running_var.tolist() == [1.5, 0.5]
+    assert layer.num_batches_tracked.item() == 1
+    layer.eval()
+    want = (x.numpy() - [1.0, 2.5]) / np.sqrt(np.array([1.5, 0.5]) + 1e-5)
+    np.testing.assert_allclose(layer(x).numpy(force=True), want, rtol=1e-6)
+    layer(x[:1])  # one value will do
+    assert layer.num_batches_tracked.item() == 1
+    layer.reset_running_stats()
+    assert layer.running_mean.tolist() == [0, 0]
+    assert layer.num_batches_tracked.item() == 0
+    with rv.no_grad():
+        layer.train()(x)
+    assert layer.num_batches_tracked.item() == 1
+
+
+def test_no_running_statistics():
+    layer = nn.BatchNorm1d(2, track_running_stats=False).eval()
+    assert list(layer.state_dict()) == ["weight", "bias"]
+    assert layer.running_mean is None
+    np.testing.assert_allclose(
+        layer(rv.tensor([[1.0, 5.0], [3.0, 7.0]])).numpy(force=True)[0], [-1, -1], atol=1e-4
+    )
+
+
+def test_arrays_and_dtypes():
+    """Arrays come in the layer's dtype; double() takes the statistics along, but not the count."""
+    for layer in (nn.BatchNorm1d(2), nn.BatchNorm1d(2, affine=False)):
+        assert layer(np.random.default_rng(0).normal(size=(4, 2))).dtype == np.float32
+        layer.double()
+        assert layer.running_var.dtype == np.float64
+        assert layer.num_batches_tracked.dtype == np.int64
+        assert layer(np.ones((4, 2), np.float32)).dtype == np.float64
+        assert layer.num_batches_tracked.item() == 2
+
+
+def test_summary(capsys):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LayerNorm(16))
+    found = rv.summary(model, (1, 4, 4))
+    assert [row.parameters for row in found.layers] == [40, 8, 0, 32]
+    assert found.layers[1].output_shape == ("N", 4, 2, 2)
+    assert "1 BatchNorm2d  (N, 4, 2, 2)           8" in capsys.readouterr().out
+
+
+def test_frozen_statistics_are_not_touched_by_summary():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    rv.summary(model, (3,))
+    assert model[1].num_batches_tracked.item() == 0
+    assert model[1].training
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (
+            nn.BatchNorm1d(3),
+            (2, 3, 4, 4),
+            r"\[batch_norm\] got x of shape \(2, 3, 4, 4\); expected 2 dimensions",
+        ),
+        (
+            nn.BatchNorm2d(3),
+            (2, 3),
+            r"\[batch_norm\] got x of shape \(2, 3\); expected 4 dimensions \(N, C, H, W\)",
+        ),
+        (nn.BatchNorm1d(3), (2, 4), r"\[batch_norm\] got x with 4 channels; expected num_features, 3"),
+        (
+            nn.BatchNorm1d(3),
+            (1, 3),
+            r"\[batch_norm\] got x of shape \(1, 3\) when training; expected more than 1",
+        ),
+        (
+            nn.GroupNorm(4, 4),
+            (1, 4),
+            r"\[group_norm\] got x of shape \(1, 4\) in 4 groups; expected more than 1",
+        ),
+        (nn.InstanceNorm1d(3), (2, 3, 1), r"\[instance_norm\] got x of shape \(2, 3, 1\); expected"),
+        (
+            nn.LayerNorm(3),
+            (2, 4),
+            r"\[layer_norm\] got x of shape \(2, 4\) and normalized_shape \(3,\); expected",
+        ),
+    ],
+)
+def test_wrong_inputs(layer, shape, message):
+    with pytest.raises(ValueError, match=message):
+        layer(rv.ones(*shape))
+
+
+def test_wrong_settings():
+    with pytest.raises(
+        ValueError, match=r"\[group_norm\] got 3 num_groups and 4 num_channels; expected a divisor"
+    ):
+        nn.GroupNorm(3, 4)
+    with pytest.raises(ValueError, match=r"\[instance_norm\] got track_running_stats=True; expected False"):
+        nn.InstanceNorm2d(3, track_running_stats=True)
+    with pytest.raises(
+        ValueError, match=r"\[layer_norm\] got normalized_shape -1; expected sizes of at least 0"
+    ):
+        nn.LayerNorm(-1)

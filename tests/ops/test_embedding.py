@@ -1,0 +1,104 @@
+"""embedding: forward and backward against the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.reference import embedding as reference
+from support.draws import any_shape
+from support.op_case import OpCase
+
+
+class TestEmbedding(OpCase):
+    op_name = "embedding"
+    variants = ({"shape": (5,)}, {"shape": (3, 4)}, {"shape": (), "rows": 1})
+    rows = 6
+    padding = None
+    by_frequency = False
+
+    def inputs(self, rng, dtype):
+        return rng.standard_normal((self.rows, 19)).astype(dtype), rng.integers(0, self.rows, self.shape)
+
+    def large_inputs(self, rng, dtype):
+        return rng.standard_normal((500, 77)).astype(dtype), rng.integers(0, 500, (61, 67))
+
+    def empty_inputs(self, dtype):
+        return np.ones((self.rows, 3), dtype), np.zeros((2, 0), np.int64)
+
+    def draw(self, rng, dtype):
+        rows = int(rng.integers(1, 40))
+        padding = None if rng.random() < 0.5 else int(rng.integers(-rows, rows))
+        index = rng.integers(0, rows, any_shape(rng, most=3))
+        index = index.astype(rng.choice(["int64", "int32"]))  # what torch takes
+        width = int(rng.choice([1, 3, 8, 16, 17, 40]))
+        settings = {"rows": rows, "padding": padding, "by_frequency": bool(rng.integers(2))}
+        return settings, (rng.uniform(-2, 2, (rows, width)).astype(dtype), index)
+
+    def reduction(self, weight, index):
+        return index.size
+
+    def op(self, weight, index):
+        return ops.embedding(index, weight, self.padding, scale_grad_by_freq=self.by_frequency)
+
+    def reference(self, weight, index):
+        return reference.embedding(index, weight)
+
+    def reference_backward(self, dy, weight, index):
+        rows = weight.shape[0]
+        return reference.embedding_backward(dy, index, rows, self.padding, self.by_frequency), None
+
+    def torch_op(self, torch, weight, index):
+        return torch.nn.functional.embedding(
+            index, weight, self.padding, scale_grad_by_freq=self.by_frequency
+        )
+
+
+class TestEmbeddingOtherGradients(TestEmbedding):
+    """Settings that ask for something else than the derivative."""
+
+    variants = (
+        {"shape": (3, 4), "padding": 2},
+        {"shape": (2, 3, 2), "padding": -1, "by_frequency": True},
+    )
+    test_gradcheck = test_reference_gradients = None
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "uint64", "int64"])
+def test_any_integer_dtype(dtype):
+    weight = rv.tensor(np.arange(12.0).reshape(4, 3))
+    index = np.array([[3, 0], [1, 1]], dtype)
+    np.testing.assert_array_equal(ops.embedding(index, weight).numpy(), weight.numpy()[index.astype(int)])
+
+
+def test_index_changed_before_backward():
+    weight, index = rv.ones(3, 2, requires_grad=True), rv.tensor([0, 1])
+    y = ops.embedding(index, weight).sum()
+    index[0] = 2
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_errors():
+    weight = rv.ones(4, 2)
+    with pytest.raises(IndexError, match=r"\[embedding\] got index 4 for 4 embeddings; expected 0 to 3"):
+        ops.embedding(np.array([0, 4]), weight)
+    with pytest.raises(IndexError, match=r"\[embedding\] got index -1 for 4 embeddings; expected 0 to 3"):
+        ops.embedding(np.array([[-1]]), weight)
+    with pytest.raises(
+        TypeError, match=r"\[embedding\] got index of dtype float32; expected an integer dtype"
+    ):
+        ops.embedding(rv.ones(2), weight)
+    with pytest.raises(ValueError, match=r"\[embedding\] got weight of shape \(4,\); expected 2 dimensions"):
+        ops.embedding(np.array([0]), weight[:, 0])
+    with pytest.raises(
+        ValueError, match=r"\[embedding\] got padding_idx 4 for 4 embeddings; expected -4 to 3"
+    ):
+        ops.embedding(np.array([0]), weight, 4)
+    with pytest.raises(
+        ValueError, match=r"\[embedding\] got sparse=True; expected False: gradients are dense"
+    ):
+        ops.embedding(np.array([0]), weight, sparse=True)
+    with pytest.raises(ValueError, match=r"\[embedding\] got max_norm 1.0; expected None"):
+        ops.embedding(np.array([0]), weight, max_norm=1.0)
