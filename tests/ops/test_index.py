@@ -8,6 +8,7 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.reference import index as reference
 from ranvier.reference.shape import moved_backward
+from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 
 X = (2, 3, 4, 5)
@@ -135,6 +136,14 @@ class TestTakeAlongDim(PickCase):
         {"axis": -1, "index": np.arange(12).reshape(3, 4, 1) % 5},
         {"axis": None, "index": np.array([7, 1, 1])},
     )
+
+    def draw(self, rng, dtype):
+        shape = any_shape(rng, least=1, most=4)
+        axis = any_axis(rng, len(shape))
+        picked = [n if rng.random() < 0.7 else 1 for n in shape]
+        picked[axis] = int(rng.integers(1, 9))
+        index = rng.integers(0, shape[axis], picked)
+        return {"axis": axis, "index": index, "shape": shape}, (rng.standard_normal(shape).astype(dtype),)
 
     def op(self, x):
         return ops.take_along_dim(x, rv.tensor(self.index), self.axis)
@@ -294,6 +303,10 @@ class TestNonzero(OpCase):
 
     def empty_inputs(self, dtype):
         return (np.zeros((0, 3), dtype),)
+
+    def draw(self, rng, dtype):
+        x = (rng.random(any_shape(rng, least=1)) > rng.random()).astype(dtype)
+        return {"as_tuple": bool(rng.integers(2))}, (x,)
 
     def op(self, x):
         return ops.nonzero(x, as_tuple=self.as_tuple)

@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import shape as reference
-from support.draws import any_shape
+from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 
 X = (2, 3, 4)
@@ -92,6 +92,10 @@ class TestUnbind(OpCase):
     def inputs(self, rng, dtype):
         return (rng.standard_normal(X).astype(dtype),)
 
+    def draw(self, rng, dtype):
+        x = rng.standard_normal(any_shape(rng, least=1, most=4)).astype(dtype)
+        return {"axis": any_axis(rng, x.ndim)}, (x,)
+
     def op(self, x):
         return ops.unbind(x, self.axis)
 
@@ -99,7 +103,7 @@ class TestUnbind(OpCase):
         return tuple(np.moveaxis(x, self.axis, 0))
 
     def reference_backward(self, dy, x):
-        return (np.stack(dy, self.axis),)
+        return (np.stack(dy if isinstance(dy, tuple) else (dy,), self.axis),)
 
     def torch_op(self, torch, x):
         return torch.unbind(x, self.axis)
@@ -112,8 +116,12 @@ class TestMeshgrid(OpCase):
     def inputs(self, rng, dtype):
         return tuple(rng.standard_normal(n).astype(dtype) for n in (2, 3, 4))
 
+    def draw(self, rng, dtype):
+        arrays = tuple(rng.standard_normal(n).astype(dtype) for n in rng.integers(1, 9, 3))
+        return {"indexing": str(rng.choice(["ij", "xy"]))}, arrays
+
     def reduction(self, *arrays):
-        return 12
+        return 64
 
     def op(self, *tensors):
         return ops.meshgrid(*tensors, indexing=self.indexing)
@@ -135,8 +143,11 @@ class TestTrace(OpCase):
     def inputs(self, rng, dtype):
         return (rng.standard_normal((5, 7)).astype(dtype),)
 
+    def draw(self, rng, dtype):
+        return {}, (rng.standard_normal(any_shape(rng, least=2, most=2)).astype(dtype),)
+
     def reduction(self, x):
-        return 5
+        return min(x.shape)
 
     def op(self, x):
         return ops.trace(x)

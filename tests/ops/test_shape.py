@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import shape as reference
+from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 
 X = (2, 3, 4, 5)
@@ -14,6 +15,36 @@ X = (2, 3, 4, 5)
 
 def case(name, arguments, move, shape=X):
     return {"name": name, "arguments": arguments, "move": move, "shape": shape}
+
+
+def drawn_move(rng):
+    """A move of a random array: its name, its arguments, and the same in NumPy."""
+    shape = any_shape(rng, least=1, most=4)
+    ndim, axis, other = len(shape), any_axis(rng, len(shape)), any_axis(rng, len(shape))
+    order = tuple(rng.permutation(ndim).tolist())
+    size = int(np.prod(shape))
+    factor = int(rng.choice([n for n in range(1, size + 1) if size % n == 0]))
+    start, end = sorted(rng.integers(0, ndim, 2).tolist())
+    merged = (*shape[:start], -1, *shape[end + 1 :])
+    wide = (*rng.integers(1, 4, int(rng.integers(3))).tolist(), *(3 if n == 1 else n for n in shape))
+    place = int(rng.integers(-ndim - 1, ndim + 1))
+    axes = tuple(rng.permutation(ndim)[: int(rng.integers(1, ndim + 1))].tolist())
+    moves = [
+        case("reshape", ((factor, -1),), lambda x: x.reshape(factor, -1), shape),
+        case("flatten", (start, end), lambda x: x.reshape(merged), shape),
+        case("ravel", (), np.ravel, shape),
+        case("unflatten", (axis, (-1, 1)), lambda x: np.expand_dims(x, axis % ndim + 1), shape),
+        case("permute", order, lambda x: x.transpose(order), shape),
+        case("transpose", (axis, other), lambda x: x.swapaxes(axis, other), shape),
+        case("swapaxes", (axis, other), lambda x: x.swapaxes(axis, other), shape),
+        case("movedim", (axis, other), lambda x: np.moveaxis(x, axis, other), shape),
+        case("squeeze", (), np.squeeze, shape),
+        case("unsqueeze", (place,), lambda x: np.expand_dims(x, place), shape),
+        case("expand", wide, lambda x: np.broadcast_to(x, wide), shape),
+        case("broadcast_to", (wide,), lambda x: np.broadcast_to(x, wide), shape),
+        case("flip", (axes,), lambda x: np.flip(x, axes), shape),
+    ]
+    return moves[int(rng.integers(len(moves)))]
 
 
 class TestMoves(OpCase):
@@ -48,8 +79,12 @@ class TestMoves(OpCase):
     def inputs(self, rng, dtype):
         return (rng.standard_normal(self.shape).astype(dtype),)
 
+    def draw(self, rng, dtype):
+        drawn = drawn_move(rng)
+        return drawn, (rng.standard_normal(drawn["shape"]).astype(dtype),)
+
     def reduction(self, x):
-        return 8  # repetitions that expand sums over
+        return 100  # repetitions that expand sums over, at most
 
     def op(self, x):
         return getattr(ops, self.name)(x, *self.arguments)
@@ -59,6 +94,9 @@ class TestMoves(OpCase):
 
     def reference_backward(self, dy, x):
         return (reference.moved_backward(dy, x, self.move),)
+
+    def torch_op(self, torch, x):
+        return getattr(torch.Tensor, self.name)(x, *self.arguments)
 
 
 class TestParts(OpCase):
@@ -72,6 +110,18 @@ class TestParts(OpCase):
     def inputs(self, rng, dtype):
         return (rng.standard_normal((3, 5, 2)).astype(dtype),)
 
+    def draw(self, rng, dtype):
+        n, size = int(rng.integers(1, 18)), int(rng.integers(1, 9))
+        kind = int(rng.integers(3))
+        if kind == 0:
+            sizes = np.bincount(rng.integers(0, size, n), minlength=size).tolist()
+            name, arguments, ends = "split", (sizes, 1), tuple(np.cumsum(sizes)[:-1].tolist())
+        else:
+            step = size if kind == 1 else -(-n // size)
+            name, arguments, ends = ("split", "chunk")[kind - 1], (size, 1), tuple(range(step, n, step))
+        settings = {"name": name, "arguments": arguments, "ends": ends}
+        return settings, (rng.standard_normal((3, n, 2)).astype(dtype),)
+
     def op(self, x):
         return getattr(ops, self.name)(x, *self.arguments)
 
@@ -79,7 +129,11 @@ class TestParts(OpCase):
         return tuple(np.split(x, self.ends, 1))
 
     def reference_backward(self, dy, x):
-        return (np.concatenate(dy, 1),)
+        return (np.concatenate(dy if isinstance(dy, tuple) else (dy,), 1),)
+
+    def torch_op(self, torch, x):
+        size, dim = self.arguments
+        return getattr(torch, self.name)(x, list(size) if isinstance(size, tuple) else size, dim)
 
 
 class TestJoins(OpCase):
@@ -98,6 +152,16 @@ class TestJoins(OpCase):
             shape[min(self.axis, 2)] = length
         return tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
 
+    def draw(self, rng, dtype):
+        name = str(rng.choice(self.op_name))
+        shape = any_shape(rng, least=1, most=3)
+        axis = any_axis(rng, len(shape))
+        shapes = [list(shape) for _ in range(int(rng.integers(1, 5)))]
+        if name != "stack":
+            for one in shapes:
+                one[axis] = int(rng.integers(0, 20))
+        return {"name": name, "axis": axis}, tuple(rng.standard_normal(s).astype(dtype) for s in shapes)
+
     def op(self, *xs):
         return getattr(ops, self.name)(xs, self.axis)
 
@@ -108,6 +172,9 @@ class TestJoins(OpCase):
         if self.name == "stack":
             return tuple(np.moveaxis(dy, self.axis, 0))
         return tuple(reference.cat_backward(dy, xs, self.axis))
+
+    def torch_op(self, torch, *xs):
+        return getattr(torch, self.name)(xs, self.axis)
 
 
 def test_methods():

@@ -8,6 +8,7 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.reference import sort as reference
 from ranvier.reference.shape import moved_backward
+from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 
 
@@ -76,6 +77,10 @@ class TestArgsort(OpCase):
 
     def inputs(self, rng, dtype):
         return (rng.integers(0, 9, (6, 3, 70)).astype(dtype),)  # with ties, which keep their order
+
+    def draw(self, rng, dtype):
+        x = rng.integers(0, 9, any_shape(rng, least=1)).astype(dtype)
+        return {"axis": any_axis(rng, x.ndim), "descending": bool(rng.integers(2))}, (x,)
 
     def op(self, x):
         return ops.argsort(x, self.axis, self.descending)

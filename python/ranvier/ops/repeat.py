@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ def tile(x: Any, *dims: Any) -> Tensor:
 
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
+    if sum(1 if count == 1 else 2 for count in times) > 8:  # more dimensions than a kernel takes: one by one
+        for d, count in enumerate(times):
+            parts = (prod(shape[:d]), shape[d], prod(shape[d + 1 :]))
+            x = _repeated(reshape(x, parts), (1, count, 1))
+            shape = (*shape[:d], shape[d] * count, *shape[d + 1 :])
+        return reshape(x, shape)
     split: list[int] = []  # a dimension of n that is repeated becomes (1, n), then (times, n)
     wide: list[int] = []
     for n, count in zip(shape, times, strict=True):
