@@ -38,15 +38,22 @@ struct Frame {
     return n;
   }
 
-  // Whether row r of y comes from x, and where from.
-  bool find_row(int64_t r, int64_t* offset) const {
+  void start_at(int64_t row, int64_t* index) const {
+    for (int d = ndim - 2; d >= 0; row /= y[d], --d) index[d] = row % y[d];
+  }
+
+  void next_row(int64_t* index) const {
+    for (int d = ndim - 2; d >= 0 && ++index[d] == y[d]; --d) index[d] = 0;
+  }
+
+  // Whether this row of y comes from x, and where from.
+  bool find_row(const int64_t* index, int64_t* offset) const {
     bool inside = true;
     *offset = 0;
-    for (int d = ndim - 2; d >= 0; --d) {
-      const int64_t i = r % y[d] - before[d];
+    for (int d = 0; d + 1 < ndim; ++d) {
+      const int64_t i = index[d] - before[d];
       inside = inside && i >= 0 && i < x[d];
       *offset += i * stride[d];
-      r /= y[d];
     }
     return inside;
   }
@@ -86,9 +93,10 @@ void Pad<T>::run(void*) const {
   const int64_t skipped = b < 0 ? -b * step : 0;  // what is cropped at the front of a row
   parallel_for(f.rows(), kNsPerByte * sizeof(T) * static_cast<double>(numel(y)),
                [&](int64_t first, int64_t behind) {
-                 for (int64_t r = first; r < behind; ++r) {
-                   int64_t offset;
-                   if (f.find_row(r, &offset))
+                 int64_t index[kMaxDims], offset;
+                 f.start_at(first, index);
+                 for (int64_t r = first; r < behind; ++r, f.next_row(index)) {
+                   if (f.find_row(index, &offset))
                      pad_row(x.data + offset + skipped, step, begin, end, size, value, y.data + r * size);
                    else
                      std::fill(y.data + r * size, y.data + (r + 1) * size, value);

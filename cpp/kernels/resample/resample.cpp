@@ -10,6 +10,8 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerTap = 0.1;  // of an element; about two bytes of memory traffic
+constexpr int32_t kMostLevels = 8;
+constexpr int32_t kLongRun = 16;  // copied faster by vectors of its own than with all others
 
 // The memory of one axis's matrix, and how it is filled.
 template <class T>
@@ -22,9 +24,14 @@ class TableBuilder {
     inputs_ = carver.take<int32_t>(entries);
     weights_ = carver.take<T>(entries);
     runs_ = carver.take<int32_t>(size_ + 1);
+    level_count_ = carver.take<int32_t>(1);
+    level_inputs_ = carver.take<int32_t>(kMostLevels * size_);
+    level_weights_ = carver.take<T>(kMostLevels * size_);
   }
 
-  ResampleTable<T> table() const { return {size_, starts_, inputs_, weights_, runs_}; }
+  ResampleTable<T> table() const {
+    return {size_, starts_, inputs_, weights_, runs_, *level_count_, level_inputs_, level_weights_};
+  }
 
   void build() const {
     if (transposed_)
@@ -32,6 +39,7 @@ class TableBuilder {
     else
       build_forward();
     find_runs();
+    list_levels();
   }
 
  private:
@@ -78,11 +86,27 @@ class TableBuilder {
     }
   }
 
+  void list_levels() const {
+    int32_t levels = 1, longest_run = 0;
+    for (int64_t i = 0; i < size_; ++i) {
+      levels = std::max(levels, starts_[i + 1] - starts_[i]);
+      longest_run = std::max(longest_run, runs_[i]);
+    }
+    *level_count_ = levels > kMostLevels || longest_run >= kLongRun ? 0 : levels;
+    for (int32_t k = 0; k < *level_count_; ++k)
+      for (int64_t i = 0; i < size_; ++i) {
+        const int32_t place = starts_[i] + k;
+        const bool has = place < starts_[i + 1];
+        level_inputs_[k * size_ + i] = has ? inputs_[place] : 0;
+        level_weights_[k * size_ + i] = has ? weights_[place] : T(0);
+      }
+  }
+
   ResampleAxis axis_;
   bool transposed_;
   int64_t size_;
-  int32_t *starts_, *inputs_, *runs_;
-  T* weights_;
+  int32_t *starts_, *inputs_, *runs_, *level_count_, *level_inputs_;
+  T *weights_, *level_weights_;
 };
 
 template <class T>

@@ -41,6 +41,11 @@ struct ResampleTable {
   const int32_t *starts, *inputs;
   const T* weights;
   const int32_t* runs;  // so many outputs from i on are copies of inputs that lie one after another
+  // The k-th entry of every row at [k * size, (k + 1) * size), weight 0 where it has fewer; levels 0: not
+  // given, where rows have many entries or there are long runs of copies.
+  int32_t levels;
+  const int32_t* level_inputs;
+  const T* level_weights;
 };
 
 // Rows [begin, end) of y: (n, i) channels-last, (n, c, i) in NCHW. scratch: a row of x, this thread's.

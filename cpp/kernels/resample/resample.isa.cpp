@@ -15,12 +15,24 @@ struct RowSum {
   int32_t taps;
 };
 
-template <int kVectors, bool kWhole, class T>
-RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
+// The same with what is known of each tap, kTaps of them; kTaps = 0: any number.
+template <int kTaps, class T>
+struct Taps {
+  const T* x[kTaps ? kTaps : 1];
+  vec<T> weights[kTaps ? kTaps : 1];
+
+  explicit Taps(const RowSum<T>& s) {
+    for (int k = 0; k < kTaps; ++k)
+      x[k] = s.x + s.inputs[k] * s.step, weights[k] = broadcast<T>(s.weights[k]);
+  }
+};
+
+template <int kTaps, int kVectors, bool kWhole, class T>
+RANVIER_INLINE void sum_lanes(const RowSum<T>& s, const Taps<kTaps, T>& t, int64_t i, int n, T* y) {
   vec<T> sum[kVectors] = {};
-  for (int32_t k = 0; k < s.taps; ++k) {
-    const T* p = s.x + s.inputs[k] * s.step + i;
-    const vec<T> weight = broadcast<T>(s.weights[k]);
+  for (int32_t k = 0; k < (kTaps ? kTaps : s.taps); ++k) {
+    const T* p = (kTaps ? t.x[kTaps ? k : 0] : s.x + s.inputs[k] * s.step) + i;
+    const vec<T> weight = kTaps ? t.weights[kTaps ? k : 0] : broadcast<T>(s.weights[k]);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const vec<T> x = kWhole ? load(p + v * lanes<T>) : load_n(p, n);
@@ -35,12 +47,23 @@ RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
       store_n(y + i, sum[v], n);
 }
 
+template <int kTaps, class T>
+static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
+  const Taps<kTaps, T> t(s);
+  int64_t i = 0;
+  for (; i + 4 * lanes<T> <= n; i += 4 * lanes<T>) sum_lanes<kTaps, 4, true>(s, t, i, lanes<T>, y);
+  for (; i + lanes<T> <= n; i += lanes<T>) sum_lanes<kTaps, 1, true>(s, t, i, lanes<T>, y);
+  if (i < n) sum_lanes<kTaps, 1, false>(s, t, i, static_cast<int>(n - i), y);
+}
+
 template <class T>
 static void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
-  int64_t i = 0;
-  for (; i + 4 * lanes<T> <= n; i += 4 * lanes<T>) sum_lanes<4, true>(s, i, lanes<T>, y);
-  for (; i + lanes<T> <= n; i += lanes<T>) sum_lanes<1, true>(s, i, lanes<T>, y);
-  if (i < n) sum_lanes<1, false>(s, i, static_cast<int>(n - i), y);
+  if (s.taps == 2)
+    sum_taps<2>(s, n, y);
+  else if (s.taps == 4)
+    sum_taps<4>(s, n, y);
+  else
+    sum_taps<0>(s, n, y);
 }
 
 // Rows of x that are not contiguous: lane by lane, with the arithmetic of the vectors.
@@ -106,13 +129,17 @@ static void sum_columns_of_pixels(const ResampleTable<T>& columns, const T* x, i
   }
 }
 
-// Columns of a row (w) of one channel.
+// Columns of a row (w) of one channel, in runs of copies.
 template <class T>
-static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
+static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   for (int64_t j = 0; j < columns.size;) {
     const int32_t first = columns.starts[j], last = columns.starts[j + 1], run = columns.runs[j];
-    if (run >= lanes<T>) {
-      copy_elements(x + columns.inputs[first], run, y + j);
+    if (run > 0) {
+      const T* from = x + columns.inputs[first];
+      if (run == 1)  // the frame of a padded image
+        y[j] = *from;
+      else
+        copy_elements(from, run, y + j);
       j += run;
       continue;
     }
@@ -122,15 +149,50 @@ static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
   }
 }
 
+// y[j] += weights[j] * x[inputs[j]], where there is a weight; kFirst: = . The compiler makes vectors of it,
+// and where it does not, the bits are the same.
+template <bool kFirst, class T>
+static void add_level(int64_t n, const int32_t* __restrict inputs, const T* __restrict weights,
+                      const T* __restrict x, T* __restrict y) {
+  for (int64_t j = 0; j < n; ++j) {
+    const T product = weights[j] * x[inputs[j]], before = kFirst ? T(0) : y[j];
+    const T after = kFirst ? product : before + product;
+    y[j] = weights[j] != T(0) ? after : before;
+  }
+}
+
+template <class T>
+static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
+  if (columns.levels == 0) return copy_runs(columns, x, y);
+  const int64_t n = columns.size;
+  add_level<true>(n, columns.level_inputs, columns.level_weights, x, y);
+  for (int32_t k = 1; k < columns.levels; ++k)
+    add_level<false>(n, columns.level_inputs + k * n, columns.level_weights + k * n, x, y);
+}
+
+// Whether row i of y is a copy of the same row of x as the one before it.
+template <class T>
+static bool repeats(const ResampleTable<T>& rows, int64_t i) {
+  return i > 0 && rows.runs[i] > 0 && rows.runs[i - 1] > 0 &&
+         rows.inputs[rows.starts[i]] == rows.inputs[rows.starts[i - 1]];
+}
+
 template <class T>
 static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                           int64_t begin, int64_t end, T* scratch) {
   const int64_t channels = f.channels_last ? f.y.shape[1] : 1, planes = f.channels_last ? 1 : f.y.shape[1];
-  for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t i = unit % rows.size, plane = unit / rows.size, n = plane / planes, c = plane % planes;
+  const int64_t size = columns.size * channels;
+  int64_t i = begin % rows.size, c = begin / rows.size % planes, n = begin / rows.size / planes;
+  T* y = f.y.data + begin * size;
+  for (int64_t unit = begin; unit < end; ++unit, ++i, y += size) {
+    if (i == rows.size) i = 0, ++c;  // no divisions: a row may be short
+    if (c == planes) c = 0, ++n;
+    if (unit > begin && repeats(rows, i)) {
+      copy_elements(y - size, size, y);
+      continue;
+    }
     const T* x = f.x.data + n * f.x.strides[0] + c * f.x.strides[1];
     const T* row = sum_rows(f, rows, i, x, channels, scratch);
-    T* y = f.y.data + unit * columns.size * channels;
     if (channels == 1)
       sum_columns(columns, row, y);
     else
