@@ -183,3 +183,15 @@ def test_update_bn():
 def test_wrong_settings(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_update_bn_of_batch_norm():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    x = np.random.default_rng(0).standard_normal((4, 8, 3)).astype(np.float32)
+    ours, theirs = nn.Sequential(nn.BatchNorm1d(3)), torch.nn.Sequential(torch.nn.BatchNorm1d(3))
+    update_bn([rv.tensor(b) for b in x], ours)
+    torch.optim.swa_utils.update_bn([torch.tensor(b) for b in x], theirs)
+    state = ours.state_dict()
+    for name, value in theirs.state_dict().items():
+        limit = tolerance("float32", 4 * 8, 2.0)  # means over 4 batches of 8 values, or their squares
+        np.testing.assert_allclose(np.asarray(state[name]), value.numpy(), rtol=0, atol=limit)
