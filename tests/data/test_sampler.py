@@ -1,5 +1,8 @@
 """Samplers: PyTorch's lengths and errors, the right distribution, the same order for the same seed."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -112,6 +115,11 @@ def test_loader_follows_a_sampler():
     stratified = DataLoader(TensorDataset(LABELS), 10, sampler=StratifiedSampler(LABELS))
     assert all(0 in batch and 1 in batch for batch in seen(stratified))
     assert len(DataLoader(DATA, 4, sampler=WeightedRandomSampler(Y, 25))) == 7
+
+
+def test_copies_go_on_alike():
+    loader = DataLoader(DATA, 3, sampler=StratifiedSampler(Y % 2, generator=5), augment=None)
+    assert seen(copy.deepcopy(loader)) == seen(pickle.loads(pickle.dumps(loader))) == seen(loader)
 
 
 def test_loader_without_batches():

@@ -77,11 +77,12 @@ void MoveImages<T>::run(void*) const {
     const int64_t row = seen_at(top + (upside ? y.shape[2] - 1 - i : i), x.shape[2], border);
     for (int64_t c = 0; c < lines.count; ++c) {
       T* to = y.data + n * y.strides[0] + c * y.strides[1] + i * y.strides[2];
-      const T* from = x.data + n * x.strides[0] + c * x.strides[1] + row * x.strides[2];
-      if (row < 0)
+      if (row < 0) {
         fill_items(y.shape[3], lines.width, static_cast<T>(fill), to, lines.step_y);
-      else
+      } else {
+        const T* from = x.data + n * x.strides[0] + c * x.strides[1] + row * x.strides[2];
         move_line(*this, lines, left, mirrored, from, to);
+      }
     }
   });
 }
