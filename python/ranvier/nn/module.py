@@ -92,11 +92,7 @@ class Module(HookRegistration):
 
     def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
-        floating = [
-            t
-            for t in (*self.parameters(), *args, *self.buffers())
-            if isinstance(t, Tensor) and t.dtype.kind == "f"
-        ]
+        floating = [t for t in (*self.parameters(), *args) if isinstance(t, Tensor) and t.dtype.kind == "f"]
         wanted = floating[0].dtype if floating else None
         cast = []
         for arg in args:

@@ -100,6 +100,14 @@ class _BatchNorm(_ChannelNorm):
         self.register_buffer("num_batches_tracked", count)
         self.reset_parameters()
 
+    def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Arrays come in the dtype of the statistics where there are no parameters."""
+        if self.weight is None and self.running_mean is not None:
+            dtype = self.running_mean.dtype
+            floats = [isinstance(x, np.ndarray) and x.dtype.kind == "f" for x in args]
+            args = tuple(x.astype(dtype, copy=False) if f else x for x, f in zip(args, floats, strict=True))
+        return super()._cast(args)
+
     def reset_running_stats(self) -> None:
         """Forgets the batches: mean 0, variance 1."""
         if self.running_mean is not None and self.running_var is not None:
