@@ -1,7 +1,7 @@
 """A training run that a test kills and resumes: `python killed_run.py FOLDER RESULT (arrays|loader)`.
 
-It has everything that a checkpoint must hold: dropout, momentum, a schedule, accumulated gradients, early
-stopping, metrics, random augmentation of the batches, a thread that makes them ahead.
+It has everything that a checkpoint must hold: dropout, batch norm, momentum, a schedule, accumulated
+gradients, early stopping, metrics, random augmentation of the batches, a thread that makes them ahead.
 """
 
 import sys
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import ranvier as rv
 from ranvier import nn, optim
-from ranvier.data import DataLoader, TensorDataset
+from ranvier.data import DataLoader, TensorDataset, augment
 
-EPOCHS, SAMPLES, BATCH_SIZE = 4, 60, 8
+EPOCHS, SAMPLES, BATCH_SIZE = 10, 60, 8
 
 
 class Decay:
@@ -38,20 +38,23 @@ def noisy(x):
 
 def data(kind):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(SAMPLES, 16)).astype(np.float32)
-    y = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
+    x = rng.normal(size=(SAMPLES, 1, 4, 4)).astype(np.float32)
+    y = (x[:, 0, 0, 0] * x[:, 0, 0, 1] > 0).astype(np.int64)
     if kind == "arrays":
         return (x, y), {"batch_size": BATCH_SIZE, "class_weight": "balanced", "validation_split": 0.2}
     dataset = TensorDataset(x[:48], y[:48])
-    loader = DataLoader(dataset, BATCH_SIZE, shuffle=True, generator=3, transform=noisy, prefetch=2)
+    augmented = augment.Compose([augment.RandomShift(1), augment.RandomHorizontalFlip(), augment.Cutout(2)])
+    loader = DataLoader(
+        dataset, BATCH_SIZE, shuffle=True, generator=3, augment=augmented, transform=noisy, prefetch=2
+    )
     return (loader,), {"validation_data": (x[48:], y[48:])}
 
 
 def run(folder, kind):
     rv.manual_seed(5)
     # wide, so that writing a checkpoint takes long enough to be killed within
-    model = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, 256), nn.Tanh())
-    model.append(nn.Linear(256, 2))
+    body = [nn.Flatten(), nn.Linear(16, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.3)]
+    model = nn.Sequential(*body, nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 2))
     optimizer = optim.Adam(model.parameters(), lr=0.05)
     trainer = rv.Trainer(
         model,
@@ -62,7 +65,7 @@ def run(folder, kind):
         accumulate=2,
         clip_grad_norm=1.0,
     )
-    stopping = rv.EarlyStopping("val_accuracy", patience=3)
+    stopping = rv.EarlyStopping("val_accuracy", patience=8)
     arrays, arguments = data(kind)
     trainer.fit(
         *arrays,
@@ -103,7 +106,7 @@ def main(folder, result, kind):
             "random": rv.get_rng_state(),
             "best": [stopping.best, stopping.best_epoch, stopping.stopped_epoch],
             "log": Path(folder, "log.csv").read_text(),
-            "p": trainer.predict_proba(np.ones((3, 16), np.float32)),
+            "p": trainer.predict_proba(np.ones((3, 1, 4, 4), np.float32)),
         },
         result,
     )

@@ -26,22 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
-PARTS = (  # of a checkpoint
-    *(
-        "run",
-        "epoch",
-        "batch",
-        "updates",
-        "stopped",
-        "model",
-        "frozen",
-        "loss",
-        "optimizer",
-        "step",
-        "random",
-    ),
-    *("data", "validation data", "measured", "history", "callbacks"),
-)
+# of a checkpoint
+PARTS = (
+    "run", "epoch", "batch", "updates", "stopped", "model", "frozen", "loss", "optimizer", "step", "random",
+    "data", "validation data", "measured", "history", "callbacks",
+)  # fmt: skip
 
 
 class Run:
