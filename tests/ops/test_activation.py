@@ -310,3 +310,37 @@ def test_prelu_layer_counts_its_slopes():
     assert repr(layer) == "PReLU(num_parameters=3)"
     layer(np.full((2, 3, 4), -1.0, np.float32)).sum().backward()
     assert layer.weight.grad.tolist() == [-8.0] * 3
+
+
+IN_PLACE = ["relu", "leaky_relu", "hardtanh", "relu6", "hardsigmoid", "hardswish"]
+IN_PLACE += ["elu", "selu", "celu", "silu", "mish"]
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(name):
+    function = getattr(ops, name)
+    data = np.linspace(-4, 4, 9, dtype=np.float32)
+    expected = function(data).numpy()
+    x = rv.tensor(data)
+    assert function(x, inplace=True) is x
+    np.testing.assert_array_equal(x.numpy(), expected)
+    w, v = (rv.tensor(data, requires_grad=True) for _ in range(2))
+    h = w * 2.0
+    assert function(h, inplace=True) is h
+    h.sum().backward()
+    function(v * 2.0).sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), v.grad.numpy())
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        function(w, inplace=True)
+    function(data, inplace=True)
+    np.testing.assert_array_equal(data, np.linspace(-4, 4, 9, dtype=np.float32))
+
+
+def test_layers_in_place_leave_the_callers_array_alone():
+    data = np.linspace(-4, 4, 8, dtype=np.float32)
+    model = rv.nn.Sequential(rv.nn.Unflatten(0, (2, 4)), rv.nn.ReLU(inplace=True), rv.nn.Dropout(0.5, True))
+    model(data)
+    np.testing.assert_array_equal(data, np.linspace(-4, 4, 8, dtype=np.float32))
+    x = rv.tensor(data)
+    rv.nn.ReLU(inplace=True)(x)
+    assert x.tolist() == np.maximum(data, 0).tolist()

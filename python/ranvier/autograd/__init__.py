@@ -7,13 +7,14 @@ from ranvier.autograd.grad import value_and_grad
 from ranvier.autograd.gradcheck import GradcheckError, gradcheck, numeric_gradients
 from ranvier.autograd.inplace import bump
 from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, borrowed, wrap
 
 __all__ = [
     "Function",
     "GradcheckError",
     "Tensor",
     "backward",
+    "borrowed",
     "bump",
     "enable_grad",
     "grad",

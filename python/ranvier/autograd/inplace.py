@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.keys import numbers_first
 from ranvier.autograd.mode import mode
 from ranvier.autograd.operators import Operators
@@ -45,12 +46,15 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
             f"[{name}] a result of dtype {value.dtype} cannot be stored in a {array.dtype} tensor"
         )
     if not recorded:
-        array[...] = value
+        if value.dtype == array.dtype and array.dtype.name in ("float32", "float64"):
+            _core.copy(value, False, array)
+        else:
+            array[...] = value
         bump(tensor)
         return tensor
     if value.dtype != array.dtype:
         result = result.to(array.dtype)
-    shared = tensor._cell[2]
+    shared = tensor._cell[2] & 3
     if shared & 2 or (shared and tensor.grad_fn is not None and tensor.grad_fn.is_view):
         raise RuntimeError(
             f"[{name}] a view and its base cannot be changed in place while gradients are recorded: clone()"

@@ -16,6 +16,7 @@ _new = object.__new__
 
 SHARED = 1  # the memory is known elsewhere: to a detached tensor, or to NumPy
 TAPED_VIEW = 2  # a tensor on the tape is a view of this memory
+BORROWED = 4  # the caller's array, handed to a module: layers with inplace=True leave it as it is
 
 
 def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
@@ -26,6 +27,13 @@ def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
     tensor.requires_grad = requires_grad
     tensor.grad_fn = None
     tensor._cell = [0, None, 0]
+    return tensor
+
+
+def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
+    """A Tensor around an array of the caller's, which must not change."""
+    tensor = wrap(array)
+    tensor._cell[2] = BORROWED
     return tensor
 
 
@@ -41,7 +49,7 @@ class Tensor(Conversions, InPlace):
     ((2, 2), dtype('float32'), False)
     """
 
-    # _cell is [number of in-place changes, the array changed last, SHARED | TAPED_VIEW];
+    # _cell is [number of in-place changes, the array changed last, SHARED | TAPED_VIEW | BORROWED];
     # views of one memory hold the same list, and the tape compares the number before it trusts what it saved
     __slots__ = ("__weakref__", "_array", "_cell", "grad", "grad_fn", "requires_grad")
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor, rebuild, wrap
+from ranvier.autograd.tensor import Tensor, borrowed, rebuild
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.state import LoadResult, load_into
@@ -97,7 +97,7 @@ class Module(HookRegistration):
         cast = []
         for arg in args:
             if isinstance(arg, np.ndarray):
-                arg = wrap(arg.astype(wanted, copy=False) if wanted and arg.dtype.kind == "f" else arg)
+                arg = borrowed(arg.astype(wanted, copy=False) if wanted and arg.dtype.kind == "f" else arg)
             cast.append(arg)
         return tuple(cast)
 

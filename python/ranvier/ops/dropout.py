@@ -8,9 +8,9 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function, as_inputs
-from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
 
@@ -31,13 +31,11 @@ def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, functio
     """function(p, key) of x while training; in the place of x if that is asked for."""
     if not 0 <= p <= 1:
         raise ValueError(f"[{name}] got p {p}; expected a probability, 0 <= p <= 1")
-    x = x if isinstance(x, Tensor) else as_inputs((x,), name)[0]
+    own = isinstance(x, Tensor)
+    x = x if own else as_inputs((x,), name)[0]
     if not training or p == 0:
         return x
-    if inplace:
-        check_leaf(x, name)
-    y = function(p, fresh_key()).apply(x)
-    return assign(x, y, name) if inplace else y
+    return replaced(name, x, function(p, fresh_key()).apply(x), inplace and own)
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import wrap
+from ranvier.autograd import borrowed, wrap
 from ranvier.autograd.inplace import bump
 from ranvier.autograd.random import get_rng_state, set_rng_state
 from ranvier.data.loader import positive
@@ -148,7 +148,7 @@ def _run(
         for group in optimizer.param_groups:
             group["lr"] = float(rate)
         optimizer.zero_grad()
-        value = batch_loss(loss, model(wrap(xb)), wrap(yb), weights)
+        value = batch_loss(loss, model(borrowed(xb)), wrap(yb), weights)
         if not math.isfinite(value.item()):
             diverged = True
             break

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import wrap
+from ranvier.autograd import borrowed, wrap
 from ranvier.nn import utils
 from ranvier.optim import LBFGS
 from ranvier.train.penalty import Penalty
@@ -49,7 +49,7 @@ class Step:
             return self._search(x, y, weights)
         if self._batches == 0:
             self._optimizer.zero_grad()
-        output = self._model(wrap(x))
+        output = self._model(borrowed(x))
         loss = batch_loss(self._loss, output, wrap(y), weights)
         self._batches += 1
         updates = last or self._batches == self._accumulate
@@ -70,7 +70,7 @@ class Step:
 
         def closure() -> float:
             self._optimizer.zero_grad()
-            output = self._model(wrap(x))
+            output = self._model(borrowed(x))
             loss = batch_loss(self._loss, output, wrap(y), weights)
             loss.backward()
             penalty = self._penalty.add_gradients()

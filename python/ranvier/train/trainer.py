@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import Tensor, wrap
+from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.data.loader import positive
 from ranvier.metrics import Metric
 from ranvier.train.callbacks.base import Callback
@@ -270,7 +270,7 @@ class Trainer:
         penalty = Penalty(self.model, parameters, self.l1, self.l2).value()
         with evaluating(self.model):
             for x, y, weights in source:
-                output = self.model(wrap(x))
+                output = self.model(borrowed(x))
                 loss = batch_loss(self.loss, output, wrap(y), weights)
                 measured.add(float(loss.item()), output._array, y, weights, penalty)
         return measured.logs()
@@ -278,7 +278,9 @@ class Trainer:
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
         with evaluating(self.model):
-            parts = [self.model(wrap(xb))._array for xb in only_samples(name, x, self._dtype(), batch_size)]
+            parts = [
+                self.model(borrowed(xb))._array for xb in only_samples(name, x, self._dtype(), batch_size)
+            ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _dtype(self) -> np.dtype[Any]:

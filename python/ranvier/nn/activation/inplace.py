@@ -6,7 +6,7 @@ from ranvier.nn.module import Module
 
 
 class _InPlace(Module):
-    """A layer whose only argument is the ignored ``inplace``."""
+    """A layer whose only argument is ``inplace``."""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()

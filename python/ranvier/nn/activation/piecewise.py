@@ -1,6 +1,6 @@
 """Layers made of straight lines. The formulas are in :mod:`ranvier.ops.activation`.
 
-``inplace`` is accepted for PyTorch's programs and has no effect: every layer returns a new tensor.
+``inplace=True`` changes the tensor that comes in and returns it, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ReLU(_InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.relu(x)
+        return ops.relu(x, inplace=self.inplace)
 
 
 class ReLU6(_InPlace):
@@ -36,7 +36,7 @@ class ReLU6(_InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.relu6(x)
+        return ops.relu6(x, inplace=self.inplace)
 
 
 class LeakyReLU(Module):
@@ -53,7 +53,7 @@ class LeakyReLU(Module):
         self.inplace = inplace
 
     def forward(self, x: Any) -> Tensor:
-        return ops.leaky_relu(x, self.negative_slope)
+        return ops.leaky_relu(x, self.negative_slope, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
@@ -89,7 +89,7 @@ class Hardtanh(Module):
         self.inplace = inplace
 
     def forward(self, x: Any) -> Tensor:
-        return ops.hardtanh(x, self.min_val, self.max_val)
+        return ops.hardtanh(x, self.min_val, self.max_val, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}"
@@ -104,7 +104,7 @@ class Hardsigmoid(_InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.hardsigmoid(x)
+        return ops.hardsigmoid(x, inplace=self.inplace)
 
 
 class Hardswish(_InPlace):
@@ -116,7 +116,7 @@ class Hardswish(_InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.hardswish(x)
+        return ops.hardswish(x, inplace=self.inplace)
 
 
 class Softshrink(Module):

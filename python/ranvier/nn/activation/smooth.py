@@ -1,7 +1,7 @@
 """Layers with an exponential inside. The formulas are in :mod:`ranvier.ops.activation` and
 :mod:`ranvier.ops.softmax`.
 
-``inplace`` is accepted for PyTorch's programs and has no effect: every layer returns a new tensor.
+``inplace=True`` changes the tensor that comes in and returns it, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ELU(Module):
         self.inplace = inplace
 
     def forward(self, x: Any) -> Tensor:
-        return ops.elu(x, self.alpha)
+        return ops.elu(x, self.alpha, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
@@ -94,7 +94,7 @@ class SiLU(_InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.silu(x)
+        return ops.silu(x, inplace=self.inplace)
 
 
 class Softplus(Module):
@@ -164,7 +164,7 @@ class SELU(_InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.selu(x)
+        return ops.selu(x, inplace=self.inplace)
 
 
 class CELU(Module):
@@ -181,7 +181,7 @@ class CELU(Module):
         self.inplace = inplace
 
     def forward(self, x: Any) -> Tensor:
-        return ops.celu(x, self.alpha)
+        return ops.celu(x, self.alpha, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
@@ -196,7 +196,7 @@ class Mish(_InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return ops.mish(x)
+        return ops.mish(x, inplace=self.inplace)
 
 
 class LogSigmoid(Module):

@@ -1,7 +1,8 @@
 """Activations made of straight lines: y = f(x) element by element.
 
 Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
-shape and dtype whose memory order is that of x. Another dtype raises TypeError.
+shape and dtype whose memory order is that of x. Another dtype raises TypeError. ``inplace=True`` changes x
+and returns it; RuntimeError where x is a leaf that requires gradients, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 
 
@@ -23,7 +25,7 @@ class Relu(Function):
         return _core.relu_backward(dy, self.y)
 
 
-def relu(x: Any) -> Tensor:
+def relu(x: Any, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
     Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
@@ -32,7 +34,8 @@ def relu(x: Any) -> Tensor:
     >>> rv.relu(rv.tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 2.])
     """
-    return Relu().apply(x)
+    y = Relu().apply(x)
+    return replaced("relu", x, y, True) if inplace else y
 
 
 class LeakyRelu(Function):
@@ -47,7 +50,7 @@ class LeakyRelu(Function):
         return _core.leaky_relu_backward(dy, self.x, self.negative_slope)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
     Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
@@ -56,7 +59,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     >>> rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5)
     tensor([-1.,  3.])
     """
-    return LeakyRelu(negative_slope).apply(x)
+    return replaced("leaky_relu", x, LeakyRelu(negative_slope).apply(x), inplace)
 
 
 class Step(Function):
@@ -92,7 +95,7 @@ class Hardtanh(Function):
         return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
 
 
-def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
     Raises ValueError unless min_val < max_val.
@@ -105,17 +108,17 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
         raise ValueError(
             f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val < max_val"
         )
-    return Hardtanh(min_val, max_val).apply(x)
+    return replaced("hardtanh", x, Hardtanh(min_val, max_val).apply(x), inplace)
 
 
-def relu6(x: Any) -> Tensor:
+def relu6(x: Any, inplace: bool = False) -> Tensor:
     """x limited to [0, 6].
 
     >>> import ranvier as rv
     >>> rv.relu6(rv.tensor([-3.0, 3.0, 9.0]))
     tensor([0., 3., 6.])
     """
-    return Hardtanh(0.0, 6.0).apply(x)
+    return replaced("relu6", x, Hardtanh(0.0, 6.0).apply(x), inplace)
 
 
 class Hardsigmoid(Function):
@@ -127,7 +130,7 @@ class Hardsigmoid(Function):
         return _core.hardsigmoid_backward(dy, self.x)
 
 
-def hardsigmoid(x: Any) -> Tensor:
+def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
@@ -136,7 +139,7 @@ def hardsigmoid(x: Any) -> Tensor:
     >>> rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-    return Hardsigmoid().apply(x)
+    return replaced("hardsigmoid", x, Hardsigmoid().apply(x), inplace)
 
 
 class Hardswish(Function):
@@ -148,7 +151,7 @@ class Hardswish(Function):
         return _core.hardswish_backward(dy, self.x)
 
 
-def hardswish(x: Any) -> Tensor:
+def hardswish(x: Any, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
     Source: Howard et al., "Searching for MobileNetV3" (2019).
@@ -157,7 +160,7 @@ def hardswish(x: Any) -> Tensor:
     >>> rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0]))
     tensor([0., 0., 4.])
     """
-    return Hardswish().apply(x)
+    return replaced("hardswish", x, Hardswish().apply(x), inplace)
 
 
 class Softshrink(Function):

@@ -1,7 +1,8 @@
 """Activations with an exponential inside: y = f(x) element by element.
 
 Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
-shape and dtype whose memory order is that of x. Another dtype raises TypeError.
+shape and dtype whose memory order is that of x. Another dtype raises TypeError. ``inplace=True`` changes x
+and returns it; RuntimeError where x is a leaf that requires gradients, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -28,7 +30,7 @@ class Elu(Function):
         return _core.elu_backward(dy, self.x, self.alpha)
 
 
-def elu(x: Any, alpha: float = 1.0) -> Tensor:
+def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
@@ -38,7 +40,7 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
     >>> rv.elu(rv.tensor([0.0, 3.0]))
     tensor([0., 3.])
     """
-    return Elu(alpha).apply(x)
+    return replaced("elu", x, Elu(alpha).apply(x), inplace)
 
 
 class Sigmoid(Function):
@@ -125,7 +127,7 @@ class Silu(Function):
         return _core.silu_backward(dy, self.x)
 
 
-def silu(x: Any) -> Tensor:
+def silu(x: Any, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
@@ -134,7 +136,7 @@ def silu(x: Any) -> Tensor:
     >>> rv.silu(rv.tensor([0.0, 100.0]))
     tensor([  0., 100.])
     """
-    return Silu().apply(x)
+    return replaced("silu", x, Silu().apply(x), inplace)
 
 
 class Softplus(Function):
@@ -170,7 +172,7 @@ class Selu(Function):
         return _core.selu_backward(dy, self.x)
 
 
-def selu(x: Any) -> Tensor:
+def selu(x: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): what keeps a layer's mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017), whose constants have 16 digits.
@@ -179,7 +181,7 @@ def selu(x: Any) -> Tensor:
     >>> rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0]))
     tensor([-1.7581,  0.0000,  1.0507])
     """
-    return Selu().apply(x)
+    return replaced("selu", x, Selu().apply(x), inplace)
 
 
 class Celu(Function):
@@ -194,7 +196,7 @@ class Celu(Function):
         return _core.celu_backward(dy, self.x, self.alpha)
 
 
-def celu(x: Any, alpha: float = 1.0) -> Tensor:
+def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
@@ -205,7 +207,7 @@ def celu(x: Any, alpha: float = 1.0) -> Tensor:
     """
     if alpha == 0:
         raise ValueError("[celu] got alpha 0; expected another number")
-    return Celu(alpha).apply(x)
+    return replaced("celu", x, Celu(alpha).apply(x), inplace)
 
 
 class Mish(Function):
@@ -217,7 +219,7 @@ class Mish(Function):
         return _core.mish_backward(dy, self.x)
 
 
-def mish(x: Any) -> Tensor:
+def mish(x: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
@@ -226,7 +228,7 @@ def mish(x: Any) -> Tensor:
     >>> rv.nn.functional.mish(rv.tensor([0.0, 100.0]))
     tensor([  0., 100.])
     """
-    return Mish().apply(x)
+    return replaced("mish", x, Mish().apply(x), inplace)
 
 
 class Logsigmoid(Function):
