@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +57,51 @@ def test_name(name, example, result):
 def test_the_page_is_right_about_pytorch(name, example, result):
     pytest.importorskip("torch", reason="torch is not installed")
     assert result_of(example, "torch") == result
+
+
+# Ours and PyTorch's have the same name, but are no public function there: other arguments, other results.
+OTHERS = {
+    *("torch.adaptive_max_pool1d", "torch.batch_norm", "torch.embedding", "torch.instance_norm"),
+    *("torch.get_rng_state", "torch.kl_div"),
+}
+PLACES = {
+    "torch": "",
+    "nn": "nn",
+    "F": "nn.functional",
+    "nn.init": "nn.init",
+    "nn.utils": "nn.utils",
+    "optim": "optim",
+    "lr_scheduler": "optim.lr_scheduler",
+    "swa_utils": "optim.swa_utils",
+    "utils.data": "utils.data",
+}
+
+
+def names_in_common(ours, theirs):
+    return {n for n in dir(ours) if not n.startswith("_") and hasattr(theirs, n)}
+
+
+def test_every_name_in_common_has_its_row():
+    pytest.importorskip("torch", reason="torch is not installed")
+    common = set()
+    for short, path in PLACES.items():
+        ours, theirs = (importlib.import_module(f"{lib}.{path}".rstrip(".")) for lib in ("ranvier", "torch"))
+        for name in names_in_common(ours, theirs):
+            value = getattr(ours, name)
+            home = str(getattr(value, "__module__", ""))
+            inside = home.startswith("ranvier") and (
+                short == "torch" or path.split(".")[-1] in home or "ops" in home
+            )
+            if callable(value) and not isinstance(value, types.ModuleType) and inside:
+                common.add(f"{short}.{name}")
+    for short in ("Tensor", "nn.Module"):
+        ours, theirs = (_at(importlib.import_module(lib), short) for lib in ("ranvier", "torch"))
+        common |= {f"{short.split('.')[-1]}.{name}" for name in names_in_common(ours, theirs)}
+    rows = {name for row in ROWS for name in re.findall(r"[\w.]+", row[0])}
+    assert sorted(common - rows - OTHERS) == []
+
+
+def _at(library, path):
+    for name in path.split("."):
+        library = getattr(library, name)
+    return library
