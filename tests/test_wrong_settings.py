@@ -54,7 +54,8 @@ NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything 
 CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
 OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
 METRICS = sorted(metrics.METRICS)
-THREE_ARRAYS = {"GaussianNLLLoss", "MarginRankingLoss"}
+TWO_ARRAYS = {"CosineSimilarity", "PairwiseDistance"}
+THREE_ARRAYS = {"CosineEmbeddingLoss", "GaussianNLLLoss", "MarginRankingLoss", "TripletMarginLoss"}
 OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 
 
@@ -65,6 +66,9 @@ def test_layers(name: str) -> None:
     shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 3)
     shape = (2, 2, 5) if name.endswith(("1d", "Upsample")) else shape
     arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss") + (name in THREE_ARRAYS))
+    arrays += arrays[: name in TWO_ARRAYS]
+    if name == "CosineEmbeddingLoss":
+        arrays[2] = rv.ones(2)
     if name in OF_CLASSES:
         arrays[1] = rv.tensor([2, 0])
     if name == "Embedding":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.reference import loss as reference
+from ranvier.reference import class_loss, loss
 from support.tolerance import tolerance
 
 from benchmarks.functional import functional
@@ -17,6 +17,8 @@ NAMES = {  # here and in PyTorch: in the reference
     "cross_entropy": "cross_entropy",
     "mse_loss": "mse",
     "binary_cross_entropy_with_logits": "bce_with_logits",
+    "huber_loss": "huber",
+    "nll_loss": "nll",
 }
 SHAPES = [(128, 10), (512, 1000), (64, 32000)]
 
@@ -28,7 +30,8 @@ SHAPES = [(128, 10), (512, 1000), (64, 32000)]
 def bench_loss(race: Race, function: str, gradient: bool, shape: tuple[int, ...], threads: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(-4, 4, shape).astype(np.float32)
-    classes = function == "cross_entropy"
+    classes = function in ("cross_entropy", "nll_loss")
+    reference = class_loss if classes else loss
     target = rng.integers(0, shape[1], shape[0]) if classes else rng.uniform(0, 1, shape).astype(np.float32)
     exact = x.astype(np.float64)
     if gradient:

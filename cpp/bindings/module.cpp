@@ -24,6 +24,7 @@ PYBIND11_MODULE(_core, m) {
   bind::register_activation(m);
   bind::register_elementwise(m);
   bind::register_softmax(m);
+  bind::register_distance(m);
   bind::register_loss(m);
   bind::register_class_loss(m);
   bind::register_reduce(m);

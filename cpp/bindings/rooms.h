@@ -23,6 +23,7 @@ void register_probe(pybind11::module_& m);
 void register_activation(pybind11::module_& m);
 void register_elementwise(pybind11::module_& m);
 void register_softmax(pybind11::module_& m);
+void register_distance(pybind11::module_& m);
 void register_loss(pybind11::module_& m);
 void register_class_loss(pybind11::module_& m);
 void register_reduce(pybind11::module_& m);

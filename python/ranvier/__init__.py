@@ -80,6 +80,8 @@ _SAME = {  # other names that PyTorch has for an op
     "absolute": "abs",
     "concat": "cat",
     "concatenate": "cat",
+    "focal_loss": "focal",
+    "sigmoid_focal_loss": "sigmoid_focal",  # torchvision's
 }
 
 

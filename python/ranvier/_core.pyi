@@ -697,6 +697,33 @@ def multi_margin_backward(
     out: Array | None = None,
 ) -> Array: ...
 
+# distance
+def cosine_similarity(
+    x1: Array, x2: Array, axis: int = 1, eps: float = 1e-8, out: Array | None = None
+) -> Array: ...
+def cosine_similarity_backward(
+    dy: Array,
+    x1: Array,
+    x2: Array,
+    axis: int = 1,
+    eps: float = 1e-8,
+    of_second: bool = False,
+    out: Array | None = None,
+) -> Array: ...
+def pairwise_distance(
+    x1: Array, x2: Array, axis: int = -1, p: float = 2.0, eps: float = 1e-6, out: Array | None = None
+) -> Array: ...
+def pairwise_distance_backward(
+    dy: Array,
+    x1: Array,
+    x2: Array,
+    axis: int = -1,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    of_second: bool = False,
+    out: Array | None = None,
+) -> Array: ...
+
 # reduce: mean and y have the result's shape
 def sum(x: Array, axis: Axes = None, keepdims: bool = False, out: Array | None = None) -> Array: ...
 def mean(x: Array, axis: Axes = None, keepdims: bool = False, out: Array | None = None) -> Array: ...

@@ -31,14 +31,18 @@ OF_CLASSES = {
     nn.MultiMarginLoss: (ops.multi_margin, {"p": 2, "margin": 0.5, "weight": [1.0, 2, 3]}),
     nn.NLLLoss: (ops.nll, {"weight": [1.0, 2, 3], "ignore_index": 1}),
 }
+OF_VECTORS = {
+    nn.CosineEmbeddingLoss: (ops.cosine_embedding, {"margin": 0.2}),
+    nn.TripletMarginLoss: (ops.triplet_margin, {"margin": 2.0, "p": 3.0, "eps": 0.1, "swap": True}),
+}
+ALL = {**LAYERS, **OF_CLASSES, **OF_VECTORS}
 THREE = (nn.GaussianNLLLoss, nn.MarginRankingLoss)
 
 
 def test_every_loss_is_here():
     losses = {getattr(nn, name) for name in nn.__all__ if name.endswith("Loss")}
     assert {loss for loss in losses if loss.__module__.startswith("ranvier.nn.loss")} == {
-        *LAYERS,
-        *OF_CLASSES,
+        *ALL,
     }
 
 
@@ -62,10 +66,22 @@ def test_losses_of_classes(layer, reduction, rng):
         np.testing.assert_array_equal(layer(reduction=reduction, **given)(x, target).numpy(), want)
 
 
-@pytest.mark.parametrize("layer", [*LAYERS, *OF_CLASSES], ids=lambda layer: layer.__name__)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("layer", OF_VECTORS, ids=lambda layer: layer.__name__)
+def test_losses_of_vectors(layer, reduction, rng):
+    arrays = [rng.uniform(-1, 1, (5, 3)).astype("float32") for _ in range(3)]
+    if layer is nn.CosineEmbeddingLoss:
+        arrays[2] = np.array([1, -1, 1, -1, -1])
+    op, settings = OF_VECTORS[layer]
+    for given in ({}, settings):
+        want = op(*arrays, reduction=reduction, **given).numpy()
+        np.testing.assert_array_equal(layer(reduction=reduction, **given)(*arrays).numpy(), want)
+
+
+@pytest.mark.parametrize("layer", ALL, ids=lambda layer: layer.__name__)
 def test_settings_in_text_and_files(layer):
     """repr shows what is not the default; config makes the loss again, its weights included."""
-    settings = {**LAYERS, **OF_CLASSES}[layer][1]
+    settings = ALL[layer][1]
     loss = layer(reduction="sum", **settings)
     assert repr(layer()) == f"{layer.__name__}()"
     shown = repr(loss)

@@ -100,6 +100,14 @@ OPS: dict[str, Call] = {
     **{name: ((X,), {"p": 0.5, "training": True}) for name in ("alpha_dropout", "dropout")},
     "dropout1d": ((X[:, :, None],), {"p": 0.5, "training": True}),
     "dropout2d": ((IMAGES,), {"p": 0.5, "training": True}),
+    "cosine_embedding": ((X, X, SIGNS[:, 0]), {"margin": 0.0, "reduction": "mean"}),
+    "cosine_similarity": ((X, X), {"dim": 1, "eps": 1e-8}),
+    "pairwise_distance": ((X, 2 * X), {"p": 2.0, "eps": 1e-6, "keepdim": False}),
+    "triplet_margin": (
+        (X, 2 * X, 3 * X),
+        {"margin": 1.0, "p": 2.0, "eps": 1e-6, "swap": True, "reduction": "mean"},
+    ),
+    "dropout": ((X,), {"p": 0.5, "training": True}),
     **{name: ((X,), {"alpha": 1.0}) for name in ("celu", "elu")},
     **{name: ((X,), {"lambd": 0.5}) for name in ("hardshrink", "softshrink")},
     "einsum": ((), {"*": ("ij,kj->ik", X, X)}),
@@ -301,6 +309,13 @@ KERNELS: dict[str, Call] = {
         name + "_backward": ((X, X, X), {"reduction": "none", "of_target": False, **more})
         for name, more in _ELEMENT_LOSSES.items()
     },
+    "cosine_similarity": ((X, 2 * X), {"axis": 1, "eps": 1e-8}),
+    "cosine_similarity_backward": ((X[:, 0], X, 2 * X), {"axis": 1, "eps": 1e-8, "of_second": False}),
+    "pairwise_distance": ((X, 2 * X), {"axis": 1, "p": 2.0, "eps": 1e-6}),
+    "pairwise_distance_backward": (
+        (X[:, 0], X, 2 * X),
+        {"axis": 1, "p": 2.0, "eps": 1e-6, "of_second": False},
+    ),
     "gaussian_nll": ((X, X, X), {"reduction": "mean", "full": True, "eps": 1e-6}),
     "gaussian_nll_backward": (
         (X, X, X, X),

@@ -32,12 +32,14 @@ from ranvier.nn.activation import (
 from ranvier.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from ranvier.nn.conv import Conv1d, Conv2d
 from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from ranvier.nn.distance import CosineSimilarity, PairwiseDistance
 from ranvier.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
 from ranvier.nn.embedding import Embedding
 from ranvier.nn.linear import Linear
 from ranvier.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
     CrossEntropyLoss,
     FocalLoss,
     GaussianNLLLoss,
@@ -53,6 +55,7 @@ from ranvier.nn.loss import (
     SigmoidFocalLoss,
     SmoothL1Loss,
     SoftMarginLoss,
+    TripletMarginLoss,
 )
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.norm import (
@@ -114,6 +117,8 @@ __all__ = [
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
@@ -150,6 +155,7 @@ __all__ = [
     "MultiMarginLoss",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
     "ParameterDict",
     "ParameterList",
@@ -175,6 +181,7 @@ __all__ = [
     "Step",
     "Tanh",
     "Tanhshrink",
+    "TripletMarginLoss",
     "Unflatten",
     "Upsample",
     "UpsamplingBilinear2d",

@@ -14,6 +14,7 @@ from ranvier.ops import (
     conv2d,
     conv_transpose1d,
     conv_transpose2d,
+    cosine_similarity,
     cross_entropy,
     dropout,
     dropout1d,
@@ -40,6 +41,7 @@ from ranvier.ops import (
     mish,
     one_hot,
     pad,
+    pairwise_distance,
     prelu,
     relu,
     relu6,
@@ -58,6 +60,7 @@ from ranvier.ops import (
 )
 from ranvier.ops import bce as binary_cross_entropy
 from ranvier.ops import bce_with_logits as binary_cross_entropy_with_logits
+from ranvier.ops import cosine_embedding as cosine_embedding_loss
 from ranvier.ops import focal as focal_loss
 from ranvier.ops import gaussian_nll as gaussian_nll_loss
 from ranvier.ops import hinge_embedding as hinge_embedding_loss
@@ -71,6 +74,7 @@ from ranvier.ops import poisson_nll as poisson_nll_loss
 from ranvier.ops import sigmoid_focal as sigmoid_focal_loss
 from ranvier.ops import smooth_l1 as smooth_l1_loss
 from ranvier.ops import soft_margin as soft_margin_loss
+from ranvier.ops import triplet_margin as triplet_margin_loss
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -88,6 +92,8 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -123,6 +129,7 @@ __all__ = [
     "nll_loss",
     "one_hot",
     "pad",
+    "pairwise_distance",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -142,4 +149,5 @@ __all__ = [
     "step",
     "tanh",
     "tanhshrink",
+    "triplet_margin_loss",
 ]

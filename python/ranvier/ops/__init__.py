@@ -36,6 +36,7 @@ from ranvier.ops.diagonal import (
     diagonal,
     trace,
 )
+from ranvier.ops.distance import cosine_similarity, pairwise_distance
 from ranvier.ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from ranvier.ops.einsum import (
     einsum,
@@ -89,6 +90,7 @@ from ranvier.ops.linear import linear
 from ranvier.ops.loss import (
     bce,
     bce_with_logits,
+    cosine_embedding,
     cross_entropy,
     focal,
     gaussian_nll,
@@ -104,6 +106,7 @@ from ranvier.ops.loss import (
     sigmoid_focal,
     smooth_l1,
     soft_margin,
+    triplet_margin,
 )
 from ranvier.ops.matmul import matmul
 from ranvier.ops.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
@@ -221,6 +224,8 @@ __all__: list[str] = [
     "conv_transpose1d",
     "conv_transpose2d",
     "cos",
+    "cosine_embedding",
+    "cosine_similarity",
     "count_nonzero",
     "cross_entropy",
     "cumprod",
@@ -300,6 +305,7 @@ __all__: list[str] = [
     "one_hot",
     "outer",
     "pad",
+    "pairwise_distance",
     "permute",
     "poisson_nll",
     "pow",
@@ -352,6 +358,7 @@ __all__: list[str] = [
     "trace",
     "transpose",
     "tril",
+    "triplet_margin",
     "triu",
     "unbind",
     "unflatten",

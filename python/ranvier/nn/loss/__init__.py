@@ -6,7 +6,13 @@ numbers; they are kept as buffers.
 """
 
 from ranvier.nn.loss.classes import CrossEntropyLoss, FocalLoss, MultiMarginLoss, NLLLoss
-from ranvier.nn.loss.margin import HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss
+from ranvier.nn.loss.margin import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from ranvier.nn.loss.probability import BCELoss, BCEWithLogitsLoss, KLDivLoss, SigmoidFocalLoss
 from ranvier.nn.loss.regression import (
     GaussianNLLLoss,
@@ -20,6 +26,7 @@ from ranvier.nn.loss.regression import (
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "FocalLoss",
     "GaussianNLLLoss",
@@ -35,4 +42,5 @@ __all__ = [
     "SigmoidFocalLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
+    "TripletMarginLoss",
 ]

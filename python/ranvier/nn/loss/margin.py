@@ -51,3 +51,47 @@ class MarginRankingLoss(Loss):
 
     def forward(self, x1: Any, x2: Any, target: Any) -> Tensor:
         return ops.margin_ranking(x1, x2, target, self.margin, self.reduction)
+
+
+class CosineEmbeddingLoss(Loss):
+    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1; called with x1, x2
+    (N, D) and target (N,).
+
+    >>> import ranvier as rv
+    >>> rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0.0]]), rv.tensor([[1.0, 1.0]]), rv.tensor([1.0]))
+    tensor(0.2929)
+    """
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, x1: Any, x2: Any, target: Any) -> Tensor:
+        return ops.cosine_embedding(x1, x2, target, self.margin, self.reduction)
+
+
+class TripletMarginLoss(Loss):
+    """max(0, margin + d(anchor, positive) - d(anchor, negative)) of distances in the p-norm; called with
+    anchor, positive and negative (N, D).
+
+    >>> import ranvier as rv
+    >>> anchor, near, far = (rv.tensor([[x, 0.0]]) for x in (0.0, 1.0, 1.5))
+    >>> rv.nn.TripletMarginLoss()(anchor, near, far)
+    tensor(0.5000)
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.margin, self.p, self.eps, self.swap = margin, p, eps, swap
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
+        return ops.triplet_margin(
+            anchor, positive, negative, self.margin, self.p, self.eps, self.swap, self.reduction
+        )

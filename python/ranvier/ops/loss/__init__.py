@@ -6,13 +6,20 @@ the dtype of x; weights are constants, through which no gradient goes.
 """
 
 from ranvier.ops.loss.classes import cross_entropy, focal, multi_margin, nll
-from ranvier.ops.loss.margin import hinge_embedding, margin_ranking, soft_margin
+from ranvier.ops.loss.margin import (
+    cosine_embedding,
+    hinge_embedding,
+    margin_ranking,
+    soft_margin,
+    triplet_margin,
+)
 from ranvier.ops.loss.probability import bce, bce_with_logits, kl_div, sigmoid_focal
 from ranvier.ops.loss.regression import gaussian_nll, huber, l1, mse, poisson_nll, smooth_l1
 
 __all__ = [
     "bce",
     "bce_with_logits",
+    "cosine_embedding",
     "cross_entropy",
     "focal",
     "gaussian_nll",
@@ -28,4 +35,5 @@ __all__ = [
     "sigmoid_focal",
     "smooth_l1",
     "soft_margin",
+    "triplet_margin",
 ]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.distance import cosine_similarity, pairwise_distance
+from ranvier.ops.elementwise import minimum
 from ranvier.ops.loss.arguments import ElementLoss, in_dtype_of
 
 
@@ -72,3 +76,60 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     tensor([0.0000, 0.7000])
     """
     return MarginRanking(reduction, margin).apply(x1, in_dtype_of(x1, x2), in_dtype_of(x1, target))
+
+
+class CosineMargin(ElementLoss):
+    loss, gradient = _core.cosine_margin, _core.cosine_margin_backward
+
+
+def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
+    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
+
+    x1, x2: (N, D) with target (N,), or (D,) with target (). Norms are at least 1e-6. Raises ValueError for
+    other shapes or another reduction, TypeError for dtypes that differ or are not floating.
+
+    >>> import ranvier as rv
+    >>> x1, x2 = rv.tensor([[1.0, 0.0], [1.0, 0.0]]), rv.tensor([[1.0, 1.0], [1.0, 1.0]])
+    >>> rv.nn.functional.cosine_embedding_loss(x1, x2, rv.tensor([1.0, -1.0]), reduction="none")
+    tensor([0.2929, 0.7071])
+    """
+    shape, own = tuple(getattr(x1, "shape", ())), tuple(getattr(target, "shape", ()))
+    if len(shape) not in (1, 2) or own != shape[:-1]:
+        raise ValueError(
+            f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
+        )
+    cosine = cosine_similarity(x1, in_dtype_of(x1, x2), dim=-1, eps=1e-6)
+    return CosineMargin(reduction, margin).apply(cosine, in_dtype_of(x1, target))
+
+
+def triplet_margin(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, margin + d(anchor, positive) - d(anchor, negative)) with d = :func:`pairwise_distance`: the
+    anchor is to be nearer to the positive than to the negative. ``swap`` takes the smaller of
+    d(anchor, negative) and d(positive, negative).
+
+    anchor, positive, negative: (N, D) or (D,). Raises ValueError for p <= 0 or another reduction, TypeError
+    for dtypes that differ or are not floating.
+
+    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural
+    networks" (2016).
+
+    >>> import ranvier as rv
+    >>> anchor, near, far = (rv.tensor([[x, 0.0]]) for x in (0.0, 1.0, 1.5))
+    >>> rv.nn.functional.triplet_margin_loss(anchor, near, far)
+    tensor(0.5000)
+    """
+    to_positive = pairwise_distance(anchor, positive, p, eps)
+    to_negative = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        to_negative = minimum(to_negative, pairwise_distance(positive, negative, p, eps))
+    ones = np.ones(to_negative.shape, to_negative.dtype)
+    return margin_ranking(to_negative, to_positive, ones, margin, reduction)

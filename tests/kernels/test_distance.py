@@ -1,0 +1,62 @@
+"""The kernels of similarity and distance on raw arrays: every width, memory order, out=, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import distance as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+CASES = [
+    ("cosine_similarity", {}),
+    *(("pairwise_distance", {"p": p}) for p in (1.0, 2.0, 2.5, float("inf"))),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_every_width(name, settings, dtype, isa, rng):
+    back = f"{name}_backward"
+    for n in [*range(1, 37), 129]:
+        x1, x2 = (rng.uniform(-1, 1, (3, n)).astype(dtype) for _ in range(2))
+        dy = rng.uniform(0.5, 1, 3).astype(dtype)
+        out = np.full(4, 7, dtype)
+        getattr(_core, name)(x1, x2, 1, **settings, out=out[:3])
+        want = getattr(reference, name)(x1.astype(np.float64), x2.astype(np.float64), 1, **settings)
+        np.testing.assert_allclose(out[:3], want, rtol=0, atol=tolerance(dtype, n, 4))
+        assert out[3] == 7
+        wide = (a.astype(np.float64) for a in (dy, x1, x2))
+        wanted = getattr(reference, back)(*wide, 1, **settings)
+        size = max(1.0, *(float(np.abs(w).max()) for w in wanted))
+        for of_second in (False, True):
+            got = getattr(_core, back)(dy, x1, x2, 1, **settings, of_second=of_second)
+            limit = tolerance(dtype, n, 16 * size**3)  # a short vector's quotients
+            np.testing.assert_allclose(got, wanted[of_second], rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_layouts(name, settings, layout, axis, rng):
+    x1, x2 = (rng.uniform(-1, 1, (5, 6, 7, 3)).astype("float32") for _ in range(2))
+    view = in_layout(x1, layout)
+    want = getattr(_core, name)(x1, x2, axis, **settings)
+    limit = tolerance("float32", 7, 8)
+    np.testing.assert_allclose(getattr(_core, name)(view, x2, axis, **settings), want, rtol=0, atol=limit)
+    back = getattr(_core, f"{name}_backward")
+    want_dx = back(want, x1, x2, axis, **settings)
+    np.testing.assert_allclose(back(want, view, x2, axis, **settings), want_dx, rtol=0, atol=limit)
+
+
+def test_errors():
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\[cosine_similarity\] got x1 of shape \(2, 3\) and x2 of shape"):
+        _core.cosine_similarity(x, x[:1])
+    with pytest.raises(TypeError, match=r"\[pairwise_distance\] got x1 of dtype float32 and x2 of dtype"):
+        _core.pairwise_distance(x, x.astype("float64"))
+    with pytest.raises(ValueError, match=r"\[pairwise_distance\] got p nan; expected a number above 0"):
+        _core.pairwise_distance(x, x, p=float("nan"))
+    with pytest.raises(ValueError, match=r"\[cosine_similarity\] got dy of shape \(3,\); expected \(2,\)"):
+        _core.cosine_similarity_backward(x[0], x, x)
