@@ -107,7 +107,6 @@ OPS: dict[str, Call] = {
         (X, 2 * X, 3 * X),
         {"margin": 1.0, "p": 2.0, "eps": 1e-6, "swap": True, "reduction": "mean"},
     ),
-    "dropout": ((X,), {"p": 0.5, "training": True}),
     **{name: ((X,), {"alpha": 1.0}) for name in ("celu", "elu")},
     **{name: ((X,), {"lambd": 0.5}) for name in ("hardshrink", "softshrink")},
     "einsum": ((), {"*": ("ij,kj->ik", X, X)}),

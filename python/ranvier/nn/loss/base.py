@@ -36,5 +36,5 @@ class Loss(Module):
             array = np.asarray(value)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"[{type(self).__name__}] got {name} {value!r}; expected a Tensor or numbers")
-            value = tensor(array if array.dtype.kind == "f" else array.astype(np.float32))
+            value = tensor(array.astype(np.float32))  # what tensor(list) gives
         self.register_buffer(name, value)
