@@ -117,7 +117,17 @@ class TestCosineEmbedding(DistanceCase):
         function = torch.nn.functional.cosine_embedding_loss
         return function(x1, x2, target, margin=self.margin, reduction=self.reduction_name)
 
-    test_reference_equals_torch = None  # see the class's text
+    def draw(self, rng, dtype):
+        shape = (int(rng.integers(1, 9)), int(rng.integers(1, 40)))
+        return self.drawn_variant(rng), self.sized(rng, dtype, shape)
+
+    test_reference_equals_torch = test_equals_torch_when_drawn = None  # not to 16 digits: see above
+
+    def test_equals_torch_to_ten_digits(self, rng):
+        torch = pytest.importorskip("torch", reason="torch is not installed")
+        arrays = self.off_kinks(*self.inputs(rng, "float64"))
+        theirs = self.torch_op(torch, *map(torch.tensor, arrays)).numpy()
+        np.testing.assert_allclose(self.op(*arrays).numpy(), theirs, rtol=1e-10)
 
 
 class TestTripletMargin(DistanceCase):

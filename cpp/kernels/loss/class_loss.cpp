@@ -51,6 +51,23 @@ ClassLines<T> common_lines(const Call& call) {
   return lines;
 }
 
+// Runs at most kLines lines at a time, and adds up their losses and shares of the divisor.
+template <class T>
+void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function, double* sums) {
+  alignas(64) T losses[kLines], shares[kLines];
+  lines.loss = {losses, 1, 0}, lines.share = {shares, 1, 0};
+  for (int64_t left = lines.count; left > 0; left -= kLines) {
+    lines.count = std::min(left, kLines);
+    function(lines);
+    for (int64_t i = 0; i < lines.count; ++i)
+      sums[0] += static_cast<double>(losses[i]), sums[1] += static_cast<double>(shares[i]);
+    lines.x.data += kLines * lines.x.line;
+    if (lines.index.data) lines.index.data += kLines * lines.index.line;
+    if (lines.probabilities.data) lines.probabilities.data += kLines * lines.probabilities.line;
+    if (lines.log_sum_exp.data) lines.log_sum_exp.data += kLines * lines.log_sum_exp.line;
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -74,21 +91,6 @@ void ClassLossForward<T>::run(void* workspace) const {
       f(lines);
     });
   };
-  // Runs at most kLines lines at a time, and adds up their losses and shares of the divisor.
-  const auto add = [&](ClassLines<T> lines, double* sums) {
-    alignas(64) T losses[kLines], shares[kLines];
-    lines.loss = {losses, 1, 0}, lines.share = {shares, 1, 0};
-    for (int64_t left = lines.count; left > 0; left -= kLines) {
-      lines.count = std::min(left, kLines);
-      function(lines);
-      for (int64_t i = 0; i < lines.count; ++i)
-        sums[0] += static_cast<double>(losses[i]), sums[1] += static_cast<double>(shares[i]);
-      lines.x.data += kLines * lines.x.line;
-      if (lines.index.data) lines.index.data += kLines * lines.index.line;
-      if (lines.probabilities.data) lines.probabilities.data += kLines * lines.probabilities.line;
-      if (lines.log_sum_exp.data) lines.log_sum_exp.data += kLines * lines.log_sum_exp.line;
-    }
-  };
   const double cost = cost_ns(kind, nest.size, x.shape[1]);
   double(*partial)[2] = static_cast<double(*)[2]>(workspace);
   parallel_region(cost, [&] {
@@ -99,7 +101,7 @@ void ClassLossForward<T>::run(void* workspace) const {
         for (int64_t part = begin; part < end; ++part) {
           partial[part][0] = partial[part][1] = 0;
           walk(nest.size * part / kLossParts, nest.size * (part + 1) / kLossParts,
-               [&](const ClassLines<T>& lines) { add(lines, partial[part]); });
+               [&](const ClassLines<T>& lines) { add_up<T>(lines, function, partial[part]); });
         }
       });
     }

@@ -37,8 +37,9 @@ class Trainer:
         loss: called as `loss(output, target)`; CrossEntropyLoss, BCEWithLogitsLoss and BCELoss make it a
             classification: `predict` gives labels.
         optimizer: an optimizer over the model's parameters.
-        metrics: names of `rv.metrics` ("accuracy", "mae" ...) or functions `(y_true, y_pred)`, scikit-learn's
-            included, of what `predict` gives; computed once per epoch over all samples.
+        metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro" ...), objects (`metrics.RocAuc()`) or
+            functions `(y_true, y_pred)`, scikit-learn's included, of what `predict` gives, or `predict_proba`
+            for those of probabilities; computed once per epoch over all samples.
         l1, l2: penalties `l1 sum |w| + l2 sum w^2`, added to the loss, also where it is reported, as "loss"
             and "val_loss" (Keras's definition). A number is for all weights of two or more dimensions, that
             is not for biases and the scales of norms; a mapping such as `{"features": 1e-4}` for the modules
