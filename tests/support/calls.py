@@ -8,6 +8,8 @@ import numpy as np
 from ranvier import kernels
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+# The arrays that a call changes, by place: running statistics and their count.
+WRITES = {("ops", "batch_norm"): (1, 2), ("kernels", "batch_norm"): (3, 4, 5)}
 
 
 def _array(*shape: int) -> np.ndarray[Any, Any]:

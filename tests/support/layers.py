@@ -138,7 +138,6 @@ LAYERS = [
     layer("Step"),
     layer("Tanh"),
     layer("Tanhshrink"),
-    layer("Threshold", 0.1, -2.0),
     # losses and distances
     layer("BCELoss", of=units(*X), also=(units(*X),)),
     layer("BCEWithLogitsLoss", reduction="sum", also=(units(*X),)),
@@ -156,13 +155,10 @@ LAYERS = [
     layer("MarginRankingLoss", 0.3, also=(X, signs(*X))),
     layer("MultiMarginLoss", margin=0.8, also=(classes(6, 4),)),
     layer("NLLLoss", also=(classes(6, 4),)),
+    layer("PairwiseDistance", 2.0, 1e-6, True, also=(X,)),
     layer("PoissonNLLLoss", also=(units(*X),)),
     layer("SigmoidFocalLoss", also=(units(*X),)),
     layer("SmoothL1Loss", beta=0.5, also=(X,)),
     layer("SoftMarginLoss", also=(signs(*X),)),
     layer("TripletMarginLoss", also=(X, X)),
 ]
-
-from ranvier import nn  # noqa
-
-LAYERS = [x for x in LAYERS if hasattr(nn, x.name)]

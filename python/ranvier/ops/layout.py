@@ -25,4 +25,4 @@ def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:
     """Zeros in the core's memory."""
-    return _core.expand(_ZERO[dtype], shape, None, 1.0, channels_last)
+    return _core.expand(_ZERO[dtype.newbyteorder("=")], shape, None, 1.0, channels_last)

@@ -301,7 +301,7 @@ def argmin(
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     array = x._array
     if not is_floating(x) or array.ndim == 0:
-        return wrap(np.asarray(getattr(np, name)(array, axis=axis, keepdims=keepdims)))
+        return _numpy(getattr(np, name), x, axis, keepdims)
     if axis is None:
         flat = getattr(_core, name)(array.reshape(-1), 0, False)
         return wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)

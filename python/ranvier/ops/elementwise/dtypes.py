@@ -52,6 +52,14 @@ def as_tensor(name: str, x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else wrap(np.asarray(x))
 
 
+def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
+    """A number in a dtype; ValueError for one that the dtype cannot hold."""
+    try:
+        return dtype.type(x)
+    except OverflowError:
+        raise ValueError(f"[{name}] got the number {x}; expected one that {dtype} can hold") from None
+
+
 def _rank(x: Any) -> int:
     if isinstance(x, Tensor):
         return _RANK.get(x._array.dtype.kind, 3)
@@ -98,7 +106,10 @@ def promoted(
         dtype = F32
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
-    raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in (a, b)]
+    raw = [
+        x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
+        for x in (a, b)
+    ]
     try:
         return wrap(np.asarray((numpy_function or np.true_divide)(*raw)))
     except ValueError as error:

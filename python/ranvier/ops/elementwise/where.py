@@ -13,6 +13,7 @@ from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
     Array,
+    as_number,
     as_operand,
     as_tensor,
     cast,
@@ -69,7 +70,7 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     dtype = result_dtype(a, b)
     if dtype in (F32, F64):
         return Where().apply(condition, cast(a, dtype), cast(b, dtype))
-    raw = [x._array if isinstance(x, Tensor) else dtype.type(x) for x in (a, b)]
+    raw = [x._array if isinstance(x, Tensor) else as_number("where", x, dtype) for x in (a, b)]
     return wrap(np.asarray(np.where(condition._array, *raw)))
 
 
@@ -85,4 +86,4 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     x, mask = as_tensor("masked_fill", x), as_tensor("masked_fill", mask)
     if x._array.dtype in (F32, F64):
         return MaskedFill(float(value)).apply(x, mask)
-    return wrap(np.where(mask._array, x._array.dtype.type(value), x._array))
+    return wrap(np.where(mask._array, as_number("masked_fill", value, x._array.dtype), x._array))
