@@ -2,6 +2,7 @@
 #include <string>
 
 #include "bindings/array_args.h"
+#include "bindings/copied.h"
 #include "bindings/norm_args.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/norm/group_norm.h"
@@ -119,8 +120,8 @@ py::tuple group_norm(py::handle x_, py::handle groups_, py::handle weight_, py::
   const Input given_x = Input::floating(op, "x", x_);
   require_channels(op, "x", given_x);
   const int64_t groups = group_count(op, groups_, given_x);
-  const Input weight = of_channels(op, "weight", weight_, given_x),
-              bias = of_channels(op, "bias", bias_, given_x);
+  const Input weight = contiguous(of_channels(op, "weight", weight_, given_x)),
+              bias = contiguous(of_channels(op, "bias", bias_, given_x));
   const Channels x(given_x, true);
   Output y = x.like();
   Output mean = Output::contiguous(DType::float64, {given_x.shape(0), groups});
@@ -142,7 +143,7 @@ py::tuple group_norm_backward(py::handle dy_, py::handle x_, py::handle groups_,
   const Input given_x = Input::floating(op, "x", x_);
   require_channels(op, "x", given_x);
   const int64_t groups = group_count(op, groups_, given_x), channels = given_x.shape(1);
-  const Input weight = of_channels(op, "weight", weight_, given_x);
+  const Input weight = contiguous(of_channels(op, "weight", weight_, given_x));
   const Input mean = statistic(op, "mean", mean_, {given_x.shape(0), groups});
   const Input rstd = statistic(op, "rstd", rstd_, {given_x.shape(0), groups});
   const Channels x(given_x, true);

@@ -64,6 +64,7 @@ ChannelLayout channel_layout(int ndim, const int64_t* shape, const int64_t* stri
   if (empty) return ChannelLayout::planes;  // nothing is read
   if (!even || repeated) return ChannelLayout::other;
   if (s > 1 && step == 1 && (c == 1 || !dense_samples || strides[1] == s)) return ChannelLayout::planes;
+  if (s == 1 && dense_samples && (c == 1 || strides[1] == 1)) return ChannelLayout::planes;
   const bool rows = s == 1 || n == 1 || strides[0] == step * s;
   return rows && (c == 1 || strides[1] == 1) ? ChannelLayout::columns : ChannelLayout::other;
 }

@@ -50,6 +50,11 @@ double value(const TensorView<const T>& v, int64_t c, double otherwise) {
   return v.data ? double(v.data[c * v.strides[0]]) : otherwise;
 }
 
+template <class T>
+const T* part(const TensorView<const T>& v, int64_t c) {
+  return v.data ? v.data + c : nullptr;
+}
+
 template <class E>
 E* at(const TensorView<E>& v, int64_t n, int64_t c) {
   return v.data + n * v.strides[0] + c * v.strides[1];
@@ -61,11 +66,16 @@ struct Forward {
   const GroupPlan& plan;
   const NormKernels<T>& kernels;
 
-  // Keeps the statistics and gives the function of each of the group's channels.
-  template <class Put>
-  void finish(int64_t n, int64_t g, Moments all, const Put& put) const {
+  double keep(int64_t n, int64_t g, Moments all) const {  // the statistics; returns rstd
     const double rstd = 1 / std::sqrt(all.m2 / plan.elements() + f.eps);
     f.mean.data[n * plan.groups + g] = all.mean, f.rstd.data[n * plan.groups + g] = rstd;
+    return rstd;
+  }
+
+  // Gives the function of each of the group's channels.
+  template <class Put>
+  void finish(int64_t n, int64_t g, Moments all, const Put& put) const {
+    const double rstd = keep(n, g, all);
     const T m = T(all.mean);
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
       const double scale = rstd * value(f.weight, c, 1);
@@ -76,9 +86,19 @@ struct Forward {
   void planes(int64_t n, int64_t g) const {
     RunningMoments all;
     all.add_line(kernels, at(f.x, n, g * plan.width), plan.width * plan.inner);
+    if (plan.inner == 1) return line(n, g, all.moments());
     finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
       kernels.normalize(at(f.x, n, c), plan.inner, function, nullptr, nullptr, at(f.y, n, c));
     });
+  }
+
+  // A group without pixels is a line, along which its parameters lie.
+  void line(int64_t n, int64_t g, Moments all) const {
+    const double rstd = keep(n, g, all);
+    const int64_t c = g * plan.width;
+    const T m = T(all.mean);
+    kernels.normalize(at(f.x, n, c), plan.width, {m, T(rstd), T(-(all.mean - double(m)) * rstd)},
+                      part(f.weight, c), part(f.bias, c), at(f.y, n, c));
   }
 
   void columns(int64_t n, int64_t panel, const ColumnTables<T>& t) const {
@@ -126,7 +146,26 @@ struct Backward {
       put(c, NormGradient<T>{T(mean), T(rstd * value(f.weight, c, 1)), T(b), T(k)});
   }
 
+  // A group without pixels: its sums run along its channels, not along theirs.
+  void line(int64_t n, int64_t g) const {
+    const int64_t c = g * plan.width, row = n * plan.channels + c;
+    const T *dy = at(f.dy, n, c), *x = at(f.x, n, c);
+    const double mean = f.mean.data[n * plan.groups + g], rstd = f.rstd.data[n * plan.groups + g];
+    for (int64_t i = 0; i < plan.width; ++i) {
+      dy_sums[row + i] = double(dy[i]);
+      dots[row + i] = double(dy[i]) * (double(x[i]) - mean) * rstd;
+    }
+    if (!f.dx.data) return;
+    const T m = T(mean);
+    const double missing = mean - double(m);
+    const GradientSums sums = line_sums<T>(kernels, dy, x, plan.width, m, part(f.weight, c));
+    const double b = -rstd * rstd * rstd * (sums.dot - missing * sums.dy) / plan.elements();
+    const double k = -rstd * sums.dy / plan.elements() - b * missing;
+    kernels.gradient(dy, x, plan.width, {m, T(rstd), T(b), T(k)}, part(f.weight, c), at(f.dx, n, c));
+  }
+
   void planes(int64_t n, int64_t g) const {
+    if (plan.inner == 1) return line(n, g);
     const T m = T(f.mean.data[n * plan.groups + g]);
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
       const GradientSums found = line_sums<T>(kernels, at(f.dy, n, c), at(f.x, n, c), plan.inner, m, nullptr);

@@ -1,8 +1,9 @@
 // group norm: each sample's channels, in groups of c / groups, are brought to mean 0 and variance 1
 //
 //   x, y, dy, dx (n, c, s), s the pixels of an image; of one layout, which `columns` names:
-//     columns  channels-last: c contiguous, a sample's s rows evenly spaced (also (n, c), with s = 1)
-//     else     planes: c s contiguous
+//     columns  channels-last: c contiguous, a sample's s rows evenly spaced
+//     else     planes: c s contiguous (also (n, c), with s = 1)
+//   weight, bias (c): contiguous, or data null
 //   mean, rstd (n, groups) in double: what backward needs
 //
 // groups = c is instance norm. One sample's groups (its whole columns) are one thread's work: they stay in
@@ -18,7 +19,7 @@ struct GroupNormForward {
   bool columns;
   int64_t groups;
   double eps;
-  TensorView<const T> x, weight, bias;  // weight, bias: (c), or data null
+  TensorView<const T> x, weight, bias;
   TensorView<T> y;
   TensorView<double> mean, rstd;
 
@@ -40,7 +41,7 @@ struct GroupNormBackward {
   static constexpr const char* name = "group_norm_backward";
   bool columns;
   int64_t groups;
-  TensorView<const T> dy, x, weight;    // weight: (c), or data null
+  TensorView<const T> dy, x, weight;
   TensorView<const double> mean, rstd;  // of forward
   TensorView<T> dx, dweight, dbias;     // each may have data null
 
