@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+import ranvier as rv
 from ranvier import ops
 from support.op_case import OpCase
 
@@ -35,3 +38,34 @@ def test_every_op_is_called_at_random(cases: dict[str, list[type[OpCase]]]) -> N
 def test_every_op_is_compared_with_pytorch(cases: dict[str, list[type[OpCase]]]) -> None:
     lacking = {name for name, kinds in cases.items() if not any(kind.gives("torch_op") for kind in kinds)}
     assert sorted(lacking ^ RANDOM) == [], "ops without a torch_op"
+
+
+PLACES = (
+    "nn",
+    "optim",
+    "optim.lr_scheduler",
+    "data",
+    "data.augment",
+    "data.datasets",
+    "train",
+    "metrics",
+    "ops",
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_toolbox_page_has_every_name(place: str) -> None:
+    module = importlib.import_module(f"ranvier.{place}")
+    page = (Path(__file__).parent.parent / "docs" / "toolbox.md").read_text()
+    named = set(re.findall(r"`([A-Za-z]\w*)`", page))
+    assert sorted(set(module.__all__) - named) == []
+
+
+def test_the_toolbox_page_invents_no_name() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "toolbox.md").read_text()
+    places = [importlib.import_module(f"ranvier.{place}") for place in (*PLACES, "optim.swa_utils")]
+    places += [rv.Trainer, rv.nn.Module]
+    for table in re.findall(r"^\|.*\|$", page, re.MULTILINE):
+        for name in re.findall(r"`([A-Za-z]\w*)`", table):
+            known = name in ("augment", "datasets", "lr_scheduler", "prefetch", "swa_utils")
+            assert known or any(hasattr(place, name) for place in places), name
