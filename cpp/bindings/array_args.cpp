@@ -186,20 +186,6 @@ void import_numpy() {
   if (!g_handler) throw py::error_already_set();
 }
 
-void fail_value(const char* op, const std::string& text) {
-  throw py::value_error("[" + std::string(op) + "] " + text);
-}
-
-void fail_type(const char* op, const std::string& text) {
-  throw py::type_error("[" + std::string(op) + "] " + text);
-}
-
-std::string shape_text(int ndim, const int64_t* shape) {
-  std::string text = "(";
-  for (int d = 0; d < ndim; ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
-  return text + (ndim == 1 ? ",)" : ")");
-}
-
 double real_number(const char* op, const char* name, py::handle value) {
   const PyNumberMethods* methods = Py_TYPE(value.ptr())->tp_as_number;
   const bool number =
