@@ -56,8 +56,23 @@ static void pair_row(const ElementwiseRow& r) {
     store(y + i, first);
     store(y + i + L, second);
   }
-  for (; i + L <= r.n; i += L) store(y + i, f(A::at(a, i), B::at(b, i)));
-  if (const int n = static_cast<int>(r.n - i)) store_n(y + i, f(A::tail(a, i, n), B::tail(b, i, n)), n);
+  for (; i < r.n; i += L) {  // one loop for what is left: f is large where it is exp or pow
+    const int n = static_cast<int>(r.n - i < L ? r.n - i : L);
+    store_n(y + i, f(A::tail(a, i, n), B::tail(b, i, n)), n);
+  }
+}
+
+// One result for the whole row.
+template <class T, class Op>
+static void same_row(const ElementwiseRow& r) {
+  constexpr int L = lanes<T>;
+  const vec<T> a = broadcast<T>(*static_cast<const T*>(r.x[0]));
+  const vec<T> b = broadcast<T>(*static_cast<const T*>(r.x[Op::operands - 1]));
+  const vec<T> y = Op::call(a, b, b, b);
+  T* to = static_cast<T*>(r.y);
+  int64_t i = 0;
+  for (; i + L <= r.n; i += L) store(to + i, y);
+  if (i < r.n) store_n(to + i, y, static_cast<int>(r.n - i));
 }
 
 template <class T, class Op>
@@ -87,7 +102,7 @@ static void row(const ElementwiseRow& r) {
       if (a) return pair_row<T, Op, true, false>(r);
       if (b) return pair_row<T, Op, false, true>(r);
     }
-    pair_row<T, Op, false, false>(r);
+    same_row<T, Op>(r);
   } else {
     any_row<T, Op>(r);
   }
