@@ -27,15 +27,20 @@ void empty_cache();  // gives the kept blocks back to the system
 void lock_allocator();
 void unlock_allocator();
 
+// Scratch for one call: on the caller's stack where it is small.
 class Workspace {
  public:
-  explicit Workspace(size_t bytes) : data_(bytes ? allocate(bytes) : nullptr) {}
-  ~Workspace() { deallocate(data_); }
+  explicit Workspace(size_t bytes)
+      : block_(bytes > sizeof near_ ? allocate(bytes) : nullptr),
+        data_(bytes == 0 ? nullptr : bytes > sizeof near_ ? block_ : near_) {}
+  ~Workspace() { deallocate(block_); }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
   void* data() const { return data_; }
 
  private:
+  alignas(64) char near_[4096];
+  void* block_;
   void* data_;
 };
 

@@ -135,16 +135,16 @@ class Output {
 
 inline bool given(py::handle out) { return !out.is_none(); }
 
-// A view repeated to a shape that it broadcasts to (not checked): stride 0 where it has one element.
+// v: a view repeated to a shape that it broadcasts to (not checked), with stride 0 where it has one element.
+// Written in place: a view that is copied as soon as it is made makes the processor wait for its own stores.
 template <class T>
-TensorView<T> repeat(TensorView<T> v, int ndim, const int64_t* shape) {
-  const int lead = ndim - v.ndim;
-  for (int d = ndim - 1; d >= 0; --d) {  // from the back, since v's own dimensions move there
-    v.strides[d] = d < lead || v.shape[d - lead] == 1 ? 0 : v.strides[d - lead];
+void repeat(const TensorView<T>& own, int ndim, const int64_t* shape, TensorView<T>& v) {
+  const int lead = ndim - own.ndim;
+  v.data = own.data, v.ndim = ndim;
+  for (int d = 0; d < ndim; ++d) {
     v.shape[d] = shape[d];
+    v.strides[d] = d < lead || own.shape[d - lead] == 1 ? 0 : own.strides[d - lead];
   }
-  v.ndim = ndim;
-  return v;
 }
 
 void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b,
@@ -166,6 +166,14 @@ void invoke_released(const Call& call) {
     ~Released() { PyEval_RestoreThread(state); }
   } released;
   invoke(call);
+}
+
+// The same for a call on so many elements: where they are few, giving up the GIL and taking it back would be
+// most of the call.
+template <class Call>
+void invoke_sized(const Call& call, int64_t elements) {
+  constexpr int64_t kFew = 4096;
+  elements < kFew ? invoke(call) : invoke_released(call);
 }
 
 }  // namespace ranvier::bind

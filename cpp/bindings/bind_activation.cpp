@@ -18,7 +18,8 @@ py::object forward(Activation kind, py::handle x_, double alpha, double beta, py
   if (given(out)) y.apart_from(op, x, true);
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    invoke_released(ActivationForward<T>{kind, alpha, beta, x.view<T>(), y.view<T>()});
+    const ActivationForward<T> call{kind, alpha, beta, x.view<T>(), y.view<T>()};
+    invoke_sized(call, numel(call.y));
   });
   return y.release();
 }
@@ -36,7 +37,8 @@ py::object backward(Activation kind, const char* saved_name, py::handle dy_, py:
   if (given(out)) dx.apart_from(op, dy, true).apart_from(op, saved, true);
   with_float(dy.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    invoke_released(ActivationBackward<T>{kind, alpha, beta, dy.view<T>(), saved.view<T>(), dx.view<T>()});
+    const ActivationBackward<T> call{kind, alpha, beta, dy.view<T>(), saved.view<T>(), dx.view<T>()};
+    invoke_sized(call, numel(call.dx));
   });
   return dx.release();
 }

@@ -6,7 +6,6 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kSmall = 4096;  // elements: below, giving up the GIL and taking it back is most of the call
 constexpr int kMaxArrays = 4;
 
 // The operands of one call, arrays or numbers, and the shape that they broadcast to. A number takes the dtype
@@ -53,15 +52,16 @@ class Operands {
     return n;
   }
 
-  // Array k repeated to the common shape; data is null for a number.
+  // v: x repeated to the common shape.
   template <class T>
-  TensorView<const T> view(const Input& x) const {
-    return repeat(x.view<T>(), ndim_, shape_);
+  void fill(TensorView<const T>& v, const Input& x) const {
+    repeat(x.view<T>(), ndim_, shape_, v);
   }
+  // All operands; data is null for a number.
   template <class T>
   void fill(TensorView<const T>* x, T* scalar) const {
     for (int k = 0; k < count_; ++k) {
-      if (arrays_[k]) x[k] = view<T>(arrays_[k]);
+      if (arrays_[k]) fill(x[k], arrays_[k]);
       scalar[k] = static_cast<T>(numbers_[k]);
     }
   }
@@ -122,11 +122,6 @@ class Operands {
   double numbers_[kMaxArrays] = {};
 };
 
-template <class Call>
-void run(const Call& call, int64_t size) {
-  size < kSmall ? invoke(call) : invoke_released(call);
-}
-
 constexpr const char* kUnaryNames[] = {"x", "low", "high"};
 constexpr const char* kBinaryNames[] = {"a", "b"};
 constexpr const char* kBackwardNames[] = {"dy", "saved", "low", "high"};
@@ -148,7 +143,7 @@ py::object elementwise(const char* name, const char* const* names, ElementwiseOp
     call.operands = operands.count();
     operands.fill(call.x, call.scalar);
     call.y = y.view<T>();
-    run(call, operands.size());
+    invoke_sized(call, operands.size());
   });
   return y.release();
 }
@@ -162,7 +157,7 @@ py::object compare(const char* name, CompareOp op, py::handle a, py::handle b, p
     call.op = op;
     operands.fill(call.x, call.scalar);
     call.y = y.view<bool>();
-    run(call, operands.size());
+    invoke_sized(call, operands.size());
   });
   return y.release();
 }
@@ -176,10 +171,10 @@ py::object where(py::handle condition_, py::handle a, py::handle b, py::handle o
   with_float(operands.dtype(), [&](auto tag) {
     using T = decltype(tag);
     Where<T> call{};
-    call.condition = operands.view<bool>(condition);
+    operands.fill(call.condition, condition);
     operands.fill(call.x, call.scalar);
     call.y = y.view<T>();
-    run(call, operands.size());
+    invoke_sized(call, operands.size());
   });
   return y.release();
 }

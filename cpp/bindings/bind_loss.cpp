@@ -100,7 +100,9 @@ class Call {
   // The view of an array that broadcasts, in x's shape.
   template <class T>
   TensorView<const T> repeated(const Input& a) const {
-    return a ? repeat(a.view<T>(), x_.ndim(), x_.shape()) : TensorView<const T>{};
+    TensorView<const T> v;
+    if (a) repeat(a.view<T>(), x_.ndim(), x_.shape(), v);
+    return v;
   }
 
   Loss kind_;

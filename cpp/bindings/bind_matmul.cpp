@@ -7,6 +7,7 @@ namespace ranvier::bind {
 namespace {
 
 constexpr const char* kOp = "matmul";
+constexpr int64_t kProductsPerElement = 8;  // that take about as long as an element of an element-wise op
 
 // The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
 // broadcast.
@@ -45,11 +46,10 @@ Shapes shapes_of(const Input& a, const Input& b) {
   return s;
 }
 
-// The matrix of an operand at one index of the batch dimensions [0, dims), and one stride for the dimension
-// after them.
+// v: the matrices of an operand; run_batches() says which.
 template <class T>
-TensorView<T> matrices(const TensorView<T>& x, int64_t rows, int64_t columns, bool column_vector) {
-  TensorView<T> v;
+void set_matrices(TensorView<T>& v, const TensorView<T>& x, int64_t rows, int64_t columns,
+                  bool column_vector) {
   v.ndim = 3;
   v.data = x.data;
   v.shape[1] = rows, v.shape[2] = columns;
@@ -59,7 +59,6 @@ TensorView<T> matrices(const TensorView<T>& x, int64_t rows, int64_t columns, bo
   } else {
     v.strides[1] = x.strides[x.ndim - 2], v.strides[2] = x.strides[x.ndim - 1];
   }
-  return v;
 }
 
 template <class T>
@@ -72,7 +71,7 @@ int64_t batch_stride(const TensorView<T>& x, int d, int batch_ndim) {
 // that one; the rest are walked here.
 template <class T>
 void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
-                 const TensorView<T>& c, Matmul<T> call) {
+                 const TensorView<T>& c, Matmul<T>& call) {
   int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0;
   int outer = s.batch_ndim;
   for (; outer > 0; --outer) {
@@ -92,6 +91,7 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   T* c0 = call.c.data;
   int64_t total = 1;
   for (int d = 0; d < outer; ++d) total *= s.batch[d];
+  const int64_t elements = count * s.m * s.n * std::max<int64_t>(s.k / kProductsPerElement, 1);
   for (int64_t i = 0; i < total; ++i) {
     int64_t rest = i, oa = 0, ob = 0, oc = 0;
     for (int d = outer - 1; d >= 0; rest /= s.batch[d], --d) {
@@ -100,7 +100,7 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
       oc += rest % s.batch[d] * c.strides[d];
     }
     call.a.data = a0 + oa, call.b.data = b0 + ob, call.c.data = c0 + oc;
-    invoke_released(call);
+    invoke_sized(call, elements);
   }
 }
 
@@ -153,12 +153,12 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle act
     const auto va = a.view<T>(), vb = b.view<T>();
     const auto vc = c.view<T>();
     Matmul<T> call{};
-    call.a = matrices(va, s.m, s.k, false);
-    call.b = matrices(vb, s.k, s.n, true);
+    set_matrices(call.a, va, s.m, s.k, false);
+    set_matrices(call.b, vb, s.k, s.n, true);
     call.c.ndim = 3, call.c.data = vc.data, call.c.shape[1] = s.m, call.c.shape[2] = s.n;
     call.c.strides[1] = a.ndim() > 1 ? vc.strides[s.batch_ndim] : 0;
     call.c.strides[2] = b.ndim() > 1 ? vc.strides[vc.ndim - 1] : 0;
-    call.bias = bias.view<T>();
+    if (bias) call.bias = bias.view<T>();
     call.activation = finish;
     run_batches(s, va, vb, vc, call);
   });

@@ -8,13 +8,6 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kSmall = 4096;  // elements: below, giving up the GIL and taking it back is most of the call
-
-template <class Call>
-void run(const Call& call, int64_t size) {
-  size < kSmall ? invoke(call) : invoke_released(call);
-}
-
 // Which axes of an array are reduced, and the shape of the result.
 struct Axes {
   bool reduced[kMaxDims] = {};
@@ -95,7 +88,7 @@ py::object reduce(const char* op, ReduceOp kind, py::handle x_, py::handle cente
     if ((kind == ReduceOp::max || kind == ReduceOp::min) && axes.count == 0 && numel(call.y) > 0)
       fail_value(op, "got x of shape " + shape_text(x.ndim(), x.shape()) +
                          ", empty along the axis; expected at least one element");
-    run(call, numel(call.x));
+    invoke_sized(call, numel(call.x));
   });
   return y.release();
 }
@@ -118,7 +111,7 @@ py::object arg_reduce(const char* op, bool maximum, py::handle x_, py::handle ax
     while (!axes.reduced[call.axis]) ++call.axis;
     call.x = x.view<T>();
     call.y = axes.widened(y.view<int64_t>());
-    run(call, numel(call.x));
+    invoke_sized(call, numel(call.x));
   });
   return y.release();
 }
@@ -152,7 +145,7 @@ py::object expand(py::handle dy_, const py::tuple& shape_, py::handle axes_, dou
     std::copy(shape, shape + ndim, call.x[0].shape);
     call.scalar[1] = static_cast<T>(scale);
     call.y = dx.view<T>();
-    run(call, numel(call.y));
+    invoke_sized(call, numel(call.y));
   });
   return dx.release();
 }

@@ -6,64 +6,64 @@ namespace {
 
 int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 
-// m split evenly into panels of at most mr rows.
-template <class T>
-int rows_of_tile(int64_t m) {
-  const int64_t panels = std::max<int64_t>(ceil_div(m, matmul_kernels<T>().mr), 1);
-  return std::max(static_cast<int>(ceil_div(m, panels)), 1);
-}
-
 constexpr int64_t kFewPasses = 3;  // an operand that is read so few times is not worth packing
 constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the threads, if each gets some
 
 }  // namespace
 
+// m split evenly into panels of at most mr rows.
 template <class T>
-bool MatmulPlan<T>::is_dots(const Operands<T>& o) {
-  return o.m <= kDotRows && o.m <= o.n && o.k >= matmul_kernels<T>().lanes && o.cs_a == 1 && o.rs_b == 1;
+int MatmulPlan<T>::rows_of_tile(int64_t m) const {
+  if (m <= kernels_.mr) return std::max(static_cast<int>(m), 1);
+  return static_cast<int>(ceil_div(m, ceil_div(m, kernels_.mr)));
 }
 
 template <class T>
-bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) {
+bool MatmulPlan<T>::is_dots(const Operands<T>& o) const {
+  return o.m <= kDotRows && o.m <= o.n && o.k >= kernels_.lanes && o.cs_a == 1 && o.rs_b == 1;
+}
+
+template <class T>
+bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   const bool readable = o.rs_a == 1 || o.cs_a == 1 || o.m == 1;
-  return readable && ceil_div(o.n, matmul_kernels<T>().nr(rows_of_tile<T>(o.m))) <= kFewPasses;
+  return readable && ceil_div(o.n, kernels_.nr(rows_of_tile(o.m))) <= kFewPasses;
 }
 
 template <class T>
-bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) {
-  return o.cs_b == 1 && ceil_div(o.m, matmul_kernels<T>().mr) <= kFewPasses;
+bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
+  return o.cs_b == 1 && ceil_div(o.m, kernels_.mr) <= kFewPasses;
 }
 
 // Cycles of one core, roughly: the tiles, and what is moved to feed them.
 template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
   constexpr double kCopied = 0.15, kTransposed = 0.35, kScattered = 0.7;  // an element packed
-  const int64_t lanes = matmul_kernels<T>().lanes;
-  double cycles = static_cast<double>(o.m) * o.k * ceil_div(o.n, lanes);
+  double cycles = static_cast<double>(o.m) * o.k * ceil_div(o.n, kernels_.lanes);
   if (!reads_b_in_place(o)) cycles += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
   if (!reads_a_in_place(o)) cycles += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
-  if (o.cs_c != 1) cycles += kScattered * o.m * o.n * ceil_div(o.k, matmul_kernels<T>().kc);
+  if (o.cs_c != 1) cycles += kScattered * o.m * o.n * ceil_div(o.k, kernels_.kc);
   return cycles;
 }
 
 template <class T>
-MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : transposed(false), batch_(call.c.shape[0]) {
-  const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  const bool plain_dots = is_dots(orient(call, false)), transposed_dots = is_dots(orient(call, true));
-  dots = plain_dots || transposed_dots;
-  transposed = dots ? !plain_dots : cost(orient(call, true)) < cost(orient(call, false));
-  const Operands<T> o = orient(call, transposed);
-  rows = rows_of_tile<T>(o.m);
-  nr = kernels.nr(rows);
+MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : kernels_(matmul_kernels<T>()), batch_(call.c.shape[0]) {
+  const Operands<T> plain = orient(call, false), turned = orient(call, true);
+  const bool plain_dots = is_dots(plain);
+  dots = plain_dots || is_dots(turned);
+  transposed = dots ? !plain_dots : cost(turned) < cost(plain);
+  const Operands<T>& o = transposed ? turned : plain;
+  rows = rows_of_tile(o.m);
+  nr = kernels_.nr(rows);
+  if (o.n < nr) nr = static_cast<int>(std::max<int64_t>(round_up(o.n, kernels_.lanes), kernels_.lanes));
   pack_a = !dots && !reads_a_in_place(o);
   pack_b = !dots && !reads_b_in_place(o);
-  const int64_t panels_a = ceil_div(o.m, kernels.mr), strips_b = ceil_div(o.n, nr);
+  const int64_t panels_a = ceil_div(o.m, kernels_.mr), strips_b = ceil_div(o.n, nr);
   private_b = !pack_b || panels_a <= std::min(kFewPanels, strips_b);
-  ragged_b = !dots && !pack_b && o.n % kernels.lanes != 0;
-  const int64_t k = std::min(o.k, kernels.kc);
+  ragged_b = !dots && !pack_b && o.n % kernels_.lanes != 0;
+  const int64_t k = std::min(o.k, kernels_.kc);
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
-  size_a_ = pack_a ? round_up(k * std::min(round_up(o.m, rows), kernels.mc + kernels.mr), 64) : 0;
-  const int64_t columns = private_b ? nr : round_up(std::min(o.n, kernels.nc), nr);
+  size_a_ = pack_a ? round_up(k * std::min(round_up(o.m, rows), kernels_.mc + kernels_.mr), 64) : 0;
+  const int64_t columns = private_b ? nr : round_up(std::min(o.n, kernels_.nc), nr);
   size_b_ = pack_b || ragged_b ? round_up(k * columns, 64) : 0;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
 }

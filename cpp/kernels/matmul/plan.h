@@ -8,7 +8,8 @@ namespace ranvier {
 
 constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+// a >= 0. Without a division where the answer is 0 or 1: small products would be mostly divisions.
+inline int64_t ceil_div(int64_t a, int64_t b) { return a <= b ? a > 0 : (a + b - 1) / b; }
 
 // One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
 // transpose of the caller's: c' = b' a'.
@@ -55,11 +56,13 @@ class MatmulPlan {
 
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
+  bool is_dots(const Operands<T>& o) const;
+  bool reads_a_in_place(const Operands<T>& o) const;
+  bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
-  static bool is_dots(const Operands<T>& o);
-  static bool reads_a_in_place(const Operands<T>& o);
-  static bool reads_b_in_place(const Operands<T>& o);
+  int rows_of_tile(int64_t m) const;
 
+  const MatmulKernels<T>& kernels_;
   int64_t batch_;
   int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
 };

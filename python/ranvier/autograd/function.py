@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier.autograd.mode import mode
+from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import SHARED, TAPED_VIEW, Tensor, wrap
 
 ndarray = np.ndarray
@@ -82,20 +82,20 @@ class Function:
     def backward(self, *gradients: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
-    def apply(self, x: Any, y: Any = _MISSING, *more: Any) -> Any:
+    def apply(self, x: Any, y: Any = _MISSING, z: Any = _MISSING, *more: Any) -> Any:
         """Runs forward on Tensors, NumPy arrays, numbers or None; records it where gradients are wanted."""
         if self.recorded:
             raise RuntimeError(_ONCE)
         if y is not _MISSING:
-            if not more:
+            if z is _MISSING:
                 return self._apply_two(x, y)
-            return self._apply_three(x, y, *more) if len(more) == 1 else self._apply_several((x, y, *more))
+            return self._apply_several((x, y, z, *more)) if more else self._apply_three(x, y, z)
         try:  # the four forms do the same: a loop over few inputs costs more than a kernel on few elements
             array = x._array
         except AttributeError:  # not a Tensor
             (x,) = as_inputs((x,), type(self).__name__.lower())
             array = x._array
-        if not (x.requires_grad and mode.enabled and self.differentiable):
+        if not (x.requires_grad and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED
             return self._unrecorded(self.forward(array), x)
         self.needs = _WANTED
@@ -113,7 +113,7 @@ class Function:
             x, y = as_inputs((x, y), type(self).__name__.lower())
             a, b = x._array, y._array
         of_x, of_y = x.requires_grad, y.requires_grad
-        if not ((of_x or of_y) and mode.enabled and self.differentiable):
+        if not ((of_x or of_y) and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED * 2
             return self._unrecorded(self.forward(a, b), x)
         self.needs = (of_x, of_y)
@@ -134,7 +134,7 @@ class Function:
             x, y, z = as_inputs((x, y, z), type(self).__name__.lower())
             a, b, c = x._array, y._array, z._array
         of_x, of_y, of_z = x.requires_grad, y.requires_grad, z.requires_grad
-        if not ((of_x or of_y or of_z) and mode.enabled and self.differentiable):
+        if not ((of_x or of_y or of_z) and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED * 3
             return self._unrecorded(self.forward(a, b, c), x)
         self.needs = (of_x, of_y, of_z)
@@ -156,7 +156,7 @@ class Function:
         except AttributeError:
             return self._apply_several(as_inputs(inputs, type(self).__name__.lower()))
         needs = tuple([x.requires_grad for x in inputs])
-        if not (True in needs and mode.enabled and self.differentiable):
+        if not (True in needs and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED * len(inputs)
             return self._unrecorded(self.forward(*arrays), inputs[0])
         self.needs = needs

@@ -16,6 +16,19 @@ class _Mode(threading.local):
 
 mode = _Mode()
 
+# One entry for each thread that does not record now. While it is empty nobody has to ask what this thread has
+# switched, which takes as long as a good part of a small op.
+switched_off: list[None] = []
+
+
+def _switch(enabled: bool) -> None:
+    if enabled and not mode.enabled:
+        mode.enabled = True
+        switched_off.pop()
+    elif mode.enabled and not enabled:
+        switched_off.append(None)  # before the switch: an interrupt in between leaves an entry too many
+        mode.enabled = False
+
 
 def is_grad_enabled() -> bool:
     """True where operations on tensors that require gradients are recorded.
@@ -41,16 +54,16 @@ class set_grad_enabled:
     def __init__(self, enabled: bool) -> None:
         self._wanted = bool(enabled)
         self._before = mode.enabled
-        mode.enabled = self._wanted
+        _switch(self._wanted)
 
     def __enter__(self) -> None:
-        mode.enabled = self._wanted
+        _switch(self._wanted)
 
     def __exit__(self, *error: object) -> None:
-        mode.enabled = self._before
+        _switch(self._before)
 
     def __call__(self, function: F) -> F:
-        mode.enabled = self._before  # as a decorator it acts inside the function only
+        _switch(self._before)  # as a decorator it acts inside the function only
         return _decorate(function, self._wanted)
 
 
@@ -68,10 +81,10 @@ class _Block:
 
     def __enter__(self) -> None:
         self._before.append(mode.enabled)
-        mode.enabled = self.wanted
+        _switch(self.wanted)
 
     def __exit__(self, *error: object) -> None:
-        mode.enabled = self._before.pop()
+        _switch(self._before.pop())
 
     def __call__(self, function: F) -> F:
         return _decorate(function, self.wanted)
@@ -108,10 +121,11 @@ class enable_grad(_Block):
 def _decorate(function: F, wanted: bool) -> F:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        before, mode.enabled = mode.enabled, wanted
+        before = mode.enabled
+        _switch(wanted)
         try:
             return function(*args, **kwargs)
         finally:
-            mode.enabled = before
+            _switch(before)
 
     return wrapper  # type: ignore[return-value]
