@@ -32,7 +32,7 @@ class Workspace {
  public:
   explicit Workspace(size_t bytes)
       : block_(bytes > sizeof near_ ? allocate(bytes) : nullptr),
-        data_(bytes == 0 ? nullptr : bytes > sizeof near_ ? block_ : near_) {}
+        data_(bytes > sizeof near_ ? block_ : near_) {}
   ~Workspace() { deallocate(block_); }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;

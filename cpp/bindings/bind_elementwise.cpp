@@ -57,6 +57,7 @@ class Operands {
   void fill(TensorView<const T>& v, const Input& x) const {
     repeat(x.view<T>(), ndim_, shape_, v);
   }
+
   // All operands; data is null for a number.
   template <class T>
   void fill(TensorView<const T>* x, T* scalar) const {

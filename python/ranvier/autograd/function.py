@@ -86,10 +86,10 @@ class Function:
         """Runs forward on Tensors, NumPy arrays, numbers or None; records it where gradients are wanted."""
         if self.recorded:
             raise RuntimeError(_ONCE)
-        if y is not _MISSING:
-            if z is _MISSING:
-                return self._apply_two(x, y)
+        if z is not _MISSING:
             return self._apply_several((x, y, z, *more)) if more else self._apply_three(x, y, z)
+        if y is not _MISSING:
+            return self._apply_two(x, y)
         try:  # the four forms do the same: a loop over few inputs costs more than a kernel on few elements
             array = x._array
         except AttributeError:  # not a Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor
 from ranvier.ops.index import getitem
 from ranvier.ops.shape import _dim, _sizes, unsqueeze
+
+_shape_of = attrgetter("shape")
 
 METHODS = ("chunk", "narrow", "select", "split", "unbind")
 
@@ -25,13 +28,14 @@ class Concatenate(Function):
 
     def forward(self, *arrays: Array) -> Array:
         y = _core.concatenate(arrays, self.axis)
-        self.lengths = tuple([x.shape[self.axis] for x in arrays])
+        self.shapes = tuple(map(_shape_of, arrays))
         return y
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         parts, start = [], 0
         before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
-        for n in self.lengths:
+        for shape in self.shapes:
+            n = shape[self.axis]
             part = (*before, slice(start, start + n))
             parts.append(dy[part])
             start += n

@@ -37,11 +37,15 @@ class ValuesIndices(NamedTuple):
 class Sum(Function):
     """y = sum of x over the axes; mean: divided by their number of elements"""
 
+    channels_last = False
+
     def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
         self.axes, self.keepdims, self.mean = axes, keepdims, mean
 
     def forward(self, x: Array) -> Array:
-        self.shape, self.channels_last = x.shape, is_channels_last(x)
+        self.shape = x.shape
+        if x.ndim == 4:
+            self.channels_last = is_channels_last(x)
         return (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
 
     def backward(self, dy: Array) -> Array:
@@ -112,7 +116,7 @@ def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
 def _arguments(
     name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool
 ) -> tuple[Any, Axes, bool]:
-    x = as_tensor(name, x)
+    x = x if isinstance(x, Tensor) else as_tensor(name, x)
     axes = dim if axis is None else axis
     if (axes is None or type(axes) is int) and keepdim is False and keepdims is False:
         return x, axes, False
