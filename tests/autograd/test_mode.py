@@ -61,3 +61,13 @@ def test_each_thread_has_its_own():
         thread.start()
         thread.join()
     assert seen == [True]
+
+
+def test_a_thread_that_ends_switched_off_leaves_the_others_on():
+    thread = threading.Thread(target=lambda: rv.set_grad_enabled(False))
+    thread.start()
+    thread.join()
+    assert recorded()
+    with rv.no_grad(), rv.no_grad():
+        assert not recorded()
+    assert recorded()

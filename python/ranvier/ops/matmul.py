@@ -9,7 +9,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_operand, is_pair, unbroadcast
 
 
 class Matmul(Function):
@@ -47,7 +47,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0])
     tensor([-1., -1.])
     """
-    if is_floating(a) and is_floating(b):
+    if is_pair(a, b):
         return Matmul().apply(a, b)
     a, b = as_operand("matmul", a), as_operand("matmul", b)
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
