@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import threading
+from _thread import _local as local  # threading.local, without the millisecond that importing threading takes
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Mode(threading.local):
+class _Mode(local):
     enabled = True  # the class attribute is what a thread sees before it switches
 
 

@@ -8,7 +8,8 @@ Within ``using(g)`` both draw from ``g`` instead, on this thread only.
 from __future__ import annotations
 
 import contextlib
-import threading
+from _thread import _local as local  # as in mode.py
+from _thread import allocate_lock
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MASK = (1 << 64) - 1
-_lock = threading.Lock()
+_lock = allocate_lock()
 
 
 class Generator:
@@ -95,7 +96,7 @@ _global = Generator()
 _global._seed = None  # until the program seeds or a first number is drawn
 
 
-class _Local(threading.local):
+class _Local(local):
     generator: Generator | None = None  # of the innermost `using` on this thread
 
 
