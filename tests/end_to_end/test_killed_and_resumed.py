@@ -19,7 +19,7 @@ import pytest
 import ranvier as rv
 from ranvier.train import checkpoints
 
-SCRIPT = Path(rv.__file__).parents[2] / "tests" / "support" / "killed_run.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "killed_run.py"
 
 
 @pytest.fixture
