@@ -65,7 +65,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
         return Concatenate(dim).apply(*parts)
     try:
         return wrap(np.concatenate([x._array for x in parts], dim))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         shapes = ", ".join(str(x.shape) for x in parts)
         raise ValueError(
             f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}"
