@@ -15,7 +15,7 @@ import pytest
 import ranvier as rv
 from support.calls import WRITES
 from support.fuzz import MODULES, Call, random_call
-from support.wrong_input import attempt, flat
+from support.wrong_input import attempt, flat, leaf, sent_back
 
 CALLS = int(os.environ.get("RANVIER_FUZZ_CALLS", "6000"))
 SEED = int(os.environ.get("RANVIER_FUZZ_SEED", "20240229"))
@@ -26,22 +26,9 @@ def answer(call: Call, rng: Any) -> Any:
     """The result; of an op half of the time with gradients, sent back through it."""
     function, arrays = getattr(MODULES[call.room], call.name), call.arrays
     differentiated = call.room == "ops" and rng.random() < 0.5
-    if differentiated:
-        arrays = [_leaf(x) for x in arrays]
-    result = function(*arrays, *call.positional, **call.attributes)
-    if differentiated:
-        for y in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(y, rv.Tensor) and y.requires_grad:
-                y.backward(rv.ones_like(y.detach()), retain_graph=True)
-    return result
-
-
-def _leaf(x: Any) -> Any:
-    if isinstance(x, list):
-        return [_leaf(part) for part in x]
-    if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):
-        return rv.from_numpy(x).requires_grad_()
-    return x
+    if not differentiated:
+        return function(*arrays, *call.positional, **call.attributes)
+    return sent_back(function(*map(leaf, arrays), *call.positional, **call.attributes))
 
 
 def _arrays(call: Call) -> list[Any]:

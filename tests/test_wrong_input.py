@@ -16,7 +16,9 @@ from support.wrong_input import (
     attempt,
     describe,
     flat,
+    leaf,
     read_only,
+    sent_back,
     swapped,
     unaligned,
     wrong_arrays,
@@ -33,22 +35,9 @@ def run(room: str, name: str, arrays: Any, attributes: dict[str, Any], backward:
     attributes = dict(attributes)
     positional = attributes.pop("*", ())
     positional = positional if isinstance(positional, (tuple, list)) else (positional,)
-    if backward:
-        arrays = [_leaf(x) for x in arrays]
-    result = getattr(module, name)(*arrays, *positional, **attributes)
-    if backward:
-        for y in result if isinstance(result, tuple) else (result,):
-            if y.requires_grad:
-                y.backward(rv.ones_like(y.detach()), retain_graph=True)
-    return result
-
-
-def _leaf(x: Any) -> Any:
-    if isinstance(x, list):
-        return [_leaf(part) for part in x]
-    if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):
-        return rv.from_numpy(x).requires_grad_()
-    return x
+    if not backward:
+        return getattr(module, name)(*arrays, *positional, **attributes)
+    return sent_back(getattr(module, name)(*map(leaf, arrays), *positional, **attributes))
 
 
 def call_of(room: str, name: str) -> Any:
@@ -172,3 +161,21 @@ def test_signatures_are_covered() -> None:
             - {"index", "shape", "dims", "sizes", "equation", "operands"}
         )
         assert not left, f"{name}: {left}"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: rv.masked_fill(np.ones(2, np.uint8), np.array([True, False]), -1),
+        lambda: rv.scatter(np.ones(2, np.uint8), 0, np.array([0]), -1),
+        lambda: rv.cat([np.ones(2, np.uint8)], 2**63),
+        lambda: rv.argmax(np.ones(2, ">f4"), 2**63),
+    ],
+)
+def test_numbers_beyond_any_range_are_refused(call: Any) -> None:
+    with pytest.raises(ValueError, match=r"\[\w+\] got "):
+        call()
+
+
+def test_zero_norm_of_swapped_bytes() -> None:
+    assert rv.norm(np.array([1.0, 0.0, 2.0], ">f4"), 0).item() == 2

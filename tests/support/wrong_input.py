@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import ranvier as rv
 from ranvier.autograd import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -115,3 +116,20 @@ def flat(result: Any) -> list[Array]:
     if isinstance(result, (tuple, list)):
         return [array for part in result for array in flat(part)]
     return [] if result is None else [np.asarray(result)]
+
+
+def leaf(x: Any) -> Any:
+    """A floating array as a Tensor that wants a gradient, also inside a list; anything else as it is."""
+    if isinstance(x, list):
+        return [leaf(part) for part in x]
+    if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):
+        return rv.from_numpy(x).requires_grad_()
+    return x
+
+
+def sent_back(result: Any) -> Any:
+    """The result of an op, after gradients of ones have gone back through it."""
+    for y in result if isinstance(result, (tuple, list)) else (result,):
+        if isinstance(y, Tensor) and y.requires_grad:
+            y.backward(rv.ones_like(y.detach()), retain_graph=True)
+    return result

@@ -9,10 +9,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlock = 16 * kChunk;  // one partial sum
 constexpr double kNsPerElement = 0.1;
-
-int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
 
 // The part of the norm from n elements: a sum, or the largest.
 template <class T>
@@ -47,40 +44,23 @@ double norm_of_block(const TensorView<const T>& g, int64_t begin, int64_t end, d
 
 template <class T>
 size_t GradientNorm<T>::workspace_bytes(int) const {
-  int64_t blocks = 0;
-  for (int i = 0; i < count; ++i) blocks += blocks_of(numel(gradients[i]));
-  return sizeof(double) * blocks;
+  return partials_bytes(gradients, count);
 }
 
 template <class T>
 void GradientNorm<T>::run(void* workspace) const {
   double* partial = static_cast<double*>(workspace);
-  int64_t starts[kMaxSegments + 1] = {}, elements = 0;  // first block of each gradient
-  for (int i = 0; i < count; ++i) {
-    elements += numel(gradients[i]);
-    starts[i + 1] = starts[i] + blocks_of(numel(gradients[i]));
-  }
-  const int64_t blocks = starts[count];
-  parallel_region(kNsPerElement * elements, [&] {
-    parallel_for(blocks, 0, [&](int64_t begin, int64_t end) {
-      int i = 0;
-      for (int64_t block = begin; block < end; ++block) {
-        while (block >= starts[i + 1]) ++i;
-        const int64_t first_element = (block - starts[i]) * kBlock;
-        const int64_t last_element = std::min(first_element + kBlock, numel(gradients[i]));
-        partial[block] = norm_of_block(gradients[i], first_element, last_element, p);
-      }
-    });
-    if (team_index() == 0) {
-      double total = first ? 0 : *norm.data;
-      for (int64_t block = 0; block < blocks; ++block) total = combine(total, partial[block], p);
-      if (last && p == 2)
-        total = std::sqrt(total);
-      else if (last && p != 1 && !std::isinf(p))
-        total = std::pow(total, 1 / p);
-      *norm.data = total;
-    }
-    team_barrier();
+  const auto of_block = [&](int i, int64_t begin, int64_t end) {
+    return norm_of_block(gradients[i], begin, end, p);
+  };
+  reduce_blocks(gradients, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
+    double total = first ? 0 : *norm.data;
+    for (int64_t block = 0; block < blocks; ++block) total = combine(total, partial[block], p);
+    if (last && p == 2)
+      total = std::sqrt(total);
+    else if (last && p != 1 && !std::isinf(p))
+      total = std::pow(total, 1 / p);
+    *norm.data = total;
   });
 }
 

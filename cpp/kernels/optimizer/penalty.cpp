@@ -7,10 +7,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlock = 16 * kChunk;  // one partial sum
 constexpr double kNsPerElement = 0.2;
-
-int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
 
 // Elements [begin, end) of one parameter, in chunks that stay in the first cache; returns their value.
 template <class T>
@@ -38,36 +35,17 @@ double penalise(const WeightPenalty<T>& call, int i, int64_t begin, int64_t end)
 
 template <class T>
 size_t WeightPenalty<T>::workspace_bytes(int) const {
-  int64_t blocks = 0;
-  for (int i = 0; i < count; ++i) blocks += blocks_of(numel(parameters[i]));
-  return sizeof(double) * blocks;
+  return partials_bytes(parameters, count);
 }
 
 template <class T>
 void WeightPenalty<T>::run(void* workspace) const {
   double* partial = static_cast<double*>(workspace);
-  int64_t starts[kMaxSegments + 1] = {}, elements = 0;  // first block of each parameter
-  for (int i = 0; i < count; ++i) {
-    elements += numel(parameters[i]);
-    starts[i + 1] = starts[i] + blocks_of(numel(parameters[i]));
-  }
-  const int64_t blocks = starts[count];
-  parallel_region(kNsPerElement * elements, [&] {
-    parallel_for(blocks, 0, [&](int64_t begin, int64_t end) {
-      int i = 0;
-      for (int64_t block = begin; block < end; ++block) {
-        while (block >= starts[i + 1]) ++i;
-        const int64_t first_element = (block - starts[i]) * kBlock;
-        const int64_t last_element = std::min(first_element + kBlock, numel(parameters[i]));
-        partial[block] = penalise(*this, i, first_element, last_element);
-      }
-    });
-    if (team_index() == 0) {
-      double total = first ? 0 : *value.data;
-      for (int64_t block = 0; block < blocks; ++block) total += partial[block];
-      *value.data = total;
-    }
-    team_barrier();
+  const auto of_block = [&](int i, int64_t begin, int64_t end) { return penalise(*this, i, begin, end); };
+  reduce_blocks(parameters, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
+    double total = first ? 0 : *value.data;
+    for (int64_t block = 0; block < blocks; ++block) total += partial[block];
+    *value.data = total;
   });
 }
 

@@ -26,6 +26,43 @@ void for_each_share(int count, const Size& size, const F& f) {
   }
 }
 
+// A sum over all arrays has a partial for each kBlock elements of one: its order does not depend on the team.
+constexpr int64_t kBlock = 16 * kChunk;
+
+inline int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
+
+template <class T>
+size_t partials_bytes(const TensorView<T>* arrays, int count) {
+  int64_t blocks = 0;
+  for (int i = 0; i < count; ++i) blocks += blocks_of(numel(arrays[i]));
+  return sizeof(double) * blocks;
+}
+
+// partial[b] = f(i, begin, end) for each block b, elements [begin, end) of array i, shared out in a team;
+// then, on one thread, finish(number of blocks).
+template <class T, class F, class Finish>
+void reduce_blocks(const TensorView<T>* arrays, int count, double ns_per_element, double* partial, const F& f,
+                   const Finish& finish) {
+  int64_t starts[kMaxSegments + 1] = {}, elements = 0;  // first block of each array
+  for (int i = 0; i < count; ++i) {
+    elements += numel(arrays[i]);
+    starts[i + 1] = starts[i] + blocks_of(numel(arrays[i]));
+  }
+  const int64_t blocks = starts[count];
+  parallel_region(ns_per_element * elements, [&] {
+    parallel_for(blocks, 0, [&](int64_t begin, int64_t end) {
+      int i = 0;
+      for (int64_t block = begin; block < end; ++block) {
+        while (block >= starts[i + 1]) ++i;
+        const int64_t first = (block - starts[i]) * kBlock;
+        partial[block] = f(i, first, std::min(first + kBlock, numel(arrays[i])));
+      }
+    });
+    if (team_index() == 0) finish(blocks);
+    team_barrier();
+  });
+}
+
 // f(offset) for the elements [begin, end) of a view in logical order.
 template <class T, class F>
 void for_each_offset(const TensorView<T>& v, int64_t begin, int64_t end, const F& f) {
