@@ -40,6 +40,41 @@ def test_every_length(n, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(3, 1), (1, 3), (33, 10), (300, 7), (5, 127), (5, 128), (17, 129), (3, 600), (16, 64), (65, 63)]
+)
+def test_rows_columns_and_transposed_operands(shape, dtype, isa, rng):
+    """Each way through the loops: whole rows, several short rows in a block, transposed tiles."""
+    m, n = shape
+    a, x = rng.standard_normal((m, n)).astype(dtype), rng.standard_normal((n, m)).astype(dtype)
+    for b in (a[0], a[:, :1], a[:1, :1], x.T, np.stack([a, a], -1)[..., 0]):
+        np.testing.assert_array_equal(kernels.sub(a, b), a - b)
+        np.testing.assert_array_equal(kernels.sub(b, a), b - a)
+        np.testing.assert_array_equal(kernels.lt(a, b), a < b)
+        np.testing.assert_array_equal(kernels.where(a > 0, a, b), np.where(a > 0, a, b))
+        np.testing.assert_array_equal(kernels.where(x.T > 0, b, a), np.where(x.T > 0, b, a))
+        np.testing.assert_array_equal(kernels.clip(a, b, x.T), np.minimum(np.maximum(a, b), x.T))
+    images = rng.standard_normal((2, 3, m, n)).astype(dtype)
+    last = in_layout(images, "channels_last")
+    np.testing.assert_array_equal(kernels.add(images, last), images + images)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [40, 511, 512, 513, 600])
+def test_any_alignment(n, dtype, isa, rng):
+    """Long rows begin with what leads to an aligned store, in place too: nothing may be computed twice."""
+    for offset in range(0, 16, 3):
+        a = rng.uniform(0, 2, n + 16).astype(dtype)[offset : offset + n]
+        expected = a + 1
+        np.testing.assert_array_equal(kernels.add(a, 1.0, out=a), expected)
+        mask = np.zeros(n + 16, bool)[offset : offset + n]
+        np.testing.assert_array_equal(kernels.gt(a, a[::-1], out=mask), a > a[::-1])
+        assert not mask.base[:offset].any()
+        assert not mask.base[offset + n :].any()
+        np.testing.assert_array_equal(kernels.where(mask, a, -a), np.where(mask, a, -a))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_edge_values_are_numpys(dtype, isa):
     a = np.repeat(EDGES, len(EDGES)).astype(dtype)
     b = np.tile(EDGES, len(EDGES)).astype(dtype)

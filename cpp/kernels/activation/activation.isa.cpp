@@ -2,49 +2,57 @@
 #include "kernels/activation/activation.h"
 
 #include "kernels/activation/functions.h"
-#include "simd/strided.h"
+#include "simd/vector_loop.h"
 
 namespace ranvier::RANVIER_ISA {
 
 template <class Op, class T>
-static void forward(const ActivationLine<T>& line) {
-  constexpr int L = lanes<T>;
+static void forward_loop(const Vectors& v) {
+  const auto attributes = *static_cast<const ActivationAttributes<T>*>(v.attributes);
+  for_each_vector<1, sizeof(vec<T>)>(v, [&](char* y, const char* const* x) {
+    store(reinterpret_cast<T*>(y), Op::forward(vector_at<T>(x[0]), attributes));
+  });
+}
+
+template <class Op, class T>
+static void backward_loop(const Vectors& v) {
+  const auto attributes = *static_cast<const ActivationAttributes<T>*>(v.attributes);
+  for_each_vector<2, sizeof(vec<T>)>(v, [&](char* dx, const char* const* x) {
+    store(reinterpret_cast<T*>(dx), Op::backward(vector_at<T>(x[1]), vector_at<T>(x[0]), attributes));
+  });
+}
+
+constexpr int64_t kChunk = 256;  // elements that a strided line copies at once
+
+// x is operand 0, dy operand 1.
+template <class T>
+__attribute__((noinline)) static void run_line(const ActivationLine<T>& line, int operands, VectorLoop loop) {
   const ActivationAttributes<T> attributes{line.alpha, line.beta};
-  const int64_t n = line.n, sx = line.stride_x, sy = line.stride_y;
-  const T* x = line.x;
-  T* y = line.y;
-  int64_t i = 0;
-  if (sx == 1 && sy == 1) {
-    for (; i + L <= n; i += L) store(y + i, Op::forward(load(x + i), attributes));
-    if (i < n) store_n(y + i, Op::forward(load_n(x + i, int(n - i)), attributes), int(n - i));
-    return;
-  }
-  for (; i < n; i += L) {
-    const int count = int(n - i < L ? n - i : L);
-    store_strided(y + i * sy, sy, Op::forward(load_strided(x + i * sx, sx, count), attributes), count);
+  ElementRow row{line.n, {line.x, line.dy}, {1, 1}, line.y, &attributes};
+  const int64_t steps[] = {line.stride_x, line.stride_dy};
+  if (steps[0] == 1 && line.stride_y == 1 && (operands < 2 || steps[1] == 1))
+    return run_row<T, T, T, T>(row, operands, loop);
+  alignas(64) T dense[3][kChunk];
+  for (int64_t i = 0; i < line.n; i += kChunk) {
+    row.n = line.n - i < kChunk ? line.n - i : kChunk;
+    for (int k = 0; k < operands; ++k) {
+      const T* from = (k == 0 ? line.x : line.dy) + i * steps[k];
+      for (int64_t j = 0; j < row.n; ++j) dense[k][j] = from[j * steps[k]];
+      row.x[k] = dense[k];
+    }
+    row.y = dense[2];
+    run_row<T, T, T, T>(row, operands, loop);
+    for (int64_t j = 0; j < row.n; ++j) line.y[(i + j) * line.stride_y] = dense[2][j];
   }
 }
 
 template <class Op, class T>
+static void forward(const ActivationLine<T>& line) {
+  run_line(line, 1, forward_loop<Op, T>);
+}
+template <class Op, class T>
 static void backward(const ActivationLine<T>& line) {
-  constexpr int L = lanes<T>;
-  const ActivationAttributes<T> attributes{line.alpha, line.beta};
-  const int64_t n = line.n, sx = line.stride_x, sdy = line.stride_dy, sy = line.stride_y;
-  const T *x = line.x, *dy = line.dy;
-  T* dx = line.y;
-  int64_t i = 0;
-  if (sx == 1 && sdy == 1 && sy == 1) {
-    for (; i + L <= n; i += L) store(dx + i, Op::backward(load(dy + i), load(x + i), attributes));
-    const int count = int(n - i);
-    if (count) store_n(dx + i, Op::backward(load_n(dy + i, count), load_n(x + i, count), attributes), count);
-    return;
-  }
-  for (; i < n; i += L) {
-    const int count = int(n - i < L ? n - i : L);
-    const vec<T> slope_in = load_strided(x + i * sx, sx, count);
-    const vec<T> gradient = load_strided(dy + i * sdy, sdy, count);
-    store_strided(dx + i * sy, sy, Op::backward(gradient, slope_in, attributes), count);
-  }
+  run_line(line, 2, backward_loop<Op, T>);
 }
 
 #define RANVIER_X(name, op, cost) forward<op, T>,

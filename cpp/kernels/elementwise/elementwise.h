@@ -9,6 +9,7 @@
 #pragma once
 #include <cstddef>
 
+#include "base/element_row.h"
 #include "base/isa.h"
 #include "base/tensor_view.h"
 
@@ -42,15 +43,13 @@ namespace ranvier {
 enum class ElementwiseOp { RANVIER_ELEMENTWISE_OPS(RANVIER_X) count };
 #undef RANVIER_X
 
-constexpr int kElementwiseOperands = 4;
-
 template <class T>
 struct Elementwise {
   static constexpr const char* name = "elementwise";
   ElementwiseOp op;
   int operands;
-  TensorView<const T> x[kElementwiseOperands];
-  T scalar[kElementwiseOperands];  // operand k where x[k].data is null
+  TensorView<const T> x[kElementOperands];
+  T scalar[kElementOperands];  // operand k where x[k].data is null
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
@@ -104,15 +103,7 @@ struct Where {
   }
 };
 
-// One run of elements as the inner loops see it: y is contiguous, operand k is contiguous (step 1) or one
-// repeated element (step 0).
-struct ElementwiseRow {
-  int64_t n;
-  const void* x[kElementwiseOperands];
-  int step[kElementwiseOperands];
-  void* y;
-};
-using ElementwiseFunction = void (*)(const ElementwiseRow&);
+using ElementwiseFunction = void (*)(const ElementRow&);
 
 template <class T>
 struct ElementwiseKernels {

@@ -1,0 +1,18 @@
+// One run of elements as the inner loops of element-wise kernels see it.
+#pragma once
+#include <cstdint>
+
+namespace ranvier {
+
+constexpr int kElementOperands = 4;
+
+// y is contiguous; operand k is contiguous (step 1) or one repeated element (step 0). y may be an operand.
+struct ElementRow {
+  int64_t n;
+  const void* x[kElementOperands];
+  int step[kElementOperands];
+  void* y;
+  const void* attributes;  // what an op may need besides its operands
+};
+
+}  // namespace ranvier

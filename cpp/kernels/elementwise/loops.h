@@ -1,0 +1,227 @@
+// The loops over several arrays of one shape: they are shared out, and each run of elements is handed to the
+// inner loop, by way of a small block where an operand is strided.
+#pragma once
+#include <algorithm>
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+#include "kernels/copy/copy.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace ranvier::elementwise {
+
+constexpr int kArrays = kElementOperands + 1;  // the operands, then y
+constexpr int kY = kElementOperands;
+constexpr int64_t kBlock = 256;  // elements of a block: all of them stay in L1
+constexpr int64_t kShortRow = 128;
+constexpr int64_t kColumns = 64, kLanes = 16;  // of a tile, at most, where an operand is transposed
+constexpr double kNsPerByte = 0.03;
+
+struct Array {
+  const char* data;
+  int item;  // bytes of an element
+  int64_t strides[kMaxDims];
+};
+
+template <class T>
+Array array_of(const TensorView<T>& v) {
+  Array a{reinterpret_cast<const char*>(v.data), sizeof(T), {}};
+  for (int d = 0; d < v.ndim; ++d) a.strides[d] = v.strides[d];
+  return a;
+}
+template <class T>
+Array array_of(const TensorView<const T>& v, const T* scalar) {
+  return v.data ? array_of(v) : Array{reinterpret_cast<const char*>(scalar), sizeof(T), {}};
+}
+
+template <class U>
+void copy_strided(int64_t n, const void* src, int64_t src_step, void* dst, int64_t dst_step) {
+  const U* s = static_cast<const U*>(src);
+  U* d = static_cast<U*>(dst);
+  for (int64_t i = 0; i < n; ++i) d[i * dst_step] = s[i * src_step];
+}
+inline void copy_strided(int item, int64_t n, const void* src, int64_t src_step, void* dst,
+                         int64_t dst_step) {
+  if (item == 1) return copy_strided<int8_t>(n, src, src_step, dst, dst_step);
+  if (item == 4) return copy_strided<int32_t>(n, src, src_step, dst, dst_step);
+  copy_strided<int64_t>(n, src, src_step, dst, dst_step);
+}
+
+struct Loops {
+  Array arrays[kArrays];
+  LoopNest<kArrays> nest;
+  int operands;
+  ElementwiseFunction function;
+
+  template <class T>
+  Loops(int operands_in, const Array* x, const TensorView<T>& y_view, ElementwiseFunction f)
+      : arrays{x[0], x[operands_in > 1 ? 1 : 0], x[operands_in > 2 ? 2 : 0], x[operands_in > 3 ? 3 : 0],
+               array_of(y_view)},
+        nest(y_view.ndim, y_view.shape,
+             {arrays[0].strides, arrays[1].strides, arrays[2].strides, arrays[3].strides, arrays[4].strides}),
+        operands(operands_in),
+        function(f) {}
+
+  int64_t inner_step(int k) const { return nest.strides[k][nest.ndim - 1]; }
+  const char* at(int k, int64_t offset) const { return arrays[k].data + offset * arrays[k].item; }
+  char* y_at(int64_t offset) const { return const_cast<char*>(at(kY, offset)); }
+
+  bool moves_evenly(int k) const { return inner_step(k) == 0 || inner_step(k) == 1; }
+
+  // Whether the inner loop takes all arrays as they lie. Rows of few elements are quicker in blocks of
+  // several.
+  bool direct() const {
+    for (int k = 0; k < operands; ++k)
+      if (!moves_evenly(k)) return false;
+    return inner_step(kY) == 1 && (nest.ndim == 1 || nest.shape[nest.ndim - 1] >= kShortRow);
+  }
+
+  // The dimension along which all operands lie densely that do not along the innermost one; -1 where there is
+  // none.
+  int transposed_along() const {
+    int along = -1;
+    if (inner_step(kY) != 1) return -1;
+    for (int k = 0; k < operands; ++k) {
+      if (moves_evenly(k)) continue;
+      int d = 0;
+      while (d < nest.ndim - 1 && nest.strides[k][d] != 1) ++d;
+      if (d == nest.ndim - 1 || (along >= 0 && d != along) || arrays[k].item == 1) return -1;
+      along = d;
+    }
+    return along;
+  }
+
+  void rows(int64_t begin, int64_t end) const {
+    ElementRow r;
+    for (int k = 0; k < operands; ++k) r.step[k] = inner_step(k) == 1;
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      r.n = n;
+      r.y = y_at(offsets[kY]);
+      for (int k = 0; k < operands; ++k) r.x[k] = at(k, offsets[k]);
+      function(r);
+    });
+  }
+
+  // Blocks of at most kBlock elements: strided arrays are gathered, and y scattered. An array that is dense
+  // over the whole nest is used where it lies, and one that repeats the same row is gathered once.
+  void blocks(int64_t begin, int64_t end) const {
+    alignas(64) char block[kArrays][kBlock * sizeof(double)];
+    const int64_t row = nest.shape[nest.ndim - 1], length = row < kBlock ? kBlock / row * row : kBlock;
+    bool dense[kArrays], kept[kArrays];
+    for (int k = 0; k < kArrays; ++k) {
+      dense[k] = kept[k] = nest.is_dense(k);
+      bool repeats = row <= kBlock;
+      for (int d = 0; d < nest.ndim - 1; ++d) repeats = repeats && nest.strides[k][d] == 0;
+      kept[k] = dense[k] || repeats;
+    }
+    ElementRow r;
+    for (int64_t first = begin; first < end; first += r.n) {
+      r.n = std::min(end - first, length);
+      gather(first, first + r.n, first == begin ? dense : kept, block);
+      for (int k = 0; k < operands; ++k) {
+        r.step[k] = 1;
+        r.x[k] = dense[k] ? at(k, first) : block[k];
+      }
+      r.y = dense[kY] ? y_at(first) : block[kY];
+      function(r);
+      if (!dense[kY]) scatter(first, first + r.n, block[kY]);
+    }
+  }
+
+  void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlock * sizeof(double)]) const {
+    int64_t filled = 0;
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      for (int k = 0; k < operands; ++k)
+        if (!skipped[k])
+          copy_strided(arrays[k].item, n, at(k, offsets[k]), inner_step(k),
+                       block[k] + filled * arrays[k].item, 1);
+      filled += n;
+    });
+  }
+
+  void scatter(int64_t begin, int64_t end, const char* block) const {
+    int64_t taken = 0;
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      copy_strided(arrays[kY].item, n, block + taken * arrays[kY].item, 1, y_at(offsets[kY]), inner_step(kY));
+      taken += n;
+    });
+  }
+
+  // `count` rows of the tile at `offsets`, columns [0, n): operands that lie along `along` come by way of
+  // transposed blocks.
+  template <class T>
+  void tile(int along, int count, int64_t n, const int64_t* offsets, T (*block)[kLanes * kColumns]) const {
+    const int inner = nest.ndim - 1;
+    ElementRow r;
+    for (int k = 0; k < operands; ++k) {
+      r.step[k] = inner_step(k) != 0;
+      if (!moves_evenly(k))
+        copy_kernels<T>().transpose_strip(count, n, reinterpret_cast<const T*>(at(k, offsets[k])),
+                                          inner_step(k), block[k], kColumns);
+    }
+    r.n = n;
+    for (int i = 0; i < count; ++i) {
+      for (int k = 0; k < operands; ++k)
+        r.x[k] = moves_evenly(k) ? at(k, offsets[k] + i * nest.strides[k][along])
+                                 : reinterpret_cast<const char*>(block[k] + i * kColumns);
+      r.y = y_at(offsets[kY] + i * nest.strides[kY][along]);
+      function(r);
+    }
+  }
+
+  // Units [begin, end) of a strip of `lanes` rows each, of the nest without the tiles' two dimensions.
+  template <class T>
+  void strips(int along, int64_t begin, int64_t end) const {
+    alignas(64) T block[kElementOperands][kLanes * kColumns];
+    const int inner = nest.ndim - 1, lanes = copy_kernels<T>().lanes;
+    const int64_t rows = nest.shape[along], columns = nest.shape[inner];
+    const LoopNest<kArrays> outer = outside(along);
+    const int64_t strips = (rows + lanes - 1) / lanes;
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t row = unit % strips * lanes;
+      const int count = static_cast<int>(std::min<int64_t>(lanes, rows - row));
+      outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* start) {
+        for (int64_t column = 0; column < columns; column += kColumns) {
+          int64_t offsets[kArrays];
+          for (int k = 0; k < kArrays; ++k)
+            offsets[k] = start[k] + row * nest.strides[k][along] + column * nest.strides[k][inner];
+          tile(along, count, std::min(columns - column, kColumns), offsets, block);
+        }
+      });
+    }
+  }
+
+  LoopNest<kArrays> outside(int along) const {
+    int64_t shape[kMaxDims];
+    std::copy(nest.shape, nest.shape + nest.ndim, shape);
+    shape[along] = shape[nest.ndim - 1] = 1;
+    return {nest.ndim,
+            shape,
+            {nest.strides[0], nest.strides[1], nest.strides[2], nest.strides[3], nest.strides[4]}};
+  }
+
+  template <class T>
+  void run_transposed(int along, double ns) const {
+    const int lanes = copy_kernels<T>().lanes;
+    const int64_t strips_of = (nest.shape[along] + lanes - 1) / lanes;
+    parallel_for(outside(along).size * strips_of, ns,
+                 [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
+  }
+
+  void run(double ns_per_element) const {
+    if (nest.size == 0) return;
+    ns_per_element += kNsPerByte * arrays[kY].item;
+    int item = 1;  // of the operands' type
+    for (int k = 0; k < operands; ++k) {
+      ns_per_element += kNsPerByte * arrays[k].item;
+      item = std::max(item, arrays[k].item);
+    }
+    const double ns = ns_per_element * nest.size;
+    if (direct()) return parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });
+    const int along = transposed_along();
+    if (along >= 0) return item == 4 ? run_transposed<float>(along, ns) : run_transposed<double>(along, ns);
+    parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { blocks(begin, end); });
+  }
+};
+
+}  // namespace ranvier::elementwise
