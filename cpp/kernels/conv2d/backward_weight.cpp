@@ -193,7 +193,7 @@ void WeightGradient<T>::run_job(const Chunk& chunk, const WeightJob& job, int64_
   t.step_a = g.stride[1] * x_.stride_w, t.step_b = dy_.stride_w;
   t.b = dy_.data + panels_.first(panel);
   t.columns = panels_.columns(panel);
-  t.lanewise = lanewise_, t.accumulate = true, t.relu = false, t.bias = nullptr;
+  t.lanewise = lanewise_, t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
   const T* x = x_.data + (lanewise_ ? panels_.first(panel) : panels_.group(panel) * in_group_);
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;

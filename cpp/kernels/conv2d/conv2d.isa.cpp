@@ -5,27 +5,35 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// tiles[lanewise][vectors - 1][rows - 1]
-template <class T, class Rows>
+// tiles[lanewise][vectors - 1][height]
+template <class T, class Heights>
 struct ConvTiles;
 template <class T, int... I>
 struct ConvTiles<T, std::integer_sequence<int, I...>> {
   using Function = void (*)(const ConvTile<T>&);
   static constexpr Function table[2][kConvVectors][sizeof...(I)] = {
-      {{tile<T, I + 1, 1, false>...}, {tile<T, I + 1, 2, false>...}},
-      {{tile<T, I + 1, 1, true>...}, {tile<T, I + 1, 2, true>...}}};
+      {{tile<T, kTileRows[I], 1, false>...}, {tile<T, kTileRows[I], 2, false>...}},
+      {{tile<T, kTileRows[I], 1, true>...}, {tile<T, kTileRows[I], 2, true>...}}};
 };
 
+// The rows that make up for a missing height repeat the last one and write nowhere.
 template <class T>
-static void run_tile(const ConvTile<T>& t) {
+static void run_tile(ConvTile<T>& t) {
   const int vectors = t.columns > lanes<T> ? 2 : 1;
-  ConvTiles<T, std::make_integer_sequence<int, kConvRows>>::table[t.lanewise][vectors - 1][t.rows - 1](t);
+  int height = 0;
+  while (kTileRows[height] < t.rows) ++height;
+  alignas(64) T nowhere[kConvVectors * lanes<T>];
+  for (int i = t.rows; i < kTileRows[height]; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+  ConvTiles<T, std::make_integer_sequence<int, kTileHeights>>::table[t.lanewise][vectors - 1][height](t);
 }
 
-extern const ConvKernels<float> conv_kernels_float = {
-    kConvRows, lanes<float>, run_tile<float>, pack<float>, pack_panel<float>, combine<float>, sum<float>};
-extern const ConvKernels<double> conv_kernels_double = {kConvRows,    lanes<double>,      run_tile<double>,
-                                                        pack<double>, pack_panel<double>, combine<double>,
-                                                        sum<double>};
+static void end_streams() { stream_end(); }
+
+extern const ConvKernels<float> conv_kernels_float = {kConvRows,      lanes<float>, run_tile<float>,
+                                                      end_streams,    pack<float>,  pack_panel<float>,
+                                                      combine<float>, sum<float>};
+extern const ConvKernels<double> conv_kernels_double = {kConvRows,       lanes<double>, run_tile<double>,
+                                                        end_streams,     pack<double>,  pack_panel<double>,
+                                                        combine<double>, sum<double>};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -10,6 +10,8 @@ namespace {
 constexpr int64_t kBlockBytes = 1 << 20;    // of input images worked on together
 constexpr int64_t kGroupBytes = 256 << 10;  // of weights that stay in L2 beside what passes
 constexpr int64_t kChunkBytes = 64 << 10;   // of input and output, which stay in L2 for a group of panels
+constexpr int64_t kCacheLine = 64;
+constexpr int64_t kStreamBytes = 16 << 20;  // of output: more would not be in the caches when it is next read
 constexpr int64_t kTileOverhead = 12;       // pointers and stores, in steps of a tile
 
 AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps,
@@ -50,7 +52,17 @@ Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
   const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_ * panels_.width, p.y.shape[1])) * sizeof(T);
   chunk_ = std::max<int64_t>(kChunkBytes / (pixel_bytes * conv_kernels<T>().mr), 1);
   segments_ = carver_.take<ConvSegment>(team * taps_[0] * taps_[1]);
+  stream_ = streams(p.y);
   bytes_ = carver_.used();
+}
+
+// Whether the output is large, and each panel's part of a pixel whole cache lines.
+template <class T>
+bool Correlator<T>::streams(const TensorView<T>& y) const {
+  constexpr int64_t line = kCacheLine / sizeof(T);
+  if (numel(y) * static_cast<int64_t>(sizeof(T)) < kStreamBytes) return false;
+  const int64_t steps = out_group_ | y.shape[1] | y.strides[0] | y.strides[2] | y.strides[3];
+  return steps % line == 0 && reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;
 }
 
 template <class T>
@@ -61,6 +73,7 @@ void Correlator<T>::run() const {
     prepare();
     team_barrier();
     compute();
+    if (stream_) conv_kernels<T>().stream_end();
     team_barrier();
   });
 }
@@ -172,9 +185,26 @@ void Correlator<T>::run_region(const Region& region, Range panels, Range items) 
     const int64_t first = item / chunk_items * chunk_, count = std::min(chunk_, tiles - first);
     const int64_t panel = panels.begin + item % chunk_items / count, tile = item % chunk_items % count;
     const int64_t run = std::min(count - tile, items.end - item);
-    run_tiles(region, panel, {first + tile, first + tile + run}, segments, segment_count);
+    run_tiles(region, panel, {first + tile, first + tile + run}, segments, segment_count,
+              next_inputs(region, panels, panel, segments, segment_count));
     item += run;
   }
+}
+
+// What each panel fetches of the next chunk's inputs while it passes over this one, relative to the input of
+// a pixel here: of the pixel so much further the last tap, which no pixel before it has read.
+template <class T>
+Range Correlator<T>::next_inputs(const Region& region, Range panels, int64_t panel,
+                                 const ConvSegment* segments, int64_t segment_count) const {
+  constexpr int64_t kLine = kCacheLine / sizeof(T);
+  if (segment_count == 0 || lanewise_) return {0, 0};
+  const int64_t lines = ceil_division(in_group_, kLine), count = panels.end - panels.begin;
+  const int64_t pixels = chunk_ * ceil_division(region.pixels(), region.tiles());
+  const ConvSegment& last = segments[segment_count - 1];
+  const int64_t step = p_.transposed ? 1 : p_.geometry.stride[0] * p_.geometry.stride[1];
+  const int64_t from = last.a + last.n - in_group_ + pixels * step * x_.stride_w;
+  const int64_t at = panel - panels.begin;
+  return {from + lines * at / count * kLine, from + lines * (at + 1) / count * kLine};
 }
 
 // The taps of a region as runs of values that lie one after another in the input and in the panel.
@@ -199,7 +229,8 @@ int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments
 
 template <class T>
 void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
-                              int64_t segment_count) const {
+                              int64_t segment_count, Range fetch) const {
+  constexpr int64_t kLine = kCacheLine / sizeof(T);
   const ConvKernels<T>& kernels = conv_kernels<T>();
   const int64_t pixels = region.pixels(), rows = ceil_division(pixels, region.tiles());
   const int64_t height = region.rows.size, width = region.columns.size;
@@ -210,7 +241,7 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   t.step_a = lanewise_ ? x_.stride_w : 1, t.step_b = panels_.width;
   t.b = weights_ + panel * panel_size_, t.bias = p_.bias.data ? bias + first : nullptr;
   t.columns = panels_.columns(panel);
-  t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu;
+  t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
   const T* x = x_.data + (lanewise_ ? first : panels_.group(panel) * in_group_);
   T* y = p_.y.data + first;
   int64_t pixel = tiles.begin * rows, column = pixel % width, row = pixel / width % height;
@@ -233,6 +264,7 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
       }
       t.a[i] = x_row + region.columns.base[column] * x_.stride_w;
       t.c[i] = y_row + region.columns.position[column] * p_.y.strides[3];
+      for (int64_t c = fetch.begin; c < fetch.end; c += kLine) __builtin_prefetch(t.a[i] + c);
       ++column;
     }
     pixel += t.rows;

@@ -28,6 +28,7 @@ class Correlator {
 
  private:
   struct Region;  // the output pixels of one class of rows and one of columns, in one block of images
+  bool streams(const TensorView<T>& y) const;
   void prepare() const;
   void pack_weights() const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
@@ -37,10 +38,12 @@ class Correlator {
   int64_t list_segments(const Region& region, ConvSegment* segments) const;
   void run_region(const Region& region, Range panels, Range items) const;
   void run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
-                 int64_t segment_count) const;
+                 int64_t segment_count, Range fetch) const;
+  Range next_inputs(const Region& region, Range panels, int64_t panel, const ConvSegment* segments,
+                    int64_t segment_count) const;
 
   Correlation<T> p_;
-  bool lanewise_;
+  bool lanewise_, stream_;
   int64_t images_, taps_[2];
   int64_t in_group_, out_group_;  // channels of a group
   size_t bytes_;

@@ -3,13 +3,23 @@
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/tile.h"
+#include "simd/stream.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
 // As in matmul: the accumulators, a row of b and one element of a fill the register file.
 constexpr int kConvVectors = 2;
-constexpr int kConvRows = RANVIER_VECTOR_REGISTERS >= 32 ? 14 : RANVIER_HAS_FMA ? 6 : 4;
+// The heights that there is code for: a tile of another height is computed as the next.
+#if RANVIER_VECTOR_REGISTERS >= 32
+constexpr int kTileRows[] = {2, 4, 6, 8, 10, 12, 13, 14};
+#elif RANVIER_HAS_FMA
+constexpr int kTileRows[] = {1, 2, 3, 4, 5, 6};
+#else
+constexpr int kTileRows[] = {1, 2, 3, 4};
+#endif
+constexpr int kTileHeights = sizeof kTileRows / sizeof *kTileRows;
+constexpr int kConvRows = kTileRows[kTileHeights - 1];
 static_assert(kConvRows <= kMaxConvRows);
 
 // Each row has a pointer of its own, so that a tile may hold any pixels (of several image rows, several
@@ -62,7 +72,10 @@ static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const 
       if (t.accumulate) x = load_n(t.c[i] + j, n) + x;
       if (t.bias) x = x + load_n(t.bias + j, n);
       if (t.relu) x = max(x, vec<T>{});
-      store_n(t.c[i] + j, x, n);
+      if (t.stream && n == L)
+        stream(t.c[i] + j, x);
+      else
+        store_n(t.c[i] + j, x, n);
     }
   }
 }
@@ -92,6 +105,14 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, const vec<T> (&acc)[kRows][
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) bias[v] = load(t.bias + v * L);
   }
+  if (t.stream) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) stream(t.c[i] + v * L, acc[i][v] + bias[v]);
+    }
+    return;
+  }
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
@@ -101,6 +122,14 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, const vec<T> (&acc)[kRows][
 
 template <class T, int kRows, int kVectors, bool kLanewise>
 static void tile(const ConvTile<T>& t) {
+  // The lines that the results go to are on their way while the products run.
+  if (!t.stream) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(t.c[i] + v * lanes<T>, 1);
+    }
+  }
   vec<T> acc[kRows][kVectors];
   multiply<T, kRows, kVectors, kLanewise>(t, acc);
   store_tile<T, kRows, kVectors>(t, acc);

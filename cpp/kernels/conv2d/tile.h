@@ -31,6 +31,7 @@ struct ConvTile {
   bool lanewise;
   bool accumulate;  // c += the sum; else c = activation(the sum + bias)
   bool relu;
+  bool stream;    // c lies on vectors, and goes past the caches
   const T* bias;  // of columns elements, or null
 };
 
@@ -62,8 +63,9 @@ struct ConvPartials {
 
 template <class T>
 struct ConvKernels {
-  int mr, lanes;  // the tile: rows, half its columns
-  void (*tile)(const ConvTile<T>&);
+  int mr, lanes;               // the tile: rows, half its columns
+  void (*tile)(ConvTile<T>&);  // may lengthen its lists of rows
+  void (*stream_end)();        // to be called after tiles that stream
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns (= width)
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
   void (*pack_panel)(const ConvPanel<T>&);

@@ -1,0 +1,28 @@
+// Stores that go past the caches to memory: for results so large that they would only push out what is still
+// needed, and whose lines would be read in vain before they are written.
+#pragma once
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// p on a multiple of the vector. Other threads see the value after stream_end(), which every thread calls
+// that has streamed.
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+RANVIER_INLINE void stream(float* p, vec<float> v) { _mm512_stream_ps(p, v); }
+RANVIER_INLINE void stream(double* p, vec<double> v) { _mm512_stream_pd(p, v); }
+RANVIER_INLINE void stream_end() { _mm_sfence(); }
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
+RANVIER_INLINE void stream(float* p, vec<float> v) { _mm256_stream_ps(p, v); }
+RANVIER_INLINE void stream(double* p, vec<double> v) { _mm256_stream_pd(p, v); }
+RANVIER_INLINE void stream_end() { _mm_sfence(); }
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
+RANVIER_INLINE void stream(float* p, vec<float> v) { _mm_stream_ps(p, v); }
+RANVIER_INLINE void stream(double* p, vec<double> v) { _mm_stream_pd(p, v); }
+RANVIER_INLINE void stream_end() { _mm_sfence(); }
+#else
+RANVIER_INLINE void stream(float* p, vec<float> v) { store(p, v); }
+RANVIER_INLINE void stream(double* p, vec<double> v) { store(p, v); }
+RANVIER_INLINE void stream_end() {}
+#endif
+
+}  // namespace ranvier::RANVIER_ISA
