@@ -44,6 +44,57 @@ def test_every_width(rng, isa, dtype, channels, layout):
     np.testing.assert_allclose(dx, expected, rtol=0, atol=limit)
 
 
+WINDOWS = [  # kernel_size, stride, padding, dilation, ceil_mode
+    (2, 2, 0, 1, False),
+    (2, 2, 0, 1, True),
+    (2, 2, 1, 1, False),
+    ((2, 3), (2, 1), 0, 1, False),
+    (3, 1, 1, 1, False),
+    (3, 2, 0, 1, True),
+    (3, 2, 2, 2, False),
+    (2, 1, 2, 5, False),
+    (3, 3, 0, 1, False),
+    ((1, 4), (3, 2), (0, 2), 1, False),
+    (7, 2, 3, 1, False),
+]
+
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [6, 7, 8, 15, 16, 17, 18, 30, 31, 32, 33, 34, 47, 64, 66, 71])
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_every_window(rng, isa, dtype, window, width, layout):
+    """Squares, windows that overlap or leave gaps, dilated ones, in the padding and over the edge."""
+    kernel, stride, padding, dilation, ceil_mode = (*map(pair, window[:4]), window[4])
+    x = layout(rng.integers(-9, 9, (2, 5, 11, width)).astype(dtype))
+    rows, columns = (
+        reference.taps(n, *settings, ceil_mode)
+        for n, *settings in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+    )
+    y, where = kernels.max_pool2d(x, *window)
+    expected, offsets = reference.max_pool2d(x, rows, columns, kernel[1])
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(where, offsets)
+    dy = rng.integers(-9, 9, y.shape).astype(dtype)
+    expected = reference.max_pool2d_backward(dy, offsets, x.shape, rows, columns, kernel[1])
+    for gradient in (layout(dy), np.ascontiguousarray(dy), channels_last(dy)[:, :, :, ::-1][:, :, :, ::-1]):
+        dx = kernels.max_pool2d_backward(gradient, where, x.shape, *window)
+        np.testing.assert_array_equal(dx, expected)  # sums of small whole numbers
+    strided = np.ascontiguousarray(where[:, :, ::-1, ::-1])[:, :, ::-1, ::-1]
+    np.testing.assert_array_equal(kernels.max_pool2d_backward(dy, strided, x.shape, *window), expected)
+
+
+def test_offsets_of_no_tap_of_any_window_give_nothing(isa, layout):
+    for window in WINDOWS:
+        x = layout(np.zeros((1, 5, 9, 20), np.float32))
+        y, where = kernels.max_pool2d(x, *window)
+        where[...] = np.iinfo(where.dtype).max
+        assert not kernels.max_pool2d_backward(np.ones_like(y), where, x.shape, *window).any()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 def test_every_width_adaptive(rng, isa, dtype, size, layout):

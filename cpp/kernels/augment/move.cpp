@@ -8,14 +8,18 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.15, kNsPerRow = 20;
+constexpr double kNsPerByte = 0.15, kNsPerRow = 5;
 
-template <class T, class F>  // f(image, row) for every row of y's images
+template <class T, class F>  // f(image, first, last) for the rows of y's images
 void for_each_row(const TensorView<T>& y, const F& f) {
   const int64_t rows = y.shape[2], all = y.shape[0] * rows;
   const double ns_per_row = kNsPerRow + kNsPerByte * sizeof(T) * y.shape[1] * y.shape[3];
   parallel_for(all, ns_per_row * all, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) f(r / rows, r % rows);
+    for (int64_t n = begin / rows; begin < end; ++n) {
+      const int64_t last = std::min(end, (n + 1) * rows);
+      f(n, begin - n * rows, last - n * rows);
+      begin = last;
+    }
   });
 }
 
@@ -49,13 +53,11 @@ void move_line(const MoveImages<T>& call, const Lines<T>& lines, int64_t left, b
   // the columns of x counted from `left`: [first, last) lie inside it
   const int64_t first = std::clamp<int64_t>(-left, 0, n), last = std::clamp<int64_t>(w - left, first, n);
   const auto column_of_y = [&](int64_t k) { return mirrored ? n - 1 - k : k; };
-  const int64_t begin = mirrored ? last - 1 : first;  // in the order of y
+  const int64_t begin = mirrored ? last - 1 : first;  // of x, in the order of y
   if (first < last)
     copy_items(last - first, lines.width, from + (left + begin) * lines.step_x,
                mirrored ? -lines.step_x : lines.step_x, to + column_of_y(begin) * lines.step_y, lines.step_y);
-  for (int64_t k = 0; k < n; ++k) {
-    if (k == first) k = last;
-    if (k == n) break;
+  for (int64_t k = first == 0 ? last : 0; k < n; k = k + 1 == first ? last : k + 1) {
     const int64_t column = seen_at(left + k, w, call.border);
     T* pixel = to + column_of_y(k) * lines.step_y;
     if (column < 0)
@@ -70,20 +72,21 @@ void move_line(const MoveImages<T>& call, const Lines<T>& lines, int64_t left, b
 template <class T>
 void MoveImages<T>::run(void*) const {
   const Lines<T> lines(x, y);
-  for_each_row(y, [&](int64_t n, int64_t i) {
+  for_each_row(y, [&](int64_t n, int64_t first, int64_t last) {
     const int64_t* at = place.data + n * place.strides[0];
     const int64_t step = place.strides[1], top = at[0], left = at[step];
     const bool upside = at[2 * step] != 0, mirrored = at[3 * step] != 0;
-    const int64_t row = seen_at(top + (upside ? y.shape[2] - 1 - i : i), x.shape[2], border);
-    for (int64_t c = 0; c < lines.count; ++c) {
-      T* to = y.data + n * y.strides[0] + c * y.strides[1] + i * y.strides[2];
-      if (row < 0) {
-        fill_items(y.shape[3], lines.width, static_cast<T>(fill), to, lines.step_y);
-      } else {
-        const T* from = x.data + n * x.strides[0] + c * x.strides[1] + row * x.strides[2];
-        move_line(*this, lines, left, mirrored, from, to);
+    for (int64_t c = 0; c < lines.count; ++c)
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t row = seen_at(top + (upside ? y.shape[2] - 1 - i : i), x.shape[2], border);
+        T* to = y.data + n * y.strides[0] + c * y.strides[1] + i * y.strides[2];
+        if (row < 0) {
+          fill_items(y.shape[3], lines.width, static_cast<T>(fill), to, lines.step_y);
+        } else {
+          const T* from = x.data + n * x.strides[0] + c * x.strides[1] + row * x.strides[2];
+          move_line(*this, lines, left, mirrored, from, to);
+        }
       }
-    }
   });
 }
 
@@ -91,7 +94,7 @@ template <class T>
 void EraseImages<T>::run(void*) const {
   const Lines<T> lines(x, y);
   const int64_t w = x.shape[3];
-  for_each_row(y, [&](int64_t n, int64_t i) {
+  const auto erase_row = [&](int64_t n, int64_t i) {
     const int64_t* b = box.data + n * box.strides[0];
     const int64_t step = box.strides[1], top = b[0], left = b[step];
     const bool covered = i >= top && i < top + b[2 * step];
@@ -111,6 +114,9 @@ void EraseImages<T>::run(void*) const {
         fill_items(last - first, lines.width, static_cast<T>(fill), to + first * lines.step_y, lines.step_y);
       copy(n, last, w);
     }
+  };
+  for_each_row(y, [&](int64_t n, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) erase_row(n, i);
   });
 }
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
 #include "base/parallel.h"
+#include "base/short_runs.h"
 
 namespace ranvier {
 namespace {
@@ -42,15 +42,18 @@ struct Frame {
     for (int d = ndim - 2; d >= 0; row /= y[d], --d) index[d] = row % y[d];
   }
 
-  void next_row(int64_t* index) const {
-    for (int d = ndim - 2; d >= 0 && ++index[d] == y[d]; --d) index[d] = 0;
+  // `count` rows further on, which does not lead beyond the plane of the last two dimensions.
+  void advance(int64_t* index, int64_t count) const {
+    int d = ndim - 2;
+    if (d < 0) return;
+    for (index[d] += count; d > 0 && index[d] == y[d]; --d) index[d] = 0, ++index[d - 1];
   }
 
-  // Whether this row of y comes from x, and where from.
-  bool find_row(const int64_t* index, int64_t* offset) const {
+  // Whether this plane of y has rows of x, and where the row at index 0 of it would lie.
+  bool find_plane(const int64_t* index, int64_t* offset) const {
     bool inside = true;
     *offset = 0;
-    for (int d = 0; d + 1 < ndim; ++d) {
+    for (int d = 0; d + 2 < ndim; ++d) {
       const int64_t i = index[d] - before[d];
       inside = inside && i >= 0 && i < x[d];
       *offset += i * stride[d];
@@ -70,16 +73,26 @@ struct Frame {
   }
 };
 
+// What all rows of y that come from x have in common: [begin, end) is x, the rest of `size` elements value.
 template <class T>
-void pad_row(const T* x, int64_t step, int64_t begin, int64_t end, int64_t size, T value, T* y) {
-  std::fill(y, y + begin, value);
-  if (step == 1) {
-    if (begin < end) std::memcpy(y + begin, x, (end - begin) * sizeof(T));
-  } else {
-    for (int64_t i = begin; i < end; ++i) y[i] = x[(i - begin) * step];
+struct PaddedRow {
+  int64_t begin, end, size, step;
+  T value;
+
+  // `count` rows; x's are `stride` apart. What follows one row and precedes the next is filled in one go.
+  void write(const T* x, int64_t stride, int64_t count, T* y) const {
+    if (count <= 0) return;
+    fill_run(value, begin, y);
+    for (; count > 0; --count, x += stride, y += size) {
+      if (step == 1) {
+        copy_run(x, end - begin, y + begin);
+      } else {
+        for (int64_t i = begin; i < end; ++i) y[i] = x[(i - begin) * step];
+      }
+      fill_run(value, size - end + (count > 1 ? begin : 0), y + end);
+    }
   }
-  std::fill(y + end, y + size, value);
-}
+};
 
 }  // namespace
 
@@ -87,19 +100,30 @@ template <class T>
 void Pad<T>::run(void*) const {
   if (numel(y) == 0) return;
   const Frame f(*this);
-  const int last = f.ndim - 1;
+  const int last = f.ndim - 1, above = last - 1;
   const int64_t size = f.y[last], b = f.before[last], step = f.stride[last];
   const int64_t begin = std::clamp<int64_t>(b, 0, size), end = std::clamp(f.x[last] + b, begin, size);
-  const int64_t skipped = b < 0 ? -b * step : 0;  // what is cropped at the front of a row
+  const PaddedRow<T> row{begin, end, size, step, value};
+  const T* from = x.data + (b < 0 ? -b * step : 0);  // behind what is cropped at the front of a row
+  // the rows of a plane
+  const int64_t rows = last ? f.y[above] : 1, inside = last ? f.x[above] : 1;
+  const int64_t top = last ? f.before[above] : 0, stride = last ? f.stride[above] : 0;
   parallel_for(f.rows(), kNsPerByte * sizeof(T) * static_cast<double>(numel(y)),
                [&](int64_t first, int64_t behind) {
-                 int64_t index[kMaxDims], offset;
+                 int64_t index[kMaxDims] = {}, offset;
                  f.start_at(first, index);
-                 for (int64_t r = first; r < behind; ++r, f.next_row(index)) {
-                   if (f.find_row(index, &offset))
-                     pad_row(x.data + offset + skipped, step, begin, end, size, value, y.data + r * size);
-                   else
-                     std::fill(y.data + r * size, y.data + (r + 1) * size, value);
+                 for (int64_t r = first; r < behind;) {
+                   const int64_t i = last ? index[above] : 0, count = std::min(behind - r, rows - i);
+                   T* to = y.data + r * size;
+                   const bool has_rows = f.find_plane(index, &offset);
+                   // rows [low, high) of those from i on come from x
+                   const int64_t low = has_rows ? std::clamp(top, i, i + count) : i + count;
+                   const int64_t high = has_rows ? std::clamp(top + inside, low, i + count) : i + count;
+                   fill_run(value, (low - i) * size, to);
+                   row.write(from + offset + (low - top) * stride, stride, high - low, to + (low - i) * size);
+                   fill_run(value, (i + count - high) * size, to + (high - i) * size);
+                   f.advance(index, count);
+                   r += count;
                  }
                });
 }

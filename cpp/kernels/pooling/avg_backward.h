@@ -17,7 +17,8 @@ struct MeanPixel {
   int64_t divisor;
 };
 
-template <int kStride, bool kWhole, class T>
+// n channels of any distance; kWhole: a vector of contiguous ones
+template <bool kWhole, class T>
 RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int n, T* dx) {
   vec<T> sum{};
   int64_t elements = x.divisor;
@@ -27,24 +28,23 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
       const int64_t count = int64_t{x.row_counts[a]} * x.column_counts[b];
       if (!x.divisor && count != elements) elements = count, share = T(1) / static_cast<T>(count);
       const T* p = x.dy + x.row_windows[a] * x.row + x.column_windows[b] * x.column + i * x.lane;
-      const vec<T> v = kWhole ? load_lanes<kStride>(p, x.lane) : load_lanes_n<kStride>(p, x.lane, n);
-      sum = fma(v, broadcast<T>(share), sum);
+      sum = fma(kWhole ? load(p) : load_any(p, x.lane, n), broadcast<T>(share), sum);
     }
-  if (kWhole)
-    store(dx + i, sum);
-  else
-    store_n(dx + i, sum, n);
+  store_some(dx + i, sum, n);
 }
 
-template <int kStride, class T>
+template <class T>
 static void mean_gradient_of_row(MeanPixel<T> x, const PoolTable& columns, int64_t width, int64_t channels,
                                  T* dx) {
+  constexpr int L = lanes<T>;
   const int32_t* starts = columns.starts;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
     x.b0 = starts[w], x.b1 = starts[w + 1];
     int64_t i = 0;
-    for (; i + lanes<T> <= channels; i += lanes<T>) mean_gradient_of_lanes<kStride, true>(x, i, lanes<T>, dx);
-    if (i < channels) mean_gradient_of_lanes<kStride, false>(x, i, static_cast<int>(channels - i), dx);
+    if (x.lane == 1)
+      for (; i + L <= channels; i += L) mean_gradient_of_lanes<true>(x, i, L, dx);
+    for (; i < channels; i += L)
+      mean_gradient_of_lanes<false>(x, i, static_cast<int>(channels - i < L ? channels - i : L), dx);
   }
 }
 
@@ -54,10 +54,12 @@ static void avg_pool2d_gather(const AvgPool2dBackward<T>& f, int64_t begin, int6
   const PoolTable rows = make_pool_table(f.rows, scratch);
   const PoolTable columns =
       make_pool_table(f.columns, static_cast<char*>(scratch) + pool_table_bytes(f.rows));
-  for (int32_t i = 0; i < rows.starts[f.rows.in]; ++i)
-    rows.taps[i] = static_cast<int32_t>(pool_divisor(f.rows, rows.windows[i], f.count_include_pad));
+  const auto divisor = [&](const PoolAxis& a, int64_t o) {
+    return static_cast<int32_t>(pool_divisor(a, pool_window(a, o), f.count_include_pad));
+  };
+  for (int32_t i = 0; i < rows.starts[f.rows.in]; ++i) rows.taps[i] = divisor(f.rows, rows.windows[i]);
   for (int32_t i = 0; i < columns.starts[f.columns.in]; ++i)
-    columns.taps[i] = static_cast<int32_t>(pool_divisor(f.columns, columns.windows[i], f.count_include_pad));
+    columns.taps[i] = divisor(f.columns, columns.windows[i]);
   MeanPixel<T> x{};
   x.row = f.dy.strides[2], x.column = f.dy.strides[3], x.lane = f.dy.strides[1];
   x.row_windows = rows.windows, x.row_counts = rows.taps;
@@ -68,10 +70,7 @@ static void avg_pool2d_gather(const AvgPool2dBackward<T>& f, int64_t begin, int6
     x.dy = f.dy.data + n * f.dy.strides[0];
     x.a0 = rows.starts[h], x.a1 = rows.starts[h + 1];
     T* dx = f.dx.data + n * f.dx.strides[0] + h * f.dx.strides[2];
-    if (x.lane == 1)
-      mean_gradient_of_row<1>(x, columns, f.columns.in, f.dx.shape[1], dx);
-    else
-      mean_gradient_of_row<0>(x, columns, f.columns.in, f.dx.shape[1], dx);
+    mean_gradient_of_row(x, columns, f.columns.in, f.dx.shape[1], dx);
   }
 }
 
@@ -118,14 +117,15 @@ static void avg_pool2d_spread(const AvgPool2dBackward<T>& f, int64_t begin, int6
     __builtin_memset(dx, 0, sizeof(T) * height * width);
     int64_t down = 0;
     for (int64_t oh = 0; oh < f.rows.out; ++oh, dy += f.dy.strides[2]) {
-      const int64_t count = pool_divisor(f.rows, oh, f.count_include_pad);
+      const PoolWindow w = pool_window(f.rows, oh);
+      const int64_t count = pool_divisor(f.rows, w, f.count_include_pad);
       for (int64_t ow = 0; ow < f.columns.out && count != down; ++ow) {
-        const int64_t elements = count * pool_divisor(f.columns, ow, f.count_include_pad);
+        const int64_t across = pool_divisor(f.columns, pool_window(f.columns, ow), f.count_include_pad);
+        const int64_t elements = count * across;
         share[ow] = T(1) / static_cast<T>(f.divisor ? f.divisor : elements);
       }
       down = count;
       spread_row(f.columns, dy, f.dy.strides[3], share, spread, size);
-      const PoolWindow w = pool_window(f.rows, oh);
       for (int64_t r = w.first; r < w.last; ++r)
         add_row(dx + (w.start + r) * width, spread + f.columns.padding, width);
     }

@@ -15,55 +15,73 @@ struct SumWindow {
   T divisor;
 };
 
-template <int kStride, int kVectors, class T>
-RANVIER_INLINE void mean_of_lanes(const SumWindow<T>& w, int64_t i, T* y) {
+// kVectors whole vectors of contiguous channels
+template <int kVectors, class T>
+RANVIER_INLINE void mean_of_vectors(const SumWindow<T>& w, int64_t i, T* y) {
   vec<T> sum[kVectors] = {};
   for (int64_t r = 0; r < w.rows; ++r)
     for (int64_t s = 0; s < w.columns; ++s) {
-      const T* p = w.x + r * w.row + s * w.column + i * w.lane;
+      const T* p = w.x + r * w.row + s * w.column + i;
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v)
-        sum[v] = sum[v] + load_lanes<kStride>(p + v * lanes<T> * w.lane, w.lane);
+      for (int v = 0; v < kVectors; ++v) sum[v] = sum[v] + load(p + v * lanes<T>);
     }
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) store(y + i + v * lanes<T>, sum[v] / broadcast<T>(w.divisor));
 }
 
-template <int kStride, class T>
-RANVIER_INLINE void mean_of_last_lanes(const SumWindow<T>& w, int64_t i, int n, T* y) {
+// n channels of any distance
+template <class T>
+static void mean_of_lanes(const SumWindow<T>& w, int64_t i, int n, T* y) {
   vec<T> sum{};
   for (int64_t r = 0; r < w.rows; ++r)
     for (int64_t s = 0; s < w.columns; ++s)
-      sum = sum + load_lanes_n<kStride>(w.x + r * w.row + s * w.column + i * w.lane, w.lane, n);
-  store_n(y + i, sum / broadcast<T>(w.divisor), n);
-}
-
-template <int kStride, class T>
-RANVIER_INLINE void mean_of_channels(const SumWindow<T>& w, int64_t count, T* y) {
-  int64_t i = 0;
-  for (; i + 4 * lanes<T> <= count; i += 4 * lanes<T>) mean_of_lanes<kStride, 4>(w, i, y);
-  for (; i + lanes<T> <= count; i += lanes<T>) mean_of_lanes<kStride, 1>(w, i, y);
-  if (i < count) mean_of_last_lanes<kStride>(w, i, static_cast<int>(count - i), y);
+      sum = sum + load_any(w.x + r * w.row + s * w.column + i * w.lane, w.lane, n);
+  store_some(y + i, sum / broadcast<T>(w.divisor), n);
 }
 
 template <class T>
-static void place(SumWindow<T>& w, const AvgPool2dForward<T>& f, const T* image, int64_t oh, int64_t ow) {
-  const PoolWindow down = pool_window(f.rows, oh), across = pool_window(f.columns, ow);
-  w.rows = down.last - down.first, w.columns = across.last - across.first;
-  w.x = image + (down.start + down.first) * w.row + (across.start + across.first) * w.column;
-  const int64_t elements =
-      pool_divisor(f.rows, oh, f.count_include_pad) * pool_divisor(f.columns, ow, f.count_include_pad);
-  w.divisor = static_cast<T>(f.divisor ? f.divisor : elements);
+static void mean_of_channels(const SumWindow<T>& w, int64_t count, T* y) {
+  constexpr int L = lanes<T>;
+  int64_t i = 0;
+  if (w.lane == 1) {
+    for (; i + 4 * L <= count; i += 4 * L) mean_of_vectors<4>(w, i, y);
+    for (; i + L <= count; i += L) mean_of_vectors<1>(w, i, y);
+  }
+  for (; i < count; i += L) mean_of_lanes(w, i, static_cast<int>(count - i < L ? count - i : L), y);
 }
 
+// The rows of a row of windows, then the columns of one of them.
+template <class T>
+struct MeanPlace {
+  const AvgPool2dForward<T>& f;
+  const T* x;  // the image's first row that the windows have
+  int64_t count;
+
+  __attribute__((always_inline)) void at_row(SumWindow<T>& w, const T* image, int64_t oh) {
+    const PoolWindow down = pool_window(f.rows, oh);
+    w.rows = down.last - down.first;
+    x = image + (down.start + down.first) * w.row;
+    count = pool_divisor(f.rows, down, f.count_include_pad);
+  }
+  __attribute__((always_inline)) void at_column(SumWindow<T>& w, int64_t ow) const {
+    const PoolWindow across = pool_window(f.columns, ow);
+    w.columns = across.last - across.first;
+    w.x = x + (across.start + across.first) * w.column;
+    w.divisor =
+        static_cast<T>(f.divisor ? f.divisor : count * pool_divisor(f.columns, across, f.count_include_pad));
+  }
+};
+
 // A row (n, oh) of a channels-last y: all channels of one pixel after another.
-template <int kStride, class T>
+template <class T>
 static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, const T* image, int64_t oh,
                                  T* y) {
   const int64_t channels = f.y.shape[1];
+  MeanPlace<T> place{f, nullptr, 0};
+  place.at_row(w, image, oh);
   for (int64_t ow = 0; ow < f.columns.out; ++ow, y += channels) {
-    place(w, f, image, oh, ow);
-    mean_of_channels<kStride>(w, channels, y);
+    place.at_column(w, ow);
+    mean_of_channels(w, channels, y);
   }
 }
 
@@ -82,7 +100,7 @@ static T mean_of_plane(SumWindow<T> w) {
     }
     for (; s < w.columns; s += lanes<T>) {
       const int n = static_cast<int>(w.columns - s < lanes<T> ? w.columns - s : lanes<T>);
-      sum[1] = sum[1] + (w.column == 1 ? load_n(p + s, n) : load_lanes_n<0>(p + s * w.column, w.column, n));
+      sum[1] = sum[1] + load_any(p + s * w.column, w.column, n);
     }
   }
   return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])) / w.divisor;
@@ -92,17 +110,10 @@ static T mean_of_plane(SumWindow<T> w) {
 template <class T>
 static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t column, int64_t width, T* sums) {
   for (int64_t j = 0; j < width; j += lanes<T>) {
-    const bool whole = column == 1 && width - j >= lanes<T>;
     const int n = static_cast<int>(width - j < lanes<T> ? width - j : lanes<T>);
     vec<T> sum{};
-    for (int64_t r = 0; r < rows; ++r) {
-      const T* p = x + r * row + j * column;
-      sum = sum + (whole ? load(p) : column == 1 ? load_n(p, n) : load_lanes_n<0>(p, column, n));
-    }
-    if (whole)
-      store(sums + j, sum);
-    else
-      store_n(sums + j, sum, n);
+    for (int64_t r = 0; r < rows; ++r) sum = sum + load_any(x + r * row + j * column, column, n);
+    store_some(sums + j, sum, n);
   }
 }
 
@@ -114,10 +125,7 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
     for (int64_t s = 0; s < columns.kernel; ++s)
       sum = sum + load_lanes<kStride>(sums + ow * columns.stride + s, columns.stride);
     const vec<T> mean = sum / (broadcast<T>(down) * load(across + ow));
-    if (columns.out - ow >= lanes<T>)
-      store(y + ow, mean);
-    else
-      store_n(y + ow, mean, static_cast<int>(columns.out - ow));
+    store_some(y + ow, mean, columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow));
   }
 }
 
@@ -132,7 +140,7 @@ struct MeanRowScratch {
     fill(sums, row_buffer_size<T>(f.columns), vec<T>{});
     fill(across, (f.columns.out + lanes<T> - 1) / lanes<T> * lanes<T>, broadcast<T>(1));
     for (int64_t ow = 0; ow < f.columns.out && !f.divisor; ++ow)
-      across[ow] = static_cast<T>(pool_divisor(f.columns, ow, f.count_include_pad));
+      across[ow] = static_cast<T>(pool_divisor(f.columns, pool_window(f.columns, ow), f.count_include_pad));
   }
 };
 
@@ -141,8 +149,10 @@ template <class T>
 static void mean_columns_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, const T* image, int64_t oh,
                                 const MeanRowScratch<T>& scratch, T* y) {
   if (f.columns.kernel == 0) {
+    MeanPlace<T> place{f, nullptr, 0};
+    place.at_row(w, image, oh);
     for (int64_t ow = 0; ow < f.columns.out; ++ow) {
-      place(w, f, image, oh, ow);
+      place.at_column(w, ow);
       y[ow] = mean_of_plane(w);
     }
     return;
@@ -150,7 +160,7 @@ static void mean_columns_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, co
   const PoolWindow down = pool_window(f.rows, oh);
   sum_down_columns(image + (down.start + down.first) * w.row, down.last - down.first, w.row, w.column,
                    f.columns.in, scratch.sums + f.columns.padding);
-  const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, oh, f.count_include_pad));
+  const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, down, f.count_include_pad));
   if (f.columns.stride == 1)
     mean_across<1>(f.columns, scratch.sums, scratch.across, count, y);
   else if (f.columns.stride == 2)
@@ -162,21 +172,16 @@ static void mean_columns_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, co
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
 template <class T>
 static void avg_pool2d_forward(const AvgPool2dForward<T>& f, int64_t begin, int64_t end, void* memory) {
-  const int64_t channels = f.y.shape[1], out_h = f.rows.out;
   const MeanRowScratch<T> scratch(f, memory);
   SumWindow<T> w{};
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
-  for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t oh = unit % out_h, image = unit / out_h;
-    const int64_t n = f.channels_last ? image : image / channels, c = f.channels_last ? 0 : image % channels;
-    const T* x = f.x.data + n * f.x.strides[0] + c * f.x.strides[1];
-    T* y = f.y.data + n * f.y.strides[0] + c * f.y.strides[1] + oh * f.y.strides[2];
-    if (!f.channels_last)
-      mean_columns_of_row(f, w, x, oh, scratch, y);
-    else if (w.lane == 1)
-      mean_channels_of_row<1>(f, w, x, oh, y);
+  for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
+    const T* x = f.x.data + at.n * f.x.strides[0] + at.c * f.x.strides[1];
+    T* y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];
+    if (f.channels_last)
+      mean_channels_of_row(f, w, x, at.row, y);
     else
-      mean_channels_of_row<0>(f, w, x, oh, y);
+      mean_columns_of_row(f, w, x, at.row, scratch, y);
   }
 }
 

@@ -3,6 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 
+// Called once for each share of the work. (Not `cold`: what leads to a call of a cold function is cold
+// itself.)
+#define RANVIER_RARE static __attribute__((noinline, unused))
+
 namespace ranvier {
 
 // Window o covers the inputs o * stride - padding + r * dilation, 0 <= r < kernel, as far as they exist.
@@ -16,8 +20,9 @@ struct PoolWindow {
   int64_t start, first, last;
 };
 
-static inline PoolWindow pool_window(const PoolAxis& a, int64_t o) {
+static __attribute__((noinline, unused)) PoolWindow pool_window(const PoolAxis& a, int64_t o) {
   if (a.kernel == 0) {
+    if (a.out == 1) return {0, 0, a.in};  // the global average
     const int64_t start = o * a.in / a.out;
     return {start, 0, ((o + 1) * a.in + a.out - 1) / a.out - start};
   }
@@ -33,12 +38,30 @@ static inline PoolWindow pool_window(const PoolAxis& a, int64_t o) {
 
 // By how many elements along this axis an average divides. Padding counts, if asked for, but not what a last
 // window covers beyond it (ceil_mode).
-static inline int64_t pool_divisor(const PoolAxis& a, int64_t o, bool count_include_pad) {
-  const PoolWindow w = pool_window(a, o);
+static inline int64_t pool_divisor(const PoolAxis& a, const PoolWindow& w, bool count_include_pad) {
   if (a.kernel == 0 || !count_include_pad) return w.last - w.first;
   const int64_t end = w.start + a.kernel, limit = a.in + a.padding;
   return (end < limit ? end : limit) - w.start;
 }
+
+// Every window lies inside the image.
+static inline bool all_inside(const PoolAxis& a) {
+  return a.kernel > 0 && a.padding == 0 && (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation < a.in;
+}
+
+// Rows of images one after another: sample, plane of the sample, row. Divisions only at the start.
+struct RowWalk {
+  int64_t rows, planes, n, c, row;
+
+  __attribute__((always_inline)) RowWalk(int64_t unit, int64_t rows_, int64_t planes_)
+      : rows(rows_), planes(planes_), n(unit / rows / planes), c(unit / rows % planes), row(unit % rows) {}
+  __attribute__((always_inline)) void next() {
+    if (++row < rows) return;
+    row = 0;
+    if (++c < planes) return;
+    c = 0, ++n;
+  }
+};
 
 // Which windows an input lies in: entries [starts[i], starts[i + 1]), in ascending order of the window.
 struct PoolTable {
@@ -60,7 +83,7 @@ static inline size_t pool_table_bytes(const PoolAxis& a) {
   return (bytes + 63) / 64 * 64;
 }
 
-static inline PoolTable make_pool_table(const PoolAxis& a, void* memory) {
+RANVIER_RARE PoolTable make_pool_table(const PoolAxis& a, void* memory) {
   PoolTable t;
   t.starts = static_cast<int32_t*>(memory);
   t.windows = t.starts + a.in + 2;
@@ -82,6 +105,27 @@ static inline PoolTable make_pool_table(const PoolAxis& a, void* memory) {
     }
   }
   return t;
+}
+
+constexpr int64_t kMostTaps = 256;  // of windows whose offsets are bytes
+
+// The gradient of a maximum, gathered row by row in NCHW: the rows of dy that a row of dx is made of lie in a
+// ring, with room around them for windows that do not exist.
+static inline bool has_pool_ring(const PoolAxis& rows, const PoolAxis& columns) {
+  const int64_t reach = (rows.kernel - 1) * rows.dilation, taps = rows.kernel * columns.kernel;
+  return taps > 0 && taps <= 40 && columns.stride <= 2 && reach / rows.stride < 16;
+}
+static inline int64_t pool_ring_slots(const PoolAxis& rows) {
+  return (rows.kernel - 1) * rows.dilation / rows.stride + 1;
+}
+static inline int64_t pool_ring_before(const PoolAxis& columns) {
+  const int64_t reach = (columns.kernel - 1) * columns.dilation - columns.padding;
+  return (reach > 0 ? reach + 15 : 0) / 16 * 16;
+}
+static inline int64_t pool_ring_row(const PoolAxis& columns) {  // 16: lanes of the widest vectors
+  const int64_t taken = columns.in / columns.stride + columns.padding + 48;
+  const int64_t longest = taken > columns.out + 16 ? taken : columns.out + 16;
+  return (pool_ring_before(columns) + longest + 15) / 16 * 16;
 }
 
 }  // namespace ranvier

@@ -1,64 +1,113 @@
-// Lanes that lie `stride` elements apart in memory, and window offsets in the lanes of a vector.
+// Window offsets in the lanes of a vector, every second lane of two vectors, and vectors at the end of an
+// array.
 #pragma once
 #include "simd/bytes.h"
-#include "simd/vec.h"
+#include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 
-template <class V, int... lane>
-RANVIER_INLINE V even_lanes_of(V a, V b, std::integer_sequence<int, lane...>) {
-  constexpr int half = lanes_of<V> / 2;
+// Lane i is that of index i in both vectors, one after the other.
+template <class V, int... index>
+RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
 #if defined(__clang__) || __GNUC__ >= 12
-  return __builtin_shufflevector(a, b, (lane < half ? 2 * lane : 2 * lane + 1)...);
+  return __builtin_shufflevector(a, b, index...);
 #else
-  return V{(lane < half ? a[2 * lane % (2 * half)] : b[(2 * lane + 1) % (2 * half)])...};
+  constexpr int n = lanes_of<V>;
+  return V{(index < n ? a[index % n] : b[index % n])...};
 #endif
 }
+template <int kFirst, class V, int... lane>
+RANVIER_INLINE V every_second(V a, V b, std::integer_sequence<int, lane...>) {
+  return pick(a, b, std::integer_sequence<int, (2 * lane + kFirst)...>());
+}
+template <int kFirst, class V, int... lane>
+RANVIER_INLINE V in_turn(V a, V b, std::integer_sequence<int, lane...>) {
+  constexpr int n = sizeof...(lane);
+  return pick(a, b, std::integer_sequence<int, (lane % 2 * n + lane / 2 + kFirst)...>());
+}
 
-// p[0], p[stride], ...: kStride 1 and 2 are known when compiling, 0 is any. Nothing after the last of them is
-// read: for stride 2 the second load starts one element early.
+// 0 2 4 ... of the first vector, then 1 3 ... of the second
+template <class V, int... lane>
+RANVIER_INLINE V even_then_odd(V a, V b, std::integer_sequence<int, lane...>) {
+  constexpr int n = sizeof...(lane);
+  return pick(a, b, std::integer_sequence<int, (2 * lane < n ? 2 * lane : 2 * lane + 1)...>());
+}
+
+template <class V>
+using AllLanes = std::make_integer_sequence<int, lanes_of<V>>;
+
+template <class V>  // a0 a2 ... b0 b2 ...
+RANVIER_INLINE V even_lanes(V a, V b) {
+  return every_second<0>(a, b, AllLanes<V>());
+}
+template <class V>  // a1 a3 ... b1 b3 ...
+RANVIER_INLINE V odd_lanes(V a, V b) {
+  return every_second<1>(a, b, AllLanes<V>());
+}
+template <class V>  // a0 b0 a1 b1 ..., and the lanes after them
+RANVIER_INLINE V zip_low(V a, V b) {
+  return in_turn<0>(a, b, AllLanes<V>());
+}
+template <class V>
+RANVIER_INLINE V zip_high(V a, V b) {
+  return in_turn<lanes_of<V> / 2>(a, b, AllLanes<V>());
+}
+
+// p[0], p[stride], ... all inside a buffer: kStride 1 and 2 are known when compiling, 0 is any.
 template <int kStride, class T>
 RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride) {
   if constexpr (kStride == 1) return load(p);
-  if constexpr (kStride == 2)
-    return even_lanes_of(load(p), load(p + lanes<T> - 1), std::make_integer_sequence<int, lanes<T>>());
-  vec<T> v{};
-  for (int i = 0; i < lanes<T>; ++i) v[i] = p[i * stride];
-  return v;
+  // Nothing after the last of them is read: the second load starts one element early.
+  if constexpr (kStride == 2) {
+    const vec<T> low = load(p), high = load(p + lanes<T> - 1);
+    return even_then_odd(low, high, AllLanes<vec<T>>());
+  }
+  return load_strided(p, stride, lanes<T>);
 }
 
-template <int kStride, class T>
-RANVIER_INLINE vec<T> load_lanes_n(const T* p, int64_t stride, int n) {
-  if constexpr (kStride == 1) return load_n(p, n);
-  T some[lanes<T>] = {};
-  for (int i = 0; i < n; ++i) some[i] = p[i * stride];
-  return load(some);
+template <class T>
+RANVIER_INLINE vec<T> load_any(const T* p, int64_t stride, int n) {
+  return stride != 1 ? load_strided(p, stride, n) : n == lanes<T> ? load(p) : load_n(p, n);
+}
+template <class T>
+RANVIER_INLINE void store_some(T* p, typename VecOf<T>::type v, int n) {
+  n == lanes<T> ? store(p, v) : store_n(p, v, n);
 }
 
-// Offsets are int_of<T> while they are in registers.
+// Offsets are int_of<T> while they are in registers. n of them, 0 < n <= lanes.
 template <class T>
 RANVIER_INLINE void store_offsets(uint8_t* p, ivec<T> v, int n) {
   const auto bytes = narrow_to_bytes(v);
-  if (n == lanes<T>)
+  if (n == lanes<T>) {
     __builtin_memcpy(p, &bytes, sizeof bytes);
-  else
-    for (int i = 0; i < n; ++i) p[i] = bytes[i];
+    return;
+  }
+  uint8_t some[16];
+  __builtin_memcpy(some, &bytes, sizeof bytes);
+  const uint8_t* from = some;
+  if (n & 8) __builtin_memcpy(p, from, 8), p += 8, from += 8;
+  if (n & 4) __builtin_memcpy(p, from, 4), p += 4, from += 4;
+  if (n & 2) __builtin_memcpy(p, from, 2), p += 2, from += 2;
+  if (n & 1) *p = *from;
 }
 template <class T>
-RANVIER_INLINE void store_offsets(int64_t* p, ivec<T> v, int n) {
-  int_of<T> some[lanes<T>];
-  __builtin_memcpy(some, &v, sizeof v);
-  for (int i = 0; i < n; ++i) p[i] = some[i];
+__attribute__((noinline)) static void store_offsets(int64_t* p, ivec<T> v, int n) {
+  for (int i = 0; i < lanes<T>; ++i)
+    if (i < n) p[i] = v[i];
 }
 
-template <class T, int kStride, bool kWhole, class Offset>
-RANVIER_INLINE ivec<T> load_offsets(const Offset* p, int64_t stride, int n) {
-  if constexpr (sizeof(Offset) == 1 && kStride == 1 && kWhole) return widen_bytes(p, T{});
-  int_of<T> some[lanes<T>] = {};
-  for (int i = 0; i < (kWhole ? lanes<T> : n); ++i) some[i] = static_cast<int_of<T>>(p[i * stride]);
-  ivec<T> v;
-  __builtin_memcpy(&v, some, sizeof v);
+template <class T, class Offset>
+__attribute__((noinline)) static ivec<T> load_some_offsets(const Offset* p, int64_t stride, int n) {
+  ivec<T> v{};
+  for (int i = 0; i < lanes<T>; ++i)
+    if (i < n) v[i] = static_cast<int_of<T>>(p[i * stride]);
   return v;
+}
+template <class T, class Offset>
+RANVIER_INLINE ivec<T> load_offsets(const Offset* p, int64_t stride, int n) {
+  if constexpr (sizeof(Offset) == 1)
+    if (stride == 1 && n == lanes<T>) return widen_bytes(p, T{});
+  return load_some_offsets<T>(p, stride, n);
 }
 
 }  // namespace ranvier::RANVIER_ISA

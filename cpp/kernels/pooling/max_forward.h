@@ -6,87 +6,148 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// One window for each channel of a pixel; channels are `lane` elements apart in x and contiguous in y.
+// A row of windows: taps [r0, r1) of their rows lie inside the image.
 template <class T, class Offset>
-struct MaxWindow {
-  const T* x;  // the image's first element
-  int64_t row, column, lane;
-  int64_t top, left, dilation_h, dilation_w;
-  int64_t r0, r1, s0, s1;  // the taps inside the image
-  int64_t kernel_h, kernel_w;
+struct MaxRow {
+  const T* x;                 // the image's first element
+  int64_t row, column, lane;  // x's strides
+  int64_t top, r0, r1;
+  int64_t kernel_w;
   T* y;
   Offset* where;
 };
 
-// R, S: the window's size where all of it is inside and the size is worth a copy of the code; 0, 0: any.
-template <int kStride, int R, int S, bool kWhole, class T, class Offset>
-RANVIER_INLINE void max_of_lanes(const MaxWindow<T, Offset>& w, int64_t i, int n) {
+template <class V>
+RANVIER_INLINE auto beats(V v, V best) {
+  return (v > best) | (v != v);
+}
+
+// n channels from i on of one pixel; whatever its window is.
+template <class T, class Offset>
+__attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, const PoolWindow& across,
+                                                    int64_t dilation_h, int64_t dilation_w, int64_t i,
+                                                    int n) {
   vec<T> best = broadcast<T>(-__builtin_inf());
-  const int64_t r0 = R ? 0 : w.r0, r1 = R ? R : w.r1, s0 = S ? 0 : w.s0, s1 = S ? S : w.s1;
-  const int64_t width = S ? S : w.kernel_w;
-  ivec<T> offset = ibroadcast<T>(r0 < r1 && s0 < s1 ? static_cast<int_of<T>>(r0 * width + s0) : 0);
-#pragma GCC unroll 2
-  for (int64_t r = r0; r < r1; ++r) {
-    const T* p = w.x + i * w.lane + (w.top + r * w.dilation_h) * w.row + w.left * w.column;
-#pragma GCC unroll 2
-    for (int64_t s = s0; s < s1; ++s) {
-      const T* q = p + s * w.dilation_w * w.column;
-      const vec<T> v = kWhole ? load_lanes<kStride>(q, w.lane) : load_lanes_n<kStride>(q, w.lane, n);
-      const ivec<T> better = (v > best) | (v != v);
+  const bool empty = w.r0 >= w.r1 || across.first >= across.last;
+  ivec<T> offset = ibroadcast<T>(empty ? 0 : static_cast<int_of<T>>(w.r0 * w.kernel_w + across.first));
+  for (int64_t r = w.r0; r < w.r1; ++r)
+    for (int64_t s = across.first; s < across.last; ++s) {
+      const int64_t h = w.top + r * dilation_h, column = across.start + s * dilation_w;
+      const vec<T> v = load_any(w.x + h * w.row + column * w.column + i * w.lane, w.lane, n);
+      const ivec<T> better = beats(v, best);
       best = select(better, v, best);
-      offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(r * width + s)), offset);
+      offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(r * w.kernel_w + s)), offset);
     }
-  }
-  if (kWhole)
-    store(w.y + i, best);
-  else
-    store_n(w.y + i, best, n);
+  store_some(w.y + i, best, n);
   store_offsets<T>(w.where + i, offset, n);
 }
 
-template <int kStride, int R, int S, class T, class Offset>
-RANVIER_INLINE void max_of_channels(const MaxWindow<T, Offset>& w, int64_t count) {
-  int64_t i = 0;
-  for (; i + lanes<T> <= count; i += lanes<T>) max_of_lanes<kStride, R, S, true>(w, i, lanes<T>);
-  if (i < count) max_of_lanes<kStride, R, S, false>(w, i, static_cast<int>(count - i));
+// Windows inside the image, `step` apart, over contiguous channels. Tap k of each, whose offset is first + k,
+// lies taps[k] elements from x; kTaps of them, or 0: any number. kWhole: a vector of channels at least; the
+// last vector overlaps the one before it.
+template <int kTaps, bool kWhole, class T>
+static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_t* taps, int64_t count,
+                          int64_t first, int64_t channels, T* y, uint8_t* where) {
+  constexpr int L = lanes<T>;
+  const int n = kWhole ? L : static_cast<int>(channels);
+  int64_t known[kTaps + 1];
+  for (int k = 0; k < kTaps; ++k) known[k] = taps[k];
+  for (; pixels > 0; --pixels, x += step, y += channels, where += channels)
+    for (int64_t i = 0; i < channels; i += L) {
+      const int64_t j = kWhole && i > channels - L ? channels - L : i;
+      const auto tap = [&](int64_t k) { return x + j + (kTaps ? known[kTaps ? k : 0] : taps[k]); };
+      vec<T> best = kWhole ? load(tap(0)) : load_n(tap(0), n);
+      ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(first));
+      for (int64_t k = 1; k < (kTaps ? kTaps : count); ++k) {
+        const vec<T> v = kWhole ? load(tap(k)) : load_n(tap(k), n);
+        const ivec<T> better = beats(v, best);
+        best = select(better, v, best);
+        offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(first + k)), offset);
+      }
+      store_some(y + j, best, n);
+      store_offsets<T>(where + j, offset, n);
+    }
+}
+
+// What the windows of one image have in common.
+struct TapList {
+  int64_t distance[kMostTaps];  // of tap (r, s) from tap (0, 0), in elements
+  int64_t first, last;          // the windows of a row that lie inside it
+};
+
+RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64_t row, int64_t column,
+                            TapList& taps) {
+  taps.first = taps.last = 0;
+  if (columns.kernel == 0 || rows.kernel == 0) return;
+  for (int64_t r = 0, k = 0; r < rows.kernel; ++r)
+    for (int64_t s = 0; s < columns.kernel; ++s)
+      taps.distance[k++] = r * rows.dilation * row + s * columns.dilation * column;
+  const int64_t room = columns.in - 1 - (columns.kernel - 1) * columns.dilation + columns.padding;
+  taps.first = (columns.padding + columns.stride - 1) / columns.stride;
+  taps.last = room < 0 ? 0 : room / columns.stride + 1;
+  if (taps.last > columns.out) taps.last = columns.out;
+  if (taps.first > taps.last) taps.first = taps.last;
+}
+
+// The windows of a row that lie inside the image, from taps.first on.
+template <class T>
+static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, uint8_t>& w,
+                       const TapList& taps) {
+  const int64_t channels = f.y.shape[1], kernel = f.columns.kernel, step = f.columns.stride * w.column;
+  const int64_t count = (w.r1 - w.r0) * kernel, from = w.r0 * kernel, at = taps.first * channels;
+  const T* x = w.x + w.top * w.row + taps.first * step - f.columns.padding * w.column;
+  const auto run = channels < lanes<T> ? max_of_pixels<0, false, T>
+                   : count == 4        ? max_of_pixels<4, true, T>
+                                       : max_of_pixels<0, true, T>;
+  run(x, step, taps.last - taps.first, taps.distance + from, count, from, channels, w.y + at, w.where + at);
 }
 
 // A row (n, oh) of a channels-last y: all channels of one pixel after another.
-template <int kStride, class T, class Offset>
-static void max_channels_of_row(MaxWindow<T, Offset> w, const PoolAxis& columns, int64_t channels) {
-  for (int64_t ow = 0; ow < columns.out; ++ow, w.y += channels, w.where += channels) {
-    const PoolWindow across = pool_window(columns, ow);
-    w.left = across.start, w.s0 = across.first, w.s1 = across.last;
-    if (w.kernel_h == 2 && w.kernel_w == 2 && w.r1 - w.r0 == 2 && w.s1 - w.s0 == 2)
-      max_of_channels<kStride, 2, 2>(w, channels);
-    else
-      max_of_channels<kStride, 0, 0>(w, channels);
+template <class T, class Offset>
+static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, Offset> w,
+                                const TapList& taps) {
+  const int64_t channels = f.y.shape[1];
+  for (int64_t ow = 0; ow < f.columns.out;) {
+    if constexpr (sizeof(Offset) == 1)
+      if (ow == taps.first && taps.first < taps.last && w.r0 < w.r1) {
+        max_of_run(f, w, taps);
+        ow = taps.last;
+        continue;
+      }
+    const PoolWindow across = pool_window(f.columns, ow);
+    MaxRow<T, Offset> pixel = w;
+    pixel.y += ow * channels, pixel.where += ow * channels;
+    for (int64_t i = 0; i < channels; i += lanes<T>)
+      max_of_window(pixel, across, f.rows.dilation, f.columns.dilation, i,
+                    static_cast<int>(channels - i < lanes<T> ? channels - i : lanes<T>));
+    ++ow;
   }
 }
 
-// The maximum over the rows of the windows, for each column of the image, and its offset at tap s = 0.
-template <int kStride, bool kWhole, class T, class Offset>
-RANVIER_INLINE void max_down_column(const MaxWindow<T, Offset>& w, int64_t j, int n, T* values, T* offsets) {
+constexpr int32_t kNoOffset = INT32_MAX / 2;  // of the padding: none is larger
+
+// The maximum over the rows of the windows, for n columns of the image from j on, and its offset at tap s =
+// 0.
+template <class T, class Offset>
+RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation, int64_t j, int n, T* values,
+                                    T* offsets) {
   vec<T> best = broadcast<T>(-__builtin_inf());
-  ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(w.r0 * w.kernel_w));
-  for (int64_t r = w.r0; r < w.r1; ++r) {
-    const T* p = w.x + (w.top + r * w.dilation_h) * w.row + j * w.column;
-    const vec<T> v = kWhole ? load_lanes<kStride>(p, w.column) : load_lanes_n<kStride>(p, w.column, n);
-    const ivec<T> better = (v > best) | (v != v);
+  ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(w.r0 < w.r1 ? w.r0 * w.kernel_w : kNoOffset));
+  const T* p = w.x + (w.top + w.r0 * dilation) * w.row + j * w.column;
+  for (int64_t r = w.r0; r < w.r1; ++r, p += dilation * w.row) {
+    const vec<T> v = load_any(p, w.column, n);
+    const ivec<T> better = beats(v, best);
     best = select(better, v, best);
     offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(r * w.kernel_w)), offset);
   }
-  if (kWhole) {
-    store(values + j, best), store(offsets + j, from_bits(offset));
-  } else {
-    store_n(values + j, best, n), store_n(offsets + j, from_bits(offset), n);
-  }
+  store_some(values + j, best, n);
+  store_some(offsets + j, from_bits(offset), n);
 }
 
 // ... and over its columns: of equal maxima the one of the smaller offset, which is the first in the window.
 template <int kStride, class T, class Offset>
-RANVIER_INLINE void max_across(const MaxWindow<T, Offset>& w, const PoolAxis& columns, const T* values,
-                               const T* offsets) {
+static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
+                       const T* offsets) {
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
     const int64_t at = ow * columns.stride;
     vec<T> best = load_lanes<kStride>(values + at, columns.stride);
@@ -95,23 +156,20 @@ RANVIER_INLINE void max_across(const MaxWindow<T, Offset>& w, const PoolAxis& co
       const int64_t tap = at + s * columns.dilation;
       const vec<T> v = load_lanes<kStride>(values + tap, columns.stride);
       const ivec<T> o = bits(load_lanes<kStride>(offsets + tap, columns.stride)) + static_cast<int_of<T>>(s);
-      const ivec<T> better = (v > best) | (v != v) | ((v == best) & (o < offset));
+      const ivec<T> better = beats(v, best) | ((v == best) & (o < offset));
       best = select(better, v, best);
       offset = select(better, o, offset);
     }
-    const bool whole = columns.out - ow >= lanes<T>;
-    const int n = whole ? lanes<T> : static_cast<int>(columns.out - ow);
-    if (whole)
-      store(w.y + ow, best);
-    else
-      store_n(w.y + ow, best, n);
+    offset = select(offset < ibroadcast<T>(kNoOffset), offset, ivec<T>{});  // a window of padding only
+    const int n = columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow);
+    store_some(w.y + ow, best, n);
     store_offsets<T>(w.where + ow, offset, n);
   }
 }
 
 // The same for adaptive windows, each of its own length.
 template <class T, class Offset>
-static void max_across_adaptive(const MaxWindow<T, Offset>& w, const PoolAxis& columns, const T* values,
+static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
                                 const T* offsets) {
   for (int64_t ow = 0; ow < columns.out; ++ow) {
     const PoolWindow across = pool_window(columns, ow);
@@ -132,62 +190,84 @@ static void max_across_adaptive(const MaxWindow<T, Offset>& w, const PoolAxis& c
   }
 }
 
+// 2 x 2 windows that do not overlap, on two rows of contiguous pixels: without a buffer.
+template <class T, class Offset>
+static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Offset* where) {
+  constexpr int L = lanes<T>;
+  for (int64_t i = 0; i < out; i += L) {
+    const int64_t j = i > out - L && out > L ? out - L : i;  // the last vector overlaps the one before it
+    const int n = static_cast<int>(out < L ? out : L);
+    const auto pair = [&](const T* p, vec<T>& even, vec<T>& odd) {
+      const vec<T> low = n == L ? load(p) : load_n(p, 2 * n < L ? 2 * n : L);
+      const vec<T> high = n == L ? load(p + L) : 2 * n > L ? load_n(p + L, 2 * n - L) : vec<T>{};
+      even = even_lanes(low, high), odd = odd_lanes(low, high);
+    };
+    vec<T> tap[4];
+    pair(upper + 2 * j, tap[0], tap[1]), pair(lower + 2 * j, tap[2], tap[3]);
+    vec<T> best = tap[0];
+    ivec<T> offset{};
+    for (int k = 1; k < 4; ++k) {
+      const ivec<T> better = beats(tap[k], best);
+      best = select(better, tap[k], best);
+      offset = select(better, ibroadcast<T>(k), offset);
+    }
+    store_some(y + j, best, n);
+    store_offsets<T>(where + j, offset, n);
+  }
+}
+
 // A row (n, c, oh) of y in NCHW.
 template <class T, class Offset>
-static void max_columns_of_row(const MaxWindow<T, Offset>& w, const PoolAxis& columns, T* values,
-                               T* offsets) {
+static void max_columns_of_row(const MaxRow<T, Offset>& w, const PoolAxis& rows, const PoolAxis& columns,
+                               T* values, T* offsets) {
+  if constexpr (sizeof(Offset) == 1) {
+    const bool apart = columns.kernel == 2 && columns.stride == 2 && columns.dilation == 1;
+    if (apart && rows.kernel == 2 && w.r1 - w.r0 == 2 && w.column == 1 && all_inside(columns)) {
+      const T* upper = w.x + w.top * w.row;
+      return max_of_squares(upper, upper + rows.dilation * w.row, columns.out, w.y, w.where);
+    }
+  }
   T *inside = values + columns.padding, *inside_offsets = offsets + columns.padding;
-  int64_t j = 0;
-  if (w.column == 1)
-    for (; j + lanes<T> <= columns.in; j += lanes<T>)
-      max_down_column<1, true>(w, j, lanes<T>, inside, inside_offsets);
-  for (; j < columns.in; j += lanes<T>) {
+  for (int64_t j = 0; j < columns.in; j += lanes<T>) {
     const int64_t rest = columns.in - j;
     const int n = static_cast<int>(rest < lanes<T> ? rest : lanes<T>);
-    if (w.column == 1)
-      max_down_column<1, false>(w, j, n, inside, inside_offsets);
-    else
-      max_down_column<0, false>(w, j, n, inside, inside_offsets);
+    max_down_column(w, rows.dilation, j, n, inside, inside_offsets);
   }
-  if (columns.kernel == 0)
-    max_across_adaptive(w, columns, values, offsets);
-  else if (columns.stride == 1)
-    max_across<1>(w, columns, values, offsets);
-  else if (columns.stride == 2)
-    max_across<2>(w, columns, values, offsets);
-  else
-    max_across<0>(w, columns, values, offsets);
+  if (columns.kernel == 0) return max_across_adaptive(w, columns, values, offsets);
+  if constexpr (sizeof(Offset) == 1) {
+    if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
+    if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
+  }
+  max_across<0>(w, columns, values, offsets);
 }
 
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
 template <class T, class Offset>
 static void max_pool2d_forward(const MaxPool2dForward<T, Offset>& f, int64_t begin, int64_t end,
                                void* scratch) {
-  const int64_t channels = f.y.shape[1], out_h = f.rows.out;
   T* values = static_cast<T*>(scratch);
   T* offsets = values + row_buffer_size<T>(f.columns);
+  TapList taps;
+  taps.first = taps.last = 0;
   if (!f.channels_last) {  // outside the image there is -inf, and no offset is smaller than that
     fill(values, row_buffer_size<T>(f.columns), broadcast<T>(-__builtin_inf()));
-    fill(offsets, row_buffer_size<T>(f.columns), from_bits(ibroadcast<T>(INT32_MAX / 2)));
+    fill(offsets, row_buffer_size<T>(f.columns), from_bits(ibroadcast<T>(kNoOffset)));
+  } else if (sizeof(Offset) == 1 && f.x.strides[1] == 1) {
+    list_taps(f.rows, f.columns, f.x.strides[2], f.x.strides[3], taps);
   }
-  MaxWindow<T, Offset> w;
+  MaxRow<T, Offset> w;
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
-  w.dilation_h = f.rows.dilation, w.dilation_w = f.columns.dilation;
-  w.kernel_h = pool_taps(f.rows), w.kernel_w = pool_taps(f.columns);
-  for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t oh = unit % out_h, image = unit / out_h;
-    const int64_t n = f.channels_last ? image : image / channels, c = f.channels_last ? 0 : image % channels;
-    const PoolWindow down = pool_window(f.rows, oh);
+  w.kernel_w = pool_taps(f.columns);
+  for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
+    const PoolWindow down = pool_window(f.rows, at.row);
     w.top = down.start, w.r0 = down.first, w.r1 = down.last;
-    w.x = f.x.data + n * f.x.strides[0] + c * f.x.strides[1];
-    w.y = f.y.data + n * f.y.strides[0] + c * f.y.strides[1] + oh * f.y.strides[2];
+    w.x = f.x.data + at.n * f.x.strides[0] + at.c * f.x.strides[1];
+    w.y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];
     w.where = f.where.data + (w.y - f.y.data);
-    if (!f.channels_last)
-      max_columns_of_row(w, f.columns, values, offsets);
-    else if (w.lane == 1)
-      max_channels_of_row<1>(w, f.columns, channels);
+    if (f.channels_last)
+      max_channels_of_row(f, w, taps);
     else
-      max_channels_of_row<0>(w, f.columns, channels);
+      max_columns_of_row(w, f.rows, f.columns, values, offsets);
   }
 }
 

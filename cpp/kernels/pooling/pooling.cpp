@@ -27,15 +27,15 @@ double cost(int64_t outputs, const PoolAxis& rows, const PoolAxis& columns) {
 
 size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// What one thread needs: the tables of channels-last gradients, or rows of the image with padding, or the
-// taps of a window.
+// What one thread needs: the tables of gradients, rows of the image with padding, or the ring of rows of dy.
 size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item) {
   constexpr int64_t kLanes = 16;  // of the widest vectors
   const int64_t image = columns.padding + columns.in;
   const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
   const size_t row = lines((image > windows ? image : windows) * item + 128);
-  const size_t taps = lines(3 * sizeof(int32_t) * rows.kernel * columns.kernel);
-  return std::max({pool_table_bytes(rows) + pool_table_bytes(columns), 2 * row, taps});
+  const size_t ring = has_pool_ring(rows, columns) ? pool_ring_slots(rows) * pool_ring_row(columns) : 0;
+  return std::max({pool_table_bytes(rows) + pool_table_bytes(columns), 2 * row,
+                   pool_table_bytes(rows) + 2 * item * ring});
 }
 
 template <class Call, class Kernel>

@@ -24,13 +24,15 @@ class TableBuilder {
     inputs_ = carver.take<int32_t>(entries);
     weights_ = carver.take<T>(entries);
     runs_ = carver.take<int32_t>(size_ + 1);
-    level_count_ = carver.take<int32_t>(1);
+    found_ = carver.take<Found>(1);
     level_inputs_ = carver.take<int32_t>(kMostLevels * size_);
     level_weights_ = carver.take<T>(kMostLevels * size_);
   }
 
   ResampleTable<T> table() const {
-    return {size_, starts_, inputs_, weights_, runs_, *level_count_, level_inputs_, level_weights_};
+    const Found& f = *found_;
+    return {size_,         starts_,        inputs_,  weights_,    runs_,    f.levels,
+            level_inputs_, level_weights_, f.copies, f.run_begin, f.run_end};
   }
 
   void build() const {
@@ -87,25 +89,35 @@ class TableBuilder {
   }
 
   void list_levels() const {
-    int32_t levels = 1, longest_run = 0;
+    Found found{1, true, 0, 0};
     for (int64_t i = 0; i < size_; ++i) {
-      levels = std::max(levels, starts_[i + 1] - starts_[i]);
-      longest_run = std::max(longest_run, runs_[i]);
+      found.levels = std::max(found.levels, starts_[i + 1] - starts_[i]);
+      found.copies = found.copies && runs_[i] > 0;
+      if (runs_[i] > found.run_end - found.run_begin)
+        found.run_begin = static_cast<int32_t>(i), found.run_end = found.run_begin + runs_[i];
     }
-    *level_count_ = levels > kMostLevels || longest_run >= kLongRun ? 0 : levels;
-    for (int32_t k = 0; k < *level_count_; ++k)
+    if (found.levels > kMostLevels || found.run_end - found.run_begin >= kLongRun) found.levels = 0;
+    for (int32_t k = 0; k < found.levels; ++k)
       for (int64_t i = 0; i < size_; ++i) {
         const int32_t place = starts_[i] + k;
         const bool has = place < starts_[i + 1];
         level_inputs_[k * size_ + i] = has ? inputs_[place] : 0;
         level_weights_[k * size_ + i] = has ? weights_[place] : T(0);
       }
+    *found_ = found;
   }
+
+  struct Found {
+    int32_t levels;
+    bool copies;
+    int32_t run_begin, run_end;
+  };
 
   ResampleAxis axis_;
   bool transposed_;
   int64_t size_;
-  int32_t *starts_, *inputs_, *runs_, *level_count_, *level_inputs_;
+  int32_t *starts_, *inputs_, *runs_, *level_inputs_;
+  Found* found_;
   T *weights_, *level_weights_;
 };
 

@@ -46,6 +46,9 @@ struct ResampleTable {
   int32_t levels;
   const int32_t* level_inputs;
   const T* level_weights;
+  // Every output is one input as it is, and outputs [run_begin, run_end) are their longest run.
+  bool copies;
+  int32_t run_begin, run_end;
 };
 
 // Rows [begin, end) of y: (n, i) channels-last, (n, c, i) in NCHW. scratch: a row of x, this thread's.

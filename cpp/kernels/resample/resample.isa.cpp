@@ -47,13 +47,18 @@ RANVIER_INLINE void sum_lanes(const RowSum<T>& s, const Taps<kTaps, T>& t, int64
       store_n(y + i, sum[v], n);
 }
 
+// The last vector overlaps the one before it.
 template <int kTaps, class T>
-static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
+RANVIER_INLINE void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
+  constexpr int L = lanes<T>;
   const Taps<kTaps, T> t(s);
+  if (n < L) {
+    if (n > 0) sum_lanes<kTaps, 1, false>(s, t, 0, static_cast<int>(n), y);
+    return;
+  }
   int64_t i = 0;
-  for (; i + 4 * lanes<T> <= n; i += 4 * lanes<T>) sum_lanes<kTaps, 4, true>(s, t, i, lanes<T>, y);
-  for (; i + lanes<T> <= n; i += lanes<T>) sum_lanes<kTaps, 1, true>(s, t, i, lanes<T>, y);
-  if (i < n) sum_lanes<kTaps, 1, false>(s, t, i, static_cast<int>(n - i), y);
+  for (; i + 4 * L <= n; i += 4 * L) sum_lanes<kTaps, 4, true>(s, t, i, L, y);
+  for (; i < n; i += L) sum_lanes<kTaps, 1, true>(s, t, i + L <= n ? i : n - L, L, y);
 }
 
 template <class T>
@@ -84,10 +89,14 @@ static void sum_strided(const RowSum<T>& s, int64_t n, int64_t stride, T* y) {
 }
 
 template <class T>
-static void copy_elements(const T* x, int64_t n, T* y) {
-  int64_t i = 0;
-  for (; i + lanes<T> <= n; i += lanes<T>) store(y + i, load(x + i));
-  if (i < n) store_n(y + i, load_n(x + i, static_cast<int>(n - i)), static_cast<int>(n - i));
+RANVIER_INLINE void copy_elements(const T* x, int64_t n, T* y) {
+  constexpr int L = lanes<T>;
+  if (n < L) {
+    if (n > 0) store_n(y, load_n(x, static_cast<int>(n)), static_cast<int>(n));
+    return;
+  }
+  for (int64_t i = 0; i + L < n; i += L) store(y + i, load(x + i));
+  store(y + n - L, load(x + n - L));
 }
 
 // One row of x, (w, c) or (w), from the rows that row i of y needs: x's own where it is a plain copy.
@@ -129,17 +138,29 @@ static void sum_columns_of_pixels(const ResampleTable<T>& columns, const T* x, i
   }
 }
 
+// Columns that are all copies, of pixels of `channels` elements: what stands around an image, and the image.
+template <class T>
+RANVIER_INLINE void copy_columns(const ResampleTable<T>& columns, const T* x, int64_t channels, T* y) {
+  const auto one_by_one = [&](int64_t begin, int64_t end) {
+    if (channels == 1)
+      for (int64_t j = begin; j < end; ++j) y[j] = x[columns.inputs[j]];
+    else
+      for (int64_t j = begin; j < end; ++j)
+        copy_elements(x + columns.inputs[j] * channels, channels, y + j * channels);
+  };
+  const int64_t first = columns.run_begin, last = columns.run_end;
+  one_by_one(0, first);
+  copy_elements(x + columns.inputs[first] * channels, (last - first) * channels, y + first * channels);
+  one_by_one(last, columns.size);
+}
+
 // Columns of a row (w) of one channel, in runs of copies.
 template <class T>
 static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   for (int64_t j = 0; j < columns.size;) {
     const int32_t first = columns.starts[j], last = columns.starts[j + 1], run = columns.runs[j];
     if (run > 0) {
-      const T* from = x + columns.inputs[first];
-      if (run == 1)  // the frame of a padded image
-        y[j] = *from;
-      else
-        copy_elements(from, run, y + j);
+      copy_elements(x + columns.inputs[first], run, y + j);
       j += run;
       continue;
     }
@@ -182,21 +203,26 @@ static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, co
                           int64_t begin, int64_t end, T* scratch) {
   const int64_t channels = f.channels_last ? f.y.shape[1] : 1, planes = f.channels_last ? 1 : f.y.shape[1];
   const int64_t size = columns.size * channels;
+  const bool dense = (channels == 1 || f.x.strides[1] == 1) && f.x.strides[3] == channels;
+  const bool copies = dense && rows.copies && columns.copies &&
+                      (channels > 1 || 2 * (columns.run_end - columns.run_begin) >= columns.size);
   int64_t i = begin % rows.size, c = begin / rows.size % planes, n = begin / rows.size / planes;
   T* y = f.y.data + begin * size;
   for (int64_t unit = begin; unit < end; ++unit, ++i, y += size) {
     if (i == rows.size) i = 0, ++c;  // no divisions: a row may be short
     if (c == planes) c = 0, ++n;
+    const T* x = f.x.data + n * f.x.strides[0] + c * f.x.strides[1];
     if (unit > begin && repeats(rows, i)) {
       copy_elements(y - size, size, y);
-      continue;
+    } else if (copies) {
+      copy_columns(columns, x + rows.inputs[i] * f.x.strides[2], channels, y);
+    } else {
+      const T* row = sum_rows(f, rows, i, x, channels, scratch);
+      if (channels == 1)
+        sum_columns(columns, row, y);
+      else
+        sum_columns_of_pixels(columns, row, channels, y);
     }
-    const T* x = f.x.data + n * f.x.strides[0] + c * f.x.strides[1];
-    const T* row = sum_rows(f, rows, i, x, channels, scratch);
-    if (channels == 1)
-      sum_columns(columns, row, y);
-    else
-      sum_columns_of_pixels(columns, row, channels, y);
   }
 }
 

@@ -1,0 +1,234 @@
+// max_pool2d backward over the planes of NCHW images, for one ISA level.
+#pragma once
+#include "kernels/pooling/lanes.h"
+#include "kernels/pooling/pooling.h"
+#include "kernels/pooling/row_buffer.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// One plane of dy, of where and of dx.
+template <class T, class Offset>
+struct MaxPlane {
+  const T* dy;
+  const Offset* where;
+  const Offset* where_end;  // up to here any load is inside the array
+  int64_t row_dy, column_dy, row_where, column_where;
+  T* dx;
+};
+
+// n offsets of contiguous windows: with those that follow them in the array, where there are enough.
+template <class T, class Offset>
+RANVIER_INLINE ivec<T> load_row_offsets(const Offset* p, const Offset* end, int n) {
+  if constexpr (sizeof(Offset) == 1)
+    if (end - p >= lanes<T>) return widen_bytes(p, T{});
+  return load_some_offsets<T>(p, 1, n);
+}
+
+template <class T>
+static void clear(T* p, int64_t n) {
+  __builtin_memset(p, 0, sizeof(T) * n);
+}
+
+// 2 x 2 windows that do not overlap, of contiguous dy and where: each element of dx is written once.
+template <class T, class Offset>
+static void max_gradient_of_squares(const MaxPlane<T, Offset>& x, const PoolAxis& rows,
+                                    const PoolAxis& columns) {
+  constexpr int L = lanes<T>;
+  const int64_t out = columns.out, width = columns.in, rest = width - 2 * out;
+  const int n = static_cast<int>(out < L ? out : L);
+  T* dx = x.dx;
+  for (int64_t oh = 0; oh < rows.out; ++oh, dx += 2 * width) {
+    const T* dy = x.dy + oh * x.row_dy;
+    const Offset* where = x.where + oh * x.row_where;
+    for (int64_t i = 0; i < out; i += L) {
+      const int64_t j = i > out - L && out > L ? out - L : i;  // the last vector overlaps the one before it
+      const vec<T> v = n == L ? load(dy + j) : load_n(dy + j, n);
+      const ivec<T> offset = load_row_offsets<T>(where + j, x.where_end, n);
+#pragma GCC unroll 2
+      for (int r = 0; r < 2; ++r) {
+        const vec<T> even = select(offset == ibroadcast<T>(2 * r), v, vec<T>{});
+        const vec<T> odd = select(offset == ibroadcast<T>(2 * r + 1), v, vec<T>{});
+        T* to = dx + r * width + 2 * j;
+        store_some(to, zip_low(even, odd), 2 * n < L ? 2 * n : L);
+        if (2 * n > L) store_some(to + L, zip_high(even, odd), 2 * n - L);
+      }
+    }
+    if (rest > 0) clear(dx + 2 * out, rest), clear(dx + width + 2 * out, rest);
+  }
+  clear(dx, (rows.in - 2 * rows.out) * width);
+}
+
+// Windows of stride 1 or 2. A column stride * k + p of dx takes from windows k + shift, by tap s.
+struct PhaseTaps {
+  int32_t shift[kMostTaps], s[kMostTaps];
+  int count;
+};
+
+RANVIER_RARE void find_taps(const PoolAxis& columns, int64_t p, PhaseTaps& taps) {
+  taps.count = 0;
+  for (int64_t tap = columns.kernel - 1; tap >= 0; --tap) {  // the windows in order
+    const int64_t from = p + columns.padding - tap * columns.dilation;
+    if (from & (columns.stride - 1)) continue;
+    taps.shift[taps.count] = static_cast<int32_t>(from >> (columns.stride - 1));
+    taps.s[taps.count++] = static_cast<int32_t>(tap);
+  }
+}
+
+// The rows of dy, and of offsets as numbers of T's size, that a row of dx is made of; around them nothing.
+template <class T>
+struct RowRing {
+  T *dy, *offsets;
+  int64_t size, before, slots, loaded;
+};
+
+template <class T>
+static RowRing<T> make_ring(const PoolAxis& rows, const PoolAxis& columns, void* memory) {
+  const int64_t size = pool_ring_row(columns), slots = pool_ring_slots(rows);
+  T* dy = static_cast<T*>(memory);
+  fill(dy, 2 * size * slots, vec<T>{});
+  return {dy, dy + size * slots, size, pool_ring_before(columns), slots, 0};
+}
+
+template <class T, class Offset>
+static void load_row(const RowRing<T>& ring, const MaxPlane<T, Offset>& x, int64_t out, int64_t oh) {
+  const int64_t at = oh % ring.slots * ring.size + ring.before;
+  const T* from = x.dy + oh * x.row_dy;
+  const Offset* where = x.where + oh * x.row_where;
+  for (int64_t i = 0; i < out; i += lanes<T>) {
+    const int n = static_cast<int>(out - i < lanes<T> ? out - i : lanes<T>);
+    store_some(ring.dy + at + i, load_any(from + i * x.column_dy, x.column_dy, n), n);
+    const ivec<T> found = x.column_where == 1
+                              ? load_row_offsets<T>(where + i, x.where_end, n)
+                              : load_some_offsets<T>(where + i * x.column_where, x.column_where, n);
+    store_some(ring.offsets + at + i, from_bits(found), n);
+  }
+}
+
+// A row of dx, from entries [a0, a1) of the table of rows.
+template <int kStride, class T>
+static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, int32_t a0, int32_t a1,
+                                const PhaseTaps* taps, const PoolAxis& columns, T* dx) {
+  constexpr int L = lanes<T>;
+  int64_t place[kMostTaps];
+  for (int32_t a = a0; a < a1; ++a) place[a - a0] = rows.windows[a] % ring.slots * ring.size + ring.before;
+  for (int64_t k = 0; k * kStride < columns.in; k += L) {
+    vec<T> sum[kStride] = {};
+    for (int32_t a = a0; a < a1; ++a) {
+      const int32_t first = static_cast<int32_t>(rows.taps[a] * columns.kernel);
+#pragma GCC unroll 2
+      for (int p = 0; p < kStride; ++p)
+        for (int t = 0; t < taps[p].count; ++t) {
+          const int64_t from = place[a - a0] + k + taps[p].shift[t];
+          const ivec<T> mine = ibroadcast<T>(first + taps[p].s[t]);
+          sum[p] = sum[p] + select(bits(load(ring.offsets + from)) == mine, load(ring.dy + from), vec<T>{});
+        }
+    }
+    const int64_t rest = columns.in - k * kStride;
+    const int n = static_cast<int>(rest < L ? rest : L), more = static_cast<int>(rest < 2 * L ? rest - L : L);
+    T* to = dx + k * kStride;
+    if constexpr (kStride == 1) {
+      store_some(to, sum[0], n);
+    } else {
+      store_some(to, zip_low(sum[0], sum[1]), n);
+      if (more > 0) store_some(to + L, zip_high(sum[0], sum[1]), more);
+    }
+  }
+}
+
+template <class T, class Offset>
+static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& rows, const PoolAxis& columns,
+                                  const PoolTable& table, RowRing<T>& ring, const PhaseTaps* taps) {
+  T* dx = x.dx;
+  ring.loaded = 0;
+  for (int64_t h = 0; h < rows.in; ++h, dx += columns.in) {
+    const int32_t a0 = table.starts[h], a1 = table.starts[h + 1];
+    if (a0 < a1)
+      for (; ring.loaded <= table.windows[a1 - 1]; ++ring.loaded) load_row(ring, x, columns.out, ring.loaded);
+    if (columns.stride == 1)
+      max_gradient_of_row<1>(ring, table, a0, a1, taps, columns, dx);
+    else
+      max_gradient_of_row<2>(ring, table, a0, a1, taps, columns, dx);
+  }
+}
+
+// Any windows: each adds to its maximum, in order. A caller may give any offsets: nothing outside is touched.
+template <class T, class Offset>
+static __attribute__((noinline, cold)) void scatter_plane(const MaxPlane<T, Offset>& x, const PoolAxis& rows,
+                                                          const PoolAxis& columns) {
+  using Unsigned = std::conditional_t<sizeof(Offset) == 1, uint32_t, uint64_t>;
+  const uint64_t height = rows.in, width = columns.in;
+  const Unsigned taps = static_cast<Unsigned>(pool_taps(columns)), all = taps * pool_taps(rows);
+  clear(x.dx, rows.in * columns.in);
+  for (int64_t oh = 0; oh < rows.out; ++oh) {
+    const int64_t top = pool_window(rows, oh).start;
+    for (int64_t ow = 0; ow < columns.out; ++ow) {
+      const Unsigned offset = static_cast<Unsigned>(x.where[oh * x.row_where + ow * x.column_where]);
+      if (offset >= all) continue;
+      const uint64_t h = top + offset / taps * rows.dilation;
+      const uint64_t w = pool_window(columns, ow).start + offset % taps * columns.dilation;
+      if (h < height && w < width) x.dx[h * width + w] += x.dy[oh * x.row_dy + ow * x.column_dy];
+    }
+  }
+}
+
+static inline bool is_square_pool(const PoolAxis& a) {
+  return a.kernel == 2 && a.stride == 2 && a.dilation == 1 && all_inside(a);
+}
+
+// One element behind the last of an array, or its first where a stride is negative.
+template <class Offset>
+static const Offset* end_of(const TensorView<const Offset>& v) {
+  int64_t last = 0;
+  for (int d = 0; d < v.ndim; ++d) {
+    if (v.strides[d] < 0) return v.data;
+    last += (v.shape[d] - 1) * v.strides[d];
+  }
+  return v.data + last + 1;
+}
+
+// Planes (n, c).
+template <class T, class Offset>
+static void max_pool2d_planes(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
+                              void* scratch) {
+  const PoolAxis &rows = f.rows, &columns = f.columns;
+  MaxPlane<T, Offset> x{nullptr,
+                        nullptr,
+                        end_of(f.where),
+                        f.dy.strides[2],
+                        f.dy.strides[3],
+                        f.where.strides[2],
+                        f.where.strides[3],
+                        nullptr};
+  const auto each = [&](const auto& plane) {
+    for (RowWalk at(begin, f.dx.shape[1], 1); begin < end; ++begin, at.next()) {
+      x.dy = f.dy.data + at.n * f.dy.strides[0] + at.row * f.dy.strides[1];
+      x.where = f.where.data + at.n * f.where.strides[0] + at.row * f.where.strides[1];
+      x.dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[1];
+      plane();
+    }
+  };
+  if constexpr (sizeof(Offset) == 1) {
+    if (is_square_pool(rows) && is_square_pool(columns) && x.column_dy == 1 && x.column_where == 1)
+      return each([&] { max_gradient_of_squares(x, rows, columns); });
+    if (has_pool_ring(rows, columns) &&
+        2 * rows.kernel * columns.kernel <= 5 * lanes<T>) {  // else measured slower
+      const PoolTable table = make_pool_table(rows, scratch);
+      RowRing<T> ring = make_ring<T>(rows, columns, static_cast<char*>(scratch) + pool_table_bytes(rows));
+      PhaseTaps taps[2];
+      find_taps(columns, 0, taps[0]), find_taps(columns, 1, taps[1]);
+      return each([&] { max_gradient_of_plane(x, rows, columns, table, ring, taps); });
+    }
+  }
+  each([&] { scatter_plane(x, rows, columns); });
+}
+
+template <class T, class Offset>
+static void max_pool2d_backward(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
+                                void* scratch) {
+  if (f.channels_last)
+    max_pool2d_gather(f, begin, end, scratch);
+  else
+    max_pool2d_planes(f, begin, end, scratch);
+}
+
+}  // namespace ranvier::RANVIER_ISA
