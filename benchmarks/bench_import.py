@@ -14,8 +14,9 @@ import pytest
 
 from benchmarks.peers.process import ROOT, PeerMissing, interpreter
 
-ROUNDS = 7
+ROUNDS = 3
 MOST_SECONDS = 0.015  # over numpy's
+MOST_OF_NUMPY = 0.3  # of numpy's own: the same where the processor's clock is at its fastest
 MOST_BYTES = 2.5e6
 MODULES = {
     "torch": "torch",
@@ -24,19 +25,20 @@ MODULES = {
     "onnxruntime": "onnxruntime",
 }
 
-_PROGRAM = "import numpy; from time import perf_counter as t; s = t(); import {module}; print(t() - s)"
+_PROGRAM = """from time import perf_counter as t
+a = t(); import numpy; b = t(); import {module}; c = t(); print(b - a, c - b)"""
 
 
-def import_seconds(python: str, module: str, **environment: str) -> float:
-    """Seconds to import a module where numpy is imported already, in the second of two fresh processes."""
+def import_seconds(python: str, module: str, **environment: str) -> tuple[float, float]:
+    """Seconds to import numpy, and then a module, in a fresh process."""
     command = [python, "-c", _PROGRAM.format(module=module)]
     env = {**os.environ, **environment}
-    for _ in range(2):  # the first brings the files back into the caches
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
-    return float(done.stdout.split()[-1])
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    numpy, ours = done.stdout.split()[-2:]
+    return float(numpy), float(ours)
 
 
-def timed_importers() -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
+def timed_importers() -> tuple[dict[str, Callable[[], tuple[float, float]]], dict[str, str]]:
     found, missing = {}, {}
     for library, module in MODULES.items():
         try:
@@ -50,30 +52,33 @@ def timed_importers() -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
 
 def bench_import(benchmark: Any, request: Any, tmp_path: Path) -> None:
     others, missing = timed_importers()
-    ours: list[float] = []
+    ours: list[tuple[float, float]] = []
     theirs: dict[str, list[float]] = {library: [] for library in others}
 
     def in_turn() -> None:
         for library, seconds in others.items():
-            theirs[library].append(seconds())
+            theirs[library].append(seconds()[1])
 
-    def ourselves() -> float:
+    def ourselves() -> tuple[float, float]:
         # compiled files as pip leaves them, also where we run from a source tree that has none
         return import_seconds(
             sys.executable, "ranvier", PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(tmp_path)
         )
 
+    for seconds in (*others.values(), ourselves):  # brings the files into the caches
+        seconds()
     benchmark.pedantic(lambda: ours.append(ourselves()), setup=in_turn, rounds=ROUNDS)
-    seconds = median(ours)
-    factors = [f"{library} {median(s) / seconds:.0f}" for library, s in theirs.items()]
+    own, share = median(own for _, own in ours), median(own / numpy for numpy, own in ours)
+    factors = [f"{library} {median(s) / own:.0f}" for library, s in theirs.items()]
     benchmark.extra_info.update(
         what="import ranvier, over import numpy",
-        value=f"{seconds * 1e3:.1f} ms" + (f"; times as long: {', '.join(factors)}" if factors else ""),
-        target=f"at most {MOST_SECONDS * 1e3:.0f} ms",
+        value=f"{own * 1e3:.1f} ms, {share:.2f} of numpy's own"
+        + (f"; times as long: {', '.join(factors)}" if factors else ""),
+        target=f"at most {MOST_SECONDS * 1e3:.0f} ms, or {MOST_OF_NUMPY} of numpy's where the clock is slow",
         skipped=missing,
         command=f"pytest '{request.node.nodeid}' --benchmark-only",
     )
-    assert seconds <= MOST_SECONDS
+    assert own <= MOST_SECONDS or share <= MOST_OF_NUMPY
 
 
 def newest_wheel() -> Path | None:

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 SAMPLE_SECONDS = 0.002  # a sample is repeated calls of about this long: far above the clock's own cost
-WARM_SECONDS = 0.03  # after a switch from another process: caches, page tables, thread pools, clock frequency
 LONGEST_WARM_SECONDS = 0.3  # for a pool whose woken threads sit on one CPU until the scheduler parts them
-ROUND_SECONDS = 0.06  # of samples in one round
 MIN_SAMPLES = 3
+LONG_SECONDS = 0.05  # a call of this length evens disturbances out itself: one sample is enough
 
 
-def warm(call: Callable[[], Any]) -> float:
+@dataclass(frozen=True)
+class Pace:
+    """How long a round warms up and how long it samples."""
+
+    warm: float  # after a switch from another process: caches, page tables, thread pools, clock frequency
+    sample: float
+
+
+PACES = {"row": Pace(0.015, 0.03), "sweep": Pace(0.005, 0.01)}
+
+
+def warm(call: Callable[[], Any], seconds: float) -> float:
     """Call until the time is up and the call takes what it took at its fastest; seconds of the fastest."""
     start = before = perf_counter()
     fastest = float("inf")
     while True:
         call()
         now = perf_counter()
-        seconds, before = now - before, now
-        fastest = min(fastest, seconds)
-        settled = seconds < 2 * fastest or now - start > LONGEST_WARM_SECONDS
-        if now - start >= WARM_SECONDS and settled:
+        took, before = now - before, now
+        fastest = min(fastest, took)
+        settled = took < 2 * fastest or now - start > LONGEST_WARM_SECONDS
+        if now - start >= seconds and settled:
             return fastest
 
 
-def one_round(call: Callable[[], Any]) -> float:
+def one_round(call: Callable[[], Any], pace: str = "row") -> float:
     """Seconds a call, after warming up: the median over samples."""
-    fastest = warm(call)
+    fastest = warm(call, PACES[pace].warm)
     calls = max(1, round(SAMPLE_SECONDS / fastest))
-    samples = max(MIN_SAMPLES, round(ROUND_SECONDS / (calls * fastest)))
+    least = MIN_SAMPLES if fastest < LONG_SECONDS else 1
+    samples = max(least, round(PACES[pace].sample / (calls * fastest)))
     repeat = range(calls)
     seconds = []
     enabled = gc.isenabled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,14 @@ from benchmarks.harness import Race
 from benchmarks.peers.process import Peers
 
 LONGEST_ROW_SECONDS = 900
+
+_failed: list[dict[str, str]] = []  # rows that a report has to name, though they have no figures
+_not_run: list[dict[str, str]] = []
+
+
+def room(path: Path) -> str:
+    """bench_conv2d.py and bench_conv2d_float64.py are one room."""
+    return path.stem.removeprefix("bench_").removesuffix("_float64")
 
 
 def pytest_configure(config: Any) -> None:
@@ -35,7 +44,18 @@ def peers() -> Iterator[Peers]:
 @pytest.fixture
 def race(peers: Peers, benchmark: Any, request: Any) -> Race:
     benchmark.extra_info["command"] = f"pytest '{request.node.nodeid}' --benchmark-only"
+    benchmark.extra_info["room"] = room(request.node.path)
+    benchmark.extra_info["id"] = request.node.nodeid.partition("::")[2]
     return Race(peers, benchmark)
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = crash.message if crash else str(report.longrepr)
+        _failed.append({"what": report.nodeid, "why": " ".join(why.split())[:300]})
+    elif report.skipped:
+        _not_run.append({"what": report.nodeid, "why": str(report.longrepr[2]).removeprefix("Skipped: ")})
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
@@ -54,3 +74,4 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
     """The limits go into the file with the rows: a report may be written elsewhere, later."""
     output_json["limits"] = machine.describe()
+    output_json["failed"], output_json["not_run"] = _failed, _not_run

@@ -1,7 +1,8 @@
-"""One report from pytest-benchmark's JSON: Markdown, with bars and rooflines as SVG.
+"""One report: the machine's limits, all rows against the peers, random shapes; Markdown with pictures as SVG.
 
-python -m benchmarks.report                    run everything, then write docs/benchmarks.md
-python -m benchmarks.report -k matmul          run a part; the report holds that part
+python -m benchmarks.report                    run everything, then write docs/benchmarks.md and its pages
+python -m benchmarks.report -k matmul          run a part, whose rows replace those of the latest run
+python -m benchmarks.report --sweep 100        more random shapes of each kind (0: none), --seed S: others
 python -m benchmarks.report --json FILE        write the report of an earlier run
 """
 
@@ -9,39 +10,60 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import charts, machine, summary
+from ranvier import _core
+
+from benchmarks import pages, sweep
+from benchmarks.peers.levels import SETTINGS
 from benchmarks.peers.process import ROOT
 
 Record = Mapping[str, Any]
 
 LATEST = ROOT / ".benchmarks" / "latest.json"
-INTRODUCTION = """# Benchmarks
-
-Written by `python -m benchmarks.report`. Each row was checked before it was timed; then ranvier, each peer in
-a process of its own, and the machine's limit were timed in turn, and the row is the median over the rounds. A
-ratio above 1 means that ranvier is faster. "Of the limit" is the least time that this machine needs for the
-row's arithmetic (FMAs in registers) or memory traffic (a buffer of the same size), measured in the same
-rounds, over the time that ranvier took.
-"""
+# what also runs at lower levels: against NumPy and PyTorch at the same level
+LEVEL_FILES = ["benchmarks/kernels/bench_matmul.py", "benchmarks/kernels/bench_conv2d.py"]
+LEVEL_KEYWORD = "not backward and not float64"
 
 
-def run(keyword: str | None, path: Path) -> int:
-    """Run the benchmarks into a JSON file; pytest's exit status (1: some row failed, the rest is there)."""
+def pytest(path: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run benchmarks into a JSON file; pytest's exit status (1: some row failed, the rest is there)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-only", f"--benchmark-json={path}"]
-    return subprocess.run(command + (["-k", keyword] if keyword else []), cwd=ROOT, check=False).returncode
+    path.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *arguments,
+        "--benchmark-only",
+        f"--benchmark-json={path}",
+        "-q",
+    ]
+    done = subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **environment})
+    return done.returncode
+
+
+def key(benchmark: Record) -> tuple[str, str]:
+    return benchmark["fullname"], benchmark.get("extra_info", {}).get("isa", "")
 
 
 def merged(old: Record, new: Record) -> dict[str, Any]:
     """The new results, in the old ones' order, with the old rows that were not run again."""
-    rows = {b["fullname"]: b for b in (*old["benchmarks"], *new["benchmarks"])}
-    return {**new, "benchmarks": list(rows.values())}
+    rows = {key(b): b for b in (*old["benchmarks"], *new["benchmarks"])}
+    return {**old, **new, "benchmarks": list(rows.values())}
+
+
+def with_level(results: Record, level: str, found: Record) -> dict[str, Any]:
+    """The results with the rows and the limits of a lower ISA level."""
+    rows = [*results["benchmarks"], *found["benchmarks"]]
+    levels = {**results.get("levels", {}), level: found["limits"]}
+    failed = [*results.get("failed", ()), *({**f, "what": f"{level}: {f['what']}"} for f in found["failed"])]
+    return {**results, "benchmarks": rows, "levels": levels, "failed": failed}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -49,90 +71,49 @@ def read(path: Path) -> dict[str, Any]:
     return results
 
 
-def rerun(keyword: str | None) -> int:
-    """Run all, or a part whose rows replace those in the latest results."""
+def measure(keyword: str | None, shapes: int, seed: int) -> int:
+    """Run all, or a part whose rows replace those in the latest results; pytest's exit status."""
     part = LATEST.with_name("part.json")
-    status = run(keyword, part)
-    if status <= 1:
-        results = merged(read(LATEST), read(part)) if keyword and LATEST.exists() else read(part)
-        LATEST.write_text(json.dumps(results), encoding="utf-8")
+    status = pytest(part, ["benchmarks", *(["-k", keyword] if keyword else [])], {})
+    if status > 1:
+        return status
+    results = read(part)
+    own = _core.supported_isas()[0]
+    for level in SETTINGS:
+        if level == own or level not in _core.supported_isas():
+            continue
+        words = f"({keyword}) and {LEVEL_KEYWORD}" if keyword else LEVEL_KEYWORD
+        if pytest(part, [*LEVEL_FILES, "-k", words], {"RANVIER_ISA": level}) <= 1:
+            results = with_level(results, level, read(part))
+    if shapes:
+        results["sweep"] = sweep.run(shapes, seed)
+    if keyword and LATEST.exists():
+        results = merged(read(LATEST), results)
+    LATEST.write_text(json.dumps(results), encoding="utf-8")
     return status
-
-
-def machine_section(limits: Record) -> str:
-    words = f"{limits['cpu']}, instruction set {limits['isa']}. Bandwidth is read / read and write."
-    return f"## The machine\n\n{words}\n\n{machine.table(dict(limits))}\n"
-
-
-def race_section(op: str, records: Sequence[Record], limits: Record, folder: Path) -> str:
-    """One op: bars, rooflines where arithmetic and traffic are known, a table."""
-    pictures = [f"![{op} against its peers](benchmarks/{op}-bars.svg)"]
-    charts.bars(records, folder / f"{op}-bars.svg")
-    for limit in limits["limits"]:
-        count = limit["threads"]
-        points = [r for r in records if r["threads"] == count and r["flops"] and r["moved"]]
-        if points:
-            name = f"{op}-roofline-{count}.svg"
-            charts.roofline(points, limit, folder / name)
-            pictures.append(f"![{op}: roofline on {count} threads](benchmarks/{name})")
-    lines = [
-        "| row | threads | of the limit | best peer | ratio | to each | reproduce |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for record in records:
-        lines.append("| " + " | ".join([*summary.cells(record)[1:], f"`{record['command']}`"]) + " |")
-    means = "\n".join(f"- {line}" for line in summary.means(records))
-    return f"## {op}\n\n{means}\n\n" + "\n\n".join(pictures) + "\n\n" + "\n".join(lines) + "\n"
-
-
-def facts_section(records: Sequence[Record]) -> str:
-    lines = ["## Threads, import, size\n", "| what | measured | target | reproduce |", "|---|---|---|---|"]
-    lines += [f"| {r['what']} | {r['value']} | {r['target']} | `{r['command']}` |" for r in records]
-    return "\n".join(lines) + "\n"
-
-
-def versions_section(records: Sequence[Record]) -> str:
-    versions = {name: v for record in records for name, v in record.get("versions", {}).items()}
-    compared = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    return "\n".join(
-        ["## Compared with\n", f"{compared}.\n", *(f"- {line}" for line in summary.skipped(records))]
-    )
-
-
-def write(results: Record, out: Path) -> Path:
-    records = [b["extra_info"] for b in results["benchmarks"] if b["extra_info"]]
-    limits, folder = results["limits"], out / "benchmarks"
-    folder.mkdir(parents=True, exist_ok=True)
-    sections = [INTRODUCTION, machine_section(limits)]
-    ops = dict.fromkeys(record["op"] for record in summary.races(records))
-    for op in ops:
-        rows = [record for record in summary.races(records) if record["op"] == op]
-        sections.append(race_section(op, rows, limits, folder))
-    if summary.facts(records):
-        sections.append(facts_section(summary.facts(records)))
-    if ops:
-        sections.append(versions_section(records))
-    page = out / "benchmarks.md"
-    page.write_text("\n".join(sections).rstrip() + "\n", encoding="utf-8")
-    return page
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report", description="Run benchmarks, write a report."
     )
-    parser.add_argument(
-        "--json", type=Path, help="pytest-benchmark's file of an earlier run, instead of running"
-    )
+    parser.add_argument("--json", type=Path, help="the results of an earlier run, instead of running")
     parser.add_argument("-k", dest="keyword", help="run only benchmarks whose name matches, as pytest's -k")
+    parser.add_argument(
+        "--sweep", type=int, metavar="N", help=f"random shapes of each kind ({sweep.SHAPES}; with -k: none)"
+    )
+    parser.add_argument("--seed", type=int, default=sweep.SEED, help="of the random shapes")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder to write to")
     arguments = parser.parse_args()
     status = 0
     if arguments.json is None:
-        status = rerun(arguments.keyword)
+        shapes = arguments.sweep
+        if shapes is None:
+            shapes = 0 if arguments.keyword else sweep.SHAPES
+        status = measure(arguments.keyword, shapes, arguments.seed)
         if status > 1:
             return status
-    page = write(read(arguments.json or LATEST), arguments.out)
+    page = pages.write(read(arguments.json or LATEST), arguments.out)
     print(f"wrote {page}")
     return status
 

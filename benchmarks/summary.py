@@ -41,22 +41,46 @@ def cells(record: Record) -> tuple[str, ...]:
     )
 
 
+def group_name(record: Record, own_isa: str | None = None) -> str:
+    """The op, with its dtype and its ISA level where they are not float32 and the machine's own."""
+    dtype, isa = record.get("dtype", "float32"), record.get("isa", own_isa)
+    special = [dtype] * (dtype != "float32") + [str(isa)] * (own_isa is not None and isa != own_isa)
+    return ", ".join([record["op"], *special])
+
+
+def groups(records: Sequence[Record], own_isa: str | None = None) -> dict[tuple[str, int], list[Record]]:
+    """The races by op and number of threads."""
+    found: dict[tuple[str, int], list[Record]] = {}
+    for record in races(records):
+        found.setdefault((group_name(record, own_isa), record["threads"]), []).append(record)
+    return found
+
+
+def compared(records: Sequence[Record]) -> list[Record]:
+    """The records with a peer, the slowest against its best peer first."""
+    return sorted((r for r in records if r["ratio"] is not None), key=lambda r: float(r["ratio"]))
+
+
 def means(records: Sequence[Record]) -> list[str]:
     """One line per op and thread count: the geometric mean of the ratios to each row's best peer."""
-    groups: dict[tuple[str, int], list[float]] = {}
-    for record in races(records):
-        if record["ratio"] is not None:
-            groups.setdefault((record["op"], record["threads"]), []).append(record["ratio"])
-    return [
-        f"{op}, {threads} thread{'s' * (threads > 1)}: {geometric_mean(ratios):.2f} times as fast as the "
-        f"best peer of each row (geometric mean of {len(ratios)}; lowest {min(ratios):.2f})"
-        for (op, threads), ratios in groups.items()
-    ]
+    lines = []
+    for (op, threads), group in groups(records).items():
+        ratios = [record["ratio"] for record in compared(group)]
+        if ratios:
+            lines.append(
+                f"{op}, {threads} thread{'s' * (threads > 1)}: {geometric_mean(ratios):.2f} times as fast as "
+                f"the best peer of each row (geometric mean of {len(ratios)}; lowest {ratios[0]:.2f})"
+            )
+    return lines
 
 
 def skipped(records: Sequence[Record]) -> list[str]:
-    reasons = {reason for record in records for reason in record.get("skipped", {}).values()}
-    return [f"not compared: {reason}" for reason in sorted(reasons)]
+    """Why peers are missing, each reason with the ops that it concerns."""
+    reasons: dict[str, dict[str, None]] = {}
+    for record in records:
+        for reason in record.get("skipped", {}).values():
+            reasons.setdefault(reason, {})[record.get("op", record.get("what", ""))] = None
+    return [f"not compared: {reason} ({', '.join(ops)})" for reason, ops in sorted(reasons.items())]
 
 
 def lines(records: Sequence[Record]) -> list[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,21 @@ class PeerProcess:
             with np.load(answer) as arrays:
                 return list(arrays.values())
 
+    def seconds(self, case: str, pace: str = "row") -> float:
+        """One round of a case that was prepared."""
+        return float(self.ask("time", case=case, pace=pace)["seconds"])
+
+    def forget(self, case: str) -> None:
+        self.ask("forget", case=case)
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
     def close(self) -> None:
         if self.process.stdin is not None:
-            self.process.stdin.close()
+            with suppress(BrokenPipeError):  # the process is gone already
+                self.process.stdin.close()
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -105,7 +118,11 @@ class Peers:
 
     def get(self, peer: Peer, threads: int) -> PeerProcess:
         key = (peer.library, threads, *sorted(peer.environment.items()))
-        if key not in self._processes:
+        process = self._processes.get(key)
+        if isinstance(process, PeerProcess) and process.ended:  # crashed in an earlier row
+            process.close()
+            process = None
+        if process is None:
             try:
                 self._processes[key] = PeerProcess(peer.library, threads, peer.environment)
             except PeerMissing as missing:

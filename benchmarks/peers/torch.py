@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,18 @@ def topk(x: np.ndarray, k: int) -> Callable[[], Any]:
 def _images(channels_last: bool, *arrays: np.ndarray) -> list[torch.Tensor]:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return [torch.from_numpy(a).contiguous(memory_format=layout) for a in arrays]
+
+
+def function_call(
+    function: str, settings: dict[str, Any], channels_last: bool = False, **arrays: np.ndarray
+) -> Callable[[], Any]:
+    """Any function of torch, given by its dotted name, on arrays given by its parameters' names."""
+    compute = attrgetter(function)(torch)
+    tensors = {
+        name: _images(channels_last, a)[0] if a.ndim == 4 else torch.from_numpy(a)
+        for name, a in arrays.items()
+    }
+    return lambda: compute(**tensors, **settings)
 
 
 def conv2d(

@@ -42,8 +42,8 @@ class Worker:
         self.calls[case] = call
         return {}
 
-    def time(self, case: str) -> dict[str, Any]:
-        return {"seconds": one_round(self.calls[case])}
+    def time(self, case: str, pace: str) -> dict[str, Any]:
+        return {"seconds": one_round(self.calls[case], pace)}
 
     def forget(self, case: str) -> dict[str, Any]:
         self.calls.pop(case, None)

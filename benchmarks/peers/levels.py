@@ -1,0 +1,32 @@
+"""The peers' code for an ISA level below the machine's own, so that like is compared with like.
+
+Where RANVIER_ISA lowers ours, a peer gets the settings that lower its own; one without such settings is left
+out.
+"""
+
+from __future__ import annotations
+
+from ranvier import _core
+
+from benchmarks.peers.process import Peer, PeerMissing
+
+SETTINGS = {
+    "x86-64-v3": {
+        "numpy": {"OPENBLAS_CORETYPE": "Haswell"},
+        "torch": {
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+        },
+    }
+}
+
+
+def at_level(peer: Peer, isa: str) -> Peer:
+    """The peer as it comes at the machine's own level; below that with its settings for the level."""
+    if isa == _core.supported_isas()[0]:
+        return peer
+    settings = SETTINGS.get(isa, {}).get(peer.library)
+    if settings is None:
+        raise PeerMissing(f"{peer.library} has no setting for {isa} code")
+    return Peer(peer.library, peer.options, {**peer.environment, **settings})
