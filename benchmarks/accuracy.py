@@ -146,20 +146,17 @@ def table(rows: Mapping[str, Errors]) -> list[str]:
 
 
 def verdicts(matmuls: Mapping[str, Errors], convs: Mapping[str, Errors]) -> list[str]:
-    """The largest ratios of our rms error to the peers'."""
+    """Our root mean square error over each peer's, and Winograd's over the direct kernel's."""
     lines = []
     for op, rows in (("matmul", matmuls), ("conv2d, direct", convs)):
-        ratios = []
+        ratios: dict[str, list[float]] = {}
         for found in rows.values():
-            ours = [
-                e[0] for name, e in found.items() if name.startswith("ranvier") and "Winograd" not in name
-            ]
-            others = [e[0] for name, e in found.items() if not name.startswith("ranvier")]
-            if others:
-                ratios.append(max(ours) / max(others))
-        if ratios:
-            words = f"between {min(ratios):.2f} and {max(ratios):.2f}"
-            lines.append(f"- {op}: our rms error over the peers' largest lies {words}.")
+            ours = max(e[0] for name, e in found.items() if "ranvier" in name and "Winograd" not in name)
+            for name, error in found.items():
+                if "ranvier" not in name:
+                    ratios.setdefault(name, []).append(ours / error[0])
+        for name, each in ratios.items():
+            lines.append(f"- {op}, our rms error over that of {name}: {min(each):.2f} to {max(each):.2f}.")
     factors = [
         error[0] / found[name.replace("Winograd", "direct")][0]
         for found in convs.values()
@@ -168,7 +165,8 @@ def verdicts(matmuls: Mapping[str, Errors], convs: Mapping[str, Errors]) -> list
     ]
     if factors:
         lines.append(
-            f"- Winograd over direct, rms: between {min(factors):.2f} and {max(factors):.2f} (allowed: 2)."
+            f"- Winograd's rms error over the direct kernel's: {min(factors):.2f} to {max(factors):.2f} "
+            "(allowed: 2)."
         )
     return lines
 

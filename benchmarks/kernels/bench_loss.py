@@ -40,6 +40,8 @@ def bench_loss(race: Race, function: str, gradient: bool, shape: tuple[int, ...]
         expected = np.asarray(found[0] if isinstance(found, tuple) else found)
     else:
         expected = np.asarray(getattr(reference, NAMES[function])(exact, target))
+    # a target's class is all that this one reads
+    read = len(x) if function == "nll_loss" and not gradient else x.size
     race(
         "loss",
         f"{function} {'gradient' if gradient else 'forward'} {'x'.join(map(str, shape))}",
@@ -47,7 +49,7 @@ def bench_loss(race: Race, function: str, gradient: bool, shape: tuple[int, ...]
         inputs={"x": x, "target": target},
         expected=expected,
         tolerance=tolerance(np.float32, x.size, float(np.abs(expected).max())),
-        moved=4 * x.size * (3 if gradient else 1) + target.nbytes,
+        moved=4 * read * (3 if gradient else 1) + target.nbytes,
         peers={"torch": Peer("torch", {"function": function, "gradient": gradient})},
         threads=threads,
     )
