@@ -23,7 +23,7 @@ class Pace:
     sample: float
 
 
-PACES = {"row": Pace(0.015, 0.03), "sweep": Pace(0.005, 0.01)}
+PACES = {"row": Pace(0.01, 0.025), "sweep": Pace(0.005, 0.01)}
 
 
 def warm(call: Callable[[], Any], seconds: float) -> float:

@@ -36,9 +36,7 @@ from benchmarks.peers.process import Peer, PeerMissing, PeerProcess, Peers, name
 
 ROUNDS = 5
 FEWER_ROUNDS = 3
-LONG_ROW_SECONDS = (
-    0.25  # of one call of every participant: then fewer rounds, as each call is an average itself
-)
+LONG_ROW_SECONDS = 0.1  # of one call of everybody: then fewer rounds, as each call is an average itself
 DISTURBED = 3.0  # a round that took this many times the fastest one had somebody else's work in it
 
 

@@ -1,6 +1,6 @@
 """Random shapes of each kind, ours against PyTorch (and NumPy for products): no list of rows to tune to.
 
-python -m benchmarks.sweep                       60 shapes of each kind
+python -m benchmarks.sweep                       40 shapes of each kind
 python -m benchmarks.sweep --sweep 200 --seed 7  more, others
 python -m benchmarks.sweep --kind conv2d         one kind
 """
@@ -19,7 +19,7 @@ from benchmarks.harness import Row, check
 from benchmarks.peers.process import PeerMissing, PeerProcess, Peers
 from benchmarks.sweep_kinds import KINDS, Case
 
-SHAPES = 60
+SHAPES = 40
 SEED = 1
 ROUNDS = 3
 LONG_SECONDS = 0.1  # a call that takes this long is timed once
@@ -100,7 +100,7 @@ def worst(rows: Iterable[dict[str, Any]], count: int = WORST) -> list[str]:
     """The lowest ratios, as Markdown."""
     lines = ["| kind | shape | threads | best peer | ratio | ours, us |", "|---|---|---|---|---|---|"]
     for r in summary.compared(list(rows))[:count]:
-        cells = [r["op"], r["row"], str(r["threads"]), r["best_peer"], f"{r['ratio']:.2f}"]
+        cells = [summary.group_name(r), r["row"], str(r["threads"]), r["best_peer"], f"{r['ratio']:.2f}"]
         lines.append("| " + " | ".join([*cells, f"{r['ours_seconds'] * 1e6:.1f}"]) + " |")
     return lines
 

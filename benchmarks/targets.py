@@ -29,15 +29,14 @@ LAYERS = {
     "128,64,32,32 to 64, 3x3, stride 1, pad 1, groups 1",
 }
 OTHERS = re.compile(
-    r"max_pool2d(_backward)? (32x32x26x26|8x64x112x112)"
-    r"|(activation|elementwise) (relu|sigmoid|tanh|exp|gelu)( forward| out)? (1048576|1024x1024)"
+    r"max_pool2d(_backward)? (32x32x26x26|8x64x112x112) (nchw|channels_last)$"
+    r"|(activation|elementwise) (relu|sigmoid|tanh|exp|gelu)( forward| out)? (1048576|1024x1024)$"
     r"|loss cross_entropy gradient (32x10|128x1000|4096x1000)$"
-    r"|softmax softmax forward 4096x1000"
-    r"|batch_norm(_train\w*|_backward)? .*32x64x32x32"
+    r"|softmax softmax forward 4096x1000$"
+    r"|batch_norm(_backward)? 32x64x32x32 (nchw|channels_last)$"
 )
-COPYING = re.compile(
-    r"max_pool2d|activation relu|batch_norm|softmax softmax"
-)  # bound by memory, not by arithmetic
+# of those, what memory bounds and not arithmetic
+COPYING = re.compile(r"max_pool2d|(activation|elementwise) relu|batch_norm|softmax softmax")
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,8 @@ def targets(isa: str) -> list[Target]:
     v3 = "x86-64-v3"
 
     def other(r: Record) -> bool:
-        return (r["isa"], r["dtype"]) == (isa, "float32") and OTHERS.match(
-            f"{r['op']} {r['row']}"
-        ) is not None
+        own = (r["isa"], r["dtype"]) == (isa, "float32")
+        return own and OTHERS.match(f"{r['op']} {r['row']}") is not None
 
     def copying(r: Record) -> bool:
         return other(r) and COPYING.match(f"{r['op']} {r['row']}") is not None
