@@ -30,19 +30,47 @@ LAYERS = [
     (8, 96, 56, 56, 96, 3, 1, 1, 96),
     (128, 64, 32, 32, 64, 3, 1, 1, 1),
 ]
-CHANNELS_LAST = {"torch": Peer("torch"), "torch, channels_last": Peer("torch", {"channels_last": True})}
+MORE = [
+    (8, 64, 56, 56, 128, 3, 2, 1, 1),  # ResNet-18 between its stages
+    (8, 64, 56, 56, 128, 1, 2, 0, 1),
+    (4, 64, 112, 112, 64, 3, 1, 1, 1),  # VGG
+    (8, 16, 112, 112, 96, 1, 1, 0, 1),  # MobileNetV2
+    (8, 96, 56, 56, 24, 1, 1, 0, 1),
+    (8, 160, 7, 7, 960, 1, 1, 0, 1),
+    (2, 1, 128, 128, 64, 3, 1, 1, 1),  # U-Net, its first and last
+    (2, 64, 128, 128, 1, 1, 1, 0, 1),
+    (16, 64, 28, 28, 3, 3, 1, 1, 1),
+    (8, 7, 33, 33, 13, 5, 1, 2, 1),  # odd sizes
+    (8, 128, 28, 28, 128, 3, 1, 1, 32),  # ResNeXt
+    (8, 64, 28, 28, 128, 3, 1, 1, 8),
+    (1, 64, 56, 56, 64, 3, 1, 1, 1),
+    (1, 16, 14, 14, 32, 3, 1, 1, 1),
+]
+DOUBLE = [
+    (32, 32, 13, 13, 64, 3, 1, 0, 1),
+    (8, 64, 28, 28, 64, 3, 1, 1, 1),
+    (8, 64, 56, 56, 256, 1, 1, 0, 1),
+    (2, 64, 64, 64, 2, 3, 1, 1, 1),
+]
+CASES = [(layer, "float32") for layer in LAYERS + MORE] + [(layer, "float64") for layer in DOUBLE]
+TORCH = {"torch": Peer("torch"), "torch, channels_last": Peer("torch", {"channels_last": True})}
 
 
-def name_of(layer: tuple[int, ...]) -> str:
+def name_of(layer: tuple[int, ...], dtype: str) -> str:
     n, c, h, w, k, r, stride, padding, groups = layer
-    return f"{n},{c},{h},{w} to {k}, {r}x{r}, stride {stride}, pad {padding}, groups {groups}"
+    name = f"{n},{c},{h},{w} to {k}, {r}x{r}, stride {stride}, pad {padding}, groups {groups}"
+    return name if dtype == "float32" else f"{name}, {dtype}"
 
 
-def random_arrays(layer: tuple[int, ...]) -> dict[str, np.ndarray]:
+def id_of(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def random_arrays(layer: tuple[int, ...], dtype: str) -> dict[str, np.ndarray]:
     n, c, h, w, k, r, _, _, groups = layer
     rng = np.random.default_rng(0)
     shapes = {"x": (n, c, h, w), "w": (k, c // groups, r, r), "bias": (k,)}
-    return {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    return {name: rng.uniform(-1, 1, shape).astype(dtype) for name, shape in shapes.items()}
 
 
 def with_settings(peers: dict[str, Peer], settings: dict[str, int]) -> dict[str, Peer]:
@@ -61,10 +89,10 @@ def products(y: np.ndarray, w: np.ndarray, settings: dict[str, int], x: np.ndarr
 
 
 @pytest.mark.parametrize("threads", thread_counts())
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: "x".join(map(str, layer)))
-def bench_conv2d(race: Race, layer: tuple[int, ...], threads: int) -> None:
+@pytest.mark.parametrize(("layer", "dtype"), CASES, ids=id_of)
+def bench_conv2d(race: Race, layer: tuple[int, ...], dtype: str, threads: int) -> None:
     settings = {"stride": layer[6], "padding": layer[7], "groups": layer[8]}
-    arrays = random_arrays(layer)
+    arrays = random_arrays(layer, dtype)
 
     def ours(x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> Callable[[], Any]:
         x = in_layout(x, "channels_last")
@@ -73,25 +101,28 @@ def bench_conv2d(race: Race, layer: tuple[int, ...], threads: int) -> None:
     y = reference.conv2d(*(a.astype(np.float64) for a in arrays.values()), **settings)
     race(
         "conv2d",
-        name_of(layer),
+        name_of(layer, dtype),
         ours=ours,
         inputs=arrays,
         expected=y,
-        tolerance=tolerance(np.float32, arrays["w"][0].size + 1),
+        tolerance=tolerance(arrays["x"].dtype, arrays["w"][0].size + 1),
         flops=2 * products(y, arrays["w"], settings, arrays["x"]),
-        moved=4 * (arrays["x"].size + arrays["w"].size + y.size),
-        peers=with_settings(CHANNELS_LAST, settings),
+        moved=arrays["x"].itemsize * (arrays["x"].size + arrays["w"].size + y.size),
+        peers=with_settings({**TORCH, "jax": Peer("jax"), "onnxruntime": Peer("onnxruntime")}, settings)
+        if dtype == "float32"
+        else with_settings(TORCH, settings),
         threads=threads,
+        dtype=dtype,
     )
 
 
 @pytest.mark.parametrize("threads", thread_counts())
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: "x".join(map(str, layer)))
-def bench_conv2d_backward(race: Race, layer: tuple[int, ...], threads: int) -> None:
+@pytest.mark.parametrize(("layer", "dtype"), CASES, ids=id_of)
+def bench_conv2d_backward(race: Race, layer: tuple[int, ...], dtype: str, threads: int) -> None:
     settings = {"stride": layer[6], "padding": layer[7], "groups": layer[8]}
-    x, w, bias = random_arrays(layer).values()
+    x, w, bias = random_arrays(layer, dtype).values()
     y = _core.conv2d(x, w, bias, layer[6], layer[7], 1, layer[8])
-    dy = np.random.default_rng(1).uniform(-1, 1, y.shape).astype(np.float32)
+    dy = np.random.default_rng(1).uniform(-1, 1, y.shape).astype(dtype)
 
     def ours(dy: np.ndarray, x: np.ndarray, w: np.ndarray) -> Callable[[], Any]:
         dy, x = in_layout(dy, "channels_last"), in_layout(x, "channels_last")
@@ -100,13 +131,14 @@ def bench_conv2d_backward(race: Race, layer: tuple[int, ...], threads: int) -> N
     pixels = dy[:, 0].size
     race(
         "conv2d_backward",
-        name_of(layer),
+        name_of(layer, dtype),
         ours=ours,
         inputs={"dy": dy, "x": x, "w": w},
         expected=list(reference.conv2d_backward(*(a.astype(np.float64) for a in (dy, x, w)), **settings)),
-        tolerance=[tolerance(np.float32, n) for n in (w[:, 0].size, pixels, pixels)],
+        tolerance=[tolerance(dy.dtype, n) for n in (w[:, 0].size, pixels, pixels)],
         flops=4 * products(y, w, settings, x),
-        moved=4 * (2 * x.size + 2 * w.size + dy.size),
-        peers=with_settings(CHANNELS_LAST, settings),
+        moved=y.itemsize * (2 * x.size + 2 * w.size + dy.size),
+        peers=with_settings(TORCH, settings),
         threads=threads,
+        dtype=dtype,
     )

@@ -38,6 +38,17 @@ def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     return compiled(lambda x, y: x @ y, a, b)
 
 
+def conv2d(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray, stride: int, padding: int, groups: int
+) -> Callable[[], Any]:
+    def convolve(x: Any, w: Any, b: Any) -> Any:
+        pads = [(padding, padding)] * 2
+        y = jax.lax.conv_general_dilated(x, w, (stride, stride), pads, feature_group_count=groups)
+        return y + b[:, None, None]
+
+    return compiled(convolve, x, w, bias)
+
+
 def _logits(network: Network, p: Sequence[Any], x: Any) -> Any:
     weights = iter(zip(p[::2], p[1::2], strict=True))
     for kind, *_ in network.layers:

@@ -194,6 +194,7 @@ void WeightGradient<T>::run_job(const Chunk& chunk, const WeightJob& job, int64_
   t.b = dy_.data + panels_.first(panel);
   t.columns = panels_.columns(panel);
   t.lanewise = lanewise_, t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
+  t.fetch = nullptr, t.fetch_step = 0;
   const T* x = x_.data + (lanewise_ ? panels_.first(panel) : panels_.group(panel) * in_group_);
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;

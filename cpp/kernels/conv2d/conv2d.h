@@ -11,9 +11,10 @@
 // else is first copied so. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs
 // are written only.
 //
-// Every element of y and dx is one chain of FMAs over taps and channels. dw and db are sums of at most
-// kMaxPartials chains over fixed parts of the pixels, combined in order. So all bits depend on the shapes
-// alone, never on tiles or threads.
+// Every element of y and dx is one chain of FMAs over taps and channels or, where its tensor has few channels
+// and the other many, the sum of a vector of such chains, each over every so many-th channel. dw and db are
+// sums of at most kMaxPartials chains over fixed parts of the pixels, combined in order. So all bits depend
+// on the shapes alone, never on tiles or threads.
 #pragma once
 #include <cstddef>
 

@@ -1,4 +1,5 @@
 // conv2d's inner loops, compiled once for each ISA level.
+#include "kernels/conv2d/dots.h"
 #include "kernels/conv2d/microkernel.h"
 #include "kernels/conv2d/packing.h"
 #include "kernels/matmul/packing.h"
@@ -29,11 +30,19 @@ static void run_tile(ConvTile<T>& t) {
 
 static void end_streams() { stream_end(); }
 
-extern const ConvKernels<float> conv_kernels_float = {kConvRows,      lanes<float>, run_tile<float>,
-                                                      end_streams,    pack<float>,  pack_panel<float>,
-                                                      combine<float>, sum<float>};
-extern const ConvKernels<double> conv_kernels_double = {kConvRows,       lanes<double>, run_tile<double>,
-                                                        end_streams,     pack<double>,  pack_panel<double>,
-                                                        combine<double>, sum<double>};
+#define RANVIER_CONV_KERNELS(T)                                \
+  {                                                            \
+      kConvRows,                                               \
+      lanes<T>,                                                \
+      run_tile<T>,                                             \
+      end_streams,                                             \
+      {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)}, \
+      run_dots<T>,                                             \
+      pack<T>,                                                 \
+      pack_panel<T>,                                           \
+      combine<T>,                                              \
+      sum<T>}
+extern const ConvKernels<float> conv_kernels_float = RANVIER_CONV_KERNELS(float);
+extern const ConvKernels<double> conv_kernels_double = RANVIER_CONV_KERNELS(double);
 
 }  // namespace ranvier::RANVIER_ISA

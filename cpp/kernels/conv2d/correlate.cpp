@@ -19,6 +19,18 @@ AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t 
   return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], transposed};
 }
 
+// Whether input channels fill more lanes than output channels would. Sums over lanes and loads that serve few
+// products cost a quarter.
+template <class T>
+bool prefers_dots(int64_t in, int64_t out) {
+  const int64_t lanes = conv_kernels<T>().lanes;
+  return 2 * out <= lanes && 3 * in > 4 * out * ceil_division(in, lanes);
+}
+
+int dots_width(int64_t out) {  // of panels, as even as can be
+  return static_cast<int>(ceil_division(out, ceil_division(out, kMaxDots)));
+}
+
 }  // namespace
 
 template <class T>
@@ -26,7 +38,7 @@ struct Correlator<T>::Region {
   Axis::Class rows, columns;
   int64_t first_image, images;
   int64_t pixels() const { return images * rows.size * columns.size; }
-  int64_t tiles() const { return ceil_division(pixels(), conv_kernels<T>().mr); }
+  int64_t tiles(int mr) const { return ceil_division(pixels(), mr); }
 };
 
 template <class T>
@@ -37,20 +49,23 @@ Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
       taps_{p.w.shape[2], p.w.shape[3]},
       in_group_(p.x.shape[1] / p.geometry.groups),
       out_group_(p.y.shape[1] / p.geometry.groups),
+      dots_(!lanewise_ && prefers_dots<T>(in_group_, out_group_)),
+      steps_(dots_ ? ceil_division(in_group_, conv_kernels<T>().lanes) : in_group_),
       carver_(workspace),
-      panels_(p.geometry.groups, out_group_, lanewise_),
+      panels_(p.geometry.groups, out_group_, lanewise_, dots_ ? dots_width(out_group_) : 0),
+      mr_(dots_ ? conv_kernels<T>().dot_rows[panels_.width] : conv_kernels<T>().mr),
       x_(p.x, lanewise_ ? p.x.shape[1] : 0, carver_),
       rows_(axis_geometry(p.geometry, 0, p.y.shape[2], p.x.shape[2], taps_[0], p.transposed), carver_),
       columns_(axis_geometry(p.geometry, 1, p.y.shape[3], p.x.shape[3], taps_[1], p.transposed), carver_) {
   const int64_t image_bytes = std::max<int64_t>(p.x.shape[1] * p.x.shape[2] * p.x.shape[3] * sizeof(T), 1);
   block_ = std::clamp<int64_t>(kBlockBytes / image_bytes, 1, std::max<int64_t>(images_, 1));
-  panel_size_ = taps_[0] * taps_[1] * in_group_ * panels_.width;
+  panel_size_ = taps_[0] * taps_[1] * steps_ * panels_.width * (dots_ ? conv_kernels<T>().lanes : 1);
   weights_ = carver_.take<T>(panels_.count() * panel_size_);
   bias_ = carver_.take<T>(p.bias.data && p.bias.strides[0] != 1 ? p.bias.shape[0] : 0);
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
   group_ = std::clamp<int64_t>(kGroupBytes / panel_bytes, 1, std::max<int64_t>(panels_.count(), 1));
   const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_ * panels_.width, p.y.shape[1])) * sizeof(T);
-  chunk_ = std::max<int64_t>(kChunkBytes / (pixel_bytes * conv_kernels<T>().mr), 1);
+  chunk_ = std::max<int64_t>(kChunkBytes / (pixel_bytes * mr_), 1);
   segments_ = carver_.take<ConvSegment>(team * taps_[0] * taps_[1]);
   stream_ = streams(p.y);
   bytes_ = carver_.used();
@@ -60,7 +75,7 @@ Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
 template <class T>
 bool Correlator<T>::streams(const TensorView<T>& y) const {
   constexpr int64_t line = kCacheLine / sizeof(T);
-  if (numel(y) * static_cast<int64_t>(sizeof(T)) < kStreamBytes) return false;
+  if (dots_ || numel(y) * static_cast<int64_t>(sizeof(T)) < kStreamBytes) return false;
   const int64_t steps = out_group_ | y.shape[1] | y.strides[0] | y.strides[2] | y.strides[3];
   return steps % line == 0 && reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;
 }
@@ -113,33 +128,46 @@ void Correlator<T>::pack_weights() const {
       p.w = p_.w.data + first * row;
       p.stride_o = row, p.stride_c = taps;
     }
-    if (dense)
+    if (dense && !dots_)
       conv_kernels<T>().pack_panel(p);
     else
       pack_panel_by_element(p, panel);
   }
 }
 
+// As pack_panel; where dots_, [tap][vector of channels][output channel][lane].
 template <class T>
 void Correlator<T>::pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const {
-  const int64_t first = panels_.first(panel), group = panels_.group(panel);
-  const int64_t* st = p_.w.strides;
+  const int64_t first = panels_.first(panel), lanes = conv_kernels<T>().lanes;
   T* to = p.panel;
   for (int64_t t = 0; t < p.taps; ++t) {
-    const int64_t tap = p.turned ? p.taps - 1 - t : t, at = tap / taps_[1] * st[2] + tap % taps_[1] * st[3];
-    for (int64_t c = 0; c < p.channels; ++c)
-      for (int o = 0; o < p.width; ++o) {
-        const int64_t out = first + o, in = group * in_group_ + c;
-        const int64_t k = p_.transposed && !lanewise_ ? in : out;
-        const int64_t channel = lanewise_ ? 0 : p_.transposed ? out - group * out_group_ : c;
-        *to++ = o < p.columns ? p_.w.data[k * st[0] + channel * st[1] + at] : T(0);
-      }
+    const int64_t tap = p.turned ? p.taps - 1 - t : t;
+    if (dots_) {
+      for (int64_t c = 0; c < in_group_; c += lanes)
+        for (int o = 0; o < p.width; ++o)
+          for (int64_t i = c; i < c + lanes; ++i)
+            *to++ = o < p.columns && i < in_group_ ? weight(first + o, i, tap) : T(0);
+    } else {
+      for (int64_t c = 0; c < in_group_; ++c)
+        for (int o = 0; o < p.width; ++o) *to++ = o < p.columns ? weight(first + o, c, tap) : T(0);
+    }
   }
+}
+
+// Of an output channel for an input channel of its group.
+template <class T>
+T Correlator<T>::weight(int64_t out, int64_t channel, int64_t tap) const {
+  const int64_t* st = p_.w.strides;
+  const int64_t at = tap / taps_[1] * st[2] + tap % taps_[1] * st[3];
+  if (lanewise_) return p_.w.data[out * st[0] + at];
+  if (!p_.transposed) return p_.w.data[out * st[0] + channel * st[1] + at];
+  const int64_t group = out / out_group_;
+  return p_.w.data[(group * in_group_ + channel) * st[0] + (out - group * out_group_) * st[1] + at];
 }
 
 template <class T>
 int64_t Correlator<T>::tile_weight(const Axis::Class& rows, const Axis::Class& columns) const {
-  return rows.tap_count * columns.tap_count * in_group_ + kTileOverhead;
+  return rows.tap_count * columns.tap_count * steps_ + kTileOverhead;
 }
 
 template <class T>
@@ -148,7 +176,7 @@ int64_t Correlator<T>::block_weight(int64_t images) const {
   for (int64_t i = 0; i < rows_.classes(); ++i)
     for (int64_t j = 0; j < columns_.classes(); ++j) {
       const Region region{rows_[i], columns_[j], 0, images};
-      weight += region.tiles() * tile_weight(region.rows, region.columns);
+      weight += region.tiles(mr_) * tile_weight(region.rows, region.columns);
     }
   return weight * panels_.count();
 }
@@ -167,7 +195,7 @@ void Correlator<T>::compute() const {
       for (int64_t i = 0; i < rows_.classes(); ++i)
         for (int64_t j = 0; j < columns_.classes(); ++j) {
           const Region region{rows_[i], columns_[j], n, images};
-          const int64_t items = region.tiles() * (panels.end - panels.begin);
+          const int64_t items = region.tiles(mr_) * (panels.end - panels.begin);
           const Range mine = share.take(items, tile_weight(region.rows, region.columns));
           if (!mine.empty()) run_region(region, panels, mine);
         }
@@ -179,7 +207,7 @@ void Correlator<T>::compute() const {
 template <class T>
 void Correlator<T>::run_region(const Region& region, Range panels, Range items) const {
   ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
-  const int64_t segment_count = list_segments(region, segments), tiles = region.tiles();
+  const int64_t segment_count = list_segments(region, segments), tiles = region.tiles(mr_);
   const int64_t chunk_items = chunk_ * (panels.end - panels.begin);
   for (int64_t item = items.begin; item < items.end;) {
     const int64_t first = item / chunk_items * chunk_, count = std::min(chunk_, tiles - first);
@@ -191,33 +219,35 @@ void Correlator<T>::run_region(const Region& region, Range panels, Range items) 
   }
 }
 
-// What each panel fetches of the next chunk's inputs while it passes over this one, relative to the input of
-// a pixel here: of the pixel so much further the last tap, which no pixel before it has read.
+// While tiles of one chunk are computed, the next chunk's input comes nearer, for each tile as much as it
+// reads of new pixels itself, and each panel brings its part. Input rows lie one after another, so that it is
+// found so much further in memory than the tile's own last tap.
 template <class T>
-Range Correlator<T>::next_inputs(const Region& region, Range panels, int64_t panel,
-                                 const ConvSegment* segments, int64_t segment_count) const {
-  constexpr int64_t kLine = kCacheLine / sizeof(T);
-  if (segment_count == 0 || lanewise_) return {0, 0};
-  const int64_t lines = ceil_division(in_group_, kLine), count = panels.end - panels.begin;
-  const int64_t pixels = chunk_ * ceil_division(region.pixels(), region.tiles());
-  const ConvSegment& last = segments[segment_count - 1];
-  const int64_t step = p_.transposed ? 1 : p_.geometry.stride[0] * p_.geometry.stride[1];
-  const int64_t from = last.a + last.n - in_group_ + pixels * step * x_.stride_w;
-  const int64_t at = panel - panels.begin;
-  return {from + lines * at / count * kLine, from + lines * (at + 1) / count * kLine};
+typename Correlator<T>::Fetch Correlator<T>::next_inputs(const Region& region, Range panels, int64_t panel,
+                                                         const ConvSegment* segments, int64_t count) const {
+  int64_t steps = 0;
+  for (int64_t i = 0; i < count; ++i) steps += segments[i].n;
+  if (steps == 0 || dots_) return {0, 0};
+  const ConvSegment& last = segments[count - 1];
+  const int64_t pixels = ceil_division(region.pixels(), region.tiles(mr_));  // of a tile
+  const int64_t new_values = pixels * (p_.transposed ? 1 : p_.geometry.stride[1]) * x_.stride_w;
+  const int64_t part = new_values / (panels.end - panels.begin);
+  const int64_t from = last.a + (lanewise_ ? 0 : last.n - in_group_) + chunk_ * new_values;
+  return {from + (panel - panels.begin) * part, part * static_cast<int64_t>(sizeof(T)) / steps};
 }
 
 // The taps of a region as runs of values that lie one after another in the input and in the panel.
 template <class T>
 int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments) const {
   const int64_t step_a = lanewise_ ? x_.stride_w : 1, step_b = panels_.width;
+  const int64_t tap_size = panel_size_ / (taps_[0] * taps_[1]);
   int64_t count = 0;
   if (in_group_ == 0) return 0;
   for (int64_t r = 0; r < region.rows.tap_count; ++r)
     for (int64_t s = 0; s < region.columns.tap_count; ++s) {
       const AxisTap row = region.rows.taps[r], column = region.columns.taps[s];
       const int64_t a = row.offset * x_.stride_h + column.offset * x_.stride_w;
-      const int64_t b = (row.tap * taps_[1] + column.tap) * in_group_ * panels_.width;
+      const int64_t b = (row.tap * taps_[1] + column.tap) * tap_size;
       ConvSegment* last = segments + count - 1;
       if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
         last->n += in_group_;
@@ -229,10 +259,9 @@ int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments
 
 template <class T>
 void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
-                              int64_t segment_count, Range fetch) const {
-  constexpr int64_t kLine = kCacheLine / sizeof(T);
+                              int64_t segment_count, Fetch fetch) const {
   const ConvKernels<T>& kernels = conv_kernels<T>();
-  const int64_t pixels = region.pixels(), rows = ceil_division(pixels, region.tiles());
+  const int64_t pixels = region.pixels(), rows = ceil_division(pixels, region.tiles(mr_));
   const int64_t height = region.rows.size, width = region.columns.size;
   const int64_t first = panels_.first(panel);
   const T* bias = bias_ && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
@@ -242,6 +271,7 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   t.b = weights_ + panel * panel_size_, t.bias = p_.bias.data ? bias + first : nullptr;
   t.columns = panels_.columns(panel);
   t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
+  t.fetch_step = fetch.step;
   const T* x = x_.data + (lanewise_ ? first : panels_.group(panel) * in_group_);
   T* y = p_.y.data + first;
   int64_t pixel = tiles.begin * rows, column = pixel % width, row = pixel / width % height;
@@ -264,11 +294,14 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
       }
       t.a[i] = x_row + region.columns.base[column] * x_.stride_w;
       t.c[i] = y_row + region.columns.position[column] * p_.y.strides[3];
-      for (int64_t c = fetch.begin; c < fetch.end; c += kLine) __builtin_prefetch(t.a[i] + c);
       ++column;
     }
+    t.fetch = reinterpret_cast<const char*>(t.a[0] + fetch.begin);
     pixel += t.rows;
-    kernels.tile(t);
+    if (dots_)
+      kernels.dots(t);
+    else
+      kernels.tile(t);
   }
 }
 

@@ -28,27 +28,34 @@ class Correlator {
 
  private:
   struct Region;  // the output pixels of one class of rows and one of columns, in one block of images
+  struct Fetch {
+    int64_t begin, step;  // elements after a tile's first input, bytes
+  };
   bool streams(const TensorView<T>& y) const;
   void prepare() const;
   void pack_weights() const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
+  T weight(int64_t out, int64_t channel, int64_t tap) const;
   void compute() const;
   int64_t block_weight(int64_t images) const;
   int64_t tile_weight(const Axis::Class& rows, const Axis::Class& columns) const;
   int64_t list_segments(const Region& region, ConvSegment* segments) const;
   void run_region(const Region& region, Range panels, Range items) const;
   void run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
-                 int64_t segment_count, Range fetch) const;
-  Range next_inputs(const Region& region, Range panels, int64_t panel, const ConvSegment* segments,
-                    int64_t segment_count) const;
+                 int64_t segment_count, Fetch fetch) const;
+  Fetch next_inputs(const Region& region, Range panels, int64_t panel, const ConvSegment* segments,
+                    int64_t count) const;
 
   Correlation<T> p_;
   bool lanewise_, stream_;
   int64_t images_, taps_[2];
   int64_t in_group_, out_group_;  // channels of a group
+  bool dots_;                     // the lanes of vectors are input channels, not output channels
+  int64_t steps_;                 // vectors of a tap, where dots; else its channels
   size_t bytes_;
   Carver carver_;
   Panels<T> panels_;
+  int mr_;  // rows of a tile
   PixelRows<T> x_;
   Axis rows_, columns_;
   int64_t block_;          // images worked on together

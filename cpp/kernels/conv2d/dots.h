@@ -8,36 +8,47 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// As many rows as registers hold, beside a vector of weights for each output channel and one of the input.
+// As many rows as registers hold, beside a vector of weights for each output channel and a few of the input
+// (with one only, GCC reads it from memory for each product).
 constexpr int dot_rows(int outs) {
-  const int rows = (RANVIER_VECTOR_REGISTERS - 1 - outs) / outs;
+  const int rows = (RANVIER_VECTOR_REGISTERS - 4 - outs) / outs;
   return rows < 12 ? rows : 12;
 }
 
-// c[i][j] from its sums, one vector each: squares of them are transposed, so that the lanes' sums are sums of
-// vectors, in pairs.
+// Lane i becomes the sum of vector i's lanes: two vectors are halved and laid side by side, and so on.
+template <int kGroup, class T>
+RANVIER_INLINE vec<T> sum_lanes(vec<T> (&rows)[lanes<T>]) {
+  using Lanes = std::make_integer_sequence<int, lanes<T>>;
+  RANVIER_UNROLL
+  for (int i = 0; i < kGroup; ++i)
+    rows[i] = interleave<kGroup, false>(rows[i], rows[i + kGroup], Lanes{}) +
+              interleave<kGroup, true>(rows[i], rows[i + kGroup], Lanes{});
+  if constexpr (kGroup > 1)
+    return sum_lanes<kGroup / 2, T>(rows);
+  else
+    return rows[0];
+}
+
+// c[i][j] from its sums, one vector each.
 template <class T>
 static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* sums) {
   constexpr int L = lanes<T>;
   T totals[12 * kMaxDots + L];
-  const int count = t.rows * t.columns;
+  const int width = static_cast<int>(t.step_b), count = t.rows * width;
   for (int first = 0; first < count; first += L) {
     vec<T> square[L];
-    for (int i = 0; i < L; ++i) square[i] = first + i < count ? load(sums + (first + i) * L) : vec<T>{};
-    transpose(square);
     RANVIER_UNROLL
-    for (int half = L / 2; half > 0; half /= 2) {
-      RANVIER_UNROLL
-      for (int i = 0; i < half; ++i) square[i] = square[i] + square[i + half];
-    }
-    store(totals + first, square[0]);
+    for (int i = 0; i < L; ++i) square[i] = load(sums + (first + i) * L);
+    store(totals + first, sum_lanes<L / 2, T>(square));
   }
-  for (int i = 0; i < t.rows; ++i)
-    for (int j = 0; j < t.columns; ++j) {
-      T x = totals[i * t.columns + j];
-      if (t.bias) x += t.bias[j];
+  int i = 0, j = 0;
+  for (int k = 0; k < count; ++k) {  // loops over i and j would be vectorized, and slower
+    if (j < t.columns) {
+      const T x = t.bias ? totals[k] + t.bias[j] : totals[k];
       t.c[i][j] = t.relu && x < 0 ? T(0) : x;
     }
+    if (++j == width) j = 0, ++i;
+  }
 }
 
 template <class T, int kOuts>
@@ -66,7 +77,7 @@ static void dot_tile(const ConvTile<T>& t) {
     const int rest = static_cast<int>(end - at);
     if (rest > 0) step(b, [&](const T* p) { return load_n(p + at, rest); });
   }
-  alignas(64) T sums[kRows * kOuts * L];
+  alignas(64) T sums[(kRows * kOuts + L - 1) * L];  // the last are not results
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
@@ -75,14 +86,23 @@ static void dot_tile(const ConvTile<T>& t) {
   store_dots<T>(t, sums);
 }
 
+// More columns than half a vector are better off as vectors of columns.
+template <class T, int kOuts>
+static void dots_if_few([[maybe_unused]] const ConvTile<T>& t) {
+  if constexpr (2 * kOuts <= lanes<T>) dot_tile<T, kOuts>(t);
+}
+
 template <class T>
 static void run_dots(const ConvTile<T>& t) {
-  static_assert(kMaxDots == 4);
-  switch (t.columns) {
-    case 1: return dot_tile<T, 1>(t);
-    case 2: return dot_tile<T, 2>(t);
-    case 3: return dot_tile<T, 3>(t);
-    default: return dot_tile<T, 4>(t);
+  switch (t.step_b) {
+    case 1:
+      return dots_if_few<T, 1>(t);
+    case 2:
+      return dots_if_few<T, 2>(t);
+    case 3:
+      return dots_if_few<T, 3>(t);
+    default:
+      return dots_if_few<T, kMaxDots>(t);
   }
 }
 

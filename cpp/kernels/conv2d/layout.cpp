@@ -45,11 +45,11 @@ void PixelRows<T>::copy_share() const {
 }
 
 template <class T>
-Panels<T>::Panels(int64_t groups, int64_t per_group, bool lanewise)
-    : groups(lanewise ? 1 : groups), per_group(lanewise ? groups : per_group) {
+Panels<T>::Panels(int64_t groups, int64_t per_group, bool lanewise, int width)
+    : groups(lanewise ? 1 : groups), per_group(lanewise ? groups : per_group), width(width) {
   const int lanes = conv_kernels<T>().lanes;
-  width = this->per_group <= lanes ? lanes : 2 * lanes;
-  in_group = ceil_division(this->per_group, width);
+  if (width == 0) this->width = this->per_group <= lanes ? lanes : 2 * lanes;
+  in_group = ceil_division(this->per_group, this->width);
 }
 
 template class PixelRows<float>;

@@ -21,10 +21,10 @@ class PixelRows {
   T* copy_;
 };
 
-// How output channels, in groups, are cut into panels of up to two vectors.
+// How output channels, in groups, are cut into panels of up to two vectors, or as many as are asked for.
 template <class T>
 struct Panels {
-  Panels(int64_t groups, int64_t per_group, bool lanewise);
+  Panels(int64_t groups, int64_t per_group, bool lanewise, int width = 0);
   int64_t groups, per_group;  // of output channels
   int64_t in_group;           // panels of one group
   int width;

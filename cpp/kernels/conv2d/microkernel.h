@@ -35,6 +35,8 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
     for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
   }
   const int64_t step_a = t.step_a, step_b = t.step_b;
+  const char* fetch = t.fetch;
+  const int64_t fetch_step = t.fetch_step;
   const ConvSegment* const end = t.segments + t.count;
   for (const ConvSegment* s = t.segments; s != end; ++s) {
     const T* b = t.b + s->b;
@@ -54,6 +56,8 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
           for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
         }
       }
+      __builtin_prefetch(fetch);
+      fetch += fetch_step;
       at += step_a;
       b += step_b;
     } while (--n);

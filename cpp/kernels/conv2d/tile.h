@@ -7,6 +7,7 @@
 namespace ranvier {
 
 constexpr int kMaxConvRows = 14;
+constexpr int kMaxDots = 4;  // output channels of a tile whose vectors are of input channels
 
 // A run of n products: a[i][this->a + t * step_a] and b[this->b + t * step_b + vector], t < n.
 struct ConvSegment {
@@ -19,6 +20,9 @@ struct ConvSegment {
 //   forward: rows are output pixels, a[i] their first input value, b a panel of weights, segments the taps
 //   to dx:   the same on dy and turned weights
 //   to dw:   rows are taps of the weights, a[i] where they lie in x, b is dy, segments are runs of pixels
+//
+// For dots() the lanes are input channels instead: a[i] and b are read in vectors, of b one for each of
+// step_b columns, up to kMaxDots; the last of a segment counts n % lanes channels, and b is zero beyond them.
 template <class T>
 struct ConvTile {
   const T* a[kMaxConvRows];
@@ -31,8 +35,10 @@ struct ConvTile {
   bool lanewise;
   bool accumulate;  // c += the sum; else c = activation(the sum + bias)
   bool relu;
-  bool stream;    // c lies on vectors, and goes past the caches
-  const T* bias;  // of columns elements, or null
+  bool stream;         // c lies on vectors, and goes past the caches
+  const T* bias;       // of columns elements, or null
+  const char* fetch;   // what a later tile will read is brought nearer meanwhile,
+  int64_t fetch_step;  // so many bytes for each product
 };
 
 // The weights of one panel: up to `width` output channels o, for each tap t and input channel c.
@@ -66,6 +72,8 @@ struct ConvKernels {
   int mr, lanes;               // the tile: rows, half its columns
   void (*tile)(ConvTile<T>&);  // may lengthen its lists of rows
   void (*stream_end)();        // to be called after tiles that stream
+  int dot_rows[kMaxDots + 1];  // by step_b
+  void (*dots)(const ConvTile<T>&);
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns (= width)
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
   void (*pack_panel)(const ConvPanel<T>&);
