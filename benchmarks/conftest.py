@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,6 @@ LONGEST_ROW_SECONDS = 900
 
 _failed: list[dict[str, str]] = []  # rows that a report has to name, though they have no figures
 _not_run: list[dict[str, str]] = []
-
-
-def room(path: Path) -> str:
-    """bench_conv2d.py and bench_conv2d_float64.py are one room."""
-    return path.stem.removeprefix("bench_").removesuffix("_float64")
 
 
 def pytest_configure(config: Any) -> None:
@@ -44,7 +38,7 @@ def peers() -> Iterator[Peers]:
 @pytest.fixture
 def race(peers: Peers, benchmark: Any, request: Any) -> Race:
     benchmark.extra_info["command"] = f"pytest '{request.node.nodeid}' --benchmark-only"
-    benchmark.extra_info["room"] = room(request.node.path)
+    benchmark.extra_info["room"] = request.node.path.stem.removeprefix("bench_")
     benchmark.extra_info["id"] = request.node.nodeid.partition("::")[2]
     return Race(peers, benchmark)
 
