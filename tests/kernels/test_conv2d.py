@@ -77,6 +77,32 @@ def test_few_output_channels_epilogue(k, isa, rng):
     np.testing.assert_array_equal(z[1, :, :, 1:], np.maximum(y[1, :, :, 1:], 0))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("groups", [2, 3, 4, 5, 9, 17])
+@pytest.mark.parametrize(
+    ("cg", "kg"), [(1, 2), (2, 2), (1, 3), (3, 3), (2, 4), (4, 4), (5, 7), (8, 8), (4, 1)]
+)
+def test_small_groups(cg, kg, groups, dtype, isa, rng):
+    """Vectors of output channels that span groups: whole ones, parts, and groups that do not fill them."""
+    arrays = random_arrays(rng, dtype, 2, cg * groups, 4, 5, kg * groups, 3, 2, groups)
+    check(*arrays, padding=1, groups=groups)
+    x, w, bias = arrays
+    check(x[:, ::-1], w[:, :, ::-1], bias[::-1], stride=2, groups=groups)
+
+
+@pytest.mark.parametrize("width", range(1, 27))
+def test_small_groups_pixels(width, isa, rng):
+    """Tiles of every height; a pixel beside another's NaN does not see it."""
+    x, w, bias = random_arrays(rng, "float32", 1, 12, 1, width, 12, 1, 1, 3)
+    check(x, w, bias, groups=3)
+    y = kernels.conv2d(x, w, bias, groups=3)
+    x[:, 4:8, :, 0] = np.nan
+    z = kernels.conv2d(x, w, bias, groups=3, activation="relu")
+    assert np.isnan(z[:, 4:8, :, 0]).all()
+    np.testing.assert_array_equal(z[:, :4], np.maximum(y[:, :4], 0))
+    np.testing.assert_array_equal(z[..., 1:], np.maximum(y[..., 1:], 0))
+
+
 @pytest.mark.parametrize(
     ("shape", "k"), [((1, 6, 512, 520), 16), ((2, 3, 260, 260), 48), ((1, 2, 400, 400), 40)]
 )

@@ -1,6 +1,7 @@
 #include "kernels/conv2d/correlate.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/conv2d/share.h"
 
@@ -27,6 +28,13 @@ bool prefers_dots(int64_t in, int64_t out) {
   return 2 * out <= lanes && 3 * in > 4 * out * ceil_division(in, lanes);
 }
 
+// Whether a vector holds the output channels of several groups, and another all of their input channels.
+template <class T>
+bool prefers_span(int64_t groups, int64_t in, int64_t out) {
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  return groups > 1 && in <= out && 2 * out <= kernels.lanes && kernels.grouped;
+}
+
 int dots_width(int64_t out) {  // of panels, as even as can be
   return static_cast<int>(ceil_division(out, ceil_division(out, kMaxDots)));
 }
@@ -50,22 +58,31 @@ Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
       in_group_(p.x.shape[1] / p.geometry.groups),
       out_group_(p.y.shape[1] / p.geometry.groups),
       dots_(!lanewise_ && prefers_dots<T>(in_group_, out_group_)),
+      spans_(!lanewise_ && !dots_ && prefers_span<T>(p.geometry.groups, in_group_, out_group_)),
       steps_(dots_ ? ceil_division(in_group_, conv_kernels<T>().lanes) : in_group_),
       carver_(workspace),
-      panels_(p.geometry.groups, out_group_, lanewise_, dots_ ? dots_width(out_group_) : 0),
-      mr_(dots_ ? conv_kernels<T>().dot_rows[panels_.width] : conv_kernels<T>().mr),
+      panels_(spans_ ? 1 : p.geometry.groups, spans_ ? p.y.shape[1] : out_group_, lanewise_,
+              dots_    ? dots_width(out_group_)
+              : spans_ ? static_cast<int>(conv_kernels<T>().lanes / out_group_ * out_group_)
+                       : 0),
+      mr_(dots_    ? conv_kernels<T>().dot_rows[panels_.width]
+          : spans_ ? conv_kernels<T>().grouped_rows
+                   : conv_kernels<T>().mr),
       x_(p.x, lanewise_ ? p.x.shape[1] : 0, carver_),
       rows_(axis_geometry(p.geometry, 0, p.y.shape[2], p.x.shape[2], taps_[0], p.transposed), carver_),
       columns_(axis_geometry(p.geometry, 1, p.y.shape[3], p.x.shape[3], taps_[1], p.transposed), carver_) {
   const int64_t image_bytes = std::max<int64_t>(p.x.shape[1] * p.x.shape[2] * p.x.shape[3] * sizeof(T), 1);
   block_ = std::clamp<int64_t>(kBlockBytes / image_bytes, 1, std::max<int64_t>(images_, 1));
-  panel_size_ = taps_[0] * taps_[1] * steps_ * panels_.width * (dots_ ? conv_kernels<T>().lanes : 1);
+  const int lanes = conv_kernels<T>().lanes;
+  const int64_t width = dots_ ? panels_.width * lanes : spans_ ? lanes : panels_.width;  // of a step
+  panel_size_ = taps_[0] * taps_[1] * steps_ * width;
   weights_ = carver_.take<T>(panels_.count() * panel_size_);
   bias_ = carver_.take<T>(p.bias.data && p.bias.strides[0] != 1 ? p.bias.shape[0] : 0);
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
   group_ = std::clamp<int64_t>(kGroupBytes / panel_bytes, 1, std::max<int64_t>(panels_.count(), 1));
   const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_ * panels_.width, p.y.shape[1])) * sizeof(T);
   chunk_ = std::max<int64_t>(kChunkBytes / (pixel_bytes * mr_), 1);
+  pick_ = carver_.take<T>(spans_ ? lanes : 0);
   segments_ = carver_.take<ConvSegment>(team * taps_[0] * taps_[1]);
   stream_ = streams(p.y);
   bytes_ = carver_.used();
@@ -76,7 +93,8 @@ template <class T>
 bool Correlator<T>::streams(const TensorView<T>& y) const {
   constexpr int64_t line = kCacheLine / sizeof(T);
   if (dots_ || numel(y) * static_cast<int64_t>(sizeof(T)) < kStreamBytes) return false;
-  const int64_t steps = out_group_ | y.shape[1] | y.strides[0] | y.strides[2] | y.strides[3];
+  const int64_t steps =
+      (spans_ ? panels_.width : out_group_) | y.shape[1] | y.strides[0] | y.strides[2] | y.strides[3];
   return steps % line == 0 && reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;
 }
 
@@ -99,6 +117,7 @@ void Correlator<T>::prepare() const {
     Axis rows = rows_, columns = columns_;
     rows.build();
     columns.build();
+    if (spans_) pick_inputs();
     if (p_.bias.data && p_.bias.strides[0] != 1)
       for (int64_t k = 0; k < p_.bias.shape[0]; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
@@ -128,7 +147,7 @@ void Correlator<T>::pack_weights() const {
       p.w = p_.w.data + first * row;
       p.stride_o = row, p.stride_c = taps;
     }
-    if (dense && !dots_)
+    if (dense && !dots_ && !spans_)
       conv_kernels<T>().pack_panel(p);
     else
       pack_panel_by_element(p, panel);
@@ -148,10 +167,25 @@ void Correlator<T>::pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) 
           for (int64_t i = c; i < c + lanes; ++i)
             *to++ = o < p.columns && i < in_group_ ? weight(first + o, i, tap) : T(0);
     } else {
+      const int64_t width = spans_ ? lanes : p.width;
       for (int64_t c = 0; c < in_group_; ++c)
-        for (int o = 0; o < p.width; ++o) *to++ = o < p.columns ? weight(first + o, c, tap) : T(0);
+        for (int o = 0; o < width; ++o) *to++ = o < p.columns ? weight(first + o, c, tap) : T(0);
     }
   }
+}
+
+template <class T>
+void Correlator<T>::pick_inputs() const {
+  using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  Integer* pick = static_cast<Integer*>(pick_);
+  for (int i = 0; i < conv_kernels<T>().lanes; ++i)
+    pick[i] = static_cast<Integer>(i / out_group_ * in_group_);
+}
+
+template <class T>
+int64_t Correlator<T>::first_input(int64_t panel) const {
+  if (lanewise_) return panels_.first(panel);
+  return spans_ ? panels_.first(panel) / out_group_ * in_group_ : panels_.group(panel) * in_group_;
 }
 
 // Of an output channel for an input channel of its group.
@@ -249,7 +283,7 @@ int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments
       const int64_t a = row.offset * x_.stride_h + column.offset * x_.stride_w;
       const int64_t b = (row.tap * taps_[1] + column.tap) * tap_size;
       ConvSegment* last = segments + count - 1;
-      if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
+      if (count > 0 && !spans_ && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
         last->n += in_group_;
       else
         segments[count++] = {a, b, in_group_};
@@ -272,7 +306,9 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   t.columns = panels_.columns(panel);
   t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
   t.fetch_step = fetch.step;
-  const T* x = x_.data + (lanewise_ ? first : panels_.group(panel) * in_group_);
+  const T* x = x_.data + first_input(panel);
+  t.pick = pick_;
+  t.reach = static_cast<int>(std::min<int64_t>(kernels.lanes, p_.x.shape[1] - first_input(panel)));
   T* y = p_.y.data + first;
   int64_t pixel = tiles.begin * rows, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
@@ -300,6 +336,8 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
     pixel += t.rows;
     if (dots_)
       kernels.dots(t);
+    else if (spans_)
+      kernels.grouped(t);
     else
       kernels.tile(t);
   }

@@ -35,6 +35,8 @@ class Correlator {
   void prepare() const;
   void pack_weights() const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
+  int64_t first_input(int64_t panel) const;
+  void pick_inputs() const;
   T weight(int64_t out, int64_t channel, int64_t tap) const;
   void compute() const;
   int64_t block_weight(int64_t images) const;
@@ -51,6 +53,7 @@ class Correlator {
   int64_t images_, taps_[2];
   int64_t in_group_, out_group_;  // channels of a group
   bool dots_;                     // the lanes of vectors are input channels, not output channels
+  bool spans_;                    // a vector of output channels spans groups
   int64_t steps_;                 // vectors of a tap, where dots; else its channels
   size_t bytes_;
   Carver carver_;
@@ -62,6 +65,7 @@ class Correlator {
   int64_t group_, chunk_;  // panels and tiles of which each meets each before the next
   int64_t panel_size_;     // elements
   T *weights_, *bias_;     // panels; bias_ where the caller's is strided
+  void* pick_;             // where spans_: for each lane of a panel its group's first channel
   ConvSegment* segments_;  // taps for each thread
 };
 

@@ -10,23 +10,52 @@ namespace ranvier::RANVIER_ISA {
 
 // As in matmul: the accumulators, a row of b and one element of a fill the register file.
 constexpr int kConvVectors = 2;
-// The heights that there is code for: a tile of another height is computed as the next.
+// The heights that there is code for, of tiles one vector wide and two: a tile of another height is computed
+// as the next.
 #if RANVIER_VECTOR_REGISTERS >= 32
-constexpr int kTileRows[] = {2, 4, 6, 8, 10, 12, 13, 14};
+constexpr int kTileRows[][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
 #elif RANVIER_HAS_FMA
-constexpr int kTileRows[] = {1, 2, 3, 4, 5, 6};
+constexpr int kTileRows[][6] = {{2, 2, 4, 4, 6, 6}, {1, 2, 3, 4, 5, 6}};
 #else
-constexpr int kTileRows[] = {1, 2, 3, 4};
+constexpr int kTileRows[][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
 #endif
-constexpr int kTileHeights = sizeof kTileRows / sizeof *kTileRows;
-constexpr int kConvRows = kTileRows[kTileHeights - 1];
+constexpr int kTileHeights = sizeof kTileRows[0] / sizeof(int);
+constexpr int kConvRows = kTileRows[1][kTileHeights - 1];
 static_assert(kConvRows <= kMaxConvRows);
 
+// kSteps products of each row, one after another.
+template <class T, int kRows, int kVectors, bool kLanewise, int kSteps>
+RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const T* b, int64_t step_b,
+                                   vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int L = lanes<T>;
+  vec<T> row[kSteps][kVectors];
+  RANVIER_UNROLL
+  for (int u = 0; u < kSteps; ++u) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) row[u][v] = load(b + u * step_b + v * L);
+  }
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int u = 0; u < kSteps; ++u) {
+      if constexpr (kLanewise) {
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(load(a[i] + at + v * L), row[u][v], acc[i][v]);
+      } else {
+        const vec<T> x = broadcast<T>(a[i][at + u]);
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[u][v], acc[i][v]);
+      }
+    }
+  }
+}
+
 // Each row has a pointer of its own, so that a tile may hold any pixels (of several image rows, several
-// images); all of them move by the same index.
+// images); all of them move by the same index. They do not all fit into registers: where a product is one
+// vector's only, four in a row share the loading of the pointer.
 template <class T, int kRows, int kVectors, bool kLanewise>
 RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
-  constexpr int L = lanes<T>;
+  constexpr int kSteps = kVectors == 1 && !kLanewise ? 4 : 1;
   const T* a[kRows];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -41,21 +70,17 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
   for (const ConvSegment* s = t.segments; s != end; ++s) {
     const T* b = t.b + s->b;
     int64_t at = s->a, n = s->n;
-    do {
-      vec<T> row[kVectors];
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * L);
-      RANVIER_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        if constexpr (kLanewise) {
-          RANVIER_UNROLL
-          for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(load(a[i] + at + v * L), row[v], acc[i][v]);
-        } else {
-          const vec<T> x = broadcast<T>(a[i][at]);
-          RANVIER_UNROLL
-          for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
-        }
+    if constexpr (kSteps > 1) {
+      for (; step_a == 1 && n > kSteps; n -= kSteps) {
+        multiply_steps<T, kRows, kVectors, kLanewise, kSteps>(a, at, b, step_b, acc);
+        RANVIER_UNROLL
+        for (int u = 0; u < kSteps; ++u, fetch += fetch_step) __builtin_prefetch(fetch);
+        at += kSteps;
+        b += kSteps * step_b;
       }
+    }
+    do {
+      multiply_steps<T, kRows, kVectors, kLanewise, 1>(a, at, b, step_b, acc);
       __builtin_prefetch(fetch);
       fetch += fetch_step;
       at += step_a;

@@ -35,8 +35,12 @@ struct ConvTile {
   bool lanewise;
   bool accumulate;  // c += the sum; else c = activation(the sum + bias)
   bool relu;
-  bool stream;         // c lies on vectors, and goes past the caches
-  const T* bias;       // of columns elements, or null
+  bool stream;    // c lies on vectors, and goes past the caches
+  const T* bias;  // of columns elements, or null
+  // grouped(): lane i reads, for the channels of its group, a[pick[i]], a[pick[i] + 1] ...; a has `reach`
+  // channels, and pick is of integers of T's size.
+  const void* pick;
+  int reach;
   const char* fetch;   // what a later tile will read is brought nearer meanwhile,
   int64_t fetch_step;  // so many bytes for each product
 };
@@ -74,6 +78,8 @@ struct ConvKernels {
   void (*stream_end)();        // to be called after tiles that stream
   int dot_rows[kMaxDots + 1];  // by step_b
   void (*dots)(const ConvTile<T>&);
+  int grouped_rows;
+  void (*grouped)(ConvTile<T>&);  // null where the level has no instruction for it
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns (= width)
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
   void (*pack_panel)(const ConvPanel<T>&);
