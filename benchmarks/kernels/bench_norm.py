@@ -14,8 +14,8 @@ from benchmarks.harness import Race
 from benchmarks.machine import thread_counts
 from benchmarks.peers.process import Peer
 
-IMAGES = [(32, 32, 26, 26), (8, 64, 56, 56), (128, 256, 1, 1)]
-LINES = [(64, 128), (2048, 768)]
+IMAGES = [(32, 32, 26, 26), (32, 64, 32, 32), (8, 64, 56, 56), (16, 24, 27, 29), (128, 256, 1, 1)]
+LINES = [(64, 128), (2048, 768), (32 * 128, 768), (500, 1001)]
 every_count = pytest.mark.parametrize("threads", thread_counts())
 images_and_layouts = pytest.mark.parametrize(
     ("shape", "channels_last"),
@@ -46,6 +46,28 @@ def bench_batch_norm(race: Race, shape: tuple[int, ...], channels_last: bool, th
         expected=reference.batch_norm(x.astype(np.float64), weight, bias),
         tolerance=tolerance(np.float32, x.size // shape[1], 4),
         moved=3 * x.nbytes,
+        peers={"torch": Peer("torch", {"channels_last": channels_last})},
+        threads=threads,
+    )
+
+
+@every_count
+@images_and_layouts
+def bench_batch_norm_inference(race: Race, shape: tuple[int, ...], channels_last: bool, threads: int) -> None:
+    x, weight, bias = values(shape, 0, channels_last), *values((2, shape[1]), 1)
+    mean, var = values((shape[1],), 2), np.square(values((shape[1],), 3)) + 1
+    scale = weight.astype(np.float64) / np.sqrt(var + 1e-5)
+    expected = x * scale[:, None, None] + (bias - mean * scale)[:, None, None]
+    race(
+        "batch_norm_inference",
+        label(shape, channels_last),
+        ours=lambda x, weight, bias, mean, var: (
+            lambda: _core.batch_norm(x, weight, bias, mean, var, None, False)[0]
+        ),
+        inputs={"x": x, "weight": weight, "bias": bias, "mean": mean, "var": var},
+        expected=expected,
+        tolerance=tolerance(np.float32, 4, float(np.abs(expected).max())),
+        moved=2 * x.nbytes,
         peers={"torch": Peer("torch", {"channels_last": channels_last})},
         threads=threads,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from benchmarks.functional import functional
 from benchmarks.small_calls import chain_backward, on_the_tape
 from benchmarks.training.networks import NETWORKS, steps
+
+Window = Sequence[int]  # kernel_size, stride, padding
 
 torch.set_num_threads(int(os.environ["RANVIER_PEER_THREADS"]))
 
@@ -148,6 +150,19 @@ def batch_norm(
     return lambda: torch.nn.functional.batch_norm(image, None, None, w, b, training=True)
 
 
+def batch_norm_inference(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    channels_last: bool = False,
+) -> Callable[[], Any]:
+    (image,) = _images(channels_last, x)
+    w, b, m, v = (torch.from_numpy(a) for a in (weight, bias, mean, var))
+    return lambda: torch.nn.functional.batch_norm(image, m, v, w, b, training=False)
+
+
 def batch_norm_backward(
     x: np.ndarray, dy: np.ndarray, weight: np.ndarray, channels_last: bool = False
 ) -> Callable[[], Any]:
@@ -259,21 +274,45 @@ def images(a: np.ndarray, channels_last: bool) -> torch.Tensor:
     return torch.from_numpy(a).contiguous(memory_format=layout)
 
 
-def max_pool2d(x: np.ndarray, channels_last: bool) -> Callable[[], Any]:
-    t = images(x, channels_last)
-    return lambda: torch.ops.aten.max_pool2d_with_indices(t, [2, 2], [2, 2])[0]
+def max_pool2d(x: np.ndarray, channels_last: bool, window: Window = (2, 2, 0)) -> Callable[[], Any]:
+    t, settings = images(x, channels_last), [[size] * 2 for size in window]
+    return lambda: torch.ops.aten.max_pool2d_with_indices(t, *settings)[0]
 
 
-def max_pool2d_backward(x: np.ndarray, dy: np.ndarray, channels_last: bool) -> Callable[[], Any]:
-    t, g = images(x, channels_last), images(dy, channels_last)
-    _, where = torch.ops.aten.max_pool2d_with_indices(t, [2, 2], [2, 2])
+def max_pool2d_backward(
+    x: np.ndarray, dy: np.ndarray, channels_last: bool, window: Window = (2, 2, 0)
+) -> Callable[[], Any]:
+    t, g, settings = images(x, channels_last), images(dy, channels_last), [[size] * 2 for size in window]
+    _, where = torch.ops.aten.max_pool2d_with_indices(t, *settings)
     backward = torch.ops.aten.max_pool2d_with_indices_backward
-    return lambda: backward(g, t, [2, 2], [2, 2], [0, 0], [1, 1], False, where)
+    return lambda: backward(g, t, *settings, [1, 1], False, where)
 
 
-def avg_pool2d(x: np.ndarray, channels_last: bool) -> Callable[[], Any]:
+def avg_pool2d(x: np.ndarray, channels_last: bool, window: Window = (2, 2, 0)) -> Callable[[], Any]:
     t = images(x, channels_last)
-    return lambda: torch.nn.functional.avg_pool2d(t, 2)
+    return lambda: torch.nn.functional.avg_pool2d(t, *window)
+
+
+def global_average(x: np.ndarray, channels_last: bool) -> Callable[[], Any]:
+    t = images(x, channels_last)
+    return lambda: torch.nn.functional.adaptive_avg_pool2d(t, 1)
+
+
+def copy(x: np.ndarray, channels_last: bool) -> Callable[[], Any]:
+    """From one layout to the other."""
+    t = images(x, not channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return lambda: t.clone(memory_format=layout)
+
+
+def transpose(x: np.ndarray, axes: list[int]) -> Callable[[], Any]:
+    t = torch.from_numpy(x).permute(axes)
+    return lambda: t.contiguous()
+
+
+def concatenate(axis: int, **arrays: np.ndarray) -> Callable[[], Any]:
+    tensors = [torch.from_numpy(a) for a in arrays.values()]
+    return lambda: torch.cat(tensors, axis)
 
 
 class OptimizerStep:

@@ -30,6 +30,33 @@ def test_to_and_from_channels_last(shape, dtype, isa, rng):
     assert back.flags.c_contiguous
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 50, 1023, 1025])
+def test_pictures(width, dtype, isa, rng):
+    """Three channels have loops of their own."""
+    x = rng.standard_normal((2, 3, 3, width)).astype(dtype)
+    last = kernels.copy(x, channels_last=True)
+    np.testing.assert_array_equal(last, x)
+    np.testing.assert_array_equal(kernels.copy(last), x)
+    for part in (x[:, :, ::2], x[:, :, :, :-1], last[:, :, ::2], last[:, :, :, :-1], last[:, :2]):
+        np.testing.assert_array_equal(kernels.copy(part, channels_last=True), part)
+        np.testing.assert_array_equal(kernels.copy(part), part)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130])
+def test_rows(n, dtype, isa, threads, rng):
+    """Short and long rows, of one array after another and of a part of one."""
+    x = rng.standard_normal((5, 7, n)).astype(dtype)
+    for count in (1, 3):
+        threads(count)
+        np.testing.assert_array_equal(kernels.concatenate([x, x[:, :, ::-1]], 2)[:, :, n:], x[:, :, ::-1])
+        np.testing.assert_array_equal(kernels.concatenate([x, x], 2)[:, :, n:], x)
+        np.testing.assert_array_equal(kernels.concatenate([x, x], 1)[:, 7:], x)
+        np.testing.assert_array_equal(kernels.copy(x[:, ::2]), x[:, ::2])
+        np.testing.assert_array_equal(kernels.copy(x.transpose(1, 0, 2)), x.transpose(1, 0, 2))
+
+
 @pytest.mark.parametrize("target", LAYOUTS)
 @pytest.mark.parametrize("source", LAYOUTS)
 def test_any_layout_to_any_other(source, target, isa, rng):

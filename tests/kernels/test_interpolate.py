@@ -48,6 +48,22 @@ def test_same_bits_at_any_thread_count(rng, threads):
         assert all(result == results[0] for result in results)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [2, 40, 3000])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
+def test_rows_in_blocks(rng, isa, dtype, channels, mode):
+    """A row of many channels is made a few pixels at a time: the values are those of fewer channels."""
+    x = in_layout(rng.standard_normal((1, channels, 3, 31)).astype(dtype), "channels_last")
+    y = kernels.interpolate(x, (5, 53), None, mode)
+    dx = kernels.interpolate_backward(y, x.shape, None, mode)
+    for c in (0, channels - 1):
+        one = kernels.interpolate(x[:, c : c + 1], (5, 53), None, mode)
+        limit = tolerance(dtype, 16, 16.0)
+        np.testing.assert_allclose(y[:, c : c + 1], one, rtol=0, atol=limit)
+        back = kernels.interpolate_backward(one, one.shape[:2] + x.shape[2:], None, mode)
+        np.testing.assert_allclose(dx[:, c : c + 1], back, rtol=0, atol=limit)
+
+
 @pytest.mark.parametrize(
     ("shape", "settings", "error", "text"),
     [

@@ -112,6 +112,20 @@ def test_every_width_adaptive(rng, isa, dtype, size, layout):
     np.testing.assert_array_equal(dx, expected)  # sums of small whole numbers
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_global_average(rng, isa, dtype, layout):
+    for h, w in [(1, 1), (1, 2), (7, 7), (3, 5), (13, 13), (4, 16), (9, 65)]:
+        x = layout(rng.standard_normal((2, 9, h, w)).astype(dtype))
+        y = kernels.adaptive_avg_pool2d(x, 1)
+        limit = tolerance(dtype, h * w, 4.0)
+        np.testing.assert_allclose(y, x.mean((2, 3), dtype=float, keepdims=True), rtol=0, atol=limit)
+        for part in (x[:, :, :, ::-1], x[:, ::2]):
+            expected = part.mean((2, 3), dtype=float, keepdims=True)
+            np.testing.assert_allclose(kernels.adaptive_avg_pool2d(part, 1), expected, rtol=0, atol=limit)
+        dx = kernels.adaptive_avg_pool2d_backward(y, x.shape, layout is channels_last)
+        np.testing.assert_allclose(dx, np.broadcast_to(y / (h * w), x.shape), rtol=0, atol=limit)
+
+
 def test_adaptive_offsets_of_any_value_touch_nothing_outside(isa, layout):
     for size in (3, 40):  # offsets of one byte, and of eight
         dy = layout(np.ones((1, 5, 2, 2), np.float32))

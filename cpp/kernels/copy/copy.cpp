@@ -10,9 +10,12 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerByte = 0.06;
+constexpr int64_t kPixels = 1024;  // of three channels, that are converted at once
+constexpr int64_t kManyRows = 16;  // enough for every thread
 
+// Lines of single elements, or one line for all.
 template <class T>
-void copy_rows(const LoopNest<2>& nest, const Copy<T>& c) {
+void copy_elements(const LoopNest<2>& nest, const Copy<T>& c) {
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
   parallel_for(nest.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
@@ -27,25 +30,53 @@ void copy_rows(const LoopNest<2>& nest, const Copy<T>& c) {
   });
 }
 
-// x is contiguous along one dimension, y along the innermost: strips of `lanes` rows of y.
+// The nest without some of its dimensions.
+LoopNest<2> without(const LoopNest<2>& nest, int d, int other) {
+  int64_t shape[kMaxDims];
+  std::copy(nest.shape, nest.shape + nest.ndim, shape);
+  shape[d] = shape[other] = 1;
+  return LoopNest<2>(nest.ndim, shape, {nest.strides[0], nest.strides[1]});
+}
+
+// Rows that are contiguous in both.
+template <class T>
+void copy_rows(const LoopNest<2>& nest, const Copy<T>& c) {
+  const int inner = nest.ndim - 1;
+  const int64_t n = nest.shape[inner];
+  const LoopNest<2> rows = without(nest, inner, inner);
+  const int64_t *step_x = rows.strides[0] + rows.ndim - 1, *step_y = rows.strides[1] + rows.ndim - 1;
+  parallel_for(rows.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
+    rows.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      copy_kernels<T>().copy_rows(count, n, c.x.data + offsets[0], *step_x, c.y.data + offsets[1], *step_y);
+    });
+  });
+}
+
+// x is contiguous along one dimension, y along the innermost: strips of `lanes` rows of y, or of many where a
+// row has the three channels of a picture.
 template <class T>
 void transpose(const LoopNest<2>& nest, int along_x, const Copy<T>& c) {
   const CopyKernels<T>& kernels = copy_kernels<T>();
   const int inner = nest.ndim - 1;
-  int64_t shape[kMaxDims];
-  std::copy(nest.shape, nest.shape + nest.ndim, shape);
-  const int64_t rows = shape[along_x], n = shape[inner];
-  shape[along_x] = shape[inner] = 1;
-  const LoopNest<2> outer(nest.ndim, shape, {nest.strides[0], nest.strides[1]});
-  const int64_t strips = (rows + kernels.lanes - 1) / kernels.lanes;
+  const int64_t rows = nest.shape[along_x], n = nest.shape[inner];
+  const int64_t step_x = nest.strides[0][inner], step_y = nest.strides[1][along_x];
+  const LoopNest<2> outer = without(nest, along_x, inner);
+  const bool joins = n == 3 && step_y == 3, parts = rows == 3 && step_x == 3;
+  // a strip of y's rows; where planes are parted, of its columns
+  const int64_t strip = joins || parts ? kPixels : kernels.lanes;
+  const int64_t length = parts ? n : rows, strips = (length + strip - 1) / strip;
   parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t row = unit % strips * kernels.lanes;
-      const int count = static_cast<int>(std::min<int64_t>(kernels.lanes, rows - row));
+      const int64_t first = unit % strips * strip, count = std::min(strip, length - first);
       outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* offsets) {
-        kernels.transpose_strip(count, n, c.x.data + offsets[0] + row, nest.strides[0][inner],
-                                c.y.data + offsets[1] + row * nest.strides[1][along_x],
-                                nest.strides[1][along_x]);
+        const T* x = c.x.data + offsets[0];
+        T* y = c.y.data + offsets[1];
+        if (joins)
+          kernels.join_planes(count, x + first, step_x, y + 3 * first);
+        else if (parts)
+          kernels.part_planes(count, x + 3 * first, y + first, step_y);
+        else
+          kernels.transpose_strip(static_cast<int>(count), n, x + first, step_x, y + first * step_y, step_y);
       });
     }
   });
@@ -61,7 +92,11 @@ void Copy<T>::run(void*) const {
   if (nest.strides[0][inner] != 1 && nest.strides[1][inner] == 1)
     for (int d = 0; d < inner; ++d)
       if (nest.strides[0][d] == 1) return transpose(nest, d, *this);
-  copy_rows(nest, *this);
+  const bool dense = nest.strides[0][inner] == 1 && nest.strides[1][inner] == 1;
+  if (dense && nest.size / nest.shape[inner] >= kManyRows)
+    copy_rows(nest, *this);
+  else
+    copy_elements(nest, *this);
 }
 
 template struct Copy<float>;

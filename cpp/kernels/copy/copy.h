@@ -29,6 +29,11 @@ struct CopyKernels {
   int lanes;
   // y[i * stride_y + j] = x[j * stride_x + i] for i < rows (at most lanes) and j < n.
   void (*transpose_strip)(int rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
+  // n pixels of three planes, `stride` apart, to pixels of three channels, and back
+  void (*join_planes)(int64_t n, const T* x, int64_t stride, T* y);
+  void (*part_planes)(int64_t n, const T* x, T* y, int64_t stride);
+  // `rows` rows of n elements
+  void (*copy_rows)(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
 };
 
 RANVIER_TABLES(CopyKernels, copy_kernels)

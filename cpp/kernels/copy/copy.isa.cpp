@@ -13,6 +13,7 @@ static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T
     vec<T> square[L];
     for (int k = 0; k < L; ++k) {
       const T* from = x + (j + k) * stride_x;
+      __builtin_prefetch(from + 2 * L * stride_x);  // no stream that the hardware would follow
       square[k] = k >= columns ? vec<T>{} : rows == L ? load(from) : load_n(from, rows);
     }
     transpose(square);
@@ -25,7 +26,84 @@ static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T
   }
 }
 
-extern const CopyKernels<float> copy_kernels_float = {lanes<float>, transpose_strip<float>};
-extern const CopyKernels<double> copy_kernels_double = {lanes<double>, transpose_strip<double>};
+// Lanes of a vector from two others; of three, the first two are joined before. Element e of three vectors of
+// pixels is channel e % 3 of pixel e / 3.
+template <class V, int... index>
+RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
+  return __builtin_shufflevector(a, b, index...);
+}
+template <int v, class V, int... lane>
+RANVIER_INLINE V join_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
+  constexpr int n = sizeof...(lane);
+  const V ab = pick(a, b,
+                    std::integer_sequence<int, ((v * n + lane) % 3 == 1 ? n + (v * n + lane) / 3
+                                                                        : (v * n + lane) / 3)...>());
+  return pick(ab, c,
+              std::integer_sequence<int, ((v * n + lane) % 3 == 2 ? n + (v * n + lane) / 3 : lane)...>());
+}
+template <int channel, class V, int... lane>
+RANVIER_INLINE V part_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
+  constexpr int n = sizeof...(lane);
+  const V ab =
+      pick(a, b, std::integer_sequence<int, (3 * lane + channel < 2 * n ? 3 * lane + channel : 0)...>());
+  return pick(ab, c,
+              std::integer_sequence<int, (3 * lane + channel < 2 * n ? lane : 3 * lane + channel - n)...>());
+}
+
+template <class T>
+static void join_planes(int64_t n, const T* x, int64_t stride, T* y) {
+  constexpr int L = lanes<T>;
+  using Lanes = std::make_integer_sequence<int, L>;
+  int64_t i = 0;
+  for (; i + L <= n; i += L) {
+    const vec<T> a = load(x + i), b = load(x + stride + i), c = load(x + 2 * stride + i);
+    store(y + 3 * i, join_three<0>(a, b, c, Lanes{}));
+    store(y + 3 * i + L, join_three<1>(a, b, c, Lanes{}));
+    store(y + 3 * i + 2 * L, join_three<2>(a, b, c, Lanes{}));
+  }
+  for (; i < n; ++i)
+    for (int channel = 0; channel < 3; ++channel) y[3 * i + channel] = x[channel * stride + i];
+}
+
+template <class T>
+static void part_planes(int64_t n, const T* x, T* y, int64_t stride) {
+  constexpr int L = lanes<T>;
+  using Lanes = std::make_integer_sequence<int, L>;
+  int64_t i = 0;
+  for (; i + L <= n; i += L) {
+    const T* p = x + 3 * i;
+    const vec<T> a = load(p), b = load(p + L), c = load(p + 2 * L);
+    store(y + i, part_three<0>(a, b, c, Lanes{}));
+    store(y + stride + i, part_three<1>(a, b, c, Lanes{}));
+    store(y + 2 * stride + i, part_three<2>(a, b, c, Lanes{}));
+  }
+  for (; i < n; ++i)
+    for (int channel = 0; channel < 3; ++channel) y[channel * stride + i] = x[3 * i + channel];
+}
+
+template <class T>
+static void copy_rows(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y) {
+  constexpr int L = lanes<T>;
+  for (; rows > 0; --rows, x += stride_x, y += stride_y) {
+    if (n < L) {
+      store_n(y, load_n(x, static_cast<int>(n)), static_cast<int>(n));
+      continue;
+    }
+    int64_t i = 0;
+    for (; i + 4 * L < n; i += 4 * L) {
+      const vec<T> a = load(x + i), b = load(x + i + L), c = load(x + i + 2 * L), d = load(x + i + 3 * L);
+      store(y + i, a), store(y + i + L, b), store(y + i + 2 * L, c), store(y + i + 3 * L, d);
+    }
+    for (; i + L < n; i += L) store(y + i, load(x + i));
+    store(y + n - L, load(x + n - L));  // overlaps the one before it
+  }
+}
+
+template <class T>
+static constexpr CopyKernels<T> kernels_of = {lanes<T>, transpose_strip<T>, join_planes<T>, part_planes<T>,
+                                              copy_rows<T>};
+
+extern const CopyKernels<float> copy_kernels_float = kernels_of<float>;
+extern const CopyKernels<double> copy_kernels_double = kernels_of<double>;
 
 }  // namespace ranvier::RANVIER_ISA

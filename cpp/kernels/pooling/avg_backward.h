@@ -102,6 +102,21 @@ static void spread_row(const PoolAxis columns, const T* __restrict dy, int64_t s
     for (int64_t ow = 0; ow < columns.out; ++ow) spread[ow * columns.stride + s] += dy[ow * step] * share[ow];
 }
 
+// The same where each plane is one window: all of it gets the same.
+template <class T>
+static void avg_pool2d_fill(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end) {
+  constexpr int L = lanes<T>;
+  const int64_t size = f.rows.in * f.columns.in;
+  const T share = T(1) / static_cast<T>(f.divisor ? f.divisor : size);
+  for (RowWalk at(begin, f.dx.shape[1], 1); begin < end; ++begin, at.next()) {
+    const vec<T> v = broadcast<T>(f.dy.data[at.n * f.dy.strides[0] + at.row * f.dy.strides[1]] * share);
+    T* dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[1];
+    int64_t i = 0;
+    for (; i + L <= size; i += L) store(dx + i, v);
+    if (i < size) store_n(dx + i, v, static_cast<int>(size - i));
+  }
+}
+
 // Planes (n, c) of a dense NCHW dx: each row of dy is spread over the columns once and added to the rows of
 // its windows.
 template <class T>
@@ -136,6 +151,8 @@ template <class T>
 static void avg_pool2d_backward(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end, void* scratch) {
   if (f.channels_last)
     avg_pool2d_gather(f, begin, end, scratch);
+  else if (is_global(f.rows) && is_global(f.columns))
+    avg_pool2d_fill(f, begin, end);
   else
     avg_pool2d_spread(f, begin, end, scratch);
 }

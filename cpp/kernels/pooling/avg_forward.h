@@ -87,7 +87,7 @@ static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, c
 
 // One window of an NCHW image: vectors along its rows.
 template <class T>
-static T mean_of_plane(SumWindow<T> w) {
+RANVIER_INLINE T mean_of_plane(SumWindow<T> w) {
   if (w.row == w.columns * w.column) w.columns *= w.rows, w.rows = 1;  // whole rows: one run
   vec<T> sum[4] = {};
   for (int64_t r = 0; r < w.rows; ++r) {
@@ -113,7 +113,7 @@ static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t colu
     const int n = static_cast<int>(width - j < lanes<T> ? width - j : lanes<T>);
     vec<T> sum{};
     for (int64_t r = 0; r < rows; ++r) sum = sum + load_any(x + r * row + j * column, column, n);
-    store_some(sums + j, sum, n);
+    store(sums + j, sum);  // whole, 0 after the last column: a masked store could not be loaded at once
   }
 }
 
@@ -169,12 +169,24 @@ static void mean_columns_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, co
     mean_across<0>(f.columns, scratch.sums, scratch.across, count, y);
 }
 
+// The global average of planes [begin, end) in NCHW.
+template <class T>
+static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t begin, int64_t end) {
+  w.rows = f.rows.in, w.columns = f.columns.in;
+  w.divisor = static_cast<T>(f.divisor ? f.divisor : w.rows * w.columns);
+  for (RowWalk at(begin, f.y.shape[1], 1); begin < end; ++begin, at.next()) {
+    w.x = f.x.data + at.n * f.x.strides[0] + at.row * f.x.strides[1];
+    f.y.data[at.n * f.y.strides[0] + at.row * f.y.strides[1]] = mean_of_plane(w);
+  }
+}
+
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
 template <class T>
 static void avg_pool2d_forward(const AvgPool2dForward<T>& f, int64_t begin, int64_t end, void* memory) {
   const MeanRowScratch<T> scratch(f, memory);
   SumWindow<T> w{};
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
+  if (!f.channels_last && is_global(f.rows) && is_global(f.columns)) return mean_of_planes(f, w, begin, end);
   for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
     const T* x = f.x.data + at.n * f.x.strides[0] + at.c * f.x.strides[1];
     T* y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];

@@ -22,7 +22,7 @@ struct PoolWindow {
 
 static __attribute__((noinline, unused)) PoolWindow pool_window(const PoolAxis& a, int64_t o) {
   if (a.kernel == 0) {
-    if (a.out == 1) return {0, 0, a.in};  // the global average
+    if (a.out == 1) return {0, 0, a.in};  // the whole image
     const int64_t start = o * a.in / a.out;
     return {start, 0, ((o + 1) * a.in + a.out - 1) / a.out - start};
   }
@@ -43,6 +43,9 @@ static inline int64_t pool_divisor(const PoolAxis& a, const PoolWindow& w, bool 
   const int64_t end = w.start + a.kernel, limit = a.in + a.padding;
   return (end < limit ? end : limit) - w.start;
 }
+
+// One window, which is the whole image.
+static inline bool is_global(const PoolAxis& a) { return a.kernel == 0 && a.out == 1; }
 
 // Every window lies inside the image.
 static inline bool all_inside(const PoolAxis& a) {
@@ -115,8 +118,11 @@ static inline bool has_pool_ring(const PoolAxis& rows, const PoolAxis& columns) 
   const int64_t reach = (rows.kernel - 1) * rows.dilation, taps = rows.kernel * columns.kernel;
   return taps > 0 && taps <= 40 && columns.stride <= 2 && reach / rows.stride < 16;
 }
-static inline int64_t pool_ring_slots(const PoolAxis& rows) {
-  return (rows.kernel - 1) * rows.dilation / rows.stride + 1;
+static inline int64_t pool_ring_slots(const PoolAxis& rows) {  // a power of two
+  const int64_t live = (rows.kernel - 1) * rows.dilation / rows.stride + 1;
+  int64_t slots = 1;
+  while (slots < live) slots *= 2;
+  return slots;
 }
 static inline int64_t pool_ring_before(const PoolAxis& columns) {
   const int64_t reach = (columns.kernel - 1) * columns.dilation - columns.padding;

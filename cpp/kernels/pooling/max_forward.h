@@ -140,8 +140,13 @@ RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation
     best = select(better, v, best);
     offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(r * w.kernel_w)), offset);
   }
-  store_some(values + j, best, n);
-  store_some(offsets + j, from_bits(offset), n);
+  if (n < lanes<T>) {  // after the last column there is padding
+    const ivec<T> inside = iota<T>() < broadcast(T(n));
+    best = select(inside, best, broadcast<T>(-__builtin_inf()));
+    offset = select(inside, offset, ibroadcast<T>(kNoOffset));
+  }
+  store(values + j, best);  // whole: what a masked store has written cannot be loaded at once
+  store(offsets + j, from_bits(offset));
 }
 
 // ... and over its columns: of equal maxima the one of the smaller offset, which is the first in the window.

@@ -1,5 +1,6 @@
 // max_pool2d backward over the planes of NCHW images, for one ISA level.
 #pragma once
+#include "base/unroll.h"
 #include "kernels/pooling/lanes.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
@@ -78,7 +79,7 @@ RANVIER_RARE void find_taps(const PoolAxis& columns, int64_t p, PhaseTaps& taps)
 template <class T>
 struct RowRing {
   T *dy, *offsets;
-  int64_t size, before, slots, loaded;
+  int64_t size, before, slots;  // slots: a power of two
 };
 
 template <class T>
@@ -86,42 +87,61 @@ static RowRing<T> make_ring(const PoolAxis& rows, const PoolAxis& columns, void*
   const int64_t size = pool_ring_row(columns), slots = pool_ring_slots(rows);
   T* dy = static_cast<T*>(memory);
   fill(dy, 2 * size * slots, vec<T>{});
-  return {dy, dy + size * slots, size, pool_ring_before(columns), slots, 0};
+  return {dy, dy + size * slots, size, pool_ring_before(columns), slots};
 }
 
 template <class T, class Offset>
 static void load_row(const RowRing<T>& ring, const MaxPlane<T, Offset>& x, int64_t out, int64_t oh) {
-  const int64_t at = oh % ring.slots * ring.size + ring.before;
+  const int64_t at = (oh & (ring.slots - 1)) * ring.size + ring.before;
   const T* from = x.dy + oh * x.row_dy;
   const Offset* where = x.where + oh * x.row_where;
   for (int64_t i = 0; i < out; i += lanes<T>) {
+    // Whole vectors, 0 after the last window: what a masked store has written cannot be loaded at once.
     const int n = static_cast<int>(out - i < lanes<T> ? out - i : lanes<T>);
-    store_some(ring.dy + at + i, load_any(from + i * x.column_dy, x.column_dy, n), n);
+    store(ring.dy + at + i, load_any(from + i * x.column_dy, x.column_dy, n));
     const ivec<T> found = x.column_where == 1
                               ? load_row_offsets<T>(where + i, x.where_end, n)
                               : load_some_offsets<T>(where + i * x.column_where, x.column_where, n);
-    store_some(ring.offsets + at + i, from_bits(found), n);
+    store(ring.offsets + at + i, from_bits(found));
   }
 }
 
+// To the columns from stride * k on, one sum for each phase, what the taps of one row of windows give: dy and
+// offsets are the ring's at window k, `first` is the offset of tap 0. kKernel, kPadding: of windows that are
+// common enough to be spelled out, or 0.
+template <int kStride, int kKernel, int kPadding, class T>
+RANVIER_INLINE void add_taps(const PhaseTaps* taps, const T* dy, const T* offsets, int32_t first,
+                             vec<T> (&sum)[kStride]) {
+  const auto add = [&](int p, int64_t shift, int32_t tap) {
+    const ivec<T> mine = ibroadcast<T>(first + tap);
+    sum[p] = sum[p] + select(bits(load(offsets + shift)) == mine, load(dy + shift), vec<T>{});
+  };
+  RANVIER_UNROLL
+  for (int p = 0; p < kStride; ++p)
+    if constexpr (kKernel > 0) {
+      RANVIER_UNROLL
+      for (int tap = kKernel - 1; tap >= 0; --tap)  // the windows in order
+        if ((p + kPadding - tap) % kStride == 0) add(p, (p + kPadding - tap) / kStride, tap);
+    } else {
+      for (int t = 0; t < taps[p].count; ++t) add(p, taps[p].shift[t], taps[p].s[t]);
+    }
+}
+
 // A row of dx, from entries [a0, a1) of the table of rows.
-template <int kStride, class T>
+template <int kStride, int kKernel, int kPadding, class T>
 static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, int32_t a0, int32_t a1,
                                 const PhaseTaps* taps, const PoolAxis& columns, T* dx) {
   constexpr int L = lanes<T>;
-  int64_t place[kMostTaps];
-  for (int32_t a = a0; a < a1; ++a) place[a - a0] = rows.windows[a] % ring.slots * ring.size + ring.before;
+  const int64_t to_offsets = ring.offsets - ring.dy;
+  const T* place[kMostTaps];
+  for (int32_t a = a0; a < a1; ++a)
+    place[a - a0] = ring.dy + (rows.windows[a] & (ring.slots - 1)) * ring.size + ring.before;
   for (int64_t k = 0; k * kStride < columns.in; k += L) {
     vec<T> sum[kStride] = {};
     for (int32_t a = a0; a < a1; ++a) {
-      const int32_t first = static_cast<int32_t>(rows.taps[a] * columns.kernel);
-#pragma GCC unroll 2
-      for (int p = 0; p < kStride; ++p)
-        for (int t = 0; t < taps[p].count; ++t) {
-          const int64_t from = place[a - a0] + k + taps[p].shift[t];
-          const ivec<T> mine = ibroadcast<T>(first + taps[p].s[t]);
-          sum[p] = sum[p] + select(bits(load(ring.offsets + from)) == mine, load(ring.dy + from), vec<T>{});
-        }
+      const T* dy = place[a - a0] + k;
+      const int32_t first = rows.taps[a] * static_cast<int32_t>(kKernel ? kKernel : columns.kernel);
+      add_taps<kStride, kKernel, kPadding>(taps, dy, dy + to_offsets, first, sum);
     }
     const int64_t rest = columns.in - k * kStride;
     const int n = static_cast<int>(rest < L ? rest : L), more = static_cast<int>(rest < 2 * L ? rest - L : L);
@@ -137,17 +157,21 @@ static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, i
 
 template <class T, class Offset>
 static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& rows, const PoolAxis& columns,
-                                  const PoolTable& table, RowRing<T>& ring, const PhaseTaps* taps) {
+                                  const PoolTable& table, const RowRing<T>& ring, const PhaseTaps* taps) {
+  const bool threes = columns.kernel == 3 && columns.dilation == 1;
+  const int64_t p = threes ? columns.padding : -1;
+  const auto row = columns.stride == 1
+                       ? (p == 1 ? max_gradient_of_row<1, 3, 1, T> : max_gradient_of_row<1, 0, 0, T>)
+                   : p == 1 ? max_gradient_of_row<2, 3, 1, T>
+                   : p == 0 ? max_gradient_of_row<2, 3, 0, T>
+                            : max_gradient_of_row<2, 0, 0, T>;
   T* dx = x.dx;
-  ring.loaded = 0;
+  int64_t loaded = 0;
   for (int64_t h = 0; h < rows.in; ++h, dx += columns.in) {
     const int32_t a0 = table.starts[h], a1 = table.starts[h + 1];
     if (a0 < a1)
-      for (; ring.loaded <= table.windows[a1 - 1]; ++ring.loaded) load_row(ring, x, columns.out, ring.loaded);
-    if (columns.stride == 1)
-      max_gradient_of_row<1>(ring, table, a0, a1, taps, columns, dx);
-    else
-      max_gradient_of_row<2>(ring, table, a0, a1, taps, columns, dx);
+      for (; loaded <= table.windows[a1 - 1]; ++loaded) load_row(ring, x, columns.out, loaded);
+    row(ring, table, a0, a1, taps, columns, dx);
   }
 }
 
@@ -213,7 +237,8 @@ static void max_pool2d_planes(const MaxPool2dBackward<T, Offset>& f, int64_t beg
     if (has_pool_ring(rows, columns) &&
         2 * rows.kernel * columns.kernel <= 5 * lanes<T>) {  // else measured slower
       const PoolTable table = make_pool_table(rows, scratch);
-      RowRing<T> ring = make_ring<T>(rows, columns, static_cast<char*>(scratch) + pool_table_bytes(rows));
+      const RowRing<T> ring =
+          make_ring<T>(rows, columns, static_cast<char*>(scratch) + pool_table_bytes(rows));
       PhaseTaps taps[2];
       find_taps(columns, 0, taps[0]), find_taps(columns, 1, taps[1]);
       return each([&] { max_gradient_of_plane(x, rows, columns, table, ring, taps); });

@@ -15,24 +15,13 @@ struct RowSum {
   int32_t taps;
 };
 
-// The same with what is known of each tap, kTaps of them; kTaps = 0: any number.
-template <int kTaps, class T>
-struct Taps {
-  const T* x[kTaps ? kTaps : 1];
-  vec<T> weights[kTaps ? kTaps : 1];
-
-  explicit Taps(const RowSum<T>& s) {
-    for (int k = 0; k < kTaps; ++k)
-      x[k] = s.x + s.inputs[k] * s.step, weights[k] = broadcast<T>(s.weights[k]);
-  }
-};
-
-template <int kTaps, int kVectors, bool kWhole, class T>
-RANVIER_INLINE void sum_lanes(const RowSum<T>& s, const Taps<kTaps, T>& t, int64_t i, int n, T* y) {
+// kVectors whole vectors from i on, or n lanes
+template <int kVectors, bool kWhole, class T>
+RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
   vec<T> sum[kVectors] = {};
-  for (int32_t k = 0; k < (kTaps ? kTaps : s.taps); ++k) {
-    const T* p = (kTaps ? t.x[kTaps ? k : 0] : s.x + s.inputs[k] * s.step) + i;
-    const vec<T> weight = kTaps ? t.weights[kTaps ? k : 0] : broadcast<T>(s.weights[k]);
+  for (int32_t k = 0; k < s.taps; ++k) {
+    const T* p = s.x + s.inputs[k] * s.step + i;
+    const vec<T> weight = broadcast<T>(s.weights[k]);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const vec<T> x = kWhole ? load(p + v * lanes<T>) : load_n(p, n);
@@ -47,28 +36,33 @@ RANVIER_INLINE void sum_lanes(const RowSum<T>& s, const Taps<kTaps, T>& t, int64
       store_n(y + i, sum[v], n);
 }
 
-// The last vector overlaps the one before it.
-template <int kTaps, class T>
-RANVIER_INLINE void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
+// n >= lanes elements; the last vector overlaps the one before it.
+template <class T>
+static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
   constexpr int L = lanes<T>;
-  const Taps<kTaps, T> t(s);
-  if (n < L) {
-    if (n > 0) sum_lanes<kTaps, 1, false>(s, t, 0, static_cast<int>(n), y);
-    return;
-  }
   int64_t i = 0;
-  for (; i + 4 * L <= n; i += 4 * L) sum_lanes<kTaps, 4, true>(s, t, i, L, y);
-  for (; i < n; i += L) sum_lanes<kTaps, 1, true>(s, t, i + L <= n ? i : n - L, L, y);
+  for (; i + 4 * L <= n; i += 4 * L) sum_lanes<4, true>(s, i, L, y);
+  for (; i < n; i += L) sum_lanes<1, true>(s, i + L <= n ? i : n - L, L, y);
 }
 
 template <class T>
-static void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
-  if (s.taps == 2)
-    sum_taps<2>(s, n, y);
-  else if (s.taps == 4)
-    sum_taps<4>(s, n, y);
-  else
-    sum_taps<0>(s, n, y);
+RANVIER_INLINE void sum_two(const T* a, const T* b, T weight_a, T weight_b, int64_t n, T* y) {
+  constexpr int L = lanes<T>;
+  const vec<T> wa = broadcast(weight_a), wb = broadcast(weight_b);
+  const auto at = [&](int64_t i) { store(y + i, fma(wb, load(b + i), wa * load(a + i))); };
+  for (int64_t i = 0; i + L < n; i += L) at(i);
+  at(n - L);
+}
+
+template <class T>
+RANVIER_INLINE void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
+  if (n < lanes<T>) {
+    if (n > 0) sum_lanes<1, false>(s, 0, static_cast<int>(n), y);
+  } else if (s.taps == 2) {
+    sum_two(s.x + s.inputs[0] * s.step, s.x + s.inputs[1] * s.step, s.weights[0], s.weights[1], n, y);
+  } else {
+    sum_taps(s, n, y);
+  }
 }
 
 // Rows of x that are not contiguous: lane by lane, with the arithmetic of the vectors.
@@ -121,20 +115,46 @@ static const T* sum_rows(const Resample<T>& f, const ResampleTable<T>& rows, int
   return scratch;
 }
 
-// Columns of a row (w, c), channels contiguous.
+// Columns [j, end) of a row (w, c), channels contiguous.
 template <class T>
-static void sum_columns_of_pixels(const ResampleTable<T>& columns, const T* x, int64_t channels, T* y) {
-  for (int64_t j = 0; j < columns.size;) {
+static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, int64_t end, const T* x,
+                                  int64_t channels, T* y) {
+  while (j < end) {
     const int32_t first = columns.starts[j], run = columns.runs[j];
     if (run > 0) {
-      copy_elements(x + columns.inputs[first] * channels, run * channels, y + j * channels);
-      j += run;
+      const int64_t count = run < end - j ? run : end - j;
+      copy_elements(x + columns.inputs[first] * channels, count * channels, y + j * channels);
+      j += count;
       continue;
     }
     sum_contiguous(RowSum<T>{x, channels, columns.inputs + first, columns.weights + first,
                              columns.starts[j + 1] - first},
                    channels, y + j * channels);
     ++j;
+  }
+}
+
+constexpr int64_t kBlockBytes = 8192;  // of y: what it is made of stays in the nearest cache
+
+// A row of pixels of x whose channels and columns are contiguous: block by block, so far as the rows have
+// been summed by then.
+template <class T>
+static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
+                        int64_t i, const T* x, T* scratch, T* y) {
+  const int64_t channels = f.y.shape[1], pixel = channels * static_cast<int64_t>(sizeof(T));
+  const int64_t block = pixel < kBlockBytes ? kBlockBytes / pixel : 1;
+  const int32_t first = rows.starts[i];
+  RowSum<T> s{x, f.x.strides[2], rows.inputs + first, rows.weights + first, rows.starts[i + 1] - first};
+  int64_t summed = 0;  // pixels
+  for (int64_t j = 0; j < columns.size; j += block) {
+    const int64_t end = columns.size - j < block ? columns.size : j + block;
+    int64_t needed = summed;
+    for (int32_t k = columns.starts[j]; k < columns.starts[end]; ++k)
+      if (columns.inputs[k] >= needed) needed = columns.inputs[k] + 1;
+    s.x = x + summed * channels;
+    sum_contiguous(s, (needed - summed) * channels, scratch + summed * channels);
+    summed = needed;
+    sum_columns_of_pixels(columns, j, end, scratch, channels, y);
   }
 }
 
@@ -204,8 +224,8 @@ static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, co
   const int64_t channels = f.channels_last ? f.y.shape[1] : 1, planes = f.channels_last ? 1 : f.y.shape[1];
   const int64_t size = columns.size * channels;
   const bool dense = (channels == 1 || f.x.strides[1] == 1) && f.x.strides[3] == channels;
-  const bool copies = dense && rows.copies && columns.copies &&
-                      (channels > 1 || 2 * (columns.run_end - columns.run_begin) >= columns.size);
+  const bool mostly_one_run = channels > 1 || 2 * (columns.run_end - columns.run_begin) >= columns.size;
+  const bool copies = dense && rows.copies && columns.copies && mostly_one_run;
   int64_t i = begin % rows.size, c = begin / rows.size % planes, n = begin / rows.size / planes;
   T* y = f.y.data + begin * size;
   for (int64_t unit = begin; unit < end; ++unit, ++i, y += size) {
@@ -216,12 +236,14 @@ static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, co
       copy_elements(y - size, size, y);
     } else if (copies) {
       copy_columns(columns, x + rows.inputs[i] * f.x.strides[2], channels, y);
+    } else if (channels > 1 && dense && rows.runs[i] <= 0) {
+      make_blocks(f, rows, columns, i, x, scratch, y);
     } else {
       const T* row = sum_rows(f, rows, i, x, channels, scratch);
       if (channels == 1)
         sum_columns(columns, row, y);
       else
-        sum_columns_of_pixels(columns, row, channels, y);
+        sum_columns_of_pixels(columns, 0, columns.size, row, channels, y);
     }
   }
 }
