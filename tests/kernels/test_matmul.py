@@ -40,18 +40,62 @@ def test_tile_edges(size, orders, dtype, isa, rng):
         check(stored(rng, (m, k), dtype, orders[0]), stored(rng, (k, n), dtype, orders[1]))
 
 
-@pytest.mark.parametrize("k", [255, 256, 257, 511, 513])
-@pytest.mark.parametrize("orders", ["CC", "FC", "CF", "SS"])
+@pytest.mark.parametrize("k", [383, 384, 385, 399, 767, 769, 1153])
+@pytest.mark.parametrize("orders", ["CC", "FC", "CF", "FF", "SS"])
 def test_block_edges(k, orders, isa, rng):
     """Around the length of a block of k, alone and beside many rows or columns."""
     for m, n in ((3, 5), (70, 5), (5, 130), (50, 70)):
         check(stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1]))
 
 
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 1024, 1024), (1024, 300, 1), (300, 300, 300), (700, 20, 700)])
-def test_large(m, k, n, isa, rng):
-    check(stored(rng, (m, k), "float32", "C"), stored(rng, (k, n), "float32", "C"))
-    check(stored(rng, (m, k), "float32", "F"), stored(rng, (k, n), "float32", "F"))
+# What the plan decides by shape: tiles of 1, 2, 4 and 8 vectors and what is left beside them; operands read in
+# place and packed; strips that each thread packs for itself in groups, or all for all; dots; blocks of k at once.
+PLANS = [
+    (1, 1024, 1024),
+    (1024, 300, 1),
+    (2, 70, 700),
+    (3, 40, 1000),
+    (4, 2000, 77),
+    (5, 600, 90),
+    (20, 40, 2000),
+    (84, 800, 1000),
+    (85, 800, 500),
+    (300, 300, 300),
+    (500, 1200, 33),
+    (700, 20, 700),
+    (8, 1000, 4200),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", PLANS, ids=str)
+def test_plans(shape, dtype, isa, rng, threads):
+    m, k, n = shape
+    for orders, count in (("CC", 1), ("FF", 2), ("CF", 3), ("FC", 2)):
+        threads(count)
+        check(stored(rng, (m, k), dtype, orders[0]), stored(rng, (k, n), dtype, orders[1]))
+
+
+@pytest.mark.parametrize("columns", range(1, 18))
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 6, 14])
+def test_tiles_of_every_width(rows, columns, isa, rng):
+    """Strips of one to eight vectors and the ragged ones between, at the end of a row and alone."""
+    for lanes in (4, 8, 16):
+        for n in (columns * lanes, columns * lanes - 3, 8 * lanes + columns * lanes // 2):
+            check(stored(rng, (rows, 7), "float32", "C"), stored(rng, (7, n), "float32", "C"))
+
+
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "k", "n"), [(32, 784, 128), (9, 500, 70), (100, 40, 10), (17, 900, 33)])
+def test_results_stored_by_columns(m, k, n, dtype, activation, isa, rng):
+    """Tiles that are turned before they are stored: plain, added to, with a bias along either side."""
+    a, weight = stored(rng, (m, k), dtype, "C"), stored(rng, (n, k), dtype, "C")
+    bias = rng.uniform(-1, 1, n).astype(dtype)
+    check(a, weight.T, bias, activation)
+    out = np.full((n, m), np.nan, dtype).T
+    kernels.matmul(a, weight.T, bias, activation, out)
+    np.testing.assert_array_equal(out, kernels.matmul(a, weight.T, bias, activation))
 
 
 @settings(max_examples=150, deadline=None)
@@ -93,7 +137,15 @@ def test_out(layout, isa, rng):
 
 
 def test_same_bits_at_any_thread_count(isa, rng, threads):
-    for m, k, n in ((1, 3000, 300), (300, 600, 40), (40, 600, 300), (257, 257, 257), (3, 20, 9000)):
+    for m, k, n in (
+        (1, 3000, 300),
+        (300, 600, 40),
+        (40, 600, 300),
+        (257, 257, 257),
+        (3, 20, 9000),
+        (32, 784, 128),
+        (8, 900, 1000),
+    ):
         for orders in ("CC", "FF"):
             a, b = stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1])
             runs = set()

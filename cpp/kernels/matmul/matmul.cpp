@@ -10,6 +10,8 @@
 namespace ranvier {
 namespace {
 
+constexpr int64_t kPieces = 4;  // in which a strip of b is packed
+
 // The threads that work on one product: all of the team, or each alone on products of its own.
 struct Crew {
   int index, size;
@@ -18,89 +20,148 @@ struct Crew {
   }
 };
 
+struct Range {
+  int64_t first, last;
+};
+
+// Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
+struct Block {
+  int64_t jc, n, pc, k, strips;
+};
+
 template <class T>
 struct Product {
   const MatmulPlan<T>& plan;
   const MatmulKernels<T>& kernels;
   const Operands<T>& o;
   Crew crew;
-  T* packed_b;  // kc x (nc rounded up to nr), shared by the crew; or kc x nr, this thread's
-  T* packed_a;  // mc x kc, this thread's
+  T* packed_b;  // all strips of a block, shared by the crew; or a group of them, this thread's
+  T* packed_a;  // a run of panels, this thread's
 
-  // One block of k by one panel of n, where b is packed once for the whole crew.
-  void shared_block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
-    const int64_t panels = ceil_div(n, plan.nr);
-    if (plan.pack_b) {
-      for (int64_t j = crew.index; j < panels; j += crew.size)
-        pack_strip_b(jc, n, pc, k, j, packed_b + j * plan.nr * k);
+  Block block(int64_t jc, int64_t pc) const {
+    const int64_t n = std::min(kernels.nc, o.n - jc);
+    return {jc, n, pc, std::min(plan.k_block, o.k - pc), ceil_div(n, plan.nr)};
+  }
+
+  // Some blocks of k, as many as the packed b has room for. b is packed once for the whole crew, whose
+  // threads then take groups of strips times runs of a's panels, and wait for nobody.
+  void shared_blocks(int64_t jc, int64_t pc, int64_t blocks) {
+    const bool packs_b = plan.pack_b || plan.ragged_b;
+    const int64_t strips = block(jc, pc).strips;
+    if (packs_b) {
+      // In pieces of a strip, so that the team's shares are even when there are few strips.
+      const int64_t pieces = blocks * strips * kPieces;
+      for (int64_t u = pieces * crew.index / crew.size; u < pieces * (crew.index + 1) / crew.size; ++u) {
+        const int64_t l = u / (strips * kPieces), j = u / kPieces % strips;
+        const Block x = block(jc, pc + l * plan.k_block);
+        if (packs(x, j)) pack_piece(x, j, u % kPieces, packed_strip(x, j, 0, l));
+      }
       crew.barrier();
     }
-    const int64_t rows = ceil_div(o.m, plan.rows), groups = plan.groups(rows, panels, crew.size);
-    int64_t unit = groups * rows * crew.index / crew.size;
-    const int64_t end = groups * rows * (crew.index + 1) / crew.size;
-    while (unit < end) {  // a group of strips of b, and a run of a's panels that fits the packed block
-      const int64_t g = unit / rows, i = unit % rows;
-      const int64_t count = std::min({rows - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
-      pack_panels_a(pc, k, i, i + count);
-      for (int64_t j = panels * g / groups; j < panels * (g + 1) / groups; ++j)
-        strip(jc, n, pc, k, j, plan.pack_b ? packed_b + j * plan.nr * k : nullptr, i, i + count);
+    const int64_t panels = plan.panels, groups = plan.groups(strips, crew.size);
+    int64_t unit = groups * panels * crew.index / crew.size;
+    const int64_t end = groups * panels * (crew.index + 1) / crew.size;
+    while (unit < end) {
+      const int64_t g = unit / panels, i = unit % panels;
+      const int64_t count = std::min({panels - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
+      const int64_t first = strips * g / groups, last = strips * (g + 1) / groups;
+      for (int64_t l = 0; l < blocks; ++l) {
+        const Block x = block(jc, pc + l * plan.k_block);
+        pack_panels(x, i, i + count);
+        for (int64_t j = first; j < last; j += kernels.strips)
+          sweep(x, j, std::min(j + kernels.strips, last), 0, l, i, i + count, {0, 0});
+      }
       unit += count;
     }
-    if (plan.pack_b) crew.barrier();  // before the next block overwrites the strips
+    const bool again = pc + blocks * plan.k_block < o.k || jc + kernels.nc < o.n;
+    if (packs_b && again) crew.barrier();  // before the strips are overwritten
   }
 
-  // The same where a has few panels: each thread packs a strip of b, uses it at once and forgets it.
-  void private_block(int64_t jc, int64_t n, int64_t pc, int64_t k) {
-    const int64_t strips = ceil_div(n, plan.nr), rows = ceil_div(o.m, plan.rows);
-    pack_panels_a(pc, k, 0, rows);
-    for (int64_t j = strips * crew.index / crew.size; j < strips * (crew.index + 1) / crew.size; ++j) {
-      const bool ragged = (n - j * plan.nr) < plan.nr && plan.ragged_b;
-      if (plan.pack_b || ragged) pack_strip_b(jc, n, pc, k, j, packed_b);
-      strip(jc, n, pc, k, j, plan.pack_b || ragged ? packed_b : nullptr, 0, rows);
+  // The same where a has few panels: each thread packs a group of strips, uses it at once and forgets it. The
+  // next group comes from memory meanwhile.
+  void private_block(const Block& x) {
+    pack_panels(x, 0, plan.panels);
+    const int64_t first = x.strips * crew.index / crew.size, last = x.strips * (crew.index + 1) / crew.size;
+    for (int64_t g = first; g < last; g += plan.group) {
+      const int64_t end = std::min(g + plan.group, last);
+      for (int64_t j = g; j < end; ++j)
+        for (int64_t piece = 0; packs(x, j) && piece < kPieces; ++piece)
+          pack_piece(x, j, piece, packed_strip(x, j, g, 0));
+      sweep(x, g, end, g, 0, 0, plan.panels, {first, last});
     }
   }
 
-  void pack_strip_b(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j, T* to) {
+  bool packs(const Block& x, int64_t j) const { return plan.pack_b || (plan.ragged_b && j == x.strips - 1); }
+
+  // Strip j of the l-th block, where `first` is the first that is packed.
+  T* packed_strip(const Block& x, int64_t j, int64_t first, int64_t l) const {
+    T* block = packed_b + l * plan.size_block;
+    return plan.pack_b ? block + (j - first) * plan.nr * x.k : block;
+  }
+
+  // One of kPieces parts of strip j, in whole squares of the widest transposition.
+  void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
+    const int64_t length = round_up(ceil_div(x.k, kPieces), 16), p = piece * length;
+    if (p >= x.k) return;
     const int64_t column = j * plan.nr;
-    kernels.pack(k, static_cast<int>(std::min<int64_t>(plan.nr, n - column)), plan.nr,
-                 o.b + pc * o.rs_b + (jc + column) * o.cs_b, o.rs_b, o.cs_b, to);
+    const int columns = static_cast<int>(std::min<int64_t>(plan.nr, x.n - column)),
+              width = plan.width(columns);
+    kernels.pack(std::min(length, x.k - p), columns, width,
+                 o.b + (x.pc + p) * o.rs_b + (x.jc + column) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
   }
 
-  void pack_panels_a(int64_t pc, int64_t k, int64_t i0, int64_t i1) {
+  void pack_panels(const Block& x, int64_t i0, int64_t i1) {
     if (!plan.pack_a) return;
-    for (int64_t i = i0; i < i1; ++i)
-      kernels.pack(k, rows_of(i), plan.rows, o.a + i * plan.rows * o.rs_a + pc * o.cs_a, o.cs_a, o.rs_a,
-                   packed_a + (i - i0) * plan.rows * k);
+    for (int64_t i = i0; i < i1; ++i) {
+      const int64_t row = plan.row(i);
+      const int rows = static_cast<int>(plan.row(i + 1) - row);
+      kernels.pack(x.k, rows, rows, o.a + row * o.rs_a + x.pc * o.cs_a, o.cs_a, o.rs_a,
+                   packed_a + (i - i0) * plan.rows * x.k);
+    }
   }
 
-  // Strip j of b, packed or (null) in place, against panels [i0, i1) of a.
-  void strip(int64_t jc, int64_t n, int64_t pc, int64_t k, int64_t j, const T* packed, int64_t i0,
-             int64_t i1) {
+  // The strips [j0, j1) of b against the panels [i0, i1) of a: each panel stays in L1 while the strips pass.
+  void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t l, int64_t i0, int64_t i1,
+             Range fetched) {
     MatmulTile<T> t;
-    t.k = k;
-    t.columns = static_cast<int>(std::min<int64_t>(plan.nr, n - j * plan.nr));
-    const int64_t column = jc + j * plan.nr;
-    t.b = packed ? packed : o.b + pc * o.rs_b + column;
-    t.rs_b = packed ? plan.nr : o.rs_b;
+    t.k = x.k;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-    t.accumulate = pc > 0;
-    t.last = pc + k == o.k;
-    t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
+    t.accumulate = x.pc > 0;
+    t.last = x.pc + x.k == o.k;
     t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
     for (int64_t i = i0; i < i1; ++i) {
-      const int64_t row = i * plan.rows;
-      t.rows = rows_of(i);
+      const int64_t row = plan.row(i);
+      t.rows = static_cast<int>(plan.row(i + 1) - row);
       if (plan.pack_a)
-        t.a = packed_a + (i - i0) * plan.rows * k, t.rs_a = 1, t.cs_a = plan.rows;
+        t.a = packed_a + (i - i0) * plan.rows * x.k, t.rs_a = 1, t.cs_a = t.rows;
       else
-        t.a = o.a + row * o.rs_a + pc * o.cs_a, t.rs_a = t.rows == 1 ? 1 : o.rs_a, t.cs_a = o.cs_a;
-      t.c = o.c + row * o.rs_c + column * o.cs_c;
+        t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
       t.bias_column = o.bias_column ? o.bias_column + row : nullptr;
-      kernels.tile(t);
+      for (int64_t j = j0; j < j1; ++j) {
+        const int64_t column = x.jc + j * plan.nr;
+        t.columns = static_cast<int>(std::min<int64_t>(plan.nr, x.n - j * plan.nr));
+        if (packs(x, j))
+          t.b = packed_strip(x, j, first_packed, l), t.rs_b = plan.width(t.columns);
+        else
+          t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
+        t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
+        t.c = o.c + row * o.rs_c + column * o.cs_c;
+        fetch_next(x, t, i, j, fetched);
+        kernels.tile(t);
+      }
     }
   }
 
-  int rows_of(int64_t i) const { return static_cast<int>(std::min<int64_t>(plan.rows, o.m - i * plan.rows)); }
+  // What this tile fetches: of the strip that takes the place of strip j, line i of each row.
+  void fetch_next(const Block& x, MatmulTile<T>& t, int64_t i, int64_t j, Range strips) const {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    t.next = t.b, t.next_step = 0;
+    if (!plan.pack_b || o.cs_b != 1 || i * kLine >= plan.nr || strips.first == strips.last) return;
+    int64_t next = j + plan.group, p = x.pc;
+    if (next >= strips.last) next += strips.first - strips.last, p += x.k;
+    if (p >= o.k || next >= strips.last) return;
+    t.next = o.b + p * o.rs_b + x.jc + next * plan.nr + i * kLine, t.next_step = o.rs_b;
+  }
 
   // The crew splits the columns.
   void run_dots() {
@@ -116,14 +177,41 @@ struct Product {
     kernels.dots(t);
   }
 
+  // The crew splits the columns, by whole vectors.
+  void run_stream() {
+    const int64_t vectors = ceil_div(o.n, kernels.lanes);
+    const int64_t first = vectors * crew.index / crew.size * kernels.lanes;
+    const int64_t last = std::min(vectors * (crew.index + 1) / crew.size * kernels.lanes, o.n);
+    MatmulTile<T> t{};
+    t.rows = static_cast<int>(o.m);
+    t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+    t.bias_column = o.bias_column;
+    t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
+    const int64_t most = kernels.stream_columns(t.rows);
+    for (int64_t pc = 0; pc < o.k; pc += plan.k_block) {
+      t.k = std::min(plan.k_block, o.k - pc);
+      t.a = o.a + pc * o.cs_a;
+      t.accumulate = pc > 0, t.last = pc + t.k == o.k;
+      for (int64_t j = first; j < last; j += most) {
+        t.columns = static_cast<int>(std::min(most, last - j));
+        t.b = o.b + pc * o.rs_b + j;
+        t.c = o.c + j * o.cs_c;
+        t.bias_row = o.bias_row ? o.bias_row + j : nullptr;
+        kernels.stream(t);
+      }
+    }
+  }
+
   void run() {
     if (plan.dots) return run_dots();
+    if (plan.stream) return run_stream();
     for (int64_t jc = 0; jc < o.n; jc += kernels.nc) {
       int64_t pc = 0;
       do {  // once also for k = 0, which leaves the bias
-        const int64_t n = std::min(kernels.nc, o.n - jc), k = std::min(kernels.kc, o.k - pc);
-        plan.private_b ? private_block(jc, n, pc, k) : shared_block(jc, n, pc, k);
-        pc += kernels.kc;
+        const int64_t left = std::max<int64_t>(ceil_div(o.k - pc, plan.k_block), 1);
+        const int64_t blocks = std::min(plan.blocks, left);
+        plan.private_b ? private_block(block(jc, pc)) : shared_blocks(jc, pc, blocks);
+        pc += blocks * plan.k_block;
       } while (pc < o.k);
     }
   }

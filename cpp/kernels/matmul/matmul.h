@@ -24,6 +24,7 @@ struct MatmulActivation {
 };
 
 constexpr int kDotRows = 4;
+constexpr int kStreamRows = 8;  // see stream.h
 
 template <class T>
 struct Matmul {
@@ -46,10 +47,12 @@ struct Matmul {
 template <class T>
 struct MatmulTile {
   int64_t k;
-  const T* a;  // a[i, p] at a[i * rs_a + p * cs_a]; one of the two strides is 1
+  const T* a;  // a[i, p] at a[i * rs_a + p * cs_a]
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
   int64_t rs_b;
+  const T* next;  // fetched into L2 meanwhile, a line for each p: next + p * next_step
+  int64_t next_step;
   T* c;  // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
   int rows, columns;     // columns <= vectors * lanes are stored
@@ -64,10 +67,14 @@ struct MatmulTile {
 template <class T>
 struct MatmulKernels {
   int mr, lanes;        // the most rows of a tile; elements of a vector
+  int strips;           // of b, that stay in L2 while panels of a pass
   int (*nr)(int rows);  // the most columns of a tile of so many rows
   int64_t kc, mc, nc;
+  int64_t near_b;  // bytes of a block of b that is read where it lies
   void (*tile)(const MatmulTile<T>&);
-  void (*dots)(const MatmulTile<T>&);  // see dot.h
+  void (*dots)(const MatmulTile<T>&);    // see dot.h
+  void (*stream)(const MatmulTile<T>&);  // see stream.h
+  int (*stream_columns)(int rows);       // that it takes at most
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
 };

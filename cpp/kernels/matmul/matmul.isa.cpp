@@ -5,30 +5,33 @@
 #include "kernels/matmul/dot.h"
 #include "kernels/matmul/microkernel.h"
 #include "kernels/matmul/packing.h"
+#include "kernels/matmul/stream.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// Tiles of kRows rows, by vectors - 1.
-template <class T, int kRows, bool kAlongK, int... V>
-static void run_rows(const MatmulTile<T>& t, int vectors, std::integer_sequence<int, V...>) {
-  static constexpr void (*table[])(const MatmulTile<T>&) = {tile<T, kRows, V + 1, kAlongK>...};
-  table[vectors - 1](t);
+template <class T>
+using Tile = void (*)(const MatmulTile<T>&);
+
+// The tile of kRows rows and 1, 2, 4 or 8 vectors; null where the registers do not hold it.
+template <class T, int kRows, int kVectors>
+static constexpr Tile<T> tile_or_null() {
+  if constexpr (kVectors <= tile_vectors(kRows))
+    return tile<T, kRows, kVectors>;
+  else
+    return nullptr;
 }
 
-// The tile of t.rows rows: a row of tests, which the compiler turns into a jump table.
-template <class T, bool kAlongK, int... R>
-static void run_tile(const MatmulTile<T>& t, int vectors, std::integer_sequence<int, R...>) {
-  (void)((t.rows == R + 1 &&
-          (run_rows<T, R + 1, kAlongK>(t, vectors, std::make_integer_sequence<int, tile_vectors(R + 1)>()),
-           true)) ||
-         ...);
+template <class T, int... R>
+static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
+  static constexpr Tile<T> tiles[][4] = {{tile_or_null<T, R + 1, 1>(), tile_or_null<T, R + 1, 2>(),
+                                          tile_or_null<T, R + 1, 4>(), tile_or_null<T, R + 1, 8>()}...};
+  constexpr int L = lanes<T>;
+  tiles[t.rows - 1][(t.columns > L) + (t.columns > 2 * L) + (t.columns > 4 * L)](t);
 }
 
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
-  const int vectors = (t.columns + lanes<T> - 1) / lanes<T>;
-  constexpr std::make_integer_sequence<int, kTileRows> rows;
-  t.rs_a == 1 ? run_tile<T, false>(t, vectors, rows) : run_tile<T, true>(t, vectors, rows);
+  run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }
 
 template <class T>
@@ -37,9 +40,10 @@ static int widest(int rows) {
 }
 
 template <class T>
-static constexpr MatmulKernels<T> kernels = {kTileRows,       lanes<T>,        widest<T>,
-                                             Blocking<T>::kc, Blocking<T>::mc, Blocking<T>::nc,
-                                             run_tile<T>,     run_dots<T>,     pack<T>};
+static constexpr MatmulKernels<T> kernels = {
+    kTileRows,       lanes<T>, Blocking<T>::strips, widest<T>,   Blocking<T>::kc, Blocking<T>::mc,
+    Blocking<T>::nc, kNearB,   run_tile<T>,         run_dots<T>, run_stream<T>,   stream_columns<T>,
+    pack<T>};
 extern const MatmulKernels<float> matmul_kernels_float = kernels<float>;
 extern const MatmulKernels<double> matmul_kernels_double = kernels<double>;
 

@@ -1,42 +1,66 @@
 // The micro-kernel: a tile of c held in registers while k runs. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
+#include "kernels/matmul/blocking.h"
 #include "kernels/matmul/matmul.h"
+#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
+// Rows of b that are fetched ahead of their use.
+constexpr int kAhead = 16;
+
+// The same number, of which the compiler knows nothing: it keeps GCC from a second version of each loop for a
+// stride of 1, and from working out the addresses of all rows of c before it uses the first.
+template <class N>
+RANVIER_INLINE N opaque(N n) {
+  __asm__("" : "+r"(n));
+  return n;
+}
+
 // acc[i][v] += sum over p of a[i, p] * b[p, v], the whole of k in one chain.
-// kAlongK: a's rows are contiguous in k (cs_a = 1); else its columns are contiguous (rs_a = 1), as after
-// packing.
-template <class T, int kRows, int kVectors, bool kAlongK>
+// Rows of a are found from few registers: a pointer for every fifth, and multiples of the stride.
+template <class T, int kRows, int kVectors>
 RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
-  constexpr int L = lanes<T>;
-  const int64_t step_a = kAlongK ? 1 : t.cs_a, row_a = kAlongK ? t.rs_a : 1;
-  const T* a = t.a;
-  const T* b = t.b;
+  constexpr int L = lanes<T>, kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
+  const int64_t row_bytes = opaque(t.rs_a * static_cast<int64_t>(sizeof(T)));
+  const int64_t step_a = opaque(t.cs_a * static_cast<int64_t>(sizeof(T)));
+  const char* a[kGroups];
+  RANVIER_UNROLL
+  for (int g = 0; g < kGroups; ++g) a[g] = reinterpret_cast<const char*>(t.a) + g * kGroup * row_bytes;
+  const T *b = t.b, *ahead = t.b + kAhead * t.rs_b, *next = t.next;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
   }
-  for (int64_t p = 0; p < t.k; ++p, a += step_a, b += t.rs_b) {
+  for (int64_t p = t.k; p > 0; --p) {
     vec<T> row[kVectors];
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * L);
+    for (int v = 0; v < kVectors; ++v) {
+      row[v] = load(b + v * L);
+      if (kManyRegisters && kVectors <= 2 && v * sizeof(vec<T>) % 64 == 0) __builtin_prefetch(ahead + v * L);
+    }
+    if (kManyRegisters) __builtin_prefetch(next, 0, 2);
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
-      const vec<T> x = broadcast<T>(a[i * row_a]);
+      T x;
+      __builtin_memcpy(&x, a[i / kGroup] + (i % kGroup) * row_bytes, sizeof x);
+      const vec<T> xs = broadcast<T>(x);
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(xs, row[v], acc[i][v]);
     }
+    RANVIER_UNROLL
+    for (int g = 0; g < kGroups; ++g) a[g] += step_a;
+    b += t.rs_b, ahead += t.rs_b, next += t.next_step;
   }
 }
 
 // Adds to c, bias and activation, ragged columns, c across the vectors: all that a tile may ask for besides a
 // plain store. One loop for all tile shapes, on the accumulators spilled to memory.
 template <class T>
-static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* acc, int64_t width) {
+static void store_rows(const MatmulTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
   for (int i = 0; i < t.rows; ++i, acc += width) {
     for (int j = 0; j < t.columns; j += L) {
@@ -67,29 +91,56 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
   }
 }
 
-template <class T, int kRows, int kVectors, bool kAlongK>
-static void tile(const MatmulTile<T>& t) {
+// Where c's columns are contiguous, as in c' = b' a', the tile is turned round first.
+template <class T>
+static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
-  vec<T> acc[kRows][kVectors];
-  multiply<T, kRows, kVectors, kAlongK>(t, acc);
+  if (t.rs_c != 1 || t.cs_c == 1 || t.rows == 1) return store_rows(t, acc, width);
+  alignas(64)
+      T turned[8 * L * L];  // columns x (rows in whole vectors): the widest tile has fewer than L rows
+  const int turned_width = (t.rows + L - 1) / L * L;
+  for (int i = 0; i < t.rows; i += L) {
+    const int rows = t.rows - i < L ? t.rows - i : L;
+    for (int j = 0; j < t.columns; j += L) {
+      vec<T> square[L];
+      RANVIER_UNROLL
+      for (int r = 0; r < L; ++r) square[r] = r < rows ? load(acc + (i + r) * width + j) : vec<T>{};
+      transpose(square);
+      RANVIER_UNROLL
+      for (int l = 0; l < L; ++l) store(turned + (j + l) * turned_width + i, square[l]);
+    }
+  }
+  MatmulTile<T> s = t;
+  s.rows = t.columns, s.columns = t.rows;
+  s.rs_c = t.cs_c, s.cs_c = 1;
+  s.bias_row = t.bias_column, s.bias_column = t.bias_row;
+  store_rows(s, turned, turned_width);
+}
+
+template <class T, int kRows, int kVectors>
+static void tile(const MatmulTile<T>& t) {
+  constexpr int L = lanes<T>, kWidth = kVectors * L;
   const bool finishes = t.last && (t.bias_row || t.bias_column || t.activate);
-  if (t.cs_c == 1 && t.columns == kVectors * L && !finishes) {
+  const bool plain = t.cs_c == 1 && t.columns == kWidth && !finishes;
+  if (plain && t.accumulate) {  // c is fetched while k runs
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
-      T* c = t.c + i * t.rs_c;
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v)
-        store(c + v * L, t.accumulate ? load(c + v * L) + acc[i][v] : acc[i][v]);
+      for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(t.c + i * t.rs_c + j);
     }
-    return;
   }
-  alignas(64) T spilled[kRows * kVectors * L];
+  vec<T> acc[kRows][kVectors];
+  multiply<T, kRows, kVectors>(t, acc);
+  alignas(64) T spilled[kRows * kWidth];
+  T* c = plain ? t.c : spilled;
+  const int64_t rs_c = plain ? t.rs_c : kWidth;
+  const bool accumulate = plain && t.accumulate;
   RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
+  for (int i = 0; i < kRows; ++i, c = opaque(c + rs_c)) {
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) store(spilled + (i * kVectors + v) * L, acc[i][v]);
+    for (int v = 0; v < kVectors; ++v) store(c + v * L, accumulate ? load(c + v * L) + acc[i][v] : acc[i][v]);
   }
-  store_general<T>(t, spilled, kVectors * L);
+  if (!plain) store_general<T>(t, spilled, kWidth);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -10,10 +10,18 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t rs, T* dst) {
   constexpr int L = lanes<T>;
+  constexpr int kAheadRows = 16;  // a row is often a page of its own, where no hardware fetches ahead
+  const int whole = columns / L * L, rest = columns - whole;
   for (int64_t p = 0; p < k; ++p, src += rs, dst += width) {
-    int j = 0;
-    for (; j + L <= columns; j += L) store(dst + j, load(src + j));
-    for (; j < columns; ++j) dst[j] = src[j];
+    for (int j = 0; j < whole; j += L) {
+      __builtin_prefetch(src + kAheadRows * rs + j);
+      store(dst + j, load(src + j));
+    }
+    int j = whole;
+    if (rest && whole + L <= width)
+      store(dst + j, load_n(src + j, rest)), j += L;  // zeros behind
+    else if (rest)
+      store_n(dst + j, load_n(src + j, rest), rest), j += rest;
     for (; j < width; ++j) dst[j] = T(0);
   }
 }
@@ -43,7 +51,10 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
       }
       vec<T> square[L];
       RANVIER_UNROLL
-      for (int j = 0; j < L; ++j) square[j] = j < nj ? load(from + j * cs) : vec<T>{};
+      for (int j = 0; j < L; ++j) {
+        square[j] = j < nj ? load(from + j * cs) : vec<T>{};
+        if (j < nj) __builtin_prefetch(from + j * cs + 128 / sizeof(T));
+      }
       transpose(square);
       if (store_j == L) {
         RANVIER_UNROLL

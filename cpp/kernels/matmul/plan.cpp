@@ -1,13 +1,26 @@
 #include "kernels/matmul/plan.h"
 
+#include <cstdlib>
+
 namespace ranvier {
 
 namespace {
 
-int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
-
-constexpr int64_t kFewPasses = 3;  // an operand that is read so few times is not worth packing
+constexpr int64_t kFewPasses = 3;        // an operand that is read so few times is not worth packing
+constexpr int64_t kFewPassesOfRows = 8;  // a's rows, unless they are in each other's way:
+constexpr int64_t kAliased = 4096;     // bytes; rows so far apart share the sets of L1, which hold few lines
+constexpr int64_t kNearA = 24 << 10;   // bytes: a panel of a that spans no more stays in L1 as it lies
+constexpr int64_t kLargeB = 64 << 10;  // bytes: a b that is not in L1, and is read faster in whole rows
+constexpr int64_t kHugeB = 2 << 20;    // bytes: nor in L2: then also for as many rows as stream.h takes
 constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the threads, if each gets some
+constexpr int kGroup = 3;          // strips of b that a thread packs for itself, where L1 does not hold one
+constexpr int64_t kMostPacked = 1 << 21;  // elements of b at once, if that is more than a block of k
+
+// Even blocks of at most `most` products. Whole squares of the widest transposition.
+int64_t k_block_of(int64_t k, int64_t most) {
+  if (k <= most) return most;
+  return round_up(ceil_div(k, ceil_div(k, most)), 16);
+}
 
 }  // namespace
 
@@ -24,20 +37,32 @@ bool MatmulPlan<T>::is_dots(const Operands<T>& o) const {
 }
 
 template <class T>
+bool MatmulPlan<T>::is_stream(const Operands<T>& o) const {
+  const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
+  return o.cs_b == 1 && o.n >= 8 * kernels_.lanes && o.m <= kStreamRows &&
+         bytes >= (o.m <= kStreamRows / 2 ? kLargeB : kHugeB);
+}
+
+template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
-  const bool readable = o.rs_a == 1 || o.cs_a == 1 || o.m == 1;
-  return readable && ceil_div(o.n, kernels_.nr(rows_of_tile(o.m))) <= kFewPasses;
+  const int64_t rows = rows_of_tile(o.m), k = std::min(o.k, kernels_.kc);
+  if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= kNearA) return true;
+  if (o.rs_a != 1 && o.cs_a != 1 && o.m != 1) return false;
+  const bool aliased = o.cs_a == 1 && o.rs_a * kSize % kAliased == 0;
+  const int64_t passes = ceil_div(o.n, kernels_.nr(static_cast<int>(rows)));
+  return passes <= (aliased || o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
-  return o.cs_b == 1 && ceil_div(o.m, kernels_.mr) <= kFewPasses;
+  const bool near = std::min(o.k, kernels_.kc) * std::abs(o.rs_b) * kSize <= kernels_.near_b;
+  return o.cs_b == 1 && (near || ceil_div(o.m, kernels_.mr) <= kFewPasses);
 }
 
 // Cycles of one core, roughly: the tiles, and what is moved to feed them.
 template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
-  constexpr double kCopied = 0.15, kTransposed = 0.35, kScattered = 0.7;  // an element packed
+  constexpr double kCopied = 0.15, kTransposed = 0.35, kScattered = 0.3;  // an element
   double cycles = static_cast<double>(o.m) * o.k * ceil_div(o.n, kernels_.lanes);
   if (!reads_b_in_place(o)) cycles += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
   if (!reads_a_in_place(o)) cycles += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
@@ -52,19 +77,28 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : kernels_(matmul_kernels<T>())
   dots = plain_dots || is_dots(turned);
   transposed = dots ? !plain_dots : cost(turned) < cost(plain);
   const Operands<T>& o = transposed ? turned : plain;
+  stream = !dots && is_stream(o);
+  m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, kernels_.mr), 1);
   rows = rows_of_tile(o.m);
   nr = kernels_.nr(rows);
-  if (o.n < nr) nr = static_cast<int>(std::max<int64_t>(round_up(o.n, kernels_.lanes), kernels_.lanes));
-  pack_a = !dots && !reads_a_in_place(o);
-  pack_b = !dots && !reads_b_in_place(o);
-  const int64_t panels_a = ceil_div(o.m, kernels_.mr), strips_b = ceil_div(o.n, nr);
-  private_b = !pack_b || panels_a <= std::min(kFewPanels, strips_b);
-  ragged_b = !dots && !pack_b && o.n % kernels_.lanes != 0;
-  const int64_t k = std::min(o.k, kernels_.kc);
+  if (o.n < nr) nr = width(static_cast<int>(o.n));
+  pack_a = !dots && !stream && !reads_a_in_place(o);
+  pack_b = !dots && !stream && !reads_b_in_place(o);
+  const int64_t strips_b = ceil_div(o.n, nr);
+  private_b = panels <= std::min(kFewPanels, strips_b);
+  const int last = static_cast<int>(o.n % nr);
+  ragged_b = !dots && !stream && !pack_b && last != 0 && width(last) != last;
+  group = kernels_.strips == 1 ? 1 : kGroup;
+  k_block = k_block_of(o.k, kernels_.kc);
+  const int64_t k = std::min(o.k, k_block);
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
-  size_a_ = pack_a ? round_up(k * std::min(round_up(o.m, rows), kernels_.mc + kernels_.mr), 64) : 0;
-  const int64_t columns = private_b ? nr : round_up(std::min(o.n, kernels_.nc), nr);
-  size_b_ = pack_b || ragged_b ? round_up(k * columns, 64) : 0;
+  size_a_ = pack_a ? round_up(k * std::min(panels * rows, kernels_.mc + kernels_.mr), 64) : 0;
+  int64_t strips = pack_b ? ceil_div(std::min(o.n, kernels_.nc), nr) : ragged_b ? 1 : 0;
+  if (private_b) strips = std::min<int64_t>(strips, group);
+  size_block = round_up(k * nr * strips, 64);
+  blocks = private_b ? 1 : std::max<int64_t>(ceil_div(o.k, k_block), 1);
+  while (blocks > 1 && blocks * size_block > kMostPacked) blocks = ceil_div(blocks, 2);
+  size_b_ = size_block * blocks;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
 }
 

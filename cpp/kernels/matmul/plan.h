@@ -10,6 +10,7 @@ constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, 
 
 // a >= 0. Without a division where the answer is 0 or 1: small products would be mostly divisions.
 inline int64_t ceil_div(int64_t a, int64_t b) { return a <= b ? a > 0 : (a + b - 1) / b; }
+inline int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 
 // One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
 // transpose of the caller's: c' = b' a'.
@@ -35,18 +36,33 @@ class MatmulPlan {
   explicit MatmulPlan(const Matmul<T>& call);
 
   bool dots;        // few rows: dot products along k, nothing packed
+  bool stream;      // few rows of a large b, which is read in whole rows; nothing packed
   bool transposed;  // c' = b' a'
   bool pack_a, pack_b;
-  bool private_b;  // a has few panels: threads split n, and each packs its strips of b for itself
-  bool ragged_b;   // b is read in place, but for its last strip, which is narrower than whole vectors
-  int rows;        // of a tile: m split evenly, so that no thin tile is left over
-  int nr;          // columns of a tile
+  bool private_b;      // a has few panels: threads split n, and each packs its strips of b for itself
+  bool ragged_b;       // b is read in place, but for its last strip, which no tile fits
+  int rows;            // of a tile, at most
+  int64_t panels;      // of a: m split evenly, so that no thin tile is left over
+  int nr;              // columns of a tile, at most
+  int group;           // strips of b that a thread packs together, where it packs for itself
+  int64_t k_block;     // products in one chain: k split evenly
+  int64_t blocks;      // of k, whose strips of b are packed at once: private_b, one
+  int64_t size_block;  // elements of one block's strips
+
+  int64_t row(int64_t panel) const { return m_ * panel / panels; }  // the panel's first
+
+  // Columns of the narrowest tile, of 1, 2, 4 or 8 vectors, that holds so many.
+  int width(int columns) const {
+    int w = kernels_.lanes;
+    while (w < columns) w *= 2;
+    return w;
+  }
 
   // Into how many groups the strips of b are split, so that the team's shares are even when a has few panels.
-  int64_t groups(int64_t panels_a, int64_t strips_b, int team) const {
+  int64_t groups(int64_t strips_b, int team) const {
     constexpr int64_t kUnitsPerThread = 8;
     if (team == 1) return 1;
-    return std::clamp<int64_t>(ceil_div(kUnitsPerThread * team, panels_a), 1, strips_b);
+    return std::clamp<int64_t>(ceil_div(kUnitsPerThread * team, panels), 1, strips_b);
   }
 
   size_t workspace_bytes(int team) const;
@@ -57,13 +73,15 @@ class MatmulPlan {
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
   bool is_dots(const Operands<T>& o) const;
+  bool is_stream(const Operands<T>& o) const;
   bool reads_a_in_place(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
   int rows_of_tile(int64_t m) const;
 
+  static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;
-  int64_t batch_;
+  int64_t batch_, m_;
   int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
 };
 
