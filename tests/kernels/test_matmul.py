@@ -48,8 +48,9 @@ def test_block_edges(k, orders, isa, rng):
         check(stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1]))
 
 
-# What the plan decides by shape: tiles of 1, 2, 4 and 8 vectors and what is left beside them; operands read in
-# place and packed; strips that each thread packs for itself in groups, or all for all; dots; blocks of k at once.
+# What the plan decides by shape: tiles of 1, 2, 4 and 8 vectors and what is left beside them; operands read
+# in place and packed; strips packed by each thread for itself in groups, or for all, before the tiles or by
+# them; dots; whole rows of b; some blocks of k at once.
 PLANS = [
     (1, 1024, 1024),
     (1024, 300, 1),
@@ -58,7 +59,12 @@ PLANS = [
     (4, 2000, 77),
     (5, 600, 90),
     (20, 40, 2000),
+    (2, 301, 401),
+    (7, 1003, 1041),
+    (20, 400, 330),
+    (60, 500, 420),
     (84, 800, 1000),
+    (300, 900, 290),
     (85, 800, 500),
     (300, 300, 300),
     (500, 1200, 33),
@@ -145,6 +151,8 @@ def test_same_bits_at_any_thread_count(isa, rng, threads):
         (3, 20, 9000),
         (32, 784, 128),
         (8, 900, 1000),
+        (60, 900, 420),
+        (300, 900, 290),
     ):
         for orders in ("CC", "FF"):
             a, b = stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1])

@@ -17,6 +17,11 @@ constexpr int tile_vectors(int rows) {
   return rows * 8 <= kAccumulators ? 8 : rows * 4 <= kAccumulators ? 4 : 2;
 }
 
+// Tiles of two vectors and at least so many rows pack b as they go.
+constexpr int kPackingRows = kManyRegisters ? 8 : RANVIER_HAS_FMA ? 4 : 3;
+
+static_assert(tile_vectors(kPackingRows) == kTileVectors);
+
 // With 32 registers a strip of b, kc x 2 vectors, is as large as a small L1: there a panel of a, rows x kc,
 // stays in L1 while the strips of a group pass, which stays in half of a small L2. Else a strip is a group of
 // its own and stays in L1, and a's block, mc x kc, in L2. A panel of b, kc x nc, stays in the shared L3.

@@ -20,10 +20,6 @@ struct Crew {
   }
 };
 
-struct Range {
-  int64_t first, last;
-};
-
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
 struct Block {
   int64_t jc, n, pc, k, strips;
@@ -43,33 +39,50 @@ struct Product {
     return {jc, n, pc, std::min(plan.k_block, o.k - pc), ceil_div(n, plan.nr)};
   }
 
+  // In pieces of a strip, so that the team's shares are even when there are few strips.
+  void pack_shared(int64_t jc, int64_t pc, int64_t blocks, int64_t strips) {
+    const int64_t pieces = blocks * strips * kPieces;
+    for (int64_t u = pieces * crew.index / crew.size; u < pieces * (crew.index + 1) / crew.size; ++u) {
+      const int64_t l = u / (strips * kPieces), j = u / kPieces % strips;
+      const Block x = block(jc, pc + l * plan.k_block);
+      if (packs(x, j)) pack_piece(x, j, u % kPieces, packed_strip(x, j, 0, l));
+    }
+  }
+
+  // The tiles of a's first panel, which pack b. A thread takes whole strips: it adds up all blocks of a tile.
+  void first_panel(int64_t jc, int64_t pc, int64_t blocks, int64_t strips) {
+    for (int64_t l = 0; l < blocks; ++l) {
+      const Block x = block(jc, pc + l * plan.k_block);
+      pack_panels(x, 0, 1);
+      for (int64_t j = strips * crew.index / crew.size; j < strips * (crew.index + 1) / crew.size; ++j) {
+        if (!fuses(x, j, 0)) pack_strip(x, j, packed_strip(x, j, 0, l));
+        sweep(x, j, j + 1, 0, l, 0, 1);
+      }
+    }
+  }
+
   // Some blocks of k, as many as the packed b has room for. b is packed once for the whole crew, whose
   // threads then take groups of strips times runs of a's panels, and wait for nobody.
   void shared_blocks(int64_t jc, int64_t pc, int64_t blocks) {
     const bool packs_b = plan.pack_b || plan.ragged_b;
-    const int64_t strips = block(jc, pc).strips;
+    const int64_t strips = block(jc, pc).strips, done = plan.fused ? 1 : 0;
     if (packs_b) {
-      // In pieces of a strip, so that the team's shares are even when there are few strips.
-      const int64_t pieces = blocks * strips * kPieces;
-      for (int64_t u = pieces * crew.index / crew.size; u < pieces * (crew.index + 1) / crew.size; ++u) {
-        const int64_t l = u / (strips * kPieces), j = u / kPieces % strips;
-        const Block x = block(jc, pc + l * plan.k_block);
-        if (packs(x, j)) pack_piece(x, j, u % kPieces, packed_strip(x, j, 0, l));
-      }
+      plan.fused ? first_panel(jc, pc, blocks, strips) : pack_shared(jc, pc, blocks, strips);
       crew.barrier();
     }
-    const int64_t panels = plan.panels, groups = plan.groups(strips, crew.size);
+    const int64_t panels = plan.panels - done, groups = plan.groups(strips, crew.size);
     int64_t unit = groups * panels * crew.index / crew.size;
     const int64_t end = groups * panels * (crew.index + 1) / crew.size;
     while (unit < end) {
-      const int64_t g = unit / panels, i = unit % panels;
-      const int64_t count = std::min({panels - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
+      const int64_t g = unit / panels, i = unit % panels + done;
+      const int64_t count =
+          std::min({plan.panels - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
       const int64_t first = strips * g / groups, last = strips * (g + 1) / groups;
       for (int64_t l = 0; l < blocks; ++l) {
         const Block x = block(jc, pc + l * plan.k_block);
         pack_panels(x, i, i + count);
         for (int64_t j = first; j < last; j += kernels.strips)
-          sweep(x, j, std::min(j + kernels.strips, last), 0, l, i, i + count, {0, 0});
+          sweep(x, j, std::min(j + kernels.strips, last), 0, l, i, i + count);
       }
       unit += count;
     }
@@ -77,21 +90,24 @@ struct Product {
     if (packs_b && again) crew.barrier();  // before the strips are overwritten
   }
 
-  // The same where a has few panels: each thread packs a group of strips, uses it at once and forgets it. The
-  // next group comes from memory meanwhile.
+  // The same where a has few panels: each thread packs a group of strips, uses it at once and forgets it.
   void private_block(const Block& x) {
     pack_panels(x, 0, plan.panels);
     const int64_t first = x.strips * crew.index / crew.size, last = x.strips * (crew.index + 1) / crew.size;
     for (int64_t g = first; g < last; g += plan.group) {
       const int64_t end = std::min(g + plan.group, last);
       for (int64_t j = g; j < end; ++j)
-        for (int64_t piece = 0; packs(x, j) && piece < kPieces; ++piece)
-          pack_piece(x, j, piece, packed_strip(x, j, g, 0));
-      sweep(x, g, end, g, 0, 0, plan.panels, {first, last});
+        if (packs(x, j) && !fuses(x, j, 0)) pack_strip(x, j, packed_strip(x, j, g, 0));
+      sweep(x, g, end, g, 0, 0, plan.panels);
     }
   }
 
   bool packs(const Block& x, int64_t j) const { return plan.pack_b || (plan.ragged_b && j == x.strips - 1); }
+
+  // Is strip j packed by its tile of panel i?
+  bool fuses(const Block& x, int64_t j, int64_t i) const {
+    return plan.fused && i == 0 && x.n - j * plan.nr >= plan.nr;
+  }
 
   // Strip j of the l-th block, where `first` is the first that is packed.
   T* packed_strip(const Block& x, int64_t j, int64_t first, int64_t l) const {
@@ -110,6 +126,10 @@ struct Product {
                  o.b + (x.pc + p) * o.rs_b + (x.jc + column) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
   }
 
+  void pack_strip(const Block& x, int64_t j, T* to) {
+    for (int64_t piece = 0; piece < kPieces; ++piece) pack_piece(x, j, piece, to);
+  }
+
   void pack_panels(const Block& x, int64_t i0, int64_t i1) {
     if (!plan.pack_a) return;
     for (int64_t i = i0; i < i1; ++i) {
@@ -121,8 +141,8 @@ struct Product {
   }
 
   // The strips [j0, j1) of b against the panels [i0, i1) of a: each panel stays in L1 while the strips pass.
-  void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t l, int64_t i0, int64_t i1,
-             Range fetched) {
+  void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t l, int64_t i0,
+             int64_t i1) {
     MatmulTile<T> t;
     t.k = x.k;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
@@ -140,27 +160,17 @@ struct Product {
       for (int64_t j = j0; j < j1; ++j) {
         const int64_t column = x.jc + j * plan.nr;
         t.columns = static_cast<int>(std::min<int64_t>(plan.nr, x.n - j * plan.nr));
-        if (packs(x, j))
+        const bool packing = fuses(x, j, i);
+        t.packed = packing ? packed_strip(x, j, first_packed, l) : nullptr;
+        if (packs(x, j) && !packing)
           t.b = packed_strip(x, j, first_packed, l), t.rs_b = plan.width(t.columns);
         else
           t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
         t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
         t.c = o.c + row * o.rs_c + column * o.cs_c;
-        fetch_next(x, t, i, j, fetched);
         kernels.tile(t);
       }
     }
-  }
-
-  // What this tile fetches: of the strip that takes the place of strip j, line i of each row.
-  void fetch_next(const Block& x, MatmulTile<T>& t, int64_t i, int64_t j, Range strips) const {
-    constexpr int64_t kLine = 64 / sizeof(T);
-    t.next = t.b, t.next_step = 0;
-    if (!plan.pack_b || o.cs_b != 1 || i * kLine >= plan.nr || strips.first == strips.last) return;
-    int64_t next = j + plan.group, p = x.pc;
-    if (next >= strips.last) next += strips.first - strips.last, p += x.k;
-    if (p >= o.k || next >= strips.last) return;
-    t.next = o.b + p * o.rs_b + x.jc + next * plan.nr + i * kLine, t.next_step = o.rs_b;
   }
 
   // The crew splits the columns.

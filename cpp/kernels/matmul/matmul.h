@@ -51,9 +51,8 @@ struct MatmulTile {
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
   int64_t rs_b;
-  const T* next;  // fetched into L2 meanwhile, a line for each p: next + p * next_step
-  int64_t next_step;
-  T* c;  // c[i, j] at c[i * rs_c + j * cs_c]
+  T* packed;  // where b's rows are to be copied one behind the other, or null; two vectors, packing_rows
+  T* c;       // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
   int rows, columns;     // columns <= vectors * lanes are stored
   bool accumulate;       // c += a b, else c = a b
@@ -66,9 +65,10 @@ struct MatmulTile {
 
 template <class T>
 struct MatmulKernels {
-  int mr, lanes;        // the most rows of a tile; elements of a vector
-  int strips;           // of b, that stay in L2 while panels of a pass
-  int (*nr)(int rows);  // the most columns of a tile of so many rows
+  int mr, packing_rows;  // the most rows of a tile; the fewest of one that packs
+  int lanes;             // elements of a vector
+  int strips;            // of b, that stay in L2 while panels of a pass
+  int (*nr)(int rows);   // the most columns of a tile of so many rows
   int64_t kc, mc, nc;
   int64_t near_b;  // bytes of a block of b that is read where it lies
   void (*tile)(const MatmulTile<T>&);

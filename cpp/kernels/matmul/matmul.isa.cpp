@@ -29,8 +29,16 @@ static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   tiles[t.rows - 1][(t.columns > L) + (t.columns > 2 * L) + (t.columns > 4 * L)](t);
 }
 
+template <class T, int... R>
+static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
+  static constexpr Tile<T> tiles[] = {tile<T, kPackingRows + R, kTileVectors, true>...};
+  tiles[t.rows - kPackingRows](t);
+}
+
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
+  if (t.packed)
+    return run_packing_tile<T>(t, std::make_integer_sequence<int, kTileRows - kPackingRows + 1>());
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }
 
@@ -41,9 +49,9 @@ static int widest(int rows) {
 
 template <class T>
 static constexpr MatmulKernels<T> kernels = {
-    kTileRows,       lanes<T>, Blocking<T>::strips, widest<T>,   Blocking<T>::kc, Blocking<T>::mc,
-    Blocking<T>::nc, kNearB,   run_tile<T>,         run_dots<T>, run_stream<T>,   stream_columns<T>,
-    pack<T>};
+    kTileRows,         kPackingRows,    lanes<T>, Blocking<T>::strips, widest<T>,   Blocking<T>::kc,
+    Blocking<T>::mc,   Blocking<T>::nc, kNearB,   run_tile<T>,         run_dots<T>, run_stream<T>,
+    stream_columns<T>, pack<T>};
 extern const MatmulKernels<float> matmul_kernels_float = kernels<float>;
 extern const MatmulKernels<double> matmul_kernels_double = kernels<double>;
 

@@ -3,13 +3,15 @@
 #include "base/unroll.h"
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/packing.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// Rows of b that are fetched ahead of their use.
-constexpr int kAhead = 16;
+// Rows of b that are fetched ahead of their use: from L2 into L1, and from memory into L2, since rows a power
+// of two apart share the few lines of a set of L1.
+constexpr int kAhead = 16, kFarAhead = 24;
 
 // The same number, of which the compiler knows nothing: it keeps GCC from a second version of each loop for a
 // stride of 1, and from working out the addresses of all rows of c before it uses the first.
@@ -21,7 +23,8 @@ RANVIER_INLINE N opaque(N n) {
 
 // acc[i][v] += sum over p of a[i, p] * b[p, v], the whole of k in one chain.
 // Rows of a are found from few registers: a pointer for every fifth, and multiples of the stride.
-template <class T, int kRows, int kVectors>
+// kPack: b's rows are stored one behind the other, for the tiles that follow.
+template <class T, int kRows, int kVectors, bool kPack>
 RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>, kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
   const int64_t row_bytes = opaque(t.rs_a * static_cast<int64_t>(sizeof(T)));
@@ -29,7 +32,8 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVecto
   const char* a[kGroups];
   RANVIER_UNROLL
   for (int g = 0; g < kGroups; ++g) a[g] = reinterpret_cast<const char*>(t.a) + g * kGroup * row_bytes;
-  const T *b = t.b, *ahead = t.b + kAhead * t.rs_b, *next = t.next;
+  const T *b = t.b, *ahead = t.b + (kPack ? kFarAhead : kAhead) * t.rs_b;
+  T* packed = t.packed;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
@@ -40,9 +44,17 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVecto
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       row[v] = load(b + v * L);
-      if (kManyRegisters && kVectors <= 2 && v * sizeof(vec<T>) % 64 == 0) __builtin_prefetch(ahead + v * L);
+      if (v * sizeof(vec<T>) % 64 != 0) continue;
+      if (kPack)
+        __builtin_prefetch(ahead + v * L, 0, 2);
+      else if (kManyRegisters && kVectors <= 2)
+        __builtin_prefetch(ahead + v * L);
     }
-    if (kManyRegisters) __builtin_prefetch(next, 0, 2);
+    if constexpr (kPack) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(packed + v * L, row[v]);
+      packed += kVectors * L;
+    }
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
       T x;
@@ -53,7 +65,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVecto
     }
     RANVIER_UNROLL
     for (int g = 0; g < kGroups; ++g) a[g] += step_a;
-    b += t.rs_b, ahead += t.rs_b, next += t.next_step;
+    b += t.rs_b, ahead += t.rs_b;
   }
 }
 
@@ -80,7 +92,7 @@ static void store_rows(const MatmulTile<T>& t, const T* acc, int width) {
         if (t.bias_column) x = x + broadcast<T>(t.bias_column[i]);
       }
       if (t.cs_c == 1)
-        store_n(c, x, n);
+        store_first<T>(c, x, n);
       else
         for (int l = 0; l < n; ++l) c[l * t.cs_c] = x[l];
     }
@@ -117,20 +129,20 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, cons
   store_rows(s, turned, turned_width);
 }
 
-template <class T, int kRows, int kVectors>
+template <class T, int kRows, int kVectors, bool kPack = false>
 static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
   const bool finishes = t.last && (t.bias_row || t.bias_column || t.activate);
   const bool plain = t.cs_c == 1 && t.columns == kWidth && !finishes;
-  if (plain && t.accumulate) {  // c is fetched while k runs
+  if (plain && t.accumulate) {  // c is fetched into L2 while k runs
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
       RANVIER_UNROLL
-      for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(t.c + i * t.rs_c + j);
+      for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 2);
     }
   }
   vec<T> acc[kRows][kVectors];
-  multiply<T, kRows, kVectors>(t, acc);
+  multiply<T, kRows, kVectors, kPack>(t, acc);
   alignas(64) T spilled[kRows * kWidth];
   T* c = plain ? t.c : spilled;
   const int64_t rs_c = plain ? t.rs_c : kWidth;

@@ -6,6 +6,26 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// The first n lanes, 0 < n <= lanes, as store_n(), without AVX2's masked store, which takes AMD's cores
+// dozens of operations.
+template <class T>
+RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
+#if RANVIER_VECTOR_BYTES == 32
+  if (n == lanes<T>) return store(p, v);
+  T all[lanes<T>];
+  store(all, v);
+  int done = 0;
+  RANVIER_UNROLL
+  for (int part = lanes<T> / 2; part > 0; part /= 2) {
+    if (!(n & part)) continue;
+    __builtin_memcpy(p + done, all + done, part * sizeof(T));
+    done += part;
+  }
+#else
+  store_n(p, v, n);
+#endif
+}
+
 // Rows contiguous in memory (cs = 1): row p of the strip is a copy of row p.
 template <class T>
 static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t rs, T* dst) {
@@ -14,14 +34,14 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
   const int whole = columns / L * L, rest = columns - whole;
   for (int64_t p = 0; p < k; ++p, src += rs, dst += width) {
     for (int j = 0; j < whole; j += L) {
-      __builtin_prefetch(src + kAheadRows * rs + j);
+      __builtin_prefetch(src + kAheadRows * rs + j, 0, 2);
       store(dst + j, load(src + j));
     }
     int j = whole;
     if (rest && whole + L <= width)
       store(dst + j, load_n(src + j, rest)), j += L;  // zeros behind
     else if (rest)
-      store_n(dst + j, load_n(src + j, rest), rest), j += rest;
+      store_first<T>(dst + j, load_n(src + j, rest), rest), j += rest;
     for (; j < width; ++j) dst[j] = T(0);
   }
 }
@@ -32,7 +52,7 @@ static void pack_ragged_square(int np, int nj, const T* src, int64_t cs, T* dst,
   vec<T> square[lanes<T>] = {};
   for (int j = 0; j < nj; ++j) square[j] = load_n(src + j * cs, np);
   transpose(square);
-  for (int i = 0; i < np; ++i) store_n(dst + i * width, square[i], store_j);
+  for (int i = 0; i < np; ++i) store_first<T>(dst + i * width, square[i], store_j);
 }
 
 // Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers.
@@ -53,7 +73,7 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
       RANVIER_UNROLL
       for (int j = 0; j < L; ++j) {
         square[j] = j < nj ? load(from + j * cs) : vec<T>{};
-        if (j < nj) __builtin_prefetch(from + j * cs + 128 / sizeof(T));
+        if (j < nj) __builtin_prefetch(from + j * cs + 128 / sizeof(T), 0, 2);
       }
       transpose(square);
       if (store_j == L) {
@@ -61,7 +81,7 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
         for (int i = 0; i < L; ++i) store(to + i * width, square[i]);
       } else {
         RANVIER_UNROLL
-        for (int i = 0; i < L; ++i) store_n(to + i * width, square[i], store_j);
+        for (int i = 0; i < L; ++i) store_first<T>(to + i * width, square[i], store_j);
       }
     }
   }

@@ -6,15 +6,15 @@ namespace ranvier {
 
 namespace {
 
-constexpr int64_t kFewPasses = 3;        // an operand that is read so few times is not worth packing
-constexpr int64_t kFewPassesOfRows = 8;  // a's rows, unless they are in each other's way:
+constexpr int64_t kFewPasses = 3;         // an operand that is read so few times is not worth packing
+constexpr int64_t kFewPassesOfRows = 16;  // a's rows, unless they are in each other's way:
 constexpr int64_t kAliased = 4096;     // bytes; rows so far apart share the sets of L1, which hold few lines
 constexpr int64_t kNearA = 24 << 10;   // bytes: a panel of a that spans no more stays in L1 as it lies
 constexpr int64_t kLargeB = 64 << 10;  // bytes: a b that is not in L1, and is read faster in whole rows
 constexpr int64_t kHugeB = 2 << 20;    // bytes: nor in L2: then also for as many rows as stream.h takes
 constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the threads, if each gets some
 constexpr int kGroup = 3;          // strips of b that a thread packs for itself, where L1 does not hold one
-constexpr int64_t kMostPacked = 1 << 21;  // elements of b at once, if that is more than a block of k
+constexpr int64_t kMostPacked = 1 << 18;  // elements of b at once, if that is more than a block of k
 
 // Even blocks of at most `most` products. Whole squares of the widest transposition.
 int64_t k_block_of(int64_t k, int64_t most) {
@@ -53,10 +53,17 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   return passes <= (aliased || o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
+// The tiles of one panel pack b at no cost: for a second one, or to fetch far ahead, that pays.
+template <class T>
+bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
+  return o.cs_b == 1 && o.n >= 2 * kernels_.lanes &&
+         o.m / ceil_div(o.m, kernels_.mr) >= kernels_.packing_rows;
+}
+
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   const bool near = std::min(o.k, kernels_.kc) * std::abs(o.rs_b) * kSize <= kernels_.near_b;
-  return o.cs_b == 1 && (near || ceil_div(o.m, kernels_.mr) <= kFewPasses);
+  return o.cs_b == 1 && (near || (ceil_div(o.m, kernels_.mr) <= kFewPasses && !packs_b_by_tiles(o)));
 }
 
 // Cycles of one core, roughly: the tiles, and what is moved to feed them.
@@ -64,7 +71,8 @@ template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
   constexpr double kCopied = 0.15, kTransposed = 0.35, kScattered = 0.3;  // an element
   double cycles = static_cast<double>(o.m) * o.k * ceil_div(o.n, kernels_.lanes);
-  if (!reads_b_in_place(o)) cycles += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
+  if (!reads_b_in_place(o) && !packs_b_by_tiles(o))
+    cycles += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
   if (!reads_a_in_place(o)) cycles += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
   if (o.cs_c != 1) cycles += kScattered * o.m * o.n * ceil_div(o.k, kernels_.kc);
   return cycles;
@@ -84,6 +92,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : kernels_(matmul_kernels<T>())
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !dots && !stream && !reads_a_in_place(o);
   pack_b = !dots && !stream && !reads_b_in_place(o);
+  fused = pack_b && packs_b_by_tiles(o);
   const int64_t strips_b = ceil_div(o.n, nr);
   private_b = panels <= std::min(kFewPanels, strips_b);
   const int last = static_cast<int>(o.n % nr);

@@ -40,6 +40,7 @@ class MatmulPlan {
   bool transposed;  // c' = b' a'
   bool pack_a, pack_b;
   bool private_b;      // a has few panels: threads split n, and each packs its strips of b for itself
+  bool fused;          // b is packed by the tiles of the first panel, not before
   bool ragged_b;       // b is read in place, but for its last strip, which no tile fits
   int rows;            // of a tile, at most
   int64_t panels;      // of a: m split evenly, so that no thin tile is left over
@@ -75,6 +76,7 @@ class MatmulPlan {
   bool is_dots(const Operands<T>& o) const;
   bool is_stream(const Operands<T>& o) const;
   bool reads_a_in_place(const Operands<T>& o) const;
+  bool packs_b_by_tiles(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
   int rows_of_tile(int64_t m) const;

@@ -12,19 +12,20 @@ namespace ranvier::RANVIER_ISA {
 template <class T, int kRows, int kSteps>
 static void stream_rows(const MatmulTile<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
+  const int64_t columns = t.columns, rs_b = t.rs_b;  // which a store might change, for all the compiler knows
   vec<T> x[kRows][kSteps];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
     for (int s = 0; s < kSteps; ++s) x[i][s] = broadcast<T>(a[i * t.rs_a + s * t.cs_a]);
   }
-  for (int64_t j = 0; j + L <= t.columns; j += L) {
+  for (int64_t j = 0; j + L <= columns; j += L) {
     vec<T> sum[kRows];
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) sum[i] = first ? vec<T>{} : load(sums + i * width + j);
     RANVIER_UNROLL
     for (int s = 0; s < kSteps; ++s) {
-      const vec<T> row = load(b + s * t.rs_b + j);
+      const vec<T> row = load(b + s * rs_b + j);
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) sum[i] = fma(x[i][s], row, sum[i]);
     }
