@@ -4,10 +4,10 @@
 //   operand) in a and b; c's elements do not overlap each other or the inputs. c is written only, never read
 //   from before the call. k = 0 gives activation(bias).
 //
-// Every element of c is the sum, in order, of partial sums over blocks of kc products, each one chain of
-// FMAs: its bits depend on k alone, not on m, n, tile or threads. Where a has at most kDotRows rows (or b
-// columns) and both lie along k in memory, it is a dot product instead: a chain for each lane, then the sum
-// of the lanes.
+// Every element of c is the sum, in order, of partial sums over even blocks of at most kc products, each one
+// chain of FMAs: its bits depend on k alone, not on m, n, tile or threads. Where a has at most kDotRows rows
+// (or b columns) and both lie along k in memory, it is a dot product instead: a chain for each lane, then the
+// sum of the lanes.
 #pragma once
 #include <cstddef>
 
