@@ -24,7 +24,11 @@ void team_barrier();  // every thread of the team comes here before any goes on
 
 // Work below this is done before a second thread has started on it (measured: fork, join and the data's way
 // between two caches). In nanoseconds of serial work.
+#if RANVIER_RACE_CHECK
+constexpr double kParallelPays = 0;  // the race check shares every loop out
+#else
 constexpr double kParallelPays = 4000;
+#endif
 
 namespace detail {
 

@@ -36,10 +36,22 @@ RANVIER_INLINE __m256i first_n_of_4(int n) {
 }
 
 // Masked-out lanes are neither read nor written, so the end of a page is safe.
-RANVIER_INLINE vec<float> load_n(const float* p, int n) { return _mm256_maskload_ps(p, first_n_of_8(n)); }
-RANVIER_INLINE vec<double> load_n(const double* p, int n) { return _mm256_maskload_pd(p, first_n_of_4(n)); }
-RANVIER_INLINE void store_n(float* p, vec<float> v, int n) { _mm256_maskstore_ps(p, first_n_of_8(n), v); }
-RANVIER_INLINE void store_n(double* p, vec<double> v, int n) { _mm256_maskstore_pd(p, first_n_of_4(n), v); }
+RANVIER_INLINE vec<float> load_n(const float* p, int n) {
+  RANVIER_READS(p, n * sizeof *p);
+  return _mm256_maskload_ps(p, first_n_of_8(n));
+}
+RANVIER_INLINE vec<double> load_n(const double* p, int n) {
+  RANVIER_READS(p, n * sizeof *p);
+  return _mm256_maskload_pd(p, first_n_of_4(n));
+}
+RANVIER_INLINE void store_n(float* p, vec<float> v, int n) {
+  RANVIER_WRITES(p, n * sizeof *p);
+  _mm256_maskstore_ps(p, first_n_of_8(n), v);
+}
+RANVIER_INLINE void store_n(double* p, vec<double> v, int n) {
+  RANVIER_WRITES(p, n * sizeof *p);
+  _mm256_maskstore_pd(p, first_n_of_4(n), v);
+}
 
 RANVIER_INLINE bool any(ivec<float> mask) { return _mm256_movemask_epi8((__m256i)mask) != 0; }
 RANVIER_INLINE bool any(ivec<double> mask) { return _mm256_movemask_epi8((__m256i)mask) != 0; }

@@ -49,15 +49,19 @@ RANVIER_INLINE vec<double> scale_by_power(vec<double> v, vec<double> n) {
 }
 
 RANVIER_INLINE vec<float> load_n(const float* p, int n) {
+  RANVIER_READS(p, n * sizeof *p);
   return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1u), p);
 }
 RANVIER_INLINE vec<double> load_n(const double* p, int n) {
+  RANVIER_READS(p, n * sizeof *p);
   return _mm512_maskz_loadu_pd(__mmask8((1u << n) - 1u), p);
 }
 RANVIER_INLINE void store_n(float* p, vec<float> v, int n) {
+  RANVIER_WRITES(p, n * sizeof *p);
   _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1u), v);
 }
 RANVIER_INLINE void store_n(double* p, vec<double> v, int n) {
+  RANVIER_WRITES(p, n * sizeof *p);
   _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1u), v);
 }
 

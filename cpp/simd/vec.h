@@ -12,6 +12,8 @@
 
 #include <type_traits>
 
+#include "simd/access.h"
+
 #if !defined(RANVIER_ISA) || !defined(RANVIER_VECTOR_BYTES) || !defined(RANVIER_HAS_FMA)
 #error "simd/vec.h needs RANVIER_ISA, RANVIER_VECTOR_BYTES and RANVIER_HAS_FMA (see cmake/isa.cmake)"
 #endif
@@ -80,12 +82,14 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 RANVIER_INLINE vec<T> load(const T* p) {
   vec<T> v;
+  RANVIER_READS(p, sizeof v);
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
 
 template <class T>
 RANVIER_INLINE void store(T* p, typename VecOf<T>::type v) {
+  RANVIER_WRITES(p, sizeof v);
   __builtin_memcpy(p, &v, sizeof v);
 }
 
