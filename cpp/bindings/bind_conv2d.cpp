@@ -1,3 +1,6 @@
+#include <atomic>
+#include <cstdlib>
+
 #include "bindings/conv_args.h"
 
 namespace ranvier::bind {
@@ -5,6 +8,17 @@ namespace {
 
 constexpr ConvOp kConv1d{"conv1d", 1}, kConv1dBackward{"conv1d_backward", 1};
 constexpr ConvOp kConv2d{"conv2d", 2}, kConv2dBackward{"conv2d_backward", 2};
+
+std::atomic<bool> g_winograd{true};
+
+// RANVIER_WINOGRAD=0 in the environment: as after set_winograd(False).
+void init_winograd() {
+  const char* wanted = std::getenv("RANVIER_WINOGRAD");
+  if (!wanted || !*wanted) return;
+  if ((*wanted != '0' && *wanted != '1') || wanted[1])
+    fail_value("import", std::string("got RANVIER_WINOGRAD=") + wanted + "; expected 0 or 1");
+  g_winograd.store(*wanted == '1');
+}
 
 // Output size along one axis.
 int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
@@ -63,7 +77,7 @@ py::object conv(py::handle x_, py::handle w_, py::handle bias_, py::handle strid
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     invoke_released(Conv2dForward<T>{as_image(x.view<T>(), op.axes), as_image(w.view<T>(), op.axes),
-                                     bias.view<T>(), y.view<T>(), a.geometry(), act});
+                                     bias.view<T>(), y.view<T>(), a.geometry(), act, winograd_allowed()});
   });
   return y.release();
 }
@@ -88,7 +102,8 @@ py::tuple conv_backward(py::handle dy_, py::handle x_, py::handle w_, py::handle
     if (need_dx) {
       Output out = conv_output(op, x.dtype(), {op, s.n, s.c, s.h, s.w});
       invoke_released(Conv2dBackwardInput<T>{gradient, as_image(w.view<T>(), op.axes),
-                                             as_image(out.view<T>(), op.axes), a.geometry()});
+                                             as_image(out.view<T>(), op.axes), a.geometry(),
+                                             winograd_allowed()});
       dx = out.release();
     }
     if (!need_dw && !need_db) return;
@@ -119,7 +134,14 @@ void define(py::module_& m, const char* doc, const char* backward_doc) {
 
 }  // namespace
 
+bool winograd_allowed() { return g_winograd.load(std::memory_order_relaxed); }
+
 void register_conv2d(py::module_& m) {
+  init_winograd();
+  m.def("get_winograd", winograd_allowed);
+  m.def(
+      "set_winograd", [](py::handle enabled) { g_winograd.store(truth("set_winograd", "enabled", enabled)); },
+      py::arg("enabled"));
   define<kConv1d, kConv1dBackward>(
       m, "y = activation(x * w + bias): (n, c, l) with (k, c / groups, s) gives (n, k, q)",
       "(dx, dw, db) from dy, the gradient of conv1d's result; None for those not needed");

@@ -66,7 +66,7 @@ py::object conv_transpose(py::handle x_, py::handle w_, py::handle bias_, py::ha
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     invoke_released(ConvTranspose2dForward<T>{as_image(x.view<T>(), op.axes), as_image(w.view<T>(), op.axes),
-                                              bias.view<T>(), y.view<T>(), a.geometry()});
+                                              bias.view<T>(), y.view<T>(), a.geometry(), winograd_allowed()});
   });
   return y.release();
 }
@@ -104,7 +104,8 @@ py::tuple conv_transpose_backward(py::handle dy_, py::handle x_, py::handle w_, 
                                        {},
                                        as_image(out.view<T>(), op.axes),
                                        a.geometry(),
-                                       Conv2dActivation::none});
+                                       Conv2dActivation::none,
+                                       winograd_allowed()});
       dx = out.release();
     }
     if (need_dw) {

@@ -56,6 +56,8 @@ struct ConvShape {
       : ndim(2 + op.axes), shape{n, c, op.axes == 1 ? w : h, w} {}
 };
 
+bool winograd_allowed();  // as rv.set_winograd() has it
+
 Output conv_output(const ConvOp& op, DType dtype, const ConvShape& shape);  // channels-last
 void require_conv_gradient(const ConvOp& op, const Input& dy, const ConvShape& expected);
 

@@ -33,7 +33,15 @@ from ranvier.autograd.grad import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, set_rng_state
 from ranvier.autograd.tensor import Tensor
-from ranvier.config import empty_cache, get_num_threads, memory_stats, set_num_threads, show_config
+from ranvier.config import (
+    empty_cache,
+    get_num_threads,
+    get_winograd,
+    memory_stats,
+    set_num_threads,
+    set_winograd,
+    show_config,
+)
 from ranvier.summary import summary  # loaded here, or the module would take the place of the function
 
 float, double, half, long, int = float32, float64, float16, int64, int32

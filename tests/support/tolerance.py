@@ -15,3 +15,11 @@ def tolerance(dtype: Any, reduction: int = 1, magnitude: float = 1.0) -> float:
     and of one function of the sum (an activation, a division).
     """
     return float(2 * (reduction + 1) * np.finfo(np.dtype(dtype)).eps * magnitude)
+
+
+def rounding(dtype: Any, roundings: int) -> float:
+    """The largest relative error of a sum through which each term is rounded that often (Higham, "Accuracy
+    and stability of numerical algorithms", section 3.1); to be multiplied by the sum of the terms' absolute
+    values."""
+    u = float(np.finfo(np.dtype(dtype)).eps) / 2
+    return roundings * u / (1 - roundings * u)

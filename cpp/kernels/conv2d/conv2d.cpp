@@ -3,6 +3,7 @@
 
 #include "base/parallel.h"
 #include "kernels/conv2d/correlate.h"
+#include "kernels/conv2d/winograd.h"
 
 namespace ranvier {
 namespace {
@@ -22,15 +23,25 @@ Correlation<T> correlation(const ConvTranspose2dForward<T>& c) {
   return {c.x, c.w, c.bias, c.y, c.geometry, true, false};
 }
 
+// f on the kernel that computes the call.
+template <class T, class F>
+auto with_kernel(const Correlation<T>& problem, bool winograd, void* workspace, int team, const F& f) {
+  if constexpr (sizeof(T) == sizeof(float))
+    if (winograd && winograd_pays(problem)) return f(Winograd(problem, workspace, team));
+  return f(Correlator(problem, workspace, team));
+}
+
 template <class Call>
 size_t correlation_bytes(const Call& call, int team) {
-  return Correlator(correlation(call), nullptr, team).workspace_bytes();
+  return with_kernel(correlation(call), call.winograd, nullptr, team,
+                     [](const auto& kernel) { return kernel.workspace_bytes(); });
 }
 
 template <class Call>
 void correlate(const Call& call, void* workspace) {
   const auto problem = correlation(call);
-  if (numel(problem.y) > 0) Correlator(problem, workspace, num_threads()).run();
+  if (numel(problem.y) == 0) return;
+  with_kernel(problem, call.winograd, workspace, num_threads(), [](const auto& kernel) { kernel.run(); });
 }
 
 }  // namespace

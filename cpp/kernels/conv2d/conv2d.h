@@ -11,10 +11,12 @@
 // else is first copied so. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs
 // are written only.
 //
-// Every element of y and dx is one chain of FMAs over taps and channels or, where its tensor has few channels
-// and the other many, the sum of a vector of such chains, each over every so many-th channel. dw and db are
-// sums of at most kMaxPartials chains over fixed parts of the pixels, combined in order. So all bits depend
-// on the shapes alone, never on tiles or threads.
+// Every element of y and dx is one chain of FMAs over taps and channels; where its tensor has few channels
+// and the other many, the sum of a vector of such chains, each over every so many-th channel; where
+// winograd.h's algorithm is allowed and by the shapes pays, a sum of chains over channels, one for each
+// product of its tile, and what is not finite in x then reaches up to the whole tile of 2 x 2 outputs. dw and
+// db are sums of at most kMaxPartials chains over fixed parts of the pixels, combined in order. So all bits
+// depend on the shapes alone, never on blocks or threads.
 #pragma once
 #include <cstddef>
 
@@ -39,6 +41,7 @@ struct Conv2dForward {
   TensorView<T> y;
   Conv2dGeometry geometry;
   Conv2dActivation activation;
+  bool winograd;  // allowed
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
@@ -55,6 +58,7 @@ struct Conv2dBackwardInput {
   TensorView<const T> dy, w;
   TensorView<T> dx;
   Conv2dGeometry geometry;
+  bool winograd;  // allowed
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
@@ -73,6 +77,7 @@ struct ConvTranspose2dForward {
   TensorView<const T> bias;  // or data null
   TensorView<T> y;
   Conv2dGeometry geometry;
+  bool winograd;  // allowed
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;

@@ -60,8 +60,13 @@ def conv2d(
     stride 1). With groups, output channel k sees only the input channels of its group; groups = C = K is
     depthwise. y lies in memory channels-last.
 
+    float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where, judged by the shapes, it is
+    faster (`set_winograd` turns that off): an infinity or NaN in x then reaches up to the whole tile of 2 x 2
+    pixels of each output that sees it, and an output's last bits depend on its place in the image.
+
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
-    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
+    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,
+    "Fast algorithms for convolutional neural networks" (2016).
 
     >>> import ranvier as rv
     >>> x = rv.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]])

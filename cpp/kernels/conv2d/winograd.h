@@ -1,0 +1,69 @@
+// Winograd's minimal filtering F(2x2, 3x3): a tile of 2 x 2 outputs from 4 x 4 inputs with 16 products for
+// each pair of channels, where the direct sum has 36.
+//
+//   y = A^T [ sum over c of (G g_c G^T) * (B^T d_c B) ] A        (* element by element; see winograd.isa.cpp)
+//
+// The sums over channels are 16 matrix products: tiles x channels by channels x outputs. Source: Lavin and
+// Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016).
+#pragma once
+#include "kernels/conv2d/correlate.h"
+#include "kernels/conv2d/winograd_tile.h"
+
+namespace ranvier {
+
+// Where it is defined, and takes less time than the direct sum; from the shapes alone.
+bool winograd_pays(const Correlation<float>& problem);
+
+// The tiles of all images in the order in which they are worked on: by what lies inside y, so that those
+// which need one of the 16 products are neighbours. A tile whose second column (row) lies outside needs none
+// of the products with j = 3 (i = 3).
+class WinogradTiles {
+ public:
+  struct Tile {
+    int64_t image, row, column;  // of its first output
+  };
+  WinogradTiles(int64_t images, int64_t height, int64_t width);
+  int64_t count() const { return first_[4]; }
+  Range of_product(int i, int j) const { return {first_[j == 3], first_[i < 3 ? (j < 3 ? 4 : 3) : 2]}; }
+  Tile operator[](int64_t index) const;
+
+ private:
+  int64_t height_, width_;
+  int64_t first_[5];  // cut at the right; whole; cut below; cut at both; end
+};
+
+class Winograd {
+ public:
+  Winograd(const Correlation<float>& problem, void* workspace, int team);
+  size_t workspace_bytes() const { return carver_.used(); }
+  void run() const;
+
+ private:
+  struct Block;  // tiles and panels that a thread works on at a time, and its scratch for them
+  void prepare() const;
+  void pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const;
+  void transform_weights() const;
+  void compute() const;
+  void inputs(const Block& block) const;
+  void products(const Block& block) const;
+  void outputs(const Block& block) const;
+
+  Correlation<float> p_;
+  WinogradTiles tiles_;
+  int64_t in_, out_;  // channels
+  int64_t pad_[2];
+  Carver carver_;
+  Panels<float> panels_;
+  PixelRows<float> x_;
+  int64_t block_, group_;        // tiles, panels
+  int64_t v_stride_, m_stride_;  // from tile to tile
+  int64_t u_plane_, v_plane_, m_plane_;
+  float* u_;       // [product][panel][channel][width]
+  float *v_, *m_;  // for each thread [product][tile][channel]
+  float* zeros_;   // a pixel of the padding
+  float* spare_;   // for each thread a pixel outside y
+  float* packed_;  // for each thread weights of a few channels, [tap][channel][width]
+  float* bias_;    // where the caller's is strided
+};
+
+}  // namespace ranvier

@@ -1,0 +1,51 @@
+// What Winograd's convolution asks of an ISA level: its three transforms. The products between them are the
+// direct convolution's micro-kernel's. float32 only.
+#pragma once
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+constexpr int kWinogradProducts = 16;  // of a tile: 2 x 2 outputs from 4 x 4 inputs
+
+// v[4i + j][c] = (B^T d B)[i][j], where d[4i + j] = pixel[4i + j][c], c < channels; up to whole vectors of v
+// are written.
+struct WinogradInput {
+  const float* pixel[kWinogradProducts];
+  int64_t channels;
+  float* v;
+  int64_t plane;  // from one product's v to the next's
+};
+
+// y[2i + j][k] = finish((A^T m A)[i][j] + bias[k]), where m is m[4i + j][k], k < channels.
+struct WinogradOutput {
+  const float* m;  // whole vectors readable
+  int64_t plane;
+  float* y[4];
+  int64_t channels;
+  const float* bias;  // or null
+  bool relu;
+};
+
+// u[4i + j][e] = (G g G^T)[i][j], where g[r][s] = w[3r + s][e], e < elements, which are whole vectors.
+struct WinogradWeights {
+  const float* w;
+  int64_t elements;
+  float* u;
+  int64_t plane;
+};
+
+struct WinogradKernels {
+  void (*input)(const WinogradInput&);
+  void (*output)(const WinogradOutput&);
+  void (*weights)(const WinogradWeights&);
+};
+
+#define RANVIER_X(level)                         \
+  namespace level {                              \
+  extern const WinogradKernels winograd_kernels; \
+  }
+RANVIER_FOR_EACH_LEVEL(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier

@@ -1,0 +1,59 @@
+"""Winograd's way to a 3 x 3 convolution: 2 x 2 outputs from 4 x 4 inputs with 16 products, not 36.
+
+    y = A^T [ sum over c of (G g_c G^T) * (B^T d_c B) ] A        (* element by element)
+
+In one dimension, F(2, 3): two outputs of three taps each, from four inputs d and weights g,
+
+    y0 = d0 g0 + d1 g1 + d2 g2 = m0 + m1 + m2      m0 = (d0 - d2) g0      m1 = (d1 + d2) (g0 + g1 + g2) / 2
+    y1 = d1 g0 + d2 g1 + d3 g2 = m1 - m2 - m3      m3 = (d1 - d3) g2      m2 = (d2 - d1) (g0 - g1 + g2) / 2
+
+takes four products, not six: B^T is what is done to d, G what is done to g, A^T what is done to the products.
+Rows and columns of an image each are such a problem, so the matrices stand on both sides.
+
+Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+B_T = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+A_T = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+
+
+def conv2d(x: Array, w: Array, padding: tuple[int, int] = (0, 0)) -> Array:
+    """x (n, c, h, w), w (k, c, 3, 3) -> (n, k, p, q), at stride 1."""
+    return _minimal_filter(x, w, padding, B_T, G, A_T)
+
+
+def magnitude(x: Array, w: Array, padding: tuple[int, int] = (0, 0)) -> Array:
+    """For each output the sum of the absolute values of all that is added up: what rounding errors are
+    relative to."""
+    return _minimal_filter(np.abs(x), np.abs(w), padding, np.abs(B_T), np.abs(G), np.abs(A_T))
+
+
+def roundings(channels: int) -> int:
+    """How often a term of an output is rounded at most: B^T adds once in each of two directions, G and A^T
+    twice (halves are exact), and a sum of products rounds a product once and then each addition."""
+    return 2 + 4 + 4 + channels
+
+
+def _minimal_filter(
+    x: Array, w: Array, padding: tuple[int, int], input_matrix: Array, weights: Array, output: Array
+) -> Array:
+    p, q = x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2
+    # to whole tiles, of which the last may reach over
+    rows, columns = (padding[0], padding[0] + p % 2), (padding[1], padding[1] + q % 2)
+    image = np.pad(x, ((0, 0), (0, 0), rows, columns))
+    tiles = np.lib.stride_tricks.sliding_window_view(image, (4, 4), (2, 3))[:, :, ::2, ::2]
+    v = input_matrix @ tiles @ input_matrix.T  # (n, c, rows, columns, 4, 4)
+    u = weights @ w @ weights.T  # (k, c, 4, 4)
+    m = np.einsum("nctuij,kcij->nktuij", v, u, optimize=True)
+    y = output @ m @ output.T  # (n, k, rows, columns, 2, 2)
+    n, k, t, s = y.shape[:4]
+    return y.transpose(0, 1, 2, 4, 3, 5).reshape(n, k, 2 * t, 2 * s)[:, :, :p, :q]

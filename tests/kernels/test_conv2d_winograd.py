@@ -1,0 +1,238 @@
+"""Winograd's convolution: where it is chosen, every edge of its tiles and blocks, what it may and may not
+change."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import kernels
+from ranvier.reference import conv2d as reference
+from ranvier.reference import winograd
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import rounding
+
+RESNET = [(8, 64, 56, 64), (8, 128, 28, 128), (8, 256, 14, 256), (8, 512, 7, 512), (128, 64, 32, 64)]
+IMPORT = "import ranvier as rv; print(rv.get_winograd())"
+
+
+@pytest.fixture(autouse=True)
+def allowed():
+    before = rv.get_winograd()
+    rv.set_winograd(True)
+    yield
+    rv.set_winograd(before)
+
+
+def random_arrays(rng, n, c, h, w, k, dtype="float32"):
+    x = rng.uniform(-1, 1, (n, c, h, w)).astype(dtype)
+    weight = rng.uniform(-1, 1, (k, c, 3, 3)).astype(dtype)
+    return x, weight, rng.uniform(-1, 1, k).astype(dtype)
+
+
+def directly(function, *arguments, **settings):
+    rv.set_winograd(False)
+    try:
+        return function(*arguments, **settings)
+    finally:
+        rv.set_winograd(True)
+
+
+def both(function, *arguments, **settings):
+    """The result as it is chosen and the direct one."""
+    return function(*arguments, **settings), directly(function, *arguments, **settings)
+
+
+def gradient(dy, x, w, padding=0):
+    return kernels.conv2d_backward(dy, x, w, padding=padding, need_dw=False, need_db=False)[0]
+
+
+def is_near(found, expected, x, w, padding):
+    """Within the bound of the analysis, for every element."""
+    terms = winograd.magnitude(x.astype(float), w.astype(float), padding) + 1  # the bias, at most 1
+    bound = rounding(np.float32, winograd.roundings(x.shape[1]) + 1) * terms
+    assert (np.abs(found - expected) <= bound).all()
+
+
+def check(x, w, bias, padding=(1, 1)):
+    """Forward and the gradient to the input against float64; whether Winograd's sums were chosen for both."""
+    double = [a.astype(float) for a in (x, w, bias)]
+    y, direct = both(kernels.conv2d, x, w, bias, padding=padding)
+    is_near(y, reference.conv2d(*double, padding=padding), x, w, padding)
+    dy = np.random.default_rng(1).uniform(-1, 1, y.shape).astype("float32")
+    dx, direct_dx = both(gradient, dy, x, w, padding)
+    exact = reference.conv2d_backward(dy.astype(float), *double[:2], padding=padding)[0]
+    turned = w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+    rows, columns = (max(p - 2, 0) for p in padding)  # of dy that saw only padding
+    seen = dy[:, :, rows : dy.shape[2] - rows, columns : dy.shape[3] - columns]
+    is_near(dx, exact, seen, turned, tuple(max(2 - p, 0) for p in padding))
+    return not np.array_equal(y, direct), not np.array_equal(dx, direct_dx)
+
+
+@pytest.mark.parametrize(("n", "c", "size", "k"), RESNET)
+def test_resnet_s_layers_are_chosen(n, c, size, k, rng):
+    x, w, _ = random_arrays(rng, n, c, size, size, k)
+    y, direct = both(kernels.conv2d, x, w, padding=1)
+    assert not np.array_equal(y, direct)
+    dx, direct_dx = both(gradient, y, x, w, 1)
+    assert not np.array_equal(dx, direct_dx)
+
+
+@pytest.mark.parametrize(
+    ("settings", "taps", "dtype"),
+    [
+        ({"stride": 2}, 3, "float32"),
+        ({"stride": (1, 2)}, 3, "float32"),
+        ({"dilation": 2}, 3, "float32"),
+        ({"groups": 2}, 3, "float32"),
+        ({}, 2, "float32"),
+        ({}, 3, "float64"),
+    ],
+)
+def test_other_convolutions_are_not(settings, taps, dtype, rng):
+    x, w, bias = random_arrays(rng, 4, 64, 16, 16, 64, dtype)
+    w = w[:, : 64 // settings.get("groups", 1), :taps, :taps]
+    y, direct = both(kernels.conv2d, x, w, bias, **settings)
+    np.testing.assert_array_equal(y, direct)
+
+
+def test_nor_are_few_channels_or_pixels(rng):
+    for sizes in ((8, 3, 32, 32, 64), (8, 64, 32, 32, 3), (8, 4, 32, 32, 8), (1, 256, 2, 2, 256)):
+        x, w, bias = random_arrays(rng, *sizes)
+        np.testing.assert_array_equal(*both(kernels.conv2d, x, w, bias, padding=1))
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 0), (0, 3), (5, 2)])
+@pytest.mark.parametrize("rows", range(1, 10))
+def test_every_height_and_width(rows, padding, isa, rng):
+    """Whole tiles, those cut at the right, below and at both; small images in batches, so that they pay."""
+    chosen = []
+    for columns in range(1, 10):
+        if rows + 2 * padding[0] < 3 or columns + 2 * padding[1] < 3:
+            continue
+        x, w, bias = random_arrays(rng, 10 + 300 // (rows * columns), 64, rows, columns, 64)
+        chosen.append(check(x, w, bias, padding))
+    if padding == (1, 1) and rows > 3:
+        assert all(y and dx for y, dx in chosen[3:])
+
+
+@pytest.mark.parametrize(
+    "channels", [(15, 32), (16, 31), (17, 33), (24, 47), (31, 49), (33, 16), (65, 17), (128, 32)]
+)
+def test_channels(channels, isa, rng):
+    """Around the vectors and panels of each level, and the strides that are spread over the caches."""
+    x, w, bias = random_arrays(rng, 3, channels[0], 15, 18, channels[1])
+    assert check(x, w, bias) == (True, True)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 5, 9])
+def test_blocks(images, isa, rng):
+    """Around the blocks of tiles that a thread works on at a time."""
+    x, w, bias = random_arrays(rng, images, 32, 15, 13, 40)
+    assert check(x, w, bias) == (True, True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_change_no_bit(layout, isa, rng):
+    x, w, bias = random_arrays(rng, 3, 19, 11, 10, 35)
+    y, direct = both(kernels.conv2d, x, w, bias, padding=1)
+    assert not np.array_equal(y, direct)
+    dy = rng.uniform(-1, 1, y.shape).astype("float32")
+    xl, wl, bl, dyl = (in_layout(a, layout) for a in (x, w, bias, dy))
+    np.testing.assert_array_equal(kernels.conv2d(xl, wl, bl, padding=1), y)
+    np.testing.assert_array_equal(gradient(dyl, xl, wl, 1), gradient(dy, x, w, 1))
+    out = in_layout(np.zeros_like(y), layout)
+    assert kernels.conv2d(xl, w, bias, padding=1, out=out) is out
+    np.testing.assert_array_equal(out, y)
+
+
+def test_strided_bias_and_its_absence(isa, rng):
+    x, w, bias = random_arrays(rng, 4, 32, 8, 8, 40)
+    y = kernels.conv2d(x, w, bias, padding=1)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, np.repeat(bias, 2)[::2], padding=1), y)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, padding=1), kernels.conv2d(x, w, 0 * bias, padding=1))
+
+
+def test_relu(isa, rng):
+    x, w, bias = random_arrays(rng, 4, 32, 9, 9, 40)
+    y = kernels.conv2d(x, w, bias, padding=1)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, padding=1, activation="relu"), np.maximum(y, 0))
+    x[0, 0, 0, 0] = np.nan
+    assert np.isnan(kernels.conv2d(x, w, bias, padding=1, activation="relu")[0, :, 0, 0]).all()
+
+
+def test_transposed_convolution(isa, rng):
+    x, w, bias = random_arrays(rng, 4, 33, 9, 8, 40)
+    w = w.transpose(1, 0, 2, 3).copy()  # (inputs, outputs, 3, 3)
+    y, direct = both(kernels.conv_transpose2d, x, w, bias, padding=1)
+    assert not np.array_equal(y, direct)
+    turned = w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+    exact = reference.conv2d(*(a.astype(float) for a in (x, turned, bias)), padding=1)
+    is_near(y, exact, x, turned, (1, 1))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7, 16])
+def test_threads_change_no_bit(count, isa, threads, rng):
+    """Many tiles, of which each thread takes some; few, of which threads take the channels."""
+    for sizes in ((5, 24, 13, 12, 40), (1, 64, 8, 8, 256)):
+        x, w, bias = random_arrays(rng, *sizes)
+        results = []
+        for n in (1, count):
+            threads(n)
+            y, direct = both(kernels.conv2d, x, w, bias, padding=1)
+            assert not np.array_equal(y, direct)
+            results.append((y, gradient(y, x, w, 1)))
+        for a, b in zip(*results, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_what_is_not_finite_reaches_its_tiles_only(isa, rng):
+    """Outputs (2t, 2t + 1) see inputs 2t - 1 to 2t + 2 at padding 1: pixel 5 lies in tiles 2 and 3."""
+    x, w, bias = random_arrays(rng, 4, 32, 12, 12, 32)
+    clean = kernels.conv2d(x, w, bias, padding=1)
+    for value in (np.inf, -np.inf, np.nan):
+        x[1, 7, 5, 5] = value
+        y, direct = both(kernels.conv2d, x, w, bias, padding=1)
+        far = np.ones((12, 12), bool)
+        far[4:8, 4:8] = False
+        np.testing.assert_array_equal(y[1][:, far], clean[1][:, far])
+        np.testing.assert_array_equal(y[[0, 2, 3]], clean[[0, 2, 3]])
+        assert not np.isfinite(y[~np.isfinite(direct)]).any()
+
+
+@pytest.mark.parametrize("channels", [32, 64, 256])
+def test_error_is_at_most_twice_the_direct_sum_s(channels, isa, rng):
+    x, w, bias = random_arrays(rng, 2, channels, 14, 14, 64)
+    exact = reference.conv2d(*(a.astype(float) for a in (x, w, bias)), padding=1)
+    errors = [np.sqrt(np.mean((y - exact) ** 2)) for y in both(kernels.conv2d, x, w, bias, padding=1)]
+    assert errors[0] <= 2 * errors[1]
+
+
+def test_reference():
+    """Winograd's sums are the convolution, where nothing is rounded."""
+    rng = np.random.default_rng(0)
+    for h, w, padding in ((3, 3, (0, 0)), (6, 7, (1, 0)), (5, 4, (2, 3))):
+        x, weight = rng.integers(-9, 9, (2, 3, h, w)) * 1.0, rng.integers(-9, 9, (4, 3, 3, 3)) * 1.0
+        found = winograd.conv2d(x, weight, padding)
+        np.testing.assert_array_equal(found, reference.conv2d(x, weight, padding=padding))
+
+
+def run_import(setting):
+    environment = {**os.environ, "RANVIER_WINOGRAD": setting}
+    return subprocess.run(
+        [sys.executable, "-c", IMPORT], capture_output=True, text=True, timeout=120, env=environment
+    )
+
+
+def test_switch():
+    assert rv.get_winograd()
+    rv.set_winograd(False)
+    assert not rv.get_winograd()
+    with pytest.raises(TypeError, match=r"\[set_winograd\] got enabled"):
+        rv.set_winograd("no")
+    assert [run_import(s).stdout.strip() for s in ("0", "1", "")] == ["False", "True", "True"]
+    assert "[import] got RANVIER_WINOGRAD=yes; expected 0 or 1" in run_import("yes").stderr
