@@ -17,6 +17,7 @@ from benchmarks.peers.process import Peer
 
 # n, c, l, k, s: "same" padding
 LAYERS = [(64, 3, 128, 32, 5), (64, 64, 128, 64, 3), (8, 128, 1024, 128, 9)]
+LAYERS += [(32, 1, 1024, 64, 7), (16, 64, 512, 1, 3), (4, 13, 333, 29, 5), (1, 256, 200, 256, 1)]
 
 
 @pytest.mark.parametrize("threads", thread_counts())

@@ -18,6 +18,7 @@ from benchmarks.peers.process import Peer
 
 # n, c, h, w, k; 4 x 4 taps, stride 2, padding 1: twice the size
 LAYERS = [(32, 64, 7, 7, 32), (32, 32, 14, 14, 1), (8, 256, 16, 16, 128)]
+LAYERS += [(8, 128, 28, 28, 64), (16, 64, 32, 32, 3), (1, 64, 32, 32, 32), (4, 19, 21, 23, 11)]
 
 
 @pytest.mark.parametrize("threads", thread_counts())
