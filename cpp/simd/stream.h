@@ -8,16 +8,34 @@ namespace ranvier::RANVIER_ISA {
 // p on a multiple of the vector. Other threads see the value after stream_end(), which every thread calls
 // that has streamed.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
-RANVIER_INLINE void stream(float* p, vec<float> v) { _mm512_stream_ps(p, v); }
-RANVIER_INLINE void stream(double* p, vec<double> v) { _mm512_stream_pd(p, v); }
+RANVIER_INLINE void stream(float* p, vec<float> v) {
+  RANVIER_WRITES(p, sizeof v);
+  _mm512_stream_ps(p, v);
+}
+RANVIER_INLINE void stream(double* p, vec<double> v) {
+  RANVIER_WRITES(p, sizeof v);
+  _mm512_stream_pd(p, v);
+}
 RANVIER_INLINE void stream_end() { _mm_sfence(); }
 #elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
-RANVIER_INLINE void stream(float* p, vec<float> v) { _mm256_stream_ps(p, v); }
-RANVIER_INLINE void stream(double* p, vec<double> v) { _mm256_stream_pd(p, v); }
+RANVIER_INLINE void stream(float* p, vec<float> v) {
+  RANVIER_WRITES(p, sizeof v);
+  _mm256_stream_ps(p, v);
+}
+RANVIER_INLINE void stream(double* p, vec<double> v) {
+  RANVIER_WRITES(p, sizeof v);
+  _mm256_stream_pd(p, v);
+}
 RANVIER_INLINE void stream_end() { _mm_sfence(); }
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
-RANVIER_INLINE void stream(float* p, vec<float> v) { _mm_stream_ps(p, v); }
-RANVIER_INLINE void stream(double* p, vec<double> v) { _mm_stream_pd(p, v); }
+RANVIER_INLINE void stream(float* p, vec<float> v) {
+  RANVIER_WRITES(p, sizeof v);
+  _mm_stream_ps(p, v);
+}
+RANVIER_INLINE void stream(double* p, vec<double> v) {
+  RANVIER_WRITES(p, sizeof v);
+  _mm_stream_pd(p, v);
+}
 RANVIER_INLINE void stream_end() { _mm_sfence(); }
 #else
 RANVIER_INLINE void stream(float* p, vec<float> v) { store(p, v); }
