@@ -306,6 +306,9 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   t.columns = panels_.columns(panel);
   t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
   t.fetch_step = fetch.step;
+  t.ahead = dots_ && segment_count == 1 && segments->n == in_group_
+                ? 2 * rows * x_.stride_w * (p_.transposed ? 1 : p_.geometry.stride[1])
+                : 0;
   const T* x = x_.data + first_input(panel);
   t.pick = pick_;
   t.reach = static_cast<int>(std::min<int64_t>(kernels.lanes, p_.x.shape[1] - first_input(panel)));

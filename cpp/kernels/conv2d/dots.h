@@ -58,13 +58,15 @@ static void dot_tile(const ConvTile<T>& t) {
   vec<T> acc[kRows][kOuts] = {};
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) a[i] = t.a[i < t.rows ? i : 0];
-  const auto step = [&](const T* b, auto load_a) __attribute__((always_inline)) {
+  const int64_t ahead = t.ahead;
+  const auto step = [&](const T* b, int64_t at, auto load_a) __attribute__((always_inline)) {
     vec<T> row[kOuts];
     RANVIER_UNROLL
     for (int j = 0; j < kOuts; ++j) row[j] = load(b + j * L);
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
       const vec<T> x = load_a(a[i]);
+      if (ahead) __builtin_prefetch(a[i] + at + ahead);
       RANVIER_UNROLL
       for (int j = 0; j < kOuts; ++j) acc[i][j] = fma(x, row[j], acc[i][j]);
     }
@@ -73,9 +75,9 @@ static void dot_tile(const ConvTile<T>& t) {
     const T* b = t.b + s->b;
     int64_t at = s->a;
     const int64_t end = at + s->n;
-    for (; at + L <= end; at += L, b += kOuts * L) step(b, [&](const T* p) { return load(p + at); });
+    for (; at + L <= end; at += L, b += kOuts * L) step(b, at, [&](const T* p) { return load(p + at); });
     const int rest = static_cast<int>(end - at);
-    if (rest > 0) step(b, [&](const T* p) { return load_n(p + at, rest); });
+    if (rest > 0) step(b, at, [&](const T* p) { return load_n(p + at, rest); });
   }
   alignas(64) T sums[(kRows * kOuts + L - 1) * L];  // the last are not results
   RANVIER_UNROLL

@@ -43,6 +43,7 @@ struct ConvTile {
   int reach;
   const char* fetch;   // what a later tile will read is brought nearer meanwhile,
   int64_t fetch_step;  // so many bytes for each product
+  int64_t ahead;       // dots(): what lies so many elements after each vector, or 0
 };
 
 // The weights of one panel: up to `width` output channels o, for each tap t and input channel c.
