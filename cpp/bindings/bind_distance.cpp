@@ -11,7 +11,7 @@ namespace {
 using H = py::handle;
 using A = py::arg;
 
-#define RANVIER_X(name, op) #name,
+#define RANVIER_X(name) #name,
 constexpr const char* kNames[] = {RANVIER_FOR_EACH_DISTANCE(RANVIER_X)};
 #undef RANVIER_X
 

@@ -33,7 +33,7 @@ def both(name, x, target, reduction, settings):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
 def test_every_width(name, settings, dtype, isa, rng):
-    for n in [*range(1, 36), 64, 127]:
+    for n in [*range(1, 36), 64, 127, 128, 129, 145, 257]:  # a tile holds 128
         x = rng.uniform(-4, 4, (5, n)).astype(dtype)
         index, p = rng.integers(0, n, 5), rng.uniform(0, 1, (5, n)).astype(dtype)
         given = with_weights(settings, rng, n, dtype)
@@ -47,6 +47,33 @@ def test_every_width(name, settings, dtype, isa, rng):
                 back = getattr(reference, f"{name}_backward")
                 want = back(dy.astype(np.float64), exact, target, reduction, **given)[0]
                 np.testing.assert_allclose(dx, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [3, 40, 130])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_every_number_of_lines(name, settings, n, dtype, isa, rng):
+    """A vector of lines and a bit, some ignored, in every order of memory; an ignored line may hold NaN."""
+    for lines in (1, 2, 7, 8, 9, 15, 16, 17, 33):
+        x, target = rng.uniform(-4, 4, (lines, n)).astype(dtype), rng.integers(0, n, lines)
+        given = with_weights(settings, rng, n, dtype)
+        exact = x.astype(np.float64)
+        if name != "multi_margin":
+            target[1::3] = -100
+            x[1::3, 0] = np.nan
+        dy = np.linspace(0.5, 1, lines).astype(dtype)
+        want = getattr(reference, name)(exact, target, "none", **given)
+        back = getattr(reference, f"{name}_backward")(dy.astype(np.float64), exact, target, "none", **given)[
+            0
+        ]
+        limit = tolerance(dtype, n, 40 if name == "multi_margin" else 10)
+        wide = np.zeros((lines, 2 * n), dtype)
+        for view in (x, np.asfortranarray(x), wide[:, ::2]):
+            view[...] = x
+            loss, *saved = getattr(_core, name)(view, target, "none", **given)
+            np.testing.assert_allclose(loss, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
+            dx = getattr(_core, f"{name}_backward")(dy, view, target, *saved, "none", **given)
+            np.testing.assert_allclose(dx, back, rtol=0, atol=limit * max(1, np.abs(back).max()))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

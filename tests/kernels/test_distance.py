@@ -19,7 +19,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
 def test_every_width(name, settings, dtype, isa, rng):
     back = f"{name}_backward"
-    for n in [*range(1, 37), 129]:
+    for n in [*range(1, 37), 127, 128, 129, 145, 257]:  # a tile holds 128
         x1, x2 = (rng.uniform(-1, 1, (3, n)).astype(dtype) for _ in range(2))
         dy = rng.uniform(0.5, 1, 3).astype(dtype)
         out = np.full(4, 7, dtype)
@@ -34,6 +34,28 @@ def test_every_width(name, settings, dtype, isa, rng):
             got = getattr(_core, back)(dy, x1, x2, 1, **settings, of_second=of_second)
             limit = tolerance(dtype, n, 16 * size**3)  # a short vector's quotients
             np.testing.assert_allclose(got, wanted[of_second], rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("n", [3, 130])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_every_number_of_pairs(name, settings, n, isa, rng):
+    """A vector of pairs and a bit, in every order of memory."""
+    back = f"{name}_backward"
+    for pairs in (1, 2, 3, 4, 5, 8, 15, 16, 17, 33):
+        x1, x2 = (rng.uniform(-1, 1, (pairs, n)).astype("float32") for _ in range(2))
+        dy = rng.uniform(0.5, 1, pairs).astype("float32")
+        exact = [a.astype(np.float64) for a in (dy, x1, x2)]
+        want = getattr(reference, name)(*exact[1:], 1, **settings)
+        slopes = getattr(reference, back)(*exact, 1, **settings)
+        wide = np.zeros((pairs, 2 * n), "float32")
+        limit = tolerance("float32", n, 16 * max(1.0, *(float(np.abs(s).max()) for s in slopes)) ** 3)
+        for view in (x1, np.asfortranarray(x1), wide[:, ::2]):
+            view[...] = x1
+            y = getattr(_core, name)(view, x2, 1, **settings)
+            np.testing.assert_allclose(y, want, rtol=0, atol=tolerance("float32", n, 4))
+            for of_second in (False, True):
+                got = getattr(_core, back)(dy, view, x2, 1, **settings, of_second=of_second)
+                np.testing.assert_allclose(got, slopes[of_second], rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

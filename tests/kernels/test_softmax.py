@@ -14,8 +14,9 @@ from support.tolerance import tolerance
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_every_width(name, axis, dtype, isa, rng):
-    """Lines of 1 to 2 vectors and a bit, along and across; out's neighbours are not touched."""
-    for n in range(1, 36):
+    """Lines of 1 to 2 vectors and a bit, of one tile and two, along and across; out's neighbours are not
+    touched."""
+    for n in [*range(1, 36), 127, 128, 129, 130, 191, 256, 257]:
         x = rng.uniform(-4, 4, (n, 5) if axis == 0 else (5, n)).astype(dtype)
         dy = rng.uniform(-1, 1, x.shape).astype(dtype)
         block = np.full((x.shape[0], x.shape[1] + 1), 7, dtype)
@@ -27,6 +28,39 @@ def test_every_width(name, axis, dtype, isa, rng):
         dx = getattr(_core, f"{name}_backward")(dy, y, axis)
         want = getattr(reference, f"{name}_backward")(dy.astype(np.float64), want, axis)
         np.testing.assert_allclose(dx, want, rtol=0, atol=tolerance(dtype, n, 8))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [3, 21, 128, 129, 300])
+def test_every_number_of_lines(n, dtype, isa, rng):
+    """A vector of lines and a bit, in every order of memory: a line gives the same wherever it lies."""
+    for lines in [*range(1, 19), 31, 32, 33]:
+        x, dy = (rng.uniform(-4, 4, (lines, n)).astype(dtype) for _ in range(2))
+        wide = np.zeros((lines, 2 * n), dtype)
+        for name in ("softmax", "log_softmax"):
+            want = getattr(reference, name)(x.astype(np.float64), 1)
+            back = getattr(reference, f"{name}_backward")(dy.astype(np.float64), want, 1)
+            for view in (x, np.asfortranarray(x), wide[:, ::2]):
+                view[...] = x
+                y = getattr(_core, name)(view, 1)
+                np.testing.assert_allclose(y, want, rtol=0, atol=tolerance(dtype, n, 8))
+                dx = getattr(_core, f"{name}_backward")(dy, y, 1)
+                np.testing.assert_allclose(dx, back, rtol=0, atol=tolerance(dtype, n, 8))
+
+
+@pytest.mark.parametrize("n", [7, 200])
+def test_infinities_and_nan(n, isa):
+    """One line's numbers are nothing to the next; -inf has no weight, +inf and NaN make the line NaN."""
+    x = np.zeros((20, n), "float32")
+    x[1, 0], x[2, -1], x[3], x[4, n // 2] = np.inf, np.nan, -np.inf, -np.inf
+    for view in (x, np.asfortranarray(x)):
+        for name in ("softmax", "log_softmax"):
+            y = getattr(_core, name)(view, 1)
+            assert np.isnan(y[[1, 2, 3]]).any(1).all()
+            assert not np.isnan(y[[0, *range(4, 20)]]).any()
+        y = _core.softmax(view, 1)
+        assert y[4, n // 2] == 0
+        np.testing.assert_allclose(y[4].sum(), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

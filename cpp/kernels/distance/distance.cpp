@@ -14,13 +14,11 @@ double cost_ns(int64_t lines, int64_t n) {
 }
 
 template <class T, class Call>
-DistanceLine<T> common_line(const Call& call) {
-  const int axis = call.settings.axis;
-  DistanceLine<T> line{};
-  line.n = call.x1.shape[axis];
-  line.step1 = call.x1.strides[axis], line.step2 = call.x2.strides[axis];
-  line.eps = static_cast<T>(call.settings.eps), line.p = static_cast<T>(call.settings.p);
-  return line;
+DistanceLines<T> common_lines(const Call& call) {
+  DistanceLines<T> lines{};
+  lines.n = call.x1.shape[call.settings.axis];
+  lines.eps = static_cast<T>(call.settings.eps), lines.p = static_cast<T>(call.settings.p);
+  return lines;
 }
 
 }  // namespace
@@ -36,12 +34,12 @@ void DistanceForward<T>::run(void*) const {
   const auto function = distance_kernels<T>().forward[static_cast<int>(kind)];
   parallel_for(nest.size, cost_ns(nest.size, x1.shape[axis]), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
-      DistanceLine<T> line = common_line<T>(*this);
-      for (int64_t i = 0; i < count; ++i) {
-        line.x1 = x1.data + offsets[2] + i * nest.strides[2][last];
-        line.x2 = x2.data + offsets[1] + i * nest.strides[1][last];
-        y.data[offsets[0] + i * nest.strides[0][last]] = function(line);
-      }
+      DistanceLines<T> lines = common_lines<T>(*this);
+      lines.count = count;
+      lines.x1 = {x1.data + offsets[2], nest.strides[2][last], x1.strides[axis]};
+      lines.x2 = {x2.data + offsets[1], nest.strides[1][last], x2.strides[axis]};
+      lines.y = {y.data + offsets[0], nest.strides[0][last], 0};
+      function(lines);
     });
   });
 }
@@ -57,15 +55,13 @@ void DistanceBackward<T>::run(void*) const {
   const auto function = distance_kernels<T>().backward[static_cast<int>(kind)];
   parallel_for(nest.size, 2 * cost_ns(nest.size, x1.shape[axis]), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[4]) {
-      DistanceLine<T> line = common_line<T>(*this);
-      line.of_second = of_second, line.step_dx = dx.strides[axis];
-      for (int64_t i = 0; i < count; ++i) {
-        line.dy = dy.data[offsets[0] + i * nest.strides[0][last]];
-        line.x1 = x1.data + offsets[1] + i * nest.strides[1][last];
-        line.x2 = x2.data + offsets[2] + i * nest.strides[2][last];
-        line.dx = dx.data + offsets[3] + i * nest.strides[3][last];
-        function(line);
-      }
+      DistanceLines<T> lines = common_lines<T>(*this);
+      lines.count = count, lines.of_second = of_second;
+      lines.dy = {dy.data + offsets[0], nest.strides[0][last], 0};
+      lines.x1 = {x1.data + offsets[1], nest.strides[1][last], x1.strides[axis]};
+      lines.x2 = {x2.data + offsets[2], nest.strides[2][last], x2.strides[axis]};
+      lines.dx = {dx.data + offsets[3], nest.strides[3][last], dx.strides[axis]};
+      function(lines);
     });
   });
 }

@@ -4,8 +4,8 @@
 //   pairwise_distance  y = (sum |x1 - x2 + eps|^p)^(1/p), the largest of them for p = infinity
 //
 //   x1, x2 of one shape, any strides (0 where repeated); y without the axis. backward: dx is the gradient of
-//   x1, or of_second of x2; each line is summed again, which costs less than keeping three sums. A line is
-//   one chain of vectors, whatever the team.
+//   x1, or of_second of x2; each line is summed again, which costs less than keeping three sums. The
+//   order of a sum depends on the line's length and on the layout, not on threads.
 #pragma once
 #include <cstddef>
 
@@ -14,9 +14,9 @@
 
 namespace ranvier {
 
-#define RANVIER_FOR_EACH_DISTANCE(X) X(cosine_similarity, Cosine) X(pairwise_distance, Norm)
+#define RANVIER_FOR_EACH_DISTANCE(X) X(cosine_similarity) X(pairwise_distance)
 
-#define RANVIER_X(name, op) name,
+#define RANVIER_X(name) name,
 enum class Distance { RANVIER_FOR_EACH_DISTANCE(RANVIER_X) count };
 #undef RANVIER_X
 
@@ -58,23 +58,27 @@ struct DistanceBackward {
   }
 };
 
-// One pair of lines of n elements.
+// `count` pairs of lines of n elements: element k of line i of a tensor lies at data[i * line + k * step].
 template <class T>
-struct DistanceLine {
-  int64_t n;
-  const T *x1, *x2;
-  int64_t step1, step2;
+struct DistanceLines {
+  template <class E>
+  struct Lines {
+    E* data;
+    int64_t line, step;
+  };
+  int64_t count, n;
+  Lines<const T> x1, x2;
   T eps, p;
-  T dy;  // backward
+  Lines<T> y;         // forward, one for each pair
+  Lines<const T> dy;  // backward, likewise
+  Lines<T> dx;
   bool of_second;
-  T* dx;
-  int64_t step_dx;
 };
 
 template <class T>
 struct DistanceKernels {
-  T (*forward[int(Distance::count)])(const DistanceLine<T>&);
-  void (*backward[int(Distance::count)])(const DistanceLine<T>&);
+  using Function = void (*)(const DistanceLines<T>&);
+  Function forward[int(Distance::count)], backward[int(Distance::count)];
 };
 
 RANVIER_TABLES(DistanceKernels, distance_kernels)

@@ -1,124 +1,172 @@
 // Pairs of lines, compiled once for each ISA level.
-#include "kernels/distance/distance.h"
-
-#include "simd/math.h"
-#include "simd/strided.h"
+#include "kernels/distance/line_pairs.h"
 
 namespace ranvier::RANVIER_ISA {
 
+// What is done with each vector of elements; see across().
+struct Adds {
+  static constexpr bool writes = false, rare = false;
+  static constexpr int sums = 1;
+  template <class V>
+  RANVIER_INLINE V join(V a, V b) {
+    return a + b;
+  }
+  template <class V>
+  RANVIER_INLINE element_of<V> across_lanes(V v) {
+    return reduce_add(v);
+  }
+};
+struct Writes : Adds {
+  static constexpr bool writes = true;
+  static constexpr int sums = 0;
+};
+
 struct Cosine {
-  template <class T>
-  struct Sums {
-    T dot, norm1, norm2;      // norms not below eps
-    bool bounded1, bounded2;  // is the norm eps?
+  struct Sums : Adds {  // x1 x2, x1^2, x2^2
+    static constexpr int sums = 3;
+    template <class V, class M, class L, class O>
+    RANVIER_INLINE V step(V a, V b, M, const L&, const O&, O& sums) {
+      sums.v[0] = fma(a, b, sums.v[0]), sums.v[1] = fma(a, a, sums.v[1]), sums.v[2] = fma(b, b, sums.v[2]);
+      return a;
+    }
+  };
+  struct Slope : Writes {  // b v[0] - a v[1], of x1 and x2
+    template <class V, class M, class L, class O>
+    RANVIER_INLINE V step(V a, V b, M, const L&, const O& o, O&) {
+      return b * o.v[0] - a * o.v[1];
+    }
+  };
+  struct SlopeOfSecond : Writes {
+    template <class V, class M, class L, class O>
+    RANVIER_INLINE V step(V a, V b, M, const L&, const O& o, O&) {
+      return a * o.v[0] - b * o.v[1];
+    }
   };
 
-  template <bool dense, class T>
-  RANVIER_INLINE Sums<T> sums(const DistanceLine<T>& l) {
-    vec<T> dot{}, square1{}, square2{};
-    for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      const vec<T> a = load_line<dense>(l.x1 + k * l.step1, l.step1, l.n - k);
-      const vec<T> b = load_line<dense>(l.x2 + k * l.step2, l.step2, l.n - k);
-      dot = fma(a, b, dot), square1 = fma(a, a, square1), square2 = fma(b, b, square2);
-    }
-    const T norm1 = sqrt(broadcast(reduce_add(square1)))[0], norm2 = sqrt(broadcast(reduce_add(square2)))[0];
-    return {reduce_add(dot), norm1 < l.eps ? l.eps : norm1, norm2 < l.eps ? l.eps : norm2, norm1 < l.eps,
-            norm2 < l.eps};
-  }
-
-  template <bool dense, class T>
-  RANVIER_INLINE T forward(const DistanceLine<T>& l) {
-    const Sums<T> s = sums<dense>(l);
-    return s.dot / s.norm1 / s.norm2;
+  template <class T>
+  RANVIER_INLINE vec<T> forward(const Group<T>& g) {
+    const OfPairs<T> s = over_pairs<Sums>(g);
+    return s.v[0] / at_least(sqrt(s.v[1]), g.l.eps) / at_least(sqrt(s.v[2]), g.l.eps);
   }
 
   // By x1: x2 / (|x1| |x2|) - y x1 / |x1|^2, the second part only where |x1| is not bounded.
-  template <bool dense, class T>
-  RANVIER_INLINE void backward(const DistanceLine<T>& l) {
-    const Sums<T> s = sums<dense>(l);
-    const T own = l.of_second ? s.norm2 : s.norm1;
-    const bool bounded = l.of_second ? s.bounded2 : s.bounded1;
-    const T* x = l.of_second ? l.x2 : l.x1;
-    const T* other = l.of_second ? l.x1 : l.x2;
-    const int64_t step = l.of_second ? l.step2 : l.step1, step_other = l.of_second ? l.step1 : l.step2;
-    const T of_other = l.dy / s.norm1 / s.norm2;
-    const T of_own = bounded ? T(0) : of_other * s.dot / own / own;
-    for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      const vec<T> a = load_line<dense>(x + k * step, step, l.n - k);
-      const vec<T> b = load_line<dense>(other + k * step_other, step_other, l.n - k);
-      store_line<dense>(l.dx + k * l.step_dx, l.step_dx, b * of_other - a * of_own, l.n - k);
-    }
+  template <class T>
+  RANVIER_INLINE void backward(const Group<T>& g, typename VecOf<T>::type dy) {
+    const OfPairs<T> s = over_pairs<Sums>(g);
+    const vec<T> norm1 = at_least(sqrt(s.v[1]), g.l.eps), norm2 = at_least(sqrt(s.v[2]), g.l.eps);
+    const vec<T> own = g.l.of_second ? norm2 : norm1, square = g.l.of_second ? s.v[2] : s.v[1];
+    const vec<T> of_other = dy / norm1 / norm2;
+    const vec<T> of_own = select(sqrt(square) < g.l.eps, vec<T>{}, of_other * s.v[0] / own / own);
+    const OfPairs<T> o = {of_other, of_own, {}};
+    g.l.of_second ? over_pairs<SlopeOfSecond>(g, o) : over_pairs<Slope>(g, o);
   }
 };
 
-struct Norm {
-  template <bool dense, class T>
-  RANVIER_INLINE vec<T> difference(const DistanceLine<T>& l, int64_t k) {  // 0 beyond the line
-    const vec<T> d = load_line<dense>(l.x1 + k * l.step1, l.step1, l.n - k) -
-                     load_line<dense>(l.x2 + k * l.step2, l.step2, l.n - k) + l.eps;
-    return l.n - k >= lanes<T> ? d : select(iota<T>() < T(l.n - k), d, vec<T>{});
-  }
+enum class Power { one, two, any, largest };
 
-  template <bool dense, class T>
-  RANVIER_INLINE T forward(const DistanceLine<T>& l) {
-    vec<T> sum{}, top{};
-    const bool largest = l.p == Limits<T>::infinity;
-    for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      const vec<T> d = abs(difference<dense>(l, k));
-      if (largest)
-        top = max(top, d);
-      else if (l.p == T(2))
-        sum = fma(d, d, sum);
-      else
-        sum += l.p == T(1) ? d : pow(d, broadcast(l.p));
+// A call: inlined wherever it is used, it was most of this room's code.
+template <class T>
+__attribute__((noinline)) static vec<T> power_of(vec<T> x, vec<T> y) {
+  return pow(x, y);
+}
+
+template <Power p>
+struct Norm {
+  struct Sums : Adds {
+    static constexpr bool rare = p == Power::largest;
+    template <class V>
+    RANVIER_INLINE V join(V a, V b) {
+      return p == Power::largest ? max(a, b) : a + b;
     }
-    if (largest) return reduce_max(top);
-    const vec<T> total = broadcast(reduce_add(sum));
-    if (l.p == T(1)) return total[0];
-    return l.p == T(2) ? sqrt(total)[0] : pow(total, broadcast(T(1) / l.p))[0];
+    template <class V>
+    RANVIER_INLINE element_of<V> across_lanes(V v) {
+      return p == Power::largest ? reduce_max(v) : reduce_add(v);
+    }
+    template <class V, class M, class L, class O>
+    RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O&, O& sums) {
+      const V d = abs(select(inside, a - b + l.eps, V{}));
+      V& sum = sums.v[0];
+      if constexpr (p == Power::largest) sum = max(sum, d);
+      if constexpr (p == Power::two) sum = fma(d, d, sum);
+      if constexpr (p == Power::one) sum += d;
+      if constexpr (p == Power::any) sum += power_of<element_of<V>>(d, V{} + l.p);
+      return a;
+    }
+  };
+  struct Ties : Adds {  // v[0]: the largest
+    static constexpr bool rare = true;
+    template <class V, class M, class L, class O>
+    RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O& o, O& sums) {
+      sums.v[0] += select((abs(a - b + l.eps) == o.v[0]) & inside, V{} + element_of<V>(1), V{});
+      return a;
+    }
+  };
+  struct Slope : Writes {  // v[0]: y; v[1]: dy
+    static constexpr bool rare = p == Power::largest;
+    template <class V, class M, class L, class O>
+    RANVIER_INLINE V step(V a, V b, M, const L& l, const O& o, O&) {
+      using T = element_of<V>;
+      const V d = a - b + l.eps, size = abs(d);
+      V slope = V{} + T(1);
+      if constexpr (p == Power::largest) slope = select(size == o.v[0], slope, V{});
+      if constexpr (p == Power::two) slope = size / o.v[0];
+      if constexpr (p == Power::any) slope = power_of<T>(size / o.v[0], V{} + (l.p - T(1)));
+      return select(d == T(0), d, copysign(slope, d) * o.v[1]);  // no slope at 0
+    }
+  };
+
+  template <class T>
+  RANVIER_INLINE vec<T> forward(const Group<T>& g) {
+    const vec<T> sum = over_pairs<Sums>(g).v[0];
+    if constexpr (p == Power::two) return sqrt(sum);
+    if constexpr (p == Power::any) return power_of<T>(sum, broadcast(T(1) / g.l.p));
+    return sum;
   }
 
   // By x1: sign(d) (|d| / y)^(p - 1); of the largest alone, shared where several are, for p = infinity.
-  template <bool dense, class T>
-  RANVIER_INLINE void backward(const DistanceLine<T>& l) {
-    const T y = forward<dense>(l), dy = l.of_second ? -l.dy : l.dy;
-    const bool largest = l.p == Limits<T>::infinity;
-    vec<T> ties{};
-    for (int64_t k = 0; largest && k < l.n; k += lanes<T>)
-      ties +=
-          select((abs(difference<dense>(l, k)) == y) & (iota<T>() < T(l.n - k)), vec<T>{} + T(1), vec<T>{});
-    const T share = largest ? dy / reduce_add(ties) : dy;
-    for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      const vec<T> d = difference<dense>(l, k), size = abs(d);
-      vec<T> slope = vec<T>{} + T(1);
-      if (largest)
-        slope = select(size == y, slope, vec<T>{});
-      else if (l.p == T(2))
-        slope = size / y;
-      else if (l.p != T(1))
-        slope = pow(size / y, broadcast(l.p - T(1)));
-      const vec<T> g = select(d == T(0), d, copysign(slope, d) * share);  // no slope at 0
-      store_line<dense>(l.dx + k * l.step_dx, l.step_dx, g, l.n - k);
-    }
+  template <class T>
+  RANVIER_INLINE void backward(const Group<T>& g, typename VecOf<T>::type dy) {
+    const vec<T> y = forward(g);
+    vec<T> factor = g.l.of_second ? -dy : dy;
+    if constexpr (p == Power::largest) factor /= over_pairs<Ties>(g, OfPairs<T>{{y}}).v[0];
+    over_pairs<Slope>(g, OfPairs<T>{{y, factor}});
   }
 };
 
 template <class Op, class T>
-static T forward(const DistanceLine<T>& l) {
-  return l.step1 == 1 && l.step2 == 1 ? Op::template forward<true>(l) : Op::template forward<false>(l);
+static void forward(const DistanceLines<T>& l) {
+  for (int64_t i = 0; i < l.count; i += lanes<T>) {
+    const Group<T> g = {l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>)};
+    store_lanes(l.y.data + i * l.y.line, l.y.line, Op::forward(g), g.count);
+  }
 }
 
 template <class Op, class T>
-static void backward(const DistanceLine<T>& l) {
-  const bool dense = l.step1 == 1 && l.step2 == 1 && l.step_dx == 1;
-  dense ? Op::template backward<true>(l) : Op::template backward<false>(l);
+static void backward(const DistanceLines<T>& l) {
+  // Both passes over the lines of a group find them in the first cache.
+  const int64_t near = 1024 / (l.n + 1) + 1, some = near < lanes<T> && l.n > kTileRows ? near : lanes<T>;
+  for (int64_t i = 0; i < l.count; i += some) {
+    const Group<T> g = {l, i, int(l.count - i < some ? l.count - i : some)};
+    Op::backward(g, load_lanes(l.dy.data + i * l.dy.line, l.dy.line, g.count));
+  }
 }
 
-#define RANVIER_FORWARD(name, op) forward<op, T>,
-#define RANVIER_BACKWARD(name, op) backward<op, T>,
 template <class T>
-static constexpr DistanceKernels<T> distance_table = {{RANVIER_FOR_EACH_DISTANCE(RANVIER_FORWARD)},
-                                                      {RANVIER_FOR_EACH_DISTANCE(RANVIER_BACKWARD)}};
+static void norm_forward(const DistanceLines<T>& l) {
+  if (l.p == T(2)) return forward<Norm<Power::two>>(l);
+  if (l.p == T(1)) return forward<Norm<Power::one>>(l);
+  l.p == Limits<T>::infinity ? forward<Norm<Power::largest>>(l) : forward<Norm<Power::any>>(l);
+}
+template <class T>
+static void norm_backward(const DistanceLines<T>& l) {
+  if (l.p == T(2)) return backward<Norm<Power::two>>(l);
+  if (l.p == T(1)) return backward<Norm<Power::one>>(l);
+  l.p == Limits<T>::infinity ? backward<Norm<Power::largest>>(l) : backward<Norm<Power::any>>(l);
+}
+
+template <class T>
+static constexpr DistanceKernels<T> distance_table = {{forward<Cosine, T>, norm_forward<T>},
+                                                      {backward<Cosine, T>, norm_backward<T>}};
 
 extern const DistanceKernels<float> distance_kernels_float = distance_table<float>;
 extern const DistanceKernels<double> distance_kernels_double = distance_table<double>;

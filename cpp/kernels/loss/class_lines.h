@@ -1,195 +1,143 @@
-// The losses of one line of class scores, and its gradient. C: whether the classes lie side by side.
+// How lines of class scores are read: a vector of lines at a time, as the columns of a tile; but long lines
+// whose classes lie side by side one after another, along the classes.
 #pragma once
 #include "kernels/loss/class_loss.h"
 #include "simd/math.h"
-#include "simd/strided.h"
+#include "simd/tile.h"
 
 namespace ranvier::RANVIER_ISA {
 
+// Up to a vector of lines, from `first` on, and what their targets say; a line in each lane.
 template <class T>
-struct LogSumExp {  // of a line: top + log_sum
-  T top, log_sum;
+struct Group {
+  int64_t first;
+  int count;
+  bool along;                                                          // each line along itself
+  bool any_ignored;                                                    // whose `used` is 0
+  alignas(64) T used[lanes<T>], weight[lanes<T>], of_class[lanes<T>];  // of the class: its weight, its score
+  int64_t index[lanes<T>];
 };
 
-template <bool dense, class T>
-RANVIER_INLINE LogSumExp<T> log_sum_exp(int64_t n, const T* x, int64_t sx) {
-  constexpr T lowest = -Limits<T>::infinity;
-  vec<T> top = broadcast(lowest), sum{};
-  for (int64_t k = 0; k < n; k += lanes<T>)
-    top = maximum(top, load_line<dense>(x + k * sx, sx, n - k, lowest));
-  const T m = reduce_max(top);
-  for (int64_t k = 0; k < n; k += lanes<T>) sum += exp(load_line<dense>(x + k * sx, sx, n - k, lowest) - m);
-  return {m, log(broadcast(reduce_add(sum)))[0]};
-}
-
-// Line i of the lines: its class or probabilities.
-template <class T>
-struct Target {
-  const T *p, *weight;  // null: a class; null: weights 1
-  int64_t step, t;
-  bool ignored;
-  T w;             // weight of the class
-  T keep, spread;  // of q[c] = w[c] (keep p[c] + spread)
-
-  // The coefficients q from class k on; 0 beyond the line.
-  template <bool dense>
-  RANVIER_INLINE vec<T> coefficients(const Target& o, int64_t k, int64_t left) {
-    vec<T> q = broadcast(o.spread);
-    if (o.p) q += load_line<dense>(o.p + k * o.step, o.step, left) * o.keep;
-    if (o.weight) return q * load_line<true>(o.weight + k, 1, left);
-    return left >= lanes<T> ? q : select(iota<T>() < T(left), q, vec<T>{});
-  }
-};
-
-template <class T>
-RANVIER_INLINE Target<T> target_of(const ClassLines<T>& l, int64_t i) {
-  Target<T> o{};
-  o.weight = l.weight;
-  o.keep = T(1) - T(l.settings.smoothing);
-  o.spread = l.settings.smoothing > 0 ? T(l.settings.smoothing / double(l.n)) : T(0);
-  o.w = T(1);
-  if (l.index.data) {
-    o.t = l.index.data[i * l.index.line];
-    o.ignored = o.t == l.settings.ignore_index;
-    if (l.weight) o.w = o.ignored ? T(0) : l.weight[o.t];
-  } else {
-    o.p = l.probabilities.data + i * l.probabilities.line;
-    o.step = l.probabilities.step;
-  }
-  return o;
-}
-
-template <bool dense, class T>
-RANVIER_INLINE void fill_zeros(int64_t n, T* dx, int64_t sdx) {
-  for (int64_t k = 0; k < n; k += lanes<T>) store_line<dense>(dx + k * sdx, sdx, vec<T>{}, n - k);
-}
-
-// dx = softmax(x) * total
-template <bool dense, class T>
-RANVIER_INLINE void scaled_softmax(int64_t n, const T* x, int64_t sx, T lse, T total, T* dx, int64_t sdx) {
-  for (int64_t k = 0; k < n; k += lanes<T>)
-    store_line<dense>(dx + k * sdx, sdx, exp(load_line<dense>(x + k * sx, sx, n - k) - lse) * total, n - k);
-}
-
-struct CrossEntropy {
-  template <bool dense, class T>
-  RANVIER_INLINE T forward(const ClassLines<T>& l, int64_t i, const Target<T>& o, const T* x) {
-    const int64_t n = l.n, sx = l.x.step;
-    const LogSumExp<T> lse = log_sum_exp<dense>(n, x, sx);
-    l.log_sum_exp.data[i * l.log_sum_exp.line] = lse.top + lse.log_sum;
-    if (o.ignored) return T(0);
-    const T of_class = o.p ? T(0) : o.w * ((lse.top - x[o.t * sx]) + lse.log_sum);
-    if (!o.p && o.spread == T(0)) return of_class;
-    vec<T> sum{};
-    for (int64_t k = 0; k < n; k += lanes<T>) {
-      const vec<T> rest = (lse.top - load_line<dense>(x + k * sx, sx, n - k)) + lse.log_sum;
-      sum += Target<T>::template coefficients<dense>(o, k, n - k) * rest;
-    }
-    return o.keep * of_class + reduce_add(sum);
-  }
-
-  template <bool dense, class T>
-  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t i, const Target<T>& o, const T* x, T dy,
-                               T* dx) {
-    const int64_t n = l.n, sx = l.x.step, sdx = l.dx.step;
-    const T lse = l.saved.data[i * l.saved.line];
-    if (o.ignored) return fill_zeros<dense>(n, dx, sdx);
-    if (o.p || o.spread > T(0)) {
-      T total = o.spread * l.weights + o.keep * o.w;
-      if (o.p) {
-        vec<T> sum{};
-        for (int64_t k = 0; k < n; k += lanes<T>) sum += Target<T>::template coefficients<dense>(o, k, n - k);
-        total = reduce_add(sum);
-      }
-      for (int64_t k = 0; k < n; k += lanes<T>) {
-        const vec<T> softmax = exp(load_line<dense>(x + k * sx, sx, n - k) - lse);
-        const vec<T> q = Target<T>::template coefficients<dense>(o, k, n - k);
-        store_line<dense>(dx + k * sdx, sdx, (softmax * total - q) * dy, n - k);
-      }
+// scores: whether of_class is wanted, by what has more to do with each line than to write it once. This and
+// what follows are calls: inlined, they made this file's code three times as large.
+template <bool scores, class T>
+__attribute__((noinline)) static Group<T> group_of(const ClassLines<T>& l, int64_t first) {
+  Group<T> g;
+  g.first = first;
+  g.count = int(l.count - first < lanes<T> ? l.count - first : lanes<T>);
+  g.along = l.n > (scores ? kTileRows : kShortRow<T>)&&l.x.step == 1 &&
+            (!l.probabilities.data || l.probabilities.step == 1) && (!l.dx.data || l.dx.step == 1);
+  g.any_ignored = false;
+  for (int i = 0; i < lanes<T>; ++i) g.index[i] = -1;
+  store(g.used, broadcast(T(1))), store(g.weight, broadcast(T(1))), store(g.of_class, vec<T>{});
+  for (int i = 0; l.index.data && i < g.count; ++i) {
+    const int64_t c = l.index.data[(first + i) * l.index.line];
+    if (c == l.settings.ignore_index) {
+      g.used[i] = g.weight[i] = T(0), g.any_ignored = true;
     } else {
-      scaled_softmax<dense>(n, x, sx, lse, o.w * dy, dx, sdx);
+      g.index[i] = c;
+      if (scores) g.of_class[i] = l.x.data[(first + i) * l.x.line + c * l.x.step];
+      if (l.weight) g.weight[i] = l.weight[c];
     }
-    if (!o.p) dx[o.t * sdx] -= o.keep * o.w * dy;
   }
+  return g;
+}
+
+template <class T>
+RANVIER_INLINE vec<T> where_used(const Group<T>& g, typename VecOf<T>::type v) {
+  return g.any_ignored ? select(load(g.used) == T(0), vec<T>{}, v) : v;
+}
+
+// Three numbers of each line of a group; of one line, all lanes alike.
+template <class T>
+struct OfLines {
+  vec<T> a{}, b{}, c{};
 };
 
-struct Nll {
-  template <bool dense, class T>
-  RANVIER_INLINE T forward(const ClassLines<T>& l, int64_t, const Target<T>& o, const T* x) {
-    return o.ignored ? T(0) : -o.w * x[o.t * l.x.step];
-  }
-  template <bool dense, class T>
-  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t, const Target<T>& o, const T*, T dy, T* dx) {
-    fill_zeros<dense>(l.n, dx, l.dx.step);
-    if (!o.ignored) dx[o.t * l.dx.step] = -o.w * dy;
-  }
+// The coefficients of classes: q[c] = w[c] (keep p[c] + spread), p and w if there are any; 0 beyond a line.
+template <class T>
+struct Coefficients {
+  T keep, spread;
 };
 
-struct Focal {
-  template <class T>
-  struct Parts {
-    T miss, power;  // 1 - p and its gamma-th power, of the cost -log p
-  };
-  template <class T>
-  RANVIER_INLINE Parts<T> parts(T cost, T gamma) {
-    const vec<T> miss = -expm1(broadcast(-cost));
-    return {miss[0], pow(miss, broadcast(gamma))[0]};
+// The lines of a group as columns. Body::step(x, q, without, lines, sum): `q` is 0 unless Body::weighs. The
+// mask `without` is true at the line's class and beyond the line, or false everywhere unless Body::skips.
+// What it returns is written to dx if Body::writes, and `taken` (of each line, or null) subtracted at the
+// line's class.
+template <class Body, class T>
+__attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Group<T>& g, OfLines<T> o,
+                                               Coefficients<T> q, const T* taken) {
+  Tile<T> tile, p;
+  vec<T> sum{}, in_tile[2] = {};
+  for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
+    const int64_t n = l.n - k0 < kTileRows ? l.n - k0 : kTileRows;
+    load_tile(tile, l.x.data + g.first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, g.count, n);
+    if (Body::weighs && l.probabilities.data)
+      load_tile(p, l.probabilities.data + g.first * l.probabilities.line + k0 * l.probabilities.step,
+                l.probabilities.line, l.probabilities.step, g.count, n);
+    if constexpr (Body::skips)
+      for (int i = 0; i < lanes<T>; ++i) in_tile[0][i] = T(g.index[i] - k0);
+    for (int64_t k = 0; k < n; ++k) {
+      vec<T> weight{};
+      if constexpr (Body::weighs) {
+        weight = broadcast(q.spread);
+        if (l.probabilities.data) weight += Tile<T>::row(p, k) * q.keep;
+        if (l.weight) weight *= l.weight[k0 + k];
+      }
+      const vec<T> y = Body::step(Tile<T>::row(tile, k), weight, in_tile[0] == T(k), o, sum);
+      if constexpr (Body::writes) Tile<T>::set_row(tile, k, y);
+    }
+    if constexpr (Body::writes) {
+      for (int i = 0; taken && i < g.count; ++i)
+        if (g.index[i] >= k0 && g.index[i] < k0 + n) tile.data[(g.index[i] - k0) * lanes<T> + i] -= taken[i];
+      for (int64_t k = 0; g.any_ignored && k < n; ++k)
+        Tile<T>::set_row(tile, k, where_used(g, Tile<T>::row(tile, k)));
+      store_tile(tile, l.dx.data + g.first * l.dx.line + k0 * l.dx.step, l.dx.line, l.dx.step, g.count, n);
+    }
   }
-  template <bool dense, class T>
-  RANVIER_INLINE T forward(const ClassLines<T>& l, int64_t i, const Target<T>& o, const T* x) {
-    const LogSumExp<T> lse = log_sum_exp<dense>(l.n, x, l.x.step);
-    l.log_sum_exp.data[i * l.log_sum_exp.line] = lse.top + lse.log_sum;
-    if (o.ignored) return T(0);
-    const T cost = (lse.top - x[o.t * l.x.step]) + lse.log_sum;
-    return o.w * parts(cost, T(l.settings.exponent)).power * cost;
-  }
-  // The slope by x[c] is that of cross_entropy times a factor of the line.
-  template <bool dense, class T>
-  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t i, const Target<T>& o, const T* x, T dy,
-                               T* dx) {
-    const int64_t n = l.n, sx = l.x.step, sdx = l.dx.step;
-    if (o.ignored) return fill_zeros<dense>(n, dx, sdx);
-    const T lse = l.saved.data[i * l.saved.line], gamma = T(l.settings.exponent);
-    const T difference = lse - x[o.t * sx], cost = difference < T(0) ? T(0) : difference;  // rounding of lse
-    const Parts<T> f = parts(cost, gamma);
-    const T slope = f.miss > T(0) ? gamma * f.power / f.miss : T(0);
-    const T factor = o.w * dy * (f.power + slope * (T(1) - f.miss) * cost);
-    scaled_softmax<dense>(n, x, sx, lse, factor, dx, sdx);
-    dx[o.t * sdx] -= factor;
-  }
-};
+  return sum;
+}
 
-struct MultiMargin {
-  // max(0, margin - x[t] + x[c]) from class k on; 0 at t and beyond the line.
-  template <bool dense, class T>
-  RANVIER_INLINE vec<T> violation(const ClassLines<T>& l, const Target<T>& o, const T* x, int64_t k) {
-    const vec<T> z =
-        load_line<dense>(x + k * l.x.step, l.x.step, l.n - k) + (T(l.settings.margin) - x[o.t * l.x.step]);
-    return select((iota<T>() == T(o.t - k)) | (iota<T>() >= T(l.n - k)), vec<T>{}, at_least(z, T(0)));
-  }
-  template <bool dense, class T>
-  RANVIER_INLINE T forward(const ClassLines<T>& l, int64_t, const Target<T>& o, const T* x) {
-    if (o.ignored) return T(0);
+// The same, one line after another.
+template <class Body, class T>
+__attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const Group<T>& g, OfLines<T> o,
+                                              Coefficients<T> q, const T* taken) {
+  alignas(64) T sums[lanes<T>] = {}, a[lanes<T>], b[lanes<T>], c[lanes<T>];
+  store(a, o.a), store(b, o.b), store(c, o.c);
+  for (int i = 0; i < g.count; ++i) {
+    const T* x = l.x.data + (g.first + i) * l.x.line;
+    const T* p = l.probabilities.data ? l.probabilities.data + (g.first + i) * l.probabilities.line : nullptr;
+    T* dx = Body::writes ? l.dx.data + (g.first + i) * l.dx.line : nullptr;
+    const OfLines<T> line = {broadcast(a[i]), broadcast(b[i]), broadcast(c[i])};
+    const bool used = g.used[i] != T(0);
     vec<T> sum{};
     for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      const vec<T> z = violation<dense>(l, o, x, k);
-      sum += l.settings.exponent == 1 ? z : z * z;
+      const int64_t left = l.n - k;
+      vec<T> weight{};
+      if constexpr (Body::weighs) {
+        weight = broadcast(q.spread);
+        if (p) weight += load_line<true>(p + k, 1, left) * q.keep;
+        if (l.weight) weight *= load_line<true>(l.weight + k, 1, left);
+        if (left < lanes<T>) weight = select(iota<T>() < T(left), weight, vec<T>{});
+      }
+      ivec<T> without{};
+      if constexpr (Body::skips) without = (iota<T>() == T(g.index[i] - k)) | (iota<T>() >= T(left));
+      const vec<T> y = Body::step(load_line<true>(x + k, 1, left), weight, without, line, sum);
+      if constexpr (Body::writes) store_line<true>(dx + k, 1, used ? y : vec<T>{}, left);
     }
-    return o.w * reduce_add(sum) / T(l.n);
+    if (Body::writes && taken && g.index[i] >= 0) dx[g.index[i]] -= taken[i];
+    sums[i] = reduce_add(sum);
   }
-  template <bool dense, class T>
-  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t, const Target<T>& o, const T* x, T dy, T* dx) {
-    const T factor = o.ignored ? T(0) : o.w * dy / T(l.n);
-    vec<T> sum{};
-    if (o.ignored) return fill_zeros<dense>(l.n, dx, l.dx.step);
-    for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      const vec<T> z = violation<dense>(l, o, x, k);
-      vec<T> g = l.settings.exponent == 1 ? select(z > T(0), vec<T>{} + T(1), z) : z + z;
-      sum += g;
-      store_line<dense>(dx + k * l.dx.step, l.dx.step, g * factor, l.n - k);
-    }
-    dx[o.t * l.dx.step] = -reduce_add(sum) * factor;
-  }
-};
+  return load(sums);
+}
+
+// What Body's sums over the classes come to, line by line.
+template <class Body, class T>
+RANVIER_INLINE vec<T> over_classes(const ClassLines<T>& l, const Group<T>& g, OfLines<T> o,
+                                   Coefficients<T> q = {}, const T* taken = nullptr) {
+  if constexpr (!Body::rare)
+    if (g.along) return along<Body>(l, g, o, q, taken);
+  return across<Body>(l, g, o, q, taken);
+}
 
 }  // namespace ranvier::RANVIER_ISA

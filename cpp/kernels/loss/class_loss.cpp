@@ -7,10 +7,10 @@
 namespace ranvier {
 namespace {
 
-#define RANVIER_X(name, op, cost) cost,
+#define RANVIER_X(name, cost) cost,
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
 #undef RANVIER_X
-constexpr double kNsPerLine = 20;
+constexpr double kNsPerLine = 5;
 constexpr int64_t kLines = 256;  // whose losses are added while they are near
 constexpr int64_t kZeros[kMaxDims] = {};
 
@@ -59,8 +59,8 @@ void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function
   for (int64_t left = lines.count; left > 0; left -= kLines) {
     lines.count = std::min(left, kLines);
     function(lines);
-    for (int64_t i = 0; i < lines.count; ++i)
-      sums[0] += static_cast<double>(losses[i]), sums[1] += static_cast<double>(shares[i]);
+    sums[0] += class_loss_kernels<T>().sum(lines.count, losses);
+    sums[1] += class_loss_kernels<T>().sum(lines.count, shares);
     lines.x.data += kLines * lines.x.line;
     if (lines.index.data) lines.index.data += kLines * lines.index.line;
     if (lines.probabilities.data) lines.probabilities.data += kLines * lines.probabilities.line;

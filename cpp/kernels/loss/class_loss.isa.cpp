@@ -1,69 +1,214 @@
 // The losses over lines of class scores, compiled once for each ISA level.
-#include "kernels/loss/class_lines.h"
+#include "kernels/loss/log_sum_exp.h"
+#include "kernels/loss/nll.h"
+#include "kernels/loss/sum.h"
 
 namespace ranvier::RANVIER_ISA {
 
-template <class T>
-static bool is_dense(const ClassLines<T>& l) {
-  return l.x.step == 1 && (!l.probabilities.data || l.probabilities.step == 1) &&
-         (!l.dx.data || l.dx.step == 1);
-}
+// What is done with each vector of classes; see across().
+struct Sums {
+  static constexpr bool weighs = true, skips = false, writes = false, rare = false;
+};
+struct Writes {
+  static constexpr bool weighs = false, skips = false, writes = true, rare = false;
+};
 
-// What the line adds to the divisor of a mean: its weight where the loss is one of weighted likelihood.
-template <ClassLoss kind, class T>
-RANVIER_INLINE T share_of(const Target<T>& o) {
-  if (o.ignored) return T(0);
-  return !o.p && (kind == ClassLoss::cross_entropy || kind == ClassLoss::nll) ? o.w : T(1);
-}
-
-template <class Op, ClassLoss kind, bool dense, class T>
-static void forward_of(const ClassLines<T>& l) {
-  for (int64_t i = 0; i < l.count; ++i) {
-    const Target<T> o = target_of(l, i);
-    l.loss.data[i * l.loss.line] = Op::template forward<dense>(l, i, o, l.x.data + i * l.x.line);
-    if (l.share.data) l.share.data[i] = share_of<kind>(o);
+struct SumOfCoefficients : Sums {
+  static constexpr bool rare = true;
+  template <class V, class M, class O>
+  RANVIER_INLINE V step(V x, V q, M, const O&, V& sum) {
+    sum += q;
+    return x;
   }
-}
+};
+struct CrossEntropyRest : Sums {  // a + b: log-sum-exp
+  template <class V, class M, class O>
+  RANVIER_INLINE V step(V x, V q, M, const O& o, V& sum) {
+    sum += q * ((o.a - x) + o.b);
+    return x;
+  }
+};
+struct ScaledSoftmax : Writes {  // a: log-sum-exp; b: factor
+  template <class V, class M, class O>
+  RANVIER_INLINE V step(V x, V, M, const O& o, V&) {
+    return exp(x - o.a) * o.b;
+  }
+};
+struct CrossEntropySlope : Writes {  // a: log-sum-exp; b: sum of coefficients; c: dy
+  static constexpr bool weighs = true;
+  template <class V, class M, class O>
+  RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
+    return (exp(x - o.a) * o.b - q) * o.c;
+  }
+};
+struct SlopeOfProbability : Writes {  // a: log-sum-exp; b: dy
+  static constexpr bool weighs = true, rare = true;
+  template <class V, class M, class O>
+  RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
+    return (o.a - x) * o.b * q;
+  }
+};
 
-template <class Op, ClassLoss kind, class T>
-static void forward(const ClassLines<T>& l) {
-  is_dense(l) ? forward_of<Op, kind, true>(l) : forward_of<Op, kind, false>(l);
+// a: margin - x[t]; b: power
+template <class V, class M, class O>
+RANVIER_INLINE V violation(V x, M without, const O& o) {
+  return select(without, V{}, at_least(x + o.a, element_of<V>(0)));
 }
+struct Violations : Sums {
+  static constexpr bool weighs = false, skips = true, rare = true;
+  template <class V, class M, class O>
+  RANVIER_INLINE V step(V x, V, M without, const O& o, V& sum) {
+    const V z = violation(x, without, o);
+    sum += select(o.b == element_of<V>(1), z, z * z);
+    return x;
+  }
+};
+struct ViolationSlope : Writes {  // c: factor
+  static constexpr bool skips = true, rare = true;
+  template <class V, class M, class O>
+  RANVIER_INLINE V step(V x, V, M without, const O& o, V& sum) {
+    using T = element_of<V>;
+    const V z = violation(x, without, o);
+    const V slope = select(o.b == T(1), select(z > T(0), V{} + T(1), z), z + z);
+    sum += slope;
+    return slope * o.c;
+  }
+};
 
-template <class Op, bool dense, class T>
-static void backward_of(const ClassLines<T>& l) {
-  for (int64_t i = 0; i < l.count; ++i)
-    Op::template backward<dense>(l, i, target_of(l, i), l.x.data + i * l.x.line,
-                                 l.dy.data[i * l.dy.line] * l.scale, l.dx.data + i * l.dx.line);
-}
-
-template <class Op, class T>
-static void backward(const ClassLines<T>& l) {
-  is_dense(l) ? backward_of<Op, true>(l) : backward_of<Op, false>(l);
-}
-
-// The gradient of cross_entropy's probabilities.
+// The losses of a group, and what its lines add to the divisor of a mean: their weights, or their number.
 template <class T>
-static void target_backward(const ClassLines<T>& l) {
-  for (int64_t i = 0; i < l.count; ++i) {
-    const T lse = l.saved.data[i * l.saved.line];
-    const T dy = l.dy.data[i * l.dy.line] * l.scale * (T(1) - T(l.settings.smoothing));
-    const T* x = l.x.data + i * l.x.line;
-    T* dp = l.dx.data + i * l.dx.line;
-    for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      vec<T> g = (lse - load_line<false>(x + k * l.x.step, l.x.step, l.n - k)) * dy;
-      if (l.weight) g *= load_line<true>(l.weight + k, 1, l.n - k);
-      store_line<false>(dp + k * l.dx.step, l.dx.step, g, l.n - k);
+RANVIER_INLINE void put(const ClassLines<T>& l, const Group<T>& g, typename VecOf<T>::type loss,
+                        const T* share) {
+  store_lanes(l.loss.data + g.first * l.loss.line, l.loss.line, where_used(g, loss), g.count);
+  if (l.share.data) store_lanes(l.share.data + g.first, 1, load(share), g.count);
+}
+
+template <class T>
+RANVIER_INLINE vec<T> dy_of(const ClassLines<T>& l, const Group<T>& g) {
+  return load_lanes(l.dy.data + g.first * l.dy.line, l.dy.line, g.count) * l.scale;
+}
+template <class T>
+RANVIER_INLINE vec<T> saved_of(const ClassLines<T>& l, const Group<T>& g) {
+  return load_lanes(l.saved.data + g.first * l.saved.line, l.saved.line, g.count);
+}
+
+template <class T>
+RANVIER_INLINE Coefficients<T> coefficients_of(const ClassLines<T>& l) {
+  const double smoothing = l.settings.smoothing;
+  return {T(1) - T(smoothing), smoothing > 0 ? T(smoothing / double(l.n)) : T(0)};
+}
+
+struct CrossEntropy {
+  template <class T>
+  RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
+    const Group<T> g = group_of<true>(l, first);
+    const LogSumExp<T> s = log_sum_exp(l, g);
+    const Coefficients<T> q = coefficients_of(l);
+    vec<T> loss = l.index.data ? load(g.weight) * ((s.top - load(g.of_class)) + s.log_sum) : vec<T>{};
+    if (l.probabilities.data || q.spread != T(0))
+      loss = q.keep * loss + over_classes<CrossEntropyRest>(l, g, OfLines<T>{s.top, s.log_sum}, q);
+    put(l, g, loss, g.weight);
+  }
+
+  template <class T>
+  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
+    const Group<T> g = group_of<false>(l, first);
+    const Coefficients<T> q = coefficients_of(l);
+    const vec<T> dy = dy_of(l, g), lse = saved_of(l, g), weight = load(g.weight);
+    alignas(64) T taken[lanes<T>];
+    store(taken, q.keep * weight * dy);
+    if (l.probabilities.data || q.spread != T(0)) {
+      const vec<T> total = l.probabilities.data ? over_classes<SumOfCoefficients>(l, g, OfLines<T>{}, q)
+                                                : q.spread * l.weights + q.keep * weight;
+      over_classes<CrossEntropySlope>(l, g, OfLines<T>{lse, total, dy}, q, l.index.data ? taken : nullptr);
+    } else {
+      over_classes<ScaledSoftmax>(l, g, OfLines<T>{lse, weight * dy}, q, taken);
     }
   }
+};
+
+struct Focal {
+  template <class V>
+  struct Parts {
+    V miss, power;  // 1 - p and its gamma-th power, of the cost -log p
+  };
+  template <class V>
+  RANVIER_INLINE Parts<V> parts(V cost, double gamma) {
+    const V miss = -expm1(-cost);
+    return {miss, pow(miss, broadcast(element_of<V>(gamma)))};
+  }
+  template <class T>
+  RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
+    const Group<T> g = group_of<true>(l, first);
+    const LogSumExp<T> s = log_sum_exp(l, g);
+    const vec<T> cost = (s.top - load(g.of_class)) + s.log_sum;
+    put(l, g, load(g.weight) * parts(cost, l.settings.exponent).power * cost, g.used);
+  }
+  // The slope by x[c] is that of cross_entropy times a factor of the line.
+  template <class T>
+  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
+    const Group<T> g = group_of<true>(l, first);
+    const vec<T> lse = saved_of(l, g), difference = lse - load(g.of_class);
+    const vec<T> cost = select(difference < T(0), vec<T>{}, difference);  // rounding of lse
+    const Parts<vec<T>> f = parts(cost, l.settings.exponent);
+    const vec<T> slope = select(f.miss > T(0), T(l.settings.exponent) * f.power / f.miss, vec<T>{});
+    const vec<T> factor = load(g.weight) * dy_of(l, g) * (f.power + slope * (T(1) - f.miss) * cost);
+    alignas(64) T taken[lanes<T>];
+    store(taken, factor);
+    over_classes<ScaledSoftmax>(l, g, OfLines<T>{lse, factor}, Coefficients<T>{}, taken);
+  }
+};
+
+struct MultiMargin {
+  template <class T>
+  RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
+    const Group<T> g = group_of<true>(l, first);
+    const OfLines<T> o = {T(l.settings.margin) - load(g.of_class), broadcast(T(l.settings.exponent))};
+    put(l, g, load(g.weight) * over_classes<Violations>(l, g, o) / T(l.n), g.used);
+  }
+  template <class T>
+  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
+    const Group<T> g = group_of<true>(l, first);
+    const vec<T> factor = load(g.weight) * dy_of(l, g) / T(l.n);
+    const OfLines<T> o = {T(l.settings.margin) - load(g.of_class), broadcast(T(l.settings.exponent)), factor};
+    alignas(64) T sums[lanes<T>];
+    store(sums, over_classes<ViolationSlope>(l, g, o) * factor);
+    for (int i = 0; i < g.count; ++i)
+      if (g.index[i] >= 0) l.dx.data[(first + i) * l.dx.line + g.index[i] * l.dx.step] = -sums[i];
+  }
+};
+
+// The gradient of cross_entropy's probabilities.
+struct OfProbabilities {
+  template <class T>
+  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
+    const Group<T> g = group_of<false>(l, first);
+    const vec<T> dy = dy_of(l, g) * (T(1) - T(l.settings.smoothing));
+    over_classes<SlopeOfProbability>(l, g, OfLines<T>{saved_of(l, g), dy}, Coefficients<T>{0, 1});
+  }
+};
+
+template <class Op, class T>
+static void forward(const ClassLines<T>& l) {
+  for (int64_t i = 0; i < l.count; i += lanes<T>) Op::forward(l, i);
+}
+template <class Op, class T>
+static void backward(const ClassLines<T>& l) {
+  for (int64_t i = 0; i < l.count; i += lanes<T>) Op::backward(l, i);
+}
+template <class T>
+static void target_backward(const ClassLines<T>& l) {
+  ClassLines<T> scores = l;
+  scores.probabilities.data = nullptr;  // their gradient does not depend on them
+  backward<OfProbabilities>(scores);
 }
 
-#define RANVIER_FORWARD(name, op, cost) forward<op, ClassLoss::name, T>,
-#define RANVIER_BACKWARD(name, op, cost) backward<op, T>,
 template <class T>
-static constexpr ClassLossKernels<T> class_loss_table = {{RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_FORWARD)},
-                                                         {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_BACKWARD)},
-                                                         target_backward<T>};
+static constexpr ClassLossKernels<T> class_loss_table = {
+    {forward<CrossEntropy, T>, nll_forward<T>, forward<Focal, T>, forward<MultiMargin, T>},
+    {backward<CrossEntropy, T>, nll_backward<T>, backward<Focal, T>, backward<MultiMargin, T>},
+    target_backward<T>,
+    sum<T>};
 
 extern const ClassLossKernels<float> class_loss_kernels_float = class_loss_table<float>;
 extern const ClassLossKernels<double> class_loss_kernels_double = class_loss_table<double>;

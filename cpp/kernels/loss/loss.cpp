@@ -1,5 +1,7 @@
 #include "kernels/loss/loss.h"
 
+#include <algorithm>
+
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
@@ -29,12 +31,16 @@ struct Line {
   int64_t stride;
 };
 
-// Elements i to i + n as dense memory: where they lie, or copied.
+// Elements i to i + n as whole vectors: where they lie, or copied with zeros behind them.
 template <class T>
-const T* dense(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
+const T* whole(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
   const T* p = line.data + i * line.stride;
-  if (line.stride == 1) return p;
-  for (int64_t j = 0; j < n; ++j) copy[j] = p[j * line.stride];
+  if (line.stride == 1 && n % kLossWhole == 0) return p;
+  if (line.stride == 1)
+    std::copy_n(p, n, copy);
+  else
+    for (int64_t j = 0; j < n; ++j) copy[j] = p[j * line.stride];
+  for (; n % kLossWhole; ++n) copy[n] = T(0);
   return copy;
 }
 
@@ -56,15 +62,16 @@ void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>:
   alignas(64) T copies[3][kLossStrip], out[kLossStrip];
   for (int64_t i = 0; i < count; i += kLossStrip) {
     const int64_t n = std::min(kLossStrip, count - i);
-    common.n = n;
-    common.x = dense(in.x, i, n, copies[0]);
-    common.target = dense(in.target, i, n, copies[1]);
-    common.other = in.other.data ? dense(in.other, i, n, copies[2]) : common.x;
-    common.out = to.data && to.stride == 1 ? to.data + i : out;
+    const bool direct = to.data && to.stride == 1 && n % kLossWhole == 0;
+    common.n = (n + kLossWhole - 1) / kLossWhole * kLossWhole;
+    common.x = whole(in.x, i, n, copies[0]);
+    common.target = whole(in.target, i, n, copies[1]);
+    common.other = in.other.data ? whole(in.other, i, n, copies[2]) : common.x;
+    common.out = direct ? to.data + i : out;
     function(common);
     for (const Line<const T>& factor : in.factors)  // the operands' copies are done with
-      if (factor.data) loss_kernels<T>().multiply(n, common.out, dense(factor, i, n, copies[0]));
-    if (to.data && to.stride != 1)
+      if (factor.data) loss_kernels<T>().multiply(common.n, common.out, whole(factor, i, n, copies[0]));
+    if (to.data && !direct)
       for (int64_t j = 0; j < n; ++j) to.data[(i + j) * to.stride] = out[j];
     done(n, common.out);
   }

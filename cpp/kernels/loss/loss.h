@@ -4,9 +4,9 @@
 //   null, multiplies the element losses. target, other and weight may repeat elements (stride 0).
 //   Reduction none: loss has x's shape; sum, mean, batch_mean (divided by x.shape[0]): loss is 0-d.
 //   backward: dy has the loss's shape, dx is the gradient of the operand `of`.
-//   Lines are worked off in strips of kLossStrip elements, copied first where they are not dense. A sum is
-//   made of partial sums over at most 16 fixed parts of the elements, in order of memory, each of strips,
-//   added in double: its bits do not depend on threads.
+//   Lines are worked off in strips of kLossStrip elements, copied first where they are not dense or no whole
+//   vectors. A sum is made of partial sums over at most 16 fixed parts of the elements, in order of memory,
+//   each of strips, added in double: its bits do not depend on threads.
 #pragma once
 #include <cstddef>
 
@@ -17,6 +17,7 @@
 namespace ranvier {
 
 constexpr int64_t kLossStrip = 512;
+constexpr int64_t kLossWhole = 16;  // elements: whole vectors of every level
 
 // X(name, what computes it, nanoseconds an element takes on one core, roughly)
 #define RANVIER_FOR_EACH_LOSS(X)                \
@@ -84,7 +85,7 @@ struct LossBackward {
   }
 };
 
-// n dense elements; out = scale * what the loss's function gives.
+// n dense elements, a multiple of kLossWhole; out = scale * what the loss's function gives.
 template <class T>
 struct LossStrip {
   int64_t n;
@@ -98,8 +99,8 @@ template <class T>
 struct LossKernels {
   using Function = void (*)(const LossStrip<T>&);
   Function value[int(Loss::count)], gradient[int(Operand::count)][int(Loss::count)];
-  void (*multiply)(int64_t n, T* out, const T* by);
-  double (*sum)(int64_t n, const T* x);
+  void (*multiply)(int64_t n, T* out, const T* by);  // n as in a strip
+  double (*sum)(int64_t n, const T* x);              // any n
 };
 
 RANVIER_TABLES(LossKernels, loss_kernels)

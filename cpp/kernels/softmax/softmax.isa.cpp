@@ -2,76 +2,95 @@
 #include "kernels/softmax/softmax.h"
 
 #include "simd/math.h"
-#include "simd/strided.h"
+#include "simd/tile.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// One line of at most a vector: it stays in a register.
-template <bool is_log, class T>
-static void short_line(int n, const T* x, T* y) {
-  const vec<T> v = load_padded(x, n, -Limits<T>::infinity);
-  const vec<T> shifted = v - broadcast(reduce_max(v)), e = exp(shifted);
-  const vec<T> sum = broadcast(reduce_add(e));
-  store_n(y, is_log ? shifted - log(sum) : e / sum, n);
-}
-
 // One line, along which the vectors lie.
-template <bool is_log, bool dense, class T>
-static void along(int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
-  constexpr int L = lanes<T>;
+template <bool is_log, class T>
+static void along(int64_t n, const T* x, T* y) {
+  constexpr int L = lanes<T>, kVectors = 4;  // maxima that need not wait for each other
   constexpr T lowest = -Limits<T>::infinity;
-  vec<T> top = broadcast(lowest), sum{};
-  for (int64_t k = 0; k < n; k += L) top = maximum(top, load_line<dense>(x + k * sx, sx, n - k, lowest));
-  const vec<T> m = broadcast(reduce_max(top));
-  for (int64_t k = 0; k < n; k += L) {
-    const vec<T> e = exp(load_line<dense>(x + k * sx, sx, n - k, lowest) - m);
-    if (!is_log) store_line<dense>(y + k * sy, sy, e, n - k);
+  vec<T> tops[kVectors], sum{};
+  for (auto& top : tops) top = broadcast(lowest);
+  int64_t k = 0;
+  for (; k + kVectors * L <= n; k += kVectors * L)
+    for (int v = 0; v < kVectors; ++v) tops[v] = maximum(tops[v], load(x + k + v * L));
+  for (; k < n; k += L) tops[0] = maximum(tops[0], load_line<true>(x + k, 1, n - k, lowest));
+  const vec<T> top = broadcast(reduce_max(maximum(maximum(tops[0], tops[1]), maximum(tops[2], tops[3]))));
+  for (k = 0; k + L <= n; k += L) {
+    const vec<T> e = exp(load(x + k) - top);
+    if (!is_log) store(y + k, e);
+    sum += e;
+  }
+  if (k < n) {
+    const vec<T> e = exp(load_padded(x + k, int(n - k), lowest) - top);
+    if (!is_log) store_n(y + k, e, int(n - k));
     sum += e;
   }
   const vec<T> total = broadcast(reduce_add(sum)), factor = T(1) / total, log_total = log(total);
-  for (int64_t k = 0; k < n; k += L) {
-    const vec<T> result = is_log ? (load_line<dense>(x + k * sx, sx, n - k) - m) - log_total
-                                 : load_line<dense>(y + k * sy, sy, n - k) * factor;
-    store_line<dense>(y + k * sy, sy, result, n - k);
-  }
+  const auto result = [&](vec<T> v) __attribute__((always_inline)) {
+    return is_log ? (v - top) - log_total : v * factor;
+  };
+  const T* from = is_log ? x : y;
+  for (k = 0; k + L <= n; k += L) store(y + k, result(load(from + k)));
+  if (k < n) store_n(y + k, result(load_n(from + k, int(n - k))), int(n - k));
 }
 
-// Lines side by side, one in each lane; `left` of them are left.
+// A vector of lines as the columns of a tile.
 template <bool is_log, class T>
-static void across(int64_t left, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
-  vec<T> m = broadcast(-Limits<T>::infinity), sum{};
-  for (int64_t k = 0; k < n; ++k) m = maximum(m, load_line<true>(x + k * sx, 1, left));
-  for (int64_t k = 0; k < n; ++k) {
-    const vec<T> e = exp(load_line<true>(x + k * sx, 1, left) - m);
-    if (!is_log) store_line<true>(y + k * sy, 1, e, left);
-    sum += e;
-  }
+static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
+  const T* x = l.x.data + first * l.x.line;
+  T* y = l.out.data + first * l.out.line;
+  Tile<T> tile;
+  const auto parts = [&](const auto& use) __attribute__((always_inline)) {
+    for (int64_t k = 0; k < l.n; k += kTileRows) use(k, l.n - k < kTileRows ? l.n - k : kTileRows);
+  };
+  const auto read = [&](const T* from, const auto& lines, int64_t k0, int64_t n)
+                        __attribute__((always_inline)) {
+                          load_tile(tile, from + k0 * lines.step, lines.line, lines.step, count, n);
+                        };
+  const auto write = [&](int64_t k0, int64_t n) __attribute__((always_inline)) {
+    store_tile(tile, y + k0 * l.out.step, l.out.line, l.out.step, count, n);
+  };
+  const bool whole = l.n <= kTileRows;  // then the tile keeps what the next pass wants
+  vec<T> top = broadcast(-Limits<T>::infinity), odd = top, sum{};
+  parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
+    read(x, l.x, k0, n);
+    for (int64_t k = 0; k + 1 < n; k += 2)
+      top = maximum(top, Tile<T>::row(tile, k)), odd = maximum(odd, Tile<T>::row(tile, k + 1));
+    if (n % 2) top = maximum(top, Tile<T>::row(tile, n - 1));
+  });
+  top = maximum(top, odd);
+  parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
+    if (!whole) read(x, l.x, k0, n);
+    for (int64_t k = 0; k < n; ++k) {
+      const vec<T> e = exp(Tile<T>::row(tile, k) - top);
+      if (!is_log) Tile<T>::set_row(tile, k, e);
+      sum += e;
+    }
+    if (!is_log && !whole) write(k0, n);
+  });
   const vec<T> factor = T(1) / sum, log_sum = log(sum);
-  for (int64_t k = 0; k < n; ++k) {
-    const vec<T> result = is_log ? (load_line<true>(x + k * sx, 1, left) - m) - log_sum
-                                 : load_line<true>(y + k * sy, 1, left) * factor;
-    store_line<true>(y + k * sy, 1, result, left);
-  }
+  parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
+    if (!whole) is_log ? read(x, l.x, k0, n) : read(y, l.out, k0, n);
+    for (int64_t k = 0; k < n; ++k) {
+      const vec<T> v = Tile<T>::row(tile, k);
+      Tile<T>::set_row(tile, k, is_log ? (v - top) - log_sum : v * factor);
+    }
+    write(k0, n);
+  });
 }
 
 template <bool is_log, class T>
 static void forward(const SoftmaxLines<T>& l) {
-  if (l.x.step != 1 && l.x.line == 1 && l.out.line == 1) {
-    for (int64_t i = 0; i < l.count; i += lanes<T>)
-      across<is_log>(l.count - i, l.n, l.x.data + i, l.x.step, l.out.data + i, l.out.step);
+  if (l.n > kTileRows && l.x.step == 1 && l.out.step == 1) {
+    for (int64_t i = 0; i < l.count; ++i)
+      along<is_log>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
     return;
   }
-  const bool dense = l.x.step == 1 && l.out.step == 1;
-  for (int64_t i = 0; i < l.count; ++i) {
-    const T* x = l.x.data + i * l.x.line;
-    T* y = l.out.data + i * l.out.line;
-    if (dense && l.n <= lanes<T>)
-      short_line<is_log>(int(l.n), x, y);
-    else if (dense)
-      along<is_log, true>(l.n, x, 1, y, 1);
-    else
-      along<is_log, false>(l.n, x, l.x.step, y, l.out.step);
-  }
+  for (int64_t i = 0; i < l.count; i += lanes<T>)
+    across<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
 
 // What is summed over the line, and the gradient from the sum.
@@ -84,44 +103,58 @@ RANVIER_INLINE V gradient(V dy, V y, V sum) {
   return is_log ? dy - exp(y) * sum : y * (dy - sum);
 }
 
-template <bool is_log, bool dense, class T>
-static void along_backward(int64_t n, const T* dy, int64_t sdy, const T* y, int64_t sy, T* dx, int64_t sdx) {
-  constexpr int L = lanes<T>;
-  vec<T> sum{};
-  for (int64_t k = 0; k < n; k += L)
-    sum += term<is_log>(load_line<dense>(dy + k * sdy, sdy, n - k), load_line<dense>(y + k * sy, sy, n - k));
-  const vec<T> total = broadcast(reduce_add(sum));
-  for (int64_t k = 0; k < n; k += L) {
-    const vec<T> g = load_line<dense>(dy + k * sdy, sdy, n - k), v = load_line<dense>(y + k * sy, sy, n - k);
-    store_line<dense>(dx + k * sdx, sdx, gradient<is_log>(g, v, total), n - k);
-  }
+template <bool is_log, class T>
+static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
+  constexpr int L = lanes<T>, kVectors = 4;
+  vec<T> sums[kVectors] = {};
+  int64_t k = 0;
+  for (; k + kVectors * L <= n; k += kVectors * L)
+    for (int v = 0; v < kVectors; ++v) sums[v] += term<is_log>(load(dy + k + v * L), load(y + k + v * L));
+  for (; k < n; k += L)
+    sums[0] += term<is_log>(load_line<true>(dy + k, 1, n - k), load_line<true>(y + k, 1, n - k));
+  const vec<T> total = broadcast(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])));
+  for (k = 0; k + L <= n; k += L) store(dx + k, gradient<is_log>(load(dy + k), load(y + k), total));
+  if (const int left = int(n - k))
+    store_n(dx + k, gradient<is_log>(load_n(dy + k, left), load_n(y + k, left), total), left);
 }
 
 template <bool is_log, class T>
-static void across_backward(int64_t left, int64_t n, const T* dy, int64_t sdy, const T* y, int64_t sy, T* dx,
-                            int64_t sdx) {
-  vec<T> sum{};
-  for (int64_t k = 0; k < n; ++k)
-    sum += term<is_log>(load_line<true>(dy + k * sdy, 1, left), load_line<true>(y + k * sy, 1, left));
-  for (int64_t k = 0; k < n; ++k) {
-    const vec<T> g = load_line<true>(dy + k * sdy, 1, left), v = load_line<true>(y + k * sy, 1, left);
-    store_line<true>(dx + k * sdx, 1, gradient<is_log>(g, v, sum), left);
+static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) {
+  Tile<T> dy, y;
+  const auto read = [&](int64_t k0) __attribute__((always_inline)) {
+    const int64_t n = l.n - k0 < kTileRows ? l.n - k0 : kTileRows;
+    load_tile(dy, l.dy.data + first * l.dy.line + k0 * l.dy.step, l.dy.line, l.dy.step, count, n);
+    load_tile(y, l.x.data + first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, count, n);
+    return n;
+  };
+  vec<T> sum{}, odd{};
+  for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
+    const int64_t n = read(k0);
+    for (int64_t k = 0; k + 1 < n; k += 2) {
+      sum += term<is_log>(Tile<T>::row(dy, k), Tile<T>::row(y, k));
+      odd += term<is_log>(Tile<T>::row(dy, k + 1), Tile<T>::row(y, k + 1));
+    }
+    if (n % 2) sum += term<is_log>(Tile<T>::row(dy, n - 1), Tile<T>::row(y, n - 1));
+  }
+  sum += odd;
+  for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
+    const int64_t n = l.n <= kTileRows ? l.n : read(k0);
+    for (int64_t k = 0; k < n; ++k)
+      Tile<T>::set_row(y, k, gradient<is_log>(Tile<T>::row(dy, k), Tile<T>::row(y, k), sum));
+    store_tile(y, l.out.data + first * l.out.line + k0 * l.out.step, l.out.line, l.out.step, count, n);
   }
 }
 
 template <bool is_log, class T>
 static void backward(const SoftmaxLines<T>& l) {
-  if (l.x.step != 1 && l.x.line == 1 && l.dy.line == 1 && l.out.line == 1) {
-    for (int64_t i = 0; i < l.count; i += lanes<T>)
-      across_backward<is_log>(l.count - i, l.n, l.dy.data + i, l.dy.step, l.x.data + i, l.x.step,
-                              l.out.data + i, l.out.step);
+  if (l.n > kShortRow<T> && l.x.step == 1 && l.dy.step == 1 && l.out.step == 1) {
+    for (int64_t i = 0; i < l.count; ++i)
+      along_backward<is_log>(l.n, l.dy.data + i * l.dy.line, l.x.data + i * l.x.line,
+                             l.out.data + i * l.out.line);
     return;
   }
-  const bool dense = l.x.step == 1 && l.dy.step == 1 && l.out.step == 1;
-  const auto function = dense ? along_backward<is_log, true, T> : along_backward<is_log, false, T>;
-  for (int64_t i = 0; i < l.count; ++i)
-    function(l.n, l.dy.data + i * l.dy.line, l.dy.step, l.x.data + i * l.x.line, l.x.step,
-             l.out.data + i * l.out.line, l.out.step);
+  for (int64_t i = 0; i < l.count; i += lanes<T>)
+    across_backward<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
 
 template <class T>

@@ -1,0 +1,53 @@
+// nll picks one score of each line: no arithmetic worth a vector.
+#pragma once
+#include "kernels/loss/class_loss.h"
+#include "simd/tile.h"
+
+namespace ranvier::RANVIER_ISA {
+
+template <class T>
+static void nll_forward(const ClassLines<T>& l) {
+  const int64_t ignored = l.settings.ignore_index;
+  for (int64_t i = 0; i < l.count; ++i) {
+    const int64_t c = l.index.data[i * l.index.line];
+    const T weight = c == ignored ? T(0) : l.weight ? l.weight[c] : T(1);
+    l.loss.data[i * l.loss.line] = c == ignored ? T(0) : -weight * l.x.data[i * l.x.line + c * l.x.step];
+    if (l.share.data) l.share.data[i] = weight;
+  }
+}
+
+// Zeros into lines [first, first + count).
+template <class T>
+RANVIER_INLINE void clear_lines(const ClassLines<T>& l, int64_t first, int64_t count) {
+  constexpr int L = lanes<T>;
+  T* dx = l.dx.data + first * l.dx.line;
+  if (l.dx.step == 1) {
+    const bool joined = l.dx.line == l.n;
+    const int64_t n = joined ? l.n * count : l.n;
+    for (int64_t i = 0; i < (joined ? 1 : count); ++i)
+      for (int64_t k = 0; k < n; k += L) store_line<true>(dx + i * l.dx.line + k, 1, vec<T>{}, n - k);
+  } else {
+    for (int64_t k = 0; k < l.n; ++k)
+      for (int64_t i = 0; i < count; i += L)
+        store_lanes(dx + i * l.dx.line + k * l.dx.step, l.dx.line, vec<T>{},
+                    int(count - i < L ? count - i : L));
+  }
+}
+
+template <class T>
+static void nll_backward(const ClassLines<T>& l) {
+  // lines that are still in the first cache when their class is written
+  const int64_t near = l.n < 2048 ? 4096 / (l.n + 1) + 1 : 1;
+  for (int64_t first = 0; first < l.count; first += near) {
+    const int64_t end = l.count - first < near ? l.count : first + near;
+    clear_lines(l, first, end - first);
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t c = l.index.data[i * l.index.line];
+      if (c == l.settings.ignore_index) continue;
+      const T weight = l.weight ? l.weight[c] : T(1);
+      l.dx.data[i * l.dx.line + c * l.dx.step] = -weight * (l.dy.data[i * l.dy.line] * l.scale);
+    }
+  }
+}
+
+}  // namespace ranvier::RANVIER_ISA

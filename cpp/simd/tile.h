@@ -1,0 +1,84 @@
+// Lines of elements as the columns of a tile: a line in each lane, so that sums over a line need no sum over
+// lanes, and what is done once a line (a logarithm, a root) is done for a vector of lines.
+#pragma once
+
+#include "simd/strided.h"
+#include "simd/transpose.h"
+
+namespace ranvier::RANVIER_ISA {
+
+constexpr int kTileRows = 128;  // elements of a line in a tile, at most: 8 KB of the first cache
+
+// Dense lines up to this are worth turning even where little is done with them: a vector holds too few.
+template <class T>
+constexpr int kShortRow = 2 * lanes<T>;
+
+template <class T>
+struct alignas(64) Tile {
+  T data[kTileRows * lanes<T>];
+
+  RANVIER_INLINE vec<T> row(const Tile& tile, int64_t k) { return load(tile.data + k * lanes<T>); }
+  RANVIER_INLINE void set_row(Tile& tile, int64_t k, vec<T> v) { store(tile.data + k * lanes<T>, v); }
+};
+
+// Lanes, or what follows each other `stride` apart: the first n of them.
+template <class T>
+RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride, int n) {
+  if (stride != 1) return load_strided(p, stride, n);
+  return n == lanes<T> ? load(p) : load_n(p, n);
+}
+template <class T>
+RANVIER_INLINE void store_lanes(T* p, int64_t stride, typename VecOf<T>::type v, int n) {
+  if (stride != 1) return store_strided(p, stride, v, n);
+  n == lanes<T> ? store(p, v) : store_n(p, v, n);
+}
+
+// load_n, and where that goes lane by lane a plain load of whole vectors.
+template <class T>
+RANVIER_INLINE vec<T> load_part(const T* p, int n) {
+  return RANVIER_VECTOR_BYTES == 16 && n == lanes<T> ? load(p) : load_n(p, n);
+}
+
+// Row k of the tile is element k of `count` lines, 0 < count <= lanes, 0 <= k < n <= kTileRows; element k of
+// line i lies at x[i * line + k * step]. Lanes from count on hold
+// numbers of no use.
+template <class T>
+__attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64_t line, int64_t step,
+                                                int count, int64_t n) {
+  constexpr int L = lanes<T>;
+  if (step != 1 || line == 1) {
+    for (int64_t k = 0; k < n; ++k) Tile<T>::set_row(tile, k, load_lanes(x + k * step, line, count));
+    return;
+  }
+  for (int64_t k = 0; k < n; k += L) {  // L lines x L elements
+    const int left = n - k < L ? int(n - k) : L;
+    vec<T> rows[L];
+    RANVIER_UNROLL
+    for (int i = 0; i < L; ++i) rows[i] = load_part(x + (i < count ? i * line : 0) + k, left);
+    transpose(rows);
+    RANVIER_UNROLL
+    for (int i = 0; i < L; ++i) Tile<T>::set_row(tile, k + i, rows[i]);
+  }
+}
+
+// The way back.
+template <class T>
+__attribute__((noinline)) static void store_tile(const Tile<T>& tile, T* y, int64_t line, int64_t step,
+                                                 int count, int64_t n) {
+  constexpr int L = lanes<T>;
+  if (step != 1 || line == 1) {
+    for (int64_t k = 0; k < n; ++k) store_lanes(y + k * step, line, Tile<T>::row(tile, k), count);
+    return;
+  }
+  for (int64_t k = 0; k < n; k += L) {
+    vec<T> rows[L];
+    RANVIER_UNROLL
+    for (int i = 0; i < L; ++i) rows[i] = Tile<T>::row(tile, k + i);
+    transpose(rows);
+    const int left = n - k < L ? int(n - k) : L;
+    for (int i = 0; i < count; ++i)
+      left == L ? store(y + i * line + k, rows[i]) : store_n(y + i * line + k, rows[i], left);
+  }
+}
+
+}  // namespace ranvier::RANVIER_ISA
