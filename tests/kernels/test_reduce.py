@@ -74,6 +74,17 @@ def test_segments(shape, isa, rng):
         check(x, axes, False)
 
 
+@pytest.mark.parametrize("run", [64, 784, 1024, 1025, 3000, 20000])
+def test_runs(run, isa, rng):
+    """Runs along memory with gaps between them: even gaps, uneven ones, runs of more than one call."""
+    x = rng.uniform(-1, 1, (3, 5, 4, run)).astype(np.float32)
+    for view in (x, x[:, ::2], x[:, :, ::3]):
+        exact = view.astype(np.float64).sum((0, 2, 3))
+        limit = tolerance(np.float32, view.size // view.shape[1])
+        np.testing.assert_allclose(kernels.sum(view, (0, 2, 3)), exact, rtol=0, atol=limit)
+        np.testing.assert_array_equal(kernels.max(view, (0, 2, 3)), view.max((0, 2, 3)))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(33, 70), (3, 17, 9, 8), (2, 64, 5, 5)], ids=str)
 def test_layouts(shape, layout, isa, rng):
@@ -93,6 +104,73 @@ def test_nan_and_ties(n, isa, rng):
     assert np.isnan(kernels.min(x, 0)).all()
     assert np.isnan(kernels.max(np.ascontiguousarray(x.T), 1)).all()
     assert (kernels.argmax(x, 0) == n // 2).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 10, 31, 32, 33, 47, 48, 49])
+def test_short_lines(n, dtype, isa, rng):
+    """Lines turned a vector at a time: as many as fill it, and some more or fewer."""
+    for lines in (15, 16, 17, 33):
+        x = rng.uniform(-1, 1, (lines, n)).astype(dtype)
+        wide = np.zeros((lines, n + 3), dtype)
+        for view in (x, wide[:, :n]):
+            view[...] = x
+            exact = view.astype(np.float64)
+            limit = tolerance(dtype, n)
+            np.testing.assert_allclose(kernels.sum(view, 1), exact.sum(1), rtol=0, atol=limit)
+            mean = exact.mean(1, keepdims=True)
+            np.testing.assert_allclose(
+                kernels.var(view, mean.astype(dtype), 1, True, correction=0)[:, 0],
+                exact.var(1),
+                rtol=0,
+                atol=limit,
+            )
+            np.testing.assert_array_equal(kernels.max(view, 1), view.max(1))
+            np.testing.assert_array_equal(kernels.argmax(view, 1), view.argmax(1))
+            np.testing.assert_array_equal(kernels.argmin(view, 1), view.argmin(1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 3, 16, 63, 64, 65, 255, 256, 257])
+def test_columns(width, dtype, isa, rng):
+    """Extremes and sums down columns: ties and NaN count from the first row."""
+    x = np.round(rng.standard_normal((40, width))).astype(dtype)
+    for _ in range(2):
+        np.testing.assert_array_equal(kernels.argmax(x, 0), x.argmax(0))
+        np.testing.assert_array_equal(kernels.argmin(x, 0), x.argmin(0))
+        x[20:25, width // 2] = np.nan
+    sums = kernels.sum(np.nan_to_num(x), 0)
+    np.testing.assert_array_equal(sums, np.nan_to_num(x).sum(0))  # whole numbers
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e30), ("float64", 1e200)])
+def test_norms_whose_squares_overflow(dtype, size, isa):
+    """The root is in range where the squares are not; an infinite element stays infinite."""
+    for shape in ((20, 3), (3, 300), (2, 5, 70), (40_000,)):
+        x = np.full(shape, size, dtype)
+        for axes in axis_sets(x.ndim):
+            count = x.size // max(1, np.asarray(x.sum(axes)).size)
+            np.testing.assert_allclose(kernels.norm(x, axes), size * count**0.5, rtol=1e-6)
+    x = np.array([[size, np.inf, 1], [size, np.nan, 1], [3, 4, 0]], dtype)
+    np.testing.assert_array_equal(kernels.norm(x, 1), np.array([np.inf, np.nan, 5], dtype))
+    mean = np.zeros((1, 1), dtype)
+    spread = kernels.std(np.array([[size, -size]], dtype), mean, 1, True, correction=0)
+    np.testing.assert_allclose(spread, size, rtol=1e-6)
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_long_lines(lines, isa, rng):
+    """A long line is searched in parts: the first of equal ones wins, and the first NaN before all."""
+    x = np.round(rng.standard_normal((lines, 100_003))).astype(np.float32)
+    for _ in range(2):
+        np.testing.assert_array_equal(kernels.argmax(x, 1), x.argmax(1))
+        np.testing.assert_array_equal(kernels.argmin(x[:, ::-2], 1), x[:, ::-2].argmin(1))
+        x[:, 77_777] = x[:, 99_999] = np.nan
+    tall = np.zeros((70_000, 2), np.float32)  # more rows than are searched at once
+    tall[65_536, 0] = tall[69_999, 0] = tall[3, 1] = tall[65_537, 1] = 1
+    np.testing.assert_array_equal(kernels.argmax(tall, 0), [65_536, 3])
+    tall[66_000, 1] = np.nan
+    np.testing.assert_array_equal(kernels.argmax(tall, 0), [65_536, 66_000])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -64,6 +64,21 @@ struct Plan {
   int64_t scratch() const { return across ? (kPairwiseLevels + 1) * panel : 0; }  // of one thread
 };
 
+// Runs of one length along memory at even distances, for one call.
+template <class T>
+struct Runs {
+  const T* first;
+  int64_t n, count, stride;
+
+  bool takes(const T* p, int64_t length) {
+    if (!count || length != n || (count + 1) * n > kReduceBlock) return false;
+    if (count > 1 && p != first + count * stride) return false;
+    stride = count == 1 ? p - first : stride;
+    ++count;
+    return true;
+  }
+};
+
 template <class T>
 struct Reduction {
   const Reduce<T>& r;
@@ -72,32 +87,40 @@ struct Reduction {
   T* totals;   // parts x segments x panel
   T* scratch;  // this thread's
 
-  // One total of contiguous or gathered chunks. Positions [begin, end) of the reduced axes.
+  // One total of runs along memory, or of what is gathered into a buffer. Positions [begin, end) of the
+  // reduced axes.
   T along(const T* x, T center, int64_t begin, int64_t end) const {
-    const auto chunk = kernels.chunk[static_cast<int>(r.op)];
+    const auto total_of = kernels.runs[static_cast<int>(r.op)];
     const LoopNest<1>& nest = plan.reduced;
     const int64_t step = nest.strides[0][nest.ndim - 1];
-    if (nest.ndim == 1 && step == 1 && end - begin <= kReduceChunk)
-      return chunk(x + begin, end - begin, center);
+    if (nest.ndim == 1 && step == 1 && end - begin <= kReduceBlock)
+      return total_of(x + begin, end - begin, 1, 0, center);
     T levels[kPairwiseLevels], buffer[kReduceChunk];
     Pairwise<T> pairwise(r.op, levels, 1, 1);
+    Runs<T> runs{};
     int64_t filled = 0;
-    const auto push = [&](const T* p, int64_t n) {
-      *pairwise.next() = chunk(p, n, center);
+    const auto push = [&](const Runs<T>& these) {
+      *pairwise.next() = total_of(these.first, these.n, these.count, these.stride, center);
       pairwise.push();
     };
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       const T* p = x + offsets[0];
       if (step == 1 && n >= kShortRun) {
-        for (int64_t i = 0; i < n; i += kReduceChunk) push(p + i, std::min(kReduceChunk, n - i));
+        for (int64_t i = 0; i < n; i += kReduceBlock) {
+          const int64_t length = std::min(kReduceBlock, n - i);
+          if (runs.takes(p + i, length)) continue;
+          if (runs.count) push(runs);
+          runs = {p + i, length, 1, 0};
+        }
         return;
       }
       for (int64_t i = 0; i < n; ++i) {
         buffer[filled++] = p[i * step];
-        if (filled == kReduceChunk) push(buffer, filled), filled = 0;
+        if (filled == kReduceChunk) push({buffer, filled, 1, 0}), filled = 0;
       }
     });
-    if (filled || pairwise.empty()) push(buffer, filled);
+    if (runs.count) push(runs);
+    if (filled || pairwise.empty()) push({buffer, filled, 1, 0});
     return *pairwise.finish();
   }
 
@@ -135,8 +158,9 @@ struct Reduction {
 
   void finish(const T* totals_of_part, T* y, int64_t columns) const {
     const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
+    const T divisor = static_cast<T>(r.divisor);
     for (int64_t j = 0; j < columns; ++j) {
-      const T value = totals_of_part[j] / static_cast<T>(r.divisor);
+      const T value = divisor == T(1) ? totals_of_part[j] : totals_of_part[j] / divisor;
       y[j * step] = r.root ? std::sqrt(value) : value;
     }
   }
@@ -158,11 +182,32 @@ struct Reduction {
     });
   }
 
+  // `count` short lines, turned so that a vector of them is summed element by element.
+  void run_short(int64_t count, const int64_t* offsets) const {
+    const int inner = plan.kept.ndim - 1, lanes = kernels.lanes;
+    const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
+    const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
+    alignas(64) T tile[kReduceShort * kReduceLanes], totals[kReduceLanes], center[kReduceLanes] = {};
+    for (int64_t i = 0; i < count; i += lanes) {
+      const int some = static_cast<int>(std::min<int64_t>(lanes, count - i));
+      kernels.turn(tile, r.x.data + offsets[kX] + i * line, line, some, n);
+      for (int j = 0; r.center.data && j < some; ++j)
+        center[j] = r.center.data[offsets[kCenter] + (i + j) * step_center];
+      kernels.columns[static_cast<int>(r.op)](tile, lanes, n, lanes, r.center.data ? center : nullptr,
+                                              totals);
+      finish(totals, r.y.data + offsets[kY] + i * step_y, some);
+    }
+  }
+
   // Results [begin, end), each of one segment along memory.
   void run_along(int64_t begin, int64_t end) const {
     const LoopNest<3>& nest = plan.kept;
     const int inner = nest.ndim - 1;
+    const LoopNest<1>& reduced = plan.reduced;
+    const bool is_short = reduced.ndim == 1 && reduced.strides[0][0] == 1 && reduced.size > 0 &&
+                          reduced.size <= kReduceShort && nest.shape[inner] >= kReduceLanes;
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      if (is_short) return run_short(count, offsets);
       for (int64_t i = 0; i < count; ++i) {
         const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
         const T center =
@@ -178,6 +223,31 @@ struct Reduction {
     const int64_t step = plan.kept.strides[kCenter][plan.kept.ndim - 1];
     for (int64_t j = 0; j < columns; ++j) dense[j] = center[j * step];
     return dense;
+  }
+
+  // Roots of results [begin, end) whose squares left T's range, from sums in a wider type.
+  void mend_overflow(int64_t begin, int64_t end) const {
+    const LoopNest<3>& nest = plan.kept;
+    const LoopNest<1>& reduced = plan.reduced;
+    const int inner = nest.ndim - 1;
+    nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      for (int64_t i = 0; i < count; ++i) {
+        T& y = r.y.data[offsets[kY] + i * nest.strides[kY][inner]];
+        if (y != std::numeric_limits<T>::infinity()) continue;
+        const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
+        const int64_t at = offsets[kCenter] + i * nest.strides[kCenter][inner];
+        const long double center = r.center.data ? r.center.data[at] : T(0);
+        long double sum = 0;
+        reduced.walk(0, reduced.size, [&](int64_t n, const int64_t* from) {
+          const int64_t step = reduced.strides[0][reduced.ndim - 1];
+          for (int64_t k = 0; k < n; ++k) {
+            const long double d = x[from[0] + k * step] - center;
+            sum += d * d;
+          }
+        });
+        y = static_cast<T>(std::sqrt(sum / static_cast<long double>(r.divisor)));
+      }
+    });
   }
 
   void join_segments(int64_t part) const {
@@ -213,51 +283,17 @@ void Reduce<T>::run(void* workspace) const {
       if (!plan.across && plan.segments == 1) return reduction.run_along(begin, end);
       for (int64_t unit = begin; unit < end; ++unit) reduction.run_unit(unit);
     });
-    if (plan.segments == 1) return;
-    parallel_for(plan.parts(), cost, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; ++part) reduction.join_segments(part);
-    });
-  });
-}
-
-template <class T>
-void ArgReduce<T>::run(void*) const {
-  int64_t shape[kMaxDims];
-  for (int d = 0; d < x.ndim; ++d) shape[d] = d == axis ? 1 : x.shape[d];
-  const LoopNest<2> kept(x.ndim, shape, {y.strides, x.strides});
-  const int64_t length = x.shape[axis], step = x.strides[axis];
-  const ReduceKernels<T>& kernels = reduce_kernels<T>();
-  const auto chunk = kernels.chunk[static_cast<int>(maximum ? ReduceOp::max : ReduceOp::min)];
-  const auto first_best = [&](const T* row) {
-    T buffer[kReduceChunk], best{};
-    int64_t where = 0;
-    for (int64_t i = 0; i < length; i += kReduceChunk) {
-      const int64_t n = std::min(kReduceChunk, length - i);
-      const T* p = row + i;
-      if (step != 1) {
-        for (int64_t j = 0; j < n; ++j) buffer[j] = row[(i + j) * step];
-        p = buffer;
-      }
-      const T found = chunk(p, n, T(0));
-      if (i > 0 && !(found != found) && !(maximum ? found > best : found < best)) continue;
-      where = i + kernels.find(p, n, found);
-      best = found;
-      if (found != found) break;
-    }
-    return where;
-  };
-  parallel_for(kept.size, 0.1 * numel(x) + 20.0 * kept.size, [&](int64_t begin, int64_t end) {
-    kept.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      const int64_t step_y = kept.strides[0][kept.ndim - 1], step_x = kept.strides[1][kept.ndim - 1];
-      for (int64_t i = 0; i < count; ++i)
-        y.data[offsets[0] + i * step_y] = first_best(x.data + offsets[1] + i * step_x);
-    });
+    if (plan.segments > 1)
+      parallel_for(plan.parts(), cost, [&](int64_t begin, int64_t end) {
+        for (int64_t part = begin; part < end; ++part) reduction.join_segments(part);
+      });
+    if (root && op == ReduceOp::squares)
+      parallel_for(plan.kept.size, cost,
+                   [&](int64_t begin, int64_t end) { reduction.mend_overflow(begin, end); });
   });
 }
 
 template struct Reduce<float>;
 template struct Reduce<double>;
-template struct ArgReduce<float>;
-template struct ArgReduce<double>;
 
 }  // namespace ranvier

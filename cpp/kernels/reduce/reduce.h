@@ -11,11 +11,12 @@
 //
 // Order of summation: chunks of at most kReduceChunk elements (along contiguous memory: 4 vectors of partial
 // sums; across rows: one after another) whose sums are added in pairs, as NumPy's pairwise summation: the
-// error grows with the logarithm of the length. A long reduction with few results is cut into at most
-// kReduceSegments segments of fixed size, so that several threads can share it. The order depends on x's
-// shape and strides alone.
+// error grows with the logarithm of the length. Lines of at most kReduceShort elements side by side are
+// summed element by element. A long reduction with few results is cut into at most kReduceSegments segments
+// of fixed size, so that several threads can share it. The order depends on x's shape and strides alone.
 #pragma once
 #include <cstddef>
+#include <type_traits>
 
 #include "base/isa.h"
 #include "base/tensor_view.h"
@@ -24,10 +25,14 @@ namespace ranvier {
 
 enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, count };
 
-constexpr int64_t kReduceChunk = 1024;  // elements of contiguous memory
-constexpr int64_t kReduceRows = 32;     // rows of a block that is reduced across
-constexpr int64_t kReducePanel = 512;   // columns of such a block
+constexpr int64_t kReduceChunk = 1024;     // elements of contiguous memory
+constexpr int64_t kReduceBlock = 1 << 14;  // of a call
+constexpr int64_t kReduceRows = 32;        // rows of a block that is reduced across
+constexpr int64_t kReducePanel = 512;      // columns of such a block
 constexpr int64_t kReduceSegments = 16;
+constexpr int64_t kReduceShort = 48;   // lines up to this are turned, and reduced as the columns of a tile
+constexpr int64_t kReduceLanes = 16;   // of a tile, at most
+constexpr int64_t kArgRows = 1 << 16;  // of a column that are searched at once
 
 template <class T>
 struct Reduce {
@@ -59,7 +64,7 @@ struct ArgReduce {
   TensorView<const T> x;
   TensorView<int64_t> y;
 
-  size_t workspace_bytes(int) const { return 0; }
+  size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
@@ -68,9 +73,13 @@ struct ArgReduce {
 };
 
 template <class T>
+using ArgIndex = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+
+template <class T>
 struct ReduceKernels {
-  // The op over x[0, n), n <= kReduceChunk.
-  T (*chunk[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, T center);
+  // The op over `count` runs of n elements, `stride` apart; at least one run.
+  T(*runs[static_cast<int>(ReduceOp::count)])
+  (const T* x, int64_t n, int64_t count, int64_t stride, T center);
   // y[j] = op over rows i of x[i * stride + j], for j < width; center[j] where the op has one.
   void (*columns[static_cast<int>(ReduceOp::count)])(const T* x, int64_t stride, int64_t rows, int64_t width,
                                                      const T* center, T* y);
@@ -78,6 +87,13 @@ struct ReduceKernels {
   void (*join[static_cast<int>(ReduceOp::count)])(int64_t n, T* a, const T* b);
   // The first i with x[i] == value (or, for a NaN, the first NaN); n if there is none.
   int64_t (*find)(const T* x, int64_t n, T value);
+  // Of each of `width` columns of 1 to kArgRows rows the greatest, or [0] the least, and its row: the first
+  // of equal ones, the first NaN before all. Writes whole vectors.
+  void (*arg[2])(const T* x, int64_t stride, int rows, int64_t width, T* best, ArgIndex<T>* where);
+  // Element k of `count` lines, count <= lanes, at tile[k * lanes ...], for k < n <= kReduceShort; the other
+  // lanes are 0. tile holds kReduceShort rounded up to lanes.
+  int lanes;
+  void (*turn)(T* tile, const T* x, int64_t line, int count, int64_t n);
 };
 
 RANVIER_TABLES(ReduceKernels, reduce_kernels)

@@ -1,8 +1,8 @@
 // The inner loops of reduce, compiled once for each ISA level.
-#include "kernels/reduce/reduce.h"
+#include "kernels/reduce/pairwise.h"
 
 #include "simd/math.h"
-#include "simd/vec.h"
+#include "simd/tile.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -13,6 +13,8 @@ constexpr int kRowBlock = 8;  // rows read side by side: as many streams as the 
 // is. step(total, x, c): takes in an element. join: two totals. across: the total of a vector's lanes.
 template <class T>
 struct Sum {
+  using Join = Sum;
+  static constexpr int vectors = kVectors;
   using V = vec<T>;
   RANVIER_INLINE V identity() { return V{}; }
   RANVIER_INLINE V center(V c) { return c; }
@@ -29,17 +31,20 @@ struct Squares : Sum<T> {
 };
 template <class T>
 struct Equals : Sum<T> {
+  static constexpr int vectors = 2;
   using V = vec<T>;
   RANVIER_INLINE V pad(V) { return V{} + T(__builtin_nan("")); }
   RANVIER_INLINE V step(V total, V x, V c) { return total + select(x == c, V{} + T(1), V{}); }
 };
 template <class T>
 struct Absolute : Sum<T> {
+  static constexpr int vectors = 2;
   using V = vec<T>;
   RANVIER_INLINE V step(V total, V x, V) { return total + abs(x); }
 };
 template <class T>
 struct Exps : Sum<T> {
+  static constexpr int vectors = 1;  // a step is long enough
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return select(abs(c) == T(__builtin_inf()), V{}, c); }
   RANVIER_INLINE V pad(V) { return V{} - T(__builtin_inf()); }
@@ -47,6 +52,8 @@ struct Exps : Sum<T> {
 };
 template <class T>
 struct Product {
+  using Join = Product;
+  static constexpr int vectors = 2;
   using V = vec<T>;
   RANVIER_INLINE V identity() { return V{} + T(1); }
   RANVIER_INLINE V center(V c) { return c; }
@@ -54,15 +61,17 @@ struct Product {
   RANVIER_INLINE V step(V total, V x, V) { return total * x; }
   RANVIER_INLINE V join(V a, V b) { return a * b; }
   RANVIER_INLINE T across(V v) {  // the same tree as reduce_add's
-    if constexpr (lanes<T> > 8) v *= swap_lanes<8>(v);
-    if constexpr (lanes<T> > 4) v *= swap_lanes<4>(v);
-    if constexpr (lanes<T> > 2) v *= swap_lanes<2>(v);
+    if constexpr (lanes < T >> 8) v *= swap_lanes<8>(v);
+    if constexpr (lanes < T >> 4) v *= swap_lanes<4>(v);
+    if constexpr (lanes < T >> 2) v *= swap_lanes<2>(v);
     v *= swap_lanes<1>(v);
     return v[0];
   }
 };
 template <class T>
 struct Max {
+  using Join = Max;
+  static constexpr int vectors = kVectors;
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return c; }
   RANVIER_INLINE V identity() { return V{} - T(__builtin_inf()); }
@@ -73,6 +82,8 @@ struct Max {
 };
 template <class T>
 struct Min {
+  using Join = Min;
+  static constexpr int vectors = kVectors;
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return c; }
   RANVIER_INLINE V identity() { return V{} + T(__builtin_inf()); }
@@ -82,49 +93,99 @@ struct Min {
   RANVIER_INLINE T across(V v) { return reduce_min(v); }
 };
 
+// Written out, so that the totals stay in registers.
+template <class Op, class V>
+RANVIER_INLINE V join_all(const V (&total)[4]) {
+  return Op::join(Op::join(total[0], total[1]), Op::join(total[2], total[3]));
+}
+template <class Op, class V>
+RANVIER_INLINE V join_all(const V (&total)[2]) {
+  return Op::join(total[0], total[1]);
+}
+template <class Op, class V>
+RANVIER_INLINE V join_all(const V (&total)[1]) {
+  return total[0];
+}
+
+// Lane by lane the op over x[0, n), n <= kReduceChunk; c: the center, as it counts.
 template <class T, class Op>
-static T chunk(const T* x, int64_t n, T center) {
-  constexpr int L = lanes<T>;
-  const vec<T> c = Op::center(broadcast<T>(center));
-  vec<T> total[kVectors];
-  for (int v = 0; v < kVectors; ++v) total[v] = Op::identity();
+__attribute__((noinline)) static vec<T> chunk(const T* x, int64_t n, typename VecOf<T>::type c) {
+  constexpr int L = lanes<T>, kTotals = Op::vectors;
+  vec<T> total[kTotals];
+  for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
   int64_t i = 0;
-  for (; i + kVectors * L <= n; i += kVectors * L)
-    for (int v = 0; v < kVectors; ++v) total[v] = Op::step(total[v], load(x + i + v * L), c);
-  for (; i + L <= n; i += L) total[0] = Op::step(total[0], load(x + i), c);
+  for (; i + kTotals * L <= n; i += kTotals * L)
+    for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + i + v * L), c);
+#pragma GCC unroll 1
+  for (; kTotals > 1 && i + L <= n; i += L) total[0] = Op::step(total[0], load(x + i), c);
   if (const int rest = static_cast<int>(n - i)) {
     const ivec<T> inside = iota<T>() < broadcast<T>(T(rest));
-    total[1] = Op::step(total[1], select(inside, load_n(x + i, rest), Op::pad(c)), c);
+    constexpr int last = kTotals > 1;
+    total[last] = Op::step(total[last], select(inside, load_n(x + i, rest), Op::pad(c)), c);
   }
-  return Op::across(Op::join(Op::join(total[0], total[1]), Op::join(total[2], total[3])));
+  return join_all<Op>(total);
+}
+
+// Chunks' vectors joined in pairs, by a binary counter as in pairwise.h. The same code for all ops that add.
+template <class T, class Join>
+__attribute__((noinline)) static T join_chunks(decltype(&chunk<T, Join>) chunk_of, const T* x, int64_t n,
+                                               int64_t count, int64_t stride, typename VecOf<T>::type c) {
+  vec<T> totals[kPairwiseLevels];
+  int used = 0;
+  uint64_t pushed = 0;
+  const auto join_last = [&]() __attribute__((always_inline)) {
+    --used;
+    totals[used - 1] = Join::join(totals[used - 1], totals[used]);
+  };
+  for (int64_t run = 0; run < count; ++run) {
+    int64_t i = 0;
+    do {
+      totals[used++] = chunk_of(x + run * stride + i, n - i < kReduceChunk ? n - i : kReduceChunk, c);
+      for (uint64_t k = pushed++; k & 1; k >>= 1) join_last();
+      i += kReduceChunk;
+    } while (i < n);
+  }
+  while (used > 1) join_last();
+  return Join::across(totals[0]);
+}
+
+template <class T, class Op>
+static T runs(const T* x, int64_t n, int64_t count, int64_t stride, T center) {
+  const vec<T> c = Op::center(broadcast<T>(center));
+  if (count == 1 && n <= kReduceChunk) return Op::across(chunk<T, Op>(x, n, c));
+  return join_chunks<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, c);
 }
 
 // Rows [0, rows) taken into y, or where first is set into new totals.
 template <class T, class Op>
 static void row_block(const T* x, int64_t stride, int rows, int64_t width, const T* center, T* y,
                       bool first) {
-  constexpr int L = lanes<T>;
+  constexpr int L = lanes<T>, kTotals = Op::vectors;
   int64_t j = 0;
-  for (; j + kVectors * L <= width; j += kVectors * L) {
-    vec<T> total[kVectors], c[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
+  for (; kTotals > 1 && j + kTotals * L <= width; j += kTotals * L) {
+    vec<T> total[kTotals], c[kTotals];
+    for (int v = 0; v < kTotals; ++v) {
       total[v] = first ? Op::identity() : load(y + j + v * L);
       c[v] = center ? Op::center(load(center + j + v * L)) : vec<T>{};
     }
     for (int i = 0; i < rows; ++i)
-      for (int v = 0; v < kVectors; ++v)
-        total[v] = Op::step(total[v], load(x + i * stride + j + v * L), c[v]);
-    for (int v = 0; v < kVectors; ++v) store(y + j + v * L, total[v]);
+      for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + i * stride + j + v * L), c[v]);
+    for (int v = 0; v < kTotals; ++v) store(y + j + v * L, total[v]);
   }
-  for (; j < width; j += L) {
+  for (; j < width; j += L) {  // one vector, whose rows go to several totals in turn
     const int n = width - j < L ? static_cast<int>(width - j) : L;
-    vec<T> total = first ? Op::identity() : load_n(y + j, n);
     const vec<T> c = center ? Op::center(load_n(center + j, n)) : vec<T>{};
-    if (n == L)
-      for (int i = 0; i < rows; ++i) total = Op::step(total, load(x + i * stride + j), c);
-    else
-      for (int i = 0; i < rows; ++i) total = Op::step(total, load_n(x + i * stride + j, n), c);
-    store_n(y + j, total, n);
+    vec<T> total[kTotals];
+    for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
+    if (!first) total[0] = load_n(y + j, n);
+    const auto take = [&](int v, int i) __attribute__((always_inline)) {
+      total[v] = Op::step(total[v], load_n(x + i * stride + j, n), c);
+    };
+    int i = 0;
+    for (; i + kTotals <= rows; i += kTotals)
+      for (int v = 0; v < kTotals; ++v) take(v, i + v);
+    for (; kTotals > 1 && i < rows; ++i) take(0, i);
+    store_n(y + j, join_all<Op>(total), n);
   }
 }
 
@@ -162,13 +223,61 @@ static int64_t find(const T* x, int64_t n, T value) {
   return i;
 }
 
-#define RANVIER_OPS(f, T)                                                  \
-  {f<T, Sum<T>>,    f<T, Max<T>>,     f<T, Min<T>>,      f<T, Squares<T>>, \
-   f<T, Equals<T>>, f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>}
-#define RANVIER_KERNELS(T) {RANVIER_OPS(chunk, T), RANVIER_OPS(columns, T), RANVIER_JOINS(T), find<T>}
-#define RANVIER_JOINS(T)                                                   \
-  {join<T, Sum<T>>, join<T, Max<T>>,     join<T, Min<T>>, join<T, Sum<T>>, \
-   join<T, Sum<T>>, join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>}
+// The first place of the greatest (least) among the rows of a few vectors of columns; the first NaN before
+// all.
+template <int vectors, bool maximum, class T>
+static void arg_block(const T* x, int64_t stride, int rows, int width, T* best, ArgIndex<T>* where) {
+  constexpr int L = lanes<T>;
+  const auto row = [&](int v, int i) __attribute__((always_inline)) {
+    return vectors > 1 ? load(x + i * stride + v * L) : load_n(x + i * stride, width);
+  };
+  vec<T> top[vectors];
+  ivec<T> at[vectors] = {};
+  for (int v = 0; v < vectors; ++v) top[v] = row(v, 0);
+  for (int i = 1; i < rows; ++i)
+    for (int v = 0; v < vectors; ++v) {
+      const vec<T> here = row(v, i);
+      const ivec<T> keep = (maximum ? here <= top[v] : here >= top[v]) | (top[v] != top[v]);
+      top[v] = select(keep, top[v], here);
+      at[v] = select(keep, at[v], ibroadcast<T>(i));
+    }
+  for (int v = 0; v < vectors; ++v) {
+    store(best + v * L, top[v]);
+    __builtin_memcpy(where + v * L, &at[v], sizeof at[v]);
+  }
+}
+
+template <bool maximum, class T>
+static void arg_columns(const T* x, int64_t stride, int rows, int64_t width, T* best, ArgIndex<T>* where) {
+  constexpr int L = lanes<T>;
+  int64_t j = 0;
+  for (; j + kVectors * L <= width; j += kVectors * L)
+    arg_block<kVectors, maximum>(x + j, stride, rows, kVectors * L, best + j, where + j);
+  for (; j < width; j += L)
+    arg_block<1, maximum>(x + j, stride, rows, int(width - j < L ? width - j : L), best + j, where + j);
+}
+
+// Short lines as columns of a tile.
+template <class T>
+static void turn(T* tile, const T* x, int64_t line, int count, int64_t n) {
+  load_tile(*reinterpret_cast<Tile<T>*>(tile), x, line, 1, count, n);
+}
+
+#define RANVIER_OPS(f, T)                                                                          \
+  {                                                                                                \
+    f<T, Sum<T>>, f<T, Max<T>>, f<T, Min<T>>, f<T, Squares<T>>, f<T, Equals<T>>, f<T, Product<T>>, \
+        f<T, Absolute<T>>, f<T, Exps<T>>                                                           \
+  }
+#define RANVIER_KERNELS(T)                                                    \
+  {                                                                           \
+    RANVIER_OPS(runs, T), RANVIER_OPS(columns, T), RANVIER_JOINS(T), find<T>, \
+        {arg_columns<false, T>, arg_columns<true, T>}, lanes<T>, turn<T>      \
+  }
+#define RANVIER_JOINS(T)                                                                 \
+  {                                                                                      \
+    join<T, Sum<T>>, join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>, \
+        join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>                            \
+  }
 
 extern const ReduceKernels<float> reduce_kernels_float = RANVIER_KERNELS(float);
 extern const ReduceKernels<double> reduce_kernels_double = RANVIER_KERNELS(double);

@@ -1,0 +1,145 @@
+// The places of extremes. What is found does not depend on the order of search, so the team may cut as it
+// likes.
+#include <algorithm>
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+#include "kernels/reduce/reduce.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kPanel = 256;         // columns that are searched side by side
+constexpr int64_t kPartWork = 1 << 14;  // elements that make a part of a line worth while
+
+template <class T>
+struct Found {
+  T value;
+  int64_t at;
+};
+
+// Which of two comes first: the first NaN, else the first of the greatest (least).
+template <class T>
+bool beats(bool maximum, T later, T earlier) {
+  return earlier == earlier && (later != later || (maximum ? later > earlier : later < earlier));
+}
+
+template <class T>
+struct Search {
+  const ArgReduce<T>& call;
+  const ReduceKernels<T>& kernels;
+  int64_t step;  // from one element of a line to the next
+
+  // Elements [begin, end) of one line, 0 <= begin < end.
+  Found<T> line(const T* x, int64_t begin, int64_t end) const {
+    const auto extreme = kernels.runs[static_cast<int>(call.maximum ? ReduceOp::max : ReduceOp::min)];
+    T buffer[kReduceChunk];
+    Found<T> best{};
+    for (int64_t i = begin; i < end; i += kReduceChunk) {
+      const int64_t n = std::min(kReduceChunk, end - i);
+      const T* p = x + i;
+      if (step != 1) {
+        for (int64_t j = 0; j < n; ++j) buffer[j] = x[(i + j) * step];
+        p = buffer;
+      }
+      const T found = extreme(p, n, 1, 0, T(0));
+      if (i > begin && !beats(call.maximum, found, best.value)) continue;
+      best = {found, i + kernels.find(p, n, found)};
+      if (found != found) break;
+    }
+    return best;
+  }
+
+  // `count` lines side by side.
+  void columns(const T* x, int64_t count, int64_t* y, int64_t step_y) const {
+    T best[kPanel], value[kPanel];
+    ArgIndex<T> at[kPanel];
+    const int64_t length = call.x.shape[call.axis];
+    for (int64_t j = 0; j < count; j += kPanel) {
+      const int64_t width = std::min(kPanel, count - j);
+      for (int64_t i = 0; i < length; i += kArgRows) {
+        const int rows = static_cast<int>(std::min(kArgRows, length - i));
+        kernels.arg[call.maximum](x + j + i * step, step, rows, width, value, at);
+        for (int64_t k = 0; k < width; ++k) {
+          if (i > 0 && !beats(call.maximum, value[k], best[k])) continue;
+          best[k] = value[k];
+          y[(j + k) * step_y] = i + at[k];
+        }
+      }
+    }
+  }
+
+  // `count` short lines, `apart` from each other, as the columns of a tile.
+  void turned(const T* x, int64_t count, int64_t apart, int64_t* y, int64_t step_y) const {
+    alignas(64) T tile[kReduceShort * kReduceLanes], best[kReduceLanes];
+    ArgIndex<T> at[kReduceLanes];
+    const int64_t n = call.x.shape[call.axis];
+    for (int64_t i = 0; i < count; i += kernels.lanes) {
+      const int some = static_cast<int>(std::min<int64_t>(kernels.lanes, count - i));
+      kernels.turn(tile, x + i * apart, apart, some, n);
+      kernels.arg[call.maximum](tile, kernels.lanes, static_cast<int>(n), kernels.lanes, best, at);
+      for (int j = 0; j < some; ++j) y[(i + j) * step_y] = at[j];
+    }
+  }
+};
+
+template <class T>
+int64_t parts_of_line(const ArgReduce<T>& call) {
+  const int64_t length = call.x.shape[call.axis], lines = length ? numel(call.x) / length : 0;
+  return lines && lines < kReduceSegments ? std::clamp<int64_t>(length / kPartWork, 1, kReduceSegments) : 1;
+}
+
+}  // namespace
+
+template <class T>
+size_t ArgReduce<T>::workspace_bytes(int) const {
+  return sizeof(Found<T>) * kReduceSegments * parts_of_line(*this);
+}
+
+template <class T>
+void ArgReduce<T>::run(void* workspace) const {
+  int64_t shape[kMaxDims];
+  for (int d = 0; d < x.ndim; ++d) shape[d] = d == axis ? 1 : x.shape[d];
+  const LoopNest<2> kept(x.ndim, shape, {y.strides, x.strides});
+  const int64_t length = x.shape[axis], step = x.strides[axis], parts = parts_of_line(*this);
+  const int64_t step_y = kept.strides[0][kept.ndim - 1], apart = kept.strides[1][kept.ndim - 1];
+  const Search<T> search{*this, reduce_kernels<T>(), step};
+  const bool side_by_side = apart == 1 && step != 1 && kept.shape[kept.ndim - 1] > 1;
+  const double cost = 0.1 * static_cast<double>(numel(x)) + 5.0 * static_cast<double>(kept.size);
+  if (parts > 1 && !side_by_side) {  // few long lines
+    auto* found = static_cast<Found<T>*>(workspace);
+    return parallel_region(cost, [&] {
+      parallel_for(kept.size * parts, cost, [&](int64_t begin, int64_t end) {
+        for (int64_t unit = begin; unit < end; ++unit)
+          kept.walk(unit / parts, unit / parts + 1, [&](int64_t, const int64_t* offsets) {
+            const int64_t part = unit % parts;
+            found[unit] =
+                search.line(x.data + offsets[1], length * part / parts, length * (part + 1) / parts);
+          });
+      });
+      parallel_for(kept.size, 0, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i)
+          kept.walk(i, i + 1, [&](int64_t, const int64_t* offsets) {
+            Found<T> best = found[i * parts];
+            for (int64_t part = 1; part < parts; ++part)
+              if (beats(maximum, found[i * parts + part].value, best.value)) best = found[i * parts + part];
+            y.data[offsets[0]] = best.at;
+          });
+      });
+    });
+  }
+  parallel_for(kept.size, cost, [&](int64_t begin, int64_t end) {
+    kept.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      const T* from = x.data + offsets[1];
+      int64_t* to = y.data + offsets[0];
+      if (side_by_side) return search.columns(from, count, to, step_y);
+      if (step == 1 && length <= kReduceShort) return search.turned(from, count, apart, to, step_y);
+      for (int64_t i = 0; i < count; ++i) to[i * step_y] = search.line(from + i * apart, 0, length).at;
+    });
+  });
+}
+
+template struct ArgReduce<float>;
+template struct ArgReduce<double>;
+
+}  // namespace ranvier
