@@ -176,4 +176,8 @@ void invoke_sized(const Call& call, int64_t elements) {
   elements < kFew ? invoke(call) : invoke_released(call);
 }
 
+// The first index that is not inside [low, high] nor equal to *also, or null.
+const int64_t* first_outside(const TensorView<const int64_t>& v, int64_t low, int64_t high,
+                             const int64_t* also = nullptr);
+
 }  // namespace ranvier::bind

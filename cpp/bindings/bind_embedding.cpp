@@ -9,22 +9,10 @@ namespace {
 
 // Every index names a row.
 void check_range(const char* op, const Input& index, int64_t rows) {
-  const TensorView<const int64_t> v = index.view<int64_t>();
-  const int64_t size = numel(v);
-  const bool dense = is_contiguous(v);
-  for (int64_t i = 0; i < size; ++i) {
-    int64_t offset = i;
-    if (!dense) {
-      int64_t rest = i;
-      offset = 0;
-      for (int d = v.ndim - 1; d >= 0; rest /= v.shape[d], --d) offset += rest % v.shape[d] * v.strides[d];
-    }
-    const int64_t at = v.data[offset];
-    if (at < 0 || at >= rows)
-      throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(at) + " for " +
-                            std::to_string(rows) + " embeddings; expected " +
-                            (rows ? "0 to " + std::to_string(rows - 1) : "none"));
-  }
+  if (const int64_t* bad = first_outside(index.view<int64_t>(), 0, rows - 1))
+    throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(*bad) + " for " +
+                          std::to_string(rows) + " embeddings; expected " +
+                          (rows ? "0 to " + std::to_string(rows - 1) : "none"));
 }
 
 // embedding(index, weight, out): y[.., :] = weight[index[..], :]

@@ -26,17 +26,14 @@ TensorView<const int64_t> index_view(const char* op, const Input& index, int ndi
 // Every index lies in [-length, length).
 void check_range(const char* op, const Input& index, int64_t length) {
   const TensorView<const int64_t> v = index.view<int64_t>();
+  if (!first_outside(v, -length, length - 1)) return;
   const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
   int64_t low = 0, high = -1;
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
     const int64_t* p = v.data + offsets[0];
-    if (step == 1)  // a loop that the compiler makes vectors of
-      for (int64_t i = 0; i < n; ++i) low = std::min(low, p[i]), high = std::max(high, p[i]);
-    else
-      for (int64_t i = 0; i < n; ++i) low = std::min(low, p[i * step]), high = std::max(high, p[i * step]);
+    for (int64_t i = 0; i < n; ++i) low = std::min(low, p[i * step]), high = std::max(high, p[i * step]);
   });
-  if (low >= -length && high < length) return;
   throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(high < length ? low : high) +
                         " for an axis of length " + std::to_string(length) + "; expected " +
                         (length ? std::to_string(-length) + " to " + std::to_string(length - 1) : "none"));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ranvier import kernels
+from ranvier import _core, kernels
 from ranvier.reference import index as reference
 from support.layouts import LAYOUTS, in_layout
 
@@ -109,3 +109,26 @@ def test_errors():
         kernels.scatter_backward(x, np.zeros((1, 3), int), 0)
     with pytest.raises(IndexError, match=r"got index 0 for an axis of length 0; expected none"):
         kernels.gather(x[:0], np.zeros((1, 4), int), 0)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8, 15, 16, 17, 32, 33, 200])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_every_width(width, dtype, rng):
+    """Rows are copied whole, in pieces that overlap; nothing beside the last is written."""
+    x = rng.standard_normal((50, width)).astype(dtype)
+    for picks in (0, 1, 11, 12, 13, 40):
+        rows = rng.integers(-50, 50, picks)
+        out = np.full((picks + 1, width), 7, dtype)
+        _core.gather(x, rows[:, None], 0, out[:-1])
+        np.testing.assert_array_equal(out[:-1], x[rows])
+        assert (out[-1] == 7).all()
+        np.testing.assert_array_equal(_core.gather(x[::-2], rows[:, None] // 2, 0, None), x[::-2][rows // 2])
+
+
+def test_indices_beyond_any_range():
+    x = np.zeros((3, 2), np.float32)
+    for bad in (3, -4, np.iinfo(np.int64).max, np.iinfo(np.int64).min):
+        with pytest.raises(IndexError, match=rf"got index {bad} for an axis of length 3"):
+            _core.gather(x, np.array([[0], [bad]]), 0, None)
+    with pytest.raises(IndexError, match="expected none"):
+        _core.gather(x[:0], np.array([[0]]), 0, None)

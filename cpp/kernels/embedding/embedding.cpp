@@ -2,8 +2,10 @@
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/parallel.h"
+#include "base/rows.h"
 
 namespace ranvier {
 namespace {
@@ -35,13 +37,15 @@ void EmbeddingForward<T>::run(void*) const {
   const int64_t width = weight.shape[1], step = weight.strides[1], count = numel(index);
   const double cost = kNsPerByte * sizeof(T) * double(count) * double(width) + 2.0 * double(count);
   parallel_for(count, cost, [&](int64_t begin, int64_t end) {
+    if (step == 1 && width > 0 && is_contiguous(index)) {
+      const PickedRows from = {reinterpret_cast<const char*>(weight.data),
+                               weight.strides[0] * int64_t(sizeof(T)), weight.shape[0], index.data, 1};
+      return copy_rows(reinterpret_cast<char*>(y.data), width * int64_t(sizeof(T)), from, begin, end);
+    }
     for_each_index(index, begin, end, [&](int64_t i, int64_t row) {
       const T* from = weight.data + row * weight.strides[0];
       T* to = y.data + i * width;
-      if (step == 1)
-        std::copy_n(from, width, to);
-      else
-        for (int64_t j = 0; j < width; ++j) to[j] = from[j * step];
+      for (int64_t j = 0; j < width; ++j) to[j] = from[j * step];
     });
   });
 }
@@ -54,7 +58,7 @@ void EmbeddingBackward<T>::run(void* workspace) const {
   const double cost = kNsPerByte * sizeof(T) * double(width) * double(count + rows);
   parallel_region(cost, [&] {
     parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
-      std::fill(dweight.data + begin * width, dweight.data + end * width, T(0));
+      std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
       if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
     });
     parallel_for(lines, cost, [&](int64_t begin, int64_t end) {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
 constexpr int64_t kFew = 32;        // so many first elements are kept in a list
+constexpr int64_t kSelect = 8;      // of so many times as many elements, the first are selected
 constexpr int kDigits = 256;
 
 template <class T>
@@ -74,6 +75,47 @@ E* radix_sort(E* e, E* other, int64_t n) {
   return e;
 }
 
+// Where the next element that comes before `last` may be, from i on: a cheap look at a few of them at a time.
+// What is not ordered against `last`, a NaN, may be one.
+template <class T>
+int64_t next_candidate(const T* x, int64_t i, int64_t n, T last, bool descending) {
+  constexpr int64_t kLook = 32;
+  for (; i + kLook <= n; i += kLook) {
+    int behind = 0;
+    if (descending)
+      for (int64_t j = 0; j < kLook; ++j) behind += x[i + j] <= last;
+    else
+      for (int64_t j = 0; j < kLook; ++j) behind += x[i + j] >= last;
+    if (behind < kLook) break;
+  }
+  return i;
+}
+
+// The first `kept` elements of a line: those that come before the last of the best so far are put behind
+// these, and sorted in with them where the room is full. Equal ones stay in order, as the sort is stable.
+template <class T, class EntryAt>
+const Entry<T>* select_first(const T* x, int64_t step, int64_t n, int64_t kept, bool descending,
+                             Entry<T>* scratch, const EntryAt& entry) {
+  const int64_t room = std::min(n, std::max<int64_t>(4 * kept, 256));
+  int64_t used = 0, i = 0;
+  bool full = false;  // scratch[kept - 1] is the last of the best
+  const auto sort_in = [&] {
+    const Entry<T>* sorted = radix_sort(scratch, scratch + n, used);
+    if (sorted != scratch) std::copy_n(sorted, std::min(used, kept), scratch);
+    used = std::min(used, kept), full = used == kept;
+  };
+  for (;; ++i) {
+    if (full && step == 1) i = next_candidate(x, i, n, x[scratch[kept - 1].index], descending);
+    if (i >= n) break;
+    const Entry<T> found = entry(i);
+    if (full && !(found.key < scratch[kept - 1].key)) continue;
+    scratch[used++] = found;
+    if (used == room) sort_in();
+  }
+  if (used > kept || !full) sort_in();
+  return scratch;
+}
+
 // The first `kept` of a line's n elements in order; scratch has room for two times n entries.
 template <class T>
 const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, bool descending,
@@ -82,11 +124,15 @@ const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, boo
   const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
   if (n <= kInsertion || (kept < n && kept <= kFew)) {
     for (int64_t i = 0; i < n; ++i) {
+      if (i >= kept && step == 1 && n > kInsertion)
+        i = next_candidate(x, i, n, x[scratch[kept - 1].index], descending);
+      if (i >= n) break;
       const Entry<T> found = entry(i);
       if (i < kept || found.key < scratch[kept - 1].key) insert(scratch, i, kept, found);
     }
     return scratch;
   }
+  if (kept * kSelect <= n) return select_first(x, step, n, kept, descending, scratch, entry);
   for (int64_t i = 0; i < n; ++i) scratch[i] = entry(i);
   return radix_sort(scratch, scratch + n, n);
 }

@@ -167,7 +167,10 @@ def getitem(x: Any, key: Any) -> Tensor:
     """
     if _is_basic(key):
         return GetItem(key).apply(x)
-    return _pick(x, picks_of(raw_index(key), x.shape))
+    key = raw_index(key)
+    if isinstance(key, np.ndarray) and key.dtype.kind in "iu" and key.ndim and x.ndim and is_floating(x):
+        return TakeRows(key).apply(x)
+    return _pick(x, picks_of(key, x.shape))
 
 
 def _pick(x: Tensor, picks: Picks) -> Tensor:
