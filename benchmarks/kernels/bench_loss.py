@@ -21,18 +21,36 @@ NAMES = {  # here and in PyTorch: in the reference
     "nll_loss": "nll",
 }
 SHAPES = [(128, 10), (512, 1000), (64, 32000)]
+CLASS_SHAPES = [  # few classes, many, pixels of images
+    *[
+        (32, 10),
+        (128, 1000),
+        (4096, 1000),
+        (100000, 10),
+        (4096, 64),
+        (333, 129),
+        (8, 21, 64, 64),
+        (2, 5, 97, 101),
+    ],
+]
+CASES = [
+    *((function, shape) for function in NAMES for shape in SHAPES),
+    *((function, shape) for function in ("cross_entropy", "nll_loss") for shape in CLASS_SHAPES),
+]
 
 
 @pytest.mark.parametrize("threads", thread_counts())
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
 @pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
-@pytest.mark.parametrize("function", NAMES)
+@pytest.mark.parametrize(
+    ("function", "shape"), CASES, ids=lambda s: s if isinstance(s, str) else "x".join(map(str, s))
+)
 def bench_loss(race: Race, function: str, gradient: bool, shape: tuple[int, ...], threads: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(-4, 4, shape).astype(np.float32)
     classes = function in ("cross_entropy", "nll_loss")
     reference = class_loss if classes else loss
-    target = rng.integers(0, shape[1], shape[0]) if classes else rng.uniform(0, 1, shape).astype(np.float32)
+    of_lines = (shape[0], *shape[2:])
+    target = rng.integers(0, shape[1], of_lines) if classes else rng.uniform(0, 1, shape).astype(np.float32)
     exact = x.astype(np.float64)
     if gradient:
         backward = getattr(reference, NAMES[function] + "_backward")

@@ -1,4 +1,4 @@
-"""Sums and maxima along rows, down columns, over a whole array and over the pixels of images."""
+"""Sums, maxima and their places: along rows, down columns, over a whole array and the pixels of images."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ CASES = [
     ((128, 128), (0,)),
     ((100000, 10), (1,)),
     ((32, 32, 28, 28), (0, 2, 3)),
+    ((32, 28, 28, 32), (0, 1, 2)),
+    ((64, 300, 77), (1,)),
+    ((20000, 33), (1,)),
+    ((1000, 1003), (0,)),
+    ((64, 256, 49), (2,)),
+]
+PLACES = [
+    ((1024, 1024), 0),
+    ((1024, 1024), 1),
+    ((100000, 10), 1),
+    ((4000000,), 0),
+    ((64, 300, 77), 1),
+    ((512, 1000), 1),
 ]
 
 
@@ -50,5 +63,25 @@ def bench_reduce(
         moved=4 * (x.size + expected.size),
         traffic="read",
         peers={library: Peer(library, {"function": name, "axes": axes}) for library in ("numpy", "torch")},
+        threads=threads,
+    )
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+@pytest.mark.parametrize(("shape", "axis"), PLACES, ids=str)
+def bench_argmax(race: Race, shape: tuple[int, ...], axis: int, threads: int) -> None:
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    race(
+        "arg_reduce",
+        f"argmax {'x'.join(map(str, shape))} along {axis}",
+        ours=lambda x: lambda: _core.argmax(x, axis),
+        inputs={"x": x},
+        expected=x.argmax(axis),
+        tolerance=0,
+        moved=x.nbytes + 8 * x.size // shape[axis],
+        traffic="read",
+        peers={
+            library: Peer(library, {"function": "argmax", "axis": axis}) for library in ("numpy", "torch")
+        },
         threads=threads,
     )

@@ -13,7 +13,10 @@ from benchmarks.harness import Race
 from benchmarks.machine import thread_counts
 from benchmarks.peers.process import Peer
 
-CASES = [((128, 10), 1), ((512, 1000), 1), ((64, 32000), 1), ((8, 21, 64, 64), 1)]
+CASES = [
+    *[((128, 10), 1), ((512, 1000), 1), ((4096, 1000), 1), ((64, 32000), 1), ((8, 21, 64, 64), 1)],
+    *[((4096, 64), 1), ((20000, 3), 1), ((1000, 129), 1), ((16, 8, 128, 128), 3), ((1000, 777), 0)],
+]
 
 
 @pytest.mark.parametrize("threads", thread_counts())

@@ -42,6 +42,10 @@ def kernel_call(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
     return lambda: np.maximum(x, 0)
 
 
+def arg_reduce(x: np.ndarray, function: str, axis: int) -> Callable[[], Any]:
+    return lambda: getattr(np, function)(x, axis)
+
+
 def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[], Any]:
     compute, axis = getattr(np, function), None if axes is None else tuple(axes)
     return lambda: compute(x, axis=axis)

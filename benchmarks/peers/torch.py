@@ -48,6 +48,18 @@ def _functional(
 activation = softmax = loss = _functional
 
 
+def distance(
+    function: str,
+    gradient: bool,
+    x1: np.ndarray,
+    x2: np.ndarray,
+    dy: np.ndarray | None = None,
+    **settings: Any,
+) -> Callable[[], Any]:
+    arrays = {"x1": x1, "x2": x2} if dy is None else {"x1": x1, "x2": x2, "dy": dy}
+    return functional(torch, function, arrays, gradient, settings)
+
+
 def kernel_call(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
     t = torch.from_numpy(x)
     return lambda: torch.relu(t)
@@ -65,6 +77,11 @@ def reduce(x: np.ndarray, function: str, axes: list[int] | None) -> Callable[[],
     t = torch.from_numpy(x)
     compute = getattr(torch, {"max": "amax"}.get(function, function))
     return (lambda: compute(t)) if axes is None else (lambda: compute(t, dim=axes))
+
+
+def arg_reduce(x: np.ndarray, function: str, axis: int) -> Callable[[], Any]:
+    t = torch.from_numpy(x)
+    return lambda: getattr(torch, function)(t, axis)
 
 
 def index_select(x: np.ndarray, rows: np.ndarray) -> Callable[[], Any]:
