@@ -59,7 +59,7 @@ def bench_loss(race: Race, function: str, gradient: bool, shape: tuple[int, ...]
     else:
         expected = np.asarray(getattr(reference, NAMES[function])(exact, target))
     # a target's class is all that this one reads
-    read = len(x) if function == "nll_loss" and not gradient else x.size
+    read = target.size if function == "nll_loss" and not gradient else x.size
     race(
         "loss",
         f"{function} {'gradient' if gradient else 'forward'} {'x'.join(map(str, shape))}",

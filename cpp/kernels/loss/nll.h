@@ -25,7 +25,7 @@ RANVIER_INLINE void clear_lines(const ClassLines<T>& l, int64_t first, int64_t c
     const bool joined = l.dx.line == l.n;
     const int64_t n = joined ? l.n * count : l.n;
     for (int64_t i = 0; i < (joined ? 1 : count); ++i)
-      for (int64_t k = 0; k < n; k += L) store_line<true>(dx + i * l.dx.line + k, 1, vec<T>{}, n - k);
+      __builtin_memset(dx + i * l.dx.line, 0, size_t(n) * sizeof(T));
   } else {
     for (int64_t k = 0; k < l.n; ++k)
       for (int64_t i = 0; i < count; i += L)

@@ -263,21 +263,20 @@ static void turn(T* tile, const T* x, int64_t line, int count, int64_t n) {
   load_tile(*reinterpret_cast<Tile<T>*>(tile), x, line, 1, count, n);
 }
 
-#define RANVIER_OPS(f, T)                                                                          \
-  {                                                                                                \
-    f<T, Sum<T>>, f<T, Max<T>>, f<T, Min<T>>, f<T, Squares<T>>, f<T, Equals<T>>, f<T, Product<T>>, \
-        f<T, Absolute<T>>, f<T, Exps<T>>                                                           \
-  }
-#define RANVIER_KERNELS(T)                                                    \
-  {                                                                           \
-    RANVIER_OPS(runs, T), RANVIER_OPS(columns, T), RANVIER_JOINS(T), find<T>, \
-        {arg_columns<false, T>, arg_columns<true, T>}, lanes<T>, turn<T>      \
-  }
-#define RANVIER_JOINS(T)                                                                 \
-  {                                                                                      \
-    join<T, Sum<T>>, join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>, \
-        join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>                            \
-  }
+#define RANVIER_OPS(f, T)                                                  \
+  {f<T, Sum<T>>,    f<T, Max<T>>,     f<T, Min<T>>,      f<T, Squares<T>>, \
+   f<T, Equals<T>>, f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>}
+#define RANVIER_KERNELS(T)                        \
+  {RANVIER_OPS(runs, T),                          \
+   RANVIER_OPS(columns, T),                       \
+   RANVIER_JOINS(T),                              \
+   find<T>,                                       \
+   {arg_columns<false, T>, arg_columns<true, T>}, \
+   lanes<T>,                                      \
+   turn<T>}
+#define RANVIER_JOINS(T)                                                   \
+  {join<T, Sum<T>>, join<T, Max<T>>,     join<T, Min<T>>, join<T, Sum<T>>, \
+   join<T, Sum<T>>, join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>}
 
 extern const ReduceKernels<float> reduce_kernels_float = RANVIER_KERNELS(float);
 extern const ReduceKernels<double> reduce_kernels_double = RANVIER_KERNELS(double);

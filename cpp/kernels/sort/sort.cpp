@@ -123,12 +123,12 @@ const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, boo
   using Key = typename Entry<T>::Key;
   const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
   if (n <= kInsertion || (kept < n && kept <= kFew)) {
-    for (int64_t i = 0; i < n; ++i) {
-      if (i >= kept && step == 1 && n > kInsertion)
-        i = next_candidate(x, i, n, x[scratch[kept - 1].index], descending);
-      if (i >= n) break;
+    const bool look = step == 1 && n > kInsertion;
+    for (int64_t i = 0; i < std::min(kept, n); ++i) insert(scratch, i, kept, entry(i));
+    for (int64_t i = kept; i < n; ++i) {
+      if (look && (i = next_candidate(x, i, n, x[scratch[kept - 1].index], descending)) >= n) break;
       const Entry<T> found = entry(i);
-      if (i < kept || found.key < scratch[kept - 1].key) insert(scratch, i, kept, found);
+      if (found.key < scratch[kept - 1].key) insert(scratch, i, kept, found);
     }
     return scratch;
   }
