@@ -52,6 +52,11 @@ def pytest_runtest_logreport(report: Any) -> None:
         _not_run.append({"what": report.nodeid, "why": str(report.longrepr[2]).removeprefix("Skipped: ")})
 
 
+def pytest_collectreport(report: Any) -> None:
+    if report.failed:
+        _failed.append({"what": report.nodeid, "why": str(report.longrepr).strip().splitlines()[-1][:300]})
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     session = getattr(config, "_benchmarksession", None)
     records = [b.extra_info for b in getattr(session, "benchmarks", ())]

@@ -34,9 +34,10 @@ from benchmarks.clock import one_round
 from benchmarks.peers.levels import at_level
 from benchmarks.peers.process import Peer, PeerMissing, PeerProcess, Peers, named
 
-ROUNDS = 5
+ROUNDS = 4
 FEWER_ROUNDS = 3
 LONG_ROW_SECONDS = 0.1  # of one call of everybody: then fewer rounds, as each call is an average itself
+LARGE_PROBE, LARGEST_PROBE = 8 << 20, 128 << 20  # bytes
 DISTURBED = 3.0  # a round that took this many times the fastest one had somebody else's work in it
 
 
@@ -81,8 +82,13 @@ class Limit:
 
     def seconds(self) -> tuple[float, str]:
         compute = self.flops / machine.fma_peak(self.dtype) if self.flops else 0.0
-        memory = self.moved / machine.bandwidth(int(self.working_set), self.traffic) if self.moved else 0.0
+        memory = self.moved / self.bandwidth() if self.moved else 0.0
         return (compute, "FMA peak") if compute >= memory else (memory, "bandwidth")
+
+    def bandwidth(self) -> float:
+        """Of a buffer of that size: a large one is passed once, and none needs to be larger than this."""
+        size = min(int(self.working_set), LARGEST_PROBE)
+        return machine.bandwidth(size, self.traffic, 3 if size < LARGE_PROBE else 1)
 
 
 @dataclass

@@ -29,6 +29,7 @@ LATEST = ROOT / ".benchmarks" / "latest.json"
 # what also runs at lower levels: against NumPy and PyTorch at the same level
 LEVEL_FILES = ["benchmarks/kernels/bench_matmul.py", "benchmarks/kernels/bench_conv2d.py"]
 LEVEL_KEYWORD = "not backward and not float64"
+ALWAYS = ["--benchmark-only", "--continue-on-collection-errors"]  # a broken file is named, the others run
 
 
 def pytest(path: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -40,7 +41,7 @@ def pytest(path: Path, arguments: Sequence[str], environment: Mapping[str, str])
         "-m",
         "pytest",
         *arguments,
-        "--benchmark-only",
+        *ALWAYS,
         f"--benchmark-json={path}",
         "-q",
     ]

@@ -19,8 +19,13 @@ CASES = [
 ]
 
 
+def id_of(value: int | tuple[int, ...]) -> str:
+    """A shape's sizes; the axis where it is not the usual one."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else "" if value == 1 else str(value)
+
+
 @pytest.mark.parametrize("threads", thread_counts())
-@pytest.mark.parametrize(("shape", "dim"), CASES, ids=lambda s: "x".join(map(str, s)) if s != 1 else "")
+@pytest.mark.parametrize(("shape", "dim"), CASES, ids=id_of)
 @pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
 @pytest.mark.parametrize("function", ["softmax", "log_softmax"])
 def bench_softmax(
@@ -35,7 +40,7 @@ def bench_softmax(
     size = inputs["x"].size
     race(
         "softmax",
-        f"{function} {'gradient' if gradient else 'forward'} {'x'.join(map(str, shape))}",
+        f"{function} {'gradient' if gradient else 'forward'} {id_of(shape)}" + f" over {dim}" * (dim != 1),
         ours=lambda **arrays: functional(rv, function, arrays, gradient, {"dim": dim}),
         inputs=inputs,
         expected=expected,
