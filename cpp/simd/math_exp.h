@@ -54,12 +54,25 @@ RANVIER_INLINE ReducedExp<V> reduce_by_ln2(V x, V x_lo = V{}) {
   return {n, r, (coarse - r) + low};
 }
 
+// For x within ExpRange.
+template <class V>
+RANVIER_INLINE V exp_in_range(V x) {
+  using T = element_of<V>;
+  const auto [n, r, r_lo] = reduce_by_ln2(x);
+  (void)r_lo;  // far below half an ulp of 1 + r
+  return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + T(1), n);
+}
+
 template <class V>
 RANVIER_INLINE V exp(V x) {
   using T = element_of<V>;
-  const auto [n, r, r_lo] = reduce_by_ln2(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
-  (void)r_lo;  // far below half an ulp of 1 + r
-  return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + T(1), n);
+  return exp_in_range(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
+}
+
+// exp(-|x|)
+template <class V>
+RANVIER_INLINE V exp_of_minus_size(V x) {
+  return exp_in_range(at_least(-abs(x), ExpRange<element_of<V>>::low));
 }
 
 template <class V>
@@ -73,14 +86,14 @@ RANVIER_INLINE V expm1(V x) {
   return select(abs(x) < ExpRange<T>::tiny, x, y);  // keeps -0 and subnormals
 }
 
-// 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)), whichever exponential cannot overflow.
+// 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)), whichever exponential cannot overflow. The part of 1 + e lost in
+// d = fl(1 + e) lowers y by y lost / d; where it matters, d is near 1.
 template <class V>
 RANVIER_INLINE V sigmoid(V x) {
   using T = element_of<V>;
-  const V one = broadcast(T(1)), e = exp(-abs(x));
-  const V d = e + T(1), y = select(x < T(0), e, one) / d;
-  // The part of 1 + e lost in d lowers y by y lost / d; where it matters, d is near 1.
-  const V lost = e - (d - T(1));
+  const V one = broadcast(T(1)), e = exp_of_minus_size(x), top = select(x < T(0), e, one);
+  const V d = e + T(1), lost = e - (d - T(1));
+  const V y = top / d;
   return fma(-lost, y, y);
 }
 

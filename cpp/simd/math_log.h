@@ -73,6 +73,71 @@ RANVIER_INLINE V log_of(V exponent, V f, V correction) {
   return fma(exponent, broadcast(Ln2<T>::hi), f - (half_square - tail));
 }
 
+#if RANVIER_HAS_LOOKUP
+// Where two registers hold 32 floats: x = 2^e m with m in [1, 2), c near 1 / m for each 32nd of that, so
+// short that r = c m - 1 is exact, and log(x) = e ln 2 - log(c) + log(1 + r). -log(c) = high + low, of which
+// high has so many trailing zero bits that e ln2.hi + high is exact: it cancels to 0 just below 1, where c is
+// 1 / 2.
+// clang-format off
+static constexpr float log_inverses[32] = {
+    0x1p+0f, 0x1.e8p-1f, 0x1.d8p-1f, 0x1.dp-1f, 0x1.cp-1f, 0x1.b8p-1f, 0x1.a8p-1f, 0x1.ap-1f, 0x1.98p-1f,
+    0x1.88p-1f, 0x1.8p-1f, 0x1.78p-1f, 0x1.7p-1f, 0x1.68p-1f, 0x1.6p-1f, 0x1.58p-1f, 0x1.5p-1f, 0x1.48p-1f,
+    0x1.48p-1f, 0x1.4p-1f, 0x1.38p-1f, 0x1.3p-1f, 0x1.3p-1f, 0x1.28p-1f, 0x1.2p-1f, 0x1.2p-1f, 0x1.18p-1f,
+    0x1.1p-1f, 0x1.1p-1f, 0x1.08p-1f, 0x1.08p-1f, 0x1p-1f};
+static constexpr float log_high[32] = {
+    0.0f, 0x1.895p-5f, 0x1.4d3p-4f, 0x1.9338p-4f, 0x1.1178p-3f, 0x1.366p-3f, 0x1.823cp-3f, 0x1.a94p-3f,
+    0x1.d104p-3f, 0x1.1178p-2f, 0x1.2696p-2f, 0x1.3c26p-2f, 0x1.522ap-2f, 0x1.68acp-2f, 0x1.7fbp-2f,
+    0x1.973ap-2f, 0x1.af52p-2f, 0x1.c8p-2f, 0x1.c8p-2f, 0x1.e148p-2f, 0x1.fb36p-2f, 0x1.0ae7p-1f,
+    0x1.0ae7p-1f, 0x1.188fp-1f, 0x1.2696p-1f, 0x1.2696p-1f, 0x1.3503p-1f, 0x1.43dap-1f, 0x1.43dap-1f,
+    0x1.5323p-1f, 0x1.5323p-1f, 0x1.62e4p-1f};
+static constexpr float log_low[32] = {
+    0.0f, -0x1.57ad82p-19f, 0x1.15d208p-20f, -0x1.0d1536p-19f, 0x1.d044fcp-20f, -0x1.a7f538p-22f,
+    0x1.6551a4p-23f, -0x1.2c3752p-19f, -0x1.01b354p-20f, 0x1.d044fcp-19f, 0x1.089a6ep-21f, -0x1.b1199ap-19f,
+    0x1.c0e714p-19f, 0x1.07d38ep-19f, -0x1.7109fap-20f, 0x1.a189acp-21f, 0x1.2a491ap-19f, -0x1.8e2eaap-20f,
+    -0x1.8e2eaap-20f, 0x1.4344e4p-19f, -0x1.d4216ep-20f, 0x1.b8b416p-19f, 0x1.b8b416p-19f, -0x1.bf0dc4p-21f,
+    0x1.089a6ep-20f, 0x1.089a6ep-20f, -0x1.d4989cp-19f, -0x1.a0db88p-26f, -0x1.a0db88p-26f,
+    -0x1.d97988p-21f, -0x1.d97988p-21f, 0x1.7f7d1cp-20f};
+// clang-format on
+
+// (log(1 + r) - r) / r^2 for |r| < 1/32; error relative to r 2^-31.6.
+RANVIER_INLINE vec<float> log_near_node(vec<float> r) {
+  return polynomial(r, -0x1.fffffcp-2f, 0x1.55555p-2f, -0x1.003546p-2f, 0x1.9a0f3p-3f);
+}
+
+RANVIER_INLINE ivec<float> log_node(vec<float> m) { return bits(m) >> 18; }
+
+RANVIER_INLINE vec<float> log(vec<float> x) {
+  const vec<float> e = exponent_of(x), m = significand_of(x);  // -inf of 0, NaN of negative numbers
+  const ivec<float> node = log_node(m);
+  const vec<float> r = fma(m, lookup(log_inverses, node), broadcast(-1.0f));
+  const vec<float> low = fma(e, broadcast(Ln2<float>::lo), lookup(log_low, node));
+  const vec<float> high = fma(e, broadcast(Ln2<float>::hi), lookup(log_high, node));
+  return high + (r + fma(r * r, log_near_node(r), low));
+}
+
+RANVIER_INLINE vec<float> log1p(vec<float> x) {
+  const vec<float> u = x + 1.0f, e = exponent_of(u), m = significand_of(u);
+  const ivec<float> node = log_node(m);
+  const vec<float> c = lookup(log_inverses, node);
+  const vec<float> lost = select(x > 1.0f, 1.0f - (u - x), x - (u - 1.0f));  // by rounding 1 + x
+  const vec<float> r = fma(scale_by_power(lost, -e), c, fma(m, c, broadcast(-1.0f)));
+  const vec<float> low = fma(e, broadcast(Ln2<float>::lo), lookup(log_low, node));
+  const vec<float> high = fma(e, broadcast(Ln2<float>::hi), lookup(log_high, node));
+  const vec<float> y = high + (r + fma(r * r, log_near_node(r), low));
+  const vec<float> inside = select((abs(x) < 0x1p-26f) | (x == Limits<float>::infinity), x, y);  // keeps -0
+  return select(x == -1.0f, broadcast(-Limits<float>::infinity), inside);
+}
+
+// log1p for 0 <= x <= 1.
+RANVIER_INLINE vec<float> log1p_of_part(vec<float> x) {
+  const vec<float> m = at_most(x + 1.0f, 0x1.fffffep+0f), lost = x - (m - 1.0f);
+  const ivec<float> node = log_node(m);
+  const vec<float> c = lookup(log_inverses, node);
+  const vec<float> r = fma(lost, c, fma(m, c, broadcast(-1.0f)));
+  return lookup(log_high, node) + (r + fma(r * r, log_near_node(r), lookup(log_low, node)));
+}
+#endif
+
 template <class V>
 RANVIER_INLINE V log(V x) {
   using T = element_of<V>;
@@ -97,6 +162,11 @@ RANVIER_INLINE V log1p(V x) {
   const V outside = select(x == T(-1), -infinity, broadcast(Limits<T>::nan));
   const V inside = select(x < infinity, select(abs(x) < FloatBits<T>::tiny, x, y), x);
   return select(x > T(-1), inside, outside);
+}
+
+template <class V>
+RANVIER_INLINE V log1p_of_part(V x) {
+  return log1p(x);
 }
 
 }  // namespace ranvier::RANVIER_ISA

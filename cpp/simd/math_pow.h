@@ -65,7 +65,7 @@ RANVIER_INLINE vec<float> pow_positive(vec<float> x, vec<float> y) {
 }
 
 template <class V>
-RANVIER_INLINE V pow(V x, V y) {
+RANVIER_INLINE V pow_of_any(V x, V y) {
   using T = element_of<V>;
   const V size = abs(x), one = broadcast(T(1)), infinity = broadcast(Limits<T>::infinity);
   const auto is_limit = (size == T(0)) | (size == infinity) | (abs(y) == infinity);
@@ -77,6 +77,51 @@ RANVIER_INLINE V pow(V x, V y) {
   const auto invalid = ((x < T(0)) & ~integer & (size < infinity)) | (x != x) | (y != y);
   result = select(invalid, broadcast(Limits<T>::nan), result);
   return select((x == T(1)) | (y == T(0)), one, result);
+}
+
+#if RANVIER_HAS_LOOKUP
+// log(x) for positive normal x as hi + lo, within 2^-30 of itself: log() of math_log.h with what its
+// roundings lose.
+RANVIER_INLINE Pair<vec<float>> log_pair(vec<float> x) {
+  typedef vec<float> V;
+  const V e = exponent_of(x), m = significand_of(x);
+  const ivec<float> node = log_node(m);
+  const V r = fma(m, lookup(log_inverses, node), broadcast(-1.0f)), square = r * r;
+  const V high = fma(e, broadcast(Ln2<float>::hi), lookup(log_high, node));
+  const V hi = high + r, lost = r - (hi - high);  // high is 0 or larger than r
+  // log(1 + r) - r = -r^2 / 2 + r^3 (1/3 - r / 4 + ...); error of the cubic relative to r 2^-37.
+  const V cubic = polynomial(r, 0x1.555552p-2f, -0x1.fffff6p-3f, 0x1.99ff4ep-3f, -0x1.55c0f8p-3f);
+  const V square_lost = fma(r, r, -square);
+  V low = fma(e, broadcast(Ln2<float>::lo), lookup(log_low, node));
+  low = fma(broadcast(-0.5f), square_lost, fma(r * square, cubic, low));
+  low = fma(broadcast(-0.5f), square, lost + low);
+  const V sum = hi + low;
+  return {sum, low - (sum - hi)};
+}
+
+template <class V>
+static __attribute__((noinline)) V pow_out_of_line(V x, V y) {
+  return pow_of_any(x, y);
+}
+
+RANVIER_INLINE vec<float> pow(vec<float> x, vec<float> y) {
+  typedef vec<float> V;
+  const auto log_x = log_pair(x);
+  const V p = y * log_x.hi, p_lo = fma(y, log_x.hi, -p) + y * log_x.lo;
+  const auto [n, r, r_lo] = reduce_by_ln2(p, p_lo);
+  const V tail = fma(r * r, exp_tail_beside_1(r), r_lo);
+  const V result = scale_by_power((r + tail) + 1.0f, n);
+  // Negative, subnormal and special x; over- and underflow, and NaN: those lanes alone take the other's
+  // result.
+  constexpr uint32_t normal = 0x00800000, normals = 0x7f000000;
+  const ivec<float> rare = ~(((uvec<float>)x - normal < normals) & (abs(p) < 87.0f));
+  return any(rare) ? select(rare, pow_out_of_line(x, y), result) : result;
+}
+#endif
+
+template <class V>
+RANVIER_INLINE V pow(V x, V y) {
+  return pow_of_any(x, y);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -24,16 +24,19 @@ RANVIER_INLINE vec<double> cos_tail(vec<double> z) {
                     -0x1.27e4f7ceee936p-22, 0x1.1ee9c4697a09ep-29, -0x1.8f9a6d83eaef1p-37);
 }
 
-// pi/2 in four parts; below the limit n times each of the first three is exact.
+// pi/2 in parts: where there is an FMA, three of full width; else four, of which below the limit n times each
+// of the first three is exact.
 template <class T>
 struct HalfPi;
 template <>
 struct HalfPi<float> {
+  static constexpr float wide[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
   static constexpr float a = 0x1.92p+0f, b = 0x1.fb4p-12f, c = 0x1.444p-24f, d = 0x1.68c234p-39f;
   static constexpr float limit = 10000, low_bits = 0x1.8p23f;
 };
 template <>
 struct HalfPi<double> {
+  static constexpr double wide[] = {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110};
   static constexpr double a = 0x1.921fb544p+0, b = 0x1.0b4611a6p-34, c = 0x1.3198a2ep-69;
   static constexpr double d = 0x1.b839a252049c1p-104, limit = 1e6, low_bits = 0x1.8p52;
 };
@@ -96,10 +99,15 @@ RANVIER_INLINE ReducedAngle<V> reduce_by_half_pi(V x) {
   using T = element_of<V>;
   using P = HalfPi<T>;
   const V n = round_even(x * T(0.636619772367581343076));
+#if RANVIER_HAS_FMA
+  const V r1 = fma(-n, broadcast(P::wide[0]), x);  // exact
+  const ReducedAngle<V> reduced{n, fma(-n, broadcast(P::wide[2]), fma(-n, broadcast(P::wide[1]), r1))};
+#else
   const V r1 = x - n * P::a;  // exact
   const V r2 = r1 - n * P::b, lost2 = (r1 - r2) - n * P::b;
   const V r3 = r2 - n * P::c, lost3 = (r2 - r3) - n * P::c;
   const ReducedAngle<V> reduced{n, r3 + ((lost2 + lost3) - n * P::d)};
+#endif
   return any(~(abs(x) < P::limit)) ? reduce_large_lanes(x, reduced) : reduced;
 }
 

@@ -93,6 +93,14 @@ RANVIER_INLINE void store(T* p, typename VecOf<T>::type v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
 
+// Elements of a row of n that come before its first aligned group of kLanes: 0 where the row is too short for
+// alignment to pay. A store across two lines of cache takes as long as two.
+template <int kLanes, class T>
+RANVIER_INLINE int before_aligned(const T* p, int64_t n) {
+  const int past = static_cast<int>(reinterpret_cast<uintptr_t>(p) / sizeof(T) % kLanes);
+  return past && n >= 512 ? kLanes - past : 0;
+}
+
 // load_n(p, n), store_n(p, v, n): the first n lanes, 0 < n <= lanes; nothing past them is touched and
 // the loaded vector's other lanes are 0. Defined in the level's header.
 

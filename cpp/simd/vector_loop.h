@@ -23,6 +23,10 @@ RANVIER_INLINE vec<T> vector_at(const char* p) {
   return load(reinterpret_cast<const T*>(p));
 }
 
+// For the lambda of for_each_vector: called, it would bring its constants and align its stack for each vector
+// anew.
+#define RANVIER_INLINED __attribute__((always_inline))
+
 // f(y, x) for each vector of y, of kBytes, and the places of the kOperands operands that belong to it.
 template <int kOperands, int kBytes, class F>
 RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
@@ -37,17 +41,19 @@ RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
 }
 
 // Fewer elements than a vector has lanes, into a padded vector and out of it.
-template <class T>
+template <class T, int kLanes>
 RANVIER_INLINE void copy_in(char* padded, const char* from, int n) {
-  if constexpr (sizeof(T) == 1)
-    __builtin_memcpy(padded, from, unsigned(n));
-  else
+  if constexpr (sizeof(T) == 1) {
+    __builtin_memset(padded, 0, kLanes);
+    __builtin_memcpy(padded, from, unsigned(n) % kLanes);
+  } else {
     store(reinterpret_cast<T*>(padded), load_n(reinterpret_cast<const T*>(from), n));
+  }
 }
-template <class T>
+template <class T, int kLanes>
 RANVIER_INLINE void copy_out(char* to, const char* padded, int n) {
   if constexpr (sizeof(T) == 1)
-    __builtin_memcpy(to, padded, unsigned(n));
+    __builtin_memcpy(to, padded, unsigned(n) % kLanes);
   else
     store_n(reinterpret_cast<T*>(to), vector_at<T>(padded), n);
 }
@@ -59,10 +65,6 @@ RANVIER_INLINE void repeat(char* padded, const void* element) {
   else
     store(reinterpret_cast<T*>(padded), broadcast(*static_cast<const T*>(element)));
 }
-
-// Rows from here on begin with the part of a vector that leads to an aligned store: a store across two cache
-// lines takes as long as two.
-constexpr int64_t kAlignFrom = 512;
 
 // The loop over a row of vectors of T: the whole vectors in place; what lies before the first aligned one of
 // y and after the last one as a vector of its own, padded. X0: the first operand's type, X: the others', Y:
@@ -80,9 +82,8 @@ __attribute__((noinline)) static void run_row(const ElementRow& r, int operands,
     v.x[k] = moves ? static_cast<const char*>(r.x[k]) : padded[k];
     part.x[k] = padded[k];
     part.step[k] = 0;
-    if (moves)
-      __builtin_memset(padded[k], 0, sizeof padded[k]);
-    else if (k == 0)
+    if (moves) continue;
+    if (k == 0)
       repeat<X0, L>(padded[k], r.x[k]);
     else
       repeat<X, L>(padded[k], r.x[k]);
@@ -94,8 +95,7 @@ __attribute__((noinline)) static void run_row(const ElementRow& r, int operands,
     for (int k = 0; k < operands; ++k) v.x[k] += n * item[k];
     v.y += n * int64_t(sizeof(Y));
   };
-  const int past = static_cast<int>(reinterpret_cast<uintptr_t>(v.y) / sizeof(Y) % L);
-  int some = r.n >= kAlignFrom && past ? L - past : 0;
+  int some = before_aligned<L>(static_cast<const Y*>(r.y), r.n);
   int64_t left = r.n - some;
   for (bool last = false;; last = true) {
     if (some) {
@@ -103,11 +103,11 @@ __attribute__((noinline)) static void run_row(const ElementRow& r, int operands,
         if (item[k] == 0)
           continue;
         else if (k == 0)
-          copy_in<X0>(padded[k], v.x[k], some);
+          copy_in<X0, L>(padded[k], v.x[k], some);
         else
-          copy_in<X>(padded[k], v.x[k], some);
+          copy_in<X, L>(padded[k], v.x[k], some);
       loop(part);
-      copy_out<Y>(v.y, part.y, some);
+      copy_out<Y, L>(v.y, part.y, some);
       advance(some);
     }
     if (last) return;

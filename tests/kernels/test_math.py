@@ -73,6 +73,18 @@ def test_pow(dtype, bound, isa, rng):
     assert error[worst] <= bound, f"{x[worst]!r} ** {y[worst]!r}"
 
 
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="the platform has no wider long double")
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 2.0), ("float64", 4.0)])
+@pytest.mark.parametrize("exponent", [2, 3, 0.5, -1, -0.5, -2, 1, 4, 2.5])
+def test_one_exponent_for_all(exponent, dtype, bound, isa, rng):
+    x = _samples(rng, dtype)
+    with np.errstate(all="ignore"):
+        want = np.power(x.astype(np.longdouble), np.longdouble(exponent))
+        error = ulp_error(_core.pow(x, exponent, None), want)
+    worst = int(np.argmax(error))
+    assert error[worst] <= bound, f"{x[worst]!r} ** {exponent}"
+
+
 def test_pow_special_cases(isa):
     """Those of C99, Annex F, which are NumPy's: every pair of special numbers."""
     special = [

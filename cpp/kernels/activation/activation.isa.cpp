@@ -9,7 +9,7 @@ namespace ranvier::RANVIER_ISA {
 template <class Op, class T>
 static void forward_loop(const Vectors& v) {
   const auto attributes = *static_cast<const ActivationAttributes<T>*>(v.attributes);
-  for_each_vector<1, sizeof(vec<T>)>(v, [&](char* y, const char* const* x) {
+  for_each_vector<1, sizeof(vec<T>)>(v, [&](char* y, const char* const* x) RANVIER_INLINED {
     store(reinterpret_cast<T*>(y), Op::forward(vector_at<T>(x[0]), attributes));
   });
 }
@@ -17,7 +17,7 @@ static void forward_loop(const Vectors& v) {
 template <class Op, class T>
 static void backward_loop(const Vectors& v) {
   const auto attributes = *static_cast<const ActivationAttributes<T>*>(v.attributes);
-  for_each_vector<2, sizeof(vec<T>)>(v, [&](char* dx, const char* const* x) {
+  for_each_vector<2, sizeof(vec<T>)>(v, [&](char* dx, const char* const* x) RANVIER_INLINED {
     store(reinterpret_cast<T*>(dx), Op::backward(vector_at<T>(x[1]), vector_at<T>(x[0]), attributes));
   });
 }

@@ -83,7 +83,8 @@ struct Silu {  // x sigmoid(x)
 struct Softplus {
   RANVIER_ACTIVATION(forward, V x) {
     const V z = x * a.alpha;
-    return select(z > a.beta, x, (at_least(z, T(0)) + log1p(exp(-abs(z)))) / a.alpha);
+    const V y = at_least(z, T(0)) + log1p_of_part(exp_of_minus_size(z));
+    return select(z > a.beta, x, a.alpha == T(1) ? y : y / a.alpha);
   }
   RANVIER_ACTIVATION(backward, V dy, V x) {
     const V z = x * a.alpha;
@@ -146,7 +147,7 @@ struct Hardsigmoid {  // x / 6 + 1 / 2 limited to [0, 1]
 };
 
 struct Logsigmoid {  // log(1 / (1 + exp(-x))) = min(x, 0) - log1p(exp(-|x|))
-  RANVIER_ACTIVATION(forward, V x) { return at_most(x, T(0)) - log1p(exp(-abs(x))); }
+  RANVIER_ACTIVATION(forward, V x) { return at_most(x, T(0)) - log1p_of_part(exp_of_minus_size(x)); }
   RANVIER_ACTIVATION(backward, V dy, V x) { return dy * sigmoid(-x); }
 };
 

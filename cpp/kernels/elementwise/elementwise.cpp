@@ -31,14 +31,30 @@ double arithmetic_ns(ElementwiseOp op) {
   }
 }
 
+// What pow(x, exponent) is for one number as exponent, where products and roots give it; else pow. The same
+// element with the same exponent may differ in its last bit from one in an array of exponents.
+ElementwiseOp power_of(double exponent) {
+  if (exponent == 2) return ElementwiseOp::square;
+  if (exponent == 3) return ElementwiseOp::cube;
+  if (exponent == 0.5) return ElementwiseOp::pow_half;
+  if (exponent == -1) return ElementwiseOp::reciprocal;
+  if (exponent == -0.5) return ElementwiseOp::pow_minus_half;
+  if (exponent == -2) return ElementwiseOp::pow_minus_2;
+  return ElementwiseOp::pow;
+}
+
 }  // namespace
 
 template <class T>
 void Elementwise<T>::run(void*) const {
   Array arrays[kElementOperands];
   for (int k = 0; k < operands; ++k) arrays[k] = array_of(x[k], &scalar[k]);
-  Loops(operands, arrays, y, elementwise_kernels<T>().op[static_cast<int>(op)])
-      .run(arithmetic_ns(op) * (sizeof(T) / sizeof(float)));
+  ElementwiseOp best = op;
+  if (op == ElementwiseOp::pow && !x[1].data) best = power_of(scalar[1]);
+  if (op == ElementwiseOp::pow_backward && !x[2].data && scalar[2] == 2)
+    best = ElementwiseOp::square_backward;
+  Loops(best == op ? operands : operands - 1, arrays, y, elementwise_kernels<T>().op[static_cast<int>(best)])
+      .run(arithmetic_ns(best) * (sizeof(T) / sizeof(float)));
 }
 
 template <class T>

@@ -11,7 +11,7 @@ template <class T, class Op>
 static void op_loop(const Vectors& v) {
   // Absent operands repeat the last one; the op does not look at them.
   constexpr int last = Op::operands - 1, b = last < 1 ? last : 1, c = last < 2 ? last : 2, d = last;
-  for_each_vector<Op::operands, sizeof(vec<T>)>(v, [](char* y, const char* const* x) {
+  for_each_vector<Op::operands, sizeof(vec<T>)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const vec<T> result =
         Op::call(vector_at<T>(x[0]), vector_at<T>(x[b]), vector_at<T>(x[c]), vector_at<T>(x[d]));
     store(reinterpret_cast<T*>(y), result);
@@ -25,7 +25,7 @@ static void op_row(const ElementRow& r) {
 // One byte for each lane.
 template <class T, class Op>
 static void compare_loop(const Vectors& v) {
-  for_each_vector<2, lanes<T>>(v, [](char* y, const char* const* x) {
+  for_each_vector<2, lanes<T>>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const auto result = narrow_to_bytes(Op::call(vector_at<T>(x[0]), vector_at<T>(x[1])) & 1);
     __builtin_memcpy(y, &result, lanes<T>);
   });
@@ -37,7 +37,7 @@ static void compare_row(const ElementRow& r) {
 
 template <class T>
 static void where_loop(const Vectors& v) {
-  for_each_vector<3, sizeof(vec<T>)>(v, [](char* y, const char* const* x) {
+  for_each_vector<3, sizeof(vec<T>)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const ivec<T> condition = widen_bytes(reinterpret_cast<const uint8_t*>(x[0]), T{});
     store(reinterpret_cast<T*>(y), select(condition != 0, vector_at<T>(x[1]), vector_at<T>(x[2])));
   });

@@ -11,6 +11,13 @@ RANVIER_INLINE V sigmoid_slope(V x) {  // s (1 - s) = e / (1 + e)^2, even in x
   return e / (d * d);
 }
 
+// sqrt(x), but +0 of -0 and infinity of -infinity
+template <class V>
+RANVIER_INLINE V pow_half(V x) {
+  using T = element_of<V>;
+  return select(x == -Limits<T>::infinity, abs(x), sqrt(x + T(0)));
+}
+
 // struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
 #define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
   template <class T>                                                                        \
@@ -38,6 +45,10 @@ RANVIER_ELEMENTWISE(round, 1, (round_even(a)))
 RANVIER_ELEMENTWISE(sign, 1, (select(a > zero, one, select(a < zero, -one, select(a == zero, zero, a)))))
 RANVIER_ELEMENTWISE(square, 1, (a * a))
 RANVIER_ELEMENTWISE(reciprocal, 1, (one / a))
+RANVIER_ELEMENTWISE(cube, 1, (a * a * a))
+RANVIER_ELEMENTWISE(pow_half, 1, (pow_half(a)))
+RANVIER_ELEMENTWISE(pow_minus_half, 1, (one / pow_half(a)))
+RANVIER_ELEMENTWISE(pow_minus_2, 1, ((one / a) * (one / a)))  // a * a would overflow before 1 / a^2 is 0
 RANVIER_ELEMENTWISE(clip, 3, (min(max(a, b), c)))
 
 RANVIER_ELEMENTWISE(add, 2, (a + b))

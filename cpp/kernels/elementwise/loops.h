@@ -12,9 +12,10 @@ namespace ranvier::elementwise {
 
 constexpr int kArrays = kElementOperands + 1;  // the operands, then y
 constexpr int kY = kElementOperands;
-constexpr int64_t kBlock = 256;  // elements of a block: all of them stay in L1
+constexpr int64_t kBlock = 512;  // elements of a block: all of them stay in L1
 constexpr int64_t kShortRow = 128;
-constexpr int64_t kColumns = 64, kLanes = 16;  // of a tile, at most, where an operand is transposed
+// Of a tile, where an operand is transposed: whole lines of cache in both directions, four in a row.
+constexpr int64_t kTileRows = 64, kTileColumns = 64;
 constexpr double kNsPerByte = 0.03;
 
 struct Array {
@@ -92,7 +93,7 @@ struct Loops {
   }
 
   void rows(int64_t begin, int64_t end) const {
-    ElementRow r;
+    ElementRow r{};
     for (int k = 0; k < operands; ++k) r.step[k] = inner_step(k) == 1;
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       r.n = n;
@@ -114,7 +115,7 @@ struct Loops {
       for (int d = 0; d < nest.ndim - 1; ++d) repeats = repeats && nest.strides[k][d] == 0;
       kept[k] = dense[k] || repeats;
     }
-    ElementRow r;
+    ElementRow r{};
     for (int64_t first = begin; first < end; first += r.n) {
       r.n = std::min(end - first, length);
       gather(first, first + r.n, first == begin ? dense : kept, block);
@@ -130,6 +131,7 @@ struct Loops {
 
   void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlock * sizeof(double)]) const {
     int64_t filled = 0;
+    if (std::all_of(skipped, skipped + operands, [](bool s) { return s; })) return;
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       for (int k = 0; k < operands; ++k)
         if (!skipped[k])
@@ -150,46 +152,48 @@ struct Loops {
   // `count` rows of the tile at `offsets`, columns [0, n): operands that lie along `along` come by way of
   // transposed blocks.
   template <class T>
-  void tile(int along, int count, int64_t n, const int64_t* offsets, T (*block)[kLanes * kColumns]) const {
-    const int inner = nest.ndim - 1;
-    ElementRow r;
+  void tile(int along, int64_t count, int64_t n, const int64_t* offsets, T* blocks) const {
+    const CopyKernels<T>& kernels = copy_kernels<T>();
+    ElementRow r{};
+    r.n = n;
     for (int k = 0; k < operands; ++k) {
       r.step[k] = inner_step(k) != 0;
-      if (!moves_evenly(k))
-        copy_kernels<T>().transpose_strip(count, n, reinterpret_cast<const T*>(at(k, offsets[k])),
-                                          inner_step(k), block[k], kColumns);
+      if (moves_evenly(k)) continue;
+      for (int64_t i = 0; i < count; i += kernels.lanes)
+        kernels.transpose_strip(static_cast<int>(std::min<int64_t>(kernels.lanes, count - i)), n,
+                                reinterpret_cast<const T*>(at(k, offsets[k] + i)), inner_step(k),
+                                blocks + (k * kTileRows + i) * kTileColumns, kTileColumns);
     }
-    r.n = n;
-    for (int i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; ++i) {
       for (int k = 0; k < operands; ++k)
-        r.x[k] = moves_evenly(k) ? at(k, offsets[k] + i * nest.strides[k][along])
-                                 : reinterpret_cast<const char*>(block[k] + i * kColumns);
+        r.x[k] = moves_evenly(k) ? static_cast<const void*>(at(k, offsets[k] + i * nest.strides[k][along]))
+                                 : blocks + (k * kTileRows + i) * kTileColumns;
       r.y = y_at(offsets[kY] + i * nest.strides[kY][along]);
       function(r);
     }
   }
 
-  // Units [begin, end) of a strip of `lanes` rows each, of the nest without the tiles' two dimensions.
+  // Strips [begin, end) of kTileRows rows each, counted over the nest without the tiles' two dimensions.
   template <class T>
   void strips(int along, int64_t begin, int64_t end) const {
-    alignas(64) T block[kElementOperands][kLanes * kColumns];
-    const int inner = nest.ndim - 1, lanes = copy_kernels<T>().lanes;
-    const int64_t rows = nest.shape[along], columns = nest.shape[inner];
+    alignas(64) T blocks[kElementOperands * kTileRows * kTileColumns];
+    const int inner = nest.ndim - 1;
+    const int64_t rows = nest.shape[along], columns = nest.shape[inner], per_outer = strips_of(along);
     const LoopNest<kArrays> outer = outside(along);
-    const int64_t strips = (rows + lanes - 1) / lanes;
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t row = unit % strips * lanes;
-      const int count = static_cast<int>(std::min<int64_t>(lanes, rows - row));
-      outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* start) {
-        for (int64_t column = 0; column < columns; column += kColumns) {
+    for (int64_t strip = begin; strip < end; ++strip) {
+      const int64_t row = strip % per_outer * kTileRows, count = std::min(kTileRows, rows - row);
+      outer.walk(strip / per_outer, strip / per_outer + 1, [&](int64_t, const int64_t* start) {
+        for (int64_t column = 0; column < columns; column += kTileColumns) {
           int64_t offsets[kArrays];
           for (int k = 0; k < kArrays; ++k)
             offsets[k] = start[k] + row * nest.strides[k][along] + column * nest.strides[k][inner];
-          tile(along, count, std::min(columns - column, kColumns), offsets, block);
+          tile(along, count, std::min(columns - column, kTileColumns), offsets, blocks);
         }
       });
     }
   }
+
+  int64_t strips_of(int along) const { return (nest.shape[along] + kTileRows - 1) / kTileRows; }
 
   LoopNest<kArrays> outside(int along) const {
     int64_t shape[kMaxDims];
@@ -202,9 +206,7 @@ struct Loops {
 
   template <class T>
   void run_transposed(int along, double ns) const {
-    const int lanes = copy_kernels<T>().lanes;
-    const int64_t strips_of = (nest.shape[along] + lanes - 1) / lanes;
-    parallel_for(outside(along).size * strips_of, ns,
+    parallel_for(outside(along).size * strips_of(along), ns,
                  [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
   }
 
