@@ -15,11 +15,17 @@ constexpr size_t kHugePage = size_t{2} << 20;
 constexpr uint64_t kKeepAtMost = uint64_t{1} << 30;  // bytes of unused blocks; more goes back to the system
 constexpr int kClasses = 4 * 48;
 
+// Large blocks begin at different places within their pages: where several arrays are walked together, equal
+// ones would fall into the same sets of the caches, and a load would wait for a store whose address differs
+// in the upper bits only (Adam on arrays in the L3: a sixth of the time). Nine lines apart; sixteen places.
+constexpr size_t kStaggerFrom = size_t{64} << 10, kStaggerStep = 9 * kAlign, kStaggerPlaces = 16;
+
 // Lies in the 64 bytes before each block.
 struct Header {
   uint64_t serial;
   size_t capacity;  // bytes usable in the block
   int size_class;
+  void* memory;  // what the system gave
 };
 static_assert(sizeof(Header) <= kAlign);
 
@@ -48,16 +54,21 @@ Header* header_of(const void* block) {
 Header* new_block(size_t capacity) {
   const bool huge = capacity >= 2 * kHugePage;
   const size_t align = huge ? kHugePage : kAlign;
-  const size_t total = (capacity + kAlign + align - 1) / align * align;
+  static size_t blocks = 0;  // guarded by g_mutex
+  const size_t shift = capacity >= kStaggerFrom ? blocks++ % kStaggerPlaces * kStaggerStep : 0;
+  const size_t total = (capacity + kAlign + shift + align - 1) / align * align;
   void* p = std::aligned_alloc(align, total);
-  if (p && huge) madvise(p, total, MADV_HUGEPAGE);
-  return static_cast<Header*>(p);
+  if (!p) return nullptr;
+  if (huge) madvise(p, total, MADV_HUGEPAGE);
+  Header* h = reinterpret_cast<Header*>(static_cast<char*>(p) + shift);
+  h->memory = p;
+  return h;
 }
 
 void release_all() {
   if (!g_free) return;
   for (int c = 0; c < kClasses; ++c) {
-    for (Header* h : g_free[c]) std::free(h);
+    for (Header* h : g_free[c]) std::free(h->memory);
     g_free[c].clear();
   }
   g_stats.bytes_cached = 0;
@@ -86,7 +97,7 @@ void* allocate(size_t bytes) {
     }
     if (!h) return nullptr;
   }
-  *h = Header{g_next_serial++, capacity, c};
+  *h = Header{g_next_serial++, capacity, c, h->memory};
   g_stats.bytes_in_use += capacity;
   if (g_stats.bytes_in_use > g_stats.peak_bytes_in_use) g_stats.peak_bytes_in_use = g_stats.bytes_in_use;
   return reinterpret_cast<char*>(h) + kAlign;
@@ -98,7 +109,7 @@ void deallocate(void* block) {
   std::lock_guard<std::mutex> lock(g_mutex);
   g_stats.bytes_in_use -= h->capacity;
   if (g_stats.bytes_cached + h->capacity > kKeepAtMost) {
-    std::free(h);
+    std::free(h->memory);
     return;
   }
   g_free[h->size_class].push_back(h);

@@ -79,10 +79,14 @@ static double sum_of_powers(const T* g, int64_t n, double p) {
 // y = f(y, x), vector by vector.
 template <class T, class F>
 RANVIER_INLINE void map(T* y, const T* x, int64_t n, const F& f) {
+  int some = before_aligned<lanes<T>>(y, n);
   int64_t i = 0;
-  for (; i + lanes<T> <= n; i += lanes<T>) store(y + i, f(load(y + i), load(x + i)));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(y + i, f(load_n(y + i, rest), load_n(x + i, rest)), rest);
+  for (bool last = false;; last = true) {
+    if (some) store_n(y + i, f(load_n(y + i, some), load_n(x + i, some)), some);
+    if (last) return;
+    for (i += some; i + lanes<T> <= n; i += lanes<T>) store(y + i, f(load(y + i), load(x + i)));
+    some = static_cast<int>(n - i);
+  }
 }
 
 template <class T>

@@ -127,9 +127,15 @@ template <class Rule, class T, class Numbers>
 static void update(const OptimizerRun<T>& run, const Numbers& numbers) {
   const OptimizerRun<T> r = run;  // copies: the stores below cannot change them
   const Numbers c = numbers;
+  // Aligned to the first state, as the others are, or to the parameter.
+  int some = before_aligned<lanes<T>>(r.states[0] ? r.states[0] : r.p, r.n);
   int64_t i = 0;
-  for (; i + lanes<T> <= r.n; i += lanes<T>) Rule::apply(r, c, i, Lanes<true>{});
-  if (i < r.n) Rule::apply(r, c, i, Lanes<false>{static_cast<int>(r.n - i)});
+  for (bool last = false;; last = true) {
+    if (some) Rule::apply(r, c, i, Lanes<false>{some});
+    if (last) return;
+    for (i += some; i + lanes<T> <= r.n; i += lanes<T>) Rule::apply(r, c, i, Lanes<true>{});
+    some = static_cast<int>(r.n - i);
+  }
 }
 
 }  // namespace ranvier::RANVIER_ISA
