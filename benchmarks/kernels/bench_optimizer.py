@@ -21,6 +21,12 @@ NETWORKS = {
     "cnn": [(32, 1, 3, 3), (32,), (64, 32, 3, 3), (64,), (128, 1600), (128,), (10, 128), (10,)],
     "1M": [(1024, 1024)],
 }
+MORE = {
+    "10M": [(10_000_000,)],
+    "odd": [(333, 1001), (1001,), (7, 333), (7,)],
+    "200 of 64": [(64,)] * 200,
+    "resnet-like": [(64, c, 3, 3) for c in (3, 64, 64, 64)] + [(64,)] * 40 + [(256, 64, 1, 1)] * 4,
+}
 # Arrays read and written.
 STREAMS = {
     "Adam": 7,
@@ -56,8 +62,18 @@ class Step:
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("network", NETWORKS)
 def bench_optimizer(race: Race, network: str, kind: str, threads: int) -> None:
+    step(race, network, NETWORKS[network], kind, threads)
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+@pytest.mark.parametrize("kind", ["Adam", "SGD"])
+@pytest.mark.parametrize("network", MORE)
+def bench_more(race: Race, network: str, kind: str, threads: int) -> None:
+    step(race, network, MORE[network], kind, threads)
+
+
+def step(race: Race, network: str, shapes: list[tuple[int, ...]], kind: str, threads: int) -> None:
     rng = np.random.default_rng(0)
-    shapes = NETWORKS[network]
     gradients = {f"g{i}": rng.uniform(0.5, 1, s).astype(np.float32) for i, s in enumerate(shapes)}
     flat = np.concatenate([g.reshape(-1) for g in gradients.values()])
     rule: Callable[..., Any] = getattr(reference, kind.lower())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.training.by_hand import HandSteps
 from benchmarks.training.networks import NETWORKS
+from benchmarks.views import viewed
 
 
 def version() -> str:
@@ -23,12 +24,14 @@ def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     return lambda: a @ b
 
 
-def elementwise(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
-    operands = tuple(arrays.values())
-    compute, out = (
-        getattr(np, function),
-        np.empty(np.broadcast_shapes(*(x.shape for x in operands)), np.float32),
-    )
+def elementwise(
+    function: str, views: dict[str, str] | None = None, numbers: Sequence[float] = (), **arrays: np.ndarray
+) -> Callable[[], Any]:
+    operands = (*viewed(arrays, views), *numbers)
+    compute = getattr(np, function)
+    if function == "where":  # takes no output
+        return lambda: compute(*operands)
+    out = np.empty_like(compute(*operands))
     return lambda: compute(*operands, out=out)
 
 

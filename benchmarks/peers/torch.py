@@ -13,6 +13,7 @@ import torch
 from benchmarks.functional import functional
 from benchmarks.small_calls import chain_backward, on_the_tape
 from benchmarks.training.networks import NETWORKS, steps
+from benchmarks.views import viewed
 
 Window = Sequence[int]  # kernel_size, stride, padding
 
@@ -32,10 +33,18 @@ def matmul(a: np.ndarray, b: np.ndarray) -> Callable[[], Any]:
     return lambda: x @ y
 
 
-def elementwise(function: str, **arrays: np.ndarray) -> Callable[[], Any]:
-    operands = tuple(torch.from_numpy(x) for x in arrays.values())
-    compute = getattr(torch, {"power": "pow"}.get(function, function))
-    out = torch.empty(torch.broadcast_shapes(*(x.shape for x in operands)))
+def elementwise(
+    function: str, views: dict[str, str] | None = None, numbers: Sequence[float] = (), **arrays: np.ndarray
+) -> Callable[[], Any]:
+    operands = (*(torch.from_numpy(x) for x in viewed(arrays, views)), *numbers)
+    if function == "relu":  # has no output argument
+        operands = (*operands, 0)
+    compute = (
+        torch._C._nn.gelu
+        if function == "gelu"
+        else getattr(torch, {"relu": "clamp_min"}.get(function, function))
+    )
+    out = torch.empty_like(compute(*operands))
     return lambda: compute(*operands, out=out)
 
 
