@@ -87,19 +87,20 @@ static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, c
 
 // One window of an NCHW image: vectors along its rows.
 template <class T>
-RANVIER_INLINE T mean_of_plane(SumWindow<T> w) {
-  if (w.row == w.columns * w.column) w.columns *= w.rows, w.rows = 1;  // whole rows: one run
+__attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
+  const bool one_run = w.row == w.columns * w.column;  // whole rows
+  const int64_t rows = one_run ? 1 : w.rows, columns = one_run ? w.rows * w.columns : w.columns;
   vec<T> sum[4] = {};
-  for (int64_t r = 0; r < w.rows; ++r) {
+  for (int64_t r = 0; r < rows; ++r) {
     const T* p = w.x + r * w.row;
     int64_t s = 0;
     if (w.column == 1) {
-      for (; s + 4 * lanes<T> <= w.columns; s += 4 * lanes<T>)
+      for (; s + 4 * lanes<T> <= columns; s += 4 * lanes<T>)
         for (int v = 0; v < 4; ++v) sum[v] = sum[v] + load(p + s + v * lanes<T>);
-      for (; s + lanes<T> <= w.columns; s += lanes<T>) sum[0] = sum[0] + load(p + s);
+      for (; s + lanes<T> <= columns; s += lanes<T>) sum[0] = sum[0] + load(p + s);
     }
-    for (; s < w.columns; s += lanes<T>) {
-      const int n = static_cast<int>(w.columns - s < lanes<T> ? w.columns - s : lanes<T>);
+    for (; s < columns; s += lanes<T>) {
+      const int n = static_cast<int>(columns - s < lanes<T> ? columns - s : lanes<T>);
       sum[1] = sum[1] + load_any(p + s * w.column, w.column, n);
     }
   }

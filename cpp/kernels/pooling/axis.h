@@ -119,7 +119,7 @@ static inline bool has_pool_ring(const PoolAxis& rows, const PoolAxis& columns) 
   return taps > 0 && taps <= 40 && columns.stride <= 2 && reach / rows.stride < 16;
 }
 static inline int64_t pool_ring_slots(const PoolAxis& rows) {  // a power of two
-  const int64_t live = (rows.kernel - 1) * rows.dilation / rows.stride + 1;
+  const int64_t live = (rows.kernel - 1) * rows.dilation / rows.stride + 2;
   int64_t slots = 1;
   while (slots < live) slots *= 2;
   return slots;
