@@ -109,6 +109,14 @@ RANVIER_INLINE vec<T> broadcast(T x) {
   return x - vec<T>{};  // x - 0 is x for every x, -0 included
 }
 
+// v, loaded once: GCC would rather load it again in each instruction that uses it, and a load from two cache
+// lines costs two.
+template <class V>
+RANVIER_INLINE V in_register(V v) {
+  asm("" : "+v"(v));
+  return v;
+}
+
 template <class T>
 RANVIER_INLINE ivec<T> ibroadcast(int_of<T> x) {
   return x - ivec<T>{};

@@ -2,6 +2,7 @@
 // that reads x and dy where they are.
 #include <algorithm>
 
+#include "kernels/conv2d/depthwise.h"
 #include "kernels/conv2d/weight_gradient.h"
 
 namespace ranvier {
@@ -34,19 +35,18 @@ struct WeightGradient<T>::Chunk {
 template <class T>
 WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, void* workspace, int team)
     : c_(call),
-      lanewise_(is_lanewise(call.geometry.groups, call.x.shape[1], call.dy.shape[1])),
       in_group_(call.x.shape[1] / call.geometry.groups),
       out_group_(call.dy.shape[1] / call.geometry.groups),
       taps_(call.taps[0] * call.taps[1]),
       carver_(workspace),
-      panels_(call.geometry.groups, out_group_, lanewise_),
-      x_(call.x, lanewise_ ? call.x.shape[1] : 0, carver_),
+      panels_(call.geometry.groups, out_group_),
+      x_(call.x, 0, carver_),
       dy_(call.dy, panels_.per_group, carver_),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver_),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver_) {
   const int mr = conv_kernels<T>().mr;
   const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
-  by_tap_ = !lanewise_ && in_group_ >= mr;
+  by_tap_ = in_group_ >= mr;
   tiles_per_tap_ = ceil_division(in_group_, mr);
   parts_ = std::clamp<int64_t>(rows * q / kPixelsPerPart, 1, Conv2dBackwardWeight<T>::kMaxPartials);
   while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
@@ -193,9 +193,9 @@ void WeightGradient<T>::run_job(const Chunk& chunk, const WeightJob& job, int64_
   t.step_a = g.stride[1] * x_.stride_w, t.step_b = dy_.stride_w;
   t.b = dy_.data + panels_.first(panel);
   t.columns = panels_.columns(panel);
-  t.lanewise = lanewise_, t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
+  t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
   t.fetch = nullptr, t.fetch_step = 0;
-  const T* x = x_.data + (lanewise_ ? panels_.first(panel) : panels_.group(panel) * in_group_);
+  const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;
   const int64_t height = by_tap_ ? ceil_division(in_group_, tiles_per_tap_)
@@ -251,12 +251,15 @@ void WeightGradient<T>::combine() const {
 
 template <class T>
 size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
+  if (is_depthwise(geometry, x, dy)) return DepthwiseWeight<T>(*this, nullptr, team).workspace_bytes();
   return WeightGradient<T>(*this, nullptr, team).workspace_bytes();
 }
 
 template <class T>
 void Conv2dBackwardWeight<T>::run(void* workspace) const {
-  if (dy.shape[1] > 0) WeightGradient<T>(*this, workspace, num_threads()).run();
+  if (dy.shape[1] == 0) return;
+  if (is_depthwise(geometry, x, dy)) return DepthwiseWeight<T>(*this, workspace, num_threads()).run();
+  WeightGradient<T>(*this, workspace, num_threads()).run();
 }
 
 template class WeightGradient<float>;

@@ -3,6 +3,7 @@
 
 #include "base/parallel.h"
 #include "kernels/conv2d/correlate.h"
+#include "kernels/conv2d/depthwise.h"
 #include "kernels/conv2d/winograd.h"
 
 namespace ranvier {
@@ -26,6 +27,7 @@ Correlation<T> correlation(const ConvTranspose2dForward<T>& c) {
 // f on the kernel that computes the call.
 template <class T, class F>
 auto with_kernel(const Correlation<T>& problem, bool winograd, void* workspace, int team, const F& f) {
+  if (is_depthwise(problem.geometry, problem.x, problem.y)) return f(Depthwise(problem, workspace, team));
   if constexpr (sizeof(T) == sizeof(float))
     if (winograd && winograd_pays(problem)) return f(Winograd(problem, workspace, team));
   return f(Correlator(problem, workspace, team));

@@ -7,15 +7,14 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// tiles[lanewise][vectors - 1][height]
+// tiles[vectors - 1][height]
 template <class T, class Heights>
 struct ConvTiles;
 template <class T, int... I>
 struct ConvTiles<T, std::integer_sequence<int, I...>> {
   using Function = void (*)(const ConvTile<T>&);
-  static constexpr Function table[2][kConvVectors][sizeof...(I)] = {
-      {{tile<T, kTileRows[0][I], 1, false>...}, {tile<T, kTileRows[1][I], 2, false>...}},
-      {{tile<T, kTileRows[0][I], 1, true>...}, {tile<T, kTileRows[1][I], 2, true>...}}};
+  static constexpr Function table[kConvVectors][sizeof...(I)] = {{tile<T, kTileRows[0][I], 1>...},
+                                                                 {tile<T, kTileRows[1][I], 2>...}};
 };
 
 // The rows that make up for a missing height repeat the last one and write nowhere.
@@ -26,7 +25,7 @@ static void run_tile(ConvTile<T>& t) {
   while (kTileRows[vectors - 1][height] < t.rows) ++height;
   alignas(64) T nowhere[kConvVectors * lanes<T>];
   for (int i = t.rows; i < kTileRows[vectors - 1][height]; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
-  ConvTiles<T, std::make_integer_sequence<int, kTileHeights>>::table[t.lanewise][vectors - 1][height](t);
+  ConvTiles<T, std::make_integer_sequence<int, kTileHeights>>::table[vectors - 1][height](t);
 }
 
 static void end_streams() { stream_end(); }

@@ -52,23 +52,22 @@ struct Correlator<T>::Region {
 template <class T>
 Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
     : p_(p),
-      lanewise_(is_lanewise(p.geometry.groups, p.x.shape[1], p.y.shape[1])),
       images_(p.y.shape[0]),
       taps_{p.w.shape[2], p.w.shape[3]},
       in_group_(p.x.shape[1] / p.geometry.groups),
       out_group_(p.y.shape[1] / p.geometry.groups),
-      dots_(!lanewise_ && prefers_dots<T>(in_group_, out_group_)),
-      spans_(!lanewise_ && !dots_ && prefers_span<T>(p.geometry.groups, in_group_, out_group_)),
+      dots_(prefers_dots<T>(in_group_, out_group_)),
+      spans_(!dots_ && prefers_span<T>(p.geometry.groups, in_group_, out_group_)),
       steps_(dots_ ? ceil_division(in_group_, conv_kernels<T>().lanes) : in_group_),
       carver_(workspace),
-      panels_(spans_ ? 1 : p.geometry.groups, spans_ ? p.y.shape[1] : out_group_, lanewise_,
+      panels_(spans_ ? 1 : p.geometry.groups, spans_ ? p.y.shape[1] : out_group_,
               dots_    ? dots_width(out_group_)
               : spans_ ? static_cast<int>(conv_kernels<T>().lanes / out_group_ * out_group_)
                        : 0),
       mr_(dots_    ? conv_kernels<T>().dot_rows[panels_.width]
           : spans_ ? conv_kernels<T>().grouped_rows
                    : conv_kernels<T>().mr),
-      x_(p.x, lanewise_ ? p.x.shape[1] : 0, carver_),
+      x_(p.x, 0, carver_),
       rows_(axis_geometry(p.geometry, 0, p.y.shape[2], p.x.shape[2], taps_[0], p.transposed), carver_),
       columns_(axis_geometry(p.geometry, 1, p.y.shape[3], p.x.shape[3], taps_[1], p.transposed), carver_) {
   const int64_t image_bytes = std::max<int64_t>(p.x.shape[1] * p.x.shape[2] * p.x.shape[3] * sizeof(T), 1);
@@ -138,9 +137,7 @@ void Correlator<T>::pack_weights() const {
     p.columns = panels_.columns(panel), p.width = panels_.width;
     p.panel = weights_ + panel * panel_size_;
     const int64_t row = p_.w.shape[1] * taps;  // of w
-    if (lanewise_) {
-      p.w = p_.w.data + first * taps, p.stride_o = p.stride_c = taps;
-    } else if (p_.transposed) {
+    if (p_.transposed) {
       p.w = p_.w.data + group * in_group_ * row + (first - group * out_group_) * taps;
       p.stride_o = taps, p.stride_c = row;
     } else {
@@ -184,7 +181,6 @@ void Correlator<T>::pick_inputs() const {
 
 template <class T>
 int64_t Correlator<T>::first_input(int64_t panel) const {
-  if (lanewise_) return panels_.first(panel);
   return spans_ ? panels_.first(panel) / out_group_ * in_group_ : panels_.group(panel) * in_group_;
 }
 
@@ -193,7 +189,6 @@ template <class T>
 T Correlator<T>::weight(int64_t out, int64_t channel, int64_t tap) const {
   const int64_t* st = p_.w.strides;
   const int64_t at = tap / taps_[1] * st[2] + tap % taps_[1] * st[3];
-  if (lanewise_) return p_.w.data[out * st[0] + at];
   if (!p_.transposed) return p_.w.data[out * st[0] + channel * st[1] + at];
   const int64_t group = out / out_group_;
   return p_.w.data[(group * in_group_ + channel) * st[0] + (out - group * out_group_) * st[1] + at];
@@ -266,14 +261,14 @@ typename Correlator<T>::Fetch Correlator<T>::next_inputs(const Region& region, R
   const int64_t pixels = ceil_division(region.pixels(), region.tiles(mr_));  // of a tile
   const int64_t new_values = pixels * (p_.transposed ? 1 : p_.geometry.stride[1]) * x_.stride_w;
   const int64_t part = new_values / (panels.end - panels.begin);
-  const int64_t from = last.a + (lanewise_ ? 0 : last.n - in_group_) + chunk_ * new_values;
+  const int64_t from = last.a + last.n - in_group_ + chunk_ * new_values;
   return {from + (panel - panels.begin) * part, part * static_cast<int64_t>(sizeof(T)) / steps};
 }
 
 // The taps of a region as runs of values that lie one after another in the input and in the panel.
 template <class T>
 int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments) const {
-  const int64_t step_a = lanewise_ ? x_.stride_w : 1, step_b = panels_.width;
+  const int64_t step_a = 1, step_b = panels_.width;
   const int64_t tap_size = panel_size_ / (taps_[0] * taps_[1]);
   int64_t count = 0;
   if (in_group_ == 0) return 0;
@@ -301,10 +296,10 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   const T* bias = bias_ && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
   ConvTile<T> t;
   t.segments = segments, t.count = segment_count;
-  t.step_a = lanewise_ ? x_.stride_w : 1, t.step_b = panels_.width;
+  t.step_a = 1, t.step_b = panels_.width;
   t.b = weights_ + panel * panel_size_, t.bias = p_.bias.data ? bias + first : nullptr;
   t.columns = panels_.columns(panel);
-  t.lanewise = lanewise_, t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
+  t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
   t.fetch_step = fetch.step;
   t.ahead = dots_ && segment_count == 1 && segments->n == in_group_
                 ? 2 * rows * x_.stride_w * (p_.transposed ? 1 : p_.geometry.stride[1])

@@ -49,7 +49,7 @@ class Correlator {
                     int64_t count) const;
 
   Correlation<T> p_;
-  bool lanewise_, stream_;
+  bool stream_;
   int64_t images_, taps_[2];
   int64_t in_group_, out_group_;  // channels of a group
   bool dots_;                     // the lanes of vectors are input channels, not output channels

@@ -12,7 +12,7 @@ bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
 }  // namespace
 
 template <class T>
-PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver)
+PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread)
     : data(x.data),
       stride_n(x.strides[0]),
       stride_h(x.strides[2]),
@@ -21,7 +21,7 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
       copy_(nullptr) {
   const bool contiguous = x.strides[1] == 1 || x.shape[1] == 1;
   const int lanes = conv_kernels<T>().lanes;
-  if (contiguous && whole_vectors % lanes == 0 && !collides(stride_w * sizeof(T))) return;
+  if (contiguous && whole_vectors % lanes == 0 && !(spread && collides(stride_w * sizeof(T)))) return;
   stride_w = x.shape[1] + (collides(x.shape[1] * sizeof(T)) ? lanes : 0);
   stride_h = stride_w * x.shape[3];
   stride_n = stride_h * x.shape[2];
@@ -45,8 +45,8 @@ void PixelRows<T>::copy_share() const {
 }
 
 template <class T>
-Panels<T>::Panels(int64_t groups, int64_t per_group, bool lanewise, int width)
-    : groups(lanewise ? 1 : groups), per_group(lanewise ? groups : per_group), width(width) {
+Panels<T>::Panels(int64_t groups, int64_t per_group, int width)
+    : groups(groups), per_group(per_group), width(width) {
   const int lanes = conv_kernels<T>().lanes;
   if (width == 0) this->width = this->per_group <= lanes ? lanes : 2 * lanes;
   in_group = ceil_division(this->per_group, this->width);

@@ -10,8 +10,8 @@ template <class T>
 class PixelRows {
  public:
   // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
-  // last channel.
-  PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver);
+  // last channel. spread: it reads many pixels again and again, so they must not share a set of L1.
+  PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true);
   void copy_share() const;  // this thread's part of the copy, where there is one
   const T* data;
   int64_t stride_n, stride_h, stride_w;
@@ -24,7 +24,7 @@ class PixelRows {
 // How output channels, in groups, are cut into panels of up to two vectors, or as many as are asked for.
 template <class T>
 struct Panels {
-  Panels(int64_t groups, int64_t per_group, bool lanewise, int width = 0);
+  Panels(int64_t groups, int64_t per_group, int width = 0);
   int64_t groups, per_group;  // of output channels
   int64_t in_group;           // panels of one group
   int width;
@@ -37,10 +37,5 @@ struct Panels {
     return static_cast<int>(left < width ? left : width);
   }
 };
-
-// A depthwise convolution: each output channel has one input channel, its own.
-inline bool is_lanewise(int64_t groups, int64_t in_channels, int64_t out_channels) {
-  return groups > 1 && groups == in_channels && groups == out_channels;
-}
 
 }  // namespace ranvier

@@ -24,7 +24,7 @@ constexpr int kConvRows = kTileRows[1][kTileHeights - 1];
 static_assert(kConvRows <= kMaxConvRows);
 
 // kSteps products of each row, one after another.
-template <class T, int kRows, int kVectors, bool kLanewise, int kSteps>
+template <class T, int kRows, int kVectors, int kSteps>
 RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const T* b, int64_t step_b,
                                    vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
@@ -38,14 +38,9 @@ RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
     for (int u = 0; u < kSteps; ++u) {
-      if constexpr (kLanewise) {
-        RANVIER_UNROLL
-        for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(load(a[i] + at + v * L), row[u][v], acc[i][v]);
-      } else {
-        const vec<T> x = broadcast<T>(a[i][at + u]);
-        RANVIER_UNROLL
-        for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[u][v], acc[i][v]);
-      }
+      const vec<T> x = broadcast<T>(a[i][at + u]);
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[u][v], acc[i][v]);
     }
   }
 }
@@ -53,9 +48,9 @@ RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const
 // Each row has a pointer of its own, so that a tile may hold any pixels (of several image rows, several
 // images); all of them move by the same index. They do not all fit into registers: where a product is one
 // vector's only, four in a row share the loading of the pointer.
-template <class T, int kRows, int kVectors, bool kLanewise>
+template <class T, int kRows, int kVectors>
 RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
-  constexpr int kSteps = kVectors == 1 && !kLanewise ? 4 : 1;
+  constexpr int kSteps = kVectors == 1 ? 4 : 1;
   const T* a[kRows];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -72,7 +67,7 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
     int64_t at = s->a, n = s->n;
     if constexpr (kSteps > 1) {
       for (; step_a == 1 && n > kSteps; n -= kSteps) {
-        multiply_steps<T, kRows, kVectors, kLanewise, kSteps>(a, at, b, step_b, acc);
+        multiply_steps<T, kRows, kVectors, kSteps>(a, at, b, step_b, acc);
         RANVIER_UNROLL
         for (int u = 0; u < kSteps; ++u, fetch += fetch_step) __builtin_prefetch(fetch);
         at += kSteps;
@@ -80,7 +75,7 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
       }
     }
     do {
-      multiply_steps<T, kRows, kVectors, kLanewise, 1>(a, at, b, step_b, acc);
+      multiply_steps<T, kRows, kVectors, 1>(a, at, b, step_b, acc);
       __builtin_prefetch(fetch);
       fetch += fetch_step;
       at += step_a;
@@ -149,7 +144,7 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, const vec<T> (&acc)[kRows][
   }
 }
 
-template <class T, int kRows, int kVectors, bool kLanewise>
+template <class T, int kRows, int kVectors>
 static void tile(const ConvTile<T>& t) {
   // The lines that the results go to are on their way while the products run.
   if (!t.stream) {
@@ -160,7 +155,7 @@ static void tile(const ConvTile<T>& t) {
     }
   }
   vec<T> acc[kRows][kVectors];
-  multiply<T, kRows, kVectors, kLanewise>(t, acc);
+  multiply<T, kRows, kVectors>(t, acc);
   store_tile<T, kRows, kVectors>(t, acc);
 }
 

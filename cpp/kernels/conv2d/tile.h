@@ -14,9 +14,8 @@ struct ConvSegment {
   int64_t a, b, n;
 };
 
-// c[i][0, columns) = finish(sum over segments of a[i] * b), i < rows. a[i] is broadcast against vectors of b;
-// where lanewise (depthwise) it is a vector itself. Whole vectors of b, and of a where lanewise, are
-// readable.
+// c[i][0, columns) = finish(sum over segments of a[i] * b), i < rows. a[i] is broadcast against vectors of b,
+// all of which are readable.
 //   forward: rows are output pixels, a[i] their first input value, b a panel of weights, segments the taps
 //   to dx:   the same on dy and turned weights
 //   to dw:   rows are taps of the weights, a[i] where they lie in x, b is dy, segments are runs of pixels
@@ -32,7 +31,6 @@ struct ConvTile {
   int64_t count;
   int64_t step_a, step_b;
   int rows, columns;
-  bool lanewise;
   bool accumulate;  // c += the sum; else c = activation(the sum + bias)
   bool relu;
   bool stream;    // c lies on vectors, and goes past the caches

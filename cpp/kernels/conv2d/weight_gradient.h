@@ -41,7 +41,6 @@ class WeightGradient {
   T* bias_sums(int64_t part) const { return bias_sums_ + part * panels_.count() * panels_.width; }
 
   Conv2dBackwardWeight<T> c_;
-  bool lanewise_;
   int64_t in_group_, out_group_, taps_;
   Carver carver_;
   Panels<T> panels_;

@@ -72,7 +72,7 @@ Winograd::Winograd(const Correlation<float>& p, void* workspace, int team)
       out_(p.y.shape[1]),
       pad_{first_pad(p, 0), first_pad(p, 1)},
       carver_(workspace),
-      panels_(1, out_, false),
+      panels_(1, out_),
       x_(p.x, 0, carver_) {
   const int64_t panel = in_ * panels_.width;
   group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
@@ -197,7 +197,7 @@ void Winograd::products(const Block& block) const {
   const ConvSegment channels{0, 0, in_};
   ConvTile<float> t;
   t.segments = &channels, t.count = 1, t.step_a = 1, t.step_b = panels_.width;
-  t.lanewise = t.accumulate = t.relu = t.stream = false, t.bias = nullptr;
+  t.accumulate = t.relu = t.stream = false, t.bias = nullptr;
   t.fetch = nullptr, t.fetch_step = 0;
   for (int product = 0; product < kWinogradProducts; ++product) {
     const Range all = tiles_.of_product(product / 4, product % 4);

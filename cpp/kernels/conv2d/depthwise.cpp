@@ -1,0 +1,156 @@
+#include "kernels/conv2d/depthwise.h"
+
+#include <algorithm>
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kChunkBytes =
+    256 << 10;  // of the input rows of one output row: they stay in L2 for the next
+constexpr double kNsPerProduct = 2 * kConvNsPerProduct;  // they wait for memory
+
+}  // namespace
+
+DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, Carver& carver)
+    : g_(geometry),
+      count_(std::min(out_step(), geometry.out)),
+      passes_(carver.take<DepthwisePass>(count_)),
+      taps_(carver.take<DepthwiseTap>(geometry.taps)) {}
+
+void DepthwiseColumns::build() const {
+  DepthwiseTap* next = taps_;
+  for (int64_t first = 0; first < count_; ++first) {
+    const int64_t count = ceil_division(g_.out - first, out_step()), step = in_step();
+    DepthwisePass pass{next, 0, first, count, 0, count, true};
+    for (int64_t t = 0; t < g_.taps; ++t) {
+      const int64_t at =
+          g_.transposed ? first + g_.pad - (g_.taps - 1 - t) * g_.dilation : t * g_.dilation - g_.pad;
+      if (g_.transposed && at % g_.stride != 0) continue;
+      const int64_t input = g_.transposed ? at / g_.stride : at;
+      const int64_t begin = input < 0 ? ceil_division(-input, step) : 0;
+      const int64_t end = input >= g_.in ? 0 : (g_.in - 1 - input) / step + 1;
+      DepthwiseTap* tap = next + pass.tap_count++;
+      *tap = {t, input, std::min(begin, count), std::min(end, count)};
+      pass.inner_begin = std::max(pass.inner_begin, tap->begin);
+      pass.inner_end = std::min(pass.inner_end, tap->end);
+      if (tap > next && (tap->tap != tap[-1].tap + 1 || tap->input != tap[-1].input + 1))
+        pass.adjacent = false;
+    }
+    next += pass.tap_count;
+    passes_[first] = pass;
+  }
+}
+
+template <class T>
+DepthwiseBlocks<T>::DepthwiseBlocks(int64_t channels) : channels(channels) {
+  const int64_t lanes = conv_kernels<T>().lanes;
+  count = ceil_division(channels, lanes);
+  splits = std::max<int64_t>(channels / lanes, 1);
+}
+
+template <class T>
+int64_t DepthwiseBlocks<T>::first_channel(int64_t block) const {
+  const int64_t lanes = conv_kernels<T>().lanes;
+  return std::max<int64_t>(std::min(block * lanes, channels - lanes), 0);
+}
+
+template <class T>
+Range DepthwiseBlocks<T>::chunk(int64_t i, int64_t chunks) const {
+  return {splits * i / chunks, i + 1 == chunks ? count : splits * (i + 1) / chunks};
+}
+
+template <class T>
+Depthwise<T>::Depthwise(const Correlation<T>& p, void* workspace, int team)
+    : p_(p),
+      taps_(p.w.shape[2] * p.w.shape[3]),
+      carver_(workspace),
+      blocks_(p.y.shape[1]),
+      x_(p.x, whole_vectors<T>(blocks_.channels), carver_, false),
+      rows_{p.y.shape[2],           p.x.shape[2],      p.w.shape[2], p.geometry.stride[0],
+            p.geometry.dilation[0], p.geometry.pad[0], p.transposed},
+      columns_({p.y.shape[3], p.x.shape[3], p.w.shape[3], p.geometry.stride[1], p.geometry.dilation[1],
+                p.geometry.pad[1], p.transposed},
+               carver_) {
+  const int64_t lanes = conv_kernels<T>().lanes, items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
+  const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
+  chunks_ = std::max(ceil_division(row_bytes, kChunkBytes), team > 1 ? ceil_division(4 * team, items) : 1);
+  chunks_ = std::clamp<int64_t>(chunks_, 1, blocks_.splits);
+  weights_ = carver_.take<T>(blocks_.count * taps_ * lanes);
+  bias_ = carver_.take<T>(blocks_.count * lanes);
+  row_taps_ = carver_.take<DepthwiseRowTap>(team * rows_.taps);
+}
+
+template <class T>
+void Depthwise<T>::run() const {
+  const double products = static_cast<double>(numel(p_.y)) * taps_;
+  parallel_region(kNsPerProduct * products * (sizeof(T) / 4), [&] {
+    prepare();
+    team_barrier();
+    compute();
+    team_barrier();
+  });
+}
+
+template <class T>
+void Depthwise<T>::prepare() const {
+  if (team_index() == 0) columns_.build();
+  x_.copy_share();
+  const Range share = even_share(blocks_.count);
+  for (int64_t block = share.begin; block < share.end; ++block) pack_block(block);
+}
+
+// Transposed, the taps turn round.
+template <class T>
+void Depthwise<T>::pack_block(int64_t block) const {
+  const int64_t lanes = conv_kernels<T>().lanes, first = blocks_.first_channel(block);
+  const int columns = static_cast<int>(std::min(lanes, blocks_.channels));
+  T *to = weights_ + block * taps_ * lanes, *bias = bias_ + block * lanes;
+  for (int64_t c = 0; c < lanes; ++c)
+    bias[c] = p_.bias.data && c < columns ? p_.bias.data[(first + c) * p_.bias.strides[0]] : T(0);
+  if (is_contiguous(p_.w)) {
+    ConvPanel<T> panel{p_.w.data + first * taps_, taps_,         taps_, 1, taps_, columns,
+                       static_cast<int>(lanes),   p_.transposed, to};
+    return conv_kernels<T>().pack_panel(panel);
+  }
+  const int64_t* st = p_.w.strides;
+  for (int64_t t = 0; t < taps_; ++t) {
+    const int64_t tap = p_.transposed ? taps_ - 1 - t : t, s = p_.w.shape[3];
+    for (int64_t c = 0; c < lanes; ++c)
+      *to++ = c < columns ? p_.w.data[(first + c) * st[0] + tap / s * st[2] + tap % s * st[3]] : T(0);
+  }
+}
+
+// Items are the output rows, image by image, in it chunk of channels by chunk, row by row.
+template <class T>
+void Depthwise<T>::compute() const {
+  const int64_t lanes = conv_kernels<T>().lanes, height = p_.y.shape[2];
+  DepthwiseForwardRow<T> d;
+  DepthwiseRowTap* row_taps = row_taps_ + team_index() * rows_.taps;
+  d.rows = row_taps;
+  d.width = p_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = p_.y.strides[3];
+  d.in_step = columns_.in_step(), d.out_step = columns_.out_step();
+  d.channels = blocks_.channels, d.panel = taps_ * lanes;
+  d.w = weights_, d.bias = bias_, d.relu = p_.relu;
+  const bool far = is_far(p_.x, p_.y);
+  const Range share = even_share(p_.y.shape[0] * chunks_ * height);
+  for (int64_t item = share.begin; item < share.end; ++item) {
+    const int64_t row = item % height, image = item / height / chunks_;
+    const Range blocks = blocks_.chunk(item / height % chunks_, chunks_);
+    d.first_block = blocks.begin, d.last_block = blocks.end;
+    d.row_count = list_row_taps(rows_, row, x_.stride_h, p_.w.shape[3] * lanes, row_taps);
+    d.x = x_.data + image * x_.stride_n;
+    d.y = p_.y.data + image * p_.y.strides[0] + row * p_.y.strides[2];
+    set_next_row(d, rows_, row_taps, x_.stride_h, far ? d.y + p_.y.strides[2] : nullptr);
+    for (int64_t i = 0; i < columns_.count(); ++i) {
+      d.pass = &columns_[i];
+      depthwise_kernels<T>().forward(d);
+    }
+  }
+}
+
+template struct DepthwiseBlocks<float>;
+template struct DepthwiseBlocks<double>;
+template class Depthwise<float>;
+template class Depthwise<double>;
+
+}  // namespace ranvier

@@ -1,0 +1,129 @@
+// Depthwise convolutions: each channel of y is made of its own channel of x. The plan of forward and of the
+// gradient to the input, which are one computation, and of the gradients to weight and bias.
+#pragma once
+#include "kernels/conv2d/axis.h"
+#include "kernels/conv2d/correlate.h"
+#include "kernels/conv2d/depthwise_tile.h"
+#include "kernels/conv2d/share.h"
+
+namespace ranvier {
+
+// Each output channel has one input channel, its own.
+template <class X, class Y>
+bool is_depthwise(const Conv2dGeometry& geometry, const X& x, const Y& y) {
+  return geometry.groups > 1 && geometry.groups == x.shape[1] && geometry.groups == y.shape[1];
+}
+
+// The passes over a row of outputs.
+class DepthwiseColumns {
+ public:
+  DepthwiseColumns(const AxisGeometry& geometry, Carver& carver);  // takes its memory; build() fills it
+  void build() const;
+  int64_t count() const { return count_; }
+  const DepthwisePass& operator[](int64_t i) const { return passes_[i]; }
+  int64_t in_step() const { return g_.transposed ? 1 : g_.stride; }
+  int64_t out_step() const { return g_.transposed ? g_.stride : 1; }
+
+ private:
+  AxisGeometry g_;
+  int64_t count_;
+  DepthwisePass* passes_;
+  DepthwiseTap* taps_;
+};
+
+// Channels in vectors, and ranges of them that threads share.
+template <class T>
+struct DepthwiseBlocks {
+  explicit DepthwiseBlocks(int64_t channels);
+  int64_t first_channel(int64_t block) const;
+  Range chunk(int64_t i, int64_t chunks) const;  // overlapping blocks stay together
+  int64_t channels, count, splits;               // splits: the most chunks there may be
+};
+
+// Fewer channels than a vector are read from a copy with room behind them.
+template <class T>
+int64_t whole_vectors(int64_t channels) {
+  return channels < conv_kernels<T>().lanes ? channels : 0;
+}
+
+template <class T>
+class Depthwise {
+ public:
+  Depthwise(const Correlation<T>& problem, void* workspace, int team);
+  size_t workspace_bytes() const { return carver_.used(); }
+  void run() const;
+
+ private:
+  void prepare() const;
+  void pack_block(int64_t block) const;
+  void compute() const;
+
+  Correlation<T> p_;
+  int64_t taps_;
+  Carver carver_;
+  DepthwiseBlocks<T> blocks_;
+  PixelRows<T> x_;
+  AxisGeometry rows_;
+  DepthwiseColumns columns_;
+  int64_t chunks_;
+  T *weights_, *bias_;         // of whole blocks
+  DepthwiseRowTap* row_taps_;  // taps along h for each thread
+};
+
+// dw and db are sums over fixed parts of the output rows, combined in order.
+template <class T>
+class DepthwiseWeight {
+ public:
+  DepthwiseWeight(const Conv2dBackwardWeight<T>& call, void* workspace, int team);
+  size_t workspace_bytes() const { return carver_.used(); }
+  void run() const;
+
+ private:
+  void accumulate() const;
+  void accumulate_part(int64_t part, Range blocks) const;
+  void combine() const;
+
+  Conv2dBackwardWeight<T> c_;
+  int64_t taps_, parts_;
+  Carver carver_;
+  DepthwiseBlocks<T> blocks_;
+  PixelRows<T> x_, dy_;
+  AxisGeometry rows_;
+  DepthwiseColumns columns_;
+  T *sums_, *bias_sums_;  // [part][block][tap][lanes], [part][block][lanes]
+  DepthwiseRowTap* row_taps_;
+};
+
+// The taps along h that meet the input in an output row; returns their number.
+inline int64_t list_row_taps(const AxisGeometry& rows, int64_t row, int64_t x_stride, int64_t w_stride,
+                             DepthwiseRowTap* taps) {
+  int64_t count = 0;
+  for (int64_t t = 0; t < rows.taps; ++t) {
+    const int64_t input = rows.input(row, t);
+    if (input >= 0) taps[count++] = {input * x_stride, t * w_stride};
+  }
+  return count;
+}
+
+// Row taps listed, what the next output row will be the first to touch: y_next, and as many rows of x as the
+// stride, though not more than its taps.
+template <class T>
+void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, const DepthwiseRowTap* taps, int64_t x_stride,
+                  const T* y_next) {
+  d.y_next = y_next, d.new_rows = 0;
+  if (!y_next || d.row_count == 0) return;
+  const int64_t last = taps[d.row_count - 1].x;
+  const int64_t step = rows.transposed ? 1 : rows.stride, count = step < rows.taps ? step : rows.taps;
+  for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + last + (step - i) * x_stride;
+}
+
+// Larger images come from memory and are better asked for early; smaller ones lie in a cache, where that only
+// costs.
+constexpr int64_t kDepthwiseFarBytes = 4 << 20;
+
+template <class X, class Y>
+bool is_far(const X& x, const Y& y) {
+  return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > kDepthwiseFarBytes;
+}
+
+}  // namespace ranvier

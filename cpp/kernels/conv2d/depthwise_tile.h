@@ -1,0 +1,72 @@
+// What depthwise convolutions ask of an ISA level. Channels are independent: a vector holds those of one
+// pixel, and a tile some pixels of one output row, for one vector of channels after the other.
+#pragma once
+#include "base/isa.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+constexpr int kDepthwisePixels = 8;  // outputs of a tile: with the taps of a row they fit 16 registers
+
+// One tap along w, seen from a pass: output t of the pass meets it at column input + t * in_step, which lies
+// inside the image for begin <= t < end.
+struct DepthwiseTap {
+  int64_t tap, input, begin, end;
+};
+
+// Outputs first, first + out_step, ... of a row, which use the same taps. Forward all outputs of a row; of
+// the gradient to the input one phase of the stride.
+struct DepthwisePass {
+  const DepthwiseTap* taps;
+  int64_t tap_count;
+  int64_t first, count;
+  int64_t inner_begin, inner_end;  // the outputs t that meet all taps
+  bool adjacent;                   // taps follow each other in the weights and in the image
+};
+
+// One tap along h: where its row of the image and its row of the weights begin.
+struct DepthwiseRowTap {
+  int64_t x, w;
+};
+
+// Block b holds the channels from min(b * lanes, channels - lanes) on: the last one overlaps the one before
+// it rather than be narrower, unless there is only one.
+template <class T>
+struct DepthwiseRow {
+  const DepthwisePass* pass;
+  const DepthwiseRowTap* rows;
+  int64_t row_count;
+  const T* x;                         // the image
+  int64_t width, x_stride, y_stride;  // of x; from one column to the next
+  int64_t in_step, out_step;
+  int64_t channels, first_block, last_block;
+  const T *y_next,
+      *x_next[2];  // what the next row will be the first to touch, to be prefetched; or y_next null
+  int new_rows;    // of x_next
+  int64_t panel;   // taps * lanes: from one block's weights, [tap][lanes], to the next
+};
+
+// y = activation(sum over taps of x * w + bias)
+template <class T>
+struct DepthwiseForwardRow : DepthwiseRow<T> {
+  const T *w, *bias;  // bias: of whole blocks
+  T* y;
+  bool relu;
+};
+
+// dw += sum over the row's pixels of x * dy, db += sum of dy (or db null); both of whole blocks.
+template <class T>
+struct DepthwiseWeightRow : DepthwiseRow<T> {
+  const T* dy;
+  T *dw, *db;
+};
+
+template <class T>
+struct DepthwiseKernels {
+  void (*forward)(const DepthwiseForwardRow<T>&);
+  void (*weight)(const DepthwiseWeightRow<T>&);
+};
+
+RANVIER_TABLES(DepthwiseKernels, depthwise_kernels)
+
+}  // namespace ranvier

@@ -1,0 +1,99 @@
+"""Depthwise convolutions: the edges of their tiles, blocks of channels, passes and parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from support.convolution import check, random_arrays
+from support.layouts import LAYOUTS, in_layout
+
+
+def depthwise_arrays(rng, n, c, h, w, r, s, dtype="float32"):
+    return random_arrays(rng, dtype, n, c, h, w, c, r, s, groups=c)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("c", [2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49])
+def test_channels(c, dtype, isa, rng):
+    """Vectors of each level, one channel more and less; an overlapping last block."""
+    check(*depthwise_arrays(rng, 2, c, 5, 4, 3, 3, dtype), padding=1, groups=c)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("taps", [1, 2, 3, 4, 5, 6, 7])
+def test_widths(taps, stride, isa, rng):
+    """Tiles inside the image, at its edges, ragged ones, and images narrower than the kernel."""
+    for width in (1, 2, 5, 7, 8, 9, 15, 16, 17, 18, 19, 26, 35, 53):
+        arrays = depthwise_arrays(rng, 1, 17, 4, width, 2, taps)
+        check(*arrays, stride=stride, padding=(0, taps // 2), groups=17)
+        if width >= taps:
+            check(*arrays, stride=(1, stride), groups=17)
+
+
+@pytest.mark.parametrize("taps", [3, 5])
+def test_float64(taps, isa, rng):
+    for stride in (1, 2):
+        arrays = depthwise_arrays(rng, 1, 9, 6, 37, 3, taps, "float64")
+        check(*arrays, stride=stride, padding=1, groups=9)
+
+
+@pytest.mark.parametrize("geometry", [{"dilation": 2}, {"dilation": (1, 3), "stride": 2}, {"padding": 7}])
+def test_any_taps(geometry, isa, rng):
+    check(*depthwise_arrays(rng, 2, 18, 9, 31, 3, 3), groups=18, **geometry)
+
+
+def test_wide_rows_in_chunks(isa, rng):
+    check(*depthwise_arrays(rng, 1, 70, 4, 400, 3, 3), padding=1, groups=70)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_large_images(stride, isa, rng):
+    """Large enough that the next row is fetched ahead, in parts for the gradient to the weight."""
+    check(*depthwise_arrays(rng, 2, 33, 130, 130, 3, 3), stride=stride, padding=1, groups=33)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_change_no_bit(layout, isa, rng):
+    x, w, bias = depthwise_arrays(rng, 2, 17, 6, 19, 3, 3)
+    y = kernels.conv2d(x, w, bias, padding=1, groups=17, activation="relu")
+    gradients = kernels.conv2d_backward(y, x, w, padding=1, groups=17)
+    xl, wl, bl, yl = (in_layout(a, layout) for a in (x, w, bias, y))
+    found = kernels.conv2d(xl, wl, bl, padding=1, groups=17, activation="relu")
+    np.testing.assert_array_equal(found, y)
+    for a, b in zip(kernels.conv2d_backward(yl, xl, wl, padding=1, groups=17), gradients, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 16])
+@pytest.mark.parametrize("shape", [(1, 37, 7, 7), (3, 33, 41, 30), (2, 3, 9, 9)])
+def test_threads_change_no_bit(shape, count, isa, threads, rng):
+    x, w, bias = depthwise_arrays(rng, *shape, 3, 3)
+    results = []
+    for n in (1, count):
+        threads(n)
+        y = kernels.conv2d(x, w, bias, padding=1, groups=shape[1])
+        results.append([y, *kernels.conv2d_backward(y, x, w, padding=1, groups=shape[1])])
+    for a, b in zip(*results, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_padding_is_skipped_not_multiplied(isa):
+    """Infinite weights that meet padding, and pixels that a tap does not meet, leave no NaN."""
+    w = np.zeros((20, 1, 3, 3), np.float32)
+    w[:, :, 0, 0] = np.inf
+    y = kernels.conv2d(np.ones((1, 20, 2, 2), np.float32), w, padding=1, groups=20)
+    np.testing.assert_array_equal(y[0, 19], [[0, 0], [0, np.inf]])
+    x = np.ones((1, 20, 1, 3), np.float32)
+    x[..., 2] = np.inf
+    _, dw, _ = kernels.conv2d_backward(np.ones_like(x), x, w, padding=1, groups=20)
+    np.testing.assert_array_equal(dw[19, 0], [[0, 0, 0], [2, np.inf, np.inf], [0, 0, 0]])
+
+
+def test_only_what_is_needed(rng):
+    x, w, _ = depthwise_arrays(rng, 2, 19, 6, 7, 3, 3)
+    dy = np.ones((2, 19, 4, 5), np.float32)
+    whole = kernels.conv2d_backward(dy, x, w, groups=19)
+    for i, name in enumerate(("dx", "dw", "db")):
+        needs = {f"need_{other}": other == name for other in ("dx", "dw", "db")}
+        np.testing.assert_array_equal(kernels.conv2d_backward(dy, x, w, groups=19, **needs)[i], whole[i])
