@@ -53,13 +53,26 @@ MORE = [
     (1, 64, 56, 56, 64, 3, 1, 1, 1),
     (1, 16, 14, 14, 32, 3, 1, 1, 1),
 ]
+DEPTHWISE = [
+    (8, 144, 56, 56, 144, 3, 2, 1, 144),  # MobileNetV2
+    (8, 384, 14, 14, 384, 3, 1, 1, 384),
+    (8, 960, 7, 7, 960, 3, 1, 1, 960),
+    (8, 240, 28, 28, 240, 5, 1, 2, 240),  # EfficientNet
+    (8, 72, 56, 56, 72, 5, 2, 2, 72),
+    (4, 96, 56, 56, 96, 7, 1, 3, 96),  # ConvNeXt
+    (8, 33, 56, 56, 33, 3, 1, 1, 33),
+    (8, 48, 56, 56, 96, 3, 1, 1, 48),  # two outputs for each input channel
+    (1, 512, 14, 14, 512, 3, 1, 1, 512),
+]
 DOUBLE = [
     (32, 32, 13, 13, 64, 3, 1, 0, 1),
     (8, 64, 28, 28, 64, 3, 1, 1, 1),
     (8, 64, 56, 56, 256, 1, 1, 0, 1),
     (2, 64, 64, 64, 2, 3, 1, 1, 1),
+    (8, 96, 28, 28, 96, 3, 1, 1, 96),
 ]
-CASES = [(layer, "float32") for layer in LAYERS + MORE] + [(layer, "float64") for layer in DOUBLE]
+CASES = [(layer, "float32") for layer in LAYERS + MORE + DEPTHWISE]
+CASES += [(layer, "float64") for layer in DOUBLE]
 TORCH = {"torch": Peer("torch"), "torch, channels_last": Peer("torch", {"channels_last": True})}
 
 
