@@ -25,8 +25,9 @@ __attribute__((noinline)) static Group<T> group_of(const ClassLines<T>& l, int64
   Group<T> g;
   g.first = first;
   g.count = int(l.count - first < lanes<T> ? l.count - first : lanes<T>);
-  g.along = l.n > (scores ? kTileRows : kShortRow<T>)&&l.x.step == 1 &&
-            (!l.probabilities.data || l.probabilities.step == 1) && (!l.dx.data || l.dx.step == 1);
+  constexpr int64_t turned = scores ? kTileRows : kShortRow<T>;  // classes, at most
+  g.along = l.n > turned && l.x.step == 1 && (!l.probabilities.data || l.probabilities.step == 1) &&
+            (!l.dx.data || l.dx.step == 1);
   g.any_ignored = false;
   for (int i = 0; i < lanes<T>; ++i) g.index[i] = -1;
   store(g.used, broadcast(T(1))), store(g.weight, broadcast(T(1))), store(g.of_class, vec<T>{});
