@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,11 @@ def interpreter(library: str) -> str:
 
 
 class PeerProcess:
-    """One library in a process of its own, with a fixed number of threads."""
+    """One library in a process of its own, with a fixed number of threads.
+
+    Between its turns the process is stopped: a pool whose threads wait by spinning would take the processor
+    from whoever comes next.
+    """
 
     def __init__(self, library: str, threads: int, environment: Mapping[str, str]) -> None:
         self.library = library
@@ -64,10 +69,12 @@ class PeerProcess:
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"the {self.library} process ended; what it said is on stderr")
+        self.process.send_signal(signal.SIGSTOP)
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise RuntimeError(f"{self.library}: {reply['error']}")
@@ -98,6 +105,7 @@ class PeerProcess:
         return self.process.poll() is not None
 
     def close(self) -> None:
+        self.process.send_signal(signal.SIGCONT)  # does nothing where the process has ended
         if self.process.stdin is not None:
             with suppress(BrokenPipeError):  # the process is gone already
                 self.process.stdin.close()
