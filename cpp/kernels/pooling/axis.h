@@ -112,8 +112,6 @@ RANVIER_RARE PoolTable make_pool_table(const PoolAxis& a, void* memory) {
 
 constexpr int64_t kMostTaps = 256;  // of windows whose offsets are bytes
 
-constexpr int64_t kRingPays = 40;  // columns: shorter rows take longer to bring into the ring than to scatter
-
 // The gradient of a maximum, gathered row by row in NCHW: the rows of dy that a row of dx is made of lie in a
 // ring, with room around them for windows that do not exist.
 static inline bool has_pool_ring(const PoolAxis& rows, const PoolAxis& columns) {

@@ -236,7 +236,7 @@ static void max_pool2d_planes(const MaxPool2dBackward<T, Offset>& f, int64_t beg
   if constexpr (sizeof(Offset) == 1) {
     if (is_square_pool(rows) && is_square_pool(columns) && x.column_dy == 1 && x.column_where == 1)
       return each([&] { max_gradient_of_squares(x, rows, columns); });
-    if (has_pool_ring(rows, columns) && columns.in >= kRingPays &&
+    if (has_pool_ring(rows, columns) &&
         2 * rows.kernel * columns.kernel <= 5 * lanes<T>) {  // else measured slower
       const PoolTable table = make_pool_table(rows, scratch);
       const RowRing<T> ring =
