@@ -158,21 +158,19 @@ static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, i
 template <class T, class Offset>
 static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& rows, const PoolAxis& columns,
                                   const PoolTable& table, const RowRing<T>& ring, const PhaseTaps* taps) {
-  auto row = columns.stride == 1 ? max_gradient_of_row<1, 0, 0, T> : max_gradient_of_row<2, 0, 0, T>;
-  if constexpr (sizeof(T) == sizeof(float))
-    if (columns.kernel == 3 && columns.dilation == 1) {
-      if (columns.stride == 2 && columns.padding == 0) row = max_gradient_of_row<2, 3, 0, T>;
-      if (columns.stride == 2 && columns.padding == 1) row = max_gradient_of_row<2, 3, 1, T>;
-      if (columns.stride == 1 && columns.padding == 1) row = max_gradient_of_row<1, 3, 1, T>;
-    }
+  const bool threes = columns.kernel == 3 && columns.dilation == 1;
+  const int64_t p = threes ? columns.padding : -1;
+  const auto row = columns.stride == 1
+                       ? (p == 1 ? max_gradient_of_row<1, 3, 1, T> : max_gradient_of_row<1, 0, 0, T>)
+                   : p == 1 ? max_gradient_of_row<2, 3, 1, T>
+                   : p == 0 ? max_gradient_of_row<2, 3, 0, T>
+                            : max_gradient_of_row<2, 0, 0, T>;
   T* dx = x.dx;
   int64_t loaded = 0;
   for (int64_t h = 0; h < rows.in; ++h, dx += columns.in) {
     const int32_t a0 = table.starts[h], a1 = table.starts[h + 1];
-    // One row ahead: what has just been stored cannot be loaded at another place at once.
-    const int64_t ahead = a0 < a1 ? table.windows[a1 - 1] + 2 : 0,
-                  wanted = ahead < rows.out ? ahead : rows.out;
-    for (; loaded < wanted; ++loaded) load_row(ring, x, columns.out, loaded);
+    if (a0 < a1)
+      for (; loaded <= table.windows[a1 - 1]; ++loaded) load_row(ring, x, columns.out, loaded);
     row(ring, table, a0, a1, taps, columns, dx);
   }
 }
