@@ -76,8 +76,8 @@ def measure(keyword: str | None, shapes: int, seed: int) -> int:
     """Run all, or a part whose rows replace those in the latest results; pytest's exit status."""
     part = LATEST.with_name("part.json")
     status = pytest(part, ["benchmarks", *(["-k", keyword] if keyword else [])], {})
-    if status > 1:
-        return status
+    if status > 1 or not part.exists():  # nothing ran: pytest has said why
+        return status or 1
     results = read(part)
     own = _core.supported_isas()[0]
     for level in SETTINGS:

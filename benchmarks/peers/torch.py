@@ -295,38 +295,33 @@ def train_step(
     return made
 
 
-def images(a: np.ndarray, channels_last: bool) -> torch.Tensor:
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.from_numpy(a).contiguous(memory_format=layout)
-
-
 def max_pool2d(x: np.ndarray, channels_last: bool, window: Window = (2, 2, 0)) -> Callable[[], Any]:
-    t, settings = images(x, channels_last), [[size] * 2 for size in window]
+    (t,), settings = _images(channels_last, x), [[size] * 2 for size in window]
     return lambda: torch.ops.aten.max_pool2d_with_indices(t, *settings)[0]
 
 
 def max_pool2d_backward(
     x: np.ndarray, dy: np.ndarray, channels_last: bool, window: Window = (2, 2, 0)
 ) -> Callable[[], Any]:
-    t, g, settings = images(x, channels_last), images(dy, channels_last), [[size] * 2 for size in window]
+    (t, g), settings = _images(channels_last, x, dy), [[size] * 2 for size in window]
     _, where = torch.ops.aten.max_pool2d_with_indices(t, *settings)
     backward = torch.ops.aten.max_pool2d_with_indices_backward
     return lambda: backward(g, t, *settings, [1, 1], False, where)
 
 
 def avg_pool2d(x: np.ndarray, channels_last: bool, window: Window = (2, 2, 0)) -> Callable[[], Any]:
-    t = images(x, channels_last)
+    (t,) = _images(channels_last, x)
     return lambda: torch.nn.functional.avg_pool2d(t, *window)
 
 
 def global_average(x: np.ndarray, channels_last: bool) -> Callable[[], Any]:
-    t = images(x, channels_last)
+    (t,) = _images(channels_last, x)
     return lambda: torch.nn.functional.adaptive_avg_pool2d(t, 1)
 
 
 def copy(x: np.ndarray, channels_last: bool) -> Callable[[], Any]:
     """From one layout to the other."""
-    t = images(x, not channels_last)
+    (t,) = _images(not channels_last, x)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return lambda: t.clone(memory_format=layout)
 
