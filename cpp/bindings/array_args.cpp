@@ -2,8 +2,6 @@
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #include "bindings/array_args.h"
 
-#include "base/loop_nest.h"
-
 #include <numpy/arrayobject.h>
 
 #include <algorithm>
@@ -390,31 +388,6 @@ bool is_channels_last(const Input& x) {
     expected *= PyArray_DIM(a, d);
   }
   return true;
-}
-
-const int64_t* first_outside(const TensorView<const int64_t>& v, int64_t low, int64_t high,
-                             const int64_t* also) {
-  // The sign of k - low or of high - k: without a branch, in a loop that is made vectors of.
-  const auto signs_of = [=](int64_t k) {
-    return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
-  };
-  const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
-  const int64_t step = nest.strides[0][nest.ndim - 1];
-  const int64_t* found = nullptr;
-  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    const int64_t* p = v.data + offsets[0];
-    uint64_t signs = 0;
-    if (found) return;
-    if (also)
-      for (int64_t i = 0; i < n; ++i) signs |= p[i * step] == *also ? 0 : signs_of(p[i * step]);
-    else if (step != 1)
-      for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i * step]);
-    else
-      for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i]);
-    for (int64_t i = 0; int64_t(signs) < 0 && !found && i < n; ++i)
-      if (int64_t(signs_of(p[i * step])) < 0 && !(also && p[i * step] == *also)) found = p + i * step;
-  });
-  return found;
 }
 
 }  // namespace ranvier::bind
