@@ -1,0 +1,81 @@
+// conv2d followed by a maximum over windows that do not overlap, as one call, and its gradients: what lies
+// between the two is never written to memory. float32 only.
+//
+//   z (n, k, p, q) = activation(x * w + bias), as in conv2d.h, with one group
+//   y[n, k, i, j] = max over r < window[0], s < window[1] of z[n, k, i * window[0] + r, j * window[1] + s]
+//   where[n, k, i, j] = the offset r * window[1] + s of that maximum: the first of equal ones; a NaN wins
+//
+// The rows and columns of z that are left over behind the last whole window are not computed. y has the bits
+// of Conv2dForward followed by MaxPool2dForward. So has `where`, as long as the maximum is positive: offsets
+// are found before the ReLU, so that where y is zero they name the greatest of the values that the ReLU cut
+// off. No gradient passes there: with ReLU the caller gives the gradients dy = 0 wherever y <= 0.
+//
+// Any strides in x, w, bias and dy; y, where and dx have contiguous channels, `where` lies as y does; dw and
+// db are C-contiguous. A window has at most 256 elements. Outputs are written only, and their bits depend on
+// the shapes alone.
+#pragma once
+#include "kernels/conv2d/conv2d.h"
+
+namespace ranvier {
+
+template <class T>
+struct Conv2dPoolForward {
+  static constexpr const char* name = "conv2d_pool";
+  TensorView<const T> x, w;
+  TensorView<const T> bias;  // or data null
+  TensorView<T> y;           // (n, k, i, j)
+  TensorView<uint8_t> where;
+  Conv2dGeometry geometry;  // groups 1
+  Conv2dActivation activation;
+  bool winograd;  // allowed
+  int64_t window[2];
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.read(w), v.read(bias), v.write(y), v.write(where);
+  }
+};
+
+// dw[k, c, r, s] = sum of dz * x over images and pixels; db[k] = sum of dz. dz is dy at the offsets that
+// `where` names and zero elsewhere. Either output may be null.
+template <class T>
+struct Conv2dPoolBackwardWeight {
+  static constexpr const char* name = "conv2d_pool_backward_weight";
+  TensorView<const T> dy;  // (n, k, i, j)
+  TensorView<const uint8_t> where;
+  TensorView<const T> x;
+  TensorView<T> dw, db;
+  Conv2dGeometry geometry;
+  int64_t taps[2];  // r, s: dw may be null
+  int64_t window[2];
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(where), v.read(x), v.write(dw), v.write(db);
+  }
+};
+
+// dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into.
+template <class T>
+struct Conv2dPoolBackwardInput {
+  static constexpr const char* name = "conv2d_pool_backward_input";
+  TensorView<const T> dy;  // (n, k, i, j)
+  TensorView<const uint8_t> where;
+  TensorView<const T> w;
+  TensorView<T> dx;
+  Conv2dGeometry geometry;
+  int64_t window[2];
+
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(dy), v.read(where), v.read(w), v.write(dx);
+  }
+};
+
+}  // namespace ranvier
