@@ -67,39 +67,43 @@ int64_t batch_stride(const TensorView<T>& x, int d, int batch_ndim) {
   return own < 0 || x.shape[own] == 1 ? 0 : x.strides[own];
 }
 
-// A kernel call takes one batch dimension. The innermost ones that step evenly in all three arrays become
-// that one; the rest are walked here.
+// A kernel call takes one batch dimension. The innermost ones that step evenly in all arrays become that one;
+// the rest are walked here. call.saved's strides are those of its view but for the first.
 template <class T>
 void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
-                 const TensorView<T>& c, Matmul<T>& call) {
-  int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0;
+                 const TensorView<const T>& saved, const TensorView<T>& c, Matmul<T>& call) {
+  int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0, stride_saved = 0;
   int outer = s.batch_ndim;
   for (; outer > 0; --outer) {
     const int d = outer - 1;
     const int64_t sa = batch_stride(a, d, s.batch_ndim), sb = batch_stride(b, d, s.batch_ndim);
-    const int64_t sc = c.strides[d];
+    const int64_t sc = c.strides[d], ss = saved.strides[d];
     if (s.batch[d] == 1) continue;
     if (count == 1)
-      stride_a = sa, stride_b = sb, stride_c = sc;
-    else if (sa != stride_a * count || sb != stride_b * count || sc != stride_c * count)
+      stride_a = sa, stride_b = sb, stride_c = sc, stride_saved = ss;
+    else if (sa != stride_a * count || sb != stride_b * count || sc != stride_c * count ||
+             ss != stride_saved * count)
       break;
     count *= s.batch[d];
   }
   call.a.shape[0] = call.b.shape[0] = call.c.shape[0] = count;
   call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call.c.strides[0] = stride_c;
+  call.saved.shape[0] = count, call.saved.strides[0] = stride_saved;
   const T *a0 = call.a.data, *b0 = call.b.data;
   T* c0 = call.c.data;
   int64_t total = 1;
   for (int d = 0; d < outer; ++d) total *= s.batch[d];
   const int64_t elements = count * s.m * s.n * std::max<int64_t>(s.k / kProductsPerElement, 1);
   for (int64_t i = 0; i < total; ++i) {
-    int64_t rest = i, oa = 0, ob = 0, oc = 0;
+    int64_t rest = i, oa = 0, ob = 0, oc = 0, os = 0;
     for (int d = outer - 1; d >= 0; rest /= s.batch[d], --d) {
       oa += rest % s.batch[d] * batch_stride(a, d, s.batch_ndim);
       ob += rest % s.batch[d] * batch_stride(b, d, s.batch_ndim);
       oc += rest % s.batch[d] * c.strides[d];
+      os += rest % s.batch[d] * saved.strides[d];
     }
     call.a.data = a0 + oa, call.b.data = b0 + ob, call.c.data = c0 + oc;
+    if (saved.data) call.saved.data = saved.data + os;
     invoke_sized(call, elements);
   }
 }
@@ -136,8 +140,26 @@ MatmulActivation activation_of(py::handle value) {
   fail_value(kOp, "got activation '" + name + "'; expected one of " + names);
 }
 
-// matmul(a, b, bias, activation, out)
-py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle activation, py::handle out) {
+// A matrix or a stack of them, of which a vector is a row or a column.
+template <class View>
+void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns) {
+  v.ndim = 3, v.data = x.data;
+  v.shape[1] = s.m, v.shape[2] = s.n;
+  v.strides[1] = rows ? x.strides[s.batch_ndim] : 0;
+  v.strides[2] = columns ? x.strides[x.ndim - 1] : 0;
+}
+
+void check_saved(const Input& saved, const MatmulActivation& activation, const Shapes& s) {
+  if (activation.kind == Activation::count)
+    fail_value(kOp, "got saved and no activation; expected the activation whose derivative is meant");
+  if (saved.ndim() != s.ndim_out || !std::equal(s.out, s.out + s.ndim_out, saved.shape()))
+    fail_value(kOp, "got saved of shape " + shape_text(saved.ndim(), saved.shape()) + "; expected " +
+                        shape_text(s.ndim_out, s.out));
+}
+
+// matmul(a, b, bias, activation, out, saved)
+py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle activation, py::handle out,
+                  py::handle saved_) {
   const Input a = Input::floating(kOp, "a", a_), b = Input::floating(kOp, "b", b_);
   require_same_dtype(kOp, "a", a, "b", b);
   const Input bias = Input::optional(kOp, "bias", bias_, a.dtype());
@@ -146,8 +168,10 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle act
     fail_value(kOp, "got bias of shape " + shape_text(bias.ndim(), bias.shape()) + "; expected (" +
                         std::to_string(s.n) + ",)");
   const MatmulActivation finish = activation_of(activation);
+  const Input saved = Input::optional(kOp, "saved", saved_, a.dtype());
+  if (saved) check_saved(saved, finish, s);
   Output c = Output::given(kOp, out, a.dtype(), s.ndim_out, s.out);
-  if (given(out)) c.apart_from(kOp, a).apart_from(kOp, b).apart_from(kOp, bias);
+  if (given(out)) c.apart_from(kOp, a).apart_from(kOp, b).apart_from(kOp, bias).apart_from(kOp, saved);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const auto va = a.view<T>(), vb = b.view<T>();
@@ -155,12 +179,12 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle act
     Matmul<T> call{};
     set_matrices(call.a, va, s.m, s.k, false);
     set_matrices(call.b, vb, s.k, s.n, true);
-    call.c.ndim = 3, call.c.data = vc.data, call.c.shape[1] = s.m, call.c.shape[2] = s.n;
-    call.c.strides[1] = a.ndim() > 1 ? vc.strides[s.batch_ndim] : 0;
-    call.c.strides[2] = b.ndim() > 1 ? vc.strides[vc.ndim - 1] : 0;
+    const TensorView<const T> vs = saved ? saved.view<T>() : TensorView<const T>{};
+    set_result(call.c, vc, s, a.ndim() > 1, b.ndim() > 1);
+    if (saved) set_result(call.saved, vs, s, a.ndim() > 1, b.ndim() > 1);
     if (bias) call.bias = bias.view<T>();
     call.activation = finish;
-    run_batches(s, va, vb, vc, call);
+    run_batches(s, va, vb, vs, vc, call);
   });
   return c.release();
 }
@@ -169,7 +193,7 @@ py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle act
 
 void register_matmul(py::module_& m) {
   m.def("matmul", matmul, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(),
-        py::arg("activation") = "none", py::arg("out") = py::none());
+        py::arg("activation") = "none", py::arg("out") = py::none(), py::arg("saved") = py::none());
 }
 
 }  // namespace ranvier::bind

@@ -36,6 +36,7 @@ def matmul(
     bias: Array | None = None,
     activation: str = "none",
     out: Array | None = None,
+    saved: Array | None = None,
 ) -> Array: ...
 
 # conv2d

@@ -53,7 +53,8 @@ static void dots(const MatmulTile<T>& t) {
   for (; j < t.columns; ++j) dot<T, kRows, 1>(t, j);
   for (int i = 0; i < kRows && t.activate; ++i) {
     T* row = t.c + i * t.rs_c;
-    t.activate({t.columns, row, nullptr, row, t.cs_c, 0, t.cs_c, t.alpha, t.beta});
+    const T* x = t.saved ? t.saved + i * t.rs_s : row;
+    t.activate({t.columns, x, row, row, t.saved ? t.cs_s : t.cs_c, t.cs_c, t.cs_c, t.alpha, t.beta});
   }
 }
 

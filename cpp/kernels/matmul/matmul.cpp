@@ -149,6 +149,7 @@ struct Product {
     t.accumulate = x.pc > 0;
     t.last = x.pc + x.k == o.k;
     t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
+    t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t row = plan.row(i);
       t.rows = static_cast<int>(plan.row(i + 1) - row);
@@ -168,6 +169,7 @@ struct Product {
           t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
         t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
         t.c = o.c + row * o.rs_c + column * o.cs_c;
+        t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
         kernels.tile(t);
       }
     }
@@ -184,6 +186,7 @@ struct Product {
     t.bias_row = o.bias_row ? o.bias_row + first : nullptr;
     t.bias_column = o.bias_column;
     t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
+    t.saved = o.saved ? o.saved + first * o.cs_s : nullptr, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     kernels.dots(t);
   }
 
@@ -197,6 +200,7 @@ struct Product {
     t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.bias_column = o.bias_column;
     t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
+    t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     const int64_t most = kernels.stream_columns(t.rows);
     for (int64_t pc = 0; pc < o.k; pc += plan.k_block) {
       t.k = std::min(plan.k_block, o.k - pc);
@@ -207,6 +211,7 @@ struct Product {
         t.b = o.b + pc * o.rs_b + j;
         t.c = o.c + j * o.cs_c;
         t.bias_row = o.bias_row ? o.bias_row + j : nullptr;
+        t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
         kernels.stream(t);
       }
     }
@@ -240,14 +245,15 @@ void Matmul<T>::run(void* workspace) const {
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulPlan<T> plan(*this);
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  const T* dense_bias = plan.dense_bias(*this, workspace);
   parallel_region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&] {
     const int index = team_index(), size = team_size();
     const bool alone = batch >= size;  // each thread takes products of its own
     const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
+    const T* dense_bias = plan.dense_bias(*this, workspace, index);
     const Crew crew = alone ? Crew{0, 1} : Crew{index, size};
     const int64_t first = alone ? batch * index / size : 0, last = alone ? batch * (index + 1) / size : batch;
     for (int64_t i = first; i < last; ++i) {
+      if (i > first) crew.barrier();  // before the packed b is overwritten
       const Operands<T> operands = plan.operands(*this, i, dense_bias);
       Product<T>{plan, kernels, operands, crew, buffers.b, buffers.a}.run();
     }

@@ -1,8 +1,9 @@
-// matmul: c = activation(a @ b + bias)
+// matmul: c = f(a @ b + bias), or c = (a @ b + bias) f'(saved), f the activation
 //
-//   a (batch, m, k), b (batch, k, n), bias (n) or none, c (batch, m, n). Any strides, also 0 (a broadcast
-//   operand) in a and b; c's elements do not overlap each other or the inputs. c is written only, never read
-//   from before the call. k = 0 gives activation(bias).
+//   a (batch, m, k), b (batch, k, n), bias (n) or none, c (batch, m, n), saved as c or none. Any strides,
+//   also 0 (a broadcast operand) in a, b and saved; c's elements do not overlap each other or the inputs. c
+//   is written only, never read from before the call. k = 0 gives f(bias). With saved, c is what
+//   ActivationBackward makes of dy = a @ b + bias, bit for bit: saved is f's output or its input, as there.
 //
 // Every element of c is the sum, in order, of partial sums over even blocks of at most kc products, each one
 // chain of FMAs: its bits depend on k alone, not on m, n, tile or threads. Where a has at most kDotRows rows
@@ -17,7 +18,7 @@
 
 namespace ranvier {
 
-// What is applied to a finished row of c; none where kind is Activation::count.
+// What is applied to finished elements of c; none where kind is Activation::count.
 struct MatmulActivation {
   Activation kind = Activation::count;
   double alpha = 0, beta = 0;
@@ -33,12 +34,13 @@ struct Matmul {
   TensorView<const T> bias;  // 1-D, or data null
   TensorView<T> c;           // 3-D
   MatmulActivation activation;
+  TensorView<const T> saved;  // 3-D: the activation's backward; or data null: its forward
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(a), v.read(b), v.read(bias), v.write(c);
+    v.read(a), v.read(b), v.read(bias), v.read(saved), v.write(c);
   }
 };
 
@@ -61,6 +63,8 @@ struct MatmulTile {
   const T* bias_column;  // bias[i], along the rows, or null
   typename ActivationKernels<T>::Function activate;  // or null
   T alpha, beta;                                     // of the activation
+  const T* saved;  // saved[i, j] at saved[i * rs_s + j * cs_s], where activate is a backward; or null
+  int64_t rs_s, cs_s;
 };
 
 template <class T>

@@ -2,9 +2,8 @@
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/blocking.h"
+#include "kernels/matmul/epilogue.h"
 #include "kernels/matmul/matmul.h"
-#include "kernels/matmul/packing.h"
-#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -67,66 +66,6 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVecto
     for (int g = 0; g < kGroups; ++g) a[g] += step_a;
     b += t.rs_b, ahead += t.rs_b;
   }
-}
-
-// Adds to c, bias and activation, ragged columns, c across the vectors: all that a tile may ask for besides a
-// plain store. One loop for all tile shapes, on the accumulators spilled to memory.
-template <class T>
-static void store_rows(const MatmulTile<T>& t, const T* acc, int width) {
-  constexpr int L = lanes<T>;
-  for (int i = 0; i < t.rows; ++i, acc += width) {
-    for (int j = 0; j < t.columns; j += L) {
-      const int n = t.columns - j < L ? t.columns - j : L;
-      vec<T> x = load(acc + j);
-      T* c = t.c + i * t.rs_c + j * t.cs_c;
-      if (t.accumulate) {
-        vec<T> sum{};
-        if (t.cs_c == 1)
-          sum = load_n(c, n);
-        else
-          for (int l = 0; l < n; ++l) sum[l] = c[l * t.cs_c];
-        x = sum + x;
-      }
-      if (t.last) {
-        if (t.bias_row) x = x + load_n(t.bias_row + j, n);
-        if (t.bias_column) x = x + broadcast<T>(t.bias_column[i]);
-      }
-      if (t.cs_c == 1)
-        store_first<T>(c, x, n);
-      else
-        for (int l = 0; l < n; ++l) c[l * t.cs_c] = x[l];
-    }
-    if (t.last && t.activate) {
-      T* row = t.c + i * t.rs_c;
-      t.activate({t.columns, row, nullptr, row, t.cs_c, 0, t.cs_c, t.alpha, t.beta});
-    }
-  }
-}
-
-// Where c's columns are contiguous, as in c' = b' a', the tile is turned round first.
-template <class T>
-static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, const T* acc, int width) {
-  constexpr int L = lanes<T>;
-  if (t.rs_c != 1 || t.cs_c == 1 || t.rows == 1) return store_rows(t, acc, width);
-  alignas(64)
-      T turned[8 * L * L];  // columns x (rows in whole vectors): the widest tile has fewer than L rows
-  const int turned_width = (t.rows + L - 1) / L * L;
-  for (int i = 0; i < t.rows; i += L) {
-    const int rows = t.rows - i < L ? t.rows - i : L;
-    for (int j = 0; j < t.columns; j += L) {
-      vec<T> square[L];
-      RANVIER_UNROLL
-      for (int r = 0; r < L; ++r) square[r] = r < rows ? load(acc + (i + r) * width + j) : vec<T>{};
-      transpose(square);
-      RANVIER_UNROLL
-      for (int l = 0; l < L; ++l) store(turned + (j + l) * turned_width + i, square[l]);
-    }
-  }
-  MatmulTile<T> s = t;
-  s.rows = t.columns, s.columns = t.rows;
-  s.rs_c = t.cs_c, s.cs_c = 1;
-  s.bias_row = t.bias_column, s.bias_column = t.bias_row;
-  store_rows(s, turned, turned_width);
 }
 
 template <class T, int kRows, int kVectors, bool kPack = false>

@@ -114,21 +114,22 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : kernels_(matmul_kernels<T>())
 template <class T>
 size_t MatmulPlan<T>::workspace_bytes(int team) const {
   return sizeof(T) *
-         (size_bias_ + size_b_ * (private_b ? team : std::min<int64_t>(batch_, team)) + size_a_ * team);
+         (size_b_ * (private_b ? team : std::min<int64_t>(batch_, team)) + (size_a_ + size_bias_) * team);
 }
 
-// [bias][a of each thread][b of each thread, or one for all].
+// [bias and a of each thread][b of each thread, or one for all].
 template <class T>
 MatmulBuffers<T> MatmulPlan<T>::buffers(void* workspace, int thread, bool alone, int team) const {
-  T* base = static_cast<T*>(workspace) + size_bias_;
+  T* base = static_cast<T*>(workspace);
   const int b = private_b || alone ? thread : 0;
-  return {base + team * size_a_ + b * size_b_, base + thread * size_a_};
+  const int64_t own = size_bias_ + size_a_;
+  return {base + team * own + b * size_b_, base + thread * own + size_bias_};
 }
 
 template <class T>
-const T* MatmulPlan<T>::dense_bias(const Matmul<T>& call, void* workspace) const {
+const T* MatmulPlan<T>::dense_bias(const Matmul<T>& call, void* workspace, int thread) const {
   if (size_bias_ == 0) return call.bias.data;
-  T* copy = static_cast<T*>(workspace);
+  T* copy = static_cast<T*>(workspace) + thread * (size_bias_ + size_a_);
   for (int64_t j = 0; j < call.bias.shape[0]; ++j) copy[j] = call.bias.data[j * call.bias.strides[0]];
   return copy;
 }
@@ -140,14 +141,18 @@ Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   o.a = call.a.data, o.rs_a = call.a.strides[1], o.cs_a = call.a.strides[2];
   o.b = call.b.data, o.rs_b = call.b.strides[1], o.cs_b = call.b.strides[2];
   o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
-  if (call.activation.kind != Activation::count)
-    o.activate = activation_kernels<T>().forward[static_cast<int>(call.activation.kind)];
+  o.saved = call.saved.data, o.rs_s = call.saved.strides[1], o.cs_s = call.saved.strides[2];
+  if (call.activation.kind != Activation::count) {
+    const ActivationKernels<T>& functions = activation_kernels<T>();
+    const int kind = static_cast<int>(call.activation.kind);
+    o.activate = o.saved ? functions.backward[kind] : functions.forward[kind];
+  }
   o.alpha = static_cast<T>(call.activation.alpha), o.beta = static_cast<T>(call.activation.beta);
   if (!transpose) return o;
   std::swap(o.m, o.n);
   std::swap(o.a, o.b);
   std::swap(o.rs_a, o.cs_b), std::swap(o.cs_a, o.rs_b);
-  std::swap(o.rs_c, o.cs_c);
+  std::swap(o.rs_c, o.cs_c), std::swap(o.rs_s, o.cs_s);
   return o;
 }
 
@@ -157,6 +162,7 @@ Operands<T> MatmulPlan<T>::operands(const Matmul<T>& call, int64_t batch, const 
   (transposed ? o.b : o.a) += batch * call.a.strides[0];
   (transposed ? o.a : o.b) += batch * call.b.strides[0];
   o.c += batch * call.c.strides[0];
+  if (o.saved) o.saved += batch * call.saved.strides[0];
   (transposed ? o.bias_column : o.bias_row) = dense_bias;
   return o;
 }

@@ -22,7 +22,9 @@ struct Operands {
   int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
   const T *bias_row, *bias_column;
   typename ActivationKernels<T>::Function activate;
-  T alpha, beta;  // of the activation
+  T alpha, beta;   // of the activation
+  const T* saved;  // or null
+  int64_t rs_s, cs_s;
 };
 
 template <class T>
@@ -68,7 +70,8 @@ class MatmulPlan {
 
   size_t workspace_bytes(int team) const;
   MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int team) const;
-  const T* dense_bias(const Matmul<T>& call, void* workspace) const;  // the bias, copied where it is strided
+  // The bias, or where it is strided, the thread's copy.
+  const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;
   Operands<T> operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const;
 
  private:
