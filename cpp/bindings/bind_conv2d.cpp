@@ -20,49 +20,6 @@ void init_winograd() {
   g_winograd.store(*wanted == '1');
 }
 
-// Output size along one axis.
-int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
-  const int64_t padded = in + a.before[d] + a.after[d], reach = a.dilation[d] * (taps - 1) + 1;
-  const char* unit = op.axes == 1 ? "samples" : "pixels";
-  if (reach > padded)
-    fail_value(op.name, std::string("got a kernel that reaches over ") + std::to_string(reach) + " " + unit +
-                            " along " + op.axis(d) + " and a padded input of " + std::to_string(padded) +
-                            "; expected an input at least as large as the kernel");
-  const int64_t out = (padded - reach) / a.stride[d] + 1;
-  if (out > (int64_t{1} << 40) / taps)
-    fail_value(op.name, std::string("got an output of ") + std::to_string(out) + " " + unit + " along " +
-                            op.axis(d) + "; expected a size that fits in memory");
-  return out;
-}
-
-ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a) {
-  require_conv_dimensions(op, "x", x, op.image());
-  require_conv_dimensions(op, "weight", w, op.axes == 1 ? "(k, c / groups, s)" : "(k, c / groups, r, s)");
-  ConvShapes s{x.shape(0), x.shape(1), conv_size(op, x, 0), conv_size(op, x, 1), w.shape(0), 0, 0, 0, 0};
-  const std::string channels = std::to_string(s.c), groups = std::to_string(a.groups);
-  if (s.c % a.groups != 0)
-    fail_value(op.name, "got x with " + channels + " channels and groups " + groups +
-                            "; expected channels divisible by groups");
-  if (w.shape(1) != s.c / a.groups)
-    fail_value(op.name, "got x with " + channels + " channels and weight for " +
-                            std::to_string(w.shape(1) * a.groups) + "; expected weight of shape (K, " +
-                            std::to_string(s.c / a.groups) + ", " + op.taps() + ")");
-  if (s.k % a.groups != 0)
-    fail_value(op.name, "got weight with " + std::to_string(s.k) + " output channels and groups " + groups +
-                            "; expected output channels divisible by groups");
-  require_conv_taps(op, w, &s);
-  s.p = output_size(op, s.h, s.r, a, 0);
-  s.q = output_size(op, s.w, s.s, a, 1);
-  return s;
-}
-
-Conv2dActivation activation_of(const ConvOp& op, py::handle value) {
-  const std::string name = word(op.name, "activation", value);
-  if (name == "none") return Conv2dActivation::none;
-  if (name == "relu") return Conv2dActivation::relu;
-  fail_value(op.name, "got activation '" + name + "'; expected 'none' or 'relu'");
-}
-
 template <const ConvOp& op>
 py::object conv(py::handle x_, py::handle w_, py::handle bias_, py::handle stride, py::handle padding,
                 py::handle dilation, py::handle groups, py::handle activation, py::handle out) {
@@ -70,9 +27,9 @@ py::object conv(py::handle x_, py::handle w_, py::handle bias_, py::handle strid
   require_same_dtype(op.name, "x", x, "weight", w);
   const Input bias = Input::optional(op.name, "bias", bias_, x.dtype());
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, groups, true);
-  const ConvShapes s = shapes_of(op, x, w, a);
+  const ConvShapes s = conv_shapes(op, x, w, a);
   require_conv_bias(op, bias, s.k);
-  const Conv2dActivation act = activation_of(op, activation);
+  const Conv2dActivation act = conv_activation(op, activation);
   ConvResult y(op, out, x.dtype(), {op, s.n, s.k, s.p, s.q}, {&x, &w, &bias});
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
@@ -93,7 +50,7 @@ py::tuple conv_backward(py::handle dy_, py::handle x_, py::handle w_, py::handle
   require_same_dtype(op.name, "x", x, "weight", w);
   require_same_dtype(op.name, "x", x, "dy", dy);
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, groups, true);
-  const ConvShapes s = shapes_of(op, x, w, a);
+  const ConvShapes s = conv_shapes(op, x, w, a);
   require_conv_gradient(op, dy, {op, s.n, s.k, s.p, s.q});
   py::object dx = py::none(), dw = py::none(), db = py::none();
   with_float(x.dtype(), [&](auto tag) {

@@ -29,6 +29,21 @@ void read_padding_word(const ConvOp& op, const std::string& mode, const Input& w
   }
 }
 
+// Output size along one axis.
+int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
+  const int64_t padded = in + a.before[d] + a.after[d], reach = a.dilation[d] * (taps - 1) + 1;
+  const char* unit = op.axes == 1 ? "samples" : "pixels";
+  if (reach > padded)
+    fail_value(op.name, std::string("got a kernel that reaches over ") + std::to_string(reach) + " " + unit +
+                            " along " + op.axis(d) + " and a padded input of " + std::to_string(padded) +
+                            "; expected an input at least as large as the kernel");
+  const int64_t out = (padded - reach) / a.stride[d] + 1;
+  if (out > (int64_t{1} << 40) / taps)
+    fail_value(op.name, std::string("got an output of ") + std::to_string(out) + " " + unit + " along " +
+                            op.axis(d) + "; expected a size that fits in memory");
+  return out;
+}
+
 bool writes_directly(const Output& y) {
   const auto v = y.view<char>();
   return v.shape[1] == 1 || v.strides[1] == 1;
@@ -85,6 +100,34 @@ void require_conv_bias(const ConvOp& op, const Input& bias, int64_t channels) {
   if (bias && (bias.ndim() != 1 || bias.shape(0) != channels))
     fail_value(op.name, "got bias of shape " + shape_text(bias.ndim(), bias.shape()) + "; expected (" +
                             std::to_string(channels) + ",)");
+}
+
+ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a) {
+  require_conv_dimensions(op, "x", x, op.image());
+  require_conv_dimensions(op, "weight", w, op.axes == 1 ? "(k, c / groups, s)" : "(k, c / groups, r, s)");
+  ConvShapes s{x.shape(0), x.shape(1), conv_size(op, x, 0), conv_size(op, x, 1), w.shape(0), 0, 0, 0, 0};
+  const std::string channels = std::to_string(s.c), groups = std::to_string(a.groups);
+  if (s.c % a.groups != 0)
+    fail_value(op.name, "got x with " + channels + " channels and groups " + groups +
+                            "; expected channels divisible by groups");
+  if (w.shape(1) != s.c / a.groups)
+    fail_value(op.name, "got x with " + channels + " channels and weight for " +
+                            std::to_string(w.shape(1) * a.groups) + "; expected weight of shape (K, " +
+                            std::to_string(s.c / a.groups) + ", " + op.taps() + ")");
+  if (s.k % a.groups != 0)
+    fail_value(op.name, "got weight with " + std::to_string(s.k) + " output channels and groups " + groups +
+                            "; expected output channels divisible by groups");
+  require_conv_taps(op, w, &s);
+  s.p = output_size(op, s.h, s.r, a, 0);
+  s.q = output_size(op, s.w, s.s, a, 1);
+  return s;
+}
+
+Conv2dActivation conv_activation(const ConvOp& op, py::handle value) {
+  const std::string name = word(op.name, "activation", value);
+  if (name == "none") return Conv2dActivation::none;
+  if (name == "relu") return Conv2dActivation::relu;
+  fail_value(op.name, "got activation '" + name + "'; expected 'none' or 'relu'");
 }
 
 Output conv_output(const ConvOp& op, DType dtype, const ConvShape& s) {

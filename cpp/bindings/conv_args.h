@@ -48,6 +48,10 @@ inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
   return op.axes == 2 ? x.shape(2 + d) : d == 0 ? 1 : x.shape(2);
 }
 
+// Fails unless x and w are a convolution's.
+ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a);
+Conv2dActivation conv_activation(const ConvOp& op, py::handle value);
+
 // The shape of images or signals, for an error's text or an output.
 struct ConvShape {
   int ndim;

@@ -8,6 +8,7 @@ namespace ranvier::bind {
 void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_conv2d(pybind11::module_& m);
+void register_conv2d_pool(pybind11::module_& m);
 void register_conv_transpose(pybind11::module_& m);
 void register_interpolate(pybind11::module_& m);
 void register_pad(pybind11::module_& m);

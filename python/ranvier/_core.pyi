@@ -87,6 +87,18 @@ def conv2d_backward(
     need_db: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 
+# conv2d_pool
+def conv2d_pool(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    window: Pair = 2,
+    activation: str = "none",
+) -> tuple[Array, Array]: ...
+
 # conv_transpose
 def conv_transpose1d(
     x: Array,

@@ -57,4 +57,10 @@ Axis::Class Axis::operator[](int64_t c) const {
   return {position_ + begin, base_ + begin, end - begin, taps_ + c * g_.taps, tap_count_[c]};
 }
 
+Axis::Class Axis::Class::within(int64_t begin, int64_t end) const {
+  const int64_t first = std::lower_bound(position, position + size, begin) - position;
+  const int64_t last = std::lower_bound(position, position + size, end) - position;
+  return {position + first, base + first, last - first, taps, tap_count};
+}
+
 }  // namespace ranvier

@@ -38,6 +38,8 @@ class Axis {
     int64_t size;
     const AxisTap* taps;
     int64_t tap_count;
+
+    Class within(int64_t begin, int64_t end) const;  // the members whose positions lie in [begin, end)
   };
 
   Axis(const AxisGeometry& geometry, Carver& carver);  // takes its memory; build() fills it

@@ -42,14 +42,6 @@ int dots_width(int64_t out) {  // of panels, as even as can be
 }  // namespace
 
 template <class T>
-struct Correlator<T>::Region {
-  Axis::Class rows, columns;
-  int64_t first_image, images;
-  int64_t pixels() const { return images * rows.size * columns.size; }
-  int64_t tiles(int mr) const { return ceil_division(pixels(), mr); }
-};
-
-template <class T>
 Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
     : p_(p),
       images_(p.y.shape[0]),
@@ -243,7 +235,7 @@ void Correlator<T>::run_region(const Region& region, Range panels, Range items) 
     const int64_t panel = panels.begin + item % chunk_items / count, tile = item % chunk_items % count;
     const int64_t run = std::min(count - tile, items.end - item);
     run_tiles(region, panel, {first + tile, first + tile + run}, segments, segment_count,
-              next_inputs(region, panels, panel, segments, segment_count));
+              next_inputs(region, panels, panel, segments, segment_count), target(panel));
     item += run;
   }
 }
@@ -287,18 +279,24 @@ int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments
 }
 
 template <class T>
+typename Correlator<T>::Target Correlator<T>::target(int64_t panel) const {
+  const int64_t first = panels_.first(panel);
+  const T* bias = bias_ && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
+  return {p_.y.data + first, p_.y.strides[0],        p_.y.strides[2],
+          p_.y.strides[3],   panels_.columns(panel), p_.bias.data ? bias + first : nullptr};
+}
+
+template <class T>
 void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
-                              int64_t segment_count, Fetch fetch) const {
+                              int64_t segment_count, Fetch fetch, const Target& target) const {
   const ConvKernels<T>& kernels = conv_kernels<T>();
   const int64_t pixels = region.pixels(), rows = ceil_division(pixels, region.tiles(mr_));
   const int64_t height = region.rows.size, width = region.columns.size;
-  const int64_t first = panels_.first(panel);
-  const T* bias = bias_ && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
   ConvTile<T> t;
   t.segments = segments, t.count = segment_count;
   t.step_a = 1, t.step_b = panels_.width;
-  t.b = weights_ + panel * panel_size_, t.bias = p_.bias.data ? bias + first : nullptr;
-  t.columns = panels_.columns(panel);
+  t.b = weights_ + panel * panel_size_, t.bias = target.bias;
+  t.columns = target.columns;
   t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
   t.fetch_step = fetch.step;
   t.ahead = dots_ && segment_count == 1 && segments->n == in_group_
@@ -307,7 +305,6 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   const T* x = x_.data + first_input(panel);
   t.pick = pick_;
   t.reach = static_cast<int>(std::min<int64_t>(kernels.lanes, p_.x.shape[1] - first_input(panel)));
-  T* y = p_.y.data + first;
   int64_t pixel = tiles.begin * rows, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
   const int64_t last = std::min(tiles.end * rows, pixels);
@@ -315,7 +312,7 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   T* y_row = nullptr;
   const auto enter_row = [&] {
     x_row = x + image * x_.stride_n + region.rows.base[row] * x_.stride_h;
-    y_row = y + image * p_.y.strides[0] + region.rows.position[row] * p_.y.strides[2];
+    y_row = target.y + image * target.stride_n + region.rows.position[row] * target.stride_h;
   };
   enter_row();
   while (pixel < last) {
@@ -327,7 +324,7 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
         enter_row();
       }
       t.a[i] = x_row + region.columns.base[column] * x_.stride_w;
-      t.c[i] = y_row + region.columns.position[column] * p_.y.strides[3];
+      t.c[i] = y_row + region.columns.position[column] * target.stride_w;
       ++column;
     }
     t.fetch = reinterpret_cast<const char*>(t.a[0] + fetch.begin);

@@ -26,8 +26,20 @@ class Correlator {
   size_t workspace_bytes() const { return bytes_; }
   void run() const;
 
- private:
-  struct Region;  // the output pixels of one class of rows and one of columns, in one block of images
+ protected:
+  // The output pixels of one class of rows and one of columns, in one block of images.
+  struct Region {
+    Axis::Class rows, columns;
+    int64_t first_image, images;
+    int64_t pixels() const { return images * rows.size * columns.size; }
+    int64_t tiles(int mr) const { return ceil_division(pixels(), mr); }
+  };
+  struct Target {  // where a panel's results go: what image 0's first pixel would have
+    T* y;
+    int64_t stride_n, stride_h, stride_w;
+    int columns;
+    const T* bias;  // or null
+  };
   struct Fetch {
     int64_t begin, step;  // elements after a tile's first input, bytes
   };
@@ -43,8 +55,9 @@ class Correlator {
   int64_t tile_weight(const Axis::Class& rows, const Axis::Class& columns) const;
   int64_t list_segments(const Region& region, ConvSegment* segments) const;
   void run_region(const Region& region, Range panels, Range items) const;
+  Target target(int64_t panel) const;
   void run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
-                 int64_t segment_count, Fetch fetch) const;
+                 int64_t segment_count, Fetch fetch, const Target& target) const;
   Fetch next_inputs(const Region& region, Range panels, int64_t panel, const ConvSegment* segments,
                     int64_t count) const;
 

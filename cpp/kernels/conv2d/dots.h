@@ -45,7 +45,7 @@ static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* 
   for (int k = 0; k < count; ++k) {  // loops over i and j would be vectorized, and slower
     if (j < t.columns) {
       const T x = t.bias ? totals[k] + t.bias[j] : totals[k];
-      t.c[i][j] = t.relu && x < 0 ? T(0) : x;
+      t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // of -0 too, as the vectors' maximum with 0
     }
     if (++j == width) j = 0, ++i;
   }

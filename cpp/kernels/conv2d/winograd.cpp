@@ -60,14 +60,11 @@ WinogradTiles::Tile WinogradTiles::operator[](int64_t index) const {
   return {index - first_[3], height_ - 1, width_ - 1};
 }
 
-struct Winograd::Block {
-  Range tiles, panels;
-  float *v, *m;
-};
-
-Winograd::Winograd(const Correlation<float>& p, void* workspace, int team)
+Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, void* workspace, int team)
     : p_(p),
-      tiles_(p.y.shape[0], p.y.shape[2], p.y.shape[3]),
+      bands_(bands),
+      tiles_(p.y.shape[0] * bands.count, bands.height, p.y.shape[3]),
+      unit_(bands.whole ? tiles_.count() / (p.y.shape[0] * bands.count) : 1),
       in_(p.x.shape[1]),
       out_(p.y.shape[1]),
       pad_{first_pad(p, 0), first_pad(p, 1)},
@@ -81,6 +78,7 @@ Winograd::Winograd(const Correlation<float>& p, void* workspace, int team)
       kWinogradProducts * (v_stride_ + m_stride_) * static_cast<int64_t>(sizeof(float));
   const int64_t mr = conv_kernels<float>().mr;
   block_ = std::min(std::max(kBlockBytes / tile_bytes, kMinBlock) / mr * mr, tiles_.count());
+  block_ = std::max(block_ / unit_ * unit_, unit_);
   u_plane_ = plane_stride(panels_.count() * panel);
   v_plane_ = plane_stride(block_ * v_stride_), m_plane_ = plane_stride(block_ * m_stride_);
   u_ = carver_.take<float>(kWinogradProducts * u_plane_);
@@ -150,12 +148,13 @@ void Winograd::compute() const {
   while (team % (across * 2) == 0 && across * 2 <= panels_.count() &&
          tiles_.count() * across < 2 * conv_kernels<float>().mr * team)
     across *= 2;
-  const Range tiles = part({0, tiles_.count()}, index / across, team / across);
+  const Range units = part({0, tiles_.count() / unit_}, index / across, team / across);
   const Range panels = part({0, panels_.count()}, index % across, across);
-  const int64_t blocks = ceil_division(tiles.end - tiles.begin, block_);
+  const int64_t blocks = ceil_division((units.end - units.begin) * unit_, block_);
   const int64_t groups = ceil_division(panels.end - panels.begin, group_);
   for (int64_t b = 0; b < blocks; ++b) {
-    Block block{part(tiles, b, blocks),
+    const Range mine = part(units, b, blocks);
+    Block block{{mine.begin * unit_, mine.end * unit_},
                 {},
                 v_ + index * kWinogradProducts * v_plane_,
                 m_ + index * kWinogradProducts * m_plane_};
@@ -173,8 +172,9 @@ void Winograd::inputs(const Block& block) const {
   p.channels = in_, p.plane = v_plane_, p.v = block.v;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.v += v_stride_) {
     const WinogradTiles::Tile tile = tiles_[index];
-    const int64_t row = tile.row - pad_[0], column = tile.column - pad_[1];
-    const int64_t x = tile.image * x_.stride_n + row * x_.stride_h + column * x_.stride_w;
+    const int64_t image = tile.image / bands_.count, band = tile.image % bands_.count;
+    const int64_t row = band * bands_.step + tile.row - pad_[0], column = tile.column - pad_[1];
+    const int64_t x = image * x_.stride_n + row * x_.stride_h + column * x_.stride_w;
     for (int i = 0; i < 4; ++i)
       for (int j = 0; j < 4; ++j) {
         const bool inside =
@@ -221,14 +221,22 @@ void Winograd::products(const Block& block) const {
   }
 }
 
+int64_t Winograd::channels_of(const Block& block) const {
+  const int64_t end = panels_.first(block.panels.end - 1) + panels_.width;
+  return std::min(end, out_) - panels_.first(block.panels.begin);
+}
+
+const float* Winograd::bias_of(const Block& block) const {
+  if (!p_.bias.data) return nullptr;
+  return (p_.bias.strides[0] != 1 ? bias_ : p_.bias.data) + panels_.first(block.panels.begin);
+}
+
 void Winograd::outputs(const Block& block) const {
   const int64_t first = panels_.first(block.panels.begin);
   float* spare = spare_ + team_index() * m_stride_;
-  const float* bias = p_.bias.data && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
   WinogradOutput p;
   p.plane = m_plane_, p.m = block.m;
-  p.channels = std::min(panels_.first(block.panels.end - 1) + panels_.width, out_) - first;
-  p.bias = bias ? bias + first : nullptr, p.relu = p_.relu;
+  p.channels = channels_of(block), p.bias = bias_of(block), p.relu = p_.relu;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.m += m_stride_) {
     const WinogradTiles::Tile tile = tiles_[index];
     const int64_t* st = p_.y.strides;

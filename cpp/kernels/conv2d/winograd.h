@@ -32,25 +32,41 @@ class WinogradTiles {
   int64_t first_[5];  // cut at the right; whole; cut below; cut at both; end
 };
 
+// How images are cut into bands of rows: `count` of each image, `height` rows from `step` to `step`; and
+// whether a band's tiles have to be in one block.
+struct WinogradBands {
+  int64_t count, step, height;
+  bool whole;
+};
+
 class Winograd {
  public:
-  Winograd(const Correlation<float>& problem, void* workspace, int team);
+  Winograd(const Correlation<float>& problem, void* workspace, int team)
+      : Winograd(problem, {1, 0, problem.y.shape[2], false}, workspace, team) {}
   size_t workspace_bytes() const { return carver_.used(); }
   void run() const;
 
- private:
-  struct Block;  // tiles and panels that a thread works on at a time, and its scratch for them
+ protected:
+  struct Block {  // tiles and panels that a thread works on at a time, and its scratch for them
+    Range tiles, panels;
+    float *v, *m;
+  };
+  Winograd(const Correlation<float>& problem, const WinogradBands& bands, void* workspace, int team);
+  const float* bias_of(const Block& block) const;  // or null
+  int64_t channels_of(const Block& block) const;
+  virtual void outputs(const Block& block) const;
   void prepare() const;
   void pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const;
   void transform_weights() const;
   void compute() const;
   void inputs(const Block& block) const;
   void products(const Block& block) const;
-  void outputs(const Block& block) const;
 
   Correlation<float> p_;
-  WinogradTiles tiles_;
-  int64_t in_, out_;  // channels
+  WinogradBands bands_;
+  WinogradTiles tiles_;  // of bands as if they were images
+  int64_t unit_;         // tiles that stay in one block
+  int64_t in_, out_;     // channels
   int64_t pad_[2];
   Carver carver_;
   Panels<float> panels_;

@@ -27,6 +27,17 @@ struct WinogradOutput {
   bool relu;
 };
 
+// y[k] = the maximum of the tile's four outputs, where[k] = 2i + j of the first of them that is it.
+struct WinogradPooledOutput {
+  const float* m;
+  int64_t plane;
+  float* y;
+  uint8_t* where;  // or null
+  int64_t channels;
+  const float* bias;
+  bool relu;
+};
+
 // u[4i + j][e] = (G g G^T)[i][j], where g[r][s] = w[3r + s][e], e < elements, which are whole vectors.
 struct WinogradWeights {
   const float* w;
@@ -38,6 +49,7 @@ struct WinogradWeights {
 struct WinogradKernels {
   void (*input)(const WinogradInput&);
   void (*output)(const WinogradOutput&);
+  void (*pooled_output)(const WinogradPooledOutput&);
   void (*weights)(const WinogradWeights&);
 };
 

@@ -1,0 +1,52 @@
+// conv2d's two algorithms, each thread's results pooled while they are in its caches or registers.
+#pragma once
+#include "kernels/conv2d/correlate.h"
+#include "kernels/conv2d/pooled.h"
+#include "kernels/conv2d/winograd.h"
+
+namespace ranvier {
+
+// The direct sum. One panel of output channels and one band of rows at a time goes into a buffer and from
+// there into y.
+class PooledCorrelator final : Correlator<float> {
+ public:
+  PooledCorrelator(const Conv2dPoolForward<float>& call, void* workspace, int team);
+  size_t workspace_bytes() const { return carver_.used(); }
+  void run() const;
+
+ private:
+  struct Band {  // whole rows of windows: of one image, or of all images from `image` on all rows
+    int64_t image, images, row, rows;
+  };
+  Band band(int64_t index) const;
+  void compute() const;
+  void run_items(Range bands, Range panels, Range items) const;
+  void run_band(const Band& band, int64_t panel) const;
+  void pool_band(const Band& band, int64_t panel, const float* z) const;
+
+  Conv2dPoolForward<float> call_;
+  int64_t images_of_band_, rows_of_band_, bands_of_image_;
+  int64_t pixel_, row_, image_;  // of the buffer, in elements
+  int64_t buffer_size_;
+  float* buffer_;
+};
+
+// Winograd's tiles of 2 x 2 outputs. Windows of 2 x 2 are tiles, and pooled as such; to others, whole rows of
+// windows go through a buffer.
+class PooledWinograd final : Winograd {
+ public:
+  PooledWinograd(const Conv2dPoolForward<float>& call, void* workspace, int team);
+  size_t workspace_bytes() const { return carver_.used(); }
+  void run() const { Winograd::run(); }
+
+ private:
+  void outputs(const Block& block) const override;
+  void pool_tiles(const Block& block) const;
+  void pool_bands(const Block& block) const;
+
+  Conv2dPoolForward<float> call_;
+  int64_t buffer_size_;
+  float* buffer_;  // for each thread [band][row][column][channel]
+};
+
+}  // namespace ranvier

@@ -1,0 +1,44 @@
+"""conv2d_pool: a convolution and the maximum over windows of its result that do not overlap, as one step.
+
+    x (n, c, h, w), weight (k, c, r, s), bias (k), z (n, k, p, q), y and where (n, k, p // a, q // b)
+    z = x * weight + bias, as in conv2d
+    y[n, k, i, j] = the largest element of z[n, k, i a : (i + 1) a, j b : (j + 1) b], or 0 if ReLU says so
+    where[n, k, i, j] = its offset row * b + column in the window: the first of the largest
+
+Since windows of a rows and b columns do not overlap, they are axes of z in another shape. The ReLU comes
+after the maximum: max(relu(z)) = relu(max(z)). Where the maximum is below zero, no
+gradient passes and the offset does not matter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ranvier.reference.conv2d import Pair, conv2d
+
+Array = np.ndarray[Any, Any]
+
+
+def conv2d_pool(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    window: tuple[int, int] = (2, 2),
+    activation: str = "none",
+) -> tuple[Array, Array]:
+    values = _windows(conv2d(x, w, bias, stride, padding, dilation), window)
+    where = values.argmax(-1)
+    y = np.take_along_axis(values, where[..., None], -1)[..., 0]
+    return (np.maximum(y, 0) if activation == "relu" else y), where.astype(np.uint8)
+
+
+def _windows(z: Array, window: tuple[int, int]) -> Array:
+    """(n, k, p, q) as (n, k, p // a, q // b, a * b), without the rows and columns that are left over."""
+    (n, k, p, q), (a, b) = z.shape, window
+    rows, columns = p // a, q // b
+    tiles = z[:, :, : rows * a, : columns * b].reshape(n, k, rows, a, columns, b)
+    return tiles.swapaxes(3, 4).reshape(n, k, rows, columns, a * b)

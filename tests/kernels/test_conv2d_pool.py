@@ -1,0 +1,211 @@
+"""conv2d fused with max-pooling: the bits of the two ops one after the other, at every level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranvier import _core
+from ranvier.reference import conv2d_pool as reference
+from support.convolution import random_arrays
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+
+def pair(value):
+    return (value, value) if isinstance(value, int) else value
+
+
+def separate(x, w, bias, window, activation="none", **geometry):
+    z = _core.conv2d(x, w, bias, activation=activation, **geometry)
+    return _core.max_pool2d(z, window, window)
+
+
+def check_bits(x, w, bias, window=2, **geometry):
+    """y as of the separate ops; where as of pooling before the ReLU, and as after it where y is positive."""
+    plain, offsets = separate(x, w, bias, window, **geometry)
+    y, where = _core.conv2d_pool(x, w, bias, window=window, **geometry)
+    np.testing.assert_array_equal(y, plain)
+    np.testing.assert_array_equal(where, offsets)
+    assert y.tobytes() == plain.tobytes()
+    relu, relu_offsets = separate(x, w, bias, window, "relu", **geometry)
+    y, where = _core.conv2d_pool(x, w, bias, window=window, activation="relu", **geometry)
+    np.testing.assert_array_equal(y, relu)
+    assert y.tobytes() == relu.tobytes()
+    np.testing.assert_array_equal(where, offsets)
+    np.testing.assert_array_equal(where[relu > 0], relu_offsets[relu > 0])
+
+
+def check_reference(x, w, bias, window=2, **geometry):
+    """Against NumPy in float64; the offset is right if the element there is as large as y."""
+    y, where = _core.conv2d_pool(x, w, bias, window=window, activation="relu", **geometry)
+    double = [None if a is None else a.astype(np.float64) for a in (x, w, bias)]
+    size = pair(window)
+    expected, _ = reference.conv2d_pool(*double, window=size, activation="relu", **geometry)
+    error = tolerance(x.dtype, w[0].size + 1)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=error)
+    values = reference._windows(reference.conv2d(*double, **geometry), size)
+    chosen = np.take_along_axis(values, where[..., None].astype(np.int64), -1)[..., 0]
+    np.testing.assert_allclose(np.maximum(chosen, 0), expected, rtol=0, atol=2 * error)
+
+
+@pytest.mark.parametrize("k", [1, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 49, 70])
+def test_output_channels(k, isa, rng):
+    """One and two vectors of each level, several panels, and one channel more and less."""
+    check_bits(*random_arrays(rng, "float32", 2, 3, 7, 8, k, 2, 2))
+
+
+@pytest.mark.parametrize("k", range(1, 6))
+@pytest.mark.parametrize("c", [8, 15, 17, 33])
+def test_few_output_channels(c, k, isa, rng):
+    """Sums over vectors of input channels."""
+    check_bits(*random_arrays(rng, "float32", 2, c, 7, 6, k, 2, 3), padding=1)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, (1, 2), (2, 1), (2, 3), (3, 2), (1, 5), (7, 2), (16, 16)])
+@pytest.mark.parametrize("c", [1, 3, 40])
+def test_windows(window, c, isa, rng):
+    arrays = random_arrays(rng, "float32", 2, c, 19, 17, 20, 3, 3)
+    check_bits(*arrays, window, padding=1)
+    check_reference(*arrays, window, padding=1)
+
+
+@pytest.mark.parametrize("size", range(4, 34))
+def test_sizes(size, isa, rng):
+    """Rows and columns left over, tiles of every height, with a border and without."""
+    arrays = random_arrays(rng, "float32", 1, 2, size, 37 - size, 17, 3, 3)
+    check_bits(*arrays)
+    check_bits(*arrays, 3, padding=1)
+
+
+@pytest.mark.parametrize("images", [1, 2, 5, 23, 64])
+@pytest.mark.parametrize("size", [3, 4, 7, 12])
+def test_bands(images, size, isa, threads, rng):
+    """Several images in a band, one, and parts of one; however the bands are shared out."""
+    arrays = random_arrays(rng, "float32", images, 3, size, size, 40, 3, 3)
+    for count in (1, 2, 3, 4):
+        threads(count)
+        check_bits(*arrays, padding=1)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, (2, 3), (3, 2), (4, 2), (5, 1)])
+@pytest.mark.parametrize("size", [(7, 9), (10, 8), (20, 21), (32, 32)])
+def test_winograd(size, window, isa, threads, rng):
+    """Windows that are tiles, and windows that go through a buffer; whole images and bands of them."""
+    arrays = random_arrays(rng, "float32", 3, 64, *size, 67, 3, 3)
+    direct, _ = without_winograd(*arrays, window, padding=1)
+    for count in (1, 2, 3, 4):
+        threads(count)
+        check_bits(*arrays, window, padding=1)
+    y, _ = _core.conv2d_pool(*arrays, window=window, padding=1)
+    assert (y != direct).any()
+    check_reference(*arrays, window, padding=1)
+
+
+def without_winograd(x, w, bias, window, **geometry):
+    _core.set_winograd(False)
+    try:
+        check_bits(x, w, bias, window, **geometry)
+        return _core.conv2d_pool(x, w, bias, window=window, **geometry)
+    finally:
+        _core.set_winograd(True)
+
+
+@pytest.mark.parametrize("pixels", [2, 3, 5])
+def test_winograd_as_chosen_for_all_pixels(pixels, isa, rng):
+    """Rows left over are not computed, but count where conv2d picks its kernel."""
+    for c in (16, 24, 32, 48, 64, 96, 128):
+        check_bits(*random_arrays(rng, "float32", 4, c, pixels + 2, pixels + 2, 64, 3, 3))
+
+
+def test_weights_larger_than_a_cache(isa, threads, rng):
+    """Groups of panels and blocks of images."""
+    arrays = random_arrays(rng, "float32", 20, 128, 12, 12, 200, 4, 4)
+    for count in (1, 2, 3):
+        threads(count)
+        check_bits(*arrays, padding=2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_geometry(data):
+    small = st.integers(1, 4)
+    pairs = st.tuples(small, small)
+    n, h, w = data.draw(st.integers(0, 5)), data.draw(st.integers(1, 20)), data.draw(st.integers(1, 20))
+    c, k = data.draw(st.integers(1, 18)), data.draw(st.integers(1, 40))
+    taps, stride, dilation, window = (data.draw(pairs) for _ in range(4))
+    padding = data.draw(st.tuples(st.integers(0, 5), st.integers(0, 5)))
+    for d, size in enumerate((h, w)):
+        reach = dilation[d] * (taps[d] - 1) + 1
+        if (size + 2 * padding[d] - reach) // stride[d] + 1 < window[d]:
+            return
+    arrays = random_arrays(np.random.default_rng(0), "float32", n, c, h, w, k, *taps)
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+    check_bits(*arrays, window, **geometry)
+    check_reference(*arrays, window, **geometry)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_change_no_bit(layout, isa, rng):
+    for c, k in ((3, 20), (40, 3), (64, 64)):
+        arrays = random_arrays(rng, "float32", 2, c, 9, 10, k, 3, 3)
+        y, where = _core.conv2d_pool(*arrays)
+        yl, wl = _core.conv2d_pool(*(in_layout(a, layout) for a in arrays))
+        np.testing.assert_array_equal(yl, y)
+        np.testing.assert_array_equal(wl, where)
+
+
+@pytest.mark.parametrize(("c", "k"), [(1, 5), (3, 33), (40, 3), (64, 64)])
+def test_no_bias(c, k, isa, rng):
+    x, w, _ = random_arrays(rng, "float32", 2, c, 9, 10, k, 3, 3)
+    check_bits(x, w, None)
+    check_bits(x, w, None, 3)
+
+
+@pytest.mark.parametrize("window", [2, 3])
+@pytest.mark.parametrize(("c", "k"), [(1, 5), (3, 33), (40, 3), (64, 64)])
+def test_equal_and_not_finite_values(c, k, window, isa, rng):
+    """Of equal maxima the first; a NaN wins; an infinity is a number."""
+    x, w, bias = (np.round(a * 2) for a in random_arrays(rng, "float32", 2, c, 14, 14, k, 3, 3))
+    check_bits(x, w, bias, window)
+    check_bits(np.zeros_like(x), w, bias, window)
+    x[rng.random(x.shape) < 0.02] = np.nan
+    x[rng.random(x.shape) < 0.02] = np.inf
+    x[rng.random(x.shape) < 0.02] = -np.inf
+    check_bits(x, w, bias, window, padding=1)
+
+
+def test_empty(isa, rng):
+    x, w, bias = random_arrays(rng, "float32", 0, 3, 6, 6, 4, 3, 3)
+    y, where = _core.conv2d_pool(x, w, bias)
+    assert y.shape == where.shape == (0, 4, 2, 2)
+    x, w, bias = random_arrays(rng, "float32", 2, 0, 6, 6, 4, 3, 3)
+    y, where = _core.conv2d_pool(x, w, bias)
+    np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], (2, 4, 2, 2)))
+    assert not where.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"x": np.zeros((1, 3, 6, 6))}, TypeError, "got x of dtype float64; expected float32"),
+        ({"x": np.zeros((3, 6, 6), "f4")}, ValueError, "got x of shape (3, 6, 6); expected 4 dimensions"),
+        ({"x": np.zeros((1, 2, 6, 6), "f4")}, ValueError, "got x with 2 channels and weight for 3"),
+        ({"bias": np.zeros(3, "f4")}, ValueError, "got bias of shape (3,); expected (4,)"),
+        ({"window": 5}, ValueError, "got a window of 5 x 5 and a convolution's result of 4 x 4"),
+        ({"window": (2, 200)}, ValueError, "got a window of 2 x 200; expected at most 256 elements"),
+        ({"window": 0}, ValueError, "got window 0; expected at least 1"),
+        ({"activation": "tanh"}, ValueError, "got activation 'tanh'; expected 'none' or 'relu'"),
+    ],
+)
+def test_errors(change, error, text):
+    arguments = {
+        "x": np.zeros((1, 3, 6, 6), "f4"),
+        "w": np.zeros((4, 3, 3, 3), "f4"),
+        "bias": np.zeros(4, "f4"),
+        **change,
+    }
+    with pytest.raises(error) as raised:
+        _core.conv2d_pool(**arguments)
+    assert str(raised.value).startswith(f"[conv2d_pool] {text}")
