@@ -130,6 +130,19 @@ Conv2dActivation conv_activation(const ConvOp& op, py::handle value) {
   fail_value(op.name, "got activation '" + name + "'; expected 'none' or 'relu'");
 }
 
+PoolWindow pool_window(const ConvOp& op, py::handle window, const ConvShapes& s) {
+  PoolWindow v;
+  read_conv_sizes(op, "window", window, 1, v.size);
+  const auto text = [](int64_t h, int64_t w) { return std::to_string(h) + " x " + std::to_string(w); };
+  const std::string got = "got a window of " + text(v.size[0], v.size[1]);
+  if (v.size[0] * v.size[1] > 256) fail_value(op.name, got + "; expected at most 256 elements");
+  if (v.size[0] > s.p || v.size[1] > s.q)
+    fail_value(op.name, got + " and a convolution's result of " + text(s.p, s.q) +
+                            "; expected a result of at least one window");
+  v.rows = s.p / v.size[0], v.columns = s.q / v.size[1];
+  return v;
+}
+
 Output conv_output(const ConvOp& op, DType dtype, const ConvShape& s) {
   return new_images(dtype, s.ndim, op.axes, true, s.shape);
 }

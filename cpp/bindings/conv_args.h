@@ -52,6 +52,13 @@ inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
 ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a);
 Conv2dActivation conv_activation(const ConvOp& op, py::handle value);
 
+// Windows of conv2d's result that do not overlap, of at most 256 elements; rows and columns: how many fit.
+struct PoolWindow {
+  int64_t size[2];
+  int64_t rows, columns;
+};
+PoolWindow pool_window(const ConvOp& op, py::handle window, const ConvShapes& s);
+
 // The shape of images or signals, for an error's text or an output.
 struct ConvShape {
   int ndim;

@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m) {
   bind::register_matmul(m);
   bind::register_conv2d(m);
   bind::register_conv2d_pool(m);
+  bind::register_conv2d_pool_backward(m);
   bind::register_conv_transpose(m);
   bind::register_interpolate(m);
   bind::register_pad(m);

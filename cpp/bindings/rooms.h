@@ -9,6 +9,7 @@ void register_runtime(pybind11::module_& m);
 void register_matmul(pybind11::module_& m);
 void register_conv2d(pybind11::module_& m);
 void register_conv2d_pool(pybind11::module_& m);
+void register_conv2d_pool_backward(pybind11::module_& m);
 void register_conv_transpose(pybind11::module_& m);
 void register_interpolate(pybind11::module_& m);
 void register_pad(pybind11::module_& m);

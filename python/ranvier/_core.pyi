@@ -98,6 +98,20 @@ def conv2d_pool(
     window: Pair = 2,
     activation: str = "none",
 ) -> tuple[Array, Array]: ...
+def conv2d_pool_backward(
+    dy: Array,
+    where: Array,
+    x: Array,
+    w: Array,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    window: Pair = 2,
+    need_dx: bool = True,
+    need_dw: bool = True,
+    need_db: bool = True,
+    saved: Array | None = None,
+) -> tuple[Array | None, Array | None, Array | None]: ...
 
 # conv_transpose
 def conv_transpose1d(

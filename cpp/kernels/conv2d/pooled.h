@@ -39,8 +39,12 @@ struct Conv2dPoolForward {
   }
 };
 
-// dw[k, c, r, s] = sum of dz * x over images and pixels; db[k] = sum of dz. dz is dy at the offsets that
-// `where` names and zero elsewhere. Either output may be null.
+// The gradients. dz is dy at the offsets that `where` names and zero elsewhere. Only its elements that are
+// not zero are looked at: at most one of each window, so that the work is a fraction of the dense sums'. The
+// sums are those of conv2d's gradients in another order, and differ from them where an element of x or w that
+// only zeros would meet is infinite or NaN: zero times it is not added.
+//
+// dw[k, c, r, s] = sum of dz * x over images and pixels; db[k] = sum of dz. Either output may be null.
 template <class T>
 struct Conv2dPoolBackwardWeight {
   static constexpr const char* name = "conv2d_pool_backward_weight";
@@ -60,13 +64,15 @@ struct Conv2dPoolBackwardWeight {
   }
 };
 
-// dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into.
+// dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into; or 0 unless saved[n, c,
+// h, w] > 0, where `saved` is x as the result of a ReLU, whose gradient dx then is.
 template <class T>
 struct Conv2dPoolBackwardInput {
   static constexpr const char* name = "conv2d_pool_backward_input";
   TensorView<const T> dy;  // (n, k, i, j)
   TensorView<const uint8_t> where;
   TensorView<const T> w;
+  TensorView<const T> saved;  // like dx, of any strides; or data null
   TensorView<T> dx;
   Conv2dGeometry geometry;
   int64_t window[2];
@@ -75,7 +81,7 @@ struct Conv2dPoolBackwardInput {
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(dy), v.read(where), v.read(w), v.write(dx);
+    v.read(dy), v.read(where), v.read(w), v.read(saved), v.write(dx);
   }
 };
 

@@ -8,6 +8,9 @@
 Since windows of a rows and b columns do not overlap, they are axes of z in another shape. The ReLU comes
 after the maximum: max(relu(z)) = relu(max(z)). Where the maximum is below zero, no
 gradient passes and the offset does not matter.
+
+Backward, z's gradient is dy at the offsets and zero elsewhere, and conv2d's own gradients do the rest. The
+core never writes z's gradient down: it looks only at the elements that are not zero.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ranvier.reference.conv2d import Pair, conv2d
+from ranvier.reference.conv2d import Pair, conv2d, conv2d_backward
 
 Array = np.ndarray[Any, Any]
 
@@ -34,6 +37,28 @@ def conv2d_pool(
     where = values.argmax(-1)
     y = np.take_along_axis(values, where[..., None], -1)[..., 0]
     return (np.maximum(y, 0) if activation == "relu" else y), where.astype(np.uint8)
+
+
+def conv2d_pool_backward(
+    dy: Array,
+    where: Array,
+    x: Array,
+    w: Array,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    window: tuple[int, int] = (2, 2),
+    saved: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """dx, dw, db from dy, which is zero already where the ReLU cut off; with `saved`, x as the result of
+    another ReLU, dx is the gradient before that one."""
+    (n, k, rows, columns), (a, b) = dy.shape, window
+    # (n, k, rows, columns, a * b), and from that z's gradient; what is left over of z has none
+    values = np.where(where[..., None] == np.arange(a * b), dy[..., None], 0)
+    tiles = values.reshape(n, k, rows, columns, a, b).swapaxes(3, 4)
+    dz = tiles.reshape(n, k, rows * a, columns * b)
+    dx, dw, db = conv2d_backward(dz, x, w, stride, padding, dilation)
+    return dx if saved is None else np.where(saved > 0, dx, 0), dw, db
 
 
 def _windows(z: Array, window: tuple[int, int]) -> Array:

@@ -1,0 +1,74 @@
+// How conv2d_pool's gradients see the channels of x and w: in blocks of so many that a row of taps fits in a
+// tile's registers, and the pixels of a block in L1.
+#pragma once
+#include <algorithm>
+
+#include "base/carve.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/pooled_gradient.h"
+#include "kernels/conv2d/share.h"
+
+namespace ranvier {
+
+// A filter of a block, [tap row][segment][vectors * lanes]: a segment is a row of taps x channels, which lie
+// one after another in the image too, or one tap where the columns are dilated.
+struct PooledBlock {
+  int64_t first, channels;
+  int64_t width;    // elements of a pixel
+  int64_t segment;  // used elements of a segment
+  int64_t vectors;  // of a segment
+  int64_t filter;   // elements
+};
+
+// Of a filter: rows x vectors that a tile holds together.
+struct PooledPart {
+  int64_t in_image, in_filter;  // where it begins
+  int rows, vectors, last;
+};
+
+class PooledBlocks {
+ public:
+  PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry);
+  int64_t count() const { return count_; }
+  PooledBlock operator[](int64_t i) const;
+  int64_t pixel() const { return before(count_ - 1) + (*this)[count_ - 1].width; }  // elements, all blocks
+  int64_t filter() const { return before_filter(count_ - 1) + (*this)[count_ - 1].filter; }
+  int64_t before(int64_t i) const { return i * width_; }                    // elements of a pixel
+  int64_t before_filter(int64_t i) const { return i * (*this)[0].filter; }  // elements of a filter
+
+  // f(part) for each part of a block's filters, where a row of the image is so many elements.
+  template <class F>
+  void for_each_part(const PooledBlock& block, int64_t image_row, const F& f) const {
+    const int64_t row_step = geometry_.dilation[0] * image_row, filter_row = block.filter / taps_[0];
+    const int64_t per_row = segments(), tall = rows_of(std::min<int64_t>(block.vectors, kPooledVectors));
+    for (int64_t r = 0; r < taps_[0]; r += tall)
+      for (int64_t s = 0; s < per_row; ++s)
+        for (int64_t v = 0; v < block.vectors; v += kPooledVectors) {
+          const int64_t vectors = std::min<int64_t>(block.vectors - v, kPooledVectors);
+          const int64_t left = block.segment - v * lanes_, whole = vectors * lanes_;
+          f(PooledPart{r * row_step + s * geometry_.dilation[1] * block.width + v * lanes_,
+                       r * filter_row + (s * block.vectors + v) * lanes_,
+                       static_cast<int>(std::min(tall, taps_[0] - r)), static_cast<int>(vectors),
+                       static_cast<int>(left >= whole ? lanes_ : left - (vectors - 1) * lanes_)});
+        }
+  }
+  // Of a filter, where tap (r, s) of the block's first channel lies.
+  int64_t tap(const PooledBlock& block, int64_t r, int64_t s) const {
+    return r * (block.filter / taps_[0]) + (segments() == 1 ? s * block.width : s * block.vectors * lanes_);
+  }
+
+ private:
+  int64_t segments() const { return geometry_.dilation[1] == 1 ? 1 : taps_[1]; }
+  int64_t rows_of(int64_t vectors) const;
+
+  Conv2dGeometry geometry_;
+  int64_t channels_, taps_[2], lanes_;
+  int64_t width_, count_;
+};
+
+// The pixels of an image, or of a part of it, that a range of pooled pixels meets.
+inline int64_t pooled_reach(int64_t pooled, int64_t window, int64_t stride, int64_t taps, int64_t dilation) {
+  return (pooled * window - 1) * stride + (taps - 1) * dilation + 1;
+}
+
+}  // namespace ranvier

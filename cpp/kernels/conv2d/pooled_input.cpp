@@ -1,0 +1,211 @@
+// conv2d_pool's gradient to the input.
+#include "kernels/conv2d/pooled_input.h"
+
+#include "kernels/conv2d/tile.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kFilterBytes =
+    128 << 10;  // of a group of output channels, which all pixels of a band pass over
+constexpr int64_t kBandPixels = 64;
+
+const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
+
+}  // namespace
+
+PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, void* workspace,
+                                         int team)
+    : c_(call),
+      out_(call.dy.shape[1]),
+      taps_{call.w.shape[2], call.w.shape[3]},
+      blocks_(call.dx.shape[1], taps_, call.geometry),
+      carver_(workspace) {
+  const Conv2dGeometry& g = call.geometry;
+  const int64_t lanes = kernels().lanes, pooled_rows = call.dy.shape[2], pooled_columns = call.dy.shape[3];
+  const auto reach = [&](int d) {
+    const int64_t pooled =
+        pooled_reach(call.dy.shape[2 + d], call.window[d], g.stride[d], taps_[d], g.dilation[d]);
+    return std::max(pooled, g.pad[d] + call.dx.shape[2 + d]);
+  };
+  height_ = reach(0), width_ = reach(1);
+  group_ = std::max<int64_t>(kFilterBytes / 4 / blocks_[0].filter / lanes, 1) * lanes;
+  groups_ = ceil_division(out_, group_);
+  band_rows_ = std::clamp<int64_t>(kBandPixels / std::max<int64_t>(pooled_columns, 1), 1,
+                                   std::max<int64_t>(pooled_rows, 1));
+  const int64_t pixels = band_rows_ * pooled_columns;
+  entries_ = pixels * out_ + lanes;
+  groups_of_band_ = groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
+  turned_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_division(out_, lanes) * lanes;
+  filters_ = carver_.take<float>(out_ * blocks_.filter());
+  scratch_.dx = carver_.take<float>(team * (height_ * width_ * blocks_.pixel() + kPooledVectors * lanes));
+  scratch_.turned = carver_.take<float>(team * pixels * turned_);
+  scratch_.dy_at = carver_.take<int64_t>(team * pixels);
+  scratch_.where_at = carver_.take<int64_t>(team * pixels);
+  scratch_.corner = carver_.take<int32_t>(team * pixels);
+  scratch_.lists.value = carver_.take<float>(team * entries_);
+  scratch_.lists.index = carver_.take<int32_t>(team * entries_);
+  scratch_.lists.begin = carver_.take<int32_t>(team * groups_of_band_);
+  scratch_.lists.end = carver_.take<int32_t>(team * groups_of_band_);
+  scratch_.lists.place = carver_.take<int32_t>(team * groups_of_band_);
+  scratch_.end_of_group = carver_.take<int64_t>(team * groups_);
+}
+
+PooledInputGradient::Scratch PooledInputGradient::scratch() const {
+  Scratch s = scratch_;
+  const int64_t i = team_index(), pixels = i * band_rows_ * c_.dy.shape[3];
+  s.dx += i * (height_ * width_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
+  s.turned += pixels * turned_;
+  s.dy_at += pixels, s.where_at += pixels, s.corner += pixels;
+  s.lists.value += i * entries_, s.lists.index += i * entries_;
+  s.lists.begin += i * groups_of_band_, s.lists.end += i * groups_of_band_,
+      s.lists.place += i * groups_of_band_;
+  s.end_of_group += i * groups_;
+  return s;
+}
+
+// A thread owns images and, of the one on the border, some blocks of channels.
+void PooledInputGradient::run() const {
+  const double products = static_cast<double>(numel(c_.dy)) * c_.dx.shape[1] * taps_[0] * taps_[1];
+  parallel_region(kConvNsPerProduct * products, [&] {
+    turn_weights();
+    team_barrier();
+    const Scratch s = scratch();
+    const Range mine = even_share(c_.dx.shape[0] * blocks_.count());
+    for (int64_t i = mine.begin; i < mine.end;) {
+      const int64_t n = i / blocks_.count(), first = i % blocks_.count();
+      const int64_t last = std::min(blocks_.count(), first + mine.end - i);
+      image(n, {first, last}, s);
+      i += last - first;
+    }
+    team_barrier();
+  });
+}
+
+void PooledInputGradient::turn_weights() const {
+  const TensorView<const float>& w = c_.w;
+  const Range mine = even_share(out_);
+  for (int64_t i = 0; i < blocks_.count(); ++i) {
+    const PooledBlock block = blocks_[i];
+    float* filter = filters_ + blocks_.before_filter(i) * out_ + mine.begin * block.filter;
+    std::fill_n(filter, (mine.end - mine.begin) * block.filter, 0.0f);
+    for (int64_t k = mine.begin; k < mine.end; ++k, filter += block.filter)
+      for (int64_t r = 0; r < taps_[0]; ++r)
+        for (int64_t s = 0; s < taps_[1]; ++s) {
+          float* to = filter + blocks_.tap(block, r, s);
+          const float* from =
+              w.data + k * w.strides[0] + block.first * w.strides[1] + r * w.strides[2] + s * w.strides[3];
+          for (int64_t c = 0; c < block.channels; ++c) to[c] = from[c * w.strides[1]];
+        }
+  }
+}
+
+void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const {
+  const int64_t positions = height_ * width_, rows = c_.dy.shape[2];
+  const int64_t last = blocks.end - 1, size = blocks_.before(last) + blocks_[last].width;
+  std::fill(s.dx + blocks_.before(blocks.begin) * positions, s.dx + size * positions, 0.0f);
+  for (int64_t row = 0; row < rows; row += band_rows_)
+    band(n, {row, std::min(row + band_rows_, rows)}, blocks, s);
+  for (int64_t i = blocks.begin; i < blocks.end; ++i) finish(n, i, s.dx + blocks_.before(i) * positions);
+}
+
+void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratch& s) const {
+  PooledPixels in = band_pixels(n, rows, s);
+  PooledLists lists = s.lists;
+  int64_t entries = 0, count = 0;
+  for (int64_t group = 0; group < groups_; ++group) {
+    in.channels = static_cast<int>(std::min((group + 1) * group_, out_));
+    lists.begin = s.lists.begin + count, lists.end = s.lists.end + count, lists.place = s.lists.place + count;
+    count += kernels().list_by_offset(in, static_cast<int>(group * group_), lists, &entries);
+    s.end_of_group[group] = count;
+  }
+  for (int64_t i = blocks.begin; i < blocks.end; ++i) {
+    const PooledBlock block = blocks_[i];
+    float* dx = s.dx + blocks_.before(i) * height_ * width_;
+    const float* filters = filters_ + blocks_.before_filter(i) * out_;
+    const int64_t image_row = width_ * block.width;
+    for (int64_t group = 0, first = 0; group < groups_; first = s.end_of_group[group++]) {
+      lists.begin = s.lists.begin + first, lists.end = s.lists.end + first,
+      lists.place = s.lists.place + first;
+      blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
+        kernels().sum({lists, s.end_of_group[group] - first, dx + t.in_image, block.width,
+                       c_.geometry.dilation[0] * image_row, filters + t.in_filter, block.filter,
+                       block.filter / taps_[0], t.rows, t.vectors, t.last});
+      });
+    }
+  }
+}
+
+PooledPixels PooledInputGradient::band_pixels(int64_t n, Range rows, const Scratch& s) const {
+  const TensorView<const float>& dy = c_.dy;
+  const TensorView<const uint8_t>& where = c_.where;
+  const Conv2dGeometry& g = c_.geometry;
+  if (turned_) turn_gradient(n, rows, s);
+  int64_t p = 0;
+  for (int64_t i = rows.begin; i < rows.end; ++i)
+    for (int64_t j = 0; j < dy.shape[3]; ++j, ++p) {
+      s.dy_at[p] = turned_ ? p * turned_ : n * dy.strides[0] + i * dy.strides[2] + j * dy.strides[3];
+      s.where_at[p] = n * where.strides[0] + i * where.strides[2] + j * where.strides[3];
+      s.corner[p] =
+          static_cast<int32_t>(i * c_.window[0] * g.stride[0] * width_ + j * c_.window[1] * g.stride[1]);
+    }
+  return {turned_ ? s.turned : dy.data,
+          where.data,
+          s.dy_at,
+          s.where_at,
+          1,
+          where.strides[1],
+          s.corner,
+          p,
+          0,
+          static_cast<int>(c_.window[1]),
+          static_cast<int>(c_.window[0] * c_.window[1]),
+          static_cast<int>(g.stride[0] * width_),
+          static_cast<int>(g.stride[1])};
+}
+
+void PooledInputGradient::turn_gradient(int64_t n, Range rows, const Scratch& s) const {
+  const TensorView<const float>& dy = c_.dy;
+  const int64_t width = dy.shape[3];
+  const bool join = dy.strides[2] == width * dy.strides[3];
+  const int64_t run = join ? rows.end - rows.begin : 1;
+  for (int64_t i = rows.begin; i < rows.end; i += run)
+    conv_kernels<float>().pack(run * width, static_cast<int>(out_), static_cast<int>(turned_),
+                               dy.data + n * dy.strides[0] + i * dy.strides[2], dy.strides[3], dy.strides[1],
+                               s.turned + (i - rows.begin) * width * turned_);
+}
+
+void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const {
+  const TensorView<float>& dx = c_.dx;
+  const TensorView<const float>& saved = c_.saved;
+  const PooledBlock block = blocks_[i];
+  PooledGradientRow row{};
+  row.sum_w = block.width, row.dx_w = dx.strides[3];
+  row.saved_w = saved.strides[3], row.saved_c = saved.strides[1];
+  row.pixels = dx.shape[3], row.channels = block.channels;
+  if (block.channels == 1) row.saved_c = 1;
+  const bool dense = row.sum_w == block.channels && row.dx_w == block.channels &&
+                     (!saved.data || (row.saved_w == block.channels && row.saved_c == 1));
+  if (dense) row.channels *= row.pixels, row.pixels = 1;
+  for (int64_t y = 0; y < dx.shape[2]; ++y) {
+    row.sum = sums + ((y + c_.geometry.pad[0]) * width_ + c_.geometry.pad[1]) * block.width;
+    row.dx = dx.data + n * dx.strides[0] + block.first * dx.strides[1] + y * dx.strides[2];
+    row.saved =
+        saved.data ? saved.data + n * saved.strides[0] + block.first * saved.strides[1] + y * saved.strides[2]
+                   : nullptr;
+    kernels().finish(row);
+  }
+}
+
+template <>
+size_t Conv2dPoolBackwardInput<float>::workspace_bytes(int team) const {
+  return PooledInputGradient(*this, nullptr, team).workspace_bytes();
+}
+
+template <>
+void Conv2dPoolBackwardInput<float>::run(void* workspace) const {
+  if (numel(dx) == 0) return;
+  PooledInputGradient(*this, workspace, num_threads()).run();
+}
+
+}  // namespace ranvier

@@ -1,0 +1,111 @@
+// Lists of the gradients that are not zero. Included by pooled_backward.isa.cpp only.
+#pragma once
+#include <string.h>
+
+#include "kernels/conv2d/pooled_gradient.h"
+#include "simd/bytes.h"
+#include "simd/compress.h"
+#include "simd/strided.h"
+#include "simd/transpose.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// Offsets of the first n channels from p on; the others are beyond every window.
+RANVIER_INLINE ivec<float> load_offsets(const uint8_t* p, int64_t step, int n) {
+  constexpr int L = lanes<float>;
+  if (step == 1 && n == L) return widen_bytes(p, 0.0f);
+  ivec<float> v = ibroadcast<float>(256);
+  for (int i = 0; i < L; ++i)
+    if (i < n) v[i] = p[i * step];
+  return v;
+}
+
+// The index of an offset's element from that of the window's first; -1 for an offset outside.
+struct WindowIndex {
+  int elements, columns, inverse, row, column;
+  explicit WindowIndex(const PooledPixels& in)
+      : elements(in.window_elements),
+        columns(in.window_columns),
+        inverse((65536 + columns - 1) / columns),  // offset * inverse >> 16 is offset / columns below 256
+        row(in.row_step - columns * in.column_step),
+        column(in.column_step) {}
+};
+RANVIER_INLINE ivec<float> index_of(const WindowIndex& w, ivec<float> offset, int32_t corner) {
+  const ivec<float> rows = (offset * w.inverse) >> 16;
+  return select(offset < w.elements, offset * w.column + rows * w.row + corner, ibroadcast<float>(-1));
+}
+
+// Gradients of the pixels from p on, in lanes, for channel k: dy_k is not 1.
+RANVIER_INLINE vec<float> load_pixels(const PooledPixels& in, int64_t p, int n, int64_t k) {
+  const float* dy = in.dy + k * in.dy_k;
+  const int64_t* at = in.dy_at + p;
+  if (at[n - 1] - at[0] == n - 1) return n == lanes<float> ? load(dy + at[0]) : load_n(dy + at[0], n);
+  vec<float> v{};
+  for (int i = 0; i < lanes<float>; ++i)
+    if (i < n) v[i] = dy[at[i]];
+  return v;
+}
+
+// Squares of a vector of channels by a vector of pixels; a row is a channel.
+static void list_by_channel(const PooledPixels& in, const PooledLists& lists, float* sums) {
+  constexpr int L = lanes<float>;
+  const WindowIndex window(in);
+  for (int k = 0; k < in.channels; k += L) {
+    const int nk = in.channels - k < L ? in.channels - k : L;
+    for (int64_t p = 0; p < in.pixels; p += L) {
+      const int np = in.pixels - p < L ? static_cast<int>(in.pixels - p) : L;
+      vec<float> g[L], at[L];
+      for (int i = 0; i < L; ++i) {
+        g[i] = vec<float>{};
+        at[i] = from_bits(ibroadcast<float>(-1));
+        if (i >= np) continue;
+        const uint8_t* where = in.where + in.where_at[p + i] + k * in.where_k;
+        at[i] = from_bits(index_of(window, load_offsets(where, in.where_k, nk), in.corner[p + i]));
+        if (in.dy_k != 1) continue;
+        const float* dy = in.dy + in.dy_at[p + i] + k;
+        g[i] = nk == L ? load(dy) : load_n(dy, nk);
+      }
+      transpose(at);
+      if (in.dy_k == 1)
+        transpose(g);
+      else
+        for (int i = 0; i < nk; ++i) g[i] = load_pixels(in, p, np, k + i);
+      for (int i = 0; i < nk; ++i) {
+        int32_t& end = lists.end[k + i];
+        const ivec<float> index = bits(at[i]), keep = (g[i] != vec<float>{}) & (index >= 0);
+        end += compress_store(keep, g[i], lists.value + end, index, lists.index + end);
+        if (sums) store(sums + (k + i) * L, load(sums + (k + i) * L) + g[i]);
+      }
+    }
+  }
+}
+
+static int64_t list_by_offset(const PooledPixels& in, int first, const PooledLists& lists, int64_t* entries) {
+  constexpr int L = lanes<float>;
+  int64_t count = 0, end = *entries;
+  for (int64_t p = 0; p < in.pixels; ++p) {
+    const float* dy = in.dy + in.dy_at[p];
+    const uint8_t* where = in.where + in.where_at[p];
+    int32_t row = in.corner[p], column = 0;
+    for (int offset = 0; offset < in.window_elements; ++offset) {
+      const int64_t begin = end;
+      for (int k = first; k < in.channels; k += L) {
+        const int n = in.channels - k < L ? in.channels - k : L;
+        const vec<float> g = n == L ? load(dy + k) : load_n(dy + k, n);
+        const ivec<float> here = load_offsets(where + k * in.where_k, in.where_k, n) == offset;
+        ivec<float> index;
+        for (int i = 0; i < L; ++i) index[i] = k + i;
+        end += compress_store(here & (g != vec<float>{}), g, lists.value + end, index, lists.index + end);
+      }
+      if (end > begin) {
+        lists.begin[count] = static_cast<int32_t>(begin), lists.end[count] = static_cast<int32_t>(end);
+        lists.place[count++] = row + column * in.column_step;
+      }
+      if (++column == in.window_columns) column = 0, row += in.row_step;
+    }
+  }
+  *entries = end;
+  return count;
+}
+
+}  // namespace ranvier::RANVIER_ISA

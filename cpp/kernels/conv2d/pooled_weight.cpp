@@ -1,0 +1,258 @@
+// conv2d_pool's gradients to weight and bias.
+#include "kernels/conv2d/pooled_weight.h"
+
+#include "kernels/conv2d/tile.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kRegionBytes = 24 << 10;  // of a block of the input, which all output channels pass over
+constexpr int64_t kMinPixels = 16;          // fewer would not pay for loading and storing a filter
+constexpr int64_t kMaxPixels = 256;
+constexpr int64_t kPixelsPerPart = 96;
+constexpr int64_t kMaxParts = 16;
+constexpr int64_t kUnit = 16;            // output channels that a thread owns at least
+constexpr int64_t kListedChannels = 32;  // whose lists are made at a time
+
+const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
+
+}  // namespace
+
+PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, void* workspace,
+                                           int team)
+    : c_(call),
+      out_(call.dy.shape[1]),
+      blocks_(call.x.shape[1], call.taps, call.geometry),
+      carver_(workspace) {
+  if (call.x.shape[1] == 0) c_.dw.data = nullptr;
+  choose_regions();
+  const int64_t pixels = images_ * rows_ * columns_, lanes = kernels().lanes;
+  const int64_t all = call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3];
+  parts_ = std::clamp<int64_t>(all / kPixelsPerPart, 1, kMaxParts);
+  while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
+  parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(regions_, 1));
+  entries_ = ceil_division(pixels + lanes, lanes) * lanes;
+  sums_ = carver_.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
+  bias_sums_ = carver_.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);
+  image_size_ = image_rows(rows_) * image_columns(columns_);
+  scratch_.x = carver_.take<float>(team * (images_ * image_size_ * blocks_.pixel() + kPooledVectors * lanes));
+  scratch_.dy_at = carver_.take<int64_t>(team * pixels);
+  scratch_.where_at = carver_.take<int64_t>(team * pixels);
+  scratch_.corner = carver_.take<int32_t>(team * pixels);
+  scratch_.lists.value = carver_.take<float>(team * kListedChannels * entries_);
+  scratch_.lists.index = carver_.take<int32_t>(team * kListedChannels * entries_);
+  scratch_.lists.begin = carver_.take<int32_t>(team * kListedChannels);
+  scratch_.lists.end = carver_.take<int32_t>(team * kListedChannels);
+  scratch_.lists.place = carver_.take<int32_t>(team * kListedChannels);
+}
+
+int64_t PooledWeightGradient::image_rows(int64_t pooled) const {
+  const Conv2dGeometry& g = c_.geometry;
+  return pooled_reach(pooled, c_.window[0], g.stride[0], c_.taps[0], g.dilation[0]);
+}
+
+int64_t PooledWeightGradient::image_columns(int64_t pooled) const {
+  const Conv2dGeometry& g = c_.geometry;
+  return pooled_reach(pooled, c_.window[1], g.stride[1], c_.taps[1], g.dilation[1]);
+}
+
+void PooledWeightGradient::choose_regions() {
+  const int64_t n = c_.dy.shape[0], height = c_.dy.shape[2], width = c_.dy.shape[3];
+  const auto bytes = [&] { return image_rows(rows_) * image_columns(columns_) * blocks_[0].width * 4; };
+  images_ = 1, rows_ = std::max<int64_t>(height, 1), columns_ = std::max<int64_t>(width, 1);
+  while (rows_ * columns_ > kMinPixels && (bytes() > kRegionBytes || rows_ * columns_ > kMaxPixels)) {
+    int64_t& longer = rows_ > columns_ ? rows_ : columns_;
+    longer = (longer + 1) / 2;
+  }
+  const int64_t in_image = ceil_division(height, rows_) * ceil_division(width, columns_);
+  if (in_image == 1) {
+    const int64_t fit = std::min(kRegionBytes / bytes(), kMaxPixels / (rows_ * columns_));
+    images_ = std::clamp<int64_t>(fit, 1, std::max<int64_t>(n, 1));
+  }
+  regions_ = ceil_division(n, images_) * in_image;
+}
+
+PooledWeightGradient::Region PooledWeightGradient::region(int64_t i) const {
+  const int64_t height = c_.dy.shape[2], width = c_.dy.shape[3];
+  const int64_t across = ceil_division(width, columns_), down = ceil_division(height, rows_);
+  const int64_t image = i / (across * down) * images_;
+  const int64_t row = i / across % down * rows_, column = i % across * columns_;
+  return {image,  std::min(images_, c_.dy.shape[0] - image), row, std::min(rows_, height - row),
+          column, std::min(columns_, width - column)};
+}
+
+PooledWeightGradient::Scratch PooledWeightGradient::scratch() const {
+  Scratch s = scratch_;
+  const int64_t i = team_index(), pixels = i * images_ * rows_ * columns_, lists = i * kListedChannels;
+  s.x += i * (images_ * image_size_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
+  s.dy_at += pixels, s.where_at += pixels, s.corner += pixels;
+  s.lists.value += lists * entries_, s.lists.index += lists * entries_;
+  s.lists.begin += lists, s.lists.end += lists, s.lists.place += lists;
+  return s;
+}
+
+float* PooledWeightGradient::sums(int64_t part, int64_t block, int64_t k) const {
+  return sums_ + (part * blocks_.filter() + blocks_.before_filter(block)) * out_ + k * blocks_[block].filter;
+}
+
+void PooledWeightGradient::run() const {
+  const double products = static_cast<double>(numel(c_.dy)) * c_.x.shape[1] * c_.taps[0] * c_.taps[1];
+  parallel_region(kConvNsPerProduct * products, [&] {
+    accumulate();
+    team_barrier();
+    combine();
+    team_barrier();
+  });
+}
+
+// All of the work, in order: parts of the regions, output channels. A thread takes a run of it: parts of its
+// own, and of the part on the border some channels.
+void PooledWeightGradient::accumulate() const {
+  const int64_t units = ceil_division(out_, kUnit);
+  Share share(parts_ * units);
+  for (int64_t part = 0; part < parts_; ++part) {
+    const Range mine = share.take(units, 1);
+    if (!mine.empty()) accumulate_part(part, {mine.begin * kUnit, std::min(mine.end * kUnit, out_)});
+  }
+}
+
+void PooledWeightGradient::accumulate_part(int64_t part, Range channels) const {
+  const Scratch s = scratch();
+  const int64_t count = channels.end - channels.begin, lanes = kernels().lanes;
+  for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i)
+    std::fill_n(sums(part, i, channels.begin), count * blocks_[i].filter, 0.0f);
+  if (c_.db.data) std::fill_n(bias_sums_ + (part * out_ + channels.begin) * lanes, count * lanes, 0.0f);
+  for (int64_t i = regions_ * part / parts_; i < regions_ * (part + 1) / parts_; ++i) {
+    const Region r = region(i);
+    if (c_.dw.data) copy_region(r, s);
+    const PooledPixels pixels = list_pixels(r, s);
+    for (int64_t k = channels.begin; k < channels.end; k += kListedChannels)
+      add_region(r, pixels, part, {k, std::min(k + kListedChannels, channels.end)}, s);
+  }
+}
+
+void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) const {
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t rows = image_rows(region.rows), columns = image_columns(region.columns);
+  const int64_t y0 = region.row * c_.window[0] * g.stride[0] - g.pad[0];
+  const int64_t x0 = region.column * c_.window[1] * g.stride[1] - g.pad[1];
+  for (int64_t i = 0; i < blocks_.count(); ++i) {
+    const PooledBlock block = blocks_[i];
+    float* to = s.x + blocks_.before(i) * region.images * rows * columns;
+    for (int64_t image = region.image; image < region.image + region.images; ++image)
+      for (int64_t y = y0; y < y0 + rows; ++y, to += columns * block.width)
+        copy_row(block, image, y, x0, columns, to);
+  }
+}
+
+void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int64_t y, int64_t x0,
+                                    int64_t columns, float* to) const {
+  const TensorView<const float>& x = c_.x;
+  const int64_t size = columns * block.width;
+  if (y < 0 || y >= x.shape[2]) return void(std::fill_n(to, size, 0.0f));
+  const int64_t begin = std::clamp<int64_t>(-x0, 0, columns);
+  const int64_t end = std::clamp<int64_t>(x.shape[3] - x0, begin, columns);
+  std::fill_n(to, begin * block.width, 0.0f);
+  std::fill(to + end * block.width, to + size, 0.0f);
+  const float* from = x.data + image * x.strides[0] + block.first * x.strides[1] + y * x.strides[2] +
+                      (x0 + begin) * x.strides[3];
+  const bool dense =
+      block.width == x.shape[1] && x.strides[3] == block.width && (block.width == 1 || x.strides[1] == 1);
+  if (end > begin && dense)
+    std::copy_n(from, (end - begin) * block.width, to + begin * block.width);
+  else
+    conv_kernels<float>().pack(end - begin, static_cast<int>(block.channels), static_cast<int>(block.width),
+                               from, x.strides[3], x.strides[1], to + begin * block.width);
+}
+
+PooledPixels PooledWeightGradient::list_pixels(const Region& region, const Scratch& s) const {
+  const TensorView<const float>& dy = c_.dy;
+  const TensorView<const uint8_t>& where = c_.where;
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t columns = image_columns(region.columns), size = image_rows(region.rows) * columns;
+  int64_t p = 0;
+  for (int64_t n = 0; n < region.images; ++n)
+    for (int64_t i = 0; i < region.rows; ++i)
+      for (int64_t j = 0; j < region.columns; ++j, ++p) {
+        const int64_t at[3] = {region.image + n, region.row + i, region.column + j};
+        s.dy_at[p] = at[0] * dy.strides[0] + at[1] * dy.strides[2] + at[2] * dy.strides[3];
+        s.where_at[p] = at[0] * where.strides[0] + at[1] * where.strides[2] + at[2] * where.strides[3];
+        s.corner[p] = static_cast<int32_t>(n * size + i * c_.window[0] * g.stride[0] * columns +
+                                           j * c_.window[1] * g.stride[1]);
+      }
+  return {dy.data,
+          where.data,
+          s.dy_at,
+          s.where_at,
+          dy.strides[1],
+          where.strides[1],
+          s.corner,
+          p,
+          0,
+          static_cast<int>(c_.window[1]),
+          static_cast<int>(c_.window[0] * c_.window[1]),
+          static_cast<int>(g.stride[0] * columns),
+          static_cast<int>(g.stride[1])};
+}
+
+void PooledWeightGradient::add_region(const Region& region, const PooledPixels& pixels, int64_t part,
+                                      Range channels, const Scratch& s) const {
+  PooledPixels in = pixels;
+  in.dy += channels.begin * in.dy_k, in.where += channels.begin * in.where_k;
+  in.channels = static_cast<int>(channels.end - channels.begin);
+  for (int i = 0; i < in.channels; ++i) {
+    s.lists.begin[i] = s.lists.end[i] = static_cast<int32_t>(i * entries_);
+    s.lists.place[i] = i;
+  }
+  float* bias = c_.db.data ? bias_sums_ + (part * out_ + channels.begin) * kernels().lanes : nullptr;
+  kernels().list_by_channel(in, s.lists, bias);
+  const int64_t columns = image_columns(region.columns);
+  const int64_t positions = region.images * image_rows(region.rows) * columns;
+  for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i) {
+    const PooledBlock block = blocks_[i];
+    const float* x = s.x + blocks_.before(i) * positions;
+    float* dw = sums(part, i, channels.begin);
+    const int64_t image_row = columns * block.width;
+    blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
+      kernels().sum({s.lists, in.channels, dw + t.in_filter, block.filter, block.filter / c_.taps[0],
+                     x + t.in_image, block.width, c_.geometry.dilation[0] * image_row, t.rows, t.vectors,
+                     kernels().lanes});
+    });
+  }
+}
+
+void PooledWeightGradient::combine() const {
+  const int64_t lanes = kernels().lanes, r = c_.taps[0], s = c_.taps[1];
+  const Range mine = even_share(out_);
+  for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i) {
+    const PooledBlock block = blocks_[i];
+    float* all = sums(0, i, mine.begin);
+    kernels().combine(all, parts_, out_ * blocks_.filter(), (mine.end - mine.begin) * block.filter);
+    for (int64_t k = mine.begin; k < mine.end; ++k, all += block.filter)
+      for (int64_t y = 0; y < r; ++y)
+        for (int64_t x = 0; x < s; ++x) {
+          const float* from = all + blocks_.tap(block, y, x);
+          float* to = c_.dw.data + ((k * c_.x.shape[1] + block.first) * r + y) * s + x;
+          for (int64_t c = 0; c < block.channels; ++c) to[c * r * s] = from[c];
+        }
+  }
+  for (int64_t k = mine.begin; c_.db.data && k < mine.end; ++k) {
+    kernels().combine(bias_sums_ + k * lanes, parts_, out_ * lanes, lanes);
+    float total = 0;
+    for (int64_t i = 0; i < lanes; ++i) total += bias_sums_[k * lanes + i];
+    c_.db.data[k * c_.db.strides[0]] = total;
+  }
+}
+
+template <>
+size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int team) const {
+  return PooledWeightGradient(*this, nullptr, team).workspace_bytes();
+}
+
+template <>
+void Conv2dPoolBackwardWeight<float>::run(void* workspace) const {
+  if (dy.shape[1] == 0) return;
+  PooledWeightGradient(*this, workspace, num_threads()).run();
+}
+
+}  // namespace ranvier

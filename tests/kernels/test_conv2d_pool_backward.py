@@ -1,0 +1,227 @@
+"""The gradients of conv2d_pool on raw arrays: edges of tiles and blocks, layouts, geometries, zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranvier import _core
+from ranvier.reference import conv2d_pool as reference
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
+
+NAMES = ("dx", "dw", "db")
+
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def random_case(rng, n, c, h, w, k, taps, window=2, stride=1, padding=0, dilation=1, nonzero=0.5):
+    """dy, where, x, w and the call's settings; a part of dy is not zero."""
+    taps, window, stride, padding, dilation = map(pair, (taps, window, stride, padding, dilation))
+    size = [
+        ((extent + 2 * p - d * (t - 1) - 1) // s + 1) // m
+        for extent, t, m, s, p, d in zip((h, w), taps, window, stride, padding, dilation, strict=True)
+    ]
+    dy = rng.uniform(-1, 1, (n, k, *size)).astype(np.float32)
+    dy[rng.uniform(size=dy.shape) >= nonzero] = 0
+    where = rng.integers(0, window[0] * window[1], dy.shape).astype(np.uint8)
+    x = rng.uniform(-1, 1, (n, c, h, w)).astype(np.float32)
+    weight = rng.uniform(-1, 1, (k, c, *taps)).astype(np.float32)
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "window": window}
+    return (dy, where, x, weight), geometry
+
+
+def check(arrays, geometry, saved=None):
+    """Against the reference in float64. An element of dx meets each output channel and tap once."""
+    dy, where, x, w = arrays
+    found = _core.conv2d_pool_backward(*arrays, **geometry, saved=saved)
+    double = [dy.astype(np.float64), where, x.astype(np.float64), w.astype(np.float64)]
+    wanted = reference.conv2d_pool_backward(*double, **geometry, saved=saved)
+    pixels = dy.size // max(dy.shape[1], 1)
+    terms = (w.size // max(w.shape[1], 1), pixels, pixels)
+    for name, a, b, count in zip(NAMES, found, wanted, terms, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(np.float32, count), err_msg=name)
+    return found
+
+
+NETWORKS = [
+    (2, 1, 28, 28, 32, 3),
+    (2, 32, 13, 13, 64, 3),
+    (2, 3, 32, 32, 64, 3, 2, 1, 1),
+    (2, 1, 28, 28, 6, 5, 2, 1, 2),
+    (2, 6, 14, 14, 16, 5),
+    (1, 64, 16, 16, 128, 3, 2, 1, 1),
+    (1, 64, 16, 16, 40, 3, 3, 1, 1),
+]
+
+
+@pytest.mark.parametrize("nonzero", [0, 0.5, 1])
+@pytest.mark.parametrize("shape", NETWORKS)
+def test_networks(shape, nonzero, isa, rng):
+    check(*random_case(rng, *shape, nonzero=nonzero))
+
+
+@pytest.mark.parametrize("c", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 50, 64, 65])
+@pytest.mark.parametrize("taps", [1, 3, (2, 5)])
+def test_input_channels(c, taps, isa, rng):
+    """Rows of taps with gaps between pixels and without, in one block and more, the last one smaller."""
+    check(*random_case(rng, 2, c, 7, 9, 5, taps, padding=1))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 65, 129])
+def test_output_channels(k, isa, rng):
+    check(*random_case(rng, 2, 5, 6, 8, k, 3))
+    check(*random_case(rng, 1, 32, 6, 8, k, 3))
+
+
+@pytest.mark.parametrize("width", range(1, 37))
+def test_pixels(width, isa, rng):
+    """Vectors of pixels, whole and in part; lists of every length."""
+    check(*random_case(rng, 1, 3, 3, 2 * width + 3, 3, (2, 3), nonzero=1))
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, (1, 2), (2, 1), (3, 2), (5, 1), (16, 16), (1, 256)])
+def test_windows(window, isa, rng):
+    rows, columns = pair(window)
+    check(*random_case(rng, 1, 3, 2 * rows + 3, columns + 3, 9, 3, window))
+    check(*random_case(rng, 2, 17, rows + 1, columns + 1, 20, 3, window, padding=1))
+
+
+@pytest.mark.parametrize("c", [1, 3, 16, 20, 40])
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation"),
+    [(2, 0, 1), (1, 2, 2), ((1, 2), (3, 0), (2, 1)), ((2, 1), (0, 4), (1, 3)), (3, 5, 2)],
+)
+def test_geometry(stride, padding, dilation, c, isa, rng):
+    check(*random_case(rng, 2, c, 13, 14, 6, 3, 2, stride, padding, dilation))
+
+
+@pytest.mark.parametrize("taps", [(1, 11), (11, 1), (4, 4), (7, 7), (2, 30)])
+@pytest.mark.parametrize("c", [1, 2, 16, 40])
+def test_large_kernels(taps, c, isa, rng):
+    """Rows of more taps than a tile holds, and more rows."""
+    check(*random_case(rng, 1, c, 14, 33, 4, taps))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("c", [1, 3, 33])
+def test_layouts(layout, c, isa, rng):
+    """Bits do not depend on how the arrays lie in memory."""
+    arrays, geometry = random_case(rng, 3, c, 11, 9, 19, 3, padding=1)
+    saved = rng.uniform(-1, 1, arrays[2].shape).astype(np.float32)
+    found = check(arrays, geometry, saved)
+    again = [in_layout(a, layout) for a in arrays]
+    for a, b in zip(
+        found, _core.conv2d_pool_backward(*again, **geometry, saved=in_layout(saved, layout)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("c", [1, 5, 16, 40])
+def test_after_relu(c, isa, rng):
+    arrays, geometry = random_case(rng, 2, c, 8, 9, 10, 3, padding=1)
+    saved = np.maximum(rng.uniform(-1, 1, arrays[2].shape), 0).astype(np.float32)
+    saved[0, 0, 0, 0] = np.nan
+    dx, _, _ = check(arrays, geometry, saved)
+    plain = _core.conv2d_pool_backward(*arrays, **geometry)[0]
+    np.testing.assert_array_equal(dx, np.where(saved > 0, plain, 0))
+
+
+@pytest.mark.parametrize("c", [1, 3, 16, 40])
+def test_not_finite(c, isa, rng):
+    """A gradient that is not finite reaches its own patch; one of zero keeps what is not finite out."""
+    arrays, geometry = random_case(rng, 1, c, 8, 8, 4, 3, nonzero=1)
+    dy, where, x, w = arrays
+    where[...] = 0
+    dy[0, :, 0, 0] = 0
+    dy[0, 1, 2, 2] = np.inf
+    x[0, :, 1, 1] = np.nan  # met by the windows (0, 0) only
+    w[1] = 1
+    dx, dw, db = _core.conv2d_pool_backward(dy, where, x, w, **geometry)
+    hit = np.zeros((8, 8), bool)
+    hit[4:7, 4:7] = True
+    assert np.isinf(dx[0, :, hit]).all()
+    assert np.isfinite(dx[0, :, ~hit]).all()
+    assert np.isfinite(dw[[0, 2, 3]]).all()
+    assert not np.isfinite(dw[1]).any()
+    assert np.isinf(db[1])
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(9, 1, 20, 18, 33, 3), (7, 3, 30, 30, 17, 3), (5, 40, 12, 12, 70, 3), (1, 64, 30, 26, 48, 3)],
+)
+def test_threads(shape, isa, threads, rng):
+    """Bitwise equal at any number of threads; partial sums over images and over parts of one."""
+    arrays, geometry = random_case(rng, *shape, padding=1)
+    threads(1)
+    alone = check(arrays, geometry)
+    for count in (2, 3, 5):
+        threads(count)
+        for a, b in zip(alone, _core.conv2d_pool_backward(*arrays, **geometry), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_only_what_is_needed(rng):
+    arrays, geometry = random_case(rng, 2, 3, 9, 9, 5, 3)
+    every = _core.conv2d_pool_backward(*arrays, **geometry)
+    for i, name in enumerate(NAMES):
+        needs = {f"need_{other}": other == name for other in NAMES}
+        one = _core.conv2d_pool_backward(*arrays, **geometry, **needs)
+        np.testing.assert_array_equal(one[i], every[i])
+        assert [a is None for a in one] == [j != i for j in range(3)]
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5, 5, 4), (2, 0, 5, 5, 4), (2, 3, 5, 5, 0)])
+def test_empty(shape, isa, rng):
+    check(*random_case(rng, *shape, 3))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_geometry(data):
+    small = st.integers(1, 3)
+    pairs = st.tuples(small, small)
+    taps, window, stride, dilation = (data.draw(pairs) for _ in range(4))
+    padding = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    axes = zip(taps, window, stride, dilation, padding, strict=True)
+    least = [max((m - 1) * s + d * (t - 1) + 1 - 2 * p, 1) for t, m, s, d, p in axes]
+    h, w = (size + data.draw(st.integers(0, 9)) for size in least)
+    n, c, k = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    check(*random_case(rng, n, c, h, w, k, taps, window, stride, padding, dilation))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"window": 17}, "got a window of 17 x 17; expected at most 256 elements"),
+        ({"window": (7, 2)}, "a window of 7 x 2 and a convolution.s result of 6 x 6"),
+        ({"window": 0}, "got window 0; expected at least 1"),
+        (
+            {"dy": np.zeros((2, 5, 3, 2), np.float32)},
+            r"got dy of shape .*; expected \(2, 5, 3, 3\)",
+        ),
+        ({"where": np.zeros((2, 5, 3, 2), np.uint8)}, "got where of shape"),
+        ({"saved": np.zeros((2, 3, 8, 7), np.float32)}, "got saved of shape"),
+        ({"w": np.zeros((5, 2, 3, 3), np.float32)}, "got x with 3 channels and weight for 2"),
+        ({"x": np.zeros((2, 3, 8), np.float32)}, "got x of shape"),
+    ],
+)
+def test_wrong_values(change, message, rng):
+    arrays, _ = random_case(rng, 2, 3, 8, 8, 5, 3)
+    call = {**dict(zip(("dy", "where", "x", "w"), arrays, strict=True)), "window": 2, **change}
+    with pytest.raises(ValueError, match=r"^\[conv2d_pool_backward\] .*" + message):
+        _core.conv2d_pool_backward(**call)
+
+
+@pytest.mark.parametrize("name", ["dy", "x", "w", "saved", "where"])
+def test_wrong_dtypes(name, rng):
+    arrays, _ = random_case(rng, 2, 3, 8, 8, 5, 3)
+    call = {**dict(zip(("dy", "where", "x", "w"), arrays, strict=True)), "window": 2, "saved": arrays[2]}
+    call[name] = call[name].astype(np.float64)
+    with pytest.raises(TypeError, match=r"^\[conv2d_pool_backward\] got .* of dtype float64"):
+        _core.conv2d_pool_backward(**call)
