@@ -14,6 +14,17 @@ TensorView<const int64_t> key_view(const char* op, const Input& key) {
   return v;
 }
 
+// next_key(state) -> key (2): state (2) holds the seed and the number of keys given, which is raised
+py::object next_key(py::handle state_) {
+  constexpr const char* op = "next_key";
+  const int64_t two = 2;
+  const auto state = Output::given(op, state_, DType::int64, 1, &two, "state").view<int64_t>();
+  if (state.strides[0] != 1) fail_value(op, "got a strided state; expected a contiguous one");
+  Output key = Output::contiguous(DType::int64, {2});
+  invoke(NextKey{state, key.view<int64_t>()});
+  return key.release();
+}
+
 // dropout(x, p, key, out): the same call with dy for x is the gradient
 py::object dropout(py::handle x_, py::handle p_, py::handle key_, py::handle out) {
   constexpr const char* op = "dropout";
@@ -72,6 +83,7 @@ py::object random_normal(const py::tuple& shape, const std::string& dtype, doubl
 }  // namespace
 
 void register_dropout(py::module_& m) {
+  m.def("next_key", next_key);
   m.def("dropout", dropout, py::arg("x"), py::arg("p"), py::arg("key"), py::arg("out") = py::none());
   m.def("random_uniform", random_uniform);
   m.def("random_normal", random_normal);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
+from ranvier.autograd import random
 from ranvier.reference import dropout as reference
 from support.layouts import LAYOUTS, in_layout
 
@@ -91,3 +92,26 @@ def test_wrong_input():
         _core.random_uniform((3,), "int32", 0.0, 1.0, KEY)
     with pytest.raises(ValueError, match="expected low <= high"):
         _core.random_uniform((3,), "float32", 1.0, 0.0, KEY)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**63 - 1, 2**63, 2**64 - 1])
+def test_keys_follow_seed_and_count(seed):
+    state = np.array([seed, 0], np.uint64).view(np.int64)
+    for number in range(1, 5):
+        key = _core.next_key(state)
+        assert key.view(np.uint64).tolist() == [random.mixed(seed, number), 0]
+        assert state.view(np.uint64).tolist() == [seed, number]
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (np.zeros(3, np.int64), ValueError),
+        (np.zeros(4, np.int64)[::2], ValueError),
+        (np.zeros(2), TypeError),
+        ([1, 2], TypeError),
+    ],
+)
+def test_wrong_state(state, error):
+    with pytest.raises(error, match=r"^\[next_key\] got "):
+        _core.next_key(state)

@@ -16,6 +16,13 @@ RandomKey key_of(const TensorView<const int64_t>& v) {
   return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
 }
 
+uint64_t mix(uint64_t x) {
+  x += 0x9E3779B97F4A7C15;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+  return x ^ (x >> 31);
+}
+
 // f(first, n) on shares of [0, n) that begin at whole groups.
 template <class F>
 void for_each_group_share(int64_t n, double ns, const F& f) {
@@ -26,6 +33,15 @@ void for_each_group_share(int64_t n, double ns, const F& f) {
 }
 
 }  // namespace
+
+// In a team one thread takes the key; two programs that share a stream never get the same one.
+void NextKey::run(void*) const {
+  parallel_for(1, 0, [&](int64_t, int64_t) {
+    const int64_t calls = __atomic_add_fetch(state.data + 1, 1, __ATOMIC_RELAXED);
+    key.data[0] = static_cast<int64_t>(mix(mix(static_cast<uint64_t>(state.data[0])) + calls));
+    key.data[1] = 0;
+  });
+}
 
 template <class T>
 void Dropout<T>::run(void*) const {

@@ -58,6 +58,22 @@ struct RandomKey {
   uint64_t key, call;
 };
 
+// The next key of a stream: state holds its seed and how many keys it has given; that is raised by one.
+//
+//   key = (mix(mix(seed) + calls), 0), mix being SplitMix64's finaliser (Steele, Lea, Flood 2014)
+struct NextKey {
+  static constexpr const char* name = "next_key";
+  TensorView<int64_t> state;  // (2), contiguous
+  TensorView<int64_t> key;    // (2), contiguous
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(state), v.write(state), v.write(key);
+  }
+};
+
 template <class T>
 struct DropoutKernels {
   // Elements [first, first + n) in logical order, contiguous in x and y; first is a multiple of kRandomGroup.

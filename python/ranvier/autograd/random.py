@@ -11,10 +11,11 @@ import contextlib
 from _thread import _local as local  # as in mode.py
 from _thread import allocate_lock
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+
+from ranvier import _core
 
 _MASK = (1 << 64) - 1
 _lock = allocate_lock()
@@ -31,14 +32,20 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         self._numpy: np.random.Generator | None = None
-        self._seed: int | None = 67280421310721  # the one that PyTorch's generators begin with
-        self._calls = 0
+        self._seeded = True
+        # The seed and the number of keys given, where kernels find them: a step that is run again as it was
+        # recorded takes the next keys.
+        self._state = np.array([67280421310721, 0])  # the seed that PyTorch's generators begin with
 
     def manual_seed(self, seed: int) -> Generator:
         """Begins the stream of `seed`; returns self."""
         with _lock:
-            self._numpy, self._seed, self._calls = None, int(seed) & _MASK, 0
+            self._begin(seed)
         return self
+
+    def _begin(self, seed: int) -> None:
+        self._numpy, self._seeded = None, True
+        self._state.view(np.uint64)[...] = int(seed) & _MASK, 0
 
     def seed(self) -> int:
         """Begins a stream whose seed the system draws, and returns that seed."""
@@ -49,51 +56,51 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed in force: the one given to manual_seed, else one drawn from the system."""
-        self.numpy()
-        assert self._seed is not None
-        return self._seed
+        if not self._seeded:
+            import secrets
+
+            with _lock:
+                if not self._seeded:
+                    self._begin(secrets.randbits(63))
+        return int(self._state[0]) & _MASK
 
     def numpy(self) -> np.random.Generator:
         """NumPy's generator behind random integers and permutations."""
         if self._numpy is None:
-            import secrets
-
-            import numpy as np  # numpy.random is loaded on first use only
-
+            seed = self.initial_seed()
             with _lock:
-                if self._seed is None:
-                    self._seed = secrets.randbits(63)
                 if self._numpy is None:
-                    self._numpy = np.random.Generator(np.random.Philox(self._seed))
+                    self._numpy = np.random.Generator(np.random.Philox(seed))
         return self._numpy
 
     def next_key(self) -> int:
         """A fresh key for a counter-based kernel: a function of the seed and of the draws before."""
-        seed = self.initial_seed() if self._seed is None else self._seed
-        with _lock:
-            self._calls += 1
-            return mixed(seed, self._calls)
+        return int(self.fresh_key()[0]) & _MASK
+
+    def fresh_key(self) -> np.ndarray[Any, Any]:
+        """The same as the buffer that a random kernel reads: see :func:`fresh_key`."""
+        if not self._seeded:
+            self.initial_seed()
+        return _core.next_key(self._state)
 
     def get_state(self) -> dict[str, Any]:
         """The state as plain Python values, for checkpoints."""
         return {
             "seed": self.initial_seed(),
-            "calls": self._calls,
+            "calls": int(self._state[1]),
             "generator": _plain(self.numpy().bit_generator.state),
         }
 
     def set_state(self, state: dict[str, Any]) -> Generator:
         """Goes back to a state from get_state; returns self."""
-        import numpy as np
-
         self.manual_seed(state["seed"])
-        self.numpy().bit_generator.state = _arrays(state["generator"], np)
-        self._calls = int(state["calls"])
+        self.numpy().bit_generator.state = _arrays(state["generator"])
+        self._state[1] = int(state["calls"])
         return self
 
 
 _global = Generator()
-_global._seed = None  # until the program seeds or a first number is drawn
+_global._seeded = False  # until the program seeds or a first number is drawn
 
 
 class _Local(local):
@@ -154,9 +161,7 @@ def fresh_key() -> np.ndarray[Any, Any]:
     ``_core.random_normal(shape, dtype, mean, std, key)`` give the same values for the same key. A step that
     is run again with the second number counted up draws new ones.
     """
-    import numpy as np
-
-    return np.array([next_key(), 0], np.uint64).view(np.int64)
+    return (_local.generator or _global).fresh_key()
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -188,7 +193,7 @@ def _plain(state: Any) -> Any:
     return state.tolist() if hasattr(state, "tolist") else state
 
 
-def _arrays(state: Any, np: Any) -> Any:
+def _arrays(state: Any) -> Any:
     if isinstance(state, dict):
-        return {key: _arrays(value, np) for key, value in state.items()}
+        return {key: _arrays(value) for key, value in state.items()}
     return np.array(state, np.uint64) if isinstance(state, list) else state
