@@ -44,8 +44,29 @@ int type_number(DType dtype) {
       return NPY_UINT8;
     case DType::boolean:
       return NPY_BOOL;
+    case DType::int8:
+      return NPY_INT8;
+    case DType::int16:
+      return NPY_INT16;
+    case DType::uint16:
+      return NPY_UINT16;
+    case DType::int32:
+      return NPY_INT32;
+    case DType::uint32:
+      return NPY_UINT32;
   }
   return -1;
+}
+
+constexpr DType kDTypes[] = {DType::float32, DType::float64, DType::int64,  DType::uint8, DType::boolean,
+                             DType::int8,    DType::int16,   DType::uint16, DType::int32, DType::uint32};
+
+// NumPy has two numbers for the integers of one size, where C has two types of it.
+const DType* dtype_of_number(int type) {
+  if (type == NPY_LONGLONG) type = NPY_INT64;
+  for (const DType& dtype : kDTypes)
+    if (type_number(dtype) == type) return &dtype;
+  return nullptr;
 }
 
 const char* dtype_name(DType dtype) {
@@ -60,6 +81,16 @@ const char* dtype_name(DType dtype) {
       return "uint8";
     case DType::boolean:
       return "bool";
+    case DType::int8:
+      return "int8";
+    case DType::int16:
+      return "int16";
+    case DType::uint16:
+      return "uint16";
+    case DType::int32:
+      return "int32";
+    case DType::uint32:
+      return "uint32";
   }
   return "";
 }
@@ -257,11 +288,35 @@ Input Input::pixels(const char* op, const char* name, py::handle array) {
   return floating(op, name, array);
 }
 
+Input Input::number(const char* op, const char* name, py::handle array) {
+  check_array(op, name, array);
+  const DType* dtype = dtype_of_number(PyArray_TYPE(as_array(array)));
+  if (!dtype)
+    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) +
+                      "; expected float32, float64, bool, or integers other than uint64");
+  return Input(addressable(array, type_number(*dtype)), *dtype);
+}
+
+DType dtype_argument(const char* op, py::handle dtype) {
+  const DType* known = PyArray_DescrCheck(dtype.ptr())
+                           ? dtype_of_number(reinterpret_cast<PyArray_Descr*>(dtype.ptr())->type_num)
+                           : nullptr;
+  if (!known) fail_type(op, "got dtype " + std::string(py::repr(dtype)) + "; expected one of numbers");
+  return *known;
+}
+
 Input Input::integers(const char* op, const char* name, py::handle array) {
   check_array(op, name, array);
   if (!PyArray_ISINTEGER(as_array(array)))
     fail_type(op,
               std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected an integer dtype");
+  const int type = PyArray_TYPE(as_array(array));
+  if (type != NPY_INT64 && dtype_of_number(type)) {
+    const Input given = number(op, name, array);
+    Output y = Output::contiguous(DType::int64, given.ndim(), given.shape());
+    invoke_cast(given, y, DType::int64);
+    return Input(y.release(), DType::int64);
+  }
   const Input x(addressable(array, NPY_INT64), DType::int64);
   if (PyArray_ITEMSIZE(as_array(array)) < 8 || !PyArray_ISUNSIGNED(as_array(array))) return x;
   const auto* p = static_cast<const int64_t*>(PyArray_DATA(as_array(x.object())));  // the copy is contiguous

@@ -6,14 +6,13 @@
 #include <initializer_list>
 #include <string>
 
+#include "base/dtype.h"
 #include "base/tensor_view.h"
 #include "program/invoke.h"
 
 namespace ranvier::bind {
 
 namespace py = pybind11;
-
-enum class DType { float32, float64, int64, uint8, boolean };
 
 template <class T>
 struct dtype_of_type;
@@ -66,6 +65,8 @@ class Input {
   static Input floating(const char* op, const char* name, py::handle array);
   // The same, or an array of uint8.
   static Input pixels(const char* op, const char* name, py::handle array);
+  // An array of any dtype that casts read.
+  static Input number(const char* op, const char* name, py::handle array);
   // An array of any integer dtype, as int64.
   static Input integers(const char* op, const char* name, py::handle array);
   // An array of exactly this dtype.
@@ -133,6 +134,9 @@ class Output {
   py::object object_;
 };
 
+DType dtype_argument(const char* op, py::handle dtype);       // a NumPy dtype of a kind that DType names
+void invoke_cast(const Input& x, const Output& y, DType to);  // float32, float64, int64 or bool
+
 inline bool given(py::handle out) { return !out.is_none(); }
 
 // v: a view repeated to a shape that it broadcasts to (not checked), with stride 0 where it has one element.
@@ -175,9 +179,5 @@ void invoke_sized(const Call& call, int64_t elements) {
   constexpr int64_t kFew = 4096;
   elements < kFew ? invoke(call) : invoke_released(call);
 }
-
-// The first index that is not inside [low, high] nor equal to *also, or null.
-const int64_t* first_outside(const TensorView<const int64_t>& v, int64_t low, int64_t high,
-                             const int64_t* also = nullptr);
 
 }  // namespace ranvier::bind

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "bindings/index_range.h"
 #include "bindings/loss_args.h"
 #include "kernels/loss/class_loss.h"
 
@@ -65,9 +66,7 @@ struct ClassArguments {
     if (index.ndim() != ndim || !std::equal(shape, shape + ndim, index.shape()))
       fail_value(op, "got class indices of shape " + shape_text(index.ndim(), index.shape()) +
                          " for x of shape " + shown() + "; expected " + shape_text(ndim, shape));
-    if (const int64_t* bad = first_outside(index.view<int64_t>(), 0, x.shape(1) - 1, &settings.ignore_index))
-      fail_value(op, "got class index " + std::to_string(*bad) + " for x of shape " + shown() +
-                         "; expected 0 <= index < " + std::to_string(x.shape(1)));
+    require_range(class_range(op, x, index, settings.ignore_index));
   }
 
   bool has_log_sum_exp() const { return kind == ClassLoss::cross_entropy || kind == ClassLoss::focal; }

@@ -2,18 +2,11 @@
 #include <string>
 
 #include "bindings/copied.h"
+#include "bindings/index_range.h"
 #include "kernels/embedding/embedding.h"
 
 namespace ranvier::bind {
 namespace {
-
-// Every index names a row.
-void check_range(const char* op, const Input& index, int64_t rows) {
-  if (const int64_t* bad = first_outside(index.view<int64_t>(), 0, rows - 1))
-    throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(*bad) + " for " +
-                          std::to_string(rows) + " embeddings; expected " +
-                          (rows ? "0 to " + std::to_string(rows - 1) : "none"));
-}
 
 // embedding(index, weight, out): y[.., :] = weight[index[..], :]
 py::object embedding(py::handle index_, py::handle weight_, py::handle out) {
@@ -25,7 +18,7 @@ py::object embedding(py::handle index_, py::handle weight_, py::handle out) {
                        "; expected 2 dimensions (num_embeddings, embedding_dim)");
   if (index.ndim() == kMaxDims)
     fail_value(op, "got index with " + std::to_string(kMaxDims) + " dimensions; expected fewer");
-  check_range(op, index, weight.shape(0));
+  require_range(row_range(op, index, weight.shape(0)));
   int64_t shape[kMaxDims];
   *std::copy_n(index.shape(), index.ndim(), shape) = weight.shape(1);
   Output y = Output::given(op, out, weight.dtype(), index.ndim() + 1, shape);
@@ -57,7 +50,7 @@ py::object embedding_backward(py::handle dy_, py::handle index_, py::handle rows
   if (dy.ndim() != index.ndim() + 1 || !std::equal(index.shape(), index.shape() + index.ndim(), dy.shape()))
     fail_value(op, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + " for index of shape " +
                        shape_text(index.ndim(), index.shape()) + "; expected one dimension more");
-  check_range(op, index, rows);
+  require_range(row_range(op, index, rows));
   const int64_t width = dy.shape(index.ndim()), shape[] = {rows, width};
   Output dweight = Output::given(op, out, dy.dtype(), 2, shape);
   dweight.apart_from(op, dy).apart_from(op, index);

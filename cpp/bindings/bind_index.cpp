@@ -1,7 +1,6 @@
 #include <algorithm>
 
-#include "base/loop_nest.h"
-#include "bindings/array_args.h"
+#include "bindings/index_range.h"
 #include "kernels/index/index.h"
 
 namespace ranvier::bind {
@@ -23,22 +22,6 @@ TensorView<const int64_t> index_view(const char* op, const Input& index, int ndi
   return v;
 }
 
-// Every index lies in [-length, length).
-void check_range(const char* op, const Input& index, int64_t length) {
-  const TensorView<const int64_t> v = index.view<int64_t>();
-  if (!first_outside(v, -length, length - 1)) return;
-  const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
-  const int64_t step = nest.strides[0][nest.ndim - 1];
-  int64_t low = 0, high = -1;
-  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    const int64_t* p = v.data + offsets[0];
-    for (int64_t i = 0; i < n; ++i) low = std::min(low, p[i * step]), high = std::max(high, p[i * step]);
-  });
-  throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(high < length ? low : high) +
-                        " for an axis of length " + std::to_string(length) + "; expected " +
-                        (length ? std::to_string(-length) + " to " + std::to_string(length - 1) : "none"));
-}
-
 // As many dimensions, and all sizes but that of the axis as x's.
 void check_fits(const char* op, const char* name, const Input& part, const Input& x, int axis) {
   bool fits = part.ndim() == x.ndim();
@@ -58,7 +41,7 @@ py::object gather(py::handle x_, py::handle index_, py::handle axis_, py::handle
   if (index.ndim() != x.ndim())
     fail_value(op, "got index of shape " + shape_text(index.ndim(), index.shape()) + " for x of shape " +
                        shape_text(x.ndim(), x.shape()) + "; expected as many dimensions");
-  check_range(op, index, x.shape(axis));
+  require_range(axis_range(op, index, x.shape(axis)));
   int64_t shape[kMaxDims];
   std::copy(x.shape(), x.shape() + x.ndim(), shape);
   shape[axis] = index.shape(axis);
@@ -81,7 +64,7 @@ py::object scatter_add(py::handle dy_, py::handle index_, py::handle axis_, py::
   const int axis = axis_number(op, axis_, dy.ndim());
   const int64_t length = whole_number(op, "length", length_);
   if (length < 0) fail_value(op, "got length " + std::to_string(length) + "; expected at least 0");
-  check_range(op, index, length);
+  require_range(axis_range(op, index, length));
   const TensorView<const int64_t> where = index_view(op, index, dy.ndim(), dy.shape(), axis);
   int64_t shape[kMaxDims];
   std::copy(dy.shape(), dy.shape() + dy.ndim(), shape);
@@ -105,7 +88,7 @@ py::object scatter(py::handle x_, py::handle index_, py::handle src_, py::handle
   const int axis = axis_number(op, axis_, x.ndim());
   const bool add = truth(op, "add", add_);
   check_fits(op, "src", src, x, axis);
-  check_range(op, index, x.shape(axis));
+  require_range(axis_range(op, index, x.shape(axis)));
   const TensorView<const int64_t> where = index_view(op, index, src.ndim(), src.shape(), axis);
   Output y = Output::given(op, out, x.dtype(), x.ndim(), x.shape());
   y.apart_from(op, x).apart_from(op, src).apart_from(op, index);
@@ -123,7 +106,7 @@ py::tuple scatter_backward(py::handle dy_, py::handle index_, py::handle axis_) 
   const Input index = Input::integers(op, "index", index_);
   const int axis = axis_number(op, axis_, dy.ndim());
   check_fits(op, "index", index, dy, axis);
-  check_range(op, index, dy.shape(axis));
+  require_range(axis_range(op, index, dy.shape(axis)));
   Output dx = Output::contiguous(dy.dtype(), dy.ndim(), dy.shape());
   Output dsrc = Output::contiguous(dy.dtype(), index.ndim(), index.shape());
   with_float(dy.dtype(), [&](auto tag) {

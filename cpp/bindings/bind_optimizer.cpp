@@ -162,11 +162,23 @@ void move_parameters(py::handle parameters_, py::handle values_, py::handle fact
   });
 }
 
+// average_weight(count, decay): how far an average of so many values moves to the next, and one more counted;
+// decay None: the plain mean
+py::object average_weight(py::handle count_, py::handle decay_) {
+  constexpr const char* op = "average_weight";
+  const double decay = decay_.is_none() ? -1 : real_number(op, "decay", decay_);
+  const Output count = Output::given(op, count_, DType::int64, 0, nullptr, "count");
+  Output weight = Output::contiguous(DType::float64, {1});
+  invoke(AverageWeight{decay, count.view<int64_t>(), weight.view<double>()});
+  return weight.release();
+}
+
 }  // namespace
 
 void register_optimizer(py::module_& m) {
   m.def("optimizer_step", optimizer_step);
   m.def("move_parameters", move_parameters);
+  m.def("average_weight", average_weight);
 }
 
 }  // namespace ranvier::bind

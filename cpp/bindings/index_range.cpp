@@ -1,32 +1,76 @@
-// Whether indices lie in their range: read before every gather, so built for speed as array_args.cpp is.
+#include "bindings/index_range.h"
+
+#include <algorithm>
+
 #include "base/loop_nest.h"
-#include "bindings/array_args.h"
 
 namespace ranvier::bind {
+namespace {
 
-const int64_t* first_outside(const TensorView<const int64_t>& v, int64_t low, int64_t high,
-                             const int64_t* also) {
-  // The sign of k - low or of high - k: without a branch, in a loop that is made vectors of.
-  const auto signs_of = [=](int64_t k) {
-    return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
-  };
+IndexRange range_of(const char* op, Indexed indexed, const Input& index, int64_t low, int64_t high) {
+  IndexRange call{};
+  call.op = op, call.indexed = indexed;
+  call.low = low, call.high = high;
+  call.index = index.view<int64_t>();
+  return call;
+}
+
+template <class F>  // f(index) in the order of memory
+void for_each_index(const TensorView<const int64_t>& v, const F& f) {
   const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
-  const int64_t* found = nullptr;
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    const int64_t* p = v.data + offsets[0];
-    uint64_t signs = 0;
-    if (found) return;
-    if (also)
-      for (int64_t i = 0; i < n; ++i) signs |= p[i * step] == *also ? 0 : signs_of(p[i * step]);
-    else if (step != 1)
-      for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i * step]);
-    else
-      for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i]);
-    for (int64_t i = 0; int64_t(signs) < 0 && !found && i < n; ++i)
-      if (int64_t(signs_of(p[i * step])) < 0 && !(also && p[i * step] == *also)) found = p + i * step;
+    for (int64_t i = 0; i < n; ++i) f(v.data[offsets[0] + i * step]);
   });
-  return found;
+}
+
+std::string up_to(int64_t low, int64_t high) {
+  return high < 0 ? "none" : std::to_string(low) + " to " + std::to_string(high);
+}
+
+}  // namespace
+
+IndexRange class_range(const char* op, const Input& x, const Input& index, int64_t ignored) {
+  IndexRange call = range_of(op, Indexed::classes, index, 0, x.shape(1) - 1);
+  call.has_also = true, call.also = ignored;
+  call.ndim = x.ndim();
+  std::copy_n(x.shape(), x.ndim(), call.shape);
+  return call;
+}
+
+IndexRange row_range(const char* op, const Input& index, int64_t rows) {
+  return range_of(op, Indexed::embeddings, index, 0, rows - 1);
+}
+
+IndexRange axis_range(const char* op, const Input& index, int64_t length) {
+  return range_of(op, Indexed::axis, index, -length, length - 1);
+}
+
+void require_range(IndexRange call) {
+  int64_t found = 0;
+  call.found.data = &found, call.found.ndim = 0;
+  invoke(call);
+  if (found) fail_range(call);
+}
+
+void fail_range(const IndexRange& call) {
+  const int64_t size = call.high + 1;
+  int64_t first = 0, least = 0, most = -1;
+  bool seen = false;
+  for_each_index(call.index, [&](int64_t k) {
+    least = std::min(least, k), most = std::max(most, k);
+    if (seen || (k >= call.low && k <= call.high) || (call.has_also && k == call.also)) return;
+    first = k, seen = true;
+  });
+  if (call.indexed == Indexed::classes)
+    fail_value(call.op, "got class index " + std::to_string(first) + " for x of shape " +
+                            shape_text(call.ndim, call.shape) + "; expected 0 <= index < " +
+                            std::to_string(size));
+  if (call.indexed == Indexed::axis) first = most < size ? least : most;
+  const char* of = call.indexed == Indexed::axis ? " for an axis of length " : " for ";
+  const char* what = call.indexed == Indexed::axis ? "" : " embeddings";
+  throw py::index_error("[" + std::string(call.op) + "] got index " + std::to_string(first) + of +
+                        std::to_string(size) + what + "; expected " + up_to(call.low, call.high));
 }
 
 }  // namespace ranvier::bind

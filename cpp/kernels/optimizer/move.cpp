@@ -1,6 +1,8 @@
 // Parameters moved along values or towards them.
 #include "kernels/optimizer/move.h"
 
+#include <algorithm>
+
 #include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/segments.h"
 
@@ -23,11 +25,20 @@ void MoveParameters<T>::run(void*) const {
       for (int64_t k = begin; k < end; k += piece) {
         const int64_t stop = std::min(k + piece, end);
         if (!dense) gather(values[i], k, stop, copy);
-        update_elements(parameters[i], k, stop,
-                        [&](T* p, int64_t n) { move(p, dense ? values[i].data + k : copy, n, share); });
+        update_elements(parameters[i], k, stop, [&](T* p, int64_t n) {
+          const T* v = dense ? values[i].data + k : copy;
+          towards &&share == 1 ? std::copy_n(v, n, p), void() : move(p, v, n, share);
+        });
       }
     });
     team_barrier();
+  });
+}
+
+void AverageWeight::run(void*) const {
+  parallel_for(1, 0, [&](int64_t, int64_t) {
+    const int64_t seen = (*count.data)++;
+    *weight.data = seen == 0 ? 1 : decay < 0 ? 1.0 / static_cast<double>(seen + 1) : 1 - decay;
   });
 }
 

@@ -4,7 +4,7 @@
 
 namespace ranvier {
 
-// p += factor * v, or p += factor * (v - p) where `towards`.
+// p += factor * v, or p += factor * (v - p) where `towards`; towards by 1 makes p exactly v.
 template <class T>
 struct MoveParameters {
   static constexpr const char* name = "move_parameters";
@@ -20,6 +20,22 @@ struct MoveParameters {
   void buffers(V& v) const {
     v.read(factor);
     for (int i = 0; i < count; ++i) v.read(parameters[i]), v.write(parameters[i]), v.read(values[i]);
+  }
+};
+
+// How far an average moves towards the next value, and one more in its count:
+//   weight = 1 where count is 0, else 1 - decay, or 1 / (count + 1), the plain mean, where decay is negative
+struct AverageWeight {
+  static constexpr const char* name = "average_weight";
+  double decay;
+  TensorView<int64_t> count;  // one element
+  TensorView<double> weight;  // one element
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(count), v.write(count), v.write(weight);
   }
 };
 

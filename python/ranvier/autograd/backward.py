@@ -17,6 +17,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd import hooks
 from ranvier.autograd.function import Output
+from ranvier.autograd.memory import cast, filled, like
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -61,13 +62,13 @@ def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
                 f"[{name}] grad can be implicitly created only for scalar outputs, got shape {array.shape}; "
                 "pass a gradient"
             )
-        return np.ones(array.shape, array.dtype)
+        return filled(1, array.shape, array.dtype)
     seed = gradient._array if isinstance(gradient, Tensor) else np.asarray(gradient)
     if seed.shape != array.shape:
         raise RuntimeError(
             f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}"
         )
-    return seed if seed.dtype == array.dtype else seed.astype(array.dtype)
+    return seed if seed.dtype == array.dtype else cast(seed, array.dtype)
 
 
 def run(
@@ -193,7 +194,7 @@ def _add(node: Any, gradient: Any, pending: dict[Any, Any], ours: set[Any]) -> N
 
 def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b in the dtype of a; ``out`` may be a itself."""
-    return _core.add(a, b if b.dtype == a.dtype else b.astype(a.dtype), out)
+    return _core.add(a, b if b.dtype == a.dtype else cast(b, a.dtype), out)
 
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
@@ -207,8 +208,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     if leaf.grad is None:
         own = sys.getrefcount(gradient) <= _SOLE and type(gradient.base) is not ndarray
         if not own or gradient.strides != array.strides or gradient.dtype != array.dtype:
-            held, gradient = gradient, np.empty_like(array)
-            gradient[...] = held
+            gradient = like(array, gradient)
         leaf.grad = wrap(gradient)
         return
     kept = leaf.grad
@@ -216,7 +216,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     if sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray:
         _sum(total, gradient, total)
     else:  # somebody else holds this array
-        kept._array = _sum(total, gradient, np.empty_like(array))
+        kept._array = _sum(total, gradient)
 
 
 def _sole_references() -> int:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.keys import numbers_first
+from ranvier.autograd.memory import cast, copied, filled, like, picked, put
 
 Array = np.ndarray[Any, Any]
 
@@ -19,7 +21,7 @@ class Clone(Function):
         self.order = order
 
     def forward(self, x: Array) -> Array:
-        return x.copy(order=self.order)
+        return copied(x, self.order)
 
     def backward(self, dy: Array) -> Array:
         return dy
@@ -34,10 +36,10 @@ class Cast(Function):
 
     def forward(self, x: Array) -> Array:
         self.source = x.dtype
-        return x.astype(self.dtype)
+        return cast(x, self.dtype)
 
     def backward(self, dy: Array) -> Array:
-        return dy.astype(self.source)
+        return cast(dy, self.source)
 
 
 class SetItem(Function):
@@ -48,21 +50,18 @@ class SetItem(Function):
 
     def forward(self, x: Array, value: Array) -> Array:
         self.value_shape = value.shape
-        y = x.copy(order="K")
+        y = copied(x)
         self.keys = numbers_first(self.key, x.shape)
-        part = y if len(self.keys) == 1 else y[self.keys[0]]
-        part[self.keys[-1]] = value
+        put(y, self.keys, value)
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         dx = dvalue = None
         if self.needs[0]:
-            dx = dy.copy(order="K")
-            part = dx if len(self.keys) == 1 else dx[self.keys[0]]
-            part[self.keys[-1]] = 0
+            dx = copied(dy)
+            put(dx, self.keys, 0)
         if self.needs[1]:
-            part = dy if len(self.keys) == 1 else dy[self.keys[0]]
-            dvalue = _sum_to(part[self.keys[-1]], self.value_shape)
+            dvalue = _sum_to(picked(dy, self.keys), self.value_shape)
         return dx, dvalue
 
 
@@ -71,18 +70,18 @@ class Put(Function):
 
     def forward(self, x: Array, value: Array) -> Array:
         self.value_shape, self.value_dtype = value.shape, value.dtype
-        y = np.empty_like(x)
-        y[...] = value
-        return y
+        return like(x, value if value.shape == x.shape else np.broadcast_to(value, x.shape))
 
-    def backward(self, dy: Array) -> tuple[Array, Array]:
-        return np.zeros_like(dy), _sum_to(dy, self.value_shape).astype(self.value_dtype, copy=False)
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        dvalue = None
+        if self.needs[1]:
+            dvalue = _sum_to(dy, self.value_shape)
+            dvalue = dvalue if dvalue.dtype == self.value_dtype else cast(dvalue, self.value_dtype)
+        return filled(0, dy.shape, dy.dtype) if self.needs[0] else None, dvalue
 
 
 def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
     """Sums dy over the axes along which a value of this shape was repeated."""
     lead = dy.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1
-    )
-    return dy.sum(axes, keepdims=True).reshape(shape) if axes else np.array(dy.reshape(shape))
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    return (_core.sum(dy, axes, True, None) if axes else copied(dy)).reshape(shape)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.device import device as _check_device
+from ranvier.autograd.memory import filled, filled_like
 from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.tensor import SHARED, Tensor, wrap
 
@@ -181,12 +182,12 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> rv.zeros(2)
     tensor([0., 0.])
     """
-    return _finish(np.zeros(shape_of(size), dtype or np.float32), requires_grad, device)
+    return _finish(filled(0, shape_of(size), np.dtype(dtype or np.float32)), requires_grad, device)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """As :func:`zeros`, filled with 1."""
-    return _finish(np.ones(shape_of(size), dtype or np.float32), requires_grad, device)
+    return _finish(filled(1, shape_of(size), np.dtype(dtype or np.float32)), requires_grad, device)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -204,17 +205,20 @@ def full(
     tensor([7, 7])
     """
     value = _array_of(fill_value)
-    shape = (size,) if isinstance(size, int) else size
-    return _finish(np.full(shape_of((shape,)), value, dtype or value.dtype), requires_grad, device)
+    shape = shape_of(((size,) if isinstance(size, int) else size,))
+    kind = np.dtype(dtype or value.dtype)
+    number = isinstance(fill_value, (int, float)) and kind.kind == "f"
+    array = filled(fill_value, shape, kind) if number else np.full(shape, value, kind)
+    return _finish(array, requires_grad, device)
 
 
 def zeros_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros in the shape, dtype and layout of x."""
-    return _finish(np.zeros_like(_array_of(x), dtype), requires_grad)
+    return _finish(filled_like(0, _array_of(x), dtype), requires_grad)
 
 
 def ones_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    return _finish(np.ones_like(_array_of(x), dtype), requires_grad)
+    return _finish(filled_like(1, _array_of(x), dtype), requires_grad)
 
 
 def empty_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -222,7 +226,7 @@ def empty_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Ten
 
 
 def full_like(x: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    return _finish(np.full_like(_array_of(x), fill_value, dtype), requires_grad)
+    return _finish(filled_like(fill_value, _array_of(x), dtype), requires_grad)
 
 
 def eye(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.backward import refuse_create_graph, root_gradient, run
+from ranvier.autograd.memory import filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -82,7 +83,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
         else:
             found = [None] * len(leaves)
         results = [
-            g if g is not None else wrap(np.zeros_like(x._array)) for g, x in zip(found, leaves, strict=True)
+            g if g is not None else wrap(filled_like(0, x._array)) for g, x in zip(found, leaves, strict=True)
         ]
         order = iter(results)
         grads = tuple(_collect(arg, order) for i, arg in enumerate(args) if i in wanted)

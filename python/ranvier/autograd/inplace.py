@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier import _core
 from ranvier.autograd.keys import numbers_first
+from ranvier.autograd.memory import put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.operators import Operators
 
@@ -46,10 +46,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
             f"[{name}] a result of dtype {value.dtype} cannot be stored in a {array.dtype} tensor"
         )
     if not recorded:
-        if value.dtype == array.dtype and array.dtype.name in ("float32", "float64"):
-            _core.copy(value, False, array)
-        else:
-            array[...] = value
+        write(array, value)
         bump(tensor)
         return tensor
     if value.dtype != array.dtype:
@@ -60,7 +57,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
             f"[{name}] a view and its base cannot be changed in place while gradients are recorded: clone()"
         )
     if shared:
-        array[...] = result._array
+        write(array, result._array)
         bump(tensor)
     else:
         tensor._array, tensor._cell = result._array, result._cell
@@ -92,10 +89,7 @@ class InPlace(Operators):
         key = raw_index(key)
         recorded = self.requires_grad or getattr(value, "requires_grad", False)
         if not (recorded and mode.enabled):
-            target, keys = self._array, numbers_first(key, self._array.shape)
-            for part in keys[:-1]:
-                target = target[part]
-            target[keys[-1]] = getattr(value, "_array", value)
+            put(self._array, numbers_first(key, self._array.shape), getattr(value, "_array", value))
             bump(self)
             return
         from ranvier.autograd.copies import SetItem
@@ -120,7 +114,7 @@ class InPlace(Operators):
             from ranvier.autograd.copies import Put
 
             return assign(self, Put().apply(self, value), name)
-        self._array[...] = getattr(value, "_array", value)
+        write(self._array, getattr(value, "_array", value))
         bump(self)
         return self  # type: ignore[return-value]
 

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.memory import filled
+
+__all__ = ["filled", "is_channels_last", "zeros"]
 
 Array = np.ndarray[Any, Any]
 
@@ -16,11 +19,6 @@ _ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)
 def is_channels_last(x: Array) -> bool:
     """True for (N, C, H, W) with C innermost in memory, and not also in C order."""
     return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
-
-
-def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array of one number in the core's memory."""
-    return _core.expand(np.array(value, dtype), shape, None, 1.0, False)
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:

@@ -1,0 +1,20 @@
+// Indices that must lie in their range: the check as a call of its own, and the errors of those that do not.
+#pragma once
+#include "bindings/array_args.h"
+#include "kernels/index/index_range.h"
+
+namespace ranvier::bind {
+
+// Classes of x (n, c, ...): 0 <= index < c, or `ignored`; ValueError.
+IndexRange class_range(const char* op, const Input& x, const Input& index, int64_t ignored);
+// Rows of a table: 0 <= index < rows; IndexError.
+IndexRange row_range(const char* op, const Input& index, int64_t rows);
+// Places along an axis: -length <= index < length; IndexError.
+IndexRange axis_range(const char* op, const Input& index, int64_t length);
+
+void require_range(IndexRange call);  // runs the check, and raises what it finds
+
+// The error of a call that found an index outside its range.
+[[noreturn]] void fail_range(const IndexRange& call);
+
+}  // namespace ranvier::bind

@@ -1,0 +1,120 @@
+// cast: blocks of x become a wide type, which holds all of its values, and that becomes y.
+#include "kernels/copy/cast.h"
+
+#include <algorithm>
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kBlock = 256;
+constexpr double kNsPerElement = 0.3;
+
+// n elements, `step` apart, to and from a dense block; one code for every pair of dtypes
+using Load = void (*)(const void*, int64_t step, int64_t n, void* block);
+using Store = void (*)(const void* block, int64_t n, void*, int64_t step);
+
+template <class T, class Wide>
+void load(const void* x, int64_t step, int64_t n, void* block) {
+  const T* p = static_cast<const T*>(x);
+  Wide* wide = static_cast<Wide*>(block);
+  if (step == 1)
+    for (int64_t i = 0; i < n; ++i) wide[i] = static_cast<Wide>(p[i]);
+  else
+    for (int64_t i = 0; i < n; ++i) wide[i] = static_cast<Wide>(p[i * step]);
+}
+
+template <class Wide, class To>
+void store(const void* block, int64_t n, void* y, int64_t step) {
+  const Wide* wide = static_cast<const Wide*>(block);
+  To* p = static_cast<To*>(y);
+  if (step == 1)
+    for (int64_t i = 0; i < n; ++i) p[i] = static_cast<To>(wide[i]);
+  else
+    for (int64_t i = 0; i < n; ++i) p[i * step] = static_cast<To>(wide[i]);
+}
+
+// What a block holds: the smallest type that has all of the dtype's values.
+enum class Wide { int32, int64, float64 };
+
+Wide wide_of(DType from) {
+  if (from == DType::float32 || from == DType::float64) return Wide::float64;
+  return from == DType::int64 || from == DType::uint32 ? Wide::int64 : Wide::int32;
+}
+
+Load load_of(DType from) {
+  switch (from) {
+    case DType::float32:
+      return load<float, double>;
+    case DType::float64:
+      return load<double, double>;
+    case DType::uint8:
+    case DType::boolean:
+      return load<uint8_t, int32_t>;
+    case DType::int8:
+      return load<int8_t, int32_t>;
+    case DType::int16:
+      return load<int16_t, int32_t>;
+    case DType::uint16:
+      return load<uint16_t, int32_t>;
+    case DType::int32:
+      return load<int32_t, int32_t>;
+    case DType::uint32:
+      return load<uint32_t, int64_t>;
+    case DType::int64:
+      break;
+  }
+  return load<int64_t, int64_t>;
+}
+
+template <class To>
+Store store_of(Wide wide) {
+  if (wide == Wide::float64) return store<double, To>;
+  return wide == Wide::int64 ? store<int64_t, To> : store<int32_t, To>;
+}
+
+struct Side {
+  const void* data;
+  int64_t item;  // bytes
+  const int64_t* strides;
+};
+
+void cast(Load load, Store store, int ndim, const int64_t* shape, const Side& x, const Side& y) {
+  const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
+  const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
+  parallel_for(nest.size, kNsPerElement * nest.size, [&](int64_t begin, int64_t end) {
+    nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+      alignas(64) int64_t block[kBlock];  // of whatever is wide
+      const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
+      char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;
+      for (int64_t i = 0; i < count; i += kBlock) {
+        const int64_t n = std::min(kBlock, count - i);
+        load(p + i * step_x * x.item, step_x, n, block);
+        store(block, n, q + i * step_y * y.item, step_y);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+template <class From, class To>
+void Cast<From, To>::run(void*) const {
+  const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
+  cast(load_of(from), store_of<To>(wide_of(from)), x.ndim, x.shape, in, out);
+}
+
+#define RANVIER_CAST(From)             \
+  template struct Cast<From, float>;   \
+  template struct Cast<From, double>;  \
+  template struct Cast<From, int64_t>; \
+  template struct Cast<From, bool>;
+RANVIER_CAST(uint8_t)
+RANVIER_CAST(uint16_t)
+RANVIER_CAST(uint32_t)
+RANVIER_CAST(uint64_t)
+#undef RANVIER_CAST
+
+}  // namespace ranvier

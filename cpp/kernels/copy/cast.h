@@ -1,0 +1,29 @@
+// cast: y = x in another dtype, element by element, as C converts: floats lose their fraction on the way to
+// int64, and everything but 0 is true
+//
+//   x and y have one shape and any strides; From is an unsigned type of the size of x's elements, `from`
+//   says what they are.
+#pragma once
+#include <cstddef>
+
+#include "base/dtype.h"
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+template <class From, class To>  // From: uint8_t ... uint64_t; To: float, double, int64_t or bool
+struct Cast {
+  static constexpr const char* name = "cast";
+  DType from;
+  TensorView<const From> x;
+  TensorView<To> y;
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(x), v.write(y);
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,49 @@
+#include "kernels/copy/fill.h"
+
+#include "base/loop_nest.h"
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.05;
+
+template <class T>
+void fill_line(void* y, int64_t step, int64_t n, const void* value) {
+  T* p = static_cast<T*>(y);
+  const T number = *static_cast<const T*>(value);
+  for (int64_t i = 0; i < n; ++i) p[i * step] = number;
+}
+
+template <class T>
+void fill_run(void* y, int64_t, int64_t n, const void* value) {
+  fill_line<T>(y, 1, n, value);
+}
+
+using FillLine = void (*)(void*, int64_t, int64_t, const void*);
+
+void fill(int ndim, const int64_t* shape, const int64_t* strides, void* data, int64_t item, const void* value,
+          FillLine line, FillLine run) {
+  const LoopNest<1> nest(ndim, shape, {strides});
+  const int64_t step = nest.strides[0][nest.ndim - 1];
+  const FillLine f = step == 1 ? run : line;
+  parallel_for(nest.size, kNsPerByte * item * nest.size, [&](int64_t begin, int64_t end) {
+    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+      f(static_cast<char*>(data) + offsets[0] * item, step, n, value);
+    });
+  });
+}
+
+}  // namespace
+
+template <class T>
+void Fill<T>::run(void*) const {
+  fill(y.ndim, y.shape, y.strides, y.data, sizeof(T), &value, fill_line<T>, fill_run<T>);
+}
+
+template struct Fill<float>;
+template struct Fill<double>;
+template struct Fill<int64_t>;
+template struct Fill<bool>;
+
+}  // namespace ranvier

@@ -1,0 +1,33 @@
+// index_range: whether every index lies in its range, for kernels that trust it
+//
+//   found = 1 where an element of index is outside [low, high] and not `also`, else 0
+#pragma once
+#include <cstddef>
+
+#include "base/tensor_view.h"
+
+namespace ranvier {
+
+enum class Indexed { classes, embeddings, axis };  // what errors call it
+
+struct IndexRange {
+  static constexpr const char* name = "index_range";
+  const char* op;  // a literal, for the error
+  Indexed indexed;
+  int64_t low, high;
+  bool has_also;
+  int64_t also;
+  int ndim;  // of what is indexed, for the error
+  int64_t shape[kMaxDims];
+  TensorView<const int64_t> index;
+  TensorView<int64_t> found;  // one element
+
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(index), v.write(found);
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,126 @@
+"""Copies, casts and fills of arrays by the core, which records them in a step that is run again.
+
+What the core has no kernel for (half floats, small integers, memory that overlaps) NumPy does.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+
+Array = np.ndarray[Any, Any]
+
+_FLOATS = frozenset("fd")
+_READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
+_NUMBERS = (int, float, np.integer, np.floating)
+_MADE = frozenset("fd?lq")  # and to
+
+
+def like(array: Array, value: Array) -> Array:
+    """A copy of the value in the dtype and memory order of the array, whose shape it has."""
+    if array.dtype.char not in _FLOATS or value.dtype.char not in _READ:
+        made = np.empty_like(array)
+        made[...] = value
+        return made
+    if value.dtype != array.dtype:
+        value = _core.cast(value, array.dtype, None)
+    return _core.copy_like(value, array)
+
+
+def copied(x: Array, order: Any = "K") -> Array:
+    """A copy in C order, or in x's own."""
+    if x.dtype.char not in _FLOATS:
+        return x.copy(order=order)
+    return _core.copy(x, False, None) if order == "C" else _core.copy_like(x, x)
+
+
+def cast(x: Array, dtype: np.dtype[Any]) -> Array:
+    """A copy of x in another dtype."""
+    if x.dtype.char in _READ and dtype.char in _MADE:
+        return _core.cast(x, dtype, None)
+    return x.astype(dtype)
+
+
+def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of one number."""
+    return _core.full(shape, dtype, value) if dtype.char in _FLOATS else np.full(shape, value, dtype)
+
+
+def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
+    """An array of one number in the shape and memory order of another."""
+    kind = array.dtype if dtype is None else np.dtype(dtype)
+    if kind.char not in _FLOATS or not isinstance(value, _NUMBERS):
+        return np.full_like(array, value, kind)
+    made = _core.full(array.shape, kind, float(value))
+    return made if array.flags.c_contiguous else _core.copy_like(made, array)
+
+
+def persistent(array: Array) -> Array:
+    """An array that stays where it is from now on: what a step keeps, or a constant of its."""
+    return array
+
+
+@functools.lru_cache(maxsize=1024)
+def numbers(*values: float) -> Array:
+    """Constants as a kernel reads them: float64, one array for the same values."""
+    array = np.array(values, np.float64)
+    array.flags.writeable = False
+    return persistent(array)
+
+
+def write(array: Array, value: Any) -> None:
+    """array[...] = value, a number or an array that broadcasts."""
+    dtype = array.dtype
+    if dtype.char in _MADE:
+        try:
+            if isinstance(value, np.ndarray):
+                _write_array(array, value)
+            elif isinstance(value, _NUMBERS):
+                _core.fill(array, float(value) if dtype.kind == "f" else int(value))
+            else:
+                _write_array(array, np.asarray(value))
+            return
+        except (TypeError, ValueError, OverflowError):
+            pass  # it does not fit, which NumPy says, or they overlap, which it can do
+    array[...] = value
+
+
+def _write_array(array: Array, value: Array) -> None:
+    dtype = array.dtype
+    if value.shape != array.shape:
+        value = np.broadcast_to(value, array.shape)
+    if dtype.kind == "f" and (value.dtype is dtype or value.dtype == dtype):
+        _core.copy(value, False, array)
+    else:
+        _core.cast(value, dtype, array)
+
+
+def picked(array: Array, keys: tuple[Any, ...]) -> Array:
+    """array[key] for a key as ``numbers_first`` takes it apart: a view where no array picks."""
+    for key in keys[:-1]:
+        array = array[key]
+    return np.asarray(array[_view_key(keys[-1]) or keys[-1]])
+
+
+def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
+    """array[key] = value for such a key."""
+    for key in keys[:-1]:
+        array = array[key]
+    view = _view_key(keys[-1])
+    if view:
+        write(array[view], value)
+    else:
+        array[keys[-1]] = value
+
+
+def _view_key(key: Any) -> tuple[Any, ...] | None:
+    """The key such that it gives a view, also of one element; None where it has arrays."""
+    parts = key if isinstance(key, tuple) else (key,)
+    for part in parts:
+        if not (part is None or part is ... or isinstance(part, (int, slice))) or isinstance(part, bool):
+            return None
+    return parts if ... in parts else (*parts, ...)

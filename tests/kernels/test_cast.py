@@ -1,0 +1,98 @@
+"""full, fill, cast and copy_like on raw arrays: every dtype, layout and thread count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from support.layouts import LAYOUTS, in_layout
+
+FROM = ["bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
+TO = ["bool", "int64", "float32", "float64"]
+SIZES = [0, 1, 3, 255, 256, 257, 5000]
+
+
+@pytest.mark.parametrize("to", TO)
+@pytest.mark.parametrize("dtype", FROM)
+def test_casts_are_numpys(dtype, to, rng):
+    for size in SIZES:
+        x = rng.uniform(0, 100, size).astype(dtype)
+        if np.dtype(dtype).kind in "if":
+            x = x - np.asarray(50, dtype)
+        for a in (x, x[::-1], x[::3]):
+            y = _core.cast(a, np.dtype(to), None)
+            assert y.dtype == to
+            np.testing.assert_array_equal(y, a.astype(to))
+
+
+@pytest.mark.parametrize("dtype", FROM)
+def test_largest_and_smallest(dtype):
+    kind = np.dtype(dtype).kind
+    limits = np.iinfo(dtype) if kind in "iu" else None
+    values = [limits.min, limits.max] if limits else [0, 1] if kind == "b" else [0.5, np.nan, np.inf, -0.0]
+    x = np.array(values, dtype)
+    for to in TO:
+        if to == "int64" and kind == "f":
+            continue  # NaN and Inf have no integer
+        np.testing.assert_array_equal(_core.cast(x, np.dtype(to), None), x.astype(to))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cast_keeps_the_layout(layout, rng):
+    x = in_layout(rng.integers(-9, 9, (2, 3, 4, 5)), layout)
+    y = _core.cast(x, np.dtype("float32"), None)
+    np.testing.assert_array_equal(y, x)
+    out = np.empty((2, 3, 4, 5), np.float64).transpose(1, 0, 3, 2)
+    assert _core.cast(x.transpose(1, 0, 3, 2), out.dtype, out) is out
+    np.testing.assert_array_equal(out, x.transpose(1, 0, 3, 2))
+
+
+@pytest.mark.parametrize("dtype", TO)
+def test_full_and_fill(dtype):
+    for shape in ((), (0,), (1,), (7, 33), (2, 1, 3)):
+        y = _core.full(shape, np.dtype(dtype), 1)
+        assert (y.shape, y.dtype) == (shape, dtype)
+        np.testing.assert_array_equal(y, np.ones(shape, dtype))
+    y = np.zeros((9, 40), dtype)
+    _core.fill(y[1::2, ::3], 1)
+    assert y.sum() == y[1::2, ::3].size
+    assert y[1::2, ::3].all()
+
+
+@pytest.mark.parametrize("source", LAYOUTS)
+@pytest.mark.parametrize("target", LAYOUTS)
+def test_copy_like_takes_the_order_of_the_other(source, target, rng):
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    like = in_layout(np.zeros(x.shape), target)
+    y = _core.copy_like(in_layout(x, source), like)
+    np.testing.assert_array_equal(y, x)
+    assert y.strides == np.empty_like(like, np.float32).strides
+
+
+def test_same_at_any_thread_count(threads, rng):
+    x = rng.integers(-1000, 1000, (301, 517)).astype(np.int32)
+    for count in (1, 2, 3):
+        threads(count)
+        np.testing.assert_array_equal(_core.cast(x.T, np.dtype("float32"), None), x.T)
+        np.testing.assert_array_equal(_core.full((301, 517), np.dtype("float64"), 2.5), np.full(x.shape, 2.5))
+
+
+def test_errors():
+    x = np.ones((2, 3), np.float32)
+    wrong = [
+        (lambda: _core.cast(x.astype(np.float16), np.dtype("float32"), None), TypeError, "cast"),
+        (lambda: _core.cast(x, np.dtype("int32"), None), TypeError, "cast"),
+        (lambda: _core.cast(x, "float32", None), TypeError, "cast"),
+        (lambda: _core.cast(x, np.dtype("float64"), np.empty((3, 2))), ValueError, "cast"),
+        (lambda: _core.cast(x, np.dtype("float32"), x), ValueError, "cast"),
+        (lambda: _core.full((2, -1), np.dtype("float32"), 0), ValueError, "full"),
+        (lambda: _core.full([2], np.dtype("float32"), 0), TypeError, "full"),
+        (lambda: _core.full((1,) * 9, np.dtype("float32"), 0), ValueError, "full"),
+        (lambda: _core.full((2,), np.dtype("int16"), 0), TypeError, "full"),
+        (lambda: _core.fill(np.broadcast_to(x[:1], (5, 3)), 0), ValueError, "fill"),
+        (lambda: _core.fill(x, "a"), TypeError, "fill"),
+        (lambda: _core.copy_like(x, x.T), ValueError, "copy_like"),
+    ]
+    for call, error, name in wrong:
+        with pytest.raises(error, match=rf"^\[{name}\] got "):
+            call()
