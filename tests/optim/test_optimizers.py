@@ -180,3 +180,28 @@ def test_wrong_gradient():
         ValueError, match=r"\[adam\] got gradients\[0\] of shape \(1,\); expected the parameter's"
     ):
         optimizer.step()
+
+
+def test_settings_and_states_stay_where_they_are():
+    """A recorded step reads them there: a new lr, or a state from a file, is written in place."""
+    p = rv.ones(3, requires_grad=True)
+    optimizer = rv.optim.SGD([p], lr=0.1, momentum=0.9)
+    p.sum().backward()
+    optimizer.step()
+    (plan,) = optimizer._plans.values()
+    group, state = optimizer.param_groups[0], optimizer.state[p]
+    numbers, arrays = plan.numbers, dict(state)
+    saved = copy.deepcopy(optimizer.state_dict())
+    group["lr"] = 0.25
+    plan.refresh(optimizer, group)
+    assert plan.numbers is numbers
+    assert numbers[0] == 0.25
+    optimizer.step()
+    optimizer.load_state_dict(saved)
+    assert optimizer.state[p].keys() == arrays.keys()
+    for name, array in optimizer.state[p].items():
+        assert array is arrays[name]
+        np.testing.assert_array_equal(array, saved["state"][0][name])
+    group["lr"] = -1.0
+    with pytest.raises(ValueError, match=r"^\[sgd\] got lr"):
+        plan.refresh(optimizer, group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import nn
+from ranvier import _core, nn
 from ranvier.optim.swa_utils import (
     SWALR,
     AveragedModel,
@@ -195,3 +195,17 @@ def test_update_bn_of_batch_norm():
     for name, value in theirs.state_dict().items():
         limit = tolerance("float32", 4 * 8, 2.0)  # means over 4 batches of 8 values, or their squares
         np.testing.assert_allclose(np.asarray(state[name]), value.numpy(), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("decay", [None, 0.0, 0.75])
+def test_weight_of_the_next_value(decay):
+    count = np.array(0)
+    weights = [_core.average_weight(count, decay)[0] for _ in range(3)]
+    assert weights == ([1, 1 / 2, 1 / 3] if decay is None else [1, 1 - decay, 1 - decay])
+    assert count == 3
+
+
+def test_towards_by_one_is_the_value():
+    p, v = np.full(300, 1e9, np.float32), np.linspace(0, 1, 300, dtype=np.float32)
+    _core.move_parameters([p], [v], np.ones(1), True)
+    np.testing.assert_array_equal(p, v)

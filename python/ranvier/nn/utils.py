@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.inplace import bump
+from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -75,8 +77,11 @@ def clip_grads_with_norm_(
     >>> rv.nn.utils.clip_grads_with_norm_(p, 1.0, total_norm=2.0); p.grad
     tensor([3.0000, 4.0000])
     """
-    norm = total_norm.item() if isinstance(total_norm, Tensor) else total_norm
-    _clip(_by_dtype(_gradients(parameters)), max_norm, np.array([float(norm)]))
+    if isinstance(total_norm, Tensor):
+        norm = cast(total_norm._array.reshape(1), np.dtype(np.float64))
+    else:
+        norm = numbers(float(total_norm))
+    _clip(_by_dtype(_gradients(parameters)), max_norm, norm)
 
 
 def clip_grad_value_(
@@ -112,10 +117,12 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
     norms = [_core.gradient_norm([g._array for g in part], p) for part in by_dtype]
     if len(norms) == 1:
         norm = norms[0]
+    elif not norms:
+        norm = np.zeros(1)
     elif math.isinf(p):
-        norm = np.max(norms, axis=0, initial=0.0) if norms else np.zeros(1)
+        norm = functools.reduce(_core.maximum, norms)
     else:
-        norm = np.sum(np.power(norms, p), axis=0) ** (1 / p) if norms else np.zeros(1)
+        norm = _core.pow(functools.reduce(_core.add, [_core.pow(n, p) for n in norms]), 1 / p)
     if error_if_nonfinite and not np.isfinite(norm[0]):
         raise RuntimeError(f"[{name}] got gradients of norm {norm[0]}; expected a finite norm")
     return norm
@@ -124,10 +131,10 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
 def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> None:
     """By norm, or by value where norm is None."""
     for part in by_dtype:
-        _core.clip_gradients([g._array for g in part], np.array([float(limit)]), norm)
+        _core.clip_gradients([g._array for g in part], numbers(float(limit)), norm)
         for g in part:
             bump(g)
 
 
 def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
-    return wrap(np.asarray(norm[0], by_dtype[0][0].dtype if by_dtype else np.float32))
+    return wrap(cast(norm, by_dtype[0][0].dtype if by_dtype else np.dtype(np.float32)).reshape(()))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.inplace import bump
+from ranvier.autograd.memory import persistent
 from ranvier.autograd.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -158,11 +159,12 @@ class Optimizer:
             by_index.update(zip(saved["params"], group["params"], strict=True))
             kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
             group.update(kept)  # also what a schedule has put there, as initial_lr
+        before = dict(self.state)
         self.state.clear()
         self._plans.clear()
         for index, values in state_dict["state"].items():
             p = by_index[int(index)]
-            self.state[p] = self.load_state(p, values)
+            self.state[p] = _in_place(before.get(p, {}), self.load_state(p, values))
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         """A parameter's state from that of a state_dict."""
@@ -189,7 +191,7 @@ class _Plan:
         self.names = optimizer.state_names(group)
         self.active = active
         self.values: tuple[float, ...] = ()
-        self.numbers = np.zeros(0)
+        self.numbers = persistent(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p.dtype, []).append(p)
@@ -212,10 +214,10 @@ class _Plan:
         for p in parameters:
             state = optimizer.state[p]
             if "step" not in state:  # a momentum saved without its count is not the first
-                state["step"] = np.array(1.0 if state else 0.0)
+                state["step"] = persistent(np.array(1.0 if state else 0.0))
             steps.append(state["step"])
             if optimizer.product_name is not None:
-                products.append(state.setdefault(optimizer.product_name, np.array(1.0)))
+                products.append(state.setdefault(optimizer.product_name, persistent(np.array(1.0))))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if name not in state:
@@ -223,11 +225,16 @@ class _Plan:
                     arrays.append(state[name])
         return steps, None if optimizer.product_name is None else products, states
 
-    def run(self, optimizer: Optimizer, group: Group) -> None:
+    def refresh(self, optimizer: Optimizer, group: Group) -> None:
+        """Takes over settings that have changed since, as a schedule's, to where the kernel reads them."""
         values = optimizer.settings(group)
         if values != self.values:
             optimizer.check(group)
-            self.values, self.numbers = values, np.array(values, np.float64)
+            self.values = values
+            self.numbers[...] = values
+
+    def run(self, optimizer: Optimizer, group: Group) -> None:
+        self.refresh(optimizer, group)
         flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
         for parameters, steps, products, states in self.parts:
             arrays = [p._array for p in parameters]
@@ -245,7 +252,7 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return persistent(memory)[start : start + size].view(dtype).reshape(shape)
 
 
 def plain_array(value: Any) -> Array:
@@ -265,6 +272,16 @@ def _loaded(value: Any, name: str, p: Tensor) -> Array:
     array = aligned_zeros(p.shape, p.dtype)
     array[...] = value
     return array
+
+
+def _in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """The state in the arrays that there are, where they fit: a recorded step knows them by their place."""
+    for name, value in state.items():
+        array = held.get(name)
+        if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (value.shape, value.dtype):
+            array[...] = value
+            state[name] = array
+    return state
 
 
 def check_betas(name: str, group: Group) -> None:

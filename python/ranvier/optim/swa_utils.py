@@ -12,6 +12,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.inplace import bump
+from ranvier.autograd.memory import Array, cast, numbers, write
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.module import Module
@@ -41,10 +42,7 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
     """
     require_range("get_ema_multi_avg_fn", "decay", decay, 0, 1)
 
-    def ema_update(averages: Sequence[Tensor], values: Sequence[Tensor], _: Any) -> None:
-        _move(averages, values, 1 - decay)
-
-    return ema_update
+    return _Moving(decay)
 
 
 def get_swa_multi_avg_fn() -> MultiAverage:
@@ -53,10 +51,18 @@ def get_swa_multi_avg_fn() -> MultiAverage:
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
     """
 
-    def swa_update(averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: Any) -> None:
-        _move(averages, values, 1 / (float(num_averaged) + 1))
+    return _Moving(None)
 
-    return swa_update
+
+class _Moving:
+    """average += weight (value - average); decay None is the plain mean."""
+
+    def __init__(self, decay: float | None) -> None:
+        self.decay = decay
+
+    def __call__(self, averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: Any) -> None:
+        weight = 1 / (float(num_averaged) + 1) if self.decay is None else 1 - self.decay
+        _move(averages, values, numbers(weight))
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
@@ -127,16 +133,25 @@ class AveragedModel(Module):
         if [p.shape for p in averages] != [p.shape for p in values]:
             raise ValueError("[AveragedModel] got a model of other parameters; expected the copied one")
         with no_grad():
-            count = int(self.n_averaged.item())
-            if count == 0:
-                _copy(averages, values)
-            elif self.avg_fn is not None:
-                _copy(averages, [self.avg_fn(a, v, count) for a, v in zip(averages, values, strict=True)])
+            if self.avg_fn is None and isinstance(self.multi_avg_fn, (_Moving, type(None))):
+                decay = None if self.multi_avg_fn is None else self.multi_avg_fn.decay
+                _move(averages, values, _core.average_weight(self.n_averaged._array, decay))
+                bump(self.n_averaged)
             else:
-                (self.multi_avg_fn or get_swa_multi_avg_fn())(averages, values, count)
+                self._average_by(averages, values)
             if not self.use_buffers:
                 _copy(list(self.module.buffers()), list(model.buffers()))
-        self.n_averaged._array[...] += 1
+
+    def _average_by(self, averages: list[Tensor], values: list[Tensor]) -> None:
+        """With functions of the caller's."""
+        count = int(self.n_averaged.item())
+        if count == 0:
+            _copy(averages, values)
+        elif self.avg_fn is not None:
+            _copy(averages, [self.avg_fn(a, v, count) for a, v in zip(averages, values, strict=True)])
+        elif self.multi_avg_fn is not None:
+            self.multi_avg_fn(averages, values, count)
+        self.n_averaged.add_(1)
 
     def _averaged(self, model: Module) -> list[Tensor]:
         tensors = chain(model.parameters(), model.buffers()) if self.use_buffers else model.parameters()
@@ -145,11 +160,11 @@ class AveragedModel(Module):
 
 def _copy(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for target, value in zip(targets, values, strict=True):
-        target._array[...] = value._array
+        write(target._array, value._array)
         bump(target)
 
 
-def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: float) -> None:
+def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: Array) -> None:
     """average += weight (value - average); whole numbers, as batch norm's count, in double and cut off."""
     by_dtype: dict[Any, tuple[list[Any], list[Any]]] = {}
     for average, value in zip(averages, values, strict=True):
@@ -158,10 +173,11 @@ def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: float) -
             lists[0].append(average._array)
             lists[1].append(value._array)
         else:
-            average._array[...] = average._array + weight * (value._array - average._array)
+            old, new = (cast(x._array, np.dtype(np.float64)) for x in (average, value))
+            write(average._array, _core.add(old, _core.mul(_core.sub(new, old), weight.reshape(()))))
         bump(average)
     for arrays, others in by_dtype.values():
-        _core.move_parameters(arrays, others, np.array([float(weight)]), True)
+        _core.move_parameters(arrays, others, weight, True)
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:

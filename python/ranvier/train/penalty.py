@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ranvier import _core
 from ranvier.autograd import wrap
+from ranvier.autograd.memory import filled, numbers
 
 __all__ = ["Penalty", "require_strength"]
 
+Array = npt.NDArray[Any]
 Strength = float | Mapping[str, float]
 
 
@@ -35,28 +38,37 @@ class Penalty:
         )
         self._strengths = [(p, l1s.get(id(p), 0.0), l2s.get(id(p), 0.0)) for p in parameters]
         self._active = any(a or b for _, a, b in self._strengths)
+        self.scale = np.array([1.0])  # what `penalise` multiplies gradients by: read by the kernel
 
     def value(self) -> float:
         """The penalty of the weights as they are."""
-        return self._run(None) if self._active else 0.0
+        value = self._run(False) if self._active else None
+        return 0.0 if value is None else float(value[0])
 
     def add_gradients(self, scale: float = 1.0) -> float:
         """Multiply all gradients by `scale`, add the penalty's to them, and return the penalty."""
-        return self._run(scale) if self._active or scale != 1 else 0.0
+        value = self.penalise(scale)
+        return 0.0 if value is None else float(value[0])
 
-    def _run(self, scale: float | None) -> float:
+    def penalise(self, scale: float = 1.0) -> Array | None:
+        """The same with the penalty as an array of one element, or None where there is none."""
+        self.scale[0] = scale
+        return self._run(True, scale != 1) if self._active or scale != 1 else None
+
+    def _run(self, with_gradients: bool, scaled: bool = False) -> Array | None:
         by_dtype: dict[Any, list[tuple[Any, float, float]]] = {}
         for p, l1, l2 in self._strengths:
             penalised = p.requires_grad and (l1 or l2)
-            if penalised or (scale not in (None, 1.0) and p.grad is not None):
+            if penalised or (scaled and p.grad is not None):
                 by_dtype.setdefault(p.dtype, []).append((p, l1, l2) if penalised else (p, 0.0, 0.0))
-        factor = np.array([1.0 if scale is None else scale])
-        total = 0.0
+        factor = self.scale if with_gradients else numbers(1.0)
+        total = None
         for part in by_dtype.values():
             parameters, l1s, l2s = zip(*part, strict=True)
-            gradients = None if scale is None else [_gradient(p) for p in parameters]
+            gradients = [_gradient(p) for p in parameters] if with_gradients else None
             arrays = [p._array for p in parameters]
-            total += float(_core.weight_penalty(arrays, gradients, np.array(l1s), np.array(l2s), factor)[0])
+            value = _core.weight_penalty(arrays, gradients, numbers(*l1s), numbers(*l2s), factor)
+            total = value if total is None else _core.add(total, value)
         return total
 
 
@@ -98,5 +110,5 @@ def _strength(strength: Strength, name: str, parameter: Any) -> float:
 
 def _gradient(p: Any) -> Any:
     if p.grad is None:  # the loss does not depend on it: its gradient is the penalty's alone
-        p.grad = wrap(np.zeros(p.shape, p.dtype))
+        p.grad = wrap(filled(0, p.shape, p.dtype))
     return p.grad._array
