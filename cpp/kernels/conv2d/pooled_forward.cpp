@@ -8,9 +8,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBandBytes = 16 << 10;  // of results that wait in L1 to be pooled
-constexpr int64_t kBandsOfThread = 4;     // at least, where there is so much work
-constexpr int64_t kWholeImages = 56;      // tiles of an image that are not cut into bands
+constexpr int64_t kBufferBytes = 16 << 10;  // of results that wait in L1 to be pooled
+constexpr int64_t kBandBytes = 64 << 10;    // of input that stays in L2 for a group of panels
+constexpr int64_t kBandsOfThread = 4;       // at least, where there is so much work
+constexpr int64_t kWholeImages = 56;        // tiles of an image that are not cut into bands
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
 
@@ -34,9 +35,11 @@ PooledRow pooled_row(const Conv2dPoolForward<float>& c) {
   return p;
 }
 
-// To y[image, first, row, 0] and `where` at the same place.
-void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, int64_t first, int64_t row) {
-  const int64_t to = image * c.y.strides[0] + first + row * c.y.strides[2];
+// To y[image, channel, row, column ...] and `where` at the same place.
+void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, int64_t channel, int64_t row,
+              int64_t column) {
+  const int64_t* st = c.y.strides;
+  const int64_t to = image * st[0] + channel + row * st[2] + column * st[3];
   p.y = c.y.data + to, p.where = c.where.data ? c.where.data + to : nullptr;
   RANVIER_SELECT(pooled_kernels).row(p);
 }
@@ -48,10 +51,13 @@ PooledCorrelator::PooledCorrelator(const Conv2dPoolForward<float>& c, void* work
   const int64_t images = c.y.shape[0], rows = c.y.shape[2];
   stream_ = false;
   pixel_ = dots_ ? conv_kernels<float>().lanes : panels_.width;
-  row_ = pooled_width(c) * pixel_;
-  const int64_t fits = std::max<int64_t>(kBandBytes / (c.window[0] * row_ * sizeof(float)), 1);
+  const int64_t window_bytes = c.window[0] * c.window[1] * pixel_ * static_cast<int64_t>(sizeof(float));
+  most_windows_ = std::max(kBufferBytes / window_bytes, c.y.shape[3]);
+  buffer_ = carver_.take<float>(team * most_windows_ * c.window[0] * c.window[1] * pixel_);
+  const int64_t row_bytes = c.window[0] * c.geometry.stride[0] * c.x.shape[3] * c.x.shape[1] * sizeof(float);
+  const int64_t fits = kBandBytes / std::max<int64_t>(row_bytes, 1);
   images_of_band_ = std::clamp<int64_t>(fits / rows, 1, images);
-  rows_of_band_ = std::min(fits, rows);
+  rows_of_band_ = std::clamp<int64_t>(fits, 1, rows);
   const auto bands = [&] {
     return ceil_division(images, images_of_band_) * ceil_division(rows, rows_of_band_);
   };
@@ -59,9 +65,6 @@ PooledCorrelator::PooledCorrelator(const Conv2dPoolForward<float>& c, void* work
     (images_of_band_ > 1 ? images_of_band_ : rows_of_band_) /= 2;
   bands_of_image_ = ceil_division(rows, rows_of_band_);
   rows_of_band_ = ceil_division(rows, bands_of_image_);
-  image_ = rows_of_band_ * c.window[0] * row_;
-  buffer_size_ = images_of_band_ * image_;
-  buffer_ = carver_.take<float>(team * buffer_size_);
 }
 
 void PooledCorrelator::run() const {
@@ -75,68 +78,151 @@ void PooledCorrelator::run() const {
   });
 }
 
+const float* PooledCorrelator::bias_of(int64_t panel) const {
+  if (!call_.bias.data) return nullptr;
+  return (call_.bias.strides[0] != 1 ? bias_ : call_.bias.data) + panels_.first(panel);
+}
+
 PooledCorrelator::Band PooledCorrelator::band(int64_t index) const {
   const int64_t image = index / bands_of_image_ * images_of_band_;
   const int64_t row = index % bands_of_image_ * rows_of_band_;
-  return {image, std::min(images_of_band_, images_ - image), row,
-          std::min(rows_of_band_, call_.y.shape[2] - row)};
+  return {image, std::min(images_of_band_, images_ - image),
+          row,   std::min(rows_of_band_, call_.y.shape[2] - row),
+          0,     call_.y.shape[3]};
 }
 
-// In order: blocks of images, groups of panels, chunks of bands, panels, bands. A thread takes a run of it.
+// In order: blocks of images, groups of panels, bands, panels. A thread takes a run of it.
 void PooledCorrelator::compute() const {
   const int64_t bands = ceil_division(images_, images_of_band_) * bands_of_image_;
   const int64_t block = std::max<int64_t>(block_ / images_of_band_, 1) * bands_of_image_;
+  const Inner same = inner();
   Share share(bands * panels_.count());
-  for (int64_t b = 0; b < bands; b += block)
+  for (int64_t first = 0; first < bands; first += block)
     for (int64_t panel = 0; panel < panels_.count(); panel += group_) {
-      const Range some{b, std::min(b + block, bands)};
-      const Range panels{panel, std::min(panel + group_, panels_.count())};
-      const Range mine = share.take((some.end - some.begin) * (panels.end - panels.begin), 1);
-      if (!mine.empty()) run_items(some, panels, mine);
+      const int64_t panels = std::min(group_, panels_.count() - panel);
+      const Range mine = share.take(std::min(block, bands - first) * panels, 1);
+      for (int64_t item = mine.begin; item < mine.end; ++item)
+        run_band(same, band(first + item / panels), panel + item % panels);
     }
 }
 
-// Items are numbered chunk by chunk, in it panel by panel, band by band.
-void PooledCorrelator::run_items(Range bands, Range panels, Range items) const {
-  const int64_t pixels = std::max<int64_t>(buffer_size_ / pixel_, 1);
-  const int64_t chunk = std::max<int64_t>(chunk_ * mr_ / pixels, 1);
-  const int64_t chunk_items = chunk * (panels.end - panels.begin);
-  for (int64_t item = items.begin; item < items.end; ++item) {
-    const int64_t first = bands.begin + item / chunk_items * chunk;
-    const int64_t count = std::min(chunk, bands.end - first);
-    run_band(band(first + item % chunk_items % count), panels.begin + item % chunk_items / count);
+// Along one axis: the class with the most whole windows. A class's positions lie one after another.
+static Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
+  Range most{0, 0};
+  for (int64_t i = 0; i < axis.classes(); ++i) {
+    const Axis::Class c = axis[i];
+    const Range r{ceil_division(c.position[0], window), (c.position[0] + c.size) / window};
+    if (r.end - r.begin > most.end - most.begin) most = r, *best = c;
   }
+  return most;
 }
 
-void PooledCorrelator::run_band(const Band& band, int64_t panel) const {
-  float* buffer = buffer_ + team_index() * buffer_size_;
-  const int64_t first = band.row * call_.window[0], last = first + band.rows * call_.window[0];
-  const int lanes = conv_kernels<float>().lanes;
-  const int64_t columns =
-      dots_ ? panels_.columns(panel) : ceil_division(panels_.columns(panel), lanes) * lanes;
-  const Target target{
-      buffer - band.image * image_ - first * row_, image_, row_, pixel_, static_cast<int>(columns), nullptr};
+PooledCorrelator::Inner PooledCorrelator::inner() const {
+  Inner found{};
+  if (dots_ || !is_square(call_) || !RANVIER_SELECT(pooled_kernels).tile) return found;
+  found.rows = most_windows(rows_, 2, &found.row_class);
+  found.columns = most_windows(columns_, 2, &found.column_class);
+  return found;
+}
+
+// The inner part in registers; what is above, below, left and right of it through the buffer.
+void PooledCorrelator::run_band(const Inner& inner, const Band& band, int64_t panel) const {
+  const int64_t end = band.row + band.rows;
+  const int64_t from = std::clamp(inner.rows.begin, band.row, end),
+                to = std::clamp(inner.rows.end, from, end);
+  const auto part = [&](Range rows, Range columns) {
+    Band b = band;
+    b.row = rows.begin, b.rows = rows.end - rows.begin;
+    b.column = columns.begin, b.columns = columns.end - columns.begin;
+    return b;
+  };
+  const Range all{0, band.columns};
+  if (from == to || inner.columns.empty()) return run_buffered(band, panel);
+  run_buffered(part({band.row, from}, all), panel);
+  run_buffered(part({to, end}, all), panel);
+  run_buffered(part({from, to}, {0, inner.columns.begin}), panel);
+  run_buffered(part({from, to}, {inner.columns.end, all.end}), panel);
+  run_inner(inner, part({from, to}, inner.columns), panel);
+}
+
+void PooledCorrelator::run_inner(const Inner& inner, const Band& band, int64_t panel) const {
+  const PooledKernels& kernels = RANVIER_SELECT(pooled_kernels);
+  const int64_t* st = call_.y.strides;
+  const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
+  ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
+  PooledTile t;
+  t.segments = segments, t.count = list_segments({rows, columns, 0, 0}, segments);
+  t.b = weights_ + panel * panel_size_, t.step_b = panels_.width;
+  t.row = p_.geometry.stride[0] * x_.stride_h, t.column = p_.geometry.stride[1] * x_.stride_w;
+  t.channels = panels_.columns(panel), t.bias = bias_of(panel);
+  t.relu = call_.activation == Conv2dActivation::relu;
+  const int most = kernels.windows[t.channels > conv_kernels<float>().lanes];
+  t.windows = 0;
+  for (int64_t n = band.image; n < band.image + band.images; ++n)
+    for (int64_t i = band.row; i < band.row + band.rows; ++i) {
+      const float* x = x_.data + n * x_.stride_n + rows.base[2 * i - rows.position[0]] * x_.stride_h;
+      int64_t to = n * st[0] + panels_.first(panel) + i * st[2] + band.column * st[3];
+      for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
+        t.a[t.windows] = x + columns.base[2 * j - columns.position[0]] * x_.stride_w;
+        t.y[t.windows] = call_.y.data + to;
+        t.where[t.windows] = call_.where.data ? call_.where.data + to : nullptr;
+        if (++t.windows == most) kernels.tile(t), t.windows = 0;
+      }
+    }
+  if (t.windows) kernels.tile(t);
+}
+
+// In parts that fit into the buffer: rows of windows or whole images.
+void PooledCorrelator::run_buffered(const Band& band, int64_t panel) const {
+  if (band.windows() == 0) return;
+  const int64_t fits = most_windows_ / band.columns;  // rows of windows, at least 1
+  const int64_t images = std::max<int64_t>(fits / band.rows, 1), rows = std::min(fits, band.rows);
+  Band part = band;
+  for (part.image = band.image; part.image < band.image + band.images; part.image += images)
+    for (part.row = band.row; part.row < band.row + band.rows; part.row += rows) {
+      part.images = std::min(images, band.image + band.images - part.image);
+      part.rows = std::min(rows, band.row + band.rows - part.row);
+      fill_buffer(part, panel);
+      pool_buffer(part, panel);
+    }
+}
+
+PooledCorrelator::Buffer PooledCorrelator::buffer(const Band& band) const {
+  float* z = buffer_ + team_index() * most_windows_ * call_.window[0] * call_.window[1] * pixel_;
+  const int64_t row = band.columns * call_.window[1] * pixel_;
+  return {z, row, band.rows * call_.window[0] * row};
+}
+
+void PooledCorrelator::fill_buffer(const Band& band, int64_t panel) const {
+  const Buffer b = buffer(band);
+  const int64_t row = band.row * call_.window[0], column = band.column * call_.window[1];
+  const int64_t end_row = row + band.rows * call_.window[0];
+  const int64_t end_column = column + band.columns * call_.window[1];
+  const int64_t lanes = conv_kernels<float>().lanes, channels = panels_.columns(panel);
+  Target target{};
+  target.y = b.z - band.image * b.image - row * b.row - column * pixel_;
+  target.stride_n = b.image, target.stride_h = b.row, target.stride_w = pixel_;
+  target.columns = static_cast<int>(dots_ ? channels : ceil_division(channels, lanes) * lanes);
   ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
   for (int64_t i = 0; i < rows_.classes(); ++i)
     for (int64_t j = 0; j < columns_.classes(); ++j) {
-      const Region region{rows_[i].within(first, last), columns_[j], band.image, band.images};
+      const Region region{rows_[i].within(row, end_row), columns_[j].within(column, end_column), band.image,
+                          band.images};
       if (region.pixels() == 0) continue;
       const int64_t count = list_segments(region, segments);
       run_tiles(region, panel, {0, region.tiles(mr_)}, segments, count, {0, 0}, target);
     }
-  pool_band(band, panel, buffer);
 }
 
-void PooledCorrelator::pool_band(const Band& band, int64_t panel, const float* z) const {
-  const int64_t first = panels_.first(panel);
+void PooledCorrelator::pool_buffer(const Band& band, int64_t panel) const {
+  const Buffer b = buffer(band);
   PooledRow p = pooled_row(call_);
-  p.row = row_, p.pixel = pixel_;
-  p.channels = panels_.columns(panel);
-  p.bias = call_.bias.data ? (call_.bias.strides[0] != 1 ? bias_ : call_.bias.data) + first : nullptr;
+  p.row = b.row, p.pixel = pixel_;
+  p.windows = band.columns, p.channels = panels_.columns(panel), p.bias = bias_of(panel);
   for (int64_t n = 0; n < band.images; ++n)
     for (int64_t i = 0; i < band.rows; ++i) {
-      p.z = z + n * image_ + i * call_.window[0] * row_;
-      pool_row(call_, p, band.image + n, first, band.row + i);
+      p.z = b.z + n * b.image + i * call_.window[0] * b.row;
+      pool_row(call_, p, band.image + n, panels_.first(panel), band.row + i, band.column);
     }
 }
 
@@ -194,7 +280,7 @@ void PooledWinograd::pool_bands(const Block& block) const {
     const int64_t image = b / bands_.count, first = b % bands_.count * of_band;
     for (int64_t i = first; i < std::min(first + of_band, call_.y.shape[2]); ++i) {
       p.z = z + (b - first_band) * band + (i - first) * call_.window[0] * row;
-      pool_row(call_, p, image, panels_.first(block.panels.begin), i);
+      pool_row(call_, p, image, panels_.first(block.panels.begin), i, 0);
     }
   }
 }

@@ -15,20 +15,34 @@ class PooledCorrelator final : Correlator<float> {
   void run() const;
 
  private:
-  struct Band {  // whole rows of windows: of one image, or of all images from `image` on all rows
-    int64_t image, images, row, rows;
+  struct Band {  // of windows: some rows of one image or all rows of several; some columns or all
+    int64_t image, images, row, rows, column, columns;
+    int64_t windows() const { return images * rows * columns; }
   };
+  struct Inner {  // the windows whose values all need the same taps
+    Range rows, columns;
+    Axis::Class row_class, column_class;
+  };
+  struct Buffer {
+    float* z;
+    int64_t row, image;  // elements
+  };
+  const float* bias_of(int64_t panel) const;
+  Inner inner() const;
   Band band(int64_t index) const;
   void compute() const;
-  void run_items(Range bands, Range panels, Range items) const;
-  void run_band(const Band& band, int64_t panel) const;
-  void pool_band(const Band& band, int64_t panel, const float* z) const;
+  void run_band(const Inner& inner, const Band& band, int64_t panel) const;
+  void run_inner(const Inner& inner, const Band& band, int64_t panel) const;
+  void run_buffered(const Band& band, int64_t panel) const;
+  Buffer buffer(const Band& band) const;
+  void fill_buffer(const Band& band, int64_t panel) const;
+  void pool_buffer(const Band& band, int64_t panel) const;
 
   Conv2dPoolForward<float> call_;
   int64_t images_of_band_, rows_of_band_, bands_of_image_;
-  int64_t pixel_, row_, image_;  // of the buffer, in elements
-  int64_t buffer_size_;
-  float* buffer_;
+  int64_t pixel_;         // of the buffer, in elements
+  int64_t most_windows_;  // that fit into it
+  float* buffer_;         // for each thread
 };
 
 // Winograd's tiles of 2 x 2 outputs. Windows of 2 x 2 are tiles, and pooled as such; to others, whole rows of

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/isa.h"
 #include "base/tensor_view.h"
+#include "kernels/conv2d/tile.h"
 
 namespace ranvier {
 
@@ -20,8 +21,27 @@ struct PooledRow {
   int64_t step;    // of both, from window to window
 };
 
+constexpr int kMaxPooledWindows = 4;
+
+// The same for windows of 2 x 2 whose values are computed here, as by ConvTile: i < windows; the window's
+// first value comes from a[i], those right of it and below it from `column` and `row` elements later.
+struct PooledTile {
+  const float* a[kMaxPooledWindows];
+  float* y[kMaxPooledWindows];
+  uint8_t* where[kMaxPooledWindows];  // or all null
+  const float* b;                     // a panel of weights, vectors of step_b channels
+  const ConvSegment* segments;
+  int64_t count;
+  int64_t step_b, row, column;
+  int windows, channels;  // channels at most two vectors
+  const float* bias;      // or null
+  bool relu;
+};
+
 struct PooledKernels {
   void (*row)(const PooledRow&);
+  int windows[2];             // of a tile of one vector of channels, and of two
+  void (*tile)(PooledTile&);  // may lengthen its lists of windows; or null
 };
 
 #define RANVIER_X(level)                     \
