@@ -110,4 +110,23 @@ RANVIER_INLINE ivec<T> load_offsets(const Offset* p, int64_t stride, int n) {
   return load_some_offsets<T>(p, stride, n);
 }
 
+// One element behind the last of an array, or its first where a stride is negative.
+template <class Offset>
+static const Offset* end_of(const TensorView<const Offset>& v) {
+  int64_t last = 0;
+  for (int d = 0; d < v.ndim; ++d) {
+    if (v.strides[d] < 0) return v.data;
+    last += (v.shape[d] - 1) * v.strides[d];
+  }
+  return v.data + last + 1;
+}
+
+// n contiguous offsets: with those that follow them in the array, where there are enough before its end.
+template <class T, class Offset>
+RANVIER_INLINE ivec<T> load_contiguous_offsets(const Offset* p, const Offset* end, int n) {
+  if constexpr (sizeof(Offset) == 1)
+    if (end - p >= lanes<T>) return widen_bytes(p, T{});
+  return load_some_offsets<T>(p, 1, n);
+}
+
 }  // namespace ranvier::RANVIER_ISA

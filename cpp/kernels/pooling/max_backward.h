@@ -10,16 +10,21 @@ template <class T, class Offset>
 struct MaxPixel {
   const T* dy;  // of the image
   const Offset* where;
+  const Offset* where_end;  // up to here any load is inside the array
   int64_t row_dy, column_dy, lane_dy, row_where, column_where, lane_where;
   const int32_t *row_windows, *row_taps, *column_windows, *column_taps;
   int32_t a0, a1, b0, b1;
   int32_t kernel_w;
 };
 
-// dx of n channels from i on: the dy of windows whose maximum this pixel was. kDense: kVectors whole vectors
-// of contiguous channels.
-template <bool kDense, int kVectors, class T, class Offset>
-RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t i, int n, T* dx) {
+// How channels lie: contiguous whole vectors of them, contiguous but fewer than a vector, or in any way.
+enum class Channels { whole, few, any };
+
+// dx of n channels from i on: the dy of windows whose maximum this pixel was. room: elements up to the end of
+// the row of dx.
+template <Channels kind, int kVectors, class T, class Offset>
+RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t i, int n, int64_t room,
+                                          T* dx) {
   vec<T> sum[kVectors] = {};
   for (int32_t a = x.a0; a < x.a1; ++a)
     for (int32_t b = x.b0; b < x.b1; ++b) {
@@ -29,53 +34,64 @@ RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t 
       const ivec<T> mine = ibroadcast<T>(x.row_taps[a] * x.kernel_w + x.column_taps[b]);
 #pragma GCC unroll 2
       for (int k = 0; k < kVectors; ++k) {
-        const vec<T> v = kDense ? load(p + k * lanes<T>) : load_any(p, x.lane_dy, n);
-        const ivec<T> offset =
-            kDense ? load_offsets<T>(q + k * lanes<T>, 1, lanes<T>) : load_offsets<T>(q, x.lane_where, n);
+        const vec<T> v = kind == Channels::whole ? load(p + k * lanes<T>)
+                         : kind == Channels::few ? load_n(p, n)
+                                                 : load_any(p, x.lane_dy, n);
+        const ivec<T> offset = kind == Channels::whole ? load_offsets<T>(q + k * lanes<T>, 1, lanes<T>)
+                               : kind == Channels::few ? load_contiguous_offsets<T>(q, x.where_end, n)
+                                                       : load_offsets<T>(q, x.lane_where, n);
         sum[k] = sum[k] + select(offset == mine, v, vec<T>{});
       }
     }
 #pragma GCC unroll 2
   for (int k = 0; k < kVectors; ++k)
-    if (kDense)
+    if (kind == Channels::whole || (kind == Channels::few && room >= lanes<T>))  // the next pixel overwrites
       store(dx + i + k * lanes<T>, sum[k]);
     else
       store_some(dx + i, sum[k], n);
 }
 
-// The same where windows do not overlap: a pixel in one window only.
+// A row of dx in one row of windows, which lie side by side: each window writes its own columns. Fewer
+// channels than a vector are stored as whole ones, whose ends the next pixel overwrites.
 template <class T, class Offset>
-RANVIER_INLINE void max_gradient_of_one_window(const MaxPixel<T, Offset>& x, int64_t channels, T* dx) {
-  const int64_t oh = x.row_windows[x.a0], ow = x.column_windows[x.b0];
-  const T* dy = x.dy + oh * x.row_dy + ow * x.column_dy;
-  const Offset* where = x.where + oh * x.row_where + ow * x.column_where;
-  const ivec<T> mine = ibroadcast<T>(x.row_taps[x.a0] * x.kernel_w + x.column_taps[x.b0]);
-  for (int64_t i = 0; i < channels; i += lanes<T>) {
-    const int64_t j = i > channels - lanes<T> ? channels - lanes<T> : i;  // the last overlaps the one before
-    const ivec<T> offset = load_offsets<T>(where + j, 1, lanes<T>);
-    store(dx + j, select(offset == mine, load(dy + j), vec<T>{}));
+static void max_gradient_of_tiles(const MaxPixel<T, Offset>& x, const PoolAxis& columns, int64_t channels,
+                                  T* dx) {
+  constexpr int L = lanes<T>;
+  const int n = static_cast<int>(channels < L ? channels : L);
+  const T *dy = x.dy + x.row_windows[x.a0] * x.row_dy, *end = dx + columns.in * channels;
+  const Offset* where = x.where + x.row_windows[x.a0] * x.row_where;
+  const ivec<T> first = ibroadcast<T>(x.row_taps[x.a0] * x.kernel_w);
+  for (int64_t ow = 0; ow < columns.out; ++ow, dy += x.column_dy, where += x.column_where) {
+    for (int64_t i = 0; i < channels; i += L) {
+      const int64_t j = i > channels - n ? channels - n : i;  // the last overlaps the one before
+      const vec<T> v = n == L ? load(dy + j) : load_n(dy + j, n);
+      ivec<T> tap = load_contiguous_offsets<T>(where + j, x.where_end, n) - first;
+      for (T* to = dx + j; to < dx + columns.kernel * channels; to += channels, tap -= 1)
+        store_some(to, select(tap == 0, v, vec<T>{}), end - to >= L ? L : n);
+    }
+    dx += columns.kernel * channels;
   }
+  for (; dx < end; ++dx) *dx = 0;
 }
 
-template <bool kDense, class T, class Offset>
+template <Channels kind, class T, class Offset>
 static void max_gradient_of_row(MaxPixel<T, Offset> x, const PoolTable& columns, int64_t width,
                                 int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
   const int32_t* starts = columns.starts;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
     x.b0 = starts[w], x.b1 = starts[w + 1];
+    const int64_t room = (width - w) * channels;
     int64_t i = 0;
-    if constexpr (kDense) {
-      if (x.a1 - x.a0 == 1 && x.b1 - x.b0 == 1) {
-        max_gradient_of_one_window(x, channels, dx);
-        continue;
-      }
-      for (; i + 2 * L <= channels; i += 2 * L) max_gradient_of_lanes<true, 2>(x, i, L, dx);
+    if constexpr (kind == Channels::few) {
+      max_gradient_of_lanes<kind, 1>(x, 0, static_cast<int>(channels), room, dx);
+    } else if constexpr (kind == Channels::whole) {
+      for (; i + 2 * L <= channels; i += 2 * L) max_gradient_of_lanes<kind, 2>(x, i, L, room, dx);
       for (; i < channels; i += L)
-        max_gradient_of_lanes<true, 1>(x, i > channels - L ? channels - L : i, L, dx);
+        max_gradient_of_lanes<kind, 1>(x, i > channels - L ? channels - L : i, L, room, dx);
     } else {
       for (; i < channels; i += L)
-        max_gradient_of_lanes<false, 1>(x, i, static_cast<int>(channels - i < L ? channels - i : L), dx);
+        max_gradient_of_lanes<kind, 1>(x, i, static_cast<int>(channels - i < L ? channels - i : L), room, dx);
     }
   }
 }
@@ -94,7 +110,10 @@ static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t beg
   x.column_windows = columns.windows, x.column_taps = columns.taps;
   x.kernel_w = static_cast<int32_t>(pool_taps(f.columns));
   const int64_t channels = f.dx.shape[1];
-  const bool dense = x.lane_dy == 1 && x.lane_where == 1 && channels >= lanes<T>;
+  const bool dense = x.lane_dy == 1 && x.lane_where == 1;
+  const bool tiles =
+      dense && f.columns.stride == f.columns.kernel && f.columns.dilation == 1 && all_inside(f.columns);
+  x.where_end = end_of(f.where);
   for (RowWalk at(begin, f.rows.in, 1); begin < end; ++begin, at.next()) {
     x.dy = f.dy.data + at.n * f.dy.strides[0];
     x.where = f.where.data + at.n * f.where.strides[0];
@@ -102,10 +121,12 @@ static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t beg
     T* dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[2];
     if constexpr (sizeof(Offset) == 1)
       if (dense) {
-        max_gradient_of_row<true>(x, columns, f.columns.in, channels, dx);
+        tiles&& x.a1 - x.a0 == 1 ? max_gradient_of_tiles(x, f.columns, channels, dx)
+        : channels >= lanes<T> ? max_gradient_of_row<Channels::whole>(x, columns, f.columns.in, channels, dx)
+                               : max_gradient_of_row<Channels::few>(x, columns, f.columns.in, channels, dx);
         continue;
       }
-    max_gradient_of_row<false>(x, columns, f.columns.in, channels, dx);
+    max_gradient_of_row<Channels::any>(x, columns, f.columns.in, channels, dx);
   }
 }
 

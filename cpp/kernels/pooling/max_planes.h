@@ -17,14 +17,6 @@ struct MaxPlane {
   T* dx;
 };
 
-// n offsets of contiguous windows: with those that follow them in the array, where there are enough.
-template <class T, class Offset>
-RANVIER_INLINE ivec<T> load_row_offsets(const Offset* p, const Offset* end, int n) {
-  if constexpr (sizeof(Offset) == 1)
-    if (end - p >= lanes<T>) return widen_bytes(p, T{});
-  return load_some_offsets<T>(p, 1, n);
-}
-
 template <class T>
 static void clear(T* p, int64_t n) {
   __builtin_memset(p, 0, sizeof(T) * n);
@@ -44,7 +36,7 @@ static void max_gradient_of_squares(const MaxPlane<T, Offset>& x, const PoolAxis
     for (int64_t i = 0; i < out; i += L) {
       const int64_t j = i > out - L && out > L ? out - L : i;  // the last vector overlaps the one before it
       const vec<T> v = n == L ? load(dy + j) : load_n(dy + j, n);
-      const ivec<T> offset = load_row_offsets<T>(where + j, x.where_end, n);
+      const ivec<T> offset = load_contiguous_offsets<T>(where + j, x.where_end, n);
 #pragma GCC unroll 2
       for (int r = 0; r < 2; ++r) {
         const vec<T> even = select(offset == ibroadcast<T>(2 * r), v, vec<T>{});
@@ -100,7 +92,7 @@ static void load_row(const RowRing<T>& ring, const MaxPlane<T, Offset>& x, int64
     const int n = static_cast<int>(out - i < lanes<T> ? out - i : lanes<T>);
     store(ring.dy + at + i, load_any(from + i * x.column_dy, x.column_dy, n));
     const ivec<T> found = x.column_where == 1
-                              ? load_row_offsets<T>(where + i, x.where_end, n)
+                              ? load_contiguous_offsets<T>(where + i, x.where_end, n)
                               : load_some_offsets<T>(where + i * x.column_where, x.column_where, n);
     store(ring.offsets + at + i, from_bits(found));
   }
@@ -197,17 +189,6 @@ static __attribute__((noinline, cold)) void scatter_plane(const MaxPlane<T, Offs
 
 static inline bool is_square_pool(const PoolAxis& a) {
   return a.kernel == 2 && a.stride == 2 && a.dilation == 1 && all_inside(a);
-}
-
-// One element behind the last of an array, or its first where a stride is negative.
-template <class Offset>
-static const Offset* end_of(const TensorView<const Offset>& v) {
-  int64_t last = 0;
-  for (int d = 0; d < v.ndim; ++d) {
-    if (v.strides[d] < 0) return v.data;
-    last += (v.shape[d] - 1) * v.strides[d];
-  }
-  return v.data + last + 1;
 }
 
 // Planes (n, c).
