@@ -87,6 +87,18 @@ def test_every_window(rng, isa, dtype, window, width, layout):
     np.testing.assert_array_equal(kernels.max_pool2d_backward(dy, strided, x.shape, *window), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33])
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+def test_windows_side_by_side(rng, isa, dtype, channels, kernel, layout):
+    x = layout(rng.integers(-9, 9, (2, channels, 3 * kernel + 1, 7 * kernel + kernel // 2)).astype(dtype))
+    y, where = kernels.max_pool2d(x, kernel)
+    rows, columns = (reference.taps(n, kernel, kernel, 0) for n in x.shape[2:])
+    dy = layout(rng.integers(-9, 9, y.shape).astype(dtype))
+    expected = reference.max_pool2d_backward(dy, where, x.shape, rows, columns, kernel)
+    np.testing.assert_array_equal(kernels.max_pool2d_backward(dy, where, x.shape, kernel), expected)
+
+
 def test_offsets_of_no_tap_of_any_window_give_nothing(isa, layout):
     for window in WINDOWS:
         x = layout(np.zeros((1, 5, 9, 20), np.float32))

@@ -53,6 +53,12 @@ RANVIER_INLINE V zip_high(V a, V b) {
   return in_turn<lanes_of<V> / 2>(a, b, AllLanes<V>());
 }
 
+// Lanes kFirst, kFirst + 1, ... of both vectors, one after the other.
+template <int kFirst, class V, int... lane>
+RANVIER_INLINE V from_lane(V a, V b, std::integer_sequence<int, lane...>) {
+  return pick(a, b, std::integer_sequence<int, (lane + kFirst)...>());
+}
+
 // p[0], p[stride], ... all inside a buffer: kStride 1 and 2 are known when compiling, 0 is any.
 template <int kStride, class T>
 RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride) {

@@ -99,28 +99,34 @@ static void load_row(const RowRing<T>& ring, const MaxPlane<T, Offset>& x, int64
 }
 
 // To the columns from stride * k on, one sum for each phase, what the taps of one row of windows give: dy and
-// offsets are the ring's at window k, `first` is the offset of tap 0. kKernel, kPadding: of windows that are
-// common enough to be spelled out, or 0.
-template <int kStride, int kKernel, int kPadding, class T>
+// offsets are the ring's at window k, `first` is the offset of tap 0.
+template <int kStride, class T>
 RANVIER_INLINE void add_taps(const PhaseTaps* taps, const T* dy, const T* offsets, int32_t first,
                              vec<T> (&sum)[kStride]) {
-  const auto add = [&](int p, int64_t shift, int32_t tap) {
-    const ivec<T> mine = ibroadcast<T>(first + tap);
-    sum[p] = sum[p] + select(bits(load(offsets + shift)) == mine, load(dy + shift), vec<T>{});
-  };
   RANVIER_UNROLL
   for (int p = 0; p < kStride; ++p)
-    if constexpr (kKernel > 0) {
-      RANVIER_UNROLL
-      for (int tap = kKernel - 1; tap >= 0; --tap)  // the windows in order
-        if ((p + kPadding - tap) % kStride == 0) add(p, (p + kPadding - tap) / kStride, tap);
-    } else {
-      for (int t = 0; t < taps[p].count; ++t) add(p, taps[p].shift[t], taps[p].s[t]);
+    for (int t = 0; t < taps[p].count; ++t) {
+      const int64_t shift = taps[p].shift[t];
+      const ivec<T> mine = ibroadcast<T>(first + taps[p].s[t]);
+      sum[p] = sum[p] + select(bits(load(offsets + shift)) == mine, load(dy + shift), vec<T>{});
     }
 }
 
+// Up to two vectors of columns of dx for the last `rest` of them, from one sum for each phase.
+template <int kStride, class T>
+RANVIER_INLINE void store_columns(T* dx, int64_t rest, const vec<T> (&sum)[kStride]) {
+  constexpr int L = lanes<T>;
+  const int n = static_cast<int>(rest < L ? rest : L), more = static_cast<int>(rest < 2 * L ? rest - L : L);
+  if constexpr (kStride == 1) {
+    store_some(dx, sum[0], n);
+  } else {
+    store_some(dx, zip_low(sum[0], sum[1]), n);
+    if (more > 0) store_some(dx + L, zip_high(sum[0], sum[1]), more);
+  }
+}
+
 // A row of dx, from entries [a0, a1) of the table of rows.
-template <int kStride, int kKernel, int kPadding, class T>
+template <int kStride, class T>
 static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, int32_t a0, int32_t a1,
                                 const PhaseTaps* taps, const PoolAxis& columns, T* dx) {
   constexpr int L = lanes<T>;
@@ -132,31 +138,17 @@ static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, i
     vec<T> sum[kStride] = {};
     for (int32_t a = a0; a < a1; ++a) {
       const T* dy = place[a - a0] + k;
-      const int32_t first = rows.taps[a] * static_cast<int32_t>(kKernel ? kKernel : columns.kernel);
-      add_taps<kStride, kKernel, kPadding>(taps, dy, dy + to_offsets, first, sum);
+      const int32_t first = rows.taps[a] * static_cast<int32_t>(columns.kernel);
+      add_taps<kStride>(taps, dy, dy + to_offsets, first, sum);
     }
-    const int64_t rest = columns.in - k * kStride;
-    const int n = static_cast<int>(rest < L ? rest : L), more = static_cast<int>(rest < 2 * L ? rest - L : L);
-    T* to = dx + k * kStride;
-    if constexpr (kStride == 1) {
-      store_some(to, sum[0], n);
-    } else {
-      store_some(to, zip_low(sum[0], sum[1]), n);
-      if (more > 0) store_some(to + L, zip_high(sum[0], sum[1]), more);
-    }
+    store_columns<kStride>(dx + k * kStride, columns.in - k * kStride, sum);
   }
 }
 
 template <class T, class Offset>
 static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& rows, const PoolAxis& columns,
                                   const PoolTable& table, const RowRing<T>& ring, const PhaseTaps* taps) {
-  const bool threes = columns.kernel == 3 && columns.dilation == 1;
-  const int64_t p = threes ? columns.padding : -1;
-  const auto row = columns.stride == 1
-                       ? (p == 1 ? max_gradient_of_row<1, 3, 1, T> : max_gradient_of_row<1, 0, 0, T>)
-                   : p == 1 ? max_gradient_of_row<2, 3, 1, T>
-                   : p == 0 ? max_gradient_of_row<2, 3, 0, T>
-                            : max_gradient_of_row<2, 0, 0, T>;
+  const auto row = columns.stride == 1 ? max_gradient_of_row<1, T> : max_gradient_of_row<2, T>;
   T* dx = x.dx;
   int64_t loaded = 0;
   for (int64_t h = 0; h < rows.in; ++h, dx += columns.in) {
@@ -164,6 +156,57 @@ static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& 
     if (a0 < a1)
       for (; loaded <= table.windows[a1 - 1]; ++loaded) load_row(ring, x, columns.out, loaded);
     row(ring, table, a0, a1, taps, columns, dx);
+  }
+}
+
+// Windows 3 wide: sums of the columns of phase p, from what taps `tap` and before of three vectors of windows
+// take; the windows in order.
+template <int kStride, int kPadding, int p, int tap, class V>
+RANVIER_INLINE V sum_of_taps(const V (&before)[3], const V (&here)[3], const V (&after)[3]) {
+  constexpr int from = p + kPadding - tap, shift = from / kStride;
+  if constexpr (from % kStride != 0) {
+    return sum_of_taps<kStride, kPadding, p, tap - 1>(before, here, after);
+  } else {
+    V v = here[tap];
+    if constexpr (shift < 0) v = from_lane<lanes_of<V> + shift>(before[tap], here[tap], AllLanes<V>());
+    if constexpr (shift > 0) v = from_lane<shift>(here[tap], after[tap], AllLanes<V>());
+    if constexpr (tap < kStride) return v;
+    if constexpr (tap >= kStride)
+      return v + sum_of_taps<kStride, kPadding, p, tap - kStride>(before, here, after);
+  }
+}
+
+// What each tap takes is added up where its windows are, then moved to its column.
+template <int kStride, int kPadding, class T, class Offset>
+static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolTable& table,
+                                   const PoolAxis& rows, const PoolAxis& columns) {
+  constexpr int L = lanes<T>;
+  const MaxPlane<T, Offset> x = plane;  // a store might change what lies behind a reference
+  const PoolTable windows = table;
+  const int64_t out = columns.out, width = columns.in, height = rows.in;
+  T* dx = x.dx;
+  for (int64_t h = 0; h < height; ++h, dx += width) {
+    const int32_t a0 = windows.starts[h], a1 = windows.starts[h + 1];
+    vec<T> before[3] = {}, here[3] = {};
+    for (int64_t k = 0, rest = width + L * kStride; rest > 0; k += L, rest -= L * kStride) {
+      vec<T> after[3] = {};
+      if (const int n = static_cast<int>(out - k < L ? out - k : L); n > 0)
+        for (int32_t a = a0; a < a1; ++a) {
+          const int64_t oh = windows.windows[a];
+          const vec<T> v = load_any(x.dy + oh * x.row_dy + k, 1, n);
+          const ivec<T> tap = load_contiguous_offsets<T>(x.where + oh * x.row_where + k, x.where_end, n) -
+                              ibroadcast<T>(windows.taps[a] * 3);
+          RANVIER_UNROLL
+          for (int t = 0; t < 3; ++t) after[t] = select(tap == t, after[t] + v, after[t]);
+        }
+      if (k > 0) {
+        vec<T> sum[kStride];
+        sum[0] = sum_of_taps<kStride, kPadding, 0, 2>(before, here, after);
+        if constexpr (kStride == 2) sum[1] = sum_of_taps<kStride, kPadding, 1, 2>(before, here, after);
+        store_columns<kStride>(dx + (k - L) * kStride, rest, sum);
+      }
+      for (int t = 0; t < 3; ++t) before[t] = here[t], here[t] = after[t];
+    }
   }
 }
 
@@ -213,8 +256,19 @@ static void max_pool2d_planes(const MaxPool2dBackward<T, Offset>& f, int64_t beg
     }
   };
   if constexpr (sizeof(Offset) == 1) {
-    if (is_square_pool(rows) && is_square_pool(columns) && x.column_dy == 1 && x.column_where == 1)
+    const bool contiguous = x.column_dy == 1 && x.column_where == 1;
+    if (is_square_pool(rows) && is_square_pool(columns) && contiguous)
       return each([&] { max_gradient_of_squares(x, rows, columns); });
+    const bool three = contiguous && columns.kernel == 3 && columns.dilation == 1 && columns.padding <= 1;
+    const auto threes =
+        three && columns.stride == 2 ? columns.padding ? max_gradient_of_threes<2, 1, T, Offset>
+                                                       : max_gradient_of_threes<2, 0, T, Offset>
+        : three && columns.stride == 1 && columns.padding ? max_gradient_of_threes<1, 1, T, Offset>
+                                                          : nullptr;
+    if (threes) {
+      const PoolTable table = make_pool_table(rows, scratch);
+      return each([&] { threes(x, table, rows, columns); });
+    }
     if (has_pool_ring(rows, columns) &&
         2 * rows.kernel * columns.kernel <= 5 * lanes<T>) {  // else measured slower
       const PoolTable table = make_pool_table(rows, scratch);
