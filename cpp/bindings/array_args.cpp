@@ -253,7 +253,7 @@ std::string word(const char* op, const char* name, py::handle value) {
 }
 
 bool truth(const char* op, const char* name, py::handle value) {
-  if (!PyLong_Check(value.ptr()) && !PyArray_IsScalar(value.ptr(), Bool))
+  if (!PyBool_Check(value.ptr()) && !PyArray_IsScalar(value.ptr(), Bool))
     fail_type(op,
               std::string("got ") + name + " " + std::string(py::repr(value)) + "; expected True or False");
   return PyObject_IsTrue(value.ptr()) == 1;

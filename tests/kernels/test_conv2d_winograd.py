@@ -232,7 +232,8 @@ def test_switch():
     assert rv.get_winograd()
     rv.set_winograd(False)
     assert not rv.get_winograd()
-    with pytest.raises(TypeError, match=r"\[set_winograd\] got enabled"):
-        rv.set_winograd("no")
+    for wrong in ("no", 2, 1, 1.0, None):
+        with pytest.raises(TypeError, match=r"\[set_winograd\] got enabled"):
+            rv.set_winograd(wrong)
     assert [run_import(s).stdout.strip() for s in ("0", "1", "")] == ["False", "True", "True"]
     assert "[import] got RANVIER_WINOGRAD=yes; expected 0 or 1" in run_import("yes").stderr
