@@ -47,10 +47,10 @@ IndexRange axis_range(const char* op, const Input& index, int64_t length) {
 }
 
 void require_range(IndexRange call) {
-  int64_t found = 0;
-  call.found.data = &found, call.found.ndim = 0;
+  const Output found = Output::contiguous(DType::int64, 0, nullptr);  // an array, so that it can be recorded
+  call.found = found.view<int64_t>();
   invoke(call);
-  if (found) fail_range(call);
+  if (*call.found.data) fail_range(call);
 }
 
 void fail_range(const IndexRange& call) {

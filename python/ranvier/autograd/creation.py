@@ -9,7 +9,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.device import device as _check_device
-from ranvier.autograd.memory import filled, filled_like
+from ranvier.autograd.memory import filled, filled_like, literal
 from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.tensor import SHARED, Tensor, wrap
 
@@ -105,7 +105,10 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
     (tensor([1, 2]), dtype('float32'))
     """
-    return _finish(np.array(_array_of(data), dtype), requires_grad, device)
+    array = np.array(_array_of(data), dtype)
+    if type(data) in (int, float, bool):
+        array = literal(array)
+    return _finish(array, requires_grad, device)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -233,7 +236,7 @@ def eye(
     n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros."""
-    return _finish(np.eye(n, m, dtype=dtype or np.float32), requires_grad, device)
+    return _finish(literal(np.eye(n, m, dtype=dtype or np.float32)), requires_grad, device)
 
 
 def arange(
@@ -255,7 +258,7 @@ def arange(
     if dtype is None:
         whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
         dtype = np.int64 if whole else np.float32
-    return _finish(np.arange(first, last, step).astype(dtype), requires_grad, device)
+    return _finish(literal(np.arange(first, last, step).astype(dtype)), requires_grad, device)
 
 
 def linspace(
@@ -268,7 +271,7 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise."""
-    return _finish(np.linspace(start, end, steps).astype(dtype or np.float32), requires_grad, device)
+    return _finish(literal(np.linspace(start, end, steps).astype(dtype or np.float32)), requires_grad, device)
 
 
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

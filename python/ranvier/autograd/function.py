@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ranvier.autograd.memory import persistent
 from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import SHARED, TAPED_VIEW, Tensor, wrap
 
@@ -290,7 +291,10 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
             tensors.append(wrap(np.asarray(x)) if hasattr(x, "__array__") else _refuse(name, x))
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
-        tensors = [t if hasattr(t, "_array") else wrap(np.array(t, number_dtype(t, dtypes))) for t in tensors]
+        tensors = [
+            t if hasattr(t, "_array") else wrap(persistent(np.array(t, number_dtype(t, dtypes))))
+            for t in tensors
+        ]
     return tuple(tensors)
 
 

@@ -45,6 +45,11 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
     return x.astype(dtype)
 
 
+def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
+    """x, if it is of floats, in this dtype of them."""
+    return x if dtype is None or x.dtype.kind != "f" or x.dtype == dtype else cast(x, dtype)
+
+
 def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An array of one number."""
     return _core.full(shape, dtype, value) if dtype.char in _FLOATS else np.full(shape, value, dtype)
@@ -61,6 +66,11 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 
 def persistent(array: Array) -> Array:
     """An array that stays where it is from now on: what a step keeps, or a constant of its."""
+    return array
+
+
+def literal(array: Array) -> Array:
+    """An array whose values are the program's own, which may change it: a recorded step makes it anew."""
     return array
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, borrowed, rebuild
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
@@ -94,12 +95,7 @@ class Module(HookRegistration):
         """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
         floating = [t for t in (*self.parameters(), *args) if isinstance(t, Tensor) and t.dtype.kind == "f"]
         wanted = floating[0].dtype if floating else None
-        cast = []
-        for arg in args:
-            if isinstance(arg, np.ndarray):
-                arg = borrowed(arg.astype(wanted, copy=False) if wanted and arg.dtype.kind == "f" else arg)
-            cast.append(arg)
-        return tuple(cast)
+        return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, ndarray) else arg for arg in args)
 
     def _locate(self, error: Exception) -> None:
         """Adds the path of the layer in which an error was raised to its message."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from ranvier import ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn import init
 from ranvier.nn.module import Module, Parameter
@@ -104,8 +105,7 @@ class _BatchNorm(_ChannelNorm):
         """Arrays come in the dtype of the statistics where there are no parameters."""
         if self.weight is None and self.running_mean is not None:
             dtype = self.running_mean.dtype
-            floats = [isinstance(x, np.ndarray) and x.dtype.kind == "f" for x in args]
-            args = tuple(x.astype(dtype, copy=False) if f else x for x, f in zip(args, floats, strict=True))
+            args = tuple(in_float(x, dtype) if isinstance(x, np.ndarray) else x for x in args)
         return super()._cast(args)
 
     def reset_running_stats(self) -> None:

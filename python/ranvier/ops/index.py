@@ -16,6 +16,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, picks_of
+from ranvier.autograd.memory import persistent
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import is_channels_last, zeros
@@ -181,7 +182,10 @@ def _pick(x: Tensor, picks: Picks) -> Tensor:
 
 def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     """The index as an array of integers; of so many dimensions, if a number is given."""
-    array = as_tensor(name, np.asarray(index) if isinstance(index, (list, tuple)) else index)._array
+    if isinstance(index, (list, tuple)):
+        array = np.asarray(index)
+        index = persistent(array) if all(type(i) is int for i in index) else array
+    array = as_tensor(name, index)._array
     if array.dtype.kind not in "iu":
         raise TypeError(f"[{name}] got index of dtype {array.dtype}; expected integers")
     if ndim is not None and array.ndim != ndim:

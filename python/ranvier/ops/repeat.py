@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import persistent
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.index import getitem, index_array, index_select
@@ -85,7 +86,9 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
             f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
             ">= 0, or one for each"
         )
-    return index_select(x, at, np.repeat(np.arange(n), times.reshape(-1)))
+    rows = np.repeat(np.arange(n), times.reshape(-1))
+    fixed = isinstance(repeats, (int, list, tuple))  # numbers of the program: no other call has others
+    return index_select(x, at, persistent(rows) if fixed else rows)
 
 
 def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:

@@ -52,7 +52,10 @@ class Median(Sort):
             (*before, slice((self.length - 1) // 2, (self.length + 1) // 2)),
         )
         greatest = _core.gather(x, indices[last], self.axis, None)
-        self.indices = np.where(greatest != greatest, indices[last], indices[middle])
+        exact = np.dtype(np.float64)
+        of_last, of_middle = (_core.cast(indices[part], exact, None) for part in (last, middle))
+        chosen = _core.where(_core.ne(greatest, greatest, None), of_last, of_middle, None)
+        self.indices = _core.cast(chosen, indices.dtype, None)
         return _core.gather(x, self.indices, self.axis, None), self.indices
 
 

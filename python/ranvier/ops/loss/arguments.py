@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import cast, persistent
 from ranvier.autograd.tensor import Tensor, wrap
 
 
@@ -16,14 +17,14 @@ def in_dtype_of(x: Any, target: Any) -> Any:
     may carry gradients, stay as they are."""
     dtype = getattr(x, "dtype", None)
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
-        return wrap(target._array.astype(dtype))
+        return wrap(cast(target._array, np.dtype(dtype)))
     if (
         dtype is not None
         and isinstance(target, np.ndarray)
         and target.dtype.kind in "biuf"
         and target.dtype != dtype
     ):
-        return target.astype(dtype)
+        return cast(target, np.dtype(dtype))
     return target
 
 
@@ -33,10 +34,12 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
         return None
     if getattr(value, "requires_grad", False):
         raise ValueError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
-    array = np.asarray(getattr(value, "_array", value))
+    array = getattr(value, "_array", value)
+    if not isinstance(array, np.ndarray):
+        array = persistent(np.asarray(array))
     dtype = getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
-        return array.astype(dtype, copy=False)
+        return array if array.dtype == dtype else cast(array, np.dtype(dtype))
     return array
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ranvier import _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.distance import cosine_similarity, pairwise_distance
 from ranvier.ops.elementwise import minimum
@@ -131,5 +130,5 @@ def triplet_margin(
     to_negative = pairwise_distance(anchor, negative, p, eps)
     if swap:
         to_negative = minimum(to_negative, pairwise_distance(positive, negative, p, eps))
-    ones = np.ones(to_negative.shape, to_negative.dtype)
+    ones = filled(1, to_negative.shape, to_negative.dtype)
     return margin_ranking(to_negative, to_positive, ones, margin, reduction)
