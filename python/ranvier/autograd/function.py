@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier.autograd.memory import persistent
+from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import SHARED, TAPED_VIEW, Tensor, wrap
 
@@ -292,8 +292,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
         tensors = [
-            t if hasattr(t, "_array") else wrap(persistent(np.array(t, number_dtype(t, dtypes))))
-            for t in tensors
+            t if hasattr(t, "_array") else wrap(keep(np.array(t, number_dtype(t, dtypes)))) for t in tensors
         ]
     return tuple(tensors)
 

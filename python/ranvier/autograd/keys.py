@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.memory import persistent
+from ranvier.autograd.memory import keep
 
 Array = np.ndarray[Any, Any]
 
@@ -107,7 +107,7 @@ def _part(part: Any) -> Any:
     if isinstance(part, (list, tuple, range)):
         array = np.asarray([getattr(p, "_array", p) for p in part])
         if all(type(p) in (int, bool) for p in part):
-            persistent(array)
+            keep(array)
         part = array.astype(np.int64) if array.size == 0 else array
     elif isinstance(part, (bool, np.bool_)):
         part = np.asarray(part)

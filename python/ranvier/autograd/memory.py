@@ -64,7 +64,7 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
     return made if array.flags.c_contiguous else _core.copy_like(made, array)
 
 
-def persistent(array: Array) -> Array:
+def keep(array: Array) -> Array:
     """An array that stays where it is from now on: what a step keeps, or a constant of its."""
     return array
 
@@ -79,7 +79,7 @@ def numbers(*values: float) -> Array:
     """Constants as a kernel reads them: float64, one array for the same values."""
     array = np.array(values, np.float64)
     array.flags.writeable = False
-    return persistent(array)
+    return keep(array)
 
 
 def write(array: Array, value: Any) -> None:

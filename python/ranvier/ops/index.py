@@ -16,7 +16,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, picks_of
-from ranvier.autograd.memory import persistent
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import is_channels_last, zeros
@@ -184,7 +184,7 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     """The index as an array of integers; of so many dimensions, if a number is given."""
     if isinstance(index, (list, tuple)):
         array = np.asarray(index)
-        index = persistent(array) if all(type(i) is int for i in index) else array
+        index = keep(array) if all(type(i) is int for i in index) else array
     array = as_tensor(name, index)._array
     if array.dtype.kind not in "iu":
         raise TypeError(f"[{name}] got index of dtype {array.dtype}; expected integers")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import persistent
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.index import getitem, index_array, index_select
@@ -88,7 +88,7 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
         )
     rows = np.repeat(np.arange(n), times.reshape(-1))
     fixed = isinstance(repeats, (int, list, tuple))  # numbers of the program: no other call has others
-    return index_select(x, at, persistent(rows) if fixed else rows)
+    return index_select(x, at, keep(rows) if fixed else rows)
 
 
 def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:

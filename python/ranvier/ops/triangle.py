@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import persistent
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import masked_fill
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -46,4 +46,4 @@ def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:
         raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
     rows, columns = x.shape[-2:]
     diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # beyond, nothing changes any more
-    return masked_fill(x, persistent(triangle(rows, columns, diagonal) == 0), 0)
+    return masked_fill(x, keep(triangle(rows, columns, diagonal) == 0), 0)

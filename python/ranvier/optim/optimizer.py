@@ -12,7 +12,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.inplace import bump
-from ranvier.autograd.memory import persistent
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -191,7 +191,7 @@ class _Plan:
         self.names = optimizer.state_names(group)
         self.active = active
         self.values: tuple[float, ...] = ()
-        self.numbers = persistent(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
+        self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p.dtype, []).append(p)
@@ -214,10 +214,10 @@ class _Plan:
         for p in parameters:
             state = optimizer.state[p]
             if "step" not in state:  # a momentum saved without its count is not the first
-                state["step"] = persistent(np.array(1.0 if state else 0.0))
+                state["step"] = keep(np.array(1.0 if state else 0.0))
             steps.append(state["step"])
             if optimizer.product_name is not None:
-                products.append(state.setdefault(optimizer.product_name, persistent(np.array(1.0))))
+                products.append(state.setdefault(optimizer.product_name, keep(np.array(1.0))))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if name not in state:
@@ -252,7 +252,7 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
-    return persistent(memory)[start : start + size].view(dtype).reshape(shape)
+    return keep(memory)[start : start + size].view(dtype).reshape(shape)
 
 
 def plain_array(value: Any) -> Array:

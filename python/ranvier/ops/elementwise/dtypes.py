@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import persistent
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +50,7 @@ def as_tensor(name: str, x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x
     x = as_operand(name, x)
-    return x if isinstance(x, Tensor) else wrap(persistent(np.asarray(x)))
+    return x if isinstance(x, Tensor) else wrap(keep(np.asarray(x)))
 
 
 def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
@@ -91,7 +91,7 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
 
 def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
     """The operand as a Tensor of this dtype, on the tape."""
-    return x.to(dtype) if isinstance(x, Tensor) else wrap(persistent(np.array(x, dtype)))
+    return x.to(dtype) if isinstance(x, Tensor) else wrap(keep(np.array(x, dtype)))
 
 
 def promoted(

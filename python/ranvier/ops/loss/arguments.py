@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import cast, persistent
+from ranvier.autograd.memory import cast, keep
 from ranvier.autograd.tensor import Tensor, wrap
 
 
@@ -36,7 +36,7 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
         raise ValueError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
     array = getattr(value, "_array", value)
     if not isinstance(array, np.ndarray):
-        array = persistent(np.asarray(array))
+        array = keep(np.asarray(array))
     dtype = getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
         return array if array.dtype == dtype else cast(array, np.dtype(dtype))
