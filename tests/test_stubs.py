@@ -10,6 +10,7 @@ from ranvier import _core
 
 STUB = ast.parse(Path(ranvier.__file__).with_name("_core.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
+CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 ATTRIBUTES = {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssign)}
 
 
@@ -26,7 +27,14 @@ def default_values(arguments):
 
 def test_stub_and_core_have_the_same_names():
     core = {name for name in dir(_core) if not re.fullmatch("__.*__", name)} | {"__version__"}
-    assert {*FUNCTIONS, *ATTRIBUTES} == core
+    assert {*FUNCTIONS, *CLASSES, *ATTRIBUTES} == core
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_stub_has_the_core_s_members(name):
+    stub = {getattr(node, "name", None) or node.target.id for node in CLASSES[name].body}
+    core = {member for member in vars(getattr(_core, name)) if not member.startswith("_") or member in stub}
+    assert stub == core
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -26,6 +26,8 @@ struct Header {
   size_t capacity;  // bytes usable in the block
   int size_class;
   void* memory;  // what the system gave
+  int pins;
+  bool released;  // while pinned
 };
 static_assert(sizeof(Header) <= kAlign);
 
@@ -74,6 +76,17 @@ void release_all() {
   g_stats.bytes_cached = 0;
 }
 
+// Into the cache, or to the system; g_mutex is held.
+void take_back(Header* h) {
+  g_stats.bytes_in_use -= h->capacity;
+  if (g_stats.bytes_cached + h->capacity > kKeepAtMost) {
+    std::free(h->memory);
+    return;
+  }
+  g_free[h->size_class].push_back(h);
+  g_stats.bytes_cached += h->capacity;
+}
+
 }  // namespace
 
 void* allocate(size_t bytes) {
@@ -97,7 +110,7 @@ void* allocate(size_t bytes) {
     }
     if (!h) return nullptr;
   }
-  *h = Header{g_next_serial++, capacity, c, h->memory};
+  *h = Header{g_next_serial++, capacity, c, h->memory, 0, false};
   g_stats.bytes_in_use += capacity;
   if (g_stats.bytes_in_use > g_stats.peak_bytes_in_use) g_stats.peak_bytes_in_use = g_stats.bytes_in_use;
   return reinterpret_cast<char*>(h) + kAlign;
@@ -107,16 +120,33 @@ void deallocate(void* block) {
   if (!block) return;
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
-  g_stats.bytes_in_use -= h->capacity;
-  if (g_stats.bytes_cached + h->capacity > kKeepAtMost) {
-    std::free(h->memory);
-    return;
-  }
-  g_free[h->size_class].push_back(h);
-  g_stats.bytes_cached += h->capacity;
+  if (h->pins)
+    h->released = true;
+  else
+    take_back(h);
+}
+
+void pin(void* block) {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  ++header_of(block)->pins;
+}
+
+void unpin(void* block) {
+  Header* h = header_of(block);
+  std::lock_guard<std::mutex> lock(g_mutex);
+  if (--h->pins == 0 && h->released) take_back(h);
+}
+
+bool is_released(const void* block) {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  return header_of(block)->released;
 }
 
 uint64_t allocation_serial(const void* block) { return header_of(block)->serial; }
+uint64_t next_serial() {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  return g_next_serial;
+}
 size_t allocation_capacity(const void* block) { return header_of(block)->capacity; }
 
 CacheStats cache_stats() {

@@ -10,7 +10,14 @@ void* allocate(size_t bytes);  // uninitialised, aligned to 64 bytes; null when 
 void deallocate(void* block);  // any thread; null is ignored
 uint64_t allocation_serial(
     const void* block);  // never repeats, so a reused address is told from the old block
+uint64_t next_serial();  // greater than that of any block so far
 size_t allocation_capacity(const void* block);  // bytes that may be used
+
+// A pinned block stays as it is when it is deallocated, until it has been unpinned as often as pinned. Who
+// records or replays kernel calls pins what they use: an address then means one block only.
+void pin(void* block);
+void unpin(void* block);
+bool is_released(const void* block);  // of a pinned block: whether its owner has deallocated it
 
 struct CacheStats {
   uint64_t allocations;   // calls of allocate()

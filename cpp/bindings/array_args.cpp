@@ -1,5 +1,6 @@
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
 #include "bindings/array_args.h"
 
 #include <numpy/arrayobject.h>
@@ -216,6 +217,8 @@ void import_numpy() {
   g_handler = PyCapsule_New(&g_functions, "mem_handler", nullptr);
   if (!g_handler) throw py::error_already_set();
 }
+
+PyObject* memory_handler() { return g_handler; }
 
 double real_number(const char* op, const char* name, py::handle value) {
   const PyNumberMethods* methods = Py_TYPE(value.ptr())->tp_as_number;

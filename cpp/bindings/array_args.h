@@ -38,6 +38,10 @@ struct dtype_of_type<bool> {
 };
 
 void import_numpy();  // once, while the module loads
+// Makes an array's memory known to this thread's recorder, which exists (recording.cpp).
+void note_array(py::handle array);
+// What frees the arrays that new_array() makes: the capsule of NumPy's memory handler.
+PyObject* memory_handler();
 
 // `[op] text` as ValueError (shapes, values) or TypeError (types, dtypes).
 [[noreturn]] void fail_value(const char* op, const std::string& text);
@@ -90,7 +94,9 @@ class Input {
   }
 
  private:
-  Input(py::object object, DType dtype) : object_(std::move(object)), dtype_(dtype) {}
+  Input(py::object object, DType dtype) : object_(std::move(object)), dtype_(dtype) {
+    if (__builtin_expect(t_recorder != nullptr, false)) note_array(object_);
+  }
   const void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
   py::object object_;
   DType dtype_ = DType::float32;
@@ -129,7 +135,9 @@ class Output {
   py::object release() { return std::move(object_); }
 
  private:
-  explicit Output(py::object object) : object_(std::move(object)) {}
+  explicit Output(py::object object) : object_(std::move(object)) {
+    if (__builtin_expect(t_recorder != nullptr, false)) note_array(object_);
+  }
   void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
   py::object object_;
 };

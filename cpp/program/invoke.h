@@ -2,7 +2,7 @@
 //
 // A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(team)`,
 // `run(workspace)`, and `buffers(visitor)`, which names what it reads and writes. That is all a recorder
-// needs to keep a call and replay it; today a call is executed at once.
+// needs to keep a call and replay it.
 #pragma once
 #include <new>
 #include <type_traits>
@@ -10,12 +10,14 @@
 #include "base/allocator.h"
 #include "base/fp_environment.h"
 #include "base/parallel.h"
+#include "program/recorder.h"
 
 namespace ranvier {
 
 template <class Call>
 void invoke(const Call& call) {
   static_assert(std::is_trivially_copyable_v<Call>, "a recorder keeps calls as bytes");
+  if (__builtin_expect(t_recorder != nullptr, false)) t_recorder->record(call_type<Call>(), &call);
   const size_t bytes = call.workspace_bytes(num_threads());
   Workspace workspace(bytes);
   if (bytes && !workspace.data()) throw std::bad_alloc();

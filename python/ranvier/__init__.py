@@ -59,12 +59,16 @@ _MODULES = (
     "ops",
     "optim",
     "plot",
+    "program",
     "reference",
     "serialization",
     "train",
     "utils",
 )
 _NAMES: dict[str, str] = {
+    "CaptureError": "ranvier.program",
+    "compile": "ranvier.program",
+    "constant": "ranvier.program",
     "Trainer": "ranvier.train",
     "CSVLog": "ranvier.train",
     "Callback": "ranvier.train",

@@ -33,11 +33,8 @@ struct BatchNormForward {
     v.read(x);
     if (weight.data) v.read(weight);
     if (bias.data) v.read(bias);
-    for (const TensorView<T>& running : {running_mean, running_var}) {
-      if (!running.data) continue;
-      v.read(running);
-      if (training) v.write(running);
-    }
+    if (running_mean.data) v.read(running_mean), v.read(running_var);
+    if (running_mean.data && training) v.write(running_mean), v.write(running_var);
     if (batches.data) v.read(batches), v.write(batches);
     v.write(y), v.write(mean), v.write(rstd);
   }

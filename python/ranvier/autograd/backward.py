@@ -16,6 +16,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd import hooks
+from ranvier.autograd.capture import captures, current
 from ranvier.autograd.function import Output
 from ranvier.autograd.memory import cast, filled, like
 from ranvier.autograd.tensor import Tensor, wrap
@@ -202,6 +203,8 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 
     ``leaf.grad`` gets the memory layout of the leaf, so that an optimizer can walk both side by side.
     """
+    if captures and (capture := current()) is not None:
+        capture.leaves.setdefault(id(leaf), (leaf, leaf.grad is not None))
     gradient, array = holder[0], leaf._array
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier.autograd.memory import keep
+from ranvier.autograd.capture import keep
 from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import SHARED, TAPED_VIEW, Tensor, wrap
 

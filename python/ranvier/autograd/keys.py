@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.memory import keep
+from ranvier.autograd.capture import keep
 
 Array = np.ndarray[Any, Any]
 

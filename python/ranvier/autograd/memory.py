@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import keep
 
 Array = np.ndarray[Any, Any]
 
@@ -62,11 +63,6 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
         return np.full_like(array, value, kind)
     made = _core.full(array.shape, kind, float(value))
     return made if array.flags.c_contiguous else _core.copy_like(made, array)
-
-
-def keep(array: Array) -> Array:
-    """An array that stays where it is from now on: what a step keeps, or a constant of its."""
-    return array
 
 
 def literal(array: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.capture import captures, value_read
 from ranvier.autograd.convert import Conversions
 from ranvier.autograd.device import CPU, device
 from ranvier.autograd.inplace import InPlace
@@ -222,6 +223,8 @@ class Tensor(Conversions, InPlace):
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape, unwatched: a change of it is not seen by backward."""
+        if captures:
+            value_read(self._array, "numpy()")
         self._cell[2] |= SHARED
         return wrap(self._array)
 
@@ -267,9 +270,13 @@ class Tensor(Conversions, InPlace):
             raise RuntimeError(
                 f"[item] a Tensor with {self._array.size} elements cannot be converted to Scalar"
             )
+        if captures:
+            value_read(self._array, "item()")
         return self._array.item()
 
     def tolist(self) -> Any:
+        if captures:
+            value_read(self._array, "tolist()")
         return self._array.tolist()
 
     def __float__(self) -> float:
@@ -286,6 +293,8 @@ class Tensor(Conversions, InPlace):
     def __bool__(self) -> bool:
         if self._array.size != 1:
             raise RuntimeError(f"Boolean value of Tensor with {self._array.size} values is ambiguous")
+        if captures:
+            value_read(self._array, "a condition")
         return bool(self._array.item())
 
     def __len__(self) -> int:
@@ -299,6 +308,8 @@ class Tensor(Conversions, InPlace):
         return (self[i] for i in range(len(self._array)))
 
     def __contains__(self, value: Any) -> bool:
+        if captures:
+            value_read(self._array, "`in`")
         return bool((self._array == (value._array if isinstance(value, Tensor) else value)).any())
 
     __hash__ = object.__hash__  # by identity, whatever == is

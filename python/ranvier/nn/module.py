@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ranvier.autograd.capture import captures, current
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, borrowed, rebuild
 from ranvier.nn.config import arguments_of, record_arguments
@@ -77,6 +78,8 @@ class Module(HookRegistration):
         raise NotImplementedError(f"[{type(self).__name__}] forward is not defined")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if captures and (capture := current()) is not None:
+            capture.modules[id(self)] = self
         for arg in args:
             if type(arg) is ndarray:
                 args = self._cast(args)
@@ -278,6 +281,8 @@ class Module(HookRegistration):
         """Forgets the gradients of all parameters (or fills them with zeros)."""
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
+                if captures and (capture := current()) is not None:
+                    capture.zeroed.add(id(parameter))
                 parameter.grad = None
             else:
                 parameter.grad.zero_()

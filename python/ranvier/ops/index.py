@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, picks_of
-from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import is_channels_last, zeros

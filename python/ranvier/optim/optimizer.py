@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import captures, current, keep
 from ranvier.autograd.inplace import bump
-from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -111,6 +111,8 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
+                    if captures and (capture := current()) is not None:
+                        capture.zeroed.add(id(p))
                     p.grad = None
                 elif p.grad is not None:
                     p.grad = p.grad.detach()
@@ -235,6 +237,9 @@ class _Plan:
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
         self.refresh(optimizer, group)
+        if captures and (capture := current()) is not None:
+            capture.plans.append((self, optimizer, group))
+            keep(self.numbers)
         flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
         for parameters, steps, products, states in self.parts:
             arrays = [p._array for p in parameters]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]

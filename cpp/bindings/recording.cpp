@@ -1,0 +1,164 @@
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define NO_IMPORT_ARRAY
+#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
+#include "bindings/recording.h"
+
+#include <numpy/arrayobject.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/allocator.h"
+#include "bindings/array_args.h"
+
+namespace ranvier::bind {
+namespace {
+
+// While a recording is open NumPy's own arrays carry a handler of its own, which tells them from others.
+void* plain_malloc(void*, size_t bytes) { return std::malloc(bytes ? bytes : 1); }
+void* plain_calloc(void*, size_t count, size_t size) {
+  return std::calloc(count ? count : 1, size ? size : 1);
+}
+void* plain_realloc(void*, void* old, size_t bytes) { return std::realloc(old, bytes ? bytes : 1); }
+void plain_free(void*, void* p, size_t) { std::free(p); }
+PyDataMem_Handler g_functions = {
+    "ranvier_recording", 1, {nullptr, plain_malloc, plain_calloc, plain_realloc, plain_free}};
+
+PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+PyObject* handler_of(PyArrayObject* a) { return reinterpret_cast<PyArrayObject_fields*>(a)->mem_handler; }
+
+}  // namespace
+
+void note_array(py::handle array) {
+  if (array) static_cast<Recording*>(t_recorder)->note(array);
+}
+
+Recording::~Recording() {
+  end();
+  for (void* block : pins_)
+    if (block) unpin(block);
+}
+
+void Recording::begin() {
+  first_serial_ = next_serial();
+  handler_ = py::reinterpret_steal<py::object>(PyCapsule_New(&g_functions, "mem_handler", nullptr));
+  numpy_handler_ = handler_ ? PyDataMem_SetHandler(handler_.ptr()) : nullptr;
+  if (!numpy_handler_) throw py::error_already_set();
+  t_recorder = this;
+  open_ = true;
+}
+
+void Recording::end() {
+  if (!open_) return;
+  open_ = false;
+  t_recorder = nullptr;
+  Py_XDECREF(PyDataMem_SetHandler(numpy_handler_));
+  Py_CLEAR(numpy_handler_);
+}
+
+Memory Recording::memory_of(py::handle array) const {
+  PyArrayObject* root = as_array(array);
+  while (PyArray_BASE(root) && PyArray_Check(PyArray_BASE(root)))
+    root = reinterpret_cast<PyArrayObject*>(PyArray_BASE(root));
+  const py::handle owner(reinterpret_cast<PyObject*>(root));
+  char* data = static_cast<char*>(PyArray_DATA(root));
+  if (PyArray_CHKFLAGS(root, NPY_ARRAY_OWNDATA)) {
+    const bool ours = handler_of(root) == memory_handler();
+    const bool in_recording =
+        ours ? allocation_serial(data) >= first_serial_ : handler_of(root) == handler_.ptr();
+    return {data, static_cast<size_t>(PyArray_NBYTES(root)), ours, in_recording, owner};
+  }
+  int64_t low = 0, high = PyArray_ITEMSIZE(root);  // a view of a buffer that is no array
+  for (int d = 0; d < PyArray_NDIM(root); ++d) {
+    const int64_t reach = std::max<int64_t>(PyArray_DIM(root, d) - 1, 0) * PyArray_STRIDE(root, d);
+    (reach < 0 ? low : high) += reach;
+  }
+  return {data + low, static_cast<size_t>(high - low), false, false, owner};
+}
+
+void Recording::hold(const Memory& memory, RegionKind kind, int argument) {
+  const size_t before = regions.size();
+  const int region = Recorder::note(memory.begin, memory.bytes, kind, argument);
+  if (regions.size() == before) {
+    if (kind == RegionKind::persistent && regions[region].kind == RegionKind::foreign)
+      regions[region].kind = kind;
+    return;
+  }
+  pins_.push_back(memory.ours ? memory.begin : nullptr);
+  if (memory.ours)
+    pin(memory.begin);
+  else
+    owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
+}
+
+void Recording::note(py::handle array) {
+  find_place();
+  const Memory memory = memory_of(array);
+  const RegionKind made = memory.ours ? RegionKind::temporary : RegionKind::foreign;
+  hold(memory, memory.in_recording ? made : RegionKind::persistent);
+}
+
+void Recording::add_argument(py::handle array) { hold(memory_of(array), RegionKind::argument, arguments_++); }
+
+void Recording::keep(py::handle array) { hold(memory_of(array), RegionKind::persistent); }
+
+int Recording::region_of(py::handle array) const { return find(memory_of(array).begin); }
+
+RegionKind Recording::kind_of(py::handle array) const {
+  const int region = region_of(array);
+  if (region >= 0) return regions[region].kind;
+  const Memory memory = memory_of(array);
+  return memory.in_recording ? RegionKind::foreign : RegionKind::persistent;
+}
+
+int Recording::still_referenced(const std::vector<int>& expected) const {
+  for (size_t i = 0; i < regions.size(); ++i)
+    if (regions[i].kind == RegionKind::temporary && pins_[i] && !is_released(pins_[i]) &&
+        std::find(expected.begin(), expected.end(), static_cast<int>(i)) == expected.end())
+      return static_cast<int>(i);
+  return -1;
+}
+
+std::string Recording::place_of_writer(int region) const {
+  for (const Record& r : records)
+    for (const Use& use : r.uses)
+      if (use.region == region && use.view.write)
+        return std::string(r.type->name) + (r.place >= 0 ? " at " + places[r.place] : "");
+  return "the core";
+}
+
+std::vector<void*> Recording::take_pins(const std::vector<int>& kept) {
+  std::vector<void*> taken;
+  for (size_t i = 0; i < regions.size(); ++i) {
+    if (!pins_[i]) continue;
+    const bool lives = regions[i].kind == RegionKind::persistent ||
+                       std::find(kept.begin(), kept.end(), static_cast<int>(i)) != kept.end();
+    if (!lives) continue;
+    taken.push_back(pins_[i]);
+    pins_[i] = nullptr;
+  }
+  return taken;
+}
+
+// The innermost line outside the package, once for each call.
+void Recording::find_place() {
+  PyFrameObject* frame = PyEval_GetFrame();
+  Py_XINCREF(frame);
+  while (frame) {
+    PyCodeObject* code = PyFrame_GetCode(frame);
+    const std::string file = py::str(code->co_filename);
+    Py_DECREF(code);
+    if (file.compare(0, package_.size(), package_) != 0) {
+      const std::string place = file + ":" + std::to_string(PyFrame_GetLineNumber(frame));
+      if (places.empty() || places.back() != place) places.push_back(place);
+      Py_DECREF(frame);
+      return;
+    }
+    PyFrameObject* back = PyFrame_GetBack(frame);
+    Py_DECREF(frame);
+    frame = back;
+  }
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,58 @@
+// Recording: a recorder of kernel calls that knows whose memory the calls use.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <vector>
+
+#include "program/recorder.h"
+
+namespace ranvier::bind {
+
+namespace py = pybind11;
+
+// Memory, and who keeps it: a block of ours by a pin, anything else by a reference to the array that owns it.
+// References alone would not do: autograd asks whether an array has one owner.
+struct Memory {
+  void* begin;
+  size_t bytes;
+  bool ours;          // a block of the core's allocator
+  bool in_recording;  // made since the recording began
+  py::handle owner;
+};
+
+class Recording : public Recorder {
+ public:
+  explicit Recording(std::string package) : package_(std::move(package)) {}
+  ~Recording();
+
+  void begin();
+  void end();
+  void note(py::handle array);
+  void add_argument(py::handle array);
+  void keep(py::handle array);  // made outside the core during the recording, and constant
+  RegionKind kind_of(py::handle array) const;
+  int region_of(py::handle array) const;
+  // A temporary that somebody still refers to, other than through these regions; or -1.
+  int still_referenced(const std::vector<int>& expected) const;
+  std::string place_of_writer(int region) const;
+
+  // What a program takes over: blocks pinned for ever, and the owners of other memory.
+  std::vector<void*> take_pins(const std::vector<int>& kept);
+  std::vector<py::object> take_owners() { return std::move(owners_); }
+
+ private:
+  Memory memory_of(py::handle array) const;
+  void hold(const Memory& memory, RegionKind kind, int argument = -1);
+  void find_place();
+
+  std::string package_;
+  uint64_t first_serial_ = 0;
+  int arguments_ = 0;
+  bool open_ = false;
+  std::vector<void*> pins_;  // by region; null: not ours
+  std::vector<py::object> owners_;
+  py::object handler_;                 // what NumPy's arrays of this recording carry
+  PyObject* numpy_handler_ = nullptr;  // NumPy's own, while ours stands in its place
+};
+
+}  // namespace ranvier::bind

@@ -1,0 +1,166 @@
+#include "program/program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+
+#include "base/allocator.h"
+#include "base/fp_environment.h"
+#include "base/parallel.h"
+#include "program/arena.h"
+#include "program/fuse.h"
+
+namespace ranvier {
+
+Program::Program(Recorder&& recorder, const std::vector<int>& outputs, const std::vector<int>& kept, int team)
+    : team_(team) {
+  take(recorder, outputs, kept);
+  drop_unused();
+  fuse(instructions_, buffers_);
+  drop_unused();
+  find_lifetimes();
+  place_temporaries();
+  point_views();
+}
+
+Program::~Program() {
+  deallocate(arena_);
+  deallocate(workspace_);
+}
+
+void Program::take(Recorder& recorder, const std::vector<int>& outputs, const std::vector<int>& kept) {
+  int arguments = 0;
+  for (const Region& r : recorder.regions) {
+    Buffer b{Role::persistent, r.bytes, r.begin, -1};
+    if (r.kind == RegionKind::temporary) b.role = Role::temporary;
+    if (r.kind == RegionKind::argument) {
+      b.role = Role::argument;
+      b.number = r.argument;
+      arguments = std::max(arguments, r.argument + 1);
+    }
+    buffers_.push_back(b);
+  }
+  for (int region : kept) buffers_[region].role = Role::persistent;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    buffers_[outputs[i]].role = Role::output;
+    buffers_[outputs[i]].number = static_cast<int>(i);
+  }
+  arguments_.resize(arguments);
+  outputs_.resize(outputs.size());
+  for (size_t i = 0; i < recorder.records.size(); ++i) {
+    Record& r = recorder.records[i];
+    instructions_.push_back({r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i)});
+  }
+  places_ = std::move(recorder.places);
+}
+
+// From the last to the first: an instruction whose results are temporaries that nothing reads later goes.
+void Program::drop_unused() {
+  std::vector<bool> needed(buffers_.size(), false);
+  std::vector<Instruction> kept;
+  for (auto it = instructions_.rbegin(); it != instructions_.rend(); ++it) {
+    const bool used = std::any_of(it->uses.begin(), it->uses.end(), [&](const Use& use) {
+      return use.view.write && (needed[use.region] || buffers_[use.region].role != Role::temporary);
+    });
+    if (!used) continue;
+    for (const Use& use : it->uses) needed[use.region] = true;
+    kept.push_back(std::move(*it));
+  }
+  std::reverse(kept.begin(), kept.end());
+  instructions_ = std::move(kept);
+}
+
+void Program::find_lifetimes() {
+  for (size_t i = 0; i < instructions_.size(); ++i)
+    for (const Use& use : instructions_[i].uses) {
+      Buffer& b = buffers_[use.region];
+      if (b.first < 0) b.first = static_cast<int>(i);
+      b.last = static_cast<int>(i);
+    }
+}
+
+void Program::place_temporaries() {
+  std::vector<Lifetime> lifetimes(buffers_.size());
+  std::vector<Lifetime*> temporary;
+  std::vector<size_t> alive(instructions_.size() + 1, 0);
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const Buffer& b = buffers_[i];
+    if (b.first < 0) continue;
+    if (b.role == Role::persistent) memory_.persistent += b.bytes;
+    if (b.role != Role::temporary) continue;
+    lifetimes[i] = {b.bytes, b.first, b.last, 0};
+    temporary.push_back(&lifetimes[i]);
+  }
+  memory_.arena = place(temporary);
+  for (const Instruction& i : instructions_)
+    memory_.workspace = std::max(memory_.workspace, i.type->workspace_bytes(i.call.get(), team_));
+  arena_ = allocate(memory_.arena);
+  workspace_ = allocate(memory_.workspace);
+  if (!arena_ || !workspace_) throw std::bad_alloc();
+  for (size_t i = 0; i < buffers_.size(); ++i)
+    if (buffers_[i].role == Role::temporary)
+      buffers_[i].address = static_cast<char*>(arena_) + lifetimes[i].offset;
+}
+
+void Program::point_views() {
+  for (Instruction& i : instructions_)
+    for (const Use& use : i.uses) {
+      const Buffer& b = buffers_[use.region];
+      char** data = reinterpret_cast<char**>(i.call.get() + use.view.position);
+      static_assert(offsetof(AnyView, data) == 0);
+      if (b.role == Role::argument || b.role == Role::output) {
+        Slot& slot = (b.role == Role::argument ? arguments_ : outputs_)[b.number];
+        slot.bytes = b.bytes;
+        slot.views.emplace_back(data, use.offset);
+      } else {
+        *data = b.address + use.offset;
+      }
+    }
+}
+
+void Program::redirect(Slot& slot, char* data) {
+  if (slot.data == data) return;
+  slot.data = data;
+  for (const auto& [view, offset] : slot.views) *view = data + offset;
+}
+
+void Program::run_one(size_t index) {
+  DefaultFpEnvironment environment;
+  instructions_[index].type->run(instructions_[index].call.get(), workspace_);
+}
+
+void Program::run() {
+  DefaultFpEnvironment environment;
+  for (const Instruction& i : instructions_) {
+    if (!i.solo) {
+      i.type->run(i.call.get(), workspace_);
+      continue;
+    }
+    detail::TeamScope alone(0, 1);
+    i.type->run(i.call.get(), workspace_);
+  }
+}
+
+void Program::run_measured(bool solo) {
+  using Clock = std::chrono::steady_clock;
+  DefaultFpEnvironment environment;
+  auto before = Clock::now();
+  for (Instruction& i : instructions_) {
+    if (solo) {
+      detail::TeamScope alone(0, 1);
+      i.type->run(i.call.get(), workspace_);
+    } else {
+      i.type->run(i.call.get(), workspace_);
+    }
+    const auto after = Clock::now();
+    double& best = solo ? i.solo_ns : i.team_ns;
+    best = std::min(best, std::chrono::duration<double, std::nano>(after - before).count());
+    before = after;
+  }
+}
+
+void Program::choose_threads() {
+  for (Instruction& i : instructions_) i.solo = i.solo_ns <= i.team_ns;
+}
+
+}  // namespace ranvier

@@ -1,0 +1,89 @@
+// Program: a recorded list of kernel calls, on memory of its own, that runs again with one call.
+//
+// Built from a Recorder: what nobody needs is dropped, temporaries are placed into one arena, and the calls'
+// views are pointed there. Arguments and outputs change from run to run: their views are redirected before
+// each. A run allocates nothing and knows nothing of Python.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "program/recorder.h"
+
+namespace ranvier {
+
+struct Instruction {
+  const CallType* type;
+  std::unique_ptr<char[]> call;
+  std::vector<Use> uses;
+  int place;
+  int record;             // the recorded call whose results it has made when it is done
+  bool solo = false;      // on one thread
+  double team_ns = 1e30;  // the shortest time of a run so far, shared out as the kernel wants ...
+  double solo_ns = 1e30;  // ... and on one thread
+};
+
+enum class Role { persistent, argument, output, temporary };
+
+struct Buffer {
+  Role role;
+  size_t bytes;
+  char* address;              // of persistent ones and temporaries
+  int number;                 // of the argument or output
+  int first = -1, last = -1;  // instructions that use it
+  size_t offset = 0;          // of temporaries in the arena
+};
+
+struct ProgramMemory {
+  size_t arena, workspace, persistent;
+  size_t recorded;  // what the temporaries took, each in a block of its own, at their peak
+};
+
+class Program {
+ public:
+  // outputs: the regions of the results. kept: temporaries that live on (gradients): they become persistent.
+  Program(Recorder&& recorder, const std::vector<int>& outputs, const std::vector<int>& kept, int team);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void set_argument(int number, char* data) { redirect(arguments_[number], data); }
+  void set_output(int number, char* data) { redirect(outputs_[number], data); }
+  size_t output_bytes(int number) const { return outputs_[number].bytes; }
+  void run();
+  // The same, measuring each instruction, on the team or alone.
+  void run_measured(bool solo);
+  void run_one(size_t index);  // for the check against the eager step
+  // Each instruction from now on where it was measured to be faster.
+  void choose_threads();
+
+  const std::vector<Instruction>& instructions() const { return instructions_; }
+  const std::vector<Buffer>& buffers() const { return buffers_; }
+  const std::vector<std::string>& places() const { return places_; }
+  ProgramMemory memory() const { return memory_; }
+
+ private:
+  struct Slot {  // an argument or output and the views that follow it
+    size_t bytes = 0;
+    char* data = nullptr;
+    std::vector<std::pair<char**, int64_t>> views;  // where each view's data pointer lies, and its offset
+  };
+  static void redirect(Slot& slot, char* data);
+  void take(Recorder& recorder, const std::vector<int>& outputs, const std::vector<int>& kept);
+  void drop_unused();
+  void find_lifetimes();
+  void place_temporaries();
+  void point_views();
+
+  std::vector<Instruction> instructions_;
+  std::vector<Buffer> buffers_;  // by region
+  std::vector<std::string> places_;
+  std::vector<Slot> arguments_, outputs_;
+  ProgramMemory memory_{};
+  int team_;
+  void* arena_ = nullptr;
+  void* workspace_ = nullptr;
+};
+
+}  // namespace ranvier

@@ -1,0 +1,80 @@
+#include "program/recorder.h"
+
+#include <cstring>
+
+namespace ranvier {
+
+__thread Recorder* t_recorder = nullptr;
+
+Extent extent(const AnyView& v, int64_t item) {
+  Extent e{0, item};
+  for (int d = 0; d < v.ndim; ++d) {
+    if (v.shape[d] == 0) return {0, 0};
+    const int64_t reach = (v.shape[d] - 1) * v.strides[d] * item;
+    (reach < 0 ? e.low : e.high) += reach;
+  }
+  return e;
+}
+
+int Recorder::find(const void* p) const {
+  const char* at = static_cast<const char*>(p);
+  auto it = by_begin_.upper_bound(at);
+  if (it == by_begin_.begin()) return -1;
+  const int index = (--it)->second;
+  const Region& r = regions[index];
+  return at < r.begin + r.bytes || at == r.begin ? index : -1;
+}
+
+int Recorder::note(void* begin, size_t bytes, RegionKind kind, int argument) {
+  const auto found = by_begin_.find(static_cast<char*>(begin));
+  if (found != by_begin_.end() && regions[found->second].bytes >= bytes) return found->second;
+  regions.push_back({static_cast<char*>(begin), bytes, kind, argument});
+  return by_begin_[static_cast<char*>(begin)] = static_cast<int>(regions.size()) - 1;
+}
+
+void Recorder::record(const CallType& type, const void* call) {
+  Record r{&type, std::make_unique<char[]>(type.size), {}, static_cast<int>(places.size()) - 1};
+  std::memcpy(r.call.get(), call, type.size);
+  add_uses(r);
+  records.push_back(std::move(r));
+}
+
+// Notes why the calls cannot be replayed, unless an earlier reason is known.
+void Recorder::blame(const Record& r, const char* what) {
+  if (!fault.empty()) return;
+  fault = r.type->name;
+  if (r.place >= 0) fault += " (" + places[r.place] + ")";
+  fault += std::string(" ") + what;
+}
+
+void Recorder::add_uses(Record& r) {
+  std::vector<View> views;
+  r.type->views(r.call.get(), views);
+  for (const View& view : views) {
+    if (view.position == kNotInside) {
+      blame(r, "names memory outside its call");
+      continue;
+    }
+    const AnyView& v = *reinterpret_cast<const AnyView*>(r.call.get() + view.position);
+    const Extent reach = extent(v, view.item);
+    const int index = find(v.data + reach.low);
+    if (reach.low == reach.high) continue;  // nothing is read or written
+    if (index < 0 || v.data + reach.high > regions[index].begin + regions[index].bytes) {
+      blame(r, "uses memory of no array that it was given");
+      continue;
+    }
+    Region& region = regions[index];
+    if (!view.write && region.kind == RegionKind::foreign)
+      blame(r,
+            "reads an array that NumPy made during the capture, which a replay would not make again: pass it "
+            "as an argument, or wrap a true constant in rv.constant");
+    if (!view.write && region.kind == RegionKind::temporary && !region.written)
+      blame(r, "reads an array that was filled outside the core");
+    if (view.write && region.kind == RegionKind::argument)
+      blame(r, "writes to an argument, which belongs to the caller: change a clone() of it");
+    region.written |= view.write;
+    r.uses.push_back({view, index, v.data - region.begin});
+  }
+}
+
+}  // namespace ranvier

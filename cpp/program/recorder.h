@@ -1,0 +1,69 @@
+// Recorder: keeps every kernel call that its thread makes while it is the thread's recorder.
+//
+// A call's memory is known by region: a block of bytes that somebody noted before the call. Regions that the
+// core itself allocated during the recording are temporaries; arguments are what a replay gets anew; all else
+// is persistent and stays where it is. The owner of a recorder keeps every noted block from being freed, so
+// that an address means one region only.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "program/call_type.h"
+
+namespace ranvier {
+
+enum class RegionKind { persistent, argument, temporary, foreign };
+
+struct Region {
+  char* begin;
+  size_t bytes;
+  RegionKind kind;
+  int argument;          // which one, for arguments
+  bool written = false;  // by a recorded call
+};
+
+struct Use {
+  View view;
+  int region;
+  int64_t offset;  // of the view's data in the region
+};
+
+struct Record {
+  const CallType* type;
+  std::unique_ptr<char[]> call;
+  std::vector<Use> uses;
+  int place;  // in Recorder::places: the line of the program that made the call
+
+  template <class Call>
+  Call* as() {
+    return type == &call_type<Call>() ? reinterpret_cast<Call*>(call.get()) : nullptr;
+  }
+  const AnyView& view(const Use& use) const {
+    return *reinterpret_cast<const AnyView*>(call.get() + use.view.position);
+  }
+};
+
+class Recorder {
+ public:
+  // The region that holds p, or -1.
+  int find(const void* p) const;
+  // A region already known at `begin` keeps its kind.
+  int note(void* begin, size_t bytes, RegionKind kind, int argument = -1);
+  void record(const CallType& type, const void* call);
+
+  std::vector<Region> regions;
+  std::vector<Record> records;
+  std::vector<std::string> places;
+  std::string fault;  // why the calls cannot be replayed; empty: they can
+ private:
+  void add_uses(Record& record);
+  void blame(const Record& record, const char* what);
+  std::map<const char*, int> by_begin_;
+};
+
+// This thread's recorder, or null. A plain pointer: every kernel call looks.
+extern __thread Recorder* t_recorder __attribute__((tls_model("initial-exec")));
+
+}  // namespace ranvier

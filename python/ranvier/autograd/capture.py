@@ -1,0 +1,88 @@
+"""What the eager layers tell a capture: see `ranvier.program`.
+
+While a step is captured (`rv.compile`), its kernel calls are recorded by the core. What the core cannot know
+is said here: which arrays made by NumPy are constants, which values were read, which leaves got gradients,
+which modules and optimizers took part. Outside a capture each of these is the test of an empty list.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import _local as local  # as in mode.py
+from typing import Any
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+# One entry for each thread that captures now; while it is empty nobody asks which thread that is.
+captures: list[Capture] = []
+
+
+class Capture:
+    """One capture of a step: the core's recording, and what the Python layers add to it."""
+
+    def __init__(self, recording: Any) -> None:
+        self.recording = recording
+        self.fault = ""  # the first reason why the step cannot be replayed
+        self.leaves: dict[int, tuple[Any, bool]] = {}  # tensors that got gradients; whether onto older ones
+        self.zeroed: set[int] = set()  # whose gradients the step itself has dropped
+        self.modules: dict[int, Any] = {}
+        self.plans: list[tuple[Any, Any, Any]] = []  # (plan, optimizer, group) of each optimizer step
+
+    def __enter__(self) -> Capture:
+        captures.append(self)
+        _local.capture = self
+        self.recording.begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.recording.end()
+        _local.capture = None
+        captures.remove(self)
+
+    def refuse(self, what: str, remedy: str) -> None:
+        """Notes why the step cannot be captured. The step itself goes on."""
+        if not self.fault:
+            self.fault = f"{what} at {place()}; {remedy}"
+
+
+class _Local(local):
+    capture: Capture | None = None
+
+
+_local = _Local()
+
+
+def current() -> Capture | None:
+    """The capture of this thread."""
+    return _local.capture
+
+
+def keep(array: Any) -> Any:
+    """The array itself; a capture takes it for a constant, or for state that outlives the step."""
+    if captures and _local.capture is not None:
+        _local.capture.recording.keep(array)
+    return array
+
+
+def value_read(array: Any, how: str) -> None:
+    """Called before an array's values go to Python."""
+    capture = _local.capture
+    if capture is not None and capture.recording.kind_of(array) in ("temporary", "argument"):
+        capture.refuse(
+            f"{how} reads a value",
+            "a replay computes no Python values: return the Tensor and read it outside",
+        )
+
+
+def place() -> str:
+    """File and line of the innermost call from outside the library."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"
+
+
+def package() -> str:
+    """The folder whose code is the library's own."""
+    return _PACKAGE

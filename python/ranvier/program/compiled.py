@@ -1,0 +1,96 @@
+"""compile: a step recorded once and replayed as one call into the core."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.capture import keep
+from ranvier.autograd.creation import tensor
+from ranvier.autograd.tensor import Tensor
+from ranvier.program.errors import CaptureError
+from ranvier.program.signature import environment, signature
+from ranvier.program.step import Step, capture
+
+Array = np.ndarray[Any, Any]
+
+
+class Compiled:
+    """A step that replays itself; made by :func:`compile`."""
+
+    def __init__(self, function: Callable[..., Any], verify: bool | int) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._verify = verify
+        self._steps: dict[Any, Step] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arrays: list[Array] = []
+        key = signature(args, kwargs, arrays), environment()
+        step = self._steps.get(key)
+        if step is not None and step.is_current():
+            return step.replay(tuple(arrays))
+        result, step, fault = capture(self._function, args, kwargs)
+        if step is None:
+            raise CaptureError(fault, result)
+        self._steps[key] = step
+        return result
+
+    @property
+    def programs(self) -> list[Any]:
+        """The programs so far, one for each signature."""
+        return [step.program for step in self._steps.values()]
+
+
+def compile(function: Any = None, *, verify: bool | int = True) -> Any:
+    """A step (forward, loss, backward, update), or a model, that is recorded once and then replayed.
+
+    The first call with a new signature runs `function` eagerly while the core records its kernel calls; later
+    calls replay them as one static program: no Python, no allocation, bit for bit the eager results. The
+    signature is the shapes and dtypes of array arguments, other arguments by value, the modules' training
+    modes, which parameters require gradients, and the number of threads; each has a program of its own.
+
+    Arrays and Tensors among the arguments are renewed with each call and arrive as Tensors. What the function
+    closes over is either memory that stays where it is (parameters, running statistics, optimizer state,
+    learning rates: seen as they are at each call) or Python values, which are frozen as they were. Results
+    are Tensors without a tape, in memory of their own. ``.grad`` is set as the eager step sets it.
+
+    Raises :class:`CaptureError` where a step cannot be replayed: it reads a value (``.item()``), uses arrays
+    that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate result, or
+    returns its argument.
+
+    >>> import numpy as np, ranvier as rv
+    >>> model = rv.nn.Linear(3, 1)
+    >>> optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    >>> @rv.compile
+    ... def step(x, y):
+    ...     optimizer.zero_grad()
+    ...     loss = rv.nn.functional.mse_loss(model(x), y)
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> x, y = np.ones((4, 3), np.float32), np.ones((4, 1), np.float32)
+    >>> losses = [step(x, y).item() for _ in range(20)]
+    >>> losses[-1] < 0.01
+    True
+    """
+    if function is None:
+        return functools.partial(compile, verify=verify)
+    return Compiled(function, verify)
+
+
+def constant(value: Any) -> Tensor:
+    """A Tensor of values that a captured step may take for constant, though they are made inside it.
+
+    Outside a capture: ``rv.tensor(value)``, or the Tensor itself.
+
+    >>> import ranvier as rv
+    >>> rv.constant([1.0, 2.0])
+    tensor([1., 2.])
+    """
+    x = value if isinstance(value, Tensor) else tensor(value)
+    keep(x._array)
+    return x

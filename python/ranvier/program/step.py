@@ -1,0 +1,116 @@
+"""Step: one captured step, ready to be replayed."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.capture import Capture, package
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.program.errors import CaptureError
+from ranvier.program.signature import filled, flattened, replaced
+
+Array = np.ndarray[Any, Any]
+
+
+class Step:
+    """A program and what surrounds it in Python: gradients, optimizers, the form of the result."""
+
+    def __init__(self, capture: Capture, arguments: list[Array], result: Any) -> None:
+        tensors: list[Tensor] = []
+        self._form = flattened(result, tensors)
+        recording = capture.recording
+        self._kinds = [recording.kind_of(t._array) for t in tensors]
+        self._fixed = [
+            t if kind == "persistent" else None for t, kind in zip(tensors, self._kinds, strict=True)
+        ]
+        outputs = [t._array for t, kind in zip(tensors, self._kinds, strict=True) if kind == "temporary"]
+        self._gradients = [(leaf, leaf.grad) for leaf, _ in capture.leaves.values() if leaf.grad is not None]
+        kept = [grad._array for _, grad in self._gradients if recording.kind_of(grad._array) == "temporary"]
+        _require_replayable(capture, self._kinds, outputs + kept)
+        self._program = _core.Program(recording, arguments, outputs, kept)
+        self._plans = capture.plans
+        self._modules = [(m, m.training) for m in capture.modules.values()]
+        parameters = {id(p): p for m in capture.modules.values() for p in m.parameters()}
+        self._parameters = [(p, p._array, p.requires_grad) for p in parameters.values()]
+        # gradients that the step adds to: they must be there, or absent, as they were
+        self._carried = [
+            (leaf, leaf.grad if had else None)
+            for leaf, had in capture.leaves.values()
+            if id(leaf) not in capture.zeroed
+        ]
+
+    def is_current(self) -> bool:
+        """Whether modules, parameters and gradients are still those of the capture."""
+        for module, training in self._modules:
+            if module.training is not training:
+                return False
+        for p, array, requires_grad in self._parameters:
+            if p._array is not array or p.requires_grad is not requires_grad:
+                return False
+        return all(leaf.grad is grad for leaf, grad in self._carried)
+
+    def replay(self, arrays: tuple[Array, ...]) -> Any:
+        for plan, optimizer, group in self._plans:
+            plan.refresh(optimizer, group)
+        results = self._program(arrays)
+        for leaf, grad in self._gradients:
+            leaf.grad = grad
+        if len(results) == 1 and type(self._form) is not tuple:
+            return filled(self._form, [wrap(results[0])])
+        arrived = iter(results)
+        return filled(self._form, [wrap(next(arrived)) if t is None else t for t in self._fixed])
+
+    @property
+    def program(self) -> Any:
+        return self._program
+
+
+def capture(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Step | None, str]:
+    """Runs the step once, eagerly and recorded: (its result, the Step, or None and why there is none)."""
+    recorded = Capture(_core.Recording(package()))
+    slots: list[Array] = []
+
+    def own(array: Array) -> Tensor:  # a copy: two arguments may be one array, or share memory
+        slots.append(np.array(array, order="K", subok=False))
+        recorded.recording.add_argument(slots[-1])
+        return wrap(slots[-1])
+
+    args, kwargs = replaced(args, own), replaced(kwargs, own)
+    with recorded:
+        result = function(*args, **kwargs)
+    tensors: list[Tensor] = []
+    form = flattened(result, tensors)
+    result = filled(form, [t.detach() if t.requires_grad and t.grad_fn is not None else t for t in tensors])
+    del tensors, form, args, kwargs
+    try:
+        return result, Step(recorded, slots, result), ""
+    except CaptureError as error:
+        return result, None, str(error)
+
+
+def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array]) -> None:
+    recording = capture.recording
+    fault = capture.fault or recording.fault
+    if not fault and "argument" in kinds:
+        fault = "the step returns one of its arguments; return a clone() of it"
+    if not fault and "foreign" in kinds:
+        fault = "the step returns an array that NumPy made, which a replay would not make again"
+    if not fault:
+        held = recording.still_referenced(expected)
+        if held is not None:  # perhaps by a cycle only
+            gc.collect()
+            held = recording.still_referenced(expected)
+        if held is not None:
+            fault = (
+                f"the result of {held} is still referenced after the step, and a replay would not renew it; "
+                "return it, or let it go"
+            )
+    if fault:
+        raise CaptureError(f"[compile] {fault}")

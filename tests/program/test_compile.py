@@ -1,0 +1,161 @@
+"""rv.compile: a replayed step gives the bits of the eager one, or says why it cannot."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.nn import functional as F
+
+
+def mlp():
+    rv.manual_seed(0)
+    return nn.Sequential(nn.Linear(7, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def cnn():
+    rv.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 3 * 3, 3)
+    )
+
+
+def batches(shape, count=6, classes=3, ragged=False):
+    rng = np.random.default_rng(1)
+    for i in range(count):
+        n = 3 if ragged and i % 3 == 2 else 5
+        yield rng.standard_normal((n, *shape)).astype(np.float32), rng.integers(0, classes, n)
+
+
+def training_step(model, optimizer):
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def weights(model):
+    return [p.detach().numpy().copy() for p in model.parameters()]
+
+
+def assert_same_run(make_model, shape, make_optimizer, ragged=False):
+    runs = []
+    for wrap in (lambda f: f, rv.compile):
+        model = make_model()
+        step = wrap(training_step(model, make_optimizer(model.parameters())))
+        losses = [step(rv.from_numpy(x), rv.from_numpy(y)).item() for x, y in batches(shape, ragged=ragged)]
+        runs.append((losses, weights(model), [p.grad.numpy() for p in model.parameters()]))
+    (losses, ps, gs), (losses_c, ps_c, gs_c) = runs
+    assert losses == losses_c
+    for a, b in zip(ps + gs, ps_c + gs_c, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("make", "shape"), [(mlp, (7,)), (cnn, (1, 8, 8))])
+def test_equals_the_eager_run_bit_for_bit(make, shape, threads):
+    before = rv.get_num_threads()
+    rv.set_num_threads(threads)
+    try:
+        assert_same_run(make, shape, lambda p: rv.optim.Adam(p, lr=0.01), ragged=True)
+    finally:
+        rv.set_num_threads(before)
+
+
+def test_sees_a_learning_rate_that_changes():
+    runs = []
+    for wrap in (lambda f: f, rv.compile):
+        model = mlp()
+        optimizer = rv.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        schedule = rv.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+        step = wrap(training_step(model, optimizer))
+        for x, y in batches((7,), 8):
+            step(rv.from_numpy(x), rv.from_numpy(y))
+            schedule.step()
+        runs.append(weights(model))
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_one_program_for_each_signature():
+    step = rv.compile(lambda x: rv.relu(x) + 1)
+    for n in (2, 3, 2, 3):
+        step(np.ones((n, 2), np.float32))
+    assert len(step.programs) == 2
+
+
+def test_results_stay_valid_after_the_next_call():
+    step = rv.compile(lambda x: x * 2)
+    results = [step(np.full(3, i, np.float32)) for i in range(5)]
+    assert [r.tolist() for r in results] == [[2.0 * i] * 3 for i in range(5)]
+
+
+def test_two_arguments_may_be_one_array():
+    step = rv.compile(lambda a, b: a * 2 + b)
+    x, z = np.ones(3, np.float32), np.zeros(3, np.float32)
+    assert step(x, x).tolist() == [3.0] * 3
+    assert step(x, z).tolist() == [2.0] * 3
+    assert step(z, x).tolist() == [1.0] * 3
+
+
+def test_an_argument_in_another_memory_order():
+    step = rv.compile(lambda x: (x * 2).sum(1))
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    expected = (2 * x).sum(1)
+    for form in (x, np.asfortranarray(x), np.repeat(x, 2, 1)[:, ::2], x[::-1][::-1]):
+        np.testing.assert_array_equal(step(form).numpy(), expected)
+
+
+def refused(function, *args):
+    with pytest.raises(rv.CaptureError) as caught:
+        rv.compile(function)(*args)
+    assert "test_compile.py" in str(caught.value) or "return" in str(caught.value)
+    return caught.value
+
+
+def test_a_value_read_is_refused_and_names_the_line():
+    error = refused(lambda x: (x * 2).sum().item(), np.ones(3, np.float32))
+    assert "item()" in str(error)
+    assert error.result == 6.0
+
+
+def test_numpy_noise_is_refused_unless_constant():
+    x = np.ones(3, np.float32)
+    refused(lambda x: x + np.random.default_rng(0).random(3, np.float32), x)
+    step = rv.compile(lambda x: x + rv.constant(np.full(3, 2, np.float32)))
+    assert step(x).tolist() == step(x).tolist() == [3.0] * 3
+
+
+def test_an_intermediate_that_is_kept_is_refused():
+    kept = []
+    error = refused(lambda x: (kept.append(x * 2), x + 1)[1], np.ones(3, np.float32))
+    assert "still referenced" in str(error)
+    refused(lambda x: x, np.ones(3, np.float32))
+
+
+def test_another_mode_gets_a_program_of_its_own():
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    forward = rv.compile(lambda x: model(x).detach())
+    x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    trained = [forward(x), forward(x)][-1].numpy()
+    model.eval()
+    evaluated = [forward(x), forward(x)]
+    assert not np.array_equal(trained, evaluated[0].numpy())
+    np.testing.assert_array_equal(evaluated[0].numpy(), evaluated[1].numpy())
+    np.testing.assert_array_equal(evaluated[0].numpy(), model(x).detach().numpy())
+
+
+def test_gradients_are_set_as_by_the_eager_step():
+    model = mlp()
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    step = rv.compile(training_step(model, optimizer))
+    for x, y in batches((7,), 3):
+        step(x, y)
+        optimizer.zero_grad()
+        assert next(model.parameters()).grad is None
+    step(x, y)
+    assert next(model.parameters()).grad is not None
