@@ -11,6 +11,7 @@
 
 #include "base/allocator.h"
 #include "bindings/array_args.h"
+#include "bindings/index_range.h"
 #include "bindings/recording.h"
 #include "program/program.h"
 
@@ -85,11 +86,13 @@ class Replay {
     std::unique_lock<std::mutex> lock = locked();
     std::vector<py::object> memory;
     prepare(arguments, memory);
+    std::optional<IndexRange> failed;
     {
       py::gil_scoped_release released;
-      run();
+      if (const Instruction* check = run()) failed = *reinterpret_cast<const IndexRange*>(check->call.get());
       lock.unlock();
     }
+    if (failed) fail_range(*failed);
     py::tuple results(results_.size());
     for (size_t i = 0; i < results_.size(); ++i) results[i] = results_[i].make(memory[results_[i].output]);
     return results;
@@ -126,11 +129,12 @@ class Replay {
 
   // The first runs are measured: on the team and on one thread in turn, then each instruction keeps the
   // faster.
-  void run() {
+  const Instruction* run() {
     constexpr int kMeasured = 12;
     if (runs_ >= kMeasured) return program_->run();
-    program_->run_measured(runs_ % 2 == 1);
+    const Instruction* failed = program_->run_measured(runs_ % 2 == 1);
     if (++runs_ == kMeasured) program_->choose_threads();
+    return failed;
   }
 
   int add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs) {

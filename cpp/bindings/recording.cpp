@@ -85,7 +85,8 @@ void Recording::hold(const Memory& memory, RegionKind kind, int argument) {
       regions[region].kind = kind;
     return;
   }
-  pins_.push_back(memory.ours ? memory.begin : nullptr);
+  pins_.resize(regions.size());
+  pins_[region] = memory.ours ? memory.begin : nullptr;
   if (memory.ours)
     pin(memory.begin);
   else
@@ -113,7 +114,7 @@ RegionKind Recording::kind_of(py::handle array) const {
 }
 
 int Recording::still_referenced(const std::vector<int>& expected) const {
-  for (size_t i = 0; i < regions.size(); ++i)
+  for (size_t i = 0; i < pins_.size(); ++i)
     if (regions[i].kind == RegionKind::temporary && pins_[i] && !is_released(pins_[i]) &&
         std::find(expected.begin(), expected.end(), static_cast<int>(i)) == expected.end())
       return static_cast<int>(i);
@@ -130,6 +131,7 @@ std::string Recording::place_of_writer(int region) const {
 
 std::vector<void*> Recording::take_pins(const std::vector<int>& kept) {
   std::vector<void*> taken;
+  pins_.resize(regions.size());
   for (size_t i = 0; i < regions.size(); ++i) {
     if (!pins_[i]) continue;
     const bool lives = regions[i].kind == RegionKind::persistent ||

@@ -7,6 +7,7 @@
 #include "base/allocator.h"
 #include "base/fp_environment.h"
 #include "base/parallel.h"
+#include "kernels/index/index_range.h"
 #include "program/arena.h"
 #include "program/fuse.h"
 
@@ -16,6 +17,7 @@ Program::Program(Recorder&& recorder, const std::vector<int>& outputs, const std
     : team_(team) {
   take(recorder, outputs, kept);
   drop_unused();
+  checks_first();
   fuse(instructions_, buffers_);
   drop_unused();
   find_lifetimes();
@@ -49,8 +51,12 @@ void Program::take(Recorder& recorder, const std::vector<int>& outputs, const st
   outputs_.resize(outputs.size());
   for (size_t i = 0; i < recorder.records.size(); ++i) {
     Record& r = recorder.records[i];
-    instructions_.push_back({r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i)});
+    const IndexRange* check = r.as<IndexRange>();
+    const int64_t* guard = check ? check->found.data : nullptr;
+    instructions_.push_back(
+        {r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i), guard});
   }
+  cells_ = std::move(recorder.cells);
   places_ = std::move(recorder.places);
 }
 
@@ -68,6 +74,37 @@ void Program::drop_unused() {
   }
   std::reverse(kept.begin(), kept.end());
   instructions_ = std::move(kept);
+}
+
+// A check of what depends on arguments alone comes before everything else: where it fails nothing has
+// changed.
+void Program::checks_first() {
+  std::vector<bool> early(instructions_.size(), false);
+  for (size_t i = 0; i < instructions_.size(); ++i) {
+    if (!instructions_[i].guard) continue;
+    std::vector<size_t> chain{i};  // the check and what makes its indices
+    std::vector<bool> needed(buffers_.size(), false);
+    for (const Use& use : instructions_[i].uses) needed[use.region] = true;
+    bool pure = true;
+    for (size_t j = i; j-- > 0;) {
+      const std::vector<Use>& uses = instructions_[j].uses;
+      if (std::none_of(uses.begin(), uses.end(),
+                       [&](const Use& use) { return use.view.write && needed[use.region]; }))
+        continue;
+      chain.push_back(j);
+      for (const Use& use : uses) {
+        needed[use.region] = true;
+        if (use.view.write && buffers_[use.region].role != Role::temporary) pure = false;
+      }
+    }
+    if (pure)
+      for (size_t j : chain) early[j] = true;
+  }
+  std::vector<Instruction> ordered;
+  for (const bool first : {true, false})
+    for (size_t i = 0; i < instructions_.size(); ++i)
+      if (early[i] == first) ordered.push_back(std::move(instructions_[i]));
+  instructions_ = std::move(ordered);
 }
 
 void Program::find_lifetimes() {
@@ -129,19 +166,21 @@ void Program::run_one(size_t index) {
   instructions_[index].type->run(instructions_[index].call.get(), workspace_);
 }
 
-void Program::run() {
+const Instruction* Program::run() {
   DefaultFpEnvironment environment;
   for (const Instruction& i : instructions_) {
-    if (!i.solo) {
+    if (i.solo) {
+      detail::TeamScope alone(0, 1);
       i.type->run(i.call.get(), workspace_);
-      continue;
+    } else {
+      i.type->run(i.call.get(), workspace_);
     }
-    detail::TeamScope alone(0, 1);
-    i.type->run(i.call.get(), workspace_);
+    if (i.guard && *i.guard) return &i;
   }
+  return nullptr;
 }
 
-void Program::run_measured(bool solo) {
+const Instruction* Program::run_measured(bool solo) {
   using Clock = std::chrono::steady_clock;
   DefaultFpEnvironment environment;
   auto before = Clock::now();
@@ -156,7 +195,9 @@ void Program::run_measured(bool solo) {
     double& best = solo ? i.solo_ns : i.team_ns;
     best = std::min(best, std::chrono::duration<double, std::nano>(after - before).count());
     before = after;
+    if (i.guard && *i.guard) return &i;
   }
+  return nullptr;
 }
 
 void Program::choose_threads() {

@@ -19,6 +19,7 @@ struct Instruction {
   std::vector<Use> uses;
   int place;
   int record;             // the recorded call whose results it has made when it is done
+  const int64_t* guard;   // of a check: not zero where it failed; else null
   bool solo = false;      // on one thread
   double team_ns = 1e30;  // the shortest time of a run so far, shared out as the kernel wants ...
   double solo_ns = 1e30;  // ... and on one thread
@@ -51,10 +52,10 @@ class Program {
   void set_argument(int number, char* data) { redirect(arguments_[number], data); }
   void set_output(int number, char* data) { redirect(outputs_[number], data); }
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
-  void run();
-  // The same, measuring each instruction, on the team or alone.
-  void run_measured(bool solo);
-  void run_one(size_t index);  // for the check against the eager step
+  // Each returns the check that failed, behind which nothing was done, or null.
+  const Instruction* run();
+  const Instruction* run_measured(bool solo);  // measuring each instruction, on the team or alone
+  void run_one(size_t index);                  // for the check against the eager step
   // Each instruction from now on where it was measured to be faster.
   void choose_threads();
 
@@ -72,6 +73,7 @@ class Program {
   static void redirect(Slot& slot, char* data);
   void take(Recorder& recorder, const std::vector<int>& outputs, const std::vector<int>& kept);
   void drop_unused();
+  void checks_first();
   void find_lifetimes();
   void place_temporaries();
   void point_views();
@@ -79,6 +81,7 @@ class Program {
   std::vector<Instruction> instructions_;
   std::vector<Buffer> buffers_;  // by region
   std::vector<std::string> places_;
+  std::vector<std::unique_ptr<int64_t>> cells_;
   std::vector<Slot> arguments_, outputs_;
   ProgramMemory memory_{};
   int team_;

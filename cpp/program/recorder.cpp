@@ -32,6 +32,12 @@ int Recorder::note(void* begin, size_t bytes, RegionKind kind, int argument) {
   return by_begin_[static_cast<char*>(begin)] = static_cast<int>(regions.size()) - 1;
 }
 
+int64_t* Recorder::cell() {
+  cells.push_back(std::make_unique<int64_t>(0));
+  note(cells.back().get(), sizeof(int64_t), RegionKind::persistent);
+  return cells.back().get();
+}
+
 void Recorder::record(const CallType& type, const void* call) {
   Record r{&type, std::make_unique<char[]>(type.size), {}, static_cast<int>(places.size()) - 1};
   std::memcpy(r.call.get(), call, type.size);

@@ -52,10 +52,13 @@ class Recorder {
   // A region already known at `begin` keeps its kind.
   int note(void* begin, size_t bytes, RegionKind kind, int argument = -1);
   void record(const CallType& type, const void* call);
+  // A number that a recorded call writes, and whoever runs it again reads.
+  int64_t* cell();
 
   std::vector<Region> regions;
   std::vector<Record> records;
   std::vector<std::string> places;
+  std::vector<std::unique_ptr<int64_t>> cells;
   std::string fault;  // why the calls cannot be replayed; empty: they can
  private:
   void add_uses(Record& record);

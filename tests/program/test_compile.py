@@ -159,3 +159,17 @@ def test_gradients_are_set_as_by_the_eager_step():
         assert next(model.parameters()).grad is None
     step(x, y)
     assert next(model.parameters()).grad is not None
+
+
+def test_a_label_out_of_range_is_refused_before_anything_changes():
+    model = mlp()
+    step = rv.compile(training_step(model, rv.optim.SGD(model.parameters(), lr=0.1)))
+    for x, y in batches((7,), 3):
+        step(x, y)
+        step(x, y.astype(np.int32))
+    before = weights(model)
+    for labels in (np.full(5, 3), np.full(5, -1), np.full(5, 9, np.int32)):
+        with pytest.raises(ValueError, match=r"\[cross_entropy\] got class index"):
+            step(x, labels)
+        for a, b in zip(before, weights(model), strict=True):
+            np.testing.assert_array_equal(a, b)
