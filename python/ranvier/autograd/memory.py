@@ -68,7 +68,7 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 def literal(array: Array) -> Array:
     """An array whose values are the program's own, which may change it: a recorded step makes it anew."""
     if captures and current() is not None:
-        return _core.copy_like(keep(array), array) if array.dtype.char in _FLOATS else keep(array)  # type: ignore[no-any-return]
+        return _core.copy_like(keep(array), array) if array.dtype.char in _FLOATS else keep(array)
     return array
 
 
