@@ -181,7 +181,7 @@ py::object new_array(DType dtype, int ndim, const int64_t* shape, const int64_t*
 // Whether steps along one dimension may land on elements of another: never for slices and permutations of
 // an array, always for repeated elements; of strides made by hand some harmless ones are refused too.
 bool elements_share_memory(PyArrayObject* a) {
-  if (PyArray_SIZE(a) == 0) return false;
+  if (PyArray_IS_C_CONTIGUOUS(a) || PyArray_SIZE(a) == 0) return false;
   const int ndim = PyArray_NDIM(a);
   int order[kMaxDims];
   for (int d = 0; d < ndim; ++d) order[d] = d;

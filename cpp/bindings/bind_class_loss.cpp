@@ -48,9 +48,8 @@ struct ClassArguments {
     shape[0] = x.shape(0);
     std::copy(x.shape() + 2, x.shape() + x.ndim(), shape + 1);
     weight = class_weights(op, kind == ClassLoss::focal ? "alpha" : "weight", weight_, x);
-    const bool is_float =
-        py::isinstance<py::array>(target) && py::reinterpret_borrow<py::array>(target).dtype().kind() == 'f';
-    if (is_float && kind == ClassLoss::cross_entropy) {
+    if (kind == ClassLoss::cross_entropy && py::isinstance<py::array>(target) &&
+        py::reinterpret_borrow<py::array>(target).dtype().kind() == 'f') {
       probabilities = Input::floating(op, "target", target);
       require_same_dtype(op, "x", x, "target", probabilities);
       require_same_shape(op, "x", x, "target", probabilities);
@@ -75,7 +74,7 @@ struct ClassArguments {
   py::tuple forward() const {
     Output loss = loss_output(op, py::none(), x.dtype(), reduction, ndim, shape);
     Output divisor = Output::contiguous(x.dtype(), 0, nullptr);
-    Output log_sum_exp = Output::contiguous(x.dtype(), has_log_sum_exp() ? ndim : 0, shape);
+    Output log_sum_exp = has_log_sum_exp() ? Output::contiguous(x.dtype(), ndim, shape) : divisor;
     with_float(x.dtype(), [&](auto tag) {
       using T = decltype(tag);
       ClassLossForward<T> call{kind,
@@ -88,7 +87,7 @@ struct ClassArguments {
                                loss.view<T>(),
                                has_log_sum_exp() ? log_sum_exp.view<T>() : TensorView<T>{},
                                divisor.view<T>()};
-      invoke_released(call);
+      invoke_sized(call, kind == ClassLoss::nll ? numel(call.index) : numel(call.x));
     });
     if (!has_log_sum_exp()) return py::make_tuple(loss.release(), divisor.release());
     return py::make_tuple(loss.release(), divisor.release(), log_sum_exp.release());

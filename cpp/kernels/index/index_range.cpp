@@ -13,17 +13,19 @@ void IndexRange::run(void*) const {
   const LoopNest<1> nest(index.ndim, index.shape, {index.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
   parallel_for(1, 0, [&](int64_t, int64_t) {
-    uint64_t signs = 0;
+    bool outside = false;
     nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
       const int64_t* p = index.data + offsets[0];
-      if (has_also)
-        for (int64_t i = 0; i < n; ++i) signs |= p[i * step] == also ? 0 : signs_of(p[i * step]);
-      else if (step != 1)
-        for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i * step]);
-      else
+      uint64_t signs = 0;
+      if (step == 1)
         for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i]);
+      else
+        for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i * step]);
+      if (int64_t(signs) >= 0) return;
+      for (int64_t i = 0; i < n && !outside; ++i)
+        outside = int64_t(signs_of(p[i * step])) < 0 && !(has_also && p[i * step] == also);
     });
-    *found.data = int64_t(signs) < 0;
+    *found.data = outside;
   });
 }
 

@@ -91,16 +91,18 @@ void ClassLossForward<T>::run(void* workspace) const {
       f(lines);
     });
   };
-  const double cost = cost_ns(kind, nest.size, x.shape[1]);
+  const int64_t classes_read = kind == ClassLoss::nll ? 1 : x.shape[1];
+  const double cost = cost_ns(kind, nest.size, classes_read);
+  const int parts = loss_parts(cost);
   double(*partial)[2] = static_cast<double(*)[2]>(workspace);
   parallel_region(cost, [&] {
     if (each) {
       parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) { walk(begin, end, function); });
     } else {
-      parallel_for(kLossParts, cost, [&](int64_t begin, int64_t end) {
+      parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
         for (int64_t part = begin; part < end; ++part) {
           partial[part][0] = partial[part][1] = 0;
-          walk(nest.size * part / kLossParts, nest.size * (part + 1) / kLossParts,
+          walk(nest.size * part / parts, nest.size * (part + 1) / parts,
                [&](const ClassLines<T>& lines) { add_up<T>(lines, function, partial[part]); });
         }
       });
@@ -109,7 +111,7 @@ void ClassLossForward<T>::run(void* workspace) const {
       divisor.data[0] = T(1);
       if (each) return;
       double sums[2] = {};
-      for (int part = 0; part < kLossParts; ++part) sums[0] += partial[part][0], sums[1] += partial[part][1];
+      for (int part = 0; part < parts; ++part) sums[0] += partial[part][0], sums[1] += partial[part][1];
       if (reduction == Reduction::mean) sums[0] /= sums[1], divisor.data[0] = static_cast<T>(sums[1]);
       loss.data[0] = static_cast<T>(sums[0]);
     });

@@ -115,18 +115,19 @@ void LossForward<T>::run(void* workspace) const {
     return;
   }
   double* partial = static_cast<double*>(workspace);
+  const int parts = loss_parts(cost);
   parallel_region(cost, [&] {
-    parallel_for(kLossParts, cost, [&](int64_t begin, int64_t end) {
+    parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
       for (int64_t part = begin; part < end; ++part) {
         double sum = 0;
-        strips(nest.size * part / kLossParts, nest.size * (part + 1) / kLossParts,
+        strips(nest.size * part / parts, nest.size * (part + 1) / parts,
                [&](int64_t n, const T* values) { sum += loss_kernels<T>().sum(n, values); });
         partial[part] = sum;
       }
     });
     parallel_for(1, 0, [&](int64_t, int64_t) {
       double sum = 0;
-      for (int part = 0; part < kLossParts; ++part) sum += partial[part];
+      for (int part = 0; part < parts; ++part) sum += partial[part];
       loss.data[0] = static_cast<T>(sum / divisor(reduction, x));
     });
   });

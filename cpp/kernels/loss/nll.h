@@ -5,15 +5,24 @@
 
 namespace ranvier::RANVIER_ISA {
 
-template <class T>
-static void nll_forward(const ClassLines<T>& l) {
+template <bool is_weighted, class T>
+static void nll_lines(const ClassLines<T>& lines) {
+  const ClassLines<T> l = lines;  // a store might change what lies behind a reference
   const int64_t ignored = l.settings.ignore_index;
   for (int64_t i = 0; i < l.count; ++i) {
     const int64_t c = l.index.data[i * l.index.line];
-    const T weight = c == ignored ? T(0) : l.weight ? l.weight[c] : T(1);
-    l.loss.data[i * l.loss.line] = c == ignored ? T(0) : -weight * l.x.data[i * l.x.line + c * l.x.step];
+    T weight = 0, loss = 0;
+    if (c != ignored) {
+      weight = is_weighted ? l.weight[c] : T(1);
+      loss = -weight * l.x.data[i * l.x.line + c * l.x.step];
+    }
+    l.loss.data[i * l.loss.line] = loss;
     if (l.share.data) l.share.data[i] = weight;
   }
+}
+template <class T>
+static void nll_forward(const ClassLines<T>& l) {
+  l.weight ? nll_lines<true>(l) : nll_lines<false>(l);
 }
 
 // Zeros into lines [first, first + count).
