@@ -88,4 +88,16 @@ RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
 
 #endif
 
+// The first n bytes, 0 < n <= lanes; the other lanes are 0 and nothing past p[n - 1] is touched.
+RANVIER_INLINE ivec<float> widen_first_bytes(const uint8_t* p, int n) {
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (ivec<float>)_mm512_maskz_cvtepu8_epi32(all16, _mm_maskz_loadu_epi8(__mmask16((1u << n) - 1u), p));
+#else
+  uint8_t bytes[lanes<float>] = {};
+  for (int i = 0; i < lanes<float>; ++i)
+    if (i < n) bytes[i] = p[i];
+  return widen_bytes(bytes, 0.0f);
+#endif
+}
+
 }  // namespace ranvier::RANVIER_ISA

@@ -106,6 +106,15 @@ def test_large_kernels(taps, c, isa, rng):
     check(*random_case(rng, 1, c, 14, 33, 4, taps))
 
 
+@pytest.mark.parametrize("c", [8, 9, 16, 33])
+@pytest.mark.parametrize("k", [1, 31, 33])
+@pytest.mark.parametrize(("rows", "window"), [(2, 2), (3, 2), (4, 2), (5, 2), (7, 2), (3, 3), (3, (2, 3))])
+def test_patches(rows, window, k, c, isa, rng):
+    """Filters of 3 and 5 columns, all patches of a window in registers or not; bands of a few pooled rows."""
+    columns = 3 if window != 2 or rows == 3 else 5
+    check(*random_case(rng, 2, c, rows + 5, 61, k, (rows, columns), window, padding=1))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("c", [1, 3, 33])
 def test_layouts(layout, c, isa, rng):

@@ -2,6 +2,8 @@
 #include <utility>
 
 #include "kernels/conv2d/pooled_lists.h"
+#include "kernels/conv2d/pooled_patches.h"
+#include "kernels/conv2d/pooled_quads.h"
 #include "simd/tile.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -101,7 +103,8 @@ static void finish(const PooledGradientRow& row) {
   }
 }
 
-extern const PooledGradientKernels pooled_gradient_kernels = {lanes<float>,   kTile,   sum,   list_by_channel,
-                                                              list_by_offset, combine, finish};
+extern const PooledGradientKernels pooled_gradient_kernels = {
+    lanes<float>, kTile,     sum,          list_by_channel, list_by_offset, kQuadTaps[2], kQuadVectors,
+    make_quads,   sum_quads, mask_offsets, find_patches,    combine,        finish};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -8,9 +8,14 @@ constexpr double kUnaligned = 1.6;
 
 }  // namespace
 
-PooledBlocks::PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry)
+PooledBlocks::PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry,
+                           int64_t width)
     : geometry_(geometry), channels_(std::max<int64_t>(channels, 1)), taps_{taps[0], taps[1]} {
   lanes_ = RANVIER_SELECT(pooled_gradient_kernels).lanes;
+  if (width > 0) {
+    width_ = width, count_ = ceil_division(channels_, width);
+    return;
+  }
   const int64_t across = segments() == 1 ? taps_[1] : 1, vectors = ceil_division(channels_, lanes_);
   const double dense = kUnaligned * ceil_division(across * channels_, lanes_);
   if (channels_ % lanes_ != 0 && dense < across * vectors) {  // few channels: pixels without gaps

@@ -28,7 +28,8 @@ struct PooledPart {
 
 class PooledBlocks {
  public:
-  PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry);
+  // width: elements of a pixel in a block, 0 for what suits a tile.
+  PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry, int64_t width = 0);
   int64_t count() const { return count_; }
   PooledBlock operator[](int64_t i) const;
   int64_t pixel() const { return before(count_ - 1) + (*this)[count_ - 1].width; }  // elements, all blocks

@@ -58,6 +58,38 @@ struct PooledGradientRow {
   int64_t pixels, channels;
 };
 
+// quads[4 i + e] is what offset e of a window of at most four elements is, at the position i of its first
+// element; t-th sums: sum[t][k] += sum over pooled pixels of dy * the quad at tap[t], of vectors of output
+// channels k, the last of `last`. bias[k], or null, gets the sum of dy.
+constexpr int kMostQuadTaps = 12;
+struct PooledQuads {
+  const float* dy;
+  const uint8_t* where;
+  const float* quads;
+  int64_t dy_row, dy_column, where_row, where_column, quads_row, quads_column;
+  int64_t rows, columns;
+  int elements;  // of a window: offsets beyond are ignored
+  int taps, vectors, last;
+  int64_t tap[kMostQuadTaps];
+  float* sum[kMostQuadTaps];
+  float* bias;
+};
+
+// For each pooled pixel of rows x columns and each offset of its window, masks[pixel][offset] names by its
+// bits the output channels k whose gradient lies there, and dx[y][x][lane] of the patch gets the sum of dy[k]
+// * filters[k][r][s][lane]; the patch of an offset begins at its own place in the pixel's.
+struct PooledPatches {
+  const uint32_t* masks;
+  const float* dy;
+  int64_t dy_row, dy_column;
+  const float* filters;
+  int64_t filter;  // elements
+  float* dx;
+  int64_t dx_row;
+  int64_t rows, columns;
+};
+using AddPatches = void (*)(const PooledPatches&);
+
 // list_by_channel: entries are appended to the list of their channel, of which end[k] is the length so far;
 // there must be room for a vector more. sums[k * lanes + lane], or null, gets sums of all gradients.
 // list_by_offset: for each pixel and offset that has any, the channels [first, channels), which become the
@@ -68,6 +100,14 @@ struct PooledGradientKernels {
   void (*sum)(const PooledSums&);
   void (*list_by_channel)(const PooledPixels&, const PooledLists&, float* sums);
   int64_t (*list_by_offset)(const PooledPixels&, int first, const PooledLists&, int64_t* entries);
+  int quad_taps, quad_vectors;
+  // quads[4 i + e] = plane[i + at[e]], i < n; whole vectors are read and written
+  void (*make_quads)(const float* plane, const int64_t (&at)[4], int64_t n, float* quads);
+  void (*sum_quads)(PooledQuads&);  // may lengthen its lists of taps
+  // masks[p * window_elements + offset]: the channels [first, channels), at most 32. dy_k is 1.
+  void (*mask_offsets)(const PooledPixels&, int first, uint32_t* masks);
+  // For filters and windows of that size; null where there is none.
+  AddPatches (*find_patches)(int64_t taps_r, int64_t taps_s, int64_t window_r, int64_t window_s);
   // to[i] += the sum over p in [1, partials) of to[p * stride + i], i < n
   void (*combine)(float* to, int64_t partials, int64_t stride, int64_t n);
   void (*finish)(const PooledGradientRow&);

@@ -6,11 +6,25 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kFilterBytes =
-    128 << 10;  // of a group of output channels, which all pixels of a band pass over
+// Of a group of output channels, whose filters all pixels of a band pass over.
+constexpr int64_t kListedBytes = 128 << 10, kPatchBytes = 20 << 10;
+constexpr int64_t kMaskBits = 32;
 constexpr int64_t kBandPixels = 64;
 
 const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
+
+// Of so many rows of taps, those whose patches go together.
+int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left, 3); }
+
+bool patches_fit(const Conv2dPoolBackwardInput<float>& call) {
+  const Conv2dGeometry& g = call.geometry;
+  if (g.stride[0] * g.stride[1] * g.dilation[0] * g.dilation[1] != 1) return false;
+  if (2 * call.dx.shape[1] <= kernels().lanes) return false;
+  for (int64_t left = call.w.shape[2]; left > 0; left -= patch_rows(left))
+    if (!kernels().find_patches(patch_rows(left), call.w.shape[3], call.window[0], call.window[1]))
+      return false;
+  return true;
+}
 
 }  // namespace
 
@@ -19,7 +33,8 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
     : c_(call),
       out_(call.dy.shape[1]),
       taps_{call.w.shape[2], call.w.shape[3]},
-      blocks_(call.dx.shape[1], taps_, call.geometry),
+      patches_(patches_fit(call)),
+      blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? kernels().lanes : 0),
       carver_(workspace) {
   const Conv2dGeometry& g = call.geometry;
   const int64_t lanes = kernels().lanes, pooled_rows = call.dy.shape[2], pooled_columns = call.dy.shape[3];
@@ -29,13 +44,16 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
     return std::max(pooled, g.pad[d] + call.dx.shape[2 + d]);
   };
   height_ = reach(0), width_ = reach(1);
-  group_ = std::max<int64_t>(kFilterBytes / 4 / blocks_[0].filter / lanes, 1) * lanes;
+  const int64_t at_once = patches_ ? kPatchBytes / patch_rows(taps_[0]) * taps_[0] : kListedBytes;
+  group_ = std::max<int64_t>(at_once / 4 / blocks_[0].filter / lanes, 1) * lanes;
+  if (patches_) group_ = std::min(group_, kMaskBits);
   groups_ = ceil_division(out_, group_);
   band_rows_ = std::clamp<int64_t>(kBandPixels / std::max<int64_t>(pooled_columns, 1), 1,
                                    std::max<int64_t>(pooled_rows, 1));
   const int64_t pixels = band_rows_ * pooled_columns;
-  entries_ = pixels * out_ + lanes;
-  groups_of_band_ = groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
+  entries_ = patches_ ? 0 : pixels * out_ + lanes;
+  lists_ = patches_ ? 0 : groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
+  masks_ = patches_ ? groups_ * pixels * call.window[0] * call.window[1] : 0;
   turned_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_division(out_, lanes) * lanes;
   filters_ = carver_.take<float>(out_ * blocks_.filter());
   scratch_.dx = carver_.take<float>(team * (height_ * width_ * blocks_.pixel() + kPooledVectors * lanes));
@@ -45,10 +63,11 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
   scratch_.corner = carver_.take<int32_t>(team * pixels);
   scratch_.lists.value = carver_.take<float>(team * entries_);
   scratch_.lists.index = carver_.take<int32_t>(team * entries_);
-  scratch_.lists.begin = carver_.take<int32_t>(team * groups_of_band_);
-  scratch_.lists.end = carver_.take<int32_t>(team * groups_of_band_);
-  scratch_.lists.place = carver_.take<int32_t>(team * groups_of_band_);
+  scratch_.lists.begin = carver_.take<int32_t>(team * lists_);
+  scratch_.lists.end = carver_.take<int32_t>(team * lists_);
+  scratch_.lists.place = carver_.take<int32_t>(team * lists_);
   scratch_.end_of_group = carver_.take<int64_t>(team * groups_);
+  scratch_.masks = carver_.take<uint32_t>(team * masks_);
 }
 
 PooledInputGradient::Scratch PooledInputGradient::scratch() const {
@@ -58,9 +77,8 @@ PooledInputGradient::Scratch PooledInputGradient::scratch() const {
   s.turned += pixels * turned_;
   s.dy_at += pixels, s.where_at += pixels, s.corner += pixels;
   s.lists.value += i * entries_, s.lists.index += i * entries_;
-  s.lists.begin += i * groups_of_band_, s.lists.end += i * groups_of_band_,
-      s.lists.place += i * groups_of_band_;
-  s.end_of_group += i * groups_;
+  s.lists.begin += i * lists_, s.lists.end += i * lists_, s.lists.place += i * lists_;
+  s.end_of_group += i * groups_, s.masks += i * masks_;
   return s;
 }
 
@@ -110,7 +128,12 @@ void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const
 }
 
 void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratch& s) const {
-  PooledPixels in = band_pixels(n, rows, s);
+  if (turned_) turn_gradient(n, rows, s);
+  const PooledPixels in = band_pixels(n, rows, s);
+  patches_ ? add_patches(in, rows, blocks, s) : add_lists(in, blocks, s);
+}
+
+void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch& s) const {
   PooledLists lists = s.lists;
   int64_t entries = 0, count = 0;
   for (int64_t group = 0; group < groups_; ++group) {
@@ -136,11 +159,36 @@ void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratc
   }
 }
 
+void PooledInputGradient::add_patches(PooledPixels in, Range rows, Range blocks, const Scratch& s) const {
+  const int64_t masks = in.pixels * in.window_elements;
+  for (int64_t group = 0; group < groups_; ++group) {
+    in.channels = static_cast<int>(std::min((group + 1) * group_, out_));
+    kernels().mask_offsets(in, static_cast<int>(group * group_), s.masks + group * masks);
+  }
+  PooledPatches p{};
+  p.rows = rows.end - rows.begin, p.columns = c_.dy.shape[3];
+  p.dy_row = turned_ ? p.columns * turned_ : c_.dy.strides[2],
+  p.dy_column = turned_ ? turned_ : c_.dy.strides[3];
+  for (int64_t i = blocks.begin; i < blocks.end; ++i) {
+    const PooledBlock block = blocks_[i];
+    float* dx = s.dx + (blocks_.before(i) * height_ + rows.begin * c_.window[0] * block.width) * width_;
+    p.filter = block.filter, p.dx_row = width_ * block.width;
+    for (int64_t group = 0; group < groups_; ++group)
+      for (int64_t r = 0, step; r < taps_[0]; r += step) {
+        step = patch_rows(taps_[0] - r);
+        p.masks = s.masks + group * masks, p.dy = in.dy + in.dy_at[0] + group * group_;
+        p.filters = filters_ + blocks_.before_filter(i) * out_ + group * group_ * block.filter +
+                    r * (block.filter / taps_[0]);
+        p.dx = dx + r * p.dx_row;
+        kernels().find_patches(step, taps_[1], c_.window[0], c_.window[1])(p);
+      }
+  }
+}
+
 PooledPixels PooledInputGradient::band_pixels(int64_t n, Range rows, const Scratch& s) const {
   const TensorView<const float>& dy = c_.dy;
   const TensorView<const uint8_t>& where = c_.where;
   const Conv2dGeometry& g = c_.geometry;
-  if (turned_) turn_gradient(n, rows, s);
   int64_t p = 0;
   for (int64_t i = rows.begin; i < rows.end; ++i)
     for (int64_t j = 0; j < dy.shape[3]; ++j, ++p) {

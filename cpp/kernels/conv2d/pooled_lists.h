@@ -10,11 +10,11 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Offsets of the first n channels from p on; the others are beyond every window.
+// Offsets of the first n channels from p on; the others are 0.
 RANVIER_INLINE ivec<float> load_offsets(const uint8_t* p, int64_t step, int n) {
   constexpr int L = lanes<float>;
-  if (step == 1 && n == L) return widen_bytes(p, 0.0f);
-  ivec<float> v = ibroadcast<float>(256);
+  if (step == 1) return n == L ? widen_bytes(p, 0.0f) : widen_first_bytes(p, n);
+  ivec<float> v{};
   for (int i = 0; i < L; ++i)
     if (i < n) v[i] = p[i * step];
   return v;

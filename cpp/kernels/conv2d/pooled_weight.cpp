@@ -1,6 +1,7 @@
 // conv2d_pool's gradients to weight and bias.
 #include "kernels/conv2d/pooled_weight.h"
 
+#include "kernels/conv2d/pooled_lookup.h"
 #include "kernels/conv2d/tile.h"
 
 namespace ranvier {
@@ -246,12 +247,14 @@ void PooledWeightGradient::combine() const {
 
 template <>
 size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int team) const {
+  if (pooled_lookup_pays(*this)) return PooledLookup(*this, nullptr, team).workspace_bytes();
   return PooledWeightGradient(*this, nullptr, team).workspace_bytes();
 }
 
 template <>
 void Conv2dPoolBackwardWeight<float>::run(void* workspace) const {
   if (dy.shape[1] == 0) return;
+  if (pooled_lookup_pays(*this)) return PooledLookup(*this, workspace, num_threads()).run();
   PooledWeightGradient(*this, workspace, num_threads()).run();
 }
 

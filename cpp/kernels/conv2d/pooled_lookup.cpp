@@ -1,0 +1,216 @@
+#include "kernels/conv2d/pooled_lookup.h"
+
+#include "kernels/conv2d/pooled_blocks.h"
+#include "kernels/conv2d/tile.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kQuadBytes =
+    16 << 10;  // of a channel's tables, which all output channels and taps pass over
+constexpr int64_t kPixelsPerPart = 256;
+constexpr int64_t kMaxParts = 16;
+
+const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
+
+}  // namespace
+
+// In operations for a vector of output channels, as measured. A list costs about eight for each gradient, of
+// which some 60 % are not zero, and its filter's vectors.
+bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call) {
+  if (call.window[0] * call.window[1] > 4 || call.x.shape[1] == 0) return false;
+  const PooledBlocks blocks(call.x.shape[1], call.taps, call.geometry);
+  const int64_t lanes = kernels().lanes;
+  const double lookups = 1.4 * call.x.shape[1] * call.taps[0] * call.taps[1];
+  return lookups < 0.6 * lanes * (blocks.filter() / lanes + 8);
+}
+
+PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* workspace, int team)
+    : c_(call),
+      out_(call.dy.shape[1]),
+      in_(call.x.shape[1]),
+      taps_(call.taps[0] * call.taps[1]),
+      carver_(workspace) {
+  const Conv2dGeometry& g = call.geometry;
+  const int64_t lanes = kernels().lanes, n = call.dy.shape[0], rows = call.dy.shape[2],
+                columns = call.dy.shape[3];
+  const auto reach = [&](int d, int64_t pooled) {
+    return pooled_reach(pooled, call.window[d], g.stride[d], call.taps[d], g.dilation[d]);
+  };
+  width_ = out_ <= lanes ? lanes : kernels().quad_vectors * lanes;
+  panels_ = ceil_division(out_, width_);
+  pitch_ = reach(1, columns);
+  rows_ = std::max<int64_t>(rows, 1);
+  while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kQuadBytes) rows_ = (rows_ + 1) / 2;
+  bands_ = ceil_division(rows, rows_);
+  height_ = reach(0, rows_);
+  parts_ = std::clamp<int64_t>(n * rows * columns / kPixelsPerPart, 1, kMaxParts);
+  while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
+  parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(n * bands_, 1));
+  turned_ = (call.dy.strides[1] != 1 || call.where.strides[1] != 1) && out_ > 1;
+  const int64_t turned = turned_ ? rows_ * columns * panels_ * width_ : 0;
+  sums_ = carver_.take<float>(parts_ * panels_ * taps_ * in_ * width_);
+  bias_sums_ = carver_.take<float>(parts_ * panels_ * width_);
+  scratch_.plane = carver_.take<float>(team * (height_ + 1) * (pitch_ + lanes));
+  scratch_.quads = carver_.take<float>(team * 4 * in_ * (height_ * pitch_ + lanes));
+  scratch_.dy = carver_.take<float>(team * turned);
+  scratch_.where = carver_.take<uint8_t>(team * turned);
+}
+
+PooledLookup::Scratch PooledLookup::scratch() const {
+  Scratch s = scratch_;
+  const int64_t lanes = kernels().lanes, i = team_index();
+  const int64_t turned = turned_ ? rows_ * c_.dy.shape[3] * panels_ * width_ : 0;
+  s.plane += i * (height_ + 1) * (pitch_ + lanes);
+  s.quads += i * 4 * in_ * (height_ * pitch_ + lanes);
+  s.dy += i * turned, s.where += i * turned;
+  return s;
+}
+
+PooledLookup::Band PooledLookup::band(int64_t i) const {
+  const int64_t row = i % bands_ * rows_;
+  return {i / bands_, row, std::min(rows_, c_.dy.shape[2] - row)};
+}
+
+float* PooledLookup::sums(int64_t part, int64_t panel) const {
+  return sums_ + (part * panels_ + panel) * taps_ * in_ * width_;
+}
+
+void PooledLookup::run() const {
+  parallel_region(kConvNsPerProduct * static_cast<double>(numel(c_.dy)) * (in_ * taps_ + 4), [&] {
+    accumulate();
+    team_barrier();
+    combine();
+    team_barrier();
+  });
+}
+
+// All of the work, in order: parts of the bands, panels of output channels. A thread takes a run of it.
+void PooledLookup::accumulate() const {
+  Share share(parts_ * panels_);
+  for (int64_t part = 0; part < parts_; ++part) {
+    const Range mine = share.take(panels_, 1);
+    if (!mine.empty()) accumulate_part(part, mine);
+  }
+}
+
+void PooledLookup::accumulate_part(int64_t part, Range panels) const {
+  const Scratch s = scratch();
+  const int64_t count = panels.end - panels.begin, all = c_.dy.shape[0] * bands_;
+  std::fill_n(sums(part, panels.begin), count * taps_ * in_ * width_, 0.0f);
+  std::fill_n(bias_sums_ + (part * panels_ + panels.begin) * width_, count * width_, 0.0f);
+  for (int64_t i = all * part / parts_; i < all * (part + 1) / parts_; ++i) {
+    const Band b = band(i);
+    make_quads(b, s);
+    if (turned_) turn(b, s);
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) add_band(job(b, panel, s), part, panel);
+  }
+}
+
+void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
+  const Conv2dGeometry& g = c_.geometry;
+  int64_t at[4] = {};
+  for (int e = 0; e < c_.window[0] * c_.window[1]; ++e)
+    at[e] = e / c_.window[1] * g.stride[0] * pitch_ + e % c_.window[1] * g.stride[1];
+  // of the positions of windows' first elements, the last
+  const int64_t rows = pooled_reach(band.rows, c_.window[0], g.stride[0], c_.taps[0], g.dilation[0]);
+  const int64_t positions = rows * pitch_ - at[c_.window[0] * c_.window[1] - 1];
+  for (int64_t c = 0; c < in_; ++c) {
+    copy_plane(c, band, s.plane);
+    kernels().make_quads(s.plane, at, positions, s.quads + c * 4 * (height_ * pitch_ + kernels().lanes));
+  }
+}
+
+void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) const {
+  const TensorView<const float>& x = c_.x;
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t y0 = band.row * c_.window[0] * g.stride[0] - g.pad[0], x0 = -g.pad[1], step = x.strides[3];
+  const int64_t begin = std::min(g.pad[1], pitch_), end = std::clamp<int64_t>(x.shape[3] - x0, begin, pitch_);
+  for (int64_t y = y0; y < y0 + height_; ++y, plane += pitch_) {
+    if (y < 0 || y >= x.shape[2]) {
+      std::fill_n(plane, pitch_, 0.0f);
+      continue;
+    }
+    const float* from = x.data + band.image * x.strides[0] + channel * x.strides[1] + y * x.strides[2];
+    std::fill_n(plane, begin, 0.0f);
+    if (step == 1)
+      std::copy(from, from + (end - begin), plane + begin);
+    else
+      for (int64_t i = begin; i < end; ++i) plane[i] = from[(i - begin) * step];
+    std::fill(plane + end, plane + pitch_, 0.0f);
+  }
+}
+
+void PooledLookup::turn(const Band& band, const Scratch& s) const {
+  const TensorView<const float>& dy = c_.dy;
+  const TensorView<const uint8_t>& where = c_.where;
+  const int64_t all = panels_ * width_;
+  for (int64_t i = 0; i < band.rows; ++i) {
+    const int64_t at = i * dy.shape[3] * all;
+    const uint8_t* from = where.data + band.image * where.strides[0] + (band.row + i) * where.strides[2];
+    conv_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
+                               dy.data + band.image * dy.strides[0] + (band.row + i) * dy.strides[2],
+                               dy.strides[3], dy.strides[1], s.dy + at);
+    for (int64_t j = 0; j < dy.shape[3]; ++j)
+      for (int64_t k = 0; k < out_; ++k)
+        s.where[at + j * all + k] = from[j * where.strides[3] + k * where.strides[1]];
+  }
+}
+
+PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s) const {
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t k = panel * width_, lanes = kernels().lanes, all = panels_ * width_;
+  PooledQuads q{};
+  const auto at = [&](const auto& v) {
+    return v.data + band.image * v.strides[0] + band.row * v.strides[2] + k;
+  };
+  q.dy = turned_ ? s.dy + k : at(c_.dy), q.where = turned_ ? s.where + k : at(c_.where), q.quads = s.quads;
+  q.dy_column = turned_ ? all : c_.dy.strides[3], q.where_column = turned_ ? all : c_.where.strides[3];
+  q.dy_row = turned_ ? all * c_.dy.shape[3] : c_.dy.strides[2];
+  q.where_row = turned_ ? all * c_.dy.shape[3] : c_.where.strides[2];
+  q.quads_row = 4 * c_.window[0] * g.stride[0] * pitch_, q.quads_column = 4 * c_.window[1] * g.stride[1];
+  q.rows = band.rows, q.columns = c_.dy.shape[3];
+  q.elements = static_cast<int>(c_.window[0] * c_.window[1]);
+  const int64_t left = std::min(out_ - k, width_);
+  q.vectors = static_cast<int>(ceil_division(left, lanes)),
+  q.last = static_cast<int>(left - (q.vectors - 1) * lanes);
+  return q;
+}
+
+// A few taps and channels at a time, as even as they go.
+void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t all = taps_ * in_, most = ceil_division(all, ceil_division(all, kernels().quad_taps));
+  const int64_t plane = 4 * (height_ * pitch_ + kernels().lanes);
+  q.bias = bias_sums_ + (part * panels_ + panel) * width_;
+  for (int64_t first = 0; first < all; first += most, q.bias = nullptr) {
+    q.taps = static_cast<int>(std::min(most, all - first));
+    for (int i = 0; i < q.taps; ++i) {
+      const int64_t c = (first + i) / taps_, tap = (first + i) % taps_, r = tap / c_.taps[1],
+                    s = tap % c_.taps[1];
+      q.tap[i] = c * plane + 4 * (r * g.dilation[0] * pitch_ + s * g.dilation[1]);
+      q.sum[i] = sums(part, panel) + (tap * in_ + c) * width_;
+    }
+    kernels().sum_quads(q);
+  }
+}
+
+void PooledLookup::combine() const {
+  const int64_t elements = taps_ * in_;
+  const Range mine = even_share(panels_);
+  for (int64_t panel = mine.begin; panel < mine.end; ++panel) {
+    const int64_t k = panel * width_, columns = std::min(width_, out_ - k);
+    if (c_.dw.data)
+      conv_kernels<float>().combine({sums(0, panel), parts_, panels_ * elements * width_, in_, taps_, 0,
+                                     elements, static_cast<int>(columns), static_cast<int>(width_),
+                                     c_.dw.data + k * elements, elements});
+    for (int64_t i = 0; c_.db.data && i < columns; ++i) {
+      float total = 0;
+      for (int64_t part = 0; part < parts_; ++part)
+        total += bias_sums_[(part * panels_ + panel) * width_ + i];
+      c_.db.data[(k + i) * c_.db.strides[0]] = total;
+    }
+  }
+}
+
+}  // namespace ranvier

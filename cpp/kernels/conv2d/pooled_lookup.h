@@ -1,0 +1,55 @@
+// The plan of conv2d_pool's gradient to the weight where the input has few channels, so that a filter fills
+// no vectors: instead the lanes are output channels. Windows have at most four elements, and a table holds,
+// for each position of the input, the four that the offsets of a window there mean; each lane looks up its
+// own.
+#pragma once
+#include "base/carve.h"
+#include "kernels/conv2d/pooled.h"
+#include "kernels/conv2d/pooled_gradient.h"
+#include "kernels/conv2d/share.h"
+
+namespace ranvier {
+
+bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call);
+
+class PooledLookup {
+ public:
+  PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* workspace, int team);
+  size_t workspace_bytes() const { return carver_.used(); }
+  void run() const;
+
+ private:
+  struct Scratch {   // of a thread
+    float* plane;    // a channel of a band of the input, with zeros for the padding
+    float* quads;    // [channel][row][column][4]
+    float* dy;       // [pixel][output channel], where it lies otherwise
+    uint8_t* where;  // likewise
+  };
+  struct Band {  // rows of pooled pixels of an image
+    int64_t image, row, rows;
+  };
+  Scratch scratch() const;
+  Band band(int64_t i) const;
+  void accumulate() const;
+  void accumulate_part(int64_t part, Range panels) const;
+  void make_quads(const Band& band, const Scratch& s) const;
+  void copy_plane(int64_t channel, const Band& band, float* plane) const;
+  void turn(const Band& band, const Scratch& s) const;
+  PooledQuads job(const Band& band, int64_t panel, const Scratch& s) const;
+  void add_band(PooledQuads job, int64_t part, int64_t panel) const;
+  void combine() const;
+  float* sums(int64_t part, int64_t panel) const;
+
+  Conv2dPoolBackwardWeight<float> c_;
+  int64_t out_, in_, taps_;  // channels, taps of a filter
+  Carver carver_;
+  int64_t width_, panels_;    // output channels whose sums lie together
+  int64_t rows_, bands_;      // pooled rows of a band, at most; bands of an image
+  int64_t parts_;             // of the bands of all images; decided by the shapes alone
+  int64_t height_, pitch_;    // of a band of the input
+  bool turned_;               // dy or where have strided channels
+  float *sums_, *bias_sums_;  // [part][panel][tap][channel][width], [part][panel][width]
+  Scratch scratch_;           // of the first thread; the others' follow
+};
+
+}  // namespace ranvier

@@ -1,0 +1,71 @@
+// The gradient to the weight where the input has few channels: the lanes are output channels, and each takes
+// its input from the four of a window. Included by pooled_backward.isa.cpp only.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/conv2d/pooled_gradient.h"
+#include "simd/bytes.h"
+#include "simd/quad.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// Sums in registers: taps by vectors of output channels, which share the tables.
+static constexpr int kQuadVectors = RANVIER_VECTOR_REGISTERS == 32 ? 2 : 1;
+static constexpr int kQuadTaps[] = {4, 9, RANVIER_VECTOR_REGISTERS == 32 ? 12 : 9};
+
+static void make_quads(const float* plane, const int64_t (&at)[4], int64_t n, float* quads) {
+  constexpr int L = lanes<float>;
+  for (int64_t i = 0; i < n; i += L, plane += L, quads += 4 * L)
+    store_quads(quads, load(plane + at[0]), load(plane + at[1]), load(plane + at[2]), load(plane + at[3]));
+}
+
+template <int taps, int vectors>
+static void sum_quads(const PooledQuads& q) {
+  constexpr int L = lanes<float>;
+  vec<float> sum[taps][vectors], bias[vectors] = {};
+  RANVIER_UNROLL
+  for (int t = 0; t < taps; ++t) RANVIER_UNROLL
+  for (int v = 0; v < vectors; ++v) sum[t][v] = load(q.sum[t] + v * L);
+  for (int64_t i = 0; i < q.rows; ++i)
+    for (int64_t j = 0; j < q.columns; ++j) {
+      const float* dy = q.dy + i * q.dy_row + j * q.dy_column;
+      const uint8_t* where = q.where + i * q.where_row + j * q.where_column;
+      const float* table = q.quads + i * q.quads_row + j * q.quads_column;
+      vec<float> g[vectors];
+      QuadChoice choice[vectors];
+      RANVIER_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        const bool whole = v < vectors - 1 || q.last == L;
+        g[v] = whole ? load(dy + v * L) : load_n(dy + v * L, q.last);
+        const ivec<float> offset =
+            whole ? widen_bytes(where + v * L, 0.0f) : widen_first_bytes(where + v * L, q.last);
+        choice[v] = choose(offset, q.elements, g[v]);
+        bias[v] = bias[v] + g[v];
+      }
+      RANVIER_UNROLL
+      for (int t = 0; t < taps; ++t) RANVIER_UNROLL
+      for (int v = 0; v < vectors; ++v) sum[t][v] = fma(g[v], pick(table + q.tap[t], choice[v]), sum[t][v]);
+    }
+  RANVIER_UNROLL
+  for (int t = 0; t < taps; ++t) RANVIER_UNROLL
+  for (int v = 0; v < vectors; ++v) store(q.sum[t] + v * L, sum[t][v]);
+  if (!q.bias) return;
+  RANVIER_UNROLL
+  for (int v = 0; v < vectors; ++v) store(q.bias + v * L, load(q.bias + v * L) + bias[v]);
+}
+
+template <int vectors>
+static void sum_quads_of(const PooledQuads& q) {
+  if (q.taps <= kQuadTaps[0]) return sum_quads<kQuadTaps[0], vectors>(q);
+  if (q.taps <= kQuadTaps[1]) return sum_quads<kQuadTaps[1], vectors>(q);
+  sum_quads<kQuadTaps[2], vectors>(q);
+}
+
+// The taps that make up for a missing number repeat the last one and write nowhere.
+static void sum_quads(PooledQuads& q) {
+  alignas(64) float nowhere[kQuadVectors * lanes<float>] = {};
+  for (int t = q.taps; t < kMostQuadTaps; ++t) q.tap[t] = q.tap[t - 1], q.sum[t] = nowhere;
+  if (q.vectors == 1) return sum_quads_of<1>(q);
+  sum_quads_of<kQuadVectors>(q);
+}
+
+}  // namespace ranvier::RANVIER_ISA
