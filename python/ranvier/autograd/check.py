@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ranvier import _core
+from ranvier.autograd.capture import captures, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["allclose", "equal", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
@@ -13,6 +16,12 @@ __all__ = ["allclose", "equal", "is_tensor", "isfinite", "isinf", "isnan", "nume
 
 def _raw(x: Any) -> np.ndarray[Any, Any]:
     return x._array if isinstance(x, Tensor) else np.asarray(x)
+
+
+def _read(x: Any, y: Any, how: str) -> None:
+    if captures:
+        value_read(_raw(x), how)
+        value_read(_raw(y), how)
 
 
 def is_tensor(x: Any) -> bool:
@@ -37,17 +46,24 @@ def isnan(x: Any) -> Tensor:
     >>> rv.isnan(rv.tensor([1.0, float("nan")]))
     tensor([False,  True])
     """
-    return wrap(np.asarray(np.isnan(_raw(x))))
+    array = _raw(x)
+    return wrap(np.asarray(np.isnan(array)) if array.dtype.char not in "fd" else _core.ne(array, array, None))
 
 
 def isinf(x: Any) -> Tensor:
     """Where x is infinite."""
-    return wrap(np.asarray(np.isinf(_raw(x))))
+    array = _raw(x)
+    if array.dtype.char not in "fd":
+        return wrap(np.asarray(np.isinf(array)))
+    return wrap(_core.eq(_core.abs(array, None), math.inf, None))
 
 
 def isfinite(x: Any) -> Tensor:
     """Where x is neither NaN nor infinite."""
-    return wrap(np.asarray(np.isfinite(_raw(x))))
+    array = _raw(x)
+    if array.dtype.char not in "fd":
+        return wrap(np.asarray(np.isfinite(array)))
+    return wrap(_core.lt(_core.abs(array, None), math.inf, None))
 
 
 def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
@@ -57,9 +73,11 @@ def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
     >>> rv.allclose(rv.ones(2), rv.ones(2) + 1e-7)
     True
     """
+    _read(x, y, "allclose")
     return bool(np.allclose(_raw(x), _raw(y), rtol, atol, equal_nan))
 
 
 def equal(x: Any, y: Any) -> bool:
     """True if shapes and all elements are equal."""
+    _read(x, y, "equal")
     return bool(np.array_equal(_raw(x), _raw(y)))

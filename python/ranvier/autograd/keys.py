@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.capture import keep
+from ranvier import _core
+from ranvier.autograd.capture import captures, current, keep, value_read
+from ranvier.autograd.memory import cast
 
 Array = np.ndarray[Any, Any]
 
@@ -36,7 +38,10 @@ def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
         rows = arrays[0] if mask is None or mask.ndim <= 1 else np.flatnonzero(mask)
         return Picks(basic, axes, rows.reshape(-1), rows.shape)
     view_shape = np.broadcast_to(0, shape)[basic].shape
-    return Picks(basic, axes, *_merged(arrays, [view_shape[a] for a in axes]))
+    rows, picked = _merged(arrays, [view_shape[a] for a in axes])
+    if arrays and captures and current() is not None:
+        rows = _merged_by_core(arrays, [view_shape[a] for a in axes])
+    return Picks(basic, axes, rows, picked)
 
 
 def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -106,7 +111,7 @@ def _part(part: Any) -> Any:
         return part
     if isinstance(part, (list, tuple, range)):
         array = np.asarray([getattr(p, "_array", p) for p in part])
-        if all(type(p) in (int, bool) for p in part):
+        if captures and all(type(p) is int for p in part):
             keep(array)
         part = array.astype(np.int64) if array.size == 0 else array
     elif isinstance(part, (bool, np.bool_)):
@@ -116,7 +121,13 @@ def _part(part: Any) -> Any:
     if not isinstance(part, np.ndarray) or part.dtype.kind not in "biu":
         kind = part.dtype if isinstance(part, np.ndarray) else type(part).__name__
         raise IndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
-    return int(part) if part.ndim == 0 and part.dtype.kind in "iu" else part
+    if part.ndim == 0 and part.dtype.kind in "iu":
+        if captures:
+            value_read(part, "an index of one number")
+        return int(part)
+    if captures and part.dtype.kind == "b":
+        value_read(part, "an index by a mask")
+    return part
 
 
 def _consumed(part: Any) -> int:
@@ -159,6 +170,17 @@ def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ..
             raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
         rows = rows * size + np.where(index < 0, index + size, index)
     return np.broadcast_to(rows, shape).reshape(-1), shape
+
+
+def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
+    """The same by kernels, in double, so that a captured step computes it again."""
+    rows: Array | None = None
+    for index, size in zip(arrays, sizes, strict=True):
+        place = cast(index, np.dtype(np.float64))
+        place = _core.where(_core.lt(place, 0.0, None), _core.add(place, float(size), None), place, None)
+        rows = place if rows is None else _core.add(_core.mul(rows, float(size), None), place, None)
+    assert rows is not None
+    return cast(rows, np.dtype(np.int64)).reshape(-1)
 
 
 def _out_of_range(index: int, size: int) -> IndexError:

@@ -46,6 +46,14 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
     return x.astype(dtype)
 
 
+def reshaped(x: Array, shape: Any) -> Array:
+    """x in another shape: a view where there is one, else a copy."""
+    y = x.reshape(shape)
+    if captures and x.dtype.char in _FLOATS and not np.may_share_memory(x, y):
+        return _core.copy(x, False, None).reshape(shape)
+    return y
+
+
 def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
     """x, if it is of floats, in this dtype of them."""
     return x if dtype is None or x.dtype.kind != "f" or x.dtype == dtype else cast(x, dtype)
@@ -53,7 +61,7 @@ def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
 
 def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An array of one number."""
-    return _core.full(shape, dtype, value) if dtype.char in _FLOATS else np.full(shape, value, dtype)
+    return _core.full(shape, dtype, value) if dtype.char in _MADE else np.full(shape, value, dtype)
 
 
 def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
@@ -68,7 +76,9 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 def literal(array: Array) -> Array:
     """An array whose values are the program's own, which may change it: a recorded step makes it anew."""
     if captures and current() is not None:
-        return _core.copy_like(keep(array), array) if array.dtype.char in _FLOATS else keep(array)
+        if array.dtype.char in _FLOATS:
+            return _core.copy_like(keep(array), array)
+        return cast(keep(array), array.dtype)
     return array
 
 
@@ -94,7 +104,13 @@ def write(array: Array, value: Any) -> None:
             return
         except (TypeError, ValueError, OverflowError):
             pass  # it does not fit, which NumPy says, or they overlap, which it can do
+    _refuse()
     array[...] = value
+
+
+def _refuse() -> None:
+    if captures and (capture := current()) is not None:
+        capture.refuse("a change in place", "the core has no kernel for it: make a new tensor instead")
 
 
 def _write_array(array: Array, value: Array) -> None:
@@ -118,11 +134,26 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
     """array[key] = value for such a key."""
     for key in keys[:-1]:
         array = array[key]
-    view = _view_key(keys[-1])
+    key = keys[-1]
+    view = _view_key(key)
     if view:
         write(array[view], value)
+    elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
+        _core.where(key, float(value), array, array)
     else:
-        array[keys[-1]] = value
+        _refuse()
+        array[key] = value
+
+
+def _is_mask_of(key: Any, array: Array) -> bool:
+    """True for a mask of all elements of a floating array that the core can write to."""
+    return (
+        isinstance(key, np.ndarray)
+        and key.dtype.kind == "b"
+        and key.shape == array.shape
+        and array.dtype.char in _FLOATS
+        and array.flags.behaved
+    )
 
 
 def _view_key(key: Any) -> tuple[Any, ...] | None:

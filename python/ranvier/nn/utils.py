@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import value_read
 from ranvier.autograd.inplace import bump
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.tensor import Tensor, wrap
@@ -123,6 +124,8 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
         norm = functools.reduce(_core.maximum, norms)
     else:
         norm = _core.pow(functools.reduce(_core.add, [_core.pow(n, p) for n in norms]), 1 / p)
+    if error_if_nonfinite:
+        value_read(norm, "error_if_nonfinite")
     if error_if_nonfinite and not np.isfinite(norm[0]):
         raise RuntimeError(f"[{name}] got gradients of norm {norm[0]}; expected a finite norm")
     return norm

@@ -26,6 +26,7 @@ from ranvier.ops import (
     variance,
 )
 from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
+from ranvier.ops.elementwise.whole import capturing, logic
 from ranvier.ops.matmul import matmul
 from ranvier.ops.triangle import tril, triu
 
@@ -61,7 +62,8 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *other: Any) -> Any:
         raw = [getattr(x, "_array", x) for x in (self, *other)]
         out = object.__new__(Tensor)
-        out._array = np.asarray(numpy_function(*raw))
+        made = logic(numpy_function, *raw) if capturing() else None
+        out._array = np.asarray(numpy_function(*raw)) if made is None else made
         out.grad, out.requires_grad, out.grad_fn, out._cell = None, False, None, [0, None, 0]
         return out
 

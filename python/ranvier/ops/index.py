@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
-from ranvier.autograd.capture import keep
+from ranvier.autograd.capture import keep, value_read
 from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, picks_of
+from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import is_channels_last, zeros
@@ -67,7 +68,7 @@ class TakeRows(Function):
 
     def backward(self, dy: Array) -> Array:
         if self.index.ndim > 1:
-            dy = dy.reshape(self.rows.shape[:1] + self.shape[1:])
+            dy = reshaped(dy, self.rows.shape[:1] + self.shape[1:])
         return _core.scatter_add(dy, self.rows, 0, self.shape[0], None)
 
 
@@ -104,7 +105,7 @@ class Pick(Function):
         return y.reshape(*before, *shape, *after)
 
     def backward(self, dy: Array) -> Array:
-        dy = dy.reshape(self.picked)
+        dy = reshaped(dy, self.picked)
         dx = _core.scatter_add(dy, self.index, self.axis, self.length, None).reshape(self.moved)
         if self.order is not None:
             dx = dx.transpose(sorted(range(dx.ndim), key=self.order.__getitem__))
@@ -303,6 +304,7 @@ def masked_select(x: Any, mask: Any) -> Tensor:
             "expected shapes that broadcast"
         ) from error
     x = x if x.shape == shape else expand(x, shape)
+    value_read(chosen, "masked_select")
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(x, -1), Picks((slice(None),), (0,), rows, rows.shape))
 
@@ -318,6 +320,7 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
             [1, 0]])
     """
     array = as_tensor("nonzero", x)._array
+    value_read(array, "nonzero")
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
     return wrap(np.argwhere(array))

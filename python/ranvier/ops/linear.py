@@ -8,6 +8,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 
@@ -25,7 +26,7 @@ class Linear(Function):
         if self.needs[0]:
             dx = _core.matmul(dy, weight, None, "none", None)
         if dy.ndim != 2:  # every leading dimension is one of the batch
-            dy, x = dy.reshape(-1, weight.shape[0]), x.reshape(-1, weight.shape[1])
+            dy, x = reshaped(dy, (-1, weight.shape[0])), reshaped(x, (-1, weight.shape[1]))
         if self.needs[1]:
             dw = _core.matmul(dy.T, x, None, "none", None)
         if self.needs[2]:

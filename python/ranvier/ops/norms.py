@@ -12,6 +12,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
@@ -112,7 +113,7 @@ class Prod(_Kept):
 
     def backward(self, dy: Array) -> Array:
         if not isinstance(self.axes, int):
-            x = self.x.reshape(-1)
+            x = reshaped(self.x, -1)
             return _core.cumprod_backward(dy.reshape(1), x, 0).reshape(self.x.shape)
         return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
 

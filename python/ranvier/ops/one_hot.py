@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
+from ranvier.autograd.capture import keep, value_read
+from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.whole import capturing, exact
 
 
 def one_hot(x: Any, num_classes: int = -1) -> Tensor:
@@ -30,9 +34,13 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if classes.size == 0:
             raise ValueError("[one_hot] got no classes; expected num_classes to be given")
+        value_read(classes, "one_hot without num_classes")
         num_classes = int(classes.max()) + 1
     if classes.size and not (classes.min() >= 0 and classes.max() < num_classes):
         raise ValueError(
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
         )
+    if capturing():
+        columns = keep(np.arange(num_classes, dtype=np.float64))
+        return wrap(cast(_core.eq(exact(classes[..., None]), columns, None), np.dtype(np.int64)))
     return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))

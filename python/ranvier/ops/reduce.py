@@ -17,9 +17,11 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.elementwise.extrema import maximum, minimum
+from ranvier.ops.elementwise.whole import capturing, reduction
 from ranvier.ops.layout import is_channels_last
 
 METHODS = ("all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum")
@@ -135,7 +137,8 @@ def _arguments(
 def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     for axis in (axes,) if isinstance(axes, int) else axes or ():
         _check_axis(function.__name__, x, axis)
-    return wrap(np.asarray(function(x._array, axis=axes, keepdims=keepdims)))
+    made = reduction(function, x, axes, keepdims) if capturing() else None
+    return wrap(np.asarray(function(x._array, axis=axes, keepdims=keepdims)) if made is None else made)
 
 
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
@@ -307,7 +310,7 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     if not is_floating(x) or array.ndim == 0:
         return _numpy(getattr(np, name), x, axis, keepdims)
     if axis is None:
-        flat = getattr(_core, name)(array.reshape(-1), 0, False)
+        flat = getattr(_core, name)(reshaped(array, -1), 0, False)
         return wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
     return wrap(getattr(_core, name)(array, axis, keepdims))
 

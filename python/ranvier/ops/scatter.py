@@ -15,6 +15,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor, cast, is_floating
+from ranvier.ops.elementwise.whole import back
 from ranvier.ops.index import index_array
 from ranvier.ops.layout import zeros
 from ranvier.ops.shape import _dim, reshape
@@ -92,7 +93,8 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Te
         return reshape(_scatter(name, reshape(x, 1), dim, places.reshape(-1), reshape(src, -1), add), ())
     at = _dim(name, dim, x.ndim)
     if src.ndim == 0 and places.ndim:  # a number
-        src = wrap(np.broadcast_to(as_number(name, src.item(), x.dtype), places.shape))
+        number = back(src._array, x.dtype) if is_floating(x) else as_number(name, src.item(), x.dtype)
+        src = wrap(np.broadcast_to(number, places.shape))
     fits = places.ndim == x.ndim == src.ndim
     fits = fits and all(n <= m for n, m in zip(places.shape, src.shape, strict=True))
     fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, x.shape, strict=True)))

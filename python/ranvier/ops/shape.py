@@ -15,6 +15,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
@@ -58,12 +59,12 @@ class Reshape(Function):
         if self.channels_last and x.dtype.kind == "f":
             self.is_view = False
             return _core.copy(x, False, None).reshape(self.target)
-        y = x.reshape(self.target)
+        y = reshaped(x, self.target)
         self.is_view = np.may_share_memory(x, y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dx = dy.reshape(self.shape)
+        dx = reshaped(dy, self.shape)
         return _core.copy(dx, True, None) if self.channels_last else dx
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, is_pair, result_dtype
+from ranvier.ops.elementwise.whole import capturing, pair
 
 
 def _compare(
@@ -24,6 +25,8 @@ def _compare(
         return wrap(core(a._array, float(b), None))
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
+    if capturing():
+        return wrap(core(*pair(a, b, dtype), None))
     raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else x for x in (a, b)]
     try:
         return wrap(np.asarray(numpy_function(*raw)))

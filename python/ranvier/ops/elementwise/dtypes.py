@@ -17,6 +17,7 @@ from ranvier import _core
 from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.whole import arithmetic, capturing
 
 Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -107,6 +108,8 @@ def promoted(
         dtype = F32
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
+    if capturing() and (y := arithmetic(numpy_function, a, b, dtype)) is not None:
+        return wrap(y)
     raw = [
         x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
         for x in (a, b)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import value_read
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import (
@@ -20,6 +21,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
+from ranvier.ops.elementwise.whole import BOOL, I64, back, capturing, pair
 
 
 class Where(Function):
@@ -65,11 +67,14 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     """
     condition = as_tensor("where", condition)
     if a is None and b is None:
+        value_read(condition._array, "where with a condition alone")
         return tuple(wrap(index) for index in np.nonzero(condition._array))
     a, b = as_operand("where", a), as_operand("where", b)
     dtype = result_dtype(a, b)
     if dtype in (F32, F64):
         return Where().apply(condition, cast(a, dtype), cast(b, dtype))
+    if capturing() and dtype in (I64, BOOL):
+        return wrap(back(_core.where(condition._array, *pair(a, b, dtype), None), dtype))
     raw = [x._array if isinstance(x, Tensor) else as_number("where", x, dtype) for x in (a, b)]
     return wrap(np.asarray(np.where(condition._array, *raw)))
 
@@ -86,4 +91,6 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     x, mask = as_tensor("masked_fill", x), as_tensor("masked_fill", mask)
     if x._array.dtype in (F32, F64):
         return MaskedFill(float(value)).apply(x, mask)
+    if capturing() and x._array.dtype in (I64, BOOL):
+        return wrap(back(_core.where(mask._array, *pair(value, x, x._array.dtype), None), x._array.dtype))
     return wrap(np.where(mask._array, as_number("masked_fill", value, x._array.dtype), x._array))

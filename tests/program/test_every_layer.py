@@ -1,0 +1,275 @@
+"""Every layer, loss, op and optimizer in a small training step: captured, it gives the eager one's bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from support.layers import LAYERS
+
+STEPS = 5
+
+
+class Scaled(nn.Module):
+    """The layer on inputs times a weight, so that every layer has something to train."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.weight = nn.Parameter(np.full(1, 0.9, np.float32))
+
+    def forward(self, x, *others):
+        return self.layer(x * self.weight if x.is_floating_point() else x, *others)
+
+
+def batches(draw):
+    rng = np.random.default_rng(5)
+    for _ in range(STEPS):
+        arrays = draw(rng)
+        yield [rv.from_numpy(x.astype(np.float32) if x.dtype.kind == "f" else x) for x in arrays]
+
+
+def run(wrap, make, draw, make_optimizer):
+    """Losses, and all that is left after the last step."""
+    rv.manual_seed(3)
+    model = Scaled(make())
+    optimizer = make_optimizer(model.parameters())
+
+    def step(*inputs):
+        optimizer.zero_grad()
+        y = model(*inputs)
+        loss = y if y.ndim == 0 else (y * y).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step = wrap(step)
+    losses = [step(*inputs).item() for inputs in batches(draw)]
+    state = {name: t.numpy(force=True) for name, t in model.state_dict().items()}
+    grads = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+    return losses, state, grads, rv.get_rng_state()["calls"]
+
+
+def assert_same(make, draw, make_optimizer=lambda p: rv.optim.SGD(p, lr=0.05, momentum=0.9)):
+    losses, state, grads, calls = run(lambda step: step, make, draw, make_optimizer)
+    captured = run(rv.compile, make, draw, make_optimizer)
+    assert losses == captured[0]
+    assert calls == captured[3]
+    for expected, got in ((state, captured[1]), (grads, captured[2])):
+        assert expected.keys() == got.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_layers(layer):
+    assert_same(lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs), layer.draw)
+
+
+OPTIMIZERS = {
+    "SGD": {"lr": 0.1, "nesterov": True, "momentum": 0.9, "weight_decay": 0.01},
+    "Adam": {"amsgrad": True},
+    "AdamW": {},
+    "RMSprop": {"momentum": 0.5, "centered": True},
+    "Adagrad": {"lr_decay": 0.1},
+    "Adadelta": {},
+    "Adamax": {},
+    "NAdam": {},
+    "RAdam": {},
+    "Lion": {},
+}
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def rows(rng):
+    return [rng.uniform(-2, 2, (4, 6))]
+
+
+def test_every_optimizer_is_here():
+    kinds = {n for n in rv.optim.__all__ if isinstance(getattr(rv.optim, n), type)}
+    kinds = {n for n in kinds if issubclass(getattr(rv.optim, n), rv.optim.Optimizer)}
+    assert kinds - OPTIMIZERS.keys() == {"LBFGS", "Optimizer"}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name):
+    assert_same(mlp, rows, lambda p: getattr(rv.optim, name)(p, **OPTIMIZERS[name]))
+
+
+class Op(nn.Module):
+    """A function of x and, for the ones that need them, class indices, as a layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs):
+        return self.function(*inputs)
+
+
+def attention(x):
+    q, k, v = x.reshape(2, 6, 2).chunk(3, dim=1)
+    scores = q @ k.transpose(-1, -2) / 2**0.5
+    hidden = rv.triu(rv.ones(2, 2), 1) > 0
+    return rv.softmax(scores.masked_fill(hidden, float("-inf")), -1) @ v
+
+
+OPS = {
+    "cat": lambda x: rv.cat([x, x * 2], 1),
+    "stack": lambda x: rv.stack([x, -x], 1),
+    "split": lambda x: x.split(2, 1)[1] * x.split(2, 1)[0],
+    "chunk": lambda x: x.chunk(2)[1].exp(),
+    "unbind": lambda x: x.unbind(0)[1] * x[0],
+    "pad": lambda x: rv.pad(x, (1, 2), value=0.5),
+    "slice": lambda x: x[1:, ::2],
+    "one element": lambda x: x[1, 2] * x,
+    "rows by a list": lambda x: x[[0, 2, 2]],
+    "elements by lists": lambda x: x[[0, 1], [1, 1]],
+    "where": lambda x: rv.where(x > 0, x, 0.1 * x),
+    "where numbers": lambda x: rv.where(x > 0, x, 0.5) + rv.where(x > 0, 1.0, x),
+    "masked_fill": lambda x: x.masked_fill(x < 0, 0.25),
+    "float mask": lambda x: x * (x > 0).float(),
+    "clamp": lambda x: x.clamp(-1, 1),
+    "maximum": lambda x: rv.maximum(x, -x),
+    "max": lambda x: x.max() * x,
+    "max along": lambda x: x.max(1).values,
+    "min along": lambda x: x.min(dim=0).values,
+    "amax": lambda x: x.amax((0, 1)) * x,
+    "argmax": lambda x: x.gather(1, x.argmax(1, keepdim=True)),
+    "mean": lambda x: x - x.mean(1, keepdim=True),
+    "var": lambda x: x / (x.var(1, keepdim=True) + 1).sqrt(),
+    "std": lambda x: x.std(),
+    "norm": lambda x: x / x.norm(dim=1, keepdim=True),
+    "norm 1": lambda x: x.norm(1, dim=1),
+    "norm inf": lambda x: x.norm(float("inf")),
+    "norm 3": lambda x: x.norm(3, dim=1),
+    "softmax": lambda x: rv.softmax(x, 1),
+    "logsumexp": lambda x: rv.logsumexp(x, 1),
+    "attention": attention,
+    "einsum": lambda x: rv.einsum("ij,kj->ik", x, x),
+    "matmul": lambda x: x @ x.T,
+    "bmm": lambda x: x.reshape(2, 2, 6) @ x.reshape(2, 6, 2),
+    "cumsum": lambda x: x.cumsum(1),
+    "cumprod": lambda x: x.cumprod(1),
+    "prod": lambda x: x.prod(1),
+    "sort": lambda x: x.sort(1).values * rv.arange(6),
+    "topk": lambda x: x.topk(2, 1).values,
+    "median": lambda x: x.median(1).values,
+    "kthvalue": lambda x: x.kthvalue(2, 1).values,
+    "tril": lambda x: x.tril(),
+    "triu": lambda x: x.triu(1),
+    "diagonal": lambda x: x.diagonal(),
+    "flip": lambda x: x.flip(1) * rv.linspace(0, 1, 6),
+    "roll": lambda x: x.roll(2, 1) * x,
+    "repeat": lambda x: x.repeat(2, 1) * 2,
+    "repeat_interleave": lambda x: x.repeat_interleave(2, dim=0),
+    "expand": lambda x: x[:1].expand(3, 6) * 2,
+    "permute": lambda x: x.T.reshape(3, 8),
+    "unsqueeze": lambda x: x.unsqueeze(1).squeeze(1),
+    "power": lambda x: (x.abs() ** 1.5 + x**2 + x**3) / 20,
+    "number first": lambda x: 1 - x + 1 / (x * x + 1) + 2 ** (x * 0.1),
+    "numpy number": lambda x: x * np.float32(0.5) + np.float64(1.5),
+    "functions": lambda x: x.exp().log1p() + x.sin() * x.cos() + x.abs().sqrt(),
+    "sum of several": lambda x: (x * x).sum() + x.abs().mean(),
+    "clone": lambda x: x.clone() + x.contiguous(),
+    "double": lambda x: x.double().float() * 2,
+    "to and fro": lambda x: (x.double() * 3).sum().float() * x,
+    "new_zeros": lambda x: x + rv.zeros(4, 6) + rv.ones_like(x) + rv.full((6,), 0.5),
+    "eye": lambda x: x[:, :4] @ rv.eye(4),
+    "state in place": lambda x: rv.zeros(4, 6).add_(x).mul_(2),
+    "setitem": lambda x: put(x),
+    "detach": lambda x: x * x.detach(),
+    "noise": lambda x: x + 0.1 * rv.randn(4, 6) + rv.rand_like(x),
+    "scatter": lambda x: rv.scatter(x, 1, x.argmax(1, keepdim=True), 1.0),
+    "scatter_add": lambda x: rv.scatter_add(x, 1, x.argmin(1, keepdim=True), x[:, :1]),
+    "cosine": lambda x: nn.functional.cosine_similarity(x, x.roll(1, 0)),
+    "interpolate": lambda x: nn.functional.interpolate(
+        x.reshape(1, 1, 4, 6), scale_factor=2, mode="bilinear"
+    ),
+    "unfold by views": lambda x: rv.stack([x[:, i : i + 3] for i in range(4)], 1),
+    "dropout": lambda x: nn.functional.dropout(x, 0.5),
+    "two dropouts": lambda x: nn.functional.dropout(nn.functional.dropout(x, 0.2), 0.3),
+}
+
+
+def put(x):
+    y = rv.zeros(4, 6)
+    y[1:3, 2] = x[0, :2]
+    y[0] = 0.5
+    y[:, 0] = x.mean(1)
+    return y * x
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_ops(name):
+    assert_same(lambda: Op(OPS[name]), rows)
+
+
+def labelled(rng):
+    return [rng.uniform(-2, 2, (4, 6)), rng.integers(0, 6, 4)]
+
+
+WITH_LABELS = {
+    "index by a tensor": lambda x, y: x[:, y],
+    "index by two tensors": lambda x, y: x[rv.arange(4), y] + x[y - 4 * (y > 3), y - 6],
+    "index by a list and a tensor": lambda x, y: x[[0, 1, 2, 3], y],
+    "gather": lambda x, y: x.gather(1, y.reshape(4, 1)),
+    "take_along_dim": lambda x, y: rv.take_along_dim(x, y.reshape(4, 1), 1),
+    "index_select": lambda x, y: rv.index_select(x, 1, y),
+    "index_add": lambda x, y: rv.index_add(x, 1, y, x[:, :4]),
+    "float labels": lambda x, y: nn.functional.mse_loss(x.sum(1), y),
+    "smoothed": lambda x, y: nn.functional.cross_entropy(x, y, label_smoothing=0.1),
+    "weighted": lambda x, y: nn.functional.cross_entropy(x, y, weight=[1.0, 2.0, 3.0, 1.0, 1.0, 2.0]),
+    "one_hot": lambda x, y: nn.functional.cross_entropy(x, nn.functional.one_hot(y, 6).float()),
+    "right ones": lambda x, y: nn.functional.cross_entropy(x, y) * (x.argmax(1) == y).float().mean(),
+    "count of right ones": lambda x, y: nn.functional.cross_entropy(x, y) * (x.argmax(1) == y).sum(),
+    "mask of labels": lambda x, y: x.masked_fill((y > 2).reshape(4, 1), 0.0),
+    "mask of both": lambda x, y: x * ((x > 0) & (y > 2).reshape(4, 1)).float(),
+    "nll": lambda x, y: nn.functional.nll_loss(nn.functional.log_softmax(x, 1), y),
+    "embedding": lambda x, y: nn.functional.embedding(y, x.T),
+}
+
+
+@pytest.mark.parametrize("name", WITH_LABELS)
+def test_ops_with_labels(name):
+    assert_same(lambda: Op(WITH_LABELS[name]), labelled)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32"])
+def test_labels_of_any_integer_dtype(dtype):
+    def draw(rng):
+        x, y = labelled(rng)
+        return [x, y.astype(dtype)]
+
+    assert_same(lambda: nn.CrossEntropyLoss(), draw)
+
+
+REFUSED = {
+    "a mask picks": lambda x, y: x[x > 0].sum(),
+    "masked_select": lambda x, y: rv.masked_select(x, x > 0),
+    "nonzero": lambda x, y: x * len(rv.nonzero(x > 0)),
+    "where alone": lambda x, y: x * len(rv.where(x > 0)[0]),
+    "one number as an index": lambda x, y: x[y[0]],
+    "classes not given": lambda x, y: x * nn.functional.one_hot(y).float()[:, :1],
+    "a value": lambda x, y: x * x.detach().sum().item(),
+    "a condition": lambda x, y: x if x.detach().sum() > 0 else -x,
+    "noise of NumPy": lambda x, y: x * rv.from_numpy(np.random.default_rng(0).random(6, np.float32)),
+    "a small integer": lambda x, y: x * y.int().float().mean(),
+    "put at a mask's places": lambda x, y: at_mask(x),
+}
+
+
+def at_mask(x):
+    y = x.clone().detach()
+    y[np.array([True, False, False, True])] = 0.0
+    return x * y
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_line(name):
+    with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+"):
+        run(rv.compile, lambda: Op(REFUSED[name]), labelled, lambda p: rv.optim.SGD(p))
