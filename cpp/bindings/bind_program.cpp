@@ -4,6 +4,7 @@
 #define NO_IMPORT_ARRAY
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
 #include <numpy/arrayobject.h>
+#include <pybind11/stl.h>
 
 #include <memory>
 #include <mutex>
@@ -197,6 +198,7 @@ py::dict described(const Program& program, const Instruction& instruction) {
   d["team_ns"] = instruction.team_ns;
   d["solo_ns"] = instruction.solo_ns;
   d["views"] = views;
+  d["fused"] = py::cast(instruction.fused);
   return d;
 }
 

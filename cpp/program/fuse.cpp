@@ -1,7 +1,100 @@
 #include "program/fuse.h"
 
+#include <algorithm>
+
 namespace ranvier {
 
-void fuse(std::vector<Instruction>&, const std::vector<Buffer>&) {}
+Graph::Graph(std::vector<Instruction>& code, std::vector<Buffer>& buffers) : code_(code), buffers_(buffers) {
+  for (size_t i = 0; i < buffers.size(); ++i) by_address_[buffers[i].address] = static_cast<int>(i);
+}
+
+Graph::~Graph() {
+  code_.erase(std::remove_if(code_.begin(), code_.end(), [](const Instruction& i) { return !i.type; }),
+              code_.end());
+}
+
+int Graph::find(const void* p) const {
+  const char* address = static_cast<const char*>(p);
+  auto it = by_address_.upper_bound(address);
+  if (it == by_address_.begin()) return -1;
+  const int index = (--it)->second;
+  return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
+}
+
+int Graph::writer(int buffer) const {
+  int found = -1;
+  for (int i = 0; i < size(); ++i) {
+    if (!code_[i].type) continue;
+    for (const Use& use : code_[i].uses)
+      if (use.region == buffer && use.view.write) {
+        if (found >= 0) return -1;
+        found = i;
+      }
+  }
+  return found;
+}
+
+std::vector<int> Graph::readers(int buffer) const {
+  std::vector<int> found;
+  for (int i = 0; i < size(); ++i) {
+    if (!code_[i].type) continue;
+    const std::vector<Use>& uses = code_[i].uses;
+    if (std::any_of(uses.begin(), uses.end(),
+                    [&](const Use& use) { return use.region == buffer && !use.view.write; }))
+      found.push_back(i);
+  }
+  return found;
+}
+
+bool Graph::used_before(int buffer, int i) const {
+  for (int j = 0; j < i; ++j)
+    if (code_[j].type)
+      for (const Use& use : code_[j].uses)
+        if (use.region == buffer) return true;
+  return false;
+}
+
+bool Graph::written_after(int buffer, int i) const {
+  for (int j = i + 1; j < size(); ++j)
+    if (code_[j].type)
+      for (const Use& use : code_[j].uses)
+        if (use.region == buffer && use.view.write) return true;
+  return false;
+}
+
+char* Graph::new_temporary(size_t bytes) {
+  char* address = next_;
+  next_ += (bytes + 127) / 64 * 64;
+  by_address_[address] = static_cast<int>(buffers_.size());
+  buffers_.push_back({Role::temporary, bytes, address, -1});
+  return address;
+}
+
+void Graph::merged(int i, int with) {
+  code_[i].fused.push_back(code_[with].type->name);
+  code_[i].record = code_[with].record;
+  remove(with);
+  find_uses(i);
+}
+
+void Graph::find_uses(int i) {
+  Instruction& in = code_[i];
+  std::vector<View> views;
+  in.uses.clear();
+  in.type->views(in.call.get(), views);
+  for (const View& view : views) {
+    const AnyView& v = *reinterpret_cast<const AnyView*>(in.call.get() + view.position);
+    const Extent reach = extent(v, view.item);
+    if (reach.low == reach.high) continue;
+    const int region = find(v.data + reach.low);
+    in.uses.push_back({view, region, v.data - buffers_[region].address});
+  }
+}
+
+void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers) {
+  Graph graph(instructions, buffers);
+  fuse_activations(graph);
+  fuse_pools(graph);
+}
 
 }  // namespace ranvier

@@ -14,13 +14,18 @@
 namespace ranvier {
 
 struct Instruction {
+  template <class Call>
+  Call* as() const {
+    return type == &call_type<Call>() ? reinterpret_cast<Call*>(call.get()) : nullptr;
+  }
   const CallType* type;
   std::unique_ptr<char[]> call;
   std::vector<Use> uses;
   int place;
-  int record;             // the recorded call whose results it has made when it is done
-  const int64_t* guard;   // of a check: not zero where it failed; else null
-  bool solo = false;      // on one thread
+  int record;                           // the recorded call whose results it has made when it is done
+  const int64_t* guard;                 // of a check: not zero where it failed; else null
+  std::vector<const char*> fused = {};  // the calls it stands for besides its own
+  bool solo = false;                    // on one thread
   double team_ns = 1e30;  // the shortest time of a run so far, shared out as the kernel wants ...
   double solo_ns = 1e30;  // ... and on one thread
 };
