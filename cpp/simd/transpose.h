@@ -37,9 +37,40 @@ RANVIER_INLINE void transpose_groups(vec<T> (&rows)[lanes<T>]) {
   if constexpr (kGroup > kLast) transpose_groups<kGroup / 2, kLast, T>(rows);
 }
 
+// Of the quarters of a and b: the even ones of a, then those of b; or the odd ones.
+template <bool kOdd, class V, int... I>
+RANVIER_INLINE V quarters(V a, V b, std::integer_sequence<int, I...>) {
+  constexpr int n = sizeof...(I), q = n / 4;
+  return __builtin_shufflevector(a, b,
+                                 ((I / q / 2 ? n : 0) + (I / q % 2 * 2 + (kOdd ? 1 : 0)) * q + I % q)...);
+}
+
+// Quarter q of the rows c, c + kStep, c + 2 kStep, c + 3 kStep becomes row q * kStep + c: with immediate
+// operands, which interleave<kStep> would take from registers.
+template <int kStep, class T>
+RANVIER_INLINE void transpose_quarters(vec<T> (&rows)[lanes<T>]) {
+  using Lanes = std::make_integer_sequence<int, lanes<T>>;
+  RANVIER_UNROLL
+  for (int c = 0; c < kStep; ++c) {
+    const vec<T> x = quarters<false>(rows[c], rows[c + kStep], Lanes{});
+    const vec<T> y = quarters<true>(rows[c], rows[c + kStep], Lanes{});
+    const vec<T> z = quarters<false>(rows[c + 2 * kStep], rows[c + 3 * kStep], Lanes{});
+    const vec<T> w = quarters<true>(rows[c + 2 * kStep], rows[c + 3 * kStep], Lanes{});
+    rows[c] = quarters<false>(x, z, Lanes{});
+    rows[c + kStep] = quarters<false>(y, w, Lanes{});
+    rows[c + 2 * kStep] = quarters<true>(x, z, Lanes{});
+    rows[c + 3 * kStep] = quarters<true>(y, w, Lanes{});
+  }
+}
+
 // rows[i] lane j becomes rows[j] lane i.
 RANVIER_INLINE void transpose(vec<double> (&rows)[lanes<double>]) {
-  transpose_groups<lanes<double> / 2, 1, double>(rows);
+  if constexpr (lanes<double> == 8) {
+    transpose_groups<1, 1, double>(rows);
+    transpose_quarters<2, double>(rows);
+  } else {
+    transpose_groups<lanes<double> / 2, 1, double>(rows);
+  }
 }
 
 RANVIER_INLINE void transpose(vec<float> (&rows)[lanes<float>]) {
@@ -55,7 +86,10 @@ RANVIER_INLINE void transpose(vec<float> (&rows)[lanes<float>]) {
     rows[i + 2] = interleave<2, false>(high01, high23, Lanes{});
     rows[i + 3] = interleave<2, true>(high01, high23, Lanes{});
   }
-  if constexpr (lanes<float> > 4) transpose_groups<lanes<float> / 2, 4, float>(rows);
+  if constexpr (lanes<float> == 16)
+    transpose_quarters<4, float>(rows);
+  else if constexpr (lanes<float> > 4)
+    transpose_groups<lanes<float> / 2, 4, float>(rows);
 }
 
 }  // namespace ranvier::RANVIER_ISA

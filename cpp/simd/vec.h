@@ -19,6 +19,8 @@
 #endif
 
 #define RANVIER_INLINE static inline __attribute__((always_inline))
+// For a lambda in a loop: called, it would bring its constants and align its stack each time anew.
+#define RANVIER_INLINED __attribute__((always_inline))
 
 namespace ranvier::RANVIER_ISA {
 

@@ -23,10 +23,6 @@ RANVIER_INLINE vec<T> vector_at(const char* p) {
   return load(reinterpret_cast<const T*>(p));
 }
 
-// For the lambda of for_each_vector: called, it would bring its constants and align its stack for each vector
-// anew.
-#define RANVIER_INLINED __attribute__((always_inline))
-
 // f(y, x) for each vector of y, of kBytes, and the places of the kOperands operands that belong to it.
 template <int kOperands, int kBytes, class F>
 RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {

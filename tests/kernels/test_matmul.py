@@ -50,7 +50,7 @@ def test_block_edges(k, orders, isa, rng):
 
 # What the plan decides by shape: tiles of 1, 2, 4 and 8 vectors and what is left beside them; operands read
 # in place and packed; strips packed by each thread for itself in groups, or for all, before the tiles or by
-# them; dots; whole rows of b; some blocks of k at once.
+# them; dots; whole rows of b; all of k at once, or some blocks; an even number of panels for each thread.
 PLANS = [
     (1, 1024, 1024),
     (1024, 300, 1),
@@ -70,6 +70,11 @@ PLANS = [
     (500, 1200, 33),
     (700, 20, 700),
     (8, 1000, 4200),
+    (128, 784, 128),
+    (30, 5000, 40),
+    (100, 2500, 70),
+    (33, 2200, 130),
+    (60, 40, 60),
 ]
 
 
@@ -153,8 +158,12 @@ def test_same_bits_at_any_thread_count(isa, rng, threads):
         (8, 900, 1000),
         (60, 900, 420),
         (300, 900, 290),
+        (128, 784, 128),
+        (64, 128, 20),
+        (30, 5000, 40),
+        (100, 2500, 70),
     ):
-        for orders in ("CC", "FF"):
+        for orders in ("CC", "FF", "CF"):
             a, b = stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1])
             runs = set()
             for count in (1, 2, 3, 4):
@@ -169,9 +178,10 @@ def test_same_bits_at_any_thread_count(isa, rng, threads):
     assert len(runs) == 1
 
 
-def test_an_element_has_its_bits_wherever_it_lies(isa, rng):
+@pytest.mark.parametrize("k", [400, 900, 5000])
+def test_an_element_has_its_bits_wherever_it_lies(k, isa, rng):
     """A row's product is the same alone and among others, however the operands are stored."""
-    a, b = rng.uniform(-1, 1, (37, 400)).astype(np.float32), rng.uniform(-1, 1, (400, 53)).astype(np.float32)
+    a, b = rng.uniform(-1, 1, (37, k)).astype(np.float32), rng.uniform(-1, 1, (k, 53)).astype(np.float32)
     whole = kernels.matmul(a, b)
     np.testing.assert_array_equal(kernels.matmul(a[5:6], b), whole[5:6])
     np.testing.assert_array_equal(kernels.matmul(a, b[:, 3:11]), whole[:, 3:11])

@@ -36,6 +36,10 @@ struct Blocking {
 // A block of b of so many bytes is read where it lies: from L2 where strips pass, else from L1.
 constexpr int64_t kNearB = kManyRegisters ? 200 << 10 : 16 << 10;
 
+// Bytes of a strip of b, or a panel of a, that tiles go through from the first product to the last: both pass
+// from L2 as quickly as from L1, or stay in L1.
+constexpr int64_t kNearStrip = kManyRegisters ? 256 << 10 : 48 << 10;
+
 // See stream.h: rows of b at once, for so many rows of a, whose elements are held in registers; and bytes of
 // sums, which leave half of L1 to b.
 template <int kRows>

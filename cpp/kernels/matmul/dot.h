@@ -2,6 +2,7 @@
 // products read each element of b once and pack nothing. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
+#include "kernels/matmul/epilogue.h"
 #include "kernels/matmul/matmul.h"
 #include "simd/vec.h"
 
@@ -51,10 +52,17 @@ static void dots(const MatmulTile<T>& t) {
   int64_t j = 0;
   for (; j + kColumns <= t.columns; j += kColumns) dot<T, kRows, kColumns>(t, j);
   for (; j < t.columns; ++j) dot<T, kRows, 1>(t, j);
-  for (int i = 0; i < kRows && t.activate; ++i) {
+  if (t.activation.kind == Activation::count) return;
+  const int kind = static_cast<int>(t.activation.kind);
+  const auto& functions = activation_functions<T>();
+  const T alpha = static_cast<T>(t.activation.alpha), beta = static_cast<T>(t.activation.beta);
+  for (int i = 0; i < kRows; ++i) {
     T* row = t.c + i * t.rs_c;
-    const T* x = t.saved ? t.saved + i * t.rs_s : row;
-    t.activate({t.columns, x, row, row, t.saved ? t.cs_s : t.cs_c, t.cs_c, t.cs_c, t.alpha, t.beta});
+    if (t.saved)
+      functions.backward[kind](
+          {t.columns, t.saved + i * t.rs_s, row, row, t.cs_s, t.cs_c, t.cs_c, alpha, beta});
+    else
+      functions.forward[kind]({t.columns, row, nullptr, row, t.cs_c, 0, t.cs_c, alpha, beta});
   }
 }
 

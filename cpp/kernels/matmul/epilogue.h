@@ -1,8 +1,9 @@
-// What follows the sums of a tile: the sums so far, bias, activation or an activation's derivative, and the
-// store, for c of any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included
-// by matmul.isa.cpp only.
+// What follows the sums of a tile: bias, activation or an activation's derivative, and the store, for c of
+// any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included by
+// matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
+#include "kernels/activation/functions.h"
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packing.h"
@@ -21,48 +22,116 @@ RANVIER_INLINE vec<T> load_strided(const T* p, int64_t stride, int n) {
 }
 template <class T>
 RANVIER_INLINE void store_strided(T* p, int64_t stride, vec<T> x, int n) {
-  if (stride == 1) return store_first<T>(p, x, n);
-  for (int l = 0; l < n; ++l) p[l * stride] = x[l];
+  if (stride != 1) {
+    for (int l = 0; l < n; ++l) p[l * stride] = x[l];
+  } else if (n == lanes<T>) {
+    store(p, x);
+  } else {
+    store_first<T>(p, x, n);
+  }
 }
 
-// f(i, j, n) for each vector of the tile: its row, its first column, its elements.
+// f(i, j, n) for each vector of the tile: its row, its first column, its elements; n is a constant in whole
+// vectors.
 template <class T, class F>
-RANVIER_INLINE void for_each_part(const MatmulTile<T>& t, const F& f) {
+RANVIER_INLINE void for_each_part(int rows, int columns, const F& f) {
   constexpr int L = lanes<T>;
-  for (int i = 0; i < t.rows; ++i)
-    for (int j = 0; j < t.columns; j += L) f(i, j, t.columns - j < L ? t.columns - j : L);
+  for (int i = 0; i < rows; ++i) {
+    int j = 0;
+    for (; j + L <= columns; j += L) f(i, j, L);
+    if (j < columns) f(i, j, columns - j);
+  }
+}
+
+// acc = c + acc; rows of `width` elements.
+template <class T>
+static __attribute__((noinline)) void add_rows(const MatmulTile<T>& tile, T* acc, int width) {
+  const T* c = tile.c;
+  const int64_t rs = tile.rs_c, cs = tile.cs_c;
+  for_each_part<T>(tile.rows, tile.columns, [&](int i, int j, int n) RANVIER_INLINED {
+    T* sum = acc + i * width + j;
+    store(sum, load_strided(c + i * rs + j * cs, cs, n) + load(sum));
+  });
+}
+
+template <class T>
+RANVIER_INLINE const ActivationKernels<T>& activation_functions() {
+  if constexpr (sizeof(T) == sizeof(float))
+    return activation_kernels_float;
+  else
+    return activation_kernels_double;
 }
 
 // acc = f(acc), or acc f'(saved): all rows as one line, with what lies between them.
 template <class T>
 static __attribute__((noinline)) void activate_tile(const MatmulTile<T>& t, T* acc, int width) {
   alignas(64) T dense[kStreamBytes / sizeof(T)];  // no tile is larger
-  if (t.saved)
-    for_each_part(t, [&](int i, int j, int n) {
-      store(dense + i * width + j, load_strided(t.saved + i * t.rs_s + j * t.cs_s, t.cs_s, n));
+  const T* saved = t.saved;
+  const int64_t rs = t.rs_s, cs = t.cs_s, n = t.rows * int64_t(width);
+  if (saved)
+    for_each_part<T>(t.rows, t.columns, [&](int i, int j, int part) RANVIER_INLINED {
+      store(dense + i * width + j, load_strided(saved + i * rs + j * cs, cs, part));
     });
-  t.activate({t.rows * int64_t(width), t.saved ? dense : acc, acc, acc, 1, 1, 1, t.alpha, t.beta});
+  const int kind = static_cast<int>(t.activation.kind);
+  const auto& functions = activation_functions<T>();
+  const T alpha = static_cast<T>(t.activation.alpha), beta = static_cast<T>(t.activation.beta);
+  if (saved)
+    functions.backward[kind]({n, dense, acc, acc, 1, 1, 1, alpha, beta});
+  else
+    functions.forward[kind]({n, acc, nullptr, acc, 1, 0, 1, alpha, beta});
 }
 
-// The tile is in acc, rows of `width` elements.
+// The rows of a tile, in acc: adds the bias, applies ReLU, or its derivative, and stores. ReLU is not left to
+// the activations' own loop, since the way there takes as long as a small tile.
+template <class T, bool kDense>
+static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
+  constexpr int L = lanes<T>;
+  const int64_t columns = t.columns, cs_c = kDense ? 1 : t.cs_c, cs_s = kDense ? 1 : t.cs_s;
+  const int64_t rs_c = t.rs_c, rs_s = t.rs_s;
+  const bool relu = t.activation.kind == Activation::relu;
+  const T *bias_row = t.bias_row, *bias_column = t.bias_column, *saved = relu ? t.saved : nullptr;
+  T* c = t.c;
+  for (int i = t.rows; i > 0; --i) {
+    const auto part = [=](int64_t j, int n) RANVIER_INLINED {
+      vec<T> x = load(acc + j);
+      if (bias_row) x = x + load_strided(bias_row + j, 1, n);
+      if (bias_column) x = x + broadcast<T>(*bias_column);
+      if (saved)
+        x = Relu::backward(x, load_strided(saved + j * cs_s, cs_s, n), ActivationAttributes<T>{});
+      else if (relu)
+        x = Relu::forward(x, ActivationAttributes<T>{});
+      store_strided(c + j * cs_c, cs_c, x, n);
+    };
+    int64_t j = 0;
+    for (; j + L <= columns; j += L) part(j, L);
+    if (j < columns) part(j, static_cast<int>(columns - j));
+    c = opaque(c + rs_c), acc = opaque(acc + width);
+    if (saved) saved = opaque(saved + rs_s);
+    if (bias_column) ++bias_column;
+  }
+}
+
+template <class T>
+static void finish(const MatmulTile<T>& t, const T* acc, int width) {
+  if (t.cs_c == 1 && (!t.saved || t.cs_s == 1))
+    finish_rows<T, true>(t, acc, width);
+  else
+    finish_rows<T, false>(t, acc, width);
+}
+
+// The tile lies in acc, rows of `width` elements.
 template <class T>
 static void store_rows(const MatmulTile<T>& t, T* acc, int width) {
-  const bool activates = t.last && t.activate;
-  const auto c_at = [&](int i, int j) { return t.c + i * t.rs_c + j * t.cs_c; };
-  for_each_part(t, [&](int i, int j, int n) {
-    vec<T> x = load(acc + i * width + j);
-    if (t.accumulate) x = load_strided(c_at(i, j), t.cs_c, n) + x;
-    if (t.last && t.bias_row) x = x + load_strided(t.bias_row + j, 1, n);
-    if (t.last && t.bias_column) x = x + broadcast<T>(t.bias_column[i]);
-    if (activates)
-      store(acc + i * width + j, x);
-    else
-      store_strided(c_at(i, j), t.cs_c, x, n);
-  });
-  if (!activates) return;
+  const Activation kind = t.activation.kind;
+  if (kind == Activation::count || kind == Activation::relu) return finish(t, acc, width);
+  MatmulTile<T> s = t;  // first into acc
+  s.activation.kind = Activation::count;
+  s.c = acc, s.rs_c = width, s.cs_c = 1;
+  finish(s, acc, width);
   activate_tile(t, acc, width);
-  for_each_part(
-      t, [&](int i, int j, int n) { store_strided(c_at(i, j), t.cs_c, load(acc + i * width + j), n); });
+  s.bias_row = s.bias_column = nullptr;
+  s.c = t.c, s.rs_c = t.rs_c, s.cs_c = t.cs_c;
+  finish(s, acc, width);
 }
 
 // Where c's columns are contiguous, as in c' = b' a', the tile is turned round first.

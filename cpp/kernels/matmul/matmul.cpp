@@ -30,104 +30,120 @@ struct Product {
   const MatmulPlan<T>& plan;
   const MatmulKernels<T>& kernels;
   const Operands<T>& o;
+  const MatmulActivation& activation;
   Crew crew;
-  T* packed_b;  // all strips of a block, shared by the crew; or a group of them, this thread's
+  T* packed_b;  // all strips of a block, of the crew or this thread's; or a group of them
   T* packed_a;  // a run of panels, this thread's
 
-  Block block(int64_t jc, int64_t pc) const {
-    const int64_t n = std::min(kernels.nc, o.n - jc);
-    return {jc, n, pc, std::min(plan.k_block, o.k - pc), ceil_div(n, plan.nr)};
-  }
-
   // In pieces of a strip, so that the team's shares are even when there are few strips.
-  void pack_shared(int64_t jc, int64_t pc, int64_t blocks, int64_t strips) {
-    const int64_t pieces = blocks * strips * kPieces;
-    for (int64_t u = pieces * crew.index / crew.size; u < pieces * (crew.index + 1) / crew.size; ++u) {
-      const int64_t l = u / (strips * kPieces), j = u / kPieces % strips;
-      const Block x = block(jc, pc + l * plan.k_block);
-      if (packs(x, j)) pack_piece(x, j, u % kPieces, packed_strip(x, j, 0, l));
+  void pack_together(const Block& x) {
+    const int64_t pieces = x.strips * kPieces;
+    for (int64_t u = pieces * crew.index / crew.size; u < pieces * (crew.index + 1) / crew.size; ++u)
+      if (packs(x, u / kPieces)) pack_piece(x, u / kPieces, u % kPieces, packed_strip(x, u / kPieces, 0));
+  }
+
+  // The tiles of a's first panel, which pack b.
+  void first_panel(const Block& x) {
+    pack_panels(x, 0, 1);
+    for (int64_t j = x.strips * crew.index / crew.size; j < x.strips * (crew.index + 1) / crew.size; ++j) {
+      if (!fuses(x, j, 0)) pack_strip(x, j, packed_strip(x, j, 0));
+      sweep(x, j, j + 1, 0, 0, 1);
     }
   }
 
-  // The tiles of a's first panel, which pack b. A thread takes whole strips: it adds up all blocks of a tile.
-  void first_panel(int64_t jc, int64_t pc, int64_t blocks, int64_t strips) {
-    for (int64_t l = 0; l < blocks; ++l) {
-      const Block x = block(jc, pc + l * plan.k_block);
-      pack_panels(x, 0, 1);
-      for (int64_t j = strips * crew.index / crew.size; j < strips * (crew.index + 1) / crew.size; ++j) {
-        if (!fuses(x, j, 0)) pack_strip(x, j, packed_strip(x, j, 0, l));
-        sweep(x, j, j + 1, 0, l, 0, 1);
+  // The tiles from the `begin`th to the `end`th, panel by panel. Of a run of panels, each stays near while
+  // some strips pass; or a strip, while the panels do.
+  void run_tiles(const Block& x, int64_t begin, int64_t end) {
+    for (int64_t u = begin; u < end;) {
+      const int64_t i = u / x.strips, j = u - i * x.strips;
+      if (j > 0 || end - u < x.strips) {  // a part of a panel
+        const int64_t last = std::min(x.strips, j + end - u);
+        pack_panels(x, i, i + 1);
+        sweep(x, j, last, 0, i, i + 1);
+        u += last - j;
+        continue;
       }
+      const int64_t count = std::min((end - u) / x.strips, plan.run);
+      pack_panels(x, i, i + count);
+      for (int64_t g = 0; g < x.strips; g += plan.strips)
+        sweep(x, g, std::min(g + plan.strips, x.strips), 0, i, i + count);
+      u += count * x.strips;
     }
   }
 
-  // Some blocks of k, as many as the packed b has room for. b is packed once for the whole crew, whose
-  // threads then take groups of strips times runs of a's panels, and wait for nobody.
-  void shared_blocks(int64_t jc, int64_t pc, int64_t blocks) {
-    const bool packs_b = plan.pack_b || plan.ragged_b;
-    const int64_t strips = block(jc, pc).strips, done = plan.fused ? 1 : 0;
-    if (packs_b) {
-      plan.fused ? first_panel(jc, pc, blocks, strips) : pack_shared(jc, pc, blocks, strips);
-      crew.barrier();
-    }
-    const int64_t panels = plan.panels - done, groups = plan.groups(strips, crew.size);
-    int64_t unit = groups * panels * crew.index / crew.size;
-    const int64_t end = groups * panels * (crew.index + 1) / crew.size;
-    while (unit < end) {
-      const int64_t g = unit / panels, i = unit % panels + done;
-      const int64_t count =
-          std::min({plan.panels - i, end - unit, std::max<int64_t>(kernels.mc / plan.rows, 1)});
-      const int64_t first = strips * g / groups, last = strips * (g + 1) / groups;
-      for (int64_t l = 0; l < blocks; ++l) {
-        const Block x = block(jc, pc + l * plan.k_block);
-        pack_panels(x, i, i + count);
-        for (int64_t j = first; j < last; j += kernels.strips)
-          sweep(x, j, std::min(j + kernels.strips, last), 0, l, i, i + count);
-      }
-      unit += count;
-    }
-    const bool again = pc + blocks * plan.k_block < o.k || jc + kernels.nc < o.n;
-    if (packs_b && again) crew.barrier();  // before the strips are overwritten
+  // b is packed for the whole crew, or by each thread for itself; then nobody waits.
+  void tiles(const Block& x) {
+    const bool packs_b = plan.pack_b || plan.ragged_b, together = plan.sharing == Sharing::one;
+    if (plan.fused)
+      first_panel(x);
+    else if (packs_b && together)
+      pack_together(x);
+    else if (packs_b)
+      for (int64_t j = 0; j < x.strips; ++j)
+        if (packs(x, j)) pack_strip(x, j, packed_strip(x, j, 0));
+    if (together) crew.barrier();
+    const int64_t done = plan.fused ? x.strips : 0, all = plan.panels * x.strips - done;
+    run_tiles(x, done + all * crew.index / crew.size, done + all * (crew.index + 1) / crew.size);
+    const bool again = x.pc + x.k < o.k || x.jc + x.n < o.n;
+    if (together && again) crew.barrier();  // before the strips are overwritten
   }
 
-  // The same where a has few panels: each thread packs a group of strips, uses it at once and forgets it.
-  void private_block(const Block& x) {
-    pack_panels(x, 0, plan.panels);
-    const int64_t first = x.strips * crew.index / crew.size, last = x.strips * (crew.index + 1) / crew.size;
-    for (int64_t g = first; g < last; g += plan.group) {
-      const int64_t end = std::min(g + plan.group, last);
-      for (int64_t j = g; j < end; ++j)
-        if (packs(x, j) && !fuses(x, j, 0)) pack_strip(x, j, packed_strip(x, j, g, 0));
-      sweep(x, g, end, g, 0, 0, plan.panels);
+  // The thread's columns of a block, in whole vectors: it packs some strips, uses them and forgets them.
+  // Where there are few columns for so many threads, some take the same ones, and split the panels.
+  void own_columns(const Block& all) {
+    const int64_t vectors = ceil_div(all.n, kernels.lanes);
+    int shares = crew.size;
+    while (plan.panels > 1 && shares > 1 && (crew.size % shares != 0 || 2 * shares > vectors)) --shares;
+    const int sharers = crew.size / shares, index = crew.index / sharers, sharer = crew.index % sharers;
+    const int64_t first = vectors * index / shares * kernels.lanes;
+    const int64_t last = std::min(vectors * (index + 1) / shares * kernels.lanes, all.n);
+    const int64_t begin = plan.panels * sharer / sharers, end = plan.panels * (sharer + 1) / sharers;
+    if (first >= last || begin == end) return;
+    const Block x{all.jc + first, last - first, all.pc, all.k, ceil_div(last - first, plan.nr)};
+    pack_panels(x, begin, end);
+    for (int64_t g = 0; g < x.strips; g += plan.strips) {
+      const int64_t h = std::min(g + plan.strips, x.strips);
+      for (int64_t j = g; j < h; ++j)
+        if (packs(x, j) && !fuses(x, j, begin)) pack_strip(x, j, packed_strip(x, j, g));
+      sweep(x, g, h, g, begin, end);
     }
   }
 
-  bool packs(const Block& x, int64_t j) const { return plan.pack_b || (plan.ragged_b && j == x.strips - 1); }
+  int columns(const Block& x, int64_t j) const {
+    return static_cast<int>(std::min<int64_t>(plan.nr, x.n - j * plan.nr));
+  }
+
+  bool packs(const Block& x, int64_t j) const {
+    return plan.pack_b || (plan.ragged_b && j == x.strips - 1 && columns(x, j) != plan.width(columns(x, j)));
+  }
 
   // Is strip j packed by its tile of panel i?
   bool fuses(const Block& x, int64_t j, int64_t i) const {
-    return plan.fused && i == 0 && x.n - j * plan.nr >= plan.nr;
+    return plan.fused && i == 0 && columns(x, j) == plan.nr;
   }
 
-  // Strip j of the l-th block, where `first` is the first that is packed.
-  T* packed_strip(const Block& x, int64_t j, int64_t first, int64_t l) const {
-    T* block = packed_b + l * plan.size_block;
-    return plan.pack_b ? block + (j - first) * plan.nr * x.k : block;
+  // Strip j, where `first` is the first that is packed.
+  T* packed_strip(const Block& x, int64_t j, int64_t first) const {
+    return plan.pack_b ? packed_b + (j - first) * plan.nr * x.k : packed_b;
   }
 
   // One of kPieces parts of strip j, in whole squares of the widest transposition.
   void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
     const int64_t length = round_up(ceil_div(x.k, kPieces), 16), p = piece * length;
     if (p >= x.k) return;
-    const int64_t column = j * plan.nr;
-    const int columns = static_cast<int>(std::min<int64_t>(plan.nr, x.n - column)),
-              width = plan.width(columns);
-    kernels.pack(std::min(length, x.k - p), columns, width,
-                 o.b + (x.pc + p) * o.rs_b + (x.jc + column) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
+    const int n = columns(x, j), width = plan.width(n);
+    kernels.pack(std::min(length, x.k - p), n, width,
+                 o.b + (x.pc + p) * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
   }
 
   void pack_strip(const Block& x, int64_t j, T* to) {
-    for (int64_t piece = 0; piece < kPieces; ++piece) pack_piece(x, j, piece, to);
+    const int n = columns(x, j);
+    kernels.pack(x.k, n, plan.width(n), o.b + x.pc * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b,
+                 to);
+  }
+
+  T* packed_panel(const Block& x, int64_t i, int64_t first) const {
+    return packed_a + (plan.row(i) - plan.row(first)) * x.k;
   }
 
   void pack_panels(const Block& x, int64_t i0, int64_t i1) {
@@ -136,38 +152,37 @@ struct Product {
       const int64_t row = plan.row(i);
       const int rows = static_cast<int>(plan.row(i + 1) - row);
       kernels.pack(x.k, rows, rows, o.a + row * o.rs_a + x.pc * o.cs_a, o.cs_a, o.rs_a,
-                   packed_a + (i - i0) * plan.rows * x.k);
+                   packed_panel(x, i, i0));
     }
   }
 
-  // The strips [j0, j1) of b against the panels [i0, i1) of a: each panel stays in L1 while the strips pass.
-  void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t l, int64_t i0,
-             int64_t i1) {
+  // The strips [j0, j1) of b against the panels [i0, i1) of a.
+  void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t i0, int64_t i1) {
     MatmulTile<T> t;
-    t.k = x.k;
+    t.k = x.k, t.k_block = plan.k_block;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = x.pc > 0;
-    t.last = x.pc + x.k == o.k;
-    t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
+    const bool last = x.pc + x.k == o.k;
+    if (last) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t row = plan.row(i);
       t.rows = static_cast<int>(plan.row(i + 1) - row);
       if (plan.pack_a)
-        t.a = packed_a + (i - i0) * plan.rows * x.k, t.rs_a = 1, t.cs_a = t.rows;
+        t.a = packed_panel(x, i, i0), t.rs_a = 1, t.cs_a = t.rows;
       else
         t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
-      t.bias_column = o.bias_column ? o.bias_column + row : nullptr;
+      t.bias_column = last && o.bias_column ? o.bias_column + row : nullptr;
       for (int64_t j = j0; j < j1; ++j) {
         const int64_t column = x.jc + j * plan.nr;
-        t.columns = static_cast<int>(std::min<int64_t>(plan.nr, x.n - j * plan.nr));
+        t.columns = columns(x, j);
         const bool packing = fuses(x, j, i);
-        t.packed = packing ? packed_strip(x, j, first_packed, l) : nullptr;
+        t.packed = packing ? packed_strip(x, j, first_packed) : nullptr;
         if (packs(x, j) && !packing)
-          t.b = packed_strip(x, j, first_packed, l), t.rs_b = plan.width(t.columns);
+          t.b = packed_strip(x, j, first_packed), t.rs_b = plan.width(t.columns);
         else
           t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
-        t.bias_row = o.bias_row ? o.bias_row + column : nullptr;
+        t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
         t.c = o.c + row * o.rs_c + column * o.cs_c;
         t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
         kernels.tile(t);
@@ -185,7 +200,7 @@ struct Product {
     t.c = o.c + first * o.cs_c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.bias_row = o.bias_row ? o.bias_row + first : nullptr;
     t.bias_column = o.bias_column;
-    t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
+    t.activation = activation;
     t.saved = o.saved ? o.saved + first * o.cs_s : nullptr, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     kernels.dots(t);
   }
@@ -198,19 +213,19 @@ struct Product {
     MatmulTile<T> t{};
     t.rows = static_cast<int>(o.m);
     t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-    t.bias_column = o.bias_column;
-    t.activate = o.activate, t.alpha = o.alpha, t.beta = o.beta;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     const int64_t most = kernels.stream_columns(t.rows);
     for (int64_t pc = 0; pc < o.k; pc += plan.k_block) {
       t.k = std::min(plan.k_block, o.k - pc);
       t.a = o.a + pc * o.cs_a;
-      t.accumulate = pc > 0, t.last = pc + t.k == o.k;
+      t.accumulate = pc > 0;
+      const bool last_products = pc + t.k == o.k;
+      if (last_products) t.bias_column = o.bias_column, t.activation = activation;
       for (int64_t j = first; j < last; j += most) {
         t.columns = static_cast<int>(std::min(most, last - j));
         t.b = o.b + pc * o.rs_b + j;
         t.c = o.c + j * o.cs_c;
-        t.bias_row = o.bias_row ? o.bias_row + j : nullptr;
+        t.bias_row = last_products && o.bias_row ? o.bias_row + j : nullptr;
         t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
         kernels.stream(t);
       }
@@ -221,12 +236,12 @@ struct Product {
     if (plan.dots) return run_dots();
     if (plan.stream) return run_stream();
     for (int64_t jc = 0; jc < o.n; jc += kernels.nc) {
+      const int64_t n = std::min(kernels.nc, o.n - jc);
       int64_t pc = 0;
       do {  // once also for k = 0, which leaves the bias
-        const int64_t left = std::max<int64_t>(ceil_div(o.k - pc, plan.k_block), 1);
-        const int64_t blocks = std::min(plan.blocks, left);
-        plan.private_b ? private_block(block(jc, pc)) : shared_blocks(jc, pc, blocks);
-        pc += blocks * plan.k_block;
+        const Block x{jc, n, pc, std::min(plan.chunk, o.k - pc), ceil_div(n, plan.nr)};
+        plan.sharing == Sharing::columns ? own_columns(x) : tiles(x);
+        pc += plan.chunk;
       } while (pc < o.k);
     }
   }
@@ -236,18 +251,18 @@ struct Product {
 
 template <class T>
 size_t Matmul<T>::workspace_bytes(int team) const {
-  return MatmulPlan<T>(*this).workspace_bytes(team);
+  return MatmulPlan<T>(*this, team).workspace_bytes(team);
 }
 
 template <class T>
 void Matmul<T>::run(void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
-  const MatmulPlan<T> plan(*this);
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
   parallel_region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&] {
     const int index = team_index(), size = team_size();
     const bool alone = batch >= size;  // each thread takes products of its own
+    const MatmulPlan<T> plan(*this, alone ? 1 : size);
     const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, workspace, index);
     const Crew crew = alone ? Crew{0, 1} : Crew{index, size};
@@ -255,7 +270,7 @@ void Matmul<T>::run(void* workspace) const {
     for (int64_t i = first; i < last; ++i) {
       if (i > first) crew.barrier();  // before the packed b is overwritten
       const Operands<T> operands = plan.operands(*this, i, dense_bias);
-      Product<T>{plan, kernels, operands, crew, buffers.b, buffers.a}.run();
+      Product<T>{plan, kernels, operands, activation, crew, buffers.b, buffers.a}.run();
     }
   });
 }

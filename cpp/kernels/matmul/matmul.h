@@ -48,22 +48,20 @@ struct Matmul {
 // broadcast, b's rows are vectors. Strides in elements.
 template <class T>
 struct MatmulTile {
-  int64_t k;
-  const T* a;  // a[i, p] at a[i * rs_a + p * cs_a]
+  int64_t k, k_block;  // the products of an element, and the most in one chain
+  const T* a;          // a[i, p] at a[i * rs_a + p * cs_a]
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
   int64_t rs_b;
   T* packed;  // where b's rows are to be copied one behind the other, or null; two vectors, packing_rows
   T* c;       // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
-  int rows, columns;     // columns <= vectors * lanes are stored
-  bool accumulate;       // c += a b, else c = a b
-  bool last;             // of the blocks over k: add the bias and apply the activation
-  const T* bias_row;     // bias[j], along the vectors, or null
+  int rows, columns;  // columns <= vectors * lanes are stored
+  bool accumulate;    // to what lies in c, else c = a b
+  const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
   const T* bias_column;  // bias[i], along the rows, or null
-  typename ActivationKernels<T>::Function activate;  // or null
-  T alpha, beta;                                     // of the activation
-  const T* saved;  // saved[i, j] at saved[i * rs_s + j * cs_s], where activate is a backward; or null
+  MatmulActivation activation;
+  const T* saved;  // saved[i, j] at saved[i * rs_s + j * cs_s], or null
   int64_t rs_s, cs_s;
 };
 
@@ -74,7 +72,8 @@ struct MatmulKernels {
   int strips;            // of b, that stay in L2 while panels of a pass
   int (*nr)(int rows);   // the most columns of a tile of so many rows
   int64_t kc, mc, nc;
-  int64_t near_b;  // bytes of a block of b that is read where it lies
+  int64_t near_b;      // bytes of a block of b that is read where it lies
+  int64_t near_strip;  // bytes of a strip of b, or a panel of a, for all of k
   void (*tile)(const MatmulTile<T>&);
   void (*dots)(const MatmulTile<T>&);    // see dot.h
   void (*stream)(const MatmulTile<T>&);  // see stream.h

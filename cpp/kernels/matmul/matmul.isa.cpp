@@ -49,9 +49,9 @@ static int widest(int rows) {
 
 template <class T>
 static constexpr MatmulKernels<T> kernels = {
-    kTileRows,         kPackingRows,    lanes<T>, Blocking<T>::strips, widest<T>,   Blocking<T>::kc,
-    Blocking<T>::mc,   Blocking<T>::nc, kNearB,   run_tile<T>,         run_dots<T>, run_stream<T>,
-    stream_columns<T>, pack<T>};
+    kTileRows,       kPackingRows,      lanes<T>, Blocking<T>::strips, widest<T>,   Blocking<T>::kc,
+    Blocking<T>::mc, Blocking<T>::nc,   kNearB,   kNearStrip,          run_tile<T>, run_dots<T>,
+    run_stream<T>,   stream_columns<T>, pack<T>};
 extern const MatmulKernels<float> matmul_kernels_float = kernels<float>;
 extern const MatmulKernels<double> matmul_kernels_double = kernels<double>;
 

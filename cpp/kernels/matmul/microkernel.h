@@ -12,33 +12,33 @@ namespace ranvier::RANVIER_ISA {
 // of two apart share the few lines of a set of L1.
 constexpr int kAhead = 16, kFarAhead = 24;
 
-// The same number, of which the compiler knows nothing: it keeps GCC from a second version of each loop for a
-// stride of 1, and from working out the addresses of all rows of c before it uses the first.
-template <class N>
-RANVIER_INLINE N opaque(N n) {
-  __asm__("" : "+r"(n));
-  return n;
-}
+// Where a tile's operands are read next, and where b is copied to.
+template <class T>
+struct Cursor {
+  const T *a, *b;
+  T* packed;
+};
 
-// acc[i][v] += sum over p of a[i, p] * b[p, v], the whole of k in one chain.
+// acc[i][v] = sum over k products of a[i, p] * b[p, v], in one chain.
 // Rows of a are found from few registers: a pointer for every fifth, and multiples of the stride.
 // kPack: b's rows are stored one behind the other, for the tiles that follow.
 template <class T, int kRows, int kVectors, bool kPack>
-RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
+RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, Cursor<T>& at,
+                             vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>, kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
   const int64_t row_bytes = opaque(t.rs_a * static_cast<int64_t>(sizeof(T)));
   const int64_t step_a = opaque(t.cs_a * static_cast<int64_t>(sizeof(T)));
   const char* a[kGroups];
   RANVIER_UNROLL
-  for (int g = 0; g < kGroups; ++g) a[g] = reinterpret_cast<const char*>(t.a) + g * kGroup * row_bytes;
-  const T *b = t.b, *ahead = t.b + (kPack ? kFarAhead : kAhead) * t.rs_b;
-  T* packed = t.packed;
+  for (int g = 0; g < kGroups; ++g) a[g] = reinterpret_cast<const char*>(at.a) + g * kGroup * row_bytes;
+  const T *b = at.b, *ahead = at.b + (kPack ? kFarAhead : kAhead) * t.rs_b;
+  T* packed = at.packed;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
   }
-  for (int64_t p = t.k; p > 0; --p) {
+  for (; k > 0; --k) {
     vec<T> row[kVectors];
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -66,30 +66,42 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, vec<T> (&acc)[kRows][kVecto
     for (int g = 0; g < kGroups; ++g) a[g] += step_a;
     b += t.rs_b, ahead += t.rs_b;
   }
+  at = {reinterpret_cast<const T*>(a[0]), b, packed};
 }
 
+// The chains of one tile, added up in `spilled` from the second on, then stored.
 template <class T, int kRows, int kVectors, bool kPack = false>
 static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
-  const bool finishes = t.last && (t.bias_row || t.bias_column || t.activate);
-  const bool plain = t.cs_c == 1 && t.columns == kWidth && !finishes;
-  if (plain && t.accumulate) {  // c is fetched into L2 while k runs
+  const bool finishes = t.bias_row || t.bias_column || t.activation.kind != Activation::count;
+  const bool whole = t.cs_c == 1 && t.columns == kWidth, plain = whole && !finishes;
+  if (whole && t.accumulate) {  // c is fetched into L2 while k runs
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
       RANVIER_UNROLL
       for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 2);
     }
   }
+  Cursor<T> at{t.a, t.b, t.packed};
   vec<T> acc[kRows][kVectors];
-  multiply<T, kRows, kVectors, kPack>(t, acc);
   alignas(64) T spilled[kRows * kWidth];
-  T* c = plain ? t.c : spilled;
-  const int64_t rs_c = plain ? t.rs_c : kWidth;
-  const bool accumulate = plain && t.accumulate;
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i, c = opaque(c + rs_c)) {
+  const T* sums = t.c;  // so far
+  int64_t sums_step = t.rs_c;
+  bool add = t.accumulate && whole;
+  for (int64_t left = t.k;;) {
+    multiply<T, kRows, kVectors, kPack>(t, left < t.k_block ? left : t.k_block, at, acc);
+    left -= t.k_block;
+    const bool done = left <= 0 && plain;
+    T* to = done ? t.c : spilled;
+    const int64_t step = done ? t.rs_c : kWidth;
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) store(c + v * L, accumulate ? load(c + v * L) + acc[i][v] : acc[i][v]);
+    for (int i = 0; i < kRows; ++i, to = opaque(to + step), sums = opaque(sums + sums_step)) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(to + v * L, add ? load(sums + v * L) + acc[i][v] : acc[i][v]);
+    }
+    if (t.accumulate && !add) add_rows<T>(t, spilled, kWidth);
+    if (left <= 0) break;
+    add = true, sums = spilled, sums_step = kWidth;
   }
   if (!plain) store_general<T>(t, spilled, kWidth);
 }

@@ -6,6 +6,14 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// The same number, of which the compiler knows nothing: it keeps GCC from a second version of each loop for a
+// stride of 1, and from working out all addresses before it uses the first.
+template <class N>
+RANVIER_INLINE N opaque(N n) {
+  __asm__("" : "+r"(n));
+  return n;
+}
+
 // The first n lanes, 0 < n <= lanes, as store_n(), without AVX2's masked store, which takes AMD's cores
 // dozens of operations.
 template <class T>
@@ -46,13 +54,25 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
   }
 }
 
-// One square of which only np rows are left: columns [0, nj) of src, and zeros up to store_j.
+// A square of lanes x lanes: np rows of nj columns of src, turned; zeros up to the store_j columns of dst.
+// Inlined with constants where the square is whole.
 template <class T>
-static void pack_ragged_square(int np, int nj, const T* src, int64_t cs, T* dst, int width, int store_j) {
-  vec<T> square[lanes<T>] = {};
-  for (int j = 0; j < nj; ++j) square[j] = load_n(src + j * cs, np);
+RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst, int64_t width,
+                                int store_j) {
+  constexpr int L = lanes<T>;
+  vec<T> square[L];
+  RANVIER_UNROLL
+  for (int j = 0; j < L; ++j) {
+    square[j] = vec<T>{};
+    if (j < nj) square[j] = np == L ? load(src) : load_n(src, np);
+    if (j + 1 < nj) src = opaque(src + cs);
+  }
   transpose(square);
-  for (int i = 0; i < np; ++i) store_first<T>(dst + i * width, square[i], store_j);
+  RANVIER_UNROLL
+  for (int i = 0; i < L; ++i) {
+    if (i < np) store_j == L ? store(dst, square[i]) : store_first<T>(dst, square[i], store_j);
+    dst = opaque(dst + width);
+  }
 }
 
 // Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers.
@@ -65,24 +85,11 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
     for (int64_t p = 0; p < k; p += L) {
       const T* from = src + j0 * cs + p;
       T* to = dst + p * width + j0;
-      if (k - p < L) {
-        pack_ragged_square(static_cast<int>(k - p), nj, from, cs, to, width, store_j);
-        continue;
-      }
-      vec<T> square[L];
-      RANVIER_UNROLL
-      for (int j = 0; j < L; ++j) {
-        square[j] = j < nj ? load(from + j * cs) : vec<T>{};
-        if (j < nj) __builtin_prefetch(from + j * cs + 128 / sizeof(T), 0, 2);
-      }
-      transpose(square);
-      if (store_j == L) {
-        RANVIER_UNROLL
-        for (int i = 0; i < L; ++i) store(to + i * width, square[i]);
-      } else {
-        RANVIER_UNROLL
-        for (int i = 0; i < L; ++i) store_first<T>(to + i * width, square[i], store_j);
-      }
+      const int np = k - p < L ? static_cast<int>(k - p) : L;
+      if (np == L && nj == L && store_j == L)
+        pack_square<T>(L, L, from, cs, to, width, L);
+      else
+        pack_square<T>(np, nj, from, cs, to, width, store_j);
     }
   }
 }

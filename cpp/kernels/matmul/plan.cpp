@@ -12,9 +12,13 @@ constexpr int64_t kAliased = 4096;     // bytes; rows so far apart share the set
 constexpr int64_t kNearA = 24 << 10;   // bytes: a panel of a that spans no more stays in L1 as it lies
 constexpr int64_t kLargeB = 64 << 10;  // bytes: a b that is not in L1, and is read faster in whole rows
 constexpr int64_t kHugeB = 2 << 20;    // bytes: nor in L2: then also for as many rows as stream.h takes
-constexpr int64_t kFewPanels = 6;  // of a: then strips of b are split among the threads, if each gets some
-constexpr int kGroup = 3;          // strips of b that a thread packs for itself, where L1 does not hold one
-constexpr int64_t kMostPacked = 1 << 18;  // elements of b at once, if that is more than a block of k
+constexpr int64_t kFewPanels = 6;   // of a: then columns of b are split among the threads, if each gets some
+constexpr int64_t kSomeStrips = 4;  // of b: then also for more panels
+constexpr int64_t kFewPanelsInPlace = 3;  // where b is not packed, which more panels share better
+constexpr int kGroup = 3;                 // strips of its own that a thread packs, where L1 does not hold one
+constexpr int64_t kMostPacked = 1 << 20;  // bytes of b at once, if that is more than a block of k,
+constexpr int64_t kMostInPlace = 512 << 10;  // and where it is not packed
+constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
 
 // Even blocks of at most `most` products. Whole squares of the widest transposition.
 int64_t k_block_of(int64_t k, int64_t most) {
@@ -79,49 +83,88 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
 }
 
 template <class T>
-MatmulPlan<T>::MatmulPlan(const Matmul<T>& call) : kernels_(matmul_kernels<T>()), batch_(call.c.shape[0]) {
+MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
+    : kernels_(matmul_kernels<T>()), batch_(call.c.shape[0]) {
   const Operands<T> plain = orient(call, false), turned = orient(call, true);
   const bool plain_dots = is_dots(plain);
   dots = plain_dots || is_dots(turned);
   transposed = dots ? !plain_dots : cost(turned) < cost(plain);
   const Operands<T>& o = transposed ? turned : plain;
   stream = !dots && is_stream(o);
+  size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
+  size_a_ = size_b_ = 0;
+  k_block = k_block_of(o.k, kernels_.kc);
+  if (dots || stream) return;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, kernels_.mr), 1);
   rows = rows_of_tile(o.m);
   nr = kernels_.nr(rows);
   if (o.n < nr) nr = width(static_cast<int>(o.n));
-  pack_a = !dots && !stream && !reads_a_in_place(o);
-  pack_b = !dots && !stream && !reads_b_in_place(o);
+  pack_a = !reads_a_in_place(o);
+  pack_b = !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
-  const int64_t strips_b = ceil_div(o.n, nr);
-  private_b = panels <= std::min(kFewPanels, strips_b);
+  share(o, team);
+}
+
+// The products that are worked on at once: all, where what is read of the packed b for one panel of a, or all
+// of it, stays near. Then no sum is written to c before it is finished.
+template <class T>
+int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
+  if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
+  int64_t most = kernels_.near_strip / (std::max(nr, rows) * kSize);
+  if (!by_columns)
+    most = std::min(most, (pack_b ? kMostPacked : kMostInPlace) / (std::min(o.n, kernels_.nc) * kSize));
+  return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
+}
+
+// The sizes of the buffers do not depend on the team, which may be smaller than the one they were made for.
+template <class T>
+void MatmulPlan<T>::share(const Operands<T>& o, int team) {
+  const int64_t all_strips = ceil_div(o.n, nr);
   const int last = static_cast<int>(o.n % nr);
-  ragged_b = !dots && !stream && !pack_b && last != 0 && width(last) != last;
-  group = kernels_.strips == 1 ? 1 : kGroup;
-  k_block = k_block_of(o.k, kernels_.kc);
-  const int64_t k = std::min(o.k, k_block);
+  const auto near_panels = [&](int64_t k) {
+    return std::max<int64_t>(kernels_.mc * kernels_.kc / (k * rows), 1);
+  };
+  const bool few = panels <= std::min(pack_b ? kFewPanels : kFewPanelsInPlace, all_strips);
+  chunk = chunk_of(o, true);
+  const bool by_columns = few || (pack_b && all_strips >= kSomeStrips && panels <= near_panels(chunk));
+  if (!by_columns) chunk = chunk_of(o, false);
+  ragged_b = !pack_b && ((last != 0 && width(last) != last) || (by_columns && nr > kernels_.lanes * 2));
+  run = by_columns ? panels : near_panels(chunk);
+  strips = std::max<int64_t>(kernels_.strips * kernels_.kc / chunk, 1);
+  if (few && kernels_.strips > 1) strips = kGroup;
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
-  size_a_ = pack_a ? round_up(k * std::min(panels * rows, kernels_.mc + kernels_.mr), 64) : 0;
-  int64_t strips = pack_b ? ceil_div(std::min(o.n, kernels_.nc), nr) : ragged_b ? 1 : 0;
-  if (private_b) strips = std::min<int64_t>(strips, group);
-  size_block = round_up(k * nr * strips, 64);
-  blocks = private_b ? 1 : std::max<int64_t>(ceil_div(o.k, k_block), 1);
-  while (blocks > 1 && blocks * size_block > kMostPacked) blocks = ceil_div(blocks, 2);
-  size_b_ = size_block * blocks;
-  size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
+  size_a_ = pack_a ? round_up(chunk * std::min(o.m, run * rows), 64) : 0;
+  const int64_t packed = !pack_b      ? 1
+                         : by_columns ? std::min(strips, all_strips)
+                                      : ceil_div(std::min(o.n, kernels_.nc), nr);
+  size_b_ = pack_b || ragged_b ? round_up(chunk * nr * packed, 64) : 0;
+  sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
+  if (!by_columns) even_out(o, all_strips, team);
+}
+
+// As many tiles for each thread, if that asks for a few panels more of hardly fewer rows.
+template <class T>
+void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int team) {
+  constexpr int64_t kManyTiles = 8;
+  if (panels * all_strips % team == 0 || panels * all_strips >= kManyTiles * team) return;
+  const int64_t even = round_up(panels, team);
+  const int fewer = static_cast<int>(ceil_div(o.m, even));
+  if (even <= o.m && kernels_.nr(fewer) >= nr && (!fused || o.m / even >= kernels_.packing_rows))
+    panels = even, rows = fewer;
 }
 
 template <class T>
 size_t MatmulPlan<T>::workspace_bytes(int team) const {
+  const int64_t own = size_a_ + size_bias_;
   return sizeof(T) *
-         (size_b_ * (private_b ? team : std::min<int64_t>(batch_, team)) + (size_a_ + size_bias_) * team);
+         (own * team + size_b_ * (sharing == Sharing::one ? std::min<int64_t>(batch_, team) : team));
 }
 
 // [bias and a of each thread][b of each thread, or one for all].
 template <class T>
 MatmulBuffers<T> MatmulPlan<T>::buffers(void* workspace, int thread, bool alone, int team) const {
   T* base = static_cast<T*>(workspace);
-  const int b = private_b || alone ? thread : 0;
+  const int b = sharing != Sharing::one || alone ? thread : 0;
   const int64_t own = size_bias_ + size_a_;
   return {base + team * own + b * size_b_, base + thread * own + size_bias_};
 }
@@ -142,12 +185,6 @@ Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   o.b = call.b.data, o.rs_b = call.b.strides[1], o.cs_b = call.b.strides[2];
   o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
   o.saved = call.saved.data, o.rs_s = call.saved.strides[1], o.cs_s = call.saved.strides[2];
-  if (call.activation.kind != Activation::count) {
-    const ActivationKernels<T>& functions = activation_kernels<T>();
-    const int kind = static_cast<int>(call.activation.kind);
-    o.activate = o.saved ? functions.backward[kind] : functions.forward[kind];
-  }
-  o.alpha = static_cast<T>(call.activation.alpha), o.beta = static_cast<T>(call.activation.beta);
   if (!transpose) return o;
   std::swap(o.m, o.n);
   std::swap(o.a, o.b);

@@ -21,8 +21,6 @@ struct Operands {
   T* c;
   int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
   const T *bias_row, *bias_column;
-  typename ActivationKernels<T>::Function activate;
-  T alpha, beta;   // of the activation
   const T* saved;  // or null
   int64_t rs_s, cs_s;
 };
@@ -32,25 +30,32 @@ struct MatmulBuffers {
   T *b, *a;
 };
 
+// Who packs b, and which tiles a thread takes.
+enum class Sharing {
+  columns,  // a thread packs the strips of its own columns, some at a time
+  own,      // b is small: each thread packs all of it for itself, then takes a run of tiles, panel by panel
+  one,      // the threads pack b together and wait, then take a run of tiles
+};
+
 template <class T>
 class MatmulPlan {
  public:
-  explicit MatmulPlan(const Matmul<T>& call);
+  MatmulPlan(const Matmul<T>& call, int team);  // that works on one product
 
   bool dots;        // few rows: dot products along k, nothing packed
   bool stream;      // few rows of a large b, which is read in whole rows; nothing packed
   bool transposed;  // c' = b' a'
   bool pack_a, pack_b;
-  bool private_b;      // a has few panels: threads split n, and each packs its strips of b for itself
-  bool fused;          // b is packed by the tiles of the first panel, not before
-  bool ragged_b;       // b is read in place, but for its last strip, which no tile fits
-  int rows;            // of a tile, at most
-  int64_t panels;      // of a: m split evenly, so that no thin tile is left over
-  int nr;              // columns of a tile, at most
-  int group;           // strips of b that a thread packs together, where it packs for itself
-  int64_t k_block;     // products in one chain: k split evenly
-  int64_t blocks;      // of k, whose strips of b are packed at once: private_b, one
-  int64_t size_block;  // elements of one block's strips
+  bool fused;     // b is packed by the tiles of the first panel, not before
+  bool ragged_b;  // b is read in place, but for a last strip that no tile fits
+  Sharing sharing;
+  int rows;         // of a tile, at most
+  int64_t panels;   // of a: m split evenly, so that no thin tile is left over
+  int nr;           // columns of a tile, at most
+  int64_t strips;   // that stay near while panels pass
+  int64_t run;      // panels that stay near while strips pass
+  int64_t k_block;  // products in one chain: k split evenly
+  int64_t chunk;    // products for which b is packed at once, whole blocks
 
   int64_t row(int64_t panel) const { return m_ * panel / panels; }  // the panel's first
 
@@ -61,17 +66,9 @@ class MatmulPlan {
     return w;
   }
 
-  // Into how many groups the strips of b are split, so that the team's shares are even when a has few panels.
-  int64_t groups(int64_t strips_b, int team) const {
-    constexpr int64_t kUnitsPerThread = 8;
-    if (team == 1) return 1;
-    return std::clamp<int64_t>(ceil_div(kUnitsPerThread * team, panels), 1, strips_b);
-  }
-
   size_t workspace_bytes(int team) const;
   MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int team) const;
-  // The bias, or where it is strided, the thread's copy.
-  const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;
+  const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;  // its copy if it is strided
   Operands<T> operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const;
 
  private:
@@ -82,6 +79,9 @@ class MatmulPlan {
   bool packs_b_by_tiles(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
+  int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
+  void share(const Operands<T>& o, int team);
+  void even_out(const Operands<T>& o, int64_t all_strips, int team);
   int rows_of_tile(int64_t m) const;
 
   static constexpr int64_t kSize = sizeof(T);

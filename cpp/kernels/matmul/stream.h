@@ -99,6 +99,7 @@ static void run_stream(const MatmulTile<T>& t) {
     }
     p += kTogether;
   } while (p < t.k);
+  if (t.accumulate) add_rows<T>(t, sums, static_cast<int>(width));
   store_rows<T>(t, sums, static_cast<int>(width));
 }
 
