@@ -100,4 +100,38 @@ RANVIER_INLINE ivec<float> widen_first_bytes(const uint8_t* p, int n) {
 #endif
 }
 
+// Numbers below 256, one for each lane of a vec<float>: bytes where a comparison can choose among them.
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512BW__) && defined(__AVX512VL__)
+
+using SmallInts = ByteLanes<float>::type;
+RANVIER_INLINE SmallInts small_ints(uint8_t x) { return x - SmallInts{}; }
+RANVIER_INLINE SmallInts if_greater(vec<float> a, vec<float> b, SmallInts yes, SmallInts no) {
+  return (SmallInts)_mm_mask_blend_epi8(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), (__m128i)no, (__m128i)yes);
+}
+RANVIER_INLINE ByteLanes<float>::type to_bytes(SmallInts v) { return v; }
+RANVIER_INLINE bool any_nan(vec<float> v) { return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0; }
+RANVIER_INLINE void store_bytes(uint8_t* p, ByteLanes<float>::type v, int n) {
+  RANVIER_WRITES(p, n);
+  _mm_mask_storeu_epi8(p, __mmask16((1u << n) - 1u), (__m128i)v);
+}
+
+#else
+
+using SmallInts = ivec<float>;
+RANVIER_INLINE SmallInts small_ints(uint8_t x) { return ibroadcast<float>(x); }
+RANVIER_INLINE SmallInts if_greater(vec<float> a, vec<float> b, SmallInts yes, SmallInts no) {
+  return select(a > b, yes, no);
+}
+RANVIER_INLINE ByteLanes<float>::type to_bytes(SmallInts v) { return narrow_to_bytes(v); }
+RANVIER_INLINE bool any_nan(vec<float> v) { return any(v != v); }
+RANVIER_INLINE void store_bytes(uint8_t* p, ByteLanes<float>::type v, int n) {  // the first n of them
+  RANVIER_WRITES(p, n);
+  if (n == lanes<float>)
+    memcpy(p, &v, sizeof v);
+  else
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+
+#endif
+
 }  // namespace ranvier::RANVIER_ISA

@@ -8,8 +8,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBufferBytes = 16 << 10;  // of results that wait in L1 to be pooled
-constexpr int64_t kBandBytes = 64 << 10;    // of input that stays in L2 for a group of panels
+constexpr int64_t kBufferBytes = 32 << 10;  // of results that wait in the caches to be pooled
+constexpr int64_t kBandBytes = 192 << 10;   // of input that stays in L2 for a group of panels
 constexpr int64_t kBandsOfThread = 4;       // at least, where there is so much work
 constexpr int64_t kWholeImages = 56;        // tiles of an image that are not cut into bands
 
@@ -40,7 +40,7 @@ void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, in
               int64_t column) {
   const int64_t* st = c.y.strides;
   const int64_t to = image * st[0] + channel + row * st[2] + column * st[3];
-  p.y = c.y.data + to, p.where = c.where.data ? c.where.data + to : nullptr;
+  p.y = c.y.data + to, p.where = c.where.data + to;
   RANVIER_SELECT(pooled_kernels).row(p);
 }
 
@@ -165,7 +165,7 @@ void PooledCorrelator::run_inner(const Inner& inner, const Band& band, int64_t p
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
         t.a[t.windows] = x + columns.base[2 * j - columns.position[0]] * x_.stride_w;
         t.y[t.windows] = call_.y.data + to;
-        t.where[t.windows] = call_.where.data ? call_.where.data + to : nullptr;
+        t.where[t.windows] = call_.where.data + to;
         if (++t.windows == most) kernels.tile(t), t.windows = 0;
       }
     }
@@ -255,7 +255,7 @@ void PooledWinograd::pool_tiles(const Block& block) const {
     const WinogradTiles::Tile tile = tiles_[index];
     const int64_t to = tile.image * st[0] + tile.row / 2 * st[2] + tile.column / 2 * st[3] +
                        panels_.first(block.panels.begin);
-    p.y = call_.y.data + to, p.where = call_.where.data ? call_.where.data + to : nullptr;
+    p.y = call_.y.data + to, p.where = call_.where.data + to;
     RANVIER_SELECT(winograd_kernels).pooled_output(p);
   }
 }

@@ -10,25 +10,31 @@ template <int kRows, int kColumns>
 static void pool_row(const PooledRow& p) {
   constexpr int L = lanes<float>;
   const int64_t rows = kRows ? kRows : p.window[0], columns = kColumns ? kColumns : p.window[1];
-  const vec<float> floor = p.relu ? vec<float>{} : vec<float>{} - __builtin_inff();
+  const int64_t row = p.row, pixel = p.pixel, windows = p.windows, step = p.step;
+  const vec<float> floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     const vec<float> bias = p.bias ? load_n(p.bias + k, n) : vec<float>{};
     const float* z = p.z + k;
-    for (int64_t i = 0; i < p.windows; ++i, z += columns * p.pixel) {
-      WindowMax max{load(z) + bias, {}};
+    float* y = p.y + k;
+    uint8_t* where = p.where + k;
+    for (int64_t i = 0; i < windows; ++i, z += columns * pixel, y += step, where += step) {
+      WindowMax m{load(z) + bias, {}};
       int at = 0;
-      for (int64_t r = 0; r < rows; ++r)
+      RANVIER_UNROLL
+      for (int64_t r = 0; r < rows; ++r) {
+        RANVIER_UNROLL
         for (int64_t s = 0; s < columns; ++s, ++at)
-          if (at > 0) meet(max, load(z + r * p.row + s * p.pixel) + bias, at);
-      const int64_t to = i * p.step + k;
-      store_max(max, floor, n, p.y + to, p.where ? p.where + to : nullptr);
+          if (at > 0) meet(m, load(z + r * row + s * pixel) + bias, at);
+      }
+      store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, y, where);
     }
   }
 }
 
 static void pool(const PooledRow& p) {
   if (p.window[0] == 2 && p.window[1] == 2) return pool_row<2, 2>(p);
+  if (p.window[0] == 3 && p.window[1] == 3) return pool_row<3, 3>(p);
   pool_row<0, 0>(p);
 }
 
@@ -38,6 +44,60 @@ constexpr int kPooledWindows[] = {4, 3};
 #else
 constexpr int kPooledWindows[] = {3, 1};
 #endif
+
+RANVIER_INLINE int lanes_left(const PooledTile& t, int vector) {
+  const int left = t.channels - vector * lanes<float>;
+  return left < lanes<float> ? left : lanes<float>;
+}
+
+// Values with a NaN among them: one loop for all tiles, on values spilled to memory.
+static __attribute__((noinline)) void store_nans(const PooledTile& t, const float* values, int width) {
+  PooledRow p;
+  p.row = 2 * width, p.pixel = width, p.windows = 1, p.channels = t.channels;
+  p.bias = nullptr, p.relu = t.relu, p.step = 0;
+  for (int w = 0; w < t.windows; ++w) {
+    p.z = values + w * 4 * width, p.y = t.y[w], p.where = t.where[w];
+    pool_row<2, 2>(p);
+  }
+}
+
+template <int kWindows, int kVectors>
+RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows][4][kVectors]) {
+  constexpr int L = lanes<float>;
+  vec<float> sum[2] = {};
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const vec<float> bias = t.bias ? load_n(t.bias + v * L, lanes_left(t, v)) : vec<float>{};
+    RANVIER_UNROLL
+    for (int w = 0; w < kWindows; ++w) {
+      RANVIER_UNROLL
+      for (int i = 0; i < 4; ++i) acc[w][i][v] = acc[w][i][v] + bias, sum[i % 2] = sum[i % 2] + acc[w][i][v];
+    }
+  }
+  sum[0] = sum[0] + sum[1];
+  if (any_nan(sum[0])) {  // cheaper than to look at each value
+    alignas(64) float values[kWindows * 4 * kVectors * L];
+    RANVIER_UNROLL
+    for (int i = 0; i < kWindows * 4; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(values + (i * kVectors + v) * L, acc[i / 4][i % 4][v]);
+    }
+    return store_nans(t, values, kVectors * L);
+  }
+  const vec<float> floor = floor_of(t.relu);
+  SmallInts offset[4];
+  RANVIER_UNROLL
+  for (int i = 0; i < 4; ++i) offset[i] = in_register(small_ints(i));
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int n = lanes_left(t, v);
+    RANVIER_UNROLL
+    for (int w = 0; w < kWindows; ++w) {
+      const vec<float> values[4] = {acc[w][0][v], acc[w][1][v], acc[w][2][v], acc[w][3][v]};
+      store_max_of_numbers(values, offset, floor, n, t.y[w] + v * L, t.where[w] + v * L);
+    }
+  }
+}
 
 template <int kWindows, int kVectors>
 static void pooled_tile(const PooledTile& t) {
@@ -69,19 +129,7 @@ static void pooled_tile(const PooledTile& t) {
       b += step_b;
     } while (--n);
   }
-  const vec<float> floor = t.relu ? vec<float>{} : vec<float>{} - __builtin_inff();
-  RANVIER_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int n = t.channels - v * L < L ? t.channels - v * L : L;
-    const vec<float> bias = t.bias ? load_n(t.bias + v * L, n) : vec<float>{};
-    RANVIER_UNROLL
-    for (int w = 0; w < kWindows; ++w) {
-      WindowMax max{acc[w][0][v] + bias, {}};
-      RANVIER_UNROLL
-      for (int i = 1; i < 4; ++i) meet(max, acc[w][i][v] + bias, i);
-      store_max(max, floor, n, t.y[w] + v * L, t.where[w] ? t.where[w] + v * L : nullptr);
-    }
-  }
+  store_pooled<kWindows, kVectors>(t, acc);
 }
 
 // The windows that are missing repeat the first one and are written nowhere.

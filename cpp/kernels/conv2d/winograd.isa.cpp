@@ -64,7 +64,7 @@ RANVIER_INLINE void outputs(const float* m_, int64_t plane, V bias, V (&y)[2][2]
 }
 
 static void output(const WinogradOutput& p) {
-  const V floor = p.relu ? V{} : V{} - __builtin_inff();
+  const V floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     V y[2][2];
@@ -81,15 +81,15 @@ static void output(const WinogradOutput& p) {
 }
 
 static void pooled_output(const WinogradPooledOutput& p) {
-  const V floor = p.relu ? V{} : V{} - __builtin_inff();
+  const V floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     V y[2][2];
     outputs(p.m + k, p.plane, p.bias ? load_n(p.bias + k, n) : V{}, y);
-    WindowMax max{y[0][0], {}};
+    WindowMax m{y[0][0], {}};
     RANVIER_UNROLL
-    for (int at = 1; at < 4; ++at) meet(max, y[at / 2][at % 2], at);
-    store_max(max, floor, n, p.y + k, p.where ? p.where + k : nullptr);
+    for (int at = 1; at < 4; ++at) meet(m, y[at / 2][at % 2], at);
+    store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, p.y + k, p.where + k);
   }
 }
 
