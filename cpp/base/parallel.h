@@ -32,11 +32,15 @@ constexpr double kParallelPays = 4000;
 
 namespace detail {
 
-// Marks this thread as a member of an open team while it lives.
+// Marks this thread as a member of an open team while it lives. A scope of size 1 inside a team's lets one of
+// its threads work alone while the others wait at a barrier.
 class TeamScope {
  public:
   TeamScope(int index, int size);
   ~TeamScope();
+
+ private:
+  int index_, size_;  // before
 };
 
 // The one team of the process: empty where another thread holds it, and then the caller runs alone.

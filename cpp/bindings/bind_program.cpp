@@ -6,6 +6,7 @@
 #include <numpy/arrayobject.h>
 #include <pybind11/stl.h>
 
+#include <climits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -99,6 +100,10 @@ class Replay {
     return results;
   }
 
+  void set_threads(bool solo) {
+    runs_ = INT_MAX;
+    program_->set_threads(solo);
+  }
   Program& program() { return *program_; }
 
  private:
@@ -259,6 +264,7 @@ void register_program(py::module_& m) {
   py::class_<Replay>(m, "Program")
       .def(py::init<Recording&, py::list, py::list, py::list>())
       .def("__call__", &Replay::operator())
+      .def("set_threads", &Replay::set_threads)
       .def("instructions", instructions)
       .def("memory", memory);
 }

@@ -13,6 +13,9 @@
 
 namespace ranvier {
 
+// What an instruction on the team costs besides its own time, where others about it run on one thread, in ns.
+constexpr double kBarriers = 300;
+
 Program::Program(Recorder&& recorder, const std::vector<int>& outputs, const std::vector<int>& kept, int team)
     : team_(team) {
   take(recorder, outputs, kept);
@@ -166,42 +169,62 @@ void Program::run_one(size_t index) {
   instructions_[index].type->run(instructions_[index].call.get(), workspace_);
 }
 
-const Instruction* Program::run() {
+const Instruction* Program::run_as(Threads threads) {
   DefaultFpEnvironment environment;
-  for (const Instruction& i : instructions_) {
-    if (i.solo) {
-      detail::TeamScope alone(0, 1);
-      i.type->run(i.call.get(), workspace_);
+  const bool alone = threads == Threads::solo || (threads == Threads::chosen && alone_);
+  if (alone) {
+    detail::TeamScope scope(0, 1);
+    return run_all(threads);
+  }
+  const Instruction* failed = nullptr;
+  parallel_region(1e9, [&] {  // one team for the whole program: no fork and join for each instruction
+    const Instruction* found = run_all(threads);
+    if (team_index() == 0) failed = found;
+  });
+  return failed;
+}
+
+// On every thread of the team.
+const Instruction* Program::run_all(Threads threads) {
+  using Clock = std::chrono::steady_clock;
+  const bool measured = threads != Threads::chosen, leads = team_index() == 0;
+  bool shared = true;  // whether what came before is there for all threads
+  auto before = Clock::now();
+  for (Instruction& i : instructions_) {
+    if (i.guard || (measured ? threads == Threads::solo : i.solo)) {
+      if (leads) {
+        detail::TeamScope alone(0, 1);
+        i.type->run(i.call.get(), workspace_);
+      }
+      shared = false;
+      if (i.guard) team_barrier(), shared = true;
     } else {
+      if (!shared) team_barrier();
       i.type->run(i.call.get(), workspace_);
+      team_barrier();
+      shared = true;
     }
     if (i.guard && *i.guard) return &i;
+    if (!measured || !leads) continue;
+    const auto after = Clock::now();
+    double& best = threads == Threads::solo ? i.solo_ns : i.team_ns;
+    best = std::min(best, std::chrono::duration<double, std::nano>(after - before).count());
+    before = after;
   }
   return nullptr;
 }
 
-const Instruction* Program::run_measured(bool solo) {
-  using Clock = std::chrono::steady_clock;
-  DefaultFpEnvironment environment;
-  auto before = Clock::now();
-  for (Instruction& i : instructions_) {
-    if (solo) {
-      detail::TeamScope alone(0, 1);
-      i.type->run(i.call.get(), workspace_);
-    } else {
-      i.type->run(i.call.get(), workspace_);
-    }
-    const auto after = Clock::now();
-    double& best = solo ? i.solo_ns : i.team_ns;
-    best = std::min(best, std::chrono::duration<double, std::nano>(after - before).count());
-    before = after;
-    if (i.guard && *i.guard) return &i;
-  }
-  return nullptr;
+void Program::set_threads(bool solo) {
+  for (Instruction& i : instructions_) i.solo = solo;
+  alone_ = solo;
 }
 
 void Program::choose_threads() {
-  for (Instruction& i : instructions_) i.solo = i.solo_ns <= i.team_ns;
+  alone_ = true;
+  for (Instruction& i : instructions_) {
+    i.solo = i.guard || i.solo_ns <= i.team_ns + kBarriers;
+    alone_ = alone_ && i.solo;
+  }
 }
 
 }  // namespace ranvier

@@ -57,12 +57,13 @@ class Program {
   void set_argument(int number, char* data) { redirect(arguments_[number], data); }
   void set_output(int number, char* data) { redirect(outputs_[number], data); }
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
-  // Each returns the check that failed, behind which nothing was done, or null.
-  const Instruction* run();
-  const Instruction* run_measured(bool solo);  // measuring each instruction, on the team or alone
-  void run_one(size_t index);                  // for the check against the eager step
-  // Each instruction from now on where it was measured to be faster.
+  // Both return the check that failed, behind which nothing was done, or null.
+  const Instruction* run() { return run_as(Threads::chosen); }
+  const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
+  void run_one(size_t index);  // for the check against the eager step
+  // Each instruction from now on where run_measured() found it faster.
   void choose_threads();
+  void set_threads(bool solo);  // all alike: for tests
 
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
@@ -75,6 +76,9 @@ class Program {
     char* data = nullptr;
     std::vector<std::pair<char**, int64_t>> views;  // where each view's data pointer lies, and its offset
   };
+  enum class Threads { chosen, team, solo };
+  const Instruction* run_as(Threads threads);
+  const Instruction* run_all(Threads threads);
   static void redirect(Slot& slot, char* data);
   void take(Recorder& recorder, const std::vector<int>& outputs, const std::vector<int>& kept);
   void drop_unused();
@@ -90,6 +94,7 @@ class Program {
   std::vector<Slot> arguments_, outputs_;
   ProgramMemory memory_{};
   int team_;
+  bool alone_ = false;  // no instruction wants the team
   void* arena_ = nullptr;
   void* workspace_ = nullptr;
 };
