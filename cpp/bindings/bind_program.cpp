@@ -100,6 +100,11 @@ class Replay {
     return results;
   }
 
+  // The next runs are measured once more.
+  void measure() {
+    runs_ = 0;
+    program_->forget_times();
+  }
   void set_threads(bool solo) {
     runs_ = INT_MAX;
     program_->set_threads(solo);
@@ -133,13 +138,14 @@ class Replay {
     }
   }
 
-  // The first runs are measured: on the team and on one thread in turn, then each instruction keeps the
-  // faster.
+  // The first runs are measured, some on the team and then some on one thread (in turn they would put its
+  // workers to sleep); from then on each instruction runs where it was faster.
   const Instruction* run() {
-    constexpr int kMeasured = 12;
+    constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
     if (runs_ >= kMeasured) return program_->run();
-    const Instruction* failed = program_->run_measured(runs_ % 2 == 1);
-    if (++runs_ == kMeasured) program_->choose_threads();
+    const Instruction* failed = program_->run_measured(runs_ >= kTeam);
+    if (++runs_ == kWarm) program_->forget_times();
+    if (runs_ == kMeasured) program_->choose_threads();
     return failed;
   }
 
@@ -265,6 +271,7 @@ void register_program(py::module_& m) {
       .def(py::init<Recording&, py::list, py::list, py::list>())
       .def("__call__", &Replay::operator())
       .def("set_threads", &Replay::set_threads)
+      .def("measure", &Replay::measure)
       .def("instructions", instructions)
       .def("memory", memory);
 }

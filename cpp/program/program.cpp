@@ -214,6 +214,10 @@ const Instruction* Program::run_all(Threads threads) {
   return nullptr;
 }
 
+void Program::forget_times() {
+  for (Instruction& i : instructions_) i.team_ns = i.solo_ns = 1e30;
+}
+
 void Program::set_threads(bool solo) {
   for (Instruction& i : instructions_) i.solo = solo;
   alone_ = solo;

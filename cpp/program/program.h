@@ -64,6 +64,7 @@ class Program {
   // Each instruction from now on where run_measured() found it faster.
   void choose_threads();
   void set_threads(bool solo);  // all alike: for tests
+  void forget_times();
 
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
