@@ -25,13 +25,24 @@ RANVIER_INLINE V swap_lanes(V v) {
   return swap_lanes_of<distance>(v, std::make_integer_sequence<int, lanes_of<V>>());
 }
 
+// The lower or upper half of v.
+template <int kHalf, class V>
+RANVIER_INLINE auto half_of(V v) {
+  typedef element_of<V> Half __attribute__((vector_size(sizeof(V) / 2)));
+  Half half[2];
+  __builtin_memcpy(half, &v, sizeof v);
+  return half[kHalf];
+}
+
 template <class V>
 RANVIER_INLINE element_of<V> reduce_add(V v) {
-  if constexpr ((lanes_of<V>) > 8) v = v + swap_lanes<8>(v);
-  if constexpr ((lanes_of<V>) > 4) v = v + swap_lanes<4>(v);
-  if constexpr ((lanes_of<V>) > 2) v = v + swap_lanes<2>(v);
-  v = v + swap_lanes<1>(v);
-  return v[0];
+  if constexpr (sizeof(V) > 16) {
+    return reduce_add(half_of<0>(v) + half_of<1>(v));
+  } else {
+    if constexpr ((lanes_of<V>) > 2) v = v + swap_lanes<2>(v);
+    v = v + swap_lanes<1>(v);
+    return v[0];
+  }
 }
 
 // A NaN in any lane gives NaN.

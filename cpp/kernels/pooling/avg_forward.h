@@ -85,26 +85,46 @@ static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, c
   }
 }
 
+// n contiguous elements, lane by lane, added to four sums that need not wait for each other.
+template <class T>
+RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
+  constexpr int L = lanes<T>;
+  int64_t s = 0;
+  for (; s + 4 * L <= n; s += 4 * L)
+    for (int v = 0; v < 4; ++v) {
+      __builtin_prefetch(p + s + v * L +
+                         512);  // of a later plane: one is too short for the hardware to follow
+      sum[v] = sum[v] + load(p + s + v * L);
+    }
+  if (s + 2 * L <= n) {
+    for (int v = 0; v < 2; ++v) sum[v] = sum[v] + load(p + s + v * L);
+    s += 2 * L;
+  }
+  if (s + L <= n) sum[2] = sum[2] + load(p + s), s += L;
+  if (s < n) sum[3] = sum[3] + load_n(p + s, static_cast<int>(n - s));
+}
+
+template <class T>
+RANVIER_INLINE T mean_of(const vec<T> (&sum)[4], T divisor) {
+  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])) / divisor;
+}
+
 // One window of an NCHW image: vectors along its rows.
 template <class T>
 __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
-  const bool one_run = w.row == w.columns * w.column;  // whole rows
-  const int64_t rows = one_run ? 1 : w.rows, columns = one_run ? w.rows * w.columns : w.columns;
   vec<T> sum[4] = {};
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int64_t r = 0; r < w.rows; ++r) {
     const T* p = w.x + r * w.row;
-    int64_t s = 0;
     if (w.column == 1) {
-      for (; s + 4 * lanes<T> <= columns; s += 4 * lanes<T>)
-        for (int v = 0; v < 4; ++v) sum[v] = sum[v] + load(p + s + v * lanes<T>);
-      for (; s + lanes<T> <= columns; s += lanes<T>) sum[0] = sum[0] + load(p + s);
+      add_run(p, w.columns, sum);
+      continue;
     }
-    for (; s < columns; s += lanes<T>) {
-      const int n = static_cast<int>(columns - s < lanes<T> ? columns - s : lanes<T>);
+    for (int64_t s = 0; s < w.columns; s += lanes<T>) {
+      const int n = static_cast<int>(w.columns - s < lanes<T> ? w.columns - s : lanes<T>);
       sum[1] = sum[1] + load_any(p + s * w.column, w.column, n);
     }
   }
-  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])) / w.divisor;
+  return mean_of<T>(sum, w.divisor);
 }
 
 // The sum over the rows of the windows, for each column of the image.
@@ -175,9 +195,17 @@ template <class T>
 static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t begin, int64_t end) {
   w.rows = f.rows.in, w.columns = f.columns.in;
   w.divisor = static_cast<T>(f.divisor ? f.divisor : w.rows * w.columns);
+  const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;  // of one run
   for (RowWalk at(begin, f.y.shape[1], 1); begin < end; ++begin, at.next()) {
     w.x = f.x.data + at.n * f.x.strides[0] + at.row * f.x.strides[1];
-    f.y.data[at.n * f.y.strides[0] + at.row * f.y.strides[1]] = mean_of_plane(w);
+    T& y = f.y.data[at.n * f.y.strides[0] + at.row * f.y.strides[1]];
+    if (n) {
+      vec<T> sum[4] = {};
+      add_run(w.x, n, sum);
+      y = mean_of<T>(sum, w.divisor);
+    } else {
+      y = mean_of_plane(w);
+    }
   }
 }
 

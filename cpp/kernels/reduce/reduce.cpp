@@ -182,19 +182,26 @@ struct Reduction {
     });
   }
 
-  // `count` short lines, turned so that a vector of them is summed element by element.
-  void run_short(int64_t count, const int64_t* offsets) const {
-    const int inner = plan.kept.ndim - 1, lanes = kernels.lanes;
+  // `count` lines of contiguous elements: short ones are turned, so that a vector of them is summed element
+  // by element.
+  void run_lines(int64_t count, const int64_t* offsets) const {
+    const int inner = plan.kept.ndim - 1, op = static_cast<int>(r.op);
     const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
     const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
-    alignas(64) T tile[kReduceShort * kReduceLanes], totals[kReduceLanes], center[kReduceLanes] = {};
-    for (int64_t i = 0; i < count; i += lanes) {
-      const int some = static_cast<int>(std::min<int64_t>(lanes, count - i));
-      kernels.turn(tile, r.x.data + offsets[kX] + i * line, line, some, n);
-      for (int j = 0; r.center.data && j < some; ++j)
-        center[j] = r.center.data[offsets[kCenter] + (i + j) * step_center];
-      kernels.columns[static_cast<int>(r.op)](tile, lanes, n, lanes, r.center.data ? center : nullptr,
-                                              totals);
+    const bool turned = n <= kReduceShort && plan.kept.shape[inner] >= kReduceLanes;
+    const int64_t most = turned ? kernels.lanes : kReduceLanes;
+    alignas(64) T tile[kReduceShort * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
+    for (int64_t i = 0; i < count; i += most) {
+      const int some = static_cast<int>(std::min(most, count - i));
+      const T* x = r.x.data + offsets[kX] + i * line;
+      const T* center = r.center.data ? r.center.data + offsets[kCenter] + i * step_center : nullptr;
+      if (turned) {
+        kernels.turn(tile, x, line, some, n);
+        for (int j = 0; center && j < some; ++j) centers[j] = center[j * step_center];
+        kernels.columns[op](tile, kernels.lanes, n, kernels.lanes, center ? centers : nullptr, totals);
+      } else {
+        kernels.lines[op](x, n, some, line, center, step_center, totals);
+      }
       finish(totals, r.y.data + offsets[kY] + i * step_y, some);
     }
   }
@@ -204,10 +211,10 @@ struct Reduction {
     const LoopNest<3>& nest = plan.kept;
     const int inner = nest.ndim - 1;
     const LoopNest<1>& reduced = plan.reduced;
-    const bool is_short = reduced.ndim == 1 && reduced.strides[0][0] == 1 && reduced.size > 0 &&
-                          reduced.size <= kReduceShort && nest.shape[inner] >= kReduceLanes;
+    const bool lines =
+        reduced.ndim == 1 && reduced.strides[0][0] == 1 && reduced.size > 0 && reduced.size <= kReduceBlock;
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      if (is_short) return run_short(count, offsets);
+      if (lines) return run_lines(count, offsets);
       for (int64_t i = 0; i < count; ++i) {
         const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
         const T center =

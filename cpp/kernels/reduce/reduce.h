@@ -80,6 +80,9 @@ struct ReduceKernels {
   // The op over `count` runs of n elements, `stride` apart; at least one run.
   T(*runs[static_cast<int>(ReduceOp::count)])
   (const T* x, int64_t n, int64_t count, int64_t stride, T center);
+  // y[i] = op over line i of n elements, 0 < n <= kReduceBlock, of `count` lines that are `stride` apart.
+  void (*lines[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, int64_t count, int64_t stride,
+                                                   const T* center, int64_t center_step, T* y);
   // y[j] = op over rows i of x[i * stride + j], for j < width; center[j] where the op has one.
   void (*columns[static_cast<int>(ReduceOp::count)])(const T* x, int64_t stride, int64_t rows, int64_t width,
                                                      const T* center, T* y);

@@ -156,6 +156,13 @@ static T runs(const T* x, int64_t n, int64_t count, int64_t stride, T center) {
   return join_chunks<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, c);
 }
 
+template <class T, class Op>
+static void lines(const T* x, int64_t n, int64_t count, int64_t stride, const T* center, int64_t center_step,
+                  T* y) {
+  for (int64_t i = 0; i < count; ++i)
+    y[i] = runs<T, Op>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
+}
+
 // Rows [0, rows) taken into y, or where first is set into new totals.
 template <class T, class Op>
 static void row_block(const T* x, int64_t stride, int rows, int64_t width, const T* center, T* y,
@@ -268,6 +275,7 @@ static void turn(T* tile, const T* x, int64_t line, int count, int64_t n) {
    f<T, Equals<T>>, f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>}
 #define RANVIER_KERNELS(T)                        \
   {RANVIER_OPS(runs, T),                          \
+   RANVIER_OPS(lines, T),                         \
    RANVIER_OPS(columns, T),                       \
    RANVIER_JOINS(T),                              \
    find<T>,                                       \
