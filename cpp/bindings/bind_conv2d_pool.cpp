@@ -7,8 +7,9 @@ namespace {
 constexpr ConvOp kConv2dPool{"conv2d_pool", 2};
 
 py::tuple conv_pool(py::handle x_, py::handle w_, py::handle bias_, py::handle stride, py::handle padding,
-                    py::handle dilation, py::handle window_, py::handle activation) {
+                    py::handle dilation, py::handle window_, py::handle activation, py::handle need_where_) {
   constexpr const ConvOp& op = kConv2dPool;
+  const bool need_where = truth(op.name, "need_where", need_where_);
   const Input x = Input::exactly(op.name, "x", x_, DType::float32);
   const Input w = Input::exactly(op.name, "weight", w_, DType::float32);
   const Input bias = Input::optional(op.name, "bias", bias_, DType::float32);
@@ -23,13 +24,13 @@ py::tuple conv_pool(py::handle x_, py::handle w_, py::handle bias_, py::handle s
                                            w.view<float>(),
                                            bias.view<float>(),
                                            y.view<float>(),
-                                           where.view<uint8_t>(),
+                                           need_where ? where.view<uint8_t>() : TensorView<uint8_t>{},
                                            a.geometry(),
                                            act,
                                            winograd_allowed(),
                                            {window.size[0], window.size[1]},
                                            {s.p, s.q}});
-  return py::make_tuple(y.release(), where.release());
+  return py::make_tuple(y.release(), need_where ? where.release() : py::none());
 }
 
 }  // namespace
@@ -38,7 +39,7 @@ void register_conv2d_pool(py::module_& m) {
   const py::int_ zero(0), one(1), two(2);
   m.def("conv2d_pool", conv_pool, py::arg("x"), py::arg("w"), py::arg("bias") = py::none(),
         py::arg("stride") = one, py::arg("padding") = zero, py::arg("dilation") = one,
-        py::arg("window") = two, py::arg("activation") = "none",
+        py::arg("window") = two, py::arg("activation") = "none", py::arg("need_where") = true,
         "(y, where): conv2d and the maximum over windows that do not overlap, with the maxima's offsets");
 }
 

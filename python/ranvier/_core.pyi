@@ -97,7 +97,8 @@ def conv2d_pool(
     dilation: Pair = 1,
     window: Pair = 2,
     activation: str = "none",
-) -> tuple[Array, Array]: ...
+    need_where: bool = True,
+) -> tuple[Array, Array | None]: ...
 def conv2d_pool_backward(
     dy: Array,
     where: Array,

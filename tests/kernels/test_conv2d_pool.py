@@ -35,6 +35,9 @@ def check_bits(x, w, bias, window=2, **geometry):
     assert y.tobytes() == relu.tobytes()
     np.testing.assert_array_equal(where, offsets)
     np.testing.assert_array_equal(where[relu > 0], relu_offsets[relu > 0])
+    y, nothing = _core.conv2d_pool(x, w, bias, window=window, activation="relu", need_where=False, **geometry)
+    assert nothing is None
+    np.testing.assert_array_equal(y, relu)
 
 
 def check_reference(x, w, bias, window=2, **geometry):

@@ -22,10 +22,10 @@ template <class T>
 struct Conv2dPoolForward {
   static constexpr const char* name = "conv2d_pool";
   TensorView<const T> x, w;
-  TensorView<const T> bias;  // or data null
-  TensorView<T> y;           // (n, k, i, j)
-  TensorView<uint8_t> where;
-  Conv2dGeometry geometry;  // groups 1
+  TensorView<const T> bias;   // or data null
+  TensorView<T> y;            // (n, k, i, j)
+  TensorView<uint8_t> where;  // or data null
+  Conv2dGeometry geometry;    // groups 1
   Conv2dActivation activation;
   bool winograd;  // allowed
   int64_t window[2];

@@ -35,12 +35,16 @@ PooledRow pooled_row(const Conv2dPoolForward<float>& c) {
   return p;
 }
 
+uint8_t* where_at(const Conv2dPoolForward<float>& c, int64_t to) {
+  return c.where.data ? c.where.data + to : nullptr;
+}
+
 // To y[image, channel, row, column ...] and `where` at the same place.
 void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, int64_t channel, int64_t row,
               int64_t column) {
   const int64_t* st = c.y.strides;
   const int64_t to = image * st[0] + channel + row * st[2] + column * st[3];
-  p.y = c.y.data + to, p.where = c.where.data + to;
+  p.y = c.y.data + to, p.where = where_at(c, to);
   RANVIER_SELECT(pooled_kernels).row(p);
 }
 
@@ -165,7 +169,7 @@ void PooledCorrelator::run_inner(const Inner& inner, const Band& band, int64_t p
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
         t.a[t.windows] = x + columns.base[2 * j - columns.position[0]] * x_.stride_w;
         t.y[t.windows] = call_.y.data + to;
-        t.where[t.windows] = call_.where.data + to;
+        t.where[t.windows] = where_at(call_, to);
         if (++t.windows == most) kernels.tile(t), t.windows = 0;
       }
     }
@@ -255,7 +259,7 @@ void PooledWinograd::pool_tiles(const Block& block) const {
     const WinogradTiles::Tile tile = tiles_[index];
     const int64_t to = tile.image * st[0] + tile.row / 2 * st[2] + tile.column / 2 * st[3] +
                        panels_.first(block.panels.begin);
-    p.y = call_.y.data + to, p.where = call_.where.data + to;
+    p.y = call_.y.data + to, p.where = where_at(call_, to);
     RANVIER_SELECT(winograd_kernels).pooled_output(p);
   }
 }

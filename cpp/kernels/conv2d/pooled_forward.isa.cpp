@@ -11,14 +11,15 @@ static void pool_row(const PooledRow& p) {
   constexpr int L = lanes<float>;
   const int64_t rows = kRows ? kRows : p.window[0], columns = kColumns ? kColumns : p.window[1];
   const int64_t row = p.row, pixel = p.pixel, windows = p.windows, step = p.step;
+  const int64_t where_step = p.where ? step : 0;
   const vec<float> floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     const vec<float> bias = p.bias ? load_n(p.bias + k, n) : vec<float>{};
     const float* z = p.z + k;
     float* y = p.y + k;
-    uint8_t* where = p.where + k;
-    for (int64_t i = 0; i < windows; ++i, z += columns * pixel, y += step, where += step) {
+    uint8_t* where = p.where ? p.where + k : nullptr;
+    for (int64_t i = 0; i < windows; ++i, z += columns * pixel, y += step, where += where_step) {
       WindowMax m{load(z) + bias, {}};
       int at = 0;
       RANVIER_UNROLL
@@ -94,7 +95,8 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows
     RANVIER_UNROLL
     for (int w = 0; w < kWindows; ++w) {
       const vec<float> values[4] = {acc[w][0][v], acc[w][1][v], acc[w][2][v], acc[w][3][v]};
-      store_max_of_numbers(values, offset, floor, n, t.y[w] + v * L, t.where[w] + v * L);
+      store_max_of_numbers(values, offset, floor, n, t.y[w] + v * L,
+                           t.where[w] ? t.where[w] + v * L : nullptr);
     }
   }
 }

@@ -22,11 +22,12 @@ RANVIER_INLINE vec<float> floor_of(bool relu) {
   return relu ? vec<float>{} : vec<float>{} - __builtin_inff();
 }
 
-// n lanes, 0 < n <= lanes. Masked stores cost as much as others at some levels, and much more at the rest.
+// n lanes, 0 < n <= lanes; where: or null. Masked stores cost as much as others at some levels, and much more
+// at the rest.
 RANVIER_INLINE void store_max(vec<float> best, ByteLanes<float>::type offset, int n, float* y,
                               uint8_t* where) {
   RANVIER_VECTOR_BYTES < 64 && n == lanes<float> ? store(y, best) : store_n(y, best, n);
-  store_bytes(where, offset, n);
+  if (where) store_bytes(where, offset, n);
 }
 
 // The maximum of four values none of which is a NaN. `maximum` gives its second argument of equal ones.

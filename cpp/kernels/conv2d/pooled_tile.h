@@ -17,8 +17,8 @@ struct PooledRow {
   const float* bias;  // or null
   bool relu;
   float* y;
-  uint8_t* where;
-  int64_t step;  // of both, from window to window
+  uint8_t* where;  // or null
+  int64_t step;    // of both, from window to window
 };
 
 constexpr int kMaxPooledWindows = 4;
@@ -28,8 +28,8 @@ constexpr int kMaxPooledWindows = 4;
 struct PooledTile {
   const float* a[kMaxPooledWindows];
   float* y[kMaxPooledWindows];
-  uint8_t* where[kMaxPooledWindows];
-  const float* b;  // a panel of weights, vectors of step_b channels
+  uint8_t* where[kMaxPooledWindows];  // or all null
+  const float* b;                     // a panel of weights, vectors of step_b channels
   const ConvSegment* segments;
   int64_t count;
   int64_t step_b, row, column;

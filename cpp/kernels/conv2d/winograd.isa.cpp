@@ -89,7 +89,7 @@ static void pooled_output(const WinogradPooledOutput& p) {
     WindowMax m{y[0][0], {}};
     RANVIER_UNROLL
     for (int at = 1; at < 4; ++at) meet(m, y[at / 2][at % 2], at);
-    store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, p.y + k, p.where + k);
+    store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, p.y + k, p.where ? p.where + k : nullptr);
   }
 }
 

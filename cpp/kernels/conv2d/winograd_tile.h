@@ -32,7 +32,7 @@ struct WinogradPooledOutput {
   const float* m;
   int64_t plane;
   float* y;
-  uint8_t* where;
+  uint8_t* where;  // or null
   int64_t channels;
   const float* bias;
   bool relu;
