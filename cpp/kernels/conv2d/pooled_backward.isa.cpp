@@ -9,7 +9,7 @@
 namespace ranvier::RANVIER_ISA {
 
 // Registers for sums; of the others one holds a gradient, and some the products where FMA is two operations.
-static constexpr int kTile = RANVIER_VECTOR_REGISTERS == 32 ? 24 : 12;
+static constexpr int kTile = RANVIER_VECTOR_REGISTERS == 32 ? 24 : RANVIER_HAS_FMA ? 12 : 8;
 
 // One tile's sum over a list, added to c. Where the tile is small, several entries go in turn to sums of
 // their own, since each sum is a chain of dependent additions.
@@ -104,7 +104,7 @@ static void finish(const PooledGradientRow& row) {
 }
 
 extern const PooledGradientKernels pooled_gradient_kernels = {
-    lanes<float>, kTile,     sum,          list_by_channel, list_by_offset, kQuadTaps[2], kQuadVectors,
+    lanes<float>, kTile,     sum,          list_by_channel, list_by_offset, kQuadTaps, kQuadVectors,
     make_quads,   sum_quads, mask_offsets, find_patches,    combine,        finish};
 
 }  // namespace ranvier::RANVIER_ISA

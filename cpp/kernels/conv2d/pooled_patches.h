@@ -10,17 +10,15 @@
 namespace ranvier::RANVIER_ISA {
 
 static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
-  constexpr int L = lanes<float>;
+  const int n = in.channels - first;
   for (int64_t p = 0; p < in.pixels; ++p, masks += in.window_elements) {
-    for (int o = 0; o < in.window_elements; ++o) masks[o] = 0;
-    for (int k = first; k < in.channels; k += L) {
-      const int n = in.channels - k < L ? in.channels - k : L;
-      const float* dy = in.dy + in.dy_at[p] + k;
-      const vec<float> g = n == L ? load(dy) : load_n(dy, n);
-      const uint32_t any = mask_bits(g != vec<float>{});
-      const ivec<float> offset = load_offsets(in.where + in.where_at[p] + k * in.where_k, in.where_k, n);
-      for (int o = 0; o < in.window_elements; ++o) masks[o] |= (mask_bits(offset == o) & any) << (k - first);
-    }
+    const uint32_t any = bits_unequal(in.dy + in.dy_at[p] + first, n, 0.0f);
+    const uint8_t* where = in.where + in.where_at[p] + first * in.where_k;
+    uint8_t dense[32];
+    for (int k = 0; in.where_k != 1 && k < n; ++k) dense[k] = where[k * in.where_k];
+    if (in.where_k != 1) where = dense;
+    for (int o = 0; o < in.window_elements; ++o)
+      masks[o] = bits_equal(where, n, static_cast<uint8_t>(o)) & any;
   }
 }
 

@@ -10,7 +10,7 @@ namespace ranvier::RANVIER_ISA {
 
 // Sums in registers: taps by vectors of output channels, which share the tables.
 static constexpr int kQuadVectors = RANVIER_VECTOR_REGISTERS == 32 ? 2 : 1;
-static constexpr int kQuadTaps[] = {4, 9, RANVIER_VECTOR_REGISTERS == 32 ? 12 : 9};
+static constexpr int kFewQuadTaps = 9, kQuadTaps = RANVIER_VECTOR_REGISTERS == 32 ? 12 : kFewQuadTaps;
 
 static void make_quads(const float* plane, const int64_t (&at)[4], int64_t n, float* quads) {
   constexpr int L = lanes<float>;
@@ -55,9 +55,8 @@ static void sum_quads(const PooledQuads& q) {
 
 template <int vectors>
 static void sum_quads_of(const PooledQuads& q) {
-  if (q.taps <= kQuadTaps[0]) return sum_quads<kQuadTaps[0], vectors>(q);
-  if (q.taps <= kQuadTaps[1]) return sum_quads<kQuadTaps[1], vectors>(q);
-  sum_quads<kQuadTaps[2], vectors>(q);
+  if (q.taps <= kFewQuadTaps) return sum_quads<kFewQuadTaps, vectors>(q);
+  sum_quads<kQuadTaps, vectors>(q);
 }
 
 // The taps that make up for a missing number repeat the last one and write nowhere.

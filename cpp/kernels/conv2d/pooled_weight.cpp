@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kRegionBytes = 24 << 10;  // of a block of the input, which all output channels pass over
 constexpr int64_t kMinPixels = 16;          // fewer would not pay for loading and storing a filter
 constexpr int64_t kMaxPixels = 256;
-constexpr int64_t kPixelsPerPart = 96;
+constexpr int64_t kPixelsPerPart = 192;
 constexpr int64_t kMaxParts = 16;
 constexpr int64_t kUnit = 16;            // output channels that a thread owns at least
 constexpr int64_t kListedChannels = 32;  // whose lists are made at a time
@@ -35,7 +35,8 @@ PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>
   entries_ = ceil_division(pixels + lanes, lanes) * lanes;
   sums_ = carver_.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
   bias_sums_ = carver_.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);
-  image_size_ = image_rows(rows_) * image_columns(columns_);
+  in_place_ = lies_on_vectors();
+  image_size_ = in_place_ ? 0 : image_rows(rows_) * image_columns(columns_);
   scratch_.x = carver_.take<float>(team * (images_ * image_size_ * blocks_.pixel() + kPooledVectors * lanes));
   scratch_.dy_at = carver_.take<int64_t>(team * pixels);
   scratch_.where_at = carver_.take<int64_t>(team * pixels);
@@ -125,11 +126,33 @@ void PooledWeightGradient::accumulate_part(int64_t part, Range channels) const {
   if (c_.db.data) std::fill_n(bias_sums_ + (part * out_ + channels.begin) * lanes, count * lanes, 0.0f);
   for (int64_t i = regions_ * part / parts_; i < regions_ * (part + 1) / parts_; ++i) {
     const Region r = region(i);
-    if (c_.dw.data) copy_region(r, s);
-    const PooledPixels pixels = list_pixels(r, s);
+    const Input x = input(r, s);
+    const PooledPixels pixels = list_pixels(r, x, s);
     for (int64_t k = channels.begin; k < channels.end; k += kListedChannels)
-      add_region(r, pixels, part, {k, std::min(k + kListedChannels, channels.end)}, s);
+      add_region(x, pixels, part, {k, std::min(k + kListedChannels, channels.end)}, s);
   }
+}
+
+// One block, of whole vectors, and no padding.
+bool PooledWeightGradient::lies_on_vectors() const {
+  const TensorView<const float>& x = c_.x;
+  const int64_t lanes = kernels().lanes, c = x.shape[1];
+  if (blocks_.count() > 1 || c % lanes != 0 || x.strides[1] != 1 || x.strides[3] != c) return false;
+  return x.strides[2] % c == 0 && x.strides[0] % c == 0 && c_.geometry.pad[0] + c_.geometry.pad[1] == 0 &&
+         reinterpret_cast<uintptr_t>(x.data) % (lanes * sizeof(float)) == 0;
+}
+
+PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, const Scratch& s) const {
+  const TensorView<const float>& x = c_.x;
+  if (!in_place_) {
+    const int64_t columns = image_columns(region.columns), image = image_rows(region.rows) * columns;
+    if (c_.dw.data) copy_region(region, s);
+    return {s.x, region.images * image, image, columns};
+  }
+  const int64_t row = region.row * c_.window[0] * c_.geometry.stride[0];
+  const int64_t column = region.column * c_.window[1] * c_.geometry.stride[1];
+  return {x.data + region.image * x.strides[0] + row * x.strides[2] + column * x.strides[3], 0,
+          x.strides[0] / x.strides[3], x.strides[2] / x.strides[3]};
 }
 
 void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) const {
@@ -166,11 +189,10 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
                                from, x.strides[3], x.strides[1], to + begin * block.width);
 }
 
-PooledPixels PooledWeightGradient::list_pixels(const Region& region, const Scratch& s) const {
+PooledPixels PooledWeightGradient::list_pixels(const Region& region, const Input& x, const Scratch& s) const {
   const TensorView<const float>& dy = c_.dy;
   const TensorView<const uint8_t>& where = c_.where;
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t columns = image_columns(region.columns), size = image_rows(region.rows) * columns;
   int64_t p = 0;
   for (int64_t n = 0; n < region.images; ++n)
     for (int64_t i = 0; i < region.rows; ++i)
@@ -178,7 +200,7 @@ PooledPixels PooledWeightGradient::list_pixels(const Region& region, const Scrat
         const int64_t at[3] = {region.image + n, region.row + i, region.column + j};
         s.dy_at[p] = at[0] * dy.strides[0] + at[1] * dy.strides[2] + at[2] * dy.strides[3];
         s.where_at[p] = at[0] * where.strides[0] + at[1] * where.strides[2] + at[2] * where.strides[3];
-        s.corner[p] = static_cast<int32_t>(n * size + i * c_.window[0] * g.stride[0] * columns +
+        s.corner[p] = static_cast<int32_t>(n * x.image + i * c_.window[0] * g.stride[0] * x.row +
                                            j * c_.window[1] * g.stride[1]);
       }
   return {dy.data,
@@ -192,11 +214,11 @@ PooledPixels PooledWeightGradient::list_pixels(const Region& region, const Scrat
           0,
           static_cast<int>(c_.window[1]),
           static_cast<int>(c_.window[0] * c_.window[1]),
-          static_cast<int>(g.stride[0] * columns),
+          static_cast<int>(g.stride[0] * x.row),
           static_cast<int>(g.stride[1])};
 }
 
-void PooledWeightGradient::add_region(const Region& region, const PooledPixels& pixels, int64_t part,
+void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,
                                       Range channels, const Scratch& s) const {
   PooledPixels in = pixels;
   in.dy += channels.begin * in.dy_k, in.where += channels.begin * in.where_k;
@@ -207,16 +229,14 @@ void PooledWeightGradient::add_region(const Region& region, const PooledPixels& 
   }
   float* bias = c_.db.data ? bias_sums_ + (part * out_ + channels.begin) * kernels().lanes : nullptr;
   kernels().list_by_channel(in, s.lists, bias);
-  const int64_t columns = image_columns(region.columns);
-  const int64_t positions = region.images * image_rows(region.rows) * columns;
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i) {
     const PooledBlock block = blocks_[i];
-    const float* x = s.x + blocks_.before(i) * positions;
+    const float* data = x.data + blocks_.before(i) * x.block;
     float* dw = sums(part, i, channels.begin);
-    const int64_t image_row = columns * block.width;
+    const int64_t image_row = x.row * block.width;
     blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
       kernels().sum({s.lists, in.channels, dw + t.in_filter, block.filter, block.filter / c_.taps[0],
-                     x + t.in_image, block.width, c_.geometry.dilation[0] * image_row, t.rows, t.vectors,
+                     data + t.in_image, block.width, c_.geometry.dilation[0] * image_row, t.rows, t.vectors,
                      kernels().lanes});
     });
   }

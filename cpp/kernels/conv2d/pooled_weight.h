@@ -19,6 +19,11 @@ class PooledWeightGradient {
     int64_t image, images, row, rows, column, columns;
     int64_t pixels() const { return images * rows * columns; }
   };
+  // A region's input: in `x`, or the caller's where that lies on vectors and needs no padding.
+  struct Input {
+    const float* data;
+    int64_t block, image, row;  // pixels
+  };
   struct Scratch {  // of a thread
     float* x;       // [block][image][row][column][width], with zeros for the padding
     int64_t *dy_at, *where_at;
@@ -32,11 +37,13 @@ class PooledWeightGradient {
   Scratch scratch() const;
   void accumulate() const;
   void accumulate_part(int64_t part, Range channels) const;
+  bool lies_on_vectors() const;
+  Input input(const Region& region, const Scratch& s) const;
   void copy_region(const Region& region, const Scratch& s) const;
   void copy_row(const PooledBlock& block, int64_t image, int64_t y, int64_t x0, int64_t columns,
                 float* to) const;
-  PooledPixels list_pixels(const Region& region, const Scratch& s) const;
-  void add_region(const Region& region, const PooledPixels& pixels, int64_t part, Range channels,
+  PooledPixels list_pixels(const Region& region, const Input& x, const Scratch& s) const;
+  void add_region(const Input& x, const PooledPixels& pixels, int64_t part, Range channels,
                   const Scratch& s) const;
   void combine() const;
   float* sums(int64_t part, int64_t block, int64_t k) const;
@@ -49,8 +56,9 @@ class PooledWeightGradient {
   int64_t regions_, parts_;          // decided by the shapes alone
   int64_t entries_;                  // of a list, at most
   int64_t image_size_;               // pixels of a region's image
-  float *sums_, *bias_sums_;         // [part][block][k][filter], [part][k][lane]
-  Scratch scratch_;                  // of the first thread; the others' follow
+  bool in_place_;
+  float *sums_, *bias_sums_;  // [part][block][k][filter], [part][k][lane]
+  Scratch scratch_;           // of the first thread; the others' follow
 };
 
 }  // namespace ranvier
