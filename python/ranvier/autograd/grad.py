@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.backward import refuse_create_graph, root_gradient, run
-from ranvier.autograd.memory import filled_like
+from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -52,7 +52,7 @@ def gradients(
                 f"[grad] the differentiated Tensor at index {index} appears to not have been used in the "
                 "graph; set allow_unused=True if this is the desired behavior"
             )
-        found.append(None if array is None else wrap(array.copy(order="K")))
+        found.append(None if array is None else wrap(copied(array)))
     return tuple(found)
 
 

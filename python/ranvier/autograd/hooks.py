@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import cast, copied
 from ranvier.autograd.tensor import Tensor, wrap
 
 Hooks = dict[int, Callable[..., Any]]
@@ -47,7 +48,7 @@ class Retain:
     def keep(self, gradient: np.ndarray[Any, Any]) -> None:
         tensor = self.tensor()
         if tensor is not None:
-            tensor.grad = wrap(gradient.copy(order="K"))
+            tensor.grad = wrap(copied(gradient))
 
 
 def register(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
@@ -111,4 +112,4 @@ def _checked(changed: Any, gradient: np.ndarray[Any, Any]) -> np.ndarray[Any, An
         raise RuntimeError(
             f"[register_hook] got a gradient of shape {array.shape} from the hook; expected {gradient.shape}"
         )
-    return array.astype(gradient.dtype, copy=False)
+    return array if array.dtype == gradient.dtype else cast(array, gradient.dtype)

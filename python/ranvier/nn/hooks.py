@@ -7,6 +7,7 @@ from typing import Any
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.hooks import RemovableHandle
+from ranvier.autograd.memory import copied
 from ranvier.autograd.tensor import Tensor, wrap
 
 Hook = Callable[..., Any]
@@ -126,7 +127,7 @@ class Watch(Function):
         self.see = see
 
     def forward(self, *arrays: Any) -> Any:
-        copies = tuple(x.copy(order="K") for x in arrays)
+        copies = tuple(copied(x) for x in arrays)
         return copies if len(copies) > 1 else copies[0]
 
     def backward(self, *gradients: Any) -> Any:
