@@ -138,9 +138,13 @@ def function_call(
 def conv2d(
     x: np.ndarray, w: np.ndarray, bias: np.ndarray, channels_last: bool = False, **settings: int
 ) -> Callable[[], Any]:
-    image, kernel = _images(channels_last, x, w)
-    b = torch.from_numpy(bias)
+    (image, kernel), b = _images(channels_last, x, w), torch.from_numpy(bias)
     return lambda: torch.nn.functional.conv2d(image, kernel, b, **settings)
+
+
+def conv2d_pool(window: int, **layer: Any) -> Callable[[], Any]:
+    z = conv2d(**layer)
+    return lambda: torch.nn.functional.max_pool2d(torch.relu(z()), window)
 
 
 def flip_images(x: np.ndarray, place: np.ndarray) -> Callable[[], Any]:
