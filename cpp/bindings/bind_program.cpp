@@ -15,6 +15,7 @@
 #include "bindings/array_args.h"
 #include "bindings/index_range.h"
 #include "bindings/recording.h"
+#include "program/check.h"
 #include "program/program.h"
 
 namespace ranvier::bind {
@@ -99,6 +100,16 @@ class Replay {
     for (size_t i = 0; i < results_.size(); ++i) results[i] = results_[i].make(memory[results_[i].output]);
     return results;
   }
+
+  Snapshot snapshot() const { return Snapshot(*program_); }
+  // What differs from an eager run of the step, recorded since the snapshot, whose state is kept.
+  std::string check(const Snapshot& before, const Recording& eager, const py::tuple& arguments) {
+    std::unique_lock<std::mutex> lock = locked();
+    std::vector<py::object> memory;
+    prepare(arguments, memory);
+    return ranvier::check(*program_, before, eager);
+  }
+  std::string other_path(const Recording& eager) const { return ranvier::other_path(*program_, eager); }
 
   // The next runs are measured once more.
   void measure() {
@@ -267,11 +278,15 @@ void register_program(py::module_& m) {
       .def_readonly("fault", &Recording::fault)
       .def_property_readonly("place",
                              [](const Recording& r) { return r.places.empty() ? "" : r.places.back(); });
+  py::class_<Snapshot>(m, "Snapshot");
   py::class_<Replay>(m, "Program")
       .def(py::init<Recording&, py::list, py::list, py::list>())
       .def("__call__", &Replay::operator())
       .def("set_threads", &Replay::set_threads)
       .def("measure", &Replay::measure)
+      .def("snapshot", &Replay::snapshot)
+      .def("check", &Replay::check)
+      .def("other_path", &Replay::other_path)
       .def("instructions", instructions)
       .def("memory", memory);
 }

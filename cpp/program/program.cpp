@@ -36,6 +36,7 @@ Program::~Program() {
 void Program::take(Recorder& recorder, const std::vector<int>& outputs, const std::vector<int>& kept) {
   int arguments = 0;
   for (const Region& r : recorder.regions) {
+    recorded_kinds_.push_back(r.kind);
     Buffer b{Role::persistent, r.bytes, r.begin, -1};
     if (r.kind == RegionKind::temporary) b.role = Role::temporary;
     if (r.kind == RegionKind::argument) {
@@ -54,6 +55,7 @@ void Program::take(Recorder& recorder, const std::vector<int>& outputs, const st
   outputs_.resize(outputs.size());
   for (size_t i = 0; i < recorder.records.size(); ++i) {
     Record& r = recorder.records[i];
+    recorded_calls_.push_back(r.type);
     const IndexRange* check = r.as<IndexRange>();
     const int64_t* guard = check ? check->found.data : nullptr;
     instructions_.push_back(

@@ -69,6 +69,9 @@ class Program {
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
   const std::vector<std::string>& places() const { return places_; }
+  // What it was made from: the calls in order, and the kinds of the first buffers.
+  const std::vector<const CallType*>& recorded_calls() const { return recorded_calls_; }
+  const std::vector<RegionKind>& recorded_kinds() const { return recorded_kinds_; }
   ProgramMemory memory() const { return memory_; }
 
  private:
@@ -91,6 +94,8 @@ class Program {
   std::vector<Instruction> instructions_;
   std::vector<Buffer> buffers_;  // by region
   std::vector<std::string> places_;
+  std::vector<const CallType*> recorded_calls_;
+  std::vector<RegionKind> recorded_kinds_;
   std::vector<std::unique_ptr<int64_t>> cells_;
   std::vector<Slot> arguments_, outputs_;
   ProgramMemory memory_{};

@@ -182,3 +182,56 @@ def test_a_label_out_of_range_is_refused_before_anything_changes():
             step(x, labels)
         for a, b in zip(before, weights(model), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_step_that_takes_another_path_is_refused():
+    turns = iter(range(100))
+    step = rv.compile(lambda x: rv.exp(x) if next(turns) % 2 else rv.tanh(x))
+    x = np.ones(3, np.float32)
+    step(x)
+    x = rv.from_numpy(x)
+    np.testing.assert_array_equal(step(x).numpy(), rv.exp(x).numpy())  # recorded anew, once
+    with pytest.raises(rv.CaptureError, match="does not do the same each time"):
+        step(x)
+
+
+def test_numbers_that_change_are_found_by_the_check():
+    scale = [1.0]
+
+    def function(x):
+        scale[0] += 1
+        return x * scale[0]
+
+    step, x = rv.compile(function), np.ones(3, np.float32)
+    step(x)
+    with pytest.raises(rv.CaptureError, match="instruction 0, elementwise, differs") as caught:
+        step(x)
+    assert caught.value.result.tolist() == [3.0] * 3
+    unchecked = rv.compile(function, verify=False)
+    assert unchecked(x).tolist() == unchecked(x).tolist() == [4.0] * 3  # frozen
+
+
+def test_the_check_is_repeated_where_asked_for():
+    calls = []
+    step = rv.compile(lambda x: (calls.append(1), x + 1)[1], verify=3)
+    for i in range(10):
+        assert step(np.full(2, i, np.float32)).tolist() == [i + 1.0] * 2
+    assert len(calls) == 1 + 1 + 2  # the recording, the first check, then after three replays each
+
+
+def test_a_schedule_inside_the_step_is_refused():
+    model = mlp()
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    schedule = rv.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    inner = training_step(model, optimizer)
+
+    def step(x, y):
+        loss = inner(x, y)
+        schedule.step()
+        return loss
+
+    compiled = rv.compile(step)
+    (x, y), *_ = batches((7,))
+    compiled(x, y)
+    with pytest.raises(rv.CaptureError, match="schedule"):
+        compiled(x, y)

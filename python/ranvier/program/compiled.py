@@ -13,7 +13,7 @@ from ranvier.autograd.creation import tensor
 from ranvier.autograd.tensor import Tensor
 from ranvier.program.errors import CaptureError
 from ranvier.program.signature import environment, signature
-from ranvier.program.step import Step, capture
+from ranvier.program.step import Step, record
 
 Array = np.ndarray[Any, Any]
 
@@ -31,12 +31,37 @@ class Compiled:
         arrays: list[Array] = []
         key = signature(args, kwargs, arrays), environment()
         step = self._steps.get(key)
-        if step is not None and step.is_current():
-            return step.replay(tuple(arrays))
-        result, step, fault = capture(self._function, args, kwargs)
-        if step is None:
-            raise CaptureError(fault, result)
-        self._steps[key] = step
+        if step is None or not step.is_current():
+            return self._capture(key, args, kwargs)
+        if step.checks_left == 0 and self._verify is not False:
+            return self._check(key, step, args, kwargs)
+        step.checks_left -= 1
+        return step.replay(tuple(arrays))
+
+    def _capture(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result, capture, slots = record(self._function, args, kwargs)
+        self._steps[key] = Step(capture, slots, result)
+        return result
+
+    def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
+        settings = step.settings()
+        before = step.program.snapshot()
+        result, capture, slots = record(self._function, args, kwargs, step.arguments)
+        other = step.program.other_path(capture.recording)
+        if other and not step.renewed:  # the first run may have had something to set up
+            self._steps[key] = Step(capture, slots, result)
+            self._steps[key].renewed = True
+            return result
+        fault = f"the step does not do the same each time: {other}" if other else ""
+        if not fault and step.settings() != settings:
+            fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
+        if not fault:
+            fault = step.program.check(before, capture.recording, tuple(slots))
+        if fault:
+            del self._steps[key]
+            raise CaptureError(f"[compile] {fault}", result)
+        step.checks_left = -1 if self._verify is True else int(self._verify)
         return result
 
     @property

@@ -20,6 +20,9 @@ Array = np.ndarray[Any, Any]
 class Step:
     """A program and what surrounds it in Python: gradients, optimizers, the form of the result."""
 
+    checks_left = 0  # replays until the next check; negative: no more
+    renewed = False  # made from the second eager run, since the first took another path
+
     def __init__(self, capture: Capture, arguments: list[Array], result: Any) -> None:
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
@@ -31,8 +34,9 @@ class Step:
         outputs = [t._array for t, kind in zip(tensors, self._kinds, strict=True) if kind == "temporary"]
         self._gradients = [(leaf, leaf.grad) for leaf, _ in capture.leaves.values() if leaf.grad is not None]
         kept = [grad._array for _, grad in self._gradients if recording.kind_of(grad._array) == "temporary"]
-        _require_replayable(capture, self._kinds, outputs + kept)
+        _require_replayable(capture, self._kinds, outputs + kept, result)
         self._program = _core.Program(recording, arguments, outputs, kept)
+        self.arguments = arguments
         self._plans = capture.plans
         self._modules = [(m, m.training) for m in capture.modules.values()]
         parameters = {id(p): p for m in capture.modules.values() for p in m.parameters()}
@@ -65,20 +69,36 @@ class Step:
         arrived = iter(results)
         return filled(self._form, [wrap(next(arrived)) if t is None else t for t in self._fixed])
 
+    def settings(self) -> list[tuple[float, ...]]:
+        """What the optimizers read, brought up to date."""
+        for plan, optimizer, group in self._plans:
+            plan.refresh(optimizer, group)
+        return [optimizer.settings(group) for _, optimizer, group in self._plans]
+
     @property
     def program(self) -> Any:
         return self._program
 
 
-def capture(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, Step | None, str]:
-    """Runs the step once, eagerly and recorded: (its result, the Step, or None and why there is none)."""
+def record(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    forms: list[Array] | None = None,
+) -> tuple[Any, Capture, list[Array]]:
+    """Runs the step once, eagerly and recorded: (its result off the tape, the capture, the arguments).
+
+    forms: arrays in whose memory order the arguments are to arrive; else each in its own.
+    """
     recorded = Capture(_core.Recording(package()))
     slots: list[Array] = []
 
     def own(array: Array) -> Tensor:  # a copy: two arguments may be one array, or share memory
-        slots.append(np.array(array, order="K", subok=False))
+        if forms is None:
+            slots.append(np.array(array, order="K", subok=False))
+        else:
+            slots.append(np.empty_like(forms[len(slots)]))
+            slots[-1][...] = array
         recorded.recording.add_argument(slots[-1])
         return wrap(slots[-1])
 
@@ -87,15 +107,11 @@ def capture(
         result = function(*args, **kwargs)
     tensors: list[Tensor] = []
     form = flattened(result, tensors)
-    result = filled(form, [t.detach() if t.requires_grad and t.grad_fn is not None else t for t in tensors])
-    del tensors, form, args, kwargs
-    try:
-        return result, Step(recorded, slots, result), ""
-    except CaptureError as error:
-        return result, None, str(error)
+    detached = [t.detach() if t.requires_grad and t.grad_fn is not None else t for t in tensors]
+    return filled(form, detached), recorded, slots
 
 
-def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array]) -> None:
+def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array], result: Any) -> None:
     recording = capture.recording
     fault = capture.fault or recording.fault
     if not fault and "argument" in kinds:
@@ -113,4 +129,4 @@ def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array
                 "return it, or let it go"
             )
     if fault:
-        raise CaptureError(f"[compile] {fault}")
+        raise CaptureError(f"[compile] {fault}", result)

@@ -1,0 +1,161 @@
+#include "program/check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "base/loop_nest.h"
+#include "kernels/conv2d/pooled.h"
+
+namespace ranvier {
+namespace {
+
+bool is_persistent(const Buffer& b) { return b.role == Role::persistent && b.first >= 0; }
+
+// The eager run's region for each of the program's buffers, or -1: persistent memory by address, what was
+// made on the way by its number.
+std::vector<int> regions_of(const Program& program, const Recorder& eager) {
+  std::vector<int> made;
+  std::map<const char*, int> lasting;
+  for (size_t i = 0; i < eager.regions.size(); ++i) {
+    if (eager.regions[i].kind == RegionKind::temporary) made.push_back(static_cast<int>(i));
+    if (eager.regions[i].kind == RegionKind::persistent)
+      lasting[eager.regions[i].begin] = static_cast<int>(i);
+  }
+  std::vector<int> regions(program.buffers().size(), -1);
+  size_t next = 0;
+  for (size_t i = 0; i < program.recorded_kinds().size(); ++i) {
+    const Buffer& b = program.buffers()[i];
+    if (program.recorded_kinds()[i] == RegionKind::temporary) {
+      if (next < made.size()) regions[i] = made[next++];
+    } else if (b.role == Role::persistent) {
+      const auto found = lasting.find(b.address);
+      if (found != lasting.end()) regions[i] = found->second;
+    }
+  }
+  return regions;
+}
+
+bool sums_in_another_order(const Instruction& i) {
+  return i.as<Conv2dPoolBackwardWeight<float>>() || i.as<Conv2dPoolBackwardInput<float>>();
+}
+
+// The offsets of maxima that a ReLU cuts off: no gradient passes there, and they may be others.
+bool is_free(const Instruction& i, const View& view) {
+  const auto* pooled = i.as<Conv2dPoolForward<float>>();
+  return pooled && pooled->activation == Conv2dActivation::relu && view.type == 'B';
+}
+
+template <class T>
+struct Difference {
+  double largest = 0, size = 0;
+  void see(const char* a, const char* b) {
+    T x, y;
+    std::memcpy(&x, a, sizeof x);
+    std::memcpy(&y, b, sizeof y);
+    if (std::memcmp(a, b, sizeof x) == 0) {
+      if (std::isfinite(static_cast<double>(y))) size = std::max(size, std::fabs(static_cast<double>(y)));
+      return;
+    }
+    const double d = std::fabs(static_cast<double>(x) - static_cast<double>(y));
+    size = std::max(size, std::fabs(static_cast<double>(y)));
+    if (x != x && y != y) return;
+    largest = std::max(largest, d == d ? d : HUGE_VAL);
+  }
+};
+
+template <class T>
+double relative_difference(const AnyView& v, const char* a, const char* b) {
+  Difference<T> difference;
+  const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
+  const int64_t step = nest.strides[0][nest.ndim - 1];
+  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t at = (offsets[0] + i * step) * static_cast<int64_t>(sizeof(T));
+      difference.see(a + at, b + at);
+    }
+  });
+  return difference.largest == 0 ? 0 : difference.largest / std::max(difference.size, 1e-30);
+}
+
+double relative_difference(const View& view, const AnyView& v, const char* a, const char* b) {
+  switch (view.type) {
+    case 'f':
+      return relative_difference<float>(v, a, b);
+    case 'd':
+      return relative_difference<double>(v, a, b);
+    case 'l':
+      return relative_difference<int64_t>(v, a, b);
+    case 'i':
+      return relative_difference<int32_t>(v, a, b);
+    default:
+      return relative_difference<uint8_t>(v, a, b);
+  }
+}
+
+}  // namespace
+
+Snapshot::Snapshot(const Program& program) : bytes_(program.buffers().size()) {
+  for (size_t i = 0; i < bytes_.size(); ++i) {
+    const Buffer& b = program.buffers()[i];
+    if (is_persistent(b)) bytes_[i].assign(b.address, b.address + b.bytes);
+  }
+}
+
+void Snapshot::restore(const Program& program) const {
+  for (size_t i = 0; i < bytes_.size(); ++i) {
+    const Buffer& b = program.buffers()[i];
+    if (is_persistent(b)) std::copy(bytes_[i].begin(), bytes_[i].end(), b.address);
+  }
+}
+
+std::string other_path(const Program& program, const Recorder& eager) {
+  const std::vector<const CallType*>& recorded = program.recorded_calls();
+  const size_t n = std::min(recorded.size(), eager.records.size());
+  for (size_t i = 0; i < n; ++i)
+    if (recorded[i] != eager.records[i].type)
+      return std::string("call ") + std::to_string(i) + " is now " + eager.records[i].type->name + ", was " +
+             recorded[i]->name;
+  if (recorded.size() != eager.records.size())
+    return "it now makes " + std::to_string(eager.records.size()) + " calls, made " +
+           std::to_string(recorded.size());
+  return "";
+}
+
+std::string check(Program& program, const Snapshot& before, const Recorder& eager) {
+  const std::vector<int> regions = regions_of(program, eager);
+  const Snapshot after(program);
+  const std::vector<Instruction>& code = program.instructions();
+  std::map<int, size_t> last;  // instruction that writes a buffer last
+  for (size_t i = 0; i < code.size(); ++i)
+    for (const Use& use : code[i].uses)
+      if (use.view.write) last[use.region] = i;
+  std::vector<bool> exact(program.buffers().size(), true);
+  std::string fault;
+  before.restore(program);
+  for (size_t i = 0; i < code.size() && fault.empty(); ++i) {
+    program.run_one(i);
+    bool exact_here = !sums_in_another_order(code[i]);
+    for (const Use& use : code[i].uses) exact_here = exact_here && exact[use.region];
+    for (const Use& use : code[i].uses) {
+      if (!use.view.write) continue;
+      exact[use.region] = exact[use.region] && exact_here;
+      const int region = regions[use.region];
+      if (last[use.region] != i || region < 0 || is_free(code[i], use.view)) continue;
+      const bool made = eager.regions[region].kind == RegionKind::temporary;
+      const char* expected = made ? eager.regions[region].begin : after.of(use.region);
+      const AnyView& v = *reinterpret_cast<const AnyView*>(code[i].call.get() + use.view.position);
+      const double allowed = exact_here ? 0 : made ? kTolerance : kStateTolerance;
+      const double found = relative_difference(use.view, v, v.data, expected + use.offset);
+      if (found > allowed && fault.empty())
+        fault = "instruction " + std::to_string(i) + ", " + code[i].type->name + ", differs by " +
+                std::to_string(found) + " of the largest element";
+      if (found > allowed && code[i].place >= 0) fault += " (" + program.places()[code[i].place] + ")";
+    }
+  }
+  after.restore(program);
+  return fault;
+}
+
+}  // namespace ranvier

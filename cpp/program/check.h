@@ -1,0 +1,35 @@
+// check: a program against an eager run of the same step that was recorded too.
+//
+// The recorder has kept all memory of the eager run, so the program, run again from the same state, can be
+// compared result by result; the first instruction that differs is named. Bits must agree, except behind the
+// fusions that sum in another order: there to kTolerance of the largest element (state: kStateTolerance,
+// since an optimizer may divide a small gradient by its own size).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "program/program.h"
+
+namespace ranvier {
+
+constexpr double kTolerance = 1e-4, kStateTolerance = 1e-2;
+
+// The bytes of the persistent buffers that a program uses.
+class Snapshot {
+ public:
+  explicit Snapshot(const Program& program);
+  void restore(const Program& program) const;
+  const char* of(int buffer) const { return bytes_[buffer].data(); }
+
+ private:
+  std::vector<std::vector<char>> bytes_;
+};
+
+// Why the eager run is another list of calls than the program was made from; empty: it is the same.
+std::string other_path(const Program& program, const Recorder& eager);
+
+// What differs, or nothing. `before`: the state before the eager run; the state after it is there again
+// afterwards. The program's arguments and outputs must be set.
+std::string check(Program& program, const Snapshot& before, const Recorder& eager);
+
+}  // namespace ranvier
