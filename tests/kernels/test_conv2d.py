@@ -34,6 +34,15 @@ def test_few_output_channels(c, k, dtype, isa, rng):
     check(*random_arrays(rng, dtype, 1, k, 5, 6, c, 2, 2), stride=2)
 
 
+@pytest.mark.parametrize("k", [1, 3, 8])
+@pytest.mark.parametrize(("padding", "dilation"), [(0, 1), (1, 2), ((2, 1), 1), (3, 1)])
+def test_few_output_channels_weight(k, padding, dilation, isa, rng):
+    """The roles of x and dy exchanged, in parts and groups; more padding than taps reach is left as it is."""
+    check(*random_arrays(rng, "float32", 2, 33, 13, 64, k, 3, 2), padding=padding, dilation=dilation)
+    arrays = random_arrays(rng, "float64", 2, 2 * 17, 5, 9, 2 * k, 3, 2, groups=2)
+    check(*arrays, padding=padding, dilation=dilation, groups=2)
+
+
 @pytest.mark.parametrize("width", range(1, 27))
 def test_few_output_channels_pixels(width, isa, rng):
     """Tiles of every height, also where weights and images are strided and in groups."""

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/exchanged_weight.h"
 #include "kernels/conv2d/weight_gradient.h"
 
 namespace ranvier {
@@ -252,6 +253,7 @@ void WeightGradient<T>::combine() const {
 template <class T>
 size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
   if (is_depthwise(geometry, x, dy)) return DepthwiseWeight<T>(*this, nullptr, team).workspace_bytes();
+  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, nullptr, team).workspace_bytes();
   return WeightGradient<T>(*this, nullptr, team).workspace_bytes();
 }
 
@@ -259,6 +261,7 @@ template <class T>
 void Conv2dBackwardWeight<T>::run(void* workspace) const {
   if (dy.shape[1] == 0) return;
   if (is_depthwise(geometry, x, dy)) return DepthwiseWeight<T>(*this, workspace, num_threads()).run();
+  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, workspace, num_threads()).run();
   WeightGradient<T>(*this, workspace, num_threads()).run();
 }
 
