@@ -6,6 +6,12 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// exp of what is 0 at most, or NaN
+template <class V>
+RANVIER_INLINE V exp_below_1(V x) {
+  return exp_in_range(at_least(x, ExpRange<element_of<V>>::low));
+}
+
 // One line, along which the vectors lie.
 template <bool is_log, class T>
 static void along(int64_t n, const T* x, T* y) {
@@ -19,12 +25,12 @@ static void along(int64_t n, const T* x, T* y) {
   for (; k < n; k += L) tops[0] = maximum(tops[0], load_line<true>(x + k, 1, n - k, lowest));
   const vec<T> top = broadcast(reduce_max(maximum(maximum(tops[0], tops[1]), maximum(tops[2], tops[3]))));
   for (k = 0; k + L <= n; k += L) {
-    const vec<T> e = exp(load(x + k) - top);
+    const vec<T> e = exp_below_1(load(x + k) - top);
     if (!is_log) store(y + k, e);
     sum += e;
   }
   if (k < n) {
-    const vec<T> e = exp(load_padded(x + k, int(n - k), lowest) - top);
+    const vec<T> e = exp_below_1(load_padded(x + k, int(n - k), lowest) - top);
     if (!is_log) store_n(y + k, e, int(n - k));
     sum += e;
   }
@@ -65,7 +71,7 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     if (!whole) read(x, l.x, k0, n);
     for (int64_t k = 0; k < n; ++k) {
-      const vec<T> e = exp(Tile<T>::row(tile, k) - top);
+      const vec<T> e = exp_below_1(Tile<T>::row(tile, k) - top);
       if (!is_log) Tile<T>::set_row(tile, k, e);
       sum += e;
     }
@@ -84,7 +90,7 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
 
 template <bool is_log, class T>
 static void forward(const SoftmaxLines<T>& l) {
-  if (l.n > kTileRows && l.x.step == 1 && l.out.step == 1) {
+  if (l.n >= kTileRows && l.x.step == 1 && l.out.step == 1) {
     for (int64_t i = 0; i < l.count; ++i)
       along<is_log>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
     return;
