@@ -182,6 +182,9 @@ OPS = {
     "eye": lambda x: x[:, :4] @ rv.eye(4),
     "state in place": lambda x: rv.zeros(4, 6).add_(x).mul_(2),
     "setitem": lambda x: put(x),
+    "setitem by a mask": lambda x: put_at_mask(x),
+    "data": lambda x: x * x.data,
+    "isfinite": lambda x: x * rv.isfinite(x).float(),
     "detach": lambda x: x * x.detach(),
     "noise": lambda x: x + 0.1 * rv.randn(4, 6) + rv.rand_like(x),
     "scatter": lambda x: rv.scatter(x, 1, x.argmax(1, keepdim=True), 1.0),
@@ -202,6 +205,12 @@ def put(x):
     y[0] = 0.5
     y[:, 0] = x.mean(1)
     return y * x
+
+
+def put_at_mask(x):
+    y = x.detach().clone()
+    y[y < 0] = 0.5
+    return x * y
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -259,6 +268,10 @@ REFUSED = {
     "a condition": lambda x, y: x if x.detach().sum() > 0 else -x,
     "noise of NumPy": lambda x, y: x * rv.from_numpy(np.random.default_rng(0).random(6, np.float32)),
     "a small integer": lambda x, y: x * y.int().float().mean(),
+    "numpy()": lambda x, y: x * x.detach().numpy().mean(),
+    "a metric": lambda x, y: x * rv.metrics.accuracy(y, y),
+    "isnan": lambda x, y: x if rv.isnan(x).any() else -x,
+    "a new seed": lambda x, y: [rv.manual_seed(1), x][1],
     "put at a mask's places": lambda x, y: at_mask(x),
 }
 
@@ -273,3 +286,33 @@ def at_mask(x):
 def test_refused_by_line(name):
     with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+"):
         run(rv.compile, lambda: Op(REFUSED[name]), labelled, lambda p: rv.optim.SGD(p))
+
+
+def test_lbfgs_and_schedules_stay_outside():
+    def lbfgs(model):
+        optimizer = rv.optim.LBFGS(model.parameters())
+
+        def step(x):
+            def closure():
+                optimizer.zero_grad()
+                loss = model(x).square().mean()
+                loss.backward()
+                return loss
+
+            return optimizer.step(closure)
+
+        return step
+
+    def schedule(model):
+        rates = rv.optim.lr_scheduler.StepLR(rv.optim.SGD(model.parameters()), 1)
+
+        def step(x):
+            rates.step()
+            return model(x)
+
+        return step
+
+    for make in (lbfgs, schedule):
+        step = rv.compile(make(nn.Linear(6, 3)))
+        with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+"):
+            step(np.ones((4, 6), np.float32))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd import hooks
-from ranvier.autograd.capture import captures, current
+from ranvier.autograd.capture import captures, current, is_kept
 from ranvier.autograd.function import Output
 from ranvier.autograd.memory import cast, filled, like
 from ranvier.autograd.tensor import Tensor, wrap
@@ -216,7 +216,8 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
         return
     kept = leaf.grad
     total = kept._array
-    if sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray:
+    own = sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray
+    if own or (captures and is_kept(total)):  # a replay adds where the recorded step has added
         _sum(total, gradient, total)
     else:  # somebody else holds this array
         kept._array = _sum(total, gradient)

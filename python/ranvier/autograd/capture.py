@@ -65,14 +65,22 @@ def keep(array: Any) -> Any:
     return array
 
 
-def value_read(array: Any, how: str) -> None:
-    """Called before an array's values go to Python."""
-    capture = _local.capture
-    if capture is not None and capture.recording.kind_of(array) in ("temporary", "argument"):
-        capture.refuse(
-            f"{how} reads a value",
-            "a replay computes no Python values: return the Tensor and read it outside",
-        )
+def is_kept(array: Any) -> bool:
+    """Whether the array was there before the step that this thread captures, or stays after it."""
+    return _local.capture is not None and _local.capture.recording.kind_of(array) == "persistent"
+
+
+def refuse(what: str, remedy: str) -> None:
+    """Called by what no replay repeats."""
+    if _local.capture is not None:
+        _local.capture.refuse(what, remedy)
+
+
+def value_read(how: str) -> None:
+    """Called before an array's values go to Python: a replay would not see that they have changed."""
+    refuse(
+        f"{how} reads a value", "a replay computes no Python values: return the Tensor and read it outside"
+    )
 
 
 def place() -> str:

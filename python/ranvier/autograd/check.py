@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
-from ranvier.autograd.capture import captures, value_read
+from ranvier.autograd.capture import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["allclose", "equal", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
@@ -16,12 +16,6 @@ __all__ = ["allclose", "equal", "is_tensor", "isfinite", "isinf", "isnan", "nume
 
 def _raw(x: Any) -> np.ndarray[Any, Any]:
     return x._array if isinstance(x, Tensor) else np.asarray(x)
-
-
-def _read(x: Any, y: Any, how: str) -> None:
-    if captures:
-        value_read(_raw(x), how)
-        value_read(_raw(y), how)
 
 
 def is_tensor(x: Any) -> bool:
@@ -73,11 +67,11 @@ def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
     >>> rv.allclose(rv.ones(2), rv.ones(2) + 1e-7)
     True
     """
-    _read(x, y, "allclose")
+    value_read("allclose")
     return bool(np.allclose(_raw(x), _raw(y), rtol, atol, equal_nan))
 
 
 def equal(x: Any, y: Any) -> bool:
     """True if shapes and all elements are equal."""
-    _read(x, y, "equal")
+    value_read("equal")
     return bool(np.array_equal(_raw(x), _raw(y)))

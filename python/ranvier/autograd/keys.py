@@ -123,10 +123,10 @@ def _part(part: Any) -> Any:
         raise IndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
     if part.ndim == 0 and part.dtype.kind in "iu":
         if captures:
-            value_read(part, "an index of one number")
+            value_read("an index of one number")
         return int(part)
     if captures and part.dtype.kind == "b":
-        value_read(part, "an index by a mask")
+        value_read("an index by a mask")
     return part
 
 

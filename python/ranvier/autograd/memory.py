@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
-from ranvier.autograd.capture import captures, current, keep
+from ranvier.autograd.capture import captures, current, keep, refuse
 
 Array = np.ndarray[Any, Any]
 
 _FLOATS = frozenset("fd")
 _READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
+_NO_KERNEL = "a change in place", "the core has no kernel for it: make a new tensor instead"
 _MADE = frozenset("fd?lq")  # and to
 
 
@@ -104,13 +105,8 @@ def write(array: Array, value: Any) -> None:
             return
         except (TypeError, ValueError, OverflowError):
             pass  # it does not fit, which NumPy says, or they overlap, which it can do
-    _refuse()
+    refuse(*_NO_KERNEL)
     array[...] = value
-
-
-def _refuse() -> None:
-    if captures and (capture := current()) is not None:
-        capture.refuse("a change in place", "the core has no kernel for it: make a new tensor instead")
 
 
 def _write_array(array: Array, value: Array) -> None:
@@ -141,7 +137,7 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
     elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
         _core.where(key, float(value), array, array)
     else:
-        _refuse()
+        refuse(*_NO_KERNEL)
         array[key] = value
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import refuse
 
 _MASK = (1 << 64) - 1
 _lock = allocate_lock()
@@ -39,6 +40,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Begins the stream of `seed`; returns self."""
+        refuse("manual_seed", "call it before the step")
         with _lock:
             self._begin(seed)
         return self

@@ -223,8 +223,6 @@ class Tensor(Conversions, InPlace):
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape, unwatched: a change of it is not seen by backward."""
-        if captures:
-            value_read(self._array, "numpy()")
         self._cell[2] |= SHARED
         return wrap(self._array)
 
@@ -245,6 +243,8 @@ class Tensor(Conversions, InPlace):
             raise RuntimeError(
                 "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
             )
+        if captures:
+            value_read("numpy()")
         self._cell[2] |= SHARED
         return self._array
 
@@ -271,12 +271,12 @@ class Tensor(Conversions, InPlace):
                 f"[item] a Tensor with {self._array.size} elements cannot be converted to Scalar"
             )
         if captures:
-            value_read(self._array, "item()")
+            value_read("item()")
         return self._array.item()
 
     def tolist(self) -> Any:
         if captures:
-            value_read(self._array, "tolist()")
+            value_read("tolist()")
         return self._array.tolist()
 
     def __float__(self) -> float:
@@ -294,7 +294,7 @@ class Tensor(Conversions, InPlace):
         if self._array.size != 1:
             raise RuntimeError(f"Boolean value of Tensor with {self._array.size} values is ambiguous")
         if captures:
-            value_read(self._array, "a condition")
+            value_read("a condition")
         return bool(self._array.item())
 
     def __len__(self) -> int:
@@ -309,7 +309,7 @@ class Tensor(Conversions, InPlace):
 
     def __contains__(self, value: Any) -> bool:
         if captures:
-            value_read(self._array, "`in`")
+            value_read("`in`")
         return bool((self._array == (value._array if isinstance(value, Tensor) else value)).any())
 
     __hash__ = object.__hash__  # by identity, whatever == is

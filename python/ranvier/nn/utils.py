@@ -125,7 +125,7 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
     else:
         norm = _core.pow(functools.reduce(_core.add, [_core.pow(n, p) for n in norms]), 1 / p)
     if error_if_nonfinite:
-        value_read(norm, "error_if_nonfinite")
+        value_read("error_if_nonfinite")
     if error_if_nonfinite and not np.isfinite(norm[0]):
         raise RuntimeError(f"[{name}] got gradients of norm {norm[0]}; expected a finite norm")
     return norm

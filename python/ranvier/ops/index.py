@@ -304,7 +304,7 @@ def masked_select(x: Any, mask: Any) -> Tensor:
             "expected shapes that broadcast"
         ) from error
     x = x if x.shape == shape else expand(x, shape)
-    value_read(chosen, "masked_select")
+    value_read("masked_select")
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(x, -1), Picks((slice(None),), (0,), rows, rows.shape))
 
@@ -320,7 +320,7 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
             [1, 0]])
     """
     array = as_tensor("nonzero", x)._array
-    value_read(array, "nonzero")
+    value_read("nonzero")
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
     return wrap(np.argwhere(array))

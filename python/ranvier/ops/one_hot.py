@@ -34,7 +34,7 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if classes.size == 0:
             raise ValueError("[one_hot] got no classes; expected num_classes to be given")
-        value_read(classes, "one_hot without num_classes")
+        value_read("one_hot without num_classes")
         num_classes = int(classes.max()) + 1
     if classes.size and not (classes.min() >= 0 and classes.max() < num_classes):
         raise ValueError(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import refuse
 from ranvier.autograd.inplace import bump
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor
@@ -91,6 +92,7 @@ class LBFGS(Optimizer):
         """Up to max_iter iterations; returns the loss before the first."""
         if closure is None:
             raise ValueError("[lbfgs] got no closure; expected a function that computes loss and gradients")
+        refuse("LBFGS.step()", "it decides by values how often to evaluate: leave it eager")
         group = self.param_groups[0]
         state = self.state[group["params"][0]]
         loss, n_iter = None, 0

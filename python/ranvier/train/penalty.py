@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ranvier import _core
 from ranvier.autograd import wrap
+from ranvier.autograd.capture import value_read
 from ranvier.autograd.memory import filled, numbers
 
 __all__ = ["Penalty", "require_strength"]
@@ -43,12 +44,12 @@ class Penalty:
     def value(self) -> float:
         """The penalty of the weights as they are."""
         value = self._run(False) if self._active else None
-        return 0.0 if value is None else float(value[0])
+        return _number(value)
 
     def add_gradients(self, scale: float = 1.0) -> float:
         """Multiply all gradients by `scale`, add the penalty's to them, and return the penalty."""
         value = self.penalise(scale)
-        return 0.0 if value is None else float(value[0])
+        return _number(value)
 
     def penalise(self, scale: float = 1.0) -> Array | None:
         """The same with the penalty as an array of one element, or None where there is none."""
@@ -106,6 +107,11 @@ def _strength(strength: Strength, name: str, parameter: Any) -> float:
     if not keys or (parameter.ndim < 2 and name not in keys):
         return 0.0
     return float(strength[max(keys, key=len)])
+
+
+def _number(value: Array | None) -> float:
+    value_read("the penalty as a number")
+    return 0.0 if value is None else float(value[0])
 
 
 def _gradient(p: Any) -> Any:

@@ -67,7 +67,7 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     """
     condition = as_tensor("where", condition)
     if a is None and b is None:
-        value_read(condition._array, "where with a condition alone")
+        value_read("where with a condition alone")
         return tuple(wrap(index) for index in np.nonzero(condition._array))
     a, b = as_operand("where", a), as_operand("where", b)
     dtype = result_dtype(a, b)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
+from ranvier.autograd.capture import refuse
 from ranvier.optim.optimizer import Optimizer
 
 
@@ -74,6 +75,7 @@ class LRScheduler:
         self._set(self.get_lr() if epoch is None else self.closed_form())
 
     def _set(self, rates: list[float]) -> None:
+        refuse("a schedule's step()", "call it after the captured step, which sees the new rate")
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self._last_lr = self._rates()
