@@ -66,7 +66,7 @@ def test_few_output_channels_epilogue(k, isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("groups", [2, 3, 4, 5, 9, 17])
 @pytest.mark.parametrize(
-    ("cg", "kg"), [(1, 2), (2, 2), (1, 3), (3, 3), (2, 4), (4, 4), (5, 7), (8, 8), (4, 1)]
+    ("cg", "kg"), [(1, 2), (1, 8), (1, 9), (2, 2), (1, 3), (3, 3), (2, 4), (4, 4), (5, 7), (8, 8), (4, 1)]
 )
 def test_small_groups(cg, kg, groups, dtype, isa, rng):
     """Vectors of output channels that span groups: whole ones, parts, and groups that do not fill them."""

@@ -250,9 +250,34 @@ void WeightGradient<T>::combine() const {
     }
 }
 
+namespace {
+
+// Outputs for each channel, where each is a group: as many depthwise convolutions. 0 where those do not pay.
+template <class T>
+int64_t depthwise_outputs(const Conv2dBackwardWeight<T>& c) {
+  const int64_t groups = c.geometry.groups, outputs = c.dy.shape[1] / groups;
+  if (groups == 1 || groups != c.x.shape[1]) return 0;
+  return outputs == 1 || (c.dw.data && 2 * outputs <= conv_kernels<T>().lanes) ? outputs : 0;
+}
+
+// Output j of each channel, of `outputs`.
+template <class T>
+Conv2dBackwardWeight<T> depthwise_output(Conv2dBackwardWeight<T> c, int64_t outputs, int64_t j) {
+  const auto every = [&](auto& v, int d) {
+    if (!v.data) return;
+    v.data += j * v.strides[d];
+    v.shape[d] /= outputs, v.strides[d] *= outputs;
+  };
+  every(c.dy, 1), every(c.dw, 0), every(c.db, 0);
+  return c;
+}
+
+}  // namespace
+
 template <class T>
 size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
-  if (is_depthwise(geometry, x, dy)) return DepthwiseWeight<T>(*this, nullptr, team).workspace_bytes();
+  if (const int64_t outputs = depthwise_outputs(*this))
+    return DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), nullptr, team).workspace_bytes();
   if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, nullptr, team).workspace_bytes();
   return WeightGradient<T>(*this, nullptr, team).workspace_bytes();
 }
@@ -260,9 +285,14 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
 template <class T>
 void Conv2dBackwardWeight<T>::run(void* workspace) const {
   if (dy.shape[1] == 0) return;
-  if (is_depthwise(geometry, x, dy)) return DepthwiseWeight<T>(*this, workspace, num_threads()).run();
-  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, workspace, num_threads()).run();
-  WeightGradient<T>(*this, workspace, num_threads()).run();
+  const int team = num_threads();
+  if (const int64_t outputs = depthwise_outputs(*this)) {
+    for (int64_t j = 0; j < outputs; ++j)
+      DepthwiseWeight<T>(depthwise_output(*this, outputs, j), workspace, team).run();
+    return;
+  }
+  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, workspace, team).run();
+  WeightGradient<T>(*this, workspace, team).run();
 }
 
 template class WeightGradient<float>;

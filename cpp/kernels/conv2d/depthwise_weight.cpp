@@ -93,7 +93,8 @@ void DepthwiseWeight<T>::combine() const {
     const int columns = static_cast<int>(std::min(lanes, blocks_.channels - first));
     if (c_.dw.data)
       conv_kernels<T>().combine({sums_ + block * panel + skip, parts_, blocks_.count * panel, 1, taps_, 0,
-                                 taps_, columns, static_cast<int>(lanes), c_.dw.data + first * taps_, taps_});
+                                 taps_, columns, static_cast<int>(lanes),
+                                 c_.dw.data + first * c_.dw.strides[0], c_.dw.strides[0]});
     if (!c_.db.data) continue;
     for (int j = 0; j < columns; ++j) {
       T total = 0;
