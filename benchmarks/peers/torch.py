@@ -286,6 +286,38 @@ def conv2d_backward(
     return lambda: function(gradient, image, kernel, [len(w)], *geometry, [True, True, True])
 
 
+def conv2d_pool_backward(
+    dy: np.ndarray,
+    where: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    padding: int,
+    window: int,
+    need_dx: bool,
+    channels_last: bool = False,
+) -> Callable[[], Any]:
+    """Of the pool and then of the convolution, as the tape would call them."""
+    rows, columns = (size + 2 * padding - w.shape[2] + 1 for size in x.shape[2:])
+    row, column = np.divmod(where.astype(np.int64), window)
+    row += np.arange(dy.shape[2])[:, None] * window
+    column += np.arange(dy.shape[3]) * window
+    z = np.zeros((*dy.shape[:2], rows, columns), np.float32)
+    gradient, result, image, kernel = _images(channels_last, dy, z, x, w)
+    (indices,) = _images(channels_last, row * columns + column)
+    pool, convolution = (
+        torch.ops.aten.max_pool2d_with_indices_backward,
+        torch.ops.aten.convolution_backward,
+    )
+    geometry = [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1
+
+    def call() -> Any:
+        dz = pool(gradient, result, [window] * 2, [window] * 2, [0, 0], [1, 1], False, indices)
+        gradients = convolution(dz, image, kernel, [len(w)], *geometry, [need_dx, True, True])
+        return gradients if need_dx else gradients[1:]
+
+    return call
+
+
 def train_step(
     network: str, fused: bool = False, channels_last: bool = False, **arrays: np.ndarray
 ) -> Callable[[], Any]:
