@@ -129,6 +129,27 @@ def test_layouts(layout, c, isa, rng):
         np.testing.assert_array_equal(a, b)
 
 
+def placed(array, start):
+    """Channels-last, its first element `start` bytes behind a cache line's."""
+    values = array.transpose(0, 2, 3, 1)
+    block = np.empty(values.nbytes + 128, np.uint8)
+    first = -block.ctypes.data % 64 + start
+    out = block[first : first + values.nbytes].view(array.dtype).reshape(values.shape)
+    out[...] = values
+    return out.transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("c", [4, 8, 16, 32, 48])
+@pytest.mark.parametrize("size", [(9, 8), (50, 41)])
+def test_input_on_vectors(c, size, isa, rng):
+    """Where the input lies on whole vectors it is not copied: one image in a region, several, and parts."""
+    arrays, geometry = random_case(rng, 5, c, *size, 33, 3)
+    dy, where, x, w = arrays
+    found = check((dy, where, placed(x, 0), w), geometry)
+    for a, b in zip(found, _core.conv2d_pool_backward(dy, where, placed(x, 4), w, **geometry), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("c", [1, 5, 16, 40])
 def test_after_relu(c, isa, rng):
     arrays, geometry = random_case(rng, 2, c, 8, 9, 10, 3, padding=1)

@@ -100,21 +100,22 @@ void PooledInputGradient::run() const {
   });
 }
 
+// Filters in the order of the blocks: of one image, a thread turns those that it is to use.
 void PooledInputGradient::turn_weights() const {
   const TensorView<const float>& w = c_.w;
-  const Range mine = even_share(out_);
-  for (int64_t i = 0; i < blocks_.count(); ++i) {
-    const PooledBlock block = blocks_[i];
-    float* filter = filters_ + blocks_.before_filter(i) * out_ + mine.begin * block.filter;
-    std::fill_n(filter, (mine.end - mine.begin) * block.filter, 0.0f);
-    for (int64_t k = mine.begin; k < mine.end; ++k, filter += block.filter)
-      for (int64_t r = 0; r < taps_[0]; ++r)
-        for (int64_t s = 0; s < taps_[1]; ++s) {
-          float* to = filter + blocks_.tap(block, r, s);
-          const float* from =
-              w.data + k * w.strides[0] + block.first * w.strides[1] + r * w.strides[2] + s * w.strides[3];
-          for (int64_t c = 0; c < block.channels; ++c) to[c] = from[c * w.strides[1]];
-        }
+  const Range mine = even_share(blocks_.count() * out_);
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    const int64_t index = i / out_, k = i % out_;
+    const PooledBlock block = blocks_[index];
+    float* filter = filters_ + blocks_.before_filter(index) * out_ + k * block.filter;
+    std::fill_n(filter, block.filter, 0.0f);
+    const float* from = w.data + k * w.strides[0] + block.first * w.strides[1];
+    for (int64_t r = 0; r < taps_[0]; ++r)
+      for (int64_t s = 0; s < taps_[1]; ++s) {
+        float* to = filter + blocks_.tap(block, r, s);
+        const float* tap = from + r * w.strides[2] + s * w.strides[3];
+        for (int64_t c = 0; c < block.channels; ++c) to[c] = tap[c * w.strides[1]];
+      }
   }
 }
 

@@ -47,23 +47,22 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* wo
   parts_ = std::clamp<int64_t>(n * rows * columns / kPixelsPerPart, 1, kMaxParts);
   while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
   parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(n * bands_, 1));
-  turned_ = (call.dy.strides[1] != 1 || call.where.strides[1] != 1) && out_ > 1;
-  const int64_t turned = turned_ ? rows_ * columns * panels_ * width_ : 0;
+  turned_dy_ = call.dy.strides[1] != 1 && out_ > 1;
+  turned_where_ = call.where.strides[1] != 1 && out_ > 1;
   sums_ = carver_.take<float>(parts_ * panels_ * taps_ * in_ * width_);
   bias_sums_ = carver_.take<float>(parts_ * panels_ * width_);
   scratch_.plane = carver_.take<float>(team * (height_ + 1) * (pitch_ + lanes));
   scratch_.quads = carver_.take<float>(team * 4 * in_ * (height_ * pitch_ + lanes));
-  scratch_.dy = carver_.take<float>(team * turned);
-  scratch_.where = carver_.take<uint8_t>(team * turned);
+  scratch_.dy = carver_.take<float>(turned_dy_ ? team * turned() : 0);
+  scratch_.where = carver_.take<uint8_t>(turned_where_ ? team * turned() : 0);
 }
 
 PooledLookup::Scratch PooledLookup::scratch() const {
   Scratch s = scratch_;
   const int64_t lanes = kernels().lanes, i = team_index();
-  const int64_t turned = turned_ ? rows_ * c_.dy.shape[3] * panels_ * width_ : 0;
   s.plane += i * (height_ + 1) * (pitch_ + lanes);
   s.quads += i * 4 * in_ * (height_ * pitch_ + lanes);
-  s.dy += i * turned, s.where += i * turned;
+  s.dy += i * turned(), s.where += i * turned();
   return s;
 }
 
@@ -102,7 +101,7 @@ void PooledLookup::accumulate_part(int64_t part, Range panels) const {
   for (int64_t i = all * part / parts_; i < all * (part + 1) / parts_; ++i) {
     const Band b = band(i);
     make_quads(b, s);
-    if (turned_) turn(b, s);
+    turn(b, s);
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) add_band(job(b, panel, s), part, panel);
   }
 }
@@ -146,11 +145,13 @@ void PooledLookup::turn(const Band& band, const Scratch& s) const {
   const TensorView<const uint8_t>& where = c_.where;
   const int64_t all = panels_ * width_;
   for (int64_t i = 0; i < band.rows; ++i) {
-    const int64_t at = i * dy.shape[3] * all;
-    const uint8_t* from = where.data + band.image * where.strides[0] + (band.row + i) * where.strides[2];
-    conv_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
-                               dy.data + band.image * dy.strides[0] + (band.row + i) * dy.strides[2],
-                               dy.strides[3], dy.strides[1], s.dy + at);
+    const int64_t at = i * dy.shape[3] * all, n = band.image, row = band.row + i;
+    if (turned_dy_)
+      conv_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
+                                 dy.data + n * dy.strides[0] + row * dy.strides[2], dy.strides[3],
+                                 dy.strides[1], s.dy + at);
+    if (!turned_where_) continue;
+    const uint8_t* from = where.data + n * where.strides[0] + row * where.strides[2];
     for (int64_t j = 0; j < dy.shape[3]; ++j)
       for (int64_t k = 0; k < out_; ++k)
         s.where[at + j * all + k] = from[j * where.strides[3] + k * where.strides[1]];
@@ -164,10 +165,11 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
   const auto at = [&](const auto& v) {
     return v.data + band.image * v.strides[0] + band.row * v.strides[2] + k;
   };
-  q.dy = turned_ ? s.dy + k : at(c_.dy), q.where = turned_ ? s.where + k : at(c_.where), q.quads = s.quads;
-  q.dy_column = turned_ ? all : c_.dy.strides[3], q.where_column = turned_ ? all : c_.where.strides[3];
-  q.dy_row = turned_ ? all * c_.dy.shape[3] : c_.dy.strides[2];
-  q.where_row = turned_ ? all * c_.dy.shape[3] : c_.where.strides[2];
+  q.dy = at(c_.dy), q.dy_row = c_.dy.strides[2], q.dy_column = c_.dy.strides[3];
+  if (turned_dy_) q.dy = s.dy + k, q.dy_row = all * c_.dy.shape[3], q.dy_column = all;
+  q.where = at(c_.where), q.where_row = c_.where.strides[2], q.where_column = c_.where.strides[3];
+  if (turned_where_) q.where = s.where + k, q.where_row = all * c_.dy.shape[3], q.where_column = all;
+  q.quads = s.quads;
   q.quads_row = 4 * c_.window[0] * g.stride[0] * pitch_, q.quads_column = 4 * c_.window[1] * g.stride[1];
   q.rows = band.rows, q.columns = c_.dy.shape[3];
   q.elements = static_cast<int>(c_.window[0] * c_.window[1]);

@@ -22,7 +22,7 @@ class PooledLookup {
   struct Scratch {   // of a thread
     float* plane;    // a channel of a band of the input, with zeros for the padding
     float* quads;    // [channel][row][column][4]
-    float* dy;       // [pixel][output channel], where it lies otherwise
+    float* dy;       // [pixel][output channel], where its channels are strided
     uint8_t* where;  // likewise
   };
   struct Band {  // rows of pooled pixels of an image
@@ -35,6 +35,7 @@ class PooledLookup {
   void make_quads(const Band& band, const Scratch& s) const;
   void copy_plane(int64_t channel, const Band& band, float* plane) const;
   void turn(const Band& band, const Scratch& s) const;
+  int64_t turned() const { return rows_ * c_.dy.shape[3] * panels_ * width_; }
   PooledQuads job(const Band& band, int64_t panel, const Scratch& s) const;
   void add_band(PooledQuads job, int64_t part, int64_t panel) const;
   void combine() const;
@@ -43,11 +44,11 @@ class PooledLookup {
   Conv2dPoolBackwardWeight<float> c_;
   int64_t out_, in_, taps_;  // channels, taps of a filter
   Carver carver_;
-  int64_t width_, panels_;    // output channels whose sums lie together
-  int64_t rows_, bands_;      // pooled rows of a band, at most; bands of an image
-  int64_t parts_;             // of the bands of all images; decided by the shapes alone
-  int64_t height_, pitch_;    // of a band of the input
-  bool turned_;               // dy or where have strided channels
+  int64_t width_, panels_;  // output channels whose sums lie together
+  int64_t rows_, bands_;    // pooled rows of a band, at most; bands of an image
+  int64_t parts_;           // of the bands of all images; decided by the shapes alone
+  int64_t height_, pitch_;  // of a band of the input
+  bool turned_dy_, turned_where_;
   float *sums_, *bias_sums_;  // [part][panel][tap][channel][width], [part][panel][width]
   Scratch scratch_;           // of the first thread; the others' follow
 };

@@ -36,7 +36,7 @@ PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>
   sums_ = carver_.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
   bias_sums_ = carver_.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);
   in_place_ = lies_on_vectors();
-  image_size_ = in_place_ ? 0 : image_rows(rows_) * image_columns(columns_);
+  image_size_ = image_rows(rows_) * image_columns(columns_);  // the next call's x may lie elsewhere
   scratch_.x = carver_.take<float>(team * (images_ * image_size_ * blocks_.pixel() + kPooledVectors * lanes));
   scratch_.dy_at = carver_.take<int64_t>(team * pixels);
   scratch_.where_at = carver_.take<int64_t>(team * pixels);
