@@ -219,19 +219,26 @@ def test_the_check_is_repeated_where_asked_for():
     assert len(calls) == 1 + 1 + 2  # the recording, the first check, then after three replays each
 
 
-def test_a_schedule_inside_the_step_is_refused():
+def test_settings_that_change_inside_the_step_are_refused():
     model = mlp()
     optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
     schedule = rv.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
     inner = training_step(model, optimizer)
 
-    def step(x, y):
+    def with_schedule(x, y):
         loss = inner(x, y)
         schedule.step()
         return loss
 
-    compiled = rv.compile(step)
+    def by_hand(x, y):
+        loss = inner(x, y)
+        optimizer.param_groups[0]["lr"] *= 0.9
+        return loss
+
     (x, y), *_ = batches((7,))
+    with pytest.raises(rv.CaptureError, match=r"schedule's step\(\) at .*test_compile.py"):
+        rv.compile(with_schedule)(x, y)
+    compiled = rv.compile(by_hand)
     compiled(x, y)
-    with pytest.raises(rv.CaptureError, match="schedule"):
+    with pytest.raises(rv.CaptureError, match="settings of its optimizer"):
         compiled(x, y)
