@@ -204,7 +204,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     ``leaf.grad`` gets the memory layout of the leaf, so that an optimizer can walk both side by side.
     """
     if captures and (capture := current()) is not None:
-        capture.leaves.setdefault(id(leaf), (leaf, leaf.grad is not None))
+        capture.gets_gradient(leaf)
     gradient, array = holder[0], leaf._array
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
@@ -216,7 +216,8 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
         return
     kept = leaf.grad
     total = kept._array
-    own = sys.getrefcount(total) <= _SOLE and type(total.base) is not ndarray
+    known = _SOLE + (kept._cell[1] is total)
+    own = sys.getrefcount(total) <= known and type(total.base) is not ndarray
     if own or (captures and is_kept(total)):  # a replay adds where the recorded step has added
         _sum(total, gradient, total)
     else:  # somebody else holds this array

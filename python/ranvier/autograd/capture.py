@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from _thread import _local as local  # as in mode.py
 from typing import Any
 
@@ -24,8 +25,9 @@ class Capture:
     def __init__(self, recording: Any) -> None:
         self.recording = recording
         self.fault = ""  # the first reason why the step cannot be replayed
-        self.leaves: dict[int, tuple[Any, bool]] = {}  # tensors that got gradients; whether onto older ones
-        self.zeroed: set[int] = set()  # whose gradients the step itself has dropped
+        # tensors that got gradients, with the older ones that they were added to, and those's arrays
+        self.leaves: dict[int, tuple[Any, Any, Any]] = {}
+        self.zeroed: dict[int, Any] = {}  # those whose gradients the step itself has dropped
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []  # (plan, optimizer, group) of each optimizer step
 
@@ -39,6 +41,13 @@ class Capture:
         self.recording.end()
         _local.capture = None
         captures.remove(self)
+
+    def gets_gradient(self, leaf: Any) -> None:
+        """Called before a gradient is added to that of a leaf."""
+        if id(leaf) not in self.leaves:
+            grad = leaf.grad
+            array = None if grad is None else weakref.ref(grad._array)  # autograd asks who else holds it
+            self.leaves[id(leaf)] = leaf, grad, array
 
     def refuse(self, what: str, remedy: str) -> None:
         """Notes why the step cannot be captured. The step itself goes on."""

@@ -112,10 +112,11 @@ class Optimizer:
             for p in group["params"]:
                 if set_to_none:
                     if captures and (capture := current()) is not None:
-                        capture.zeroed.add(id(p))
+                        capture.zeroed[id(p)] = p
                     p.grad = None
                 elif p.grad is not None:
-                    p.grad = p.grad.detach()
+                    if p.grad.requires_grad:
+                        p.grad = p.grad.detach()
                     p.grad.zero_()
 
     # --- the step
@@ -193,6 +194,7 @@ class _Plan:
         self.names = optimizer.state_names(group)
         self.active = active
         self.values: tuple[float, ...] = ()
+        self.flags = _flags(group)
         self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
@@ -204,6 +206,14 @@ class _Plan:
             len(active) == len(self.active)
             and all(map(is_, active, self.active))
             and self.names == optimizer.state_names(group)
+        )
+
+    def is_current(self, optimizer: Optimizer, group: Group) -> bool:
+        """Whether a step of the optimizer would still use this plan, in this way."""
+        return (
+            optimizer._plans.get(id(group)) is self
+            and self.names == optimizer.state_names(group)
+            and self.flags == _flags(group)
         )
 
     def _states(
@@ -240,7 +250,7 @@ class _Plan:
         if captures and (capture := current()) is not None:
             capture.plans.append((self, optimizer, group))
             keep(self.numbers)
-        flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
+        flags = self.flags = _flags(group)
         for parameters, steps, products, states in self.parts:
             arrays = [p._array for p in parameters]
             gradients = [p.grad._array for p in parameters]  # type: ignore[union-attr]
@@ -249,6 +259,10 @@ class _Plan:
             )
         for p in self.active:
             bump(p)
+
+
+def _flags(group: Group) -> tuple[bool, ...]:
+    return group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:

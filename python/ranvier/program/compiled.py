@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,22 +11,27 @@ import numpy as np
 
 from ranvier.autograd.capture import keep
 from ranvier.autograd.creation import tensor
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.program.errors import CaptureError
-from ranvier.program.signature import environment, signature
+from ranvier.program.signature import environment, replaced, signature
 from ranvier.program.step import Step, record
 
 Array = np.ndarray[Any, Any]
 
 
 class Compiled:
-    """A step that replays itself; made by :func:`compile`."""
+    """A step that replays itself; made by :func:`compile`.
 
-    def __init__(self, function: Callable[..., Any], verify: bool | int) -> None:
+    after: calls of a signature that run eagerly before it is captured. captures: how often it was.
+    """
+
+    def __init__(self, function: Callable[..., Any], verify: bool | int = True, after: int = 0) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         self._verify = verify
         self._steps: dict[Any, Step] = {}
+        self._after, self._waiting = after, Counter[Any]()
+        self.captures = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         arrays: list[Array] = []
@@ -39,6 +45,10 @@ class Compiled:
         return step.replay(tuple(arrays))
 
     def _capture(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._waiting[key] < self._after:
+            self._waiting[key] += 1
+            return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
+        self.captures += 1
         result, capture, slots = record(self._function, args, kwargs)
         self._steps[key] = Step(capture, slots, result)
         return result
@@ -61,6 +71,7 @@ class Compiled:
         if fault:
             del self._steps[key]
             raise CaptureError(f"[compile] {fault}", result)
+        step.adopt_gradients()
         step.checks_left = -1 if self._verify is True else int(self._verify)
         return result
 

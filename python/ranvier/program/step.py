@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,10 @@ class Step:
             t if kind == "persistent" else None for t, kind in zip(tensors, self._kinds, strict=True)
         ]
         outputs = [t._array for t, kind in zip(tensors, self._kinds, strict=True) if kind == "temporary"]
-        self._gradients = [(leaf, leaf.grad) for leaf, _ in capture.leaves.values() if leaf.grad is not None]
+        self._gradients = [
+            (leaf, leaf.grad) for leaf, _, _ in capture.leaves.values() if leaf.grad is not None
+        ]
+        self._dropped = [p for p in capture.zeroed.values() if p.grad is None]
         kept = [grad._array for _, grad in self._gradients if recording.kind_of(grad._array) == "temporary"]
         _require_replayable(capture, self._kinds, outputs + kept, result)
         self._program = _core.Program(recording, arguments, outputs, kept)
@@ -43,9 +47,13 @@ class Step:
         self._parameters = [(p, p._array, p.requires_grad) for p in parameters.values()]
         # gradients that the step adds to: they must be there, or absent, as they were
         self._carried = [
-            (leaf, leaf.grad if had else None)
-            for leaf, had in capture.leaves.values()
-            if id(leaf) not in capture.zeroed
+            (leaf, grad) for leaf, grad, _ in capture.leaves.values() if id(leaf) not in capture.zeroed
+        ]
+        # arrays of gradients: autograd asks who holds them, so no references
+        befores = [array for leaf, _, array in capture.leaves.values() if id(leaf) not in capture.zeroed]
+        self._places = [(grad, weakref.ref(grad._array)) for _, grad in self._gradients]
+        self._places += [
+            (grad, array) for (_, grad), array in zip(self._carried, befores, strict=True) if array
         ]
 
     def is_current(self) -> bool:
@@ -56,7 +64,13 @@ class Step:
         for p, array, requires_grad in self._parameters:
             if p._array is not array or p.requires_grad is not requires_grad:
                 return False
-        return all(leaf.grad is grad for leaf, grad in self._carried)
+        for leaf, grad in self._carried:
+            if leaf.grad is not grad:
+                return False
+        for grad, array in self._places:
+            if grad._array is not array():
+                return False
+        return all(plan.is_current(optimizer, group) for plan, optimizer, group in self._plans)
 
     def replay(self, arrays: tuple[Array, ...]) -> Any:
         for plan, optimizer, group in self._plans:
@@ -64,10 +78,19 @@ class Step:
         results = self._program(arrays)
         for leaf, grad in self._gradients:
             leaf.grad = grad
+        for leaf in self._dropped:
+            leaf.grad = None
         if len(results) == 1 and type(self._form) is not tuple:
             return filled(self._form, [wrap(results[0])])
         arrived = iter(results)
         return filled(self._form, [wrap(next(arrived)) if t is None else t for t in self._fixed])
+
+    def adopt_gradients(self) -> None:
+        """Puts an eager run's gradients where the program's are: other programs go on from there."""
+        for leaf, grad in self._gradients:
+            if leaf.grad is not grad:
+                grad._array[...] = leaf.grad._array
+                leaf.grad = grad
 
     def settings(self) -> list[tuple[float, ...]]:
         """What the optimizers read, brought up to date."""

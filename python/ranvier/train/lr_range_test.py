@@ -22,7 +22,7 @@ from ranvier.train import inputs
 from ranvier.train.links import link_of
 from ranvier.train.modes import mode_kept
 from ranvier.train.source import ArraySource, LoaderSource, Source
-from ranvier.train.weighting import batch_loss
+from ranvier.train.weighting import batch_loss, weighting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,7 +148,7 @@ def _run(
         for group in optimizer.param_groups:
             group["lr"] = float(rate)
         optimizer.zero_grad()
-        value = batch_loss(loss, model(borrowed(xb)), wrap(yb), weights)
+        value = batch_loss(loss, model(borrowed(xb)), wrap(yb), *weighting(weights))
         if not math.isfinite(value.item()):
             diverged = True
             break

@@ -29,10 +29,10 @@ class Measured:
         self._true: list[Array] = []
 
     def add(
-        self, value: float, output: Array, y: Array, weights: Array | None, penalty: float = 0.0
+        self, value: float, output: Array | None, y: Array, weights: Array | None, penalty: float = 0.0
     ) -> float:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
-        if self._metrics:
+        if self._metrics and output is not None:
             self._predicted.append(labels(output, self._link or "") if self._of_labels else output)
             self._true.append(y)
         return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ranvier import _core
 from ranvier.autograd import wrap
-from ranvier.autograd.capture import value_read
+from ranvier.autograd.capture import captures, current, value_read
 from ranvier.autograd.memory import filled, numbers
 
 __all__ = ["Penalty", "require_strength"]
@@ -39,30 +39,35 @@ class Penalty:
         )
         self._strengths = [(p, l1s.get(id(p), 0.0), l2s.get(id(p), 0.0)) for p in parameters]
         self._active = any(a or b for _, a, b in self._strengths)
-        self.scale = np.array([1.0])  # what `penalise` multiplies gradients by: read by the kernel
 
     def value(self) -> float:
         """The penalty of the weights as they are."""
-        value = self._run(False) if self._active else None
+        value = self.measure()
         return _number(value)
 
-    def add_gradients(self, scale: float = 1.0) -> float:
-        """Multiply all gradients by `scale`, add the penalty's to them, and return the penalty."""
-        value = self.penalise(scale)
+    def measure(self) -> Array | None:
+        """The same as an array of one element, or None where there is none."""
+        return self._run(False) if self._active else None
+
+    def add_gradients(self) -> float:
+        """Add the penalty's gradients to those of the loss, and return the penalty."""
+        value = self.penalise()
         return _number(value)
 
-    def penalise(self, scale: float = 1.0) -> Array | None:
-        """The same with the penalty as an array of one element, or None where there is none."""
-        self.scale[0] = scale
-        return self._run(True, scale != 1) if self._active or scale != 1 else None
+    def penalise(self, scale: Array | None = None) -> Array | None:
+        """Multiply all gradients by `scale`, one number that the kernel reads, and add the penalty's to them.
 
-    def _run(self, with_gradients: bool, scaled: bool = False) -> Array | None:
+        Returns the penalty as an array of one element, or None where there is none.
+        """
+        return self._run(True, scale) if self._active or scale is not None else None
+
+    def _run(self, with_gradients: bool, scale: Array | None = None) -> Array | None:
         by_dtype: dict[Any, list[tuple[Any, float, float]]] = {}
         for p, l1, l2 in self._strengths:
             penalised = p.requires_grad and (l1 or l2)
-            if penalised or (scaled and p.grad is not None):
+            if penalised or (scale is not None and p.grad is not None):
                 by_dtype.setdefault(p.dtype, []).append((p, l1, l2) if penalised else (p, 0.0, 0.0))
-        factor = self.scale if with_gradients else numbers(1.0)
+        factor = numbers(1.0) if scale is None else scale
         total = None
         for part in by_dtype.values():
             parameters, l1s, l2s = zip(*part, strict=True)
@@ -116,5 +121,7 @@ def _number(value: Array | None) -> float:
 
 def _gradient(p: Any) -> Any:
     if p.grad is None:  # the loss does not depend on it: its gradient is the penalty's alone
+        if captures and (capture := current()) is not None:
+            capture.gets_gradient(p)
         p.grad = wrap(filled(0, p.shape, p.dtype))
     return p.grad._array

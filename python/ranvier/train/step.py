@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import borrowed, wrap
+from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.nn import utils
-from ranvier.optim import LBFGS
+from ranvier.optim import LBFGS, Optimizer
 from ranvier.train.penalty import Penalty
-from ranvier.train.weighting import batch_loss
+from ranvier.train.weighting import batch_loss, name_of, weighting
 
 if TYPE_CHECKING:
     from ranvier.train.trainer import Trainer
@@ -30,12 +30,20 @@ class Step:
     """
 
     def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
         self._model, self._loss, self._optimizer = trainer.model, trainer.loss, trainer.optimizer
         self._accumulate = trainer.accumulate
         self._clip_norm, self._clip_value = trainer.clip_grad_norm, trainer.clip_grad_value
         self._penalty = Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
         self._summed = getattr(trainer.loss, "reduction", "mean") == "sum"
         self._batches, self._weight = 0, 0.0  # of the update to come
+        own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
+        self._captured = trainer.captured(
+            "fit",
+            self._take,
+            eager=isinstance(self._optimizer, LBFGS),
+            refused=f"{name_of(self._optimizer)} updates by Python code of its own" if own else "",
+        )
         if self._accumulate > 1 and isinstance(self._optimizer, LBFGS):
             raise ValueError(
                 "[Trainer] got accumulate with LBFGS, which evaluates a batch several times; expected 1"
@@ -43,26 +51,61 @@ class Step:
 
     def __call__(
         self, x: Array, y: Array, weights: Array | None, last: bool
-    ) -> tuple[float, Array, float, bool]:
-        """(loss, output, penalty, whether the weights were updated); after the `last` batch they are."""
+    ) -> tuple[float, Array | None, float, bool]:
+        """(loss, output where a metric asks, penalty, whether the weights were updated).
+
+        After the `last` batch they are.
+        """
         if isinstance(self._optimizer, LBFGS):
             return self._search(x, y, weights)
-        if self._batches == 0:
-            self._optimizer.zero_grad()
-        output = self._model(borrowed(x))
-        loss = batch_loss(self._loss, output, wrap(y), weights)
+        first = self._batches == 0
         self._batches += 1
         updates = last or self._batches == self._accumulate
-        if updates and self._batches == 1:  # nothing to add up
-            loss.backward()
-            penalty = self._penalty.add_gradients()
-            self._update()
-            return float(loss.item()), output._array, penalty, True
-        weight = 1.0 if self._summed else float(len(y) if weights is None else weights.sum())
-        self._weight += weight
-        loss.backward(np.full(loss.shape, weight, loss.dtype))
-        penalty = self.finish() if updates else self._penalty.value()
-        return float(loss.item()), output._array, penalty, updates
+        share = scale = begun = None
+        if not (first and updates):
+            weight = 1.0 if self._summed else float(len(y) if weights is None else weights.sum())
+            self._weight += weight
+            share = np.array(weight)
+            if updates and not self._summed:
+                scale = np.array([self._scale()])
+            begun = None if first else self._gradients_of_update()
+        loss, output, penalty = self._captured(x, y, *weighting(weights), share, scale, first, updates, begun)
+        if updates:
+            self._batches, self._weight = 0, 0.0
+        value = 0.0 if penalty is None else float(penalty.item())
+        return float(loss.item()), None if output is None else output._array, value, updates
+
+    def _take(
+        self,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | None,
+        total: Tensor | None,
+        share: Tensor | None,
+        scale: Tensor | None,
+        first: bool,
+        updates: bool,
+        begun: int | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """One batch: (loss, output where a metric asks, penalty). This is what is captured.
+
+        weights, total: as `batch_loss` takes them. share: what the gradients of this batch are multiplied by,
+        scale: what those of all batches are, both where there are several to an update. begun: tells updates
+        apart whose gradients lie in different memory.
+        """
+        if first:
+            self._optimizer.zero_grad()
+        output = self._model(x)
+        loss = batch_loss(self._loss, output, y, weights, total)
+        loss.backward(None if share is None else share.expand(loss.shape))
+        if updates:
+            penalty = self._penalty.penalise(None if scale is None else scale._array)
+            self._clip()
+            self._optimizer.step()
+        else:
+            penalty = self._penalty.measure()
+        value = None if penalty is None else wrap(penalty)
+        return loss.detach(), output.detach() if self._trainer.metrics else None, value
 
     def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
         """An update by an optimizer that evaluates loss and gradients as often as it likes."""
@@ -71,7 +114,7 @@ class Step:
         def closure() -> float:
             self._optimizer.zero_grad()
             output = self._model(borrowed(x))
-            loss = batch_loss(self._loss, output, wrap(y), weights)
+            loss = batch_loss(self._loss, output, wrap(y), *weighting(weights))
             loss.backward()
             penalty = self._penalty.add_gradients()
             self._clip()
@@ -81,22 +124,28 @@ class Step:
         self._optimizer.step(closure)
         return seen[0]
 
-    def finish(self) -> float:
-        """Update with what has been accumulated; returns the penalty."""
-        scale = 1.0 if self._summed or self._weight == 0 else 1 / self._weight
-        penalty = self._penalty.add_gradients(scale)
-        self._update()
-        return penalty
+    def finish(self) -> None:
+        """Update with what has been accumulated."""
+        self._penalty.penalise(None if self._summed else np.array([self._scale()]))
+        self._clip()
+        self._optimizer.step()
+        self._batches, self._weight = 0, 0.0
+
+    def look(self) -> None:
+        """Take notice of what callbacks may have changed."""
+        self._captured.look()
 
     @property
     def unfinished(self) -> bool:
         """Whether gradients wait for their update."""
         return self._batches > 0
 
-    def _update(self) -> None:
-        self._clip()
-        self._optimizer.step()
-        self._batches, self._weight = 0, 0.0
+    def _scale(self) -> float:
+        return 1.0 if self._weight == 0 else 1 / self._weight
+
+    def _gradients_of_update(self) -> int:
+        grads = (p.grad for p in parameters_of(self._optimizer))
+        return next((id(grad) for grad in grads if grad is not None), 0)
 
     def _clip(self) -> None:
         if self._clip_value is not None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import Tensor, borrowed, wrap
+from ranvier.autograd import Tensor
 from ranvier.data.loader import positive
 from ranvier.metrics import Metric
 from ranvier.train.callbacks.base import Callback
+from ranvier.train.captured import Captured
 from ranvier.train.history import History
 from ranvier.train.links import labels, link_of, probabilities
 from ranvier.train.measured import Measured
@@ -22,7 +23,7 @@ from ranvier.train.run import Run
 from ranvier.train.settings import in_order, limit, named_metrics
 from ranvier.train.source import Source, only_samples, open_source, open_training
 from ranvier.train.step import parameters_of
-from ranvier.train.weighting import batch_loss, name_of, unreduced
+from ranvier.train.weighting import batch_loss, name_of, unreduced, weighting
 
 __all__ = ["Trainer"]
 
@@ -47,6 +48,8 @@ class Trainer:
         accumulate: batches whose gradients are added up to one update, as if they were one large batch.
         clip_grad_norm: scale the gradients of an update so that their norm is at most this.
         clip_grad_value: clamp each element of the gradients to [-value, value], before clipping by norm.
+        compile: capture steps, evaluation and prediction and replay them (`rv.compile`), which is faster and
+            gives the same bits. What cannot be captured runs eagerly, after a warning that says why.
 
     Attributes:
         history: all epochs so far.
@@ -88,6 +91,7 @@ class Trainer:
         accumulate: int = 1,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
+        compile: bool = True,
     ) -> None:
         if not callable(loss):
             raise TypeError(
@@ -109,6 +113,8 @@ class Trainer:
         self.last_epoch = self.steps_per_epoch = self.updates = 0
         self.resumed_from: Any = None
         self._run: Run | None = None
+        self.compile = compile
+        self._captured: dict[str, tuple[Any, Captured]] = {}  # with what each depends on
 
     def fit(
         self,
@@ -262,6 +268,14 @@ class Trainer:
             raise RuntimeError("[Trainer.checkpoint] no fit is running; expected a call from a callback")
         return self._run.state_dict()
 
+    def programs(self, of: str = "fit") -> list[Any]:
+        """The programs of captured steps, one for each shape of batch; of: "fit", "evaluate" or "predict"."""
+        kept = self._captured.get(of)
+        return [] if kept is None else kept[1].programs
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_captured": {}}  # programs hold addresses
+
     # --- parts
 
     def _measure(self, source: Source) -> dict[str, float]:
@@ -269,20 +283,43 @@ class Trainer:
         measured = Measured(self.loss, self.metrics, link_of(self.loss))
         parameters = parameters_of(self.optimizer)
         penalty = Penalty(self.model, parameters, self.l1, self.l2).value()
+        evaluate = self.captured("evaluate", self._evaluate, after=1)
         with evaluating(self.model):
             for x, y, weights in source:
-                output = self.model(borrowed(x))
-                loss = batch_loss(self.loss, output, wrap(y), weights)
-                measured.add(float(loss.item()), output._array, y, weights, penalty)
+                loss, output = evaluate(x, y, *weighting(weights))
+                found = None if output is None else output._array
+                measured.add(float(loss.item()), found, y, weights, penalty)
         return measured.logs()
+
+    def _evaluate(
+        self, x: Tensor, y: Tensor, weights: Tensor | None, total: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The loss of one batch, and the output where a metric asks."""
+        output = self.model(x)
+        loss = batch_loss(self.loss, output, y, weights, total)
+        return loss, output if self.metrics else None
 
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
+        predict = self.captured("predict", self._predict, after=1)
         with evaluating(self.model):
-            parts = [
-                self.model(borrowed(xb))._array for xb in only_samples(name, x, self._dtype(), batch_size)
-            ]
+            parts = [predict(xb)._array for xb in only_samples(name, x, self._dtype(), batch_size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _predict(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+    def captured(self, name: str, function: Callable[..., Any], **settings: Any) -> Captured:
+        """The captured form of a function, kept while model, loss, optimizer and settings stay the same."""
+        parameters = [*map(id, self.model.parameters()), *map(id, parameters_of(self.optimizer))]
+        parts = self.model, self.loss, self.optimizer, self.compile, list(self.metrics), self.settings()
+        kept = self._captured.get(name)
+        if kept is None or kept[0] != (parts, parameters):
+            settings["eager"] = settings.get("eager", False) or not self.compile
+            made = Captured(f"Trainer.{name}", function, (self.model, self.loss), **settings)
+            kept = self._captured[name] = (parts, parameters), made
+        kept[1].look()
+        return kept[1]
 
     def _dtype(self) -> np.dtype[Any]:
         """The dtype of the model's parameters; float32 for a model without."""

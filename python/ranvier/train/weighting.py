@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import Tensor
+from ranvier.autograd import Tensor, wrap
 
-__all__ = ["EpochLoss", "batch_loss", "name_of", "unreduced"]
+__all__ = ["EpochLoss", "batch_loss", "name_of", "unreduced", "weighting"]
 
 Array = npt.NDArray[Any]
 
@@ -46,16 +47,22 @@ class EpochLoss:
         self._total, self._weight, self._penalty = state
 
 
-def batch_loss(loss: Any, output: Any, y: Tensor, weights: Array | None) -> Tensor:
-    """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
+def weighting(weights: Array | None) -> tuple[Tensor | None, Tensor | None]:
+    """The weights of a batch and their sum, as `batch_loss` takes them."""
     if weights is None:
+        return None, None
+    return wrap(weights), wrap(np.array(weights.sum() or 1.0))  # a batch of weights 0 has loss 0
+
+
+def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | None, total: Tensor | None) -> Tensor:
+    """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
+    if weights is None or total is None:
         return loss(output, y)
     each = unreduced(loss)(output, y)
     n, per_sample = len(y), each.numel() // len(y)
     if loss.reduction == "mean":
-        total = float(weights.sum()) * per_sample
-        weights = weights / total if total > 0 else weights  # a batch of weights 0 has loss 0
-    return (each.reshape(n, -1) * weights.astype(each.dtype)[:, None]).sum()
+        weights = weights / (total * per_sample)
+    return (each.reshape(n, -1) * weights.to(each.dtype).reshape(n, 1)).sum()
 
 
 def unreduced(loss: Any) -> Any:

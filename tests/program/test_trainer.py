@@ -1,0 +1,352 @@
+"""Trainer captures its steps, with the bits of compile=False in histories and weights, or says why not."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn, optim
+from ranvier.data import DataLoader, TensorDataset
+from support.training import X, Y, Z, classifier, weights_of
+
+IMAGES = np.random.default_rng(2).normal(size=(20, 1, 8, 8)).astype(np.float32)
+
+
+def both(make, fit, **settings):
+    """(trainer, history) captured and eager, both begun alike."""
+    runs = []
+    for compile in (True, False):
+        trainer = make(compile=compile, **settings)
+        rv.manual_seed(5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            runs.append((trainer, dict(fit(trainer))))
+    return runs
+
+
+def assert_same(runs, replayed=True):
+    (captured, history), (eager, expected) = runs
+    assert history == expected
+    for a, b in zip(weights_of(captured.model), weights_of(eager.model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(captured.model.buffers(), eager.model.buffers(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert captured.updates == eager.updates
+    assert bool(captured.programs("fit")) == replayed
+    assert not eager.programs("fit")
+
+
+def maker(*more, optimizer=None, loss=None):
+    def make(**settings):
+        model = classifier(*[make_layer() for make_layer in more])
+        chosen = (optimizer or (lambda p: optim.SGD(p, lr=0.1, momentum=0.9)))(model.parameters())
+        return rv.Trainer(model, loss or nn.CrossEntropyLoss(), chosen, **settings)
+
+    return make
+
+
+def plain(trainer, **more):
+    return trainer.fit(X, Y, epochs=4, batch_size=7, **more)
+
+
+def test_1000_steps_with_dropout_momentum_a_schedule_and_a_ragged_batch():
+    def fit(trainer):
+        schedule = optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, 167)
+        return trainer.fit(
+            X, Y, epochs=167, batch_size=7, validation_data=(X, Y), callbacks=[rv.Schedule(schedule)]
+        )
+
+    runs = both(maker(lambda: nn.Dropout(0.3)), fit, metrics=["accuracy"])
+    assert_same(runs)
+    assert runs[0][0].updates == 1002
+    assert len(runs[0][0].programs("fit")) == 2  # 7 samples, and the 5 of the last batch
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"l1": 0.01},
+        {"l2": {"0.weight": 0.1, "3": 0.01}},
+        {"clip_grad_norm": 0.1},
+        {"clip_grad_value": 0.05, "clip_grad_norm": 0.2, "l1": 0.001, "l2": 0.01},
+        {"metrics": ["accuracy", rv.metrics.RocAuc()]},
+    ],
+)
+@pytest.mark.parametrize("accumulate", [1, 2, 4])
+def test_settings(settings, accumulate):
+    assert_same(both(maker(lambda: nn.Dropout(0.2)), plain, **settings, accumulate=accumulate))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"sample_weight": np.linspace(0, 2, 40)},
+        {"sample_weight": np.repeat([1.0, 0.0], 20)},  # batches that weigh nothing
+        {"class_weight": "balanced"},
+        {},
+    ],
+)
+def test_weights(reduction, accumulate, weights):
+    make = maker(loss=nn.CrossEntropyLoss(reduction=reduction))
+    assert_same(both(make, lambda t: plain(t, **weights, shuffle=False), accumulate=accumulate))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: optim.Adam(p, lr=0.01),
+        lambda p: optim.AdamW(p, lr=0.01, amsgrad=True),
+        lambda p: optim.RMSprop(p, lr=0.01, centered=True),
+        lambda p: optim.SGD([{"params": list(p)[:2], "lr": 0.5}, ], lr=0.1, nesterov=True, momentum=0.5),
+    ],
+)  # fmt: skip
+def test_optimizers(optimizer):
+    assert_same(both(maker(optimizer=optimizer), plain))
+
+
+def test_several_losses():
+    def loss(output, y):
+        of_class, of_size = nn.functional.cross_entropy(output, y.long()), (output * output).mean()
+        return of_class + 0.1 * of_size
+
+    assert_same(both(maker(lambda: nn.BatchNorm1d(8), loss=loss), plain))
+
+
+def test_regression_of_images():
+    def make(**settings):
+        rv.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 1)
+        )
+        return rv.Trainer(model, nn.MSELoss(), optim.Adam(model.parameters()), metrics=["r2"], **settings)
+
+    runs = both(
+        make, lambda t: t.fit(IMAGES, Z[:20], epochs=4, batch_size=6, validation_data=(IMAGES, Z[:20]))
+    )
+    assert_same(runs)
+    (captured, _), (eager, _) = runs
+    np.testing.assert_array_equal(captured.predict(IMAGES, batch_size=4), eager.predict(IMAGES, batch_size=4))
+    assert captured.programs("predict")
+    assert captured.programs("evaluate")
+
+
+def test_a_penalised_layer_that_the_loss_does_not_reach():
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(3, 2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.used(x)
+
+    def make(**settings):
+        rv.manual_seed(0)
+        model = Half()
+        return rv.Trainer(
+            model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1), l2=0.1, **settings
+        )
+
+    assert_same(both(make, plain))
+    assert_same(both(make, plain, accumulate=2))
+
+
+def test_batches_of_many_sizes_accumulated():
+    class Sizes:
+        def __iter__(self):
+            for start, stop in ((0, 4), (4, 10), (10, 14), (14, 18), (18, 24), (24, 28)):
+                yield X[start:stop], Y[start:stop]
+
+    runs = both(maker(), lambda t: t.fit(Sizes(), epochs=8), accumulate=2)
+    assert_same(runs)
+    count = len(runs[0][0].programs("fit"))
+    runs[0][0].fit(Sizes(), epochs=4)
+    assert len(runs[0][0].programs("fit")) == count
+
+
+def test_a_loader_with_augmentation():
+    def fit(trainer):
+        return trainer.fit(DataLoader(TensorDataset(X, Y), 8, shuffle=True), epochs=4)
+
+    assert_same(both(maker(), fit))
+
+
+# --- callbacks that change what is captured
+
+
+class Act(rv.Callback):
+    def __init__(self, what, at=2):
+        self.what, self.at = what, at
+
+    def on_epoch_begin(self, epoch):
+        if epoch == self.at:
+            self.what(self.trainer)
+
+
+def freeze(trainer):
+    for p in trainer.model[0].parameters():
+        p.requires_grad = not p.requires_grad
+
+
+def rate(trainer):
+    trainer.optimizer.param_groups[0]["lr"] = 0.01
+
+
+def momentum(trainer):
+    trainer.optimizer.param_groups[0]["momentum"] = 0.0
+
+
+def drop_more(trainer):
+    trainer.model[2].p = 0.9
+
+
+def swap_a_layer(trainer):
+    trainer.model[1] = nn.Tanh()
+
+
+def reload(trainer):
+    trainer.model.load_state_dict({k: v.numpy() * 0.5 for k, v in trainer.model.state_dict().items()})
+    trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
+
+
+def forget(trainer):
+    fresh = optim.SGD(trainer.model.parameters(), lr=0.1, momentum=0.9)
+    trainer.optimizer.load_state_dict(fresh.state_dict())
+
+
+@pytest.mark.parametrize("what", [freeze, rate, momentum, drop_more, swap_a_layer, reload, forget])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_callbacks(what, accumulate):
+    def fit(trainer):
+        return trainer.fit(X, Y, epochs=6, batch_size=7, callbacks=[Act(what), Act(what, 4)])
+
+    assert_same(both(maker(lambda: nn.Dropout(0.2)), fit, accumulate=accumulate))
+
+
+def test_a_callback_between_batches():
+    class Anneal(rv.Callback):
+        def on_batch_end(self, batch, logs):
+            if batch == 3:
+                self.trainer.model[2].p *= 0.9
+
+    assert_same(
+        both(
+            maker(lambda: nn.Dropout(0.5)),
+            lambda t: t.fit(X, Y, epochs=4, batch_size=2, callbacks=[Anneal()]),
+        )
+    )
+
+
+def test_fit_again_and_early_stopping():
+    def fit(trainer):
+        for _ in range(3):
+            trainer.fit(X, Y, epochs=1, batch_size=8)
+        return trainer.fit(X, Y, epochs=20, batch_size=8, callbacks=[rv.EarlyStopping("loss", patience=1)])
+
+    assert_same(both(maker(lambda: nn.Dropout(0.2)), fit))
+
+
+def test_resumed_within_an_update(tmp_path):
+    def fit(trainer):
+        folder = tmp_path / str(trainer.compile)
+        trainer.fit(X, Y, epochs=3, batch_size=7, callbacks=[rv.Checkpoint(folder, every_batches=4)])
+        again = maker(lambda: nn.Dropout(0.2))(compile=trainer.compile, accumulate=3)
+        again.fit(X, Y, epochs=3, batch_size=7, resume=sorted(folder.glob("[!b]*"))[0])
+        for a, b in zip(weights_of(again.model), weights_of(trainer.model), strict=True):
+            np.testing.assert_array_equal(a, b)
+        return again.history
+
+    assert_same(both(maker(lambda: nn.Dropout(0.2)), fit, accumulate=3))
+
+
+# --- what cannot be captured
+
+
+def refusing(make, message, fit=plain):
+    expected, trainer = make(compile=False), make()
+    rv.manual_seed(5)
+    before = dict(fit(expected))
+    rv.manual_seed(5)
+    with pytest.warns(UserWarning, match=message) as caught:
+        history = dict(fit(trainer))
+    assert len(caught) == 1
+    assert_same([(trainer, history), (expected, before)], replayed=False)
+
+
+def test_a_value_read_goes_on_eagerly():
+    class Reads(nn.Module):
+        def forward(self, x):
+            return x * 2 if x.sum().item() > 0 else x
+
+    refusing(maker(Reads), r"\[Trainer.fit\] goes on without .*item\(\) reads a value")
+
+
+def test_a_model_that_counts_goes_on_eagerly():
+    class Counts(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * (1 / self.calls)
+
+    refusing(maker(Counts), "the model changes Python values of its own")
+
+
+def test_hooks_go_on_eagerly():
+    seen = []
+
+    def make(**settings):
+        trainer = maker()(**settings)
+        trainer.model[0].register_forward_hook(lambda module, args, output: seen.append(output.shape))
+        return trainer
+
+    refusing(make, "hooks on '0'")
+    assert len(seen) == 2 * 4 * 6
+
+
+def test_an_optimizer_with_a_step_of_its_own_goes_on_eagerly():
+    class Own(optim.SGD):
+        count = 0
+
+        def step(self, closure=None):
+            self.count += 1
+            super().step(closure)
+
+    refusing(maker(optimizer=lambda p: Own(p, lr=0.1)), "Own updates by Python code of its own")
+
+
+def test_values_that_change_with_every_batch_go_on_eagerly():
+    class Anneal(rv.Callback):
+        def on_batch_end(self, batch, logs):
+            self.trainer.model[2].p *= 0.9
+
+    refusing(maker(lambda: nn.Dropout(0.5)), "change with every", lambda t: plain(t, callbacks=[Anneal()]))
+
+
+def test_lbfgs_stays_eager():
+    def make(**settings):
+        return maker(optimizer=lambda p: optim.LBFGS(p, lr=0.1))(**settings)
+
+    assert_same(both(make, lambda t: t.fit(X, Y, epochs=2, batch_size=20)), replayed=False)
+
+
+def test_two_threads_train_a_model_each():
+    def train(seed, compile):
+        rv.set_num_threads(1)
+        trainer = maker(optimizer=lambda p: optim.Adam(p, lr=0.01))(compile=compile)
+        trainer.model[0].weight._array[...] *= seed
+        trainer.fit(X, Y, epochs=60, batch_size=7, shuffle=False)
+        return weights_of(trainer.model)
+
+    expected = [train(seed, False) for seed in (1, 2)]
+    found = {}
+    threads = [threading.Thread(target=lambda s=seed: found.update({s: train(s, True)})) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in (1, 2):
+        for a, b in zip(found[seed], expected[seed - 1], strict=True):
+            np.testing.assert_array_equal(a, b)
