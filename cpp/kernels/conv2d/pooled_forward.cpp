@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kBufferBytes = 32 << 10;  // of results that wait in the caches to be pooled
 constexpr int64_t kBandBytes = 192 << 10;   // of input that stays in L2 for a group of panels
-constexpr int64_t kBandsOfThread = 4;       // at least, where there is so much work
+constexpr int64_t kRowsOfThread = 16;       // of windows, below which threads share them
 constexpr int64_t kWholeImages = 56;        // tiles of an image that are not cut into bands
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
@@ -54,21 +54,16 @@ PooledCorrelator::PooledCorrelator(const Conv2dPoolForward<float>& c, void* work
     : Correlator(convolution(c, pooled_width(c)), workspace, team), call_(c) {
   const int64_t images = c.y.shape[0], rows = c.y.shape[2];
   stream_ = false;
-  pixel_ = dots_ ? conv_kernels<float>().lanes : panels_.width;
+  pixel_ = panels_.width;
   const int64_t window_bytes = c.window[0] * c.window[1] * pixel_ * static_cast<int64_t>(sizeof(float));
   most_windows_ = std::max(kBufferBytes / window_bytes, c.y.shape[3]);
-  buffer_ = carver_.take<float>(team * most_windows_ * c.window[0] * c.window[1] * pixel_);
+  const int64_t elements = most_windows_ * c.window[0] * c.window[1] * pixel_;
+  buffer_size_ = elements + conv_kernels<float>().lanes;  // the last pixel is read as whole vectors, too
+  buffer_ = carver_.take<float>(team * buffer_size_);
   const int64_t row_bytes = c.window[0] * c.geometry.stride[0] * c.x.shape[3] * c.x.shape[1] * sizeof(float);
   const int64_t fits = kBandBytes / std::max<int64_t>(row_bytes, 1);
   images_of_band_ = std::clamp<int64_t>(fits / rows, 1, images);
   rows_of_band_ = std::clamp<int64_t>(fits, 1, rows);
-  const auto bands = [&] {
-    return ceil_division(images, images_of_band_) * ceil_division(rows, rows_of_band_);
-  };
-  while (team > 1 && bands() * panels_.count() < kBandsOfThread * team && images_of_band_ * rows_of_band_ > 1)
-    (images_of_band_ > 1 ? images_of_band_ : rows_of_band_) /= 2;
-  bands_of_image_ = ceil_division(rows, rows_of_band_);
-  rows_of_band_ = ceil_division(rows, bands_of_image_);
 }
 
 void PooledCorrelator::run() const {
@@ -87,26 +82,37 @@ const float* PooledCorrelator::bias_of(int64_t panel) const {
   return (call_.bias.strides[0] != 1 ? bias_ : call_.bias.data) + panels_.first(panel);
 }
 
-PooledCorrelator::Band PooledCorrelator::band(int64_t index) const {
-  const int64_t image = index / bands_of_image_ * images_of_band_;
-  const int64_t row = index % bands_of_image_ * rows_of_band_;
-  return {image, std::min(images_of_band_, images_ - image),
-          row,   std::min(rows_of_band_, call_.y.shape[2] - row),
-          0,     call_.y.shape[3]};
+// The next of the rows [begin, end) of windows, which run through all images.
+PooledCorrelator::Band PooledCorrelator::band(int64_t begin, int64_t end) const {
+  const int64_t of_image = call_.y.shape[2], row = begin % of_image, images = (end - begin) / of_image;
+  const bool whole = row == 0 && images > 0 && rows_of_band_ == of_image;
+  return {begin / of_image,
+          whole ? std::min(images_of_band_, images) : 1,
+          row,
+          std::min({rows_of_band_, of_image - row, end - begin}),
+          0,
+          call_.y.shape[3]};
 }
 
-// In order: blocks of images, groups of panels, bands, panels. A thread takes a run of it.
+// A thread takes rows of windows of its own. Where they are few, threads share them and take panels.
 void PooledCorrelator::compute() const {
-  const int64_t bands = ceil_division(images_, images_of_band_) * bands_of_image_;
-  const int64_t block = std::max<int64_t>(block_ / images_of_band_, 1) * bands_of_image_;
+  const int64_t team = team_size(), index = team_index(), all = images_ * call_.y.shape[2];
+  int64_t across = 1;  // threads with the same rows
+  while (team % (across * 2) == 0 && across * 2 <= panels_.count() && all * across < kRowsOfThread * team)
+    across *= 2;
+  const Range mine = part({0, all}, index / across, team / across);
+  const Range panels = part({0, panels_.count()}, index % across, across);
   const Inner same = inner();
-  Share share(bands * panels_.count());
-  for (int64_t first = 0; first < bands; first += block)
-    for (int64_t panel = 0; panel < panels_.count(); panel += group_) {
-      const int64_t panels = std::min(group_, panels_.count() - panel);
-      const Range mine = share.take(std::min(block, bands - first) * panels, 1);
-      for (int64_t item = mine.begin; item < mine.end; ++item)
-        run_band(same, band(first + item / panels), panel + item % panels);
+  const int64_t block = block_ * call_.y.shape[2];
+  for (int64_t first = mine.begin; first < mine.end; first += block)
+    for (int64_t group = panels.begin; group < panels.end; group += group_) {
+      const int64_t end = std::min(first + block, mine.end);
+      for (int64_t row = first; row < end;) {
+        const Band next = band(row, end);
+        for (int64_t panel = group; panel < std::min(group + group_, panels.end); ++panel)
+          run_band(same, next, panel);
+        row += next.images * next.rows;
+      }
     }
 }
 
@@ -192,7 +198,7 @@ void PooledCorrelator::run_buffered(const Band& band, int64_t panel) const {
 }
 
 PooledCorrelator::Buffer PooledCorrelator::buffer(const Band& band) const {
-  float* z = buffer_ + team_index() * most_windows_ * call_.window[0] * call_.window[1] * pixel_;
+  float* z = buffer_ + team_index() * buffer_size_;
   const int64_t row = band.columns * call_.window[1] * pixel_;
   return {z, row, band.rows * call_.window[0] * row};
 }

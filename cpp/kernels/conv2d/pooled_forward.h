@@ -29,7 +29,7 @@ class PooledCorrelator final : Correlator<float> {
   };
   const float* bias_of(int64_t panel) const;
   Inner inner() const;
-  Band band(int64_t index) const;
+  Band band(int64_t begin, int64_t end) const;
   void compute() const;
   void run_band(const Inner& inner, const Band& band, int64_t panel) const;
   void run_inner(const Inner& inner, const Band& band, int64_t panel) const;
@@ -39,10 +39,10 @@ class PooledCorrelator final : Correlator<float> {
   void pool_buffer(const Band& band, int64_t panel) const;
 
   Conv2dPoolForward<float> call_;
-  int64_t images_of_band_, rows_of_band_, bands_of_image_;
-  int64_t pixel_;         // of the buffer, in elements
-  int64_t most_windows_;  // that fit into it
-  float* buffer_;         // for each thread
+  int64_t images_of_band_, rows_of_band_;  // at most
+  int64_t pixel_, buffer_size_;            // elements
+  int64_t most_windows_;                   // that fit into the buffer
+  float* buffer_;                          // for each thread
 };
 
 // Winograd's tiles of 2 x 2 outputs. Windows of 2 x 2 are tiles, and pooled as such; to others, whole rows of

@@ -44,6 +44,12 @@ class Share {
   int64_t lo_, hi_, at_ = 0;
 };
 
+// The index-th of `count` even parts.
+inline Range part(Range r, int64_t index, int64_t count) {
+  const int64_t n = r.end - r.begin;
+  return {r.begin + n * index / count, r.begin + n * (index + 1) / count};
+}
+
 // An even share of `count` items.
 inline Range even_share(int64_t count) {
   return {count * team_index() / team_size(), count * (team_index() + 1) / team_size()};

@@ -32,11 +32,6 @@ int64_t used_taps(int64_t out, int64_t in, int64_t pad) {
   return count;
 }
 
-Range part(Range r, int64_t index, int64_t count) {
-  const int64_t n = r.end - r.begin;
-  return {r.begin + n * index / count, r.begin + n * (index + 1) / count};
-}
-
 }  // namespace
 
 WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
