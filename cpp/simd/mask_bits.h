@@ -1,44 +1,38 @@
-// Comparisons of up to 32 elements, 0 < n <= 32, as the bits of an integer, the first element's lowest.
+// Comparisons as the bits of an integer, the first lane's or element's lowest.
 #pragma once
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
+RANVIER_INLINE uint32_t mask_bits(ivec<float> mask) {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
-
-RANVIER_INLINE uint32_t first_bits(int n) { return uint32_t((uint64_t{1} << n) - 1); }
-
-RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, int n, uint8_t x) {
-  RANVIER_READS(p, n);
-  const __mmask32 m = first_bits(n);
-  return _mm256_mask_cmpeq_epi8_mask(m, _mm256_maskz_loadu_epi8(m, p), _mm256_set1_epi8(char(x)));
-}
-
-RANVIER_INLINE uint32_t bits_unequal(const float* p, int n, float x) {
-  RANVIER_READS(p, n * sizeof *p);
-  const __m512 all = _mm512_set1_ps(x);
-  const uint32_t m = first_bits(n);
-  const auto part = [&](int first) __attribute__((always_inline)) {
-    const __mmask16 half = __mmask16(m >> first);
-    return uint32_t(_mm512_mask_cmp_ps_mask(half, _mm512_maskz_loadu_ps(half, p + first), all, _CMP_NEQ_UQ));
-  };
-  return part(0) | part(16) << 16;
-}
-
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
+  return uint32_t(_mm256_movemask_ps((__m256)mask));
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
+  return uint32_t(_mm_movemask_ps((__m128)mask));
 #else
-
-RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, int n, uint8_t x) {
   uint32_t bits = 0;
-  for (int i = 0; i < n; ++i) bits |= uint32_t(p[i] == x) << i;
+  for (int i = 0; i < lanes<float>; ++i) bits |= uint32_t(mask[i] & 1) << i;
   return bits;
-}
-
-RANVIER_INLINE uint32_t bits_unequal(const float* p, int n, float x) {
-  uint32_t bits = 0;
-  for (int i = 0; i < n; ++i) bits |= uint32_t(p[i] != x) << i;
-  return bits;
-}
-
 #endif
+}
+
+// Where 32 bytes are equal to x.
+RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, uint8_t x) {
+  RANVIER_READS(p, 32);
+#if RANVIER_VECTOR_BYTES >= 32 && defined(__AVX2__)
+  const __m256i bytes = _mm256_loadu_si256((const __m256i*)p);
+  return uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(char(x)))));
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
+  const __m128i all = _mm_set1_epi8(char(x)), *half = (const __m128i*)p;
+  const int low = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(half), all));
+  return uint32_t(low) | uint32_t(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(half + 1), all))) << 16;
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < 32; ++i) bits |= uint32_t(p[i] == x) << i;
+  return bits;
+#endif
+}
 
 }  // namespace ranvier::RANVIER_ISA

@@ -12,6 +12,7 @@
 namespace ranvier {
 
 constexpr int kPooledRows = 3, kPooledVectors = 8;  // of a tile, at most
+constexpr int kPooledBits = 32;                     // of a mask: output channels
 
 // Lists one after another or apart: list i is of the entries [begin[i], end[i]) of value and index.
 struct PooledLists {
@@ -92,19 +93,22 @@ using AddPatches = void (*)(const PooledPatches&);
 
 // list_by_channel: entries are appended to the list of their channel, of which end[k] is the length so far;
 // there must be room for a vector more. sums[k * lanes + lane], or null, gets sums of all gradients.
+// mask_offsets: masks[p * window_elements + offset] has the bits k - first of the channels k in [first,
+// channels), at most kPooledBits. dy_k is 1.
 // list_by_offset: for each pixel and offset that has any, the channels [first, channels), which become the
-// index; returns the number of lists and begins to fill at `end` entries. dy_k is 1.
+// index; returns the number of lists and begins to fill at `end` entries. `masks` are those of kPooledBits
+// channels from `first` on, then those of the next. dy_k is 1.
 struct PooledGradientKernels {
   int lanes;
   int tile;  // vectors in rows together, at most
   void (*sum)(const PooledSums&);
   void (*list_by_channel)(const PooledPixels&, const PooledLists&, float* sums);
-  int64_t (*list_by_offset)(const PooledPixels&, int first, const PooledLists&, int64_t* entries);
+  int64_t (*list_by_offset)(const PooledPixels&, int first, const uint32_t* masks, const PooledLists&,
+                            int64_t* entries);
   int quad_taps, quad_vectors;
   // quads[4 i + e] = plane[i + at[e]], i < n; whole vectors are read and written
   void (*make_quads)(const float* plane, const int64_t (&at)[4], int64_t n, float* quads);
   void (*sum_quads)(PooledQuads&);  // may lengthen its lists of taps
-  // masks[p * window_elements + offset]: the channels [first, channels), at most 32. dy_k is 1.
   void (*mask_offsets)(const PooledPixels&, int first, uint32_t* masks);
   // For filters and windows of that size; null where there is none.
   AddPatches (*find_patches)(int64_t taps_r, int64_t taps_s, int64_t window_r, int64_t window_s);

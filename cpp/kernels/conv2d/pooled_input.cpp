@@ -8,7 +8,6 @@ namespace {
 
 // Of a group of output channels, whose filters all pixels of a band pass over.
 constexpr int64_t kListedBytes = 128 << 10, kPatchBytes = 20 << 10;
-constexpr int64_t kMaskBits = 32;
 constexpr int64_t kBandPixels = 64;
 
 const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
@@ -46,14 +45,16 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
   height_ = reach(0), width_ = reach(1);
   const int64_t at_once = patches_ ? kPatchBytes / patch_rows(taps_[0]) * taps_[0] : kListedBytes;
   group_ = std::max<int64_t>(at_once / 4 / blocks_[0].filter / lanes, 1) * lanes;
-  if (patches_) group_ = std::min(group_, kMaskBits);
+  if (patches_) group_ = std::min<int64_t>(group_, kPooledBits);
+  if (!patches_) group_ = ceil_division(group_, kPooledBits) * kPooledBits;
+  masked_ = std::min<int64_t>(group_, kPooledBits);
   groups_ = ceil_division(out_, group_);
   band_rows_ = std::clamp<int64_t>(kBandPixels / std::max<int64_t>(pooled_columns, 1), 1,
                                    std::max<int64_t>(pooled_rows, 1));
   const int64_t pixels = band_rows_ * pooled_columns;
   entries_ = patches_ ? 0 : pixels * out_ + lanes;
   lists_ = patches_ ? 0 : groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
-  masks_ = patches_ ? groups_ * pixels * call.window[0] * call.window[1] : 0;
+  masks_ = ceil_division(out_, masked_) * pixels * call.window[0] * call.window[1];
   turned_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_division(out_, lanes) * lanes;
   filters_ = carver_.take<float>(out_ * blocks_.filter());
   scratch_.dx = carver_.take<float>(team * (height_ * width_ * blocks_.pixel() + kPooledVectors * lanes));
@@ -130,7 +131,12 @@ void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const
 
 void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratch& s) const {
   if (turned_) turn_gradient(n, rows, s);
-  const PooledPixels in = band_pixels(n, rows, s);
+  PooledPixels in = band_pixels(n, rows, s);
+  uint32_t* masks = s.masks;
+  for (int64_t k = 0; k < out_; k += masked_, masks += in.pixels * in.window_elements) {
+    in.channels = static_cast<int>(std::min(k + masked_, out_));
+    kernels().mask_offsets(in, static_cast<int>(k), masks);
+  }
   patches_ ? add_patches(in, rows, blocks, s) : add_lists(in, blocks, s);
 }
 
@@ -138,9 +144,11 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
   PooledLists lists = s.lists;
   int64_t entries = 0, count = 0;
   for (int64_t group = 0; group < groups_; ++group) {
+    const int first = static_cast<int>(group * group_);
     in.channels = static_cast<int>(std::min((group + 1) * group_, out_));
     lists.begin = s.lists.begin + count, lists.end = s.lists.end + count, lists.place = s.lists.place + count;
-    count += kernels().list_by_offset(in, static_cast<int>(group * group_), lists, &entries);
+    const uint32_t* masks = s.masks + first / masked_ * in.pixels * in.window_elements;
+    count += kernels().list_by_offset(in, first, masks, lists, &entries);
     s.end_of_group[group] = count;
   }
   for (int64_t i = blocks.begin; i < blocks.end; ++i) {
@@ -160,12 +168,9 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
   }
 }
 
-void PooledInputGradient::add_patches(PooledPixels in, Range rows, Range blocks, const Scratch& s) const {
+void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range blocks,
+                                      const Scratch& s) const {
   const int64_t masks = in.pixels * in.window_elements;
-  for (int64_t group = 0; group < groups_; ++group) {
-    in.channels = static_cast<int>(std::min((group + 1) * group_, out_));
-    kernels().mask_offsets(in, static_cast<int>(group * group_), s.masks + group * masks);
-  }
   PooledPatches p{};
   p.rows = rows.end - rows.begin, p.columns = c_.dy.shape[3];
   p.dy_row = turned_ ? p.columns * turned_ : c_.dy.strides[2],

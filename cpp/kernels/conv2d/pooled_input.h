@@ -22,14 +22,14 @@ class PooledInputGradient {
     int32_t* corner;
     PooledLists lists;
     int64_t* end_of_group;  // lists up to the end of each group of channels
-    uint32_t* masks;        // or [group][pixel][offset]
+    uint32_t* masks;        // [a few channels][pixel][offset]
   };
   Scratch scratch() const;
   void turn_weights() const;
   void image(int64_t n, Range blocks, const Scratch& s) const;
   void band(int64_t n, Range rows, Range blocks, const Scratch& s) const;
   void add_lists(PooledPixels in, Range blocks, const Scratch& s) const;
-  void add_patches(PooledPixels in, Range rows, Range blocks, const Scratch& s) const;
+  void add_patches(const PooledPixels& in, Range rows, Range blocks, const Scratch& s) const;
   PooledPixels band_pixels(int64_t n, Range rows, const Scratch& s) const;
   void turn_gradient(int64_t n, Range rows, const Scratch& s) const;
   void finish(int64_t n, int64_t block, const float* sums) const;
@@ -41,6 +41,7 @@ class PooledInputGradient {
   Carver carver_;
   int64_t height_, width_;                       // of dx with its padding, in pixels
   int64_t group_, groups_;                       // output channels whose filters stay in a cache
+  int64_t masked_;                               // output channels of a mask
   int64_t band_rows_, entries_, lists_, masks_;  // of a band, at most
   int64_t turned_;                               // elements of a pixel in Scratch::turned, or 0
   float* filters_;                               // [block][k][filter]

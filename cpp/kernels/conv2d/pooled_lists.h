@@ -1,10 +1,9 @@
 // Lists of the gradients that are not zero. Included by pooled_backward.isa.cpp only.
 #pragma once
-#include <string.h>
-
 #include "kernels/conv2d/pooled_gradient.h"
 #include "simd/bytes.h"
 #include "simd/compress.h"
+#include "simd/mask_bits.h"
 #include "simd/strided.h"
 #include "simd/transpose.h"
 
@@ -72,7 +71,8 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
         for (int i = 0; i < nk; ++i) g[i] = load_pixels(in, p, np, k + i);
       for (int i = 0; i < nk; ++i) {
         int32_t& end = lists.end[k + i];
-        const ivec<float> index = bits(at[i]), keep = (g[i] != vec<float>{}) & (index >= 0);
+        const ivec<float> index = bits(at[i]);
+        const uint32_t keep = mask_bits((g[i] != vec<float>{}) & (index >= 0));
         end += compress_store(keep, g[i], lists.value + end, index, lists.index + end);
         if (sums) store(sums + (k + i) * L, load(sums + (k + i) * L) + g[i]);
       }
@@ -80,22 +80,41 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
   }
 }
 
-static int64_t list_by_offset(const PooledPixels& in, int first, const PooledLists& lists, int64_t* entries) {
+static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   constexpr int L = lanes<float>;
+  const int n = in.channels - first;
+  uint8_t few[kPooledBits];
+  for (int64_t p = 0; p < in.pixels; ++p, masks += in.window_elements) {
+    const float* dy = in.dy + in.dy_at[p] + first;
+    const uint8_t* where = in.where + in.where_at[p] + first * in.where_k;
+    uint32_t any = 0;
+    for (int k = 0; k < n; k += L)
+      any |= mask_bits((n - k < L ? load_n(dy + k, n - k) : load(dy + k)) != vec<float>{}) << k;
+    if (n < kPooledBits || in.where_k != 1) {
+      for (int k = 0; k < n; ++k) few[k] = where[k * in.where_k];
+      where = few;
+    }
+    for (int o = 0; o < in.window_elements; ++o) masks[o] = bits_equal(where, static_cast<uint8_t>(o)) & any;
+  }
+}
+
+static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t* masks,
+                              const PooledLists& lists, int64_t* entries) {
+  constexpr int L = lanes<float>;
+  ivec<float> lane;
+  for (int i = 0; i < L; ++i) lane[i] = i;
+  const int64_t all = in.pixels * in.window_elements;
   int64_t count = 0, end = *entries;
   for (int64_t p = 0; p < in.pixels; ++p) {
     const float* dy = in.dy + in.dy_at[p];
-    const uint8_t* where = in.where + in.where_at[p];
     int32_t row = in.corner[p], column = 0;
-    for (int offset = 0; offset < in.window_elements; ++offset) {
+    for (int offset = 0; offset < in.window_elements; ++offset, ++masks) {
       const int64_t begin = end;
       for (int k = first; k < in.channels; k += L) {
-        const int n = in.channels - k < L ? in.channels - k : L;
-        const vec<float> g = n == L ? load(dy + k) : load_n(dy + k, n);
-        const ivec<float> here = load_offsets(where + k * in.where_k, in.where_k, n) == offset;
-        ivec<float> index;
-        for (int i = 0; i < L; ++i) index[i] = k + i;
-        end += compress_store(here & (g != vec<float>{}), g, lists.value + end, index, lists.index + end);
+        const uint32_t bits =
+            masks[(k - first) / kPooledBits * all] >> k % kPooledBits & ((uint64_t{1} << L) - 1);
+        const vec<float> g = in.channels - k < L ? load_n(dy + k, in.channels - k) : load(dy + k);
+        end += compress_store(bits, g, lists.value + end, lane + k, lists.index + end);
       }
       if (end > begin) {
         lists.begin[count] = static_cast<int32_t>(begin), lists.end[count] = static_cast<int32_t>(end);

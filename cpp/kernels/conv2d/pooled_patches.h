@@ -4,23 +4,9 @@
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/pooled_gradient.h"
-#include "simd/bytes.h"
-#include "simd/mask_bits.h"
+#include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
-
-static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
-  const int n = in.channels - first;
-  for (int64_t p = 0; p < in.pixels; ++p, masks += in.window_elements) {
-    const uint32_t any = bits_unequal(in.dy + in.dy_at[p] + first, n, 0.0f);
-    const uint8_t* where = in.where + in.where_at[p] + first * in.where_k;
-    uint8_t dense[32];
-    for (int k = 0; in.where_k != 1 && k < n; ++k) dense[k] = where[k * in.where_k];
-    if (in.where_k != 1) where = dense;
-    for (int o = 0; o < in.window_elements; ++o)
-      masks[o] = bits_equal(where, n, static_cast<uint8_t>(o)) & any;
-  }
-}
 
 // Adds the filters of the channels in a mask, times their gradients, at (row, column) of the patches.
 template <int row, int column, int taps_r, int taps_s, class Sums>
