@@ -194,7 +194,6 @@ class _Plan:
         self.names = optimizer.state_names(group)
         self.active = active
         self.values: tuple[float, ...] = ()
-        self.flags = _flags(group)
         self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
@@ -206,14 +205,6 @@ class _Plan:
             len(active) == len(self.active)
             and all(map(is_, active, self.active))
             and self.names == optimizer.state_names(group)
-        )
-
-    def is_current(self, optimizer: Optimizer, group: Group) -> bool:
-        """Whether a step of the optimizer would still use this plan, in this way."""
-        return (
-            optimizer._plans.get(id(group)) is self
-            and self.names == optimizer.state_names(group)
-            and self.flags == _flags(group)
         )
 
     def _states(
@@ -237,20 +228,25 @@ class _Plan:
                     arrays.append(state[name])
         return steps, None if optimizer.product_name is None else products, states
 
-    def refresh(self, optimizer: Optimizer, group: Group) -> None:
-        """Takes over settings that have changed since, as a schedule's, to where the kernel reads them."""
+    def refresh(self, optimizer: Optimizer, group: Group) -> bool:
+        """Takes over settings that have changed since, as a schedule's, to where the kernel reads them.
+
+        False where with these settings the rule keeps other states than this plan has.
+        """
         values = optimizer.settings(group)
-        if values != self.values:
-            optimizer.check(group)
-            self.values = values
-            self.numbers[...] = values
+        if values == self.values:
+            return True
+        optimizer.check(group)
+        self.values = values
+        self.numbers[...] = values
+        return self.names == optimizer.state_names(group)
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
         self.refresh(optimizer, group)
         if captures and (capture := current()) is not None:
             capture.plans.append((self, optimizer, group))
             keep(self.numbers)
-        flags = self.flags = _flags(group)
+        flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
         for parameters, steps, products, states in self.parts:
             arrays = [p._array for p in parameters]
             gradients = [p.grad._array for p in parameters]  # type: ignore[union-attr]
@@ -259,10 +255,6 @@ class _Plan:
             )
         for p in self.active:
             bump(p)
-
-
-def _flags(group: Group) -> tuple[bool, ...]:
-    return group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:

@@ -13,7 +13,7 @@ from ranvier.autograd.capture import keep
 from ranvier.autograd.creation import tensor
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.program.errors import CaptureError
-from ranvier.program.signature import environment, replaced, signature
+from ranvier.program.signature import environment, form, replaced, signature
 from ranvier.program.step import Step, record
 
 Array = np.ndarray[Any, Any]
@@ -32,47 +32,64 @@ class Compiled:
         self._steps: dict[Any, Step] = {}
         self._after, self._waiting = after, Counter[Any]()
         self.captures = 0
+        self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        step = self._latest
+        if step is not None and step.checks_left and not kwargs:
+            fits = True
+            for plan, optimizer, group in step.plans:
+                fits = plan.refresh(optimizer, group) and fits
+            results = step.call(args) if fits else None
+            if results is not None:
+                step.checks_left -= 1
+                return step.result(results)
+        return self._by_signature(args, kwargs)
+
+    def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arrays: list[Array] = []
         key = signature(args, kwargs, arrays), environment()
         step = self._steps.get(key)
         if step is None or not step.is_current():
             return self._capture(key, args, kwargs)
-        if step.checks_left == 0 and self._verify is not False:
+        if step.checks_left == 0:
             return self._check(key, step, args, kwargs)
         step.checks_left -= 1
+        self._latest = step
         return step.replay(tuple(arrays))
 
     def _capture(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._steps.pop(key, None)
         if self._waiting[key] < self._after:
             self._waiting[key] += 1
             return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
         self.captures += 1
         result, capture, slots = record(self._function, args, kwargs)
-        self._steps[key] = Step(capture, slots, result)
+        step = self._steps[key] = Step(capture, slots, form(args, kwargs), result)
+        step.checks_left = -1 if self._verify is False else 0
         return result
 
     def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
+        del self._steps[key]
         settings = step.settings()
         before = step.program.snapshot()
         result, capture, slots = record(self._function, args, kwargs, step.arguments)
         other = step.program.other_path(capture.recording)
         if other and not step.renewed:  # the first run may have had something to set up
-            self._steps[key] = Step(capture, slots, result)
-            self._steps[key].renewed = True
-            return result
-        fault = f"the step does not do the same each time: {other}" if other else ""
-        if not fault and step.settings() != settings:
-            fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
-        if not fault:
-            fault = step.program.check(before, capture.recording, tuple(slots))
-        if fault:
-            del self._steps[key]
-            raise CaptureError(f"[compile] {fault}", result)
-        step.adopt_gradients()
-        step.checks_left = -1 if self._verify is True else int(self._verify)
+            step = Step(capture, slots, form(args, kwargs), result)
+            step.renewed = True
+        else:
+            fault = f"the step does not do the same each time: {other}" if other else ""
+            if not fault and step.settings() != settings:
+                fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
+            if not fault:
+                fault = step.program.check(before, capture.recording, tuple(slots))
+            if fault:
+                raise CaptureError(f"[compile] {fault}", result)
+            step.adopt_gradients()
+            step.checks_left = -1 if self._verify is True else int(self._verify)
+        self._steps[key] = step
         return result
 
     @property

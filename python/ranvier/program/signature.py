@@ -45,6 +45,25 @@ def _key(x: Any, arrays: list[Array]) -> Any:
     return kind, id(x)  # modules, optimizers, parameters: the thing itself
 
 
+def form(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Positional arguments as the core compares them: None for an array, else the value.
+
+    A call of another kind (keywords, containers) has a form that no call fits, and goes by its signature.
+    """
+    values: list[Any] = []
+    for x in args:
+        if type(x) is ndarray or (isinstance(x, Tensor) and not x.requires_grad):
+            values.append(None)
+        elif type(x) in _BY_VALUE and x is not None:
+            values.append(x)
+        else:
+            return [_NO_CALL]
+    return [_NO_CALL] if kwargs else values
+
+
+_NO_CALL = object()
+
+
 def replaced(x: Any, take: Callable[[Array], Tensor]) -> Any:
     """The arguments with take(array) in the place of each array, in the order of `signature`."""
     kind = type(x)

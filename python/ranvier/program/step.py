@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,10 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import Capture, package
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.errors import CaptureError
-from ranvier.program.signature import filled, flattened, replaced
+from ranvier.program.signature import Place, filled, flattened, replaced
 
 Array = np.ndarray[Any, Any]
 
@@ -24,66 +24,68 @@ class Step:
     checks_left = 0  # replays until the next check; negative: no more
     renewed = False  # made from the second eager run, since the first took another path
 
-    def __init__(self, capture: Capture, arguments: list[Array], result: Any) -> None:
+    def __init__(self, capture: Capture, arguments: list[Array], form: list[Any], result: Any) -> None:
+        """form: what the positional arguments of a call are: None for an array, else the value."""
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
         recording = capture.recording
-        self._kinds = [recording.kind_of(t._array) for t in tensors]
-        self._fixed = [
-            t if kind == "persistent" else None for t, kind in zip(tensors, self._kinds, strict=True)
-        ]
-        outputs = [t._array for t, kind in zip(tensors, self._kinds, strict=True) if kind == "temporary"]
+        kinds = [recording.kind_of(t._array) for t in tensors]
+        self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
+        outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
         self._gradients = [
             (leaf, leaf.grad) for leaf, _, _ in capture.leaves.values() if leaf.grad is not None
         ]
-        self._dropped = [p for p in capture.zeroed.values() if p.grad is None]
+        dropped = [p for p in capture.zeroed.values() if p.grad is None]
         kept = [grad._array for _, grad in self._gradients if recording.kind_of(grad._array) == "temporary"]
-        _require_replayable(capture, self._kinds, outputs + kept, result)
-        self._program = _core.Program(recording, arguments, outputs, kept)
+        _require_replayable(capture, kinds, outputs + kept, result)
+        self.program = _core.Program(recording, arguments, outputs, kept)
         self.arguments = arguments
-        self._plans = capture.plans
-        self._modules = [(m, m.training) for m in capture.modules.values()]
-        parameters = {id(p): p for m in capture.modules.values() for p in m.parameters()}
-        self._parameters = [(p, p._array, p.requires_grad) for p in parameters.values()]
-        # gradients that the step adds to: they must be there, or absent, as they were
-        self._carried = [
-            (leaf, grad) for leaf, grad, _ in capture.leaves.values() if id(leaf) not in capture.zeroed
-        ]
-        # arrays of gradients: autograd asks who holds them, so no references
-        befores = [array for leaf, _, array in capture.leaves.values() if id(leaf) not in capture.zeroed]
-        self._places = [(grad, weakref.ref(grad._array)) for _, grad in self._gradients]
-        self._places += [
-            (grad, array) for (_, grad), array in zip(self._carried, befores, strict=True) if array
+        self.plans = capture.plans
+        self.call = self.program.call
+        after = [*self._gradients, *[(p, None) for p in dropped]]
+        self.program.set_call(form, self._guards(capture), [(leaf, "grad", grad) for leaf, grad in after])
+
+    def _guards(self, capture: Capture) -> list[tuple[Any, Any, Any]]:
+        """What must be as it was: modes, parameters, settings, and the gradients that the step adds to.
+
+        Of gradients it is the address that counts: autograd asks who refers to an array.
+        """
+        modules = list(capture.modules.values())
+        parameters = {id(p): p for m in modules for p in m.parameters()}.values()
+        carried = [entry for key, entry in capture.leaves.items() if key not in capture.zeroed]
+        before = [(grad, array()) for _, grad, array in carried if array is not None]
+        return [
+            (mode, "enabled", mode.enabled),
+            *[(m, "training", m.training) for m in modules],
+            *[(p, "_array", p._array) for p in parameters],
+            *[(p, "requires_grad", p.requires_grad) for p in parameters],
+            *[(leaf, "grad", grad) for leaf, grad, _ in carried],
+            *[(grad, "_array", _address(grad._array)) for _, grad in self._gradients],
+            *[(grad, "_array", _address(array) if array is not None else 0) for grad, array in before],
+            *[(optimizer._plans, id(group), plan) for plan, optimizer, group in self.plans],
+            *[
+                (group, key, value)
+                for _, _, group in self.plans
+                for key, value in group.items()
+                if type(value) is bool
+            ],
         ]
 
     def is_current(self) -> bool:
-        """Whether modules, parameters and gradients are still those of the capture."""
-        for module, training in self._modules:
-            if module.training is not training:
-                return False
-        for p, array, requires_grad in self._parameters:
-            if p._array is not array or p.requires_grad is not requires_grad:
-                return False
-        for leaf, grad in self._carried:
-            if leaf.grad is not grad:
-                return False
-        for grad, array in self._places:
-            if grad._array is not array():
-                return False
-        return all(plan.is_current(optimizer, group) for plan, optimizer, group in self._plans)
+        """Whether a replay would still do what the step does."""
+        fits = [plan.refresh(optimizer, group) for plan, optimizer, group in self.plans]
+        return all(fits) and self.program.is_current()
+
+    def result(self, arrays: tuple[Array, ...]) -> Any:
+        """What the step returns, from the arrays of a run."""
+        if type(self._form) is Place:
+            return wrap(arrays[0]) if arrays else self._fixed[0]
+        arrived = iter(arrays)
+        return filled(self._form, [wrap(next(arrived)) if t is None else t for t in self._fixed])
 
     def replay(self, arrays: tuple[Array, ...]) -> Any:
-        for plan, optimizer, group in self._plans:
-            plan.refresh(optimizer, group)
-        results = self._program(arrays)
-        for leaf, grad in self._gradients:
-            leaf.grad = grad
-        for leaf in self._dropped:
-            leaf.grad = None
-        if len(results) == 1 and type(self._form) is not tuple:
-            return filled(self._form, [wrap(results[0])])
-        arrived = iter(results)
-        return filled(self._form, [wrap(next(arrived)) if t is None else t for t in self._fixed])
+        self.settings()
+        return self.result(self.program(arrays))
 
     def adopt_gradients(self) -> None:
         """Puts an eager run's gradients where the program's are: other programs go on from there."""
@@ -94,13 +96,13 @@ class Step:
 
     def settings(self) -> list[tuple[float, ...]]:
         """What the optimizers read, brought up to date."""
-        for plan, optimizer, group in self._plans:
+        for plan, optimizer, group in self.plans:
             plan.refresh(optimizer, group)
-        return [optimizer.settings(group) for _, optimizer, group in self._plans]
+        return [optimizer.settings(group) for _, optimizer, group in self.plans]
 
-    @property
-    def program(self) -> Any:
-        return self._program
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def record(

@@ -1,0 +1,241 @@
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define NO_IMPORT_ARRAY
+#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
+#include "bindings/replay.h"
+
+#include <numpy/arrayobject.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "base/allocator.h"
+#include "bindings/conv_args.h"
+#include "bindings/index_range.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+
+PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
+
+std::vector<Guard> guards_from(const py::list& list) {
+  std::vector<Guard> guards;
+  for (py::handle item : list) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    guards.push_back({t[0], t[1], t[2]});
+  }
+  return guards;
+}
+
+}  // namespace
+
+bool Guard::holds() const {
+  if (PyDict_Check(owner.ptr())) return PyDict_GetItem(owner.ptr(), name.ptr()) == expected.ptr();
+  const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(owner.ptr(), name.ptr()));
+  if (!found) PyErr_Clear();
+  if (found && PyLong_CheckExact(expected.ptr()))
+    return PyArray_Check(found.ptr()) && PyArray_DATA(as_array(found)) == PyLong_AsVoidPtr(expected.ptr());
+  return found.ptr() == expected.ptr();
+}
+
+bool ArgumentForm::fits(py::handle array) const {
+  PyArrayObject *a = as_array(array), *s = as_array(sample);
+  return PyArray_Check(array.ptr()) && PyArray_TYPE(a) == PyArray_TYPE(s) &&
+         PyArray_NDIM(a) == PyArray_NDIM(s) &&
+         std::equal(PyArray_DIMS(a), PyArray_DIMS(a) + PyArray_NDIM(a), PyArray_DIMS(s));
+}
+
+bool ArgumentForm::lies_alike(py::handle array) const {
+  PyArrayObject *a = as_array(array), *s = as_array(sample);
+  if (!PyArray_ISBEHAVED_RO(a)) return false;
+  for (int d = 0; d < PyArray_NDIM(a); ++d)
+    if (PyArray_DIM(a, d) > 1 && PyArray_STRIDE(a, d) != PyArray_STRIDE(s, d)) return false;
+  return true;
+}
+
+py::object ResultForm::make(py::handle memory) const {
+  static_assert(sizeof(npy_intp) == sizeof(int64_t));
+  PyArray_Descr* descr = reinterpret_cast<PyArray_Descr*>(dtype.ptr());
+  Py_INCREF(descr);
+  PyObject* a = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
+                                     reinterpret_cast<const npy_intp*>(strides),
+                                     static_cast<char*>(PyArray_DATA(as_array(memory))) + offset,
+                                     NPY_ARRAY_WRITEABLE, nullptr);
+  if (!a) throw py::error_already_set();
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(a), memory.inc_ref().ptr()) < 0) {
+    Py_DECREF(a);
+    throw py::error_already_set();
+  }
+  return py::reinterpret_steal<py::object>(a);
+}
+
+Replay::Replay(Recording& recording, const py::list& arguments, const py::list& results,
+               const py::list& kept_arrays)
+    : team_(num_threads()), winograd_(winograd_allowed()), isa_(active_isa()) {
+  std::vector<int> outputs, kept;
+  for (py::handle result : results) outputs.push_back(add_result(recording, result, outputs));
+  outputs.erase(std::remove(outputs.begin(), outputs.end(), -1), outputs.end());
+  for (py::handle array : kept_arrays) kept.push_back(recording.region_of(array));
+  for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
+  pins_ = recording.take_pins(kept);
+  owners_ = recording.take_owners();
+  program_.emplace(std::move(recording), outputs, kept, team_);
+}
+
+Replay::~Replay() {
+  for (void* block : pins_) unpin(block);
+}
+
+int Replay::add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs) {
+  PyArrayObject* a = as_array(result);
+  const int region = recording.region_of(result);
+  int output = -1;
+  for (size_t i = 0, n = 0; i < outputs.size(); ++i) {
+    if (outputs[i] == region) output = static_cast<int>(n);
+    n += outputs[i] >= 0;
+  }
+  ResultForm form{output < 0 ? outputs_++ : output,
+                  static_cast<char*>(PyArray_DATA(a)) - recording.regions[region].begin,
+                  py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyArray_DESCR(a))),
+                  PyArray_NDIM(a),
+                  {},
+                  {}};
+  std::copy_n(PyArray_DIMS(a), form.ndim, form.shape);
+  std::copy_n(PyArray_STRIDES(a), form.ndim, form.strides);
+  results_.push_back(form);
+  return output < 0 ? region : -1;
+}
+
+void Replay::set_call(const py::list& form, const py::list& guards, const py::list& gradients) {
+  form_.clear();
+  for (py::handle f : form) form_.push_back(py::reinterpret_borrow<py::object>(f));
+  guards_ = guards_from(guards);
+  gradients_ = guards_from(gradients);
+}
+
+bool Replay::is_current() const {
+  return num_threads() == team_ && winograd_allowed() == winograd_ && active_isa() == isa_ &&
+         std::all_of(guards_.begin(), guards_.end(), [](const Guard& g) { return g.holds(); });
+}
+
+// The arrays among the arguments of a call; false where it is not of the recorded form.
+bool Replay::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
+  static PyObject *const array_name = interned("_array"), *const gradient_name = interned("requires_grad");
+  if (arguments.size() != form_.size()) return false;
+  for (size_t i = 0; i < form_.size(); ++i) {
+    PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
+    PyObject* expected = form_[i].ptr();
+    if (expected != Py_None) {
+      if (x == expected) continue;
+      if (Py_TYPE(x) != Py_TYPE(expected) || PyObject_RichCompareBool(x, expected, Py_EQ) != 1) return false;
+      continue;
+    }
+    if (PyArray_CheckExact(x)) {
+      arrays.push_back(py::reinterpret_borrow<py::object>(x));
+    } else {
+      PyObject* array = PyObject_GetAttr(x, array_name);
+      if (array) arrays.push_back(py::reinterpret_steal<py::object>(array));
+      PyObject* wanted = array ? PyObject_GetAttr(x, gradient_name) : nullptr;
+      if (!wanted) PyErr_Clear();
+      Py_XDECREF(wanted);
+      if (wanted != Py_False) return false;
+    }
+    if (arrays.size() > arguments_.size() || !arguments_[arrays.size() - 1].fits(arrays.back())) return false;
+  }
+  return arrays.size() == arguments_.size();
+}
+
+py::object Replay::call(const py::tuple& arguments) {
+  std::vector<py::object> arrays;
+  arrays.reserve(arguments_.size());
+  if (!is_current() || !arrays_of(arguments, arrays)) return py::none();
+  return run_on(arrays.data());
+}
+
+py::tuple Replay::operator()(const py::tuple& arrays) {
+  bool fit = arrays.size() == arguments_.size();
+  std::vector<py::object> held;
+  for (size_t i = 0; fit && i < arguments_.size(); ++i) {
+    held.push_back(arrays[i]);
+    fit = arguments_[i].fits(arrays[i]);
+  }
+  if (!fit) fail_value("program", "got other arguments; expected the shapes and dtypes of the recording");
+  return run_on(held.data());
+}
+
+py::tuple Replay::run_on(const py::handle* arrays) {
+  std::unique_lock<std::mutex> lock = locked();
+  std::vector<py::object> memory;
+  prepare(arrays, memory);
+  std::optional<IndexRange> failed;
+  PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
+  if (const Instruction* check = run()) failed = *reinterpret_cast<const IndexRange*>(check->call.get());
+  lock.unlock();
+  PyEval_RestoreThread(state);
+  if (failed) fail_range(*failed);
+  for (const Guard& g : gradients_)
+    if (!g.set()) throw py::error_already_set();
+  py::tuple results(results_.size());
+  for (size_t i = 0; i < results_.size(); ++i) results[i] = results_[i].make(memory[results_[i].output]);
+  return results;
+}
+
+// Two threads may hold the same program: the second waits, without the GIL.
+std::unique_lock<std::mutex> Replay::locked() {
+  std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) {
+    py::gil_scoped_release released;
+    lock.lock();
+  }
+  return lock;
+}
+
+void Replay::prepare(const py::handle* arrays, std::vector<py::object>& memory) {
+  for (size_t i = 0; i < arguments_.size(); ++i) {
+    py::handle a = arrays[i];
+    if (!arguments_[i].lies_alike(a)) {
+      if (PyArray_CopyInto(as_array(arguments_[i].sample), as_array(a)) < 0) throw py::error_already_set();
+      a = arguments_[i].sample;
+    }
+    program_->set_argument(static_cast<int>(i), static_cast<char*>(PyArray_DATA(as_array(a))));
+  }
+  memory.reserve(outputs_);
+  for (int i = 0; i < outputs_; ++i) {
+    memory.push_back(
+        Output::contiguous(DType::uint8, {static_cast<int64_t>(program_->output_bytes(i))}).release());
+    program_->set_output(i, static_cast<char*>(PyArray_DATA(as_array(memory.back()))));
+  }
+}
+
+// The first runs are measured, some on the team and then some on one thread (in turn they would put its
+// workers to sleep); from then on each instruction runs where it was faster.
+const Instruction* Replay::run() {
+  constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
+  if (runs_ >= kMeasured) return program_->run();
+  const Instruction* failed = program_->run_measured(runs_ >= kTeam);
+  if (++runs_ == kWarm) program_->forget_times();
+  if (runs_ == kMeasured) program_->choose_threads();
+  return failed;
+}
+
+std::string Replay::check(const Snapshot& before, const Recording& eager, const py::tuple& arrays) {
+  std::unique_lock<std::mutex> lock = locked();
+  std::vector<py::object> held, memory;
+  for (py::handle a : arrays) held.push_back(py::reinterpret_borrow<py::object>(a));
+  prepare(held.data(), memory);
+  return ranvier::check(*program_, before, eager);
+}
+
+void Replay::measure() {
+  runs_ = 0;
+  program_->forget_times();
+}
+
+void Replay::set_threads(bool solo) {
+  runs_ = INT_MAX;
+  program_->set_threads(solo);
+}
+
+}  // namespace ranvier::bind

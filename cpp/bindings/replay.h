@@ -1,0 +1,87 @@
+// Replay: a Program as Python calls it: arguments checked and pointed at, results in arrays of their own.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/isa.h"
+#include "bindings/array_args.h"
+#include "bindings/recording.h"
+#include "program/check.h"
+#include "program/program.h"
+
+namespace ranvier::bind {
+
+// What must be as it was when the step was recorded: an attribute of an object, or the item of a dict, is
+// that very object; or, where a number is expected, the array of a Tensor lies at that address.
+struct Guard {
+  py::object owner, name, expected;
+  bool holds() const;
+  bool set() const { return PyObject_SetAttr(owner.ptr(), name.ptr(), expected.ptr()) == 0; }
+};
+
+// What an argument must look like, and where it is copied to when it lies otherwise.
+struct ArgumentForm {
+  py::object sample;  // the array of the recording, of its own memory
+
+  bool fits(py::handle array) const;
+  bool lies_alike(py::handle array) const;
+};
+
+// A result: a view of an output's memory.
+struct ResultForm {
+  int output;
+  int64_t offset;
+  py::object dtype;
+  int ndim;
+  int64_t shape[kMaxDims], strides[kMaxDims];  // strides in bytes
+
+  py::object make(py::handle memory) const;  // memory: uint8, contiguous
+};
+
+class Replay {
+ public:
+  Replay(Recording& recording, const py::list& arguments, const py::list& results,
+         const py::list& kept_arrays);
+  ~Replay();
+
+  // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.
+  // guards: (object, attribute, value) that must hold. gradients: (leaf, "grad", Tensor), set after a run.
+  void set_call(const py::list& form, const py::list& guards, const py::list& gradients);
+  bool is_current() const;
+  // A whole call with these arguments; None where it is not the one that was recorded.
+  py::object call(const py::tuple& arguments);
+  py::tuple operator()(const py::tuple& arrays);
+
+  Snapshot snapshot() const { return Snapshot(*program_); }
+  // What differs from an eager run of the step, recorded since the snapshot, whose state is kept.
+  std::string check(const Snapshot& before, const Recording& eager, const py::tuple& arrays);
+  std::string other_path(const Recording& eager) const { return ranvier::other_path(*program_, eager); }
+  void measure();  // the next runs are measured once more
+  void set_threads(bool solo);
+  Program& program() { return *program_; }
+
+ private:
+  std::unique_lock<std::mutex> locked();
+  bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
+  py::tuple run_on(const py::handle* arrays);
+  void prepare(const py::handle* arrays, std::vector<py::object>& memory);
+  const Instruction* run();
+  int add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs);
+
+  std::mutex mutex_;
+  int runs_ = 0, outputs_ = 0, team_;
+  bool winograd_;
+  Isa isa_;
+  std::vector<ArgumentForm> arguments_;
+  std::vector<ResultForm> results_;
+  std::vector<py::object> form_;
+  std::vector<Guard> guards_, gradients_;
+  std::vector<void*> pins_;
+  std::vector<py::object> owners_;
+  std::optional<Program> program_;
+};
+
+}  // namespace ranvier::bind
