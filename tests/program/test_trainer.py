@@ -333,20 +333,28 @@ def test_lbfgs_stays_eager():
 
 
 def test_two_threads_train_a_model_each():
-    def train(seed, compile):
-        rv.set_num_threads(1)
-        trainer = maker(optimizer=lambda p: optim.Adam(p, lr=0.01))(compile=compile)
-        trainer.model[0].weight._array[...] *= seed
+    def trainer(seed, compile):  # made one after the other: the seed of the weights is global
+        made = maker(optimizer=lambda p: optim.Adam(p, lr=0.01))(compile=compile)
+        made.model[0].weight._array[...] *= seed
+        return made
+
+    def train(trainer):
         trainer.fit(X, Y, epochs=60, batch_size=7, shuffle=False)
         return weights_of(trainer.model)
 
-    expected = [train(seed, False) for seed in (1, 2)]
-    found = {}
-    threads = [threading.Thread(target=lambda s=seed: found.update({s: train(s, True)})) for seed in (1, 2)]
+    before = rv.get_num_threads()
+    rv.set_num_threads(1)
+    expected = [train(trainer(seed, False)) for seed in (1, 2)]
+    found, trainers = {}, {seed: trainer(seed, True) for seed in (1, 2)}
+    threads = [
+        threading.Thread(target=lambda s=seed, t=t: found.update({s: train(t)}))
+        for seed, t in trainers.items()
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    rv.set_num_threads(before)
     for seed in (1, 2):
         for a, b in zip(found[seed], expected[seed - 1], strict=True):
             np.testing.assert_array_equal(a, b)
