@@ -87,6 +87,30 @@ def test_plans(shape, dtype, isa, rng, threads):
         check(stored(rng, (m, k), dtype, orders[0]), stored(rng, (k, n), dtype, orders[1]))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33])
+def test_stacks_of_small_matrices(n, dtype, isa, rng, threads):
+    """One and two vectors of columns, whole and ragged, rows around the ones taken at once."""
+    for count, (m, k, batch) in enumerate(
+        [(1, 3, 5), (8, 8, 2), (11, 1, 3), (13, 40, 9), (33, 5, 2), (2, 400, 3)]
+    ):
+        threads(1 + count % 4)
+        a, b = (
+            rng.uniform(-1, 1, (batch, m, k)).astype(dtype),
+            rng.uniform(-1, 1, (batch, k, n)).astype(dtype),
+        )
+        out = np.full((batch, m + 1, n + 1), np.nan, dtype)
+        kernels.matmul(a, b, out=out[:, :m, :n])
+        assert np.isnan(out[:, m]).all()
+        assert np.isnan(out[:, :, n]).all()
+        check(a, b)
+        check(a.swapaxes(0, 2).copy().swapaxes(0, 2), b)
+        check(a, b[:1])
+        one = np.stack([kernels.matmul(x, y) for x, y in zip(a, b, strict=True)])
+        if m > 4 and n > 4:  # else dot products, perhaps
+            np.testing.assert_array_equal(kernels.matmul(a, b), one)
+
+
 @pytest.mark.parametrize("columns", range(1, 18))
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 6, 14])
 def test_tiles_of_every_width(rows, columns, isa, rng):

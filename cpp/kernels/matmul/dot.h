@@ -52,11 +52,14 @@ static void dots(const MatmulTile<T>& t) {
   int64_t j = 0;
   for (; j + kColumns <= t.columns; j += kColumns) dot<T, kRows, kColumns>(t, j);
   for (; j < t.columns; ++j) dot<T, kRows, 1>(t, j);
-  if (t.activation.kind == Activation::count) return;
+}
+
+template <class T>
+static __attribute__((noinline)) void activate_rows(const MatmulTile<T>& t) {
   const int kind = static_cast<int>(t.activation.kind);
   const auto& functions = activation_functions<T>();
   const T alpha = static_cast<T>(t.activation.alpha), beta = static_cast<T>(t.activation.beta);
-  for (int i = 0; i < kRows; ++i) {
+  for (int i = 0; i < t.rows; ++i) {
     T* row = t.c + i * t.rs_c;
     if (t.saved)
       functions.backward[kind](
@@ -71,14 +74,19 @@ template <class T>
 static void run_dots(const MatmulTile<T>& t) {
   switch (t.rows) {
     case 1:
-      return dots<T, 1>(t);
+      dots<T, 1>(t);
+      break;
     case 2:
-      return dots<T, 2>(t);
+      dots<T, 2>(t);
+      break;
     case 3:
-      return dots<T, 3>(t);
+      dots<T, 3>(t);
+      break;
     case 4:
-      return dots<T, 4>(t);
+      dots<T, 4>(t);
+      break;
   }
+  if (t.activation.kind != Activation::count) activate_rows(t);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -12,23 +12,35 @@
 
 namespace ranvier::RANVIER_ISA {
 
+template <class T>
+static __attribute__((noinline)) vec<T> gather(const T* p, int64_t stride, int n) {
+  T x[lanes<T>] = {};
+#pragma GCC unroll 1
+  for (int l = 0; l < n; ++l) x[l] = p[l * stride];
+  return load(x);
+}
+template <class T>
+static __attribute__((noinline)) void scatter(T* p, int64_t stride, vec<T> v, int n) {
+  T x[lanes<T>];
+  store(x, v);
+#pragma GCC unroll 1
+  for (int l = 0; l < n; ++l) p[l * stride] = x[l];
+}
+
 // n elements, 0 < n <= lanes, that lie `stride` apart.
 template <class T>
 RANVIER_INLINE vec<T> load_strided(const T* p, int64_t stride, int n) {
-  if (stride == 1) return n == lanes<T> ? load(p) : load_n(p, n);
-  vec<T> x{};
-  for (int l = 0; l < n; ++l) x[l] = p[l * stride];
-  return x;
+  if (stride != 1) return gather<T>(p, stride, n);
+  return n == lanes<T> ? load(p) : load_n(p, n);
 }
 template <class T>
 RANVIER_INLINE void store_strided(T* p, int64_t stride, vec<T> x, int n) {
-  if (stride != 1) {
-    for (int l = 0; l < n; ++l) p[l * stride] = x[l];
-  } else if (n == lanes<T>) {
+  if (stride != 1)
+    scatter<T>(p, stride, x, n);
+  else if (n == lanes<T>)
     store(p, x);
-  } else {
+  else
     store_first<T>(p, x, n);
-  }
 }
 
 // f(i, j, n) for each vector of the tile: its row, its first column, its elements; n is a constant in whole
@@ -50,7 +62,8 @@ static __attribute__((noinline)) void add_rows(const MatmulTile<T>& tile, T* acc
   const int64_t rs = tile.rs_c, cs = tile.cs_c;
   for_each_part<T>(tile.rows, tile.columns, [&](int i, int j, int n) RANVIER_INLINED {
     T* sum = acc + i * width + j;
-    store(sum, load_strided(c + i * rs + j * cs, cs, n) + load(sum));
+    const int64_t step = opaque(cs);  // not a loop for each
+    store(sum, load_strided(c + i * rs + j * step, step, n) + load(sum));
   });
 }
 
@@ -86,33 +99,38 @@ static __attribute__((noinline)) void activate_tile(const MatmulTile<T>& t, T* a
 template <class T, bool kDense>
 static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
+  enum { kBiasRow = 1, kBiasColumn = 2, kRelu = 4, kSlope = 8 };
   const int64_t columns = t.columns, cs_c = kDense ? 1 : t.cs_c, cs_s = kDense ? 1 : t.cs_s;
   const int64_t rs_c = t.rs_c, rs_s = t.rs_s;
   const bool relu = t.activation.kind == Activation::relu;
-  const T *bias_row = t.bias_row, *bias_column = t.bias_column, *saved = relu ? t.saved : nullptr;
+  const T *bias_row = t.bias_row, *bias_column = t.bias_column, *saved = t.saved;
+  const int all = (bias_row ? kBiasRow : 0) + (bias_column ? kBiasColumn : 0) +
+                  (!relu   ? 0
+                   : saved ? kSlope
+                           : kRelu);
   T* c = t.c;
   for (int i = t.rows; i > 0; --i) {
     const auto part = [=](int64_t j, int n) RANVIER_INLINED {
+      const int steps = opaque(all);  // not a loop for each combination
       vec<T> x = load(acc + j);
-      if (bias_row) x = x + load_strided(bias_row + j, 1, n);
-      if (bias_column) x = x + broadcast<T>(*bias_column);
-      if (saved)
+      if (steps & kBiasRow) x = x + load_strided(bias_row + j, 1, n);
+      if (steps & kBiasColumn) x = x + broadcast<T>(*bias_column);
+      if (steps & kSlope)
         x = Relu::backward(x, load_strided(saved + j * cs_s, cs_s, n), ActivationAttributes<T>{});
-      else if (relu)
-        x = Relu::forward(x, ActivationAttributes<T>{});
+      if (steps & kRelu) x = Relu::forward(x, ActivationAttributes<T>{});
       store_strided(c + j * cs_c, cs_c, x, n);
     };
     int64_t j = 0;
     for (; j + L <= columns; j += L) part(j, L);
     if (j < columns) part(j, static_cast<int>(columns - j));
     c = opaque(c + rs_c), acc = opaque(acc + width);
-    if (saved) saved = opaque(saved + rs_s);
-    if (bias_column) ++bias_column;
+    if (all & kSlope) saved = opaque(saved + rs_s);
+    if (all & kBiasColumn) ++bias_column;
   }
 }
 
 template <class T>
-static void finish(const MatmulTile<T>& t, const T* acc, int width) {
+static __attribute__((noinline)) void finish(const MatmulTile<T>& t, const T* acc, int width) {
   if (t.cs_c == 1 && (!t.saved || t.cs_s == 1))
     finish_rows<T, true>(t, acc, width);
   else
@@ -121,7 +139,7 @@ static void finish(const MatmulTile<T>& t, const T* acc, int width) {
 
 // The tile lies in acc, rows of `width` elements.
 template <class T>
-static void store_rows(const MatmulTile<T>& t, T* acc, int width) {
+static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc, int width) {
   const Activation kind = t.activation.kind;
   if (kind == Activation::count || kind == Activation::relu) return finish(t, acc, width);
   MatmulTile<T> s = t;  // first into acc

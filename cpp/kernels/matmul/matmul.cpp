@@ -247,6 +247,16 @@ struct Product {
   }
 };
 
+// The products [first, last) of a stack of small ones.
+template <class T>
+void run_stack(const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan, const Matmul<T>& call,
+               int64_t first, int64_t last) {
+  const Operands<T> o = plan.operands(call, first, nullptr);
+  const int64_t step_a = call.a.strides[0], step_b = call.b.strides[0];
+  kernels.stack({last - first, o.m, o.n, o.k, o.a, plan.transposed ? step_b : step_a, o.rs_a, o.cs_a, o.b,
+                 plan.transposed ? step_a : step_b, o.rs_b, o.c, call.c.strides[0], o.rs_c});
+}
+
 }  // namespace
 
 template <class T>
@@ -263,6 +273,7 @@ void Matmul<T>::run(void* workspace) const {
     const int index = team_index(), size = team_size();
     const bool alone = batch >= size;  // each thread takes products of its own
     const MatmulPlan<T> plan(*this, alone ? 1 : size);
+    if (plan.stack) return run_stack(kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
     const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, workspace, index);
     const Crew crew = alone ? Crew{0, 1} : Crew{index, size};

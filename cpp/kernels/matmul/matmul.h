@@ -65,6 +65,18 @@ struct MatmulTile {
   int64_t rs_s, cs_s;
 };
 
+// Products of a stack, one behind the other: see stack.h.
+template <class T>
+struct MatmulStack {
+  int64_t count, m, n, k;  // n <= 2 vectors, k <= kc
+  const T* a;              // a[i, p] at a[i * rs_a + p * cs_a]
+  int64_t step_a, rs_a, cs_a;
+  const T* b;  // b[p, j] at b[p * rs_b + j]
+  int64_t step_b, rs_b;
+  T* c;  // c[i, j] at c[i * rs_c + j]
+  int64_t step_c, rs_c;
+};
+
 template <class T>
 struct MatmulKernels {
   int mr, packing_rows;  // the most rows of a tile; the fewest of one that packs
@@ -77,7 +89,8 @@ struct MatmulKernels {
   void (*tile)(const MatmulTile<T>&);
   void (*dots)(const MatmulTile<T>&);    // see dot.h
   void (*stream)(const MatmulTile<T>&);  // see stream.h
-  int (*stream_columns)(int rows);       // that it takes at most
+  void (*stack)(const MatmulStack<T>&);
+  int (*stream_columns)(int rows);  // that it takes at most
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
 };

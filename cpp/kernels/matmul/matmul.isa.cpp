@@ -5,6 +5,7 @@
 #include "kernels/matmul/dot.h"
 #include "kernels/matmul/microkernel.h"
 #include "kernels/matmul/packing.h"
+#include "kernels/matmul/stack.h"
 #include "kernels/matmul/stream.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -49,9 +50,10 @@ static int widest(int rows) {
 
 template <class T>
 static constexpr MatmulKernels<T> kernels = {
-    kTileRows,       kPackingRows,      lanes<T>, Blocking<T>::strips, widest<T>,   Blocking<T>::kc,
-    Blocking<T>::mc, Blocking<T>::nc,   kNearB,   kNearStrip,          run_tile<T>, run_dots<T>,
-    run_stream<T>,   stream_columns<T>, pack<T>};
+    kTileRows,     kPackingRows,    lanes<T>,          Blocking<T>::strips,
+    widest<T>,     Blocking<T>::kc, Blocking<T>::mc,   Blocking<T>::nc,
+    kNearB,        kNearStrip,      run_tile<T>,       run_dots<T>,
+    run_stream<T>, run_stack<T>,    stream_columns<T>, pack<T>};
 extern const MatmulKernels<float> matmul_kernels_float = kernels<float>;
 extern const MatmulKernels<double> matmul_kernels_double = kernels<double>;
 

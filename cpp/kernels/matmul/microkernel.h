@@ -10,7 +10,7 @@ namespace ranvier::RANVIER_ISA {
 
 // Rows of b that are fetched ahead of their use: from L2 into L1, and from memory into L2, since rows a power
 // of two apart share the few lines of a set of L1.
-constexpr int kAhead = 16, kFarAhead = 24;
+constexpr int kAhead = 16, kFarAhead = 48;
 
 // Where a tile's operands are read next, and where b is copied to.
 template <class T>

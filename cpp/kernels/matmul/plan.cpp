@@ -6,6 +6,7 @@ namespace ranvier {
 
 namespace {
 
+constexpr int64_t kStackRows = 32;        // of a product of a stack
 constexpr int64_t kFewPasses = 3;         // an operand that is read so few times is not worth packing
 constexpr int64_t kFewPassesOfRows = 16;  // a's rows, unless they are in each other's way:
 constexpr int64_t kAliased = 4096;     // bytes; rows so far apart share the sets of L1, which hold few lines
@@ -48,13 +49,19 @@ bool MatmulPlan<T>::is_stream(const Operands<T>& o) const {
 }
 
 template <class T>
+bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const {
+  return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.kc && o.cs_b == 1 &&
+         o.cs_c == 1 && !call.bias.data && call.activation.kind == Activation::count;
+}
+
+template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   const int64_t rows = rows_of_tile(o.m), k = std::min(o.k, kernels_.kc);
   if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= kNearA) return true;
   if (o.rs_a != 1 && o.cs_a != 1 && o.m != 1) return false;
   const bool aliased = o.cs_a == 1 && o.rs_a * kSize % kAliased == 0;
   const int64_t passes = ceil_div(o.n, kernels_.nr(static_cast<int>(rows)));
-  return passes <= (aliased || o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
+  return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
 // The tiles of one panel pack b at no cost: for a second one, or to fetch far ahead, that pays.
@@ -91,10 +98,11 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
   transposed = dots ? !plain_dots : cost(turned) < cost(plain);
   const Operands<T>& o = transposed ? turned : plain;
   stream = !dots && is_stream(o);
+  stack = !dots && !stream && is_stack(call, o);
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
   k_block = k_block_of(o.k, kernels_.kc);
-  if (dots || stream) return;
+  if (dots || stream || stack) return;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, kernels_.mr), 1);
   rows = rows_of_tile(o.m);
   nr = kernels_.nr(rows);

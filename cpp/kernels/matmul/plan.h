@@ -44,6 +44,7 @@ class MatmulPlan {
 
   bool dots;        // few rows: dot products along k, nothing packed
   bool stream;      // few rows of a large b, which is read in whole rows; nothing packed
+  bool stack;       // of small products: see stack.h
   bool transposed;  // c' = b' a'
   bool pack_a, pack_b;
   bool fused;     // b is packed by the tiles of the first panel, not before
@@ -75,6 +76,7 @@ class MatmulPlan {
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
   bool is_dots(const Operands<T>& o) const;
   bool is_stream(const Operands<T>& o) const;
+  bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;
   bool reads_a_in_place(const Operands<T>& o) const;
   bool packs_b_by_tiles(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;

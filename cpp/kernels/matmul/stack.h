@@ -1,0 +1,63 @@
+// Stacks of small matrices: products of one or two vectors' columns and few rows, one after the other in one
+// loop. What a product costs beside its sums would be most of it elsewhere. Included by matmul.isa.cpp only.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/packing.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// kRows rows of one product; n of the last vector's columns are there.
+template <class T, int kRows, int kVectors>
+static void stack_rows(const MatmulStack<T>& s, const T* a, const T* b, T* c, int n) {
+  constexpr int L = lanes<T>, kWhole = (kVectors - 1) * L;
+  vec<T> acc[kRows][kVectors];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
+  }
+  for (int64_t p = s.k; p > 0; --p, b += s.rs_b, a += s.cs_a) {
+    vec<T> row[kVectors];
+    if constexpr (kVectors > 1) row[0] = load(b);
+    row[kVectors - 1] = load_n(b + kWhole, n);
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const vec<T> x = broadcast<T>(a[i * s.rs_a]);
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
+    }
+  }
+  T last[kRows * L];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    if constexpr (kVectors > 1) store(c + i * s.rs_c, acc[i][0]);
+    store(last + i * L, acc[i][kVectors - 1]);
+  }
+  for (int i = 0; i < kRows; ++i) store_first<T>(c + i * s.rs_c + kWhole, load(last + i * L), n);
+}
+
+template <class T, int kVectors>
+static void stack(const MatmulStack<T>& stack) {
+  constexpr int kMost = kVectors == 1 || kManyRegisters ? 8 : kTileRows;
+  const MatmulStack<T> s = stack;  // which a store might change, for all the compiler knows
+  const int n = static_cast<int>(s.n - (kVectors - 1) * lanes<T>);
+  const T *a = s.a, *b = s.b;
+  T* c = s.c;
+  for (int64_t left = s.count; left > 0; --left, a += s.step_a, b += s.step_b, c += s.step_c) {
+    int64_t i = 0;
+    for (; i + kMost <= s.m; i += kMost)
+      stack_rows<T, kMost, kVectors>(s, a + i * s.rs_a, b, c + i * s.rs_c, n);
+    if constexpr (kManyRegisters)
+      for (; i + 3 <= s.m; i += 3) stack_rows<T, 3, kVectors>(s, a + i * s.rs_a, b, c + i * s.rs_c, n);
+    for (; i < s.m; ++i) stack_rows<T, 1, kVectors>(s, a + i * s.rs_a, b, c + i * s.rs_c, n);
+  }
+}
+
+template <class T>
+static void run_stack(const MatmulStack<T>& s) {
+  s.n <= lanes<T> ? stack<T, 1>(s) : stack<T, 2>(s);
+}
+
+}  // namespace ranvier::RANVIER_ISA
