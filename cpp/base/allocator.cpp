@@ -27,7 +27,7 @@ struct Header {
   int size_class;
   void* memory;  // what the system gave
   int pins;
-  bool released;  // while pinned
+  bool released, discard;  // while pinned
 };
 static_assert(sizeof(Header) <= kAlign);
 
@@ -87,6 +87,14 @@ void take_back(Header* h) {
   g_stats.bytes_cached += h->capacity;
 }
 
+// Gives the whole pages inside a block to the system; their address stays.
+void discard_pages(Header* h) {
+  constexpr uintptr_t kPage = 4096;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(h) + kAlign + kPage - 1) / kPage * kPage;
+  const uintptr_t last = (reinterpret_cast<uintptr_t>(h) + kAlign + h->capacity) / kPage * kPage;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 }  // namespace
 
 void* allocate(size_t bytes) {
@@ -110,7 +118,7 @@ void* allocate(size_t bytes) {
     }
     if (!h) return nullptr;
   }
-  *h = Header{g_next_serial++, capacity, c, h->memory, 0, false};
+  *h = Header{g_next_serial++, capacity, c, h->memory, 0, false, false};
   g_stats.bytes_in_use += capacity;
   if (g_stats.bytes_in_use > g_stats.peak_bytes_in_use) g_stats.peak_bytes_in_use = g_stats.bytes_in_use;
   return reinterpret_cast<char*>(h) + kAlign;
@@ -120,21 +128,24 @@ void deallocate(void* block) {
   if (!block) return;
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
-  if (h->pins)
-    h->released = true;
-  else
-    take_back(h);
+  if (!h->pins) return take_back(h);
+  h->released = true;
+  if (h->discard) discard_pages(h);
 }
 
-void pin(void* block) {
+void pin(void* block, bool discard) {
   std::lock_guard<std::mutex> lock(g_mutex);
-  ++header_of(block)->pins;
+  Header* h = header_of(block);
+  ++h->pins;
+  h->discard = discard;
 }
 
 void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
-  if (--h->pins == 0 && h->released) take_back(h);
+  if (--h->pins || !h->released) return;
+  discard_pages(h);  // a recording's own memory is seldom of use to what comes after
+  take_back(h);
 }
 
 bool is_released(const void* block) {

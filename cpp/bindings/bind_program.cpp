@@ -85,7 +85,7 @@ py::object still_referenced(const Recording& recording, const py::list& arrays) 
 
 void register_program(py::module_& m) {
   py::class_<Recording>(m, "Recording")
-      .def(py::init<std::string>())
+      .def(py::init<std::string, bool>())
       .def("begin", &Recording::begin)
       .def("end", &Recording::end)
       .def("add_argument", &Recording::add_argument)

@@ -88,7 +88,7 @@ void Recording::hold(const Memory& memory, RegionKind kind, int argument) {
   pins_.resize(regions.size());
   pins_[region] = memory.ours ? memory.begin : nullptr;
   if (memory.ours)
-    pin(memory.begin);
+    pin(memory.begin, memory.in_recording && !keeps_);
   else
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
 }

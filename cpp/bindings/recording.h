@@ -22,7 +22,8 @@ struct Memory {
 
 class Recording : public Recorder {
  public:
-  explicit Recording(std::string package) : package_(std::move(package)) {}
+  // keeps: whether results stay readable after the program has let them go.
+  Recording(std::string package, bool keeps) : package_(std::move(package)), keeps_(keeps) {}
   ~Recording();
 
   void begin();
@@ -46,6 +47,7 @@ class Recording : public Recorder {
   void find_place();
 
   std::string package_;
+  bool keeps_;
   uint64_t first_serial_ = 0;
   int arguments_ = 0;
   bool open_ = false;

@@ -113,9 +113,10 @@ def record(
 ) -> tuple[Any, Capture, list[Array]]:
     """Runs the step once, eagerly and recorded: (its result off the tape, the capture, the arguments).
 
-    forms: arrays in whose memory order the arguments are to arrive; else each in its own.
+    forms: arrays in whose memory order the arguments are to arrive (else each in its own), for a run that a
+    program is to be compared with: all its results are kept.
     """
-    recorded = Capture(_core.Recording(package()))
+    recorded = Capture(_core.Recording(package(), forms is not None))
     slots: list[Array] = []
 
     def own(array: Array) -> Tensor:  # a copy: two arguments may be one array, or share memory
