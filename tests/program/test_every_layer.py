@@ -182,6 +182,8 @@ OPS = {
     "eye": lambda x: x[:, :4] @ rv.eye(4),
     "state in place": lambda x: rv.zeros(4, 6).add_(x).mul_(2),
     "setitem": lambda x: put(x),
+    "setitem onto itself": lambda x: put_onto_itself(x),
+    "changed where nobody looks": lambda x: changed_afterwards(x),
     "setitem by a mask": lambda x: put_at_mask(x),
     "data": lambda x: x * x.data,
     "isfinite": lambda x: x * rv.isfinite(x).float(),
@@ -205,6 +207,21 @@ def put(x):
     y[0] = 0.5
     y[:, 0] = x.mean(1)
     return y * x
+
+
+def put_onto_itself(x):
+    y = x.detach().clone()
+    y[1:] = y[:3]
+    y[:, 2] = y[:, 2]
+    y.copy_(y.flip(0))
+    return x * y
+
+
+def changed_afterwards(x):
+    y = x.detach() * 2
+    z = x * y.tanh()
+    y.mul_(0.3)
+    return z
 
 
 def put_at_mask(x):

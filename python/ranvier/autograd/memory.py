@@ -113,6 +113,8 @@ def _write_array(array: Array, value: Array) -> None:
     dtype = array.dtype
     if value.shape != array.shape:
         value = np.broadcast_to(value, array.shape)
+    if captures and np.may_share_memory(array, value):
+        value = copied(value)
     if dtype.kind == "f" and (value.dtype is dtype or value.dtype == dtype):
         _core.copy(value, False, array)
     else:
