@@ -4,6 +4,7 @@
 #include "simd/bytes.h"
 #include "simd/compress.h"
 #include "simd/mask_bits.h"
+#include "simd/permute.h"
 #include "simd/strided.h"
 #include "simd/transpose.h"
 
@@ -19,19 +20,26 @@ RANVIER_INLINE ivec<float> load_offsets(const uint8_t* p, int64_t step, int n) {
   return v;
 }
 
-// The index of an offset's element from that of the window's first; -1 for an offset outside.
+// The index of an offset's element from that of the window's first: looked up, where a vector holds the
+// table.
 struct WindowIndex {
-  int elements, columns, inverse, row, column;
+  int columns, inverse, row, column;
+  ivec<float> table;
+  bool small;
   explicit WindowIndex(const PooledPixels& in)
-      : elements(in.window_elements),
-        columns(in.window_columns),
+      : columns(in.window_columns),
         inverse((65536 + columns - 1) / columns),  // offset * inverse >> 16 is offset / columns below 256
         row(in.row_step - columns * in.column_step),
-        column(in.column_step) {}
+        column(in.column_step),
+        small(has_permute<float> && in.window_elements <= lanes<float>) {
+    for (int i = 0; i < lanes<float>; ++i) table[i] = i * column + i / columns * row;
+  }
 };
-RANVIER_INLINE ivec<float> index_of(const WindowIndex& w, ivec<float> offset, int32_t corner) {
-  const ivec<float> rows = (offset * w.inverse) >> 16;
-  return select(offset < w.elements, offset * w.column + rows * w.row + corner, ibroadcast<float>(-1));
+template <class V>
+RANVIER_INLINE V index_of(const WindowIndex& w, V offset) {
+  if constexpr (has_permute<element_of<decltype(from_bits(offset))>>)
+    if (w.small) return bits(permute(from_bits(w.table), offset));
+  return offset * w.column + ((offset * w.inverse) >> 16) * w.row;
 }
 
 // Gradients of the pixels from p on, in lanes, for channel k: dy_k is not 1.
@@ -49,31 +57,33 @@ RANVIER_INLINE vec<float> load_pixels(const PooledPixels& in, int64_t p, int n, 
 static void list_by_channel(const PooledPixels& in, const PooledLists& lists, float* sums) {
   constexpr int L = lanes<float>;
   const WindowIndex window(in);
-  for (int k = 0; k < in.channels; k += L) {
-    const int nk = in.channels - k < L ? in.channels - k : L;
-    for (int64_t p = 0; p < in.pixels; p += L) {
-      const int np = in.pixels - p < L ? static_cast<int>(in.pixels - p) : L;
-      vec<float> g[L], at[L];
+  for (int64_t p = 0; p < in.pixels; p += L) {
+    const int np = in.pixels - p < L ? static_cast<int>(in.pixels - p) : L;
+    ivec<float> corner{};
+    for (int i = 0; i < L; ++i)
+      if (i < np) corner[i] = in.corner[p + i];
+    for (int k = 0; k < in.channels; k += L) {
+      const int nk = in.channels - k < L ? in.channels - k : L;
+      vec<float> g[L], offsets[L];
       for (int i = 0; i < L; ++i) {
-        g[i] = vec<float>{};
-        at[i] = from_bits(ibroadcast<float>(-1));
+        g[i] = offsets[i] = vec<float>{};
         if (i >= np) continue;
-        const uint8_t* where = in.where + in.where_at[p + i] + k * in.where_k;
-        at[i] = from_bits(index_of(window, load_offsets(where, in.where_k, nk), in.corner[p + i]));
+        offsets[i] = from_bits(load_offsets(in.where + in.where_at[p + i] + k * in.where_k, in.where_k, nk));
         if (in.dy_k != 1) continue;
         const float* dy = in.dy + in.dy_at[p + i] + k;
         g[i] = nk == L ? load(dy) : load_n(dy, nk);
       }
-      transpose(at);
+      transpose(offsets);
       if (in.dy_k == 1)
         transpose(g);
       else
         for (int i = 0; i < nk; ++i) g[i] = load_pixels(in, p, np, k + i);
       for (int i = 0; i < nk; ++i) {
         int32_t& end = lists.end[k + i];
-        const ivec<float> index = bits(at[i]);
-        const uint32_t keep = mask_bits((g[i] != vec<float>{}) & (index >= 0));
-        end += compress_store(keep, g[i], lists.value + end, index, lists.index + end);
+        const ivec<float> offset = bits(offsets[i]);
+        const uint32_t keep = mask_bits((g[i] != vec<float>{}) & (offset < in.window_elements));
+        end += compress_store(keep, g[i], lists.value + end, index_of(window, offset) + corner,
+                              lists.index + end);
         if (sums) store(sums + (k + i) * L, load(sums + (k + i) * L) + g[i]);
       }
     }

@@ -7,8 +7,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kRegionBytes = 24 << 10;  // of a block of the input, which all output channels pass over
-constexpr int64_t kMinPixels = 16;          // fewer would not pay for loading and storing a filter
+// Of a block of the input, which all output channels pass over. Somewhat more than L1: the filters, which
+// come from L2 for each region, then serve more pixels.
+constexpr int64_t kRegionBytes = 40 << 10;
+constexpr int64_t kMinPixels = 16;  // fewer would not pay for loading and storing a filter
 constexpr int64_t kMaxPixels = 256;
 constexpr int64_t kPixelsPerPart = 192;
 constexpr int64_t kMaxParts = 16;

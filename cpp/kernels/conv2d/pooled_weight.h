@@ -14,7 +14,7 @@ class PooledWeightGradient {
   void run() const;
 
  private:
-  // Pooled pixels whose input fits in L1: a few images, or a rectangle of one.
+  // Pooled pixels whose input about fits in L1: a few images, or a rectangle of one.
   struct Region {
     int64_t image, images, row, rows, column, columns;
     int64_t pixels() const { return images * rows * columns; }
