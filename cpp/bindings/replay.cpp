@@ -108,11 +108,23 @@ int Replay::add_result(const Recording& recording, py::handle result, const std:
   return output < 0 ? region : -1;
 }
 
-void Replay::set_call(const py::list& form, const py::list& guards, const py::list& gradients) {
+void Replay::set_call(const py::list& form, const py::list& guards, const py::list& gradients,
+                      const py::list& changed) {
   form_.clear();
   for (py::handle f : form) form_.push_back(py::reinterpret_borrow<py::object>(f));
   guards_ = guards_from(guards);
   gradients_ = guards_from(gradients);
+  changed_.clear();
+  for (py::handle tensor : changed) changed_.push_back(py::reinterpret_borrow<py::object>(tensor));
+}
+
+// Tensor._cell is [number of changes, the array changed last, flags].
+void Replay::count_changes() const {
+  for (const py::object& tensor : changed_) {
+    const py::list cell = tensor.attr("_cell");
+    cell[0] = py::int_(py::cast<int64_t>(cell[0]) + 1);
+    cell[1] = tensor.attr("_array");
+  }
 }
 
 bool Replay::is_current() const {
@@ -177,6 +189,7 @@ py::tuple Replay::run_on(const py::handle* arrays) {
   if (failed) fail_range(*failed);
   for (const Guard& g : gradients_)
     if (!g.set()) throw py::error_already_set();
+  count_changes();
   py::tuple results(results_.size());
   for (size_t i = 0; i < results_.size(); ++i) results[i] = results_[i].make(memory[results_[i].output]);
   return results;

@@ -49,7 +49,9 @@ class Replay {
 
   // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.
   // guards: (object, attribute, value) that must hold. gradients: (leaf, "grad", Tensor), set after a run.
-  void set_call(const py::list& form, const py::list& guards, const py::list& gradients);
+  // changed: the Tensors that a run changes in place: the tape compares their counters.
+  void set_call(const py::list& form, const py::list& guards, const py::list& gradients,
+                const py::list& changed);
   bool is_current() const;
   // A whole call with these arguments; None where it is not the one that was recorded.
   py::object call(const py::tuple& arguments);
@@ -69,6 +71,7 @@ class Replay {
   py::tuple run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
   const Instruction* run();
+  void count_changes() const;
   int add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs);
 
   std::mutex mutex_;
@@ -79,6 +82,7 @@ class Replay {
   std::vector<ResultForm> results_;
   std::vector<py::object> form_;
   std::vector<Guard> guards_, gradients_;
+  std::vector<py::object> changed_;
   std::vector<void*> pins_;
   std::vector<py::object> owners_;
   std::optional<Program> program_;

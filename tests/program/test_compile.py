@@ -242,3 +242,13 @@ def test_settings_that_change_inside_the_step_are_refused():
     compiled(x, y)
     with pytest.raises(rv.CaptureError, match="settings of its optimizer"):
         compiled(x, y)
+
+
+def test_a_tape_from_before_a_replay_notices_that_parameters_changed():
+    model = mlp()
+    step = rv.compile(training_step(model, rv.optim.SGD(model.parameters(), lr=0.1)))
+    for x, y in batches((7,), 4):
+        loss = F.cross_entropy(model(rv.from_numpy(x)), rv.from_numpy(y))
+        step(x, y)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

@@ -43,7 +43,9 @@ class Step:
         self.plans = capture.plans
         self.call = self.program.call
         after = [*self._gradients, *[(p, None) for p in dropped]]
-        self.program.set_call(form, self._guards(capture), [(leaf, "grad", grad) for leaf, grad in after])
+        gradients = [(leaf, "grad", grad) for leaf, grad in after]
+        changed = [p for plan, _, _ in self.plans for p in plan.active]
+        self.program.set_call(form, self._guards(capture), gradients, changed)
 
     def _guards(self, capture: Capture) -> list[tuple[Any, Any, Any]]:
         """What must be as it was: modes, parameters, settings, and the gradients that the step adds to.
