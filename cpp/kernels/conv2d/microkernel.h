@@ -84,30 +84,33 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
   }
 }
 
-// Ragged columns and activations: all that a tile may ask for besides a plain store. One loop for all tile
-// shapes, on the accumulators spilled to memory.
+// Ragged columns, with all that a tile may ask for. One loop for all tile shapes, on the accumulators spilled
+// to memory.
 template <class T>
 static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
   for (int i = 0; i < t.rows; ++i, acc += width) {
     for (int j = 0; j < t.columns; j += L) {
       const int n = t.columns - j < L ? t.columns - j : L;
+      const bool whole = n == L;  // masked loads and stores take several times as long at some levels
       vec<T> x = load(acc + j);
-      if (t.accumulate) x = load_n(t.c[i] + j, n) + x;
-      if (t.bias) x = x + load_n(t.bias + j, n);
+      if (t.accumulate) x = (whole ? load(t.c[i] + j) : load_n(t.c[i] + j, n)) + x;
+      if (t.bias) x = x + (whole ? load(t.bias + j) : load_n(t.bias + j, n));
       if (t.relu) x = max(x, vec<T>{});
-      if (t.stream && n == L)
+      if (!whole)
+        store_n(t.c[i] + j, x, n);
+      else if (t.stream)
         stream(t.c[i] + j, x);
       else
-        store_n(t.c[i] + j, x, n);
+        store(t.c[i] + j, x);
     }
   }
 }
 
 template <class T, int kRows, int kVectors>
-RANVIER_INLINE void store_tile(const ConvTile<T>& t, const vec<T> (&acc)[kRows][kVectors]) {
+RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
-  if (t.columns < kVectors * L || t.relu) {
+  if (t.columns < kVectors * L) {
     alignas(64) T spilled[kRows * kVectors * L];
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -128,6 +131,15 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, const vec<T> (&acc)[kRows][
   if (t.bias) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) bias[v] = load(t.bias + v * L);
+  }
+  if (t.relu) {  // `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = maximum(vec<T>{}, acc[i][v] + bias[v]);
+    }
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) bias[v] = vec<T>{};
   }
   if (t.stream) {
     RANVIER_UNROLL
