@@ -129,7 +129,7 @@ static Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
 
 PooledCorrelator::Inner PooledCorrelator::inner() const {
   Inner found{};
-  if (dots_ || !is_square(call_) || !RANVIER_SELECT(pooled_kernels).tile) return found;
+  if (dots_ || !is_square(call_)) return found;
   found.rows = most_windows(rows_, 2, &found.row_class);
   found.columns = most_windows(columns_, 2, &found.column_class);
   return found;

@@ -145,7 +145,6 @@ static void run_pooled_tile(PooledTile& t) {
   vectors == 2 ? pooled_tile<kPooledWindows[1], 2>(t) : pooled_tile<kPooledWindows[0], 1>(t);
 }
 
-extern const PooledKernels pooled_kernels = {
-    pool, {kPooledWindows[0], kPooledWindows[1]}, RANVIER_HAS_FMA ? run_pooled_tile : nullptr};
+extern const PooledKernels pooled_kernels = {pool, {kPooledWindows[0], kPooledWindows[1]}, run_pooled_tile};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -41,7 +41,7 @@ struct PooledTile {
 struct PooledKernels {
   void (*row)(const PooledRow&);
   int windows[2];             // of a tile of one vector of channels, and of two
-  void (*tile)(PooledTile&);  // may lengthen its lists of windows; or null
+  void (*tile)(PooledTile&);  // may lengthen its lists of windows
 };
 
 #define RANVIER_X(level)                     \
