@@ -197,3 +197,22 @@ KINDS = [kind for kind in subclasses(Base) if kind.__module__ == __name__]
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_same_as_eager(kind):
     assert_same_as_eager(kind)
+
+
+def test_what_cancels_out_is_no_difference():
+    """The gradient of a bias before a batch norm is rounding alone: sums in another order make it another."""
+    rv.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 5, 2), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 16, 3), nn.MaxPool2d(3), nn.Flatten()
+    )
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.01)
+
+    def step(x):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        optimizer.step()
+
+    step, rng = rv.compile(step), np.random.default_rng(0)
+    for _ in range(3):
+        step(rng.standard_normal((5, 3, 8, 8)).astype(np.float32))
