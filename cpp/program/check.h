@@ -1,9 +1,9 @@
 // check: a program against an eager run of the same step that was recorded too.
 //
 // The recorder has kept all memory of the eager run, so the program, run again from the same state, can be
-// compared result by result; the first instruction that differs is named. Bits must agree, except behind the
-// fusions that sum in another order: there to kTolerance of the largest element (state: kStateTolerance,
-// since an optimizer may divide a small gradient by its own size).
+// compared result by result; the first instruction that differs is named. Bits must agree, except of the
+// fusions that sum in another order: there to kTolerance of the largest element, and what follows goes on
+// from the eager result. (kStateTolerance for state that is computed from one which could not be taken over.)
 #pragma once
 #include <string>
 #include <vector>
