@@ -1,58 +1,11 @@
 // Recorder and Program as Python sees them: python/ranvier/program is what uses them.
 #include <pybind11/stl.h>
 
+#include "bindings/described.h"
 #include "bindings/replay.h"
 
 namespace ranvier::bind {
 namespace {
-
-const char* role_name(Role role) {
-  switch (role) {
-    case Role::persistent:
-      return "persistent";
-    case Role::argument:
-      return "argument";
-    case Role::output:
-      return "output";
-    case Role::temporary:
-      return "temporary";
-  }
-  return "";
-}
-
-py::dict described(const Program& program, const Instruction& instruction) {
-  py::list views;
-  for (const Use& use : instruction.uses) {
-    const AnyView& v = *reinterpret_cast<const AnyView*>(instruction.call.get() + use.view.position);
-    py::tuple shape(v.ndim);
-    for (int d = 0; d < v.ndim; ++d) shape[d] = v.shape[d];
-    views.append(py::make_tuple(use.region, role_name(program.buffers()[use.region].role), use.view.write,
-                                std::string(1, use.view.type), shape));
-  }
-  py::dict d;
-  d["name"] = instruction.type->name;
-  d["place"] = instruction.place < 0 ? std::string() : program.places()[instruction.place];
-  d["record"] = instruction.record;
-  d["solo"] = instruction.solo;
-  d["team_ns"] = instruction.team_ns;
-  d["solo_ns"] = instruction.solo_ns;
-  d["views"] = views;
-  d["fused"] = py::cast(instruction.fused);
-  return d;
-}
-
-py::list instructions(Replay& replay) {
-  py::list all;
-  for (const Instruction& i : replay.program().instructions()) all.append(described(replay.program(), i));
-  return all;
-}
-
-py::dict memory(Replay& replay) {
-  const ProgramMemory m = replay.program().memory();
-  py::dict d;
-  d["arena"] = m.arena, d["workspace"] = m.workspace, d["persistent"] = m.persistent;
-  return d;
-}
 
 const char* kind_name(const Recording& recording, py::handle array) {
   switch (recording.kind_of(array)) {
@@ -107,8 +60,10 @@ void register_program(py::module_& m) {
       .def("snapshot", &Replay::snapshot)
       .def("check", &Replay::check)
       .def("other_path", &Replay::other_path)
-      .def("instructions", instructions)
-      .def("memory", memory);
+      .def("measure_now", &Replay::measure_now)
+      .def("instructions", [](Replay& r) { return described_instructions(r.program()); })
+      .def("buffers", [](Replay& r) { return described_buffers(r.program()); })
+      .def("memory", [](Replay& r) { return described_memory(r.program()); });
 }
 
 }  // namespace ranvier::bind

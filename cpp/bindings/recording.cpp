@@ -87,10 +87,27 @@ void Recording::hold(const Memory& memory, RegionKind kind, int argument) {
   }
   pins_.resize(regions.size());
   pins_[region] = memory.ours ? memory.begin : nullptr;
-  if (memory.ours)
+  if (memory.ours) {
     pin(memory.begin, memory.in_recording && !keeps_);
-  else
+    if (kind == RegionKind::temporary) count(memory);
+  } else {
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
+  }
+}
+
+// Takes a new temporary into the peak of what the eager step holds.
+void Recording::count(const Memory& memory) {
+  size_t kept = 0;
+  for (const auto& block : alive_) {
+    if (is_released(block.first))
+      alive_bytes_ -= block.second;
+    else
+      alive_[kept++] = block;
+  }
+  alive_.resize(kept);
+  alive_.emplace_back(memory.begin, memory.bytes);
+  alive_bytes_ += memory.bytes;
+  peak = std::max(peak, alive_bytes_);
 }
 
 void Recording::note(py::handle array) {

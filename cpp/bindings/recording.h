@@ -45,6 +45,7 @@ class Recording : public Recorder {
   Memory memory_of(py::handle array) const;
   void hold(const Memory& memory, RegionKind kind, int argument = -1);
   void find_place();
+  void count(const Memory& memory);
 
   std::string package_;
   bool keeps_;
@@ -53,6 +54,8 @@ class Recording : public Recorder {
   bool open_ = false;
   std::vector<void*> pins_;  // by region; null: not ours
   std::vector<py::object> owners_;
+  std::vector<std::pair<void*, size_t>> alive_;  // temporaries that were not released when last looked at
+  size_t alive_bytes_ = 0;
   py::object handler_;                 // what NumPy's arrays of this recording carry
   PyObject* numpy_handler_ = nullptr;  // NumPy's own, while ours stands in its place
 };

@@ -16,6 +16,8 @@
 namespace ranvier::bind {
 namespace {
 
+constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;  // runs, each up to ...
+
 PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 
 PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
@@ -225,7 +227,6 @@ void Replay::prepare(const py::handle* arrays, std::vector<py::object>& memory) 
 // The first runs are measured, some on the team and then some on one thread (in turn they would put its
 // workers to sleep); from then on each instruction runs where it was faster.
 const Instruction* Replay::run() {
-  constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
   if (runs_ >= kMeasured) return program_->run();
   const Instruction* failed = program_->run_measured(runs_ >= kTeam);
   if (++runs_ == kWarm) program_->forget_times();
@@ -244,6 +245,19 @@ std::string Replay::check(const Snapshot& before, const Recording& eager, const 
 void Replay::measure() {
   runs_ = 0;
   program_->forget_times();
+}
+
+void Replay::measure_now() {
+  std::unique_lock<std::mutex> lock = locked();
+  if (runs_ >= kMeasured) return;
+  std::vector<py::object> arrays, memory;
+  for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
+  prepare(arrays.data(), memory);
+  const Snapshot before(*program_);
+  while (runs_ < kMeasured) {
+    run();
+    before.restore(*program_);
+  }
 }
 
 void Replay::set_threads(bool solo) {

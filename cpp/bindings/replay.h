@@ -62,6 +62,9 @@ class Replay {
   std::string check(const Snapshot& before, const Recording& eager, const py::tuple& arrays);
   std::string other_path(const Recording& eager) const { return ranvier::other_path(*program_, eager); }
   void measure();  // the next runs are measured once more
+  // As many runs as are still missing until all is measured, on the arguments that were copied last; the
+  // state is put back.
+  void measure_now();
   void set_threads(bool solo);
   Program& program() { return *program_; }
 

@@ -46,10 +46,14 @@ void Program::take(Recorder& recorder, const std::vector<int>& outputs, const st
     }
     buffers_.push_back(b);
   }
-  for (int region : kept) buffers_[region].role = Role::persistent;
+  for (int region : kept) {
+    buffers_[region].role = Role::persistent;
+    memory_.made += buffers_[region].bytes;
+  }
   for (size_t i = 0; i < outputs.size(); ++i) {
     buffers_[outputs[i]].role = Role::output;
     buffers_[outputs[i]].number = static_cast<int>(i);
+    memory_.made += buffers_[outputs[i]].bytes;
   }
   arguments_.resize(arguments);
   outputs_.resize(outputs.size());
@@ -61,6 +65,7 @@ void Program::take(Recorder& recorder, const std::vector<int>& outputs, const st
     instructions_.push_back(
         {r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i), guard});
   }
+  memory_.eager = recorder.peak;
   cells_ = std::move(recorder.cells);
   places_ = std::move(recorder.places);
 }
@@ -140,8 +145,10 @@ void Program::place_temporaries() {
   workspace_ = allocate(memory_.workspace);
   if (!arena_ || !workspace_) throw std::bad_alloc();
   for (size_t i = 0; i < buffers_.size(); ++i)
-    if (buffers_[i].role == Role::temporary)
+    if (buffers_[i].role == Role::temporary) {
+      buffers_[i].offset = lifetimes[i].offset;
       buffers_[i].address = static_cast<char*>(arena_) + lifetimes[i].offset;
+    }
 }
 
 void Program::point_views() {

@@ -43,7 +43,8 @@ struct Buffer {
 
 struct ProgramMemory {
   size_t arena, workspace, persistent;
-  size_t recorded;  // what the temporaries took, each in a block of its own, at their peak
+  size_t made;   // results and gradients that the step leaves behind, among persistent where they stay
+  size_t eager;  // the most that the eager step held at once of what it made: temporaries and these
 };
 
 class Program {

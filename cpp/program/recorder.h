@@ -59,6 +59,7 @@ class Recorder {
   std::vector<Record> records;
   std::vector<std::string> places;
   std::vector<std::unique_ptr<int64_t>> cells;
+  size_t peak = 0;    // bytes of temporaries, the most at once; kept by whoever notes them
   std::string fault;  // why the calls cannot be replayed; empty: they can
  private:
   void add_uses(Record& record);

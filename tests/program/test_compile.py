@@ -1,5 +1,7 @@
 """rv.compile: a replayed step gives the bits of the eager one, or says why it cannot."""
 
+import random
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -252,3 +254,13 @@ def test_a_tape_from_before_a_replay_notices_that_parameters_changed():
         step(x, y)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_numbers_that_python_draws_are_refused():
+    x = np.ones(3, np.float32)
+    rv.randperm(3)  # the library's generator exists
+    for draw in (random.random, np.random.random, lambda: int(rv.randperm(5)[0])):
+        with pytest.raises(rv.CaptureError, match=r"random numbers in Python|reads a value"):
+            rv.compile(lambda x, draw=draw: x * (1 + (draw() > 2)))(x)
+    step = rv.compile(lambda x: x * rv.rand(3))
+    assert len({tuple(step(x).tolist()) for _ in range(5)}) == 5

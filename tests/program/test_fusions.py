@@ -39,11 +39,11 @@ def eager_and_captured(model, x, loss=lambda y: (y * y).mean()):
 
 
 def names(program):
-    return [i["name"] for i in program.instructions()]
+    return [i.op for i in program.instructions]
 
 
 def fused(program):
-    return sorted(name for i in program.instructions() for name in i["fused"])
+    return sorted(name for i in program.instructions for name in i.fused)
 
 
 def assert_equal(found):

@@ -2,5 +2,16 @@
 
 from ranvier.program.compiled import Compiled, compile, constant
 from ranvier.program.errors import CaptureError
+from ranvier.program.program import Buffer, Instruction, Memory, Operand, Program
 
-__all__ = ["CaptureError", "Compiled", "compile", "constant"]
+__all__ = [
+    "Buffer",
+    "CaptureError",
+    "Compiled",
+    "Instruction",
+    "Memory",
+    "Operand",
+    "Program",
+    "compile",
+    "constant",
+]

@@ -11,8 +11,11 @@ import numpy as np
 
 from ranvier.autograd.capture import keep
 from ranvier.autograd.creation import tensor
+from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import Tensor, borrowed
+from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
+from ranvier.program.program import Program
 from ranvier.program.signature import environment, form, replaced, signature
 from ranvier.program.step import Step, record
 
@@ -26,7 +29,7 @@ class Compiled:
     """
 
     def __init__(self, function: Callable[..., Any], verify: bool | int = True, after: int = 0) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self._function = function
         self._verify = verify
         self._steps: dict[Any, Step] = {}
@@ -93,9 +96,50 @@ class Compiled:
         return result
 
     @property
-    def programs(self) -> list[Any]:
+    def programs(self) -> list[Program]:
         """The programs so far, one for each signature."""
-        return [step.program for step in self._steps.values()]
+        return [Program(step.program, step.names) for step in self._steps.values()]
+
+    def explain(self) -> None:
+        """Prints the table of each program's instructions: see :meth:`Program.explain`."""
+        for program in self.programs:
+            program.explain()
+
+
+class CompiledModel(Compiled):
+    """A module whose forward pass replays itself; all else of it is to be had here too.
+
+    >>> import numpy as np, ranvier as rv
+    >>> model = rv.nn.Linear(3, 2).eval()
+    >>> fast = rv.compile(model)
+    >>> x = np.ones((4, 3), np.float32)
+    >>> for _ in range(3): y = fast(x)
+    >>> bool((y == model(x)).all()), fast.in_features
+    (True, 3)
+    """
+
+    _function: Any
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not mode.enabled:
+            return super().__call__(*args, **kwargs)
+        if self._function.training:
+            self._refuse(args, kwargs)
+        with no_grad():
+            return super().__call__(*args, **kwargs)
+
+    def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        raise CaptureError(
+            "[compile] got a model in training mode, of which a program of the forward pass would leave the "
+            "backward pass out; compile the whole step (forward, loss, backward and update), or call eval(), "
+            "or use rv.no_grad()",
+            self._function(*args, **kwargs),
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_function":  # not there yet
+            raise AttributeError(name)
+        return getattr(self._function, name)
 
 
 def compile(function: Any = None, *, verify: bool | int = True) -> Any:
@@ -115,6 +159,9 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate result, or
     returns its argument.
 
+    A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
+    training mode it raises CaptureError.
+
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(3, 1)
     >>> optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
@@ -132,7 +179,7 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     """
     if function is None:
         return functools.partial(compile, verify=verify)
-    return Compiled(function, verify)
+    return CompiledModel(function, verify) if isinstance(function, Module) else Compiled(function, verify)
 
 
 def constant(value: Any) -> Tensor:

@@ -13,6 +13,8 @@ from ranvier.autograd.capture import Capture, package
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.errors import CaptureError
+from ranvier.program.names import names_of
+from ranvier.program.randomness import drawn
 from ranvier.program.signature import Place, filled, flattened, replaced
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +43,7 @@ class Step:
         self.program = _core.Program(recording, arguments, outputs, kept)
         self.arguments = arguments
         self.plans = capture.plans
+        self._modules = list(capture.modules.values())
         self.call = self.program.call
         after = [*self._gradients, *[(p, None) for p in dropped]]
         gradients = [(leaf, "grad", grad) for leaf, grad in after]
@@ -52,13 +55,12 @@ class Step:
 
         Of gradients it is the address that counts: autograd asks who refers to an array.
         """
-        modules = list(capture.modules.values())
-        parameters = {id(p): p for m in modules for p in m.parameters()}.values()
+        parameters = {id(p): p for m in self._modules for p in m.parameters()}.values()
         carried = [entry for key, entry in capture.leaves.items() if key not in capture.zeroed]
         before = [(grad, array()) for _, grad, array in carried if array is not None]
         return [
             (mode, "enabled", mode.enabled),
-            *[(m, "training", m.training) for m in modules],
+            *[(m, "training", m.training) for m in self._modules],
             *[(p, "_array", p._array) for p in parameters],
             *[(p, "requires_grad", p.requires_grad) for p in parameters],
             *[(leaf, "grad", grad) for leaf, grad, _ in carried],
@@ -102,6 +104,10 @@ class Step:
             plan.refresh(optimizer, group)
         return [optimizer.settings(group) for _, optimizer, group in self.plans]
 
+    def names(self) -> dict[int, str]:
+        """Names of the memory that the step uses, by address."""
+        return names_of(self._modules, self._gradients, self.plans)
+
 
 def _address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
@@ -131,8 +137,14 @@ def record(
         return wrap(slots[-1])
 
     args, kwargs = replaced(args, own), replaced(kwargs, own)
+    before = drawn()
     with recorded:
         result = function(*args, **kwargs)
+    if drawn() != before and not recorded.fault:
+        recorded.fault = (
+            "the step draws random numbers in Python (random, numpy.random, rv.randint, rv.randperm), which "
+            "a replay would not draw again; pass them as arguments, or draw floats with rv.rand or rv.randn"
+        )
     tensors: list[Tensor] = []
     form = flattened(result, tensors)
     detached = [t.detach() if t.requires_grad and t.grad_fn is not None else t for t in tensors]

@@ -61,15 +61,18 @@ class Step:
         first = self._batches == 0
         self._batches += 1
         updates = last or self._batches == self._accumulate
-        share = scale = begun = None
+        share: Array | bool = False
+        scale: Array | bool = False
+        begun = 0
         if not (first and updates):
             weight = 1.0 if self._summed else float(len(y) if weights is None else weights.sum())
             self._weight += weight
             share = np.array(weight)
             if updates and not self._summed:
                 scale = np.array([self._scale()])
-            begun = None if first else self._gradients_of_update()
-        loss, output, penalty = self._captured(x, y, *weighting(weights), share, scale, first, updates, begun)
+            begun = 0 if first else self._gradients_of_update()
+        more = (share, scale, first, updates, begun)
+        loss, output, penalty = self._captured(x, y, *weighting(weights), *more)
         if updates:
             self._batches, self._weight = 0, 0.0
         value = 0.0 if penalty is None else float(penalty.item())
@@ -79,27 +82,27 @@ class Step:
         self,
         x: Tensor,
         y: Tensor,
-        weights: Tensor | None,
-        total: Tensor | None,
-        share: Tensor | None,
-        scale: Tensor | None,
+        weights: Tensor | bool,
+        total: Tensor | bool,
+        share: Tensor | bool,
+        scale: Tensor | bool,
         first: bool,
         updates: bool,
-        begun: int | None,
+        begun: int,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """One batch: (loss, output where a metric asks, penalty). This is what is captured.
 
         weights, total: as `batch_loss` takes them. share: what the gradients of this batch are multiplied by,
-        scale: what those of all batches are, both where there are several to an update. begun: tells updates
+        scale: what those of all batches are, both False where there is one to an update. begun: tells updates
         apart whose gradients lie in different memory.
         """
         if first:
             self._optimizer.zero_grad()
         output = self._model(x)
         loss = batch_loss(self._loss, output, y, weights, total)
-        loss.backward(None if share is None else share.expand(loss.shape))
+        loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)
         if updates:
-            penalty = self._penalty.penalise(None if scale is None else scale._array)
+            penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
             self._clip()
             self._optimizer.step()
         else:

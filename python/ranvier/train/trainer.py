@@ -292,7 +292,7 @@ class Trainer:
         return measured.logs()
 
     def _evaluate(
-        self, x: Tensor, y: Tensor, weights: Tensor | None, total: Tensor | None
+        self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
     ) -> tuple[Tensor, Tensor | None]:
         """The loss of one batch, and the output where a metric asks."""
         output = self.model(x)

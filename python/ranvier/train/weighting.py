@@ -47,22 +47,21 @@ class EpochLoss:
         self._total, self._weight, self._penalty = state
 
 
-def weighting(weights: Array | None) -> tuple[Tensor | None, Tensor | None]:
-    """The weights of a batch and their sum, as `batch_loss` takes them."""
+def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:
+    """The weights of a batch and their sum, as `batch_loss` takes them: False where there are none."""
     if weights is None:
-        return None, None
+        return False, False
     return wrap(weights), wrap(np.array(weights.sum() or 1.0))  # a batch of weights 0 has loss 0
 
 
-def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | None, total: Tensor | None) -> Tensor:
+def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total: Tensor | bool) -> Tensor:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
-    if weights is None or total is None:
+    if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
         return loss(output, y)
     each = unreduced(loss)(output, y)
     n, per_sample = len(y), each.numel() // len(y)
-    if loss.reduction == "mean":
-        weights = weights / (total * per_sample)
-    return (each.reshape(n, -1) * weights.to(each.dtype).reshape(n, 1)).sum()
+    shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
+    return (each.reshape(n, -1) * shares.to(each.dtype).reshape(n, 1)).sum()
 
 
 def unreduced(loss: Any) -> Any:

@@ -1,0 +1,103 @@
+"""rv.compile(model): the forward pass of a model in evaluation mode, without a tape."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+
+X = np.random.default_rng(0).normal(size=(6, 2, 8, 8)).astype(np.float32)
+
+
+def model_of(seed=0):
+    rv.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.5)
+    )
+    model.append(nn.Linear(72, 3))
+    model(X)  # running statistics of its own
+    return model
+
+
+def test_equals_the_eager_forward_pass():
+    model = model_of().eval()
+    fast = rv.compile(model)
+    for n in (6, 1, 6, 1, 6, 1, 3, 6):
+        expected = model(X[:n])
+        found = fast(X[:n])
+        assert not found.requires_grad
+        assert found.grad_fn is None
+        np.testing.assert_array_equal(found.numpy(), expected.detach().numpy())
+    assert len(fast.programs) == 3
+
+
+def test_sees_weights_as_they_are():
+    model = model_of().eval()
+    fast = rv.compile(model)
+    for factor in (1.0, 0.5, 2.0, 3.0):
+        with rv.no_grad():
+            model[-1].weight.mul_(factor)
+        np.testing.assert_array_equal(fast(X).numpy(), model(X).detach().numpy())
+    model.load_state_dict(model_of(1).state_dict())
+    for _ in range(3):
+        np.testing.assert_array_equal(fast(X).numpy(), model(X).detach().numpy())
+
+
+def test_training_mode_is_refused_unless_there_is_no_tape():
+    model = model_of()
+    fast = rv.compile(model)
+    with pytest.raises(rv.CaptureError, match="compile the whole step") as caught:
+        fast(X)
+    assert caught.value.result.requires_grad
+    with rv.no_grad():
+        rv.manual_seed(1)
+        found = [fast(X).numpy() for _ in range(4)]
+        other = model_of()
+        other(X)  # as the refused call has done
+        rv.manual_seed(1)
+        expected = [other(X).numpy() for _ in range(4)]
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(rv.CaptureError):
+        fast(X)
+
+
+def test_training_and_evaluation_in_turn():
+    model = model_of()
+    fast = rv.compile(model)
+    for _ in range(3):
+        model.train()
+        model(X)
+        model.eval()
+        for _ in range(3):
+            np.testing.assert_array_equal(fast(X).numpy(), model(X).detach().numpy())
+
+
+def test_the_rest_of_the_model_is_there():
+    model = model_of()
+    fast = rv.compile(model)
+    assert list(fast.parameters()) == list(model.parameters())
+    fast.eval()
+    assert not model.training
+    assert fast.state_dict().keys() == model.state_dict().keys()
+    with pytest.raises(AttributeError):
+        fast.nothing  # noqa: B018
+
+
+def test_several_inputs_and_outputs():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 2), nn.Linear(4, 2)
+
+        def forward(self, x, y, scale=1.0):
+            both = self.a(x) + self.b(y)
+            return {"sum": both * scale, "both": (both, both.relu())}
+
+    rv.manual_seed(0)
+    model = Two().eval()
+    fast = rv.compile(model)
+    x, y = np.ones((5, 3), np.float32), np.ones((5, 4), np.float32)
+    for scale in (1.0, 2.0, 1.0, 2.0, 1.0, 2.0):
+        found, expected = fast(x, y, scale=scale), model(x, y, scale=scale)
+        np.testing.assert_array_equal(found["sum"].numpy(), expected["sum"].detach().numpy())
+        np.testing.assert_array_equal(found["both"][1].numpy(), expected["both"][1].detach().numpy())
+    assert len(fast.programs) == 2

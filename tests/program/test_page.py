@@ -1,0 +1,18 @@
+"""The page on captured steps: its examples run."""
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "captured_step.md"
+
+
+def test_the_examples_of_the_page_run(capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    assert len(blocks) == 4
+    names = {}
+    for block in blocks:
+        exec(compile(block, PAGE.name, "exec"), names)
+    assert names["losses"][-1] < names["losses"][0]
+    assert capsys.readouterr().out.startswith("loss ")
+    names["step"].explain()
+    assert "optimizer_step" in capsys.readouterr().out
