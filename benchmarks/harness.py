@@ -15,13 +15,15 @@ A benchmark file looks like this::
             threads=threads,
         )
 
-``ours`` sets up and returns the call that is timed, as the adapters in ``peers/`` do.
+``ours`` sets up and returns the call that is timed, as the adapters in ``peers/`` do. Where we have another
+way to the same answer, ``beside={"its name in the report": setup}`` times it in the same rounds, against the
+same peers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -156,13 +158,16 @@ class Race:
         traffic: str = "read_write",
         dtype: str = "float32",
         rounds: int | None = None,
+        beside: Mapping[str, Callable[..., Callable[[], Any]]] | None = None,
     ) -> dict[str, Any]:
         row = Row(op, name, threads, flops, moved, dtype)
+        more: list[tuple[Row, Callable[[], Any]]] = []
         limit = Limit(dtype, flops, moved, moved if working_set is None else working_set, traffic)
         with machine.threads(threads):
-            call = ours(**inputs)
-            answer = call.answer() if hasattr(call, "answer") else call()
-            check("ranvier", answer, expected, tolerance)
+            call = self._our_own("ranvier", ours, inputs, expected, tolerance)
+            for other, make in (beside or {}).items():
+                own = replace(row, op=other, ours=[], peers=row.peers, limits=row.limits)
+                more.append((own, self._our_own(other, make, inputs, expected, tolerance)))
             ready = self._prepare(row, named(peers), inputs, expected, tolerance)
             if rounds is None:
                 start = perf_counter()
@@ -172,15 +177,30 @@ class Race:
             # the record's rounds are pytest-benchmark's; what it times is one of ours with its warm-up
             self._benchmark.pedantic(
                 lambda: row.ours.append(one_round(call)),
-                setup=lambda: self._others(row, ready, limit),
+                setup=lambda: self._others(row, more, ready, limit),
                 rounds=rounds,
             )
         for label, process in ready.items():
             process.forget(f"{name} {label}")
         record = row.record()
+        if more:
+            shared = {"limited_by": row.limited_by, "versions": row.versions, "skipped": row.skipped}
+            record["beside"] = [replace(own, **shared).record() for own, _ in more]
         self._benchmark.group = op
         self._benchmark.extra_info.update(record)
         return record
+
+    @staticmethod
+    def _our_own(
+        who: str,
+        make: Callable[..., Callable[[], Any]],
+        inputs: Mapping[str, np.ndarray],
+        expected: Any,
+        tolerance: float | Sequence[float],
+    ) -> Callable[[], Any]:
+        call = make(**inputs)
+        check(who, call.answer() if hasattr(call, "answer") else call(), expected, tolerance)
+        return call
 
     def _prepare(
         self,
@@ -204,7 +224,15 @@ class Race:
             ready[label] = process
         return ready
 
-    def _others(self, row: Row, ready: Mapping[str, PeerProcess], limit: Limit) -> None:
+    def _others(
+        self,
+        row: Row,
+        more: Sequence[tuple[Row, Callable[[], Any]]],
+        ready: Mapping[str, PeerProcess],
+        limit: Limit,
+    ) -> None:
+        for own, call in more:
+            own.ours.append(one_round(call))
         for label, process in ready.items():
             row.peers[label].append(process.seconds(f"{row.name} {label}"))
         if limit.flops or limit.moved:

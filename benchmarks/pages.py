@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import charts, machine, summary, sweep, targets
+from benchmarks import charts, machine, summary, sweep, targets, whole
 
 Record = Mapping[str, Any]
 
@@ -23,7 +23,8 @@ a process of its own, and the machine's limit were timed in turn, and a ratio is
   The pages of the rooms have all rows, with pictures and the command that reproduces each.
 """
 ROOMS = ["matmul", "conv2d", "conv1d", "conv_transpose", "pooling", "activation", "softmax", "loss", "norm"]
-ROOMS += ["elementwise", "reduce", "optimizer", "steps"]
+ROOMS += ["elementwise", "reduce", "optimizer"]
+ROOMS = ["training", "inference", *ROOMS]
 LEVEL_WORDS = (
     "Rows marked {level} ran in a process with `RANVIER_ISA={level}`, against peers told to use the same "
     "instructions (`benchmarks/peers/levels.py`); their limit was measured with these instructions too."
@@ -143,12 +144,12 @@ def failed_section(results: Record, records: Sequence[Record]) -> str:
     return join(heading("Failed, not run, not compared"), "\n".join(lines) or "Nothing.")
 
 
-def facts_section(records: Sequence[Record]) -> str:
+def facts_section(records: Sequence[Record], title: str = "Threads, import, size, memory") -> str:
     lines = ["| what | measured | target | reproduce |", "|---|---|---|---|"]
     lines += [
         f"| {r['what']} | {r['value']} | {r['target']} | `{r['command']}` |" for r in summary.facts(records)
     ]
-    return join(heading("Threads, import, size"), "\n".join(lines)) if len(lines) > 2 else ""
+    return join(heading(title), "\n".join(lines)) if len(lines) > 2 else ""
 
 
 def versions_section(records: Sequence[Record]) -> str:
@@ -187,6 +188,9 @@ def room_page(room: str, records: Sequence[Record], results: Record, folder: Pat
     parts = [f"# {room}: all rows", "[Summary of all rooms](../benchmarks.md)"]
     levels = {r["isa"] for r in records} - {own}
     parts += [LEVEL_WORDS.format(level=level) for level in sorted(levels)]
+    if room in whole.OPS:
+        facts = [r for r in summary.facts(records_of(results)) if r.get("room") == room]
+        parts += ["\n".join(whole.table(records, room)), facts_section(facts, "Memory and threads")]
     for name, group in by_op(records, own).items():
         found = limits.get(group[0]["isa"], results["limits"])
         parts.append(group_section(name, group, found["limits"], folder))
@@ -206,11 +210,15 @@ def complete(record: Record, isa: str) -> dict[str, Any]:
     return {"dtype": "float32", "isa": isa, "room": room, "id": name, **record}
 
 
+def records_of(results: Record) -> list[Record]:
+    """What the benchmarks of a run measured."""
+    given = [b["extra_info"] for b in results["benchmarks"] if {"op", "what"} & set(b["extra_info"])]
+    return [complete(r, results["limits"]["isa"]) if "op" in r else r for r in given]
+
+
 def write(results: Record, out: Path) -> Path:
     """All pages and pictures; the path of the summary."""
-    isa = results["limits"]["isa"]
-    given = [b["extra_info"] for b in results["benchmarks"] if {"op", "what"} & set(b["extra_info"])]
-    records = [complete(r, isa) if "op" in r else r for r in given]
+    isa, records = results["limits"]["isa"], records_of(results)
     races, folder = sorted(summary.races(records), key=place), out / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.svg"), *folder.glob("*.md")):

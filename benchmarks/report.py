@@ -19,7 +19,7 @@ from typing import Any
 
 from ranvier import _core
 
-from benchmarks import pages, sweep
+from benchmarks import pages, sweep, whole
 from benchmarks.peers.levels import SETTINGS
 from benchmarks.peers.process import ROOT
 
@@ -54,8 +54,9 @@ def key(benchmark: Record) -> tuple[str, str]:
 
 
 def merged(old: Record, new: Record) -> dict[str, Any]:
-    """The new results, in the old ones' order, with the old rows that were not run again."""
-    rows = {key(b): b for b in (*old["benchmarks"], *new["benchmarks"])}
+    """The new results, in the old ones' order, with the old rows that were not run again and still exist."""
+    kept = [b for b in old["benchmarks"] if (ROOT / b["fullname"].partition("::")[0]).exists()]
+    rows = {key(b): b for b in (*kept, *new["benchmarks"])}
     return {**old, **new, "benchmarks": list(rows.values())}
 
 
@@ -114,8 +115,10 @@ def main() -> int:
         status = measure(arguments.keyword, shapes, arguments.seed)
         if status > 1:
             return status
-    page = pages.write(read(arguments.json or LATEST), arguments.out)
-    print(f"wrote {page}")
+    results = read(arguments.json or LATEST)
+    page = pages.write(results, arguments.out)
+    print(f"wrote {page}; what the README says of whole networks:\n")
+    print("\n".join(whole.readme(pages.records_of(results))))
     return status
 
 

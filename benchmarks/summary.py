@@ -15,7 +15,13 @@ HEADER = ("op", "row", "threads", "of the limit", "best peer", "ratio to it", "r
 
 
 def races(records: Sequence[Record]) -> list[Record]:
-    return [record for record in records if "op" in record]
+    """The records of races; what was timed beside a row comes after it, under an op of its own."""
+    found: list[Record] = []
+    for record in records:
+        if "op" in record:
+            shared = {name: record[name] for name in ("command", "room", "id") if name in record}
+            found += [record, *({**own, **shared} for own in record.get("beside", ()))]
+    return found
 
 
 def facts(records: Sequence[Record]) -> list[Record]:

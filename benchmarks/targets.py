@@ -37,6 +37,15 @@ OTHERS = re.compile(
 )
 # of those, what memory bounds and not arithmetic
 COPYING = re.compile(r"max_pool2d|(activation|elementwise) relu|batch_norm|softmax softmax")
+# captured steps and predictions: how many times as fast as the best peer
+STEPS = {
+    "tabular, batch 32": 5.0,
+    "mlp, batch 32": 3.0,
+    "mlp, batch 128": 2.0,
+    "cnn, batch 32": 4.0,
+    "cnn, batch 128": 4.0,
+}
+PREDICTIONS = {"mlp, batch 1": 1.2, "mlp, batch 32": 1.2, "cnn, batch 1": 1.2, "cnn, batch 32": 1.2}
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,26 @@ def large(record: Record) -> bool:
     return sizes is not None and min(map(int, sizes.groups())) >= 512
 
 
+def networks(isa: str) -> list[Target]:
+    """Those of whole networks."""
+    steps, found = of("train_step", isa), []
+    for row, wanted in STEPS.items():
+        chosen = of("train_step", isa, rows={row})
+        found.append(Target(f"captured training step: {row}", chosen, "lowest ratio", wanted))
+
+    def other(r: Record) -> bool:
+        return steps(r) and r["row"] not in STEPS
+
+    predictions = of("inference", isa, rows=set(PREDICTIONS))
+    eager = of("train_step, eager", isa)
+    return [
+        *found,
+        Target("captured training steps, other networks and batches", other, "lowest ratio", 1.0),
+        Target("predictions, listed, against onnxruntime", predictions, "lowest ratio", 1.2, "onnxruntime"),
+        Target("eager training steps against torch", eager, "lowest ratio", 1.0, "torch"),
+    ]
+
+
 def targets(isa: str) -> list[Target]:
     """All of them, for a machine whose own ISA level this is."""
     matmul, conv, backward = of("matmul", isa), of("conv2d", isa), of("conv2d_backward", isa)
@@ -110,7 +139,7 @@ def targets(isa: str) -> list[Target]:
         Target("pooling, activations, softmax, loss, batch norm, listed", other, "lowest ratio", 1.0),
         Target("pooling, activations, softmax, loss, batch norm, listed", other, "mean ratio", 1.5),
         Target("those bound by memory, listed", copying, "lowest share of the limit", 0.85),
-        Target("training steps against eager torch", of("train_step", isa), "lowest ratio", 1.0, "torch"),
+        *networks(isa),
         Target("matmul at x86-64-v3", of("matmul", v3), "lowest ratio", 1.0, "numpy|torch"),
         Target(
             "matmul at x86-64-v3, 1024x1024x1024",

@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.training.by_hand import BETA1, BETA2, EPS
-from benchmarks.training.networks import CHECKED_STEPS, LR, NETWORKS, Network, parameters
+from benchmarks.training.by_hand import BETA1, BETA2, EPS, NORM_EPS
+from benchmarks.training.models import Predictions, Timed
+from benchmarks.training.networks import (
+    CHECKED_STEPS,
+    LR,
+    MOMENTUM,
+    NETWORKS,
+    Network,
+    conv_sizes,
+    parameters,
+)
 
 if os.environ["RANVIER_PEER_THREADS"] == "1":  # XLA takes its number of threads from the CPUs it may use
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -49,17 +58,27 @@ def conv2d(
     return compiled(convolve, x, w, bias)
 
 
-def _logits(network: Network, p: Sequence[Any], x: Any) -> Any:
+def _logits(network: Network, p: Sequence[Any], x: Any, key: Any = None) -> Any:
+    """With a key in training: batch norm by the batch's statistics, dropout by the key's numbers."""
     weights = iter(zip(p[::2], p[1::2], strict=True))
-    for kind, *_ in network.layers:
+    for i, layer in enumerate(network.layers):
+        kind = layer[0]
         if kind == "linear":
             w, b = next(weights)
             x = x @ w.T + b
         elif kind == "conv":
             w, b = next(weights)
-            x = jax.lax.conv(x, w, (1, 1), "VALID") + b[:, None, None]
-        elif kind == "relu":
-            x = jax.nn.relu(x)
+            padding = (conv_sizes(layer)[3],) * 2
+            x = jax.lax.conv_general_dilated(x, w, (1, 1), (padding, padding)) + b[:, None, None]
+        elif kind == "norm":  # the running averages, which the other libraries keep too, are left out
+            w, b = next(weights)
+            mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+            x = (x - mean) * (w[:, None, None] * jax.lax.rsqrt(variance + NORM_EPS)) + b[:, None, None]
+        elif kind == "dropout":
+            keep = jax.random.bernoulli(jax.random.fold_in(key, i), 1 - layer[1], x.shape)
+            x = jnp.where(keep, x / (1 - layer[1]), 0)
+        elif kind in ("relu", "tanh"):
+            x = jax.nn.relu(x) if kind == "relu" else jnp.tanh(x)
         elif kind == "pool":
             x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
         else:
@@ -67,31 +86,47 @@ def _logits(network: Network, p: Sequence[Any], x: Any) -> Any:
     return x
 
 
-def _loss(network: Network, p: Sequence[Any], x: Any, y: Any) -> Any:
-    z = _logits(network, p, x)
-    if network.binary:
+def _loss(network: Network, p: Sequence[Any], x: Any, y: Any, key: Any) -> Any:
+    z = _logits(network, p, x, key)
+    if network.loss == "binary":
         return (jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z)))).mean()
+    if network.loss == "squares":
+        return jnp.square(z - y).mean()
     return -jax.nn.log_softmax(z)[jnp.arange(len(z)), y].mean()
 
 
+def _sgd(p: list[Any], g: list[Any], m: list[Any]) -> tuple[list[Any], list[Any]]:
+    m = [MOMENTUM * a + d for a, d in zip(m, g, strict=True)]
+    return [a - LR * b for a, b in zip(p, m, strict=True)], m
+
+
+def _adam(
+    p: list[Any], g: list[Any], m: list[Any], v: list[Any], t: Any
+) -> tuple[list[Any], list[Any], list[Any]]:
+    m = [a + (1 - BETA1) * (d - a) for a, d in zip(m, g, strict=True)]
+    v = [a + (1 - BETA2) * (d * d - a) for a, d in zip(v, g, strict=True)]
+    rate, scale = LR / (1 - BETA1**t), jnp.sqrt(1 - BETA2**t)
+    return [a - rate * b / (jnp.sqrt(c) / scale + EPS) for a, b, c in zip(p, m, v, strict=True)], m, v
+
+
 class _Steps:
-    """One jitted step a call: value and gradient, then Adam as in ``training/by_hand.py``."""
+    """One jitted step a call: value and gradient, then the update as in ``training/by_hand.py``."""
 
     def __init__(self, network: Network, arrays: dict[str, np.ndarray]) -> None:
         p = [jnp.asarray(a) for a in parameters(arrays)]
-        self.state = (p, [jnp.zeros_like(a) for a in p], [jnp.zeros_like(a) for a in p], jnp.float32(0))
+        moments = [[jnp.zeros_like(a) for a in p] for _ in range(2 if network.optimizer == "Adam" else 1)]
+        self.state = (p, moments, jnp.float32(0))
         pairs = zip(arrays["x"], arrays["y"], strict=True)
         self.batches = cycle([(jnp.asarray(x), jnp.asarray(y)) for x, y in pairs])
+        start = jax.random.key(0)
 
         def step(state: Any, x: Any, y: Any) -> Any:
-            p, m, v, t = state
-            value, g = jax.value_and_grad(lambda q: _loss(network, q, x, y))(p)
+            p, moments, t = state
+            key = jax.random.fold_in(start, t.astype(jnp.int32))
+            value, g = jax.value_and_grad(lambda q: _loss(network, q, x, y, key))(p)
             t = t + 1
-            m = [a + (1 - BETA1) * (d - a) for a, d in zip(m, g, strict=True)]
-            v = [a + (1 - BETA2) * (d * d - a) for a, d in zip(v, g, strict=True)]
-            rate, scale = LR / (1 - BETA1**t), jnp.sqrt(1 - BETA2**t)
-            p = [a - rate * b / (jnp.sqrt(c) / scale + EPS) for a, b, c in zip(p, m, v, strict=True)]
-            return value, (p, m, v, t)
+            p, *moments = _adam(p, g, *moments, t) if len(moments) == 2 else _sgd(p, g, *moments)
+            return value, (p, moments, t)
 
         self.step = jax.jit(step, donate_argnums=0)
 
@@ -99,9 +134,16 @@ class _Steps:
         value, self.state = self.step(self.state, *next(self.batches))
         return jax.block_until_ready(value)
 
-    def answer(self) -> np.ndarray:
+    def losses(self) -> np.ndarray:
         return np.array([float(self()) for _ in range(CHECKED_STEPS)])
 
 
 def train_step(network: str, **arrays: np.ndarray) -> Callable[[], Any]:
-    return _Steps(NETWORKS[network], arrays)
+    return Timed(NETWORKS[network], lambda form: _Steps(form, arrays))
+
+
+def inference(network: str, **arrays: np.ndarray) -> Callable[[], Any]:
+    p = [jnp.asarray(a) for a in parameters(arrays)]
+    predict = jax.jit(lambda p, x: _logits(NETWORKS[network], p, x))
+    batches = [jnp.asarray(x) for x in arrays["x"]]
+    return Predictions(lambda x: jax.block_until_ready(predict(p, x)), batches)

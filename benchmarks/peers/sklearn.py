@@ -11,7 +11,7 @@ import sklearn
 from sklearn.neural_network import MLPClassifier
 
 from benchmarks.training.by_hand import BETA2, EPS
-from benchmarks.training.networks import CHECKED_STEPS, LR, NETWORKS, Network, parameters
+from benchmarks.training.networks import CHECKED_STEPS, LR, MOMENTUM, NETWORKS, Network, parameters
 
 
 def version() -> str:
@@ -30,7 +30,14 @@ class _Steps:
         pairs = zip(arrays["x"], arrays["y"], strict=True)
         batches = [(x, y.ravel().astype(np.int64)) for x, y in pairs]
         hidden = [len(bias) for bias in p[1:-1:2]]
-        self.model = MLPClassifier(hidden, alpha=0.0, batch_size=arrays["x"].shape[1], learning_rate_init=LR)
+        settings = (
+            {"solver": "sgd", "momentum": MOMENTUM, "nesterovs_momentum": False}
+            if network.optimizer == "SGD"
+            else {"solver": "adam"}
+        )
+        self.model = MLPClassifier(
+            hidden, alpha=0.0, batch_size=arrays["x"].shape[1], learning_rate_init=LR, **settings
+        )
         self.model.partial_fit(*batches[0], classes=np.arange(network.classes))
         # that step has set the model up: now back to the case's start
         self.batches = cycle(batches)
@@ -38,9 +45,10 @@ class _Steps:
             self.model.coefs_[i][...] = p[2 * i].T
             self.model.intercepts_[i][...] = p[2 * i + 1]
         optimizer = self.model._optimizer
+        states = optimizer.velocities if network.optimizer == "SGD" else [*optimizer.ms, *optimizer.vs]
         optimizer.t = 0
-        for moment in (*optimizer.ms, *optimizer.vs):
-            moment[...] = 0
+        for state in states:
+            state[...] = 0
 
     def __call__(self) -> Any:
         return self.model.partial_fit(*next(self.batches))

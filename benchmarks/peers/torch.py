@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from benchmarks.functional import functional
+from benchmarks.peers.torch_networks import inference, train_step
 from benchmarks.small_calls import chain_backward, on_the_tape
-from benchmarks.training.networks import NETWORKS, steps
 from benchmarks.views import viewed
+
+__all__ = ["inference", "train_step"]  # the worker finds the ops by name
 
 Window = Sequence[int]  # kernel_size, stride, padding
 
@@ -316,19 +318,6 @@ def conv2d_pool_backward(
         return gradients if need_dx else gradients[1:]
 
     return call
-
-
-def train_step(
-    network: str, fused: bool = False, channels_last: bool = False, **arrays: np.ndarray
-) -> Callable[[], Any]:
-    def to_tensor(a: np.ndarray) -> torch.Tensor:
-        t = torch.from_numpy(a)
-        return t.contiguous(memory_format=torch.channels_last) if channels_last and t.ndim == 4 else t
-
-    made = steps(torch.nn, torch.optim, to_tensor, NETWORKS[network], arrays, fused=fused)
-    if channels_last:  # load_state_dict copies values and keeps the layout
-        made.model.to(memory_format=torch.channels_last)
-    return made
 
 
 def max_pool2d(x: np.ndarray, channels_last: bool, window: Window = (2, 2, 0)) -> Callable[[], Any]:

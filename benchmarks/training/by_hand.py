@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from benchmarks.training.networks import CHECKED_STEPS, LR, Network, parameters
+from benchmarks.training.networks import CHECKED_STEPS, LR, MOMENTUM, Layer, Network, conv_sizes, parameters
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+NORM_EPS = 1e-5
+Weights = tuple[np.ndarray, np.ndarray]
 
 
-def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """x (n, c, h, w), w (k, c, 3, 3) -> (n, k, h - 2, w - 2)."""
-    windows = sliding_window_view(x, (3, 3), (2, 3))  # (n, c, p, q, 3, 3)
+def padded(x: np.ndarray, padding: int) -> np.ndarray:
+    return np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding))) if padding else x
+
+
+def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray, padding: int) -> np.ndarray:
+    """x (n, c, h, w), w (k, c, r, r) -> (n, k, p, q)."""
+    windows = sliding_window_view(padded(x, padding), w.shape[2:], (2, 3))  # (n, c, p, q, r, r)
     return np.tensordot(windows, w, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2) + b[:, None, None]
 
 
-def conv_backward(dy: np.ndarray, x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    dw = np.tensordot(dy, sliding_window_view(x, (3, 3), (2, 3)), ((0, 2, 3), (0, 2, 3)))  # (k, c, 3, 3)
-    padded = np.pad(dy, ((0, 0), (0, 0), (2, 2), (2, 2)))
+def conv_backward(dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: int) -> tuple[np.ndarray, ...]:
+    windows = sliding_window_view(padded(x, padding), w.shape[2:], (2, 3))
+    dw = np.tensordot(dy, windows, ((0, 2, 3), (0, 2, 3)))  # (k, c, r, r)
     turned = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-    dx = conv(padded, turned, np.zeros(w.shape[1], w.dtype))
+    dx = conv(dy, turned, np.zeros(w.shape[1], w.dtype), w.shape[2] - 1 - padding)
     return dx, dw, dy.sum((0, 2, 3))
 
 
@@ -46,6 +53,22 @@ def pool_backward(dy: np.ndarray, where: np.ndarray, shape: tuple[int, ...]) -> 
     return dx
 
 
+def norm(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Batch norm over n, h, w: y, the normalised x and 1 / deviation (c, 1, 1)."""
+    mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+    rstd = 1 / np.sqrt(variance + x.dtype.type(NORM_EPS))
+    normed = (x - mean) * rstd
+    return normed * w[:, None, None] + b[:, None, None], normed, rstd
+
+
+def norm_backward(dy: np.ndarray, normed: np.ndarray, rstd: np.ndarray, w: np.ndarray) -> tuple[Any, ...]:
+    db, dw = dy.sum((0, 2, 3)), (dy * normed).sum((0, 2, 3))
+    count = dy.dtype.type(dy[:, 0].size)
+    g = dy * w[:, None, None]
+    means = [s.sum((0, 2, 3), keepdims=True) / count for s in (g, g * normed)]
+    return (g - means[0] - normed * means[1]) * rstd, dw, db
+
+
 def binary_loss(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean binary cross-entropy of logits z, and its gradient."""
     value = np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
@@ -62,66 +85,105 @@ def class_loss(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
     return float(-log_p[rows, y].mean()), dz / z.dtype.type(len(z))
 
 
+def square_loss(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    return float(np.square(z - y).mean()), (z - y) * z.dtype.type(2 / z.size)
+
+
+LOSSES: dict[str, Callable[..., tuple[float, np.ndarray]]] = {
+    "classes": class_loss,
+    "binary": binary_loss,
+    "squares": square_loss,
+}
+
+
+def forward(layer: Layer, x: np.ndarray, weights: Iterator[Weights]) -> tuple[np.ndarray, Any]:
+    """The layer's result, and what its backward needs. Running averages are left out: no loss shows them."""
+    kind = layer[0]
+    if kind in ("linear", "conv", "norm"):
+        w, b = next(weights)
+        if kind == "linear":
+            return x @ w.T + b, (x, w)
+        if kind == "conv":
+            padding = conv_sizes(layer)[3]
+            return conv(x, w, b, padding), (x, w, padding)
+        y, normed, rstd = norm(x, w, b)
+        return y, (normed, rstd, w)
+    if kind == "relu":
+        return np.maximum(x, 0), (x > 0,)
+    if kind == "tanh":
+        y = np.tanh(x)
+        return y, (1 - y * y,)
+    if kind == "pool":
+        y, where = pool(x)
+        return y, (where, x.shape)
+    return x.reshape(len(x), -1), (x.shape,)
+
+
+def backward(kind: Any, dy: np.ndarray, saved: Any, gradients: list[np.ndarray], first: bool) -> np.ndarray:
+    """The gradient of the layer's input; those of its parameters are appended, the last one first."""
+    if kind == "linear":
+        x, w = saved
+        gradients += [dy.sum(0), dy.T @ x]
+        return dy if first else dy @ w
+    if kind in ("conv", "norm"):
+        dx, dw, db = (conv_backward if kind == "conv" else norm_backward)(dy, *saved)
+        gradients += [db, dw]
+        return dx
+    if kind in ("relu", "tanh"):
+        return dy * saved[0]
+    return pool_backward(dy, *saved) if kind == "pool" else dy.reshape(saved[0])
+
+
+def predictions(network: Network, arrays: dict[str, np.ndarray], dtype: Any) -> np.ndarray:
+    """Of the first batch."""
+    p, x = [p.astype(dtype) for p in parameters(arrays)], arrays["x"][0].astype(dtype)
+    weights = iter(zip(p[::2], p[1::2], strict=True))
+    for layer in network.layers:
+        x, _ = forward(layer, x, weights)
+    return x
+
+
 class HandSteps:
-    """One training step a call, as ``networks.Steps``."""
+    """One training step a call, as ``models.Steps``."""
 
     def __init__(self, network: Network, arrays: dict[str, np.ndarray], dtype: Any) -> None:
-        self.network = network
+        self.network = network.without_dropout()
         self.p = [p.astype(dtype) for p in parameters(arrays)]
         self.m = [np.zeros_like(p) for p in self.p]
         self.v = [np.zeros_like(p) for p in self.p]
         self.t = 0
-        labels = arrays["y"].astype(dtype) if network.binary else arrays["y"]
-        self.batches = cycle(list(zip(arrays["x"].astype(dtype), labels, strict=True)))
+        targets = arrays["y"] if network.loss == "classes" else arrays["y"].astype(dtype)
+        self.batches = cycle(list(zip(arrays["x"].astype(dtype), targets, strict=True)))
 
     def __call__(self) -> float:
         x, y = next(self.batches)
         saved = []
         weights = iter(zip(self.p[::2], self.p[1::2], strict=True))
-        for kind, *_ in self.network.layers:
-            x = self._forward(kind, x, weights, saved)
-        value, dy = (binary_loss if self.network.binary else class_loss)(x, y)
+        for layer in self.network.layers:
+            x, kept = forward(layer, x, weights)
+            saved.append((layer[0], kept))
+        value, dy = LOSSES[self.network.loss](x, y)
         gradients: list[np.ndarray] = []
         for i in reversed(range(len(saved))):
-            dy = self._backward(dy, saved[i], gradients, first=i == 0)
+            dy = backward(saved[i][0], dy, saved[i][1], gradients, first=i == 0)
         self._update(gradients[::-1])
         return value
 
-    def _forward(self, kind: str, x: np.ndarray, weights: Any, saved: list[Any]) -> np.ndarray:
-        if kind in ("linear", "conv"):
-            w, b = next(weights)
-            saved.append((kind, x, w))
-            return x @ w.T + b if kind == "linear" else conv(x, w, b)
-        if kind == "relu":
-            saved.append((kind, x > 0, None))
-            return np.maximum(x, 0)
-        if kind == "pool":
-            y, where = pool(x)
-            saved.append((kind, where, x.shape))
-            return y
-        saved.append((kind, x.shape, None))
-        return x.reshape(len(x), -1)
-
-    def _backward(self, dy: np.ndarray, saved: Any, gradients: list[np.ndarray], first: bool) -> np.ndarray:
-        kind, kept, extra = saved
-        if kind == "linear":
-            gradients += [dy.sum(0), dy.T @ kept]
-            return dy if first else dy @ extra
-        if kind == "conv":
-            dx, dw, db = conv_backward(dy, kept, extra)
-            gradients += [db, dw]
-            return dx
-        if kind == "relu":
-            return dy * kept
-        return pool_backward(dy, kept, extra) if kind == "pool" else dy.reshape(kept)
-
     def _update(self, gradients: list[np.ndarray]) -> None:
         self.t += 1
+        if self.network.optimizer == "SGD":
+            for p, m, g in zip(self.p, self.m, gradients, strict=True):
+                m *= MOMENTUM
+                m += g
+                p -= LR * m
+            return
         step, scale = LR / (1 - BETA1**self.t), np.sqrt(1 - BETA2**self.t)
         for p, m, v, g in zip(self.p, self.m, self.v, gradients, strict=True):
             m += (1 - BETA1) * (g - m)
             v += (1 - BETA2) * (g * g - v)
             p -= step * m / (np.sqrt(v) / scale + EPS)
 
-    def answer(self) -> np.ndarray:
+    def losses(self) -> np.ndarray:
         return np.array([self() for _ in range(CHECKED_STEPS)])
+
+    answer = losses

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.benchmark_records import limits, record
 
-from benchmarks import targets
+from benchmarks import targets, whole
 
 OWN = "x86-64-v4"
 
@@ -83,19 +83,37 @@ def test_every_op_has_its_pictures_and_rows(page: str, tmp_path: Path) -> None:
 
 
 def test_a_target_counts_the_peers_it_names() -> None:
-    steps = record("mlp, batch 32", op="train_step", isa=OWN)
+    steps = record("mlp, batch 32", op="train_step, eager", isa=OWN)
     steps["ratios"] = {"torch": 3.0, "jax.jit": 0.5, "torch, fused Adam": 2.0}
-    (target,) = [t for t in targets.targets(OWN) if "eager torch" in t.what]
+    (target,) = [t for t in targets.targets(OWN) if "eager" in t.what]
     assert target.reached([steps]) == 2.0
 
 
 def test_rows_run_again_replace_the_old_ones() -> None:
     report = pytest.importorskip("benchmarks.report", reason="the report's pictures need matplotlib")
-    old = {"limits": 1, "levels": 3, "benchmarks": [{"fullname": "a", "n": 1}, {"fullname": "b", "n": 1}]}
-    new = {"limits": 2, "benchmarks": [{"fullname": "a", "n": 2}, {"fullname": "c", "n": 2}]}
+    a, b, c = (f"benchmarks/report.py::{name}" for name in "abc")
+    gone = {"fullname": "benchmarks/no_such_file.py::d", "n": 1}
+    old = {"limits": 1, "levels": 3, "benchmarks": [{"fullname": a, "n": 1}, gone, {"fullname": b, "n": 1}]}
+    new = {"limits": 2, "benchmarks": [{"fullname": a, "n": 2}, {"fullname": c, "n": 2}]}
     found = report.merged(old, new)
     assert (found["limits"], found["levels"]) == (2, 3)
-    assert [(b["fullname"], b["n"]) for b in found["benchmarks"]] == [("a", 2), ("b", 1), ("c", 2)]
+    assert [(row["fullname"], row["n"]) for row in found["benchmarks"]] == [(a, 2), (b, 1), (c, 2)]
+
+
+def test_what_is_timed_beside_a_row_is_a_row_of_its_own(tmp_path: Path) -> None:
+    pages = pytest.importorskip("benchmarks.pages", reason="the report's pictures need matplotlib")
+    eager = record("mlp, batch 32", op="train_step, eager", slower=2.0, isa=OWN)
+    row = {**record("mlp, batch 32", op="train_step", isa=OWN), "room": "training", "beside": [eager]}
+    given = {**results(), "benchmarks": [{"extra_info": row}]}
+    summary_page = pages.write(given, tmp_path).read_text()
+    assert (
+        "| captured training step: mlp, batch 32 | lowest ratio | 3.00 | 1.50 | 1 | **no** |" in summary_page
+    )
+    assert "| eager training steps against torch | lowest ratio | 1.00 | 0.75 | 1 | **no** |" in summary_page
+    page = (tmp_path / "benchmarks" / "training.md").read_text()
+    assert "| mlp 784-128-64-10, batch 32 | 2 | 2e+03 | 4e+03 | torch | 3e+03 | 1.50 | 3 |" in page
+    assert "## train_step, eager" in page
+    assert "| mlp 784-128-64-10, batch 32 | 2e+03 |" in "\n".join(whole.readme(pages.records_of(given)))
 
 
 def test_rows_of_a_lower_level_are_rows_of_their_own() -> None:

@@ -1,0 +1,73 @@
+"""Predictions of whole networks, called from Python, a new batch with each call.
+
+Ours is ``rv.compile(model)`` on NumPy arrays; the eager model is timed beside it, in the same rounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+
+from benchmarks.harness import Race
+from benchmarks.machine import thread_counts
+from benchmarks.training import networks
+from benchmarks.training.cases import inference_case, predictors
+from benchmarks.training.models import Predictions, build
+from benchmarks.training.networks import NETWORKS
+
+LISTED = [("mlp", 1), ("mlp", 32), ("cnn", 1), ("cnn", 32)]
+OTHERS = [
+    *(("mlp", 128), ("cnn", 128), ("tabular", 32), ("deep mlp", 1), ("deep mlp", 32)),
+    *(("lenet", 1), ("lenet", 32), ("vgg", 1), ("vgg", 8)),
+]
+
+
+def eager(network: str) -> Any:
+    def make(**arrays: np.ndarray) -> Predictions:
+        model = build(nn, NETWORKS[network], arrays, rv.from_numpy).eval()
+
+        def predict(x: Any) -> Any:
+            with rv.no_grad():
+                return model(x)
+
+        return Predictions(predict, [rv.from_numpy(x) for x in arrays["x"]])
+
+    return make
+
+
+def captured(network: str) -> Any:
+    def make(**arrays: np.ndarray) -> Predictions:
+        model = build(nn, NETWORKS[network], arrays, rv.from_numpy).eval()
+
+        @rv.compile
+        def predict(x: Any) -> Any:
+            with rv.no_grad():
+                return model(x)
+
+        return Predictions(predict, list(arrays["x"]))
+
+    return make
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+@pytest.mark.parametrize(("network", "batch"), [*LISTED, *OTHERS])
+def bench_predictions(race: Race, network: str, batch: int, threads: int) -> None:
+    case = inference_case(network, batch)
+    race(
+        "inference",
+        f"{network}, batch {batch}",
+        ours=captured(network),
+        beside={"inference, eager": eager(network)},
+        inputs=case.arrays,
+        expected=case.expected,
+        tolerance=case.tolerance,
+        flops=networks.flops(NETWORKS[network], batch, training=False),
+        moved=4 * (case.weights + case.arrays["x"][0].size),
+        traffic="read",
+        peers=predictors(network),
+        threads=threads,
+    )
