@@ -117,15 +117,17 @@ void Replay::set_call(const py::list& form, const py::list& guards, const py::li
   guards_ = guards_from(guards);
   gradients_ = guards_from(gradients);
   changed_.clear();
-  for (py::handle tensor : changed) changed_.push_back(py::reinterpret_borrow<py::object>(tensor));
+  for (py::handle tensor : changed)
+    changed_.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
 }
 
 // Tensor._cell is [number of changes, the array changed last, flags].
 void Replay::count_changes() const {
-  for (const py::object& tensor : changed_) {
-    const py::list cell = tensor.attr("_cell");
-    cell[0] = py::int_(py::cast<int64_t>(cell[0]) + 1);
-    cell[1] = tensor.attr("_array");
+  for (const auto& [cell, array] : changed_) {
+    const int64_t changes = PyLong_AsLongLong(PyList_GET_ITEM(cell.ptr(), 0));
+    PyList_SetItem(cell.ptr(), 0, PyLong_FromLongLong(changes + 1));
+    if (PyList_GET_ITEM(cell.ptr(), 1) != array.ptr())
+      PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
   }
 }
 

@@ -85,7 +85,7 @@ class Replay {
   std::vector<ResultForm> results_;
   std::vector<py::object> form_;
   std::vector<Guard> guards_, gradients_;
-  std::vector<py::object> changed_;
+  std::vector<std::pair<py::list, py::object>> changed_;  // cell and array of each
   std::vector<void*> pins_;
   std::vector<py::object> owners_;
   std::optional<Program> program_;
