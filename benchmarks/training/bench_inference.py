@@ -42,13 +42,7 @@ def eager(network: str) -> Any:
 def captured(network: str) -> Any:
     def make(**arrays: np.ndarray) -> Predictions:
         model = build(nn, NETWORKS[network], arrays, rv.from_numpy).eval()
-
-        @rv.compile
-        def predict(x: Any) -> Any:
-            with rv.no_grad():
-                return model(x)
-
-        return Predictions(predict, list(arrays["x"]))
+        return Predictions(rv.compile(model), list(arrays["x"]))
 
     return make
 

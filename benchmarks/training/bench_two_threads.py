@@ -15,7 +15,7 @@ from ranvier import nn, optim
 
 from benchmarks import machine
 from benchmarks.clock import warm
-from benchmarks.training.cases import training_case
+from benchmarks.training import networks
 from benchmarks.training.models import Steps, steps
 from benchmarks.training.networks import NETWORKS
 
@@ -25,7 +25,7 @@ LEAST = 1.7  # times as fast as one after the other
 
 
 def model(network: str, batch: int) -> Steps:
-    arrays = training_case(network, batch).arrays
+    arrays = networks.case(NETWORKS[network], batch)
     form = NETWORKS[network]
     return steps(nn, optim, rv.from_numpy, form, arrays, compiled=rv.compile, to_input=np.asarray)
 

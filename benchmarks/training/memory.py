@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.training.models import Steps, steps
 from benchmarks.training.networks import NETWORKS
 
-STEPS = 30
+STEPS = 10
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -70,7 +70,8 @@ def measure(library: str, network: str, file: str) -> dict[str, int]:
     found["growth, later steps"] = resident("VmHWM") - before
     program = getattr(call.step, "programs", None)
     if program:
-        found.update({f"planned {name}": size for name, size in program[-1].memory().items()})
+        memory = program[-1].memory
+        found["planned"] = memory.arena + memory.workspace + memory.made
     return found
 
 
