@@ -10,7 +10,7 @@ namespace ranvier::RANVIER_ISA {
 
 // Rows of b that are fetched ahead of their use: from L2 into L1, and from memory into L2, since rows a power
 // of two apart share the few lines of a set of L1.
-constexpr int kAhead = 16, kFarAhead = 48;
+constexpr int kAhead = 16, kFarAhead = 24;
 
 // Where a tile's operands are read next, and where b is copied to.
 template <class T>
@@ -31,7 +31,10 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, Cursor<T>& at,
   const char* a[kGroups];
   RANVIER_UNROLL
   for (int g = 0; g < kGroups; ++g) a[g] = reinterpret_cast<const char*>(at.a) + g * kGroup * row_bytes;
-  const T *b = at.b, *ahead = at.b + (kPack ? kFarAhead : kAhead) * t.rs_b;
+  // The last element of a cache line's vectors: where b is not aligned, its line is the one that no strip
+  // before has fetched.
+  constexpr int kLine = 64 / int(sizeof(T));
+  const T *b = at.b, *ahead = at.b + (kPack ? kFarAhead : kAhead) * t.rs_b + kLine - 1;
   T* packed = at.packed;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {

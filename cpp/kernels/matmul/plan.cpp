@@ -118,6 +118,8 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
 template <class T>
 int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
+  // Rows of a b in memory are pages of their own: as few at a time as can be, each over all its columns.
+  if (o.cs_b == 1 && o.k * std::abs(o.rs_b) * kSize > kHugeB) return k_block;
   int64_t most = kernels_.near_strip / (std::max(nr, rows) * kSize);
   if (!by_columns)
     most = std::min(most, (pack_b ? kMostPacked : kMostInPlace) / (std::min(o.n, kernels_.nc) * kSize));
