@@ -158,6 +158,12 @@ def test_another_mode_gets_a_program_of_its_own():
     assert not np.array_equal(trained, evaluated[0].numpy())
     np.testing.assert_array_equal(evaluated[0].numpy(), evaluated[1].numpy())
     np.testing.assert_array_equal(evaluated[0].numpy(), model(x).detach().numpy())
+    for _ in range(3):  # and keeps it
+        model.train()
+        forward(x)
+        model.eval()
+        forward(x)
+    assert len(forward.programs) == 2
 
 
 def test_gradients_are_set_as_by_the_eager_step():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.capture import keep
 from ranvier.autograd.creation import tensor
 from ranvier.autograd.mode import mode, no_grad
@@ -22,6 +23,9 @@ from ranvier.program.step import Step, record
 Array = np.ndarray[Any, Any]
 
 
+_KEPT = 8  # programs of one signature
+
+
 class Compiled:
     """A step that replays itself; made by :func:`compile`.
 
@@ -32,7 +36,7 @@ class Compiled:
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self._verify = verify
-        self._steps: dict[Any, Step] = {}
+        self._steps: defaultdict[Any, list[Step]] = defaultdict(list)  # several: one for each training mode
         self._after, self._waiting = after, Counter[Any]()
         self.captures = 0
         self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
@@ -52,8 +56,8 @@ class Compiled:
     def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arrays: list[Array] = []
         key = signature(args, kwargs, arrays), environment()
-        step = self._steps.get(key)
-        if step is None or not step.is_current():
+        step = next((step for step in self._steps[key] if step.is_current()), None)
+        if step is None:
             return self._capture(key, args, kwargs)
         if step.checks_left == 0:
             return self._check(key, step, args, kwargs)
@@ -62,19 +66,21 @@ class Compiled:
         return step.replay(tuple(arrays))
 
     def _capture(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._steps.pop(key, None)
         if self._waiting[key] < self._after:
             self._waiting[key] += 1
             return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
         self.captures += 1
         result, capture, slots = record(self._function, args, kwargs)
-        step = self._steps[key] = Step(capture, slots, form(args, kwargs), result)
+        step = Step(capture, slots, form(args, kwargs), result)
         step.checks_left = -1 if self._verify is False else 0
+        self._steps[key] = [step, *self._steps[key]][:_KEPT]
+        del capture  # and with it the memory of the recording
+        _core.empty_cache()
         return result
 
     def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
-        del self._steps[key]
+        self._steps[key].remove(step)
         settings = step.settings()
         before = step.program.snapshot()
         result, capture, slots = record(self._function, args, kwargs, step.arguments)
@@ -92,13 +98,15 @@ class Compiled:
                 raise CaptureError(f"[compile] {fault}", result)
             step.adopt_gradients()
             step.checks_left = -1 if self._verify is True else int(self._verify)
-        self._steps[key] = step
+        self._steps[key].insert(0, step)
+        del capture, before
+        _core.empty_cache()
         return result
 
     @property
     def programs(self) -> list[Program]:
         """The programs so far, one for each signature."""
-        return [Program(step.program, step.names) for step in self._steps.values()]
+        return [Program(step.program, step.names) for steps in self._steps.values() for step in steps]
 
     def explain(self) -> None:
         """Prints the table of each program's instructions: see :meth:`Program.explain`."""
