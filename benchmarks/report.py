@@ -80,9 +80,9 @@ def measure(keyword: str | None, shapes: int, seed: int) -> int:
     if status > 1 or not part.exists():  # nothing ran: pytest has said why
         return status or 1
     results = read(part)
-    own = _core.supported_isas()[0]
+    own, ran = _core.supported_isas()[0], {b["fullname"].partition("::")[0] for b in results["benchmarks"]}
     for level in SETTINGS:
-        if level == own or level not in _core.supported_isas():
+        if level == own or level not in _core.supported_isas() or not ran & set(LEVEL_FILES):
             continue
         words = f"({keyword}) and {LEVEL_KEYWORD}" if keyword else LEVEL_KEYWORD
         if pytest(part, [*LEVEL_FILES, "-k", words], {"RANVIER_ISA": level}) <= 1 and part.exists():
