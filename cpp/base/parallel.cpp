@@ -1,5 +1,6 @@
 #include "base/parallel.h"
 
+#include <linux/futex.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -31,17 +33,33 @@ thread_local Team t_team{0, 0};  // size 0: no team open
 
 // What team_barrier() works with: of the one team, so that its memory can be static.
 constexpr int kMaxFlags = 64;
-constexpr int kSpins = 2000;  // some 40 us
 struct alignas(64) Flag {
-  std::atomic<unsigned> round;
+  std::atomic<uint32_t> round;
 };
 Flag g_flags[kMaxFlags];
+alignas(64) std::atomic<int> g_sleepers{0};
+int g_spins = 0;                // of a thread that waits, before it sleeps
+int g_cpus = 1;                 // that the process may use
 thread_local unsigned t_round;  // barriers that this thread has come to in its team
 
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
+}
+
+void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), operation, value, nullptr, nullptr, 0);
+}
+
+// Until the flag has come to a round.
+void wait_for(std::atomic<uint32_t>& flag, uint32_t round) {
+  const auto is_behind = [&](uint32_t seen) { return static_cast<int32_t>(seen - round) < 0; };
+  for (int spins = g_spins; spins > 0 && is_behind(flag.load(std::memory_order_acquire)); --spins) pause();
+  if (!is_behind(flag.load(std::memory_order_acquire))) return;
+  g_sleepers.fetch_add(1);  // before the flag is looked at again: who raises it sees one of the two
+  for (uint32_t seen; is_behind(seen = flag.load());) futex(flag, FUTEX_WAIT_PRIVATE, seen);
+  g_sleepers.fetch_sub(1);
 }
 thread_local bool t_alone = false;
 thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
@@ -99,6 +117,7 @@ int default_num_threads() {
 }
 
 void init_parallel() {
+  g_cpus = usable_cpus();
   set_num_threads(default_num_threads());
   g_place_workers = !user_places_threads();
   pthread_atfork(before_fork, after_fork, after_fork);
@@ -126,8 +145,8 @@ int team_index() { return t_team.index; }
 int team_size() { return t_team.size ? t_team.size : 1; }
 
 // Every thread raises its own flag and waits for the others': between two threads the shortest way there is
-// (a third of an OpenMP barrier). It spins, since what comes next in an open team comes in microseconds, and
-// lets others have the processor once that has taken long.
+// (a third of an OpenMP barrier). It spins, since what comes next in an open team comes in microseconds;
+// where that has taken long, because the other thread works alone or has no processor, it sleeps.
 void team_barrier() {
   const int size = t_team.size;
   if (size <= 1) return;
@@ -135,12 +154,11 @@ void team_barrier() {
 #pragma omp barrier
     return;
   }
-  const unsigned round = ++t_round;
-  g_flags[t_team.index].round.store(round, std::memory_order_release);
-  for (int i = 0; i < size; ++i)
-    for (int spins = 0; static_cast<int>(g_flags[i].round.load(std::memory_order_acquire) - round) < 0;
-         ++spins)
-      spins < kSpins ? pause() : static_cast<void>(sched_yield());
+  const uint32_t round = ++t_round;
+  std::atomic<uint32_t>& own = g_flags[t_team.index].round;
+  own.store(round);
+  if (g_sleepers.load() > 0) futex(own, FUTEX_WAKE_PRIVATE, INT_MAX);
+  for (int i = 0; i < size; ++i) wait_for(g_flags[i].round, round);
 }
 
 namespace detail {
@@ -156,6 +174,7 @@ TeamLease::TeamLease(double cost_ns) : size_(1) {
   const int wanted = num_threads();
   if (wanted <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
   size_ = wanted;
+  g_spins = wanted <= g_cpus ? 5000 : 100;  // some 100 us; who has no processor needs the others' time
   for (int i = 0; i < wanted && i < kMaxFlags; ++i) g_flags[i].round.store(0, std::memory_order_relaxed);
   keep_workers_off_caller(t_placement);
   g_region = &t_placement;
