@@ -270,3 +270,23 @@ def test_numbers_that_python_draws_are_refused():
             rv.compile(lambda x, draw=draw: x * (1 + (draw() > 2)))(x)
     step = rv.compile(lambda x: x * rv.rand(3))
     assert len({tuple(step(x).tolist()) for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])
+def test_a_verify_that_means_nothing_is_refused(verify):
+    with pytest.raises(ValueError, match=r"\[compile\] got verify"):
+        rv.compile(lambda x: x, verify=verify)
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(TypeError, match=r"\[compile\] got int; expected a function or a Module"):
+        rv.compile(3)
+
+
+def test_a_captured_step_within_another_is_a_part_of_it():
+    inner = rv.compile(lambda x: x * 2)
+    outer = rv.compile(lambda x: inner(x) + 1)
+    for i in range(6):
+        assert outer(np.full(2, i, np.float32)).tolist() == [2.0 * i + 1] * 2
+        assert inner(np.full(2, i, np.float32)).tolist() == [2.0 * i] * 2
+    assert len(outer.programs[0].instructions) == 2

@@ -154,3 +154,8 @@ def test_the_picture(program, tmp_path):
     temporaries = [b for b in program.buffers if b.role == "temporary" and b.first >= 0]
     assert len(below.patches) == len(temporaries)
     assert "optimizer_step" in [text.get_text() for text in above.texts]
+
+
+def test_the_picture_of_something_else_is_refused():
+    with pytest.raises(TypeError, match=r"\[plot.program\] got Compiled; expected one of the programs"):
+        rv.plot.program(rv.compile(lambda x: x * 2))

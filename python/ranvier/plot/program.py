@@ -30,6 +30,7 @@ def program(program: Any, path: str | os.PathLike[str] | None = None) -> Figure:
 
     Raises:
         ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        TypeError: program is something else, such as the compiled step itself.
 
     >>> import numpy as np, ranvier as rv
     >>> step = rv.compile(lambda x: (rv.exp(x) @ x.T).sum())
@@ -38,6 +39,10 @@ def program(program: Any, path: str | os.PathLike[str] | None = None) -> Figure:
     >>> [panel.get_ylabel() for panel in figure.axes]
     ['', 'arena']
     """
+    if not (hasattr(program, "instructions") and hasattr(program, "buffers")):
+        raise TypeError(
+            f"[plot.program] got {type(program).__name__}; expected one of the programs of a compiled step"
+        )
     figure = new_figure("plot.program", 2)
     from matplotlib import colormaps
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
-from ranvier.autograd.capture import keep
+from ranvier.autograd.capture import captures, current, keep
 from ranvier.autograd.creation import tensor
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import Tensor, borrowed
@@ -42,6 +42,8 @@ class Compiled:
         self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if captures and current() is not None:  # part of another step, which records its calls
+            return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
         step = self._latest
         if step is not None and step.checks_left and not kwargs:
             fits = True
@@ -167,8 +169,14 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate result, or
     returns its argument.
 
+    verify: the first replay runs beside the eager step, and CaptureError names the first instruction whose
+    result differs; a number n repeats the check after every n replays, False leaves it out.
+
     A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
-    training mode it raises CaptureError.
+    training mode it raises CaptureError. Inside another captured step it is a part of that.
+
+    What is not callable raises TypeError; a verify that is neither True, False nor a whole number from 1 on,
+    ValueError.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(3, 1)
@@ -185,8 +193,12 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     >>> losses[-1] < 0.01
     True
     """
+    if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
+        raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
     if function is None:
         return functools.partial(compile, verify=verify)
+    if not callable(function):
+        raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
     return CompiledModel(function, verify) if isinstance(function, Module) else Compiled(function, verify)
 
 
