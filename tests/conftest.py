@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,3 +57,11 @@ def rng() -> np.random.Generator:
 def _seeded() -> None:
     """Every test starts from the same global seed, whatever ran before."""
     rv.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left() -> Iterator[None]:
+    """pyplot, once it is loaded, keeps every figure that is not closed."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")

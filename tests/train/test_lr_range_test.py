@@ -142,13 +142,12 @@ def test_a_loader_and_several_groups(data):
 def test_plot(data, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (pip install 'ranvier[plot]')")
     found = lr_range_test(network(), nn.CrossEntropyLoss(), rv.optim.Adam, *data)
-    figure = found.plot(tmp_path / "rates.png")
+    panel = found.plot(tmp_path / "rates.png")
     assert (tmp_path / "rates.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    (panel,) = figure.axes
     labels = [line.get_label() for line in panel.lines]
     assert labels == ["loss", "smoothed", f"suggestion {found.suggestion:.2g}"]
     rising = LRRangeTest(found.rates[:3], np.arange(3.0), np.arange(3.0), True)
-    assert len(rising.plot().axes[0].lines) == 2
+    assert len(rising.plot().lines) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,52 +2,77 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ranvier.plot.figure import new_figure, save
+from ranvier.metrics.direction import higher_is_better
+from ranvier.plot.figure import BLUE, GRAY, RED, Path, finish, label, legend, several_axes, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ranvier.plot.figure import Panels
+
 __all__ = ["history"]
 
 
-def history(history: Mapping[str, Sequence[float]], path: str | os.PathLike[str] | None = None) -> Figure:
+def history(
+    history: Mapping[str, Sequence[float]], path: Path | None = None, *, figure: Figure | None = None
+) -> Panels:
     """Draw each measured quantity over the epochs, training and validation in one panel.
+
+    The best epoch is marked: by the validation data where there are any. A value that is not finite (training
+    diverged, or an epoch was not validated) leaves a gap.
 
     Args:
         history: what `Trainer.fit` returned, or a mapping from names to lists; "val_loss" goes beside "loss".
         path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        figure: the matplotlib Figure to draw in; a new one when not given.
 
     Returns:
-        The matplotlib Figure (a notebook shows it).
+        Array of Axes, one for each quantity.
 
     Raises:
         ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: an empty history.
 
     >>> import ranvier as rv
-    >>> figure = rv.plot.history({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6], "accuracy": [0.5, 0.9]})
-    >>> [panel.get_ylabel() for panel in figure.axes]
+    >>> panels = rv.plot.history({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6], "accuracy": [0.5, 0.9]})
+    >>> [panel.get_ylabel() for panel in panels]
     ['loss', 'accuracy']
     """
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     if not names:
         raise ValueError("[plot.history] got an empty history; expected at least one epoch")
-    figure = new_figure("plot.history", len(names))
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
-    for name, panel in zip(names, panels, strict=True):
-        for key, label, style in ((name, "training", "o-"), (f"val_{name}", "validation", "s--")):
-            if key in history:
-                values = history[key]
-                panel.plot(range(1, len(values) + 1), values, style, label=label, markersize=3)
-        panel.set_xlabel("epoch")
-        panel.set_ylabel(name.replace("_", " "))
-        panel.xaxis.get_major_locator().set_params(integer=True)
-        panel.grid(alpha=0.3)
-        panel.legend()
-    if path is not None:
-        save(figure, path)
-    return figure
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    panels = several_axes("plot.history", figure, path, rows, columns).reshape(-1)
+    for spare in panels[len(names) :]:
+        spare.remove()
+    for name, panel in zip(names, panels, strict=False):
+        _draw_quantity(panel, name, history)
+    return finish(panels[: len(names)], path)
+
+
+def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]) -> None:
+    lines = ((name, "training", "o-", BLUE), (f"val_{name}", "validation", "s--", RED))
+    for key, text, style, colour in lines:
+        if key in history:
+            values = [v if math.isfinite(v) else math.nan for v in history[key]]
+            marks = 3.5 if len(values) <= 40 or sum(map(math.isfinite, values)) < 2 else 0
+            panel.plot(range(1, len(values) + 1), values, style, color=colour, label=text, markersize=marks)
+            watched = values
+    good = [(value, epoch) for epoch, value in enumerate(watched, 1) if math.isfinite(value)]
+    sign = 1 if higher_is_better(name) else -1
+    if good and (sign > 0 or "loss" in name or "error" in name):
+        best, epoch = max(good, key=lambda point: sign * point[0])
+        panel.axvline(epoch, color=GRAY, linewidth=0.8, linestyle=":", zorder=0)
+        text = f"best: {best:.4g} in epoch {epoch}"
+        panel.plot(epoch, best, "o", color="black", markersize=10, fillstyle="none", label=text)
+    elif not good:
+        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=GRAY)
+    label(panel, "", "epoch", name.replace("_", " "))
+    panel.set_xlim(0.5, max(len(watched), 1) + 0.5)
+    whole_numbers(panel.xaxis)
+    legend(panel)

@@ -1,14 +1,41 @@
-"""What all pictures share: a figure without a window, and the error when matplotlib is missing."""
+"""The look of every picture, in one place: figures and their sizes, colours, labels, grids.
+
+The colours are those of Okabe and Ito (2008), which people who confuse red and green tell apart too; what a
+picture says by colour it also says by a mark, a dash or a word.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["new_figure", "require_matplotlib", "save"]
+    Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # of Axes
+
+__all__ = ["require_matplotlib"]
+
+Path: TypeAlias = str | os.PathLike[str]
+
+BLUE, RED, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#222222", "#F0E442"
+GRAY, LIGHT = "#767676", "#D9D9D9"
+COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
+MARKERS = "osD^vPX*"
+RIGHT, WRONG = "#007A59", "#C24A00"  # dark enough for text on white
+
+AMOUNTS = "viridis"  # from nothing to much
+SIGNED = "RdBu_r"  # white at 0, see `around_zero`
+SHARES = "Blues"  # under black or white numbers
+PIXELS = "gray"
+
+PANEL = (4.8, 3.6)  # inches: a curve with its labels
+TITLE, TEXT, SMALL = 11, 9.5, 8.5  # points
 
 
 def require_matplotlib(name: str) -> None:
@@ -19,17 +46,110 @@ def require_matplotlib(name: str) -> None:
         raise ImportError(f"[{name}] pictures need matplotlib: pip install 'ranvier[plot]'") from None
 
 
-def new_figure(name: str, columns: int) -> Figure:
-    """An empty figure wide enough for `columns` panels.
+def new_figure(name: str, size: tuple[float, float], path: Path | None = None) -> Figure:
+    """An empty figure of `size` inches.
 
-    Not made through pyplot: that would pick a window system, and keep the figure alive until closed.
+    Made through pyplot, so that `pyplot.show()` or a notebook shows it, only where the program uses pyplot
+    and the picture is not for a file: pyplot picks a window system, and keeps figures until they are closed.
     """
     require_matplotlib(name)
+    if path is None and not {"matplotlib.pyplot", "ipykernel"}.isdisjoint(sys.modules):
+        from matplotlib import pyplot
+
+        return pyplot.figure(figsize=size, layout="constrained")
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(4.8 * columns, 3.6), layout="constrained")
+    return Figure(figsize=size, layout="constrained")
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure; the path's ending chooses the format (.png, .svg, .pdf ...)."""
-    figure.savefig(path, dpi=150)
+def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, float] = PANEL) -> Axes:
+    """`ax`, or the Axes of a new figure."""
+    if ax is None:
+        return new_figure(name, size, path).subplots()
+    if not hasattr(ax, "plot"):
+        raise TypeError(f"[{name}] got ax of type {type(ax).__name__}; expected a matplotlib Axes")
+    return ax
+
+
+def several_axes(
+    name: str,
+    figure: Figure | SubFigure | None,
+    path: Path | None,
+    rows: int,
+    columns: int,
+    size: tuple[float, float] = PANEL,
+    **how: Any,
+) -> Panels:
+    """Axes (rows, columns) in `figure`, or in a new one with `size` inches for each."""
+    if figure is None:
+        figure = new_figure(name, (size[0] * columns, size[1] * rows), path)
+    elif not hasattr(figure, "subplots"):
+        raise TypeError(f"[{name}] got figure of type {type(figure).__name__}; expected a matplotlib Figure")
+    panels: Panels = figure.subplots(rows, columns, squeeze=False, **how)
+    return panels
+
+
+def label(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str | None = "both") -> None:
+    """Title, axis labels, and a quiet frame: grid "both", "x" or "y" behind the data, or None."""
+    ax.set_title(title, fontsize=TITLE)
+    ax.set_xlabel(x, fontsize=TEXT)
+    ax.set_ylabel(y, fontsize=TEXT)
+    ax.tick_params(labelsize=SMALL)
+    if grid is not None:
+        ax.set_axisbelow(True)
+        ax.grid(True, axis=grid, color=LIGHT, linewidth=0.6)  # type: ignore[arg-type]
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color(GRAY)
+
+
+def legend(ax: Axes, **how: Any) -> None:
+    ax.legend(fontsize=SMALL, frameon=True, framealpha=0.85, edgecolor="none", **how)
+
+
+def bare(ax: Axes) -> None:
+    """No ticks and no frame: for images and diagrams. Title and axis labels stay."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def whole_numbers(axis: Any) -> None:
+    """Ticks of an `ax.xaxis` or `ax.yaxis` at whole numbers only (epochs, units)."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
+    """The scale of an image's colours, at its right."""
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.9, aspect=25, pad=0.02)
+    bar.set_label(text, fontsize=TEXT)
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.outline.set_visible(False)
+
+
+def around_zero(values: Any) -> dict[str, Any]:
+    """How `imshow` and the like draw signed values: red above 0, blue below, white at 0, NaN left out."""
+    import numpy as np
+
+    finite = np.abs(values)[np.isfinite(values)]
+    most = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    return {"cmap": SIGNED, "vmin": -most, "vmax": most}
+
+
+def colours(count: int) -> Sequence[Any]:
+    """Colours for so many classes or curves: told apart by everyone up to 8, a rainbow beyond."""
+    if count <= len(COLOURS):
+        return COLOURS[:count]
+    from matplotlib import colormaps
+
+    return [colormaps["turbo"](0.03 + 0.94 * i / (count - 1)) for i in range(count)]
+
+
+def finish(axes: Any, path: Path | None) -> Any:
+    """Save the figure that `axes` (one, or an array of them) is in, if there is a path; returns `axes`."""
+    if path is not None:
+        first = axes.flat[0] if hasattr(axes, "flat") else axes
+        first.figure.savefig(path, dpi=150)  # the path's ending chooses the format
+    return axes

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from ranvier.plot.figure import new_figure, save
+from ranvier.plot.figure import Path, finish, label, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ranvier.plot.figure import Panels
+
 __all__ = ["program"]
 
 
-def program(program: Any, path: str | os.PathLike[str] | None = None) -> Figure:
+def program(program: Any, path: Path | None = None, *, figure: Figure | None = None) -> Panels:
     """Draw a captured step: its instructions along time, and below how long each temporary lives.
 
     Above, an instruction is a bar from its begin to its end, named by its kernel and what was fused into it.
@@ -24,9 +25,10 @@ def program(program: Any, path: str | os.PathLike[str] | None = None) -> Figure:
     Args:
         program: of `rv.compile(step).programs`.
         path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        figure: the matplotlib Figure to draw in; a new one when not given.
 
     Returns:
-        The matplotlib Figure (a notebook shows it).
+        The two Axes.
 
     Raises:
         ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
@@ -35,20 +37,20 @@ def program(program: Any, path: str | os.PathLike[str] | None = None) -> Figure:
     >>> import numpy as np, ranvier as rv
     >>> step = rv.compile(lambda x: (rv.exp(x) @ x.T).sum())
     >>> for _ in range(3): y = step(np.ones((4, 4), np.float32))
-    >>> figure = rv.plot.program(step.programs[0])
-    >>> [panel.get_ylabel() for panel in figure.axes]
+    >>> [panel.get_ylabel() for panel in rv.plot.program(step.programs[0])]
     ['', 'arena']
     """
     if not (hasattr(program, "instructions") and hasattr(program, "buffers")):
         raise TypeError(
             f"[plot.program] got {type(program).__name__}; expected one of the programs of a compiled step"
         )
-    figure = new_figure("plot.program", 2)
+    code, buffers = program.instructions, program.buffers
+    if figure is None:
+        figure = new_figure("plot.program", (10, 5.5 + 0.17 * len(code)), path)
     from matplotlib import colormaps
 
-    code, buffers = program.instructions, program.buffers
-    figure.set_size_inches(10, 3 + 0.17 * len(code) + 2.5)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1 + 0.06 * len(code), 1])
+    panels: Panels = figure.subplots(2, 1, sharex=True, height_ratios=[1 + 0.06 * len(code), 1])
+    above, below = panels
     scale, unit = (1e6, "ms") if sum(i.ns for i in code) >= 1e6 else (1e3, "µs")
     ends = [0.0]
     for i in code:
@@ -57,10 +59,9 @@ def program(program: Any, path: str | os.PathLike[str] | None = None) -> Figure:
     colours = {op: colormaps["tab20"](n % 20) for n, op in enumerate(ops)}
     _draw_instructions(above, code, ends, colours)
     _draw_arena(below, code, buffers, ends, colours)
-    below.set_xlabel(unit)
-    if path is not None:
-        save(figure, path)
-    return figure
+    label(above, "Instructions", grid="x")
+    label(below, "Temporaries, by the instruction that makes them", unit, "arena")
+    return finish(panels, path)
 
 
 def _draw_instructions(panel: Any, code: Any, ends: list[float], colours: dict[str, Any]) -> None:
@@ -80,8 +81,6 @@ def _draw_instructions(panel: Any, code: Any, ends: list[float], colours: dict[s
         )
     panel.set_ylim(len(code) - 0.4, -0.6)
     panel.set_yticks(range(0, len(code), 5 if len(code) > 12 else 1))
-    panel.set_title("instructions")
-    panel.grid(alpha=0.3, axis="x")
 
 
 def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours: dict[str, Any]) -> None:
@@ -102,8 +101,5 @@ def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours:
                 (begin + end) / 2, place + high / 2, str(b.first), ha="center", va="center", fontsize=7
             )
     panel.set_ylim(0, max(top / scale, 1e-9) * 1.02)
-    panel.set_ylabel("arena")
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} {unit}")
     panel.set_xlim(0, ends[-1])
-    panel.set_title("temporaries, by the instruction that makes them")
-    panel.grid(alpha=0.3)

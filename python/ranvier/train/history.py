@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ranvier.serialization import files
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ranvier.plot.figure import Panels
 
 __all__ = ["History"]
 
@@ -121,7 +121,7 @@ class History(Mapping[str, list[float]]):
         except (ValueError, RecursionError) as error:
             raise ValueError(f"[History.load] '{path}': {error}") from None
 
-    def plot(self, path: PathLike | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Panels:
         """Draw the curves, and save the picture if a path is given: see `rv.plot.history`."""
         from ranvier import plot
 

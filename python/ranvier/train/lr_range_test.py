@@ -25,7 +25,7 @@ from ranvier.train.source import ArraySource, LoaderSource, Source
 from ranvier.train.weighting import batch_loss, weighting
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 __all__ = ["LRRangeTest", "lr_range_test"]
 
@@ -70,7 +70,7 @@ class LRRangeTest:
         steepest = int(np.argmin(falls / (logs[width:] - logs[:-width])))
         return float(self.rates[steepest + width // 2])
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Axes:
         """The losses over the rates, with the suggestion; see `rv.plot.lr_range_test`."""
         from ranvier import plot
 

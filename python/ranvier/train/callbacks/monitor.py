@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Monitor", "watched"]
+from ranvier.metrics.direction import higher_is_better
 
-_HIGHER_IS_BETTER = ("accuracy", "auc", "f1", "precision", "r2", "recall")
+__all__ = ["Monitor", "watched"]
 
 
 def watched(owner: str, monitor: str | None, logs: Mapping[str, float]) -> float:
@@ -33,9 +33,7 @@ class Monitor:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"[{owner}] got mode '{mode}'; expected 'auto', 'min' or 'max'")
         self.owner, self.name, self.min_delta = owner, monitor, abs(min_delta)
-        rises = mode == "max" or (
-            mode == "auto" and (monitor or "").removesuffix("_score").endswith(_HIGHER_IS_BETTER)
-        )
+        rises = mode == "max" or (mode == "auto" and higher_is_better(monitor or ""))
         self.mode = "max" if rises else "min"
         self.forget()
 
