@@ -143,3 +143,14 @@ def test_the_device_is_the_cpu():
     ):
         with pytest.raises(ValueError, match="got 'cuda:0'; expected 'cpu'"):
             make("cuda:0")
+
+
+@pytest.mark.parametrize("make", [rv.tensor, rv.as_tensor])
+def test_numbers_keep_all_their_digits_in_float64(make):
+    for data in (2**0.5, [2**0.5, 1e300], [[0.1], [1e-300]], [rv.tensor(1.5), 0.1]):
+        expected = [
+            [x.item() if isinstance(x, rv.Tensor) else x for x in data] if isinstance(data, list) else data
+        ]
+        found = make(data, dtype=rv.float64)
+        assert found.dtype == np.float64
+        assert [found.tolist()] == expected

@@ -54,14 +54,17 @@ __all__ = [
 ]
 
 
-def _array_of(data: Any) -> Any:
-    """The data as an array: numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own."""
+def _array_of(data: Any, dtype: Any = None) -> Any:
+    """The data as an array: numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own.
+
+    dtype: what the caller makes of it; where it is given, numbers keep all their digits until then.
+    """
     if isinstance(data, Tensor):
         return data._array
     if isinstance(data, np.ndarray):
         return data
     if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
-        return np.array([_array_of(item) for item in data])
+        return np.array([_array_of(item, dtype) for item in data])
     array = data if hasattr(data, "dtype") else np.asarray(data)
     if hasattr(data, "detach") and not isinstance(data, np.generic):  # a torch tensor
         return data.detach().cpu().numpy()
@@ -77,7 +80,7 @@ def _array_of(data: Any) -> Any:
         and len(data) > 0
         and isinstance(_first(data), (np.generic, np.ndarray))
     )
-    if array.dtype == np.float64 and not keeps:
+    if array.dtype == np.float64 and not keeps and dtype is None:
         return array.astype(np.float32)
     return array
 
@@ -105,7 +108,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
     (tensor([1, 2]), dtype('float32'))
     """
-    array = np.array(_array_of(data), dtype)
+    array = np.array(_array_of(data, dtype), dtype)
     if type(data) in (int, float, bool):
         array = literal(array)
     return _finish(array, requires_grad, device)
@@ -120,7 +123,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
-    out = _finish(np.asarray(_array_of(data), dtype), False, device)
+    out = _finish(np.asarray(_array_of(data, dtype), dtype), False, device)
     out._cell[2] |= SHARED
     return out
 
