@@ -52,6 +52,7 @@ _MODULES = (
     "cli",
     "cuda",
     "data",
+    "explore",
     "kernels",
     "linalg",
     "metrics",

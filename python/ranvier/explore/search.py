@@ -1,0 +1,166 @@
+"""Two ways down a function: guessing, and following the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd.creation import rand
+from ranvier.autograd.mode import enable_grad, no_grad
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.explore.path import Array, Path
+from ranvier.optim import SGD
+
+__all__ = ["Objective", "evaluate", "gradient_descent", "random_search"]
+
+Objective = Callable[[Tensor], Any]
+"""A function of one vector (d,) of float64 whose result is a Tensor of one element (or a number)."""
+
+
+def evaluate(f: Objective, point: npt.ArrayLike) -> float:
+    """f at one point, as a float.
+
+    >>> from ranvier.explore.search import evaluate
+    >>> evaluate(lambda w: (w * w).sum(), [3.0, 4.0])
+    25.0
+    """
+    with no_grad():
+        return float(_value("evaluate", f(wrap(_vector("evaluate", "point", point)))))
+
+
+def random_search(
+    f: Objective, low: npt.ArrayLike, high: npt.ArrayLike, trials: int = 1000, dimensions: int | None = None
+) -> Path:
+    """Tries points at random, each coordinate uniform in [low, high), and records them all.
+
+    To come within a share s of the box's side of the minimum in every one of d coordinates takes some
+    s^-d trials: guessing is hopeless with more than a few parameters, which is why networks follow the
+    gradient. It is no bad way to choose a few settings, though.
+
+    Args:
+        f: a function of a vector (d,), such as a Surface, a ParameterLoss or your own.
+        low, high: the box: vectors (d,), or numbers for all coordinates.
+        trials: points to try.
+        dimensions: d, where low and high are both numbers.
+
+    Returns:
+        The Path of all points in the order in which they were tried; its `best` is the answer.
+
+    The numbers come from the library's stream: `rv.manual_seed` repeats them.
+
+    Raises:
+        ValueError: trials below 1, low above high, or shapes that do not fit.
+        TypeError: f returned something else than one number.
+
+    Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization" (2012).
+
+    >>> import ranvier as rv
+    >>> _ = rv.manual_seed(0)
+    >>> path = rv.explore.random_search(lambda w: ((w - 1) ** 2).sum(), [-3, -3], [3, 3], trials=500)
+    >>> path.points.shape, path.best_value < 0.1
+    ((500, 2), True)
+    """
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    shape = np.broadcast_shapes(low.shape, high.shape, () if dimensions is None else (dimensions,))
+    if len(shape) != 1 or not shape[0]:
+        raise ValueError(
+            f"[random_search] got low of shape {low.shape}, high of shape {high.shape} and dimensions = "
+            f"{dimensions}; expected vectors, or numbers and dimensions"
+        )
+    if trials < 1 or not (low <= high).all():
+        raise ValueError(
+            f"[random_search] got trials = {trials}, low = {low}, high = {high}; expected "
+            "trials >= 1 and low <= high"
+        )
+    points = low + (high - low) * rand(trials, *shape, dtype=np.float64).numpy()
+    with no_grad():
+        values = [float(_value("random_search", f(wrap(point)))) for point in points]
+    return Path(points, np.array(values), "random search")
+
+
+def gradient_descent(
+    f: Objective,
+    start: npt.ArrayLike,
+    lr: float | None = None,
+    steps: int = 100,
+    optimizer: Callable[..., Any] | None = None,
+) -> Path:
+    """Follows the gradient of f downhill from a point and records every step: w <- w - lr f'(w).
+
+    Args:
+        f: a function of a vector (d,) made of ranvier's operations, such as a Surface, a ParameterLoss or
+            your own.
+        start: the first point, (d,), or a number for d = 1.
+        lr: the learning rate; None means 0.1, or what the optimizer has by itself.
+        steps: moves to make.
+        optimizer: what makes one from a list of parameters: a class of `rv.optim`, or a function such as
+            `lambda p: rv.optim.SGD(p, lr=0.01, momentum=0.9)`. None is plain gradient descent.
+
+    Returns:
+        The Path of steps + 1 points; fewer where it left the finite numbers, at the last of which the value
+        or the gradient is not finite.
+
+    Raises:
+        ValueError: steps below 0, or a start that is no vector.
+        TypeError: f returned something else than a Tensor of one element that depends on the vector.
+
+    Source: Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées" (1847).
+
+    >>> import ranvier as rv
+    >>> path = rv.explore.gradient_descent(lambda w: ((w - 2) ** 2).sum(), 5.0, lr=0.1, steps=20)
+    >>> path.points[:3, 0].round(2).tolist(), round(path.end.item(), 3)
+    ([5.0, 4.4, 3.92], 2.035)
+    """
+    if steps < 0:
+        raise ValueError(f"[gradient_descent] got steps = {steps}; expected a number >= 0")
+    w = wrap(_vector("gradient_descent", "start", start).copy(), requires_grad=True)
+    moving = _optimizer(w, lr, optimizer)
+
+    def closure() -> Tensor:
+        moving.zero_grad()
+        with enable_grad():
+            value = _value("gradient_descent", f(w))
+            if not isinstance(value, Tensor) or not value.requires_grad:
+                raise TypeError(
+                    "[gradient_descent] got a function whose result does not depend on its vector through "
+                    "ranvier's operations; expected one that gradients can follow"
+                )
+            value.backward()
+        return value
+
+    points, values = [], []
+    for _ in range(steps):
+        points.append(w.detach().numpy().copy())
+        values.append(float(moving.step(closure)))
+        if not (np.isfinite(values[-1]) and np.isfinite(w.detach().numpy()).all()):
+            break
+    else:
+        points.append(w.detach().numpy().copy())
+        values.append(evaluate(f, points[-1]))
+    return Path(
+        np.array(points), np.array(values), type(moving).__name__ if optimizer else "gradient descent"
+    )
+
+
+def _optimizer(w: Tensor, lr: float | None, optimizer: Callable[..., Any] | None) -> Any:
+    if optimizer is None:
+        return SGD([w], lr=0.1 if lr is None else lr)
+    return optimizer([w]) if lr is None else optimizer([w], lr=lr)
+
+
+def _vector(name: str, what: str, values: Any) -> Array:
+    array = np.atleast_1d(np.asarray(getattr(values, "_array", values), np.float64))
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"[{name}] got {what} of shape {array.shape}; expected a vector (d,)")
+    return array
+
+
+def _value(name: str, value: Any) -> Any:
+    size = value.numel() if isinstance(value, Tensor) else np.size(value)
+    if size != 1 or not isinstance(value, (Tensor, float, int, np.generic, np.ndarray)):
+        got = f"shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+        raise TypeError(f"[{name}] got a function that returned {got}; expected one number")
+    return value.reshape(()) if isinstance(value, Tensor) and value.ndim else value
