@@ -94,44 +94,17 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None) -> 
 
 
 def _layers(model: Module, sample: Any) -> list[Layer]:
-    """Run the sample, and note every call of a module that has no parts or parameters of its own."""
-    from ranvier.autograd import no_grad
+    """A row for each call of a layer; its parameters are counted with the first."""
+    from ranvier.nn.trace import layer_outputs
 
     layers: list[Layer] = []
     counted: set[int] = set()
-    hooks = []
-
-    def note(name: str) -> Any:
-        def hook(module: Module, inputs: Any, output: Any) -> None:
-            own = [p for p in module._parameters.values() if p is not None and id(p) not in counted]
-            counted.update(id(p) for p in own)
-            shape = getattr(output, "shape", None)
-            layers.append(
-                Layer(
-                    name,
-                    type(module).__name__,
-                    None if shape is None else ("N", *shape[1:]),
-                    sum(p.numel() for p in own),
-                )
-            )
-
-        return hook
-
-    for name, module in model.named_modules():
-        if not any(True for _ in module.children()) or any(
-            p is not None for p in module._parameters.values()
-        ):
-            hooks.append(module.register_forward_hook(note(name)))
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with no_grad():
-            model(sample)
-    finally:
-        for module, training in modes:
-            module.training = training
-        for handle in hooks:
-            handle.remove()
+    for name, layer, output in layer_outputs(model, sample):
+        own = [p for p in layer._parameters.values() if p is not None and id(p) not in counted]
+        counted.update(id(p) for p in own)
+        shape = getattr(output, "shape", None)
+        known = None if shape is None else ("N", *shape[1:])
+        layers.append(Layer(name, type(layer).__name__, known, sum(p.numel() for p in own)))
     return layers
 
 

@@ -1,0 +1,102 @@
+"""Confusion matrices and class balance: the numbers and names that are drawn."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+
+def cells(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def ticks(axis):
+    return [text.get_text() for text in axis.get_ticklabels()]
+
+
+def test_counts_and_shares_of_rows():
+    ax = rv.plot.confusion_matrix([0, 0, 0, 2], [0, 0, 2, 2])
+    assert cells(ax) == ["2\n67%", "1\n33%", "0", "1\n100%"]
+    assert ticks(ax.xaxis) == ticks(ax.yaxis) == ["0", "2"]
+    np.testing.assert_allclose(ax.images[0].get_array(), [[2 / 3, 1 / 3], [0, 1]])
+    assert ax.get_title() == "Accuracy 75.0% of 4"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_the_positions_are_rows_of_the_truth():
+    ax = rv.plot.confusion_matrix(["b", "a"], ["b", "b"], shares=False)
+    placed = {text.get_position(): text.get_text() for text in ax.texts}
+    assert placed == {(0, 0): "0", (1, 0): "1", (0, 1): "0", (1, 1): "1"}  # (column, row)
+
+
+def test_names_are_of_all_classes_also_absent_ones():
+    ax = rv.plot.confusion_matrix([0, 1], [0, 1], ["cat", "dog", "an animal with a very long name"])
+    assert ticks(ax.yaxis) == ["cat", "dog", "an animal…ong name"]
+    assert cells(ax)[6:] == ["0", "0", "0"]
+
+
+def test_a_matrix_is_drawn_as_it_is():
+    counts = rv.metrics.confusion_matrix([0, 1, 1], [0, 1, 0])
+    assert cells(rv.plot.confusion_matrix(counts)) == ["1\n100%", "0", "1\n50%", "1\n50%"]
+    assert ticks(rv.plot.confusion_matrix(counts, class_names=["no", "yes"]).xaxis) == ["no", "yes"]
+    assert rv.plot.confusion_matrix(np.zeros((2, 2), int)).get_title() == "No samples"
+
+
+def test_many_classes_leave_out_zeros_and_shares():
+    y = np.repeat(np.arange(30), 4)
+    ax = rv.plot.confusion_matrix(y, y, [f"class {i}" for i in range(30)])
+    assert cells(ax) == ["4"] * 30
+    assert len(ticks(ax.xaxis)) == 30
+
+
+def test_class_balance():
+    ax = rv.plot.classes([1, 1, 1, 0], ["no", "yes", "none"])
+    assert [bar.get_width() for bar in ax.patches] == [1, 3, 0]
+    assert cells(ax) == [" 1 (25%)", " 3 (75%)", " 0 (0.00%)"]
+    assert ticks(ax.yaxis) == ["no", "yes", "none"]
+    assert ax.get_title() == "4 samples, some classes empty"
+    assert rv.plot.classes(["a", "a", "b"]).get_title() == "3 samples, largest class 2 × smallest"
+
+
+def test_the_callers_axes_are_drawn_in():
+    from matplotlib.figure import Figure
+
+    left, right = Figure().subplots(1, 2)
+    assert rv.plot.confusion_matrix([0, 1], [0, 1], ax=left) is left
+    assert rv.plot.classes([0, 1], ax=right) is right
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda: rv.plot.confusion_matrix([0, 1], [0]),
+            ValueError,
+            r"y_pred of shape \(1,\); expected \(2,\)",
+        ),
+        (
+            lambda: rv.plot.confusion_matrix([0, 3], [0, 1], ["a", "b"]),
+            ValueError,
+            "2 class names and the label",
+        ),
+        (lambda: rv.plot.confusion_matrix(["x"], ["x"], ["a"]), ValueError, "1 class names and the label"),
+        (
+            lambda: rv.plot.confusion_matrix(np.ones((2, 3))),
+            ValueError,
+            r"shape \(2, 3\); expected y_pred, or",
+        ),
+        (
+            lambda: rv.plot.confusion_matrix(np.ones((2, 2)), class_names="abc"),
+            ValueError,
+            "3 class names for 2",
+        ),
+        (
+            lambda: rv.plot.confusion_matrix([0], [0], ax=1),
+            TypeError,
+            "ax of type int; expected a matplotlib A",
+        ),
+        (lambda: rv.plot.classes([]), ValueError, r"\[plot.classes\] got y of shape \(0,\)"),
+    ],
+)
+def test_wrong_arguments(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
