@@ -81,6 +81,7 @@ _NAMES: dict[str, str] = {
     "Schedule": "ranvier.train",
     "TensorBoard": "ranvier.train",
     "WeightAveraging": "ranvier.train",
+    "diagnose": "ranvier.explore",
     "save": "ranvier.serialization",
     "load": "ranvier.serialization",
 }

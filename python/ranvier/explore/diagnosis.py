@@ -1,0 +1,109 @@
+"""`rv.diagnose`: what is wrong with a network or its training, by which figures, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ranvier.explore import rules
+from ranvier.explore.examine import Seen
+from ranvier.explore.rules import Finding
+from ranvier.nn import Module
+from ranvier.train import Trainer
+
+__all__ = ["Diagnosis", "Finding", "diagnose"]
+
+_ORDER = ("error", "warning", "note")
+
+
+class Diagnosis(Sequence[Finding]):
+    """The findings, worst first; empty (and false) for a healthy network. `str()` of it is the report.
+
+    Attributes:
+        missing: what could not be examined, and what it would need.
+    """
+
+    def __init__(self, findings: Sequence[Finding], missing: Sequence[str] = ()) -> None:
+        self._findings = sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+        self.missing = tuple(missing)
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._findings[index]
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._findings)
+
+    def __str__(self) -> str:
+        found = [str(finding) for finding in self] or ["nothing found"]
+        return "\n".join([*found, *(f"not examined: {part}" for part in self.missing)])
+
+    def __repr__(self) -> str:
+        return f"<Diagnosis: {', '.join(finding.rule for finding in self) or 'nothing found'}>"
+
+
+def diagnose(
+    model: Any, history: Mapping[str, Sequence[float]] | None = None, data: Any = None, *, loss: Any = None
+) -> Diagnosis:
+    """Examine a network, its training curves and its data, and name what is wrong with the remedy.
+
+    What is looked for, each by a threshold that `ranvier.explore.rules` names and gives the reason for:
+    weights that are NaN or Inf; an output layer that does not fit the loss (softmax before
+    CrossEntropyLoss); inputs that are not finite or badly scaled; classes out of balance; dead ReLU units;
+    saturated sigmoids and tanhs; signals and gradients that vanish or explode through the layers; a learning
+    rate that is too high or too low; underfitting and overfitting. The model runs in evaluation mode and is
+    left as it was, gradients included.
+
+    Args:
+        model: a Module, or a Trainer, which brings its history and loss along.
+        history: what `Trainer.fit` returned.
+        data: `(x, y)`, a loader of such batches, or samples `x` alone.
+        loss: called as `loss(output, target)`; with it and targets, gradients are examined too.
+
+    Returns:
+        A Diagnosis: iterate over it, print it, ask for its length. Its `missing` says what could not be
+        examined.
+
+    Raises:
+        TypeError: model is no Module or Trainer, history no mapping.
+        ValueError: data of another shape than `(x, y)`, or not fit for the model.
+
+    >>> import numpy as np
+    >>> import ranvier as rv
+    >>> from ranvier import nn
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.Softmax(dim=1))
+    >>> print(rv.diagnose(model, loss=nn.CrossEntropyLoss()))
+    error: output and loss: the model ends in Softmax, and CrossEntropyLoss takes raw scores of any sign
+      try: leave it out: the loss applies it, and Trainer.predict_proba gives probabilities
+    not examined: inputs, classes, units and gradients: give data=(x, y)
+    not examined: learning rate and fit: give history
+    """
+    if isinstance(model, Trainer):
+        history = model.history if history is None and model.history.epochs else history
+        model, loss = model.model, model.loss if loss is None else loss
+    if not isinstance(model, Module):
+        raise TypeError(f"[diagnose] got model of type {type(model).__name__}; expected a Module or Trainer")
+    if history is not None and not isinstance(history, Mapping):
+        raise TypeError(
+            f"[diagnose] got history of type {type(history).__name__}; expected a History or a mapping"
+        )
+    findings, missing = list(rules.weights(model)), []
+    seen = None if data is None else Seen(model, data, loss)
+    findings += rules.output_layer(model, loss, seen)
+    if seen is None:
+        missing.append("inputs, classes, units and gradients: give data=(x, y)")
+    else:
+        findings += [*rules.inputs(seen), *rules.classes(seen)]
+        if any(found.rule in ("weights", "inputs") and found.severity == "error" for found in findings):
+            missing.append("units and gradients: what goes through them is not finite")
+        else:
+            findings += [*rules.dead_units(seen), *rules.saturation(seen), *rules.depth(seen)]
+            missing += seen.missing
+    if history is None or "loss" not in history:
+        missing.append("learning rate and fit: give history")
+    else:
+        rate = list(rules.learning_rate(history, seen, loss))
+        findings += rate or rules.fit(history)  # the cause, or else the effect
+    return Diagnosis(findings, missing)

@@ -1,0 +1,125 @@
+"""What `rv.diagnose` looks at: a pass of the data through the model, and what it showed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier import nn
+from ranvier.autograd import Tensor, enable_grad, wrap
+from ranvier.explore.watch import Call, gradients_of, watching
+from ranvier.train.links import link_of
+from ranvier.train.modes import evaluating
+from ranvier.train.source import only_samples, open_source
+
+__all__ = ["SAMPLES", "SATURATED", "Seen", "spread", "units", "weighs"]
+
+Array = npt.NDArray[Any]
+
+SAMPLES = 30
+"""Fewer samples say nothing about a unit: one that is on for half of them is off for all with 2^-30."""
+
+SATURATED = 0.02
+"""A derivative below this, 8 % of the sigmoid's largest and 2 % of tanh's: |z| above 3.9 and 2.6."""
+
+
+class Seen:
+    """What a pass over the data showed, in evaluation mode; gradients are those of the first batch.
+
+    Attributes:
+        x, y: all samples, and targets if there are.
+        calls: the layers' calls for the first batch, with gradients if targets and a loss were given.
+        ends: the layer that the model's output comes from; None where a function came after it.
+        refused: what the loss said, if it did not take output and targets.
+        off: of each ReLU, which units no sample turned on.
+        saturated: of each sigmoid and tanh, the share of outputs whose derivative is below SATURATED.
+        missing: what could not be examined.
+    """
+
+    def __init__(self, model: Any, data: Any, loss: Any) -> None:
+        self.missing: list[str] = []
+        self.calls: list[Call] = []
+        self.ends: Any = None
+        self.refused = ""
+        self.off: dict[str, Array] = {}
+        self._saturated: dict[str, tuple[int, int]] = {}
+        xs: list[Array] = []
+        ys: list[Array] = []
+        with evaluating(model):
+            for x, y in _batches(model, data, loss):
+                with watching(model) as calls:
+                    if xs:
+                        model(x)
+                    else:
+                        self._first(model, x, y, loss, calls)
+                self._units(calls)
+                xs.append(x)
+                ys += [] if y is None else [y]
+        self.x = np.concatenate(xs)
+        self.y = np.concatenate(ys) if ys else None
+        self.saturated = {name: n / of for name, (n, of) in self._saturated.items() if of}
+        lacking = ["targets"] * (not ys) + ["loss"] * (loss is None)
+        if lacking:
+            self.missing.append(f"gradients: give {' and '.join(lacking)}")
+        if len(self.x) < SAMPLES:
+            self.missing.append(f"units: {len(self.x)} samples say little; give {SAMPLES} or more")
+
+    def _first(self, model: Any, x: Array, y: Array | None, loss: Any, calls: list[Call]) -> None:
+        self.calls = calls
+        with enable_grad():
+            output = model(x)
+        if isinstance(output, Tensor) and calls and np.array_equal(output._array, calls[-1].value, True):
+            self.ends = calls[-1].module
+        if y is None or loss is None:
+            return
+        try:
+            gradients_of(calls, [], lambda: loss(output, wrap(y)))
+        except (ValueError, TypeError, IndexError) as error:
+            self.refused = str(error)
+
+    def _units(self, calls: list[Call]) -> None:
+        for call in calls:
+            name, value = call.name, call.value
+            if isinstance(call.module, (nn.ReLU, nn.ReLU6)):
+                off: Array = ~np.any(units(value) > 0, axis=0)
+                self.off[name] = self.off[name] & off if name in self.off else off
+            elif isinstance(call.module, (nn.Sigmoid, nn.Tanh)):
+                slope = value * (1 - value) if isinstance(call.module, nn.Sigmoid) else 1 - value * value
+                n, of = self._saturated.get(name, (0, 0))
+                self._saturated[name] = n + int((slope < SATURATED).sum()), of + value.size
+
+
+def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:
+    dtype = next((np.dtype(p.dtype) for p in model.parameters()), np.dtype(np.float32))
+    if isinstance(data, (np.ndarray, Tensor)):
+        for x in only_samples("diagnose", data, dtype, 256):
+            yield x, None
+        return
+    pair = isinstance(data, (tuple, list)) and len(data) in (2, 3)
+    if not pair and (isinstance(data, (tuple, list)) or not hasattr(data, "__iter__")):
+        raise ValueError(f"[diagnose] got data of type {type(data).__name__}; expected (x, y), x or a loader")
+    x, y = data[:2] if pair else (data, None)
+    for xb, yb, _ in open_source("diagnose", x, y, dtype, link_of(loss) or "softmax", 256):
+        yield xb, yb
+
+
+def units(value: Array) -> Array:
+    """(samples and places, units): a channel of an image or a signal, a feature of anything else."""
+    if value.ndim in (3, 4):  # (n, c, l), (n, c, h, w)
+        value = np.moveaxis(value, 1, -1)
+    return value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
+
+
+def spread(value: Array) -> float:
+    """The root of the mean variance over the samples: what a layer says of its input."""
+    flat = value.reshape(len(value), -1)
+    return float(np.sqrt(flat.var(axis=0, dtype=np.float64).mean())) if flat.size else 0.0
+
+
+def weighs(module: Any) -> bool:
+    """Linear and convolution layers: a weight of two or more dimensions."""
+    weight = getattr(module, "weight", None)
+    return weight is not None and weight.ndim >= 2 and not isinstance(module, nn.Embedding)

@@ -1,0 +1,198 @@
+"""Underfitting, a good fit or overfitting: what the curves of a training run say, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Fit", "judge_fit"]
+
+Array = npt.NDArray[np.float64]
+
+SHORTEST = 3  # epochs: two points have no trend
+FALL = 0.5  # a training loss that fell by less than half of where it started has learned little ...
+GOOD_SCORE = 0.9  # ... unless the score is this good already (a run that went on from a trained model)
+RISE = 0.1  # validation loss is rising: by a tenth of the loss at the start, from its best epoch on
+NOISE = 2.0  # ... and by two standard deviations of its jumps from epoch to epoch
+GAP = 0.25  # validation lies above training by a quarter of the loss at the start
+SCORE_GAP = 0.1  # or ten points of accuracy
+FALLING = 0.05  # the last third still gained a twentieth of the whole: more epochs would go on
+SCORES = ("accuracy", "binary_accuracy", "f1_macro", "f1_weighted", "f1", "roc_auc", "r2")
+
+REMEDIES = {
+    "underfitting": "train longer or with a higher learning rate, widen or deepen the network, weaken the "
+    "regularisation, add features; noise in the targets is a floor that no network goes below",
+    "overfitting": "stop at the best validation loss (EarlyStopping), add data or augmentation, dropout, "
+    "L1 or L2 penalties, or take a smaller network",
+    "diverged": "lower the learning rate, clip the gradients, scale the inputs",
+    "unknown": "train for more epochs, with validation_data or validation_split",
+    "good": "",
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `judge_fit` found; `str()` of it is the text to print.
+
+    Attributes:
+        verdict: "underfitting", "good", "overfitting", "diverged" or "unknown".
+        reasons: sentences with the figures that decided.
+        figures: those figures by name.
+        remedy: what to try; empty for a good fit.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    figures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def remedy(self) -> str:
+        return REMEDIES[self.verdict]
+
+    def __str__(self) -> str:
+        lines = [self.verdict, *(f"  {reason}" for reason in self.reasons)]
+        return "\n".join([*lines, f"  try: {self.remedy}"] if self.remedy else lines)
+
+
+def judge_fit(history: Mapping[str, Sequence[float]], *, baseline: float | None = None) -> Fit:
+    """Say from the losses of training and validation whether a network underfits, overfits or fits well.
+
+    In this order, the first that holds: the last training loss is not finite or above the first (diverged);
+    validation loss has risen from its best epoch by more than `RISE` of the baseline and more than its
+    noise, while training loss fell on (overfitting); training loss fell by less than `FALL` of the
+    baseline (underfitting); validation loss lies above training loss by `GAP` of the baseline, or the score
+    below by `SCORE_GAP` (overfitting); else good. Levels are medians over the last fifth of the epochs, so
+    that a single noisy epoch decides nothing. Epochs with NaN are left out.
+
+    Args:
+        history: what `Trainer.fit` returned, or any mapping with "loss", and "val_loss" if there was
+            validation; "accuracy" or another score of 1 at best is read as well.
+        baseline: the loss of an untrained network; that of the first epoch if not given.
+
+    Returns:
+        A Fit. Its verdict is "unknown" where fewer than three epochs, or no validation, leave it open: it
+        says which part.
+
+    Raises:
+        TypeError: history is no mapping.
+        ValueError: it has no "loss".
+
+    Source: the early-stopping criterion GL of L. Prechelt, "Early stopping - but when?" (1998), for the rise.
+
+    >>> import ranvier as rv
+    >>> print(rv.explore.judge_fit({"loss": [0.8, 0.5, 0.3, 0.1], "val_loss": [0.9, 0.55, 0.6, 0.8]}))
+    overfitting
+      validation loss rose from 0.55 (epoch 2) to 0.8, while training loss fell from 0.5 to 0.1
+      try: stop at the best validation loss (EarlyStopping), add data or augmentation, dropout, L1 or L2 \
+penalties, or take a smaller network
+    """
+    if not isinstance(history, Mapping):
+        raise TypeError(f"[judge_fit] got {type(history).__name__}; expected a History or a mapping of lists")
+    if "loss" not in history:
+        raise ValueError(f"[judge_fit] got a history of {', '.join(history) or 'nothing'}; expected 'loss'")
+    train = np.asarray(history["loss"], np.float64)
+    seen = np.flatnonzero(np.isfinite(train))
+    if len(train) and (len(seen) == 0 or seen[-1] < len(train) - 1):
+        first = int(seen[-1]) + 2 if len(seen) else 1
+        return Fit("diverged", (f"training loss is {train[-1]:g} since epoch {first}",))
+    if len(seen) < SHORTEST:
+        return Fit("unknown", (f"{len(seen)} epochs with a loss: a trend needs {SHORTEST}",))
+    train, start = train[seen], float(train[seen[0]])
+    figures = {"start": start if baseline is None else float(baseline), "loss": level(train)}
+    figures["gain"] = figures["start"] - figures["loss"]
+    figures["scale"] = max(figures["start"], figures["gain"])  # a loss may lie below 0
+    if figures["gain"] < 0 and figures["loss"] > start + NOISE * noise(train):
+        return Fit("diverged", (f"training loss rose from {start:.3g} to {figures['loss']:.3g}",), figures)
+    score = next((name for name in SCORES if name in history), None)
+    for name in (score, "val_loss", score and f"val_{score}"):
+        values = np.asarray(history.get(name or "", ()), np.float64)
+        if name is not None and np.isfinite(values).any():
+            figures[name] = level(values[np.isfinite(values)])
+    figures["falling"] = _still_falling(train, figures["gain"])
+    for rule in (_rising, _little_learned, _gap):
+        if (reason := rule(history, figures, score)) is not None:
+            return Fit("underfitting" if rule is _little_learned else "overfitting", (reason,), figures)
+    return _good(figures)
+
+
+def level(values: Array) -> float:
+    """Where a curve ends: the median of the last fifth of it (of one value up to nine epochs)."""
+    return float(np.median(values[-max(1, len(values) // 5) :]))
+
+
+def noise(values: Array) -> float:
+    """The standard deviation of a curve's jumps around its trend, from the median of their differences.
+
+    Second differences of independent noise have 6 times its variance; 1.4826 turns a median of absolute
+    values into a standard deviation.
+    """
+    if len(values) < 6:  # too few to tell noise from trend
+        return 0.0
+    return float(1.4826 * np.median(np.abs(np.diff(values, 2))) / np.sqrt(6))
+
+
+def _still_falling(train: Array, gain: float) -> float:
+    """The share of the gain that came in the last third of the epochs."""
+    third = max(1, len(train) // 3)
+    return float((train[-third - 1] - level(train)) / gain) if gain > 0 else 0.0
+
+
+def _rising(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+    if "val_loss" not in figures or figures["gain"] <= 0:
+        return None
+    train, valid = (np.asarray(history[name], np.float64) for name in ("loss", "val_loss"))
+    n = min(len(train), len(valid))
+    both = np.flatnonzero(np.isfinite(train[:n]) & np.isfinite(valid[:n]))
+    if len(both) < SHORTEST:
+        return None
+    best = int(both[np.argmin(valid[both])])
+    rise, spread = figures["val_loss"] - valid[best], noise(valid[both])
+    figures |= {"best_epoch": best + 1, "rise": float(rise), "noise": spread}
+    if rise <= max(RISE * figures["scale"], NOISE * spread) or figures["loss"] >= train[best]:
+        return None
+    return (
+        f"validation loss rose from {valid[best]:.3g} (epoch {best + 1}) to {figures['val_loss']:.3g}, while "
+        f"training loss fell from {train[best]:.3g} to {figures['loss']:.3g}"
+    )
+
+
+def _little_learned(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+    start, fallen = figures["start"], figures["gain"]
+    if start <= 0 or fallen >= FALL * start or (score and figures.get(score, 0.0) >= GOOD_SCORE):
+        return None  # a loss below 0 has no floor to be measured from
+    known = f", {score} is {figures[score]:.3g}" if score and score in figures else ""
+    pace = "and still falls" if figures["falling"] > FALLING else "and no longer falls"
+    share = max(fallen, 0.0) / start
+    return f"training loss fell from {start:.3g} to {figures['loss']:.3g}, by {share:.0%} only, {pace}{known}"
+
+
+def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | None:
+    if score and f"val_{score}" in figures and score in figures:
+        lost = figures[score] - figures[f"val_{score}"]
+        if lost > SCORE_GAP:
+            return (
+                f"{score} is {figures[score]:.3g} in training and {figures[f'val_{score}']:.3g} on new data"
+            )
+    if "val_loss" not in figures or figures["gain"] <= 0:
+        return None
+    figures["gap"] = figures["val_loss"] - figures["loss"]
+    if figures["gap"] <= GAP * figures["scale"]:
+        return None
+    share = figures["gap"] / figures["scale"]
+    return (
+        f"validation loss {figures['val_loss']:.3g} lies above training loss {figures['loss']:.3g} by "
+        f"{share:.0%} of the loss at the start"
+    )
+
+
+def _good(figures: dict[str, float]) -> Fit:
+    reason = f"training loss fell from {figures['start']:.3g} to {figures['loss']:.3g}"
+    more = ("it still falls: more epochs may help",) if figures["falling"] > FALLING else ()
+    if "val_loss" not in figures:
+        missing = "no validation data: whether the network overfits cannot be told"
+        return Fit("unknown", (reason, missing), figures)
+    return Fit("good", (f"{reason}, validation loss is {figures['val_loss']:.3g}", *more), figures)

@@ -1,0 +1,291 @@
+"""The rules of `rv.diagnose`: each names its threshold, and the reason for it.
+
+A rule gives the findings it has, as an iterator; of a healthy network, none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ranvier import nn
+from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, units, weighs
+from ranvier.explore.fit import judge_fit, level
+from ranvier.explore.watch import rms
+from ranvier.train.links import link_of
+
+INPUT_RMS = 10.0
+"""A feature whose root mean square is above this: an order of magnitude above the unit variance that the
+usual initialisations assume (LeCun et al., Efficient BackProp, 1998, section 4.3)."""
+
+INPUT_RATIO = 100.0
+"""The largest feature over the smallest (a tenth of them is not counted, for pixels that are never set): the
+curvatures along their weights differ by the square, and so do the learning rates that they need (same
+source)."""
+
+IMBALANCE = 4.0
+"""The largest class over the smallest: of two classes one has less than a fifth, where imbalance begins to be
+called moderate (He and Garcia, Learning from Imbalanced Data, 2009, speak of 100:1 as severe)."""
+
+DEAD_SHARE = 0.25
+"""Of a layer's units. Training leaves some dead that harm nothing (10 to 20 % of a good network on digits);
+from half of them on it is an error (Lu et al., Dying ReLU and Initialization, 2020)."""
+
+SATURATED_SHARE = 0.5
+"""More than half of a layer's outputs where the derivative is below `examine.SATURATED` (Glorot and Bengio,
+Understanding the difficulty of training deep feedforward neural networks, 2010, watch saturation layer by
+layer)."""
+
+DEPTH_RATIO = 1e3
+"""Between the first and the last layer: three decimal places of float32's seven are gone, and one learning
+rate cannot serve both (Glorot and Bengio, 2010; He et al., Delving Deep into Rectifiers, 2015)."""
+
+DEEP = 3
+"""Layers with weights that it takes to speak of depth."""
+
+CLIMB = 1.0
+"""The climbs of the training loss together, over its whole descent: it oscillates rather than falls."""
+
+ABOVE_CHANCE = 1.05
+"""A cross-entropy this far above the entropy of the classes: worse than always answering with their shares,
+about where an untrained network starts, so that the steps have thrown it out."""
+
+SLOW_FALL = 0.2
+"""A training loss that falls by less than a fifth, though ..."""
+
+STEADY = 0.8
+"""... four of five epochs lower it: steps in the right direction that are too short."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        rule: its name, such as "dead units".
+        severity: "error" (training cannot work), "warning" (it suffers) or "note".
+        evidence: what was seen and where, with the figures.
+        remedy: what to do.
+        figures: the figures by name.
+    """
+
+    rule: str
+    severity: str
+    evidence: str
+    remedy: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.rule}: {self.evidence}\n  try: {self.remedy}"
+
+
+Findings = Iterator[Finding]
+
+
+def weights(model: Any) -> Findings:
+    for name, parameter in model.named_parameters():
+        bad = parameter.numel() - int(np.isfinite(parameter._array).sum())
+        if bad:
+            yield Finding(
+                "weights",
+                "error",
+                f"{bad} of {parameter.numel()} elements of {name} are NaN or Inf",
+                "go back to a checkpoint, lower the learning rate, clip the gradients; look for log or "
+                "division of 0 in the loss",
+                {"elements": bad},
+            )
+
+
+def output_layer(model: Any, loss: Any, seen: Seen | None) -> Findings:
+    """By the last layer; without data, of a Sequential only: what another model calls last is not known."""
+    if seen is not None and seen.refused:
+        yield Finding("output and loss", "error", f"the loss refuses them: {seen.refused}", "see there")
+    link = link_of(loss)
+    ends = _last(model) if seen is None else seen.ends
+    if link is None or ends is None:
+        return
+    kind, name = type(ends).__name__, type(loss).__name__
+    ready = "leave it out: the loss applies it, and Trainer.predict_proba gives probabilities"
+    if isinstance(loss, nn.NLLLoss):
+        fits, takes, remedy = isinstance(ends, nn.LogSoftmax), "log-probabilities", "end in LogSoftmax"
+    elif link == "identity":
+        fits, takes, remedy = isinstance(ends, (nn.Sigmoid, nn.Softmax)), "probabilities", "end in Sigmoid"
+    else:  # log-softmax of log-probabilities changes nothing
+        fits = not isinstance(ends, (nn.Softmax, nn.Sigmoid, nn.ReLU, nn.ReLU6))
+        takes, remedy = "raw scores of any sign", ready if kind.lower() == link else "leave it out"
+    if not fits:
+        yield Finding(
+            "output and loss", "error", f"the model ends in {kind}, and {name} takes {takes}", remedy
+        )
+
+
+def _last(model: Any) -> Any:
+    while isinstance(model, nn.Sequential) and len(model):
+        model = model[-1]
+    return None if any(True for _ in model.children()) else model
+
+
+def inputs(seen: Seen) -> Findings:
+    x = seen.x
+    if x.dtype.kind != "f":  # indices for an embedding
+        return
+    bad = int(x.size - np.isfinite(x).sum())
+    if bad:
+        yield Finding(
+            "inputs",
+            "error",
+            f"{bad} of {x.size} values are NaN or Inf",
+            "leave these samples out, or fill the gaps (with the feature's mean)",
+            {"values": bad},
+        )
+        return
+    features = np.sqrt(np.mean(np.square(units(x), dtype=np.float64), axis=0))
+    sizes = np.sort(features[features > 0])
+    if not len(sizes):
+        return
+    largest, smallest = sizes[-1], sizes[(len(sizes) - 1) // 10]
+    scale = "scale them: rv.data.Standardize, or divide pixels by 255"
+    if largest > INPUT_RMS:
+        evidence = f"feature {features.argmax()} has a root mean square of {largest:.3g}"
+        yield Finding("inputs", "warning", evidence, scale, {"rms": float(largest)})
+    elif largest > INPUT_RATIO * smallest:
+        ratio = float(largest / smallest)
+        evidence = f"the largest feature is {ratio:.3g} times the smallest"
+        yield Finding("inputs", "warning", evidence, scale, {"ratio": ratio})
+
+
+def classes(seen: Seen) -> Findings:
+    y = seen.y
+    if y is None or y.size != len(y) or not np.array_equal(y, np.rint(y)):
+        return
+    if y.dtype.kind == "f" and not np.isin(y, (0, 1)).all():  # whole numbers, but no labels
+        return
+    found, counts = np.unique(y, return_counts=True)
+    if len(found) < 2 or counts.max() <= IMBALANCE * counts.min():
+        return
+    few, many = counts.argmin(), counts.argmax()
+    yield Finding(
+        "classes",
+        "warning",
+        f"class {found[few]:g} has {counts[few]} samples and class {found[many]:g} has {counts[many]}: "
+        f"always saying {found[many]:g} is right for {counts[many] / len(y):.0%}",
+        'fit(class_weight="balanced"), or a weighted sampler; judge by f1_macro or a confusion matrix',
+        {"ratio": float(counts.max() / counts.min())},
+    )
+
+
+def dead_units(seen: Seen) -> Findings:
+    if len(seen.x) < SAMPLES:
+        return
+    for name, off in seen.off.items():
+        share = float(off.mean())
+        if share > DEAD_SHARE:
+            yield Finding(
+                "dead units",
+                "error" if share > 0.5 else "warning",
+                f'{off.sum()} of {off.size} units of ReLU "{name}" are 0 for all {len(seen.x)} samples',
+                "lower the learning rate, start from he_normal_ and biases of 0, or take LeakyReLU",
+                {"dead": int(off.sum()), "units": off.size},
+            )
+
+
+def saturation(seen: Seen) -> Findings:
+    last = seen.calls[-1].name if seen.calls else ""
+    for name, share in seen.saturated.items():
+        if share > SATURATED_SHARE and name != last:  # the output may be sure of itself
+            yield Finding(
+                "saturation",
+                "warning",
+                f'{share:.0%} of the outputs of "{name}" lie where its derivative is below {SATURATED}',
+                "scale the inputs, start from smaller weights (xavier_normal_), normalise between the "
+                "layers, or take ReLU",
+                {"share": share},
+            )
+
+
+def depth(seen: Seen) -> Findings:
+    """Signals from the first layer with weights to the last, gradients the other way."""
+    calls = [call for call in seen.calls if weighs(call.module)]
+    if len(calls) < DEEP:
+        return
+    yield from _through("signals", [call.name for call in calls], [spread(call.value) for call in calls])
+    gradients = [(c.name, rms(c.gradient)) for c in calls if c.gradient is not None]
+    if not all(np.isfinite(size) for _, size in gradients):
+        bad = next(name for name, size in gradients if not np.isfinite(size))
+        remedy = "lower the learning rate, scale the inputs, start from smaller weights"
+        yield Finding("gradients", "error", f'the gradient at "{bad}" is NaN or Inf', remedy)
+    elif len(gradients) >= DEEP:
+        names, sizes = zip(*reversed(gradients), strict=True)
+        yield from _through("gradients", names, sizes)
+
+
+def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Findings:
+    first, last = sizes[0], sizes[-1]
+    if not first > 0 or first / DEPTH_RATIO <= last <= first * DEPTH_RATIO:
+        return
+    vanish = last < first
+    yield Finding(
+        f"{'vanishing' if vanish else 'exploding'} {rule}",
+        "warning",
+        f'from {first:.3g} at "{names[0]}" to {last:.3g} at "{names[-1]}"',
+        "start from weights made for the activation (he_normal_ for ReLU, xavier_normal_ for tanh), "
+        "normalise between the layers (BatchNorm, LayerNorm), add residual connections"
+        + ("" if vanish else ", clip the gradients"),
+        {"first": first, "last": last},
+    )
+
+
+def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, loss: Any) -> Findings:
+    losses = np.asarray(history["loss"], np.float64)
+    finite = losses[np.isfinite(losses)]
+    lower = "divide the learning rate by 3 to 10 (rv.train.lr_range_test finds one), warm up, clip gradients"
+    if len(finite) < len(losses) and not np.isfinite(losses[-1]):
+        epoch = int(np.flatnonzero(np.isfinite(losses))[-1]) + 2 if len(finite) else 1
+        evidence = f"training loss is {losses[-1]:g} since epoch {epoch}"
+        yield Finding("learning rate too high", "error", evidence, lower, {"epoch": epoch})
+        return
+    if len(finite) < 3:
+        return
+    jumps = np.diff(finite)
+    fall, climbs = float(finite[0] - finite.min()), float(jumps[jumps > 0].sum())
+    figures = {"start": float(finite[0]), "end": level(finite), "fall": fall, "climbs": climbs}
+    if climbs > CLIMB * fall and climbs > 0.1 * abs(finite[0]):
+        evidence = (
+            f"training loss climbed by {climbs:.3g} in all and went {fall:.3g} below its start of "
+            f"{finite[0]:.3g}"
+        )
+        yield Finding("learning rate too high", "warning", evidence, lower, figures)
+    elif figures["end"] > ABOVE_CHANCE * (chance := _chance(seen, loss)):
+        evidence = f"training loss is {figures['end']:.3g}, above the {chance:.3g} of always the same answer"
+        yield Finding("learning rate too high", "warning", evidence, lower, {**figures, "chance": chance})
+    elif (
+        0 < fall < SLOW_FALL * finite[0]
+        and (jumps < 0).mean() >= STEADY
+        and judge_fit(history).verdict == "underfitting"
+    ):
+        evidence = (
+            f"training loss fell in {(jumps < 0).mean():.0%} of the epochs, but only from {finite[0]:.3g} to "
+            f"{finite[-1]:.3g}"
+        )
+        remedy = "multiply the learning rate by 3 to 10 (rv.train.lr_range_test finds one), or take Adam"
+        yield Finding("learning rate too low", "warning", evidence, remedy, figures)
+
+
+def _chance(seen: Seen | None, loss: Any) -> float:
+    """The cross-entropy of always answering with the shares of the classes; infinite where not known."""
+    plain = isinstance(loss, nn.CrossEntropyLoss) and loss.reduction == "mean"
+    if not plain or loss.weight is not None or loss.label_smoothing:
+        return float("inf")
+    if seen is None or seen.y is None or seen.y.dtype.kind not in "iu":
+        return float("inf")
+    shares = np.unique(seen.y, return_counts=True)[1] / seen.y.size
+    return float(-(shares * np.log(shares)).sum())
+
+
+def fit(history: Mapping[str, Sequence[float]]) -> Findings:
+    judged = judge_fit(history)
+    if judged.verdict in ("underfitting", "overfitting"):
+        yield Finding(judged.verdict, "warning", judged.reasons[0], judged.remedy, judged.figures)

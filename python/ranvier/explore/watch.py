@@ -1,0 +1,96 @@
+"""A model at work: what each of its layers gives, and the gradient that comes back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import Tensor, enable_grad, grad
+
+__all__ = ["Call", "gradients_of", "layers", "watching"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class Call:
+    """One call of a layer: its path in the model, the layer, its output and, later, the gradient to that."""
+
+    name: str
+    module: Any
+    output: Tensor
+    gradient: Array | None = None
+
+    @property
+    def kind(self) -> str:
+        return type(self.module).__name__
+
+    @property
+    def value(self) -> Array:
+        return self.output._array
+
+
+def layers(model: Any) -> Iterator[tuple[str, Any]]:
+    """The modules that have no parts, with their paths: those that compute."""
+    for name, module in model.named_modules():
+        if not any(True for _ in module.children()):
+            yield name, module
+
+
+@contextmanager
+def watching(model: Any) -> Iterator[list[Call]]:
+    """Within the block, every call of a layer is noted in the list, in order.
+
+    The rest of the model goes on with a copy, so that a layer that works in place leaves what was noted.
+    """
+    calls: list[Call] = []
+
+    def note(name: str) -> Callable[..., Any]:
+        def hook(module: Any, inputs: Any, output: Any) -> Any:
+            if not isinstance(output, Tensor):  # a recurrent layer gives several
+                return None
+            calls.append(Call(name, module, output))
+            return output.clone()
+
+        return hook
+
+    handles = [module.register_forward_hook(note(name)) for name, module in layers(model)]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def gradients_of(
+    calls: list[Call], parameters: list[Any], of: Callable[[], Tensor], start: Any = None
+) -> tuple[Tensor, list[Array | None]]:
+    """Run `of`, and find the gradients of what it gives to the outputs of the calls and the parameters.
+
+    The gradients go into the calls; those of the parameters are returned, with the value. No `.grad` is
+    touched. start: the gradient at the value, 1 for a number.
+    """
+    with enable_grad():
+        value = of()
+    parts = [call for call in calls if call.output.requires_grad]
+    wanted = [call.output for call in parts] + [p for p in parameters if p.requires_grad]
+    if not value.requires_grad:  # everything is frozen
+        return value, [None] * len(parameters)
+    found = iter(grad(value, wanted, start, allow_unused=True))
+    for call in parts:
+        gradient = next(found)
+        call.gradient = None if gradient is None else gradient._array
+    rest = [next(found) if p.requires_grad else None for p in parameters]
+    return value, [None if g is None else g._array for g in rest]
+
+
+def rms(array: Array) -> float:
+    """sqrt(mean(x^2)), in float64; 0 of nothing."""
+    if array.size == 0:
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))

@@ -1,0 +1,103 @@
+"""judge_fit: each verdict where it must fall, and where it must not."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.explore import judge_fit
+
+GOOD = {"loss": [0.8, 0.5, 0.3, 0.2], "val_loss": [0.9, 0.55, 0.35, 0.25]}
+OVER = {"loss": [0.8, 0.5, 0.3, 0.1], "val_loss": [0.9, 0.55, 0.6, 0.8]}
+UNDER = {"loss": [2.5, 2.4, 2.3, 2.2], "val_loss": [2.6, 2.5, 2.4, 2.3]}
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"), [(GOOD, "good"), (OVER, "overfitting"), (UNDER, "underfitting")]
+)
+def test_textbook_curves(history, verdict):
+    assert judge_fit(history).verdict == verdict
+    assert judge_fit(rv.History.from_dict(history)).verdict == verdict
+
+
+def test_the_figures_are_those_of_the_history():
+    found = judge_fit(OVER)
+    assert found.figures["best_epoch"] == 2
+    assert found.figures["rise"] == pytest.approx(0.8 - 0.55)
+    assert found.figures["gain"] == pytest.approx(0.8 - 0.1)
+    assert "0.55 (epoch 2) to 0.8" in str(found)
+    assert "EarlyStopping" in found.remedy
+    assert judge_fit(GOOD).remedy == ""
+
+
+def curves(rng, epochs, spread, rise=0.0, floor=0.1):
+    t = np.arange(epochs)
+    fall = 2.3 * np.exp(-t / 8)
+    train = floor + fall + spread * rng.standard_normal(epochs)
+    valid = floor + 0.05 + fall + rise * np.maximum(0, t - 20) / 30 + spread * rng.standard_normal(epochs)
+    return {"loss": train.tolist(), "val_loss": valid.tolist()}
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(("rise", "verdict"), [(0.0, "good"), (1.0, "overfitting")])
+def test_noise_decides_nothing(seed, rise, verdict):
+    rng = np.random.default_rng(seed)
+    assert judge_fit(curves(rng, 50, 0.03, rise)).verdict == verdict
+
+
+def test_one_bad_last_epoch_is_no_overfitting(rng):
+    history = curves(rng, 50, 0.01)
+    history["val_loss"][-1] = 1.5
+    assert judge_fit(history).verdict == "good"
+
+
+def test_a_constant_gap_is_overfitting_and_a_small_one_is_not():
+    loss = [2.3, 1.0, 0.3, 0.05, 0.01]
+    assert judge_fit({"loss": loss, "val_loss": [2.3, 1.2, 0.8, 0.8, 0.8]}).verdict == "overfitting"
+    assert judge_fit({"loss": loss, "val_loss": [2.3, 1.1, 0.4, 0.1, 0.08]}).verdict == "good"
+
+
+def test_a_gap_of_accuracy_is_overfitting():
+    fit = {"loss": [1.0, 0.5, 0.2], "val_loss": [1.0, 0.5, 0.3], "accuracy": [0.5, 0.8, 0.99]}
+    assert judge_fit({**fit, "val_accuracy": [0.5, 0.8, 0.84]}).verdict == "overfitting"
+    assert judge_fit({**fit, "val_accuracy": [0.5, 0.8, 0.95]}).verdict == "good"
+
+
+def test_a_trained_model_that_goes_on_does_not_underfit():
+    went_on = {"loss": [0.1, 0.09, 0.085], "val_loss": [0.1, 0.1, 0.1], "accuracy": [0.97, 0.97, 0.98]}
+    assert judge_fit(went_on).verdict == "good"
+    del went_on["accuracy"]
+    assert judge_fit(went_on).verdict == "underfitting"
+    assert judge_fit(went_on, baseline=2.3).verdict == "good"
+
+
+def test_divergence():
+    assert judge_fit({"loss": [1.0, 2.0, float("nan")]}).reasons == ("training loss is nan since epoch 3",)
+    assert judge_fit({"loss": [float("inf")] * 4}).verdict == "diverged"
+    assert judge_fit({"loss": [1.0, 3.0, 9.0]}).verdict == "diverged"
+
+
+def test_what_cannot_be_told_is_said():
+    assert judge_fit({"loss": []}).verdict == "unknown"
+    assert "a trend needs 3" in judge_fit({"loss": [1.0, 0.5]}).reasons[0]
+    alone = judge_fit({"loss": [1.0, 0.5, 0.1]})
+    assert alone.verdict == "unknown"
+    assert "cannot be told" in alone.reasons[1]
+    assert judge_fit({"loss": [1.0, 0.95, 0.9]}).verdict == "underfitting"  # needs no validation
+
+
+def test_epochs_without_validation_are_left_out():
+    nan = float("nan")
+    history = {"loss": [0.8, 0.5, 0.3, 0.1], "val_loss": [nan, 0.55, 0.6, 0.8]}
+    assert judge_fit(history).verdict == "overfitting"
+    assert judge_fit({"loss": [0.8, 0.3, 0.1], "val_loss": [nan] * 3}).verdict == "unknown"
+
+
+def test_a_loss_below_zero_has_no_floor():
+    history = {"loss": [-1.0, -1.2, -1.3], "val_loss": [-1.0, -1.2, -1.29]}
+    assert judge_fit(history).verdict == "good"
+
+
+def test_wrong_arguments():
+    with pytest.raises(TypeError, match=r"\[judge_fit\] got list; expected a History"):
+        judge_fit([1.0])
+    with pytest.raises(ValueError, match="got a history of val_loss; expected 'loss'"):
+        judge_fit({"val_loss": [1.0]})
