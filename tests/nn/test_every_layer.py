@@ -95,7 +95,7 @@ def test_summarised(layer, capsys):
 def test_as_pytorchs(layer):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if not hasattr(torch.nn, layer.name):
-        assert layer.name in ("Step", "FocalLoss", "SigmoidFocalLoss")
+        assert layer.name in ("Step", "Neuron", "FocalLoss", "SigmoidFocalLoss")
         return
     ours, theirs = make(layer, "float64"), make(layer, "float64", torch.nn)
     if not layer.name.endswith("Loss"):  # PyTorch's losses do not tell their settings

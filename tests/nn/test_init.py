@@ -28,6 +28,7 @@ def _assert_moments(values, mean, std, kurtosis):
         (init.xavier_uniform_, math.sqrt(6 / (FAN_IN + FAN_OUT))),
         (lambda t: init.xavier_uniform_(t, gain=2), 2 * math.sqrt(6 / (FAN_IN + FAN_OUT))),
         (lambda t: init.kaiming_uniform_(t, nonlinearity="relu"), math.sqrt(6 / FAN_IN)),
+        (init.lecun_uniform_, math.sqrt(3 / FAN_IN)),
         (lambda t: init.kaiming_uniform_(t, a=math.sqrt(5)), 1 / math.sqrt(FAN_IN)),
         (lambda t: init.kaiming_uniform_(t, mode="fan_out", nonlinearity="relu"), math.sqrt(6 / FAN_OUT)),
     ],
@@ -44,6 +45,7 @@ def test_uniform(fill, bound):
     [
         (lambda t: init.normal_(t, 3, 0.5), 3.0, 0.5),
         (init.xavier_normal_, 0.0, math.sqrt(2 / (FAN_IN + FAN_OUT))),
+        (init.lecun_normal_, 0.0, math.sqrt(1 / FAN_IN)),
         (lambda t: init.kaiming_normal_(t, nonlinearity="relu"), 0.0, math.sqrt(2 / FAN_IN)),
         (
             lambda t: init.kaiming_normal_(t, nonlinearity="tanh", mode="fan_out"),

@@ -53,6 +53,7 @@ LAYERS = [
     layer("Identity"),
     layer("Linear", 6, 3),
     layer("Linear", 6, 3, bias=False, of=(2, 5, 6)),
+    layer("Neuron", 6, "tanh"),
     layer("Flatten", of=IMAGES),
     layer("Flatten", 0, 2, of=IMAGES),
     layer("Unflatten", 1, (2, 3)),

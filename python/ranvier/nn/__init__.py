@@ -58,6 +58,7 @@ from ranvier.nn.loss import (
     TripletMarginLoss,
 )
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.neuron import Neuron
 from ranvier.nn.norm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -154,6 +155,7 @@ __all__ = [
     "ModuleList",
     "MultiMarginLoss",
     "NLLLoss",
+    "Neuron",
     "PReLU",
     "PairwiseDistance",
     "Parameter",

@@ -1,5 +1,7 @@
 """Activations as layers."""
 
+from typing import Any
+
 from ranvier.nn.activation.piecewise import (
     Hardshrink,
     Hardsigmoid,
@@ -30,6 +32,7 @@ from ranvier.nn.activation.smooth import (
     Tanh,
     Tanhshrink,
 )
+from ranvier.nn.reshape import Identity
 
 __all__ = [
     "CELU",
@@ -59,3 +62,26 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
 ]
+
+
+def named(name: str) -> Any:
+    """A new layer by the name of its operation: "relu", "leaky_relu", "softmax"; "linear" is Identity.
+
+    Raises ValueError for an unknown name.
+
+    >>> from ranvier.nn import activation
+    >>> activation.named("leaky_relu")
+    LeakyReLU(negative_slope=0.01)
+    """
+    if name == "linear":
+        return Identity()
+    kind = _BY_NAME.get(name.replace("_", "").lower()) if isinstance(name, str) else None
+    if kind is None:
+        raise ValueError(
+            f"[activation] got {name!r}; expected the name of one, such as 'relu', 'tanh', 'sigmoid', "
+            "'gelu', 'softmax' or 'linear'"
+        )
+    return kind()
+
+
+_BY_NAME = {layer.lower(): globals()[layer] for layer in __all__}

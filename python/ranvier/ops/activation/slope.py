@@ -1,0 +1,142 @@
+"""The derivative of every activation, from the kernels that backward runs."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import as_tensor
+from ranvier.autograd.grad import gradients
+from ranvier.autograd.memory import filled_like
+from ranvier.autograd.mode import enable_grad
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.piecewise import prelu
+
+__all__ = ["ACTIVATIONS", "LINE_ACTIVATIONS", "activation_named", "derivative"]
+
+ACTIVATIONS = (
+    "celu",
+    "elu",
+    "gelu",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "linear",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "step",
+    "tanh",
+    "tanhshrink",
+)
+"""Activations that work element by element; "linear" is y = x."""
+
+LINE_ACTIVATIONS = ("log_softmax", "softmax", "softmin")
+"""Activations of a whole line of numbers, whose derivative is a matrix."""
+
+
+def derivative(function: str | Callable[..., Any], x: Any = None, **settings: Any) -> Any:
+    """f'(x) of an activation, element by element; without x, f' as a function.
+
+    The slope is what the backward kernel multiplies the arriving gradient with, also at a corner, where a
+    function has none: relu'(0) = 0, leaky_relu'(0) = negative_slope. step' is 0 everywhere.
+
+    Args:
+        function: the name of an activation, or any function of a Tensor that works element by element.
+            Names: celu, elu, gelu, hardshrink, hardsigmoid, hardswish, hardtanh, leaky_relu, linear,
+            logsigmoid, mish, prelu, relu, relu6, selu, sigmoid, silu, softplus, softshrink, softsign, step,
+            tanh, tanhshrink; and log_softmax, softmax, softmin.
+        x: float32 or float64, any shape: a Tensor, an array, a number or a list.
+        settings: the activation's own, such as negative_slope of leaky_relu, weight of prelu.
+
+    Returns:
+        A Tensor of x's shape and dtype. For softmax and its kin, whose every output depends on the whole
+        line x (..., n), the Jacobian (..., n, n): row i holds the derivatives of output i.
+
+    Raises:
+        ValueError: an unknown name, or a function whose result has another shape than x.
+        TypeError: x of another dtype.
+
+    >>> import ranvier as rv
+    >>> rv.derivative("sigmoid", [0.0, 2.0])
+    tensor([0.2500, 0.1050])
+    >>> rv.derivative("leaky_relu", [-1.0, 3.0], negative_slope=0.5)
+    tensor([0.5000, 1.0000])
+    >>> slope = rv.derivative(lambda t: t**3)
+    >>> slope(2.0)
+    tensor(12.)
+    >>> rv.derivative("softmax", [0.0, 0.0])
+    tensor([[ 0.2500, -0.2500],
+            [-0.2500,  0.2500]])
+    """
+    f = activation_named("derivative", function, LINE_ACTIVATIONS) if isinstance(function, str) else function
+    if x is None:
+        return functools.partial(derivative, function, **settings)
+    array = as_tensor(x)._array
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"[derivative] got x of dtype {array.dtype}; expected float32 or float64")
+    if function in LINE_ACTIVATIONS:
+        return _jacobian(f, array, settings)
+    leaf = wrap(array, requires_grad=True)
+    with enable_grad():
+        y = f(leaf, **settings)
+    if not isinstance(y, Tensor) or tuple(y.shape) != array.shape:
+        got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise ValueError(
+            f"[derivative] got a function that makes {got} of x of shape {array.shape}; expected one that "
+            "works element by element"
+        )
+    return _slope(y, leaf, filled_like(1, array))
+
+
+def _jacobian(f: Callable[..., Any], x: Any, settings: dict[str, Any]) -> Tensor:
+    if x.ndim == 0:
+        raise ValueError("[derivative] got a single number; expected a line (..., n)")
+    n = x.shape[-1]
+    lines = wrap(np.repeat(x[..., None, :], n, axis=-2), requires_grad=True)  # line i for output i
+    with enable_grad():
+        y = f(lines, dim=-1, **settings)
+    return _slope(y, lines, np.broadcast_to(np.eye(n, dtype=x.dtype), lines.shape).copy())
+
+
+def _slope(y: Tensor, x: Tensor, dy: Any) -> Tensor:
+    found = gradients(y, x, dy, allow_unused=True)[0] if y.requires_grad else None
+    return wrap(filled_like(0, x._array)) if found is None else found
+
+
+def activation_named(who: str, name: str, more: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """The function of that name; `more` are names beside ACTIVATIONS, and `who` asks.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in ACTIVATIONS + more:
+        known = ", ".join(sorted(ACTIVATIONS + more))
+        raise ValueError(f"[{who}] got activation {name!r}; expected one of {known}")
+    own = {"linear": _linear, "prelu": _prelu}
+    return own[name] if name in own else getattr(importlib.import_module("ranvier.ops"), name)
+
+
+def _linear(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+def _prelu(x: Tensor, weight: Any = 0.25) -> Tensor:
+    """prelu, also with a slope that is a number."""
+    if not isinstance(weight, Tensor):
+        weight = wrap(np.atleast_1d(np.asarray(weight, x.dtype)))
+    return prelu(x, weight)

@@ -1,0 +1,146 @@
+"""derivative: every activation's slope against its closed form and against central differences."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.autograd.gradcheck import numeric_gradients
+from ranvier.ops.activation.slope import activation_named
+from support.tolerance import tolerance
+
+EPS = np.finfo(np.float64).eps
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def between(x, low, high):
+    return ((x > low) & (x < high)).astype(x.dtype)
+
+
+def normal(x):
+    return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def mish(x):
+    t = np.tanh(np.log1p(np.exp(x)))
+    return t + x * (1 - t * t) * sigmoid(x)
+
+
+SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
+CLOSED = {
+    "celu": lambda x: np.where(x > 0, 1, np.exp(x)),
+    "elu": lambda x: np.where(x > 0, 1, np.exp(x)),
+    "gelu": lambda x: 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) + x * normal(x),
+    "hardshrink": lambda x: 1 - between(x, -0.5, 0.5),
+    "hardsigmoid": lambda x: between(x, -3, 3) / 6,
+    "hardswish": lambda x: np.where(x > 3, 1, between(x, -3, 3) * (x / 3 + 0.5)),
+    "hardtanh": lambda x: between(x, -1, 1),
+    "leaky_relu": lambda x: np.where(x > 0, 1, 0.01),
+    "linear": lambda x: np.ones_like(x),
+    "logsigmoid": lambda x: sigmoid(-x),
+    "mish": mish,
+    "prelu": lambda x: np.where(x > 0, 1, 0.25),
+    "relu": lambda x: (x > 0) * 1.0,
+    "relu6": lambda x: between(x, 0, 6),
+    "selu": lambda x: SCALE * np.where(x > 0, 1, ALPHA * np.exp(x)),
+    "sigmoid": lambda x: sigmoid(x) * (1 - sigmoid(x)),
+    "silu": lambda x: sigmoid(x) * (1 + x * (1 - sigmoid(x))),
+    "softplus": sigmoid,
+    "softshrink": lambda x: 1 - between(x, -0.5, 0.5),
+    "softsign": lambda x: 1 / (1 + abs(x)) ** 2,
+    "step": np.zeros_like,
+    "tanh": lambda x: 1 - np.tanh(x) ** 2,
+    "tanhshrink": lambda x: np.tanh(x) ** 2,
+}
+# off every corner (0, 0.5, 1, 3, 6; softplus is x itself from 20) by more than the differences below reach
+X = np.concatenate([np.arange(-7, 7, 0.1) + 0.04, [-15.04, 15.04]])
+
+
+def test_every_activation_is_here():
+    names = {*ops.activation.ACTIVATIONS, *ops.activation.LINE_ACTIVATIONS}
+    assert set(ops.activation.ACTIVATIONS) == set(CLOSED)
+    assert set(ops.activation.__all__) - names == {
+        "ACTIVATIONS",
+        "LINE_ACTIVATIONS",
+        "derivative",
+        "glu",  # a gate of two arguments
+    }
+    assert names <= set(re.findall(r"\w+", rv.derivative.__doc__))
+
+
+@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_closed_form(name, dtype):
+    x = X.astype(dtype)
+    found = rv.derivative(name, x)
+    assert found.dtype == np.dtype(dtype)
+    assert found.shape == x.shape
+    # some of the forms subtract numbers near 1 and multiply by x: a few roundings of numbers up to 20
+    limit = tolerance(dtype, 3, 20.0)
+    np.testing.assert_allclose(found.numpy(), CLOSED[name](x.astype(np.float64)), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_central_differences(name):
+    f = activation_named("test", name)
+    numeric = numeric_gradients(lambda x: f(rv.tensor(x)).numpy(), [X], [np.ones_like(X)])[0]
+    # the differences' own error: h^4 = 1e-12 of the fifth derivative, eps / h = 2e-13 of the values,
+    # which for the largest x is a sum of 142 of them
+    np.testing.assert_allclose(rv.derivative(name, X).numpy(), numeric, rtol=0, atol=1e-9)
+
+
+def test_settings_and_shapes():
+    assert rv.derivative("elu", [-1.0], alpha=2.0).item() == pytest.approx(2 / math.e, rel=1e-6)
+    assert rv.derivative("softplus", [0.5], beta=2.0).item() == pytest.approx(
+        1 / (1 + math.exp(-1)), rel=1e-6
+    )
+    assert rv.derivative("gelu", 0.0, approximate="tanh").item() == 0.5
+    slope = rv.derivative("leaky_relu", negative_slope=0.5)
+    assert slope(rv.tensor([[-1.0], [1.0]])).tolist() == [[0.5], [1.0]]
+    assert rv.derivative("relu", 0.0).item() == 0
+    x = rv.tensor([1.0], requires_grad=True)
+    assert not rv.derivative("relu", x).requires_grad
+    assert x.grad is None
+    with rv.no_grad():
+        assert rv.derivative("tanh", 0.0).item() == 1
+
+
+def test_a_function_of_ones_own():
+    slope = rv.derivative(lambda t: t**2 + 3 * t + 2)
+    assert slope([-2.0, -1.0, 0.0, 1.0, 2.0]).tolist() == [-1, 1, 3, 5, 7]
+    assert rv.derivative(rv.tanh)(0.0).item() == 1
+    assert rv.derivative(lambda t: rv.ones(2), [1.0, 2.0]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ops.activation.LINE_ACTIVATIONS)
+def test_jacobians(name):
+    x = np.random.default_rng(0).uniform(-2, 2, (2, 3, 4))
+    found = rv.derivative(name, x).numpy()
+    assert found.shape == (2, 3, 4, 4)
+    p = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    eye = np.eye(4)
+    if name == "softmin":
+        p = np.exp(-x) / np.exp(-x).sum(-1, keepdims=True)
+    expected = p[..., :, None] * (eye - p[..., None, :])
+    expected = {"softmax": expected, "softmin": -expected, "log_softmax": eye - p[..., None, :]}[name]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance("float64", 4, 1.0))
+
+
+def test_wrong_calls():
+    with pytest.raises(ValueError, match=r"\[derivative\] got activation 'rely'; expected one of celu, elu"):
+        rv.derivative("rely", [1.0])
+    with pytest.raises(ValueError, match="rely"):
+        rv.derivative("rely")  # before it is called
+    with pytest.raises(TypeError, match=r"\[derivative\] got x of dtype int64"):
+        rv.derivative("relu", [1, 2])
+    with pytest.raises(ValueError, match=r"makes shape \(\) of x of shape \(2,\)"):
+        rv.derivative(lambda t: t.sum(), [1.0, 2.0])
+    with pytest.raises(ValueError, match="got a single number; expected a line"):
+        rv.derivative("softmax", 1.0)
+    with pytest.raises(TypeError, match="dim"):
+        rv.derivative("softmax", [1.0], dim=0)
