@@ -81,5 +81,38 @@ _NAMES: dict[str, str] = {
     "Schedule": "ranvier.train",
     "TensorBoard": "ranvier.train",
     "WeightAveraging": "ranvier.train",
+    "diagnose": "ranvier.explore",
     "derivative": "ranvier.ops.activation",
     "mlp": "ranvier.nn.mlp",
+    "save": "ranvier.serialization",
+    "load": "ranvier.serialization",
+}
+
+_SAME = {  # other names that PyTorch has for an op
+    "multiply": "mul",
+    "divide": "div",
+    "subtract": "sub",
+    "negative": "neg",
+    "absolute": "abs",
+    "concat": "cat",
+    "concatenate": "cat",
+    "focal_loss": "focal",
+    "sigmoid_focal_loss": "sigmoid_focal",  # torchvision's
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _MODULES:
+        return _importlib.import_module(f"ranvier.{name}")
+    if name in _NAMES:
+        value = getattr(_importlib.import_module(_NAMES[name]), name)
+    elif name in _ops.__all__ or name in _SAME:
+        value = getattr(_ops, _SAME.get(name, name))
+    else:
+        raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_NAMES, *_SAME, *_ops.__all__})
