@@ -11,8 +11,8 @@ import numpy.typing as npt
 from ranvier import nn
 from ranvier.autograd import Tensor, enable_grad, wrap
 from ranvier.explore.watch import Call, gradients_of, watching
+from ranvier.nn.modes import evaluating
 from ranvier.train.links import link_of
-from ranvier.train.modes import evaluating
 from ranvier.train.source import only_samples, open_source
 
 __all__ = ["SAMPLES", "SATURATED", "Seen", "spread", "units", "weighs"]

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd import Tensor, no_grad
+from ranvier.autograd import Tensor
+from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
 
 __all__ = ["LayerOutput", "layer_outputs"]
@@ -49,14 +50,10 @@ def layer_outputs(model: Module, x: Any) -> list[LayerOutput]:
         own = any(p is not None for p in layer._parameters.values())
         if own or not any(True for _ in layer.children()):
             handles.append(layer.register_forward_hook(note(name)))
-    modes = [(layer, layer.training) for layer in model.modules()]
     try:
-        model.eval()
-        with no_grad():
+        with evaluating(model):
             model(x)
     finally:
-        for layer, training in modes:
-            layer.training = training
         for handle in handles:
             handle.remove()
     return calls

@@ -1,18 +1,22 @@
 """Pictures with matplotlib (the extra `plot`), which is imported when the first picture is drawn."""
 
+from ranvier.plot.boundary import decision_boundary
 from ranvier.plot.confusion import classes, confusion_matrix
 from ranvier.plot.curves import history
 from ranvier.plot.figure import require_matplotlib
 from ranvier.plot.images import images, predictions
+from ranvier.plot.network import network
 from ranvier.plot.program import program
 from ranvier.plot.rates import lr_range_test
 
 __all__ = [
     "classes",
     "confusion_matrix",
+    "decision_boundary",
     "history",
     "images",
     "lr_range_test",
+    "network",
     "predictions",
     "program",
     "require_matplotlib",

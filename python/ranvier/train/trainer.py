@@ -12,12 +12,12 @@ import numpy.typing as npt
 from ranvier.autograd import Tensor
 from ranvier.data.loader import positive
 from ranvier.metrics import Metric
+from ranvier.nn.modes import evaluating, mode_kept
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.captured import Captured
 from ranvier.train.history import History
 from ranvier.train.links import labels, link_of, probabilities
 from ranvier.train.measured import Measured
-from ranvier.train.modes import evaluating, mode_kept
 from ranvier.train.penalty import Penalty, require_strength
 from ranvier.train.run import Run
 from ranvier.train.settings import in_order, limit, named_metrics

@@ -1,0 +1,190 @@
+"""Which class a model gives to every point of a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ranvier import nn, ops
+from ranvier.nn.modes import evaluating
+from ranvier.plot.figure import (
+    BLACK,
+    GRAY,
+    MARKERS,
+    PANEL,
+    SMALL,
+    Path,
+    colours,
+    finish,
+    label,
+    legend,
+    one_axes,
+)
+from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["decision_boundary"]
+
+
+def decision_boundary(
+    model: Any,
+    x: Any,
+    y: Any,
+    class_names: Sequence[Any] | None = None,
+    *,
+    steps: int = 200,
+    feature_names: Sequence[Any] = ("feature 1", "feature 2"),
+    ax: Axes | None = None,
+    path: Path | None = None,
+) -> Axes:
+    """Draw the samples of two features, and behind them the class that the model gives to every point.
+
+    The background mixes the colours of the classes by their probabilities, so it is pale where the model is
+    unsure. Black lines are the boundaries; with two classes dashed ones are where the probability is 10% and
+    90%. Samples on the wrong side have a black ring.
+
+    Args:
+        model: a Module whose output is (n, classes) scores, or (n,) or (n, 1) for the second of two classes;
+            they become probabilities by softmax or sigmoid unless its last layer does that. Or anything with
+            `predict_proba` or `predict` (a Trainer, a scikit-learn classifier).
+        x: samples (n, 2).
+        y: labels (n,).
+        class_names: of the labels 0 ... K-1; the sorted labels themselves when not given.
+        steps: points along each side of the grid.
+        feature_names: of the two columns of x.
+        ax: the matplotlib Axes to draw in; those of a new figure when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+
+    Returns:
+        The Axes; its title counts the samples that are right.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        TypeError: a model that cannot predict.
+        ValueError: x of another shape, labels without a name, or a model with fewer classes than the labels.
+
+    >>> import numpy as np, ranvier as rv
+    >>> model = rv.nn.Linear(2, 1)
+    >>> _ = model.load_state_dict({"weight": np.array([[1.0, 0.0]]), "bias": np.zeros(1)})
+    >>> ax = rv.plot.decision_boundary(model, [[-1.0, 0.0], [1.0, 1.0], [2.0, 0.0]], [0, 1, 0])
+    >>> ax.get_title()
+    '2 of 3 right (66.7%)'
+    """
+    name = "plot.decision_boundary"
+    points = array_of(name, "x", x).astype(np.float32)
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points) or not np.isfinite(points).all():
+        raise ValueError(f"[{name}] got x of shape {points.shape}; expected finite values of shape (n, 2)")
+    if steps < 2:
+        raise ValueError(f"[{name}] got steps {steps}; expected at least 2")
+    labels = labels_of(name, "y", y, len(points))
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.12 * np.where(high > low, high - low, 1)
+    low, high = low - margin, high + margin
+    across, up = (np.linspace(low[i], high[i], steps, dtype=np.float32) for i in (0, 1))
+    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    shares, classes, names = _shares(name, model, np.concatenate([grid, points]), labels, class_names)
+    right = classes[shares[len(grid) :].argmax(axis=1)] == labels
+    ax = one_axes(name, ax, path, (PANEL[0] + 0.4, PANEL[1] + 0.4))
+    _draw_background(ax, across, up, shares[: len(grid)].reshape(steps, steps, -1))
+    _draw_samples(ax, points, labels, classes, names, right)
+    x_name, y_name = map(str, feature_names)
+    label(ax, f"{right.sum()} of {len(right)} right ({right.mean():.1%})", x_name, y_name, grid=None)
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    beside = {"bbox_to_anchor": (1, 1), "loc": "upper left", "ncols": -(-len(names) // 16)}
+    legend(ax, **(beside if len(names) > 3 else {}))
+    return finish(ax, path)
+
+
+def _draw_background(ax: Any, across: Array, up: Array, shares: Array) -> None:
+    from matplotlib.colors import to_rgb
+
+    count = shares.shape[2]
+    pale = 0.45 * np.array([to_rgb(c) for c in colours(count)]) + 0.55
+    extent = (across[0], across[-1], up[0], up[-1])
+    sure = (shares.max(axis=2, keepdims=True) - 1 / count) / max(
+        1 - 1 / count, 1e-9
+    )  # white where all are equal
+    mixed = 1 - (1 - shares @ pale) * np.clip(sure, 0.15, 1)
+    ax.imshow(np.clip(mixed, 0, 1), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
+    for k in range(count if count > 2 else count - 1):
+        lead = shares[..., k] - np.delete(shares, k, axis=2).max(axis=2)
+        if lead.min() < 0 < lead.max():
+            ax.contour(across, up, lead, levels=[0], colors=BLACK, linewidths=1.2)
+    if count == 2:
+        inside = [p for p in (0.1, 0.9) if shares[..., 1].min() < p < shares[..., 1].max()]
+        fine = len(np.unique(shares)) > 2
+        if inside and fine:
+            lines = ax.contour(
+                across, up, shares[..., 1], levels=inside, colors=GRAY, linewidths=0.8, linestyles="--"
+            )
+            ax.clabel(lines, fmt=lambda p: f"{p:.0%}", fontsize=SMALL)
+
+
+def _draw_samples(
+    ax: Any, points: Array, labels: Array, classes: Array, names: list[str], right: Array
+) -> None:
+    size = float(np.clip(6000 / len(points), 10, 45))
+    for i, (c, text, colour) in enumerate(zip(classes, names, colours(len(classes)), strict=True)):
+        mine = points[labels == c]
+        mark = MARKERS[i % len(MARKERS)]
+        ax.scatter(
+            *mine.T,
+            s=size,
+            color=colour,
+            marker=mark,
+            edgecolors="white",
+            linewidths=0.5,
+            label=shortened(text, 18),
+        )
+    if not right.all():
+        ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}
+        ax.scatter(*points[~right].T, s=3 * size, label=f"wrong ({(~right).sum()})", **ring)
+
+
+def _shares(
+    name: str, model: Any, x: Array, labels: Array, class_names: Sequence[Any] | None
+) -> tuple[Array, Array, list[str]]:
+    """The probability of each class (n, K), the classes and their names."""
+    if isinstance(model, nn.Module):
+        given = _of_module(model, x)
+    elif hasattr(model, "predict_proba"):
+        given = np.asarray(model.predict_proba(x), np.float64)
+    elif hasattr(model, "predict"):
+        predicted = np.asarray(model.predict(x)).reshape(-1)
+        classes, names = class_names_of(name, np.concatenate([labels, predicted]), class_names)
+        return (predicted[:, None] == classes).astype(np.float64), classes, names
+    else:
+        raise TypeError(
+            f"[{name}] got a model of type {type(model).__name__}; expected a Module, or something with "
+            "predict_proba or predict"
+        )
+    if given.size == len(x):
+        given = np.stack([1 - given.reshape(-1), given.reshape(-1)], axis=1)
+    classes, names = class_names_of(name, labels, class_names)
+    if (
+        given.ndim == 2
+        and class_names is None
+        and classes.dtype.kind in "biu"
+        and len(names) < given.shape[1]
+    ):
+        classes, names = class_names_of(name, labels, range(given.shape[1]))  # some class has no sample
+    if given.shape != (len(x), len(names)):
+        raise ValueError(
+            f"[{name}] got an output of shape {given.shape} for {len(names)} classes; expected (n, classes)"
+        )
+    return given, classes, names
+
+
+def _of_module(model: nn.Module, x: Array) -> Array:
+    """Probabilities of a Module's output, by softmax or sigmoid unless they are some already."""
+    last = [layer for layer in model.modules() if not any(True for _ in layer.children())][-1]
+    with evaluating(model):
+        output = np.concatenate([model(x[i : i + 8192])._array for i in range(0, len(x), 8192)])
+    if not isinstance(last, nn.Sigmoid | nn.Softmax):
+        wide = output.ndim == 2 and output.shape[1] > 1
+        output = (ops.softmax(output, 1) if wide else ops.sigmoid(output))._array
+    return output.astype(np.float64)

@@ -1,0 +1,215 @@
+"""The diagram of a network: a column of units for each layer, a line for each weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ranvier import nn
+from ranvier.plot.figure import (
+    BLACK,
+    BLUE,
+    GRAY,
+    ORANGE,
+    RED,
+    SKY,
+    SMALL,
+    YELLOW,
+    Path,
+    bare,
+    finish,
+    label,
+    legend,
+    one_axes,
+)
+from ranvier.plot.inputs import Array, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["network"]
+
+Point = tuple[float, float]
+
+
+class _Layer(NamedTuple):
+    units: int
+    kind: str  # "Linear", "Conv2d", "" for the input
+    activation: str
+    weight: Array | None  # (units, units before)
+
+
+def network(
+    model: Any,
+    *,
+    input_names: Sequence[Any] | None = None,
+    output_names: Sequence[Any] | None = None,
+    limit: int = 12,
+    ax: Axes | None = None,
+    path: Path | None = None,
+) -> Axes:
+    """Draw a network as columns of units, from the input at the left to the output at the right.
+
+    Of a model, each line is a weight: red and solid above 0, blue and dashed below, the thicker the larger it
+    is beside the others of its layer. Channels of convolutions are squares; layers follow each other as they
+    were defined, and layers without weights are left out.
+
+    Args:
+        model: a Module with Linear or convolution layers, or only the sizes, such as `[784, 128, 10]`.
+        input_names, output_names: written beside the units of the first and the last column.
+        limit: a layer of more units than this is drawn by its first and last ones.
+        ax: the matplotlib Axes to draw in; those of a new figure when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+
+    Returns:
+        The Axes; its title counts layers and parameters.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        TypeError, ValueError: neither a Module with such layers nor sizes, or names of another number.
+
+    >>> import ranvier as rv
+    >>> ax = rv.plot.network([3, 4, 2], output_names=["no", "yes"])
+    >>> ax.get_title(), len(ax.patches)
+    ('2 layers, 26 parameters', 9)
+    """
+    layers, parameters = _layers_of(model)
+    if limit < 3:
+        raise ValueError(f"[plot.network] got limit {limit}; expected at least 3")
+    for what, names, layer in (("input", input_names, layers[0]), ("output", output_names, layers[-1])):
+        if names is not None and len(names) != layer.units:
+            raise ValueError(
+                f"[plot.network] got {len(names)} {what}_names; expected {layer.units}, one for each unit"
+            )
+    shown = [_shown(layer.units, limit) for layer in layers]
+    rows = max(len(s) + (len(s) < layer.units) for s, layer in zip(shown, layers, strict=True))
+    gap = max(2.2, 0.45 * rows)
+    ax = one_axes("plot.network", ax, path, (max(4.0, 0.5 * gap * len(layers) + 1.2), 0.48 * rows + 1.4))
+    places = [
+        _places(gap * i, s, layer.units) for i, (s, layer) in enumerate(zip(shown, layers, strict=True))
+    ]
+    for i in range(1, len(layers)):
+        _draw_weights(ax, layers[i].weight, places[i - 1], places[i])
+    colour = [YELLOW] + [SKY] * (len(layers) - 2) + [ORANGE]
+    for i, layer in enumerate(layers):
+        _draw_units(ax, layer, places[i], colour[i])
+        text = f"{_caption(i, layers)}\n{layer.units:,} {'channel' if layer.kind[:4] == 'Conv' else 'unit'}"
+        text += "s" * (layer.units != 1) + (f"\n{layer.activation}" if layer.activation else "")
+        ax.text(gap * i, -rows / 2 - 0.25, text, ha="center", va="top", fontsize=SMALL)
+    _draw_names(ax, input_names, places[0], -0.5)
+    _draw_names(ax, output_names, places[-1], 0.5)
+    label(ax, f"{len(layers) - 1} layer{'s' * (len(layers) > 2)}, {parameters:,} parameters", grid=None)
+    bare(ax)
+    ax.set_aspect("equal")
+    left, right = (1.0 if names is None else 2.6 for names in (input_names, output_names))
+    ax.set_xlim(-left, gap * (len(layers) - 1) + right)
+    lines = 3 if any(layer.activation for layer in layers) else 2
+    ax.set_ylim(-rows / 2 - 0.35 - 0.38 * lines, rows / 2 + 0.1)
+    return finish(ax, path)
+
+
+def _layers_of(model: Any) -> tuple[list[_Layer], int]:
+    if isinstance(model, nn.Module):
+        layers = _layers_of_module(model)
+        if not layers:
+            raise ValueError("[plot.network] got a model without a Linear or convolution layer")
+        return layers, sum(p.numel() for p in model.parameters())
+    sizes = list(model) if isinstance(model, Sequence | np.ndarray) else []
+    if len(sizes) < 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in sizes):
+        raise TypeError(
+            f"[plot.network] got {model!r}; expected a Module, or at least two sizes such as [4, 8, 3]"
+        )
+    layers = [_Layer(int(n), "Linear" if i else "", "", None) for i, n in enumerate(sizes)]
+    return layers, sum((a + 1) * b for a, b in pairwise(sizes))
+
+
+def _layers_of_module(model: nn.Module) -> list[_Layer]:
+    layers: list[_Layer] = []
+    module: Any
+    for module in model.modules():
+        kind = type(module).__name__
+        if isinstance(module, nn.Linear):
+            before, units, weight = module.in_features, module.out_features, module.weight._array
+        elif kind.startswith("Conv"):
+            before, units, weight = module.in_channels, module.out_channels, None
+        else:
+            if layers and type(module).__module__.startswith("ranvier.nn.activation"):
+                layers[-1] = layers[-1]._replace(activation=kind)
+            continue
+        if not layers:
+            layers.append(_Layer(before, kind if weight is None else "", "", None))
+        matches = weight is not None and layers[-1].units == before
+        layers.append(_Layer(units, kind, "", weight if matches else None))
+    return layers
+
+
+def _caption(i: int, layers: list[_Layer]) -> str:
+    role = "input" if i == 0 else "output" if i == len(layers) - 1 else f"hidden {i}"
+    return f"{role}: {layers[i].kind}" if i and layers[i].kind != "Linear" else role
+
+
+def _shown(units: int, limit: int) -> list[int]:
+    """The units that are drawn: all, or the first and the last."""
+    if units <= limit:
+        return list(range(units))
+    half = (limit - 1) // 2
+    return [*range(limit - 1 - half), *range(units - half, units)]
+
+
+def _places(x: float, shown: list[int], units: int) -> dict[int, Point]:
+    """Where the drawn units lie: one below the other, with a free place where some are left out."""
+    slots = len(shown) + (len(shown) < units)
+    return {unit: (x, (slots - 1) / 2 - n - (unit != n)) for n, unit in enumerate(shown)}
+
+
+def _draw_units(ax: Any, layer: _Layer, places: dict[int, Point], colour: str) -> None:
+    from matplotlib.patches import Circle, Rectangle
+
+    for x, y in places.values():
+        how: dict[str, Any] = {"facecolor": colour, "edgecolor": BLACK, "linewidth": 0.8, "zorder": 3}
+        if layer.kind.startswith("Conv"):
+            ax.add_patch(Rectangle((x - 0.3, y - 0.3), 0.6, 0.6, **how))
+        else:
+            ax.add_patch(Circle((x, y), 0.32, **how))
+    if len(places) < layer.units:
+        heights = [y for _, y in places.values()]
+        hole = next(a - 1 for a, b in pairwise(heights) if a - b > 1.5)
+        x = next(iter(places.values()))[0]
+        ax.plot([x] * 3, [hole - 0.22, hole, hole + 0.22], "o", color=BLACK, markersize=1.8, zorder=3)
+
+
+def _draw_names(ax: Any, names: Sequence[Any] | None, places: dict[int, Point], step: float) -> None:
+    if names is not None:
+        side = "left" if step > 0 else "right"
+        for unit, (x, y) in places.items():
+            ax.text(x + step, y, shortened(str(names[unit]), 18), ha=side, va="center", fontsize=SMALL)
+
+
+def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after: dict[int, Point]) -> None:
+    from matplotlib.collections import LineCollection
+
+    pairs = [(i, j) for i in before for j in after]
+    lines = [(before[i], after[j]) for i, j in pairs]
+    if weight is None:
+        ax.add_collection(LineCollection(lines, colors=GRAY, linewidths=0.5, alpha=0.6))
+        return
+    values = np.array([weight[j, i] for i, j in pairs])
+    most = max(float(np.abs(weight).max()), 1e-30)
+    for sign, colour, style in ((1, RED, "-"), (-1, BLUE, "--")):
+        of_sign = [n for n, v in enumerate(values) if sign * v > 0]
+        ax.add_collection(
+            LineCollection(
+                [lines[n] for n in of_sign],
+                colors=colour,
+                linewidths=0.25 + 1.75 * np.abs(values[of_sign]) / most,
+                linestyles=style,
+                alpha=0.65,
+            )
+        )
+    if ax.get_legend() is None:
+        for colour, style, text in ((RED, "-", "weight above 0"), (BLUE, "--", "below 0")):
+            ax.plot([], [], style, color=colour, linewidth=1.2, label=text)
+        legend(ax, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2)
