@@ -23,7 +23,7 @@ def separate(x, w, bias, window, activation="none", **geometry):
 
 
 def bits(y):
-    """y's bits, of a NaN only that it is one: its sign is that of whichever operand the compiler named first."""
+    """y's bits; of a NaN only that it is one, as its sign is that of the operand the compiler named first."""
     return np.where(np.isnan(y), y.dtype.type(np.nan), y).tobytes()
 
 

@@ -1,7 +1,8 @@
-"""Data sets: digits and iris ship inside the package, moons, spirals and their kin are made by formula, MNIST
-and Fashion-MNIST are read or downloaded, tables, archives and folders of images come from one's own files."""
+"""Data sets: digits and iris ship inside the package, moons, spirals and others are made by formula, MNIST,
+Fashion-MNIST and CIFAR-10 are read or downloaded, tables, archives and images come from one's own files."""
 
 from ranvier.data.datasets.archives import load_npz
+from ranvier.data.datasets.cifar import CIFAR10_CLASSES, load_cifar10
 from ranvier.data.datasets.files import load
 from ranvier.data.datasets.idx import read_idx
 from ranvier.data.datasets.images import ImageFolder, load_images, read_image
@@ -18,6 +19,7 @@ from ranvier.data.datasets.shipped import DIGITS_CLASSES, IRIS_CLASSES, IRIS_FEA
 from ranvier.data.datasets.tables import load_csv, load_digit_recognizer
 
 __all__ = [
+    "CIFAR10_CLASSES",
     "DIGITS_CLASSES",
     "FASHION_MNIST_CLASSES",
     "IRIS_CLASSES",
@@ -26,6 +28,7 @@ __all__ = [
     "ImageFolder",
     "Samples",
     "load",
+    "load_cifar10",
     "load_csv",
     "load_digit_recognizer",
     "load_digits",

@@ -18,6 +18,9 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
+    "cifar10": Source(
+        "https://www.cs.toronto.edu/~kriz/", {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"}
+    ),
     "mnist": Source(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         {
