@@ -62,6 +62,7 @@ _MODULES = (
     "plot",
     "program",
     "reference",
+    "report",
     "serialization",
     "train",
     "utils",

@@ -54,13 +54,14 @@ class Summary:
         return f"<Summary of {len(self.layers)} layers, {self.total:,} parameters>"
 
 
-def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None) -> Summary:
+def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, verbose: bool = True) -> Summary:
     """Print a table of the model's layers, found by sending one sample of zeros through it, and return it.
 
     Args:
         model: any Module; it runs in evaluation mode and without gradients, and is left as it was.
         input_shape: the shape of one sample, without the batch.
         dtype: of the sample, if not that of the parameters (integers for an embedding).
+        verbose: False prints nothing.
 
     Raises:
         ValueError: a shape that is not of sizes of at least 1, or that the model does not take.
@@ -89,7 +90,8 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None) -> 
     if dtype is None:
         dtype = parameters[0].dtype if parameters else np.float32
     found = Summary(_layers(model, np.zeros((1, *sizes), dtype)), parameters)
-    print(found)
+    if verbose:
+        print(found)
     return found
 
 

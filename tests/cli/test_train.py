@@ -1,9 +1,13 @@
 """The command line: options, mistakes in one line, Ctrl-C, and the little that it may import for help."""
 
+import html
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import ranvier as rv
@@ -85,6 +89,50 @@ def test_the_saved_model_has_the_reported_accuracy(tmp_path):
     assert (labels == y).mean() == json.loads(results.read_text())["test_accuracy"]
 
 
+def test_the_report_of_a_run(tmp_path, capsys):
+    page, results = tmp_path / "pages" / "run.html", tmp_path / "run.json"
+    arguments = [*QUICK, "--out", str(tmp_path), "--json", str(results), "--report", str(page)]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert str(page) in printed.splitlines()[-1]
+    content, figures = page.read_text(encoding="utf-8"), json.loads(results.read_text())
+    assert f"<dt>accuracy</dt><dd>{figures['test_accuracy']:.4f}</dd>" in content
+    assert html.escape(shlex.join(["ranvier", *arguments])) in content
+    assert "<dt>samples a second</dt>" in content
+    assert "data:image/png;base64," in content
+    assert "confusion matrix: rows are true classes" in printed
+    assert "weighted avg" in printed
+    assert len(re.findall(r"^ *\d+ +\d +\d +0\.\d{4}(  wrong)?$", printed, re.MULTILINE)) == 10
+
+
+def test_training_by_full_batches_of_a_part(tmp_path, capsys):
+    results = tmp_path / "run.json"
+    settings = ["--limit", "400", "--batch-size", "full", "--optimizer", "sgd", "--momentum", "0"]
+    settings += ["--schedule", "constant", "--lr", "0.1", "--init", "he", "--class-weight", "balanced"]
+    arguments = ["train", "digits", "--model", "mlp", "--epochs", "120", *settings, "--json", str(results)]
+    assert cli.main([*arguments, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "400 training, 100 validation and 360 test images" in printed
+    assert "sgd, lr 0.1, batch 400" in printed
+    epochs = [int(line.split("/")[0].split()[1]) for line in printed.splitlines() if line.startswith("epoch")]
+    assert epochs == [1, *range(2, 121, 2)]  # a line for every second one
+    figures = json.loads(results.read_text())
+    assert figures["configuration"]["momentum"] == 0
+    assert figures["test_accuracy"] > 0.85
+    losses = figures["history"]["loss"]
+    assert sum(later < sooner for sooner, later in pairwise(losses)) == 119
+
+
+def test_initial_weights():
+    from ranvier.cli import networks
+
+    for name, deviation in (("he", (2 / 784) ** 0.5), ("xavier", (2 / (784 + 128)) ** 0.5)):
+        model = networks.network("mlp", (1, 28, 28), 10)
+        networks.initialize(model, name)
+        assert model[1].weight.numpy(force=True).std() == pytest.approx(deviation, rel=0.02)
+        assert not model[1].bias.numpy(force=True).any()
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
 def test_models_and_optimizers_on_mnist_files(tmp_path, model, optimizer):
@@ -126,6 +174,9 @@ def test_version(capsys):
         (["train", "digits", "--epochs", "0"], "argument --epochs: 0 is not at least 1"),
         (["train", "digits", "--epochs", "many"], "argument --epochs: invalid whole number value: 'many'"),
         (["train", "digits", "--batch-size", "-4"], "argument --batch-size: -4 is not at least 1"),
+        (["train", "digits", "--batch-size", "all"], "invalid whole number value: 'all'"),
+        (["train", "digits", "--momentum", "1"], "argument --momentum: 1 is not in 0 to 1"),
+        (["train", "digits", "--limit", "0"], "argument --limit: 0 is not at least 1"),
         (["train", "digits", "--lr", "nan"], "argument --lr: nan is not above 0"),
         (["train", "digits", "--lr", "x"], "argument --lr: invalid number value: 'x'"),
         (["train", "digits", "--threads", "0"], "argument --threads: 0 is not at least 1"),
@@ -149,6 +200,8 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     cases = [
         ([*mnist, str(tmp_path / "nowhere")], "no folder"),
         ([*mnist, str(locked)], "lacks train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images"),
+        ([*QUICK, "--limit", "1258"], "--limit 1258: there are 1257 training images"),
+        ([*QUICK, "--report", str(locked)], "is a folder; expected a file"),
         ([*QUICK, "--data-dir", str(tmp_path)], "--data-dir is for mnist and fashion_mnist, not for digits"),
         (["train", "letters"], "no data set or file 'letters'; expected digits, "),
         ([*QUICK[:2], "--model", "rnn"], "no network 'rnn': expected cnn, mlp or a Python file"),

@@ -174,3 +174,14 @@ def test_progress_bar(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert [line[:9] for line in out.splitlines()] == ["epoch 3/3", "epoch 4/4"]
     assert err == ""
+
+
+def test_progress_bar_of_every_third_epoch(capsys):
+    new_trainer().fit(X, Y, epochs=8, callbacks=[rv.ProgressBar(every=3)])
+    assert [line[6:9] for line in capsys.readouterr().out.splitlines()] == ["1/8", "3/8", "6/8", "8/8"]
+    stop = rv.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(trainer, "stop_training", epoch == 3))
+    trainer = new_trainer()
+    trainer.fit(X, Y, epochs=8, callbacks=[stop, rv.ProgressBar(every=3)])
+    assert [line[6:9] for line in capsys.readouterr().out.splitlines()] == ["1/8", "3/8", "4/8"]
+    with pytest.raises(ValueError, match=r"\[ProgressBar\] got every 0"):
+        rv.ProgressBar(every=0)

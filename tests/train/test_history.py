@@ -31,6 +31,15 @@ def test_quantities_that_come_late_or_go():
     assert math.isnan(history["val_loss"][2])
 
 
+def test_times_are_not_in_the_values():
+    history = History.from_dict({"loss": [1.0, 0.5]})
+    history.append(loss=0.25)
+    history.seconds[-1], history.samples[-1] = 0.5, 100.0
+    assert dict(history) == {"loss": [1.0, 0.5, 0.25]}
+    assert [math.isnan(value) for value in history.seconds] == [True, True, False]
+    assert history.samples[2] / history.seconds[2] == 200.0
+
+
 def test_empty():
     history = History()
     assert history.last() == {}

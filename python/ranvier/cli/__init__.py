@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit: 2
     """
     arguments = _parser().parse_args(argv)
+    arguments.line = shlex.join(["ranvier", *(sys.argv[1:] if argv is None else argv)])
     try:
         result: int = arguments.command(arguments)
         return result

@@ -46,6 +46,24 @@ def positive_int(text: str) -> int:
 positive_int.__name__ = "whole number"  # argparse names the type in its message
 
 
+def batch_size(text: str) -> int:
+    """A number, or "full" as 0."""
+    return 0 if text == "full" else positive_int(text)
+
+
+batch_size.__name__ = "whole number"
+
+
+def momentum(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0 to 1")
+    return value
+
+
+momentum.__name__ = "number"
+
+
 def seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 2**63:

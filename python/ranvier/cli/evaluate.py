@@ -10,6 +10,7 @@ from typing import Any
 from ranvier.cli.arguments import Mistake, add_command, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import NAMED, add_data, open_problem, read_samples
+from ranvier.cli.results import results
 
 
 def add(commands: Any) -> None:
@@ -46,13 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     y = _numbers(samples, names)
     labels = list(range(len(names)))
     predicted = p.argmax(1)
-    report = metrics.classification_report(y, predicted, labels=labels, target_names=names, zero_division=0.0)
     figures = {
         "samples": len(y),
         "accuracy": metrics.accuracy(y, predicted),
         "loss": metrics.log_loss(y, p, labels=labels),
     }
-    print(f"accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.4f}, {len(y)} samples\n\n{report}")
+    print(f"accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.4f}, {len(y)} samples\n")
+    print(results(y, p, names))
     if arguments.json is not None:
         matrix = metrics.confusion_matrix(y, predicted, labels=labels).tolist()
         document = {**figures, "classes": names, "confusion_matrix": matrix}

@@ -93,10 +93,22 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
     return model
 
 
-def make_optimizer(name: str, model: Any, lr: float) -> Any:
+def initialize(model: Any, name: str) -> None:
+    """Weights anew, biases 0: "he" for layers before a ReLU, "xavier" for those before a tanh or sigmoid."""
+    from ranvier import nn
+
+    draw = nn.init.kaiming_normal_ if name == "he" else nn.init.xavier_normal_
+    for layer in model.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            draw(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:
     from ranvier import optim
 
     if name == "sgd":
-        return optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+        return optim.SGD(model.parameters(), lr=lr, momentum=momentum)
     kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
     return kinds[name](model.parameters(), lr=lr)

@@ -9,102 +9,38 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import (
-    Interrupted,
-    Mistake,
-    add_command,
-    positive_float,
-    positive_int,
-    require_writable,
-    seed,
-)
+from ranvier.cli.arguments import Interrupted, Mistake, require_writable
 from ranvier.cli.networks import (
-    LEARNING_RATE,
     batch_size_of,
     epochs_of,
+    initialize,
     learning_rate_of,
     make_optimizer,
     network,
 )
-from ranvier.cli.problems import Problem, add_data, open_problem
+from ranvier.cli.problems import Problem, open_problem
+from ranvier.cli.results import results
+from ranvier.cli.train_arguments import add_arguments
 
 
 def add(commands: Any) -> None:
     """The command's arguments."""
-    train = add_command(
-        commands,
-        "train",
-        "train a network on a data set, save it with its curves",
-        "Trains on a part of the data, follows another part while it does, measures the accuracy on a third, "
-        "and saves the model, the picture of its curves and, if asked, the figures.",
-        [
-            "ranvier train digits",
-            "ranvier train mnist --data-dir DIR --model mlp",
-            "ranvier train flowers.csv --label species",
-            "ranvier train photos/ --size 64x64 --model net.py",
-            "ranvier train digits --checkpoint run1 --resume",
-        ],
-    )
-    train.set_defaults(command=run)
-    add_data(train)
-    train.add_argument(
-        "--model",
-        metavar="NAME",
-        help="cnn, mlp, or a Python file with a function build() that returns a network (it may take "
-        "input_shape and classes); default: cnn for images, mlp for tables",
-    )
-    train.add_argument(
-        "--epochs", type=positive_int, metavar="N", help="default: 40; of mnist 6 (cnn) or 10 (mlp)"
-    )
-    train.add_argument(
-        "--batch-size", type=positive_int, metavar="N", help="default: 32, from 10,000 samples on 128"
-    )
-    train.add_argument(
-        "--lr",
-        type=positive_float,
-        metavar="X",
-        help="at the start; it falls to 0 along half a cosine. Default by optimizer and model: "
-        + ", ".join(
-            f"{name} {rates['cnn']:g} (mlp {rates['mlp']:g})" for name, rates in LEARNING_RATE.items()
-        ),
-    )
-    train.add_argument("--optimizer", choices=tuple(LEARNING_RATE), default="adam", help="default: adam")
-    train.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="default: 0; the same seed, the same bits"
-    )
-    train.add_argument(
-        "--threads", type=positive_int, metavar="N", help="default: the physical cores we may use"
-    )
-    train.add_argument(
-        "--out",
-        metavar="PATH",
-        help="folder, or file ending in .safetensors; default: runs/<data>-<model>",
-    )
-    train.add_argument(
-        "--checkpoint",
-        metavar="DIR",
-        help="write the whole state of the run to DIR, after each epoch and each minute of one",
-    )
-    train.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the newest checkpoint in DIR, with the bits of a run that was never stopped",
-    )
-    train.add_argument("--json", metavar="FILE", help="write configuration, history and test results to FILE")
+    add_arguments(commands).set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     if arguments.resume and arguments.checkpoint is None:
         raise Mistake("--resume needs --checkpoint DIR, the folder to go on from")
-    problem = open_problem(arguments, arguments.seed)
+    problem = _limited(open_problem(arguments, arguments.seed), arguments.limit)
     settings = _settings(arguments, problem)
     model_path = _model_path(arguments, problem, settings)
     picture_path: Path | None = model_path.with_suffix(".png")
-    for path in filter(None, (model_path, arguments.json)):
+    for path in filter(None, (model_path, arguments.json, arguments.report)):
         require_writable(Path(path))
 
     import ranvier as rv
@@ -123,7 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     rv.manual_seed(arguments.seed)
 
     model = network(settings["model"], problem.input_shape, len(problem.class_names))
-    optimizer = make_optimizer(arguments.optimizer, model, settings["lr"])
+    if arguments.init != "default":
+        initialize(model, arguments.init)
+    optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], arguments.momentum)
     trainer = rv.Trainer(model, rv.nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
     print(
         f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
@@ -136,11 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
     history = _fit(arguments, trainer, problem, settings)
     measured = trainer.evaluate(*problem.test)
     seconds = time.perf_counter() - start
-    print(f"test accuracy {measured['accuracy']:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s")
+    print(f"test accuracy {measured['accuracy']:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s\n")
+    probabilities = trainer.predict_proba(problem.test[0])
+    print(results(problem.test[1], probabilities, problem.class_names))
 
     _save(problem, model_path, picture_path, model, history)
+    if arguments.report is not None:
+        _report(arguments, problem, settings, trainer, probabilities)
     if arguments.json is not None:
-        results = {
+        document = {
             "configuration": {**settings, **rv.config.config()},
             "history": history.to_dict(),
             "test_accuracy": measured["accuracy"],
@@ -149,18 +91,54 @@ def run(arguments: argparse.Namespace) -> int:
             "model": str(model_path),
             "picture": None if picture_path is None else str(picture_path),
         }
-        Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
-    print(f"saved {', '.join(str(path) for path in (model_path, picture_path, arguments.json) if path)}")
+        Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
+    saved = (model_path, picture_path, arguments.report, arguments.json)
+    print(f"saved {', '.join(str(path) for path in saved if path)}")
     return 0
+
+
+def _limited(problem: Problem, limit: int | None) -> Problem:
+    """With so many training samples, and at most a quarter of that to validate."""
+    if limit is None:
+        return problem
+    if limit > len(problem.train[0]):
+        raise Mistake(f"--limit {limit}: there are {len(problem.train[0])} training {problem.kind}")
+    train, valid = ((x[:n], y[:n]) for (x, y), n in ((problem.train, limit), (problem.valid, -(-limit // 4))))
+    return replace(problem, train=train, valid=valid)
+
+
+def _report(
+    arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any], trainer: Any, p: Any
+) -> None:
+    import ranvier as rv
+
+    parts = {"training": problem.train, "validation": problem.valid, "test": problem.test}
+    rv.report.write(
+        arguments.report,
+        model=trainer.model,
+        history=trainer.history,
+        x=problem.test[0],
+        y_true=problem.test[1],
+        y_pred=p.argmax(1),
+        probabilities=p,
+        class_names=problem.class_names,
+        configuration={
+            **settings,
+            **{f"{name} {problem.kind}": len(part[0]) for name, part in parts.items()},
+        },
+        command=arguments.line,
+        title=f"{problem.name}: {Path(settings['model']).stem}",
+    )
 
 
 def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings: dict[str, Any]) -> Any:
     import ranvier as rv
 
     updates = settings["epochs"] * -(-len(problem.train[0]) // settings["batch_size"])
-    cosine = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, updates)  # half of it, down to 0
-    watch = _watch(settings)
-    callbacks = [rv.ProgressBar(), rv.train.Schedule(cosine, per="batch"), watch]
+    callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
+    if settings["schedule"] == "cosine":
+        cosine = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, updates)  # half of it, down to 0
+        callbacks.insert(1, rv.train.Schedule(cosine, per="batch"))
     folder = arguments.checkpoint
     if folder is not None:
         callbacks.append(rv.Checkpoint(folder, every_seconds=60, monitor="val_accuracy"))
@@ -171,6 +149,8 @@ def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings
                 *problem.train,
                 epochs=settings["epochs"],
                 batch_size=settings["batch_size"],
+                shuffle=settings["batch_size"] < len(problem.train[0]),
+                class_weight=settings["class_weight"],
                 validation_data=problem.valid,
                 callbacks=callbacks,
                 resume=folder if arguments.resume else None,
@@ -208,7 +188,7 @@ def _save(problem: Problem, model_path: Path, picture_path: Path | None, model: 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
     """The arguments with their defaults filled in."""
-    optimizer, model = arguments.optimizer, arguments.model
+    optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
     if model is None:
         model = "cnn" if len(problem.input_shape) == 3 else "mlp"
     return {
@@ -216,10 +196,16 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "data_dir": arguments.data_dir,
         "model": model,
         "epochs": arguments.epochs or epochs_of(arguments.data, model),
-        "batch_size": arguments.batch_size or batch_size_of(len(problem.train[0])),
+        "batch_size": samples
+        if arguments.batch_size == 0
+        else arguments.batch_size or batch_size_of(samples),
         "lr": arguments.lr or learning_rate_of(optimizer, model),
         "optimizer": optimizer,
         "seed": arguments.seed,
+        "schedule": arguments.schedule,
+        "momentum": arguments.momentum if optimizer == "sgd" else None,
+        "init": arguments.init,
+        "class_weight": arguments.class_weight,
     }
 
 

@@ -26,6 +26,11 @@ class History(Mapping[str, list[float]]):
     A quantity that was not measured in some epoch (validation data only in a later `fit`) has NaN there,
     so that all lists have the same length.
 
+    Attributes:
+        epochs: how many there are.
+        seconds, samples: of each epoch's pass over the training data: how long it took, without the
+            validation, and over how many samples it went; NaN in a history that was loaded.
+
     >>> from ranvier.train import History
     >>> history = History()
     >>> history.append(loss=0.9, accuracy=0.6); history.append(loss=0.4, accuracy=0.9)
@@ -35,10 +40,14 @@ class History(Mapping[str, list[float]]):
 
     def __init__(self) -> None:
         self.epochs = 0
+        self.seconds: list[float] = []
+        self.samples: list[float] = []
         self._values: dict[str, list[float]] = {}
 
     def append(self, **measured: float) -> None:
         """Add one epoch."""
+        self.seconds.append(float("nan"))
+        self.samples.append(float("nan"))
         for name, value in measured.items():
             self._values.setdefault(name, [float("nan")] * self.epochs).append(float(value))
         self.epochs += 1
@@ -70,6 +79,7 @@ class History(Mapping[str, list[float]]):
         if len(lengths) > 1:
             raise ValueError(f"[History] got lists of lengths {sorted(lengths)}; expected equal lengths")
         history.epochs = lengths.pop() if lengths else 0
+        history.seconds, history.samples = [float("nan")] * history.epochs, [float("nan")] * history.epochs
         return history
 
     def save(self, path: PathLike, format: str | None = None) -> None:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ranvier import nn
@@ -116,17 +117,22 @@ class Run:
             self._found = None
         while self.epoch < self.last and not trainer.stop_training:
             call(self.hooks, "on_epoch_begin", self.epoch)
-            self._train_epoch()
+            start = perf_counter()
+            samples = self._train_epoch()
+            seconds = perf_counter() - start
             logs = self._measured.logs()
             if self.valid is not None:
                 measured = trainer._measure(self.valid)
                 logs.update({f"val_{key}": value for key, value in measured.items()})
             trainer.history.append(**logs)
+            trainer.history.seconds[-1], trainer.history.samples[-1] = seconds, float(samples)
             self.epoch, self.batch, self._measured = self.epoch + 1, 0, self._new_measured()
             call(self.hooks, "on_epoch_end", self.epoch - 1, logs)
             self._interrupt.check()
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self) -> int:
+        """Returns how many samples it saw: of an epoch that was resumed, those of the rest."""
+        samples = 0
         trainer, step = self.trainer, self.step
         trainer.model.train()
         step.look()
@@ -140,6 +146,7 @@ class Run:
             trainer.updates += updated
             value = self._measured.add(value, output, y, weights, penalty)
             self.batch += 1
+            samples += len(x)
             call(self.hooks, "on_batch_end", self.batch - 1, {"loss": value})
             self._interrupt.check()
         if step.unfinished:  # of a loader that does not know its length
@@ -147,6 +154,7 @@ class Run:
             trainer.updates += 1
         if self.batch == 0:
             raise ValueError("[Trainer.fit] got a loader without batches; expected at least one")
+        return samples
 
     def _new_measured(self) -> Measured:
         return Measured(self.trainer.loss, self.trainer.metrics, self._link)

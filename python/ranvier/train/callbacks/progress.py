@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from ranvier.data.loader import positive
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar"]
@@ -19,10 +20,14 @@ class ProgressBar(Callback):
 
     Args:
         bar: False leaves only the lines everywhere.
+        every: a line for the first epoch, every so many, and the last.
+
+    Raises:
+        ValueError: every below 1.
     """
 
-    def __init__(self, bar: bool = True) -> None:
-        self.bar = bar
+    def __init__(self, bar: bool = True, every: int = 1) -> None:
+        self.bar, self.every = bar, positive("ProgressBar", "every", every)
         self._tqdm: Any = None
 
     def on_train_begin(self) -> None:
@@ -51,6 +56,10 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self._close()
+        done = epoch + 1
+        last = done == self.trainer.last_epoch or self.trainer.stop_training
+        if not (last or done % self.every == 0 or done == 1):
+            return
         measured = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         print(f"{self._name(epoch)}  {measured}  {time.perf_counter() - self._start:.1f} s", flush=True)
 

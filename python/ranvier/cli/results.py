@@ -1,0 +1,44 @@
+"""What is printed about a classification: scores of the classes, confusion matrix, samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WIDEST = 100  # characters; a wider confusion matrix could not be read in a terminal
+SHOWN = 10
+
+
+def results(y: Any, p: Any, names: list[str]) -> str:
+    """Of labels (n,) and probabilities (n, classes)."""
+    from ranvier import metrics
+
+    labels, predicted = list(range(len(names))), p.argmax(1)
+    scores = metrics.classification_report(y, predicted, labels=labels, target_names=names, zero_division=0.0)
+    matrix = metrics.confusion_matrix(y, predicted, labels=labels)
+    return "\n".join(
+        filter(None, (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names)))
+    )
+
+
+def _matrix(matrix: list[list[int]], names: list[str]) -> str:
+    first = max(map(len, names))
+    widths = [max(len(name), *(len(str(row[j])) for row in matrix)) + 2 for j, name in enumerate(names)]
+    if first + sum(widths) > WIDEST:
+        return ""
+    rows: list[tuple[str, list[Any]]] = [("", [*names]), *zip(names, matrix, strict=True)]
+    lines = [
+        f"{name:>{first}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        for name, cells in rows
+    ]
+    return "\n".join(["confusion matrix: rows are true classes, columns predicted ones", "", *lines, ""])
+
+
+def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
+    """Some of the predictions, evenly spaced."""
+    width = max(len("predicted"), *map(len, names))
+    lines = [f"sample  {'true':>{width}}  {'predicted':>{width}}  probability"]
+    for i in range(0, len(y), -(-len(y) // SHOWN)):
+        true, found = names[int(y[i])], names[int(predicted[i])]
+        line = f"{i:6}  {true:>{width}}  {found:>{width}}  {p[i, predicted[i]]:11.4f}"
+        lines.append(line if true == found else f"{line}  wrong")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,136 @@
+"""Curves and points as SVG, drawn for 400 units of width: legible on a telephone, scaled up elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.report.html import number, text
+
+__all__ = ["lines", "points"]
+
+WIDTH, HEIGHT = 400, 250
+LEFT, RIGHT, TOP, BOTTOM = 58, 388, 30, 204  # of the plane inside the axes
+STYLES = (("#0072b2", ""), ("#c04a00", "6 3"))  # colour and dashes, told apart without colour, too
+MOST = 1000  # points of a curve or cloud; more would make the page large and show no more
+
+Array = npt.NDArray[Any]
+Range = tuple[float, float]
+
+
+def lines(curves: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> str:
+    """Curves over 1, 2, 3 ..., up to two of them; a curve has a gap where it is not finite."""
+    values = [v for curve in curves.values() for v in curve if math.isfinite(v)]
+    if not values:
+        return ""
+    length = max(map(len, curves.values()))
+    axes = _Axes((1, max(length, 2)), (min(values), max(values)), whole=True)
+    body = [axes.svg(xlabel, ylabel)]
+    for i, (name, curve) in enumerate(curves.items()):
+        colour, dashes = STYLES[i]
+        for part in _parts(curve):
+            places = [f"{axes.x(n):.1f},{axes.y(v):.1f}" for n, v in part]
+            body.append(
+                f'<polyline points="{" ".join(places)}" fill="none" stroke="{colour}" stroke-width="2" '
+                f'stroke-dasharray="{dashes}"/>'
+            )
+            if length <= 30:
+                marks = (place.split(",") for place in places)
+                body += [f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in marks]
+        at = LEFT + 150 * i
+        body.append(
+            f'<line x1="{at}" x2="{at + 26}" y1="15" y2="15" stroke="{colour}" stroke-width="2" '
+            f'stroke-dasharray="{dashes}"/><text x="{at + 32}" y="19">{text(name)}</text>'
+        )
+    last = ", ".join(f"{name} {number(curve[-1])}" for name, curve in curves.items())
+    return _figure(f"{ylabel} over {xlabel}; at the end: {last}", body)
+
+
+def points(x: Array, y: Array, xlabel: str, ylabel: str, guide: str) -> str:
+    """A cloud of points with a line where they should lie: "diagonal" (y = x) or "zero" (y = 0)."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    if not finite.any():
+        return ""
+    x, y = x[finite], y[finite]
+    across, up = (float(x.min()), float(x.max())), (float(y.min()), float(y.max()))
+    if guide == "diagonal":
+        across = up = min(across[0], up[0]), max(across[1], up[1])
+    axes = _Axes(across, (min(up[0], 0.0), max(up[1], 0.0)) if guide == "zero" else up)
+    shown = np.linspace(0, len(x) - 1, min(len(x), MOST)).astype(int)
+    ends = across if guide == "diagonal" else (0.0, 0.0)
+    body = [
+        axes.svg(xlabel, ylabel),
+        *(
+            f'<circle cx="{axes.x(a):.1f}" cy="{axes.y(b):.1f}" r="2.5" fill="{STYLES[0][0]}" '
+            'fill-opacity="0.5"/>'
+            for a, b in zip(x[shown].tolist(), y[shown].tolist(), strict=True)
+        ),
+        f'<line x1="{axes.x(across[0]):.1f}" x2="{axes.x(across[1]):.1f}" y1="{axes.y(ends[0]):.1f}" '
+        f'y2="{axes.y(ends[1]):.1f}" stroke="{STYLES[1][0]}" stroke-width="2" stroke-dasharray="6 3"/>',
+        f'<text x="{LEFT}" y="19">{len(shown):,} of {len(x):,} points; '
+        f"dashed: {'no error' if guide == 'zero' else 'prediction = truth'}</text>",
+    ]
+    return _figure(f"{ylabel} over {xlabel}, {len(shown)} points", body)
+
+
+class _Axes:
+    """Ranges of data, a little widened, and where they lie in the picture."""
+
+    def __init__(self, across: Range, up: Range, whole: bool = False) -> None:
+        self.across = across if whole else _widened(across)
+        self.up, self.whole = _widened(up), whole
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.across[0]) / (self.across[1] - self.across[0]) * (RIGHT - LEFT)
+
+    def y(self, value: float) -> float:
+        return BOTTOM - (value - self.up[0]) / (self.up[1] - self.up[0]) * (BOTTOM - TOP)
+
+    def svg(self, xlabel: str, ylabel: str) -> str:
+        """Grid, numbers and labels."""
+        parts = []
+        for value in _ticks(self.up):
+            y = self.y(value)
+            parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
+        for value in _ticks(self.across, 1 if self.whole else 0):
+            x = self.x(value)
+            parts.append(f'<line class="grid" y1="{TOP}" y2="{BOTTOM}" x1="{x:.1f}" x2="{x:.1f}"/>')
+            parts.append(f'<text x="{x:.1f}" y="{BOTTOM + 17}" text-anchor="middle">{number(value)}</text>')
+        middle = (TOP + BOTTOM) / 2
+        parts.append(
+            f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{text(xlabel)}</text>'
+            f'<text transform="translate(13,{middle}) rotate(-90)" text-anchor="middle">{text(ylabel)}</text>'
+        )
+        return "".join(parts)
+
+
+def _widened(span: Range) -> Range:
+    room = 0.05 * (span[1] - span[0]) or 0.5 * abs(span[0]) or 0.5
+    return span[0] - room, span[1] + room
+
+
+def _ticks(span: Range, least: float = 0.0) -> list[float]:
+    """About five round numbers in a range: multiples of 1, 2 or 5 times a power of ten."""
+    rough = (span[1] - span[0]) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = max(least, next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999))
+    first, last = math.ceil(span[0] / step - 1e-9), math.floor(span[1] / step + 1e-9)
+    return [n * step for n in range(first, last + 1)]
+
+
+def _parts(curve: Sequence[float]) -> list[list[tuple[int, float]]]:
+    """The stretches of a curve that are finite, as (1 + index, value); of a long one about every n-th."""
+    every = -(-len(curve) // MOST)
+    chosen = [(i + 1, v) for i, v in enumerate(curve) if i % every == 0 or i == len(curve) - 1]
+    return [list(part) for good, part in groupby(chosen, lambda p: math.isfinite(p[1])) if good]
+
+
+def _figure(label: str, body: list[str]) -> str:
+    inside = "\n".join(body)
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">\n{inside}\n</svg>'

@@ -1,0 +1,85 @@
+"""The frame of the page: head, style sheet, heading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ranvier import _core
+from ranvier.report.html import text
+
+__all__ = ["page"]
+
+# On a narrow screen tables scroll, never the page. Print keeps colours and breaks between parts.
+STYLE = """
+*{box-sizing:border-box}
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;margin:0 auto;
+padding:1rem;overflow-wrap:anywhere}
+h1{font-size:1.7rem;line-height:1.2;margin:.5rem 0}
+h2{font-size:1.25rem;margin:2rem 0 .7rem;border-bottom:1px solid #ccc}
+h3{font-size:1rem;margin:1.4rem 0 .4rem}
+p{margin:.4rem 0}
+.note{color:#555;font-size:.9rem}
+.scroll{overflow-x:auto;margin:.8rem 0}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;overflow-wrap:normal}
+caption{text-align:left;font-weight:600;padding-bottom:.3rem}
+th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+thead th{border-bottom:2px solid #888}
+tbody th,thead th:first-child{text-align:left}
+.plain td,.plain th{text-align:left}
+.beside{display:flex;flex-wrap:wrap;align-items:flex-start;column-gap:2.5rem}
+.beside>*{max-width:100%}
+.matrix th,.matrix td{padding:.2rem .4rem;text-align:center;min-width:2.2rem}
+.matrix tbody th{text-align:left}
+.matrix .hit{font-weight:700}
+.matrix .none{color:#6b6b6b}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,9.5rem),1fr));gap:.6rem;margin:.8rem 0}
+dl div{background:#f3f5f7;border-radius:.4rem;padding:.4rem .7rem}
+dt{font-size:.85rem;color:#555}
+dd{margin:0;font-weight:600}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem}
+svg{width:100%;height:auto;font-size:12px;fill:#333}
+svg .grid{stroke:#ddd}
+.samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.4rem,1fr));gap:.6rem}
+figure{margin:0;padding:.4rem;border:2px solid;border-radius:.4rem;text-align:center;font-size:.85rem}
+figure img{width:100%;max-width:6rem;image-rendering:pixelated;background:#000}
+figcaption b{display:block}
+.right{color:#0b6b2c}
+.wrong{color:#b3001b}
+figure.wrong{border-style:dashed}
+pre{background:#f3f5f7;padding:.7rem;border-radius:.4rem;white-space:pre-wrap}
+@media (max-width:30rem){th,td{padding:.2rem .3rem;font-size:.9rem}}
+@media print{body{max-width:none;padding:0;font-size:11pt;print-color-adjust:exact;
+-webkit-print-color-adjust:exact}
+figure,svg,tr,dl div{break-inside:avoid}h2,h3,caption{break-after:avoid}.scroll{overflow:visible}}
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """The whole document. Its policy forbids the browser to load anything from anywhere."""
+    written = datetime.now().astimezone()
+    content = "\n".join(filter(None, parts))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="ranvier {text(_core.__version__)}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<link rel="icon" href="data:,">
+<title>{text(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>{text(title)}</h1>
+<p class="note">ranvier {text(_core.__version__)},
+<time datetime="{written.isoformat(timespec="seconds")}">{written:%Y-%m-%d %H:%M}</time></p>
+</header>
+<main>
+{content}
+</main>
+</body>
+</html>
+"""

@@ -1,0 +1,116 @@
+"""The parts of the page, each "" where there is nothing to say."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ranvier import config
+from ranvier.metrics.inputs import label_arrays
+from ranvier.report import charts, classes, values
+from ranvier.report.html import facts, number, section, table, text
+from ranvier.summary import summary
+
+__all__ = ["curves", "network", "results", "settings", "times"]
+
+
+def curves(history: Mapping[str, Sequence[float]] | None) -> str:
+    """A picture for each quantity, training and validation in one."""
+    drawn = []
+    for name in dict.fromkeys(key.removeprefix("val_") for key in history or ()):
+        found = {"training": name, "validation": f"val_{name}"}
+        both = {label: list(history[key]) for label, key in found.items() if history and key in history}
+        drawn.append(charts.lines(both, "epoch", name.replace("_", " ")))
+    return section("Curves", f'<div class="charts">{"".join(drawn)}</div>') if any(drawn) else ""
+
+
+def results(x: Any, y_true: Any, y_pred: Any, probabilities: Any, names: Sequence[str] | None) -> str:
+    """How good the predictions are, for labels or for values."""
+    if y_true is None:
+        return ""
+    if y_pred.dtype.kind == "f":
+        return values.results(y_true, y_pred)
+    true, predicted = label_arrays("report.write", y_true, y_pred)
+    if true.dtype.kind == "f":  # 0.0 and 1.0, as a binary loss takes them
+        true = true.astype(np.int64)
+    return classes.results(x, true, predicted, probabilities, names)
+
+
+def times(history: Any) -> str:
+    """Of a `History` that was timed: the epochs' times."""
+    seconds = np.array(getattr(history, "seconds", []), np.float64)
+    timed = np.isfinite(seconds)
+    if not timed.any():
+        return ""
+    seconds, samples = seconds[timed], np.array(history.samples, np.float64)[timed]
+    listed = [
+        ("epochs", len(history.seconds)),
+        ("seconds an epoch, median", float(np.median(seconds))),
+        ("seconds of training in all", float(seconds.sum())),
+        ("samples a second", int(samples.sum() / seconds.sum())),
+        ("threads", config.get_num_threads()),
+        ("processor", _processor()),
+    ]
+    note = "Of the passes over the training data, without the validation; the first has the captures in it."
+    return section("Time", facts(listed), f'<p class="note">{note}</p>')
+
+
+def _processor() -> str:
+    """The model's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def network(model: Any, x: Any) -> str:
+    """The layers with their shapes, or without a sample as the model prints itself."""
+    if model is None:
+        return ""
+    if x is None:
+        count = sum(p.numel() for p in model.parameters())
+        return section("Network", facts([("parameters", count)]), f"<pre>{text(model)}</pre>")
+    dtype = x.dtype if x.dtype.kind in "iu" else None
+    found = summary(model, x.shape[1:], dtype=dtype, verbose=False)
+    rows = [
+        (
+            f"{layer.name} {layer.kind}".strip(),
+            [
+                " x ".join(map(str, layer.output_shape[1:])) if layer.output_shape else "",
+                f"{layer.parameters:,}",
+            ],
+        )
+        for layer in found.layers
+    ]
+    rows.append(("all", ["", f"{found.total:,}"]))
+    about = f"Layers of a sample of {' x '.join(map(str, x.shape[1:]))}"
+    return section("Network", table(about, ["layer", "output", "parameters"], rows))
+
+
+def settings(configuration: Mapping[str, Any] | None, command: str) -> str:
+    """What the run was told, what it ran on, and how to run it again."""
+    here = config.config()
+    machine = {
+        "processor": _processor(),
+        **{key: here[key] for key in here if key not in ("isas", "winograd")},
+    }
+    parts = []
+    for caption, listed in (("Settings", configuration), ("Machine and versions", machine)):
+        if listed:
+            rows = [(name, [_setting(value)]) for name, value in listed.items() if value is not None]
+            parts.append(table(caption, ["name", "value"], rows, kind="plain"))
+    again = f"<h3>Run it again</h3>\n<pre>{text(command)}</pre>" if command else ""
+    return section("Configuration", f'<div class="beside">{"".join(parts)}</div>', again)
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}"
+    return number(value) if isinstance(value, float) else text(str(value))

@@ -1,0 +1,51 @@
+"""The results of a regression: errors, predictions against truth, residuals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier import metrics
+from ranvier.report import charts
+from ranvier.report.html import facts, number, section, table
+
+__all__ = ["results"]
+
+SHOWN = 10
+Array = npt.NDArray[Any]
+
+
+def results(y_true: Array, y_pred: Array) -> str:
+    """The section of a regression; several outputs of a sample are drawn together."""
+    both = y_true.reshape(y_pred.shape), y_pred
+    true, predicted = (a.astype(np.float64).reshape(-1) for a in both)
+    errors = predicted - true
+    listed = [
+        ("root mean squared error", metrics.rmse(*both)),
+        ("mean absolute error", metrics.mae(*both)),
+        ("R², share of the variance", metrics.r2(*both)),
+        ("values", len(true)),
+    ]
+    drawn = (
+        charts.points(true, predicted, "truth", "prediction", "diagonal"),
+        charts.points(predicted, errors, "prediction", "residual", "zero"),
+    )
+    chosen = np.linspace(0, len(true) - 1, min(SHOWN, len(true))).astype(int)
+    worst = np.argsort(-np.abs(errors), kind="stable")[:SHOWN]
+    return section(
+        "Results",
+        facts(listed),
+        f'<div class="charts">{"".join(drawn)}</div>',
+        _table("Samples, evenly spaced", true, predicted, chosen),
+        _table("Largest errors", true, predicted, worst),
+    )
+
+
+def _table(caption: str, true: Array, predicted: Array, chosen: Array) -> str:
+    rows = [
+        (n, [number(value) for value in (true[n], predicted[n], predicted[n] - true[n])])
+        for n in chosen.tolist()
+    ]
+    return table(caption, ["value", "truth", "prediction", "residual"], rows)
