@@ -4,24 +4,41 @@ What is here explains; what trains is in :mod:`ranvier.train`.
 """
 
 from ranvier.explore import surfaces
+from ranvier.explore.depth import Signals, signals
 from ranvier.explore.diagnosis import Diagnosis, Finding, diagnose
+from ranvier.explore.filters import KERNELS, filter_image
 from ranvier.explore.fit import Fit, judge_fit
+from ranvier.explore.flow import Gradients, gradients
+from ranvier.explore.linear import Collapsed, collapse
 from ranvier.explore.parameters import ParameterLoss
 from ranvier.explore.path import Path
 from ranvier.explore.search import gradient_descent, random_search
+from ranvier.explore.size import dense_against_convolution
+from ranvier.explore.steps import count_steps, one_step
 from ranvier.explore.surfaces import SURFACES, Surface
 
 __all__ = [
+    "KERNELS",
     "SURFACES",
+    "Collapsed",
     "Diagnosis",
     "Finding",
     "Fit",
+    "Gradients",
     "ParameterLoss",
     "Path",
+    "Signals",
     "Surface",
+    "collapse",
+    "count_steps",
+    "dense_against_convolution",
     "diagnose",
+    "filter_image",
     "gradient_descent",
+    "gradients",
     "judge_fit",
+    "one_step",
     "random_search",
+    "signals",
     "surfaces",
 ]

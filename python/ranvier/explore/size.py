@@ -1,0 +1,84 @@
+"""Dense against convolution: how many parameters the same outputs take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier import nn
+from ranvier.autograd import wrap
+from ranvier.explore.watch import watching
+from ranvier.nn.modes import evaluating
+
+__all__ = ["Compared", "dense_against_convolution"]
+
+
+class Compared(NamedTuple):
+    """One convolution: shapes without the batch, its parameters, and those of a dense layer between them."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    convolution: int
+    dense: int
+
+    @property
+    def ratio(self) -> float:
+        return self.dense / self.convolution
+
+    def __str__(self) -> str:
+        given, made = ("x".join(map(str, shape)) for shape in (self.input_shape, self.output_shape))
+        return (
+            f"{self.name}: {given} -> {made}: convolution {self.convolution:,}, dense {self.dense:,} "
+            f"({self.ratio:,.0f} times as many)"
+        )
+
+
+def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Compared]:
+    """Compare each convolution of a network with a dense layer of the same inputs and outputs.
+
+    A convolution has c k^2 + 1 parameters for each output channel, whatever the image's size, since all
+    places share them; a dense layer one for each pair of an input and an output, and a bias for each output.
+    The dense ones are counted, not made.
+
+    Args:
+        model: an `nn.Conv2d`, or a model with some.
+        input_shape: of one sample, without the batch, (channels, h, w).
+
+    Raises:
+        ValueError: a model without convolutions, or that does not take the shape.
+
+    >>> import ranvier as rv
+    >>> from ranvier import nn
+    >>> print(rv.explore.dense_against_convolution(nn.Conv2d(1, 32, 3), (1, 28, 28))[0])
+    Conv2d: 1x28x28 -> 32x26x26: convolution 320, dense 16,981,120 (53,066 times as many)
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    kinds = (nn.Conv1d, nn.Conv2d)
+    found = [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]
+    if not found:
+        raise ValueError("[dense_against_convolution] got a model without convolutions; expected some")
+
+    def note(name: str) -> Any:
+        return lambda module, inputs: shapes.setdefault(name, inputs[0].shape[1:]) and None
+
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in found]
+    dtype = found[0][1].weight.dtype
+    try:
+        with evaluating(model), watching(model) as calls:
+            model(wrap(np.zeros((1, *input_shape), dtype)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    compared = []
+    for call in calls:
+        if isinstance(call.module, kinds):
+            given, made = tuple(shapes[call.name]), tuple(call.value.shape[1:])
+            own = sum(p.numel() for p in call.module.parameters())
+            bias = call.module.bias is not None
+            dense = math.prod(made) * (math.prod(given) + bias)
+            compared.append(Compared(call.name or call.kind, given, made, own, dense))
+    return compared
