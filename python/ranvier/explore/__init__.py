@@ -12,6 +12,7 @@ from ranvier.explore.flow import Gradients, gradients
 from ranvier.explore.linear import Collapsed, collapse
 from ranvier.explore.parameters import ParameterLoss
 from ranvier.explore.path import Path
+from ranvier.explore.perceptron import Perceptron
 from ranvier.explore.search import gradient_descent, random_search
 from ranvier.explore.size import dense_against_convolution
 from ranvier.explore.steps import count_steps, one_step
@@ -27,6 +28,7 @@ __all__ = [
     "Gradients",
     "ParameterLoss",
     "Path",
+    "Perceptron",
     "Signals",
     "Surface",
     "collapse",

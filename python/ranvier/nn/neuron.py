@@ -115,7 +115,8 @@ class Neuron(Module):
     def z(self, x: Any) -> Tensor:
         """The weighted sum w x + b, before the activation: () or (N,)."""
         weights = self.weights
-        x = x if isinstance(x, Tensor) else as_tensor(np.asarray(x, weights.dtype))
+        if not isinstance(x, Tensor) or x.dtype.kind != "f":
+            x = as_tensor(np.asarray(getattr(x, "_array", x), weights.dtype))
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"[neuron] got x of shape {tuple(x.shape)}; expected (..., {self.in_features}), one number "

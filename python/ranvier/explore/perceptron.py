@@ -1,0 +1,175 @@
+"""Perceptron: one neuron with a step, and the oldest learning rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.explore.separability import certificate
+from ranvier.nn import Neuron
+
+__all__ = ["Perceptron"]
+
+Array = npt.NDArray[Any]
+
+
+class Perceptron:
+    """A classifier of two classes with a straight boundary, trained by the perceptron learning rule.
+
+    The second class (in sorted order) is said where w x + b > 0, else the first. Sample after sample, in the
+    order given, w += eta0 (y - said) x and b += eta0 (y - said), with y and said 0 or 1: nothing changes
+    where the answer was right. Weights start at 0, so that eta0 scales them and changes no answer.
+
+    Where a straight line separates the classes, the rule finds one after finitely many mistakes (Novikoff,
+    1962). Where none does, it never ends: after max_iter epochs `fit` then looks for a proof that there is
+    none, from the mistakes that it made (:func:`certificate`). `verdict_` says which of the three it was.
+
+    Args:
+        max_iter: epochs at most; it ends after the first without a mistake.
+        eta0: the learning rate, above 0.
+
+    Attributes (after `fit`):
+        coef_, intercept_: (1, n_features) and (1,), as scikit-learn's.
+        classes_: the two labels.
+        errors_: mistakes of each epoch.
+        n_iter_: epochs run.
+        converged_: whether the last epoch had no mistake.
+        separable_: True (found), False (proved that no line separates), None (not known).
+        certificate_: where separable_ is False, whole numbers n_i >= 0, one for each sample: see
+            :func:`certificate`; else None.
+        verdict_: all of this in a sentence.
+
+    Source: Rosenblatt, "The Perceptron: A Probabilistic Model for Information Storage and Organization in the
+    Brain" (1958). Arguments and results are called as scikit-learn's Perceptron has them.
+
+    >>> from ranvier.explore import Perceptron
+    >>> inputs = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    >>> gate = Perceptron().fit(inputs, [0, 0, 0, 1])
+    >>> gate.predict(inputs).tolist(), gate.errors_
+    ([0, 0, 0, 1], [1, 3, 3, 2, 1, 0])
+    >>> xor = Perceptron(max_iter=50).fit(inputs, [0, 1, 1, 0])
+    >>> xor.separable_, xor.certificate_
+    (False, [1, 1, 1, 1])
+    """
+
+    coef_: Array
+    intercept_: Array
+    classes_: Array
+    errors_: list[int]
+    n_iter_: int
+    converged_: bool
+    separable_: bool | None
+    certificate_: list[int] | None
+    verdict_: str
+
+    def __init__(self, max_iter: int = 1000, eta0: float = 1.0) -> None:
+        if max_iter < 1 or not eta0 > 0:
+            raise ValueError(
+                f"[perceptron] got max_iter = {max_iter} and eta0 = {eta0}; expected max_iter >= 1, eta0 > 0"
+            )
+        self.max_iter = max_iter
+        self.eta0 = eta0
+
+    def fit(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Perceptron:
+        """Learn from samples x (n, n_features) and their labels y (n,), of two kinds; returns itself.
+
+        Raises ValueError for other shapes, values that are not finite, or another number of classes than two.
+        """
+        x, labels = _samples(x), np.asarray(getattr(y, "_array", y))
+        if labels.shape != x.shape[:1]:
+            raise ValueError(
+                f"[perceptron] got x of shape {x.shape} and y of shape {labels.shape}; expected "
+                "(n, n_features) and (n,)"
+            )
+        self.classes_, targets = np.unique(labels, return_inverse=True)
+        if len(self.classes_) != 2:
+            raise ValueError(f"[perceptron] got {len(self.classes_)} classes; expected two")
+        mistakes = self._learn(x, targets.tolist())
+        self.n_iter_ = len(self.errors_)
+        self.converged_ = self.errors_[-1] == 0
+        self.certificate_ = None if self.converged_ else certificate(x, 2 * targets - 1, mistakes)
+        self.separable_ = True if self.converged_ else None if self.certificate_ is None else False
+        self.verdict_ = self._verdict()
+        return self
+
+    def _learn(self, x: Array, targets: list[int]) -> list[int]:
+        """Epochs until one has no mistake; the mistakes made at each sample."""
+        w, b = np.zeros(x.shape[1]), 0.0
+        mistakes = [0] * len(targets)
+        self.errors_ = []
+        for _ in range(self.max_iter):
+            errors = 0
+            for i, (sample, target) in enumerate(zip(x, targets, strict=True)):
+                said = int(sample @ w + b > 0)
+                if said != target:
+                    w += self.eta0 * (target - said) * sample
+                    b += self.eta0 * (target - said)
+                    mistakes[i] += 1
+                    errors += 1
+            self.errors_.append(errors)
+            if not errors:
+                break
+        self.coef_, self.intercept_ = w[None], np.array([b])
+        return mistakes
+
+    def _verdict(self) -> str:
+        no, yes = self.classes_
+        if self.converged_:
+            return f"separated after {self.n_iter_} epochs and {sum(self.errors_)} mistakes"
+        if self.certificate_ is None:
+            return (
+                f"not separated after {self.n_iter_} epochs, the last with {self.errors_[-1]} mistakes; a "
+                "line may exist, or not"
+            )
+        among = sum(number > 0 for number in self.certificate_)
+        return (
+            f"not separable: {among} samples prove that no straight boundary has class {yes} on one side and "
+            f"class {no} on the other; {self.errors_[-1]} mistakes in the last of {self.n_iter_} epochs"
+        )
+
+    def decision_function(self, x: npt.ArrayLike) -> Array:
+        """w x + b for each row of x, (n,): above 0 for the second class."""
+        self._require_fit("decision_function")
+        x = _samples(x)
+        if x.shape[1] != self.coef_.shape[1]:
+            raise ValueError(
+                f"[perceptron] got x of shape {x.shape}; expected (n, {self.coef_.shape[1]}), as in fit"
+            )
+        return x @ self.coef_[0] + self.intercept_[0]
+
+    def predict(self, x: npt.ArrayLike) -> Array:
+        """The label of each row of x, (n,)."""
+        second = self.decision_function(x) > 0
+        return self.classes_[second.astype(int)]
+
+    def score(self, x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+        """The share of right labels."""
+        labels, said = np.asarray(getattr(y, "_array", y)), self.predict(x)
+        if labels.shape != said.shape:
+            raise ValueError(
+                f"[perceptron] got y of shape {labels.shape} for {len(said)} samples; expected one each"
+            )
+        return float(np.mean(labels == said))
+
+    @property
+    def neuron(self) -> Neuron:
+        """What was learned, as a neuron with a step: for its `boundary`, `explain` and picture."""
+        self._require_fit("neuron")
+        return Neuron.with_weights(self.coef_[0], float(self.intercept_[0]), "step")
+
+    def _require_fit(self, name: str) -> None:
+        if not hasattr(self, "coef_"):
+            raise RuntimeError(f"[perceptron] got {name} before fit; expected fit(x, y) first")
+
+    def __repr__(self) -> str:
+        return f"Perceptron(max_iter={self.max_iter}, eta0={self.eta0})"
+
+
+def _samples(x: Any) -> Array:
+    x = np.asarray(getattr(x, "_array", x), np.float64)
+    if x.ndim != 2 or not x.shape[1] or not np.isfinite(x).all():
+        what = f"shape {x.shape}" if x.ndim != 2 or not x.shape[1] else "values that are not finite"
+        raise ValueError(f"[perceptron] got x of {what}; expected finite numbers (n, n_features)")
+    return x
