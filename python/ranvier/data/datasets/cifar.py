@@ -59,9 +59,9 @@ def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, 
     >>> from ranvier.data.datasets import CIFAR10_CLASSES, load_cifar10
     >>> CIFAR10_CLASSES[9]
     'truck'
-    >>> load_cifar10("no/such/folder")  # doctest: +ELLIPSIS
+    >>> load_cifar10("nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    FileNotFoundError: [load_cifar10] no folder 'no/such/folder'; expected one with cifar-10-binary.tar.gz, ...
+    FileNotFoundError: [load_cifar10] no folder 'nowhere'; expected one with cifar-10-binary.tar.gz, ...
     """
     wanted = f"{_ARCHIVE}, or with {', '.join(_TRAIN + _TEST)}"
     folder = fetch("cifar10") if data_dir is None else Path(data_dir)

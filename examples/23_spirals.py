@@ -1,0 +1,52 @@
+"""Decision boundaries: what a line cannot part, a hidden layer can: moons, a ring and two spirals."""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import ranvier as rv
+from ranvier import nn, optim
+from ranvier.data import datasets
+
+
+def data() -> dict:
+    """Three clouds of points that no straight line parts, the third hardest."""
+    return {
+        "moons": datasets.make_moons(400, noise=0.12, random_state=0),
+        "ring": datasets.make_circles(400, noise=0.08, factor=0.5, random_state=0),
+        "spirals": datasets.make_spirals(400, turns=1.0, noise=0.02, random_state=0),
+    }
+
+
+def trained(sizes: list[int], x, y):
+    """A network of these layers, trained until it fits what it can; with its accuracy."""
+    rv.manual_seed(1)
+    model = rv.mlp(sizes, activation="tanh", init="xavier")
+    optimizer = optim.Adam(model.parameters(), lr=0.02)
+    trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
+    history = trainer.fit(x, y, epochs=150, batch_size=40)
+    return model, history["accuracy"][-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+
+    rows = {"no hidden layer": [2, 2], "two hidden layers of 32": [2, 32, 32, 2]}
+    figure, panels = plt.subplots(2, 3, figsize=(10, 6.4), layout="constrained")
+    accuracies = []
+    for row, (network, sizes) in zip(panels, rows.items(), strict=True):
+        for panel, (name, (x, y)) in zip(row, data().items(), strict=True):
+            model, accuracy = trained(sizes, x, y)
+            accuracies.append(accuracy)
+            rv.plot.decision_boundary(model, x, y, ax=panel)
+            panel.set_title(f"{network}: {accuracy:.1%}", fontsize=10)
+            print(f"{name:<8} {network:<24} accuracy {accuracy:.3f}")
+    figure.savefig(out / "23_spirals.png", dpi=110)
+    print(f"spirals: {accuracies[2]:.3f} without hidden layers, {accuracies[5]:.3f} with two")
+
+
+if __name__ == "__main__":
+    main()

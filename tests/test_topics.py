@@ -1,0 +1,55 @@
+"""docs/topics.md: every function, example and picture that it names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranvier as rv
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "topics.md").read_text()
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in PAGE.splitlines()
+    if line.startswith("|") and not line.startswith(("| topic", "|---"))
+]
+NAMES = sorted({name for row in ROWS for cell in row for name in re.findall(r"`([^`]+)`", cell)})
+LINKS = sorted(set(re.findall(r"\]\(([^)#]+)\)", PAGE)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_named_is_there(name: str) -> None:
+    first, *path = name.split(".")
+    assert first == "rv", "names as a program writes them, from `import ranvier as rv`"
+    found: Any = rv
+    for part in path:
+        found = getattr(found, part)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_what_is_linked_is_there(link: str) -> None:
+    assert (ROOT / "docs" / link).resolve().is_file()
+
+
+def test_a_row_has_a_topic_and_what_serves_it() -> None:
+    assert len(ROWS) > 80
+    for row in ROWS:
+        assert len(row) == 4, row
+        topic, code, example, picture = row
+        assert topic, row
+        assert re.fullmatch(r"(`rv(\.\w+)+` ?)+", code), row
+        assert re.fullmatch(r"(\[\d\d\]\(\.\./examples/\d\d_\w+\.py\) ?)*", example), row
+        assert re.fullmatch(r"(`rv\.plot\.\w+` ?)*", picture), row
+
+
+def test_a_link_to_an_example_bears_its_number() -> None:
+    for number, name in re.findall(r"\[(\d\d)\]\(\.\./examples/(\w+)\.py\)", PAGE):
+        assert name.startswith(f"{number}_")
+
+
+def test_no_topic_comes_twice() -> None:
+    topics = [row[0] for row in ROWS]
+    assert sorted(set(topics)) == sorted(topics)
