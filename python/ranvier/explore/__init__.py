@@ -4,8 +4,10 @@ What is here explains; what trains is in :mod:`ranvier.train`.
 """
 
 from ranvier.explore import surfaces
+from ranvier.explore.compare import Comparison, compare_learning_rates, compare_optimizers, judge_descent
 from ranvier.explore.depth import Signals, signals
 from ranvier.explore.diagnosis import Diagnosis, Finding, diagnose
+from ranvier.explore.differences import Differences, finite_differences
 from ranvier.explore.filters import KERNELS, filter_image
 from ranvier.explore.fit import Fit, judge_fit
 from ranvier.explore.flow import Gradients, gradients
@@ -22,7 +24,9 @@ __all__ = [
     "KERNELS",
     "SURFACES",
     "Collapsed",
+    "Comparison",
     "Diagnosis",
+    "Differences",
     "Finding",
     "Fit",
     "Gradients",
@@ -32,12 +36,16 @@ __all__ = [
     "Signals",
     "Surface",
     "collapse",
+    "compare_learning_rates",
+    "compare_optimizers",
     "count_steps",
     "dense_against_convolution",
     "diagnose",
     "filter_image",
+    "finite_differences",
     "gradient_descent",
     "gradients",
+    "judge_descent",
     "judge_fit",
     "one_step",
     "random_search",

@@ -14,7 +14,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.explore.path import Array, Path
 from ranvier.optim import SGD
 
-__all__ = ["Objective", "evaluate", "gradient_descent", "random_search"]
+__all__ = ["Objective", "evaluate", "gradient_descent", "random_search", "vector_of"]
 
 Objective = Callable[[Tensor], Any]
 """A function of one vector (d,) of float64 whose result is a Tensor of one element (or a number)."""
@@ -28,7 +28,7 @@ def evaluate(f: Objective, point: npt.ArrayLike) -> float:
     25.0
     """
     with no_grad():
-        return float(_value("evaluate", f(wrap(_vector("evaluate", "point", point)))))
+        return float(_value("evaluate", f(wrap(vector_of("evaluate", "point", point)))))
 
 
 def random_search(
@@ -116,7 +116,7 @@ def gradient_descent(
     """
     if steps < 0:
         raise ValueError(f"[gradient_descent] got steps = {steps}; expected a number >= 0")
-    w = wrap(_vector("gradient_descent", "start", start).copy(), requires_grad=True)
+    w = wrap(vector_of("gradient_descent", "start", start).copy(), requires_grad=True)
     moving = _optimizer(w, lr, optimizer)
 
     def closure() -> Tensor:
@@ -151,7 +151,8 @@ def _optimizer(w: Tensor, lr: float | None, optimizer: Callable[..., Any] | None
     return optimizer([w]) if lr is None else optimizer([w], lr=lr)
 
 
-def _vector(name: str, what: str, values: Any) -> Array:
+def vector_of(name: str, what: str, values: Any) -> Array:
+    """values as a vector (d,) of float64; a number is one of length 1."""
     array = np.atleast_1d(np.asarray(getattr(values, "_array", values), np.float64))
     if array.ndim != 1 or not array.size:
         raise ValueError(f"[{name}] got {what} of shape {array.shape}; expected a vector (d,)")

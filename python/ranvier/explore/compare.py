@@ -1,0 +1,162 @@
+"""The same descent with several learning rates, or with several optimizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.explore.path import Path
+from ranvier.explore.search import Objective, evaluate, gradient_descent
+from ranvier.explore.surfaces import Surface
+from ranvier.optim import SGD, Adam, RMSprop
+
+__all__ = ["OPTIMIZERS", "Comparison", "compare_learning_rates", "compare_optimizers", "judge_descent"]
+
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "SGD": lambda p: SGD(p, lr=0.01),
+    "momentum": lambda p: SGD(p, lr=0.01, momentum=0.9),
+    "RMSprop": lambda p: RMSprop(p, lr=0.1),
+    "Adam": lambda p: Adam(p, lr=0.1),
+}
+"""What `compare_optimizers` compares unless told otherwise."""
+
+
+class Comparison(dict[Any, Path]):
+    """Name -> Path; printed, it is a table of where each began and ended.
+
+    Attributes:
+        minimum: the value that the verdicts take for the least there is.
+    """
+
+    minimum: float = math.nan
+
+    @property
+    def best(self) -> Any:
+        """The name of the path that ended lowest."""
+        return min(self, key=lambda name: np.nan_to_num(self[name].values[-1], nan=np.inf))
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("", "steps", "first", "last", "least", "verdict")]
+        for name, path in self.items():
+            numbers = (f"{v:.4g}" for v in (path.values[0], path.values[-1], path.best_value))
+            rows.append((str(name), str(path.steps), *numbers, path.verdict))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for row in rows:
+            cells = [row[0].ljust(widths[0])]
+            cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+            lines.append("  ".join([*cells, row[-1]]).rstrip())
+        return "\n".join(lines)
+
+
+def judge_descent(path: Path, minimum: float) -> str:
+    """What became of a descent, in one word, when `minimum` is the least value there is.
+
+    - diverged: it ended above where it began, or left the finite numbers.
+    - good: of the way down at most 1% is left, and it has all but come to rest.
+    - slow: it was still on its way down.
+    - unstable: it jumps up and down around something lower.
+    - stuck: it came to rest above the minimum, at another one or a saddle.
+
+    The last quarter of the steps says whether it rests, falls or jumps.
+
+    >>> from ranvier.explore import Path
+    >>> from ranvier.explore.compare import judge_descent
+    >>> judge_descent(Path([[3.0], [2.0], [1.5], [1.0], [0.8]], [9.0, 4.0, 2.25, 1.0, 0.64]), 0.0)
+    'slow'
+    """
+    values = path.values
+    whole, left = values[0] - minimum, values[-1] - minimum
+    if not np.isfinite(values).all() or left > whole:
+        return "diverged"
+    tail = values[-(len(values) // 4) - 2 :]
+    fell, rose = tail[0] - tail[-1], np.diff(tail).max(initial=0.0)
+    if whole <= 0 or (left <= 0.01 * whole and fell <= 0.1 * whole):
+        return "good"
+    if rose > 0.01 * whole:
+        return "unstable"
+    return "slow" if fell > 0.01 * left else "stuck"
+
+
+def compare_learning_rates(
+    f: Objective,
+    start: npt.ArrayLike,
+    rates: Sequence[float] = (0.001, 0.01, 0.1, 1.0),
+    steps: int = 50,
+    optimizer: Callable[..., Any] | None = None,
+    minimum: float | None = None,
+) -> Comparison:
+    """A descent from the same point with each learning rate, and what became of it.
+
+    Args:
+        f, start, steps, optimizer: as of :func:`gradient_descent`.
+        rates: the learning rates.
+        minimum: the least value of f; None takes a Surface's own, else the least value that was met.
+
+    Returns:
+        rate -> Path, in the order of the rates, each with its verdict (:func:`judge_descent`).
+
+    >>> from ranvier import explore
+    >>> found = explore.compare_learning_rates(explore.surfaces.bowl, (-2, 2), (0.005, 0.1, 0.6), steps=30)
+    >>> [path.verdict for path in found.values()]
+    ['slow', 'good', 'diverged']
+    """
+    paths = {rate: gradient_descent(f, start, rate, steps, optimizer) for rate in rates}
+    return _judged(f, {rate: replace(path, name=f"rate {rate:g}") for rate, path in paths.items()}, minimum)
+
+
+def compare_optimizers(
+    f: Objective,
+    start: npt.ArrayLike | None = None,
+    optimizers: Mapping[str, Callable[..., Any]] | None = None,
+    steps: int = 50,
+    minimum: float | None = None,
+) -> Comparison:
+    """A descent from the same point with each optimizer.
+
+    Args:
+        f, steps: as of :func:`gradient_descent`.
+        start: the first point; None takes a Surface's own.
+        optimizers: name -> what makes one from a list of parameters, such as
+            `{"Nesterov": lambda p: rv.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)}`. None compares
+            SGD and momentum with rate 0.01, RMSprop and Adam with rate 0.1.
+        minimum: the least value of f; None takes a Surface's own, else the least value that was met.
+
+    Returns:
+        name -> Path, in the order of the optimizers, each with its verdict (:func:`judge_descent`).
+
+    Raises:
+        ValueError: no start, and f is no Surface that has one.
+
+    >>> from ranvier import explore
+    >>> found = explore.compare_optimizers(explore.surfaces.ripples)
+    >>> list(found), found.best
+    (['SGD', 'momentum', 'RMSprop', 'Adam'], 'RMSprop')
+    """
+    if start is None:
+        if not isinstance(f, Surface):
+            raise ValueError("[compare_optimizers] got no start; expected one, as f is not a Surface")
+        start = f.start
+    found = {}
+    for name, optimizer in (OPTIMIZERS if optimizers is None else optimizers).items():
+        path = gradient_descent(f, start, steps=steps, optimizer=optimizer)
+        found[name] = replace(path, name=name)
+    return _judged(f, found, minimum)
+
+
+def _judged(f: Objective, paths: Mapping[Any, Path], minimum: float | None) -> Comparison:
+    if minimum is None:
+        if isinstance(f, Surface) and f.minima:
+            minimum = evaluate(f, f.minima[0])
+        else:
+            minimum = min(path.best_value for path in paths.values())
+    found = Comparison(
+        {name: replace(path, verdict=judge_descent(path, minimum)) for name, path in paths.items()}
+    )
+    found.minimum = minimum
+    return found

@@ -1,0 +1,107 @@
+"""Gradients two ways: by autograd, and by trying out what a small step does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd.grad import value_and_grad
+from ranvier.autograd.tensor import wrap
+from ranvier.explore.path import Array
+from ranvier.explore.search import Objective, evaluate, vector_of
+
+__all__ = ["Differences", "finite_differences"]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What :func:`finite_differences` found; printed, it is a table.
+
+    Attributes:
+        point: where, (d,).
+        value: f there.
+        index: which coordinates were tried out, (n,).
+        autograd: the gradient at those, (n,).
+        forward: (f(x + h) - f(x)) / h, (n,).
+        central: (f(x + h) - f(x - h)) / 2h, (n,).
+        h: the step.
+        evaluations: of f, for the differences; autograd needs one, and one backward pass, for all d.
+    """
+
+    point: Array
+    value: float
+    index: npt.NDArray[np.int64]
+    autograd: Array
+    forward: Array
+    central: Array
+    h: float
+    evaluations: int
+
+    @property
+    def error(self) -> float:
+        """The largest difference between autograd and the central differences."""
+        return float(abs(self.autograd - self.central).max())
+
+    def __str__(self) -> str:
+        rows = [f"{'i':>5} {'x_i':>12} {'autograd':>14} {'central':>14} {'forward':>14} {'difference':>11}"]
+        for k, i in enumerate(self.index):
+            numbers = f"{self.autograd[k]:14.8g} {self.central[k]:14.8g} {self.forward[k]:14.8g}"
+            gap = abs(self.autograd[k] - self.central[k])
+            rows.append(f"{i:5d} {self.point[i]:12.5g} {numbers} {gap:11.1e}")
+        rows.append(
+            f"f = {self.value:.8g}, h = {self.h:g}, {self.evaluations} evaluations for the differences"
+        )
+        return "\n".join(rows)
+
+
+def finite_differences(
+    f: Objective, point: npt.ArrayLike, h: float = 1e-5, entries: int | None = None
+) -> Differences:
+    """The gradient of f by autograd beside what finite differences say of it.
+
+    The forward difference is off by about h f'' / 2, the central one by h^2 f''' / 6, and both by the
+    rounding of f, eps |f| / h: with h too small they get worse again. With d parameters they need 2 d + 1
+    evaluations of f, autograd one and a backward pass.
+
+    Args:
+        f: a function of a vector (d,) made of ranvier's operations, such as a Surface or a ParameterLoss
+            (best of a model in float64).
+        point: where, (d,).
+        h: the step.
+        entries: try out so many coordinates, spread evenly; None for all.
+
+    Raises:
+        ValueError: h that is not above 0, entries below 1, or a point that is no vector.
+
+    >>> import ranvier as rv
+    >>> found = rv.explore.finite_differences(lambda x: (x**2 + 3 * x + 2).sum(), [-1.0, 0.0, 2.0])
+    >>> found.autograd.tolist(), found.error < 1e-9
+    ([1.0, 3.0, 7.0], True)
+    """
+    x = vector_of("finite_differences", "point", point)
+    if not h > 0 or (entries is not None and entries < 1):
+        raise ValueError(
+            f"[finite_differences] got h = {h} and entries = {entries}; expected h > 0, entries >= 1"
+        )
+    value, gradient = value_and_grad(f)(wrap(x.copy()))
+    index = np.linspace(0, x.size - 1, x.size if entries is None else min(entries, x.size)).astype(np.int64)
+    right, left = np.empty(len(index)), np.empty(len(index))
+    for k, i in enumerate(index):
+        for side, sign in ((right, 1), (left, -1)):
+            moved = x.copy()
+            moved[i] += sign * h
+            side[k] = evaluate(f, moved)
+    evaluate(f, x)  # a ParameterLoss writes its vector into the model: back to where it was
+    here = value.item()
+    return Differences(
+        point=x,
+        value=here,
+        index=index,
+        autograd=gradient.numpy()[index],
+        forward=(right - here) / h,
+        central=(right - left) / (2 * h),
+        h=h,
+        evaluations=2 * len(index) + 1,
+    )
