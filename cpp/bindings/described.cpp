@@ -18,6 +18,8 @@ const char* role_name(Role role) {
       return "output";
     case Role::temporary:
       return "temporary";
+    case Role::prepared:
+      return "prepared";
   }
   return "";
 }
@@ -49,6 +51,7 @@ py::list described_instructions(const Program& program) {
     d["solo_ns"] = i.solo_ns;
     d["views"] = described_views(program, i);
     d["fused"] = py::cast(i.fused);
+    d["prepared"] = i.prepared;
     all.append(d);
   }
   return all;
@@ -73,7 +76,7 @@ py::dict described_memory(const Program& program) {
   const ProgramMemory m = program.memory();
   py::dict d;
   d["arena"] = m.arena, d["workspace"] = m.workspace, d["persistent"] = m.persistent;
-  d["made"] = m.made, d["eager"] = m.eager;
+  d["prepared"] = m.prepared, d["made"] = m.made, d["eager"] = m.eager;
   return d;
 }
 

@@ -74,16 +74,25 @@ py::object ResultForm::make(py::handle memory) const {
 }
 
 Replay::Replay(Recording& recording, const py::list& arguments, const py::list& results,
-               const py::list& kept_arrays)
+               const py::list& kept_arrays, const py::list& watched, bool folds)
     : team_(num_threads()), winograd_(winograd_allowed()), isa_(active_isa()) {
-  std::vector<int> outputs, kept;
+  Regions regions;
+  std::vector<int>&outputs = regions.outputs, &kept = regions.kept;
+  for (py::handle tensor : watched) {
+    const py::object array = tensor.attr("_array");
+    const int region = recording.region_of(array);
+    if (region < 0 || recording.kind_of(array) != RegionKind::persistent) continue;
+    regions.watched.push_back(region);
+    watched_.push_back({py::list(tensor.attr("_cell")), -1});
+  }
   for (py::handle result : results) outputs.push_back(add_result(recording, result, outputs));
   outputs.erase(std::remove(outputs.begin(), outputs.end(), -1), outputs.end());
   for (py::handle array : kept_arrays) kept.push_back(recording.region_of(array));
   for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
   pins_ = recording.take_pins(kept);
   owners_ = recording.take_owners();
-  program_.emplace(std::move(recording), outputs, kept, team_);
+  program_.emplace(std::move(recording), regions, folds, team_);
+  if (program_->prepared() == 0) watched_.clear();
 }
 
 Replay::~Replay() {
@@ -128,6 +137,18 @@ void Replay::count_changes() const {
     PyList_SetItem(cell.ptr(), 0, PyLong_FromLongLong(changes + 1));
     if (PyList_GET_ITEM(cell.ptr(), 1) != array.ptr())
       PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
+  }
+}
+
+// Looks for changes of watched Tensors: what was prepared is then done anew; in each run where NumPy, or
+// `.data`, knows the memory and no change is counted.
+void Replay::watch() {
+  constexpr int64_t kUnwatched = 8;
+  for (Watched& w : watched_) {
+    const int64_t changes = PyLong_AsLongLong(PyList_GET_ITEM(w.cell.ptr(), 0));
+    const bool unwatched = PyLong_AsLongLong(PyList_GET_ITEM(w.cell.ptr(), 2)) & kUnwatched;
+    if (changes != w.changes || unwatched) program_->renew();
+    w.changes = changes;
   }
 }
 
@@ -185,6 +206,7 @@ py::tuple Replay::run_on(const py::handle* arrays) {
   std::unique_lock<std::mutex> lock = locked();
   std::vector<py::object> memory;
   prepare(arrays, memory);
+  watch();
   std::optional<IndexRange> failed;
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
   if (const Instruction* check = run()) failed = *reinterpret_cast<const IndexRange*>(check->call.get());
@@ -256,6 +278,7 @@ void Replay::measure_now() {
   for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
   prepare(arrays.data(), memory);
   const Snapshot before(*program_);
+  program_->renew();
   while (runs_ < kMeasured) {
     run();
     before.restore(*program_);

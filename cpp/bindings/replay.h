@@ -43,8 +43,10 @@ struct ResultForm {
 
 class Replay {
  public:
+  // watched: Tensors whose changes are counted; what follows from them alone is computed after a change only,
+  // and where folds with other rounding.
   Replay(Recording& recording, const py::list& arguments, const py::list& results,
-         const py::list& kept_arrays);
+         const py::list& kept_arrays, const py::list& watched, bool folds);
   ~Replay();
 
   // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.
@@ -75,6 +77,7 @@ class Replay {
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
   const Instruction* run();
   void count_changes() const;
+  void watch();
   int add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs);
 
   std::mutex mutex_;
@@ -86,6 +89,11 @@ class Replay {
   std::vector<py::object> form_;
   std::vector<Guard> guards_, gradients_;
   std::vector<std::pair<py::list, py::object>> changed_;  // cell and array of each
+  struct Watched {
+    py::list cell;
+    int64_t changes;  // when last looked at
+  };
+  std::vector<Watched> watched_;
   std::vector<void*> pins_;
   std::vector<py::object> owners_;
   std::optional<Program> program_;

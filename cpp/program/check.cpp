@@ -47,7 +47,7 @@ std::vector<int> last_writes(const Recorder& eager) {
 }
 
 bool sums_in_another_order(const Instruction& i) {
-  return i.as<Conv2dPoolBackwardWeight<float>>() || i.as<Conv2dPoolBackwardInput<float>>();
+  return i.rounds || i.as<Conv2dPoolBackwardWeight<float>>() || i.as<Conv2dPoolBackwardInput<float>>();
 }
 
 // The offsets of maxima that a ReLU cuts off: no gradient passes there, and they may be others.
@@ -151,6 +151,7 @@ std::string check(Program& program, const Snapshot& before, const Recorder& eage
   std::vector<bool> exact(program.buffers().size(), true);
   std::string fault;
   before.restore(program);
+  program.renew();
   for (size_t i = 0; i < code.size() && fault.empty(); ++i) {
     program.run_one(i);
     bool exact_here = !sums_in_another_order(code[i]);
@@ -188,6 +189,7 @@ std::string check(Program& program, const Snapshot& before, const Recorder& eage
     if (code[i].place >= 0) fault += " (" + program.places()[code[i].place] + ")";
   }
   after.restore(program);
+  program.renew();
   return fault;
 }
 

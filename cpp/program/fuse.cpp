@@ -1,16 +1,19 @@
 #include "program/fuse.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace ranvier {
 
 Graph::Graph(std::vector<Instruction>& code, std::vector<Buffer>& buffers) : code_(code), buffers_(buffers) {
   for (size_t i = 0; i < buffers.size(); ++i) by_address_[buffers[i].address] = static_cast<int>(i);
+  find_fixed();
 }
 
 Graph::~Graph() {
   code_.erase(std::remove_if(code_.begin(), code_.end(), [](const Instruction& i) { return !i.type; }),
               code_.end());
+  std::move(ahead_.begin(), ahead_.end(), std::back_inserter(code_));
 }
 
 int Graph::find(const void* p) const {
@@ -19,6 +22,32 @@ int Graph::find(const void* p) const {
   if (it == by_address_.begin()) return -1;
   const int index = (--it)->second;
   return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
+}
+
+void Graph::find_fixed() {
+  std::vector<int> writers(buffers_.size(), 0);
+  for (const Instruction& in : code_)
+    for (const Use& use : in.uses) writers[use.region] += use.view.write;
+  fixed_.assign(buffers_.size(), false);
+  for (size_t i = 0; i < buffers_.size(); ++i) fixed_[i] = buffers_[i].watched && !writers[i];
+  for (const Instruction& in : code_) {
+    bool reads = false, all = !in.guard;
+    for (const Use& use : in.uses) {
+      reads = reads || !use.view.write;
+      all =
+          all && (use.view.write ? is_temporary(use.region) && writers[use.region] == 1 : fixed_[use.region]);
+    }
+    for (const Use& use : in.uses)
+      if (reads && all) fixed_[use.region] = true;
+  }
+}
+
+void Graph::mark_prepared() {
+  for (Instruction& in : code_)
+    in.prepared =
+        in.type && !in.uses.empty() && std::all_of(in.uses.begin(), in.uses.end(), [&](const Use& use) {
+          return fixed_[use.region] && (!use.view.write || is_temporary(use.region));
+        });
 }
 
 int Graph::writer(int buffer) const {
@@ -67,6 +96,7 @@ char* Graph::new_temporary(size_t bytes) {
   next_ += (bytes + 127) / 64 * 64;
   by_address_[address] = static_cast<int>(buffers_.size());
   buffers_.push_back({Role::temporary, bytes, address, -1});
+  fixed_.push_back(false);
   return address;
 }
 
@@ -77,8 +107,9 @@ void Graph::merged(int i, int with) {
   find_uses(i);
 }
 
-void Graph::find_uses(int i) {
-  Instruction& in = code_[i];
+void Graph::find_uses(int i) { find_uses(code_[i]); }
+
+void Graph::find_uses(Instruction& in) const {
   std::vector<View> views;
   in.uses.clear();
   in.type->views(in.call.get(), views);
@@ -91,10 +122,13 @@ void Graph::find_uses(int i) {
   }
 }
 
-void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers) {
+void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, bool folds, int team) {
   Graph graph(instructions, buffers);
+  if (folds) fold_norms(graph);
   fuse_activations(graph);
   fuse_pools(graph);
+  pack_weights(graph, team);
+  graph.mark_prepared();
 }
 
 }  // namespace ranvier

@@ -1,7 +1,9 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
+//   fold_norms        a batch norm by running statistics into the weights of the layer before it
 //   fuse_activations  an activation, or its backward, into the matmul or conv2d that makes what it reads
 //   fuse_pools        conv2d, ReLU and max-pool forward; backward at the maxima only
+//   pack_weights      weights in the order in which the inner loops read them
 //
 // Before it, the calls point at the memory of the recording; buffers hold its addresses.
 #pragma once
@@ -17,7 +19,7 @@ namespace ranvier {
 class Graph {
  public:
   Graph(std::vector<Instruction>& code, std::vector<Buffer>& buffers);
-  ~Graph();  // closes the gaps
+  ~Graph();  // closes the gaps, and appends what is prepared
 
   int size() const { return static_cast<int>(code_.size()); }
   Instruction& operator[](int i) { return code_[i]; }
@@ -32,6 +34,8 @@ class Graph {
     return find(v.data);
   }
   bool is_temporary(int buffer) const { return buffer >= 0 && buffers_[buffer].role == Role::temporary; }
+  // Whether it follows from watched memory alone.
+  bool is_fixed(int buffer) const { return buffer >= 0 && fixed_[buffer]; }
   int writer(int buffer) const;                // the only instruction that writes it, or -1
   std::vector<int> readers(int buffer) const;  // in order
   bool used_before(int buffer, int i) const;
@@ -60,11 +64,28 @@ class Graph {
     find_uses(i);
   }
   void find_uses(int i);
+  // A new instruction on fixed buffers, for instruction i: it comes before all that is not prepared.
+  template <class Call>
+  void prepare(int i, const Call& call) {
+    Instruction in{};
+    in.type = &call_type<Call>();
+    in.call = std::make_unique<char[]>(sizeof call);
+    std::memcpy(in.call.get(), &call, sizeof call);
+    in.place = code_[i].place, in.record = -1, in.prepared = true;
+    find_uses(in);
+    ahead_.push_back(std::move(in));
+    for (const Use& use : ahead_.back().uses) fixed_[use.region] = true;
+  }
+  void mark_prepared();  // the instructions whose results are fixed
 
  private:
+  void find_uses(Instruction& in) const;
+  void find_fixed();
   int find(const void* p) const;
   std::vector<Instruction>& code_;
   std::vector<Buffer>& buffers_;
+  std::vector<Instruction> ahead_;
+  std::vector<bool> fixed_;  // by buffer
   std::map<const char*, int> by_address_;
   char* next_ = reinterpret_cast<char*>(uintptr_t{1} << 56);  // addresses that nobody has
 };
@@ -85,9 +106,11 @@ TensorView<T> at(const TensorView<T>& v, U* data) {
   return moved;
 }
 
+void fold_norms(Graph& graph);
 void fuse_activations(Graph& graph);
 void fuse_pools(Graph& graph);
+void pack_weights(Graph& graph, int team);
 
-void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers);
+void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, bool folds, int team);
 
 }  // namespace ranvier

@@ -16,24 +16,26 @@ namespace ranvier {
 // What an instruction on the team costs besides its own time, where others about it run on one thread, in ns.
 constexpr double kBarriers = 300;
 
-Program::Program(Recorder&& recorder, const std::vector<int>& outputs, const std::vector<int>& kept, int team)
-    : team_(team) {
-  take(recorder, outputs, kept);
+Program::Program(Recorder&& recorder, const Regions& regions, bool folds, int team) : team_(team) {
+  take(recorder, regions);
   drop_unused();
   checks_first();
-  fuse(instructions_, buffers_);
-  drop_unused();
+  fuse(instructions_, buffers_, folds, team);
+  prepared_first();
   find_lifetimes();
   place_temporaries();
+  place_prepared();
   point_views();
 }
 
 Program::~Program() {
   deallocate(arena_);
+  deallocate(prepared_memory_);
   deallocate(workspace_);
 }
 
-void Program::take(Recorder& recorder, const std::vector<int>& outputs, const std::vector<int>& kept) {
+void Program::take(Recorder& recorder, const Regions& regions) {
+  const std::vector<int>& outputs = regions.outputs;
   int arguments = 0;
   for (const Region& r : recorder.regions) {
     recorded_kinds_.push_back(r.kind);
@@ -46,7 +48,8 @@ void Program::take(Recorder& recorder, const std::vector<int>& outputs, const st
     }
     buffers_.push_back(b);
   }
-  for (int region : kept) {
+  for (int region : regions.watched) buffers_[region].watched = true;
+  for (int region : regions.kept) {
     buffers_[region].role = Role::persistent;
     memory_.made += buffers_[region].bytes;
   }
@@ -117,6 +120,21 @@ void Program::checks_first() {
   instructions_ = std::move(ordered);
 }
 
+void Program::prepared_first() {
+  std::stable_partition(instructions_.begin(), instructions_.end(),
+                        [](const Instruction& i) { return i.prepared; });
+  drop_unused();
+  int number = 0;
+  for (const Instruction& i : instructions_) {
+    prepared_ += i.prepared;
+    for (const Use& use : i.uses) {
+      Buffer& b = buffers_[use.region];
+      if (!i.prepared || !use.view.write) continue;
+      b.role = Role::prepared, b.number = number++;
+    }
+  }
+}
+
 void Program::find_lifetimes() {
   for (size_t i = 0; i < instructions_.size(); ++i)
     for (const Use& use : instructions_[i].uses) {
@@ -151,6 +169,18 @@ void Program::place_temporaries() {
     }
 }
 
+void Program::place_prepared() {
+  for (Buffer& b : buffers_)
+    if (b.role == Role::prepared) {
+      b.offset = memory_.prepared;
+      memory_.prepared += (b.bytes + 63) / 64 * 64;
+    }
+  prepared_memory_ = allocate(memory_.prepared);
+  if (!prepared_memory_) throw std::bad_alloc();
+  for (Buffer& b : buffers_)
+    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_) + b.offset;
+}
+
 void Program::point_views() {
   for (Instruction& i : instructions_)
     for (const Use& use : i.uses) {
@@ -180,6 +210,9 @@ void Program::run_one(size_t index) {
 
 const Instruction* Program::run_as(Threads threads) {
   DefaultFpEnvironment environment;
+  if (stale_)
+    for (size_t i = 0; i < prepared_; ++i) run_one(i);
+  stale_ = false;
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && alone_);
   if (alone) {
     detail::TeamScope scope(0, 1);
@@ -199,7 +232,8 @@ const Instruction* Program::run_all(Threads threads) {
   const bool measured = threads != Threads::chosen, leads = team_index() == 0;
   bool shared = true;  // whether what came before is there for all threads
   auto before = Clock::now();
-  for (Instruction& i : instructions_) {
+  for (size_t number = prepared_; number < instructions_.size(); ++number) {
+    Instruction& i = instructions_[number];
     if (i.guard || (measured ? threads == Threads::solo : i.solo)) {
       if (leads) {
         detail::TeamScope alone(0, 1);

@@ -3,6 +3,9 @@
 // Built from a Recorder: what nobody needs is dropped, temporaries are placed into one arena, and the calls'
 // views are pointed there. Arguments and outputs change from run to run: their views are redirected before
 // each. A run allocates nothing and knows nothing of Python.
+//
+// What is computed from watched memory alone (parameters, whose changes the owner of the program hears of) is
+// prepared: computed once into memory of the program's own, and again only after renew().
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -25,32 +28,43 @@ struct Instruction {
   int record;                           // the recorded call whose results it has made when it is done
   const int64_t* guard;                 // of a check: not zero where it failed; else null
   std::vector<const char*> fused = {};  // the calls it stands for besides its own
+  bool prepared = false;                // runs after renew() only; these come first
+  bool rounds = false;                  // sums, or scales, in another order than the recorded calls
   bool solo = false;                    // on one thread
   double team_ns = 1e30;  // the shortest time of a run so far, shared out as the kernel wants ...
   double solo_ns = 1e30;  // ... and on one thread
 };
 
-enum class Role { persistent, argument, output, temporary };
+enum class Role { persistent, argument, output, temporary, prepared };
 
 struct Buffer {
   Role role;
   size_t bytes;
-  char* address;              // of persistent ones and temporaries
-  int number;                 // of the argument or output
+  char* address;              // of persistent ones, temporaries and prepared ones
+  int number;                 // of the argument, output or prepared one
   int first = -1, last = -1;  // instructions that use it
-  size_t offset = 0;          // of temporaries in the arena
+  size_t offset = 0;          // of temporaries in the arena, of prepared ones among themselves
+  bool watched = false;       // a change of it is followed by renew()
 };
 
 struct ProgramMemory {
-  size_t arena, workspace, persistent;
+  size_t arena, workspace, persistent, prepared;
   size_t made;   // results and gradients that the step leaves behind, among persistent where they stay
   size_t eager;  // the most that the eager step held at once of what it made: temporaries and these
 };
 
+// Regions of a recording with a part of their own in the program.
+struct Regions {
+  std::vector<int> outputs;  // the results
+  std::vector<int> kept;     // temporaries that live on (gradients): they become persistent
+  std::vector<int> watched;  // see above
+};
+
 class Program {
  public:
-  // outputs: the regions of the results. kept: temporaries that live on (gradients): they become persistent.
-  Program(Recorder&& recorder, const std::vector<int>& outputs, const std::vector<int>& kept, int team);
+  // folds: whether what rounds differently may be prepared, as the weights of a convolution with a batch
+  // norm.
+  Program(Recorder&& recorder, const Regions& regions, bool folds, int team);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -62,6 +76,9 @@ class Program {
   const Instruction* run() { return run_as(Threads::chosen); }
   const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
   void run_one(size_t index);  // for the check against the eager step
+  // Watched memory has changed: the next run prepares what follows from it.
+  void renew() { stale_ = true; }
+  size_t prepared() const { return prepared_; }  // so many instructions at the front are
   // Each instruction from now on where run_measured() found it faster.
   void choose_threads();
   void set_threads(bool solo);  // all alike: for tests
@@ -85,11 +102,13 @@ class Program {
   const Instruction* run_as(Threads threads);
   const Instruction* run_all(Threads threads);
   static void redirect(Slot& slot, char* data);
-  void take(Recorder& recorder, const std::vector<int>& outputs, const std::vector<int>& kept);
+  void take(Recorder& recorder, const Regions& regions);
   void drop_unused();
   void checks_first();
+  void prepared_first();
   void find_lifetimes();
   void place_temporaries();
+  void place_prepared();
   void point_views();
 
   std::vector<Instruction> instructions_;
@@ -102,7 +121,10 @@ class Program {
   ProgramMemory memory_{};
   int team_;
   bool alone_ = false;  // no instruction wants the team
+  bool stale_ = true;   // what is prepared is not, or no longer
+  size_t prepared_ = 0;
   void* arena_ = nullptr;
+  void* prepared_memory_ = nullptr;
   void* workspace_ = nullptr;
 };
 

@@ -912,7 +912,13 @@ class Snapshot: ...
 
 class Program:
     def __init__(
-        self, recording: Recording, arguments: list[Array], outputs: list[Array], kept: list[Array]
+        self,
+        recording: Recording,
+        arguments: list[Array],
+        outputs: list[Array],
+        kept: list[Array],
+        watched: list[Any],
+        folds: bool,
     ) -> None: ...
     def __call__(self, arguments: tuple[Array, ...]) -> tuple[Array, ...]: ...
     def set_call(

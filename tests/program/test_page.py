@@ -8,7 +8,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "captured_step.md"
 
 def test_the_examples_of_the_page_run(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {}
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), names)

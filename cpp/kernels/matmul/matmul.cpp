@@ -180,6 +180,8 @@ struct Product {
         t.packed = packing ? packed_strip(x, j, first_packed) : nullptr;
         if (packs(x, j) && !packing)
           t.b = packed_strip(x, j, first_packed), t.rs_b = plan.width(t.columns);
+        else if (plan.prepacked)
+          t.rs_b = plan.width(t.columns), t.b = o.packed + column * o.k + x.pc * t.rs_b;
         else
           t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
         t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
@@ -286,6 +288,32 @@ void Matmul<T>::run(void* workspace) const {
   });
 }
 
+template <class T>
+int64_t MatmulPack<T>::size() const {
+  const int64_t k = b.shape[1], n = b.shape[2], rest = n % width;
+  int64_t last = rest ? matmul_kernels<T>().lanes : 0;
+  while (last < rest) last *= 2;
+  return k * (n - rest + last);
+}
+
+template <class T>
+void MatmulPack<T>::run(void*) const {
+  constexpr double kNsPerElement = 0.2;
+  const MatmulKernels<T>& kernels = matmul_kernels<T>();
+  const int64_t k = b.shape[1], n = b.shape[2], strips = ceil_div(n, width);
+  parallel_for(strips, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin * width; j < std::min(end * width, n); j += width) {
+      const int columns = static_cast<int>(std::min<int64_t>(width, n - j));
+      int wide = kernels.lanes;
+      while (wide < columns) wide *= 2;
+      kernels.pack(k, columns, wide, b.data + j * b.strides[2], b.strides[1], b.strides[2],
+                   packed.data + j * k);
+    }
+  });
+}
+
+template struct MatmulPack<float>;
+template struct MatmulPack<double>;
 template struct Matmul<float>;
 template struct Matmul<double>;
 

@@ -34,13 +34,33 @@ struct Matmul {
   TensorView<const T> bias;  // 1-D, or data null
   TensorView<T> c;           // 3-D
   MatmulActivation activation;
-  TensorView<const T> saved;  // 3-D: the activation's backward; or data null: its forward
+  TensorView<const T> saved;   // 3-D: the activation's backward; or data null: its forward
+  TensorView<const T> packed;  // 1-D: b in strips, of MatmulPack, which is then not read; or data null
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(a), v.read(b), v.read(bias), v.read(saved), v.write(c);
+    v.read(a), v.read(packed.data ? packed : b), v.read(bias), v.read(saved), v.write(c);
+  }
+};
+
+// b (1, k, n) as the tiles read it, for products that all have the same b: strips of `width` columns one
+// after another, each k rows long; a last one is as wide as the narrowest tile that holds its columns. Bits
+// of c stay.
+template <class T>
+struct MatmulPack {
+  static constexpr const char* name = "matmul_pack";
+  TensorView<const T> b;  // 3-D
+  TensorView<T> packed;   // 1-D, of size()
+  int width;              // columns of a tile
+
+  int64_t size() const;
+  size_t workspace_bytes(int) const { return 0; }
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(b), v.write(packed);
   }
 };
 

@@ -90,15 +90,26 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
 }
 
 template <class T>
-MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
-    : kernels_(matmul_kernels<T>()), batch_(call.c.shape[0]) {
-  const Operands<T> plain = orient(call, false), turned = orient(call, true);
+void MatmulPlan<T>::choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& turned) {
+  prepacked = call.packed.data != nullptr;
+  if (prepacked) {
+    dots = stream = stack = transposed = false;
+    return;
+  }
   const bool plain_dots = is_dots(plain);
   dots = plain_dots || is_dots(turned);
   transposed = dots ? !plain_dots : cost(turned) < cost(plain);
   const Operands<T>& o = transposed ? turned : plain;
   stream = !dots && is_stream(o);
   stack = !dots && !stream && is_stack(call, o);
+}
+
+template <class T>
+MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
+    : kernels_(matmul_kernels<T>()), batch_(call.c.shape[0]) {
+  const Operands<T> plain = orient(call, false), turned = orient(call, true);
+  choose(call, plain, turned);
+  const Operands<T>& o = transposed ? turned : plain;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
   k_block = k_block_of(o.k, kernels_.kc);
@@ -108,7 +119,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
   nr = kernels_.nr(rows);
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
-  pack_b = !reads_b_in_place(o);
+  pack_b = !prepacked && !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
   share(o, team);
 }
@@ -136,12 +147,14 @@ void MatmulPlan<T>::share(const Operands<T>& o, int team) {
   };
   const bool few = panels <= std::min(pack_b ? kFewPanels : kFewPanelsInPlace, all_strips);
   chunk = chunk_of(o, true);
-  const bool by_columns = few || (pack_b && all_strips >= kSomeStrips && panels <= near_panels(chunk));
+  const bool by_columns =
+      (few && !prepacked) || (pack_b && all_strips >= kSomeStrips && panels <= near_panels(chunk));
   if (!by_columns) chunk = chunk_of(o, false);
-  ragged_b = !pack_b && ((last != 0 && width(last) != last) || (by_columns && nr > kernels_.lanes * 2));
+  ragged_b = !pack_b && !prepacked &&
+             ((last != 0 && width(last) != last) || (by_columns && nr > kernels_.lanes * 2));
   run = by_columns ? panels : near_panels(chunk);
   strips = std::max<int64_t>(kernels_.strips * kernels_.kc / chunk, 1);
-  if (few && kernels_.strips > 1) strips = kGroup;
+  if (few && by_columns && kernels_.strips > 1) strips = kGroup;
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
   size_a_ = pack_a ? round_up(chunk * std::min(o.m, run * rows), 64) : 0;
   const int64_t packed = !pack_b      ? 1
@@ -194,6 +207,7 @@ Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   o.a = call.a.data, o.rs_a = call.a.strides[1], o.cs_a = call.a.strides[2];
   o.b = call.b.data, o.rs_b = call.b.strides[1], o.cs_b = call.b.strides[2];
   o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
+  o.packed = call.packed.data;
   o.saved = call.saved.data, o.rs_s = call.saved.strides[1], o.cs_s = call.saved.strides[2];
   if (!transpose) return o;
   std::swap(o.m, o.n);

@@ -23,6 +23,7 @@ struct Operands {
   const T *bias_row, *bias_column;
   const T* saved;  // or null
   int64_t rs_s, cs_s;
+  const T* packed;  // b in strips, or null
 };
 
 template <class T>
@@ -46,6 +47,7 @@ class MatmulPlan {
   bool stream;      // few rows of a large b, which is read in whole rows; nothing packed
   bool stack;       // of small products: see stack.h
   bool transposed;  // c' = b' a'
+  bool prepacked;   // b comes in strips
   bool pack_a, pack_b;
   bool fused;     // b is packed by the tiles of the first panel, not before
   bool ragged_b;  // b is read in place, but for a last strip that no tile fits
@@ -74,6 +76,7 @@ class MatmulPlan {
 
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
+  void choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& turned);
   bool is_dots(const Operands<T>& o) const;
   bool is_stream(const Operands<T>& o) const;
   bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;

@@ -27,6 +27,7 @@ class Capture:
         self.fault = ""  # the first reason why the step cannot be replayed
         # tensors that got gradients, with the older ones that they were added to, and those's arrays
         self.leaves: dict[int, tuple[Any, Any, Any]] = {}
+        self.changed: dict[int, Any] = {}  # tensors that outlive the step and were changed in place
         self.zeroed: dict[int, Any] = {}  # those whose gradients the step itself has dropped
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []  # (plan, optimizer, group) of each optimizer step
@@ -48,6 +49,11 @@ class Capture:
             grad = leaf.grad
             array = None if grad is None else weakref.ref(grad._array)  # autograd asks who else holds it
             self.leaves[id(leaf)] = leaf, grad, array
+
+    def changes(self, tensor: Any) -> None:
+        """Called after a change in place: replays count it, too, of tensors that outlive the step."""
+        if self.recording.kind_of(tensor._array) == "persistent":
+            self.changed[id(tensor)] = tensor
 
     def refuse(self, what: str, remedy: str) -> None:
         """Notes why the step cannot be captured. The step itself goes on."""

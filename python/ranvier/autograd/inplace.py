@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier.autograd.capture import captures, current
 from ranvier.autograd.keys import numbers_first
 from ranvier.autograd.memory import put, write
 from ranvier.autograd.mode import mode
@@ -24,6 +25,8 @@ def bump(tensor: Any) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     cell = tensor._cell
     cell[0] += 1
+    if captures and (capture := current()) is not None:
+        capture.changes(tensor)
     array = tensor._array
     if cell[1] is None:
         cell[1] = array

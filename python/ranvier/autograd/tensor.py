@@ -18,6 +18,7 @@ _new = object.__new__
 SHARED = 1  # the memory is known elsewhere: to a detached tensor, or to NumPy
 TAPED_VIEW = 2  # a tensor on the tape is a view of this memory
 BORROWED = 4  # the caller's array, handed to a module: layers with inplace=True leave it as it is
+UNWATCHED = 8  # the memory is known where changes are not counted: to NumPy, or by `.data`
 
 
 def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
@@ -50,7 +51,7 @@ class Tensor(Conversions, InPlace):
     ((2, 2), dtype('float32'), False)
     """
 
-    # _cell is [number of in-place changes, the array changed last, SHARED | TAPED_VIEW | BORROWED];
+    # _cell is [number of in-place changes, the array changed last, flags as above];
     # views of one memory hold the same list, and the tape compares the number before it trusts what it saved
     __slots__ = ("__weakref__", "_array", "_cell", "grad", "grad_fn", "requires_grad")
 
@@ -223,7 +224,7 @@ class Tensor(Conversions, InPlace):
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape, unwatched: a change of it is not seen by backward."""
-        self._cell[2] |= SHARED
+        self._cell[2] |= SHARED | UNWATCHED
         return wrap(self._array)
 
     @data.setter
@@ -234,7 +235,7 @@ class Tensor(Conversions, InPlace):
                 f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
             )
         self._array = array
-        self._cell[2] |= SHARED
+        self._cell[2] |= SHARED | UNWATCHED
 
     # --- the array, for NumPy and others
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
@@ -245,7 +246,7 @@ class Tensor(Conversions, InPlace):
             )
         if captures:
             value_read("numpy()")
-        self._cell[2] |= SHARED
+        self._cell[2] |= SHARED | UNWATCHED
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:

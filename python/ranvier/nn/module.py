@@ -13,7 +13,7 @@ import numpy as np
 
 from ranvier.autograd.capture import captures, current
 from ranvier.autograd.memory import in_float
-from ranvier.autograd.tensor import Tensor, borrowed, rebuild
+from ranvier.autograd.tensor import UNWATCHED, Tensor, borrowed, rebuild
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.state import LoadResult, load_into
@@ -36,7 +36,12 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
         array = data._array if isinstance(data, Tensor) else np.asarray(data)
-        return rebuild(cls, array, requires_grad)  # type: ignore[return-value]
+        parameter = rebuild(cls, array, requires_grad)
+        if isinstance(data, Tensor):
+            parameter._cell = data._cell  # one memory, one count of its changes
+        elif array is data:
+            parameter._cell[2] |= UNWATCHED
+        return parameter  # type: ignore[return-value]
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
         self.requires_grad_(requires_grad)
@@ -304,7 +309,7 @@ class Module(HookRegistration):
         for tensor in (*self.parameters(), *self.buffers()):
             cast = tensor.detach().to(*args, **kwargs)
             if tensor.dtype.kind == "f" and cast.dtype.kind == "f":
-                tensor.data = cast
+                tensor._array = cast._array
                 if tensor.grad is not None:
                     tensor.grad = tensor.grad.to(cast.dtype)
         return self

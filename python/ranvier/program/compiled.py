@@ -32,10 +32,12 @@ class Compiled:
     after: calls of a signature that run eagerly before it is captured. captures: how often it was.
     """
 
-    def __init__(self, function: Callable[..., Any], verify: bool | int = True, after: int = 0) -> None:
+    def __init__(
+        self, function: Callable[..., Any], verify: bool | int = True, after: int = 0, folds: bool = False
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._verify = verify
+        self._verify, self._folds = verify, folds
         self._steps: defaultdict[Any, list[Step]] = defaultdict(list)  # several: one for each training mode
         self._after, self._waiting = after, Counter[Any]()
         self.captures = 0
@@ -73,7 +75,7 @@ class Compiled:
             return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
         self.captures += 1
         result, capture, slots = record(self._function, args, kwargs)
-        step = Step(capture, slots, form(args, kwargs), result)
+        step = Step(capture, slots, form(args, kwargs), result, self._folds)
         step.checks_left = -1 if self._verify is False else 0
         self._steps[key] = [step, *self._steps[key]][:_KEPT]
         del capture  # and with it the memory of the recording
@@ -88,7 +90,7 @@ class Compiled:
         result, capture, slots = record(self._function, args, kwargs, step.arguments)
         other = step.program.other_path(capture.recording)
         if other and not step.renewed:  # the first run may have had something to set up
-            step = Step(capture, slots, form(args, kwargs), result)
+            step = Step(capture, slots, form(args, kwargs), result, self._folds)
             step.renewed = True
         else:
             fault = f"the step does not do the same each time: {other}" if other else ""
@@ -96,10 +98,13 @@ class Compiled:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
             if not fault:
                 fault = step.program.check(before, capture.recording, tuple(slots))
-            if fault:
+            if fault and step.folds:  # perhaps by rounding: a mean much larger than the deviation cancels out
+                step = Step(capture, slots, form(args, kwargs), result)
+            elif fault:
                 raise CaptureError(f"[compile] {fault}", result)
-            step.adopt_gradients()
-            step.checks_left = -1 if self._verify is True else int(self._verify)
+            else:
+                step.adopt_gradients()
+                step.checks_left = -1 if self._verify is True else int(self._verify)
         self._steps[key].insert(0, step)
         del capture, before
         _core.empty_cache()
@@ -152,7 +157,7 @@ class CompiledModel(Compiled):
         return getattr(self._function, name)
 
 
-def compile(function: Any = None, *, verify: bool | int = True) -> Any:
+def compile(function: Any = None, *, verify: bool | int = True, fold: bool = True) -> Any:
     """A step (forward, loss, backward, update), or a model, that is recorded once and then replayed.
 
     The first call with a new signature runs `function` eagerly while the core records its kernel calls; later
@@ -173,7 +178,10 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     result differs; a number n repeats the check after every n replays, False leaves it out.
 
     A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
-    training mode it raises CaptureError. Inside another captured step it is a part of that.
+    training mode it raises CaptureError. Inside another captured step it is a part of that. Weights are
+    packed once, in the order in which the kernels read them, and a batch norm is folded into the weights of
+    the convolution or linear layer before it, which rounds differently (fold=False keeps the eager bits);
+    both again after a parameter or statistic has changed.
 
     What is not callable raises TypeError; a verify that is neither True, False nor a whole number from 1 on,
     ValueError.
@@ -196,10 +204,12 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
     if function is None:
-        return functools.partial(compile, verify=verify)
+        return functools.partial(compile, verify=verify, fold=fold)
     if not callable(function):
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
-    return CompiledModel(function, verify) if isinstance(function, Module) else Compiled(function, verify)
+    if isinstance(function, Module):
+        return CompiledModel(function, verify, folds=fold)
+    return Compiled(function, verify)
 
 
 def constant(value: Any) -> Tensor:

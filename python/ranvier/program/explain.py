@@ -13,13 +13,22 @@ _WIDE = 40  # characters of operands; an update has some for each parameter
 
 def table(instructions: list[Instruction], memory: Memory) -> str:
     """Totals, then a line for each instruction, and one for what was fused into it."""
-    total = sum(i.ns for i in instructions)
+    total = sum(i.ns for i in instructions if not i.prepared)
     rows = [_row(i, total) for i in instructions]
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
     indent = " " * widths[0]
     lines = [*_header(instructions, memory, total), "", _line(_HEADS, widths), "-" * (sum(widths) + 12)]
     place = ""
+    prepared = sum(i.prepared for i in instructions)
+    if prepared:
+        lines.append(f"{indent}  prepared, again after a change of what they read:")
     for i, row in zip(instructions, rows, strict=True):
+        if prepared and i.number == prepared:
+            place = ""
+            lines.append(f"{indent}  in each replay:")
+        if i.prepared:
+            lines.append(_line(row, widths))
+            continue
         if i.place and i.place != place:
             place = i.place
             lines.append(f"{indent}  {_short(place)}:")
@@ -30,17 +39,20 @@ def table(instructions: list[Instruction], memory: Memory) -> str:
 
 
 def _row(i: Instruction, total: float) -> tuple[str, ...]:
+    if i.prepared:
+        return str(i.number), i.op, _operands(i.reads), _operands(i.writes), "", "", ""
     threads, share = "team" if i.team else "1", f"{i.ns / total:.0%}" if total else ""
     return str(i.number), i.op, _operands(i.reads), _operands(i.writes), threads, _time(i.ns), share
 
 
 def _header(instructions: list[Instruction], memory: Memory, total: float) -> list[str]:
-    fused = sum(len(i.fused) for i in instructions)
+    replayed, fused = sum(not i.prepared for i in instructions), sum(len(i.fused) for i in instructions)
     return [
-        f"{len(instructions)} instructions, {fused} more fused into them, {_time(total)}",
+        f"{replayed} instructions, {fused} more fused into them, {_time(total)}",
         f"{size(memory.arena)} arena (temporaries @offset) + {size(memory.made)} results and gradients, "
         f"where the eager step held {size(memory.eager)}",
-        f"{size(memory.workspace)} workspace; {size(memory.persistent)} parameters, gradients, other state",
+        f"{size(memory.workspace)} workspace; {size(memory.persistent)} parameters, gradients, other state"
+        + (f"; {size(memory.prepared)} prepared from them" if memory.prepared else ""),
     ]
 
 

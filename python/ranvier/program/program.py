@@ -17,9 +17,10 @@ class Operand:
 
     Attributes:
         buffer: number of the memory that it lies in; two operands of one number share memory.
-        role: "argument", "persistent" (parameters, gradients, state ...), "temporary" or "output".
+        role: "argument", "persistent" (parameters, gradients, state ...), "temporary", "output" or "prepared"
+            (what follows from parameters alone).
         name: a parameter's by its module ("0.weight", "0.weight.grad", "0.weight.exp_avg"), or where it is:
-            "argument 0", "result 0", "@128" (bytes from the start of the arena).
+            "argument 0", "result 0", "prepared 2", "@128" (bytes from the start of the arena).
         shape, dtype: of the elements that are used.
     """
 
@@ -39,6 +40,7 @@ class Instruction:
         op: the kernel.
         fused: kernels of the recorded step whose work it does as well.
         reads, writes: operands; what is changed in place is in both.
+        prepared: whether it runs only after a parameter or statistic has changed, not in each replay.
         team: whether all threads share it, or one runs it alone, whichever was measured to be faster.
         ns: the shortest time measured.
         place: file and line of the step that made the call.
@@ -47,6 +49,7 @@ class Instruction:
     number: int
     op: str
     fused: tuple[str, ...]
+    prepared: bool
     reads: tuple[Operand, ...]
     writes: tuple[Operand, ...]
     team: bool
@@ -62,6 +65,7 @@ class Memory:
         arena: one block for all temporaries; two that do not live at the same time share a place.
         workspace: scratch of the kernel that wants most.
         persistent: memory that outlives the step: parameters, gradients, optimizer state.
+        prepared: what follows from parameters alone: packed and folded weights.
         made: gradients and results, which every step leaves behind.
         eager: the most that the eager step held at once of what it made: temporaries, gradients, results. To
             be compared with `arena + made`.
@@ -70,6 +74,7 @@ class Memory:
     arena: int
     workspace: int
     persistent: int
+    prepared: int
     made: int
     eager: int
 
@@ -124,6 +129,7 @@ class Program:
             number,
             d["name"],
             tuple(d["fused"]),
+            d["prepared"],
             tuple(operand for written, operand in operands if not written),
             tuple(operand for written, operand in operands if written),
             not d["solo"],
@@ -163,7 +169,7 @@ def _name(buffer: dict[str, Any], names: dict[int, str], byte: int | None = None
     role = buffer["role"]
     if role == "temporary":
         return f"@{buffer['offset'] + (byte or 0)}"
-    if role in ("argument", "output"):
+    if role in ("argument", "output", "prepared"):
         return f"{'result' if role == 'output' else role} {buffer['number']}"
     start, size = buffer["address"], buffer["bytes"]
     if byte is not None and start + byte in names:

@@ -26,8 +26,13 @@ class Step:
     checks_left = 0  # replays until the next check; negative: no more
     renewed = False  # made from the second eager run, since the first took another path
 
-    def __init__(self, capture: Capture, arguments: list[Array], form: list[Any], result: Any) -> None:
-        """form: what the positional arguments of a call are: None for an array, else the value."""
+    def __init__(
+        self, capture: Capture, arguments: list[Array], form: list[Any], result: Any, folds: bool = False
+    ) -> None:
+        """form: what the positional arguments of a call are: None for an array, else the value.
+
+        folds: whether batch norms may be folded into the weights before them, which rounds differently.
+        """
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
         recording = capture.recording
@@ -40,27 +45,40 @@ class Step:
         dropped = [p for p in capture.zeroed.values() if p.grad is None]
         kept = [grad._array for _, grad in self._gradients if recording.kind_of(grad._array) == "temporary"]
         _require_replayable(capture, kinds, outputs + kept, result)
-        self.program = _core.Program(recording, arguments, outputs, kept)
+        self._modules = list(capture.modules.values())
+        self.program = _core.Program(recording, arguments, outputs, kept, self._watched(), folds)
+        self.folds = folds
         self.arguments = arguments
         self.plans = capture.plans
-        self._modules = list(capture.modules.values())
         self.call = self.program.call
         after = [*self._gradients, *[(p, None) for p in dropped]]
         gradients = [(leaf, "grad", grad) for leaf, grad in after]
-        changed = [p for plan, _, _ in self.plans for p in plan.active]
-        self.program.set_call(form, self._guards(capture), gradients, changed)
+        self.program.set_call(form, self._guards(capture), gradients, list(capture.changed.values()))
+
+    def _watched(self) -> list[Tensor]:
+        """Parameters and buffers, each in memory of its own, of a step without a tape.
+
+        With a tape they are most likely about to change, and what was prepared from them would not last.
+        """
+        if mode.enabled:
+            return []
+        tensors = {
+            id(t): t for m in self._modules for t in (*m.parameters(), *m.buffers()) if _is_alone(t._array)
+        }
+        return list(tensors.values())
 
     def _guards(self, capture: Capture) -> list[tuple[Any, Any, Any]]:
         """What must be as it was: modes, parameters, settings, and the gradients that the step adds to.
 
         Of gradients it is the address that counts: autograd asks who refers to an array.
         """
-        parameters = {id(p): p for m in self._modules for p in m.parameters()}.values()
+        parameters = {id(p): p for m in self._modules for p in (*m.parameters(), *m.buffers())}.values()
         carried = [entry for key, entry in capture.leaves.items() if key not in capture.zeroed]
         before = [(grad, array()) for _, grad, array in carried if array is not None]
         return [
             (mode, "enabled", mode.enabled),
             *[(m, "training", m.training) for m in self._modules],
+            *[(vars(m), name, getattr(m, name)) for m in self._modules for name in _parts(m)],
             *[(p, "_array", p._array) for p in parameters],
             *[(p, "requires_grad", p.requires_grad) for p in parameters],
             *[(leaf, "grad", grad) for leaf, grad, _ in carried],
@@ -107,6 +125,20 @@ class Step:
     def names(self) -> dict[int, str]:
         """Names of the memory that the step uses, by address."""
         return names_of(self._modules, self._gradients, self.plans)
+
+
+def _parts(module: Any) -> list[str]:
+    """Names of a module's own parameters, buffers and modules, so that another one in its place is seen."""
+    names = (*module._parameter_names, *module._buffer_names, *module._module_names)
+    return [name for name in names if name in vars(module)]
+
+
+def _is_alone(array: Array) -> bool:
+    """Whether the array is all of its memory, so that whoever changes that changes this Tensor."""
+    base = array.base
+    if base is None:
+        return True
+    return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes
 
 
 def _address(array: Array) -> int:
