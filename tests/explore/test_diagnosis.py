@@ -290,3 +290,12 @@ def test_wrong_arguments():
         rv.diagnose(network(4), [1.0])
     with pytest.raises(ValueError, match="got data of type tuple; expected"):
         rv.diagnose(network(4), data=(1, 2, 3, 4))
+
+
+def test_the_dead_units_of_each_layer():
+    model = network(16, 8)
+    model[0].bias.data[3:5] = -100
+    off = rv.explore.dead_units(model, data()[0])
+    assert list(off) == ["1", "3"]
+    assert np.flatnonzero(off["1"]).tolist() == [3, 4]
+    assert rv.explore.dead_units(network(16, activation=nn.Tanh), data()) == {}

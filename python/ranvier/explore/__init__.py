@@ -8,6 +8,7 @@ from ranvier.explore.compare import Comparison, compare_learning_rates, compare_
 from ranvier.explore.depth import Signals, signals
 from ranvier.explore.diagnosis import Diagnosis, Finding, diagnose
 from ranvier.explore.differences import Differences, finite_differences
+from ranvier.explore.examine import dead_units
 from ranvier.explore.filters import KERNELS, filter_image
 from ranvier.explore.fit import Fit, judge_fit
 from ranvier.explore.flow import Gradients, gradients
@@ -19,6 +20,7 @@ from ranvier.explore.search import gradient_descent, random_search
 from ranvier.explore.size import dense_against_convolution
 from ranvier.explore.steps import count_steps, one_step
 from ranvier.explore.surfaces import SURFACES, Surface
+from ranvier.explore.tune import Results, Trial, ablate, grid_search, log_uniform, randomized_search, uniform
 
 __all__ = [
     "KERNELS",
@@ -33,22 +35,30 @@ __all__ = [
     "ParameterLoss",
     "Path",
     "Perceptron",
+    "Results",
     "Signals",
     "Surface",
+    "Trial",
+    "ablate",
     "collapse",
     "compare_learning_rates",
     "compare_optimizers",
     "count_steps",
+    "dead_units",
     "dense_against_convolution",
     "diagnose",
     "filter_image",
     "finite_differences",
     "gradient_descent",
     "gradients",
+    "grid_search",
     "judge_descent",
     "judge_fit",
+    "log_uniform",
     "one_step",
     "random_search",
+    "randomized_search",
     "signals",
     "surfaces",
+    "uniform",
 ]

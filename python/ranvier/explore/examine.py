@@ -15,7 +15,7 @@ from ranvier.nn.modes import evaluating
 from ranvier.train.links import link_of
 from ranvier.train.source import only_samples, open_source
 
-__all__ = ["SAMPLES", "SATURATED", "Seen", "spread", "units", "weighs"]
+__all__ = ["SAMPLES", "SATURATED", "Seen", "dead_units", "spread", "units", "weighs"]
 
 Array = npt.NDArray[Any]
 
@@ -90,6 +90,27 @@ class Seen:
                 slope = value * (1 - value) if isinstance(call.module, nn.Sigmoid) else 1 - value * value
                 n, of = self._saturated.get(name, (0, 0))
                 self._saturated[name] = n + int((slope < SATURATED).sum()), of + value.size
+
+
+def dead_units(model: Any, data: Any) -> dict[str, Array]:
+    """Which units of each ReLU layer are 0 for all samples: by the layer's path, an array that is True there.
+
+    A dead unit gets no gradient, so that it stays dead. A unit is a channel of an image, a feature else. A
+    ReLU that is called as a function is not seen. The model runs in evaluation mode.
+
+    Args:
+        model: a Module.
+        data: samples `x`, `(x, y)` or a loader.
+
+    >>> import numpy as np
+    >>> import ranvier as rv
+    >>> from ranvier import nn
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    >>> model[0].bias.data[1] = -100.0
+    >>> rv.explore.dead_units(model, np.random.default_rng(0).standard_normal((50, 2)))
+    {'1': array([False,  True, False])}
+    """
+    return Seen(model, data, None).off
 
 
 def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:

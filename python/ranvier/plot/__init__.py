@@ -3,6 +3,7 @@
 from ranvier.plot.boundary import decision_boundary
 from ranvier.plot.confusion import classes, confusion_matrix
 from ranvier.plot.curves import history
+from ranvier.plot.depth import dead_units, gradient_flow, signals
 from ranvier.plot.figure import require_matplotlib
 from ranvier.plot.images import images, predictions
 from ranvier.plot.network import network
@@ -12,7 +13,9 @@ from ranvier.plot.rates import lr_range_test
 __all__ = [
     "classes",
     "confusion_matrix",
+    "dead_units",
     "decision_boundary",
+    "gradient_flow",
     "history",
     "images",
     "lr_range_test",
@@ -20,4 +23,5 @@ __all__ = [
     "predictions",
     "program",
     "require_matplotlib",
+    "signals",
 ]
