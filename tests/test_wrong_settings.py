@@ -26,6 +26,10 @@ LAYERS: dict[str, dict[str, Any]] = {
     "InstanceNorm1d": {"num_features": 2},
     "InstanceNorm2d": {"num_features": 2},
     "LayerNorm": {"normalized_shape": 3},
+    "LearnedPositionalEncoding": {"d_model": 3, "max_len": 4},
+    "MultiheadAttention": {"embed_dim": 3, "num_heads": 1},
+    "SinusoidalPositionalEncoding": {"d_model": 3},
+    "TransformerEncoderLayer": {"d_model": 3, "nhead": 1, "dim_feedforward": 4},
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
     "RMSNorm": {"normalized_shape": 3},
@@ -51,6 +55,7 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
 NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything as PyTorch's, or holds things
+NO_SETTINGS |= {"TransformerEncoder"}  # makes as many copies as it is told, 2**31 too
 CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
 OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
 METRICS = sorted(metrics.METRICS)
@@ -67,6 +72,7 @@ def test_layers(name: str) -> None:
     shape = (2, 2, 5) if name.endswith(("1d", "Upsample")) else shape
     arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss") + (name in THREE_ARRAYS))
     arrays += arrays[: name in TWO_ARRAYS]
+    arrays *= 3 if name == "MultiheadAttention" else 1
     if name == "CosineEmbeddingLoss":
         arrays[2] = rv.ones(2)
     if name in OF_CLASSES:

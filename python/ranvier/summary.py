@@ -104,7 +104,8 @@ def _layers(model: Module, sample: Any) -> list[Layer]:
     for name, layer, output in layer_outputs(model, sample):
         own = [p for p in layer._parameters.values() if p is not None and id(p) not in counted]
         counted.update(id(p) for p in own)
-        shape = getattr(output, "shape", None)
+        first = output[0] if isinstance(output, tuple) and output else output
+        shape = getattr(first, "shape", None)
         known = None if shape is None else ("N", *shape[1:])
         layers.append(Layer(name, type(layer).__name__, known, sum(p.numel() for p in own)))
     return layers

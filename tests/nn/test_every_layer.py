@@ -14,6 +14,15 @@ from support.layers import LAYERS
 from support.tolerance import tolerance
 
 CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"}
+CONTAINERS |= {"TransformerEncoder"}  # of copies of a layer: see test_attention.py
+OURS = {
+    "Step",
+    "Neuron",
+    "FocalLoss",
+    "SigmoidFocalLoss",
+    "LearnedPositionalEncoding",
+    "SinusoidalPositionalEncoding",
+}
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 
 
@@ -24,7 +33,7 @@ def make(layer, dtype=None, library=nn):
 
 def call(module, layer, seed=0, dtype=np.float32):
     inputs = layer.draw(np.random.default_rng(seed))
-    y = module(*(x.astype(dtype) if x.dtype.kind == "f" else x for x in inputs))
+    y = layer(module, *(x.astype(dtype) if x.dtype.kind == "f" else x for x in inputs))
     return y.detach().numpy()
 
 
@@ -71,7 +80,7 @@ def test_gradients_reach_inputs_and_parameters(layer):
         else inputs[0]
     )
     others = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in inputs[1:]]
-    y = module(x, *others)
+    y = layer(module, x, *others)
     if not y.requires_grad:
         assert layer.name == "Step"
         return
@@ -88,24 +97,25 @@ def test_summarised(layer, capsys):
     module = make(layer)
     found = rv.summary(nn.Sequential(module), layer.inputs[0][1:])
     assert found.total == sum(p.numel() for p in module.parameters())
-    assert layer.name in capsys.readouterr().out
+    shown = [layer.name, *(type(part).__name__ for part in module.children())][-1]
+    assert shown in capsys.readouterr().out
 
 
 @every_layer
 def test_as_pytorchs(layer):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if not hasattr(torch.nn, layer.name):
-        assert layer.name in ("Step", "Neuron", "FocalLoss", "SigmoidFocalLoss")
+        assert layer.name in OURS
         return
     ours, theirs = make(layer, "float64"), make(layer, "float64", torch.nn)
     if not layer.name.endswith("Loss"):  # PyTorch's losses do not tell their settings
-        assert repr(ours) == repr(theirs)
+        assert repr(ours) == repr(theirs).replace("NonDynamicallyQuantizable", "")
     assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == {
         k: tuple(v.shape) for k, v in theirs.state_dict().items()
     }
     ours.load_state_dict(theirs.state_dict())
     inputs = layer.draw(np.random.default_rng(1))
-    y, wanted = ours(*inputs), theirs(*map(torch.tensor, inputs)).detach().numpy()
+    y, wanted = layer(ours, *inputs), layer(theirs, *map(torch.tensor, inputs)).detach().numpy()
     limit = tolerance("float64", 100, float(np.abs(wanted).max(initial=1.0)))
     np.testing.assert_allclose(y.detach().numpy(), wanted, rtol=0, atol=limit)
 

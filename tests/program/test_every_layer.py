@@ -20,7 +20,8 @@ class Scaled(nn.Module):
         self.weight = nn.Parameter(np.full(1, 0.9, np.float32))
 
     def forward(self, x, *others):
-        return self.layer(x * self.weight if x.is_floating_point() else x, *others)
+        y = self.layer(x * self.weight if x.is_floating_point() else x, *others)
+        return y[0] if isinstance(y, tuple) else y
 
 
 def batches(draw):

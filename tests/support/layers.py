@@ -25,6 +25,11 @@ class Layer(NamedTuple):
         """The inputs, floats in float64."""
         return [x(rng) if callable(x) else rng.uniform(-2, 2, x) for x in self.inputs]
 
+    def __call__(self, module: Any, *inputs: Any) -> Any:
+        """What a module of this kind returns; the first where there are several (attention, its weights)."""
+        y = module(*inputs)
+        return y[0] if isinstance(y, tuple) else y
+
     def __str__(self) -> str:
         words = [*map(repr, self.args), *(f"{key}={value!r}" for key, value in self.kwargs.items())]
         return f"{self.name}({', '.join(words)})"
@@ -109,6 +114,24 @@ LAYERS = [
     layer("Dropout1d", 0.3, of=SEQUENCES),
     layer("Dropout2d", 0.3, of=IMAGES),
     layer("AlphaDropout", 0.3),
+    # attention
+    layer("MultiheadAttention", 6, 2, of=(5, 3, 6), also=((4, 3, 6), (4, 3, 6))),
+    layer("MultiheadAttention", 6, 3, 0.2, bias=False, kdim=5, vdim=4, of=(5, 6), also=((7, 5), (7, 4))),
+    layer("TransformerEncoderLayer", 6, 2, 8, of=(4, 3, 6)),
+    layer(
+        "TransformerEncoderLayer",
+        6,
+        3,
+        8,
+        0.3,
+        "gelu",
+        batch_first=True,
+        norm_first=True,
+        bias=False,
+        of=(3, 4, 6),
+    ),
+    layer("SinusoidalPositionalEncoding", 6, of=(4, 3, 6)),
+    layer("LearnedPositionalEncoding", 6, 9, 0.2, batch_first=True, of=(3, 4, 6)),
     # activations
     layer("CELU", 0.5),
     layer("ELU", 0.5),

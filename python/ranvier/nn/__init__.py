@@ -29,6 +29,7 @@ from ranvier.nn.activation import (
     Tanh,
     Tanhshrink,
 )
+from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from ranvier.nn.conv import Conv1d, Conv2d
 from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
@@ -90,7 +91,9 @@ from ranvier.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from ranvier.nn.positional import LearnedPositionalEncoding, SinusoidalPositionalEncoding
 from ranvier.nn.reshape import Flatten, Identity, Unflatten
+from ranvier.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from ranvier.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
@@ -142,6 +145,7 @@ __all__ = [
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositionalEncoding",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
@@ -154,6 +158,7 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "Neuron",
     "PReLU",
@@ -173,6 +178,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SigmoidFocalLoss",
+    "SinusoidalPositionalEncoding",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
@@ -183,6 +189,8 @@ __all__ = [
     "Step",
     "Tanh",
     "Tanhshrink",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",
     "Upsample",

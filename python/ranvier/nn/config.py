@@ -55,6 +55,8 @@ def _plain(layer: str, name: str, value: Any) -> Any:
         return value.item()
     if hasattr(value, "tolist"):  # the weights of a loss
         return value.tolist()
+    if hasattr(value, "_module_names"):  # a layer that is repeated inside
+        return {"layer": type(value).__name__, "arguments": arguments_of(value)}
     if hasattr(value, "kind") and hasattr(value, "name"):  # a dtype
         return str(value.name)
     raise TypeError(

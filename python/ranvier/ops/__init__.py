@@ -118,6 +118,7 @@ from ranvier.ops.triangle import tril, triu
 from ranvier.ops.variance import std, std_mean, var, var_mean
 
 if TYPE_CHECKING:
+    from ranvier.ops.attention import scaled_dot_product_attention
     from ranvier.ops.conv1d import conv1d
     from ranvier.ops.conv2d import conv2d
     from ranvier.ops.conv_transpose import conv_transpose1d, conv_transpose2d
@@ -165,6 +166,7 @@ if TYPE_CHECKING:
 # Rooms that no method of Tensor needs are loaded with the first use of one of their names: all of them would
 # take a third of the time of `import ranvier`.
 _LATER = {
+    "attention": "scaled_dot_product_attention",
     "conv1d": "conv1d",
     "conv2d": "conv2d",
     "conv_transpose": "conv_transpose1d conv_transpose2d",
@@ -340,6 +342,7 @@ __all__: list[str] = [
     "rms_norm",
     "roll",
     "round",
+    "scaled_dot_product_attention",
     "scatter",
     "scatter_add",
     "select",

@@ -1,6 +1,6 @@
 """A model as JSON, and back: which layers it is made of, with which arguments.
 
-    {"layer": "Conv2d", "arguments": {"in_channels": 1, ...}}      one of our layers
+    {"layer": "Conv2d", "arguments": {"in_channels": 1, ...}}      one of our layers; among arguments, too
     {"layer": "Sequential", "children": [["0", {...}], ...]}       one of our containers
     {"same": "features.0"}                                         a layer that stands in two places
     {"custom": "shop.models.Net"}                                  a class of the user's own
@@ -86,12 +86,18 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
             f"{where} of type {kind.__name__} has arguments that it refuses: {error!r}"
         ) from None
     built[path] = model
-    model.training = node.get("training", True) is not False
+    training = node.get("training", True) is not False
+    if kind in _CONTAINERS:  # whose children may be in other modes
+        model.training = training
+    else:
+        model.train(training)
     return model
 
 
 def _as_given(value: Any) -> Any:
-    """An argument as the layer got it: JSON made lists of its tuples."""
+    """An argument as the layer got it: JSON made lists of its tuples, and a layer is told as one."""
+    if isinstance(value, dict):
+        return build(value)
     return tuple(map(_as_given, value)) if isinstance(value, list) else value
 
 

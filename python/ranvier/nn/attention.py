@@ -1,0 +1,210 @@
+"""MultiheadAttention: attention in several subspaces at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import init
+from ranvier.nn.linear import Linear
+from ranvier.nn.module import Module, Parameter
+from ranvier.ops.attention import Attention, PackedAttention
+from ranvier.ops.elementwise.dtypes import as_tensor
+
+_NAME = "multihead_attention"
+
+
+class MultiheadAttention(Module):
+    """Projects queries, keys and values into num_heads subspaces, attends in each, and joins what is found:
+
+        head_h = softmax(q_h k_h^T / sqrt(D) + masks) v_h,   q_h = query W_q,h^T + b_q,h, and so for k and v
+        y = [head_1 ... head_H] W_o^T + b_o,   D = embed_dim / num_heads
+
+    query (L, N, embed_dim), key (S, N, kdim), value (S, N, vdim), y (L, N, embed_dim); with batch_first=True
+    the batch comes first: (N, L, embed_dim). Without a batch: (L, embed_dim) and so on. kdim and vdim are
+    embed_dim if not given. dropout: the probability with which a weight is dropped while training.
+
+    The weights of W_q, W_k and W_v lie in in_proj_weight (3 embed_dim, embed_dim), or in q_proj_weight,
+    k_proj_weight and v_proj_weight where kdim or vdim differs; their biases in in_proj_bias; W_o is out_proj.
+
+    Raises ValueError where num_heads does not divide embed_dim, for add_bias_kv and add_zero_attn, which are
+    not supported, and for inputs and masks whose shapes do not fit; TypeError for masks of other dtypes.
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.MultiheadAttention(8, num_heads=2, batch_first=True)
+    >>> x = rv.randn(4, 10, 8)
+    >>> y, weights = layer(x, x, x)
+    >>> y.shape, weights.shape
+    ((4, 10, 8), (4, 10, 10))
+    """
+
+    in_proj_weight: Parameter | None
+    q_proj_weight: Parameter | None
+    k_proj_weight: Parameter | None
+    v_proj_weight: Parameter | None
+    in_proj_bias: Parameter | None
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        _check_arguments(embed_dim, num_heads, dropout, add_bias_kv or add_zero_attn)
+        self.embed_dim = embed_dim
+        self.kdim = embed_dim if kdim is None else kdim
+        self.vdim = embed_dim if vdim is None else vdim
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.batch_first = batch_first
+        self.head_dim = embed_dim // num_heads
+        packed = self.kdim == self.vdim == embed_dim
+        widths = {"q": embed_dim, "k": self.kdim, "v": self.vdim}
+        self.register_parameter("in_proj_weight", _new(packed, dtype, 3 * embed_dim, embed_dim))
+        for name, width in widths.items():
+            self.register_parameter(f"{name}_proj_weight", _new(not packed, dtype, embed_dim, width))
+        self.register_parameter("in_proj_bias", _new(bias, dtype, 3 * embed_dim))
+        self.out_proj = Linear(embed_dim, embed_dim, bias, dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values: Glorot's for the projections in, biases zero."""
+        for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
+            if weight is not None:
+                init.xavier_uniform_(weight)
+        self.out_proj.reset_parameters()
+        if self.in_proj_bias is not None and self.out_proj.bias is not None:
+            init.zeros_(self.in_proj_bias)
+            init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        key_padding_mask: Any = None,
+        need_weights: bool = True,
+        attn_mask: Any = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(y, weights): see the class; weights None unless need_weights.
+
+        key_padding_mask (N, S): keys that nobody looks at; attn_mask (L, S) or (N num_heads, L, S): pairs
+        that do not see each other. Both: bool, True where hidden, or numbers that are added to the scores.
+        is_causal: query i looks at keys 0 ... i only, whatever the masks say.
+
+        weights (N, L, S), the mean over the heads, or (N, num_heads, L, S) with average_attn_weights=False.
+        """
+        packed = query is key and key is value and self.in_proj_weight is not None
+        query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
+        self._check(query, key, value)
+        alone = query.ndim == 2  # without a batch: one of 1
+        axis = 0 if self.batch_first else 1
+        if alone:
+            query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
+        shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
+        masks = self._masks(key_padding_mask, attn_mask, query, shape)
+        p = self.dropout if self.training else 0.0
+        settings = (1 / math.sqrt(self.head_dim), bool(is_causal), p, True, need_weights)
+        if packed:
+            qkv = ops.linear(query, self.in_proj_weight, self.in_proj_bias)
+            y = PackedAttention(self.num_heads, self.batch_first, *settings).apply(qkv, *masks)
+        else:
+            q, k, v = self._projected(query, key, value)
+            y = Attention(*settings).apply(q, k, v, *masks)
+        y, weights = y if need_weights else (y, None)
+        y = self.out_proj(y if packed else self._joined(y))
+        if weights is not None and average_attn_weights:
+            weights = ops.mean(weights, 1)
+        if alone:
+            y, weights = ops.squeeze(y, axis), None if weights is None else weights[0]
+        return y, weights
+
+    def _projected(self, *inputs: Tensor) -> list[Tensor]:
+        """Queries, keys and values of all heads: (N, heads, length, D)."""
+        if self.in_proj_weight is not None:
+            weights = ops.chunk(self.in_proj_weight, 3)
+        else:
+            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)  # type: ignore[assignment]
+        biases = (None,) * 3 if self.in_proj_bias is None else ops.chunk(self.in_proj_bias, 3)
+        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
+        found = []
+        for x, weight, bias in zip(inputs, weights, biases, strict=True):
+            projected = ops.linear(x, weight, bias)
+            heads = ops.reshape(projected, *projected.shape[:2], self.num_heads, self.head_dim)
+            found.append(ops.permute(heads, *order))
+        return found
+
+    def _joined(self, y: Tensor) -> Tensor:
+        """(N, heads, L, D) as (N, L, heads D) or (L, N, heads D)."""
+        y = ops.permute(y, *((0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)))
+        return ops.reshape(y, *y.shape[:2], self.embed_dim)
+
+    def _masks(self, padding: Any, mask: Any, x: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+        """The masks in shapes that broadcast to the scores (N, heads, L, S)."""
+        n, heads, queries, keys = shape
+        masks = []
+        if padding is not None:
+            padding = as_tensor(_NAME, padding)
+            _require(padding, "key_padding_mask", x, (n, keys), *([(keys,)] if n == 1 else []))
+            masks.append(ops.reshape(padding, n, 1, 1, keys))
+        if mask is not None:
+            mask = as_tensor(_NAME, mask)
+            _require(mask, "attn_mask", x, (queries, keys), (n * heads, queries, keys))
+            masks.append(mask if mask.ndim == 2 else ops.reshape(mask, *shape))
+        return masks
+
+    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        widths = (self.embed_dim, self.kdim, self.vdim)
+        shapes = tuple(query.shape), tuple(key.shape), tuple(value.shape)
+        ndim, batch = query.ndim, 0 if self.batch_first else 1
+        if (
+            ndim not in (2, 3)
+            or any(len(shape) != ndim for shape in shapes)
+            or any(shape[-1] != width for shape, width in zip(shapes, widths, strict=True))
+            or shapes[1][:-1] != shapes[2][:-1]
+            or (ndim == 3 and shapes[0][batch] != shapes[1][batch])
+        ):
+            lead = ("N, L", "N, S") if self.batch_first else ("L, N", "S, N")
+            raise ValueError(
+                f"[{_NAME}] got query, key and value of shapes {shapes[0]}, {shapes[1]} and {shapes[2]}; "
+                f"expected ({lead[0]}, {widths[0]}), ({lead[1]}, {widths[1]}) and ({lead[1]}, {widths[2]}), "
+                "or all without N"
+            )
+
+
+def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
+    return Parameter(empty(*shape, dtype=dtype)) if wanted else None
+
+
+def _check_arguments(embed_dim: int, num_heads: int, dropout: float, extra_keys: bool) -> None:
+    if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
+        raise ValueError(
+            f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of embed_dim"
+        )
+    if not 0 <= dropout <= 1:
+        raise ValueError(f"[{_NAME}] got dropout {dropout}; expected a probability, 0 <= p <= 1")
+    if extra_keys:
+        raise ValueError(f"[{_NAME}] got add_bias_kv or add_zero_attn; expected neither: no keys are added")
+
+
+def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> None:
+    if tuple(mask.shape) not in shapes:
+        raise ValueError(
+            f"[{_NAME}] got {name} of shape {tuple(mask.shape)}; expected {' or '.join(map(str, shapes))}"
+        )
+    if mask.dtype.kind != "b" and mask.dtype != x.dtype:
+        raise TypeError(f"[{_NAME}] got {name} of dtype {mask.dtype}; expected bool or {x.dtype}")

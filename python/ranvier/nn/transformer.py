@@ -1,0 +1,136 @@
+"""Transformer encoders: layers of attention and a small network, each with a way around it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.attention import MultiheadAttention
+from ranvier.nn.container import ModuleList
+from ranvier.nn.dropout import Dropout
+from ranvier.nn.linear import Linear
+from ranvier.nn.module import Module
+from ranvier.nn.norm import LayerNorm
+
+_NAME = "transformer_encoder_layer"
+_ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
+
+
+class TransformerEncoderLayer(Module):
+    """Attention of a sequence to itself, then a network on each of its places, each added to what it saw:
+
+        x = norm1(x + attention(x)),  x = norm2(x + linear2(activation(linear1(x))))
+        x = x + attention(norm1(x)),  x = x + linear2(activation(linear1(norm2(x))))    with norm_first=True
+
+    src and y (L, N, d_model), with batch_first=True (N, L, d_model), or without N. dim_feedforward: the width
+    of the network inside; dropout: of the weights, of the network's hidden layer, and of what is added;
+    activation: "relu", "gelu" or a function.
+
+    Raises ValueError for an unknown activation, and as :class:`MultiheadAttention`.
+    Sources: Vaswani et al., "Attention Is All You Need" (2017); norm_first: Xiong et al., "On Layer
+    Normalization in the Transformer Architecture" (2020).
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.TransformerEncoderLayer(d_model=16, nhead=2, dim_feedforward=32, batch_first=True)
+    >>> layer(rv.randn(4, 10, 16)).shape
+    (4, 10, 16)
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Any], Tensor] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if not callable(activation) and activation not in ("relu", "gelu"):
+            raise ValueError(
+                f"[{_NAME}] got activation {activation!r}; expected 'relu', 'gelu' or a function"
+            )
+        self.self_attn = MultiheadAttention(
+            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
+        )
+        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
+
+    def forward(
+        self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
+    ) -> Tensor:
+        """src_mask and src_key_padding_mask are attn_mask and key_padding_mask of the attention."""
+        masks = (src_mask, src_key_padding_mask, is_causal)
+        if self.norm_first:
+            x = src + self._attention(self.norm1(src), *masks)
+            return x + self._network(self.norm2(x))
+        x = self.norm1(src + self._attention(src, *masks))
+        return self.norm2(x + self._network(x))
+
+    def _attention(self, x: Tensor, mask: Any, padding: Any, is_causal: bool) -> Tensor:
+        return self.dropout1(self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)[0])
+
+    def _network(self, x: Tensor) -> Tensor:
+        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+
+
+class TransformerEncoder(Module):
+    """num_layers copies of an encoder layer, one after the other, and norm at the end if one is given.
+
+    The copies start with the same values, as PyTorch's; enable_nested_tensor and mask_check are taken and
+    ignored. src, y, masks and errors as in :class:`TransformerEncoderLayer`; ValueError for num_layers < 0.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    >>> encoder = rv.nn.TransformerEncoder(layer, num_layers=3)
+    >>> encoder(rv.randn(4, 10, 16), is_causal=True).shape
+    (4, 10, 16)
+    """
+
+    norm: Module | None
+
+    def __init__(
+        self,
+        encoder_layer: Module,
+        num_layers: int,
+        norm: Module | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
+        super().__init__()
+        if not isinstance(encoder_layer, Module):
+            raise TypeError(
+                f"[transformer_encoder] got encoder_layer of type {type(encoder_layer).__name__}; expected a "
+                "layer"
+            )
+        if num_layers < 0:
+            raise ValueError(f"[transformer_encoder] got {num_layers} num_layers; expected a number >= 0")
+        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.num_layers = num_layers
+        self.norm = norm
+        arguments = self.__dict__["_arguments"]
+        if num_layers and "encoder_layer" in arguments:
+            arguments["encoder_layer"] = self.layers[0]  # the one that was copied need not be kept
+
+    def forward(
+        self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None
+    ) -> Tensor:
+        """mask and src_key_padding_mask, and is_causal, go to every layer."""
+        x = src
+        for layer in self.layers:
+            x = layer(x, mask, src_key_padding_mask, bool(is_causal))
+        return x if self.norm is None else self.norm(x)

@@ -1,0 +1,212 @@
+"""Scaled dot-product attention, and the same on heads that lie packed as a projection leaves them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier import _core
+from ranvier.autograd.capture import keep
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import reshaped
+from ranvier.autograd.random import fresh_key
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.layout import zeros
+from ranvier.ops.shape import expand
+
+_NAME = "scaled_dot_product_attention"
+_MINUS_INF = float("-inf")
+
+
+class Attention(Function):
+    """y = dropout(softmax(scale q k^T + masks)) v: q (..., L, E), k (..., S, E), v (..., S, D), y (..., L, D)
+
+    Masks broadcast to the scores (..., L, S). Of bool ones, ``hides`` says whether True hides or shows.
+    """
+
+    def __init__(
+        self, scale: float, is_causal: bool, p: float, hides: bool, with_weights: bool = False
+    ) -> None:
+        self.scale, self.is_causal, self.p = scale, is_causal, p
+        self.hides, self.with_weights = hides, with_weights
+        self.key = fresh_key() if p > 0 else None
+
+    def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
+        self.shapes = q.shape, k.shape, v.shape, *(mask.shape for mask in masks)
+        y = self._attend(q, k, v, masks)
+        return (y, self.dropped) if self.with_weights else y
+
+    def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
+        dq, dk, dv, dscores = self._gradients(dy, dweights, self.needs[:3])
+        found = [dq, dk, dv, *(dscores if needed else None for needed in self.needs[3:])]
+        return tuple(
+            None if d is None else unbroadcast(d, shape) for d, shape in zip(found, self.shapes, strict=True)
+        )
+
+    def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
+        self.q, self.k, self.v = _core.mul(q, self.scale, None), k, v
+        scores = _core.matmul(self.q, k.swapaxes(-1, -2), None, "none", None)
+        for mask in masks:  # all in the place of the scores: they are the largest array here
+            if mask.dtype.kind == "b":
+                true, false = (_MINUS_INF, scores) if self.hides else (scores, _MINUS_INF)
+                _core.where(mask, true, false, scores)
+            else:
+                _core.add(scores, mask, scores)
+        if self.is_causal:
+            seen = keep(np.tri(*scores.shape[-2:], dtype=bool))
+            _core.where(seen, scores, _MINUS_INF, scores)
+        shown = _core.ne(scores, _MINUS_INF, None) if masks else None
+        self.weights = _core.softmax(scores, -1, scores)
+        if shown is not None:  # a query that may look nowhere takes nothing, where softmax divides 0 by 0
+            _core.where(shown, self.weights, 0.0, self.weights)
+        self.dropped = self.weights
+        if self.key is not None:
+            self.dropped = _core.dropout(self.weights, self.p, self.key, None)
+        return _core.matmul(self.dropped, v, None, "none", None)
+
+    def _gradients(
+        self, dy: Array | None, dweights: Array | None, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None, Array]:
+        """Those of q, k, v where needed, and of the scores."""
+        dq = dk = dv = None
+        if dy is not None:
+            if needs[2]:  # weights^T (..., S, L) dy (..., L, D)
+                dv = _core.matmul(self.dropped.swapaxes(-1, -2), dy, None, "none", None)
+            dw = _core.matmul(dy, self.v.swapaxes(-1, -2), None, "none", None)
+            dweights = dw if dweights is None else _core.add(dw, dweights, dw)
+        assert dweights is not None
+        if self.key is not None:
+            dweights = _core.dropout(dweights, self.p, self.key, None)
+        dscores = _core.softmax_backward(dweights, self.weights, -1, None if dy is None else dweights)
+        if needs[0]:  # (..., L, S) k (..., S, E)
+            dq = _core.matmul(dscores, self.k, None, "none", None)
+            dq = _core.mul(dq, self.scale, dq)
+        if needs[1]:  # (..., S, L) scale q (..., L, E)
+            dk = _core.matmul(dscores.swapaxes(-1, -2), self.q, None, "none", None)
+        return dq, dk, dv, dscores
+
+
+class PackedAttention(Attention):
+    """The same for q, k and v of all heads side by side, as one projection gives them.
+
+    qkv (N, L, 3 heads D), or (L, N, 3 heads D) unless ``batch_first``; y (N, L, heads D) or (L, N, heads D).
+    """
+
+    def __init__(self, heads: int, batch_first: bool, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.heads, self.batch_first = heads, batch_first
+
+    def forward(self, qkv: Array, *masks: Array) -> Any:
+        self.mask_shapes = tuple(mask.shape for mask in masks)
+        parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, -1)
+        order = (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
+        q, k, v = _core.copy(parts.transpose(order), False, None)  # each (N, heads, L, D)
+        y = self._joined(self._attend(q, k, v, masks))
+        return (y, self.dropped) if self.with_weights else y
+
+    def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
+        if dy is not None:
+            dy = reshaped(dy, (*dy.shape[:2], self.heads, -1))
+            dy = dy.transpose(0, 2, 1, 3) if self.batch_first else dy.transpose(1, 2, 0, 3)
+            dy = _core.copy(dy, False, None)
+        dq, dk, dv, dscores = self._gradients(dy, dweights, (True,) * 3)
+        parts = [self._apart(zeros(self.v.shape, self.v.dtype) if d is None else d) for d in (dq, dk, dv)]
+        dqkv = _core.concatenate(parts, 2)  # (N, L, 3 heads, D)
+        masks = zip(self.needs[1:], self.mask_shapes, strict=True)
+        return dqkv.reshape(*dqkv.shape[:2], -1), *(
+            unbroadcast(dscores, shape) if needed else None for needed, shape in masks
+        )
+
+    def _apart(self, x: Array) -> Array:
+        """(N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)"""
+        return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(2, 0, 1, 3)
+
+    def _joined(self, x: Array) -> Array:
+        x = _core.copy(self._apart(x), False, None)
+        return x.reshape(*x.shape[:2], -1)
+
+
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(scale query key^T + attn_mask) value: for each query the mean of the values, weighted by how
+    well their keys match it.
+
+    query (..., L, E), key (..., S, E), value (..., S, D), y (..., L, D), all float32 or all float64; leading
+    dimensions broadcast. scale is 1 / sqrt(E) if not given.
+
+    attn_mask broadcasts to (..., L, S): bool, True where a query may look at a key, or numbers of the inputs'
+    dtype, which are added to the scores and get a gradient. is_causal: query i looks at keys 0 ... i only.
+    A query that may look nowhere gets zeros. dropout_p: weights are dropped with that probability, also
+    outside of training: see :func:`dropout`.
+
+    Raises ValueError where the shapes do not fit, for dropout_p outside [0, 1], and for attn_mask beside
+    is_causal; TypeError where the dtypes differ.
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1.
+
+    >>> import ranvier as rv
+    >>> from ranvier.nn import functional as F
+    >>> words = rv.tensor([[4.0, 0.0], [0.0, 4.0]])  # each finds itself
+    >>> F.scaled_dot_product_attention(words, words, rv.tensor([[1.0], [2.0]]))
+    tensor([[1.0000],
+            [2.0000]])
+    >>> F.scaled_dot_product_attention(words, words, rv.tensor([[1.0], [2.0]]), is_causal=True, scale=0.0)
+    tensor([[1.0000],
+            [1.5000]])
+    """
+    query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
+    shape = _scores_shape(query, key, value)
+    if not 0 <= dropout_p <= 1:
+        raise ValueError(f"[{_NAME}] got dropout_p {dropout_p}; expected a probability, 0 <= p <= 1")
+    if scale is None:
+        scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
+    masks = () if attn_mask is None else (as_tensor(_NAME, attn_mask),)
+    for mask in masks:
+        _check_mask(mask, query, shape)
+        if is_causal:
+            raise ValueError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
+    if query.shape[:-2] != shape[:-2]:  # then the scores have all leading dimensions
+        query = expand(query, *shape[:-2], *query.shape[-2:])
+    return Attention(scale, bool(is_causal), dropout_p, False).apply(query, key, value, *masks)
+
+
+def _scores_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
+    """(..., L, S), or raises."""
+    if not q.dtype == k.dtype == v.dtype or q.dtype.kind != "f" or q.dtype.itemsize < 4:
+        raise TypeError(
+            f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
+            "dtype, float32 or float64"
+        )
+    fits = min(q.ndim, k.ndim, v.ndim) >= 2 and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2]
+    try:
+        leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"[{_NAME}] got query of shape {q.shape}, key of shape {k.shape} and value of shape {v.shape}; "
+            "expected (..., L, E), (..., S, E) and (..., S, D)"
+        )
+    return *leading, q.shape[-2], k.shape[-2]
+
+
+def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
+    if mask.dtype.kind != "b" and mask.dtype != x.dtype:
+        raise TypeError(f"[{_NAME}] got attn_mask of dtype {mask.dtype}; expected bool or {x.dtype}")
+    try:
+        fits = np.broadcast_shapes(mask.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"[{_NAME}] got attn_mask of shape {tuple(mask.shape)}; expected one that broadcasts to {shape}"
+        )

@@ -1,0 +1,81 @@
+"""Scaled dot-product attention in plain NumPy: every query takes a weighted mean of the values.
+
+How much of each value a query takes depends on how well the query matches that value's key:
+
+    y = softmax(scale q k^T + mask) v,    scale = 1 / sqrt(E)
+
+A dot product of E random numbers has a variance of E; the scale brings that back to 1, so that the softmax is
+not saturated from the start (Vaswani et al., "Attention Is All You Need", 2017, section 3.2.1).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from ranvier.reference.dropout import dropout
+from ranvier.reference.matmul import matmul, matmul_backward
+from ranvier.reference.softmax import softmax_backward
+
+Array = np.ndarray[Any, Any]
+
+
+def causal_mask(queries: int, keys: int) -> Array:
+    """0 where a query may look, at its own place and before it, else -inf."""
+    return np.where(np.tri(queries, keys) > 0, 0.0, -np.inf)
+
+
+def weights(q: Array, k: Array, mask: Array | None = None, scale: float | None = None) -> Array:
+    """How much each query takes of each value: q (..., L, E), k (..., S, E) -> (..., L, S), rows of sum 1.
+
+    mask: True where a query may look, or numbers that are added to the scores. A query that may look nowhere
+    gets zeros.
+    """
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = scale * matmul(q, np.swapaxes(k, -1, -2))
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype.kind == "b" else scores + mask
+    top = scores.max(-1, keepdims=True, initial=-np.inf)
+    e = np.exp(scores - np.where(top == -np.inf, 0, top))
+    total = e.sum(-1, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    p: float = 0.0,
+    key: Array | None = None,
+) -> Array:
+    """y (..., L, D) for v (..., S, D); with probability p a weight is dropped."""
+    w = weights(q, k, mask, scale)
+    return matmul(w if key is None else dropout(w, p, key), v)
+
+
+def attention_backward(
+    dy: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    p: float = 0.0,
+    key: Array | None = None,
+) -> tuple[Array, Array, Array, Array | None]:
+    """The gradients of q, k, v and of a mask of numbers: the forward's steps, from the last to the first."""
+    w = weights(q, k, mask, scale)
+    dw, dv = matmul_backward(dy, w if key is None else dropout(w, p, key), v)
+    if key is not None:
+        dw = dropout(dw, p, key)
+    dscores = softmax_backward(dw, w)
+    dmask = None
+    if mask is not None and mask.dtype.kind == "f":
+        dmask = dscores.sum(tuple(range(dscores.ndim - mask.ndim)))
+        dmask = dmask.sum(tuple(d for d, n in enumerate(mask.shape) if n == 1), keepdims=True)
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    dq, dkt = matmul_backward(scale * dscores, q, np.swapaxes(k, -1, -2))
+    return dq, np.swapaxes(dkt, -1, -2), dv, dmask

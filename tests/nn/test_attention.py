@@ -1,0 +1,261 @@
+"""Attention and encoder layers: PyTorch's values, masks, dropout, captured steps, files and errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.autograd import gradcheck
+from support import attention_cases
+from support.attention_cases import CASES, DIGITS, FILE
+from support.tolerance import tolerance
+from support.training_steps import Base, assert_same_as_eager
+
+STORED = json.loads(FILE.read_text())
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@every_case
+def test_values_of_pytorch(name):
+    """What PyTorch gave in float64: outputs, and gradients of inputs and parameters."""
+    found = attention_cases.result(rv, *CASES[name])
+    for kind, stored in STORED[name].items():
+        assert len(found[kind]) == len(stored)
+        for got, want in zip(found[kind], stored, strict=True):
+            limit = tolerance("float64", 200, max(1.0, float(np.abs(want).max()))) + 10.0**-DIGITS
+            np.testing.assert_allclose(got, want, rtol=0, atol=limit, err_msg=kind)
+
+
+@every_case
+def test_the_stored_values_are_pytorchs(name):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    found = attention_cases.result(torch, *CASES[name])
+    for kind, stored in STORED[name].items():
+        for got, want in zip(found[kind], stored, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_encoder_as_pytorchs_in_float32(norm_first, batch_first, activation):
+    """A middle-sized encoder in training, with PyTorch's own starting weights."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    def make(library):
+        layer = library.TransformerEncoderLayer(
+            32, 4, 64, 0.0, activation, batch_first=batch_first, norm_first=norm_first
+        )
+        return library.TransformerEncoder(layer, 2, library.LayerNorm(32), enable_nested_tensor=False)
+
+    theirs, ours = make(torch.nn), make(nn)
+    ours.load_state_dict(theirs.state_dict())
+    assert repr(ours) == repr(theirs).replace("NonDynamicallyQuantizable", "")
+    x = np.random.default_rng(0).standard_normal((12, 12, 32), np.float32)
+    padding = np.arange(12) >= np.arange(1, 13)[:, None]  # sentences of 1 to 12 words
+    our_x, their_x = rv.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = ours(our_x, src_key_padding_mask=padding)
+    wanted = theirs(their_x, src_key_padding_mask=torch.tensor(padding))
+    np.testing.assert_allclose(y.numpy(force=True), wanted.detach().numpy(), rtol=0, atol=1e-5)
+    y.square().mean().backward(), wanted.square().mean().backward()
+    pairs = [(our_x, their_x), *zip(ours.parameters(), theirs.parameters(), strict=True)]
+    for p, q in pairs:
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=0, atol=1e-5)
+
+
+def test_starts_as_pytorchs():
+    """The same laws: Glorot's bounds for the projections in, LeCun's for out_proj, biases zero."""
+    rv.manual_seed(0)
+    layer = nn.MultiheadAttention(64, 4, kdim=32)
+    bounds = {"q_proj_weight": np.sqrt(6 / 128), "k_proj_weight": np.sqrt(6 / 96), "out_proj.weight": 1 / 8}
+    for name, bound in bounds.items():
+        weight = layer.get_parameter(name).numpy(force=True)
+        assert 0.98 * bound < np.abs(weight).max() <= bound
+        assert abs(weight.std() - bound / np.sqrt(3)) < 0.05 * bound
+    assert not layer.in_proj_bias.any()
+    assert not layer.out_proj.bias.any()
+
+
+def test_gradcheck():
+    """A float mask gets a gradient, and so does what is asked of the weights alone."""
+    layer = nn.MultiheadAttention(4, 2).double()
+    q, k, v, mask = (
+        attention_cases.values(seed, *shape) for seed, shape in enumerate([(3, 2, 4)] * 3 + [(3, 3)])
+    )
+    gradcheck(lambda q, k, v, mask: layer(q, k, v, attn_mask=mask), [q, k, v, mask])
+    gradcheck(lambda x: layer(x, x, x, average_attn_weights=False)[1].square(), [q])
+    encoder = nn.TransformerEncoderLayer(4, 2, 6, 0.0, "gelu", norm_first=True).double()
+    gradcheck(lambda x: encoder(x, is_causal=True), [q])
+
+
+def test_packed_and_apart_agree():
+    """The way of self-attention, one projection, and the way of three."""
+    layer = nn.MultiheadAttention(12, 3, batch_first=True)
+    x, mask = rv.randn(4, 5, 12), np.tri(5, dtype=bool) == 0
+    y, weights = layer(x, x, x, attn_mask=mask)
+    others, same = layer(x, x.clone(), x.clone(), attn_mask=mask)
+    limit = tolerance("float32", 50, 4)
+    np.testing.assert_allclose(y.numpy(force=True), others.numpy(force=True), rtol=0, atol=limit)
+    np.testing.assert_allclose(weights.numpy(force=True), same.numpy(force=True), rtol=0, atol=limit)
+
+
+def test_causal_without_a_mask():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+    x = rv.randn(2, 6, 8)
+    later = np.tri(6, dtype=bool) == 0
+    np.testing.assert_array_equal(
+        layer(x, is_causal=True).numpy(force=True), layer(x, src_mask=later).numpy(force=True)
+    )
+    changed = x.clone()
+    changed[:, 4:] = 0.0
+    y, z = layer(x, is_causal=True).numpy(force=True), layer(changed, is_causal=True).numpy(force=True)
+    np.testing.assert_array_equal(y[:, :4], z[:, :4])
+    assert (y[:, 4:] != z[:, 4:]).any()
+
+
+def test_a_sequence_of_padding_alone_is_finite():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    x = rv.randn(2, 3, 8, requires_grad=True)
+    padding = np.array([[True] * 3, [False] * 3])
+    layer(x, src_key_padding_mask=padding).square().sum().backward()
+    assert np.isfinite(x.grad.numpy()).all()
+    _, weights = layer.self_attn(x, x, x, key_padding_mask=padding)
+    assert not weights[0].any()
+
+
+def test_dropout_acts_in_training_only():
+    layer = nn.MultiheadAttention(8, 2, dropout=0.5)
+    x = rv.randn(50, 2, 8)
+    _, weights = layer(x, x, x, average_attn_weights=False)
+    share = (weights.numpy(force=True) == 0).mean()
+    assert 0.45 < share < 0.55
+    _, weights = layer.eval()(x, x, x)
+    np.testing.assert_allclose(weights.numpy(force=True).sum(-1), 1, rtol=0, atol=tolerance("float32", 50))
+
+
+def test_sinusoidal_encoding_is_the_papers():
+    table = nn.SinusoidalPositionalEncoding(5, 40)(np.zeros((40, 5), np.float32)).numpy()
+    for t in (0, 1, 17, 39):
+        angles = [t, t, t / 10000**0.4, t / 10000**0.4, t / 10000**0.8]
+        want = [f(a) for f, a in zip([np.sin, np.cos] * 3, angles, strict=False)]
+        np.testing.assert_allclose(table[t], want, rtol=0, atol=tolerance("float32"))
+
+
+@pytest.mark.parametrize("kind", [nn.SinusoidalPositionalEncoding, nn.LearnedPositionalEncoding])
+def test_positions_belong_to_the_sequence(kind):
+    alone = kind(6, 9)
+    first = kind(6, 9, batch_first=True)
+    first.load_state_dict(alone.state_dict())
+    x = rv.randn(3, 5, 6)
+    y = first(x).numpy(force=True)
+    np.testing.assert_array_equal(alone(x.transpose(0, 1)).numpy(force=True), y.swapaxes(0, 1))
+    np.testing.assert_array_equal(alone(x[1]).numpy(force=True), y[1])
+    assert "max_len=9" in repr(alone)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_saved_and_loaded(training, tmp_path):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.1, "gelu", batch_first=True, norm_first=True)
+    model = nn.Sequential(nn.Linear(3, 8), nn.TransformerEncoder(layer, 2, nn.LayerNorm(8))).train(training)
+    rv.save(model, tmp_path / "model.safetensors")
+    x = rv.randn(4, 5, 3)
+    for twin in (rv.load(tmp_path / "model.safetensors"), copy.deepcopy(model)):
+        assert repr(twin) == repr(model)
+        assert [m.training for m in twin.modules()] == [m.training for m in model.modules()]
+        np.testing.assert_array_equal(
+            twin.eval()(x).numpy(force=True), copy.deepcopy(model).eval()(x).numpy(force=True)
+        )
+
+
+def test_summary(capsys):
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 2)
+    found = rv.summary(encoder, (5, 8))
+    assert found.total == sum(p.numel() for p in encoder.parameters())
+    assert "layers.1.self_attn MultiheadAttention  (N, 5, 8)" in capsys.readouterr().out
+
+
+class Reader(Base):
+    """A small transformer with dropout, a causal mask and padding that is an argument."""
+
+    shape = (5, 6)
+
+    @staticmethod
+    def make():
+        layer = nn.TransformerEncoderLayer(6, 2, 8, 0.2, batch_first=True)
+        return nn.ModuleList(
+            [
+                nn.SinusoidalPositionalEncoding(6, 9, 0.1, batch_first=True),
+                nn.TransformerEncoder(layer, 2),
+                nn.MultiheadAttention(6, 3, 0.3, kdim=6, vdim=3, batch_first=True),
+                nn.Linear(6, 3),
+            ]
+        )
+
+    def loss(self, x, y):
+        places, encoder, attention, last = self.model
+        h = encoder(places(x), src_key_padding_mask=x[:, :, 0] > 1, is_causal=True)
+        h, weights = attention(h, h, h[:, :, :3], attn_mask=rv.zeros(5, 5) - 0.5)
+        return nn.functional.cross_entropy(last(h.mean(1)), y) + weights.square().mean()
+
+
+def test_captured_steps():
+    assert_same_as_eager(Reader)
+
+
+BATCH = rv.zeros(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "call"),
+    [
+        (ValueError, "got 6 embed_dim and 4 num_heads", lambda: nn.MultiheadAttention(6, 4)),
+        (ValueError, "got dropout 2; expected a prob", lambda: nn.MultiheadAttention(4, 2, 2)),
+        (
+            ValueError,
+            "add_zero_attn; expected neither",
+            lambda: nn.MultiheadAttention(4, 2, add_zero_attn=True),
+        ),
+        (ValueError, "got activation 'elu'", lambda: nn.TransformerEncoderLayer(4, 2, activation="elu")),
+        (ValueError, "got -1 num_layers", lambda: nn.TransformerEncoder(nn.Identity(), -1)),
+        (TypeError, "got encoder_layer of type int", lambda: nn.TransformerEncoder(3, 2)),
+        (
+            ValueError,
+            r"got query, key and value of shapes \(2, 3, 4\), \(2, 3, 5\) .*expected \(L, N, 4\)",
+            lambda: nn.MultiheadAttention(4, 2)(BATCH, rv.zeros(2, 3, 5), BATCH),
+        ),
+        (
+            ValueError,
+            r"expected \(N, L, 4\), \(N, S, 4\) and \(N, S, 4\)",
+            lambda: nn.MultiheadAttention(4, 2, batch_first=True)(BATCH, BATCH[:1], BATCH[:1]),
+        ),
+        (
+            ValueError,
+            r"got key_padding_mask of shape \(2, 3\); expected \(3, 2\)",
+            lambda: nn.MultiheadAttention(4, 2)(BATCH, BATCH, BATCH, np.zeros((2, 3), bool)),
+        ),
+        (
+            ValueError,
+            r"got attn_mask of shape \(3, 3\); expected \(2, 2\) or \(6, 2, 2\)",
+            lambda: nn.MultiheadAttention(4, 2)(BATCH, BATCH, BATCH, attn_mask=np.zeros((3, 3), bool)),
+        ),
+        (
+            TypeError,
+            "got attn_mask of dtype int64; expected bool or float32",
+            lambda: nn.MultiheadAttention(4, 2)(BATCH, BATCH, BATCH, attn_mask=np.zeros((2, 2), int)),
+        ),
+        (
+            ValueError,
+            r"got x of shape \(2, 3, 4\); expected \(L, N, 6\)",
+            lambda: nn.LearnedPositionalEncoding(6, 9)(BATCH),
+        ),
+        (ValueError, "L at most 2", lambda: nn.SinusoidalPositionalEncoding(4, 2)(rv.zeros(3, 4))),
+        (ValueError, "got 0 d_model and 5 max_len", lambda: nn.SinusoidalPositionalEncoding(0, 5)),
+    ],
+)
+def test_errors(error, text, call):
+    with pytest.raises(error, match=r"^\[\w+\] .*" + text):
+        call()

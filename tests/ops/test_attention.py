@@ -1,0 +1,222 @@
+"""scaled_dot_product_attention: masks, dropout and gradients against the reference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import ops
+from ranvier.ops.attention import Attention
+from ranvier.reference import attention as reference
+from support.op_case import OpCase
+from support.tolerance import tolerance
+
+KEY = np.array([0x123456789ABCDEF0, 7])
+
+
+def drawn(rng, dtype, *shapes):
+    return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes)
+
+
+class TestAttention(OpCase):
+    op_name = "scaled_dot_product_attention"
+    mask_shape = None
+    scale = None
+    variants = (
+        {"shapes": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4)), "mask_shape": (2, 1, 5, 9)},
+        {"shapes": ((5, 8), (17, 8), (17, 3)), "scale": 0.3},
+        {"shapes": ((2, 3, 33, 16),) * 3, "mask_shape": (33, 33)},
+        {"shapes": ((3, 5, 4), (1, 6, 4), (6, 2))},  # leading dimensions broadcast
+        {"shapes": ((5, 4), (1, 6, 4), (3, 6, 2)), "mask_shape": (5, 6)},
+        {"shapes": ((1, 1), (1, 1), (1, 1)), "mask_shape": (1, 1)},
+    )
+
+    def inputs(self, rng, dtype):
+        shapes = (*self.shapes, self.mask_shape) if self.mask_shape else self.shapes
+        return drawn(rng, dtype, *shapes)
+
+    def large_inputs(self, rng, dtype):
+        mask = ((65, 70),) if self.mask_shape else ()
+        return drawn(rng, dtype, (3, 4, 65, 33), (3, 4, 70, 33), (3, 4, 70, 33), *mask)
+
+    def empty_inputs(self, dtype):
+        self.mask_shape = None
+        return np.ones((2, 3, 4), dtype), np.ones((2, 0, 4), dtype), np.ones((2, 0, 5), dtype)
+
+    def draw(self, rng, dtype):
+        *lead, length, keys, e, d = (int(n) for n in rng.integers(1, [4, 4, 34, 34, 20, 20]))
+        shapes = [(*lead, length, e), (*lead, keys, e), (*lead, keys, d)]
+        masks = [None, (length, keys), (1, keys), (lead[0], 1, length, keys)]
+        mask = masks[rng.integers(4)]
+        scale = [None, 0.2][rng.integers(2)]
+        return {"mask_shape": mask, "scale": scale}, drawn(rng, dtype, *shapes, *([mask] if mask else []))
+
+    def reduction(self, q, k, v, *mask):
+        return sum(q.shape) + sum(k.shape) + sum(v.shape)
+
+    def op(self, *inputs):
+        return ops.scaled_dot_product_attention(*inputs, scale=self.scale)
+
+    def reference(self, q, k, v, mask=None):
+        return reference.attention(q, k, v, mask, self.scale)
+
+    def reference_backward(self, dy, q, k, v, mask=None):
+        gradients = reference.attention_backward(dy, q, k, v, mask, self.scale)
+        return gradients[: 3 if mask is None else 4]
+
+    def torch_op(self, torch, *inputs):
+        return torch.nn.functional.scaled_dot_product_attention(*inputs, scale=self.scale)
+
+
+class TestShownAndHidden(TestAttention):
+    """A mask of bools, in which one query sees nothing at all."""
+
+    variants = (
+        {"shapes": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4)), "mask_shape": (2, 1, 5, 9)},
+        {"shapes": ((33, 16),) * 3, "mask_shape": (33, 33)},
+    )
+
+    def inputs(self, rng, dtype):
+        *inputs, mask = super().inputs(rng, dtype)
+        mask = mask > 0
+        mask[..., 2, :] = False
+        return *inputs, mask
+
+    def large_inputs(self, rng, dtype):
+        *inputs, mask = super().large_inputs(rng, dtype)
+        return *inputs, mask > 0
+
+    def draw(self, rng, dtype):
+        settings, (q, k, v, *_) = super().draw(rng, dtype)
+        mask = rng.random((q.shape[-2], k.shape[-2])) < 0.4
+        return {**settings, "mask_shape": mask.shape}, (q, k, v, mask)
+
+
+class TestCausal(TestAttention):
+    variants = (
+        {"shapes": ((2, 3, 17, 7), (2, 3, 17, 7), (2, 3, 17, 4))},
+        {"shapes": ((5, 8), (3, 8), (3, 3))},
+        {"shapes": ((3, 8), (5, 8), (5, 3))},
+    )
+
+    def draw(self, rng, dtype):
+        settings, inputs = super().draw(rng, dtype)
+        return {**settings, "mask_shape": None}, inputs[:3]
+
+    def op(self, *inputs):
+        return ops.scaled_dot_product_attention(*inputs, is_causal=True, scale=self.scale)
+
+    def _mask(self, q, k):
+        return reference.causal_mask(q.shape[-2], k.shape[-2])
+
+    def reference(self, q, k, v):
+        return reference.attention(q, k, v, self._mask(q, k), self.scale)
+
+    def reference_backward(self, dy, q, k, v):
+        return reference.attention_backward(dy, q, k, v, self._mask(q, k), self.scale)[:3]
+
+    def torch_op(self, torch, q, k, v):
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
+
+
+class TestDropped(TestAttention):
+    """Weights are dropped as ``dropout`` drops the elements of an array (..., L, S)."""
+
+    variants = ({"shapes": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4))}, {"shapes": ((33, 16),) * 3})
+    torch_op = OpCase.torch_op  # which draws other numbers
+
+    def draw(self, rng, dtype):
+        settings, inputs = super().draw(rng, dtype)
+        return {**settings, "mask_shape": None}, inputs[:3]
+
+    def op(self, *inputs):
+        scale = inputs[0].shape[-1] ** -0.5 if self.scale is None else self.scale
+        function = Attention(scale, False, 0.3, False)
+        function.key = KEY
+        return function.apply(*inputs)
+
+    def reference(self, *inputs):
+        return reference.attention(*inputs, None, self.scale, 0.3, KEY)
+
+    def reference_backward(self, dy, *inputs):
+        return reference.attention_backward(dy, *inputs, None, self.scale, 0.3, KEY)[:3]
+
+
+@pytest.mark.parametrize("nothing", [False, -math.inf])
+def test_a_query_that_sees_nothing_takes_nothing(nothing):
+    x = rv.randn(3, 4, requires_grad=True)
+    mask = np.full((3, 3), True if nothing is False else 0, bool if nothing is False else np.float32)
+    mask[1] = nothing
+    y = ops.scaled_dot_product_attention(x, x, x, mask)
+    y.sum().backward()
+    assert y.numpy(force=True)[1].tolist() == [0] * 4
+    assert np.isfinite(x.grad.numpy()).all()
+    assert (y.numpy(force=True)[0] != 0).all()
+
+
+def test_nan_is_not_hidden():
+    x = rv.tensor([[1.0], [math.nan]])
+    assert np.isnan(ops.scaled_dot_product_attention(x, x, x, np.ones((2, 2), bool)).numpy()).all()
+
+
+def test_large_scores_do_not_overflow():
+    q = rv.tensor([[1e4], [-1e4]])
+    y = ops.scaled_dot_product_attention(q, q, rv.tensor([[1.0], [2.0]]), scale=1.0)
+    assert y.tolist() == [[1.0], [2.0]]
+
+
+def test_seed_decides_what_is_dropped():
+    x = rv.randn(8, 4)
+
+    def attend():
+        return ops.scaled_dot_product_attention(x, x, x, dropout_p=0.5).numpy()
+
+    rv.manual_seed(1)
+    first, second = attend(), attend()
+    rv.manual_seed(1)
+    np.testing.assert_array_equal(attend(), first)
+    assert (first != second).any()
+    assert (ops.scaled_dot_product_attention(x, x, x, dropout_p=1.0).numpy() == 0).all()
+
+
+def test_the_worked_example():
+    """Two words with two numbers each, by hand: scores 1 / sqrt(2) and 0."""
+    x = np.eye(2)
+    y = ops.scaled_dot_product_attention(x, x, x).numpy()
+    share = math.exp(1 / math.sqrt(2)) / (math.exp(1 / math.sqrt(2)) + 1)
+    np.testing.assert_allclose(
+        y, [[share, 1 - share], [1 - share, share]], rtol=0, atol=tolerance("float64", 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "shapes", "settings"),
+    [
+        (ValueError, r"got query of shape \(3, 4\), key of shape \(3, 5\)", [(3, 4), (3, 5), (3, 4)], {}),
+        (ValueError, r"expected \(..., L, E\), \(..., S, E\)", [(3, 4), (3, 4), (2, 4)], {}),
+        (ValueError, r"got query of shape \(4,\)", [(4,), (3, 4), (3, 4)], {}),
+        (ValueError, r"got query of shape \(2, 3, 4\)", [(2, 3, 4), (3, 3, 4), (3, 4)], {}),
+        (ValueError, r"got dropout_p 1.5; expected a probability", [(3, 4)] * 3, {"dropout_p": 1.5}),
+        (
+            ValueError,
+            r"got attn_mask and is_causal=True",
+            [(3, 4)] * 3,
+            {"attn_mask": "b", "causal": True},
+        ),
+        (ValueError, r"got attn_mask of shape \(2, 2\); .* \(3, 3\)", [(3, 4)] * 3, {"attn_mask": "2"}),
+        (TypeError, r"got attn_mask of dtype int64; expected bool or", [(3, 4)] * 3, {"attn_mask": "i"}),
+        (TypeError, r"dtypes float64, float32 and float32", [(3, 4)] * 3, {"double": True}),
+    ],
+)
+def test_errors(error, text, shapes, settings):
+    masks = {"b": np.ones((3, 3), bool), "2": np.ones((2, 2), bool), "i": np.ones((3, 3), int)}
+    inputs = [np.ones(shape, np.float32) for shape in shapes]
+    if settings.pop("double", False):
+        inputs[0] = inputs[0].astype(np.float64)
+    settings["is_causal"] = settings.pop("causal", False)
+    if "attn_mask" in settings:
+        settings["attn_mask"] = masks[settings["attn_mask"]]
+    with pytest.raises(error, match=r"\[scaled_dot_product_attention\] .*" + text):
+        ops.scaled_dot_product_attention(*inputs, **settings)
