@@ -78,6 +78,7 @@ _NAMES: dict[str, str] = {
     "EarlyStopping": "ranvier.train",
     "History": "ranvier.train",
     "LambdaCallback": "ranvier.train",
+    "NormHistory": "ranvier.train",
     "ProgressBar": "ranvier.train",
     "Schedule": "ranvier.train",
     "TensorBoard": "ranvier.train",

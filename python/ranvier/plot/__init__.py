@@ -2,11 +2,14 @@
 
 from ranvier.plot.boundary import decision_boundary
 from ranvier.plot.confusion import classes, confusion_matrix
+from ranvier.plot.convolution import feature_maps, kernels
 from ranvier.plot.curves import history
 from ranvier.plot.depth import dead_units, gradient_flow, signals
 from ranvier.plot.figure import require_matplotlib
 from ranvier.plot.images import images, predictions
+from ranvier.plot.inside import inside
 from ranvier.plot.network import network
+from ranvier.plot.parameters import heatmap, norms, weights
 from ranvier.plot.program import program
 from ranvier.plot.rates import lr_range_test
 
@@ -15,13 +18,19 @@ __all__ = [
     "confusion_matrix",
     "dead_units",
     "decision_boundary",
+    "feature_maps",
     "gradient_flow",
+    "heatmap",
     "history",
     "images",
+    "inside",
+    "kernels",
     "lr_range_test",
     "network",
+    "norms",
     "predictions",
     "program",
     "require_matplotlib",
     "signals",
+    "weights",
 ]

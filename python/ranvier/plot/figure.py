@@ -122,19 +122,27 @@ def whole_numbers(axis: Any) -> None:
 
 
 def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
-    """The scale of an image's colours, at its right."""
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.9, aspect=25, pad=0.02)
+    """The scale of an image's colours, at its right and as high as it is."""
+    height, width = image.get_array().shape[:2]
+    wide = 0.04 * height / width if ax.get_aspect() == 1 else 0.04
+    room = ax.inset_axes((1.02, 0.04, min(max(wide, 0.015), 0.08), 0.92))
+    bar = ax.figure.colorbar(image, cax=room)
     bar.set_label(text, fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL)
     bar.outline.set_visible(False)
 
 
-def around_zero(values: Any) -> dict[str, Any]:
-    """How `imshow` and the like draw signed values: red above 0, blue below, white at 0, NaN left out."""
+def extremes(values: Any) -> tuple[float, float]:
+    """The least and the largest finite value; 0 and 0 if there is none."""
     import numpy as np
 
-    finite = np.abs(values)[np.isfinite(values)]
-    most = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def around_zero(values: Any) -> dict[str, Any]:
+    """How `imshow` and the like draw signed values: red above 0, blue below, white at 0, NaN left out."""
+    most = max(map(abs, extremes(values))) or 1.0
     return {"cmap": SIGNED, "vmin": -most, "vmax": most}
 
 

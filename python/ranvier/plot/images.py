@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.plot.figure import PIXELS, RIGHT, SMALL, TITLE, WRONG, Path, bare, finish, several_axes
+from ranvier.plot.figure import PIXELS, RIGHT, SMALL, TITLE, WRONG, Path, bare, extremes, finish, several_axes
 from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
 
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ def _pixels(name: str, images: Any) -> Array:
     if pixels.ndim == 3:
         return pixels
     pixels = pixels.transpose(0, 2, 3, 1)
-    low, high = pixels.min(), pixels.max()
+    low, high = extremes(pixels)
     if pixels.dtype == np.uint8 or (low >= 0 and high <= 1):
         return pixels
-    return (pixels - low) / max(float(high - low), 1e-12)
+    return (pixels - low) / max(high - low, 1e-12)
 
 
 def _grid(
@@ -177,7 +177,7 @@ def _grid(
     width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
     height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + title_height
     panels = several_axes(name, figure, path, rows, columns, (width, height)).reshape(-1)
-    low, high = np.nanmin(pixels), np.nanmax(pixels)
+    low, high = extremes(pixels)
     for panel, image in zip(panels, pixels[:limit], strict=False):
         panel.imshow(image, cmap=PIXELS, vmin=low, vmax=high if high > low else low + 1)
         bare(panel)

@@ -74,14 +74,3 @@ def traced(name: str, model: Any, x: Any) -> tuple[Array, list[LayerOutput]]:
         calls = layer_outputs(model, sample[None])
     arrays = [call for call in calls if isinstance(call.output, np.ndarray) and len(call.output) == 1]
     return sample, [call._replace(output=call.output[0]) for call in arrays]
-
-
-def mosaic(tiles: Array, columns: int) -> Array:
-    """Tiles (n, h, w) side by side with one pixel between them, left to right and then down; gaps are NaN."""
-    n, h, w = tiles.shape
-    rows = -(-n // columns)
-    whole = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1), np.nan)
-    for i, tile in enumerate(tiles):
-        top, left = i // columns * (h + 1), i % columns * (w + 1)
-        whole[top : top + h, left : left + w] = tile
-    return whole

@@ -5,6 +5,7 @@ from ranvier.train.callbacks.base import Callback, LambdaCallback
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.callbacks.csv_log import CSVLog
 from ranvier.train.callbacks.early_stopping import EarlyStopping
+from ranvier.train.callbacks.norms import NormHistory
 from ranvier.train.callbacks.progress import ProgressBar
 from ranvier.train.callbacks.schedule import Schedule
 from ranvier.train.callbacks.tensorboard import TensorBoard
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "LambdaCallback",
+    "NormHistory",
     "ProgressBar",
     "Schedule",
     "TensorBoard",

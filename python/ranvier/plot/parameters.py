@@ -1,0 +1,212 @@
+"""The weights of a model: their distribution, their pattern, their norms over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ranvier import nn
+from ranvier.plot.figure import (
+    AMOUNTS,
+    BLACK,
+    BLUE,
+    GRAY,
+    MARKERS,
+    PANEL,
+    SMALL,
+    WRONG,
+    Path,
+    around_zero,
+    colour_bar,
+    colours,
+    extremes,
+    finish,
+    label,
+    legend,
+    one_axes,
+    several_axes,
+    whole_numbers,
+)
+from ranvier.plot.inputs import array_of, module_of, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ranvier.plot.figure import Panels
+
+__all__ = ["heatmap", "norms", "weights"]
+
+
+def weights(
+    model: Any, *, biases: bool = False, figure: Figure | None = None, path: Path | None = None
+) -> Panels:
+    """Draw a histogram of the weights of each layer, with their mean and standard deviation.
+
+    Args:
+        model: a Module.
+        biases: also parameters of one dimension (biases, scales of norms).
+        figure: the matplotlib Figure to draw in; a new one when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+
+    Returns:
+        Array of Axes, one for each parameter. Values that are not finite are counted in red, and left out.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        TypeError: a model that is no Module.
+        ValueError: a model without such parameters.
+
+    >>> import ranvier as rv
+    >>> model = rv.nn.Sequential(rv.nn.Linear(3, 40), rv.nn.ReLU(), rv.nn.Linear(40, 2))
+    >>> [panel.get_title() for panel in rv.plot.weights(model)]
+    ['0.weight (40, 3)', '2.weight (2, 40)']
+    """
+    found = [
+        (name, p) for name, p in module_of("plot.weights", model).named_parameters() if biases or p.ndim > 1
+    ]
+    if not found:
+        raise ValueError("[plot.weights] got a model without weights; expected at least one")
+    columns = min(3, len(found))
+    size = (3.4, 2.5)
+    panels = several_axes("plot.weights", figure, path, -(-len(found) // columns), columns, size).reshape(-1)
+    for spare in panels[len(found) :]:
+        spare.remove()
+    for panel, (name, p) in zip(panels, found, strict=False):
+        values = p._array[np.isfinite(p._array)].astype(np.float64)
+        panel.hist(values, bins=int(np.clip(np.sqrt(p.numel()), 8, 60)), color=BLUE)
+        panel.axvline(0, color=GRAY, linewidth=0.8)
+        label(panel, f"{shortened(name, 26)} {p.shape}", "weight", "count")
+        text = f"mean {values.mean():.2g}\nstd {values.std():.2g}" if values.size else ""
+        note = {"transform": panel.transAxes, "va": "top", "fontsize": SMALL}
+        panel.text(0.98, 0.96, text, ha="right", **note)
+        if values.size < p.numel():
+            panel.text(0.02, 0.96, f"{p.numel() - values.size} not finite", ha="left", color=WRONG, **note)
+        panel.set_ylim(0, 1.4 * panel.get_ylim()[1])
+    return finish(panels[: len(found)], path)
+
+
+def heatmap(
+    matrix: Any,
+    *,
+    x_names: Sequence[Any] | None = None,
+    y_names: Sequence[Any] | None = None,
+    title: str = "",
+    x: str = "input",
+    y: str = "output",
+    ax: Axes | None = None,
+    path: Path | None = None,
+) -> Axes:
+    """Draw a matrix in colours: red above 0 and blue below, or dark to bright if nothing is below 0.
+
+    Up to 150 numbers are written in.
+
+    Args:
+        matrix: (rows, columns), or a Linear layer, of which it is the weight (outputs, inputs).
+        x_names, y_names: of the columns and the rows.
+        title, x, y: what is written over, below and beside it.
+        ax: the matplotlib Axes to draw in; those of a new figure when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        ValueError: no matrix, or names of another number.
+
+    >>> import ranvier as rv
+    >>> ax = rv.plot.heatmap([[0.5, -1.0]], x_names=["age", "height"], y_names=["score"])
+    >>> [text.get_text() for text in ax.texts]
+    ['0.5', '-1']
+    """
+    if isinstance(matrix, nn.Module):
+        matrix = getattr(matrix, "weight", matrix)
+    values = array_of("plot.heatmap", "matrix", matrix)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"[plot.heatmap] got shape {values.shape}; expected a matrix (rows, columns)")
+    rows, columns = values.shape
+    for what, names, count in (("x_names", x_names, columns), ("y_names", y_names, rows)):
+        if names is not None and len(names) != count:
+            raise ValueError(f"[plot.heatmap] got {len(names)} {what}; expected {count}")
+    few = values.size <= 150
+    cell = 0.5 if few else min(0.3, 7 / max(rows, columns))
+    ax = one_axes("plot.heatmap", ax, path, (max(3.2, cell * columns + 1.6), max(1.9, cell * rows + 1.0)))
+    signed = extremes(values)[0] < 0
+    image = ax.imshow(values, aspect="auto", **(around_zero(values) if signed else {"cmap": AMOUNTS}))
+    if few:
+        for (i, j), value in np.ndenumerate(values):
+            red, green, blue, seen = image.cmap(image.norm(value))
+            ink = "white" if seen and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
+            ax.text(j, i, f"{value:.2g}", ha="center", va="center", fontsize=SMALL, color=ink)
+    label(ax, title, x, y, grid=None)
+    for axis, names in ((ax.xaxis, x_names), (ax.yaxis, y_names)):
+        whole_numbers(axis)
+        if names is not None:
+            axis.set_ticks(range(len(names)), [shortened(str(n), 18) for n in names])
+    if x_names is not None and max(len(str(n)) for n in x_names) > 14 * cell:
+        ax.tick_params(axis="x", rotation=90)
+    colour_bar(ax, image)
+    return finish(ax, path)
+
+
+def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None) -> Panels:
+    """Draw the norms of weights and of their gradients over the epochs.
+
+    The scale is logarithmic where they differ by more than 20 times. Gradients that shrink from the last
+    layer to the first vanish; gradients that grow from epoch to epoch explode; weights that grow without end
+    ask for weight decay.
+
+    Args:
+        norms: an `rv.NormHistory` that was a callback of `Trainer.fit`; or a mapping of panels ("weights",
+            "gradients") to mappings of names to values for each epoch.
+        figure: the matplotlib Figure to draw in; a new one when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+
+    Returns:
+        Array of Axes, one for the weights and one for the gradients.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        TypeError, ValueError: something else, or nothing was recorded.
+
+    >>> import ranvier as rv
+    >>> panels = rv.plot.norms({"weights": {"0.weight": [1.0, 1.2]}, "gradients": {"0.weight": [0.5, 0.1]}})
+    >>> [panel.get_ylabel() for panel in panels]
+    ['norm of weights', 'norm of gradients']
+    """
+    if not isinstance(norms, Mapping) and not hasattr(norms, "gradients"):
+        raise TypeError(
+            f"[plot.norms] got {type(norms).__name__}; expected an rv.NormHistory, or a mapping of mappings"
+        )
+    kinds: Mapping[str, Any] = (
+        norms if isinstance(norms, Mapping) else {"weights": norms.weights, "gradients": norms.gradients}
+    )
+    if not any(len(values) for curves in kinds.values() for values in curves.values()):
+        raise ValueError("[plot.norms] got no norms; expected those of at least one epoch")
+    panels = several_axes("plot.norms", figure, path, 1, len(kinds), (PANEL[0] + 0.6, PANEL[1]))[0]
+    for panel, (kind, curves) in zip(panels, kinds.items(), strict=True):
+        for i, ((name, values), colour) in enumerate(zip(curves.items(), colours(len(curves)), strict=True)):
+            mark = MARKERS[i % len(MARKERS)] if len(values) <= 40 else ""
+            text = shortened(name, 24)
+            panel.plot(range(1, len(values) + 1), values, marker=mark, markersize=4, color=colour, label=text)
+        label(panel, "", "epoch", f"norm of {kind}")
+        low, high = extremes(np.concatenate([np.asarray(v, np.float64) for v in curves.values()]))
+        if low > 0 and high > 20 * low:
+            panel.set_yscale("log")
+        whole_numbers(panel.xaxis)
+    if max(map(len, kinds.values())) > 12:
+        _depth_note(panels[-1])
+    else:
+        legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
+    return finish(panels, path)
+
+
+def _depth_note(ax: Any) -> None:
+    """Many curves: their colours run with the depth, first and last are named."""
+    first, *_, last = ax.lines
+    for line, text in ((first, "first"), (last, "last")):
+        line.set_label(f"{text}: {line.get_label()}")
+    ax.legend(handles=[first, last], fontsize=SMALL, edgecolor=BLACK)
