@@ -3,7 +3,7 @@
 What is here explains; what trains is in :mod:`ranvier.train`.
 """
 
-from ranvier.explore import surfaces
+from ranvier.explore import exercises, surfaces
 from ranvier.explore.compare import Comparison, compare_learning_rates, compare_optimizers, judge_descent
 from ranvier.explore.depth import Signals, signals
 from ranvier.explore.diagnosis import Diagnosis, Finding, diagnose
@@ -47,6 +47,7 @@ __all__ = [
     "dead_units",
     "dense_against_convolution",
     "diagnose",
+    "exercises",
     "filter_image",
     "finite_differences",
     "gradient_descent",
