@@ -34,7 +34,7 @@ class NeuronSignal(NamedTuple):
 
     def __str__(self) -> str:
         terms = [f"{term:+g}" for term in (*self.products, self.bias)]
-        total = " ".join(f"{term[0]} {term[1:]}" for term in terms).removeprefix("+ ")
+        total = " ".join([terms[0].lstrip("+"), *(f"{term[0]} {term[1:]}" for term in terms[1:])])
         return f"z = {total} = {self.z:.4g}; a = {self.activation}(z) = {self.a:.4g}"
 
 
@@ -60,7 +60,7 @@ class Neuron(Module):
     >>> neuron.z([0.8, 0.9]).item(), neuron([0.8, 0.9]).item()
     (0.98, 0.7271082163411295)
     >>> print(neuron.explain([0.8, 0.9]))
-    z = - 0.4 + 1.08 + 0.3 = 0.98; a = sigmoid(z) = 0.7271
+    z = -0.4 + 1.08 + 0.3 = 0.98; a = sigmoid(z) = 0.7271
     """
 
     weights: Any

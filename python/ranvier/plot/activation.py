@@ -1,0 +1,125 @@
+"""Activations and their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import wrap
+from ranvier.ops.activation.slope import activation_named, derivative
+from ranvier.plot.figure import BLUE, GRAY, RED, Path, finish, label, legend, one_axes, several_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ranvier.plot.figure import Panels
+
+__all__ = ["activation", "activations"]
+
+COMMON = ("step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+
+
+def activation(
+    function: str | Callable[..., Any],
+    low: float = -6.0,
+    high: float = 6.0,
+    *,
+    ax: Axes | None = None,
+    path: Path | None = None,
+    **settings: Any,
+) -> Axes:
+    """Draw an activation, and dashed its derivative, which scales the gradient on the way back.
+
+    Args:
+        function: a name that :func:`ranvier.derivative` knows, or a function of a Tensor that works element
+            by element.
+        low, high: from where to where.
+        ax: the matplotlib Axes to draw in; those of a new figure when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        settings: the activation's own, such as negative_slope=0.1.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        ValueError: an unknown name, low not below high, or a function of whole lines such as softmax.
+
+    >>> import ranvier as rv
+    >>> ax = rv.plot.activation("tanh")
+    >>> ax.get_title(), [line.get_label() for line in ax.lines][-2:]
+    ('tanh', ['f(z)', "f'(z)"])
+    """
+    name = "plot.activation"
+    f = activation_named(name, function) if isinstance(function, str) else function
+    if not low < high:
+        raise ValueError(f"[{name}] got low = {low} and high = {high}; expected low < high")
+    z = np.linspace(low, high, 1201)
+    with no_grad():
+        y = f(wrap(z), **settings)._array
+    slope = derivative(function, z, **settings)._array
+    ax = one_axes(name, ax, path)
+    ax.axhline(0, color=GRAY, linewidth=0.8)
+    ax.axvline(0, color=GRAY, linewidth=0.8)
+    ax.plot(z, y, color=BLUE, linewidth=2, label="f(z)")
+    # a slope that jumps is drawn as two pieces
+    broken = np.where(abs(np.diff(slope, prepend=slope[0])) > 0.1 * max(1, np.ptp(slope)), np.nan, slope)
+    ax.plot(z, broken, "--", color=RED, linewidth=1.8, label="f'(z)")
+    title = function if isinstance(function, str) else getattr(function, "__name__", "f").strip("<>")
+    label(ax, title.replace("_", " "), "z, the weighted sum", "value")
+    ax.set_xlim(low, high)
+    legend(ax, loc="upper left")
+    return finish(ax, path)
+
+
+def activations(
+    functions: Sequence[str | Callable[..., Any]] = COMMON,
+    low: float = -4.0,
+    high: float = 4.0,
+    *,
+    figure: Figure | None = None,
+    path: Path | None = None,
+) -> Panels:
+    """Draw several activations with their derivatives, each in a panel, on the same scales.
+
+    Args:
+        functions: as the one of :func:`activation`.
+        low, high: from where to where.
+        figure: the matplotlib Figure to draw in; a new one when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+
+    Returns:
+        Array of Axes, one for each function.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        ValueError: no function, or what :func:`activation` refuses.
+
+    >>> import ranvier as rv
+    >>> [panel.get_title() for panel in rv.plot.activations(["sigmoid", "leaky_relu"])]
+    ['sigmoid', 'leaky relu']
+    """
+    if not functions:
+        raise ValueError("[plot.activations] got no functions; expected at least one")
+    columns = min(3, len(functions))
+    rows = -(-len(functions) // columns)
+    how = {"sharex": True, "sharey": True}
+    panels = several_axes("plot.activations", figure, path, rows, columns, (3.4, 2.7), **how).reshape(-1)
+    for i, (function, panel) in enumerate(zip(functions, panels, strict=False)):
+        activation(function, low, high, ax=panel)
+        panel.set_ylim(-1.6, 2.6)
+        if i:
+            panel.get_legend().remove()
+        if i % columns:
+            panel.set_ylabel("")
+        if i + columns < len(functions):
+            panel.set_xlabel("")
+        else:
+            panel.tick_params(labelbottom=True)
+    for spare in panels[len(functions) :]:
+        spare.remove()
+    return finish(panels[: len(functions)], path)

@@ -1,0 +1,102 @@
+"""Pictures of single parts: activations, neurons and losses."""
+
+import numpy as np
+import pytest
+from ranvier import nn, plot
+
+
+def curve(ax, name):
+    (found,) = [line for line in ax.lines if line.get_label() == name]
+    return found.get_data()
+
+
+def test_activation(tmp_path):
+    ax = plot.activation("sigmoid", -3, 3, path=tmp_path / "sigmoid.svg")
+    assert "<svg" in (tmp_path / "sigmoid.svg").read_text()
+    z, a = curve(ax, "f(z)")
+    np.testing.assert_allclose(a, 1 / (1 + np.exp(-z)), rtol=1e-12)
+    np.testing.assert_allclose(curve(ax, "f'(z)")[1], a * (1 - a), rtol=1e-9)
+    assert ax.get_xlim() == (-3, 3)
+
+
+def test_a_jump_of_the_derivative_is_a_gap():
+    z, slope = curve(plot.activation("leaky_relu", negative_slope=0.25), "f'(z)")
+    assert np.isnan(slope).sum() == 1
+    np.testing.assert_array_equal(slope[z < -0.1], 0.25)
+    np.testing.assert_array_equal(slope[z > 0.1], 1)
+
+
+def test_a_function_of_ones_own():
+    def cube(t):
+        return t**3
+
+    ax = plot.activation(cube, -1, 1)
+    assert ax.get_title() == "cube"
+    np.testing.assert_allclose(curve(ax, "f'(z)")[1], 3 * curve(ax, "f(z)")[0] ** 2, atol=1e-12)
+
+
+def test_activations():
+    panels = plot.activations(["step", "relu", "tanh", "gelu"])
+    assert [panel.get_title() for panel in panels] == ["step", "relu", "tanh", "gelu"]
+    assert [panel.get_xlabel() != "" for panel in panels] == [False, True, True, True]
+    with pytest.raises(ValueError, match="no functions"):
+        plot.activations([])
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_neuron():
+    neuron = nn.Neuron.with_weights([-0.5, 1.0], 0.3, "sigmoid")
+    ax = plot.neuron(neuron, [0.8, 0.9], input_names=["price", "speed"])
+    found = texts(ax)
+    assert {"price", "speed", "w = −0.5", "w = 1", "bias b = 0.3", "0.8", "0.9", "z = 0.8"} <= set(found)
+    assert "f = sigmoid" in found
+    assert f"{neuron([0.8, 0.9]).item():.3g}" in found
+    down, up = ax.lines
+    assert up.get_linewidth() > down.get_linewidth()
+    assert up.get_color() != down.get_color()
+    assert (down.is_dashed(), up.is_dashed()) == (True, False)
+
+
+def test_neuron_without_input_and_with_many():
+    weights = np.linspace(-1, 1, 30)
+    ax = plot.neuron(nn.Neuron.with_weights(weights, 0, "relu"), limit=4)
+    assert len(ax.lines) == 4
+    assert ax.get_title() == "4 of 30 inputs, those of the largest weights"
+    assert {"$x_{1}$", "$x_{2}$", "$x_{29}$", "$x_{30}$", "z", "a"} <= set(texts(ax))
+    layer = nn.Linear(3, 2)
+    assert len(plot.neuron(nn.Neuron.of(layer, 1)).lines) == 3
+
+
+def test_losses():
+    regression, probability, score = plot.loss_functions()
+    error, squared = curve(regression, "squared (MSE)")
+    np.testing.assert_allclose(squared, error**2, atol=1e-12)
+    p, loss = curve(probability, "cross-entropy, target 1: -ln p")
+    np.testing.assert_allclose(loss, -np.log(p), rtol=1e-9)
+    z, hinge = curve(score, "hinge: max(0, 1 - z)")
+    np.testing.assert_allclose(hinge, np.maximum(0, 1 - z), atol=1e-12)
+    (own,) = plot.loss_functions({"L1": nn.L1Loss()}, target=3.0, low=0, high=5)
+    x, loss = curve(own, "L1")
+    np.testing.assert_allclose(loss, abs(x - 3))
+
+
+def test_wrong_calls():
+    with pytest.raises(ValueError, match=r"\[plot.activation\] got activation 'softmax'"):
+        plot.activation("softmax")
+    with pytest.raises(ValueError, match="expected low < high"):
+        plot.activation("relu", 1, 1)
+    with pytest.raises(TypeError, match=r"\[plot.neuron\] got Linear; expected an nn.Neuron"):
+        plot.neuron(nn.Linear(2, 1))
+    with pytest.raises(ValueError, match="got 1 input_names; expected 2"):
+        plot.neuron(nn.Neuron(2), input_names=["a"])
+    with pytest.raises(ValueError, match="limit 0"):
+        plot.neuron(nn.Neuron(2), limit=0)
+    with pytest.raises(ValueError, match="got x of shape"):
+        plot.neuron(nn.Neuron(2), [[1, 2]])
+    with pytest.raises(ValueError, match="got 0 losses"):
+        plot.loss_functions({})
+    with pytest.raises(TypeError, match="expected a matplotlib Axes"):
+        plot.activation("relu", ax=3)
