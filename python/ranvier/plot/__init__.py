@@ -10,6 +10,7 @@ from ranvier.plot.descent import descent, learning_rates, optimizer_race
 from ranvier.plot.figure import require_matplotlib
 from ranvier.plot.images import images, predictions
 from ranvier.plot.inside import inside
+from ranvier.plot.landscape import loss_landscape
 from ranvier.plot.losses import loss_functions
 from ranvier.plot.network import network
 from ranvier.plot.neuron import neuron
@@ -34,6 +35,7 @@ __all__ = [
     "kernels",
     "learning_rates",
     "loss_functions",
+    "loss_landscape",
     "lr_range_test",
     "network",
     "neuron",

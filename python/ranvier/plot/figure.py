@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,12 @@ def require_matplotlib(name: str) -> None:
         raise ImportError(f"[{name}] pictures need matplotlib: pip install 'ranvier[plot]'") from None
 
 
-def new_figure(name: str, size: tuple[float, float], path: Path | None = None) -> Figure:
+def new_figure(
+    name: str,
+    size: tuple[float, float],
+    path: Path | None = None,
+    layout: Literal["constrained", "compressed"] = "constrained",
+) -> Figure:
     """An empty figure of `size` inches.
 
     Made through pyplot, so that `pyplot.show()` or a notebook shows it, only where the program uses pyplot
@@ -56,16 +61,16 @@ def new_figure(name: str, size: tuple[float, float], path: Path | None = None) -
     if path is None and not {"matplotlib.pyplot", "ipykernel"}.isdisjoint(sys.modules):
         from matplotlib import pyplot
 
-        return pyplot.figure(figsize=size, layout="constrained")
+        return pyplot.figure(figsize=size, layout=layout)
     from matplotlib.figure import Figure
 
-    return Figure(figsize=size, layout="constrained")
+    return Figure(figsize=size, layout=layout)
 
 
 def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, float] = PANEL) -> Axes:
     """`ax`, or the Axes of a new figure."""
     if ax is None:
-        return new_figure(name, size, path).subplots()
+        return new_figure(name, size, path, "compressed").subplots()
     if not hasattr(ax, "plot"):
         raise TypeError(f"[{name}] got ax of type {type(ax).__name__}; expected a matplotlib Axes")
     return ax
@@ -123,10 +128,10 @@ def whole_numbers(axis: Any) -> None:
 
 def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
     """The scale of an image's colours, at its right and as high as it is."""
-    height, width = image.get_array().shape[:2]
-    wide = 0.04 * height / width if ax.get_aspect() == 1 else 0.04
+    height, *width = getattr(image.get_array(), "shape", (1,))
+    wide = 0.04 * height / width[0] if ax.get_aspect() == 1 and width else 0.04
     room = ax.inset_axes((1.02, 0.04, min(max(wide, 0.015), 0.08), 0.92))
-    bar = ax.figure.colorbar(image, cax=room)
+    bar = ax.figure.colorbar(image, cax=room, format="%.3g")
     bar.set_label(text, fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL)
     bar.outline.set_visible(False)
