@@ -151,7 +151,8 @@ def test_samples_say_right_and_wrong_in_words_and_colours(page):
 
 
 def test_the_rest_of_the_run(page, tmp_path):
-    assert [e["text"] for e in page.all("pre")] == ["ranvier train 'a & b.csv'"]
+    assert [e["text"] for e in page.all("span")] == ["ranvier", "train", "'a", "&", "b.csv'"]
+    assert page.all("pre")[0]["text"] == "    "
     assert page.tables["Settings"][1:] == [["lr", "0.1"], ["names", "<i>"]]
     assert ["ranvier", rv.__version__] in page.tables["Machine and versions"]
     assert page.tables["Layers of a sample of 1 x 8 x 8"][-1] == ["all", "", "195"]

@@ -48,10 +48,11 @@ figcaption b{display:block}
 .wrong{color:#b3001b}
 figure.wrong{border-style:dashed}
 pre{background:#f3f5f7;padding:.7rem;border-radius:.4rem;white-space:pre-wrap}
+pre span{display:inline-block;max-width:100%}
 @media (max-width:30rem){th,td{padding:.2rem .3rem;font-size:.9rem}}
 @media print{body{max-width:none;padding:0;font-size:11pt;print-color-adjust:exact;
 -webkit-print-color-adjust:exact}
-figure,svg,tr,dl div{break-inside:avoid}h2,h3,caption{break-after:avoid}.scroll{overflow:visible}}
+figure,svg,tr,dl div{break-inside:avoid}h2,h3,caption,.note{break-after:avoid}.scroll{overflow:visible}}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

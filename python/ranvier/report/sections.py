@@ -106,7 +106,10 @@ def settings(configuration: Mapping[str, Any] | None, command: str) -> str:
         if listed:
             rows = [(name, [_setting(value)]) for name, value in listed.items() if value is not None]
             parts.append(table(caption, ["name", "value"], rows, kind="plain"))
-    again = f"<h3>Run it again</h3>\n<pre>{text(command)}</pre>" if command else ""
+    words = " ".join(
+        f"<span>{text(word)}</span>" for word in command.split(" ")
+    )  # a line breaks between them
+    again = f"<h3>Run it again</h3>\n<pre>{words}</pre>" if command else ""
     return section("Configuration", f'<div class="beside">{"".join(parts)}</div>', again)
 
 
