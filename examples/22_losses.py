@@ -1,0 +1,67 @@
+"""Loss functions: what each charges for a wrong prediction, and which one belongs to which task."""
+
+import argparse
+from pathlib import Path
+
+import ranvier as rv
+
+
+def regression() -> None:
+    """Values: squared error fears the one large mistake, absolute error does not, Huber's is in between."""
+    truth = rv.tensor([3.0, -0.5, 2.0, 7.0])
+    close = rv.tensor([2.5, 0.0, 2.0, 8.0])
+    outlier = rv.tensor([2.5, 0.0, 2.0, 17.0])
+    print("regression, predictions close to the truth, then one of them 10 off:")
+    for name, loss in (("mse", rv.mse), ("l1", rv.l1), ("huber", rv.huber)):
+        before, after = loss(close, truth).item(), loss(outlier, truth).item()
+        print(f"  {name:<6} {before:8.4f} -> {after:8.4f}   times {after / before:.0f}")
+
+    prices = rv.tensor([300_000.0, 450_000.0, 200_000.0, 600_000.0])
+    guesses = rv.tensor([320_000.0, 430_000.0, 180_000.0, 580_000.0])
+    error = rv.mse(guesses, prices)
+    print(f"  houses: mse {error.item():.3g}, its root is in the price's unit: {error.sqrt().item():,.0f}")
+
+
+def yes_or_no() -> None:
+    """Two classes: -log of the probability given to what was true. Sure and wrong is what costs."""
+    spam = rv.tensor([1.0, 0.0, 1.0, 1.0])
+    print("\ntwo classes, binary cross-entropy:")
+    for name, given in (
+        ("good", [0.9, 0.1, 0.8, 0.7]),
+        ("no idea", [0.5, 0.5, 0.5, 0.5]),
+        ("the contrary", [0.1, 0.9, 0.2, 0.3]),
+        ("perfect", [1.0, 0.0, 1.0, 1.0]),
+    ):
+        print(f"  {name:<13} {given}  {rv.bce(rv.tensor(given), spam).item():.5f}")
+    # From the scores before the sigmoid the same loss is exact where sigmoid has rounded to 0 or 1.
+    print(f"  score -200 for a yes: {rv.bce_with_logits(rv.tensor([-200.0]), rv.tensor([1.0])).item():.0f}")
+
+
+def one_of_several() -> float:
+    """Several classes: the same for the true one. Layers give scores, the loss does the softmax."""
+    shares = rv.tensor([[0.8, 0.15, 0.05], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]])
+    truth = rv.tensor([0, 1, 2])
+    each = rv.cross_entropy(shares.log(), truth, reduction="none")
+    print("\nthree classes, cross-entropy of each sample:", *(f"{loss:.4f}" for loss in each.tolist()))
+    one_hot = rv.one_hot(truth, 3).to(rv.float32)
+    print(f"  with one-hot targets the same mean: {rv.cross_entropy(shares.log(), one_hot).item():.4f}")
+    none = rv.cross_entropy(rv.zeros(3, 3), truth).item()
+    print(f"  no idea costs log 3 = {none:.4f}: what a run begins with")
+    return each.mean().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+
+    regression()
+    yes_or_no()
+    mean = one_of_several()
+    rv.plot.loss_functions(path=out / "22_losses.png")
+    print(f"mean of -log 0.8, -log 0.6 and -log 0.7: {mean:.4f}")
+
+
+if __name__ == "__main__":
+    main()
