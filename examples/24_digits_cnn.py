@@ -63,9 +63,11 @@ def main() -> None:
     rv.save(model, out / "digits.safetensors")
     model = rv.load(out / "digits.safetensors")  # the same network, made again from the file alone
     with rv.no_grad():
-        chances = rv.softmax(model(x_test[:10]), 1).numpy()
+        chances = rv.softmax(model(x_test), 1).numpy()
+    some = chances.max(1).argsort()[:20]  # those of which it is least sure
+    picture = out / "24_digits_cnn_predictions.png"
     rv.plot.predictions(
-        x_test[:10], y_test[:10], chances.argmax(1), chances, path=out / "24_digits_cnn_predictions.png"
+        x_test[some], y_test[some], chances[some].argmax(1), chances[some], columns=10, path=picture
     )
     rv.plot.feature_maps(model, x_test[y_test == 3][0], path=out / "24_digits_cnn.png")
     rv.plot.kernels(model[0], path=out / "24_digits_cnn_kernels.png")
