@@ -8,6 +8,7 @@ from ranvier.plot.curves import history
 from ranvier.plot.depth import dead_units, gradient_flow, signals
 from ranvier.plot.descent import descent, learning_rates, optimizer_race
 from ranvier.plot.figure import require_matplotlib
+from ranvier.plot.graph import graph
 from ranvier.plot.images import images, predictions
 from ranvier.plot.inside import inside
 from ranvier.plot.landscape import loss_landscape
@@ -28,6 +29,7 @@ __all__ = [
     "descent",
     "feature_maps",
     "gradient_flow",
+    "graph",
     "heatmap",
     "history",
     "images",

@@ -1,0 +1,212 @@
+"""The computation graph behind a loss: what each operation gave, and the gradient that reaches it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ranvier import nn
+from ranvier.autograd import Tensor
+from ranvier.autograd.backward import root_gradient, run
+from ranvier.autograd.trace import outputs_alive, outputs_kept
+from ranvier.plot.figure import BLACK, BLUE, GRAY, WRONG, Path, bare, finish, label, one_axes
+from ranvier.plot.inputs import shortened
+from ranvier.plot.layered import Point, layered
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["graph"]
+
+WIDTH, HEIGHT = 1.7, 0.78  # of a box, in inches as the figure is made
+APART = (2.25, 1.0)  # of columns and of rows
+FILLS = {"leaf": "#FFF6C8", "op": "#FFFFFF", "loss": "#FBE3B5"}
+
+
+def graph(
+    loss: Tensor | Callable[[], Tensor],
+    names: Mapping[str, Tensor] | nn.Module | None = None,
+    *,
+    limit: int = 60,
+    ax: Axes | None = None,
+    path: Path | None = None,
+) -> Axes:
+    """Draw the computation graph of a loss, from its parameters at the left to itself at the right.
+
+    A box is an operation, or a tensor at which gradients end (yellow): its name, its shape, its value (blue)
+    and the gradient of the loss to it (red). Arrays of more than 4 numbers are written as their range.
+    Nothing else happens: no `grad` changes, and `loss.backward()` still works.
+
+    The tape does not keep every value. Of a Tensor, the values drawn are of those tensors that the program
+    still holds; of a function that makes the loss, all are.
+
+    Args:
+        loss: a Tensor of one element on the tape, or a function without arguments that returns one. After
+            `loss.backward()` only the leaves have gradients left.
+        names: of leaves and intermediate tensors: a mapping, or a Module for the names of its parameters.
+        limit: refuse graphs of more boxes.
+        ax: the matplotlib Axes to draw in; those of a new figure when not given.
+        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        TypeError, ValueError: no loss on the tape, or a graph of more than `limit` boxes.
+
+    >>> import ranvier as rv
+    >>> w, x = rv.tensor(3.0, requires_grad=True), rv.tensor(2.0, requires_grad=True)
+    >>> ax = rv.plot.graph(lambda: (w * x) ** 2, {"w": w, "x": x})
+    >>> sorted(text.get_text() for text in ax.texts if "grad" in text.get_text())
+    ['grad 1', 'grad 12', 'grad 24', 'grad 36']
+    """
+    root, values = _loss_of(loss)
+    inputs = _inputs_of(root.grad_fn)
+    if len(inputs) > limit:
+        raise ValueError(f"[plot.graph] got a graph of {len(inputs)} nodes; expected at most {limit}")
+    values |= outputs_alive(inputs) | {root.grad_fn: root} | {n: n for n in inputs if isinstance(n, Tensor)}
+    gradients = _gradients(root, inputs)
+    named = dict(names.named_parameters()) if isinstance(names, nn.Module) else dict(names or {})
+    texts = {id(tensor.grad_fn or tensor): name for name, tensor in named.items()}
+    places, arrows = layered(inputs)
+    across = 1 + max(column for column, _ in places.values())
+    high = 1 + 2 * max(abs(row) for points in [*arrows, places.values()] for _, row in points)
+    ax = one_axes("plot.graph", ax, path, (APART[0] * across, APART[1] * high + 0.5))
+    for points in arrows:
+        _draw_arrow(ax, points)
+    for node, place in places.items():
+        kind = "leaf" if isinstance(node, Tensor) else "loss" if node is root.grad_fn else "op"
+        name = _name_of(node) if kind != "leaf" else "leaf"
+        if id(node) in texts:
+            name = texts[id(node)] if kind == "leaf" else f"{texts[id(node)]} = {name}"
+        _draw_box(ax, place, kind, name, values.get(node), gradients.get(node))
+    label(ax, f"Computation graph: {len(inputs)} nodes", grid=None)
+    bare(ax)
+    ax.set_aspect("equal")
+    ax.set_xlim(-WIDTH / 2 - 0.1, APART[0] * (across - 1) + WIDTH / 2 + 0.1)
+    ax.set_ylim(-APART[1] * high / 2, APART[1] * high / 2)
+    return finish(ax, path)
+
+
+def _loss_of(loss: Any) -> tuple[Tensor, dict[Any, Tensor]]:
+    values: dict[Any, Tensor] = {}
+    if not isinstance(loss, Tensor) and callable(loss):
+        with outputs_kept() as values:
+            loss = loss()
+    if not isinstance(loss, Tensor):
+        raise TypeError(
+            f"[plot.graph] got {type(loss).__name__}; expected a Tensor, or a function that returns one"
+        )
+    if loss.grad_fn is None or loss.numel() != 1:
+        raise ValueError(
+            f"[plot.graph] got a tensor of shape {loss.shape} made by {loss.grad_fn}; expected one number "
+            "that was computed from tensors that require gradients"
+        )
+    return loss, values
+
+
+def _inputs_of(root: Any) -> dict[Any, list[Any]]:
+    """The nodes that each node got its inputs from; every node behind its inputs."""
+    found: dict[Any, list[Any]] = {}
+    stack = [(root, False)]
+    while stack:
+        node, ready = stack.pop()
+        if node in found:
+            continue
+        inputs = [edge for edge in node.edges if edge is not None]
+        if ready:
+            found[node] = inputs
+        else:
+            stack += [(node, True), *((edge, False) for edge in reversed(inputs))]
+    return found
+
+
+def _gradients(root: Tensor, nodes: Any) -> dict[Any, Any]:
+    """The gradient of the root to the output of every node; of the leaves only once backward has run."""
+    if any(getattr(node, "released", False) for node in nodes):
+        return {
+            node: node.grad._array for node in nodes if isinstance(node, Tensor) and node.grad is not None
+        }
+    found: dict[Any, Any] = dict.fromkeys(nodes)
+    run([(root, root_gradient("plot.graph", root, None))], retain_graph=True, captured=found)
+    return found
+
+
+def _name_of(node: Any) -> str:
+    """The Function's class as its op is called: CrossEntropy becomes cross_entropy."""
+    name = type(node).__name__
+    if name == "Output":
+        return f"output {node.index}"
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).strip("_").lower()
+
+
+def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient: Any) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    x, y = place[0] * APART[0], place[1] * APART[1]
+    corner = (x - WIDTH / 2 + 0.08, y - HEIGHT / 2 + 0.08)
+    box = FancyBboxPatch(
+        corner,
+        WIDTH - 0.16,
+        HEIGHT - 0.16,
+        boxstyle="round,pad=0.08",
+        facecolor=FILLS[kind],
+        edgecolor=BLACK,
+        zorder=2,
+    )
+    ax.add_patch(box)
+    array = None if value is None else value._array
+    gradients = [g for g in gradient if g is not None] if isinstance(gradient, list) else [gradient]
+    shape = array.shape if array is not None else getattr(gradients[0], "shape", None)
+    known = "" if shape is None else " × ".join(map(str, shape)) or "scalar"
+    lines = [
+        (f"{shortened(name, 22)}", BLACK, "bold"),
+        (known, GRAY, "normal"),
+        (
+            f"value {_text(array)}" if array is not None else "value not kept",
+            BLUE if array is not None else GRAY,
+            "normal",
+        ),
+        (f"grad {_text(gradients[0])}" if gradients[0] is not None else "no gradient kept", WRONG, "normal"),
+    ]
+    for n, (text, colour, weight) in enumerate(lines):
+        height = y + HEIGHT / 2 - 0.12 - n * (HEIGHT - 0.2) / 3.3
+        ax.text(
+            x, height, text, ha="center", va="center", fontsize=7.5, color=colour, fontweight=weight, zorder=3
+        )
+
+
+def _text(array: Any) -> str:
+    if array.size <= 4:
+        digits = 3 if array.size < 3 else 2
+        numbers = " ".join(f"{v:.{digits}g}" for v in array.reshape(-1))
+        return numbers if array.ndim == 0 else f"[{numbers}]"
+    return f"{np.min(array):.3g} … {np.max(array):.3g}"
+
+
+def _draw_arrow(ax: Any, points: list[Point]) -> None:
+    """From the right side of one box, through free places, to the left side of another."""
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path as Curve
+
+    scaled = [(x * APART[0], y * APART[1]) for x, y in points]
+    begin, end = scaled[0], scaled[-1]
+    corners = [(begin[0] + WIDTH / 2, begin[1])]
+    for x, y in scaled[1:-1]:
+        corners += [(x - WIDTH / 2, y), (x + WIDTH / 2, y)]
+    corners.append((end[0] - WIDTH / 2, end[1]))
+    vertices, codes = [corners[0]], [Curve.MOVETO]
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        middle = (x0 + x1) / 2
+        vertices += [(middle, y0), (middle, y1), (x1, y1)]
+        codes += [Curve.CURVE4] * 3
+    ax.add_patch(
+        FancyArrowPatch(
+            path=Curve(vertices, codes), arrowstyle="-|>", mutation_scale=8, color=GRAY, linewidth=1, zorder=1
+        )
+    )
