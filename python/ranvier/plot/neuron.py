@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["neuron"]
 
-INPUT, SUM, ACTIVATION, OUTPUT = 0.0, 3.6, 5.5, 7.2  # where along the x axis
+INPUT, SUM, ACTIVATION, OUTPUT = 0.0, 3.6, 6.1, 8.0  # where along the x axis
 RADIUS, ROW = 0.42, 1.15
 
 
@@ -82,7 +82,7 @@ def neuron(
     shown = np.sort(np.argsort(-abs(weights), kind="stable")[:limit])
     rows = len(shown)
     height = max(rows, 2) * ROW
-    ax = one_axes("plot.neuron", ax, path, (7.2, 0.55 * height + 1.0))
+    ax = one_axes("plot.neuron", ax, path, (7.6, 0.55 * height + 1.0))
     thickest = abs(weights).max() or 1.0
     for row, i in enumerate(shown):
         y = (rows - 1) * ROW / 2 - row * ROW
@@ -112,8 +112,8 @@ def _draw_synapse(ax: Any, y: float, weight: float, width: float) -> None:
 
 def _draw_body(ax: Any, signal: Any, numbers: bool) -> None:
     arrow = {"arrowstyle": "-|>", "color": BLACK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", (ACTIVATION - 0.55, 0), (SUM + RADIUS + 0.06, 0), arrowprops=arrow)
-    ax.annotate("", (OUTPUT - RADIUS, 0), (ACTIVATION + 0.55, 0), arrowprops=arrow)
+    ax.annotate("", (ACTIVATION - 0.7, 0), (SUM + RADIUS + 0.06, 0), arrowprops=arrow)
+    ax.annotate("", (OUTPUT - RADIUS, 0), (ACTIVATION + 0.7, 0), arrowprops=arrow)
     _circle(ax, SUM, 0, SKY, "Σ", RADIUS + 0.06, 15)
     ax.annotate("", (SUM + 0.2, -RADIUS), (SUM + 0.5, -1.0), arrowprops=arrow)
     bias = f"bias b = {signal.bias:.3g}".replace("-", "\N{MINUS SIGN}")
@@ -123,7 +123,7 @@ def _draw_body(ax: Any, signal: Any, numbers: bool) -> None:
     ax.text(ACTIVATION, 0, text, ha="center", va="center", fontsize=SMALL, bbox=box, zorder=4)
     _circle(ax, OUTPUT, 0, ORANGE, f"{signal.a:.3g}" if numbers else "a")
     between = f"z = {signal.z:.3g}" if numbers else "z"
-    ax.text((SUM + ACTIVATION) / 2 - 0.08, 0.16, between, ha="center", va="bottom", fontsize=SMALL)
+    ax.text((SUM + ACTIVATION) / 2 - 0.12, 0.1, between, ha="center", va="bottom", fontsize=SMALL)
     ax.text(OUTPUT, -0.55, "output a = f(z)", ha="center", va="top", fontsize=SMALL)
 
 

@@ -1,0 +1,46 @@
+"""Activations and their derivatives: which ones let a gradient through many layers."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import ranvier as rv
+
+NAMES = ["step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus"]
+LAYERS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+
+    # On its way back a gradient is multiplied with the slope of every activation that it passes.
+    z = np.linspace(-6, 6, 1201)
+    print("activation    least    most  largest slope  that to the 10th  flat on")
+    kept = {}
+    for name in NAMES:
+        values = getattr(rv, name)(rv.tensor(z)).numpy()
+        slope = rv.derivative(name, z).numpy()
+        kept[name] = slope.max() ** LAYERS  # at best: every unit of every layer at its steepest point
+        flat = np.mean(abs(slope) < 0.01)
+        row = f"{values.min():7.3f} {values.max():7.3f} {slope.max():14.4f} {kept[name]:17.2g} {flat:8.0%}"
+        print(f"{name:<11} {row}")
+
+    # The derivative is what calculus says: here that of the sigmoid, s (1 - s).
+    s = rv.sigmoid(rv.tensor(z)).numpy()
+    assert np.allclose(rv.derivative("sigmoid", z).numpy(), s * (1 - s))
+
+    # softmax turns scores into shares; each share depends on all scores, so its derivative is a matrix.
+    scores = [2.0, 1.0, 0.1]
+    print("softmax", rv.softmax(rv.tensor(scores), dim=0).numpy().round(3), "with the derivatives")
+    print(rv.derivative("softmax", scores).numpy().round(3))
+
+    rv.plot.activations(NAMES, path=out / "03_activations.png")
+    most = f"{kept['sigmoid']:.2g} at most, of tanh or relu up to {kept['relu']:.0f}"
+    print(f"of a gradient, {LAYERS} layers of sigmoid leave {most}")
+
+
+if __name__ == "__main__":
+    main()
