@@ -84,7 +84,7 @@ _NAMES: dict[str, str] = {
     "TensorBoard": "ranvier.train",
     "WeightAveraging": "ranvier.train",
     "diagnose": "ranvier.explore",
-    "derivative": "ranvier.ops.activation",
+    "derivative": "ranvier.ops.activation.slope",
     "mlp": "ranvier.nn.mlp",
     "save": "ranvier.serialization",
     "load": "ranvier.serialization",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.ops.activation.slope import ACTIVATIONS
 from support.tolerance import tolerance
 
 
@@ -22,7 +23,7 @@ def test_one_input_and_many():
     assert {name: p.shape for name, p in neuron.named_parameters()} == {"weights": (3,), "bias": ()}
 
 
-@pytest.mark.parametrize("activation", rv.ops.activation.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_by_name(activation):
     neuron = nn.Neuron.with_weights([2.0], -0.5, activation)
     y = neuron([[-1.0], [0.75]])

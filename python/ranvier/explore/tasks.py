@@ -16,7 +16,7 @@ from ranvier.explore.fit import judge_fit
 from ranvier.explore.flow import gradients
 from ranvier.explore.linear import collapse
 from ranvier.explore.steps import count_steps, one_step
-from ranvier.ops.activation import derivative
+from ranvier.ops.activation.slope import derivative
 from ranvier.optim import SGD
 
 __all__ = ["EXERCISES", "Exercise"]

@@ -12,7 +12,6 @@ from ranvier.ops.activation.piecewise import (
     softshrink,
     step,
 )
-from ranvier.ops.activation.slope import ACTIVATIONS, LINE_ACTIVATIONS, derivative
 from ranvier.ops.activation.smooth import (
     celu,
     elu,
@@ -30,10 +29,7 @@ from ranvier.ops.activation.smooth import (
 )
 
 __all__ = [
-    "ACTIVATIONS",
-    "LINE_ACTIVATIONS",
     "celu",
-    "derivative",
     "elu",
     "gelu",
     "glu",
