@@ -161,8 +161,50 @@ def test_a_folder_of_images(tmp_path, capsys):
     assert printed.startswith("accuracy 1.0000")
 
 
-def test_values_are_refused(tmp_path, capsys):
-    (tmp_path / "values.csv").write_text("a,y\n" + "\n".join(f"{i},{i / 7}" for i in range(1, 30)))
-    code, _, error = run("train", tmp_path / "values.csv", capsys=capsys)
-    assert code == 1
-    assert "are values, not classes" in error
+def houses(path, whole=False):
+    """A table whose last column follows from the others, far from 0 and 1; returns that column."""
+    rng = np.random.default_rng(0)
+    rooms, age = rng.integers(1, 7, 400), rng.uniform(0, 90, 400)
+    price = 40_000 * rooms - 900 * age + 6000 * np.sin(age / 15) + 150_000
+    price = np.rint(price) if whole else price
+    rows = (f"{a},{b:.3f},{c}" for a, b, c in zip(rooms, age, price.tolist(), strict=True))
+    path.write_text("\n".join(["rooms,age,price", *rows]) + "\n")
+    return price
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_table_of_values(tmp_path, capsys, whole):
+    table, out, figures = tmp_path / "houses.csv", tmp_path / "houses.safetensors", tmp_path / "run.json"
+    price = houses(table, whole)
+    task = ["--task", "regression"] if whole else []  # whole numbers are classes unless it is said
+    settings = ["--label", "price", *task, "--epochs", 60, "--out", out, "--json", figures]
+    code, printed, _ = run("train", table, *settings, "--report", tmp_path / "r.html", capsys=capsys)
+    assert code == 0
+    written = json.loads(figures.read_text())
+    assert f"test r2 {written['test_r2']:.4f}, test loss " in printed
+    assert written["test_r2"] > 0.98
+    assert written["history"]["loss"][-1] < 0.05  # of values of deviation 1
+    assert written["test_loss"] > 1e4  # and this in dollars
+    assert "<dt>R², share of the variance</dt>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert rv.serialization.info(out).link is None
+
+    code, printed, _ = run(
+        "evaluate", out, table, "--label", "price", *task, "--json", figures, capsys=capsys
+    )
+    assert code == 0
+    found = json.loads(figures.read_text())
+    assert printed.startswith(f"r2 {found['r2']:.4f}, 400 samples\n\nmean absolute error {found['mae']:.4g}")
+    code, printed, _ = run("predict", out, table, "--label", "price", capsys=capsys)
+    predicted = np.array([float(line.split()[1]) for line in printed.splitlines()])
+    assert rv.metrics.r2(price, predicted) == pytest.approx(found["r2"], abs=1e-3)
+
+
+def test_values_where_classes_are_expected(folder, tmp_path, capsys):
+    table, out = tmp_path / "houses.csv", tmp_path / "houses.safetensors"
+    houses(table)
+    code, _, error = run("train", table, "--class-weight", "balanced", capsys=capsys)
+    assert (code, error) == (1, "ranvier: error: --class-weight is for classes, and the labels are values\n")
+    assert run("train", table, "--epochs", 1, "--out", out, capsys=capsys)[0] == 0
+    (tmp_path / "named.csv").write_text("a,b,y\n1,2,x\n3,4,z\n")
+    code, _, error = run("evaluate", out, tmp_path / "named.csv", capsys=capsys)
+    assert (code, "the model gives values, and the data has other labels" in error) == (1, True)

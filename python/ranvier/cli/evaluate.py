@@ -1,4 +1,4 @@
-"""`ranvier evaluate`: how well a model classifies a data set."""
+"""`ranvier evaluate`: how well a model predicts a data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     evaluate = add_command(
         commands,
         "evaluate",
-        "accuracy of a model on labelled data, precision and recall of each class",
+        "how well a model predicts labelled data, class by class",
         "Measures a model on labelled data: of digits, mnist ... on the test part, of a file or folder on "
         "everything.",
         [
@@ -36,29 +36,42 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ranvier import metrics
-
     model = open_model(arguments)
     samples = _samples(arguments)
-    p = probabilities(model, outputs(model, samples))
-    if p is None:
-        raise Mistake(f"'{arguments.model}' does not say how its outputs become classes")
-    names = names_of(model, p.shape[1])
-    y = _numbers(samples, names)
-    labels = list(range(len(names)))
-    predicted = p.argmax(1)
-    figures = {
-        "samples": len(y),
-        "accuracy": metrics.accuracy(y, predicted),
-        "loss": metrics.log_loss(y, p, labels=labels),
-    }
-    print(f"accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.4f}, {len(y)} samples\n")
-    print(results(y, p, names))
+    output = outputs(model, samples)
+    p = probabilities(model, output)
+    figures = _of_values(output, samples) if p is None else _of_classes(model, p, samples)
     if arguments.json is not None:
-        matrix = metrics.confusion_matrix(y, predicted, labels=labels).tolist()
-        document = {**figures, "classes": names, "confusion_matrix": matrix}
-        Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
+        Path(arguments.json).write_text(json.dumps(figures, indent=2) + "\n")
     return 0
+
+
+def _of_classes(model: Any, p: Any, samples: Any) -> dict[str, Any]:
+    """Prints how good probabilities are, and returns it."""
+    from ranvier import metrics
+
+    names = names_of(model, p.shape[1])
+    y, labels, predicted = _numbers(samples, names), list(range(len(names))), p.argmax(1)
+    accuracy, loss = metrics.accuracy(y, predicted), metrics.log_loss(y, p, labels=labels)
+    print(f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples\n")
+    print(results(y, p, names))
+    matrix = metrics.confusion_matrix(y, predicted, labels=labels).tolist()
+    found = {"samples": len(y), "accuracy": accuracy, "loss": loss}
+    return {**found, "classes": names, "confusion_matrix": matrix}
+
+
+def _of_values(predicted: Any, samples: Any) -> dict[str, Any]:
+    """The same of values."""
+    from ranvier import metrics
+
+    if samples.y is None or samples.class_names is not None or samples.y.size != predicted.size:
+        raise Mistake("the model gives values, and the data has other labels; see --task regression")
+    y = samples.y.reshape(predicted.shape)
+    scores = {"r2": metrics.r2, "mae": metrics.mae, "rmse": metrics.rmse}
+    found = {name: float(score(y, predicted)) for name, score in scores.items()}
+    print(f"r2 {found['r2']:.4f}, {len(y)} samples\n")
+    print(results(y, predicted, None))
+    return {"samples": len(y), **found}
 
 
 def _samples(arguments: argparse.Namespace) -> Any:
@@ -71,10 +84,10 @@ def _samples(arguments: argparse.Namespace) -> Any:
         except (OSError, ValueError, ImportError) as error:
             raise Mistake(error) from None
     problem = open_problem(arguments, arguments.seed)
-    x, y = problem.test
+    (x, y), names = problem.test, tuple(problem.class_names or ())
     if arguments.data == "iris":  # a table's columns were scaled for training
-        return Samples(problem.preprocessing[0].inverse_transform(x), y, tuple(problem.class_names))
-    return Samples(x, y, tuple(problem.class_names), scale=float(problem.preprocessing[0].config()["high"]))
+        return Samples(problem.preprocessing[0].inverse_transform(x), y, names)
+    return Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
 
 
 def _numbers(samples: Any, names: list[str]) -> Any:

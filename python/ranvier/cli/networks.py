@@ -44,10 +44,9 @@ def network(kind: str, input_shape: tuple[int, ...], classes: int) -> Any:
 
 
 def _mlp(input_shape: tuple[int, ...], classes: int) -> Any:
-    from ranvier import nn
+    import ranvier as rv
 
-    first, second = nn.Linear(prod(input_shape), 128), nn.Linear(128, 64)
-    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU(), nn.Linear(64, classes))
+    return rv.nn.Sequential(rv.nn.Flatten(), *rv.mlp([prod(input_shape), 128, 64, classes], init="default"))
 
 
 def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
@@ -94,15 +93,25 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
 
 
 def initialize(model: Any, name: str) -> None:
-    """Weights anew, biases 0: "he" for layers before a ReLU, "xavier" for those before a tanh or sigmoid."""
+    """Weights anew by the name of an initialiser, biases 0."""
     from ranvier import nn
 
-    draw = nn.init.kaiming_normal_ if name == "he" else nn.init.xavier_normal_
     for layer in model.modules():
         if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            draw(layer.weight)
+            nn.init.named(name)(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def rescale(model: Any, scale: Any) -> None:
+    """Let the last layer give values as they were before `scale` standardised them."""
+    import ranvier as rv
+
+    last = model[-1]
+    with rv.no_grad():
+        last.weight.copy_(last.weight * rv.tensor(scale.std.reshape(-1, 1), dtype=last.weight.dtype))
+        bias = scale.inverse_transform(last.bias.numpy(force=True)[None])[0]
+        last.bias.copy_(rv.tensor(bias, dtype=last.bias.dtype))
 
 
 def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,36 @@ PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw v
 
 @dataclass
 class Problem:
-    """Samples in three parts, each (x, y), and what a model file should say of them."""
+    """Samples in three parts, each (x, y), and what a model file should say of them.
+
+    Targets are class numbers (n,), or values (n, outputs), which have no class names.
+    """
 
     name: str
     train: Part
     valid: Part
     test: Part
-    class_names: list[str]
+    class_names: list[str] | None
     preprocessing: list[Any] = field(default_factory=list)  # what raw samples went through
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self.train[0].shape[1:])
+
+    @property
+    def values(self) -> bool:
+        """Whether the targets are values, not classes."""
+        return self.class_names is None
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for a sample."""
+        return int(self.train[1].shape[1]) if self.class_names is None else len(self.class_names)
+
+    @property
+    def goal(self) -> str:
+        """The metric that says how good a network is."""
+        return "r2" if self.values else "accuracy"
 
     @property
     def kind(self) -> str:
@@ -45,6 +63,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--label", metavar="NAME", help="the column of labels in a .csv, or the array of them in a .npz"
+    )
+    parser.add_argument(
+        "--task",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help="what the labels of a file are; default: classes, unless one of them is not a whole number",
     )
     parser.add_argument(
         "--size",
@@ -100,20 +124,29 @@ def _named(arguments: argparse.Namespace, seed: int) -> Problem:
     return Problem(name, (x, y), (xv, yv), (xt, yt), names, preprocessing)
 
 
+def standardized(problem: Problem) -> tuple[Problem, Any]:
+    """Values brought to mean 0 and deviation 1, as those of the training part have them; and what did it."""
+    from ranvier.data import Standardize
+
+    scale = Standardize().fit(problem.train[1])
+    train, valid = ((x, scale.transform(y)) for x, y in (problem.train, problem.valid))
+    return replace(problem, train=train, valid=valid), scale
+
+
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     from ranvier.data import Normalize
 
     samples = read_samples(arguments)
-    if samples.class_names is None:
-        raise Mistake(
-            f"the labels of '{arguments.data}' are values, not classes; train on them with rv.Trainer and "
-            "nn.MSELoss()"
-        )
-    name, names = Path(arguments.data).stem, list(samples.class_names)
+    if samples.y is None:
+        raise Mistake(f"'{arguments.data}' has no labels")
+    names = None if samples.class_names is None else list(samples.class_names)
+    name, y = Path(arguments.data).stem, samples.y
+    if names is None:
+        y = y.reshape(len(y), -1)
     if samples.x.ndim == 2:
-        return _table(name, samples.x, samples.y, names, seed)
+        return _table(name, samples.x, y, names, seed)
     preprocessing = [Normalize(0, samples.scale)] if samples.scale != 1 else []
-    parts = _parts(samples.x, samples.y, seed)
+    parts = _parts(samples.x, y, seed, names is not None)
     return Problem(name, *parts, names, preprocessing)
 
 
@@ -127,29 +160,30 @@ def read_samples(arguments: argparse.Namespace) -> Any:
     return load(
         arguments.data,
         "auto" if label is None else label,
+        task=arguments.task,
         size=arguments.size,
         grayscale=arguments.grayscale,
     )
 
 
-def _table(name: str, x: Any, y: Any, names: list[str], seed: int) -> Problem:
+def _table(name: str, x: Any, y: Any, names: list[str] | None, seed: int) -> Problem:
     """Columns are brought to mean 0 and deviation 1, as the training part has them."""
     from ranvier.data import Standardize
 
-    (x, y), valid, test = _parts(x, y, seed)
+    (x, y), valid, test = _parts(x, y, seed, names is not None)
     scale = Standardize().fit(x)
     train, valid, test = ((scale.transform(x), y) for x, y in ((x, y), valid, test))
     return Problem(name, train, valid, test, names, [scale])
 
 
-def _parts(x: Any, y: Any, seed: int) -> tuple[Part, Part, Part]:
+def _parts(x: Any, y: Any, seed: int, classes: bool) -> tuple[Part, Part, Part]:
     held_out = [max(1, round(share * len(x))) for share in SHARES[1:]]
-    x, xt, y, yt = _split(x, y, held_out[1], seed)
-    x, xv, y, yv = _split(x, y, held_out[0], seed)
+    x, xt, y, yt = _split(x, y, held_out[1], seed, classes)
+    x, xv, y, yv = _split(x, y, held_out[0], seed, classes)
     return (x, y), (xv, yv), (xt, yt)
 
 
-def _split(x: Any, y: Any, held_out: int, seed: int) -> Any:
+def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> Any:
     from ranvier.data import train_test_split
 
-    return train_test_split(x, y, test_size=held_out, random_state=seed, stratify=y)
+    return train_test_split(x, y, test_size=held_out, random_state=seed, stratify=y if classes else None)

@@ -1,4 +1,4 @@
-"""What is printed about a classification: scores of the classes, confusion matrix, samples."""
+"""What is printed about predictions: scores of the classes, confusion matrix, errors of values, samples."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ WIDEST = 100  # characters; a wider confusion matrix could not be read in a term
 SHOWN = 10
 
 
-def results(y: Any, p: Any, names: list[str]) -> str:
-    """Of labels (n,) and probabilities (n, classes)."""
+def results(y: Any, p: Any, names: list[str] | None) -> str:
+    """Of labels (n,) and probabilities (n, classes); without names of values (n, outputs)."""
     from ranvier import metrics
 
+    if names is None:
+        return _errors(y, p)
     labels, predicted = list(range(len(names))), p.argmax(1)
     scores = metrics.classification_report(y, predicted, labels=labels, target_names=names, zero_division=0.0)
     matrix = metrics.confusion_matrix(y, predicted, labels=labels)
@@ -41,4 +43,15 @@ def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
         true, found = names[int(y[i])], names[int(predicted[i])]
         line = f"{i:6}  {true:>{width}}  {found:>{width}}  {p[i, predicted[i]]:11.4f}"
         lines.append(line if true == found else f"{line}  wrong")
+    return "\n".join([*lines, ""])
+
+
+def _errors(y: Any, predicted: Any) -> str:
+    from ranvier import metrics
+
+    measured = f"mean absolute error {metrics.mae(y, predicted):.4g}, root mean squared error "
+    lines = [f"{measured}{metrics.rmse(y, predicted):.4g}", "", f"sample  {'true':>12}  {'predicted':>12}"]
+    for i in range(0, len(y), -(-len(y) // SHOWN)):
+        pairs = zip(y[i].tolist(), predicted[i].tolist(), strict=True)
+        lines += [f"{i:6}  {true:12.5g}  {found:12.5g}" for true, found in pairs]
     return "\n".join([*lines, ""])

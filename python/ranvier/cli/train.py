@@ -15,14 +15,16 @@ from typing import Any
 
 from ranvier.cli.arguments import Interrupted, Mistake, require_writable
 from ranvier.cli.networks import (
+    KINDS,
     batch_size_of,
     epochs_of,
     initialize,
     learning_rate_of,
     make_optimizer,
     network,
+    rescale,
 )
-from ranvier.cli.problems import Problem, open_problem
+from ranvier.cli.problems import Problem, open_problem, standardized
 from ranvier.cli.results import results
 from ranvier.cli.train_arguments import add_arguments
 
@@ -39,18 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     problem = _limited(open_problem(arguments, arguments.seed), arguments.limit)
     settings = _settings(arguments, problem)
     model_path = _model_path(arguments, problem, settings)
-    picture_path: Path | None = model_path.with_suffix(".png")
     for path in filter(None, (model_path, arguments.json, arguments.report)):
         require_writable(Path(path))
 
     import ranvier as rv
-    from ranvier import plot
 
-    try:
-        plot.require_matplotlib("ranvier train")
-    except ImportError:
-        print("no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')", flush=True)
-        picture_path = None
+    picture_path = model_path.with_suffix(".png") if _can_draw() else None
     if arguments.threads is not None:
         try:
             rv.set_num_threads(arguments.threads)
@@ -58,34 +54,24 @@ def run(arguments: argparse.Namespace) -> int:
             raise Mistake(error) from None
     rv.manual_seed(arguments.seed)
 
-    model = network(settings["model"], problem.input_shape, len(problem.class_names))
-    if arguments.init != "default":
-        initialize(model, arguments.init)
-    optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], arguments.momentum)
-    trainer = rv.Trainer(model, rv.nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
-    print(
-        f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
-        f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters; "
-        f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
-        f"{rv.get_num_threads()} threads",
-        flush=True,
-    )
+    trainer = _trainer(arguments, problem, settings)
     history = _fit(arguments, trainer, problem, settings)
     measured = trainer.evaluate(*problem.test)
     seconds = time.perf_counter() - start
-    print(f"test accuracy {measured['accuracy']:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s\n")
-    probabilities = trainer.predict_proba(problem.test[0])
-    print(results(problem.test[1], probabilities, problem.class_names))
+    goal = problem.goal
+    print(f"test {goal} {measured[goal]:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s\n")
+    predict = trainer.predict if problem.values else trainer.predict_proba
+    predicted = predict(problem.test[0])
+    print(results(problem.test[1], predicted, problem.class_names))
 
-    _save(problem, model_path, picture_path, model, history)
+    _save(problem, model_path, picture_path, trainer.model, history)
     if arguments.report is not None:
-        _report(arguments, problem, settings, trainer, probabilities)
+        _report(arguments, problem, settings, trainer, predicted)
     if arguments.json is not None:
         document = {
             "configuration": {**settings, **rv.config.config()},
             "history": history.to_dict(),
-            "test_accuracy": measured["accuracy"],
+            f"test_{goal}": measured[goal],
             "test_loss": measured["loss"],
             "seconds": seconds,
             "model": str(model_path),
@@ -95,6 +81,37 @@ def run(arguments: argparse.Namespace) -> int:
     saved = (model_path, picture_path, arguments.report, arguments.json)
     print(f"saved {', '.join(str(path) for path in saved if path)}")
     return 0
+
+
+def _can_draw() -> bool:
+    from ranvier import plot
+
+    try:
+        plot.require_matplotlib("ranvier train")
+    except ImportError:
+        print("no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')", flush=True)
+        return False
+    return True
+
+
+def _trainer(arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any]) -> Any:
+    """The network with its loss and optimizer; says what will be done."""
+    import ranvier as rv
+
+    model = network(settings["model"], problem.input_shape, problem.outputs)
+    if arguments.init != "default":
+        initialize(model, arguments.init)
+    optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], arguments.momentum)
+    loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
+    print(
+        f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
+        f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters; "
+        f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
+        f"{rv.get_num_threads()} threads",
+        flush=True,
+    )
+    return rv.Trainer(model, loss, optimizer, metrics=[problem.goal])
 
 
 def _limited(problem: Problem, limit: int | None) -> Problem:
@@ -108,7 +125,7 @@ def _limited(problem: Problem, limit: int | None) -> Problem:
 
 
 def _report(
-    arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any], trainer: Any, p: Any
+    arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any], trainer: Any, predicted: Any
 ) -> None:
     import ranvier as rv
 
@@ -119,8 +136,8 @@ def _report(
         history=trainer.history,
         x=problem.test[0],
         y_true=problem.test[1],
-        y_pred=p.argmax(1),
-        probabilities=p,
+        y_pred=predicted if problem.values else predicted.argmax(1),
+        probabilities=None if problem.values else predicted,
         class_names=problem.class_names,
         configuration={
             **settings,
@@ -134,6 +151,9 @@ def _report(
 def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings: dict[str, Any]) -> Any:
     import ranvier as rv
 
+    scale = None
+    if settings["standardize"]:
+        problem, scale = standardized(problem)
     updates = settings["epochs"] * -(-len(problem.train[0]) // settings["batch_size"])
     callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
     if settings["schedule"] == "cosine":
@@ -141,7 +161,7 @@ def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings
         callbacks.insert(1, rv.train.Schedule(cosine, per="batch"))
     folder = arguments.checkpoint
     if folder is not None:
-        callbacks.append(rv.Checkpoint(folder, every_seconds=60, monitor="val_accuracy"))
+        callbacks.append(rv.Checkpoint(folder, every_seconds=60, monitor=f"val_{problem.goal}"))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say  # type: ignore[assignment]  # a damaged checkpoint that is passed over
@@ -163,6 +183,8 @@ def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings
     if trainer.interrupted:
         kept = None if folder is None else callbacks[-1].latest
         raise Interrupted("nothing saved" if kept is None else f"'{kept}' is kept: go on with --resume")
+    if scale is not None:
+        rescale(trainer.model, scale)
     return history
 
 
@@ -180,7 +202,7 @@ def _save(problem: Problem, model_path: Path, picture_path: Path | None, model: 
         input_shape=problem.input_shape,
         class_names=problem.class_names,
         preprocessing=problem.preprocessing,
-        link="softmax",
+        link=None if problem.values else "softmax",
     )
     if picture_path is not None:
         plot.history(history, picture_path)
@@ -189,6 +211,8 @@ def _save(problem: Problem, model_path: Path, picture_path: Path | None, model: 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
     """The arguments with their defaults filled in."""
     optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
+    if arguments.class_weight is not None and problem.values:
+        raise Mistake("--class-weight is for classes, and the labels are values")
     if model is None:
         model = "cnn" if len(problem.input_shape) == 3 else "mlp"
     return {
@@ -206,6 +230,8 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "momentum": arguments.momentum if optimizer == "sgd" else None,
         "init": arguments.init,
         "class_weight": arguments.class_weight,
+        "standardize": (problem.values and model in KINDS)
+        or None,  # values; one's own network does it itself
     }
 
 

@@ -23,13 +23,15 @@ def add_arguments(commands: Any) -> argparse.ArgumentParser:
         commands,
         "train",
         "train a network on a data set, save it with its curves",
-        "Trains on a part of the data, follows another part while it does, measures a third class by class, "
-        "and saves the model, the picture of its curves and, if asked, a report and the figures.",
+        "Trains on a part of the data, follows another part while it does, measures a third (class by class, "
+        "or the errors of values), and saves the model, the picture of its curves and, if asked, a report "
+        "and the figures.",
         [
             "ranvier train digits --report digits.html",
             "ranvier train mnist --data-dir DIR --model mlp",
             "ranvier train mnist --data-dir DIR --limit 16000 --batch-size full --optimizer sgd --lr 0.1",
             "ranvier train flowers.csv --label species",
+            "ranvier train houses.csv --label price --task regression",
             "ranvier train photos/ --size 64x64 --model net.py",
             "ranvier train digits --checkpoint run1 --resume",
         ],
@@ -52,13 +54,14 @@ def _add_network(train: argparse.ArgumentParser) -> None:
         "--model",
         metavar="NAME",
         help="cnn, mlp, or a Python file with a function build() that returns a network (it may take "
-        "input_shape and classes); default: cnn for images, mlp for tables",
+        "input_shape and classes, the number of its outputs); default: cnn for images, mlp for tables",
     )
     train.add_argument(
         "--init",
-        choices=("default", "he", "xavier"),
+        choices=("default", "he", "xavier", "lecun", "normal"),
         default="default",
-        help="how weights begin; default: as the layers draw them",
+        help="how weights begin: he for ReLUs, xavier for tanh and sigmoid, normal: deviation 0.01; default: "
+        "as the layers draw them",
     )
 
 
