@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.plot.figure import number
 
 
 @pytest.fixture
@@ -87,3 +88,21 @@ def test_norms_over_many_magnitudes_and_layers():
 def test_wrong_arguments(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "text"),
+    [
+        (765.0, 765.0, "765"),
+        (3.4, 765.0, "3"),
+        (3e-5, 1.0, "0"),
+        (-0.001, 1.0, "0"),
+        (0.123, 0.97, "0.12"),
+        (-2.534, 4.0, "-2.53"),
+        (0.041, 0.04, "0.041"),
+        (2e6, 2e6, "2e+06"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_numbers_have_the_digits_that_count_beside_the_largest(value, most, text):
+    assert number(value, most) == text

@@ -19,6 +19,7 @@ from ranvier.plot.figure import (
     finish,
     label,
     new_figure,
+    number,
     one_axes,
 )
 from ranvier.plot.inputs import Array, array_of, traced
@@ -91,11 +92,11 @@ def kernels(weight: Any, *, limit: int = 16, ax: Axes | None = None, path: Path 
 
 
 def _write_numbers(ax: Any, image: Any) -> None:
-    strong = 0.6 * image.get_clim()[1]
+    most = image.get_clim()[1]
     for (i, j), value in np.ndenumerate(image.get_array().filled(np.nan)):
         if np.isfinite(value):
-            ink = "white" if abs(value) > strong else "black"
-            ax.text(j, i, f"{value:.2g}", ha="center", va="center", fontsize=SMALL, color=ink)
+            ink = "white" if abs(value) > 0.6 * most else "black"
+            ax.text(j, i, number(value, most), ha="center", va="center", fontsize=SMALL, color=ink)
 
 
 def _weight_of(weight: Any) -> Array:

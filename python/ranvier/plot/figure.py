@@ -145,6 +145,16 @@ def extremes(values: Any) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
+def number(value: float, most: float) -> str:
+    """`value` for a small cell: as many digits as count beside the largest: 3e-5 beside 1 is 0."""
+    import math
+
+    if not 1e-4 < most < 1e5:
+        return f"{value:.2g}"
+    places = max(0, 2 - math.floor(math.log10(most)) - (most < 1))
+    return f"{round(value, places) + 0.0:.6g}"  # 0.0 makes 0 of -0
+
+
 def around_zero(values: Any) -> dict[str, Any]:
     """How `imshow` and the like draw signed values: red above 0, blue below, white at 0, NaN left out."""
     most = max(map(abs, extremes(values))) or 1.0

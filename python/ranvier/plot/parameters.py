@@ -25,6 +25,7 @@ from ranvier.plot.figure import (
     finish,
     label,
     legend,
+    number,
     one_axes,
     several_axes,
     whole_numbers,
@@ -101,7 +102,7 @@ def heatmap(
 ) -> Axes:
     """Draw a matrix in colours: red above 0 and blue below, or dark to bright if nothing is below 0.
 
-    Up to 150 numbers are written in.
+    Up to 150 numbers are written in, each with the digits that count beside the largest.
 
     Args:
         matrix: (rows, columns), or a Linear layer, of which it is the weight (outputs, inputs).
@@ -137,10 +138,11 @@ def heatmap(
     signed = extremes(values)[0] < 0
     image = ax.imshow(values, aspect="auto", **(around_zero(values) if signed else {"cmap": AMOUNTS}))
     if few:
+        most = max(map(abs, extremes(values)))
         for (i, j), value in np.ndenumerate(values):
             red, green, blue, seen = image.cmap(image.norm(value))
             ink = "white" if seen and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
-            ax.text(j, i, f"{value:.2g}", ha="center", va="center", fontsize=SMALL, color=ink)
+            ax.text(j, i, number(value, most), ha="center", va="center", fontsize=SMALL, color=ink)
     label(ax, title, x, y, grid=None)
     for axis, names in ((ax.xaxis, x_names), (ax.yaxis, y_names)):
         whole_numbers(axis)
