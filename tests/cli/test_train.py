@@ -146,7 +146,9 @@ def test_models_and_optimizers_on_mnist_files(tmp_path, model, optimizer):
 
 def test_without_the_plot_extra_it_says_so_first(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert cli.main([*QUICK, "--out", str(tmp_path)]) == 0
+    report = tmp_path / "report.html"
+    assert cli.main([*QUICK, "--out", str(tmp_path), "--report", str(report)]) == 0
+    assert report.read_text(encoding="utf-8").count("<svg") == 2  # drawn without it
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')"
     assert (tmp_path / "digits.safetensors").exists()

@@ -209,6 +209,13 @@ def test_binary_and_text_labels(tmp_path):
     assert page.tables["Mistakes: the first of 1."][1][1:] == ["no", "yes", "✗ wrong"]
 
 
+def test_classes_that_do_not_occur(tmp_path):
+    p = np.array([[0.7, 0.1, 0.2], [0.2, 0.0, 0.8]])
+    page = written(tmp_path, y_true=np.array([0, 2]), y_pred=np.array([0, 2]), probabilities=p)
+    assert page.tables["Confusion matrix"][0] == ["true", "0", "1", "2"]
+    assert [row[-1] for row in page.tables["Samples: 2 of 2, evenly spaced."][1:]] == ["70.0%", "80.0%"]
+
+
 def test_many_classes_have_no_matrix(tmp_path):
     page = written(tmp_path, y_true=np.arange(40), y_pred=np.roll(np.arange(40), 1))
     assert "Confusion matrix" not in page.tables
@@ -231,6 +238,7 @@ def test_a_page_of_settings_alone(tmp_path):
         ({"y_true": [], "y_pred": []}, "at least one sample"),
         ({"y_true": [1], "y_pred": [1], "x": np.ones((2, 3))}, "got x of 2 samples and y_true of 1"),
         ({"y_true": [1], "y_pred": [1], "probabilities": [[1], [0]]}, "got probabilities of 2 samples"),
+        ({"y_true": ["a"], "y_pred": ["b"], "probabilities": [[0.2] * 3]}, "of 3 classes and 2 labels"),
         ({"y_true": [0, 2], "y_pred": [0, 0], "class_names": ["a"]}, "got the label 2 and 1 class_names"),
     ],
 )

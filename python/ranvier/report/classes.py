@@ -23,11 +23,11 @@ Array = npt.NDArray[Any]
 
 def results(x: Any, true: Array, predicted: Array, probabilities: Any, names: Sequence[str] | None) -> str:
     """The section of a classification; `true` and `predicted` are (n,)."""
-    labels = np.unique(np.concatenate([true, predicted])) if names is None else np.arange(len(names))
+    p = _columns(probabilities, len(true))
+    labels = _labels(true, predicted, p, names)
     known = [str(label) for label in labels] if names is None else list(map(str, names))
     at = {label: i for i, label in enumerate(labels.tolist())}
-    unknown = set(true.tolist()) | set(predicted.tolist())
-    unknown -= set(at)
+    unknown = (set(true.tolist()) | set(predicted.tolist())) - set(at)
     if unknown:
         raise ValueError(
             f"[report.write] got the label {min(unknown)!r} and {len(known)} class_names; expected labels "
@@ -43,7 +43,8 @@ def results(x: Any, true: Array, predicted: Array, probabilities: Any, names: Se
         ("of them wrong", wrong),
     ]
     rows, columns = ([at[label] for label in side.tolist()] for side in (true, predicted))
-    samples = _Samples(x, rows, columns, _certainty(probabilities, columns), known)
+    certainty = None if p is None else p[np.arange(len(p)), columns]
+    samples = _Samples(x, rows, columns, certainty, known)
     chosen = np.linspace(0, len(true) - 1, min(SHOWN, len(true))).astype(int)
     return section(
         "Results",
@@ -52,6 +53,30 @@ def results(x: Any, true: Array, predicted: Array, probabilities: Any, names: Se
         samples.gallery("Samples", f"{len(chosen)} of {len(true):,}, evenly spaced.", chosen),
         samples.mistakes(np.flatnonzero(true != predicted)),
     )
+
+
+def _columns(probabilities: Any, n: int) -> Array | None:
+    """Probabilities as (n, classes)."""
+    if probabilities is None:
+        return None
+    p = probabilities.reshape(n, -1)
+    return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+
+def _labels(true: Array, predicted: Array, p: Array | None, names: Sequence[str] | None) -> Array:
+    """All labels: as many as names, or as probabilities, or those that occur."""
+    if names is not None:
+        labels = np.arange(len(names))
+    else:
+        labels = np.unique(np.concatenate([true, predicted]))
+        if p is not None and labels.dtype.kind in "iu" and labels[0] >= 0 and labels[-1] < p.shape[1]:
+            labels = np.arange(p.shape[1])
+    if p is not None and p.shape[1] != len(labels):
+        raise ValueError(
+            f"[report.write] got probabilities of {p.shape[1]} classes and {len(labels)} labels; expected as "
+            "many"
+        )
+    return labels
 
 
 def _matrix(matrix: Array, names: list[str]) -> str:
@@ -96,16 +121,6 @@ def _pairs(matrix: Array, names: list[str]) -> str:
     ]
     columns = ["true", "taken for", "times", "of this class"]
     return table("Confused most", columns, rows) if rows else ""
-
-
-def _certainty(probabilities: Any, predicted: list[int]) -> Array | None:
-    """The probability of each predicted class."""
-    if probabilities is None:
-        return None
-    p = probabilities.reshape(len(predicted), -1)
-    if p.shape[1] == 1:  # of class 1
-        p = np.hstack([1 - p, p])
-    return np.asarray(p[np.arange(len(p)), predicted])
 
 
 class _Samples:
