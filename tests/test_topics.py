@@ -53,3 +53,13 @@ def test_a_link_to_an_example_bears_its_number() -> None:
 def test_no_topic_comes_twice() -> None:
     topics = [row[0] for row in ROWS]
     assert sorted(set(topics)) == sorted(topics)
+
+
+def test_pictures_are_small_and_each_is_of_an_example_and_shown() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert sum(path.stat().st_size for path in pictures) <= 500_000
+    examples = [path.stem for path in (ROOT / "examples").glob("[0-9][0-9]_*.py")]
+    for path in pictures:
+        assert path.stat().st_size <= 60_000
+        assert any(path.stem.startswith(name) for name in examples)
+        assert f"pictures/{path.name}" in LINKS
