@@ -7,6 +7,33 @@ import numpy as np
 import ranvier as rv
 
 
+def slopes() -> None:
+    """The derivative at a point, by the rule from school and by autograd."""
+
+    def f(x):
+        return x**2 + 3 * x + 2
+
+    found = [rv.grad(f)(x) for x in (-2.0, -1.0, 0.0, 1.0, 2.0)]
+    print("slope of x^2 + 3x + 2 at -2, -1, 0, 1, 2: 2x + 3 =", *(f"{slope:g}" for slope in found))
+
+
+def one_step_downhill() -> None:
+    """relu(x w + b) is to be 2x. A gradient below 0 says that a larger weight has a smaller loss."""
+    x = rv.tensor([[1.0], [2.0], [3.0], [4.0]])
+    w, b = rv.tensor([[1.5]], requires_grad=True), rv.tensor([0.5], requires_grad=True)
+
+    def loss() -> rv.Tensor:
+        return rv.mse(rv.relu(x @ w + b), 2 * x)
+
+    before = loss()
+    before.backward()
+    print(f"loss {before.item():g}, dw {w.grad.item():g}, db {b.grad.item():g}", end="; ")
+    with rv.no_grad():
+        w -= 0.1 * w.grad
+        b -= 0.1 * b.grad
+    print(f"a step of 0.1 downhill: w {w.item():g}, b {b.item():g}, loss {loss().item():g}\n")
+
+
 def one_path(picture: Path) -> None:
     """x, times w, ReLU, times v, squared error. Each line of the way back is one factor of the chain rule."""
     x, w, v, target = 2.0, 3.0, 0.5, 5.0
@@ -73,6 +100,8 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
+    slopes()
+    one_step_downhill()
     one_path(out / "21_backward_by_hand.png")
 
     rng = np.random.default_rng(0)

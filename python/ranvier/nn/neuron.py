@@ -44,6 +44,10 @@ class Neuron(Module):
     x (in_features,) gives a number (), x (N, in_features) one for each row, (N,). The parameters are
     `weights` (in_features,) and `bias` (); both start uniform in +-1/sqrt(in_features), as those of Linear.
 
+    In a nerve cell, x is what arrives at the dendrites, a weight the strength of a synapse (below 0 it
+    inhibits), the sum the potential of the cell body, the bias its threshold with the other sign, and a how
+    strongly the axon fires.
+
     Args:
         in_features: inputs, each with a weight: its synapse.
         activation: "sigmoid", "relu", "tanh", "step", "linear" or any other of :func:`ranvier.derivative`'s
