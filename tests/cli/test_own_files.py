@@ -122,8 +122,13 @@ def test_named_data_and_an_image(tmp_path, capsys):
     out = tmp_path / "digits.safetensors"
     code, printed, _ = run("train", "digits", "--model", "mlp", "--epochs", 8, "--out", out, capsys=capsys)
     trained = printed.split("test accuracy ")[1].split(",")[0]
-    code, printed, _ = run("evaluate", out, "digits", capsys=capsys)
+    page = tmp_path / "page.html"
+    code, printed, _ = run("evaluate", out, "digits", "--report", page, capsys=capsys)
     assert code == 0
+    content = page.read_text(encoding="utf-8")
+    assert f"<dt>accuracy</dt><dd>{trained}</dd>" in content
+    assert "<h1>digits.safetensors on digits</h1>" in content
+    assert "Layers of a sample of 1 x 8 x 8" in content
     assert printed.startswith(f"accuracy {trained}, loss ")  # the same 360 images
 
     pillow = pytest.importorskip("PIL.Image", reason="pillow is not installed")
@@ -175,7 +180,7 @@ def houses(path, whole=False):
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_table_of_values(tmp_path, capsys, whole):
     table, out, figures = tmp_path / "houses.csv", tmp_path / "houses.safetensors", tmp_path / "run.json"
-    price = houses(table, whole)
+    price, page = houses(table, whole), tmp_path / "page.html"
     task = ["--task", "regression"] if whole else []  # whole numbers are classes unless it is said
     settings = ["--label", "price", *task, "--epochs", 60, "--out", out, "--json", figures]
     code, printed, _ = run("train", table, *settings, "--report", tmp_path / "r.html", capsys=capsys)
@@ -189,9 +194,10 @@ def test_a_table_of_values(tmp_path, capsys, whole):
     assert rv.serialization.info(out).link is None
 
     code, printed, _ = run(
-        "evaluate", out, table, "--label", "price", *task, "--json", figures, capsys=capsys
+        "evaluate", out, table, "--label", "price", *task, "--json", figures, "--report", page, capsys=capsys
     )
     assert code == 0
+    assert "<caption>Largest errors</caption>" in page.read_text(encoding="utf-8")
     found = json.loads(figures.read_text())
     assert printed.startswith(f"r2 {found['r2']:.4f}, 400 samples\n\nmean absolute error {found['mae']:.4g}")
     code, printed, _ = run("predict", out, table, "--label", "price", capsys=capsys)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, seed
+from ranvier.cli.arguments import Mistake, add_command, require_writable, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import NAMED, add_data, open_problem, read_samples
 from ranvier.cli.results import results
@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         "Measures a model on labelled data: of digits, mnist ... on the test part, of a file or folder on "
         "everything.",
         [
-            "ranvier evaluate runs/digits-cnn/digits.safetensors digits",
+            "ranvier evaluate runs/digits-cnn/digits.safetensors digits --report digits.html",
             "ranvier evaluate iris.safetensors flowers.csv --label species --json figures.json",
         ],
     )
@@ -31,47 +31,72 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="that the training split with; default: 0"
     )
+    evaluate.add_argument(
+        "--report", metavar="FILE", help="write all about the predictions to FILE, a web page"
+    )
     evaluate.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     evaluate.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    for path in filter(None, (arguments.json, arguments.report)):
+        require_writable(Path(path))
     model = open_model(arguments)
     samples = _samples(arguments)
     output = outputs(model, samples)
     p = probabilities(model, output)
-    figures = _of_values(output, samples) if p is None else _of_classes(model, p, samples)
+    names = None if p is None else names_of(model, p.shape[1])
+    y = _values(samples, output) if names is None else _numbers(samples, names)
+    figures = _errors(y, output) if names is None else _scores(y, p, names)
+    print(results(y, output if names is None else p, names))
+    if arguments.report is not None:
+        _report(arguments, model, samples.x, y, output if p is None else p, names)
     if arguments.json is not None:
         Path(arguments.json).write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 
-def _of_classes(model: Any, p: Any, samples: Any) -> dict[str, Any]:
-    """Prints how good probabilities are, and returns it."""
+def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
+    """How good probabilities are, the main figures printed."""
     from ranvier import metrics
 
-    names = names_of(model, p.shape[1])
-    y, labels, predicted = _numbers(samples, names), list(range(len(names))), p.argmax(1)
+    labels, predicted = list(range(len(names))), p.argmax(1)
     accuracy, loss = metrics.accuracy(y, predicted), metrics.log_loss(y, p, labels=labels)
     print(f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples\n")
-    print(results(y, p, names))
     matrix = metrics.confusion_matrix(y, predicted, labels=labels).tolist()
     found = {"samples": len(y), "accuracy": accuracy, "loss": loss}
     return {**found, "classes": names, "confusion_matrix": matrix}
 
 
-def _of_values(predicted: Any, samples: Any) -> dict[str, Any]:
+def _errors(y: Any, predicted: Any) -> dict[str, Any]:
     """The same of values."""
     from ranvier import metrics
 
-    if samples.y is None or samples.class_names is not None or samples.y.size != predicted.size:
-        raise Mistake("the model gives values, and the data has other labels; see --task regression")
-    y = samples.y.reshape(predicted.shape)
     scores = {"r2": metrics.r2, "mae": metrics.mae, "rmse": metrics.rmse}
     found = {name: float(score(y, predicted)) for name, score in scores.items()}
     print(f"r2 {found['r2']:.4f}, {len(y)} samples\n")
-    print(results(y, predicted, None))
     return {"samples": len(y), **found}
+
+
+def _report(
+    arguments: argparse.Namespace, model: Any, x: Any, y: Any, predicted: Any, names: list[str] | None
+) -> None:
+    import ranvier as rv
+
+    known = x.shape[1:] == rv.serialization.info(model).input_shape
+    rv.report.write(
+        arguments.report,
+        model=model if known else None,
+        x=x,
+        y_true=y,
+        y_pred=predicted if names is None else predicted.argmax(1),
+        probabilities=None if names is None else predicted,
+        class_names=names,
+        configuration={"model": arguments.model, "data": arguments.data},
+        command=arguments.line,
+        title=f"{Path(arguments.model).name} on {Path(arguments.data).name}",
+    )
+    print(f"saved {arguments.report}")
 
 
 def _samples(arguments: argparse.Namespace) -> Any:
@@ -100,3 +125,10 @@ def _numbers(samples: Any, names: list[str]) -> Any:
     if unknown:
         raise Mistake(f"the data has the class {unknown[0]!r}; the model knows {', '.join(names)}")
     return np.array([names.index(name) for name in samples.class_names])[samples.y]
+
+
+def _values(samples: Any, output: Any) -> Any:
+    """The values that the outputs should be, of their shape."""
+    if samples.y is None or samples.class_names is not None or samples.y.size != output.size:
+        raise Mistake("the model gives values, and the data has other labels; see --task regression")
+    return samples.y.reshape(output.shape)
