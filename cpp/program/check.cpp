@@ -7,6 +7,7 @@
 
 #include "base/loop_nest.h"
 #include "kernels/conv2d/pooled.h"
+#include "kernels/norm/batch_norm.h"
 
 namespace ranvier {
 namespace {
@@ -53,7 +54,9 @@ bool sums_in_another_order(const Instruction& i) {
 // The offsets of maxima that a ReLU cuts off: no gradient passes there, and they may be others.
 bool is_free(const Instruction& i, const View& view) {
   const auto* pooled = i.as<Conv2dPoolForward<float>>();
-  return pooled && pooled->activation == Conv2dActivation::relu && view.type == 'B';
+  const auto* norm = i.as<BatchNormForward<float>>();
+  const bool relu = (pooled && pooled->activation == Conv2dActivation::relu) || (norm && norm->relu);
+  return relu && view.type == 'B';
 }
 
 // The largest difference, and the largest element that it is measured by: of all that one instruction writes.

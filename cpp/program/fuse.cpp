@@ -83,8 +83,8 @@ bool Graph::used_before(int buffer, int i) const {
   return false;
 }
 
-bool Graph::written_after(int buffer, int i) const {
-  for (int j = i + 1; j < size(); ++j)
+bool Graph::written_between(int buffer, int i, int end) const {
+  for (int j = i + 1; j < end; ++j)
     if (code_[j].type)
       for (const Use& use : code_[j].uses)
         if (use.region == buffer && use.view.write) return true;
@@ -100,9 +100,9 @@ char* Graph::new_temporary(size_t bytes) {
   return address;
 }
 
-void Graph::merged(int i, int with) {
+void Graph::merged(int i, int with, bool later) {
   code_[i].fused.push_back(code_[with].type->name);
-  code_[i].record = code_[with].record;
+  if (later) code_[i].record = code_[with].record;
   remove(with);
   find_uses(i);
 }
@@ -127,6 +127,8 @@ void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, 
   if (folds) fold_norms(graph);
   fuse_activations(graph);
   fuse_pools(graph);
+  fuse_norms(graph);
+  fuse_losses(graph);
   pack_weights(graph, team);
   graph.mark_prepared();
 }

@@ -3,6 +3,8 @@
 //   fold_norms        a batch norm by running statistics into the weights of the layer before it
 //   fuse_activations  an activation, or its backward, into the matmul or conv2d that makes what it reads
 //   fuse_pools        conv2d, ReLU and max-pool forward; backward at the maxima only
+//   fuse_norms        batch norm, ReLU and max-pool, forward and backward
+//   fuse_losses       log_softmax and nll_loss into cross_entropy
 //   pack_weights      weights in the order in which the inner loops read them
 //
 // Before it, the calls point at the memory of the recording; buffers hold its addresses.
@@ -39,7 +41,8 @@ class Graph {
   int writer(int buffer) const;                // the only instruction that writes it, or -1
   std::vector<int> readers(int buffer) const;  // in order
   bool used_before(int buffer, int i) const;
-  bool written_after(int buffer, int i) const;
+  bool written_after(int buffer, int i) const { return written_between(buffer, i, size()); }
+  bool written_between(int buffer, int i, int end) const;  // the two left out
 
   // Whether a view is all of its buffer, without gaps.
   template <class T>
@@ -51,8 +54,9 @@ class Graph {
 
   char* new_temporary(size_t bytes);
   void remove(int i) { code_[i].type = nullptr; }
-  // After a call was changed: `with` is the instruction that was merged into it.
-  void merged(int i, int with);
+  // After a call was changed: `with` is the instruction that was merged into it. later: whether i now makes
+  // what `with` made, and is compared with that.
+  void merged(int i, int with, bool later = true);
   // Another call in the place of instruction i, which keeps its origin.
   template <class Call>
   void replace(int i, const Call& call) {
@@ -64,6 +68,16 @@ class Graph {
     find_uses(i);
   }
   void find_uses(int i);
+  // Two calls of one step each, in other order: call a in the place of j's kind, b in that of i's.
+  template <class A, class B>
+  void exchange(int i, const A& a, int j, const B& b) {
+    std::swap(code_[i].type, code_[j].type);
+    std::swap(code_[i].call, code_[j].call);
+    std::swap(code_[i].place, code_[j].place);
+    std::memcpy(code_[i].call.get(), &a, sizeof a);
+    std::memcpy(code_[j].call.get(), &b, sizeof b);
+    find_uses(i), find_uses(j);
+  }
   // A new instruction on fixed buffers, for instruction i: it comes before all that is not prepared.
   template <class Call>
   void prepare(int i, const Call& call) {
@@ -109,6 +123,8 @@ TensorView<T> at(const TensorView<T>& v, U* data) {
 void fold_norms(Graph& graph);
 void fuse_activations(Graph& graph);
 void fuse_pools(Graph& graph);
+void fuse_norms(Graph& graph);
+void fuse_losses(Graph& graph);
 void pack_weights(Graph& graph, int team);
 
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, bool folds, int team);

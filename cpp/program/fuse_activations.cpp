@@ -2,6 +2,7 @@
 // runs the same function on the finished product: the bits stay.
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/norm/batch_norm.h"
 #include "program/fuse.h"
 
 namespace ranvier {
@@ -32,6 +33,11 @@ bool fuse_forward(Graph& graph, int i) {
     if (c->activation != Conv2dActivation::none || f->kind != Activation::relu) return false;
     c->activation = Conv2dActivation::relu;
     c->y.data = f->y.data;
+  } else if (BatchNormForward<T>* n = graph.as<BatchNormForward<T>>(p)) {
+    const bool dense = n->y.shape[2] == 1 || n->y.strides[2] == n->y.shape[1];
+    if (n->relu || f->kind != Activation::relu || !n->columns || !dense) return false;
+    n->relu = true;
+    n->y.data = f->y.data;
   } else {
     return false;
   }

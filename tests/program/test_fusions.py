@@ -157,3 +157,113 @@ def test_what_nobody_reads_is_not_computed():
     step = rv.compile(lambda x: (rv.exp(x), x + 1)[1])
     step(draw(3))
     assert names(step.programs[0]) == ["elementwise"]
+
+
+NORMED = {
+    "conv": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)),
+    "linear": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(507, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2)
+    ),
+    "wide": lambda: nn.Sequential(nn.Conv2d(3, 520, 1), nn.BatchNorm2d(520), nn.ReLU(), nn.Conv2d(520, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("case", NORMED)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_joins_the_norm(case, dtype):
+    model = NORMED[case]().to(dtype)
+    found, program = eager_and_captured(model, draw(4, 3, 13, 13).astype(dtype))
+    assert_equal(found)
+    norms = [i for i in program.instructions if i.op == "batch_norm_forward"]
+    assert [i.fused for i in norms] == [("activation_forward",)]
+
+
+NORM_POOLED = {
+    "relu": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)),
+    "no relu": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.MaxPool2d(2)),
+    "relu behind": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.ReLU()),
+    "windows of 3": lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(3)),
+    "of 2 x 3": lambda: nn.Sequential(
+        nn.Conv2d(3, 70, 3), nn.BatchNorm2d(70), nn.ReLU(), nn.MaxPool2d((2, 3))
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NORM_POOLED)
+@pytest.mark.parametrize("size", [(2, 3, 13, 12), (5, 3, 16, 16), (1, 3, 30, 9)])
+def test_pools_join_the_norm(case, size):
+    rv.manual_seed(1)
+    model = NORM_POOLED[case]()
+    with rv.no_grad():
+        model[1].weight.copy_(rv.randn(*model[1].weight.shape))  # of both signs
+    found, program = eager_and_captured(model, draw(*size))
+    assert_equal(found)
+    assert "max_pool2d" not in names(program)
+    assert "max_pool2d_backward" in names(program)
+    if model[2].__class__ is nn.ReLU:  # its backward comes before the pool's, on fewer elements
+        order = [op for op in names(program) if op in ("activation_backward", "max_pool2d_backward")]
+        assert order == ["activation_backward", "max_pool2d_backward"]
+
+
+def test_a_normed_network_trains_to_the_eager_bits_on_any_team():
+    def trained(captured, threads):
+        rv.manual_seed(3)
+        rv.set_num_threads(threads)
+        model = nn.Sequential(
+            *(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(16, 24, 3), nn.BatchNorm2d(24), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 25, 4)),
+        )
+        optimizer = rv.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = rv.compile(step) if captured else step
+        rng = np.random.default_rng(0)
+        for n in (20, 20, 20, 7, 7, 7, 20):
+            step(rv.tensor(rng.random((n, 1, 16, 16), np.float32)), rv.tensor(rng.integers(0, 4, n)))
+        return [t.detach().numpy() for t in model.state_dict().values()]
+
+    expected = trained(False, 1)
+    for threads in (1, 2):
+        for a, b in zip(expected, trained(True, threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("shape", [(16, 10), (3, 5, 4, 6)])
+def test_log_softmax_and_nll_are_cross_entropy(shape, reduction, dtype):
+    layer = nn.Conv2d(shape[1], shape[1], 1) if len(shape) == 4 else nn.Linear(shape[1], shape[1])
+    model = nn.Sequential(layer).to(dtype)
+    y = rv.tensor(RNG.integers(0, shape[1], (shape[0], *shape[2:])))
+    weight = rv.tensor(RNG.random(shape[1]).astype(dtype))
+
+    def loss(scores):
+        return F.nll_loss(F.log_softmax(scores, 1), y, weight=weight, ignore_index=2, reduction=reduction)
+
+    found, program = eager_and_captured(model, draw(*shape).astype(dtype), loss)
+    assert not {"softmax_forward", "softmax_backward"} & set(names(program))
+    assert fused(program) == ["softmax_backward", "softmax_forward"]
+    (value, gradients), (value_c, gradients_c) = found
+    terms = int(np.prod(shape))
+    np.testing.assert_allclose(value, value_c, rtol=tolerance(dtype, terms, 1.0))
+    for a, b in zip(gradients, gradients_c, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(dtype, terms, max(abs(a).max(), 1 / terms)))
+
+
+def test_logarithms_that_are_read_elsewhere_stay():
+    layer = nn.Linear(5, 5)
+    y = rv.tensor(RNG.integers(0, 5, 8))
+
+    def loss(scores):
+        logs = F.log_softmax(scores, 1)
+        return F.nll_loss(logs, y) + logs.mean()
+
+    found, program = eager_and_captured(nn.Sequential(layer), draw(8, 5), loss)
+    assert_equal(found)
+    assert "softmax_forward" in names(program)

@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "kernels/norm/channels.h"
 #include "kernels/norm/chunks.h"
+#include "kernels/norm/fused_rows.h"
 
 namespace ranvier {
 namespace {
@@ -37,6 +38,7 @@ struct Forward {
   const ChannelPlan& plan;
   const ChannelTables<T>& tables;  // first: means, second: m2
   const NormKernels<T>& kernels;
+  T* scratch;  // of all threads
 
   void measure(int64_t unit) const {
     const int64_t segment = unit / plan.panels, panel = unit % plan.panels;
@@ -118,10 +120,16 @@ struct Forward {
 
   void apply(int64_t begin, int64_t end) const {
     if (plan.columns) {
+      if (f.pool.y.data) return pool(begin, end);
       const int64_t sx = row_stride(f.x) * plan.fold, sy = row_stride(f.y) * plan.fold;
       plan.for_rows(begin, end, [&](int64_t first, int64_t last, int64_t width) {
-        kernels.normalize_rows(f.x.data + first * sx, sx, last - first, width, tables.m, tables.a, tables.b,
-                               f.y.data + first * sy, sy);
+        const int64_t step = f.relu ? block_rows<T>(plan) : last - first;
+        for (int64_t r = first; r < last; r += step) {
+          const int64_t rows = std::min(step, last - r);
+          kernels.normalize_rows(f.x.data + r * sx, sx, rows, width, tables.m, tables.a, tables.b,
+                                 f.y.data + r * sy, sy);
+          if (f.relu) relu(f.y.data + r * sy, rows * width);
+        }
       });
       return;
     }
@@ -130,6 +138,29 @@ struct Forward {
       kernels.normalize(plane(f.x, n, c), plan.inner, {tables.m[c], tables.a[c], tables.b[c]}, nullptr,
                         nullptr, plane(f.y, n, c));
     }
+  }
+
+  // Rows of windows [begin, end): their pixels are brought into scratch, and pooled from there.
+  void pool(int64_t begin, int64_t end) const {
+    const int64_t rows = f.pool.size[0] / f.pool.window[0], pixels = f.pool.window[0] * f.pool.size[1];
+    T* z = scratch + team_index() * pooled_rows_size(f);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = i / rows * f.pool.size[0] + i % rows * f.pool.window[0];
+      const T* x = f.x.data + row * f.pool.size[1] * plan.channels;
+      const int64_t whole = pixels / plan.fold, rest = pixels % plan.fold * plan.channels;
+      const auto normalize = [&](int64_t first, int64_t count, int64_t width) {
+        kernels.normalize_rows(x + first * plan.width, plan.width, count, width, tables.m, tables.a, tables.b,
+                               z + first * plan.width, plan.width);
+      };
+      normalize(0, whole, plan.width);
+      if (rest) normalize(whole, 1, rest);
+      if constexpr (sizeof(T) == sizeof(float)) pool_rows(f.pool, f.relu, i, z);
+    }
+  }
+
+  int64_t pieces() const {
+    if (f.pool.y.data) return f.x.shape[0] * (f.pool.size[0] / f.pool.window[0]);
+    return f.columns ? plan.row_count() : plan.length * plan.channels;
   }
 };
 
@@ -219,15 +250,16 @@ void for_each(int64_t count, double cost, const Body& body) {
 }  // namespace
 
 template <class T>
-size_t BatchNormForward<T>::workspace_bytes(int) const {
-  return ChannelTables<T>(plan_of(*this), nullptr).bytes;
+size_t BatchNormForward<T>::workspace_bytes(int team) const {
+  return ChannelTables<T>(plan_of(*this), nullptr).bytes + team * pooled_rows_size(*this) * sizeof(T);
 }
 
 template <class T>
 void BatchNormForward<T>::run(void* workspace) const {
   const ChannelPlan plan = plan_of(*this);
   const ChannelTables<T> tables(plan, workspace);
-  const Forward<T> forward{*this, plan, tables, norm_kernels<T>()};
+  T* scratch = reinterpret_cast<T*>(static_cast<char*>(workspace) + tables.bytes);
+  const Forward<T> forward{*this, plan, tables, norm_kernels<T>(), scratch};
   const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
   parallel_region(cost, [&] {
     if (training) {
@@ -235,8 +267,7 @@ void BatchNormForward<T>::run(void* workspace) const {
       for_each(plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
     }
     for_each(plan.channels, cost, [&](int64_t c) { forward.finish(c); });
-    const int64_t pieces = columns ? plan.row_count() : plan.length * plan.channels;
-    parallel_for(pieces, cost, [&](int64_t begin, int64_t end) { forward.apply(begin, end); });
+    parallel_for(forward.pieces(), cost, [&](int64_t begin, int64_t end) { forward.apply(begin, end); });
   });
 }
 

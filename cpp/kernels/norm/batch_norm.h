@@ -8,12 +8,24 @@
 //   batches (1): counted up by one; where momentum is negative, factor = 1 / batches, the average of all
 //
 // Sums over rows are cut into at most kNormSegments segments of fixed size, joined in order.
+//
+// For captured steps, and dense columns only, the ReLU and the max-pool that follow are a part of the call:
+// what lies between is made a block at a time, in the caches, by the kernels of those rooms, to the same
+// bits.
 #pragma once
 #include "kernels/norm/norm.h"
 
 namespace ranvier {
 
 constexpr int64_t kNormSegments = 16;
+
+// y of a max-pool over windows that do not overlap, and `where` as in conv2d's pooled.h: found before the
+// ReLU.
+struct NormPool {
+  TensorView<float> y;                   // (n, c, oh, ow), dense, channels-last; or data null: no pool
+  TensorView<uint8_t> where;             // as y, or data null
+  int64_t window[2] = {}, size[2] = {};  // size: h, w of x
+};
 
 template <class T>
 struct BatchNormForward {
@@ -23,8 +35,10 @@ struct BatchNormForward {
   TensorView<const T> x, weight, bias;      // weight, bias: (c), or data null
   TensorView<T> running_mean, running_var;  // training: both or neither; else both
   TensorView<int64_t> batches;              // or data null
-  TensorView<T> y;
+  TensorView<T> y;                          // with a pool: data null
   TensorView<double> mean, rstd;
+  bool relu = false;
+  NormPool pool = {};
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
@@ -36,7 +50,7 @@ struct BatchNormForward {
     if (running_mean.data) v.read(running_mean), v.read(running_var);
     if (running_mean.data && training) v.write(running_mean), v.write(running_var);
     if (batches.data) v.read(batches), v.write(batches);
-    v.write(y), v.write(mean), v.write(rstd);
+    v.write(y), v.write(mean), v.write(rstd), v.write(pool.y), v.write(pool.where);
   }
 };
 
