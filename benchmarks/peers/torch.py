@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import attention as shared
 from benchmarks.functional import functional
 from benchmarks.peers.torch_networks import inference, train_step
 from benchmarks.small_calls import chain_backward, on_the_tape
@@ -57,6 +58,14 @@ def _functional(
 
 
 activation = softmax = loss = _functional
+
+
+def attention(**case: Any) -> Callable[[], Any]:
+    return shared.attention(torch, **case)
+
+
+def encoder_step(**case: Any) -> Callable[[], Any]:
+    return shared.encoder_step(torch, **case)
 
 
 def distance(
