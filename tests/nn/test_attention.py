@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 
 import numpy as np
@@ -13,7 +14,6 @@ from ranvier.autograd import gradcheck
 from support import attention_cases
 from support.attention_cases import CASES, DIGITS, FILE
 from support.tolerance import tolerance
-from support.training_steps import Base, assert_same_as_eager
 
 STORED = json.loads(FILE.read_text())
 every_case = pytest.mark.parametrize("name", CASES)
@@ -178,32 +178,27 @@ def test_summary(capsys):
     assert "layers.1.self_attn MultiheadAttention  (N, 5, 8)" in capsys.readouterr().out
 
 
-class Reader(Base):
-    """A small transformer with dropout, a causal mask and padding that is an argument."""
+def test_captured_in_parts(monkeypatch):
+    """What is computed head by head is replayed so; with dropout and masks: tests/program."""
+    monkeypatch.setattr(importlib.import_module("ranvier.ops.attention"), "_PART", 1)
 
-    shape = (5, 6)
+    def losses(wrap):
+        rv.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(6, 2, 8, 0.0)
+        optimizer = rv.optim.SGD(layer.parameters(), lr=0.1)
 
-    @staticmethod
-    def make():
-        layer = nn.TransformerEncoderLayer(6, 2, 8, 0.2, batch_first=True)
-        return nn.ModuleList(
-            [
-                nn.SinusoidalPositionalEncoding(6, 9, 0.1, batch_first=True),
-                nn.TransformerEncoder(layer, 2),
-                nn.MultiheadAttention(6, 3, 0.3, kdim=6, vdim=3, batch_first=True),
-                nn.Linear(6, 3),
-            ]
-        )
+        def step(x, padding):
+            optimizer.zero_grad()
+            loss = layer(x, src_key_padding_mask=padding, is_causal=True).pow(3).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
 
-    def loss(self, x, y):
-        places, encoder, attention, last = self.model
-        h = encoder(places(x), src_key_padding_mask=x[:, :, 0] > 1, is_causal=True)
-        h, weights = attention(h, h, h[:, :, :3], attn_mask=rv.zeros(5, 5) - 0.5)
-        return nn.functional.cross_entropy(last(h.mean(1)), y) + weights.square().mean()
+        step = wrap(step)
+        batches = ((attention_cases.values(i, 5, 3, 6), attention_cases.bools(i, 3, 5)) for i in range(5))
+        return [step(x.astype(np.float32), padding).item() for x, padding in batches]
 
-
-def test_captured_steps():
-    assert_same_as_eager(Reader)
+    assert losses(rv.compile) == losses(lambda step: step)
 
 
 BATCH = rv.zeros(2, 3, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from ranvier.reference import attention as reference
 from support.op_case import OpCase
 from support.tolerance import tolerance
 
+module = importlib.import_module("ranvier.ops.attention")
 KEY = np.array([0x123456789ABCDEF0, 7])
 
 
@@ -142,6 +144,32 @@ class TestDropped(TestAttention):
 
     def reference_backward(self, dy, *inputs):
         return reference.attention_backward(dy, *inputs, None, self.scale, 0.3, KEY)[:3]
+
+
+@pytest.mark.parametrize("mask", [None, (5, 5), (4, 1, 1, 5), (1, 3, 5, 5)])
+@pytest.mark.parametrize("kind", ["b", "f"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_same_bits_in_parts(mask, kind, first, monkeypatch):
+    """Many scores are computed in parts along the first leading axis of more than one."""
+    rng = np.random.default_rng(0)
+    q, k, v, dy = rng.standard_normal((4, 4, 3, 5, 8), np.float32)[:, : None if first == 0 else 1]
+    if mask is not None:
+        mask = mask if first == 0 else (1, *mask[1:])
+        mask = rng.standard_normal(mask[-2:] if len(mask) == 2 else mask, np.float32)
+        mask = mask > -0.5 if kind == "b" else mask
+    runs = []
+    for size, parts in ((1, 4 - first), (600 - 400 * first, 2), (1 << 20, 1)):  # bytes: one, two, all at once
+        monkeypatch.setattr(module, "_PART", size)
+        leaves = [rv.tensor(x, requires_grad=True) for x in (q, k, v)]
+        y = ops.scaled_dot_product_attention(*leaves, mask)
+        assert len(y.grad_fn.cuts) == parts
+        y.backward(dy)
+        with rv.no_grad():
+            np.testing.assert_array_equal(ops.scaled_dot_product_attention(*leaves, mask), y.detach())
+        runs.append([y.numpy(force=True), *(x.grad.numpy() for x in leaves)])
+    for run in runs[1:]:
+        for got, want in zip(run, runs[0], strict=True):
+            np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("nothing", [False, -math.inf])

@@ -134,6 +134,30 @@ class Attention(Base):
         return F.cross_entropy(last(x + mixed).mean(1), y)
 
 
+class Transformer(Base):
+    """A small transformer with dropout, a causal mask and padding that depends on the batch."""
+
+    shape = (5, 6)
+
+    @staticmethod
+    def make():
+        layer = nn.TransformerEncoderLayer(6, 2, 8, 0.2, batch_first=True)
+        return nn.ModuleList(
+            [
+                nn.SinusoidalPositionalEncoding(6, 9, 0.1, batch_first=True),
+                nn.TransformerEncoder(layer, 2),
+                nn.MultiheadAttention(6, 3, 0.3, kdim=6, vdim=3, batch_first=True),
+                nn.Linear(6, 3),
+            ]
+        )
+
+    def loss(self, x, y):
+        places, encoder, attention, last = self.model
+        h = encoder(places(x), src_key_padding_mask=x[:, :, 0] > 1, is_causal=True)
+        h, weights = attention(h, h, h[:, :, :3], attn_mask=rv.zeros(5, 5) - 0.5)
+        return F.cross_entropy(last(h.mean(1)), y) + weights.square().mean()
+
+
 class Metrics(Base):
     def step(self, x, y):
         self.optimizer.zero_grad()

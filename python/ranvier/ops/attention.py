@@ -19,6 +19,7 @@ from ranvier.ops.shape import expand
 
 _NAME = "scaled_dot_product_attention"
 _MINUS_INF = float("-inf")
+_PART = 1 << 20  # bytes of scores that stay near
 
 
 class Attention(Function):
@@ -37,7 +38,7 @@ class Attention(Function):
     def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
         self.shapes = q.shape, k.shape, v.shape, *(mask.shape for mask in masks)
         y = self._attend(q, k, v, masks)
-        return (y, self.dropped) if self.with_weights else y
+        return (y, self.dropped[0]) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         dq, dk, dv, dscores = self._gradients(dy, dweights, self.needs[:3])
@@ -48,8 +49,46 @@ class Attention(Function):
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
         self.q, self.k, self.v = _core.mul(q, self.scale, None), k, v
-        scores = _core.matmul(self.q, k.swapaxes(-1, -2), None, "none", None)
-        for mask in masks:  # all in the place of the scores: they are the largest array here
+        self.cuts = self._cuts(masks)
+        self.weights, self.dropped, found = [], [], []
+        for cut in self.cuts:
+            weights = self._softmax(self.q[cut], k[cut], [self._of(mask, cut) for mask in masks])
+            dropped = weights if self.key is None else _core.dropout(weights, self.p, self.key, None)
+            found.append(_core.matmul(dropped, v[cut], None, "none", None))
+            if self.with_weights or True in self.needs:
+                self.weights.append(weights)
+                self.dropped.append(dropped)
+        return self._together(found)
+
+    def _cuts(self, masks: tuple[Array, ...]) -> list[tuple[slice, ...]]:
+        """Parts along a leading axis whose scores stay in the cache from the first step to the last."""
+        lead, scores = self.q.shape[:-2], self.q.shape[-2] * self.k.shape[-2] * self.q.itemsize
+        axis = next((axis for axis, n in enumerate(lead) if n > 1), None)
+        if (
+            axis is None
+            or self.key is not None  # what is dropped depends on the place in all scores
+            or self.with_weights
+            or True in self.needs[len(self.needs) - len(masks) :]
+            or not lead == self.k.shape[:-2] == self.v.shape[:-2]
+        ):
+            return [()]
+        n = lead[axis]
+        step = max(1, _PART * n // max(math.prod(lead) * scores, 1))
+        before = (slice(None),) * axis
+        return [(*before, slice(i, i + step)) for i in range(0, n, step)] if step < n else [()]
+
+    def _of(self, mask: Array, cut: tuple[slice, ...]) -> Array:
+        """The part of a mask."""
+        repeated = not cut or mask.ndim < self.q.ndim or mask.shape[len(cut) - 1] == 1
+        return mask if repeated else mask[cut]
+
+    def _together(self, parts: list[Array]) -> Array:
+        return parts[0] if len(parts) == 1 else _core.concatenate(parts, len(self.cuts[0]) - 1)
+
+    def _softmax(self, q: Array, k: Array, masks: list[Array]) -> Array:
+        """softmax(q k^T + masks), all in the place of the scores: they are the largest array here."""
+        scores = _core.matmul(q, k.swapaxes(-1, -2), None, "none", None)
+        for mask in masks:
             if mask.dtype.kind == "b":
                 true, false = (_MINUS_INF, scores) if self.hides else (scores, _MINUS_INF)
                 _core.where(mask, true, false, scores)
@@ -59,34 +98,40 @@ class Attention(Function):
             seen = keep(np.tri(*scores.shape[-2:], dtype=bool))
             _core.where(seen, scores, _MINUS_INF, scores)
         shown = _core.ne(scores, _MINUS_INF, None) if masks else None
-        self.weights = _core.softmax(scores, -1, scores)
+        weights = _core.softmax(scores, -1, scores)
         if shown is not None:  # a query that may look nowhere takes nothing, where softmax divides 0 by 0
-            _core.where(shown, self.weights, 0.0, self.weights)
-        self.dropped = self.weights
-        if self.key is not None:
-            self.dropped = _core.dropout(self.weights, self.p, self.key, None)
-        return _core.matmul(self.dropped, v, None, "none", None)
+            _core.where(shown, weights, 0.0, weights)
+        return weights
 
     def _gradients(
         self, dy: Array | None, dweights: Array | None, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None, Array]:
-        """Those of q, k, v where needed, and of the scores."""
-        dq = dk = dv = None
+        """Those of q, k, v where needed, and of the last part of the scores."""
+        parts: tuple[list[Array], ...] = ([], [], [])
+        for cut, weights, dropped in zip(self.cuts, self.weights, self.dropped, strict=True):
+            if dy is not None and needs[2]:  # weights^T (..., S, L) dy (..., L, D)
+                parts[2].append(_core.matmul(dropped.swapaxes(-1, -2), dy[cut], None, "none", None))
+            dscores = self._of_scores(None if dy is None else dy[cut], dweights, self.v[cut], weights)
+            if needs[0]:  # (..., L, S) k (..., S, E)
+                dq = _core.matmul(dscores, self.k[cut], None, "none", None)
+                parts[0].append(_core.mul(dq, self.scale, dq))
+            if needs[1]:  # (..., S, L) scale q (..., L, E)
+                parts[1].append(_core.matmul(dscores.swapaxes(-1, -2), self.q[cut], None, "none", None))
+        found = [self._together(part) if part else None for part in parts]
+        return found[0], found[1], found[2], dscores
+
+    def _of_scores(self, dy: Array | None, dweights: Array | None, v: Array, weights: Array) -> Array:
+        """The gradient of scores, from those of what comes of them."""
         if dy is not None:
-            if needs[2]:  # weights^T (..., S, L) dy (..., L, D)
-                dv = _core.matmul(self.dropped.swapaxes(-1, -2), dy, None, "none", None)
-            dw = _core.matmul(dy, self.v.swapaxes(-1, -2), None, "none", None)
-            dweights = dw if dweights is None else _core.add(dw, dweights, dw)
-        assert dweights is not None
+            dw = _core.matmul(dy, v.swapaxes(-1, -2), None, "none", None)
+            if dweights is not None:
+                _core.add(dw, dweights, dw)
+        else:
+            assert dweights is not None
+            dw = dweights
         if self.key is not None:
-            dweights = _core.dropout(dweights, self.p, self.key, None)
-        dscores = _core.softmax_backward(dweights, self.weights, -1, None if dy is None else dweights)
-        if needs[0]:  # (..., L, S) k (..., S, E)
-            dq = _core.matmul(dscores, self.k, None, "none", None)
-            dq = _core.mul(dq, self.scale, dq)
-        if needs[1]:  # (..., S, L) scale q (..., L, E)
-            dk = _core.matmul(dscores.swapaxes(-1, -2), self.q, None, "none", None)
-        return dq, dk, dv, dscores
+            dw = _core.dropout(dw, self.p, self.key, None)
+        return _core.softmax_backward(dw, weights, -1, None if dw is dweights else dw)
 
 
 class PackedAttention(Attention):
@@ -105,7 +150,7 @@ class PackedAttention(Attention):
         order = (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
         q, k, v = _core.copy(parts.transpose(order), False, None)  # each (N, heads, L, D)
         y = self._joined(self._attend(q, k, v, masks))
-        return (y, self.dropped) if self.with_weights else y
+        return (y, self.dropped[0]) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         if dy is not None:
