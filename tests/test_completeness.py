@@ -50,6 +50,9 @@ PLACES = (
     "train",
     "metrics",
     "ops",
+    "explore",
+    "plot",
+    "report",
 )
 
 
