@@ -43,7 +43,7 @@ def test_limit_and_columns():
 def test_right_and_wrong_differ_by_mark_and_frame():
     names = ["cat", "dog"]
     right, wrong = rv.plot.predictions(X, [0, 1], [0, 0], [[0.9, 0.1], [0.6, 0.4]], names)
-    assert titles([right, wrong]) == ["✓ cat (90%)\n", "✗ cat (60%)\ntrue: dog"]
+    assert titles([right, wrong]) == ["✓ cat (90%)", "✗ cat (60%)\ntrue: dog"]
     frames = [panel.spines["left"] for panel in (right, wrong)]
     assert [frame.get_linestyle() for frame in frames] == ["-", "--"]
     assert frames[0].get_edgecolor() != frames[1].get_edgecolor()
@@ -52,7 +52,7 @@ def test_right_and_wrong_differ_by_mark_and_frame():
 
 def test_predictions_without_probabilities_of_other_labels_and_more_than_are_drawn():
     panels = rv.plot.predictions(X, ["x", "y"], ["x", "y"], limit=1)
-    assert titles(panels) == ["✓ x\n"]
+    assert titles(panels) == ["✓ x"]
     assert panels[0].figure.get_suptitle() == "2 of 2 right (the first 1 shown)"
 
 

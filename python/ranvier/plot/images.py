@@ -98,7 +98,7 @@ def predictions(
     >>> x, y = rv.data.datasets.load_digits()
     >>> panels = rv.plot.predictions(x[:2], y[:2], [0, 7], [0.98, 0.51])
     >>> [panel.get_title() for panel in panels]
-    ['✓ 0 (98%)\\n', '✗ 7 (51%)\\ntrue: 1']
+    ['✓ 0 (98%)', '✗ 7 (51%)\\ntrue: 1']
     """
     name = "plot.predictions"
     pixels = _pixels(name, images)
@@ -113,7 +113,7 @@ def predictions(
         title = f"{'✓' if right else '✗'} {text[pred[i].item()]}" + (
             f" ({sure[i]:.0%})" if sure is not None else ""
         )
-        title += "\n" if right else f"\ntrue: {text[true[i].item()]}"
+        title += "" if right else f"\ntrue: {text[true[i].item()]}"
         colour = RIGHT if right else WRONG
         panel.set_title(title, fontsize=SMALL, color=colour, fontweight="normal" if right else "bold")
         for spine in panel.spines.values():

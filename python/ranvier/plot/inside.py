@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["inside"]
 
+MAPS = 16  # of a layer, at most
+
 
 def inside(
     model: Any,
@@ -89,13 +91,14 @@ def inside(
         _draw_values(panel, values, PIXELS if i == 0 else AMOUNTS, class_names if last else None, last)
         zeros = np.mean(values == 0) if 0 < i < len(stages) - 1 else 0
         extra = f", {zeros:.0%} are 0" if zeros else ""
+        extra += f" (the first {MAPS})" if values.ndim == 3 and len(values) > MAPS else ""
         panel.set_title(f"{text}: {' × '.join(map(str, values.shape)) or 1}{extra}", fontsize=SMALL + 1)
     return finish(panels[: len(stages)], path)
 
 
 def _draw_values(ax: Any, values: Array, cmap: str, names: Sequence[Any] | None, is_output: bool) -> None:
     if values.ndim in (2, 3) and min(values.shape[-2:]) > 1:
-        maps = values.reshape(-1, *values.shape[-2:])[:16]
+        maps = values.reshape(-1, *values.shape[-2:])[:MAPS]
         label(ax, grid=None)
         draw_maps(ax, maps, min(len(maps), 4 if len(maps) > 4 else 2), cmap)
         return

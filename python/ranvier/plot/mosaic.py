@@ -34,7 +34,7 @@ def draw_mosaic(ax: Any, tiles: Array, columns: int, **how: Any) -> Any:
     corners = np.array([[0, 0], [w, 0], [w, h], [0, h], [0, 0]]) - 0.5
     places = [np.array([i % columns * (w + 1), i // columns * (h + 1)]) for i in range(n)]
     frames = [corners + place for place in places]
-    ax.add_collection(LineCollection(frames, colors=GRAY, linewidths=0.5), autolim=False)
+    ax.add_collection(LineCollection(frames, colors=GRAY, linewidths=0.5, clip_on=False), autolim=False)
     return image
 
 
