@@ -38,9 +38,10 @@ def print_shapes(model: nn.Sequential) -> None:
         x = layer(x)
         count = sum(p.numel() for p in layer.parameters())
         print(f"{type(layer).__name__:<12} {tuple(x.shape[1:])!s:<24} {count:>10,}")
-    # A dense layer in the place of the first convolution would have a weight for each pair of pixels.
-    dense = 28 * 28 * 26 * 26 * 32
-    print(f"first layer: {32 * 3 * 3 + 32} parameters; as a dense layer with as many outputs {dense:,}\n")
+    print("\nand as dense layers with as many inputs and outputs:")
+    for layer in rv.explore.dense_against_convolution(model, (1, 28, 28)):
+        print(layer)
+    print()
 
 
 def main() -> None:
