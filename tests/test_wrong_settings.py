@@ -32,6 +32,7 @@ LAYERS: dict[str, dict[str, Any]] = {
     "TransformerEncoderLayer": {"d_model": 3, "nhead": 1, "dim_feedforward": 4},
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
+    "Neuron": {"in_features": 3},
     "RMSNorm": {"normalized_shape": 3},
     "Unflatten": {"dim": 1, "unflattened_size": (1, 3)},
     "AdaptiveAvgPool1d": {"output_size": 2},
