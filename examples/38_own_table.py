@@ -13,7 +13,7 @@ COLUMNS = ["income", "debt", "age", "years employed", "accounts", "distance", "v
 
 
 def write_table(path: Path) -> None:
-    """Made here so that the program needs no file: the first five columns tell something, the last three nothing."""
+    """Made here, so that nothing need be had: five columns tell something, the last three nothing."""
     x, y = rv.data.datasets.make_classification(
         800, 8, n_informative=3, n_redundant=2, class_sep=1.3, shuffle=False, random_state=7
     )
