@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
 import ranvier as rv
 from ranvier import nn, optim
 
@@ -47,26 +45,8 @@ def main() -> None:
         loss, right = history["loss"][epoch], history["val_accuracy"][epoch]
         print(f"epoch {epoch + 1:2}: loss {loss:.3f}, held-out accuracy {right:.1%}")
 
-    # what the six kernels of the first layer find in one digit
-    with rv.no_grad():
-        maps = model[:3](rv.tensor(x_test[:1])).numpy()[0]
-        large = model[0](rv.tensor(x_test[:1])).numpy()[0, 0]
-    kernels = model[1].weight.numpy(force=True)[:, 0]
-    figure, panels = plt.subplots(2, 7, figsize=(10, 3.3), layout="constrained")
-    panels[0, 0].imshow(large, cmap="gray_r")
-    panels[0, 0].set_title("digit, 32x32", fontsize=10)
-    panels[1, 0].axis("off")
-    most = np.abs(kernels).max()
-    for i in range(6):
-        kernel = panels[0, i + 1].imshow(kernels[i], cmap="RdBu_r", vmin=-most, vmax=most)
-        found = panels[1, i + 1].imshow(maps[i], cmap="RdBu_r", vmin=-1, vmax=1)
-        panels[0, i + 1].set_title(f"kernel {i + 1}", fontsize=10)
-        panels[1, i + 1].set_title(f"map {i + 1}", fontsize=10)
-    for panel in panels.flat:
-        panel.set(xticks=[], yticks=[])
-    figure.colorbar(kernel, ax=panels[0], label="weight", aspect=10)
-    figure.colorbar(found, ax=panels[1], label="tanh", aspect=10)
-    figure.savefig(out / "14_lenet5.png", dpi=110)
+    # what both convolutions make of a digit, after their tanh
+    rv.plot.feature_maps(model, x_test[y_test == 4][0], ["2", "5"], path=out / "14_lenet5.png")
     print(f"{parameters:,} parameters, held-out accuracy {history['val_accuracy'][-1]:.1%}")
 
 

@@ -57,7 +57,7 @@ def main() -> None:
     for around, line in ((False, "s--"), (True, "o-")):
         rv.manual_seed(0)
         model = network(around)
-        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        optimizer = optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
         trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
         history = trainer.fit(x, y, epochs=EPOCHS, batch_size=64, validation_data=(x_test, y_test))
         best[around] = history["val_accuracy"][-1]
