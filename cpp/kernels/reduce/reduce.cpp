@@ -24,7 +24,7 @@ int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 
 template <class T>
 LoopNest<3> kept_axes(const Reduce<T>& r) {
-  int64_t shape[kMaxDims];
+  int64_t shape[kMaxDims] = {};
   for (int d = 0; d < r.x.ndim; ++d) shape[d] = r.reduced[d] ? 1 : r.x.shape[d];
   return LoopNest<3>(r.x.ndim, shape, {r.center.strides, r.y.strides, r.x.strides});
 }
