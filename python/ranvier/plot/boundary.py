@@ -11,6 +11,7 @@ from ranvier import nn, ops
 from ranvier.nn.modes import evaluating
 from ranvier.plot.figure import (
     BLACK,
+    COLOURS,
     GRAY,
     MARKERS,
     PANEL,
@@ -129,17 +130,9 @@ def _draw_samples(
 ) -> None:
     size = float(np.clip(6000 / len(points), 10, 45))
     for i, (c, text, colour) in enumerate(zip(classes, names, colours(len(classes)), strict=True)):
-        mine = points[labels == c]
-        mark = MARKERS[i % len(MARKERS)]
-        ax.scatter(
-            *mine.T,
-            s=size,
-            color=colour,
-            marker=mark,
-            edgecolors="white",
-            linewidths=0.5,
-            label=shortened(text, 18),
-        )
+        how = {"s": size, "color": colour, "marker": MARKERS[i % len(MARKERS)], "linewidths": 0.5}
+        edge = "white" if len(classes) <= len(COLOURS) else BLACK  # a rainbow has pale colours
+        ax.scatter(*points[labels == c].T, edgecolors=edge, label=shortened(text, 18), **how)
     if not right.all():
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}
         ax.scatter(*points[~right].T, s=3 * size, label=f"wrong ({(~right).sum()})", **ring)

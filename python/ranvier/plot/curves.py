@@ -69,10 +69,13 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
         best, epoch = max(good, key=lambda point: sign * point[0])
         panel.axvline(epoch, color=GRAY, linewidth=0.8, linestyle=":", zorder=0)
         text = f"best: {best:.4g} in epoch {epoch}"
-        panel.plot(epoch, best, "o", color="black", markersize=10, fillstyle="none", label=text)
+        panel.plot(
+            epoch, best, "o", color="black", markersize=10, fillstyle="none", label=text, clip_on=False
+        )
     elif not good:
         panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=GRAY)
     label(panel, "", "epoch", name.replace("_", " "))
-    panel.set_xlim(0.5, max(len(watched), 1) + 0.5)
+    margin = max(0.5, 0.03 * len(watched))
+    panel.set_xlim(1 - margin, max(len(watched), 1) + margin)
     whole_numbers(panel.xaxis)
     legend(panel)

@@ -54,8 +54,8 @@ def network(
     """Draw a network as columns of units, from the input at the left to the output at the right.
 
     Of a model, each line is a weight: red and solid above 0, blue and dashed below, the thicker the larger it
-    is beside the others of its layer. Channels of convolutions are squares; layers follow each other as they
-    were defined, and layers without weights are left out.
+    is beside the others of its layer. Channels of convolutions are squares. Layers follow each other as they
+    were defined; of the other layers, activations are named and the rest is left out.
 
     Args:
         model: a Module with Linear or convolution layers, or only the sizes, such as `[784, 128, 10]`.

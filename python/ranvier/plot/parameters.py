@@ -77,15 +77,20 @@ def weights(
         spare.remove()
     for panel, (name, p) in zip(panels, found, strict=False):
         values = p._array[np.isfinite(p._array)].astype(np.float64)
-        panel.hist(values, bins=int(np.clip(np.sqrt(p.numel()), 8, 60)), color=BLUE)
+        panel.hist(
+            values, bins=int(np.clip(np.sqrt(p.numel()), 8, 60)), color=BLUE, edgecolor="white", linewidth=0.3
+        )
         panel.axvline(0, color=GRAY, linewidth=0.8)
-        label(panel, f"{shortened(name, 26)} {p.shape}", "weight", "count")
+        label(panel, f"{shortened(name, 26)} {p.shape}", "weight" if p.ndim > 1 else "value", "count")
         text = f"mean {values.mean():.2g}\nstd {values.std():.2g}" if values.size else ""
-        note = {"transform": panel.transAxes, "va": "top", "fontsize": SMALL}
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        note = {"transform": panel.transAxes, "va": "top", "fontsize": SMALL, "bbox": paper}
         panel.text(0.98, 0.96, text, ha="right", **note)
         if values.size < p.numel():
             panel.text(0.02, 0.96, f"{p.numel() - values.size} not finite", ha="left", color=WRONG, **note)
         panel.set_ylim(0, 1.4 * panel.get_ylim()[1])
+        panel.locator_params(axis="x", nbins=6)
+        whole_numbers(panel.yaxis)
     return finish(panels[: len(found)], path)
 
 
