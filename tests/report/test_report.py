@@ -97,6 +97,7 @@ def test_the_document_is_proper(page):
     assert {e["name"]: e["content"] for e in page.all("meta") if "name" in e}["viewport"]
     assert all(e["alt"] for e in page.all("img"))
     assert all(e["role"] == "img" and e["aria-label"] for e in page.all("svg"))
+    assert all(e["text"] for e in page.all("th"))
     assert all(e["scope"] in ("row", "col") for e in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table")) == len(page.tables) > 4
 
@@ -206,7 +207,7 @@ def test_binary_and_text_labels(tmp_path):
     ]
     page = written(tmp_path, y_true=["yes", "no"], y_pred=["yes", "yes"])
     assert page.tables["Confusion matrix"][1:] == [["no", "0", "1"], ["yes", "0", "1"]]
-    assert page.tables["Mistakes: the first of 1."][1][1:] == ["no", "yes", "✗ wrong"]
+    assert page.tables["Mistakes: 1 of 1, in their order."][1][1:] == ["no", "yes", "✗ wrong"]
 
 
 def test_classes_that_do_not_occur(tmp_path):

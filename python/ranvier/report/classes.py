@@ -103,7 +103,7 @@ def _classes(scores: tuple[Any, ...], names: list[str]) -> str:
         (name, [*(f"{column[i]:.4f}" for column in measured), f"{int(support[i]):,}"])
         for i, name in enumerate(names)
     ]
-    for name, weights in (("mean", None), ("mean by support", support)):
+    for name, weights in (("mean", None), ("weighted mean", support)):
         means = [f"{float(np.average(column, weights=weights)):.4f}" for column in measured]
         rows.append((name, [*means, f"{int(support.sum()):,}"]))
     return table("Each class", ["class", "precision", "recall", "F1", "support"], rows)
@@ -138,8 +138,9 @@ class _Samples:
             return ""
         if self._certainty is not None:
             wrong = wrong[np.argsort(-self._certainty[wrong], kind="stable")]
-        which = "first" if self._certainty is None else "most certain"
-        return self.gallery("Mistakes", f"The {which} of {len(wrong):,}.", wrong[:SHOWN])
+        which = "in their order" if self._certainty is None else "the most certain first"
+        note = f"{min(len(wrong), SHOWN)} of {len(wrong):,}, {which}."
+        return self.gallery("Mistakes", note, wrong[:SHOWN])
 
     def gallery(self, heading: str, note: str, chosen: Array) -> str:
         pixels = None if self._x is None else as_pixels(self._x[chosen])
@@ -163,7 +164,7 @@ class _Samples:
             "sample",
             "true",
             "predicted",
-            "",
+            "result",
             *(["probability"] if self._certainty is not None else []),
         ]
         rows = []
