@@ -187,9 +187,18 @@ struct Product {
         t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
         t.c = o.c + row * o.rs_c + column * o.cs_c;
         t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
+        if (plan.prepacked) fetch_panel(i + 1, j - j0, j1 - j0);
         kernels.tile(t);
       }
     }
+  }
+
+  // One of `parts` of the rows of panel i, which are read where they lie, comes nearer.
+  void fetch_panel(int64_t i, int64_t part, int64_t parts) const {
+    if (plan.pack_a || i >= plan.panels || o.cs_a != 1) return;
+    const int64_t row = plan.row(i), rows = plan.row(i + 1) - row;
+    for (int64_t r = row + rows * part / parts; r < row + rows * (part + 1) / parts; ++r)
+      for (int64_t p = 0; p < o.k; p += 64 / sizeof(T)) __builtin_prefetch(o.a + r * o.rs_a + p, 0, 2);
   }
 
   // The crew splits the columns.

@@ -32,6 +32,8 @@ class Compiled:
     after: calls of a signature that run eagerly before it is captured. captures: how often it was.
     """
 
+    _forward_only = False  # of a model, always without a tape
+
     def __init__(
         self, function: Callable[..., Any], verify: bool | int = True, after: int = 0, folds: bool = False
     ) -> None:
@@ -75,12 +77,15 @@ class Compiled:
             return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
         self.captures += 1
         result, capture, slots = record(self._function, args, kwargs)
-        step = Step(capture, slots, form(args, kwargs), result, self._folds)
+        step = self._step(capture, slots, form(args, kwargs), result, self._folds)
         step.checks_left = -1 if self._verify is False else 0
         self._steps[key] = [step, *self._steps[key]][:_KEPT]
         del capture  # and with it the memory of the recording
         _core.empty_cache()
         return result
+
+    def _step(self, capture: Any, arguments: list[Array], form: list[Any], result: Any, folds: bool) -> Step:
+        return Step(capture, arguments, form, result, folds, self._forward_only)
 
     def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
@@ -90,7 +95,7 @@ class Compiled:
         result, capture, slots = record(self._function, args, kwargs, step.arguments)
         other = step.program.other_path(capture.recording)
         if other and not step.renewed:  # the first run may have had something to set up
-            step = Step(capture, slots, form(args, kwargs), result, self._folds)
+            step = self._step(capture, slots, form(args, kwargs), result, self._folds)
             step.renewed = True
         else:
             fault = f"the step does not do the same each time: {other}" if other else ""
@@ -99,7 +104,7 @@ class Compiled:
             if not fault:
                 fault = step.program.check(before, capture.recording, tuple(slots))
             if fault and step.folds:  # perhaps by rounding: a mean much larger than the deviation cancels out
-                step = Step(capture, slots, form(args, kwargs), result)
+                step = self._step(capture, slots, form(args, kwargs), result, False)
             elif fault:
                 raise CaptureError(f"[compile] {fault}", result)
             else:
@@ -134,11 +139,19 @@ class CompiledModel(Compiled):
     """
 
     _function: Any
+    _forward_only = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        step = self._latest
+        refused = mode.enabled and self._function.training
+        if step is not None and step.checks_left and not (kwargs or captures or refused):
+            results = step.call(args)
+            if results is not None:
+                step.checks_left -= 1
+                return step.result(results)
         if not mode.enabled:
             return super().__call__(*args, **kwargs)
-        if self._function.training:
+        if refused:
             self._refuse(args, kwargs)
         with no_grad():
             return super().__call__(*args, **kwargs)

@@ -27,10 +27,17 @@ class Step:
     renewed = False  # made from the second eager run, since the first took another path
 
     def __init__(
-        self, capture: Capture, arguments: list[Array], form: list[Any], result: Any, folds: bool = False
+        self,
+        capture: Capture,
+        arguments: list[Array],
+        form: list[Any],
+        result: Any,
+        folds: bool = False,
+        forward_only: bool = False,
     ) -> None:
         """form: what the positional arguments of a call are: None for an array, else the value.
 
+        forward_only: the step is the forward pass of a model, always without a tape.
         folds: whether batch norms may be folded into the weights before them, which rounds differently.
         """
         tensors: list[Tensor] = []
@@ -47,7 +54,7 @@ class Step:
         _require_replayable(capture, kinds, outputs + kept, result)
         self._modules = list(capture.modules.values())
         self.program = _core.Program(recording, arguments, outputs, kept, self._watched(), folds)
-        self.folds = folds
+        self.folds, self.forward_only = folds, forward_only
         self.arguments = arguments
         self.plans = capture.plans
         self.call = self.program.call
@@ -70,17 +77,23 @@ class Step:
     def _guards(self, capture: Capture) -> list[tuple[Any, Any, Any]]:
         """What must be as it was: modes, parameters, settings, and the gradients that the step adds to.
 
-        Of gradients it is the address that counts: autograd asks who refers to an array.
+        Of gradients it is the address that counts: autograd asks who refers to an array. In a forward pass
+        that is always without a tape, neither that nor `requires_grad` has a part.
         """
         parameters = {id(p): p for m in self._modules for p in (*m.parameters(), *m.buffers())}.values()
         carried = [entry for key, entry in capture.leaves.items() if key not in capture.zeroed]
         before = [(grad, array()) for _, grad, array in carried if array is not None]
+        recording: list[tuple[Any, Any, Any]] = []
+        if not self.forward_only:
+            recording = [
+                (mode, "enabled", mode.enabled),
+                *[(p, "requires_grad", p.requires_grad) for p in parameters],
+            ]
         return [
-            (mode, "enabled", mode.enabled),
+            *recording,
             *[(m, "training", m.training) for m in self._modules],
             *[(vars(m), name, getattr(m, name)) for m in self._modules for name in _parts(m)],
             *[(p, "_array", p._array) for p in parameters],
-            *[(p, "requires_grad", p.requires_grad) for p in parameters],
             *[(leaf, "grad", grad) for leaf, grad, _ in carried],
             *[(grad, "_array", _address(grad._array)) for _, grad in self._gradients],
             *[(grad, "_array", _address(array) if array is not None else 0) for grad, array in before],
