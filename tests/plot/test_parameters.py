@@ -60,6 +60,13 @@ def test_norms_of_a_run(model):
     assert (weights.get_ylabel(), gradients.get_ylabel()) == ("norm of weights", "norm of gradients")
 
 
+def test_norms_over_few_magnitudes_have_plain_ticks():
+    (panel,) = rv.plot.norms({"gradients": {"a": [0.02, 0.04], "b": [0.5, 0.9]}})
+    panel.figure.canvas.draw()
+    assert {"0.02", "0.05", "0.1", "0.2", "0.5"} <= {t.get_text() for t in panel.get_yticklabels()}
+    assert not any(t.get_text() for t in panel.get_yticklabels(minor=True))
+
+
 def test_norms_over_many_magnitudes_and_layers():
     curves = {f"{i}.weight": [10.0**-i, 10.0**-i] for i in range(15)}
     weights, gradients = rv.plot.norms({"weights": {"w": [1.0, 1.1]}, "gradients": curves})

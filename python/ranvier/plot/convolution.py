@@ -79,13 +79,14 @@ def kernels(weight: Any, *, limit: int = 16, ax: Axes | None = None, path: Path 
     names = ("input channel", "output channel") if c > 1 else ("", "output channel" if rows > 1 else "")
     label(ax, title, *names, None)
     bare(ax)
-    ax.set_xticks([(w + 1) * i + (w - 1) / 2 for i in range(columns)], [str(i) for i in range(columns)])
-    first = range(0, rows * (1 if c > 1 else 8), 1 if c > 1 else 8)
-    ax.set_yticks(
-        [(h + 1) * i + (h - 1) / 2 for i in range(rows)], [f"{n}" if c > 1 else f"{n} +" for n in first]
-    )
-    if rows == 1:
-        ax.set_yticks([])
+    if c > 1:
+        row_names = [str(i) for i in range(rows)]
+    else:
+        row_names = [f"{i} … {min(i + 8, len(shown)) - 1}" for i in range(0, len(shown), 8)]
+    if c > 1 or rows == 1:
+        ax.set_xticks([(w + 1) * i + (w - 1) / 2 for i in range(columns)], [str(i) for i in range(columns)])
+    if rows > 1:
+        ax.set_yticks([(h + 1) * i + (h - 1) / 2 for i in range(rows)], row_names)
     ax.tick_params(length=0, labelsize=SMALL if max(rows, columns) <= 24 else 6)
     colour_bar(ax, image, "weight")
     return finish(ax, path)

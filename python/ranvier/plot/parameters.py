@@ -27,6 +27,7 @@ from ranvier.plot.figure import (
     legend,
     number,
     one_axes,
+    require_matplotlib,
     several_axes,
     whole_numbers,
 )
@@ -193,6 +194,9 @@ def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None)
     )
     if not any(len(values) for curves in kinds.values() for values in curves.values()):
         raise ValueError("[plot.norms] got no norms; expected those of at least one epoch")
+    require_matplotlib("plot.norms")
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     panels = several_axes("plot.norms", figure, path, 1, len(kinds), (PANEL[0] + 0.6, PANEL[1]))[0]
     for panel, (kind, curves) in zip(panels, kinds.items(), strict=True):
         for i, ((name, values), colour) in enumerate(zip(curves.items(), colours(len(curves)), strict=True)):
@@ -203,6 +207,10 @@ def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None)
         low, high = extremes(np.concatenate([np.asarray(v, np.float64) for v in curves.values()]))
         if low > 0 and high > 20 * low:
             panel.set_yscale("log")
+            if high < 1000 * low:  # powers of 10 alone would be few ticks
+                panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                panel.yaxis.set_major_formatter("{x:g}")
+                panel.yaxis.set_minor_formatter(NullFormatter())
         whole_numbers(panel.xaxis)
     if max(map(len, kinds.values())) > 12:
         _depth_note(panels[-1])
