@@ -162,12 +162,19 @@ def test_dead_units():
     model[0].bias.data[:6] = -100
     diagnosis = rv.diagnose(model, data=data())
     assert [(f.rule, f.severity) for f in diagnosis] == [("dead units", "warning")]
-    assert diagnosis[0].figures == {"dead": 6, "units": 16}
+    assert diagnosis[0].figures == {"1": 6 / 16}
+    assert diagnosis[0].evidence == '0 for all 200 samples: 6 of 16 units of "1"'
     model[0].bias.data[:9] = -100
     assert rv.diagnose(model, data=data())[0].severity == "error"
     model[0].bias.data.fill_(0)
     model[0].bias.data[:4] = -100
     assert found(model, data=data()) == []  # a quarter is not more than a quarter
+
+
+def test_what_dead_units_cause_is_not_said_as_well():
+    model = network(16, 16, 16)
+    model[2].bias.data.fill_(-1000)
+    assert found(model, data=data(), loss=CROSS) == ["dead units"]
 
 
 def test_a_unit_that_any_batch_turns_on_is_alive():
@@ -185,7 +192,7 @@ def test_channels_of_images_are_units():
     x, y = rv.data.datasets.load_digits()
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 36, 10))
     model[0].bias.data[:2] = -100
-    assert rv.diagnose(model, data=(x[:100], y[:100]))[0].figures == {"dead": 2, "units": 4}
+    assert rv.diagnose(model, data=(x[:100], y[:100]))[0].figures == {"1": 0.5}
 
 
 @pytest.mark.parametrize("activation", [nn.Sigmoid, nn.Tanh])

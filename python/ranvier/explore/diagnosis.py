@@ -99,7 +99,10 @@ def diagnose(
         if any(found.rule in ("weights", "inputs") and found.severity == "error" for found in findings):
             missing.append("units and gradients: what goes through them is not finite")
         else:
-            findings += [*rules.dead_units(seen), *rules.saturation(seen), *rules.depth(seen)]
+            dead = list(rules.dead_units(seen))
+            findings += [*dead, *rules.saturation(seen)]
+            if not any(found.severity == "error" for found in dead):  # nothing comes through those
+                findings += rules.depth(seen)
             missing += seen.missing
     if history is None or "loss" not in history:
         missing.append("learning rate and fit: give history")

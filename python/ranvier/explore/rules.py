@@ -149,7 +149,8 @@ def inputs(seen: Seen) -> Findings:
     largest, smallest = sizes[-1], sizes[(len(sizes) - 1) // 10]
     scale = "scale them: rv.data.Standardize, or divide pixels by 255"
     if largest > INPUT_RMS:
-        evidence = f"feature {features.argmax()} has a root mean square of {largest:.3g}"
+        what = "channel" if x.ndim > 2 else "feature"
+        evidence = f"{what} {features.argmax()} has a root mean square of {largest:.3g}"
         yield Finding("inputs", "warning", evidence, scale, {"rms": float(largest)})
     elif largest > INPUT_RATIO * smallest:
         ratio = float(largest / smallest)
@@ -180,16 +181,16 @@ def classes(seen: Seen) -> Findings:
 def dead_units(seen: Seen) -> Findings:
     if len(seen.x) < SAMPLES:
         return
-    for name, off in seen.off.items():
-        share = float(off.mean())
-        if share > DEAD_SHARE:
-            yield Finding(
-                "dead units",
-                "error" if share > 0.5 else "warning",
-                f'{off.sum()} of {off.size} units of ReLU "{name}" are 0 for all {len(seen.x)} samples',
-                "lower the learning rate, start from he_normal_ and biases of 0, or take LeakyReLU",
-                {"dead": int(off.sum()), "units": off.size},
-            )
+    many = {name: off for name, off in seen.off.items() if off.mean() > DEAD_SHARE}
+    if many:
+        layers = ", ".join(f'{off.sum()} of {off.size} units of "{name}"' for name, off in many.items())
+        yield Finding(
+            "dead units",
+            "error" if any(off.mean() > 0.5 for off in many.values()) else "warning",
+            f"0 for all {len(seen.x)} samples: {layers}",
+            "lower the learning rate, start from he_normal_ and biases of 0, or take LeakyReLU",
+            {name: float(off.mean()) for name, off in many.items()},
+        )
 
 
 def saturation(seen: Seen) -> Findings:

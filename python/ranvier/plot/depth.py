@@ -121,17 +121,16 @@ def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None =
     means = np.array([np.abs(g).mean() if g.size else 0.0 for _, _, g in rows])
     most = np.array([np.abs(g).max(initial=0) for _, _, g in rows])
     parameters = np.array([parameter for _, parameter, _ in rows])
-    for chosen, colour, text in ((parameters, BLUE, "parameter"), (~parameters, ORANGE, "layer's output")):
+    for chosen, colour, text in ((parameters, BLUE, "parameter"), (~parameters, ORANGE, "output of a layer")):
         if chosen.any():
-            ax.barh(places[chosen], means[chosen], color=colour, height=0.7, label=f"{text}, mean")
+            ax.barh(places[chosen], means[chosen], color=colour, height=0.7, label=text)
     ax.plot(most, places, "|", color=GRAY, markersize=9, markeredgewidth=2, label="largest")
     ax.set_yticks(places, [name for name, _, _ in rows])
-    ax.invert_yaxis()
+    ax.set_ylim(len(rows) - 0.4, -2.2)  # room for the legend
     if (means > 0).any():
         ax.set_xscale("log")
-    label(ax, "gradients on their way back", "|gradient|", "from the input (top) to the loss", "x")
-    ax.tick_params(axis="y", labelsize=SMALL)
-    legend(ax)
+    label(ax, "gradients on their way back", "|gradient|: mean and largest", "input (top) to loss", "x")
+    legend(ax, loc="upper center", ncols=3, columnspacing=1.2, handlelength=1.4)
     return finish(ax, path)
 
 

@@ -1,0 +1,67 @@
+"""Kernels by hand: nine numbers that slide over an image find its edges, blur it or sharpen it."""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from ranvier.explore import KERNELS, filter_image
+
+SIGNED = {"edge", "vertical_edge", "horizontal_edge", "sobel_x", "sobel_y", "laplacian"}
+
+
+def scene(size: int = 96) -> np.ndarray:
+    """A disc, a frame and a slanted bar on a background that grows brighter downwards; values from 0 to 1."""
+    row, column = np.mgrid[0:size, 0:size] / size
+    image = 0.15 + 0.25 * row
+    image[(row - 0.3) ** 2 + (column - 0.3) ** 2 < 0.2**2] = 0.95
+    image[(row > 0.55) & (row < 0.9) & (column > 0.12) & (column < 0.47)] = 0.8
+    image[(row > 0.62) & (row < 0.83) & (column > 0.19) & (column < 0.4)] = 0.3
+    image[abs(column - 0.72 + 0.25 * (row - 0.5)) < 0.06] = 0.0
+    noise = np.random.default_rng(0).normal(0, 0.02, image.shape)
+    return (image + noise).astype(np.float32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+
+    # The smallest case first: the left half of the image is 0, the right half 255.
+    halves = np.repeat([[0, 0, 0, 0, 255, 255, 255, 255]], 8, axis=0)
+    upright = filter_image(halves, "vertical_edge")
+    level = filter_image(halves, "horizontal_edge")
+    print("the kernel for upright edges:")
+    print(KERNELS["vertical_edge"].astype(int))
+    print("its answers along a row of the image of two halves:", upright[0].astype(int))
+
+    # Now every kernel on a scene. The gradient's two directions together give an edge of any direction.
+    image = scene()
+    answers = {name: filter_image(image, name) for name in KERNELS}
+    answers["sobel, both"] = np.hypot(answers["sobel_x"], answers["sobel_y"])
+
+    figure, panels = plt.subplots(3, 4, figsize=(10, 7.2), sharex=True, sharey=True, layout="constrained")
+    for panel, (name, answer) in zip(panels.flat, answers.items(), strict=True):
+        if name in SIGNED:  # red above 0, blue below
+            most = np.abs(answer).max()
+            shown = panel.imshow(answer, cmap="RdBu_r", vmin=-most, vmax=most)
+        else:
+            shown = panel.imshow(answer, cmap="gray")
+        figure.colorbar(shown, ax=panel, fraction=0.046, pad=0.04)
+        panel.set_title(name.replace("_", " "))
+    for panel in panels[-1]:
+        panel.set_xlabel("column")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("row")
+    picture = out / "08_filters.png"
+    figure.savefig(picture, dpi=120)
+    print(f"saved {picture}")
+    print(
+        f"an upright edge of 255: the kernel for upright edges answers {upright.max():.0f}, "
+        f"that for level edges {np.abs(level).max():.0f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
