@@ -57,6 +57,16 @@ def test_class_balance():
     assert rv.plot.classes(["a", "a", "b"]).get_title() == "3 samples, largest class 2 × smallest"
 
 
+def test_a_style_with_grids_draws_none_over_the_cells():
+    import matplotlib
+
+    with matplotlib.rc_context({"axes.grid": True}):
+        ax = rv.plot.confusion_matrix([0, 1], [0, 1])
+        curve = rv.plot.history({"loss": [1.0, 0.5]})[0]
+    assert not any(line.get_visible() for line in ax.get_xgridlines() + ax.get_ygridlines())
+    assert all(line.get_visible() for line in curve.get_xgridlines())
+
+
 def test_the_callers_axes_are_drawn_in():
     from matplotlib.figure import Figure
 

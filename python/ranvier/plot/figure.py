@@ -100,6 +100,7 @@ def label(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str | None 
     ax.set_xlabel(x, fontsize=TEXT)
     ax.set_ylabel(y, fontsize=TEXT)
     ax.tick_params(labelsize=SMALL)
+    ax.grid(False)
     if grid is not None:
         ax.set_axisbelow(True)
         ax.grid(True, axis=grid, color=LIGHT, linewidth=0.6)  # type: ignore[arg-type]
