@@ -29,6 +29,7 @@ LAYERS: dict[str, dict[str, Any]] = {
     "LearnedPositionalEncoding": {"d_model": 3, "max_len": 4},
     "MultiheadAttention": {"embed_dim": 3, "num_heads": 1},
     "SinusoidalPositionalEncoding": {"d_model": 3},
+    "TransformerDecoderLayer": {"d_model": 3, "nhead": 1, "dim_feedforward": 4},
     "TransformerEncoderLayer": {"d_model": 3, "nhead": 1, "dim_feedforward": 4},
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
@@ -56,7 +57,8 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
 NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything as PyTorch's, or holds things
-NO_SETTINGS |= {"TransformerEncoder"}  # makes as many copies as it is told, 2**31 too
+# make as many copies as they are told, 2**31 too
+NO_SETTINGS |= {"Transformer", "TransformerDecoder", "TransformerEncoder"}
 CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
 OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
 METRICS = sorted(metrics.METRICS)
@@ -73,7 +75,7 @@ def test_layers(name: str) -> None:
     shape = (2, 2, 5) if name.endswith(("1d", "Upsample")) else shape
     arrays = [rv.rand(*shape)] * (1 + name.endswith("Loss") + (name in THREE_ARRAYS))
     arrays += arrays[: name in TWO_ARRAYS]
-    arrays *= 3 if name == "MultiheadAttention" else 1
+    arrays *= {"MultiheadAttention": 3, "TransformerDecoderLayer": 2}.get(name, 1)
     if name == "CosineEmbeddingLoss":
         arrays[2] = rv.ones(2)
     if name in OF_CLASSES:

@@ -157,6 +157,30 @@ def test_positions_belong_to_the_sequence(kind):
     assert "max_len=9" in repr(alone)
 
 
+@pytest.mark.parametrize("activation", [nn.functional.gelu, nn.GELU("tanh"), "relu"])
+def test_a_transformer_in_a_file(activation, tmp_path):
+    """Functions with names are kept by name, layers as what they are made of."""
+    model = nn.Transformer(4, 2, 2, 1, 6, activation=activation, batch_first=True)
+    rv.save(nn.Sequential(model), tmp_path / "model.safetensors")
+    twin = rv.load(tmp_path / "model.safetensors")[0].eval()
+    assert repr(twin) == repr(model)
+    source, target = rv.randn(2, 5, 4), rv.randn(2, 3, 4)
+    np.testing.assert_array_equal(
+        twin(source, target).numpy(force=True), model.eval()(source, target).numpy(force=True)
+    )
+
+
+def test_a_mask_of_numbers_is_causal():
+    model = nn.Transformer(4, 2, 1, 1, 6, 0.0)
+    source, target = rv.randn(5, 2, 4), rv.randn(3, 2, 4)
+    mask = nn.Transformer.generate_square_subsequent_mask(3)
+    y = model(source, target, tgt_mask=mask).numpy(force=True)
+    np.testing.assert_array_equal(model(source, target, tgt_is_causal=True).numpy(force=True), y)
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    for p in matrices:  # Glorot's bound
+        assert np.abs(p.numpy(force=True)).max() <= (6 / sum(p.shape)) ** 0.5
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_saved_and_loaded(training, tmp_path):
     layer = nn.TransformerEncoderLayer(8, 2, 16, 0.1, "gelu", batch_first=True, norm_first=True)
@@ -215,6 +239,8 @@ BATCH = rv.zeros(2, 3, 4)
             lambda: nn.MultiheadAttention(4, 2, add_zero_attn=True),
         ),
         (ValueError, "got activation 'elu'", lambda: nn.TransformerEncoderLayer(4, 2, activation="elu")),
+        (ValueError, "got activation 'elu'", lambda: nn.Transformer(4, 2, activation="elu")),
+        (TypeError, "got decoder_layer of type int", lambda: nn.TransformerDecoder(3, 2)),
         (ValueError, "got -1 num_layers", lambda: nn.TransformerEncoder(nn.Identity(), -1)),
         (TypeError, "got encoder_layer of type int", lambda: nn.TransformerEncoder(3, 2)),
         (

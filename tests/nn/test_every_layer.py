@@ -14,7 +14,7 @@ from support.layers import LAYERS
 from support.tolerance import tolerance
 
 CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"}
-CONTAINERS |= {"TransformerEncoder"}  # of copies of a layer: see test_attention.py
+CONTAINERS |= {"TransformerDecoder", "TransformerEncoder"}  # of copies of a layer: see test_attention.py
 OURS = {
     "Step",
     "Neuron",

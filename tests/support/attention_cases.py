@@ -92,6 +92,16 @@ CASES = {
         [values(1, L, E)],
         {"mask": later(L), "is_causal": True},
     ),
+    "decoder layer": (
+        lambda nn: nn.TransformerDecoderLayer(E, 2, 6, 0.0, "gelu"),
+        three((L, N, E), (S, N, E)),
+        {"tgt_mask": later(L), "memory_key_padding_mask": bools(5, N, S)},
+    ),
+    "transformer": (
+        lambda nn: nn.Transformer(E, 2, 1, 2, 6, 0.0, "gelu", batch_first=True),
+        three((N, S, E), (N, L, E)),
+        {"src_key_padding_mask": bools(5, N, S), "tgt_mask": later(L), "memory_mask": values(6, L, S)},
+    ),
     "layer norm": (lambda nn: nn.LayerNorm((L, E), 1e-3), [values(1, N, L, E)], {}),
 }
 

@@ -130,6 +130,8 @@ LAYERS = [
         bias=False,
         of=(3, 4, 6),
     ),
+    layer("TransformerDecoderLayer", 6, 2, 8, of=(4, 3, 6), also=((5, 3, 6),)),
+    layer("Transformer", 6, 2, 1, 2, 8, 0.1, "gelu", batch_first=True, of=(3, 4, 6), also=((3, 5, 6),)),
     layer("SinusoidalPositionalEncoding", 6, of=(4, 3, 6)),
     layer("LearnedPositionalEncoding", 6, 9, 0.2, batch_first=True, of=(3, 4, 6)),
     # activations

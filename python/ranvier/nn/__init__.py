@@ -94,6 +94,7 @@ from ranvier.nn.pooling import (
 from ranvier.nn.positional import LearnedPositionalEncoding, SinusoidalPositionalEncoding
 from ranvier.nn.reshape import Flatten, Identity, Unflatten
 from ranvier.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from ranvier.nn.transformer_decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
 from ranvier.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
@@ -189,6 +190,9 @@ __all__ = [
     "Step",
     "Tanh",
     "Tanhshrink",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",

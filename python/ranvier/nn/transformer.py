@@ -19,6 +19,35 @@ _NAME = "transformer_encoder_layer"
 _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
 
 
+def chosen(layer: Module, name: str, activation: Any) -> Callable[[Any], Tensor]:
+    """The function of a layer's argument ``activation``; of those with a name, a file keeps the name."""
+    if isinstance(activation, str) and activation in _ACTIVATIONS:
+        return _ACTIVATIONS[activation]
+    if not callable(activation):
+        raise ValueError(f"[{name}] got activation {activation!r}; expected 'relu', 'gelu' or a function")
+    arguments = layer.__dict__["_arguments"]
+    for known, function in _ACTIVATIONS.items():
+        if activation is function and arguments.get("activation") is function:
+            arguments["activation"] = known
+    return activation
+
+
+def copies(module: Module, argument: str, layer: Any, count: int) -> ModuleList:
+    """So many copies of a layer, which was that argument of the module."""
+    name = argument.removesuffix("_layer")
+    if not isinstance(layer, Module):
+        raise TypeError(
+            f"[transformer_{name}] got {argument} of type {type(layer).__name__}; expected a layer"
+        )
+    if count < 0:
+        raise ValueError(f"[transformer_{name}] got {count} num_layers; expected a number >= 0")
+    layers = ModuleList([copy.deepcopy(layer) for _ in range(count)])
+    arguments = module.__dict__["_arguments"]
+    if count and arguments.get(argument) is layer:
+        arguments[argument] = layers[0]  # the one that was copied need not be kept
+    return layers
+
+
 class TransformerEncoderLayer(Module):
     """Attention of a sequence to itself, then a network on each of its places, each added to what it saw:
 
@@ -53,10 +82,6 @@ class TransformerEncoderLayer(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if not callable(activation) and activation not in ("relu", "gelu"):
-            raise ValueError(
-                f"[{_NAME}] got activation {activation!r}; expected 'relu', 'gelu' or a function"
-            )
         self.self_attn = MultiheadAttention(
             d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
         )
@@ -68,7 +93,7 @@ class TransformerEncoderLayer(Module):
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
-        self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
+        self.activation = chosen(self, _NAME, activation)
 
     def forward(
         self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
@@ -112,19 +137,9 @@ class TransformerEncoder(Module):
         mask_check: bool = True,
     ) -> None:
         super().__init__()
-        if not isinstance(encoder_layer, Module):
-            raise TypeError(
-                f"[transformer_encoder] got encoder_layer of type {type(encoder_layer).__name__}; expected a "
-                "layer"
-            )
-        if num_layers < 0:
-            raise ValueError(f"[transformer_encoder] got {num_layers} num_layers; expected a number >= 0")
-        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.layers = copies(self, "encoder_layer", encoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
-        arguments = self.__dict__["_arguments"]
-        if num_layers and "encoder_layer" in arguments:
-            arguments["encoder_layer"] = self.layers[0]  # the one that was copied need not be kept
 
     def forward(
         self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None
