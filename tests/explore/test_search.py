@@ -135,7 +135,7 @@ def test_surfaces_are_least_at_their_minima(name):
 def test_wrong_calls():
     with pytest.raises(ValueError, match=r"\[random_search\] got trials = 0"):
         explore.random_search(surfaces.bowl, [0, 0], [1, 1], trials=0)
-    with pytest.raises(ValueError, match=r"expected vectors, or numbers and dimensions"):
+    with pytest.raises(ValueError, match=r"expected vectors of one length, or numbers and dimensions"):
         explore.random_search(surfaces.bowl, 0, 1)
     with pytest.raises(ValueError, match="low <= high"):
         explore.random_search(surfaces.bowl, [1, 1], [0, 2])
@@ -155,3 +155,34 @@ def test_wrong_calls():
         explore.Path([[1.0]], [1.0, 2.0])
     with pytest.raises(ValueError, match=r"\[ParameterLoss\] got a vector of shape \(2,\); expected \(3,\)"):
         explore.ParameterLoss(nn.Linear(2, 1), nn.MSELoss(), np.zeros((1, 2)), np.zeros((1, 1))).load([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: explore.random_search(3, [0], [1]), TypeError, "got f of type int; expected a function"),
+        (
+            lambda: explore.random_search(surfaces.bowl, [0, 0], [1, 1, 1]),
+            ValueError,
+            r"shape \(2,\), high of",
+        ),
+        (lambda: explore.random_search(surfaces.bowl, "a", 1), TypeError, "got low of type str"),
+        (
+            lambda: explore.random_search(surfaces.bowl, [0, 0], [1, 1], 1.5),
+            TypeError,
+            "trials of type float",
+        ),
+        (lambda: explore.random_search(surfaces.bowl, 0, 1, dimensions=0), ValueError, "dimensions = 0"),
+        (
+            lambda: explore.gradient_descent(None, [0]),
+            TypeError,
+            r"\[gradient_descent\] got f of type NoneType",
+        ),
+        (lambda: explore.gradient_descent(surfaces.bowl, None), TypeError, "got start of type NoneType"),
+        (lambda: explore.compare_learning_rates(surfaces.bowl, [0, 0], ()), ValueError, r"got rates \[\]"),
+        (lambda: explore.compare_optimizers(surfaces.bowl, optimizers=[1]), ValueError, r"optimizers \[1\]"),
+    ],
+)
+def test_wrong_arguments(call, error, text):
+    with pytest.raises(error, match=text):
+        call()

@@ -107,5 +107,11 @@ def test_wrong_calls():
         rv.mlp([2, 3, 1], init="her")
     with pytest.raises(ValueError, match=r"\[mlp\] got 1 activations for 2 hidden layers"):
         rv.mlp([2, 3, 4, 1], ["relu"])
+    with pytest.raises(TypeError, match=r"\[mlp\] got sizes 3; expected whole numbers"):
+        rv.mlp(3)
+    with pytest.raises(TypeError, match=r"\[mlp\] got activation None"):
+        rv.mlp([2, 3, 1], None)
+    with pytest.raises(TypeError, match=r"\[init\] got int; expected a name or a function"):
+        rv.mlp([2, 3, 1], init=3)
     with pytest.raises(ValueError, match="dropout"):
         rv.mlp([2, 3, 1], dropout=1.5)

@@ -115,5 +115,9 @@ def test_wrong_calls():
         nn.Neuron.with_weights([1, 2, 3]).boundary()
     with pytest.raises(IndexError, match="got neuron 3 of a layer of 3"):
         nn.Neuron.of(nn.Linear(2, 3), 3)
+    with pytest.raises(TypeError, match="got ReLU and index 0; expected a Linear"):
+        nn.Neuron.of(nn.ReLU(), 0)
+    with pytest.raises(ValueError, match="expected two corners"):
+        nn.Neuron.with_weights([1, 2]).boundary(0, 1)
     with pytest.raises(ValueError, match=r"got x of shape \(1, 2\)"):
         nn.Neuron(2).explain([[1, 2]])

@@ -137,5 +137,7 @@ def test_wrong_calls():
         rv.derivative(lambda t: t.sum(), [1.0, 2.0])
     with pytest.raises(ValueError, match="got a single number; expected a line"):
         rv.derivative("softmax", 1.0)
+    with pytest.raises(TypeError, match=r"\[derivative\] got int; expected a name or a function"):
+        rv.derivative(3)
     with pytest.raises(TypeError, match="dim"):
         rv.derivative("softmax", [1.0], dim=0)

@@ -86,7 +86,7 @@ def test_losses():
 def test_wrong_calls():
     with pytest.raises(ValueError, match=r"\[plot.activation\] got activation 'softmax'"):
         plot.activation("softmax")
-    with pytest.raises(ValueError, match="expected low < high"):
+    with pytest.raises(ValueError, match="expected finite low < high"):
         plot.activation("relu", 1, 1)
     with pytest.raises(TypeError, match=r"\[plot.neuron\] got Linear; expected an nn.Neuron"):
         plot.neuron(nn.Linear(2, 1))
@@ -98,5 +98,7 @@ def test_wrong_calls():
         plot.neuron(nn.Neuron(2), [[1, 2]])
     with pytest.raises(ValueError, match="got 0 losses"):
         plot.loss_functions({})
+    with pytest.raises(TypeError, match="got losses of type list; expected name -> loss"):
+        plot.loss_functions([nn.MSELoss()])
     with pytest.raises(TypeError, match="expected a matplotlib Axes"):
         plot.activation("relu", ax=3)

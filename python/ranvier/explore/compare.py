@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +86,7 @@ def judge_descent(path: Path, minimum: float) -> str:
 def compare_learning_rates(
     f: Objective,
     start: npt.ArrayLike,
-    rates: Sequence[float] = (0.001, 0.01, 0.1, 1.0),
+    rates: Iterable[float] = (0.001, 0.01, 0.1, 1.0),
     steps: int = 50,
     optimizer: Callable[..., Any] | None = None,
     minimum: float | None = None,
@@ -101,11 +101,16 @@ def compare_learning_rates(
     Returns:
         rate -> Path, in the order of the rates, each with its verdict (:func:`judge_descent`).
 
+    Raises:
+        ValueError: no rate.
+
     >>> from ranvier import explore
     >>> found = explore.compare_learning_rates(explore.surfaces.bowl, (-2, 2), (0.005, 0.1, 0.6), steps=30)
     >>> [path.verdict for path in found.values()]
     ['slow', 'good', 'diverged']
     """
+    if not isinstance(rates, Iterable) or not (rates := list(rates)):
+        raise ValueError(f"[compare_learning_rates] got rates {rates!r}; expected at least one")
     paths = {rate: gradient_descent(f, start, rate, steps, optimizer) for rate in rates}
     return _judged(f, {rate: replace(path, name=f"rate {rate:g}") for rate, path in paths.items()}, minimum)
 
@@ -131,7 +136,7 @@ def compare_optimizers(
         name -> Path, in the order of the optimizers, each with its verdict (:func:`judge_descent`).
 
     Raises:
-        ValueError: no start, and f is no Surface that has one.
+        ValueError: no optimizer, or no start and f is no Surface that has one.
 
     >>> from ranvier import explore
     >>> found = explore.compare_optimizers(explore.surfaces.ripples)
@@ -142,8 +147,13 @@ def compare_optimizers(
         if not isinstance(f, Surface):
             raise ValueError("[compare_optimizers] got no start; expected one, as f is not a Surface")
         start = f.start
+    optimizers = OPTIMIZERS if optimizers is None else optimizers
+    if not isinstance(optimizers, Mapping) or not optimizers:
+        raise ValueError(
+            f"[compare_optimizers] got optimizers {optimizers!r}; expected at least one name -> optimizer"
+        )
     found = {}
-    for name, optimizer in (OPTIMIZERS if optimizers is None else optimizers).items():
+    for name, optimizer in optimizers.items():
         path = gradient_descent(f, start, steps=steps, optimizer=optimizer)
         found[name] = replace(path, name=name)
     return _judged(f, found, minimum)

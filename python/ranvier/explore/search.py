@@ -14,7 +14,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.explore.path import Array, Path
 from ranvier.optim import SGD
 
-__all__ = ["Objective", "evaluate", "gradient_descent", "random_search", "vector_of"]
+__all__ = ["Objective", "evaluate", "gradient_descent", "random_search"]
 
 Objective = Callable[[Tensor], Any]
 """A function of one vector (d,) of float64 whose result is a Tensor of one element (or a number)."""
@@ -53,7 +53,7 @@ def random_search(
 
     Raises:
         ValueError: trials below 1, low above high, or shapes that do not fit.
-        TypeError: f returned something else than one number.
+        TypeError: f is no function, or returned something else than one number.
 
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization" (2012).
 
@@ -63,21 +63,25 @@ def random_search(
     >>> path.points.shape, path.best_value < 0.1
     ((500, 2), True)
     """
-    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    shape = np.broadcast_shapes(low.shape, high.shape, () if dimensions is None else (dimensions,))
+    name = "random_search"
+    function_of(name, f)
+    low, high = numbers_of(name, "low", low), numbers_of(name, "high", high)
+    trials = whole(name, "trials", trials, 1)
+    given = () if dimensions is None else (whole(name, "dimensions", dimensions, 1),)
+    try:
+        shape = np.broadcast_shapes(low.shape, high.shape, given)
+    except ValueError:
+        shape = ()
     if len(shape) != 1 or not shape[0]:
         raise ValueError(
-            f"[random_search] got low of shape {low.shape}, high of shape {high.shape} and dimensions = "
-            f"{dimensions}; expected vectors, or numbers and dimensions"
+            f"[{name}] got low of shape {low.shape}, high of shape {high.shape} and dimensions = "
+            f"{dimensions}; expected vectors of one length, or numbers and dimensions"
         )
-    if trials < 1 or not (low <= high).all():
-        raise ValueError(
-            f"[random_search] got trials = {trials}, low = {low}, high = {high}; expected "
-            "trials >= 1 and low <= high"
-        )
+    if not (low <= high).all():
+        raise ValueError(f"[{name}] got low = {low} and high = {high}; expected low <= high")
     points = low + (high - low) * rand(trials, *shape, dtype=np.float64).numpy()
     with no_grad():
-        values = [float(_value("random_search", f(wrap(point)))) for point in points]
+        values = [float(_value(name, f(wrap(point)))) for point in points]
     return Path(points, np.array(values), "random search")
 
 
@@ -114,8 +118,8 @@ def gradient_descent(
     >>> path.points[:3, 0].round(2).tolist(), round(path.end.item(), 3)
     ([5.0, 4.4, 3.92], 2.035)
     """
-    if steps < 0:
-        raise ValueError(f"[gradient_descent] got steps = {steps}; expected a number >= 0")
+    function_of("gradient_descent", f)
+    steps = whole("gradient_descent", "steps", steps, 0)
     w = wrap(vector_of("gradient_descent", "start", start).copy(), requires_grad=True)
     moving = _optimizer(w, lr, optimizer)
 
@@ -151,9 +155,32 @@ def _optimizer(w: Tensor, lr: float | None, optimizer: Callable[..., Any] | None
     return optimizer([w]) if lr is None else optimizer([w], lr=lr)
 
 
+def function_of(name: str, f: Any) -> None:
+    """Raises TypeError unless f can be called."""
+    if not callable(f):
+        raise TypeError(f"[{name}] got f of type {type(f).__name__}; expected a function of a vector")
+
+
+def whole(name: str, what: str, value: Any, least: int) -> int:
+    """value as an int; raises TypeError unless it is whole, ValueError where it is below least."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"[{name}] got {what} of type {type(value).__name__}; expected a whole number")
+    if value < least:
+        raise ValueError(f"[{name}] got {what} = {value}; expected a number >= {least}")
+    return int(value)
+
+
+def numbers_of(name: str, what: str, values: Any) -> Array:
+    """values as an array of float64; raises TypeError where they are no numbers."""
+    array = np.asarray(getattr(values, "_array", values))
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"[{name}] got {what} of type {type(values).__name__}; expected numbers")
+    return array.astype(np.float64)
+
+
 def vector_of(name: str, what: str, values: Any) -> Array:
     """values as a vector (d,) of float64; a number is one of length 1."""
-    array = np.atleast_1d(np.asarray(getattr(values, "_array", values), np.float64))
+    array = np.atleast_1d(numbers_of(name, what, values))
     if array.ndim != 1 or not array.size:
         raise ValueError(f"[{name}] got {what} of shape {array.shape}; expected a vector (d,)")
     return array

@@ -246,7 +246,7 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
 
     he: normal, sqrt(2 / fan_in), for relu; xavier (or glorot): normal, sqrt(2 / (fan_in + fan_out)); lecun:
     normal, sqrt(1 / fan_in); the same with "_uniform"; normal: standard deviation 0.01; zeros; ones.
-    Raises ValueError for another name.
+    Raises ValueError for another name, TypeError for what is neither.
 
     >>> import ranvier as rv
     >>> rv.nn.init.named("zeros")(rv.ones(2, 2))
@@ -254,6 +254,8 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
             [0., 0.]])
     """
     if not isinstance(name, str):
+        if not callable(name):
+            raise TypeError(f"[init] got {type(name).__name__}; expected a name or a function")
         return name
     found = NAMED.get(name.replace("glorot", "xavier").replace("kaiming", "he"))
     if found is None:

@@ -44,6 +44,7 @@ def mlp(
         dtype: of the parameters, float32 or float64.
 
     Raises:
+        TypeError: sizes or activations that are no such lists, an init that is neither a name nor a function.
         ValueError: fewer than two sizes, a size below 1, an unknown name, another number of activations than
             of hidden layers, or a dropout outside [0, 1].
 
@@ -62,6 +63,8 @@ def mlp(
     )
     """
     _check_sizes(sizes)
+    if not isinstance(activation, (str, Sequence)):
+        raise TypeError(f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer")
     hidden = len(sizes) - 2
     names = [activation] * hidden if isinstance(activation, str) else list(activation)
     if len(names) != hidden:
@@ -92,6 +95,8 @@ def _linear(n: int, m: int, init: Any, bias: bool, dtype: Any) -> Linear:
 
 
 def _check_sizes(sizes: Any) -> None:
+    if not isinstance(sizes, Sequence):
+        raise TypeError(f"[mlp] got sizes {sizes!r}; expected whole numbers such as [2, 4, 1]")
     whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes)
     if len(sizes) < 2 or not whole:
         raise ValueError(f"[mlp] got sizes {list(sizes)}; expected at least two whole numbers >= 1")

@@ -100,7 +100,7 @@ class Neuron(Module):
 
         It holds no values of its own: what the layer learns shows, and gradients go to the layer.
 
-        Raises IndexError where the layer has no such neuron.
+        Raises TypeError for another layer, IndexError where it has no such neuron.
 
         >>> import ranvier as rv
         >>> layer = rv.nn.Linear(2, 3)
@@ -167,6 +167,8 @@ class Neuron(Module):
         if w.shape != (2,) or not w.any():
             raise ValueError(f"[neuron] got weights {w.tolist()}; expected two that are not both 0")
         low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        if low.shape != (2,) or high.shape != (2,):
+            raise ValueError(f"[neuron] got low {low} and high {high}; expected two corners (2,)")
         near, along = -b * w / (w @ w), np.array([-w[1], w[0]])  # points of the line: near + t along
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = (np.stack([low, high]) - near) / along  # where it meets the box's sides
@@ -185,6 +187,10 @@ class _LayerNeuron(Neuron):
 
     def __init__(self, layer: Linear, index: int, activation: str) -> None:
         Module.__init__(self)
+        if not isinstance(layer, Linear) or not isinstance(index, int):
+            raise TypeError(
+                f"[neuron] got {type(layer).__name__} and index {index!r}; expected a Linear and a number"
+            )
         if not -layer.out_features <= index < layer.out_features:
             raise IndexError(
                 f"[neuron] got neuron {index} of a layer of {layer.out_features}; expected fewer"

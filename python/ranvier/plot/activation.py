@@ -56,8 +56,8 @@ def activation(
     """
     name = "plot.activation"
     f = activation_named(name, function) if isinstance(function, str) else function
-    if not low < high:
-        raise ValueError(f"[{name}] got low = {low} and high = {high}; expected low < high")
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"[{name}] got low = {low} and high = {high}; expected finite low < high")
     z = np.linspace(low, high, 1201)
     with no_grad():
         y = f(wrap(z), **settings)._array

@@ -50,6 +50,7 @@ def loss_functions(
 
     Raises:
         ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        TypeError: losses that are no mapping.
         ValueError: no loss, or low not below high.
 
     >>> import ranvier as rv
@@ -60,6 +61,8 @@ def loss_functions(
     """
     name = "plot.loss_functions"
     if losses is not None:
+        if not isinstance(losses, Mapping):
+            raise TypeError(f"[{name}] got losses of type {type(losses).__name__}; expected name -> loss")
         if not losses or not low < high:
             raise ValueError(
                 f"[{name}] got {len(losses)} losses, low = {low} and high = {high}; expected at least one "

@@ -69,7 +69,7 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
 
     Raises:
         ValueError: an unknown name, or a function whose result has another shape than x.
-        TypeError: x of another dtype.
+        TypeError: x of another dtype, or neither a name nor a function.
 
     >>> import ranvier as rv
     >>> rv.derivative("sigmoid", [0.0, 2.0])
@@ -84,6 +84,8 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
             [-0.2500,  0.2500]])
     """
     f = activation_named("derivative", function, LINE_ACTIVATIONS) if isinstance(function, str) else function
+    if not callable(f):
+        raise TypeError(f"[derivative] got {type(function).__name__}; expected a name or a function")
     if x is None:
         return functools.partial(derivative, function, **settings)
     array = as_tensor(x)._array
