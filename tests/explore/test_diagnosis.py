@@ -306,3 +306,60 @@ def test_the_dead_units_of_each_layer():
     assert list(off) == ["1", "3"]
     assert np.flatnonzero(off["1"]).tolist() == [3, 4]
     assert rv.explore.dead_units(network(16, activation=nn.Tanh), data()) == {}
+
+
+def test_units_of_sequences_are_their_features_and_of_signals_their_channels(rng):
+    x = rng.standard_normal((40, 6, 5)).astype(np.float32)  # (n, length, features)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
+    model[0].bias.data[3] = -100
+    assert np.flatnonzero(rv.explore.dead_units(model, x)["1"]).tolist() == [3]
+    signals = nn.Sequential(nn.Conv1d(6, 4, 3), nn.BatchNorm1d(4), nn.ReLU())
+    signals[1].bias.data[2] = -100
+    assert np.flatnonzero(rv.explore.dead_units(signals, x)["2"]).tolist() == [2]
+    images = nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU())
+    images[0].bias.data[1] = -100
+    assert np.flatnonzero(rv.explore.dead_units(images, x[:, None])["2"]).tolist() == [1]
+
+
+def batches_of(batches):
+    class Loader:
+        def __iter__(self):
+            return iter(batches)
+
+    return Loader()
+
+
+def test_batches_of_different_lengths(rng):
+    batches = [(rng.standard_normal((20, n, 5)).astype(np.float32), np.arange(20) % 2) for n in (3, 7)]
+
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.layer(x).mean(1)
+
+    assert found(Mean(), data=batches_of(batches), loss=CROSS) == []
+
+
+def test_regression():
+    x, _ = data()
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    counts = np.r_[np.zeros(180), np.arange(20)].astype(np.int64)[
+        :, None
+    ]  # whole numbers are no classes here
+    assert found(model, data=(x, counts), loss=nn.MSELoss()) == []
+
+
+@pytest.mark.parametrize("kind", ["attention", "autoencoder"])
+def test_other_networks(kind, rng):
+    x, y = rng.standard_normal((40, 6, 8)).astype(np.float32), np.arange(40) % 3
+    if kind == "attention":
+        layer = nn.TransformerEncoderLayer(8, 2, 32, batch_first=True)
+        model, loss = nn.Sequential(layer, nn.Flatten(), nn.Linear(48, 3)), CROSS
+    else:
+        x = y = x[:, 0]
+        model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 8))
+        loss = nn.MSELoss()
+    assert [rule for rule in found(model, data=(x, y), loss=loss) if rule != "dead units"] == []

@@ -101,3 +101,20 @@ def test_wrong_arguments():
         judge_fit([1.0])
     with pytest.raises(ValueError, match="got a history of val_loss; expected 'loss'"):
         judge_fit({"val_loss": [1.0]})
+
+
+def test_any_history_has_a_verdict(rng):
+    odd = [float("nan"), float("inf"), -float("inf"), 0.0]
+    for _ in range(300):
+        n = int(rng.integers(0, 30))
+        history = {"loss": (rng.choice([-1, 1, 1], n) * rng.random(n) * 10 ** rng.uniform(-8, 8)).tolist()}
+        for name in ("val_loss", "accuracy", "val_accuracy"):
+            if rng.random() < 0.5:
+                history[name] = (rng.random(n) * 10 ** rng.uniform(-3, 3)).tolist()
+        for values in history.values():
+            for i in np.flatnonzero(rng.random(n) < 0.05):
+                values[i] = odd[int(rng.integers(4))]
+        found = judge_fit(history)
+        assert found.verdict in ("underfitting", "good", "overfitting", "diverged", "unknown")
+        assert found.reasons
+        assert all(reason in str(found) for reason in found.reasons)

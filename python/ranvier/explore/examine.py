@@ -30,7 +30,8 @@ class Seen:
     """What a pass over the data showed, in evaluation mode; gradients are those of the first batch.
 
     Attributes:
-        x, y: all samples, and targets if there are.
+        x: all samples, (samples and places, features or channels); `samples`: how many.
+        y: the targets, where there is one for each sample.
         calls: the layers' calls for the first batch, with gradients if targets and a loss were given.
         ends: the layer that the model's output comes from; None where a function came after it.
         refused: what the loss said, if it did not take output and targets.
@@ -43,7 +44,7 @@ class Seen:
         self.missing: list[str] = []
         self.calls: list[Call] = []
         self.ends: Any = None
-        self.refused = ""
+        self.refused, self.samples, self.loss = "", 0, loss
         self.off: dict[str, Array] = {}
         self._saturated: dict[str, tuple[int, int]] = {}
         xs: list[Array] = []
@@ -56,16 +57,19 @@ class Seen:
                     else:
                         self._first(model, x, y, loss, calls)
                 self._units(calls)
-                xs.append(x)
+                first = calls[0].module if calls else None
+                xs.append(units(x, first))
                 ys += [] if y is None else [y]
+                self.samples += len(x)
         self.x = np.concatenate(xs)
-        self.y = np.concatenate(ys) if ys else None
+        single = bool(ys) and all(y.size == len(y) for y in ys)
+        self.y = np.concatenate([y.reshape(-1) for y in ys]) if single else None
         self.saturated = {name: n / of for name, (n, of) in self._saturated.items() if of}
         lacking = ["targets"] * (not ys) + ["loss"] * (loss is None)
         if lacking:
             self.missing.append(f"gradients: give {' and '.join(lacking)}")
-        if len(self.x) < SAMPLES:
-            self.missing.append(f"units: {len(self.x)} samples say little; give {SAMPLES} or more")
+        if self.samples < SAMPLES:
+            self.missing.append(f"units: {self.samples} samples say little; give {SAMPLES} or more")
 
     def _first(self, model: Any, x: Array, y: Array | None, loss: Any, calls: list[Call]) -> None:
         self.calls = calls
@@ -81,10 +85,12 @@ class Seen:
             self.refused = str(error)
 
     def _units(self, calls: list[Call]) -> None:
+        before = None  # the layer whose units these are
         for call in calls:
             name, value = call.name, call.value
+            before = call.module if getattr(call.module, "weight", None) is not None else before
             if isinstance(call.module, (nn.ReLU, nn.ReLU6)):
-                off: Array = ~np.any(units(value) > 0, axis=0)
+                off: Array = ~np.any(units(value, before) > 0, axis=0)
                 self.off[name] = self.off[name] & off if name in self.off else off
             elif isinstance(call.module, (nn.Sigmoid, nn.Tanh)):
                 slope = value * (1 - value) if isinstance(call.module, nn.Sigmoid) else 1 - value * value
@@ -123,13 +129,18 @@ def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | 
     if not pair and (isinstance(data, (tuple, list)) or not hasattr(data, "__iter__")):
         raise ValueError(f"[diagnose] got data of type {type(data).__name__}; expected (x, y), x or a loader")
     x, y = data[:2] if pair else (data, None)
-    for xb, yb, _ in open_source("diagnose", x, y, dtype, link_of(loss) or "softmax", 256):
+    link = "softmax" if loss is None else link_of(loss)  # not known: whole numbers stay labels
+    for xb, yb, _ in open_source("diagnose", x, y, dtype, link, 256):
         yield xb, yb
 
 
-def units(value: Array) -> Array:
-    """(samples and places, units): a channel of an image or a signal, a feature of anything else."""
-    if value.ndim in (3, 4):  # (n, c, l), (n, c, h, w)
+_SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)  # take (n, channels, length)
+
+
+def units(value: Array, layer: Any) -> Array:
+    """(samples and places, units): channels of images, and of signals for layers that take those, else the
+    last axis."""
+    if value.ndim == (3 if isinstance(layer, _SIGNALS) else 4) and not isinstance(layer, nn.Linear):
         value = np.moveaxis(value, 1, -1)
     return value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import nn
-from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, units, weighs
+from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, weighs
 from ranvier.explore.fit import judge_fit, level
 from ranvier.explore.watch import rms
 from ranvier.train.links import link_of
@@ -142,15 +142,14 @@ def inputs(seen: Seen) -> Findings:
             {"values": bad},
         )
         return
-    features = np.sqrt(np.mean(np.square(units(x), dtype=np.float64), axis=0))
+    features = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0))
     sizes = np.sort(features[features > 0])
     if not len(sizes):
         return
     largest, smallest = sizes[-1], sizes[(len(sizes) - 1) // 10]
     scale = "scale them: rv.data.Standardize, or divide pixels by 255"
     if largest > INPUT_RMS:
-        what = "channel" if x.ndim > 2 else "feature"
-        evidence = f"{what} {features.argmax()} has a root mean square of {largest:.3g}"
+        evidence = f"feature or channel {features.argmax()} has a root mean square of {largest:.3g}"
         yield Finding("inputs", "warning", evidence, scale, {"rms": float(largest)})
     elif largest > INPUT_RATIO * smallest:
         ratio = float(largest / smallest)
@@ -160,7 +159,8 @@ def inputs(seen: Seen) -> Findings:
 
 def classes(seen: Seen) -> Findings:
     y = seen.y
-    if y is None or y.size != len(y) or not np.array_equal(y, np.rint(y)):
+    regression = seen.loss is not None and link_of(seen.loss) is None
+    if y is None or regression or not np.array_equal(y, np.rint(y)):
         return
     if y.dtype.kind == "f" and not np.isin(y, (0, 1)).all():  # whole numbers, but no labels
         return
@@ -179,7 +179,7 @@ def classes(seen: Seen) -> Findings:
 
 
 def dead_units(seen: Seen) -> Findings:
-    if len(seen.x) < SAMPLES:
+    if seen.samples < SAMPLES:
         return
     many = {name: off for name, off in seen.off.items() if off.mean() > DEAD_SHARE}
     if many:
@@ -187,7 +187,7 @@ def dead_units(seen: Seen) -> Findings:
         yield Finding(
             "dead units",
             "error" if any(off.mean() > 0.5 for off in many.values()) else "warning",
-            f"0 for all {len(seen.x)} samples: {layers}",
+            f"0 for all {seen.samples} samples: {layers}",
             "lower the learning rate, start from he_normal_ and biases of 0, or take LeakyReLU",
             {name: float(off.mean()) for name, off in many.items()},
         )
