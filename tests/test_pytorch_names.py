@@ -62,7 +62,7 @@ def test_the_page_is_right_about_pytorch(name, example, result):
 # Ours and PyTorch's have the same name, but are no public function there: other arguments, other results.
 OTHERS = {
     *("torch.adaptive_max_pool1d", "torch.batch_norm", "torch.embedding", "torch.instance_norm"),
-    *("torch.get_rng_state", "torch.kl_div"),
+    *("torch.compile", "torch.get_rng_state", "torch.kl_div"),  # compile: of a step, not of a model alone
 }
 PLACES = {
     "torch": "",

@@ -189,6 +189,26 @@ def test_nan_is_not_hidden():
     assert np.isnan(ops.scaled_dot_product_attention(x, x, x, np.ones((2, 2), bool)).numpy()).all()
 
 
+def test_grouped_queries():
+    q, kv = rv.randn(2, 6, 5, 4), rv.randn(2, 2, 3, 4, requires_grad=True)
+    y = ops.scaled_dot_product_attention(q, kv, kv, enable_gqa=True)
+    heads = kv.detach().numpy()[:, [0, 0, 0, 1, 1, 1]]
+    np.testing.assert_array_equal(
+        y.numpy(force=True), ops.scaled_dot_product_attention(q, heads, heads).numpy()
+    )
+    y.sum().backward()
+    assert kv.grad.shape == kv.shape
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    theirs = torch.tensor(kv.detach().numpy(), requires_grad=True)
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        torch.tensor(q.numpy()), theirs, theirs, enable_gqa=True
+    )
+    wanted.sum().backward()
+    limit = tolerance("float32", 50, 4)
+    np.testing.assert_allclose(y.numpy(force=True), wanted.detach().numpy(), rtol=0, atol=limit)
+    np.testing.assert_allclose(kv.grad.numpy(), theirs.grad.numpy(), rtol=0, atol=limit)
+
+
 def test_large_scores_do_not_overflow():
     q = rv.tensor([[1e4], [-1e4]])
     y = ops.scaled_dot_product_attention(q, q, rv.tensor([[1.0], [2.0]]), scale=1.0)
@@ -234,6 +254,7 @@ def test_the_worked_example():
             {"attn_mask": "b", "causal": True},
         ),
         (ValueError, r"got attn_mask of shape \(2, 2\); .* \(3, 3\)", [(3, 4)] * 3, {"attn_mask": "2"}),
+        (ValueError, r"with enable_gqa; expected .* multiple", [(3, 3, 4), *[(2, 3, 4)] * 2], {"gqa": True}),
         (TypeError, r"got attn_mask of dtype int64; expected bool or", [(3, 4)] * 3, {"attn_mask": "i"}),
         (TypeError, r"dtypes float64, float32 and float32", [(3, 4)] * 3, {"double": True}),
     ],
@@ -244,6 +265,7 @@ def test_errors(error, text, shapes, settings):
     if settings.pop("double", False):
         inputs[0] = inputs[0].astype(np.float64)
     settings["is_causal"] = settings.pop("causal", False)
+    settings["enable_gqa"] = settings.pop("gqa", False)
     if "attn_mask" in settings:
         settings["attn_mask"] = masks[settings["attn_mask"]]
     with pytest.raises(error, match=r"\[scaled_dot_product_attention\] .*" + text):

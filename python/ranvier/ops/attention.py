@@ -15,6 +15,7 @@ from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import zeros
+from ranvier.ops.repeat import repeat_interleave
 from ranvier.ops.shape import expand
 
 _NAME = "scaled_dot_product_attention"
@@ -182,6 +183,7 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """softmax(scale query key^T + attn_mask) value: for each query the mean of the values, weighted by how
     well their keys match it.
@@ -192,7 +194,8 @@ def scaled_dot_product_attention(
     attn_mask broadcasts to (..., L, S): bool, True where a query may look at a key, or numbers of the inputs'
     dtype, which are added to the scores and get a gradient. is_causal: query i looks at keys 0 ... i only.
     A query that may look nowhere gets zeros. dropout_p: weights are dropped with that probability, also
-    outside of training: see :func:`dropout`.
+    outside of training: see :func:`dropout`. enable_gqa: each head of keys and values (..., heads, S, E)
+    serves several of the query's that follow each other (grouped queries).
 
     Raises ValueError where the shapes do not fit, for dropout_p outside [0, 1], and for attn_mask beside
     is_causal; TypeError where the dtypes differ.
@@ -209,6 +212,8 @@ def scaled_dot_product_attention(
             [1.5000]])
     """
     query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
+    if enable_gqa:
+        key, value = _for_groups(query, key), _for_groups(query, value)
     shape = _scores_shape(query, key, value)
     if not 0 <= dropout_p <= 1:
         raise ValueError(f"[{_NAME}] got dropout_p {dropout_p}; expected a probability, 0 <= p <= 1")
@@ -222,6 +227,16 @@ def scaled_dot_product_attention(
     if query.shape[:-2] != shape[:-2]:  # then the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
     return Attention(scale, bool(is_causal), dropout_p, False).apply(query, key, value, *masks)
+
+
+def _for_groups(query: Tensor, x: Tensor) -> Tensor:
+    """Keys or values with each head as often as heads of the query share it."""
+    if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
+        raise ValueError(
+            f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
+            "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of the others'"
+        )
+    return repeat_interleave(x, query.shape[-3] // x.shape[-3], -3)
 
 
 def _scores_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
