@@ -70,6 +70,7 @@ PLACES = {
     "F": "nn.functional",
     "nn.init": "nn.init",
     "nn.utils": "nn.utils",
+    "rnn": "nn.utils.rnn",
     "optim": "optim",
     "lr_scheduler": "optim.lr_scheduler",
     "swa_utils": "optim.swa_utils",

@@ -34,6 +34,10 @@ LAYERS: dict[str, dict[str, Any]] = {
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
     "Neuron": {"in_features": 3},
+    **{
+        name: {"input_size": 3, "hidden_size": 2}
+        for name in ("GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell")
+    },
     "RMSNorm": {"normalized_shape": 3},
     "Unflatten": {"dim": 1, "unflattened_size": (1, 3)},
     "AdaptiveAvgPool1d": {"output_size": 2},

@@ -36,5 +36,6 @@ PYBIND11_MODULE(_core, m) {
   bind::register_sort(m);
   bind::register_norm(m);
   bind::register_embedding(m);
+  bind::register_recurrent(m);
   bind::register_program(m);
 }

@@ -35,6 +35,7 @@ void register_scan(pybind11::module_& m);
 void register_sort(pybind11::module_& m);
 void register_norm(pybind11::module_& m);
 void register_embedding(pybind11::module_& m);
+void register_recurrent(pybind11::module_& m);
 void register_program(pybind11::module_& m);
 
 }  // namespace ranvier::bind

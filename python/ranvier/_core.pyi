@@ -886,6 +886,39 @@ def rms_norm_backward(
 ) -> tuple[Array | None, Array | None]: ...
 
 # embedding: index holds integers
+def recurrent(
+    cell: str,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    sizes: Array | None = None,
+    reverse: bool = False,
+    keep: bool = True,
+) -> tuple[Array, Array, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
+def recurrent_backward(
+    cell: str,
+    dy: Array | None,
+    dh_n: Array | None,
+    dc_n: Array | None,
+    x: Array,
+    y: Array,
+    gates: Array | None,
+    candidate: Array | None,
+    h_before: Array | None,
+    c_before: Array | None,
+    w_ih: Array,
+    w_hh: Array,
+    sizes: Array | None = None,
+    reverse: bool = False,
+    need_dx: bool = True,
+    need_dw_ih: bool = True,
+    need_dw_hh: bool = True,
+    need_db: bool = True,
+) -> tuple[Array | None, ...]: ...
 def embedding(index: Array, weight: Array, out: Array | None = None) -> Array: ...
 def embedding_backward(
     dy: Array,

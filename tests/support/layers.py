@@ -134,6 +134,14 @@ LAYERS = [
     layer("Transformer", 6, 2, 1, 2, 8, 0.1, "gelu", batch_first=True, of=(3, 4, 6), also=((3, 5, 6),)),
     layer("SinusoidalPositionalEncoding", 6, of=(4, 3, 6)),
     layer("LearnedPositionalEncoding", 6, 9, 0.2, batch_first=True, of=(3, 4, 6)),
+    # recurrent
+    layer("RNN", 4, 5, 2, "relu", of=(3, 2, 4)),
+    layer("LSTM", 4, 5, batch_first=True, of=(2, 3, 4)),
+    layer("LSTM", 4, 5, 2, False, bidirectional=True, of=(3, 2, 4)),
+    layer("GRU", 4, 5, of=(3, 2, 4)),
+    layer("RNNCell", 4, 5, of=(2, 4)),
+    layer("LSTMCell", 4, 5, False, of=(2, 4)),
+    layer("GRUCell", 4, 5, of=(2, 4)),
     # activations
     layer("CELU", 0.5),
     layer("ELU", 0.5),

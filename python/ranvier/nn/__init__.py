@@ -92,6 +92,8 @@ from ranvier.nn.pooling import (
     MaxPool2d,
 )
 from ranvier.nn.positional import LearnedPositionalEncoding, SinusoidalPositionalEncoding
+from ranvier.nn.recurrent import GRU, LSTM, RNN
+from ranvier.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
 from ranvier.nn.reshape import Flatten, Identity, Unflatten
 from ranvier.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from ranvier.nn.transformer_decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
@@ -102,6 +104,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
@@ -131,6 +136,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "FocalLoss",
+    "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
@@ -144,6 +150,7 @@ __all__ = [
     "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "LearnedPositionalEncoding",
@@ -169,6 +176,7 @@ __all__ = [
     "ParameterList",
     "PoissonNLLLoss",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "ReflectionPad1d",

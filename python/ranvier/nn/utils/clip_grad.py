@@ -1,4 +1,4 @@
-"""Gradient clipping, under PyTorch's path ``nn.utils``."""
+"""Gradient clipping."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+// A recurrent layer backward: the loop against time, then the gradients that sum over all steps.
+#include "base/carve.h"
+#include "base/parallel.h"
+#include "kernels/recurrent/sequence.h"
+#include "kernels/reduce/reduce.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerUnit = 1.5;  // the slopes of a unit's gates, roughly
+
+template <class T>
+struct Backward {
+  const RecurrentBackward<T>& call;
+  int64_t rows, hidden, width;  // width: of all gates
+  T *dgates, *dproduct;         // of all steps: the gradients to x W_ih^T and to h W_hh^T
+  T* packed;                    // W_hh
+  T* carry;                     // see CellBackward; LSTM: dc0 itself
+  char* scratch;                // of one of the products or sums behind the loop
+  size_t bytes;
+
+  Backward(const RecurrentBackward<T>& c, void* workspace, int team)
+      : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
+    Carver carver(workspace);
+    dgates = carver.take<T>(rows * width);
+    dproduct = call.cell == Cell::gru ? carver.take<T>(rows * width) : dgates;
+    packed = carver.take<T>(recurrent_product(1).elements());
+    carry = call.cell == Cell::gru ? carver.take<T>(call.batch * hidden) : call.dc0.data;
+    size_t most = 0;
+    each_sum([&](const auto& sum) { most = std::max(most, sum.workspace_bytes(team)); });
+    scratch = carver.take<char>(static_cast<int64_t>(most));
+    bytes = carver.used();
+  }
+
+  PackedProduct<T> recurrent_product(int64_t most) const {
+    return PackedProduct<T>(call.w_hh.data, width, hidden, hidden, 1, most);
+  }
+
+  Matmul<T> product(TensorView<const T> a, TensorView<const T> b, const TensorView<T>& c) const {
+    Matmul<T> m{};
+    m.a = a, m.b = b, m.c = as_matrix(c.data, c.shape[0], c.shape[1]);
+    return m;
+  }
+
+  // The sum of the rows.
+  Reduce<T> total(const T* of, const TensorView<T>& to) const {
+    Reduce<T> sum{};
+    sum.op = ReduceOp::sum, sum.divisor = 1;
+    sum.x.data = of, sum.x.ndim = 2;
+    sum.x.shape[0] = rows, sum.x.shape[1] = width, sum.x.strides[0] = width, sum.x.strides[1] = 1;
+    sum.reduced[0] = true;
+    sum.y.data = to.data, sum.y.ndim = 2;
+    sum.y.shape[0] = 1, sum.y.shape[1] = width, sum.y.strides[1] = 1;
+    return sum;
+  }
+
+  // use(sum) for each gradient that sums over gates or steps.
+  template <class F>
+  void each_sum(const F& use) const {
+    const int64_t size = call.w_ih.shape[1];
+    const T *of_x = dgates, *of_h = dproduct;
+    if (call.dx.data)
+      use(product(as_matrix(of_x, rows, width), as_matrix(call.w_ih.data, width, size), call.dx));
+    if (call.dw_ih.data)
+      use(product(turned(of_x, rows, width), as_matrix(call.x.data, rows, size), call.dw_ih));
+    if (call.dw_hh.data)
+      use(product(turned(of_h, rows, width), as_matrix(call.h_before.data, rows, hidden), call.dw_hh));
+    if (call.db_ih.data) use(total(of_x, call.db_ih));
+    if (call.db_hh.data) use(total(of_h, call.db_hh));
+  }
+
+  // Sequences [begin, end) back through all of time; dh0 holds the gradient to their state.
+  void loop(const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
+    const auto step = recurrent_kernels<T>().backward[static_cast<int>(call.cell)];
+    T* const dh = call.dh0.data + begin * hidden;
+    for_each_step(call, !call.reverse, [&](int64_t first, int64_t count) {
+      CellBackward<T> s{};
+      s.rows = std::min(count, end) - begin, s.hidden = hidden;
+      if (s.rows <= 0) return;
+      const int64_t row = first + begin, unit = row * hidden;
+      const auto at = [&](const T* p, int64_t n) { return p ? p + n : nullptr; };
+      s.gates = at(call.gates.data, row * width), s.candidate = at(call.candidate.data, unit);
+      s.y = call.y.data + unit, s.h_before = call.h_before.data + unit;
+      s.c_before = at(call.c_before.data, unit), s.dy = at(call.dy.data, unit);
+      s.dh = dh, s.carry = carry ? carry + begin * hidden : nullptr;
+      s.dgates = dgates + row * width, s.dproduct = dproduct + row * width;
+      step(s);
+      recurrent.run(packed, s.rows, s.dproduct, dh);
+    });
+    if (call.cell == Cell::gru)
+      for (int64_t i = begin * hidden; i < end * hidden; ++i) call.dh0.data[i] += carry[i];
+  }
+
+  double cost() const {
+    const double products = 2.0 * rows * width * (hidden + call.x.shape[1]);
+    return kMatmulNsPerProduct * products + kNsPerUnit * rows * hidden;
+  }
+
+  void run() const {
+    const int index = team_index(), size = team_size();
+    const int64_t begin = call.batch * index / size, end = call.batch * (index + 1) / size;
+    const PackedProduct<T> recurrent = recurrent_product((call.batch + size - 1) / size);
+    recurrent.pack(packed, index, size);
+    start(call.dh0.data, call.dh_n, begin * hidden, end * hidden);
+    if (carry) start(carry, call.dc_n, begin * hidden, end * hidden);
+    team_barrier();
+    loop(recurrent, begin, end);
+    each_sum([&](const auto& sum) {
+      team_barrier();  // before the scratch is used again, and for what the sum reads
+      sum.run(scratch);
+    });
+  }
+};
+
+}  // namespace
+
+template <class T>
+size_t RecurrentBackward<T>::workspace_bytes(int team) const {
+  return Backward<T>(*this, nullptr, team).bytes;
+}
+
+template <class T>
+void RecurrentBackward<T>::run(void* workspace) const {
+  const Backward<T> backward(*this, workspace, 1);
+  parallel_region(backward.cost(), [&] { backward.run(); });
+}
+
+template struct RecurrentBackward<float>;
+template struct RecurrentBackward<double>;
+
+}  // namespace ranvier

@@ -1,0 +1,105 @@
+// A recurrent layer forward: all inputs through their weights at once, then the loop over time.
+#include "base/carve.h"
+#include "base/parallel.h"
+#include "kernels/recurrent/sequence.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerUnit = 1.5;  // the functions of a unit's gates, roughly
+
+template <class T>
+struct Forward {
+  const RecurrentForward<T>& call;
+  int64_t rows, hidden, width;  // width: of all gates
+  T *product, *packed, *zeros;  // h W_hh^T of one step; W_hh^T; b_hh where there is none
+  char* scratch;                // of the product with x
+  size_t bytes;
+
+  Forward(const RecurrentForward<T>& c, void* workspace, int team)
+      : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
+    Carver carver(workspace);
+    product = carver.take<T>(call.batch * width);
+    packed = carver.take<T>(recurrent_product(1).elements());
+    zeros = carver.take<T>(call.b_hh.data ? 0 : width);
+    scratch = carver.take<char>(static_cast<int64_t>(input_product().workspace_bytes(team)));
+    bytes = carver.used();
+  }
+
+  // gates = x W_ih^T + b_ih
+  Matmul<T> input_product() const {
+    const int64_t size = call.w_ih.shape[1];
+    Matmul<T> m{};
+    m.a = as_matrix(call.x.data, rows, size);
+    m.b = turned(call.w_ih.data, width, size);
+    m.bias = call.b_ih;
+    m.c = as_matrix(gates(), rows, width);
+    return m;
+  }
+
+  PackedProduct<T> recurrent_product(int64_t most) const {
+    return PackedProduct<T>(call.w_hh.data, hidden, width, 1, hidden, most);
+  }
+
+  T* gates() const { return call.gates.data ? call.gates.data : call.y.data; }
+
+  // Sequences [begin, end) through all of time.
+  void loop(const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
+    const auto step = recurrent_kernels<T>().forward[static_cast<int>(call.cell)];
+    bool at_rest = !call.h0.data;
+    if (at_rest) std::fill(product + begin * width, product + end * width, T(0));
+    for_each_step(call, call.reverse, [&](int64_t first, int64_t count) {
+      CellForward<T> s{};
+      s.rows = std::min(count, end) - begin, s.hidden = hidden;
+      if (s.rows <= 0) return;
+      T* const of_rows = product + begin * width;
+      s.h = call.h_n.data + begin * hidden;
+      if (!at_rest) recurrent.run(packed, s.rows, s.h, of_rows);
+      at_rest = false;
+      s.product = of_rows, s.bias = call.b_hh.data ? call.b_hh.data : zeros;
+      const int64_t row = first + begin;
+      const auto at = [&](T* p, int64_t n) { return p ? p + n : nullptr; };
+      s.gates = gates() + row * width;
+      s.c = at(call.c_n.data, begin * hidden);
+      s.y = call.y.data + row * hidden;
+      s.candidate = at(call.candidate.data, row * hidden);
+      s.h_before = at(call.h_before.data, row * hidden), s.c_before = at(call.c_before.data, row * hidden);
+      step(s);
+    });
+  }
+
+  double cost() const {
+    return kMatmulNsPerProduct * rows * width * (hidden + call.x.shape[1]) + kNsPerUnit * rows * hidden;
+  }
+
+  void run() const {
+    const int index = team_index(), size = team_size();
+    const int64_t begin = call.batch * index / size, end = call.batch * (index + 1) / size;
+    input_product().run(scratch);
+    const PackedProduct<T> recurrent = recurrent_product((call.batch + size - 1) / size);
+    recurrent.pack(packed, index, size);
+    if (!call.b_hh.data && index == 0) std::fill(zeros, zeros + width, T(0));
+    start(call.h_n.data, call.h0, begin * hidden, end * hidden);
+    if (call.c_n.data) start(call.c_n.data, call.c0, begin * hidden, end * hidden);
+    team_barrier();
+    loop(recurrent, begin, end);
+  }
+};
+
+}  // namespace
+
+template <class T>
+size_t RecurrentForward<T>::workspace_bytes(int team) const {
+  return Forward<T>(*this, nullptr, team).bytes;
+}
+
+template <class T>
+void RecurrentForward<T>::run(void* workspace) const {
+  const Forward<T> forward(*this, workspace, 1);
+  parallel_region(forward.cost(), [&] { forward.run(); });
+}
+
+template struct RecurrentForward<float>;
+template struct RecurrentForward<double>;
+
+}  // namespace ranvier

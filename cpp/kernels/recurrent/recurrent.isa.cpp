@@ -1,0 +1,159 @@
+// The gates of one time step in one pass, compiled once for each ISA level.
+#include "kernels/recurrent/recurrent.h"
+
+#include "simd/math.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// f(i, j, n) for each vector of the rows: i its place in (rows, H), j that in its row, n its elements.
+template <class T, class F>
+RANVIER_INLINE void for_each_unit(int64_t rows, int64_t hidden, const F& f) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t j = 0; j < hidden; j += lanes<T>)
+      f(r, j, hidden - j < lanes<T> ? static_cast<int>(hidden - j) : lanes<T>);
+}
+
+// Called, not inlined: in five places they would be half of the code, and a call takes a tenth of them.
+template <class T>
+static __attribute__((noinline)) vec<T> sigmoid_of(typename VecOf<T>::type v) {
+  return sigmoid(v);
+}
+template <class T>
+static __attribute__((noinline)) vec<T> tanh_of(typename VecOf<T>::type v) {
+  return tanh(v);
+}
+
+template <class T>
+RANVIER_INLINE vec<T> load_lanes(const T* p, int n) {
+  return n == lanes<T> ? load(p) : load_n(p, n);
+}
+template <class T>
+RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
+  n == lanes<T> ? store(p, v) : store_n(p, v, n);
+}
+
+// What goes into gate k before its function: at i in (rows, GH), at j in b_hh.
+template <class T>
+RANVIER_INLINE vec<T> before(const CellForward<T>& s, int64_t i, int64_t j, int n) {
+  return load_lanes(s.gates + i, n) + (load_lanes(s.product + i, n) + load_lanes(s.bias + j, n));
+}
+
+// The gradient to the state after the step.
+template <class T>
+RANVIER_INLINE vec<T> incoming(const CellBackward<T>& s, int64_t u, int n) {
+  const vec<T> dh = load_lanes(s.dh + u, n);
+  return s.dy ? dh + load_lanes(s.dy + u, n) : dh;
+}
+
+// Gates in turn, not side by side: a quarter of the code, and the next vector's need not wait for them.
+template <class T>
+static void lstm(const CellForward<T>& s) {
+  const int64_t H = s.hidden;
+  for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
+    const int64_t u = r * H + j, g = r * 4 * H + j;
+    vec<T> gate[4];
+#pragma GCC unroll 1
+    for (int k = 0; k < 4; ++k) {
+      const vec<T> v = before(s, g + k * H, k * H + j, n);
+      gate[k] = k == 2 ? tanh_of<T>(v) : sigmoid_of<T>(v);
+      if (s.h_before) store_lanes(s.gates + g + k * H, gate[k], n);
+    }
+    const vec<T> c = load_lanes(s.c + u, n), next = fma(gate[1], c, gate[0] * gate[2]);
+    const vec<T> h = gate[3] * tanh_of<T>(next);
+    if (s.h_before) store_lanes(s.h_before + u, load_lanes(s.h + u, n), n), store_lanes(s.c_before + u, c, n);
+    store_lanes(s.c + u, next, n), store_lanes(s.h + u, h, n), store_lanes(s.y + u, h, n);
+  });
+}
+
+template <class T>
+static void lstm_backward(const CellBackward<T>& s) {
+  const int64_t H = s.hidden;
+  const vec<T> one = broadcast(T(1));
+  for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
+    const int64_t u = r * H + j, g = r * 4 * H + j;
+    vec<T> gate[4], to[4];
+#pragma GCC unroll 1
+    for (int k = 0; k < 4; ++k) gate[k] = load_lanes(s.gates + g + k * H, n);
+    const vec<T> c = load_lanes(s.c_before + u, n);
+    const vec<T> t = tanh_of<T>(fma(gate[1], c, gate[0] * gate[2]));
+    const vec<T> dh = incoming(s, u, n);
+    const vec<T> dc = fma(dh * gate[3], one - t * t, load_lanes(s.carry + u, n));
+    to[0] = dc * gate[2], to[1] = dc * c, to[2] = dc * gate[0], to[3] = dh * t;
+    store_lanes(s.carry + u, dc * gate[1], n);
+#pragma GCC unroll 1
+    for (int k = 0; k < 4; ++k) {
+      const vec<T> slope = k == 2 ? one - gate[k] * gate[k] : gate[k] * (one - gate[k]);
+      store_lanes(s.dgates + g + k * H, to[k] * slope, n);
+    }
+  });
+}
+
+template <class T>
+static void gru(const CellForward<T>& s) {
+  const int64_t H = s.hidden;
+  for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
+    const int64_t u = r * H + j, g = r * 3 * H + j;
+    vec<T> gate[3];
+#pragma GCC unroll 1
+    for (int k = 0; k < 2; ++k) gate[k] = sigmoid_of<T>(before(s, g + k * H, k * H + j, n));
+    const vec<T> own = load_lanes(s.product + g + 2 * H, n) + load_lanes(s.bias + 2 * H + j, n);
+    gate[2] = tanh_of<T>(fma(gate[0], own, load_lanes(s.gates + g + 2 * H, n)));
+    const vec<T> h = load_lanes(s.h + u, n), next = fma(gate[1], h - gate[2], gate[2]);
+    if (s.h_before) {
+      store_lanes(s.h_before + u, h, n), store_lanes(s.candidate + u, own, n);
+#pragma GCC unroll 1
+      for (int k = 0; k < 3; ++k) store_lanes(s.gates + g + k * H, gate[k], n);
+    }
+    store_lanes(s.h + u, next, n), store_lanes(s.y + u, next, n);
+  });
+}
+
+template <class T>
+static void gru_backward(const CellBackward<T>& s) {
+  const int64_t H = s.hidden;
+  const vec<T> one = broadcast(T(1));
+  for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
+    const int64_t u = r * H + j, g = r * 3 * H + j;
+    const vec<T> reset = load_lanes(s.gates + g, n), update = load_lanes(s.gates + g + H, n);
+    const vec<T> fresh = load_lanes(s.gates + g + 2 * H, n);
+    const vec<T> dh = incoming(s, u, n) + load_lanes(s.carry + u, n);
+    const vec<T> to_fresh = dh * (one - update) * (one - fresh * fresh);
+    const vec<T> to_reset = to_fresh * load_lanes(s.candidate + u, n) * reset * (one - reset);
+    const vec<T> to_update = dh * (load_lanes(s.h_before + u, n) - fresh) * update * (one - update);
+    store_lanes(s.carry + u, dh * update, n);
+    store_lanes(s.dgates + g, to_reset, n), store_lanes(s.dproduct + g, to_reset, n);
+    store_lanes(s.dgates + g + H, to_update, n), store_lanes(s.dproduct + g + H, to_update, n);
+    store_lanes(s.dgates + g + 2 * H, to_fresh, n), store_lanes(s.dproduct + g + 2 * H, to_fresh * reset, n);
+  });
+}
+
+template <bool is_tanh, class T>
+static void rnn(const CellForward<T>& s) {
+  const int64_t H = s.hidden;
+  for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
+    const int64_t u = r * H + j;
+    const vec<T> v = before(s, u, j, n), h = is_tanh ? tanh_of<T>(v) : max(v, vec<T>{});
+    if (s.h_before) store_lanes(s.h_before + u, load_lanes(s.h + u, n), n);
+    store_lanes(s.h + u, h, n), store_lanes(s.y + u, h, n);
+  });
+}
+
+template <bool is_tanh, class T>
+static void rnn_backward(const CellBackward<T>& s) {
+  const int64_t H = s.hidden;
+  for_each_unit<T>(s.rows, H, [&](int64_t r, int64_t j, int n) RANVIER_INLINED {
+    const int64_t u = r * H + j;
+    const vec<T> dh = incoming(s, u, n), y = load_lanes(s.y + u, n);
+    store_lanes(s.dgates + u, is_tanh ? dh * (T(1) - y * y) : select(y <= T(0), vec<T>{}, dh), n);
+  });
+}
+
+template <class T>
+static constexpr RecurrentKernels<T> recurrent_table = {
+    {lstm<T>, gru<T>, rnn<true, T>, rnn<false, T>},
+    {lstm_backward<T>, gru_backward<T>, rnn_backward<true, T>, rnn_backward<false, T>}};
+
+extern const RecurrentKernels<float> recurrent_kernels_float = recurrent_table<float>;
+extern const RecurrentKernels<double> recurrent_kernels_double = recurrent_table<double>;
+
+}  // namespace ranvier::RANVIER_ISA

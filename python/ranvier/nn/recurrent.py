@@ -1,0 +1,323 @@
+"""Recurrent layers over whole sequences: RNN, LSTM, GRU."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from typing import Any
+
+from ranvier import ops
+from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import init
+from ranvier.nn.module import Module, Parameter
+from ranvier.nn.utils.rnn import PackedSequence
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.recurrent import recurrent
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+MOST_LAYERS = 1000
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class RNNBase(Module):
+    """What RNN, LSTM and GRU share: parameters of all layers and directions, and the way through them."""
+
+    def __init__(
+        self,
+        mode: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.mode = mode
+        self._name = mode.split("_")[0].lower()
+        self.input_size = input_size = whole_size(self._name, "input_size", input_size)
+        self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
+        self.num_layers = num_layers = whole_size(self._name, "num_layers", num_layers, MOST_LAYERS)
+        self._check_settings(dropout, proj_size)
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.proj_size = proj_size
+        width = GATES[mode] * hidden_size
+        directions = 2 if bidirectional else 1
+        for k in range(num_layers):
+            inputs = input_size if k == 0 else directions * hidden_size
+            for end in self._ends(k):
+                shapes = ((width, inputs), (width, hidden_size), (width,), (width,))
+                for name, shape in zip(_WEIGHTS[: 4 if bias else 2], shapes, strict=False):
+                    setattr(self, name + end, Parameter(empty(*shape, dtype=dtype)))
+        self.reset_parameters()
+
+    def _check_settings(self, dropout: Any, proj_size: Any) -> None:
+        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
+            raise ValueError(
+                f"[{self._name}] got dropout {dropout!r}; expected a probability, 0 <= dropout <= 1"
+            )
+        if proj_size:
+            raise ValueError(
+                f"[{self._name}] got proj_size {proj_size!r}; expected 0: put a Linear behind the layer"
+            )
+        if dropout and self.num_layers == 1:
+            warnings.warn(
+                f"[{self._name}] dropout acts between layers, and num_layers=1 has no such place",
+                stacklevel=4,
+            )
+
+    def _ends(self, layer: int) -> list[str]:
+        """What the names of a layer's parameters end in, for each direction."""
+        return [f"_l{layer}"] + ([f"_l{layer}_reverse"] if self.bidirectional else [])
+
+    def _weights(self, end: str) -> tuple[Any, ...]:
+        return tuple([getattr(self, name + end) for name in _WEIGHTS[: 4 if self.bias else 2]])
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction, in order."""
+        return [list(self._weights(end)) for k in range(self.num_layers) for end in self._ends(k)]
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values, uniform in +-1/sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def flatten_parameters(self) -> None:
+        """Does nothing: PyTorch's layers need it on GPUs."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        packed = isinstance(input, PackedSequence)
+        x = input.data if packed else as_tensor(self._name, input)
+        self._check_input(x, packed)
+        batched = packed or x.ndim == 3
+        states = [None] * self._state_count() if hx is None else self._as_states(hx)
+        if not batched:
+            x = x.unsqueeze(1)
+            states = [s if s is None else s.unsqueeze(1) for s in states]
+        elif self.batch_first and not packed:
+            x = x.transpose(0, 1)
+        sizes = input.batch_sizes._array if packed else None
+        self._check_states(states, int(sizes[0]) if sizes is not None else x.shape[1], batched)
+        if packed and input.sorted_indices is not None:
+            states = [s if s is None else ops.index_select(s, 1, input.sorted_indices) for s in states]
+        y: Any
+        y, *last = self._through(x, states, sizes)
+        if packed:
+            if input.unsorted_indices is not None:
+                last = [ops.index_select(s, 1, input.unsorted_indices) for s in last]
+            y = PackedSequence(y, *input[1:])
+        elif not batched:
+            y, last = y.squeeze(1), [s.squeeze(1) for s in last]
+        elif self.batch_first:
+            y = y.transpose(0, 1)
+        return y, last[0] if len(last) == 1 else tuple(last)
+
+    def _through(self, x: Tensor, states: list[Any], sizes: Any) -> list[Tensor]:
+        """All layers and directions: y, and the last states, (layers directions, N, hidden)."""
+        ended: list[list[Tensor]] = [[] for _ in states]
+        k = 0
+        for layer in range(self.num_layers):
+            ways = []
+            for reverse, end in enumerate(self._ends(layer)):
+                state = tuple([s if s is None else s[k] for s in states])
+                cell = self.mode.lower()
+                y, *last = recurrent(cell, x, state, self._weights(end), sizes, bool(reverse))
+                ways.append(y)
+                for all_ended, s in zip(ended, last, strict=True):
+                    all_ended.append(s)
+                k += 1
+            x = ways[0] if len(ways) == 1 else ops.cat(ways, -1)
+            if self.dropout and self.training and layer < self.num_layers - 1:
+                x = ops.dropout(x, self.dropout)
+        return [x, *(s[0].unsqueeze(0) if len(s) == 1 else ops.stack(s) for s in ended)]
+
+    def _state_count(self) -> int:
+        return 2 if self.mode == "LSTM" else 1
+
+    def _as_states(self, hx: Any) -> list[Any]:
+        return as_states(self._name, hx, self._state_count())
+
+    def _check_input(self, x: Tensor, packed: bool) -> None:
+        if not packed and x.ndim not in (2, 3):
+            expected = "(N, steps, input_size)" if self.batch_first else "(steps, N, input_size)"
+            raise ValueError(
+                f"[{self._name}] got x of shape {x.shape}; expected {expected}, or (steps, input_size) "
+                "without a batch"
+            )
+        if x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"[{self._name}] got x with {x.shape[-1]} features; expected input_size, {self.input_size}"
+            )
+
+    def _check_states(self, states: list[Any], batch: int, batched: bool) -> None:
+        wanted = (self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size)
+        for name, s in zip(("h0", "c0"), states, strict=False):
+            if s is not None and s.shape != wanted:
+                got, expected = (s.shape, wanted) if batched else (drop(s.shape), drop(wanted))
+                raise ValueError(f"[{self._name}] got {name} of shape {got}; expected {expected}")
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        for name, value in usual.items():
+            if getattr(self, name) != value:
+                text += f", {name}={getattr(self, name)}"
+        return text
+
+
+def whole_size(op: str, name: str, size: Any, most: int | None = None) -> int:
+    """A size as an int: at least 1."""
+    try:
+        if isinstance(size, bool):
+            raise TypeError
+        number = operator.index(size)
+    except TypeError:
+        raise TypeError(f"[{op}] got {name} {size!r}; expected a whole number") from None
+    if number < 1 or (most is not None and number > most):
+        expected = "at least 1" if most is None else f"1 to {most}"
+        raise ValueError(f"[{op}] got {name} {number}; expected {expected}")
+    return number
+
+
+def as_states(op: str, hx: Any, count: int) -> list[Any]:
+    """The given states as Tensors: h0, or of an LSTM (h0, c0)."""
+    if count == 1:
+        return [as_tensor(op, hx)]
+    if not isinstance(hx, (tuple, list)) or len(hx) != count:
+        raise TypeError(f"[{op}] got a state of type {type(hx).__name__}; expected (h0, c0)")
+    return [as_tensor(op, s) for s in hx]
+
+
+def drop(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A state's shape without the batch."""
+    return (shape[0], *shape[2:])
+
+
+class RNN(RNNBase):
+    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu of it: Elman's network, layer upon layer.
+
+    Takes x (steps, N, input_size), with batch_first (N, steps, input_size), without a batch (steps,
+    input_size), or a PackedSequence; and h0 (num_layers * directions, N, hidden_size), zeros if not given.
+    Returns y, the last layer's states of all steps (..., directions * hidden_size), and h_n, every layer's
+    and direction's state after its last step, of h0's shape. bidirectional: a second set of weights reads
+    from the end, and both states stand side by side in y. dropout acts on what each layer but the last gives.
+    Parameters start uniform in +-1/sqrt(hidden_size).
+
+    Raises ValueError for sizes and shapes that do not fit.
+    Source: Elman, "Finding Structure in Time" (1990); Schuster and Paliwal, "Bidirectional Recurrent Neural
+    Networks" (1997).
+
+    >>> import ranvier as rv
+    >>> y, h_n = rv.nn.RNN(4, 8, num_layers=2, nonlinearity="relu", batch_first=True)(rv.rand(3, 10, 4))
+    >>> y.shape, h_n.shape
+    ((3, 10, 8), (2, 3, 8))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        check_nonlinearity("rnn", nonlinearity)
+        super().__init__(
+            f"RNN_{nonlinearity.upper()}",
+            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
+            dtype=dtype,
+        )
+        self.nonlinearity = nonlinearity
+
+
+def check_nonlinearity(op: str, nonlinearity: Any) -> None:
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"[{op}] got nonlinearity {nonlinearity!r}; expected 'tanh' or 'relu'")
+
+
+class LSTM(RNNBase):
+    """Long short-term memory: a state c that gates write to, forget from and show.
+
+        i, f, o = sigmoid(W x_t + b + U h_{t-1} + b'),  g = tanh(the same), each with weights of its own
+        c_t = f c_{t-1} + i g,   h_t = o tanh(c_t)
+
+    Takes x as :class:`RNN` and the states (h0, c0); returns y, (h_n, c_n). The rows of weight_ih_l0 (4
+    hidden_size, input_size) and its kin are those of i, f, g and o in turn, as in PyTorch. proj_size is not
+    there: other values than 0 raise ValueError.
+
+    Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with the forget gate of Gers,
+    Schmidhuber and Cummins, "Learning to Forget" (2000).
+
+    >>> import ranvier as rv
+    >>> y, (h_n, c_n) = rv.nn.LSTM(4, 8, bidirectional=True)(rv.rand(10, 3, 4))
+    >>> y.shape, h_n.shape, c_n.shape
+    ((10, 3, 16), (2, 3, 8), (2, 3, 8))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            "LSTM",
+            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size),
+            dtype=dtype,
+        )
+
+
+class GRU(RNNBase):
+    """Gated recurrent units: how much of the old state is kept (z), and how much the new one sees of it (r).
+
+        r, z = sigmoid(W x_t + b + U h_{t-1} + b'), each with weights of its own
+        n = tanh(W_n x_t + b_n + r (U_n h_{t-1} + b'_n)),   h_t = (1 - z) n + z h_{t-1}
+
+    Takes and returns what :class:`RNN` does. The rows of weight_ih_l0 (3 hidden_size, input_size) and its kin
+    are those of r, z and n in turn, as in PyTorch, where r also scales the bias b'_n.
+
+    Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+    Translation" (2014).
+
+    >>> import ranvier as rv
+    >>> y, h_n = rv.nn.GRU(4, 8)(rv.rand(10, 4))
+    >>> y.shape, h_n.shape
+    ((10, 8), (1, 8))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            "GRU",
+            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
+            dtype=dtype,
+        )

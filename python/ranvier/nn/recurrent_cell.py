@@ -1,0 +1,133 @@
+"""One step of a recurrent layer: RNNCell, LSTMCell, GRUCell."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import init
+from ranvier.nn.module import Module, Parameter
+from ranvier.nn.recurrent import GATES, as_states, check_nonlinearity, whole_size
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.recurrent import recurrent
+
+
+class RNNCellBase(Module):
+    """What the cells share: their parameters, and the step."""
+
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
+    def __init__(self, mode: str, input_size: int, hidden_size: int, bias: bool, dtype: Any) -> None:
+        super().__init__()
+        self._mode = mode
+        self._name = type(self).__name__.lower()
+        self.input_size = input_size = whole_size(self._name, "input_size", input_size)
+        self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
+        self.bias = bias
+        width = GATES[mode] * hidden_size
+        self.weight_ih = Parameter(empty(width, input_size, dtype=dtype))
+        self.weight_hh = Parameter(empty(width, hidden_size, dtype=dtype))
+        for name in ("bias_ih", "bias_hh"):
+            self.register_parameter(name, Parameter(empty(width, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values, uniform in +-1/sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def _step(self, input: Any, hx: Any) -> list[Tensor]:
+        x = as_tensor(self._name, input)
+        count = 2 if self._mode == "LSTM" else 1
+        states = [None] * count if hx is None else as_states(self._name, hx, count)
+        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"[{self._name}] got x of shape {x.shape}; expected (N, {self.input_size}) or "
+                f"({self.input_size},)"
+            )
+        for name, s in zip(("h", "c"), states, strict=False):
+            if s is not None and s.shape != (*x.shape[:-1], self.hidden_size):
+                raise ValueError(
+                    f"[{self._name}] got {name} of shape {s.shape}; expected "
+                    f"{(*x.shape[:-1], self.hidden_size)}"
+                )
+        single = x.ndim == 1
+        if single:
+            x, states = x.unsqueeze(0), [s if s is None else s.unsqueeze(0) for s in states]
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        _, *last = recurrent(self._mode.lower(), x.unsqueeze(0), tuple(states), weights)
+        return [s.squeeze(0) for s in last] if single else last
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+
+class RNNCell(RNNCellBase):
+    """One step of :class:`RNN`: x (N, input_size) and h (N, hidden_size), zeros if not given, to the next h.
+
+    Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> rv.nn.RNNCell(4, 8, nonlinearity="relu")(rv.rand(3, 4)).shape
+    (3, 8)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        dtype: Any = None,
+    ) -> None:
+        check_nonlinearity("rnncell", nonlinearity)
+        super().__init__(f"RNN_{nonlinearity.upper()}", input_size, hidden_size, bias, dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, input: Any, hx: Any = None) -> Tensor:
+        return self._step(input, hx)[0]
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else ", nonlinearity=relu")
+
+
+class LSTMCell(RNNCellBase):
+    """One step of :class:`LSTM`: x (N, input_size) and (h, c), zeros if not given, to the next (h, c).
+
+    Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> cell = rv.nn.LSTMCell(4, 8)
+    >>> h, c = cell(rv.rand(3, 4))
+    >>> h, c = cell(rv.rand(3, 4), (h, c))
+    >>> h.shape, c.shape
+    ((3, 8), (3, 8))
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+        super().__init__("LSTM", input_size, hidden_size, bias, dtype)
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
+        h, c = self._step(input, hx)
+        return h, c
+
+
+class GRUCell(RNNCellBase):
+    """One step of :class:`GRU`: x (N, input_size) and h (N, hidden_size), zeros if not given, to the next h.
+
+    Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> rv.nn.GRUCell(4, 8)(rv.rand(4)).shape
+    (8,)
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+        super().__init__("GRU", input_size, hidden_size, bias, dtype)
+
+    def forward(self, input: Any, hx: Any = None) -> Tensor:
+        return self._step(input, hx)[0]

@@ -1,0 +1,261 @@
+"""Sequences of several lengths in one batch: padded to the longest, or packed without padding.
+
+Packed, the rows of all steps lie one behind the other, and step t has only the sequences that are so long:
+
+    a = [1 2 3], b = [4 5]      padded (steps, batch)  1 4      packed  1 4 2 5 3      batch_sizes  2 2 1
+                                                       2 5
+                                                       3 0
+
+The longest sequence comes first; what was in another order is sorted, and sorted back when it is unpacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier import ops
+from ranvier.autograd.capture import keep, value_read
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.layout import filled
+
+__all__ = [
+    "PackedSequence",
+    "invert_permutation",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
+    "unpack_sequence",
+    "unpad_sequence",
+]
+
+
+class _Fields(NamedTuple):
+    data: Tensor
+    batch_sizes: Tensor
+    sorted_indices: Tensor | None
+    unsorted_indices: Tensor | None
+
+
+class PackedSequence(_Fields):
+    """Sequences of several lengths without padding, as `pack_padded_sequence` and `pack_sequence` make them.
+
+    Attributes:
+        data: the rows of all steps, (rows, ...).
+        batch_sizes: how many sequences have a step t, int64 (steps,).
+        sorted_indices: where each sequence, the longest first, stood before; None where they came so.
+        unsorted_indices: the way back.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        data: Tensor,
+        batch_sizes: Tensor,
+        sorted_indices: Tensor | None = None,
+        unsorted_indices: Tensor | None = None,
+    ) -> PackedSequence:
+        if unsorted_indices is None:
+            unsorted_indices = invert_permutation(sorted_indices)
+        return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
+
+    def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """With data in another dtype, as :meth:`Tensor.to`."""
+        return self._replace(data=self.data.to(*args, **kwargs))
+
+    def float(self) -> PackedSequence:
+        return self.to(np.float32)
+
+    def double(self) -> PackedSequence:
+        return self.to(np.float64)
+
+
+def invert_permutation(permutation: Tensor | None) -> Tensor | None:
+    """The permutation that undoes another; None of None.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.invert_permutation(rv.tensor([2, 0, 1]))
+    tensor([1, 2, 0])
+    """
+    return None if permutation is None else wrap(keep(np.argsort(permutation._array, kind="stable")))
+
+
+def pack_padded_sequence(
+    input: Any, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
+) -> PackedSequence:
+    """The first lengths[n] steps of each sequence n, without the padding behind them.
+
+    input: (steps, N, ...), with batch_first (N, steps, ...); lengths: N whole numbers from 1 to steps.
+    enforce_sorted: the longest sequence comes first, the shortest last, else ValueError; False sorts them.
+
+    Raises ValueError for lengths that do not fit.
+
+    >>> import ranvier as rv
+    >>> from ranvier.nn.utils.rnn import pack_padded_sequence
+    >>> x = rv.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]])
+    >>> packed = pack_padded_sequence(x, [3, 2], batch_first=True)
+    >>> packed.data, packed.batch_sizes
+    (tensor([1., 4., 2., 5., 3.]), tensor([2, 2, 1]))
+    """
+    x = as_tensor("pack_padded_sequence", input)
+    if x.ndim < 2:
+        raise ValueError(
+            f"[pack_padded_sequence] got input of shape {x.shape}; expected at least 2 dimensions, steps and "
+            "batch"
+        )
+    batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
+    counts = _lengths("pack_padded_sequence", lengths, batch, steps)
+    order = None
+    if enforce_sorted and (np.diff(counts) > 0).any():
+        raise ValueError(
+            f"[pack_padded_sequence] got lengths {counts.tolist()}; expected none longer than the one before "
+            "it, or enforce_sorted=False"
+        )
+    if not enforce_sorted:
+        order = np.argsort(-counts, kind="stable")
+        counts = counts[order]
+    rows = _padded_rows(counts, order, steps, batch_first)
+    sizes = (np.arange(counts[0])[:, None] < counts).sum(1)
+    packed = None if order is None else wrap(keep(order))
+    return PackedSequence(x.reshape(batch * steps, *x.shape[2:])[keep(rows)], wrap(keep(sizes)), packed)
+
+
+def pad_packed_sequence(
+    sequence: PackedSequence,
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    total_length: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Unpacks: (steps, N, ...), with batch_first (N, steps, ...), and the length of each sequence.
+
+    total_length: steps to pad to, where that is more than the longest has; fewer raise ValueError.
+
+    >>> import ranvier as rv
+    >>> from ranvier.nn.utils.rnn import pack_sequence, pad_packed_sequence
+    >>> packed = pack_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0, 5.0])], enforce_sorted=False)
+    >>> pad_packed_sequence(packed, batch_first=True)
+    (tensor([[1., 2., 0.],
+            [3., 4., 5.]]), tensor([2, 3]))
+    """
+    sizes = sequence.batch_sizes._array
+    counts = (np.arange(sizes[0])[:, None] < sizes).sum(1)
+    steps = sizes.size if total_length is None else total_length
+    if steps < sizes.size:
+        raise ValueError(
+            f"[pad_packed_sequence] got total_length {steps}; expected at least {sizes.size}, the steps of "
+            "the longest sequence"
+        )
+    order = None if sequence.sorted_indices is None else sequence.sorted_indices._array
+    rows = _padded_rows(counts, order, steps, batch_first)
+    lengths = counts if order is None else counts[np.argsort(order, kind="stable")]
+    padded = _padded(sequence.data, rows, (counts.size, steps), batch_first, padding_value)
+    return padded, wrap(keep(lengths))
+
+
+def pad_sequence(
+    sequences: Sequence[Any],
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    padding_side: str = "right",
+) -> Tensor:
+    """Sequences (steps, ...) of several lengths side by side, padded to the longest.
+
+    Gives (steps, N, ...), with batch_first (N, steps, ...). padding_side: "right", or "left" for padding that
+    comes first. Raises ValueError where other sizes than the first differ.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
+    tensor([[1., 2.],
+            [3., 0.]])
+    """
+    if padding_side not in ("left", "right"):
+        raise ValueError(f"[pad_sequence] got padding_side {padding_side!r}; expected 'right' or 'left'")
+    tensors, counts = _sequences("pad_sequence", sequences)
+    steps = int(counts.max())
+    first = steps - counts if padding_side == "left" else np.zeros_like(counts)
+    number = np.repeat(np.arange(counts.size), counts)  # of the sequence that each row belongs to
+    step = np.arange(number.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[number]
+    rows = number * steps + step if batch_first else step * counts.size + number
+    return _padded(ops.cat(tensors, 0), rows, (counts.size, steps), batch_first, padding_value)
+
+
+def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> PackedSequence:
+    """Sequences (steps, ...) of several lengths, packed; see :func:`pack_padded_sequence`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.pack_sequence([rv.tensor([1.0, 2.0, 3.0]), rv.tensor([4.0])]).data
+    tensor([1., 4., 2., 3.])
+    """
+    _, counts = _sequences("pack_sequence", sequences)
+    return pack_padded_sequence(pad_sequence(sequences), keep(counts), enforce_sorted=enforce_sorted)
+
+
+def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
+    """The sequences without their padding, as a list: what `pad_sequence` got.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.unpad_sequence(rv.tensor([[1.0, 2.0], [3.0, 0.0]]), [2, 1], batch_first=True)
+    [tensor([1., 2.]), tensor([3.])]
+    """
+    x = as_tensor("unpad_sequence", padded_sequences)
+    x = x if batch_first else x.transpose(0, 1)
+    counts = _lengths("unpad_sequence", lengths, *x.shape[:2])
+    return [x[n, : int(count)] for n, count in enumerate(counts)]
+
+
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
+    """The sequences as a list: what `pack_sequence` got.
+
+    >>> import ranvier as rv
+    >>> from ranvier.nn.utils.rnn import pack_sequence, unpack_sequence
+    >>> unpack_sequence(pack_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])]))
+    [tensor([1., 2.]), tensor([3.])]
+    """
+    padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
+    return unpad_sequence(padded, lengths, batch_first=True)
+
+
+def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
+    if isinstance(lengths, Tensor):
+        value_read(name)
+        lengths = lengths._array
+    counts = np.asarray(lengths)
+    if counts.dtype.kind not in "iu":
+        raise TypeError(f"[{name}] got lengths of dtype {counts.dtype}; expected whole numbers")
+    if counts.shape != (batch,) or not batch:
+        raise ValueError(f"[{name}] got lengths of shape {counts.shape}; expected {(batch,)}, one or more")
+    if counts.min() < 1 or counts.max() > steps:
+        raise ValueError(
+            f"[{name}] got lengths from {counts.min()} to {counts.max()}; expected 1 to {steps}, the steps"
+        )
+    return counts.astype(np.int64)
+
+
+def _sequences(name: str, sequences: Sequence[Any]) -> tuple[list[Tensor], Array]:
+    tensors = [as_tensor(name, s) for s in sequences]
+    if not tensors or any(t.ndim == 0 or t.shape[1:] != tensors[0].shape[1:] for t in tensors):
+        shapes = ", ".join(str(t.shape) for t in tensors)
+        raise ValueError(f"[{name}] got sequences of shapes {shapes or '()'}; expected (steps, ...) of each")
+    return tensors, np.array([t.shape[0] for t in tensors])
+
+
+def _padded_rows(counts: Array, order: Array | None, steps: int, batch_first: bool) -> Array:
+    """Where each row of the packed data lies among the N * steps of the padded ones."""
+    number = np.arange(counts.size) if order is None else order
+    step = np.arange(counts[0])[:, None]
+    rows = number * steps + step if batch_first else step * counts.size + number
+    return rows[step < counts]
+
+
+def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool, value: float) -> Tensor:
+    """The rows at their places; sizes: N and steps."""
+    batch, steps = sizes
+    padding = data.dtype.type(value).item()  # of integers a whole number
+    padded = wrap(filled(padding, (batch * steps, *data.shape[1:]), data.dtype))
+    padded[keep(rows)] = data
+    return padded.reshape(*((batch, steps) if batch_first else (steps, batch)), *data.shape[1:])

@@ -1,0 +1,201 @@
+"""The recurrent kernels on raw arrays: every level and width, lengths, directions, threads, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import recurrent as reference
+from support.tolerance import tolerance
+
+CELLS = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+every_cell = pytest.mark.parametrize("cell", CELLS)
+
+
+def draw(rng, cell, sizes, inputs, hidden, dtype="float64"):
+    """x, h0, c0 and the weights, in the order of the kernel's arguments."""
+    width = CELLS[cell] * hidden
+    shapes = ((sum(sizes), inputs), (sizes[0], hidden), (sizes[0], hidden))
+    states = [rng.uniform(-1, 1, shape) for shape in shapes]
+    weights = [
+        rng.uniform(-1, 1, shape) / np.sqrt(hidden)
+        for shape in ((width, inputs), (width, hidden), (width,), (width,))
+    ]
+    return [a.astype(dtype) for a in (*states, *weights)]
+
+
+def both(cell, arrays, dy, dh_n, dc_n, sizes, reverse=False):
+    """Outputs and gradients of the core; c0 and dc_n are None where the cell has no c."""
+    x, h0, c0, *weights = arrays
+    has_c = cell == "lstm"
+    y, h_n, c_n, *kept = _core.recurrent(cell, x, h0, c0 if has_c else None, *weights, sizes, reverse)
+    gradients = _core.recurrent_backward(
+        cell, dy, dh_n, dc_n if has_c else None, x, y, *kept, *weights[:2], sizes, reverse
+    )
+    return [y, h_n, c_n, *gradients]
+
+
+def expected(cell, arrays, dy, dh_n, dc_n, sizes, reverse=False):
+    x, h0, c0, *weights = (a.astype("float64") for a in arrays)
+    y, h_n, c_n, saved = reference.recurrent(cell, x, h0, c0, *weights, sizes, reverse)
+    given = (a.astype("float64") for a in (dy, dh_n, dc_n))
+    gradients = reference.recurrent_backward(cell, *given, x, *weights[:2], saved, sizes, reverse)
+    return [y, h_n, c_n, *gradients]
+
+
+def agree(cell, sizes, inputs, hidden, dtype, rng, reverse=False):
+    arrays = draw(rng, cell, sizes, inputs, hidden, dtype)
+    shapes = ((sum(sizes), hidden), (sizes[0], hidden), (sizes[0], hidden))
+    back = [rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes]
+    sizes = np.array(sizes)
+    got = both(cell, arrays, *back, sizes, reverse)
+    want = expected(cell, arrays, *back, sizes, reverse)
+    magnitude = max(np.abs(w).max() for w in want)
+    reduction = len(sizes) * (inputs + 4 * hidden + sizes[0])
+    for g, w in zip(got, want, strict=True):
+        if g is not None:
+            np.testing.assert_allclose(g, w, rtol=0, atol=tolerance(dtype, reduction, magnitude))
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_width(cell, dtype, isa, rng):
+    """Units of 1 to 2 vectors and a bit, rows of no, one and several tiles."""
+    for hidden, rows in ((1, 1), (2, 5), (3, 17), (7, 2), (8, 3), (15, 4), (16, 16), (17, 15), (33, 29)):
+        agree(cell, [rows] * 3, 5, hidden, dtype, rng)
+
+
+@every_cell
+def test_long_products(cell, isa, rng):
+    """More units than one chain of a product has."""
+    agree(cell, [3, 3], 390, 97, "float32", rng)
+
+
+@every_cell
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths(cell, reverse, isa, rng):
+    for sizes in ([5, 5, 3, 1], [1], [4, 3, 2, 1], [20, 1], [17, 16, 16, 2, 2]):
+        agree(cell, sizes, 4, 6, "float64", rng, reverse)
+
+
+@every_cell
+def test_a_sequence_alone_and_among_others(cell, rng):
+    """Each sequence of a batch gives the bits it gives alone."""
+    x, h0, c0, *weights = draw(rng, cell, [4, 4, 2, 1], 5, 9, "float32")
+    c0 = c0 if cell == "lstm" else None
+    for reverse in (False, True):
+        y, h_n, *_ = _core.recurrent(cell, x, h0, c0, *weights, np.array([4, 4, 2, 1]), reverse)
+        rows = [1, 5, 9]  # of the second sequence, which has three steps
+        own = None if c0 is None else c0[1:2]
+        z, last, *_ = _core.recurrent(cell, x[rows], h0[1:2], own, *weights, np.array([1, 1, 1]), reverse)
+        np.testing.assert_array_equal(z, y[rows])
+        np.testing.assert_array_equal(last, h_n[1:2])
+
+
+@every_cell
+def test_what_is_absent_is_zero(cell, isa, rng):
+    """States, biases and gradients that are not given; sizes that are all the same."""
+    steps, batch, hidden = 3, 4, 5
+    x, h0, c0, w_ih, w_hh, b_ih, _ = draw(rng, cell, [batch] * steps, 6, hidden)
+    zeros = np.zeros_like(h0), np.zeros_like(c0) if cell == "lstm" else None, w_ih, w_hh
+    no_bias = np.zeros_like(b_ih)
+    want = _core.recurrent(cell, x, *zeros, no_bias, no_bias, np.full(steps, batch))
+    got = _core.recurrent(cell, x.reshape(steps, batch, -1), None, None, w_ih, w_hh)
+    np.testing.assert_array_equal(got[0].reshape(-1, hidden), want[0])
+    dy = np.zeros_like(want[0])
+    dh_n = rng.uniform(-1, 1, h0.shape)
+    saved = (x, want[0], *want[3:], w_ih, w_hh, np.full(steps, batch))
+    full = _core.recurrent_backward(cell, dy, dh_n, np.zeros_like(dh_n) if cell == "lstm" else None, *saved)
+    some = _core.recurrent_backward(cell, None, dh_n, None, *saved)
+    none = _core.recurrent_backward(cell, None, dh_n, None, *saved, False, False, False, False, False)
+    for a, b in zip(full, some, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [g is None for g in none] == [True, False, cell != "lstm", True, True, True, True]
+
+
+@every_cell
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_any_number_of_threads(cell, count, threads, rng):
+    sizes = np.array([40] * 6 + [23] * 3)
+    arrays = draw(rng, cell, sizes, 30, 50, "float32")
+    back = draw(rng, cell, sizes, 50, 50, "float32")[:3]
+    threads(1)
+    alone = both(cell, arrays, *back, sizes)
+    threads(count)
+    for a, b in zip(alone, both(cell, arrays, *back, sizes), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_cell
+def test_strided_inputs(cell, rng):
+    x, h0, c0, *weights = draw(rng, cell, [4] * 3, 6, 5)
+    c0 = c0 if cell == "lstm" else None
+    x = x.reshape(3, 4, 6)
+    want = _core.recurrent(cell, x, h0, c0, *weights)
+    swapped = np.ascontiguousarray(x.transpose(1, 0, 2)).transpose(1, 0, 2)
+    weights = [np.asfortranarray(w) for w in weights]
+    got = _core.recurrent(cell, swapped, h0[::-1].copy()[::-1], c0, *weights)
+    for a, b in zip(want, got, strict=True):
+        assert a is b is None or (a == b).all()
+
+
+def test_saturated_gates(isa):
+    """Infinite and huge inputs: the gates are 0 or 1, nothing is NaN; a NaN stays in its sequence."""
+    x = np.array([[[1e30], [-1e30], [np.nan], [1.0]]], np.float32)
+    one = np.ones((4, 1), np.float32)
+    y = _core.recurrent("lstm", x, None, None, one, one)[0][0, :, 0]
+    np.testing.assert_allclose(y, [np.tanh(1), 0, np.nan, y[3]], rtol=1e-6)
+    assert 0 < y[3] < 1
+    y = _core.recurrent("rnn_relu", x, None, None, one[:1], one[:1])[0][0, :, 0]
+    np.testing.assert_array_equal(y, np.array([1e30, 0, np.nan, 1], np.float32))
+
+
+def test_errors(rng):
+    x, h0, c0, *weights = draw(rng, "lstm", [4] * 3, 6, 5)
+    x = x.reshape(3, 4, 6)
+
+    def refused(error, text, *args):
+        with pytest.raises(error) as caught:
+            _core.recurrent(*args)
+        assert str(caught.value) == text
+
+    refused(
+        ValueError,
+        "[recurrent] got cell 'elman'; expected 'lstm', 'gru', 'rnn_tanh' or 'rnn_relu'",
+        *("elman", x, h0, c0, *weights),
+    )
+    refused(
+        ValueError,
+        "[recurrent] got x of shape (12, 6); expected 3 dimensions (steps, batch, inputs)",
+        *("lstm", x.reshape(12, 6), h0, c0, *weights),
+    )
+    refused(
+        ValueError,
+        "[recurrent] got w_hh of shape (20, 5); expected (3 * hidden, hidden)",
+        *("gru", x, h0, None, *weights),
+    )
+    refused(
+        ValueError,
+        "[recurrent] got w_ih of shape (20, 6); expected (20, 5)",
+        *("lstm", x[..., :5], h0, c0, *weights),
+    )
+    refused(
+        ValueError,
+        "[recurrent] got h0 of shape (3, 5); expected (4, 5)",
+        *("lstm", x, h0[:3], c0, *weights),
+    )
+    refused(
+        TypeError,
+        "[recurrent] got x of dtype float64 and h0 of dtype float32; expected the same dtype",
+        *("lstm", x, h0.astype("f4"), c0, *weights),
+    )
+    refused(ValueError, "[recurrent] got x of 0 steps; expected at least 1", "lstm", x[:0], h0, c0, *weights)
+    for sizes, text in (
+        ([4, 5, 3], "got sizes with 5 after 4; expected numbers of at least 1 that never grow"),
+        ([4, 4, 0], "got sizes with 0 after 4; expected numbers of at least 1 that never grow"),
+        ([4, 4, 3], "got sizes of 11 rows and x of 12; expected as many"),
+    ):
+        flat = x.reshape(12, 6)
+        refused(ValueError, f"[recurrent] {text}", "lstm", flat, h0, c0, *weights, np.array(sizes))
+    flat = [w[:5] for w in weights]
+    refused(ValueError, "[recurrent] got c0; expected None for this cell", "rnn_tanh", x, h0, c0, *flat)

@@ -1,0 +1,315 @@
+"""RNN, LSTM, GRU and their cells: PyTorch's numbers, gradients, shapes, captured steps, files, errors."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.autograd import gradcheck
+from ranvier.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from support.recurrent_cases import CASES, EXPECTED, LENGTHS, answers
+from support.tolerance import tolerance
+
+STORED = json.loads(EXPECTED.read_text())
+KINDS = ("LSTM", "GRU", "RNN")
+every_kind = pytest.mark.parametrize("kind", KINDS)
+IDS = [f"{i}-{case[0]}" for i, case in enumerate(CASES)]
+numbered = pytest.mark.parametrize("number", range(len(CASES)), ids=IDS)
+
+
+def assert_same(got, want, dtype="float64"):
+    assert got.keys() == want.keys()
+    for name, values in want.items():
+        limit = tolerance(dtype, 100, max(1.0, np.abs(values).max()))
+        np.testing.assert_allclose(got[name], values, rtol=0, atol=limit, err_msg=name)
+
+
+@numbered
+def test_gives_pytorchs_stored_numbers(number):
+    assert_same(answers(rv, CASES[number]), STORED[number])
+
+
+@numbered
+def test_gives_what_pytorch_gives(number):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert_same(answers(rv, CASES[number]), answers(torch, CASES[number]))
+
+
+def outputs(result):
+    """The Tensors of (y, h_n) or (y, (h_n, c_n)), y padded if it is packed."""
+    y, states = result
+    y = pad_packed_sequence(y)[0] if isinstance(y, PackedSequence) else y
+    return (y, *states) if isinstance(states, tuple) else (y, states)
+
+
+@every_kind
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_gradients_of_everything(kind, lengths):
+    """Inputs, states and all weights of two layers in both directions, against differences."""
+    rng = np.random.default_rng(4)
+    layer = getattr(nn, kind)(2, 3, num_layers=2, bidirectional=True).double()
+    x = rv.tensor(rng.uniform(-1, 1, (4, 3, 2)), requires_grad=True)
+    states = [
+        rv.tensor(rng.uniform(-1, 1, (4, 3, 3)), requires_grad=True) for _ in range(1 + (kind == "LSTM"))
+    ]
+
+    def loss(x, *others):
+        given = others[: len(states)]  # the rest are the layer's own
+        packed = pack_padded_sequence(x, lengths, enforce_sorted=False) if lengths else x
+        return sum(
+            (y * y).sum() + y.sum() for y in outputs(layer(packed, given if kind == "LSTM" else given[0]))
+        )
+
+    assert gradcheck(loss, (x, *states, *layer.parameters()))
+
+
+@every_kind
+def test_only_what_is_wanted_gets_a_gradient(kind):
+    layer = getattr(nn, kind)(3, 4)
+    layer.weight_hh_l0.requires_grad_(False)
+    layer.bias_ih_l0.requires_grad_(False)
+    y, _ = layer(rv.rand(5, 2, 3))
+    y.sum().backward()
+    grads = {name: p.grad is not None for name, p in layer.named_parameters()}
+    assert grads == {"weight_ih_l0": True, "weight_hh_l0": False, "bias_ih_l0": False, "bias_hh_l0": True}
+
+
+@every_kind
+def test_biases_do_not_share_a_gradient(kind):
+    layer = getattr(nn, kind)(3, 4)
+    layer(rv.rand(5, 2, 3))[0].sum().backward()
+    layer.bias_ih_l0.grad.zero_()
+    assert (layer.bias_hh_l0.grad != 0).any()
+
+
+@every_kind
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_shapes(kind, bidirectional):
+    directions = 1 + bidirectional
+    for layers, batch_first in itertools.product((1, 3), (False, True)):
+        layer = getattr(nn, kind)(3, 4, layers, batch_first=batch_first, bidirectional=bidirectional)
+        shape = (2, 5, 3) if batch_first else (5, 2, 3)
+        y, *states = outputs(layer(rv.rand(*shape)))
+        assert y.shape == (*shape[:2], 4 * directions)
+        assert all(s.shape == (layers * directions, 2, 4) for s in states)
+        y, *states = outputs(layer(rv.rand(5, 3)))
+        assert y.shape == (5, 4 * directions)
+        assert all(s.shape == (layers * directions, 4) for s in states)
+        y, *states = outputs(layer(rv.rand(5, 3), tuple(states) if kind == "LSTM" else states[0]))
+        assert y.shape == (5, 4 * directions)
+
+
+@every_kind
+def test_a_sequence_in_two_halves(kind):
+    """The state after the first half, given to the second, goes on as if nothing had been between."""
+    layer = getattr(nn, kind)(3, 4, num_layers=2)
+    x = rv.rand(6, 2, 3)
+    whole, state = layer(x)
+    first, middle = layer(x[:3])
+    second, last = layer(x[3:], middle)
+    np.testing.assert_array_equal(rv.cat([first, second]).numpy(force=True), whole.numpy(force=True))
+    for a, b in zip(outputs((whole, state)), outputs((whole, last)), strict=True):
+        np.testing.assert_array_equal(a.numpy(force=True), b.numpy(force=True))
+
+
+@every_kind
+def test_a_cell_is_a_step(kind):
+    layer, cell = getattr(nn, kind)(3, 4), getattr(nn, f"{kind}Cell")(3, 4)
+    cell.load_state_dict({name.removesuffix("_l0"): p for name, p in layer.state_dict().items()})
+    x = rv.rand(5, 2, 3)
+    wanted, state = layer(x)[0], None
+    for t in range(5):
+        state = cell(x[t], state)
+        h = state[0] if kind == "LSTM" else state
+        np.testing.assert_allclose(
+            h.numpy(force=True), wanted[t].numpy(force=True), rtol=0, atol=tolerance("float32", 7)
+        )
+    alone = cell(x[0, 1])
+    np.testing.assert_allclose(
+        (alone[0] if kind == "LSTM" else alone).numpy(force=True), wanted[0, 1].numpy(force=True), rtol=1e-6
+    )
+
+
+def test_dropout_between_layers():
+    layer = nn.GRU(3, 40, num_layers=2, dropout=1.0)
+    x = rv.rand(5, 2, 3)
+    nothing = nn.GRU(40, 40)
+    nothing.load_state_dict({n.replace("_l1", "_l0"): p for n, p in layer.state_dict().items() if "_l1" in n})
+    np.testing.assert_array_equal(
+        layer(x)[0].numpy(force=True), nothing(rv.zeros(5, 2, 40))[0].numpy(force=True)
+    )
+    layer.eval()
+    assert (layer(x)[0] != nothing(rv.zeros(5, 2, 40))[0]).any()
+    with pytest.warns(UserWarning, match=r"\[lstm\] dropout acts between layers"):
+        nn.LSTM(2, 3, dropout=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nn.LSTM(2, 3, 2, dropout=0.5)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}], ids=str
+)
+def test_captured_steps_give_the_eager_bits(kind, settings):
+    def train(wrap):
+        rv.manual_seed(2)
+        layer = getattr(nn, kind)(3, 8, **settings)
+        head = nn.Linear(8 * (2 if settings else 1), 2)
+        optimizer = rv.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.01)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            out, _ = layer(x)
+            loss = nn.functional.cross_entropy(head(out[:, -1]), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = wrap(step)
+        rng = np.random.default_rng(1)
+        losses = []
+        for _ in range(5):
+            x = rv.from_numpy(rng.uniform(-1, 1, (4, 4, 3)).astype(np.float32))
+            losses.append(step(x, rv.from_numpy(rng.integers(0, 2, 4))).item())
+        return losses, [p.numpy(force=True) for p in (*layer.parameters(), *head.parameters())]
+
+    (eager, weights), (captured, others) = train(lambda f: f), train(rv.compile)
+    assert eager == captured
+    for a, b in zip(weights, others, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_kind
+def test_captured_with_lengths(kind):
+    """Lengths in a list are constants of a program: other lengths make another program."""
+    layer = getattr(nn, kind)(3, 4)
+
+    def last(x, lengths):
+        _, state = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
+        return state[0] if kind == "LSTM" else state
+
+    captured = rv.compile(last)
+    with rv.no_grad():
+        for seed in range(4):
+            x = rv.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (5, 3, 3)).astype(np.float32))
+            for lengths in ([5, 2, 3], [1, 5, 4]):
+                np.testing.assert_array_equal(captured(x, lengths).numpy(), last(x, lengths).numpy())
+
+
+class Classifier(nn.Module):
+    """The state after the last step, through a linear layer."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.recurrent = getattr(nn, kind)(1, 16, batch_first=True)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.head(self.recurrent(x)[0][:, -1])
+
+
+@every_kind
+def test_learns_what_it_has_to_remember(kind):
+    """Whether the first number of the sequence, ten steps ago, was positive."""
+    rv.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (256, 10, 1)).astype(np.float32)
+    y = (x[:, 0, 0] > 0).astype(np.int64)
+    model = Classifier(kind)
+    optimizer = rv.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(rv.from_numpy(x)), rv.from_numpy(y))
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.2
+
+
+@every_kind
+def test_saved_and_loaded(kind, tmp_path):
+    layer = getattr(nn, kind)(3, 4, num_layers=2, bidirectional=True, batch_first=True)
+    rv.save(layer, tmp_path / "layer.safetensors")
+    twin = rv.load(tmp_path / "layer.safetensors")
+    assert repr(twin) == repr(layer)
+    x = rv.rand(2, 5, 3)
+    for a, b in zip(outputs(layer(x)), outputs(twin(x)), strict=True):
+        np.testing.assert_array_equal(a.numpy(force=True), b.numpy(force=True))
+
+
+@every_kind
+def test_summary_has_its_shape(kind, capsys):
+    layer = getattr(nn, kind)(3, 4, batch_first=True)
+    found = rv.summary(nn.Sequential(layer), (5, 3))
+    assert found.layers[0].output_shape == ("N", 5, 4)
+    assert found.total == sum(p.numel() for p in layer.parameters())
+    assert "(N, 5, 4)" in capsys.readouterr().out
+
+
+def test_text():
+    text = "num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True"
+    assert repr(nn.LSTM(3, 4, 2, False, True, 0.5, True)) == f"LSTM(3, 4, {text})"
+    assert repr(nn.RNNCell(3, 4, False, "relu")) == "RNNCell(3, 4, bias=False, nonlinearity=relu)"
+    assert len(nn.GRU(3, 4, 2, bidirectional=True).all_weights) == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: nn.LSTM(0, 3), "[lstm] got input_size 0; expected at least 1"),
+        (lambda: nn.GRU(2, -1), "[gru] got hidden_size -1; expected at least 1"),
+        (lambda: nn.GRU(2, 1, 0), "[gru] got num_layers 0; expected 1 to 1000"),
+        (
+            lambda: nn.LSTM(2, 3, proj_size=1),
+            "[lstm] got proj_size 1; expected 0: put a Linear behind the layer",
+        ),
+        (
+            lambda: nn.RNN(2, 3, dropout=1.5),
+            "[rnn] got dropout 1.5; expected a probability, 0 <= dropout <= 1",
+        ),
+        (lambda: nn.RNN(2, 3, 1, "elu"), "[rnn] got nonlinearity 'elu'; expected 'tanh' or 'relu'"),
+        (
+            lambda: nn.LSTM(2, 3)(rv.rand(4, 5, 3)),
+            "[lstm] got x with 3 features; expected input_size, 2",
+        ),
+        (
+            lambda: nn.LSTM(2, 3)(rv.rand(2)),
+            "[lstm] got x of shape (2,); expected (steps, N, input_size), or (steps, input_size) without a "
+            "batch",
+        ),
+        (
+            lambda: nn.GRU(2, 3)(rv.rand(4, 5, 2), rv.rand(1, 4, 3)),
+            "[gru] got h0 of shape (1, 4, 3); expected (1, 5, 3)",
+        ),
+        (
+            lambda: nn.GRU(2, 3)(rv.rand(4, 2), rv.rand(2, 3)),
+            "[gru] got h0 of shape (2, 3); expected (1, 3)",
+        ),
+        (
+            lambda: nn.GRUCell(2, 3)(rv.rand(4, 2), rv.rand(5, 3)),
+            "[grucell] got h of shape (5, 3); expected (4, 3)",
+        ),
+        (
+            lambda: nn.LSTMCell(2, 3)(rv.rand(4, 3)),
+            "[lstmcell] got x of shape (4, 3); expected (N, 2) or (2,)",
+        ),
+    ],
+)
+def test_errors(make, text):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        make()
+    assert str(caught.value) == text
+
+
+def test_wrong_types():
+    with pytest.raises(TypeError, match=r"\[lstm\] got a state of type Tensor; expected \(h0, c0\)"):
+        nn.LSTM(2, 3)(rv.rand(4, 5, 2), rv.rand(1, 5, 3))
+    with pytest.raises(TypeError, match=r"\[gru\] got hidden_size 2.5; expected a whole number"):
+        nn.GRU(2, 2.5)
+    with pytest.raises(TypeError, match="expected the same dtype"):
+        nn.GRU(2, 3)(rv.rand(4, 5, 2).double())
