@@ -67,5 +67,5 @@ def test_wrong_arguments():
         signals("big")
     with pytest.raises(ValueError, match="got activation 'rellu'"):
         signals("he", "rellu")
-    with pytest.raises(ValueError, match="expected numbers of at least 1"):
+    with pytest.raises(ValueError, match=r"\[signals\] got depth 0; expected at least 1"):
         signals(depth=0)

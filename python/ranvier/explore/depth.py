@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ranvier import nn
 from ranvier.autograd import random, wrap
 from ranvier.autograd.creation import randn
+from ranvier.data.loader import positive
 from ranvier.explore.watch import gradients_of, watching
 
 __all__ = ["Signals", "signals"]
@@ -87,7 +88,7 @@ def signals(
         seed: of weights and noise; the global random stream stays where it is.
 
     Raises:
-        ValueError: an unknown init or activation, or sizes below 1.
+        TypeError, ValueError: an unknown init or activation, or sizes that are no integers of at least 1.
 
     Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (2010); K. He et al., "Delving Deep into Rectifiers" (2015).
@@ -96,8 +97,12 @@ def signals(
     >>> [rv.explore.signals(init, "relu").verdict for init in ("he", "xavier", 0.01, 0.5)]
     ['stable', 'vanishing', 'vanishing', 'exploding']
     """
-    if min(depth, width, samples) < 1:
-        raise ValueError(f"[signals] got sizes {depth}, {width}, {samples}; expected numbers of at least 1")
+    depth, width, samples = (
+        positive("signals", name, value)
+        for name, value in (("depth", depth), ("width", width), ("samples", samples))
+    )
+    if not isinstance(init, (str, float, int)) or not isinstance(activation, str):
+        raise TypeError(f"[signals] got init {init!r} and activation {activation!r}; expected names")
     linear = activation == "linear"
     act = None if linear else getattr(nn.functional, activation, None)
     if not linear and act is None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ranvier import nn
 from ranvier.autograd import Tensor, enable_grad, wrap
-from ranvier.explore.watch import Call, gradients_of, watching
+from ranvier.explore.watch import Call, gradients_of, require_module, watching
 from ranvier.nn.modes import evaluating
 from ranvier.train.links import link_of
 from ranvier.train.source import only_samples, open_source
@@ -108,6 +108,9 @@ def dead_units(model: Any, data: Any) -> dict[str, Array]:
         model: a Module.
         data: samples `x`, `(x, y)` or a loader.
 
+    Raises:
+        TypeError: model is no Module.
+
     >>> import numpy as np
     >>> import ranvier as rv
     >>> from ranvier import nn
@@ -116,6 +119,7 @@ def dead_units(model: Any, data: Any) -> dict[str, Array]:
     >>> rv.explore.dead_units(model, np.random.default_rng(0).standard_normal((50, 2)))
     {'1': array([False,  True, False])}
     """
+    require_module("dead_units", model)
     return Seen(model, data, None).off
 
 

@@ -57,6 +57,7 @@ def filter_image(image: npt.ArrayLike, kernel: str | npt.ArrayLike, *, padding: 
         The answers, a NumPy array of the image's dimensions: h - r + 1 by w - s + 1 without padding.
 
     Raises:
+        TypeError: an image that is not of numbers.
         ValueError: an unknown name, a kernel that is no matrix or larger than the image, an image of other
             dimensions.
 
@@ -68,7 +69,9 @@ def filter_image(image: npt.ArrayLike, kernel: str | npt.ArrayLike, *, padding: 
     >>> float(abs(rv.explore.filter_image(image, "horizontal_edge")).max())
     0.0
     """
-    x = np.asarray(image)
+    x = np.asarray(getattr(image, "_array", image))
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"[filter_image] got an image of dtype {x.dtype}; expected numbers")
     x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
     if isinstance(kernel, str):
         if kernel not in KERNELS:

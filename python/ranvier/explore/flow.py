@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import wrap
-from ranvier.explore.watch import gradients_of, rms, watching
+from ranvier.explore.watch import gradients_of, require_module, rms, watching
 from ranvier.nn.modes import mode_kept
 
 __all__ = ["Gradients", "Row", "gradients"]
@@ -77,6 +77,9 @@ def gradients(model: Any, loss: Any, x: Any, y: Any) -> Gradients:
         loss: called as `loss(output, y)`, gives one number.
         x, y: a batch, as arrays or Tensors.
 
+    Raises:
+        TypeError: model is no Module.
+
     >>> import ranvier as rv
     >>> from ranvier import nn
     >>> model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False))
@@ -97,6 +100,7 @@ def gradients(model: Any, loss: Any, x: Any, y: Any) -> Gradients:
     2         Linear       1x1     3                4        4
     loss      MSELoss        1     4                1        1
     """
+    require_module("gradients", model)
     named = list(model.named_parameters())
     dtype = named[0][1].dtype if named else np.dtype(np.float32)
     given, target = (np.asarray(getattr(part, "_array", part)) for part in (x, y))

@@ -10,6 +10,7 @@ import numpy as np
 from ranvier import nn
 from ranvier.autograd import no_grad, random
 from ranvier.autograd.creation import randn
+from ranvier.explore.watch import require_module
 
 __all__ = ["Collapsed", "collapse"]
 
@@ -39,6 +40,7 @@ def collapse(model: Any, *, samples: int = 1000, seed: int = 0) -> Collapsed:
         samples, seed: of the inputs; the global random stream stays where it is.
 
     Raises:
+        TypeError: model is no Module.
         ValueError: a layer that is not linear, by its name, or a model without a Linear.
 
     >>> import ranvier as rv
@@ -50,6 +52,7 @@ def collapse(model: Any, *, samples: int = 1000, seed: int = 0) -> Collapsed:
     Traceback (most recent call last):
     ValueError: [collapse] layer "1" is a ReLU, which is not linear; expected nn.Linear layers only
     """
+    require_module("collapse", model)
     stack = [(name, layer) for name, layer in model.named_modules(remove_duplicate=False)]
     stack = [(name, layer) for name, layer in stack if not isinstance(layer, (nn.Sequential, nn.Identity))]
     for name, layer in stack:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier import nn
 from ranvier.autograd import wrap
-from ranvier.explore.watch import watching
+from ranvier.explore.watch import require_module, watching
 from ranvier.nn.modes import evaluating
 
 __all__ = ["Compared", "dense_against_convolution"]
@@ -49,6 +49,7 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
         input_shape: of one sample, without the batch, (channels, h, w).
 
     Raises:
+        TypeError: model is no Module.
         ValueError: a model without convolutions, or that does not take the shape.
 
     >>> import ranvier as rv
@@ -56,6 +57,7 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
     >>> print(rv.explore.dense_against_convolution(nn.Conv2d(1, 32, 3), (1, 28, 28))[0])
     Conv2d: 1x28x28 -> 32x26x26: convolution 320, dense 16,981,120 (53,066 times as many)
     """
+    require_module("dense_against_convolution", model)
     shapes: dict[str, tuple[int, ...]] = {}
     kinds = (nn.Conv1d, nn.Conv2d)
     found = [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]

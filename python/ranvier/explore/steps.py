@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ranvier.autograd import wrap
 from ranvier.data.loader import positive
+from ranvier.explore.watch import require_module
 from ranvier.nn.modes import evaluating
 
 __all__ = ["Counted", "Step", "count_steps", "one_step"]
@@ -70,6 +71,9 @@ def one_step(model: Any, loss: Any, optimizer: Any, x: Any, y: Any) -> Step:
         model, loss, optimizer: as in any training loop.
         x, y: a batch, as arrays or Tensors.
 
+    Raises:
+        TypeError: model is no Module.
+
     >>> import ranvier as rv
     >>> from ranvier import nn
     >>> model = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
@@ -80,6 +84,7 @@ def one_step(model: Any, loss: Any, optimizer: Any, x: Any, y: Any) -> Step:
     >>> step.loss_before, round(step.loss_after, 4)
     (0.875, 0.4225)
     """
+    require_module("one_step", model)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     batch, target = (
         wrap(np.asarray(a, dtype if a.dtype.kind == "f" else None))

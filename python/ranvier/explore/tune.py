@@ -94,6 +94,13 @@ def _trial(score: Score, parameters: dict[str, Any], seed: int) -> Trial:
     return Trial(parameters, found if not error else math.nan, error, time.perf_counter() - start)
 
 
+def _require(name: str, score: Any, space: Any) -> None:
+    if not callable(score):
+        raise TypeError(f"[{name}] got score of type {type(score).__name__}; expected a function")
+    if not isinstance(space, Mapping):
+        raise TypeError(f"[{name}] got {type(space).__name__}; expected a mapping from keywords to values")
+
+
 def grid_search(
     score: Score, grid: Mapping[str, Iterable[Any]], *, maximize: bool = True, seed: int = 0
 ) -> Results:
@@ -108,6 +115,7 @@ def grid_search(
             only.
 
     Raises:
+        TypeError: score is no function, grid no mapping.
         ValueError: a keyword without values.
 
     >>> import ranvier as rv
@@ -116,6 +124,7 @@ def grid_search(
     >>> found.best.parameters, len(found)
     ({'lr': 0.3, 'steps': 10}, 6)
     """
+    _require("grid_search", score, grid)
     columns = {name: list(values) for name, values in grid.items()}
     empty = [name for name, values in columns.items() if not values]
     if empty or not columns:
@@ -139,6 +148,7 @@ def randomized_search(
         seed: of the draws, and of the random stream within each call.
 
     Raises:
+        TypeError: score is no function, space no mapping.
         ValueError: trials below 1, or nothing to draw from.
 
     Source: J. Bergstra and Y. Bengio, "Random search for hyper-parameter optimization" (2012).
@@ -150,6 +160,7 @@ def randomized_search(
     >>> 0.2 < found.best.parameters["lr"] < 0.8
     True
     """
+    _require("randomized_search", score, space)
     trials = positive("randomized_search", "trials", trials)
     draws = {name: given if callable(given) else list(given) for name, given in space.items()}
     if not draws or any(not callable(given) and not given for given in draws.values()):

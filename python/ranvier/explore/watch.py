@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, enable_grad, grad
+from ranvier.nn.module import Module
 
-__all__ = ["Call", "gradients_of", "layers", "watching"]
+__all__ = ["Call", "gradients_of", "layers", "require_module", "rms", "watching"]
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +34,12 @@ class Call:
     @property
     def value(self) -> Array:
         return self.output._array
+
+
+def require_module(name: str, model: Any) -> None:
+    """Raise TypeError if the model is none; `name` is who asks."""
+    if not isinstance(model, Module):
+        raise TypeError(f"[{name}] got model of type {type(model).__name__}; expected a Module")
 
 
 def layers(model: Any) -> Iterator[tuple[str, Any]]:
