@@ -34,6 +34,17 @@ def test_on_a_curve_and_from_bare_points():
     assert ax.get_title() == "descent: 9 to 1 in 2 steps"
 
 
+def test_guesses_are_dots():
+    rv.manual_seed(0)
+    path = explore.random_search(surfaces.bowl, (-3, -3), (3, 3), trials=50)
+    ax = plot.descent(surfaces.bowl, path)
+    np.testing.assert_array_equal(line(ax, "guesses"), path.points)
+    np.testing.assert_array_equal(line(ax, "best"), path.best[None])
+    (dots,) = [one for one in ax.lines if one.get_label() == "guesses"]
+    assert dots.get_linestyle() == "None"
+    assert ax.get_title() == f"random search: best {path.best_value:.3g} of 50 guesses"
+
+
 def test_the_model_keeps_the_end_of_the_path():
     model = rv.nn.Linear(1, 1)
     loss = explore.ParameterLoss(model, rv.nn.MSELoss(), np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]]))

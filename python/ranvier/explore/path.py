@@ -22,6 +22,7 @@ class Path:
         values: (n,), float64.
         name: what a picture's legend calls it.
         verdict: what a comparison said of it ("good", "slow" ...), empty where none did.
+        linked: whether each point follows from the one before; guesses do not.
 
     Raises:
         ValueError: other shapes, or no point.
@@ -36,6 +37,7 @@ class Path:
     values: Array
     name: str = ""
     verdict: str = ""
+    linked: bool = True
 
     def __post_init__(self) -> None:
         points, values = np.asarray(self.points, np.float64), np.asarray(self.values, np.float64)

@@ -82,7 +82,7 @@ def random_search(
     points = low + (high - low) * rand(trials, *shape, dtype=np.float64).numpy()
     with no_grad():
         values = [float(_value(name, f(wrap(point)))) for point in points]
-    return Path(points, np.array(values), "random search")
+    return Path(points, np.array(values), "random search", linked=False)
 
 
 def gradient_descent(

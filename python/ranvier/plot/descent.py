@@ -42,7 +42,8 @@ GRID, LEVELS = 90, 14
 def descent(f: Callable[..., Any], descent: Any, *, ax: Axes | None = None, path: Path | None = None) -> Axes:
     """Draw the path of a descent: on the contours of f for two numbers, on its curve for one.
 
-    f is called at every point of a grid, and last at the end of the path.
+    Guesses, which do not follow from each other, are dots. f is called at every point of a grid, and last at
+    the end of the path.
 
     Args:
         f: the function of a vector that was descended. One with `low` and `high` (a Surface) says what part
@@ -71,11 +72,17 @@ def descent(f: Callable[..., Any], descent: Any, *, ax: Axes | None = None, path
         colour_bar(ax, _draw_contours(ax, f, [points]), "f(w)")
     else:
         points = _draw_curve(ax, f, points)
-    _draw_path(ax, points, RED, "o", "steps")
-    ax.plot(*points[0], "s", color=BLACK, markersize=7, label="start", zorder=5)
-    ax.plot(*points[-1], "*", color=RED, markeredgecolor="black", markersize=13, label="end", zorder=6)
     name = getattr(descent, "name", "") or "descent"
-    title = f"{name}: {first:.3g} to {last:.3g} in {len(points) - 1} steps"
+    if getattr(descent, "linked", True):
+        _draw_path(ax, points, RED, "o", "steps")
+        ax.plot(*points[0], "s", color=BLACK, markersize=7, label="start", zorder=5)
+        star, text = points[-1], "end"
+        title = f"{name}: {first:.3g} to {last:.3g} in {len(points) - 1} steps"
+    else:
+        ax.plot(*points.T, ".", color=GRAY, markersize=4, label="guesses", zorder=2)
+        star, text = [*descent.best, descent.best_value][:2], "best"  # (w, f(w)), or two weights
+        title = f"{name}: best {descent.best_value:.3g} of {len(points)} guesses"
+    ax.plot(*star, "*", color=RED, markeredgecolor="black", markersize=13, label=text, zorder=6)
     label(ax, title, "first weight" if flat else "w", "second weight" if flat else "f(w)", grid=None)
     legend(ax)
     return finish(ax, path)
