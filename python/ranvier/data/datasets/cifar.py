@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,8 @@ def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, 
 
 def _unpacked(path: Path) -> list[npt.NDArray[np.uint8]]:
     """The records of each file of the archive, which is read only: nothing is written to the disk."""
+    import tarfile  # slow to load, and seldom used
+
     try:
         with tarfile.open(path) as archive:
             found = []
