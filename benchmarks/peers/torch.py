@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks import attention as shared
+from benchmarks import recurrent as recurrent_layers
 from benchmarks.functional import functional
 from benchmarks.peers.torch_networks import inference, train_step
 from benchmarks.small_calls import chain_backward, on_the_tape
@@ -66,6 +67,10 @@ def attention(**case: Any) -> Callable[[], Any]:
 
 def encoder_step(**case: Any) -> Callable[[], Any]:
     return shared.encoder_step(torch, **case)
+
+
+def recurrent(**case: Any) -> Callable[[], Any]:
+    return recurrent_layers.recurrent(torch, **case)
 
 
 def distance(
