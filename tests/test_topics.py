@@ -1,4 +1,4 @@
-"""docs/topics.md: every function, example and picture that it names is there."""
+"""docs/topics.md: every function, example and picture that it names is there, and none is left out."""
 
 from __future__ import annotations
 
@@ -63,3 +63,10 @@ def test_pictures_are_small_and_each_is_of_an_example_and_shown() -> None:
         assert path.stat().st_size <= 60_000
         assert any(path.stem.startswith(name) for name in examples)
         assert f"pictures/{path.name}" in LINKS
+
+
+def test_every_example_and_every_picture_serves_a_topic() -> None:
+    examples = {path.name for path in (ROOT / "examples").glob("[0-9][0-9]_*.py")}
+    assert sorted(examples - {Path(link).name for link in LINKS}) == []
+    pictures = {f"rv.plot.{name}" for name in rv.plot.__all__ if name != "require_matplotlib"}
+    assert sorted(pictures - set(NAMES)) == []
