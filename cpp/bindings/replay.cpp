@@ -274,6 +274,8 @@ void Replay::measure() {
 void Replay::measure_now() {
   std::unique_lock<std::mutex> lock = locked();
   if (runs_ >= kMeasured) return;
+  // The workspace is made for a team and a level; with others nothing is measured.
+  if (num_threads() != team_ || winograd_allowed() != winograd_ || active_isa() != isa_) return;
   std::vector<py::object> arrays, memory;
   for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
   prepare(arrays.data(), memory);

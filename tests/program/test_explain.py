@@ -158,3 +158,16 @@ def test_the_picture(program, tmp_path):
 def test_the_picture_of_something_else_is_refused():
     with pytest.raises(TypeError, match=r"\[plot.program\] got Compiled; expected one of the programs"):
         rv.plot.program(rv.compile(lambda x: x * 2))
+
+
+def test_a_program_of_another_number_of_threads_is_not_run():
+    """Its workspace is made for so many."""
+    rv.set_num_threads(1)
+    model = nn.Conv2d(32, 48, 3).eval()
+    fast = rv.compile(model)
+    for _ in range(2):  # recorded and checked
+        fast(np.ones((4, 32, 16, 16), np.float32))
+    rv.set_num_threads(2)
+    assert "?" in str(fast.programs[0])
+    rv.set_num_threads(1)
+    assert "?" not in str(fast.programs[0])

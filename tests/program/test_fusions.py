@@ -39,7 +39,7 @@ def eager_and_captured(model, x, loss=lambda y: (y * y).mean()):
 
 
 def names(program):
-    return [i.op for i in program.instructions]
+    return [i.op for i in program.instructions if not i.prepared]
 
 
 def fused(program):

@@ -65,6 +65,41 @@ def test_wide_layers_are_packed_in_strips_and_blocks():
     assert names(fast, True) == ["matmul_pack"]
 
 
+CONVOLUTIONS = {  # model, shape of x, whether its weights are packed
+    "direct": lambda: (nn.Conv2d(3, 8, 3), (2, 3, 9, 9), True),
+    "strided": lambda: (nn.Conv2d(6, 40, 5, stride=2, padding=1), (2, 6, 19, 18), True),
+    "winograd": lambda: (nn.Conv2d(32, 48, 3), (4, 32, 16, 16), True),
+    "few outputs": lambda: (nn.Conv2d(70, 2, 3), (2, 70, 6, 6), True),
+    "groups": lambda: (nn.Conv2d(12, 12, 3, groups=4), (2, 12, 7, 7), True),
+    "depthwise": lambda: (nn.Conv2d(8, 8, 3, groups=8), (2, 8, 9, 9), False),
+    "1d": lambda: (nn.Conv1d(3, 20, 5), (2, 3, 30), True),
+    "pooled": lambda: (nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)), (3, 1, 15, 15), True),
+    "pooled winograd": lambda: (
+        nn.Sequential(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        (8, 32, 13, 13),
+        True,
+    ),
+    "pooled by 3": lambda: (nn.Sequential(nn.Conv2d(32, 64, 3), nn.MaxPool2d(3)), (8, 32, 14, 14), True),
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_packed_convolutions_keep_the_bits(case, dtype):
+    rv.manual_seed(0)
+    model, shape, packed = CONVOLUTIONS[case]()
+    model, x = model.eval().to(dtype), draw(*shape, dtype=dtype)
+    fast = rv.compile(model)
+    for threads in (1, 2):
+        rv.set_num_threads(threads)
+        np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
+    assert names(fast, True) == ["conv2d_pack"] * packed
+    with rv.no_grad():
+        for p in model.parameters():
+            p.mul_(2)
+    np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
+
+
 def test_few_rows_need_no_packing():
     model = nn.Linear(64, 64).eval()
     fast, x = rv.compile(model), draw(1, 64)

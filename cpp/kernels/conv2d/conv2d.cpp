@@ -11,7 +11,7 @@ namespace {
 
 template <class T>
 Correlation<T> correlation(const Conv2dForward<T>& c) {
-  return {c.x, c.w, c.bias, c.y, c.geometry, false, c.activation == Conv2dActivation::relu};
+  return {c.x, c.w, c.bias, c.y, c.geometry, false, c.activation == Conv2dActivation::relu, c.packed.data};
 }
 
 template <class T>
@@ -75,6 +75,33 @@ void ConvTranspose2dForward<T>::run(void* workspace) const {
   correlate(*this, workspace);
 }
 
+// f on the kernel whose packed weights these are.
+template <class T, class F>
+auto with_packing(const Conv2dPack<T>& p, void* workspace, int team, const F& f) {
+  Conv2dForward<T> conv = p.conv;
+  conv.packed = as_const(p.packed);
+  return with_kernel(correlation(conv), conv.winograd, workspace, team, f);
+}
+
+template <class T>
+int64_t Conv2dPack<T>::size() const {
+  return with_packing(*this, nullptr, 1, [](const auto& kernel) { return kernel.packed_size(); });
+}
+template <class T>
+size_t Conv2dPack<T>::workspace_bytes(int team) const {
+  return with_packing(*this, nullptr, team, [](const auto& kernel) { return kernel.workspace_bytes(); });
+}
+template <class T>
+void Conv2dPack<T>::run(void* workspace) const {
+  constexpr double kNsPerElement = 1;
+  parallel_region(kNsPerElement * numel(packed), [&] {
+    with_packing(*this, workspace, num_threads(), [](const auto& kernel) { kernel.pack_weights(); });
+    team_barrier();
+  });
+}
+
+template struct Conv2dPack<float>;
+template struct Conv2dPack<double>;
 template struct Conv2dForward<float>;
 template struct Conv2dForward<double>;
 template struct Conv2dBackwardInput<float>;

@@ -41,13 +41,31 @@ struct Conv2dForward {
   TensorView<T> y;
   Conv2dGeometry geometry;
   Conv2dActivation activation;
-  bool winograd;  // allowed
+  bool winograd;                    // allowed
+  TensorView<const T> packed = {};  // 1-D: w as Conv2dPack leaves it, which is then not read; or data null
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(x), v.read(w), v.read(bias), v.write(y);
+    v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.write(y);
+  }
+};
+
+// The weights of a convolution in the panels that its inner loops read, or transformed, for calls that all
+// have the same. Of `conv` only w is read; its other views say which way it goes.
+template <class T>
+struct Conv2dPack {
+  static constexpr const char* name = "conv2d_pack";
+  Conv2dForward<T> conv;
+  TensorView<T> packed;  // 1-D, of size()
+
+  int64_t size() const;  // 0: it goes a way that packs nothing
+  size_t workspace_bytes(int team) const;
+  void run(void* workspace) const;
+  template <class V>
+  void buffers(V& v) const {
+    v.read(conv.w), v.write(packed);
   }
 };
 

@@ -67,7 +67,7 @@ Correlator<T>::Correlator(const Correlation<T>& p, void* workspace, int team)
   const int lanes = conv_kernels<T>().lanes;
   const int64_t width = dots_ ? panels_.width * lanes : spans_ ? lanes : panels_.width;  // of a step
   panel_size_ = taps_[0] * taps_[1] * steps_ * width;
-  weights_ = carver_.take<T>(panels_.count() * panel_size_);
+  weights_ = p.packed ? const_cast<T*>(p.packed) : carver_.take<T>(packed_size());
   bias_ = carver_.take<T>(p.bias.data && p.bias.strides[0] != 1 ? p.bias.shape[0] : 0);
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
   group_ = std::clamp<int64_t>(kGroupBytes / panel_bytes, 1, std::max<int64_t>(panels_.count(), 1));
@@ -113,7 +113,7 @@ void Correlator<T>::prepare() const {
       for (int64_t k = 0; k < p_.bias.shape[0]; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
   x_.copy_share();
-  pack_weights();
+  if (!p_.packed) pack_weights();
 }
 
 // Transposed, the roles of the weights' channels change and the taps turn round.

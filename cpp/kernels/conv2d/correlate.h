@@ -17,6 +17,7 @@ struct Correlation {
   Conv2dGeometry geometry;
   bool transposed;
   bool relu;
+  const T* packed = nullptr;  // where the weights lie as pack_weights() leaves them; or null
 };
 
 template <class T>
@@ -24,6 +25,8 @@ class Correlator {
  public:
   Correlator(const Correlation<T>& problem, void* workspace, int team);
   size_t workspace_bytes() const { return bytes_; }
+  int64_t packed_size() const { return panels_.count() * panel_size_; }
+  void pack_weights() const;  // of each thread of the team: its share
   void run() const;
 
  protected:
@@ -45,7 +48,6 @@ class Correlator {
   };
   bool streams(const TensorView<T>& y) const;
   void prepare() const;
-  void pack_weights() const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
   int64_t first_input(int64_t panel) const;
   void pick_inputs() const;

@@ -50,6 +50,8 @@ template <class T>
 class Depthwise {
  public:
   Depthwise(const Correlation<T>& problem, void* workspace, int team);
+  int64_t packed_size() const { return 0; }
+  void pack_weights() const {}
   size_t workspace_bytes() const { return carver_.used(); }
   void run() const;
 

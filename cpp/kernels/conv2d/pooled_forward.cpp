@@ -21,7 +21,7 @@ Correlation<float> convolution(const Conv2dPoolForward<float>& c, int64_t width)
   z.ndim = 4;
   z.shape[0] = c.y.shape[0], z.shape[1] = c.y.shape[1];
   z.shape[2] = c.y.shape[2] * c.window[0], z.shape[3] = width;
-  return {c.x, c.w, c.bias, z, c.geometry, false, false};
+  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.packed.data};
 }
 
 bool is_square(const Conv2dPoolForward<float>& c) { return c.window[0] == 2 && c.window[1] == 2; }

@@ -76,7 +76,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, void
   block_ = std::max(block_ / unit_ * unit_, unit_);
   u_plane_ = plane_stride(panels_.count() * panel);
   v_plane_ = plane_stride(block_ * v_stride_), m_plane_ = plane_stride(block_ * m_stride_);
-  u_ = carver_.take<float>(kWinogradProducts * u_plane_);
+  u_ = p.packed ? const_cast<float*>(p.packed) : carver_.take<float>(packed_size());
   v_ = carver_.take<float>(team * kWinogradProducts * v_plane_);
   m_ = carver_.take<float>(team * kWinogradProducts * m_plane_);
   zeros_ = carver_.take<float>(in_);
@@ -102,7 +102,7 @@ void Winograd::prepare() const {
       for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
   x_.copy_share();
-  transform_weights();
+  if (!p_.packed) pack_weights();
 }
 
 // packed[tap][c][o]; transposed, the roles of the weights' channels change and the taps turn round.
@@ -123,7 +123,7 @@ void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* pac
   }
 }
 
-void Winograd::transform_weights() const {
+void Winograd::pack_weights() const {
   float* packed = packed_ + team_index() * 9 * kPackedChannels * panels_.width;
   const int64_t runs = ceil_division(in_, kPackedChannels);
   const Range share = even_share(panels_.count() * runs);

@@ -44,6 +44,8 @@ class Winograd {
   Winograd(const Correlation<float>& problem, void* workspace, int team)
       : Winograd(problem, {1, 0, problem.y.shape[2], false}, workspace, team) {}
   size_t workspace_bytes() const { return carver_.used(); }
+  int64_t packed_size() const { return kWinogradProducts * u_plane_; }
+  void pack_weights() const;  // of each thread of the team: its share, transformed
   void run() const;
 
  protected:
@@ -57,7 +59,6 @@ class Winograd {
   virtual void outputs(const Block& block) const;
   void prepare() const;
   void pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const;
-  void transform_weights() const;
   void compute() const;
   void inputs(const Block& block) const;
   void products(const Block& block) const;

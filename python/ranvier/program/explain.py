@@ -41,7 +41,7 @@ def table(instructions: list[Instruction], memory: Memory) -> str:
 def _row(i: Instruction, total: float) -> tuple[str, ...]:
     if i.prepared:
         return str(i.number), i.op, _operands(i.reads), _operands(i.writes), "", "", ""
-    threads, share = "team" if i.team else "1", f"{i.ns / total:.0%}" if total else ""
+    threads, share = "team" if i.team else "1", f"{i.ns / total:.0%}" if 0 < total < 1e29 else ""
     return str(i.number), i.op, _operands(i.reads), _operands(i.writes), threads, _time(i.ns), share
 
 

@@ -111,7 +111,7 @@ class Program:
 
     @property
     def instructions(self) -> list[Instruction]:
-        """In the order of execution, each measured."""
+        """In the order of execution, each measured, if there are as many threads as when it was recorded."""
         self._core.measure_now()
         names, buffers = self._names(), self._core.buffers()
         return [self._instruction(i, d, names, buffers) for i, d in enumerate(self._core.instructions())]
