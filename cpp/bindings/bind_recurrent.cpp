@@ -118,6 +118,8 @@ py::tuple recurrent(py::handle cell, py::handle x, py::handle h0_, py::handle c0
   const bool reverse = truth(op, "reverse", reverse_), keep = truth(op, "keep", keep_);
   const bool is_lstm = s.cell == Cell::lstm, is_gru = s.cell == Cell::gru;
   const Input b_ih = s.dense("b_ih", b_ih_, {s.width}), b_hh = s.dense("b_hh", b_hh_, {s.width});
+  if (static_cast<bool>(b_ih) != static_cast<bool>(b_hh))
+    fail_value(op, "got one bias; expected b_ih and b_hh, or neither");
   const Input h0 = s.state("h0", h0_), c0 = s.state("c0", c0_);
   if (!is_lstm) require(op, "c0", c0, false);
   Output y = s.make_steps(s.hidden), h_n = s.make({s.batch, s.hidden});

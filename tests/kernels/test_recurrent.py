@@ -197,5 +197,7 @@ def test_errors(rng):
     ):
         flat = x.reshape(12, 6)
         refused(ValueError, f"[recurrent] {text}", "lstm", flat, h0, c0, *weights, np.array(sizes))
+    text = "[recurrent] got one bias; expected b_ih and b_hh, or neither"
+    refused(ValueError, text, "lstm", x, h0, c0, *weights[:3])
     flat = [w[:5] for w in weights]
     refused(ValueError, "[recurrent] got c0; expected None for this cell", "rnn_tanh", x, h0, c0, *flat)

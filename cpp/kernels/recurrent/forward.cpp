@@ -12,7 +12,7 @@ template <class T>
 struct Forward {
   const RecurrentForward<T>& call;
   int64_t rows, hidden, width;  // width: of all gates
-  T *product, *packed, *zeros;  // h W_hh^T of one step; W_hh^T; b_hh where there is none
+  T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T; what is added in the loop
   char* scratch;                // of the product with x
   size_t bytes;
 
@@ -21,18 +21,26 @@ struct Forward {
     Carver carver(workspace);
     product = carver.take<T>(call.batch * width);
     packed = carver.take<T>(recurrent_product(1).elements());
-    zeros = carver.take<T>(call.b_hh.data ? 0 : width);
+    bias = carver.take<T>(width);
     scratch = carver.take<char>(static_cast<int64_t>(input_product().workspace_bytes(team)));
     bytes = carver.used();
   }
 
-  // gates = x W_ih^T + b_ih
+  // Only a GRU's r stands between the two biases: all others are added up, and added in the loop.
+  bool has_one_bias() const { return call.cell != Cell::gru; }
+
+  void add_up_biases() const {
+    const T *of_x = call.b_ih.data, *of_h = call.b_hh.data;
+    for (int64_t j = 0; j < width; ++j) bias[j] = !of_h ? T(0) : has_one_bias() ? of_x[j] + of_h[j] : of_h[j];
+  }
+
+  // gates = x W_ih^T, + b_ih of a GRU
   Matmul<T> input_product() const {
     const int64_t size = call.w_ih.shape[1];
     Matmul<T> m{};
     m.a = as_matrix(call.x.data, rows, size);
     m.b = turned(call.w_ih.data, width, size);
-    m.bias = call.b_ih;
+    if (!has_one_bias()) m.bias = call.b_ih;
     m.c = as_matrix(gates(), rows, width);
     return m;
   }
@@ -56,7 +64,7 @@ struct Forward {
       s.h = call.h_n.data + begin * hidden;
       if (!at_rest) recurrent.run(packed, s.rows, s.h, of_rows);
       at_rest = false;
-      s.product = of_rows, s.bias = call.b_hh.data ? call.b_hh.data : zeros;
+      s.product = of_rows, s.bias = bias;
       const int64_t row = first + begin;
       const auto at = [&](T* p, int64_t n) { return p ? p + n : nullptr; };
       s.gates = gates() + row * width;
@@ -78,7 +86,7 @@ struct Forward {
     input_product().run(scratch);
     const PackedProduct<T> recurrent = recurrent_product((call.batch + size - 1) / size);
     recurrent.pack(packed, index, size);
-    if (!call.b_hh.data && index == 0) std::fill(zeros, zeros + width, T(0));
+    if (index == 0) add_up_biases();
     start(call.h_n.data, call.h0, begin * hidden, end * hidden);
     if (call.c_n.data) start(call.c_n.data, call.c0, begin * hidden, end * hidden);
     team_barrier();

@@ -75,8 +75,8 @@ struct RecurrentBackward {
 template <class T>
 struct CellForward {
   int64_t rows, hidden;
-  const T *product, *bias;  // h W_hh^T (rows, GH), b_hh (GH)
-  T* gates;                 // x W_ih^T + b_ih becomes the gates, where a backward comes; RNN: y
+  const T *product, *bias;  // h W_hh^T (rows, GH); b_ih + b_hh, of a GRU b_hh (GH)
+  T* gates;                 // x W_ih^T, of a GRU + b_ih, becomes the gates, where a backward comes; RNN: y
   T *h, *c;                 // the state, before and after
   T* y;
   T *candidate, *h_before, *c_before;  // see above

@@ -13,11 +13,7 @@ RANVIER_INLINE void for_each_unit(int64_t rows, int64_t hidden, const F& f) {
       f(r, j, hidden - j < lanes<T> ? static_cast<int>(hidden - j) : lanes<T>);
 }
 
-// Called, not inlined: in five places they would be half of the code, and a call takes a tenth of them.
-template <class T>
-static __attribute__((noinline)) vec<T> sigmoid_of(typename VecOf<T>::type v) {
-  return sigmoid(v);
-}
+// Called, not inlined: in five places it would be a quarter of the code.
 template <class T>
 static __attribute__((noinline)) vec<T> tanh_of(typename VecOf<T>::type v) {
   return tanh(v);
@@ -32,7 +28,7 @@ RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
   n == lanes<T> ? store(p, v) : store_n(p, v, n);
 }
 
-// What goes into gate k before its function: at i in (rows, GH), at j in b_hh.
+// What goes into gate k before its function: at i in (rows, GH), at j in the bias.
 template <class T>
 RANVIER_INLINE vec<T> before(const CellForward<T>& s, int64_t i, int64_t j, int n) {
   return load_lanes(s.gates + i, n) + (load_lanes(s.product + i, n) + load_lanes(s.bias + j, n));
@@ -55,7 +51,7 @@ static void lstm(const CellForward<T>& s) {
 #pragma GCC unroll 1
     for (int k = 0; k < 4; ++k) {
       const vec<T> v = before(s, g + k * H, k * H + j, n);
-      gate[k] = k == 2 ? tanh_of<T>(v) : sigmoid_of<T>(v);
+      gate[k] = k == 2 ? tanh_of<T>(v) : sigmoid(v);
       if (s.h_before) store_lanes(s.gates + g + k * H, gate[k], n);
     }
     const vec<T> c = load_lanes(s.c + u, n), next = fma(gate[1], c, gate[0] * gate[2]);
@@ -95,7 +91,7 @@ static void gru(const CellForward<T>& s) {
     const int64_t u = r * H + j, g = r * 3 * H + j;
     vec<T> gate[3];
 #pragma GCC unroll 1
-    for (int k = 0; k < 2; ++k) gate[k] = sigmoid_of<T>(before(s, g + k * H, k * H + j, n));
+    for (int k = 0; k < 2; ++k) gate[k] = sigmoid(before(s, g + k * H, k * H + j, n));
     const vec<T> own = load_lanes(s.product + g + 2 * H, n) + load_lanes(s.bias + 2 * H + j, n);
     gate[2] = tanh_of<T>(fma(gate[0], own, load_lanes(s.gates + g + 2 * H, n)));
     const vec<T> h = load_lanes(s.h + u, n), next = fma(gate[1], h - gate[2], gate[2]);
