@@ -4,17 +4,27 @@ import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import ranvier as rv
 from ranvier import nn, optim
-from ranvier.data import datasets
 
 
-def data() -> dict:
-    """Three clouds of points that no straight line parts, the third hardest."""
+def data(n: int = 200) -> dict:
+    """Three clouds of points that no straight line parts, n of each class, the third hardest."""
+    rng = np.random.default_rng(0)
+    t = np.linspace(0, 1, n)  # along a class's curve
+    half, whole = np.pi * t, 2 * np.pi * t
+    circle = np.stack([np.cos(whole), np.sin(whole)], axis=1)
+    arm = (0.1 + 0.9 * t[:, None]) * circle  # one turn, outwards
+    curves = {  # scatter, and the curve of each class
+        "moons": (0.12, (np.cos(half), np.sin(half)), (1 - np.cos(half), 0.5 - np.sin(half))),
+        "ring": (0.08, circle.T, 0.5 * circle.T),
+        "spirals": (0.02, arm.T, -arm.T),
+    }
+    y = np.repeat([0, 1], n)
     return {
-        "moons": datasets.make_moons(400, noise=0.12, random_state=0),
-        "ring": datasets.make_circles(400, noise=0.08, factor=0.5, random_state=0),
-        "spirals": datasets.make_spirals(400, turns=1.0, noise=0.02, random_state=0),
+        name: ((np.hstack(classes).T + rng.normal(0, noise, (2 * n, 2))).astype(np.float32), y)
+        for name, (noise, *classes) in curves.items()
     }
 
 

@@ -12,7 +12,7 @@ from ranvier.nn import init
 DEPTH, WIDTH = 10, 64
 STARTS = {
     "0.01 N(0, 1)": lambda w: init.normal_(w, std=0.01),
-    "Xavier, sqrt(1 / fan-in)": lambda w: init.xavier_normal_(w),
+    "Glorot, sqrt(2 / (fan-in + fan-out))": lambda w: init.xavier_normal_(w),
     "He, sqrt(2 / fan-in)": lambda w: init.kaiming_normal_(w, nonlinearity="relu"),
     "0.5 N(0, 1)": lambda w: init.normal_(w, std=0.5),
 }

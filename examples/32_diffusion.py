@@ -76,19 +76,27 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(((a[:, None] - b) ** 2).sum(-1)).min(axis=1).mean())
 
 
+def moons(n: int) -> np.ndarray:
+    """Two half circles that reach into each other, n points on each, a little scattered."""
+    angle = np.linspace(0, np.pi, n)
+    upper = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points = np.concatenate([upper, [1.0, 0.5] - upper])
+    return (points + np.random.default_rng(0).normal(0, 0.05, points.shape)).astype(np.float32)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    points, _ = rv.data.datasets.make_moons(2000, noise=0.05, random_state=0)
+    points = moons(1000)
     points = (points - points.mean(0)) / points.std(0)
     states = made(trained(points), 1000)
 
     figure, panels = plt.subplots(1, 5, figsize=(12, 2.9), sharex=True, sharey=True, layout="constrained")
     for panel, step in zip(panels, (0, 35, 45, 50, None), strict=True):
-        shown = points[:1000] if step is None else states[step]
+        shown = points[::2] if step is None else states[step]
         panel.plot(*shown.T, ".", markersize=2, color="#0072B2" if step is not None else "#D55E00")
         panel.set_title("the data" if step is None else f"after {step} of {STEPS} steps", fontsize=10)
         panel.set(xlim=(-3, 3), ylim=(-3, 3), xlabel="x", ylabel="y", aspect="equal")

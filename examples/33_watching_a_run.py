@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import ranvier as rv
 from ranvier import nn, optim
 
@@ -27,8 +28,9 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    places = [[-1.0, -1.0], [1.0, 1.0]]
-    x, labels = rv.data.datasets.make_blobs(1000, centers=places, cluster_std=0.7, random_state=0)
+    labels = np.repeat([0, 1], 500)
+    clouds = np.random.default_rng(0).normal(0, 0.7, (1000, 2))  # around (-1, -1) and (1, 1)
+    x = (clouds + (2 * labels - 1)[:, None]).astype("float32")
     y = labels[:, None].astype("float32")  # one probability for each sample, so one column
     x, x_test, y, y_test = rv.data.train_test_split(x, y, test_size=0.3, random_state=0, stratify=labels)
 

@@ -1,18 +1,11 @@
-"""Data sets: digits and iris ship inside the package, moons, spirals and others are made by formula, MNIST,
-Fashion-MNIST and CIFAR-10 are read or downloaded, tables, archives and images come from one's own files."""
+"""Data sets: digits and iris ship inside the package, MNIST, Fashion-MNIST and CIFAR-10 are read or
+downloaded, tables, archives and images come from one's own files."""
 
 from ranvier.data.datasets.archives import load_npz
 from ranvier.data.datasets.cifar import CIFAR10_CLASSES, load_cifar10
 from ranvier.data.datasets.files import load
 from ranvier.data.datasets.idx import read_idx
 from ranvier.data.datasets.images import ImageFolder, load_images, read_image
-from ranvier.data.datasets.made import (
-    make_blobs,
-    make_circles,
-    make_classification,
-    make_moons,
-    make_spirals,
-)
 from ranvier.data.datasets.mnist import FASHION_MNIST_CLASSES, MNIST_CLASSES, load_fashion_mnist, load_mnist
 from ranvier.data.datasets.samples import Samples
 from ranvier.data.datasets.shipped import DIGITS_CLASSES, IRIS_CLASSES, IRIS_FEATURES, load_digits, load_iris
@@ -37,11 +30,6 @@ __all__ = [
     "load_iris",
     "load_mnist",
     "load_npz",
-    "make_blobs",
-    "make_circles",
-    "make_classification",
-    "make_moons",
-    "make_spirals",
     "read_idx",
     "read_image",
 ]
