@@ -49,6 +49,7 @@ struct Sequence {
                          std::to_string(gates) + " * hidden, hidden)");
     hidden = w_hh.shape(1), width = w_hh.shape(0);
     w_hh = dense("w_hh", w_hh_, {width, hidden});
+    w_ih = Input::floating(op, "w_ih", w_ih_);  // not None
     w_ih = dense("w_ih", w_ih_, {width, inputs});
     x = contiguous(x);
   }
