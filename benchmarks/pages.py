@@ -23,7 +23,7 @@ a process of its own, and the machine's limit were timed in turn, and a ratio is
   The pages of the rooms have all rows, with pictures and the command that reproduces each.
 """
 ROOMS = ["matmul", "conv2d", "conv1d", "conv_transpose", "pooling", "activation", "softmax", "loss", "norm"]
-ROOMS += ["elementwise", "reduce", "optimizer"]
+ROOMS += ["recurrent", "attention", "elementwise", "reduce", "optimizer"]
 ROOMS = ["training", "inference", *ROOMS]
 LEVEL_WORDS = (
     "Rows marked {level} ran in a process with `RANVIER_ISA={level}`, against peers told to use the same "
