@@ -179,6 +179,10 @@ OPS: dict[str, Call] = {
     "roll": ((X,), {"shifts": 1, "dims": 1}),
     "scatter": ((X,), {"dim": 1, "index": INDEX, "src": X, "value": None}),
     "scatter_add": ((X,), {"dim": 1, "index": INDEX, "src": X}),
+    "scaled_dot_product_attention": (
+        (X, X, X),
+        {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "scale": 0.5, "enable_gqa": False},
+    ),
     "select": ((X,), {"dim": 1, "index": 1}),
     "rms_norm": ((X,), {"normalized_shape": 3, "weight": _array(3), "eps": 1e-5}),
     "softplus": ((X,), {"beta": 1.0, "threshold": 20.0}),

@@ -241,7 +241,7 @@ def _for_groups(query: Tensor, x: Tensor) -> Tensor:
 
 def _scores_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
     """(..., L, S), or raises."""
-    if not q.dtype == k.dtype == v.dtype or q.dtype.kind != "f" or q.dtype.itemsize < 4:
+    if {q.dtype.type, k.dtype.type, v.dtype.type} not in ({np.float32}, {np.float64}):  # in any byte order
         raise TypeError(
             f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
             "dtype, float32 or float64"
