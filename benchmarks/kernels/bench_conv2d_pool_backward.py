@@ -83,7 +83,7 @@ def bench_conv2d_pool_backward(race: Race, layer: tuple[int, ...], nonzero: floa
         inputs=arrays,
         expected=expected[first:],
         tolerance=tolerances[first:],
-        flops=2 * np.count_nonzero(dy) * weight[0].size * (3 - first - 1),
+        flops=2 * int(np.count_nonzero(dy)) * weight[0].size * (3 - first - 1),
         moved=4 * (x.size * (2 - first) + dy.size + 2 * weight.size),
         peers={
             "torch": Peer("torch", settings),
