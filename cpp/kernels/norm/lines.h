@@ -1,6 +1,7 @@
 // The loops along a line, for one ISA level.
 #pragma once
 #include "kernels/norm/norm.h"
+#include "simd/lanes.h"
 #include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -18,14 +19,6 @@ RANVIER_INLINE void for_each_vector(int64_t count, const F& f) {
   if (i < count) f(1, i, static_cast<int>(count - i));
 }
 
-template <class T>
-RANVIER_INLINE vec<T> load_lanes(const T* p, int n) {
-  return n == lanes<T> ? load(p) : load_n(p, n);
-}
-template <class T>
-RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
-  n == lanes<T> ? store(p, v) : store_n(p, v, n);
-}
 // v in the first n lanes, 0 in the others
 template <class T>
 RANVIER_INLINE vec<T> first_lanes(typename VecOf<T>::type v, int n) {

@@ -1,6 +1,7 @@
 // The gates of one time step in one pass, compiled once for each ISA level.
 #include "kernels/recurrent/recurrent.h"
 
+#include "simd/lanes.h"
 #include "simd/math.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -17,15 +18,6 @@ RANVIER_INLINE void for_each_unit(int64_t rows, int64_t hidden, const F& f) {
 template <class T>
 static __attribute__((noinline)) vec<T> tanh_of(typename VecOf<T>::type v) {
   return tanh(v);
-}
-
-template <class T>
-RANVIER_INLINE vec<T> load_lanes(const T* p, int n) {
-  return n == lanes<T> ? load(p) : load_n(p, n);
-}
-template <class T>
-RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
-  n == lanes<T> ? store(p, v) : store_n(p, v, n);
 }
 
 // What goes into gate k before its function: at i in (rows, GH), at j in the bias.
