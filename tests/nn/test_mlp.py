@@ -102,6 +102,8 @@ def test_wrong_calls():
         with pytest.raises(ValueError, match=r"\[mlp\] got sizes"):
             rv.mlp(sizes)
     with pytest.raises(ValueError, match=r"\[activation\] got 'swash'"):
+        rv.mlp([2, 2], activation="swash")  # no hidden layer, and an error all the same
+    with pytest.raises(ValueError, match=r"\[activation\] got 'swash'"):
         rv.mlp([2, 3, 1], "swash")
     with pytest.raises(ValueError, match=r"\[init\] got 'her'; expected one of he, he_uniform"):
         rv.mlp([2, 3, 1], init="her")

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import nn
+from ranvier import nn, optim
 from ranvier.nn import functional as F
 
 
@@ -276,6 +276,14 @@ def test_numbers_that_python_draws_are_refused():
 def test_a_verify_that_means_nothing_is_refused(verify):
     with pytest.raises(ValueError, match=r"\[compile\] got verify"):
         rv.compile(lambda x: x, verify=verify)
+
+
+def test_truth_values_are_true_or_false() -> None:
+    model = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"\[compile\] got fold 'no'; expected True or False"):
+        rv.compile(model, fold="no")
+    with pytest.raises(TypeError, match=r"\[Trainer\] got compile 'no'; expected True or False"):
+        rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
 
 
 def test_what_cannot_be_called_is_refused():

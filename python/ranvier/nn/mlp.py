@@ -65,6 +65,8 @@ def mlp(
     _check_sizes(sizes)
     if not isinstance(activation, (str, Sequence)):
         raise TypeError(f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer")
+    if isinstance(activation, str):
+        activations.named(activation)  # a wrong name is an error with no hidden layer, too
     hidden = len(sizes) - 2
     names = [activation] * hidden if isinstance(activation, str) else list(activation)
     if len(names) != hidden:

@@ -196,8 +196,8 @@ def compile(function: Any = None, *, verify: bool | int = True, fold: bool = Tru
     the convolution or linear layer before it, which rounds differently (fold=False keeps the eager bits);
     both again after a parameter or statistic has changed.
 
-    What is not callable raises TypeError; a verify that is neither True, False nor a whole number from 1 on,
-    ValueError.
+    What is not callable and a fold that is not True or False raise TypeError; a verify that is neither True,
+    False nor a whole number from 1 on, ValueError.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(3, 1)
@@ -216,6 +216,8 @@ def compile(function: Any = None, *, verify: bool | int = True, fold: bool = Tru
     """
     if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
+    if not isinstance(fold, bool):
+        raise TypeError(f"[compile] got fold {fold!r}; expected True or False")
     if function is None:
         return functools.partial(compile, verify=verify, fold=fold)
     if not callable(function):

@@ -97,6 +97,8 @@ class Trainer:
             raise TypeError(
                 f"[Trainer] got loss of type {type(loss).__name__}; expected a function or loss module"
             )
+        if not isinstance(compile, bool):
+            raise TypeError(f"[Trainer] got compile {compile!r}; expected True or False")
         require_strength("l1", l1)
         require_strength("l2", l2)
         self.model = model
