@@ -276,6 +276,7 @@ Conv2dBackwardWeight<T> depthwise_output(Conv2dBackwardWeight<T> c, int64_t outp
 
 template <class T>
 size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
+  if (dy.shape[1] == 0) return 0;  // as in run(): nothing is written
   if (const int64_t outputs = depthwise_outputs(*this))
     return DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), nullptr, team).workspace_bytes();
   if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, nullptr, team).workspace_bytes();

@@ -35,7 +35,9 @@ auto with_kernel(const Correlation<T>& problem, bool winograd, void* workspace, 
 
 template <class Call>
 size_t correlation_bytes(const Call& call, int team) {
-  return with_kernel(correlation(call), call.winograd, nullptr, team,
+  const auto problem = correlation(call);
+  if (numel(problem.y) == 0) return 0;  // no kernel is made: without channels it could not divide by their number
+  return with_kernel(problem, call.winograd, nullptr, team,
                      [](const auto& kernel) { return kernel.workspace_bytes(); });
 }
 

@@ -1,0 +1,298 @@
+"""Zero and one in every dimension: each call answers or refuses, in a process that may die."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import _core, kernels, nn, ops
+from ranvier.reference import conv2d as conv2d_reference
+from ranvier.reference import conv_transpose as conv_transpose_reference
+from support.calls import KERNELS, OPS, Call
+from support.isolated import Case, run_isolated
+from support.wrong_input import attempt, describe, leaf, sent_back
+
+EVERY = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS]
+DRAWN = int(os.environ.get("RANVIER_ZERO_CALLS", "60"))  # joint choices for each call
+
+
+def resized(x: Any, shape: tuple[int, ...]) -> Any:
+    if 0 in shape or x.size == 0:
+        return np.zeros(shape, x.dtype)
+    return x[tuple(slice(0, n) for n in shape)].copy() if shape else x.copy()
+
+
+def smaller_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return list(itertools.product(*({0, 1, n} for n in shape)))
+
+
+def joint_shapes(arrays: list[Any], rng: Any) -> Iterator[list[tuple[int, ...]]]:
+    """Shapes for all arrays at once: one array alone, all dimensions of one size together, and at random."""
+    shapes = [x.shape for x in arrays]
+    for at, shape in enumerate(shapes):
+        for smaller in smaller_shapes(shape):
+            yield [*shapes[:at], smaller, *shapes[at + 1 :]]
+    sizes = sorted({n for shape in shapes for n in shape})
+    for chosen in itertools.product(*({0, 1, n} for n in sizes)):
+        to = dict(zip(sizes, chosen, strict=True))
+        yield [tuple(to[n] for n in shape) for shape in shapes]
+    ranks = max(map(len, shapes), default=0)
+    for to_same in itertools.product((0, 1, None), repeat=min(ranks, 4)):  # the same axes of all arrays
+        yield [
+            tuple(n if t is None else t for n, t in zip(shape, [*to_same, *shape], strict=False))
+            for shape in shapes
+        ]
+    for _ in range(DRAWN):
+        yield [
+            tuple(n if c == 2 else int(c) for n, c in zip(s, rng.choice(3, len(s)), strict=True))
+            for s in shapes
+        ]
+
+
+def cases_of(room: str, name: str) -> list[Case]:
+    arrays, attributes = _call(room, name)
+    attributes = dict(attributes)
+    positional = attributes.pop("*", ())
+    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
+    flat = [
+        part for x in arrays for part in (x if isinstance(x, list) else [x]) if isinstance(part, np.ndarray)
+    ]
+    function = getattr({"kernels": kernels, "ops": ops}[room], name)
+    cases: list[Case] = []
+    seen = set()
+    for shapes in joint_shapes(flat, np.random.default_rng(5)):
+        if tuple(shapes) in seen:
+            continue
+        seen.add(tuple(shapes))
+        changed = iter([resized(x, shape) for x, shape in zip(flat, shapes, strict=True)])
+        given = [_filled(x, changed) for x in arrays]
+        for backward in (False, True)[: 1 + (room == "ops")]:
+            what = f"{room}.{name}({[describe(x) for x in given]}, backward={backward})"
+            cases.append((what, _case(function, given, positional, attributes, backward, what)))
+    return cases
+
+
+def _call(room: str, name: str) -> Call:
+    return (KERNELS if room == "kernels" else OPS)[name]
+
+
+def _filled(x: Any, changed: Iterator[Any]) -> Any:
+    if isinstance(x, list):
+        return [_filled(part, changed) for part in x]
+    return next(changed) if isinstance(x, np.ndarray) else x
+
+
+def _case(
+    function: Any, given: list[Any], positional: Any, attributes: Any, backward: bool, what: str
+) -> Any:
+    def run() -> None:
+        if backward:
+            attempt(
+                lambda: sent_back(function(*map(leaf, given), *positional, **attributes)), what, house=False
+            )
+        else:
+            attempt(lambda: function(*given, *positional, **attributes), what, house="kernels." in what)
+
+    return run
+
+
+@pytest.mark.parametrize(("room", "name"), EVERY)
+def test_zero_and_one(room: str, name: str) -> None:
+    assert run_isolated(cases_of(room, name)) == []
+
+
+def convolution_cases(transposed: bool, one: bool) -> Iterator[Case]:
+    """Every size of 0, 1 and one more, forward and backward, against the reference."""
+    sizes = [(0, 1, 2), (0, 1, 3), (0, 1, 3), (1,) if one else (0, 1, 4), (0, 1, 4), (1, 2), (1, 2, 3)]
+    for n, c, k, h, w, tap, groups in itertools.product(*sizes):
+        shape = (n, c * groups, h, w)
+        weight = (c * groups, k, tap, tap) if transposed else (k * groups, c, tap, tap)
+        taps = (1, tap) if one else (tap, tap)
+        weight = (*weight[:2], *taps)
+        for padding in (0, 1):
+            what = f"conv {transposed=} {one=} {shape} {weight} {groups=} {padding=}"
+            yield what, _convolution(transposed, one, shape, weight, groups, padding, what)
+
+
+def _convolution(
+    transposed: bool, one: bool, shape: Any, weight: Any, groups: int, padding: int, what: str
+) -> Any:
+    name = f"conv{'_transpose' if transposed else ''}{1 if one else 2}d"
+    reference: Any = conv_transpose_reference if transposed else conv2d_reference
+    pad = (0, padding) if one else (padding, padding)
+    more: Any = ((1, 1), pad, (0, 0), groups, (1, 1)) if transposed else ((1, 1), pad, (1, 1), groups)
+    given: Any = (1, padding, 0, groups, 1) if transposed else (1, padding, 1, groups)
+
+    def squeezed(a: Any) -> Any:
+        return a[:, :, 0] if one and a.ndim == 4 else a
+
+    def check(found: Any, expected: Any) -> None:
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, squeezed(b), rtol=0, atol=1e-5)
+
+    def run() -> None:
+        rng = np.random.default_rng(3)
+        x, w = (rng.uniform(-1, 1, s).astype(np.float32) for s in (shape, weight))
+        bias = rng.uniform(-1, 1, weight[1] * groups if transposed else weight[0]).astype(np.float32)
+        call = getattr(kernels, name)
+        y = attempt(lambda: call(squeezed(x), squeezed(w), bias, *given), what)
+        if y is None:
+            too_small = weight[3] > min(shape[3], shape[2] + one) + 2 * padding
+            assert (0 in shape[2:] or padding) if transposed else too_small, what
+            return
+        expected = getattr(reference, name[:-2] + "2d")(x, w, bias, *more)
+        check([y], [expected])
+        dy = rng.uniform(-1, 1, expected.shape).astype(np.float32)
+        gradients = getattr(kernels, name + "_backward")(squeezed(dy), squeezed(x), squeezed(w), *given)
+        check(gradients, getattr(reference, name[:-2] + "2d_backward")(dy, x, w, *more))
+
+    return run
+
+
+@pytest.mark.parametrize("one", [False, True], ids=["2d", "1d"])
+@pytest.mark.parametrize("transposed", [False, True], ids=["conv", "conv_transpose"])
+def test_convolutions_of_every_small_size(transposed: bool, one: bool) -> None:
+    assert run_isolated(list(convolution_cases(transposed, one))) == []
+
+
+def pooled_convolution_cases() -> Iterator[Case]:
+    sizes = [(0, 1, 2), (0, 1, 3), (0, 1, 3), (0, 1, 5), (0, 1, 4), (1, 3), (1, 2), (0, 1)]
+    for n, c, k, h, w, tap, window, padding in itertools.product(*sizes):
+        what = f"conv2d_pool ({n}, {c}, {h}, {w}) ({k}, {c}, {tap}, {tap}) {window=} {padding=}"
+        yield what, _pooled_convolution((n, c, h, w), (k, c, tap, tap), window, padding, what)
+
+
+def _pooled_convolution(shape: Any, weight: Any, window: int, padding: int, what: str) -> Any:
+    def run() -> None:
+        rng = np.random.default_rng(3)
+        x, w = (rng.uniform(-1, 1, s).astype(np.float32) for s in (shape, weight))
+        bias = rng.uniform(-1, 1, weight[0]).astype(np.float32)
+        found = attempt(lambda: _core.conv2d_pool(x, w, bias, 1, padding, 1, window), what)
+        if found is None:
+            return
+        y, where = found
+        z = kernels.conv2d(x, w, bias, 1, padding)
+        expected, at = kernels.max_pool2d(z, window)
+        np.testing.assert_array_equal(y, expected)
+        dy = rng.uniform(-1, 1, y.shape).astype(np.float32)
+        dz = kernels.max_pool2d_backward(dy, at, z.shape, window)
+        wanted = kernels.conv2d_backward(dz, x, w, 1, padding)
+        for a, b in zip(
+            _core.conv2d_pool_backward(dy, where, x, w, 1, padding, 1, window), wanted, strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+    return run
+
+
+def test_convolutions_with_pooling_of_every_small_size() -> None:
+    assert run_isolated(list(pooled_convolution_cases())) == []
+
+
+def recurrent_cases() -> Iterator[Case]:
+    for name, steps, batch, inputs, hidden, layers, two in itertools.product(
+        ("RNN", "GRU", "LSTM"), (0, 1, 3), (0, 1, 2), (0, 1, 3), (0, 1, 4), (1, 2), (False, True)
+    ):
+        what = f"{name} {steps} x {batch} x {inputs}, {hidden} units, {layers} layers, {two=}"
+        yield what, _recurrent(name, (steps, batch, inputs), hidden, layers, two, what)
+
+
+def _recurrent(name: str, shape: Any, hidden: int, layers: int, two: bool, what: str) -> Any:
+    def work() -> None:
+        model = getattr(nn, name)(shape[2], hidden, layers, bidirectional=two)
+        x = rv.from_numpy(np.ones(shape, np.float32)).requires_grad_()
+        sent_back(model(x)[0])
+
+    return lambda: attempt(work, what, house=False)
+
+
+def test_recurrent_layers_of_every_small_size() -> None:
+    assert run_isolated(list(recurrent_cases())) == []
+
+
+def attention_cases() -> Iterator[Case]:
+    for batch, queries, keys, heads, width in itertools.product(
+        (0, 1, 2), (0, 1, 3), (0, 1, 3), (1, 2), (0, 1, 2)
+    ):
+        what = f"attention {batch} x {queries} x {keys}, {heads} heads of {width}"
+        yield what, _attention(batch, queries, keys, heads, width, what)
+
+
+def _attention(batch: int, queries: int, keys: int, heads: int, width: int, what: str) -> Any:
+    def work() -> None:
+        model = nn.MultiheadAttention(heads * width, heads, batch_first=True)
+        q, k = (rv.ones(batch, n, heads * width).requires_grad_() for n in (queries, keys))
+        sent_back(model(q, k, k)[0])
+
+    return lambda: attempt(work, what, house=False)
+
+
+def test_attention_of_every_small_size() -> None:
+    assert run_isolated(list(attention_cases())) == []
+
+
+_KEY = np.array([1, 2])
+_LISTS: dict[str, Any] = {
+    "gradient_norm": lambda a: _core.gradient_norm(a, 2.0),
+    "clip_gradients": lambda a: _core.clip_gradients(a, np.array(1.0), np.array(2.0)),
+    "weight_penalty": lambda a: _core.weight_penalty(
+        a, None, np.full(len(a), 0.1), np.full(len(a), 0.1), np.array(1.0)
+    ),
+    "move_parameters": lambda a: _core.move_parameters(a, [x.copy() for x in a], np.array(0.5), True),
+    "flat_dot": lambda a: _core.flat_dot(a[0].ravel(), a[0].ravel()) if a else None,
+    "random_normal": lambda a: [_core.random_normal(x.shape, "float32", 0.0, 1.0, _KEY) for x in a],
+    "random_uniform": lambda a: [_core.random_uniform(x.shape, "float32", 0.0, 1.0, _KEY) for x in a],
+    "dropout": lambda a: [_core.dropout(x, 0.5, _KEY) for x in a],
+    "fill": lambda a: [_core.fill(x, 2.0) for x in a],
+    "full": lambda a: [_core.full(x.shape, np.dtype("float32"), 2.0) for x in a],
+    "cast": lambda a: [_core.cast(x, np.dtype("float64")) for x in a],
+    "copy_like": lambda a: [_core.copy_like(x, x.T.copy().T) for x in a],
+    "count_equal": lambda a: [_core.count_equal(x, x, ()) for x in a],
+    "where_equal": lambda a: [_core.where_equal(x, x, x) for x in a],
+}
+
+
+def list_cases(name: str) -> Iterator[Case]:
+    """Kernels on parameters and on flat memory: no array, one or two, of every small shape."""
+    shapes = [(), *itertools.product((0, 1, 3)), *itertools.product((0, 1, 3), repeat=2)]
+    for count in (0, 1, 2):
+        for chosen in itertools.product(shapes, repeat=count):
+            what = f"{name} of {chosen}"
+
+            def run(chosen: Any = chosen, what: str = what) -> None:
+                attempt(
+                    lambda: _LISTS[name]([np.ones(shape, np.float32) for shape in chosen]), what, house=False
+                )
+
+            yield what, run
+
+
+@pytest.mark.parametrize("name", _LISTS)
+def test_kernels_on_lists_of_small_arrays(name: str) -> None:
+    assert run_isolated(list(list_cases(name))) == []
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "LBFGS"])
+def test_optimizers_of_empty_parameters(name: str) -> None:
+    def work(shapes: Any) -> None:
+        parameters = [nn.Parameter(rv.ones(*shape)) for shape in shapes]
+        optimizer = getattr(rv.optim, name)(parameters)
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = sum((p.sum() for p in parameters), rv.zeros(()))
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            optimizer.step(closure)
+
+    shapes = [(0,), (1,), (0, 3), (1, 1), (3, 0)]
+    chosen = [c for count in (1, 2) for c in itertools.product(shapes, repeat=count)]
+    cases = [(f"{name} {c}", lambda c=c: attempt(lambda: work(c), str(c), house=False)) for c in chosen]
+    assert run_isolated(cases) == []
