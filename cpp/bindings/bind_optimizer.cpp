@@ -41,13 +41,20 @@ struct Step {
   const Rule& rule;
   List parameters, gradients, steps, products;
   List states[kMaxStates];
-  py::handle settings;
+  py::handle settings, loss;
   bool maximize, nesterov, decoupled_decay;
 
   TensorView<double> number(const List& list, int64_t i) const {
     const TensorView<double> v = in_place<double>(op, list, i);
     if (numel(v) != 1)
       fail_value(op, "got " + list.item(i) + " of shape " + shape_text(v) + "; expected one number");
+    return v;
+  }
+
+  template <class T>
+  TensorView<const T> one_element(const Input& number) const {
+    const TensorView<const T> v = number.view<T>();
+    if (numel(v) != 1) fail_value(op, "got loss of shape " + shape_text(v) + "; expected one number");
     return v;
   }
 
@@ -80,6 +87,15 @@ struct Step {
     if (call.settings.ndim != 1 || call.settings.shape[0] != rule.settings || !is_contiguous(call.settings))
       fail_value(op, "got settings of shape " + shape_text(call.settings) + "; expected (" +
                          std::to_string(rule.settings) + ",)");
+    Input loss_held;
+    call.loss = {}, call.loss_double = {};
+    if (!loss.is_none()) {
+      loss_held = Input::floating(op, "loss", loss);
+      if (loss_held.dtype() == DType::float32)
+        call.loss = one_element<float>(loss_held);
+      else
+        call.loss_double = one_element<double>(loss_held);
+    }
     for_each_call(parameters, [&](int64_t first, int count) {
       Input held[kMaxSegments];  // a gradient that had to be copied lives until the kernel is done
       call.count = count;
@@ -107,10 +123,11 @@ struct Step {
 };
 
 // optimizer_step(rule, parameters, gradients, steps, products, states, settings, maximize, nesterov,
-// decoupled_decay); states has a list, or None, for each state of the rule
+// decoupled_decay, loss); states has a list, or None, for each state of the rule; where loss is given and not
+// finite, nothing is changed
 void optimizer_step(const std::string& name, py::handle parameters, py::handle gradients, py::handle steps,
                     py::handle products, const py::list& states, py::handle settings, bool maximize,
-                    bool nesterov, bool decoupled_decay) {
+                    bool nesterov, bool decoupled_decay, py::handle loss) {
   const Rule& rule = rule_named(name);
   const char* op = rule.name;
   const auto expected = std::count_if(std::begin(rule.states), std::end(rule.states),
@@ -128,6 +145,7 @@ void optimizer_step(const std::string& name, py::handle parameters, py::handle g
        {op, "products", products},
        {state(0), state(1), state(2)},
        settings,
+       loss,
        maximize,
        nesterov,
        decoupled_decay}
@@ -176,7 +194,8 @@ py::object average_weight(py::handle count_, py::handle decay_) {
 }  // namespace
 
 void register_optimizer(py::module_& m) {
-  m.def("optimizer_step", optimizer_step);
+  m.def("optimizer_step", optimizer_step, py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(),
+        py::arg(), py::arg(), py::arg(), py::arg(), py::arg() = py::none());
   m.def("move_parameters", move_parameters);
   m.def("average_weight", average_weight);
 }

@@ -287,6 +287,7 @@ def optimizer_step(
     maximize: bool,
     nesterov: bool,
     decoupled_decay: bool,
+    loss: Array | None = None,
     /,
 ) -> None: ...
 def move_parameters(

@@ -185,3 +185,27 @@ def test_wrong_rule_or_states(change, error, text):
         _core.optimizer_step(
             call["rule"], p, p, steps, call["products"], call["states"], call["settings"], False, False, False
         )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
+    p, g = [rng.normal(size=n).astype(dtype) for n in (3, 70)], [rng.normal(size=n) for n in (3, 70)]
+    g = [array.astype(dtype) for array in g]
+    first, second, steps, products = states(p)
+    arrays = [first, second, None][: STATES.get(rule, 2)]
+    given = (np.array(RULES[rule][0]), False, False, False)
+
+    def run(loss):
+        everything = [*p, *first, *second, *steps, *products]
+        before = [array.copy() for array in everything]
+        named = products if rule == "nadam" else None
+        _core.optimizer_step(rule, p, g, steps, named, arrays, *given, loss)
+        return all(map(np.array_equal, everything, before))
+
+    for value in (np.nan, np.inf, -np.inf):
+        assert run(np.array(value, np.float32))
+        assert run(np.array(value))
+    assert not run(np.array(1e30, np.float32))
+    with pytest.raises(ValueError, match=rf"\[{rule}\] got loss of shape \(2,\); expected one number"):
+        run(np.zeros(2))

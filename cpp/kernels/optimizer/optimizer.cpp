@@ -1,6 +1,8 @@
 // optimizer: each segment's rule, and the walk over the segments.
 #include "kernels/optimizer/optimizer.h"
 
+#include <cmath>
+
 #include "kernels/optimizer/numbers.h"
 #include "kernels/optimizer/segments.h"
 
@@ -65,6 +67,8 @@ void count_step(const OptimizerStep<T>& call, const OptimizerSegment<T>& s) {
 
 template <class T>
 void OptimizerStep<T>::run(void*) const {
+  if ((loss.data && !std::isfinite(*loss.data)) || (loss_double.data && !std::isfinite(*loss_double.data)))
+    return;
   const auto size = [&](int i) { return numel(segments[i].parameter); };
   int64_t total = 0;
   for (int i = 0; i < count; ++i) total += size(i);

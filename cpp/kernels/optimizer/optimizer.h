@@ -6,6 +6,9 @@
 // and each segment's own step count, which the kernel counts up.
 //
 // Updates are element by element, so the bits depend on neither the team nor the strides.
+//
+// A step whose loss is given and is NaN or infinite changes nothing: neither parameters nor states nor
+// counts.
 #pragma once
 #include <cstddef>
 
@@ -44,6 +47,8 @@ struct OptimizerStep {
   bool nesterov, decoupled_decay, maximize;
   int count;
   TensorView<const double> settings;
+  TensorView<const float> loss;          // one element, or data null
+  TensorView<const double> loss_double;  // the same, for a loss in double
   OptimizerSegment<T> segments[kMaxSegments];
 
   size_t workspace_bytes(int) const { return 0; }
@@ -51,6 +56,8 @@ struct OptimizerStep {
   template <class V>
   void buffers(V& v) const {
     v.read(settings);
+    if (loss.data) v.read(loss);
+    if (loss_double.data) v.read(loss_double);
     for (int i = 0; i < count; ++i) {
       const OptimizerSegment<T>& s = segments[i];
       v.read(s.parameter), v.write(s.parameter), v.read(s.gradient), v.read(s.step), v.write(s.step);

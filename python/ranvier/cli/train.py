@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 import warnings
@@ -111,7 +110,7 @@ def _trainer(arguments: argparse.Namespace, problem: Problem, settings: dict[str
         f"{rv.get_num_threads()} threads",
         flush=True,
     )
-    return rv.Trainer(model, loss, optimizer, metrics=[problem.goal])
+    return rv.Trainer(model, loss, optimizer, metrics=[problem.goal], on_nonfinite=arguments.on_nonfinite)
 
 
 def _limited(problem: Problem, limit: int | None) -> Problem:
@@ -175,6 +174,10 @@ def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings
                 callbacks=callbacks,
                 resume=folder if arguments.resume else None,
             )
+    except rv.train.NonFiniteError as error:
+        kept = None if folder is None else callbacks[-1].latest
+        more = "" if kept is None else f"; '{kept}' is the state before it"
+        raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
     except (ValueError, OSError) as error:
         if folder is None:
             raise
@@ -241,14 +244,10 @@ def _model_path(arguments: argparse.Namespace, problem: Problem, settings: dict[
 
 
 def _watch(settings: dict[str, Any]) -> Any:
-    """A callback that ends a run that diverged, and one that is resumed with other settings."""
+    """A callback that ends a run that is resumed with other settings."""
     from ranvier.train import Callback
 
     class Watch(Callback):
-        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            if not math.isfinite(logs["loss"]):
-                raise Mistake(f"the training diverged: loss {logs['loss']}; try a smaller --lr")
-
         def state_dict(self) -> dict[str, Any]:
             return {f"--{name}": settings[name] for name in ("lr", "epochs")}
 

@@ -99,6 +99,13 @@ def _add_steps(train: argparse.ArgumentParser) -> None:
         choices=("balanced",),
         help="samples of rare classes count more, so that each class has the same weight",
     )
+    train.add_argument(
+        "--on-nonfinite",
+        choices=("raise", "warn", "ignore"),
+        default="raise",
+        help="at a loss that is NaN or infinite: end the run and name the layer (the default), warn and "
+        "leave the batch out, or go on",
+    )
 
 
 def _add_run(train: argparse.ArgumentParser) -> None:

@@ -41,6 +41,7 @@ class Optimizer:
     name: ClassVar[str] = "optimizer"
     rule: ClassVar[str] = ""
     product_name: ClassVar[str | None] = None
+    finite: Tensor | None = None  # a loss: while it is NaN or infinite, `step` changes nothing (Trainer's)
 
     def __init__(
         self, params: Iterable[Any], defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
@@ -247,11 +248,12 @@ class _Plan:
             capture.plans.append((self, optimizer, group))
             keep(self.numbers)
         flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
+        loss = None if optimizer.finite is None else optimizer.finite._array
         for parameters, steps, products, states in self.parts:
             arrays = [p._array for p in parameters]
             gradients = [p.grad._array for p in parameters]  # type: ignore[union-attr]
             _core.optimizer_step(
-                optimizer.rule, arrays, gradients, steps, products, states, self.numbers, *flags
+                optimizer.rule, arrays, gradients, steps, products, states, self.numbers, *flags, loss
             )
         for p in self.active:
             bump(p)

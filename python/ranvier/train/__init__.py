@@ -14,6 +14,7 @@ from ranvier.train.callbacks import (
 )
 from ranvier.train.history import History
 from ranvier.train.lr_range_test import LRRangeTest, lr_range_test
+from ranvier.train.nonfinite import NonFiniteError
 from ranvier.train.trainer import Trainer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "History",
     "LRRangeTest",
     "LambdaCallback",
+    "NonFiniteError",
     "NormHistory",
     "ProgressBar",
     "Schedule",

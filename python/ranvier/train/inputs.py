@@ -78,7 +78,7 @@ def _array(name: str, argument: str, value: Any) -> Array:
 def samples(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
     """`x` as an array; floats in the model's dtype, so that no batch has to be converted. Integers stay."""
     array = _array(name, "x", x)
-    return np.ascontiguousarray(array, dtype) if array.dtype.kind == "f" else np.ascontiguousarray(array)
+    return _converted(array, dtype) if array.dtype.kind == "f" else np.ascontiguousarray(array)
 
 
 def targets(name: str, y: Any, n: int, dtype: np.dtype[Any], link: str | None) -> Array:
@@ -87,7 +87,12 @@ def targets(name: str, y: Any, n: int, dtype: np.dtype[Any], link: str | None) -
     if len(array) != n:
         raise ValueError(f"[{name}] got {n} samples in x and {len(array)} targets in y; expected as many")
     indices = link == "softmax" and array.dtype.kind in "iu"
-    return np.ascontiguousarray(array) if indices else np.ascontiguousarray(array, dtype)
+    return np.ascontiguousarray(array) if indices else _converted(array, dtype)
+
+
+def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):  # what is too large is found, with its place, by `require_finite`
+        return np.ascontiguousarray(array, dtype)
 
 
 def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.NDArray[np.float64]:

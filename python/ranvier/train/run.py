@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from ranvier.train.description import describe, require_same
 from ranvier.train.history import History
 from ranvier.train.interrupt import Interrupt
 from ranvier.train.measured import Measured
+from ranvier.train.nonfinite import NonFinite
 from ranvier.train.source import Source
 from ranvier.train.step import Step
 
@@ -52,7 +54,7 @@ class Run:
         link: str | None,
     ) -> None:
         self.trainer, self.source, self.valid, self.hooks = trainer, source, valid, hooks
-        self.step = Step(trainer)
+        self.step, self._nonfinite = Step(trainer), NonFinite(trainer)
         self.first = self.epoch = trainer.history.epochs
         self.last, self.batch = self.first + epochs, 0
         self._interrupt = Interrupt()
@@ -108,6 +110,7 @@ class Run:
             trainer.interrupted = True
             where = trainer.where()
             print(f"\n[Trainer.fit] interrupted after {where}; the history is kept", file=sys.stderr)
+        self._nonfinite.parameters()
 
     def _epochs(self) -> None:
         trainer = self.trainer
@@ -143,6 +146,10 @@ class Run:
                 step.look()
             last = self.batch + 1 == self.source.batches
             value, output, penalty, updated = step(x, y, weights, last)
+            if not isfinite(value + penalty) and trainer.on_nonfinite != "ignore":
+                step.drop()
+                updated = updated and isfinite(value)
+                self._nonfinite.loss((x, y, weights), value, penalty)
             trainer.updates += updated
             value = self._measured.add(value, output, y, weights, penalty)
             self.batch += 1
@@ -171,6 +178,7 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
+        self._nonfinite.parameters()  # a run could not go on from such a state
         trainer = self.trainer
         loss = trainer.loss
         return {

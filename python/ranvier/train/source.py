@@ -13,6 +13,7 @@ from ranvier.autograd import Tensor
 from ranvier.data import RandomSampler
 from ranvier.data.loader import batches
 from ranvier.train import inputs
+from ranvier.train.finite import require_finite
 
 __all__ = ["ArraySource", "LoaderSource", "Source", "only_samples", "open_source", "open_training"]
 
@@ -93,7 +94,13 @@ class LoaderSource(Source):
     """Batches of a loader, `(x, y)` or `(x, y, sample_weight)`: checked and converted one by one."""
 
     def __init__(
-        self, name: str, loader: Any, dtype: np.dtype[Any], link: str | None, class_weight: Any = None
+        self,
+        name: str,
+        loader: Any,
+        dtype: np.dtype[Any],
+        link: str | None,
+        class_weight: Any = None,
+        on_nonfinite: str = "ignore",
     ) -> None:
         if not hasattr(loader, "__iter__"):
             raise TypeError(
@@ -106,11 +113,11 @@ class LoaderSource(Source):
                 "before; expected a mapping or a sequence"
             )
         self.loader, self._name, self._dtype, self._link = loader, name, dtype, link
-        self._class_weight = class_weight
+        self._class_weight, self._on_nonfinite = class_weight, on_nonfinite
         self.batches = len(loader) if hasattr(loader, "__len__") else 0
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.loader:
+        for number, batch in enumerate(self.loader):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise ValueError(
                     f"[{self._name}] got a loader whose batches are {type(batch).__name__}; "
@@ -121,6 +128,7 @@ class LoaderSource(Source):
             data = inputs.prepare(
                 self._name, x, y, self._dtype, self._link, weight, self._class_weight, whole=False
             )
+            _finite(f"{self._name} batch {number}", data, x, y, self._on_nonfinite)
             yield data.x, data.y, data.weights
 
     def description(self) -> dict[str, Any]:
@@ -156,12 +164,15 @@ def open_source(
     link: str | None,
     batch_size: int,
     sample_weight: Any = None,
+    on_nonfinite: str = "raise",
 ) -> Source:
     """Arrays, or without `y` a loader, as batches in order; `name` is whom the errors speak for."""
     if y is None:
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
-        return LoaderSource(name, x, dtype, link)
-    return ArraySource(inputs.prepare(name, x, y, dtype, link, sample_weight), batch_size)
+        return LoaderSource(name, x, dtype, link, on_nonfinite=on_nonfinite)
+    data = inputs.prepare(name, x, y, dtype, link, sample_weight)
+    _finite(name, data, x, y, on_nonfinite)
+    return ArraySource(data, batch_size)
 
 
 def open_training(
@@ -176,6 +187,7 @@ def open_training(
     sample_weight: Any,
     validation_data: Any,
     validation_split: float,
+    on_nonfinite: str = "raise",
 ) -> tuple[Source, Source | None]:
     """The training and the validation data of `Trainer.fit`."""
     name, valid_size = "Trainer.fit", max(batch_size, 256)
@@ -185,12 +197,13 @@ def open_training(
         _refuse(name, "and validation_data; expected one of them", validation_split=split)
         xv, yv, *weights = _validation_parts(validation_data)
         weight = weights[0] if weights else None
-        valid = open_source(f"{name} validation_data", xv, yv, dtype, link, valid_size, weight)
+        valid = open_source(f"{name} validation_data", xv, yv, dtype, link, valid_size, weight, on_nonfinite)
     if y is None:
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
-        return LoaderSource(name, x, dtype, link, class_weight), valid
+        return LoaderSource(name, x, dtype, link, class_weight, on_nonfinite), valid
     data = inputs.prepare(name, x, y, dtype, link, sample_weight)
+    _finite(name, data, x, y, on_nonfinite)
     if split is not None:
         data, held_out = _split_off(name, data, split)
         valid = ArraySource(held_out, valid_size)
@@ -198,15 +211,26 @@ def open_training(
     return ArraySource(data, batch_size, shuffle), valid
 
 
-def only_samples(name: str, x: Any, dtype: np.dtype[Any], batch_size: int) -> Iterator[Array]:
+def only_samples(
+    name: str, x: Any, dtype: np.dtype[Any], batch_size: int, on_nonfinite: str = "raise"
+) -> Iterator[Array]:
     """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
     if _is_loader(x):
-        for batch in x:
-            yield inputs.samples(name, batch[0] if isinstance(batch, (tuple, list)) else batch, dtype)
+        for number, batch in enumerate(x):
+            part = batch[0] if isinstance(batch, (tuple, list)) else batch
+            array = inputs.samples(name, part, dtype)
+            require_finite(f"{name} batch {number}", "x", array, part, on_nonfinite)
+            yield array
         return
     array = inputs.samples(name, x, dtype)
+    require_finite(name, "x", array, x, on_nonfinite)
     for start in range(0, max(len(array), 1), batch_size):
         yield array[start : start + batch_size]
+
+
+def _finite(name: str, data: inputs.Prepared, x: Any, y: Any, on_nonfinite: str) -> None:
+    require_finite(name, "x", data.x, x, on_nonfinite)
+    require_finite(name, "y", data.y, y, on_nonfinite)
 
 
 def _is_loader(x: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,10 @@ __all__ = ["Step", "parameters_of"]
 Array = npt.NDArray[Any]
 
 
+class _Unusable(Exception):
+    """The first loss of a search is not finite."""
+
+
 class Step:
     """Loss and gradients of a batch; every `accumulate` batches the penalty, clipping and an update.
 
@@ -38,6 +44,7 @@ class Step:
         self._summed = getattr(trainer.loss, "reduction", "mean") == "sum"
         self._batches, self._weight = 0, 0.0  # of the update to come
         own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
+        self._own, self._careful = own, trainer.on_nonfinite != "ignore"
         self._captured = trainer.captured(
             "fit",
             self._take,
@@ -104,11 +111,25 @@ class Step:
         if updates:
             penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
             self._clip()
-            self._optimizer.step()
+            self._update(loss)
         else:
             penalty = self._penalty.measure()
         value = None if penalty is None else wrap(penalty)
         return loss.detach(), output.detach() if self._trainer.metrics else None, value
+
+    def _update(self, loss: Tensor) -> None:
+        """An update, which is not made where the loss is not finite, unless that is to be ignored."""
+        if not self._careful:
+            self._optimizer.step()
+        elif self._own:
+            if math.isfinite(loss.item()):
+                self._optimizer.step()
+        else:
+            self._optimizer.finite = loss.detach()
+            try:
+                self._optimizer.step()
+            finally:
+                self._optimizer.finite = None
 
     def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
         """An update by an optimizer that evaluates loss and gradients as often as it likes."""
@@ -122,9 +143,12 @@ class Step:
             penalty = self._penalty.add_gradients()
             self._clip()
             seen.append((float(loss.item()), output._array, penalty, True))
+            if self._careful and len(seen) == 1 and not math.isfinite(seen[0][0]):
+                raise _Unusable
             return seen[-1][0] + penalty
 
-        self._optimizer.step(closure)
+        with suppress(_Unusable):
+            self._optimizer.step(closure)
         return seen[0]
 
     def finish(self) -> None:
@@ -133,6 +157,12 @@ class Step:
         self._clip()
         self._optimizer.step()
         self._batches, self._weight = 0, 0.0
+
+    def drop(self) -> None:
+        """Leave out the batches of the update to come, one of which has a loss that is not finite."""
+        if self.unfinished:
+            self._optimizer.zero_grad()
+            self._batches, self._weight = 0, 0.0
 
     def look(self) -> None:
         """Take notice of what callbacks may have changed."""

@@ -18,6 +18,7 @@ from ranvier.train.captured import Captured
 from ranvier.train.history import History
 from ranvier.train.links import labels, link_of, probabilities
 from ranvier.train.measured import Measured
+from ranvier.train.nonfinite import require_mode
 from ranvier.train.penalty import Penalty, require_strength
 from ranvier.train.run import Run
 from ranvier.train.settings import in_order, limit, named_metrics
@@ -50,6 +51,11 @@ class Trainer:
         clip_grad_value: clamp each element of the gradients to [-value, value], before clipping by norm.
         compile: capture steps, evaluation and prediction and replay them (`rv.compile`), which is faster and
             gives the same bits. What cannot be captured runs eagerly, after a warning that says why.
+        on_nonfinite: what happens where a loss is NaN or infinite. "raise": `fit` ends with a
+            `rv.train.NonFiniteError` that names the epoch, the batch and the first layer that is not finite;
+            "warn": it says so once and leaves out the update that the batch belongs to; either way the
+            weights stay as they were before it. "ignore": the update is made. NaN and infinite numbers in the
+            data are refused, warned of or taken likewise.
 
     Attributes:
         history: all epochs so far.
@@ -92,6 +98,7 @@ class Trainer:
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
         compile: bool = True,
+        on_nonfinite: str = "raise",
     ) -> None:
         if not callable(loss):
             raise TypeError(
@@ -104,6 +111,7 @@ class Trainer:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
+        self.on_nonfinite = require_mode(on_nonfinite)
         self.metrics = named_metrics(metrics)
         self.l1, self.l2 = l1, l2
         self.accumulate = positive("Trainer", "accumulate", accumulate)
@@ -163,7 +171,9 @@ class Trainer:
 
         Raises:
             ValueError: arrays of unequal or no length, weights for a loss that cannot give one per sample, or
-                a checkpoint that is damaged or of a run with another model, optimizer, data or settings.
+                a checkpoint that is damaged or of a run with another model, optimizer, data or settings;
+                NaN or infinite numbers in the data.
+            NonFiniteError: a loss, or a parameter at the end, is NaN or infinite (see `on_nonfinite`).
             TypeError: arrays that are not numbers.
             FileNotFoundError: no checkpoint or folder at `resume`.
         """
@@ -180,6 +190,7 @@ class Trainer:
             sample_weight=sample_weight,
             validation_data=validation_data,
             validation_split=validation_split,
+            on_nonfinite=self.on_nonfinite,
         )
         if class_weight is not None or source.weighted:
             unreduced(self.loss)
@@ -207,11 +218,12 @@ class Trainer:
         The loss has the penalties in it, as that of training.
 
         Raises:
-            ValueError: arrays of unequal or no length.
+            ValueError: arrays of unequal or no length, NaN or infinite numbers.
         """
         name, link = "Trainer.evaluate", link_of(self.loss)
         batch_size = positive(name, "batch_size", batch_size)
-        return self._measure(open_source(name, x, y, self._dtype(), link, batch_size, sample_weight))
+        mode = self.on_nonfinite
+        return self._measure(open_source(name, x, y, self._dtype(), link, batch_size, sample_weight, mode))
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
@@ -305,7 +317,8 @@ class Trainer:
         batch_size = positive(name, "batch_size", batch_size)
         predict = self.captured("predict", self._predict, after=1)
         with evaluating(self.model):
-            parts = [predict(xb)._array for xb in only_samples(name, x, self._dtype(), batch_size)]
+            batches = only_samples(name, x, self._dtype(), batch_size, self.on_nonfinite)
+            parts = [predict(xb)._array for xb in batches]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _predict(self, x: Tensor) -> Tensor:

@@ -1,0 +1,51 @@
+"""NaN and infinite values in what a Trainer is given: found before the first step, with row and column."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["MODES", "require_finite"]
+
+Array = npt.NDArray[Any]
+MODES = ("raise", "warn", "ignore")
+
+
+def require_finite(name: str, argument: str, array: Array, given: Any, mode: str = "raise") -> None:
+    """Raise ValueError (mode "warn": warn) at a value that is NaN or infinite.
+
+    Args:
+        name, argument: whom and what the error speaks of.
+        array: as it was converted, samples along axis 0.
+        given: what it was converted from, where a number may have been finite.
+    """
+    if mode == "ignore" or array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    text = f"[{name}] got {argument} with {_found(array, given)}"
+    if mode == "raise":
+        raise ValueError(text)
+    warnings.warn(text, stacklevel=5)
+
+
+def _found(array: Array, given: Any) -> str:
+    wrong = ~np.isfinite(array)
+    row, *rest = (int(i) for i in np.unravel_index(int(wrong.argmax()), array.shape))
+    place = f"row {row}"
+    if len(rest) == 1:
+        place += f", column {rest[0]}"
+    elif rest:
+        place += f", position ({', '.join(map(str, rest))})"
+    count, rows = int(wrong.sum()), int(wrong.reshape(len(array), -1).any(axis=1).sum())
+    more = "" if count == 1 else f" ({count} such values in {rows} row{'s' * (rows > 1)})"
+    at = (row, *rest)
+    before = np.asarray(getattr(given, "_array", given))[at]
+    if np.isfinite(before):
+        limit = f"{np.finfo(array.dtype).max:.3g}"
+        return f"{before:g} at {place}{more}; expected numbers of at most {limit}, which {array.dtype} holds"
+    return (
+        f"{array[at]:g} at {place}{more}; expected finite numbers: fill them in, or leave the rows out "
+        "(on_nonfinite='ignore' takes them as they are)"
+    )

@@ -1,0 +1,190 @@
+"""A loss that is NaN or infinite: the first layer that is not finite is found and named."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import Tensor, borrowed, no_grad, random, wrap
+from ranvier.autograd.inplace import bump
+from ranvier.train.finite import MODES
+from ranvier.train.step import parameters_of
+from ranvier.train.weighting import batch_loss, name_of, weighting
+
+if TYPE_CHECKING:
+    from ranvier.train.trainer import Trainer
+
+__all__ = ["NonFinite", "NonFiniteError", "require_mode"]
+
+Array = npt.NDArray[Any]
+
+
+class NonFiniteError(FloatingPointError):
+    """A training run met NaN or an infinite number.
+
+    Attributes:
+        epoch, batch: where, counted from 1 as in the message; batch is None after the last one.
+        layer: the name of the first layer that is not finite, None where it is not in a layer.
+
+    >>> import ranvier as rv
+    >>> model = rv.nn.Sequential(rv.nn.Linear(1, 1))
+    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=1e30))
+    >>> try:
+    ...     history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=9)
+    ... except rv.train.NonFiniteError as error:
+    ...     print(error.batch, error.layer)
+    1 None
+    """
+
+    def __init__(self, message: str, epoch: int, batch: int | None, layer: str | None) -> None:
+        super().__init__(message)
+        self.epoch, self.batch, self.layer = epoch, batch, layer
+
+
+def require_mode(mode: Any) -> str:
+    if mode not in MODES:
+        raise ValueError(f"[Trainer] got on_nonfinite {mode!r}; expected one of {', '.join(MODES)}")
+    return str(mode)
+
+
+class NonFinite:
+    """What one `fit` does about a loss, or parameters, that are not finite.
+
+    The update of such a batch is not made (`Optimizer.finite`), so the parameters that made the loss are
+    still there, and the layer is looked for with them.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self._mode = trainer, trainer.on_nonfinite
+        self._said = False
+
+    def loss(self, batch: tuple[Array, Array, Array | None], value: float, penalty: float) -> None:
+        """A batch's loss is not finite: raise, or warn the first time."""
+        if self._said:
+            return
+        trainer = self._trainer
+        layer, why = self._cause(*batch, value)
+        where = f"epoch {trainer.epoch + 1}, batch {trainer.batch + 1}"
+        self._tell(
+            f"got a loss of {value + penalty:g} in {where}: {why}; expected finite numbers: try a smaller "
+            "learning rate, clip_grad_norm, or inputs of a smaller scale"
+            + ("" if math.isfinite(value) else ". The update of this batch is not made"),
+            trainer.batch + 1,
+            layer,
+        )
+
+    def parameters(self) -> None:
+        """Raise or warn if a parameter is not finite, so that no such model is given back or written."""
+        if self._mode == "ignore" or self._said:
+            return
+        trainer = self._trainer
+        found = _first_parameter(trainer)
+        if found is not None:
+            layer, name = found
+            self._tell(
+                f"got {name} with NaN or infinite values after {trainer.where()}: its last gradient was not "
+                "finite, or the step too large; expected finite numbers: try a smaller learning rate, or "
+                "clip_grad_value",
+                None,
+                layer,
+            )
+
+    def _tell(self, text: str, batch: int | None, layer: str | None) -> None:
+        if self._mode == "raise":
+            raise NonFiniteError(f"[Trainer.fit] {text}", self._trainer.epoch + 1, batch, layer)
+        self._said = True
+        warnings.warn(f"[Trainer.fit] {text} (said once in a fit)", stacklevel=5)
+
+    def _cause(self, x: Array, y: Array, weights: Array | None, value: float) -> tuple[str | None, str]:
+        """(layer or None, what is not finite), by one eager forward pass over the batch."""
+        trainer = self._trainer
+        if math.isfinite(value):
+            return None, "the penalty on the weights (l1, l2) is not finite"
+        for name, array in (("x", x), ("y", y)):
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                return None, f"its {name} has NaN or infinite values"
+        parameter = _first_parameter(trainer)
+        if parameter is not None:
+            layer, name = parameter
+            return layer, f"{name} has NaN or infinite values since an earlier update"
+        with _unchanged(trainer.model), _first_output(trainer.model) as found, no_grad():
+            try:
+                output = trainer.model(borrowed(x))
+                loss = batch_loss(trainer.loss, output, wrap(y), *weighting(weights))
+            except Exception as error:  # the loss is what is to be said, not what our look at it ran into
+                return None, f"the cause was not found ({error})"
+        if found:
+            return found[0], f"the output of layer {found[0]!r} ({found[1]}) is the first that is not finite"
+        if not _finite(output):
+            return None, "the model's output is not finite, though that of each layer is"
+        if not _finite(loss):
+            return None, f"all layers are finite, {name_of(trainer.loss)} of their output is not"
+        return None, "another pass over the same batch is finite, so random numbers in the model play a part"
+
+
+def _first_parameter(trainer: Trainer) -> tuple[str | None, str] | None:
+    """(layer, what it is called) of the first parameter that is not finite, of the model or the optimizer."""
+    for name, p in trainer.model.named_parameters():
+        if not _finite(p):
+            layer = name.rpartition(".")[0]
+            return layer, f"parameter {name!r}"
+    if all(map(_finite, parameters_of(trainer.optimizer))):
+        return None
+    return None, "a parameter of the optimizer that the model lacks"
+
+
+def _finite(value: Any) -> bool:
+    """Whether all numbers are finite; of containers, those of all their Tensors."""
+    if isinstance(value, (tuple, list)):
+        return all(map(_finite, value))
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    array = getattr(value, "_array", None)
+    return array is None or array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+@contextmanager
+def _first_output(model: Any) -> Iterator[list[str]]:
+    """A list that gets [name, class] of the first module to give an output that is not finite."""
+    found: list[str] = []
+    before = [(vars(module), vars(module).get("_hooks")) for module in model.modules()]
+    handles = []
+
+    def hook(name: str) -> Any:
+        def look(module: Any, _: Any, output: Any) -> None:
+            if not found and not _finite(output):
+                found.extend((name, type(module).__name__))
+
+        return look
+
+    try:
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_hook(hook(name)))
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+        for attributes, hooks in before:  # as they were, also where there was none: a captured step looks
+            attributes.pop("_hooks", None)
+            if hooks is not None:
+                attributes["_hooks"] = hooks
+
+
+@contextmanager
+def _unchanged(model: Any) -> Iterator[None]:
+    """Puts the model's buffers (running statistics) and the random numbers back."""
+    buffers: list[Tensor] = list(model.buffers())
+    before, state = [b._array.copy() for b in buffers], random.get_rng_state()
+    try:
+        yield
+    finally:
+        for buffer, values in zip(buffers, before, strict=True):
+            buffer._array[...] = values
+            bump(buffer)
+        random.set_rng_state(state)
