@@ -131,7 +131,7 @@ Conv2dActivation conv_activation(const ConvOp& op, py::handle value) {
 }
 
 PoolWindow pool_window(const ConvOp& op, py::handle window, const ConvShapes& s) {
-  PoolWindow v;
+  PoolWindow v{{1, 1}, 0, 0};
   read_conv_sizes(op, "window", window, 1, v.size);
   const auto text = [](int64_t h, int64_t w) { return std::to_string(h) + " x " + std::to_string(w); };
   const std::string got = "got a window of " + text(v.size[0], v.size[1]);

@@ -47,10 +47,6 @@ std::vector<int> last_writes(const Recorder& eager) {
   return last;
 }
 
-bool sums_in_another_order(const Instruction& i) {
-  return i.rounds || i.as<Conv2dPoolBackwardWeight<float>>() || i.as<Conv2dPoolBackwardInput<float>>();
-}
-
 // The offsets of maxima that a ReLU cuts off: no gradient passes there, and they may be others.
 bool is_free(const Instruction& i, const View& view) {
   const auto* pooled = i.as<Conv2dPoolForward<float>>();
@@ -157,7 +153,7 @@ std::string check(Program& program, const Snapshot& before, const Recorder& eage
   program.renew();
   for (size_t i = 0; i < code.size() && fault.empty(); ++i) {
     program.run_one(i);
-    bool exact_here = !sums_in_another_order(code[i]);
+    bool exact_here = !code[i].rounds;
     for (const Use& use : code[i].uses) exact_here = exact_here && exact[use.region];
     Difference of_made, of_lasting, of_whole;  // made on the way, lasting, and whole numbers
     std::vector<Result> results;

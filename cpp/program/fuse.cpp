@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "kernels/activation/activation.h"
+
 namespace ranvier {
 
 Graph::Graph(std::vector<Instruction>& code, std::vector<Buffer>& buffers) : code_(code), buffers_(buffers) {
@@ -107,6 +109,17 @@ void Graph::merged(int i, int with, bool later) {
   find_uses(i);
 }
 
+void Graph::redirect(int buffer, const void* data) {
+  for (int i : readers(buffer)) {
+    for (const Use& use : code_[i].uses) {
+      if (use.region != buffer || use.view.write) continue;
+      AnyView& v = *reinterpret_cast<AnyView*>(code_[i].call.get() + use.view.position);
+      v.data = static_cast<char*>(const_cast<void*>(data)) + use.offset;
+    }
+    find_uses(i);
+  }
+}
+
 void Graph::find_uses(int i) { find_uses(code_[i]); }
 
 void Graph::find_uses(Instruction& in) const {
@@ -120,6 +133,17 @@ void Graph::find_uses(Instruction& in) const {
     const int region = find(v.data + reach.low);
     in.uses.push_back({view, region, v.data - buffers_[region].address});
   }
+}
+
+bool side_by_side(const PoolAxis& a) {
+  return a.kernel > 0 && a.kernel == a.stride && !a.padding && a.dilation == 1 && a.out * a.kernel <= a.in;
+}
+
+bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y) {
+  const int writer = graph.writer(graph.buffer(dy));
+  const auto* mask = writer < 0 ? nullptr : graph.as<ActivationBackward<float>>(writer);
+  return mask && mask->kind == Activation::relu && mask->saved.data == y.data &&
+         same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
 }
 
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, bool folds, int team) {

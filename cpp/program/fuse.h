@@ -2,7 +2,7 @@
 //
 //   fold_norms        a batch norm by running statistics into the weights of the layer before it
 //   fuse_activations  an activation, or its backward, into the matmul or conv2d that makes what it reads
-//   fuse_pools        conv2d, ReLU and max-pool forward; backward at the maxima only
+//   fuse_pools        conv2d, ReLU and max-pool
 //   fuse_norms        batch norm, ReLU and max-pool, forward and backward
 //   fuse_losses       log_softmax and nll_loss into cross_entropy
 //   pack_weights      weights in the order in which the inner loops read them
@@ -13,6 +13,7 @@
 #include <map>
 #include <vector>
 
+#include "kernels/pooling/axis.h"
 #include "program/program.h"
 
 namespace ranvier {
@@ -68,16 +69,8 @@ class Graph {
     find_uses(i);
   }
   void find_uses(int i);
-  // Two calls of one step each, in other order: call a in the place of j's kind, b in that of i's.
-  template <class A, class B>
-  void exchange(int i, const A& a, int j, const B& b) {
-    std::swap(code_[i].type, code_[j].type);
-    std::swap(code_[i].call, code_[j].call);
-    std::swap(code_[i].place, code_[j].place);
-    std::memcpy(code_[i].call.get(), &a, sizeof a);
-    std::memcpy(code_[j].call.get(), &b, sizeof b);
-    find_uses(i), find_uses(j);
-  }
+  // What reads a buffer reads other memory instead, where the same values lie in the same layout.
+  void redirect(int buffer, const void* data);
   // A new instruction on fixed buffers, for instruction i: it comes before all that is not prepared.
   template <class Call>
   void prepare(int i, const Call& call) {
@@ -119,6 +112,11 @@ TensorView<T> at(const TensorView<T>& v, U* data) {
   moved.data = data;
   return moved;
 }
+
+// Windows that neither overlap nor reach beyond the image.
+bool side_by_side(const PoolAxis& a);
+// Whether dy is the gradient behind a ReLU whose result is y.
+bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y);
 
 void fold_norms(Graph& graph);
 void fuse_activations(Graph& graph);

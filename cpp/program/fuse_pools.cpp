@@ -1,14 +1,12 @@
-// conv2d, ReLU and max-pool become one call, and their backward looks at the maxima only: behind a pool of
-// 2 x 2 windows at most one gradient of four is not zero, and the forward pass knows which.
+// conv2d, ReLU and max-pool become one call.
 //
-//   conv2d -> z -> pool -> y, where          conv2d_pool -> y, where
-//   pool_backward(dy, where) -> dz           dy
-//   [relu_backward(dz, z) -> dz']            [relu_backward(dy, y) -> dy']
-//   conv2d_backward_weight(dz', x)           conv2d_pool_backward_weight(dy', where, x)
-//   conv2d_backward_input(dz', w)            conv2d_pool_backward_input(dy', where, w)
+//   conv2d(relu) -> a -> pool -> y, where          conv2d_pool(relu) -> y, where
+//   pool(a) -> y'                                  -
+//   relu_backward(dy, y') -> dy'                   relu_backward(dy, y) -> dy'
+//   conv2d_pool_backward(dy', where, x, w)         the same
 //
-// y has the same bits. The gradients are sums of the same terms in another order, without those whose factor
-// in dz is zero.
+// (The ReLU joins conv2d in fuse_activations.) The backward of the eager step looks at the maxima only, too,
+// and pools once more for the ReLU's mask: see ops/pooling.py. All bits stay.
 #include <algorithm>
 
 #include "kernels/activation/activation.h"
@@ -20,106 +18,68 @@ namespace ranvier {
 namespace {
 
 using Pool = MaxPool2dForward<float, uint8_t>;
-using PoolBackward = MaxPool2dBackward<float, uint8_t>;
 
-bool apart(const PoolAxis& a) {
-  return a.kernel > 0 && a.kernel == a.stride && !a.padding && a.dilation == 1;
+bool same_axis(const PoolAxis& a, const PoolAxis& b) {
+  return a.in == b.in && a.out == b.out && a.kernel == b.kernel && a.stride == b.stride &&
+         a.padding == b.padding && a.dilation == b.dilation;
 }
 
-struct Pattern {
-  int conv, pool;                           // instructions
-  int pool_backward = -1, activation = -1;  // activation: relu_backward, if it stands between the two
-  std::vector<int> gradients;               // of conv2d, to weight and input
-};
-
-bool reads_only(Graph& graph, int buffer, std::vector<int> expected) {
-  expected.erase(std::remove(expected.begin(), expected.end(), -1), expected.end());
-  std::sort(expected.begin(), expected.end());
-  return graph.readers(buffer) == expected;
-}
-
-// The readers of dz, if all are gradients of conv2d.
-bool find_gradients(Graph& graph, const TensorView<float>& dz, Pattern& p) {
-  const int buffer = graph.buffer(dz);
-  if (!graph.is_temporary(buffer) || !graph.is_whole(dz)) return false;
-  for (int i : graph.readers(buffer)) {
-    const auto* weight = graph.as<Conv2dBackwardWeight<float>>(i);
-    const auto* input = graph.as<Conv2dBackwardInput<float>>(i);
-    if (weight ? graph.buffer(weight->x) == buffer : !input || graph.buffer(input->w) == buffer) return false;
-    p.gradients.push_back(i);
+// Of a pool whose offsets nobody reads, what it would find once more: y of an earlier one.
+void find_again(Graph& graph, int i) {
+  const Pool* again = graph.as<Pool>(i);
+  if (!again || !graph.is_temporary(graph.buffer(again->y)) || !graph.is_whole(again->y)) return;
+  if (!graph.readers(graph.buffer(again->where)).empty()) return;
+  const int x = graph.buffer(again->x);
+  for (int j : graph.readers(x)) {
+    const Pool* pool = j < i ? graph.as<Pool>(j) : nullptr;
+    if (!pool || pool->x.data != again->x.data || !same_layout(pool->x, again->x)) continue;
+    if (!same_axis(pool->rows, again->rows) || !same_axis(pool->columns, again->columns)) continue;
+    const int y = graph.buffer(pool->y);
+    if (!graph.is_whole(pool->y) || !same_layout(pool->y, again->y)) continue;
+    if (graph.written_between(x, j, i) || graph.written_after(y, j)) continue;
+    graph.redirect(graph.buffer(again->y), pool->y.data);
+    graph.merged(j, i, false);
+    return;
   }
-  return !p.gradients.empty();
 }
 
-bool find_backward(Graph& graph, const Conv2dForward<float>& conv, const Pool& pool, Pattern& p) {
-  const int z = graph.buffer(pool.x);
-  const std::vector<int> uses = graph.readers(graph.buffer(pool.where));
-  if (uses.empty()) return reads_only(graph, z, {p.pool});
-  const PoolBackward* back = uses.size() == 1 ? graph.as<PoolBackward>(uses[0]) : nullptr;
-  if (!back) return false;
-  p.pool_backward = uses[0];
-  if (conv.activation == Conv2dActivation::none)
-    return reads_only(graph, z, {p.pool}) && find_gradients(graph, back->dx, p);
-  const std::vector<int> masks = graph.readers(graph.buffer(back->dx));
-  const auto* mask = masks.size() == 1 ? graph.as<ActivationBackward<float>>(masks[0]) : nullptr;
-  if (!mask || mask->kind != Activation::relu || graph.buffer(mask->saved) != z) return false;
-  p.activation = masks[0];
-  return reads_only(graph, z, {p.pool, p.activation}) && find_gradients(graph, mask->dx, p);
+// Offsets are found before the ReLU: where it cuts off the maximum they may be others than the pool's. So
+// they may only be read beside a gradient that is zero there.
+bool is_masked(Graph& graph, int i, const Pool& pool) {
+  if (const auto* weight = graph.as<Conv2dPoolBackwardWeight<float>>(i))
+    return is_masked_by(graph, weight->dy, pool.y);
+  const auto* input = graph.as<Conv2dPoolBackwardInput<float>>(i);
+  return input && is_masked_by(graph, input->dy, pool.y);
 }
 
-bool find(Graph& graph, int i, Pattern& p) {
-  const Pool* pool = graph.as<Pool>(i);
-  if (!pool || !pool->channels_last || !apart(pool->rows) || !apart(pool->columns)) return false;
-  const int z = graph.buffer(pool->x);
-  if (!graph.is_temporary(z) || !graph.is_whole(pool->x) || !graph.is_whole(pool->y)) return false;
-  p.pool = i;
-  p.conv = graph.writer(z);
-  const auto* conv = p.conv < 0 ? nullptr : graph.as<Conv2dForward<float>>(p.conv);
-  if (!conv || conv->geometry.groups != 1 || !same_layout(conv->y, pool->x)) return false;
-  if (graph.used_before(graph.buffer(pool->y), i) || graph.used_before(graph.buffer(pool->where), i))
-    return false;
-  return find_backward(graph, *conv, *pool, p);
-}
-
-void replace_gradient(Graph& graph, int i, const TensorView<const float>& dy, const Pool& pool) {
-  const int64_t window[2] = {pool.rows.kernel, pool.columns.kernel};
-  const TensorView<const uint8_t> where = as_const(pool.where);
-  if (const auto* w = graph.as<Conv2dBackwardWeight<float>>(i))
-    graph.replace(
-        i, Conv2dPoolBackwardWeight<float>{
-               dy, where, w->x, w->dw, w->db, w->geometry, {w->taps[0], w->taps[1]}, {window[0], window[1]}});
-  else if (const auto* b = graph.as<Conv2dBackwardInput<float>>(i))
-    graph.replace(
-        i, Conv2dPoolBackwardInput<float>{dy, where, b->w, {}, b->dx, b->geometry, {window[0], window[1]}});
-}
-
-void rewrite(Graph& graph, const Pattern& p) {
-  const Pool pool = *graph.as<Pool>(p.pool);
-  const Conv2dForward<float> conv = *graph.as<Conv2dForward<float>>(p.conv);
-  const bool keeps_where = p.pool_backward >= 0;
-  if (keeps_where) {
-    TensorView<const float> dy = graph.as<PoolBackward>(p.pool_backward)->dy;
-    if (p.activation >= 0) {
-      auto* mask = graph.as<ActivationBackward<float>>(p.activation);
-      float* masked = reinterpret_cast<float*>(graph.new_temporary(numel(pool.y) * sizeof(float)));
-      mask->dy = dy, mask->saved = as_const(pool.y), mask->dx = at(pool.y, masked);
-      dy = as_const(mask->dx);
-      graph.find_uses(p.activation);
-    }
-    graph.remove(p.pool_backward);
-    for (int i : p.gradients) replace_gradient(graph, i, dy, pool);
-  }
-  graph.replace(p.conv, Conv2dPoolForward<float>{conv.x,
-                                                 conv.w,
-                                                 conv.bias,
-                                                 pool.y,
-                                                 keeps_where ? pool.where : TensorView<uint8_t>{},
-                                                 conv.geometry,
-                                                 conv.activation,
-                                                 conv.winograd,
-                                                 {pool.rows.kernel, pool.columns.kernel},
-                                                 {conv.y.shape[2], conv.y.shape[3]}});
-  graph.merged(p.conv, p.pool);
+void fuse_pool(Graph& graph, int i) {
+  if (!graph.as<Pool>(i)) return;
+  const Pool pool = *graph.as<Pool>(i);
+  if (!pool.channels_last || !side_by_side(pool.rows) || !side_by_side(pool.columns)) return;
+  const int z = graph.buffer(pool.x), where = graph.buffer(pool.where);
+  if (!graph.is_temporary(z) || !graph.is_whole(pool.x) || !graph.is_whole(pool.y)) return;
+  if (!graph.is_temporary(where)) return;
+  const int c = graph.writer(z);
+  if (c < 0 || !graph.as<Conv2dForward<float>>(c)) return;
+  const Conv2dForward<float> conv = *graph.as<Conv2dForward<float>>(c);
+  if (conv.geometry.groups != 1 || !same_layout(conv.y, pool.x)) return;
+  if (graph.used_before(graph.buffer(pool.y), i) || graph.used_before(where, i)) return;
+  if (graph.readers(z) != std::vector<int>{i}) return;
+  const std::vector<int> readers = graph.readers(where);
+  if (conv.activation == Conv2dActivation::relu &&
+      !std::all_of(readers.begin(), readers.end(), [&](int j) { return is_masked(graph, j, pool); }))
+    return;
+  graph.replace(c, Conv2dPoolForward<float>{conv.x,
+                                            conv.w,
+                                            conv.bias,
+                                            pool.y,
+                                            readers.empty() ? TensorView<uint8_t>{} : pool.where,
+                                            conv.geometry,
+                                            conv.activation,
+                                            conv.winograd,
+                                            {pool.rows.kernel, pool.columns.kernel},
+                                            {conv.y.shape[2], conv.y.shape[3]}});
+  graph.merged(c, i);
 }
 
 // The ReLU's backward that alone reads the gradient to a pooled convolution's input.
@@ -128,7 +88,8 @@ void fuse_mask(Graph& graph, int i) {
   if (!mask || mask->kind != Activation::relu || !same_layout(mask->dy, mask->dx)) return;
   const int from = graph.buffer(mask->dy), p = graph.writer(from);
   auto* input = p < 0 ? nullptr : graph.as<Conv2dPoolBackwardInput<float>>(p);
-  if (!input || input->saved.data || !graph.is_temporary(from) || !reads_only(graph, from, {i})) return;
+  if (!input || input->saved.data || !graph.is_temporary(from) || graph.readers(from) != std::vector<int>{i})
+    return;
   if (!same_layout(input->dx, mask->dy) || graph.used_before(graph.buffer(mask->dx), i)) return;
   if (graph.written_after(graph.buffer(mask->saved), p)) return;
   input->saved = mask->saved;
@@ -139,10 +100,8 @@ void fuse_mask(Graph& graph, int i) {
 }  // namespace
 
 void fuse_pools(Graph& graph) {
-  for (int i = 0; i < graph.size(); ++i) {
-    Pattern pattern{};
-    if (find(graph, i, pattern)) rewrite(graph, pattern);
-  }
+  for (int i = 0; i < graph.size(); ++i) find_again(graph, i);
+  for (int i = 0; i < graph.size(); ++i) fuse_pool(graph, i);
   for (int i = 0; i < graph.size(); ++i) fuse_mask(graph, i);
 }
 

@@ -99,6 +99,20 @@ def conv2d_pool(
     activation: str = "none",
     need_where: bool = True,
 ) -> tuple[Array, Array | None]: ...
+def conv1d_pool_backward(
+    dy: Array,
+    where: Array,
+    x: Array,
+    w: Array,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    window: Pair = 2,
+    need_dx: bool = True,
+    need_dw: bool = True,
+    need_db: bool = True,
+    saved: Array | None = None,
+) -> tuple[Array | None, Array | None, Array | None]: ...
 def conv2d_pool_backward(
     dy: Array,
     where: Array,

@@ -65,8 +65,8 @@ struct Conv2dPoolBackwardWeight {
   }
 };
 
-// dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into; or 0 unless saved[n, c,
-// h, w] > 0, where `saved` is x as the result of a ReLU, whose gradient dx then is.
+// dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into; or 0 where saved[n, c,
+// h, w] <= 0, where `saved` is x as the result of a ReLU, whose gradient dx then is.
 template <class T>
 struct Conv2dPoolBackwardInput {
   static constexpr const char* name = "conv2d_pool_backward_input";

@@ -97,7 +97,7 @@ static void finish(const PooledGradientRow& row) {
       const int n = row.channels - c < L ? static_cast<int>(row.channels - c) : L;
       vec<float> v = load_part(sum + c, n);
       if (row.saved)
-        v = select(load_lanes(saved + c * row.saved_c, row.saved_c, n) > vec<float>{}, v, vec<float>{});
+        v = select(load_lanes(saved + c * row.saved_c, row.saved_c, n) <= vec<float>{}, vec<float>{}, v);
       store_lanes(dx + c, 1, v, n);
     }
   }

@@ -49,8 +49,8 @@ struct PooledPixels {
   int row_step, column_step;            // of an index, for a row and a column of the window
 };
 
-// dx of a row of pixels: of pixel p and channel c, sum[p * sum_w + c], or 0 unless saved, which may be null,
-// is positive at p * saved_w + c * saved_c.
+// dx of a row of pixels: of pixel p and channel c, sum[p * sum_w + c], or 0 where saved, which may be null,
+// is not above 0 at p * saved_w + c * saved_c; a NaN there changes nothing.
 struct PooledGradientRow {
   const float* sum;
   const float* saved;

@@ -17,6 +17,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd import hooks
 from ranvier.autograd.capture import captures, current, is_kept
+from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output
 from ranvier.autograd.memory import cast, filled, like
 from ranvier.autograd.tensor import Tensor, wrap
@@ -101,7 +102,7 @@ def run(
             pending[node] = hooks.call(seen_by, pending[node])
             ours.discard(node)
         if captured is not None and node in captured:
-            captured[node] = pending.get(node)
+            captured[node] = _as_array(pending.get(node))
         if node.edges:
             _run_node(node, pending, ours, waits, ready)
             if not retain_graph and type(node) is not Output:
@@ -150,7 +151,7 @@ def _run_node(
             node.check_saved()
         if node.released:
             raise RuntimeError(_AGAIN)
-        gradients = node.backward(dy) if type(dy) is ndarray else node.backward(*dy)
+        gradients = node.backward(*dy) if type(dy) is list else node.backward(dy)
         if type(gradients) is not tuple:
             gradients = (gradients,)
         if len(gradients) != len(edges):
@@ -161,15 +162,22 @@ def _run_node(
         if edge is None:
             continue
         if gradient is not None:
-            if edge in pending or type(gradient) is not ndarray:
-                _add(edge, gradient, pending, ours)
-            else:
+            if type(gradient) is ndarray and edge not in pending:
                 pending[edge] = gradient
+            elif isinstance(gradient, Deferred) and waits[edge] == 1 and edge not in pending:
+                takes = edge.edges and type(edge) is not Output and edge.takes_deferred
+                pending[edge] = gradient if takes else gradient.array()
+            else:
+                _add(edge, _as_array(gradient), pending, ours)
         left = waits[edge] - 1
         if left:
             waits[edge] = left
         else:
             ready.append(edge)
+
+
+def _as_array(gradient: Any) -> Any:
+    return gradient.array() if isinstance(gradient, Deferred) else gradient
 
 
 def _place(node: Output, dy: Array, pending: dict[Any, Any]) -> None:

@@ -67,6 +67,7 @@ class Function:
 
     is_view: bool = False  # set it where the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
+    takes_deferred: bool = False  # backward may get a Deferred instead of an array
     recorded = False
 
     needs: tuple[bool, ...]  # which gradients are wanted: one for each input, known before forward

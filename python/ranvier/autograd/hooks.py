@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.capture import captures
+from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.memory import cast, copied
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import UNWATCHED, Tensor, wrap
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -86,19 +88,37 @@ def of_maker(tensor: Tensor) -> Hooks:
     return hooks
 
 
-def call(hooks: Hooks, gradient: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The gradient after every hook, in order of registration; those that retain it come last."""
+def call(hooks: Hooks, gradient: Any) -> Any:
+    """The gradient after every hook, in order of registration; those that retain it come last.
+
+    Hooks see an array. A Deferred goes on as it is where no hook has changed it, so that hooks which only
+    look change no bit of what follows.
+    """
+    deferred = gradient if isinstance(gradient, Deferred) else None
+    first = array = gradient if deferred is None else deferred.array()
     retaining: list[Retain] = []
+    seen: list[Tensor] = []
     for hook in list(hooks.values()):
         if isinstance(hook, Retain):
             retaining.append(hook)
             continue
-        changed = hook(wrap(gradient))
+        seen.append(wrap(array))
+        changed = hook(seen[-1])
         if changed is not None:
-            gradient = _checked(changed, gradient)
+            array = _checked(changed, array)
     for retain in retaining:
-        retain.keep(gradient)
-    return gradient
+        retain.keep(array)
+    return deferred if deferred is not None and array is first and _untouched(seen, deferred) else array
+
+
+def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
+    """Whether hooks that got these tensors, all of one array, left the values of a Deferred in it."""
+    if any(tensor._cell[0] for tensor in seen):
+        return False
+    if not any(tensor._cell[2] & UNWATCHED for tensor in seen):
+        return True
+    # A captured step may change it by what is nothing today and something in a replay.
+    return not captures and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
 
 
 def call_after_accumulation(leaf: Tensor) -> None:

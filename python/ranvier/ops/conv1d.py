@@ -13,8 +13,10 @@ Size = int | tuple[int]
 
 class Conv1d(Convolution):
     dimensions = 3
+    takes_deferred = True
     kernel = staticmethod(_core.conv1d)
     kernel_backward = staticmethod(_core.conv1d_backward)
+    kernel_at_maxima = staticmethod(_core.conv1d_pool_backward)
 
 
 def conv1d(

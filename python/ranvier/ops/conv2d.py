@@ -7,6 +7,7 @@ from typing import Any
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.at_maxima import AtMaxima
 
 Pair = int | tuple[int, int]
 
@@ -17,6 +18,7 @@ class Convolution(Function):
     dimensions: int  # of a batch; one image, or signal, has one less
     kernel: Any
     kernel_backward: Any
+    kernel_at_maxima: Any  # of those that take deferred gradients
 
     def __init__(self, *geometry: Any) -> None:
         self.geometry = geometry
@@ -30,16 +32,29 @@ class Convolution(Function):
         return y[0] if self.single else y
 
     def backward(self, dy: Any) -> Any:
+        if isinstance(dy, AtMaxima):
+            return self._backward_at_maxima(dy)
         if self.single:
             dy = dy[None]
         dx, dw, db = self.kernel_backward(dy, self.x, self.w, *self.geometry, *self.needs)
         return dx[0] if self.single and dx is not None else dx, dw, db
 
+    def _backward_at_maxima(self, dy: AtMaxima) -> Any:
+        """The same sums over the maxima of a pool alone: float32, one group."""
+        if dy.dy.dtype != "float32" or self.geometry[3] != 1:
+            return self.backward(dy.array())
+        stride, padding, dilation, _ = self.geometry
+        arrays = dy.dy, dy.where, self.x, self.w
+        dx, dw, db = self.kernel_at_maxima(*arrays, stride, padding, dilation, dy.windows, *self.needs)
+        return dx[0] if self.single and dx is not None else dx, dw, db
+
 
 class Conv2d(Convolution):
     dimensions = 4
+    takes_deferred = True
     kernel = staticmethod(_core.conv2d)
     kernel_backward = staticmethod(_core.conv2d_backward)
+    kernel_at_maxima = staticmethod(_core.conv2d_pool_backward)
 
 
 def conv2d(
@@ -63,6 +78,10 @@ def conv2d(
     float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where, judged by the shapes, it is
     faster (`set_winograd` turns that off): an infinity or NaN in x then reaches up to the whole tile of 2 x 2
     pixels of each output that sees it, and an output's last bits depend on its place in the image.
+
+    Where a float32 convolution of one group is followed by max_pool2d over windows side by side, with a ReLU
+    between the two or without, its gradients are sums over the maxima alone: an infinity or NaN in x or
+    weight that meets only zeros of the gradient is then not multiplied with them.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,

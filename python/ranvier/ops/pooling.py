@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.at_maxima import AtMaxima
 
 
 class Pool(Function):
@@ -52,13 +53,40 @@ class MaxPool(Pool):
         return self.arguments
 
 
-class MaxPool1d(MaxPool):
+class WindowedMaxPool(MaxPool):
+    def backward(self, dy: Any, *_: Any) -> Any:
+        windows = self.side_by_side(dy)
+        if windows is None:
+            return super().backward(dy)
+        pool = self.kernel, self.kernel_backward, self.shape, self.arguments, self.single
+        return AtMaxima(dy[None] if self.single else dy, self.where, windows, pool)
+
+    def side_by_side(self, dy: Any) -> tuple[int, ...] | None:
+        """The sizes of the windows, if none overlaps another or reaches beyond the image."""
+        size, stride, padding, dilation, _ = self.arguments
+        if (stride is not None and stride != size) or padding not in _NONE or dilation not in _ONE:
+            return None
+        axes = self.dimensions - 2
+        sizes = tuple(size) * (1 + axes - len(size)) if type(size) in (tuple, list) else (size,) * axes
+        outs, extents = dy.shape[2 - self.single :], self.shape[2:]
+        whole = all(map(_fits, sizes, outs, extents)) and self.where.dtype == "uint8"
+        return sizes if whole else None
+
+
+_NONE, _ONE = (0, (0,), (0, 0), [0], [0, 0]), (1, (1,), (1, 1), [1], [1, 1])
+
+
+def _fits(size: int, out: int, extent: int) -> bool:
+    return 0 < size * out <= extent
+
+
+class MaxPool1d(WindowedMaxPool):
     dimensions = 3
     kernel = staticmethod(_core.max_pool1d)
     kernel_backward = staticmethod(_core.max_pool1d_backward)
 
 
-class MaxPool2d(MaxPool):
+class MaxPool2d(WindowedMaxPool):
     dimensions = 4
     kernel = staticmethod(_core.max_pool2d)
     kernel_backward = staticmethod(_core.max_pool2d_backward)

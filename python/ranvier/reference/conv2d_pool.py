@@ -58,7 +58,7 @@ def conv2d_pool_backward(
     tiles = values.reshape(n, k, rows, columns, a, b).swapaxes(3, 4)
     dz = tiles.reshape(n, k, rows * a, columns * b)
     dx, dw, db = conv2d_backward(dz, x, w, stride, padding, dilation)
-    return dx if saved is None else np.where(saved > 0, dx, 0), dw, db
+    return dx if saved is None else np.where(saved <= 0, 0, dx), dw, db
 
 
 def _windows(z: Array, window: tuple[int, int]) -> Array:

@@ -13,15 +13,20 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.inplace import replaced
+from ranvier.ops.at_maxima import AtMaxima
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 
 
 class Relu(Function):
+    takes_deferred = True
+
     def forward(self, x: Any) -> Any:
         self.y = _core.relu(x)
         return self.y
 
     def backward(self, dy: Any) -> Any:
+        if isinstance(dy, AtMaxima):
+            return dy.behind_relu(self.y)
         return _core.relu_backward(dy, self.y)
 
 
