@@ -15,6 +15,7 @@
 
 #include "base/allocator.h"
 #include "base/cpu_count.h"
+#include "base/fork.h"
 
 namespace ranvier {
 namespace {
@@ -30,6 +31,7 @@ struct Team {
   int index, size;
 };
 thread_local Team t_team{0, 0};  // size 0: no team open
+thread_local const CallScope* t_call = nullptr;
 
 // What team_barrier() works with: of the one team, so that its memory can be static.
 constexpr int kMaxFlags = 64;
@@ -96,8 +98,9 @@ bool user_places_threads() {
 
 // A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
 // is ended before the fork and each side builds its own again. The locks are held across it so that the child
-// gets them free.
+// gets them free, and what a program changes is whole.
 void before_fork() {
+  hold_runs();
   g_team.lock();
   lock_allocator();
   if (!omp_in_parallel()) omp_pause_resource_all(omp_pause_soft);
@@ -107,6 +110,14 @@ void before_fork() {
 void after_fork() {
   unlock_allocator();
   g_team.unlock();
+  release_runs();
+}
+
+void after_fork_in_child() {
+  unlock_allocator();
+  g_team.unlock();
+  forget_runs();
+  g_sleepers.store(0);
 }
 
 }  // namespace
@@ -120,7 +131,7 @@ void init_parallel() {
   g_cpus = usable_cpus();
   set_num_threads(default_num_threads());
   g_place_workers = !user_places_threads();
-  pthread_atfork(before_fork, after_fork, after_fork);
+  pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
 void set_num_threads(int count) {
@@ -140,6 +151,11 @@ int num_threads() {
 }
 
 void set_alone(bool alone) { t_alone = alone; }
+
+CallScope::CallScope(int threads) : before_(t_call), threads_(threads) { t_call = this; }
+CallScope::~CallScope() { t_call = before_; }
+
+int planned_threads() { return t_call ? t_call->threads() : num_threads(); }
 
 int team_index() { return t_team.index; }
 int team_size() { return t_team.size ? t_team.size : 1; }
@@ -163,15 +179,22 @@ void team_barrier() {
 
 namespace detail {
 
-TeamScope::TeamScope(int index, int size) : index_(t_team.index), size_(t_team.size) {
+const CallScope* current_call() { return t_call; }
+
+TeamScope::TeamScope(int index, int size, const CallScope* call)
+    : index_(t_team.index), size_(t_team.size), call_(t_call) {
   t_team = Team{index, size};
+  t_call = call;
   if (size > 1) t_round = 0;
 }
-TeamScope::~TeamScope() { t_team = Team{index_, size_}; }
+TeamScope::~TeamScope() {
+  t_team = Team{index_, size_};
+  t_call = call_;
+}
 
 TeamLease::TeamLease(double cost_ns) : size_(1) {
   if (cost_ns < kParallelPays || t_alone) return;
-  const int wanted = num_threads();
+  const int wanted = planned_threads();
   if (wanted <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
   size_ = wanted;
   g_spins = wanted <= g_cpus ? 5000 : 100;  // some 100 us; who has no processor needs the others' time

@@ -12,7 +12,7 @@
 
 namespace ranvier {
 
-int num_threads();                // the largest team that this thread may open now
+int num_threads();                // the largest team that a call of this thread may open now
 void set_num_threads(int count);  // for all threads, from now on; count >= 1
 void set_alone(bool alone);       // this thread opens no team: for work beside the program's own
 int default_num_threads();        // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
@@ -21,6 +21,25 @@ void init_parallel();             // once, while the module loads
 int team_index();     // 0 outside a team
 int team_size();      // 1 outside a team; the size that the region really got
 void team_barrier();  // every thread of the team comes here before any goes on
+
+// One kernel call, from the sizing of its workspace to the end of its run. The size of its team is decided
+// here, once: workspaces are made for it, and another thread's set_num_threads() changes the next call.
+class CallScope {
+ public:
+  CallScope() : CallScope(num_threads()) {}
+  explicit CallScope(int threads);
+  ~CallScope();
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+  int threads() const { return threads_; }
+
+ private:
+  const CallScope* before_;
+  int threads_;
+};
+
+// The most threads that may work on the call that this thread works on: what its workspace is made for.
+int planned_threads();
 
 // Work below this is done before a second thread has started on it (measured: fork, join and the data's way
 // between two caches). In nanoseconds of serial work.
@@ -32,15 +51,19 @@ constexpr double kParallelPays = 4000;
 
 namespace detail {
 
+const CallScope* current_call();  // of this thread, or null
+
 // Marks this thread as a member of an open team while it lives. A scope of size 1 inside a team's lets one of
 // its threads work alone while the others wait at a barrier.
 class TeamScope {
  public:
-  TeamScope(int index, int size);
+  TeamScope(int index, int size) : TeamScope(index, size, current_call()) {}
+  TeamScope(int index, int size, const CallScope* call);  // call: whose team it is
   ~TeamScope();
 
  private:
   int index_, size_;  // before
+  const CallScope* call_;
 };
 
 // The one team of the process: empty where another thread holds it, and then the caller runs alone.
@@ -69,11 +92,12 @@ void parallel_region(double cost_ns, const Body& body) {
     detail::TeamScope scope(0, 1);
     return body();
   }
+  const CallScope* call = detail::current_call();
 #pragma omp parallel num_threads(lease.size())
   {
     DefaultFpEnvironment environment;
     detail::enter_worker();
-    detail::TeamScope scope(detail::omp_index(), detail::omp_size());
+    detail::TeamScope scope(detail::omp_index(), detail::omp_size(), call);
     body();
   }
 }

@@ -5,9 +5,11 @@
 #include "bindings/replay.h"
 
 #include <numpy/arrayobject.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <climits>
+#include <set>
 
 #include "base/allocator.h"
 #include "bindings/conv_args.h"
@@ -19,6 +21,8 @@ namespace {
 constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;  // runs, each up to ...
 
 PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+
+std::set<Replay*> g_replays;  // all; guarded by the GIL, which the thread that forks holds too
 
 PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
 
@@ -93,9 +97,18 @@ Replay::Replay(Recording& recording, const py::list& arguments, const py::list& 
   owners_ = recording.take_owners();
   program_.emplace(std::move(recording), regions, folds, team_);
   if (program_->prepared() == 0) watched_.clear();
+  static const int handler = pthread_atfork(nullptr, nullptr, &Replay::renew_locks);
+  (void)handler;
+  g_replays.insert(this);
+}
+
+// In a forked child: the thread that held a lock is not there, and no run is half done (base/fork.h).
+void Replay::renew_locks() {
+  for (Replay* replay : g_replays) new (&replay->mutex_) std::mutex;
 }
 
 Replay::~Replay() {
+  g_replays.erase(this);
   for (void* block : pins_) unpin(block);
 }
 
@@ -199,6 +212,9 @@ py::tuple Replay::operator()(const py::tuple& arrays) {
     fit = arguments_[i].fits(arrays[i]);
   }
   if (!fit) fail_value("program", "got other arguments; expected the shapes and dtypes of the recording");
+  if (active_isa() != isa_)  // workspaces are made for the blocks of a level
+    fail_value("program", std::string("got a call at level ") + isa_name(active_isa()) + "; expected " +
+                              isa_name(isa_) + ", that of the recording");
   return run_on(held.data());
 }
 

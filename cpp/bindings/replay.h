@@ -80,6 +80,7 @@ class Replay {
   void watch();
   int add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs);
 
+  static void renew_locks();
   std::mutex mutex_;
   int runs_ = 0, outputs_ = 0, team_;
   bool winograd_;

@@ -18,7 +18,8 @@ template <class Call>
 void invoke(const Call& call) {
   static_assert(std::is_trivially_copyable_v<Call>, "a recorder keeps calls as bytes");
   if (__builtin_expect(t_recorder != nullptr, false)) t_recorder->record(call_type<Call>(), &call);
-  const size_t bytes = call.workspace_bytes(num_threads());
+  const CallScope scope;
+  const size_t bytes = call.workspace_bytes(scope.threads());
   Workspace workspace(bytes);
   if (bytes && !workspace.data()) throw std::bad_alloc();
   DefaultFpEnvironment environment;

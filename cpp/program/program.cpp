@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/allocator.h"
+#include "base/fork.h"
 #include "base/fp_environment.h"
 #include "base/parallel.h"
 #include "kernels/index/index_range.h"
@@ -204,11 +205,14 @@ void Program::redirect(Slot& slot, char* data) {
 }
 
 void Program::run_one(size_t index) {
+  const CallScope scope(team_);
   DefaultFpEnvironment environment;
   instructions_[index].type->run(instructions_[index].call.get(), workspace_);
 }
 
 const Instruction* Program::run_as(Threads threads) {
+  const CallScope scope(team_);
+  const NoFork whole;
   DefaultFpEnvironment environment;
   if (stale_)
     for (size_t i = 0; i < prepared_; ++i) run_one(i);
@@ -219,10 +223,11 @@ const Instruction* Program::run_as(Threads threads) {
     return run_all(threads);
   }
   const Instruction* failed = nullptr;
-  parallel_region(1e9, [&] {  // one team for the whole program: no fork and join for each instruction
-    const Instruction* found = run_all(threads);
-    if (team_index() == 0) failed = found;
-  });
+  parallel_region(2 * kParallelPays,
+                  [&] {  // one team for the whole program: no fork and join for each instruction
+                    const Instruction* found = run_all(threads);
+                    if (team_index() == 0) failed = found;
+                  });
   return failed;
 }
 

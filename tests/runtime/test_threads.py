@@ -138,3 +138,88 @@ print(len(failed))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_two_hundred_forked_children_compute_while_the_parent_does():
     assert run_python(FORKS) == "0"
+
+
+FORKS_BESIDE_A_REPLAY = """
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import numpy as np
+import ranvier as rv
+
+rv.set_num_threads({threads})
+w = rv.ones(64, 64).requires_grad_()
+x = rv.ones(8, 64)
+
+@rv.compile
+def step(x):
+    loss = (x @ w).tanh().sum()
+    loss.backward()
+    with rv.no_grad():
+        w.sub_(w.grad * 0.0)
+    w.grad = None
+    return loss
+
+expected = [step(x).item() for _ in range(30)][-1]
+running = True
+
+def keep_busy():
+    while running:
+        step(x)
+
+busy = threading.Thread(target=keep_busy)
+busy.start()
+wrong = []
+for number in range(300):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        os._exit(0 if step(x).item() == expected else 1)
+    code = os.waitpid(pid, 0)[1]
+    if code != 0:
+        wrong.append((number, code))
+        break
+running = False
+busy.join()
+print(wrong)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_three_hundred_children_of_a_process_that_replays(threads):
+    """The child replays the program that another thread replayed during the fork."""
+    assert run_python(FORKS_BESIDE_A_REPLAY.replace("{threads}", str(threads))) == "[]"
+
+
+def test_a_call_keeps_the_team_it_began_with():
+    """Another thread changes the number of threads all the time: right values, inside the workspace."""
+    rng = np.random.default_rng(3)
+    x, w = rng.standard_normal((2, 64, 12, 12)), rng.standard_normal((64, 64, 3, 3))
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    calls = [
+        (1200, lambda: _core.conv2d(x, w, None, 1, 1)),  # by Winograd: scratch for each thread
+        (100, lambda: _core.conv2d(x, w, None, 2, 1)),
+        (100, lambda: _core.conv2d_pool(x, w, None, 1, 1)[0]),
+        (100, lambda: _core.conv2d_backward(x, x, w, 1, 1)[1]),
+        (100, lambda: _core.conv2d(x, w[:, :1], None, 1, 1, 1, 64)),
+        (100, lambda: _core.interpolate(x, None, 2.0, "bilinear")),
+    ]
+    expected = [call() for _, call in calls]
+    running = True
+
+    def change():
+        while running:
+            _core.set_num_threads(1)
+            _core.set_num_threads(16)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for (count, call), wanted in zip(calls, expected, strict=True):
+            for _ in range(count):
+                _core.empty_cache()  # to wait for a workspace gives the other thread time
+                np.testing.assert_array_equal(call(), wanted)
+    finally:
+        running = False
+        thread.join()
+        rv.set_num_threads(2)

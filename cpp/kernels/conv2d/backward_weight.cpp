@@ -286,7 +286,7 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
 template <class T>
 void Conv2dBackwardWeight<T>::run(void* workspace) const {
   if (dy.shape[1] == 0) return;
-  const int team = num_threads();
+  const int team = planned_threads();
   if (const int64_t outputs = depthwise_outputs(*this)) {
     for (int64_t j = 0; j < outputs; ++j)
       DepthwiseWeight<T>(depthwise_output(*this, outputs, j), workspace, team).run();

@@ -36,7 +36,8 @@ auto with_kernel(const Correlation<T>& problem, bool winograd, void* workspace, 
 template <class Call>
 size_t correlation_bytes(const Call& call, int team) {
   const auto problem = correlation(call);
-  if (numel(problem.y) == 0) return 0;  // no kernel is made: without channels it could not divide by their number
+  if (numel(problem.y) == 0)
+    return 0;  // no kernel is made: without channels it could not divide by their number
   return with_kernel(problem, call.winograd, nullptr, team,
                      [](const auto& kernel) { return kernel.workspace_bytes(); });
 }
@@ -45,7 +46,7 @@ template <class Call>
 void correlate(const Call& call, void* workspace) {
   const auto problem = correlation(call);
   if (numel(problem.y) == 0) return;
-  with_kernel(problem, call.winograd, workspace, num_threads(), [](const auto& kernel) { kernel.run(); });
+  with_kernel(problem, call.winograd, workspace, planned_threads(), [](const auto& kernel) { kernel.run(); });
 }
 
 }  // namespace
@@ -97,7 +98,7 @@ template <class T>
 void Conv2dPack<T>::run(void* workspace) const {
   constexpr double kNsPerElement = 1;
   parallel_region(kNsPerElement * numel(packed), [&] {
-    with_packing(*this, workspace, num_threads(), [](const auto& kernel) { kernel.pack_weights(); });
+    with_packing(*this, workspace, planned_threads(), [](const auto& kernel) { kernel.pack_weights(); });
     team_barrier();
   });
 }

@@ -316,7 +316,7 @@ size_t Conv2dPoolForward<float>::workspace_bytes(int team) const {
 template <>
 void Conv2dPoolForward<float>::run(void* workspace) const {
   if (numel(y) == 0) return;
-  with_kernel(*this, workspace, num_threads(), [](const auto& kernel) { kernel.run(); });
+  with_kernel(*this, workspace, planned_threads(), [](const auto& kernel) { kernel.run(); });
 }
 
 }  // namespace ranvier

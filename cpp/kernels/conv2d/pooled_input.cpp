@@ -259,7 +259,7 @@ size_t Conv2dPoolBackwardInput<float>::workspace_bytes(int team) const {
 template <>
 void Conv2dPoolBackwardInput<float>::run(void* workspace) const {
   if (numel(dx) == 0) return;
-  PooledInputGradient(*this, workspace, num_threads()).run();
+  PooledInputGradient(*this, workspace, planned_threads()).run();
 }
 
 }  // namespace ranvier

@@ -276,8 +276,8 @@ size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int team) const {
 template <>
 void Conv2dPoolBackwardWeight<float>::run(void* workspace) const {
   if (dy.shape[1] == 0) return;
-  if (pooled_lookup_pays(*this)) return PooledLookup(*this, workspace, num_threads()).run();
-  PooledWeightGradient(*this, workspace, num_threads()).run();
+  if (pooled_lookup_pays(*this)) return PooledLookup(*this, workspace, planned_threads()).run();
+  PooledWeightGradient(*this, workspace, planned_threads()).run();
 }
 
 }  // namespace ranvier

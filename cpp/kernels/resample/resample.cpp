@@ -148,7 +148,7 @@ size_t Resample<T>::workspace_bytes(int team) const {
 template <class T>
 void Resample<T>::run(void* workspace) const {
   if (numel(y) == 0) return;
-  const Plan<T> plan(*this, workspace, num_threads());
+  const Plan<T> plan(*this, workspace, planned_threads());
   const int64_t units = y.shape[0] * y.shape[2] * (channels_last ? 1 : y.shape[1]);
   const double taps = resample_taps(rows.map) + resample_taps(columns.map);
   parallel_region(kNsPerTap * taps * static_cast<double>(numel(x) + numel(y)), [&] {

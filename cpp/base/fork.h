@@ -1,0 +1,20 @@
+// What a fork() in another thread waits for, since the child would find it half done for ever.
+#pragma once
+
+namespace ranvier {
+
+// While one lives, no fork happens. Nobody who holds one waits for the GIL: the thread that forks has it.
+class NoFork {
+ public:
+  NoFork();
+  ~NoFork();
+  NoFork(const NoFork&) = delete;
+  NoFork& operator=(const NoFork&) = delete;
+};
+
+// For the handlers of fork(), in the thread that forks.
+void hold_runs();     // waits until no NoFork lives; then none begins
+void release_runs();  // after the fork, in the parent
+void forget_runs();   // and in the child, which has none
+
+}  // namespace ranvier
