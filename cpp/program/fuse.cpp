@@ -152,7 +152,6 @@ void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, 
   fuse_activations(graph);
   fuse_pools(graph);
   fuse_norms(graph);
-  fuse_losses(graph);
   pack_weights(graph, team);
   graph.mark_prepared();
 }

@@ -4,7 +4,6 @@
 //   fuse_activations  an activation, or its backward, into the matmul or conv2d that makes what it reads
 //   fuse_pools        conv2d, ReLU and max-pool
 //   fuse_norms        batch norm, ReLU and max-pool, forward and backward
-//   fuse_losses       log_softmax and nll_loss into cross_entropy
 //   pack_weights      weights in the order in which the inner loops read them
 //
 // Before it, the calls point at the memory of the recording; buffers hold its addresses.
@@ -122,7 +121,6 @@ void fold_norms(Graph& graph);
 void fuse_activations(Graph& graph);
 void fuse_pools(Graph& graph);
 void fuse_norms(Graph& graph);
-void fuse_losses(Graph& graph);
 void pack_weights(Graph& graph, int team);
 
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, bool folds, int team);

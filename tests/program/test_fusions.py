@@ -6,7 +6,6 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
 
-from tests.support.tolerance import tolerance
 
 RNG = np.random.default_rng(3)
 
@@ -232,7 +231,7 @@ def test_a_normed_network_trains_to_the_eager_bits_on_any_team():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("shape", [(16, 10), (3, 5, 4, 6)])
-def test_log_softmax_and_nll_are_cross_entropy(shape, reduction, dtype):
+def test_log_softmax_and_nll_keep_their_bits(shape, reduction, dtype):
     layer = nn.Conv2d(shape[1], shape[1], 1) if len(shape) == 4 else nn.Linear(shape[1], shape[1])
     model = nn.Sequential(layer).to(dtype)
     y = rv.tensor(RNG.integers(0, shape[1], (shape[0], *shape[2:])))
@@ -242,23 +241,5 @@ def test_log_softmax_and_nll_are_cross_entropy(shape, reduction, dtype):
         return F.nll_loss(F.log_softmax(scores, 1), y, weight=weight, ignore_index=2, reduction=reduction)
 
     found, program = eager_and_captured(model, draw(*shape).astype(dtype), loss)
-    assert not {"softmax_forward", "softmax_backward"} & set(names(program))
-    assert fused(program) == ["softmax_backward", "softmax_forward"]
-    (value, gradients), (value_c, gradients_c) = found
-    terms = int(np.prod(shape))
-    np.testing.assert_allclose(value, value_c, rtol=tolerance(dtype, terms, 1.0))
-    for a, b in zip(gradients, gradients_c, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(dtype, terms, max(abs(a).max(), 1 / terms)))
-
-
-def test_logarithms_that_are_read_elsewhere_stay():
-    layer = nn.Linear(5, 5)
-    y = rv.tensor(RNG.integers(0, 5, 8))
-
-    def loss(scores):
-        logs = F.log_softmax(scores, 1)
-        return F.nll_loss(logs, y) + logs.mean()
-
-    found, program = eager_and_captured(nn.Sequential(layer), draw(8, 5), loss)
     assert_equal(found)
-    assert "softmax_forward" in names(program)
+    assert {"softmax_forward", "softmax_backward"} <= set(names(program))
