@@ -260,8 +260,11 @@ def test_interrupt_ends_cleanly(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert error.endswith("ranvier: interrupted, nothing saved\n")
+    kept = f"{tmp_path}/digits-interrupted"
+    assert f"ranvier: interrupted, the model so far is '{kept}/digits.safetensors'; go on with: " in error
+    assert error.endswith(f" --checkpoint {kept} --resume\n")
     assert "Traceback" not in error
+    assert not (tmp_path / "digits.safetensors").exists()
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

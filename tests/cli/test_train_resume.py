@@ -1,6 +1,7 @@
 """`ranvier train --checkpoint DIR --resume`: killed, interrupted and resumed in processes of its own."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -74,6 +75,60 @@ def test_interrupted_and_resumed(tmp_path, whole):
     assert error.endswith(said)
     finish(start(tmp_path, "--resume"))
     assert (tmp_path / "model.safetensors").read_bytes() == whole
+
+
+def test_interrupted_without_checkpoints(tmp_path):
+    """What the command says to go on with goes on, to the bits of a run that nobody stopped."""
+    table = tmp_path / "values.csv"
+    rows = (f"{a},{b},{a * 3.5 - b * b + 0.25}" for a in range(20) for b in range(20))
+    table.write_text("\n".join(["a,b,y", *rows]) + "\n")
+
+    def command(out, *more):
+        run = ["train", str(table), "--epochs", "60", "--batch-size", "8", "--out", str(tmp_path / out)]
+        return [sys.executable, "-u", "-m", "ranvier", *run, *more]
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    for _ in range(2):  # the second run has a folder of its own
+        _, error = stop_after(subprocess.Popen(command("stopped"), **pipes), 2, signal.SIGINT)
+    kept = tmp_path / "stopped" / "values-interrupted-2"
+    assert kept.with_name("values-interrupted").is_dir()
+    assert not (tmp_path / "stopped" / "values.safetensors").exists()
+    said, words = error.splitlines()[-1].split("; go on with: ranvier ")
+    assert said == f"ranvier: interrupted, the model so far is '{kept}/values.safetensors'"
+    so_far = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ranvier",
+            "predict",
+            str(kept / "values.safetensors"),
+            str(table),
+            "--label",
+            "y",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    values = [float(value) for value in so_far[1::2]]
+    assert -130 < sum(values) / len(values) < -50  # in the table's units: their mean is -90
+
+    printed = finish(subprocess.Popen([sys.executable, "-m", "ranvier", *shlex.split(words)], **pipes))
+    assert "continues " in printed
+    finish(subprocess.Popen(command("whole"), **pipes))
+    models = [(tmp_path / name / "values.safetensors").read_bytes() for name in ("stopped", "whole")]
+    assert models[0] == models[1]
+
+
+def test_nothing_is_said_of_resuming_where_nothing_was_written(tmp_path, capsys, monkeypatch):
+    import ranvier as rv
+
+    def failing(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rv.train.checkpoints, "save", failing)
+    assert cli.main(["train", "iris", "--epochs", "1", "--checkpoint", str(tmp_path / "state")]) == 1
+    assert capsys.readouterr().err == "ranvier: error: [Errno 28] No space left on device\n"
 
 
 def test_a_damaged_checkpoint_is_said_on_stderr(tmp_path, whole):

@@ -4,7 +4,9 @@ import json
 import math
 
 import pytest
+import ranvier as rv
 from ranvier.train import History
+from support.training import X, Y, classifier, trainer_of
 
 
 def test_mapping():
@@ -29,6 +31,19 @@ def test_quantities_that_come_late_or_go():
     assert math.isnan(history["val_loss"][0])
     assert history["val_loss"][1] == 0.6
     assert math.isnan(history["val_loss"][2])
+    assert history.last() == {"loss": 0.4}
+    assert repr(history) == "<History of 3 epochs: loss 0.4>"
+    assert History.from_dict(history.to_dict()).last() == {"loss": 0.4}
+    history.append(loss=0.3, val_loss=math.nan)  # measured, and not a number
+    assert repr(history) == "<History of 4 epochs: loss 0.3, val_loss nan>"
+
+
+def test_a_second_fit_without_validation_data(capsys):
+    trainer = trainer_of(classifier(), metrics=["accuracy"])
+    trainer.fit(X, Y, epochs=2, validation_data=(X, Y))
+    history = trainer.fit(X, Y, epochs=2, callbacks=[rv.train.ProgressBar()])
+    assert list(history.last()) == ["loss", "accuracy"]
+    assert "nan" not in repr(history) + capsys.readouterr().out
 
 
 def test_times_are_not_in_the_values():

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, positive_int
+from ranvier.cli.saving import write_json
 
 ROUNDS = 3
 TASKS = {  # name: (what it is called, floating-point operations, libraries that have it)
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(_table(figures, limits["flops"]))
     if arguments.json is not None:
         document = {"threads": threads, "limits": limits, "figures": figures}
-        Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
+        write_json(arguments.json, document)
     return 0
 
 

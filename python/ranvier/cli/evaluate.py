@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from ranvier.cli.arguments import Mistake, add_command, require_writable, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import NAMED, add_data, open_problem, read_samples
 from ranvier.cli.results import results
+from ranvier.cli.saving import write_json
 
 
 def add(commands: Any) -> None:
@@ -50,9 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     figures = _errors(y, output) if names is None else _scores(y, p, names)
     print(results(y, output if names is None else p, names))
     if arguments.report is not None:
-        _report(arguments, model, samples.x, y, output if p is None else p, names)
+        try:
+            _report(arguments, model, samples.x, y, output if p is None else p, names)
+        except OSError as error:
+            raise Mistake(error) from None
     if arguments.json is not None:
-        Path(arguments.json).write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
     return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, positive_int
+from ranvier.cli.arguments import Mistake, add_command, positive_int, require_writable
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
+from ranvier.cli.saving import write_json
 
 
 def add(commands: Any) -> None:
@@ -36,6 +36,8 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.json is not None:
+        require_writable(Path(arguments.json))
     model = open_model(arguments)
     try:
         samples = _samples(arguments, model)
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = (
             {"classes": names, "probabilities": p.tolist()} if p is not None else {"outputs": output.tolist()}
         )
-        Path(arguments.json).write_text(json.dumps(found) + "\n")
+        write_json(arguments.json, found)
     return 0
 
 

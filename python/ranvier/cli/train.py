@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import warnings
@@ -25,6 +24,7 @@ from ranvier.cli.networks import (
 )
 from ranvier.cli.problems import Problem, open_problem, standardized
 from ranvier.cli.results import results
+from ranvier.cli.saving import how_to_resume, keeper, save_somewhere, write_json
 from ranvier.cli.train_arguments import add_arguments
 
 
@@ -54,7 +54,30 @@ def run(arguments: argparse.Namespace) -> int:
     rv.manual_seed(arguments.seed)
 
     trainer = _trainer(arguments, problem, settings)
-    history = _fit(arguments, trainer, problem, settings)
+    _fit(arguments, trainer, problem, settings, model_path)
+    save_somewhere(lambda path: _save(problem, path, trainer.model), model_path)  # first of all
+    try:
+        _finish(arguments, trainer, problem, settings, start, (model_path, picture_path))
+    except KeyboardInterrupt:
+        raise Interrupted(f"'{model_path}' is saved") from None
+    except (OSError, Mistake) as error:
+        raise Mistake(f"{error}; '{model_path}' is saved") from None
+    return 0
+
+
+def _finish(
+    arguments: argparse.Namespace,
+    trainer: Any,
+    problem: Problem,
+    settings: dict[str, Any],
+    start: float,
+    paths: tuple[Path, Path | None],
+) -> None:
+    """Measures the model, which is saved, on the test part, and writes what else is asked for."""
+    import ranvier as rv
+    from ranvier import plot
+
+    history, (model_path, picture_path) = trainer.history, paths
     measured = trainer.evaluate(*problem.test)
     seconds = time.perf_counter() - start
     goal = problem.goal
@@ -63,7 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     predicted = predict(problem.test[0])
     print(results(problem.test[1], predicted, problem.class_names))
 
-    _save(problem, model_path, picture_path, trainer.model, history)
+    if picture_path is not None:
+        plot.history(history, picture_path)
     if arguments.report is not None:
         _report(arguments, problem, settings, trainer, predicted)
     if arguments.json is not None:
@@ -76,10 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
             "model": str(model_path),
             "picture": None if picture_path is None else str(picture_path),
         }
-        Path(arguments.json).write_text(json.dumps(document, indent=2) + "\n")
+        write_json(arguments.json, document)
     saved = (model_path, picture_path, arguments.report, arguments.json)
     print(f"saved {', '.join(str(path) for path in saved if path)}")
-    return 0
 
 
 def _can_draw() -> bool:
@@ -147,7 +170,13 @@ def _report(
     )
 
 
-def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings: dict[str, Any]) -> Any:
+def _fit(
+    arguments: argparse.Namespace,
+    trainer: Any,
+    problem: Problem,
+    settings: dict[str, Any],
+    model_path: Path,
+) -> None:
     import ranvier as rv
 
     scale = None
@@ -161,10 +190,12 @@ def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings
     folder = arguments.checkpoint
     if folder is not None:
         callbacks.append(rv.Checkpoint(folder, every_seconds=60, monitor=f"val_{problem.goal}"))
+    else:
+        callbacks.append(keeper(model_path))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say  # type: ignore[assignment]  # a damaged checkpoint that is passed over
-            history = trainer.fit(
+            trainer.fit(
                 *problem.train,
                 epochs=settings["epochs"],
                 batch_size=settings["batch_size"],
@@ -176,28 +207,38 @@ def _fit(arguments: argparse.Namespace, trainer: Any, problem: Problem, settings
             )
     except rv.train.NonFiniteError as error:
         kept = None if folder is None else callbacks[-1].latest
-        more = "" if kept is None else f"; '{kept}' is the state before it"
+        more = "" if kept is None else f"; '{kept}' is a state before it"
         raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
     except (ValueError, OSError) as error:
-        if folder is None:
-            raise
-        hint = "" if arguments.resume else "; add --resume to go on with its run"
-        raise Mistake(f"{error}{hint}") from None
-    if trainer.interrupted:
-        kept = None if folder is None else callbacks[-1].latest
-        raise Interrupted("nothing saved" if kept is None else f"'{kept}' is kept: go on with --resume")
+        if folder is None and isinstance(error, ValueError):
+            raise  # of the user's own network: the traceback is what they need
+        written = not arguments.resume and callbacks[-1].latest is not None
+        raise Mistake(f"{error}{'; add --resume to go on with its run' if written else ''}") from None
     if scale is not None:
         rescale(trainer.model, scale)
-    return history
+    if trainer.interrupted:
+        raise Interrupted(_kept(arguments, problem, trainer.model, callbacks[-1], model_path))
+
+
+def _kept(arguments: argparse.Namespace, problem: Problem, model: Any, checkpoint: Any, path: Path) -> str:
+    """What an interrupted run leaves, and how it goes on."""
+    latest = checkpoint.latest
+    if latest is None:
+        return "nothing saved"
+    if arguments.checkpoint is not None:
+        return f"'{latest}' is kept: go on with --resume"
+    model_path = checkpoint.folder / path.name
+    save_somewhere(lambda path: _save(problem, path, model), model_path)
+    command = how_to_resume(arguments.line, checkpoint.folder)
+    return f"the model so far is '{model_path}'; go on with: {command}"
 
 
 def _say(message: Warning | str, *_: Any) -> None:
     print(f"ranvier: {message}", file=sys.stderr, flush=True)
 
 
-def _save(problem: Problem, model_path: Path, picture_path: Path | None, model: Any, history: Any) -> None:
+def _save(problem: Problem, model_path: Path, model: Any) -> None:
     import ranvier as rv
-    from ranvier import plot
 
     rv.save(
         model,
@@ -207,8 +248,6 @@ def _save(problem: Problem, model_path: Path, picture_path: Path | None, model: 
         preprocessing=problem.preprocessing,
         link=None if problem.values else "softmax",
     )
-    if picture_path is not None:
-        plot.history(history, picture_path)
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:

@@ -6,10 +6,14 @@ picture says by colour it also says by a mark, a dash or a word.
 
 from __future__ import annotations
 
+import io
 import os
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ranvier.serialization import files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,5 +179,10 @@ def finish(axes: Any, path: Path | None) -> Any:
     """Save the figure that `axes` (one, or an array of them) is in, if there is a path; returns `axes`."""
     if path is not None:
         first = axes.flat[0] if hasattr(axes, "flat") else axes
-        first.figure.savefig(path, dpi=150)  # the path's ending chooses the format
+        file = pathlib.Path(path)
+        if not file.suffix:
+            file = file.with_suffix(".png")
+        content = io.BytesIO()  # written as a whole, so that a full disk leaves the old picture
+        first.figure.savefig(content, format=file.suffix[1:], dpi=150)
+        files.replace(file, content.getvalue())
     return axes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,21 @@ def replace(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that `path` holds the old content or the new, never a part, whenever we are killed.
 
     What is under `path` afterwards is on the disk, and so is its name: both are flushed.
+
+    Raises:
+        OSError: the disk is full, a folder is missing or not ours to write ...; says if an old file is kept.
     """
     target = Path(path)
+    try:
+        _replace(target, content)
+    except OSError as error:
+        kept = "; the file that was there is kept" if target.is_file() else ""
+        said = type(error)(f"[save] cannot write '{target}': {error.strerror or error}{kept}")
+        said.errno = error.errno
+        raise said from error
+
+
+def _replace(target: Path, content: bytes) -> None:
     # the same folder, since replace needs one disk
     temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
     try:
@@ -61,7 +75,8 @@ def replace(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what is to be said is why it could not be written
+            temporary.unlink(missing_ok=True)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

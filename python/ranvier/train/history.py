@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +24,8 @@ PathLike = str | os.PathLike[str]
 class History(Mapping[str, list[float]]):
     """A mapping from a measured quantity ("loss", "val_accuracy" ...) to its values, one per epoch.
 
-    A quantity that was not measured in some epoch (validation data only in a later `fit`) has NaN there,
-    so that all lists have the same length.
+    A quantity that was not measured in some epoch (validation data in one `fit` and not in another) has NaN
+    there, so that all lists have the same length; `last()` and what is printed leave it out then.
 
     Attributes:
         epochs: how many there are.
@@ -43,6 +44,7 @@ class History(Mapping[str, list[float]]):
         self.seconds: list[float] = []
         self.samples: list[float] = []
         self._values: dict[str, list[float]] = {}
+        self._last: frozenset[str] = frozenset()  # what the last epoch measured
 
     def append(self, **measured: float) -> None:
         """Add one epoch."""
@@ -51,13 +53,14 @@ class History(Mapping[str, list[float]]):
         for name, value in measured.items():
             self._values.setdefault(name, [float("nan")] * self.epochs).append(float(value))
         self.epochs += 1
+        self._last = frozenset(measured)
         for values in self._values.values():
             if len(values) < self.epochs:
                 values.append(float("nan"))
 
     def last(self) -> dict[str, float]:
-        """The values of the last epoch; empty before the first."""
-        return {name: values[-1] for name, values in self._values.items()}
+        """What the last epoch measured; empty before the first."""
+        return {name: values[-1] for name, values in self._values.items() if name in self._last}
 
     def to_dict(self) -> dict[str, list[float]]:
         """A copy as a plain dict of lists, fit for JSON."""
@@ -79,6 +82,9 @@ class History(Mapping[str, list[float]]):
         if len(lengths) > 1:
             raise ValueError(f"[History] got lists of lengths {sorted(lengths)}; expected equal lengths")
         history.epochs = lengths.pop() if lengths else 0
+        last = {name: column[-1] for name, column in history._values.items() if column}
+        known = frozenset(name for name, value in last.items() if not math.isnan(value))
+        history._last = known or frozenset(last)  # a NaN among numbers was most likely not measured
         history.seconds, history.samples = [float("nan")] * history.epochs, [float("nan")] * history.epochs
         return history
 

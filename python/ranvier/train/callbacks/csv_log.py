@@ -41,8 +41,9 @@ class CSVLog(Callback):
         if list(self.trainer.history) != self._columns:  # something new is measured: it gets a column
             self._write_all()
             return
+        row = [column[-1] for column in self.trainer.history.values()]
         with open(self.path, "a", newline="") as stream:
-            csv.writer(stream).writerow([epoch + 1, *self.trainer.history.last().values()])
+            csv.writer(stream).writerow([epoch + 1, *row])
 
     def _write_all(self) -> None:
         self._columns = list(self.trainer.history)
