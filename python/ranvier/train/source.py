@@ -164,7 +164,7 @@ def open_source(
     link: str | None,
     batch_size: int,
     sample_weight: Any = None,
-    on_nonfinite: str = "raise",
+    on_nonfinite: str = "ignore",
 ) -> Source:
     """Arrays, or without `y` a loader, as batches in order; `name` is whom the errors speak for."""
     if y is None:
@@ -212,7 +212,7 @@ def open_training(
 
 
 def only_samples(
-    name: str, x: Any, dtype: np.dtype[Any], batch_size: int, on_nonfinite: str = "raise"
+    name: str, x: Any, dtype: np.dtype[Any], batch_size: int, on_nonfinite: str = "ignore"
 ) -> Iterator[Array]:
     """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
     if _is_loader(x):
