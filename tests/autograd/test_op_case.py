@@ -70,3 +70,51 @@ def test_a_wrong_gradient_is_found(rng):
         case.test_gradcheck(rng)
     with pytest.raises(AssertionError, match="gradient of input 1"):
         case._compare(case.inputs(rng, "float32"), gradients=True)
+
+
+class SmallCase(TestScale):
+    """One element far below the others."""
+
+    __test__ = False
+
+    def inputs(self, rng, dtype):
+        x = rng.standard_normal((3, 5)).astype(dtype)
+        x[1, 2] = 1e-6
+        return x, rng.uniform(1, 2, 5).astype(dtype)
+
+    def op(self, x, w):
+        y = Scale(1.0).apply(x, w)
+        y._array[1, 2] *= 1 + self.error
+        return y
+
+
+def test_a_wrong_small_element_is_found(rng):
+    case = SmallCase()
+    case.factor, case.error = 1.0, 0.0
+    case._compare(case.inputs(rng, "float32"), gradients=False)
+    case.error = 1e-3
+    with pytest.raises(AssertionError, match="element by element"):
+        case._compare(case.inputs(rng, "float32"), gradients=False)
+
+
+def test_a_gradient_too_few_or_too_many_is_found(rng):
+    class Detached(WrongCase):
+        __test__ = False
+
+        def op(self, x, w):
+            return Scale(1.0).apply(x, w.detach())
+
+    class Unexpected(WrongCase):
+        __test__ = False
+
+        def op(self, x, w):
+            return Scale(1.0).apply(x, w)
+
+        def reference_backward(self, dy, x, w):
+            return dy * w, None
+
+    for kind, message in ((Detached, "input 1 has no gradient"), (Unexpected, "input 1 has a gradient")):
+        case = kind()
+        case.factor = 1.0
+        with pytest.raises(AssertionError, match=message):
+            case._compare(case.inputs(rng, "float32"), gradients=True)

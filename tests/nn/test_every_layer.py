@@ -23,6 +23,8 @@ OURS = {
     "LearnedPositionalEncoding",
     "SinusoidalPositionalEncoding",
 }
+FLAT = {"Step"}  # of no slope anywhere
+OF_ONE_SAMPLE = [layer for layer in LAYERS if len(layer.inputs) == 1 and not callable(layer.inputs[0])]
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 
 
@@ -71,29 +73,33 @@ def test_cast_to_double_and_back(layer):
 
 
 @every_layer
-def test_gradients_reach_inputs_and_parameters(layer):
-    module = make(layer)
-    inputs = layer.draw(np.random.default_rng(0))
-    x = (
-        rv.tensor(inputs[0].astype(np.float32), requires_grad=True)
-        if inputs[0].dtype.kind == "f"
-        else inputs[0]
-    )
-    others = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in inputs[1:]]
-    y = layer(module, x, *others)
-    if not y.requires_grad:
-        assert layer.name == "Step"
-        return
-    y.sum().backward()
-    leaves = [*module.parameters()] + ([x] if isinstance(x, rv.Tensor) else [])
-    for leaf in leaves:
-        assert leaf.grad.shape == leaf.shape
+def test_gradients_of_inputs_and_parameters(layer):
+    """The slope along a random direction in all of them, against central differences in float64."""
+    module = make(layer, "float64")
+    rng = np.random.default_rng(0)
+    inputs = layer.draw(rng)
+    weights = rng.uniform(0.5, 1.5, call(module, layer, dtype=np.float64).shape)
+    x = rv.tensor(inputs[0], requires_grad=inputs[0].dtype.kind == "f")
+    leaves = [*module.parameters(), *([x] if x.requires_grad else [])]
+    y = layer(module, x, *inputs[1:])
+    (y * weights).sum().backward()
+    starts = [leaf.detach().numpy().copy() for leaf in leaves]
+    ways = [rng.uniform(-1, 1, leaf.shape) for leaf in leaves]
+    if layer.kwargs.get("padding_idx") is not None:  # a row that is not trained, by definition
+        ways[0][layer.kwargs["padding_idx"]] = 0
+    slope = sum(float((leaf.grad.numpy() * way).sum()) for leaf, way in zip(leaves, ways, strict=True))
+    values = []
+    for step in (-1e-6, 1e-6):
+        with rv.no_grad():
+            for leaf, start, way in zip(leaves, starts, ways, strict=True):
+                leaf.copy_(rv.tensor(start + step * way))
+            values.append(float((layer(module, x, *inputs[1:]) * weights).sum()))
+    assert (slope != 0) == (layer.name not in FLAT)
+    np.testing.assert_allclose(slope, (values[1] - values[0]) / 2e-6, rtol=2e-6, atol=2e-7)
 
 
-@every_layer
+@pytest.mark.parametrize("layer", OF_ONE_SAMPLE, ids=str)
 def test_summarised(layer, capsys):
-    if len(layer.inputs) > 1 or callable(layer.inputs[0]):
-        return  # a sample of zeros is one float array
     module = make(layer)
     found = rv.summary(nn.Sequential(module), layer.inputs[0][1:])
     assert found.total == sum(p.numel() for p in module.parameters())

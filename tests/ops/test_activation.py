@@ -77,20 +77,24 @@ class TestElu(ActivationCase):
 
 class TestSigmoid(ActivationCase):
     op_name = "sigmoid"
+    inner = 1.0
     saves_y = True
 
 
 class TestTanh(ActivationCase):
     op_name = "tanh"
+    inner = 1.0
     saves_y = True
 
 
 class TestGelu(ActivationCase):
     op_name = "gelu"
+    inner = 1.0
 
 
 class TestGeluTanh(ActivationCase):
     op_name = "gelu"
+    inner = 1.0
     name = "gelu_tanh"
 
     def op(self, x):
@@ -162,6 +166,7 @@ class TestHardsigmoid(ActivationCase):
 
 class TestHardswish(ActivationCase):
     op_name = "hardswish"
+    inner = 1.0
     kinks = (-3.0, 3.0)
 
 
@@ -175,6 +180,7 @@ class TestSoftsign(ActivationCase):
 
 class TestTanhshrink(ActivationCase):
     op_name = "tanhshrink"
+    inner = 1.0
 
 
 class TestSoftshrink(ActivationCase):
@@ -190,6 +196,7 @@ class TestHardshrink(TestSoftshrink):
 
 class TestGlu(ActivationCase):
     op_name = "glu"
+    inner = 1.0
     arguments = ("dim",)
     variants = ({"dim": -1}, {"dim": 1}, {"dim": 0})
 

@@ -53,13 +53,15 @@ class TestScatter(OpCase):
         return getattr(reference, f"{self.name}_backward")(dy, x, self.index, src, self.axis % x.ndim)
 
     def torch_op(self, torch, x, src):
-        if (self.name == "scatter" and self.index.size > 100) or src.shape != self.index.shape:
+        if src.shape != self.index.shape:
             src = src.detach()
         return getattr(torch, self.name)(x, self.axis, torch.tensor(self.index), src)
 
     def test_reference_equals_torch(self, rng):
-        if self.name == "scatter_add":
-            super().test_reference_equals_torch(rng)
+        if self.name == "scatter":  # each place at most once: see draw
+            places = np.argsort(rng.random((3, 4, 5)), self.axis)
+            self.index = places[tuple(map(slice, self.index.shape))]
+        super().test_reference_equals_torch(rng)
 
 
 class TestIndexAdd(OpCase):

@@ -13,6 +13,7 @@ from support.op_case import OpCase
 
 class TestSoftmax(OpCase):
     op_name = "softmax"
+    inner = 1.0
     variants = tuple({"shape": s, "dim": d} for s in [(3, 7, 5, 11), (2, 35)] for d in range(-1, len(s)))
 
     def inputs(self, rng, dtype):

@@ -86,12 +86,29 @@ WRONG_ATTRIBUTES: tuple[Any, ...] = (
 )
 
 
-def attempt(call: Callable[[], Any], what: str, house: bool = True) -> Any:
-    """The result, or None where the call was refused in the house's form; fails on any other end."""
+def never_right(value: Any, right: Any = None) -> bool:
+    """Whether no argument may be this: what a call answers to it is wrong, whatever it is.
+
+    right: what the argument should be; a truth value may be anything that Python gives one.
+    """
+    if isinstance(right, bool):
+        return False
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "cMmV" or (value.dtype.kind in "OSU" and not isinstance(right, str))
+    return isinstance(value, complex) or type(value) is object or value in ("text", "foo", [["a"]])
+
+
+def attempt(call: Callable[[], Any], what: str, house: bool = True, never: bool = False) -> Any:
+    """The result, or None where the call was refused in the house's form; fails on any other end.
+
+    never: whether the call was given what is never right; then a result is a failure, too.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, on integers and halves
-            return call()
+            result = call()
+        assert not never, f"{what} was accepted: {describe(result)}"
+        return result
     except MemoryError:
         return None
     except REFUSALS as error:

@@ -12,6 +12,11 @@ Floats = npt.NDArray[np.float64]
 
 
 def same_shape(name: str, true: Array, pred: Array) -> None:
+    for argument, array in (("y_true", true), ("y_pred", pred)):
+        if array.dtype.kind in "cmMV":
+            raise TypeError(
+                f"[{name}] got {argument} of dtype {array.dtype}; expected real numbers or labels"
+            )
     if true.shape != pred.shape:
         raise ValueError(f"[{name}] got y_true of shape {true.shape} and y_pred of shape {pred.shape}")
     if true.size == 0:

@@ -14,8 +14,9 @@ def columns(
     name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Any
 ) -> tuple[Floats, Floats, Floats]:
     """Targets and predictions as (n, outputs) in float64, and the samples' weights (n, 1)."""
-    true, pred = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+    true, pred = np.asarray(y_true), np.asarray(y_pred)
     same_shape(name, true, pred)
+    true, pred = true.astype(np.float64), pred.astype(np.float64)
     n = len(true) if true.ndim else 1
     weights = weights_of(name, sample_weight, n)
     weights = np.ones(n) if weights is None else weights
