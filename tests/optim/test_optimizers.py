@@ -175,7 +175,9 @@ def test_wrong_arguments(make, error, text):
 def test_wrong_gradient():
     p = parameter(1, 2)
     optimizer = optim.Adam([p])
+    p.data = rv.tensor([1.0])
     p.grad = rv.tensor([1.0])
+    p.data = rv.tensor([1.0, 2.0])
     with pytest.raises(
         ValueError, match=r"\[adam\] got gradients\[0\] of shape \(1,\); expected the parameter's"
     ):

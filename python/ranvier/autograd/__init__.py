@@ -5,9 +5,9 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients as grad
 from ranvier.autograd.grad import value_and_grad
 from ranvier.autograd.gradcheck import GradcheckError, gradcheck, numeric_gradients
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap
+from ranvier.autograd.views import bump
 
 __all__ = [
     "Function",

@@ -109,7 +109,12 @@ def run(
                 node.release()
             continue
         holder = [pending.pop(node, None)]  # a leaf
-        if holder[0] is not None and captured is None and (only is None or id(node) in only):
+        if (
+            holder[0] is not None
+            and captured is None
+            and node.requires_grad  # it may have been switched off since forward
+            and (only is None or id(node) in only)
+        ):
             accumulate(node, holder)
             if watched:
                 hooks.call_after_accumulation(node)
@@ -144,11 +149,10 @@ def _run_node(
         _place(node, dy, pending)
         gradients = (None,)
     else:
-        changes = 0
-        for cell in node.versions:
-            changes += cell[0]
-        if changes != node.changes:
-            node.check_saved()
+        for cell, count in zip(node.versions, node.changes):  # noqa: B905
+            if cell[0] != count:
+                node.check_saved()
+                break
         if node.released:
             raise RuntimeError(_AGAIN)
         gradients = node.backward(*dy) if type(dy) is list else node.backward(dy)
@@ -216,13 +220,13 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     gradient, array = holder[0], leaf._array
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
-    if leaf.grad is None:
+    if leaf._grad is None:
         own = sys.getrefcount(gradient) <= _SOLE and type(gradient.base) is not ndarray
         if not own or gradient.strides != array.strides or gradient.dtype != array.dtype:
             gradient = like(array, gradient)
-        leaf.grad = wrap(gradient)
+        leaf._grad = wrap(gradient)
         return
-    kept = leaf.grad
+    kept = leaf._grad
     total = kept._array
     known = _SOLE + (kept._cell[1] is total)
     own = sys.getrefcount(total) <= known and type(total.base) is not ndarray

@@ -1,4 +1,4 @@
-"""Functions that move values without arithmetic: Clone, Cast, SetItem, Put."""
+"""Functions that move values without arithmetic: Clone, Cast, SetItem, Put, Replace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.keys import numbers_first
-from ranvier.autograd.memory import cast, copied, filled, like, picked, put
+from ranvier.autograd.memory import cast, copied, filled, like, picked, put, write
+from ranvier.autograd.views import through
 
 Array = np.ndarray[Any, Any]
 
@@ -83,5 +84,42 @@ class Put(Function):
 def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
     """Sums dy over the axes along which a value of this shape was repeated."""
     lead = dy.ndim - len(shape)
+    if lead < 0:  # more dimensions than there are, all of size 1
+        return _sum_to(dy, shape[-lead:]).reshape(shape)
     axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
     return (_core.sum(dy, axes, True, None) if axes else copied(dy)).reshape(shape)
+
+
+class Replace(Function):
+    """y = x, in which the view that some Functions lead to is replaced by value: a base after its view."""
+
+    def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
+        self.chain = chain
+        self.order = sorted(range(base.ndim), key=lambda d: -abs(base.strides[d]))
+
+    def forward(self, x: Array, value: Array) -> Array:
+        y = self._laid_out(x)
+        write(through(self.chain, y), value)
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        dx = None
+        if self.needs[0]:
+            dx = self._laid_out(dy)
+            write(through(self.chain, dx), 0)
+        return dx, through(self.chain, dy)
+
+    def _laid_out(self, x: Array) -> Array:
+        """A copy in the memory order of the base, so that its views are views of the copy too."""
+        inverse = sorted(range(x.ndim), key=self.order.__getitem__)
+        return copied(x.transpose(self.order), "C").transpose(inverse)
+
+
+class Refused(Function):
+    """The history of a view that has none: its memory was changed in place, and the view cannot follow."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def backward(self, dy: Array) -> Array:
+        raise RuntimeError(f"[backward] got {self.why}")

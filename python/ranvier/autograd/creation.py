@@ -11,7 +11,8 @@ from ranvier import _core
 from ranvier.autograd.device import device as _check_device
 from ranvier.autograd.memory import filled, filled_like, literal
 from ranvier.autograd.random import fresh_key, generator
-from ranvier.autograd.tensor import SHARED, UNWATCHED, Tensor, wrap
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import FLAG, UNWATCHED
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))
@@ -124,7 +125,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
     out = _finish(np.asarray(_array_of(data, dtype), dtype), False, device)
-    out._cell[2] |= SHARED | UNWATCHED
+    out._cell[FLAG] |= UNWATCHED
     return out
 
 

@@ -18,13 +18,16 @@ import numpy as np
 
 from ranvier.autograd.capture import keep
 from ranvier.autograd.mode import mode, switched_off
-from ranvier.autograd.tensor import SHARED, TAPED_VIEW, Tensor, wrap
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import is_several, join
 
 ndarray = np.ndarray
 _new = object.__new__
 
 # Attributes of these types do not keep memory alive: a node that saved nothing else can run backward again.
-_PLAIN = frozenset({int, float, bool, str, type(None), slice, *(type(np.dtype(kind)) for kind in "?ilfd")})
+_PLAIN = frozenset(
+    {int, float, bool, str, type(None), slice, type(...), *(type(np.dtype(kind)) for kind in "?ilfd")}
+)
 
 _WANTED, _UNWANTED = (True,), (False,)
 _MISSING = object()
@@ -73,7 +76,7 @@ class Function:
     needs: tuple[bool, ...]  # which gradients are wanted: one for each input, known before forward
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
-    changes: int  # ... and their sum at the time of forward
+    changes: tuple[int, ...]  # ... and how far they had counted at the time of forward
     hooks: dict[int, Any] | None  # what sees the gradient of the output first: see hooks.py
     released: bool
     outputs: int
@@ -103,7 +106,7 @@ class Function:
         self.needs = _WANTED
         maker, cell = x.grad_fn, x._cell
         self.edges = (x if maker is None else maker,)
-        self.changes = cell[0]
+        self.changes = (0, cell[0])
         version = [0, None, 0]
         self.versions = (version, cell)
         return self._recorded(self.forward(array), x, version)
@@ -122,7 +125,7 @@ class Function:
         to_x, to_y = x.grad_fn, y.grad_fn
         self.edges = ((to_x or x) if of_x else None, (to_y or y) if of_y else None)
         cell_x, cell_y = x._cell, y._cell
-        self.changes = cell_x[0] + cell_y[0]
+        self.changes = (0, cell_x[0], cell_y[0])
         version = [0, None, 0]
         self.versions = (version, cell_x, cell_y)
         return self._recorded(self.forward(a, b), x, version)
@@ -147,7 +150,7 @@ class Function:
             (to_z or z) if of_z else None,
         )
         cell_x, cell_y, cell_z = x._cell, y._cell, z._cell
-        self.changes = cell_x[0] + cell_y[0] + cell_z[0]
+        self.changes = (0, cell_x[0], cell_y[0], cell_z[0])
         version = [0, None, 0]
         self.versions = (version, cell_x, cell_y, cell_z)
         return self._recorded(self.forward(a, b, c), x, version)
@@ -165,7 +168,7 @@ class Function:
         self.edges = tuple([(x.grad_fn or x) if x.requires_grad else None for x in inputs])
         version: list[Any] = [0, None, 0]
         self.versions = (version, *[x._cell for x in inputs])
-        self.changes = sum([x._cell[0] for x in inputs])
+        self.changes = (0, *[x._cell[0] for x in inputs])
         return self._recorded(self.forward(*arrays), inputs[0], version)
 
     def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
@@ -177,44 +180,55 @@ class Function:
             if type(y) is tuple:
                 return self._several(y, x, version)
             y = np.asarray(y)  # a NumPy scalar
-        if self.is_view:  # a change of the view is one of x, whose counter is among the inputs
-            version = x._cell
-            version[2] |= TAPED_VIEW
         out = _new(Tensor)
         out._array = y
-        out.grad = None
+        out._grad = None
         out.requires_grad = True
         out.grad_fn = self
-        out._cell = version
+        if self.is_view:  # a change of the view is one of x, whose counter is among the inputs
+            join(out, x, self, True)
+        else:
+            out._view = None
+            out._cell = version
         return out
 
     def _unrecorded(self, y: Any, x: Any) -> Any:
+        recording = not switched_off or mode.enabled
         if type(y) is tuple:
-            return tuple(self._unrecorded(part, x) for part in y)
+            outs = tuple(wrap(part if type(part) is ndarray else np.asarray(part)) for part in y)
+            return self._several_views(outs, x, recording) if self.is_view else outs
         out = wrap(y if type(y) is ndarray else np.asarray(y))
         if self.is_view:
-            out._cell = x._cell
-            out._cell[2] |= SHARED
+            join(out, x, self, recording)
         return out
+
+    def _several_views(self, outs: tuple[Any, ...], x: Any, recording: bool) -> tuple[Any, ...]:
+        for out in outs:
+            join(out, x, self, recording)
+        return is_several(outs)
 
     def _several(self, y: tuple[Any, ...], x: Any, version: list[Any]) -> tuple[Tensor, ...]:
         """Wraps each of several outputs; only floating ones carry gradients."""
-        if self.is_view:
-            version = x._cell
-            version[2] |= TAPED_VIEW
         outs = tuple(wrap(np.asarray(part)) for part in y)
+        if self.is_view:
+            self._several_views(outs, x, True)
         for index, out in enumerate(outs):
             if out._array.dtype.kind == "f":
-                out.requires_grad, out.grad_fn, out._cell = True, Output(self, index), version
+                out.requires_grad, out.grad_fn = True, Output(self, index)
+                out._cell = x._cell if self.is_view else version
         self.outputs = len(outs)
         return outs
 
     def check_saved(self) -> None:
         """Raises if an array that backward needs was changed in place since forward."""
         saved = list(_arrays_in(vars(self).values()))
-        for cell in self.versions:
+        for cell, count in zip(self.versions, self.changes, strict=True):
             changed = cell[1]
-            if changed is not None and any(np.may_share_memory(array, changed) for array in saved):
+            if (
+                cell[0] != count
+                and changed is not None
+                and any(np.may_share_memory(array, changed) for array in saved)
+            ):
                 raise RuntimeError(
                     f"[{type(self).__name__.lower()}] a variable needed for gradient computation has "
                     f"been modified by an inplace operation: an array of shape {changed.shape} is at version "
@@ -223,10 +237,11 @@ class Function:
 
     def release(self) -> None:
         """Drops what forward saved; a Function that saved only plain values (shapes, axes) can run again."""
+        if self.is_view:  # saves nothing, and may be needed again when the base changes
+            return
         saved = self.__dict__
         for value in saved.values():
-            kind = type(value)
-            if kind in _PLAIN or (kind is tuple and (not value or type(value[0]) in _PLAIN)):
+            if type(value) in _PLAIN or _is_plain(value):
                 continue
             saved.clear()
             self.released = True
@@ -234,6 +249,11 @@ class Function:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    return kind in _PLAIN or ((kind is tuple or kind is list) and all(map(_is_plain, value)))
 
 
 class Output:
@@ -265,6 +285,7 @@ class _Absent:
     _array = None
     requires_grad = False
     grad_fn = None
+    _view = None
     _cell: ClassVar[list[Any]] = [0, None, 0]
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.capture import captures
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.memory import cast, copied
-from ranvier.autograd.tensor import UNWATCHED, Tensor, wrap
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import FLAG, UNWATCHED
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -42,15 +44,17 @@ class RemovableHandle:
 
 
 class Retain:
-    """The hook of ``retain_grad``: keeps the gradient as it is after all other hooks."""
+    """The hook of ``retain_grad``: adds the gradient, as it is after all other hooks, to ``grad``."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = weakref.ref(tensor)
 
     def keep(self, gradient: np.ndarray[Any, Any]) -> None:
         tensor = self.tensor()
-        if tensor is not None:
-            tensor.grad = wrap(copied(gradient))
+        if tensor is None:
+            return
+        held = tensor._grad  # another Tensor takes its place: it may be the caller's by now
+        tensor._grad = wrap(copied(gradient) if held is None else _core.add(held._array, gradient, None))
 
 
 def register(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
@@ -115,7 +119,7 @@ def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
     """Whether hooks that got these tensors, all of one array, left the values of a Deferred in it."""
     if any(tensor._cell[0] for tensor in seen):
         return False
-    if not any(tensor._cell[2] & UNWATCHED for tensor in seen):
+    if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
         return True
     # A captured step may change it by what is nothing today and something in a replay.
     return not captures and bool(seen[0]._array.tobytes() == deferred.array().tobytes())

@@ -1,8 +1,7 @@
 """Changes of a Tensor in place, and what the tape has to know of them.
 
 Off the tape the memory is written and the version counter raised. On the tape the tensor takes over the
-result of the ordinary operation, memory and history, so that what earlier Functions saved stays right;
-only where somebody else sees the memory is it written, and backward then raises if it was saved.
+result of the ordinary operation and its history: see rebase.py.
 """
 
 from __future__ import annotations
@@ -11,29 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.autograd.capture import captures, current
 from ranvier.autograd.keys import numbers_first
-from ranvier.autograd.memory import put, write
+from ranvier.autograd.memory import picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.operators import Operators
+from ranvier.autograd.rebase import take_over
+from ranvier.autograd.views import before_writing, bump, refuse_leaf
 
 if TYPE_CHECKING:
     from ranvier.autograd.tensor import Tensor
-
-
-def bump(tensor: Any) -> None:
-    """Records a change in place: call it after writing to the memory of ``tensor._array``."""
-    cell = tensor._cell
-    cell[0] += 1
-    if captures and (capture := current()) is not None:
-        capture.changes(tensor)
-    array = tensor._array
-    if cell[1] is None:
-        cell[1] = array
-    elif cell[1] is not array:  # several views were changed: remember the memory they share
-        while isinstance(array.base, np.ndarray):
-            array = array.base
-        cell[1] = array
 
 
 def assign(tensor: Any, result: Any, name: str) -> Any:
@@ -48,31 +33,30 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
         raise RuntimeError(
             f"[{name}] a result of dtype {value.dtype} cannot be stored in a {array.dtype} tensor"
         )
-    if not recorded:
-        write(array, value)
-        bump(tensor)
-        return tensor
-    if value.dtype != array.dtype:
-        result = result.to(array.dtype)
-    shared = tensor._cell[2] & 3
-    if shared & 2 or (shared and tensor.grad_fn is not None and tensor.grad_fn.is_view):
-        raise RuntimeError(
-            f"[{name}] a view and its base cannot be changed in place while gradients are recorded: clone()"
-        )
-    if shared:
-        write(array, result._array)
-        bump(tensor)
-    else:
-        tensor._array, tensor._cell = result._array, result._cell
-    tensor.grad_fn, tensor.requires_grad = result.grad_fn, True
+    if recorded:
+        if value.dtype != array.dtype:
+            result = result.to(array.dtype)
+        take_over(tensor, result, name)
+    elif result is not tensor:
+        store(tensor, value, name)
     return tensor
 
 
+def store(tensor: Any, value: Any, name: str) -> None:
+    """Writes a number or array to the memory of a tensor, off the tape."""
+    array = tensor._array
+    before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
+    write(tensor._array, value)
+    bump(tensor)
+
+
 def check_leaf(tensor: Any, name: str) -> None:
-    if tensor.requires_grad and tensor.grad_fn is None and mode.enabled:
-        raise RuntimeError(
-            f"[{name}] a leaf Variable that requires grad is being used in an in-place operation."
-        )
+    """Refuses to change a leaf that requires gradients, or a view of one, while they are recorded."""
+    if not (tensor.requires_grad and mode.enabled):
+        return
+    view = tensor._view
+    if tensor.grad_fn is None or (view is not None and not view[2] and view[0].grad_fn is None):
+        refuse_leaf(name, "a leaf Variable" if tensor.grad_fn is None else "a view of a leaf Variable")
 
 
 def raw_index(key: Any) -> Any:
@@ -92,7 +76,13 @@ class InPlace(Operators):
         key = raw_index(key)
         recorded = self.requires_grad or getattr(value, "requires_grad", False)
         if not (recorded and mode.enabled):
-            put(self._array, numbers_first(key, self._array.shape), getattr(value, "_array", value))
+            value = getattr(value, "_array", value)
+            keys = numbers_first(key, self._array.shape)
+            places = None
+            if 0 in self._array.strides and np.size(value) != 1:
+                places = picked(self._array, keys)
+            before_writing(self, "setitem", places)
+            put(self._array, keys, value)
             bump(self)
             return
         from ranvier.autograd.copies import SetItem
@@ -117,8 +107,7 @@ class InPlace(Operators):
             from ranvier.autograd.copies import Put
 
             return assign(self, Put().apply(self, value), name)
-        write(self._array, getattr(value, "_array", value))
-        bump(self)
+        store(self, getattr(value, "_array", value), name)
         return self  # type: ignore[return-value]
 
     def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
@@ -146,6 +135,35 @@ class InPlace(Operators):
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         check_leaf(self, "clamp_")
         return assign(self, self.clamp(min, max), "clamp_")
+
+    def relu_(self) -> Tensor:
+        check_leaf(self, "relu_")
+        return assign(self, self.relu(), "relu_")
+
+    def neg_(self) -> Tensor:
+        check_leaf(self, "neg_")
+        return assign(self, -self, "neg_")
+
+    def exp_(self) -> Tensor:
+        check_leaf(self, "exp_")
+        return assign(self, self.exp(), "exp_")
+
+    def sqrt_(self) -> Tensor:
+        check_leaf(self, "sqrt_")
+        return assign(self, self.sqrt(), "sqrt_")
+
+    def sigmoid_(self) -> Tensor:
+        check_leaf(self, "sigmoid_")
+        return assign(self, self.sigmoid(), "sigmoid_")
+
+    def tanh_(self) -> Tensor:
+        check_leaf(self, "tanh_")
+        return assign(self, self.tanh(), "tanh_")
+
+    def masked_fill_(self, mask: Any, value: Any) -> Tensor:
+        """The value where the mask is true."""
+        check_leaf(self, "masked_fill_")
+        return assign(self, self.masked_fill(mask, value), "masked_fill_")
 
     def __iadd__(self, other: Any) -> Tensor:
         return self.add_(other)

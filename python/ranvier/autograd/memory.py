@@ -151,6 +151,7 @@ def _is_mask_of(key: Any, array: Array) -> bool:
         and key.shape == array.shape
         and array.dtype.char in _FLOATS
         and array.flags.behaved
+        and 0 not in array.strides
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,23 +12,20 @@ from ranvier.autograd.capture import captures, value_read
 from ranvier.autograd.convert import Conversions
 from ranvier.autograd.device import CPU, device
 from ranvier.autograd.inplace import InPlace
+from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
 
 ndarray = np.ndarray
 _new = object.__new__
-
-SHARED = 1  # the memory is known elsewhere: to a detached tensor, or to NumPy
-TAPED_VIEW = 2  # a tensor on the tape is a view of this memory
-BORROWED = 4  # the caller's array, handed to a module: layers with inplace=True leave it as it is
-UNWATCHED = 8  # the memory is known where changes are not counted: to NumPy, or by `.data`
 
 
 def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
     """A Tensor around this very array, without a copy or a check."""
     tensor = _new(Tensor)
     tensor._array = array
-    tensor.grad = None
+    tensor._grad = None
     tensor.requires_grad = requires_grad
     tensor.grad_fn = None
+    tensor._view = None
     tensor._cell = [0, None, 0]
     return tensor
 
@@ -35,8 +33,24 @@ def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
 def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     """A Tensor around an array of the caller's, which must not change."""
     tensor = wrap(array)
-    tensor._cell[2] = BORROWED
+    tensor._cell[FLAG] = BORROWED
     return tensor
+
+
+def _set_grad(tensor: Tensor, value: Tensor | None) -> None:
+    if value is None:
+        tensor._grad = None
+        return
+    if not isinstance(value, Tensor):
+        raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
+    array, own = value._array, tensor._array
+    if value is tensor:
+        raise RuntimeError("[grad] got the tensor itself; expected another Tensor")
+    if array.shape != own.shape:
+        raise RuntimeError(f"[grad] got a gradient of shape {array.shape}; expected {own.shape}")
+    if array.dtype != own.dtype:
+        raise RuntimeError(f"[grad] got a gradient of dtype {array.dtype}; expected {own.dtype}")
+    tensor._grad = value
 
 
 class Tensor(Conversions, InPlace):
@@ -51,13 +65,14 @@ class Tensor(Conversions, InPlace):
     ((2, 2), dtype('float32'), False)
     """
 
-    # _cell is [number of in-place changes, the array changed last, flags as above];
-    # views of one memory hold the same list, and the tape compares the number before it trusts what it saved
-    __slots__ = ("__weakref__", "_array", "_cell", "grad", "grad_fn", "requires_grad")
+    # _cell is [number of in-place changes, the array changed last, flags, weak references]: see views.py.
+    # Tensors of one memory hold the same list; the tape compares the number before it trusts what it saved
+    __slots__ = ("__weakref__", "_array", "_cell", "_grad", "_view", "grad_fn", "requires_grad")
 
     _array: np.ndarray[Any, Any]
     _cell: list[Any]
-    grad: Tensor | None
+    _grad: Tensor | None
+    _view: tuple[Any, tuple[Any, ...], str] | None  # what it is a view of: see views.py
     requires_grad: bool
     grad_fn: Any
 
@@ -68,9 +83,10 @@ class Tensor(Conversions, InPlace):
 
     def __init__(self, data: Any = (), requires_grad: bool = False) -> None:
         self._array = np.array(data._array if isinstance(data, Tensor) else data, np.float32)
-        self.grad = None
+        self._grad = None
         self.requires_grad = requires_grad
         self.grad_fn = None
+        self._view = None
         self._cell = [0, None, 0]
 
     # --- what it is
@@ -109,6 +125,15 @@ class Tensor(Conversions, InPlace):
     @property
     def _version(self) -> int:
         return int(self._cell[0])
+
+    if TYPE_CHECKING:
+
+        @property
+        def grad(self) -> Tensor | None: ...
+        @grad.setter
+        def grad(self, value: Tensor | None) -> None: ...
+    else:  # read by C, since it is read often
+        grad = property(attrgetter("_grad"), _set_grad, doc="What backward has added up, or None.")
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
@@ -166,12 +191,13 @@ class Tensor(Conversions, InPlace):
     def detach(self) -> Tensor:
         """The same memory, off the tape."""
         out = wrap(self._array)
-        out._cell = self._cell
-        out._cell[2] |= SHARED
+        share(self, out)
         return out
 
     def detach_(self) -> Tensor:
-        """Takes this tensor itself off the tape."""
+        """Takes this tensor itself off the tape. Raises RuntimeError for a view: use detach()."""
+        if self._view is not None:
+            raise RuntimeError("[detach_] got a view, which follows its base; expected no view: use detach()")
         self.grad_fn, self.requires_grad = None, False
         return self
 
@@ -224,8 +250,10 @@ class Tensor(Conversions, InPlace):
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape, unwatched: a change of it is not seen by backward."""
-        self._cell[2] |= SHARED | UNWATCHED
-        return wrap(self._array)
+        self._cell[FLAG] |= UNWATCHED
+        out = wrap(self._array)
+        out._cell[FLAG] |= UNWATCHED
+        return out
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -235,7 +263,7 @@ class Tensor(Conversions, InPlace):
                 f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
             )
         self._array = array
-        self._cell[2] |= SHARED | UNWATCHED
+        self._cell[FLAG] |= UNWATCHED
 
     # --- the array, for NumPy and others
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
@@ -246,7 +274,7 @@ class Tensor(Conversions, InPlace):
             )
         if captures:
             value_read("numpy()")
-        self._cell[2] |= SHARED | UNWATCHED
+        self._cell[FLAG] |= UNWATCHED
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -306,7 +334,7 @@ class Tensor(Conversions, InPlace):
     def __iter__(self) -> Iterator[Any]:
         if self._array.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(len(self._array)))
+        return iter(self.unbind(0))
 
     def __contains__(self, value: Any) -> bool:
         if captures:
@@ -348,8 +376,9 @@ def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool
     """A leaf of the given class around an array: what pickle and deepcopy call."""
     tensor = _new(kind)
     tensor._array = array
-    tensor.grad = None
+    tensor._grad = None
     tensor.requires_grad = requires_grad
     tensor.grad_fn = None
+    tensor._view = None
     tensor._cell = [0, None, 0]
     return tensor

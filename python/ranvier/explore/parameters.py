@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.mode import enable_grad, no_grad
 from ranvier.autograd.tensor import Tensor, borrowed
+from ranvier.autograd.views import bump
 
 __all__ = ["ParameterLoss"]
 

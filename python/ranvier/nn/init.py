@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
 
 
 class _Skip(threading.local):

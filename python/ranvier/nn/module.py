@@ -13,7 +13,8 @@ import numpy as np
 
 from ranvier.autograd.capture import captures, current
 from ranvier.autograd.memory import in_float
-from ranvier.autograd.tensor import UNWATCHED, Tensor, borrowed, rebuild
+from ranvier.autograd.tensor import Tensor, borrowed, rebuild
+from ranvier.autograd.views import FLAG, UNWATCHED, share
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.state import LoadResult, load_into
@@ -38,9 +39,9 @@ class Parameter(Tensor):
         array = data._array if isinstance(data, Tensor) else np.asarray(data)
         parameter = rebuild(cls, array, requires_grad)
         if isinstance(data, Tensor):
-            parameter._cell = data._cell  # one memory, one count of its changes
+            share(data, parameter)  # one memory, one count of its changes
         elif array is data:
-            parameter._cell[2] |= UNWATCHED
+            parameter._cell[FLAG] |= UNWATCHED
         return parameter  # type: ignore[return-value]
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:

@@ -64,7 +64,8 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
         out = object.__new__(Tensor)
         made = logic(numpy_function, *raw) if capturing() else None
         out._array = np.asarray(numpy_function(*raw)) if made is None else made
-        out.grad, out.requires_grad, out.grad_fn, out._cell = None, False, None, [0, None, 0]
+        out._grad, out._view, out._cell = None, None, [0, None, 0]
+        out.requires_grad, out.grad_fn = False, None
         return out
 
     return method

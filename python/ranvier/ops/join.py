@@ -11,6 +11,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import is_several
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor
 from ranvier.ops.index import getitem
 from ranvier.ops.shape import _dim, _sizes, unsqueeze
@@ -122,7 +123,7 @@ def split(x: Any, size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     for s in sizes:
         parts.append(getitem(x, (*before, slice(start, start + s))))
         start += s
-    return tuple(parts)
+    return is_several(tuple(parts))
 
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -152,7 +153,7 @@ def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
     x = as_tensor("unbind", x)
     dim = _dim("unbind", dim, x.ndim)
     before = (slice(None),) * dim
-    return tuple(getitem(x, (*before, i)) for i in range(x.shape[dim]))
+    return is_several(tuple([getitem(x, (*before, i)) for i in range(x.shape[dim])]))
 
 
 def select(x: Any, dim: int, index: int) -> Tensor:

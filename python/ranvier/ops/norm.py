@@ -15,8 +15,8 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 
 Gradients = tuple[Array | None, Array | None, Array | None]

@@ -96,7 +96,10 @@ class Expand(Function):
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
-        return np.broadcast_to(x, self.target)
+        y = np.broadcast_to(x, self.target)
+        if x.flags.writeable:  # NumPy gives a read-only view: it may have an element at several places
+            y.flags.writeable = True
+        return y
 
     def backward(self, dy: Array) -> Array:
         return unbroadcast(dy, self.shape)
@@ -192,6 +195,8 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         raise ValueError(
             f"[flatten] got start_dim {start_dim} after end_dim {end_dim}; expected start_dim <= end_dim"
         )
+    if first == last:
+        return x
     size = math.prod(shape[first : last + 1])
     return Reshape((*shape[:first], size, *shape[last + 1 :])).apply(x)
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import refuse
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
 from ranvier.optim.line_search import Point, strong_wolfe
 from ranvier.optim.optimizer import Array, Group, Optimizer, check_range, plain_array
 

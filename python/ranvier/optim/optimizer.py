@@ -12,8 +12,8 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import captures, current, keep
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
 
 Array = np.ndarray[Any, Any]
 Group = dict[str, Any]

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.memory import Array, cast, numbers, write
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import bump
 from ranvier.nn.module import Module
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
 from ranvier.optim.optimizer import Optimizer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.autograd.inplace import bump
+from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
 from ranvier.plot.figure import (
     AMOUNTS,

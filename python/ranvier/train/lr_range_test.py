@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import borrowed, wrap
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.random import get_rng_state, set_rng_state
+from ranvier.autograd.views import bump
 from ranvier.data.loader import positive
 from ranvier.nn.modes import mode_kept
 from ranvier.optim import Optimizer

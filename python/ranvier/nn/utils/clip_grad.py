@@ -11,9 +11,9 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import value_read
-from ranvier.autograd.inplace import bump
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import bump
 
 Array = np.ndarray[Any, Any]
 

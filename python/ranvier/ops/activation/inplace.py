@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.tensor import BORROWED, Tensor
+from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import BORROWED, FLAG
 
 
 def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
     """y, or x made to hold it; the caller's array stays what it is, however it came."""
-    if not (inplace and isinstance(x, Tensor)) or x._cell[2] & BORROWED:
+    if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
         return y
     check_leaf(x, name)
     return assign(x, y, name)

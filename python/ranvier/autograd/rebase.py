@@ -1,0 +1,118 @@
+"""The history of Tensors that share memory, after one of them was changed in place on the tape.
+
+A tensor whose memory nobody else sees takes over the memory of the result, so that what earlier Functions
+saved stays right. Else the memory is written, and backward raises if it was saved. Then, as in PyTorch, the
+base of a changed view gets a new history, in which the view's elements come from the result, and every view
+of the base one that begins at the base's new history.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.memory import copied, write
+from ranvier.autograd.views import (
+    before_writing,
+    bump,
+    chained,
+    change_history,
+    is_shared,
+    refuse_leaf,
+    views_of,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+def take_over(tensor: Any, result: Any, name: str) -> None:
+    """Makes tensor hold the value and the history of a result on the tape, of its shape and dtype."""
+    view = tensor._view
+    if view is None and not is_shared(tensor):
+        _exchange(tensor, result)
+        return
+    if view is not None:
+        if view[2]:
+            raise RuntimeError(f"[{name}] got {view[2]}")
+        if view[0].grad_fn is None and view[0].requires_grad:
+            refuse_leaf(name, "a view of a leaf Variable")
+    before_writing(tensor, name, tensor._array)
+    _keep_saved(result.grad_fn, tensor)
+    if view is not None:
+        _skip_hooks(tensor, result.grad_fn, view)
+    write(tensor._array, result._array)
+    bump(tensor)
+    if view is None:
+        base = tensor
+        change_history(base, result.grad_fn)
+    else:
+        base, chain, _ = view
+        change_history(base, _replaced(base, chain, result.grad_fn))
+    for other in views_of(base):
+        _, chain, why = other._view
+        change_history(other, _refused(why, base.grad_fn) if why else chained(chain, base.grad_fn))
+
+
+def _exchange(tensor: Any, result: Any) -> None:
+    """Hands the memory of the result over."""
+    if result._view is not None:
+        result = result.clone()
+    changes = tensor._cell[0] + 1
+    maker = result.grad_fn
+    if maker.versions and maker.versions[0] is result._cell:
+        maker.changes = (changes, *maker.changes[1:])
+        result._cell[0] = changes
+    tensor._array, tensor._cell = result._array, result._cell
+    change_history(tensor, maker)
+
+
+def _keep_saved(node: Any, tensor: Any, depth: int = 3) -> None:
+    """Gives what the operation itself saved of memory that is about to be written a copy of its own."""
+    if depth == 0 or not hasattr(node, "versions") or node is tensor.grad_fn:
+        return
+    if not any(cell is tensor._cell for cell in node.versions):
+        for edge in node.edges:
+            _keep_saved(edge, tensor, depth - 1)
+        return
+    if node.changes != tuple([cell[0] for cell in node.versions]):
+        return  # an older Function, whose memory has changed before
+    saved, array = vars(node), tensor._array
+    for name, value in saved.items():
+        if isinstance(value, np.ndarray):
+            saved[name] = _kept(value, array)
+        elif type(value) in (tuple, list):
+            saved[name] = type(value)(_kept(v, array) if isinstance(v, np.ndarray) else v for v in value)
+    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # the one that follows
+
+
+def _kept(value: Array, array: Array) -> Array:
+    return copied(value) if np.may_share_memory(value, array) else value
+
+
+def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
+    """A view's hooks see gradients of its earlier uses only: those of the change go past them."""
+    old = tensor.grad_fn
+    if old is not None and old.hooks and maker.edges[0] is old:
+        base, chain, _ = view
+        maker.edges = (chained(chain, base.grad_fn), *maker.edges[1:])
+
+
+def _node(function: Any, edges: tuple[Any, ...]) -> Any:
+    """A Function as a node of the tape, without a call of forward."""
+    function.recorded, function.released, function.hooks = True, False, None
+    function.edges, function.needs = edges, tuple(edge is not None for edge in edges)
+    function.versions, function.changes = (), ()
+    return function
+
+
+def _replaced(base: Any, chain: tuple[Any, ...], maker: Any) -> Any:
+    from ranvier.autograd.copies import Replace
+
+    return _node(Replace(chain, base._array), (base.grad_fn, maker))
+
+
+def _refused(why: str, edge: Any) -> Any:
+    from ranvier.autograd.copies import Refused
+
+    return _node(Refused(why), (edge,))

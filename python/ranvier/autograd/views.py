@@ -1,0 +1,233 @@
+"""Views: which Tensors share one memory, and what their history is when one of them is changed in place.
+
+All Tensors of one memory hold the same list, ``_cell``: [changes, the array changed last, flags, and from
+there on weak references to Tensors that share the memory]. So what is known of a view ends with it. A
+Tensor made by a view Function says in ``_view`` what it is a view of: (base, Functions, why). The base is
+the Tensor at the root, the Functions lead from it to the view, and ``why`` is empty, or a reason for which
+the view cannot be changed in place on the tape; then the base is a weak reference.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from ranvier.autograd.capture import captures, current
+from ranvier.autograd.memory import copied
+from ranvier.autograd.mode import mode
+
+FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
+
+BORROWED = 4  # the caller's array, handed to a module, which must not change
+UNWATCHED = 8  # the memory is known where changes are not counted: to NumPy, or by `.data`
+
+UNDER_NO_GRAD = (
+    "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
+    "expected both under no_grad(), or neither: clone() it"
+)
+ONE_OF_SEVERAL = (
+    "one of several views that one call made (unbind, split, chunk, iteration), of memory that is changed in "
+    "place while gradients are recorded; expected a view of its own (select, narrow, an index), or clone()"
+)
+
+_FULL = frozenset(2**n for n in range(5, 60))  # lengths of _cell at which the references are looked through
+_pruning = allocate_lock()
+
+
+def bump(tensor: Any) -> None:
+    """Records a change in place: call it after writing to the memory of ``tensor._array``."""
+    cell = tensor._cell
+    cell[0] += 1
+    if len(cell) > FIRST:
+        _drop_hooks(tensor)
+    if captures and (capture := current()) is not None:
+        capture.changes(tensor)
+    array = tensor._array
+    if cell[1] is None:
+        cell[1] = array
+    elif cell[1] is not array:  # several views were changed: remember the memory they share
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        cell[1] = array
+
+
+def _drop_hooks(tensor: Any) -> None:
+    """What views of changed memory compute from here on is not seen by their older hooks, as in PyTorch."""
+    family = (tensor, *sharing(tensor))
+    views = [v for v in family if v._view is not None and not v._view[2] and v.grad_fn is not None]
+    if any(view.grad_fn.hooks for view in views):
+        for view in views:
+            base, chain, _ = view._view
+            change_history(view, chained(chain, base.grad_fn or base))
+
+
+def change_history(tensor: Any, maker: Any) -> None:
+    """Gives a tensor another maker; what keeps its gradient goes with it, other hooks stay."""
+    old = tensor.grad_fn
+    if old is not None and old.hooks:
+        for key, hook in list(old.hooks.items()):
+            if getattr(hook, "tensor", lambda: None)() is tensor:
+                maker.hooks = {**(maker.hooks or {}), key: old.hooks.pop(key)}
+    tensor.grad_fn, tensor.requires_grad = maker, True
+
+
+def join(view: Any, x: Any, function: Any, recording: bool) -> None:
+    """Makes a new Tensor known as the view of x that the Function made."""
+    view._cell = cell = x._cell
+    family = x._view
+    if family is not None:
+        base, chain, why = family
+        if why or recording:
+            view._view = base, (*chain, function), why
+        else:
+            view._view = ref(base), (*chain, function), UNDER_NO_GRAD
+    elif recording:
+        view._view = x, (function,), ""
+    else:
+        view._view = ref(x), (function,), UNDER_NO_GRAD
+    cell.append(ref(view))
+    if len(cell) in _FULL:
+        prune(cell)
+
+
+def share(tensor: Any, other: Any) -> None:
+    """Makes a new Tensor known as one of the same memory that is not on the other's tape."""
+    other._cell = cell = tensor._cell
+    cell.append(ref(tensor))
+    cell.append(ref(other))
+    if len(cell) in _FULL or len(cell) - 1 in _FULL:
+        prune(cell)
+
+
+def prune(cell: list[Any]) -> None:
+    """Drops the references to what is gone."""
+    count = len(cell)
+    if _pruning.acquire(False):
+        try:  # others may append meanwhile: only what was counted is replaced
+            alive = {id(tensor): link for link in cell[FIRST:count] if (tensor := link()) is not None}
+            cell[FIRST:count] = alive.values()
+        finally:
+            _pruning.release()
+
+
+def is_several(views: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The views that one call made, each marked as one of several."""
+    for view in views:
+        base, chain, why = view._view
+        if not why:
+            view._view = ref(base), chain, ONE_OF_SEVERAL
+    return views
+
+
+def sharing(tensor: Any) -> list[Any]:
+    """The Tensors that are alive and known to share the memory of this one, without it."""
+    cell = tensor._cell
+    links = cell[FIRST:]
+    alive = {id(other): other for link in links if (other := link()) is not None and other is not tensor}
+    if len(links) > 4 + 2 * len(alive):
+        prune(cell)
+    return list(alive.values())
+
+
+def is_shared(tensor: Any) -> bool:
+    """Whether somebody else sees the memory of a Tensor that is no view."""
+    cell = tensor._cell
+    return bool(cell[FLAG] & UNWATCHED or (len(cell) > FIRST and sharing(tensor)))
+
+
+def views_of(base: Any) -> list[Any]:
+    """The views of a base that are alive."""
+    if len(base._cell) == FIRST:
+        return []
+    return [view for view in sharing(base) if view._view is not None and _base_of(view) is base]
+
+
+def _base_of(view: Any) -> Any:
+    base, _, why = view._view
+    return base() if why else base
+
+
+def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The view of an array that the Functions lead to, which stay as they are."""
+    for function in chain:
+        array = again(function, None).forward(array)
+    return array
+
+
+def again(function: Any, edge: Any) -> Any:
+    """A view Function once more, as a node of the tape whose gradient goes to another edge."""
+    node = object.__new__(type(function))
+    node.__dict__.update(function.__dict__)
+    node.recorded, node.released, node.hooks = True, False, None
+    node.needs, node.edges, node.versions, node.changes = (True,), (edge,), (), ()
+    return node
+
+
+def chained(chain: tuple[Any, ...], edge: Any) -> Any:
+    """Nodes of the tape that lead from a view to the edge of its base; the last one."""
+    for function in chain:
+        edge = again(function, edge)
+    return edge
+
+
+def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) -> None:
+    """Refuses to write different values to one place; gives back what is borrowed.
+
+    places: the array to be written, or None where every element gets the same number.
+    """
+    view = tensor._view
+    if (
+        view is not None
+        and view[2]
+        and mode.enabled
+        and (base := view[0]()) is not None
+        and base.requires_grad
+    ):
+        raise RuntimeError(f"[{name}] got {view[2]}")
+    if places is not None and 0 in places.strides and _overlaps(places):
+        raise RuntimeError(
+            f"[{name}] got a tensor of shape {places.shape} with several elements at one place in memory "
+            "(expanded); expected one place for each: clone() it"
+        )
+    if tensor._cell[FLAG] & BORROWED:
+        own_memory(tensor)
+
+
+def _overlaps(array: np.ndarray[Any, Any]) -> bool:
+    sizes = zip(array.strides, array.shape, strict=True)
+    return array.size > 0 and any(stride == 0 and size > 1 for stride, size in sizes)
+
+
+def refuse_leaf(name: str, what: str) -> None:
+    raise RuntimeError(f"[{name}] {what} that requires grad is being used in an in-place operation.")
+
+
+def own_memory(tensor: Any) -> None:
+    """Gives borrowed memory back: the Tensors that share it go over to a copy."""
+    cell = tensor._cell
+    cell[FLAG] &= ~BORROWED
+    others = sharing(tensor)
+    if not others:
+        tensor._array = copied(tensor._array)
+        return
+    family = [tensor, *others]
+    bounds = [_bounds(t._array) for t in family]
+    low, high = min(start for start, _ in bounds), max(end for _, end in bounds)
+    whole = np.empty(high - low, np.uint8)
+    for t, (start, end) in zip(family, bounds, strict=True):
+        array = t._array
+        first = array.ctypes.data - low if end > start else 0
+        moved: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, whole, first, array.strides)
+        moved[...] = array
+        t._array = moved
+
+
+def _bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """The addresses where the memory of an array begins and ends."""
+    start = end = array.ctypes.data
+    for size, stride in zip(array.shape, array.strides, strict=True):
+        start, end = start + min(stride * (size - 1), 0), end + max(stride * (size - 1), 0)
+    return start, end + (array.itemsize if array.size else 0)

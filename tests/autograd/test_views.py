@@ -1,0 +1,298 @@
+"""In-place changes of views and of their bases while gradients are recorded; shared memory in general."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+
+def leaf(*values):
+    return rv.tensor(values, requires_grad=True)
+
+
+def test_a_view_of_a_buffer_brings_gradients_into_it():
+    out, w = rv.zeros(2, 3), leaf(1.0, 2.0, 3.0)
+    row = out[0]
+    row += w
+    row *= 2.0
+    assert out.tolist() == [[2, 4, 6], [0, 0, 0]]
+    assert out.requires_grad
+    (out * out).sum().backward()
+    assert w.grad.tolist() == [8, 16, 24]
+
+
+def test_a_view_on_the_tape_changes_its_base():
+    x = rv.ones(2, 2, requires_grad=True)
+    base = x * 1.0
+    column = base.T[0]
+    column.mul_(5.0)
+    assert base.tolist() == [[5, 1], [5, 1]]
+    (base.sum() + column.sum()).backward()
+    assert x.grad.tolist() == [[10, 1], [10, 1]]
+
+
+def test_a_base_on_the_tape_changes_its_views():
+    x = rv.ones(4, requires_grad=True)
+    base = x * 1.0
+    pairs = base.view(2, 2)
+    first = pairs[0]
+    base.mul_(3.0)
+    assert first.tolist() == [3, 3]
+    first.sum().backward()
+    assert x.grad.tolist() == [3, 3, 0, 0]
+
+
+def test_two_views_of_one_base():
+    w = leaf(2.0)
+    out = rv.zeros(3)
+    a, b = out[:2], out[1:]
+    a += w
+    b *= 3.0
+    assert out.tolist() == [2, 6, 0]
+    (a * rv.tensor([1.0, 10.0])).sum().backward()
+    assert w.grad.tolist() == [31]
+
+
+CHANGES = [
+    lambda v, w: v.mul_(w),
+    lambda v, w: v.pow_(2),
+    lambda v, w: v.clamp_(-1.0, 1.5),
+    lambda v, w: v.sigmoid_(),
+    lambda v, w: v.exp_(),
+    lambda v, w: v.tanh_(),
+    lambda v, w: v.div_(w),
+    lambda v, w: v.relu_(),
+    lambda v, w: v.neg_(),
+    lambda v, w: v.sqrt_(),
+    lambda v, w: v.masked_fill_(v > 1.0, 2.0),
+    lambda v, w: v.copy_(w),
+    lambda v, w: v.__setitem__(0, w[1]),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_the_change_itself_saves_stays_right(change):
+    """The memory is written, and the operation needs the values from before."""
+    grads = []
+    for in_place in (True, False):
+        x = rv.tensor([[0.5, 2.0], [3.0, 1.0]], requires_grad=True)
+        w = leaf(2.0, 3.0)
+        if in_place:
+            base = x * 1.0
+            change(base[0], w)
+        else:
+            row = x[0] * 1.0
+            change(row, w)
+            base = rv.stack([row, x[1]])
+        (base * base).sum().backward()
+        grads.append((x.grad.tolist(), None if w.grad is None else w.grad.tolist()))
+    assert grads[0] == grads[1]
+
+
+def test_the_flag_ends_with_the_view():
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    square = y * y
+    view = y[:1]
+    del view
+    gc.collect()
+    y.fill_(7.0)  # nobody else sees the memory: what the product saved stays
+    square.sum().backward()
+    assert x.grad.tolist() == [2, 4]
+
+
+def test_a_saved_tensor_changed_through_a_view_is_refused():
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    z = y * y
+    y[:1].add_(1.0)
+    with pytest.raises(RuntimeError, match=r"a variable needed .* modified by an inplace operation"):
+        z.sum().backward()
+
+
+def test_views_of_leaves_are_refused():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=r"\[add_\] a view of a leaf Variable that requires grad"):
+        x[:1].add_(1.0)
+    buffer = rv.zeros(2)
+    view = buffer[:1]
+    buffer.requires_grad_()
+    with pytest.raises(RuntimeError, match=r"\[add_\] a view of a leaf Variable that requires grad"):
+        view.add_(x[:1])
+    with rv.no_grad():
+        x[:1].add_(1.0)
+    assert x.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("several", [lambda t: t.unbind(0), lambda t: t.split(1), lambda t: t.chunk(2), list])
+def test_one_of_several_views_is_refused(several):
+    base, w = rv.zeros(2, 2), leaf(1.0, 2.0)
+    parts = several(base)
+    parts[0].add_(1.0)  # not on the tape
+    with pytest.raises(RuntimeError, match=r"\[add_\] got one of several views that one call made"):
+        parts[0].add_(w)
+    base.add_(w)
+    assert parts[1].reshape(-1).tolist() == [1, 2]
+    with pytest.raises(RuntimeError, match=r"\[backward\] got one of several views"):
+        parts[1].sum().backward()
+
+
+def test_views_made_under_no_grad_are_refused():
+    base, w = rv.zeros(2, 2), leaf(1.0, 2.0)
+    with rv.no_grad():
+        row = base[0]
+        row.add_(1.0)
+    with pytest.raises(RuntimeError, match=r"\[mul_\] got a view made under no_grad\(\)"):
+        row.mul_(w)
+    taped = w * 2.0
+    with rv.no_grad():
+        part = taped[:1]
+    with pytest.raises(RuntimeError, match=r"\[mul_\] got a view made under no_grad\(\)"):
+        part.mul_(2.0)
+
+
+def test_data_is_the_memory_itself():
+    """The idiom of a target network."""
+    target, source = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    target.data.copy_(source)
+    assert target.tolist() == [3, 4]
+    target.data.mul_(0.5)
+    target.data.add_(0.5 * source)
+    assert target.tolist() == [3, 4]
+    target.data[0] = source[1]
+    assert target.tolist() == [4, 4]
+    assert target.grad_fn is None
+
+
+def test_detached_tensors_are_written_too():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    x.detach().copy_(w)
+    assert x.tolist() == [3, 4]
+    d = x.detach()
+    d += w * 1.0
+    assert x.tolist() == [6, 8]
+    assert d.requires_grad
+
+
+def test_expanded_tensors():
+    x = rv.ones(3)
+    wide = x.expand(2, 3)
+    with pytest.raises(
+        RuntimeError, match=r"\[mul_\] got a tensor of shape \(2, 3\) with several elements at"
+    ):
+        wide.mul_(2.0)
+    wide[0].mul_(2.0)
+    wide.fill_(5.0)
+    wide[1] = rv.tensor([1.0, 2.0, 3.0])
+    assert x.tolist() == [1, 2, 3]
+    x.expand(3).add_(1.0)
+    assert x.tolist() == [2, 3, 4]
+
+
+def test_detach_of_a_view_in_place_is_refused():
+    y = leaf(1.0, 2.0) * 1.0
+    with pytest.raises(RuntimeError, match=r"\[detach_\] got a view"):
+        y[:1].detach_()
+    assert not y.detach_().requires_grad
+
+
+def test_gradients_that_are_switched_off_before_backward():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = (x * w).sum()
+    x.requires_grad_(False)
+    y.backward()
+    assert x.grad is None
+    assert w.grad.tolist() == [1, 2]
+
+
+def test_retained_gradients_add_up_and_follow_the_tensor():
+    x = leaf(1.0, 2.0)
+    y = x * 2.0
+    y.retain_grad()
+    y.sum().backward(retain_graph=True)
+    held = y.grad
+    y.sum().backward()
+    assert y.grad.tolist() == [2, 2]
+    assert held.tolist() == [1, 1]
+    y = x * 2.0
+    view = y[:1]
+    y.retain_grad()
+    view.retain_grad()
+    view.mul_(3.0)
+    (y.sum() + view.sum()).backward()
+    assert y.grad.tolist() == [2, 1]
+    assert view.grad.tolist() == [1]
+
+
+def test_hooks_of_a_view_see_its_earlier_uses():
+    seen = []
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    view = y[:1]
+    view.register_hook(lambda g: seen.append(g.tolist()))
+    used = view * 5.0
+    view.mul_(2.0)
+    (y.sum() + used.sum() + view.sum() * 10.0).backward()
+    assert seen == [[5]]
+    assert x.grad.tolist() == [27, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (rv.ones(3), RuntimeError, r"\[grad\] got a gradient of shape \(3,\); expected \(2,\)"),
+        (rv.ones(2).double(), RuntimeError, r"\[grad\] got a gradient of dtype float64; expected float32"),
+        ([1.0, 2.0], TypeError, r"\[grad\] got list; expected a Tensor or None"),
+        (np.ones(2, np.float32), TypeError, r"\[grad\] got ndarray; expected a Tensor or None"),
+    ],
+)
+def test_a_gradient_that_does_not_fit(value, error, text):
+    x = leaf(1.0, 2.0)
+    with pytest.raises(error, match=text):
+        x.grad = value
+    with pytest.raises(RuntimeError, match=r"\[grad\] got the tensor itself"):
+        x.grad = x
+    x.grad = rv.ones(2)
+    assert x.grad.tolist() == [1, 1]
+
+
+def test_a_value_with_more_dimensions_of_size_1():
+    out, w = rv.zeros(3), rv.ones(1, 3, requires_grad=True)
+    out[...] = w
+    out[-1] = w[:, 0]
+    out.sum().backward()
+    assert w.grad.tolist() == [[2, 1, 0]]
+
+
+def test_one_of_several_outputs_changed_in_place():
+    x = leaf(1.0, -3.0)
+    y = x.reshape(2, 1).max(-1)[0]
+    y.detach()
+    y.clamp_(-1.0, 1.0)
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 0]
+
+
+def test_an_older_change_of_an_input_is_no_reason_to_refuse():
+    x = leaf(1.0, 2.0)
+    with rv.no_grad():
+        x.add_(1.0)
+    y = x**2
+    y.view(2, 1).mul_(3.0)
+    y.sum().backward()
+    assert x.grad.tolist() == [12, 18]
+
+
+def test_references_to_views_do_not_pile_up():
+    x = rv.ones(4)
+    for _ in range(1000):
+        x[:2], x.detach()
+    assert len(x._cell) < 70
+    alive = [x[i : i + 1] for i in range(4)] * 10
+    for _ in range(1000):
+        x[:2]
+    x.mul_(leaf(2.0))
+    assert all(view.requires_grad for view in alive)

@@ -1,0 +1,57 @@
+"""Random programs of views, in-place changes and backward passes, compared with PyTorch.
+
+``RANVIER_PROGRAMS`` says how many (1,000 if it is not set), ``RANVIER_PROGRAMS_FROM`` from which seed on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from support.differential import compare, draw, shrunk  # noqa: E402
+
+PROGRAMS = int(os.environ.get("RANVIER_PROGRAMS", "1000"))
+FIRST = int(os.environ.get("RANVIER_PROGRAMS_FROM", "0"))
+MOST_REFUSED = 0.01
+
+
+@pytest.mark.timeout(0)
+def test_random_programs(capsys):
+    """No value, gradient or hook differs, and few programs that are legal in PyTorch are refused."""
+    kinds, wrong, refused = Counter(), [], []
+    for seed in range(FIRST, FIRST + PROGRAMS):
+        program = draw(seed)
+        verdict = compare(program)
+        kinds[verdict.kind] += 1
+        if verdict.kind in ("differs", "crash"):
+            wrong.append(_text(seed, shrunk(program, verdict.kind)))
+        if verdict.kind == "refused" and len(refused) < 20:
+            refused.append(f"# seed {seed}: {verdict.line}\n#   {verdict.detail}")
+    with capsys.disabled():
+        print(f"\n{PROGRAMS} programs from seed {FIRST}: {dict(kinds)}")
+    assert not wrong, "\n\n".join(wrong[:10])
+    assert kinds["refused"] <= max(MOST_REFUSED * PROGRAMS, 1), "\n".join(refused)
+
+
+def _text(seed, program):
+    verdict = compare(program)
+    lines = "\n".join(program)
+    return f"# seed {seed}, {verdict.kind}: {verdict.detail}\n{lines}"
+
+
+def test_a_difference_is_found_and_shrunk():
+    """The judge itself: a program of which one line is not what the other library does."""
+    program = [
+        "a0 = T.tensor([1.0, 2.0], requires_grad=True)",
+        "a1 = a0 * 2",
+        "a3 = a1 + 1.0",
+        "a2 = a1[0:1]",
+        "a2.mul_(3.0 if T.__name__ == 'torch' else 4.0)",
+        "a1.sum().backward()",
+    ]
+    assert compare(program).kind == "differs"
+    assert [line[:2] for line in shrunk(program, "differs")] == ["a0", "a1", "a2", "a2"]

@@ -1,0 +1,193 @@
+"""A program run line by line in PyTorch and here, what differs, and the least program that differs so."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import ranvier as rv
+from support.random_programs import Drawing, on_tape, reaches_leaf
+
+LINES = 14
+_COPY = re.compile(
+    r"(?:with T.no_grad\(\): )?(a\d+)(?:\.data|\.detach\(\))?(?:\[.*\] .?= |\.\w+_\()(a\d+).*$"
+)
+_TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-10)}  # float64 only where nothing is float32
+
+
+class Verdict(NamedTuple):
+    """kind: same, differs, refused (by us only), allowed (by us only), crash (an error not in our form)."""
+
+    kind: str
+    line: str = ""
+    detail: str = ""
+
+
+def torch() -> Any:
+    import torch
+
+    return torch
+
+
+class Machine:
+    """One library, with the names that a program has made."""
+
+    def __init__(self, library: Any) -> None:
+        self.names: dict[str, Any] = {"T": library, "log": []}
+        self.Tensor = library.Tensor
+
+    def run(self, line: str) -> Exception | None:
+        hooked = self.names.get(line.partition(".")[0]) if "register_hook" in line else None
+        if hasattr(hooked, "_is_view") and hooked.requires_grad and not on_tape(hooked):
+            return NameError("PyTorch ends the process here")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                exec(_compiled(line), self.names)
+        except Exception as error:
+            return error
+        return None
+
+    @property
+    def tensors(self) -> dict[str, Any]:
+        return {n: t for n, t in self.names.items() if isinstance(t, self.Tensor)}
+
+
+_cache: dict[str, Any] = {}
+
+
+def _compiled(line: str) -> Any:
+    if len(_cache) > 20_000:
+        _cache.clear()
+    if line not in _cache:
+        _cache[line] = compile(line, "<program>", "exec")
+    return _cache[line]
+
+
+def draw(seed: int) -> list[str]:
+    """The lines of a random program; the last one is a backward pass from all that is on the tape."""
+    drawing, machine = Drawing(seed), Machine(torch())
+    program = drawing.start()
+    for line in program:
+        machine.run(line)
+    for _ in range(drawing.rng.randint(4, LINES)):
+        if not machine.tensors:
+            break
+        line = drawing.line(machine.tensors)
+        error = machine.run(line)
+        if error is None or drawing.rng.random() < 0.3:  # some lines that PyTorch refuses
+            program.append(line)
+        if error is not None and "backward(" in line:
+            return program
+    wanted = [n for n, t in machine.tensors.items() if reaches_leaf(t)]
+    if wanted:
+        program.append(f"({' + '.join(f'({n} * {i + 1}.0).sum()' for i, n in enumerate(wanted))}).backward()")
+    return program
+
+
+def compare(program: list[str]) -> Verdict:
+    """Runs a program in both libraries."""
+    theirs, ours = Machine(torch()), Machine(rv)
+    rtol, atol = _TOLERANCE[
+        "float32" if any("float32" in s or "float()" in s for s in program) else "float64"
+    ]
+    for line in program:
+        if _undefined(line, theirs):
+            return Verdict("same")
+        expected, got = theirs.run(line), ours.run(line)
+        if isinstance(expected, (NameError, SyntaxError)):
+            return Verdict("same")  # no program
+        if got is not None and not _in_form(got):
+            return Verdict("crash", line, f"{type(got).__name__}: {got}")
+        if expected is None and got is not None and not _reaches_leaf(line, theirs):
+            return Verdict("same")  # a view made under no_grad() requires gradients that go nowhere
+        if expected is None and got is not None:
+            return Verdict("refused", line, f"{type(got).__name__}: {got}")
+        if expected is not None and got is None:
+            return Verdict("allowed", line, f"{type(expected).__name__}: {expected}")
+        if expected is not None and "backward(" in line:
+            return Verdict("same")  # what was added before it failed is not defined
+        if "backward(" in line and (difference := _difference(theirs, ours, rtol, atol)):
+            return Verdict("differs", line, difference)
+    difference = _difference(theirs, ours, rtol, atol)
+    return Verdict("differs", program[-1], difference) if difference else Verdict("same")
+
+
+def _reaches_leaf(line: str, machine: Machine) -> bool:
+    """Whether the tensor that a line begins with has a leaf behind it in PyTorch."""
+    x = machine.names.get(line.partition(".")[0])
+    if x is None or not any(name in line for name in ("backward(", "register_hook(", "retain_grad(")):
+        return True
+    return reaches_leaf(x)
+
+
+def _undefined(line: str, machine: Machine) -> bool:
+    """Whether a line copies between parts of one memory, of which PyTorch says nothing."""
+    found = _COPY.match(line)
+    pair = [machine.names.get(name) for name in found.groups()] if found else [None]
+    if any(not isinstance(x, machine.Tensor) for x in pair) or pair[0] is pair[1]:
+        return False
+    return pair[0].untyped_storage().data_ptr() == pair[1].untyped_storage().data_ptr() != 0
+
+
+def _in_form(error: Exception) -> bool:
+    kinds = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
+    if isinstance(error, AttributeError) and "'NoneType'" in str(error):  # x.grad is None
+        return True
+    return isinstance(error, (*kinds, NameError)) and not isinstance(error, RecursionError)
+
+
+def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
+    their, our = theirs.tensors, ours.tensors
+    if their.keys() != our.keys():
+        return f"names {sorted(their)} and {sorted(our)}"
+    for name, t in their.items():
+        found = _unequal(t.detach(), our[name]._array, rtol, atol)
+        if found:
+            return f"{name} is {found}"
+        if not _keeps_grad(t):
+            continue
+        grad, mine = t.grad, our[name].grad
+        if (grad is None) != (mine is None):
+            return f"{name}.grad is {grad} in PyTorch, here {mine}"
+        if grad is not None and (found := _unequal(grad.detach(), mine._array, rtol, atol)):
+            return f"{name}.grad is {found}"
+    saw, see = sorted(theirs.names["log"]), sorted(ours.names["log"])
+    if len(saw) != len(see) or not np.allclose(saw, see, 1e-3, 1e-4, equal_nan=True):
+        return f"hooks saw {saw} in PyTorch, here {see}"
+    return ""
+
+
+def _keeps_grad(t: Any) -> bool:
+    try:
+        return bool(t.is_leaf or t.retains_grad)
+    except RuntimeError:  # a view that cannot be used any more
+        return False
+
+
+def _unequal(t: Any, array: np.ndarray[Any, Any], rtol: float, atol: float) -> str:
+    expected = t.numpy()
+    if expected.shape != array.shape or expected.dtype != array.dtype:
+        return f"{expected.dtype}{expected.shape} in PyTorch, here {array.dtype}{array.shape}"
+    if np.allclose(expected, array, rtol, atol * max(1.0, _scale(expected)), equal_nan=True):
+        return ""
+    return f"{expected.tolist()} in PyTorch, here {array.tolist()}"
+
+
+def _scale(array: np.ndarray[Any, Any]) -> float:
+    finite = array[np.isfinite(array)]
+    return float(np.abs(finite).max()) if finite.size else 0.0
+
+
+def shrunk(program: list[str], kind: str) -> list[str]:
+    """The program without every line that the difference does not need."""
+    changed = True
+    while changed:
+        changed = False
+        for at in reversed(range(len(program))):
+            shorter = program[:at] + program[at + 1 :]
+            if shorter and compare(shorter).kind == kind:
+                program, changed = shorter, True
+    return program

@@ -1,0 +1,316 @@
+"""Random programs of views, in-place changes and backward passes, as lines of Python that PyTorch runs too.
+
+A program is drawn line by line while PyTorch runs it, so that most lines are legal. ``T`` is the library.
+Numbers are small multiples of a power of two: most results are exact in both libraries.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+SHAPES = (
+    (),
+    (1,),
+    (2,),
+    (3,),
+    (4,),
+    (2, 3),
+    (3, 2),
+    (2, 2),
+    (1, 3),
+    (2, 1),
+    (2, 3, 2),
+    (2, 1, 3),
+    (0,),
+    (0, 3),
+)
+_LIMIT = 10  # tensors alive at a time
+
+
+class Drawing:
+    """Draws the lines of one program."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.count = 0
+        self.dtype = self.rng.choice(["float32", "float32", "float64"])
+        self.shape = self.rng.choice(SHAPES)  # of most tensors, so that they fit each other
+
+    def start(self) -> list[str]:
+        first = [self._leaf(True) for _ in range(self.rng.randint(1, 2))]
+        return first + [self._leaf(False) for _ in range(self.rng.randint(0, 2))]
+
+    def line(self, tensors: dict[str, Any]) -> str:
+        """A line for the tensors that are alive, by name."""
+        kinds = _KINDS if len(tensors) < _LIMIT else _KINDS_WHEN_FULL
+        kind = self.rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
+        line = getattr(self, f"_{kind}")(tensors)
+        if kind in ("view", "compute", "change", "assign") and self.rng.random() < 0.12:
+            return f"with T.no_grad(): {line}"
+        return line
+
+    # --- names and numbers
+    def _new(self) -> str:
+        self.count += 1
+        return f"a{self.count - 1}"
+
+    def _number(self) -> float:
+        return self.rng.choice([-2.0, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0])
+
+    def _leaf(self, wants: bool, shape: tuple[int, ...] | None = None) -> str:
+        shape = self.shape if shape is None and self.rng.random() < 0.6 else shape
+        shape = self.rng.choice(SHAPES) if shape is None else shape
+        dtype = self.dtype if self.rng.random() < 0.9 else "float64"
+        flag = ", requires_grad=True" if wants else ""
+        if 0 in shape:
+            return f"{self._new()} = T.zeros({shape}, dtype=T.{dtype}{flag})"
+        return f"{self._new()} = T.tensor({self._values(shape)}, dtype=T.{dtype}{flag})"
+
+    def _values(self, shape: tuple[int, ...]) -> Any:
+        if not shape:
+            return self.rng.randint(-8, 8) / 4
+        return [self._values(shape[1:]) for _ in range(shape[0])]
+
+    def _name(self, tensors: dict[str, Any], taped: bool = False) -> str:
+        """A tensor; the younger ones more often."""
+        names = [n for n in tensors if not taped or on_tape(tensors[n])] or list(tensors)
+        return self.rng.choices(names, range(1, len(names) + 1))[0]
+
+    def _operand(self, tensors: dict[str, Any], x: Any) -> str:
+        """What fits x: a number, a tensor of its shape or one that broadcasts to it, or any."""
+        if self.rng.random() < 0.3:
+            return str(self._number())
+        shape = tuple(x.shape)
+        fits = [
+            n for n, t in tensors.items() if _broadcasts(tuple(t.shape), shape) and t.dtype.is_floating_point
+        ]
+        return self.rng.choice(fits) if fits and self.rng.random() < 0.9 else self._name(tensors)
+
+    def _key(self, shape: tuple[int, ...]) -> str:
+        """A key of integers, slices, None and ... that gives a view."""
+        parts: list[str] = []
+        for n in shape[: self.rng.randint(1, max(len(shape), 1))]:
+            kind = self.rng.random()
+            if kind < 0.45 and n:
+                parts.append(str(self.rng.randint(-n, n - 1)))
+            elif kind < 0.85:
+                start, stop = sorted(self.rng.randint(0, n) for _ in range(2))
+                step = self.rng.choice(["", "", ":2"])
+                parts.append(self.rng.choice([f"{start}:{stop}{step}", ":", f"{start}:", f":{stop}"]))
+            else:
+                parts.append(self.rng.choice(["None", ":"]))
+        if not parts or self.rng.random() < 0.1:
+            parts.append("...")
+        return ", ".join(parts)
+
+    def _picks(self, shape: tuple[int, ...]) -> str:
+        n = shape[0] if shape else 1
+        if not shape or self.rng.random() < 0.3:
+            return "..."
+        return str([self.rng.randint(-n, n - 1) for _ in range(self.rng.randint(1, 3))] if n else [])
+
+    # --- lines
+    def _make(self, tensors: dict[str, Any]) -> str:
+        return self._leaf(self.rng.random() < 0.5)
+
+    def _view(self, tensors: dict[str, Any]) -> str:
+        name = self._name(tensors)
+        x, d = tensors[name], self._dim(tensors[name].ndim)
+        n = x.shape[d] if x.ndim else 1
+        start = self.rng.randint(0, max(n - 1, 0))
+        choices = [
+            f"[{self._key(tuple(x.shape))}]",
+            f"[{self._key(tuple(x.shape))}]",
+            f".select({d}, {start})",
+            f".narrow({d}, {start}, {self.rng.randint(0, n - start)})",
+            f".transpose({d}, {self._dim(x.ndim)})",
+            f".permute({self._order(x.ndim)})",
+            f".view({self._reshaped(tuple(x.shape))})",
+            f".reshape({self._reshaped(tuple(x.shape))})",
+            f".unsqueeze({self.rng.randint(0, x.ndim)})",
+            f".squeeze({self.rng.choice(['', str(d)])})",
+            f".expand({', '.join(['2', *map(str, x.shape)])})",
+            f".expand({', '.join(str(3 if n == 1 else n) for n in x.shape) or '2'})",
+            f".unbind({d})[{start}]",
+            f".split({self.rng.randint(1, max(n, 1))}, {d})[0]",
+            f".chunk(2, {d})[0]",
+            ".detach()",
+            ".data",
+            ".view_as(" + name + ")",
+            ".flatten()",
+            ".contiguous()",
+            f".movedim({d}, {self._dim(x.ndim)})",
+        ]
+        if x.ndim >= 2:
+            choices += [f".diagonal({self.rng.randint(-1, 1)})"] * 2 + [".mT", ".swapaxes(0, 1)"]
+        if x.ndim == 2:
+            choices += [".T", ".t()"]
+        return f"{self._new()} = {name}{self.rng.choice(choices)}"
+
+    def _compute(self, tensors: dict[str, Any]) -> str:
+        name = self._name(tensors)
+        x = tensors[name]
+        other = self._operand(tensors, x)
+        choices = [
+            f"{name} * {other}",
+            f"{name} + {other}",
+            f"{name} - {other}",
+            f"{name} / {self._number()}",
+            f"{name} ** 2",
+            f"-{name}",
+            f"{name}.clone()",
+            f"{name}.sum()",
+            f"{name}.sum({self._dim(x.ndim)})",
+            f"{name}.relu()",
+            f"{name}.sigmoid()",
+            f"{name}.tanh()",
+            f"{name}.clamp(-1.0, 1.5)",
+            f"{name}.to(T.float64)",
+            f"{name}.float()",
+            f"{name}[{self._picks(tuple(x.shape))}]",
+            f"{name}[{name} > 0.0]",
+            f"T.where({name} > 0.0, {name}, {other})",
+            f"T.nn.functional.relu({name}, inplace=True)",
+            f"{name}.masked_fill({name} > 0.0, {self._number()})",
+            f"T.cat([{name}, {name}], {self._dim(x.ndim)})",
+            f"T.stack([{name}, {name}])",
+        ]
+        return f"{self._new()} = {self.rng.choice(choices)}"
+
+    def _change(self, tensors: dict[str, Any]) -> str:
+        name = self._name(tensors)
+        other = self._operand(tensors, tensors[name])
+        choices = [
+            f"{name}.add_({other})",
+            f"{name}.add_({other}, alpha=0.5)",
+            f"{name}.sub_({other})",
+            f"{name}.mul_({other})",
+            f"{name}.mul_({other})",
+            f"{name}.div_({self._number()})",
+            f"{name}.pow_(2)",
+            f"{name}.copy_({other if not other[0].isdigit() and other[0] != '-' else name})",
+            f"{name}.fill_({self._number()})",
+            f"{name}.zero_()",
+            f"{name}.clamp_(-1.0, 1.0)",
+            f"{name}.relu_()",
+            f"{name}.masked_fill_({name} > 0.0, {self._number()})",
+            f"{name} += {other}",
+            f"{name} *= {other}",
+            f"{name} -= {other}",
+            f"{name}.data.mul_({self._number()})",
+            f"{name}.data.copy_({name})",
+            f"{name}.data.add_({other})",
+            f"{name}.detach().add_({other})",
+        ]
+        return self.rng.choice(choices)
+
+    def _assign(self, tensors: dict[str, Any]) -> str:
+        name = self._name(tensors)
+        x = tensors[name]
+        shape = tuple(x.shape)
+        key = self._key(shape)
+        try:
+            part = x.detach()[eval(f"__import__('numpy').s_[{key}]")]
+        except IndexError:
+            part = x
+        data = ".data" if self.rng.random() < 0.08 else ""
+        if self.rng.random() < 0.15:
+            return f"{name}{data}[{self._picks(shape)}] = {self._operand(tensors, part)}"
+        if self.rng.random() < 0.15:
+            return f"{name}{data}[{name} > 0.0] = {self._number()}"
+        if self.rng.random() < 0.15:
+            return f"{name}{data}[{key}] {self.rng.choice('+*-')}= {self._operand(tensors, part)}"
+        return f"{name}{data}[{key}] = {self._operand(tensors, part)}"
+
+    def _backward(self, tensors: dict[str, Any]) -> str:
+        name = self._name(tensors, taped=True)
+        keep = self.rng.choice(["", "", "retain_graph=True"])
+        return f"{name}.sum().backward({keep})"
+
+    def _hook(self, tensors: dict[str, Any]) -> str:
+        name = self._name(tensors, taped=True)
+        return self.rng.choice(
+            [
+                f"{name}.register_hook(lambda g: g * 2)",
+                f"{name}.register_hook(lambda g: log.append(float(g.sum())))",
+                f"{name}.retain_grad()",
+                f"{name}.retain_grad()",
+            ]
+        )
+
+    def _flag(self, tensors: dict[str, Any]) -> str:
+        name = self._name(tensors)
+        return self.rng.choice(
+            [
+                f"{name}.requires_grad_()",
+                f"{name}.requires_grad_(False)",
+                f"{name}.detach_()",
+                f"{name}.grad = None",
+                f"{name}.grad.mul_(2.0)",
+                f"{name}.grad.zero_()",
+                f"{name}.grad = {self._name(tensors)}.detach().clone()",
+                f"{self._new()} = {name}.grad.clone()",
+            ]
+        )
+
+    def _forget(self, tensors: dict[str, Any]) -> str:
+        return f"del {self.rng.choice(list(tensors))}"
+
+    def _dim(self, ndim: int) -> int:
+        return self.rng.randint(0, max(ndim - 1, 0))
+
+    def _order(self, ndim: int) -> str:
+        return ", ".join(map(str, self.rng.sample(range(ndim), ndim))) or "()"
+
+    def _reshaped(self, shape: tuple[int, ...]) -> str:
+        size = 1
+        for n in shape:
+            size *= n
+        new = self.rng.choice([(-1,), (size,), (1, size), shape[::-1], (*shape, 1)])
+        return str(new if size or -1 not in new else (0,))
+
+
+def on_tape(x: Any) -> bool:
+    """Whether PyTorch's tensor requires gradients and can have hooks.
+
+    A view made under no_grad() says that it requires them where its base does, has no history, and
+    ``register_hook`` of it ends the process.
+    """
+    try:
+        return bool(x.requires_grad and not (x._is_view() and x.grad_fn is None))
+    except RuntimeError:
+        return False
+
+
+def reaches_leaf(x: Any) -> bool:
+    """Whether a gradient of PyTorch's tensor gets to a leaf."""
+    if not on_tape(x) or x.grad_fn is None:
+        return on_tape(x)
+    nodes = [x.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if "AccumulateGrad" in type(node).__name__:
+            return True
+        nodes += [edge for edge, _ in node.next_functions if edge is not None]
+    return False
+
+
+_KINDS = (
+    ("make", 1),
+    ("view", 9),
+    ("compute", 5),
+    ("change", 9),
+    ("assign", 5),
+    ("backward", 2),
+    ("hook", 1.5),
+    ("flag", 1),
+    ("forget", 1),
+)
+_KINDS_WHEN_FULL = (("change", 4), ("assign", 3), ("backward", 2), ("hook", 1), ("forget", 6))
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    if len(shape) > len(to):
+        return False
+    return all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
