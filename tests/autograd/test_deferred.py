@@ -97,6 +97,8 @@ def test_retained_and_asked_for():
     kept = []
     y = pooled(x, w, lambda z: (z.retain_grad(), kept.append(z)))
     (gradient,) = rv.autograd.grad(y.sum(), [kept[0]], retain_graph=True)
+    np.testing.assert_array_equal(gradient.numpy(), kept[0].grad.numpy())  # as in PyTorch
+    kept[0].grad = None
     y.sum().backward()
     np.testing.assert_array_equal(gradient.numpy(), kept[0].grad.numpy())
     values = (

@@ -124,7 +124,6 @@ class Drawing:
             f"[{self._key(tuple(x.shape))}]",
             f".select({d}, {start})",
             f".narrow({d}, {start}, {self.rng.randint(0, n - start)})",
-            f".transpose({d}, {self._dim(x.ndim)})",
             f".permute({self._order(x.ndim)})",
             f".view({self._reshaped(tuple(x.shape))})",
             f".reshape({self._reshaped(tuple(x.shape))})",
@@ -140,8 +139,9 @@ class Drawing:
             ".view_as(" + name + ")",
             ".flatten()",
             ".contiguous()",
-            f".movedim({d}, {self._dim(x.ndim)})",
         ]
+        if x.ndim >= 1:
+            choices += [f".transpose({d}, {self._dim(x.ndim)})", f".movedim({d}, {self._dim(x.ndim)})"]
         if x.ndim >= 2:
             choices += [f".diagonal({self.rng.randint(-1, 1)})"] * 2 + [".mT", ".swapaxes(0, 1)"]
         if x.ndim == 2:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, borrowed, no_grad, random, wrap
-from ranvier.autograd.inplace import bump
+from ranvier.autograd.views import bump
 from ranvier.train.finite import MODES
 from ranvier.train.step import parameters_of
 from ranvier.train.weighting import batch_loss, name_of, weighting
