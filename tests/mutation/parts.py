@@ -1,0 +1,36 @@
+"""Which files are a part, how many mutants are drawn from it, and which tests try them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A group of tests is collected once, and each of its mutants is tried in a fork.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "kernels": ("tests/kernels", "tests/runtime"),
+    "ops": ("tests/ops", "tests/properties", "tests/test_wrong_input.py"),
+    "program": ("tests/program",),
+    "autograd": (
+        *("tests/autograd", "tests/properties", "tests/nn/test_hooks.py", "tests/nn/test_module.py"),
+        *(f"tests/ops/test_{name}.py" for name in ("derivative", "elementwise", "index", "scatter", "shape")),
+    ),
+    "train": ("tests/train", "tests/optim/test_checkpoints.py", "tests/program/test_trainer.py"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    files: tuple[str, ...]  # globs below the root
+    count: int  # mutants drawn
+    groups: tuple[str, ...]  # tried in this order
+
+
+PARTS = (
+    Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 150, ("kernels", "ops", "program")),
+    Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 30, ("kernels", "ops", "program")),
+    Part("program", ("cpp/program/*.cpp", "cpp/program/*.h"), 35, ("program",)),
+    Part("bindings", ("cpp/bindings/*.cpp", "cpp/bindings/*.h"), 45, ("kernels", "ops", "program")),
+    Part("autograd.py", ("python/ranvier/autograd/*.py",), 30, ("autograd",)),
+    Part("program.py", ("python/ranvier/program/*.py",), 25, ("program",)),
+    Part("train.py", ("python/ranvier/train/**/*.py",), 25, ("train",)),
+)

@@ -1,0 +1,268 @@
+"""A pytest run that collects a group of tests once and tries each mutant in a fork of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mutation import tree
+from mutation.parts import GROUPS, PARTS
+from mutation.sites import Site
+from mutation.switch import Calls, Core, ImportMutated, PythonMutant
+
+BUDGET = float(os.environ.get("RANVIER_MUTATION_BUDGET", "60"))  # seconds of tests for each mutant
+MEMORY = 12 << 30
+
+
+class Worker:
+    """The plugin: takes over after collection."""
+
+    def __init__(self, group: str, fresh: str | None) -> None:
+        self.group, self.fresh = group, fresh
+        self.sites = tree.sites()
+        self.failed: str | None = None
+        self.python: dict[int, PythonMutant] = {}
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed and self.failed is None:
+            self.failed = f"{report.nodeid} [{report.when}]"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> bool:
+        self.items = {item.nodeid: item for item in session.items}
+        if self.fresh is not None:
+            _answer(self.try_items(json.loads(Path(self.fresh).read_text())))
+        self.core = Core(tree.MOST)
+        self.at_import = set(self.core.reached())
+        wanted = [s for s in self.sites if self.group in _groups(s)]
+        for site in wanted:
+            if site.file.endswith(".py"):
+                self.python[site.number] = PythonMutant(site)
+        session.config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
+        self.known = known = self.baseline()
+        for site in wanted:
+            self.judge(site, known)
+        return True
+
+    # --- what each test takes and reaches, without a mutant
+    def baseline(self) -> dict[str, Any]:
+        path = tree.STATE / f"baseline-{self.group}.jsonl"
+        known = _results(path)
+        while missing := [name for name in self.items if name not in known]:
+            pid = _fork(4 * 3600)
+            if pid == 0:
+                _be_silent()
+                self.measure(missing, path)
+                os._exit(0)
+            os.waitpid(pid, 0)
+            known = _results(path)
+            left = [name for name in self.items if name not in known]
+            if left:  # it ended in this test
+                _append(path, {"key": left[0], "ok": False, "seconds": 0.0, "reached": []})
+                known = _results(path)
+        return known
+
+    def measure(self, names: list[str], path: Path) -> None:
+        places: dict[Any, list[int]] = {}
+        for number, mutant in self.python.items():
+            if mutant.place is not None:
+                places.setdefault(mutant.place, []).append(number)
+        calls = Calls(places)
+        for i, name in enumerate(names):
+            self.core.clear()
+            self.failed = None
+            following = self.items[names[i + 1]] if i + 1 < len(names) else None
+            started = time.perf_counter()
+            calls.start()
+            self.items[name].config.hook.pytest_runtest_protocol(item=self.items[name], nextitem=following)
+            entered = calls.stop()
+            seconds = round(time.perf_counter() - started, 4)
+            reached = sorted({*self.core.reached(), *entered})
+            _append(path, {"key": name, "ok": self.failed is None, "seconds": seconds, "reached": reached})
+
+    # --- one mutant
+    def judge(self, site: Site, known: dict[str, Any]) -> None:
+        results = tree.STATE / "results.jsonl"
+        done = _results(results).get(site.key)
+        if done is not None and (done["killed"] or self.group in done["groups"]):
+            return
+        mutant = self.python.get(site.number)
+        able = [name for name in self.items if known[name]["ok"]]
+        reaching = [name for name in able if site.number in known[name]["reached"]]
+        fresh = (site.number in self.at_import and not reaching) or (mutant is not None and mutant.at_import)
+        names = _chosen(site, able if fresh else reaching, known)
+        groups = [*(done["groups"] if done else []), self.group]
+        outcome: dict[str, Any] = {"key": site.key, "groups": groups, "tests": len(names), "killed": False}
+        started = time.perf_counter()
+        while names:
+            seconds = sum(known[name]["seconds"] for name in names)
+            by = self.try_fresh(site, names, seconds) if fresh else self.try_forked(site, names, seconds)
+            if by == "not applied":
+                fresh = True
+                continue
+            test = by.rsplit(" [", 1)[0] if by else ""
+            if test in names and self.try_forked(None, [test], known[test]["seconds"]):
+                names.remove(test)  # it fails without the mutant, too
+                continue
+            outcome |= {"killed": bool(by), "by": by}
+            break
+        outcome["seconds"] = round(time.perf_counter() - started, 1)
+        outcome["reached"] = len(reaching) if not fresh else -1
+        _append(results, outcome)
+        print(site.number, site.part, site.file, site.line, outcome, file=sys.stderr, flush=True)
+
+    def try_forked(self, site: Site | None, names: list[str], seconds: float) -> str:
+        read, write = os.pipe()
+        limit = mmap.mmap(-1, 8)  # shared with who watches: until when the test in progress may run
+        pid = _fork(60 + 6 * seconds, limit)
+        if pid == 0:
+            os.close(read)
+            _be_silent()
+            if site is not None:
+                os.environ["RANVIER_MUTANT"] = str(site.number)
+                if site.number in self.python:
+                    if not self.python[site.number].apply():
+                        os.write(write, b"not applied")
+                        os._exit(0)
+                else:
+                    self.core.switch_on(site.number)
+            os.write(write, (self.try_items(names, limit) or "survived").encode())
+            os._exit(0)
+        os.close(write)
+        said = b""
+        while part := os.read(read, 65536):
+            said += part
+        os.close(read)
+        _, status = os.waitpid(pid, 0)
+        _end_group(pid)
+        text = (
+            said.decode() or f"ended by signal {os.WTERMSIG(status)}"
+            if os.WIFSIGNALED(status)
+            else said.decode()
+        )
+        return "" if text == "survived" else text or "ended"
+
+    def try_fresh(self, site: Site, names: list[str], seconds: float) -> str:
+        """In a new process, for what happens at import."""
+        order = tree.STATE / f"order-{self.group}.json"
+        order.write_text(json.dumps(names))
+        command = [sys.executable, "-m", "mutation.worker", self.group, str(order), str(site.number)]
+        env = {**os.environ, "RANVIER_MUTANT": str(site.number)}
+        try:
+            done = subprocess.run(
+                command, env=env, capture_output=True, text=True, timeout=120 + 15 * seconds
+            )
+        except subprocess.TimeoutExpired:
+            return "ran too long"
+        answers = [line[8:] for line in done.stdout.splitlines() if line.startswith("@answer ")]
+        return "does not start" if not answers else "" if answers[-1] == "survived" else answers[-1]
+
+    def try_items(self, names: list[str], limit: mmap.mmap | None = None) -> str:
+        """Runs these tests until one fails, and names it."""
+        self.failed = None
+        for i, name in enumerate(names):
+            if limit is not None:
+                limit[:] = struct.pack("d", time.monotonic() + 20 + 8 * self.known[name]["seconds"])
+            following = self.items[names[i + 1]] if i + 1 < len(names) else None
+            self.items[name].config.hook.pytest_runtest_protocol(item=self.items[name], nextitem=following)
+            if self.failed:
+                return self.failed
+        return ""
+
+
+def _chosen(site: Site, names: list[str], known: dict[str, Any]) -> list[str]:
+    """The tests of the site's own files and the fastest others, up to the budget; the fastest first."""
+    words = {Path(site.file).parent.name, Path(site.file).name.split(".")[0].replace("bind_", "")}
+    near = {n for n in names if any(w in n.split("::")[0] for w in words)}
+    names.sort(key=lambda n: known[n]["seconds"])
+    chosen, total = [], 0.0
+    for name in sorted(names, key=lambda n: n not in near):
+        total += known[name]["seconds"]
+        if total > BUDGET and chosen:
+            break
+        chosen.append(name)
+    return sorted(chosen, key=lambda n: known[n]["seconds"])
+
+
+def _groups(site: Site) -> tuple[str, ...]:
+    return next(part.groups for part in PARTS if part.name == site.part)
+
+
+def _fork(cpu: float, limit: mmap.mmap | None = None) -> int:
+    """A fork with limits; what passes them is ended by a signal."""
+    sys.stdout.flush(), sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(cpu), int(cpu) + 5))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        watched = os.getpid()
+        if limit is not None and os.fork() == 0:
+            _watch(watched, limit)
+    return pid
+
+
+def _be_silent() -> None:
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+
+
+def _end_group(pid: int) -> None:
+    """Ends what the tests of a killed fork have left."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _watch(pid: int, limit: mmap.mmap) -> None:
+    """Ends the process when a test takes too long: a deadlock takes no processor time."""
+    os.closerange(3, 4096)
+    while os.getppid() == pid:
+        until: float = struct.unpack("d", limit[:])[0]
+        if until and time.monotonic() > until:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+    os._exit(0)
+
+
+def _results(path: Path) -> dict[str, Any]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {entry["key"]: entry for entry in map(json.loads, lines)}
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def _answer(text: str) -> None:
+    os.write(1, f"\n@answer {text or 'survived'}\n".encode())
+    os._exit(0)
+
+
+def main() -> None:
+    group, fresh, number = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None, sys.argv[3:]
+    os.chdir(tree.TREE)
+    worker = Worker(group, fresh)
+    if number:
+        site = next(s for s in worker.sites if s.number == int(number[0]))
+        if site.file.endswith(".py"):
+            sys.meta_path.insert(0, ImportMutated(PythonMutant(site)))
+    flags = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(tree.TREE)]
+    sys.exit(pytest.main([*flags, *GROUPS[group]], plugins=[worker]))
+
+
+if __name__ == "__main__":
+    main()
