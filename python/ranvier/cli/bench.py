@@ -14,6 +14,7 @@ from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, positive_int
 from ranvier.cli.saving import write_json
+from ranvier.cli.useful import set_threads
 
 ROUNDS = 3
 TASKS = {  # name: (what it is called, floating-point operations, libraries that have it)
@@ -85,8 +86,7 @@ class Process:
 def run(arguments: argparse.Namespace) -> int:
     import ranvier as rv
 
-    if arguments.threads is not None:
-        rv.set_num_threads(arguments.threads)
+    set_threads(arguments.threads)
     threads = rv.get_num_threads()
     limits = _limits()
     print(f"ranvier {rv.__version__} at level {rv.config.config()['isa']}, {threads} threads")

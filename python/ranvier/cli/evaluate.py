@@ -8,9 +8,12 @@ from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, require_writable, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
-from ranvier.cli.problems import NAMED, add_data, open_problem, read_samples
+from ranvier.cli.problems import add_data, open_problem, read_samples, test_arrays
 from ranvier.cli.results import results
 from ranvier.cli.saving import write_json
+from ranvier.cli.useful import NAMED, require_apart, require_data_flags
+
+OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"
 
 
 def add(commands: Any) -> None:
@@ -29,7 +32,7 @@ def add(commands: Any) -> None:
     add_model(evaluate)
     add_data(evaluate)
     evaluate.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="that the training split with; default: 0"
+        "--seed", type=seed, metavar="N", help="that the training of digits or iris split with; default: 0"
     )
     evaluate.add_argument(
         "--report", metavar="FILE", help="write all about the predictions to FILE, a web page"
@@ -39,10 +42,15 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    import ranvier as rv
+
+    require_apart({"--report": arguments.report, "--json": arguments.json})
     for path in filter(None, (arguments.json, arguments.report)):
         require_writable(Path(path))
     model = open_model(arguments)
     samples = _samples(arguments)
+    if rv.serialization.info(model).link is None and samples.class_names is not None:
+        raise Mistake(OTHER_LABELS)
     output = outputs(model, samples)
     p = probabilities(model, output)
     names = None if p is None else names_of(model, p.shape[1])
@@ -106,15 +114,25 @@ def _samples(arguments: argparse.Namespace) -> Any:
     """Labelled samples, as raw as the model file's preprocessing expects them."""
     from ranvier.data import Samples
 
+    require_data_flags(arguments)
+    if arguments.seed is not None and arguments.data not in ("digits", "iris"):
+        raise Mistake(f"--seed is for digits and iris, which are split, not for {arguments.data}")
     if arguments.data not in NAMED:
         try:
-            return read_samples(arguments)
+            samples = read_samples(arguments)
+            arrays = test_arrays(arguments, samples)
+            if arrays is None:
+                return samples
+            print(f"measured on {' and '.join(arrays)} of {arguments.data}")
+            return read_samples(arguments, arrays)
         except (OSError, ValueError, ImportError) as error:
             raise Mistake(error) from None
-    problem = open_problem(arguments, arguments.seed)
+    problem = open_problem(arguments, arguments.seed or 0)
     (x, y), names = problem.test, tuple(problem.class_names or ())
     if arguments.data == "iris":  # a table's columns were scaled for training
-        return Samples(problem.preprocessing[0].inverse_transform(x), y, names)
+        return Samples(
+            problem.preprocessing[0].inverse_transform(x), y, names, tuple(problem.feature_names or ())
+        )
     return Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
 
 
@@ -133,5 +151,5 @@ def _numbers(samples: Any, names: list[str]) -> Any:
 def _values(samples: Any, output: Any) -> Any:
     """The values that the outputs should be, of their shape."""
     if samples.y is None or samples.class_names is not None or samples.y.size != output.size:
-        raise Mistake("the model gives values, and the data has other labels; see --task regression")
+        raise Mistake(OTHER_LABELS)
     return samples.y.reshape(output.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from ranvier.cli.arguments import Mistake
@@ -43,7 +44,7 @@ def outputs(model: Any, samples: Any) -> Any:
     import ranvier as rv
 
     about = rv.serialization.info(model)
-    x = samples.x
+    x = in_order(about.feature_names, samples)
     if about.input_shape is not None and x.shape[1:] != about.input_shape:
         if int(np.prod(x.shape[1:])) != int(np.prod(about.input_shape)):
             shapes = ("x".join(map(str, shape)) for shape in (x.shape[1:], about.input_shape))
@@ -62,6 +63,33 @@ def outputs(model: Any, samples: Any) -> Any:
     except (ValueError, TypeError) as error:
         raise Mistake(f"the model does not take these samples: {error}") from None
     return np.concatenate(y)
+
+
+def in_order(expected: list[str] | None, samples: Any) -> Any:
+    """The samples' columns in the order of the model's.
+
+    Raises:
+        Mistake: a column of the model's is missing, there is another one, or one stands twice.
+    """
+    names = samples.feature_names
+    if expected is None or samples.x.ndim != 2:
+        return samples.x
+    if names is None:
+        if samples.x.shape[1] == len(expected):
+            taken = f"they are taken to be {', '.join(expected)}"
+            print(f"ranvier: the columns have no names; {taken}", file=sys.stderr, flush=True)
+        return samples.x
+    missing = [name for name in expected if name not in names]
+    more = [name for name in names if name not in expected]
+    twice = [name for name in expected if names.count(name) > 1]
+    if missing or more or twice:
+        said = [("lacks", missing), ("has, and the model does not take,", more), ("has twice", twice)]
+        text = "; it ".join(f"{what} {', '.join(map(repr, found))}" for what, found in said if found)
+        hint = "; --label NAME leaves a column of labels out" if more else ""
+        raise Mistake(f"the table {text}: expected the columns {', '.join(expected)}{hint}")
+    if len({*expected}) < len(expected) or list(names) == expected:
+        return samples.x
+    return samples.x[:, [names.index(name) for name in expected]]
 
 
 def probabilities(model: Any, output: Any) -> Any:

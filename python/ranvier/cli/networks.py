@@ -93,14 +93,20 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
 
 
 def initialize(model: Any, name: str) -> None:
-    """Weights anew by the name of an initialiser, biases 0."""
+    """Weights anew by the name of an initialiser, biases 0.
+
+    Raises:
+        Mistake: no layer is of those that are initialised.
+    """
     from ranvier import nn
 
-    for layer in model.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            nn.init.named(name)(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))]
+    if not layers:
+        raise Mistake(f"--init {name} is for linear layers and convolutions, and the network has none")
+    for layer in layers:
+        nn.init.named(name)(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def rescale(model: Any, scale: Any) -> None:

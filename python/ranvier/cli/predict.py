@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "--invert", action="store_true", help="of an image: dark for light and light for dark"
     )
-    predict.add_argument("--top", type=positive_int, default=3, metavar="N", help="classes shown; default: 3")
+    predict.add_argument("--top", type=positive_int, metavar="N", help="classes shown; default: 3")
     predict.add_argument("--json", metavar="FILE", help="write all probabilities to FILE")
     predict.set_defaults(command=run)
 
@@ -45,9 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise Mistake(error) from None
     output = outputs(model, samples)
     p = probabilities(model, output)
+    if p is None and arguments.top is not None:
+        raise Mistake("--top is for classes, and the model gives values")
     names = names_of(model, 0 if p is None else p.shape[1])
     for number, row in enumerate(output.reshape(len(output), -1) if p is None else p):
-        print(f"{number}: " + (_values(row) if p is None else _classes(row, names, arguments.top)))
+        print(f"{number}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
     if arguments.json is not None:
         found = (
             {"classes": names, "probabilities": p.tolist()} if p is not None else {"outputs": output.tolist()}
@@ -63,15 +67,29 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
 
     path = Path(arguments.file)
     if path.suffix.lower() not in images.ENDINGS:
-        label: Any = arguments.label
-        if label is not None and label.lstrip("-").isdigit():
-            label = int(label)
-        return rv.data.load(path, label)
+        if arguments.invert:
+            raise Mistake(f"--invert is for an image, not for {path.name}")
+        return _of_file(path, arguments.label)
+    if arguments.label is not None:
+        raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
     shape = rv.serialization.info(model).input_shape
     if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
         raise Mistake(f"'{arguments.model}' does not take images: its input is {shape}")
     image = images.read_image(path, (shape[1], shape[2]), grayscale=shape[0] == 1)
     return rv.data.Samples((1 - image if arguments.invert else image)[None], None, scale=255.0)
+
+
+def _of_file(path: Path, label: Any) -> Any:
+    import ranvier as rv
+
+    if label is not None and label.lstrip("-").isdigit() and path.suffix.lower() != ".npz":
+        label = int(label)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        samples = rv.data.load(path, label)
+    for message in {str(warning.message) for warning in said}:
+        print(f"ranvier: {message}", file=sys.stderr)
+    return samples
 
 
 def _classes(row: Any, names: list[str], top: int) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake
+from ranvier.cli.useful import NAMED, require_data_flags
 
-NAMED = ("digits", "fashion_mnist", "iris", "mnist")
+TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 SHARES = (0.7, 0.1, 0.2)  # of a file's samples: to train on, to validate, to test
 Part = tuple[Any, Any]
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value
@@ -28,6 +30,7 @@ class Problem:
     test: Part
     class_names: list[str] | None
     preprocessing: list[Any] = field(default_factory=list)  # what raw samples went through
+    feature_names: list[str] | None = None  # of a table's columns
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -91,13 +94,9 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
 
     digits: 70, 10 and 20 %; mnist: 55,000, 5,000 and 10,000; others as digits.
     """
-    name = arguments.data
-    if arguments.data_dir is not None and name not in ("mnist", "fashion_mnist"):
-        raise Mistake(f"--data-dir is for mnist and fashion_mnist, not for {name}")
-    if name not in NAMED and not Path(name).exists():
-        raise Mistake(f"no data set or file '{name}'; expected {', '.join(NAMED)}, a file or a folder")
+    require_data_flags(arguments)
     try:
-        return _named(arguments, seed) if name in NAMED else _of_file(arguments, seed)
+        return _named(arguments, seed) if arguments.data in NAMED else _of_file(arguments, seed)
     except (OSError, ValueError, ImportError) as error:
         raise Mistake(error) from None
 
@@ -107,7 +106,9 @@ def _named(arguments: argparse.Namespace, seed: int) -> Problem:
 
     name = arguments.data
     if name == "iris":
-        return _table("iris", *datasets.load_iris(), list(datasets.IRIS_CLASSES), seed)
+        x, y = datasets.load_iris()
+        parts = _parts(x, y, seed, True)
+        return _table("iris", parts, list(datasets.IRIS_CLASSES), list(datasets.IRIS_FEATURES))
     preprocessing = [Normalize(0, PIXELS[name])]
     if name == "digits":
         x, y = datasets.load_digits()
@@ -143,44 +144,94 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     name, y = Path(arguments.data).stem, samples.y
     if names is None:
         y = y.reshape(len(y), -1)
+    elif len(names) < 2:
+        raise Mistake(
+            f"all samples of '{arguments.data}' are of class {names[0]!r}; expected two classes or more"
+        )
+    test = _test_part(arguments, samples, names)
+    parts = _parts(samples.x, y, seed, names is not None, test)
     if samples.x.ndim == 2:
-        return _table(name, samples.x, y, names, seed)
+        columns = None if samples.feature_names is None else list(samples.feature_names)
+        return _table(name, parts, names, columns)
     preprocessing = [Normalize(0, samples.scale)] if samples.scale != 1 else []
-    parts = _parts(samples.x, y, seed, names is not None)
     return Problem(name, *parts, names, preprocessing)
 
 
-def read_samples(arguments: argparse.Namespace) -> Any:
-    """What a file or folder holds, with its labels."""
-    from ranvier.data import load
+def read_samples(arguments: argparse.Namespace, arrays: tuple[str, str] | None = None) -> Any:
+    """What a file or folder holds, with its labels; of an archive these arrays, if they are given."""
+    from ranvier.data import datasets, load
 
+    if arrays is not None:
+        return datasets.load_npz(arguments.data, *arrays, task=arguments.task)
     label: Any = arguments.label
-    if label is not None and label.lstrip("-").isdigit():
+    if label is not None and label.lstrip("-").isdigit() and not arguments.data.endswith(".npz"):
         label = int(label)
-    return load(
-        arguments.data,
-        "auto" if label is None else label,
-        task=arguments.task,
-        size=arguments.size,
-        grayscale=arguments.grayscale,
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of arrays that are not used: what is done with them is printed
+        return load(
+            arguments.data,
+            "auto" if label is None else label,
+            task=arguments.task,
+            size=arguments.size,
+            grayscale=arguments.grayscale,
+        )
+
+
+def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] | None:
+    """The names of an archive's test part beside its training part; other unused arrays are said."""
+    found = next(
+        (pair for pair in TEST_ARRAYS if arguments.label is None and {*pair} <= {*samples.unused}), None
     )
+    unused = [name for name in samples.unused if found is None or name not in found]
+    if unused:
+        print(f"not used of {arguments.data}: {', '.join(unused)}", flush=True)
+    return found
 
 
-def _table(name: str, x: Any, y: Any, names: list[str] | None, seed: int) -> Problem:
+def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | None) -> Part | None:
+    """The test arrays of an archive, their labels numbered as the training part's; None if there are none."""
+    import numpy as np
+
+    arrays = test_arrays(arguments, samples)
+    if arrays is None:
+        return None
+    test = read_samples(arguments, arrays)
+    print(f"the test part is {' and '.join(arrays)} of {arguments.data}", flush=True)
+    if test.x.shape[1:] != samples.x.shape[1:] or (test.class_names is None) != (names is None):
+        raise Mistake(f"'{arrays[0]}' and '{arrays[1]}' are of another kind than the training arrays")
+    if names is None or test.class_names is None:
+        return test.x, test.y.reshape(len(test.y), -1)
+    unknown = [name for name in test.class_names if name not in names]
+    if unknown:
+        raise Mistake(f"'{arrays[1]}' has the class {unknown[0]!r}, which the training part lacks")
+    return test.x, np.array([names.index(name) for name in test.class_names])[test.y]
+
+
+def _table(
+    name: str, parts: tuple[Part, Part, Part], names: list[str] | None, columns: list[str] | None
+) -> Problem:
     """Columns are brought to mean 0 and deviation 1, as the training part has them."""
     from ranvier.data import Standardize
 
-    (x, y), valid, test = _parts(x, y, seed, names is not None)
+    (x, y), valid, test = parts
     scale = Standardize().fit(x)
     train, valid, test = ((scale.transform(x), y) for x, y in ((x, y), valid, test))
-    return Problem(name, train, valid, test, names, [scale])
+    return Problem(name, train, valid, test, names, [scale], columns)
 
 
-def _parts(x: Any, y: Any, seed: int, classes: bool) -> tuple[Part, Part, Part]:
+def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:
+    """Training, validation and test part; the last from the others' samples unless it is given."""
     held_out = [max(1, round(share * len(x))) for share in SHARES[1:]]
-    x, xt, y, yt = _split(x, y, held_out[1], seed, classes)
-    x, xv, y, yv = _split(x, y, held_out[0], seed, classes)
-    return (x, y), (xv, yv), (xt, yt)
+    try:
+        if test is None:
+            x, xt, y, yt = _split(x, y, held_out[1], seed, classes)
+            test = xt, yt
+        x, xv, y, yv = _split(x, y, held_out[0], seed, classes)
+    except ValueError as error:
+        raise Mistake(
+            f"{error}{'; for labels that are values: --task regression' if classes else ''}"
+        ) from None
+    return (x, y), (xv, yv), test
 
 
 def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> Any:

@@ -26,6 +26,16 @@ from ranvier.cli.problems import Problem, open_problem, standardized
 from ranvier.cli.results import results
 from ranvier.cli.saving import how_to_resume, keeper, save_somewhere, write_json
 from ranvier.cli.train_arguments import add_arguments
+from ranvier.cli.useful import require_apart, set_threads
+
+RESUMED = (
+    "lr",
+    "epochs",
+    "schedule",
+    "momentum",
+    "init",
+    "seed",
+)  # what the bits of a run depend on beside data
 
 
 def add(commands: Any) -> None:
@@ -37,27 +47,26 @@ def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     if arguments.resume and arguments.checkpoint is None:
         raise Mistake("--resume needs --checkpoint DIR, the folder to go on from")
+    set_threads(arguments.threads)
     problem = _limited(open_problem(arguments, arguments.seed), arguments.limit)
     settings = _settings(arguments, problem)
     model_path = _model_path(arguments, problem, settings)
+    picture_path = model_path.with_suffix(".png")
+    outputs = {"--out": model_path, "the picture beside it": picture_path}
+    require_apart({**outputs, "--report": arguments.report, "--json": arguments.json})
     for path in filter(None, (model_path, arguments.json, arguments.report)):
         require_writable(Path(path))
 
     import ranvier as rv
 
-    picture_path = model_path.with_suffix(".png") if _can_draw() else None
-    if arguments.threads is not None:
-        try:
-            rv.set_num_threads(arguments.threads)
-        except ValueError as error:
-            raise Mistake(error) from None
+    drawn = picture_path if _can_draw() else None
     rv.manual_seed(arguments.seed)
 
     trainer = _trainer(arguments, problem, settings)
     _fit(arguments, trainer, problem, settings, model_path)
     save_somewhere(lambda path: _save(problem, path, trainer.model), model_path)  # first of all
     try:
-        _finish(arguments, trainer, problem, settings, start, (model_path, picture_path))
+        _finish(arguments, trainer, problem, settings, start, (model_path, drawn))
     except KeyboardInterrupt:
         raise Interrupted(f"'{model_path}' is saved") from None
     except (OSError, Mistake) as error:
@@ -123,7 +132,7 @@ def _trainer(arguments: argparse.Namespace, problem: Problem, settings: dict[str
     model = network(settings["model"], problem.input_shape, problem.outputs)
     if arguments.init != "default":
         initialize(model, arguments.init)
-    optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], arguments.momentum)
+    optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])
     loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
     print(
         f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
@@ -247,6 +256,7 @@ def _save(problem: Problem, model_path: Path, model: Any) -> None:
         class_names=problem.class_names,
         preprocessing=problem.preprocessing,
         link=None if problem.values else "softmax",
+        feature_names=problem.feature_names,
     )
 
 
@@ -255,6 +265,8 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
     optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
     if arguments.class_weight is not None and problem.values:
         raise Mistake("--class-weight is for classes, and the labels are values")
+    if arguments.momentum is not None and optimizer != "sgd":
+        raise Mistake(f"--momentum is for --optimizer sgd, not for {optimizer}")
     if model is None:
         model = "cnn" if len(problem.input_shape) == 3 else "mlp"
     return {
@@ -269,7 +281,9 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "optimizer": optimizer,
         "seed": arguments.seed,
         "schedule": arguments.schedule,
-        "momentum": arguments.momentum if optimizer == "sgd" else None,
+        "momentum": (0.9 if arguments.momentum is None else arguments.momentum)
+        if optimizer == "sgd"
+        else None,
         "init": arguments.init,
         "class_weight": arguments.class_weight,
         "standardize": (problem.values and model in KINDS)
@@ -286,13 +300,23 @@ def _watch(settings: dict[str, Any]) -> Any:
     """A callback that ends a run that is resumed with other settings."""
     from ranvier.train import Callback
 
+    longer = settings["schedule"] == "constant"
+    hints = {
+        "--epochs": "" if longer else ", which its schedule depends on (with --schedule constant it may grow)"
+    }
+
     class Watch(Callback):
         def state_dict(self) -> dict[str, Any]:
-            return {f"--{name}": settings[name] for name in ("lr", "epochs")}
+            return {f"--{name.replace('_', '-')}": settings[name] for name in RESUMED}
 
         def load_state_dict(self, state: Mapping[str, Any]) -> None:
             for name, ours in self.state_dict().items():
-                if state[name] != ours:
-                    raise Mistake(f"--resume needs the settings of the run: it has {name} {state[name]:g}")
+                theirs = state.get(name, ours)
+                if theirs == ours or (name == "--epochs" and longer and ours > theirs):
+                    continue
+                value = f"{theirs:g}" if isinstance(theirs, float) else theirs
+                raise Mistake(
+                    f"--resume needs the settings of the run: it has {name} {value}{hints.get(name, '')}"
+                )
 
     return Watch()

@@ -85,9 +85,7 @@ def _add_steps(train: argparse.ArgumentParser) -> None:
         ),
     )
     train.add_argument("--optimizer", choices=tuple(LEARNING_RATE), default="adam", help="default: adam")
-    train.add_argument(
-        "--momentum", type=momentum, default=0.9, metavar="X", help="of sgd; 0 for none; default: 0.9"
-    )
+    train.add_argument("--momentum", type=momentum, metavar="X", help="of sgd only; 0 for none; default: 0.9")
     train.add_argument(
         "--schedule",
         choices=("cosine", "constant"),

@@ -120,7 +120,7 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
     smallest = counts.min()
     if smallest < 2:
         raise ValueError(
-            f"[train_test_split] got one sample of class {classes[counts.argmin()]!r} to stratify; "
+            f"[train_test_split] got one sample of class {classes[counts.argmin()].item()!r} to stratify; "
             "expected at least two of each"
         )
     if min(n_train, n_test) < len(classes):

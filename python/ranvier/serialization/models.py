@@ -35,6 +35,7 @@ class Info:
         link: what makes probabilities of the outputs: "softmax", "sigmoid" or "identity"; None for a model
             that gives none.
         version: of the library that wrote the file.
+        feature_names: of a sample's columns, in their order.
     """
 
     input_shape: tuple[int, ...] | None = None
@@ -42,6 +43,7 @@ class Info:
     preprocessing: list[dict[str, Any]] = field(default_factory=list)
     link: str | None = None
     version: str = __version__
+    feature_names: list[str] | None = None
 
 
 def save(
@@ -52,6 +54,7 @@ def save(
     class_names: Sequence[str] | None = None,
     preprocessing: Sequence[Any] | None = None,
     link: str | None = None,
+    feature_names: Sequence[str] | None = None,
 ) -> None:
     """Save a model, or a (nested) dict of arrays such as a state dict, as a safetensors file.
 
@@ -65,6 +68,7 @@ def save(
         class_names: what the labels 0, 1, ... mean.
         preprocessing: the transforms (`rv.data.Standardize` ...) that samples went through.
         link: what makes probabilities of the outputs: "softmax", "sigmoid" or "identity".
+        feature_names: the names of a sample's columns; `ranvier predict` orders those of a table by them.
 
     Raises:
         TypeError: `obj` is neither a Module nor a dict, or holds something that cannot be saved.
@@ -88,11 +92,14 @@ def save(
             "class_names": _or(class_names, known.class_names, lambda names: [str(name) for name in names]),
             "preprocessing": _or(preprocessing, known.preprocessing, lambda steps: [_step(s) for s in steps]),
             "link": _or(link, known.link, _link),
+            "feature_names": _or(feature_names, known.feature_names, lambda names: [str(n) for n in names]),
         }
     elif isinstance(obj, dict):
-        if any(given is not None for given in (input_shape, class_names, preprocessing, link)):
+        about = (input_shape, class_names, preprocessing, link, feature_names)
+        if any(given is not None for given in about):
             raise TypeError(
-                "[save] got input_shape, class_names, preprocessing or link with a dict; expected a Module"
+                "[save] got input_shape, class_names, preprocessing, link or feature_names with a dict; "
+                "expected a Module"
             )
         arrays = {}
         document = {"content": "dict", "dict": tree.encode(obj, arrays)}
@@ -264,4 +271,5 @@ def _info(document: dict[str, Any]) -> Info:
         preprocessing=listed("preprocessing") or [],
         link=link if link in LINKS else None,
         version=str(document.get("library", "")),
+        feature_names=listed("feature_names"),
     )

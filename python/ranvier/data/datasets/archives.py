@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.data.datasets.samples import Array, PathLike, Samples, require_file, require_task, targets
+from ranvier.data.datasets.samples import (
+    Array,
+    PathLike,
+    Samples,
+    float32,
+    require_file,
+    require_task,
+    targets,
+)
 
 __all__ = ["load_npz"]
 
@@ -33,13 +42,13 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
         path: the archive.
         x, y: the names of the arrays; found out if not given: x and y, x_train and y_train, images and
             labels, data and target ... An archive of samples only has y None.
-        task: "classification": targets are classes; "regression": they are values; "auto": text and whole
-            numbers (n,) are classes, other arrays are values.
+        task: "classification": targets are classes; "regression": they are values; "auto": text, whole
+            numbers (n,) and one-hot rows (n, classes) are classes, other arrays are values.
 
     Returns:
         Samples. x is float32; pixels of unsigned bytes are divided by 255, images (n, h, w) become
         (n, 1, h, w) and images (n, h, w, c) with 1, 3 or 4 channels (n, c, h, w). An array `class_names`
-        names the classes.
+        names the classes. Where the names were found out, a warning says which arrays are not used.
 
     Raises:
         FileNotFoundError: no such file.
@@ -58,9 +67,12 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     name_x, name_y = _names(path, arrays, x, y)
     samples = _numbers(path, name_x, arrays[name_x])
     scale = 255.0 if samples.dtype == np.uint8 and samples.ndim >= 3 else 1.0
-    values = _images(samples, scale)
+    values = _images(path, name_x, samples, scale)
+    unused = tuple(name for name in arrays if name not in (name_x, name_y, "class_names"))
+    if unused and x is None:
+        _say_unused(path, name_x, name_y, unused)
     if name_y is None:
-        return Samples(values, None, scale=scale)
+        return Samples(values, None, scale=scale, unused=unused)
     labels = arrays[name_y]
     if labels.ndim == 0 or len(labels) != len(samples):
         raise ValueError(
@@ -71,11 +83,31 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
         labels = labels[:, 0]
     if labels.dtype.kind not in "USb":
         labels = _numbers(path, name_y, labels)
-    if labels.ndim > 1:
-        return Samples(values, labels.astype(np.float32), scale=scale)
-    y_values, class_names = targets(labels, task)
-    names = _given_names(path, arrays, class_names, labels)
-    return Samples(values, y_values, names, scale=scale)
+    if labels.ndim > 1 and labels.dtype.kind in "US":
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name_y}' of words and shape {labels.shape}; expected "
+            "one for each sample"
+        )
+    try:
+        y_values, class_names = targets(labels, task)
+    except ValueError as error:
+        raise ValueError(f"[load_npz] '{path}' has '{name_y}' with a value too large: {error}") from None
+    if class_names is None and task == "classification":
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name_y}' of shape {labels.shape}; expected classes (n,), or "
+            "one-hot rows"
+        )
+    names = _given_names(path, arrays, class_names, y_values if labels.ndim > 1 else labels)
+    return Samples(values, y_values, names, scale=scale, unused=unused)
+
+
+def _say_unused(path: Path, x: str, y: str | None, unused: tuple[str, ...]) -> None:
+    taken = x if y is None else f"{x} and {y}"
+    warnings.warn(
+        f"[load_npz] '{path}': {taken} {'is' if y is None else 'are'} taken, not used: {', '.join(unused)} "
+        "(x= and y= choose others)",
+        stacklevel=3,
+    )
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -125,8 +157,11 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
     return array
 
 
-def _images(x: Array, scale: float) -> Array:
-    values = x.astype(np.float32)
+def _images(path: Path, name: str, x: Array, scale: float) -> Array:
+    try:
+        values = float32(x)
+    except ValueError as error:
+        raise ValueError(f"[load_npz] '{path}' has '{name}' with a value too large: {error}") from None
     values /= np.float32(scale)
     if x.ndim == 3 and scale != 1:
         return values[:, None]

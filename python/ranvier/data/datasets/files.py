@@ -35,7 +35,8 @@ def load(
 
     Raises:
         FileNotFoundError: no such file or folder.
-        ValueError: another ending, or what the format's own function raises.
+        ValueError: another ending, an argument that the format has no use for, or what the format's own
+            function raises.
         ImportError: a folder of images, and pillow is not installed.
 
     >>> import pathlib
@@ -47,11 +48,15 @@ def load(
     """
     file = Path(path)
     if file.is_dir():
+        _refuse("a folder of images", label=label not in ("auto", None), task=task != "auto")
         return load_images(file, size, grayscale)
     if not file.exists():
         raise FileNotFoundError(f"[load] no file or folder '{file}'")
     ending = Path(file.stem).suffix.lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
+    if ending in (".npz", ".csv", ".tsv", ".txt"):
+        _refuse("a table or an archive", size=size is not None, grayscale=grayscale)
     if ending == ".npz":
+        _refuse("an archive, whose arrays have names", label=not isinstance(label, str) and label is not None)
         arrays = load_npz(file, y=label if isinstance(label, str) and label != "auto" else None, task=task)
         return arrays if label is not None else replace(arrays, y=None, class_names=None)
     if ending in (".csv", ".tsv", ".txt"):
@@ -63,3 +68,9 @@ def load(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, also .gz), an archive (.npz) or a folder "
         "of images"
     )
+
+
+def _refuse(what: str, **given: bool) -> None:
+    for name, wrong in given.items():
+        if wrong:
+            raise ValueError(f"[load] got {name} for {what}; expected none, it would have no effect")

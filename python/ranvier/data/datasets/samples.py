@@ -27,6 +27,7 @@ class Samples:
         class_names: what the class numbers stand for; None if y holds values.
         feature_names: the names of the columns of x, if they have any.
         scale: what the numbers of the file were divided by: 255 for the bytes of images, else 1.
+        unused: of an archive, the names of the arrays that are in none of these.
 
     >>> from ranvier.data.datasets import load_iris, IRIS_CLASSES, Samples
     >>> iris = Samples(*load_iris(), class_names=IRIS_CLASSES)
@@ -39,6 +40,7 @@ class Samples:
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     scale: float = 1.0
+    unused: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -47,15 +49,39 @@ class Samples:
 def targets(labels: Array, task: str) -> tuple[Array, tuple[str, ...] | None]:
     """(y, class names) of a column of labels: text and whole numbers are classes, other numbers are values.
 
-    Classes are numbered in the order of their values, numbers by size.
+    Classes are numbered in the order of their values, numbers by size. Rows of zeros and a single one are
+    classes, unless they are said to be values.
     """
+    if labels.ndim == 2 and task != "regression" and _one_hot(labels):
+        return labels.argmax(axis=1).astype(np.int64), tuple(map(str, range(labels.shape[1])))
+    if labels.ndim > 1:
+        return float32(labels), None
     whole = labels.dtype.kind in "USb" or bool((labels == np.rint(labels)).all())
     if task == "regression" or (task == "auto" and not whole):
-        return labels.astype(np.float32), None
+        return float32(labels), None
     found, codes = np.unique(labels, return_inverse=True)
     if found.dtype.kind == "f" and whole:
         found = found.astype(np.int64)
     return codes.ravel().astype(np.int64), tuple(str(name) for name in found.tolist())
+
+
+def _one_hot(labels: Array) -> bool:
+    whole = labels.shape[1] > 1 and bool(((labels == 0) | (labels == 1)).all())
+    return whole and bool((labels.sum(axis=1) == 1).all())
+
+
+def float32(values: Array) -> Array:
+    """As float32.
+
+    Raises:
+        ValueError: a number that is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        converted = values.astype(np.float32)
+    if not np.isfinite(converted).all():
+        found = values[~np.isfinite(converted)].flat[0]
+        raise ValueError(f"{found:g} is more than float32 holds, {np.finfo(np.float32).max:.3g}")
+    return converted
 
 
 def require_task(name: str, task: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,11 +61,14 @@ def load_csv(
     features = [column for column in range(table.width) if column != at]
     if not features:
         raise ValueError(f"[load_csv] '{path}' has no columns beside the label; expected at least one")
-    x = _numbers(table, features).astype(np.float32)
+    x = _numbers(table, features, float(np.finfo(np.float32).max)).astype(np.float32)
     names = tuple(table.names[column] for column in features) if table.names else None
     if at is None:
         return Samples(x, None, None, names)
-    y, class_names = targets(_labels(table, at, task), task)
+    try:
+        y, class_names = targets(_labels(table, at, task), task)
+    except ValueError as error:
+        raise ValueError(f"[load_csv] '{path}' {table.column(at)}: {error}") from None
     return Samples(x, y, class_names, names)
 
 
@@ -212,7 +216,8 @@ def _label_column(table: _Table, label: str | int | None) -> int | None:
 # --- the values
 
 
-def _numbers(table: _Table, columns: list[int]) -> Array:
+def _numbers(table: _Table, columns: list[int], limit: float = math.inf) -> Array:
+    """The columns as float64, finite and between -limit and limit."""
     try:
         values = np.loadtxt(
             table.lines,
@@ -225,19 +230,21 @@ def _numbers(table: _Table, columns: list[int]) -> Array:
     except ValueError as error:
         _explain(table, columns)
         raise ValueError(f"[load_csv] '{table.path}': {error}") from None
-    if not np.isfinite(values).all():
-        _explain(table, columns)
+    if not (np.isfinite(values).all() and (np.abs(values) <= limit).all()):
+        _explain(table, columns, limit)
     return values
 
 
-def _explain(table: _Table, columns: list[int]) -> None:
-    """Raise the error of the first cell that is no finite number."""
+def _explain(table: _Table, columns: list[int], limit: float = math.inf) -> None:
+    """Raise the error of the first cell that is no finite number, or beyond the limit."""
     for number, row in zip(table.numbers, table.rows(), strict=False):
         for column in columns:
             cell = row[column].strip()
-            if _is_number(cell) and np.isfinite(float(cell)):
-                continue
             where = f"[load_csv] '{table.path}' line {number}, {table.column(column)}"
+            if _is_number(cell) and np.isfinite(float(cell)):
+                if abs(float(cell)) <= limit:
+                    continue
+                raise ValueError(f"{where} holds {cell!r}; expected at most {limit:.3g}, which float32 holds")
             if cell.lower() in MISSING:
                 raise ValueError(f"{where} has a missing value ({cell!r}); fill it in or leave the line out")
             raise ValueError(

@@ -1,0 +1,248 @@
+"""Flags that would have no effect, columns that are not the model's, arrays that nobody asked for."""
+
+import os
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import cli
+
+QUICK = ["--epochs", "1", "--model", "mlp"]
+
+
+@pytest.fixture(autouse=True)
+def threads_kept():
+    before = rv.get_num_threads()
+    yield
+    rv.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a table, an archive, a folder of no images, and models of each task."""
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2)).round(3)
+    rows = [f"{a},{b},{'up' if a - b > 0 else 'down'}" for a, b in x]
+    (folder / "table.csv").write_text("\n".join(["a,b,kind", *rows]) + "\n")
+    (folder / "values.csv").write_text(
+        "\n".join(["a,b,y", *(f"{a},{b},{2 * a - b:.4f}" for a, b in x)]) + "\n"
+    )
+    np.savez(folder / "arrays.npz", x=x, y=(x[:, 0] > 0).astype(int))
+    (folder / "images").mkdir()
+    for name in ("table", "values"):
+        out = str(folder / f"{name}.safetensors")
+        assert cli.main(["train", str(folder / f"{name}.csv"), "--epochs", "3", "--out", out]) == 0
+    (folder / "one.png").write_bytes(b"")
+    return folder
+
+
+def refused(capsys, *arguments):
+    """The message of a command that has to end with one line and code 1."""
+    assert cli.main([str(argument) for argument in arguments]) == 1, arguments
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0].removeprefix("ranvier: error: ")
+
+
+def test_flags_of_train(files, tmp_path, capsys):
+    table, archive, images = files / "table.csv", files / "arrays.npz", files / "images"
+    out = ["--out", tmp_path / "m.safetensors"]
+    for arguments, message in (
+        (["digits", "--label", "y"], "--label is for a .csv or .npz file, not for digits"),
+        (["digits", "--task", "regression"], "--task is for a .csv or .npz file, not for digits"),
+        (["digits", "--size", "8x8"], "--size is for a folder of images, not for digits"),
+        (["digits", "--grayscale"], "--grayscale is for a folder of images, not for digits"),
+        ([table, "--size", "8x8"], f"--size is for a folder of images, not for {table}"),
+        ([archive, "--grayscale"], f"--grayscale is for a folder of images, not for {archive}"),
+        ([archive, "--label", "2"], "has no array '2'; it has x, y"),
+        ([images, "--label", "y"], f"--label is for a .csv or .npz file, not for {images}"),
+        ([images, "--task", "regression"], f"--task is for a .csv or .npz file, not for {images}"),
+        ([table, "--data-dir", tmp_path], f"--data-dir is for mnist and fashion_mnist, not for {table}"),
+        ([table, "--momentum", "0.5"], "--momentum is for --optimizer sgd, not for adam"),
+        ([table, "--optimizer", "rmsprop", "--momentum", "0.9"], "--momentum is for --optimizer sgd"),
+        ([table, "--threads", os.cpu_count() + 1], f"this machine has {os.cpu_count()} processor"),
+        ([table, "--report", tmp_path / "m.safetensors"], "--out and --report are both "),
+        ([table, "--json", tmp_path / "m.png"], "the picture beside it and --json are both "),
+    ):
+        assert message in refused(capsys, "train", *arguments, *out)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_init_without_layers_to_initialise(files, tmp_path, capsys):
+    network = tmp_path / "net.py"
+    network.write_text("from ranvier import nn\ndef build():\n    return nn.Sequential(nn.BatchNorm1d(2))\n")
+    out = ["--out", tmp_path / "m.safetensors"]
+    message = refused(capsys, "train", files / "table.csv", "--model", network, "--init", "he", *out)
+    assert message == "--init he is for linear layers and convolutions, and the network has none"
+
+
+def test_flags_of_evaluate_and_predict(files, tmp_path, capsys):
+    model, values, table = files / "table.safetensors", files / "values.safetensors", files / "table.csv"
+    both = tmp_path / "both"
+    for arguments, message in (
+        (["evaluate", model, table, "--label", "kind", "--seed", "1"], "--seed is for digits and iris"),
+        (["evaluate", model, table, "--size", "8x8"], "--size is for a folder of images"),
+        (["evaluate", model, table, "--report", both, "--json", both], "--report and --json are both "),
+        (
+            ["predict", model, table, "--label", "kind", "--invert"],
+            "--invert is for an image, not for table.csv",
+        ),
+        (["predict", model, files / "one.png", "--label", "y"], "--label is for a .csv or .npz file"),
+        (["predict", values, files / "values.csv", "--label", "y", "--top", "2"], "--top is for classes"),
+        (["predict", model, table, "--label", "kind", "--json", files], "is a folder; expected a file"),
+    ):
+        assert message in refused(capsys, *arguments)
+    code = cli.main(["bench", "--threads", "1000"])
+    assert (code, f"this machine has {os.cpu_count()}" in capsys.readouterr().err) == (1, True)
+
+
+def test_columns_are_known_by_their_names(files, tmp_path, capsys):
+    def output(command, name, text, *more):
+        path = tmp_path / name
+        path.write_text(text)
+        code = cli.main([command, str(files / "values.safetensors"), str(path), *more])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    assert rv.serialization.info(files / "values.safetensors").feature_names == ["a", "b"]
+    code, expected, error = output("predict", "ab.csv", "a,b\n0.5,-2\n1,3\n")
+    assert (code, error) == (0, "")
+    assert output("predict", "ba.csv", "b,a\n-2,0.5\n3,1\n") == (0, expected, "")
+    labelled = [output("evaluate", n, t, "--label", "y")[:2] for n, t in (
+        ("1.csv", "a,b,y\n0.5,-2,2.5\n1,3,-0.5\n"), ("2.csv", "y,b,a\n2.5,-2,0.5\n-0.5,3,1\n"))]  # fmt: skip
+    assert labelled[0] == labelled[1]
+    code, printed, error = output("predict", "none.csv", "0.5,-2\n1,3\n")
+    assert (code, printed) == (0, expected)
+    assert error == "ranvier: the columns have no names; they are taken to be a, b\n"
+    for text, message in (
+        (
+            "a,c\n1,2\n3,4\n",
+            "the table lacks 'b'; it has, and the model does not take, 'c': expected the columns a, b",
+        ),
+        ("a\n1\n2\n3\n", "the table lacks 'b'"),
+        (
+            "a,b,y\n1,2,3\n3,4,5\n",
+            "the table has, and the model does not take, 'y': expected the columns a, b; --label",
+        ),
+        ("a,b,a\n1,2,3\n3,4,5\n", "the table has twice 'a'"),
+    ):
+        code, printed, error = output("predict", "wrong.csv", text)
+        assert (code, printed) == (1, "")
+        assert message in error
+
+
+def archive_of(path, **more):
+    rng = np.random.default_rng(1)
+    x, xt = (rng.normal(size=(n, 3)).astype(np.float32) for n in (80, 20))
+    np.savez(
+        path,
+        x_train=x,
+        y_train=(x[:, 0] > 0).astype(int),
+        x_test=xt,
+        y_test=(xt[:, 0] > 0).astype(int),
+        **more,
+    )
+    return str(path)
+
+
+def test_test_arrays_of_an_archive_are_what_is_tested(tmp_path, capsys):
+    path, out = archive_of(tmp_path / "a.npz", extra=np.ones(3)), str(tmp_path / "m.safetensors")
+    assert cli.main(["train", path, "--epochs", "2", "--out", out]) == 0
+    printed = capsys.readouterr().out
+    assert "a: 72 training, 8 validation and 20 test samples" in printed
+    assert f"not used of {path}: extra\nthe test part is x_test and y_test of {path}\n" in printed
+    found = printed.split("test accuracy ")[1].split(",")[0]
+    assert cli.main(["evaluate", out, path]) == 0
+    printed = capsys.readouterr().out
+    assert f"measured on x_test and y_test of {path}" in printed
+    assert f"accuracy {found}," in printed
+    assert cli.main(["predict", out, path]) == 0
+    assert "x_train and y_train are taken, not used: x_test, y_test, extra" in capsys.readouterr().err
+    other = tmp_path / "other.npz"
+    arrays = dict(np.load(path))
+    np.savez(other, **{**arrays, "y_test": arrays["y_test"] + 1})
+    assert "'y_test' has the class '2', which the training part lacks" in refused(capsys, "train", other)
+
+
+def test_the_library_names_what_it_does_not_use(tmp_path):
+    path = archive_of(tmp_path / "a.npz")
+    with pytest.warns(
+        UserWarning, match=r"x_train and y_train are taken, not used: x_test, y_test \(x= and y="
+    ):
+        samples = rv.data.load(path)
+    assert samples.unused == ("x_test", "y_test")
+    assert (
+        len(rv.data.datasets.load_npz(path, "x_test", "y_test")) == 20
+    )  # said, so that nothing is to be warned of
+    for arguments, name in (
+        ({"label": 1}, "label"),
+        ({"size": 8}, "size"),
+        ({"grayscale": True}, "grayscale"),
+    ):
+        with pytest.raises(ValueError, match=rf"\[load\] got {name} for "):
+            rv.data.load(path, **arguments)
+
+
+def test_one_hot_targets_are_classes(tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", x=x, y=np.eye(3, dtype=np.float32)[x.argmax(1)])
+    samples = rv.data.load(tmp_path / "a.npz")
+    assert samples.class_names == ("0", "1", "2")
+    assert np.array_equal(samples.y, x.argmax(1))
+    assert rv.data.load(tmp_path / "a.npz", task="regression").y.shape == (60, 3)
+    out = str(tmp_path / "m.safetensors")
+    assert cli.main(["train", str(tmp_path / "a.npz"), "--epochs", "1", "--out", out]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    np.savez(tmp_path / "b.npz", x=x, y=x)
+    with pytest.raises(ValueError, match=r"'y' of shape \(60, 3\); expected classes \(n,\), or one-hot rows"):
+        rv.data.load(tmp_path / "b.npz", task="classification")
+
+
+def test_numbers_too_large_for_float32(tmp_path):
+    for text, place in (
+        ("a,b,y\n1,2,0\n1e39,2,1\n", r"line 3, column 'a' holds '1e39'"),
+        ("a,b,y\n1,2,0.5\n1,2,-4e40\n", r"column 'y': -4e\+40 is more than float32 holds"),
+    ):
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(ValueError, match=place):
+            rv.data.load(tmp_path / "t.csv", "y")
+    np.savez(tmp_path / "t.npz", x=np.array([[1.0], [1e39]]), y=np.array([0, 1]))
+    with pytest.raises(
+        ValueError, match=r"'x' with a value too large: 1e\+39 is more than float32 holds, 3.4e\+38"
+    ):
+        rv.data.load(tmp_path / "t.npz")
+
+
+def test_classes_that_cannot_be_split(tmp_path, capsys):
+    prices = tmp_path / "prices.csv"
+    prices.write_text("a,price\n" + "".join(f"{i},{1000 + 7 * i}\n" for i in range(40)))
+    message = refused(capsys, "train", prices)
+    assert message.startswith("[train_test_split] got one sample of class 0 to stratify")
+    assert message.endswith("for labels that are values: --task regression")
+    one = tmp_path / "one.csv"
+    one.write_text("a,kind\n" + "".join(f"{i},x\n" for i in range(40)))
+    assert refused(capsys, "train", one).endswith("are of class 'x'; expected two classes or more")
+
+
+def test_a_longer_run_of_a_constant_rate_is_gone_on_with(files, tmp_path, capsys):
+    def run(epochs, *more):
+        state = ["--checkpoint", str(tmp_path / "state"), "--out", str(tmp_path / "m.safetensors")]
+        return cli.main(["train", str(files / "table.csv"), "--epochs", str(epochs), *state, *more])
+
+    constant = ("--schedule", "constant")
+    assert run(3, *constant) == 0
+    assert run(5, *constant, "--resume") == 0
+    longer = (tmp_path / "m.safetensors").read_bytes()
+    for more, message in (
+        (["--resume"], "it has --schedule constant"),
+        ([*constant, "--resume", "--init", "he"], "it has --init default"),
+    ):
+        assert run(5, *more) == 1
+        assert message in capsys.readouterr().err
+    assert run(4, *constant, "--resume") == 1
+    assert "it has --epochs 5" in capsys.readouterr().err
+    for path in (tmp_path / "state").iterdir():
+        path.unlink()
+    assert run(5, *constant) == 0
+    assert (tmp_path / "m.safetensors").read_bytes() == longer
