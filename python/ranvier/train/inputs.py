@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Prepared", "class_weights", "prepare", "sample_weights", "samples", "targets", "weighted"]
+__all__ = [
+    "Prepared",
+    "class_weights",
+    "prepare",
+    "same_columns",
+    "sample_weights",
+    "samples",
+    "targets",
+    "weighted",
+]
 
 Array = npt.NDArray[Any]
 
@@ -64,6 +73,8 @@ def weighted(name: str, data: Prepared, class_weight: Any, whole: bool = True) -
 
 def _array(name: str, argument: str, value: Any) -> Array:
     raw = getattr(value, "_array", value)
+    if raw is value and hasattr(raw, "detach"):  # a tensor of torch
+        raw = raw.detach()
     try:
         array = np.asarray(raw)
     except ValueError as error:  # lists of unequal length
@@ -79,6 +90,24 @@ def samples(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
     """`x` as an array; floats in the model's dtype, so that no batch has to be converted. Integers stay."""
     array = _array(name, "x", x)
     return _converted(array, dtype) if array.dtype.kind == "f" else np.ascontiguousarray(array)
+
+
+def same_columns(name: str, x: Any, expected: list[str] | None) -> list[str] | None:
+    """The names of a data frame's columns, None for what has none.
+
+    Raises:
+        ValueError: they are not the expected ones, in their order.
+    """
+    columns = getattr(x, "columns", None)
+    if columns is None or not hasattr(x, "__array__"):
+        return None
+    found = [str(column) for column in columns]
+    if expected is not None and found != expected:
+        raise ValueError(
+            f"[{name}] got the columns {', '.join(found)}; expected {', '.join(expected)}, as fit was given "
+            "them"
+        )
+    return found
 
 
 def targets(name: str, y: Any, n: int, dtype: np.dtype[Any], link: str | None) -> Array:
@@ -124,6 +153,12 @@ def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.
             )
         per_class = len(y) / (len(found) * counts)
     elif isinstance(weights, Mapping):
+        absent = [label for label in weights if label not in found]
+        if absent and whole:
+            raise ValueError(
+                f"[{name}] got class_weight for label {absent[0]!r}, which does not occur; expected some of "
+                f"{', '.join(map(str, found[:20].tolist()))}"
+            )
         per_class = np.array([weights.get(int(label), 1.0) for label in found], np.float64)
     else:
         given = np.asarray(weights, np.float64)

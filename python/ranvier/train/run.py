@@ -17,6 +17,7 @@ from ranvier.train import checkpoints
 from ranvier.train.callbacks.base import Callback, acts_within_epochs, call
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.description import describe, require_same
+from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
 from ranvier.train.interrupt import Interrupt
 from ranvier.train.measured import Measured
@@ -145,7 +146,10 @@ class Run:
             if watched:
                 step.look()
             last = self.batch + 1 == self.source.batches
-            value, output, penalty, updated = step(x, y, weights, last)
+            try:
+                value, output, penalty, updated = step(x, y, weights, last)
+            except (TypeError, ValueError) as error:
+                raise_with_hint(error, trainer.model, self._link, x, y)
             if not isfinite(value + penalty) and trainer.on_nonfinite != "ignore":
                 step.drop()
                 updated = updated and isfinite(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
         raise TypeError(f"[Trainer] got metrics {metrics!r}; expected a sequence such as [{metrics!r}]")
     named: dict[str, Metric] = {}
     for metric in metrics:
+        name = metric if isinstance(metric, str) else name_of(metric)
+        if name in named or name == "loss":
+            raise ValueError(
+                f"[Trainer] got two quantities called '{name}'; expected metrics of different names, none of "
+                "them 'loss' (a function's is its __name__)"
+            )
         if isinstance(metric, str):
             if metric not in METRICS:
                 raise ValueError(
@@ -51,11 +58,36 @@ def limit(name: str, value: Any) -> float | None:
 
 
 def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
-    """The callbacks as given, Checkpoints last, so that they see what the others have done."""
+    """The callbacks as given, Checkpoints last, so that they see what the others have done.
+
+    Raises:
+        TypeError: no callbacks, or one with a method whose name is almost that of a hook.
+        ValueError: one is given twice.
+    """
+    if isinstance(callbacks, Callback):
+        raise TypeError(f"[Trainer.fit] got callbacks {name_of(callbacks)}; expected a sequence of them")
     hooks = list(callbacks)
     for hook in hooks:
         if not isinstance(hook, Callback):
             raise TypeError(
                 f"[Trainer.fit] got a callback of type {type(hook).__name__}; expected rv.Callback"
             )
+        _require_hooks(hook)
+    if len({id(hook) for hook in hooks}) < len(hooks):
+        raise ValueError("[Trainer.fit] got a callback twice; expected each once")
     return sorted(hooks, key=lambda hook: isinstance(hook, Checkpoint))
+
+
+def _require_hooks(hook: Callback) -> None:
+    """Refuse a method that looks like a hook, and that nothing would call."""
+    known = [name for name in vars(Callback) if name.startswith("on_")]
+    for kind in type(hook).__mro__:
+        if kind is Callback:
+            break
+        for name in vars(kind):
+            meant = get_close_matches(name, known, 1, 0.8) if name.startswith("on_") else []
+            if meant and name not in known:
+                raise TypeError(
+                    f"[Trainer.fit] {kind.__name__} has a method {name}, which nothing calls; expected "
+                    f"{meant[0]}, or a name that is not so close to it"
+                )

@@ -168,6 +168,7 @@ def open_source(
 ) -> Source:
     """Arrays, or without `y` a loader, as batches in order; `name` is whom the errors speak for."""
     if y is None:
+        _require_loader(name, x)
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
         return LoaderSource(name, x, dtype, link, on_nonfinite=on_nonfinite)
     data = inputs.prepare(name, x, y, dtype, link, sample_weight)
@@ -199,6 +200,7 @@ def open_training(
         weight = weights[0] if weights else None
         valid = open_source(f"{name} validation_data", xv, yv, dtype, link, valid_size, weight, on_nonfinite)
     if y is None:
+        _require_loader(name, x)
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
         return LoaderSource(name, x, dtype, link, class_weight, on_nonfinite), valid
@@ -228,16 +230,24 @@ def only_samples(
         yield array[start : start + batch_size]
 
 
+def _require_loader(name: str, x: Any) -> None:
+    if isinstance(x, (np.ndarray, Tensor)) or hasattr(x, "__array__"):
+        raise TypeError(f"[{name}] got x of type {type(x).__name__} and no y; expected both, or a loader")
+
+
 def _finite(name: str, data: inputs.Prepared, x: Any, y: Any, on_nonfinite: str) -> None:
     require_finite(name, "x", data.x, x, on_nonfinite)
     require_finite(name, "y", data.y, y, on_nonfinite)
 
 
 def _is_loader(x: Any) -> bool:
-    return hasattr(x, "__iter__") and not isinstance(x, (tuple, list, np.ndarray, Tensor))
+    """Whether it gives batches, and is no array."""
+    arrays = isinstance(x, (tuple, list, np.ndarray, Tensor)) or hasattr(x, "__array__")
+    return hasattr(x, "__iter__") and not arrays
 
 
 def _refuse(name: str, why: str, **given: Any) -> None:
+    """Raise ValueError for an argument that is not None and would have no effect."""
     for argument, value in given.items():
         if value is not None:
             raise ValueError(f"[{name}] got {argument} {why}")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.nn import utils
 from ranvier.optim import LBFGS, Optimizer
+from ranvier.train.links import link_of
 from ranvier.train.penalty import Penalty
 from ranvier.train.weighting import batch_loss, name_of, weighting
 
@@ -44,6 +45,7 @@ class Step:
         self._summed = getattr(trainer.loss, "reduction", "mean") == "sum"
         self._batches, self._weight = 0, 0.0  # of the update to come
         own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
+        self._of_classes = link_of(trainer.loss) == "softmax"
         self._own, self._careful = own, trainer.on_nonfinite != "ignore"
         self._captured = trainer.captured(
             "fit",
@@ -106,6 +108,11 @@ class Step:
         if first:
             self._optimizer.zero_grad()
         output = self._model(x)
+        if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
+            raise ValueError(
+                f"[Trainer.fit] got an output of shape {output.shape} for {name_of(self._loss)}, whose loss "
+                "over one class is always 0; expected an output for each class, or BCEWithLogitsLoss"
+            )
         loss = batch_loss(self._loss, output, y, weights, total)
         loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)
         if updates:

@@ -12,10 +12,13 @@ import numpy.typing as npt
 from ranvier.autograd import Tensor
 from ranvier.data.loader import positive
 from ranvier.metrics import Metric
+from ranvier.nn import Module
 from ranvier.nn.modes import evaluating, mode_kept
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.captured import Captured
+from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
+from ranvier.train.inputs import same_columns
 from ranvier.train.links import labels, link_of, probabilities
 from ranvier.train.measured import Measured
 from ranvier.train.nonfinite import require_mode
@@ -124,6 +127,7 @@ class Trainer:
         self.resumed_from: Any = None
         self._run: Run | None = None
         self.compile = compile
+        self._columns: list[str] | None = None  # of the data frame that `fit` was given
         self._captured: dict[str, tuple[Any, Captured]] = {}  # with what each depends on
 
     def fit(
@@ -179,13 +183,17 @@ class Trainer:
         """
         name, link = "Trainer.fit", link_of(self.loss)
         epochs, batch_size = positive(name, "epochs", epochs), positive(name, "batch_size", batch_size)
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")
+        self._columns = same_columns(name, x, None) or self._columns
+        _require_parameters(self)
         source, valid = open_training(
             x,
             y,
             self._dtype(),
             link,
             batch_size,
-            shuffle,
+            bool(shuffle),
             class_weight=class_weight,
             sample_weight=sample_weight,
             validation_data=validation_data,
@@ -222,13 +230,15 @@ class Trainer:
         """
         name, link = "Trainer.evaluate", link_of(self.loss)
         batch_size = positive(name, "batch_size", batch_size)
+        same_columns(name, x, self._columns)
         mode = self.on_nonfinite
         return self._measure(open_source(name, x, y, self._dtype(), link, batch_size, sample_weight, mode))
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
 
-        `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken.
+        `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken. A data
+        frame has to have the columns that `fit` saw, in their order.
 
         Labels are (n,) for CrossEntropyLoss, and of the output's shape for the binary losses.
         """
@@ -300,7 +310,10 @@ class Trainer:
         evaluate = self.captured("evaluate", self._evaluate, after=1)
         with evaluating(self.model):
             for x, y, weights in source:
-                loss, output = evaluate(x, y, *weighting(weights))
+                try:
+                    loss, output = evaluate(x, y, *weighting(weights))
+                except (TypeError, ValueError) as error:
+                    raise_with_hint(error, self.model, link_of(self.loss), x, y)
                 found = None if output is None else output._array
                 measured.add(float(loss.item()), found, y, weights, penalty)
         return measured.logs()
@@ -315,10 +328,16 @@ class Trainer:
 
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
+        same_columns(name, x, self._columns)
         predict = self.captured("predict", self._predict, after=1)
         with evaluating(self.model):
             batches = only_samples(name, x, self._dtype(), batch_size, self.on_nonfinite)
-            parts = [predict(xb)._array for xb in batches]
+            parts = []
+            for xb in batches:
+                try:
+                    parts.append(_one_each(name, predict(xb)._array, xb))
+                except (TypeError, ValueError) as error:
+                    raise_with_hint(error, self.model, None, xb)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _predict(self, x: Tensor) -> Tensor:
@@ -339,3 +358,25 @@ class Trainer:
     def _dtype(self) -> np.dtype[Any]:
         """The dtype of the model's parameters; float32 for a model without."""
         return next((np.dtype(p.dtype) for p in self.model.parameters()), np.dtype(np.float32))
+
+
+def _require_parameters(trainer: Trainer) -> None:
+    """Refuse an optimizer that updates nothing that the run computes with."""
+    losses = trainer.loss.parameters() if isinstance(trainer.loss, Module) else ()
+    known = {id(p) for p in (*trainer.model.parameters(), *losses)}
+    updated = parameters_of(trainer.optimizer)
+    if known and updated and not any(id(p) in known for p in updated):
+        raise ValueError(
+            "[Trainer.fit] got an optimizer that has none of the model's parameters; expected one made of "
+            "model.parameters()"
+        )
+
+
+def _one_each(name: str, output: Array, x: Array) -> Array:
+    """The output of a batch, which has to have one entry for each sample."""
+    if output.ndim == 0 or len(output) != len(x):
+        raise ValueError(
+            f"[{name}] got x of shape {x.shape} and an output of shape {output.shape}; expected an output "
+            "for each sample (a single sample is x[None])"
+        )
+    return output
