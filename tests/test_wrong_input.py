@@ -165,7 +165,7 @@ def test_signatures_are_covered() -> None:
             set(parameters)
             - set(attributes)
             - aliases
-            - {"index", "shape", "dims", "sizes", "equation", "operands"}
+            - {"index", "shape", "axes", "dims", "sizes", "equation", "operands"}
         )
         assert not left, f"{name}: {left}"
 

@@ -8,7 +8,8 @@ from typing import Any
 from ranvier import ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.shape import _dim
+from ranvier.ops.shape import some_dim
+from ranvier.ops.singular import singular_norm
 
 __all__ = ["matrix_norm", "norm", "vector_norm"]
 
@@ -24,9 +25,10 @@ def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) 
 
 
 def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False) -> Tensor:
-    """A norm of each matrix: "fro", 1 and -1 (greatest and least sum of |column|), inf and -inf (of |row|).
+    """A norm of each matrix: "fro", 1 and -1 (greatest and least sum of |column|), inf and -inf (of |row|), 2
+    and -2 (greatest and least singular value) and "nuc" (the sum of the singular values).
 
-    Raises ValueError for another ord: those of singular values (2, "nuc") are not here.
+    Singular values are NumPy's, which has no place in a captured step. Raises ValueError for another ord.
 
     >>> import ranvier as rv
     >>> rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf"))
@@ -35,13 +37,15 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     A = as_tensor("matrix_norm", A)
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise ValueError(f"[matrix_norm] got dim {dim!r}; expected two dimensions")
-    rows, columns = (_dim("matrix_norm", d, A.ndim) for d in dim)
+    rows, columns = (some_dim("matrix_norm", A, d) for d in dim)
     if rows == columns:
         raise ValueError(f"[matrix_norm] got dim {dim}; expected two dimensions")
     if ord == "fro":
         return ops.norm(A, 2, (rows, columns), keepdim)
-    if ord not in (1, -1, math.inf, -math.inf):
-        raise ValueError(f"[matrix_norm] got ord {ord!r}; expected 'fro', 1, -1, inf or -inf")
+    if ord not in (1, -1, 2, -2, math.inf, -math.inf, "nuc"):
+        raise ValueError(f"[matrix_norm] got ord {ord!r}; expected 'fro', 'nuc', 1, -1, 2, -2, inf or -inf")
+    if ord in (2, -2, "nuc"):
+        return singular_norm(A, ord, rows, columns, keepdim)
     if abs(ord) != 1:
         rows, columns = columns, rows
     sums = ops.norm(A, 1, rows, True)

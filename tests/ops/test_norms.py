@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
+from ranvier.autograd import gradcheck
 from ranvier.reference import reduce as reference
 from support.draws import any_axes, any_axis, any_shape
 from support.op_case import OpCase
@@ -208,16 +209,49 @@ def test_linalg():
     assert rv.linalg.norm(a, 1, dim=1).tolist() == [3, 7]
     assert rv.linalg.vector_norm(a, 1).item() == 10
     assert rv.linalg.matrix_norm(a.reshape(1, 2, 2), 1, keepdim=True).shape == (1, 1, 1)
-    with pytest.raises(ValueError, match=r"\[matrix_norm\] got ord 'nuc'; expected 'fro'"):
-        rv.linalg.matrix_norm(a, "nuc")
+    with pytest.raises(ValueError, match=r"\[matrix_norm\] got ord 3; expected 'fro', 'nuc', 1, -1, 2"):
+        rv.linalg.matrix_norm(a, 3)
     with pytest.raises(ValueError, match=r"\[matrix_norm\] got dim \(1, -1\); expected two dimensions"):
         rv.linalg.matrix_norm(a, dim=(1, -1))
 
 
+@pytest.mark.parametrize("dim", [(-2, -1), (0, 1), (2, 0)])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_norms_of_singular_values(dim, keepdim):
+    a = np.random.default_rng(3).standard_normal((3, 2, 4))
+    matrices = np.moveaxis(a, dim, (-2, -1))
+    values = np.linalg.svd(matrices, compute_uv=False)
+    shape = np.linalg.norm(a, axis=dim, keepdims=keepdim).shape
+    for ord, expected in ((2, values.max(-1)), (-2, values.min(-1)), ("nuc", values.sum(-1))):
+        x = rv.tensor(a, requires_grad=True)
+        y = rv.linalg.matrix_norm(x, ord, dim, keepdim)
+        np.testing.assert_allclose(y.detach().numpy(), expected.reshape(shape), rtol=1e-12)
+        gradcheck(lambda x, ord=ord: rv.linalg.matrix_norm(x, ord, dim, keepdim), (x,))
+    np.testing.assert_allclose(rv.norm(rv.tensor(a), "nuc", dim).numpy(), values.sum(-1), rtol=1e-12)
+
+
+def test_equal_singular_values_share_the_gradient():
+    x = rv.eye(2, requires_grad=True)
+    rv.linalg.matrix_norm(x, 2).backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.eye(2) / 2, atol=1e-7)
+
+
+def test_singular_values_of_what_has_none():
+    with pytest.raises(TypeError, match=r"\[matrix_norm\] got A of dtype int64; expected float32 or float64"):
+        rv.linalg.matrix_norm(rv.tensor([[1]]), 2)
+    with pytest.raises(ValueError, match=r"\[matrix_norm\] got matrices of shape \(0, 2\)"):
+        rv.linalg.matrix_norm(rv.zeros(0, 2), 2)
+    with pytest.raises(ValueError, match=r"\[matrix_norm\] got a matrix without a result; expected finite"):
+        rv.linalg.matrix_norm(rv.tensor([[float("nan"), 1.0]]), 2)
+    assert rv.linalg.matrix_norm(rv.zeros(0, 2), "nuc").item() == 0
+
+
 def test_wrong_calls():
     x = rv.zeros(2, 3)
-    with pytest.raises(ValueError, match=r"\[norm\] got p 'nuc'; expected 'fro' or a number"):
-        x.norm("nuc")
+    with pytest.raises(ValueError, match=r"\[norm\] got p 'max'; expected 'fro', 'nuc' or a number"):
+        x.norm("max")
+    with pytest.raises(ValueError, match=r"\[norm\] got p 'nuc', dim 1 and x of shape \(2, 3\)"):
+        x.norm("nuc", 1)
     with pytest.raises(TypeError, match=r"\[norm\] got x of dtype int64"):
         rv.tensor([1, 2]).norm()
     with pytest.raises(ValueError, match=r"\[prod\] got 2 axes; expected one, or None"):

@@ -6,7 +6,6 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
 
-
 RNG = np.random.default_rng(3)
 
 

@@ -42,7 +42,7 @@ _UNARY = (
     "hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
 )
 _UNARY_PLAIN = "ravel t"
-_BINARY = "add div eq ge gt le lt maximum minimum mul ne pow sub"
+_BINARY = "add eq ge gt le lt maximum minimum mul ne pow sub"
 _REDUCTIONS = "all amax amin any argmax argmin max mean min sum"
 
 OPS: dict[str, Call] = {
@@ -164,6 +164,7 @@ OPS: dict[str, Call] = {
     "mm": ((X, X.T.copy()), {}),
     "max_pool1d": ((SIGNALS,), {**WINDOW, **TAPS}),
     "max_pool2d": ((IMAGES,), {**WINDOW, **TAPS}),
+    "div": ((X, X), {"rounding_mode": "floor"}),
     "movedim": ((X,), {"source": 0, "destination": 1}),
     "mv": ((X, X[0]), {}),
     "narrow": ((X,), {"dim": 1, "start": 1, "length": 2}),
@@ -174,10 +175,10 @@ OPS: dict[str, Call] = {
     "prelu": ((X, X[0]), {}),
     "outer": ((X[0], X[1]), {}),
     "repeat": ((X,), {"*": (2, 1)}),
-    "repeat_interleave": ((X,), {"repeats": 2, "dim": 1}),
+    "repeat_interleave": ((X,), {"repeats": 2, "dim": 1, "output_size": None}),
     "reshape": ((X,), {"*": (3, 2)}),
     "roll": ((X,), {"shifts": 1, "dims": 1}),
-    "scatter": ((X,), {"dim": 1, "index": INDEX, "src": X, "value": None}),
+    "scatter": ((X,), {"dim": 1, "index": INDEX, "src": X, "value": None, "reduce": "add"}),
     "scatter_add": ((X,), {"dim": 1, "index": INDEX, "src": X}),
     "scaled_dot_product_attention": (
         (X, X, X),

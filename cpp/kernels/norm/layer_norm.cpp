@@ -64,6 +64,10 @@ struct Backward {
     const double rstd = f.rstd.data[i], n = double(plan.n);
     const GradientSums sums = line_sums<T>(kernels, dy, x, plan.n, m, f.weight.data);
     const double dot = sums.dot - missing * sums.dy;  // sum g (x - mean)
+    if (f.centered && plan.n == 1) {  // the mean itself, whatever it is: exactly 0, not what rounding leaves
+      f.dx.data[i * f.dx.strides[0]] = 0;
+      return;
+    }
     const double b = -rstd * rstd * rstd * dot / n;
     const double k = (f.centered ? -rstd * sums.dy / n : 0) - b * missing;
     kernels.gradient(dy, x, plan.n, {m, T(rstd), T(b), T(k)}, f.weight.data, f.dx.data + i * f.dx.strides[0]);

@@ -16,7 +16,8 @@ Array = np.ndarray[Any, Any]
 
 
 class Clone(Function):
-    """y = x in memory of its own; order 'K' keeps the layout (channels-last stays so)."""
+    """y = x in memory of its own; order 'K' keeps the layout (channels-last stays so), 'C' and
+    'channels_last' change it."""
 
     def __init__(self, order: Any = "K") -> None:
         self.order = order

@@ -9,7 +9,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.device import device as _check_device
-from ranvier.autograd.memory import filled, filled_like, literal
+from ranvier.autograd.memory import filled, filled_like, literal, number_in
 from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -17,6 +17,7 @@ from ranvier.autograd.views import FLAG, UNWATCHED
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))
 bool_ = np.dtype("bool")
+contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
 
 __all__ = [
     "BoolTensor",
@@ -26,6 +27,8 @@ __all__ = [
     "LongTensor",
     "arange",
     "as_tensor",
+    "channels_last",
+    "contiguous_format",
     "empty",
     "empty_like",
     "eye",
@@ -42,6 +45,7 @@ __all__ = [
     "linspace",
     "ones",
     "ones_like",
+    "preserve_format",
     "rand",
     "rand_like",
     "randint",
@@ -219,21 +223,28 @@ def full(
     return _finish(array, requires_grad, device)
 
 
-def zeros_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros in the shape, dtype and layout of x."""
-    return _finish(filled_like(0, _array_of(x), dtype), requires_grad)
+    return _finish(filled_like(0, _array_of(x), dtype), requires_grad, device)
 
 
-def ones_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    return _finish(filled_like(1, _array_of(x), dtype), requires_grad)
+def ones_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones in the shape, dtype and layout of x."""
+    return _finish(filled_like(1, _array_of(x), dtype), requires_grad, device)
 
 
-def empty_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    return _finish(np.empty_like(_array_of(x), dtype), requires_grad)
+def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor in the shape, dtype and layout of x, with whatever the memory held."""
+    return _finish(np.empty_like(_array_of(x), dtype), requires_grad, device)
 
 
-def full_like(x: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    return _finish(filled_like(fill_value, _array_of(x), dtype), requires_grad)
+def full_like(
+    x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
+    array = _array_of(x)
+    value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
+    return _finish(filled_like(value, array, dtype), requires_grad, device)
 
 
 def eye(
@@ -254,6 +265,9 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below end; int64 if all are ints, else float32.
 
+    With a dtype of integers start, end and step lose their fractions first. Raises ValueError for a step of 0
+    or of the wrong sign.
+
     >>> import ranvier as rv
     >>> rv.arange(3), rv.arange(0, 1, 0.5)
     (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))
@@ -262,20 +276,42 @@ def arange(
     if dtype is None:
         whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
         dtype = np.int64 if whole else np.float32
+    if np.dtype(dtype).kind in "iu":
+        first, last, step = int(first), int(last), int(step)
+    if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
+        raise ValueError(
+            f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end"
+        )
     return _finish(literal(np.arange(first, last, step).astype(dtype)), requires_grad, device)
 
 
 def linspace(
-    start: float,
-    end: float,
+    start: Any,
+    end: Any,
     steps: int,
     *,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise."""
-    return _finish(literal(np.linspace(start, end, steps).astype(dtype or np.float32)), requires_grad, device)
+    """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise.
+
+    With a dtype of integers start and end lose their fractions first, then the numbers between theirs. Raises
+    ValueError for steps < 0.
+    """
+    kind = np.dtype(dtype or np.float32)
+    count, first, last = index(steps), float(start), float(end)
+    if count < 0:
+        raise ValueError(f"[linspace] got steps {count}; expected at least 0")
+    if kind.kind in "iu":  # counted from both ends, as in PyTorch
+        first, last = float(int(first)), float(int(last))
+        places = np.arange(count)
+        step = (last - first) / max(count - 1, 1)
+        values = np.where(places < count // 2, first + step * places, last - step * (count - 1 - places))
+        values = values if count != 1 else np.array([first])
+    else:
+        values = np.linspace(first, last, count)
+    return _finish(literal(values.astype(kind)), requires_grad, device)
 
 
 def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -292,14 +328,16 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return _finish(values, requires_grad, device)
 
 
-def rand_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def rand_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """As :func:`rand`, in the shape and dtype of x."""
     array = _array_of(x)
-    return rand(array.shape, dtype=dtype or array.dtype, requires_grad=requires_grad)
+    return rand(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
 
 
-def randn_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def randn_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """As :func:`randn`, in the shape and dtype of x."""
     array = _array_of(x)
-    return randn(array.shape, dtype=dtype or array.dtype, requires_grad=requires_grad)
+    return randn(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
 
 
 def randint(low: int, high: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None) -> Tensor:

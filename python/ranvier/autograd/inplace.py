@@ -27,11 +27,12 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     array, value = tensor._array, result._array
     if array.shape != value.shape:
         raise RuntimeError(
-            f"[{name}] the result of shape {value.shape} does not fit the tensor of shape {array.shape}"
+            f"[{name}] got a result of shape {value.shape} for a tensor of shape {array.shape}; expected that"
         )
     if not np.can_cast(value.dtype, array.dtype, "same_kind"):
         raise RuntimeError(
-            f"[{name}] a result of dtype {value.dtype} cannot be stored in a {array.dtype} tensor"
+            f"[{name}] got a result of dtype {value.dtype} for a tensor of {array.dtype}; "
+            "expected a dtype that it can hold"
         )
     if recorded:
         if value.dtype != array.dtype:
@@ -124,8 +125,10 @@ class InPlace(Operators):
         check_leaf(self, "mul_")
         return assign(self, self * other, "mul_")
 
-    def div_(self, other: Any) -> Tensor:
+    def div_(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         check_leaf(self, "div_")
+        if rounding_mode is not None:
+            return assign(self, self.div(other, rounding_mode=rounding_mode), "div_")
         return assign(self, self / other, "div_")
 
     def pow_(self, exponent: Any) -> Tensor:

@@ -34,9 +34,12 @@ def like(array: Array, value: Array) -> Array:
 
 
 def copied(x: Array, order: Any = "K") -> Array:
-    """A copy in C order, or in x's own."""
+    """A copy in C order, channels-last, or in x's own order."""
+    last = order == "channels_last"
     if x.dtype.char not in _FLOATS:
-        return x.copy(order=order)
+        return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)
+    if last:
+        return _core.copy(x, True, None)
     return _core.copy(x, False, None) if order == "C" else _core.copy_like(x, x)
 
 
@@ -91,22 +94,46 @@ def numbers(*values: float) -> Array:
     return keep(array)
 
 
-def write(array: Array, value: Any) -> None:
-    """array[...] = value, a number or an array that broadcasts."""
+def write(array: Array, value: Any, name: str = "copy_") -> None:
+    """array[...] = value, a number or an array that broadcasts; name is the op's, for errors."""
     dtype = array.dtype
+    if isinstance(value, _NUMBERS):
+        value = number_in(name, value, dtype)
+    elif not isinstance(value, np.ndarray):
+        value = np.asarray(value)
     if dtype.char in _MADE:
         try:
             if isinstance(value, np.ndarray):
                 _write_array(array, value)
-            elif isinstance(value, _NUMBERS):
-                _core.fill(array, float(value) if dtype.kind == "f" else int(value))
             else:
-                _write_array(array, np.asarray(value))
+                _core.fill(array, value)
             return
         except (TypeError, ValueError, OverflowError):
-            pass  # it does not fit, which NumPy says, or they overlap, which it can do
+            pass  # it does not fit, which is said below, or they overlap, which NumPy can do
     refuse(*_NO_KERNEL)
-    array[...] = value
+    try:
+        array[...] = value
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"[{name}] got a value of shape {np.shape(value)} and dtype {np.asarray(value).dtype}; expected "
+            f"numbers that broadcast to {array.shape}"
+        ) from error
+
+
+def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """A number as an array of this dtype takes it: True for a bool if not 0, towards 0 for an integer."""
+    if dtype.kind == "f":
+        return float(value)
+    if dtype.kind == "b":
+        return bool(value)
+    try:
+        whole = int(value)
+        fits = dtype.kind not in "iu" or np.iinfo(dtype).min <= whole <= np.iinfo(dtype).max
+    except (ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ValueError(f"[{name}] got {value}; expected a number that {dtype} can hold")
+    return whole
 
 
 def _write_array(array: Array, value: Array) -> None:
@@ -135,7 +162,7 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
     key = keys[-1]
     view = _view_key(key)
     if view:
-        write(array[view], value)
+        write(array[view], value, "setitem")
     elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
         _core.where(key, float(value), array, array)
     else:

@@ -56,14 +56,25 @@ def _where(self: Tensor, condition: Any, other: Any) -> Any:
     return elementwise.where(condition, self, other)
 
 
+def _reflected_logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
+    """``other & self`` and the like: these operators do not mind the order."""
+    method = _logical(numpy_function)
+    return lambda self, other: method(self, other)
+
+
 def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
-    """``& | ^ ~`` on bool and integer tensors, outside the tape."""
+    """``& | ^ ~`` on bool and integer tensors, outside the tape. Raises TypeError for others."""
 
     def method(self: Tensor, *other: Any) -> Any:
         raw = [getattr(x, "_array", x) for x in (self, *other)]
         out = object.__new__(Tensor)
         made = logic(numpy_function, *raw) if capturing() else None
-        out._array = np.asarray(numpy_function(*raw)) if made is None else made
+        try:
+            out._array = np.asarray(numpy_function(*raw)) if made is None else made
+        except TypeError as error:
+            kinds = ", ".join(str(np.asarray(x).dtype) for x in raw)
+            name = numpy_function.__name__
+            raise TypeError(f"[{name}] got dtypes {kinds}; expected bools or integers") from error
         out._grad, out._view, out._cell = None, None, [0, None, 0]
         out.requires_grad, out.grad_fn = False, None
         return out
@@ -93,8 +104,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__gt__": gt,
     "__ge__": ge,
     "__and__": _logical(np.bitwise_and),
+    "__rand__": _reflected_logical(np.bitwise_and),
     "__or__": _logical(np.bitwise_or),
+    "__ror__": _reflected_logical(np.bitwise_or),
     "__xor__": _logical(np.bitwise_xor),
+    "__rxor__": _reflected_logical(np.bitwise_xor),
     "__getitem__": index.getitem,
     "__invert__": _logical(np.invert),
 }

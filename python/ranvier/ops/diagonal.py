@@ -12,7 +12,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduce import sum as total
-from ranvier.ops.shape import _dim
+from ranvier.ops.shape import some_dim
 
 METHODS = ("diagonal", "trace")
 
@@ -51,7 +51,7 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     tensor([1., 4.])
     """
     x = as_tensor("diagonal", x)
-    a, b = _dim("diagonal", dim1, x.ndim), _dim("diagonal", dim2, x.ndim)
+    a, b = some_dim("diagonal", x, dim1), some_dim("diagonal", x, dim2)
     if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
         raise TypeError(f"[diagonal] got offset {offset!r}; expected a whole number")
     if a == b:

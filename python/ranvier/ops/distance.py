@@ -9,11 +9,13 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.shape import broadcast_to, unsqueeze
+from ranvier.ops.elementwise.dtypes import F32, floating
+from ranvier.ops.shape import _dim, broadcast_to, reshape, unsqueeze
 
 
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
-    """Both in the shape that they broadcast to."""
+    """Both in the shape that they broadcast to; integers and bools in float32."""
+    x1, x2 = (x if getattr(x, "dtype", F32).kind == "f" else floating(x) for x in (x1, x2))
     shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2)]
     try:
         shape = np.broadcast_shapes(*shapes)
@@ -45,14 +47,17 @@ class CosineSimilarity(Function):
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
 
-    x1, x2: float32 or float64, shapes that broadcast; the result lacks ``dim`` of their common shape. Raises
-    ValueError for other shapes or no such dimension, TypeError for dtypes that differ or are not floating.
+    x1, x2: float32 or float64 (integers are computed in float32), shapes that broadcast; the result lacks
+    ``dim`` of their common shape. Raises ValueError for other shapes or no such dimension, TypeError for
+    dtypes that differ or are not floating.
 
     >>> import ranvier as rv
     >>> rv.cosine_similarity(rv.tensor([[1.0, 0.0], [1.0, 1.0]]), rv.tensor([[2.0, 0.0]]))
     tensor([1.0000, 0.7071])
     """
     x1, x2 = _broadcast("cosine_similarity", x1, x2)
+    if x1.ndim == 0:  # as of one element
+        x1, x2, dim = reshape(x1, 1), reshape(x2, 1), _dim("cosine_similarity", dim, 0)
     return CosineSimilarity(dim, eps).apply(x1, x2)
 
 

@@ -21,7 +21,7 @@ from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import is_channels_last, zeros
-from ranvier.ops.shape import _dim, expand, reshape
+from ranvier.ops.shape import _dim, expand, reshape, some_dim
 
 METHODS = ("gather", "index_select", "masked_select", "nonzero", "take_along_dim")
 
@@ -198,7 +198,8 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
 
     index: integers, as many dimensions as x, and along the others at most x's sizes (only so much of x is
-    looked at, as in PyTorch; :func:`take_along_dim` broadcasts). Raises IndexError where an index is out of
+    looked at, as in PyTorch; :func:`take_along_dim` broadcasts). A number counts as having one dimension, and
+    an empty index may have any shape. Raises IndexError where an index is out of
     range, ValueError where the shapes do not fit.
 
     >>> import ranvier as rv
@@ -207,10 +208,12 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
             [4.]])
     """
     x = as_tensor("gather", x)
-    if x.ndim == 0:
-        return reshape(gather(reshape(x, 1), dim, index_array("gather", index).reshape(-1)), ())
     at = _dim("gather", dim, x.ndim)
     places = index_array("gather", index)
+    if places.size == 0:
+        return reshape(getitem(reshape(x, -1), slice(0, 0)), places.shape)
+    if (x.ndim == 0 or places.ndim == 0) and x.ndim < 2 and places.ndim < 2:
+        return reshape(gather(reshape(x, -1), 0, places.reshape(-1)), places.shape)
     fits = places.ndim == x.ndim
     fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, x.shape, strict=True)))
     if not fits:
@@ -239,7 +242,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     places = index_array("take_along_dim", indices)
     if dim is None:
         return gather(reshape(x, -1), 0, places.reshape(-1))
-    at = _dim("take_along_dim", dim, x.ndim)
+    at = some_dim("take_along_dim", x, dim)
     try:
         if places.ndim != x.ndim:
             raise ValueError("ranks differ")
@@ -271,11 +274,14 @@ def index_select(x: Any, dim: int, index: Any) -> Tensor:
     """
     x = as_tensor("index_select", x)
     rows = index_array("index_select", index)
-    if x.ndim == 0:
+    if x.ndim == 0 and rows.size == 1:
         return reshape(index_select(reshape(x, 1), dim, rows), ())
     at = _dim("index_select", dim, x.ndim)
-    if rows.ndim > 1:
-        raise ValueError(f"[index_select] got index of shape {rows.shape}; expected one dimension")
+    if rows.ndim > 1 or x.ndim == 0:
+        raise ValueError(
+            f"[index_select] got index of shape {rows.shape} for x of shape {x.shape}; expected one dimension"
+            + ("" if x.ndim else " with one index")
+        )
     rows = rows.reshape(-1)
     if rows.size and not (rows.min() >= -x.shape[at] and rows.max() < x.shape[at]):
         raise IndexError(

@@ -12,9 +12,9 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, common_dtype
 from ranvier.ops.index import getitem
-from ranvier.ops.shape import _dim, _sizes, unsqueeze
+from ranvier.ops.shape import _sizes, some_dim, unsqueeze
 
 _shape_of = attrgetter("shape")
 
@@ -28,7 +28,10 @@ class Concatenate(Function):
         self.axis = axis
 
     def forward(self, *arrays: Array) -> Array:
-        y = _core.concatenate(arrays, self.axis)
+        try:
+            y = _core.concatenate(arrays, self.axis)
+        except ValueError:
+            y = _core.concatenate(_without_empty(arrays), self.axis)
         self.shapes = tuple(map(_shape_of, arrays))
         return y
 
@@ -36,6 +39,9 @@ class Concatenate(Function):
         parts, start = [], 0
         before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
         for shape in self.shapes:
+            if len(shape) != dy.ndim:  # one that was left out
+                parts.append(np.empty(shape, dy.dtype))
+                continue
             n = shape[self.axis]
             part = (*before, slice(start, start + n))
             parts.append(dy[part])
@@ -43,10 +49,17 @@ class Concatenate(Function):
         return tuple(parts)
 
 
+def _without_empty(arrays: Sequence[Array]) -> list[Array]:
+    """The arrays that are not of shape (0,), which PyTorch allows beside arrays of any shape."""
+    return [x for x in arrays if x.shape != (0,)] or list(arrays)
+
+
 def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors one after another along dim; their other dimensions are equal.
 
-    float32 and float64 meet in float64. Raises ValueError where the shapes do not fit or there is no tensor.
+    Dtypes meet as in arithmetic: a float wins over integers, an integer over bools, the wider of one kind.
+    Tensors of shape (0,) are left out beside others, as in PyTorch. Raises ValueError where the shapes do not
+    fit or there is no tensor.
 
     >>> import ranvier as rv
     >>> rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape
@@ -57,7 +70,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     dtype = parts[0]._array.dtype if parts else F32
     for x in parts:
         if x._array.dtype is not dtype:
-            dtype = np.result_type(*(part._array.dtype for part in parts))
+            dtype = common_dtype([part._array.dtype for part in parts])
             parts = [part.to(dtype) for part in parts]
             break
     if dtype in (F32, F64):
@@ -65,7 +78,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
             _core.concatenate([], dim)  # raises
         return Concatenate(dim).apply(*parts)
     try:
-        return wrap(np.concatenate([x._array for x in parts], dim))
+        return wrap(np.concatenate(_without_empty([x._array for x in parts]), dim))
     except (ValueError, TypeError, OverflowError) as error:
         shapes = ", ".join(str(x.shape) for x in parts)
         raise ValueError(
@@ -106,7 +119,7 @@ def split(x: Any, size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     [(2, 2), (2, 2), (1, 2)]
     """
     x = as_tensor("split", x)
-    dim = _dim("split", dim, x.ndim)
+    dim = some_dim("split", x, dim)
     n = x.shape[dim]
     if isinstance(size, (int, np.integer)):
         if size < 1:
@@ -134,7 +147,7 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     [[0, 1, 2], [3, 4]]
     """
     x = as_tensor("chunk", x)
-    dim = _dim("chunk", dim, x.ndim)
+    dim = some_dim("chunk", x, dim)
     if not isinstance(chunks, (int, np.integer)):
         raise TypeError(f"[chunk] got chunks {chunks!r}; expected a whole number")
     if chunks < 1:
@@ -151,7 +164,7 @@ def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
     (tensor([1., 3.]), tensor([2., 4.]))
     """
     x = as_tensor("unbind", x)
-    dim = _dim("unbind", dim, x.ndim)
+    dim = some_dim("unbind", x, dim)
     before = (slice(None),) * dim
     return is_several(tuple([getitem(x, (*before, i)) for i in range(x.shape[dim])]))
 
@@ -164,7 +177,7 @@ def select(x: Any, dim: int, index: int) -> Tensor:
     tensor([2., 4.])
     """
     x = as_tensor("select", x)
-    dim = _dim("select", dim, x.ndim)
+    dim = some_dim("select", x, dim)
     if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
         raise TypeError(f"[select] got index {index!r}; expected a whole number")
     n = x.shape[dim]
@@ -181,7 +194,7 @@ def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
     tensor([2., 3.])
     """
     x = as_tensor("narrow", x)
-    dim = _dim("narrow", dim, x.ndim)
+    dim = some_dim("narrow", x, dim)
     first, count = _sizes("narrow", (start, length))
     n = x.shape[dim]
     first = first + n if first < 0 else first

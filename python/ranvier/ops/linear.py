@@ -10,7 +10,10 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.matmul import matmul
+from ranvier.ops.shape import transpose
 
 
 class Linear(Function):
@@ -38,8 +41,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x W^T + b
 
     x (..., in), weight (out, in), bias (out,) or None, y (..., out). A NumPy array x is taken in the
-    weight's dtype; tensors must agree. Raises ValueError where the shapes do not fit, TypeError where the
-    dtypes differ.
+    weight's dtype; tensors must agree; integers are multiplied by NumPy. Raises ValueError where the shapes
+    do not fit, TypeError where the dtypes differ.
 
     >>> import ranvier as rv
     >>> weight, bias = rv.tensor([[0.5, -0.25], [0.25, 0.5]]), rv.tensor([0.5, -0.5])
@@ -52,6 +55,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         x = x if isinstance(x, Tensor) else wrap(np.asarray(x, weight.dtype))
     try:
         return Linear().apply(x, weight, bias)
+    except TypeError:  # asked afterwards, so that floats do not pay for the question
+        if {x.dtype.kind, weight.dtype.kind} - {"i", "u"}:
+            raise
+        y = matmul(x, transpose(weight, -1, -2) if weight.ndim > 1 else weight)
+        return y if bias is None else add(y, bias)
     except ValueError as error:
         shapes = f"x of shape {x.shape} and weight of shape {tuple(weight.shape)}"
         if bias is not None:

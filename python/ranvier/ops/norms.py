@@ -17,6 +17,8 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduce import Axes, _arguments, _numpy, _without
+from ranvier.ops.shape import some_dim
+from ranvier.ops.singular import singular_norm
 
 METHODS = ("count_nonzero", "logsumexp", "norm", "prod")
 
@@ -121,7 +123,8 @@ class Prod(_Kept):
 def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The p-norm over the axes: (sum of |x|^p)^(1/p), of all elements without dim.
 
-    p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), or any number. The
+    p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), any number, or
+    "nuc", the sum of the singular values of a matrix (see :func:`ranvier.linalg.matrix_norm`). The
     gradient is 0 where the norm is; equal greatest elements share it. Squares are summed as they are: |x|
     beyond 1e19 in float32 (1e154 in float64) gives inf, below 1e-19 (1e-154) may give 0.
 
@@ -132,14 +135,26 @@ def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtyp
     >>> rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
     (tensor(5.), tensor([7., 2.]))
     """
+    if p == "nuc":
+        return _nuclear(as_tensor("norm", x), dim, keepdim)
     if p == "fro" or p is None:
         p = 2.0
     if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:
-        raise ValueError(f"[norm] got p {p!r}; expected 'fro' or a number")
+        raise ValueError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
     x, axes, keepdim = _arguments("norm", x, dim, keepdim, None, False)
     if dtype is not None:
         x = x.to(dtype)
     return Norm(float(p), axes, keepdim).apply(x)
+
+
+def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    dims = (-2, -1) if dim is None else dim
+    if not isinstance(dims, (tuple, list)) or len(dims) != 2 or (dim is None and x.ndim != 2):
+        raise ValueError(f"[norm] got p 'nuc', dim {dim!r} and x of shape {x.shape}; expected two dimensions")
+    rows, columns = (some_dim("norm", x, d) for d in dims)
+    if rows == columns:
+        raise ValueError(f"[norm] got p 'nuc' and dim {dim!r}; expected two dimensions")
+    return singular_norm(x, "nuc", rows, columns, keepdim)
 
 
 def logsumexp(
@@ -183,7 +198,8 @@ def prod(
     if dtype is not None:
         x = x.to(dtype)
     if not is_floating(x):
-        return _numpy(np.prod, x, axes, keepdims)
+        y = _numpy(np.prod, x, axes, keepdims)
+        return y if dtype is None else y.to(dtype)
     if x.ndim == 0:
         axes = None
     return Prod(axes, keepdims).apply(x)

@@ -32,7 +32,7 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     the last dimension of (N, C, L) or the last two of (N, C, H, W), with or without N: 'reflect' mirrors at
     the edge, which is not repeated (sizes below the axis), 'replicate' repeats the edge, 'circular' goes on
     at the other side (sizes up to the axis). The gradient of a value is the sum over its copies. x is float32
-    or float64, for 'constant' also of whole numbers or bool; the result has its memory order.
+    or float64, in its memory order, or of whole numbers or bool.
 
     Raises ValueError where sizes, shape and mode do not fit together.
 
@@ -46,7 +46,20 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     value = 0.0 if value is None else value
     if mode == "constant" and x._array.dtype.kind in "biu":
         return wrap(_pad_integers(x._array, pad, value))
+    if x._array.dtype.kind in "biu":
+        return wrap(_picked(x._array, pad, mode))
     return Pad(pad, mode, value).apply(x)
+
+
+def _picked(x: Any, sizes: Any, mode: str) -> Any:
+    """Labels and masks by the modes that repeat: picked by the framed places of their elements."""
+    _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, mode)  # the checks
+    for k in range(len(sizes) // 2):
+        axis = x.ndim - 1 - k
+        line = np.arange(x.shape[axis], dtype=np.float64).reshape(1, 1, -1)
+        places = _core.pad(line, sizes[2 * k : 2 * k + 2], mode).reshape(-1)
+        x = np.take(x, places.astype(np.int64), axis)
+    return x
 
 
 def _pad_integers(x: Any, sizes: Any, value: Any) -> Any:

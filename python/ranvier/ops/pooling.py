@@ -1,8 +1,9 @@
 """Pooling: the maximum or the mean of windows of images and signals.
 
 x is (N, C, H, W), or (C, H, W) for one image; for the 1d pools (N, C, L), or (C, L). It is float32 or
-float64; the result is channels-last in memory where x is. Sizes are a number for all axes or one for each
-(height, width). A wrong shape or size raises ValueError, another dtype TypeError.
+float64, for max_pool2d also integers up to 2^53; the result is channels-last in memory where x is. Sizes are
+a number for all axes or one for each (height, width), a stride of () as None. A wrong shape or size raises
+ValueError, another dtype TypeError.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.at_maxima import AtMaxima
+from ranvier.ops.elementwise.dtypes import as_tensor
 
 
 class Pool(Function):
@@ -169,8 +171,8 @@ def max_pool1d(
     >>> rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[3., 2.]]])
     """
-    function = MaxPool1d(kernel_size, stride, padding, dilation, ceil_mode, return_indices=return_indices)
-    return function.apply(x)
+    arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    return MaxPool1d(*arguments, return_indices=return_indices).apply(x)
 
 
 def max_pool2d(
@@ -201,8 +203,29 @@ def max_pool2d(
     >>> rv.max_pool2d(x, 2, return_indices=True)[1].flatten().tolist()
     [5, 7, 13, 15]
     """
-    function = MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode, return_indices=return_indices)
-    return function.apply(x)
+    arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    function = MaxPool2d(*arguments, return_indices=return_indices)
+    try:
+        return function.apply(x)
+    except TypeError:  # asked afterwards, so that floats do not pay for the question
+        x = as_tensor("max_pool2d", x)
+        if x.dtype.kind not in "iu":
+            raise
+        return _of_integers(MaxPool2d(*arguments, return_indices=return_indices), x)
+
+
+def _of_integers(function: MaxPool2d, x: Tensor) -> Any:
+    """The maximum of integers, computed in float64, which holds them up to 2^53."""
+    array = x._array
+    if array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
+        raise ValueError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
+    y = function.apply(x.double())
+    return (y[0].to(x.dtype), *y[1:]) if isinstance(y, tuple) else y.to(x.dtype)
+
+
+def _stride(stride: Any) -> Any:
+    """A stride without numbers, as PyTorch passes on, is none."""
+    return None if isinstance(stride, (tuple, list)) and not stride else stride
 
 
 def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -246,7 +269,7 @@ def avg_pool1d(
     >>> rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[2., 1.]]])
     """
-    return AvgPool1d(kernel_size, stride, padding, ceil_mode, count_include_pad).apply(x)
+    return AvgPool1d(kernel_size, _stride(stride), padding, ceil_mode, count_include_pad).apply(x)
 
 
 def avg_pool2d(
@@ -273,7 +296,8 @@ def avg_pool2d(
     tensor([[[[ 2.5000,  4.5000],
               [10.5000, 12.5000]]]])
     """
-    return AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override).apply(x)
+    arguments = (kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
+    return AvgPool2d(*arguments).apply(x)
 
 
 def adaptive_avg_pool1d(x: Any, output_size: Any) -> Tensor:

@@ -23,6 +23,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.elementwise.extrema import maximum, minimum
 from ranvier.ops.elementwise.whole import capturing, reduction
 from ranvier.ops.layout import is_channels_last
+from ranvier.ops.shape import reshape
 
 METHODS = ("all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum")
 
@@ -268,7 +269,9 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
         raise ValueError(
             f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
         )
-    if is_floating(x) and x.ndim:
+    if is_floating(x):
+        if x.ndim == 0:  # as one element
+            return ValuesIndices(*ExtremeAlong("arg" + name, 0, False).apply(reshape(x, 1)))
         return ValuesIndices(*ExtremeAlong("arg" + name, axes, keepdims).apply(x))
     indices = _arg("arg" + name, x, axes, True)._array
     values = np.take_along_axis(x._array, indices, axes) if x.ndim else x._array.copy()

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.capture import keep
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import copied, reshaped
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.index import getitem, index_array, index_select
 from ranvier.ops.join import cat
-from ranvier.ops.shape import _dim, _sizes, expand, flatten, reshape
+from ranvier.ops.shape import _sizes, expand, flatten, reshape, some_dim
 
 METHODS = ("repeat", "repeat_interleave", "roll", "tile")
 
@@ -49,6 +51,22 @@ def tile(x: Any, *dims: Any) -> Tensor:
     return _repeated(x, (1,) * (x.ndim - len(times)) + times)
 
 
+class Repeat(Function):
+    """y = x so many times along each dimension: a dimension of n becomes (1, n), then (times, n)"""
+
+    def __init__(self, split: list[int], wide: list[int], final: tuple[int, ...]) -> None:
+        self.split, self.wide, self.final = tuple(split), tuple(wide), final
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        wide = np.broadcast_to(x.reshape(self.split), self.wide)
+        return copied(wide, "C").reshape(self.final)
+
+    def backward(self, dy: Array) -> Array:
+        dx = unbroadcast(reshaped(dy, self.wide), self.split)
+        return dx.reshape(self.shape)
+
+
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
     if sum(1 if count == 1 else 2 for count in times) > 8:  # more dimensions than a kernel takes: one by one
@@ -57,19 +75,22 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
             x = _repeated(reshape(x, parts), (1, count, 1))
             shape = (*shape[:d], shape[d] * count, *shape[d + 1 :])
         return reshape(x, shape)
-    split: list[int] = []  # a dimension of n that is repeated becomes (1, n), then (times, n)
+    split: list[int] = []
     wide: list[int] = []
     for n, count in zip(shape, times, strict=True):
         split += [n] if count == 1 else [1, n]
         wide += [n] if count == 1 else [count, n]
     final = tuple(n * count for n, count in zip(shape, times, strict=True))
-    return reshape(expand(reshape(x, split), wide), final)
+    return Repeat(split, wide, final).apply(x)
 
 
-def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(
+    x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
     """Every element (slice, with dim) so many times one after another; repeats is a number, or one for each.
 
-    Raises ValueError for a negative number, or numbers that are not as many as x is long along dim.
+    Raises ValueError for a negative number, numbers that are not as many as x is long along dim, or an
+    output_size that is not the length of the result.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([1.0, 2.0])
@@ -79,7 +100,7 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
     x, times = as_tensor("repeat_interleave", x), index_array("repeat_interleave", repeats)
     if dim is None:
         x, dim = flatten(x), 0
-    at = _dim("repeat_interleave", dim, x.ndim)
+    at = some_dim("repeat_interleave", x, dim)
     n = x.shape[at]
     if times.size not in (1, n) or times.ndim > 1 or (times < 0).any():
         raise ValueError(
@@ -87,6 +108,10 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None) -> Tensor:
             ">= 0, or one for each"
         )
     rows = np.repeat(np.arange(n), times.reshape(-1))
+    if output_size is not None and output_size != rows.size:
+        raise ValueError(
+            f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None"
+        )
     fixed = isinstance(repeats, (int, list, tuple))  # numbers of the program: no other call has others
     return index_select(x, at, keep(rows) if fixed else rows)
 
@@ -110,7 +135,7 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
     if len(steps) != len(axes):
         raise ValueError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
     for step, axis in zip(steps, axes, strict=True):
-        x = _rolled(x, step, _dim("roll", axis, x.ndim))
+        x = _rolled(x, step, some_dim("roll", x, axis))
     return x
 
 

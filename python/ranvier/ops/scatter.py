@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
 from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor, cast, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_number, as_operand, as_tensor, cast, is_floating
 from ranvier.ops.elementwise.whole import back
 from ranvier.ops.index import index_array
 from ranvier.ops.layout import zeros
-from ranvier.ops.shape import _dim, reshape
+from ranvier.ops.shape import _dim, expand
 
 METHODS = ("index_add", "index_add_", "scatter", "scatter_", "scatter_add", "scatter_add_")
 
@@ -31,16 +33,18 @@ class Scatter(Function):
 
     def forward(self, x: Array, index: Array, src: Array) -> Array:
         # as in PyTorch, index may be smaller than x and src: only so much of both takes part
-        self.index, self.src_shape = index, src.shape
+        self.shape, self.index, self.src_shape = x.shape, index, src.shape
+        x, src = _with_dimension(x), _with_dimension(src)
         self.part = tuple(slice(None) if d == self.axis else slice(n) for d, n in enumerate(index.shape))
         src = src[tuple(map(slice, index.shape))]
         if x[self.part].shape == x.shape:
-            return _core.scatter(x, index, src, self.axis, self.add, None)
+            return _core.scatter(x, index, src, self.axis, self.add, None).reshape(self.shape)
         y = _core.copy(x, False, None)
         _core.scatter(x[self.part], index, src, self.axis, self.add, y[self.part])
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, None, Array | None]:
+        dy = _with_dimension(dy)
         part = dy[self.part]
         if self.add:
             dx, dsrc = dy, _core.gather(part, self.index, self.axis, None) if self.needs[2] else None
@@ -51,19 +55,35 @@ class Scatter(Function):
                 _core.copy(dx, False, whole[self.part])
                 dx = whole
         if dsrc is not None and dsrc.shape != self.src_shape:
-            whole = zeros(self.src_shape, dy.dtype)
+            whole = zeros(self.src_shape or (1,), dy.dtype)
             _core.copy(dsrc, False, whole[tuple(map(slice, dsrc.shape))])
-            dsrc = whole
-        return dx, None, dsrc
+            dsrc = whole.reshape(self.src_shape)
+        return dx.reshape(self.shape), None, dsrc
 
 
-def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: float | None = None) -> Tensor:
+def _with_dimension(x: Array) -> Array:
+    """x, or a number as an array of one element."""
+    return x if x.ndim else x.reshape(1)
+
+
+def scatter(
+    x: Any,
+    dim: int,
+    index: Any,
+    src: Any = None,
+    *,
+    value: float | None = None,
+    reduce: str | None = None,
+) -> Tensor:
     """x with y[.., index[.., j, ..], ..] = src[.., j, ..] along dim, in a new tensor.
 
-    index: integers, as many dimensions as x and src, at most src's sizes, and but for dim at most x's. src is
-    a tensor of x's dtype, or a number for all places. Where several values go to one place the last stays,
-    and it alone gets a gradient. Raises IndexError where an index is out of range, ValueError where the
-    shapes do not fit.
+    index: integers, as many dimensions as x and src, at most src's sizes, and but for dim at most x's; a
+    number counts as having one dimension. src is a tensor of x's dtype, or a number for all places. Where
+    several values go to one place the last stays, and it alone gets a gradient. reduce 'add' adds them (see
+    :func:`scatter_add`), 'multiply' multiplies by them, without a gradient.
+
+    Raises IndexError where an index is out of range, ValueError where the shapes do not fit, TypeError where
+    the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
 
     >>> import ranvier as rv
     >>> rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0)
@@ -72,7 +92,12 @@ def scatter(x: Any, dim: int, index: Any, src: Any = None, *, value: float | Non
     """
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
-    return _scatter("scatter", x, dim, index, value if src is None else src, add=False)
+    if reduce not in (None, "add", "multiply"):
+        raise ValueError(f"[scatter] got reduce {reduce!r}; expected None, 'add' or 'multiply'")
+    values = value if src is None else src
+    if reduce == "multiply":
+        return _multiplied(x, dim, index, values)
+    return _scatter("scatter", x, dim, index, values, add=reduce == "add")
 
 
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
@@ -87,40 +112,69 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     return _scatter("scatter_add", x, dim, index, src, add=True)
 
 
-def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Tensor:
-    x, places, src = as_tensor(name, x), index_array(name, index), as_tensor(name, src)
-    if x.ndim == 0:
-        return reshape(_scatter(name, reshape(x, 1), dim, places.reshape(-1), reshape(src, -1), add), ())
+def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor, int, Array, Tensor]:
+    """x, the axis, the index and src in x's dtype, all checked; an index without dimensions gets one."""
+    x, places = as_tensor(name, x), _with_dimension(index_array(name, index))
     at = _dim(name, dim, x.ndim)
-    if src.ndim == 0 and places.ndim:  # a number
-        number = back(src._array, x.dtype) if is_floating(x) else as_number(name, src.item(), x.dtype)
-        src = wrap(np.broadcast_to(number, places.shape))
-    fits = places.ndim == x.ndim == src.ndim
-    fits = fits and all(n <= m for n, m in zip(places.shape, src.shape, strict=True))
-    fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, x.shape, strict=True)))
+    if not isinstance(src, (Tensor, np.ndarray)):  # a number for all places
+        number = np.asarray(as_number(name, as_operand(name, src), x.dtype))
+        src = wrap(np.broadcast_to(back(keep(number), x.dtype), places.shape))
+    src = _like(x, as_tensor(name, src), name)
+    if src.ndim == 0 and places.size != 1:
+        src = expand(src, places.shape)
+    sizes, of_src = x.shape or (1,), src.shape or (1,)
+    fits = places.ndim == len(sizes) == len(of_src)
+    fits = fits and all(n <= m for n, m in zip(places.shape, of_src, strict=True))
+    fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, sizes, strict=True)))
     if not fits:
         raise ValueError(
             f"[{name}] got index of shape {places.shape}, x of shape {x.shape} and src of shape {src.shape}; "
             f"expected an index no larger than src, nor than x but for dimension {at}"
         )
+    return x, at, places, src
+
+
+def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Tensor:
+    x, at, places, src = _operands(name, x, dim, index, src)
     if is_floating(x):
-        return Scatter(at, add).apply(x, places, _like(x, src, name))
-    y, where = x._array.copy(), list(np.ogrid[tuple(map(slice, places.shape))])
-    where[at] = places
-    values = src._array[tuple(map(slice, places.shape))].astype(y.dtype)
+        return Scatter(at, add).apply(x, places, src)
+    y = x._array.copy()
+    where, values = _placed(at, places, src._array)
     if add:
-        np.add.at(y, tuple(where), values)
+        np.add.at(_with_dimension(y), where, values)
     else:
-        y[tuple(where)] = values
+        _with_dimension(y)[where] = values
+    return wrap(y)
+
+
+def _placed(at: int, places: Array, src: Array) -> tuple[tuple[Array, ...], Array]:
+    """NumPy's index for the places, and the values that go there."""
+    where = list(np.ogrid[tuple(map(slice, places.shape))])
+    where[at] = places
+    return tuple(where), _with_dimension(src)[tuple(map(slice, places.shape))]
+
+
+def _multiplied(x: Any, dim: int, index: Any, src: Any) -> Tensor:
+    x, at, places, src = _operands("scatter", x, dim, index, src)
+    if (x.requires_grad or src.requires_grad) and is_grad_enabled():
+        raise RuntimeError(
+            "[scatter] got reduce 'multiply' where a gradient is required; expected tensors without one: "
+            "detach(), or multiply by a scattered tensor of ones"
+        )
+    y = x._array.copy()
+    where, values = _placed(at, places, src._array)
+    np.multiply.at(_with_dimension(y), where, values)
     return wrap(y)
 
 
 def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
+    """src in the dtype of x; TypeError where that would lose part of its values."""
     if src.dtype == x.dtype:
         return src
-    if src.dtype.kind not in "biu":
+    if not (np.can_cast(src.dtype, x.dtype) or (src.dtype.kind in "biu" and x.dtype.kind == "f")):
         raise TypeError(
-            f"[{name}] got src of dtype {src.dtype} for x of dtype {x.dtype}; expected equal dtypes"
+            f"[{name}] got src of dtype {src.dtype} for x of dtype {x.dtype}; expected equal dtypes: use "
+            f"src.to(x.dtype)"
         )
     return cast(src, x.dtype)
 
@@ -128,35 +182,42 @@ def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """x with y[.., index[j], ..] += alpha * source[.., j, ..] along dim, in the order of j, in a new tensor.
 
-    index has one dimension, as long as source's dimension dim; source has x's other sizes. Raises IndexError
-    where an index is out of range, ValueError where the shapes do not fit.
+    index has one dimension, as long as source's dimension dim; source has x's other sizes. A number counts as
+    having one dimension, of one element. Raises IndexError where an index is out of range, ValueError where
+    the shapes do not fit, TypeError where the dtypes differ.
 
     >>> import ranvier as rv
     >>> rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([[0., 0.],
             [4., 6.]])
     """
-    x, rows, source = (
-        as_tensor("index_add", x),
-        index_array("index_add", index, 1),
-        as_tensor("index_add", source),
-    )
+    x, source = as_tensor("index_add", x), as_tensor("index_add", source)
+    rows = _with_dimension(index_array("index_add", index))
     at = _dim("index_add", dim, x.ndim)
-    if source.shape != (*x.shape[:at], rows.size, *x.shape[at + 1 :]):
+    expected = (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else () if rows.size == 1 else None
+    if rows.ndim != 1 or source.shape != expected:
         raise ValueError(
             f"[index_add] got x of shape {x.shape}, index of shape {rows.shape} and source of shape "
             f"{source.shape}; expected source to be as x, and as long as index along dimension {at}"
         )
     if alpha != 1:
         source = source * alpha
-    places = rows.reshape((1,) * at + (-1,) + (1,) * (x.ndim - at - 1))
-    return _scatter("index_add", x, at, np.broadcast_to(places, source.shape), source, add=True)
+    places = rows.reshape((1,) * at + (-1,) + (1,) * max(x.ndim - at - 1, 0))
+    return _scatter("index_add", x, at, np.broadcast_to(places, source.shape or (1,)), source, add=True)
 
 
-def scatter_(x: Tensor, dim: int, index: Any, src: Any = None, *, value: float | None = None) -> Tensor:
+def scatter_(
+    x: Tensor,
+    dim: int,
+    index: Any,
+    src: Any = None,
+    *,
+    value: float | None = None,
+    reduce: str | None = None,
+) -> Tensor:
     """:func:`scatter` in place."""
     check_leaf(x, "scatter_")
-    return assign(x, scatter(x, dim, index, src, value=value), "scatter_")
+    return assign(x, scatter(x, dim, index, src, value=value, reduce=reduce), "scatter_")
 
 
 def scatter_add_(x: Tensor, dim: int, index: Any, src: Any) -> Tensor:

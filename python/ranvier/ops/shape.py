@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import reshaped
+from ranvier.autograd.memory import like, reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
@@ -106,18 +106,16 @@ class Expand(Function):
 
 
 class Flip(Function):
-    """y = x backwards along some dimensions"""
-
-    is_view = True
+    """y = x backwards along some dimensions, in memory of its own"""
 
     def __init__(self, dims: tuple[int, ...]) -> None:
         self.dims = dims
 
     def forward(self, x: Array) -> Array:
-        return np.flip(x, self.dims)
+        return like(x, np.asarray(np.flip(x, self.dims)))
 
     def backward(self, dy: Array) -> Array:
-        return np.flip(dy, self.dims)
+        return np.asarray(np.flip(dy, self.dims))
 
 
 def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
@@ -131,16 +129,24 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _dim(name: str, dim: int, ndim: int) -> int:
-    """The dimension counted from the front."""
+    """The dimension counted from the front; as in PyTorch, a number counts as having one."""
     if type(dim) is int and -ndim <= dim < ndim:
         return dim % ndim
     try:
         dim = index(dim)
     except TypeError as error:
         raise TypeError(f"[{name}] got dim {dim!r}; expected a whole number") from error
-    if not -ndim <= dim < ndim:
-        raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-ndim} to {ndim - 1}")
-    return dim % ndim
+    count = ndim or 1
+    if not -count <= dim < count:
+        raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-count} to {count - 1}")
+    return dim % count
+
+
+def some_dim(name: str, x: Tensor, dim: Any) -> int:
+    """As :func:`_dim`, for an op that takes a dimension away or a part of it: IndexError for a number."""
+    if x._array.ndim == 0:
+        raise IndexError(f"[{name}] got x of shape (); expected at least one dimension")
+    return _dim(name, dim, x._array.ndim)
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
@@ -202,8 +208,8 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def ravel(x: Any) -> Tensor:
-    """x in one dimension."""
-    return flatten(x)
+    """x in one dimension: a view where x is in C order, else a copy."""
+    return flatten(as_tensor("ravel", x).contiguous())
 
 
 def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
@@ -214,7 +220,7 @@ def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
     (2, 3, 4)
     """
     x = as_tensor("unflatten", x)
-    at, shape = _dim("unflatten", dim, x.ndim), x.shape
+    at, shape = some_dim("unflatten", x, dim), x.shape
     return reshape(x, (*shape[:at], *_sizes("unflatten", (sizes,)), *shape[at + 1 :]))
 
 
@@ -238,7 +244,7 @@ def permute(x: Any, *dims: Any) -> Tensor:
 
 
 def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged.
+    """Two dimensions exchanged; a number as it is.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 3, 4).transpose(0, 2).shape
@@ -248,19 +254,38 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     ndim = x._array.ndim
     a, b = _dim("transpose", dim0, ndim), _dim("transpose", dim1, ndim)
     dims = [*range(ndim)]
-    dims[a], dims[b] = b, a
+    if dims:
+        dims[a], dims[b] = b, a
     return Permute(tuple(dims)).apply(x)
 
 
 swapaxes = transpose
 
 
-def movedim(x: Any, source: int, destination: int) -> Tensor:
-    """One dimension moved to another place, the rest in their order."""
+def movedim(x: Any, source: Any, destination: Any) -> Tensor:
+    """Dimensions moved to other places, the rest in their order; source and destination: numbers or tuples.
+
+    Raises IndexError for a dimension that x lacks, ValueError where one is named twice or they are not as
+    many.
+
+    >>> import ranvier as rv
+    >>> rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
+    ((3, 4, 2), (4, 2, 3))
+    """
     x = as_tensor("movedim", x)
-    dims = list(range(x.ndim))
-    dims.insert(_dim("movedim", destination, x.ndim), dims.pop(_dim("movedim", source, x.ndim)))
-    return Permute(tuple(dims)).apply(x)
+    ndim = x._array.ndim
+    of, to = (
+        [_dim("movedim", d, ndim) for d in _sizes("movedim", (dims,))] for dims in (source, destination)
+    )
+    if len(of) != len(to) or len(set(of)) != len(of) or len(set(to)) != len(to):
+        raise ValueError(
+            f"[movedim] got source {source} and destination {destination}; expected as many, each once"
+        )
+    if not ndim:
+        return Permute(()).apply(x)
+    rest = iter([d for d in range(ndim) if d not in of])
+    moved = dict(zip(to, of, strict=True))
+    return Permute(tuple([moved[d] if d in moved else next(rest) for d in range(ndim)])).apply(x)
 
 
 def t(x: Any) -> Tensor:
@@ -333,12 +358,20 @@ def expand_as(x: Any, other: Any) -> Tensor:
     return expand(x, tuple(other.shape))
 
 
-def flip(x: Any, *dims: Any) -> Tensor:
-    """x backwards along the dimensions.
+def flip(x: Any, *axes: Any, dims: Any = None) -> Tensor:
+    """A copy of x, backwards along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
+
+    Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
 
     >>> import ranvier as rv
     >>> rv.flip(rv.tensor([1, 2, 3]), 0)
     tensor([3, 2, 1])
     """
     x = as_tensor("flip", x)
-    return Flip(tuple(_dim("flip", d, x.ndim) for d in _sizes("flip", dims))).apply(x)
+    if (dims is None) == (not axes):
+        raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")
+    named = _sizes("flip", axes if dims is None else (dims,))
+    found = [_dim("flip", d, x.ndim) for d in named]
+    if len(set(found)) != len(found):
+        raise ValueError(f"[flip] got dims {named} for {x.ndim} dimensions; expected each of them once")
+    return Flip(tuple(found) if x.ndim else ()).apply(x)

@@ -8,6 +8,8 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import neg
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.shape import _dim, reshape
 
 
 class Softmax(Function):
@@ -22,11 +24,11 @@ class Softmax(Function):
         return _core.softmax_backward(dy, self.y, self.dim)
 
 
-def softmax(x: Any, dim: int = -1) -> Tensor:
+def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
 
-    x: float32 or float64, any shape of at least one dimension. Raises ValueError where x has no such
-    dimension, TypeError for another dtype.
+    x: float32 or float64, any shape; a number counts as having one dimension. dtype: x is cast to it first.
+    Raises ValueError where x has no such dimension, TypeError for another dtype.
 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
 
@@ -34,7 +36,18 @@ def softmax(x: Any, dim: int = -1) -> Tensor:
     >>> rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
     tensor([0.6590, 0.2424, 0.0986])
     """
-    return Softmax(dim).apply(x)
+    return _along(Softmax, "softmax", x, dim, dtype)
+
+
+def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
+    """The function along a dimension; of a number, as of one element."""
+    if type(x) is not Tensor or dtype is not None:
+        x = as_tensor(name, x)
+        x = x if dtype is None else x.to(dtype)
+    if x._array.ndim == 0:
+        return reshape(function(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
+    result: Tensor = function(dim).apply(x)
+    return result
 
 
 class LogSoftmax(Function):
@@ -49,7 +62,7 @@ class LogSoftmax(Function):
         return _core.log_softmax_backward(dy, self.y, self.dim)
 
 
-def log_softmax(x: Any, dim: int = -1) -> Tensor:
+def log_softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
 
     x and errors as in :func:`softmax`.
@@ -58,10 +71,10 @@ def log_softmax(x: Any, dim: int = -1) -> Tensor:
     >>> rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0)
     tensor([-1000.,     0.])
     """
-    return LogSoftmax(dim).apply(x)
+    return _along(LogSoftmax, "log_softmax", x, dim, dtype)
 
 
-def softmin(x: Any, dim: int = -1) -> Tensor:
+def softmin(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """softmax of -x: the smallest element gets the greatest share.
 
     x and errors as in :func:`softmax`.
@@ -70,4 +83,4 @@ def softmin(x: Any, dim: int = -1) -> Tensor:
     >>> rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0)
     tensor([1., 0.])
     """
-    return softmax(neg(x), dim)
+    return softmax(neg(x), dim, dtype)

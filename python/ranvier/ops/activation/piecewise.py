@@ -1,8 +1,9 @@
 """Activations made of straight lines: y = f(x) element by element.
 
 Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
-shape and dtype whose memory order is that of x. Another dtype raises TypeError. ``inplace=True`` changes x
-and returns it; RuntimeError where x is a leaf that requires gradients, as in PyTorch.
+shape and dtype whose memory order is that of x. Another dtype raises TypeError, but relu, relu6 and hardtanh
+keep integers. ``inplace=True`` changes x and returns it; RuntimeError where x is a leaf that requires
+gradients, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.at_maxima import AtMaxima
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.elementwise.extrema import clip
 
 
 class Relu(Function):
@@ -39,8 +41,18 @@ def relu(x: Any, inplace: bool = False) -> Tensor:
     >>> rv.relu(rv.tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 2.])
     """
-    y = Relu().apply(x)
+    try:
+        y = Relu().apply(x)
+    except TypeError:  # asked afterwards, so that floats do not pay for the question
+        y = _of_integers(x, 0, None)
     return replaced("relu", x, y, True) if inplace else y
+
+
+def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
+    """A tensor of integers within limits that lose their fractions. What is none raises again (TypeError)."""
+    if getattr(getattr(x, "dtype", None), "kind", "f") not in "iu":
+        raise  # the kernel's TypeError, which is being handled
+    return clip(as_tensor("clip", x), int(low), None if high is None else int(high))
 
 
 class LeakyRelu(Function):
@@ -103,17 +115,21 @@ class Hardtanh(Function):
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
-    Raises ValueError unless min_val < max_val.
+    Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
 
     >>> import ranvier as rv
     >>> rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0]))
     tensor([-1.0000,  0.5000,  1.0000])
     """
-    if not min_val < max_val:
+    if not min_val <= max_val:
         raise ValueError(
-            f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val < max_val"
+            f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val"
         )
-    return replaced("hardtanh", x, Hardtanh(min_val, max_val).apply(x), inplace)
+    try:
+        y = Hardtanh(min_val, max_val).apply(x)
+    except TypeError:
+        y = _of_integers(x, min_val, max_val)
+    return replaced("hardtanh", x, y, inplace)
 
 
 def relu6(x: Any, inplace: bool = False) -> Tensor:
@@ -123,7 +139,11 @@ def relu6(x: Any, inplace: bool = False) -> Tensor:
     >>> rv.relu6(rv.tensor([-3.0, 3.0, 9.0]))
     tensor([0., 3., 6.])
     """
-    return replaced("relu6", x, Hardtanh(0.0, 6.0).apply(x), inplace)
+    try:
+        y = Hardtanh(0.0, 6.0).apply(x)
+    except TypeError:
+        y = _of_integers(x, 0, 6)
+    return replaced("relu6", x, y, inplace)
 
 
 class Hardsigmoid(Function):

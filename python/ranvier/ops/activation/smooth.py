@@ -1,8 +1,9 @@
 """Activations with an exponential inside: y = f(x) element by element.
 
 Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
-shape and dtype whose memory order is that of x. Another dtype raises TypeError. ``inplace=True`` changes x
-and returns it; RuntimeError where x is a leaf that requires gradients, as in PyTorch.
+shape and dtype whose memory order is that of x. Another dtype raises TypeError, but sigmoid, tanh, softsign
+and tanhshrink compute integers and bools in float32. ``inplace=True`` changes x and returns it; RuntimeError
+where x is a leaf that requires gradients, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.inplace import replaced
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -43,6 +44,13 @@ def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return replaced("elu", x, Elu(alpha).apply(x), inplace)
 
 
+def _of_integers(x: Any) -> Tensor:
+    """A tensor of integers or bools in float32. What is none raises again (TypeError)."""
+    if getattr(getattr(x, "dtype", None), "kind", "f") not in "biu":
+        raise  # the kernel's TypeError, which is being handled
+    return floating(x)
+
+
 class Sigmoid(Function):
     def forward(self, x: Any) -> Any:
         self.y = _core.sigmoid(x)
@@ -59,7 +67,10 @@ def sigmoid(x: Any) -> Tensor:
     >>> rv.sigmoid(rv.tensor([0.0, 100.0]))
     tensor([0.5000, 1.0000])
     """
-    return Sigmoid().apply(x)
+    try:
+        return Sigmoid().apply(x)
+    except TypeError:
+        return Sigmoid().apply(_of_integers(x))
 
 
 class Tanh(Function):
@@ -78,7 +89,10 @@ def tanh(x: Any) -> Tensor:
     >>> rv.tanh(rv.tensor([0.0, 100.0]))
     tensor([0., 1.])
     """
-    return Tanh().apply(x)
+    try:
+        return Tanh().apply(x)
+    except TypeError:
+        return Tanh().apply(_of_integers(x))
 
 
 class Gelu(Function):
@@ -268,7 +282,10 @@ def softsign(x: Any) -> Tensor:
     >>> rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0]))
     tensor([-0.5000,  0.0000,  0.7500])
     """
-    return Softsign().apply(x)
+    try:
+        return Softsign().apply(x)
+    except TypeError:
+        return Softsign().apply(_of_integers(x))
 
 
 class Tanhshrink(Function):
@@ -287,7 +304,10 @@ def tanhshrink(x: Any) -> Tensor:
     >>> rv.nn.functional.tanhshrink(rv.tensor([0.0, 100.0]))
     tensor([ 0., 99.])
     """
-    return Tanhshrink().apply(x)
+    try:
+        return Tanhshrink().apply(x)
+    except TypeError:
+        return Tanhshrink().apply(_of_integers(x))
 
 
 class Glu(Function):

@@ -11,15 +11,18 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_operand,
+    cast,
     floating,
     is_floating,
     is_number,
     is_pair,
     promoted,
+    result_dtype,
     unbroadcast,
 )
 
@@ -231,13 +234,44 @@ def mul(a: Any, b: Any) -> Tensor:
     return promoted("mul", Mul, np.multiply, a, b)
 
 
-def div(a: Any, b: Any) -> Tensor:
+class RoundedDiv(Function):
+    """y = a / b rounded to a whole number, downwards or towards 0: constant between its steps"""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.shapes = a.shape, b.shape
+        with np.errstate(all="ignore"):
+            return np.asarray(_ROUNDED[self.mode](a, b))
+
+    def backward(self, dy: Array) -> tuple[Array, Array]:
+        return filled(0, self.shapes[0], dy.dtype), filled(0, self.shapes[1], dy.dtype)
+
+
+def _towards_zero(a: Any, b: Any) -> Any:
+    """a / b without its fraction; exact for integers."""
+    if np.result_type(a, b).kind == "f":
+        return np.trunc(np.divide(a, b))
+    whole = np.floor_divide(a, b)
+    return whole + ((whole < 0) & (whole * b != a))
+
+
+_ROUNDED: dict[str, Any] = {"floor": np.floor_divide, "trunc": _towards_zero}
+
+
+def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
     """a / b; integers are divided in float32. x / 0 is inf or nan, without a warning. See :func:`add`.
+
+    rounding_mode 'floor' rounds downwards, 'trunc' towards 0: the gradient is then 0, and integers stay
+    integers. Raises ValueError for another mode, and where an integer would be divided by 0.
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0, -1.0, 0.0]) / 0
     tensor([inf, -inf, nan])
     """
+    if rounding_mode is not None:
+        return _rounded(a, b, rounding_mode)
     if is_pair(a, b):
         return Div().apply(a, b)
     if is_number(b) and is_floating(a):
@@ -247,14 +281,28 @@ def div(a: Any, b: Any) -> Tensor:
     return promoted("div", Div, None, a, b)
 
 
+def _rounded(a: Any, b: Any, mode: str) -> Tensor:
+    if mode not in list(_ROUNDED):  # what has no hash is none of them
+        raise ValueError(f"[div] got rounding_mode {mode!r}; expected None, 'floor' or 'trunc'")
+    a, b = as_operand("div", a), as_operand("div", b)
+    dtype = result_dtype(a, b)
+    if dtype.kind == "b":
+        raise TypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
+    if dtype.kind != "f" and not np.all(getattr(b, "_array", b)):
+        raise ValueError("[div] got an integer to divide by 0; expected other divisors, or floats")
+    return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
+
+
 def neg(x: Any) -> Tensor:
-    """-x
+    """-x; TypeError for bools.
 
     >>> import ranvier as rv
     >>> -rv.tensor([1.0, -2.0])
     tensor([-1.,  2.])
     """
     x = as_operand("neg", x)
+    if getattr(x, "dtype", None) == np.bool_:
+        raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
     if not is_floating(x):
         return wrap(np.asarray(np.negative(getattr(x, "_array", x))))
     return Neg().apply(x)
@@ -269,7 +317,8 @@ def square(x: Any) -> Tensor:
     """
     x = as_operand("square", x)
     if not is_floating(x):
-        return wrap(np.asarray(np.square(getattr(x, "_array", x))))
+        array = np.asarray(getattr(x, "_array", x))
+        return wrap(np.asarray(np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)))
     return Square().apply(x)
 
 

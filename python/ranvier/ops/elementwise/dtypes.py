@@ -55,10 +55,10 @@ def as_tensor(name: str, x: Any) -> Tensor:
 
 
 def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
-    """A number in a dtype; ValueError for one that the dtype cannot hold."""
+    """A number in a dtype, towards 0 where that is of integers; ValueError for one it cannot hold."""
     try:
         return dtype.type(x)
-    except OverflowError:
+    except (OverflowError, ValueError):
         raise ValueError(f"[{name}] got the number {x}; expected one that {dtype} can hold") from None
 
 
@@ -88,6 +88,16 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
         return (a if strong[0] else b)._array.dtype
     dtypes = [x._array.dtype for x in (a, b) if isinstance(x, Tensor)]
     return np.result_type(*dtypes) if dtypes else np.dtype(np.float32 if ranks[0] == 2 else np.int64)
+
+
+def common_dtype(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
+    """The dtype that arrays of these dtypes meet in: of the highest kind, the widest.
+
+    >>> common_dtype([np.dtype("int64"), np.dtype("float32")])
+    dtype('float32')
+    """
+    ranks = [_RANK.get(dtype.kind, 3) for dtype in dtypes]
+    return np.result_type(*(dtype for dtype, rank in zip(dtypes, ranks, strict=True) if rank == max(ranks)))
 
 
 def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:

@@ -186,6 +186,11 @@ def abs(x: Any) -> Tensor:
     return _keeping_integers(Abs, np.abs, "abs", x)
 
 
+def _sign_of_integers(x: Any) -> Any:
+    """np.sign, which has none of bools: they are their own."""
+    return np.array(x) if np.asarray(x).dtype == np.bool_ else np.sign(x)
+
+
 def sign(x: Any) -> Tensor:
     """-1, 0 or 1; the gradient is 0.
 
@@ -193,7 +198,7 @@ def sign(x: Any) -> Tensor:
     >>> rv.sign(rv.tensor([-2.0, 0.0, 3.0]))
     tensor([-1.,  0.,  1.])
     """
-    return _keeping_integers(Sign, np.sign, "sign", x)
+    return _keeping_integers(Sign, _sign_of_integers, "sign", x)
 
 
 def round(x: Any, decimals: int = 0) -> Tensor:

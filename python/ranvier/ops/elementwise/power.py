@@ -77,7 +77,17 @@ def pow(a: Any, b: Any) -> Tensor:
         return _of_number(float(b)).apply(a)
     if is_number(a) and is_floating(b):
         return NumberPow(float(a)).apply(b)
-    return promoted("pow", Pow, np.power, a, b)
+    if isinstance(b, int) and b < 0 and not isinstance(a, float):
+        raise ValueError(f"[pow] got integers to the power {b}; expected an exponent >= 0, or floats")
+    return promoted("pow", Pow, _whole_power, a, b)
+
+
+def _whole_power(a: Any, b: Any) -> Any:
+    """a^b of integers; where b is negative the whole part: 1 and -1 stay, all else is 0."""
+    if not np.any(np.less(b, 0)):
+        return np.power(a, b)
+    whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even
+    return np.where(np.less(b, 0) & (np.abs(a) != 1), whole.dtype.type(0), whole)
 
 
 def _of_number(exponent: float) -> Function:

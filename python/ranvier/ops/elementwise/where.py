@@ -80,15 +80,29 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
 
 
 def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
-    """x with every element at which the mask is true replaced by the number.
+    """x with every element at which the mask is true replaced by the number, in the dtype of x.
 
-    The mask broadcasts to the shape of x. Raises TypeError if it is not bool.
+    x and mask broadcast. value is a number, or a tensor without dimensions, which gets the sum of the
+    gradients where the mask is true. Raises TypeError if the mask is not bool, ValueError where the shapes do
+    not broadcast or the dtype of x cannot hold the number.
 
     >>> import ranvier as rv
     >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
     tensor([-inf, 2.])
     """
     x, mask = as_tensor("masked_fill", x), as_tensor("masked_fill", mask)
+    if mask._array.dtype != BOOL:
+        raise TypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
+    value = as_operand("masked_fill", value)
+    if isinstance(value, Tensor):
+        if value._array.ndim:
+            raise ValueError(
+                f"[masked_fill] got value of shape {value.shape}; expected a number, or a tensor of shape ()"
+            )
+        if x._array.dtype in (F32, F64):
+            return Where().apply(mask, cast(value, x._array.dtype), x)
+        if not capturing():
+            value = value.item()
     if x._array.dtype in (F32, F64):
         return MaskedFill(float(value)).apply(x, mask)
     if capturing() and x._array.dtype in (I64, BOOL):

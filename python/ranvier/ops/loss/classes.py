@@ -23,6 +23,13 @@ def _apply(function: Function, x: Any, target: Any, reduction: str) -> Tensor:
     return squeeze(loss, 0) if reduction == "none" else loss
 
 
+def _scores(x: Any, target: Any) -> tuple[Any, Any]:
+    """Scores () as those of one class; scores (C,) with a target (1,) as the batch of one that it says."""
+    shapes = [getattr(value, "shape", None) for value in (x, target)]
+    x = unsqueeze(x, 0) if shapes[0] == () else x
+    return (unsqueeze(x, 0), target) if len(x.shape) == 1 and shapes[1] == (1,) else (x, target)
+
+
 class CrossEntropy(Function):
     def __init__(self, reduction: str, weight: Any, ignore_index: int, label_smoothing: float) -> None:
         self.settings = reduction, weight, ignore_index, label_smoothing
@@ -157,8 +164,8 @@ class MultiMargin(Function):
 def multi_margin(
     x: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
-    """sum over c != t of weight_t max(0, margin - x_t + x_c)^p / C, the hinge loss of scores x (N, C) or (C,)
-    for C classes; t is the true class, p 1 or 2.
+    """sum over c != t of weight_t max(0, margin - x_t + x_c)^p / C, the hinge loss of scores x (N, C), (C,)
+    or (), one score, for C classes; t is the true class, p 1 or 2.
 
     'mean' divides by N. Raises ValueError for another p, shapes that do not fit, a class index outside [0, C)
     or another reduction, TypeError for dtypes that differ or are not floating.
@@ -171,4 +178,5 @@ def multi_margin(
     tensor(0.3250)
     """
     function = MultiMargin(reduction, p, margin, constant("multi_margin", "weight", weight, x))
+    x, target = _scores(x, target) if hasattr(x, "shape") else (x, target)
     return _apply(function, x, target, reduction)

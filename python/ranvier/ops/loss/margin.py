@@ -10,6 +10,7 @@ from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.distance import cosine_similarity, pairwise_distance
 from ranvier.ops.elementwise import minimum
+from ranvier.ops.elementwise.dtypes import F32, floating
 from ranvier.ops.loss.arguments import ElementLoss, in_dtype_of
 
 
@@ -74,6 +75,7 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     >>> rv.nn.functional.margin_ranking_loss(x1, x2, rv.tensor([1.0, -1.0]), margin=0.2, reduction="none")
     tensor([0.0000, 0.7000])
     """
+    x1 = x1 if getattr(x1, "dtype", F32).kind == "f" else floating(x1)
     return MarginRanking(reduction, margin).apply(x1, in_dtype_of(x1, x2), in_dtype_of(x1, target))
 
 
@@ -98,7 +100,7 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
     cosine = cosine_similarity(x1, in_dtype_of(x1, x2), dim=-1, eps=1e-6)
-    return CosineMargin(reduction, margin).apply(cosine, in_dtype_of(x1, target))
+    return CosineMargin(reduction, margin).apply(cosine, in_dtype_of(cosine, target))
 
 
 def triplet_margin(

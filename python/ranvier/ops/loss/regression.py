@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ranvier import _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.memory import filled
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import floating
 from ranvier.ops.loss.arguments import ElementLoss, in_dtype_of
 from ranvier.ops.shape import broadcast_to, unsqueeze
 
@@ -96,12 +100,13 @@ def poisson_nll(
     ``log_input`` False at the rate x: x - target log(x + eps).
 
     log(target!) is left out; with ``full`` it is added by Stirling's formula t log t - t + log(2 pi t) / 2
-    where t > 1. Errors as in :func:`mse`.
+    where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
     tensor([1.0000, 0.7183])
     """
+    x = floating(x)
     return PoissonNll(reduction, log_input, full, eps).apply(x, in_dtype_of(x, target))
 
 
@@ -128,9 +133,10 @@ def gaussian_nll(
     """-log of the normal density of ``target`` with mean x and variance v = max(var, eps):
     (log v + (x - target)^2 / v) / 2, with ``full`` also log(2 pi) / 2.
 
-    var: in the shape of x, with 1 as the last size, or without the last dimension: one for each row. Its
-    gradient is that of v, also where eps is larger. Raises ValueError for eps <= 0 and var of another shape,
-    else as :func:`mse`.
+    target: in the shape of x, or one that broadcasts with it. var: in the shape of x, with 1 as one of its
+    sizes, without the last dimension (one for each row), or a number >= 0. Its gradient is that of v, also
+    where eps is larger. Raises ValueError for eps <= 0, shapes that do not fit and a negative number, else as
+    :func:`mse`.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
 
@@ -138,13 +144,39 @@ def gaussian_nll(
     >>> rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
     tensor(1.1931)
     """
-    var = in_dtype_of(x, var)
-    shape, own = tuple(getattr(x, "shape", ())), tuple(getattr(var, "shape", ()))
-    if own != shape:
-        if own not in (shape[:-1], (*shape[:-1], 1)) or not shape:
+    shapes = [tuple(getattr(a, "shape", ())) for a in (x, target)]
+    if shapes[0] == shapes[1]:
+        shape = shapes[0]
+        var = _variance(x, var, shape, shape)
+    else:
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
             raise ValueError(
-                f"[gaussian_nll] got var of shape {own} for x of shape {shape}; expected that shape, "
-                "or 1 or nothing in place of its last size"
-            )
-        var = broadcast_to(var if len(own) == len(shape) else unsqueeze(var, -1), shape)
+                f"[gaussian_nll] got x of shape {shapes[0]} and target of shape {shapes[1]}; expected shapes "
+                "that broadcast"
+            ) from None
+        var = _variance(x, var, shapes[0], shape)
+        target, x = in_dtype_of(x, target), broadcast_to(x, shape)
+        target = broadcast_to(target, shape)
     return GaussianNll(reduction, full, eps).apply(x, in_dtype_of(x, target), var)
+
+
+def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    """var for an x of a shape of its own, in the shape of the loss."""
+    if isinstance(var, (int, float)):
+        if not var >= 0:
+            raise ValueError(f"[gaussian_nll] got var {var}; expected a number >= 0")
+        return wrap(filled(var, shape, np.dtype(getattr(x, "dtype", np.float32))))
+    var = in_dtype_of(x, var)
+    found = tuple(getattr(var, "shape", ()))
+    if found == shape:
+        return var
+    if found == own[:-1] and own:
+        var = unsqueeze(var, -1)
+    elif len(found) != len(own) or any(n not in (1, m) for n, m in zip(found, own, strict=True)):
+        raise ValueError(
+            f"[gaussian_nll] got var of shape {found} for x of shape {own}; expected that shape, 1 in place "
+            "of a size, or nothing in place of the last"
+        )
+    return broadcast_to(var, shape)

@@ -1,0 +1,96 @@
+"""Which of PyTorch's OpInfos exist here, and under which names.
+
+An OpInfo is judged in every form that both libraries have: the function, its aliases, the method, the change
+in place, the operator and the augmented assignment.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ranvier as rv
+import ranvier.nn.functional as functional
+
+DTYPES = ("float32", "float64", "int64", "bool")
+# Named as a cast in PyTorch's list, as a dtype in both libraries: judged as methods only.
+_DTYPES_HERE = (np.dtype,)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to call an op: the same call here and in PyTorch."""
+
+    label: str
+    ours: Callable[..., Any]
+    theirs: Callable[..., Any]
+    in_place: bool = False
+
+
+# OpInfos whose samples are in another order than the function's arguments.
+_REORDERED: dict[str, Callable[..., Any]] = {
+    "einsum": lambda tensors, equation: rv.einsum(equation, *tensors),
+    "nn.functional.embedding": lambda weight, index, **options: functional.embedding(
+        index, weight, **options
+    ),
+    "where": lambda x, condition, other: rv.where(condition, x, other),
+}
+
+
+def _function(name: str) -> Any:
+    """The public function of PyTorch's name here, or None."""
+    if name in _REORDERED:
+        return _REORDERED[name]
+    found: Any = functional if name.startswith("nn.functional.") else rv
+    for part in name.removeprefix("nn.functional.").split("."):
+        found = getattr(found, part, None)
+    return found if callable(found) and not isinstance(found, _DTYPES_HERE) else None
+
+
+def _method(name: str) -> Any:
+    """The method or property of Tensor as a function of the tensor, or None."""
+    found = getattr(rv.Tensor, name, None)
+    return found.fget if isinstance(found, property) else found
+
+
+def forms_of(info: Any) -> Iterator[Form]:
+    """Every form of an OpInfo (its aliases included) that exists in both libraries."""
+    seen = set()
+    for variant in (info, *info.aliases):
+        name = variant.name
+        method, in_place = variant.method_variant, variant.inplace_variant
+        for label, ours, theirs, changes in (
+            (name, _function(name), variant.op, False),
+            # methods that OpInfo lists as the op itself: T, item, __getitem__, float ...
+            (f"Tensor.{name}", _method(name), method or variant.op, name.endswith("_") and name[0] != "_"),
+            (f"Tensor.{name}_", getattr(rv.Tensor, name + "_", None), in_place, True),
+        ):
+            if ours is not None and theirs is not None and label not in seen:
+                if label.startswith("Tensor.") and not changes and not hasattr(_torch_tensor(), name):
+                    continue
+                seen.add(label)
+                yield Form(label, ours, theirs, changes)
+    for function, changes in ((info.operator_variant, False), (info.inplace_operator_variant, True)):
+        name = getattr(function, "__name__", "")
+        if function is not None and hasattr(rv.Tensor, f"__{name.strip('_')}__"):
+            yield Form(f"operator.{name}", getattr(operator, name), function, changes)
+
+
+def _torch_tensor() -> Any:
+    import torch
+
+    return torch.Tensor
+
+
+def infos() -> list[Any]:
+    """The OpInfos that have at least one form here, in PyTorch's order; equal names are told apart."""
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    return [info for info in op_db if next(forms_of(info), None) is not None]
+
+
+def title(info: Any) -> str:
+    return f"{info.name}.{info.variant_test_name}" if info.variant_test_name else info.name

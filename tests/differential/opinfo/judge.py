@@ -1,0 +1,250 @@
+"""One OpInfo, all its samples in all its forms: right, wrong, refused, raw or beyond.
+
+right     the values, dtypes, shapes, shared memory and gradients of PyTorch; or both libraries refuse
+wrong     anything else that was returned
+refused   an error in the standard form, where PyTorch has an answer
+raw       another error: no `[op] got ...; expected ...`, or not of a type that the library raises
+beyond    an answer where PyTorch refuses; nothing to compare with
+absent    the sample holds what this library does not have at all (complex, bfloat16, sparse)
+
+What ends the process, or never ends, is found by the driver: crash, hang.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ranvier as rv
+import torch
+from differential.opinfo import compare
+from differential.opinfo.forms import DTYPES, Form, forms_of
+from differential.opinfo.samples import Arguments, NotHere, described
+
+STANDARD = re.compile(r"^\[[\w.]+\] got .+; expected .+", re.DOTALL)
+TYPES = (ValueError, TypeError, RuntimeError, IndexError)
+# Only shapes, dtypes and shared memory can be compared: PyTorch's samples draw from a fixed seed of its own.
+RANDOM = {
+    *("empty", "empty_like", "rand_like", "randint", "randn", "randn_like"),
+    *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout1d", "dropout2d")),
+}
+# Of equal elements these may return the index of any: PyTorch promises none, here it is the first.
+ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "sort", "topk"}
+
+
+@dataclass
+class Verdict:
+    """What became of one sample in one form."""
+
+    op: str
+    dtype: str
+    form: str
+    number: int
+    verdict: str
+    message: str = ""
+    sample: str = ""
+
+
+def samples_of(info: Any, dtype: str) -> Iterator[Any]:
+    """PyTorch's samples of a dtype that it supports, the same in every run."""
+    kind = getattr(torch, dtype)
+    if kind not in info.supported_dtypes("cpu"):
+        return
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 (PyTorch's samples draw from it)
+    gradients = kind.is_floating_point and info.supports_autograd
+    yield from info.sample_inputs("cpu", kind, requires_grad=gradients)
+
+
+def judge(info: Any, title: str, begin: Any, most: int = 0) -> Iterator[Verdict]:
+    """The verdicts on an OpInfo; begin(dtype, form, number) is called before each sample.
+
+    most: how many samples of each dtype, spread over all of them; 0 for all.
+    """
+    for dtype in DTYPES:
+        samples = list(enumerate(samples_of(info, dtype)))
+        step = max(len(samples) // most, 1) if most else 1
+        for number, sample in samples[::step][: most or None]:
+            for form in forms_of(info):
+                if form.label.startswith("operator.") and sample.kwargs:
+                    continue  # not even Python can say it
+                begin(dtype, form.label, number)
+                verdict, message = judge_sample(info.name, form, sample)
+                yield Verdict(title, dtype, form.label, number, verdict, message, described(sample))
+
+
+def judge_sample(name: str, form: Form, sample: Any) -> tuple[str, str]:
+    try:
+        arguments = Arguments(sample)
+    except NotHere as error:
+        return "absent", str(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = _run(form.theirs, form, arguments.theirs, arguments.their_names)
+        ours = _run(form.ours, form, arguments.ours, arguments.our_names)
+        if isinstance(ours, Exception):
+            standard = isinstance(ours, TYPES) and STANDARD.match(str(ours))
+            kind = type(ours).__name__
+            if not standard:
+                return "raw", f"{kind}: {ours}"
+            return ("right" if isinstance(theirs, Exception) else "refused"), f"{kind}: {ours}"
+        if isinstance(theirs, Exception):
+            return "beyond", f"{type(theirs).__name__}: {theirs}"
+        try:
+            message = _difference(arguments, form, ours, theirs)
+            if message:  # perhaps by rounding, or by chance
+                random = name in RANDOM or sample.kwargs.get("dropout_p", 0) > 0
+                equals = name in ANY_OF_EQUALS
+                message = _difference(arguments, form, ours, theirs, _in_double(form, sample), random, equals)
+        except Exception as error:
+            if str(error).startswith("torch has no gradient"):
+                return "beyond", str(error)
+            return "raw", f"while comparing, {type(error).__name__}: {error}"
+    return ("wrong", message) if message else ("right", "")
+
+
+def _run(function: Any, form: Form, args: Any, kwargs: Any) -> Any:
+    """The result or the exception; what a form in place changes is a clone."""
+    try:
+        torch.manual_seed(0)
+        if form.in_place:
+            first = args[0].clone()
+            result = function(first, *args[1:], **kwargs)
+            return _Unlike(result) if isinstance(first, rv.Tensor) and result is not first else result
+        return function(*args, **kwargs)
+    except Exception as error:
+        return error
+
+
+class _Unlike:
+    """The result of a change in place that is not the tensor itself."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+def _difference(
+    arguments: Arguments,
+    form: Form,
+    ours: Any,
+    theirs: Any,
+    exact: Any = None,
+    random: bool = False,
+    equals: bool = False,
+) -> str | None:
+    """The first difference in words, or None; exact, random and equals say what is no difference."""
+    if isinstance(ours, _Unlike):
+        return "the result is not the tensor that was changed"
+    ours, theirs = compare.flat(ours), compare.flat(theirs)
+    if len(ours) != len(theirs):
+        return f"got {len(ours)} results; expected {len(theirs)}"
+    for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        found = compare.kinds(a, b)
+        if not found and not random:
+            found = compare.values(a, b, exact[0][index] if exact else None)
+            if found and equals and compare.dtype_name(b) == "int64":
+                found = _picked(arguments, a, b)
+        if not found and isinstance(b, torch.Tensor) and b.numel() and not form.in_place:
+            pairs = arguments.pairs.values()
+            shared = [compare.shares(a, [p[1] for p in pairs]), compare.shares(b, [p[0] for p in pairs])]
+            if shared[0] != shared[1]:
+                found = f"shares memory with an argument: {shared[0]}; expected {shared[1]}"
+        if found:
+            return f"result {index}: {found}"
+    for index, (b, a) in enumerate(arguments.pairs.values()):
+        if found := compare.values(a, b):
+            return f"argument {index} after the call: {found}"
+    return _gradients(arguments, ours, theirs, random, exact)
+
+
+def _gradients(arguments: Arguments, ours: Any, theirs: Any, random: bool, exact: Any) -> str | None:
+    outputs = [
+        (a, b) for a, b in zip(ours, theirs, strict=True) if isinstance(b, torch.Tensor) and b.requires_grad
+    ]
+    leaves = arguments.leaves
+    if not outputs or not leaves:
+        return None
+    cotangents = _cotangents([b for _, b in outputs])
+    try:
+        expected = torch.autograd.grad(
+            [b for _, b in outputs],
+            [b for b, _ in leaves],
+            [torch.from_numpy(c) for c in cotangents],
+            retain_graph=True,
+            allow_unused=True,
+        )
+    except Exception as error:
+        raise RuntimeError(f"torch has no gradient: {error}") from error
+    got = rv.autograd.grad(
+        [a for a, _ in outputs],
+        [a for _, a in leaves],
+        [rv.tensor(c) for c in cotangents],
+        retain_graph=True,
+        allow_unused=True,
+    )
+    for index, (a, b) in enumerate(zip(got, expected, strict=True)):
+        if b is None:  # PyTorch's way to say that it is 0
+            if a is None:
+                continue
+            b = torch.zeros_like(leaves[index][0])
+        if a is None:
+            return f"gradient {index}: got None; expected a tensor of shape {tuple(b.shape)}"
+        found = compare.kinds(a, b)
+        if not found and not random:
+            found = compare.values(a, b, exact[1][index] if exact and len(exact[1]) else None)
+        if found:
+            return f"gradient {index}: {found}"
+    return None
+
+
+def _picked(arguments: Arguments, a: Any, b: Any) -> str | None:
+    """A difference between the elements that two indices along one axis pick from the first argument."""
+    x = next(iter(arguments.pairs.values()))[0].detach()
+    for axis in range(x.ndim):
+        pair = [_along(x, torch.from_numpy(compare.array_of(index)), axis) for index in (a, b)]
+        if None not in pair and torch.equal(*pair):
+            return None
+    return "the indices pick other elements"
+
+
+def _along(x: torch.Tensor, index: torch.Tensor, axis: int) -> Any:
+    try:
+        index = index if index.ndim == x.ndim else index.unsqueeze(axis)
+        return x.take_along_dim(index, axis)
+    except (IndexError, RuntimeError):
+        return None
+
+
+def _cotangents(outputs: list[torch.Tensor]) -> list[Any]:
+    rng = np.random.default_rng(1)
+    return [np.asarray(rng.standard_normal(tuple(y.shape))).astype(compare.dtype_name(y)) for y in outputs]
+
+
+def _in_double(form: Form, sample: Any) -> Any:
+    """PyTorch's results and gradients with float32 as float64; None where it cannot."""
+    try:
+        arguments = Arguments(sample.transform(_widened))
+        results = compare.flat(_run(form.theirs, form, arguments.theirs, arguments.their_names))
+        outputs = [y for y in results if isinstance(y, torch.Tensor) and y.requires_grad]
+        leaves = [leaf for leaf, _ in arguments.leaves]
+        gradients: Any = ()
+        if outputs and leaves:
+            gradients = torch.autograd.grad(
+                outputs,
+                leaves,
+                [torch.from_numpy(c).double() for c in _cotangents(outputs)],
+                allow_unused=True,
+            )
+    except Exception:
+        return None
+    return results, gradients
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
+        return value.detach().double().requires_grad_(value.requires_grad)
+    return torch.float64 if value is torch.float32 else value

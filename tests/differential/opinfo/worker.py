@@ -1,0 +1,50 @@
+"""A process that judges the ops it is told, one line of JSON for each sample; it may die.
+
+The parent writes the number of an OpInfo on a line; the worker answers with a line before each sample
+(`{"begin": [dtype, form, number]}`), one after it (a Verdict), and `{"done": true}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what the libraries print goes to stderr
+    import torch
+    from differential.opinfo.forms import infos, title
+    from differential.opinfo.judge import judge
+
+    torch.set_num_threads(1)
+    ops = infos()
+
+    most = int(sys.argv[1])
+    dies = os.environ.get("RANVIER_OPINFO_ABORT")  # of an op: for the test of what a crash becomes
+
+    def say(**record: Any) -> None:
+        answers.write(json.dumps(record) + "\n")
+
+    say(ops=[title(info) for info in ops])
+    for line in sys.stdin:
+        info = ops[int(line)]
+
+        def begin(*place: Any, name: str = info.name) -> None:
+            say(begin=place)
+            if name == dies:
+                os.abort()
+
+        try:
+            for verdict in judge(info, title(info), begin, most):
+                say(**dataclasses.asdict(verdict))
+        except Exception as error:
+            say(failed=f"{type(error).__name__}: {error}")
+        say(done=True)
+
+
+if __name__ == "__main__":
+    main()

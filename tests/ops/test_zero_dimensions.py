@@ -1,0 +1,96 @@
+"""Ops on a tensor without dimensions: it counts as having one, of one element, and keeps its gradient."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier.nn.functional as F
+
+
+def other(x, values):
+    """A constant in the dtype of x."""
+    return rv.tensor(values, dtype=x.dtype)
+
+
+# the op, its result for x = 3, and the gradient of x where dy = 2
+CASES = {
+    "transpose": (lambda x: x.transpose(0, -1), 3.0, 2.0),
+    "movedim": (lambda x: rv.movedim(x, 0, 0), 3.0, 2.0),
+    "flip": (lambda x: x.flip(0), 3.0, 2.0),
+    "flip no axis": (lambda x: x.flip(()), 3.0, 2.0),
+    "softmax": (lambda x: x.softmax(0), 1.0, 0.0),
+    "log_softmax": (lambda x: x.log_softmax(-1), 0.0, 0.0),
+    "softmin": (lambda x: F.softmin(x, 0), 1.0, 0.0),
+    "max": (lambda x: x.max(0).values, 3.0, 2.0),
+    "min": (lambda x: x.min(-1).values, 3.0, 2.0),
+    "max keepdim": (lambda x: x.max(0, keepdim=True)[0], 3.0, 2.0),
+    "gather": (lambda x: rv.gather(x, 0, rv.tensor([0, 0, 0])), [3.0, 3.0, 3.0], 6.0),
+    "gather one": (lambda x: rv.gather(x, 0, rv.tensor(0)), 3.0, 2.0),
+    "scatter": (lambda x: rv.scatter(x, 0, rv.tensor(0), other(x, 5.0)), 5.0, 0.0),
+    "scatter vector": (lambda x: rv.scatter(x, 0, rv.tensor([0]), other(x, [5.0])), 5.0, 0.0),
+    "scatter number": (lambda x: rv.scatter(x, 0, rv.tensor(0), 5.0), 5.0, 0.0),
+    "scatter_add": (lambda x: rv.scatter_add(x, 0, rv.tensor(0), other(x, 5.0)), 8.0, 2.0),
+    "index_add": (lambda x: rv.index_add(x, 0, rv.tensor([0]), other(x, 5.0)), 8.0, 2.0),
+    "index_select": (lambda x: rv.index_select(x, 0, rv.tensor([0])), 3.0, 2.0),
+    "cumsum": (lambda x: x.cumsum(0), 3.0, 2.0),
+    "cosine_similarity": (lambda x: rv.cosine_similarity(x, other(x, 2.0), dim=0), 1.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_value_and_gradient(name, dtype):
+    op, value, gradient = CASES[name]
+    x = rv.tensor(3.0, dtype=getattr(rv, dtype), requires_grad=True)
+    y = op(x)
+    assert y.shape == np.shape(value)
+    np.testing.assert_allclose(y.detach().numpy(), value, rtol=0, atol=1e-7)
+    y.backward(rv.full(np.shape(value), 2.0, dtype=y.dtype))
+    assert x.grad.shape == ()
+    np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (lambda x: x.transpose(0, 1), r"\[transpose\] got dim 1 for 0 dimensions; expected -1 to 0"),
+        (lambda x: x.softmax(1), r"\[softmax\] got dim 1 for 0 dimensions; expected -1 to 0"),
+        (lambda x: x.flip(1), r"\[flip\] got dim 1 for 0 dimensions; expected -1 to 0"),
+        (lambda x: x.split(1), r"\[split\] got x of shape \(\); expected at least one dimension"),
+        (lambda x: x.unbind(0), r"\[unbind\] got x of shape \(\); expected at least one dimension"),
+        (lambda x: x.select(0, 0), r"\[select\] got x of shape \(\); expected at least one dimension"),
+        (lambda x: x.diagonal(), r"\[diagonal\] got x of shape \(\); expected at least one dimension"),
+        (lambda x: x.roll(1, 0), r"\[roll\] got x of shape \(\); expected at least one dimension"),
+    ],
+)
+def test_errors(op, message):
+    with pytest.raises(IndexError, match=message):
+        op(rv.tensor(3.0))
+
+
+def test_in_place_on_the_tape():
+    x = rv.tensor(3.0, requires_grad=True)
+    y = x.clone()
+    y.scatter_add_(0, rv.tensor(0), rv.tensor(5.0))
+    y.backward()
+    assert (y.item(), x.grad.item()) == (8.0, 1.0)
+
+
+def test_index_of_several_elements():
+    x = rv.tensor(3.0)
+    with pytest.raises(ValueError, match=r"\[index_select\] got index of shape \(2,\) for x of shape \(\)"):
+        rv.index_select(x, 0, rv.tensor([0, 0]))
+    with pytest.raises(ValueError, match=r"\[index_add\] got x of shape \(\), index of shape \(2,\)"):
+        rv.index_add(x, 0, rv.tensor([0, 0]), rv.tensor([1.0, 2.0]))
+
+
+def test_an_empty_index_has_any_shape():
+    x = rv.tensor([1.0, 2.0], requires_grad=True)
+    y = rv.gather(x, 0, rv.zeros(2, 0, dtype=rv.int64))
+    assert y.shape == (2, 0)
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+    assert math.prod(rv.gather(rv.tensor(1), 0, rv.zeros(0, dtype=rv.int64)).shape) == 0
