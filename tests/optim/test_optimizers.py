@@ -207,3 +207,41 @@ def test_settings_and_states_stay_where_they_are():
     group["lr"] = -1.0
     with pytest.raises(ValueError, match=r"^\[sgd\] got lr"):
         plan.refresh(optimizer, group)
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        lambda optimizer, p: optimizer.state.clear(),
+        lambda optimizer, p: optimizer.state.pop(p),
+        lambda optimizer, p: optimizer.state.update({p: {}}),
+        lambda optimizer, p: [optimizer.state[p].pop(name) for name in list(optimizer.state[p])],
+    ],
+)
+def test_a_state_that_was_dropped_begins_anew(forget):
+    moved = []
+    for drop in (True, False):
+        p = rv.ones(3, requires_grad=True)
+        optimizer = rv.optim.Adam([p], lr=0.1)
+        for step in range(4):
+            if step == 2 and drop:
+                forget(optimizer, p)
+            if step == 2 and not drop:
+                optimizer = rv.optim.Adam([p], lr=0.1)
+            optimizer.zero_grad()
+            (p * rv.tensor([1.0, 2.0 + step, -1.0])).sum().backward()
+            optimizer.step()
+        moved.append(p.tolist())
+        assert int(optimizer.state[p]["step"]) == 2
+    assert moved[0] == moved[1]
+
+
+def test_a_state_that_was_replaced_is_used():
+    p = rv.ones(3, requires_grad=True)
+    optimizer = rv.optim.SGD([p], lr=1.0, momentum=0.5)
+    p.sum().backward()
+    optimizer.step()
+    (name,) = set(optimizer.state[p]) - {"step"}
+    optimizer.state[p][name] = np.full(3, 8.0, np.float32)
+    optimizer.step()
+    assert p.tolist() == [1 - 1 - 5] * 3

@@ -241,7 +241,8 @@ class Function:
             return
         saved = self.__dict__
         for value in saved.values():
-            if type(value) in _PLAIN or _is_plain(value):
+            kind = type(value)
+            if kind in _PLAIN or ((kind is tuple or kind is list) and _is_plain(value)):
                 continue
             saved.clear()
             self.released = True

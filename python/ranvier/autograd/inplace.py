@@ -15,7 +15,7 @@ from ranvier.autograd.memory import picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.operators import Operators
 from ranvier.autograd.rebase import take_over
-from ranvier.autograd.views import before_writing, bump, refuse_leaf
+from ranvier.autograd.views import BORROWED, FLAG, before_writing, bump, refuse_leaf
 
 if TYPE_CHECKING:
     from ranvier.autograd.tensor import Tensor
@@ -29,7 +29,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
         raise RuntimeError(
             f"[{name}] got a result of shape {value.shape} for a tensor of shape {array.shape}; expected that"
         )
-    if not np.can_cast(value.dtype, array.dtype, "same_kind"):
+    if value.dtype is not array.dtype and not np.can_cast(value.dtype, array.dtype, "same_kind"):
         raise RuntimeError(
             f"[{name}] got a result of dtype {value.dtype} for a tensor of {array.dtype}; "
             "expected a dtype that it can hold"
@@ -46,7 +46,8 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
 def store(tensor: Any, value: Any, name: str) -> None:
     """Writes a number or array to the memory of a tensor, off the tape."""
     array = tensor._array
-    before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
+    if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in array.strides:
+        before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
     write(tensor._array, value)
     bump(tensor)
 

@@ -14,12 +14,15 @@ import numpy as np
 
 from ranvier.autograd.memory import copied, write
 from ranvier.autograd.views import (
+    FIRST,
+    FLAG,
+    UNWATCHED,
     before_writing,
     bump,
     chained,
     change_history,
-    is_shared,
     refuse_leaf,
+    sharing,
     views_of,
 )
 
@@ -29,7 +32,8 @@ Array = np.ndarray[Any, Any]
 def take_over(tensor: Any, result: Any, name: str) -> None:
     """Makes tensor hold the value and the history of a result on the tape, of its shape and dtype."""
     view = tensor._view
-    if view is None and not is_shared(tensor):
+    cell = tensor._cell
+    if view is None and not cell[FLAG] & UNWATCHED and (len(cell) == FIRST or not sharing(tensor)):
         _exchange(tensor, result)
         return
     if view is not None:
@@ -58,13 +62,15 @@ def _exchange(tensor: Any, result: Any) -> None:
     """Hands the memory of the result over."""
     if result._view is not None:
         result = result.clone()
-    changes = tensor._cell[0] + 1
-    maker = result.grad_fn
-    if maker.versions and maker.versions[0] is result._cell:
+    maker, cell = result.grad_fn, result._cell
+    if maker.versions and maker.versions[0] is cell:  # the count goes on
+        cell[0] = changes = tensor._cell[0] + 1
         maker.changes = (changes, *maker.changes[1:])
-        result._cell[0] = changes
-    tensor._array, tensor._cell = result._array, result._cell
-    change_history(tensor, maker)
+    tensor._array, tensor._cell = result._array, cell
+    if tensor.grad_fn is not None and tensor.grad_fn.hooks:
+        change_history(tensor, maker)
+    else:
+        tensor.grad_fn, tensor.requires_grad = maker, True
 
 
 def _keep_saved(node: Any, tensor: Any, depth: int = 3) -> None:

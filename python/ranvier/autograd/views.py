@@ -21,6 +21,7 @@ from ranvier.autograd.mode import mode
 
 FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
 
+HOOKED = 1  # a view of this memory has a hook
 BORROWED = 4  # the caller's array, handed to a module, which must not change
 UNWATCHED = 8  # the memory is known where changes are not counted: to NumPy, or by `.data`
 
@@ -33,7 +34,6 @@ ONE_OF_SEVERAL = (
     "place while gradients are recorded; expected a view of its own (select, narrow, an index), or clone()"
 )
 
-_FULL = frozenset(2**n for n in range(5, 60))  # lengths of _cell at which the references are looked through
 _pruning = allocate_lock()
 
 
@@ -41,7 +41,7 @@ def bump(tensor: Any) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     cell = tensor._cell
     cell[0] += 1
-    if len(cell) > FIRST:
+    if cell[FLAG] & HOOKED:
         _drop_hooks(tensor)
     if captures and (capture := current()) is not None:
         capture.changes(tensor)
@@ -89,16 +89,24 @@ def join(view: Any, x: Any, function: Any, recording: bool) -> None:
     else:
         view._view = ref(x), (function,), UNDER_NO_GRAD
     cell.append(ref(view))
-    if len(cell) in _FULL:
-        prune(cell)
+    if len(cell) > 31:
+        prune_now_and_then(cell)
 
 
 def share(tensor: Any, other: Any) -> None:
     """Makes a new Tensor known as one of the same memory that is not on the other's tape."""
     other._cell = cell = tensor._cell
-    cell.append(ref(tensor))
+    if tensor._view is None:  # a view is known already
+        cell.append(ref(tensor))
     cell.append(ref(other))
-    if len(cell) in _FULL or len(cell) - 1 in _FULL:
+    if len(cell) > 31:
+        prune_now_and_then(cell)
+
+
+def prune_now_and_then(cell: list[Any]) -> None:
+    """Prunes each time that there are twice as many references."""
+    count = len(cell)
+    if not count & (count - 1) or not (count - 1) & (count - 2):  # one call may add two
         prune(cell)
 
 
@@ -130,12 +138,6 @@ def sharing(tensor: Any) -> list[Any]:
     if len(links) > 4 + 2 * len(alive):
         prune(cell)
     return list(alive.values())
-
-
-def is_shared(tensor: Any) -> bool:
-    """Whether somebody else sees the memory of a Tensor that is no view."""
-    cell = tensor._cell
-    return bool(cell[FLAG] & UNWATCHED or (len(cell) > FIRST and sharing(tensor)))
 
 
 def views_of(base: Any) -> list[Any]:

@@ -114,7 +114,7 @@ class Optimizer:
                 if set_to_none:
                     if captures and (capture := current()) is not None:
                         capture.zeroed[id(p)] = p
-                    p.grad = None
+                    p._grad = None
                 elif p.grad is not None:
                     if p.grad.requires_grad:
                         p.grad = p.grad.detach()
@@ -128,7 +128,7 @@ class Optimizer:
         """
         loss = None if closure is None else closure()
         for group in self.param_groups:
-            active = [p for p in group["params"] if p.grad is not None]
+            active = [p for p in group["params"] if p._grad is not None]
             plan = self._plans.get(id(group))
             if plan is None or not plan.fits(self, group, active):
                 plan = self._plans[id(group)] = _Plan(self, group, active)
@@ -196,16 +196,21 @@ class _Plan:
         self.active = active
         self.values: tuple[float, ...] = ()
         self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
+        self.places: list[tuple[dict[str, Any], str]] = []  # where the arrays are, which others may replace
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p.dtype, []).append(p)
         self.parts = [(parameters, *self._states(optimizer, parameters)) for parameters in by_dtype.values()]
+        self.held = [optimizer.state[p] for p in active]
+        self.arrays = [state[name] for state, name in self.places]
 
     def fits(self, optimizer: Optimizer, group: Group, active: list[Tensor]) -> bool:
         return (
             len(active) == len(self.active)
             and all(map(is_, active, self.active))
             and self.names == optimizer.state_names(group)
+            and all(map(is_, map(optimizer.state.get, self.active), self.held))
+            and all(map(is_, [state.get(name) for state, name in self.places], self.arrays))
         )
 
     def _states(
@@ -215,6 +220,7 @@ class _Plan:
         steps: list[Array] = []
         products: list[Array] = []
         states: list[Any] = [None if name is None else [] for name in self.names]
+        kept = ("step", optimizer.product_name, *self.names)
         for p in parameters:
             state = optimizer.state[p]
             if "step" not in state:  # a momentum saved without its count is not the first
@@ -227,6 +233,7 @@ class _Plan:
                     if name not in state:
                         state[name] = aligned_zeros(p.shape, p.dtype)
                     arrays.append(state[name])
+            self.places += [(state, name) for name in kept if name is not None]
         return steps, None if optimizer.product_name is None else products, states
 
     def refresh(self, optimizer: Optimizer, group: Group) -> bool:
@@ -251,7 +258,7 @@ class _Plan:
         loss = None if optimizer.finite is None else optimizer.finite._array
         for parameters, steps, products, states in self.parts:
             arrays = [p._array for p in parameters]
-            gradients = [p.grad._array for p in parameters]  # type: ignore[union-attr]
+            gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
             _core.optimizer_step(
                 optimizer.rule, arrays, gradients, steps, products, states, self.numbers, *flags, loss
             )

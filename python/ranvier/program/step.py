@@ -59,7 +59,7 @@ class Step:
         self.plans = capture.plans
         self.call = self.program.call
         after = [*self._gradients, *[(p, None) for p in dropped]]
-        gradients = [(leaf, "grad", grad) for leaf, grad in after]
+        gradients = [(leaf, "_grad", grad) for leaf, grad in after]
         self.program.set_call(form, self._guards(capture), gradients, list(capture.changed.values()))
 
     def _watched(self) -> list[Tensor]:
@@ -94,7 +94,7 @@ class Step:
             *[(m, "training", m.training) for m in self._modules],
             *[(vars(m), name, getattr(m, name)) for m in self._modules for name in _parts(m)],
             *[(p, "_array", p._array) for p in parameters],
-            *[(leaf, "grad", grad) for leaf, grad, _ in carried],
+            *[(leaf, "_grad", grad) for leaf, grad, _ in carried],
             *[(grad, "_array", _address(grad._array)) for _, grad in self._gradients],
             *[(grad, "_array", _address(array) if array is not None else 0) for grad, array in before],
             *[(optimizer._plans, id(group), plan) for plan, optimizer, group in self.plans],
