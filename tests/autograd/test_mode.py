@@ -71,3 +71,47 @@ def test_a_thread_that_ends_switched_off_leaves_the_others_on():
     with rv.no_grad(), rv.no_grad():
         assert not recorded()
     assert recorded()
+
+
+def test_generators_switch_in_each_of_their_parts():
+    x = rv.ones(2, requires_grad=True)
+    seen = []
+
+    @rv.no_grad()
+    def parts():
+        try:
+            sent = yield (x * 2).requires_grad
+            seen.append(((x * 2).requires_grad, sent))
+            yield (x * 2).requires_grad
+        except KeyError:
+            seen.append((x * 2).requires_grad)
+            yield "caught"
+        finally:
+            seen.append((x * 2).requires_grad)
+        return "returned"
+
+    generator = parts()
+    assert next(generator) is False
+    assert (x * 2).requires_grad
+    assert generator.send("sent") is False
+    assert seen == [(False, "sent")]
+    assert (x * 2).requires_grad
+    assert generator.throw(KeyError()) == "caught"
+    assert (x * 2).requires_grad
+    with pytest.raises(StopIteration) as stopped:
+        next(generator)
+    assert stopped.value.value == "returned"
+    assert seen[1:] == [False, False]
+    abandoned = parts()
+    next(abandoned)
+    abandoned.close()
+    assert seen[3:] == [False]
+    assert rv.is_grad_enabled()
+
+
+def test_asynchronous_functions_are_refused():
+    with pytest.raises(TypeError, match=r"\[no_grad\] got the asynchronous function later"):
+
+        @rv.no_grad()
+        async def later():
+            return None

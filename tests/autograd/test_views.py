@@ -296,3 +296,55 @@ def test_references_to_views_do_not_pile_up():
         x[:2]
     x.mul_(leaf(2.0))
     assert all(view.requires_grad for view in alive)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x, i: x[i],
+        lambda x, i: x[:, i],
+        lambda x, i: x.index_select(1, i),
+        lambda x, i: x.gather(1, i.reshape(1, 2)),
+        lambda x, i: rv.nn.functional.embedding(i, x),
+        lambda x, i: rv.nn.functional.cross_entropy(x, i),
+        lambda x, i: _put(x, i),
+    ],
+)
+def test_an_index_changed_before_backward_is_noticed(pick):
+    x, i = rv.ones(2, 3, requires_grad=True), rv.tensor([0, 1])
+    y = pick(x, i)
+    y.sum().backward(retain_graph=True)
+    i.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def _put(x, i):
+    y = x * 1.0
+    y[i] = x[:, :1] * 2.0
+    return y
+
+
+def test_the_callers_array_is_not_written():
+    class InPlace(rv.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = rv.nn.Linear(3, 2)
+
+        def forward(self, x):
+            x *= 2.0
+            x[0] = 5.0
+            flat = x.view(-1)
+            flat.add_(1.0)
+            assert flat[0].item() == 6.0 == x[0, 0].item()
+            return self.linear(x)
+
+    model, x = InPlace(), np.ones((4, 3), np.float32)
+    first = model(x)
+    assert first.tolist() == model(x).tolist()
+    with rv.no_grad():
+        assert first.tolist() == model(x[::2].repeat(2, 0)).tolist() == model(x).tolist()
+    trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1), compile=False)
+    assert trainer.predict(x).tolist() == first.tolist()
+    trainer.fit(x, np.zeros((4, 2), np.float32), epochs=2)
+    assert (x == 1).all()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ranvier as rv
+from ranvier.autograd.views import FLAG, UNWATCHED
 from support.random_programs import Drawing, on_tape, reaches_leaf
 
 LINES = 14
@@ -111,7 +112,7 @@ def compare(program: list[str]) -> Verdict:
             return Verdict("same")  # what was added before it failed is not defined
         if "backward(" in line and (difference := _difference(theirs, ours, rtol, atol)):
             return Verdict("differs", line, difference)
-    difference = _difference(theirs, ours, rtol, atol)
+    difference = _difference(theirs, ours, rtol, atol) or _unknown_sharing(ours)
     return Verdict("differs", program[-1], difference) if difference else Verdict("same")
 
 
@@ -157,6 +158,16 @@ def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str
     saw, see = sorted(theirs.names["log"]), sorted(ours.names["log"])
     if len(saw) != len(see) or not np.allclose(saw, see, 1e-3, 1e-4, equal_nan=True):
         return f"hooks saw {saw} in PyTorch, here {see}"
+    return ""
+
+
+def _unknown_sharing(ours: Machine) -> str:
+    """Two tensors of one memory that do not know of each other: a change of one would not be seen by the other."""
+    tensors = [(n, t) for n, t in ours.tensors.items() if not t._cell[FLAG] & UNWATCHED]
+    for name, t in tensors:
+        for other, u in tensors:
+            if t._cell is not u._cell and np.shares_memory(t._array, u._array):
+                return f"{name} and {other} share memory without knowing it"
     return ""
 
 

@@ -36,6 +36,8 @@ class Drawing:
         self.count = 0
         self.dtype = self.rng.choice(["float32", "float32", "float64"])
         self.shape = self.rng.choice(SHAPES)  # of most tensors, so that they fit each other
+        # `.data` is not watched: PyTorch reads what an activation saved there, which here it has of its own
+        self.unwatched = self.rng.random() < 0.3
 
     def start(self) -> list[str]:
         first = [self._leaf(True) for _ in range(self.rng.randint(1, 2))]
@@ -135,7 +137,7 @@ class Drawing:
             f".split({self.rng.randint(1, max(n, 1))}, {d})[0]",
             f".chunk(2, {d})[0]",
             ".detach()",
-            ".data",
+            ".data" if self.unwatched else ".detach()",
             ".view_as(" + name + ")",
             ".flatten()",
             ".contiguous()",
@@ -171,7 +173,7 @@ class Drawing:
             f"{name}[{self._picks(tuple(x.shape))}]",
             f"{name}[{name} > 0.0]",
             f"T.where({name} > 0.0, {name}, {other})",
-            f"T.nn.functional.relu({name}, inplace=True)",
+            f"T.nn.functional.{'relu6' if self.unwatched else 'relu'}({name}, inplace={not self.unwatched})",
             f"{name}.masked_fill({name} > 0.0, {self._number()})",
             f"T.cat([{name}, {name}], {self._dim(x.ndim)})",
             f"T.stack([{name}, {name}])",
@@ -193,16 +195,21 @@ class Drawing:
             f"{name}.fill_({self._number()})",
             f"{name}.zero_()",
             f"{name}.clamp_(-1.0, 1.0)",
-            f"{name}.relu_()",
             f"{name}.masked_fill_({name} > 0.0, {self._number()})",
             f"{name} += {other}",
             f"{name} *= {other}",
             f"{name} -= {other}",
-            f"{name}.data.mul_({self._number()})",
-            f"{name}.data.copy_({name})",
-            f"{name}.data.add_({other})",
             f"{name}.detach().add_({other})",
+            f"{name}.neg_()",
         ]
+        if self.unwatched:
+            choices += [
+                f"{name}.data.mul_({self._number()})",
+                f"{name}.data.copy_({name})",
+                f"{name}.data.add_({other})",
+            ]
+        else:
+            choices += [f"{name}.relu_()", f"{name}.sigmoid_()", f"{name}.tanh_()"]
         return self.rng.choice(choices)
 
     def _assign(self, tensors: dict[str, Any]) -> str:
@@ -214,7 +221,7 @@ class Drawing:
             part = x.detach()[eval(f"__import__('numpy').s_[{key}]")]
         except IndexError:
             part = x
-        data = ".data" if self.rng.random() < 0.08 else ""
+        data = ".data" if self.unwatched and self.rng.random() < 0.25 else ""
         if self.rng.random() < 0.15:
             return f"{name}{data}[{self._picks(shape)}] = {self._operand(tensors, part)}"
         if self.rng.random() < 0.15:

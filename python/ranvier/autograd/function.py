@@ -280,6 +280,19 @@ def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
             yield from _arrays_in(value)
 
 
+def watched(result: Any, *keys: Any) -> Any:
+    """The result of a Function that keeps arrays of these Tensors (or tuples with some), which were not among
+    its inputs: backward then raises where one of them has changed."""
+    node = result.grad_fn
+    if isinstance(node, Function):
+        for key in keys:
+            for part in key if type(key) is tuple else (key,):
+                if isinstance(part, Tensor):
+                    node.versions = (*node.versions, part._cell)
+                    node.changes = (*node.changes, part._cell[0])
+    return result
+
+
 class _Absent:
     """Stands for an input that is None (a layer without bias)."""
 

@@ -75,7 +75,7 @@ class InPlace(Operators):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         check_leaf(self, "setitem")
-        key = raw_index(key)
+        given, key = key, raw_index(key)
         recorded = self.requires_grad or getattr(value, "requires_grad", False)
         if not (recorded and mode.enabled):
             value = getattr(value, "_array", value)
@@ -88,8 +88,9 @@ class InPlace(Operators):
             bump(self)
             return
         from ranvier.autograd.copies import SetItem
+        from ranvier.autograd.function import watched
 
-        assign(self, SetItem(key).apply(self, value), "setitem")
+        assign(self, watched(SetItem(key).apply(self, value), given), "setitem")
 
     def fill_(self, value: Any) -> Tensor:
         """Every element becomes the number."""

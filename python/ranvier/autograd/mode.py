@@ -118,7 +118,19 @@ class enable_grad(_Block):
     wanted = True
 
 
+_GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # flags of code: inspect's, which takes milliseconds to import
+
+
 def _decorate(function: F, wanted: bool) -> F:
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    if flags & _ASYNCHRONOUS:
+        raise TypeError(
+            f"[no_grad] got the asynchronous function {function.__name__}, which runs in parts; "
+            "expected an ordinary one: put a `with` block around its parts"
+        )
+    if flags & _GENERATOR:
+        return _decorate_generator(function, wanted)
+
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         before = mode.enabled
@@ -127,5 +139,29 @@ def _decorate(function: F, wanted: bool) -> F:
             return function(*args, **kwargs)
         finally:
             _switch(before)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _decorate_generator(function: F, wanted: bool) -> F:
+    """Each part of a generator runs with the switch, and not what its caller does between them."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        resume, value = generator.send, None
+        while True:
+            before = mode.enabled
+            _switch(wanted)
+            try:
+                given = resume(value)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                _switch(before)
+            try:
+                resume, value = generator.send, (yield given)
+            except BaseException as error:  # GeneratorExit, too: the generator's own `finally` runs
+                resume, value = generator.throw, error
 
     return wrapper  # type: ignore[return-value]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import keep, value_read
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, watched
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, picks_of
 from ranvier.autograd.memory import reshaped
@@ -169,10 +169,10 @@ def getitem(x: Any, key: Any) -> Tensor:
     """
     if _is_basic(key):
         return GetItem(key).apply(x)
-    key = raw_index(key)
-    if isinstance(key, np.ndarray) and key.dtype.kind in "iu" and key.ndim and x.ndim and is_floating(x):
-        return TakeRows(key).apply(x)
-    return _pick(x, picks_of(key, x.shape))
+    raw = raw_index(key)
+    if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
+        return watched(TakeRows(raw).apply(x), key)
+    return watched(_pick(x, picks_of(raw, x.shape)), key)
 
 
 def _pick(x: Tensor, picks: Picks) -> Tensor:
@@ -222,7 +222,7 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
             f"dimensions, none but {at} larger than x's"
         )
     if is_floating(x):
-        return Gather(at).apply(x, places)
+        return watched(Gather(at).apply(x, places), index)
     part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
     return wrap(np.take_along_axis(x._array[part], places, at))
 
@@ -287,7 +287,7 @@ def index_select(x: Any, dim: int, index: Any) -> Tensor:
         raise IndexError(
             f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {x.shape[at]}"
         )
-    return _pick(x, Picks((slice(None),) * x.ndim, (at,), rows, rows.shape))
+    return watched(_pick(x, Picks((slice(None),) * x.ndim, (at,), rows, rows.shape)), index)
 
 
 def masked_select(x: Any, mask: Any) -> Tensor:
