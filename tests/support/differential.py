@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import ranvier as rv
 from ranvier.autograd.views import FLAG, UNWATCHED
-from support.random_programs import Drawing, on_tape, reaches_leaf
+from support.random_programs import Drawing, on_tape, reaches_leaf, same_memory
 
 LINES = 14
 _COPY = re.compile(
-    r"(?:with T.no_grad\(\): )?(a\d+)(?:\.data|\.detach\(\))?(?:\[.*\] .?= |\.\w+_\()(a\d+).*$"
+    r"(?:with T.no_grad\(\): )?(a\d+)(?:\.data|\.detach\(\))?(?:\[.*\] .?= | .= |\.\w+_\()(a\d+)"
 )
 _TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-10)}  # float64 only where nothing is float32
 
@@ -130,7 +130,7 @@ def _undefined(line: str, machine: Machine) -> bool:
     pair = [machine.names.get(name) for name in found.groups()] if found else [None]
     if any(not isinstance(x, machine.Tensor) for x in pair) or pair[0] is pair[1]:
         return False
-    return pair[0].untyped_storage().data_ptr() == pair[1].untyped_storage().data_ptr() != 0
+    return same_memory(*pair)
 
 
 def _in_form(error: Exception) -> bool:
@@ -162,7 +162,7 @@ def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str
 
 
 def _unknown_sharing(ours: Machine) -> str:
-    """Two tensors of one memory that do not know of each other: a change of one would not be seen by the other."""
+    """Two tensors of one memory that do not know of each other."""
     tensors = [(n, t) for n, t in ours.tensors.items() if not t._cell[FLAG] & UNWATCHED]
     for name, t in tensors:
         for other, u in tensors:

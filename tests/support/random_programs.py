@@ -248,11 +248,14 @@ class Drawing:
 
     def _flag(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors)
+        if any(t is not tensors[name] and same_memory(t, tensors[name]) for t in tensors.values()):
+            # a view of a leaf that begins to ask for gradients sends them nowhere in PyTorch
+            return f"{name}.grad = None"
         return self.rng.choice(
             [
                 f"{name}.requires_grad_()",
                 f"{name}.requires_grad_(False)",
-                f"{name}.detach_()",
+                f"{name}.detach_()" if tensors[name].grad_fn is not None else f"{name}.requires_grad_(False)",
                 f"{name}.grad = None",
                 f"{name}.grad.mul_(2.0)",
                 f"{name}.grad.zero_()",
@@ -276,6 +279,10 @@ class Drawing:
             size *= n
         new = self.rng.choice([(-1,), (size,), (1, size), shape[::-1], (*shape, 1)])
         return str(new if size or -1 not in new else (0,))
+
+
+def same_memory(x: Any, y: Any) -> bool:
+    return bool(x.untyped_storage()._cdata == y.untyped_storage()._cdata)
 
 
 def on_tape(x: Any) -> bool:

@@ -14,7 +14,7 @@ from ranvier.autograd.capture import captures
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.memory import cast, copied
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import FLAG, HOOKED, UNWATCHED
+from ranvier.autograd.views import FLAG, UNWATCHED
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -63,8 +63,6 @@ def register(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
         raise RuntimeError("[register_hook] cannot register a hook on a tensor that doesn't require gradient")
     if tensor.grad_fn is None:
         return RemovableHandle(_of_leaf(tensor, before_accumulation), hook)
-    if tensor._view is not None:
-        tensor._cell[FLAG] |= HOOKED
     return RemovableHandle(of_maker(tensor), hook)
 
 

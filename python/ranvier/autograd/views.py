@@ -21,7 +21,6 @@ from ranvier.autograd.mode import mode
 
 FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
 
-HOOKED = 1  # a view of this memory has a hook
 BORROWED = 4  # the caller's array, handed to a module, which must not change
 UNWATCHED = 8  # the memory is known where changes are not counted: to NumPy, or by `.data`
 
@@ -41,8 +40,8 @@ def bump(tensor: Any) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
     cell = tensor._cell
     cell[0] += 1
-    if cell[FLAG] & HOOKED:
-        _drop_hooks(tensor)
+    if len(cell) > FIRST:
+        _renew(tensor)
     if captures and (capture := current()) is not None:
         capture.changes(tensor)
     array = tensor._array
@@ -54,14 +53,16 @@ def bump(tensor: Any) -> None:
         cell[1] = array
 
 
-def _drop_hooks(tensor: Any) -> None:
-    """What views of changed memory compute from here on is not seen by their older hooks, as in PyTorch."""
-    family = (tensor, *sharing(tensor))
-    views = [v for v in family if v._view is not None and not v._view[2] and v.grad_fn is not None]
-    if any(view.grad_fn.hooks for view in views):
-        for view in views:
-            base, chain, _ = view._view
-            change_history(view, chained(chain, base.grad_fn or base))
+def _renew(tensor: Any) -> None:
+    """Gives the views of a changed memory new histories, which hooks of the older ones do not see.
+
+    Their gradients stay what they are. In PyTorch, too, hooks of a view see its uses up to a change.
+    """
+    for view in (tensor, *sharing(tensor)):
+        if view._view is not None and view.grad_fn is not None:
+            base, chain, why = view._view
+            if not why:
+                change_history(view, chained(chain, base.grad_fn or base))
 
 
 def change_history(tensor: Any, maker: Any) -> None:
@@ -96,8 +97,10 @@ def join(view: Any, x: Any, function: Any, recording: bool) -> None:
 def share(tensor: Any, other: Any) -> None:
     """Makes a new Tensor known as one of the same memory that is not on the other's tape."""
     other._cell = cell = tensor._cell
-    if tensor._view is None:  # a view is known already
+    if tensor._view is None:
         cell.append(ref(tensor))
+    elif (base := _base_of(tensor)) is not None:  # a view is known already
+        cell.append(ref(base))
     cell.append(ref(other))
     if len(cell) > 31:
         prune_now_and_then(cell)
@@ -116,6 +119,8 @@ def prune(cell: list[Any]) -> None:
     if _pruning.acquire(False):
         try:  # others may append meanwhile: only what was counted is replaced
             alive = {id(tensor): link for link in cell[FIRST:count] if (tensor := link()) is not None}
+            if len(alive) == 1:  # what is no view is known here only for others' sake
+                alive = {k: link for k, link in alive.items() if getattr(link(), "_view", None) is not None}
             cell[FIRST:count] = alive.values()
         finally:
             _pruning.release()
@@ -135,7 +140,7 @@ def sharing(tensor: Any) -> list[Any]:
     cell = tensor._cell
     links = cell[FIRST:]
     alive = {id(other): other for link in links if (other := link()) is not None and other is not tensor}
-    if len(links) > 4 + 2 * len(alive):
+    if len(links) > 2 * len(alive):
         prune(cell)
     return list(alive.values())
 
