@@ -186,3 +186,15 @@ def test_numbers_beyond_any_range_are_refused(call: Any) -> None:
 
 def test_zero_norm_of_swapped_bytes() -> None:
     assert rv.norm(np.array([1.0, 0.0, 2.0], ">f4"), 0).item() == 2
+
+
+def test_out_whose_elements_are_one() -> None:
+    """Repeated rows of two, of one and of three are told from a dimension of one with any stride."""
+    x = np.ones((2, 3), np.float32)
+    for shape, strides in (((2, 3), (0, 4)), ((2, 3), (4, 4)), ((2, 3), (4, 0)), ((3, 2), (4, 4))):
+        out = np.lib.stride_tricks.as_strided(np.zeros(9, np.float32), shape, strides)
+        with pytest.raises(ValueError, match=r"\[exp\] got out"):
+            kernels.exp(x.reshape(shape), out=out)
+    for shape, strides in (((1, 3), (0, 4)), ((3, 1), (4, 4)), ((2, 3), (4, 8))):
+        out = np.lib.stride_tricks.as_strided(np.zeros(9, np.float32), shape, strides)
+        np.testing.assert_array_equal(kernels.exp(np.zeros(shape, np.float32), out=out), 1)

@@ -282,3 +282,20 @@ def test_two_threads_walk_their_own_tapes():
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(8))) == [[2.0 * i] * 3 for i in range(8)]
+
+
+def test_gradients_of_another_dtype_take_the_tensors():
+    class Widening(Function):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, dy):
+            return (dy * 2).astype(np.float64)
+
+    x = rv.ones(3, requires_grad=True)
+    (x * 2).backward(np.ones(3, np.float64))
+    assert (x.grad.dtype, x.grad.tolist()) == (rv.float32, [2, 2, 2])
+    x.grad = None
+    y = x.clone()
+    (y * 3 + Widening().apply(y)).sum().backward()
+    assert (x.grad.dtype, x.grad.tolist()) == (rv.float32, [5, 5, 5])

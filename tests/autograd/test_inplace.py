@@ -111,3 +111,10 @@ def test_a_result_that_does_not_fit_is_named():
         assign(rv.ones(2), rv.ones(3, 2), "add_")
     with pytest.raises(RuntimeError, match=r"\[add_\] got a result of dtype float32 for a tensor of int64"):
         assign(rv.tensor([1]), rv.ones(1), "add_")
+
+
+def test_alpha_of_sums_in_place():
+    x = rv.ones(3)
+    assert x.add_(rv.ones(3), alpha=2).tolist() == [3, 3, 3]
+    assert x.sub_(rv.ones(3), alpha=0.5).tolist() == [2.5, 2.5, 2.5]
+    assert x.add_(2, alpha=3).tolist() == [8.5, 8.5, 8.5]

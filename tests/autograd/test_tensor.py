@@ -182,6 +182,15 @@ def test_deepcopy_and_pickle():
         (rv.zeros(2, 2), "tensor([[0., 0.],\n        [0., 0.]])"),
         (rv.zeros(1, 2, 1), "tensor([[[0.],\n         [0.]]])"),
         (rv.arange(2000), "tensor([   0,    1,    2,  ..., 1997, 1998, 1999])"),
+        (
+            rv.arange(1200).reshape(2, 600),
+            "tensor([[   0,    1,    2,  ...,  597,  598,  599],\n"
+            "        [ 600,  601,  602,  ..., 1197, 1198, 1199]])",
+        ),
+        (
+            rv.cat([rv.ones(600), rv.tensor([0.5]), rv.ones(600)]),  # what is not shown decides nothing
+            "tensor([1., 1., 1.,  ..., 1., 1., 1.])",
+        ),
         (rv.zeros(2, dtype=rv.int32), "tensor([0, 0], dtype=ranvier.int32)"),
     ],
 )

@@ -122,3 +122,11 @@ def test_backward_errors():
         back(dy, x, index, divisor, divisor, "mean")
     with pytest.raises(TypeError, match=r"\[cross_entropy\] got log_sum_exp None; expected the array"):
         back(dy, x, index, divisor, None, "mean")
+
+
+def test_probabilities_of_another_dtype():
+    x = np.zeros((2, 3), np.float32)
+    with pytest.raises(
+        TypeError, match=r"\[cross_entropy\] got x of dtype float32 and target of dtype float64"
+    ):
+        _core.cross_entropy(x, np.full((2, 3), 1 / 3))

@@ -150,6 +150,13 @@ def test_input_on_vectors(c, size, isa, rng):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bands_of_a_tall_image(layout, isa, rng):
+    """Few input channels and many pixels: the rows of a gradient in several bands, in every layout."""
+    arrays, geometry = random_case(rng, 2, 1, 62, 62, 20, 3)
+    check([in_layout(a, layout) for a in arrays], geometry)
+
+
 @pytest.mark.parametrize("c", [1, 5, 16, 40])
 def test_after_relu(c, isa, rng):
     arrays, geometry = random_case(rng, 2, c, 8, 9, 10, 3, padding=1)

@@ -85,3 +85,10 @@ def test_wrong_gradient(dy, text):
     x, w = np.zeros((1, 3, 4)), np.zeros((3, 2, 3))
     with pytest.raises(ValueError, match=r"\[conv_transpose1d_backward\] " + text):
         kernels.conv_transpose1d_backward(np.zeros(dy), x, w)
+
+
+def test_weight_of_other_dimensions():
+    for axes, sizes in ((1, r"\(c, k / groups, s\)"), (2, r"\(c, k / groups, r, s\)")):
+        kernel = getattr(kernels, f"conv_transpose{axes}d")
+        with pytest.raises(ValueError, match=rf"\[conv_transpose{axes}d\] got weight .*expected .*{sizes}"):
+            kernel(np.zeros((1, 2, *(4,) * axes)), np.zeros((2, 3)))

@@ -257,3 +257,15 @@ def test_errors_of_dtype():
         TypeError, match=r"\[batch_norm_backward\] got mean of dtype float32; expected float64"
     ):
         _core.batch_norm_backward(X, X, None, P, P)
+
+
+def test_group_norm_of_many_channels(isa, rng):
+    """Channels-last images of more channels than a thread takes at once."""
+    x = np.asarray(rng.standard_normal((2, 3, 2, 1200)), np.float32).transpose(0, 3, 1, 2)
+    y, mean, rstd = _core.group_norm(x, 6, None, None, 0.1)
+    exact = x.astype("float64")
+    np.testing.assert_allclose(y, reference.group_norm(exact, 6, None, None, 0.1), rtol=0, atol=1e-5)
+    dy = np.asarray(rng.standard_normal(x.shape), np.float32)
+    dx = _core.group_norm_backward(dy, x, 6, None, mean, rstd)[0]
+    wanted = reference.group_norm_backward(dy.astype("float64"), exact, 6, None, 0.1)[0]
+    np.testing.assert_allclose(dx, wanted, rtol=0, atol=1e-5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ranvier import _core
+from ranvier import _core, kernels
 from ranvier.reference import softmax as reference
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
@@ -97,3 +97,11 @@ def test_errors():
         _core.softmax_backward(np.ones(3, "float32"), y, 0)
     with pytest.raises(ValueError, match=r"\[softmax\] got out of shape \(3, 2\); expected \(2, 3\)"):
         _core.softmax(y, 0, out=np.ones((3, 2), "float32"))
+
+
+def test_axes_from_behind(rng):
+    x = rng.standard_normal((2, 3, 4))
+    for function in (kernels.softmax, kernels.log_softmax):
+        np.testing.assert_array_equal(function(x), function(x, 2))
+        for axis in (-1, -2, -3):
+            np.testing.assert_array_equal(function(x, axis), function(x, axis + 3))

@@ -140,6 +140,19 @@ def test_numpy_noise_is_refused_unless_constant():
     assert step(x).tolist() == step(x).tolist() == [3.0] * 3
 
 
+@pytest.mark.parametrize("key", [[0, 1], ([0, 1], [1, 0]), [True, False, True, False]])
+def test_places_set_by_arrays_are_refused(key):
+    key = tuple(map(np.array, key)) if isinstance(key, tuple) else np.array(key)
+
+    def step(x):
+        y = x.clone()
+        y[key] = 1.0
+        return y
+
+    with pytest.raises(rv.CaptureError, match=r"a change in place at .*; the core has no kernel for it"):
+        rv.compile(step)(rv.ones(4, 4))
+
+
 def test_an_intermediate_that_is_kept_is_refused():
     kept = []
     error = refused(lambda x: (kept.append(x * 2), x + 1)[1], np.ones(3, np.float32))
@@ -217,6 +230,28 @@ def test_numbers_that_change_are_found_by_the_check():
     assert caught.value.result.tolist() == [3.0] * 3
     unchecked = rv.compile(function, verify=False)
     assert unchecked(x).tolist() == unchecked(x).tolist() == [4.0] * 3  # frozen
+
+
+@pytest.mark.parametrize("values", [(1.0, float("nan")), (float("nan"), 1.0)])
+def test_a_nan_that_comes_or_goes_is_no_equal_number(values):
+    numbers = iter(values)
+    step, x = rv.compile(lambda x: x * next(numbers)), np.ones(3, np.float32)
+    with pytest.raises(rv.CaptureError):
+        step(x), step(x)
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_whole_numbers_are_compared_to_the_last(at):
+    number = iter((1, 2))
+
+    def function(x):
+        y = x.clone()
+        y[at] = next(number) << 40
+        return y
+
+    step, x = rv.compile(function), np.zeros(6, np.int64)
+    with pytest.raises(rv.CaptureError):
+        step(x), step(x)
 
 
 def test_the_check_is_repeated_where_asked_for():

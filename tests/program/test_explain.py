@@ -87,6 +87,8 @@ def test_memory_against_the_eager_step(program):
     assert memory.made == parameters + 4  # gradients and the loss
     assert memory.arena + memory.made < memory.eager < 40 * X.nbytes
     assert memory.persistent >= 3 * parameters
+    used = [b for b in program.buffers if b.role == "persistent" and b.first >= 0]
+    assert memory.persistent == sum(b.bytes for b in used)
 
 
 @pytest.mark.parametrize("warm", [3, 40])

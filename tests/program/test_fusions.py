@@ -91,6 +91,7 @@ POOLED = {
     "relu before": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2)),
     "relu behind": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.ReLU()),
     "no relu": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(3)),
+    "oblong": lambda: nn.Sequential(nn.Conv2d(3, 8, (3, 2)), nn.ReLU(), nn.MaxPool2d((2, 3))),
     "two stages": lambda: nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 5, 3), nn.ReLU(), nn.MaxPool2d(2)
     ),
@@ -126,6 +127,19 @@ def test_pools_that_overlap_or_are_read_elsewhere_stay():
     found, program = eager_and_captured(model, draw(2, 3, 13, 13), loss=lambda y: y)
     assert_equal(found)
     assert "conv2d_pool" not in names(program)
+
+
+def test_a_gradient_between_the_two_that_is_a_result_is_made():
+    conv, x = nn.Conv2d(3, 8, 3), rv.from_numpy(draw(2, 3, 8, 8))
+
+    def step(x):
+        z = conv(x)
+        y = F.max_pool2d(z, 2)
+        return rv.autograd.grad((y * y).sum(), [z])[0]
+
+    compiled, expected = rv.compile(step), step(x).numpy()
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(x).numpy(), expected)
 
 
 def test_float64_is_not_pooled_but_right():

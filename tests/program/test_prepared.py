@@ -79,6 +79,7 @@ CONVOLUTIONS = {  # model, shape of x, whether its weights are packed
         (8, 32, 13, 13),
         True,
     ),
+    "pooled and small": lambda: (nn.Sequential(nn.Conv2d(32, 48, 3), nn.MaxPool2d(2)), (1, 32, 9, 9), True),
     "pooled by 3": lambda: (nn.Sequential(nn.Conv2d(32, 64, 3), nn.MaxPool2d(3)), (8, 32, 14, 14), True),
 }
 
@@ -98,6 +99,17 @@ def test_packed_convolutions_keep_the_bits(case, dtype):
         for p in model.parameters():
             p.mul_(2)
     np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
+
+
+def test_what_follows_from_weights_is_computed_once():
+    class Positive(nn.Linear):
+        def forward(self, x):
+            return x @ rv.exp(-self.weight).T
+
+    model, x = Positive(8, 3).eval(), draw(2, 8)
+    fast = rv.compile(model)
+    np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
+    assert names(fast, False) == ["matmul"]
 
 
 def test_few_rows_need_no_packing():
