@@ -50,7 +50,7 @@ void register_program(py::module_& m) {
                              [](const Recording& r) { return r.places.empty() ? "" : r.places.back(); });
   py::class_<Snapshot>(m, "Snapshot");
   py::class_<Replay>(m, "Program")
-      .def(py::init<Recording&, py::list, py::list, py::list, py::list, bool>())
+      .def(py::init<Recording&, py::list, py::list, py::list, py::list>())
       .def("__call__", &Replay::operator())
       .def("set_call", &Replay::set_call)
       .def("is_current", &Replay::is_current)

@@ -78,7 +78,7 @@ py::object ResultForm::make(py::handle memory) const {
 }
 
 Replay::Replay(Recording& recording, const py::list& arguments, const py::list& results,
-               const py::list& kept_arrays, const py::list& watched, bool folds)
+               const py::list& kept_arrays, const py::list& watched)
     : team_(num_threads()), winograd_(winograd_allowed()), isa_(active_isa()) {
   Regions regions;
   std::vector<int>&outputs = regions.outputs, &kept = regions.kept;
@@ -95,7 +95,7 @@ Replay::Replay(Recording& recording, const py::list& arguments, const py::list& 
   for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
   pins_ = recording.take_pins(kept);
   owners_ = recording.take_owners();
-  program_.emplace(std::move(recording), regions, folds, team_);
+  program_.emplace(std::move(recording), regions, team_);
   if (program_->prepared() == 0) watched_.clear();
   static const int handler = pthread_atfork(nullptr, nullptr, &Replay::renew_locks);
   (void)handler;

@@ -43,10 +43,9 @@ struct ResultForm {
 
 class Replay {
  public:
-  // watched: Tensors whose changes are counted; what follows from them alone is computed after a change only,
-  // and where folds with other rounding.
+  // watched: Tensors whose changes are counted; what follows from them alone is computed after a change only.
   Replay(Recording& recording, const py::list& arguments, const py::list& results,
-         const py::list& kept_arrays, const py::list& watched, bool folds);
+         const py::list& kept_arrays, const py::list& watched);
   ~Replay();
 
   // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.

@@ -1,9 +1,7 @@
 // check: a program against an eager run of the same step that was recorded too.
 //
 // The recorder has kept all memory of the eager run, so the program, run again from the same state, can be
-// compared result by result; the first instruction that differs is named. Bits must agree, except of the
-// fusions that sum in another order: there to kTolerance of the largest element, and what follows goes on
-// from the eager result. (kStateTolerance for state that is computed from one which could not be taken over.)
+// compared result by result, to the bit; the first instruction that differs is named.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,8 +9,6 @@
 #include "program/program.h"
 
 namespace ranvier {
-
-constexpr double kTolerance = 1e-4, kStateTolerance = 1e-2;
 
 // The bytes of the persistent buffers that a program uses.
 class Snapshot {

@@ -146,9 +146,9 @@ bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorV
          same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
 }
 
-void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, bool folds, int team) {
+void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team) {
   Graph graph(instructions, buffers);
-  if (folds) fold_norms(graph);
+  fuse_scales(graph);
   fuse_activations(graph);
   fuse_pools(graph);
   fuse_norms(graph);

@@ -1,6 +1,6 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
-//   fold_norms        a batch norm by running statistics into the weights of the layer before it
+//   fuse_scales       a batch norm by running statistics into the layer before it
 //   fuse_activations  an activation, or its backward, into the matmul or conv2d that makes what it reads
 //   fuse_pools        conv2d, ReLU and max-pool
 //   fuse_norms        batch norm, ReLU and max-pool, forward and backward
@@ -117,12 +117,12 @@ bool side_by_side(const PoolAxis& a);
 // Whether dy is the gradient behind a ReLU whose result is y.
 bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y);
 
-void fold_norms(Graph& graph);
+void fuse_scales(Graph& graph);
 void fuse_activations(Graph& graph);
 void fuse_pools(Graph& graph);
 void fuse_norms(Graph& graph);
 void pack_weights(Graph& graph, int team);
 
-void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, bool folds, int team);
+void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team);
 
 }  // namespace ranvier

@@ -78,7 +78,9 @@ void fuse_pool(Graph& graph, int i) {
                                             conv.activation,
                                             conv.winograd,
                                             {pool.rows.kernel, pool.columns.kernel},
-                                            {conv.y.shape[2], conv.y.shape[3]}});
+                                            {conv.y.shape[2], conv.y.shape[3]},
+                                            {},
+                                            conv.norm});
   graph.merged(c, i);
 }
 

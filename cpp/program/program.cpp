@@ -17,11 +17,11 @@ namespace ranvier {
 // What an instruction on the team costs besides its own time, where others about it run on one thread, in ns.
 constexpr double kBarriers = 300;
 
-Program::Program(Recorder&& recorder, const Regions& regions, bool folds, int team) : team_(team) {
+Program::Program(Recorder&& recorder, const Regions& regions, int team) : team_(team) {
   take(recorder, regions);
   drop_unused();
   checks_first();
-  fuse(instructions_, buffers_, folds, team);
+  fuse(instructions_, buffers_, team);
   prepared_first();
   find_lifetimes();
   place_temporaries();

@@ -29,7 +29,6 @@ struct Instruction {
   const int64_t* guard;                 // of a check: not zero where it failed; else null
   std::vector<const char*> fused = {};  // the calls it stands for besides its own
   bool prepared = false;                // runs after renew() only; these come first
-  bool rounds = false;                  // sums, or scales, in another order than the recorded calls
   bool solo = false;                    // on one thread
   double team_ns = 1e30;  // the shortest time of a run so far, shared out as the kernel wants ...
   double solo_ns = 1e30;  // ... and on one thread
@@ -62,9 +61,7 @@ struct Regions {
 
 class Program {
  public:
-  // folds: whether what rounds differently may be prepared, as the weights of a convolution with a batch
-  // norm.
-  Program(Recorder&& recorder, const Regions& regions, bool folds, int team);
+  Program(Recorder&& recorder, const Regions& regions, int team);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;

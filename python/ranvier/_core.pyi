@@ -966,7 +966,6 @@ class Program:
         outputs: list[Array],
         kept: list[Array],
         watched: list[Any],
-        folds: bool,
     ) -> None: ...
     def __call__(self, arguments: tuple[Array, ...]) -> tuple[Array, ...]: ...
     def set_call(

@@ -315,8 +315,6 @@ def test_a_verify_that_means_nothing_is_refused(verify):
 
 def test_truth_values_are_true_or_false() -> None:
     model = nn.Linear(2, 2)
-    with pytest.raises(TypeError, match=r"\[compile\] got fold 'no'; expected True or False"):
-        rv.compile(model, fold="no")
     with pytest.raises(TypeError, match=r"\[Trainer\] got compile 'no'; expected True or False"):
         rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
 

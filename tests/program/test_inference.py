@@ -20,7 +20,7 @@ def model_of(seed=0):
 
 def test_equals_the_eager_forward_pass():
     model = model_of().eval()
-    fast = rv.compile(model, fold=False)
+    fast = rv.compile(model)
     for n in (6, 1, 6, 1, 6, 1, 3, 6):
         expected = model(X[:n])
         found = fast(X[:n])
@@ -32,7 +32,7 @@ def test_equals_the_eager_forward_pass():
 
 def test_sees_weights_as_they_are():
     model = model_of().eval()
-    fast = rv.compile(model, fold=False)
+    fast = rv.compile(model)
     for factor in (1.0, 0.5, 2.0, 3.0):
         with rv.no_grad():
             model[-1].weight.mul_(factor)
@@ -44,7 +44,7 @@ def test_sees_weights_as_they_are():
 
 def test_training_mode_is_refused_unless_there_is_no_tape():
     model = model_of()
-    fast = rv.compile(model, fold=False)
+    fast = rv.compile(model)
     with pytest.raises(rv.CaptureError, match="compile the whole step") as caught:
         fast(X)
     assert caught.value.result.requires_grad
@@ -62,7 +62,7 @@ def test_training_mode_is_refused_unless_there_is_no_tape():
 
 def test_training_and_evaluation_in_turn():
     model = model_of()
-    fast = rv.compile(model, fold=False)
+    fast = rv.compile(model)
     for _ in range(3):
         model.train()
         model(X)
@@ -73,7 +73,7 @@ def test_training_and_evaluation_in_turn():
 
 def test_the_rest_of_the_model_is_there():
     model = model_of()
-    fast = rv.compile(model, fold=False)
+    fast = rv.compile(model)
     assert list(fast.parameters()) == list(model.parameters())
     fast.eval()
     assert not model.training
@@ -94,7 +94,7 @@ def test_several_inputs_and_outputs():
 
     rv.manual_seed(0)
     model = Two().eval()
-    fast = rv.compile(model, fold=False)
+    fast = rv.compile(model)
     x, y = np.ones((5, 3), np.float32), np.ones((5, 4), np.float32)
     for scale in (1.0, 2.0, 1.0, 2.0, 1.0, 2.0):
         found, expected = fast(x, y, scale=scale), model(x, y, scale=scale)

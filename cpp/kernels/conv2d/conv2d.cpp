@@ -11,7 +11,8 @@ namespace {
 
 template <class T>
 Correlation<T> correlation(const Conv2dForward<T>& c) {
-  return {c.x, c.w, c.bias, c.y, c.geometry, false, c.activation == Conv2dActivation::relu, c.packed.data};
+  const bool relu = c.activation == Conv2dActivation::relu;
+  return {c.x, c.w, c.bias, c.y, c.geometry, false, relu, c.packed.data, c.norm.data};
 }
 
 template <class T>

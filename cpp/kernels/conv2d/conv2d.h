@@ -7,6 +7,9 @@
 //   with x zero outside its bounds. p and q are given by y: what is padded at the far sides follows from
 //   them.
 //
+// In programs, a batch norm by running statistics may come before the activation: y = activation((z - m) a +
+// b) with the numbers of BatchNormScale, z = x * w + bias, to the bits of the norm as a call of its own.
+//
 // Any strides in x, w, bias, dy. Fast where the channels of x and dy are contiguous (channels-last): anything
 // else is first copied so. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs
 // are written only.
@@ -43,12 +46,13 @@ struct Conv2dForward {
   Conv2dActivation activation;
   bool winograd;                    // allowed
   TensorView<const T> packed = {};  // 1-D: w as Conv2dPack leaves it, which is then not read; or data null
+  TensorView<const T> norm = {};    // (3, k), C-contiguous: m, a, b; or data null
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.write(y);
+    v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.read(norm), v.write(y);
   }
 };
 

@@ -283,7 +283,8 @@ typename Correlator<T>::Target Correlator<T>::target(int64_t panel) const {
   const int64_t first = panels_.first(panel);
   const T* bias = bias_ && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
   return {p_.y.data + first, p_.y.strides[0],        p_.y.strides[2],
-          p_.y.strides[3],   panels_.columns(panel), p_.bias.data ? bias + first : nullptr};
+          p_.y.strides[3],   panels_.columns(panel), p_.bias.data ? bias + first : nullptr,
+          p_.norm_of(first)};
 }
 
 template <class T>
@@ -296,6 +297,7 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   t.segments = segments, t.count = segment_count;
   t.step_a = 1, t.step_b = panels_.width;
   t.b = weights_ + panel * panel_size_, t.bias = target.bias;
+  t.norm = target.norm, t.norm_step = p_.y.shape[1];
   t.columns = target.columns;
   t.accumulate = false, t.relu = p_.relu, t.stream = stream_;
   t.fetch_step = fetch.step;

@@ -18,6 +18,8 @@ struct Correlation {
   bool transposed;
   bool relu;
   const T* packed = nullptr;  // where the weights lie as pack_weights() leaves them; or null
+  const T* norm = nullptr;    // (3, co): see conv2d.h; or null
+  const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }
 };
 
 template <class T>
@@ -42,6 +44,7 @@ class Correlator {
     int64_t stride_n, stride_h, stride_w;
     int columns;
     const T* bias;  // or null
+    const T* norm;  // or null
   };
   struct Fetch {
     int64_t begin, step;  // elements after a tile's first input, bytes

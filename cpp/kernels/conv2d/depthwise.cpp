@@ -131,6 +131,7 @@ void Depthwise<T>::compute() const {
   d.in_step = columns_.in_step(), d.out_step = columns_.out_step();
   d.channels = blocks_.channels, d.panel = taps_ * lanes;
   d.w = weights_, d.bias = bias_, d.relu = p_.relu;
+  d.norm = p_.norm, d.norm_step = blocks_.channels;
   const bool far = is_far(p_.x, p_.y);
   const Range share = even_share(p_.y.shape[0] * chunks_ * height);
   for (int64_t item = share.begin; item < share.end; ++item) {

@@ -1,6 +1,7 @@
 // The inner loops of depthwise convolutions, compiled once for each ISA level.
 #include "base/unroll.h"
 #include "kernels/conv2d/depthwise_tile.h"
+#include "kernels/norm/channel_line.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -33,13 +34,20 @@ RANVIER_INLINE void prefetch_next(const DepthwiseRow<T>& d, int64_t column, int6
   }
 }
 
-// To outputs [0, count) of a tile at y.
+// To outputs [0, count) of a tile at y, channels from `channel` on.
 template <class T>
-RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, const T* bias, int64_t count, T* y, int64_t step,
-                           vec<T> (&acc)[Q]) {
+RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, const T* bias, int64_t count,
+                           T* y, int64_t step, vec<T> (&acc)[Q]) {
   const vec<T> b = load(bias);
+  y += channel;
   RANVIER_UNROLL
   for (int q = 0; q < Q; ++q) acc[q] = acc[q] + b;
+  if (d.norm) {
+    const int n = d.channels < lanes<T> ? static_cast<int>(d.channels) : lanes<T>;
+    const ChannelLine<T> line = channel_line(d.norm + channel, d.norm_step, n);
+    RANVIER_UNROLL
+    for (int q = 0; q < Q; ++q) acc[q] = normalized(acc[q], line);
+  }
   if (d.relu) {
     RANVIER_UNROLL
     for (int q = 0; q < Q; ++q) acc[q] = max(acc[q], vec<T>{});
@@ -90,7 +98,7 @@ static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
         }
       }
     }
-    finish<T>(d, bias, count, y + channel, y_step, acc);
+    finish<T>(d, channel, bias, count, y, y_step, acc);
   }
 }
 
@@ -117,7 +125,7 @@ static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
         for (int q = 0; q < Q; ++q, x += step)
           if (used >> q & 1) acc[q] = fma(load(x), w, acc[q]);
       }
-    finish<T>(d, bias, pass.count - t, y + channel, y_step, acc);
+    finish<T>(d, channel, bias, pass.count - t, y, y_step, acc);
   }
 }
 

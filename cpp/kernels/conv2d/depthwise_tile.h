@@ -46,10 +46,12 @@ struct DepthwiseRow {
   int64_t panel;   // taps * lanes: from one block's weights, [tap][lanes], to the next
 };
 
-// y = activation(sum over taps of x * w + bias)
+// y = activation(norm(sum over taps of x * w + bias))
 template <class T>
 struct DepthwiseForwardRow : DepthwiseRow<T> {
-  const T *w, *bias;  // bias: of whole blocks
+  const T *w, *bias;        // bias: of whole blocks
+  const T* norm = nullptr;  // or null: see ConvTile
+  int64_t norm_step = 0;
   T* y;
   bool relu;
 };

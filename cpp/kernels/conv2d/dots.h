@@ -3,6 +3,7 @@
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/tile.h"
+#include "kernels/norm/channel_line.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
 
@@ -44,7 +45,8 @@ static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* 
   int i = 0, j = 0;
   for (int k = 0; k < count; ++k) {  // loops over i and j would be vectorized, and slower
     if (j < t.columns) {
-      const T x = t.bias ? totals[k] + t.bias[j] : totals[k];
+      T x = t.bias ? totals[k] + t.bias[j] : totals[k];
+      if (t.norm) x = normalized(x, t.norm + j, t.norm_step);
       t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // of -0 too, as the vectors' maximum with 0
     }
     if (++j == width) j = 0, ++i;

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/tile.h"
+#include "kernels/norm/channel_line.h"
 #include "simd/stream.h"
 #include "simd/vec.h"
 
@@ -96,6 +97,7 @@ static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const 
       vec<T> x = load(acc + j);
       if (t.accumulate) x = (whole ? load(t.c[i] + j) : load_n(t.c[i] + j, n)) + x;
       if (t.bias) x = x + (whole ? load(t.bias + j) : load_n(t.bias + j, n));
+      if (t.norm) x = normalized(x, channel_line(t.norm + j, t.norm_step, n));
       if (t.relu) x = max(x, vec<T>{});
       if (!whole)
         store_n(t.c[i] + j, x, n);
@@ -105,6 +107,12 @@ static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const 
         store(t.c[i] + j, x);
     }
   }
+}
+
+// ReLU. `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0.
+template <class V>
+RANVIER_INLINE V cut_off(V x) {
+  return maximum(V{}, x) + V{};
 }
 
 template <class T, int kRows, int kVectors>
@@ -132,28 +140,33 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVecto
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) bias[v] = load(t.bias + v * L);
   }
-  if (t.relu) {  // `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0
+  const auto put = [&](auto value) __attribute__((always_inline)) {
+    if (t.stream) {
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) stream(t.c[i] + v * L, value(i, v));
+      }
+      return;
+    }
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = maximum(vec<T>{}, acc[i][v] + bias[v]);
+      for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, value(i, v));
     }
+  };
+  if (t.norm) {
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) bias[v] = vec<T>{};
-  }
-  if (t.stream) {
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) {
+    for (int v = 0; v < kVectors; ++v) {
+      const ChannelLine<T> line = channel_line(t.norm + v * L, t.norm_step, L);
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) stream(t.c[i] + v * L, acc[i][v] + bias[v]);
+      for (int i = 0; i < kRows; ++i) acc[i][v] = normalized(acc[i][v] + bias[v], line);
     }
-    return;
+    if (!t.relu) return put([&](int i, int v) RANVIER_INLINED { return acc[i][v]; });
+    return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v]); });
   }
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, acc[i][v] + bias[v]);
-  }
+  if (t.relu) return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v] + bias[v]); });
+  put([&](int i, int v) RANVIER_INLINED { return acc[i][v] + bias[v]; });
 }
 
 template <class T, int kRows, int kVectors>

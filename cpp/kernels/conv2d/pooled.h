@@ -31,12 +31,14 @@ struct Conv2dPoolForward {
   int64_t window[2];
   int64_t size[2];                  // p and q of z: by them Conv2dForward picks its kernel
   TensorView<const T> packed = {};  // as Conv2dForward's
+  TensorView<const T> norm = {};    // likewise
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.write(y), v.write(where);
+    v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.read(norm), v.write(y);
+    v.write(where);
   }
 };
 

@@ -21,7 +21,7 @@ Correlation<float> convolution(const Conv2dPoolForward<float>& c, int64_t width)
   z.ndim = 4;
   z.shape[0] = c.y.shape[0], z.shape[1] = c.y.shape[1];
   z.shape[2] = c.y.shape[2] * c.window[0], z.shape[3] = width;
-  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.packed.data};
+  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.packed.data, c.norm.data};
 }
 
 bool is_square(const Conv2dPoolForward<float>& c) { return c.window[0] == 2 && c.window[1] == 2; }
@@ -32,6 +32,7 @@ PooledRow pooled_row(const Conv2dPoolForward<float>& c) {
   p.window[0] = c.window[0], p.window[1] = c.window[1];
   p.windows = c.y.shape[3], p.step = c.y.strides[3];
   p.relu = c.activation == Conv2dActivation::relu;
+  p.norm_step = c.y.shape[1];
   return p;
 }
 
@@ -165,6 +166,7 @@ void PooledCorrelator::run_inner(const Inner& inner, const Band& band, int64_t p
   t.b = weights_ + panel * panel_size_, t.step_b = panels_.width;
   t.row = p_.geometry.stride[0] * x_.stride_h, t.column = p_.geometry.stride[1] * x_.stride_w;
   t.channels = panels_.columns(panel), t.bias = bias_of(panel);
+  t.norm = p_.norm_of(panels_.first(panel)), t.norm_step = call_.y.shape[1];
   t.relu = call_.activation == Conv2dActivation::relu;
   const int most = kernels.windows[t.channels > conv_kernels<float>().lanes];
   t.windows = 0;
@@ -229,6 +231,7 @@ void PooledCorrelator::pool_buffer(const Band& band, int64_t panel) const {
   PooledRow p = pooled_row(call_);
   p.row = b.row, p.pixel = pixel_;
   p.windows = band.columns, p.channels = panels_.columns(panel), p.bias = bias_of(panel);
+  p.norm = p_.norm_of(panels_.first(panel));
   for (int64_t n = 0; n < band.images; ++n)
     for (int64_t i = 0; i < band.rows; ++i) {
       p.z = b.z + n * b.image + i * call_.window[0] * b.row;
@@ -260,6 +263,7 @@ void PooledWinograd::pool_tiles(const Block& block) const {
   WinogradPooledOutput p;
   p.plane = m_plane_, p.m = block.m;
   p.channels = channels_of(block), p.bias = bias_of(block);
+  p.norm = norm_of(block), p.norm_step = out_;
   p.relu = call_.activation == Conv2dActivation::relu;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.m += m_stride_) {
     const WinogradTiles::Tile tile = tiles_[index];
@@ -277,6 +281,7 @@ void PooledWinograd::pool_bands(const Block& block) const {
   WinogradOutput out;
   out.plane = m_plane_, out.m = block.m;
   out.channels = channels_of(block), out.bias = bias_of(block), out.relu = false;
+  out.norm = norm_of(block), out.norm_step = out_;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, out.m += m_stride_) {
     const WinogradTiles::Tile tile = tiles_[index];
     float* to = z + (tile.image - first_band) * band + tile.row * row + tile.column * m_stride_;

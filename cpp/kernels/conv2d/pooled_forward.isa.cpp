@@ -2,11 +2,12 @@
 #include "base/unroll.h"
 #include "kernels/conv2d/pooled_max.h"
 #include "kernels/conv2d/pooled_tile.h"
+#include "kernels/norm/channel_line.h"
 
 namespace ranvier::RANVIER_ISA {
 
 // kRows and kColumns of the window, or 0: as given.
-template <int kRows, int kColumns>
+template <int kRows, int kColumns, bool kNorm = false>
 static void pool_row(const PooledRow& p) {
   constexpr int L = lanes<float>;
   const int64_t rows = kRows ? kRows : p.window[0], columns = kColumns ? kColumns : p.window[1];
@@ -16,17 +17,23 @@ static void pool_row(const PooledRow& p) {
   for (int64_t k = 0; k < p.channels; k += L) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     const vec<float> bias = p.bias ? load_n(p.bias + k, n) : vec<float>{};
+    ChannelLine<float> line{};
+    if (kNorm) line = channel_line(p.norm + k, p.norm_step, n);
+    const auto value = [&](const float* at) __attribute__((always_inline)) {
+      const vec<float> x = load(at) + bias;
+      return kNorm ? normalized(x, line) : x;
+    };
     const float* z = p.z + k;
     float* y = p.y + k;
     uint8_t* where = p.where ? p.where + k : nullptr;
     for (int64_t i = 0; i < windows; ++i, z += columns * pixel, y += step, where += where_step) {
-      WindowMax m{load(z) + bias, {}};
+      WindowMax m{value(z), {}};
       int at = 0;
       RANVIER_UNROLL
       for (int64_t r = 0; r < rows; ++r) {
         RANVIER_UNROLL
         for (int64_t s = 0; s < columns; ++s, ++at)
-          if (at > 0) meet(m, load(z + r * row + s * pixel) + bias, at);
+          if (at > 0) meet(m, value(z + r * row + s * pixel), at);
       }
       store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, y, where);
     }
@@ -34,6 +41,7 @@ static void pool_row(const PooledRow& p) {
 }
 
 static void pool(const PooledRow& p) {
+  if (p.norm) return p.window[0] == 2 && p.window[1] == 2 ? pool_row<2, 2, true>(p) : pool_row<0, 0, true>(p);
   if (p.window[0] == 2 && p.window[1] == 2) return pool_row<2, 2>(p);
   if (p.window[0] == 3 && p.window[1] == 3) return pool_row<3, 3>(p);
   pool_row<0, 0>(p);
@@ -69,10 +77,16 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) {
     const vec<float> bias = t.bias ? load_n(t.bias + v * L, lanes_left(t, v)) : vec<float>{};
+    ChannelLine<float> line{};
+    if (t.norm) line = channel_line(t.norm + v * L, t.norm_step, lanes_left(t, v));
     RANVIER_UNROLL
     for (int w = 0; w < kWindows; ++w) {
       RANVIER_UNROLL
-      for (int i = 0; i < 4; ++i) acc[w][i][v] = acc[w][i][v] + bias, sum[i % 2] = sum[i % 2] + acc[w][i][v];
+      for (int i = 0; i < 4; ++i) {
+        acc[w][i][v] = acc[w][i][v] + bias;
+        if (t.norm) acc[w][i][v] = normalized(acc[w][i][v], line);
+        sum[i % 2] = sum[i % 2] + acc[w][i][v];
+      }
     }
   }
   sum[0] = sum[0] + sum[1];

@@ -6,15 +6,17 @@
 
 namespace ranvier {
 
-// y[i][k] = finish(max over r < window[0], s < window[1] of z[r * row + (i * window[1] + s) * pixel + k] +
-// bias[k]) and where[i][k] = the offset r * window[1] + s of that maximum; i < windows, k < channels. Of z
+// y[i][k] = finish(max over r < window[0], s < window[1] of norm(z[r * row + (i * window[1] + s) * pixel + k]
+// + bias[k])) and where[i][k] = the offset r * window[1] + s of that maximum; i < windows, k < channels. Of z
 // whole vectors are readable.
 struct PooledRow {
   const float* z;
   int64_t row, pixel;
   int64_t window[2];
   int64_t windows, channels;
-  const float* bias;  // or null
+  const float* bias;            // or null
+  const float* norm = nullptr;  // or null: see ConvTile
+  int64_t norm_step = 0;
   bool relu;
   float* y;
   uint8_t* where;  // or null
@@ -33,8 +35,10 @@ struct PooledTile {
   const ConvSegment* segments;
   int64_t count;
   int64_t step_b, row, column;
-  int windows, channels;  // channels at most two vectors
-  const float* bias;      // or null
+  int windows, channels;        // channels at most two vectors
+  const float* bias;            // or null
+  const float* norm = nullptr;  // or null: see ConvTile
+  int64_t norm_step = 0;
   bool relu;
 };
 

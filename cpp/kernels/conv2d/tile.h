@@ -31,10 +31,12 @@ struct ConvTile {
   int64_t count;
   int64_t step_a, step_b;
   int rows, columns;
-  bool accumulate;  // c += the sum; else c = activation(the sum + bias)
+  bool accumulate;  // c += the sum; else c = activation(norm(the sum + bias))
   bool relu;
-  bool stream;    // c lies on vectors, and goes past the caches
-  const T* bias;  // of columns elements, or null
+  bool stream;              // c lies on vectors, and goes past the caches
+  const T* bias;            // of columns elements, or null
+  const T* norm = nullptr;  // m of columns elements, and norm_step further a, then b; or null: none
+  int64_t norm_step = 0;
   // grouped(): lane i reads, for the channels of its group, a[pick[i]], a[pick[i] + 1] ...; a has `reach`
   // channels, and pick is of integers of T's size.
   const void* pick;

@@ -232,6 +232,7 @@ void Winograd::outputs(const Block& block) const {
   WinogradOutput p;
   p.plane = m_plane_, p.m = block.m;
   p.channels = channels_of(block), p.bias = bias_of(block), p.relu = p_.relu;
+  p.norm = norm_of(block), p.norm_step = out_;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.m += m_stride_) {
     const WinogradTiles::Tile tile = tiles_[index];
     const int64_t* st = p_.y.strides;

@@ -55,6 +55,7 @@ class Winograd {
   };
   Winograd(const Correlation<float>& problem, const WinogradBands& bands, void* workspace, int team);
   const float* bias_of(const Block& block) const;  // or null
+  const float* norm_of(const Block& block) const { return p_.norm_of(panels_.first(block.panels.begin)); }
   int64_t channels_of(const Block& block) const;
   virtual void outputs(const Block& block) const;
   void prepare() const;

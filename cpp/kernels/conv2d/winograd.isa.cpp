@@ -8,6 +8,7 @@
 #include "base/unroll.h"
 #include "kernels/conv2d/pooled_max.h"
 #include "kernels/conv2d/winograd_tile.h"
+#include "kernels/norm/channel_line.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -63,12 +64,18 @@ RANVIER_INLINE void outputs(const float* m_, int64_t plane, V bias, V (&y)[2][2]
   }
 }
 
+RANVIER_INLINE void normalize(V (&y)[2][2], const ChannelLine<float>& line) {
+  RANVIER_UNROLL
+  for (int at = 0; at < 4; ++at) y[at / 2][at % 2] = normalized(y[at / 2][at % 2], line);
+}
+
 static void output(const WinogradOutput& p) {
   const V floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     V y[2][2];
     outputs(p.m + k, p.plane, p.bias ? load_n(p.bias + k, n) : V{}, y);
+    if (p.norm) normalize(y, channel_line(p.norm + k, p.norm_step, n));
     for (int i = 0; i < 2; ++i) {
       const V y0 = max(y[i][0], floor), y1 = max(y[i][1], floor);
       if (n == L) {
@@ -86,6 +93,7 @@ static void pooled_output(const WinogradPooledOutput& p) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     V y[2][2];
     outputs(p.m + k, p.plane, p.bias ? load_n(p.bias + k, n) : V{}, y);
+    if (p.norm) normalize(y, channel_line(p.norm + k, p.norm_step, n));
     WindowMax m{y[0][0], {}};
     RANVIER_UNROLL
     for (int at = 1; at < 4; ++at) meet(m, y[at / 2][at % 2], at);

@@ -17,7 +17,8 @@ struct WinogradInput {
   int64_t plane;  // from one product's v to the next's
 };
 
-// y[2i + j][k] = finish((A^T m A)[i][j] + bias[k]), where m is m[4i + j][k], k < channels.
+// y[2i + j][k] = finish((A^T m A)[i][j] + bias[k]), with the norm of ConvTile, where m is m[4i + j][k], k <
+// channels.
 struct WinogradOutput {
   const float* m;  // whole vectors readable
   int64_t plane;
@@ -25,6 +26,8 @@ struct WinogradOutput {
   int64_t channels;
   const float* bias;  // or null
   bool relu;
+  const float* norm = nullptr;  // or null
+  int64_t norm_step = 0;
 };
 
 // y[k] = the maximum of the tile's four outputs, where[k] = 2i + j of the first of them that is it.
@@ -36,6 +39,8 @@ struct WinogradPooledOutput {
   int64_t channels;
   const float* bias;
   bool relu;
+  const float* norm = nullptr;  // as above
+  int64_t norm_step = 0;
 };
 
 // u[4i + j][e] = (G g G^T)[i][j], where g[r][s] = w[3r + s][e], e < elements, which are whole vectors.

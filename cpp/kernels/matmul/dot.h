@@ -55,6 +55,16 @@ static void dots(const MatmulTile<T>& t) {
 }
 
 template <class T>
+static __attribute__((noinline)) void normalize_rows(const MatmulTile<T>& t) {
+  for_each_part<T>(t.rows, static_cast<int>(t.columns), [&](int i, int j, int n) RANVIER_INLINED {
+    T* c = t.c + i * t.rs_c + j * t.cs_c;
+    const ChannelLine<T> line =
+        t.norm_row ? channel_line(t.norm_row + j, t.norm_step, n) : same_line(t.norm_column + i, t.norm_step);
+    store_strided(c, t.cs_c, normalized(load_strided(c, t.cs_c, n), line), n);
+  });
+}
+
+template <class T>
 static __attribute__((noinline)) void activate_rows(const MatmulTile<T>& t) {
   const int kind = static_cast<int>(t.activation.kind);
   const auto& functions = activation_functions<T>();
@@ -86,6 +96,7 @@ static void run_dots(const MatmulTile<T>& t) {
       dots<T, 4>(t);
       break;
   }
+  if (t.norm_row || t.norm_column) normalize_rows(t);
   if (t.activation.kind != Activation::count) activate_rows(t);
 }
 

@@ -1,5 +1,5 @@
-// What follows the sums of a tile: bias, activation or an activation's derivative, and the store, for c of
-// any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included by
+// What follows the sums of a tile: bias, norm, activation or an activation's derivative, and the store, for c
+// of any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included by
 // matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
@@ -7,6 +7,7 @@
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packing.h"
+#include "kernels/norm/channel_line.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
 
@@ -94,17 +95,20 @@ static __attribute__((noinline)) void activate_tile(const MatmulTile<T>& t, T* a
     functions.forward[kind]({n, acc, nullptr, acc, 1, 0, 1, alpha, beta});
 }
 
-// The rows of a tile, in acc: adds the bias, applies ReLU, or its derivative, and stores. ReLU is not left to
-// the activations' own loop, since the way there takes as long as a small tile.
+// The rows of a tile, in acc: adds the bias, applies the norm and ReLU, or its derivative, and stores. ReLU
+// is not left to the activations' own loop, since the way there takes as long as a small tile.
 template <class T, bool kDense>
 static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
-  enum { kBiasRow = 1, kBiasColumn = 2, kRelu = 4, kSlope = 8 };
+  enum { kBiasRow = 1, kBiasColumn = 2, kRelu = 4, kSlope = 8, kNormRow = 16, kNormColumn = 32 };
   const int64_t columns = t.columns, cs_c = kDense ? 1 : t.cs_c, cs_s = kDense ? 1 : t.cs_s;
   const int64_t rs_c = t.rs_c, rs_s = t.rs_s;
   const bool relu = t.activation.kind == Activation::relu;
   const T *bias_row = t.bias_row, *bias_column = t.bias_column, *saved = t.saved;
-  const int all = (bias_row ? kBiasRow : 0) + (bias_column ? kBiasColumn : 0) +
+  const T *norm_row = t.norm_row, *norm_column = t.norm_column;
+  const int64_t norm_step = t.norm_step;
+  const int all = (bias_row ? kBiasRow : 0) + (bias_column ? kBiasColumn : 0) + (norm_row ? kNormRow : 0) +
+                  (norm_column ? kNormColumn : 0) +
                   (!relu   ? 0
                    : saved ? kSlope
                            : kRelu);
@@ -115,6 +119,8 @@ static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
       vec<T> x = load(acc + j);
       if (steps & kBiasRow) x = x + load_strided(bias_row + j, 1, n);
       if (steps & kBiasColumn) x = x + broadcast<T>(*bias_column);
+      if (steps & kNormRow) x = normalized(x, channel_line(norm_row + j, norm_step, n));
+      if (steps & kNormColumn) x = normalized(x, same_line(norm_column, norm_step));
       if (steps & kSlope)
         x = Relu::backward(x, load_strided(saved + j * cs_s, cs_s, n), ActivationAttributes<T>{});
       if (steps & kRelu) x = Relu::forward(x, ActivationAttributes<T>{});
@@ -126,6 +132,7 @@ static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
     c = opaque(c + rs_c), acc = opaque(acc + width);
     if (all & kSlope) saved = opaque(saved + rs_s);
     if (all & kBiasColumn) ++bias_column;
+    if (all & kNormColumn) ++norm_column;
   }
 }
 
@@ -147,7 +154,7 @@ static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc,
   s.c = acc, s.rs_c = width, s.cs_c = 1;
   finish(s, acc, width);
   activate_tile(t, acc, width);
-  s.bias_row = s.bias_column = nullptr;
+  s.bias_row = s.bias_column = s.norm_row = s.norm_column = nullptr;
   s.c = t.c, s.rs_c = t.rs_c, s.cs_c = t.cs_c;
   finish(s, acc, width);
 }
@@ -177,6 +184,7 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
   s.rs_c = t.cs_c, s.cs_c = 1;
   s.rs_s = t.cs_s, s.cs_s = t.rs_s;
   s.bias_row = t.bias_column, s.bias_column = t.bias_row;
+  s.norm_row = t.norm_column, s.norm_column = t.norm_row;
   store_rows(s, turned, turned_width);
 }
 

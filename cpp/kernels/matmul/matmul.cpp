@@ -165,6 +165,7 @@ struct Product {
     const bool last = x.pc + x.k == o.k;
     if (last) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
+    t.norm_step = o.norm_step;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t row = plan.row(i);
       t.rows = static_cast<int>(plan.row(i + 1) - row);
@@ -173,6 +174,7 @@ struct Product {
       else
         t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
       t.bias_column = last && o.bias_column ? o.bias_column + row : nullptr;
+      t.norm_column = last && o.norm_column ? o.norm_column + row : nullptr;
       for (int64_t j = j0; j < j1; ++j) {
         const int64_t column = x.jc + j * plan.nr;
         t.columns = columns(x, j);
@@ -185,6 +187,7 @@ struct Product {
         else
           t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
         t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
+        t.norm_row = last && o.norm_row ? o.norm_row + column : nullptr;
         t.c = o.c + row * o.rs_c + column * o.cs_c;
         t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
         if (plan.prepacked) fetch_panel(i + 1, j - j0, j1 - j0);
@@ -211,6 +214,8 @@ struct Product {
     t.c = o.c + first * o.cs_c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.bias_row = o.bias_row ? o.bias_row + first : nullptr;
     t.bias_column = o.bias_column;
+    t.norm_row = o.norm_row ? o.norm_row + first : nullptr;
+    t.norm_column = o.norm_column, t.norm_step = o.norm_step;
     t.activation = activation;
     t.saved = o.saved ? o.saved + first * o.cs_s : nullptr, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     kernels.dots(t);
@@ -225,18 +230,21 @@ struct Product {
     t.rows = static_cast<int>(o.m);
     t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
+    t.norm_step = o.norm_step;
     const int64_t most = kernels.stream_columns(t.rows);
     for (int64_t pc = 0; pc < o.k; pc += plan.k_block) {
       t.k = std::min(plan.k_block, o.k - pc);
       t.a = o.a + pc * o.cs_a;
       t.accumulate = pc > 0;
       const bool last_products = pc + t.k == o.k;
-      if (last_products) t.bias_column = o.bias_column, t.activation = activation;
+      if (last_products)
+        t.bias_column = o.bias_column, t.norm_column = o.norm_column, t.activation = activation;
       for (int64_t j = first; j < last; j += most) {
         t.columns = static_cast<int>(std::min(most, last - j));
         t.b = o.b + pc * o.rs_b + j;
         t.c = o.c + j * o.cs_c;
         t.bias_row = last_products && o.bias_row ? o.bias_row + j : nullptr;
+        t.norm_row = last_products && o.norm_row ? o.norm_row + j : nullptr;
         t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
         kernels.stream(t);
       }

@@ -36,12 +36,15 @@ struct Matmul {
   MatmulActivation activation;
   TensorView<const T> saved;   // 3-D: the activation's backward; or data null: its forward
   TensorView<const T> packed;  // 1-D: b in strips, of MatmulPack, which is then not read; or data null
+  // In programs: (3, n), C-contiguous, the numbers m, a and b of a batch norm by running statistics (see
+  // norm/scale.h), which comes before the activation: f((x - m) a + b), x = a @ b + bias. Or data null.
+  TensorView<const T> norm = {};
 
   size_t workspace_bytes(int team) const;
   void run(void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(a), v.read(packed.data ? packed : b), v.read(bias), v.read(saved), v.write(c);
+    v.read(a), v.read(packed.data ? packed : b), v.read(bias), v.read(norm), v.read(saved), v.write(c);
   }
 };
 
@@ -79,7 +82,9 @@ struct MatmulTile {
   int rows, columns;  // columns <= vectors * lanes are stored
   bool accumulate;    // to what lies in c, else c = a b
   const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
-  const T* bias_column;  // bias[i], along the rows, or null
+  const T* bias_column;                                 // bias[i], along the rows, or null
+  const T *norm_row = nullptr, *norm_column = nullptr;  // m likewise, and norm_step further a, then b
+  int64_t norm_step = 0;
   MatmulActivation activation;
   const T* saved;  // saved[i, j] at saved[i * rs_s + j * cs_s], or null
   int64_t rs_s, cs_s;

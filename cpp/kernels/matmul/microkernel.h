@@ -76,7 +76,8 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, Cursor<T>& at,
 template <class T, int kRows, int kVectors, bool kPack = false>
 static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
-  const bool finishes = t.bias_row || t.bias_column || t.activation.kind != Activation::count;
+  const bool finishes =
+      t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::count;
   const bool whole = t.cs_c == 1 && t.columns == kWidth, plain = whole && !finishes;
   if (whole && t.accumulate) {  // c is fetched into L2 while k runs
     RANVIER_UNROLL

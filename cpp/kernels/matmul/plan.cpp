@@ -51,7 +51,7 @@ bool MatmulPlan<T>::is_stream(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const {
   return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.kc && o.cs_b == 1 &&
-         o.cs_c == 1 && !call.bias.data && call.activation.kind == Activation::count;
+         o.cs_c == 1 && !call.bias.data && !call.norm.data && call.activation.kind == Activation::count;
 }
 
 template <class T>
@@ -225,6 +225,8 @@ Operands<T> MatmulPlan<T>::operands(const Matmul<T>& call, int64_t batch, const 
   o.c += batch * call.c.strides[0];
   if (o.saved) o.saved += batch * call.saved.strides[0];
   (transposed ? o.bias_column : o.bias_row) = dense_bias;
+  (transposed ? o.norm_column : o.norm_row) = call.norm.data;
+  o.norm_step = call.norm.shape[1];
   return o;
 }
 

@@ -20,7 +20,8 @@ struct Operands {
   const T *a, *b;
   T* c;
   int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
-  const T *bias_row, *bias_column;
+  const T *bias_row, *bias_column, *norm_row, *norm_column;
+  int64_t norm_step;
   const T* saved;  // or null
   int64_t rs_s, cs_s;
   const T* packed;  // b in strips, or null

@@ -6,6 +6,7 @@
 #include "kernels/norm/channels.h"
 #include "kernels/norm/chunks.h"
 #include "kernels/norm/fused_rows.h"
+#include "kernels/norm/scale.h"
 
 namespace ranvier {
 namespace {
@@ -111,11 +112,9 @@ struct Forward {
     f.mean.data[c] = mean, f.rstd.data[c] = rstd;
     const double scale = f.weight.data ? rstd * double(f.weight.data[c * f.weight.strides[0]]) : rstd;
     const double shift = f.bias.data ? double(f.bias.data[c * f.bias.strides[0]]) : 0;
-    const T m = T(mean);
-    for (int64_t j = c; j < plan.width; j += plan.channels) {
-      tables.m[j] = m, tables.a[j] = T(scale);
-      tables.b[j] = T(shift - (mean - double(m)) * scale);
-    }
+    const Normalize<T> line = line_of<T>(mean, scale, shift);
+    for (int64_t j = c; j < plan.width; j += plan.channels)
+      tables.m[j] = line.m, tables.a[j] = line.a, tables.b[j] = line.b;
   }
 
   void apply(int64_t begin, int64_t end) const {

@@ -34,12 +34,10 @@ class Compiled:
 
     _forward_only = False  # of a model, always without a tape
 
-    def __init__(
-        self, function: Callable[..., Any], verify: bool | int = True, after: int = 0, folds: bool = False
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], verify: bool | int = True, after: int = 0) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._verify, self._folds = verify, folds
+        self._verify = verify
         self._steps: defaultdict[Any, list[Step]] = defaultdict(list)  # several: one for each training mode
         self._after, self._waiting = after, Counter[Any]()
         self.captures = 0
@@ -77,15 +75,15 @@ class Compiled:
             return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
         self.captures += 1
         result, capture, slots = record(self._function, args, kwargs)
-        step = self._step(capture, slots, form(args, kwargs), result, self._folds)
+        step = self._step(capture, slots, form(args, kwargs), result)
         step.checks_left = -1 if self._verify is False else 0
         self._steps[key] = [step, *self._steps[key]][:_KEPT]
         del capture  # and with it the memory of the recording
         _core.empty_cache()
         return result
 
-    def _step(self, capture: Any, arguments: list[Array], form: list[Any], result: Any, folds: bool) -> Step:
-        return Step(capture, arguments, form, result, folds, self._forward_only)
+    def _step(self, capture: Any, arguments: list[Array], form: list[Any], result: Any) -> Step:
+        return Step(capture, arguments, form, result, self._forward_only)
 
     def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
@@ -95,7 +93,7 @@ class Compiled:
         result, capture, slots = record(self._function, args, kwargs, step.arguments)
         other = step.program.other_path(capture.recording)
         if other and not step.renewed:  # the first run may have had something to set up
-            step = self._step(capture, slots, form(args, kwargs), result, self._folds)
+            step = self._step(capture, slots, form(args, kwargs), result)
             step.renewed = True
         else:
             fault = f"the step does not do the same each time: {other}" if other else ""
@@ -103,13 +101,10 @@ class Compiled:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
             if not fault:
                 fault = step.program.check(before, capture.recording, tuple(slots))
-            if fault and step.folds:  # perhaps by rounding: a mean much larger than the deviation cancels out
-                step = self._step(capture, slots, form(args, kwargs), result, False)
-            elif fault:
+            if fault:
                 raise CaptureError(f"[compile] {fault}", result)
-            else:
-                step.adopt_gradients()
-                step.checks_left = -1 if self._verify is True else int(self._verify)
+            step.adopt_gradients()
+            step.checks_left = -1 if self._verify is True else int(self._verify)
         self._steps[key].insert(0, step)
         del capture, before
         _core.empty_cache()
@@ -170,7 +165,7 @@ class CompiledModel(Compiled):
         return getattr(self._function, name)
 
 
-def compile(function: Any = None, *, verify: bool | int = True, fold: bool = True) -> Any:
+def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     """A step (forward, loss, backward, update), or a model, that is recorded once and then replayed.
 
     The first call with a new signature runs `function` eagerly while the core records its kernel calls; later
@@ -192,12 +187,11 @@ def compile(function: Any = None, *, verify: bool | int = True, fold: bool = Tru
 
     A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
     training mode it raises CaptureError. Inside another captured step it is a part of that. Weights are
-    packed once, in the order in which the kernels read them, and a batch norm is folded into the weights of
-    the convolution or linear layer before it, which rounds differently (fold=False keeps the eager bits);
-    both again after a parameter or statistic has changed.
+    packed once, in the order in which the kernels read them, and again after a change; a batch norm becomes
+    the last thing that the convolution or linear layer before it does.
 
-    What is not callable and a fold that is not True or False raise TypeError; a verify that is neither True,
-    False nor a whole number from 1 on, ValueError.
+    What is not callable raises TypeError; a verify that is neither True, False nor a whole number from 1 on,
+    ValueError.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(3, 1)
@@ -216,14 +210,12 @@ def compile(function: Any = None, *, verify: bool | int = True, fold: bool = Tru
     """
     if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
-    if not isinstance(fold, bool):
-        raise TypeError(f"[compile] got fold {fold!r}; expected True or False")
     if function is None:
-        return functools.partial(compile, verify=verify, fold=fold)
+        return functools.partial(compile, verify=verify)
     if not callable(function):
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
     if isinstance(function, Module):
-        return CompiledModel(function, verify, folds=fold)
+        return CompiledModel(function, verify)
     return Compiled(function, verify)
 
 

@@ -65,7 +65,7 @@ class Memory:
         arena: one block for all temporaries; two that do not live at the same time share a place.
         workspace: scratch of the kernel that wants most.
         persistent: memory that outlives the step: parameters, gradients, optimizer state.
-        prepared: what follows from parameters alone: packed and folded weights.
+        prepared: what follows from parameters alone: packed weights, and the lines of batch norms.
         made: gradients and results, which every step leaves behind.
         eager: the most that the eager step held at once of what it made: temporaries, gradients, results. To
             be compared with `arena + made`.

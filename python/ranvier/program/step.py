@@ -32,13 +32,11 @@ class Step:
         arguments: list[Array],
         form: list[Any],
         result: Any,
-        folds: bool = False,
         forward_only: bool = False,
     ) -> None:
         """form: what the positional arguments of a call are: None for an array, else the value.
 
         forward_only: the step is the forward pass of a model, always without a tape.
-        folds: whether batch norms may be folded into the weights before them, which rounds differently.
         """
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
@@ -53,8 +51,8 @@ class Step:
         kept = [grad._array for _, grad in self._gradients if recording.kind_of(grad._array) == "temporary"]
         _require_replayable(capture, kinds, outputs + kept, result)
         self._modules = list(capture.modules.values())
-        self.program = _core.Program(recording, arguments, outputs, kept, self._watched(), folds)
-        self.folds, self.forward_only = folds, forward_only
+        self.program = _core.Program(recording, arguments, outputs, kept, self._watched())
+        self.forward_only = forward_only
         self.arguments = arguments
         self.plans = capture.plans
         self.call = self.program.call

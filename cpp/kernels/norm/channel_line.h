@@ -1,0 +1,36 @@
+// A batch norm as the last thing that another kernel does: see scale.h. Included by ISA files only.
+#pragma once
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// The numbers of n channels, 0 < n <= lanes, that begin at `line`: m, a and b, `step` elements apart.
+template <class T>
+struct ChannelLine {
+  vec<T> m, a, b;
+};
+
+template <class T>
+RANVIER_INLINE ChannelLine<T> channel_line(const T* line, int64_t step, int n) {
+  if (n == lanes<T>) return {load(line), load(line + step), load(line + 2 * step)};
+  return {load_n(line, n), load_n(line + step, n), load_n(line + 2 * step, n)};
+}
+
+// The numbers of one channel in all lanes.
+template <class T>
+RANVIER_INLINE ChannelLine<T> same_line(const T* line, int64_t step) {
+  return {broadcast<T>(line[0]), broadcast<T>(line[step]), broadcast<T>(line[2 * step])};
+}
+
+template <class T>
+RANVIER_INLINE vec<T> normalized(vec<T> x, const ChannelLine<T>& f) {
+  return fma(x - f.m, f.a, f.b);
+}
+
+// Of one element.
+template <class T>
+RANVIER_INLINE T normalized(T x, const T* line, int64_t step) {
+  return normalized(broadcast<T>(x), same_line(line, step))[0];
+}
+
+}  // namespace ranvier::RANVIER_ISA

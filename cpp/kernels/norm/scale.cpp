@@ -1,0 +1,27 @@
+#include "kernels/norm/scale.h"
+
+#include <cmath>
+
+#include "base/parallel.h"
+
+namespace ranvier {
+
+template <class T>
+void BatchNormScale<T>::run(void*) const {
+  constexpr double kNsPerChannel = 10;
+  const int64_t channels = line.shape[1];
+  const auto at = [](const TensorView<const T>& v, int64_t k) { return double(v.data[k * v.strides[0]]); };
+  parallel_for(channels, kNsPerChannel * double(channels), [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const double rstd = 1 / std::sqrt(at(var, k) + eps);
+      const Normalize<T> f =
+          line_of<T>(at(mean, k), weight.data ? rstd * at(weight, k) : rstd, bias.data ? at(bias, k) : 0);
+      line.data[k] = f.m, line.data[channels + k] = f.a, line.data[2 * channels + k] = f.b;
+    }
+  });
+}
+
+template struct BatchNormScale<float>;
+template struct BatchNormScale<double>;
+
+}  // namespace ranvier
