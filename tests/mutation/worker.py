@@ -79,6 +79,7 @@ class Worker:
             if mutant.place is not None:
                 places.setdefault(mutant.place, []).append(number)
         calls = Calls(places)
+        shared: dict[str, set[int]] = {}  # by module: what its tests reached, for fixtures that they share
         for i, name in enumerate(names):
             self.core.clear()
             self.failed = None
@@ -88,8 +89,13 @@ class Worker:
             self.items[name].config.hook.pytest_runtest_protocol(item=self.items[name], nextitem=following)
             entered = calls.stop()
             seconds = round(time.perf_counter() - started, 4)
-            reached = sorted({*self.core.reached(), *entered})
-            _append(path, {"key": name, "ok": self.failed is None, "seconds": seconds, "reached": reached})
+            reached = {*self.core.reached(), *entered}
+            of_module = shared.setdefault(name.split("::")[0], set())
+            of_module |= reached
+            if _shares_fixtures(self.items[name]):
+                reached = of_module
+            entry = {"key": name, "ok": self.failed is None, "seconds": seconds}
+            _append(path, {**entry, "reached": sorted(reached)})
 
     # --- one mutant
     def judge(self, site: Site, known: dict[str, Any]) -> None:
@@ -179,6 +185,12 @@ class Worker:
             if self.failed:
                 return self.failed
         return ""
+
+
+def _shares_fixtures(item: Any) -> bool:
+    """Whether a fixture of the test was perhaps made for another one."""
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return any(made.scope != "function" for found in fixtures for made in found)
 
 
 def _chosen(site: Site, names: list[str], known: dict[str, Any]) -> list[str]:
