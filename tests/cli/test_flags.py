@@ -246,3 +246,9 @@ def test_a_longer_run_of_a_constant_rate_is_gone_on_with(files, tmp_path, capsys
         path.unlink()
     assert run(5, *constant) == 0
     assert (tmp_path / "m.safetensors").read_bytes() == longer
+
+
+def test_arrays_whose_names_say_nothing(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", x=np.ones((9, 2)), outcome=np.arange(9) % 2)
+    message = refused(capsys, "train", tmp_path / "a.npz")
+    assert message.endswith("has no labels that are known by their name; of its arrays outcome: --label NAME")

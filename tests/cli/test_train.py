@@ -215,6 +215,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         ([*QUICK, "--out", str(tmp_path), "--json", str(locked)], "is a folder; expected a file"),
         ([*QUICK, "--out", str(tmp_path), "--threads", "100000"], "[set_num_threads] got 100000"),
         ([*QUICK, "--out", str(tmp_path), "--lr", "1e30"], "the training diverged"),
+        ([*QUICK, "--out", str(tmp_path), "--lr", "1e30"], " in epoch 1, batch "),
     ]
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -265,6 +266,17 @@ def test_interrupt_ends_cleanly(tmp_path):
     assert error.endswith(f" --checkpoint {kept} --resume\n")
     assert "Traceback" not in error
     assert not (tmp_path / "digits.safetensors").exists()
+
+
+def test_an_interrupt_after_the_training_finds_the_model_saved(tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rv.Trainer, "predict_proba", interrupted)
+    out = tmp_path / "m.safetensors"
+    assert cli.main([*QUICK, "--out", str(out)]) == 130
+    assert capsys.readouterr().err == f"\nranvier: interrupted, '{out}' is saved\n"
+    assert rv.serialization.info(out).link == "softmax"
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

@@ -139,7 +139,8 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
 
     samples = read_samples(arguments)
     if samples.y is None:
-        raise Mistake(f"'{arguments.data}' has no labels")
+        more = f"; of its arrays {', '.join(samples.unused)}: --label NAME" if samples.unused else ""
+        raise Mistake(f"'{arguments.data}' has no labels that are known by their name{more}")
     names = None if samples.class_names is None else list(samples.class_names)
     name, y = Path(arguments.data).stem, samples.y
     if names is None:

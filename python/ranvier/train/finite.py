@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.data.datasets.samples import first_not_finite
+
 __all__ = ["MODES", "require_finite"]
 
 Array = npt.NDArray[Any]
@@ -32,15 +34,9 @@ def require_finite(name: str, argument: str, array: Array, given: Any, mode: str
 
 def _found(array: Array, given: Any) -> str:
     wrong = ~np.isfinite(array)
-    row, *rest = (int(i) for i in np.unravel_index(int(wrong.argmax()), array.shape))
-    place = f"row {row}"
-    if len(rest) == 1:
-        place += f", column {rest[0]}"
-    elif rest:
-        place += f", position ({', '.join(map(str, rest))})"
+    at, place = first_not_finite(array)
     count, rows = int(wrong.sum()), int(wrong.reshape(len(array), -1).any(axis=1).sum())
     more = "" if count == 1 else f" ({count} such values in {rows} row{'s' * (rows > 1)})"
-    at = (row, *rest)
     before = np.asarray(getattr(given, "_array", given))[at]
     if np.isfinite(before):
         limit = f"{np.finfo(array.dtype).max:.3g}"

@@ -14,6 +14,7 @@ from ranvier.data.datasets.samples import (
     Array,
     PathLike,
     Samples,
+    first_not_finite,
     float32,
     require_file,
     require_task,
@@ -153,7 +154,11 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
             "numbers, one entry for each sample"
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"[load_npz] '{path}' has missing or infinite values in '{name}'; expected none")
+        at, place = first_not_finite(array)
+        raise ValueError(
+            f"[load_npz] '{path}' has missing or infinite values in '{name}': {array[at]:g} at {place}; "
+            "expected none"
+        )
     return array
 
 

@@ -70,6 +70,15 @@ def _one_hot(labels: Array) -> bool:
     return whole and bool((labels.sum(axis=1) == 1).all())
 
 
+def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
+    """The index of the first NaN or infinity of an array that has one, and its place in words."""
+    at = tuple(int(i) for i in np.unravel_index(int((~np.isfinite(array)).argmax()), array.shape))
+    if len(at) == 1:
+        return at, f"row {at[0]}"
+    rest = f"column {at[1]}" if len(at) == 2 else f"position ({', '.join(map(str, at[1:]))})"
+    return at, f"row {at[0]}, {rest}"
+
+
 def float32(values: Array) -> Array:
     """As float32.
 
