@@ -270,6 +270,36 @@ def test_backward_for_some_inputs_only():
     assert y.grad.item() == 1
 
 
+def test_backward_for_inputs_that_are_no_leaves():
+    x, y = leaf(1.0), leaf(2.0)
+    z = mul(x, y)
+    loss = mul(z, z)
+    loss.backward(inputs=[z, y])
+    assert z.grad.tolist() == [4]
+    assert z.retains_grad
+    assert y.grad.tolist() == [4]
+    assert x.grad is None
+    with pytest.raises(RuntimeError, match=r"\[backward\] got no inputs"):
+        z.backward(inputs=[])
+    with pytest.raises(RuntimeError, match=r"\[backward\] one of the inputs does not require grad"):
+        z.backward(inputs=[rv.ones(1)])
+
+
+def test_what_leads_to_no_input_is_not_run():
+    seen = []
+    x, y = leaf(1.0), leaf(2.0)
+    a, b = exp(x), exp(y)
+    b.register_hook(lambda g: seen.append("b"))
+    x.register_hook(lambda g: seen.append("x"))
+    loss = add(a, b)
+    (gradient,) = rv.autograd.grad(loss, a)
+    assert gradient.tolist() == [1]
+    assert seen == []
+    mul(a, a).backward()  # what exp saved is still there
+    b.backward()
+    assert seen == ["x", "b"]
+
+
 def test_two_threads_walk_their_own_tapes():
     from concurrent.futures import ThreadPoolExecutor
 

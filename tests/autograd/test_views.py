@@ -308,6 +308,8 @@ def test_references_to_views_do_not_pile_up():
         lambda x, i: rv.nn.functional.embedding(i, x),
         lambda x, i: rv.nn.functional.cross_entropy(x, i),
         lambda x, i: _put(x, i),
+        lambda x, i: x.scatter(1, i.reshape(1, 2), x * 2.0),
+        lambda x, i: (x * 1.0).index_add(0, i, x * 2.0),
     ],
 )
 def test_an_index_changed_before_backward_is_noticed(pick):

@@ -34,6 +34,8 @@ class Drawing:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.count = 0
+        self.indices = 0
+        self.handles = 0
         self.dtype = self.rng.choice(["float32", "float32", "float64"])
         self.shape = self.rng.choice(SHAPES)  # of most tensors, so that they fit each other
         # `.data` is not watched: PyTorch reads what an activation saved there, which here it has of its own
@@ -47,6 +49,9 @@ class Drawing:
         """A line for the tensors that are alive, by name."""
         kinds = _KINDS if len(tensors) < _LIMIT else _KINDS_WHEN_FULL
         kind = self.rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
+        tensors = {name: t for name, t in tensors.items() if name[0] == "a"}
+        if not tensors:
+            return self._leaf(True)
         line = getattr(self, f"_{kind}")(tensors)
         if kind in ("view", "compute", "change", "assign") and self.rng.random() < 0.12:
             return f"with T.no_grad(): {line}"
@@ -127,6 +132,8 @@ class Drawing:
             f".select({d}, {start})",
             f".narrow({d}, {start}, {self.rng.randint(0, n - start)})",
             f".permute({self._order(x.ndim)})",
+            f".transpose({d}, {self._dim(x.ndim)})",
+            f".movedim({d}, {self._dim(x.ndim)})",
             f".view({self._reshaped(tuple(x.shape))})",
             f".reshape({self._reshaped(tuple(x.shape))})",
             f".unsqueeze({self.rng.randint(0, x.ndim)})",
@@ -141,9 +148,10 @@ class Drawing:
             ".view_as(" + name + ")",
             ".flatten()",
             ".contiguous()",
+            f".flip({d})" if x.ndim else ".flip(())",
+            f".expand_as({name})",
+            f".unflatten({d}, (-1, 1))" if x.ndim else ".view(1)",
         ]
-        if x.ndim >= 1:
-            choices += [f".transpose({d}, {self._dim(x.ndim)})", f".movedim({d}, {self._dim(x.ndim)})"]
         if x.ndim >= 2:
             choices += [f".diagonal({self.rng.randint(-1, 1)})"] * 2 + [".mT", ".swapaxes(0, 1)"]
         if x.ndim == 2:
@@ -177,6 +185,18 @@ class Drawing:
             f"{name}.masked_fill({name} > 0.0, {self._number()})",
             f"T.cat([{name}, {name}], {self._dim(x.ndim)})",
             f"T.stack([{name}, {name}])",
+            f"{name}.mean()",
+            f"{name}.max({self._dim(x.ndim)})[0]",
+            f"{name}.cumsum({self._dim(x.ndim)})",
+            f"{name}.repeat({', '.join('2' for _ in x.shape) or '1'})",
+            f"{name}.double()",
+            f"{name}.clone().detach()",
+            f"T.zeros_like({name})",
+            f"{name}.abs()",
+            f"{name} @ {other}" if x.ndim and other[-1] != "0" else f"{name}.clone()",
+            f"T.nn.functional.dropout({name}, 0.0)",
+            f"T.nn.functional.leaky_relu({name}, inplace={not self.unwatched})",
+            f"T.autograd.grad({name}.sum(), {self._name(tensors)}, retain_graph=True, allow_unused=True)[0]",
         ]
         return f"{self._new()} = {self.rng.choice(choices)}"
 
@@ -230,9 +250,47 @@ class Drawing:
             return f"{name}{data}[{key}] {self.rng.choice('+*-')}= {self._operand(tensors, part)}"
         return f"{name}{data}[{key}] = {self._operand(tensors, part)}"
 
+    def _pair(self, tensors: dict[str, Any]) -> str:
+        """Two views from one call."""
+        name = self._name(tensors)
+        x = tensors[name]
+        dims = [d for d, n in enumerate(x.shape) if n >= 2]
+        if not dims:
+            return self._view(tensors)
+        d = self.rng.choice(dims)
+        return f"{self._new()}, {self._new()} = {name}.chunk(2, {d})"
+
+    def _index(self, tensors: dict[str, Any]) -> str:
+        """A tensor of indices, made, used or changed."""
+        name = self._name(tensors)
+        x = tensors[name]
+        d = self._dim(x.ndim)
+        if not self.indices or self.rng.random() < 0.2:
+            self.indices += 1
+            return f"i{self.indices - 1} = T.tensor([0, {self.rng.choice([0, 1, 1])}])"
+        i = f"i{self.rng.randrange(self.indices)}"
+        return self.rng.choice(
+            [
+                f"{self._new()} = {name}[{i}]",
+                f"{self._new()} = {name}[:, {i}]",
+                f"{self._new()} = {name}.index_select({d}, {i})",
+                f"{self._new()} = {name}.gather({d}, {i}.reshape({'1, ' * (x.ndim - 1)}2))",
+                f"{name}[{i}] = {self._operand(tensors, x)}",
+                f"{name}.index_add_({d}, {i}, {name}.detach().index_select({d}, {i}))",
+                f"{name}.scatter_(0, {i}, {self._number()})",
+                f"{self._new()} = T.nn.functional.embedding({i}, {name})",
+                f"{i}.zero_()",
+                f"{i}[0] = 1",
+            ]
+        )
+
     def _backward(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors, taped=True)
         keep = self.rng.choice(["", "", "retain_graph=True"])
+        if self.rng.random() < 0.15:
+            return f"{name}.backward(T.ones_like({name}), {keep})"
+        if self.rng.random() < 0.15:
+            return f"{name}.sum().backward(inputs=[{self._name(tensors, taped=True)}], {keep})"
         return f"{name}.sum().backward({keep})"
 
     def _hook(self, tensors: dict[str, Any]) -> str:
@@ -243,8 +301,15 @@ class Drawing:
                 f"{name}.register_hook(lambda g: log.append(float(g.sum())))",
                 f"{name}.retain_grad()",
                 f"{name}.retain_grad()",
+                f"{self._handle()} = {name}.register_hook(lambda g: g * 3)",
+                f"{name}.register_post_accumulate_grad_hook(lambda t: log.append(float(t.grad.sum())))",
+                f"h{max(self.handles - 1, 0)}.remove()",
             ]
         )
+
+    def _handle(self) -> str:
+        self.handles += 1
+        return f"h{self.handles - 1}"
 
     def _flag(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors)
@@ -316,6 +381,8 @@ _KINDS = (
     ("compute", 5),
     ("change", 9),
     ("assign", 5),
+    ("pair", 0.7),
+    ("index", 2),
     ("backward", 2),
     ("hook", 1.5),
     ("flag", 1),

@@ -9,7 +9,7 @@ array as its ``grad`` only if nobody else holds it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,19 @@ def backward(
     """See :meth:`Tensor.backward`."""
     refuse_create_graph("backward", create_graph)
     seed = root_gradient("backward", root, gradient)
-    only = None if inputs is None else {id(x) for x in ([inputs] if isinstance(inputs, Tensor) else inputs)}
+    only = None if inputs is None else _targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
     run([(root, seed)], bool(retain_graph), only=only)
+
+
+def _targets(inputs: list[Tensor]) -> set[Any]:
+    """The nodes of the tensors whose ``grad`` is wanted; those that are no leaves keep it from now on."""
+    if not inputs:
+        raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
+    for x in inputs:
+        if not x.requires_grad:
+            raise RuntimeError("[backward] one of the inputs does not require grad")
+        x.retain_grad()
+    return {x if x.grad_fn is None else x.grad_fn for x in inputs}
 
 
 def refuse_create_graph(name: str, create_graph: bool) -> None:
@@ -77,12 +88,13 @@ def run(
     roots: Sequence[tuple[Tensor, Array]],
     retain_graph: bool,
     captured: dict[Any, Array | None] | None = None,
-    only: set[int] | None = None,
+    only: set[Any] | None = None,
 ) -> None:
     """Carries gradients from the roots to the leaves.
 
     captured: nodes whose gradient is wanted instead of every leaf's ``grad`` (filled in).
-    only: ids of the leaves whose ``grad`` is to be changed; None means all.
+    only: nodes whose tensors' ``grad`` is to be changed; None means all leaves. What leads to no node of
+    either is not run.
     """
     pending: dict[Any, Array] = {}
     ours: set[Any] = set()  # nodes whose pending sum is an array of our own
@@ -93,31 +105,56 @@ def run(
         if node not in starts:
             starts.append(node)
     waits = _count_uses(starts)
+    needed = None
+    if captured is not None or only is not None:
+        needed = _leading_to(only or captured or (), starts) | (only or set())
     ready = [node for node in starts if not waits[node]]
     watched = hooks.before_accumulation or hooks.after_accumulation
     while ready:
         node = ready.pop()
+        if needed is not None and node not in needed and (captured is None or node not in captured):
+            pending.pop(node, None)
+            continue
         seen_by = hooks.before_accumulation.get(id(node)) if watched and not node.edges else node.hooks
         if seen_by and pending.get(node) is not None:
             pending[node] = hooks.call(seen_by, pending[node])
             ours.discard(node)
         if captured is not None and node in captured:
             captured[node] = _as_array(pending.get(node))
-        if node.edges:
+        if needed is not None and node not in needed:
+            pending.pop(node, None)
+        elif node.edges:
             _run_node(node, pending, ours, waits, ready)
             if not retain_graph and type(node) is not Output:
                 node.release()
-            continue
-        holder = [pending.pop(node, None)]  # a leaf
-        if (
-            holder[0] is not None
-            and captured is None
-            and node.requires_grad  # it may have been switched off since forward
-            and (only is None or id(node) in only)
-        ):
-            accumulate(node, holder)
-            if watched:
-                hooks.call_after_accumulation(node)
+        else:  # a leaf
+            holder = [pending.pop(node, None)]
+            if holder[0] is not None and node.requires_grad:  # it may have been switched off since forward
+                accumulate(node, holder)
+                if watched:
+                    hooks.call_after_accumulation(node)
+
+
+def _leading_to(targets: Iterable[Any], starts: list[Any]) -> set[Any]:
+    """The nodes between the starts and the targets, without targets that lead to no other."""
+    users: dict[Any, list[Any]] = {}
+    stack, found = list(starts), set(starts)
+    while stack:
+        node = stack.pop()
+        for edge in node.edges:
+            if edge is not None:
+                users.setdefault(edge, []).append(node)
+                if edge not in found:
+                    found.add(edge)
+                    stack.append(edge)
+    needed: set[Any] = set()
+    stack = list(targets)
+    while stack:
+        for user in users.get(stack.pop(), ()):
+            if user not in needed:
+                needed.add(user)
+                stack.append(user)
+    return needed
 
 
 def _count_uses(starts: list[Any]) -> dict[Any, int]:

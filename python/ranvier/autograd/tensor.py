@@ -176,7 +176,8 @@ class Tensor(Conversions, InPlace):
 
         gradient: same shape as the tensor; may be left out for a tensor of one element (it is 1).
         retain_graph: keep what forward saved for another backward, which else raises RuntimeError.
-        inputs: the leaves to change; None means all.
+        inputs: the tensors whose ``grad`` to change (of one that is no leaf: as after ``retain_grad``); None
+        means all leaves.
 
         >>> import ranvier as rv
         >>> x = rv.tensor(3.0, requires_grad=True)

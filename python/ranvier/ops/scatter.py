@@ -12,7 +12,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import keep
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, watched
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.tensor import Tensor, wrap
@@ -137,7 +137,7 @@ def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor
 def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Tensor:
     x, at, places, src = _operands(name, x, dim, index, src)
     if is_floating(x):
-        return Scatter(at, add).apply(x, places, src)
+        return watched(Scatter(at, add).apply(x, places, src), index)
     y = x._array.copy()
     where, values = _placed(at, places, src._array)
     if add:
@@ -203,7 +203,8 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     if alpha != 1:
         source = source * alpha
     places = rows.reshape((1,) * at + (-1,) + (1,) * max(x.ndim - at - 1, 0))
-    return _scatter("index_add", x, at, np.broadcast_to(places, source.shape or (1,)), source, add=True)
+    places = np.broadcast_to(places, source.shape or (1,))
+    return watched(_scatter("index_add", x, at, places, source, add=True), index)
 
 
 def scatter_(

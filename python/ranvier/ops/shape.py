@@ -220,8 +220,15 @@ def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
     (2, 3, 4)
     """
     x = as_tensor("unflatten", x)
-    at, shape = some_dim("unflatten", x, dim), x.shape
-    return reshape(x, (*shape[:at], *_sizes("unflatten", (sizes,)), *shape[at + 1 :]))
+    at, shape, parts = some_dim("unflatten", x, dim), x.shape, list(_sizes("unflatten", (sizes,)))
+    known = math.prod(n for n in parts if n != -1)
+    if -1 in parts and known > 0:  # found from this dimension alone: others may be 0
+        parts[parts.index(-1)] = shape[at] // known if x.ndim else 1
+    if x.ndim and math.prod(parts) != shape[at]:
+        raise ValueError(
+            f"[unflatten] got sizes {sizes} for a dimension of {shape[at]}; expected their product to be it"
+        )
+    return reshape(x, (*shape[:at], *parts, *shape[at + 1 :]))
 
 
 def permute(x: Any, *dims: Any) -> Tensor:
