@@ -45,7 +45,8 @@ def _run(groups: list[str], again: list[str]) -> None:
     if again:
         kept = [line for line in results.read_text().splitlines() if json.loads(line)["key"] not in again]
         results.write_text("".join(line + "\n" for line in kept))
-    paths = [str(tree.TREE / "python"), str(tree.ROOT / "tests")]
+    site = tree.ROOT / "tests" / "mutation" / "site"
+    paths = [str(tree.TREE / "python"), str(tree.ROOT / "tests"), str(site)]
     for group in groups:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
         subprocess.run([sys.executable, "-m", "mutation.worker", group], env=env, cwd=tree.TREE, check=False)

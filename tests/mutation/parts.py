@@ -26,11 +26,11 @@ class Part:
 
 
 PARTS = (
-    Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 150, ("kernels", "ops", "program")),
+    Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 160, ("kernels", "ops", "program")),
     Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 30, ("kernels", "ops", "program")),
-    Part("program", ("cpp/program/*.cpp", "cpp/program/*.h"), 35, ("program",)),
+    Part("program", ("cpp/program/*.cpp", "cpp/program/*.h"), 45, ("program",)),
     Part("bindings", ("cpp/bindings/*.cpp", "cpp/bindings/*.h"), 45, ("kernels", "ops", "program")),
-    Part("autograd.py", ("python/ranvier/autograd/*.py",), 30, ("autograd",)),
-    Part("program.py", ("python/ranvier/program/*.py",), 25, ("program",)),
-    Part("train.py", ("python/ranvier/train/**/*.py",), 25, ("train",)),
+    Part("autograd.py", ("python/ranvier/autograd/*.py",), 50, ("autograd",)),
+    Part("program.py", ("python/ranvier/program/*.py",), 40, ("program",)),
+    Part("train.py", ("python/ranvier/train/**/*.py",), 40, ("train",)),
 )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from mutation import py_sites
 from mutation.sites import Site
-from mutation.tree import ORIGINAL, TREE
+from mutation.tree import ORIGINAL, TREE, sites
 
 OPTIMIZED = 1  # the flag that functions have and bodies of modules and classes have not
 Codes = dict[tuple[Any, ...], CodeType]
@@ -133,3 +133,10 @@ class ImportMutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if hasattr(module, "__path__"):
             module.__path__ = [str(Path(self.mutant.path).parent)]
         exec(self.mutant.module, module.__dict__)
+
+
+def mutate_imports(number: int) -> None:
+    """From now on the changed module is imported in place of the one in the file, if it is one of Python."""
+    for site in sites():
+        if site.number == number and site.file.endswith(".py"):
+            sys.meta_path.insert(0, ImportMutated(PythonMutant(site)))

@@ -17,6 +17,10 @@ from mutation.sites import Site, drawn, load, save, shuffled
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = Path(os.environ.get("RANVIER_MUTATION_STATE", ROOT / "build" / "mutation"))
+OTHER_LEVELS = {  # what a tree of one level does not compile
+    "v4": {"avx2.h", "portable.h", "sse4.h"},
+    "v3": {"avx512.h", "portable.h", "sse4.h"},
+}
 MOST = 10000  # numbers of switches
 TREE, ORIGINAL = STATE / "tree", STATE / "original"
 SWITCH_H = """#pragma once
@@ -45,6 +49,8 @@ def draw(seed: int, python_only: bool = False) -> list[Site]:
         files = sorted({f for glob in part.files for f in ORIGINAL.glob(glob)})
         candidates = []
         for file in files:
+            if file.name in OTHER_LEVELS[_level()]:
+                continue
             name = str(file.relative_to(ORIGINAL))
             original = _original(name)
             find = py_sites.sites_of if name.endswith(".py") else cpp_sites.sites_of
@@ -58,6 +64,11 @@ def draw(seed: int, python_only: bool = False) -> list[Site]:
     path.write_text(json.dumps(numbers))
     save(chosen, STATE / "sites.jsonl")
     return chosen
+
+
+def _level() -> str:
+    """The one ISA level of the tree."""
+    return "v4" if "avx512bw" in Path("/proc/cpuinfo").read_text() else "v3"
 
 
 def _original(name: str) -> str:
@@ -122,8 +133,7 @@ def instrument(sites: list[Site]) -> None:
     _write(TREE / "cpp/base/mutant_switch.h", SWITCH_H)
     _write(TREE / "cpp/base/mutant_switch.cpp", SWITCH_CPP.format(count=MOST))
     levels = _original("cmake/isa.cmake")
-    best = "v4" if "avx512bw" in Path("/proc/cpuinfo").read_text() else "v3"
-    levels = levels.replace("set(RANVIER_LEVELS v4 v3 v2)", f"set(RANVIER_LEVELS {best})")
+    levels = levels.replace("set(RANVIER_LEVELS v4 v3 v2)", f"set(RANVIER_LEVELS {_level()})")
     levels = levels.replace(
         "-Wall -Wextra", "-w -Werror=vla -include ${CMAKE_SOURCE_DIR}/cpp/base/mutant_switch.h"
     )

@@ -19,7 +19,7 @@ import pytest
 from mutation import tree
 from mutation.parts import GROUPS, PARTS
 from mutation.sites import Site
-from mutation.switch import Calls, Core, ImportMutated, PythonMutant
+from mutation.switch import Calls, Core, PythonMutant
 
 BUDGET = float(os.environ.get("RANVIER_MUTATION_BUDGET", "60"))  # seconds of tests for each mutant
 MEMORY = 12 << 30
@@ -163,7 +163,7 @@ class Worker:
         """In a new process, for what happens at import."""
         order = tree.STATE / f"order-{self.group}.json"
         order.write_text(json.dumps(names))
-        command = [sys.executable, "-m", "mutation.worker", self.group, str(order), str(site.number)]
+        command = [sys.executable, "-m", "mutation.worker", self.group, str(order)]
         env = {**os.environ, "RANVIER_MUTANT": str(site.number)}
         try:
             done = subprocess.run(
@@ -265,13 +265,9 @@ def _answer(text: str) -> None:
 
 
 def main() -> None:
-    group, fresh, number = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None, sys.argv[3:]
+    group, fresh = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     os.chdir(tree.TREE)
     worker = Worker(group, fresh)
-    if number:
-        site = next(s for s in worker.sites if s.number == int(number[0]))
-        if site.file.endswith(".py"):
-            sys.meta_path.insert(0, ImportMutated(PythonMutant(site)))
     flags = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(tree.TREE)]
     sys.exit(pytest.main([*flags, *GROUPS[group]], plugins=[worker]))
 

@@ -1,5 +1,6 @@
 """What a program tells of itself: instructions, names, memory, the table and the picture."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -91,6 +92,14 @@ def test_memory_against_the_eager_step(program):
     assert memory.persistent == sum(b.bytes for b in used)
 
 
+def test_what_is_shown_cannot_be_changed(program):
+    first = program.instructions[0]
+    shown = (program.memory, "arena"), (first, "ns"), (first.reads[0], "name"), (program.buffers[0], "bytes")
+    for thing, name in shown:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(thing, name, 0)
+
+
 @pytest.mark.parametrize("warm", [3, 40])
 def test_measuring_leaves_the_state_as_it_is(warm):
     runs = []
@@ -116,6 +125,9 @@ def test_the_table(program, capsys):
     assert re.search(r"test_explain\.py:\d+:", text)
     for i in code:
         assert re.search(rf"^ *{i.number}  {i.op} ", text, re.M)
+        time, unit = re.search(rf"^ *{i.number}  {i.op} .* ([\d.]+) (us|ms)", text, re.M).groups()
+        assert abs(float(time) * {"us": 1e3, "ms": 1e6}[unit] - i.ns) <= {"us": 6, "ms": 6e3}[unit]
+        assert unit == ("ms" if i.ns >= 1e6 else "us")
     assert "0.weight 8x1x3x3" in text
     assert "more" in text
     assert max(map(len, text.splitlines())) < 180

@@ -411,3 +411,10 @@ def test_explained():
     assert "4.weight" in text
     assert "with batch_norm_forward, activation_forward" in text
     assert "prepared from them" in text
+    (at,) = (i for i, line in enumerate(text.splitlines()) if line.strip() == "in each replay:")
+    numbers = [
+        int(line.split()[0])
+        for line in text.splitlines()[:at]
+        if line.split()[:1] and line.split()[0].isdigit()
+    ]
+    assert numbers[-len(names(fast, True)) :] == list(range(len(names(fast, True))))

@@ -185,3 +185,12 @@ def test_progress_bar_of_every_third_epoch(capsys):
     assert [line[6:9] for line in capsys.readouterr().out.splitlines()] == ["1/8", "3/8", "4/8"]
     with pytest.raises(ValueError, match=r"\[ProgressBar\] got every 0"):
         rv.ProgressBar(every=0)
+
+
+def test_the_number_of_batches_is_known_from_the_start():
+    seen, trainer = [], new_trainer()
+    note = rv.LambdaCallback(on_train_begin=lambda: seen.append(trainer.steps_per_epoch))
+    trainer.fit(rv.data.DataLoader(rv.data.TensorDataset(X, Y), 5), epochs=1, callbacks=[note])
+    trainer.fit(X, Y, epochs=1, batch_size=7, callbacks=[note])
+    trainer.fit([(X[:4], Y[:4]), (X[4:6], Y[4:6])], epochs=1, callbacks=[note])
+    assert seen == [5, 4, 2]

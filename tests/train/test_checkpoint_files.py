@@ -38,6 +38,13 @@ def test_names_number_and_best(tmp_path):
     assert rv.serialization.info(best).link == "softmax"
 
 
+def test_every_third_epoch_and_the_last(tmp_path):
+    checkpoint = rv.Checkpoint(tmp_path, every=3, keep=9, best=False)
+    new_trainer().fit(X, Y, epochs=7, callbacks=[checkpoint])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"checkpoint-{epoch:05d}-000000.safetensors" for epoch in (3, 6, 7)]
+
+
 def test_what_a_checkpoint_is_for_other_readers(tmp_path):
     trainer = fit(new_trainer(), tmp_path)
     path = checkpoints.listed(tmp_path)[0]
@@ -236,3 +243,16 @@ def test_by_time(tmp_path, monkeypatch):
     new_trainer().fit(X, Y, epochs=2, batch_size=10, callbacks=[tick, checkpoint])
     names = [path.stem.removeprefix("checkpoint-") for path in checkpoints.listed(tmp_path)]
     assert names == ["00002-000000", "00001-000002", "00000-000003"]
+
+
+def test_the_best_of_a_second_run_is_its_own(tmp_path):
+    trainer = new_trainer()
+    checkpoint = rv.Checkpoint(tmp_path, monitor="loss")
+    trainer.fit(X, Y, epochs=3, callbacks=[checkpoint])
+    before = (tmp_path / "best.safetensors").read_bytes()
+    with rv.no_grad():
+        for p in trainer.model.parameters():
+            p.mul_(-5)
+    trainer.fit(X, Y, epochs=1, callbacks=[checkpoint])
+    assert trainer.history["loss"][-1] > max(trainer.history["loss"][:3])
+    assert (tmp_path / "best.safetensors").read_bytes() != before
