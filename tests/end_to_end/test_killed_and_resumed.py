@@ -80,7 +80,7 @@ def moments(seed):
         yield "written", draw.choice([1, 2, 3])
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("arrays", 12), ("loader", 12)])
+@pytest.mark.parametrize(("kind", "kills"), [("arrays", 12), ("loader", 12), ("images", 12)])
 def test_killed_at_any_moment(tmp_path, start, kind, kills):
     expected = tmp_path / "expected.safetensors"
     whole = start(tmp_path / "whole", expected, kind)

@@ -149,3 +149,21 @@ def test_pools_that_reach_beyond_the_image():
         return loss
 
     assert_same(gradients(model, step, images()))
+
+
+@pytest.mark.parametrize("seed", possible(range(100, 130)))
+def test_predictions_have_the_eager_bits(seed, isa, threads):
+    rv.manual_seed(seed)
+    model, shape = network(seed)
+    rng = np.random.default_rng(seed)
+    x = rv.tensor(rng.standard_normal((5, *shape)).astype(np.float32))
+    model(x)  # running statistics of its own
+    with rv.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * rv.randn(*parameter.shape))
+        expected = model.eval()(x).numpy().tobytes()
+    fast = rv.compile(model)
+    for count in (1, 2):
+        threads(count)
+        for _ in range(3):
+            assert fast(x).numpy().tobytes() == expected

@@ -1,4 +1,6 @@
-"""A training run that a test kills and resumes: `python killed_run.py FOLDER RESULT (arrays|loader)`.
+"""A training run that a test kills and resumes: `python killed_run.py FOLDER RESULT KIND`.
+
+KIND is arrays, loader or images; the last has convolutions before the linear layers.
 
 It has everything that a checkpoint must hold: dropout, batch norm, momentum, a schedule, accumulated
 gradients, early stopping, metrics, random augmentation of the batches, a thread that makes them ahead.
@@ -40,7 +42,7 @@ def data(kind):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(SAMPLES, 1, 4, 4)).astype(np.float32)
     y = (x[:, 0, 0, 0] * x[:, 0, 0, 1] > 0).astype(np.int64)
-    if kind == "arrays":
+    if kind != "loader":
         return (x, y), {"batch_size": BATCH_SIZE, "class_weight": "balanced", "validation_split": 0.2}
     dataset = TensorDataset(x[:48], y[:48])
     augmented = augment.Compose([augment.RandomShift(1), augment.RandomHorizontalFlip(), augment.Cutout(2)])
@@ -53,8 +55,9 @@ def data(kind):
 def run(folder, kind):
     rv.manual_seed(5)
     # wide, so that writing a checkpoint takes long enough to be killed within
+    stage = [nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)] if kind == "images" else []
     body = [nn.Flatten(), nn.Linear(16, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.3)]
-    model = nn.Sequential(*body, nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 2))
+    model = nn.Sequential(*stage, *body, nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 2))
     optimizer = optim.Adam(model.parameters(), lr=0.05)
     trainer = rv.Trainer(
         model,
@@ -72,9 +75,9 @@ def run(folder, kind):
         epochs=EPOCHS,
         **arguments,
         callbacks=[
-            rv.Checkpoint(folder, every_batches=1, best=kind == "arrays"),
+            rv.Checkpoint(folder, every_batches=1, best=kind != "loader"),
             stopping,
-            rv.Schedule(Decay(optimizer), per="batch" if kind == "arrays" else "epoch"),
+            rv.Schedule(Decay(optimizer), per="batch" if kind != "loader" else "epoch"),
             rv.CSVLog(Path(folder, "log.csv")),
             Report(folder),
         ],
