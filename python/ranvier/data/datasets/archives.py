@@ -69,7 +69,9 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     samples = _numbers(path, name_x, arrays[name_x])
     scale = 255.0 if samples.dtype == np.uint8 and samples.ndim >= 3 else 1.0
     values = _images(path, name_x, samples, scale)
-    unused = tuple(name for name in arrays if name not in (name_x, name_y, "class_names"))
+    named = name_y is not None and arrays[name_y].dtype.kind in "iuf" and task != "regression"
+    taken_names = (name_x, name_y, "class_names") if named else (name_x, name_y)
+    unused = tuple(name for name in arrays if name not in taken_names)
     if unused and x is None:
         _say_unused(path, name_x, name_y, unused)
     if name_y is None:
