@@ -104,6 +104,8 @@ void check_array(const char* op, const char* name, py::handle a) {
   if (!PyArray_Check(a.ptr()))
     fail_type(op, std::string("got ") + name + " of type " + Py_TYPE(a.ptr())->tp_name +
                       "; expected a NumPy array");
+  if (!PyArray_CheckExact(a.ptr()) && PyObject_HasAttrString(a.ptr(), "_mask"))
+    fail_type(op, std::string("got ") + name + " with a mask; expected an array without: use filled(value)");
   if (PyArray_NDIM(as_array(a)) > kMaxDims)
     fail_value(op, std::string("got ") + name + " with " + std::to_string(PyArray_NDIM(as_array(a))) +
                        " dimensions; expected at most " + std::to_string(kMaxDims));

@@ -9,7 +9,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.device import device as _check_device
-from ranvier.autograd.memory import filled, filled_like, literal, number_in
+from ranvier.autograd.memory import filled, filled_like, literal, number_in, unmasked
 from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -67,7 +67,7 @@ def _array_of(data: Any, dtype: Any = None) -> Any:
     if isinstance(data, Tensor):
         return data._array
     if isinstance(data, np.ndarray):
-        return data
+        return unmasked("tensor", data)
     if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
         return np.array([_array_of(item, dtype) for item in data])
     array = data if hasattr(data, "dtype") else np.asarray(data)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier.autograd.capture import keep
+from ranvier.autograd.memory import unmasked
 from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several, join
@@ -317,7 +318,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
         if isinstance(x, (Tensor, _Absent)):
             tensors.append(x)
         elif isinstance(x, ndarray):
-            tensors.append(wrap(x))
+            tensors.append(wrap(unmasked(name, x)))
         elif x is None and tensors:
             tensors.append(_ABSENT)
         elif isinstance(x, (int, float, np.generic)):

@@ -22,6 +22,16 @@ _NO_KERNEL = "a change in place", "the core has no kernel for it: make a new ten
 _MADE = frozenset("fd?lq")  # and to
 
 
+def unmasked(name: str, data: Any) -> Any:
+    """data as it is; TypeError for an array with a mask, which nothing here would respect."""
+    if type(data) is not np.ndarray and isinstance(data, np.ndarray) and isinstance(data, np.ma.MaskedArray):
+        raise TypeError(
+            f"[{name}] got a masked array; expected one without a mask: use filled(value), or pass the mask "
+            "as an array of its own"
+        )
+    return data
+
+
 def like(array: Array, value: Array) -> Array:
     """A copy of the value in the dtype and memory order of the array, whose shape it has."""
     if array.dtype.char not in _FLOATS or value.dtype.char not in _READ:
@@ -101,6 +111,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
         value = number_in(name, value, dtype)
     elif not isinstance(value, np.ndarray):
         value = np.asarray(value)
+    unmasked(name, value)
     if dtype.char in _MADE:
         try:
             if isinstance(value, np.ndarray):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.memory import unmasked
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset"]
 
@@ -128,8 +129,8 @@ class ConcatDataset(Dataset[T]):
 
 
 def raw(value: Any) -> Array:
-    """The array of a Tensor, or of anything else that is one."""
-    return value._array if isinstance(value, Tensor) else np.asarray(value)
+    """The array of a Tensor, or of anything else that is one. Raises TypeError for a masked array."""
+    return value._array if isinstance(value, Tensor) else np.asarray(unmasked("data", value))
 
 
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:

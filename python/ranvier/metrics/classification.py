@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics.confusion import counts_of, scores
-from ranvier.metrics.inputs import average_of, same_shape, weights_of
+from ranvier.metrics.inputs import average_of, same_shape, targets, weights_of
 
 
 def accuracy(
@@ -30,7 +30,7 @@ def accuracy(
     >>> accuracy([0, 1, 2, 2], [0, 1, 1, 2])
     0.75
     """
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    true, pred = targets("accuracy", y_true, y_pred)
     if pred.dtype.kind not in "iubUSO":
         raise TypeError(
             f"[accuracy] got predictions of dtype {pred.dtype}; expected labels "
@@ -62,7 +62,7 @@ def binary_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, threshold: flo
     >>> binary_accuracy([[0], [1]], [[0.2], [0.4]])
     0.5
     """
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    true, pred = targets("binary_accuracy", y_true, y_pred)
     same_shape("binary_accuracy", true, pred)
     return float(np.mean((true > threshold) == (pred > threshold)))
 

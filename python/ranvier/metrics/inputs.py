@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.memory import unmasked
+
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+
+
+def targets(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    """Both as arrays; TypeError for masked ones."""
+    return np.asarray(unmasked(name, y_true)), np.asarray(unmasked(name, y_pred))
 
 
 def same_shape(name: str, true: Array, pred: Array) -> None:
@@ -29,7 +36,7 @@ def label_arrays(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     Columns (n, 1) are taken as (n,), and targets that are probabilities (n, classes) as the class of the
     largest. Floats must be whole numbers: anything else is no label.
     """
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    true, pred = targets(name, y_true, y_pred)
     if true.ndim == 2 and true.shape[1] > 1 and true.dtype.kind == "f" and pred.ndim == 1:
         true = true.argmax(axis=1)
     same_shape(name, true, pred)
@@ -59,7 +66,7 @@ def weights_of(name: str, sample_weight: Any, n: int) -> Floats | None:
     """One weight for each sample, or None."""
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight)
+    weights = np.asarray(unmasked(name, sample_weight))
     if weights.dtype.kind not in "iubf":
         raise TypeError(f"[{name}] got sample_weight of dtype {weights.dtype}; expected numbers")
     if weights.shape != (n,):

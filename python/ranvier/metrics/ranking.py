@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.metrics.inputs import Array, Floats, average_of, distinct, one_of, weights_of
+from ranvier.metrics.inputs import Array, Floats, average_of, distinct, one_of, targets, weights_of
 
 
 def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
     """Labels (n,) and scores (n,) or (n, classes)."""
-    true, score = np.asarray(y_true), np.asarray(y_score)
+    true, score = targets(name, y_true, y_score)
     if true.dtype.kind not in "iubfUSO":
         raise TypeError(f"[{name}] got y_true of dtype {true.dtype}; expected labels")
     if score.dtype.kind not in "iubf":

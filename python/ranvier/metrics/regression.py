@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.metrics.inputs import Floats, one_of, same_shape, weights_of
+from ranvier.metrics.inputs import Floats, one_of, same_shape, targets, weights_of
 
 
 def columns(
     name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Any
 ) -> tuple[Floats, Floats, Floats]:
     """Targets and predictions as (n, outputs) in float64, and the samples' weights (n, 1)."""
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    true, pred = targets(name, y_true, y_pred)
     same_shape(name, true, pred)
     true, pred = true.astype(np.float64), pred.astype(np.float64)
     n = len(true) if true.ndim else 1

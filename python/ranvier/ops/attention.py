@@ -147,7 +147,8 @@ class PackedAttention(Attention):
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         self.mask_shapes = tuple(mask.shape for mask in masks)
-        parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, -1)
+        size = qkv.shape[2] // (3 * self.heads)  # not -1, which an empty array leaves open
+        parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, size)
         order = (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
         q, k, v = _core.copy(parts.transpose(order), False, None)  # each (N, heads, L, D)
         y = self._joined(self._attend(q, k, v, masks))
@@ -155,24 +156,26 @@ class PackedAttention(Attention):
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         if dy is not None:
-            dy = reshaped(dy, (*dy.shape[:2], self.heads, -1))
+            dy = reshaped(dy, (*dy.shape[:2], self.heads, dy.shape[2] // self.heads))
             dy = dy.transpose(0, 2, 1, 3) if self.batch_first else dy.transpose(1, 2, 0, 3)
             dy = _core.copy(dy, False, None)
         dq, dk, dv, dscores = self._gradients(dy, dweights, (True,) * 3)
         parts = [self._apart(zeros(self.v.shape, self.v.dtype) if d is None else d) for d in (dq, dk, dv)]
         dqkv = _core.concatenate(parts, 2)  # (N, L, 3 heads, D)
         masks = zip(self.needs[1:], self.mask_shapes, strict=True)
-        return dqkv.reshape(*dqkv.shape[:2], -1), *(
-            unbroadcast(dscores, shape) if needed else None for needed, shape in masks
-        )
+        return _merged(dqkv), *(unbroadcast(dscores, shape) if needed else None for needed, shape in masks)
 
     def _apart(self, x: Array) -> Array:
         """(N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)"""
         return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(2, 0, 1, 3)
 
     def _joined(self, x: Array) -> Array:
-        x = _core.copy(self._apart(x), False, None)
-        return x.reshape(*x.shape[:2], -1)
+        return _merged(_core.copy(self._apart(x), False, None))
+
+
+def _merged(x: Array) -> Array:
+    """(A, B, C, D) as (A, B, C D)"""
+    return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
 def scaled_dot_product_attention(

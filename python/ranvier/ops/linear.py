@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ class Linear(Function):
         if self.needs[0]:
             dx = _core.matmul(dy, weight, None, "none", None)
         if dy.ndim != 2:  # every leading dimension is one of the batch
-            dy, x = reshaped(dy, (-1, weight.shape[0])), reshaped(x, (-1, weight.shape[1]))
+            rows = math.prod(dy.shape[:-1])  # not -1, which an empty array leaves open
+            dy, x = reshaped(dy, (rows, weight.shape[0])), reshaped(x, (rows, weight.shape[1]))
         if self.needs[1]:
             dw = _core.matmul(dy.T, x, None, "none", None)
         if self.needs[2]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.memory import unmasked
+
 __all__ = [
     "Prepared",
     "class_weights",
@@ -76,7 +78,7 @@ def _array(name: str, argument: str, value: Any) -> Array:
     if raw is value and hasattr(raw, "detach"):  # a tensor of torch
         raw = raw.detach()
     try:
-        array = np.asarray(raw)
+        array = np.asarray(unmasked(name, raw))
     except ValueError as error:  # lists of unequal length
         raise ValueError(f"[{name}] got {argument} that is no array: {error}") from None
     if array.dtype.kind not in "fiub":

@@ -16,6 +16,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import unmasked
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.whole import arithmetic, capturing
 
@@ -38,7 +39,7 @@ def as_operand(name: str, x: Any) -> Any:
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in _RANK:
             raise TypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
-        return wrap(x)
+        return wrap(unmasked(name, x))
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, (int, float)):
