@@ -105,6 +105,49 @@ def test_scatter_and_index_add_refuse_a_source_that_would_lose_values(kind, othe
         x.scatter_(0, index, source)
 
 
+def test_a_float_on_the_tape_put_into_integers():
+    """No gradient flows through integers: the tensor stays what it is."""
+    value = rv.tensor([1.7, -2.7], requires_grad=True)
+    for change in (
+        lambda x: x.copy_(value),
+        lambda x: x.__setitem__(slice(None), value),
+        lambda x: x.__setitem__(1, value[1]),
+    ):
+        x = rv.ones(2, dtype=rv.int64)
+        change(x)
+        assert (x.requires_grad, x.grad_fn, x[1].item()) == (False, None, -2)
+
+
+@pytest.mark.parametrize("key", [[0], rv.tensor([True, False]), (rv.tensor([0]),)])
+def test_keys_with_arrays_keep_the_value_or_refuse(key):
+    x = rv.zeros(2, dtype=rv.int64)
+    with pytest.raises(TypeError, match=r"\[setitem\] got a value of dtype float32 for a tensor of int64"):
+        x[key] = rv.tensor([1.5])
+    assert x.tolist() == [0, 0]
+    x[key] = 1.5
+    assert x.tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"\[setitem\] got nan; expected a number that int64 can hold"):
+        x[key] = float("nan")
+    y = rv.zeros(2)
+    y[key] = rv.tensor([3])
+    assert y.tolist() == [3.0, 0.0]
+    with pytest.raises(ValueError, match=r"\[setitem\] got a value of shape \(3,\)"):
+        y[key] = rv.zeros(3)
+
+
+def test_gradients_in_the_dtype_of_the_value():
+    for change in (
+        lambda y, v: y.copy_(v),
+        lambda y, v: y.__setitem__(0, v),
+        lambda y, v: y.__setitem__([0], v),
+    ):
+        value = rv.tensor(2.0, dtype=rv.float64, requires_grad=True)
+        y = rv.zeros(2)
+        change(y, value)
+        y.sum().backward()
+        assert (y.dtype, value.grad.dtype, value.grad.shape) == (np.float32, np.float64, ())
+
+
 def test_scatter_of_integers_into_floats():
     x = rv.zeros(3)
     assert rv.scatter(x, 0, rv.tensor([1]), rv.tensor([2])).tolist() == [0.0, 2.0, 0.0]

@@ -52,6 +52,11 @@ def store(tensor: Any, value: Any, name: str) -> None:
     bump(tensor)
 
 
+def _passes_gradients(value: Any, tensor: Any) -> bool:
+    """True where a value that requires gradients is put into floats: none flows through integers."""
+    return getattr(value, "requires_grad", False) and tensor._array.dtype.kind == "f"
+
+
 def check_leaf(tensor: Any, name: str) -> None:
     """Refuses to change a leaf that requires gradients, or a view of one, while they are recorded."""
     if not (tensor.requires_grad and mode.enabled):
@@ -76,7 +81,7 @@ class InPlace(Operators):
     def __setitem__(self, key: Any, value: Any) -> None:
         check_leaf(self, "setitem")
         given, key = key, raw_index(key)
-        recorded = self.requires_grad or getattr(value, "requires_grad", False)
+        recorded = self.requires_grad or _passes_gradients(value, self)
         if not (recorded and mode.enabled):
             value = getattr(value, "_array", value)
             keys = numbers_first(key, self._array.shape)
@@ -105,7 +110,7 @@ class InPlace(Operators):
 
     def _put(self, value: Any, name: str) -> Tensor:
         check_leaf(self, name)
-        recorded = self.requires_grad or getattr(value, "requires_grad", False)
+        recorded = self.requires_grad or _passes_gradients(value, self)
         if recorded and mode.enabled:
             from ranvier.autograd.copies import Put
 

@@ -178,7 +178,27 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
         _core.where(key, float(value), array, array)
     else:
         refuse(*_NO_KERNEL)
+        _put_by_arrays(array, key, value)
+
+
+def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
+    """array[key] = value for a key with arrays; PyTorch casts there no value but a number, and here no value
+    is cast to a lower kind."""
+    value = np.asarray(unmasked("setitem", value))
+    if value.ndim == 0 and value.dtype.kind in "biuf":
+        value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)
+    if not np.can_cast(value.dtype, array.dtype, "same_kind"):
+        raise TypeError(
+            f"[setitem] got a value of dtype {value.dtype} for a tensor of {array.dtype} and a key with "
+            "arrays; expected a dtype that it can hold: use value.to(x.dtype)"
+        )
+    try:
         array[key] = value
+    except ValueError as error:
+        raise ValueError(
+            f"[setitem] got a value of shape {value.shape} for {array[key].shape} elements; expected a shape "
+            "that broadcasts"
+        ) from error
 
 
 def _is_mask_of(key: Any, array: Array) -> bool:
