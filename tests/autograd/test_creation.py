@@ -96,6 +96,8 @@ def test_random_values_follow_the_seed():
     assert 0 <= x.numpy().min() <= x.numpy().max() < 1
     assert sorted(rv.randperm(6).tolist()) == list(range(6))
     assert set(rv.randint(3, (100,)).tolist()) == {0, 1, 2}
+    assert rv.randint(3, (2,)).dtype == rv.int64
+    assert rv.randint(3, (2,), dtype=rv.int32).dtype == rv.int32
     assert rv.randn(2, dtype=rv.float64).dtype == np.float64
 
 

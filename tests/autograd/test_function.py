@@ -78,3 +78,23 @@ def test_views_share_memory_and_version():
 def test_a_function_without_methods_says_so():
     with pytest.raises(NotImplementedError, match=r"Function\.forward"):
         Function().apply(rv.ones(1))
+
+
+def test_forward_knows_what_is_needed_without_a_tape_too():
+    seen = []
+
+    class Total(Function):
+        def forward(self, *arrays):
+            seen.append(self.needs)
+            return sum(arrays)
+
+        def backward(self, dy):
+            return tuple(dy if needed else None for needed in self.needs)
+
+    w = rv.ones(2, requires_grad=True)
+    for count in (2, 3, 4):
+        inputs = [w, *(rv.ones(2) for _ in range(count - 1))]
+        Total().apply(*inputs)
+        with rv.no_grad():
+            Total().apply(*inputs)
+        assert seen[-2:] == [(True,) + (False,) * (count - 1), (False,) * count]

@@ -30,7 +30,7 @@ PARTS = (
     Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 30, ("kernels", "ops", "program")),
     Part("program", ("cpp/program/*.cpp", "cpp/program/*.h"), 45, ("program",)),
     Part("bindings", ("cpp/bindings/*.cpp", "cpp/bindings/*.h"), 45, ("kernels", "ops", "program")),
-    Part("autograd.py", ("python/ranvier/autograd/*.py",), 50, ("autograd",)),
+    Part("autograd.py", ("python/ranvier/autograd/*.py",), 50, ("autograd", "program")),
     Part("program.py", ("python/ranvier/program/*.py",), 40, ("program",)),
     Part("train.py", ("python/ranvier/train/**/*.py",), 40, ("train",)),
 )

@@ -266,6 +266,7 @@ def _answer(text: str) -> None:
 
 def main() -> None:
     group, fresh = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us behind it
     os.chdir(tree.TREE)
     worker = Worker(group, fresh)
     flags = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(tree.TREE)]

@@ -254,6 +254,47 @@ def test_whole_numbers_are_compared_to_the_last(at):
         step(x), step(x)
 
 
+def test_what_a_cycle_holds_is_let_go():
+    def step(x):
+        y = rv.exp(x)
+        cycle = [y]
+        cycle.append(cycle)
+        return y + 1
+
+    compiled, x = rv.compile(step), rv.ones(3)
+    for _ in range(4):
+        np.testing.assert_array_equal(compiled(x).numpy(), step(x).numpy())
+
+
+def test_each_of_several_results_is_new():
+    step = rv.compile(lambda x: (x + 1, {"twice": [x * 2]}))
+    for i in range(5):
+        more, nested = step(np.full(2, i, np.float32))
+        assert (more.tolist(), nested["twice"][0].tolist()) == ([i + 1.0] * 2, [2.0 * i] * 2)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_gradients_that_are_added_to_and_get_other_memory(replaced):
+    runs = []
+    for compiled in (False, True):
+        w = nn.Parameter(rv.ones(3))
+
+        def function(x, w=w):
+            loss = (x * w * w).sum()
+            loss.backward()
+            return loss
+
+        step = rv.compile(function) if compiled else function
+        seen = []
+        for i in range(6):
+            step(rv.full((3,), i + 1.0))
+            seen.append(w.grad.tolist())
+            if replaced and i in (2, 4):
+                w.grad.data = rv.full((3,), 10.0)
+        runs.append(seen)
+    assert runs[0] == runs[1]
+
+
 def test_the_check_is_repeated_where_asked_for():
     calls = []
     step = rv.compile(lambda x: (calls.append(1), x + 1)[1], verify=3)
@@ -317,6 +358,14 @@ def test_truth_values_are_true_or_false() -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(TypeError, match=r"\[Trainer\] got compile 'no'; expected True or False"):
         rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
+
+
+def test_a_verify_of_one_checks_each_second_call():
+    calls = []
+    step = rv.compile(lambda x: (calls.append(1), x + 1)[1], verify=1)
+    for i in range(6):
+        assert step(np.full(2, i, np.float32)).tolist() == [i + 1.0] * 2
+    assert len(calls) == 4  # the recording, then the check in turn with a replay: 1, 1, 0, 1, 0, 1
 
 
 def test_what_cannot_be_called_is_refused():

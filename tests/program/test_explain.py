@@ -185,3 +185,24 @@ def test_a_program_of_another_number_of_threads_is_not_run():
     assert "?" in str(fast.programs[0])
     rv.set_num_threads(1)
     assert "?" not in str(fast.programs[0])
+
+
+def test_parameters_in_one_memory_have_their_names():
+    memory = np.arange(12, dtype=np.float32)
+
+    class Line(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.slope, self.shift, self.scale = (
+                nn.Parameter(rv.from_numpy(memory[4 * i : 4 * i + 4])) for i in range(3)
+            )
+
+        def forward(self, x):
+            return (x * self.slope + self.shift) * self.scale
+
+    model = Line()
+    step = rv.compile(model.eval())
+    for _ in range(3):
+        step(np.ones(4, np.float32))
+    read = [o.name for i in step.programs[0].instructions for o in i.reads if o.role == "persistent"]
+    assert read == ["slope", "shift", "scale"]

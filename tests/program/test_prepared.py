@@ -387,6 +387,17 @@ def test_a_parameter_on_an_array_of_the_callers():
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
 
 
+def test_a_parameter_on_a_part_of_the_callers_memory():
+    memory = np.ones(24, np.float32)
+    model = nn.Linear(4, 3, bias=False)
+    model.weight = nn.Parameter(rv.from_numpy(memory[:12].reshape(3, 4)))
+    fast, x = rv.compile(model.eval()), draw(8, 4)
+    np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
+    for factor in (2, 3):
+        memory *= factor
+        np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
+
+
 def test_without_a_change_nothing_is_prepared_again():
     """Shown by a change that nobody can see, and that nobody should make."""
     model, x = nn.Linear(60, 40).eval(), draw(16, 60)

@@ -162,6 +162,13 @@ def test_tensorboard(tmp_path):
     assert set(events(tmp_path / "batches")) == {("loss", step) for step in (1, 2, 3, 4)}
 
 
+def test_tensorboard_writes_batches_when_asked_to(tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    new_trainer().fit(X, Y, epochs=1, callbacks=[rv.TensorBoard(tmp_path)])
+    assert events(tmp_path)
+    assert not (tmp_path / "batches").exists()
+
+
 def test_tensorboard_is_named_before_any_work(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("ranvier.train.callbacks.tensorboard.find_spec", lambda name: None)

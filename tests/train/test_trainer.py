@@ -345,3 +345,11 @@ def test_a_loss_that_names_its_link():
     loss.link = "logit"
     with pytest.raises(ValueError, match="got a loss with link 'logit'"):
         trainer_of(classifier(out=1), loss).predict(X)
+
+
+def test_weights_beside_a_loader_are_refused():
+    trainer = trainer_of(classifier())
+    loader = [(X[:4], Y[:4])]
+    for call in (trainer.evaluate, trainer.fit):
+        with pytest.raises(ValueError, match=r"got sample_weight.* with a loader"):
+            call(loader, sample_weight=np.ones(4), **({"epochs": 1} if call == trainer.fit else {}))
