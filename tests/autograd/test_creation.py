@@ -156,3 +156,43 @@ def test_numbers_keep_all_their_digits_in_float64(make):
         found = make(data, dtype=rv.float64)
         assert found.dtype == np.float64
         assert [found.tolist()] == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rv.linspace(0, 1, 2.0), r"\[linspace\] got steps 2\.0; expected a whole number"),
+        (lambda: rv.linspace(0, 1, -1), r"\[linspace\] got steps -1; expected a whole number of at least 0"),
+        (lambda: rv.arange(0, float("inf"), 2), r"\[arange\] got 0 to inf in steps of 2; expected fewer"),
+        (lambda: rv.arange(0, 4, 0), r"\[arange\] got 0 to 4 in steps of 0; expected a step towards the end"),
+        (lambda: rv.eye(-1), r"\[eye\] got sizes -1 and None; expected numbers of at least 0"),
+    ],
+)
+def test_sizes_that_do_not_exist(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_memory_formats(dtype):
+    x = rv.tensor(np.arange(24, dtype=dtype).reshape(1, 2, 3, 4))
+    last = x.contiguous(memory_format=rv.channels_last)
+    assert last.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+    assert last.tolist() == x.tolist()
+    assert last.contiguous(memory_format=rv.channels_last) is last
+    assert last.clone().stride() == last.stride() == x.clone(memory_format=rv.channels_last).stride()
+    assert last.clone(memory_format=rv.contiguous_format).is_contiguous()
+    assert last.to(memory_format=rv.preserve_format) is last
+    assert last.double(memory_format=rv.contiguous_format).is_contiguous()
+    with pytest.raises(ValueError, match=r"\[clone\] got memory_format 'channels_last' for 1 dimensions"):
+        rv.zeros(3).clone(memory_format=rv.channels_last)
+    with pytest.raises(TypeError):
+        x.clone(memory_fromat=rv.channels_last)
+
+
+def test_to_copies_where_it_is_asked():
+    x = rv.zeros(2)
+    assert x.to("cpu", rv.float32) is x
+    assert x.to("cpu", rv.float32, True) is x
+    assert x.to("cpu", rv.float32, False, True) is not x
+    assert x.to(rv.float32, copy=True) is not x

@@ -250,7 +250,9 @@ def full_like(
 def eye(
     n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Ones on the diagonal of an (n, m) matrix of zeros."""
+    """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size."""
+    if n < 0 or (m is not None and m < 0):
+        raise ValueError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
     return _finish(literal(np.eye(n, m, dtype=dtype or np.float32)), requires_grad, device)
 
 
@@ -282,7 +284,13 @@ def arange(
         raise ValueError(
             f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end"
         )
-    return _finish(literal(np.arange(first, last, step).astype(dtype)), requires_grad, device)
+    try:
+        values = np.arange(first, last, step).astype(dtype)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise ValueError(
+            f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers"
+        ) from error
+    return _finish(literal(values), requires_grad, device)
 
 
 def linspace(
@@ -300,9 +308,9 @@ def linspace(
     ValueError for steps < 0.
     """
     kind = np.dtype(dtype or np.float32)
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
+        raise ValueError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)
-    if count < 0:
-        raise ValueError(f"[linspace] got steps {count}; expected at least 0")
     if kind.kind in "iu":  # counted from both ends, as in PyTorch
         first, last = float(int(first)), float(int(last))
         places = np.arange(count)

@@ -300,7 +300,7 @@ class Tensor(Conversions, InPlace):
         """The one element, as a Python number."""
         if self._array.size != 1:
             raise RuntimeError(
-                f"[item] a Tensor with {self._array.size} elements cannot be converted to Scalar"
+                f"[item] got a Tensor with {self._array.size} elements; expected one: tolist() gives all"
             )
         if captures:
             value_read("item()")

@@ -49,7 +49,12 @@ def embedding(
     """
     refuse(max_norm, sparse)
     x, weight = as_tensor("embedding", x), as_tensor("embedding", weight)
-    if padding_idx is not None and weight.ndim == 2:
+    if weight.ndim != 2:
+        raise ValueError(
+            f"[embedding] got weight of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
+            "embedding_dim)"
+        )
+    if padding_idx is not None:
         padding_idx = padding_row(padding_idx, weight.shape[0])
     return Embedding(padding_idx, scale_grad_by_freq).apply(weight, x)
 
