@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -23,6 +24,9 @@ def main() -> None:
     run = commands.add_parser("run", help="try every mutant that has no result yet")
     run.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=[])
     run.add_argument("--again", nargs="*", default=[], metavar="KEY", help="forget these results first")
+    run.add_argument(
+        "--tests", nargs="*", default=[], metavar="FILE", help="changed in the checkout: take them"
+    )
     commands.add_parser("report", help="the score by part, and the survivors")
     given = parser.parse_args()
     if given.command == "build":
@@ -33,11 +37,22 @@ def main() -> None:
         else:
             tree.build(given.seed, given.jobs)
     elif given.command == "run":
+        for name in given.tests:
+            _take_tests(name)
         _run(given.groups or list(GROUPS), given.again)
     else:
         from mutation.report import report
 
         report()
+
+
+def _take_tests(name: str) -> None:
+    """Copies a test file into the tree, where its tests are measured anew."""
+    shutil.copy2(tree.ROOT / name, tree.TREE / name)
+    for path in tree.STATE.glob("baseline-*.jsonl"):
+        lines = path.read_text().splitlines()
+        kept = [line for line in lines if json.loads(line)["key"].split("::")[0] != name]
+        path.write_text("".join(line + "\n" for line in kept))
 
 
 def _run(groups: list[str], again: list[str]) -> None:

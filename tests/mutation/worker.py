@@ -250,8 +250,15 @@ def _watch(pid: int, limit: mmap.mmap) -> None:
 
 
 def _results(path: Path) -> dict[str, Any]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {entry["key"]: entry for entry in map(json.loads, lines)}
+    """The last entry of each key; what any group of tests found stays found."""
+    found: dict[str, Any] = {}
+    for entry in map(json.loads, path.read_text().splitlines() if path.exists() else []):
+        before = found.get(entry["key"])
+        if before is not None and "groups" in entry:
+            groups = list(dict.fromkeys([*before["groups"], *entry["groups"]]))
+            entry = {**(before if before["killed"] else entry), "groups": groups}
+        found[entry["key"]] = entry
+    return found
 
 
 def _append(path: Path, entry: dict[str, Any]) -> None:

@@ -254,6 +254,12 @@ def test_whole_numbers_are_compared_to_the_last(at):
         step(x), step(x)
 
 
+def test_a_list_of_numbers_as_a_key_is_a_constant():
+    compiled, x = rv.compile(lambda x: x[[2, 0]] * 2), np.arange(3, dtype=np.float32)
+    for i in range(4):
+        assert compiled(x + i).tolist() == [2 * (2 + i), 2 * i]
+
+
 def test_what_a_cycle_holds_is_let_go():
     def step(x):
         y = rv.exp(x)
