@@ -154,6 +154,40 @@ def test_views_made_under_no_grad_are_refused():
         part.mul_(2.0)
 
 
+def test_a_reshaped_result_is_no_view_of_what_is_gone():
+    w = leaf(1.0, 2.0)
+    with rv.no_grad():
+        y = rv.ones(2, 2).sum(0).view(2)
+        z = rv.ones(3)[:2]
+    y += w
+    z[...] += w
+    (y + z).sum().backward()
+    assert w.grad.tolist() == [2, 2]
+
+
+def test_a_value_of_another_dtype_gets_its_gradient_in_its_own():
+    w = rv.ones(2, dtype=rv.float64, requires_grad=True)
+    v = w * 1.0
+    v.retain_grad()
+    out = rv.zeros(2)
+    out[:] = v
+    out.sum().backward()
+    assert v.grad.dtype == np.float64
+
+
+def test_indices_out_of_range_are_named():
+    x, w = rv.ones(2, 3), leaf(1.0)
+    for value in (1.0, w):
+        with pytest.raises(IndexError, match=r"\[setitem\] got index 5 for an axis of length 2; "):
+            x[5] = value
+        with pytest.raises(IndexError, match=r"\[setitem\] got index 7 for an axis of length 3; "):
+            x[0, [7]] = value
+    with pytest.raises(IndexError, match=r"\[getitem\] got index -3 for an axis of length 2"):
+        x[-3]
+    with pytest.raises(IndexError, match=r"\[setitem\] got an index of float"):
+        x[1.5] = 1.0
+
+
 def test_data_is_the_memory_itself():
     """The idiom of a target network."""
     target, source = leaf(1.0, 2.0), leaf(3.0, 4.0)

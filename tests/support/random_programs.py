@@ -111,11 +111,14 @@ class Drawing:
             parts.append("...")
         return ", ".join(parts)
 
-    def _picks(self, shape: tuple[int, ...]) -> str:
+    def _picks(self, shape: tuple[int, ...], once: bool = False) -> str:
         n = shape[0] if shape else 1
         if not shape or self.rng.random() < 0.3:
             return "..."
-        return str([self.rng.randint(-n, n - 1) for _ in range(self.rng.randint(1, 3))] if n else [])
+        places = [self.rng.randint(-n, n - 1) for _ in range(self.rng.randint(1, 3))] if n else []
+        if once:  # of several values for one place, PyTorch may keep any
+            places = list({place % n: place for place in places}.values())
+        return str(places)
 
     # --- lines
     def _make(self, tensors: dict[str, Any]) -> str:
@@ -196,7 +199,7 @@ class Drawing:
             f"{name} @ {other}" if x.ndim and other[-1] != "0" else f"{name}.clone()",
             f"T.nn.functional.dropout({name}, 0.0)",
             f"T.nn.functional.leaky_relu({name}, inplace={not self.unwatched})",
-            f"T.autograd.grad({name}.sum(), {self._name(tensors)}, retain_graph=True, allow_unused=True)[0]",
+            f"T.autograd.grad({name}.sum(), {self._name(tensors)}, None, True, allow_unused=True)[0].clone()",
         ]
         return f"{self._new()} = {self.rng.choice(choices)}"
 
@@ -243,7 +246,7 @@ class Drawing:
             part = x
         data = ".data" if self.unwatched and self.rng.random() < 0.25 else ""
         if self.rng.random() < 0.15:
-            return f"{name}{data}[{self._picks(shape)}] = {self._operand(tensors, part)}"
+            return f"{name}{data}[{self._picks(shape, True)}] = {self._operand(tensors, part)}"
         if self.rng.random() < 0.15:
             return f"{name}{data}[{name} > 0.0] = {self._number()}"
         if self.rng.random() < 0.15:
@@ -275,7 +278,7 @@ class Drawing:
                 f"{self._new()} = {name}[:, {i}]",
                 f"{self._new()} = {name}.index_select({d}, {i})",
                 f"{self._new()} = {name}.gather({d}, {i}.reshape({'1, ' * (x.ndim - 1)}2))",
-                f"{name}[{i}] = {self._operand(tensors, x)}",
+                f"{name}[{i}] = {self._number()}",
                 f"{name}.index_add_({d}, {i}, {name}.detach().index_select({d}, {i}))",
                 f"{name}.scatter_(0, {i}, {self._number()})",
                 f"{self._new()} = T.nn.functional.embedding({i}, {name})",

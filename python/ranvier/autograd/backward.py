@@ -129,8 +129,9 @@ def run(
                 node.release()
         else:  # a leaf
             holder = [pending.pop(node, None)]
-            if holder[0] is not None and node.requires_grad:  # it may have been switched off since forward
-                accumulate(node, holder)
+            if holder[0] is not None:
+                if node.requires_grad:  # it may have been switched off since forward
+                    accumulate(node, holder)
                 if watched:
                     hooks.call_after_accumulation(node)
 

@@ -51,7 +51,7 @@ class SetItem(Function):
         self.key = key
 
     def forward(self, x: Array, value: Array) -> Array:
-        self.value_shape = value.shape
+        self.value_shape, self.value_dtype = value.shape, value.dtype
         y = copied(x)
         self.keys = numbers_first(self.key, x.shape)
         put(y, self.keys, value)
@@ -64,6 +64,7 @@ class SetItem(Function):
             put(dx, self.keys, 0)
         if self.needs[1]:
             dvalue = _sum_to(picked(dy, self.keys), self.value_shape)
+            dvalue = dvalue if dvalue.dtype == self.value_dtype else cast(dvalue, self.value_dtype)
         return dx, dvalue
 
 
@@ -109,6 +110,9 @@ class Replace(Function):
             dx = self._laid_out(dy)
             write(through(self.chain, dx), 0)
         return dx, through(self.chain, dy)
+
+    def release(self) -> None:  # no values are saved
+        return
 
     def _laid_out(self, x: Array) -> Array:
         """A copy in the memory order of the base, so that its views are views of the copy too."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.autograd.keys import numbers_first
+from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.operators import Operators
@@ -80,7 +80,12 @@ class InPlace(Operators):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         check_leaf(self, "setitem")
-        given, key = key, raw_index(key)
+        try:
+            self._set(key, raw_index(key), value)
+        except IndexError as error:
+            raise index_error("setitem", raw_index(key), self._array.shape, error) from None
+
+    def _set(self, given: Any, key: Any, value: Any) -> None:
         recorded = self.requires_grad or _passes_gradients(value, self)
         if not (recorded and mode.enabled):
             value = getattr(value, "_array", value)

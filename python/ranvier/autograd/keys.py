@@ -63,6 +63,19 @@ def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     return basic, tuple(picks)
 
 
+def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) -> IndexError:
+    """NumPy's error about a key, as this library's."""
+    try:
+        basic, arrays, axes, _ = _split(key, shape)
+        sizes = np.broadcast_to(0, shape)[basic].shape
+        for index, size in zip(arrays, [sizes[axis] for axis in axes], strict=True):
+            if index.size and not -size <= index.min() <= index.max() < size:
+                raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
+    except IndexError as better:
+        return IndexError(str(better).replace("[getitem]", f"[{name}]"))
+    return IndexError(f"[{name}] got a key for a tensor of shape {shape}: {error}; expected one that fits")
+
+
 def _split(
     key: Any, shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:

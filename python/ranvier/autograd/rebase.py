@@ -18,11 +18,13 @@ from ranvier.autograd.views import (
     FLAG,
     UNWATCHED,
     before_writing,
-    bump,
     chained,
     change_history,
+    count_change,
     refuse_leaf,
+    renew,
     sharing,
+    stands_alone,
     views_of,
 )
 
@@ -31,8 +33,9 @@ Array = np.ndarray[Any, Any]
 
 def take_over(tensor: Any, result: Any, name: str) -> None:
     """Makes tensor hold the value and the history of a result on the tape, of its shape and dtype."""
-    view = tensor._view
-    cell = tensor._cell
+    view, cell = tensor._view, tensor._cell
+    if view is not None and stands_alone(tensor):
+        view = None
     if view is None and not cell[FLAG] & UNWATCHED and (len(cell) == FIRST or not sharing(tensor)):
         _exchange(tensor, result)
         return
@@ -46,7 +49,7 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
     if view is not None:
         _skip_hooks(tensor, result.grad_fn, view)
     write(tensor._array, result._array)
-    bump(tensor)
+    count_change(tensor)
     if view is None:
         base = tensor
         change_history(base, result.grad_fn)
@@ -56,6 +59,7 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
     for other in views_of(base):
         _, chain, why = other._view
         change_history(other, _refused(why, base.grad_fn) if why else chained(chain, base.grad_fn))
+    renew(tensor, without=base)
 
 
 def _exchange(tensor: Any, result: Any) -> None:

@@ -38,10 +38,15 @@ _pruning = allocate_lock()
 
 def bump(tensor: Any) -> None:
     """Records a change in place: call it after writing to the memory of ``tensor._array``."""
+    count_change(tensor)
+    if len(tensor._cell) > FIRST:
+        renew(tensor)
+
+
+def count_change(tensor: Any) -> None:
+    """The part of `bump` that counts: for a change after which all views get a history anyway."""
     cell = tensor._cell
     cell[0] += 1
-    if len(cell) > FIRST:
-        _renew(tensor)
     if captures and (capture := current()) is not None:
         capture.changes(tensor)
     array = tensor._array
@@ -53,15 +58,15 @@ def bump(tensor: Any) -> None:
         cell[1] = array
 
 
-def _renew(tensor: Any) -> None:
-    """Gives the views of a changed memory new histories, which hooks of the older ones do not see.
+def renew(tensor: Any, without: Any = None) -> None:
+    """Gives the views of a changed memory, without those of one base, histories that older hooks do not see.
 
     Their gradients stay what they are. In PyTorch, too, hooks of a view see its uses up to a change.
     """
     for view in (tensor, *sharing(tensor)):
         if view._view is not None and view.grad_fn is not None:
             base, chain, why = view._view
-            if not why:
+            if not why and base is not without:
                 change_history(view, chained(chain, base.grad_fn or base))
 
 
@@ -79,6 +84,8 @@ def join(view: Any, x: Any, function: Any, recording: bool) -> None:
     """Makes a new Tensor known as the view of x that the Function made."""
     view._cell = cell = x._cell
     family = x._view
+    if family is not None and recording and stands_alone(x):
+        family = None
     if family is not None:
         base, chain, why = family
         if why or recording:
@@ -92,6 +99,18 @@ def join(view: Any, x: Any, function: Any, recording: bool) -> None:
     cell.append(ref(view))
     if len(cell) > 31:
         prune_now_and_then(cell)
+
+
+def stands_alone(view: Any) -> bool:
+    """Makes a view made under no_grad() an ordinary Tensor if nobody else holds the memory; whether it did.
+
+    An operation that reshapes its result gives such views.
+    """
+    base, _, why = view._view
+    if why is not UNDER_NO_GRAD or base() is not None or sharing(view):
+        return False
+    view._view = None
+    return True
 
 
 def share(tensor: Any, other: Any) -> None:

@@ -16,7 +16,7 @@ from ranvier import _core
 from ranvier.autograd.capture import keep, value_read
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.inplace import raw_index
-from ranvier.autograd.keys import Picks, picks_of
+from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
@@ -168,7 +168,10 @@ def getitem(x: Any, key: Any) -> Tensor:
     (tensor([2., 4.]), tensor([2., 3., 4.]), tensor([2., 3., 3.]))
     """
     if _is_basic(key):
-        return GetItem(key).apply(x)
+        try:
+            return GetItem(key).apply(x)
+        except IndexError as error:
+            raise index_error("getitem", key, x.shape, error) from None
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
         return watched(TakeRows(raw).apply(x), key)
