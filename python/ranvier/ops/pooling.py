@@ -66,16 +66,22 @@ class WindowedMaxPool(MaxPool):
     def side_by_side(self, dy: Any) -> tuple[int, ...] | None:
         """The sizes of the windows, if none overlaps another or reaches beyond the image."""
         size, stride, padding, dilation, _ = self.arguments
-        if (stride is not None and stride != size) or padding not in _NONE or dilation not in _ONE:
+        if padding not in _NONE or dilation not in _ONE:
             return None
         axes = self.dimensions - 2
-        sizes = tuple(size) * (1 + axes - len(size)) if type(size) in (tuple, list) else (size,) * axes
+        sizes = _for_each_axis(size, axes)
+        if stride is not None and stride != size and _for_each_axis(stride, axes) != sizes:
+            return None
         outs, extents = dy.shape[2 - self.single :], self.shape[2:]
         whole = all(map(_fits, sizes, outs, extents)) and self.where.dtype == "uint8"
         return sizes if whole else None
 
 
 _NONE, _ONE = (0, (0,), (0, 0), [0], [0, 0]), (1, (1,), (1, 1), [1], [1, 1])
+
+
+def _for_each_axis(setting: Any, axes: int) -> tuple[int, ...]:
+    return tuple(setting) * (1 + axes - len(setting)) if type(setting) in (tuple, list) else (setting,) * axes
 
 
 def _fits(size: int, out: int, extent: int) -> bool:
