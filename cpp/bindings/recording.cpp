@@ -123,6 +123,11 @@ void Recording::keep(py::handle array) { hold(memory_of(array), RegionKind::pers
 
 int Recording::region_of(py::handle array) const { return find(memory_of(array).begin); }
 
+int Recording::references(py::handle array) const {
+  return static_cast<int>(
+      std::count_if(owners_.begin(), owners_.end(), [&](const py::object& o) { return o.is(array); }));
+}
+
 RegionKind Recording::kind_of(py::handle array) const {
   const int region = region_of(array);
   if (region >= 0) return regions[region].kind;

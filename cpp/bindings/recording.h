@@ -33,6 +33,7 @@ class Recording : public Recorder {
   void keep(py::handle array);  // made outside the core during the recording, and constant
   RegionKind kind_of(py::handle array) const;
   int region_of(py::handle array) const;
+  int references(py::handle array) const;  // that this recording holds
   // A temporary that somebody still refers to, other than through these regions; or -1.
   int still_referenced(const std::vector<int>& expected) const;
   std::string place_of_writer(int region) const;

@@ -22,28 +22,28 @@ constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;  // runs, eac
 
 PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 
+bool same_strides(PyArrayObject* a, PyArrayObject* b) {
+  for (int d = 0; d < PyArray_NDIM(a); ++d)
+    if (PyArray_DIM(a, d) > 1 && PyArray_STRIDE(a, d) != PyArray_STRIDE(b, d)) return false;
+  return true;
+}
+
 std::set<Replay*> g_replays;  // all; guarded by the GIL, which the thread that forks holds too
 
 PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
 
-std::vector<Guard> guards_from(const py::list& list) {
-  std::vector<Guard> guards;
-  for (py::handle item : list) {
-    const auto t = py::reinterpret_borrow<py::tuple>(item);
-    guards.push_back({t[0], t[1], t[2]});
-  }
-  return guards;
-}
-
 }  // namespace
 
-bool Guard::holds() const {
-  if (PyDict_Check(owner.ptr())) return PyDict_GetItem(owner.ptr(), name.ptr()) == expected.ptr();
-  const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(owner.ptr(), name.ptr()));
-  if (!found) PyErr_Clear();
-  if (found && PyLong_CheckExact(expected.ptr()))
-    return PyArray_Check(found.ptr()) && PyArray_DATA(as_array(found)) == PyLong_AsVoidPtr(expected.ptr());
-  return found.ptr() == expected.ptr();
+// References that are not the caller's: ours, the leaf's `grad`, the tensor's own, and the one of the cell
+// that counts its changes.
+bool Gradient::is_held() const {
+  if (tensor.is_none()) return false;
+  const TensorSlots& slots = TensorSlots::of(tensor);
+  PyObject *now = slot_of(tensor.ptr(), slots.array), *cell = slot_of(tensor.ptr(), slots.cell);
+  if (PyArray_DATA(as_array(now)) != data) return true;  // it has got other memory since
+  const bool in_leaf = slot_of(leaf.ptr(), slots.grad) == tensor.ptr();
+  const bool in_cell = PyList_GET_ITEM(cell, 1) == now;
+  return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now) > 1 + in_cell || Py_REFCNT(cell) > 1;
 }
 
 bool ArgumentForm::fits(py::handle array) const {
@@ -55,10 +55,11 @@ bool ArgumentForm::fits(py::handle array) const {
 
 bool ArgumentForm::lies_alike(py::handle array) const {
   PyArrayObject *a = as_array(array), *s = as_array(sample);
-  if (!PyArray_ISBEHAVED_RO(a)) return false;
-  for (int d = 0; d < PyArray_NDIM(a); ++d)
-    if (PyArray_DIM(a, d) > 1 && PyArray_STRIDE(a, d) != PyArray_STRIDE(s, d)) return false;
-  return true;
+  return PyArray_ISBEHAVED_RO(a) && same_strides(a, s);
+}
+
+bool ArgumentForm::has_strides_of(py::handle array) const {
+  return same_strides(as_array(array), as_array(sample));
 }
 
 py::object ResultForm::make(py::handle memory) const {
@@ -89,14 +90,22 @@ Replay::Replay(Recording& recording, const py::list& arguments, const py::list& 
     regions.watched.push_back(region);
     watched_.push_back({py::list(tensor.attr("_cell")), -1});
   }
-  for (py::handle result : results) outputs.push_back(add_result(recording, result, outputs));
-  outputs.erase(std::remove(outputs.begin(), outputs.end(), -1), outputs.end());
   for (py::handle array : kept_arrays) kept.push_back(recording.region_of(array));
+  for (py::handle result : results) outputs.push_back(add_result(recording, result, regions));
+  outputs.erase(std::remove(outputs.begin(), outputs.end(), -1), outputs.end());
   for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
   pins_ = recording.take_pins(kept);
   owners_ = recording.take_owners();
   program_.emplace(std::move(recording), regions, team_);
   if (program_->prepared() == 0) watched_.clear();
+  std::vector<bool> noted(program_->buffers().size(), false);
+  for (const Instruction& i : program_->instructions())
+    for (const Use& use : i.uses) {
+      const Buffer& b = program_->buffers()[use.region];
+      if (!use.view.write || b.role != Role::persistent || b.kept >= 0 || noted[use.region]) continue;
+      noted[use.region] = true;
+      written_.emplace_back(b.address, b.address + b.bytes);
+    }
   static const int handler = pthread_atfork(nullptr, nullptr, &Replay::renew_locks);
   (void)handler;
   g_replays.insert(this);
@@ -112,15 +121,21 @@ Replay::~Replay() {
   for (void* block : pins_) unpin(block);
 }
 
-int Replay::add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs) {
+int Replay::add_result(const Recording& recording, py::handle result, const Regions& regions) {
   PyArrayObject* a = as_array(result);
   const int region = recording.region_of(result);
+  const auto gradient = std::find(regions.kept.begin(), regions.kept.end(), region);
+  const bool kept = gradient != regions.kept.end();
   int output = -1;
-  for (size_t i = 0, n = 0; i < outputs.size(); ++i) {
-    if (outputs[i] == region) output = static_cast<int>(n);
-    n += outputs[i] >= 0;
+  for (size_t i = 0, n = 0; i < regions.outputs.size(); ++i) {
+    if (regions.outputs[i] == region) output = static_cast<int>(n);
+    n += regions.outputs[i] >= 0;
   }
-  ResultForm form{output < 0 ? outputs_++ : output,
+  const bool is_new = output < 0 && !kept;
+  ResultForm form{kept     ? -1
+                  : is_new ? outputs_++
+                           : output,
+                  kept ? static_cast<int>(gradient - regions.kept.begin()) : -1,
                   static_cast<char*>(PyArray_DATA(a)) - recording.regions[region].begin,
                   py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyArray_DESCR(a))),
                   PyArray_NDIM(a),
@@ -129,18 +144,110 @@ int Replay::add_result(const Recording& recording, py::handle result, const std:
   std::copy_n(PyArray_DIMS(a), form.ndim, form.shape);
   std::copy_n(PyArray_STRIDES(a), form.ndim, form.strides);
   results_.push_back(form);
-  return output < 0 ? region : -1;
+  return is_new ? region : -1;
 }
 
-void Replay::set_call(const py::list& form, const py::list& guards, const py::list& gradients,
-                      const py::list& changed) {
+py::object Replay::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {
+  if (form.output >= 0) return form.make(memory[form.output]);
+  for (const Gradient& g : gradients_)
+    if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));
+  fail_value("program", "got a result that is a gradient of no leaf");
+}
+
+bool Replay::writes_into(py::handle array) const {
+  PyArrayObject* a = as_array(array);
+  const char *low = PyArray_BYTES(a), *high = low + PyArray_ITEMSIZE(a);
+  for (int d = 0; d < PyArray_NDIM(a); ++d) {
+    if (PyArray_DIM(a, d) == 0) return false;
+    const int64_t reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
+    (reach < 0 ? low : high) += reach;
+  }
+  return std::any_of(written_.begin(), written_.end(),
+                     [&](const auto& range) { return low < range.second && range.first < high; });
+}
+
+bool Replay::overlaps(const py::tuple& arrays) const {
+  return std::any_of(arrays.begin(), arrays.end(), [&](py::handle a) { return writes_into(a); });
+}
+
+void Replay::set_call(const py::list& form, const py::list& gradients, const py::list& changed,
+                      const py::object& renew) {
   form_.clear();
   for (py::handle f : form) form_.push_back(py::reinterpret_borrow<py::object>(f));
-  guards_ = guards_from(guards);
-  gradients_ = guards_from(gradients);
+  gradients_.clear();
+  for (py::handle item : gradients) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    const py::object tensor = t[1];
+    const void* data = tensor.is_none() ? nullptr : PyArray_DATA(as_array(py::object(tensor.attr("_array"))));
+    gradients_.push_back({t[0], tensor, t[2].cast<int>(), data});
+  }
   changed_.clear();
   for (py::handle tensor : changed)
     changed_.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
+  renew_ = renew;
+}
+
+py::list Replay::gradients() const {
+  py::list all;
+  for (const Gradient& g : gradients_) all.append(py::make_tuple(g.leaf, g.tensor));
+  return all;
+}
+
+void Replay::set_gradients() const {
+  for (const Gradient& g : gradients_) {
+    PyObject*& grad = slot_of(g.leaf.ptr(), TensorSlots::of(g.leaf).grad);
+    if (grad == g.tensor.ptr()) continue;
+    PyObject* before = grad;
+    grad = g.tensor.inc_ref().ptr();
+    Py_DECREF(before);
+  }
+}
+
+// What the caller has kept of the last run stays as it is: the next one writes elsewhere.
+void Replay::release_held_gradients() {
+  for (Gradient& g : gradients_) {
+    if (g.kept < 0 || !g.is_held()) continue;
+    g.tensor = renew_(g.tensor);
+    char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
+    g.data = data;
+    program_->set_kept(g.kept, data);
+  }
+}
+
+void Replay::adopt_gradients() {
+  release_held_gradients();
+  for (const Gradient& g : gradients_) {
+    const py::object now = g.leaf.attr("_grad");
+    if (now.is(g.tensor) || now.is_none() || g.tensor.is_none()) continue;
+    const py::object to = g.tensor.attr("_array"), from = now.attr("_array");
+    if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
+    g.leaf.attr("_grad") = g.tensor;
+  }
+}
+
+int Replay::visit(visitproc visit, void* arg) const {
+  for (const py::object& o : form_) Py_VISIT(o.ptr());
+  for (const Gradient& g : gradients_) {
+    Py_VISIT(g.leaf.ptr());
+    Py_VISIT(g.tensor.ptr());
+  }
+  for (const auto& [cell, array] : changed_) {
+    Py_VISIT(cell.ptr());
+    Py_VISIT(array.ptr());
+  }
+  for (const Watched& w : watched_) Py_VISIT(w.cell.ptr());
+  for (const py::object& o : owners_) Py_VISIT(o.ptr());
+  for (const ArgumentForm& a : arguments_) Py_VISIT(a.sample.ptr());
+  Py_VISIT(renew_.ptr());
+  return guards_.visit(visit, arg);
+}
+
+// Breaks a cycle of references; a call then finds no form that fits.
+void Replay::clear() {
+  form_.assign(1, py::object());
+  gradients_.clear();
+  changed_.clear();
+  guards_.clear();
 }
 
 // Tensor._cell is [number of changes, the array changed last, flags].
@@ -165,9 +272,9 @@ void Replay::watch() {
   }
 }
 
-bool Replay::is_current() const {
+bool Replay::is_current() {
   return num_threads() == team_ && winograd_allowed() == winograd_ && active_isa() == isa_ &&
-         std::all_of(guards_.begin(), guards_.end(), [](const Guard& g) { return g.holds(); });
+         guards_.first_changed() < 0;
 }
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
@@ -179,7 +286,7 @@ bool Replay::arrays_of(const py::tuple& arguments, std::vector<py::object>& arra
     PyObject* expected = form_[i].ptr();
     if (expected != Py_None) {
       if (x == expected) continue;
-      if (Py_TYPE(x) != Py_TYPE(expected) || PyObject_RichCompareBool(x, expected, Py_EQ) != 1) return false;
+      if (!same_value(x, expected)) return false;
       continue;
     }
     if (PyArray_CheckExact(x)) {
@@ -192,7 +299,11 @@ bool Replay::arrays_of(const py::tuple& arguments, std::vector<py::object>& arra
       Py_XDECREF(wanted);
       if (wanted != Py_False) return false;
     }
-    if (arrays.size() > arguments_.size() || !arguments_[arrays.size() - 1].fits(arrays.back())) return false;
+    if (arrays.size() > arguments_.size()) return false;
+    const ArgumentForm& wanted = arguments_[arrays.size() - 1];
+    if (!wanted.fits(arrays.back()) || !wanted.has_strides_of(arrays.back())) return false;
+    for (size_t j = 0; j < i; ++j)  // one array given twice is another call
+      if (PyTuple_GET_ITEM(arguments.ptr(), j) == x) return false;
   }
   return arrays.size() == arguments_.size();
 }
@@ -201,6 +312,8 @@ py::object Replay::call(const py::tuple& arguments) {
   std::vector<py::object> arrays;
   arrays.reserve(arguments_.size());
   if (!is_current() || !arrays_of(arguments, arrays)) return py::none();
+  for (const py::object& a : arrays)
+    if (writes_into(a)) return py::none();
   return run_on(arrays.data());
 }
 
@@ -221,6 +334,7 @@ py::tuple Replay::operator()(const py::tuple& arrays) {
 py::tuple Replay::run_on(const py::handle* arrays) {
   std::unique_lock<std::mutex> lock = locked();
   std::vector<py::object> memory;
+  release_held_gradients();
   prepare(arrays, memory);
   watch();
   std::optional<IndexRange> failed;
@@ -229,11 +343,10 @@ py::tuple Replay::run_on(const py::handle* arrays) {
   lock.unlock();
   PyEval_RestoreThread(state);
   if (failed) fail_range(*failed);
-  for (const Guard& g : gradients_)
-    if (!g.set()) throw py::error_already_set();
+  set_gradients();
   count_changes();
   py::tuple results(results_.size());
-  for (size_t i = 0; i < results_.size(); ++i) results[i] = results_[i].make(memory[results_[i].output]);
+  for (size_t i = 0; i < results_.size(); ++i) results[i] = make_result(results_[i], memory);
   return results;
 }
 

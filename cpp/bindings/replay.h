@@ -8,18 +8,21 @@
 
 #include "base/isa.h"
 #include "bindings/array_args.h"
+#include "bindings/guards.h"
 #include "bindings/recording.h"
 #include "program/check.h"
 #include "program/program.h"
 
 namespace ranvier::bind {
 
-// What must be as it was when the step was recorded: an attribute of an object, or the item of a dict, is
-// that very object; or, where a number is expected, the array of a Tensor lies at that address.
-struct Guard {
-  py::object owner, name, expected;
-  bool holds() const;
-  bool set() const { return PyObject_SetAttr(owner.ptr(), name.ptr(), expected.ptr()) == 0; }
+// A gradient that a run leaves behind, or takes away (tensor is None).
+struct Gradient {
+  py::object leaf, tensor;
+  int kept = -1;               // its place among the program's kept memory; -1: it stays where it is
+  const void* data = nullptr;  // where the program writes it. No reference to the array: autograd counts them
+
+  // Whether the caller has kept the tensor, or its array, of the run before.
+  bool is_held() const;
 };
 
 // What an argument must look like, and where it is copied to when it lies otherwise.
@@ -27,12 +30,14 @@ struct ArgumentForm {
   py::object sample;  // the array of the recording, of its own memory
 
   bool fits(py::handle array) const;
-  bool lies_alike(py::handle array) const;
+  bool has_strides_of(py::handle array) const;
+  bool lies_alike(py::handle array) const;  // so that it need not be copied
 };
 
 // A result: a view of an output's memory.
 struct ResultForm {
-  int output;
+  int output;  // or -1:
+  int kept;    // of a gradient that the step leaves behind as well
   int64_t offset;
   py::object dtype;
   int ndim;
@@ -49,11 +54,22 @@ class Replay {
   ~Replay();
 
   // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.
-  // guards: (object, attribute, value) that must hold. gradients: (leaf, "grad", Tensor), set after a run.
-  // changed: the Tensors that a run changes in place: the tape compares their counters.
-  void set_call(const py::list& form, const py::list& guards, const py::list& gradients,
-                const py::list& changed);
-  bool is_current() const;
+  // gradients: (leaf, Tensor or None, place among kept_arrays or -1), set after a run. changed: the Tensors
+  // that a run changes in place: the tape compares their counters. renew: makes another Tensor, with memory
+  // of its own, of the same shape and strides.
+  void set_call(const py::list& form, const py::list& gradients, const py::list& changed,
+                const py::object& renew);
+  void set_guards(const py::list& guards) { guards_.set(guards); }
+  bool is_current();
+  // Whether an argument shares memory with what a run changes: it would be read before or after the change.
+  bool overlaps(const py::tuple& arrays) const;
+  // The first guard that does not hold; -1: all do.
+  int first_changed() { return guards_.first_changed(); }
+  // Puts the values of the leaves' present gradients into the program's own, which then take their place.
+  void adopt_gradients();
+  py::list gradients() const;  // (leaf, Tensor or None)
+  int visit(visitproc visit, void* arg) const;
+  void clear();
   // A whole call with these arguments; None where it is not the one that was recorded.
   py::object call(const py::tuple& arguments);
   py::tuple operator()(const py::tuple& arrays);
@@ -76,8 +92,12 @@ class Replay {
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
   const Instruction* run();
   void count_changes() const;
+  void release_held_gradients();
+  void set_gradients() const;
   void watch();
-  int add_result(const Recording& recording, py::handle result, const std::vector<int>& outputs);
+  int add_result(const Recording& recording, py::handle result, const Regions& regions);
+  py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
+  bool writes_into(py::handle array) const;
 
   static void renew_locks();
   std::mutex mutex_;
@@ -87,13 +107,16 @@ class Replay {
   std::vector<ArgumentForm> arguments_;
   std::vector<ResultForm> results_;
   std::vector<py::object> form_;
-  std::vector<Guard> guards_, gradients_;
+  Guards guards_;
+  std::vector<Gradient> gradients_;
+  py::object renew_;
   std::vector<std::pair<py::list, py::object>> changed_;  // cell and array of each
   struct Watched {
     py::list cell;
     int64_t changes;  // when last looked at
   };
   std::vector<Watched> watched_;
+  std::vector<std::pair<const char*, const char*>> written_;  // persistent memory, without kept gradients
   std::vector<void*> pins_;
   std::vector<py::object> owners_;
   std::optional<Program> program_;

@@ -51,9 +51,13 @@ void Program::take(Recorder& recorder, const Regions& regions) {
   }
   for (int region : regions.watched) buffers_[region].watched = true;
   for (int region : regions.kept) {
-    buffers_[region].role = Role::persistent;
-    memory_.made += buffers_[region].bytes;
+    Buffer& b = buffers_[region];
+    memory_.made += b.kept < 0 ? b.bytes : 0;
+    b.role = Role::persistent;
+    if (b.kept < 0) b.kept = static_cast<int>(kept_regions_.size());
+    kept_regions_.push_back(region);
   }
+  kept_.resize(kept_regions_.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     buffers_[outputs[i]].role = Role::output;
     buffers_[outputs[i]].number = static_cast<int>(i);
@@ -194,8 +198,14 @@ void Program::point_views() {
         slot.views.emplace_back(data, use.offset);
       } else {
         *data = b.address + use.offset;
+        if (b.kept >= 0) kept_[b.kept].views.emplace_back(data, use.offset);
       }
     }
+}
+
+void Program::set_kept(int number, char* data) {
+  buffers_[kept_regions_[number]].address = data;
+  redirect(kept_[number], data);
 }
 
 void Program::redirect(Slot& slot, char* data) {

@@ -44,6 +44,7 @@ struct Buffer {
   int first = -1, last = -1;  // instructions that use it
   size_t offset = 0;          // of temporaries in the arena, of prepared ones among themselves
   bool watched = false;       // a change of it is followed by renew()
+  int kept = -1;              // of a gradient that the step leaves behind: its place in Regions::kept
 };
 
 struct ProgramMemory {
@@ -69,6 +70,8 @@ class Program {
   void set_argument(int number, char* data) { redirect(arguments_[number], data); }
   void set_output(int number, char* data) { redirect(outputs_[number], data); }
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
+  // Memory of Regions::kept goes elsewhere: somebody else holds what the last run left there.
+  void set_kept(int number, char* data);
   // Both return the check that failed, behind which nothing was done, or null.
   const Instruction* run() { return run_as(Threads::chosen); }
   const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
@@ -114,7 +117,8 @@ class Program {
   std::vector<const CallType*> recorded_calls_;
   std::vector<RegionKind> recorded_kinds_;
   std::vector<std::unique_ptr<int64_t>> cells_;
-  std::vector<Slot> arguments_, outputs_;
+  std::vector<Slot> arguments_, outputs_, kept_;
+  std::vector<int> kept_regions_;
   ProgramMemory memory_{};
   int team_;
   bool alone_ = false;  // no instruction wants the team

@@ -401,7 +401,7 @@ def test_a_parameter_on_a_part_of_the_callers_memory():
 def test_without_a_change_nothing_is_prepared_again():
     """Shown by a change that nobody can see, and that nobody should make."""
     model, x = nn.Linear(60, 40).eval(), draw(16, 60)
-    fast = rv.compile(model)
+    fast = rv.compile(model, verify=100)
     before = predictions(fast, x).copy()
     model.weight._array[...] = 0
     np.testing.assert_array_equal(fast(x).numpy(), before)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd import hooks
-from ranvier.autograd.capture import captures, current, is_kept
+from ranvier.autograd.capture import captures, current, references
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output
 from ranvier.autograd.memory import cast, filled, like, unmasked
@@ -269,11 +269,14 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     kept = leaf._grad
     total = kept._array
     known = _SOLE + (kept._cell[1] is total)
-    own = sys.getrefcount(total) <= known and type(total.base) is not ndarray
-    if own or (captures and is_kept(total)):  # a replay adds where the recorded step has added
+    if captures:
+        known += references(total)
+    if sys.getrefcount(total) <= known and type(total.base) is not ndarray:
         _sum(total, gradient, total)
-    else:  # somebody else holds this array
-        kept._array = _sum(total, gradient)
+        return
+    if captures and (capture := current()) is not None:
+        capture.passing = True  # a replay would add where the recorded step has added
+    kept._array = _sum(total, gradient)  # somebody else holds this array
 
 
 def _sole_references() -> int:

@@ -13,6 +13,8 @@ import weakref
 from _thread import _local as local  # as in mode.py
 from typing import Any
 
+import numpy as np
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # One entry for each thread that captures now; while it is empty nobody asks which thread that is.
@@ -24,11 +26,16 @@ class Capture:
 
     def __init__(self, recording: Any) -> None:
         self.recording = recording
+        self.reads: Any = None  # what Python code the step runs: program/reads.py
         self.fault = ""  # the first reason why the step cannot be replayed
-        # tensors that got gradients, with the older ones that they were added to, and those's arrays
-        self.leaves: dict[int, tuple[Any, Any, Any]] = {}
+        self.passing = False  # this run is like no other: it is not to be replayed, but the next may be
+        # tensors that got gradients: the older ones that they were added to, the arrays of those, and whether
+        # they were not dropped by the step itself before
+        self.leaves: dict[int, tuple[Any, Any, Any, bool]] = {}
         self.changed: dict[int, Any] = {}  # tensors that outlive the step and were changed in place
         self.zeroed: dict[int, Any] = {}  # those whose gradients the step itself has dropped
+        self.dropped: dict[int, tuple[Any, Any]] = {}  # and the arrays of those, where there were some
+        self.arguments: list[tuple[Any, Any]] = []  # the caller's array and the step's copy of each
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []  # (plan, optimizer, group) of each optimizer step
 
@@ -48,12 +55,28 @@ class Capture:
         if id(leaf) not in self.leaves:
             grad = leaf.grad
             array = None if grad is None else weakref.ref(grad._array)  # autograd asks who else holds it
-            self.leaves[id(leaf)] = leaf, grad, array
+            self.leaves[id(leaf)] = leaf, grad, array, id(leaf) not in self.zeroed
+
+    def drops_gradient(self, leaf: Any) -> None:
+        """Called before the gradient of a leaf is set to None."""
+        self.zeroed[id(leaf)] = leaf
+        if leaf.grad is not None and id(leaf) not in self.leaves:
+            self.dropped.setdefault(id(leaf), (leaf, leaf.grad._array))
 
     def changes(self, tensor: Any) -> None:
         """Called after a change in place: replays count it, too, of tensors that outlive the step."""
-        if self.recording.kind_of(tensor._array) == "persistent":
+        array = tensor._array
+        if self.recording.kind_of(array) == "persistent":
             self.changed[id(tensor)] = tensor
+        for original, copy in self.arguments:
+            if np.may_share_memory(array, copy) and original.flags.writeable:
+                original[...] = copy
+            elif np.may_share_memory(array, original):
+                copy[...] = original
+                self.refuse(
+                    "the step changes memory that one of its arguments shares",
+                    "pass a copy of that argument",
+                )
 
     def refuse(self, what: str, remedy: str) -> None:
         """Notes why the step cannot be captured. The step itself goes on."""
@@ -80,9 +103,9 @@ def keep(array: Any) -> Any:
     return array
 
 
-def is_kept(array: Any) -> bool:
-    """Whether the array was there before the step that this thread captures, or stays after it."""
-    return _local.capture is not None and _local.capture.recording.kind_of(array) == "persistent"
+def references(array: Any) -> int:
+    """How many references to an array the recording of this thread holds."""
+    return 0 if _local.capture is None else int(_local.capture.recording.references(array))
 
 
 def refuse(what: str, remedy: str) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier.autograd.capture import captures, value_read
+
 if TYPE_CHECKING:
     from ranvier.autograd.tensor import Tensor
 
@@ -15,6 +17,8 @@ _PRECISION, _THRESHOLD, _EDGE, _WIDTH = 4, 1000, 3, 80
 
 def text(tensor: Tensor) -> str:
     """``tensor([1., 2.], requires_grad=True)``"""
+    if captures:
+        value_read("str() or repr()")
     array = tensor._array
     prefix = "Parameter containing:\n" if type(tensor).__name__ == "Parameter" else ""
     parts = []

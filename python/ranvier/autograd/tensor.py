@@ -164,6 +164,8 @@ class Tensor(Conversions, InPlace):
         return self._array.dtype.kind == "f"
 
     def data_ptr(self) -> int:
+        if captures:
+            value_read("data_ptr()")
         return int(self._array.ctypes.data)
 
     # --- the tape

@@ -288,7 +288,7 @@ class Module(HookRegistration):
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
                 if captures and (capture := current()) is not None:
-                    capture.zeroed[id(parameter)] = parameter
+                    capture.drops_gradient(parameter)
                 parameter.grad = None
             else:
                 parameter.grad.zero_()

@@ -113,7 +113,7 @@ class Optimizer:
             for p in group["params"]:
                 if set_to_none:
                     if captures and (capture := current()) is not None:
-                        capture.zeroed[id(p)] = p
+                        capture.drops_gradient(p)
                     p._grad = None
                 elif p.grad is not None:
                     if p.grad.requires_grad:
@@ -195,6 +195,7 @@ class _Plan:
         self.names = optimizer.state_names(group)
         self.active = active
         self.values: tuple[float, ...] = ()
+        self.current = True  # whether the rule keeps these states with these values
         self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
         self.places: list[tuple[dict[str, Any], str]] = []  # where the arrays are, which others may replace
         by_dtype: dict[Any, list[Tensor]] = {}
@@ -242,12 +243,12 @@ class _Plan:
         False where with these settings the rule keeps other states than this plan has.
         """
         values = optimizer.settings(group)
-        if values == self.values:
-            return True
-        optimizer.check(group)
-        self.values = values
-        self.numbers[...] = values
-        return self.names == optimizer.state_names(group)
+        if values != self.values:
+            optimizer.check(group)
+            self.values = values
+            self.numbers[...] = values
+            self.current = self.names == optimizer.state_names(group)
+        return self.current
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
         self.refresh(optimizer, group)

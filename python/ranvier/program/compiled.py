@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter, defaultdict
+import time
+import warnings
+from _thread import _local as local
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -17,19 +21,27 @@ from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
 from ranvier.program.program import Program
-from ranvier.program.signature import environment, form, replaced, signature
-from ranvier.program.step import Step, record
+from ranvier.program.signature import changed_argument, environment, form, others, replaced, signature
+from ranvier.program.step import EARLIER, Step, record
 
 Array = np.ndarray[Any, Any]
 
+_PROGRAMS = 32  # kept at most; the one that was used least recently goes
+_DEBT = 128  # a recording adds 4, a replay takes 1 off: above this, calls that no program fits run eagerly
+_SHARE = 100  # a check may take one part in so many of the time since the last one
 
-_KEPT = 8  # programs of one signature
+
+class _Local(local):
+    steps = 0  # that run eagerly now in this thread, one inside another
+
+
+_local = _Local()
 
 
 class Compiled:
     """A step that replays itself; made by :func:`compile`.
 
-    after: calls of a signature that run eagerly before it is captured. captures: how often it was.
+    after: calls of a signature that run eagerly before it is captured.
     """
 
     _forward_only = False  # of a model, always without a tape
@@ -37,15 +49,26 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], verify: bool | int = True, after: int = 0) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._verify = verify
-        self._steps: defaultdict[Any, list[Step]] = defaultdict(list)  # several: one for each training mode
-        self._after, self._waiting = after, Counter[Any]()
-        self.captures = 0
+        self._verify, self._after = verify, after
+        self._forget()
+
+    def _forget(self) -> None:
+        self._steps: OrderedDict[Any, list[Step]] = OrderedDict()  # by signature; several for other guards
+        self._waiting = Counter[Any]()
         self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
+        self._debt, self._warned = 0, False
+        self._last_key: Any = None
+        self._checked, self._check_took = time.perf_counter(), 0.0
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a function does: a decorated method gets its object as the first argument."""
+        if instance is None or not isinstance(self._function, FunctionType):
+            return self
+        return MethodType(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if captures and current() is not None:  # part of another step, which records its calls
-            return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
+            return self._eager(args, kwargs)
         step = self._latest
         if step is not None and step.checks_left and not kwargs:
             fits = True
@@ -57,58 +80,154 @@ class Compiled:
                 return step.result(results)
         return self._by_signature(args, kwargs)
 
+    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        _local.steps += 1
+        try:
+            return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
+        finally:
+            _local.steps -= 1
+
     def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arrays: list[Array] = []
         key = signature(args, kwargs, arrays), environment()
-        step = next((step for step in self._steps[key] if step.is_current()), None)
-        if step is None:
+        steps = self._steps.get(key, ())
+        step = next((step for step in steps if step.is_current()), None)
+        if step is None or step.program.overlaps(tuple(arrays)):
             return self._capture(key, args, kwargs)
+        self._steps.move_to_end(key)
+        self._last_key = key
         if step.checks_left == 0:
             return self._check(key, step, args, kwargs)
         step.checks_left -= 1
+        if self._debt:
+            self._debt -= 1
         self._latest = step
         return step.replay(tuple(arrays))
 
     def _capture(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._waiting[key] < self._after:
             self._waiting[key] += 1
-            return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
-        self.captures += 1
+            return self._eager(args, kwargs)
+        if self._debt > _DEBT:
+            self._warn(key)
+            self._debt -= 1
+            return self._eager(args, kwargs)
+        self._debt += 4
         result, capture, slots = record(self._function, args, kwargs)
-        step = self._step(capture, slots, form(args, kwargs), result)
+        if capture.passing:
+            return result
+        step = self._step(capture, slots, args, kwargs, result)
         step.checks_left = -1 if self._verify is False else 0
-        self._steps[key] = [step, *self._steps[key]][:_KEPT]
+        self._steps.setdefault(key, []).insert(0, step)
+        self._steps.move_to_end(key)
+        while sum(map(len, self._steps.values())) > _PROGRAMS:
+            self._drop_oldest()
+        self._last_key = key
         del capture  # and with it the memory of the recording
         _core.empty_cache()
         return result
 
-    def _step(self, capture: Any, arguments: list[Array], form: list[Any], result: Any) -> Step:
-        return Step(capture, arguments, form, result, self._forward_only)
+    def _drop_oldest(self) -> None:
+        key, steps = next(iter(self._steps.items()))
+        steps.pop()
+        if not steps:
+            del self._steps[key]
+            self._waiting.pop(key, None)
+
+    def _warn(self, key: Any) -> None:
+        """Says, once, what makes nearly every call a new recording."""
+        if self._warned:
+            return
+        self._warned = True
+        last = self._last_key
+        if last is not None and last != key:
+            cause = changed_argument(last[0], key[0]) if last[0] != key[0] else "a setting of the library"
+            remedy = "pass a number as an array, and arrays in few shapes"
+        else:
+            cause = next(
+                (step.changed() for step in self._steps.get(key, ()) if step.changed()), "what it reads"
+            )
+            remedy = "pass it as an array"
+        name = getattr(self, "__name__", type(self._function).__name__)
+        warnings.warn(
+            f"[compile] {cause} changes with nearly every call of {name}, and each time the step is recorded "
+            f"anew; such calls run eagerly from now on; {remedy}",
+            stacklevel=4,
+        )
+
+    def _step(
+        self,
+        capture: Any,
+        slots: list[Array],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+    ) -> Step:
+        roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
+        return Step(capture, slots, form(args, kwargs), roots, result, self._forward_only)
 
     def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
+        began = time.perf_counter()
         self._steps[key].remove(step)
         settings = step.settings()
-        before = step.program.snapshot()
+        before, entry = step.program.snapshot(), step.entry()
         result, capture, slots = record(self._function, args, kwargs, step.arguments)
+        if capture.passing:
+            self._steps[key].insert(0, step)
+            return result
+        changed = step.changed()
         other = step.program.other_path(capture.recording)
         if other and not step.renewed:  # the first run may have had something to set up
-            step = self._step(capture, slots, form(args, kwargs), result)
+            step = self._step(capture, slots, args, kwargs, result)
             step.renewed = True
         else:
-            fault = f"the step does not do the same each time: {other}" if other else ""
-            if not fault and step.settings() != settings:
+            fault = capture.fault or capture.reads.fault
+            if not fault and changed and changed != EARLIER:  # gradients may move
+                fault = (
+                    f"the step changes {changed} each time it runs, which a replay would not; do that "
+                    "outside the step, or pass it as an argument"
+                )
+            elif not fault and other:
+                fault = f"the step does not do the same each time: {other}"
+            elif not fault and step.settings() != settings:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
-            if not fault:
-                fault = step.program.check(before, capture.recording, tuple(slots))
-            if fault:
-                raise CaptureError(f"[compile] {fault}", result)
-            step.adopt_gradients()
-            step.checks_left = -1 if self._verify is True else int(self._verify)
+            fault = fault or step.program.check(before, capture.recording, tuple(slots))
+            self._go_on(step, capture, entry, fault, result)
         self._steps[key].insert(0, step)
         del capture, before
         _core.empty_cache()
+        self._checked = time.perf_counter()
+        self._check_took = self._checked - began
         return result
+
+    def _go_on(self, step: Step, capture: Any, entry: Any, fault: str, result: Any) -> None:
+        """Takes a step that was checked for the next calls, or raises CaptureError."""
+        if not fault:
+            fault = step.guard(capture, entry)
+            capture.leaves.clear()  # adopt_gradients asks who holds them
+            capture.dropped.clear()
+            step.program.adopt_gradients()
+        if fault:
+            raise CaptureError(f"[compile] {fault}", result)
+        step.checks += 1
+        # at calls 2, 4, 8 ...: what no guard knows is still found
+        step.checks_left = 2**step.checks - 1 if self._verify is True else int(self._verify)
+
+    def check_soon(self) -> None:
+        """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
+        step = self._latest
+        long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
+        if step is not None and step.checks_left > 0 and self._verify is True and long_ago:
+            step.checks_left = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: vars(self)[name] for name in ("_function", "_verify", "_after")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        functools.update_wrapper(self, self._function, updated=())
+        self._forget()
 
     @property
     def programs(self) -> list[Program]:
@@ -136,31 +255,24 @@ class CompiledModel(Compiled):
     _function: Any
     _forward_only = True
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        inside = _local.steps or (captures and current() is not None)  # of a step, which may want gradients
+        if inside or (mode.enabled and self._function.training):
+            return self._function(*args, **kwargs)
         step = self._latest
-        refused = mode.enabled and self._function.training
-        if step is not None and step.checks_left and not (kwargs or captures or refused):
+        if step is not None and step.checks_left and not kwargs:
             results = step.call(args)
             if results is not None:
                 step.checks_left -= 1
                 return step.result(results)
-        if not mode.enabled:
-            return super().__call__(*args, **kwargs)
-        if refused:
-            self._refuse(args, kwargs)
         with no_grad():
             return super().__call__(*args, **kwargs)
 
-    def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        raise CaptureError(
-            "[compile] got a model in training mode, of which a program of the forward pass would leave the "
-            "backward pass out; compile the whole step (forward, loss, backward and update), or call eval(), "
-            "or use rv.no_grad()",
-            self._function(*args, **kwargs),
-        )
-
     def __getattr__(self, name: str) -> Any:
-        if name == "_function":  # not there yet
+        if name.startswith("__") or "_function" not in vars(self):  # not there yet
             raise AttributeError(name)
         return getattr(self._function, name)
 
@@ -186,7 +298,7 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     result differs; a number n repeats the check after every n replays, False leaves it out.
 
     A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
-    training mode it raises CaptureError. Inside another captured step it is a part of that. Weights are
+    training mode it runs eagerly. Inside another captured step it is a part of that. Weights are
     packed once, in the order in which the kernels read them, and again after a change; a batch norm becomes
     the last thing that the convolution or linear layer before it does.
 

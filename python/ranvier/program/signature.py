@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from ranvier.autograd.tensor import Tensor, wrap
 Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
-_BY_VALUE = frozenset({int, float, bool, str, bytes, type(None), type(...)})
+_EXACT = frozenset({int, bool, str, bytes, type(None), type(...)})
+_BY_VALUE = _EXACT | {float}
 
 
 def environment() -> tuple[Any, ...]:
@@ -22,58 +24,160 @@ def environment() -> tuple[Any, ...]:
     return _core.get_num_threads(), _core.get_winograd(), _core.isa(), mode.enabled
 
 
+class Same:
+    """An object as a part of a key: equal to itself only, and alive as long as the key."""
+
+    __slots__ = ("thing",)
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Same and other.thing is self.thing
+
+    def __repr__(self) -> str:
+        return f"a {type(self.thing).__name__}"
+
+
+def is_array(x: Any) -> bool:
+    """Whether an argument is renewed with each call: a NumPy array, or a Tensor that needs no gradient."""
+    return type(x) is ndarray or (isinstance(x, Tensor) and not x.requires_grad) or isinstance(x, np.memmap)
+
+
+def array_of(x: Any) -> Array:
+    """The array of such an argument."""
+    return np.asarray(x._array if isinstance(x, Tensor) else x)
+
+
 def signature(args: tuple[Any, ...], kwargs: dict[str, Any], arrays: list[Array]) -> tuple[Any, ...]:
-    """A key for a call; the arrays found on the way are appended to `arrays`, in order."""
-    key = [_key(x, arrays) for x in args]
+    """A key for a call; the arrays found on the way are appended to `arrays`, in order.
+
+    Keyword arguments count in the order in which they are given: a function that takes ``**options`` sees it.
+    """
+    seen: dict[int, int] = {}
+    key = [_key(x, arrays, seen) for x in args]
     if kwargs:
-        key.append(tuple([(name, _key(kwargs[name], arrays)) for name in sorted(kwargs)]))
+        key.append(tuple([(name, _key(x, arrays, seen)) for name, x in kwargs.items()]))
     return tuple(key)
 
 
-def _key(x: Any, arrays: list[Array]) -> Any:
+def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
     kind = type(x)
     if kind is ndarray or (isinstance(x, Tensor) and not x.requires_grad):
         array = x if kind is ndarray else x._array
+        if id(x) in seen:
+            return "the same", seen[id(x)]
+        seen[id(x)] = len(arrays)
         arrays.append(array)
-        return array.shape, array.dtype
-    if kind in _BY_VALUE:
+        return array.shape, array.strides, array.dtype
+    if kind in _EXACT:
         return kind, x
+    if kind is float or kind is complex:
+        return kind, repr(x)  # 0.0 and -0.0 are two, and NaN is one
     if kind is tuple or kind is list:
-        return (kind, *[_key(item, arrays) for item in x])
+        return (kind, *[_key(item, arrays, seen) for item in x])
     if kind is dict:
-        return (kind, *[(name, _key(item, arrays)) for name, item in x.items()])
-    return kind, id(x)  # modules, optimizers, parameters: the thing itself
+        return (kind, *[(_key(name, arrays, seen), _key(item, arrays, seen)) for name, item in x.items()])
+    if isinstance(x, tuple) and hasattr(kind, "_fields"):
+        return (kind, *[_key(item, arrays, seen) for item in x])
+    if isinstance(x, np.generic):
+        return kind, x.dtype.str, x.tobytes()
+    if isinstance(x, ndarray):
+        return _subclass_key(x, arrays)
+    if kind is range:
+        return kind, x.start, x.stop, x.step
+    if kind is slice:
+        return kind, _key(x.start, arrays, seen), _key(x.stop, arrays, seen), _key(x.step, arrays, seen)
+    if kind is MethodType:
+        return kind, Same(x.__func__), Same(x.__self__)
+    return Same(x)  # modules, optimizers, parameters: the thing itself, whose contents guards compare
+
+
+def _subclass_key(x: Any, arrays: list[Array]) -> Any:
+    if isinstance(x, np.memmap):
+        arrays.append(np.asarray(x))
+        return arrays[-1].shape, arrays[-1].strides, arrays[-1].dtype
+    raise TypeError(
+        f"[compile] got an argument of type {type(x).__name__}; expected a Tensor or a plain NumPy array "
+        "(np.asarray(x), or for a masked array x.filled(value))"
+    )
 
 
 def form(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """Positional arguments as the core compares them: None for an array, else the value.
+    """Positional arguments as the core compares them: None for an array, else the value or the object itself.
 
     A call of another kind (keywords, containers) has a form that no call fits, and goes by its signature.
     """
     values: list[Any] = []
     for x in args:
-        if type(x) is ndarray or (isinstance(x, Tensor) and not x.requires_grad):
+        if is_array(x) and not isinstance(x, np.memmap):
             values.append(None)
-        elif type(x) in _BY_VALUE and x is not None:
-            values.append(x)
-        else:
+        elif x is None or isinstance(x, (tuple, list, dict, ndarray)):
             return [_NO_CALL]
+        else:
+            values.append(x)
     return [_NO_CALL] if kwargs else values
 
 
 _NO_CALL = object()
 
 
-def replaced(x: Any, take: Callable[[Array], Tensor]) -> Any:
-    """The arguments with take(array) in the place of each array, in the order of `signature`."""
+def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
+    """The arguments that are no arrays, with a name for each: what guards have to compare."""
+    if is_array(x):
+        return
+    if isinstance(x, (tuple, list)):
+        for i, item in enumerate(x):
+            yield from others(item, f"{text}[{i}]")
+    elif type(x) is dict:
+        for name, item in x.items():
+            yield from others(item, f"{text}[{name!r}]")
+    else:
+        yield x, text
+
+
+def changed_argument(a: Any, b: Any) -> str:
+    """Which argument makes two keys differ, in words."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return f"argument {i}"
+    return "the number of arguments"
+
+
+def replaced(
+    x: Any,
+    take: Callable[[Array], Tensor],
+    seen: dict[int, Tensor] | None = None,
+    containers: list[tuple[Any, Any]] | None = None,
+) -> Any:
+    """The arguments with take(array) in the place of each array, in the order of `signature`.
+
+    An array that stands in several places is taken once. Lists and dicts without arrays stay what they are.
+    containers: gets (the caller's, the new one) of each list and dict.
+    """
     kind = type(x)
-    if kind is ndarray or (isinstance(x, Tensor) and not x.requires_grad):
-        return take(x if kind is ndarray else x._array)
-    if kind is tuple or kind is list:
-        return kind(replaced(item, take) for item in x)
-    if kind is dict:
-        return {name: replaced(item, take) for name, item in x.items()}
-    return x
+    seen = {} if seen is None else seen
+    if is_array(x):
+        if id(x) not in seen:
+            seen[id(x)] = take(array_of(x))
+        return seen[id(x)]
+    if kind is tuple:
+        return tuple([replaced(item, take, seen, containers) for item in x])
+    if isinstance(x, tuple) and hasattr(kind, "_fields"):
+        return kind(*[replaced(item, take, seen, containers) for item in x])
+    if kind is not list and kind is not dict:
+        return x
+    made: Any
+    if kind is list:
+        made = [replaced(item, take, seen, containers) for item in x]
+    else:
+        made = {name: replaced(item, take, seen, containers) for name, item in x.items()}
+    if containers is not None:
+        containers.append((x, made))
+    return made
 
 
 def flattened(x: Any, tensors: list[Tensor]) -> Any:

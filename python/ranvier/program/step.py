@@ -2,63 +2,141 @@
 
 from __future__ import annotations
 
+import copy
 import gc
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import Capture, package
+from ranvier.autograd.memory import like
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
+from ranvier.program.guards import Kind, Walk, guard_optimizer
 from ranvier.program.names import names_of
 from ranvier.program.randomness import drawn
+from ranvier.program.reads import Reads
 from ranvier.program.signature import Place, filled, flattened, replaced
 
 Array = np.ndarray[Any, Any]
 
 
-class Step:
-    """A program and what surrounds it in Python: gradients, optimizers, the form of the result."""
+Entry = Sequence[tuple[Tensor, Array | None]]
+EARLIER = "the gradient of an earlier step"
 
-    checks_left = 0  # replays until the next check; negative: no more
-    renewed = False  # made from the second eager run, since the first took another path
+
+class Step:
+    """A program and what surrounds it in Python: gradients, optimizers, guards, the form of the result.
+
+    Attributes:
+        checks_left: replays until the next check; negative: no more.
+        checks: how many there were.
+        renewed: made from the second eager run, since the first took another path.
+    """
 
     def __init__(
         self,
         capture: Capture,
         arguments: list[Array],
         form: list[Any],
+        roots: list[tuple[Any, str]],
         result: Any,
         forward_only: bool = False,
     ) -> None:
         """form: what the positional arguments of a call are: None for an array, else the value.
 
+        roots: the step's function and the arguments that are no arrays, with their names.
         forward_only: the step is the forward pass of a model, always without a tape.
         """
+        self.checks_left, self.checks, self.renewed = 0, 0, False
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
         recording = capture.recording
         kinds = [recording.kind_of(t._array) for t in tensors]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
-        self._gradients = [
-            (leaf, leaf.grad) for leaf, _, _ in capture.leaves.values() if leaf.grad is not None
-        ]
+        gradients = [(leaf, leaf.grad) for leaf, *_ in capture.leaves.values() if leaf.grad is not None]
         dropped = [p for p in capture.zeroed.values() if p.grad is None]
-        kept = [grad._array for _, grad in self._gradients if recording.kind_of(grad._array) == "temporary"]
-        _require_replayable(capture, kinds, outputs + kept, result)
-        self._modules = list(capture.modules.values())
-        self.program = _core.Program(recording, arguments, outputs, kept, self._watched())
+        kept = [grad for _, grad in gradients if recording.kind_of(grad._array) == "temporary"]
+        kept_arrays = [grad._array for grad in kept]
+        _require_replayable(capture, kinds, outputs + kept_arrays, result)
+        self._modules = _lasting(capture.modules)
+        self.program = _core.Program(recording, arguments, outputs, kept_arrays, self._watched())
         self.forward_only = forward_only
         self.arguments = arguments
         self.plans = capture.plans
         self.call = self.program.call
-        after = [*self._gradients, *[(p, None) for p in dropped]]
-        gradients = [(leaf, "_grad", grad) for leaf, grad in after]
-        self.program.set_call(form, self._guards(capture), gradients, list(capture.changed.values()))
+        self._roots, self._reads = roots, capture.reads
+        self._leaves = [leaf for leaf, _ in gradients]
+        self._carried = _carried(capture)
+        self._looked_up: set[str] = set()
+        self._begins_with: list[tuple[Tensor, int | None]] = []
+        fault = self.guard() or _shared_gradient(kept_arrays)
+        if fault:
+            raise CaptureError(f"[compile] {fault}", result)
+        before = {key: grad for key, (_, grad, *_) in capture.leaves.items()}
+        carried = {id(grad) for _, grad in gradients}
+        number = {id(array): i for i, array in enumerate(kept_arrays)}
+        self.program.set_call(
+            form,
+            [
+                (leaf, grad, number.get(id(grad._array), -1))
+                for leaf, grad in gradients
+                if grad is not before[id(leaf)]
+            ]
+            + [(p, None, -1) for p in dropped],
+            [t for t in capture.changed.values() if id(t) not in carried],
+            _renewed_gradient,
+        )
+
+    def guard(self, capture: Capture | None = None, entry: Entry = ()) -> str:
+        """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
+
+        capture: another run of it, whose reads are added. entry: the gradients that it began with.
+        """
+        if capture is not None:
+            self._reads.codes.update(capture.reads.codes)
+            self._begins_with = [
+                (t, None if array is None else _address(array))
+                for t, array in entry
+                if array is None or capture.recording.region_of(array) >= 0
+            ]
+        walk = self._walk(self._looked_up)
+        while not walk.fault and not walk.looked_up <= self._looked_up:
+            self._looked_up |= walk.looked_up
+            walk = self._walk(self._looked_up)
+        self.texts = walk.texts
+        self.program.set_guards(walk.guards)
+        return walk.fault
+
+    def _walk(self, names: set[str]) -> Walk:
+        walk = Walk(self._reads, self.forward_only, names)
+        if not self.forward_only:
+            walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
+        for plan, optimizer, group in self.plans:
+            guard_optimizer(walk, plan, optimizer, group)
+        walk.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self._modules]])
+        walk.leaves(self._leaves)
+        for leaf, address in [*self._carried, *self._begins_with]:  # the last ones: they may move
+            walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
+        self._tensors = walk.tensors if walk.reads_gradients else []
+        return walk
+
+    def entry(self) -> Entry:
+        """The gradients at the beginning of a call, where the step's own code names `grad`."""
+        carried = {id(leaf) for leaf, _ in self._carried}
+        return [(t, None if t.grad is None else t.grad._array) for t in self._tensors if id(t) not in carried]
+
+    def changed(self) -> str:
+        """What a guard finds changed, in words; "" where nothing is."""
+        place = self.program.first_changed()
+        return "" if place < 0 else self.texts[place]
 
     def _watched(self) -> list[Tensor]:
         """Parameters and buffers, each in memory of its own, of a step without a tape.
@@ -71,38 +149,6 @@ class Step:
             id(t): t for m in self._modules for t in (*m.parameters(), *m.buffers()) if _is_alone(t._array)
         }
         return list(tensors.values())
-
-    def _guards(self, capture: Capture) -> list[tuple[Any, Any, Any]]:
-        """What must be as it was: modes, parameters, settings, and the gradients that the step adds to.
-
-        Of gradients it is the address that counts: autograd asks who refers to an array. In a forward pass
-        that is always without a tape, neither that nor `requires_grad` has a part.
-        """
-        parameters = {id(p): p for m in self._modules for p in (*m.parameters(), *m.buffers())}.values()
-        carried = [entry for key, entry in capture.leaves.items() if key not in capture.zeroed]
-        before = [(grad, array()) for _, grad, array in carried if array is not None]
-        recording: list[tuple[Any, Any, Any]] = []
-        if not self.forward_only:
-            recording = [
-                (mode, "enabled", mode.enabled),
-                *[(p, "requires_grad", p.requires_grad) for p in parameters],
-            ]
-        return [
-            *recording,
-            *[(m, "training", m.training) for m in self._modules],
-            *[(vars(m), name, getattr(m, name)) for m in self._modules for name in _parts(m)],
-            *[(p, "_array", p._array) for p in parameters],
-            *[(leaf, "_grad", grad) for leaf, grad, _ in carried],
-            *[(grad, "_array", _address(grad._array)) for _, grad in self._gradients],
-            *[(grad, "_array", _address(array) if array is not None else 0) for grad, array in before],
-            *[(optimizer._plans, id(group), plan) for plan, optimizer, group in self.plans],
-            *[
-                (group, key, value)
-                for _, _, group in self.plans
-                for key, value in group.items()
-                if type(value) is bool
-            ],
-        ]
 
     def is_current(self) -> bool:
         """Whether a replay would still do what the step does."""
@@ -120,13 +166,6 @@ class Step:
         self.settings()
         return self.result(self.program(arrays))
 
-    def adopt_gradients(self) -> None:
-        """Puts an eager run's gradients where the program's are: other programs go on from there."""
-        for leaf, grad in self._gradients:
-            if leaf.grad is not grad:
-                grad._array[...] = leaf.grad._array
-                leaf.grad = grad
-
     def settings(self) -> list[tuple[float, ...]]:
         """What the optimizers read, brought up to date."""
         for plan, optimizer, group in self.plans:
@@ -135,13 +174,7 @@ class Step:
 
     def names(self) -> dict[int, str]:
         """Names of the memory that the step uses, by address."""
-        return names_of(self._modules, self._gradients, self.plans)
-
-
-def _parts(module: Any) -> list[str]:
-    """Names of a module's own parameters, buffers and modules, so that another one in its place is seen."""
-    names = (*module._parameter_names, *module._buffer_names, *module._module_names)
-    return [name for name in names if name in vars(module)]
+        return names_of(self._modules, self.program.gradients(), self.plans)
 
 
 def _is_alone(array: Array) -> bool:
@@ -156,6 +189,42 @@ def _address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
+def _lasting(modules: dict[int, Any]) -> list[Any]:
+    """The modules that outlive the step: not those that it made, used and let go."""
+    held = list(modules.values())
+    return [m for m in held if sys.getrefcount(m) > _OURS]
+
+
+_OURS = 4  # the dict, the list, the variable of the loop, the argument of getrefcount
+
+
+def _carried(capture: Capture) -> list[tuple[Any, int]]:
+    """(leaf, address of its gradient before the step, or 0) where the step adds to it, or reads it."""
+    added = [
+        (leaf, 0 if (before := None if array is None else array()) is None else _address(before))
+        for leaf, _, array, carried in capture.leaves.values()
+        if carried
+    ]
+    recording = capture.recording
+    read = [
+        (leaf, _address(array)) for leaf, array in capture.dropped.values() if recording.region_of(array) >= 0
+    ]
+    return added + read
+
+
+def _shared_gradient(arrays: list[Array]) -> str:
+    """Why gradients cannot be moved when the caller keeps them, or ""."""
+    whole = all(type(a.base) is not np.ndarray for a in arrays)
+    if whole and len({_address(a) for a in arrays}) == len(arrays):
+        return ""
+    return "two leaves share the memory of a gradient; give each its own, as leaf.grad = gradient.clone()"
+
+
+def _renewed_gradient(grad: Tensor) -> Tensor:
+    """Another Tensor with memory of its own for a gradient that the caller has kept."""
+    return wrap(like(grad._array, grad._array))
+
+
 def record(
     function: Callable[..., Any],
     args: tuple[Any, ...],
@@ -168,21 +237,30 @@ def record(
     program is to be compared with: all its results are kept.
     """
     recorded = Capture(_core.Recording(package(), forms is not None))
+    recorded.reads = Reads()
     slots: list[Array] = []
 
     def own(array: Array) -> Tensor:  # a copy: two arguments may be one array, or share memory
-        if forms is None:
-            slots.append(np.array(array, order="K", subok=False))
-        else:
-            slots.append(np.empty_like(forms[len(slots)]))
+        slots.append(_copy(array) if forms is None else _alike(forms[len(slots)]))
+        if forms is not None:
             slots[-1][...] = array
         recorded.recording.add_argument(slots[-1])
+        recorded.arguments.append((array, slots[-1]))
         return wrap(slots[-1])
 
-    args, kwargs = replaced(args, own), replaced(kwargs, own)
+    seen: dict[int, Tensor] = {}  # one Tensor for an array that is given twice: the step may ask with `is`
+    containers: list[tuple[Any, Any]] = []
+    args, kwargs = replaced(args, own, seen, containers), replaced(kwargs, own, seen)
+    given = [copy.copy(inner) for _, inner in containers]
     before = drawn()
-    with recorded:
+    with recorded, recorded.reads:
         result = function(*args, **kwargs)
+    for (outer, inner), first in zip(containers, given, strict=True):
+        if len(inner) != len(first) or any(
+            a is not b for a, b in zip(_flat(inner), _flat(first), strict=True)
+        ):
+            _write_back(outer, inner)
+            recorded.refuse("the step changes a list or dict among its arguments", "return what is new")
     if drawn() != before and not recorded.fault:
         recorded.fault = (
             "the step draws random numbers in Python (random, numpy.random, rv.randint, rv.randperm), which "
@@ -194,9 +272,43 @@ def record(
     return filled(form, detached), recorded, slots
 
 
+def _copy(array: Array) -> Array:
+    """The same values with the same strides: kernels choose the order of a sum by them."""
+    dense = np.array(array, order="K", subok=False)
+    if dense.strides == array.strides or array.size == 0 or min(array.strides, default=0) < 0:
+        return dense
+    reach = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
+    if reach > 8 * array.nbytes + 4096 or any(s % array.itemsize for s in array.strides):
+        return dense
+    memory = np.zeros(reach // array.itemsize, array.dtype)
+    strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
+    strided[...] = array
+    return strided
+
+
+def _alike(form: Array) -> Array:
+    """Memory of its own in the shape and strides of an earlier copy."""
+    return _copy(form)
+
+
+def _flat(x: Any) -> list[Any]:
+    return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)
+
+
+def _write_back(outer: Any, inner: Any) -> None:
+    """The caller's list or dict as the step has left its own."""
+    outer.clear()
+    if isinstance(outer, dict):
+        outer.update(inner)
+    else:
+        outer.extend(inner)
+
+
 def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array], result: Any) -> None:
     recording = capture.recording
     fault = capture.fault or recording.fault
+    if not fault:
+        fault = capture.reads.fault or _not_plain(result)
     if not fault and "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
     if not fault and "foreign" in kinds:
@@ -213,3 +325,20 @@ def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array
             )
     if fault:
         raise CaptureError(f"[compile] {fault}", result)
+
+
+def _not_plain(result: Any) -> str:
+    """Why a result cannot be made anew by a replay, or ""."""
+    kind = type(result)
+    if kind in (tuple, list) or (isinstance(result, tuple) and hasattr(kind, "_fields")):
+        return next((fault for fault in map(_not_plain, result) if fault), "")
+    if kind is dict:
+        return next((fault for fault in map(_not_plain, result.values()) if fault), "")
+    if result is None or isinstance(
+        result, (Tensor, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
+    ):
+        return ""
+    return (
+        f"the step returns a {kind.__name__}, which a replay would not make again; return Tensors, plain "
+        "values, or a tuple, list or dict of them"
+    )

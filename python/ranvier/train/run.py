@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ranvier import nn
 from ranvier.autograd import random
 from ranvier.train import checkpoints
-from ranvier.train.callbacks.base import Callback, acts_within_epochs, call
+from ranvier.train.callbacks.base import Callback, call
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.description import describe, require_same
 from ranvier.train.hints import raise_with_hint
@@ -139,12 +139,9 @@ class Run:
         samples = 0
         trainer, step = self.trainer, self.step
         trainer.model.train()
-        step.look()
-        watched = any(map(acts_within_epochs, self.hooks))
+        step.check_soon()
         for x, y, weights in self.source:
             call(self.hooks, "on_batch_begin", self.batch)
-            if watched:
-                step.look()
             last = self.batch + 1 == self.source.batches
             try:
                 value, output, penalty, updated = step(x, y, weights, last)

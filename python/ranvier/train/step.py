@@ -72,15 +72,13 @@ class Step:
         updates = last or self._batches == self._accumulate
         share: Array | bool = False
         scale: Array | bool = False
-        begun = 0
         if not (first and updates):
             weight = 1.0 if self._summed else float(len(y) if weights is None else weights.sum())
             self._weight += weight
             share = np.array(weight)
             if updates and not self._summed:
                 scale = np.array([self._scale()])
-            begun = 0 if first else self._gradients_of_update()
-        more = (share, scale, first, updates, begun)
+        more = (share, scale, first, updates, bool(self._trainer.metrics))
         loss, output, penalty = self._captured(x, y, *weighting(weights), *more)
         if updates:
             self._batches, self._weight = 0, 0.0
@@ -97,13 +95,13 @@ class Step:
         scale: Tensor | bool,
         first: bool,
         updates: bool,
-        begun: int,
+        measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """One batch: (loss, output where a metric asks, penalty). This is what is captured.
 
         weights, total: as `batch_loss` takes them. share: what the gradients of this batch are multiplied by,
-        scale: what those of all batches are, both False where there is one to an update. begun: tells updates
-        apart whose gradients lie in different memory.
+        scale: what those of all batches are, both False where there is one to an update.
+        measured: whether a metric asks for the output.
         """
         if first:
             self._optimizer.zero_grad()
@@ -122,7 +120,7 @@ class Step:
         else:
             penalty = self._penalty.measure()
         value = None if penalty is None else wrap(penalty)
-        return loss.detach(), output.detach() if self._trainer.metrics else None, value
+        return loss.detach(), output.detach() if measured else None, value
 
     def _update(self, loss: Tensor) -> None:
         """An update, which is not made where the loss is not finite, unless that is to be ignored."""
@@ -171,9 +169,9 @@ class Step:
             self._optimizer.zero_grad()
             self._batches, self._weight = 0, 0.0
 
-    def look(self) -> None:
-        """Take notice of what callbacks may have changed."""
-        self._captured.look()
+    def check_soon(self) -> None:
+        """Compare a replay with an eager step soon, if that takes little of the time."""
+        self._captured.check_soon()
 
     @property
     def unfinished(self) -> bool:
@@ -182,10 +180,6 @@ class Step:
 
     def _scale(self) -> float:
         return 1.0 if self._weight == 0 else 1 / self._weight
-
-    def _gradients_of_update(self) -> int:
-        grads = (p.grad for p in parameters_of(self._optimizer))
-        return next((id(grad) for grad in grads if grad is not None), 0)
 
     def _clip(self) -> None:
         if self._clip_value is not None:

@@ -344,15 +344,12 @@ class Trainer:
         return self.model(x)
 
     def captured(self, name: str, function: Callable[..., Any], **settings: Any) -> Captured:
-        """The captured form of a function, kept while model, loss, optimizer and settings stay the same."""
-        parameters = [*map(id, self.model.parameters()), *map(id, parameters_of(self.optimizer))]
+        """The captured form of a function, kept while what the function was made from stays the same."""
         parts = self.model, self.loss, self.optimizer, self.compile, list(self.metrics), self.settings()
         kept = self._captured.get(name)
-        if kept is None or kept[0] != (parts, parameters):
+        if kept is None or kept[0] != parts:
             settings["eager"] = settings.get("eager", False) or not self.compile
-            made = Captured(f"Trainer.{name}", function, (self.model, self.loss), **settings)
-            kept = self._captured[name] = (parts, parameters), made
-        kept[1].look()
+            kept = self._captured[name] = parts, Captured(f"Trainer.{name}", function, **settings)
         return kept[1]
 
     def _dtype(self) -> np.dtype[Any]:

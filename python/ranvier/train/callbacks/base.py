@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ranvier.train.trainer import Trainer
 
-__all__ = ["Callback", "LambdaCallback", "acts_within_epochs", "call"]
+__all__ = ["Callback", "LambdaCallback", "call"]
 
 
 class Callback:
@@ -87,13 +87,6 @@ class LambdaCallback(Callback):
                     f"[LambdaCallback] got {name} of type {type(function).__name__}; expected a function"
                 )
             setattr(self, name, function)
-
-
-def acts_within_epochs(hook: Callback) -> bool:
-    """Whether a callback of the user's may do anything between two batches."""
-    names = ("on_batch_begin", "on_batch_end")
-    ours = type(hook).__module__.startswith("ranvier.") and not vars(hook).keys() & set(names)
-    return not ours and any(getattr(hook, name) != getattr(Callback, name).__get__(hook) for name in names)
 
 
 def call(hooks: list[Callback], method: str, *args: Any) -> None:

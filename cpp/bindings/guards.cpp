@@ -1,0 +1,248 @@
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define NO_IMPORT_ARRAY
+#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
+#include "bindings/guards.h"
+
+#include <numpy/arrayobject.h>
+#include <numpy/arrayscalars.h>
+#include <structmember.h>
+
+#include <cstring>
+
+#include "bindings/array_args.h"
+
+namespace ranvier::bind {
+namespace {
+
+bool equal(PyObject* a, PyObject* b) {
+  const int found = PyObject_RichCompareBool(a, b, Py_EQ);
+  if (found < 0) PyErr_Clear();
+  return found == 1;
+}
+
+// NumPy's scalars of numbers, by their bytes.
+bool same_scalar(PyObject* a, PyObject* b) {
+  PyArray_Descr* descr = PyArray_DescrFromScalar(a);
+  if (!descr) return PyErr_Clear(), false;
+  const bool number = PyTypeNum_ISNUMBER(descr->type_num) || PyTypeNum_ISBOOL(descr->type_num);
+  Py_DECREF(descr);
+  if (!number) return equal(a, b);
+  char x[64] = {}, y[64] = {};
+  PyArray_ScalarAsCtype(a, x);
+  PyArray_ScalarAsCtype(b, y);
+  return std::memcmp(x, y, sizeof x) == 0;
+}
+
+bool same_items(PyObject* a, PyObject* b) {  // exact tuples
+  if (PyTuple_GET_SIZE(a) != PyTuple_GET_SIZE(b)) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(a); ++i)
+    if (!same_value(PyTuple_GET_ITEM(a, i), PyTuple_GET_ITEM(b, i))) return false;
+  return true;
+}
+
+bool same_list(PyObject* list, PyObject* items) {
+  if (PyList_GET_SIZE(list) != PyTuple_GET_SIZE(items)) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); ++i)
+    if (!same_value(PyList_GET_ITEM(list, i), PyTuple_GET_ITEM(items, i))) return false;
+  return true;
+}
+
+bool same_dict(PyObject* dict, PyObject* items) {
+  if (2 * PyDict_Size(dict) != PyTuple_GET_SIZE(items)) return false;
+  PyObject *key, *value;
+  Py_ssize_t at = 0, i = 0;
+  while (PyDict_Next(dict, &at, &key, &value)) {
+    if (i + 1 >= PyTuple_GET_SIZE(items)) return false;
+    if (!same_value(key, PyTuple_GET_ITEM(items, i)) || !same_value(value, PyTuple_GET_ITEM(items, i + 1)))
+      return false;
+    i += 2;
+  }
+  return true;
+}
+
+bool same_array(PyObject* owner, PyObject* expected) {
+  PyArrayObject *a = reinterpret_cast<PyArrayObject*>(owner), *b = reinterpret_cast<PyArrayObject*>(expected);
+  if (PyArray_NDIM(a) != PyArray_NDIM(b) || PyArray_NBYTES(a) != PyArray_NBYTES(b)) return false;
+  if (!PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a))) return false;
+  if (PyArray_DESCR(a) != PyArray_DESCR(b) && !PyArray_EquivTypes(PyArray_DESCR(a), PyArray_DESCR(b)))
+    return false;
+  py::object held = py::reinterpret_borrow<py::object>(owner);
+  if (!PyArray_IS_C_CONTIGUOUS(a)) {  // expected always is
+    held = py::reinterpret_steal<py::object>(PyArray_NewCopy(a, NPY_CORDER));
+    if (!held) return PyErr_Clear(), false;
+    a = reinterpret_cast<PyArrayObject*>(held.ptr());
+  }
+  return std::memcmp(PyArray_DATA(a), PyArray_DATA(b), static_cast<size_t>(PyArray_NBYTES(b))) == 0;
+}
+
+// Found in the class or one it inherits from, without descriptors; new reference or null.
+py::object class_attribute(PyObject* type, PyObject* name) {
+  PyObject* mro = reinterpret_cast<PyTypeObject*>(type)->tp_mro;
+  for (Py_ssize_t i = 0; mro && i < PyTuple_GET_SIZE(mro); ++i) {
+    const auto dict = py::reinterpret_steal<py::object>(
+        PyObject_GenericGetAttr(PyTuple_GET_ITEM(mro, i), py::str("__dict__").ptr()));
+    if (!dict) {
+      PyErr_Clear();
+      continue;
+    }
+    auto found = py::reinterpret_steal<py::object>(PyObject_GetItem(dict.ptr(), name));
+    if (found) return found;
+    PyErr_Clear();
+  }
+  return {};
+}
+
+int64_t version_of(PyObject* type) {
+  PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
+  return PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG) ? static_cast<int64_t>(t->tp_version_tag) : 0;
+}
+
+// A class has a new version after each change of it or of one that it inherits from; 0: none at the moment.
+bool names_hold(Guard& g) {
+  const int64_t now = version_of(g.owner.ptr());
+  if (now != 0 && now == g.number) return true;
+  for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(g.expected.ptr()); i += 2) {
+    const py::object found = class_attribute(g.owner.ptr(), PyTuple_GET_ITEM(g.expected.ptr(), i));
+    PyObject* expected = PyTuple_GET_ITEM(g.expected.ptr(), i + 1);
+    if (expected == Py_NotImplemented ? static_cast<bool>(found) : !same_value(found.ptr(), expected))
+      return false;
+  }
+  // An attribute that is looked up gives the class a version, so that the next comparison is of one number.
+  if (now == 0) {
+    const auto any = py::reinterpret_steal<py::object>(PyObject_GetAttrString(g.owner.ptr(), "__init__"));
+    if (!any) PyErr_Clear();
+  }
+  g.number = version_of(g.owner.ptr());
+  return true;
+}
+
+bool function_holds(const Guard& g) {
+  PyObject* f = g.owner.ptr();
+  PyObject* const now[3] = {PyFunction_GET_CODE(f), PyFunction_GET_DEFAULTS(f),
+                            PyFunction_GET_KW_DEFAULTS(f)};
+  for (int i = 0; i < 3; ++i)
+    if (!same_value(now[i] ? now[i] : Py_None, PyTuple_GET_ITEM(g.expected.ptr(), i))) return false;
+  return true;
+}
+
+int64_t slot_offset(py::handle owner, py::handle name) {
+  const py::object member = class_attribute(reinterpret_cast<PyObject*>(Py_TYPE(owner.ptr())), name.ptr());
+  if (!member || !Py_IS_TYPE(member.ptr(), &PyMemberDescr_Type))
+    fail_type("program", "got a guard on a slot that the class does not have");
+  return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
+}
+
+bool has_dict(PyObject* owner, PyObject* expected) {
+  PyObject* dict = PyObject_GenericGetDict(owner, nullptr);
+  if (!dict) return PyErr_Clear(), false;
+  Py_DECREF(dict);
+  return dict == expected;
+}
+
+// No reference to the gradient is kept: autograd, and the program that made it, count them.
+int64_t gradient_address(PyObject* leaf) {
+  const TensorSlots& slots = TensorSlots::of(leaf);
+  PyObject* gradient = slot_of(leaf, slots.grad);
+  if (gradient == Py_None) return 0;
+  PyObject *array = slot_of(gradient, slots.array), *cell = slot_of(gradient, slots.cell);
+  // Held by others than the gradient and its count of changes: an eager step leaves it alone.
+  if (Py_REFCNT(array) > 1 + (PyList_GET_ITEM(cell, 1) == array)) return -1;
+  return reinterpret_cast<int64_t>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)));
+}
+
+}  // namespace
+
+const TensorSlots& TensorSlots::of(py::handle tensor) {
+  static const TensorSlots slots{slot_offset(tensor, py::str("_array")),
+                                 slot_offset(tensor, py::str("_cell")),
+                                 slot_offset(tensor, py::str("_grad"))};
+  return slots;
+}
+
+bool same_value(PyObject* a, PyObject* b) {
+  if (a == b) return true;
+  if (!a || !b || Py_TYPE(a) != Py_TYPE(b)) return false;
+  if (PyFloat_CheckExact(a)) {
+    const double x = PyFloat_AS_DOUBLE(a), y = PyFloat_AS_DOUBLE(b);
+    return std::memcmp(&x, &y, sizeof x) == 0;
+  }
+  if (PyLong_CheckExact(a) || PyUnicode_CheckExact(a) || PyBytes_CheckExact(a)) return equal(a, b);
+  if (PyTuple_CheckExact(a)) return same_items(a, b);
+  if (PyComplex_CheckExact(a)) {
+    const Py_complex x = PyComplex_AsCComplex(a), y = PyComplex_AsCComplex(b);
+    return std::memcmp(&x, &y, sizeof x) == 0;
+  }
+  if (PyArray_IsScalar(a, Generic)) return same_scalar(a, b);
+  return false;
+}
+
+bool Guard::holds() {
+  PyObject *o = owner.ptr(), *e = expected.ptr();
+  switch (kind) {
+    case GuardKind::item:
+    case GuardKind::missing: {
+      PyObject* found = PyDict_GetItemWithError(o, key.ptr());
+      if (!found) PyErr_Clear();
+      return kind == GuardKind::missing ? !found : same_value(found, e);
+    }
+    case GuardKind::slot:
+      return same_value(slot_of(o, number), e);
+    case GuardKind::attribute: {
+      const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
+      if (!found) PyErr_Clear();
+      return same_value(found.ptr(), e);
+    }
+    case GuardKind::cell:
+      return same_value(PyCell_GET(o), e);
+    case GuardKind::list:
+      return same_list(o, e);
+    case GuardKind::dict:
+      return same_dict(o, e);
+    case GuardKind::type:
+      return reinterpret_cast<PyObject*>(Py_TYPE(o)) == e && (key.is_none() || has_dict(o, key.ptr()));
+    case GuardKind::names:
+      return names_hold(*this);
+    case GuardKind::function:
+      return function_holds(*this);
+    case GuardKind::array:
+      return same_array(o, e);
+    case GuardKind::gradient:
+      return gradient_address(o) == number;
+    case GuardKind::call: {
+      const auto found = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
+      if (!found) PyErr_Clear();
+      return found && (same_value(found.ptr(), e) || equal(found.ptr(), e));
+    }
+  }
+  return false;
+}
+
+void Guards::set(const py::list& list) {
+  guards_.clear();
+  guards_.reserve(list.size());
+  for (py::handle item : list) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    Guard g{static_cast<GuardKind>(t[0].cast<int64_t>()), t[1], t[2], t[3]};
+    if (g.kind == GuardKind::slot) g.number = slot_offset(g.owner, g.key);
+    if (g.kind == GuardKind::gradient) g.number = g.expected.cast<int64_t>();
+    guards_.push_back(std::move(g));
+  }
+}
+
+int Guards::first_changed() {
+  for (size_t i = 0; i < guards_.size(); ++i)
+    if (!guards_[i].holds()) return static_cast<int>(i);
+  return -1;
+}
+
+int Guards::visit(visitproc visit, void* arg) const {
+  for (const Guard& g : guards_) {
+    Py_VISIT(g.owner.ptr());
+    Py_VISIT(g.key.ptr());
+    Py_VISIT(g.expected.ptr());
+  }
+  return 0;
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,69 @@
+// Guards: what a recorded step has read in Python, and whether that is still so.
+//
+// A guard names one place (an item of a dict, an attribute, a cell, the contents of a list ...) and what was
+// there when the step was recorded. Plain values count by value (0.0 and -0.0 are two), NumPy scalars too,
+// all else by identity; a guard holds references, so an address never means two objects.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <vector>
+
+namespace ranvier::bind {
+
+namespace py = pybind11;
+
+// In the order of `Kind` in python/ranvier/program/guards.py.
+enum class GuardKind : int64_t {
+  item,       // owner[key], a dict, is expected
+  missing,    // owner, a dict, has no key
+  slot,       // owner.key, a member of a class with __slots__, is expected
+  attribute,  // owner.key is expected
+  cell,       // the content of a cell of a closure is expected
+  list,       // owner, a list, has the items of expected, a tuple
+  dict,   // owner, a dict, has the keys and values of expected, (key, value, key, value ...), in this order
+  type,   // the class of owner is expected
+  names,  // of owner, a class, the names in expected, have these values: (name, value ...);
+          // NotImplemented: the class has no such name
+  function,  // code, defaults and keyword defaults of owner are those of expected, a tuple
+  array,     // shape, dtype and elements of owner, a NumPy array, are those of expected
+  gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nobody else holds its
+             // array; 0: there is none
+  call,      // owner() is equal to expected
+};
+
+struct Guard {
+  GuardKind kind;
+  py::object owner, key, expected;
+  int64_t number = 0;  // slot: offset of the member; names: version of the class; address
+
+  bool holds();
+};
+
+class Guards {
+ public:
+  // list: of (kind, owner, key, expected).
+  void set(const py::list& list);
+  // The first one that does not hold, or -1.
+  int first_changed();
+  int visit(visitproc visit, void* arg) const;
+  void clear() { guards_.clear(); }
+  size_t size() const { return guards_.size(); }
+
+ private:
+  std::vector<Guard> guards_;
+};
+
+// A slot of a Tensor, read where it lies: borrowed references. An attribute lookup takes ten times as long.
+struct TensorSlots {
+  int64_t array, cell, grad;  // offsets
+
+  static const TensorSlots& of(py::handle tensor);  // any Tensor: they are the same for all
+};
+inline PyObject*& slot_of(PyObject* owner, int64_t offset) {
+  return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(owner) + offset);
+}
+
+// One value, by the rule above.
+bool same_value(PyObject* a, PyObject* b);
+
+}  // namespace ranvier::bind

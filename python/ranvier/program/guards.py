@@ -1,0 +1,545 @@
+"""Guards: what a step has read in Python, found by following the names in its code.
+
+The recording notes which code ran (`reads.py`). From the step's function, the variables that this code
+names and the arguments that are no arrays, the walk follows every attribute that occurs in any of the code,
+the contents of containers, closures and defaults. Each value on the way is a guard, which the core compares
+before a replay. So more is guarded than was read, never less: an attribute that changes without having been
+read costs one more recording.
+"""
+
+from __future__ import annotations
+
+import _thread
+import abc
+import builtins
+import collections
+import functools
+import gc
+import operator
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import hooks
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import Module
+from ranvier.optim import Optimizer
+from ranvier.program.pure import is_stateful
+from ranvier.program.reads import Names, Reads, names_of
+
+__all__ = ["Kind", "Walk", "guard_optimizer"]
+
+
+class Kind(IntEnum):
+    """As in cpp/bindings/guards.h."""
+
+    ITEM = 0
+    MISSING = 1
+    SLOT = 2
+    ATTRIBUTE = 3
+    CELL = 4
+    LIST = 5
+    DICT = 6
+    TYPE = 7
+    NAMES = 8
+    FUNCTION = 9
+    ARRAY = 10
+    GRADIENT = 11
+    CALL = 12
+
+
+# Methods that Python looks up by itself. In a guard NotImplemented stands for one that is not there.
+_SPECIAL = frozenset(
+    f"__{name}__"
+    for names in (
+        "call getattr getattribute setattr bool len eq ne lt le gt ge hash contains iter next reversed get",
+        "set getitem setitem missing index int float complex neg pos abs invert round enter exit str repr",
+        "format array array_ufunc instancecheck add radd iadd sub rsub isub mul rmul imul",
+        "truediv rtruediv itruediv floordiv",
+        "rfloordiv mod rmod pow rpow ipow matmul rmatmul and rand or ror xor rxor",
+    )
+    for name in names.split()
+)
+_MOST = 20_000  # guards of one step
+_LARGEST = 1 << 20  # bytes of an array whose elements are compared
+_ABSENT = object()
+
+_PLAIN = (
+    type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
+    types.CodeType, np.generic, np.dtype, np.ufunc,
+)  # fmt: skip
+
+
+class Walk:
+    """The guards of one recorded step.
+
+    Attributes:
+        guards: (kind, owner, key, expected), as the core takes them; `texts`: the place of each, in words.
+        fault: why the step cannot be guarded, or "".
+    """
+
+    def __init__(self, reads: Reads, forward_only: bool = False, names: set[str] | None = None) -> None:
+        self.tensors: list[Tensor] = []  # that were reached
+        self.looked_up: set[str] = (
+            set()
+        )  # names of attributes that no code has, as those of operator.attrgetter
+        self._forward_only = forward_only
+        self.guards: list[tuple[int, Any, Any, Any]] = []
+        self.texts: list[str] = []
+        self.fault = reads.fault
+        self._codes = reads.codes
+        all_names = [names_of(code) for code, _ in reads.codes.values()]
+        self._names = set().union(names or (), *[n.attributes for n in all_names])
+        user = [n for n, (code, _) in zip(all_names, reads.codes.values(), strict=True) if _is_user(code)]
+        self._user_names = set().union(*[n.attributes for n in user]) if user else set()
+        self._dynamic = any(n.dynamic for n in user)
+        self._texts = set().union(*[n.texts for n in all_names]) if self._dynamic else set()
+        self._inner = {id(inner) for n in all_names for inner in n.inner}
+        self._functions: set[int] = set()  # ids of code whose functions were reached
+        self._seen: dict[int, Any] = {}
+        self._known: set[tuple[int, int, Any]] = set()
+        self._stack: list[tuple[Any, str]] = []
+        self._all_names = all_names
+
+    def run(self, roots: Iterable[tuple[Any, str]]) -> None:
+        """Follows what can be reached from the roots and from the variables of the code that ran."""
+        for root, text in roots:
+            self._stack.append((root, text))
+        for names, (code, variables) in zip(self._all_names, self._codes.values(), strict=True):
+            self._variables(names, variables, code)
+        self._tensors()
+        self._drain()
+        self._unreached()
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._stack and not self.fault:
+            value, text = self._stack.pop()
+            self._follow(value, text)
+            if len(self.guards) > _MOST:
+                self.fault = (
+                    f"the step can reach more than {_MOST} Python values (at {text}); pass what it needs "
+                    "as an argument"
+                )
+
+    # --- single guards
+    def add(self, kind: Kind, owner: Any, key: Any, expected: Any, text: str) -> None:
+        known = (int(kind), id(owner), key if type(key) in (str, int) else id(key))
+        if known not in self._known:
+            self._known.add(known)
+            self.guards.append((int(kind), owner, key, expected))
+            self.texts.append(text)
+
+    def _item(self, owner: dict[Any, Any], key: str, text: str) -> None:
+        value = owner[key]
+        self.add(Kind.ITEM, owner, key, value, text)
+        self._stack.append((value, text))
+
+    def _variables(self, names: Names, variables: dict[str, Any], code: types.CodeType) -> None:
+        where = f"in {code.co_name}" if _is_user(code) else f"of {variables.get('__name__', '?')}"
+        for name in names.variables:
+            if _is_our_own(variables.get(name), variables):
+                if isinstance(variables[name], types.ModuleType):
+                    self._stack.append((variables[name], name))
+                continue  # the library's own code
+            if name in ("isinstance", "issubclass") and _is_user(code):
+                self.call(
+                    abc.get_cache_token, abc.get_cache_token(), "the classes registered with abstract ones"
+                )
+            if name in variables:
+                self._item(variables, name, f"the variable {name} {where}")
+            elif hasattr(builtins, name):
+                self.add(Kind.MISSING, variables, name, None, f"the variable {name} {where}")
+                self._item(vars(builtins), name, f"the built-in {name}")
+            else:
+                self.add(Kind.MISSING, variables, name, None, f"the variable {name} {where}")
+        for name in names.imports:
+            if name in sys.modules:
+                self._item(sys.modules, name, f"the module {name}")
+
+    def _tensors(self) -> None:
+        """The methods of Tensors that the step's own code names; no Tensor is followed for them."""
+        found = [(name, _in_class(Tensor, name)) for name in self._user_names]
+        values = tuple(part for name, value in found if value is not None for part in (name, value))
+        self.add(Kind.NAMES, Tensor, "", values, "the class Tensor")
+
+    # --- what a value leads to
+    def _follow(self, x: Any, text: str) -> None:
+        kind = type(x)
+        if kind in _PLAIN_SET or id(x) in self._seen:
+            return
+        self._seen[id(x)] = x
+        if issubclass(kind, _PLAIN):
+            return
+        if issubclass(kind, Tensor):
+            self._tensor(x, text)
+        elif issubclass(kind, np.ndarray):
+            self._array(x, text)
+        elif issubclass(kind, Optimizer):
+            self._optimizer(x, text)
+        elif is_stateful(x):
+            self.fault = (
+                f"the step depends on {text}, {_article(kind.__name__)}, which gives another answer each "
+                "time; take from it outside the step and pass that as an argument"
+            )
+        elif kind is types.FunctionType:
+            self._function(x, text)
+        elif kind is types.MethodType:
+            self._stack += [(x.__func__, text), (x.__self__, _self(text))]
+        elif kind is types.BuiltinFunctionType:
+            if not isinstance(x.__self__, (types.ModuleType, type)):
+                self._stack.append((x.__self__, _self(text)))
+        elif issubclass(kind, types.ModuleType):
+            for name in (self._names | self._texts) & vars(x).keys():
+                self._item(vars(x), name, f"{x.__name__}.{name}")
+        elif issubclass(kind, type):
+            self._class(x, text)
+        else:
+            self._other(x, text)
+
+    def _optimizer(self, x: Any, text: str) -> None:
+        """Its settings are compared, or read anew, for each step that it takes: `guard_optimizer`."""
+        for name in self._user_names & {"param_groups", "defaults"}:
+            self._item(vars(x), name, f"{text}.{name}")
+        if type(x).__module__.startswith("ranvier.optim"):
+            return
+        self._instance(x, text)
+
+    def _other(self, x: Any, text: str) -> None:
+        kind = type(x)
+        if issubclass(kind, (staticmethod, classmethod)):
+            self._stack.append((x.__func__, text))
+        elif issubclass(kind, property):
+            self._stack += [(f, text) for f in (x.fget, x.fset) if f is not None]
+        elif issubclass(kind, functools.partial):
+            self._call(functools.partial(_parts, x), text)
+            self._stack += [(x.func, text), (x.args, text), (x.keywords, text)]
+        elif issubclass(kind, (operator.attrgetter, operator.methodcaller)):
+            self.looked_up |= _names_within(x)
+        elif kind is _thread._local:
+            for name in self._names & set(dir(x)):
+                self.add(Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}")
+                self._stack.append((getattr(x, name), f"{text}.{name}"))
+        elif issubclass(kind, weakref.ref):
+            self._call(x, text)
+            self._stack.append((x(), text))
+        elif issubclass(kind, types.CellType):
+            self._cell(x, text)
+        else:
+            self._contents(x, text)
+            if kind.__module__ != "builtins" and not _is_inner(x):
+                self._instance(x, text)
+
+    def _tensor(self, x: Tensor, text: str) -> None:
+        self.tensors.append(x)
+        self.add(Kind.SLOT, x, "_array", x._array, f"the memory of {text}")
+        if self._forward_only:
+            return
+        self.add(Kind.SLOT, x, "requires_grad", x.requires_grad, f"requires_grad of {text}")
+        self.add(Kind.SLOT, x, "grad_fn", x.grad_fn, f"grad_fn of {text}")
+
+    def _array(self, x: Any, text: str) -> None:
+        if x.nbytes > _LARGEST or x.dtype.hasobject:
+            self.fault = (
+                f"the step depends on {text}, a NumPy array of {x.nbytes} bytes and dtype {x.dtype}; pass it "
+                "as an argument, or wrap a true constant in rv.constant outside the step"
+            )
+            return
+        self.add(Kind.ARRAY, x, "", np.array(x, order="C", subok=False), f"the elements of {text}")
+
+    def _contents(self, x: Any, text: str) -> None:
+        kind = type(x)
+        if issubclass(kind, list):
+            if type(x) is list:
+                self.add(Kind.LIST, x, "", tuple(x), f"the items of {text}")
+            else:
+                self._call(functools.partial(tuple, x), text)
+            self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
+        elif issubclass(kind, dict):
+            pairs = tuple(part for pair in x.items() for part in pair)
+            self.add(Kind.DICT, x, "", pairs, f"the items of {text}")
+            for key, value in x.items():
+                self._stack += [(key, f"a key of {text}"), (value, f"{text}[{key!r}]")]
+        elif issubclass(kind, tuple):
+            self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
+        elif issubclass(kind, (set, frozenset)):
+            if not issubclass(kind, frozenset):
+                self._call(functools.partial(_sorted_set, x), text)
+            self._stack += [(item, f"an item of {text}") for item in x]
+        elif issubclass(kind, collections.deque):
+            self._call(functools.partial(tuple, x), text)
+            self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
+        elif issubclass(kind, (bytearray, memoryview)):
+            self._call(functools.partial(bytes, x), text)
+        elif issubclass(kind, types.MappingProxyType):
+            self._call(functools.partial(_pairs, x), text)
+        elif kind.__module__ == "array":
+            self._call(x.tobytes, text)
+
+    def call(self, function: Callable[[], Any], expected: Any, text: str) -> None:
+        """A guard on what a function without arguments gives."""
+        self.add(Kind.CALL, function, "", expected, text)
+
+    def _call(self, function: Callable[[], Any], text: str) -> None:
+        self.call(function, function(), f"the contents of {text}")
+
+    def _cell(self, cell: Any, text: str) -> None:
+        try:
+            content = cell.cell_contents
+        except ValueError:  # empty as yet
+            return
+        self.add(Kind.CELL, cell, "", content, text)
+        self._stack.append((content, text))
+
+    def _function(self, f: Any, text: str) -> None:
+        if id(f.__code__) not in self._codes:
+            return
+        self._functions.add(id(f.__code__))
+        expected = f.__code__, f.__defaults__, f.__kwdefaults__
+        self.add(Kind.FUNCTION, f, "", expected, f"the function {f.__name__}")
+        for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
+            self._cell(cell, f"the variable {name} in {f.__name__}")
+        self._stack += [(value, f"a default of {f.__name__}") for value in (f.__defaults__, f.__kwdefaults__)]
+        for name in self._names & vars(f).keys():
+            self._item(vars(f), name, f"{f.__name__}.{name}")
+
+    # --- objects with attributes
+    def _instance(self, x: Any, text: str) -> None:
+        kind = type(x)
+        own = _attributes(x)
+        self.add(Kind.TYPE, x, own, kind, f"the class of {text}")
+        found = self._class(kind, kind.__name__)
+        names = self._names | {"forward"} if isinstance(x, Module) else self._names
+        if own is not None:
+            all_of_them = self._dynamic and _is_plain_class(kind)
+            if all_of_them:
+                self.add(Kind.DICT, own, "", _pairs(own), f"the attributes of {text}")
+            wanted = own.keys() if all_of_them else names & own.keys()
+            for name in list(wanted):
+                if isinstance(name, str):
+                    self._item(own, name, f"{text}.{name}")
+            for name in found - own.keys():
+                self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
+        for name in names:
+            member = _in_class(kind, name)
+            if isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+                value = getattr(x, name, _ABSENT)
+                if value is not _ABSENT and name not in ("__dict__", "__class__"):
+                    self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
+                    self._stack.append((value, f"{text}.{name}"))
+        if isinstance(x, Module):
+            self._module(x, text)
+
+    def _module(self, m: Module, text: str) -> None:
+        """Its parts and their number, its mode and its hooks."""
+        own = vars(m)
+        for registry in ("_parameter_names", "_buffer_names", "_module_names"):
+            self.add(Kind.DICT, own[registry], "", _pairs(own[registry]), f"the parts of {text}")
+            for name in own[registry]:
+                if name in own:
+                    self._item(own, name, f"{text}.{name}")
+        if "training" in own:
+            self.add(Kind.ITEM, own, "training", own["training"], f"the mode of {text}")
+        if own.get("_hooks") is None:
+            self.add(
+                Kind.MISSING if "_hooks" not in own else Kind.ITEM,
+                own,
+                "_hooks",
+                None,
+                f"the hooks of {text}",
+            )
+        else:
+            self._item(own, "_hooks", f"the hooks of {text}")
+            for table in vars(own["_hooks"]).values():
+                self._stack.append((table, f"the hooks of {text}"))
+
+    def _class(self, kind: type, text: str) -> set[str]:
+        """Guards what the code can read of a class; returns the names of it that an instance could hide."""
+        if _is_builtin(kind):
+            return set()
+        values: list[Any] = []
+        hidden: set[str] = set()
+        for base in kind.__mro__:
+            if _is_builtin(base):
+                continue
+            for name, value in list(vars(base).items()):
+                functions = _functions_of(value)
+                ran = any(id(f.__code__) in self._codes for f in functions)
+                read = name in self._names and not functions and not _is_descriptor(value)
+                if name in hidden or not (ran or read):
+                    continue
+                values += [name, value]
+                if not name.startswith("__") and not isinstance(value, property):
+                    hidden.add(name)
+                self._stack.append((value, f"{text}.{name}"))
+        for name in sorted(self._names | _SPECIAL):
+            if name not in values[::2]:
+                value = _in_class(kind, name)
+                values += [name, NotImplemented if value is None else value]
+        self.add(Kind.NAMES, kind, "", tuple(values), f"the class {text}")
+        return hidden
+
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether the step's own code names `grad`."""
+        return "grad" in self._user_names
+
+    # --- functions that no name leads to: hooks, and what the library keeps for the step
+    def _unreached(self) -> None:
+        missing = [
+            code
+            for key, (code, _) in self._codes.items()
+            if key not in self._functions
+            and key not in self._inner
+            and (code.co_freevars or code.co_argcount)
+        ]
+        if not missing or self.fault:
+            return
+        for referrer in gc.get_referrers(*missing):
+            if type(referrer) is types.FunctionType and id(referrer.__code__) in self._codes:
+                self._stack.append((referrer, referrer.__name__))
+
+    def leaves(self, leaves: Iterable[Tensor]) -> None:
+        """Hooks on tensors, which backward calls."""
+        for table, text in (
+            (hooks.before_accumulation, "the hooks of a tensor"),
+            (hooks.after_accumulation, "the hooks after accumulation"),
+        ):
+            if not table:
+                self.add(Kind.DICT, table, "", (), text)
+                continue
+            for leaf in leaves:
+                if id(leaf) in table:
+                    self.add(Kind.ITEM, table, id(leaf), table[id(leaf)], text)
+                    self._stack.append((table[id(leaf)], text))
+                else:
+                    self.add(Kind.MISSING, table, id(leaf), None, text)
+        self._drain()
+
+
+def guard_optimizer(walk: Walk, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
+    """Guards on one group of an optimizer whose step was recorded.
+
+    Numbers among the settings are not compared: the kernel reads them anew (`_Plan.refresh`).
+    """
+    name, own, kind = type(optimizer).__name__, vars(optimizer), type(optimizer)
+    for attribute in ("param_groups", "state", "_plans"):
+        walk.add(Kind.ITEM, own, attribute, own[attribute], f"{name}.{attribute}")
+    for attribute in ("step", "zero_grad", "settings", "state_names"):
+        walk.add(Kind.MISSING, own, attribute, None, f"{name}.{attribute}")
+        values = attribute, _in_class(kind, attribute)
+        walk.add(Kind.NAMES, kind, attribute, values, f"{name}.{attribute}")
+    walk.add(Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
+    walk.add(Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}")
+    walk.add(Kind.ITEM, group, "params", group["params"], f"the parameters of {name}")
+    for key, value in group.items():
+        if type(value) not in (int, float, tuple, list):
+            walk.add(Kind.ITEM, group, key, value, f"{key} of {name}")
+    walk.add(Kind.ITEM, optimizer._plans, id(group), plan, f"the state of {name}")
+    for p in plan.active:
+        state = optimizer.state.get(p)
+        if state is not None:
+            walk.add(Kind.ITEM, optimizer.state, p, state, f"the state of {name}")
+            for key, array in state.items():
+                walk.add(Kind.ITEM, state, key, array, f"{key} of {name}")
+
+
+_PLAIN_SET = frozenset(_PLAIN)
+
+
+def _is_our_own(value: Any, variables: dict[str, Any]) -> bool:
+    if not str(variables.get("__name__", "")).startswith("ranvier."):
+        return False
+    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    return (
+        isinstance(name, str)
+        and name.startswith("ranvier.")
+        and (callable(value) or isinstance(value, types.ModuleType))
+    )
+
+
+def _is_user(code: types.CodeType) -> bool:
+    from ranvier.autograd.capture import package
+
+    return not code.co_filename.startswith(package())
+
+
+def _attributes(x: Any) -> dict[str, Any] | None:
+    try:
+        own = object.__getattribute__(x, "__dict__")
+    except AttributeError:
+        return None
+    return own if isinstance(own, dict) else None
+
+
+def _in_class(kind: type, name: str) -> Any:
+    for base in kind.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return None
+
+
+def _functions_of(value: Any) -> list[Any]:
+    """The Python functions that an attribute of a class calls."""
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if isinstance(value, property):
+        return [f for f in (value.fget, value.fset) if type(f) is types.FunctionType]
+    if isinstance(value, functools.cached_property):
+        return [value.func]
+    return [value] if type(value) is types.FunctionType else []
+
+
+def _is_descriptor(value: Any) -> bool:
+    return isinstance(
+        value,
+        (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType,
+         types.MethodDescriptorType, types.ClassMethodDescriptorType, property),
+    )  # fmt: skip
+
+
+def _is_builtin(kind: type) -> bool:
+    return kind.__module__ in ("builtins", "abc", "typing", "numpy", "enum") or not kind.__flags__ & (1 << 9)
+
+
+def _is_plain_class(kind: type) -> bool:
+    return not kind.__module__.startswith("ranvier") or issubclass(kind, Module)
+
+
+def _is_inner(x: Any) -> bool:
+    """An object of the library's own that holds no settings of a step."""
+    module = type(x).__module__
+    return module.startswith("ranvier.") and not module.startswith(
+        ("ranvier.nn", "ranvier.train", "ranvier.optim")
+    )
+
+
+def _names_within(x: Any) -> set[str]:
+    """The names that an attrgetter or methodcaller looks up."""
+    parts = x.__reduce__()[1]
+    return {name for part in parts if isinstance(part, str) for name in part.split(".")}
+
+
+def _pairs(x: Any) -> tuple[Any, ...]:
+    return tuple(part for pair in x.items() for part in pair)
+
+
+def _parts(x: functools.partial[Any]) -> tuple[Any, ...]:
+    return x.func, x.args, tuple(x.keywords.items())
+
+
+def _sorted_set(x: set[Any]) -> tuple[Any, ...]:
+    return tuple(x)
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
+
+
+def _self(text: str) -> str:
+    return text.rpartition(".")[0] or "self"

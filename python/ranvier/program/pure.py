@@ -1,0 +1,122 @@
+"""Which C functions a captured step may call: those whose result follows from their arguments alone.
+
+The one place where this is listed. A Python function needs no entry: what it reads is guarded, and what it
+calls in C is looked up here.
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+import types
+import weakref
+from typing import Any
+
+import numpy as np
+
+# Functions of these modules, and classes of theirs, are pure; of NumPy all but its random numbers and files.
+_MODULES = frozenset(
+    {
+        "math", "cmath", "operator", "_operator", "_functools", "functools", "_collections", "collections",
+        "_abc", "_bisect", "_heapq", "_sre", "_string", "_struct", "_weakref", "types", "typing", "_typing",
+        "itertools", "unicodedata", "copyreg", "_contextlib", "ranvier._core", "_thread",
+    }
+)  # fmt: skip
+_NUMPY_STATE = frozenset({"fromfile", "tofile", "seterrobj", "_load_from_filelike", "empty", "empty_like"})
+_SETTINGS = frozenset({"set_num_threads", "set_winograd", "set_isa", "empty_cache"})  # of the core
+
+# Built-in functions that act on the world, read it, or run code that is not seen.
+_REFUSED = frozenset(
+    {
+        "print",
+        "input",
+        "open",
+        "exec",
+        "eval",
+        "compile",
+        "__import__",
+        "breakpoint",
+        "globals",
+        "locals",
+        "id",
+    }
+)
+
+# Methods of these are pure, or change an object that the guards compare.
+_TYPES: tuple[type, ...] = (
+    str, bytes, bytearray, memoryview, int, float, complex, slice, range, list, tuple, dict, set, frozenset,
+    type(None), property, BaseException, collections.deque, re.Pattern, re.Match, weakref.ref, np.generic,
+    np.dtype, np.ufunc, types.MappingProxyType, types.FunctionType, types.MethodType, types.GeneratorType,
+    types.SimpleNamespace, types.CoroutineType, super, type(collections.OrderedDict().keys()),
+    type({}.keys()), type({}.items()), type({}.values()), type(iter(())), type(iter([])), type(iter({})),
+)  # fmt: skip
+_LOCKS = ("lock", "RLock", "_RLock")
+
+# Objects that give another answer each time: a step must not depend on one that was there before.
+STATEFUL: tuple[type, ...] = (
+    types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, zip, map, filter, enumerate, reversed,
+    type(iter(())), type(iter([])), type(iter({})), type(iter({}.items())), type(iter({}.values())),
+    type(iter(set())), type(iter(range(0))), type(iter("")), type(iter(b"")), type(iter(int, 1)),
+)  # fmt: skip
+
+
+def is_stateful(x: Any) -> bool:
+    """Whether x is an iterator, a foreign function, or a cache, which guards cannot compare."""
+    kind = type(x)
+    if isinstance(x, STATEFUL):
+        return True
+    if kind.__module__ == "itertools":
+        return True
+    if kind.__module__ in ("ctypes", "_ctypes"):
+        return True
+    return kind.__name__ == "_lru_cache_wrapper"
+
+
+def refusal(function: Any) -> str:
+    """Why a C function may not be called in a captured step; "" where it may."""
+    name = getattr(function, "__name__", repr(function))
+    owner = getattr(function, "__self__", None)
+    module = getattr(function, "__module__", None) or ""
+    if owner is None or isinstance(owner, types.ModuleType):
+        where = module or getattr(owner, "__name__", "")
+        return _of_module(where, name)
+    if isinstance(owner, type):
+        where = owner.__module__
+        if (
+            where in ("builtins", "numpy", "ranvier._core")
+            or where in _MODULES
+            or "ranvier" in where.split(".")[0]
+        ):
+            return ""
+        return "" if name in ("__new__", "__init_subclass__", "mro") else f"{where}.{owner.__name__}.{name}"
+    if isinstance(owner, np.ndarray):
+        return "" if name not in _NUMPY_STATE else f"numpy.ndarray.{name}"
+    kind = type(owner)
+    if isinstance(owner, _TYPES) or kind.__name__ in _LOCKS or kind.__module__ == "ranvier._core":
+        return ""
+    if kind.__module__ in ("itertools", "functools", "collections", "ranvier.autograd.tensor"):
+        return ""
+    if name in _OF_OBJECT:
+        return ""
+    if (
+        module.startswith("numpy")
+        and not module.startswith("numpy.random")
+        and "random" not in kind.__module__
+    ):
+        return ""
+    return f"{kind.__module__}.{kind.__qualname__}.{name}"
+
+
+_OF_OBJECT = frozenset(name for name in dir(object)) | {"__getstate__", "__reduce_ex__"}
+
+
+def _of_module(module: str, name: str) -> str:
+    if module == "builtins":
+        return name if name in _REFUSED else ""
+    if module == "ranvier._core":
+        return f"ranvier.{name}" if name in _SETTINGS else ""
+    if module in _MODULES:
+        return ""
+    if module.split(".")[0] == "numpy" and "random" not in module:
+        return f"{module}.{name}" if name in _NUMPY_STATE else ""
+    return f"{module}.{name}" if module else name

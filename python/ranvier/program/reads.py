@@ -1,0 +1,149 @@
+"""Reads: which Python code a recording runs, and which C functions that code calls."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import os
+import sys
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from ranvier.autograd.capture import package, place
+from ranvier.program import pure
+
+_IMPORT = "<frozen importlib"
+_NUMPY = os.sep + "numpy" + os.sep
+_GLOBALS = frozenset(
+    {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME", "DELETE_NAME"}
+)
+# Layers and the training loop are read like the user's own code; the rest of the library holds no settings.
+_READ = tuple(package() + part + os.sep for part in ("nn", "train", os.path.join("optim", "lr_scheduler")))
+_NOT_READ = package() + os.path.join("nn", "module.py")  # guards of modules: guards.py
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+_DYNAMIC = frozenset(
+    {
+        "getattr",
+        "setattr",
+        "delattr",
+        "hasattr",
+        "vars",
+        "dir",
+        "__dict__",
+        "__getattribute__",
+        "asdict",
+        "astuple",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that code loads or stores: global variables, attributes, imported modules; texts in it."""
+
+    variables: frozenset[str]
+    attributes: frozenset[str]
+    imports: frozenset[str]
+    texts: frozenset[str]
+    inner: tuple[CodeType, ...]
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether attributes are looked up whose names do not stand in the code."""
+        return bool(_DYNAMIC & (self.variables | self.attributes))
+
+
+@functools.lru_cache(maxsize=4096)
+def names_of(code: CodeType) -> Names:
+    """The names of one code object."""
+    variables, attributes, imports = set(), set(), set()
+    for step in dis.get_instructions(code):
+        if step.opname in _GLOBALS:
+            variables.add(step.argval)
+        elif step.opname == "IMPORT_NAME":
+            imports.add(step.argval)
+        elif step.opcode in dis.hasname:
+            attributes.add(step.argval)
+    constants = [c for c in code.co_consts if isinstance(c, (str, CodeType))]
+    return Names(
+        frozenset(variables),
+        frozenset(attributes),
+        frozenset(imports),
+        frozenset(c for c in constants if isinstance(c, str)),
+        tuple(c for c in constants if isinstance(c, CodeType)),
+    )
+
+
+def is_read(code: CodeType) -> bool:
+    """Whether what the code reads counts: all but the library's own inner layers and NumPy's."""
+    name = code.co_filename
+    if name.startswith(package()):
+        return name.startswith(_READ) and name != _NOT_READ
+    return _NUMPY not in name and not name.startswith(_IMPORT)
+
+
+def _is_standard(code: CodeType) -> bool:
+    return code.co_filename.startswith(_STANDARD) and "-packages" not in code.co_filename
+
+
+class Reads:
+    """Notes the code that is entered in a ``with`` block, and the first C function that is not pure."""
+
+    def __init__(self) -> None:
+        self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}  # by id: code and its global variables
+        self.fault = ""
+        self._other: set[int] = set()
+        self._kept: list[CodeType] = []  # so that an id means one code object
+        self._ignored: Any = None
+        self._before: Any = None
+
+    def __enter__(self) -> Reads:
+        self._before = sys.getprofile()
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(self._before)
+        self._ignored = None
+
+    def _event(self, frame: Any, event: str, arg: Any) -> None:
+        if event == "call":
+            if self._ignored is None:
+                self._enter(frame)
+        elif event == "c_call":
+            if id(frame.f_code) in self.codes and self._ignored is None and not self.fault:
+                self._call(frame, arg)
+        elif frame is self._ignored:  # return
+            self._ignored = None
+
+    def _enter(self, frame: Any) -> None:
+        code = frame.f_code
+        key = id(code)
+        if key in self.codes or key in self._other:
+            return
+        # The first import of a module runs it once and for all; and what the library itself needs of the
+        # standard library is no matter of the step's.
+        if code.co_filename.startswith(_IMPORT) or (
+            _is_standard(code) and not self._is_called_by_reader(frame)
+        ):
+            self._ignored = frame
+            return
+        if is_read(code):
+            self.codes[key] = code, frame.f_globals
+            return
+        self._other.add(key)
+        self._kept.append(code)
+
+    def _is_called_by_reader(self, frame: Any) -> bool:
+        return frame.f_back is None or id(frame.f_back.f_code) in self.codes
+
+    def _call(self, frame: Any, function: Any) -> None:
+        if frame.f_code.co_filename.startswith(package()):
+            return
+        name = pure.refusal(function)
+        if name:
+            self.fault = (
+                f"the step calls {name} at {place()}, whose effect or result a replay would not repeat; "
+                "call it outside the step and pass what it gives as an argument"
+            )
