@@ -384,3 +384,22 @@ def test_the_callers_array_is_not_written():
     assert trainer.predict(x).tolist() == first.tolist()
     trainer.fit(x, np.zeros((4, 2), np.float32), epochs=2)
     assert (x == 1).all()
+
+
+def test_a_change_in_place_by_several_operations():
+    """The first of them saved what the last one's result is written over."""
+    low, high, weights = rv.tensor([0.5, 0.0, 3.0, 0.0]), rv.tensor([1.0, 5.0, 9.0, 1.0]), rv.arange(1.0, 5)
+    gradients = []
+    for in_place in (True, False):
+        w = rv.tensor([1.0, 2.0, 1.0, 0.25], requires_grad=True)
+        x = w * 2
+        if in_place:
+            row = x[1:]
+            x.clamp_(low, high)
+        else:
+            x = x.clamp(low, high)
+            row = x[1:]
+        ((x * weights).sum() + (row * row).sum()).backward()
+        gradients.append(w.grad.tolist())
+    assert gradients[0] == gradients[1]
+    assert gradients[0][1] > 0

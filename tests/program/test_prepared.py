@@ -388,11 +388,12 @@ def test_a_parameter_on_an_array_of_the_callers():
 
 
 def test_a_parameter_on_a_part_of_the_callers_memory():
-    memory = np.ones(24, np.float32)
-    model = nn.Linear(4, 3, bias=False)
-    model.weight = nn.Parameter(rv.from_numpy(memory[:12].reshape(3, 4)))
-    fast, x = rv.compile(model.eval()), draw(8, 4)
+    memory = draw(2 * 40 * 60)
+    model = nn.Linear(60, 40, bias=False)
+    model.weight = nn.Parameter(rv.from_numpy(memory[: 40 * 60].reshape(40, 60)))
+    fast, x = rv.compile(model.eval()), draw(16, 60)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
+    assert names(fast, True) == ["matmul_pack"]
     for factor in (2, 3):
         memory *= factor
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))

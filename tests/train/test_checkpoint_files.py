@@ -8,7 +8,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
-from ranvier.train import checkpoints
+from ranvier.train import checkpoints, description
 from ranvier.train.run import PARTS
 from support.checkpointed import Stop, fit, new_trainer, state_of
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
@@ -256,3 +256,9 @@ def test_the_best_of_a_second_run_is_its_own(tmp_path):
     trainer.fit(X, Y, epochs=1, callbacks=[checkpoint])
     assert trainer.history["loss"][-1] > max(trainer.history["loss"][:3])
     assert (tmp_path / "best.safetensors").read_bytes() != before
+
+
+def test_a_long_difference_is_cut():
+    for length, shown in ((200, "a" * 200), (201, "a" * 200 + "...")):
+        text = description._difference({"x": "a" * length}, {"x": "b"})
+        assert text == f"x: {shown} there, b here"
