@@ -12,12 +12,17 @@ class Carver {
   template <class T>
   T* take(int64_t count) {
     char* p = base_ ? base_ + used_ : nullptr;
-    used_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    size_t bytes;
+    if (count < 0 || __builtin_mul_overflow(static_cast<size_t>(count), sizeof(T), &bytes) || bytes > kMost)
+      bytes = kMost;
+    used_ = used_ + (bytes + 63) / 64 * 64;
+    if (used_ > kMost) used_ = kMost;
     return reinterpret_cast<T*>(p);
   }
-  size_t used() const { return used_; }
+  size_t used() const { return used_; }  // more than any memory where a size has overflowed
 
  private:
+  static constexpr size_t kMost = size_t{1} << 62;
   char* base_;
   size_t used_ = 0;
 };

@@ -9,16 +9,10 @@ namespace {
 
 std::atomic<int> g_runs{0};
 std::atomic<int> g_forks{0};  // that wait, or happen
+std::atomic<int> g_allowed{0};
+thread_local int t_held = 0;
 
-void nap() {
-  const timespec time{0, 20000};
-  nanosleep(&time, nullptr);
-}
-
-}  // namespace
-
-// Two counters and no lock: a replay of some microseconds passes here, and a fork is rare and may wait.
-NoFork::NoFork() {
+void enter_run() {
   for (;;) {
     g_runs.fetch_add(1);
     if (g_forks.load() == 0) return;
@@ -27,7 +21,37 @@ NoFork::NoFork() {
   }
 }
 
-NoFork::~NoFork() { g_runs.fetch_sub(1, std::memory_order_release); }
+void leave_run() { g_runs.fetch_sub(1, std::memory_order_release); }
+
+}  // namespace
+
+void nap() {
+  const timespec time{0, 20000};
+  nanosleep(&time, nullptr);
+}
+
+// Two counters and no lock: a replay of some microseconds passes here, and a fork is rare and may wait.
+NoFork::NoFork() {
+  if (t_held++ == 0) enter_run();
+}
+
+NoFork::~NoFork() {
+  if (--t_held == 0) leave_run();
+}
+
+ForkAllowed::ForkAllowed() : held_(t_held) {
+  g_allowed.fetch_add(1);
+  t_held = 0;
+  if (held_) leave_run();
+}
+
+ForkAllowed::~ForkAllowed() {
+  if (held_) enter_run();
+  t_held = held_;
+  g_allowed.fetch_sub(1);
+}
+
+bool is_fork_allowed() { return g_allowed.load() != 0; }
 
 void hold_runs() {
   g_forks.fetch_add(1);
@@ -39,6 +63,7 @@ void release_runs() { g_forks.fetch_sub(1); }
 void forget_runs() {
   g_runs.store(0);
   g_forks.store(0);
+  g_allowed.store(0);
 }
 
 }  // namespace ranvier

@@ -12,6 +12,20 @@ class NoFork {
   NoFork& operator=(const NoFork&) = delete;
 };
 
+// While one lives, forks do not wait for what this thread is doing.
+class ForkAllowed {
+ public:
+  ForkAllowed();
+  ~ForkAllowed();
+  ForkAllowed(const ForkAllowed&) = delete;
+  ForkAllowed& operator=(const ForkAllowed&) = delete;
+
+ private:
+  int held_;  // NoForks of this thread
+};
+bool is_fork_allowed();  // whether any lives
+void nap();              // some microseconds
+
 // For the handlers of fork(), in the thread that forks.
 void hold_runs();     // waits until no NoFork lives; then none begins
 void release_runs();  // after the fork, in the parent

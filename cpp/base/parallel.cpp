@@ -7,11 +7,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <mutex>
+#include <new>
 
 #include "base/allocator.h"
 #include "base/cpu_count.h"
@@ -29,9 +33,10 @@ bool g_place_workers = true;
 
 struct Team {
   int index, size;
+  double cost_ns;  // of the loops that this thread works on
 };
-thread_local Team t_team{0, 0};  // size 0: no team open
-thread_local const CallScope* t_call = nullptr;
+thread_local Team t_team{0, 0, 0};  // size 0: no team open
+thread_local CallScope* t_call = nullptr;
 
 // What team_barrier() works with: of the one team, so that its memory can be static.
 constexpr int kMaxFlags = 64;
@@ -50,8 +55,11 @@ void pause() {
 #endif
 }
 
+constexpr timespec kBetweenLooks{0, 50000000};  // of a thread that sleeps and may have to look for signals
+
 void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), operation, value, nullptr, nullptr, 0);
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), operation, value,
+          operation == FUTEX_WAIT_PRIVATE ? &kBetweenLooks : nullptr, nullptr, 0);
 }
 
 // Until the flag has come to a round.
@@ -60,7 +68,7 @@ void wait_for(std::atomic<uint32_t>& flag, uint32_t round) {
   for (int spins = g_spins; spins > 0 && is_behind(flag.load(std::memory_order_acquire)); --spins) pause();
   if (!is_behind(flag.load(std::memory_order_acquire))) return;
   g_sleepers.fetch_add(1);  // before the flag is looked at again: who raises it sees one of the two
-  for (uint32_t seen; is_behind(seen = flag.load());) futex(flag, FUTEX_WAIT_PRIVATE, seen);
+  for (uint32_t seen; is_behind(seen = flag.load()); interrupted()) futex(flag, FUTEX_WAIT_PRIVATE, seen);
   g_sleepers.fetch_sub(1);
 }
 thread_local bool t_alone = false;
@@ -96,12 +104,14 @@ bool user_places_threads() {
   return false;
 }
 
+bool g_has_team = false;  // of the thread that forks
+
 // A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
 // is ended before the fork and each side builds its own again. The locks are held across it so that the child
 // gets them free, and what a program changes is whole.
 void before_fork() {
   hold_runs();
-  g_team.lock();
+  while (!(g_has_team = g_team.try_lock()) && !is_fork_allowed()) nap();
   lock_allocator();
   if (!omp_in_parallel()) omp_pause_resource_all(omp_pause_soft);
   t_placement = Placement{};
@@ -109,13 +119,16 @@ void before_fork() {
 
 void after_fork() {
   unlock_allocator();
-  g_team.unlock();
+  if (g_has_team) g_team.unlock();
   release_runs();
 }
 
 void after_fork_in_child() {
   unlock_allocator();
-  g_team.unlock();
+  if (g_has_team)
+    g_team.unlock();
+  else
+    new (&g_team) std::mutex;  // held by a thread that the child does not have
   forget_runs();
   g_sleepers.store(0);
 }
@@ -152,7 +165,10 @@ int num_threads() {
 
 void set_alone(bool alone) { t_alone = alone; }
 
-CallScope::CallScope(int threads) : before_(t_call), threads_(threads) { t_call = this; }
+CallScope::CallScope(int threads, MayStop may_stop, const void* call)
+    : before_(t_call), threads_(threads), owner_(&t_team), call_(call), may_stop_(may_stop) {
+  t_call = this;
+}
 CallScope::~CallScope() { t_call = before_; }
 
 int planned_threads() { return t_call ? t_call->threads() : num_threads(); }
@@ -177,19 +193,72 @@ void team_barrier() {
   for (int i = 0; i < size; ++i) wait_for(g_flags[i].round, round);
 }
 
+std::atomic<SignalCheck> g_check{nullptr};
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+void set_signal_check(SignalCheck check) { g_check.store(check); }
+
+bool interrupted() {
+  constexpr double kLong = 5e6;  // nanoseconds: shorter work does not ask for the time
+  return t_team.cost_ns >= kLong && t_call && t_call->look();
+}
+
+// The check may run Python, which may call kernels, fork and wait for other threads: meanwhile this thread is
+// in no team and in no call, and forks do not wait for it.
+bool CallScope::look() {
+  constexpr int64_t kPeriod = 50000000;
+  if (stopped()) return true;
+  if (owner_ != &t_team) return false;
+  const int64_t now = now_ns();
+  if (now < next_look_) return false;
+  const bool first = next_look_ == 0;
+  next_look_ = now + kPeriod;
+  const SignalCheck check = g_check.load(std::memory_order_relaxed);
+  if (first || !check || !may_stop_ || syscall(SYS_gettid) != getpid() || !may_stop_(call_)) return false;
+  const Team team = t_team;
+  const unsigned round = t_round;
+  t_team = Team{0, 0, 0}, t_call = nullptr;
+  bool stop;
+  {
+    const ForkAllowed allowed;
+    stop = check();
+  }
+  t_team = team, t_call = this, t_round = round;
+  next_look_ = now_ns() + kPeriod;
+  if (stop) stopped_.store(true);
+  return stop;
+}
+
 namespace detail {
 
-const CallScope* current_call() { return t_call; }
+CallScope* current_call() { return t_call; }
 
-TeamScope::TeamScope(int index, int size, const CallScope* call)
+TeamScope::TeamScope(int index, int size, CallScope* call)
     : index_(t_team.index), size_(t_team.size), call_(t_call) {
-  t_team = Team{index, size};
+  t_team.index = index, t_team.size = size;
   t_call = call;
   if (size > 1) t_round = 0;
 }
 TeamScope::~TeamScope() {
-  t_team = Team{index_, size_};
+  t_team.index = index_, t_team.size = size_;
   t_call = call_;
+}
+
+WorkScope::WorkScope(double cost_ns) : before_(t_team.cost_ns) {
+  if (cost_ns > before_) t_team.cost_ns = cost_ns;
+}
+WorkScope::~WorkScope() { t_team.cost_ns = before_; }
+
+int64_t items_at_once(int64_t count) {
+  constexpr double kAtOnce = 2e7;  // nanoseconds: the cost is a guess, and may be short by a few times
+  const double pieces = t_team.cost_ns / kAtOnce / team_size();
+  if (pieces < 2 || count < 2) return std::max<int64_t>(count, 1);
+  return std::max<int64_t>(static_cast<int64_t>(static_cast<double>(count) / pieces), 1);
 }
 
 TeamLease::TeamLease(double cost_ns) : size_(1) {

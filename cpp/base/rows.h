@@ -5,6 +5,12 @@
 
 namespace ranvier {
 
+// An index that was checked, and that another thread may have changed since: inside [0, size) in any case, so
+// that nothing but the table is read or written. size >= 1.
+inline int64_t inside(int64_t index, int64_t size) {
+  return static_cast<uint64_t>(index) < static_cast<uint64_t>(size) ? index : 0;
+}
+
 // Row i of what is picked is row index[i * step] of the table, counted from its end where that is negative.
 struct PickedRows {
   const char* table;
@@ -14,7 +20,7 @@ struct PickedRows {
 
   const char* at(int64_t i) const {
     const int64_t row = index[i * step];
-    return table + (row < 0 ? row + rows : row) * row_bytes;
+    return table + inside(row < 0 ? row + rows : row, rows) * row_bytes;
   }
 };
 

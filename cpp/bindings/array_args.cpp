@@ -13,6 +13,10 @@ namespace {
 
 static_assert(sizeof(npy_intp) == sizeof(int64_t));
 
+// More than any memory has, but not than a view that repeats one element. Sizes that follow from a few such
+// products, as those of workspaces, stay within int64.
+constexpr int64_t kMostElements = int64_t{1} << 40;
+
 PyObject* g_handler = nullptr;  // capsule: how NumPy frees the arrays we hand out
 
 void* numpy_malloc(void*, size_t bytes) { return allocate(bytes); }
@@ -109,6 +113,15 @@ void check_array(const char* op, const char* name, py::handle a) {
   if (PyArray_NDIM(as_array(a)) > kMaxDims)
     fail_value(op, std::string("got ") + name + " with " + std::to_string(PyArray_NDIM(as_array(a))) +
                        " dimensions; expected at most " + std::to_string(kMaxDims));
+  int64_t elements =
+      1;  // does not overflow: NumPy counts bytes of the same product, zeros left out, in int64
+  for (int d = 0; d < PyArray_NDIM(as_array(a)); ++d)
+    elements *= std::max<int64_t>(PyArray_DIM(as_array(a), d), 1);
+  if (elements > kMostElements)
+    fail_value(op, std::string("got ") + name + " of shape " +
+                       shape_text(PyArray_NDIM(as_array(a)),
+                                  reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(a)))) +
+                       "; expected dimensions with a product of at most 2**40");
 }
 
 // True when data and strides address whole, native elements.

@@ -30,10 +30,10 @@ ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const Con
   if (s.c % a.groups != 0)
     fail_value(op.name, "got x with " + channels + " channels and groups " + groups +
                             "; expected channels divisible by groups");
-  if (w.shape(1) > INT32_MAX)
-    fail_value(op.name, "got weight of shape " + shape_text(w.ndim(), w.shape()) +
-                            "; expected at most 2147483647 channels");
-  s.k = w.shape(1) * a.groups;
+  s.k = w.shape(1) * a.groups;  // both below 2**31
+  if (s.k > int64_t{1} << 30)
+    fail_value(op.name, "got weight of shape " + shape_text(w.ndim(), w.shape()) + " and groups " + groups +
+                            "; expected at most 2**30 output channels");
   require_conv_taps(op, w, &s);
   s.p = output_size(op, s.h, s.r, a, 0);
   s.q = output_size(op, s.w, s.s, a, 1);

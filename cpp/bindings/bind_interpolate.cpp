@@ -8,7 +8,7 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMostPixels = int64_t{1} << 31;
+constexpr int64_t kMostPixels = int64_t{1} << 29;  // along an axis: four inputs of each are counted by int32
 
 struct Mode {
   const char* name;
@@ -76,14 +76,14 @@ void read_output(const char* op, py::handle size, int axes, Sizes* s) {
     if (size.is_none()) s->out[d] = scaled < kMostPixels ? static_cast<int64_t>(scaled) : kMostPixels;
     if (s->out[d] < 1 || s->out[d] >= kMostPixels)
       fail_value(op, "got an output of " + std::to_string(s->out[d]) + " along an axis of " +
-                         std::to_string(s->in[d]) + "; expected sizes from 1 to 2**31 - 1");
+                         std::to_string(s->in[d]) + "; expected sizes from 1 to 2**29 - 1");
   }
 }
 
 void check_input(const char* op, const Sizes& s, int axes) {
   for (int d = 2 - axes; d < 2; ++d)
     if (s.in[d] < 1 || s.in[d] >= kMostPixels)
-      fail_value(op, "got a size of " + std::to_string(s.in[d]) + "; expected from 1 to 2**31 - 1");
+      fail_value(op, "got a size of " + std::to_string(s.in[d]) + "; expected from 1 to 2**29 - 1");
 }
 
 // A signal's one row is left as it is.

@@ -25,6 +25,29 @@ void set_num_threads_checked(int count) {
   set_num_threads(count);
 }
 
+// The exception of a signal, from the check to the end of the call that it stops. Both are on the main
+// thread.
+struct {
+  PyObject *type, *value, *trace;
+} g_raised;
+
+bool signal_raises() {
+  const PyGILState_STATE state = PyGILState_Ensure();
+  const bool raises = PyErr_CheckSignals() != 0;
+  if (raises) PyErr_Fetch(&g_raised.type, &g_raised.value, &g_raised.trace);
+  PyGILState_Release(state);
+  return raises;
+}
+
+void raise_stopped(std::exception_ptr p) {
+  try {
+    if (p) std::rethrow_exception(p);
+  } catch (const Interrupted&) {
+    PyErr_Restore(g_raised.type, g_raised.value, g_raised.trace);
+    g_raised = {};
+  }
+}
+
 py::dict memory_stats() {
   const CacheStats s = cache_stats();
   py::dict d;
@@ -43,6 +66,8 @@ void register_runtime(py::module_& m) {
     fail_value("import", std::string("got RANVIER_ISA=") + std::getenv("RANVIER_ISA") + "; expected one of " +
                              std::string(py::repr(supported_isas())));
   init_parallel();
+  set_signal_check(signal_raises);
+  py::register_local_exception_translator(raise_stopped);
   m.attr("__version__") = RANVIER_VERSION;
   m.def("supported_isas", supported_isas);
   m.def("isa", [] { return isa_name(active_isa()); });

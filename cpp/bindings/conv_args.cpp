@@ -6,6 +6,8 @@
 namespace ranvier::bind {
 namespace {
 
+constexpr int64_t kMostChannels = int64_t{1} << 30;  // a pixel of so many is counted by int
+
 int64_t integer(const ConvOp& op, const char* name, py::handle value, int64_t least) {
   const int64_t v = whole_number(op.name, name, value, op.sizes());
   if (v < least || v > INT32_MAX)
@@ -87,6 +89,9 @@ void require_conv_dimensions(const ConvOp& op, const char* name, const Input& x,
   if (x.ndim() != 2 + op.axes)
     fail_value(op.name, std::string("got ") + name + " of shape " + shape_text(x.ndim(), x.shape()) +
                             "; expected " + std::to_string(2 + op.axes) + " dimensions " + dimensions);
+  if (x.shape(1) > kMostChannels)
+    fail_value(op.name, std::string("got ") + name + " of shape " + shape_text(x.ndim(), x.shape()) +
+                            "; expected at most 2**30 channels");
 }
 
 void require_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s) {
@@ -114,6 +119,9 @@ ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const C
     fail_value(op.name, "got x with " + channels + " channels and weight for " +
                             std::to_string(w.shape(1) * a.groups) + "; expected weight of shape (K, " +
                             std::to_string(s.c / a.groups) + ", " + op.taps() + ")");
+  if (s.k > kMostChannels)
+    fail_value(op.name,
+               "got weight with " + std::to_string(s.k) + " output channels; expected at most 2**30");
   if (s.k % a.groups != 0)
     fail_value(op.name, "got weight with " + std::to_string(s.k) + " output channels and groups " + groups +
                             "; expected output channels divisible by groups");

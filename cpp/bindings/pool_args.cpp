@@ -42,6 +42,8 @@ void check_windows(const PoolOp& op, const Window& h, const Window& w) {
   expect(within(h.dilation, w.dilation, 1), "dilation", h.dilation, w.dilation, positive);
   expect(within(h.padding, w.padding, 0), "padding", h.padding, w.padding,
          op.axes == 1 ? "at least 0" : "whole numbers of at least 0");
+  expect(h.kernel * w.kernel < kMost, "kernel_size", h.kernel, w.kernel,
+         "windows of at most 2**31 - 1 elements");
   const int64_t most_h = ((h.kernel - 1) * h.dilation + 1) / 2,
                 most_w = ((w.kernel - 1) * w.dilation + 1) / 2;
   expect(h.padding <= most_h && w.padding <= most_w, "padding", h.padding, w.padding,
@@ -120,7 +122,13 @@ PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out) {
     fail_value(op.name, std::string("got ") + (op.axes == 1 ? "signals" : "images") + " of " +
                             op.sizes(in.h, in.w) + "; expected at least one " +
                             (op.axes == 1 ? "sample" : "pixel"));
-  return {{in.h, out.h, 0, 1, 0, 1}, {in.w, out.w, 0, 1, 0, 1}};
+  const PoolAxes found{{in.h, out.h, 0, 1, 0, 1}, {in.w, out.w, 0, 1, 0, 1}};
+  const int64_t h = pool_longest_window(found.rows), w = pool_longest_window(found.columns);
+  if (h >= kMost || w >= kMost || h * w >= kMost)
+    fail_value(op.name, "got output_size " + op.sizes(out.h, out.w) + " for " +
+                            (op.axes == 1 ? "signals" : "images") + " of " + op.sizes(in.h, in.w) +
+                            "; expected windows of at most 2**31 - 1 elements");
+  return found;
 }
 
 Pair image_size(const PoolOp& op, const Input& x) {

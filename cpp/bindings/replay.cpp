@@ -339,9 +339,12 @@ py::tuple Replay::run_on(const py::handle* arrays) {
   watch();
   std::optional<IndexRange> failed;
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
-  if (const Instruction* check = run()) failed = *reinterpret_cast<const IndexRange*>(check->call.get());
+  if (const Instruction* check = run(true)) failed = *reinterpret_cast<const IndexRange*>(check->call.get());
+  const bool stopped = program_->stopped();
+  if (stopped) measure();
   lock.unlock();
   PyEval_RestoreThread(state);
+  if (stopped) throw Interrupted();
   if (failed) fail_range(*failed);
   set_gradients();
   count_changes();
@@ -352,6 +355,12 @@ py::tuple Replay::run_on(const py::handle* arrays) {
 
 // Two threads may hold the same program: the second waits, without the GIL.
 std::unique_lock<std::mutex> Replay::locked() {
+  if (runner_.load() == std::this_thread::get_id()) {
+    PyErr_SetString(PyExc_RuntimeError,
+                    "[program] got a call while this thread runs the same program; expected that a signal "
+                    "handler calls no captured step");
+    throw py::error_already_set();
+  }
   std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) {
     py::gil_scoped_release released;
@@ -379,9 +388,12 @@ void Replay::prepare(const py::handle* arrays, std::vector<py::object>& memory) 
 
 // The first runs are measured, some on the team and then some on one thread (in turn they would put its
 // workers to sleep); from then on each instruction runs where it was faster.
-const Instruction* Replay::run() {
-  if (runs_ >= kMeasured) return program_->run();
-  const Instruction* failed = program_->run_measured(runs_ >= kTeam);
+const Instruction* Replay::run(bool may_stop) {
+  runner_.store(std::this_thread::get_id());
+  const Instruction* failed =
+      runs_ >= kMeasured ? program_->run(may_stop) : program_->run_measured(runs_ >= kTeam, may_stop);
+  runner_.store(std::thread::id());
+  if (runs_ >= kMeasured) return failed;
   if (++runs_ == kWarm) program_->forget_times();
   if (runs_ == kMeasured) program_->choose_threads();
   return failed;
@@ -411,7 +423,7 @@ void Replay::measure_now() {
   const Snapshot before(*program_);
   program_->renew();
   while (runs_ < kMeasured) {
-    run();
+    run(false);
     before.restore(*program_);
   }
 }

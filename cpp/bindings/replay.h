@@ -1,9 +1,11 @@
 // Replay: a Program as Python calls it: arguments checked and pointed at, results in arrays of their own.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/isa.h"
@@ -90,7 +92,7 @@ class Replay {
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   py::tuple run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
-  const Instruction* run();
+  const Instruction* run(bool may_stop);
   void count_changes() const;
   void release_held_gradients();
   void set_gradients() const;
@@ -101,6 +103,7 @@ class Replay {
 
   static void renew_locks();
   std::mutex mutex_;
+  std::atomic<std::thread::id> runner_{};  // who runs it now
   int runs_ = 0, outputs_ = 0, team_;
   bool winograd_;
   Isa isa_;

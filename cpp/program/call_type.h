@@ -27,6 +27,7 @@ struct CallType {
   size_t (*workspace_bytes)(const void* call, int team);
   void (*run)(const void* call, void* workspace);
   void (*views)(const void* call, std::vector<View>& found);  // those whose data is not null
+  bool finishes;  // is never left half done: it writes to what the caller has
 };
 
 namespace detail {
@@ -65,18 +66,25 @@ struct ViewFinder {
   }
 };
 
+template <class Call, class = void>
+struct Finishes : std::false_type {};
+template <class Call>
+struct Finishes<Call, std::void_t<decltype(Call::finishes)>> : std::true_type {};
+
 }  // namespace detail
 
 template <class Call>
 const CallType& call_type() {
   static const CallType type{
-      Call::name, sizeof(Call),
+      Call::name,
+      sizeof(Call),
       [](const void* call, int team) { return static_cast<const Call*>(call)->workspace_bytes(team); },
       [](const void* call, void* workspace) { static_cast<const Call*>(call)->run(workspace); },
       [](const void* call, std::vector<View>& found) {
         detail::ViewFinder finder{static_cast<const char*>(call), sizeof(Call), found};
         static_cast<const Call*>(call)->buffers(finder);
-      }};
+      },
+      detail::Finishes<Call>::value};
   return type;
 }
 
@@ -85,5 +93,9 @@ struct Extent {
   int64_t low, high;
 };
 Extent extent(const AnyView& v, int64_t item);
+
+// Whether a call may be left half done: its results do not lie where it reads, and are nothing that the
+// caller has filled before.
+bool may_stop(const CallType& type, const void* call);
 
 }  // namespace ranvier

@@ -14,16 +14,26 @@
 
 namespace ranvier {
 
+namespace detail {
+
+template <class Call>
+bool may_stop(const void* call) {
+  return ranvier::may_stop(call_type<Call>(), call);
+}
+
+}  // namespace detail
+
 template <class Call>
 void invoke(const Call& call) {
   static_assert(std::is_trivially_copyable_v<Call>, "a recorder keeps calls as bytes");
   if (__builtin_expect(t_recorder != nullptr, false)) t_recorder->record(call_type<Call>(), &call);
-  const CallScope scope;
+  const CallScope scope(num_threads(), detail::may_stop<Call>, &call);
   const size_t bytes = call.workspace_bytes(scope.threads());
   Workspace workspace(bytes);
   if (bytes && !workspace.data()) throw std::bad_alloc();
   DefaultFpEnvironment environment;
   call.run(workspace.data());
+  if (__builtin_expect(scope.stopped(), false)) throw Interrupted();
 }
 
 }  // namespace ranvier

@@ -27,6 +27,16 @@ Program::Program(Recorder&& recorder, const Regions& regions, int team) : team_(
   place_temporaries();
   place_prepared();
   point_views();
+  change_ = first_change();
+}
+
+size_t Program::first_change() const {
+  for (size_t i = prepared_; i < instructions_.size(); ++i)
+    for (const Use& use : instructions_[i].uses) {
+      const Role role = buffers_[use.region].role;
+      if (use.view.write && (role == Role::persistent || role == Role::argument)) return i;
+    }
+  return instructions_.size();
 }
 
 Program::~Program() {
@@ -220,35 +230,52 @@ void Program::run_one(size_t index) {
   instructions_[index].type->run(instructions_[index].call.get(), workspace_);
 }
 
-const Instruction* Program::run_as(Threads threads) {
-  const CallScope scope(team_);
+// Whether a run takes so long that it is worth a look for signals; times that are not known yet are.
+bool Program::is_long() const {
+  constexpr double kLong = 2e7;  // nanoseconds
+  double sum = 0;
+  for (const Instruction& i : instructions_) sum += std::min(i.solo_ns, i.team_ns);
+  return sum > kLong;
+}
+
+const Instruction* Program::run_as(Threads threads, bool may_stop) {
+  const CallScope::MayStop always = [](const void*) { return true; };
+  CallScope scope(team_, may_stop && long_ ? always : nullptr);
   const NoFork whole;
   DefaultFpEnvironment environment;
   if (stale_)
     for (size_t i = 0; i < prepared_; ++i) run_one(i);
   stale_ = false;
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && alone_);
-  if (alone) {
-    detail::TeamScope scope(0, 1);
-    return run_all(threads);
-  }
   const Instruction* failed = nullptr;
-  parallel_region(2 * kParallelPays,
-                  [&] {  // one team for the whole program: no fork and join for each instruction
-                    const Instruction* found = run_all(threads);
-                    if (team_index() == 0) failed = found;
-                  });
+  if (alone) {
+    detail::TeamScope solo(0, 1);
+    failed = run_all(threads, may_stop && long_ ? &scope : nullptr);
+  } else {
+    parallel_region(2 * kParallelPays, [&] {  // one team for all: no fork and join for each instruction
+      const Instruction* found = run_all(threads, may_stop && long_ ? &scope : nullptr);
+      if (team_index() == 0) failed = found;
+    });
+  }
+  stopped_ = scope.stopped();
   return failed;
 }
 
 // On every thread of the team.
-const Instruction* Program::run_all(Threads threads) {
+const Instruction* Program::run_all(Threads threads, CallScope* scope) {
   using Clock = std::chrono::steady_clock;
   const bool measured = threads != Threads::chosen, leads = team_index() == 0;
   bool shared = true;  // whether what came before is there for all threads
   auto before = Clock::now();
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
+    if (scope && number == change_) {  // here all threads agree on whether the run goes on
+      if (leads) ended_ = scope->stopped();
+      if (leads && !ended_) scope->finish();
+      team_barrier();
+      if (ended_) return nullptr;
+      shared = true;
+    }
     if (i.guard || (measured ? threads == Threads::solo : i.solo)) {
       if (leads) {
         detail::TeamScope alone(0, 1);
@@ -274,11 +301,13 @@ const Instruction* Program::run_all(Threads threads) {
 
 void Program::forget_times() {
   for (Instruction& i : instructions_) i.team_ns = i.solo_ns = 1e30;
+  long_ = true;
 }
 
 void Program::set_threads(bool solo) {
   for (Instruction& i : instructions_) i.solo = solo;
   alone_ = solo;
+  long_ = true;
 }
 
 void Program::choose_threads() {
@@ -287,6 +316,7 @@ void Program::choose_threads() {
     i.solo = i.guard || i.solo_ns <= i.team_ns + kBarriers;
     alone_ = alone_ && i.solo;
   }
+  long_ = is_long();
 }
 
 }  // namespace ranvier

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "program/recorder.h"
 
 namespace ranvier {
@@ -73,8 +74,13 @@ class Program {
   // Memory of Regions::kept goes elsewhere: somebody else holds what the last run left there.
   void set_kept(int number, char* data);
   // Both return the check that failed, behind which nothing was done, or null.
-  const Instruction* run() { return run_as(Threads::chosen); }
-  const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
+  // may_stop: a long run ends where a signal asks for it (base/interrupt.h), but only before the first
+  // instruction that changes what outlives the run; stopped() then, and nothing has changed.
+  const Instruction* run(bool may_stop) { return run_as(Threads::chosen, may_stop); }
+  const Instruction* run_measured(bool solo, bool may_stop) {
+    return run_as(solo ? Threads::solo : Threads::team, may_stop);
+  }
+  bool stopped() const { return stopped_; }
   void run_one(size_t index);  // for the check against the eager step
   // Watched memory has changed: the next run prepares what follows from it.
   void renew() { stale_ = true; }
@@ -99,8 +105,10 @@ class Program {
     std::vector<std::pair<char**, int64_t>> views;  // where each view's data pointer lies, and its offset
   };
   enum class Threads { chosen, team, solo };
-  const Instruction* run_as(Threads threads);
-  const Instruction* run_all(Threads threads);
+  const Instruction* run_as(Threads threads, bool may_stop);
+  const Instruction* run_all(Threads threads, CallScope* scope);
+  bool is_long() const;
+  size_t first_change() const;
   static void redirect(Slot& slot, char* data);
   void take(Recorder& recorder, const Regions& regions);
   void drop_unused();
@@ -123,6 +131,9 @@ class Program {
   int team_;
   bool alone_ = false;  // no instruction wants the team
   bool stale_ = true;   // what is prepared is not, or no longer
+  bool long_ = true;    // a run may take so long that it looks for signals
+  bool stopped_ = false, ended_ = false;
+  size_t change_ = 0;  // the first instruction that changes what outlives a run
   size_t prepared_ = 0;
   void* arena_ = nullptr;
   void* prepared_memory_ = nullptr;

@@ -1,6 +1,7 @@
 #include "program/recorder.h"
 
 #include <cstring>
+#include <utility>
 
 namespace ranvier {
 
@@ -14,6 +15,27 @@ Extent extent(const AnyView& v, int64_t item) {
     (reach < 0 ? e.low : e.high) += reach;
   }
   return e;
+}
+
+bool may_stop(const CallType& type, const void* call) {
+  std::vector<View> views;
+  type.views(call, views);
+  const auto bytes = [&](const View& view) {
+    const AnyView& v = *reinterpret_cast<const AnyView*>(static_cast<const char*>(call) + view.position);
+    const Extent e = extent(v, view.item);
+    return std::pair<const char*, const char*>(v.data + e.low, v.data + e.high);
+  };
+  if (type.finishes) return false;
+  for (const View& w : views) {
+    if (w.position == kNotInside) return false;
+    for (const View& r : views) {
+      if (!w.write || r.write) continue;
+      const auto [first, last] = bytes(w);
+      const auto [begin, end] = bytes(r);
+      if (first < end && begin < last) return false;
+    }
+  }
+  return true;
 }
 
 int Recorder::find(const void* p) const {

@@ -6,6 +6,7 @@
 #include "base/logical_walk.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
+#include "base/rows.h"
 
 namespace ranvier {
 namespace {
@@ -24,7 +25,7 @@ void MixImages<T>::run(void*) const {
     for (int64_t i = begin / size; i * size < end; ++i) {
       const T w = static_cast<T>(weight.data[i * weight.strides[0]]);
       const T *a = x.data + i * x.strides[0],
-              *b = x.data + partner.data[i * partner.strides[0]] * x.strides[0];
+              *b = x.data + inside(partner.data[i * partner.strides[0]], n) * x.strides[0];
       T* to = y.data + i * y.strides[0];
       const int64_t first = std::max(begin - i * size, int64_t{0}), last = std::min(end - i * size, size);
       sample.walk(first, last, [&](int64_t count, const int64_t* offsets) {

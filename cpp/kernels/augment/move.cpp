@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "base/rows.h"
 #include "kernels/augment/augment.h"
 #include "kernels/augment/lines.h"
 
@@ -109,7 +110,7 @@ void EraseImages<T>::run(void*) const {
       };
       copy(n, 0, first);
       if (partner.data)
-        copy(partner.data[n * partner.strides[0]], first, last);
+        copy(inside(partner.data[n * partner.strides[0]], x.shape[0]), first, last);
       else
         fill_items(last - first, lines.width, static_cast<T>(fill), to + first * lines.step_y, lines.step_y);
       copy(n, last, w);

@@ -2,65 +2,76 @@
 
 #include <algorithm>
 
+#include "kernels/conv2d/share.h"
+
 namespace ranvier {
 
-Axis::Axis(const AxisGeometry& geometry, Carver& carver) : g_(geometry) {
-  const int64_t n = g_.out;
-  classes_ = carver.take<int64_t>(1);
-  class_of_ = carver.take<int64_t>(n);
-  first_base_ = carver.take<int64_t>(n);
-  position_ = carver.take<int64_t>(n);
-  base_ = carver.take<int64_t>(n);
-  first_ = carver.take<int64_t>(n + 1);
-  tap_count_ = carver.take<int64_t>(n);
-  taps_ = carver.take<AxisTap>(n * g_.taps);
+Axis::Axis(const AxisGeometry& geometry, Carver& carver)
+    : g_(geometry),
+      whole_(geometry.transposed ? congruence(geometry.dilation, geometry.stride) : Congruence{1, 1, 1, 0}),
+      phases_(geometry.transposed ? geometry.stride : 1),
+      count_(carver.take<int64_t>(1)),
+      classes_(carver.take<Class>(most_classes())) {}
+
+// Of each phase the first tap and the last fall with the position.
+int64_t Axis::most_classes() const {
+  const int64_t phases = std::min(phases_, g_.out), taps = g_.taps / whole_.period + 1;
+  return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);
 }
 
-int64_t Axis::list_taps(int64_t o, AxisTap* taps, int64_t* base) const {
-  int64_t count = 0;
-  *base = 0;
-  for (int64_t t = 0; t < g_.taps; ++t) {
-    const int64_t input = g_.input(o, t);
-    if (input < 0) continue;
-    if (count == 0) *base = input;
-    taps[count++] = AxisTap{t, input - *base};
-  }
-  return count;
+// The class of one position, without any others.
+Axis::Class Axis::class_at(int64_t o) const {
+  Class c{o, phases_, 0, 0, 1, 0, whole_.period, 0, 0};
+  const int64_t divisor = g_.transposed ? g_.stride : 1;
+  const int64_t first = g_.transposed ? o + g_.pad - (g_.taps - 1) * g_.dilation : o * g_.stride - g_.pad;
+  c.offset_step = whole_.period * g_.dilation / divisor;
+  int64_t tap = whole_.first(first);  // at input (first + tap * dilation) / divisor
+  if (tap < 0) return c;
+  if (first + tap * g_.dilation < 0)
+    tap += ceil_division(-(first + tap * g_.dilation), whole_.period * g_.dilation) * whole_.period;
+  const int64_t input = (first + tap * g_.dilation) / divisor;
+  if (tap >= g_.taps || input >= g_.in) return c;
+  c.first_tap = tap, c.first_base = input, c.base_step = g_.transposed ? 1 : g_.stride;
+  c.tap_count = std::min((g_.taps - 1 - tap) / c.tap_step, (g_.in - 1 - input) / c.offset_step) + 1;
+  return c;
+}
+
+// How many positions after the class's first are of the same class: until a tap before the first comes into
+// the input, or the last leaves it.
+int64_t Axis::equal_steps(const Class& c) const {
+  const int64_t steps = (g_.out - 1 - c.first_position) / phases_;
+  if (c.tap_count == 0) return 0;
+  const int64_t last = c.first_base + (c.tap_count - 1) * c.offset_step;
+  int64_t equal = std::min(steps, (g_.in - 1 - last) / c.base_step);
+  if (c.first_tap >= c.tap_step)
+    equal = std::min(equal, ceil_division(c.offset_step - c.first_base, c.base_step) - 1);
+  return equal;
 }
 
 void Axis::build() {
-  const int64_t phases = g_.transposed ? g_.stride : 1;
-  int64_t classes = 0;
-  for (int64_t o = 0; o < g_.out; ++o) {
-    AxisTap* taps = taps_ + classes * g_.taps;
-    const int64_t count = list_taps(o, taps, &first_base_[o]);
-    const int64_t before = o < phases ? -1 : class_of_[o - phases];  // the only one it can be equal to
-    const bool same = before >= 0 && count == tap_count_[before] &&
-                      std::equal(taps, taps + count, taps_ + before * g_.taps,
-                                 [](AxisTap a, AxisTap b) { return a.tap == b.tap && a.offset == b.offset; });
-    if (!same) tap_count_[classes] = count;
-    class_of_[o] = same ? before : classes++;
-  }
-  *classes_ = classes;
-  std::fill(first_, first_ + g_.out + 1, 0);
-  for (int64_t o = 0; o < g_.out; ++o) ++first_[class_of_[o] + 1];
-  for (int64_t c = 0; c < classes; ++c) first_[c + 1] += first_[c];
-  for (int64_t o = 0; o < g_.out; ++o) {  // first_[c] moves to the class's end, that is, to first_[c + 1]
-    const int64_t at = first_[class_of_[o]]++;
-    position_[at] = o;
-    base_[at] = first_base_[o];
-  }
-}
-
-Axis::Class Axis::operator[](int64_t c) const {
-  const int64_t begin = c == 0 ? 0 : first_[c - 1], end = first_[c];
-  return {position_ + begin, base_ + begin, end - begin, taps_ + c * g_.taps, tap_count_[c]};
+  int64_t count = 0;
+  for (int64_t phase = 0; phase < std::min(phases_, g_.out); ++phase)
+    for (int64_t o = phase; o < g_.out;) {
+      Class c = class_at(o);
+      c.size = equal_steps(c) + 1;
+      o += c.size * phases_;
+      Class* before = o - c.size * phases_ > phase ? classes_ + count - 1 : nullptr;
+      if (before && before->tap_count == 0 && c.tap_count == 0)
+        before->size += c.size;
+      else
+        classes_[count++] = c;
+    }
+  *count_ = count;
 }
 
 Axis::Class Axis::Class::within(int64_t begin, int64_t end) const {
-  const int64_t first = std::lower_bound(position, position + size, begin) - position;
-  const int64_t last = std::lower_bound(position, position + size, end) - position;
-  return {position + first, base + first, last - first, taps, tap_count};
+  const auto before = [&](int64_t bound) {  // members in front of it
+    return bound <= first_position ? 0 : std::min(size, ceil_division(bound - first_position, position_step));
+  };
+  Class c = *this;
+  const int64_t first = before(begin);
+  c.first_position = position(first), c.first_base = base(first), c.size = before(end) - first;
+  return c;
 }
 
 }  // namespace ranvier

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/carve.h"
+#include "base/congruence.h"
 
 namespace ranvier {
 
@@ -30,29 +31,35 @@ struct AxisTap {
 };
 
 // The positions sorted into classes that use the same taps at the same offsets: the inner part, the first and
-// last few, each phase of a stride. A tile takes its pixels from one class.
+// last few, each phase of a stride. A tile takes its pixels from one class. Positions, inputs and taps of a
+// class are evenly spaced, so that no table grows with the positions or the taps.
 class Axis {
  public:
   struct Class {
-    const int64_t *position, *base;  // of each member: output position, input of its first tap
-    int64_t size;
-    const AxisTap* taps;
-    int64_t tap_count;
+    int64_t first_position, position_step, first_base, base_step, size;
+    int64_t first_tap, tap_step, offset_step, tap_count;
 
+    int64_t position(int64_t i) const { return first_position + i * position_step; }
+    int64_t base(int64_t i) const { return first_base + i * base_step; }  // the input of its first tap
+    AxisTap tap(int64_t i) const { return {first_tap + i * tap_step, i * offset_step}; }
     Class within(int64_t begin, int64_t end) const;  // the members whose positions lie in [begin, end)
   };
 
   Axis(const AxisGeometry& geometry, Carver& carver);  // takes its memory; build() fills it
   void build();
-  int64_t classes() const { return *classes_; }
-  Class operator[](int64_t c) const;
+  int64_t classes() const { return *count_; }
+  const Class& operator[](int64_t c) const { return classes_[c]; }
 
  private:
-  int64_t list_taps(int64_t o, AxisTap* taps, int64_t* base) const;
+  int64_t most_classes() const;
+  Class class_at(int64_t position) const;
+  int64_t equal_steps(const Class& c) const;
 
   AxisGeometry g_;
-  int64_t *classes_, *class_of_, *first_base_, *position_, *base_, *first_, *tap_count_;
-  AxisTap* taps_;  // g_.taps for each class
+  Congruence whole_;  // transposed: the taps whose input is a whole number
+  int64_t phases_;    // from a position to the next that can be of its class
+  int64_t* count_;
+  Class* classes_;
 };
 
 }  // namespace ranvier

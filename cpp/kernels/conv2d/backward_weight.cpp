@@ -109,7 +109,7 @@ void WeightGradient<T>::accumulate_part(int64_t part, Range units) const {
       std::fill(sums(part, panel) + row_of(first) * width, sums(part, panel) + row_of(last) * width, T(0));
     if (first == 0) std::fill_n(bias_sums(part) + panel * width, width, T(0));
   }
-  for (int64_t row = begin; row < end; row += chunk_rows_) {
+  for (int64_t row = begin; row < end && !interrupted(); row += chunk_rows_) {
     const Chunk chunk{part, row, std::min(row + chunk_rows_, end)};
     for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel)
       panel_in_chunk(chunk, panel,
@@ -151,8 +151,8 @@ WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
 // Forward, the positions of a class and its taps are without gaps.
 template <class T>
 WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::Class& columns) const {
-  const auto first_tap = [](const Axis::Class& c) { return c.tap_count ? c.taps[0].tap : 0; };
-  const int64_t p = rows.position[0], q = columns.position[0], r = first_tap(rows), s = first_tap(columns);
+  const int64_t p = rows.first_position, q = columns.first_position;
+  const int64_t r = rows.first_tap, s = columns.first_tap;
   return {p, p + rows.size, q, q + columns.size, r, r + rows.tap_count, s, s + columns.tap_count};
 }
 

@@ -230,7 +230,7 @@ void Correlator<T>::run_region(const Region& region, Range panels, Range items) 
   ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
   const int64_t segment_count = list_segments(region, segments), tiles = region.tiles(mr_);
   const int64_t chunk_items = chunk_ * (panels.end - panels.begin);
-  for (int64_t item = items.begin; item < items.end;) {
+  for (int64_t item = items.begin; item < items.end && !interrupted();) {
     const int64_t first = item / chunk_items * chunk_, count = std::min(chunk_, tiles - first);
     const int64_t panel = panels.begin + item % chunk_items / count, tile = item % chunk_items % count;
     const int64_t run = std::min(count - tile, items.end - item);
@@ -266,7 +266,7 @@ int64_t Correlator<T>::list_segments(const Region& region, ConvSegment* segments
   if (in_group_ == 0) return 0;
   for (int64_t r = 0; r < region.rows.tap_count; ++r)
     for (int64_t s = 0; s < region.columns.tap_count; ++s) {
-      const AxisTap row = region.rows.taps[r], column = region.columns.taps[s];
+      const AxisTap row = region.rows.tap(r), column = region.columns.tap(s);
       const int64_t a = row.offset * x_.stride_h + column.offset * x_.stride_w;
       const int64_t b = (row.tap * taps_[1] + column.tap) * tap_size;
       ConvSegment* last = segments + count - 1;
@@ -313,8 +313,8 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   const T* x_row = nullptr;
   T* y_row = nullptr;
   const auto enter_row = [&] {
-    x_row = x + image * x_.stride_n + region.rows.base[row] * x_.stride_h;
-    y_row = target.y + image * target.stride_n + region.rows.position[row] * target.stride_h;
+    x_row = x + image * x_.stride_n + region.rows.base(row) * x_.stride_h;
+    y_row = target.y + image * target.stride_n + region.rows.position(row) * target.stride_h;
   };
   enter_row();
   while (pixel < last) {
@@ -325,8 +325,8 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
         if (++row == height) row = 0, ++image;
         enter_row();
       }
-      t.a[i] = x_row + region.columns.base[column] * x_.stride_w;
-      t.c[i] = y_row + region.columns.position[column] * target.stride_w;
+      t.a[i] = x_row + region.columns.base(column) * x_.stride_w;
+      t.c[i] = y_row + region.columns.position(column) * target.stride_w;
       ++column;
     }
     t.fetch = reinterpret_cast<const char*>(t.a[0] + fetch.begin);

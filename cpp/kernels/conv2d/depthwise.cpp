@@ -134,7 +134,7 @@ void Depthwise<T>::compute() const {
   d.norm = p_.norm, d.norm_step = blocks_.channels;
   const bool far = is_far(p_.x, p_.y);
   const Range share = even_share(p_.y.shape[0] * chunks_ * height);
-  for (int64_t item = share.begin; item < share.end; ++item) {
+  for (int64_t item = share.begin; item < share.end && !interrupted(); ++item) {
     const int64_t row = item % height, image = item / height / chunks_;
     const Range blocks = blocks_.chunk(item / height % chunks_, chunks_);
     d.first_block = blocks.begin, d.last_block = blocks.end;

@@ -73,7 +73,7 @@ void DepthwiseWeight<T>::accumulate_part(int64_t part, Range blocks) const {
   std::fill_n(d.dw + blocks.begin * d.panel, count * d.panel, T(0));
   std::fill_n(bias_sums_ + (at + blocks.begin) * lanes, count * lanes, T(0));
   const bool far = is_far(c_.x, c_.dy);
-  for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_; ++row) {
+  for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_ && !interrupted(); ++row) {
     const int64_t n = row / height, p = row % height;
     d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * lanes, row_taps) : 0;
     d.x = x_.data + n * x_.stride_n;

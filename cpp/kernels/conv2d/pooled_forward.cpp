@@ -122,7 +122,7 @@ static Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
   Range most{0, 0};
   for (int64_t i = 0; i < axis.classes(); ++i) {
     const Axis::Class c = axis[i];
-    const Range r{ceil_division(c.position[0], window), (c.position[0] + c.size) / window};
+    const Range r{ceil_division(c.first_position, window), (c.first_position + c.size) / window};
     if (r.end - r.begin > most.end - most.begin) most = r, *best = c;
   }
   return most;
@@ -172,10 +172,10 @@ void PooledCorrelator::run_inner(const Inner& inner, const Band& band, int64_t p
   t.windows = 0;
   for (int64_t n = band.image; n < band.image + band.images; ++n)
     for (int64_t i = band.row; i < band.row + band.rows; ++i) {
-      const float* x = x_.data + n * x_.stride_n + rows.base[2 * i - rows.position[0]] * x_.stride_h;
+      const float* x = x_.data + n * x_.stride_n + rows.base(2 * i - rows.first_position) * x_.stride_h;
       int64_t to = n * st[0] + panels_.first(panel) + i * st[2] + band.column * st[3];
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
-        t.a[t.windows] = x + columns.base[2 * j - columns.position[0]] * x_.stride_w;
+        t.a[t.windows] = x + columns.base(2 * j - columns.first_position) * x_.stride_w;
         t.y[t.windows] = call_.y.data + to;
         t.where[t.windows] = where_at(call_, to);
         if (++t.windows == most) kernels.tile(t), t.windows = 0;

@@ -153,8 +153,8 @@ void Winograd::compute() const {
                 {},
                 v_ + index * kWinogradProducts * v_plane_,
                 m_ + index * kWinogradProducts * m_plane_};
-    inputs(block);
-    for (int64_t g = 0; g < groups; ++g) {
+    if (!interrupted()) inputs(block);
+    for (int64_t g = 0; g < groups && !interrupted(); ++g) {
       block.panels = part(panels, g, groups);
       products(block);
       outputs(block);

@@ -14,6 +14,7 @@ namespace ranvier {
 template <class From, class To>  // From: uint8_t ... uint64_t; To: float, double, int64_t or bool
 struct Cast {
   static constexpr const char* name = "cast";
+  static constexpr bool finishes = true;
   DType from;
   TensorView<const From> x;
   TensorView<To> y;

@@ -13,6 +13,7 @@ namespace ranvier {
 template <class T>
 struct Copy {
   static constexpr const char* name = "copy";
+  static constexpr bool finishes = true;
   TensorView<const T> x;
   TensorView<T> y;
 

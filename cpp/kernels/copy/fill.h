@@ -9,6 +9,7 @@ namespace ranvier {
 template <class T>  // float, double, int64_t or bool
 struct Fill {
   static constexpr const char* name = "fill";
+  static constexpr bool finishes = true;
   T value;
   TensorView<T> y;
 

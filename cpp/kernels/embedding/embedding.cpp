@@ -11,12 +11,14 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerByte = 0.1;    // of rows that lie anywhere in the table
+constexpr int64_t kAtOnce = 4096;     // indices between two looks for a signal
 constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
 
-// f(i, index[i]) for i in [begin, end), in C order. The index is small beside the rows, so that any strides
-// will do.
+// f(i, index[i]) for i in [begin, end), in C order, of so many rows. The index is small beside the rows, so
+// that any strides will do.
 template <class F>
-void for_each_index(const TensorView<const int64_t>& index, int64_t begin, int64_t end, const F& f) {
+void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_t begin, int64_t end,
+                    const F& f) {
   const bool dense = is_contiguous(index);
   for (int64_t i = begin; i < end; ++i) {
     int64_t offset = i;
@@ -26,7 +28,7 @@ void for_each_index(const TensorView<const int64_t>& index, int64_t begin, int64
       for (int d = index.ndim - 1; d >= 0; rest /= index.shape[d], --d)
         offset += rest % index.shape[d] * index.strides[d];
     }
-    f(i, index.data[offset]);
+    f(i, inside(index.data[offset], rows));
   }
 }
 
@@ -42,7 +44,7 @@ void EmbeddingForward<T>::run(void*) const {
                                weight.strides[0] * int64_t(sizeof(T)), weight.shape[0], index.data, 1};
       return copy_rows(reinterpret_cast<char*>(y.data), width * int64_t(sizeof(T)), from, begin, end);
     }
-    for_each_index(index, begin, end, [&](int64_t i, int64_t row) {
+    for_each_index(index, weight.shape[0], begin, end, [&](int64_t i, int64_t row) {
       const T* from = weight.data + row * weight.strides[0];
       T* to = y.data + i * width;
       for (int64_t j = 0; j < width; ++j) to[j] = from[j * step];
@@ -61,15 +63,16 @@ void EmbeddingBackward<T>::run(void* workspace) const {
       std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
       if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
     });
-    parallel_for(lines, cost, [&](int64_t begin, int64_t end) {
+    parallel_shares(lines, [&](int64_t begin, int64_t end) {
       const int64_t first = begin * line, last = std::min(end * line, width);
-      for_each_index(index, 0, count, [&](int64_t i, int64_t row) {
-        if (by_frequency && begin == 0) ++picked[row];
-        if (row == padding) return;
-        const T* from = dy.data + i * width;
-        T* to = dweight.data + row * width;
-        for (int64_t j = first; j < last; ++j) to[j] += from[j];
-      });
+      for (int64_t i = 0; i < count && !interrupted(); i += kAtOnce)
+        for_each_index(index, rows, i, std::min(i + kAtOnce, count), [&](int64_t i, int64_t row) {
+          if (by_frequency && begin == 0) ++picked[row];
+          if (row == padding) return;
+          const T* from = dy.data + i * width;
+          T* to = dweight.data + row * width;
+          for (int64_t j = first; j < last; ++j) to[j] += from[j];
+        });
     });
     if (!by_frequency) return;
     parallel_for(rows, cost, [&](int64_t begin, int64_t end) {

@@ -11,7 +11,8 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerElement = 1.0;
-constexpr int64_t kWide = 8;  // lines for which it pays that each thread looks at all picks
+constexpr int64_t kAtOnce = 1 << 16;  // picks between two looks for a signal
+constexpr int64_t kWide = 8;          // lines for which it pays that each thread looks at all picks
 
 struct Range {
   int64_t begin, end;
@@ -116,8 +117,15 @@ struct Picks {
   void each_shared(double cost, const Move& move) const {
     const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
     if (shared() && lines.size >= kWide && length() > lines.size) {
-      parallel_for(length(), cost, [&](int64_t begin, int64_t end) {
-        each<backwards>(all_lines, all_picks, {begin, end}, move);
+      parallel_region(cost, [&] {
+        parallel_shares(length(), [&](int64_t begin, int64_t end) {
+          for (int64_t done = 0; done < all_picks.end && !interrupted(); done += kAtOnce) {
+            const int64_t most = std::min(done + kAtOnce, all_picks.end);
+            const Range some =
+                backwards ? Range{all_picks.end - most, all_picks.end - done} : Range{done, most};
+            each<backwards>(all_lines, some, {begin, end}, move);
+          }
+        });
       });
     } else {
       parallel_for(lines.size, cost, [&](int64_t begin, int64_t end) {

@@ -33,7 +33,7 @@ __attribute__((noinline)) static Group<T> group_of(const ClassLines<T>& l, int64
   store(g.used, broadcast(T(1))), store(g.weight, broadcast(T(1))), store(g.of_class, vec<T>{});
   for (int i = 0; l.index.data && i < g.count; ++i) {
     const int64_t c = l.index.data[(first + i) * l.index.line];
-    if (c == l.settings.ignore_index) {
+    if (c == l.settings.ignore_index || c < 0 || c >= l.n) {  // beyond: another thread has changed it since
       g.used[i] = g.weight[i] = T(0), g.any_ignored = true;
     } else {
       g.index[i] = c;

@@ -5,14 +5,19 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// Whether a line has a class. One beyond the classes was changed by another thread since it was checked.
+template <class T>
+RANVIER_INLINE bool has_class(const ClassLines<T>& l, int64_t c) {
+  return c != l.settings.ignore_index && static_cast<uint64_t>(c) < static_cast<uint64_t>(l.n);
+}
+
 template <bool is_weighted, class T>
 static void nll_lines(const ClassLines<T>& lines) {
   const ClassLines<T> l = lines;  // a store might change what lies behind a reference
-  const int64_t ignored = l.settings.ignore_index;
   for (int64_t i = 0; i < l.count; ++i) {
     const int64_t c = l.index.data[i * l.index.line];
     T weight = 0, loss = 0;
-    if (c != ignored) {
+    if (has_class(l, c)) {
       weight = is_weighted ? l.weight[c] : T(1);
       loss = -weight * l.x.data[i * l.x.line + c * l.x.step];
     }
@@ -52,7 +57,7 @@ static void nll_backward(const ClassLines<T>& l) {
     clear_lines(l, first, end - first);
     for (int64_t i = first; i < end; ++i) {
       const int64_t c = l.index.data[i * l.index.line];
-      if (c == l.settings.ignore_index) continue;
+      if (!has_class(l, c)) continue;
       const T weight = l.weight ? l.weight[c] : T(1);
       l.dx.data[i * l.dx.line + c * l.dx.step] = -weight * (l.dy.data[i * l.dy.line] * l.scale);
     }

@@ -10,7 +10,9 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kPieces = 4;  // in which a strip of b is packed
+constexpr int64_t kPieces = 4;             // in which a strip of b is packed
+constexpr int64_t kDotProducts = 1 << 23;  // between two looks for a signal; columns are counted by int
+constexpr int64_t kStackProducts = 1 << 26;
 
 // The threads that work on one product: all of the team, or each alone on products of its own.
 struct Crew {
@@ -130,13 +132,14 @@ struct Product {
   // One of kPieces parts of strip j, in whole squares of the widest transposition.
   void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
     const int64_t length = round_up(ceil_div(x.k, kPieces), 16), p = piece * length;
-    if (p >= x.k) return;
+    if (p >= x.k || interrupted()) return;
     const int n = columns(x, j), width = plan.width(n);
     kernels.pack(std::min(length, x.k - p), n, width,
                  o.b + (x.pc + p) * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
   }
 
   void pack_strip(const Block& x, int64_t j, T* to) {
+    if (interrupted()) return;
     const int n = columns(x, j);
     kernels.pack(x.k, n, plan.width(n), o.b + x.pc * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b,
                  to);
@@ -147,7 +150,7 @@ struct Product {
   }
 
   void pack_panels(const Block& x, int64_t i0, int64_t i1) {
-    if (!plan.pack_a) return;
+    if (!plan.pack_a || interrupted()) return;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t row = plan.row(i);
       const int rows = static_cast<int>(plan.row(i + 1) - row);
@@ -166,7 +169,7 @@ struct Product {
     if (last) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     t.norm_step = o.norm_step;
-    for (int64_t i = i0; i < i1; ++i) {
+    for (int64_t i = i0; i < i1 && !interrupted(); ++i) {
       const int64_t row = plan.row(i);
       t.rows = static_cast<int>(plan.row(i + 1) - row);
       if (plan.pack_a)
@@ -208,17 +211,22 @@ struct Product {
   void run_dots() {
     const int64_t first = o.n * crew.index / crew.size, last = o.n * (crew.index + 1) / crew.size;
     MatmulTile<T> t{};
-    t.k = o.k, t.rows = static_cast<int>(o.m), t.columns = static_cast<int>(last - first);
-    t.a = o.a, t.rs_a = o.rs_a;
-    t.b = o.b + first * o.cs_b, t.rs_b = o.cs_b;
-    t.c = o.c + first * o.cs_c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-    t.bias_row = o.bias_row ? o.bias_row + first : nullptr;
+    t.k = o.k, t.rows = static_cast<int>(o.m);
+    t.a = o.a, t.rs_a = o.rs_a, t.rs_b = o.cs_b;
+    t.rs_c = o.rs_c, t.cs_c = o.cs_c, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     t.bias_column = o.bias_column;
-    t.norm_row = o.norm_row ? o.norm_row + first : nullptr;
     t.norm_column = o.norm_column, t.norm_step = o.norm_step;
     t.activation = activation;
-    t.saved = o.saved ? o.saved + first * o.cs_s : nullptr, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
-    kernels.dots(t);
+    const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(o.k, 1), 1024, 1 << 30);
+    for (int64_t j = first; j < last && !interrupted(); j += most) {
+      t.columns = static_cast<int>(std::min(most, last - j));
+      t.b = o.b + j * o.cs_b;
+      t.c = o.c + j * o.cs_c;
+      t.bias_row = o.bias_row ? o.bias_row + j : nullptr;
+      t.norm_row = o.norm_row ? o.norm_row + j : nullptr;
+      t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
+      kernels.dots(t);
+    }
   }
 
   // The crew splits the columns, by whole vectors.
@@ -239,7 +247,7 @@ struct Product {
       const bool last_products = pc + t.k == o.k;
       if (last_products)
         t.bias_column = o.bias_column, t.norm_column = o.norm_column, t.activation = activation;
-      for (int64_t j = first; j < last; j += most) {
+      for (int64_t j = first; j < last && !interrupted(); j += most) {
         t.columns = static_cast<int>(std::min(most, last - j));
         t.b = o.b + pc * o.rs_b + j;
         t.c = o.c + j * o.cs_c;
@@ -270,6 +278,13 @@ struct Product {
 template <class T>
 void run_stack(const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan, const Matmul<T>& call,
                int64_t first, int64_t last) {
+  const int64_t products = call.c.shape[1] * call.c.shape[2] * std::max<int64_t>(call.a.shape[2], 1);
+  const int64_t most = std::max<int64_t>(kStackProducts / products, 1);
+  if (last - first > most) {
+    for (int64_t i = first; i < last && !interrupted(); i += most)
+      run_stack(kernels, plan, call, i, std::min(i + most, last));
+    return;
+  }
   const Operands<T> o = plan.operands(call, first, nullptr);
   const int64_t step_a = call.a.strides[0], step_b = call.b.strides[0];
   kernels.stack({last - first, o.m, o.n, o.k, o.a, plan.transposed ? step_b : step_a, o.rs_a, o.cs_a, o.b,

@@ -6,14 +6,15 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel: entries [a0, a1) of the table of rows by [b0, b1) of that of columns. Their
-// counts are what the windows divide by.
+// The windows of one pixel: entries of the table of rows by entries of that of columns. Counts, by windows,
+// are what they divide by.
 template <class T>
 struct MeanPixel {
   const T* dy;  // of the image
-  int64_t row, column, lane;
-  const int32_t *row_windows, *row_counts, *column_windows, *column_counts;
-  int32_t a0, a1, b0, b1;
+  int64_t row_step, column_step, lane;
+  PoolTable rows, columns;
+  PoolEntries row, column;
+  const int64_t *row_counts, *column_counts;
   int64_t divisor;
 };
 
@@ -23,23 +24,22 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
   vec<T> sum{};
   int64_t elements = x.divisor;
   T share = T(1) / static_cast<T>(elements ? elements : 1);
-  for (int32_t a = x.a0; a < x.a1; ++a)
-    for (int32_t b = x.b0; b < x.b1; ++b) {
-      const int64_t count = int64_t{x.row_counts[a]} * x.column_counts[b];
+  for (int64_t a = 0; a < x.row.count; ++a)
+    for (int64_t b = 0; b < x.column.count; ++b) {
+      const int64_t oh = x.rows.window(x.row, a), ow = x.columns.window(x.column, b);
+      const int64_t count = x.row_counts[oh] * x.column_counts[ow];
       if (!x.divisor && count != elements) elements = count, share = T(1) / static_cast<T>(count);
-      const T* p = x.dy + x.row_windows[a] * x.row + x.column_windows[b] * x.column + i * x.lane;
+      const T* p = x.dy + oh * x.row_step + ow * x.column_step + i * x.lane;
       sum = fma(kWhole ? load(p) : load_any(p, x.lane, n), broadcast<T>(share), sum);
     }
   store_some(dx + i, sum, n);
 }
 
 template <class T>
-static void mean_gradient_of_row(MeanPixel<T> x, const PoolTable& columns, int64_t width, int64_t channels,
-                                 T* dx) {
+static void mean_gradient_of_row(MeanPixel<T> x, int64_t width, int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
-  const int32_t* starts = columns.starts;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
-    x.b0 = starts[w], x.b1 = starts[w + 1];
+    x.column = x.columns.of[w];
     int64_t i = 0;
     if (x.lane == 1)
       for (; i + L <= channels; i += L) mean_gradient_of_lanes<true>(x, i, L, dx);
@@ -51,26 +51,25 @@ static void mean_gradient_of_row(MeanPixel<T> x, const PoolTable& columns, int64
 // Rows (n, h) of a channels-last dx: each pixel gathers from its windows.
 template <class T>
 static void avg_pool2d_gather(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end, void* scratch) {
-  const PoolTable rows = make_pool_table(f.rows, scratch);
-  const PoolTable columns =
-      make_pool_table(f.columns, static_cast<char*>(scratch) + pool_table_bytes(f.rows));
-  const auto divisor = [&](const PoolAxis& a, int64_t o) {
-    return static_cast<int32_t>(pool_divisor(a, pool_window(a, o), f.count_include_pad));
-  };
-  for (int32_t i = 0; i < rows.starts[f.rows.in]; ++i) rows.taps[i] = divisor(f.rows, rows.windows[i]);
-  for (int32_t i = 0; i < columns.starts[f.columns.in]; ++i)
-    columns.taps[i] = divisor(f.columns, columns.windows[i]);
   MeanPixel<T> x{};
-  x.row = f.dy.strides[2], x.column = f.dy.strides[3], x.lane = f.dy.strides[1];
-  x.row_windows = rows.windows, x.row_counts = rows.taps;
-  x.column_windows = columns.windows, x.column_counts = columns.taps;
+  char* memory = static_cast<char*>(scratch);
+  const auto take = [&](size_t bytes) { return static_cast<void*>((memory += bytes) - bytes); };
+  x.rows = make_pool_table(f.rows, take(pool_table_bytes(f.rows)));
+  x.columns = make_pool_table(f.columns, take(pool_table_bytes(f.columns)));
+  const auto counts = [&](const PoolAxis& a) {
+    int64_t* all = static_cast<int64_t*>(take(pool_counts_bytes(a)));
+    for (int64_t o = 0; o < a.out; ++o) all[o] = pool_divisor(a, pool_window(a, o), f.count_include_pad);
+    return all;
+  };
+  x.row_counts = counts(f.rows), x.column_counts = counts(f.columns);
+  x.row_step = f.dy.strides[2], x.column_step = f.dy.strides[3], x.lane = f.dy.strides[1];
   x.divisor = f.divisor;
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t n = unit / f.rows.in, h = unit % f.rows.in;
     x.dy = f.dy.data + n * f.dy.strides[0];
-    x.a0 = rows.starts[h], x.a1 = rows.starts[h + 1];
+    x.row = x.rows.of[h];
     T* dx = f.dx.data + n * f.dx.strides[0] + h * f.dx.strides[2];
-    mean_gradient_of_row(x, columns, f.columns.in, f.dx.shape[1], dx);
+    mean_gradient_of_row(x, f.columns.in, f.dx.shape[1], dx);
   }
 }
 

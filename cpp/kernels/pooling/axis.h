@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/congruence.h"
+
 // Called once for each share of the work. (Not `cold`: what leads to a call of a cold function is cold
 // itself.)
 #define RANVIER_RARE static __attribute__((noinline, unused))
@@ -66,11 +68,25 @@ struct RowWalk {
   }
 };
 
-// Which windows an input lies in: entries [starts[i], starts[i + 1]), in ascending order of the window.
+// The windows that an input lies in, `count` of them in ascending order: the k-th is window + k *
+// window_step, by its tap tap - k * tap_step, but not below 0.
+struct PoolEntries {
+  int64_t window, tap, count;
+};
+
+// The entries of all inputs of an axis. Windows of one size are evenly spaced. Of adaptive ones an input is
+// the first element of all but the first: there a step leads below 0.
 struct PoolTable {
-  int32_t* starts;
-  int32_t* windows;
-  int32_t* taps;
+  PoolEntries* of;
+  int64_t window_step, tap_step;
+
+  __attribute__((always_inline)) int64_t window(const PoolEntries& e, int64_t k) const {
+    return e.window + k * window_step;
+  }
+  __attribute__((always_inline)) int64_t tap(const PoolEntries& e, int64_t k) const {
+    const int64_t t = e.tap - k * tap_step;
+    return t > 0 ? t : 0;
+  }
 };
 
 static inline int64_t pool_longest_window(const PoolAxis& a) {
@@ -82,31 +98,41 @@ static inline int64_t pool_longest_window(const PoolAxis& a) {
 static inline int64_t pool_taps(const PoolAxis& a) { return a.kernel ? a.kernel : pool_longest_window(a); }
 
 static inline size_t pool_table_bytes(const PoolAxis& a) {
-  const size_t bytes = sizeof(int32_t) * (a.in + 2 + 2 * a.out * pool_longest_window(a));
-  return (bytes + 63) / 64 * 64;
+  return (sizeof(PoolEntries) * a.in + 63) / 64 * 64;
+}
+
+static inline size_t pool_counts_bytes(const PoolAxis& a) { return (sizeof(int64_t) * a.out + 63) / 64 * 64; }
+
+// Windows of one size: window o has input i as its tap (i + padding - o stride) / dilation, where that is
+// whole.
+static inline void list_pool_windows(const PoolAxis& a, PoolTable& t) {
+  const Congruence whole = congruence(-a.stride, a.dilation);
+  t.window_step = whole.period, t.tap_step = whole.period * a.stride / a.dilation;
+  for (int64_t i = 0; i < a.in; ++i) {
+    const int64_t at = i + a.padding, before = at - (a.kernel - 1) * a.dilation;
+    const int64_t last = at / a.stride < a.out ? at / a.stride : a.out - 1;
+    const int64_t least = before > 0 ? (before + a.stride - 1) / a.stride : 0;
+    int64_t o = whole.first(at);
+    if (o >= 0 && o < least) o += (least - o + whole.period - 1) / whole.period * whole.period;
+    t.of[i] = o < 0 || o > last
+                  ? PoolEntries{0, 0, 0}
+                  : PoolEntries{o, (at - o * a.stride) / a.dilation, (last - o) / whole.period + 1};
+  }
+}
+
+static inline void list_adaptive_windows(const PoolAxis& a, PoolTable& t) {
+  t.window_step = 1, t.tap_step = a.in;
+  for (int64_t i = 0; i < a.in; ++i) t.of[i] = {0, 0, 0};
+  for (int64_t o = 0; o < a.out; ++o) {
+    const PoolWindow w = pool_window(a, o);
+    for (int64_t i = w.start; i < w.start + w.last; ++i)
+      if (t.of[i].count++ == 0) t.of[i].window = o, t.of[i].tap = i - w.start;
+  }
 }
 
 RANVIER_RARE PoolTable make_pool_table(const PoolAxis& a, void* memory) {
-  PoolTable t;
-  t.starts = static_cast<int32_t*>(memory);
-  t.windows = t.starts + a.in + 2;
-  t.taps = t.windows + a.out * pool_longest_window(a);
-  const int64_t step = a.kernel ? a.dilation : 1;
-  for (int64_t i = 0; i < a.in + 2; ++i) t.starts[i] = 0;
-  // A counting sort by input: counts land two places on, so that filling leaves starts where they belong.
-  for (int64_t o = 0; o < a.out; ++o) {
-    const PoolWindow w = pool_window(a, o);
-    for (int64_t r = w.first; r < w.last; ++r) ++t.starts[w.start + r * step + 2];
-  }
-  for (int64_t i = 0; i < a.in; ++i) t.starts[i + 2] += t.starts[i + 1];
-  for (int64_t o = 0; o < a.out; ++o) {
-    const PoolWindow w = pool_window(a, o);
-    for (int64_t r = w.first; r < w.last; ++r) {
-      const int32_t place = t.starts[w.start + r * step + 1]++;
-      t.windows[place] = static_cast<int32_t>(o);
-      t.taps[place] = static_cast<int32_t>(r);
-    }
-  }
+  PoolTable t{static_cast<PoolEntries*>(memory), 1, 1};
+  a.kernel ? list_pool_windows(a, t) : list_adaptive_windows(a, t);
   return t;
 }
 

@@ -5,16 +5,16 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel: entries [a0, a1) of the table of rows by [b0, b1) of that of columns.
+// The windows of one pixel: entries of the table of rows by entries of that of columns.
 template <class T, class Offset>
 struct MaxPixel {
   const T* dy;  // of the image
   const Offset* where;
   const Offset* where_end;  // up to here any load is inside the array
   int64_t row_dy, column_dy, lane_dy, row_where, column_where, lane_where;
-  const int32_t *row_windows, *row_taps, *column_windows, *column_taps;
-  int32_t a0, a1, b0, b1;
-  int32_t kernel_w;
+  PoolTable rows, columns;
+  PoolEntries row, column;
+  int64_t kernel_w;
 };
 
 // How channels lie: contiguous whole vectors of them, contiguous but fewer than a vector, or in any way.
@@ -26,12 +26,12 @@ template <Channels kind, int kVectors, class T, class Offset>
 RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t i, int n, int64_t room,
                                           T* dx) {
   vec<T> sum[kVectors] = {};
-  for (int32_t a = x.a0; a < x.a1; ++a)
-    for (int32_t b = x.b0; b < x.b1; ++b) {
-      const int64_t oh = x.row_windows[a], ow = x.column_windows[b];
+  for (int64_t a = 0; a < x.row.count; ++a)
+    for (int64_t b = 0; b < x.column.count; ++b) {
+      const int64_t oh = x.rows.window(x.row, a), ow = x.columns.window(x.column, b);
       const T* p = x.dy + oh * x.row_dy + ow * x.column_dy + i * x.lane_dy;
       const Offset* q = x.where + oh * x.row_where + ow * x.column_where + i * x.lane_where;
-      const ivec<T> mine = ibroadcast<T>(x.row_taps[a] * x.kernel_w + x.column_taps[b]);
+      const ivec<T> mine = ibroadcast<T>(x.rows.tap(x.row, a) * x.kernel_w + x.columns.tap(x.column, b));
 #pragma GCC unroll 2
       for (int k = 0; k < kVectors; ++k) {
         const vec<T> v = kind == Channels::whole ? load(p + k * lanes<T>)
@@ -58,9 +58,9 @@ static void max_gradient_of_tiles(const MaxPixel<T, Offset>& x, const PoolAxis& 
                                   T* dx) {
   constexpr int L = lanes<T>;
   const int n = static_cast<int>(channels < L ? channels : L);
-  const T *dy = x.dy + x.row_windows[x.a0] * x.row_dy, *end = dx + columns.in * channels;
-  const Offset* where = x.where + x.row_windows[x.a0] * x.row_where;
-  const ivec<T> first = ibroadcast<T>(x.row_taps[x.a0] * x.kernel_w);
+  const T *dy = x.dy + x.row.window * x.row_dy, *end = dx + columns.in * channels;
+  const Offset* where = x.where + x.row.window * x.row_where;
+  const ivec<T> first = ibroadcast<T>(x.row.tap * x.kernel_w);
   for (int64_t ow = 0; ow < columns.out; ++ow, dy += x.column_dy, where += x.column_where) {
     for (int64_t i = 0; i < channels; i += L) {
       const int64_t j = i > channels - n ? channels - n : i;  // the last overlaps the one before
@@ -75,12 +75,10 @@ static void max_gradient_of_tiles(const MaxPixel<T, Offset>& x, const PoolAxis& 
 }
 
 template <Channels kind, class T, class Offset>
-static void max_gradient_of_row(MaxPixel<T, Offset> x, const PoolTable& columns, int64_t width,
-                                int64_t channels, T* dx) {
+static void max_gradient_of_row(MaxPixel<T, Offset> x, int64_t width, int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
-  const int32_t* starts = columns.starts;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
-    x.b0 = starts[w], x.b1 = starts[w + 1];
+    x.column = x.columns.of[w];
     const int64_t room = (width - w) * channels;
     int64_t i = 0;
     if constexpr (kind == Channels::few) {
@@ -100,15 +98,12 @@ static void max_gradient_of_row(MaxPixel<T, Offset> x, const PoolTable& columns,
 template <class T, class Offset>
 static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
                               void* scratch) {
-  const PoolTable rows = make_pool_table(f.rows, scratch);
-  const PoolTable columns =
-      make_pool_table(f.columns, static_cast<char*>(scratch) + pool_table_bytes(f.rows));
   MaxPixel<T, Offset> x{};
+  x.rows = make_pool_table(f.rows, scratch);
+  x.columns = make_pool_table(f.columns, static_cast<char*>(scratch) + pool_table_bytes(f.rows));
   x.row_dy = f.dy.strides[2], x.column_dy = f.dy.strides[3], x.lane_dy = f.dy.strides[1];
   x.row_where = f.where.strides[2], x.column_where = f.where.strides[3], x.lane_where = f.where.strides[1];
-  x.row_windows = rows.windows, x.row_taps = rows.taps;
-  x.column_windows = columns.windows, x.column_taps = columns.taps;
-  x.kernel_w = static_cast<int32_t>(pool_taps(f.columns));
+  x.kernel_w = pool_taps(f.columns);
   const int64_t channels = f.dx.shape[1];
   const bool dense = x.lane_dy == 1 && x.lane_where == 1;
   const bool tiles =
@@ -117,16 +112,16 @@ static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t beg
   for (RowWalk at(begin, f.rows.in, 1); begin < end; ++begin, at.next()) {
     x.dy = f.dy.data + at.n * f.dy.strides[0];
     x.where = f.where.data + at.n * f.where.strides[0];
-    x.a0 = rows.starts[at.row], x.a1 = rows.starts[at.row + 1];
+    x.row = x.rows.of[at.row];
     T* dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[2];
     if constexpr (sizeof(Offset) == 1)
       if (dense) {
-        tiles&& x.a1 - x.a0 == 1 ? max_gradient_of_tiles(x, f.columns, channels, dx)
-        : channels >= lanes<T> ? max_gradient_of_row<Channels::whole>(x, columns, f.columns.in, channels, dx)
-                               : max_gradient_of_row<Channels::few>(x, columns, f.columns.in, channels, dx);
+        tiles&& x.row.count == 1 ? max_gradient_of_tiles(x, f.columns, channels, dx)
+        : channels >= lanes<T>   ? max_gradient_of_row<Channels::whole>(x, f.columns.in, channels, dx)
+                                 : max_gradient_of_row<Channels::few>(x, f.columns.in, channels, dx);
         continue;
       }
-    max_gradient_of_row<Channels::any>(x, columns, f.columns.in, channels, dx);
+    max_gradient_of_row<Channels::any>(x, f.columns.in, channels, dx);
   }
 }
 

@@ -125,20 +125,20 @@ RANVIER_INLINE void store_columns(T* dx, int64_t rest, const vec<T> (&sum)[kStri
   }
 }
 
-// A row of dx, from entries [a0, a1) of the table of rows.
+// A row of dx, from entries of the table of rows.
 template <int kStride, class T>
-static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, int32_t a0, int32_t a1,
+static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, const PoolEntries& entries,
                                 const PhaseTaps* taps, const PoolAxis& columns, T* dx) {
   constexpr int L = lanes<T>;
   const int64_t to_offsets = ring.offsets - ring.dy;
   const T* place[kMostTaps];
-  for (int32_t a = a0; a < a1; ++a)
-    place[a - a0] = ring.dy + (rows.windows[a] & (ring.slots - 1)) * ring.size + ring.before;
+  for (int64_t a = 0; a < entries.count; ++a)
+    place[a] = ring.dy + (rows.window(entries, a) & (ring.slots - 1)) * ring.size + ring.before;
   for (int64_t k = 0; k * kStride < columns.in; k += L) {
     vec<T> sum[kStride] = {};
-    for (int32_t a = a0; a < a1; ++a) {
-      const T* dy = place[a - a0] + k;
-      const int32_t first = rows.taps[a] * static_cast<int32_t>(columns.kernel);
+    for (int64_t a = 0; a < entries.count; ++a) {
+      const T* dy = place[a] + k;
+      const int32_t first = static_cast<int32_t>(rows.tap(entries, a) * columns.kernel);
       add_taps<kStride>(taps, dy, dy + to_offsets, first, sum);
     }
     store_columns<kStride>(dx + k * kStride, columns.in - k * kStride, sum);
@@ -152,10 +152,11 @@ static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& 
   T* dx = x.dx;
   int64_t loaded = 0;
   for (int64_t h = 0; h < rows.in; ++h, dx += columns.in) {
-    const int32_t a0 = table.starts[h], a1 = table.starts[h + 1];
-    if (a0 < a1)
-      for (; loaded <= table.windows[a1 - 1]; ++loaded) load_row(ring, x, columns.out, loaded);
-    row(ring, table, a0, a1, taps, columns, dx);
+    const PoolEntries entries = table.of[h];
+    if (entries.count > 0)
+      for (; loaded <= table.window(entries, entries.count - 1); ++loaded)
+        load_row(ring, x, columns.out, loaded);
+    row(ring, table, entries, taps, columns, dx);
   }
 }
 
@@ -186,16 +187,16 @@ static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolT
   const int64_t out = columns.out, width = columns.in, height = rows.in;
   T* dx = x.dx;
   for (int64_t h = 0; h < height; ++h, dx += width) {
-    const int32_t a0 = windows.starts[h], a1 = windows.starts[h + 1];
+    const PoolEntries entries = windows.of[h];
     vec<T> before[3] = {}, here[3] = {};
     for (int64_t k = 0, rest = width + L * kStride; rest > 0; k += L, rest -= L * kStride) {
       vec<T> after[3] = {};
       if (const int n = static_cast<int>(out - k < L ? out - k : L); n > 0)
-        for (int32_t a = a0; a < a1; ++a) {
-          const int64_t oh = windows.windows[a];
+        for (int64_t a = 0; a < entries.count; ++a) {
+          const int64_t oh = windows.window(entries, a);
           const vec<T> v = load_any(x.dy + oh * x.row_dy + k, 1, n);
           const ivec<T> tap = load_contiguous_offsets<T>(x.where + oh * x.row_where + k, x.where_end, n) -
-                              ibroadcast<T>(windows.taps[a] * 3);
+                              ibroadcast<T>(windows.tap(entries, a) * 3);
           RANVIER_UNROLL
           for (int t = 0; t < 3; ++t) after[t] = select(tap == t, after[t] + v, after[t]);
         }

@@ -34,7 +34,8 @@ size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item)
   const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
   const size_t row = lines((image > windows ? image : windows) * item + 128);
   const size_t ring = has_pool_ring(rows, columns) ? pool_ring_slots(rows) * pool_ring_row(columns) : 0;
-  return std::max({pool_table_bytes(rows) + pool_table_bytes(columns), 2 * row,
+  const size_t counts = pool_counts_bytes(rows) + pool_counts_bytes(columns);
+  return std::max({pool_table_bytes(rows) + pool_table_bytes(columns) + counts, 2 * row,
                    pool_table_bytes(rows) + 2 * item * ring});
 }
 

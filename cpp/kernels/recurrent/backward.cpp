@@ -76,7 +76,7 @@ struct Backward {
     for_each_step(call, !call.reverse, [&](int64_t first, int64_t count) {
       CellBackward<T> s{};
       s.rows = std::min(count, end) - begin, s.hidden = hidden;
-      if (s.rows <= 0) return;
+      if (s.rows <= 0 || interrupted()) return;
       const int64_t row = first + begin, unit = row * hidden;
       const auto at = [&](const T* p, int64_t n) { return p ? p + n : nullptr; };
       s.gates = at(call.gates.data, row * width), s.candidate = at(call.candidate.data, unit);

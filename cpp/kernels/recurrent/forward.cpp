@@ -59,7 +59,7 @@ struct Forward {
     for_each_step(call, call.reverse, [&](int64_t first, int64_t count) {
       CellForward<T> s{};
       s.rows = std::min(count, end) - begin, s.hidden = hidden;
-      if (s.rows <= 0) return;
+      if (s.rows <= 0 || interrupted()) return;
       T* const of_rows = product + begin * width;
       s.h = call.h_n.data + begin * hidden;
       if (!at_rest) recurrent.run(packed, s.rows, s.h, of_rows);

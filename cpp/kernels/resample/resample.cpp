@@ -25,8 +25,9 @@ class TableBuilder {
     weights_ = carver.take<T>(entries);
     runs_ = carver.take<int32_t>(size_ + 1);
     found_ = carver.take<Found>(1);
-    level_inputs_ = carver.take<int32_t>(kMostLevels * size_);
-    level_weights_ = carver.take<T>(kMostLevels * size_);
+    most_levels_ = transposed ? kMostLevels : resample_taps(axis.map);
+    level_inputs_ = carver.take<int32_t>(most_levels_ * size_);
+    level_weights_ = carver.take<T>(most_levels_ * size_);
   }
 
   ResampleTable<T> table() const {
@@ -96,7 +97,7 @@ class TableBuilder {
       if (runs_[i] > found.run_end - found.run_begin)
         found.run_begin = static_cast<int32_t>(i), found.run_end = found.run_begin + runs_[i];
     }
-    if (found.levels > kMostLevels || found.run_end - found.run_begin >= kLongRun) found.levels = 0;
+    if (found.levels > most_levels_ || found.run_end - found.run_begin >= kLongRun) found.levels = 0;
     for (int32_t k = 0; k < found.levels; ++k)
       for (int64_t i = 0; i < size_; ++i) {
         const int32_t place = starts_[i] + k;
@@ -116,6 +117,7 @@ class TableBuilder {
   ResampleAxis axis_;
   bool transposed_;
   int64_t size_;
+  int32_t most_levels_;
   int32_t *starts_, *inputs_, *runs_, *level_inputs_;
   Found* found_;
   T *weights_, *level_weights_;

@@ -1,0 +1,234 @@
+"""Ctrl-C during a long call: the call ends soon, and what it worked on is whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import _core
+
+
+class Stop(Exception):
+    pass
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Raises Stop in this thread, so many seconds from now."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def ones(*shape: int) -> Any:
+    return np.ones(shape, np.float32)
+
+
+def repeated(*shape: int) -> Any:
+    """Ones that take no memory."""
+    return np.broadcast_to(np.float32(1), shape)
+
+
+# Seconds of work, and the shape of its result.
+LONG: dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]], tuple[int, ...]]] = {
+    "matmul": (
+        lambda a, out: _core.matmul(a, a, None, "none", out),
+        lambda: (ones(4000, 4000),),
+        (4000, 4000),
+    ),
+    "matmul of one row": (
+        lambda a, b, out: _core.matmul(a, b, None, "none", out),
+        lambda: (ones(1, 512), repeated(512, 1 << 24)),
+        (1, 1 << 24),
+    ),
+    "matmul, a stack": (
+        lambda a, out: _core.matmul(a, a, None, "none", out),
+        lambda: (repeated(1 << 18, 24, 24),),
+        (1 << 18, 24, 24),
+    ),
+    "conv2d": (
+        lambda x, w, out: _core.conv2d(x, w, None, 1, 2, out=out),
+        lambda: (ones(64, 64, 96, 96), ones(64, 64, 5, 5)),
+        (64, 64, 96, 96),
+    ),
+    "conv2d by Winograd": (
+        lambda x, w, out: _core.conv2d(x, w, None, 1, 1, out=out),
+        lambda: (ones(64, 128, 96, 96), ones(128, 128, 3, 3)),
+        (64, 128, 96, 96),
+    ),
+    "conv2d, depthwise": (
+        lambda x, w, out: _core.conv2d(x, w, None, 1, 10, 1, 64, out=out),
+        lambda: (ones(64, 64, 96, 96), ones(64, 1, 21, 21)),
+        (64, 64, 96, 96),
+    ),
+    "tanh": (_core.tanh, lambda: (repeated(16, 1 << 24),), (16, 1 << 24)),
+    "sum": (
+        lambda x, out: _core.sum(x, 1, False, out),
+        lambda: (repeated(1 << 18, 1 << 16),),
+        (1 << 18,),
+    ),
+    "softmax": (
+        lambda x, out: _core.softmax(x, 1, out),
+        lambda: (repeated(1 << 17, 2048),),
+        (1 << 17, 2048),
+    ),
+    "cumprod": (
+        lambda x, out: _core.cumprod(x, 1, False, out),
+        lambda: (repeated(1 << 16, 4096),),
+        (1 << 16, 4096),
+    ),
+    "embedding": (
+        lambda index, weight, out: _core.embedding(index, weight, out),
+        lambda: (np.arange(1 << 22) % 1000, ones(1000, 96)),
+        (1 << 22, 96),
+    ),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_call_ends_with_a_signal(name: str, threads: int) -> None:
+    """Some of the result has not been computed: the call did not wait for its end."""
+    function, arguments, shape = LONG[name]
+    given = arguments()
+    out = np.full(shape, -7.0, np.float32)
+    rv.set_num_threads(threads)
+    try:
+        with alarm(0.1), pytest.raises(Stop):
+            function(*given, out=out)
+        assert (out == -7).any()
+    finally:
+        rv.set_num_threads(2)
+    a = np.arange(12.0).reshape(3, 4)  # what follows is right
+    np.testing.assert_array_equal(_core.matmul(a, a.T, None, "none", None), a @ a.T)
+
+
+def test_what_changes_in_place_is_finished() -> None:
+    x, y = ones(1 << 26), ones(1 << 26)
+
+    def change() -> None:
+        for _ in range(1000):
+            _core.tanh(x, x)
+            _core.fill(x, 1.0)
+            _core.copy(y, False, x)
+
+    with alarm(0.1), pytest.raises(Stop):
+        change()
+    assert x.min() == x.max()
+
+
+def test_an_optimizer_step_is_finished() -> None:
+    p = rv.nn.Parameter(rv.zeros(1 << 26))
+    p.grad = rv.ones(1 << 26)
+    optimizer = rv.optim.SGD([p], lr=1.0)
+
+    def change() -> None:
+        for _ in range(1000):
+            optimizer.step()
+
+    with alarm(0.1), pytest.raises(Stop):
+        change()
+    assert p.detach().min().item() == p.detach().max().item() < 0
+
+
+def test_a_captured_step_is_not_left_half_done() -> None:
+    """The signal comes before the parameters change, while they do, or after: all have changed, or none."""
+    n = 1600
+    w, v = (rv.full((n, n), 1e-3).requires_grad_() for _ in range(2))
+    x = rv.ones(n, n)
+
+    @rv.compile
+    def step(x: Any) -> Any:
+        loss = ((x @ w).tanh() @ v).sum()
+        loss.backward()
+        with rv.no_grad():
+            for p in (w, v):
+                p.sub_(p.grad, alpha=1e-9)
+        w.grad = v.grad = None
+        return loss
+
+    for _ in range(3):
+        step(x)
+    counts = []
+    for delay in np.linspace(0.001, 0.6, 25):
+        before = w.detach().numpy()[0, 0].copy(), v.detach().numpy()[0, 0].copy()
+        try:
+            with alarm(float(delay)):
+                for _ in range(40):
+                    step(x)
+        except Stop:
+            pass
+        for p in (w, v):
+            assert len(np.unique(p.detach().numpy())) <= n  # rows alike: no column is left behind
+            a = p.detach().numpy()
+            assert (a == a[:1]).all() or (a == a[:, :1]).all()
+        after = w.detach().numpy()[0, 0], v.detach().numpy()[0, 0]
+        counts.append((before[0] != after[0], before[1] != after[1]))
+    assert all(a == b for a, b in counts)
+    assert np.isfinite(step(x).item())
+
+
+def test_a_handler_may_compute_and_start_threads() -> None:
+    """It runs in the middle of a call, on the thread of that call; the call goes on after it."""
+    a = np.random.default_rng(0).standard_normal((2500, 2500)).astype(np.float32)
+    expected = _core.matmul(a, a, None, "none", None)
+    seen: list[Any] = []
+    busy = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal busy
+        if busy or len(seen) > 6:
+            return
+        busy = True
+        thread = threading.Thread(target=lambda: seen.append(_core.matmul(a[:200], a, None, "none", None)))
+        thread.start()
+        thread.join()
+        seen.append(_core.matmul(a[:200], a, None, "none", None))
+        busy = False
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    try:
+        for _ in range(3):
+            np.testing.assert_array_equal(_core.matmul(a, a, None, "none", None), expected)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen
+    for part in seen:
+        np.testing.assert_array_equal(part, _core.matmul(a[:200], a, None, "none", None))
+
+
+def test_another_thread_forks_while_a_long_call_looks_for_signals() -> None:
+    a = ones(2500, 2500)
+    codes = []
+
+    def fork() -> None:
+        for _ in range(10):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                os._exit(0 if (_core.matmul(a[:50], a, None, "none", None) == 2500).all() else 1)
+            codes.append(os.waitpid(pid, 0)[1])
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    while thread.is_alive():
+        _core.matmul(a, a, None, "none", None)
+    thread.join()
+    assert codes == [0] * 10

@@ -1,0 +1,122 @@
+"""Sizes beyond any memory: refused, or MemoryError, and nothing outside the arrays is touched.
+
+A view that repeats one element has any size without memory, so that every product of sizes can be made to
+overflow. Each call runs in a process that may die.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from ranvier import kernels, ops
+from support.calls import KERNELS, OPS, Call
+from support.isolated import Case, run_isolated
+from support.wrong_input import attempt, describe, leaf, sent_back
+
+# These count or list the elements with NumPy and Python: right, and without end.
+ENDLESS = {"all", "any", "nonzero", "one_hot", "split", "unbind"}
+EVERY = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS if name not in ENDLESS]
+# More elements than are accepted, and as many as NumPy makes views of.
+HUGE = (2**41, 2**48 + 1, 2**60 - 1, 2**61 - 1)
+
+
+def repeated(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Zeros, or None where NumPy makes no such view."""
+    try:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    except ValueError:
+        return None
+
+
+def huge_cases(room: str, name: str) -> Iterator[Case]:
+    arrays, attributes = _call(room, name)
+    attributes = dict(attributes)
+    positional = attributes.pop("*", ())
+    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
+    function = getattr({"kernels": kernels, "ops": ops}[room], name)
+    at_axis = [
+        (at, axis) for at, x in enumerate(arrays) if isinstance(x, np.ndarray) for axis in range(x.ndim)
+    ]
+    together = [((at, axis),) for at, axis in at_axis]
+    sizes = {arrays[at].shape[axis] for at, axis in at_axis}
+    together += [tuple(p for p in at_axis if arrays[p[0]].shape[p[1]] == size) for size in sizes]
+    together += [tuple(p for p in at_axis if p[1] == axis) for axis in range(4)]
+    for places, size in itertools.product(dict.fromkeys(filter(None, together)), HUGE):
+        shapes = {at: list(arrays[at].shape) for at, _ in places}
+        for at, axis in places:
+            shapes[at][axis] = size
+        given = [repeated(tuple(shapes[at]), x.dtype) if at in shapes else x for at, x in enumerate(arrays)]
+        if any(x is None for x in given):
+            continue
+        for backward in (False, True)[: 1 + (room == "ops")]:
+            what = f"{room}.{name}({[describe(x) for x in given]}, backward={backward})"
+            yield what, _case(function, given, positional, attributes, backward, what)
+
+
+def _call(room: str, name: str) -> Call:
+    return (KERNELS if room == "kernels" else OPS)[name]
+
+
+def _case(
+    function: Any, given: list[Any], positional: Any, attributes: Any, backward: bool, what: str
+) -> Any:
+    def run() -> None:
+        if backward:
+            attempt(
+                lambda: sent_back(function(*map(leaf, given), *positional, **attributes)), what, house=False
+            )
+        else:
+            attempt(lambda: function(*given, *positional, **attributes), what, house="kernels." in what)
+
+    return run
+
+
+@pytest.mark.parametrize(("room", "name"), EVERY)
+def test_huge_views(room: str, name: str) -> None:
+    assert run_isolated(list(huge_cases(room, name)), 20) == []
+
+
+@pytest.mark.parametrize("channels", [2, 2**20, 2**30])
+def test_gradients_of_huge_images(channels: int) -> None:
+    """The sum of the workspace's parts wrapped around size_t."""
+
+    def run() -> None:
+        x = repeated(((2**61 - 1) // channels // 2, channels, 1, 1), np.float32)
+        w = repeated((1, channels, 1, 1), np.float32)
+        with pytest.raises(ValueError, match=r"\[conv2d_backward\] got .* expected .*2\*\*40"):
+            kernels.conv2d_backward(x[:, :1], x, w)
+
+    assert run_isolated([("conv2d_backward", run)]) == []
+
+
+def test_long_signals_with_many_taps_need_no_tables() -> None:
+    """Tables of outputs by taps would take 262 GB, and 33 GB for each thread."""
+
+    def convolve() -> None:
+        x = repeated((1, 1, 4_000_000), np.float32)
+        w = repeated((1, 1, 4_096), np.float32)
+        y = kernels.conv1d(x, w, None, 64, 2_048)
+        assert y.shape == (1, 1, 62_501)
+        assert not y.any()
+
+    def pool() -> None:
+        x = np.zeros((1, 1, 2_000_000), np.float32)
+        x[0, 0, 1_000_000] = 1
+        y, where = kernels.max_pool1d(x, 2_048, 512)
+        dx = kernels.max_pool1d_backward(y, where, x.shape, 2_048, 512)
+        assert dx[0, 0, 1_000_000] == y.sum() == 4
+
+    def limited(work: Any) -> Any:
+        def run() -> None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+            work()
+
+        return run
+
+    assert run_isolated([("conv1d", limited(convolve)), ("max_pool1d", limited(pool))]) == []
