@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import threading
+import warnings
 from typing import Any
 
 import numpy as np
@@ -33,7 +36,7 @@ def answer(call: Call, rng: Any) -> Any:
 
 def _arrays(call: Call) -> list[Any]:
     parts = [part for x in call.arrays for part in (x if isinstance(x, list) else [x])]
-    return [x for x in parts if isinstance(x, np.ndarray)]
+    return [x for x in parts if isinstance(x, np.ndarray) and x.nbytes < 1 << 20]
 
 
 def run(calls: int, rng: Any) -> int:
@@ -68,3 +71,64 @@ def test_no_memory_is_kept() -> None:
     run(500, np.random.default_rng(1))
     gc.collect()
     assert rv.memory_stats()["bytes_in_use"] == before
+
+
+def test_random_calls_on_threads() -> None:
+    """Four threads call at once, while another changes the number of threads all the time."""
+    failed: list[BaseException] = []
+    running = True
+
+    def call(part: int) -> None:
+        try:
+            run(CALLS // PARTS // 4, np.random.default_rng([SEED, PARTS + part]))
+        except BaseException as error:
+            failed.append(error)
+
+    def change() -> None:
+        while running:
+            for count in (1, 3, 2):
+                rv.set_num_threads(count)
+
+    callers = [threading.Thread(target=call, args=(part,)) for part in range(4)]
+    changer = threading.Thread(target=change)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the filters are not of one thread
+        for thread in (*callers, changer):
+            thread.start()
+        for thread in callers:
+            thread.join()
+        running = False
+        changer.join()
+    rv.set_num_threads(2)
+    if failed:
+        raise failed[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_random_calls_in_children() -> None:
+    """Children of a process whose other thread is in the middle of a call."""
+    running = True
+
+    def call() -> None:
+        while running:
+            run(20, np.random.default_rng([SEED, 2 * PARTS]))
+
+    beside = threading.Thread(target=call)
+    beside.start()
+    codes = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number in range(max(CALLS // PARTS // 100, 4)):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(300)
+                code = 1
+                try:
+                    run(25, np.random.default_rng([SEED, 3 * PARTS + number]))
+                    code = 0
+                finally:
+                    os._exit(code)
+            codes.append(os.waitpid(pid, 0)[1])
+        running = False
+        beside.join()
+    assert codes == [0] * len(codes)

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from ranvier import kernels, ops
 from support.calls import KERNELS, OPS, Call
+from support.fuzz import ENDLESS
 from support.isolated import Case, run_isolated
 from support.wrong_input import attempt, describe, leaf, sent_back
 
-# These count or list the elements with NumPy and Python: right, and without end.
-ENDLESS = {"all", "any", "nonzero", "one_hot", "split", "unbind"}
 EVERY = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS if name not in ENDLESS]
 # More elements than are accepted, and as many as NumPy makes views of.
 HUGE = (2**41, 2**48 + 1, 2**60 - 1, 2**61 - 1)

@@ -10,6 +10,9 @@ from support.calls import KERNELS, OPS
 from support.wrong_input import SAME_VALUES, WRONG_ATTRIBUTES, describe
 
 SIZES = (0, 1, 2, 3, 5, 8, 17, 33)
+HUGE = (2**41, 2**48 + 1, 2**60 - 1)  # elements, of views that repeat one: beyond what any call takes
+# These count or list the elements with NumPy and Python: right, and without end.
+ENDLESS = {"all", "any", "nonzero", "one_hot", "split", "unbind"}
 VALUES = (np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 1e-45)
 CALLS = [("kernels", name) for name in sorted(KERNELS)] + [("ops", name) for name in sorted(OPS)]
 MODULES: dict[str, Any] = {"kernels": kernels, "ops": ops}
@@ -36,6 +39,8 @@ def random_call(rng: Any) -> Call:
     given = _related(rng, arrays, [_random(rng, x) for x in arrays])
     if "out:" in (getattr(MODULES[room], name).__doc__ or "") and rng.random() < 0.3:
         spoiled["out"] = _out(rng, [x for x in _listed(given) if isinstance(x, np.ndarray)])
+    if rng.random() < 0.02 and name not in ENDLESS:
+        given = [_huge(rng, x) for x in given]
     return Call(room, name, given, tuple(positional), spoiled)
 
 
@@ -79,6 +84,18 @@ def _random(rng: Any, like: Any) -> Any:
     if isinstance(like, (list, tuple)):
         return [_random(rng, x) for x in like]
     return random_array(rng, like) if isinstance(like, np.ndarray) else like
+
+
+def _huge(rng: Any, x: Any) -> Any:
+    """A view of a size that no memory has, sometimes."""
+    if not isinstance(x, np.ndarray) or x.ndim == 0 or x.dtype.hasobject or rng.random() < 0.5:
+        return x
+    shape = list(x.shape)
+    shape[rng.integers(x.ndim)] = int(rng.choice(HUGE))
+    try:
+        return np.broadcast_to(np.zeros((), x.dtype), shape)
+    except ValueError:  # more than NumPy takes
+        return x
 
 
 def _related(rng: Any, right: Any, given: list[Any]) -> list[Any]:

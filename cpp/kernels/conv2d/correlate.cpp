@@ -310,11 +310,15 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
   int64_t pixel = tiles.begin * rows, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
   const int64_t last = std::min(tiles.end * rows, pixels);
+  const int64_t first_x = region.columns.first_base * x_.stride_w,
+                step_x = region.columns.base_step * x_.stride_w;
+  const int64_t first_y = region.columns.first_position * target.stride_w;
+  const int64_t step_y = region.columns.position_step * target.stride_w;
   const T* x_row = nullptr;
   T* y_row = nullptr;
   const auto enter_row = [&] {
-    x_row = x + image * x_.stride_n + region.rows.base(row) * x_.stride_h;
-    y_row = target.y + image * target.stride_n + region.rows.position(row) * target.stride_h;
+    x_row = x + image * x_.stride_n + region.rows.base(row) * x_.stride_h + first_x;
+    y_row = target.y + image * target.stride_n + region.rows.position(row) * target.stride_h + first_y;
   };
   enter_row();
   while (pixel < last) {
@@ -325,8 +329,8 @@ void Correlator<T>::run_tiles(const Region& region, int64_t panel, Range tiles, 
         if (++row == height) row = 0, ++image;
         enter_row();
       }
-      t.a[i] = x_row + region.columns.base(column) * x_.stride_w;
-      t.c[i] = y_row + region.columns.position(column) * target.stride_w;
+      t.a[i] = x_row + column * step_x;
+      t.c[i] = y_row + column * step_y;
       ++column;
     }
     t.fetch = reinterpret_cast<const char*>(t.a[0] + fetch.begin);

@@ -6,8 +6,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel: entries of the table of rows by entries of that of columns. Counts, by windows,
-// are what they divide by.
+// The windows of one pixel, which lie side by side: entries of the table of rows by entries of that of
+// columns. Counts, by windows, are what they divide by.
 template <class T>
 struct MeanPixel {
   const T* dy;  // of the image
@@ -24,14 +24,17 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
   vec<T> sum{};
   int64_t elements = x.divisor;
   T share = T(1) / static_cast<T>(elements ? elements : 1);
-  for (int64_t a = 0; a < x.row.count; ++a)
-    for (int64_t b = 0; b < x.column.count; ++b) {
-      const int64_t oh = x.rows.window(x.row, a), ow = x.columns.window(x.column, b);
-      const int64_t count = x.row_counts[oh] * x.column_counts[ow];
+  const int64_t rows = x.row.count, columns = x.column.count, step = x.column_step;  // stores may change x's
+  const int64_t *row_counts = x.row_counts + x.row.window, *counts = x.column_counts + x.column.window;
+  const T* row = x.dy + x.row.window * x.row_step + x.column.window * step + i * x.lane;
+  for (int64_t a = 0; a < rows; ++a, row += x.row_step) {
+    const T* p = row;
+    for (int64_t b = 0; b < columns; ++b, p += step) {
+      const int64_t count = row_counts[a] * counts[b];
       if (!x.divisor && count != elements) elements = count, share = T(1) / static_cast<T>(count);
-      const T* p = x.dy + oh * x.row_step + ow * x.column_step + i * x.lane;
       sum = fma(kWhole ? load(p) : load_any(p, x.lane, n), broadcast<T>(share), sum);
     }
+  }
   store_some(dx + i, sum, n);
 }
 
