@@ -36,14 +36,15 @@ def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     >>> rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
     tensor([0.6590, 0.2424, 0.0986])
     """
+    if dtype is None and type(x) is Tensor and x._array.ndim:
+        return Softmax(dim).apply(x)
     return _along(Softmax, "softmax", x, dim, dtype)
 
 
 def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
     """The function along a dimension; of a number, as of one element."""
-    if type(x) is not Tensor or dtype is not None:
-        x = as_tensor(name, x)
-        x = x if dtype is None else x.to(dtype)
+    x = as_tensor(name, x)
+    x = x if dtype is None else x.to(dtype)
     if x._array.ndim == 0:
         return reshape(function(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
     result: Tensor = function(dim).apply(x)
@@ -71,6 +72,8 @@ def log_softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     >>> rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0)
     tensor([-1000.,     0.])
     """
+    if dtype is None and type(x) is Tensor and x._array.ndim:
+        return LogSoftmax(dim).apply(x)
     return _along(LogSoftmax, "log_softmax", x, dim, dtype)
 
 
