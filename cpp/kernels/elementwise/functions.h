@@ -77,8 +77,8 @@ RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* pow(b, c - o
 // (dy, a, y): dy/db = y log(a), and 0 where y is 0, whatever the logarithm
 RANVIER_ELEMENTWISE(exponent_backward, 3, (select(c == zero, zero, a*(c* log(b)))))
 // (dy, a, b): all of dy to the greater, half to each of two equals
-RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b > c, a, select(b == c, a* T(0.5), zero))))
-RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b < c, a, select(b == c, a* T(0.5), zero))))
+RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b < c, zero, select(b == c, a* T(0.5), a))))
+RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b > c, zero, select(b == c, a* T(0.5), a))))
 RANVIER_ELEMENTWISE(where_equal, 3, (select(a == b, c, zero)))
 
 RANVIER_ELEMENTWISE(glu, 2, (a * sigmoid(b)))

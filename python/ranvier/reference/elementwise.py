@@ -68,9 +68,9 @@ def maximum(a: Array, b: Array) -> Array:
 
 
 def maximum_backward(dy: Array, a: Array, b: Array) -> Pair:
-    """The gradient goes to the greater one; where both are equal, half to each."""
-    share = (a > b) + 0.5 * (a == b)
-    return unbroadcast(dy * share, a), unbroadcast(dy * (1 - share), b)
+    """The gradient goes to the greater one; where both are equal, half to each; where one is NaN, to both."""
+    dy = dy * (1 - 0.5 * (a == b))
+    return unbroadcast(np.where(a < b, 0, dy), a), unbroadcast(np.where(a > b, 0, dy), b)
 
 
 def minimum(a: Array, b: Array) -> Array:
@@ -78,8 +78,8 @@ def minimum(a: Array, b: Array) -> Array:
 
 
 def minimum_backward(dy: Array, a: Array, b: Array) -> Pair:
-    share = (a < b) + 0.5 * (a == b)
-    return unbroadcast(dy * share, a), unbroadcast(dy * (1 - share), b)
+    dy = dy * (1 - 0.5 * (a == b))
+    return unbroadcast(np.where(a > b, 0, dy), a), unbroadcast(np.where(a < b, 0, dy), b)
 
 
 def where(condition: Array, a: Array, b: Array) -> Array:

@@ -59,7 +59,8 @@ class Clip(Function):
 
 
 def maximum(a: Any, b: Any) -> Tensor:
-    """The greater of a and b, element by element; NaN if either is. Equal values share the gradient.
+    """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch.
 
     >>> import ranvier as rv
     >>> rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
@@ -71,7 +72,8 @@ def maximum(a: Any, b: Any) -> Tensor:
 
 
 def minimum(a: Any, b: Any) -> Tensor:
-    """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient.
+    """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch.
 
     >>> import ranvier as rv
     >>> rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))

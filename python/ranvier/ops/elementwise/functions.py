@@ -177,7 +177,7 @@ def cos(x: Any) -> Tensor:
 
 
 def abs(x: Any) -> Tensor:
-    """|x|; its slope at 0 is 0.
+    """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
 
     >>> import ranvier as rv
     >>> rv.abs(rv.tensor([-1.5, 2.0]))
@@ -192,7 +192,7 @@ def _sign_of_integers(x: Any) -> Any:
 
 
 def sign(x: Any) -> Tensor:
-    """-1, 0 or 1; the gradient is 0.
+    """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
 
     >>> import ranvier as rv
     >>> rv.sign(rv.tensor([-2.0, 0.0, 3.0]))

@@ -1,0 +1,29 @@
+"""Gradients where an operand is NaN."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import ranvier as rv
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize("op", [rv.maximum, rv.minimum, lambda a, b: a.max(b), lambda a, b: a.min(b)])
+def test_both_operands_of_a_nan_get_the_gradient(op):
+    a = rv.tensor([NAN, 1.0, NAN, 2.0], requires_grad=True)
+    b = rv.tensor([1.0, NAN, NAN, 2.0], requires_grad=True)
+    y = op(a, b)
+    assert [math.isnan(v) for v in y.tolist()] == [True, True, True, False]
+    y.backward(rv.tensor([3.0, 5.0, 7.0, 11.0]))
+    assert a.grad.tolist() == [3.0, 5.0, 7.0, 5.5]
+    assert b.grad.tolist() == [3.0, 5.0, 7.0, 5.5]
+
+
+def test_nan_of_sign_and_of_the_slope_of_abs():
+    x = rv.tensor([NAN, -2.0], requires_grad=True)
+    assert math.isnan(rv.sign(x)[0].item())
+    x.abs().sum().backward()
+    assert math.isnan(x.grad[0].item())
+    assert x.grad[1].item() == -1.0
