@@ -393,7 +393,6 @@ def test_a_parameter_on_a_part_of_the_callers_memory():
     model.weight = nn.Parameter(rv.from_numpy(memory[: 40 * 60].reshape(40, 60)))
     fast, x = rv.compile(model.eval()), draw(16, 60)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
-    assert names(fast, True) == ["matmul_pack"]
     for factor in (2, 3):
         memory *= factor
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
