@@ -188,6 +188,17 @@ def test_indices_out_of_range_are_named():
         x[1.5] = 1.0
 
 
+def test_a_clone_of_what_has_gaps_is_contiguous():
+    """So that the same shapes of it are views as in PyTorch."""
+    x = rv.arange(6.0).view(3, 2)
+    assert x.expand(2, 3, 2).clone().is_contiguous()
+    assert x.T[:, ::2].clone().is_contiguous()
+    assert x.T.clone().stride() == (1, 2)
+    flat = x.expand(2, 3, 2).clone()
+    flat.flatten().zero_()
+    assert flat.sum().item() == 0
+
+
 def test_data_is_the_memory_itself():
     """The idiom of a target network."""
     target, source = leaf(1.0, 2.0), leaf(3.0, 4.0)

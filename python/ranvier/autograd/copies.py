@@ -16,13 +16,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Clone(Function):
-    """y = x in memory of its own; order 'K' keeps the layout (channels-last stays so), 'C' and
-    'channels_last' change it."""
+    """y = x in memory of its own; order 'K' keeps the layout of what has no gaps (channels-last stays so),
+    'C' and 'channels_last' change it."""
 
     def __init__(self, order: Any = "K") -> None:
         self.order = order
 
     def forward(self, x: Array) -> Array:
+        if self.order == "K" and not (x.flags.forc or _is_dense(x)):
+            return copied(x, "C")
         return copied(x, self.order)
 
     def backward(self, dy: Array) -> Array:
@@ -81,6 +83,17 @@ class Put(Function):
             dvalue = _sum_to(dy, self.value_shape)
             dvalue = dvalue if dvalue.dtype == self.value_dtype else cast(dvalue, self.value_dtype)
         return filled(0, dy.shape, dy.dtype) if self.needs[0] else None, dvalue
+
+
+def _is_dense(x: Array) -> bool:
+    """Whether the elements fill their memory, each at a place of its own."""
+    step = x.itemsize
+    for stride, size in sorted(zip(x.strides, x.shape, strict=True)):
+        if size > 1:
+            if stride != step:
+                return False
+            step *= size
+    return True
 
 
 def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
