@@ -52,7 +52,7 @@ class Odd:
         return hash(self.value)
 
     def __lt__(self, other):
-        return self.value < other
+        return self.value < float(other)
 
     def __float__(self):
         return float(self.value)
@@ -196,11 +196,21 @@ TESTS: dict[str, tuple[Callable[[Any], float], tuple[Any, ...]]] = {
     "type_is": (lambda v: 1.0 if type(v) is int else 3.0, (1, 1.0, 1, True)),
     "hasattr": (
         lambda v: 1.0 if hasattr(v, "x") else 3.0,
-        (types.SimpleNamespace(), types.SimpleNamespace(x=1), types.SimpleNamespace(), types.SimpleNamespace(x=2)),
+        (
+            types.SimpleNamespace(),
+            types.SimpleNamespace(x=1),
+            types.SimpleNamespace(),
+            types.SimpleNamespace(x=2),
+        ),
     ),
     "getattr_default": (
         lambda v: getattr(v, "x", 3.0),
-        (types.SimpleNamespace(), types.SimpleNamespace(x=1), types.SimpleNamespace(), types.SimpleNamespace(x=2)),
+        (
+            types.SimpleNamespace(),
+            types.SimpleNamespace(x=1),
+            types.SimpleNamespace(),
+            types.SimpleNamespace(x=2),
+        ),
     ),
     "callable": (lambda v: 1.0 if callable(v) else 3.0, (1, len, 2, abs)),
     "numpy_float": (lambda v: float(v) + 0.5, tuple(map(np.float32, (1, 2, 3, 1)))),
@@ -208,7 +218,10 @@ TESTS: dict[str, tuple[Callable[[Any], float], tuple[Any, ...]]] = {
     "numpy_bool": (lambda v: 1.0 if v else 3.0, (np.True_, np.False_, np.True_, np.False_)),
     "numpy_float_as_factor": (lambda v: v, tuple(map(np.float32, (1, 2, 3, 1)))),
     "numpy_zeros": (lambda v: v, tuple(map(np.float64, (0.0, -0.0, 0.0, -0.0)))),
-    "numpy_scalar_dtype": (lambda v: float(v.itemsize), (np.float32(1), np.float64(1), np.float16(1), np.float32(1))),
+    "numpy_scalar_dtype": (
+        lambda v: float(v.itemsize),
+        (np.float32(1), np.float64(1), np.float16(1), np.float32(1)),
+    ),
     "numpy_dtype": (lambda v: float(v.itemsize), tuple(map(np.dtype, ("f4", "f8", "f2", "f4")))),
     "fraction": (lambda v: float(v), tuple(fractions.Fraction(n, 3) for n in (1, 2, 4, 5))),
     "floor_and_ceil": (lambda v: float(math.floor(v) + math.ceil(v)), (1.5, 2.5, 3.0, 1.5)),

@@ -131,7 +131,19 @@ for name, values in VALUES.items():
         return Case(step, None, small.watch, lambda n: (tensor(n), values[n % 4]))
 
     # a step that makes numbers of objects by value: a refusal is fine for what is not a plain value
-    plain = name in ("int", "float", "bool", "one_three_ways", "zeros", "text", "none", "tuple", "list", "dict", "nan")
+    plain = name in (
+        "int",
+        "float",
+        "bool",
+        "one_three_ways",
+        "zeros",
+        "text",
+        "none",
+        "tuple",
+        "list",
+        "dict",
+        "nan",
+    )
     add(f"calls/value_{name}", with_value, "works" if plain else "either")
 
 
@@ -151,7 +163,11 @@ class WithSlots:
 
 
 OBJECTS = {
-    "namespace": (types.SimpleNamespace(factor=1.0), lambda o: o.factor, lambda o, v: setattr(o, "factor", v)),
+    "namespace": (
+        types.SimpleNamespace(factor=1.0),
+        lambda o: o.factor,
+        lambda o, v: setattr(o, "factor", v),
+    ),
     "dataclass": (Config(), lambda o: o.factor, lambda o, v: setattr(o, "factor", v)),
     "slots": (WithSlots(), lambda o: o.factor, lambda o, v: setattr(o, "factor", v)),
     "nested": (
@@ -273,7 +289,12 @@ STRUCTURES = {
 }
 for name, (wrapped, opened) in STRUCTURES.items():
     for how in ("same", "order_of_keys", "longer"):
-        if how == "order_of_keys" and name not in ("dict", "ordered_dict") or how == "longer" and name != "list":
+        if (
+            (how == "order_of_keys"
+            and name not in ("dict", "ordered_dict"))
+            or (how == "longer"
+            and name != "list")
+        ):
             continue
 
         def with_structure(wrapped=wrapped, opened=opened, how=how):
@@ -322,11 +343,17 @@ def alternating(*choices):
 KEPT = drawn(0)
 ARRAYS = {
     "numpy": lambda n: (rv.tensor(drawn(n)),),
-    "shapes": alternating(lambda n: (tensor(n),), lambda n: (tensor(n, (2, 3)),), lambda n: (tensor(n, (1, 3)),)),
-    "ranks": alternating(lambda n: (tensor(n),), lambda n: (tensor(n, (3,)),), lambda n: (tensor(n, (2, 2, 3)),)),
+    "shapes": alternating(
+        lambda n: (tensor(n),), lambda n: (tensor(n, (2, 3)),), lambda n: (tensor(n, (1, 3)),)
+    ),
+    "ranks": alternating(
+        lambda n: (tensor(n),), lambda n: (tensor(n, (3,)),), lambda n: (tensor(n, (2, 2, 3)),)
+    ),
     "no_rows": alternating(lambda n: (tensor(n),), lambda n: (tensor(n),), lambda n: (tensor(n, (0, 3)),)),
     "dtypes": alternating(
-        lambda n: (tensor(n),), lambda n: (tensor(n, dtype=np.float64),), lambda n: (tensor(n, dtype=np.float16),)
+        lambda n: (tensor(n),),
+        lambda n: (tensor(n, dtype=np.float64),),
+        lambda n: (tensor(n, dtype=np.float16),),
     ),
     "ints": alternating(
         lambda n: (rv.tensor(np.arange(12).reshape(4, 3) + n),),
@@ -355,7 +382,9 @@ def byte_order():
     def step(x):
         return small.train(rv.as_tensor(x), 1.5)
 
-    return Case(step, None, small.watch, lambda n: (rv.from_numpy(drawn(n).astype("<f4" if n % 2 else "=f4")),))
+    return Case(
+        step, None, small.watch, lambda n: (rv.from_numpy(drawn(n).astype("<f4" if n % 2 else "=f4")),)
+    )
 
 
 @scenario()
@@ -642,8 +671,19 @@ def change_results(n, result):
 
 for name, (form, expects) in RESULTS.items():
     add(f"calls/result_{name}", held(form), expects)
-for name in ("one", "tuple", "list", "same_twice", "view_and_base", "namedtuple", "gradient_copy", "constant"):
-    add(f"calls/result_{name}-changed_by_the_caller", held(RESULTS[name][0], change_results), RESULTS[name][1])
+for name in (
+    "one",
+    "tuple",
+    "list",
+    "same_twice",
+    "view_and_base",
+    "namedtuple",
+    "gradient_copy",
+    "constant",
+):
+    add(
+        f"calls/result_{name}-changed_by_the_caller", held(RESULTS[name][0], change_results), RESULTS[name][1]
+    )
 
 
 def gradients_held(zero, use):
@@ -727,5 +767,3 @@ def gradient_by_rv_grad():
 def nothing_held():
     small = Small()
     return Case(lambda x: small.train(x, 1.5), None, small.watch, holds=False)
-
-

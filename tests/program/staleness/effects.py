@@ -385,7 +385,10 @@ def leaves(effect):
     """The step's factor does not change; what it leaves behind in Python is to be as after eager steps."""
 
     def build():
-        small, kept = Small(), types.SimpleNamespace(calls=0, items=[], table={}, text=io.StringIO(), last=None)
+        small, kept = (
+            Small(),
+            types.SimpleNamespace(calls=0, items=[], table={}, text=io.StringIO(), last=None),
+        )
 
         def step(x):
             result = small.train(x, 1.5)

@@ -233,7 +233,9 @@ def static_method_replaced():
     def step(x):
         return small.train(x, kind.static(1.5))
 
-    return Case(step, lambda n: setattr(kind, "static", staticmethod(lambda value: value * n * 2)), small.watch)
+    return Case(
+        step, lambda n: setattr(kind, "static", staticmethod(lambda value: value * n * 2)), small.watch
+    )
 
 
 @scenario()
@@ -507,7 +509,9 @@ def function_inside_the_library_replaced(patch):
     def step(x):
         return small.train(layer(x), 1.5)
 
-    return Case(step, lambda n: patch(ops, "leaky_relu", lambda x, *_, **__: original(x, 0.1 * n + 0.1)), small.watch)
+    return Case(
+        step, lambda n: patch(ops, "leaky_relu", lambda x, *_, **__: original(x, 0.1 * n + 0.1)), small.watch
+    )
 
 
 def layered():
@@ -559,7 +563,9 @@ def forward_of_a_library_layer_replaced_on_the_instance():
 @scenario()
 def forward_of_a_library_layer_replaced_on_the_class(patch):
     _, model, step = layered()
-    return Case(step, lambda n: patch(nn.Linear, "forward", lambda self, x: F.linear(x, self.weight) * n), model)
+    return Case(
+        step, lambda n: patch(nn.Linear, "forward", lambda self, x: F.linear(x, self.weight) * n), model
+    )
 
 
 @scenario()
@@ -624,7 +630,9 @@ def step_of_an_optimizer_replaced_on_the_class(patch):
 def zero_grad_replaced():
     small = Small()
     return Case(
-        lambda x: small.train(x, 1.5), lambda n: setattr(small.optimizer, "zero_grad", lambda: None), small.watch
+        lambda x: small.train(x, 1.5),
+        lambda n: setattr(small.optimizer, "zero_grad", lambda: None),
+        small.watch,
     )
 
 
@@ -811,7 +819,9 @@ def init_of_a_class_replaced():
     def step(x):
         return small.train(x, Maker().value)
 
-    return Case(step, lambda n: setattr(Maker, "__init__", lambda self: setattr(self, "value", 1.0 + n)), small.watch)
+    return Case(
+        step, lambda n: setattr(Maker, "__init__", lambda self: setattr(self, "value", 1.0 + n)), small.watch
+    )
 
 
 @scenario()

@@ -122,7 +122,9 @@ class Run:
     warned: list[str] = field(default_factory=list)
 
 
-def run(scenario: Scenario, captured: bool, at: tuple[int, ...], changed: bool = True, **settings: Any) -> Run:
+def run(
+    scenario: Scenario, captured: bool, at: tuple[int, ...], changed: bool = True, **settings: Any
+) -> Run:
     """One pass over all calls."""
     before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
     rv.manual_seed(7)
@@ -143,7 +145,13 @@ def run(scenario: Scenario, captured: bool, at: tuple[int, ...], changed: bool =
 
 
 def _calls(
-    scenario: Scenario, captured: bool, at: tuple[int, ...], changed: bool, settings: Any, patch: Patch, done: Run
+    scenario: Scenario,
+    captured: bool,
+    at: tuple[int, ...],
+    changed: bool,
+    settings: Any,
+    patch: Patch,
+    done: Run,
 ) -> None:
     made: list[Any] = []
 
@@ -267,7 +275,9 @@ def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str
     got = run(scenario, True, at, **settings)
     wrong = difference(expected.seen, got.seen)
     if wrong:
-        refused = f" (refused at {sorted(got.refused)}: {next(iter(got.refused.values()))})" if got.refused else ""
+        refused = (
+            f" (refused at {sorted(got.refused)}: {next(iter(got.refused.values()))})" if got.refused else ""
+        )
         return "wrong", wrong + refused
     if got.refused:
         number, why = next(iter(got.refused.items()))

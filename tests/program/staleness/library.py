@@ -220,7 +220,9 @@ def decorated_method_of_a_subclass(capture):
         Other.factor = 2.0 + n
 
     return Case(
-        lambda x: [learner.step(x) for learner in learners], change, [learner.small.watch for learner in learners]
+        lambda x: [learner.step(x) for learner in learners],
+        change,
+        [learner.small.watch for learner in learners],
     )
 
 
@@ -594,5 +596,8 @@ def numpy_arguments():
         return small.train(rv.as_tensor(x), 1.5)
 
     return Case(
-        step, None, small.watch, lambda n: (np.random.default_rng(n).standard_normal((4, 3)).astype(np.float32),)
+        step,
+        None,
+        small.watch,
+        lambda n: (np.random.default_rng(n).standard_normal((4, 3)).astype(np.float32),),
     )

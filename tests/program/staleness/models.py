@@ -39,7 +39,9 @@ def pre_scale(n):
 
 
 def backward_scale(n):
-    return lambda module, grad_input, grad_output: tuple(g if g is None else g * (1.0 + n) for g in grad_input)
+    return lambda module, grad_input, grad_output: tuple(
+        g if g is None else g * (1.0 + n) for g in grad_input
+    )
 
 
 def backward_pre_scale(n):
@@ -238,7 +240,9 @@ COUNTS = {
     "forward_pre_hook": lambda m, s: m[0].register_forward_pre_hook(lambda *_: s.append(1)),
     "full_backward_hook": lambda m, s: m[2].register_full_backward_hook(lambda *_: s.append(1)),
     "tensor_hook": lambda m, s: m[0].weight.register_hook(lambda g: s.append(1)),
-    "post_accumulate_hook": lambda m, s: m[0].weight.register_post_accumulate_grad_hook(lambda p: s.append(1)),
+    "post_accumulate_hook": lambda m, s: m[0].weight.register_post_accumulate_grad_hook(
+        lambda p: s.append(1)
+    ),
 }
 for name, register in COUNTS.items():
     add(f"models/{name}_counts", hook_that_counts(register), "either")
@@ -481,7 +485,9 @@ LEAVES = {
     "swapped": lambda v, n: v.reverse(),
     "detached_in_place": lambda v, n: v[0].detach_() if n == 1 else v[1].data.mul_(2.0),
     "grad_hook": lambda v, n: v[0].register_hook(lambda g: g * 2),
-    "of_another_dtype": lambda v, n: v.__setitem__(0, rv.full((3,), 1.0 + n, dtype=rv.float64).requires_grad_()),
+    "of_another_dtype": lambda v, n: v.__setitem__(
+        0, rv.full((3,), 1.0 + n, dtype=rv.float64).requires_grad_()
+    ),
     "of_another_shape": lambda v, n: v.__setitem__(0, rv.full((1,), 1.0 + n).requires_grad_()),
     "data_of_another_shape": lambda v, n: setattr(v[0], "data", rv.full((1,), 1.0 + n)),
 }
@@ -642,4 +648,8 @@ def prediction(change, mode):
 
 for name, change in PREPARED_CHANGES.items():
     for mode in ("eval", "no_grad"):
-        add(f"models/predicts-{name}-{mode}", prediction(change, mode), "either" if "hook" in name else "works")
+        add(
+            f"models/predicts-{name}-{mode}",
+            prediction(change, mode),
+            "either" if "hook" in name else "works",
+        )

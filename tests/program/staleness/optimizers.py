@@ -11,7 +11,11 @@ from ranvier import nn, optim
 from ranvier.optim import lr_scheduler, swa_utils
 
 # name: (a class with arguments, settings that may be changed by hand with four values)
-COMMON = {"lr": (0.05, 0.1, 0.02, 0.0), "weight_decay": (0.0, 0.1, 0.0, 0.5), "maximize": (False, True, False, True)}
+COMMON = {
+    "lr": (0.05, 0.1, 0.02, 0.0),
+    "weight_decay": (0.0, 0.1, 0.0, 0.5),
+    "maximize": (False, True, False, True),
+}
 BETAS = ((0.9, 0.999), (0.5, 0.9), (0.8, 0.999), (0.0, 0.9))
 FLAG = (False, True, False, True)
 EPS = (1e-8, 1e-1, 1e-8, 1.0)
@@ -31,9 +35,18 @@ CLASSES = {
     "NAdam": (
         optim.NAdam,
         {},
-        {"betas": BETAS, "eps": EPS, "momentum_decay": (4e-3, 0.1, 4e-3, 1.0), "decoupled_weight_decay": FLAG},
+        {
+            "betas": BETAS,
+            "eps": EPS,
+            "momentum_decay": (4e-3, 0.1, 4e-3, 1.0),
+            "decoupled_weight_decay": FLAG,
+        },
     ),
-    "RAdam": (optim.RAdam, {"betas": (0.9, 0.5)}, {"betas": BETAS, "eps": EPS, "decoupled_weight_decay": FLAG}),
+    "RAdam": (
+        optim.RAdam,
+        {"betas": (0.9, 0.5)},
+        {"betas": BETAS, "eps": EPS, "decoupled_weight_decay": FLAG},
+    ),
     "RMSprop": (
         optim.RMSprop,
         {},
@@ -146,7 +159,10 @@ CHANGES = {
         {"groups": True},
     ),
     "second_group_lr": (lambda t, n: t.optimizer.param_groups[1].update(lr=0.1 * n), {"groups": True}),
-    "second_group_betas": (lambda t, n: t.optimizer.param_groups[1].update(betas=(0.1 * n, 0.9)), {"groups": True}),
+    "second_group_betas": (
+        lambda t, n: t.optimizer.param_groups[1].update(betas=(0.1 * n, 0.9)),
+        {"groups": True},
+    ),
     "parameter_removed": (
         lambda t, n: t.optimizer.param_groups[0]["params"].pop() if n < 3 else None,
         {"kind": optim.SGD},
@@ -198,7 +214,12 @@ for name, (change, more) in CHANGES.items():
     add(f"optimizers/{name}", changed(change, **more), neutral=neutral)
     if neutral is False and more.get("kind", optim.Adam) is optim.Adam and not more.get("groups"):
         for kind in (optim.SGD, optim.RMSprop):
-            if "state_array" in name or "step_count" in name or "settings_reset" in name or "state_cleared" in name:
+            if (
+                "state_array" in name
+                or "step_count" in name
+                or "settings_reset" in name
+                or "state_cleared" in name
+            ):
                 continue
             arguments = {"momentum": 0.9} if kind is optim.SGD else {"centered": True}
             add(f"optimizers/{name}-{kind.__name__}", changed(change, **{**more, **arguments, "kind": kind}))

@@ -327,7 +327,9 @@ def class_of_the_object_replaced(v, patch):
         value = v
 
     holder = Holder()
-    return lambda: holder.value, lambda new: setattr(holder, "__class__", type("Other", (Holder,), {"value": new}))
+    return lambda: holder.value, lambda new: setattr(
+        holder, "__class__", type("Other", (Holder,), {"value": new})
+    )
 
 
 @place(kinds="some")
@@ -965,7 +967,7 @@ def made(where, kind, table):
 
 for name, (where, expects, wanted) in PLACES.items():
     for kind in KINDS:
-        if wanted == "text" and kind != "text" or wanted == "some" and kind not in ("float", "text"):
+        if (wanted == "text" and kind != "text") or (wanted == "some" and kind not in ("float", "text")):
             continue
         if name == "counter" and kind == "text":
             continue

@@ -162,7 +162,9 @@ OTHERS: dict[str, Callable[[Any, int], Any]] = {  # changes that are more than o
         setattr(m, "p", 0.5 / (n + 1)) for m in layer.modules() if isinstance(m, nn.Dropout)
     ],
     "poisson_log": lambda layer, n: setattr(layer.layer, "full", n % 2 == 1),
-    "cross_entropy_weight": lambda layer, n: setattr(layer.layer, "weight", rv.tensor([1.0 + n, 1, 1, 1, 1, 1])),
+    "cross_entropy_weight": lambda layer, n: setattr(
+        layer.layer, "weight", rv.tensor([1.0 + n, 1, 1, 1, 1, 1])
+    ),
     "positional_batch_first": lambda layer, n: setattr(layer, "batch_first", not layer.batch_first),
 }
 

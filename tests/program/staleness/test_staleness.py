@@ -1,8 +1,13 @@
 """Whatever a captured step depends on may change between two calls: eager's bits, or a CaptureError."""
 
+import contextlib
+
 import pytest
+import ranvier as rv
+from program.staleness.effects import UNREPEATABLE
 from program.staleness.everything import SCENARIOS
 from program.staleness.judge import EARLY, LATE, judge
+from program.staleness.trainers import FITS, judge_fit
 
 RIGHT = {"replayed", "captured anew", "eager", "refused"}
 
@@ -12,3 +17,26 @@ RIGHT = {"replayed", "captured anew", "eager", "refused"}
 def test_as_eager(name, at):
     outcome, remark = judge(SCENARIOS[name], at)
     assert outcome in RIGHT, f"{outcome}: {remark}"
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_fit_as_eager(name):
+    outcome, remark = judge_fit(FITS[name])
+    assert outcome in ("as eager", "warned"), f"{outcome}: {remark}"
+
+
+@pytest.mark.parametrize("name", UNREPEATABLE)
+def test_numbers_from_outside_are_not_kept(name):
+    read = UNREPEATABLE[name]
+    fast, x, found = rv.compile(lambda x: x * read()), rv.ones(1), set()
+    with contextlib.suppress(rv.CaptureError):
+        for _ in range(9):
+            found.add(fast(x).item())
+        assert len(found) > 2, "replays go on with the number of the recording"
+
+
+def test_how_many():
+    """The judge is worth something only while there are many scenarios, which mostly have to work."""
+    assert len(SCENARIOS) >= 300
+    assert len(FITS) >= 100
+    assert sum(one.expects == "works" for one in SCENARIOS.values()) > 0.7 * len(SCENARIOS)
