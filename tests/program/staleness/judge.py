@@ -27,7 +27,7 @@ CALLS = 11
 class Case:
     """A step with what it depends on, freshly made.
 
-    change: called with 1, 2, 3 after the calls in LATE or EARLY; None where the step itself brings the change.
+    change: called with 1, 2, 3 after the calls in LATE or EARLY; None where the step itself changes.
     watch: tensors, modules, optimizers and other objects to compare, or a function that gives them.
     inputs: of the number of the call: a tuple of arguments, or (arguments, keywords).
     each: what the caller does after a call, with (number, result).
@@ -65,7 +65,8 @@ def scenario(expects: str = "works", neutral: bool = False) -> Callable[[Any], A
     """Adds a function that makes a Case; it may ask for `capture` (rv.compile or nothing) and `patch`."""
 
     def take(build: Any) -> Any:
-        add(f"{build.__module__.rpartition('.')[2]}/{build.__name__}", build, expects, neutral)
+        group = build.__module__.rpartition(".")[2].partition("_")[0]
+        add(f"{group}/{build.__name__}", build, expects, neutral)
         return build
 
     return take
@@ -266,7 +267,7 @@ def _shown(x: Any) -> str:
 
 
 def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str, str]:
-    """(outcome, remark): "replayed", "captured anew", "eager" or "refused" are right, all else is a failure."""
+    """(outcome, remark): "replayed", "captured anew", "eager" and "refused" are right, all else is not."""
     expected = run(scenario, False, at)
     if scenario.name not in _effective and expected.changes:
         effect = difference(run(scenario, False, at, changed=False).seen, expected.seen)

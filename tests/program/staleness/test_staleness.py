@@ -4,10 +4,10 @@ import contextlib
 
 import pytest
 import ranvier as rv
-from program.staleness.effects import UNREPEATABLE
-from program.staleness.everything import SCENARIOS
+from program.staleness.effects_sources import UNREPEATABLE
+from program.staleness.everything import FITS, SCENARIOS
 from program.staleness.judge import EARLY, LATE, judge
-from program.staleness.trainers import FITS, judge_fit
+from program.staleness.trainers import judge_fit
 
 RIGHT = {"replayed", "captured anew", "eager", "refused"}
 

@@ -1,0 +1,168 @@
+"""Captured methods, of several instances."""
+
+from __future__ import annotations
+
+import types
+
+import ranvier as rv
+from program.staleness.judge import Case, scenario
+from program.staleness.small import Small
+from ranvier import nn
+
+# --- ways of capturing
+
+
+@scenario()
+def decorated_method(capture):
+    class Learner:
+        def __init__(self, seed):
+            rv.manual_seed(seed)
+            self.small, self.factor = Small(), 1.0
+
+        @capture
+        def step(self, x):
+            return self.small.train(x, self.factor)
+
+    learner = Learner(1)
+    return Case(lambda x: learner.step(x), lambda n: setattr(learner, "factor", 1.0 + n), learner.small.watch)
+
+
+@scenario()
+def decorated_method_of_two_instances(capture):
+    class Learner:
+        def __init__(self, seed):
+            rv.manual_seed(seed)
+            self.small, self.factor = Small(), float(seed)
+
+        @capture
+        def step(self, x):
+            return self.small.train(x, self.factor)
+
+    learners = [Learner(1), Learner(2)]
+
+    def step(x):
+        return [learner.step(x) for learner in learners]
+
+    def change(n):
+        learners[n % 2].factor += 1.0
+
+    return Case(step, change, [learner.small.watch for learner in learners])
+
+
+@scenario()
+def decorated_method_of_a_replaced_instance(capture):
+    class Learner:
+        def __init__(self, seed):
+            rv.manual_seed(seed)
+            self.small = Small()
+
+        @capture
+        def step(self, x):
+            return self.small.train(x, 1.5)
+
+    learner = Learner(1)
+
+    def change(n):
+        nonlocal learner
+        learner = Learner(1 + n)
+
+    return Case(lambda x: learner.step(x), change, lambda: learner.small.watch)
+
+
+@scenario()
+def decorated_method_of_a_subclass(capture):
+    class Learner:
+        factor = 1.0
+
+        def __init__(self):
+            self.small = Small()
+
+        @capture
+        def step(self, x):
+            return self.small.train(x, self.factor)
+
+    class Other(Learner):
+        factor = 2.0
+
+    learners = [Learner(), Other()]
+
+    def change(n):
+        Other.factor = 2.0 + n
+
+    return Case(
+        lambda x: [learner.step(x) for learner in learners],
+        change,
+        [learner.small.watch for learner in learners],
+    )
+
+
+@scenario()
+def method_captured_in_the_constructor(capture):
+    class Learner:
+        def __init__(self):
+            self.small, self.factor = Small(), 1.0
+            self.step = capture(self._step)
+
+        def _step(self, x):
+            return self.small.train(x, self.factor)
+
+    learner = Learner()
+    return Case(lambda x: learner.step(x), lambda n: setattr(learner, "factor", 1.0 + n), learner.small.watch)
+
+
+@scenario()
+def decorated_static_method(capture):
+    small, state = Small(), types.SimpleNamespace(factor=1.0)
+
+    class Learner:
+        @staticmethod
+        @capture
+        def step(x):
+            return small.train(x, state.factor)
+
+    return Case(lambda x: Learner.step(x), lambda n: setattr(state, "factor", 1.0 + n), small.watch)
+
+
+@scenario()
+def decorated_class_method(capture):
+    small = Small()
+
+    class Learner:
+        factor = 1.0
+
+        @classmethod
+        @capture
+        def step(cls, x):
+            return small.train(x, cls.factor)
+
+    return Case(lambda x: Learner.step(x), lambda n: setattr(Learner, "factor", 1.0 + n), small.watch)
+
+
+@scenario()
+def decorated_method_of_a_module(capture):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.factor = nn.Linear(3, 3), 1.0
+
+        @capture
+        def score(self, x):
+            return (self.layer(x) * self.factor).sum()
+
+    net = Net()
+    return Case(lambda x: net.score(x), lambda n: setattr(net, "factor", 1.0 + n), net)
+
+
+@scenario()
+def forward_captured(capture):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.factor = nn.Linear(3, 3), 1.0
+
+        def forward(self, x):
+            return self.layer(x) * self.factor
+
+    net = Net().eval()
+    fast = capture(net)
+    return Case(lambda x: fast(x), lambda n: setattr(net, "factor", 1.0 + n), net)
