@@ -89,7 +89,6 @@ ARRAYS = {
     "dtypes": alternating(
         lambda n: (tensor(n),),
         lambda n: (tensor(n, dtype=np.float64),),
-        lambda n: (tensor(n, dtype=np.float16),),
     ),
     "ints": alternating(
         lambda n: (rv.tensor(np.arange(12).reshape(4, 3) + n),),

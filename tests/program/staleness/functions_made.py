@@ -86,7 +86,7 @@ def cached_function_cleared():
     return Case(step, change, small.watch)
 
 
-@scenario("works", neutral=True)
+@scenario("either", neutral=True)
 def cached_function_kept():
     small, state = Small(), Plain(value=1.0)
 

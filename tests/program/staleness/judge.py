@@ -44,7 +44,10 @@ class Case:
 
 @dataclass
 class Scenario:
-    """expects: "works", or "either" where a refusal is as good. neutral: the change is to have no effect."""
+    """expects: "works", "eager" (without being captured) or "either" where a refusal is as good as working.
+
+    neutral: the change is to have no effect.
+    """
 
     name: str
     build: Callable[..., Case]
@@ -57,7 +60,7 @@ SCENARIOS: dict[str, Scenario] = {}
 
 def add(name: str, build: Callable[..., Case], expects: str = "works", neutral: bool = False) -> None:
     assert name not in SCENARIOS, name
-    assert expects in ("works", "either"), expects
+    assert expects in ("works", "eager", "either"), expects
     SCENARIOS[name] = Scenario(name, build, expects, neutral)
 
 
@@ -117,8 +120,7 @@ def labelled(number: int) -> tuple[Any, ...]:
 class Run:
     seen: list[dict[str, Any]] = field(default_factory=list)  # after each call
     refused: dict[int, str] = field(default_factory=dict)  # call: why
-    captures: list[int] = field(default_factory=list)
-    programs: int = 0
+    programs: list[int] = field(default_factory=list)  # how many there are after each call
     changes: bool = False
     warned: list[str] = field(default_factory=list)
 
@@ -188,11 +190,9 @@ def _calls(
             describe(x, name, found, frozenset())
         del watched
         done.seen.append(found)
-        done.captures.append(sum(getattr(c, "captures", 0) for c in made) if captured else 0)
+        done.programs.append(sum(len(getattr(c, "programs", ())) for c in made) if captured else 0)
         if changed and case.change is not None and number in at:
             case.change(at.index(number) + 1)
-    if captured:
-        done.programs = sum(len(getattr(c, "programs", ())) for c in made)
 
 
 def arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -284,10 +284,14 @@ def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str
         number, why = next(iter(got.refused.items()))
         outcome = "refused" if scenario.expects == "either" else "refused, though it should work"
         return outcome, f"call {number}: {why}"
-    if not got.programs and scenario.expects == "works":
-        return "never captured", ""
-    anew = got.captures[-1] > got.captures[1]
-    return ("captured anew" if anew else "replayed") if got.programs else "eager", "; ".join(got.warned)
+    if got.warned:
+        return (
+            "warned, though it should work" if scenario.expects == "works" and expected.changes else "warned",
+            "; ".join(got.warned),
+        )
+    if not got.programs[-1]:
+        return "never captured" if scenario.expects == "works" else "eager", ""
+    return "captured anew" if got.programs[-1] > got.programs[1] else "replayed", ""
 
 
 _effective: set[str] = set()  # names of those whose change was found to have the effect it should have

@@ -80,7 +80,7 @@ def compiled_model_in_training_and_in_predictions(capture):
     return Case(call, lambda n: setattr(model[2], "p", 0.1 * n), model, labelled)
 
 
-@scenario()
+@scenario("eager")
 def compiled_model_in_training_mode(capture):
     model = network(nn.BatchNorm1d(4))
     fast = capture(model)

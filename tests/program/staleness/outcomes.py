@@ -10,7 +10,7 @@ from collections import Counter
 from program.staleness.everything import SCENARIOS
 from program.staleness.judge import EARLY, LATE, judge
 
-RIGHT = ("replayed", "captured anew", "eager", "refused")
+RIGHT = ("replayed", "captured anew", "eager", "refused", "warned")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from program.staleness.everything import FITS, SCENARIOS
 from program.staleness.judge import EARLY, LATE, judge
 from program.staleness.trainers import judge_fit
 
-RIGHT = {"replayed", "captured anew", "eager", "refused"}
+RIGHT = {"replayed", "captured anew", "eager", "refused", "warned"}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
