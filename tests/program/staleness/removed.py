@@ -1,0 +1,467 @@
+"""What a step reads is deleted, shadowed or comes from elsewhere in another way than by an assignment."""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import sys
+import types
+
+import ranvier as rv
+from program.staleness.judge import Case, add, scenario
+from program.staleness.small import Small
+from ranvier import nn, optim
+
+HERE = sys.modules[__name__]
+VALUE = 1.0
+
+
+def gone(make):
+    """`make` gives (read, remove, put back): a step that raises in some calls."""
+
+    def build(patch):
+        small = Small()
+        read, remove, put = make(patch)
+
+        def step(x):
+            return small.train(x, read())
+
+        return Case(step, lambda n: remove() if n % 2 else put(1.0 + n), small.watch, raises=True)
+
+    return build
+
+
+def attribute(patch):
+    obj = types.SimpleNamespace(value=1.0)
+    return lambda: obj.value, lambda: delattr(obj, "value"), lambda v: setattr(obj, "value", v)
+
+
+def dict_key(patch):
+    table = {"value": 1.0}
+    return lambda: table["value"], table.clear, lambda v: table.update(value=v)
+
+
+def list_item(patch):
+    values = [1.0]
+    return lambda: values[0], values.clear, values.append
+
+
+def global_name(patch):
+    patch(HERE, "VALUE", 1.0)
+    return lambda: VALUE, lambda: delattr(HERE, "VALUE"), lambda v: setattr(HERE, "VALUE", v)
+
+
+def cell(patch):
+    value = 1.0
+
+    def remove():
+        nonlocal value
+        del value
+
+    def put(v):
+        nonlocal value
+        value = v
+
+    return lambda: value, remove, put
+
+
+def method(patch):
+    class Holder:
+        def get(self):
+            return 1.0
+
+    holder = Holder()
+    return (
+        holder.get.__func__ and (lambda: holder.get()),
+        lambda: delattr(Holder, "get"),
+        lambda v: setattr(Holder, "get", lambda self: v),
+    )
+
+
+def module_name(patch):
+    tools = types.ModuleType("tools")
+    tools.value = 1.0
+    return lambda: tools.value, lambda: delattr(tools, "value"), lambda v: setattr(tools, "value", v)
+
+
+def imported(patch):
+    tools = types.ModuleType("staleness_tools")
+    tools.value = 1.0
+    patch.item(sys.modules, "staleness_tools", tools)
+
+    def read():
+        import staleness_tools
+
+        return staleness_tools.value
+
+    def put(v):
+        tools.value = v
+        sys.modules["staleness_tools"] = tools
+
+    return read, lambda: sys.modules.pop("staleness_tools"), put
+
+
+def to_none(patch):
+    obj = types.SimpleNamespace(value=1.0)
+    return lambda: obj.value * 2.0, lambda: setattr(obj, "value", None), lambda v: setattr(obj, "value", v)
+
+
+for make in (attribute, dict_key, list_item, global_name, cell, method, module_name, imported, to_none):
+    add(f"removed/{make.__name__}", gone(make), "either")
+
+
+@scenario()
+def attribute_deleted_shows_the_class():
+    class Holder:
+        value = 2.0
+
+    small, holder = Small(), Holder()
+    holder.value = 1.0
+
+    def step(x):
+        return small.train(x, holder.value)
+
+    def change(n):
+        if "value" in vars(holder):
+            del holder.value
+        else:
+            holder.value = 3.0
+
+    return Case(step, change, small.watch)
+
+
+@scenario()
+def dict_of_an_object_replaced():
+    small, holder = Small(), types.SimpleNamespace(value=1.0)
+
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.value = 1.0
+
+    def step(x):
+        return small.train(x, holder.value)
+
+    return Case(step, lambda n: setattr(holder, "__dict__", {"value": 1.0 + n}), small.watch)
+
+
+@scenario()
+def bases_of_a_class_replaced():
+    class First:
+        value = 1.0
+
+    class Second:
+        value = 2.0
+
+    class Holder(First):
+        pass
+
+    small, holder = Small(), Holder()
+
+    def step(x):
+        return small.train(x, holder.value)
+
+    return Case(step, lambda n: setattr(Holder, "__bases__", (Second if n % 2 else First,)), small.watch)
+
+
+@scenario()
+def property_put_on_the_class():
+    class Holder:
+        pass
+
+    small, holder = Small(), Holder()
+    holder.value = 1.0
+
+    def step(x):
+        return small.train(x, holder.value)
+
+    def change(n):
+        Holder.value = property(lambda self: 1.0 + n)
+
+    return Case(step, change, small.watch)
+
+
+@scenario()
+def descriptor_put_on_the_class():
+    class Holder:
+        pass
+
+    class Descriptor:
+        def __init__(self, value):
+            self.value = value
+
+        def __get__(self, owner, kind=None):
+            return self.value
+
+        def __set__(self, owner, value):
+            raise AttributeError
+
+    small, holder = Small(), Holder()
+    holder.value = 1.0
+
+    def step(x):
+        return small.train(x, holder.value)
+
+    return Case(step, lambda n: setattr(Holder, "value", Descriptor(1.0 + n)), small.watch)
+
+
+@scenario()
+def getattribute_put_on_the_class():
+    class Holder:
+        pass
+
+    small, holder = Small(), Holder()
+    holder.value = 1.0
+
+    def step(x):
+        return small.train(x, holder.value)
+
+    def change(n):
+        Holder.__getattribute__ = lambda self, name: 1.0 + n
+
+    return Case(step, change, small.watch)
+
+
+@scenario()
+def getattr_put_on_the_class():
+    class Holder:
+        pass
+
+    small, holder = Small(), Holder()
+
+    def step(x):
+        return small.train(x, getattr(holder, "value", 1.0))
+
+    def change(n):
+        Holder.__getattr__ = lambda self, name: 1.0 + n
+
+    return Case(step, change, small.watch)
+
+
+def special(name, read, function):
+    """A special method is put on the class of an object."""
+
+    def build():
+        class Holder:
+            value = 1
+
+            def __init__(self):
+                self.items = [1]
+
+        small, holder = Small(), Holder()
+
+        def step(x):
+            return small.train(x, read(holder))
+
+        return Case(step, lambda n: setattr(Holder, name, function(n)), small.watch)
+
+    return build
+
+
+SPECIAL = {
+    "__bool__": (lambda h: 2.0 if h else 3.0, lambda n: lambda self: n % 2 == 0),
+    "__len__": (lambda h: 2.0 if h else 3.0, lambda n: lambda self: (n + 1) % 2),
+    "__eq__": (lambda h: 2.0 if h == 1 else 3.0, lambda n: lambda self, other: n % 2 == 1),
+    "__contains__": (
+        lambda h: 2.0 if hasattr(type(h), "__contains__") and 1 in h else 3.0,
+        lambda n: lambda self, other: n % 2 == 1,
+    ),
+}
+for name, (read, function) in SPECIAL.items():
+    add(f"removed/special_{name}", special(name, read, function))
+
+
+@scenario("either")
+def class_registered_with_an_abstract_one():
+    class Kind(abc.ABC):  # noqa: B024
+        pass
+
+    class Holder:
+        pass
+
+    small, holder = Small(), Holder()
+
+    def step(x):
+        return small.train(x, 2.0 if isinstance(holder, Kind) else 3.0)
+
+    return Case(step, lambda n: Kind.register(Holder) if n == 1 else None, small.watch)
+
+
+@scenario()
+def module_in_sys_modules_replaced(patch):
+    def module(value):
+        made = types.ModuleType("staleness_tools")
+        made.value = value
+        return made
+
+    patch.item(sys.modules, "staleness_tools", module(1.0))
+    small = Small()
+
+    def step(x):
+        import staleness_tools
+
+        return small.train(x, staleness_tools.value)
+
+    return Case(step, lambda n: sys.modules.__setitem__("staleness_tools", module(1.0 + n)), small.watch)
+
+
+@scenario()
+def function_of_another_module_with_its_own_globals():
+    tools = types.ModuleType("tools")
+    exec(
+        "table = {'value': 1.0}\ndef read():\n    return inner()\ndef inner():\n    return table['value']",
+        vars(tools),
+    )
+    small = Small()
+
+    def step(x):
+        return small.train(x, tools.read())
+
+    return Case(step, lambda n: tools.table.update(value=1.0 + n), small.watch)
+
+
+@scenario()
+def global_shadowed_in_builtins(patch):
+    """The builtin of a name comes to the fore when the global of that name goes, and the other way round."""
+    patch(builtins, "staleness_shown", 1.0)
+    small = Small()
+
+    def step(x):
+        return small.train(x, staleness_shown)  # noqa: F821
+
+    def change(n):
+        if n == 1:
+            patch(HERE, "staleness_shown", 2.0)
+        elif n == 2:
+            HERE.staleness_shown = 3.0
+        else:
+            del HERE.staleness_shown
+            builtins.staleness_shown = 4.0
+
+    return Case(step, change, small.watch)
+
+
+# --- what the library's objects tell
+
+
+def told(make, read, change, expects="works"):
+    def build():
+        small = Small()
+        thing = make(small)
+
+        def step(x):
+            return small.train(x, read(thing, small))
+
+        return Case(step, lambda n: change(thing, small, n), [*small.watch])
+
+    return build
+
+
+TOLD = {
+    "learning_rate": (
+        lambda s: s.optimizer,
+        lambda o, s: o.param_groups[0]["lr"] * 20,
+        lambda o, s, n: o.param_groups[0].update(lr=0.05 + 0.01 * n),
+    ),
+    "learning_rate_in_a_loop": (
+        lambda s: s.optimizer,
+        lambda o, s: sum(group["lr"] for group in o.param_groups) * 20,
+        lambda o, s, n: o.param_groups[0].update(lr=0.05 + 0.01 * n),
+    ),
+    "momentum": (
+        lambda s: s.optimizer,
+        lambda o, s: 2.0 if o.param_groups[0]["momentum"] else 1.0,
+        lambda o, s, n: o.param_groups[0].update(momentum=0.1 * (n % 2)),
+    ),
+    "number_of_groups": (
+        lambda s: s.optimizer,
+        lambda o, s: float(len(o.param_groups)),
+        lambda o, s, n: o.add_param_group({"params": [nn.Parameter(rv.ones(1))]}),
+    ),
+    "defaults_of_an_optimizer": (
+        lambda s: s.optimizer,
+        lambda o, s: o.defaults["lr"] * 20,
+        lambda o, s, n: o.defaults.update(lr=0.05 + 0.01 * n),
+    ),
+    "last_lr_of_a_schedule": (
+        lambda s: optim.lr_scheduler.StepLR(s.optimizer, 1, 0.5),
+        lambda o, s: o.get_last_lr()[0] * 20,
+        lambda o, s, n: o.step(),
+    ),
+    "epoch_of_a_schedule": (
+        lambda s: optim.lr_scheduler.StepLR(s.optimizer, 1, 0.5),
+        lambda o, s: 1.0 + o.last_epoch,
+        lambda o, s, n: o.step(),
+    ),
+    "training": (
+        lambda s: nn.Linear(1, 1),
+        lambda m, s: 2.0 if m.training else 3.0,
+        lambda m, s, n: m.train(n % 2 == 0),
+    ),
+    "requires_grad": (
+        lambda s: nn.Parameter(rv.ones(1)),
+        lambda p, s: 2.0 if p.requires_grad else 3.0,
+        lambda p, s, n: p.requires_grad_(n % 2 == 0),
+    ),
+    "grad_is_none": (
+        lambda s: nn.Parameter(rv.ones(1)),
+        lambda p, s: 2.0 if p.grad is None else 3.0,
+        lambda p, s, n: setattr(p, "grad", rv.ones(1) if n % 2 else None),
+    ),
+    "shape_of_a_tensor": (
+        lambda s: types.SimpleNamespace(t=rv.ones(1)),
+        lambda h, s: float(h.t.shape[0]),
+        lambda h, s, n: setattr(h, "t", rv.ones(1 + n)),
+    ),
+    "shape_after_data": (
+        lambda s: rv.ones(1),
+        lambda t, s: float(t.shape[0]),
+        lambda t, s, n: setattr(t, "data", rv.ones(1 + n)),
+    ),
+    "length_of_a_tensor": (
+        lambda s: types.SimpleNamespace(t=rv.ones(1)),
+        lambda h, s: float(len(h.t)),
+        lambda h, s, n: setattr(h, "t", rv.ones(1 + n)),
+    ),
+    "dtype_of_a_tensor": (
+        lambda s: types.SimpleNamespace(t=rv.ones(1)),
+        lambda h, s: 2.0 if h.t.dtype == rv.float64 else 3.0,
+        lambda h, s, n: setattr(h, "t", rv.ones(1, dtype=rv.float64 if n % 2 else rv.float32)),
+    ),
+    "out_features": (
+        lambda s: nn.Sequential(nn.Linear(1, 1)),
+        lambda m, s: float(m[0].out_features),
+        lambda m, s, n: m.__setitem__(0, nn.Linear(1, 1 + n)),
+    ),
+    "kind_of_a_layer": (
+        lambda s: nn.Sequential(nn.ReLU()),
+        lambda m, s: 2.0 if isinstance(m[0], nn.ReLU) else 3.0,
+        lambda m, s, n: m.__setitem__(0, nn.Tanh() if n % 2 else nn.ReLU()),
+    ),
+    "names_of_parameters": (
+        lambda s: nn.Sequential(nn.Linear(1, 1)),
+        lambda m, s: float(len([name for name, _ in m.named_parameters() if "weight" in name])),
+        lambda m, s, n: m.append(nn.Linear(1, 1)),
+    ),
+    "has_a_head": (
+        lambda s: nn.Sequential(),
+        lambda m, s: 2.0 if hasattr(m, "head") else 3.0,
+        lambda m, s, n: (
+            setattr(m, "head", nn.Linear(1, 1)) if n == 1 else delattr(m, "head") if n == 2 else None
+        ),
+    ),
+    "loss_weight_of_a_module": (
+        lambda s: nn.CrossEntropyLoss(),
+        lambda m, s: 1.0 + m.label_smoothing,
+        lambda m, s, n: setattr(m, "label_smoothing", 0.1 * n),
+    ),
+    "attribute_of_a_parameter": (
+        lambda s: s,
+        lambda s, _: getattr(s.w, "scale", 1.0),
+        lambda s, _, n: setattr(s.w, "scale", 1.0 + n),
+    ),
+}
+for name, (make, read, change) in TOLD.items():
+    expects = "either" if name == "attribute_of_a_parameter" else "works"
+    add(f"removed/told_{name}", told(make, read, change), expects)
