@@ -29,6 +29,7 @@ from program.staleness import (
     places_values,
     removed,
     settings,
+    told,
     trainers_changes,
 )
 from program.staleness.judge import SCENARIOS
@@ -65,5 +66,6 @@ __all__ = [
     "places_values",
     "removed",
     "settings",
+    "told",
     "trainers_changes",
 ]

@@ -1,4 +1,4 @@
-"""Containers and objects that a step hands over whole: to the library, to builtins, to the standard library."""
+"""Containers and objects that a step hands over whole: to the library, builtins, the standard library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ranvier.nn import functional as F
 
 # name: (a use of x (4, 3) and the container, four contents); the container stays the same object
 LISTS: dict[str, tuple[Callable[[Any, Any], Any], tuple[Any, ...]]] = {
-    "reshape": (lambda x, v: x.reshape(v).sum(0) * x, ([4, 3], [12, 1], [6, 2, 1], [4, 3])),
+    "reshape": (lambda x, v: x.reshape(v)[0].mean() * x, ([4, 3], [12, 1], [6, 2, 1], [4, 3])),
     "reshape_star": (lambda x, v: x.reshape(*v).sum(0).sum() * x, ([4, 3], [12, 1], [6, 2], [4, 3])),
     "pad": (lambda x, v: x * F.pad(x, v).mean(), ([0, 0], [1, 0], [1, 2], [0, 0])),
     "sum_dims": (lambda x, v: x * x.sum(tuple(v), keepdim=True), ([0], [1], [0, 1], [0])),
@@ -122,6 +122,7 @@ RARE = (
 )
 UNSURE = (
     *RARE,
+    "tensor_of",
     "numpy_of",
     "numpy_array_of",
     "map",
@@ -184,7 +185,7 @@ def put_item(obj, value):
 
 # name: (the object, what makes a number of it, how it is changed)
 OBJECTS: dict[str, tuple[Callable[[], Any], Callable[[Any], float], Callable[[Any, float], None]]] = {
-    "format_attribute": (lambda: Plain(1.0), lambda o: float("{0.value}".format(o)), put),  # noqa: UP032
+    "format_attribute": (lambda: Plain(1.0), lambda o: float("{0.value}".format(o)), put),  # noqa: UP030, UP032
     "f_string": (lambda: Plain(1.0), lambda o: float(f"{o.value:.2f}"), put),
     "str": (lambda: Plain(1.0), lambda o: float(str(o)), put),
     "percent": (lambda: Plain(1.0), lambda o: float("%s" % o), put),  # noqa: UP031

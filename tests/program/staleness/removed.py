@@ -7,10 +7,8 @@ import builtins
 import sys
 import types
 
-import ranvier as rv
 from program.staleness.judge import Case, add, scenario
 from program.staleness.small import Small
-from ranvier import nn, optim
 
 HERE = sys.modules[__name__]
 VALUE = 1.0
@@ -130,7 +128,7 @@ def attribute_deleted_shows_the_class():
     return Case(step, change, small.watch)
 
 
-@scenario()
+@scenario("either")
 def dict_of_an_object_replaced():
     small, holder = Small(), types.SimpleNamespace(value=1.0)
 
@@ -146,7 +144,7 @@ def dict_of_an_object_replaced():
     return Case(step, lambda n: setattr(holder, "__dict__", {"value": 1.0 + n}), small.watch)
 
 
-@scenario()
+@scenario("either")
 def bases_of_a_class_replaced():
     class First:
         value = 1.0
@@ -165,7 +163,7 @@ def bases_of_a_class_replaced():
     return Case(step, lambda n: setattr(Holder, "__bases__", (Second if n % 2 else First,)), small.watch)
 
 
-@scenario()
+@scenario("either")
 def property_put_on_the_class():
     class Holder:
         pass
@@ -182,7 +180,7 @@ def property_put_on_the_class():
     return Case(step, change, small.watch)
 
 
-@scenario()
+@scenario("either")
 def descriptor_put_on_the_class():
     class Holder:
         pass
@@ -206,7 +204,7 @@ def descriptor_put_on_the_class():
     return Case(step, lambda n: setattr(Holder, "value", Descriptor(1.0 + n)), small.watch)
 
 
-@scenario()
+@scenario("either")
 def getattribute_put_on_the_class():
     class Holder:
         pass
@@ -223,7 +221,7 @@ def getattribute_put_on_the_class():
     return Case(step, change, small.watch)
 
 
-@scenario()
+@scenario("either")
 def getattr_put_on_the_class():
     class Holder:
         pass
@@ -269,7 +267,7 @@ SPECIAL = {
     ),
 }
 for name, (read, function) in SPECIAL.items():
-    add(f"removed/special_{name}", special(name, read, function))
+    add(f"removed/special_{name}", special(name, read, function), "either")
 
 
 @scenario("either")
@@ -340,128 +338,3 @@ def global_shadowed_in_builtins(patch):
             builtins.staleness_shown = 4.0
 
     return Case(step, change, small.watch)
-
-
-# --- what the library's objects tell
-
-
-def told(make, read, change, expects="works"):
-    def build():
-        small = Small()
-        thing = make(small)
-
-        def step(x):
-            return small.train(x, read(thing, small))
-
-        return Case(step, lambda n: change(thing, small, n), [*small.watch])
-
-    return build
-
-
-TOLD = {
-    "learning_rate": (
-        lambda s: s.optimizer,
-        lambda o, s: o.param_groups[0]["lr"] * 20,
-        lambda o, s, n: o.param_groups[0].update(lr=0.05 + 0.01 * n),
-    ),
-    "learning_rate_in_a_loop": (
-        lambda s: s.optimizer,
-        lambda o, s: sum(group["lr"] for group in o.param_groups) * 20,
-        lambda o, s, n: o.param_groups[0].update(lr=0.05 + 0.01 * n),
-    ),
-    "momentum": (
-        lambda s: s.optimizer,
-        lambda o, s: 2.0 if o.param_groups[0]["momentum"] else 1.0,
-        lambda o, s, n: o.param_groups[0].update(momentum=0.1 * (n % 2)),
-    ),
-    "number_of_groups": (
-        lambda s: s.optimizer,
-        lambda o, s: float(len(o.param_groups)),
-        lambda o, s, n: o.add_param_group({"params": [nn.Parameter(rv.ones(1))]}),
-    ),
-    "defaults_of_an_optimizer": (
-        lambda s: s.optimizer,
-        lambda o, s: o.defaults["lr"] * 20,
-        lambda o, s, n: o.defaults.update(lr=0.05 + 0.01 * n),
-    ),
-    "last_lr_of_a_schedule": (
-        lambda s: optim.lr_scheduler.StepLR(s.optimizer, 1, 0.5),
-        lambda o, s: o.get_last_lr()[0] * 20,
-        lambda o, s, n: o.step(),
-    ),
-    "epoch_of_a_schedule": (
-        lambda s: optim.lr_scheduler.StepLR(s.optimizer, 1, 0.5),
-        lambda o, s: 1.0 + o.last_epoch,
-        lambda o, s, n: o.step(),
-    ),
-    "training": (
-        lambda s: nn.Linear(1, 1),
-        lambda m, s: 2.0 if m.training else 3.0,
-        lambda m, s, n: m.train(n % 2 == 0),
-    ),
-    "requires_grad": (
-        lambda s: nn.Parameter(rv.ones(1)),
-        lambda p, s: 2.0 if p.requires_grad else 3.0,
-        lambda p, s, n: p.requires_grad_(n % 2 == 0),
-    ),
-    "grad_is_none": (
-        lambda s: nn.Parameter(rv.ones(1)),
-        lambda p, s: 2.0 if p.grad is None else 3.0,
-        lambda p, s, n: setattr(p, "grad", rv.ones(1) if n % 2 else None),
-    ),
-    "shape_of_a_tensor": (
-        lambda s: types.SimpleNamespace(t=rv.ones(1)),
-        lambda h, s: float(h.t.shape[0]),
-        lambda h, s, n: setattr(h, "t", rv.ones(1 + n)),
-    ),
-    "shape_after_data": (
-        lambda s: rv.ones(1),
-        lambda t, s: float(t.shape[0]),
-        lambda t, s, n: setattr(t, "data", rv.ones(1 + n)),
-    ),
-    "length_of_a_tensor": (
-        lambda s: types.SimpleNamespace(t=rv.ones(1)),
-        lambda h, s: float(len(h.t)),
-        lambda h, s, n: setattr(h, "t", rv.ones(1 + n)),
-    ),
-    "dtype_of_a_tensor": (
-        lambda s: types.SimpleNamespace(t=rv.ones(1)),
-        lambda h, s: 2.0 if h.t.dtype == rv.float64 else 3.0,
-        lambda h, s, n: setattr(h, "t", rv.ones(1, dtype=rv.float64 if n % 2 else rv.float32)),
-    ),
-    "out_features": (
-        lambda s: nn.Sequential(nn.Linear(1, 1)),
-        lambda m, s: float(m[0].out_features),
-        lambda m, s, n: m.__setitem__(0, nn.Linear(1, 1 + n)),
-    ),
-    "kind_of_a_layer": (
-        lambda s: nn.Sequential(nn.ReLU()),
-        lambda m, s: 2.0 if isinstance(m[0], nn.ReLU) else 3.0,
-        lambda m, s, n: m.__setitem__(0, nn.Tanh() if n % 2 else nn.ReLU()),
-    ),
-    "names_of_parameters": (
-        lambda s: nn.Sequential(nn.Linear(1, 1)),
-        lambda m, s: float(len([name for name, _ in m.named_parameters() if "weight" in name])),
-        lambda m, s, n: m.append(nn.Linear(1, 1)),
-    ),
-    "has_a_head": (
-        lambda s: nn.Sequential(),
-        lambda m, s: 2.0 if hasattr(m, "head") else 3.0,
-        lambda m, s, n: (
-            setattr(m, "head", nn.Linear(1, 1)) if n == 1 else delattr(m, "head") if n == 2 else None
-        ),
-    ),
-    "loss_weight_of_a_module": (
-        lambda s: nn.CrossEntropyLoss(),
-        lambda m, s: 1.0 + m.label_smoothing,
-        lambda m, s, n: setattr(m, "label_smoothing", 0.1 * n),
-    ),
-    "attribute_of_a_parameter": (
-        lambda s: s,
-        lambda s, _: getattr(s.w, "scale", 1.0),
-        lambda s, _, n: setattr(s.w, "scale", 1.0 + n),
-    ),
-}
-for name, (make, read, change) in TOLD.items():
-    expects = "either" if name == "attribute_of_a_parameter" else "works"
-    add(f"removed/told_{name}", told(make, read, change), expects)

@@ -1,0 +1,128 @@
+"""What the library's own objects tell a step: settings, shapes, kinds, lengths."""
+
+from __future__ import annotations
+
+import types
+
+import ranvier as rv
+from program.staleness.judge import Case, add
+from program.staleness.small import Small
+from ranvier import nn, optim
+
+# --- what the library's objects tell
+
+
+def told(make, read, change):
+    def build():
+        small = Small()
+        thing = make(small)
+
+        def step(x):
+            return small.train(x, read(thing, small))
+
+        return Case(step, lambda n: change(thing, small, n), [*small.watch])
+
+    return build
+
+
+TOLD = {
+    "learning_rate": (
+        lambda s: s.optimizer,
+        lambda o, s: o.param_groups[0]["lr"] * 20,
+        lambda o, s, n: o.param_groups[0].update(lr=0.05 + 0.01 * n),
+    ),
+    "learning_rate_in_a_loop": (
+        lambda s: s.optimizer,
+        lambda o, s: sum(group["lr"] for group in o.param_groups) * 20,
+        lambda o, s, n: o.param_groups[0].update(lr=0.05 + 0.01 * n),
+    ),
+    "momentum": (
+        lambda s: s.optimizer,
+        lambda o, s: 2.0 if o.param_groups[0]["momentum"] else 1.0,
+        lambda o, s, n: o.param_groups[0].update(momentum=0.1 * (n % 2)),
+    ),
+    "number_of_groups": (
+        lambda s: s.optimizer,
+        lambda o, s: float(len(o.param_groups)),
+        lambda o, s, n: o.add_param_group({"params": [nn.Parameter(rv.ones(1))]}),
+    ),
+    "defaults_of_an_optimizer": (
+        lambda s: s.optimizer,
+        lambda o, s: o.defaults["lr"] * 20,
+        lambda o, s, n: o.defaults.update(lr=0.05 + 0.01 * n),
+    ),
+    "last_lr_of_a_schedule": (
+        lambda s: optim.lr_scheduler.StepLR(s.optimizer, 1, 0.5),
+        lambda o, s: o.get_last_lr()[0] * 20,
+        lambda o, s, n: o.step(),
+    ),
+    "epoch_of_a_schedule": (
+        lambda s: optim.lr_scheduler.StepLR(s.optimizer, 1, 0.5),
+        lambda o, s: 1.0 + o.last_epoch,
+        lambda o, s, n: o.step(),
+    ),
+    "training": (
+        lambda s: nn.Linear(1, 1),
+        lambda m, s: 2.0 if m.training else 3.0,
+        lambda m, s, n: m.train(n % 2 == 0),
+    ),
+    "requires_grad": (
+        lambda s: nn.Parameter(rv.ones(1)),
+        lambda p, s: 2.0 if p.requires_grad else 3.0,
+        lambda p, s, n: p.requires_grad_(n % 2 == 0),
+    ),
+    "grad_is_none": (
+        lambda s: nn.Parameter(rv.ones(1)),
+        lambda p, s: 2.0 if p.grad is None else 3.0,
+        lambda p, s, n: setattr(p, "grad", rv.ones(1) if n % 2 else None),
+    ),
+    "shape_of_a_tensor": (
+        lambda s: types.SimpleNamespace(t=rv.ones(1)),
+        lambda h, s: float(h.t.shape[0]),
+        lambda h, s, n: setattr(h, "t", rv.ones(1 + n)),
+    ),
+    "shape_after_data": (
+        lambda s: rv.ones(1),
+        lambda t, s: float(t.shape[0]),
+        lambda t, s, n: setattr(t, "data", rv.ones(1 + n)),
+    ),
+    "length_of_a_tensor": (
+        lambda s: types.SimpleNamespace(t=rv.ones(1)),
+        lambda h, s: float(len(h.t)),
+        lambda h, s, n: setattr(h, "t", rv.ones(1 + n)),
+    ),
+    "dtype_of_a_tensor": (
+        lambda s: types.SimpleNamespace(t=rv.ones(1)),
+        lambda h, s: 2.0 if h.t.dtype == rv.float64 else 3.0,
+        lambda h, s, n: setattr(h, "t", rv.ones(1, dtype=rv.float64 if n % 2 else rv.float32)),
+    ),
+    "out_features": (
+        lambda s: nn.Sequential(nn.Linear(1, 1)),
+        lambda m, s: float(m[0].out_features),
+        lambda m, s, n: m.__setitem__(0, nn.Linear(1, 1 + n)),
+    ),
+    "kind_of_a_layer": (
+        lambda s: nn.Sequential(nn.ReLU()),
+        lambda m, s: 2.0 if isinstance(m[0], nn.ReLU) else 3.0,
+        lambda m, s, n: m.__setitem__(0, nn.Tanh() if n % 2 else nn.ReLU()),
+    ),
+    "names_of_parameters": (
+        lambda s: nn.Sequential(nn.Linear(1, 1)),
+        lambda m, s: float(len([name for name, _ in m.named_parameters() if "weight" in name])),
+        lambda m, s, n: m.append(nn.Linear(1, 1)),
+    ),
+    "has_a_head": (
+        lambda s: nn.Sequential(),
+        lambda m, s: 2.0 if hasattr(m, "head") else 3.0,
+        lambda m, s, n: (
+            setattr(m, "head", nn.Linear(1, 1)) if n == 1 else delattr(m, "head") if n == 2 else None
+        ),
+    ),
+    "loss_weight_of_a_module": (
+        lambda s: nn.CrossEntropyLoss(),
+        lambda m, s: 1.0 + m.label_smoothing,
+        lambda m, s, n: setattr(m, "label_smoothing", 0.1 * n),
+    ),
+}
+for name, (make, read, change) in TOLD.items():
+    add(f"told/{name}", told(make, read, change))
