@@ -8,7 +8,9 @@ still holds must have the eager bits, or the captured step raises CaptureError, 
 from __future__ import annotations
 
 import inspect
+import os
 import random
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -123,6 +125,7 @@ class Run:
     programs: list[int] = field(default_factory=list)  # how many there are after each call
     changes: bool = False
     warned: list[str] = field(default_factory=list)
+    entered: list[int] = field(default_factory=list)  # functions of scenarios that each call entered
 
 
 def run(
@@ -171,7 +174,8 @@ def _calls(
     for number in range(1, CALLS + 1):
         args, kwargs = arguments((case.inputs or default_inputs)(number))
         try:
-            result = step(*args, **kwargs)
+            result, entered = counted(step, args, kwargs)
+            done.entered.append(entered)
         except rv.CaptureError as error:
             done.refused[number] = str(error)
             result = error.result
@@ -193,6 +197,25 @@ def _calls(
         done.programs.append(sum(len(getattr(c, "programs", ())) for c in made) if captured else 0)
         if changed and case.change is not None and number in at:
             case.change(at.index(number) + 1)
+
+
+def counted(step: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, int]:
+    """(what the step returns, how many functions of these files Python entered for it)."""
+    entered = 0
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        nonlocal entered
+        entered += frame.f_code.co_filename.startswith(_HERE)
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        return step(*args, **kwargs), entered
+    finally:
+        sys.settrace(before)
+
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
