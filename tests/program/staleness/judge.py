@@ -129,9 +129,14 @@ class Run:
 
 
 def run(
-    scenario: Scenario, captured: bool, at: tuple[int, ...], changed: bool = True, **settings: Any
+    scenario: Scenario,
+    captured: bool,
+    at: tuple[int, ...],
+    changed: bool = True,
+    counts: bool = False,
+    **settings: Any,
 ) -> Run:
-    """One pass over all calls."""
+    """One pass over all calls; settings: those of rv.compile. counts: whether to note which calls run Python."""
     before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
     rv.manual_seed(7)
     random.seed(7)
@@ -140,7 +145,15 @@ def run(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            _calls(scenario, captured, at, changed, settings, patch, done)
+            _calls(
+                scenario,
+                captured,
+                at if changed else (),
+                counted if counts else plainly,
+                settings,
+                patch,
+                done,
+            )
         done.warned = [str(w.message) for w in caught]
     finally:
         patch.undo()
@@ -151,13 +164,7 @@ def run(
 
 
 def _calls(
-    scenario: Scenario,
-    captured: bool,
-    at: tuple[int, ...],
-    changed: bool,
-    settings: Any,
-    patch: Patch,
-    done: Run,
+    scenario: Scenario, captured: bool, at: tuple[int, ...], call: Any, settings: Any, patch: Patch, done: Run
 ) -> None:
     made: list[Any] = []
 
@@ -174,7 +181,7 @@ def _calls(
     for number in range(1, CALLS + 1):
         args, kwargs = arguments((case.inputs or default_inputs)(number))
         try:
-            result, entered = counted(step, args, kwargs)
+            result, entered = call(step, args, kwargs)
             done.entered.append(entered)
         except rv.CaptureError as error:
             done.refused[number] = str(error)
@@ -190,13 +197,20 @@ def _calls(
             case.each(number, held[-1])
         watched = case.watch() if callable(case.watch) and not hasattr(case.watch, "forward") else case.watch
         found: dict[str, Any] = {}
-        for name, x in (("watched", watched), ("results", held), ("random", rv.get_rng_state())):
+        shown = (
+            held if number == CALLS else held[-1]
+        )  # in the end all, in case a replay wrote to an older one
+        for name, x in (("watched", watched), ("results", shown), ("random", rv.get_rng_state())):
             describe(x, name, found, frozenset())
         del watched
         done.seen.append(found)
         done.programs.append(sum(len(getattr(c, "programs", ())) for c in made) if captured else 0)
-        if changed and case.change is not None and number in at:
+        if case.change is not None and number in at:
             case.change(at.index(number) + 1)
+
+
+def plainly(step: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, int]:
+    return step(*args, **kwargs), 0
 
 
 def counted(step: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, int]:
