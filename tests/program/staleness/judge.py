@@ -136,7 +136,7 @@ def run(
     counts: bool = False,
     **settings: Any,
 ) -> Run:
-    """One pass over all calls; settings: those of rv.compile. counts: whether to note which calls run Python."""
+    """One pass over all calls. settings: rv.compile's. counts: whether to note which calls run Python."""
     before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
     rv.manual_seed(7)
     random.seed(7)
@@ -199,7 +199,7 @@ def _calls(
         found: dict[str, Any] = {}
         shown = (
             held if number == CALLS else held[-1]
-        )  # in the end all, in case a replay wrote to an older one
+        )  # in the end all: a replay may have written to an older one
         for name, x in (("watched", watched), ("results", shown), ("random", rv.get_rng_state())):
             describe(x, name, found, frozenset())
         del watched

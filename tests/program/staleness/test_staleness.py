@@ -1,12 +1,13 @@
 """Whatever a captured step depends on may change between two calls: eager's bits, or a CaptureError."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import ranvier as rv
 from program.staleness.effects_sources import UNREPEATABLE
 from program.staleness.everything import FITS, SCENARIOS
-from program.staleness.judge import EARLY, LATE, judge, run
+from program.staleness.judge import EARLY, LATE, Scenario, judge, run
 from program.staleness.predictions import PREDICTIONS, judge_predictions
 from program.staleness.trainers import judge_fit
 
@@ -56,6 +57,54 @@ def test_replays_run_no_python(name):
     """Where nothing changes only the recording and the checks at calls 2, 4 and 8 run the step's Python."""
     entered = run(SCENARIOS[name], True, LATE, counts=True).entered
     assert {number for number, count in enumerate(entered, 1) if count} <= {1, 2, 4, 8}
+
+
+class Frozen:
+    """A capture that goes on with its fourth result, as a replay without any look would."""
+
+    programs = (None,)
+
+    def __init__(self, function, **settings):
+        self.function, self.calls, self.result = function, 0, None
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        if self.calls <= 4:
+            self.result = self.function(*args, **kwargs)
+        return self.result
+
+
+class Refusing(Frozen):
+    def __call__(self, *args, **kwargs):
+        raise rv.CaptureError("no", self.function(*args, **kwargs))
+
+
+class Late(Frozen):
+    """Refuses only after it gave a stale result."""
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        result = self.result if self.calls == 5 else self.function(*args, **kwargs)
+        if self.calls > 5:
+            raise rv.CaptureError("too late", result)
+        self.result = result
+        return result
+
+
+@pytest.mark.parametrize(
+    "name", ["places/global_name-float", "models/freeze_one", "calls/structure_dict-same"]
+)
+def test_the_judge_finds_what_is_stale(name, monkeypatch):
+    for kind, expected in ((Frozen, "wrong"), (Late, "wrong"), (Refusing, "refused, though it should work")):
+        monkeypatch.setattr(rv, "compile", kind)
+        assert judge(SCENARIOS[name], LATE)[0] == expected
+
+
+def test_the_judge_finds_changes_without_an_effect():
+    small = SCENARIOS["places/global_name-float"].build
+    without = Scenario("without", lambda patch: replace(small(patch), change=lambda n: None))
+    with pytest.raises(AssertionError, match="no effect"):
+        judge(without, LATE)
 
 
 def test_how_many():
