@@ -1,6 +1,7 @@
 """Whatever a captured step depends on may change between two calls: eager's bits, or a CaptureError."""
 
 import contextlib
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,10 @@ from program.staleness.effects_sources import UNREPEATABLE
 from program.staleness.everything import FITS, SCENARIOS
 from program.staleness.judge import EARLY, LATE, Scenario, judge, run
 from program.staleness.predictions import PREDICTIONS, judge_predictions
+from program.staleness.random_reads import judge_random
 from program.staleness.trainers import judge_fit
 
+RANDOM = int(os.environ.get("RANVIER_RANDOM_READS", "200"))
 RIGHT = {"replayed", "captured anew", "eager", "refused", "warned"}
 
 
@@ -41,6 +44,14 @@ def test_numbers_from_outside_are_not_kept(name):
         for _ in range(9):
             found.add(fast(x).item())
         assert len(found) > 2, "replays go on with the number of the recording"
+
+
+def test_random_reads():
+    outcomes = {seed: judge_random(seed) for seed in range(RANDOM)}
+    wrong = {seed: remark for seed, (outcome, remark, _) in outcomes.items() if outcome == "wrong"}
+    assert not wrong
+    assert sum(effect for _, _, effect in outcomes.values()) > RANDOM / 2
+    assert sum(outcome == "as eager" for outcome, _, _ in outcomes.values()) > 0.9 * RANDOM
 
 
 CHANGES_A_SETTING = ("threads", "winograd")  # of which each value has a program of its own
