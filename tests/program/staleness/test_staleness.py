@@ -11,9 +11,10 @@ from program.staleness.everything import FITS, SCENARIOS
 from program.staleness.judge import EARLY, LATE, Scenario, judge, run
 from program.staleness.predictions import PREDICTIONS, judge_predictions
 from program.staleness.random_reads import judge_random
+from program.staleness.random_training import judge_training
 from program.staleness.trainers import judge_fit
 
-RANDOM = int(os.environ.get("RANVIER_RANDOM_READS", "200"))
+RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "200"))
 RIGHT = {"replayed", "captured anew", "eager", "refused", "warned"}
 
 
@@ -52,6 +53,13 @@ def test_random_reads():
     assert not wrong
     assert sum(effect for _, _, effect in outcomes.values()) > RANDOM / 2
     assert sum(outcome == "as eager" for outcome, _, _ in outcomes.values()) > 0.9 * RANDOM
+
+
+def test_random_training():
+    outcomes = {seed: judge_training(seed) for seed in range(RANDOM)}
+    wrong = {seed: remark for seed, (outcome, remark) in outcomes.items() if outcome == "wrong"}
+    assert not wrong
+    assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.9 * RANDOM
 
 
 CHANGES_A_SETTING = ("threads", "winograd")  # of which each value has a program of its own
