@@ -41,6 +41,33 @@ ZEROS = {
 for name, zero in ZEROS.items():
     add(f"optimizers/carried-{name}", carried(zero))
 
+
+def dropped_after(change):
+    """Gradients are dropped at the end of the step, and the caller gives some before the next one."""
+
+    def build():
+        two = Two(optim.SGD, momentum=0.9)
+
+        def step(x):
+            loss = (x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()
+            loss.backward()
+            two.optimizer.step()
+            two.optimizer.zero_grad()
+            return loss
+
+        return Case(step, lambda n: change(two, n), two.watch)
+
+    return build
+
+
+GIVEN = {
+    "grad_set": lambda t, n: setattr(t.a, "grad", rv.full((3,), float(n))),
+    "backward_outside": lambda t, n: (t.a * 2).sum().backward(),
+    "all_set": lambda t, n: [setattr(p, "grad", rv.ones(*p.shape)) for p in (t.a, t.b)],
+}
+for name, change in GIVEN.items():
+    add(f"optimizers/dropped_after-{name}", dropped_after(change))
+
 SCHEDULES = {
     "StepLR": lambda o: lr_scheduler.StepLR(o, 1, 0.5),
     "MultiStepLR": lambda o: lr_scheduler.MultiStepLR(o, [1, 2], 0.5),

@@ -151,7 +151,9 @@ def gradients(world: World) -> None:
 def settings(world: World) -> None:
     group = world.draw.choice(world.optimizer.param_groups)
     name = world.draw.choice([name for name in SETTINGS if name in group])
-    group[name] = world.draw.choice(SETTINGS[name])
+    value = world.draw.choice(SETTINGS[name])
+    if not (name == "momentum" and group.get("nesterov") and not value):  # which the optimizer refuses
+        group[name] = value
 
 
 def groups(world: World) -> None:
