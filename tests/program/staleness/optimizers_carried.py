@@ -68,6 +68,49 @@ GIVEN = {
 for name, change in GIVEN.items():
     add(f"optimizers/dropped_after-{name}", dropped_after(change))
 
+
+def gradients_from_outside(change):
+    """The step only uses gradients that it does not compute: those of a frozen parameter, or the caller's."""
+
+    def build():
+        two = Two(optim.SGD, momentum=0.9)
+        two.a.grad = rv.ones(3)
+        two.a.requires_grad_(False)
+
+        def step(x):
+            two.b.grad = None
+            loss = (x @ two.b.T).tanh().sum()
+            loss.backward()
+            two.optimizer.step()
+            return loss
+
+        return Case(step, lambda n: change(two, n), two.watch)
+
+    return build
+
+
+for name, zero in ZEROS.items():
+    if name != "backward_outside":
+        add(f"optimizers/from_outside-{name}", gradients_from_outside(zero))
+
+
+@scenario()
+def step_with_the_callers_gradients():
+    """The captured function updates only; the caller computes the gradients."""
+    two = Two(optim.Adam)
+
+    def step():
+        two.optimizer.step()
+
+    def inputs(n):
+        rng = np.random.default_rng(n)
+        two.a.grad = rv.tensor(rng.standard_normal(3).astype(np.float32))
+        two.b.grad = None if n in (5, 6) else rv.tensor(rng.standard_normal((2, 3)).astype(np.float32))
+        return ()
+
+    return Case(step, None, two.watch, inputs)
+
+
 SCHEDULES = {
     "StepLR": lambda o: lr_scheduler.StepLR(o, 1, 0.5),
     "MultiStepLR": lambda o: lr_scheduler.MultiStepLR(o, [1, 2], 0.5),

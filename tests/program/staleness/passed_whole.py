@@ -202,6 +202,16 @@ OBJECTS: dict[str, tuple[Callable[[], Any], Callable[[Any], float], Callable[[An
     "equal_records": (lambda: Record(1.0), lambda o: 2.0 if o == Record(1.0) else 3.0 + o.value, put),
     "repr_of_record": (lambda: Record(1.0), lambda o: float(repr(o)[13:-1]), put),
     "vars": (lambda: Plain(1.0), lambda o: sum(vars(o).values()), put),
+    "length_of_vars": (
+        lambda: Plain(1.0),
+        lambda o: float(len(vars(o))),
+        lambda o, v: setattr(o, f"more{v}", 1),
+    ),
+    "names_in_vars": (
+        lambda: Plain(1.0),
+        lambda o: float(len("".join(vars(o)))),
+        lambda o, v: setattr(o, f"more{v}", 1),
+    ),
     "dir": (lambda: Plain(1.0), lambda o: float(len(dir(o))), lambda o, v: setattr(o, f"more{v}", 1)),
     "array_array": (lambda: array.array("f", [1.0]), lambda o: o[0], put_item),
     "array_array_sum": (lambda: array.array("f", [1.0]), lambda o: sum(o), put_item),
