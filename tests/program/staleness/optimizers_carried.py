@@ -94,7 +94,7 @@ for name, zero in ZEROS.items():
         add(f"optimizers/from_outside-{name}", gradients_from_outside(zero))
 
 
-@scenario()
+@scenario("either")
 def step_with_the_callers_gradients():
     """The captured function updates only; the caller computes the gradients."""
     two = Two(optim.Adam)
