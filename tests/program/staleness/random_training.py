@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import random
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import ranvier as rv
-from program.staleness.judge import Case, Scenario, difference, run
+from program.staleness.judge import Case, Scenario, describe, difference, run
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 
@@ -235,3 +236,66 @@ def judge_training(seed: int) -> tuple[str, str]:
     wrong = difference(expected.seen, got.seen)
     refused = next(iter(got.refused.values()), "")
     return ("wrong", f"{wrong} {refused}") if wrong else ("refused" if refused else "as eager", refused)
+
+
+# --- by Trainer
+
+
+class Watch(rv.Callback):
+    """Changes something now and then, and notes the state after each epoch."""
+
+    def __init__(self, world: World, draw: random.Random, within: bool) -> None:
+        self.world, self.draw, self.seen = world, draw, []
+        if within:
+            self.on_batch_end = self.change
+
+    def change(self, batch: int, logs: dict[str, float]) -> None:
+        if self.draw.random() < 0.2:
+            world, trainer = self.world, self.trainer
+            world.optimizer = trainer.optimizer
+            self.draw.choice((layer, structure, freezing, values, settings, python, library))(world)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self.change(0, {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        found: dict[str, Any] = {}
+        describe([dict(logs), self.trainer.model, self.trainer.optimizer], "", found, frozenset())
+        self.seen.append(found)
+
+
+def fit(seed: int, compiled: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    rv.manual_seed(seed)
+    threads, draw = rv.get_num_threads(), random.Random(seed)
+    world, rng = World(draw), np.random.default_rng(seed)
+    x, y = rng.standard_normal((26, 3)).astype(np.float32), rng.integers(0, 3, 26)
+
+    def loss(output: Any, target: Any) -> Any:
+        state = world.state
+        found = F.cross_entropy(output, target.long(), label_smoothing=state.smoothing) * state.scale
+        return found + (output * output).mean() * state.penalty * state.repeats
+
+    kind = loss if draw.random() < 0.7 else nn.CrossEntropyLoss()
+    more = {"accumulate": draw.choice((1, 1, 2)), "clip_grad_norm": draw.choice((None, 0.5))}
+    trainer = rv.Trainer(world.model, kind, world.optimizer, compile=compiled, **more)
+    watch = Watch(world, draw, draw.random() < 0.7)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.fit(x, y, epochs=4, batch_size=6, callbacks=[watch], validation_data=(x[:9], y[:9]))
+    except Exception as error:  # eagerly, too
+        watch.seen.append({"raised": f"{type(error).__name__}: {error}"})
+    finally:
+        rv.set_num_threads(threads)
+    return watch.seen, [str(w.message) for w in caught]
+
+
+def judge_random_fit(seed: int) -> tuple[str, str]:
+    (expected, before), (got, warned) = fit(seed, False), fit(seed, True)
+    warned = [text for text in warned if text not in before]
+    if len(expected) != len(got):
+        return "wrong", f"{len(got)} epochs, eagerly {len(expected)}: {got[-1]}"
+    wrong = difference(expected, got)
+    return (
+        ("wrong", f"{wrong} {warned}") if wrong else ("warned" if warned else "as eager", "; ".join(warned))
+    )

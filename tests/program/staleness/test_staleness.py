@@ -11,7 +11,7 @@ from program.staleness.everything import FITS, SCENARIOS
 from program.staleness.judge import EARLY, LATE, Scenario, judge, run
 from program.staleness.predictions import PREDICTIONS, judge_predictions
 from program.staleness.random_reads import judge_random
-from program.staleness.random_training import judge_training
+from program.staleness.random_training import judge_random_fit, judge_training
 from program.staleness.trainers import judge_fit
 
 RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "200"))
@@ -60,6 +60,12 @@ def test_random_training():
     wrong = {seed: remark for seed, (outcome, remark) in outcomes.items() if outcome == "wrong"}
     assert not wrong
     assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.9 * RANDOM
+
+
+def test_random_fits():
+    outcomes = {seed: judge_random_fit(seed) for seed in range(RANDOM // 2)}
+    assert not {seed: remark for seed, (outcome, remark) in outcomes.items() if outcome == "wrong"}
+    assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.45 * RANDOM
 
 
 CHANGES_A_SETTING = ("threads", "winograd")  # of which each value has a program of its own
