@@ -153,7 +153,7 @@ def _undefined(line: str, machine: Machine) -> bool:
     """Whether a line copies between parts of one memory, of which PyTorch says nothing."""
     found = _COPY.match(line)
     pair = [machine.names.get(name) for name in found.groups()] if found else [None]
-    if any(not isinstance(x, machine.Tensor) for x in pair) or pair[0] is pair[1]:
+    if any(not isinstance(x, machine.Tensor) for x in pair) or (pair[0] is pair[1] and "[[" not in line):
         return False
     return same_memory(*pair)
 
