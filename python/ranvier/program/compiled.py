@@ -20,9 +20,10 @@ from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
+from ranvier.program.guards import STATE
 from ranvier.program.program import Program
 from ranvier.program.signature import changed_argument, environment, form, others, replaced, signature
-from ranvier.program.step import EARLIER, Step, record
+from ranvier.program.step import Step, record
 
 Array = np.ndarray[Any, Any]
 
@@ -178,12 +179,14 @@ class Compiled:
             return result
         changed = step.changed()
         other = step.program.other_path(capture.recording)
-        if other and not step.renewed:  # the first run may have had something to set up
+        if (other and not step.renewed) or changed.startswith(f"{STATE} of "):
+            # the first run had something to set up, or this one
             step = self._step(capture, slots, args, kwargs, result)
             step.renewed = True
+            self._debt += 4
         else:
             fault = capture.fault or capture.reads.fault
-            if not fault and changed and changed != EARLIER:  # gradients may move
+            if not fault and changed and not step.may_change(changed):
                 fault = (
                     f"the step changes {changed} each time it runs, which a replay would not; do that "
                     "outside the step, or pass it as an argument"

@@ -32,7 +32,7 @@ from ranvier.optim import Optimizer
 from ranvier.program.pure import is_stateful
 from ranvier.program.reads import Names, Reads, names_of
 
-__all__ = ["Kind", "Walk", "guard_optimizer"]
+__all__ = ["STATE", "Kind", "Walk", "guard_optimizer"]
 
 
 class Kind(IntEnum):
@@ -65,6 +65,7 @@ _SPECIAL = frozenset(
     )
     for name in names.split()
 )
+STATE = "the state"  # of an optimizer, which the first steps make
 _MOST = 20_000  # guards of one step
 _LARGEST = 1 << 20  # bytes of an array whose elements are compared
 _ABSENT = object()
@@ -98,7 +99,8 @@ class Walk:
         user = [n for n, (code, _) in zip(all_names, reads.codes.values(), strict=True) if _is_user(code)]
         self._user_names = set().union(*[n.attributes for n in user]) if user else set()
         self._dynamic = any(n.dynamic for n in user)
-        self._texts = set().union(*[n.texts for n in all_names]) if self._dynamic else set()
+        if self._dynamic:  # a text may be the name of an attribute
+            self._names |= {text for n in user for text in n.texts if text.isidentifier()}
         self._inner = {id(inner) for n in all_names for inner in n.inner}
         self._functions: set[int] = set()  # ids of code whose functions were reached
         self._seen: dict[int, Any] = {}
@@ -195,7 +197,7 @@ class Walk:
             if not isinstance(x.__self__, (types.ModuleType, type)):
                 self._stack.append((x.__self__, _self(text)))
         elif issubclass(kind, types.ModuleType):
-            for name in (self._names | self._texts) & vars(x).keys():
+            for name in self._names & vars(x).keys():
                 self._item(vars(x), name, f"{x.__name__}.{name}")
         elif issubclass(kind, type):
             self._class(x, text)
@@ -440,13 +442,13 @@ def guard_optimizer(walk: Walk, plan: Any, optimizer: Any, group: dict[str, Any]
     for key, value in group.items():
         if type(value) not in (int, float, tuple, list):
             walk.add(Kind.ITEM, group, key, value, f"{key} of {name}")
-    walk.add(Kind.ITEM, optimizer._plans, id(group), plan, f"the state of {name}")
+    walk.add(Kind.ITEM, optimizer._plans, id(group), plan, f"{STATE} of {name}")
     for p in plan.active:
         state = optimizer.state.get(p)
         if state is not None:
-            walk.add(Kind.ITEM, optimizer.state, p, state, f"the state of {name}")
+            walk.add(Kind.ITEM, optimizer.state, p, state, f"{STATE} of {name}")
             for key, array in state.items():
-                walk.add(Kind.ITEM, state, key, array, f"{key} of {name}")
+                walk.add(Kind.ITEM, state, key, array, f"{STATE} of {name}")
 
 
 _PLAIN_SET = frozenset(_PLAIN)

@@ -34,6 +34,8 @@ _DYNAMIC = frozenset(
         "__getattribute__",
         "asdict",
         "astuple",
+        "format",
+        "format_map",
     }
 )
 

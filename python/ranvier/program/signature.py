@@ -81,7 +81,7 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
         return (kind, *[_key(item, arrays, seen) for item in x])
     if kind is dict:
         return (kind, *[(_key(name, arrays, seen), _key(item, arrays, seen)) for name, item in x.items()])
-    if isinstance(x, tuple) and hasattr(kind, "_fields"):
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return (kind, *[_key(item, arrays, seen) for item in x])
     if isinstance(x, np.generic):
         return kind, x.dtype.str, x.tobytes()
@@ -115,7 +115,7 @@ def form(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     for x in args:
         if is_array(x) and not isinstance(x, np.memmap):
             values.append(None)
-        elif x is None or isinstance(x, (tuple, list, dict, ndarray)):
+        elif x is None or issubclass(type(x), (tuple, list, dict, ndarray)):
             return [_NO_CALL]
         else:
             values.append(x)
@@ -129,7 +129,7 @@ def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
     """The arguments that are no arrays, with a name for each: what guards have to compare."""
     if is_array(x):
         return
-    if isinstance(x, (tuple, list)):
+    if issubclass(type(x), (tuple, list)):
         for i, item in enumerate(x):
             yield from others(item, f"{text}[{i}]")
     elif type(x) is dict:
@@ -166,7 +166,7 @@ def replaced(
         return seen[id(x)]
     if kind is tuple:
         return tuple([replaced(item, take, seen, containers) for item in x])
-    if isinstance(x, tuple) and hasattr(kind, "_fields"):
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return kind(*[replaced(item, take, seen, containers) for item in x])
     if kind is not list and kind is not dict:
         return x
@@ -188,7 +188,7 @@ def flattened(x: Any, tensors: list[Tensor]) -> Any:
         return Place(len(tensors) - 1)
     if kind is tuple or kind is list:
         return kind(flattened(item, tensors) for item in x)
-    if isinstance(x, tuple):  # a named tuple
+    if issubclass(kind, tuple):  # a named tuple
         return kind(*[flattened(item, tensors) for item in x])
     if kind is dict:
         return {name: flattened(item, tensors) for name, item in x.items()}

@@ -18,7 +18,7 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
-from ranvier.program.guards import Kind, Walk, guard_optimizer
+from ranvier.program.guards import STATE, Kind, Walk, guard_optimizer
 from ranvier.program.names import names_of
 from ranvier.program.randomness import drawn
 from ranvier.program.reads import Reads
@@ -137,6 +137,10 @@ class Step:
         """What a guard finds changed, in words; "" where nothing is."""
         place = self.program.first_changed()
         return "" if place < 0 else self.texts[place]
+
+    def may_change(self, text: str) -> bool:
+        """Whether this may change in a step that is captured: gradients move, optimizers make their state."""
+        return text == EARLIER or text.startswith(f"{STATE} of ")
 
     def _watched(self) -> list[Tensor]:
         """Parameters and buffers, each in memory of its own, of a step without a tape.
