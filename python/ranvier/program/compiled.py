@@ -285,20 +285,22 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
 
     The first call with a new signature runs `function` eagerly while the core records its kernel calls; later
     calls replay them as one static program: no Python, no allocation, bit for bit the eager results. The
-    signature is the shapes and dtypes of array arguments, other arguments by value, the modules' training
-    modes, which parameters require gradients, and the number of threads; each has a program of its own.
+    signature is the shapes, strides and dtypes of array arguments, other arguments by value or identity, and the
+    number of threads; each has a program of its own, 32 at most.
 
-    Arrays and Tensors among the arguments are renewed with each call and arrive as Tensors. What the function
-    closes over is either memory that stays where it is (parameters, running statistics, optimizer state,
-    learning rates: seen as they are at each call) or Python values, which are frozen as they were. Results
-    are Tensors without a tape, in memory of their own. ``.grad`` is set as the eager step sets it.
+    Arrays and Tensors among the arguments are renewed with each call and arrive as Tensors. Parameters, running
+    statistics, optimizer state and learning rates are read as they are at each call. All other things that the
+    function can read in Python (variables, closures, attributes, containers, code) are compared before each
+    replay; where one has changed, the function is recorded anew. Results are Tensors without a tape, in memory of
+    their own. ``.grad`` is set as the eager step sets it. Methods can be decorated.
 
     Raises :class:`CaptureError` where a step cannot be replayed: it reads a value (``.item()``), uses arrays
-    that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate result, or
-    returns its argument.
+    that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate result, changes
+    what it reads, calls what has a state of its own (files, time, random numbers of Python), or returns its
+    argument. Warns once where nearly every call would be recorded anew, and runs those eagerly.
 
-    verify: the first replay runs beside the eager step, and CaptureError names the first instruction whose
-    result differs; a number n repeats the check after every n replays, False leaves it out.
+    verify: the replay runs beside the eager step at calls 2, 4, 8, 16 ..., and CaptureError names the first
+    instruction whose result differs; a number n does so after every n replays, False never.
 
     A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
     training mode it runs eagerly. Inside another captured step it is a part of that. Weights are
