@@ -12,7 +12,7 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// In the order of `Kind` in python/ranvier/program/guards.py.
+// In the order of `Kind` in python/ranvier/program/guard_kinds.py.
 enum class GuardKind : int64_t {
   item,       // owner[key], a dict, is expected
   missing,    // owner, a dict, has no key

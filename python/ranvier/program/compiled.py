@@ -20,7 +20,7 @@ from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
-from ranvier.program.guards import STATE
+from ranvier.program.guard_kinds import STATE
 from ranvier.program.program import Program
 from ranvier.program.signature import changed_argument, environment, form, others, replaced, signature
 from ranvier.program.step import Step, record
@@ -283,21 +283,23 @@ class CompiledModel(Compiled):
 def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     """A step (forward, loss, backward, update), or a model, that is recorded once and then replayed.
 
-    The first call with a new signature runs `function` eagerly while the core records its kernel calls; later
-    calls replay them as one static program: no Python, no allocation, bit for bit the eager results. The
-    signature is the shapes, strides and dtypes of array arguments, other arguments by value or identity, and the
-    number of threads; each has a program of its own, 32 at most.
+    The first call with a new signature runs `function` eagerly while the core records its kernel calls;
+    later calls replay them as one static program: no Python, no allocation, bit for bit the eager results.
+    The signature is the shapes, strides and dtypes of array arguments, other arguments by value or
+    identity, and the number of threads; each has a program of its own, 32 at most.
 
-    Arrays and Tensors among the arguments are renewed with each call and arrive as Tensors. Parameters, running
-    statistics, optimizer state and learning rates are read as they are at each call. All other things that the
-    function can read in Python (variables, closures, attributes, containers, code) are compared before each
-    replay; where one has changed, the function is recorded anew. Results are Tensors without a tape, in memory of
-    their own. ``.grad`` is set as the eager step sets it. Methods can be decorated.
+    Arrays and Tensors among the arguments are renewed with each call and arrive as Tensors. Parameters,
+    running statistics, optimizer state and learning rates are read as they are at each call. All other
+    things that the function can read in Python (variables, closures, attributes, containers, code) are
+    compared before each replay; where one has changed, the function is recorded anew. Results are Tensors
+    without a tape, in memory of their own. ``.grad`` is set as the eager step sets it. Methods can be
+    decorated.
 
-    Raises :class:`CaptureError` where a step cannot be replayed: it reads a value (``.item()``), uses arrays
-    that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate result, changes
-    what it reads, calls what has a state of its own (files, time, random numbers of Python), or returns its
-    argument. Warns once where nearly every call would be recorded anew, and runs those eagerly.
+    Raises :class:`CaptureError` where a step cannot be replayed: it reads a value (``.item()``), uses
+    arrays that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate
+    result, changes what it reads, calls what has a state of its own (files, time, random numbers of
+    Python), or returns its argument. Warns once where nearly every call would be recorded anew, and runs
+    those eagerly.
 
     verify: the replay runs beside the eager step at calls 2, 4, 8, 16 ..., and CaptureError names the first
     instruction whose result differs; a number n does so after every n replays, False never.

@@ -20,7 +20,6 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -29,51 +28,35 @@ from ranvier.autograd import hooks
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.optim import Optimizer
+from ranvier.program.guard_kinds import Kind
+from ranvier.program.objects import (
+    PLAIN,
+    SPECIAL,
+    attributes_of,
+    functions_of,
+    in_class,
+    is_builtin,
+    is_descriptor,
+    is_inner,
+    is_our_own,
+    is_plain_class,
+    is_user,
+    items_of_set,
+    names_within,
+    owner_in_words,
+    pairs_of,
+    parts_of_partial,
+    with_article,
+)
 from ranvier.program.pure import is_stateful
 from ranvier.program.reads import Names, Reads, names_of
 
-__all__ = ["STATE", "Kind", "Walk", "guard_optimizer"]
+__all__ = ["Walk"]
 
-
-class Kind(IntEnum):
-    """As in cpp/bindings/guards.h."""
-
-    ITEM = 0
-    MISSING = 1
-    SLOT = 2
-    ATTRIBUTE = 3
-    CELL = 4
-    LIST = 5
-    DICT = 6
-    TYPE = 7
-    NAMES = 8
-    FUNCTION = 9
-    ARRAY = 10
-    GRADIENT = 11
-    CALL = 12
-
-
-# Methods that Python looks up by itself. In a guard NotImplemented stands for one that is not there.
-_SPECIAL = frozenset(
-    f"__{name}__"
-    for names in (
-        "call getattr getattribute setattr bool len eq ne lt le gt ge hash contains iter next reversed get",
-        "set getitem setitem missing index int float complex neg pos abs invert round enter exit str repr",
-        "format array array_ufunc instancecheck add radd iadd sub rsub isub mul rmul imul",
-        "truediv rtruediv itruediv floordiv",
-        "rfloordiv mod rmod pow rpow ipow matmul rmatmul and rand or ror xor rxor",
-    )
-    for name in names.split()
-)
-STATE = "the state"  # of an optimizer, which the first steps make
 _MOST = 20_000  # guards of one step
 _LARGEST = 1 << 20  # bytes of an array whose elements are compared
 _ABSENT = object()
-
-_PLAIN = (
-    type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
-    types.CodeType, np.generic, np.dtype, np.ufunc,
-)  # fmt: skip
+_PLAIN_SET = frozenset(PLAIN)
 
 
 class Walk:
@@ -86,9 +69,7 @@ class Walk:
 
     def __init__(self, reads: Reads, forward_only: bool = False, names: set[str] | None = None) -> None:
         self.tensors: list[Tensor] = []  # that were reached
-        self.looked_up: set[str] = (
-            set()
-        )  # names of attributes that no code has, as those of operator.attrgetter
+        self.looked_up: set[str] = set()  # names that no code has, as those of operator.attrgetter
         self._forward_only = forward_only
         self.guards: list[tuple[int, Any, Any, Any]] = []
         self.texts: list[str] = []
@@ -96,7 +77,7 @@ class Walk:
         self._codes = reads.codes
         all_names = [names_of(code) for code, _ in reads.codes.values()]
         self._names = set().union(names or (), *[n.attributes for n in all_names])
-        user = [n for n, (code, _) in zip(all_names, reads.codes.values(), strict=True) if _is_user(code)]
+        user = [n for n, (code, _) in zip(all_names, reads.codes.values(), strict=True) if is_user(code)]
         self._user_names = set().union(*[n.attributes for n in user]) if user else set()
         self._dynamic = any(n.dynamic for n in user)
         if self._dynamic:  # a text may be the name of an attribute
@@ -143,13 +124,13 @@ class Walk:
         self._stack.append((value, text))
 
     def _variables(self, names: Names, variables: dict[str, Any], code: types.CodeType) -> None:
-        where = f"in {code.co_name}" if _is_user(code) else f"of {variables.get('__name__', '?')}"
+        where = f"in {code.co_name}" if is_user(code) else f"of {variables.get('__name__', '?')}"
         for name in names.variables:
-            if _is_our_own(variables.get(name), variables):
+            if is_our_own(variables.get(name), variables):
                 if isinstance(variables[name], types.ModuleType):
                     self._stack.append((variables[name], name))
                 continue  # the library's own code
-            if name in ("isinstance", "issubclass") and _is_user(code):
+            if name in ("isinstance", "issubclass") and is_user(code):
                 self.call(
                     abc.get_cache_token, abc.get_cache_token(), "the classes registered with abstract ones"
                 )
@@ -166,7 +147,7 @@ class Walk:
 
     def _tensors(self) -> None:
         """The methods of Tensors that the step's own code names; no Tensor is followed for them."""
-        found = [(name, _in_class(Tensor, name)) for name in self._user_names]
+        found = [(name, in_class(Tensor, name)) for name in self._user_names]
         values = tuple(part for name, value in found if value is not None for part in (name, value))
         self.add(Kind.NAMES, Tensor, "", values, "the class Tensor")
 
@@ -176,7 +157,7 @@ class Walk:
         if kind in _PLAIN_SET or id(x) in self._seen:
             return
         self._seen[id(x)] = x
-        if issubclass(kind, _PLAIN):
+        if issubclass(kind, PLAIN):
             return
         if issubclass(kind, Tensor):
             self._tensor(x, text)
@@ -186,16 +167,16 @@ class Walk:
             self._optimizer(x, text)
         elif is_stateful(x):
             self.fault = (
-                f"the step depends on {text}, {_article(kind.__name__)}, which gives another answer each "
+                f"the step depends on {text}, {with_article(kind.__name__)}, which gives another answer each "
                 "time; take from it outside the step and pass that as an argument"
             )
         elif kind is types.FunctionType:
             self._function(x, text)
         elif kind is types.MethodType:
-            self._stack += [(x.__func__, text), (x.__self__, _self(text))]
+            self._stack += [(x.__func__, text), (x.__self__, owner_in_words(text))]
         elif kind is types.BuiltinFunctionType:
             if not isinstance(x.__self__, (types.ModuleType, type)):
-                self._stack.append((x.__self__, _self(text)))
+                self._stack.append((x.__self__, owner_in_words(text)))
         elif issubclass(kind, types.ModuleType):
             for name in self._names & vars(x).keys():
                 self._item(vars(x), name, f"{x.__name__}.{name}")
@@ -219,10 +200,10 @@ class Walk:
         elif issubclass(kind, property):
             self._stack += [(f, text) for f in (x.fget, x.fset) if f is not None]
         elif issubclass(kind, functools.partial):
-            self._call(functools.partial(_parts, x), text)
+            self._call(functools.partial(parts_of_partial, x), text)
             self._stack += [(x.func, text), (x.args, text), (x.keywords, text)]
         elif issubclass(kind, (operator.attrgetter, operator.methodcaller)):
-            self.looked_up |= _names_within(x)
+            self.looked_up |= names_within(x)
         elif kind is _thread._local:
             for name in self._names & set(dir(x)):
                 self.add(Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}")
@@ -234,7 +215,7 @@ class Walk:
             self._cell(x, text)
         else:
             self._contents(x, text)
-            if kind.__module__ != "builtins" and not _is_inner(x):
+            if kind.__module__ != "builtins" and not is_inner(x):
                 self._instance(x, text)
 
     def _tensor(self, x: Tensor, text: str) -> None:
@@ -271,7 +252,7 @@ class Walk:
             self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
         elif issubclass(kind, (set, frozenset)):
             if not issubclass(kind, frozenset):
-                self._call(functools.partial(_sorted_set, x), text)
+                self._call(functools.partial(items_of_set, x), text)
             self._stack += [(item, f"an item of {text}") for item in x]
         elif issubclass(kind, collections.deque):
             self._call(functools.partial(tuple, x), text)
@@ -279,7 +260,7 @@ class Walk:
         elif issubclass(kind, (bytearray, memoryview)):
             self._call(functools.partial(bytes, x), text)
         elif issubclass(kind, types.MappingProxyType):
-            self._call(functools.partial(_pairs, x), text)
+            self._call(functools.partial(pairs_of, x), text)
         elif kind.__module__ == "array":
             self._call(x.tobytes, text)
 
@@ -313,14 +294,14 @@ class Walk:
     # --- objects with attributes
     def _instance(self, x: Any, text: str) -> None:
         kind = type(x)
-        own = _attributes(x)
+        own = attributes_of(x)
         self.add(Kind.TYPE, x, own, kind, f"the class of {text}")
         found = self._class(kind, kind.__name__)
         names = self._names | {"forward"} if isinstance(x, Module) else self._names
         if own is not None:
-            all_of_them = self._dynamic and _is_plain_class(kind)
+            all_of_them = self._dynamic and is_plain_class(kind)
             if all_of_them:
-                self.add(Kind.DICT, own, "", _pairs(own), f"the attributes of {text}")
+                self.add(Kind.DICT, own, "", pairs_of(own), f"the attributes of {text}")
             wanted = own.keys() if all_of_them else names & own.keys()
             for name in list(wanted):
                 if isinstance(name, str):
@@ -328,7 +309,7 @@ class Walk:
             for name in found - own.keys():
                 self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
         for name in names:
-            member = _in_class(kind, name)
+            member = in_class(kind, name)
             if isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType)):
                 value = getattr(x, name, _ABSENT)
                 if value is not _ABSENT and name not in ("__dict__", "__class__"):
@@ -341,7 +322,7 @@ class Walk:
         """Its parts and their number, its mode and its hooks."""
         own = vars(m)
         for registry in ("_parameter_names", "_buffer_names", "_module_names"):
-            self.add(Kind.DICT, own[registry], "", _pairs(own[registry]), f"the parts of {text}")
+            self.add(Kind.DICT, own[registry], "", pairs_of(own[registry]), f"the parts of {text}")
             for name in own[registry]:
                 if name in own:
                     self._item(own, name, f"{text}.{name}")
@@ -362,26 +343,26 @@ class Walk:
 
     def _class(self, kind: type, text: str) -> set[str]:
         """Guards what the code can read of a class; returns the names of it that an instance could hide."""
-        if _is_builtin(kind):
+        if is_builtin(kind):
             return set()
         values: list[Any] = []
         hidden: set[str] = set()
         for base in kind.__mro__:
-            if _is_builtin(base):
+            if is_builtin(base):
                 continue
             for name, value in list(vars(base).items()):
-                functions = _functions_of(value)
+                functions = functions_of(value)
                 ran = any(id(f.__code__) in self._codes for f in functions)
-                read = name in self._names and not functions and not _is_descriptor(value)
+                read = name in self._names and not functions and not is_descriptor(value)
                 if name in hidden or not (ran or read):
                     continue
                 values += [name, value]
                 if not name.startswith("__") and not isinstance(value, property):
                     hidden.add(name)
                 self._stack.append((value, f"{text}.{name}"))
-        for name in sorted(self._names | _SPECIAL):
+        for name in sorted(self._names | SPECIAL):
             if name not in values[::2]:
-                value = _in_class(kind, name)
+                value = in_class(kind, name)
                 values += [name, NotImplemented if value is None else value]
         self.add(Kind.NAMES, kind, "", tuple(values), f"the class {text}")
         return hidden
@@ -422,126 +403,3 @@ class Walk:
                 else:
                     self.add(Kind.MISSING, table, id(leaf), None, text)
         self._drain()
-
-
-def guard_optimizer(walk: Walk, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
-    """Guards on one group of an optimizer whose step was recorded.
-
-    Numbers among the settings are not compared: the kernel reads them anew (`_Plan.refresh`).
-    """
-    name, own, kind = type(optimizer).__name__, vars(optimizer), type(optimizer)
-    for attribute in ("param_groups", "state", "_plans"):
-        walk.add(Kind.ITEM, own, attribute, own[attribute], f"{name}.{attribute}")
-    for attribute in ("step", "zero_grad", "settings", "state_names"):
-        walk.add(Kind.MISSING, own, attribute, None, f"{name}.{attribute}")
-        values = attribute, _in_class(kind, attribute)
-        walk.add(Kind.NAMES, kind, attribute, values, f"{name}.{attribute}")
-    walk.add(Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
-    walk.add(Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}")
-    walk.add(Kind.ITEM, group, "params", group["params"], f"the parameters of {name}")
-    for key, value in group.items():
-        if type(value) not in (int, float, tuple, list):
-            walk.add(Kind.ITEM, group, key, value, f"{key} of {name}")
-    walk.add(Kind.ITEM, optimizer._plans, id(group), plan, f"{STATE} of {name}")
-    for p in plan.active:
-        state = optimizer.state.get(p)
-        if state is not None:
-            walk.add(Kind.ITEM, optimizer.state, p, state, f"{STATE} of {name}")
-            for key, array in state.items():
-                walk.add(Kind.ITEM, state, key, array, f"{STATE} of {name}")
-
-
-_PLAIN_SET = frozenset(_PLAIN)
-
-
-def _is_our_own(value: Any, variables: dict[str, Any]) -> bool:
-    if not str(variables.get("__name__", "")).startswith("ranvier."):
-        return False
-    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-    return (
-        isinstance(name, str)
-        and name.startswith("ranvier.")
-        and (callable(value) or isinstance(value, types.ModuleType))
-    )
-
-
-def _is_user(code: types.CodeType) -> bool:
-    from ranvier.autograd.capture import package
-
-    return not code.co_filename.startswith(package())
-
-
-def _attributes(x: Any) -> dict[str, Any] | None:
-    try:
-        own = object.__getattribute__(x, "__dict__")
-    except AttributeError:
-        return None
-    return own if isinstance(own, dict) else None
-
-
-def _in_class(kind: type, name: str) -> Any:
-    for base in kind.__mro__:
-        if name in vars(base):
-            return vars(base)[name]
-    return None
-
-
-def _functions_of(value: Any) -> list[Any]:
-    """The Python functions that an attribute of a class calls."""
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    if isinstance(value, property):
-        return [f for f in (value.fget, value.fset) if type(f) is types.FunctionType]
-    if isinstance(value, functools.cached_property):
-        return [value.func]
-    return [value] if type(value) is types.FunctionType else []
-
-
-def _is_descriptor(value: Any) -> bool:
-    return isinstance(
-        value,
-        (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType,
-         types.MethodDescriptorType, types.ClassMethodDescriptorType, property),
-    )  # fmt: skip
-
-
-def _is_builtin(kind: type) -> bool:
-    return kind.__module__ in ("builtins", "abc", "typing", "numpy", "enum") or not kind.__flags__ & (1 << 9)
-
-
-def _is_plain_class(kind: type) -> bool:
-    return not kind.__module__.startswith("ranvier") or issubclass(kind, Module)
-
-
-def _is_inner(x: Any) -> bool:
-    """An object of the library's own that holds no settings of a step."""
-    module = type(x).__module__
-    return module.startswith("ranvier.") and not module.startswith(
-        ("ranvier.nn", "ranvier.train", "ranvier.optim")
-    )
-
-
-def _names_within(x: Any) -> set[str]:
-    """The names that an attrgetter or methodcaller looks up."""
-    parts = x.__reduce__()[1]
-    return {name for part in parts if isinstance(part, str) for name in part.split(".")}
-
-
-def _pairs(x: Any) -> tuple[Any, ...]:
-    return tuple(part for pair in x.items() for part in pair)
-
-
-def _parts(x: functools.partial[Any]) -> tuple[Any, ...]:
-    return x.func, x.args, tuple(x.keywords.items())
-
-
-def _sorted_set(x: set[Any]) -> tuple[Any, ...]:
-    return tuple(x)
-
-
-def _article(name: str) -> str:
-    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
-
-
-def _self(text: str) -> str:
-    return text.rpartition(".")[0] or "self"

@@ -18,7 +18,8 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
-from ranvier.program.guards import STATE, Kind, Walk, guard_optimizer
+from ranvier.program.guard_kinds import STATE, Kind, guard_optimizer
+from ranvier.program.guards import Walk
 from ranvier.program.names import names_of
 from ranvier.program.randomness import drawn
 from ranvier.program.reads import Reads

@@ -1,0 +1,121 @@
+"""What kinds of Python objects there are for a walk over guards: see `guards.py`."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.capture import package
+from ranvier.nn import Module
+
+# Methods that Python looks up by itself. In a guard NotImplemented stands for one that is not there.
+SPECIAL = frozenset(
+    f"__{name}__"
+    for names in (
+        "call getattr getattribute setattr bool len eq ne lt le gt ge hash contains iter next reversed get",
+        "set getitem setitem missing index int float complex neg pos abs invert round enter exit str repr",
+        "format array array_ufunc instancecheck add radd iadd sub rsub isub mul rmul imul",
+        "truediv rtruediv itruediv floordiv",
+        "rfloordiv mod rmod pow rpow ipow matmul rmatmul and rand or ror xor rxor",
+    )
+    for name in names.split()
+)
+
+PLAIN = (
+    type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice,
+    types.CodeType, np.generic, np.dtype, np.ufunc,
+)  # fmt: skip
+
+
+def is_our_own(value: Any, variables: dict[str, Any]) -> bool:
+    if not str(variables.get("__name__", "")).startswith("ranvier."):
+        return False
+    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    return (
+        isinstance(name, str)
+        and name.startswith("ranvier.")
+        and (callable(value) or isinstance(value, types.ModuleType))
+    )
+
+
+def is_user(code: types.CodeType) -> bool:
+    return not code.co_filename.startswith(package())
+
+
+def attributes_of(x: Any) -> dict[str, Any] | None:
+    try:
+        own = object.__getattribute__(x, "__dict__")
+    except AttributeError:
+        return None
+    return own if isinstance(own, dict) else None
+
+
+def in_class(kind: type, name: str) -> Any:
+    for base in kind.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return None
+
+
+def functions_of(value: Any) -> list[Any]:
+    """The Python functions that an attribute of a class calls."""
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if isinstance(value, property):
+        return [f for f in (value.fget, value.fset) if type(f) is types.FunctionType]
+    if isinstance(value, functools.cached_property):
+        return [value.func]
+    return [value] if type(value) is types.FunctionType else []
+
+
+def is_descriptor(value: Any) -> bool:
+    return isinstance(
+        value,
+        (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType,
+         types.MethodDescriptorType, types.ClassMethodDescriptorType, property),
+    )  # fmt: skip
+
+
+def is_builtin(kind: type) -> bool:
+    return kind.__module__ in ("builtins", "abc", "typing", "numpy", "enum") or not kind.__flags__ & (1 << 9)
+
+
+def is_plain_class(kind: type) -> bool:
+    return not kind.__module__.startswith("ranvier") or issubclass(kind, Module)
+
+
+def is_inner(x: Any) -> bool:
+    """An object of the library's own that holds no settings of a step."""
+    module = type(x).__module__
+    return module.startswith("ranvier.") and not module.startswith(
+        ("ranvier.nn", "ranvier.train", "ranvier.optim")
+    )
+
+
+def names_within(x: Any) -> set[str]:
+    """The names that an attrgetter or methodcaller looks up."""
+    parts = x.__reduce__()[1]
+    return {name for part in parts if isinstance(part, str) for name in part.split(".")}
+
+
+def pairs_of(x: Any) -> tuple[Any, ...]:
+    return tuple(part for pair in x.items() for part in pair)
+
+
+def parts_of_partial(x: functools.partial[Any]) -> tuple[Any, ...]:
+    return x.func, x.args, tuple(x.keywords.items())
+
+
+def items_of_set(x: set[Any]) -> tuple[Any, ...]:
+    return tuple(x)
+
+
+def with_article(name: str) -> str:
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
+
+
+def owner_in_words(text: str) -> str:
+    return text.rpartition(".")[0] or "self"
