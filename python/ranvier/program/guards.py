@@ -55,7 +55,6 @@ __all__ = ["Walk"]
 
 _MOST = 20_000  # guards of one step
 _LARGEST = 1 << 20  # bytes of an array whose elements are compared
-_ABSENT = object()
 _PLAIN_SET = frozenset(PLAIN)
 
 
@@ -91,8 +90,7 @@ class Walk:
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
-        for root, text in roots:
-            self._stack.append((root, text))
+        self._stack.extend(roots)
         for names, (code, variables) in zip(self._all_names, self._codes.values(), strict=True):
             self._variables(names, variables, code)
         self._tensors()
@@ -311,8 +309,8 @@ class Walk:
         for name in names:
             member = in_class(kind, name)
             if isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType)):
-                value = getattr(x, name, _ABSENT)
-                if value is not _ABSENT and name not in ("__dict__", "__class__"):
+                if name not in ("__dict__", "__class__") and hasattr(x, name):
+                    value = getattr(x, name)
                     self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
                     self._stack.append((value, f"{text}.{name}"))
         if isinstance(x, Module):

@@ -227,8 +227,7 @@ def argument(read, values):
 for name, (read, values) in EQUAL.items():
     expects = "works" if name.startswith(PLAIN) else "either"
     add(f"equal/{name}", replaced(read, values), expects)
-    if name != "another_class_by_property":
-        add(f"equal/{name}-argument", argument(read, values), "either")
+    add(f"equal/{name}-argument", argument(read, values), "either")
 
 
 @scenario()

@@ -36,6 +36,7 @@ def keep_in_function(k, t):
 WAYS = {
     "attribute": (lambda k, t: setattr(k, "last", t), lambda k: k.last),
     "inner_attribute": (lambda k, t: setattr(k.inner, "last", t), lambda k: k.inner.last),
+    "class_attribute": (lambda k, t: setattr(Keeper, "shared", t), lambda k: Keeper.shared),
     "list": (lambda k, t: k.items.append(t), lambda k: k.items),
     "list_item": (lambda k, t: k.items.__setitem__(slice(None), [t]), lambda k: k.items),
     "dict": (lambda k, t: k.table.update(last=t), lambda k: k.table),

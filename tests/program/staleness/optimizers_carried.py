@@ -90,7 +90,7 @@ def gradients_from_outside(change):
 
 
 for name, zero in ZEROS.items():
-    if name not in ("backward_outside", "zero_grad"):
+    if name != "backward_outside":
         add(f"optimizers/from_outside-{name}", gradients_from_outside(zero))
 
 

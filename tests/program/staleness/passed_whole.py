@@ -185,6 +185,7 @@ def put_item(obj, value):
 
 # name: (the object, what makes a number of it, how it is changed)
 OBJECTS: dict[str, tuple[Callable[[], Any], Callable[[Any], float], Callable[[Any, float], None]]] = {
+    "format_attribute": (lambda: Plain(1.0), lambda o: float("{0.value}".format(o)), put),  # noqa: UP030, UP032
     "f_string": (lambda: Plain(1.0), lambda o: float(f"{o.value:.2f}"), put),
     "str": (lambda: Plain(1.0), lambda o: float(str(o)), put),
     "percent": (lambda: Plain(1.0), lambda o: float("%s" % o), put),  # noqa: UP031
