@@ -40,6 +40,7 @@ from ranvier.program.objects import (
     is_inner,
     is_our_own,
     is_plain_class,
+    is_slot,
     is_user,
     items_of_set,
     names_within,
@@ -110,16 +111,15 @@ class Walk:
 
     # --- single guards
     def add(self, kind: Kind, owner: Any, key: Any, expected: Any, text: str) -> None:
-        known = (int(kind), id(owner), key if type(key) in (str, int) else id(key))
+        known = int(kind), id(owner), key if type(key) in (str, int) else id(key)
         if known not in self._known:
             self._known.add(known)
             self.guards.append((int(kind), owner, key, expected))
             self.texts.append(text)
 
     def _item(self, owner: dict[Any, Any], key: str, text: str) -> None:
-        value = owner[key]
-        self.add(Kind.ITEM, owner, key, value, text)
-        self._stack.append((value, text))
+        self.add(Kind.ITEM, owner, key, owner[key], text)
+        self._stack.append((owner[key], text))
 
     def _variables(self, names: Names, variables: dict[str, Any], code: types.CodeType) -> None:
         where = f"in {code.co_name}" if is_user(code) else f"of {variables.get('__name__', '?')}"
@@ -295,7 +295,7 @@ class Walk:
         own = attributes_of(x)
         self.add(Kind.TYPE, x, own, kind, f"the class of {text}")
         found = self._class(kind, kind.__name__)
-        names = self._names | {"forward"} if isinstance(x, Module) else self._names
+        names = self._names | ({"forward"} if isinstance(x, Module) else set())
         if own is not None:
             all_of_them = self._dynamic and is_plain_class(kind)
             if all_of_them:
@@ -307,12 +307,10 @@ class Walk:
             for name in found - own.keys():
                 self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
         for name in names:
-            member = in_class(kind, name)
-            if isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType)):
-                if name not in ("__dict__", "__class__") and hasattr(x, name):
-                    value = getattr(x, name)
-                    self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
-                    self._stack.append((value, f"{text}.{name}"))
+            if name not in ("__dict__", "__class__") and is_slot(in_class(kind, name)) and hasattr(x, name):
+                value = getattr(x, name)
+                self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
+                self._stack.append((value, f"{text}.{name}"))
         if isinstance(x, Module):
             self._module(x, text)
 

@@ -71,6 +71,11 @@ def functions_of(value: Any) -> list[Any]:
     return [value] if type(value) is types.FunctionType else []
 
 
+def is_slot(member: Any) -> bool:
+    """Whether an attribute of a class is a value that each instance holds."""
+    return isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType))
+
+
 def is_descriptor(value: Any) -> bool:
     return isinstance(
         value,

@@ -60,7 +60,7 @@ CHANGES: dict[str, tuple[Callable[[Any, int], Any], Callable[[], Any]]] = {
     "layer_appended": (lambda t, n: t.model.append(nn.Tanh()), layer()),
     "forward_replaced": (lambda t, n: setattr(t.model[1], "forward", lambda x: x * (1.0 + n)), layer()),
     "forward_hook": (lambda t, n: t.model[0].register_forward_hook(hook_scale(n)), layer()),
-    "model_replaced": (lambda t, n: setattr(t, "model", model_of()), layer()),
+    "model_replaced": (lambda t, n: setattr(t, "model", nn.Sequential(*t.model, nn.Tanh())), layer()),
     "trained_eagerly": (lambda t, n: eagerly(t), layer()),
     "training_mode": (lambda t, n: t.model.train(n % 2 == 0), layer(lambda: nn.Dropout(0.5))),
 }
