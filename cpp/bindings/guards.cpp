@@ -49,7 +49,9 @@ bool same_list(PyObject* list, PyObject* items) {
 }
 
 bool same_dict(PyObject* dict, PyObject* items) {
-  if (2 * PyDict_Size(dict) != PyTuple_GET_SIZE(items)) return false;
+  const Py_ssize_t size = PyDict_GET_SIZE(dict);
+  if (2 * size != PyTuple_GET_SIZE(items)) return false;
+  if (size == 0) return true;
   PyObject *key, *value;
   Py_ssize_t at = 0, i = 0;
   while (PyDict_Next(dict, &at, &key, &value)) {

@@ -1,6 +1,8 @@
 """rv.compile: a replayed step gives the bits of the eager one, or says why it cannot."""
 
+import cProfile
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -155,9 +157,14 @@ def test_places_set_by_arrays_are_refused(key):
 
 
 def test_an_intermediate_that_is_kept_is_refused():
-    kept = []
-    error = refused(lambda x: (kept.append(x * 2), x + 1)[1], np.ones(3, np.float32))
-    assert "still referenced" in str(error)
+    kept, x = [], np.ones(3, np.float32)
+    step = rv.compile(lambda x: (kept.append(x * 2), x + 1)[1])
+    step(x)  # which may set something up
+    with pytest.raises(
+        rv.CaptureError, match=r"still referenced .*test_compile.py|test_compile.py.*still ref"
+    ):
+        step(x)
+    assert [k.tolist() for k in kept] == [[2.0] * 3] * 2
     refused(lambda x: x, np.ones(3, np.float32))
 
 
@@ -229,7 +236,9 @@ def test_numbers_that_change_are_found_by_the_check():
         step(x)
     assert caught.value.result.tolist() == [3.0] * 3
     unchecked = rv.compile(function, verify=False)
-    assert unchecked(x).tolist() == unchecked(x).tolist() == [4.0] * 3  # nobody looks
+    unchecked(x)
+    with pytest.raises(rv.CaptureError, match="changes the items of the variable scale"):
+        unchecked(x)
 
 
 @pytest.mark.parametrize("values", [(1.0, float("nan")), (float("nan"), 1.0)])
@@ -301,7 +310,7 @@ def test_gradients_that_are_added_to_and_get_other_memory(replaced):
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize(("verify", "recorded"), [(3, 1 + 1 + 2), (1, 1 + 5), (False, 1), (True, 1 + 3)])
+@pytest.mark.parametrize(("verify", "recorded"), [(3, 1 + 1 + 2), (1, 1 + 5), (False, 1 + 1), (True, 1 + 3)])
 def test_the_check_is_repeated_where_asked_for(monkeypatch, verify, recorded):
     """With 3: the recording, the first check, then one after three replays each; else at calls 2, 4 and 8."""
     calls = []
@@ -371,6 +380,43 @@ def test_truth_values_are_true_or_false() -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(TypeError, match=r"\[Trainer\] got compile 'no'; expected True or False"):
         rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_mask_that_the_first_call_keeps(verify):
+    masks = {}
+
+    def function(x):
+        if x.shape not in masks:
+            masks[x.shape] = rv.ones(x.shape).tril()
+        return x * masks[x.shape]
+
+    step = rv.compile(function, verify=verify)
+    for size in (3, 4, 3, 4, 3, 4, 3, 4):
+        x = rv.randn(size, size)
+        np.testing.assert_array_equal(step(x).numpy(), np.tril(x.numpy()))
+    assert len(step.programs) == 2
+
+
+def test_a_profiler_goes_on_after_a_recording():
+    profile = cProfile.Profile()
+    profile.enable()
+    step, x = rv.compile(lambda x: x * 2), np.ones(3, np.float32)
+    for _ in range(3):
+        step(x)
+    sum([1, 2])
+    profile.disable()
+    names = [entry.code for entry in profile.getstats()]
+    assert any("sum" in str(name) for name in names)
+    events = []
+    sys.setprofile(lambda frame, event, arg: events.append(event))
+    try:
+        rv.compile(lambda x: x * 3)(x)
+        before = len(events)
+        sum([1, 2])
+    finally:
+        sys.setprofile(None)
+    assert len(events) > before
 
 
 def test_what_cannot_be_called_is_refused():

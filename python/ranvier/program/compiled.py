@@ -56,6 +56,7 @@ class Compiled:
     def _forget(self) -> None:
         self._steps: OrderedDict[Any, list[Step]] = OrderedDict()  # by signature; several for other guards
         self._waiting = Counter[Any]()
+        self._set_up: set[Any] = set()  # signatures whose first call kept a result
         self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
         self._debt, self._warned = 0, False
         self._last_key: Any = None
@@ -117,8 +118,13 @@ class Compiled:
         result, capture, slots = record(self._function, args, kwargs)
         if capture.passing:
             return result
-        step = self._step(capture, slots, args, kwargs, result)
-        step.checks_left = -1 if self._verify is False else 0
+        try:
+            step = self._step(capture, slots, args, kwargs, result)
+        except CaptureError as error:
+            if not error.kept or key in self._set_up:
+                raise
+            self._set_up.add(key)  # a mask that is kept in a dict, say: the next call finds it there
+            return result
         self._steps.setdefault(key, []).insert(0, step)
         self._steps.move_to_end(key)
         while sum(map(len, self._steps.values())) > _PROGRAMS:
@@ -134,6 +140,7 @@ class Compiled:
         if not steps:
             del self._steps[key]
             self._waiting.pop(key, None)
+            self._set_up.discard(key)
 
     def _warn(self, key: Any) -> None:
         """Says, once, what makes nearly every call a new recording."""
@@ -195,7 +202,8 @@ class Compiled:
                 fault = f"the step does not do the same each time: {other}"
             elif not fault and step.settings() != settings:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
-            fault = fault or step.program.check(before, capture.recording, tuple(slots))
+            if self._verify is not False:
+                fault = fault or step.program.check(before, capture.recording, tuple(slots))
             self._go_on(step, capture, entry, fault, result)
         self._steps[key].insert(0, step)
         del capture, before
@@ -215,7 +223,7 @@ class Compiled:
             raise CaptureError(f"[compile] {fault}", result)
         step.checks += 1
         # at calls 2, 4, 8 ...: what no guard knows is still found
-        step.checks_left = 2**step.checks - 1 if self._verify is True else int(self._verify)
+        step.checks_left = 2**step.checks - 1 if self._verify is True else int(self._verify) or -1
 
     def check_soon(self) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
@@ -302,7 +310,8 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     those eagerly.
 
     verify: the replay runs beside the eager step at calls 2, 4, 8, 16 ..., and CaptureError names the first
-    instruction whose result differs; a number n does so after every n replays, False never.
+    instruction whose result differs; a number n does so after every n replays, False never: then the second
+    call shows only whether the step changes what it reads.
 
     A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
     training mode it runs eagerly. Inside another captured step it is a part of that. Weights are

@@ -14,3 +14,4 @@ class CaptureError(RuntimeError):
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
+        self.kept = False  # because a result was kept, as by a step that sets something up at its first call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from ranvier.program.objects import in_class
+from ranvier.program.objects import in_class, pairs_of
 
 STATE = "the state"  # of an optimizer, which the first steps make
 
@@ -51,5 +51,4 @@ def guard_optimizer(walk: Any, plan: Any, optimizer: Any, group: dict[str, Any])
         state = optimizer.state.get(p)
         if state is not None:
             walk.add(Kind.ITEM, optimizer.state, p, state, f"{STATE} of {name}")
-            for key, array in state.items():
-                walk.add(Kind.ITEM, state, key, array, f"{STATE} of {name}")
+            walk.add(Kind.DICT, state, "", pairs_of(state), f"{STATE} of {name}")

@@ -106,7 +106,11 @@ class Reads:
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.setprofile(self._before)
+        if hasattr(self._before, "enable"):  # cProfile's, which is no Python function
+            sys.setprofile(None)
+            self._before.enable()
+        else:
+            sys.setprofile(self._before)
         self._ignored = None
 
     def _event(self, frame: Any, event: str, arg: Any) -> None:

@@ -318,6 +318,7 @@ def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array
         fault = "the step returns one of its arguments; return a clone() of it"
     if not fault and "foreign" in kinds:
         fault = "the step returns an array that NumPy made, which a replay would not make again"
+    kept = not fault
     if not fault:
         held = recording.still_referenced(expected)
         if held is not None:  # perhaps by a cycle only
@@ -329,7 +330,9 @@ def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array
                 "return it, or let it go"
             )
     if fault:
-        raise CaptureError(f"[compile] {fault}", result)
+        error = CaptureError(f"[compile] {fault}", result)
+        error.kept = kept
+        raise error
 
 
 def _not_plain(result: Any) -> str:
