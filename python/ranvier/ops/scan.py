@@ -10,7 +10,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
-from ranvier.ops.shape import _dim, reshape
+from ranvier.ops.shape import _dim
 
 METHODS = ("cumprod", "cumsum")
 
@@ -76,7 +76,7 @@ def _running(name: str, function: type[Any], x: Any, dim: int, dtype: Any) -> Te
     at = _dim(name, dim, max(x.ndim, 1))
     if is_floating(x):
         if x.ndim == 0:
-            return reshape(function(0).apply(reshape(x, 1)), ())
+            return x.clone()  # of one element
         result: Tensor = function(at).apply(x)
         return result
     if x.ndim == 0:
