@@ -34,18 +34,6 @@ PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); 
 
 }  // namespace
 
-// References that are not the caller's: ours, the leaf's `grad`, the tensor's own, and the one of the cell
-// that counts its changes.
-bool Gradient::is_held() const {
-  if (tensor.is_none()) return false;
-  const TensorSlots& slots = TensorSlots::of(tensor);
-  PyObject *now = slot_of(tensor.ptr(), slots.array), *cell = slot_of(tensor.ptr(), slots.cell);
-  if (PyArray_DATA(as_array(now)) != data) return true;  // it has got other memory since
-  const bool in_leaf = slot_of(leaf.ptr(), slots.grad) == tensor.ptr();
-  const bool in_cell = PyList_GET_ITEM(cell, 1) == now;
-  return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now) > 1 + in_cell || Py_REFCNT(cell) > 1;
-}
-
 bool ArgumentForm::fits(py::handle array) const {
   PyArrayObject *a = as_array(array), *s = as_array(sample);
   return PyArray_Check(array.ptr()) && PyArray_TYPE(a) == PyArray_TYPE(s) &&
@@ -185,44 +173,6 @@ void Replay::set_call(const py::list& form, const py::list& gradients, const py:
   for (py::handle tensor : changed)
     changed_.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
   renew_ = renew;
-}
-
-py::list Replay::gradients() const {
-  py::list all;
-  for (const Gradient& g : gradients_) all.append(py::make_tuple(g.leaf, g.tensor));
-  return all;
-}
-
-void Replay::set_gradients() const {
-  for (const Gradient& g : gradients_) {
-    PyObject*& grad = slot_of(g.leaf.ptr(), TensorSlots::of(g.leaf).grad);
-    if (grad == g.tensor.ptr()) continue;
-    PyObject* before = grad;
-    grad = g.tensor.inc_ref().ptr();
-    Py_DECREF(before);
-  }
-}
-
-// What the caller has kept of the last run stays as it is: the next one writes elsewhere.
-void Replay::release_held_gradients() {
-  for (Gradient& g : gradients_) {
-    if (g.kept < 0 || !g.is_held()) continue;
-    g.tensor = renew_(g.tensor);
-    char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
-    g.data = data;
-    program_->set_kept(g.kept, data);
-  }
-}
-
-void Replay::adopt_gradients() {
-  release_held_gradients();
-  for (const Gradient& g : gradients_) {
-    const py::object now = g.leaf.attr("_grad");
-    if (now.is(g.tensor) || now.is_none() || g.tensor.is_none()) continue;
-    const py::object to = g.tensor.attr("_array"), from = now.attr("_array");
-    if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
-    g.leaf.attr("_grad") = g.tensor;
-  }
 }
 
 int Replay::visit(visitproc visit, void* arg) const {

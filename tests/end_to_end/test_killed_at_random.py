@@ -87,11 +87,13 @@ def test_killed_at_random_moments(tmp_path, kind):
     while kills < wanted:
         folder, result, known = tmp_path / f"run{runs}", tmp_path / f"result{runs}.safetensors", ""
         runs += 1
+        reach = 0.6 * span
         while True:
+            reach *= 1.2  # a life that always ends before the run would go on for ever
             life = Life(kind, folder, result, 1 + kills % 2)
             if draw.random() < 0.9:
                 life.ready()
-                time.sleep(draw.uniform(0, 0.6 * span))
+                time.sleep(draw.uniform(0, reach))
             else:  # in the midst of imports
                 time.sleep(draw.uniform(0, 0.5))
             if not life.kill():

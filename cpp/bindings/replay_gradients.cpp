@@ -1,0 +1,67 @@
+// Gradients that a replay leaves behind: the caller may keep them.
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define NO_IMPORT_ARRAY
+#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
+#include <numpy/arrayobject.h>
+
+#include "bindings/replay.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+
+}  // namespace
+
+// References that are not the caller's: ours, the leaf's `grad`, the tensor's own, and the one of the cell
+// that counts its changes.
+bool Gradient::is_held() const {
+  if (tensor.is_none()) return false;
+  const TensorSlots& slots = TensorSlots::of(tensor);
+  PyObject *now = slot_of(tensor.ptr(), slots.array), *cell = slot_of(tensor.ptr(), slots.cell);
+  if (PyArray_DATA(as_array(now)) != data) return true;  // it has got other memory since
+  const bool in_leaf = slot_of(leaf.ptr(), slots.grad) == tensor.ptr();
+  const bool in_cell = PyList_GET_ITEM(cell, 1) == now;
+  return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now) > 1 + in_cell || Py_REFCNT(cell) > 1;
+}
+
+py::list Replay::gradients() const {
+  py::list all;
+  for (const Gradient& g : gradients_) all.append(py::make_tuple(g.leaf, g.tensor));
+  return all;
+}
+
+void Replay::set_gradients() const {
+  for (const Gradient& g : gradients_) {
+    PyObject*& grad = slot_of(g.leaf.ptr(), TensorSlots::of(g.leaf).grad);
+    if (grad == g.tensor.ptr()) continue;
+    PyObject* before = grad;
+    grad = g.tensor.inc_ref().ptr();
+    Py_DECREF(before);
+  }
+}
+
+// What the caller has kept of the last run stays as it is: the next one writes elsewhere.
+void Replay::release_held_gradients() {
+  for (Gradient& g : gradients_) {
+    if (g.kept < 0 || !g.is_held()) continue;
+    g.tensor = renew_(g.tensor);
+    char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
+    g.data = data;
+    program_->set_kept(g.kept, data);
+  }
+}
+
+void Replay::adopt_gradients() {
+  release_held_gradients();
+  for (const Gradient& g : gradients_) {
+    const py::object now = g.leaf.attr("_grad");
+    if (now.is(g.tensor) || now.is_none() || g.tensor.is_none()) continue;
+    const py::object to = g.tensor.attr("_array"), from = now.attr("_array");
+    if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
+    g.leaf.attr("_grad") = g.tensor;
+  }
+}
+
+}  // namespace ranvier::bind
