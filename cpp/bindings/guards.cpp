@@ -8,7 +8,9 @@
 #include <numpy/arrayscalars.h>
 #include <structmember.h>
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "bindings/array_args.h"
 
@@ -135,6 +137,23 @@ int64_t slot_offset(py::handle owner, py::handle name) {
   return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
 }
 
+bool is_on_dict(const Guard& g) {
+  return g.kind == GuardKind::item || g.kind == GuardKind::missing || g.kind == GuardKind::dict;
+}
+
+// 0: this Python has none.
+uint64_t dict_version(PyObject* dict) {
+#if PY_VERSION_HEX < 0x030D0000
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  return reinterpret_cast<PyDictObject*>(dict)->ma_version_tag;
+#pragma GCC diagnostic pop
+#else
+  (void)dict;
+  return 0;
+#endif
+}
+
 bool has_dict(PyObject* owner, PyObject* expected) {
   PyObject* dict = PyObject_GenericGetDict(owner, nullptr);
   if (!dict) return PyErr_Clear(), false;
@@ -221,21 +240,42 @@ bool Guard::holds() {
 }
 
 void Guards::set(const py::list& list) {
-  guards_.clear();
+  clear();
   guards_.reserve(list.size());
   for (py::handle item : list) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     Guard g{static_cast<GuardKind>(t[0].cast<int64_t>()), t[1], t[2], t[3]};
+    g.place = static_cast<int>(guards_.size());
     if (g.kind == GuardKind::slot) g.number = slot_offset(g.owner, g.key);
     if (g.kind == GuardKind::gradient) g.number = g.expected.cast<int64_t>();
     guards_.push_back(std::move(g));
   }
+  const auto others = std::stable_partition(guards_.begin(), guards_.end(), is_on_dict);
+  std::stable_sort(guards_.begin(), others, [](const Guard& a, const Guard& b) {
+    return std::less<PyObject*>()(a.owner.ptr(), b.owner.ptr());
+  });
+  for (size_t i = 0; i < static_cast<size_t>(others - guards_.begin()); ++i) {
+    PyObject* dict = guards_[i].owner.ptr();
+    if (dicts_.empty() || dicts_.back().dict != dict) dicts_.push_back({dict, i, i, 0});
+    dicts_.back().end = i + 1;
+  }
+}
+
+int Guards::first_changed(size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i)
+    if (!guards_[i].holds()) return guards_[i].place;
+  return -1;
 }
 
 int Guards::first_changed() {
-  for (size_t i = 0; i < guards_.size(); ++i)
-    if (!guards_[i].holds()) return static_cast<int>(i);
-  return -1;
+  for (Dict& d : dicts_) {
+    const uint64_t now = dict_version(d.dict);
+    if (now != 0 && now == d.version) continue;
+    const int changed = first_changed(d.begin, d.end);
+    if (changed >= 0) return changed;
+    d.version = now;
+  }
+  return first_changed(dicts_.empty() ? 0 : dicts_.back().end, guards_.size());
 }
 
 int Guards::visit(visitproc visit, void* arg) const {

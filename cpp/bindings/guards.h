@@ -35,6 +35,7 @@ struct Guard {
   GuardKind kind;
   py::object owner, key, expected;
   int64_t number = 0;  // slot: offset of the member; names: version of the class; address
+  int place = 0;       // in the list that the guards came in
 
   bool holds();
 };
@@ -43,14 +44,23 @@ class Guards {
  public:
   // list: of (kind, owner, key, expected).
   void set(const py::list& list);
-  // The first one that does not hold, or -1.
+  // The first one that does not hold, or -1; those on dicts are looked at first.
   int first_changed();
   int visit(visitproc visit, void* arg) const;
-  void clear() { guards_.clear(); }
-  size_t size() const { return guards_.size(); }
+  void clear() { guards_.clear(), dicts_.clear(); }
 
  private:
+  // Guards on one dict. Up to Python 3.12 a dict has a version, another one after each change: where it is
+  // the same, nothing is looked up.
+  struct Dict {
+    PyObject* dict;
+    size_t begin, end;
+    uint64_t version;
+  };
+  int first_changed(size_t begin, size_t end);
+
   std::vector<Guard> guards_;
+  std::vector<Dict> dicts_;  // the guards before dicts_.back().end
 };
 
 // A slot of a Tensor, read where it lies: borrowed references. An attribute lookup takes ten times as long.

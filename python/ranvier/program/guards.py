@@ -129,9 +129,7 @@ class Walk:
                     self._stack.append((variables[name], name))
                 continue  # the library's own code
             if name in ("isinstance", "issubclass") and is_user(code):
-                self.call(
-                    abc.get_cache_token, abc.get_cache_token(), "the classes registered with abstract ones"
-                )
+                self.call(abc.get_cache_token, abc.get_cache_token(), "the abstract classes")
             if name in variables:
                 self._item(variables, name, f"the variable {name} {where}")
             elif hasattr(builtins, name):
@@ -242,8 +240,9 @@ class Walk:
                 self._call(functools.partial(tuple, x), text)
             self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
         elif issubclass(kind, dict):
-            pairs = tuple(part for pair in x.items() for part in pair)
-            self.add(Kind.DICT, x, "", pairs, f"the items of {text}")
+            self.add(Kind.DICT, x, "", pairs_of(x), f"the items of {text}")
+            if issubclass(kind, collections.OrderedDict):  # which has an order of its own
+                self._call(functools.partial(tuple, x), text)
             for key, value in x.items():
                 self._stack += [(key, f"a key of {text}"), (value, f"{text}[{key!r}]")]
         elif issubclass(kind, tuple):

@@ -107,7 +107,8 @@ def names_within(x: Any) -> set[str]:
 
 
 def pairs_of(x: Any) -> tuple[Any, ...]:
-    return tuple(part for pair in x.items() for part in pair)
+    items = dict.items(x) if isinstance(x, dict) else x.items()  # not in the order of an OrderedDict
+    return tuple(part for pair in items for part in pair)
 
 
 def parts_of_partial(x: functools.partial[Any]) -> tuple[Any, ...]:
