@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 import warnings
+from _thread import RLock
 from _thread import _local as local
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -23,7 +26,7 @@ from ranvier.program.errors import CaptureError
 from ranvier.program.guard_kinds import STATE
 from ranvier.program.program import Program
 from ranvier.program.signature import changed_argument, environment, form, others, replaced, signature
-from ranvier.program.step import Step, record
+from ranvier.program.step import Step, keeps_strides, record
 
 Array = np.ndarray[Any, Any]
 
@@ -37,6 +40,18 @@ class _Local(local):
 
 
 _local = _Local()
+
+
+_all: WeakSet[Compiled] = WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a forked child: the thread that held a lock is not there."""
+    for compiled in _all:
+        compiled._lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Compiled:
@@ -59,6 +74,8 @@ class Compiled:
         self._set_up: set[Any] = set()  # signatures whose first call kept a result
         self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
         self._debt, self._warned = 0, False
+        self._lock = RLock()
+        _all.add(self)
         self._last_key: Any = None
         self._checked, self._check_took = time.perf_counter(), 0.0
 
@@ -71,16 +88,17 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if captures and current() is not None:  # part of another step, which records its calls
             return self._eager(args, kwargs)
-        step = self._latest
-        if step is not None and step.checks_left and not kwargs:
-            fits = True
-            for plan, optimizer, group in step.plans:
-                fits = plan.refresh(optimizer, group) and fits
-            results = step.call(args) if fits else None
-            if results is not None:
-                step.checks_left -= 1
-                return step.result(results)
-        return self._by_signature(args, kwargs)
+        with self._lock:  # while a step is recorded, checked or replayed, other threads wait
+            step = self._latest
+            if step is not None and step.checks_left and not kwargs:
+                fits = True
+                for plan, optimizer, group in step.plans:
+                    fits = plan.refresh(optimizer, group) and fits
+                results = step.call(args) if fits else None
+                if results is not None:
+                    step.checks_left -= 1
+                    return step.result(results)
+            return self._by_signature(args, kwargs)
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         _local.steps += 1
@@ -92,6 +110,8 @@ class Compiled:
     def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arrays: list[Array] = []
         key = signature(args, kwargs, arrays), environment()
+        if not all(map(keeps_strides, arrays)):  # a recording would read a copy, in another order
+            return self._eager(args, kwargs)
         steps = self._steps.get(key, ())
         step = next((step for step in steps if step.is_current()), None)
         if step is None or step.program.overlaps(tuple(arrays)):
@@ -273,12 +293,13 @@ class CompiledModel(Compiled):
         inside = _local.steps or (captures and current() is not None)  # of a step, which may want gradients
         if inside or (mode.enabled and self._function.training):
             return self._function(*args, **kwargs)
-        step = self._latest
-        if step is not None and step.checks_left and not kwargs:
-            results = step.call(args)
-            if results is not None:
-                step.checks_left -= 1
-                return step.result(results)
+        with self._lock:
+            step = self._latest
+            if step is not None and step.checks_left and not kwargs:
+                results = step.call(args)
+                if results is not None:
+                    step.checks_left -= 1
+                    return step.result(results)
         with no_grad():
             return super().__call__(*args, **kwargs)
 

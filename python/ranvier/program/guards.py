@@ -18,7 +18,6 @@ import gc
 import operator
 import sys
 import types
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,11 +41,13 @@ from ranvier.program.objects import (
     is_plain_class,
     is_slot,
     is_user,
+    is_users_module,
     items_of_set,
     names_within,
     owner_in_words,
     pairs_of,
     parts_of_partial,
+    slots_of,
     with_article,
 )
 from ranvier.program.pure import is_stateful
@@ -81,7 +82,8 @@ class Walk:
         self._user_names = set().union(*[n.attributes for n in user]) if user else set()
         self._dynamic = any(n.dynamic for n in user)
         if self._dynamic:  # a text may be the name of an attribute
-            self._names |= {text for n in user for text in n.texts if text.isidentifier()}
+            parts = {part for n in user for text in n.texts for part in text.split(".")}
+            self._names |= {part for part in parts if part.isidentifier()}
         self._inner = {id(inner) for n in all_names for inner in n.inner}
         self._functions: set[int] = set()  # ids of code whose functions were reached
         self._seen: dict[int, Any] = {}
@@ -154,6 +156,10 @@ class Walk:
             return
         self._seen[id(x)] = x
         if issubclass(kind, PLAIN):
+            if kind is np.void:  # a row of a table, which can be written to
+                self._call(x.tobytes, text)
+            if not is_builtin(kind):  # a subclass, which may have attributes
+                self._instance(x, text)
             return
         if issubclass(kind, Tensor):
             self._tensor(x, text)
@@ -174,12 +180,18 @@ class Walk:
             if not isinstance(x.__self__, (types.ModuleType, type)):
                 self._stack.append((x.__self__, owner_in_words(text)))
         elif issubclass(kind, types.ModuleType):
-            for name in self._names & vars(x).keys():
-                self._item(vars(x), name, f"{x.__name__}.{name}")
+            self._python_module(x)
         elif issubclass(kind, type):
             self._class(x, text)
         else:
             self._other(x, text)
+
+    def _python_module(self, x: types.ModuleType) -> None:
+        own = vars(x)
+        if self._dynamic:  # any of its names
+            self.add(Kind.DICT, own, "", pairs_of(own), f"the module {x.__name__}")
+        for name in list(own) if self._dynamic and is_users_module(x) else self._names & own.keys():
+            self._item(own, name, f"{x.__name__}.{name}")
 
     def _optimizer(self, x: Any, text: str) -> None:
         """Its settings are compared, or read anew, for each step that it takes: `guard_optimizer`."""
@@ -204,9 +216,6 @@ class Walk:
             for name in self._names & set(dir(x)):
                 self.add(Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}")
                 self._stack.append((getattr(x, name), f"{text}.{name}"))
-        elif issubclass(kind, weakref.ref):
-            self._call(x, text)
-            self._stack.append((x(), text))
         elif issubclass(kind, types.CellType):
             self._cell(x, text)
         else:
@@ -223,13 +232,15 @@ class Walk:
         self.add(Kind.SLOT, x, "grad_fn", x.grad_fn, f"grad_fn of {text}")
 
     def _array(self, x: Any, text: str) -> None:
-        if x.nbytes > _LARGEST or x.dtype.hasobject:
+        if x.nbytes > _LARGEST or x.dtype.hasobject or isinstance(x, np.ma.MaskedArray):
             self.fault = (
                 f"the step depends on {text}, a NumPy array of {x.nbytes} bytes and dtype {x.dtype}; pass it "
                 "as an argument, or wrap a true constant in rv.constant outside the step"
             )
             return
         self.add(Kind.ARRAY, x, "", np.array(x, order="C", subok=False), f"the elements of {text}")
+        if not is_builtin(type(x)):
+            self._instance(x, text)
 
     def _contents(self, x: Any, text: str) -> None:
         kind = type(x)
@@ -277,6 +288,8 @@ class Walk:
         self._stack.append((content, text))
 
     def _function(self, f: Any, text: str) -> None:
+        for name in vars(f).keys() if self._dynamic else self._names & vars(f).keys():
+            self._item(vars(f), name, f"{f.__name__}.{name}")
         if id(f.__code__) not in self._codes:
             return
         self._functions.add(id(f.__code__))
@@ -285,8 +298,6 @@ class Walk:
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
             self._cell(cell, f"the variable {name} in {f.__name__}")
         self._stack += [(value, f"a default of {f.__name__}") for value in (f.__defaults__, f.__kwdefaults__)]
-        for name in self._names & vars(f).keys():
-            self._item(vars(f), name, f"{f.__name__}.{name}")
 
     # --- objects with attributes
     def _instance(self, x: Any, text: str) -> None:
@@ -305,7 +316,7 @@ class Walk:
                     self._item(own, name, f"{text}.{name}")
             for name in found - own.keys():
                 self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
-        for name in names:
+        for name in names | (slots_of(kind) if self._dynamic else set()):
             if name not in ("__dict__", "__class__") and is_slot(in_class(kind, name)) and hasattr(x, name):
                 value = getattr(x, name)
                 self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
@@ -342,13 +353,20 @@ class Walk:
             return set()
         values: list[Any] = []
         hidden: set[str] = set()
+        if type(kind) is not type:
+            self._class(type(kind), f"{text}'s class")
+        if self._dynamic and not kind.__module__.startswith("ranvier"):
+            self.call(functools.partial(tuple, vars(kind)), tuple(vars(kind)), f"the names in {text}")
         for base in kind.__mro__:
             if is_builtin(base):
                 continue
             for name, value in list(vars(base).items()):
                 functions = functions_of(value)
                 ran = any(id(f.__code__) in self._codes for f in functions)
-                read = name in self._names and not functions and not is_descriptor(value)
+                named = name in self._names or (self._dynamic and not name.startswith("__"))
+                read = named and not functions and not is_descriptor(value)
+                if named and isinstance(value, property):
+                    self._stack.append((value, f"{text}.{name}"))  # which may be no Python function
                 if name in hidden or not (ran or read):
                     continue
                 values += [name, value]

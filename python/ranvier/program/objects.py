@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import types
 from typing import Any
 
@@ -74,6 +76,19 @@ def functions_of(value: Any) -> list[Any]:
 def is_slot(member: Any) -> bool:
     """Whether an attribute of a class is a value that each instance holds."""
     return isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType))
+
+
+def slots_of(kind: type) -> set[str]:
+    """The names of all values that instances hold outside a dict."""
+    return {n for base in kind.__mro__ if not is_builtin(base) for n, v in vars(base).items() if is_slot(v)}
+
+
+def is_users_module(x: types.ModuleType) -> bool:
+    """Whether a module is the user's own, not one that is installed."""
+    file = getattr(x, "__file__", None) or ""
+    library = os.path.dirname(os.__file__) + os.sep
+    built_in = not file and x.__name__.split(".")[0] in sys.builtin_module_names
+    return not (built_in or file.startswith((package(), library)) or "-packages" in file)
 
 
 def is_descriptor(value: Any) -> bool:

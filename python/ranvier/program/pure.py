@@ -51,23 +51,22 @@ _TYPES: tuple[type, ...] = (
     type({}.keys()), type({}.items()), type({}.values()), type(iter(())), type(iter([])), type(iter({})),
 )  # fmt: skip
 _LOCKS = ("lock", "RLock", "_RLock")
-
-# Objects that give another answer each time: a step must not depend on one that was there before.
-STATEFUL: tuple[type, ...] = (
-    types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, zip, map, filter, enumerate, reversed,
-    type(iter(())), type(iter([])), type(iter({})), type(iter({}.items())), type(iter({}.values())),
-    type(iter(set())), type(iter(range(0))), type(iter("")), type(iter(b"")), type(iter(int, 1)),
-)  # fmt: skip
+_OF_LOCKS = frozenset(
+    {"acquire", "release", "__enter__", "__exit__", "_is_owned", "_acquire_restore", "_release_save"}
+)
+_OF_THREADS = frozenset(
+    {"get_ident", "get_native_id", "start_new_thread", "start_joinable_thread", "interrupt_main"}
+)
 
 
 def is_stateful(x: Any) -> bool:
-    """Whether x is an iterator, a foreign function, or a cache, which guards cannot compare."""
+    """Whether guards cannot compare x: an iterator, a weak reference, a foreign function, a cache."""
     kind = type(x)
-    if isinstance(x, STATEFUL):
+    if isinstance(getattr(kind, "__next__", None), types.WrapperDescriptorType):  # an iterator made in C
         return True
-    if kind.__module__ == "itertools":
+    if issubclass(kind, (weakref.ref, types.CoroutineType, types.AsyncGeneratorType)):
         return True
-    if kind.__module__ in ("ctypes", "_ctypes"):
+    if kind.__module__ in ("itertools", "ctypes", "_ctypes", "mmap"):
         return True
     return kind.__name__ == "_lru_cache_wrapper"
 
@@ -92,7 +91,9 @@ def refusal(function: Any) -> str:
     if isinstance(owner, np.ndarray):
         return "" if name not in _NUMPY_STATE else f"numpy.ndarray.{name}"
     kind = type(owner)
-    if isinstance(owner, _TYPES) or kind.__name__ in _LOCKS or kind.__module__ == "ranvier._core":
+    if kind.__name__ in _LOCKS and kind.__module__ == "_thread":
+        return "" if name in _OF_LOCKS else f"{kind.__name__}.{name}"
+    if isinstance(owner, _TYPES) or kind.__module__ == "ranvier._core":
         return ""
     if kind.__module__ in ("itertools", "functools", "collections", "ranvier.autograd.tensor"):
         return ""
@@ -115,6 +116,8 @@ def _of_module(module: str, name: str) -> str:
         return name if name in _REFUSED else ""
     if module == "ranvier._core":
         return f"ranvier.{name}" if name in _SETTINGS else ""
+    if module == "_thread" and name in _OF_THREADS:
+        return f"{module}.{name}"
     if module in _MODULES:
         return ""
     if module.split(".")[0] == "numpy" and "random" not in module:

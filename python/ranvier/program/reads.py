@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ _DYNAMIC = frozenset(
         "dir",
         "__dict__",
         "__getattribute__",
+        "__match_args__",
+        "attrgetter",
+        "methodcaller",
         "asdict",
         "astuple",
         "format",
@@ -65,6 +69,8 @@ def names_of(code: CodeType) -> Names:
             variables.add(step.argval)
         elif step.opname == "IMPORT_NAME":
             imports.add(step.argval)
+        elif step.opname == "MATCH_CLASS":
+            attributes.add("__match_args__")
         elif step.opcode in dis.hasname:
             attributes.add(step.argval)
     constants = [c for c in code.co_consts if isinstance(c, (str, CodeType))]
@@ -99,8 +105,11 @@ class Reads:
         self._kept: list[CodeType] = []  # so that an id means one code object
         self._ignored: Any = None
         self._before: Any = None
+        self._collects = False
 
     def __enter__(self) -> Reads:
+        self._collects = gc.isenabled()
+        gc.disable()  # callbacks and finalizers of the garbage collector are no part of the step
         self._before = sys.getprofile()
         sys.setprofile(self._event)
         return self
@@ -112,6 +121,8 @@ class Reads:
         else:
             sys.setprofile(self._before)
         self._ignored = None
+        if self._collects:
+            gc.enable()
 
     def _event(self, frame: Any, event: str, arg: Any) -> None:
         if event == "call":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import sys
 from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ class Step:
         self._carried = _carried(capture)
         self._looked_up: set[str] = set()
         self._begins_with: list[tuple[Tensor, int | None]] = []
+        self._has: list[Tensor] = []  # those that had a gradient
         fault = self.guard() or _shared_gradient(kept_arrays)
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
@@ -103,6 +105,7 @@ class Step:
         """
         if capture is not None:
             self._reads.codes.update(capture.reads.codes)
+            self._has = [t for t, array in entry if array is not None]
             self._begins_with = [
                 (t, None if array is None else _address(array))
                 for t, array in entry
@@ -126,6 +129,8 @@ class Step:
         walk.leaves(self._leaves)
         for leaf, address in [*self._carried, *self._begins_with]:  # the last ones: they may move
             walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
+        for t in self._has:
+            walk.call(functools.partial(_has_gradient, t), True, EARLIER)
         self._tensors = walk.tensors if walk.reads_gradients else []
         return walk
 
@@ -217,6 +222,10 @@ def _carried(capture: Capture) -> list[tuple[Any, int]]:
     return added + read
 
 
+def _has_gradient(t: Tensor) -> bool:
+    return t.grad is not None
+
+
 def _shared_gradient(arrays: list[Array]) -> str:
     """Why gradients cannot be moved when the caller keeps them, or ""."""
     whole = all(type(a.base) is not np.ndarray for a in arrays)
@@ -277,14 +286,26 @@ def record(
     return filled(form, detached), recorded, slots
 
 
+def _reach(array: Array) -> int:
+    """Bytes from the first element to the end of the last."""
+    return sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
+
+
+def keeps_strides(array: Array) -> bool:
+    """Whether a copy of an argument, with room for its gaps, can have its strides."""
+    if array.flags.c_contiguous or array.size == 0:
+        return True
+    if any(s < 0 or s % array.itemsize for s in array.strides):
+        return False
+    return _reach(array) <= 64 * array.nbytes + (1 << 24)
+
+
 def _copy(array: Array) -> Array:
     """The same values with the same strides: kernels choose the order of a sum by them."""
     dense = np.array(array, order="K", subok=False)
-    if dense.strides == array.strides or array.size == 0 or min(array.strides, default=0) < 0:
+    if dense.strides == array.strides or array.size == 0 or not keeps_strides(array):
         return dense
-    reach = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
-    if reach > 8 * array.nbytes + 4096 or any(s % array.itemsize for s in array.strides):
-        return dense
+    reach = _reach(array)
     memory = np.zeros(reach // array.itemsize, array.dtype)
     strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
     strided[...] = array

@@ -1,0 +1,148 @@
+"""What a captured step reads in Python: the ways that an attack with the documentation alone has found."""
+
+import gc
+import operator
+import threading
+import time
+import types
+import weakref
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+
+def stale_or_refused(function, change, x=None):
+    """Whether, after a change behind the check, the step gives eager's result or refuses."""
+    x = rv.ones(2) if x is None else x
+    step = rv.compile(function)
+    try:
+        for _ in range(5):
+            step(x)
+        change()
+        return step(x).tolist() == function(x).tolist()
+    except rv.CaptureError:
+        return True
+
+
+class Settings:
+    gain = 2.0
+    __slots__ = ("scale",)
+
+
+def test_names_that_are_put_together():
+    name, config, slots = "gain", types.ModuleType("config"), Settings()
+    config.gain, slots.scale = 2.0, 2.0
+    kind = type("Kind", (), {"gain": 2.0})
+
+    def helper(x):
+        return x * 2
+
+    helper.gain = 2.0
+    part = "ga"
+    for owner in (kind, config, helper):
+        assert stale_or_refused(
+            lambda x, owner=owner: x * getattr(owner, f"{part}in"),
+            lambda owner=owner: setattr(owner, name, 3.0),
+        )
+        setattr(owner, name, 2.0)
+    assert stale_or_refused(lambda x: x * getattr(kind(), f"{part}in"), lambda: setattr(kind, name, 3.0))
+    part = "sc"
+    assert stale_or_refused(lambda x: x * getattr(slots, f"{part}ale"), lambda: setattr(slots, "scale", 3.0))
+
+
+def test_a_count_on_a_class_is_refused():
+    kind = type("Kind", (), {"n_train": 0})
+
+    def step(x, name):
+        setattr(kind, f"n_{name}", getattr(kind, f"n_{name}") + 1)
+        return x.sum()
+
+    compiled = rv.compile(step)
+    compiled(rv.ones(2), "train")
+    with pytest.raises(rv.CaptureError, match="changes"):
+        compiled(rv.ones(2), "train")
+    assert kind.n_train == 2
+
+
+def test_attributes_of_classes_of_classes_and_of_plain_values():
+    meta = type("Meta", (type,), {"gain": 2.0})
+    kind = meta("Kind", (), {})
+    assert stale_or_refused(lambda x: x * kind.gain, lambda: setattr(meta, "gain", 3.0))
+    number = type("Number", (float,), {})(2.0)
+    number.gain = 2.0
+    assert stale_or_refused(lambda x: x * number.gain, lambda: setattr(number, "gain", 3.0))
+    row = np.array([(2.0, 3.0)], dtype=[("a", "f8"), ("b", "f8")])[0]
+    assert stale_or_refused(lambda x: x * float(row["a"]), lambda: row.__setitem__("a", 4.0))
+
+
+def test_attrgetters():
+    owner = types.SimpleNamespace(inner=types.SimpleNamespace(scale=2.0))
+    assert stale_or_refused(
+        lambda x: x * operator.attrgetter("inner.scale")(owner), lambda: setattr(owner.inner, "scale", 3.0)
+    )
+
+
+def test_weak_references_threads_and_iterators_are_refused():
+    held = Settings
+    reference, iterator = weakref.ref(held), reversed([1.0, 2.0, 3.0])
+    factors = {threading.get_ident(): 2.0}
+    for function in (
+        lambda x: x * (2.0 if reference() else 1.0),
+        lambda x: x * factors.get(threading.get_ident(), 7.0),
+        lambda x: x * next(iterator),
+    ):
+        with pytest.raises(rv.CaptureError):
+            rv.compile(function)(rv.ones(2))
+
+
+@pytest.mark.parametrize("pick", [np.s_[:, ::16], np.s_[:, ::-1], np.s_[::-1, ::3]])
+def test_arguments_with_gaps_have_the_eager_bits(pick):
+    rv.manual_seed(0)
+    x = rv.randn(32, 640).numpy()[pick]
+    layer = rv.nn.Linear(x.shape[1], 1).eval()
+    step = rv.compile(lambda x: (layer(x).detach(), x.mean(1), x.sum(1)))
+    for _ in range(4):
+        for found, expected in zip(step(rv.from_numpy(x)), step._function(rv.from_numpy(x)), strict=True):
+            np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+def test_callbacks_of_the_garbage_collector_are_no_part_of_a_step():
+    def callback(phase, info):
+        time.perf_counter()
+
+    def function(x):
+        for _ in range(3000):
+            cycle = []
+            cycle.append(cycle)
+        return x * 2
+
+    gc.callbacks.append(callback)
+    try:
+        step = rv.compile(function)
+        assert [step(rv.ones(2)).tolist() for _ in range(4)] == [[2.0, 2.0]] * 4
+    finally:
+        gc.callbacks.remove(callback)
+    assert gc.isenabled()
+
+
+def test_several_threads_share_a_step():
+    """While one thread's call is checked, another one waits."""
+    w = rv.zeros(4)
+    step = rv.compile(lambda x: (w.add_(x), w.sum())[1])
+    errors = []
+
+    def train():
+        try:
+            for _ in range(100):
+                step(rv.ones(4))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=train) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert w.tolist() == [300.0] * 4
