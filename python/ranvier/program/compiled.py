@@ -134,8 +134,8 @@ class Compiled:
             self._warn(key)
             self._debt -= 1
             return self._eager(args, kwargs)
-        self._debt += 4
         result, capture, slots = record(self._function, args, kwargs)
+        self._debt += 4
         if capture.passing:
             return result
         try:
@@ -200,7 +200,11 @@ class Compiled:
         self._steps[key].remove(step)
         settings = step.settings()
         before, entry = step.program.snapshot(), step.entry()
-        result, capture, slots = record(self._function, args, kwargs, step.arguments)
+        try:
+            result, capture, slots = record(self._function, args, kwargs, step.arguments)
+        except BaseException:  # the step's own, as an index out of range: the program is as good as it was
+            self._steps[key].insert(0, step)
+            raise
         if capture.passing:
             self._steps[key].insert(0, step)
             return result

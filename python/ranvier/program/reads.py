@@ -105,11 +105,12 @@ class Reads:
         self._kept: list[CodeType] = []  # so that an id means one code object
         self._ignored: Any = None
         self._before: Any = None
-        self._collects = False
+        self._collectors: set[int] = set()
 
     def __enter__(self) -> Reads:
-        self._collects = gc.isenabled()
-        gc.disable()  # callbacks and finalizers of the garbage collector are no part of the step
+        # what the garbage collector calls in between is no part of the step
+        functions = [getattr(callback, "__func__", callback) for callback in gc.callbacks]
+        self._collectors = {id(f.__code__) for f in functions if hasattr(f, "__code__")}
         self._before = sys.getprofile()
         sys.setprofile(self._event)
         return self
@@ -121,8 +122,6 @@ class Reads:
         else:
             sys.setprofile(self._before)
         self._ignored = None
-        if self._collects:
-            gc.enable()
 
     def _event(self, frame: Any, event: str, arg: Any) -> None:
         if event == "call":
@@ -137,6 +136,9 @@ class Reads:
     def _enter(self, frame: Any) -> None:
         code = frame.f_code
         key = id(code)
+        if key in self._collectors:
+            self._ignored = frame
+            return
         if key in self.codes or key in self._other:
             return
         # The first import of a module runs it once and for all; and what the library itself needs of the
