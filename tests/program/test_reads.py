@@ -126,6 +126,31 @@ def test_callbacks_of_the_garbage_collector_are_no_part_of_a_step():
     assert gc.isenabled()
 
 
+class _Dies:
+    """Its end calls Python code that asks for the time."""
+
+    def __init__(self):
+        self.me = self  # only the collector ends it
+
+    def __del__(self):
+        time.perf_counter()
+
+
+def test_what_dies_during_a_recording_is_no_part_of_it():
+    known = weakref.WeakSet()
+
+    def function(x):
+        for _ in range(3000):
+            cycle = []
+            cycle.append(cycle)
+        return x * 2
+
+    for _ in range(3):
+        known.add(_Dies())
+    assert rv.compile(function)(rv.ones(2)).tolist() == [2.0, 2.0]
+    assert not known
+
+
 def test_several_threads_share_a_step():
     """While one thread's call is checked, another one waits."""
     w = rv.zeros(4)

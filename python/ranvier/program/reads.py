@@ -5,9 +5,12 @@ from __future__ import annotations
 import dis
 import functools
 import gc
+import inspect
 import os
 import sys
+import weakref
 from dataclasses import dataclass
+from threading import get_ident
 from types import CodeType
 from typing import Any
 
@@ -23,6 +26,10 @@ _GLOBALS = frozenset(
 _READ = tuple(package() + part + os.sep for part in ("nn", "train", os.path.join("optim", "lr_scheduler")))
 _NOT_READ = package() + os.path.join("nn", "module.py")  # guards of modules: guards.py
 _STANDARD = os.path.dirname(os.__file__) + os.sep
+_WEAK = frozenset(
+    container.__init__.__code__.co_filename
+    for container in (weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
+)
 _DYNAMIC = frozenset(
     {
         "getattr",
@@ -95,6 +102,11 @@ def _is_standard(code: CodeType) -> bool:
     return code.co_filename.startswith(_STANDARD) and "-packages" not in code.co_filename
 
 
+def _is_removal(code: CodeType) -> bool:
+    """Whether the code is what a weak set or dictionary calls when one of its objects goes."""
+    return code.co_filename in _WEAK and bool(code.co_flags & inspect.CO_NESTED)
+
+
 class Reads:
     """Notes the code that is entered in a ``with`` block, and the first C function that is not pure."""
 
@@ -105,17 +117,24 @@ class Reads:
         self._kept: list[CodeType] = []  # so that an id means one code object
         self._ignored: Any = None
         self._before: Any = None
+        self._thread = get_ident()
+        self._collects = False  # the garbage collector, in this thread: what it calls is no part of the step
         self._collectors: set[int] = set()
 
     def __enter__(self) -> Reads:
-        # what the garbage collector calls in between is no part of the step
-        functions = [getattr(callback, "__func__", callback) for callback in gc.callbacks]
+        functions = [getattr(callback, "__func__", callback) for callback in (self._collect, *gc.callbacks)]
         self._collectors = {id(f.__code__) for f in functions if hasattr(f, "__code__")}
+        gc.callbacks.insert(0, self._collect)
         self._before = sys.getprofile()
         sys.setprofile(self._event)
         return self
 
+    def _collect(self, phase: str, info: object) -> None:
+        if get_ident() == self._thread:
+            self._collects = phase == "start"
+
     def __exit__(self, *error: object) -> None:
+        gc.callbacks.remove(self._collect)
         if hasattr(self._before, "enable"):  # cProfile's, which is no Python function
             sys.setprofile(None)
             self._before.enable()
@@ -124,19 +143,20 @@ class Reads:
         self._ignored = None
 
     def _event(self, frame: Any, event: str, arg: Any) -> None:
-        if event == "call":
-            if self._ignored is None:
-                self._enter(frame)
-        elif event == "c_call":
-            if id(frame.f_code) in self.codes and self._ignored is None and not self.fault:
-                self._call(frame, arg)
-        elif frame is self._ignored:  # return
-            self._ignored = None
+        if frame is self._ignored:
+            if event == "return":
+                self._ignored = None
+        elif self._ignored is not None or self._collects:
+            return
+        elif event == "call":
+            self._enter(frame)
+        elif event == "c_call" and id(frame.f_code) in self.codes and not self.fault:
+            self._call(frame, arg)
 
     def _enter(self, frame: Any) -> None:
         code = frame.f_code
         key = id(code)
-        if key in self._collectors:
+        if key in self._collectors or _is_removal(code):
             self._ignored = frame
             return
         if key in self.codes or key in self._other:
