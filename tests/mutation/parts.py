@@ -23,14 +23,25 @@ class Part:
     files: tuple[str, ...]  # globs below the root
     count: int  # mutants drawn
     groups: tuple[str, ...]  # tried in this order
+    extra: bool = False  # drawn besides, from files of other parts: not counted in the whole
 
 
+STALENESS = ("compiled", "guard*", "objects", "pure", "reads", "signature", "step")
 PARTS = (
-    Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 160, ("kernels", "ops", "program")),
-    Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 30, ("kernels", "ops", "program")),
+    Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 130, ("kernels", "ops", "program")),
+    Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 25, ("kernels", "ops", "program")),
     Part("program", ("cpp/program/*.cpp", "cpp/program/*.h"), 45, ("program",)),
     Part("bindings", ("cpp/bindings/*.cpp", "cpp/bindings/*.h"), 45, ("kernels", "ops", "program")),
-    Part("autograd.py", ("python/ranvier/autograd/*.py",), 50, ("autograd", "program")),
-    Part("program.py", ("python/ranvier/program/*.py",), 40, ("program",)),
-    Part("train.py", ("python/ranvier/train/**/*.py",), 40, ("train",)),
+    Part("autograd.py", ("python/ranvier/autograd/*.py",), 45, ("autograd", "program")),
+    Part("program.py", ("python/ranvier/program/*.py",), 45, ("program",)),
+    Part("train.py", ("python/ranvier/train/**/*.py",), 35, ("train",)),
+    # What decides whether a captured step may be replayed.
+    Part("guards", ("cpp/bindings/guards*", "cpp/bindings/replay*"), 35, ("program",), extra=True),
+    Part(
+        "guards.py",
+        tuple(f"python/ranvier/program/{name}.py" for name in STALENESS),
+        50,
+        ("program",),
+        extra=True,
+    ),
 )

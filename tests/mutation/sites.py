@@ -47,13 +47,16 @@ def shuffled(part: str, sites: Iterable[Site], seed: int) -> list[Site]:
     return order
 
 
-def drawn(order: list[Site], count: int, apart: Callable[[Site, list[Site]], bool]) -> list[Site]:
-    """The first ``count`` sites that do not overlap one another."""
+def drawn(
+    order: list[Site], count: int, apart: Callable[[Site, list[Site]], bool], before: Iterable[Site] = ()
+) -> list[Site]:
+    """The first ``count`` sites that overlap neither one another nor those drawn before."""
+    others = list(before)
     chosen: list[Site] = []
     for site in order:
         if len(chosen) == count:
             break
-        if apart(site, chosen):
+        if apart(site, others + chosen):
             chosen.append(site)
     return chosen
 

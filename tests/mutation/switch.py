@@ -20,6 +20,7 @@ from mutation.tree import ORIGINAL, TREE, sites
 
 OPTIMIZED = 1  # the flag that functions have and bodies of modules and classes have not
 Codes = dict[tuple[Any, ...], CodeType]
+Place = tuple[str, int, str]  # of a function: file, line, name
 
 
 class Core:
@@ -86,32 +87,38 @@ def _codes(code: CodeType, path: tuple[Any, ...] = ()) -> Codes:
     return found
 
 
-def _place(code: CodeType) -> tuple[str, int, str]:
+def _place(code: CodeType) -> Place:
     return code.co_filename, code.co_firstlineno, code.co_name
 
 
 class Calls:
-    """Notes which functions of the given files are entered."""
+    """Notes which functions of the given files are entered, by the trace function: a recording needs the
+    profiler. What a recording's own profile function calls is not traced, and counts with each recording."""
 
-    def __init__(self, places: dict[tuple[str, int, str], list[int]]) -> None:
+    def __init__(self, places: dict[Place, list[int]]) -> None:
         self.places = places
         self.files = {place[0] for place in places}
-        self.entered: set[tuple[str, int, str]] = set()
+        self.recorder = str(TREE / "python/ranvier/program/reads.py")
+        self.profiling = {self.recorder, str(TREE / "python/ranvier/program/pure.py")}
+        self.entered: set[Place] = set()
 
     def start(self) -> None:
         self.entered.clear()
         if self.files:
-            threading.setprofile(self._note)
-            sys.setprofile(self._note)
+            threading.settrace(self._note)
+            sys.settrace(self._note)
 
     def stop(self) -> list[int]:
-        sys.setprofile(None)
-        threading.setprofile(None)
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+        if any(file == self.recorder and name == "__enter__" for file, _, name in self.entered):
+            self.entered |= {place for place in self.places if place[0] in self.profiling}
         return [n for place in self.entered for n in self.places.get(place, [])]
 
     def _note(self, frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and frame.f_code.co_filename in self.files:
-            self.entered.add(_place(frame.f_code))
+        code = frame.f_code
+        if code.co_filename in self.files or code.co_filename == self.recorder:
+            self.entered.add(_place(code))
 
 
 class ImportMutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):

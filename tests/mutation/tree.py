@@ -55,8 +55,9 @@ def draw(seed: int, python_only: bool = False) -> list[Site]:
             original = _original(name)
             find = py_sites.sites_of if name.endswith(".py") else cpp_sites.sites_of
             candidates += find(name, original)
-        order = shuffled(part.name, candidates, seed)
-        chosen += [site for site in drawn(order, part.count, _apart) if site.key not in invalid]
+        taken = {site.key for site in chosen}
+        order = [site for site in shuffled(part.name, candidates, seed) if site.key not in taken]
+        chosen += [site for site in drawn(order, part.count, _apart, chosen) if site.key not in invalid]
     path = STATE / "numbers.json"  # a site keeps its number, so that few files change with the next draw
     numbers = json.loads(path.read_text()) if path.exists() else {}
     for site in chosen:

@@ -196,10 +196,10 @@ def _shares_fixtures(item: Any) -> bool:
 def _chosen(site: Site, names: list[str], known: dict[str, Any]) -> list[str]:
     """The tests of the site's own files and the fastest others, up to the budget; the fastest first."""
     words = {Path(site.file).parent.name, Path(site.file).name.split(".")[0].replace("bind_", "")}
-    near = {n for n in names if any(w in n.split("::")[0] for w in words)}
+    near = {n: sum(w in n.split("::")[0] for w in words) for n in names}
     names.sort(key=lambda n: known[n]["seconds"])
     chosen, total = [], 0.0
-    for name in sorted(names, key=lambda n: n not in near):
+    for name in sorted(names, key=lambda n: -near[n]):
         total += known[name]["seconds"]
         if total > BUDGET and chosen:
             break
