@@ -1,0 +1,130 @@
+"""rv.compile says why it cannot capture a step, and where."""
+
+import random
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn, optim
+
+
+def refused(function, *args):
+    with pytest.raises(rv.CaptureError) as caught:
+        rv.compile(function)(*args)
+    assert "test_refused_steps.py" in str(caught.value) or "return" in str(caught.value)
+    return caught.value
+
+
+def test_a_value_read_is_refused_and_names_the_line():
+    error = refused(lambda x: (x * 2).sum().item(), np.ones(3, np.float32))
+    assert "item()" in str(error)
+    assert error.result == 6.0
+
+
+def test_numpy_noise_is_refused_unless_constant():
+    x = np.ones(3, np.float32)
+    refused(lambda x: x + np.random.default_rng(0).random(3, np.float32), x)
+    step = rv.compile(lambda x: x + rv.constant(np.full(3, 2, np.float32)))
+    assert step(x).tolist() == step(x).tolist() == [3.0] * 3
+
+
+@pytest.mark.parametrize("key", [[0, 1], ([0, 1], [1, 0]), [True, False, True, False]])
+def test_places_set_by_arrays_are_refused(key):
+    key = tuple(map(np.array, key)) if isinstance(key, tuple) else np.array(key)
+
+    def step(x):
+        y = x.clone()
+        y[key] = 1.0
+        return y
+
+    with pytest.raises(rv.CaptureError, match=r"a change in place at .*; the core has no kernel for it"):
+        rv.compile(step)(rv.ones(4, 4))
+
+
+def test_an_intermediate_that_is_kept_is_refused():
+    kept, x = [], np.ones(3, np.float32)
+    step = rv.compile(lambda x: (kept.append(x * 2), x + 1)[1])
+    step(x)  # which may set something up
+    with pytest.raises(
+        rv.CaptureError, match=r"still referenced .*test_refused_steps.py|test_refused_steps.py.*still ref"
+    ):
+        step(x)
+    assert [k.tolist() for k in kept] == [[2.0] * 3] * 2
+    refused(lambda x: x, np.ones(3, np.float32))
+
+
+def test_an_iterator_of_before_is_refused():
+    turns = iter(range(100))
+    step = rv.compile(lambda x: rv.exp(x) if next(turns) % 2 else rv.tanh(x))
+    with pytest.raises(rv.CaptureError, match="turns in <lambda>, a range_iterator") as caught:
+        step(np.ones(3, np.float32))
+    np.testing.assert_array_equal(caught.value.result.numpy(), np.tanh(np.ones(3, np.float32)))
+
+
+def test_numbers_that_change_are_found_by_the_check():
+    scale = [1.0]
+
+    def function(x):
+        scale[0] += 1
+        return x * scale[0]
+
+    step, x = rv.compile(function), np.ones(3, np.float32)
+    step(x)
+    with pytest.raises(
+        rv.CaptureError, match="changes the items of the variable scale in function each time"
+    ) as caught:
+        step(x)
+    assert caught.value.result.tolist() == [3.0] * 3
+    unchecked = rv.compile(function, verify=False)
+    unchecked(x)
+    with pytest.raises(rv.CaptureError, match="changes the items of the variable scale"):
+        unchecked(x)
+
+
+@pytest.mark.parametrize("values", [(1.0, float("nan")), (float("nan"), 1.0)])
+def test_a_nan_that_comes_or_goes_is_no_equal_number(values):
+    numbers = iter(values)
+    step, x = rv.compile(lambda x: x * next(numbers)), np.ones(3, np.float32)
+    with pytest.raises(rv.CaptureError):
+        step(x), step(x)
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_whole_numbers_are_compared_to_the_last(at):
+    numbers = rv.tensor(np.arange(6.0))
+    memory = numbers._array
+
+    def function(x):
+        memory[at] += 1  # behind the Tensor's back
+        return numbers.long()
+
+    step, x = rv.compile(function), rv.ones(2)
+    with pytest.raises(rv.CaptureError):
+        step(x), step(x)
+
+
+def test_numbers_that_python_draws_are_refused():
+    x = np.ones(3, np.float32)
+    rv.randperm(3)  # the library's generator exists
+    for draw in (random.random, np.random.random, lambda: int(rv.randperm(5)[0])):
+        with pytest.raises(rv.CaptureError, match=r"random numbers in Python|reads a value"):
+            rv.compile(lambda x, draw=draw: x * (1 + (draw() > 2)))(x)
+    step = rv.compile(lambda x: x * rv.rand(3))
+    assert len({tuple(step(x).tolist()) for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])
+def test_a_verify_that_means_nothing_is_refused(verify):
+    with pytest.raises(ValueError, match=r"\[compile\] got verify"):
+        rv.compile(lambda x: x, verify=verify)
+
+
+def test_truth_values_are_true_or_false() -> None:
+    model = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"\[Trainer\] got compile 'no'; expected True or False"):
+        rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(TypeError, match=r"\[compile\] got int; expected a function or a Module"):
+        rv.compile(3)
