@@ -12,13 +12,12 @@ from __future__ import annotations
 import _thread
 import abc
 import builtins
-import collections
 import functools
 import gc
 import operator
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from ranvier.autograd import hooks
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.optim import Optimizer
+from ranvier.program.found import Found
 from ranvier.program.guard_kinds import Kind
 from ranvier.program.objects import (
     PLAIN,
@@ -42,7 +42,6 @@ from ranvier.program.objects import (
     is_slot,
     is_user,
     is_users_module,
-    items_of_set,
     names_within,
     owner_in_words,
     pairs_of,
@@ -56,25 +55,21 @@ from ranvier.program.reads import Names, Reads, names_of
 __all__ = ["Walk"]
 
 _MOST = 20_000  # guards of one step
-_LARGEST = 1 << 20  # bytes of an array whose elements are compared
 _PLAIN_SET = frozenset(PLAIN)
 
 
-class Walk:
+class Walk(Found):
     """The guards of one recorded step.
 
     Attributes:
-        guards: (kind, owner, key, expected), as the core takes them; `texts`: the place of each, in words.
-        fault: why the step cannot be guarded, or "".
+        tensors: those that were reached. looked_up: names that no code has, as those of operator.attrgetter.
     """
 
     def __init__(self, reads: Reads, forward_only: bool = False, names: set[str] | None = None) -> None:
-        self.tensors: list[Tensor] = []  # that were reached
-        self.looked_up: set[str] = set()  # names that no code has, as those of operator.attrgetter
+        super().__init__(reads.fault)
+        self.tensors: list[Tensor] = []
+        self.looked_up: set[str] = set()
         self._forward_only = forward_only
-        self.guards: list[tuple[int, Any, Any, Any]] = []
-        self.texts: list[str] = []
-        self.fault = reads.fault
         self._codes = reads.codes
         all_names = [names_of(code) for code, _ in reads.codes.values()]
         self._names = set().union(names or (), *[n.attributes for n in all_names])
@@ -87,8 +82,6 @@ class Walk:
         self._inner = {id(inner) for n in all_names for inner in n.inner}
         self._functions: set[int] = set()  # ids of code whose functions were reached
         self._seen: dict[int, Any] = {}
-        self._known: set[tuple[int, int, Any]] = set()
-        self._stack: list[tuple[Any, str]] = []
         self._all_names = all_names
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
@@ -111,18 +104,7 @@ class Walk:
                     "as an argument"
                 )
 
-    # --- single guards
-    def add(self, kind: Kind, owner: Any, key: Any, expected: Any, text: str) -> None:
-        known = int(kind), id(owner), key if type(key) in (str, int) else id(key)
-        if known not in self._known:
-            self._known.add(known)
-            self.guards.append((int(kind), owner, key, expected))
-            self.texts.append(text)
-
-    def _item(self, owner: dict[Any, Any], key: str, text: str) -> None:
-        self.add(Kind.ITEM, owner, key, owner[key], text)
-        self._stack.append((owner[key], text))
-
+    # --- what code names
     def _variables(self, names: Names, variables: dict[str, Any], code: types.CodeType) -> None:
         where = f"in {code.co_name}" if is_user(code) else f"of {variables.get('__name__', '?')}"
         for name in names.variables:
@@ -165,6 +147,8 @@ class Walk:
             self._tensor(x, text)
         elif issubclass(kind, np.ndarray):
             self._array(x, text)
+            if not self.fault and not is_builtin(kind):
+                self._instance(x, text)
         elif issubclass(kind, Optimizer):
             self._optimizer(x, text)
         elif is_stateful(x):
@@ -230,62 +214,6 @@ class Walk:
             return
         self.add(Kind.SLOT, x, "requires_grad", x.requires_grad, f"requires_grad of {text}")
         self.add(Kind.SLOT, x, "grad_fn", x.grad_fn, f"grad_fn of {text}")
-
-    def _array(self, x: Any, text: str) -> None:
-        if x.nbytes > _LARGEST or x.dtype.hasobject or isinstance(x, np.ma.MaskedArray):
-            self.fault = (
-                f"the step depends on {text}, a NumPy array of {x.nbytes} bytes and dtype {x.dtype}; pass it "
-                "as an argument, or wrap a true constant in rv.constant outside the step"
-            )
-            return
-        self.add(Kind.ARRAY, x, "", np.array(x, order="C", subok=False), f"the elements of {text}")
-        if not is_builtin(type(x)):
-            self._instance(x, text)
-
-    def _contents(self, x: Any, text: str) -> None:
-        kind = type(x)
-        if issubclass(kind, list):
-            if type(x) is list:
-                self.add(Kind.LIST, x, "", tuple(x), f"the items of {text}")
-            else:
-                self._call(functools.partial(tuple, x), text)
-            self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
-        elif issubclass(kind, dict):
-            self.add(Kind.DICT, x, "", pairs_of(x), f"the items of {text}")
-            if issubclass(kind, collections.OrderedDict):  # which has an order of its own
-                self._call(functools.partial(tuple, x), text)
-            for key, value in x.items():
-                self._stack += [(key, f"a key of {text}"), (value, f"{text}[{key!r}]")]
-        elif issubclass(kind, tuple):
-            self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
-        elif issubclass(kind, (set, frozenset)):
-            if not issubclass(kind, frozenset):
-                self._call(functools.partial(items_of_set, x), text)
-            self._stack += [(item, f"an item of {text}") for item in x]
-        elif issubclass(kind, collections.deque):
-            self._call(functools.partial(tuple, x), text)
-            self._stack += [(item, f"{text}[{i}]") for i, item in enumerate(x)]
-        elif issubclass(kind, (bytearray, memoryview)):
-            self._call(functools.partial(bytes, x), text)
-        elif issubclass(kind, types.MappingProxyType):
-            self._call(functools.partial(pairs_of, x), text)
-        elif kind.__module__ == "array":
-            self._call(x.tobytes, text)
-
-    def call(self, function: Callable[[], Any], expected: Any, text: str) -> None:
-        """A guard on what a function without arguments gives."""
-        self.add(Kind.CALL, function, "", expected, text)
-
-    def _call(self, function: Callable[[], Any], text: str) -> None:
-        self.call(function, function(), f"the contents of {text}")
-
-    def _cell(self, cell: Any, text: str) -> None:
-        try:
-            content = cell.cell_contents
-        except ValueError:  # empty as yet
-            return
-        self.add(Kind.CELL, cell, "", content, text)
-        self._stack.append((content, text))
 
     def _function(self, f: Any, text: str) -> None:
         for name in vars(f).keys() if self._dynamic else self._names & vars(f).keys():
