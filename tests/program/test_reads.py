@@ -1,7 +1,9 @@
 """What a captured step reads in Python: the ways that an attack with the documentation alone has found."""
 
+import functools
 import gc
 import operator
+import signal
 import threading
 import time
 import types
@@ -149,6 +151,46 @@ def test_what_dies_during_a_recording_is_no_part_of_it():
         known.add(_Dies())
     assert rv.compile(function)(rv.ones(2)).tolist() == [2.0, 2.0]
     assert not known
+
+
+class _Rings:
+    """A signal handler, as a function, a method, a partial and an object."""
+
+    def __init__(self):
+        self.times = []
+
+    def ring(self, number, frame):
+        self.times.append(time.perf_counter())
+
+    __call__ = ring
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda bell: lambda *args: bell.ring(*args),
+        lambda bell: bell.ring,
+        lambda bell: functools.partial(_Rings.ring, bell),
+        lambda bell: bell,
+    ],
+)
+def test_signal_handlers_are_no_part_of_a_step(made):
+    bell = _Rings()
+
+    before = signal.signal(signal.SIGALRM, made(bell))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        assert rv.compile(lambda x: _wait(x, 3 * 10**6))(rv.ones(2)).tolist() == [2.0, 2.0]
+        while not bell.times:
+            pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _wait(x, rounds):
+    for _ in range(rounds):
+        pass
+    return x * 2
 
 
 def test_several_threads_share_a_step():

@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import os
+import signal
 import sys
 import weakref
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _GLOBALS = frozenset(
 _READ = tuple(package() + part + os.sep for part in ("nn", "train", os.path.join("optim", "lr_scheduler")))
 _NOT_READ = package() + os.path.join("nn", "module.py")  # guards of modules: guards.py
 _STANDARD = os.path.dirname(os.__file__) + os.sep
+_SIGNALS = signal.valid_signals()
 _WEAK = frozenset(
     container.__init__.__code__.co_filename
     for container in (weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
@@ -102,6 +104,18 @@ def _is_standard(code: CodeType) -> bool:
     return code.co_filename.startswith(_STANDARD) and "-packages" not in code.co_filename
 
 
+def _code_of(function: Any) -> Any:
+    """The code of a function, method, partial or callable object; None where it is C."""
+    function = getattr(function, "func", function)
+    if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
+        function = type(function).__call__
+    return getattr(getattr(function, "__func__", function), "__code__", None)
+
+
+def _signal_handlers() -> list[Any]:
+    return [handler for handler in map(signal.getsignal, _SIGNALS) if callable(handler)]
+
+
 def _is_removal(code: CodeType) -> bool:
     """Whether the code is what a weak set or dictionary calls when one of its objects goes."""
     return code.co_filename in _WEAK and bool(code.co_flags & inspect.CO_NESTED)
@@ -119,11 +133,10 @@ class Reads:
         self._before: Any = None
         self._thread = get_ident()
         self._collects = False  # the garbage collector, in this thread: what it calls is no part of the step
-        self._collectors: set[int] = set()
+        self._others: set[int] = set()  # code that is called in between, by the collector or for a signal
 
     def __enter__(self) -> Reads:
-        functions = [getattr(callback, "__func__", callback) for callback in (self._collect, *gc.callbacks)]
-        self._collectors = {id(f.__code__) for f in functions if hasattr(f, "__code__")}
+        self._others = {id(c) for c in map(_code_of, (self._collect, *gc.callbacks, *_signal_handlers()))}
         gc.callbacks.insert(0, self._collect)
         self._before = sys.getprofile()
         sys.setprofile(self._event)
@@ -156,7 +169,7 @@ class Reads:
     def _enter(self, frame: Any) -> None:
         code = frame.f_code
         key = id(code)
-        if key in self._collectors or _is_removal(code):
+        if key in self._others or _is_removal(code):
             self._ignored = frame
             return
         if key in self.codes or key in self._other:
