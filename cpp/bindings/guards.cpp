@@ -233,7 +233,7 @@ bool Guard::holds() {
     case GuardKind::call: {
       const auto found = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
       if (!found) PyErr_Clear();
-      return found && (same_value(found.ptr(), e) || equal(found.ptr(), e));
+      return same_value(found.ptr(), e);
     }
   }
   return false;

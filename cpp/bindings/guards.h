@@ -28,7 +28,7 @@ enum class GuardKind : int64_t {
   array,     // shape, dtype and elements of owner, a NumPy array, are those of expected
   gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nobody else holds its
              // array; 0: there is none
-  call,      // owner() is equal to expected
+  call,      // owner() gives expected
 };
 
 struct Guard {

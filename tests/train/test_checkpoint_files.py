@@ -38,6 +38,15 @@ def test_names_number_and_best(tmp_path):
     assert rv.serialization.info(best).link == "softmax"
 
 
+def test_the_best_may_be_better_by_little(tmp_path):
+    trainer = new_trainer()
+    trainer.fit(X, Y, epochs=4, callbacks=[rv.Checkpoint(tmp_path, monitor="loss")])
+    losses = trainer.history["loss"]
+    assert losses[0] - losses[-1] < 1
+    assert min(losses) == losses[-1]
+    assert_equal_weights(rv.load(tmp_path / "best.safetensors"), trainer.model)
+
+
 def test_every_third_epoch_and_the_last(tmp_path):
     checkpoint = rv.Checkpoint(tmp_path, every=3, keep=9, best=False)
     new_trainer().fit(X, Y, epochs=7, callbacks=[checkpoint])

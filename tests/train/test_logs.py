@@ -127,18 +127,22 @@ def test_csv_log_always_holds_the_history(tmp_path):
 
 def events(folder):
     """(tag, step) -> value of every scalar in the event files of a folder."""
+    return {
+        (value.tag, event.step): value.simple_value
+        for event in all_events(folder)
+        for value in event.summary.value
+    }
+
+
+def all_events(folder):
     from tensorboardX.proto import event_pb2
 
-    found = {}
     for path in sorted(folder.glob("events.out.tfevents*")):
         content, place = path.read_bytes(), 0
         while place < len(content):
             length = int.from_bytes(content[place : place + 8], "little")
-            event = event_pb2.Event.FromString(content[place + 12 : place + 12 + length])
+            yield event_pb2.Event.FromString(content[place + 12 : place + 12 + length])
             place += 16 + length
-            for value in event.summary.value:
-                found[value.tag, event.step] = value.simple_value
-    return found
 
 
 def test_tensorboard(tmp_path):
@@ -200,6 +204,19 @@ def test_lambda_callback():
         rv.LambdaCallback(on_epoch=print)
     with pytest.raises(TypeError, match="got on_epoch_end of type int; expected a function"):
         rv.LambdaCallback(on_epoch_end=3)
+
+
+def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    from tensorboardX.proto import event_pb2
+
+    logs, saved = tmp_path / "logs", tmp_path / "saved"
+    for epochs, resume in ((2, None), (3, saved)):
+        callbacks = [rv.Checkpoint(saved), rv.TensorBoard(logs)]
+        new_trainer().fit(X, Y, epochs=epochs, callbacks=callbacks, resume=resume)
+    starts = [e.step for e in all_events(logs) if e.session_log.status == event_pb2.SessionLog.START]
+    assert starts == [3]  # a reader drops what an earlier file has from this step on
+    assert {step for _, step in events(logs)} == {1, 2, 3}
 
 
 def test_the_progress_bar_says_where_a_resumed_run_goes_on(tmp_path, capsys):

@@ -109,6 +109,17 @@ def test_rates_and_losses_of_a_bowl():
     assert found.suggestion < 0.125
 
 
+def test_a_loss_that_is_not_finite_ends_the_test():
+    model = nn.Linear(1, 1, bias=False)
+    x, y = np.full((4, 1), 2, np.float32), np.zeros((4, 1), np.float32)
+    found = lr_range_test(
+        model, nn.MSELoss(), rv.optim.SGD, x, y, start=1.0, end=1e30, steps=9, divergence=1e300
+    )
+    assert found.diverged
+    assert 1 < len(found.losses) < 9
+    assert np.isfinite(found.losses).all()
+
+
 def test_smoothing_is_unbiased():
     model = nn.Linear(1, 1, bias=False)
     model.weight._array[...] = 1

@@ -105,6 +105,22 @@ def test_a_loader_gives_what_its_arrays_give():
         assert trainer.evaluate(loader_of(X, Y))["accuracy"] == trainer.evaluate(X, Y)["accuracy"]
 
 
+def test_a_batch_need_not_have_every_class_nor_a_weight():
+    by_class = [(X[label == Y], Y[label == Y]) for label in (0, 1)]
+    model, by_weights = classifier(), classifier()
+    trainer_of(model).fit(by_class, epochs=2, class_weight={0: 0.0, 1: 2.0})
+    weighted = [(x, y, np.full(len(y), 2.0 * y[0])) for x, y in by_class]
+    trainer_of(by_weights).fit(weighted, epochs=2)
+    assert_equal_weights(model, by_weights)
+
+
+def test_validation_data_with_weights():
+    weights, trainer = np.linspace(0, 2, 40), trainer_of(classifier())
+    history = trainer.fit(X, Y, epochs=1, validation_data=(X, Y, weights))
+    assert history["val_loss"][0] == trainer.evaluate(X, Y, sample_weight=weights)["loss"]
+    assert history["val_loss"][0] != trainer.evaluate(X, Y)["loss"]
+
+
 def test_class_weights_of_a_loader():
     model, other = classifier(), classifier()
     settings = {"epochs": 2, "class_weight": {0: 0.0, 1: 2.0}}

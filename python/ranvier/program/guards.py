@@ -303,8 +303,7 @@ class Walk(Found):
                 self._stack.append((value, f"{text}.{name}"))
         for name in sorted(self._names | SPECIAL):
             if name not in values[::2]:
-                value = in_class(kind, name)
-                values += [name, NotImplemented if value is None else value]
+                values += [name, in_class(kind, name, NotImplemented)]  # None: `__hash__` of a dataclass
         self.add(Kind.NAMES, kind, "", tuple(values), f"the class {text}")
         return hidden
 

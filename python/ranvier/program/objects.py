@@ -55,11 +55,11 @@ def attributes_of(x: Any) -> dict[str, Any] | None:
     return own if isinstance(own, dict) else None
 
 
-def in_class(kind: type, name: str) -> Any:
+def in_class(kind: type, name: str, missing: Any = None) -> Any:
     for base in kind.__mro__:
         if name in vars(base):
             return vars(base)[name]
-    return None
+    return missing
 
 
 def functions_of(value: Any) -> list[Any]:

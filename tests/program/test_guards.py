@@ -1,0 +1,99 @@
+"""Guards of a captured step: what is compared before a replay, and that equal is not yet the same."""
+
+import collections
+import dataclasses
+import functools
+import types
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+
+def assert_seen(function, change):
+    """A change between two calls, after the checks of calls 2 and 4, has the effect that it has in eager."""
+    step, x = rv.compile(function), rv.ones(2)
+    for _ in range(5):
+        assert step(x).tolist() == function(x).tolist()
+    change()
+    assert step(x).tolist() == function(x).tolist()
+
+
+class Equal:
+    """Equal to everything."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return True
+
+    def __hash__(self):
+        return 1
+
+
+def number(value):
+    """Tells apart what is equal."""
+    return value.value if type(value) is Equal else 3.0 if type(value) is int else 1.0 + str(value).count("-")
+
+
+def replace(container, value):
+    container.clear()
+    container.update([value]) if isinstance(container, set) else container.append(value)
+
+
+def of_partial(value):
+    part = functools.partial(number, value)
+    return part, lambda: number(part.args[0]), lambda new: part.__setstate__((number, (new,), {}, {}))
+
+
+def of_proxy(value):
+    memory = {"a": value}
+    proxy = types.MappingProxyType(memory)
+    return proxy, lambda: number(proxy["a"]), lambda new: memory.__setitem__("a", new)
+
+
+def of_items(kind):
+    def make(value):
+        items = kind([value])
+        return items, lambda: number(next(iter(items))), lambda new: replace(items, new)
+
+    return make
+
+
+CONTAINERS = {
+    "list": of_items(list),
+    "deque": of_items(collections.deque),
+    "set": of_items(set),
+    "a list's subclass": of_items(type("Items", (list,), {})),
+    "mapping proxy": of_proxy,
+    "partial": of_partial,
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("values", [(0.0, -0.0), (1, 1.0), (np.float32(0), np.float32(-0.0)), "objects"])
+def test_an_item_is_replaced_by_one_that_is_equal(name, values):
+    first, second = (Equal(1.0), Equal(2.0)) if values == "objects" else values
+    held, read, change = CONTAINERS[name](first)
+
+    def step(x):
+        return x * read() if len([held]) else x
+
+    assert_seen(step, lambda: change(second))
+
+
+def test_a_method_that_is_none_in_the_class():
+    """As the __hash__ of a dataclass is: it is there, and has not changed."""
+
+    @dataclasses.dataclass
+    class Settings:
+        gain: float = 2.0
+
+    settings = Settings()
+    step = rv.compile(lambda x: x * settings.gain)
+    for _ in range(4):
+        step(rv.ones(2))
+    assert len(step.programs) == 1
+    settings.gain = 3.0
+    assert step(rv.ones(2)).tolist() == [3.0, 3.0]
