@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranvier import kernels, ops
-from support.calls import KERNELS, OPS, Call
-from support.fuzz import ENDLESS
+import ranvier as rv
+from ranvier import kernels
 from support.isolated import Case, run_isolated
-from support.wrong_input import attempt, describe, leaf, sent_back
+from support.run_call import EVERY, call_of, cases
 
-EVERY = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS if name not in ENDLESS]
 # More elements than are accepted, and as many as NumPy makes views of.
 HUGE = (2**41, 2**48 + 1, 2**60 - 1, 2**61 - 1)
 
@@ -32,11 +30,7 @@ def repeated(shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def huge_cases(room: str, name: str) -> Iterator[Case]:
-    arrays, attributes = _call(room, name)
-    attributes = dict(attributes)
-    positional = attributes.pop("*", ())
-    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
-    function = getattr({"kernels": kernels, "ops": ops}[room], name)
+    arrays, _ = call_of(room, name)
     at_axis = [
         (at, axis) for at, x in enumerate(arrays) if isinstance(x, np.ndarray) for axis in range(x.ndim)
     ]
@@ -51,27 +45,7 @@ def huge_cases(room: str, name: str) -> Iterator[Case]:
         given = [repeated(tuple(shapes[at]), x.dtype) if at in shapes else x for at, x in enumerate(arrays)]
         if any(x is None for x in given):
             continue
-        for backward in (False, True)[: 1 + (room == "ops")]:
-            what = f"{room}.{name}({[describe(x) for x in given]}, backward={backward})"
-            yield what, _case(function, given, positional, attributes, backward, what)
-
-
-def _call(room: str, name: str) -> Call:
-    return (KERNELS if room == "kernels" else OPS)[name]
-
-
-def _case(
-    function: Any, given: list[Any], positional: Any, attributes: Any, backward: bool, what: str
-) -> Any:
-    def run() -> None:
-        if backward:
-            attempt(
-                lambda: sent_back(function(*map(leaf, given), *positional, **attributes)), what, house=False
-            )
-        else:
-            attempt(lambda: function(*given, *positional, **attributes), what, house="kernels." in what)
-
-    return run
+        yield from cases(room, name, given)
 
 
 @pytest.mark.parametrize(("room", "name"), EVERY)
@@ -119,3 +93,15 @@ def test_long_signals_with_many_taps_need_no_tables() -> None:
         return run
 
     assert run_isolated([("conv1d", limited(convolve)), ("max_pool1d", limited(pool))]) == []
+
+
+def test_no_tensor_of_such_a_size() -> None:
+    """What NumPy would compute on it, integers and empty slices too, ends in hours or never."""
+    wide = np.broadcast_to(np.int64(1), (2**41,))
+    for take in (rv.from_numpy, rv.as_tensor, rv.sum, rv.all, rv.isfinite, lambda x: rv.split(x, 1)):
+        with pytest.raises(ValueError, match=r"\[\w+\] got the shape \(2199023255552,\); expected"):
+            take(wide)
+    with pytest.raises(ValueError, match=r"\[unbind\] got the shape \(0, 2199023255552\)"):
+        rv.unbind(np.broadcast_to(np.float32(1), (0, 2**41)), 1)
+    with pytest.raises(ValueError, match=r"\[expand\] got the shape \(2199023255552, 2\)"):
+        rv.ones(2).expand(2**41, 2)

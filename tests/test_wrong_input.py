@@ -10,41 +10,24 @@ import pytest
 import ranvier as rv
 from ranvier import kernels, ops
 from support.calls import KERNELS, OPS
+from support.run_call import EVERY, call_of, run
 from support.wrong_input import (
     SAME_VALUES,
     WRONG_ATTRIBUTES,
     attempt,
     describe,
     flat,
-    leaf,
     never_right,
     read_only,
-    sent_back,
     swapped,
     unaligned,
     wrong_arrays,
 )
 
-CALLS = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS]
-every_call = pytest.mark.parametrize(("room", "name"), CALLS)
+every_call = pytest.mark.parametrize(("room", "name"), EVERY)
 # outside training, without a greatest norm, without running statistics
 UNUSED = {("batch_norm", 5), ("embedding", "norm_type"), ("instance_norm", "momentum")}
 WITH_OUT = [name for name in KERNELS if "out:" in (getattr(kernels, name).__doc__ or "")]
-
-
-def run(room: str, name: str, arrays: Any, attributes: dict[str, Any], backward: bool = False) -> Any:
-    rv.manual_seed(0)
-    module: Any = {"kernels": kernels, "ops": ops}[room]
-    attributes = dict(attributes)
-    positional = attributes.pop("*", ())
-    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
-    if not backward:
-        return getattr(module, name)(*arrays, *positional, **attributes)
-    return sent_back(getattr(module, name)(*map(leaf, arrays), *positional, **attributes))
-
-
-def call_of(room: str, name: str) -> Any:
-    return (KERNELS if room == "kernels" else OPS)[name]
 
 
 def test_every_public_name_has_a_call() -> None:

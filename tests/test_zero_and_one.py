@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import _core, kernels, nn, ops
+from ranvier import _core, kernels, nn
 from ranvier.reference import conv2d as conv2d_reference
 from ranvier.reference import conv_transpose as conv_transpose_reference
-from support.calls import KERNELS, OPS, Call
 from support.isolated import Case, run_isolated
-from support.wrong_input import attempt, describe, leaf, sent_back
+from support.run_call import EVERY, call_of, cases
+from support.wrong_input import attempt, sent_back
 
-EVERY = [("kernels", name) for name in KERNELS] + [("ops", name) for name in OPS]
 DRAWN = int(os.environ.get("RANVIER_ZERO_CALLS", "60"))  # joint choices for each call
 
 
@@ -55,15 +54,11 @@ def joint_shapes(arrays: list[Any], rng: Any) -> Iterator[list[tuple[int, ...]]]
 
 
 def cases_of(room: str, name: str) -> list[Case]:
-    arrays, attributes = _call(room, name)
-    attributes = dict(attributes)
-    positional = attributes.pop("*", ())
-    positional = positional if isinstance(positional, (tuple, list)) else (positional,)
+    arrays, _ = call_of(room, name)
     flat = [
         part for x in arrays for part in (x if isinstance(x, list) else [x]) if isinstance(part, np.ndarray)
     ]
-    function = getattr({"kernels": kernels, "ops": ops}[room], name)
-    cases: list[Case] = []
+    found: list[Case] = []
     seen = set()
     for shapes in joint_shapes(flat, np.random.default_rng(5)):
         if tuple(shapes) in seen:
@@ -71,34 +66,14 @@ def cases_of(room: str, name: str) -> list[Case]:
         seen.add(tuple(shapes))
         changed = iter([resized(x, shape) for x, shape in zip(flat, shapes, strict=True)])
         given = [_filled(x, changed) for x in arrays]
-        for backward in (False, True)[: 1 + (room == "ops")]:
-            what = f"{room}.{name}({[describe(x) for x in given]}, backward={backward})"
-            cases.append((what, _case(function, given, positional, attributes, backward, what)))
-    return cases
-
-
-def _call(room: str, name: str) -> Call:
-    return (KERNELS if room == "kernels" else OPS)[name]
+        found += cases(room, name, given)
+    return found
 
 
 def _filled(x: Any, changed: Iterator[Any]) -> Any:
     if isinstance(x, list):
         return [_filled(part, changed) for part in x]
     return next(changed) if isinstance(x, np.ndarray) else x
-
-
-def _case(
-    function: Any, given: list[Any], positional: Any, attributes: Any, backward: bool, what: str
-) -> Any:
-    def run() -> None:
-        if backward:
-            attempt(
-                lambda: sent_back(function(*map(leaf, given), *positional, **attributes)), what, house=False
-            )
-        else:
-            attempt(lambda: function(*given, *positional, **attributes), what, house="kernels." in what)
-
-    return run
 
 
 @pytest.mark.parametrize(("room", "name"), EVERY)

@@ -1,3 +1,4 @@
+#define NO_IMPORT_ARRAY
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
@@ -6,7 +7,8 @@
 #include <numpy/arrayobject.h>
 
 #include <algorithm>
-#include <cstring>
+
+#include "bindings/new_array.h"
 
 namespace ranvier::bind {
 namespace {
@@ -16,24 +18,6 @@ static_assert(sizeof(npy_intp) == sizeof(int64_t));
 // More than any memory has, but not than a view that repeats one element. Sizes that follow from a few such
 // products, as those of workspaces, stay within int64.
 constexpr int64_t kMostElements = int64_t{1} << 40;
-
-PyObject* g_handler = nullptr;  // capsule: how NumPy frees the arrays we hand out
-
-void* numpy_malloc(void*, size_t bytes) { return allocate(bytes); }
-void* numpy_calloc(void*, size_t count, size_t size) {
-  void* p = allocate(count * size);
-  return p ? std::memset(p, 0, count * size) : nullptr;
-}
-void* numpy_realloc(void*, void* old, size_t bytes) {
-  void* p = allocate(bytes);
-  if (p && old) std::memcpy(p, old, std::min(bytes, allocation_capacity(old)));
-  if (p) deallocate(old);
-  return p;
-}
-void numpy_free(void*, void* p, size_t) { deallocate(p); }
-
-PyDataMem_Handler g_functions = {
-    "ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
 
 PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 
@@ -152,47 +136,6 @@ const void* fill_view(PyArrayObject* a, int* ndim, int64_t* shape, int64_t* stri
   return PyArray_DATA(a);
 }
 
-[[noreturn]] void fail_memory(int ndim, const int64_t* shape) {
-  PyErr_SetString(
-      PyExc_MemoryError,
-      ("got a result of shape " + shape_text(ndim, shape) + "; expected one that fits in memory").c_str());
-  throw py::error_already_set();
-}
-
-// As in NumPy, sizes other than 0 whose product overflows are too large even beside a 0.
-void require_addressable(int ndim, const int64_t* shape) {
-  int64_t bytes = sizeof(double);
-  for (int d = 0; d < ndim; ++d)
-    if (__builtin_mul_overflow(bytes, std::max<int64_t>(shape[d], 1), &bytes)) fail_memory(ndim, shape);
-}
-
-// The array owns its block: NumPy gives it back through the handler when the last reference goes.
-py::object new_array(DType dtype, int ndim, const int64_t* shape, const int64_t* strides) {
-  PyArray_Descr* descr = PyArray_DescrFromType(type_number(dtype));
-  const int64_t item = PyDataType_ELSIZE(descr);
-  int64_t bytes = item;
-  npy_intp byte_strides[kMaxDims];
-  for (int d = 0; d < ndim; ++d) {
-    byte_strides[d] = strides[d] * item;
-    bytes *= shape[d];
-  }
-  void* data = allocate(static_cast<size_t>(bytes));
-  if (!data) {
-    Py_DECREF(descr);
-    fail_memory(ndim, shape);
-  }
-  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
-                                         byte_strides, data, NPY_ARRAY_WRITEABLE, nullptr);
-  if (!array) {
-    deallocate(data);
-    throw py::error_already_set();
-  }
-  Py_INCREF(g_handler);
-  reinterpret_cast<PyArrayObject_fields*>(array)->mem_handler = g_handler;
-  PyArray_ENABLEFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_OWNDATA);
-  return py::reinterpret_steal<py::object>(array);
-}
-
 // Whether steps along one dimension may land on elements of another: never for slices and permutations of
 // an array, always for repeated elements; of strides made by hand some harmless ones are refused too.
 bool elements_share_memory(PyArrayObject* a) {
@@ -226,14 +169,6 @@ void extent(PyArrayObject* a, const char** first, const char** last) {
 }
 
 }  // namespace
-
-void import_numpy() {
-  if (_import_array() < 0) throw py::error_already_set();
-  g_handler = PyCapsule_New(&g_functions, "mem_handler", nullptr);
-  if (!g_handler) throw py::error_already_set();
-}
-
-PyObject* memory_handler() { return g_handler; }
 
 Input Input::floating(const char* op, const char* name, py::handle array) {
   check_array(op, name, array);
@@ -323,7 +258,7 @@ Output Output::contiguous(DType dtype, int ndim, const int64_t* shape) {
     strides[d] = step;
     step *= std::max<int64_t>(shape[d], 1);
   }
-  return Output(new_array(dtype, ndim, shape, strides));
+  return Output(new_array(type_number(dtype), ndim, shape, strides));
 }
 
 Output Output::in_order(DType dtype, int ndim, const int64_t* shape, const int* order) {
@@ -333,7 +268,7 @@ Output Output::in_order(DType dtype, int ndim, const int64_t* shape, const int* 
     strides[order[i]] = step;
     step *= std::max<int64_t>(shape[order[i]], 1);
   }
-  return Output(new_array(dtype, ndim, shape, strides));
+  return Output(new_array(type_number(dtype), ndim, shape, strides));
 }
 
 Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w) {

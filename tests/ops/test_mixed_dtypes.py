@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -289,3 +291,50 @@ def test_ranges_of_integers_lose_fractions_first():
     assert rv.linspace(rv.tensor(1.1, dtype=rv.float64), -3, 50, dtype=rv.float64).tolist() == exact.tolist()
     with pytest.raises(ValueError, match=r"\[arange\] got 3 to 1 in steps of 1"):
         rv.arange(3, 1)
+
+
+HALVES: dict[str, Callable[[Any], Any]] = {
+    "sum": rv.sum,
+    "prod": rv.prod,
+    "amax": rv.amax,
+    "max": lambda x: rv.max(x, 0)[0],
+    "sort": lambda x: rv.sort(x)[0],
+    "topk": lambda x: rv.topk(x, 1)[0],
+    "neg": lambda x: -x,
+    "abs": rv.abs,
+    "square": rv.square,
+    "add": lambda x: x + 1,
+    "mul": lambda x: 2 * x,
+    "pow": lambda x: x**3,
+    "maximum": lambda x: rv.maximum(x, x),
+    "clip": lambda x: rv.clip(x, 0, 1),
+    "where": lambda x: rv.where(rv.tensor([True, False]), x, x),
+    "masked_fill": lambda x: rv.masked_fill(x, rv.tensor([True, False]), 0),
+    "gather": lambda x: rv.gather(x, 0, rv.tensor([0])),
+    "getitem": lambda x: x[[0, 1, 0]],
+    "cat": lambda x: rv.cat([x, x]),
+    "cumsum": lambda x: rv.cumsum(x, 0),
+    "scatter": lambda x: rv.scatter(x, 0, rv.tensor([0]), x),
+}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_halves_do_not_lose_gradients(name: str) -> None:
+    """NumPy computes them outside the tape: right without a gradient, refused with one."""
+    x = rv.tensor([1.5, 0.5], dtype=rv.float16)
+    assert HALVES[name](x).dtype == rv.float16
+    for tracked in (x.clone().requires_grad_(), rv.tensor([1.5, 0.5]).requires_grad_().to(rv.float16)):
+        with pytest.raises(TypeError, match=r"\[\w+\] got dtype float16 with requires_grad; .*use float\(\)"):
+            HALVES[name](tracked)
+        with rv.no_grad():
+            assert HALVES[name](tracked).tolist() == HALVES[name](x).tolist()
+
+
+def test_cumsum_of_a_half() -> None:
+    assert rv.cumsum(rv.tensor(1.5, dtype=rv.float16), 0).item() == 1.5
+
+
+def test_where_of_half_and_integer() -> None:
+    y = rv.where(rv.tensor([True, False]), rv.tensor([1.5, 1], dtype=rv.float16), rv.tensor([2, 3]))
+    assert y.dtype == rv.float16
+    assert y.tolist() == [1.5, 3]

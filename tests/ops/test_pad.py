@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import pad as reference
@@ -84,3 +85,9 @@ def test_layout_stays(rng):
         assert y.detach().numpy().transpose(0, 2, 3, 1).flags.c_contiguous
         y.backward(y.detach())
         assert leaf.grad.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int64", 2**70), ("uint8", -1), ("int64", float("nan"))])
+def test_a_frame_that_integers_cannot_hold(dtype: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"\[pad\] got the number {value}; expected one that"):
+        rv.pad(rv.tensor([[1, 2]]).to(dtype), (1, 1), value=value)

@@ -207,3 +207,9 @@ def test_parts_of_nothing():
 def test_wrong_calls(call, error, text):
     with pytest.raises(error, match=text):
         call(rv.zeros(2, 3))
+
+
+def test_bytes_are_no_sizes() -> None:
+    """Their items are numbers: b"mean" asked for 109 x 101 x 97 x 110 copies."""
+    with pytest.raises(TypeError, match=r"\[repeat\] got b'mean'; expected whole numbers"):
+        rv.repeat(rv.ones(2), b"mean")

@@ -19,7 +19,7 @@ from ranvier.autograd import hooks
 from ranvier.autograd.capture import captures, current, references
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output
-from ranvier.autograd.memory import cast, filled, like, unmasked
+from ranvier.autograd.memory import cast, filled, like, plain
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -76,7 +76,7 @@ def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
                 "pass a gradient"
             )
         return filled(1, array.shape, array.dtype)
-    seed = gradient._array if isinstance(gradient, Tensor) else np.asarray(unmasked("backward", gradient))
+    seed = gradient._array if isinstance(gradient, Tensor) else np.asarray(plain("backward", gradient))
     if seed.shape != array.shape:
         raise RuntimeError(
             f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}"
@@ -233,7 +233,7 @@ def _place(node: Output, dy: Array, pending: dict[Any, Any]) -> None:
 def _add(node: Any, gradient: Any, pending: dict[Any, Any], ours: set[Any]) -> None:
     if type(gradient) is not ndarray:
         gradient = (
-            gradient._array if isinstance(gradient, Tensor) else np.asarray(unmasked("backward", gradient))
+            gradient._array if isinstance(gradient, Tensor) else np.asarray(plain("backward", gradient))
         )
     held = pending.get(node)
     if held is None:

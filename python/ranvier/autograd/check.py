@@ -9,13 +9,14 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import value_read
+from ranvier.autograd.memory import plain
 from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["allclose", "equal", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
 
 
 def _raw(x: Any) -> np.ndarray[Any, Any]:
-    return x._array if isinstance(x, Tensor) else np.asarray(x)
+    return x._array if isinstance(x, Tensor) else np.asarray(plain("tensor", x))
 
 
 def is_tensor(x: Any) -> bool:

@@ -56,6 +56,7 @@ class Conversions(Operators):
         from ranvier.autograd.copies import Cast
 
         wanted = self._array.dtype if dtype is None else np.dtype(dtype)
+        wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
         y: Any = self if wanted == self._array.dtype else Cast(wanted).apply(self)
         if memory_format is not None:
             y = y._laid_out(name, memory_format)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.device import device as _check_device
-from ranvier.autograd.memory import filled, filled_like, literal, number_in, unmasked
+from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, plain
 from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -67,7 +67,7 @@ def _array_of(data: Any, dtype: Any = None) -> Any:
     if isinstance(data, Tensor):
         return data._array
     if isinstance(data, np.ndarray):
-        return unmasked("tensor", data)
+        return plain("tensor", data)
     if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
         return np.array([_array_of(item, dtype) for item in data])
     array = data if hasattr(data, "dtype") else np.asarray(data)
@@ -99,7 +99,7 @@ def _first(data: Any) -> Any:
 def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) -> Tensor:
     if on is not None:
         _check_device(on)
-    out = wrap(array)
+    out = wrap(native(array))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -136,12 +136,20 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A Tensor on the memory of a NumPy array: a change of one is a change of both.
 
+    Raises TypeError for what is no array, or one in the other order of bytes, which the core does not read;
+    ValueError for a view of more than 2**40 elements.
+
     >>> import numpy as np, ranvier as rv
     >>> rv.from_numpy(np.arange(3))
     tensor([0, 1, 2])
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's order of bytes: "
+            "use tensor(array), which copies it"
+        )
     return as_tensor(array)
 
 

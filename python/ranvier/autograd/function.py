@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier.autograd.capture import keep
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several, join
@@ -318,14 +318,14 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
         if isinstance(x, (Tensor, _Absent)):
             tensors.append(x)
         elif isinstance(x, ndarray):
-            tensors.append(wrap(unmasked(name, x)))
+            tensors.append(wrap(plain(name, x)))
         elif x is None and tensors:
             tensors.append(_ABSENT)
         elif isinstance(x, (int, float, np.generic)):
             tensors.append(x)
             numbers = True
         else:
-            tensors.append(wrap(np.asarray(x)) if hasattr(x, "__array__") else _refuse(name, x))
+            tensors.append(wrap(plain(name, np.asarray(x))) if hasattr(x, "__array__") else _refuse(name, x))
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
         tensors = [

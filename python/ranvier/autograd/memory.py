@@ -6,6 +6,7 @@ What the core has no kernel for (half floats, small integers, memory that overla
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,38 @@ _READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
 _NO_KERNEL = "a change in place", "the core has no kernel for it: make a new tensor instead"
 _MADE = frozenset("fd?lq")  # and to
+MOST_ELEMENTS = 2**40  # as many as the core takes
 
 
-def unmasked(name: str, data: Any) -> Any:
-    """data as it is; TypeError for an array with a mask, which nothing here would respect."""
-    if type(data) is not np.ndarray and isinstance(data, np.ndarray) and isinstance(data, np.ma.MaskedArray):
+def plain(name: str, data: Any) -> Any:
+    """data as it is, but an array in the machine's order of bytes, which a Tensor always has.
+
+    Raises TypeError for an array with a mask, which nothing here would respect, and ValueError for a view
+    that repeats its elements more often than any call could read them.
+    """
+    if not isinstance(data, np.ndarray):
+        return data
+    if type(data) is not np.ndarray and isinstance(data, np.ma.MaskedArray):
         raise TypeError(
             f"[{name}] got a masked array; expected one without a mask: use filled(value), or pass the mask "
             "as an array of its own"
         )
-    return data
+    if data.size > MOST_ELEMENTS or data.size == 0:
+        require_size(name, data.shape)
+    return data if data.dtype.isnative else native(data)
+
+
+def require_size(name: str, shape: Any) -> None:
+    """Raises ValueError for a shape that only a view of repeated elements, or an empty array, can have."""
+    if math.prod(n or 1 for n in shape) > MOST_ELEMENTS:
+        raise ValueError(
+            f"[{name}] got the shape {shape}; expected dimensions with a product of at most 2**40"
+        )
+
+
+def native(array: Array) -> Array:
+    """The values in the machine's order of bytes, which the core reads."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def like(array: Array, value: Array) -> Array:
@@ -111,7 +134,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
         value = number_in(name, value, dtype)
     elif not isinstance(value, np.ndarray):
         value = np.asarray(value)
-    unmasked(name, value)
+    value = plain(name, value)
     if dtype.char in _MADE:
         try:
             if isinstance(value, np.ndarray):
@@ -184,7 +207,7 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
 def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
     """array[key] = value for a key with arrays; PyTorch casts there no value but a number, and here no value
     is cast to a lower kind."""
-    value = np.asarray(unmasked("setitem", value))
+    value = np.asarray(plain("setitem", value))
     if value.ndim == 0 and value.dtype.kind in "biuf":
         value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)
     if not np.can_cast(value.dtype, array.dtype, "same_kind"):

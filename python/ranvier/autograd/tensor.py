@@ -12,7 +12,7 @@ from ranvier.autograd.capture import captures, value_read
 from ranvier.autograd.convert import Conversions
 from ranvier.autograd.device import CPU, device
 from ranvier.autograd.inplace import InPlace
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
 
 ndarray = np.ndarray
@@ -83,7 +83,7 @@ class Tensor(Conversions, InPlace):
     hooks = None  # a leaf's lie in autograd/hooks.py
 
     def __init__(self, data: Any = (), requires_grad: bool = False) -> None:
-        given = data._array if isinstance(data, Tensor) else unmasked("Tensor", data)
+        given = data._array if isinstance(data, Tensor) else plain("Tensor", data)
         self._array = np.array(given, np.float32)
         self._grad = None
         self.requires_grad = requires_grad
@@ -262,7 +262,7 @@ class Tensor(Conversions, InPlace):
 
     @data.setter
     def data(self, value: Any) -> None:
-        array = value._array if isinstance(value, Tensor) else np.asarray(unmasked("data", value))
+        array = value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
         if self.requires_grad and array.dtype.kind != "f":
             raise RuntimeError(
                 f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"

@@ -47,7 +47,7 @@ def default_convert(sample: Any) -> Any:
     (tensor([1., 1.]), 'name')
     """
     if isinstance(sample, (np.ndarray, np.generic)):
-        return wrap(np.asarray(sample))
+        return wrap(raw(sample))
     if isinstance(sample, Mapping):
         return {key: default_convert(value) for key, value in sample.items()}
     if isinstance(sample, tuple):

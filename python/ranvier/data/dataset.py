@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset"]
 
@@ -130,7 +130,7 @@ class ConcatDataset(Dataset[T]):
 
 def raw(value: Any) -> Array:
     """The array of a Tensor, or of anything else that is one. Raises TypeError for a masked array."""
-    return value._array if isinstance(value, Tensor) else np.asarray(unmasked("data", value))
+    return value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
 
 
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 
 __all__ = ["OneHot", "one_hot"]
 
@@ -33,7 +33,7 @@ def one_hot(
     >>> one_hot([2, 0], 3).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    given = np.asarray(unmasked("encoding", labels))
+    given = np.asarray(plain("encoding", labels))
     if given.dtype.kind not in "iu" and given.size:
         raise TypeError(f"[one_hot] got labels of dtype {given.dtype}; expected integers")
     if num_classes is None:
@@ -77,7 +77,7 @@ class OneHot:
 
     def fit(self, labels: npt.ArrayLike) -> OneHot:
         """Learn which classes there are; returns self."""
-        found = np.unique(np.asarray(unmasked("encoding", labels)))
+        found = np.unique(np.asarray(plain("encoding", labels)))
         if len(found) == 0:
             raise ValueError("[OneHot.fit] got no labels; expected at least one")
         self.classes, self.given = found, False
@@ -85,7 +85,7 @@ class OneHot:
 
     def transform(self, labels: npt.ArrayLike) -> Array:
         """A row of zeros with a one for each label."""
-        classes, given = self._fitted("transform"), np.asarray(unmasked("encoding", labels))
+        classes, given = self._fitted("transform"), np.asarray(plain("encoding", labels))
         order = np.argsort(classes)
         at = np.minimum(np.searchsorted(classes, given, sorter=order), len(classes) - 1)
         columns = order[at]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 
 __all__ = ["Normalize", "Standardize", "normalise", "standardise"]
 
@@ -121,7 +121,7 @@ class Affine:
 
 
 def _numbers(x: npt.ArrayLike, name: str) -> Array:
-    values = np.asarray(unmasked("scaling", getattr(x, "_array", x)))
+    values = np.asarray(plain("scaling", getattr(x, "_array", x)))
     if values.dtype.kind not in "fiub":
         raise TypeError(f"[{name}] got values of dtype {values.dtype}; expected numbers")
     return values

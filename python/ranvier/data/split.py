@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 from ranvier.data.dataset import Dataset, Subset
 from ranvier.data.order import Seed, permutation
 
@@ -52,7 +52,7 @@ def train_test_split(
     """
     if not arrays:
         raise ValueError("[train_test_split] got no arrays; expected at least one")
-    given = [np.asarray(unmasked("train_test_split", array)) for array in arrays]
+    given = [np.asarray(plain("train_test_split", array)) for array in arrays]
     n = _common_length(given)
     n_train, n_test = _sizes(n, train_size, test_size)
     if stratify is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 def targets(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     """Both as arrays; TypeError for masked ones."""
-    return np.asarray(unmasked(name, y_true)), np.asarray(unmasked(name, y_pred))
+    return np.asarray(plain(name, y_true)), np.asarray(plain(name, y_pred))
 
 
 def same_shape(name: str, true: Array, pred: Array) -> None:
@@ -66,7 +66,7 @@ def weights_of(name: str, sample_weight: Any, n: int) -> Floats | None:
     """One weight for each sample, or None."""
     if sample_weight is None:
         return None
-    weights = np.asarray(unmasked(name, sample_weight))
+    weights = np.asarray(plain(name, sample_weight))
     if weights.dtype.kind not in "iubf":
         raise TypeError(f"[{name}] got sample_weight of dtype {weights.dtype}; expected numbers")
     if weights.shape != (n,):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ranvier.autograd.capture import captures, current
-from ranvier.autograd.memory import in_float, unmasked
+from ranvier.autograd.memory import in_float, plain
 from ranvier.autograd.tensor import Tensor, borrowed, rebuild
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 from ranvier.nn.config import arguments_of, record_arguments
@@ -36,7 +36,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
-        array = data._array if isinstance(data, Tensor) else np.asarray(unmasked("Parameter", data))
+        array = data._array if isinstance(data, Tensor) else np.asarray(plain("Parameter", data))
         parameter = rebuild(cls, array, requires_grad)
         if isinstance(data, Tensor):
             share(data, parameter)  # one memory, one count of its changes

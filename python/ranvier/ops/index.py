@@ -19,7 +19,7 @@ from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.shape import _dim, expand, reshape, some_dim
 
@@ -181,7 +181,10 @@ def getitem(x: Any, key: Any) -> Tensor:
 def _pick(x: Tensor, picks: Picks) -> Tensor:
     if not picks.axes:  # only integers, some in tensors
         return GetItem((*picks.basic, Ellipsis)).apply(x)
-    return Pick(picks).apply(x) if is_floating(x) else wrap(Pick(picks).forward(x._array))
+    if is_floating(x):
+        return Pick(picks).apply(x)
+    require_no_gradient("getitem", x)
+    return wrap(Pick(picks).forward(x._array))
 
 
 def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
@@ -226,6 +229,7 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
         )
     if is_floating(x):
         return watched(Gather(at).apply(x, places), index)
+    require_no_gradient("gather", x)
     part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
     return wrap(np.take_along_axis(x._array[part], places, at))
 

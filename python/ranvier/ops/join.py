@@ -12,7 +12,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, common_dtype
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, common_dtype, require_no_gradient
 from ranvier.ops.index import getitem
 from ranvier.ops.shape import _sizes, some_dim, unsqueeze
 
@@ -77,6 +77,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
         if not parts:
             _core.concatenate([], dim)  # raises
         return Concatenate(dim).apply(*parts)
+    require_no_gradient("cat", *parts)
     try:
         return wrap(np.concatenate(_without_empty([x._array for x in parts]), dim))
     except (ValueError, TypeError, OverflowError) as error:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import keep, value_read
-from ranvier.autograd.memory import cast
+from ranvier.autograd.memory import cast, plain
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.whole import capturing, exact
 
@@ -24,7 +24,7 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
-    classes = x._array if isinstance(x, Tensor) else np.asarray(x)
+    classes = x._array if isinstance(x, Tensor) else np.asarray(plain("one_hot", x))
     if classes.dtype.kind not in "iu":
         raise TypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
     if not isinstance(num_classes, (int, np.integer)):

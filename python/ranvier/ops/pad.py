@@ -10,7 +10,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import as_number, as_tensor
 
 
 class Pad(Function):
@@ -64,8 +64,8 @@ def _picked(x: Any, sizes: Any, mode: str) -> Any:
 
 def _pad_integers(x: Any, sizes: Any, value: Any) -> Any:
     """Labels and masks: no gradient, so NumPy's own moves."""
-    framed = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes)  # the checks, and the shape
-    y = np.full(framed.shape, value, x.dtype)
+    frame = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, "constant", value)  # checks
+    y = np.full(frame.shape, as_number("pad", value, x.dtype), x.dtype)
     to, of = [slice(None)] * x.ndim, [slice(None)] * x.ndim
     for k in range(len(sizes) // 2):
         axis, before = x.ndim - 1 - k, sizes[2 * k]

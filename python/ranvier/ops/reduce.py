@@ -19,7 +19,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.elementwise.extrema import maximum, minimum
 from ranvier.ops.elementwise.whole import capturing, reduction
 from ranvier.ops.layout import is_channels_last
@@ -138,6 +138,8 @@ def _arguments(
 def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     for axis in (axes,) if isinstance(axes, int) else axes or ():
         _check_axis(function.__name__, x, axis)
+    if function is not np.all and function is not np.any:
+        require_no_gradient(function.__name__, x)
     made = reduction(function, x, axes, keepdims) if capturing() else None
     return wrap(np.asarray(function(x._array, axis=axes, keepdims=keepdims)) if made is None else made)
 
@@ -273,6 +275,7 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
         if x.ndim == 0:  # as one element
             return ValuesIndices(*ExtremeAlong("arg" + name, 0, False).apply(reshape(x, 1)))
         return ValuesIndices(*ExtremeAlong("arg" + name, axes, keepdims).apply(x))
+    require_no_gradient(name, x)
     indices = _arg("arg" + name, x, axes, True)._array
     values = np.take_along_axis(x._array, indices, axes) if x.ndim else x._array.copy()
     if not keepdims and x.ndim:

@@ -9,7 +9,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.shape import _dim
 
 METHODS = ("cumprod", "cumsum")
@@ -79,7 +79,8 @@ def _running(name: str, function: type[Any], x: Any, dim: int, dtype: Any) -> Te
             return x.clone()  # of one element
         result: Tensor = function(at).apply(x)
         return result
+    require_no_gradient(name, x)
+    exact = np.dtype(np.int64) if x._array.dtype.kind in "biu" else x._array.dtype
     if x.ndim == 0:
-        return wrap(x._array.astype(np.int64))
-    exact = np.int64 if x._array.dtype.kind in "biu" else None
+        return wrap(x._array.astype(exact))
     return wrap(np.asarray(getattr(np, name)(x._array, axis=at, dtype=exact)))

@@ -16,7 +16,15 @@ from ranvier.autograd.function import Function, watched
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_number, as_operand, as_tensor, cast, is_floating
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_number,
+    as_operand,
+    as_tensor,
+    cast,
+    is_floating,
+    require_no_gradient,
+)
 from ranvier.ops.elementwise.whole import back
 from ranvier.ops.index import index_array
 from ranvier.ops.layout import zeros
@@ -138,6 +146,7 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Te
     x, at, places, src = _operands(name, x, dim, index, src)
     if is_floating(x):
         return watched(Scatter(at, add).apply(x, places, src), index)
+    require_no_gradient(name, x, src)
     y = x._array.copy()
     where, values = _placed(at, places, src._array)
     if add:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import like, reshaped
+from ranvier.autograd.memory import like, require_size, reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
@@ -123,9 +123,11 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
     try:
         if len(arguments) == 1 and type(arguments[0]) is not int and not isinstance(arguments[0], np.integer):
             arguments = arguments[0]
+        if isinstance(arguments, (bytes, bytearray)):  # whose items are numbers, too
+            raise TypeError
         return tuple(map(index, arguments))
     except TypeError as error:
-        raise TypeError(f"[{name}] got {arguments}; expected whole numbers") from error
+        raise TypeError(f"[{name}] got {arguments!r}; expected whole numbers") from error
 
 
 def _dim(name: str, dim: int, ndim: int) -> int:
@@ -333,7 +335,7 @@ def unsqueeze(x: Any, dim: int) -> Tensor:
 def expand(x: Any, *shape: Any) -> Tensor:
     """x repeated along dimensions of size 1, without a copy; -1 leaves a size as it is.
 
-    Raises ValueError where x does not broadcast to the shape.
+    Raises ValueError where x does not broadcast to the shape, and for more than 2**40 elements.
 
     >>> import ranvier as rv
     >>> rv.tensor([[1.0], [2.0]]).expand(-1, 3)
@@ -347,6 +349,7 @@ def expand(x: Any, *shape: Any) -> Tensor:
             f"[expand] got shape {target} for x of shape {x.shape}; expected a size for each dimension"
         )
     full = tuple(x.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
+    require_size("expand", full)
     try:
         return Expand(full).apply(x)
     except (ValueError, OverflowError) as error:

@@ -13,7 +13,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.reduce import ValuesIndices
 from ranvier.ops.shape import _dim, reshape
 
@@ -149,6 +149,7 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
         return ValuesIndices(reshape(values, shape), reshape(indices, shape))
     if is_floating(x):
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
+    require_no_gradient("sort", x)
     array = x._array
     if descending:  # stable: the last of equals from the back is the first
         order = array.shape[axis] - 1 - np.flip(np.argsort(np.flip(array, axis), axis, kind="stable"), axis)

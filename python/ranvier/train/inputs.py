@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
 
 __all__ = [
     "Prepared",
@@ -78,7 +78,7 @@ def _array(name: str, argument: str, value: Any) -> Array:
     if raw is value and hasattr(raw, "detach"):  # a tensor of torch
         raw = raw.detach()
     try:
-        array = np.asarray(unmasked(name, raw))
+        array = np.asarray(plain(name, raw))
     except ValueError as error:  # lists of unequal length
         raise ValueError(f"[{name}] got {argument} that is no array: {error}") from None
     if array.dtype.kind not in "fiub":

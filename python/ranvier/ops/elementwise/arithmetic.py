@@ -22,6 +22,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_number,
     is_pair,
     promoted,
+    require_no_gradient,
     result_dtype,
     unbroadcast,
 )
@@ -304,6 +305,7 @@ def neg(x: Any) -> Tensor:
     if getattr(x, "dtype", None) == np.bool_:
         raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
     if not is_floating(x):
+        require_no_gradient("neg", x)
         return wrap(np.asarray(np.negative(getattr(x, "_array", x))))
     return Neg().apply(x)
 
@@ -317,6 +319,7 @@ def square(x: Any) -> Tensor:
     """
     x = as_operand("square", x)
     if not is_floating(x):
+        require_no_gradient("square", x)
         array = np.asarray(getattr(x, "_array", x))
         return wrap(np.asarray(np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)))
     return Square().apply(x)

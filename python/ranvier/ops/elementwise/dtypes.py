@@ -16,7 +16,8 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import unmasked
+from ranvier.autograd.memory import plain
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.whole import arithmetic, capturing
 
@@ -39,7 +40,7 @@ def as_operand(name: str, x: Any) -> Any:
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in _RANK:
             raise TypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
-        return wrap(unmasked(name, x))
+        return wrap(plain(name, x))
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, (int, float)):
@@ -121,6 +122,7 @@ def promoted(
         return function().apply(cast(a, dtype), cast(b, dtype))
     if capturing() and (y := arithmetic(numpy_function, a, b, dtype)) is not None:
         return wrap(y)
+    require_no_gradient(name, a, b)
     raw = [
         x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
         for x in (a, b)
@@ -144,6 +146,19 @@ def floating(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return cast(x, F32)
     return x.to(F32) if x._array.dtype.kind in "biu" else x
+
+
+def require_no_gradient(name: str, *operands: Any) -> None:
+    """Raises TypeError for a Tensor of half or long floats that requires a gradient.
+
+    NumPy, which computes these, would lose the gradient.
+    """
+    for x in operands:
+        if getattr(x, "requires_grad", False) and mode.enabled:
+            raise TypeError(
+                f"[{name}] got dtype {x.dtype} with requires_grad; expected float32 or float64 where a "
+                "gradient is required: use float(), or detach()"
+            )
 
 
 def is_floating(x: Any) -> bool:

@@ -9,7 +9,15 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_operand, is_floating, is_pair, promoted, unbroadcast
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_operand,
+    is_floating,
+    is_pair,
+    promoted,
+    require_no_gradient,
+    unbroadcast,
+)
 
 
 class Maximum(Function):
@@ -104,6 +112,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     if not is_floating(x):
         floats = isinstance(low, float) or isinstance(high, float)
         if not (floats and isinstance(x, Tensor)):
+            require_no_gradient("clip", x)
             return wrap(np.asarray(np.clip(getattr(x, "_array", x), low, high)))
         x = x.float()
     infinity = float("inf")

@@ -13,7 +13,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating, require_no_gradient
 from ranvier.ops.layout import is_channels_last, zeros
 
 
@@ -216,5 +216,6 @@ def round(x: Any, decimals: int = 0) -> Tensor:
 def _keeping_integers(function: type[Function], numpy_function: Any, name: str, x: Any) -> Tensor:
     x = as_operand(name, x)
     if not is_floating(x):
+        require_no_gradient(name, x)
         return wrap(np.asarray(numpy_function(getattr(x, "_array", x))))
     return function().apply(x)

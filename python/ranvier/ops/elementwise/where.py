@@ -18,6 +18,7 @@ from ranvier.ops.elementwise.dtypes import (
     as_operand,
     as_tensor,
     cast,
+    require_no_gradient,
     result_dtype,
     unbroadcast,
 )
@@ -75,7 +76,11 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
         return Where().apply(condition, cast(a, dtype), cast(b, dtype))
     if capturing() and dtype in (I64, BOOL):
         return wrap(back(_core.where(condition._array, *pair(a, b, dtype), None), dtype))
-    raw = [x._array if isinstance(x, Tensor) else as_number("where", x, dtype) for x in (a, b)]
+    require_no_gradient("where", a, b)
+    raw = [
+        x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number("where", x, dtype)
+        for x in (a, b)
+    ]
     return wrap(np.asarray(np.where(condition._array, *raw)))
 
 
@@ -107,4 +112,5 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
         return MaskedFill(float(value)).apply(x, mask)
     if capturing() and x._array.dtype in (I64, BOOL):
         return wrap(back(_core.where(mask._array, *pair(value, x, x._array.dtype), None), x._array.dtype))
+    require_no_gradient("masked_fill", x)
     return wrap(np.where(mask._array, as_number("masked_fill", value, x._array.dtype), x._array))

@@ -1,0 +1,16 @@
+// Arrays on the core's own memory, which NumPy gives back through a handler (NEP 49).
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+
+namespace ranvier::bind {
+
+// MemoryError where the sizes other than 0 multiply to more bytes than int64 counts.
+void require_addressable(int ndim, const int64_t* shape);
+
+// Uninitialised, of NumPy's type number, with strides in elements. MemoryError where the block cannot be
+// allocated.
+pybind11::object new_array(int type, int ndim, const int64_t* shape, const int64_t* strides);
+
+}  // namespace ranvier::bind
