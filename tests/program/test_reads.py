@@ -4,6 +4,7 @@ import functools
 import gc
 import operator
 import signal
+import sys
 import threading
 import time
 import types
@@ -12,6 +13,7 @@ import weakref
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier.program.objects import named_function
 
 
 def stale_or_refused(function, change, x=None):
@@ -191,6 +193,46 @@ def _wait(x, rounds):
     for _ in range(rounds):
         pass
     return x * 2
+
+
+class _Holds:
+    def method(self):
+        return 1
+
+    @staticmethod
+    def static(x):
+        return x
+
+    @classmethod
+    def of_class(cls):
+        return cls
+
+    @property
+    def value(self):
+        return 1
+
+    class Inner:
+        def method(self):
+            return 2
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _wait,
+        _Holds.method,
+        _Holds.static,
+        _Holds.of_class.__func__,
+        _Holds.value.fget,
+        _Holds.Inner.method,
+    ],
+)
+def test_a_function_is_found_by_its_name(function):
+    known = sys.version_info >= (3, 11) or "." not in function.__qualname__  # to code, too
+    assert named_function(function.__code__, globals()) is (function if known else None)
+    changed = types.FunctionType(function.__code__.replace(co_stacksize=99), globals())
+    assert named_function(changed.__code__, globals()) is None
+    assert named_function((lambda: function).__code__, globals()) is None
 
 
 def test_several_threads_share_a_step():

@@ -42,6 +42,7 @@ from ranvier.program.objects import (
     is_slot,
     is_user,
     is_users_module,
+    named_function,
     names_within,
     owner_in_words,
     pairs_of,
@@ -314,18 +315,23 @@ class Walk(Found):
 
     # --- functions that no name leads to: hooks, and what the library keeps for the step
     def _unreached(self) -> None:
+        """Functions whose code ran, though no name leads to them: by their own name, else by a search."""
         missing = [
-            code
-            for key, (code, _) in self._codes.items()
+            (code, variables)
+            for key, (code, variables) in self._codes.items()
             if key not in self._functions
             and key not in self._inner
             and (code.co_freevars or code.co_argcount)
         ]
         if not missing or self.fault:
             return
-        for referrer in gc.get_referrers(*missing):
-            if type(referrer) is types.FunctionType and id(referrer.__code__) in self._codes:
-                self._stack.append((referrer, referrer.__name__))
+        named = [(code, named_function(code, variables)) for code, variables in missing]
+        self._stack.extend((found, found.__name__) for _, found in named if found is not None)
+        nameless = [code for code, found in named if found is None]
+        if nameless:  # this looks at all objects of the process
+            for referrer in gc.get_referrers(*nameless):
+                if type(referrer) is types.FunctionType and id(referrer.__code__) in self._codes:
+                    self._stack.append((referrer, referrer.__name__))
 
     def leaves(self, leaves: Iterable[Tensor]) -> None:
         """Hooks on tensors, which backward calls."""

@@ -140,3 +140,17 @@ def with_article(name: str) -> str:
 
 def owner_in_words(text: str) -> str:
     return text.rpartition(".")[0] or "self"
+
+
+def named_function(code: types.CodeType, variables: dict[str, Any]) -> types.FunctionType | None:
+    """The function of this code that its module or class has under its name, or None."""
+    found: Any = variables
+    for name in getattr(code, "co_qualname", code.co_name).split("."):
+        found = found.get(name) if isinstance(found, dict) else vars(found).get(name)
+        if isinstance(found, property):
+            parts = (found.fget, found.fset, found.fdel)
+            found = next((f for f in parts if getattr(f, "__code__", None) is code), None)
+        found = getattr(found, "__func__", found)  # of a static or class method
+        if not isinstance(found, (type, types.FunctionType)):
+            return None
+    return found if isinstance(found, types.FunctionType) and found.__code__ is code else None
