@@ -137,3 +137,31 @@ def test_each_of_several_changed_views_counts():
     first.fill_(7)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_indices_saved_in_a_tuple_may_not_change(which):
+    keys, value = (rv.tensor([0, 1]), rv.tensor([1, 2])), rv.ones(2, requires_grad=True)
+    x = rv.zeros(3, 3)
+    x[keys] = value
+    keys[which].add_(1)
+    with pytest.raises(RuntimeError, match=r"\[setitem\] .* modified by an inplace operation"):
+        x.sum().backward()
+
+
+def test_a_result_of_many_inputs_may_not_change():
+    lstm = rv.nn.LSTM(2, 3)
+    y, _ = lstm(rv.ones(4, 1, 2))
+    y.detach().add_(1)
+    with pytest.raises(RuntimeError, match=r"\[recurrent\] .* modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_an_expanded_tensor_takes_one_number_and_not_two():
+    x = rv.zeros(1, 3).expand(2, 3)
+    x[:, 0] = 2.0
+    x[:, 1:2] = rv.tensor([[3.0]])
+    assert x.tolist() == [[2.0, 3.0, 0.0]] * 2
+    with pytest.raises(RuntimeError, match="several elements at one place"):
+        x[:, 0] = rv.tensor([4.0, 5.0])
+    assert x.tolist() == [[2.0, 3.0, 0.0]] * 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+import ranvier as rv
 from ranvier.autograd import random
 
 
@@ -17,3 +19,18 @@ def test_keys_are_those_of_splitmix64():
     ]
     assert random.mixed(7, 3) == random._mix(random._mix(7) + 3) == 17670481865470212032
     assert all(0 <= random.mixed(seed, n) < 2**64 for seed in range(20) for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("draw", "mean", "deviation"),
+    [
+        (lambda: rv.rand(10_000), 0.5, 12**-0.5),
+        (lambda: rv.randn(10_000), 0.0, 1.0),
+        (lambda: rv.rand_like(rv.zeros(10_000)), 0.5, 12**-0.5),
+        (lambda: rv.randn_like(rv.zeros(10_000)), 0.0, 1.0),
+    ],
+)
+def test_mean_and_deviation(draw, mean, deviation):
+    x = draw().numpy().astype("float64")
+    assert abs(x.mean() - mean) < 5 * deviation / 100  # five standard errors
+    assert abs(x.std() - deviation) < 5 * deviation / 100

@@ -198,6 +198,11 @@ def test_text_is_pytorchs(tensor, text):
     assert repr(tensor) == text
 
 
+def test_a_thousand_elements_are_shown_whole():
+    assert "..." not in repr(rv.arange(1000))
+    assert "..." in repr(rv.arange(1001))
+
+
 def test_text_names_the_maker():
     x = rv.ones(1, requires_grad=True)
     assert repr(exp(x)) == "tensor([2.7183], grad_fn=<Exp>)"
