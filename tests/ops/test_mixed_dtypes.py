@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import nn
 
 
 @pytest.mark.parametrize(
@@ -338,3 +339,20 @@ def test_where_of_half_and_integer() -> None:
     y = rv.where(rv.tensor([True, False]), rv.tensor([1.5, 1], dtype=rv.float16), rv.tensor([2, 3]))
     assert y.dtype == rv.float16
     assert y.tolist() == [1.5, 3]
+
+
+@pytest.mark.parametrize(
+    "number", [np.complex64(1 + 2j), np.complex128(1j), np.datetime64(3, "s"), np.str_("1")]
+)
+@pytest.mark.parametrize("op", [operator.add, operator.mul, rv.pow, rv.maximum, nn.functional.linear])
+def test_scalars_that_are_no_numbers(op: Any, number: Any) -> None:
+    """The imaginary part was left out."""
+    with pytest.raises(TypeError, match=r"\[\w+\] got |unsupported operand"):
+        op(rv.ones(2), number)
+
+
+def test_a_number_beyond_the_dtype_of_an_input() -> None:
+    with pytest.raises(
+        ValueError, match=r"\[\w+\] got the number 9223372036854775808; expected one that int64"
+    ):
+        rv.ops.rms_norm(rv.tensor([True, False]), 2, 2**63)

@@ -321,17 +321,23 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
             tensors.append(wrap(plain(name, x)))
         elif x is None and tensors:
             tensors.append(_ABSENT)
-        elif isinstance(x, (int, float, np.generic)):
+        elif isinstance(x, (int, float, np.integer, np.floating, np.bool_)):
             tensors.append(x)
             numbers = True
         else:
             tensors.append(wrap(plain(name, np.asarray(x))) if hasattr(x, "__array__") else _refuse(name, x))
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
-        tensors = [
-            t if hasattr(t, "_array") else wrap(keep(np.array(t, number_dtype(t, dtypes)))) for t in tensors
-        ]
+        tensors = [t if hasattr(t, "_array") else _number(name, t, dtypes) for t in tensors]
     return tuple(tensors)
+
+
+def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
+    dtype = number_dtype(number, dtypes)
+    try:
+        return wrap(keep(np.array(number, dtype)))
+    except OverflowError:
+        raise ValueError(f"[{name}] got the number {number}; expected one that {dtype} can hold") from None
 
 
 def _refuse(name: str, x: Any) -> Any:

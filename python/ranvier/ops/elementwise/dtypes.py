@@ -24,7 +24,7 @@ from ranvier.ops.elementwise.whole import arithmetic, capturing
 Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
-_NUMBERS = (int, float, np.generic)
+_NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
@@ -41,10 +41,8 @@ def as_operand(name: str, x: Any) -> Any:
         if x.dtype.kind not in _RANK:
             raise TypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
         return wrap(plain(name, x))
-    if isinstance(x, np.generic):
-        return x.item()
-    if isinstance(x, (int, float)):
-        return x
+    if isinstance(x, _NUMBERS):
+        return x.item() if isinstance(x, np.generic) else x
     raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
 
 
