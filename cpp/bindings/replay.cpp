@@ -229,7 +229,7 @@ bool Replay::is_current() {
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
 bool Replay::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
-  static PyObject *const array_name = interned("_array"), *const gradient_name = interned("requires_grad");
+  static PyObject *const array_name = interned("_array"), *const gradient_name = interned("_requires_grad");
   if (arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);

@@ -50,10 +50,10 @@ def _targets(inputs: list[Tensor]) -> set[Any]:
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
     for x in inputs:
-        if not x.requires_grad:
+        if not x._requires_grad:
             raise RuntimeError("[backward] one of the inputs does not require grad")
         x.retain_grad()
-    return {x if x.grad_fn is None else x.grad_fn for x in inputs}
+    return {x if x._grad_fn is None else x._grad_fn for x in inputs}
 
 
 def refuse_create_graph(name: str, create_graph: bool) -> None:
@@ -67,7 +67,7 @@ def refuse_create_graph(name: str, create_graph: bool) -> None:
 def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
     """The array that backward starts from: the given gradient, checked, or 1."""
     array = root._array
-    if not root.requires_grad:
+    if not root._requires_grad:
         raise RuntimeError(f"[{name}] the tensor does not require grad and does not have a grad_fn")
     if gradient is None:
         if array.size != 1:
@@ -100,7 +100,7 @@ def run(
     ours: set[Any] = set()  # nodes whose pending sum is an array of our own
     starts: list[Any] = []
     for root, seed in roots:
-        node = root if root.grad_fn is None else root.grad_fn
+        node = root if root._grad_fn is None else root._grad_fn
         _add(node, seed, pending, ours)
         if node not in starts:
             starts.append(node)
@@ -130,7 +130,7 @@ def run(
         else:  # a leaf
             holder = [pending.pop(node, None)]
             if holder[0] is not None:
-                if node.requires_grad:  # it may have been switched off since forward
+                if node._requires_grad:  # it may have been switched off since forward
                     accumulate(node, holder)
                 if watched:
                     hooks.call_after_accumulation(node)

@@ -72,6 +72,8 @@ class Function:
     is_view: bool = False  # set it where the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
+    # saved arrays that only one gradient is computed from: the input that it is of, by the attribute's name
+    reads: ClassVar[dict[str, int]] = {}
     recorded = False
 
     needs: tuple[bool, ...]  # which gradients are wanted: one for each input, known before forward
@@ -101,11 +103,11 @@ class Function:
         except AttributeError:  # not a Tensor
             (x,) = as_inputs((x,), type(self).__name__.lower())
             array = x._array
-        if not (x.requires_grad and (not switched_off or mode.enabled) and self.differentiable):
+        if not (x._requires_grad and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED
             return self._unrecorded(self.forward(array), x)
         self.needs = _WANTED
-        maker, cell = x.grad_fn, x._cell
+        maker, cell = x._grad_fn, x._cell
         self.edges = (x if maker is None else maker,)
         self.changes = (0, cell[0])
         version = [0, None, 0]
@@ -118,12 +120,12 @@ class Function:
         except AttributeError:
             x, y = as_inputs((x, y), type(self).__name__.lower())
             a, b = x._array, y._array
-        of_x, of_y = x.requires_grad, y.requires_grad
+        of_x, of_y = x._requires_grad, y._requires_grad
         if not ((of_x or of_y) and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED * 2
             return self._unrecorded(self.forward(a, b), x)
         self.needs = (of_x, of_y)
-        to_x, to_y = x.grad_fn, y.grad_fn
+        to_x, to_y = x._grad_fn, y._grad_fn
         self.edges = ((to_x or x) if of_x else None, (to_y or y) if of_y else None)
         cell_x, cell_y = x._cell, y._cell
         self.changes = (0, cell_x[0], cell_y[0])
@@ -139,12 +141,12 @@ class Function:
         except AttributeError:
             x, y, z = as_inputs((x, y, z), type(self).__name__.lower())
             a, b, c = x._array, y._array, z._array
-        of_x, of_y, of_z = x.requires_grad, y.requires_grad, z.requires_grad
+        of_x, of_y, of_z = x._requires_grad, y._requires_grad, z._requires_grad
         if not ((of_x or of_y or of_z) and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED * 3
             return self._unrecorded(self.forward(a, b, c), x)
         self.needs = (of_x, of_y, of_z)
-        to_x, to_y, to_z = x.grad_fn, y.grad_fn, z.grad_fn
+        to_x, to_y, to_z = x._grad_fn, y._grad_fn, z._grad_fn
         self.edges = (
             (to_x or x) if of_x else None,
             (to_y or y) if of_y else None,
@@ -161,12 +163,12 @@ class Function:
             arrays = [x._array for x in inputs]
         except AttributeError:
             return self._apply_several(as_inputs(inputs, type(self).__name__.lower()))
-        needs = tuple([x.requires_grad for x in inputs])
+        needs = tuple([x._requires_grad for x in inputs])
         if not (True in needs and (not switched_off or mode.enabled) and self.differentiable):
             self.needs = _UNWANTED * len(inputs)
             return self._unrecorded(self.forward(*arrays), inputs[0])
         self.needs = needs
-        self.edges = tuple([(x.grad_fn or x) if x.requires_grad else None for x in inputs])
+        self.edges = tuple([(x._grad_fn or x) if x._requires_grad else None for x in inputs])
         version: list[Any] = [0, None, 0]
         self.versions = (version, *[x._cell for x in inputs])
         self.changes = (0, *[x._cell[0] for x in inputs])
@@ -184,8 +186,8 @@ class Function:
         out = _new(Tensor)
         out._array = y
         out._grad = None
-        out.requires_grad = True
-        out.grad_fn = self
+        out._requires_grad = True
+        out._grad_fn = self
         if self.is_view:  # a change of the view is one of x, whose counter is among the inputs
             join(out, x, self, True)
         else:
@@ -215,14 +217,16 @@ class Function:
             self._several_views(outs, x, True)
         for index, out in enumerate(outs):
             if out._array.dtype.kind == "f":
-                out.requires_grad, out.grad_fn = True, Output(self, index)
-                out._cell = x._cell if self.is_view else version
+                out._requires_grad, out._grad_fn = True, Output(self, index)
+            if not self.is_view:  # indices too, which backward may read
+                out._cell = version
         self.outputs = len(outs)
         return outs
 
     def check_saved(self) -> None:
         """Raises if an array that backward needs was changed in place since forward."""
-        saved = list(_arrays_in(vars(self).values()))
+        read = (v for name, v in vars(self).items() if name not in self.reads or self.needs[self.reads[name]])
+        saved = list(_arrays_in(read))
         for cell, count in zip(self.versions, self.changes, strict=True):
             changed = cell[1]
             if (
@@ -284,7 +288,7 @@ def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
 def watched(result: Any, *keys: Any) -> Any:
     """The result of a Function that keeps arrays of these Tensors (or tuples with some), which were not among
     its inputs: backward then raises where one of them has changed."""
-    node = result.grad_fn
+    node = result._grad_fn
     if isinstance(node, Function):
         for key in keys:
             for part in key if type(key) is tuple else (key,):
@@ -298,8 +302,8 @@ class _Absent:
     """Stands for an input that is None (a layer without bias)."""
 
     _array = None
-    requires_grad = False
-    grad_fn = None
+    _requires_grad = False
+    _grad_fn = None
     _view = None
     _cell: ClassVar[list[Any]] = [0, None, 0]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def assign(tensor: Any, result: Any, name: str) -> Any:
     """Makes tensor hold the value of result (and, on the tape, its history)."""
-    recorded = mode.enabled and result.requires_grad
+    recorded = mode.enabled and result._requires_grad
     array, value = tensor._array, result._array
     if array.shape != value.shape:
         raise RuntimeError(
@@ -59,11 +59,11 @@ def _passes_gradients(value: Any, tensor: Any) -> bool:
 
 def check_leaf(tensor: Any, name: str) -> None:
     """Refuses to change a leaf that requires gradients, or a view of one, while they are recorded."""
-    if not (tensor.requires_grad and mode.enabled):
+    if not (tensor._requires_grad and mode.enabled):
         return
     view = tensor._view
-    if tensor.grad_fn is None or (view is not None and not view[2] and view[0].grad_fn is None):
-        refuse_leaf(name, "a leaf Variable" if tensor.grad_fn is None else "a view of a leaf Variable")
+    if tensor._grad_fn is None or (view is not None and not view[2] and view[0]._grad_fn is None):
+        refuse_leaf(name, "a leaf Variable" if tensor._grad_fn is None else "a view of a leaf Variable")
 
 
 def raw_index(key: Any) -> Any:
@@ -86,7 +86,7 @@ class InPlace(Operators):
             raise index_error("setitem", raw_index(key), self._array.shape, error) from None
 
     def _set(self, given: Any, key: Any, value: Any) -> None:
-        recorded = self.requires_grad or _passes_gradients(value, self)
+        recorded = self._requires_grad or _passes_gradients(value, self)
         if not (recorded and mode.enabled):
             value = getattr(value, "_array", value)
             keys = numbers_first(key, self._array.shape)
@@ -115,7 +115,7 @@ class InPlace(Operators):
 
     def _put(self, value: Any, name: str) -> Tensor:
         check_leaf(self, name)
-        recorded = self.requires_grad or _passes_gradients(value, self)
+        recorded = self._requires_grad or _passes_gradients(value, self)
         if recorded and mode.enabled:
             from ranvier.autograd.copies import Put
 

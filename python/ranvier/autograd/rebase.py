@@ -29,6 +29,7 @@ from ranvier.autograd.views import (
 )
 
 Array = np.ndarray[Any, Any]
+_SAME_NUMBER = frozenset({"fill_", "zero_"})  # what gives every element one value
 
 
 def take_over(tensor: Any, result: Any, name: str) -> None:
@@ -42,23 +43,28 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
     if view is not None:
         if view[2]:
             raise RuntimeError(f"[{name}] got {view[2]}")
-        if view[0].grad_fn is None and view[0].requires_grad:
+        if view[0]._cell is not cell:
+            raise RuntimeError(
+                f"[{name}] got a view of a tensor that has other memory since (`.data = ...`); expected a "
+                "view of what it is now: make it anew, or clone() it"
+            )
+        if view[0]._grad_fn is None and view[0]._requires_grad:
             refuse_leaf(name, "a view of a leaf Variable")
-    before_writing(tensor, name, tensor._array)
-    _keep_saved(result.grad_fn, tensor)
+    before_writing(tensor, name, None if name in _SAME_NUMBER else tensor._array)
+    _keep_saved(result._grad_fn, tensor)
     if view is not None:
-        _skip_hooks(tensor, result.grad_fn, view)
+        _skip_hooks(tensor, result._grad_fn, view)
     write(tensor._array, result._array)
     count_change(tensor)
     if view is None:
         base = tensor
-        change_history(base, result.grad_fn)
+        change_history(base, result._grad_fn)
     else:
         base, chain, _ = view
-        change_history(base, _replaced(base, chain, result.grad_fn))
+        change_history(base, _replaced(base, chain, result._grad_fn))
     for other in views_of(base):
         _, chain, why = other._view
-        change_history(other, _refused(why, base.grad_fn) if why else chained(chain, base.grad_fn))
+        change_history(other, _refused(why, base._grad_fn) if why else chained(chain, base._grad_fn))
     renew(tensor, without=base)
 
 
@@ -66,20 +72,20 @@ def _exchange(tensor: Any, result: Any) -> None:
     """Hands the memory of the result over."""
     if result._view is not None:
         result = result.clone()
-    maker, cell = result.grad_fn, result._cell
+    maker, cell = result._grad_fn, result._cell
     if maker.versions and maker.versions[0] is cell:  # the count goes on
         cell[0] = changes = tensor._cell[0] + 1
         maker.changes = (changes, *maker.changes[1:])
     tensor._array, tensor._cell = result._array, cell
-    if tensor.grad_fn is not None and tensor.grad_fn.hooks:
+    if tensor._grad_fn is not None and tensor._grad_fn.hooks:
         change_history(tensor, maker)
     else:
-        tensor.grad_fn, tensor.requires_grad = maker, True
+        tensor._grad_fn, tensor._requires_grad = maker, True
 
 
 def _keep_saved(node: Any, tensor: Any, depth: int = 3) -> None:
     """Gives what the operation itself saved of memory that is about to be written a copy of its own."""
-    if depth == 0 or not hasattr(node, "versions") or node is tensor.grad_fn:
+    if depth == 0 or not hasattr(node, "versions") or node is tensor._grad_fn:
         return
     if not any(cell is tensor._cell for cell in node.versions):
         for edge in node.edges:
@@ -102,10 +108,10 @@ def _kept(value: Array, array: Array) -> Array:
 
 def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
     """A view's hooks see gradients of its earlier uses only: those of the change go past them."""
-    old = tensor.grad_fn
+    old = tensor._grad_fn
     if old is not None and old.hooks and maker.edges[0] is old:
         base, chain, _ = view
-        maker.edges = (chained(chain, base.grad_fn), *maker.edges[1:])
+        maker.edges = (chained(chain, base._grad_fn), *maker.edges[1:])
 
 
 def _node(function: Any, edges: tuple[Any, ...]) -> Any:
@@ -119,7 +125,7 @@ def _node(function: Any, edges: tuple[Any, ...]) -> Any:
 def _replaced(base: Any, chain: tuple[Any, ...], maker: Any) -> Any:
     from ranvier.autograd.copies import Replace
 
-    return _node(Replace(chain, base._array), (base.grad_fn, maker))
+    return _node(Replace(chain, base._array), (base._grad_fn, maker))
 
 
 def _refused(why: str, edge: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
 from ranvier.autograd.capture import captures, value_read
 from ranvier.autograd.convert import Conversions
 from ranvier.autograd.device import CPU, device
@@ -24,8 +25,8 @@ def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
     tensor = _new(Tensor)
     tensor._array = array
     tensor._grad = None
-    tensor.requires_grad = requires_grad
-    tensor.grad_fn = None
+    tensor._requires_grad = requires_grad
+    tensor._grad_fn = None
     tensor._view = None
     tensor._cell = [0, None, 0]
     return tensor
@@ -36,22 +37,6 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     tensor = wrap(array)
     tensor._cell[FLAG] = BORROWED
     return tensor
-
-
-def _set_grad(tensor: Tensor, value: Tensor | None) -> None:
-    if value is None:
-        tensor._grad = None
-        return
-    if not isinstance(value, Tensor):
-        raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
-    array, own = value._array, tensor._array
-    if value is tensor:
-        raise RuntimeError("[grad] got the tensor itself; expected another Tensor")
-    if array.shape != own.shape:
-        raise RuntimeError(f"[grad] got a gradient of shape {array.shape}; expected {own.shape}")
-    if array.dtype != own.dtype:
-        raise RuntimeError(f"[grad] got a gradient of dtype {array.dtype}; expected {own.dtype}")
-    tensor._grad = value
 
 
 class Tensor(Conversions, InPlace):
@@ -68,14 +53,14 @@ class Tensor(Conversions, InPlace):
 
     # _cell is [number of in-place changes, the array changed last, flags, weak references]: see views.py.
     # Tensors of one memory hold the same list; the tape compares the number before it trusts what it saved
-    __slots__ = ("__weakref__", "_array", "_cell", "_grad", "_view", "grad_fn", "requires_grad")
+    __slots__ = ("__weakref__", "_array", "_cell", "_grad", "_grad_fn", "_requires_grad", "_view")
 
     _array: np.ndarray[Any, Any]
     _cell: list[Any]
     _grad: Tensor | None
     _view: tuple[Any, tuple[Any, ...], str] | None  # what it is a view of: see views.py
-    requires_grad: bool
-    grad_fn: Any
+    _requires_grad: bool
+    _grad_fn: Any
 
     __array_ufunc__ = None  # array + tensor asks the Tensor, so NumPy never drops the tape in silence
     __array_priority__ = 1000
@@ -86,8 +71,8 @@ class Tensor(Conversions, InPlace):
         given = data._array if isinstance(data, Tensor) else plain("Tensor", data)
         self._array = np.array(given, np.float32)
         self._grad = None
-        self.requires_grad = requires_grad
-        self.grad_fn = None
+        self._requires_grad = requires_grad
+        self._grad_fn = None
         self._view = None
         self._cell = [0, None, 0]
 
@@ -110,7 +95,7 @@ class Tensor(Conversions, InPlace):
 
     @property
     def is_leaf(self) -> bool:
-        return self.grad_fn is None
+        return self._grad_fn is None
 
     @property
     def is_cuda(self) -> bool:
@@ -134,8 +119,20 @@ class Tensor(Conversions, InPlace):
         def grad(self) -> Tensor | None: ...
         @grad.setter
         def grad(self, value: Tensor | None) -> None: ...
-    else:  # read by C, since it is read often
-        grad = property(attrgetter("_grad"), _set_grad, doc="What backward has added up, or None.")
+        @property
+        def requires_grad(self) -> bool: ...
+        @requires_grad.setter
+        def requires_grad(self, value: bool) -> None: ...
+        @property
+        def grad_fn(self) -> Any: ...
+    else:  # read by C, since they are read often
+        grad = property(attrgetter("_grad"), set_grad, doc="What backward has added up, or None.")
+        requires_grad = property(
+            attrgetter("_requires_grad"),
+            set_requires_grad,
+            doc="Whether gradients are wanted; can be set for leaves only.",
+        )
+        grad_fn = property(attrgetter("_grad_fn"), doc="The Function that made the tensor; None for a leaf.")
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
@@ -203,30 +200,27 @@ class Tensor(Conversions, InPlace):
         """Takes this tensor itself off the tape. Raises RuntimeError for a view: use detach()."""
         if self._view is not None:
             raise RuntimeError("[detach_] got a view, which follows its base; expected no view: use detach()")
-        self.grad_fn, self.requires_grad = None, False
+        self._grad_fn, self._requires_grad = None, False
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Asks for gradients (of a floating leaf), or stops asking."""
-        if requires_grad and self._array.dtype.kind != "f":
-            raise RuntimeError("[requires_grad_] only Tensors of floating point dtype can require gradients")
-        if not requires_grad and self.grad_fn is not None:
-            raise RuntimeError("[requires_grad_] only a leaf can stop requiring gradients; use detach()")
-        self.requires_grad = requires_grad
+        """Asks for gradients (of a floating leaf), or stops asking. Returns the tensor itself."""
+        if self._grad_fn is None or requires_grad is not True:
+            set_requires_grad(self, requires_grad, "requires_grad_")
         return self
 
     def retain_grad(self) -> None:
         """Keeps the gradient of a tensor that is not a leaf in its ``grad``, too."""
-        if not self.requires_grad:
+        if not self._requires_grad:
             raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
-        if self.grad_fn is not None and not self.retains_grad:
+        if self._grad_fn is not None and not self.retains_grad:
             from ranvier.autograd import hooks
 
             hooks.RemovableHandle(hooks.of_maker(self), hooks.Retain(self))
 
     @property
     def retains_grad(self) -> bool:
-        kept = getattr(self.grad_fn, "hooks", None) or {}
+        kept = getattr(self._grad_fn, "hooks", None) or {}
         return any(getattr(hook, "tensor", lambda: None)() is self for hook in kept.values())
 
     def register_hook(self, hook: Any) -> Any:
@@ -262,18 +256,12 @@ class Tensor(Conversions, InPlace):
 
     @data.setter
     def data(self, value: Any) -> None:
-        array = value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
-        if self.requires_grad and array.dtype.kind != "f":
-            raise RuntimeError(
-                f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
-            )
-        self._array = array
-        self._cell[FLAG] |= UNWATCHED
+        set_data(self, value)
 
     # --- the array, for NumPy and others
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The array itself, not a copy; raises RuntimeError while gradients are required (detach() first)."""
-        if self.requires_grad and not force:
+        if self._requires_grad and not force:
             raise RuntimeError(
                 "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
             )
@@ -363,18 +351,18 @@ class Tensor(Conversions, InPlace):
         return object.__format__(self, spec)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self.grad_fn is not None:
+        if self._grad_fn is not None:
             raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
         if id(self) in memo:
             return memo[id(self)]
-        out = rebuild(type(self), self._array.copy(order="K"), self.requires_grad)
+        out = rebuild(type(self), self._array.copy(order="K"), self._requires_grad)
         memo[id(self)] = out
         if self.grad is not None:
             out.grad = self.grad.__deepcopy__(memo)
         return out
 
     def __reduce__(self) -> Any:
-        return rebuild, (type(self), self._array, self.requires_grad)
+        return rebuild, (type(self), self._array, self._requires_grad)
 
 
 def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
@@ -382,8 +370,8 @@ def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool
     tensor = _new(kind)
     tensor._array = array
     tensor._grad = None
-    tensor.requires_grad = requires_grad
-    tensor.grad_fn = None
+    tensor._requires_grad = requires_grad
+    tensor._grad_fn = None
     tensor._view = None
     tensor._cell = [0, None, 0]
     return tensor

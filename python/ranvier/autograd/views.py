@@ -64,20 +64,20 @@ def renew(tensor: Any, without: Any = None) -> None:
     Their gradients stay what they are. In PyTorch, too, hooks of a view see its uses up to a change.
     """
     for view in (tensor, *sharing(tensor)):
-        if view._view is not None and view.grad_fn is not None:
+        if view._view is not None and view._grad_fn is not None:
             base, chain, why = view._view
             if not why and base is not without:
-                change_history(view, chained(chain, base.grad_fn or base))
+                change_history(view, chained(chain, base._grad_fn or base))
 
 
 def change_history(tensor: Any, maker: Any) -> None:
     """Gives a tensor another maker; what keeps its gradient goes with it, other hooks stay."""
-    old = tensor.grad_fn
+    old = tensor._grad_fn
     if old is not None and old.hooks:
         for key, hook in list(old.hooks.items()):
             if getattr(hook, "tensor", lambda: None)() is tensor:
                 maker.hooks = {**(maker.hooks or {}), key: old.hooks.pop(key)}
-    tensor.grad_fn, tensor.requires_grad = maker, True
+    tensor._grad_fn, tensor._requires_grad = maker, True
 
 
 def join(view: Any, x: Any, function: Any, recording: bool) -> None:
@@ -210,7 +210,7 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
         and view[2]
         and mode.enabled
         and (base := view[0]()) is not None
-        and base.requires_grad
+        and base._requires_grad
     ):
         raise RuntimeError(f"[{name}] got {view[2]}")
     if places is not None and 0 in places.strides and _overlaps(places):

@@ -76,7 +76,7 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
             name = numpy_function.__name__
             raise TypeError(f"[{name}] got dtypes {kinds}; expected bools or integers") from error
         out._grad, out._view, out._cell = None, None, [0, None, 0]
-        out.requires_grad, out.grad_fn = False, None
+        out._requires_grad, out._grad_fn = False, None
         return out
 
     return method

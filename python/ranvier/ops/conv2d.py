@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ranvier import _core
 from ranvier.autograd.function import Function
@@ -15,6 +15,7 @@ Pair = int | tuple[int, int]
 class Convolution(Function):
     """conv2d and its relatives: the same three passes of different kernels."""
 
+    reads: ClassVar = {"x": 1, "w": 0}
     dimensions: int  # of a batch; one image, or signal, has one less
     kernel: Any
     kernel_backward: Any

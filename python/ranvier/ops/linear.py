@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ranvier.ops.shape import transpose
 
 class Linear(Function):
     """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""
+
+    reads: ClassVar = {"x": 1, "weight": 0}
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         self.x, self.weight = x, weight
@@ -42,9 +44,9 @@ class Linear(Function):
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x W^T + b
 
-    x (..., in), weight (out, in), bias (out,) or None, y (..., out). A NumPy array x is taken in the
-    weight's dtype; tensors must agree; integers are multiplied by NumPy. Raises ValueError where the shapes
-    do not fit, TypeError where the dtypes differ.
+    x (..., in), weight (out, in), bias (out,) or None, y (..., out); a weight (in,) gives y (...). A NumPy
+    array x is taken in the weight's dtype; tensors must agree; integers are multiplied by NumPy. Raises
+    ValueError where the shapes do not fit, TypeError where the dtypes differ.
 
     >>> import ranvier as rv
     >>> weight, bias = rv.tensor([[0.5, -0.25], [0.25, 0.5]]), rv.tensor([0.5, -0.5])
@@ -55,6 +57,9 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         weight = as_tensor("linear", weight)
         as_tensor("linear", x)
         x = x if isinstance(x, Tensor) else wrap(np.asarray(x, weight.dtype))
+    if weight._array.ndim == 1:  # one output, without a dimension of its own
+        y = matmul(x, weight)
+        return y if bias is None else add(y, bias)
     try:
         return Linear().apply(x, weight, bias)
     except TypeError:  # asked afterwards, so that floats do not pay for the question

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_operand, is_pair, unbroadca
 
 class Matmul(Function):
     """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""
+
+    reads: ClassVar = {"a": 1, "b": 0}
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b

@@ -213,8 +213,8 @@ class Walk(Found):
         self.add(Kind.SLOT, x, "_array", x._array, f"the memory of {text}")
         if self._forward_only:
             return
-        self.add(Kind.SLOT, x, "requires_grad", x.requires_grad, f"requires_grad of {text}")
-        self.add(Kind.SLOT, x, "grad_fn", x.grad_fn, f"grad_fn of {text}")
+        self.add(Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}")
+        self.add(Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}")
 
     def _function(self, f: Any, text: str) -> None:
         for name in vars(f).keys() if self._dynamic else self._names & vars(f).keys():

@@ -5,7 +5,7 @@ A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keep
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -80,6 +80,8 @@ class NumberSub(Function):
 class Mul(Function):
     """y = a b"""
 
+    reads: ClassVar = {"a": 1, "b": 0}
+
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         return _core.mul(a, b, None)
@@ -105,6 +107,8 @@ class MulNumber(Function):
 
 class Div(Function):
     """y = a / b"""
+
+    reads: ClassVar = {"y": 1}
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a_shape, self.b = a.shape, b

@@ -1,0 +1,59 @@
+"""What may be assigned to attributes of a Tensor: grad, requires_grad, data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ranvier.autograd.memory import plain
+from ranvier.autograd.views import FLAG, UNWATCHED
+
+if TYPE_CHECKING:
+    from ranvier.autograd.tensor import Tensor
+
+
+def set_grad(tensor: Tensor, value: Tensor | None) -> None:
+    if value is None:
+        tensor._grad = None
+        return
+    if not hasattr(value, "_cell"):
+        raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
+    array, own = value._array, tensor._array
+    if value is tensor:
+        raise RuntimeError("[grad] got the tensor itself; expected another Tensor")
+    if array.shape != own.shape:
+        raise RuntimeError(f"[grad] got a gradient of shape {array.shape}; expected {own.shape}")
+    if array.dtype != own.dtype:
+        raise RuntimeError(f"[grad] got a gradient of dtype {array.dtype}; expected {own.dtype}")
+    tensor._grad = value
+
+
+def set_requires_grad(tensor: Tensor, value: bool, name: str = "requires_grad") -> None:
+    if type(value) is not bool:
+        raise TypeError(f"[{name}] got {value!r}; expected True or False")
+    if tensor._grad_fn is not None:
+        raise RuntimeError(
+            f"[{name}] got {value} for a tensor that an operation has made; expected a leaf: you can only "
+            "change requires_grad flags of leaf variables; detach() gives a tensor that needs no gradient"
+        )
+    if value and tensor._array.dtype.kind != "f":
+        raise RuntimeError(
+            f"[{name}] got a tensor of {tensor._array.dtype}; expected floats: only Tensors of floating "
+            "point dtype can require gradients"
+        )
+    tensor._requires_grad = value
+
+
+def set_data(tensor: Tensor, value: Any) -> None:
+    """Gives the tensor the memory of a value; what shared its old memory keeps that."""
+    given = hasattr(value, "_cell")
+    array = value._array if given else np.asarray(plain("data", value))
+    if tensor._requires_grad and array.dtype.kind != "f":
+        raise RuntimeError(
+            f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
+        )
+    if given:
+        value._cell[FLAG] |= UNWATCHED
+    tensor._array, tensor._view = array, None
+    tensor._cell = [tensor._cell[0], None, UNWATCHED]

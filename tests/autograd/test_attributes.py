@@ -1,0 +1,148 @@
+"""grad, requires_grad, data and what else of a Tensor may be assigned, or not; detach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+
+def leaf(*values):
+    return rv.tensor(values, requires_grad=True)
+
+
+def test_data_is_the_memory_itself():
+    """The idiom of a target network."""
+    target, source = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    target.data.copy_(source)
+    assert target.tolist() == [3, 4]
+    target.data.mul_(0.5)
+    target.data.add_(0.5 * source)
+    assert target.tolist() == [3, 4]
+    target.data[0] = source[1]
+    assert target.tolist() == [4, 4]
+    assert target.grad_fn is None
+
+
+def test_detached_tensors_are_written_too():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    x.detach().copy_(w)
+    assert x.tolist() == [3, 4]
+    d = x.detach()
+    d += w * 1.0
+    assert x.tolist() == [6, 8]
+    assert d.requires_grad
+
+
+def test_detach_of_a_view_in_place_is_refused():
+    y = leaf(1.0, 2.0) * 1.0
+    with pytest.raises(RuntimeError, match=r"\[detach_\] got a view"):
+        y[:1].detach_()
+    assert not y.detach_().requires_grad
+
+
+def test_gradients_that_are_switched_off_before_backward():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = (x * w).sum()
+    x.requires_grad_(False)
+    y.backward()
+    assert x.grad is None
+    assert w.grad.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (rv.ones(3), RuntimeError, r"\[grad\] got a gradient of shape \(3,\); expected \(2,\)"),
+        (rv.ones(2).double(), RuntimeError, r"\[grad\] got a gradient of dtype float64; expected float32"),
+        ([1.0, 2.0], TypeError, r"\[grad\] got list; expected a Tensor or None"),
+        (np.ones(2, np.float32), TypeError, r"\[grad\] got ndarray; expected a Tensor or None"),
+    ],
+)
+def test_a_gradient_that_does_not_fit(value, error, text):
+    x = leaf(1.0, 2.0)
+    with pytest.raises(error, match=text):
+        x.grad = value
+    with pytest.raises(RuntimeError, match=r"\[grad\] got the tensor itself"):
+        x.grad = x
+    x.grad = rv.ones(2)
+    assert x.grad.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_requires_grad_of_what_an_operation_made_cannot_be_set(value):
+    x = leaf(1.0, 2.0)
+    y = x * 2.0
+    view = y[:1]
+    for t in (y, view):
+        with pytest.raises(
+            RuntimeError, match=rf"\[requires_grad\] got {value} for a tensor that an operation"
+        ):
+            t.requires_grad = value
+        assert t.requires_grad
+    with pytest.raises(RuntimeError, match=r"\[requires_grad_\] got False .*expected a leaf.*detach\(\)"):
+        y.requires_grad_(False)
+    assert y.requires_grad_() is y
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_requires_grad_of_a_leaf_can_be_set():
+    x = rv.ones(2)
+    x.requires_grad = True
+    (x * 3.0).sum().backward()
+    assert x.grad.tolist() == [3, 3]
+    x.requires_grad = False
+    assert not (x * 3.0).requires_grad
+    for value in (1, None, "yes", np.bool_(True)):
+        with pytest.raises(TypeError, match=r"\[requires_grad\] got .*; expected True or False"):
+            x.requires_grad = value
+    with pytest.raises(TypeError, match=r"\[requires_grad_\] got 1; expected True or False"):
+        x.requires_grad_(1)
+    whole = rv.tensor([1, 2])
+    with pytest.raises(RuntimeError, match=r"\[requires_grad\] got a tensor of int64; expected floats"):
+        whole.requires_grad = True
+    whole.requires_grad = False
+
+
+@pytest.mark.parametrize(
+    "name", ["grad_fn", "is_leaf", "shape", "dtype", "device", "ndim", "retains_grad", "T"]
+)
+def test_what_cannot_be_assigned(name):
+    x = leaf(1.0, 2.0)
+    for t in (x, x * 2.0):
+        before = getattr(t, name)
+        with pytest.raises(AttributeError):
+            setattr(t, name, None)
+        assert repr(getattr(t, name)) == repr(before)
+
+
+def test_data_replaced_by_other_memory():
+    """Views keep the memory that they are views of; the tensor is one of the new memory."""
+    x = rv.zeros(2, 2)
+    row, source = x[0], rv.ones(3)
+    x.data = source
+    x.mul_(2.0)
+    assert source.tolist() == [2, 2, 2]
+    row.add_(5.0)
+    assert x.tolist() == [2, 2, 2]
+    assert row.tolist() == [5, 5]
+    w = leaf(1.0, 2.0, 3.0)
+    view = source[:2]
+    view.data = rv.ones(2)
+    source.mul_(w)
+    (view * 2.0).sum()
+    assert view.tolist() == [1, 1]
+    source.sum().backward()
+    assert w.grad.tolist() == [2, 2, 2]
+    base = rv.zeros(2)
+    part = base[:1]
+    base.data = rv.ones(2)
+    with pytest.raises(RuntimeError, match=r"\[mul_\] got a view of a tensor that has other memory since"):
+        part.mul_(w[:1])
+
+
+def test_the_gradient_of_what_is_no_leaf_may_be_set():
+    y = leaf(1.0, 2.0) * 2.0
+    y.grad = rv.ones(2)
+    assert y.grad.tolist() == [1, 1]

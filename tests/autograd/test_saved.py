@@ -1,0 +1,187 @@
+"""What a Function has saved, and changes in place between forward and backward."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import ranvier as rv
+
+
+def leaf(*values):
+    return rv.tensor(values, requires_grad=True)
+
+
+CHANGES = [
+    lambda v, w: v.mul_(w),
+    lambda v, w: v.pow_(2),
+    lambda v, w: v.clamp_(-1.0, 1.5),
+    lambda v, w: v.sigmoid_(),
+    lambda v, w: v.exp_(),
+    lambda v, w: v.tanh_(),
+    lambda v, w: v.div_(w),
+    lambda v, w: v.relu_(),
+    lambda v, w: v.neg_(),
+    lambda v, w: v.sqrt_(),
+    lambda v, w: v.masked_fill_(v > 1.0, 2.0),
+    lambda v, w: v.copy_(w),
+    lambda v, w: v.__setitem__(0, w[1]),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_the_change_itself_saves_stays_right(change):
+    """The memory is written, and the operation needs the values from before."""
+    grads = []
+    for in_place in (True, False):
+        x = rv.tensor([[0.5, 2.0], [3.0, 1.0]], requires_grad=True)
+        w = leaf(2.0, 3.0)
+        if in_place:
+            base = x * 1.0
+            change(base[0], w)
+        else:
+            row = x[0] * 1.0
+            change(row, w)
+            base = rv.stack([row, x[1]])
+        (base * base).sum().backward()
+        grads.append((x.grad.tolist(), None if w.grad is None else w.grad.tolist()))
+    assert grads[0] == grads[1]
+
+
+def test_the_flag_ends_with_the_view():
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    square = y * y
+    view = y[:1]
+    del view
+    gc.collect()
+    y.fill_(7.0)  # nobody else sees the memory: what the product saved stays
+    square.sum().backward()
+    assert x.grad.tolist() == [2, 4]
+
+
+def test_a_saved_tensor_changed_through_a_view_is_refused():
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    z = y * y
+    y[:1].add_(1.0)
+    with pytest.raises(RuntimeError, match=r"a variable needed .* modified by an inplace operation"):
+        z.sum().backward()
+
+
+def test_an_older_change_of_an_input_is_no_reason_to_refuse():
+    x = leaf(1.0, 2.0)
+    with rv.no_grad():
+        x.add_(1.0)
+    y = x**2
+    y.view(2, 1).mul_(3.0)
+    y.sum().backward()
+    assert x.grad.tolist() == [12, 18]
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x, i: x[i],
+        lambda x, i: x[:, i],
+        lambda x, i: x.index_select(1, i),
+        lambda x, i: x.gather(1, i.reshape(1, 2)),
+        lambda x, i: rv.nn.functional.embedding(i, x),
+        lambda x, i: rv.nn.functional.cross_entropy(x, i),
+        lambda x, i: _put(x, i),
+        lambda x, i: x.scatter(1, i.reshape(1, 2), x * 2.0),
+        lambda x, i: (x * 1.0).index_add(0, i, x * 2.0),
+    ],
+)
+def test_an_index_changed_before_backward_is_noticed(pick):
+    x, i = rv.ones(2, 3, requires_grad=True), rv.tensor([0, 1])
+    y = pick(x, i)
+    y.sum().backward(retain_graph=True)
+    i.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def _put(x, i):
+    y = x * 1.0
+    y[i] = x[:, :1] * 2.0
+    return y
+
+
+def test_a_change_in_place_by_several_operations():
+    """The first of them saved what the last one's result is written over."""
+    low, high, weights = rv.tensor([0.5, 0.0, 3.0, 0.0]), rv.tensor([1.0, 5.0, 9.0, 1.0]), rv.arange(1.0, 5)
+    gradients = []
+    for in_place in (True, False):
+        w = rv.tensor([1.0, 2.0, 1.0, 0.25], requires_grad=True)
+        x = w * 2
+        if in_place:
+            row = x[1:]
+            x.clamp_(low, high)
+        else:
+            x = x.clamp(low, high)
+            row = x[1:]
+        ((x * weights).sum() + (row * row).sum()).backward()
+        gradients.append(w.grad.tolist())
+    assert gradients[0] == gradients[1]
+    assert gradients[0][1] > 0
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x: x.max(1),
+        lambda x: x.min(1),
+        lambda x: x.sort(1),
+        lambda x: x.topk(2, 1),
+        lambda x: x.kthvalue(2, 1),
+        lambda x: x.median(1),
+    ],
+)
+def test_indices_changed_before_backward_are_noticed(pick):
+    """They are a result of the operation, and what its backward reads."""
+    x = rv.tensor([[3.0, 1.0, 2.0, 5.0], [1.0, 2.0, 3.0, 4.0]], requires_grad=True)
+    values, indices = pick(x)
+    indices.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        values.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("product", "shapes"),
+    [
+        (lambda a, b: rv.nn.functional.linear(a, b), [(4, 3), (2, 3)]),
+        (lambda a, b: a @ b, [(4, 3), (3, 2)]),
+        (lambda a, b: a * b, [(4, 3), (4, 3)]),
+        (lambda a, b: rv.nn.functional.conv1d(a, b), [(1, 2, 5), (3, 2, 3)]),
+        (lambda a, b: rv.nn.functional.conv2d(a, b), [(1, 2, 5, 5), (3, 2, 3, 3)]),
+    ],
+)
+def test_what_no_gradient_is_computed_from_may_change(product, shapes):
+    """The gradient of one factor reads the other one only."""
+    for wanted in (0, 1):
+        factors = [rv.ones(*shape) for shape in shapes]
+        factors[wanted].requires_grad_()
+        y = product(*factors)
+        with rv.no_grad():
+            factors[wanted].mul_(5.0)
+        y.sum().backward()
+        changed = factors[wanted].grad.tolist()
+        factors = [rv.ones(*shape) for shape in shapes]
+        factors[wanted].requires_grad_()
+        product(*factors).sum().backward()
+        assert factors[wanted].grad.tolist() == changed
+        y = product(*factors)
+        factors[1 - wanted].mul_(5.0)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
+
+
+def test_a_repeated_tensor_on_the_tape_may_be_filled():
+    w = leaf(1.0, 2.0)
+    wide = (w * 2.0).expand(3, 2)
+    wide.fill_(4.0)
+    assert wide.tolist() == [[4, 4]] * 3
+    wide.zero_()
+    (wide.sum() + w.sum()).backward()
+    assert w.grad.tolist() == [1, 1]
