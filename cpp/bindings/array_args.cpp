@@ -280,9 +280,13 @@ Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64
 Output Output::like(const Input& x, DType dtype, const int64_t* shape) {
   const int ndim = x.ndim();
   PyArrayObject* a = as_array(x.object());
-  if (PyArray_IS_C_CONTIGUOUS(a)) return contiguous(dtype, ndim, shape);
+  bool in_c_order = PyArray_IS_C_CONTIGUOUS(a);
   int order[kMaxDims];
-  for (int d = 0; d < ndim; ++d) order[d] = d;
+  for (int d = 0; d < ndim; ++d) {
+    order[d] = d;
+    if (PyArray_STRIDE(a, d) == 0 && PyArray_DIM(a, d) > 1) in_c_order = true;  // repeated: it has no order
+  }
+  if (in_c_order) return contiguous(dtype, ndim, shape);
   std::stable_sort(order, order + ndim, [&](int p, int q) {
     return std::abs(PyArray_STRIDE(a, p)) > std::abs(PyArray_STRIDE(a, q));
   });

@@ -116,7 +116,7 @@ class Output {
   // Logical (n, c, h, w), in memory n, h, w, c.
   static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w);
   // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
-  // what it is.
+  // what it is. Where x repeats elements (stride 0), C order.
   static Output like(const Input& x, DType dtype) { return like(x, dtype, x.shape()); }
   static Output like(const Input& x, DType dtype, const int64_t* shape);  // of another shape
   // `name`: what errors call it, where it is not `out` but an array that changes in place.

@@ -42,7 +42,8 @@ py::object copy_like(py::handle x_, py::handle like_) {
   return y.release();
 }
 
-// concatenate(arrays, axis): the arrays one after another; channels-last if all are.
+// concatenate(arrays, axis): the arrays one after another; channels-last if all are, and not all in C order
+// too (by dimensions of length 1).
 py::object concatenate(py::handle arrays_, py::handle axis_) {
   constexpr const char* op = "cat";
   if (!PyTuple_Check(arrays_.ptr()) && !PyList_Check(arrays_.ptr()))
@@ -51,10 +52,11 @@ py::object concatenate(py::handle arrays_, py::handle axis_) {
   const auto arrays = py::reinterpret_borrow<py::sequence>(arrays_);
   if (arrays.size() == 0) fail_value(op, "got no tensors; expected at least one");
   std::vector<Input> inputs;
-  bool channels_last = true;
+  bool channels_last = true, all_contiguous = true;
   for (py::handle h : arrays) {
     inputs.push_back(Input::floating(op, "a tensor", h));
     channels_last = channels_last && is_channels_last(inputs.back());
+    all_contiguous = all_contiguous && inputs.back().is_contiguous();
   }
   const Input& first = inputs[0];
   const int ndim = first.ndim();
@@ -76,8 +78,9 @@ py::object concatenate(py::handle arrays_, py::handle axis_) {
                          std::to_string(d));
     shape[d] += x.shape(d);
   }
-  Output y = channels_last ? Output::channels_last(first.dtype(), shape[0], shape[1], shape[2], shape[3])
-                           : Output::contiguous(first.dtype(), ndim, shape);
+  Output y = channels_last && !all_contiguous
+                 ? Output::channels_last(first.dtype(), shape[0], shape[1], shape[2], shape[3])
+                 : Output::contiguous(first.dtype(), ndim, shape);
   with_float(first.dtype(), [&](auto tag) {
     using T = decltype(tag);
     TensorView<T> part = y.view<T>();

@@ -224,3 +224,18 @@ def test_wrong_calls():
         x[5]
     with pytest.raises(ValueError, match=r"\[cat\]|\[stack\]"):
         rv.cat([x, rv.zeros(3, 4)])
+
+
+def test_ravel_of_a_vector_is_a_view_of_it():
+    x = rv.ones(3, requires_grad=True)
+    assert x.ravel() is not x
+    with rv.no_grad():
+        assert not x.ravel().requires_grad
+
+
+def test_results_are_in_c_order_where_the_order_is_open():
+    """Dimensions of size 1, or repeated: so a view of the result is one, as in PyTorch."""
+    x = rv.ones(2, 1, 1, 3)
+    assert rv.cat([x, x], 1).is_contiguous()
+    assert rv.stack([rv.ones(2, 3, 1)] * 2, -1).is_contiguous()
+    assert rv.arange(3.0).expand(2, 3).relu().is_contiguous()

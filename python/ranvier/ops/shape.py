@@ -211,7 +211,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def ravel(x: Any) -> Tensor:
     """x in one dimension: a view where x is in C order, else a copy."""
-    return flatten(as_tensor("ravel", x).contiguous())
+    return reshape(as_tensor("ravel", x).contiguous(), -1)
 
 
 def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:

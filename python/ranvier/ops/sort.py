@@ -14,7 +14,7 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
-from ranvier.ops.reduce import ValuesIndices
+from ranvier.ops.reduce import Extreme, ValuesIndices
 from ranvier.ops.shape import _dim, reshape
 
 METHODS = ("argsort", "kthvalue", "median", "sort", "topk")
@@ -57,6 +57,18 @@ class Median(Sort):
         chosen = _core.where(_core.ne(greatest, greatest, None), of_last, of_middle, None)
         self.indices = _core.cast(chosen, indices.dtype, None)
         return _core.gather(x, self.indices, self.axis, None), self.indices
+
+
+class MedianOfAll(Extreme):
+    """y = the median of all elements of a vector; elements that are equal to it share dy evenly"""
+
+    def __init__(self) -> None:
+        self.axes, self.keepdims = None, False
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y = Median(0, x.shape[0]).forward(x)[0].reshape(())
+        return self.y
 
 
 def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
@@ -122,7 +134,8 @@ def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndi
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element along dim, the lower of two, as (values, indices); NaN where there is one.
 
-    Without dim: that of all elements, alone. Raises ValueError where there is no element.
+    Without dim: that of all elements, alone; elements equal to it share its gradient, as in PyTorch. Raises
+    ValueError where there is no element.
 
     >>> import ranvier as rv
     >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
@@ -130,7 +143,10 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """
     x, keepdim = as_tensor("median", x), _flag("median", "keepdim", keepdim)
     if dim is None:
-        return median(reshape(x, -1), 0).values
+        flat = reshape(x, -1)
+        if is_floating(x) and flat.shape[0]:
+            return MedianOfAll().apply(flat)
+        return median(flat, 0).values
     at = _dim("median", dim, max(x.ndim, 1))
     length = x.shape[at] if x.ndim else 1
     if length == 0:

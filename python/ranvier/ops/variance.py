@@ -33,8 +33,11 @@ class Var(Function):
         n = self.x.size // (self.y.size or 1)
         dy = dy.reshape(self.y.shape)
         divisor = n - self.correction if n > self.correction else 0.0
-        # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v))
-        scale = _core.div(dy, self.y, None) if self.root else _core.mul(dy, 2.0, None)
+        # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v)), 0 where v is 0
+        if self.root:
+            scale = _core.where(_core.eq(self.y, 0.0, None), 0.0, _core.div(dy, self.y, None), None)
+        else:
+            scale = _core.mul(dy, 2.0, None)
         scale = _core.div(scale, divisor, None)
         return _core.mul(_core.sub(self.x, self.mean, None), scale, None)
 

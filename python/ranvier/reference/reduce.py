@@ -63,8 +63,10 @@ def std(x: Array, axis: Axis = None, keepdims: bool = False, correction: int = 1
 def std_backward(
     dy: Array, x: Array, axis: Axis = None, keepdims: bool = False, correction: int = 1
 ) -> Array:
-    """d std = d var / (2 std)"""
-    return var_backward(dy / (2 * std(x, axis, keepdims, correction)), x, axis, keepdims, correction)
+    """d std = d var / (2 std), 0 where all elements are equal"""
+    y = std(x, axis, keepdims, correction)
+    scale = np.divide(dy, 2 * y, out=np.zeros_like(y), where=y != 0)
+    return var_backward(scale, x, axis, keepdims, correction)
 
 
 def amax(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -10,8 +10,11 @@ from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
     Array,
     as_operand,
+    cast,
     is_floating,
     is_pair,
     promoted,
@@ -66,6 +69,55 @@ class Clip(Function):
         return _core.clip_backward(dy, self.x, self.low, self.high, None)
 
 
+class AtLeast(Function):
+    """y = max(x, low); where they are equal, x gets the gradient"""
+
+    compare, reverse, extremum = staticmethod(_core.ge), staticmethod(_core.lt), staticmethod(_core.maximum)
+
+    def forward(self, x: Array, limit: Array) -> Array:
+        self.x, self.limit = x, limit
+        return self.extremum(x, limit, None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        x, limit, dx, dlimit = self.x, self.limit, None, None
+        if self.needs[0]:
+            dx = unbroadcast(_core.where(self.compare(x, limit, None), dy, 0, None), x.shape)
+        if self.needs[1]:
+            dlimit = unbroadcast(_core.where(self.reverse(x, limit, None), dy, 0, None), limit.shape)
+        return dx, dlimit
+
+
+class AtMost(AtLeast):
+    """y = min(x, high); where they are equal, x gets the gradient"""
+
+    compare, reverse, extremum = staticmethod(_core.le), staticmethod(_core.gt), staticmethod(_core.minimum)
+
+
+class Between(Function):
+    """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
+
+    def forward(self, x: Array, low: Array, high: Array) -> Array:
+        self.arrays = x, low, high
+        return _core.minimum(_core.maximum(x, low, None), high, None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        x, low, high = self.arrays
+        found: list[Array | None] = [None, None, None]
+        if self.needs[0]:
+            inside = _core.where(_core.le(x, high, None), dy, 0, None)
+            found[0] = _core.where(_core.ge(x, low, None), inside, 0, None)
+        if self.needs[1]:
+            apart = _core.where(_core.lt(low, high, None), dy, 0, None)
+            found[1] = _core.where(_core.lt(x, low, None), apart, 0, None)
+        if self.needs[2]:
+            crossed = _core.where(_core.lt(high, low, None), dy, 0, None)
+            found[2] = _core.where(_core.gt(x, high, None), dy, crossed, None)
+        return tuple(
+            d if d is None else unbroadcast(d, array.shape)
+            for d, array in zip(found, self.arrays, strict=True)
+        )
+
+
 def maximum(a: Any, b: Any) -> Tensor:
     """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
@@ -93,7 +145,8 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """x limited to [min, max]; None means no limit on that side. The gradient passes where min <= x <= max.
+    """x limited to [min, max]; None means no limit on that side. The gradient passes where min <= x <= max;
+    elsewhere it goes to the limit.
 
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
 
@@ -106,9 +159,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     x = as_operand("clip", x)
     low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        if low is not None:
-            x = maximum(x, low)
-        return x if high is None else minimum(x, high)
+        return _by_tensors(x, low, high)
     if not is_floating(x):
         floats = isinstance(low, float) or isinstance(high, float)
         if not (floats and isinstance(x, Tensor)):
@@ -117,6 +168,21 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
         x = x.float()
     infinity = float("inf")
     return Clip(-infinity if low is None else low, infinity if high is None else high).apply(x)
+
+
+def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
+    """clip with one limit or two, at least one of them a Tensor."""
+    if low is None or high is None:
+        kind, function, limit = (AtMost, np.minimum, high) if low is None else (AtLeast, np.maximum, low)
+        return promoted("clip", kind, function, x, limit)
+    dtypes = {part._array.dtype for part in (x, low, high) if isinstance(part, Tensor)}
+    if len(dtypes) > 1 or not dtypes <= {F32, F64}:
+        y = promoted("clip", AtMost, np.minimum, promoted("clip", AtLeast, np.maximum, x, low), high)
+        if not (y.requires_grad and is_floating(y)):
+            return y
+        dtypes = {y.dtype}
+    dtype = dtypes.pop()
+    return Between().apply(*(cast(part, dtype) for part in (x, low, high)))
 
 
 clamp = clip
