@@ -13,13 +13,19 @@ from support.random_programs import Drawing, on_tape, reaches_leaf, same_memory
 
 LINES = 14
 _COPY = re.compile(
-    r"(?:with T.no_grad\(\): )?(a\d+)(?:\.data|\.detach\(\))?(?:\[.*\] .?= | .= |\.\w+_\()(a\d+)"
+    r"(?:with T.\w+\(\w*\): )?(a\d+)(?:\.data|\.detach\(\))?(?:\[.*\] .?= | .= |\.\w+_\()(a\d+)"
 )
+_MAY_COPY = re.compile(r"\.(contiguous|flatten|ravel|reshape|unflatten|view|view_as)\(")
+_SINGLE = re.compile(r"float32|(float|bool|int|long)\(\)|= \(a\d+ > ")  # whole numbers become float32
 _TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-10)}  # float64 only where nothing is float32
 
 
 class Verdict(NamedTuple):
-    """kind: same, differs, refused (by us only), allowed (by us only), crash (an error not in our form)."""
+    """kind: same, differs, refused (by us only), allowed (by us only), crash, layout.
+
+    crash: an error that is not in our form. layout: whether a line copies depends on strides, which are not
+    PyTorch's everywhere.
+    """
 
     kind: str
     line: str = ""
@@ -91,28 +97,27 @@ def draw(seed: int) -> list[str]:
 def compare(program: list[str]) -> Verdict:
     """Runs a program in both libraries.
 
-    Where PyTorch refuses because a saved tensor was changed and we do not, PyTorch saves copies and decides.
+    Where PyTorch refuses because a saved tensor was changed and we do not, PyTorch saves copies and decides;
+    also where what nobody watches was changed, so that PyTorch computes a gradient from what is there now.
     """
     verdict = _compare(program)
-    if (
-        verdict.kind == "allowed"
-        and "modified by an inplace" in verdict.detail
-        and ".data" not in str(program)
-    ):
+    unwatched = any(word in line for word in (".data", ".numpy()") for line in program)
+    noticed = verdict.kind == "allowed" and "modified by an inplace" in verdict.detail
+    if (noticed and not unwatched) or (verdict.kind == "differs" and unwatched):
         with torch().autograd.graph.saved_tensors_hooks(lambda saved: saved.clone(), lambda saved: saved):
             decided = _compare(program)
-        return decided if decided.kind == "differs" else verdict
+        return verdict if noticed and decided.kind != "differs" else decided
     return verdict
 
 
 def _compare(program: list[str]) -> Verdict:
     theirs, ours = Machine(torch()), Machine(rv)
-    rtol, atol = _TOLERANCE[
-        "float32" if any("float32" in s or "float()" in s for s in program) else "float64"
-    ]
+    rtol, atol = _TOLERANCE["float32" if any(map(_SINGLE.search, program)) else "float64"]
     for line in program:
         if _undefined(line, theirs):
             return Verdict("same")
+        if _copies_by_layout(line, theirs, ours):
+            return Verdict("layout", line)
         expected, got = theirs.run(line), ours.run(line)
         if isinstance(expected, (NameError, SyntaxError)):
             return Verdict("same")  # no program
@@ -156,6 +161,14 @@ def _undefined(line: str, machine: Machine) -> bool:
     if any(not isinstance(x, machine.Tensor) for x in pair) or (pair[0] is pair[1] and "[[" not in line):
         return False
     return same_memory(*pair)
+
+
+def _copies_by_layout(line: str, theirs: Machine, ours: Machine) -> bool:
+    """Whether a line makes a copy of a tensor that is not in C order, and it is so in one library only."""
+    name = _subject(line)
+    if name not in theirs.tensors or name not in ours.tensors or not _MAY_COPY.search(line):
+        return False
+    return bool(theirs.names[name].is_contiguous() != ours.names[name].is_contiguous())
 
 
 def _in_form(error: Exception) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from support import random_lines as lines
+
 SHAPES = (
     (),
     (1,),
@@ -53,16 +55,17 @@ class Drawing:
         if not tensors:
             return self._leaf(True)
         line = getattr(self, f"_{kind}")(tensors)
-        if kind in ("view", "compute", "change", "assign") and self.rng.random() < 0.12:
-            return f"with T.no_grad(): {line}"
+        if kind in ("view", "compute", "change", "assign", "pair", "index") and self.rng.random() < 0.12:
+            mode = self.rng.choice(["no_grad()"] * 8 + ["enable_grad()", "set_grad_enabled(False)"])
+            return f"with T.{mode}: {line}"
         return line
 
     # --- names and numbers
-    def _new(self) -> str:
+    def new(self) -> str:
         self.count += 1
         return f"a{self.count - 1}"
 
-    def _number(self) -> float:
+    def number(self) -> float:
         return self.rng.choice([-2.0, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0])
 
     def _leaf(self, wants: bool, shape: tuple[int, ...] | None = None) -> str:
@@ -71,8 +74,8 @@ class Drawing:
         dtype = self.dtype if self.rng.random() < 0.9 else "float64"
         flag = ", requires_grad=True" if wants else ""
         if 0 in shape:
-            return f"{self._new()} = T.zeros({shape}, dtype=T.{dtype}{flag})"
-        return f"{self._new()} = T.tensor({self._values(shape)}, dtype=T.{dtype}{flag})"
+            return f"{self.new()} = T.zeros({shape}, dtype=T.{dtype}{flag})"
+        return f"{self.new()} = T.tensor({self._values(shape)}, dtype=T.{dtype}{flag})"
 
     def _values(self, shape: tuple[int, ...]) -> Any:
         if not shape:
@@ -87,14 +90,14 @@ class Drawing:
     def _operand(self, tensors: dict[str, Any], x: Any) -> str:
         """What fits x: a number, a tensor of its shape or one that broadcasts to it, or any."""
         if self.rng.random() < 0.3:
-            return str(self._number())
+            return str(self.number())
         shape = tuple(x.shape)
         fits = [
             n for n, t in tensors.items() if _broadcasts(tuple(t.shape), shape) and t.dtype.is_floating_point
         ]
         return self.rng.choice(fits) if fits and self.rng.random() < 0.9 else self._name(tensors)
 
-    def _key(self, shape: tuple[int, ...]) -> str:
+    def key(self, shape: tuple[int, ...]) -> str:
         """A key of integers, slices, None and ... that gives a view."""
         parts: list[str] = []
         for n in shape[: self.rng.randint(1, max(len(shape), 1))]:
@@ -111,7 +114,7 @@ class Drawing:
             parts.append("...")
         return ", ".join(parts)
 
-    def _picks(self, shape: tuple[int, ...], once: bool = False) -> str:
+    def picks(self, shape: tuple[int, ...], once: bool = False) -> str:
         n = shape[0] if shape else 1
         if not shape or self.rng.random() < 0.3:
             return "..."
@@ -126,174 +129,84 @@ class Drawing:
 
     def _view(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors)
-        x, d = tensors[name], self._dim(tensors[name].ndim)
-        n = x.shape[d] if x.ndim else 1
-        start = self.rng.randint(0, max(n - 1, 0))
-        choices = [
-            f"[{self._key(tuple(x.shape))}]",
-            f"[{self._key(tuple(x.shape))}]",
-            f".select({d}, {start})",
-            f".narrow({d}, {start}, {self.rng.randint(0, n - start)})",
-            f".permute({self._order(x.ndim)})",
-            f".transpose({d}, {self._dim(x.ndim)})",
-            f".movedim({d}, {self._dim(x.ndim)})",
-            f".view({self._reshaped(tuple(x.shape))})",
-            f".reshape({self._reshaped(tuple(x.shape))})",
-            f".unsqueeze({self.rng.randint(0, x.ndim)})",
-            f".squeeze({self.rng.choice(['', str(d)])})",
-            f".expand({', '.join(['2', *map(str, x.shape)])})",
-            f".expand({', '.join(str(3 if n == 1 else n) for n in x.shape) or '2'})",
-            f".unbind({d})[{start}]",
-            f".split({self.rng.randint(1, max(n, 1))}, {d})[0]",
-            f".chunk(2, {d})[0]",
-            ".detach()",
-            ".data" if self.unwatched else ".detach()",
-            ".view_as(" + name + ")",
-            ".flatten()",
-            ".contiguous()",
-            f".flip({d})" if x.ndim else ".flip(())",
-            f".expand_as({name})",
-            f".unflatten({d}, (-1, 1))" if x.ndim else ".view(1)",
-        ]
-        if x.ndim >= 2:
-            choices += [f".diagonal({self.rng.randint(-1, 1)})"] * 2 + [".mT", ".swapaxes(0, 1)"]
-        if x.ndim == 2:
-            choices += [".T", ".t()"]
-        return f"{self._new()} = {name}{self.rng.choice(choices)}"
+        return f"{self.new()} = {name}{self.rng.choice(lines.views(self, name, tensors[name]))}"
 
     def _compute(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors)
         x = tensors[name]
-        other = self._operand(tensors, x)
-        choices = [
-            f"{name} * {other}",
-            f"{name} + {other}",
-            f"{name} - {other}",
-            f"{name} / {self._number()}",
-            f"{name} ** 2",
-            f"-{name}",
-            f"{name}.clone()",
-            f"{name}.sum()",
-            f"{name}.sum({self._dim(x.ndim)})",
-            f"{name}.relu()",
-            f"{name}.sigmoid()",
-            f"{name}.tanh()",
-            f"{name}.clamp(-1.0, 1.5)",
-            f"{name}.to(T.float64)",
-            f"{name}.float()",
-            f"{name}[{self._picks(tuple(x.shape))}]",
-            f"{name}[{name} > 0.0]",
-            f"T.where({name} > 0.0, {name}, {other})",
-            f"T.nn.functional.{'relu6' if self.unwatched else 'relu'}({name}, inplace={not self.unwatched})",
-            f"{name}.masked_fill({name} > 0.0, {self._number()})",
-            f"T.cat([{name}, {name}], {self._dim(x.ndim)})",
-            f"T.stack([{name}, {name}])",
-            f"{name}.mean()",
-            f"{name}.max({self._dim(x.ndim)})[0]",
-            f"{name}.cumsum({self._dim(x.ndim)})",
-            f"{name}.repeat({', '.join('2' for _ in x.shape) or '1'})",
-            f"{name}.double()",
-            f"{name}.clone().detach()",
-            f"T.zeros_like({name})",
-            f"{name}.abs()",
-            f"{name} @ {other}" if x.ndim and other[-1] != "0" else f"{name}.clone()",
-            f"T.nn.functional.dropout({name}, 0.0)",
-            f"T.nn.functional.leaky_relu({name}, inplace={not self.unwatched})",
-            f"T.autograd.grad({name}.sum(), {self._name(tensors)}, None, True, allow_unused=True)[0].clone()",
-        ]
-        return f"{self._new()} = {self.rng.choice(choices)}"
+        other, third = self._operand(tensors, x), self._name(tensors)
+        drawn = self.rng.choice(lines.results(self, name, x, other, third))
+        if self.rng.random() < 0.1:  # a name that is bound anew: the tensor before it goes
+            return f"{name} = {drawn}"
+        return f"{self.new()} = {drawn}"
 
     def _change(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors)
-        other = self._operand(tensors, tensors[name])
-        choices = [
-            f"{name}.add_({other})",
-            f"{name}.add_({other}, alpha=0.5)",
-            f"{name}.sub_({other})",
-            f"{name}.mul_({other})",
-            f"{name}.mul_({other})",
-            f"{name}.div_({self._number()})",
-            f"{name}.pow_(2)",
-            f"{name}.copy_({other if not other[0].isdigit() and other[0] != '-' else name})",
-            f"{name}.fill_({self._number()})",
-            f"{name}.zero_()",
-            f"{name}.clamp_(-1.0, 1.0)",
-            f"{name}.masked_fill_({name} > 0.0, {self._number()})",
-            f"{name} += {other}",
-            f"{name} *= {other}",
-            f"{name} -= {other}",
-            f"{name}.detach().add_({other})",
-            f"{name}.neg_()",
-        ]
-        if self.unwatched:
-            choices += [
-                f"{name}.data.mul_({self._number()})",
-                f"{name}.data.copy_({name})",
-                f"{name}.data.add_({other})",
-            ]
-        else:
-            choices += [f"{name}.relu_()", f"{name}.sigmoid_()", f"{name}.tanh_()"]
-        return self.rng.choice(choices)
+        return self.rng.choice(
+            lines.changes(self, name, tensors[name], self._operand(tensors, tensors[name]))
+        )
 
     def _assign(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors)
         x = tensors[name]
         shape = tuple(x.shape)
-        key = self._key(shape)
+        key = self.key(shape)
         try:
             part = x.detach()[eval(f"__import__('numpy').s_[{key}]")]
         except IndexError:
             part = x
         data = ".data" if self.unwatched and self.rng.random() < 0.25 else ""
-        if self.rng.random() < 0.15:
-            return f"{name}{data}[{self._picks(shape, True)}] = {self._operand(tensors, part)}"
-        if self.rng.random() < 0.15:
-            return f"{name}{data}[{name} > 0.0] = {self._number()}"
-        if self.rng.random() < 0.15:
-            return f"{name}{data}[{key}] {self.rng.choice('+*-')}= {self._operand(tensors, part)}"
-        return f"{name}{data}[{key}] = {self._operand(tensors, part)}"
+        kind, value = self.rng.random(), self._operand(tensors, part)
+        if kind < 0.15:
+            return f"{name}{data}[{self.picks(shape, True)}] = {value}"
+        if kind < 0.25:
+            return f"{name}{data}[{name} > 0.0] = {self.number()}"
+        if kind < 0.3:
+            return f"{name}{data}[{name} > 0.0] {self.rng.choice('+*-')}= {self.number()}"
+        if kind < 0.35:
+            return f"{name}{data}[{self.picks(shape, True)}] {self.rng.choice('+*-')}= {value}"
+        if kind < 0.45:
+            return f"{name}{data}[{key}] {self.rng.choice('+*-')}= {value}"
+        return f"{name}{data}[{key}] = {value}"
 
     def _pair(self, tensors: dict[str, Any]) -> str:
-        """Two views from one call."""
+        """Two results of one call."""
         name = self._name(tensors)
         x = tensors[name]
         dims = [d for d, n in enumerate(x.shape) if n >= 2]
         if not dims:
             return self._view(tensors)
         d = self.rng.choice(dims)
-        return f"{self._new()}, {self._new()} = {name}.chunk(2, {d})"
+        n = x.shape[d]
+        choices = [f"{name}.chunk(2, {d})", f"{name}.chunk(2, {d})", f"{name}.split([1, {n - 1}], {d})"]
+        choices += [f"{name}.max({d})", f"{name}.min({d})", f"{name}.sort({d}, stable=True)"]
+        if n == 2:
+            choices += [f"{name}.unbind({d})"] * 2 + [f"{name}.split(1, {d})", f"list({name})"]
+        drawn = self.rng.choice(choices)
+        if any(word in drawn for word in ("max", "min", "sort")):
+            self.indices += 1
+            return f"{self.new()}, i{self.indices - 1} = {drawn}"
+        return f"{self.new()}, {self.new()} = {drawn}"
 
     def _index(self, tensors: dict[str, Any]) -> str:
         """A tensor of indices, made, used or changed."""
         name = self._name(tensors)
-        x = tensors[name]
-        d = self._dim(x.ndim)
         if not self.indices or self.rng.random() < 0.2:
             self.indices += 1
             return f"i{self.indices - 1} = T.tensor([0, {self.rng.choice([0, 1, 1])}])"
         i = f"i{self.rng.randrange(self.indices)}"
-        return self.rng.choice(
-            [
-                f"{self._new()} = {name}[{i}]",
-                f"{self._new()} = {name}[:, {i}]",
-                f"{self._new()} = {name}.index_select({d}, {i})",
-                f"{self._new()} = {name}.gather({d}, {i}.reshape({'1, ' * (x.ndim - 1)}2))",
-                f"{name}[{i}] = {self._number()}",
-                f"{name}.index_add_({d}, {i}, {name}.detach().index_select({d}, {i}))",
-                f"{name}.scatter_(0, {i}, {self._number()})",
-                f"{self._new()} = T.nn.functional.embedding({i}, {name})",
-                f"{i}.zero_()",
-                f"{i}[0] = 1",
-            ]
-        )
+        return self.rng.choice(lines.with_index(self, name, tensors[name], i, self._name(tensors)))
 
     def _backward(self, tensors: dict[str, Any]) -> str:
-        name = self._name(tensors, taped=True)
+        name, other = self._name(tensors, taped=True), self._name(tensors, taped=True)
         keep = self.rng.choice(["", "", "retain_graph=True"])
-        if self.rng.random() < 0.15:
+        kind = self.rng.random()
+        if kind < 0.15:
             return f"{name}.backward(T.ones_like({name}), {keep})"
-        if self.rng.random() < 0.15:
-            return f"{name}.sum().backward(inputs=[{self._name(tensors, taped=True)}], {keep})"
+        if kind < 0.3:
+            return f"{name}.sum().backward(inputs=[{other}], {keep})"
+        if kind < 0.4:
+            return f"({name} * 2.0).sum().backward({keep}); ({other} ** 2).sum().backward({keep})"
         return f"{name}.sum().backward({keep})"
 
     def _hook(self, tensors: dict[str, Any]) -> str:
@@ -322,26 +235,27 @@ class Drawing:
         return self.rng.choice(
             [
                 f"{name}.requires_grad_()",
+                f"{name}.requires_grad = {self.rng.choice([True, False])}",
                 f"{name}.requires_grad_(False)",
                 f"{name}.detach_()" if tensors[name].grad_fn is not None else f"{name}.requires_grad_(False)",
                 f"{name}.grad = None",
                 f"{name}.grad.mul_(2.0)",
                 f"{name}.grad.zero_()",
                 f"{name}.grad = {self._name(tensors)}.detach().clone()",
-                f"{self._new()} = {name}.grad.clone()",
+                f"{self.new()} = {name}.grad.clone()",
             ]
         )
 
     def _forget(self, tensors: dict[str, Any]) -> str:
         return f"del {self.rng.choice(list(tensors))}"
 
-    def _dim(self, ndim: int) -> int:
+    def dim(self, ndim: int) -> int:
         return self.rng.randint(0, max(ndim - 1, 0))
 
-    def _order(self, ndim: int) -> str:
+    def order(self, ndim: int) -> str:
         return ", ".join(map(str, self.rng.sample(range(ndim), ndim))) or "()"
 
-    def _reshaped(self, shape: tuple[int, ...]) -> str:
+    def reshaped(self, shape: tuple[int, ...]) -> str:
         size = 1
         for n in shape:
             size *= n

@@ -1,0 +1,190 @@
+"""What a random program may do with a tensor: the lines that `random_programs` chooses from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ELEMENTWISE = ("abs", "cos", "exp", "expm1", "neg", "reciprocal", "relu", "round", "sigmoid", "sign", "sin")
+ACTIVATIONS = ("elu", "gelu", "hardtanh", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "tanh")
+REDUCTIONS = ("amax", "amin", "logsumexp", "mean", "norm", "prod", "std", "sum", "var")
+ALONG = ("cumprod", "cumsum", "log_softmax", "softmax")
+
+
+def views(drawing: Any, name: str, x: Any) -> list[str]:
+    """What follows the name in a line that makes a view of x, or often does."""
+    rng, d = drawing.rng, drawing.dim(x.ndim)
+    n = x.shape[d] if x.ndim else 1
+    start = rng.randint(0, max(n - 1, 0))
+    shape = tuple(x.shape)
+    choices = [
+        f"[{drawing.key(shape)}]",
+        f"[{drawing.key(shape)}]",
+        f"[{drawing.key(shape)}][{rng.choice(['...', '0', ':1', '1:'])}]",
+        f".select({d}, {start})",
+        f".narrow({d}, {start}, {rng.randint(0, n - start)})",
+        f".permute({drawing.order(x.ndim)})",
+        f".transpose({d}, {drawing.dim(x.ndim)})",
+        f".movedim({d}, {drawing.dim(x.ndim)})",
+        f".view({drawing.reshaped(shape)})",
+        f".reshape({drawing.reshaped(shape)})",
+        f".unsqueeze({rng.randint(0, x.ndim)})",
+        f".squeeze({rng.choice(['', str(d)])})",
+        f".expand({', '.join(['2', *map(str, x.shape)])})",
+        f".expand({', '.join(str(3 if n == 1 else n) for n in x.shape) or '2'})",
+        f".broadcast_to({(2, *shape)})",
+        f".unbind({d})[{start}]",
+        f".split({rng.randint(1, max(n, 1))}, {d})[0]",
+        f".chunk(2, {d})[0]",
+        ".detach()",
+        ".data" if drawing.unwatched else ".detach()",
+        f".view_as({name})",
+        ".flatten()",
+        ".ravel()",
+        ".contiguous()",
+        f".to({name}.dtype)",
+        ".float()",
+        f".flip({d})" if x.ndim else ".flip(())",
+        f".expand_as({name})",
+        f".unflatten({d}, (-1, 1))" if x.ndim else ".view(1)",
+    ]
+    if x.ndim >= 2:
+        choices += [f".diagonal({rng.randint(-1, 1)})"] * 2 + [".mT", ".swapaxes(0, 1)"]
+    if x.ndim == 2:
+        choices += [".T", ".t()"]
+    return choices
+
+
+def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str]:
+    """What makes a new tensor of x. other: a number or a name that mostly fits x; third: any name."""
+    rng, d = drawing.rng, drawing.dim(x.ndim)
+    inplace = not drawing.unwatched
+    functional = "T.nn.functional"
+    choices = [
+        *(f"{name} {sign} {other}" for sign in "+-**"),
+        f"{other} - {name}",
+        f"{name} / {drawing.number()}",
+        f"{drawing.number()} / {name}",
+        f"{name} ** {rng.choice([2, 3, 0.5, 1, 0])}",
+        f"-{name}",
+        *[f"{name}.clone()"] * 2,
+        f"{name}.sum()",
+        f"{name}.{rng.choice(REDUCTIONS)}(dim={d})",
+        f"{name}.{rng.choice(REDUCTIONS)}(dim={d}, keepdim=True)",
+        f"{name}.{rng.choice(ALONG)}({d})",
+        *(f"{name}.{rng.choice(ELEMENTWISE)}()" for _ in range(3)),
+        *(f"{functional}.{rng.choice(ACTIVATIONS)}({name})" for _ in range(2)),
+        f"{name}.clamp(-1.0, 1.5)",
+        f"{name}.clamp({third})",
+        f"{name}.to(T.float64)",
+        f"{name}.float()",
+        f"{name}.double()",
+        f"{name}.{rng.choice(['long', 'int', 'bool'])}()",
+        f"({name} > 0.0)",
+        f"{name}[{drawing.picks(tuple(x.shape))}]",
+        f"{name}[{name} > 0.0]",
+        f"{name}.masked_select({name} < 1.0)",
+        f"T.where({name} > 0.0, {name}, {other})",
+        f"T.where({third} > 0.0, {name}, {third})",
+        f"{functional}.{'relu6' if drawing.unwatched else 'relu'}({name}, inplace={inplace})",
+        f"{name}.masked_fill({name} > 0.0, {drawing.number()})",
+        f"{name}.masked_fill({name} > 0.0, {third}.sum())",
+        f"T.cat([{name}, {third if rng.random() < 0.3 else name}], {d})",
+        f"T.stack([{name}, {third if rng.random() < 0.3 else name}], {d})",
+        f"{name}.mean()",
+        f"{name}.max({d})[0]",
+        f"{name}.max()",
+        f"{name}.repeat({', '.join('2' for _ in x.shape) or '1'})",
+        f"{name}.roll(1, {d})",
+        f"{name}.tril()",
+        f"{name}.clone().detach()",
+        f"{name}.detach().clone().requires_grad_()",
+        f"T.zeros_like({name})",
+        f"T.ones_like({name}, requires_grad=True)",
+        f"T.maximum({name}, {third})",
+        f"{name} @ {other}" if x.ndim and other[-1] != "0" else f"{name}.clone()",
+        f"{name}.matmul({name}.transpose(0, 1))" if x.ndim == 2 else f"{name} * {name}",
+        f"{functional}.linear({name}, {third})",
+        f"{functional}.mse_loss({name}, {name}.detach() * 0.5)",
+        f"{functional}.layer_norm({name}, {tuple(x.shape[-1:])})",
+        f"{functional}.dropout({name}, 0.0)",
+        f"{functional}.leaky_relu({name}, inplace={inplace})",
+        f"{functional}.{rng.choice(['elu', 'hardtanh', 'leaky_relu'])}({name}, inplace={inplace})",
+        f"T.autograd.grad({name}.sum(), {third}, None, True, allow_unused=True)[0].clone()",
+        f"T.autograd.grad([{name}.sum(), ({third} * 2.0).sum()], [{name}, {third}], retain_graph=True, "
+        "allow_unused=True)[1].clone()",
+    ]
+    if drawing.unwatched:
+        choices.append(f"T.from_numpy({name}.detach().numpy())")
+    return choices
+
+
+def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
+    """Lines that change the tensor in place. other: a number or a name that mostly fits it."""
+    rng, number = drawing.rng, drawing.number()
+    tensor = other if other[0] == "a" else name
+    choices = [
+        f"{name}.add_({other})",
+        f"{name}.add_({other}, alpha=0.5)",
+        f"{name}.sub_({other})",
+        *[f"{name}.mul_({other})"] * 2,
+        f"{name}.div_({number})",
+        f"{name}.div_({other})",
+        f"{name}.pow_({rng.choice([2, 2, 3, 1, 0, 0.5])})",
+        f"{name}.copy_({tensor})",
+        f"{name}.copy_({tensor}.detach())",
+        f"{name}.copy_({tensor}.double())",
+        f"{name}.fill_({number})",
+        f"{name}.zero_()",
+        f"{name}.clamp_(-1.0, 1.0)",
+        f"{name}.clamp_(max={tensor})",
+        f"{name}.masked_fill_({name} > 0.0, {number})",
+        f"{name}.masked_fill_({name} > 0.0, {tensor}.sum())",
+        f"{name} += {other}",
+        f"{name} *= {other}",
+        f"{name} -= {other}",
+        f"{name} /= {number}",
+        f"{name} **= 2",
+        f"{name}.detach().add_({other})",
+        f"{name}.neg_()",
+        f"{name}.add_({name})",
+        f"{name}.mul_({name}.detach())",
+    ]
+    if drawing.unwatched:
+        choices += [
+            f"{name}.data.mul_({number})",
+            f"{name}.data.copy_({name})",
+            f"{name}.data.add_({other})",
+            f"{name}.detach().numpy()[...] = {number}",
+        ]
+        if not x._is_view():  # in PyTorch it stays a view of its base, with other memory
+            choices.append(f"{name}.data = {tensor}.detach().clone()")
+    else:
+        choices += [f"{name}.{rng.choice(['relu', 'sigmoid', 'tanh', 'exp', 'sqrt'])}_()" for _ in range(4)]
+    return choices
+
+
+def with_index(drawing: Any, name: str, x: Any, i: str, third: str) -> list[str]:
+    """Lines with a tensor of two indices. third: any name."""
+    d, new = drawing.dim(x.ndim), drawing.new
+    row = f"{i}.reshape({'1, ' * (x.ndim - 1)}2)"
+    return [
+        f"{new()} = {name}[{i}]",
+        f"{new()} = {name}[:, {i}]",
+        f"{new()} = {name}[..., {i}]",
+        f"{new()} = {name}.index_select({d}, {i})",
+        f"{new()} = {name}.gather({d}, {row})",
+        f"{new()} = {name}.take_along_dim({row}, {d})",
+        f"{name}[{i}] = {drawing.number()}",
+        f"{name}[:, {i}[1]] = {third}",
+        f"{name}.index_add_({d}, {i}, {name}.detach().index_select({d}, {i}))",
+        f"{name}.index_add_({d}, {i}, {third}.index_select({d}, {i}), alpha=2.0)",
+        f"{name}.scatter_(0, {i}, {drawing.number()})",
+        f"{name}.scatter_({d}, {row}[..., :1], {third})",
+        f"{name}.scatter_add_({d}, {row}, {third})",
+        f"{new()} = {name}.scatter({d}, {row}[..., :1], {third})",
+        f"{new()} = {name}.index_add({d}, {i}, {third}.index_select({d}, {i}))",
+        f"{new()} = {name}.repeat_interleave({i} + 1, {d})",
+        f"{new()} = T.nn.functional.embedding({i}, {name})",
+        f"{i}.zero_()",
+        f"{i}[0] = 1",
+    ]
