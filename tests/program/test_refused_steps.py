@@ -1,7 +1,5 @@
 """rv.compile says why it cannot capture a step, and where."""
 
-import random
-
 import numpy as np
 import pytest
 import ranvier as rv
@@ -101,16 +99,6 @@ def test_whole_numbers_are_compared_to_the_last(at):
     step, x = rv.compile(function), rv.ones(2)
     with pytest.raises(rv.CaptureError):
         step(x), step(x)
-
-
-def test_numbers_that_python_draws_are_refused():
-    x = np.ones(3, np.float32)
-    rv.randperm(3)  # the library's generator exists
-    for draw in (random.random, np.random.random, lambda: int(rv.randperm(5)[0])):
-        with pytest.raises(rv.CaptureError, match=r"random numbers in Python|reads a value"):
-            rv.compile(lambda x, draw=draw: x * (1 + (draw() > 2)))(x)
-    step = rv.compile(lambda x: x * rv.rand(3))
-    assert len({tuple(step(x).tolist()) for _ in range(5)}) == 5
 
 
 @pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])

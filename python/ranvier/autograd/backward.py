@@ -68,7 +68,10 @@ def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
     """The array that backward starts from: the given gradient, checked, or 1."""
     array = root._array
     if not root._requires_grad:
-        raise RuntimeError(f"[{name}] the tensor does not require grad and does not have a grad_fn")
+        raise RuntimeError(
+            f"[{name}] the tensor does not require grad and does not have a grad_fn; a result of a step "
+            "captured by rv.compile has no tape: call backward() inside the step"
+        )
     if gradient is None:
         if array.size != 1:
             raise RuntimeError(

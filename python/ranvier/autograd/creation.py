@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ranvier import _core
+from ranvier.autograd.capture import captures, refuse
 from ranvier.autograd.device import device as _check_device
-from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, plain
+from ranvier.autograd.memory import cast, filled, filled_like, like, literal, native, number_in, plain
 from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -114,9 +115,30 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     (tensor([1, 2]), dtype('float32'))
     """
     array = np.array(_array_of(data, dtype), dtype)
-    if type(data) in (int, float, bool):
-        array = literal(array)
+    if captures:
+        array = _in_step(data, array)
     return _finish(array, requires_grad, device)
+
+
+def _in_step(data: Any, array: Any) -> Any:
+    """The same made by kernels, which a captured step runs again: a copy of an array, or its numbers."""
+    if isinstance(data, (Tensor, np.ndarray)):
+        source = _array_of(data)
+        if array.dtype.char in "fd":
+            return like(array, source)
+        return cast(source, array.dtype) if array.flags.c_contiguous else array
+    if _is_plain(data):
+        return literal(array)
+    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
+        refuse("rv.tensor() reads the values of the Tensors in a list", "use rv.stack")
+    return array
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether data is made of Python's numbers alone."""
+    if isinstance(data, (list, tuple)):
+        return all(map(_is_plain, data))
+    return type(data) in (int, float, bool) or isinstance(data, np.generic)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -128,7 +150,10 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
-    out = _finish(np.asarray(_array_of(data, dtype), dtype), False, device)
+    array = np.asarray(_array_of(data, dtype), dtype)
+    if captures and _is_plain(data):
+        array = literal(array)
+    out = _finish(array, False, device)
     out._cell[FLAG] |= UNWATCHED
     return out
 

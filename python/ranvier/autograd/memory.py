@@ -69,6 +69,8 @@ def like(array: Array, value: Array) -> Array:
 def copied(x: Array, order: Any = "K") -> Array:
     """A copy in C order, channels-last, or in x's own order."""
     last = order == "channels_last"
+    if captures and not last and x.dtype.char in _MADE and x.flags.c_contiguous:
+        return _core.cast(x, x.dtype, None)
     if x.dtype.char not in _FLOATS:
         return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)
     if last:

@@ -1,9 +1,10 @@
-"""compile: a step recorded once and replayed as one call into the core."""
+"""Compiled: a step recorded once and replayed as one call into the core."""
 
 from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 import warnings
 from _thread import RLock
@@ -12,18 +13,17 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import numpy as np
 
 from ranvier import _core
-from ranvier.autograd.capture import captures, current, keep
-from ranvier.autograd.creation import tensor
+from ranvier.autograd.capture import captures, current
 from ranvier.autograd.mode import mode, no_grad
-from ranvier.autograd.tensor import Tensor, borrowed
-from ranvier.nn import Module
+from ranvier.autograd.tensor import borrowed
 from ranvier.program.errors import CaptureError
 from ranvier.program.guard_kinds import STATE
+from ranvier.program.objects import attributes_of
 from ranvier.program.program import Program
 from ranvier.program.signature import changed_argument, environment, form, others, replaced, signature
 from ranvier.program.step import Step, keeps_strides, record
@@ -69,6 +69,7 @@ class Compiled:
         self._forget()
 
     def _forget(self) -> None:
+        self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
         self._steps: OrderedDict[Any, list[Step]] = OrderedDict()  # by signature; several for other guards
         self._waiting = Counter[Any]()
         self._set_up: set[Any] = set()  # signatures whose first call kept a result
@@ -83,7 +84,21 @@ class Compiled:
         """As a function does: a decorated method gets its object as the first argument."""
         if instance is None or not isinstance(self._function, FunctionType):
             return self
-        return MethodType(self, instance)
+        return MethodType(self._of(instance), instance)
+
+    def _of(self, instance: Any) -> Compiled:
+        """The programs for one object: they hold it, so it holds them, and both go together."""
+        own = attributes_of(instance)
+        if own is None:
+            return self
+        found = own.get(self._place)
+        if type(found) is not _OfInstance or found._family is not self or found._owner() is not instance:
+            try:
+                found = _OfInstance(self, instance)
+            except TypeError:  # no weak reference to it can be made
+                return self
+            own[self._place] = found
+        return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if captures and current() is not None:  # part of another step, which records its calls
@@ -256,6 +271,14 @@ class Compiled:
         if step is not None and step.checks_left > 0 and self._verify is True and long_ago:
             step.checks_left = 0
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By its name where that leads here, as a function; else its function, without programs."""
+        name = getattr(self, "__qualname__", "")
+        found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else super().__reduce_ex__(protocol)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: vars(self)[name] for name in ("_function", "_verify", "_after")}
 
@@ -273,6 +296,17 @@ class Compiled:
         """Prints the table of each program's instructions: see :meth:`Program.explain`."""
         for program in self.programs:
             program.explain()
+
+
+class _OfInstance(Compiled):
+    """The captured method of one object."""
+
+    def __init__(self, family: Compiled, owner: Any) -> None:
+        self._family, self._owner = family, ref(owner)
+        super().__init__(family._function, family._verify, family._after)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that begins anew
+        return type(None), ()
 
 
 class CompiledModel(Compiled):
@@ -311,76 +345,3 @@ class CompiledModel(Compiled):
         if name.startswith("__") or "_function" not in vars(self):  # not there yet
             raise AttributeError(name)
         return getattr(self._function, name)
-
-
-def compile(function: Any = None, *, verify: bool | int = True) -> Any:
-    """A step (forward, loss, backward, update), or a model, that is recorded once and then replayed.
-
-    The first call with a new signature runs `function` eagerly while the core records its kernel calls;
-    later calls replay them as one static program: no Python, no allocation, bit for bit the eager results.
-    The signature is the shapes, strides and dtypes of array arguments, other arguments by value or
-    identity, and the number of threads; each has a program of its own, 32 at most.
-
-    Arrays and Tensors among the arguments are renewed with each call and arrive as Tensors. Parameters,
-    running statistics, optimizer state and learning rates are read as they are at each call. All other
-    things that the function can read in Python (variables, closures, attributes, containers, code) are
-    compared before each replay; where one has changed, the function is recorded anew. Results are Tensors
-    without a tape, in memory of their own. ``.grad`` is set as the eager step sets it. Methods can be
-    decorated.
-
-    Raises :class:`CaptureError` where a step cannot be replayed: it reads a value (``.item()``), uses
-    arrays that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate
-    result, changes what it reads, calls what has a state of its own (files, time, random numbers of
-    Python), or returns its argument. Warns once where nearly every call would be recorded anew, and runs
-    those eagerly.
-
-    verify: the replay runs beside the eager step at calls 2, 4, 8, 16 ..., and CaptureError names the first
-    instruction whose result differs; a number n does so after every n replays, False never: then the second
-    call shows only whether the step changes what it reads.
-
-    A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
-    training mode it runs eagerly. Inside another captured step it is a part of that. Weights are
-    packed once, in the order in which the kernels read them, and again after a change; a batch norm becomes
-    the last thing that the convolution or linear layer before it does.
-
-    What is not callable raises TypeError; a verify that is neither True, False nor a whole number from 1 on,
-    ValueError.
-
-    >>> import numpy as np, ranvier as rv
-    >>> model = rv.nn.Linear(3, 1)
-    >>> optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
-    >>> @rv.compile
-    ... def step(x, y):
-    ...     optimizer.zero_grad()
-    ...     loss = rv.nn.functional.mse_loss(model(x), y)
-    ...     loss.backward()
-    ...     optimizer.step()
-    ...     return loss
-    >>> x, y = np.ones((4, 3), np.float32), np.ones((4, 1), np.float32)
-    >>> losses = [step(x, y).item() for _ in range(20)]
-    >>> losses[-1] < 0.01
-    True
-    """
-    if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
-        raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
-    if function is None:
-        return functools.partial(compile, verify=verify)
-    if not callable(function):
-        raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
-    if isinstance(function, Module):
-        return CompiledModel(function, verify)
-    return Compiled(function, verify)
-
-
-def constant(value: Any) -> Tensor:
-    """A Tensor of values that a captured step may take for constant, though they are made inside it.
-
-    Outside a capture: ``rv.tensor(value)``, or the Tensor itself.
-
-    >>> import ranvier as rv
-    >>> rv.constant([1.0, 2.0])
-    tensor([1., 2.])
-    """
-    x = value if isinstance(value, Tensor) else tensor(value)
-    keep(x._array)
-    return x

@@ -1,4 +1,4 @@
-"""The kinds of guards, and those on optimizers."""
+"""The kinds of guards, and those on optimizers and layers."""
 
 from __future__ import annotations
 
@@ -52,3 +52,21 @@ def guard_optimizer(walk: Any, plan: Any, optimizer: Any, group: dict[str, Any])
         if state is not None:
             walk.add(Kind.ITEM, optimizer.state, p, state, f"{STATE} of {name}")
             walk.add(Kind.DICT, state, "", pairs_of(state), f"{STATE} of {name}")
+
+
+def guard_module(walk: Any, m: Any, text: str) -> None:
+    """Guards on the parts of a layer and their number, its mode and its hooks."""
+    own = vars(m)
+    for registry in ("_parameter_names", "_buffer_names", "_module_names"):
+        walk.add(Kind.DICT, own[registry], "", pairs_of(own[registry]), f"the parts of {text}")
+        for name in own[registry]:
+            if name in own:
+                walk.item(own, name, f"{text}.{name}")
+    if "training" in own:
+        walk.add(Kind.ITEM, own, "training", own["training"], f"the mode of {text}")
+    hooks = f"the hooks of {text}"
+    if own.get("_hooks") is None:
+        walk.add(Kind.ITEM if "_hooks" in own else Kind.MISSING, own, "_hooks", None, hooks)
+        return
+    walk.item(own, "_hooks", hooks)
+    walk.stack += [(table, hooks) for table in vars(own["_hooks"]).values()]

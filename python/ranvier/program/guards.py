@@ -26,8 +26,17 @@ from ranvier.autograd import hooks
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.optim import Optimizer
+from ranvier.program.contents import (
+    NUMPY_SETTINGS,
+    compared,
+    decimal_context,
+    error_handling,
+    is_decimal,
+    parts,
+    unknown,
+)
 from ranvier.program.found import Found
-from ranvier.program.guard_kinds import Kind
+from ranvier.program.guard_kinds import Kind, guard_module
 from ranvier.program.objects import (
     PLAIN,
     SPECIAL,
@@ -46,17 +55,18 @@ from ranvier.program.objects import (
     names_within,
     owner_in_words,
     pairs_of,
-    parts_of_partial,
     slots_of,
     with_article,
 )
 from ranvier.program.pure import is_stateful
-from ranvier.program.reads import Names, Reads, names_of
+from ranvier.program.reads import Names, Reads, absolute, names_of
 
 __all__ = ["Walk"]
 
 _MOST = 20_000  # guards of one step
 _PLAIN_SET = frozenset(PLAIN)
+_OF_FUNCTIONS = frozenset({"__name__", "__qualname__", "__doc__", "__module__", "__annotations__"})
+_OF_CLASSES = _OF_FUNCTIONS | {"__bases__", "__mro__"}
 
 
 class Walk(Found):
@@ -71,7 +81,7 @@ class Walk(Found):
         self.tensors: list[Tensor] = []
         self.looked_up: set[str] = set()
         self._forward_only = forward_only
-        self._codes = reads.codes
+        self._codes, self._imported, self._settings = reads.codes, reads.imported, reads.settings
         all_names = [names_of(code) for code, _ in reads.codes.values()]
         self._names = set().union(names or (), *[n.attributes for n in all_names])
         user = [n for n, (code, _) in zip(all_names, reads.codes.values(), strict=True) if is_user(code)]
@@ -87,17 +97,22 @@ class Walk(Found):
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
-        self._stack.extend(roots)
+        self.stack.extend(roots)
         for names, (code, variables) in zip(self._all_names, self._codes.values(), strict=True):
             self._variables(names, variables, code)
+        for name in self._imported & sys.modules.keys():
+            self.item(sys.modules, name, f"the module {name}")
+        for file in self._settings:
+            function, text = NUMPY_SETTINGS[file]
+            self._call(function, text)
         self._tensors()
         self._drain()
         self._unreached()
         self._drain()
 
     def _drain(self) -> None:
-        while self._stack and not self.fault:
-            value, text = self._stack.pop()
+        while self.stack and not self.fault:
+            value, text = self.stack.pop()
             self._follow(value, text)
             if len(self.guards) > _MOST:
                 self.fault = (
@@ -111,20 +126,21 @@ class Walk(Found):
         for name in names.variables:
             if is_our_own(variables.get(name), variables):
                 if isinstance(variables[name], types.ModuleType):
-                    self._stack.append((variables[name], name))
+                    self.stack.append((variables[name], name))
                 continue  # the library's own code
             if name in ("isinstance", "issubclass") and is_user(code):
                 self.call(abc.get_cache_token, abc.get_cache_token(), "the abstract classes")
             if name in variables:
-                self._item(variables, name, f"the variable {name} {where}")
+                self.item(variables, name, f"the variable {name} {where}")
             elif hasattr(builtins, name):
                 self.add(Kind.MISSING, variables, name, None, f"the variable {name} {where}")
-                self._item(vars(builtins), name, f"the built-in {name}")
+                self.item(vars(builtins), name, f"the built-in {name}")
             else:
                 self.add(Kind.MISSING, variables, name, None, f"the variable {name} {where}")
-        for name in names.imports:
-            if name in sys.modules:
-                self._item(sys.modules, name, f"the module {name}")
+        for name, level in names.imports:
+            full = absolute(name, level, variables.get("__package__"))
+            if full in sys.modules:
+                self.item(sys.modules, full, f"the module {full}")
 
     def _tensors(self) -> None:
         """The methods of Tensors that the step's own code names; no Tensor is followed for them."""
@@ -138,9 +154,11 @@ class Walk(Found):
         if kind in _PLAIN_SET or id(x) in self._seen:
             return
         self._seen[id(x)] = x
+        if issubclass(kind, (np.generic, np.ndarray)):  # whose arithmetic may warn or raise
+            self.call(error_handling, error_handling(), "np.errstate")
         if issubclass(kind, PLAIN):
             if kind is np.void:  # a row of a table, which can be written to
-                self._call(x.tobytes, text)
+                self._call(x.tobytes, f"the contents of {text}")
             if not is_builtin(kind):  # a subclass, which may have attributes
                 self._instance(x, text)
             return
@@ -160,13 +178,15 @@ class Walk(Found):
         elif kind is types.FunctionType:
             self._function(x, text)
         elif kind is types.MethodType:
-            self._stack += [(x.__func__, text), (x.__self__, owner_in_words(text))]
+            self.stack += [(x.__func__, text), (x.__self__, owner_in_words(text))]
         elif kind is types.BuiltinFunctionType:
             if not isinstance(x.__self__, (types.ModuleType, type)):
-                self._stack.append((x.__self__, owner_in_words(text)))
+                self.stack.append((x.__self__, owner_in_words(text)))
         elif issubclass(kind, types.ModuleType):
             self._python_module(x)
         elif issubclass(kind, type):
+            if is_decimal(x):
+                self.call(decimal_context, decimal_context(), "the decimal context")
             self._class(x, text)
         else:
             self._other(x, text)
@@ -176,35 +196,37 @@ class Walk(Found):
         if self._dynamic:  # any of its names
             self.add(Kind.DICT, own, "", pairs_of(own), f"the module {x.__name__}")
         for name in list(own) if self._dynamic and is_users_module(x) else self._names & own.keys():
-            self._item(own, name, f"{x.__name__}.{name}")
+            self.item(own, name, f"{x.__name__}.{name}")
 
     def _optimizer(self, x: Any, text: str) -> None:
         """Its settings are compared, or read anew, for each step that it takes: `guard_optimizer`."""
         for name in self._user_names & {"param_groups", "defaults"}:
-            self._item(vars(x), name, f"{text}.{name}")
+            self.item(vars(x), name, f"{text}.{name}")
         if type(x).__module__.startswith("ranvier.optim"):
             return
         self._instance(x, text)
 
     def _other(self, x: Any, text: str) -> None:
         kind = type(x)
-        if issubclass(kind, (staticmethod, classmethod)):
-            self._stack.append((x.__func__, text))
-        elif issubclass(kind, property):
-            self._stack += [(f, text) for f in (x.fget, x.fset) if f is not None]
-        elif issubclass(kind, functools.partial):
-            self._call(functools.partial(parts_of_partial, x), text)
-            self._stack += [(x.func, text), (x.args, text), (x.keywords, text)]
-        elif issubclass(kind, (operator.attrgetter, operator.methodcaller)):
-            self.looked_up |= names_within(x)
-        elif kind is _thread._local:
+        if kind is _thread._local:
             for name in self._names & set(dir(x)):
                 self.add(Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}")
-                self._stack.append((getattr(x, name), f"{text}.{name}"))
+                self.stack.append((getattr(x, name), f"{text}.{name}"))
         elif issubclass(kind, types.CellType):
             self._cell(x, text)
+        elif issubclass(kind, (operator.attrgetter, operator.methodcaller)):
+            self.looked_up |= names_within(x)
         else:
-            self._contents(x, text)
+            for function, what in compared(x):
+                self._call(function, f"{what} of {text}")
+            if kind is list:
+                self.add(Kind.LIST, x, "", tuple(x), f"the items of {text}")
+            elif issubclass(kind, dict):
+                self.add(Kind.DICT, x, "", pairs_of(x), f"the items of {text}")
+            self.stack += [(part, where.format(text)) for part, where in parts(x)]
+            self.fault = self.fault or unknown(x, text, self._names)
+            if is_decimal(kind):
+                self.call(decimal_context, decimal_context(), "the decimal context")
             if kind.__module__ != "builtins" and not is_inner(x):
                 self._instance(x, text)
 
@@ -217,8 +239,10 @@ class Walk(Found):
         self.add(Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}")
 
     def _function(self, f: Any, text: str) -> None:
+        for name in self._user_names & _OF_FUNCTIONS:
+            self.add(Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}")
         for name in vars(f).keys() if self._dynamic else self._names & vars(f).keys():
-            self._item(vars(f), name, f"{f.__name__}.{name}")
+            self.item(vars(f), name, f"{f.__name__}.{name}")
         if id(f.__code__) not in self._codes:
             return
         self._functions.add(id(f.__code__))
@@ -226,7 +250,7 @@ class Walk(Found):
         self.add(Kind.FUNCTION, f, "", expected, f"the function {f.__name__}")
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
             self._cell(cell, f"the variable {name} in {f.__name__}")
-        self._stack += [(value, f"a default of {f.__name__}") for value in (f.__defaults__, f.__kwdefaults__)]
+        self.stack += [(value, f"a default of {f.__name__}") for value in (f.__defaults__, f.__kwdefaults__)]
 
     # --- objects with attributes
     def _instance(self, x: Any, text: str) -> None:
@@ -242,39 +266,16 @@ class Walk(Found):
             wanted = own.keys() if all_of_them else names & own.keys()
             for name in list(wanted):
                 if isinstance(name, str):
-                    self._item(own, name, f"{text}.{name}")
+                    self.item(own, name, f"{text}.{name}")
             for name in found - own.keys():
                 self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
         for name in names | (slots_of(kind) if self._dynamic else set()):
             if name not in ("__dict__", "__class__") and is_slot(in_class(kind, name)) and hasattr(x, name):
                 value = getattr(x, name)
                 self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
-                self._stack.append((value, f"{text}.{name}"))
+                self.stack.append((value, f"{text}.{name}"))
         if isinstance(x, Module):
-            self._module(x, text)
-
-    def _module(self, m: Module, text: str) -> None:
-        """Its parts and their number, its mode and its hooks."""
-        own = vars(m)
-        for registry in ("_parameter_names", "_buffer_names", "_module_names"):
-            self.add(Kind.DICT, own[registry], "", pairs_of(own[registry]), f"the parts of {text}")
-            for name in own[registry]:
-                if name in own:
-                    self._item(own, name, f"{text}.{name}")
-        if "training" in own:
-            self.add(Kind.ITEM, own, "training", own["training"], f"the mode of {text}")
-        if own.get("_hooks") is None:
-            self.add(
-                Kind.MISSING if "_hooks" not in own else Kind.ITEM,
-                own,
-                "_hooks",
-                None,
-                f"the hooks of {text}",
-            )
-        else:
-            self._item(own, "_hooks", f"the hooks of {text}")
-            for table in vars(own["_hooks"]).values():
-                self._stack.append((table, f"the hooks of {text}"))
+            guard_module(self, x, text)
 
     def _class(self, kind: type, text: str) -> set[str]:
         """Guards what the code can read of a class; returns the names of it that an instance could hide."""
@@ -282,6 +283,8 @@ class Walk(Found):
             return set()
         values: list[Any] = []
         hidden: set[str] = set()
+        for name in self._user_names & _OF_CLASSES:
+            self.add(Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{text}.{name}")
         if type(kind) is not type:
             self._class(type(kind), f"{text}'s class")
         if self._dynamic and not kind.__module__.startswith("ranvier"):
@@ -295,13 +298,13 @@ class Walk(Found):
                 named = name in self._names or (self._dynamic and not name.startswith("__"))
                 read = named and not functions and not is_descriptor(value)
                 if named and isinstance(value, property):
-                    self._stack.append((value, f"{text}.{name}"))  # which may be no Python function
+                    self.stack.append((value, f"{text}.{name}"))  # which may be no Python function
                 if name in hidden or not (ran or read):
                     continue
                 values += [name, value]
                 if not name.startswith("__") and not isinstance(value, property):
                     hidden.add(name)
-                self._stack.append((value, f"{text}.{name}"))
+                self.stack.append((value, f"{text}.{name}"))
         for name in sorted(self._names | SPECIAL):
             if name not in values[::2]:
                 values += [name, in_class(kind, name, NotImplemented)]  # None: `__hash__` of a dataclass
@@ -326,12 +329,12 @@ class Walk(Found):
         if not missing or self.fault:
             return
         named = [(code, named_function(code, variables)) for code, variables in missing]
-        self._stack.extend((found, found.__name__) for _, found in named if found is not None)
+        self.stack.extend((found, found.__name__) for _, found in named if found is not None)
         nameless = [code for code, found in named if found is None]
         if nameless:  # this looks at all objects of the process
             for referrer in gc.get_referrers(*nameless):
                 if type(referrer) is types.FunctionType and id(referrer.__code__) in self._codes:
-                    self._stack.append((referrer, referrer.__name__))
+                    self.stack.append((referrer, referrer.__name__))
 
     def leaves(self, leaves: Iterable[Tensor]) -> None:
         """Hooks on tensors, which backward calls."""
@@ -345,7 +348,7 @@ class Walk(Found):
             for leaf in leaves:
                 if id(leaf) in table:
                     self.add(Kind.ITEM, table, id(leaf), table[id(leaf)], text)
-                    self._stack.append((table[id(leaf)], text))
+                    self.stack.append((table[id(leaf)], text))
                 else:
                     self.add(Kind.MISSING, table, id(leaf), None, text)
         self._drain()

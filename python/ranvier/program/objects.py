@@ -126,14 +126,6 @@ def pairs_of(x: Any) -> tuple[Any, ...]:
     return tuple(part for pair in items for part in pair)
 
 
-def parts_of_partial(x: functools.partial[Any]) -> tuple[Any, ...]:
-    return x.func, x.args, tuple(x.keywords.items())
-
-
-def items_of_set(x: set[Any]) -> tuple[Any, ...]:
-    return tuple(x)
-
-
 def with_article(name: str) -> str:
     return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
 

@@ -57,6 +57,7 @@ _OF_LOCKS = frozenset(
 _OF_THREADS = frozenset(
     {"get_ident", "get_native_id", "start_new_thread", "start_joinable_thread", "interrupt_main"}
 )
+_REFERENCES = frozenset({"getweakrefcount", "getweakrefs"})
 
 
 def is_stateful(x: Any) -> bool:
@@ -65,6 +66,8 @@ def is_stateful(x: Any) -> bool:
     if isinstance(getattr(kind, "__next__", None), types.WrapperDescriptorType):  # an iterator made in C
         return True
     if issubclass(kind, (weakref.ref, types.CoroutineType, types.AsyncGeneratorType)):
+        return True
+    if issubclass(kind, weakref.ProxyTypes) or kind.__module__.startswith("numpy.random"):
         return True
     if kind.__module__ in ("itertools", "ctypes", "_ctypes", "mmap"):
         return True
@@ -116,7 +119,7 @@ def _of_module(module: str, name: str) -> str:
         return name if name in _REFUSED else ""
     if module == "ranvier._core":
         return f"ranvier.{name}" if name in _SETTINGS else ""
-    if module == "_thread" and name in _OF_THREADS:
+    if (module == "_thread" and name in _OF_THREADS) or name in _REFERENCES:
         return f"{module}.{name}"
     if module in _MODULES:
         return ""

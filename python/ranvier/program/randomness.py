@@ -1,22 +1,23 @@
-"""Random numbers that Python draws: a captured step would draw them once and for all."""
+"""Random numbers that NumPy draws: a captured step would draw them once and for all.
+
+Those of Python are seen as calls (`reads.py`), the integers of this library say so themselves
+(`autograd/random.py`), and what names can reach of NumPy's is refused by the walk (`pure.py`). What is left
+is NumPy's global stream by a way that no name shows.
+"""
 
 from __future__ import annotations
 
 import sys
+from _thread import _count as other_threads
 from typing import Any
 
-from ranvier.autograd import random
 
-
-def drawn() -> tuple[Any, ...]:
-    """Where the streams of Python, NumPy and the integers of this library stand; comparable."""
-    python, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
-    ours = random.current()._numpy
-    return (
-        None if python is None else python.getstate(),
-        None if numpy is None else _plain(numpy.get_state(legacy=False)),
-        None if ours is None else _plain(ours.bit_generator.state),
-    )
+def drawn() -> Any:
+    """Where NumPy's global stream stands; None where it cannot be said who draws from it."""
+    numpy = sys.modules.get("numpy.random")
+    if numpy is None or other_threads():
+        return None
+    return _plain(numpy.get_state(legacy=False))
 
 
 def _plain(state: Any) -> Any:

@@ -17,8 +17,10 @@ from typing import Any
 
 from ranvier.autograd.capture import package, place
 from ranvier.program import pure
+from ranvier.program.contents import NUMPY_SETTINGS
 
 _IMPORT = "<frozen importlib"
+_IMPORTS = "_gcd_import"  # what importlib.import_module calls
 _NUMPY = os.sep + "numpy" + os.sep
 _GLOBALS = frozenset(
     {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME", "DELETE_NAME"}
@@ -59,7 +61,7 @@ class Names:
 
     variables: frozenset[str]
     attributes: frozenset[str]
-    imports: frozenset[str]
+    imports: frozenset[tuple[str, int]]  # and how many folders up
     texts: frozenset[str]
     inner: tuple[CodeType, ...]
 
@@ -73,15 +75,17 @@ class Names:
 def names_of(code: CodeType) -> Names:
     """The names of one code object."""
     variables, attributes, imports = set(), set(), set()
+    before: tuple[Any, Any] = None, None  # what the last two instructions load: level, names
     for step in dis.get_instructions(code):
         if step.opname in _GLOBALS:
             variables.add(step.argval)
         elif step.opname == "IMPORT_NAME":
-            imports.add(step.argval)
+            imports.add((step.argval, before[0] if isinstance(before[0], int) else 0))
         elif step.opname == "MATCH_CLASS":
             attributes.add("__match_args__")
         elif step.opcode in dis.hasname:
             attributes.add(step.argval)
+        before = before[1], step.argval
     constants = [c for c in code.co_consts if isinstance(c, (str, CodeType))]
     return Names(
         frozenset(variables),
@@ -90,6 +94,13 @@ def names_of(code: CodeType) -> Names:
         frozenset(c for c in constants if isinstance(c, str)),
         tuple(c for c in constants if isinstance(c, CodeType)),
     )
+
+
+def absolute(name: str, level: int, parent: str | None) -> str:
+    """The full name of a module that code in the package `parent` imports."""
+    if level == 0 or not parent:
+        return name
+    return ".".join([*parent.split(".")[: len(parent.split(".")) - level + 1], *filter(None, [name])])
 
 
 def is_read(code: CodeType) -> bool:
@@ -126,6 +137,8 @@ class Reads:
 
     def __init__(self) -> None:
         self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}  # by id: code and its global variables
+        self.imported: set[str] = set()  # modules that importlib was asked for
+        self.settings: set[str] = set()  # files of NumPy's functions for its settings that were entered
         self.fault = ""
         self._other: set[int] = set()
         self._kept: list[CodeType] = []  # so that an id means one code object
@@ -134,6 +147,12 @@ class Reads:
         self._thread = get_ident()
         self._collects = False  # the garbage collector, in this thread: what it calls is no part of the step
         self._others: set[int] = set()  # code that is called in between, by the collector or for a signal
+
+    def add(self, other: Reads) -> None:
+        """Takes in what another run of the step has read."""
+        self.codes.update(other.codes)
+        self.imported |= other.imported
+        self.settings |= other.settings
 
     def __enter__(self) -> Reads:
         self._others = {id(c) for c in map(_code_of, (self._collect, *gc.callbacks, *_signal_handlers()))}
@@ -176,6 +195,9 @@ class Reads:
             return
         # The first import of a module runs it once and for all; and what the library itself needs of the
         # standard library is no matter of the step's.
+        if code.co_name == _IMPORTS and code.co_filename.startswith(_IMPORT):
+            asked = frame.f_locals
+            self.imported.add(absolute(asked["name"], asked["level"], asked["package"]))
         if code.co_filename.startswith(_IMPORT) or (
             _is_standard(code) and not self._is_called_by_reader(frame)
         ):
@@ -184,6 +206,8 @@ class Reads:
         if is_read(code):
             self.codes[key] = code, frame.f_globals
             return
+        if _NUMPY in code.co_filename:
+            self.settings |= NUMPY_SETTINGS.keys() & {os.path.basename(code.co_filename)}
         self._other.add(key)
         self._kept.append(code)
 
@@ -196,6 +220,24 @@ class Reads:
         name = pure.refusal(function)
         if name:
             self.fault = (
-                f"the step calls {name} at {place()}, whose effect or result a replay would not repeat; "
-                "call it outside the step and pass what it gives as an argument"
+                f"the step calls {name} at {_users_place(frame)}, whose effect or result a replay would not "
+                f"repeat; {_remedy(name)}"
             )
+
+
+def _users_place(frame: Any) -> str:
+    """File and line of the innermost call from outside Python's library and installed packages."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not (file.startswith((package(), _STANDARD, "<")) or "-packages" in file):
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return place()
+
+
+def _remedy(name: str) -> str:
+    if name.split(".")[0] in ("_thread", "_queue", "lock"):
+        return (
+            "start threads, wait for them and ask about them outside the step: it runs on the calling thread"
+        )
+    return "call it outside the step and pass what it gives as an argument"

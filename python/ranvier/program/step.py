@@ -30,6 +30,7 @@ Array = np.ndarray[Any, Any]
 
 
 Entry = Sequence[tuple[Tensor, Array | None]]
+_COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
 EARLIER = "the gradient of an earlier step"
 
 
@@ -104,7 +105,7 @@ class Step:
         capture: another run of it, whose reads are added. entry: the gradients that it began with.
         """
         if capture is not None:
-            self._reads.codes.update(capture.reads.codes)
+            self._reads.add(capture.reads)
             self._has = [t for t, array in entry if array is not None]
             self._begins_with = [
                 (t, None if array is None else _address(array))
@@ -275,10 +276,11 @@ def record(
         ):
             _write_back(outer, inner)
             recorded.refuse("the step changes a list or dict among its arguments", "return what is new")
-    if drawn() != before and not recorded.fault:
+    after = None if before is None else drawn()
+    if before is not None and after is not None and after != before and not recorded.fault:
         recorded.fault = (
-            "the step draws random numbers in Python (random, numpy.random, rv.randint, rv.randperm), which "
-            "a replay would not draw again; pass them as arguments, or draw floats with rv.rand or rv.randn"
+            "the step draws random numbers of NumPy, which a replay would not draw again; pass them as "
+            "arguments, or draw floats with rv.rand or rv.randn"
         )
     tensors: list[Tensor] = []
     form = flattened(result, tensors)
@@ -338,7 +340,12 @@ def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array
     if not fault and "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
     if not fault and "foreign" in kinds:
-        fault = "the step returns an array that NumPy made, which a replay would not make again"
+        fault = (
+            "the step returns an array that NumPy made, which a replay would not make again; make it outside "
+            "the step"
+        )
+    if "NumPy made" in fault:
+        fault += _odd_dtype(capture)
     kept = not fault
     if not fault:
         held = recording.still_referenced(expected)
@@ -354,6 +361,19 @@ def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array
         error = CaptureError(f"[compile] {fault}", result)
         error.kept = kept
         raise error
+
+
+def _odd_dtype(capture: Capture) -> str:
+    """Names the first argument whose dtype the core does not compute in, so that NumPy does; or ""."""
+    for number, (array, _) in enumerate(capture.arguments):
+        dtype = array.dtype
+        if dtype.char not in _COMPUTED or not dtype.isnative:
+            other = "float32" if dtype.kind == "f" else "int64, or as floats"
+            better = other if dtype.isnative else f"{dtype.newbyteorder('=')} (astype)"
+            return (
+                f" (array {number} of the arguments is {dtype}, in which NumPy computes: pass it as {better})"
+            )
+    return ""
 
 
 def _not_plain(result: Any) -> str:
