@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,12 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves, a million objects, are not looked at by each gc.collect() from now on."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
