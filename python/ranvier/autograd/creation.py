@@ -100,7 +100,7 @@ def _first(data: Any) -> Any:
 def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) -> Tensor:
     if on is not None:
         _check_device(on)
-    out = wrap(native(array))
+    out = wrap(array if array.dtype.isnative else native(array))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -170,12 +170,13 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
-    if not array.dtype.isnative:
+    out = as_tensor(array)
+    if out._array is not array and not array.dtype.isnative:
         raise TypeError(
             f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's order of bytes: "
             "use tensor(array), which copies it"
         )
-    return as_tensor(array)
+    return out
 
 
 def FloatTensor(*data: Any) -> Tensor:

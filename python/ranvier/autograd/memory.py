@@ -30,16 +30,18 @@ def plain(name: str, data: Any) -> Any:
     Raises TypeError for an array with a mask, which nothing here would respect, and ValueError for a view
     that repeats its elements more often than any call could read them.
     """
-    if not isinstance(data, np.ndarray):
+    if type(data) is np.ndarray:
+        if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative:
+            return data
+    elif not isinstance(data, np.ndarray):
         return data
-    if type(data) is not np.ndarray and isinstance(data, np.ma.MaskedArray):
+    elif isinstance(data, np.ma.MaskedArray):
         raise TypeError(
             f"[{name}] got a masked array; expected one without a mask: use filled(value), or pass the mask "
             "as an array of its own"
         )
-    if data.size > MOST_ELEMENTS or data.size == 0:
-        require_size(name, data.shape)
-    return data if data.dtype.isnative else native(data)
+    require_size(name, data.shape)
+    return native(data)
 
 
 def require_size(name: str, shape: Any) -> None:
