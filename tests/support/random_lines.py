@@ -36,7 +36,7 @@ def views(drawing: Any, name: str, x: Any) -> list[str]:
         f".split({rng.randint(1, max(n, 1))}, {d})[0]",
         f".chunk(2, {d})[0]",
         ".detach()",
-        ".data" if drawing.unwatched else ".detach()",
+        ".data" if drawing.may_be_unwatched(x) else ".detach()",
         f".view_as({name})",
         ".flatten()",
         ".ravel()",
@@ -105,7 +105,6 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         f"{name}.matmul({name}.transpose(0, 1))" if x.ndim == 2 else f"{name} * {name}",
         f"{functional}.linear({name}, {third})",
         f"{functional}.mse_loss({name}, {name}.detach() * 0.5)",
-        f"{functional}.layer_norm({name}, {tuple(x.shape[-1:])})",
         f"{functional}.dropout({name}, 0.0)",
         f"{functional}.leaky_relu({name}, inplace={inplace})",
         f"{functional}.{rng.choice(['elu', 'hardtanh', 'leaky_relu'])}({name}, inplace={inplace})",
@@ -113,7 +112,7 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         f"T.autograd.grad([{name}.sum(), ({third} * 2.0).sum()], [{name}, {third}], retain_graph=True, "
         "allow_unused=True)[1].clone()",
     ]
-    if drawing.unwatched:
+    if drawing.may_be_unwatched(x):
         choices.append(f"T.from_numpy({name}.detach().numpy())")
     return choices
 
@@ -149,7 +148,7 @@ def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
         f"{name}.add_({name})",
         f"{name}.mul_({name}.detach())",
     ]
-    if drawing.unwatched:
+    if drawing.may_be_unwatched(x):
         choices += [
             f"{name}.data.mul_({number})",
             f"{name}.data.copy_({name})",
@@ -158,7 +157,7 @@ def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
         ]
         if not x._is_view():  # in PyTorch it stays a view of its base, with other memory
             choices.append(f"{name}.data = {tensor}.detach().clone()")
-    else:
+    if not drawing.unwatched:
         choices += [f"{name}.{rng.choice(['relu', 'sigmoid', 'tanh', 'exp', 'sqrt'])}_()" for _ in range(4)]
     return choices
 

@@ -60,6 +60,10 @@ class Drawing:
             return f"with T.{mode}: {line}"
         return line
 
+    def may_be_unwatched(self, x: Any) -> bool:
+        """Whether a line may show x to what counts no changes: leaves, which no operation saves as its result."""
+        return self.unwatched and ((on_tape(x) and x.is_leaf) or not x.requires_grad)
+
     # --- names and numbers
     def new(self) -> str:
         self.count += 1
@@ -155,7 +159,7 @@ class Drawing:
             part = x.detach()[eval(f"__import__('numpy').s_[{key}]")]
         except IndexError:
             part = x
-        data = ".data" if self.unwatched and self.rng.random() < 0.25 else ""
+        data = ".data" if self.may_be_unwatched(x) and self.rng.random() < 0.25 else ""
         kind, value = self.rng.random(), self._operand(tensors, part)
         if kind < 0.15:
             return f"{name}{data}[{self.picks(shape, True)}] = {value}"
@@ -237,7 +241,9 @@ class Drawing:
                 f"{name}.requires_grad_()",
                 f"{name}.requires_grad = {self.rng.choice([True, False])}",
                 f"{name}.requires_grad_(False)",
-                f"{name}.detach_()" if tensors[name].grad_fn is not None else f"{name}.requires_grad_(False)",
+                f"{name}.detach_()"
+                if on_tape(tensors[name]) and not tensors[name].is_leaf
+                else f"{name}.requires_grad_(False)",
                 f"{name}.grad = None",
                 f"{name}.grad.mul_(2.0)",
                 f"{name}.grad.zero_()",

@@ -248,7 +248,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     x = as_tensor("take_along_dim", x)
     places = index_array("take_along_dim", indices)
     if dim is None:
-        return gather(reshape(x, -1), 0, places.reshape(-1))
+        return watched(gather(reshape(x, -1), 0, places.reshape(-1)), indices)
     at = some_dim("take_along_dim", x, dim)
     try:
         if places.ndim != x.ndim:
@@ -266,7 +266,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     if tuple(sizes) != x.shape:
         x = expand(x, sizes)
     sizes[at] = places.shape[at]
-    return gather(x, at, np.broadcast_to(places, sizes))
+    return watched(gather(x, at, np.broadcast_to(places, sizes)), indices)
 
 
 def index_select(x: Any, dim: int, index: Any) -> Tensor:

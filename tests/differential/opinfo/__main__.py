@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from differential.opinfo.driver import FAULTS, verdicts
+from differential.opinfo.driver import DTYPES, FAULTS, verdicts
 
 COLUMNS = ("right", "wrong", "refused", "raw", "crash", "hang", "beyond", "absent")
 
@@ -20,13 +20,15 @@ def main() -> int:
     parser.add_argument("--list", nargs="*", default=list(FAULTS), help="verdicts to list")
     parser.add_argument("--most", type=int, default=3, help="lines listed for each op and verdict")
     parser.add_argument("--json", type=Path, help="all verdicts, one a line")
+    parser.add_argument("--kind", choices=("sample", "reference", "error"), default="sample", help="the list")
+    parser.add_argument("--dtypes", nargs="+", default=DTYPES, help="dtypes of the inputs")
     options = parser.parse_args()
 
     started = time.monotonic()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     listed: dict[tuple[str, str], int] = Counter()
     file = options.json.open("w") if options.json else None
-    for verdict in verdicts(lambda title: options.k in title):
+    for verdict in verdicts(lambda title: options.k in title, 0, options.kind, options.dtypes):
         counts[verdict["op"]][verdict["verdict"]] += 1
         if file:
             file.write(json.dumps(verdict) + "\n")

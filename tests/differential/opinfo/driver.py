@@ -8,10 +8,11 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+DTYPES = ("float32", "float64", "int64", "bool")
 FAULTS = ("wrong", "raw", "crash", "hang")  # verdicts that nothing excuses
 PATIENCE = 120.0  # seconds without a line before the worker counts as hanging; import torch takes some
 
@@ -19,12 +20,12 @@ PATIENCE = 120.0  # seconds without a line before the worker counts as hanging; 
 class Worker:
     """A worker process and the lines it writes."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, kind: str, dtypes: Sequence[str]) -> None:
         tests = Path(__file__).resolve().parents[2]
         paths = [str(tests), *filter(None, sys.path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "differential.opinfo.worker", str(most)],
+            [sys.executable, "-m", "differential.opinfo.worker", str(most), kind, *dtypes],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -73,12 +74,15 @@ class Worker:
                 pipe.close()
 
 
-def verdicts(wanted: Any = None, most: int = 0) -> Iterator[dict[str, Any]]:
+def verdicts(
+    wanted: Any = None, most: int = 0, kind: str = "sample", dtypes: Sequence[str] = DTYPES
+) -> Iterator[dict[str, Any]]:
     """The verdicts on all ops, or on those whose title wanted(title) is true of.
 
     most: how many samples of each op and dtype, spread over all of them; 0 for all.
+    kind: PyTorch's list, "sample", "reference" (more of them) or "error" (what it refuses, of any dtype).
     """
-    worker = Worker(most)
+    worker = Worker(most, kind, dtypes)
     try:
         for number, title in enumerate(list(worker.ops)):
             if wanted is not None and not wanted(title):
@@ -103,7 +107,7 @@ def verdicts(wanted: Any = None, most: int = 0) -> Iterator[dict[str, Any]]:
                     )
                 if record is None:
                     worker.close()
-                    worker = Worker(most)
+                    worker = Worker(most, kind, dtypes)
                     break
                 if "done" in record:
                     break

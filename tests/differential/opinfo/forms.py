@@ -15,7 +15,6 @@ import numpy as np
 import ranvier as rv
 import ranvier.nn.functional as functional
 
-DTYPES = ("float32", "float64", "int64", "bool")
 # Named as a cast in PyTorch's list, as a dtype in both libraries: judged as methods only.
 _DTYPES_HERE = (np.dtype,)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ import numpy as np
 import ranvier as rv
 import torch
 from differential.opinfo import compare
-from differential.opinfo.forms import DTYPES, Form, forms_of
+from differential.opinfo.driver import DTYPES
+from differential.opinfo.forms import Form, forms_of
 from differential.opinfo.samples import Arguments, NotHere, described
 
 STANDARD = re.compile(r"^\[[\w.]+\] got .+; expected .+", re.DOTALL)
@@ -49,29 +50,50 @@ class Verdict:
     sample: str = ""
 
 
-def samples_of(info: Any, dtype: str) -> Iterator[Any]:
+def samples_of(info: Any, dtype: str, which: str = "sample") -> Iterator[Any]:
     """PyTorch's samples of a dtype that it supports, the same in every run."""
+    if which == "error":
+        yield from (error.sample_input for error in info.error_inputs("cpu"))
+        return
     kind = getattr(torch, dtype)
     if kind not in info.supported_dtypes("cpu"):
         return
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (PyTorch's samples draw from it)
     gradients = kind.is_floating_point and info.supports_autograd
+    if which == "reference":
+        try:
+            yield from list(info.reference_inputs("cpu", kind, requires_grad=gradients))
+            return
+        except (RuntimeError, ValueError):  # lists that PyTorch itself cannot make with gradients
+            pass
     yield from info.sample_inputs("cpu", kind, requires_grad=gradients)
 
 
-def judge(info: Any, title: str, begin: Any, most: int = 0) -> Iterator[Verdict]:
+def judge(
+    info: Any,
+    title: str,
+    begin: Any,
+    most: int = 0,
+    kind: str = "sample",
+    dtypes: Sequence[str] = DTYPES,
+) -> Iterator[Verdict]:
     """The verdicts on an OpInfo; begin(dtype, form, number) is called before each sample.
 
-    most: how many samples of each dtype, spread over all of them; 0 for all.
+    most, kind: see `driver.verdicts`.
     """
-    for dtype in DTYPES:
-        samples = list(enumerate(samples_of(info, dtype)))
+    if kind == "error":  # of dtypes of their own
+        dtypes = ("error",) if info.error_inputs_func is not None else ()
+    for dtype in dtypes:
+        samples = list(enumerate(samples_of(info, dtype, kind)))
         step = max(len(samples) // most, 1) if most else 1
         for number, sample in samples[::step][: most or None]:
             for form in forms_of(info):
                 if form.label.startswith("operator.") and sample.kwargs:
                     continue  # not even Python can say it
+                of_tensor = form.in_place or form.label.startswith("Tensor.")
+                if of_tensor and not isinstance(sample.input, torch.Tensor):
+                    continue  # a number has no methods
                 begin(dtype, form.label, number)
                 verdict, message = judge_sample(info.name, form, sample)
                 yield Verdict(title, dtype, form.label, number, verdict, message, described(sample))

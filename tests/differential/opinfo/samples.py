@@ -32,6 +32,8 @@ class Arguments:
 
     def __init__(self, sample: Any) -> None:
         self.pairs: dict[int, tuple[torch.Tensor, rv.Tensor]] = {}
+        if "out" in sample.kwargs:
+            raise NotHere("out=")
         values = (sample.input, *sample.args)
         self.theirs, self.ours = (tuple(part) for part in zip(*map(self._both, values), strict=True))
         named = {name: self._both(value) for name, value in sample.kwargs.items()}
@@ -68,6 +70,8 @@ class Arguments:
         if id(value) not in self.pairs:
             if value.dtype not in DTYPES:
                 raise NotHere(str(value.dtype))
+            if value.ndim > 64:
+                raise NotHere(f"{value.ndim} dimensions")
             if value.layout is not torch.strided:
                 raise NotHere(str(value.layout))
             array = copied(value.resolve_conj().resolve_neg()).numpy()

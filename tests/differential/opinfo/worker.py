@@ -23,7 +23,7 @@ def main() -> None:
     torch.set_num_threads(1)
     ops = infos()
 
-    most = int(sys.argv[1])
+    most, kind, dtypes = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     dies = os.environ.get("RANVIER_OPINFO_ABORT")  # of an op: for the test of what a crash becomes
 
     def say(**record: Any) -> None:
@@ -39,7 +39,7 @@ def main() -> None:
                 os.abort()
 
         try:
-            for verdict in judge(info, title(info), begin, most):
+            for verdict in judge(info, title(info), begin, most, kind, dtypes):
                 say(**dataclasses.asdict(verdict))
         except Exception as error:
             say(failed=f"{type(error).__name__}: {error}")

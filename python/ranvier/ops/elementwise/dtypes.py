@@ -87,7 +87,8 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
     if strong[0] != strong[1]:
         return (a if strong[0] else b)._array.dtype
     dtypes = [x._array.dtype for x in (a, b) if isinstance(x, Tensor)]
-    return np.result_type(*dtypes) if dtypes else np.dtype(np.float32 if ranks[0] == 2 else np.int64)
+    of_numbers = (np.bool_, np.int64, np.float32)[ranks[0]]
+    return np.result_type(*dtypes) if dtypes else np.dtype(of_numbers)
 
 
 def common_dtype(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
