@@ -356,3 +356,25 @@ def test_a_number_beyond_the_dtype_of_an_input() -> None:
         ValueError, match=r"\[\w+\] got the number 9223372036854775808; expected one that int64"
     ):
         rv.ops.rms_norm(rv.tensor([True, False]), 2, 2**63)
+
+
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [
+        (lambda b: b - b, "sub"),
+        (lambda b: b - True, "sub"),
+        (lambda b: True - b, "sub"),
+        (lambda b: rv.sub(True, True), "sub"),
+        (lambda b: b**b, "pow"),
+        (lambda b: -b, "neg"),
+        (lambda b: rv.neg(True), "neg"),
+    ],
+)
+def test_bools_have_no_difference_or_power(op, name):
+    with pytest.raises(TypeError, match=rf"\[{name}\] got .*bool.*; expected numbers"):
+        op(rv.tensor([True, False]))
+
+
+def test_two_bools_that_are_python_s_stay_bools():
+    assert (rv.add(True, False).dtype, rv.mul(True, False).dtype) == (np.bool_, np.bool_)
+    assert rv.add(True, 1).dtype == np.int64

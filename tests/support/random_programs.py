@@ -61,7 +61,7 @@ class Drawing:
         return line
 
     def may_be_unwatched(self, x: Any) -> bool:
-        """Whether a line may show x to what counts no changes: leaves, which no operation saves as its result."""
+        """Whether a line may show x to what counts no changes: leaves, which are no result that is saved."""
         return self.unwatched and ((on_tape(x) and x.is_leaf) or not x.requires_grad)
 
     # --- names and numbers

@@ -306,7 +306,7 @@ def neg(x: Any) -> Tensor:
     tensor([-1.,  2.])
     """
     x = as_operand("neg", x)
-    if getattr(x, "dtype", None) == np.bool_:
+    if isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_:
         raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
     if not is_floating(x):
         require_no_gradient("neg", x)

@@ -126,6 +126,8 @@ def promoted(
         x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
         for x in (a, b)
     ]
+    if dtype.kind == "b" and name in ("sub", "pow"):
+        raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
     try:
         return wrap(np.asarray((numpy_function or np.true_divide)(*raw)))
     except ValueError as error:
