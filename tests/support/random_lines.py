@@ -63,7 +63,8 @@ def results(drawing: Any, name: str, x: Any, other: str, third: str) -> list[str
         *(f"{name} {sign} {other}" for sign in "+-**"),
         f"{other} - {name}",
         f"{name} / {drawing.number()}",
-        f"{drawing.number()} / {name}",
+        # a leaf that is changed unwatched: PyTorch has saved the result of this
+        f"{name} * {name}" if drawing.unwatched else f"{drawing.number()} / {name}",
         f"{name} ** {rng.choice([2, 3, 0.5, 1, 0])}",
         f"-{name}",
         *[f"{name}.clone()"] * 2,
