@@ -142,6 +142,21 @@ def test_data_replaced_by_other_memory():
         part.mul_(w[:1])
 
 
+def test_data_of_another_shape_between_forward_and_backward():
+    x = leaf(1.0, 2.0)
+    y = (x * 2.0).sum()
+    x.data = rv.ones(2, 2)
+    with pytest.raises(
+        RuntimeError, match=r"\[backward\] got a gradient of shape \(2,\) for a leaf of \(2, 2\)"
+    ):
+        y.backward()
+    x = leaf(1.0, 2.0)
+    y = (x * 2.0).sum()
+    x.data = rv.ones(2, 2)
+    with pytest.raises(RuntimeError, match=r"\[backward\] got gradients of shapes .* for one tensor"):
+        (y + x.sum()).backward()
+
+
 def test_the_gradient_of_what_is_no_leaf_may_be_set():
     y = leaf(1.0, 2.0) * 2.0
     y.grad = rv.ones(2)

@@ -189,7 +189,7 @@ def _reaches_leaf(line: str, machine: Machine) -> bool:
         return False
     if x is None or not any(name in line for name in ("backward(", "register_hook(", "retain_grad(")):
         return True
-    return reaches_leaf(x)
+    return all(reaches_leaf(machine.names.get(name)) for name in re.findall(r"a\d+", line))
 
 
 def _undefined(line: str, machine: Machine) -> bool:

@@ -157,7 +157,7 @@ def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
             f"{name}.detach().numpy()[...] = {number}",
         ]
         if not x._is_view():  # in PyTorch it stays a view of its base, with other memory
-            choices.append(f"{name}.data = {tensor}.detach().clone()")
+            choices.append(f"{name}.data = {name}.detach() * {number}")
     if not drawing.unwatched:
         choices += [f"{name}.{rng.choice(['relu', 'sigmoid', 'tanh', 'exp', 'sqrt'])}_()" for _ in range(4)]
     return choices

@@ -250,6 +250,11 @@ def _add(node: Any, gradient: Any, pending: dict[Any, Any], ours: set[Any]) -> N
 
 def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b in the dtype of a; ``out`` may be a itself."""
+    if a.shape != b.shape:
+        raise RuntimeError(
+            f"[backward] got gradients of shapes {a.shape} and {b.shape} for one tensor; expected one shape: "
+            "has it got other memory (`.data = ...`) since?"
+        )
     return _core.add(a, b if b.dtype == a.dtype else cast(b, a.dtype), out)
 
 

@@ -9,7 +9,15 @@ import numpy as np
 from ranvier.autograd.capture import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import masked_fill
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
+from ranvier.ops.elementwise.where import MaskedFill
+
+
+class Triangle(MaskedFill):
+    """y = x with zeros where a mask of its own is true"""
+
+    def release(self) -> None:  # it depends on the shape only: backward may run again
+        return
 
 
 def tril(x: Any, diagonal: int = 0) -> Tensor:
@@ -46,4 +54,5 @@ def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:
         raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
     rows, columns = x.shape[-2:]
     diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # beyond, nothing changes any more
-    return masked_fill(x, keep(triangle(rows, columns, diagonal) == 0), 0)
+    outside = keep(triangle(rows, columns, diagonal) == 0)
+    return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
