@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from _thread import RLock
+from _thread import _count as other_threads
 from _thread import _local as local
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -71,6 +72,7 @@ class Compiled:
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
         self._steps: OrderedDict[Any, list[Step]] = OrderedDict()  # by signature; several for other guards
+        self._instances: WeakSet[Compiled] = WeakSet()  # the same method of objects
         self._waiting = Counter[Any]()
         self._set_up: set[Any] = set()  # signatures whose first call kept a result
         self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
@@ -98,21 +100,28 @@ class Compiled:
             except TypeError:  # no weak reference to it can be made
                 return self
             own[self._place] = found
+            self._instances.add(found)
         return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if captures and current() is not None:  # part of another step, which records its calls
             return self._eager(args, kwargs)
-        with self._lock:  # while a step is recorded, checked or replayed, other threads wait
-            step = self._latest
-            if step is not None and step.checks_left and not kwargs:
-                fits = True
-                for plan, optimizer, group in step.plans:
-                    fits = plan.refresh(optimizer, group) and fits
-                results = step.call(args) if fits else None
-                if results is not None:
-                    step.checks_left -= 1
-                    return step.result(results)
+        if other_threads():  # which wait while a step is recorded, checked or replayed
+            with self._lock:
+                return self._in_turn(args, kwargs)
+        return self._in_turn(args, kwargs)
+
+    def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        step = self._latest
+        if step is not None and step.checks_left and not kwargs:
+            fits = True
+            for plan, optimizer, group in step.plans:
+                fits = plan.refresh(optimizer, group) and fits
+            results = step.call(args) if fits else None
+            if results is not None:
+                step.checks_left -= 1
+                return step.result(results)
+        with self._lock:  # a thread may begin meanwhile
             return self._by_signature(args, kwargs)
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -289,8 +298,9 @@ class Compiled:
 
     @property
     def programs(self) -> list[Program]:
-        """The programs so far, one for each signature."""
-        return [Program(step.program, step.names) for steps in self._steps.values() for step in steps]
+        """The programs so far, one for each signature; of a method in a class, those of all its objects."""
+        own = [Program(step.program, step.names) for steps in self._steps.values() for step in steps]
+        return own + [program for one in list(self._instances) for program in one.programs]
 
     def explain(self) -> None:
         """Prints the table of each program's instructions: see :meth:`Program.explain`."""
@@ -331,15 +341,20 @@ class CompiledModel(Compiled):
         inside = _local.steps or (captures and current() is not None)  # of a step, which may want gradients
         if inside or (mode.enabled and self._function.training):
             return self._function(*args, **kwargs)
-        with self._lock:
-            step = self._latest
-            if step is not None and step.checks_left and not kwargs:
-                results = step.call(args)
-                if results is not None:
-                    step.checks_left -= 1
-                    return step.result(results)
-        with no_grad():
-            return super().__call__(*args, **kwargs)
+        if other_threads():
+            with self._lock:
+                return self._in_turn(args, kwargs)
+        return self._in_turn(args, kwargs)
+
+    def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        step = self._latest
+        if step is not None and step.checks_left and not kwargs:
+            results = step.call(args)
+            if results is not None:
+                step.checks_left -= 1
+                return step.result(results)
+        with no_grad(), self._lock:
+            return self._by_signature(args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_function" not in vars(self):  # not there yet
