@@ -27,3 +27,22 @@ def test_nan_of_sign_and_of_the_slope_of_abs():
     x.abs().sum().backward()
     assert math.isnan(x.grad[0].item())
     assert x.grad[1].item() == -1.0
+
+
+@pytest.mark.parametrize(
+    "reduce",
+    [lambda x: x.max(), lambda x: x.min(), lambda x: x.amax(0), lambda x: x.amin(0), lambda x: x.median()],
+)
+@pytest.mark.parametrize("n", [3, 40])
+def test_elements_that_are_nan_share_the_gradient_of_an_extreme(reduce, n):
+    """As in PyTorch's max(); a gradient of 0 would hide it."""
+    x = rv.ones(n, requires_grad=True)
+    with rv.no_grad():
+        x[1] = x[2] = NAN
+    y = reduce(x)
+    assert math.isnan(y.item())
+    y.backward()
+    assert x.grad.tolist() == [0, 0.5, 0.5, *[0] * (n - 3)]
+    x = rv.arange(float(n)).requires_grad_()  # what the vectors are padded with is no NaN
+    x.max().backward()
+    assert x.grad.tolist() == [*[0] * (n - 1), 1]

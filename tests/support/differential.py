@@ -16,7 +16,6 @@ _COPY = re.compile(
     r"(?:with T.\w+\(\w*\): )?(a\d+)(?:\.data|\.detach\(\))?(?:\[.*\] .?= | .= |\.\w+_\()(a\d+)"
 )
 _MAY_COPY = re.compile(r"\.(contiguous|flatten|ravel|reshape|unflatten|view|view_as)\(")
-_OTHER_AT_NAN = re.compile(r"\.(sign|abs|prod|cumprod)\(")
 _SINGLE = re.compile(r"float32|(float|bool|int|long)\(\)|= \(a\d+ > ")  # whole numbers become float32
 _TOLERANCE = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-10)}  # float64 only where nothing is float32
 
@@ -51,7 +50,6 @@ class Machine:
         self.Tensor = library.Tensor
 
     def run(self, line: str) -> Exception | None:
-        self.of_nan = self.of_nan or bool(_OTHER_AT_NAN.search(line))
         hooked = self.names.get(_subject(line)) if "register_hook" in line else None
         if hasattr(hooked, "_is_view") and hooked.requires_grad and not on_tape(hooked):
             return NameError("PyTorch ends the process here")
@@ -167,7 +165,7 @@ def _compare(program: list[str]) -> Verdict:
             return Verdict("refused", line, f"{type(got).__name__}: {got}")
         if expected is not None and got is None:
             return Verdict("allowed", line, f"{type(expected).__name__}: {expected}")
-        if expected is not None and "out of bounds" in str(expected):
+        if expected is not None and any(text in str(expected) for text in ("out of bounds", "out of range")):
             return Verdict("same")  # part of it has been written
         if expected is not None and "backward(" in line:
             return Verdict("same")  # what was added before it failed is not defined
@@ -217,10 +215,17 @@ def _in_form(error: Exception) -> bool:
 
 
 def _difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
+    """What differs. NaN once made, nothing: PyTorch's gradients at NaN depend on the length of the array."""
+    found = _first_difference(theirs, ours, rtol, atol)
+    arrays = [
+        *(t.detach().numpy() for t in theirs.tensors.values()),
+        *(u._array for u in ours.tensors.values()),
+    ]
+    return "" if found and any(np.isnan(array).any() for array in arrays) else found
+
+
+def _first_difference(theirs: Machine, ours: Machine, rtol: float, atol: float) -> str:
     their, our = theirs.tensors, ours.tensors
-    arrays = [*(t.detach().numpy() for t in their.values()), *(u._array for u in our.values())]
-    if theirs.of_nan and any(np.isnan(array).any() for array in arrays):
-        return ""
     if their.keys() != our.keys():
         return f"names {sorted(their)} and {sorted(our)}"
     for name, t in their.items():

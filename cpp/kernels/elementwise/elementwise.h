@@ -22,7 +22,7 @@ namespace ranvier {
 //   backward of two-operand functions with respect to one operand:
 //     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
 //     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
-//   where_equal(x, y, dy): dy where x == y, else 0
+//   where_equal(x, y, dy): dy where x == y or both are NaN, else 0
 //   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b; prelu(x, w) = x where x > 0, else w x,
 //   prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
 // clang-format off

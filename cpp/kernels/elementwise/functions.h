@@ -80,7 +80,7 @@ RANVIER_ELEMENTWISE(exponent_backward, 3,
 // (dy, a, b): all of dy to the greater, half to each of two equals
 RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b < c, zero, select(b == c, a* T(0.5), a))))
 RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b > c, zero, select(b == c, a* T(0.5), a))))
-RANVIER_ELEMENTWISE(where_equal, 3, (select(a == b, c, zero)))
+RANVIER_ELEMENTWISE(where_equal, 3, (select((a == b) | ((a != a) & (b != b)), c, zero)))
 
 RANVIER_ELEMENTWISE(glu, 2, (a * sigmoid(b)))
 // (dy, a, b): dy a sigmoid'(b)

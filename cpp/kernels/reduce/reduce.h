@@ -4,7 +4,7 @@
 //   written only. An empty reduction gives the op's identity (sum 0, max -inf).
 //
 //   sum      sum of x                        squares  sum of (x - center)^2
-//   max, min the extreme, NaN if any is      equals   number of x that equal center
+//   max, min the extreme, NaN if any is      equals   number of x that equal center, NaN too
 //   product  product of x                    absolute sum of |x|
 //   exps     sum of exp(x - center), where an infinite center counts as 0
 //   then y = total / divisor, and its square root if root is set

@@ -33,8 +33,10 @@ template <class T>
 struct Equals : Sum<T> {
   static constexpr int vectors = 2;
   using V = vec<T>;
-  RANVIER_INLINE V pad(V) { return V{} + T(__builtin_nan("")); }
-  RANVIER_INLINE V step(V total, V x, V c) { return total + select(x == c, V{} + T(1), V{}); }
+  RANVIER_INLINE V pad(V c) { return select(c == c, V{} + T(__builtin_nan("")), V{}); }
+  RANVIER_INLINE V step(V total, V x, V c) {
+    return total + select((x == c) | ((x != x) & (c != c)), V{} + T(1), V{});
+  }
 };
 template <class T>
 struct Absolute : Sum<T> {

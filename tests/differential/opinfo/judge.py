@@ -167,7 +167,7 @@ def _difference(
     for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         found = compare.kinds(a, b)
         if not found and not random:
-            found = compare.values(a, b, exact[0][index] if exact else None)
+            found = compare.values(a, b, exact[0][index] if exact else None, _at(np.isnan, arguments))
             if found and equals and compare.dtype_name(b) == "int64":
                 found = _picked(arguments, a, b)
         if not found and isinstance(b, torch.Tensor) and b.numel() and not form.in_place:
@@ -217,10 +217,25 @@ def _gradients(arguments: Arguments, ours: Any, theirs: Any, random: bool, exact
             return f"gradient {index}: got None; expected a tensor of shape {tuple(b.shape)}"
         found = compare.kinds(a, b)
         if not found and not random:
-            found = compare.values(a, b, exact[1][index] if exact and len(exact[1]) else None)
+            # PyTorch's own depend on the length there: vectors and single elements are treated in two ways
+            endless = _at(lambda x: ~np.isfinite(x), arguments)
+            found = compare.values(a, b, exact[1][index] if exact and len(exact[1]) else None, endless)
         if found:
             return f"gradient {index}: {found}"
     return None
+
+
+def _at(test: Any, arguments: Arguments) -> Any:
+    """Where the test is true of one of the floating arguments, broadcast with the others; None if nowhere.
+
+    NaN stays NaN here also where PyTorch drops it: sign(NaN) is 0 there.
+    """
+    arrays = [b.detach().numpy() for b, _ in arguments.pairs.values() if b.is_floating_point()]
+    try:
+        found = [np.broadcast_arrays(*map(test, arrays))] if arrays else []
+    except ValueError:
+        return None
+    return np.logical_or.reduce(found[0]) if found else None
 
 
 def _picked(arguments: Arguments, a: Any, b: Any) -> str | None:

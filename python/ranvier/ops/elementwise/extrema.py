@@ -76,7 +76,7 @@ class AtLeast(Function):
 
     def forward(self, x: Array, limit: Array) -> Array:
         self.x, self.limit = x, limit
-        return self.extremum(x, limit, None)
+        return self.extremum(limit, x, None)  # of equal zeros x, with its sign
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         x, limit, dx, dlimit = self.x, self.limit, None, None
@@ -98,7 +98,7 @@ class Between(Function):
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
         self.arrays = x, low, high
-        return _core.minimum(_core.maximum(x, low, None), high, None)
+        return _core.minimum(high, _core.maximum(low, x, None), None)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         x, low, high = self.arrays
