@@ -187,6 +187,18 @@ def test_hooks_of_a_view_see_its_earlier_uses():
     assert x.grad.tolist() == [27, 1]
 
 
+def test_hooks_of_the_view_of_a_changed_view_see_its_earlier_uses():
+    seen = []
+    x = leaf(1.0, 2.0, 3.0)
+    y = x * 1.0
+    view = y[1:]
+    view.register_hook(lambda g: seen.append(g.tolist()))
+    view[1:].fill_(5.0)
+    (y.sum() + view.sum() * 10.0).backward()
+    assert seen == []
+    assert x.grad.tolist() == [1, 11, 0]
+
+
 def test_a_value_with_more_dimensions_of_size_1():
     out, w = rv.zeros(3), rv.ones(1, 3, requires_grad=True)
     out[...] = w

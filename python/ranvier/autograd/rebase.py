@@ -107,11 +107,21 @@ def _kept(value: Array, array: Array) -> Array:
 
 
 def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
-    """A view's hooks see gradients of its earlier uses only: those of the change go past them."""
-    old = tensor._grad_fn
-    if old is not None and old.hooks and maker.edges[0] is old:
-        base, chain, _ = view
-        maker.edges = (chained(chain, base._grad_fn), *maker.edges[1:])
+    """Hooks of a view, and of views that it is made from, see gradients of earlier uses only.
+
+    Those of the change go past them.
+    """
+    base, chain, _ = view
+    node = old = tensor._grad_fn
+    if old is None or maker.edges[0] is not old:
+        return
+    for _ in chain:
+        if node.hooks:
+            maker.edges = (chained(chain, base._grad_fn), *maker.edges[1:])
+            return
+        node = node.edges[0]
+        if node is None or not node.edges:
+            return
 
 
 def _node(function: Any, edges: tuple[Any, ...]) -> Any:

@@ -125,7 +125,8 @@ def judge_sample(name: str, form: Form, sample: Any) -> tuple[str, str]:
         except Exception as error:
             if str(error).startswith("torch has no gradient"):
                 return "beyond", str(error)
-            return "raw", f"while comparing, {type(error).__name__}: {error}"
+            kind = "refused" if STANDARD.match(str(error)) else "raw"
+            return kind, f"while comparing, {type(error).__name__}: {error}"
     return ("wrong", message) if message else ("right", "")
 
 
