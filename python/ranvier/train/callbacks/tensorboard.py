@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,7 +45,10 @@ class TensorBoard(Callback):
         from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
         resumed = self.trainer.resumed_from is not None
-        return SummaryWriter(folder, purge_step=last_step + 1 if resumed else None)
+        # The file's name has the second only: a run that begins in the same one would replace the file.
+        return SummaryWriter(
+            folder, purge_step=last_step + 1 if resumed else None, filename_suffix=f".{time.time_ns()}"
+        )
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         if self._batch_writer is not None:
