@@ -27,12 +27,13 @@ from ranvier.program.guard_kinds import STATE
 from ranvier.program.objects import attributes_of
 from ranvier.program.program import Program
 from ranvier.program.signature import changed_argument, environment, form, others, replaced, signature
-from ranvier.program.step import Step, keeps_strides, record
+from ranvier.program.step import Large, Step, keeps_strides, record
 
 Array = np.ndarray[Any, Any]
 
 _PROGRAMS = 32  # kept at most; the one that was used least recently goes
 _DEBT = 128  # a recording adds 4, a replay takes 1 off: above this, calls that no program fits run eagerly
+_WATCHED = 8  # times that a recording looks for arrays that are read, beside other threads
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
 
@@ -74,6 +75,8 @@ class Compiled:
         self._steps: OrderedDict[Any, list[Step]] = OrderedDict()  # by signature; several for other guards
         self._instances: WeakSet[Compiled] = WeakSet()  # the same method of objects
         self._waiting = Counter[Any]()
+        self._large: Large | None = None  # arrays that the step may read: the next recording tells
+        self._watched = 0  # how often they were watched
         self._set_up: set[Any] = set()  # signatures whose first call kept a result
         self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
         self._debt, self._warned = 0, False
@@ -158,13 +161,22 @@ class Compiled:
             self._warn(key)
             self._debt -= 1
             return self._eager(args, kwargs)
-        result, capture, slots = record(self._function, args, kwargs)
+        large, self._large = self._large, None
+        result, capture, slots = record(self._function, args, kwargs, None, large)
         self._debt += 4
         if capture.passing:
             return result
         try:
             step = self._step(capture, slots, args, kwargs, result)
         except CaptureError as error:
+            known = [] if large is None else large[0]
+            new = error.large is not None and any(all(x is not y for y in known) for x in error.large[0])
+            if new or (error.large is not None and other_threads() and self._watched < _WATCHED):
+                self._large = (
+                    error.large
+                )  # the next call is watched; again, where a thread may have loaded it
+                self._watched += 1
+                return result
             if not error.kept or key in self._set_up:
                 raise
             self._set_up.add(key)  # a mask that is kept in a dict, say: the next call finds it there
@@ -224,8 +236,9 @@ class Compiled:
         self._steps[key].remove(step)
         settings = step.settings()
         before, entry = step.program.snapshot(), step.entry()
+        watched = None if other_threads() else step.large
         try:
-            result, capture, slots = record(self._function, args, kwargs, step.arguments)
+            result, capture, slots = record(self._function, args, kwargs, step.arguments, watched)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._steps[key].insert(0, step)
             raise

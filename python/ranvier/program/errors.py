@@ -14,4 +14,5 @@ class CaptureError(RuntimeError):
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
+        self.large: Any = None  # large arrays that it may not have read, and what they lie in: touches.py
         self.kept = False  # because a result was kept, as by a step that sets something up at its first call

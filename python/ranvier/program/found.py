@@ -28,8 +28,13 @@ class Found:
         self.texts: list[str] = []
         self.fault = fault
         self._names: set[str] = set()  # of attributes that the code names
+        self._dynamic = False  # whether it looks up others, too
         self._known: set[tuple[int, int, Any]] = set()
         self.stack: list[tuple[Any, str]] = []
+        self.large: list[Any] = []  # arrays whose elements are not compared
+        self.untouched: set[int] = set()  # ids of those that the step does not read: touches.py
+        self.parents: dict[int, list[Any]] = {}  # by id: the containers that a value lies in
+        self._too_large = ""  # why the step cannot be guarded, if it reads one of them
 
     def add(self, kind: Kind, owner: Any, key: Any, expected: Any, text: str) -> None:
         known = int(kind), id(owner), key if type(key) in (str, int) else id(key)
@@ -41,6 +46,8 @@ class Found:
     def item(self, owner: dict[Any, Any], key: str, text: str) -> None:
         self.add(Kind.ITEM, owner, key, owner[key], text)
         self.stack.append((owner[key], text))
+        if self._dynamic or "__builtins__" not in owner:
+            self.parents.setdefault(id(owner[key]), []).append(owner)
 
     def call(self, function: Callable[[], Any], expected: Any, text: str) -> None:
         """A guard on what a function without arguments gives."""
@@ -50,11 +57,22 @@ class Found:
         self.call(function, function(), text)
 
     def _array(self, x: Any, text: str) -> None:
-        if x.nbytes > _LARGEST or x.dtype.hasobject or isinstance(x, np.ma.MaskedArray):
+        if x.dtype.hasobject or isinstance(x, np.ma.MaskedArray):
             self.fault = (
-                f"the step depends on {text}, a NumPy array of {x.nbytes} bytes and dtype {x.dtype}; pass it "
-                "as an argument, or wrap a true constant in rv.constant outside the step"
+                f"the step depends on {text}, an array whose elements cannot be compared "
+                f"({type(x).__name__}, dtype {x.dtype}); use it outside the step and pass what it gives as "
+                "an argument"
             )
+            return
+        if x.nbytes > _LARGEST:
+            self.large.append(x)
+            self._call(functools.partial(_form_of, x), f"the form of {text}")
+            if id(x) not in self.untouched and not self._too_large:
+                self._too_large = (
+                    f"the step reads {text}, a NumPy array of {x.nbytes} bytes, too many to be compared "
+                    "before each replay; make it a Tensor outside the step (rv.tensor), which a replay reads "
+                    "as it is, or pass what the step needs of it as an argument"
+                )
             return
         self.add(Kind.ARRAY, x, "", np.array(x, order="C", subok=False), f"the elements of {text}")
         if self._names & _LAYOUT:
@@ -67,3 +85,8 @@ class Found:
             return
         self.add(Kind.CELL, cell, "", content, text)
         self.stack.append((content, text))
+
+
+def _form_of(x: Any) -> tuple[Any, ...]:
+    """All that can change of a large array but its elements."""
+    return x.shape, x.strides, x.dtype.str, x.flags.num, x.ctypes.data

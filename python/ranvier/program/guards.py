@@ -65,6 +65,7 @@ __all__ = ["Walk"]
 
 _MOST = 20_000  # guards of one step
 _PLAIN_SET = frozenset(PLAIN)
+_LOOKS_UP = frozenset({"attrgetter", "itemgetter", "methodcaller"})
 _OF_FUNCTIONS = frozenset({"__name__", "__qualname__", "__doc__", "__module__", "__annotations__"})
 _OF_CLASSES = _OF_FUNCTIONS | {"__bases__", "__mro__"}
 
@@ -109,6 +110,9 @@ class Walk(Found):
         self._drain()
         self._unreached()
         self._drain()
+        if self.large and self._names & _LOOKS_UP:  # C functions that call others with what they find
+            self.untouched.clear()
+        self.fault = self.fault or self._too_large
 
     def _drain(self) -> None:
         while self.stack and not self.fault:
@@ -223,7 +227,9 @@ class Walk(Found):
                 self.add(Kind.LIST, x, "", tuple(x), f"the items of {text}")
             elif issubclass(kind, dict):
                 self.add(Kind.DICT, x, "", pairs_of(x), f"the items of {text}")
-            self.stack += [(part, where.format(text)) for part, where in parts(x)]
+            for part, where in parts(x):
+                self.stack.append((part, where.format(text)))
+                self.parents.setdefault(id(part), []).append(x)
             self.fault = self.fault or unknown(x, text, self._names)
             if is_decimal(kind):
                 self.call(decimal_context, decimal_context(), "the decimal context")

@@ -18,6 +18,7 @@ from typing import Any
 from ranvier.autograd.capture import package, place
 from ranvier.program import pure
 from ranvier.program.contents import NUMPY_SETTINGS
+from ranvier.program.touches import Touches
 
 _IMPORT = "<frozen importlib"
 _IMPORTS = "_gcd_import"  # what importlib.import_module calls
@@ -135,7 +136,8 @@ def _is_removal(code: CodeType) -> bool:
 class Reads:
     """Notes the code that is entered in a ``with`` block, and the first C function that is not pure."""
 
-    def __init__(self) -> None:
+    def __init__(self, touches: Touches | None = None) -> None:
+        self.touches = touches
         self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}  # by id: code and its global variables
         self.imported: set[str] = set()  # modules that importlib was asked for
         self.settings: set[str] = set()  # files of NumPy's functions for its settings that were entered
@@ -182,8 +184,11 @@ class Reads:
             return
         elif event == "call":
             self._enter(frame)
-        elif event == "c_call" and id(frame.f_code) in self.codes and not self.fault:
-            self._call(frame, arg)
+        elif event == "c_call":
+            if self.touches is not None:
+                self.touches.called(arg)
+            if id(frame.f_code) in self.codes and not self.fault:
+                self._call(frame, arg)
 
     def _enter(self, frame: Any) -> None:
         code = frame.f_code

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
-import gc
 import sys
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,21 @@ from ranvier.autograd.capture import Capture, package
 from ranvier.autograd.memory import like
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
 from ranvier.program.guard_kinds import STATE, Kind, guard_optimizer
 from ranvier.program.guards import Walk
 from ranvier.program.names import names_of
 from ranvier.program.randomness import drawn
 from ranvier.program.reads import Reads
+from ranvier.program.required import require_replayable
 from ranvier.program.signature import Place, filled, flattened, replaced
+from ranvier.program.touches import Touches
 
 Array = np.ndarray[Any, Any]
 
 
+Large = tuple[list[Any], dict[int, list[Any]]]  # arrays, and the containers that values lie in, by id
 Entry = Sequence[tuple[Tensor, Array | None]]
-_COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
 EARLIER = "the gradient of an earlier step"
 
 
@@ -68,7 +68,7 @@ class Step:
         dropped = [p for p in capture.zeroed.values() if p.grad is None]
         kept = [grad for _, grad in gradients if recording.kind_of(grad._array) == "temporary"]
         kept_arrays = [grad._array for grad in kept]
-        _require_replayable(capture, kinds, outputs + kept_arrays, result)
+        require_replayable(capture, kinds, outputs + kept_arrays, result)
         self._modules = _lasting(capture.modules)
         self.program = _core.Program(recording, arguments, outputs, kept_arrays, self._watched())
         self.forward_only = forward_only
@@ -76,6 +76,9 @@ class Step:
         self.plans = capture.plans
         self.call = self.program.call
         self._roots, self._reads = roots, capture.reads
+        touches = capture.reads.touches
+        self._untouched: set[int] = set() if touches is None else touches.untouched
+        self.large: Large | None = None
         self._leaves = [leaf for leaf, _ in gradients]
         self._carried = _carried(capture)
         self._looked_up: set[str] = set()
@@ -83,7 +86,9 @@ class Step:
         self._has: list[Tensor] = []  # those that had a gradient
         fault = self.guard() or _shared_gradient(kept_arrays)
         if fault:
-            raise CaptureError(f"[compile] {fault}", result)
+            error = CaptureError(f"[compile] {fault}", result)
+            error.large = self.large
+            raise error
         before = {key: grad for key, (_, grad, *_) in capture.leaves.items()}
         carried = {id(grad) for _, grad in gradients}
         number = {id(array): i for i, array in enumerate(kept_arrays)}
@@ -105,6 +110,8 @@ class Step:
         capture: another run of it, whose reads are added. entry: the gradients that it began with.
         """
         if capture is not None:
+            if capture.reads.touches is not None:
+                self._untouched &= capture.reads.touches.untouched
             self._reads.add(capture.reads)
             self._has = [t for t, array in entry if array is not None]
             self._begins_with = [
@@ -116,12 +123,13 @@ class Step:
         while not walk.fault and not walk.looked_up <= self._looked_up:
             self._looked_up |= walk.looked_up
             walk = self._walk(self._looked_up)
-        self.texts = walk.texts
+        self.texts, self.large = walk.texts, (walk.large, walk.parents) if walk.large else None
         self.program.set_guards(walk.guards)
         return walk.fault
 
     def _walk(self, names: set[str]) -> Walk:
         walk = Walk(self._reads, self.forward_only, names)
+        walk.untouched = set(self._untouched)
         if not self.forward_only:
             walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
         for plan, optimizer, group in self.plans:
@@ -245,14 +253,16 @@ def record(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     forms: list[Array] | None = None,
+    large: Large | None = None,
 ) -> tuple[Any, Capture, list[Array]]:
     """Runs the step once, eagerly and recorded: (its result off the tape, the capture, the arguments).
 
     forms: arrays in whose memory order the arguments are to arrive (else each in its own), for a run that a
-    program is to be compared with: all its results are kept.
+    program is to be compared with: all its results are kept. large: arrays whose reading is watched.
     """
     recorded = Capture(_core.Recording(package(), forms is not None))
-    recorded.reads = Reads()
+    touches = None if large is None else Touches(*large)
+    recorded.reads = Reads(touches)
     slots: list[Array] = []
 
     def own(array: Array) -> Tensor:  # a copy: two arguments may be one array, or share memory
@@ -268,7 +278,7 @@ def record(
     args, kwargs = replaced(args, own, seen, containers), replaced(kwargs, own, seen)
     given = [copy.copy(inner) for _, inner in containers]
     before = drawn()
-    with recorded, recorded.reads:
+    with recorded, recorded.reads, touches or contextlib.nullcontext():
         result = function(*args, **kwargs)
     for (outer, inner), first in zip(containers, given, strict=True):
         if len(inner) != len(first) or any(
@@ -330,64 +340,3 @@ def _write_back(outer: Any, inner: Any) -> None:
         outer.update(inner)
     else:
         outer.extend(inner)
-
-
-def _require_replayable(capture: Capture, kinds: list[str], expected: list[Array], result: Any) -> None:
-    recording = capture.recording
-    fault = capture.fault or recording.fault
-    if not fault:
-        fault = capture.reads.fault or _not_plain(result)
-    if not fault and "argument" in kinds:
-        fault = "the step returns one of its arguments; return a clone() of it"
-    if not fault and "foreign" in kinds:
-        fault = (
-            "the step returns an array that NumPy made, which a replay would not make again; make it outside "
-            "the step"
-        )
-    if "NumPy made" in fault:
-        fault += _odd_dtype(capture)
-    kept = not fault
-    if not fault:
-        held = recording.still_referenced(expected)
-        if held is not None:  # perhaps by a cycle only
-            gc.collect()
-            held = recording.still_referenced(expected)
-        if held is not None:
-            fault = (
-                f"the result of {held} is still referenced after the step, and a replay would not renew it; "
-                "return it, or let it go"
-            )
-    if fault:
-        error = CaptureError(f"[compile] {fault}", result)
-        error.kept = kept
-        raise error
-
-
-def _odd_dtype(capture: Capture) -> str:
-    """Names the first argument whose dtype the core does not compute in, so that NumPy does; or ""."""
-    for number, (array, _) in enumerate(capture.arguments):
-        dtype = array.dtype
-        if dtype.char not in _COMPUTED or not dtype.isnative:
-            other = "float32" if dtype.kind == "f" else "int64, or as floats"
-            better = other if dtype.isnative else f"{dtype.newbyteorder('=')} (astype)"
-            return (
-                f" (array {number} of the arguments is {dtype}, in which NumPy computes: pass it as {better})"
-            )
-    return ""
-
-
-def _not_plain(result: Any) -> str:
-    """Why a result cannot be made anew by a replay, or ""."""
-    kind = type(result)
-    if kind in (tuple, list) or (isinstance(result, tuple) and hasattr(kind, "_fields")):
-        return next((fault for fault in map(_not_plain, result) if fault), "")
-    if kind is dict:
-        return next((fault for fault in map(_not_plain, result.values()) if fault), "")
-    if result is None or isinstance(
-        result, (Tensor, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
-    ):
-        return ""
-    return (
-        f"the step returns a {kind.__name__}, which a replay would not make again; return Tensors, plain "
-        "values, or a tuple, list or dict of them"
-    )

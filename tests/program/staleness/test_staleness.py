@@ -52,6 +52,7 @@ def test_numbers_from_outside_are_not_kept(name):
         assert len(found) > 2, "replays go on with the number of the recording"
 
 
+@pytest.mark.timeout(300 + RANDOM)
 def test_random_reads():
     outcomes = {seed: judge_random(seed) for seed in range(RANDOM)}
     wrong = {seed: remark for seed, (outcome, remark, _) in outcomes.items() if outcome == "wrong"}
@@ -60,6 +61,7 @@ def test_random_reads():
     assert sum(outcome == "as eager" for outcome, _, _ in outcomes.values()) > 0.9 * RANDOM
 
 
+@pytest.mark.timeout(300 + RANDOM)
 def test_random_training():
     outcomes = {seed: judge_training(seed) for seed in range(RANDOM)}
     wrong = {seed: remark for seed, (outcome, remark) in outcomes.items() if outcome == "wrong"}
@@ -67,6 +69,7 @@ def test_random_training():
     assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.9 * RANDOM
 
 
+@pytest.mark.timeout(300 + RANDOM)
 def test_random_fits():
     outcomes = {seed: judge_random_fit(seed) for seed in range(RANDOM // 2)}
     assert not {seed: remark for seed, (outcome, remark) in outcomes.items() if outcome == "wrong"}

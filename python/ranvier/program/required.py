@@ -1,0 +1,79 @@
+"""What a recording has to be, so that it can be replayed."""
+
+from __future__ import annotations
+
+import gc
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.capture import Capture
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import Module
+from ranvier.program.errors import CaptureError
+
+Array = np.ndarray[Any, Any]
+_COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
+
+
+def require_replayable(capture: Capture, kinds: list[str], expected: list[Array], result: Any) -> None:
+    """Raises CaptureError where it is not. kinds: of the results; expected: what may outlive the step."""
+    recording = capture.recording
+    fault = capture.fault or recording.fault
+    if not fault:
+        fault = capture.reads.fault or _not_plain(result)
+    if not fault and "argument" in kinds:
+        fault = "the step returns one of its arguments; return a clone() of it"
+    if not fault and "foreign" in kinds:
+        fault = (
+            "the step returns an array that NumPy made, which a replay would not make again; make it outside "
+            "the step"
+        )
+    if "NumPy made" in fault:
+        fault += _odd_dtype(capture)
+    kept = not fault
+    if not fault:
+        held = recording.still_referenced(expected)
+        if held is not None:  # perhaps by a cycle only
+            gc.collect()
+            held = recording.still_referenced(expected)
+        if held is not None:
+            fault = (
+                f"the result of {held} is still referenced after the step, and a replay would not renew it; "
+                "return it, or let it go"
+            )
+    if fault:
+        error = CaptureError(f"[compile] {fault}", result)
+        error.kept = kept
+        raise error
+
+
+def _odd_dtype(capture: Capture) -> str:
+    """Names the first argument whose dtype the core does not compute in, so that NumPy does; or ""."""
+    for number, (array, _) in enumerate(capture.arguments):
+        dtype = array.dtype
+        if dtype.char not in _COMPUTED or not dtype.isnative:
+            other = "float32" if dtype.kind == "f" else "int64, or as floats"
+            better = other if dtype.isnative else f"{dtype.newbyteorder('=')} (astype)"
+            return (
+                f" (array {number} of the arguments is {dtype}, in which NumPy computes: pass it as {better})"
+            )
+    return ""
+
+
+def _not_plain(result: Any) -> str:
+    """Why a result cannot be made anew by a replay, or ""."""
+    kind = type(result)
+    if kind in (tuple, list) or (isinstance(result, tuple) and hasattr(kind, "_fields")):
+        return next((fault for fault in map(_not_plain, result) if fault), "")
+    if kind is dict:
+        return next((fault for fault in map(_not_plain, result.values()) if fault), "")
+    if result is None or isinstance(
+        result, (Tensor, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
+    ):
+        return ""
+    return (
+        f"the step returns a {kind.__name__}, which a replay would not make again; return Tensors, plain "
+        "values, or a tuple, list or dict of them"
+    )
