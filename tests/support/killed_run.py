@@ -6,7 +6,9 @@ It has everything that a checkpoint must hold: dropout, batch norm, momentum, a 
 gradients, early stopping, metrics, random augmentation of the batches, a thread that makes them ahead.
 """
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +89,22 @@ def run(folder, kind):
 
 
 class Report(rv.Callback):
-    """Says in a file where each life of the run began."""
+    """Says in a file where each life of the run began; waits to be interrupted, where a test asks for that.
+
+    How many batches a run makes between a file that the test sees and its signal is up to the machine. So
+    with RANVIER_WAIT_AFTER=9 the run stands still after its 9th batch until the test has sent it.
+    """
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.batches = folder, 0
+
+    def on_batch_end(self, *_):
+        self.batches += 1
+        if self.batches == int(os.environ.get("RANVIER_WAIT_AFTER", "0")):
+            Path(self.folder, "waits").touch()
+            until = time.monotonic() + 60
+            while not Path(self.folder, "signalled").exists() and time.monotonic() < until:
+                time.sleep(0.01)
 
     def on_train_begin(self):
         origin = self.trainer.resumed_from
