@@ -187,3 +187,13 @@ def test_a_repeated_tensor_on_the_tape_may_be_filled():
     wide.zero_()
     (wide.sum() + w.sum()).backward()
     assert w.grad.tolist() == [1, 1]
+
+
+def test_changes_of_two_results_of_one_operation_are_both_noticed():
+    x = rv.tensor([[3.0, 1.0, 2.0], [1.0, 2.0, 3.0]], requires_grad=True)
+    values, indices = x.min(1)
+    view = values.view(1, 2)
+    indices.zero_()
+    values /= -1.0
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (values.sum() + view.sum()).backward()

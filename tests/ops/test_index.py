@@ -299,3 +299,14 @@ def test_wrong_calls():
         x.index_add(0, rv.tensor([0]), rv.ones(2, 4))
     with pytest.raises(TypeError, match=r"\[scatter\] got src and value, or neither"):
         x.scatter(1, index)
+
+
+@pytest.mark.parametrize("dtype", [rv.float32, rv.int64, rv.bool])
+def test_gather_names_an_index_out_of_range(dtype):
+    x = rv.ones(2, 3).to(dtype)
+    with pytest.raises(IndexError, match=r"\[gather\] got index 3 for an axis of length 3; expected -3 to 2"):
+        x.gather(1, rv.tensor([[0, 3]]))
+    with pytest.raises(
+        IndexError, match=r"\[gather\] got index -4 for an axis of length 3; expected -3 to 2"
+    ):
+        x.take_along_dim(rv.tensor([[-4]]), 1)

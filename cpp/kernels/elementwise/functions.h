@@ -74,9 +74,8 @@ RANVIER_ELEMENTWISE(clip_backward, 4, (select((b >= c) & (b <= d), a, zero)))
 RANVIER_ELEMENTWISE(div_backward, 3, (-a * b / c))
 // (dy, a, b): y = a^b, dy/da = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite
 RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* pow(b, c - one)))))
-// (dy, a, y): dy/db = y log(a), and 0 where y is 0 or 0^0, whatever the logarithm
-RANVIER_ELEMENTWISE(exponent_backward, 3,
-                    (select(c == zero, zero, select((b == zero) & (c == one), zero, a*(c* log(b))))))
+// (dy, a, y): dy/db = y log(a), and 0 for a = 0 where y is finite
+RANVIER_ELEMENTWISE(exponent_backward, 3, (select((b == zero) & (abs(c) <= one), zero, a*(c* log(b)))))
 // (dy, a, b): all of dy to the greater, half to each of two equals
 RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b < c, zero, select(b == c, a* T(0.5), a))))
 RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b > c, zero, select(b == c, a* T(0.5), a))))

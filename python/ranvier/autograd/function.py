@@ -181,7 +181,7 @@ class Function:
         self.released = False
         if type(y) is not ndarray:
             if type(y) is tuple:
-                return self._several(y, x, version)
+                return self._several(y, x)
             y = np.asarray(y)  # a NumPy scalar
         out = _new(Tensor)
         out._array = y
@@ -210,16 +210,17 @@ class Function:
             join(out, x, self, recording)
         return is_several(outs)
 
-    def _several(self, y: tuple[Any, ...], x: Any, version: list[Any]) -> tuple[Tensor, ...]:
+    def _several(self, y: tuple[Any, ...], x: Any) -> tuple[Tensor, ...]:
         """Wraps each of several outputs; only floating ones carry gradients."""
         outs = tuple(wrap(np.asarray(part)) for part in y)
         if self.is_view:
             self._several_views(outs, x, True)
+        else:  # a count for each memory, of indices too, which backward may read
+            self.versions = (*self.versions, *[out._cell for out in outs])
+            self.changes = (*self.changes, *[0 for _ in outs])
         for index, out in enumerate(outs):
             if out._array.dtype.kind == "f":
                 out._requires_grad, out._grad_fn = True, Output(self, index)
-            if not self.is_view:  # indices too, which backward may read
-                out._cell = version
         self.outputs = len(outs)
         return outs
 

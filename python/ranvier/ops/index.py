@@ -230,6 +230,12 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     if is_floating(x):
         return watched(Gather(at).apply(x, places), index)
     require_no_gradient("gather", x)
+    size, low, high = x.shape[at], int(places.min()), int(places.max())
+    if not -size <= low <= high < size:
+        wrong = low if high < size else high
+        raise IndexError(
+            f"[gather] got index {wrong} for an axis of length {size}; expected {-size} to {size - 1}"
+        )
     part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
     return wrap(np.take_along_axis(x._array[part], places, at))
 

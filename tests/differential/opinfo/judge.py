@@ -168,7 +168,7 @@ def _difference(
     for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         found = compare.kinds(a, b)
         if not found and not random:
-            found = compare.values(a, b, exact[0][index] if exact else None, _at(np.isnan, arguments))
+            found = compare.values(a, b, exact[0][index] if exact else None, _open(arguments, b))
             if found and equals and compare.dtype_name(b) == "int64":
                 found = _picked(arguments, a, b)
         if not found and isinstance(b, torch.Tensor) and b.numel() and not form.in_place:
@@ -226,11 +226,19 @@ def _gradients(arguments: Arguments, ours: Any, theirs: Any, random: bool, exact
     return None
 
 
-def _at(test: Any, arguments: Arguments) -> Any:
-    """Where the test is true of one of the floating arguments, broadcast with the others; None if nowhere.
-
-    NaN stays NaN here also where PyTorch drops it: sign(NaN) is 0 there.
+def _open(arguments: Arguments, result: Any) -> Any:
+    """Where a value may be another: at NaN, which stays NaN here also where PyTorch drops it (in sign: to
+    0), and at infinities where PyTorch gives NaN instead of the limit.
     """
+    at_nan, endless = _at(np.isnan, arguments), _at(lambda x: ~np.isfinite(x), arguments)
+    array = compare.array_of(result) if isinstance(result, torch.Tensor) else np.zeros(0)
+    if endless is None or endless.shape != array.shape or array.dtype.kind != "f":
+        return at_nan
+    return at_nan | (endless & np.isnan(array))
+
+
+def _at(test: Any, arguments: Arguments) -> Any:
+    """Where the test is true of one of the floating arguments, broadcast with the others; None if nowhere."""
     arrays = [b.detach().numpy() for b, _ in arguments.pairs.values() if b.is_floating_point()]
     try:
         found = [np.broadcast_arrays(*map(test, arrays))] if arrays else []

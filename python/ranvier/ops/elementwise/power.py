@@ -63,7 +63,7 @@ def pow(a: Any, b: Any) -> Tensor:
     """a^b, element by element: nan for a negative a and a b that is not whole.
 
     The exponents 2, 0.5 and -1 take the square, the square root and the reciprocal. Shapes and dtypes as in
-    :func:`ranvier.add`. dy/da = b a^(b-1), dy/db = a^b log a; 0 at b = 0, at a^b = 0 and at 0^0.
+    :func:`ranvier.add`. dy/da = b a^(b-1), 0 at b = 0; dy/db = a^b log a, 0 at a = 0, b >= 0.
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0, 2.0, 3.0]) ** 2
