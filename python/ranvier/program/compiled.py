@@ -87,8 +87,14 @@ class Compiled:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a function does: a decorated method gets its object as the first argument."""
-        if instance is None or not isinstance(self._function, FunctionType):
+        if instance is None or type(self._function) is not FunctionType:
             return self
+        try:  # what the object has already, and quickly
+            found = instance.__dict__[self._place]
+            if found._owner() is instance and found._family is self:
+                return MethodType(found, instance)
+        except (AttributeError, KeyError, TypeError):
+            pass
         return MethodType(self._of(instance), instance)
 
     def _of(self, instance: Any) -> Compiled:
@@ -96,13 +102,14 @@ class Compiled:
         own = attributes_of(instance)
         if own is None:
             return self
-        found = own.get(self._place)
-        if type(found) is not _OfInstance or found._family is not self or found._owner() is not instance:
+        with self._lock:  # two threads may come first
+            found = own.get(self._place)
+            if type(found) is _OfInstance and found._family is self and found._owner() is instance:
+                return found
             try:
-                found = _OfInstance(self, instance)
+                found = own[self._place] = _OfInstance(self, instance)
             except TypeError:  # no weak reference to it can be made
                 return self
-            own[self._place] = found
             self._instances.add(found)
         return found
 
