@@ -93,10 +93,11 @@ void Recorder::add_uses(Record& r) {
     }
     Region& region = regions[index];
     if (!view.write && region.kind == RegionKind::foreign)
-      blame(r,
-            "reads an array that NumPy made inside the step, which a replay would not make again: make it "
-            "before the step or with rv.arange, rv.zeros, rv.rand ..., pass it as an argument, or wrap a true "
-            "constant in rv.constant");
+      blame(
+          r,
+          "reads an array that NumPy made inside the step, which a replay would not make again: make it "
+          "before the step or with rv.arange, rv.zeros, rv.rand ..., pass it as an argument, or wrap a true "
+          "constant in rv.constant");
     if (!view.write && region.kind == RegionKind::temporary && !region.written)
       blame(r, "reads an array that was filled outside the core");
     if (view.write && region.kind == RegionKind::argument)
