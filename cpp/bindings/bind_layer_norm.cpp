@@ -91,7 +91,7 @@ py::tuple forward(const char* op, bool centered, py::handle x_, py::handle shape
   const Input weight = lines.parameter(op, "weight", weight_), bias = lines.parameter(op, "bias", bias_);
   const Input x = lines.lined(lines.x);
   Output y = Output::contiguous(x.dtype(), x.ndim(), x.shape());
-  Gradient mean;
+  OptionalOutput mean;
   if (centered) mean.make(Output::contiguous(DType::float64, lines.leading(), x.shape()));
   Output rstd = Output::contiguous(DType::float64, lines.leading(), x.shape());
   with_float(x.dtype(), [&](auto tag) {
@@ -115,7 +115,7 @@ py::tuple backward(const char* op, bool centered, py::handle dy_, py::handle x_,
   require_same_dtype(op, "x", lines.x, "dy", given_dy);
   require_shape_of(op, "dy", given_dy, lines.x);
   const Input x = lines.lined(lines.x), dy = lines.lined(given_dy);
-  Gradient dx, dweight, dbias;
+  OptionalOutput dx, dweight, dbias;
   const auto like_line = [&] {
     return Output::contiguous(x.dtype(), lines.axes, x.shape() + lines.leading());
   };

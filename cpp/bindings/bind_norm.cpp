@@ -91,7 +91,7 @@ py::tuple batch_norm_backward(py::handle dy_, py::handle x_, py::handle weight_,
               rstd = statistic(op, "rstd", rstd_, {channels});
   const Channels x(given_x, false);
   const Input dy = x.gradient(op, dy_);
-  Gradient dx, dweight, dbias;
+  OptionalOutput dx, dweight, dbias;
   if (truth(op, "need_dx", need_dx)) dx.make(x.like());
   if (truth(op, "need_dweight", need_dweight)) dweight.make(Output::contiguous(x.dtype(), {channels}));
   if (truth(op, "need_dbias", need_dbias)) dbias.make(Output::contiguous(x.dtype(), {channels}));
@@ -148,7 +148,7 @@ py::tuple group_norm_backward(py::handle dy_, py::handle x_, py::handle groups_,
   const Input rstd = statistic(op, "rstd", rstd_, {given_x.shape(0), groups});
   const Channels x(given_x, true);
   const Input dy = x.gradient(op, dy_);
-  Gradient dx, dweight, dbias;
+  OptionalOutput dx, dweight, dbias;
   if (truth(op, "need_dx", need_dx)) dx.make(x.like());
   if (truth(op, "need_dweight", need_dweight)) dweight.make(Output::contiguous(x.dtype(), {channels}));
   if (truth(op, "need_dbias", need_dbias)) dbias.make(Output::contiguous(x.dtype(), {channels}));

@@ -124,7 +124,7 @@ py::tuple recurrent(py::handle cell, py::handle x, py::handle h0_, py::handle c0
   const Input h0 = s.state("h0", h0_), c0 = s.state("c0", c0_);
   if (!is_lstm) require(op, "c0", c0, false);
   Output y = s.make_steps(s.hidden), h_n = s.make({s.batch, s.hidden});
-  Gradient c_n, gates, candidate, h_before, c_before;
+  OptionalOutput c_n, gates, candidate, h_before, c_before;
   if (is_lstm) c_n.make(s.make({s.batch, s.hidden}));
   if (is_lstm || is_gru) gates.make(s.make({s.rows, s.width}));
   if (keep && is_gru) candidate.make(s.make({s.rows, s.hidden}));
@@ -142,7 +142,7 @@ py::tuple recurrent(py::handle cell, py::handle x, py::handle h0_, py::handle c0
     call.h_before = h_before.view<T>(), call.c_before = c_before.view<T>();
     invoke_released(call);
   });
-  const auto kept = [&](Gradient& g) { return keep ? g.release() : py::object(py::none()); };
+  const auto kept = [&](OptionalOutput& g) { return keep ? g.release() : py::object(py::none()); };
   return py::make_tuple(y.release(), h_n.release(), c_n.release(), kept(gates), kept(candidate),
                         kept(h_before), kept(c_before));
 }
@@ -167,7 +167,7 @@ py::tuple recurrent_backward(py::handle cell, py::handle dy_, py::handle dh_n_, 
   require(op, "c_before", c_before, is_lstm);
   if (!is_lstm) require(op, "dc_n", dc_n, false);
   Output dh0 = s.make({s.batch, s.hidden});
-  Gradient dc0, dx, dw_ih, dw_hh, db_ih, db_hh;
+  OptionalOutput dc0, dx, dw_ih, dw_hh, db_ih, db_hh;
   if (is_lstm) dc0.make(s.make({s.batch, s.hidden}));
   if (truth(op, "need_dx", need_dx)) dx.make(s.make_steps(s.inputs));
   if (truth(op, "need_dw_ih", need_dw_ih)) dw_ih.make(s.make({s.width, s.inputs}));

@@ -73,7 +73,7 @@ class Channels {
 };
 
 // What backward returns: an array, or None where it is not wanted.
-class Gradient {
+class OptionalOutput {
  public:
   void make(Output out) { out_.emplace(std::move(out)); }
   py::object release() { return out_ ? out_->release() : py::none(); }

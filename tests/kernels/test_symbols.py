@@ -61,3 +61,38 @@ def test_the_check_sees_a_foreign_symbol():
         ]
     )
     assert list(foreign_symbols("v4", nm_output)) == ["W _ZN7ranvier5numelIfEElRKNS_10TensorViewIT_EE"]
+
+
+CLASS = re.compile(r"(?:template <.*> ?)?(?:struct|class|union) (\w+)[^;<]*\{")
+
+
+def classes(text):
+    """Qualified names of the classes that a file defines for others to see."""
+    spaces = []
+    for line in text.splitlines():
+        if opened := re.match(r"namespace ?([\w:]*) ?\{", line):
+            spaces.append(opened[1])
+        elif re.match(r"\}\s*// namespace", line):
+            spaces.pop()
+        elif (found := CLASS.match(line)) and "" not in spaces:
+            yield "::".join([*spaces, found[1]])
+
+
+def test_a_class_has_one_definition():
+    """Two classes of one name share one destructor, whichever the linker keeps: it took one for the other.
+
+    What is compiled for an ISA level is left out: its functions are static.
+    """
+    defined = {}
+    for path in sorted((ROOT / "cpp").rglob("*.*")):
+        for name in classes(path.read_text()):
+            if "RANVIER_ISA" not in name:
+                defined.setdefault(name, []).append(path.name)
+    assert len(defined) > 100
+    assert {name: files for name, files in defined.items() if len(files) > 1} == {}
+
+
+def test_the_check_sees_classes():
+    text = "namespace a::b {\nstruct X;\nclass X final : Y {\n};\nnamespace {\nstruct Own {\n"
+    text += "}  // namespace\nstruct Z {\n}  // namespace a::b\nunion U {\n"
+    assert list(classes(text)) == ["a::b::X", "a::b::Z", "U"]
