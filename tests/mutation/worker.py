@@ -6,12 +6,14 @@ import contextlib
 import json
 import mmap
 import os
+import re
 import resource
 import signal
 import struct
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +196,19 @@ def _shares_fixtures(item: Any) -> bool:
 
 
 def _chosen(site: Site, names: list[str], known: dict[str, Any]) -> list[str]:
-    """The tests of the site's own files and the fastest others, up to the budget; the fastest first."""
+    """Up to the budget: the tests of the site's own files before others, and of each kind of test some before
+    many of one kind; the fastest first."""
     words = {Path(site.file).parent.name, Path(site.file).name.split(".")[0].replace("bind_", "")}
-    near = {n: sum(w in n.split("::")[0] for w in words) for n in names}
     names.sort(key=lambda n: known[n]["seconds"])
+    of_kind: Counter[str] = Counter()
+    order = {}
+    for n in names:
+        test, _, values = n.partition("[")
+        kind = test + re.split(r"[/_-]", values)[0]
+        order[n] = -sum(w in n.split("::")[0] for w in words), of_kind[kind]
+        of_kind[kind] += 1
     chosen, total = [], 0.0
-    for name in sorted(names, key=lambda n: -near[n]):
+    for name in sorted(names, key=lambda n: order[n]):
         total += known[name]["seconds"]
         if total > BUDGET and chosen:
             break
