@@ -24,6 +24,7 @@ def main() -> None:
     run = commands.add_parser("run", help="try every mutant that has no result yet")
     run.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=[])
     run.add_argument("--again", nargs="*", default=[], metavar="KEY", help="forget these results first")
+    run.add_argument("--parts", nargs="*", default=[], metavar="PART", help="the mutants of these alone")
     run.add_argument(
         "--tests", nargs="*", default=[], metavar="FILE", help="changed in the checkout: take them"
     )
@@ -39,7 +40,7 @@ def main() -> None:
     elif given.command == "run":
         for name in given.tests:
             _take_tests(name)
-        _run(given.groups or list(GROUPS), given.again)
+        _run(given.groups or list(GROUPS), given.again, given.parts)
     else:
         from mutation.report import report
 
@@ -55,7 +56,7 @@ def _take_tests(name: str) -> None:
         path.write_text("".join(line + "\n" for line in kept))
 
 
-def _run(groups: list[str], again: list[str]) -> None:
+def _run(groups: list[str], again: list[str], parts: list[str]) -> None:
     results = tree.STATE / "results.jsonl"
     if again:
         kept = [line for line in results.read_text().splitlines() if json.loads(line)["key"] not in again]
@@ -64,6 +65,7 @@ def _run(groups: list[str], again: list[str]) -> None:
     paths = [str(tree.TREE / "python"), str(tree.ROOT / "tests"), str(site)]
     for group in groups:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+        env["RANVIER_MUTATION_PARTS"] = " ".join(parts)
         subprocess.run([sys.executable, "-m", "mutation.worker", group], env=env, cwd=tree.TREE, check=False)
 
 
