@@ -211,10 +211,9 @@ def _chosen(site: Site, names: list[str], known: dict[str, Any]) -> list[str]:
         of_kind[kind] += 1
     chosen, total = [], 0.0
     for name in sorted(names, key=lambda n: order[n]):
-        total += known[name]["seconds"]
-        if total > BUDGET and chosen:
-            break
-        chosen.append(name)
+        if not chosen or total + known[name]["seconds"] <= BUDGET:
+            total += known[name]["seconds"]
+            chosen.append(name)
     return sorted(chosen, key=lambda n: known[n]["seconds"])
 
 
