@@ -112,6 +112,43 @@ def test_pooled_convolutions(case, size):
     assert_equal(found)
 
 
+@pytest.mark.parametrize("size", [(4, 26), (26, 4)])
+def test_pooled_convolutions_of_flat_and_tall_images(size):
+    """Both sides decide which kernel the convolution has, and with it the order of its sums."""
+    rv.manual_seed(1)
+    model = nn.Sequential(nn.Conv2d(32, 48, 3), nn.MaxPool2d(2), nn.ReLU())
+    found, program = eager_and_captured(model, draw(2, 32, *size))
+    assert "conv2d_pool" in names(program)
+    assert_equal(found)
+
+
+class Turned(nn.Module):
+    """What an activation gives is read the other way round, so that its gradient comes in another layout."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.last = nn.Linear(6, 6), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.last(rv.tanh(self.layer(x)).T)
+
+
+def test_a_gradient_in_another_layout():
+    found, _ = eager_and_captured(Turned(), draw(5, 6))
+    assert_equal(found)
+
+
+def test_a_pool_of_turned_images_stays():
+    conv = nn.Conv2d(3, 8, 3)
+    forward = rv.compile(lambda x: F.max_pool2d(conv(x).transpose(2, 3), 2).detach())
+    x = rv.from_numpy(draw(2, 3, 10, 10))
+    for _ in range(3):
+        found = forward(x)
+    expected = F.max_pool2d(conv(x).transpose(2, 3), 2).detach()
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    assert "max_pool2d" in names(forward.programs[0])
+
+
 def test_pools_that_overlap_or_are_read_elsewhere_stay():
     overlapping = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(3, 2))
     found, program = eager_and_captured(overlapping, draw(2, 3, 13, 13))

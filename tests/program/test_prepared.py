@@ -80,6 +80,23 @@ def test_what_follows_from_weights_is_computed_once():
     assert names(fast, False) == ["matmul"]
 
 
+def test_a_model_without_arguments():
+    class Scales(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(rv.randn(3, 4))
+
+        def forward(self):
+            return rv.exp(self.weight) + 1
+
+    model = Scales().eval()
+    fast = rv.compile(model)
+    for _ in range(3):
+        y = fast()
+    np.testing.assert_array_equal(y.numpy(), model().detach().numpy())
+    assert (names(fast, True), names(fast, False)) == (["elementwise"], ["elementwise"])
+
+
 def test_few_rows_need_no_packing():
     model = nn.Linear(64, 64).eval()
     fast, x = rv.compile(model), draw(1, 64)

@@ -1,0 +1,114 @@
+"""What a replay takes and gives: other forms of arguments, shared results, counted changes, copies."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.program import compiled, step
+
+
+def scaled(x, factor=2.0):
+    return x * factor
+
+
+def test_a_default_is_not_the_argument_of_an_earlier_call():
+    fast, x = rv.compile(scaled), np.ones(2, np.float32)
+    for _ in range(5):
+        assert fast(x, 3.0).tolist() == [3.0, 3.0]
+    for _ in range(5):
+        assert fast(x).tolist() == [2.0, 2.0]
+    assert fast(x, 3.0).tolist() == [3.0, 3.0]
+
+
+def test_a_copy_captures_anew():
+    fast, x = rv.compile(scaled), np.ones(2, np.float32)
+    fast(x)
+    for other in (pickle.loads(pickle.dumps(fast)), copy.deepcopy(fast)):
+        assert (other.__name__, other.programs) == ("scaled", [])
+        for _ in range(3):
+            assert other(x).tolist() == [2.0, 2.0]
+        assert len(other.programs) == 1
+
+
+def test_memory_maps_are_arguments_like_others(tmp_path):
+    maps = []
+    for i in range(3):
+        maps.append(np.memmap(tmp_path / str(i), np.float32, "w+", shape=(2 + i,)))
+        maps[i][:] = i + 1.0
+    fast = rv.compile(lambda a, b: (a * 2, b + 1))
+    for a, b in ((maps[0], maps[1]), (maps[0], maps[2]), (maps[1], maps[1])) * 2:
+        twice, more = fast(a, b)
+        np.testing.assert_array_equal(twice.numpy(), 2 * np.asarray(a))
+        np.testing.assert_array_equal(more.numpy(), np.asarray(b) + 1)
+    assert len(fast.programs) == 3
+
+
+def test_results_that_share_memory():
+    fast = rv.compile(lambda x: (lambda y: (y, y.T, x + 1, y[0], y[:, 1:]))(x * 2))
+    for i in range(5):
+        x = np.arange(6, dtype=np.float32).reshape(2, 3) + i
+        y, turned, more, row, part = (r.numpy() for r in fast(x))
+        for found, expected in ((y, 2 * x), (turned, 2 * x.T), (more, x + 1), (row, 2 * x[0])):
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(part, 2 * x[:, 1:])
+
+
+def test_a_tape_notices_a_replay_after_a_change_of_another_part():
+    w = rv.nn.Parameter(rv.ones(3, 2))
+    optimizer = rv.optim.SGD([w], lr=0.1)
+
+    @rv.compile
+    def train(x):
+        optimizer.zero_grad()
+        loss = (w * x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = rv.ones(3, 2)
+    for _ in range(3):
+        train(x)
+    with rv.no_grad():
+        w[0].mul_(2)
+    loss = (w[1:] * w[1:]).sum()
+    train(x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda x: x[:, ::2], lambda x: x.T[::3], lambda x: x[:, :0:2], lambda x: x[::2, :1]]
+)
+def test_a_copy_of_an_argument_with_gaps_lies_in_its_own_memory(make):
+    x = make(np.arange(24, dtype=np.float32).reshape(4, 6))
+    copied = step._copy(x)
+    np.testing.assert_array_equal(copied, x)
+    assert copied.strides == x.strides or copied.size == 0
+    whole = copied
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    end = sum((n - 1) * stride for n, stride in zip(copied.shape, copied.strides, strict=True)) + 4
+    assert copied.ctypes.data == whole.ctypes.data
+    assert copied.size == 0 or end <= whole.nbytes
+
+
+def test_a_check_can_be_asked_for(monkeypatch):
+    recorded = []
+    record = compiled.record
+    monkeypatch.setattr(compiled, "record", lambda *args: recorded.append(1) or record(*args))
+    x = np.ones(2, np.float32)
+    for verify, checks in ((True, 1), (False, 0), (100, 0)):
+        fast = rv.compile(lambda x: x * 2, verify=verify)
+        for _ in range(3):
+            fast(x)
+        recorded.clear()
+        fast.check_soon()  # too soon after the last one
+        fast(x)
+        assert not recorded or verify is True
+        recorded.clear()
+        fast._checked -= 1000
+        fast.check_soon()
+        fast(x)
+        assert len(recorded) == checks
