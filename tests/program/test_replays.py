@@ -87,7 +87,7 @@ def test_a_copy_of_an_argument_with_gaps_lies_in_its_own_memory(make):
     np.testing.assert_array_equal(copied, x)
     assert copied.strides == x.strides or copied.size == 0
     whole = copied
-    while isinstance(whole.base, np.ndarray):
+    while getattr(whole, "base", None) is not None:  # as_strided puts an object between
         whole = whole.base
     end = sum((n - 1) * stride for n, stride in zip(copied.shape, copied.strides, strict=True)) + 4
     assert copied.ctypes.data == whole.ctypes.data
