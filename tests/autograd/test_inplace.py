@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier.autograd.tensor import borrowed
 from support.functions import exp, mul, total
 
 
@@ -165,3 +166,19 @@ def test_an_expanded_tensor_takes_one_number_and_not_two():
     with pytest.raises(RuntimeError, match="several elements at one place"):
         x[:, 0] = rv.tensor([4.0, 5.0])
     assert x.tolist() == [[2.0, 3.0, 0.0]] * 2
+
+
+def test_views_of_borrowed_memory_share_what_is_copied():
+    """As in the prediction of a model that works in place: the caller's array stays as it is."""
+    array = np.arange(12.0).reshape(3, 4)
+    before = array.copy()
+    x = borrowed(before)
+    part, whole, empty = x[1:].T, x[:, 1:], x[:0]
+    part.mul_(2)
+    expected = array.copy()
+    expected[1:] *= 2
+    np.testing.assert_array_equal(x.numpy(), expected)
+    np.testing.assert_array_equal(part.numpy(), expected[1:].T)
+    np.testing.assert_array_equal(whole.numpy(), expected[:, 1:])
+    np.testing.assert_array_equal(before, array)
+    assert empty.shape == (0, 4)

@@ -3,7 +3,9 @@
 import collections
 import dataclasses
 import functools
+import gc
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -97,3 +99,75 @@ def test_a_method_that_is_none_in_the_class():
     assert len(step.programs) == 1
     settings.gain = 3.0
     assert step(rv.ones(2)).tolist() == [3.0, 3.0]
+
+
+def test_an_optimizers_step_is_patched(monkeypatch):
+    results = []
+    for wrap in (lambda f: f, rv.compile):
+        w = rv.nn.Parameter(rv.ones(2))
+        optimizer = rv.optim.SGD([w], lr=0.1)
+
+        def train(x, w=w, optimizer=optimizer):
+            optimizer.zero_grad()
+            (w * x).sum().backward()
+            optimizer.step()
+
+        step, x = wrap(train), rv.ones(2)
+        for _ in range(5):
+            step(x)
+        with monkeypatch.context() as patched:
+            patched.setattr(rv.optim.SGD, "step", lambda self, closure=None: None)
+            step(x)
+        results.append(w.tolist())
+    assert results[0] == results[1]
+
+
+def test_code_that_only_later_calls_run():
+    settings, w = types.SimpleNamespace(gain=2.0), rv.nn.Parameter(rv.ones(2))
+
+    def scale():
+        return settings.gain
+
+    @rv.compile
+    def step(x):
+        factor = 1.0 if w.grad is None else scale()
+        w.grad = None
+        (w * x * factor).sum().backward()
+        return w.grad.clone()
+
+    x = rv.ones(2)
+    assert [step(x).tolist()[0] for _ in range(5)] == [1.0, 2.0, 2.0, 2.0, 2.0]
+    settings.gain = 3.0
+    assert step(x).tolist() == [3.0, 3.0]
+
+
+def test_objects_in_containers_among_the_arguments():
+    settings = types.SimpleNamespace(gain=2.0)
+    for held in ({"settings": settings}, [settings], (1, {"deep": [settings]})):
+        settings.gain = 2.0
+
+        def gain(held):
+            while not hasattr(held, "gain"):
+                held = held[-1] if isinstance(held, (list, tuple)) else next(iter(held.values()))
+            return held.gain
+
+        step = rv.compile(lambda x, held, gain=gain: x * gain(held))
+        for _ in range(5):
+            assert step(rv.ones(2), held).tolist() == [2.0, 2.0]
+        settings.gain = 3.0
+        assert step(rv.ones(2), held).tolist() == [3.0, 3.0]
+
+
+def test_guards_keep_nothing_that_only_a_cycle_holds():
+    class Owner:
+        def __init__(self):
+            self.gain = 2.0
+            self.step = rv.compile(lambda x: x * self.gain)
+
+    owner = Owner()
+    for _ in range(3):
+        owner.step(rv.ones(2))
+    gone = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert gone() is None

@@ -68,7 +68,7 @@ def test_a_tape_notices_a_replay_after_a_change_of_another_part():
         return loss
 
     x = rv.ones(3, 2)
-    for _ in range(3):
+    for _ in range(5):
         train(x)
     with rv.no_grad():
         w[0].mul_(2)
@@ -112,3 +112,35 @@ def test_a_check_can_be_asked_for(monkeypatch):
         fast.check_soon()
         fast(x)
         assert len(recorded) == checks
+
+
+def test_a_list_among_the_arguments_is_changed_as_by_the_eager_step():
+    def change(x, items, table):
+        items.append(1.0)
+        table["new"] = items[0]
+        return x * 2
+
+    items, table = [rv.ones(2)], {"old": rv.ones(2)}
+    with pytest.raises(rv.CaptureError, match="changes a list or dict among its arguments"):
+        rv.compile(change)(rv.ones(2), items, table)
+    assert len(items) == 2
+    assert list(table) == ["old", "new"]
+
+
+@pytest.mark.parametrize("backwards", [1, 2])
+def test_accumulated_gradients_are_replayed(backwards):
+    w = rv.nn.Parameter(rv.ones(2))
+
+    @rv.compile
+    def step(x):
+        for _ in range(backwards):
+            (w * x).sum().backward()
+
+    for i in range(1, 8):
+        step(rv.ones(2))
+        assert w.grad.tolist() == [float(i * backwards)] * 2
+    assert len(step.programs) == 2  # the first call had no gradient to add to
+    held = w.grad.detach()
+    step(rv.ones(2))
+    assert held.tolist() == [7.0 * backwards] * 2
+    assert w.grad.tolist() == [8.0 * backwards] * 2

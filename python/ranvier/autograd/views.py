@@ -235,11 +235,13 @@ def own_memory(tensor: Any) -> None:
     """Gives borrowed memory back: the Tensors that share it go over to a copy."""
     cell = tensor._cell
     cell[FLAG] &= ~BORROWED
-    others = sharing(tensor)
-    if not others:
+    family = [tensor, *sharing(tensor)]
+    base = None if tensor._view is None else _base_of(tensor)
+    if base is not None and all(base is not t for t in family):
+        family.append(base)
+    if len(family) == 1:
         tensor._array = copied(tensor._array)
         return
-    family = [tensor, *others]
     bounds = [_bounds(t._array) for t in family]
     low, high = min(start for start, _ in bounds), max(end for _, end in bounds)
     whole = np.empty(high - low, np.uint8)
