@@ -378,3 +378,24 @@ def test_bools_have_no_difference_or_power(op, name):
 def test_two_bools_that_are_python_s_stay_bools():
     assert (rv.add(True, False).dtype, rv.mul(True, False).dtype) == (np.bool_, np.bool_)
     assert rv.add(True, 1).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "view", [lambda x: x.chunk(2)[0], lambda x: x[1:], lambda x: x.diagonal(), lambda x: x.select(0, 1)]
+)
+def test_gradients_of_views_of_halves(view):
+    """Views have no arithmetic; their gradients are halves again."""
+    x = rv.ones(3, 3).to(rv.float16).requires_grad_()
+    y = view(x)
+    y.backward(rv.ones(*y.shape).to(rv.float16))
+    assert x.grad.dtype == np.float16
+    assert x.grad.sum().item() == y.numel()
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running_totals_in_the_dtype_that_is_asked_for(name):
+    for dtype in (rv.uint8, rv.int32, rv.int64):
+        y = getattr(rv, name)(rv.tensor([1, 2, 3]), 0, dtype=dtype)
+        assert y.dtype == dtype
+        assert y.tolist() == ([1, 3, 6] if name == "cumsum" else [1, 2, 6])
+    assert getattr(rv, name)(rv.tensor([1, 2], dtype=rv.uint8), 0).dtype == np.int64

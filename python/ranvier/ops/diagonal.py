@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.layout import zeros
+from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import some_dim
 
@@ -37,7 +36,7 @@ class Diagonal(Function):
 
     def backward(self, dy: Array) -> Array:
         dx = zeros(self.shape, dy.dtype)
-        _core.copy(dy, False, self._view(dx))
+        fill_part(self._view(dx), dy)
         return dx
 
 

@@ -20,7 +20,7 @@ from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
-from ranvier.ops.layout import is_channels_last, zeros
+from ranvier.ops.layout import fill_part, is_channels_last, zeros
 from ranvier.ops.shape import _dim, expand, reshape, some_dim
 
 METHODS = ("gather", "index_select", "masked_select", "nonzero", "take_along_dim")
@@ -50,7 +50,7 @@ class GetItem(Function):
         dx = zeros(self.shape, dy.dtype, self.channels_last)
         key = _tuple(self.key)
         view = key if Ellipsis in key else (*key, Ellipsis)
-        _core.copy(dy, False, dx[view])
+        fill_part(dx[view], dy)
         return dx
 
 

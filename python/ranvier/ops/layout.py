@@ -9,7 +9,7 @@ import numpy as np
 from ranvier import _core
 from ranvier.autograd.memory import filled
 
-__all__ = ["filled", "is_channels_last", "zeros"]
+__all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
 Array = np.ndarray[Any, Any]
 
@@ -21,6 +21,17 @@ def is_channels_last(x: Array) -> bool:
     return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
+def fill_part(part: Array, values: Array) -> None:
+    """part[...] = values, of the same shape and dtype."""
+    if values.dtype.char in "fd":
+        _core.copy(values, False, part)
+    else:
+        part[...] = values
+
+
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:
-    """Zeros in the core's memory."""
-    return _core.expand(_ZERO[dtype.newbyteorder("=")], shape, None, 1.0, channels_last)
+    """Zeros, of float32 and float64 in the core's memory."""
+    zero = _ZERO.get(dtype.newbyteorder("="))
+    if zero is None:  # a view of half floats
+        return filled(0, shape, dtype)
+    return _core.expand(zero, shape, None, 1.0, channels_last)

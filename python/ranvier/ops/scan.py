@@ -43,7 +43,8 @@ class CumProd(Function):
 
 
 def cumsum(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
-    """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64.
+    """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64, unless dtype
+    says otherwise.
 
     The order of the additions depends on the length of dim and the layout alone. Raises IndexError for a
     dimension that x does not have.
@@ -57,7 +58,8 @@ def cumsum(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> T
 
 
 def cumprod(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
-    """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64.
+    """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64, unless dtype
+    says otherwise.
 
     The gradient needs no division: it is right where x is 0. Raises IndexError for a dimension that x does
     not have.
@@ -80,7 +82,8 @@ def _running(name: str, function: type[Any], x: Any, dim: int, dtype: Any) -> Te
         result: Tensor = function(at).apply(x)
         return result
     require_no_gradient(name, x)
-    exact = np.dtype(np.int64) if x._array.dtype.kind in "biu" else x._array.dtype
+    wide = x._array.dtype.kind == "b" or (x._array.dtype.kind in "iu" and dtype is None)
+    exact = np.dtype(np.int64) if wide else x._array.dtype
     if x.ndim == 0:
         return wrap(x._array.astype(exact))
     return wrap(np.asarray(getattr(np, name)(x._array, axis=at, dtype=exact)))
