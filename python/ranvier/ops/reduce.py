@@ -141,7 +141,11 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     if function is not np.all and function is not np.any:
         require_no_gradient(function.__name__, x)
     made = reduction(function, x, axes, keepdims) if capturing() else None
-    return wrap(np.asarray(function(x._array, axis=axes, keepdims=keepdims)) if made is None else made)
+    if made is None:
+        made = np.asarray(function(x._array, axis=axes, keepdims=keepdims))
+        if made.dtype == np.uint64:  # NumPy's sums of uint8
+            made = made.astype(np.int64)
+    return wrap(made)
 
 
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
