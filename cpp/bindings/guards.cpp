@@ -162,13 +162,13 @@ bool has_dict(PyObject* owner, PyObject* expected) {
 }
 
 // No reference to the gradient is kept: autograd, and the program that made it, count them.
-int64_t gradient_address(PyObject* leaf) {
+// adds: the step adds to it where it lies, which an eager step does only where nobody else holds it.
+int64_t gradient_address(PyObject* leaf, bool adds) {
   const TensorSlots& slots = TensorSlots::of(leaf);
   PyObject* gradient = slot_of(leaf, slots.grad);
   if (gradient == Py_None) return 0;
   PyObject *array = slot_of(gradient, slots.array), *cell = slot_of(gradient, slots.cell);
-  // Held by others than the gradient and its count of changes: an eager step leaves it alone.
-  if (Py_REFCNT(array) > 1 + (PyList_GET_ITEM(cell, 1) == array)) return -1;
+  if (adds && Py_REFCNT(array) > 1 + (PyList_GET_ITEM(cell, 1) == array)) return -1;
   return reinterpret_cast<int64_t>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)));
 }
 
@@ -229,7 +229,7 @@ bool Guard::holds() {
     case GuardKind::array:
       return same_array(o, e);
     case GuardKind::gradient:
-      return gradient_address(o) == number;
+      return gradient_address(o, !key.is_none()) == number;
     case GuardKind::call: {
       const auto found = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
       if (!found) PyErr_Clear();

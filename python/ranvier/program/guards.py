@@ -88,12 +88,16 @@ class Walk(Found):
         user = [n for n, (code, _) in zip(all_names, reads.codes.values(), strict=True) if is_user(code)]
         self._user_names = set().union(*[n.attributes for n in user]) if user else set()
         self._dynamic = any(n.dynamic for n in user)
+        # Whether an attribute that is not there may be looked for: code catches the AttributeError.
+        self._misses = any(n.catches for n in user)
+        self._super = any("super" in n.variables for n in user)
         if self._dynamic:  # a text may be the name of an attribute
             parts = {part for n in user for text in n.texts for part in text.split(".")}
             self._names |= {part for part in parts if part.isidentifier()}
         self._inner = {id(inner) for n in all_names for inner in n.inner}
         self._functions: set[int] = set()  # ids of code whose functions were reached
         self._seen: dict[int, Any] = {}
+        self._families: set[int] = set()  # classes whose bases were followed, too
         self._all_names = all_names
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
@@ -201,10 +205,16 @@ class Walk(Found):
             self.add(Kind.DICT, own, "", pairs_of(own), f"the module {x.__name__}")
         for name in list(own) if self._dynamic and is_users_module(x) else self._names & own.keys():
             self.item(own, name, f"{x.__name__}.{name}")
+        if (self._misses and is_users_module(x)) or "__getattr__" in own:
+            self._missing(own, self._names, x.__name__)
+
+    def _missing(self, own: dict[str, Any], names: set[str], text: str) -> None:
+        for name in names - own.keys():
+            self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
 
     def _optimizer(self, x: Any, text: str) -> None:
         """Its settings are compared, or read anew, for each step that it takes: `guard_optimizer`."""
-        for name in self._user_names & {"param_groups", "defaults"}:
+        for name in self._user_names & {"param_groups", "defaults"} & vars(x).keys():
             self.item(vars(x), name, f"{text}.{name}")
         if type(x).__module__.startswith("ranvier.optim"):
             return
@@ -216,6 +226,8 @@ class Walk(Found):
             for name in self._names & set(dir(x)):
                 self.add(Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}")
                 self.stack.append((getattr(x, name), f"{text}.{name}"))
+            if self._misses or self._dynamic:
+                self._absent(x, self._names - set(dir(x)), text)
         elif issubclass(kind, types.CellType):
             self._cell(x, text)
         elif issubclass(kind, (operator.attrgetter, operator.methodcaller)):
@@ -249,6 +261,8 @@ class Walk(Found):
             self.add(Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}")
         for name in vars(f).keys() if self._dynamic else self._names & vars(f).keys():
             self.item(vars(f), name, f"{f.__name__}.{name}")
+        if (self._misses or self._dynamic) and is_user(f.__code__):
+            self._missing(vars(f), self._names, f.__name__)
         if id(f.__code__) not in self._codes:
             return
         self._functions.add(id(f.__code__))
@@ -257,6 +271,10 @@ class Walk(Found):
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
             self._cell(cell, f"the variable {name} in {f.__name__}")
         self.stack += [(value, f"a default of {f.__name__}") for value in (f.__defaults__, f.__kwdefaults__)]
+
+    def _absent(self, x: Any, names: set[str], text: str) -> None:
+        for name in names:
+            self.call(functools.partial(hasattr, x, name), False, f"{text}.{name}")
 
     # --- objects with attributes
     def _instance(self, x: Any, text: str) -> None:
@@ -273,13 +291,16 @@ class Walk(Found):
             for name in list(wanted):
                 if isinstance(name, str):
                     self.item(own, name, f"{text}.{name}")
-            for name in found - own.keys():
-                self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
+            if self._misses or in_class(kind, "__getattr__") is not None:
+                found = found | names
+            self._missing(own, found, text)
         for name in names | (slots_of(kind) if self._dynamic else set()):
             if name not in ("__dict__", "__class__") and is_slot(in_class(kind, name)) and hasattr(x, name):
                 value = getattr(x, name)
                 self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
                 self.stack.append((value, f"{text}.{name}"))
+        if self._misses or self._dynamic:
+            self._absent(x, {n for n in slots_of(kind) - {"__dict__"} if not hasattr(x, n)}, text)
         if isinstance(x, Module):
             guard_module(self, x, text)
 
@@ -315,6 +336,10 @@ class Walk(Found):
             if name not in values[::2]:
                 values += [name, in_class(kind, name, NotImplemented)]  # None: `__hash__` of a dataclass
         self.add(Kind.NAMES, kind, "", tuple(values), f"the class {text}")
+        if self._super and id(kind) not in self._families:  # it finds what a subclass hides
+            self._families.add(id(kind))
+            for base in kind.__mro__[1:]:
+                self._class(base, base.__name__)
         return hidden
 
     @property

@@ -7,6 +7,7 @@ calls in C is looked up here.
 from __future__ import annotations
 
 import collections
+import datetime
 import re
 import types
 import weakref
@@ -47,8 +48,9 @@ _TYPES: tuple[type, ...] = (
     str, bytes, bytearray, memoryview, int, float, complex, slice, range, list, tuple, dict, set, frozenset,
     type(None), property, BaseException, collections.deque, re.Pattern, re.Match, weakref.ref, np.generic,
     np.dtype, np.ufunc, types.MappingProxyType, types.FunctionType, types.MethodType, types.GeneratorType,
-    types.SimpleNamespace, types.CoroutineType, super, type(collections.OrderedDict().keys()),
-    type({}.keys()), type({}.items()), type({}.values()), type(iter(())), type(iter([])), type(iter({})),
+    types.SimpleNamespace, types.CoroutineType, datetime.timedelta, super,
+    type(collections.OrderedDict().keys()), type({}.keys()), type({}.items()),
+    type({}.values()), type(iter(())), type(iter([])), type(iter({})),
 )  # fmt: skip
 _LOCKS = ("lock", "RLock", "_RLock")
 _OF_LOCKS = frozenset(

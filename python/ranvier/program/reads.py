@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dis
 import functools
 import gc
@@ -30,6 +32,8 @@ _GLOBALS = frozenset(
 _READ = tuple(package() + part + os.sep for part in ("nn", "train", os.path.join("optim", "lr_scheduler")))
 _NOT_READ = package() + os.path.join("nn", "module.py")  # guards of modules: guards.py
 _STANDARD = os.path.dirname(os.__file__) + os.sep
+# Which object a copy was made of, and whether a `with` block of an ExitStack began in an `except` block.
+_HARMLESS = {(copy.deepcopy.__code__.co_filename, "id"), (contextlib.__file__, "sys.exc_info")}
 _SIGNALS = signal.valid_signals()
 _WEAK = frozenset(
     container.__init__.__code__.co_filename
@@ -54,6 +58,8 @@ _DYNAMIC = frozenset(
         "format_map",
     }
 )
+_CATCHING = frozenset({"CHECK_EXC_MATCH", "JUMP_IF_NOT_EXC_MATCH"})  # `except X`
+_HANDLER = "PUSH_EXC_INFO"
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Names:
     imports: frozenset[tuple[str, int]]  # and how many folders up
     texts: frozenset[str]
     inner: tuple[CodeType, ...]
+    catches: bool = False  # an AttributeError, perhaps
 
     @property
     def dynamic(self) -> bool:
@@ -77,7 +84,10 @@ def names_of(code: CodeType) -> Names:
     """The names of one code object."""
     variables, attributes, imports = set(), set(), set()
     before: tuple[Any, Any] = None, None  # what the last two instructions load: level, names
+    last, catches = "", False
     for step in dis.get_instructions(code):
+        catches = catches or step.opname in _CATCHING or (last, step.opname) == (_HANDLER, "POP_TOP")
+        last = step.opname
         if step.opname in _GLOBALS:
             variables.add(step.argval)
         elif step.opname == "IMPORT_NAME":
@@ -94,6 +104,7 @@ def names_of(code: CodeType) -> Names:
         frozenset(imports),
         frozenset(c for c in constants if isinstance(c, str)),
         tuple(c for c in constants if isinstance(c, CodeType)),
+        not _is_standard(code) and (catches or "suppress" in variables | attributes),
     )
 
 
@@ -223,7 +234,7 @@ class Reads:
         if frame.f_code.co_filename.startswith(package()):
             return
         name = pure.refusal(function)
-        if name:
+        if name and (frame.f_code.co_filename, name) not in _HARMLESS:
             self.fault = (
                 f"the step calls {name} at {_users_place(frame)}, whose effect or result a replay would not "
                 f"repeat; {_remedy(name)}"

@@ -13,10 +13,17 @@ import numpy as np
 
 from ranvier import _core
 from ranvier.autograd.capture import Capture, package
-from ranvier.autograd.memory import like
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.errors import CaptureError
+from ranvier.program.gradients import (
+    address_of,
+    carried_over,
+    given,
+    has_gradient,
+    renewed_gradient,
+    shared_gradient,
+)
 from ranvier.program.guard_kinds import STATE, Kind, guard_optimizer
 from ranvier.program.guards import Walk
 from ranvier.program.names import names_of
@@ -80,11 +87,11 @@ class Step:
         self._untouched: set[int] = set() if touches is None else touches.untouched
         self.large: Large | None = None
         self._leaves = [leaf for leaf, _ in gradients]
-        self._carried = _carried(capture)
+        self._carried = carried_over(capture)
         self._looked_up: set[str] = set()
         self._begins_with: list[tuple[Tensor, int | None]] = []
         self._has: list[Tensor] = []  # those that had a gradient
-        fault = self.guard() or _shared_gradient(kept_arrays)
+        fault = self.guard(capture) or shared_gradient(kept_arrays)
         if fault:
             error = CaptureError(f"[compile] {fault}", result)
             error.large = self.large
@@ -101,34 +108,33 @@ class Step:
             ]
             + [(p, None, -1) for p in dropped],
             [t for t in capture.changed.values() if id(t) not in carried],
-            _renewed_gradient,
+            renewed_gradient,
         )
 
-    def guard(self, capture: Capture | None = None, entry: Entry = ()) -> str:
+    def guard(self, capture: Capture, entry: Entry = ()) -> str:
         """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
 
-        capture: another run of it, whose reads are added. entry: the gradients that it began with.
+        capture: a run of it, whose reads are added. entry: the gradients that it began with.
         """
-        if capture is not None:
-            if capture.reads.touches is not None:
-                self._untouched &= capture.reads.touches.untouched
-            self._reads.add(capture.reads)
-            self._has = [t for t, array in entry if array is not None]
-            self._begins_with = [
-                (t, None if array is None else _address(array))
-                for t, array in entry
-                if array is None or capture.recording.region_of(array) >= 0
-            ]
-        walk = self._walk(self._looked_up)
+        if capture.reads.touches is not None:
+            self._untouched &= capture.reads.touches.untouched
+        self._reads.add(capture.reads)
+        self._has = [t for t, array in entry if array is not None]
+        self._begins_with = [
+            (t, None if array is None else address_of(array))
+            for t, array in entry
+            if array is None or capture.recording.region_of(array) >= 0
+        ]
+        walk = self._walk(capture)
         while not walk.fault and not walk.looked_up <= self._looked_up:
             self._looked_up |= walk.looked_up
-            walk = self._walk(self._looked_up)
+            walk = self._walk(capture)
         self.texts, self.large = walk.texts, (walk.large, walk.parents) if walk.large else None
         self.program.set_guards(walk.guards)
         return walk.fault
 
-    def _walk(self, names: set[str]) -> Walk:
-        walk = Walk(self._reads, self.forward_only, names)
+    def _walk(self, capture: Capture) -> Walk:
+        walk = Walk(self._reads, self.forward_only, self._looked_up)
         walk.untouched = set(self._untouched)
         if not self.forward_only:
             walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
@@ -138,8 +144,11 @@ class Step:
         walk.leaves(self._leaves)
         for leaf, address in [*self._carried, *self._begins_with]:  # the last ones: they may move
             walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
+        updated = [p for plan, *_ in self.plans for p in plan.active]
+        for leaf, address in given(capture, [*updated, *walk.tensors]):
+            walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
         for t in self._has:
-            walk.call(functools.partial(_has_gradient, t), True, EARLIER)
+            walk.call(functools.partial(has_gradient, t), True, EARLIER)
         self._tensors = walk.tensors if walk.reads_gradients else []
         return walk
 
@@ -204,10 +213,6 @@ def _is_alone(array: Array) -> bool:
     return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes
 
 
-def _address(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
 def _lasting(modules: dict[int, Any]) -> list[Any]:
     """The modules that outlive the step: not those that it made, used and let go."""
     held = list(modules.values())
@@ -215,37 +220,6 @@ def _lasting(modules: dict[int, Any]) -> list[Any]:
 
 
 _OURS = 4  # the dict, the list, the variable of the loop, the argument of getrefcount
-
-
-def _carried(capture: Capture) -> list[tuple[Any, int]]:
-    """(leaf, address of its gradient before the step, or 0) where the step adds to it, or reads it."""
-    added = [
-        (leaf, 0 if (before := None if array is None else array()) is None else _address(before))
-        for leaf, _, array, carried in capture.leaves.values()
-        if carried
-    ]
-    recording = capture.recording
-    read = [
-        (leaf, _address(array)) for leaf, array in capture.dropped.values() if recording.region_of(array) >= 0
-    ]
-    return added + read
-
-
-def _has_gradient(t: Tensor) -> bool:
-    return t.grad is not None
-
-
-def _shared_gradient(arrays: list[Array]) -> str:
-    """Why gradients cannot be moved when the caller keeps them, or ""."""
-    whole = all(type(a.base) is not np.ndarray for a in arrays)
-    if whole and len({_address(a) for a in arrays}) == len(arrays):
-        return ""
-    return "two leaves share the memory of a gradient; give each its own, as leaf.grad = gradient.clone()"
-
-
-def _renewed_gradient(grad: Tensor) -> Tensor:
-    """Another Tensor with memory of its own for a gradient that the caller has kept."""
-    return wrap(like(grad._array, grad._array))
 
 
 def record(

@@ -1,0 +1,63 @@
+"""The gradients that a step finds when it begins, or leaves behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.capture import Capture
+from ranvier.autograd.memory import like
+from ranvier.autograd.tensor import Tensor, wrap
+
+Array = np.ndarray[Any, Any]
+
+__all__ = ["address_of", "carried_over", "given", "has_gradient", "renewed_gradient", "shared_gradient"]
+
+
+def address_of(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def carried_over(capture: Capture) -> list[tuple[Any, int]]:
+    """(leaf, address of its gradient before the step, or 0) where the step adds to it, or reads it."""
+    added = [
+        (leaf, 0 if (before := None if array is None else array()) is None else address_of(before))
+        for leaf, _, array, carried in capture.leaves.values()
+        if carried
+    ]
+    recording = capture.recording
+    read = [
+        (leaf, address_of(array))
+        for leaf, array in capture.dropped.values()
+        if recording.region_of(array) >= 0
+    ]
+    return added + read
+
+
+def given(capture: Capture, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
+    """(tensor, address of its gradient) where the step uses a gradient that it does not make."""
+    recording, own = capture.recording, capture.leaves.keys() | capture.zeroed.keys()
+    arrays = [(t, t.grad._array) for t in tensors if id(t) not in own and t.grad is not None]
+    return [
+        (t, address_of(array))
+        for t, array in arrays
+        if recording.region_of(array) >= 0 and recording.kind_of(array) == "persistent"
+    ]
+
+
+def has_gradient(t: Tensor) -> bool:
+    return t.grad is not None
+
+
+def shared_gradient(arrays: list[Array]) -> str:
+    """Why gradients cannot be moved when the caller keeps them, or ""."""
+    whole = all(type(a.base) is not np.ndarray for a in arrays)
+    if whole and len({address_of(a) for a in arrays}) == len(arrays):
+        return ""
+    return "two leaves share the memory of a gradient; give each its own, as leaf.grad = gradient.clone()"
+
+
+def renewed_gradient(grad: Tensor) -> Tensor:
+    """Another Tensor with memory of its own for a gradient that the caller has kept."""
+    return wrap(like(grad._array, grad._array))

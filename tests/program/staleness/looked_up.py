@@ -1,0 +1,336 @@
+"""What is looked up where it is not: attributes that come later, methods behind those that super() skips."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import datetime
+import threading
+import types
+
+import ranvier as rv
+from program.staleness.judge import Case, add, labelled, scenario
+from program.staleness.optimizers_changed import Two
+from program.staleness.small import Small, network
+from ranvier import nn, optim
+from ranvier.nn import functional as F
+
+# --- attributes that are not there when the step is recorded
+
+
+class Slotted:
+    __slots__ = ("gain",)
+
+
+class Fallback:
+    def __getattr__(self, name):
+        return {"gain": 1.0}[name]
+
+
+class FallbackBehindSlot(Fallback):
+    __slots__ = ("gain",)
+
+
+def attribute_error(owner):
+    try:
+        return owner.gain
+    except AttributeError:
+        return 1.0
+
+
+def bare_except(owner):
+    try:
+        return owner.gain
+    except:  # noqa: E722
+        return 1.0
+
+
+ERRORS = KeyError, AttributeError
+
+
+def errors_by_name(owner):
+    try:
+        return owner.gain
+    except ERRORS:
+        return 1.0
+
+
+def suppressed(owner):
+    with contextlib.suppress(AttributeError):
+        return owner.gain
+    return 1.0
+
+
+OWNERS = {
+    "object": lambda: type("Settings", (), {})(),
+    "class": lambda: type("Settings", (), {}),
+    "namespace": types.SimpleNamespace,
+    "slot": Slotted,
+    "of_thread": threading.local,
+    "module": lambda: types.ModuleType("ranvier_staleness_settings"),
+    "function": lambda: lambda: 1,
+    "layer": lambda: nn.Linear(1, 1),
+}
+READERS = {
+    "attribute_error": attribute_error,
+    "bare_except": bare_except,
+    "errors_by_name": errors_by_name,
+    "suppressed": suppressed,
+    "hasattr": lambda owner: owner.gain if hasattr(owner, "gain") else 1.0,
+    "getattr": lambda owner: getattr(owner, "gain", 1.0),
+}
+
+
+def missing(make, read):
+    def build():
+        small, owner = Small(), make()
+
+        def change(n):
+            if n == 2:
+                del owner.gain
+            else:
+                owner.gain = 1.0 + n
+
+        return Case(lambda x: small.train(x, read(owner)), change, small.watch)
+
+    return build
+
+
+for owner_name, make in OWNERS.items():
+    for reader_name, read in READERS.items():
+        add(f"looked_up/{owner_name}-{reader_name}", missing(make, read))
+for make in (Fallback, FallbackBehindSlot):
+    add(f"looked_up/{make.__name__}", missing(make, lambda owner: owner.gain))
+
+# --- what super() finds
+
+
+def family():
+    class Base:
+        gain = 2.0
+
+        def method(self):
+            return self.gain
+
+        @classmethod
+        def of_class(cls):
+            return cls.gain
+
+        @property
+        def value(self):
+            return self.gain
+
+    class Middle(Base):
+        pass
+
+    class Other(Base):
+        pass
+
+    class Below(Middle, Other):
+        def method(self):
+            return super().method() + 1
+
+        @classmethod
+        def of_class(cls):
+            return super().of_class() + 1
+
+        @property
+        def value(self):
+            return super().value + 1
+
+    class Last(Below):
+        gain = 3.0
+
+        def method(self):
+            return super().method() * super().gain
+
+        @property
+        def value(self):
+            return super().value * super().gain
+
+    return Base, Middle, Other, Last
+
+
+CALLS = {
+    "method": (lambda x: x.method(), lambda n: lambda self: 5.0 + n),
+    "of_class": (lambda x: x.of_class(), lambda n: classmethod(lambda cls: 5.0 + n)),
+    "value": (lambda x: x.value, lambda n: property(lambda self: 5.0 + n)),
+}
+
+
+def behind_super(name, which):
+    def build():
+        small, classes = Small(), family()
+        read, changed = CALLS[name]
+        instance = classes[-1]()
+        return Case(
+            lambda x: small.train(x, read(instance)),
+            lambda n: setattr(classes[which], name, changed(n)),
+            small.watch,
+        )
+
+    return build
+
+
+for name in CALLS:
+    for which, place in enumerate(("base", "middle", "sibling")):
+        add(f"looked_up/super-{name}-{place}", behind_super(name, which))
+
+
+@scenario()
+def super_attribute():
+    small, (_, middle, _, last) = Small(), family()
+    instance = last()
+    return Case(
+        lambda x: small.train(x, instance.method()), lambda n: setattr(middle, "gain", 7.0 + n), small.watch
+    )
+
+
+@scenario()
+def super_forward(patch):
+    class Doubled(nn.Tanh):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    model = network(Doubled())
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return Case(step, lambda n: patch(nn.Tanh, "forward", lambda self, x: x * n), model, inputs=labelled)
+
+
+# --- the caller's gradients
+
+GIVEN = {
+    "scaled": lambda two, n: setattr(two.a, "grad", two.a.grad * 2.0),
+    "cloned_and_written": lambda two, n: (setattr(two.a, "grad", two.a.grad.clone()), two.a.grad.zero_()),
+    "written": lambda two, n: two.a.grad.mul_(2.0),
+    "dropped": lambda two, n: setattr(two.a, "grad", None),
+    "set": lambda two, n: setattr(two.b, "grad", rv.full(two.b.shape, float(n))),
+}
+
+
+def updated_apart(change, kind):
+    """The backward pass and the update are captured apart, and the caller changes gradients in between."""
+
+    def build(capture):
+        two = Two(kind)
+        backward = capture(lambda x: ((x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()).backward())
+        update = capture(two.optimizer.step)
+        due = []
+
+        def step(x):
+            two.optimizer.zero_grad()
+            backward(x)
+            while due:
+                change(two, due.pop())
+            update()
+
+        return Case(step, due.append, two.watch)
+
+    return build
+
+
+for name, change in GIVEN.items():
+    for kind in (optim.SGD, optim.Adam):
+        add(f"looked_up/updated_apart-{name}-{kind.__name__}", updated_apart(change, kind))
+
+
+@scenario()
+def clipped_apart(capture):
+    two = Two(optim.SGD)
+    clip = capture(lambda: nn.utils.clip_grad_norm_([two.a, two.b], 0.1))
+    due = []
+
+    def step(x):
+        two.optimizer.zero_grad()
+        ((x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()).backward()
+        if due:
+            two.a.grad = two.a.grad * due.pop()
+        norm = clip()
+        two.optimizer.step()
+        return norm
+
+    return Case(step, lambda n: due.append(2.0 * n), two.watch)
+
+
+# --- what is legal, and was refused
+
+
+class Ahead(optim.Optimizer):
+    """An optimizer around another one, whose groups are a property."""
+
+    def __init__(self, base):
+        self.base, self.pull = base, 0.5
+        self.slow = [p.detach().clone() for group in base.param_groups for p in group["params"]]
+
+    @property
+    def param_groups(self):
+        return self.base.param_groups
+
+    def zero_grad(self):
+        self.base.zero_grad()
+
+    def step(self):
+        self.base.step()
+        fast = [p for group in self.param_groups for p in group["params"]]
+        with rv.no_grad():
+            for a, p in zip(self.slow, fast, strict=True):
+                a.add_((p - a) * self.pull)
+                p.copy_(a)
+
+
+@scenario()
+def optimizer_around_another():
+    two = Two(optim.SGD)
+    ahead = Ahead(two.optimizer)
+
+    def step(x):
+        ahead.zero_grad()
+        ((x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()).backward()
+        ahead.step()
+
+    return Case(step, lambda n: setattr(ahead, "pull", 0.1 * n), [two.watch, ahead.slow])
+
+
+@dataclasses.dataclass
+class Settings:
+    gain: float = 1.0
+    more: list = dataclasses.field(default_factory=lambda: [1.0, 2.0])
+
+
+def settings_read(read):
+    def build():
+        small, settings = Small(), Settings()
+
+        def change(n):
+            settings.gain = 1.0 + n
+            settings.more.append(n)
+
+        return Case(lambda x: small.train(x, read(settings)), change, small.watch)
+
+    return build
+
+
+def copied(settings):
+    mine = copy.deepcopy(settings)
+    return mine.gain + sum(mine.more)
+
+
+def entered(settings):
+    with contextlib.ExitStack() as stack:
+        return stack.enter_context(contextlib.nullcontext(settings.gain))
+
+
+add("looked_up/asdict", settings_read(lambda s: dataclasses.asdict(s)["gain"]))
+add("looked_up/astuple", settings_read(lambda s: dataclasses.astuple(s)[0]))
+add("looked_up/deepcopy", settings_read(copied))
+add("looked_up/exit_stack", settings_read(entered))
+add("looked_up/seconds", settings_read(lambda s: datetime.timedelta(seconds=s.gain).total_seconds()))
