@@ -1,6 +1,8 @@
 """Files of checkpoints: kept and removed, damaged, lacking something, of another run."""
 
 import json
+import os
+import signal
 import struct
 
 import numpy as np
@@ -205,6 +207,32 @@ def test_a_folder_of_another_run_is_not_mixed_with(tmp_path):
         new_trainer().fit(X, Y, epochs=1, callbacks=[rv.Checkpoint(tmp_path)])
     new_trainer().fit(X, Y, epochs=1, callbacks=[rv.Checkpoint(tmp_path, overwrite=True)])
     assert [path.name for path in checkpoints.listed(tmp_path)] == ["checkpoint-00001-000000.safetensors"]
+
+
+def test_two_runs_at_once_are_refused_one_folder(tmp_path):
+    """Each would remove the other's files; the lock ends with the run, or with its process."""
+
+    class Second(rv.Callback):
+        def on_epoch_end(self, epoch, logs):
+            for callback in (rv.Checkpoint(tmp_path), rv.Checkpoint(tmp_path, overwrite=True)):
+                with pytest.raises(BlockingIOError, match=r"\[Checkpoint\] another run is writing to '.*'"):
+                    new_trainer().fit(X, Y, epochs=1, callbacks=[callback])
+
+    fit(new_trainer(), tmp_path, epochs=2, callbacks=[Second()])
+    assert len(checkpoints.listed(tmp_path)) == 2
+    fit(new_trainer(), tmp_path, epochs=3, resume=tmp_path)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        checkpoints.lock(tmp_path)
+        os.write(writer, b".")
+        signal.pause()
+    os.read(reader, 1)
+    with pytest.raises(BlockingIOError):
+        fit(new_trainer(), tmp_path, epochs=4, resume=tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert fit(new_trainer(), tmp_path, epochs=4, resume=tmp_path).history.epochs == 4
 
 
 def test_an_older_checkpoint_by_name_takes_the_run_back(tmp_path):

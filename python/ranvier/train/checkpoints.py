@@ -11,7 +11,7 @@ from typing import Any
 from ranvier.serialization import files
 from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
 
-__all__ = ["listed", "newest", "save", "tidy"]
+__all__ = ["listed", "lock", "newest", "save", "tidy", "unlock"]
 
 _NAME = re.compile(r"checkpoint-(\d+)-(\d+)\.safetensors")
 PathLike = str | os.PathLike[str]
@@ -22,6 +22,38 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
     path = folder / f"checkpoint-{state['epoch']:05d}-{state['batch']:06d}.safetensors"
     write_checkpoint(path, state)
     return path
+
+
+def lock(folder: Path) -> int | None:
+    """Keep the folder for one run: each removes what it takes for remains of others.
+
+    The lock ends with `unlock`, or with the process, however that ends. None where there are no such locks.
+
+    Raises:
+        BlockingIOError: another run has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            raise BlockingIOError(
+                f"[Checkpoint] another run is writing to '{folder}'; expected a folder for this run alone"
+            ) from None
+        return None  # a file system without locks
+    return handle
+
+
+def unlock(handle: int) -> None:
+    import fcntl
+
+    fcntl.flock(handle, fcntl.LOCK_UN)  # a forked child may still have it open
+    os.close(handle)
 
 
 def listed(folder: PathLike) -> list[Path]:

@@ -43,6 +43,7 @@ class Checkpoint(Callback):
     Raises:
         ValueError: a count below 1, an unknown mode, a folder with checkpoints of a run that is not resumed,
             or a quantity that is not measured.
+        BlockingIOError: another run, of this process or another, is writing to the folder.
 
     >>> import tempfile
     >>> import ranvier as rv
@@ -85,6 +86,7 @@ class Checkpoint(Callback):
         self.overwrite = overwrite
         self._monitor = Monitor("Checkpoint", monitor, mode) if best else None
         self._ours = False  # whether what the folder holds is of this run
+        self._lock: int | None = None  # while a run is going on
 
     @property
     def latest(self) -> Path | None:
@@ -93,6 +95,7 @@ class Checkpoint(Callback):
 
     def on_train_begin(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = checkpoints.lock(self.folder)
         found, origin = checkpoints.listed(self.folder), self.trainer.resumed_from
         self._ours = self._ours or (origin is not None and origin.parent.samefile(self.folder))
         if found and not (self._ours or self.overwrite):
@@ -106,6 +109,11 @@ class Checkpoint(Callback):
         self._saved = time.monotonic()
         if self._monitor is not None:
             self._monitor.forget()
+
+    def on_train_end(self) -> None:
+        handle, self._lock = self._lock, None
+        if handle is not None:
+            checkpoints.unlock(handle)
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         due = self.every_batches is not None and (batch + 1) % self.every_batches == 0
