@@ -27,6 +27,31 @@ PETS = "weight,height,kind\n4.5,25,cat\n30,60,dog\n5,24,cat\n"
 # --- tables
 
 
+def test_classes_beyond_float64(table):
+    """Numbers of 64 bits, of which float64 makes one, and larger ones than int64 holds."""
+    labels = [2**53 + 1, 2**53, 5, 2**53 + 1]
+    samples = load_csv(table("a,label\n" + "".join(f"{i},{k}\n" for i, k in enumerate(labels))))
+    assert [samples.class_names[k] for k in samples.y] == [str(label) for label in labels]
+    large = load_csv(table("a,label\n1,1e300\n2,2e300\n3,1e300\n"))
+    assert (large.y.tolist(), len(set(large.class_names))) == ([0, 1, 0], 2)
+    values = load_csv(table("a,label\n1,1e20\n2,0.5\n"))
+    assert (values.class_names, values.y.tolist()) == (None, [np.float32(1e20), 0.5])
+
+
+def test_archived_classes_beyond_int64(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), y=np.array([1e300, 2e300, 1e300]))
+    samples = load_npz(tmp_path / "a.npz")
+    assert samples.y.tolist() == [0, 1, 0]
+    assert samples.class_names == (str(int(1e300)), str(int(2e300)))
+
+
+def test_a_label_that_two_columns_have(table):
+    path = table("kind,a,kind\n1,2,3\n2,3,1\n")
+    with pytest.raises(ValueError, match="more than one column 'kind'; expected one, or its number"):
+        load_csv(path, "kind")
+    assert load_csv(path, -1).y.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("label", ["kind", 2, -1, "auto"])
 def test_a_table_with_words_as_labels(table, label):
     pets = load_csv(table(PETS), label)

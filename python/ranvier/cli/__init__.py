@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Traceback (most recent call last):
     SystemExit: 2
     """
-    arguments = _parser().parse_args(argv)
-    arguments.line = shlex.join(["ranvier", *(sys.argv[1:] if argv is None else argv)])
     try:
+        arguments = _parser().parse_args(argv)
+        arguments.line = shlex.join(["ranvier", *(sys.argv[1:] if argv is None else argv)])
         result: int = arguments.command(arguments)
         return result
     except Mistake as mistake:

@@ -38,12 +38,25 @@ def add_command(commands: Any, name: str, summary: str, description: str, exampl
 
 def positive_int(text: str) -> int:
     value = int(text)
-    if not 1 <= value < 2**31:
+    if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+    return _at_most(value, 2**31 - 1)
 
 
 positive_int.__name__ = "whole number"  # argparse names the type in its message
+
+
+def _at_most(value: int, most: int) -> int:
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{value} is not at most {most}")
+    return value
+
+
+def path_name(text: str) -> str:
+    """The name of a file or folder; an empty one would be taken for none, or for the folder we are in."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not a path")
+    return text
 
 
 def batch_size(text: str) -> int:
@@ -66,9 +79,9 @@ momentum.__name__ = "number"
 
 def seed(text: str) -> int:
     value = int(text)
-    if not 0 <= value < 2**63:
+    if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is not at least 0")
-    return value
+    return _at_most(value, 2**63 - 1)
 
 
 seed.__name__ = "whole number"
@@ -76,8 +89,10 @@ seed.__name__ = "whole number"
 
 def positive_float(text: str) -> float:
     value = float(text)
-    if not (0 < value < math.inf):
+    if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    if value == math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not finite")
     return value
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, require_writable, seed
+from ranvier.cli.arguments import Mistake, add_command, path_name, require_writable, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import add_data, open_problem, read_samples, test_arrays
 from ranvier.cli.results import results
@@ -35,16 +35,17 @@ def add(commands: Any) -> None:
         "--seed", type=seed, metavar="N", help="that the training of digits or iris split with; default: 0"
     )
     evaluate.add_argument(
-        "--report", metavar="FILE", help="write all about the predictions to FILE, a web page"
+        "--report", type=path_name, metavar="FILE", help="write all about the predictions to FILE, a web page"
     )
-    evaluate.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    evaluate.add_argument("--json", type=path_name, metavar="FILE", help="write the figures to FILE")
     evaluate.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     import ranvier as rv
 
-    require_apart({"--report": arguments.report, "--json": arguments.json})
+    inputs = (arguments.model, arguments.data, arguments.code)
+    require_apart({"--report": arguments.report, "--json": arguments.json}, *inputs)
     for path in filter(None, (arguments.json, arguments.report)):
         require_writable(Path(path))
     model = open_model(arguments)

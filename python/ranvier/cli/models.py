@@ -6,14 +6,17 @@ import argparse
 import sys
 from typing import Any
 
-from ranvier.cli.arguments import Mistake
+from ranvier.cli.arguments import Mistake, path_name
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which model."""
     parser.add_argument("model", metavar="MODEL", help="a file that rv.save or ranvier train wrote")
     parser.add_argument(
-        "--code", metavar="FILE", help="for a network of one's own: the Python file with its build()"
+        "--code",
+        type=path_name,
+        metavar="FILE",
+        help="for a network of one's own: the Python file with its build()",
     )
 
 
@@ -62,7 +65,11 @@ def outputs(model: Any, samples: Any) -> Any:
                 y.append(model(x[start : start + 256].astype(np.float32)).numpy())
     except (ValueError, TypeError) as error:
         raise Mistake(f"the model does not take these samples: {error}") from None
-    return np.concatenate(y)
+    output = np.concatenate(y)
+    wrong = np.isnan(output).reshape(len(output), -1).any(axis=1)
+    if wrong.any():
+        raise Mistake(f"the model's output for sample {int(wrong.argmax())} is NaN; expected a number")
+    return output
 
 
 def in_order(expected: list[str] | None, samples: Any) -> Any:

@@ -8,9 +8,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, positive_int, require_writable
+from ranvier.cli.arguments import Mistake, add_command, path_name, positive_int, require_writable
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json
+from ranvier.cli.useful import require_apart
 
 
 def add(commands: Any) -> None:
@@ -33,12 +34,13 @@ def add(commands: Any) -> None:
         "--invert", action="store_true", help="of an image: dark for light and light for dark"
     )
     predict.add_argument("--top", type=positive_int, metavar="N", help="classes shown; default: 3")
-    predict.add_argument("--json", metavar="FILE", help="write all probabilities to FILE")
+    predict.add_argument("--json", type=path_name, metavar="FILE", help="write all probabilities to FILE")
     predict.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
+        require_apart({"--json": arguments.json}, arguments.model, arguments.file, arguments.code)
         require_writable(Path(arguments.json))
     model = open_model(arguments)
     try:

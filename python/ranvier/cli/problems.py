@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake
+from ranvier.cli.arguments import Mistake, path_name
 from ranvier.cli.useful import NAMED, require_data_flags
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
@@ -62,7 +62,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA", help=f"{', '.join(NAMED)}, a .csv or .npz file, or a folder of images"
     )
     parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder with the four IDX files of (fashion_)mnist, gzipped or not"
+        "--data-dir",
+        type=path_name,
+        metavar="DIR",
+        help="folder with the four IDX files of (fashion_)mnist, gzipped or not",
     )
     parser.add_argument(
         "--label", metavar="NAME", help="the column of labels in a .csv, or the array of them in a .npz"
@@ -149,6 +152,7 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         raise Mistake(
             f"all samples of '{arguments.data}' are of class {names[0]!r}; expected two classes or more"
         )
+    _require_columns(arguments, samples)
     test = _test_part(arguments, samples, names)
     parts = _parts(samples.x, y, seed, names is not None, test)
     if samples.x.ndim == 2:
@@ -156,6 +160,19 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         return _table(name, parts, names, columns)
     preprocessing = [Normalize(0, samples.scale)] if samples.scale != 1 else []
     return Problem(name, *parts, names, preprocessing)
+
+
+def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
+    """Samples of which a model can be made that takes others like them."""
+    columns = list(samples.feature_names or ())
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise Mistake(f"'{arguments.data}' has more than one column '{twice}'; expected different names")
+    if samples.x.ndim == 1:
+        raise Mistake(
+            f"'{arguments.data}' has samples of shape {samples.x.shape}; expected at least 2 dimensions, "
+            f"such as ({len(samples.x)}, 1) for one number a sample"
+        )
 
 
 def read_samples(arguments: argparse.Namespace, arrays: tuple[str, str] | None = None) -> Any:

@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     model_path = _model_path(arguments, problem, settings)
     picture_path = model_path.with_suffix(".png")
     outputs = {"--out": model_path, "the picture beside it": picture_path}
-    require_apart({**outputs, "--report": arguments.report, "--json": arguments.json})
+    require_apart(
+        {**outputs, "--report": arguments.report, "--json": arguments.json}, arguments.data, arguments.model
+    )
     for path in filter(None, (model_path, arguments.json, arguments.report)):
         require_writable(Path(path))
 
@@ -218,6 +220,8 @@ def _fit(
         kept = None if folder is None else callbacks[-1].latest
         more = "" if kept is None else f"; '{kept}' is a state before it"
         raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
+    except BlockingIOError as error:  # another run has the folder
+        raise Mistake(error) from None
     except (ValueError, OSError) as error:
         if folder is None and isinstance(error, ValueError):
             raise  # of the user's own network: the traceback is what they need

@@ -9,6 +9,7 @@ from ranvier.cli.arguments import (
     add_command,
     batch_size,
     momentum,
+    path_name,
     positive_float,
     positive_int,
     seed,
@@ -115,11 +116,13 @@ def _add_run(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument(
         "--out",
+        type=path_name,
         metavar="PATH",
         help="folder, or file ending in .safetensors; default: runs/<data>-<model>",
     )
     train.add_argument(
         "--checkpoint",
+        type=path_name,
         metavar="DIR",
         help="write the whole state of the run to DIR, after each epoch and each minute of one",
     )
@@ -128,5 +131,9 @@ def _add_run(train: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on from the newest checkpoint in DIR, with the bits of a run that was never stopped",
     )
-    train.add_argument("--report", metavar="FILE", help="write all about the run to FILE, a web page")
-    train.add_argument("--json", metavar="FILE", help="write configuration, history and test results to FILE")
+    train.add_argument(
+        "--report", type=path_name, metavar="FILE", help="write all about the run to FILE, a web page"
+    )
+    train.add_argument(
+        "--json", type=path_name, metavar="FILE", help="write configuration, history and test results to FILE"
+    )

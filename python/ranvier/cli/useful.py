@@ -32,8 +32,8 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
             raise Mistake(f"{flag} is for a folder of images, not for {name}")
 
 
-def require_apart(paths: dict[str, str | Path | None]) -> None:
-    """Refuse two outputs under one path, by the flags that say them.
+def require_apart(paths: dict[str, str | Path | None], *inputs: str | None) -> None:
+    """Refuse two outputs under one path, by the flags that say them, and outputs in the place of an input.
 
     Raises:
         Mistake: names the flags.
@@ -43,6 +43,8 @@ def require_apart(paths: dict[str, str | Path | None]) -> None:
         if path is None:
             continue
         place = os.path.realpath(path)
+        if os.path.exists(place) and any(name and os.path.realpath(name) == place for name in inputs):
+            raise Mistake(f"{flag} is '{path}', which is read; writing it would destroy the input")
         if place in seen:
             raise Mistake(f"{seen[place]} and {flag} are both '{path}'; the second would replace the first")
         seen[place] = flag

@@ -53,7 +53,8 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, Python objects in it, no arrays of these names, or unequal lengths.
+        ValueError: a damaged file, Python objects in it, no arrays of these names, no samples, or unequal
+            lengths.
 
     >>> import numpy as np
     >>> from ranvier.data.datasets import load_npz
@@ -67,6 +68,8 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     arrays = _read(path)
     name_x, name_y = _names(path, arrays, x, y)
     samples = _numbers(path, name_x, arrays[name_x])
+    if len(samples) == 0:
+        raise ValueError(f"[load_npz] '{path}' has no samples in '{name_x}'; expected at least one")
     scale = 255.0 if samples.dtype == np.uint8 and samples.ndim >= 3 else 1.0
     values = _images(path, name_x, samples, scale)
     named = name_y is not None and arrays[name_y].dtype.kind in "iuf" and task != "regression"

@@ -60,9 +60,8 @@ def targets(labels: Array, task: str) -> tuple[Array, tuple[str, ...] | None]:
     if task == "regression" or (task == "auto" and not whole):
         return float32(labels), None
     found, codes = np.unique(labels, return_inverse=True)
-    if found.dtype.kind == "f" and whole:
-        found = found.astype(np.int64)
-    return codes.ravel().astype(np.int64), tuple(str(name) for name in found.tolist())
+    kind = int if found.dtype.kind == "f" and whole else str  # an int of any size, also beyond int64
+    return codes.ravel().astype(np.int64), tuple(str(kind(name)) for name in found.tolist())
 
 
 def _one_hot(labels: Array) -> bool:

@@ -17,6 +17,7 @@ from ranvier.data.datasets.samples import Array, PathLike, Samples, require_file
 __all__ = ["load_csv", "load_digit_recognizer"]
 
 LABELS = ("label", "target", "class", "y")  # how a column of labels is called if nobody says
+EXACT = 2.0**53  # from here on float64 does not tell all whole numbers apart
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
 
 
@@ -207,6 +208,10 @@ def _label_column(table: _Table, label: str | int | None) -> int | None:
         if label not in (table.names or []):
             columns = ", ".join(table.names) if table.names else "none: the file has no header"
             raise ValueError(f"[load_csv] '{table.path}' has no column '{label}'; its columns are {columns}")
+        if (table.names or []).count(label) > 1:
+            raise ValueError(
+                f"[load_csv] '{table.path}' has more than one column '{label}'; expected one, or its number"
+            )
         return (table.names or []).index(label)
     if not -table.width <= label < table.width:
         raise ValueError(f"[load_csv] got label {label} for {table.width} columns in '{table.path}'")
@@ -254,7 +259,10 @@ def _explain(table: _Table, columns: list[int], limit: float = math.inf) -> None
 
 
 def _labels(table: _Table, at: int, task: str) -> Array:
-    """The cells of the label's column: numbers if all are, else words."""
+    """The cells of the label's column: numbers if all are, else words.
+
+    Classes that are whole numbers too large for float64 to tell apart are words.
+    """
     cells = [row[at].strip() for row in table.rows()]
     for number, cell in zip(table.numbers, cells, strict=True):
         if cell.lower() in MISSING:
@@ -262,5 +270,8 @@ def _labels(table: _Table, at: int, task: str) -> Array:
                 f"[load_csv] '{table.path}' line {number}, {table.column(at)} has a missing label ({cell!r})"
             )
     if all(map(_is_number, cells)) or task == "regression":
-        return _numbers(table, [at])[:, 0]
+        numbers: Array = _numbers(table, [at])[:, 0]
+        whole = bool((numbers == np.rint(numbers)).all())
+        if task == "regression" or not whole or bool((np.abs(numbers) < EXACT).all()):
+            return numbers
     return np.array(cells)
