@@ -105,3 +105,19 @@ def test_no_tensor_of_such_a_size() -> None:
         rv.unbind(np.broadcast_to(np.float32(1), (0, 2**41)), 1)
     with pytest.raises(ValueError, match=r"\[expand\] got the shape \(2199023255552, 2\)"):
         rv.ones(2).expand(2**41, 2)
+
+
+def test_an_index_is_read_after_its_shape() -> None:
+    """Looking at each of so many indices first would take hours, before the shape is refused."""
+    index = np.broadcast_to(np.int64(0), (2, 2**39))
+    x, src = np.ones((2, 3), np.float32), np.ones((2, 4), np.float32)
+    calls = [
+        lambda: kernels.gather(np.ones((3, 3), np.float32), index, 1),
+        lambda: kernels.gather(x, index, 1),
+        lambda: kernels.scatter(x, index, src, 1),
+        lambda: kernels.scatter_add(src, index, 1, 3),
+        lambda: kernels.embedding(index, x),
+    ]
+    for call in calls:
+        with pytest.raises((ValueError, MemoryError)):
+            call()

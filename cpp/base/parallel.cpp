@@ -255,7 +255,7 @@ WorkScope::WorkScope(double cost_ns) : before_(t_team.cost_ns) {
 WorkScope::~WorkScope() { t_team.cost_ns = before_; }
 
 int64_t items_at_once(int64_t count) {
-  constexpr double kAtOnce = 2e7;  // nanoseconds: the cost is a guess, and may be short by a few times
+  constexpr double kAtOnce = 4e6;  // nanoseconds: the cost is a guess, and may be short ten times
   const double pieces = t_team.cost_ns / kAtOnce / team_size();
   if (pieces < 2 || count < 2) return std::max<int64_t>(count, 1);
   return std::max<int64_t>(static_cast<int64_t>(static_cast<double>(count) / pieces), 1);

@@ -18,11 +18,11 @@ py::object embedding(py::handle index_, py::handle weight_, py::handle out) {
                        "; expected 2 dimensions (num_embeddings, embedding_dim)");
   if (index.ndim() == kMaxDims)
     fail_value(op, "got index with " + std::to_string(kMaxDims) + " dimensions; expected fewer");
-  require_range(row_range(op, index, weight.shape(0)));
   int64_t shape[kMaxDims];
   *std::copy_n(index.shape(), index.ndim(), shape) = weight.shape(1);
   Output y = Output::given(op, out, weight.dtype(), index.ndim() + 1, shape);
   y.apart_from(op, weight).apart_from(op, index);
+  require_range(row_range(op, index, weight.shape(0)));
   return with_float(weight.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const bool direct = is_contiguous(y.view<T>());
@@ -50,10 +50,10 @@ py::object embedding_backward(py::handle dy_, py::handle index_, py::handle rows
   if (dy.ndim() != index.ndim() + 1 || !std::equal(index.shape(), index.shape() + index.ndim(), dy.shape()))
     fail_value(op, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + " for index of shape " +
                        shape_text(index.ndim(), index.shape()) + "; expected one dimension more");
-  require_range(row_range(op, index, rows));
   const int64_t width = dy.shape(index.ndim()), shape[] = {rows, width};
   Output dweight = Output::given(op, out, dy.dtype(), 2, shape);
   dweight.apart_from(op, dy).apart_from(op, index);
+  require_range(row_range(op, index, rows));
   return with_float(dy.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const bool direct = is_contiguous(dweight.view<T>());

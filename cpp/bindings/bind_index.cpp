@@ -41,13 +41,13 @@ py::object gather(py::handle x_, py::handle index_, py::handle axis_, py::handle
   if (index.ndim() != x.ndim())
     fail_value(op, "got index of shape " + shape_text(index.ndim(), index.shape()) + " for x of shape " +
                        shape_text(x.ndim(), x.shape()) + "; expected as many dimensions");
-  require_range(axis_range(op, index, x.shape(axis)));
   int64_t shape[kMaxDims];
   std::copy(x.shape(), x.shape() + x.ndim(), shape);
   shape[axis] = index.shape(axis);
   const TensorView<const int64_t> where = index_view(op, index, x.ndim(), shape, axis);
   Output y = Output::given(op, out, x.dtype(), x.ndim(), shape);
   y.apart_from(op, x).apart_from(op, index);
+  require_range(axis_range(op, index, x.shape(axis)));
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     invoke_released(Gather<T>{axis, x.view<T>(), where, y.view<T>()});
@@ -64,13 +64,13 @@ py::object scatter_add(py::handle dy_, py::handle index_, py::handle axis_, py::
   const int axis = axis_number(op, axis_, dy.ndim());
   const int64_t length = whole_number(op, "length", length_);
   if (length < 0) fail_value(op, "got length " + std::to_string(length) + "; expected at least 0");
-  require_range(axis_range(op, index, length));
   const TensorView<const int64_t> where = index_view(op, index, dy.ndim(), dy.shape(), axis);
   int64_t shape[kMaxDims];
   std::copy(dy.shape(), dy.shape() + dy.ndim(), shape);
   shape[axis] = length;
   Output dx = Output::given(op, out, dy.dtype(), dy.ndim(), shape);
   dx.apart_from(op, dy).apart_from(op, index);
+  require_range(axis_range(op, index, length));
   with_float(dy.dtype(), [&](auto tag) {
     using T = decltype(tag);
     invoke_released(Scatter<T>{axis, true, {}, dy.view<T>(), where, dx.view<T>()});
@@ -88,10 +88,10 @@ py::object scatter(py::handle x_, py::handle index_, py::handle src_, py::handle
   const int axis = axis_number(op, axis_, x.ndim());
   const bool add = truth(op, "add", add_);
   check_fits(op, "src", src, x, axis);
-  require_range(axis_range(op, index, x.shape(axis)));
   const TensorView<const int64_t> where = index_view(op, index, src.ndim(), src.shape(), axis);
   Output y = Output::given(op, out, x.dtype(), x.ndim(), x.shape());
   y.apart_from(op, x).apart_from(op, src).apart_from(op, index);
+  require_range(axis_range(op, index, x.shape(axis)));
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     invoke_released(Scatter<T>{axis, add, x.view<T>(), src.view<T>(), where, y.view<T>()});

@@ -1,5 +1,7 @@
 #include "kernels/index/index_range.h"
 
+#include <algorithm>
+
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
@@ -12,9 +14,11 @@ void IndexRange::run(void*) const {
   };
   const LoopNest<1> nest(index.ndim, index.shape, {index.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
-  parallel_for(1, 0, [&](int64_t, int64_t) {
+  // One thread's work, whose cost is told only where it is long: then it looks for signals.
+  constexpr int64_t kPiece = 1 << 22;
+  parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
     bool outside = false;
-    nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
+    const auto look = [&](int64_t n, const int64_t* offsets) {
       const int64_t* p = index.data + offsets[0];
       uint64_t signs = 0;
       if (step == 1)
@@ -24,7 +28,9 @@ void IndexRange::run(void*) const {
       if (int64_t(signs) >= 0) return;
       for (int64_t i = 0; i < n && !outside; ++i)
         outside = int64_t(signs_of(p[i * step])) < 0 && !(has_also && p[i * step] == also);
-    });
+    };
+    for (int64_t at = 0; at < nest.size && !outside && !(at > 0 && interrupted()); at += kPiece)
+      nest.walk(at, std::min(nest.size, at + kPiece), look);
     *found.data = outside;
   });
 }

@@ -1,6 +1,7 @@
 // The lines of scan, compiled once for each ISA level.
 #include "kernels/scan/scan.h"
 
+#include "base/interrupt.h"
 #include "simd/scan.h"
 #include "simd/strided.h"
 
@@ -25,6 +26,9 @@ struct Product {
 template <class T, class Op>
 static constexpr T kIdentity = T(Op::identity_sign) * T(Op::identity);
 
+// Between two looks for a signal: so many elements of a line, or steps of a vector of lines.
+constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
+
 // One line whose elements lie side by side: a vector at a time, and the total of what came before.
 template <class T, class Op, bool reverse>
 static void along(int64_t n, const T* x, T* y) {
@@ -38,11 +42,19 @@ static void along(int64_t n, const T* x, T* y) {
   };
   if (reverse) {
     int64_t k = n;
-    for (; k >= L; k -= L) store(y + k - L, step(load(x + k - L)));
+    while (k >= L) {
+      if (k < n && interrupted()) return;
+      const int64_t end = k > kPiece ? k - kPiece : 0;
+      for (; k >= L && k > end; k -= L) store(y + k - L, step(load(x + k - L)));
+    }
     if (k > 0) store_n(y, step(load_padded(x, int(k), kIdentity<T, Op>)), int(k));
   } else {
     int64_t k = 0;
-    for (; k + L <= n; k += L) store(y + k, step(load(x + k)));
+    while (k + L <= n) {
+      if (k > 0 && interrupted()) return;
+      const int64_t end = n - k > kPiece ? k + kPiece : n;
+      for (; k + L <= end; k += L) store(y + k, step(load(x + k)));
+    }
     if (k < n) store_n(y + k, step(load_padded(x + k, int(n - k), kIdentity<T, Op>)), int(n - k));
   }
 }
@@ -53,7 +65,12 @@ static void across(int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64
   constexpr int L = lanes<T>;
   for (int64_t i = 0; i < count; i += L)
     store_line<true>(y + i, 1, load_line<true>(x + i, 1, count - i), count - i);
+  int64_t work = 0;
   for (int64_t k = 1; k < n; ++k) {
+    if ((work += count) > kPiece) {
+      if (interrupted()) return;
+      work = 0;
+    }
     x += sx, y += sy;
     int64_t i = 0;
     for (; i + L <= count; i += L) store(y + i, Op::join(load(y - sy + i), load(x + i)));
@@ -69,6 +86,7 @@ static void apart(int64_t left, int64_t n, const T* x, int64_t lx, int64_t sx, T
   vec<T> total = load_strided(x, lx, count);
   store_strided(y, ly, total, count);
   for (int64_t k = 1; k < n; ++k) {
+    if (k % kSteps == 0 && interrupted()) return;
     total = Op::join(total, load_strided(x + k * sx, lx, count));
     store_strided(y + k * sy, ly, total, count);
   }
@@ -99,10 +117,12 @@ static void product_backward(const ScanLines<T>& l, int64_t first) {
   T* dx = l.out.data + first * l.out.line;
   vec<T> before = broadcast(T(1)), after{}, next{};  // next: x[i + 1]
   for (int64_t k = 0; k < n; ++k) {
+    if (k % kSteps == kSteps - 1 && interrupted()) return;
     store_line<dense>(dx + k * l.out.step, l.out.line, before, left);
     before *= load_line<dense>(x + k * l.x.step, l.x.line, left);
   }
   for (int64_t k = n - 1; k >= 0; --k) {
+    if (k % kSteps == kSteps - 1 && interrupted()) return;
     const bool has_dy = !l.only_last || k == n - 1;
     const vec<T> here =
         has_dy ? load_line<dense>(dy + (l.only_last ? 0 : k) * l.dy.step, l.dy.line, left) : vec<T>{};

@@ -15,6 +15,7 @@ constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
 constexpr int64_t kFew = 32;        // so many first elements are kept in a list
 constexpr int64_t kSelect = 8;      // of so many times as many elements, the first are selected
 constexpr int kDigits = 256;
+constexpr int64_t kPiece = 1 << 16;  // elements of a line between two looks for a signal
 
 template <class T>
 struct KeyOf;
@@ -54,13 +55,27 @@ void insert(E* e, int64_t n, int64_t kept, E entry) {
   e[i] = entry;
 }
 
-// Sorts by one byte of the key after another; returns the buffer that holds the result.
+// body(begin, end) on pieces of [0, n), in order; false where a signal ends the call before that.
+template <class Body>
+bool in_pieces(int64_t n, const Body& body) {
+  for (int64_t at = 0; at < n; at += kPiece) {
+    if (at > 0 && interrupted()) return false;
+    body(at, std::min(n, at + kPiece));
+  }
+  return true;
+}
+
+// Sorts by one byte of the key after another; returns the buffer that holds the result, or null where a
+// signal ends the call.
 template <class E>
 E* radix_sort(E* e, E* other, int64_t n) {
   constexpr int passes = sizeof(e->key);
   int64_t counts[passes][kDigits] = {};
-  for (int64_t i = 0; i < n; ++i)
-    for (int p = 0; p < passes; ++p) ++counts[p][e[i].key >> (8 * p) & 255];
+  const bool counted = in_pieces(n, [&, from = e](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for (int p = 0; p < passes; ++p) ++counts[p][from[i].key >> (8 * p) & 255];
+  });
+  if (!counted) return nullptr;
   for (int p = 0; p < passes; ++p) {
     if (counts[p][e[0].key >> (8 * p) & 255] == n) continue;  // all alike in this byte
     int64_t start = 0;
@@ -69,7 +84,10 @@ E* radix_sort(E* e, E* other, int64_t n) {
       count = start;
       start += size;
     }
-    for (int64_t i = 0; i < n; ++i) other[counts[p][e[i].key >> (8 * p) & 255]++] = e[i];
+    const bool moved = in_pieces(n, [from = e, to = other, at = counts[p], p](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) to[at[from[i].key >> (8 * p) & 255]++] = from[i];
+    });
+    if (!moved) return nullptr;
     std::swap(e, other);
   }
   return e;
@@ -98,9 +116,11 @@ const Entry<T>* select_first(const T* x, int64_t step, int64_t n, int64_t kept, 
                              Entry<T>* scratch, const EntryAt& entry) {
   const int64_t room = std::min(n, std::max<int64_t>(4 * kept, 256));
   int64_t used = 0, i = 0;
-  bool full = false;  // scratch[kept - 1] is the last of the best
+  bool full = false, stopped = false;  // full: scratch[kept - 1] is the last of the best
   const auto sort_in = [&] {
     const Entry<T>* sorted = radix_sort(scratch, scratch + n, used);
+    stopped = sorted == nullptr || interrupted();
+    if (stopped) return;
     if (sorted != scratch) std::copy_n(sorted, std::min(used, kept), scratch);
     used = std::min(used, kept), full = used == kept;
   };
@@ -111,12 +131,14 @@ const Entry<T>* select_first(const T* x, int64_t step, int64_t n, int64_t kept, 
     if (full && !(found.key < scratch[kept - 1].key)) continue;
     scratch[used++] = found;
     if (used == room) sort_in();
+    if (stopped) return nullptr;
   }
   if (used > kept || !full) sort_in();
-  return scratch;
+  return stopped ? nullptr : scratch;
 }
 
-// The first `kept` of a line's n elements in order; scratch has room for two times n entries.
+// The first `kept` of a line's n elements in order, or null where a signal ends the call; scratch has room
+// for two times n entries.
 template <class T>
 const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, bool descending,
                           Entry<T>* scratch) {
@@ -133,7 +155,10 @@ const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, boo
     return scratch;
   }
   if (kept * kSelect <= n) return select_first(x, step, n, kept, descending, scratch, entry);
-  for (int64_t i = 0; i < n; ++i) scratch[i] = entry(i);
+  const bool read = in_pieces(n, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) scratch[i] = entry(i);
+  });
+  if (!read) return nullptr;
   return radix_sort(scratch, scratch + n, n);
 }
 
@@ -167,10 +192,13 @@ void Sort<T>::run(void* workspace) const {
         T* value = values.data + offsets[0] + i * nest.strides[0][inner];
         int64_t* index = indices.data + offsets[1] + i * nest.strides[1][inner];
         const Entry<T>* sorted = sort_line(line, x.strides[axis], n, kept, descending, scratch);
-        for (int64_t k = 0; k < kept; ++k) {
-          value[k * values.strides[axis]] = line[int64_t(sorted[k].index) * x.strides[axis]];
-          index[k * indices.strides[axis]] = int64_t(sorted[k].index);
-        }
+        if (!sorted) return;
+        in_pieces(kept, [&](int64_t first, int64_t last) {
+          for (int64_t k = first; k < last; ++k) {
+            value[k * values.strides[axis]] = line[int64_t(sorted[k].index) * x.strides[axis]];
+            index[k * indices.strides[axis]] = int64_t(sorted[k].index);
+          }
+        });
       }
     });
   });
