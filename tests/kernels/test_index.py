@@ -132,3 +132,12 @@ def test_indices_beyond_any_range():
             _core.gather(x, np.array([[0], [bad]]), 0, None)
     with pytest.raises(IndexError, match="expected none"):
         _core.gather(x[:0], np.array([[0]]), 0, None)
+
+
+def test_an_index_repeats_along_the_other_axes_only():
+    x = np.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(_core.gather(x, np.array([[2, 0]]), 1, None), x[:, [2, 0]])
+    np.testing.assert_array_equal(_core.gather(x, np.array([[2], [0]]), 0, None), x[[2, 0]])
+    for index, axis in ((np.zeros((2, 2), int), 1), (np.zeros((2, 3), int), 0)):
+        with pytest.raises(ValueError, match="expected one that broadcasts to"):
+            _core.gather(x, index, axis, None)

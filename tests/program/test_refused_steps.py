@@ -1,6 +1,15 @@
 """rv.compile says why it cannot capture a step, and where."""
 
+import collections
+import datetime
+import hashlib
+import io
+import itertools
+import math
+import operator
 import os
+import random
+import time
 
 import numpy as np
 import pytest
@@ -137,3 +146,37 @@ def test_truth_values_are_true_or_false() -> None:
 def test_what_cannot_be_called_is_refused():
     with pytest.raises(TypeError, match=r"\[compile\] got int; expected a function or a Module"):
         rv.compile(3)
+
+
+GENERATOR, SOURCE, HASH = random.Random(0), io.BytesIO(b"text"), hashlib.sha256()
+FOREIGN = {  # what is called, and its name in the message
+    r"time\.time": lambda: time.time(),
+    r"posix\.getpid": lambda: os.getpid(),
+    r"datetime\.datetime\.now": lambda: datetime.datetime.now(),
+    r"Random\.random": lambda: GENERATOR.random(),
+    r"BytesIO\.read": lambda: SOURCE.read(),
+    r"\.update": lambda: HASH.update(b"more"),
+    r"calls print": lambda: print(end=""),
+}
+PURE = {
+    "math": lambda: math.sqrt(4.0),
+    "operator": lambda: operator.add(1, 1),
+    "itertools": lambda: list(itertools.chain([1], [2])),
+    "text": lambda: "-".join(["a", "b"]).upper(),
+    "containers": lambda: sorted({2, 1} | set(collections.Counter("ab").values())),
+    "numpy": lambda: np.dtype("f4").itemsize + int(np.int64(2)),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_functions_that_are_not_known_to_be_pure_are_refused(name):
+    with pytest.raises(rv.CaptureError, match=name):
+        rv.compile(lambda x: (FOREIGN[name](), x * 2)[1])(rv.ones(2))
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_functions_may_be_called(name):
+    step = rv.compile(lambda x: (PURE[name](), x * 2)[1])
+    for _ in range(3):
+        assert step(rv.ones(2)).tolist() == [2.0, 2.0]
+    assert len(step.programs) == 1
