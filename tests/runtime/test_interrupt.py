@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,47 @@ def test_a_long_call_ends_with_a_signal(name: str, threads: int) -> None:
         rv.set_num_threads(2)
     a = np.arange(12.0).reshape(3, 4)  # what follows is right
     np.testing.assert_array_equal(_core.matmul(a, a.T, None, "none", None), a @ a.T)
+
+
+# One line or row of n elements: what a loop over lines would do in one piece.
+ONE_LINE: dict[str, tuple[int, Callable[[int], Callable[[], Any]]]] = {
+    "sort": (1 << 19, lambda n: partial(_core.sort, np.random.default_rng(0).random(n, np.float32), 0)),
+    "cumsum": (1 << 24, lambda n: partial(_core.cumsum, repeated(n), 0)),
+    "reverse cumsum": (1 << 24, lambda n: partial(_core.cumsum, repeated(n), 0, True)),
+    "max_pool1d": (1 << 15, lambda n: partial(_core.max_pool1d, ones(1, 1, n), 4096, 1)),
+    "avg_pool1d": (1 << 16, lambda n: partial(_core.avg_pool1d, ones(1, 1, n), 4096, 1)),
+    "avg_pool1d backward": (
+        1 << 15,
+        lambda n: partial(_core.avg_pool1d_backward, ones(1, 1, n), (1, 1, n + 4095), 4096, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE_LINE)
+def test_one_long_line_looks_for_signals(name: str) -> None:
+    """Handlers run while the call does; in a call that never looks they would run once, at its end."""
+    n, prepare = ONE_LINE[name]
+    runs, seconds = 0, 0.0
+
+    def count(number: int, frame: Any) -> None:
+        nonlocal runs
+        runs += 1
+
+    rv.set_num_threads(1)  # a thread that waits for others looks, too
+    before = signal.signal(signal.SIGALRM, count)
+    try:
+        while seconds < 0.25:  # what takes so long looks more than once
+            call = prepare(n)
+            runs, begun = 0, time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            call()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            seconds, n = time.monotonic() - begun, 2 * n
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        rv.set_num_threads(2)
+    assert runs > 3  # before the call, at its end and between the two statements
 
 
 def test_what_changes_in_place_is_finished() -> None:

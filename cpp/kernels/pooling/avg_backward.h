@@ -1,6 +1,7 @@
 // avg_pool2d backward, for one ISA level.
 #pragma once
 #include "kernels/pooling/lanes.h"
+#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
 
@@ -42,6 +43,7 @@ template <class T>
 static void mean_gradient_of_row(MeanPixel<T> x, int64_t width, int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
+    if ((w & 1023) == 1023 && interrupted()) return;
     x.column = x.columns.of[w];
     int64_t i = 0;
     if (x.lane == 1)
@@ -100,8 +102,10 @@ static void spread_row(const PoolAxis columns, const T* __restrict dy, int64_t s
     }
     return;
   }
-  for (int64_t s = 0; s < columns.kernel; ++s)
+  for (int64_t s = 0; s < columns.kernel; ++s) {
+    if ((s & 63) == 63 && interrupted()) return;
     for (int64_t ow = 0; ow < columns.out; ++ow) spread[ow * columns.stride + s] += dy[ow * step] * share[ow];
+  }
 }
 
 // The same where each plane is one window: all of it gets the same.
@@ -127,12 +131,13 @@ static void avg_pool2d_spread(const AvgPool2dBackward<T>& f, int64_t begin, int6
   const int64_t size = row_buffer_size<T>(f.columns);
   T* spread = static_cast<T*>(scratch);
   T* share = spread + size;
+  const int64_t columns_work = width + f.columns.out;
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t n = unit / channels, c = unit % channels;
     const T* dy = f.dy.data + n * f.dy.strides[0] + c * f.dy.strides[1];
     T* dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
     __builtin_memset(dx, 0, sizeof(T) * height * width);
-    int64_t down = 0;
+    int64_t down = 0, work = 0;
     for (int64_t oh = 0; oh < f.rows.out; ++oh, dy += f.dy.strides[2]) {
       const PoolWindow w = pool_window(f.rows, oh);
       const int64_t count = pool_divisor(f.rows, w, f.count_include_pad);
@@ -142,6 +147,10 @@ static void avg_pool2d_spread(const AvgPool2dBackward<T>& f, int64_t begin, int6
         share[ow] = T(1) / static_cast<T>(f.divisor ? f.divisor : elements);
       }
       down = count;
+      if ((work += columns_work * (w.last - w.first + 1)) > kTapsBetweenLooks) {
+        if (interrupted()) return;
+        work = 0;
+      }
       spread_row(f.columns, dy, f.dy.strides[3], share, spread, size);
       for (int64_t r = w.first; r < w.last; ++r)
         add_row(dx + (w.start + r) * width, spread + f.columns.padding, width);

@@ -1,6 +1,7 @@
 // avg_pool2d over rows of y, for one ISA level.
 #pragma once
 #include "kernels/pooling/lanes.h"
+#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
 
@@ -150,13 +151,32 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
   }
 }
 
+// A long row.
+template <class T>
+static __attribute__((noinline)) void mean_across_in_pieces(PoolAxis columns, const T* sums, const T* across,
+                                                            T down, T* y, int64_t piece) {
+  for (int64_t left = columns.out; left > 0; left -= piece) {
+    columns.out = left < piece ? left : piece;
+    if (columns.stride == 1)
+      mean_across<1>(columns, sums, across, down, y);
+    else if (columns.stride == 2)
+      mean_across<2>(columns, sums, across, down, y);
+    else
+      mean_across<0>(columns, sums, across, down, y);
+    if (interrupted()) return;
+    sums += piece * columns.stride, across += piece, y += piece;
+  }
+}
+
 template <class T>
 struct MeanRowScratch {
   T *sums, *across;
+  int64_t piece;  // of a row
 
   MeanRowScratch(const AvgPool2dForward<T>& f, void* memory) {
     sums = static_cast<T*>(memory);
     across = sums + row_buffer_size<T>(f.columns);
+    piece = windows_at_once(f.columns, f.columns.kernel);
     if (f.channels_last || f.columns.kernel == 0) return;
     fill(sums, row_buffer_size<T>(f.columns), vec<T>{});
     fill(across, (f.columns.out + lanes<T> - 1) / lanes<T> * lanes<T>, broadcast<T>(1));
@@ -182,6 +202,8 @@ static void mean_columns_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, co
   sum_down_columns(image + (down.start + down.first) * w.row, down.last - down.first, w.row, w.column,
                    f.columns.in, scratch.sums + f.columns.padding);
   const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, down, f.count_include_pad));
+  if (scratch.piece <= f.columns.out)
+    return mean_across_in_pieces(f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
   if (f.columns.stride == 1)
     mean_across<1>(f.columns, scratch.sums, scratch.across, count, y);
   else if (f.columns.stride == 2)

@@ -1,6 +1,7 @@
 // max_pool2d backward over channels, for one ISA level.
 #pragma once
 #include "kernels/pooling/lanes.h"
+#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -78,6 +79,7 @@ template <Channels kind, class T, class Offset>
 static void max_gradient_of_row(MaxPixel<T, Offset> x, int64_t width, int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
+    if ((w & 1023) == 1023 && interrupted()) return;
     x.column = x.columns.of[w];
     const int64_t room = (width - w) * channels;
     int64_t i = 0;

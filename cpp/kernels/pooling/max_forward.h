@@ -1,6 +1,7 @@
 // max_pool2d over rows of y, for one ISA level.
 #pragma once
 #include "kernels/pooling/lanes.h"
+#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
 
@@ -195,6 +196,24 @@ static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& colu
   }
 }
 
+// A long row.
+template <class T, class Offset>
+static __attribute__((noinline)) void max_across_in_pieces(MaxRow<T, Offset> w, PoolAxis columns,
+                                                           const T* values, const T* offsets, int64_t piece) {
+  for (int64_t left = columns.out; left > 0; left -= piece) {
+    columns.out = left < piece ? left : piece;
+    if (sizeof(Offset) == 1 && columns.stride == 1)
+      max_across<1>(w, columns, values, offsets);
+    else if (sizeof(Offset) == 1 && columns.stride == 2)
+      max_across<2>(w, columns, values, offsets);
+    else
+      max_across<0>(w, columns, values, offsets);
+    if (interrupted()) return;
+    w.y += piece, w.where += piece;
+    values += piece * columns.stride, offsets += piece * columns.stride;
+  }
+}
+
 // 2 x 2 windows that do not overlap, on two rows of contiguous pixels: without a buffer.
 template <class T, class Offset>
 static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Offset* where) {
@@ -224,7 +243,7 @@ static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Of
 // A row (n, c, oh) of y in NCHW.
 template <class T, class Offset>
 static void max_columns_of_row(const MaxRow<T, Offset>& w, const PoolAxis& rows, const PoolAxis& columns,
-                               T* values, T* offsets) {
+                               T* values, T* offsets, int64_t piece) {
   if constexpr (sizeof(Offset) == 1) {
     const bool apart = columns.kernel == 2 && columns.stride == 2 && columns.dilation == 1;
     if (apart && rows.kernel == 2 && w.r1 - w.r0 == 2 && w.column == 1 && all_inside(columns)) {
@@ -239,6 +258,7 @@ static void max_columns_of_row(const MaxRow<T, Offset>& w, const PoolAxis& rows,
     max_down_column(w, rows.dilation, j, n, inside, inside_offsets);
   }
   if (columns.kernel == 0) return max_across_adaptive(w, columns, values, offsets);
+  if (piece <= columns.out) return max_across_in_pieces(w, columns, values, offsets, piece);
   if constexpr (sizeof(Offset) == 1) {
     if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
     if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
@@ -260,6 +280,7 @@ static void max_pool2d_forward(const MaxPool2dForward<T, Offset>& f, int64_t beg
   } else if (sizeof(Offset) == 1 && f.x.strides[1] == 1) {
     list_taps(f.rows, f.columns, f.x.strides[2], f.x.strides[3], taps);
   }
+  const int64_t piece = windows_at_once(f.columns, f.columns.kernel);
   MaxRow<T, Offset> w;
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
   w.kernel_w = pool_taps(f.columns);
@@ -272,7 +293,7 @@ static void max_pool2d_forward(const MaxPool2dForward<T, Offset>& f, int64_t beg
     if (f.channels_last)
       max_channels_of_row(f, w, taps);
     else
-      max_columns_of_row(w, f.rows, f.columns, values, offsets);
+      max_columns_of_row(w, f.rows, f.columns, values, offsets, piece);
   }
 }
 

@@ -219,7 +219,7 @@ static __attribute__((noinline, cold)) void scatter_plane(const MaxPlane<T, Offs
   const uint64_t height = rows.in, width = columns.in;
   const Unsigned taps = static_cast<Unsigned>(pool_taps(columns)), all = taps * pool_taps(rows);
   clear(x.dx, rows.in * columns.in);
-  for (int64_t oh = 0; oh < rows.out; ++oh) {
+  for (int64_t oh = 0; oh < rows.out && !interrupted(); ++oh) {
     const int64_t top = pool_window(rows, oh).start;
     for (int64_t ow = 0; ow < columns.out; ++ow) {
       const Unsigned offset = static_cast<Unsigned>(x.where[oh * x.row_where + ow * x.column_where]);
