@@ -143,6 +143,7 @@ def manual_seed(seed: int) -> None:
 
 def initial_seed() -> int:
     """The seed in force: the one given to manual_seed, else one drawn from the system."""
+    refuse("initial_seed", "call it before the step and pass what it gives")
     return current().initial_seed()
 
 

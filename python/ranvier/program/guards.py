@@ -36,7 +36,7 @@ from ranvier.program.contents import (
     unknown,
 )
 from ranvier.program.found import Found
-from ranvier.program.guard_kinds import Kind, guard_module
+from ranvier.program.guard_kinds import STATE, Kind, guard_module
 from ranvier.program.objects import (
     PLAIN,
     SPECIAL,
@@ -216,6 +216,10 @@ class Walk(Found):
         """Its settings are compared, or read anew, for each step that it takes: `guard_optimizer`."""
         for name in self._user_names & {"param_groups", "defaults"} & vars(x).keys():
             self.item(vars(x), name, f"{text}.{name}")
+        if "state" in self._user_names and "state" in vars(x):
+            where = f"{STATE} of {type(x).__name__}"
+            for owner in (x.state, *x.state.values()):
+                self.add(Kind.DICT, owner, "", pairs_of(owner), where)
         if type(x).__module__.startswith("ranvier.optim"):
             return
         self._instance(x, text)
@@ -284,7 +288,9 @@ class Walk(Found):
         found = self._class(kind, kind.__name__)
         names = self._names | ({"forward"} if isinstance(x, Module) else set())
         if own is not None:
-            all_of_them = self._dynamic and is_plain_class(kind)
+            # Code of NumPy's is not read: an object of its classes is compared as a whole.
+            whole = kind.__module__.split(".")[0] == "numpy"
+            all_of_them = whole or (self._dynamic and is_plain_class(kind))
             if all_of_them:
                 self.add(Kind.DICT, own, "", pairs_of(own), f"the attributes of {text}")
             wanted = own.keys() if all_of_them else names & own.keys()

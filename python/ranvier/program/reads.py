@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import dis
 import functools
 import gc
 import inspect
 import os
+import reprlib
 import signal
 import sys
 import weakref
@@ -32,8 +34,16 @@ _GLOBALS = frozenset(
 _READ = tuple(package() + part + os.sep for part in ("nn", "train", os.path.join("optim", "lr_scheduler")))
 _NOT_READ = package() + os.path.join("nn", "module.py")  # guards of modules: guards.py
 _STANDARD = os.path.dirname(os.__file__) + os.sep
-# Which object a copy was made of, and whether a `with` block of an ExitStack began in an `except` block.
-_HARMLESS = {(copy.deepcopy.__code__.co_filename, "id"), (contextlib.__file__, "sys.exc_info")}
+# What changes no result: which object a copy is made of, and whether an ExitStack is entered while an
+# exception is handled.
+_HARMLESS = {
+    (copy.deepcopy.__code__.co_filename, "id"),
+    (contextlib.__file__, "sys.exc_info"),
+    (reprlib.__file__, "id"),  # the repr of a dataclass, against endless nesting
+    (reprlib.__file__, "_thread.get_ident"),
+    (dataclasses.__file__, "id"),  # before Python 3.12
+    (dataclasses.__file__, "_thread.get_ident"),
+}
 _SIGNALS = signal.valid_signals()
 _WEAK = frozenset(
     container.__init__.__code__.co_filename

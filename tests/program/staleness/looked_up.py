@@ -9,6 +9,7 @@ import datetime
 import threading
 import types
 
+import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, add, labelled, scenario
 from program.staleness.optimizers_changed import Two
@@ -334,3 +335,33 @@ add("looked_up/astuple", settings_read(lambda s: dataclasses.astuple(s)[0]))
 add("looked_up/deepcopy", settings_read(copied))
 add("looked_up/exit_stack", settings_read(entered))
 add("looked_up/seconds", settings_read(lambda s: datetime.timedelta(seconds=s.gain).total_seconds()))
+add("looked_up/repr", settings_read(lambda s: float(len(repr(s)))))
+
+# --- what NumPy's and the library's own objects hold
+
+
+@scenario()
+def polynomial():
+    small, curve = Small(), np.poly1d([1.0, 2.0])
+    return Case(
+        lambda x: small.train(x, float(curve(2.0))),
+        lambda n: curve.coeffs.__setitem__(0, 1.0 + n),
+        small.watch,
+    )
+
+
+@scenario()
+def states_of_an_optimizer():
+    small, other = Small(), optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1)
+    return Case(
+        lambda x: small.train(x, 1.0 + len(other.state)), lambda n: other.state.update({n: {}}), small.watch
+    )
+
+
+@scenario("either")
+def seed_in_force(patch):
+    small = Small()
+    patch.after(lambda: rv.manual_seed(7))
+    return Case(
+        lambda x: small.train(x, 1.0 + rv.initial_seed()), lambda n: rv.manual_seed(10 + n), small.watch
+    )
