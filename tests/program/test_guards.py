@@ -171,3 +171,28 @@ def test_guards_keep_nothing_that_only_a_cycle_holds():
     del owner
     gc.collect()
     assert gone() is None
+
+
+def test_an_attribute_of_a_number():
+    gain = type("Gain", (float,), {})(1.0)
+    gain.extra = 2.0
+    assert_seen(lambda x: x * gain.extra, lambda: setattr(gain, "extra", 3.0))
+
+
+def test_an_attribute_of_a_class_of_classes():
+    meta = type("Meta", (type,), {"gain": 2.0})
+    kind = meta("Kind", (), {})
+    assert_seen(lambda x: x * kind.gain, lambda: setattr(meta, "gain", 3.0))
+
+
+def test_a_parameter_is_replaced():
+    layer = rv.nn.Linear(2, 2)
+    for name in ("weight", "bias"):
+        assert_seen(
+            lambda x: rv.nn.functional.linear(x, layer.weight, layer.bias).detach(),
+            lambda name=name: setattr(layer, name, rv.nn.Parameter(getattr(layer, name) * 2)),
+        )
+        assert_seen(
+            lambda x: layer(x).detach(),
+            lambda name=name: setattr(layer, name, rv.nn.Parameter(getattr(layer, name) * 2)),
+        )

@@ -160,3 +160,21 @@ def test_programs_are_bounded_and_one_warning_names_the_argument():
     assert found == [[float(n)] * 2 for n in range(80)]
     assert len(caught) == 1
     assert 16 <= len(step.programs) <= 32
+
+
+def test_an_argument_in_the_memory_of_a_parameter_is_refused():
+    w = rv.nn.Parameter(rv.ones(2))
+    optimizer = rv.optim.SGD([w], lr=0.1)
+
+    @rv.compile
+    def train(x):
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+
+    with pytest.raises(rv.CaptureError, match="changes memory that one of its arguments shares"):
+        train(w.detach())
+    for _ in range(5):
+        train(rv.ones(2))
+    with pytest.raises(rv.CaptureError, match="changes memory that one of its arguments shares"):
+        train(w.detach())
