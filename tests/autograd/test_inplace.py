@@ -168,17 +168,20 @@ def test_an_expanded_tensor_takes_one_number_and_not_two():
     assert x.tolist() == [[2.0, 3.0, 0.0]] * 2
 
 
-def test_views_of_borrowed_memory_share_what_is_copied():
+@pytest.mark.parametrize(
+    "turn", [lambda a: a, lambda a: a[::-1], lambda a: a[:, ::-1], lambda a: a.T[::-1].T]
+)
+def test_views_of_borrowed_memory_share_what_is_copied(turn):
     """As in the prediction of a model that works in place: the caller's array stays as it is."""
-    array = np.arange(12.0).reshape(3, 4)
+    array = turn(np.arange(12.0).reshape(3, 4))
     before = array.copy()
-    x = borrowed(before)
+    x = borrowed(array)
     part, whole, empty = x[1:].T, x[:, 1:], x[:0]
     part.mul_(2)
-    expected = array.copy()
+    expected = before.copy()
     expected[1:] *= 2
     np.testing.assert_array_equal(x.numpy(), expected)
     np.testing.assert_array_equal(part.numpy(), expected[1:].T)
     np.testing.assert_array_equal(whole.numpy(), expected[:, 1:])
-    np.testing.assert_array_equal(before, array)
+    np.testing.assert_array_equal(array, before)
     assert empty.shape == (0, 4)

@@ -259,3 +259,10 @@ def test_out(rng):
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call(np.ones((2, 3), np.float32))
+
+
+def test_argmax_of_a_line_and_of_no_dimensions():
+    x = np.array([1.0, 3.0, 2.0])
+    assert (_core.argmax(x, 0, False), _core.argmin(x, -1, False)) == (1, 0)
+    with pytest.raises(ValueError, match=r"\[argmax\]"):
+        _core.argmax(np.array(1.0), 0, False)

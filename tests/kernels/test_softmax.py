@@ -105,3 +105,12 @@ def test_axes_from_behind(rng):
         np.testing.assert_array_equal(function(x), function(x, 2))
         for axis in (-1, -2, -3):
             np.testing.assert_array_equal(function(x, axis), function(x, axis + 3))
+
+
+def test_an_axis_out_of_range():
+    x = np.ones((2, 3))
+    for axis in (2, -3):
+        with pytest.raises(ValueError, match=rf"got axis {axis} for x of shape \(2, 3\); expected -2 to 1$"):
+            _core.softmax(x, axis, None)
+    with pytest.raises(ValueError, match="expected at least one dimension"):
+        _core.softmax(np.array(1.0), 0, None)

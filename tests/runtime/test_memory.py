@@ -1,0 +1,16 @@
+"""What rv.memory_stats says of the memory that the allocator keeps."""
+
+import ranvier as rv
+
+
+def test_memory_that_is_let_go_is_kept_until_the_cache_is_emptied():
+    x = rv.zeros(1 << 20)
+    in_use = rv.memory_stats()["bytes_in_use"]
+    rv.empty_cache()
+    assert rv.memory_stats()["bytes_cached"] == 0
+    del x
+    stats = rv.memory_stats()
+    assert stats["bytes_cached"] >= 4 << 20
+    assert stats["bytes_in_use"] <= in_use - (4 << 20)
+    rv.empty_cache()
+    assert rv.memory_stats()["bytes_cached"] == 0
