@@ -351,3 +351,9 @@ def test_layers_in_place_leave_the_callers_array_alone():
     x = rv.tensor(data)
     rv.nn.ReLU(inplace=True)(x)
     assert x.tolist() == np.maximum(data, 0).tolist()
+
+
+def test_gradients_at_the_corners_of_hardswish():
+    x = rv.tensor([-3.0, 3.0]).requires_grad_()
+    ops.hardswish(x).sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0]
