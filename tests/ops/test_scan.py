@@ -59,3 +59,19 @@ def test_other_dtypes_and_ranks():
     assert rv.tensor(3).cumprod(-1).item() == 3
     with pytest.raises(IndexError, match=r"\[cumsum\] got dim 1 for 1 dimensions; expected -1 to 0"):
         rv.tensor([1.0]).cumsum(1)
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running_totals_in_the_dtype_that_is_asked_for(name):
+    for dtype in (rv.uint8, rv.int32, rv.int64):
+        y = getattr(rv, name)(rv.tensor([1, 2, 3]), 0, dtype=dtype)
+        assert y.dtype == dtype
+        assert y.tolist() == ([1, 3, 6] if name == "cumsum" else [1, 2, 6])
+    assert getattr(rv, name)(rv.tensor([1, 2], dtype=rv.uint8), 0).dtype == np.int64
+
+
+def test_totals_of_bytes_are_int64():
+    x = rv.tensor([[1, 2], [3, 250]], dtype=rv.uint8)
+    for y, expected in ((x.sum(), 256), (x.prod(), 1500), (x.trace(), 251)):
+        assert (y.dtype, y.item()) == (np.int64, expected)
+    assert x.max().dtype == np.uint8
