@@ -206,7 +206,7 @@ def test_a_captured_step_is_not_left_half_done() -> None:
     w, v = (rv.full((n, n), 1e-3).requires_grad_() for _ in range(2))
     x = rv.ones(n, n)
 
-    @rv.compile
+    @rv.compile(verify=False)  # a check is an eager step, which may end between its two updates
     def step(x: Any) -> Any:
         loss = ((x @ w).tanh() @ v).sum()
         loss.backward()
