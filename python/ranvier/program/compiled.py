@@ -179,9 +179,8 @@ class Compiled:
             known = [] if large is None else large[0]
             new = error.large is not None and any(all(x is not y for y in known) for x in error.large[0])
             if new or (error.large is not None and other_threads() and self._watched < _WATCHED):
-                self._large = (
-                    error.large
-                )  # the next call is watched; again, where a thread may have loaded it
+                # the next call is watched; once more, where another thread may have loaded the array
+                self._large = error.large
                 self._watched += 1
                 return result
             if not error.kept or key in self._set_up:

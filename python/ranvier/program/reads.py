@@ -139,7 +139,8 @@ def _is_standard(code: CodeType) -> bool:
 
 def _code_of(function: Any) -> Any:
     """The code of a function, method, partial or callable object; None where it is C."""
-    function = getattr(function, "func", function)
+    while isinstance(function, functools.partial):
+        function = function.func
     if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
         function = type(function).__call__
     return getattr(getattr(function, "__func__", function), "__code__", None)
