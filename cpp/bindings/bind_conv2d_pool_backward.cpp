@@ -1,5 +1,5 @@
 #include "bindings/conv_args.h"
-#include "kernels/conv2d/pooled.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 
 namespace ranvier::bind {
 namespace {

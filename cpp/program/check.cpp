@@ -6,7 +6,7 @@
 #include <map>
 
 #include "base/loop_nest.h"
-#include "kernels/conv2d/pooled.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/norm/batch_norm.h"
 
 namespace ranvier {

@@ -10,7 +10,7 @@
 #include <algorithm>
 
 #include "kernels/activation/activation.h"
-#include "kernels/conv2d/pooled.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/pooling/pooling.h"
 #include "program/fuse.h"
 

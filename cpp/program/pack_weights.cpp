@@ -1,7 +1,7 @@
 // Weights that stay as they are, in the order in which the inner loops read them: packed once, not in each
 // run.
 #include "kernels/conv2d/conv2d.h"
-#include "kernels/conv2d/pooled.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/plan.h"
 #include "program/fuse.h"

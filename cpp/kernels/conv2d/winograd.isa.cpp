@@ -6,8 +6,8 @@
 //         [0 -1  1  0]        [1/2 -1/2  1/2]
 //         [0  1  0 -1]        [ 0    0    1 ]
 #include "base/unroll.h"
-#include "kernels/conv2d/pooled_max.h"
 #include "kernels/conv2d/winograd_tile.h"
+#include "kernels/conv2d_pool/max.h"
 #include "kernels/norm/channel_line.h"
 #include "simd/vec.h"
 

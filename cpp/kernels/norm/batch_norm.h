@@ -19,7 +19,7 @@ namespace ranvier {
 
 constexpr int64_t kNormSegments = 16;
 
-// y of a max-pool over windows that do not overlap, and `where` as in conv2d's pooled.h: found before the
+// y of a max-pool over windows that do not overlap, and `where` as in conv2d_pool.h: found before the
 // ReLU.
 struct NormPool {
   TensorView<float> y;                   // (n, c, oh, ow), dense, channels-last; or data null: no pool

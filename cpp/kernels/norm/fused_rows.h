@@ -3,7 +3,7 @@
 #pragma once
 #include "base/parallel.h"
 #include "kernels/activation/activation.h"
-#include "kernels/conv2d/pooled_tile.h"
+#include "kernels/conv2d_pool/tile.h"
 #include "kernels/norm/channels.h"
 
 namespace ranvier {

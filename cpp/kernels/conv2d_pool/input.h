@@ -3,8 +3,8 @@
 // dx that this element of the convolution's output came from. Where the patches of all offsets fit in
 // registers they are added to together (`patches`), else one after another (`lists`).
 #pragma once
-#include "kernels/conv2d/pooled.h"
-#include "kernels/conv2d/pooled_blocks.h"
+#include "kernels/conv2d_pool/blocks.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 
 namespace ranvier {
 

@@ -1,4 +1,4 @@
-#include "kernels/conv2d/pooled_blocks.h"
+#include "kernels/conv2d_pool/blocks.h"
 
 namespace ranvier {
 namespace {

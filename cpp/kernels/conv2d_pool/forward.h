@@ -1,8 +1,8 @@
 // conv2d's two algorithms, each thread's results pooled while they are in its caches or registers.
 #pragma once
 #include "kernels/conv2d/correlate.h"
-#include "kernels/conv2d/pooled.h"
 #include "kernels/conv2d/winograd.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 
 namespace ranvier {
 

@@ -1,9 +1,9 @@
 // The loops of conv2d_pool's gradients, compiled once for each ISA level.
 #include <utility>
 
-#include "kernels/conv2d/pooled_lists.h"
-#include "kernels/conv2d/pooled_patches.h"
-#include "kernels/conv2d/pooled_quads.h"
+#include "kernels/conv2d_pool/lists.h"
+#include "kernels/conv2d_pool/patches.h"
+#include "kernels/conv2d_pool/quads.h"
 #include "simd/tile.h"
 
 namespace ranvier::RANVIER_ISA {

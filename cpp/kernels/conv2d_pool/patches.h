@@ -1,9 +1,9 @@
 // The gradient to the input with all patches of a window in registers: each offset has its place among them,
 // known to the compiler. For small windows and filters, where there are enough registers. Included by
-// pooled_backward.isa.cpp only.
+// backward.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
-#include "kernels/conv2d/pooled_gradient.h"
+#include "kernels/conv2d_pool/gradient.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {

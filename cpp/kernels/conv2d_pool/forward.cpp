@@ -1,9 +1,9 @@
-#include "kernels/conv2d/pooled_forward.h"
+#include "kernels/conv2d_pool/forward.h"
 
 #include <algorithm>
 
 #include "base/parallel.h"
-#include "kernels/conv2d/pooled_tile.h"
+#include "kernels/conv2d_pool/tile.h"
 
 namespace ranvier {
 namespace {

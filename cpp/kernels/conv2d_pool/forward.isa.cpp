@@ -1,7 +1,7 @@
 // Max-pooling of what a thread has just computed, compiled once for each ISA level.
 #include "base/unroll.h"
-#include "kernels/conv2d/pooled_max.h"
-#include "kernels/conv2d/pooled_tile.h"
+#include "kernels/conv2d_pool/max.h"
+#include "kernels/conv2d_pool/tile.h"
 #include "kernels/norm/channel_line.h"
 
 namespace ranvier::RANVIER_ISA {

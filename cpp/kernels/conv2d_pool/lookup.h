@@ -4,9 +4,9 @@
 // own.
 #pragma once
 #include "base/carve.h"
-#include "kernels/conv2d/pooled.h"
-#include "kernels/conv2d/pooled_gradient.h"
 #include "kernels/conv2d/share.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
+#include "kernels/conv2d_pool/gradient.h"
 
 namespace ranvier {
 

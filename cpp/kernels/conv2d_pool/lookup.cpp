@@ -1,7 +1,7 @@
-#include "kernels/conv2d/pooled_lookup.h"
+#include "kernels/conv2d_pool/lookup.h"
 
-#include "kernels/conv2d/pooled_blocks.h"
 #include "kernels/conv2d/tile.h"
+#include "kernels/conv2d_pool/blocks.h"
 
 namespace ranvier {
 namespace {

@@ -1,5 +1,5 @@
 // conv2d_pool's gradient to the input.
-#include "kernels/conv2d/pooled_input.h"
+#include "kernels/conv2d_pool/input.h"
 
 #include "kernels/conv2d/tile.h"
 

@@ -1,8 +1,8 @@
 // conv2d_pool's gradients to weight and bias.
-#include "kernels/conv2d/pooled_weight.h"
+#include "kernels/conv2d_pool/weight.h"
 
-#include "kernels/conv2d/pooled_lookup.h"
 #include "kernels/conv2d/tile.h"
+#include "kernels/conv2d_pool/lookup.h"
 
 namespace ranvier {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "base/carve.h"
 #include "kernels/conv2d/conv2d.h"
-#include "kernels/conv2d/pooled_gradient.h"
 #include "kernels/conv2d/share.h"
+#include "kernels/conv2d_pool/gradient.h"
 
 namespace ranvier {
 

@@ -1,8 +1,8 @@
 // The gradient to the weight where the input has few channels: the lanes are output channels, and each takes
-// its input from the four of a window. Included by pooled_backward.isa.cpp only.
+// its input from the four of a window. Included by backward.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
-#include "kernels/conv2d/pooled_gradient.h"
+#include "kernels/conv2d_pool/gradient.h"
 #include "simd/bytes.h"
 #include "simd/quad.h"
 

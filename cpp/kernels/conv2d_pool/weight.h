@@ -2,8 +2,8 @@
 // in a region, and for each entry the patch of the input that it came from, times the gradient, added to the
 // channel's filter. Partial sums over fixed parts of the regions.
 #pragma once
-#include "kernels/conv2d/pooled.h"
-#include "kernels/conv2d/pooled_blocks.h"
+#include "kernels/conv2d_pool/blocks.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 
 namespace ranvier {
 

@@ -1,6 +1,6 @@
-// Lists of the gradients that are not zero. Included by pooled_backward.isa.cpp only.
+// Lists of the gradients that are not zero. Included by backward.isa.cpp only.
 #pragma once
-#include "kernels/conv2d/pooled_gradient.h"
+#include "kernels/conv2d_pool/gradient.h"
 #include "simd/bytes.h"
 #include "simd/compress.h"
 #include "simd/mask_bits.h"
