@@ -23,7 +23,7 @@ from ranvier._core import __version__
 if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
-from ranvier import ops as _ops  # attaches the operators to Tensor
+import ranvier.ops as _ops  # attaches the operators to Tensor
 from ranvier.autograd.check import *
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 
 __all__ = [
     "config",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ranvier import ops
+import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.shape import some_dim

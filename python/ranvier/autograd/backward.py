@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.capture import captures, current, references
 from ranvier.autograd.deferred import Deferred

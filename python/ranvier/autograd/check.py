@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import value_read
 from ranvier.autograd.memory import plain
 from ranvier.autograd.tensor import Tensor, wrap

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.keys import numbers_first
 from ranvier.autograd.memory import cast, copied, filled, like, picked, put, write

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import captures, refuse
 from ranvier.autograd.device import device as _check_device
 from ranvier.autograd.memory import cast, filled, filled_like, like, literal, native, number_in, plain

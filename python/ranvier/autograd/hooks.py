@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import captures
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.memory import cast, copied

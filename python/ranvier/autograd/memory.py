@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import captures, current, keep, refuse
 
 Array = np.ndarray[Any, Any]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import refuse
 
 _MASK = (1 << 64) - 1

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _limits() -> dict[str, float]:
     """FLOP/s of FMA chains in registers, and bytes/s over a buffer that no cache holds."""
-    from ranvier import _core
+    import ranvier._core as _core
 
     return {
         "flops": max(_core.probe_fma("float32", 200_000) for _ in range(5)),

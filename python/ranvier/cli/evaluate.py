@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
     """How good probabilities are, the main figures printed."""
-    from ranvier import metrics
+    import ranvier.metrics as metrics
 
     labels, predicted = list(range(len(names))), p.argmax(1)
     accuracy, loss = metrics.accuracy(y, predicted), metrics.log_loss(y, p, labels=labels)
@@ -82,7 +82,7 @@ def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
 
 def _errors(y: Any, predicted: Any) -> dict[str, Any]:
     """The same of values."""
-    from ranvier import metrics
+    import ranvier.metrics as metrics
 
     scores = {"r2": metrics.r2, "mae": metrics.mae, "rmse": metrics.rmse}
     found = {name: float(score(y, predicted)) for name, score in scores.items()}

@@ -50,7 +50,7 @@ def _mlp(input_shape: tuple[int, ...], classes: int) -> Any:
 
 
 def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
-    from ranvier import nn
+    import ranvier.nn as nn
 
     if len(input_shape) != 3 or min(input_shape[1:]) < 6:
         shape = "x".join(map(str, input_shape))
@@ -71,7 +71,7 @@ def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
 
 def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> Any:
     """Runs a Python file and calls its `build()`; one that takes them gets `input_shape` and `classes`."""
-    from ranvier import nn
+    import ranvier.nn as nn
 
     file = Path(path)
     if file.suffix != ".py" or not file.is_file():
@@ -98,7 +98,7 @@ def initialize(model: Any, name: str) -> None:
     Raises:
         Mistake: no layer is of those that are initialised.
     """
-    from ranvier import nn
+    import ranvier.nn as nn
 
     layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))]
     if not layers:
@@ -121,7 +121,7 @@ def rescale(model: Any, scale: Any) -> None:
 
 
 def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:
-    from ranvier import optim
+    import ranvier.optim as optim
 
     if name == "sgd":
         return optim.SGD(model.parameters(), lr=lr, momentum=momentum)

@@ -10,7 +10,7 @@ SHOWN = 10
 
 def results(y: Any, p: Any, names: list[str] | None) -> str:
     """Of labels (n,) and probabilities (n, classes); without names of values (n, outputs)."""
-    from ranvier import metrics
+    import ranvier.metrics as metrics
 
     if names is None:
         return _errors(y, p)
@@ -47,7 +47,7 @@ def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
 
 
 def _errors(y: Any, predicted: Any) -> str:
-    from ranvier import metrics
+    import ranvier.metrics as metrics
 
     measured = f"mean absolute error {metrics.mae(y, predicted):.4g}, root mean squared error "
     lines = [f"{measured}{metrics.rmse(y, predicted):.4g}", "", f"sample  {'true':>12}  {'predicted':>12}"]

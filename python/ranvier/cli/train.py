@@ -86,7 +86,7 @@ def _finish(
 ) -> None:
     """Measures the model, which is saved, on the test part, and writes what else is asked for."""
     import ranvier as rv
-    from ranvier import plot
+    import ranvier.plot as plot
 
     history, (model_path, picture_path) = trainer.history, paths
     measured = trainer.evaluate(*problem.test)
@@ -117,7 +117,7 @@ def _finish(
 
 
 def _can_draw() -> bool:
-    from ranvier import plot
+    import ranvier.plot as plot
 
     try:
         plot.require_matplotlib("ranvier train")

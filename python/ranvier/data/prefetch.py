@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ranvier import _core
+import ranvier._core as _core
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.autograd import random, wrap
 from ranvier.autograd.creation import randn
 from ranvier.data.loader import positive

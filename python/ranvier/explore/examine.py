@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.autograd import Tensor, enable_grad, wrap
 from ranvier.explore.watch import Call, gradients_of, require_module, watching
 from ranvier.nn.modes import evaluating

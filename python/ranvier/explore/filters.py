@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import ops
+import ranvier.ops as ops
 
 __all__ = ["KERNELS", "filter_image"]
 

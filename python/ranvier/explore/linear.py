@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.autograd import no_grad, random
 from ranvier.autograd.creation import randn
 from ranvier.explore.watch import require_module

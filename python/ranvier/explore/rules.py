@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, weighs
 from ranvier.explore.fit import judge_fit, level
 from ranvier.explore.watch import rms

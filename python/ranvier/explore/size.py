@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.autograd import wrap
 from ranvier.explore.watch import require_module, watching
 from ranvier.nn.modes import evaluating

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import ops
+import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["SURFACES", "Surface"]

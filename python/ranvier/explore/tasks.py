@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import nn, ops
+import ranvier.nn as nn
+import ranvier.ops as ops
 from ranvier.explore.filters import filter_image
 from ranvier.explore.fit import judge_fit
 from ranvier.explore.flow import gradients

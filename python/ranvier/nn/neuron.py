@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import ops
+import ranvier.ops as ops
 from ranvier.autograd.creation import as_tensor, empty
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor

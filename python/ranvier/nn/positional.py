@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import ops
+import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn import init

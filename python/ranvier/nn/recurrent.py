@@ -7,7 +7,7 @@ import operator
 import warnings
 from typing import Any
 
-from ranvier import ops
+import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import init

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from ranvier import ops
+import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.container import ModuleList

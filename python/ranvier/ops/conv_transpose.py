@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.conv2d import Convolution, Pair
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.memory import filled
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.inplace import assign, check_leaf

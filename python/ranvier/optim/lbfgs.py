@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import refuse
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import captures, current, keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump

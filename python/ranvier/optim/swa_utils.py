@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.memory import Array, cast, numbers, write
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap

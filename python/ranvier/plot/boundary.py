@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier import nn, ops
+import ranvier.nn as nn
+import ranvier.ops as ops
 from ranvier.nn.modes import evaluating
 from ranvier.plot.figure import (
     BLACK,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier import metrics
+import ranvier.metrics as metrics
 from ranvier.plot.figure import (
     BLUE,
     GRAY,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.autograd import Tensor
 from ranvier.autograd.backward import root_gradient, run
 from ranvier.autograd.trace import outputs_alive, outputs_kept

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import wrap
 from ranvier.plot.figure import GRAY, PANEL, Path, colours, finish, label, legend, several_axes

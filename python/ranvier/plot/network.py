@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.plot.figure import (
     BLACK,
     BLUE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.plot.figure import (
     AMOUNTS,
     BLACK,

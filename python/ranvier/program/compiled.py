@@ -18,7 +18,7 @@ from weakref import WeakSet, ref
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import captures, current
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import borrowed

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import Capture, package
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import metrics
+import ranvier.metrics as metrics
 from ranvier.report.html import facts, section, table, text
 from ranvier.report.images import as_pixels, data_uri
 

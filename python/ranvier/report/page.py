@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.report.html import text
 
 __all__ = ["page"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import config
+import ranvier.config as config
 from ranvier.metrics.inputs import label_arrays
 from ranvier.report import charts, classes, values
 from ranvier.report.html import facts, number, section, table, text

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import metrics
+import ranvier.metrics as metrics
 from ranvier.report import charts
 from ranvier.report.html import facts, number, section, table
 

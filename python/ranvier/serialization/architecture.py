@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier import nn
+import ranvier.nn as nn
 
 __all__ = ["build", "describe"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier._core import __version__
 from ranvier.autograd import wrap
 from ranvier.serialization import architecture, files, tree

@@ -139,7 +139,7 @@ class History(Mapping[str, list[float]]):
 
     def plot(self, path: PathLike | None = None) -> Panels:
         """Draw the curves, and save the picture if a path is given: see `rv.plot.history`."""
-        from ranvier import plot
+        import ranvier.plot as plot
 
         return plot.history(self, path)
 

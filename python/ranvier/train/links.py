@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import nn, ops
+import ranvier.nn as nn
+import ranvier.ops as ops
 
 __all__ = ["labels", "link_of", "probabilities"]
 

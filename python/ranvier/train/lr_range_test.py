@@ -72,7 +72,7 @@ class LRRangeTest:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Axes:
         """The losses over the rates, with the suggestion; see `rv.plot.lr_range_test`."""
-        from ranvier import plot
+        import ranvier.plot as plot
 
         return plot.lr_range_test(self, path)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd import wrap
 from ranvier.autograd.capture import captures, current, value_read
 from ranvier.autograd.memory import filled, numbers

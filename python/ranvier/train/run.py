@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ranvier import nn
+import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.train import checkpoints
 from ranvier.train.callbacks.base import Callback, call

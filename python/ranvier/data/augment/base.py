@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.random import fresh_key
 from ranvier.data.dataset import raw

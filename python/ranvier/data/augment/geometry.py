@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.data.augment.base import Array, Augmentation, Numbers, pair, probability, span, whole
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd import random
 from ranvier.data.augment.base import Array, Numbers, like, probability, require_images, uniform, whole
 from ranvier.data.dataset import raw

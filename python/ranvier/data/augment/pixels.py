@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.random import fresh_key
 from ranvier.data.augment.base import Array, Augmentation, Numbers, pair, probability, span, whole
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier import ops
+import ranvier.ops as ops
 from ranvier.autograd.creation import full
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import init

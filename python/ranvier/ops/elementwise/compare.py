@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, is_pair, result_dtype
 from ranvier.ops.elementwise.whole import capturing, pair

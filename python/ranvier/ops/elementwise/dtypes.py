@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import plain

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.capture import captures, current, keep
 from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor
