@@ -1,4 +1,4 @@
-"""One neuron: inputs times weights, plus a bias, through an activation; and the line on which it decides."""
+"""One neuron: weighted inputs plus a bias, through an activation, and its decision line."""
 
 import argparse
 from pathlib import Path
@@ -19,20 +19,20 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    # A weight is what an input counts for: a high price speaks against, performance for the purchase.
-    # The bias is what the neuron says before it has seen anything.
+    # A negative weight: a high price speaks against the purchase. A positive one: performance speaks for it.
+    # The bias is the sum when all inputs are 0.
     neuron = nn.Neuron.with_weights([-0.5, 1.2], bias=0.3, activation="sigmoid")
     for name, laptop in LAPTOPS.items():
         print(f"{name:<16} {neuron.explain(laptop)}")
 
-    # Many inputs at once are a matrix, one row for each; the neurons of a layer are the rows of another.
+    # Many inputs are the rows of a matrix. The neurons of a layer are the rows of its weight matrix.
     x = np.array(list(LAPTOPS.values()))
     print("all at once      a =", neuron(x).detach().numpy().round(4))
     layer = nn.Linear(2, 3)
     first = nn.Neuron.of(layer, 0, "relu")
     assert abs(first(x[0]).item() - rv.relu(layer(x[:1]))[0, 0].item()) < 1e-6
 
-    # The same sum, but a yes or no: the step of the first artificial neurons.
+    # The same sum with a step function: yes or no, as in the first artificial neurons.
     exam = nn.Neuron.with_weights([0.4, 0.01, 0.005], bias=-2, activation="step")
     print(f"exam             {exam.explain([8, 75, 80])}")
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def draw_plane(ax, neuron: nn.Neuron) -> None:
-    """The output for every pair of inputs, also some that no laptop has, and the line where it is 1/2."""
+    """The output for every pair of inputs, and the line on which it is 1/2."""
     side = np.linspace(-1, 1, 101)
     plane = np.stack(np.meshgrid(side, side), axis=-1)
     output = neuron(plane.reshape(-1, 2)).detach().numpy().reshape(101, 101)

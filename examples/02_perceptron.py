@@ -1,4 +1,4 @@
-"""A perceptron learns AND and OR from its mistakes, and cannot learn XOR: that is proved, not guessed."""
+"""A perceptron learns AND and OR from its mistakes. It cannot learn XOR, and the program proves that."""
 
 import argparse
 from pathlib import Path
@@ -29,15 +29,15 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    # For each sample: say 1 if w x + b > 0, else 0. If that is wrong, move w towards x (or away from it).
+    # The output is 1 if w x + b > 0, else 0. After a wrong output w moves towards x or away from it.
     gates = {name: rv.explore.Perceptron(max_iter=20).fit(INPUTS, said) for name, said in GATES.items()}
     for name, gate in gates.items():
         print(f"{name}: {gate.verdict_}")
         print(f"  w = {gate.coef_[0]}, b = {gate.intercept_[0]:g}, says {gate.predict(INPUTS).tolist()}")
         print(f"  mistakes of the first epochs: {gate.errors_[:6]}")
 
-    # Why no line separates XOR: added up, the two points that should be above the line and the two that
-    # should be below it are the same point, and no point is on both sides.
+    # Why no line separates XOR: the two points that should be above the line have the same sum as the two
+    # that should be below it, and no point is on both sides.
     proof = gates["XOR"].certificate_
     print(f"XOR: each point counted {proof} times, (0, 1) + (1, 0) = (0, 0) + (1, 1)")
 

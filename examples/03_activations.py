@@ -1,4 +1,4 @@
-"""Activations and their derivatives: which ones let a gradient through many layers."""
+"""Activations and their derivatives, and how much of a gradient is left after many layers."""
 
 import argparse
 from pathlib import Path
@@ -16,23 +16,23 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    # On its way back a gradient is multiplied with the slope of every activation that it passes.
+    # In the backward pass a gradient is multiplied by the slope of every activation.
     z = np.linspace(-6, 6, 1201)
     print("activation    least    most  largest slope  that to the 10th  flat on")
     kept = {}
     for name in NAMES:
         values = getattr(rv, name)(rv.tensor(z)).numpy()
         slope = rv.derivative(name, z).numpy()
-        kept[name] = slope.max() ** LAYERS  # at best: every unit of every layer at its steepest point
+        kept[name] = slope.max() ** LAYERS  # the best case: every unit at its steepest point
         flat = np.mean(abs(slope) < 0.01)
         row = f"{values.min():7.3f} {values.max():7.3f} {slope.max():14.4f} {kept[name]:17.2g} {flat:8.0%}"
         print(f"{name:<11} {row}")
 
-    # The derivative is what calculus says: here that of the sigmoid, s (1 - s).
+    # The derivative agrees with calculus: that of the sigmoid is s (1 - s).
     s = rv.sigmoid(rv.tensor(z)).numpy()
     assert np.allclose(rv.derivative("sigmoid", z).numpy(), s * (1 - s))
 
-    # softmax turns scores into shares; each share depends on all scores, so its derivative is a matrix.
+    # softmax maps scores to probabilities. Each one depends on all scores, so the derivative is a matrix.
     scores = [2.0, 1.0, 0.1]
     print("softmax", rv.softmax(rv.tensor(scores), dim=0).numpy().round(3), "with the derivatives")
     print(rv.derivative("softmax", scores).numpy().round(3))

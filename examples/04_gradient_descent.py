@@ -1,4 +1,4 @@
-"""Downhill: guessing against following the gradient, learning rates, and a race of four optimizers."""
+"""Gradient descent: random search and the gradient, learning rates, and four optimizers compared."""
 
 import argparse
 from pathlib import Path
@@ -24,18 +24,18 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     rv.manual_seed(0)
 
-    # 1. Guessing. With two weights it works, slowly; with a thousand it is hopeless.
+    # 1. Random search. With two weights it works slowly; with a thousand it does not work.
     guessed = explore.random_search(loss, -4, 4, trials=100, dimensions=2)
 
-    # 2. The gradient: autograd's, and what trying out a small step says of it.
+    # 2. The gradient: by autograd and by finite differences.
     print(explore.finite_differences(loss, [0.0, 0.0]), "\n")
     followed = explore.gradient_descent(loss, [0.0, 0.0], lr=5.0, steps=99)
 
-    # 3. How far to step. The same start, four rates:
+    # 3. The learning rate: one starting point, four rates.
     rates = explore.compare_learning_rates(surfaces.bowl, surfaces.bowl.start, (0.005, 0.1, 0.45, 0.52), 30)
     print(f"learning rates on {surfaces.bowl.formula}\n{rates}\n")
 
-    # 4. What to make of the gradients of earlier steps:
+    # 4. Optimizers use the gradients of earlier steps in different ways.
     race = explore.compare_optimizers(surfaces.ripples, steps=50)
     print(f"optimizers on {surfaces.ripples.formula}\n{race}\n")
 

@@ -1,4 +1,4 @@
-"""XOR: no straight line separates it; four hidden neurons, each a line of its own, together do."""
+"""XOR: no straight line separates it, but the lines of four hidden neurons together do."""
 
 import argparse
 from pathlib import Path

@@ -39,7 +39,7 @@ def main() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     print(f"{EPOCHS} passes over {len(x)} digits, learning rate {RATE}")
     reached = {}
-    # the noisiest is drawn first, so that it hides nothing
+    # the noisiest curve is drawn first, below the others
     for (name, size), dash in zip(reversed(sizes.items()), ("-", "--", "-."), strict=True):
         history, losses = trained(x, y, (xt, yt), size)
         reached[size] = history["val_accuracy"][-1]

@@ -1,4 +1,4 @@
-"""Regularisation: a large network learns 400 digits by heart, wrong labels and all; what helps."""
+"""Regularisation: a large network memorises 400 digits with their wrong labels, and what helps."""
 
 import argparse
 from pathlib import Path
@@ -12,7 +12,7 @@ from ranvier.data import augment
 EPOCHS, BATCH, SEEDS = 80, 32, (0, 1)
 WRONG = 0.2  # of the training labels
 
-# what each run has, beside the same network, the same samples and the same optimizer
+# what each run adds to the same network, samples and optimizer
 WAYS: dict[str, dict] = {
     "nothing": {},
     "L1 penalty": {"l1": 1e-3},
@@ -29,7 +29,7 @@ def trained(train, held_out, seed, *, l1=0.0, l2=0.0, dropout=0.0, stop=False, a
     model = nn.Sequential(nn.Flatten(), rv.mlp([64, 256, 128, 10], dropout=dropout))
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
     trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"], l1=l1, l2=l2)
-    # stops when the held-out loss has not fallen for ten epochs, and takes the best weights back
+    # stops when the held-out loss has not fallen for ten epochs, and restores the best weights
     callbacks = [rv.EarlyStopping("val_loss", patience=10)] if stop else []
     loader = rv.data.DataLoader(
         rv.data.TensorDataset(*train), batch_size=BATCH, shuffle=True, augment=augment

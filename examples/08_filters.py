@@ -11,7 +11,7 @@ SIGNED = {"edge", "vertical_edge", "horizontal_edge", "sobel_x", "sobel_y", "lap
 
 
 def scene(size: int = 96) -> np.ndarray:
-    """A disc, a frame and a slanted bar on a background that grows brighter downwards; values from 0 to 1."""
+    """A disc, a frame and a slanted bar on a background that is brighter at the bottom; values 0 to 1."""
     row, column = np.mgrid[0:size, 0:size] / size
     image = 0.15 + 0.25 * row
     image[(row - 0.3) ** 2 + (column - 0.3) ** 2 < 0.2**2] = 0.95
@@ -28,7 +28,7 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    # The smallest case first: the left half of the image is 0, the right half 255.
+    # A small image first: its left half is 0, its right half 255.
     halves = np.repeat([[0, 0, 0, 0, 255, 255, 255, 255]], 8, axis=0)
     upright = filter_image(halves, "vertical_edge")
     level = filter_image(halves, "horizontal_edge")
@@ -36,7 +36,7 @@ def main() -> None:
     print(KERNELS["vertical_edge"].astype(int))
     print("its answers along a row of the image of two halves:", upright[0].astype(int))
 
-    # Now every kernel on a scene. The gradient's two directions together give an edge of any direction.
+    # Now every kernel on a larger scene. The two directions of the gradient together show every edge.
     image = scene()
     answers = {name: filter_image(image, name) for name in KERNELS}
     answers["sobel, both"] = np.hypot(answers["sobel_x"], answers["sobel_y"])

@@ -1,4 +1,4 @@
-"""Deep networks before training: a signal fades, explodes or arrives, by starting weights and activation."""
+"""Deep networks before training: weights and activation decide whether a signal vanishes or explodes."""
 
 import argparse
 from pathlib import Path
@@ -19,14 +19,14 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    # Depth alone brings nothing: ten linear layers are one.
+    # Depth alone does not help: ten linear layers equal one.
     rv.manual_seed(0)
     stack = nn.Sequential(nn.Linear(8, 64), *[nn.Linear(64, 64) for _ in range(8)], nn.Linear(64, 3))
     one = collapse(stack)
     print(f"ten linear layers against {one.layer}: outputs differ by {one.difference:.1e} at most")
 
-    # With activations, what arrives at the end is a product of as many factors as there are layers: each has
-    # to be near 1. Noise goes forward through the network, other noise backward.
+    # With activations the size of the output is a product of one factor a layer, and each must be near 1.
+    # Noise is sent forward through the network, and other noise backward.
     found = [signals(init, activation, depth=DEPTH) for init, activation in CHOICES]
     print(f"\n{'weights':>8} {'activation':>11} {'signal':>9} {'gradient':>9}   over {DEPTH} layers")
     for one_of in found:
@@ -34,7 +34,7 @@ def main() -> None:
         backward = one_of.backward[0] / one_of.backward[-1]
         print(f"{one_of.init!s:>8} {one_of.activation:>11} {forward:9.1e} {backward:9.1e}   {one_of.verdict}")
 
-    # A ReLU unit that is 0 for every sample is dead for them: no gradient comes through.
+    # A ReLU unit that is 0 for every sample is dead: no gradient passes it.
     dead = {f"layer {layer}": int(found[0].dead[layer - 1]) for layer in (1, 5, 10, 20)}
     units = found[0].width
     print("\ndead units, he and relu:", ", ".join(f"{n} of {units} in {layer}" for layer, n in dead.items()))

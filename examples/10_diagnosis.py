@@ -1,4 +1,4 @@
-"""Six training runs, five of them ill: what their figures say, and what helps."""
+"""Six training runs, five of them with a fault: the diagnosis of each, and the remedy."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ TRAIN, VALID = slice(0, 1400), slice(1400, None)
 
 
 def run(x=X, hidden=(64, 64), activation="relu", end=(), lr=0.1, epochs=20, train=TRAIN):
-    """Train a network on digits, and have it diagnosed."""
+    """Train a network on digits, and diagnose the run."""
     rv.manual_seed(0)
     layers = rv.mlp([64, *hidden, 10], activation=activation)
     model = nn.Sequential(nn.Flatten(), *layers, *end)
@@ -64,7 +64,7 @@ def main() -> None:
     print(f"saved {picture}")
     ill = [name for name in list(RUNS)[1:] if found[name]]
     healthy = "nothing" if not found["as it should be"] else "something"
-    print(f"{len(ill)} of 5 ill runs were found out; of the healthy one {healthy} is said")
+    print(f"{len(ill)} of 5 faults were found; of the healthy run: {healthy}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Transfer learning: a network that knows the ten digits learns from few samples which of them are odd."""
+"""Transfer learning: a network trained on ten digits learns from few samples which of them are odd."""
 
 import argparse
 from pathlib import Path
@@ -11,11 +11,11 @@ from ranvier import nn, optim
 X, Y = rv.data.datasets.load_digits()
 OLD, NEW, UNSEEN = slice(0, 1000), slice(1000, 1400), slice(1400, None)
 SAMPLES = (10, 20, 40, 80)
-DRAWS = 6  # which few samples are labelled is a matter of luck
+DRAWS = 6  # which samples are labelled is random
 
 
 def network(classes: int) -> nn.Sequential:
-    """A body that finds features, and a head that judges by them."""
+    """A body that finds features, and a head that classifies them."""
     body = nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -30,7 +30,7 @@ def from_scratch(state):
 
 
 def frozen(state):
-    """The body stays as it was learnt, only the new head moves."""
+    """The body is frozen; only the new head is trained."""
     model = network(10)
     model.load_state_dict(state)
     model[0].requires_grad_(False)
@@ -39,7 +39,7 @@ def frozen(state):
 
 
 def fine_tuned(state):
-    """The body moves too, at a tenth of the head's rate: each group of parameters has its own."""
+    """The body is trained, too, at a tenth of the head's rate: each parameter group has its rate."""
     model = network(10)
     model.load_state_dict(state)
     model[1] = nn.Linear(64, 2)

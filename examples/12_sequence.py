@@ -1,4 +1,4 @@
-"""The adding problem: two marked numbers of a long sequence are to be summed, from memory."""
+"""The adding problem: the sum of two marked numbers in a long sequence, from memory."""
 
 import argparse
 from pathlib import Path
@@ -18,7 +18,7 @@ def sequences(rng: np.random.Generator, count: int):
     numbers that are marked, one in the first half of the sequence and one in the second."""
     lengths = rng.integers(SHORTEST, LONGEST + 1, count)
     x = np.zeros((count, LONGEST, 2), np.float32)
-    x[..., 0] = rng.uniform(0, 1, (count, LONGEST))  # what lies behind a sequence's end is not read
+    x[..., 0] = rng.uniform(0, 1, (count, LONGEST))  # values after a sequence's end are not read
     every, half = np.arange(count), lengths // 2
     first, second = rng.integers(0, half), rng.integers(half, lengths)
     x[every, first, 1] = x[every, second, 1] = 1
@@ -26,7 +26,7 @@ def sequences(rng: np.random.Generator, count: int):
 
 
 class Reader(nn.Module):
-    """Reads a sequence step by step, and answers from its state after the last one."""
+    """Reads a sequence step by step; the output follows from the last state."""
 
     def __init__(self, kind: str, hidden: int = 32) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class Reader(nn.Module):
 
     def forward(self, x, lengths):
         packed = pack_padded_sequence(rv.tensor(x), lengths, batch_first=True, enforce_sorted=False)
-        _, state = self.memory(packed)  # each sequence's state after its own last step
-        h = state[0] if isinstance(state, tuple) else state  # an LSTM has two: h, which it shows, and c
+        _, state = self.memory(packed)  # the state after each sequence's last step
+        h = state[0] if isinstance(state, tuple) else state  # an LSTM has two: h, its output, and c
         return self.answer(h[0])[:, 0]
 
 
@@ -72,7 +72,7 @@ def main() -> None:
             answers = model(x, lengths).numpy()
         errors[kind] = float(np.sqrt(np.mean((answers - sums) ** 2)))
         print(f"{kind:4} off by {errors[kind]:.3f} after {UPDATES} updates")
-        smooth = np.convolve(losses, np.ones(25) / 25, "valid")  # each batch is another one
+        smooth = np.convolve(losses, np.ones(25) / 25, "valid")  # each batch is new
         (drawn,) = left.plot(np.arange(smooth.size) + 25, smooth, style, label=kind)
         right.plot(sums[:150], answers[:150], dot, ms=4, mfc="none", color=drawn.get_color(), label=kind)
     left.axhline(np.var(sums), color="0.6", lw=1, label="always saying 1")

@@ -1,4 +1,4 @@
-"""Vision transformer: an image read as a sentence of patches, and why it must know where each one was."""
+"""Vision transformer: an image as a sequence of patches, with and without their positions."""
 
 import argparse
 from pathlib import Path
@@ -17,9 +17,9 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, positions: bool) -> None:
         super().__init__()
-        # a convolution whose stride is its size: each patch becomes a vector of WIDTH numbers, a word
+        # a convolution whose stride is its size: each patch becomes a token of WIDTH numbers
         self.words = nn.Conv2d(1, WIDTH, PATCH, stride=PATCH)
-        self.first = nn.Parameter(rv.zeros(1, 1, WIDTH))  # a word of its own, which collects the answer
+        self.first = nn.Parameter(rv.zeros(1, 1, WIDTH))  # the class token, from which the answer is read
         places = nn.LearnedPositionalEncoding(WIDTH, 1 + SIDE * SIDE, batch_first=True)
         self.places = places if positions else nn.Identity()
         layer = nn.TransformerEncoderLayer(
@@ -36,7 +36,7 @@ class VisionTransformer(nn.Module):
         return self.head(self.encoder(self.sentence(x))[:, 0])
 
     def looked_at(self, x):
-        """Where the collecting word looks in the last layer: (N, SIDE, SIDE), the mean over the heads."""
+        """The attention of the class token in the last layer: (N, SIDE, SIDE), the mean over the heads."""
         h = self.sentence(x)
         for layer in self.encoder.layers[:-1]:
             h = layer(h)
@@ -54,7 +54,7 @@ def main() -> None:
     x, y = rv.data.datasets.load_digits()
     x, x_test, y, y_test = rv.data.train_test_split(x, y, test_size=0.2, random_state=0, stratify=y)
     right = {}
-    for positions in (False, True):  # without them, a bag of patches
+    for positions in (False, True):  # without them the order of the patches is lost
         rv.manual_seed(0)
         model = VisionTransformer(positions)
         optimizer = optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)

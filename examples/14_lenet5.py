@@ -45,7 +45,7 @@ def main() -> None:
         loss, right = history["loss"][epoch], history["val_accuracy"][epoch]
         print(f"epoch {epoch + 1:2}: loss {loss:.3f}, held-out accuracy {right:.1%}")
 
-    # what both convolutions make of a digit, after their tanh
+    # the feature maps of both convolutions, after their tanh
     rv.plot.feature_maps(model, x_test[y_test == 4][0], ["2", "5"], path=out / "14_lenet5.png")
     print(f"{parameters:,} parameters, held-out accuracy {history['val_accuracy'][-1]:.1%}")
 

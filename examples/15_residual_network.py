@@ -1,4 +1,4 @@
-"""Residual network: ways around its blocks let a deep network learn what a plain one of its depth cannot."""
+"""Residual network: shortcuts let a deep network learn what a plain one of the same depth cannot."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ BLOCKS, CHANNELS, EPOCHS = 12, 12, 8
 
 
 class Block(nn.Module):
-    """y = relu(x + f(x)), or relu(f(x)) without the way around; f: two convolutions with batch norms.
+    """y = relu(x + f(x)), or relu(f(x)) without the shortcut; f: two convolutions with batch norms.
 
     He et al., "Deep Residual Learning for Image Recognition" (2016): f has to learn only what is to change.
     """

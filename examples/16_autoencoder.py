@@ -1,4 +1,4 @@
-"""Autoencoder: 64 pixels through 6 numbers and back, beside the best that straight lines can do."""
+"""Autoencoder: 64 pixels through 6 numbers and back, compared with the best linear map."""
 
 import argparse
 from pathlib import Path
@@ -8,14 +8,14 @@ import numpy as np
 import ranvier as rv
 from ranvier import nn, optim
 
-CODE = 6  # numbers that a digit is squeezed into
+CODE = 6  # numbers that encode a digit
 
 
 def autoencoder() -> nn.Sequential:
     """Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks" (2006)."""
     encoder = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, CODE))
     decoder = nn.Sequential(nn.Linear(CODE, 64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64))
-    return nn.Sequential(encoder, decoder, nn.Sigmoid())  # pixels lie between 0 and 1
+    return nn.Sequential(encoder, decoder, nn.Sigmoid())  # pixels are between 0 and 1
 
 
 def through_principal_components(x: np.ndarray, x_test: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def main() -> None:
     rv.manual_seed(0)
     model = autoencoder()
     trainer = rv.Trainer(model, nn.MSELoss(), optim.Adam(model.parameters(), lr=2e-3))
-    # what is to come out is what went in: nobody has to label anything
+    # the target is the input, so no labels are needed
     history = trainer.fit(x, x, epochs=100, batch_size=64, validation_data=(x_test, x_test))
     for epoch in (0, 9, 99):
         print(f"epoch {epoch + 1:3}: squared error of a held-out pixel {history['val_loss'][epoch]:.4f}")
@@ -60,7 +60,7 @@ def main() -> None:
     figure.suptitle(f"Held-out digits through {CODE} numbers each", fontsize=11)
     figure.savefig(out / "16_autoencoder.png", dpi=110)
     linear, deep = errors["straight lines"], errors["autoencoder"]
-    print(f"squared error through {CODE} numbers: {deep:.4f}, with straight lines {linear:.4f}")
+    print(f"squared error through {CODE} numbers: {deep:.4f}, linear {linear:.4f}")
 
 
 if __name__ == "__main__":

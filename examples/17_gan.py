@@ -1,4 +1,4 @@
-"""GAN: a generator learns a distribution from nothing but a critic's opinion of its samples."""
+"""GAN: a generator learns a distribution from a critic's judgement of its samples alone."""
 
 import argparse
 from pathlib import Path
@@ -9,11 +9,11 @@ import ranvier as rv
 from ranvier import nn, optim
 
 BATCH, NOISE = 256, 4
-MOMENTS = (0, 500, 5000)  # steps after which we look
+MOMENTS = (0, 500, 5000)  # steps after which samples are drawn
 
 
 def data(count: int) -> rv.Tensor:
-    """What is to be imitated: two humps, 60 % about -2 and 40 % about 1.5."""
+    """The data: two humps, 60 % about -2 and 40 % about 1.5."""
     left = rv.rand(count, 1) < 0.6
     return rv.where(left, -2 + 0.5 * rv.randn(count, 1), 1.5 + 0.4 * rv.randn(count, 1))
 
@@ -27,7 +27,7 @@ def main() -> None:
     rv.manual_seed(0)
     generator = nn.Sequential(nn.Linear(NOISE, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
     critic = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
-    # without momentum, which would carry one past where the other just was; the critic learns faster
+    # no momentum: each chases a moving target; the critic learns faster
     of_generator = optim.Adam(generator.parameters(), lr=5e-4, betas=(0.0, 0.9))
     of_critic = optim.Adam(critic.parameters(), lr=2e-3, betas=(0.0, 0.9))
     loss_of = nn.BCEWithLogitsLoss()
@@ -39,7 +39,7 @@ def main() -> None:
         samples = generator(rv.randn(BATCH, NOISE))
         of_critic.zero_grad()
         loss = loss_of(critic(data(BATCH)), real) + loss_of(critic(samples.detach()), made)
-        loss.backward()  # the critic is to tell them apart ...
+        loss.backward()  # the critic learns to tell them apart ...
         of_critic.step()
         of_generator.zero_grad()
         loss_of(critic(samples), real).backward()  # ... the generator to be taken for real

@@ -1,4 +1,4 @@
-"""Hyperparameters: a grid and a random search for learning rate and width, and what each part is worth."""
+"""Hyperparameters: grid and random search for learning rate and width, and an ablation."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from ranvier import nn, optim
 from ranvier.explore import ablate, grid_search, log_uniform, randomized_search
 
 X, Y = rv.data.datasets.load_digits()
-mixed = np.random.default_rng(0).permutation(len(X))  # as given, the digits go from writer to writer
+mixed = np.random.default_rng(0).permutation(len(X))  # the data set is sorted by writer
 X, Y = X[mixed].reshape(len(X), -1), Y[mixed]
 TRAIN, VALID, TEST = slice(0, 800), slice(800, 1200), slice(1200, None)
 
@@ -29,7 +29,7 @@ def right(trainer: rv.Trainer, part: slice) -> float:
 
 
 def score(**hyperparameters) -> float:
-    """Chosen by validation data: the test data must not have a say."""
+    """Chosen by validation data; the test data must not be used for this."""
     return right(fitted(**hyperparameters), VALID)
 
 
@@ -55,14 +55,14 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    # As many trials each. The grid tries four learning rates, the random search sixteen.
+    # The same number of trials. The grid tries four learning rates, the random search sixteen.
     grid = grid_search(score, {"lr": [0.001, 0.01, 0.1, 1.0], "hidden": [8, 16, 32, 64]})
     space = {"lr": log_uniform(1e-3, 1.0), "hidden": [8, 16, 32, 64]}
     drawn = randomized_search(score, space, 16)
     print("the five best of the random search")
     print("\n".join(str(drawn).splitlines()[:7]))
 
-    # What every part is worth: leave one out at a time, over three starts.
+    # What each part is worth: leave one out at a time, with three seeds.
     parts = ablate(image_score, ["convolution", "pooling", "activation"], repeats=3)
     print(f"\nimage network, all parts: {parts['all']:.1%}")
     for name in list(parts)[1:]:

@@ -1,4 +1,4 @@
-"""Rare classes: a network that is right most of the time by hardly ever naming the class that matters."""
+"""Rare classes: a network has a high accuracy although it hardly ever finds the rare class."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ NAMES = ["common", "rare"]
 
 
 def samples(common: int, rare: int, seed: int):
-    """Two clouds that overlap: the rare class lies at the edge of the common one."""
+    """Two clouds that overlap: the rare class is at the edge of the common one."""
     rng = np.random.default_rng(seed)
     x = np.concatenate([rng.normal(0, 1, (common, 2)), rng.normal((2.0, 1.4), 0.6, (rare, 2))])
     return x.astype(np.float32), np.repeat([0, 1], [common, rare])
@@ -24,7 +24,7 @@ def trained(x, y, how: str) -> rv.Trainer:
     model = rv.mlp([2, 16, 2], activation="tanh")
     optimizer = optim.Adam(model.parameters(), lr=0.01)
     trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer)
-    if how == "drawn evenly":  # each sample as often as its class is rare: about as many of both in a batch
+    if how == "drawn evenly":  # weights: about as many of both classes in a batch
         sampler = WeightedRandomSampler(1 / np.bincount(y)[y], num_samples=len(y))
         trainer.fit(DataLoader(TensorDataset(x, y), batch_size=32, sampler=sampler), epochs=30)
     else:  # "balanced": the loss of a sample counts n / (classes x samples of its class)
@@ -50,7 +50,7 @@ def main() -> None:
         recall[how] = found[1]
         print(f"{how}: accuracy {rv.metrics.accuracy(yt, predicted):.3f}")
         print(rv.metrics.classification_report(yt, predicted, target_names=NAMES))
-        shown = slice(None, None, 5)  # all of them would hide one another
+        shown = slice(None, None, 5)  # all points would cover each other
         rv.plot.decision_boundary(trainer, xt[shown], yt[shown], class_names=NAMES, ax=panel)
         panel.set_title(f"{how}: {found[1]:.0%} of the rare found,\n{precision[1]:.0%} of those named so are")
         panel.label_outer()

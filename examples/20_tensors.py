@@ -1,4 +1,4 @@
-"""Tensors: numbers, vectors, matrices, images and batches of images, and how their shapes fit together."""
+"""Tensors: numbers, vectors, matrices, images and batches of images, and which shapes fit together."""
 
 import argparse
 from pathlib import Path
@@ -29,7 +29,7 @@ def ranks() -> None:
 
 
 def dtypes() -> None:
-    """Integers count and index; what is learnt is a float."""
+    """Integers count and index; learned values are floats."""
     whole = rv.tensor([1, 2, 3])
     print(f"\n{whole.dtype} / 2 is {whole / 2}")
     print(f"{whole.dtype} + 0.5 is {whole + 0.5}")

@@ -1,4 +1,4 @@
-"""Backpropagation by hand: the chain rule on one path, then on a network, beside what autograd finds."""
+"""Backpropagation by hand: the chain rule on one path and on a network, compared with autograd."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ import ranvier as rv
 
 
 def slopes() -> None:
-    """The derivative at a point, by the rule from school and by autograd."""
+    """The derivative at a point, by its formula and by autograd."""
 
     def f(x):
         return x**2 + 3 * x + 2
@@ -18,7 +18,7 @@ def slopes() -> None:
 
 
 def one_step_downhill() -> None:
-    """relu(x w + b) is to be 2x. A gradient below 0 says that a larger weight has a smaller loss."""
+    """The target of relu(x w + b) is 2x. A gradient below 0 means that a larger weight has a smaller loss."""
     x = rv.tensor([[1.0], [2.0], [3.0], [4.0]])
     w, b = rv.tensor([[1.5]], requires_grad=True), rv.tensor([0.5], requires_grad=True)
 
@@ -35,7 +35,7 @@ def one_step_downhill() -> None:
 
 
 def one_path(picture: Path) -> None:
-    """x, times w, ReLU, times v, squared error. Each line of the way back is one factor of the chain rule."""
+    """x, times w, ReLU, times v, squared error. Each line of the backward pass is one factor."""
     x, w, v, target = 2.0, 3.0, 0.5, 5.0
     z = w * x  # 6
     h = max(z, 0.0)  # 6
@@ -45,7 +45,7 @@ def one_path(picture: Path) -> None:
     d_output = 2 * (output - target)  # -4
     d_v = d_output * h  # -24: h is what v was multiplied by
     d_h = d_output * v  # -2
-    d_z = d_h * (z > 0)  # -2: ReLU lets it through, as z > 0
+    d_z = d_h * (z > 0)  # -2: the slope of ReLU is 1 for z > 0
     d_w = d_z * x  # -4
     print(f"by hand:  loss {loss:g}, dv {d_v:g}, dh {d_h:g}, dz {d_z:g}, dw {d_w:g}")
 
@@ -81,7 +81,7 @@ def by_hand(x, y, w1, b1, w2, b2):
 
 
 def by_autograd(x, y, *weights):
-    """The same with Tensors; retain_grad keeps the gradients of what is in between, too."""
+    """The same with Tensors; retain_grad also keeps the gradients of intermediate values."""
     w1, b1, w2, b2 = (rv.tensor(w, requires_grad=True) for w in weights)
     z1 = rv.linear(rv.tensor(x), w1, b1)
     a1 = rv.relu(z1)

@@ -1,4 +1,4 @@
-"""Loss functions: what each charges for a wrong prediction, and which one belongs to which task."""
+"""Loss functions: the loss of a wrong prediction, and which loss to use for which task."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ import ranvier as rv
 
 
 def regression() -> None:
-    """Values: squared error fears the one large mistake, absolute error does not, Huber's is in between."""
+    """Values: one large error dominates the squared error, not the absolute error; Huber's is in between."""
     truth = rv.tensor([3.0, -0.5, 2.0, 7.0])
     close = rv.tensor([2.5, 0.0, 2.0, 8.0])
     outlier = rv.tensor([2.5, 0.0, 2.0, 17.0])
@@ -23,7 +23,7 @@ def regression() -> None:
 
 
 def yes_or_no() -> None:
-    """Two classes: -log of the probability given to what was true. Sure and wrong is what costs."""
+    """Two classes: -log of the probability of the true class. Confident wrong predictions cost most."""
     spam = rv.tensor([1.0, 0.0, 1.0, 1.0])
     print("\ntwo classes, binary cross-entropy:")
     for name, given in (
@@ -33,12 +33,12 @@ def yes_or_no() -> None:
         ("perfect", [1.0, 0.0, 1.0, 1.0]),
     ):
         print(f"  {name:<13} {given}  {rv.bce(rv.tensor(given), spam).item():.5f}")
-    # From the scores before the sigmoid the same loss is exact where sigmoid has rounded to 0 or 1.
+    # Computed from the logits, the same loss is exact where the sigmoid would round to 0 or 1.
     print(f"  score -200 for a yes: {rv.bce_with_logits(rv.tensor([-200.0]), rv.tensor([1.0])).item():.0f}")
 
 
 def one_of_several() -> float:
-    """Several classes: the same for the true one. Layers give scores, the loss does the softmax."""
+    """Several classes: the same for the true class. The network gives logits; the loss applies softmax."""
     shares = rv.tensor([[0.8, 0.15, 0.05], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]])
     truth = rv.tensor([0, 1, 2])
     each = rv.cross_entropy(shares.log(), truth, reduction="none")

@@ -1,4 +1,4 @@
-"""Decision boundaries: what a line cannot part, a hidden layer can: moons, a ring and two spirals."""
+"""Decision boundaries: moons, a ring and two spirals, which no line separates but a hidden layer does."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from ranvier import nn, optim
 
 
 def data(n: int = 200) -> dict:
-    """Three clouds of points that no straight line parts, n of each class, the third hardest."""
+    """Three data sets that no straight line separates, n points of each class; the third is the hardest."""
     rng = np.random.default_rng(0)
     t = np.linspace(0, 1, n)  # along a class's curve
     half, whole = np.pi * t, 2 * np.pi * t
@@ -29,7 +29,7 @@ def data(n: int = 200) -> dict:
 
 
 def trained(sizes: list[int], x, y):
-    """A network of these layers, trained until it fits what it can; with its accuracy."""
+    """A trained network of these layers, and its accuracy."""
     rv.manual_seed(1)
     model = rv.mlp(sizes, activation="tanh", init="xavier")
     optimizer = optim.Adam(model.parameters(), lr=0.02)

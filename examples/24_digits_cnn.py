@@ -1,4 +1,4 @@
-"""A convolutional network on digits: the shape after each layer, its kernels and what they see."""
+"""A convolutional network on digits: the shape after each layer, its kernels and feature maps."""
 
 import argparse
 from pathlib import Path
@@ -8,23 +8,23 @@ from ranvier import nn, optim
 
 
 def network() -> nn.Sequential:
-    """Two blocks of convolution, ReLU and pooling find features; two dense layers tell the digits apart."""
+    """Two blocks of convolution, ReLU and pooling find features; two dense layers classify the digits."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3),  # 3x3 windows without padding: 28 - 2 = 26 in each direction
         nn.ReLU(),
-        nn.MaxPool2d(2),  # the largest of each 2x2 square: half of each side
+        nn.MaxPool2d(2),  # the largest of each 2x2 window: half the height and width
         nn.Conv2d(32, 64, 3),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Linear(1600, 128),
         nn.ReLU(),
-        nn.Linear(128, 10),  # one score for each digit; the loss makes probabilities of them
+        nn.Linear(128, 10),  # one logit for each digit; the loss applies softmax
     )
 
 
 def digits():
-    """The 8x8 digits that come with the library, enlarged to 28x28, in a part to train on and one to test."""
+    """The 8x8 digits of the library, enlarged to 28x28, split into training and test part."""
     x, y = rv.data.datasets.load_digits()
     x = rv.interpolate(x, size=(28, 28), mode="bilinear", align_corners=False).numpy()
     return rv.data.train_test_split(x, y, test_size=0.25, random_state=0, stratify=y)
@@ -62,10 +62,10 @@ def main() -> None:
         print(f"epoch {epoch}: loss {last['loss']:.3f}, accuracy of unseen digits {last['val_accuracy']:.3f}")
 
     rv.save(model, out / "digits.safetensors")
-    model = rv.load(out / "digits.safetensors")  # the same network, made again from the file alone
+    model = rv.load(out / "digits.safetensors")  # the same network, built from the file alone
     with rv.no_grad():
         chances = rv.softmax(model(x_test), 1).numpy()
-    some = chances.max(1).argsort()[:20]  # those of which it is least sure
+    some = chances.max(1).argsort()[:20]  # the least confident predictions
     picture = out / "24_digits_cnn_predictions.png"
     rv.plot.predictions(
         x_test[some], y_test[some], chances[some].argmax(1), chances[some], columns=10, path=picture

@@ -1,4 +1,4 @@
-"""Starting values: too small and the signal dies on its way through the layers, too large and it explodes."""
+"""Starting values: too small, and the signal vanishes from layer to layer; too large, and it explodes."""
 
 import argparse
 from pathlib import Path
@@ -33,7 +33,7 @@ def network(start) -> nn.Sequential:
 
 
 def signal(model: nn.Sequential, x) -> list[float]:
-    """Standard deviation of what each ReLU layer gives out."""
+    """Standard deviation of the output of each ReLU layer."""
     spreads, h = [], rv.tensor(x)
     with rv.no_grad():
         for layer in model:
@@ -45,7 +45,7 @@ def signal(model: nn.Sequential, x) -> list[float]:
 
 def trained(model: nn.Sequential, x, y) -> list[float]:
     optimizer = optim.SGD(model.parameters(), lr=0.05)
-    # one of the initialisations diverges, which is what is shown here; otherwise fit would raise
+    # one of the initialisations diverges on purpose; without this, fit would raise
     trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, on_nonfinite="ignore")
     return trainer.fit(x, y, epochs=15, batch_size=32)["loss"]
 
@@ -70,7 +70,7 @@ def main() -> None:
         last[name] = losses[-1]
         left.semilogy(range(1, DEPTH + 1), spreads, marker=mark, label=name)
         right.plot(range(1, len(losses) + 1), losses, marker=mark, label=name)
-        spread = f"spread behind layer 1 {spreads[0]:.2g}, layer 10 {spreads[-1]:.2g}"
+        spread = f"spread after layer 1 {spreads[0]:.2g}, layer 10 {spreads[-1]:.2g}"
         print(f"{name:<26} {spread}; loss {last[name]:.4f}")
     left.set(xlabel="layer", ylabel="standard deviation of its outputs", title="the signal before training")
     right.set(xlabel="epoch", ylabel="training loss", title="what training makes of it", ylim=(0, 2.6))

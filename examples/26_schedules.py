@@ -1,4 +1,4 @@
-"""Learning-rate schedules: large steps first, small steps last, so that the weights settle."""
+"""Learning-rate schedules: large steps first, small steps last, so that the weights converge."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Inside a network: exclusive or, learnt by four hidden units, and every value on the way to one answer."""
+"""Inside a network: exclusive or, learned by four hidden units, and every value of a forward pass."""
 
 import argparse
 from pathlib import Path
@@ -25,7 +25,7 @@ def rounded(x: rv.Tensor) -> list[float]:
 
 
 def walk(model: nn.Sequential, x: rv.Tensor) -> list[float]:
-    """Layer by layer, what comes out: the forward pass is nothing else."""
+    """The forward pass: the output of each layer in turn."""
     with rv.no_grad():
         print(f"{'input':<10} {rounded(x)}")
         for layer in model:

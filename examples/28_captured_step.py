@@ -1,4 +1,4 @@
-"""A captured step: recorded once, replayed without Python, with the same bits, and open to be read."""
+"""A captured step: recorded once, replayed without Python, with the same bits; its program printed."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""Regression: one hidden layer follows any curve, the closer the more units it has."""
+"""Regression: one hidden layer approximates a curve, more closely with more units."""
 
 import argparse
 from pathlib import Path

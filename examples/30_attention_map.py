@@ -1,4 +1,4 @@
-"""A small language model that sorts: what it writes next, token by token, and what it looks at to know it."""
+"""A small language model that sorts: the tokens that it writes, and its attention for each."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ ARROW = 10
 
 
 class Sorter(nn.Module):
-    """A transformer of two layers in which each place sees only what comes before it (GPT's plan)."""
+    """A transformer of two layers with a causal mask, as GPT has."""
 
     def __init__(self, width: int = 48, heads: int = 2) -> None:
         super().__init__()
@@ -27,10 +27,10 @@ class Sorter(nn.Module):
 
     def forward(self, tokens):
         x = self.layers(self.place(self.meaning(tokens)), is_causal=True)
-        return self.scores(self.norm(x))  # at each place: what comes next?
+        return self.scores(self.norm(x))  # for each place: the scores of the next token
 
     def attention(self, tokens) -> np.ndarray:
-        """How much each place looks at each other one, in the second layer: (heads, TOKENS, TOKENS)."""
+        """The attention weights of the second layer: (heads, TOKENS, TOKENS)."""
         first, second = self.layers.layers
         with rv.no_grad():
             x = second.norm1(first(self.place(self.meaning(tokens)), is_causal=True))
@@ -53,7 +53,7 @@ def trained(rng: np.random.Generator) -> Sorter:
     @rv.compile
     def update(read, following):
         optimizer.zero_grad()
-        scores = model(read)[:, LENGTH:]  # the digits before the arrow are chance: nothing to learn
+        scores = model(read)[:, LENGTH:]  # the digits before the arrow are random: nothing to learn
         loss = rv.cross_entropy(scores.reshape(-1, 11), following.reshape(-1))
         loss.backward()
         optimizer.step()
@@ -69,7 +69,7 @@ def trained(rng: np.random.Generator) -> Sorter:
 
 
 def written(model: Sorter, digits: np.ndarray) -> np.ndarray:
-    """One token after the other: what is most likely is written, and read with the rest for the next one."""
+    """Token by token: the most likely one is appended, and the whole sequence is read again for the next."""
     tokens = np.concatenate([digits, np.full((len(digits), 1), ARROW)], axis=1)
     model.eval()
     with rv.no_grad():

@@ -1,4 +1,4 @@
-"""Iris: a table of four lengths, three species, and a network that names more than 90 % of them rightly."""
+"""Iris: a table of four lengths, three species, and a network that classifies more than 90 % correctly."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from ranvier.data.datasets import IRIS_CLASSES, IRIS_FEATURES, load_iris
 
 
 def trained(x, y, validation) -> tuple[nn.Module, rv.History]:
-    """4 inputs, 8 ReLU units, 3 scores. Dropout and another rate are worth a try."""
+    """4 inputs, 8 ReLU units, 3 logits. Try dropout, and another learning rate."""
     rv.manual_seed(0)
     model = rv.mlp([x.shape[1], 8, 3], activation="relu", init="he")
     optimizer = optim.Adam(model.parameters(), lr=0.01)
@@ -27,14 +27,14 @@ def main() -> None:
 
     x, y = load_iris()
     x, x_test, y, y_test = rv.data.train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
-    scaler = rv.data.Standardize().fit(x)  # learnt from the training part only: the test part stays unseen
+    scaler = rv.data.Standardize().fit(x)  # fitted to the training part only
     x, x_test = scaler.transform(x), scaler.transform(x_test)
 
     model, history = trained(x, y, (x_test, y_test))
     predicted = rv.argmax(model(x_test), 1).numpy()
     print(rv.metrics.classification_report(y_test, predicted, target_names=IRIS_CLASSES))
 
-    # The same with the two lengths of the petals only, as two can be drawn.
+    # The same with the two lengths of the petals only, because two can be drawn.
     petals, _ = trained(x[:, 2:], y, (x_test[:, 2:], y_test))
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
     left.plot(history["loss"], label="training")

@@ -1,4 +1,4 @@
-"""A diffusion model: noise is turned into moons, step by step, by a network that learnt to tell the noise."""
+"""A diffusion model: a network that predicts noise turns noise into moons, step by step."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ KEPT = np.cumprod(1 - BETAS)  # the share of the data's variance left after each
 
 
 class Denoiser(nn.Module):
-    """From a noisy point and the step it is at, the noise that is in it."""
+    """Predicts the noise in a point from the noisy point and its step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,12 +22,12 @@ class Denoiser(nn.Module):
         self.body = rv.mlp([2 + 12 + 32, 128, 128, 128, 2])
 
     def forward(self, x, step):
-        waves = [wave(k * x) for k in (1, 2, 4) for wave in (rv.sin, rv.cos)]  # so that fine shapes are easy
+        waves = [wave(k * x) for k in (1, 2, 4) for wave in (rv.sin, rv.cos)]  # for fine shapes
         return self.body(rv.cat([x, *waves, self.when(step)], dim=1))
 
 
 def trained(points: np.ndarray, updates: int = 3000) -> Denoiser:
-    """Points are made noisy, each to a step of its own, and the network guesses the noise."""
+    """Noise is added to each point, for a random step, and the network learns to predict it."""
     rng = np.random.default_rng(0)
     rv.manual_seed(0)
     model = Denoiser()
@@ -56,7 +56,7 @@ def trained(points: np.ndarray, updates: int = 3000) -> Denoiser:
 
 
 def made(model: Denoiser, count: int) -> list[np.ndarray]:
-    """Points that begin as noise, after each step back (Ho, Jain and Abbeel, 2020, algorithm 2)."""
+    """Points that begin as noise, after each reverse step (Ho, Jain and Abbeel, 2020, algorithm 2)."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((count, 2), dtype=np.float32)
     states = [x]
@@ -77,7 +77,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def moons(n: int) -> np.ndarray:
-    """Two half circles that reach into each other, n points on each, a little scattered."""
+    """Two interleaved half circles, n points on each, with noise."""
     angle = np.linspace(0, np.pi, n)
     upper = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     points = np.concatenate([upper, [1.0, 0.5] - upper])

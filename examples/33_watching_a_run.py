@@ -1,4 +1,4 @@
-"""Watching a run: a rate found before it, loss and norms during it, boundary and weights after it."""
+"""Watching a run: the learning rate before it, loss and norms during it, boundary and weights after it."""
 
 import argparse
 from pathlib import Path
@@ -34,7 +34,7 @@ def main() -> None:
     y = labels[:, None].astype("float32")  # one probability for each sample, so one column
     x, x_test, y, y_test = rv.data.train_test_split(x, y, test_size=0.3, random_state=0, stratify=labels)
 
-    # Before: losses at growing rates. The suggested one lies where the loss falls fastest.
+    # Before: losses at growing rates. The suggested rate is the one at which the loss falls fastest.
     found = rv.train.lr_range_test(network(), nn.BCELoss(), optim.Adam, x, y, start=1e-4, end=10)
     print(f"learning rate found: {found.suggestion:.3g}")
 
@@ -45,7 +45,7 @@ def main() -> None:
     history = trainer.fit(x, y, epochs=EPOCHS, callbacks=[norms], **settings)
     print(history)
 
-    # After: what it has learnt, drawn.
+    # After: pictures of the trained model.
     figure = plt.figure(figsize=(12, 9), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1)
     rv.plot.history(history, figure=top)
@@ -55,7 +55,7 @@ def main() -> None:
     rv.plot.weights(trainer.model, figure=right)
     figure.savefig(out / "33_watching_a_run.png", dpi=80)
 
-    # A run that is stopped goes on from its checkpoint, and ends with the same bits as one that was not.
+    # A stopped run continues from its checkpoint, and ends with the same bits as an uninterrupted one.
     keep = rv.Checkpoint(out / "33_checkpoints", overwrite=True)
     trainer_of(network(), found.suggestion).fit(x, y, epochs=EPOCHS // 2, callbacks=[keep], **settings)
     resumed = trainer_of(network(), found.suggestion)

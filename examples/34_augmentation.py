@@ -1,4 +1,4 @@
-"""Augmentation: digits moved and turned while a network trains, so that it knows them wherever they lie."""
+"""Augmentation: digits shifted and rotated during training, so that the network recognises them anywhere."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ def network() -> nn.Sequential:
 
 
 def trained(x, y, change) -> rv.Trainer:
-    """Trained on the digits as they are (None), or each changed anew whenever it is seen."""
+    """Trained on the original digits (None), or on a new random change of each in every epoch."""
     model = network()
     loader = rv.data.DataLoader(rv.data.TensorDataset(x, y), batch_size=32, shuffle=True, augment=change)
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
@@ -43,10 +43,10 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     x, y = rv.data.datasets.load_digits()
-    x = np.pad(x, ((0, 0), (0, 0), (3, 3), (3, 3)))  # 8x8 digits with room around them: 14x14
+    x = np.pad(x, ((0, 0), (0, 0), (3, 3), (3, 3)))  # 8x8 digits with a margin: 14x14
     x, x_test, y, y_test = rv.data.train_test_split(x, y, test_size=0.25, random_state=0, stratify=y)
     rv.manual_seed(0)
-    moved_test = MOVED(x_test)  # as somebody else might write them, or a camera see them
+    moved_test = MOVED(x_test)  # shifted and rotated, like new handwriting
 
     shown = [x[y == digit][:1] for digit in (2, 3, 5, 7)]
     rows = [np.concatenate([one, *(MOVED(one) for _ in range(9))]) for one in shown]

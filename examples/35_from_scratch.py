@@ -1,4 +1,4 @@
-"""A network from scratch: forward, backward and update in NumPy alone, beside the library doing the same."""
+"""A network from scratch: forward, backward and update in NumPy alone, compared with the library."""
 
 import argparse
 import itertools
@@ -17,17 +17,17 @@ class Network:
 
     def __init__(self, sizes: list[int], rng: np.random.Generator) -> None:
         pairs = list(itertools.pairwise(sizes))
-        self.weights = [rng.standard_normal((n, m)) * np.sqrt(2 / m) for m, n in pairs]  # He's rule
+        self.weights = [rng.standard_normal((n, m)) * np.sqrt(2 / m) for m, n in pairs]  # He's initialisation
         self.biases = [np.zeros(n) for n in sizes[1:]]
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Probabilities (samples, classes); keeps what the way back needs."""
+        """Probabilities (samples, classes); keeps what the backward pass needs."""
         self.inputs, self.sums = [], []  # of each layer: what came in, and x W^T + b
         for weight, bias in zip(self.weights, self.biases, strict=True):
             self.inputs.append(x)
             self.sums.append(x @ weight.T + bias)
             x = np.maximum(self.sums[-1], 0)
-        scores = self.sums[-1]  # no ReLU behind the last layer
+        scores = self.sums[-1]  # no ReLU after the last layer
         e = np.exp(scores - scores.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
 

@@ -1,4 +1,4 @@
-"""From pixels to features: an edge found, ReLU, max-pooling, a flat vector; and what a small shift does."""
+"""From pixels to features: an edge, ReLU, max-pooling, a flat vector, and the effect of a small shift."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ import ranvier as rv
 
 
 def by_hand(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolution as it is drawn on a blackboard: at each place nine products, added up."""
+    """Convolution by its definition: at each place a sum of nine products."""
     height, width = image.shape[0] - 2, image.shape[1] - 2
     result = np.zeros((height, width))
     for i in range(height):
@@ -27,7 +27,7 @@ def stages(image: np.ndarray, kernel: np.ndarray) -> dict[str, rv.Tensor]:
 
 
 def unchanged_after_a_shift(rng: np.random.Generator, kernel: np.ndarray) -> tuple[float, float]:
-    """How like a picture moved by one pixel is to itself (correlation), before and after pooling by 4."""
+    """Correlation of a picture with itself shifted by one pixel, before and after pooling by 4."""
     digits, _ = rv.data.datasets.load_digits()
     chosen = rng.choice(len(digits), 200, replace=False)
     big = rv.interpolate(digits[chosen], size=(28, 28), mode="bilinear").numpy()
@@ -48,7 +48,7 @@ def main() -> None:
 
     image = np.zeros((8, 8), np.float32)
     image[:, 4:] = 255  # dark on the left, bright on the right
-    image[5:, 1] = 255  # and a thin line, at whose right the kernel finds the contrary: below 0
+    image[5:, 1] = 255  # and a thin line; at its right the kernel's result is negative
     kernel = rv.explore.KERNELS["vertical_edge"]
 
     made = stages(image, kernel)

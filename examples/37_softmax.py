@@ -1,4 +1,4 @@
-"""Softmax: scores become probabilities; what large scores, a constant and a temperature do to them."""
+"""Softmax: from scores to probabilities; the effect of large scores, a constant and a temperature."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ def main() -> None:
         plain = np.exp(np.float32([1000, 999])) / np.exp(np.float32([1000, 999])).sum()
     safe = rv.softmax(rv.tensor([1000.0, 999.0]), dim=0).numpy()
     print(f"scores 1000 and 999: by the formula as it stands {plain}, by rv.softmax {safe}")
-    # The logarithm of a tiny probability is safe if it is never made into one.
+    # log_softmax has no underflow, because the small probability itself is never computed.
     far = rv.log_softmax(rv.tensor([0.0, -200.0]), dim=0)[1].item()
     print(f"log of the probability of a score that is 200 lower: {far:g}")
 

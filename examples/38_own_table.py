@@ -1,4 +1,4 @@
-"""One's own table: a CSV file, its columns brought to one scale, a network, and the run as a web page."""
+"""Your own table: a CSV file, standardized columns, a network, and the run as a web page."""
 
 import argparse
 import csv
@@ -13,11 +13,11 @@ COLUMNS = ["income", "debt", "age", "years employed", "accounts", "distance", "v
 
 
 def write_table(path: Path) -> None:
-    """Made here, so that nothing need be had: five columns tell something, the last three nothing."""
+    """A made-up table: the target depends on five columns, not on the last three."""
     rng = np.random.default_rng(7)
     x = rng.standard_normal((800, 8))
-    x[:, 3] = 0.8 * x[:, 2] + 0.6 * x[:, 3]  # years employed go with age
-    score = 1.5 * x[:, 0] - 2.0 * x[:, 1] + x[:, 3] - x[:, 4] ** 2 + 1  # either many accounts or none: worse
+    x[:, 3] = 0.8 * x[:, 2] + 0.6 * x[:, 3]  # years employed are correlated with age
+    score = 1.5 * x[:, 0] - 2.0 * x[:, 1] + x[:, 3] - x[:, 4] ** 2 + 1  # many accounts or none: worse
     y = (score + rng.normal(0, 0.7, 800) > 0).astype(int)
     x = x * [9000, 4000, 11, 4, 2, 30, 5, 8] + [38000, 9000, 45, 9, 4, 60, 12, 11]
     with path.open("w", newline="") as file:
@@ -47,7 +47,7 @@ def main() -> None:
     loans = rv.data.load(out / "38_loans.csv", label="loan")
     print(f"{len(loans)} rows of {', '.join(loans.feature_names)}; classes {', '.join(loans.class_names)}")
 
-    # 60 % to learn from, 20 % to know when to stop, 20 % that nothing is decided by.
+    # 60 % to train, 20 % to stop early, 20 % to test.
     x, rest, y, rest_y = rv.data.train_test_split(loans.x, loans.y, test_size=0.4, random_state=0)
     x_valid, x_test, y_valid, y_test = rv.data.train_test_split(rest, rest_y, test_size=0.5, random_state=0)
     scaler = rv.data.Standardize().fit(x)
@@ -74,7 +74,7 @@ def main() -> None:
     )
     print(f"the run as a web page: {page.name}, {page.stat().st_size // 1000} kB")
 
-    # What does a column count for? Shuffle it, so that it says nothing, and see what that costs.
+    # The importance of a column: the loss of accuracy when its values are shuffled.
     rng, costs = np.random.default_rng(0), []
     for column in range(x.shape[1]):
         mixed = scaler.transform(x_test)

@@ -1,4 +1,4 @@
-"""Sixteen exercises that check themselves, each answered here by a few lines of the library."""
+"""Sixteen exercises that check themselves, each solved here with a few lines of the library."""
 
 import argparse
 from pathlib import Path
