@@ -1,11 +1,18 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the time that the tests of each folder took."""
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
+
+# References are many small matrix products. BLAS threads make them slower, up to a hundred times when the machine
+# has other work. This must be set before NumPy is loaded; subprocesses inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -38,12 +45,45 @@ def _label(variant: dict[str, Any]) -> str:
     return "-".join(f"{name}={value}" for name, value in variant.items()) or "plain"
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Seconds and number of tests by folder, if more than one was run."""
+    seconds: Counter[str] = Counter()
+    tests: Counter[str] = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            folder = "/".join(report.nodeid.split("::")[0].split("/")[:2])
+            folder = "tests" if folder.endswith(".py") else folder
+            seconds[folder] += report.duration
+            tests[folder] += report.when == "call"
+    if len(seconds) > 1:
+        terminalreporter.section("time by folder")
+        for folder, time in seconds.most_common():
+            terminalreporter.write_line(f"{time:7.1f} s {tests[folder]:6} tests  {folder}")
+
+
 @pytest.fixture
 def isa(request: Any) -> Iterator[str]:
     """The kernels of one ISA level; the level in force before comes back afterwards."""
     before = _core.isa()
     _core.set_isa(request.param)
     yield request.param
+    _core.set_isa(before)
+
+
+class _Levels:
+    """Each ISA level in turn, in force while the loop is at it."""
+
+    def __iter__(self) -> Iterator[str]:
+        for level in _core.supported_isas():
+            _core.set_isa(level)
+            yield level
+
+
+@pytest.fixture
+def isas() -> Iterator[_Levels]:
+    """A loop over the ISA levels within one test, whose reference is computed once for all of them."""
+    before = _core.isa()
+    yield _Levels()
     _core.set_isa(before)
 
 
