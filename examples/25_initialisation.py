@@ -57,7 +57,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     x, y = rv.data.datasets.load_digits()
-    x = rv.data.standardise(
+    x = rv.data.standardize(
         x, per="all"
     )  # mean 0 and standard deviation 1, as the rules for the weights assume
     plt.style.use("tableau-colorblind10")

@@ -42,7 +42,7 @@ def main() -> None:
     left.set(xlabel="epoch", ylabel="loss", title="4 inputs, 8 units, 3 classes")
     left.legend()
     rv.plot.confusion_matrix(y_test, predicted, class_names=IRIS_CLASSES, ax=middle)
-    names = [f"{name.removesuffix(' (cm)')}, standardised" for name in IRIS_FEATURES[2:]]
+    names = [f"{name.removesuffix(' (cm)')}, standardized" for name in IRIS_FEATURES[2:]]
     rv.plot.decision_boundary(petals, x[:, 2:], y, IRIS_CLASSES, feature_names=names, ax=right)
     figure.savefig(out / "31_iris.png", dpi=90)
     right_ones = int(np.sum(predicted == y_test))

@@ -53,7 +53,7 @@ def main() -> None:
     scaler = rv.data.Standardize().fit(x)
 
     accuracies = {}
-    for name, change in (("as they are", lambda values: values), ("standardised", scaler.transform)):
+    for name, change in (("as they are", lambda values: values), ("standardized", scaler.transform)):
         trainer, history = trained(change(x), y, (change(x_valid), y_valid))
         accuracies[name] = trainer.evaluate(change(x_test), y_test)["accuracy"]
         print(
@@ -79,7 +79,7 @@ def main() -> None:
     for column in range(x.shape[1]):
         mixed = scaler.transform(x_test)
         mixed[:, column] = rng.permutation(mixed[:, column])
-        costs.append(accuracies["standardised"] - trainer.evaluate(mixed, y_test)["accuracy"])
+        costs.append(accuracies["standardized"] - trainer.evaluate(mixed, y_test)["accuracy"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     rv.plot.confusion_matrix(y_test, predicted, class_names=loans.class_names, ax=left)
     right.barh(COLUMNS, costs, color="#0072B2")
@@ -88,7 +88,7 @@ def main() -> None:
     right.grid(axis="x", alpha=0.3)
     figure.savefig(out / "38_own_table.png", dpi=100)
     before, after = accuracies.values()
-    print(f"test accuracy: {before:.3f} with columns as they are, {after:.3f} standardised")
+    print(f"test accuracy: {before:.3f} with columns as they are, {after:.3f} standardized")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ CALLS = {
     "backward": lambda: rv.ones(4, 3, requires_grad=True).clone().backward(MASKED),
     "TensorDataset": lambda: data.TensorDataset(MASKED, Y),
     "train_test_split": lambda: data.train_test_split(X, LABELS),
-    "standardise": lambda: data.standardise(MASKED),
+    "standardize": lambda: data.standardize(MASKED),
     "one_hot": lambda: data.one_hot(LABELS),
     "accuracy": lambda: metrics.accuracy(Y, LABELS),
     "r2": lambda: metrics.r2(LABELS, Y),

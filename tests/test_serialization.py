@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.data import Normalize, Standardize, transforms
+from ranvier.data import MinMaxScaler, Standardize, transforms
 from ranvier.serialization import info
 
 
@@ -110,7 +110,7 @@ def test_information_beside_the_weights(path):
         path,
         input_shape=(4,),
         class_names=["no", "yes"],
-        preprocessing=[Normalize(0, 16), scores],
+        preprocessing=[MinMaxScaler(0, 16), scores],
     )
     about = info(path)
     assert about == info(rv.load(path))

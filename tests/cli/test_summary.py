@@ -12,7 +12,7 @@ from ranvier import cli, nn
 def model_file(tmp_path):
     path = tmp_path / "model.safetensors"
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
-    names, steps = ["cat", "dog"], [rv.data.Normalize(0, 16)]
+    names, steps = ["cat", "dog"], [rv.data.MinMaxScaler(0, 16)]
     rv.save(model, path, input_shape=(2, 3), class_names=names, preprocessing=steps, link="softmax")
     return path
 
@@ -21,7 +21,7 @@ def test_everything_the_file_says(model_file, capsys):
     assert cli.main(["summary", str(model_file)]) == 0
     printed = capsys.readouterr().out
     assert "1 Linear   (N, 2)                14" in printed
-    assert "input       2x3\nclasses     cat, dog\nbefore it   Normalize (low 0, high 16)\n" in printed
+    assert "input       2x3\nclasses     cat, dog\nbefore it   MinMaxScaler (low 0, high 16)\n" in printed
     assert printed.endswith(f"after it    softmax\nwritten by  ranvier {rv.__version__}\n")
 
 

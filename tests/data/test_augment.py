@@ -246,7 +246,7 @@ def test_in_a_loader_reproducible_and_taken_up(step, prefetch, threads):
 
 def test_in_a_loader_with_a_transform():
     pixels = (X * 255).astype(np.uint8)
-    flip, scale = augment.RandomHorizontalFlip(1), rv.data.Normalize(0, 255)
+    flip, scale = augment.RandomHorizontalFlip(1), rv.data.MinMaxScaler(0, 255)
     loader = DataLoader(TensorDataset(pixels, Y), 4, augment=flip, transform=scale)
     x = np.concatenate([x.numpy() for x, _ in loader])
     np.testing.assert_allclose(x, pixels[..., ::-1] / 255, rtol=1e-12)

@@ -1,5 +1,7 @@
 """DataLoader: every sample once, PyTorch's batches, whole arrays where it can and samples where it must."""
 
+import inspect
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -127,6 +129,17 @@ def test_collate_fn_gets_the_samples():
 def test_pytorchs_arguments_are_accepted():
     loader = DataLoader(TensorDataset(X), 4, True, num_workers=2, pin_memory=True)
     assert len(list(loader)) == 3
+
+
+def test_pytorchs_keywords_are_all_known():
+    theirs = pytest.importorskip("torch.utils.data", reason="torch is not installed").DataLoader
+    assert set(inspect.signature(theirs).parameters) <= set(inspect.signature(DataLoader).parameters)
+
+
+@pytest.mark.parametrize("keyword", ["batchsize", "num_worker", "pin_memory_devices"])
+def test_unknown_keywords_are_refused(keyword):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
+        DataLoader(TensorDataset(X), **{keyword: 2})
 
 
 def test_pytorchs_path():

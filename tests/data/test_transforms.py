@@ -1,4 +1,4 @@
-"""one_hot, Standardize, Normalize: the formulas, scikit-learn's numbers, and the errors."""
+"""one_hot, Standardize, MinMaxScaler: the formulas, scikit-learn's numbers, and the errors."""
 
 import json
 
@@ -8,13 +8,15 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.data import (
     Compose,
+    DataLoader,
+    MinMaxScaler,
     Normalize,
     OneHot,
-    Pipeline,
     Standardize,
-    normalise,
+    TensorDataset,
+    minmax_scale,
     one_hot,
-    standardise,
+    standardize,
     transforms,
 )
 
@@ -34,10 +36,10 @@ def test_one_hot():
         one_hot([0.5])
 
 
-@pytest.mark.parametrize("ours", [Standardize, Normalize])
+@pytest.mark.parametrize("ours", [Standardize, MinMaxScaler])
 def test_equal_sklearns(ours):
     preprocessing = pytest.importorskip("sklearn.preprocessing", reason="scikit-learn is not installed")
-    theirs = {Standardize: preprocessing.StandardScaler, Normalize: preprocessing.MinMaxScaler}[ours]()
+    theirs = {Standardize: preprocessing.StandardScaler, MinMaxScaler: preprocessing.MinMaxScaler}[ours]()
     scaler = ours().fit(X)
     np.testing.assert_allclose(scaler.transform(X), theirs.fit_transform(X), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(scaler.inverse_transform(scaler.transform(X)), X, rtol=1e-12)
@@ -46,20 +48,20 @@ def test_equal_sklearns(ours):
 def test_dtypes():
     assert Standardize().fit_transform(X.astype(np.float32)).dtype == np.float32
     assert Standardize().fit_transform(X).dtype == np.float64
-    assert Normalize(0, 255).transform(np.array([[51]], np.uint8)).tolist() == [[0.2]]
+    assert MinMaxScaler(0, 255).transform(np.array([[51]], np.uint8)).tolist() == [[0.2]]
 
 
 def test_a_constant_feature_is_only_shifted():
     x = np.array([[1.0, 5.0], [3.0, 5.0]])
-    assert standardise(x).tolist() == [[-1, 0], [1, 0]]
-    assert normalise(x).tolist() == [[0, 0], [1, 0]]
+    assert standardize(x).tolist() == [[-1, 0], [1, 0]]
+    assert minmax_scale(x).tolist() == [[0, 0], [1, 0]]
     assert Standardize().fit(x).transform([[1.0, 6.0]]).tolist() == [[-1, 1]]
 
 
 def test_a_constant_feature_whose_mean_is_rounded():
     x = np.full((7, 2), [0.1, 1e30])
     x[0, 1] = 0
-    y = standardise(x)
+    y = standardize(x)
     assert np.abs(y[:, 0]).max() < 1e-15
     assert abs(y[:, 1].std() - 1) < 1e-12
     assert (Standardize().fit(np.full((100_000, 1), 0.1, np.float32)).std == 1).all()
@@ -83,9 +85,9 @@ def test_per_channel_and_all():
     given = Standardize([0.5, 0.25], [1.0, 2.0], per="channel")
     np.testing.assert_allclose(given(images)[:, 1], (images[:, 1] - 0.25) / 2)
     assert Standardize(per="all").fit(images).mean.shape == ()
-    whole = normalise(images, per="all")
+    whole = minmax_scale(images, per="all")
     assert (whole.min(), whole.max()) == (0, 1)
-    np.testing.assert_allclose(normalise(images, per="channel").max((0, 2, 3)), 1)
+    np.testing.assert_allclose(minmax_scale(images, per="channel").max((0, 2, 3)), 1)
     with pytest.raises(ValueError, match=r"got values of shape \(4, 3\), fitted on 2 channels"):
         scores.transform(np.ones((4, 3)))
     with pytest.raises(ValueError, match="got per 'row'; expected one of feature, channel, all"):
@@ -94,7 +96,7 @@ def test_per_channel_and_all():
 
 def test_tensors():
     x = rv.from_numpy(X.astype(np.float32))
-    assert np.array_equal(Standardize().fit(x).transform(x), standardise(X.astype(np.float32)))
+    assert np.array_equal(Standardize().fit(x).transform(x), standardize(X.astype(np.float32)))
 
 
 def test_one_hot_of_words():
@@ -118,10 +120,10 @@ def test_one_hot_of_words():
 
 
 def test_compose():
-    steps = Pipeline([Normalize(0, 10), np.sqrt, Standardize()])
+    steps = Compose([MinMaxScaler(0, 10), np.sqrt, Standardize()])
     x = np.abs(X)
     y = steps.fit_transform(x)
-    np.testing.assert_allclose(y, standardise(np.sqrt(x / 10)), atol=1e-12)
+    np.testing.assert_allclose(y, standardize(np.sqrt(x / 10)), atol=1e-12)
     assert np.array_equal(steps(x), y)
     with pytest.raises(TypeError, match="a step without inverse: sqrt"):
         steps.inverse_transform(y)
@@ -132,29 +134,29 @@ def test_compose():
 
 
 def test_saved_beside_a_model(tmp_path):
-    steps = Compose([Normalize().fit(X), Standardize(1, 2)])
-    rv.save(nn.Linear(4, 2), tmp_path / "m.safetensors", preprocessing=[steps, Normalize(0, 2)])
+    steps = Compose([MinMaxScaler().fit(X), Standardize(1, 2)])
+    rv.save(nn.Linear(4, 2), tmp_path / "m.safetensors", preprocessing=[steps, MinMaxScaler(0, 2)])
     saved = rv.serialization.info(tmp_path / "m.safetensors").preprocessing
     again = Compose([transforms.from_config(step) for step in saved])
-    assert np.array_equal(again(X), Normalize(0, 2)(steps(X)))
+    assert np.array_equal(again(X), MinMaxScaler(0, 2)(steps(X)))
 
 
 def test_images():
     images = np.random.default_rng(0).normal(size=(5, 1, 3, 3))
-    assert standardise(images).shape == images.shape
-    assert Normalize(0, 1)(images) is not images
+    assert standardize(images).shape == images.shape
+    assert MinMaxScaler(0, 1)(images) is not images
 
 
 @pytest.mark.parametrize(
     "fitted",
     [
         Standardize().fit(X),
-        Normalize().fit(X),
-        Normalize(0, 16),
+        MinMaxScaler().fit(X),
+        MinMaxScaler(0, 16),
         Standardize(1, 2),
         Standardize(per="all").fit(X),
         Standardize(per="channel").fit(X),
-        Compose([Normalize(0, 16), Standardize()]).fit(X),
+        Compose([MinMaxScaler(0, 16), Standardize()]).fit(X),
     ],
 )
 def test_config_rebuilds(fitted):
@@ -162,6 +164,58 @@ def test_config_rebuilds(fitted):
     again = transforms.from_config(json.loads(json.dumps(config)))
     assert type(again) is type(fitted)
     assert np.array_equal(again.transform(X), fitted.transform(X))
+
+
+def test_normalize_is_torchvisions():
+    images = np.random.default_rng(0).uniform(size=(5, 3, 4, 4)).astype(np.float32)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    normalize = Normalize(mean, std)
+    expected = (images - np.float32(mean).reshape(3, 1, 1)) / np.float32(std).reshape(3, 1, 1)
+    np.testing.assert_array_equal(normalize(images), expected)
+    np.testing.assert_array_equal(normalize(images[0]), expected[0])  # one image
+    np.testing.assert_array_equal(Normalize(0.5, 0.5)(images), (images - 0.5) / np.float32(0.5))
+    np.testing.assert_array_equal(Normalize(0.5, std)(images)[:, 1], (images[:, 1] - 0.5) / np.float32(0.224))
+    np.testing.assert_allclose(normalize.inverse_transform(expected), images, atol=1e-6)
+    tensor = normalize(rv.from_numpy(images))
+    assert isinstance(tensor, rv.Tensor)
+    np.testing.assert_array_equal(tensor.numpy(), expected)
+    assert normalize(images.astype(np.float64)).dtype == np.float64
+    steps = Compose([MinMaxScaler(0, 255), normalize])
+    again = transforms.from_config({"transform": "Compose", **json.loads(json.dumps(steps.config()))})
+    np.testing.assert_array_equal(again(images), steps.fit(images)(images))
+    (batch,) = next(iter(DataLoader(TensorDataset(images), 5, transform=normalize)))
+    np.testing.assert_array_equal(batch.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (0.5, 0, r"got std 0.0; expected numbers above 0"),
+        ((0.5, 0.5), (1, -1), "got std .* above 0"),
+        ((0.5, 0.5), (1, 1, 1), "got 2 means and 3 deviations; expected one for each channel"),
+        (np.nan, 1, "got mean nan; expected finite numbers, one per channel"),
+        ([[0.5]], 1, r"got mean \[\[0.5\]\]; expected finite numbers, one per channel"),
+        ((), 1, r"got mean \[\]; expected finite numbers, one per channel"),
+    ],
+)
+def test_normalize_refuses_numbers(mean, std, message):
+    with pytest.raises(ValueError, match=rf"\[Normalize\] {message}"):
+        Normalize(mean, std)
+
+
+def test_normalize_refuses_images():
+    normalize = Normalize((0.5, 0.5, 0.5), 0.5)
+    with pytest.raises(TypeError, match=r"dtype uint8; expected float32 or float64 \(divide bytes by 255"):
+        normalize(np.zeros((3, 4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"images of shape \(2, 1, 4, 4\); expected \(..., 3, h, w\)"):
+        normalize(np.zeros((2, 1, 4, 4)))
+    with pytest.raises(ValueError, match=r"expected \(..., c, h, w\). Standardize is for tables"):
+        Normalize(0, 1)(np.zeros((2, 3)))
+
+
+def test_the_name_of_min_max_scaler_in_older_files():
+    again = transforms.from_config({"transform": "Normalize", "low": 0, "high": 16})
+    assert again([8.0]).tolist() == [0.5]
 
 
 def test_errors():
@@ -176,8 +230,10 @@ def test_errors():
     with pytest.raises(ValueError, match="got one of mean and std"):
         Standardize(mean=1)
     with pytest.raises(ValueError, match="got one of low and high"):
-        Normalize(low=1)
-    with pytest.raises(ValueError, match=r"\[Normalize.fit\] got nan at \(1, 0\); expected finite numbers"):
-        Normalize().fit([[1.0, 2.0], [np.nan, 2.0]])
+        MinMaxScaler(low=1)
+    with pytest.raises(
+        ValueError, match=r"\[MinMaxScaler.fit\] got nan at \(1, 0\); expected finite numbers"
+    ):
+        MinMaxScaler().fit([[1.0, 2.0], [np.nan, 2.0]])
     with pytest.raises(ValueError, match="unknown transform 'eval'"):
         transforms.from_config({"transform": "eval"})

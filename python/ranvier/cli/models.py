@@ -54,7 +54,7 @@ def outputs(model: Any, samples: Any) -> Any:
             raise Mistake("a sample is {}, and the model takes {}".format(*shapes))
         x = x.reshape(len(x), *about.input_shape)
     steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
-    if samples.scale != 1 and steps and isinstance(steps[0], rv.data.Normalize):
+    if samples.scale != 1 and steps and isinstance(steps[0], rv.data.MinMaxScaler):
         steps = steps[1:]  # pixels come scaled to 0..1 already, whatever the raw values were
     for step in steps:
         x = step.transform(x)

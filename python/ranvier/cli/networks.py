@@ -110,7 +110,7 @@ def initialize(model: Any, name: str) -> None:
 
 
 def rescale(model: Any, scale: Any) -> None:
-    """Let the last layer give values as they were before `scale` standardised them."""
+    """Let the last layer give values as they were before `scale` standardized them."""
     import ranvier as rv
 
     last = model[-1]

@@ -105,14 +105,14 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
 
 
 def _named(arguments: argparse.Namespace, seed: int) -> Problem:
-    from ranvier.data import Normalize, datasets
+    from ranvier.data import MinMaxScaler, datasets
 
     name = arguments.data
     if name == "iris":
         x, y = datasets.load_iris()
         parts = _parts(x, y, seed, True)
         return _table("iris", parts, list(datasets.IRIS_CLASSES), list(datasets.IRIS_FEATURES))
-    preprocessing = [Normalize(0, PIXELS[name])]
+    preprocessing = [MinMaxScaler(0, PIXELS[name])]
     if name == "digits":
         x, y = datasets.load_digits()
         x, xt, y, yt = _split(x, y, 360, seed)
@@ -138,7 +138,7 @@ def standardized(problem: Problem) -> tuple[Problem, Any]:
 
 
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
-    from ranvier.data import Normalize
+    from ranvier.data import MinMaxScaler
 
     samples = read_samples(arguments)
     if samples.y is None:
@@ -158,7 +158,7 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     if samples.x.ndim == 2:
         columns = None if samples.feature_names is None else list(samples.feature_names)
         return _table(name, parts, names, columns)
-    preprocessing = [Normalize(0, samples.scale)] if samples.scale != 1 else []
+    preprocessing = [MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
     return Problem(name, *parts, names, preprocessing)
 
 

@@ -17,13 +17,13 @@ from ranvier.data.sampler import (
 from ranvier.data.split import random_split, train_test_split
 from ranvier.data.transforms import (
     Compose,
+    MinMaxScaler,
     Normalize,
     OneHot,
-    Pipeline,
     Standardize,
-    normalise,
+    minmax_scale,
     one_hot,
-    standardise,
+    standardize,
 )
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "MinMaxScaler",
     "Normalize",
     "OneHot",
-    "Pipeline",
     "RandomSampler",
     "Sampler",
     "Samples",
@@ -50,9 +50,9 @@ __all__ = [
     "default_collate",
     "default_convert",
     "load",
-    "normalise",
+    "minmax_scale",
     "one_hot",
     "random_split",
-    "standardise",
+    "standardize",
     "train_test_split",
 ]

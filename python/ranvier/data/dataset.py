@@ -133,6 +133,11 @@ def raw(value: Any) -> Array:
     return value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
 
 
+def like(given: Any, y: Array) -> Any:
+    """A Tensor if a Tensor was given, else the array."""
+    return wrap(y) if isinstance(given, Tensor) else y
+
+
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:
     """The arrays behind a TensorDataset or Subsets of one, and the indices that are left of them.
 

@@ -1,4 +1,4 @@
-"""Numbers brought to one scale: standard scores, and a range of [0, 1]."""
+"""Scaling of features and images: standard scores, ranges of [0, 1], given means and deviations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.memory import plain
+from ranvier.data.dataset import like, raw
 
-__all__ = ["Normalize", "Standardize", "normalise", "standardise"]
+__all__ = ["MinMaxScaler", "Normalize", "Standardize", "minmax_scale", "standardize"]
 
 Array = npt.NDArray[Any]
 Numbers = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ class Affine:
         self.per = per
         self._shift: Numbers | None = None
         self._scale: Numbers | None = None
-        self.given = first is not None  # known from the start: a Compose does not fit it
+        self.given = first is not None  # a Compose does not fit what the constructor was given
         if first is not None and second is not None:
             self._learn(np.asarray(first, np.float64), np.asarray(second, np.float64))
 
@@ -76,7 +77,7 @@ class Affine:
         return result
 
     def inverse_transform(self, y: npt.ArrayLike) -> Array:
-        """`y * scale + shift`: what `transform` would turn into `y`."""
+        """`y * scale + shift`, the inverse of `transform`."""
         values, shift, scale = self._checked(y, "inverse_transform")
         result: Array = values * scale + shift
         return result
@@ -139,18 +140,18 @@ def _chunks(x: Array) -> Iterator[Numbers]:
 
 
 def _filled(scale: Numbers) -> Numbers:
-    """A feature that is constant has no scale: it is shifted only."""
+    """1 in place of 0: a constant feature is shifted only."""
     return np.where(scale == 0, 1.0, scale)
 
 
 class Standardize(Affine):
     """Standard scores, `y = (x - mean) / std`, over the samples (axis 0).
 
-    `std` is the population's (`ddof=0`), as in scikit-learn; what is constant is only shifted, however the
-    mean was rounded.
+    `std` is the population's (`ddof=0`), as in scikit-learn's StandardScaler. A constant feature is only
+    shifted, even if its mean was rounded.
 
     Args:
-        mean, std: numbers that are known already, one or one per feature or channel; else call `fit`.
+        mean, std: known numbers, one for all or one per feature or channel; without them call `fit`.
         per: "feature" (each column, each pixel), "channel" (axis 1 of images: one mean for all pixels of a
             channel) or "all" (one mean for everything).
 
@@ -195,20 +196,20 @@ class Standardize(Affine):
         return mean, np.where(constant, 0.0, np.sqrt(squares * mean.size / x.size))
 
 
-class Normalize(Affine):
-    """A range of [0, 1], `y = (x - low) / (high - low)`; what is constant is only shifted.
+class MinMaxScaler(Affine):
+    """A range of [0, 1], `y = (x - low) / (high - low)`; a constant feature is only shifted.
 
     Args:
-        low, high: numbers that are known already, such as 0 and 255 for the bytes of an image, one or one per
-            feature or channel; without them call `fit`, which takes each one's own range.
+        low, high: known limits, such as 0 and 255 for the bytes of an image, one for all or one per feature
+            or channel; without them call `fit`, which takes the range of each.
         per: "feature", "channel" or "all", as for Standardize.
 
     Raises:
         ValueError: not fitted, no samples, or samples of another shape than those fitted.
         TypeError: values that are no numbers.
 
-    >>> from ranvier.data import Normalize
-    >>> Normalize(0, 255).transform([[0, 51, 255]]).tolist()
+    >>> from ranvier.data import MinMaxScaler
+    >>> MinMaxScaler(0, 255).transform([[0, 51, 255]]).tolist()
     [[0.0, 0.2, 1.0]]
     """
 
@@ -229,21 +230,92 @@ class Normalize(Affine):
         return x.min(axis=axes).astype(np.float64), x.max(axis=axes).astype(np.float64)
 
 
-def standardise(x: npt.ArrayLike, per: str = "feature") -> Array:
+def standardize(x: npt.ArrayLike, per: str = "feature") -> Array:
     """`Standardize(per=per).fit_transform(x)`: every feature with mean 0 and standard deviation 1.
 
-    >>> from ranvier.data import standardise
-    >>> standardise([[1.0], [3.0]]).tolist()
+    >>> from ranvier.data import standardize
+    >>> standardize([[1.0], [3.0]]).tolist()
     [[-1.0], [1.0]]
     """
     return Standardize(per=per).fit_transform(x)
 
 
-def normalise(x: npt.ArrayLike, per: str = "feature") -> Array:
-    """`Normalize(per=per).fit_transform(x)`: every feature in [0, 1].
+def minmax_scale(x: npt.ArrayLike, per: str = "feature") -> Array:
+    """`MinMaxScaler(per=per).fit_transform(x)`: every feature in [0, 1].
 
-    >>> from ranvier.data import normalise
-    >>> normalise([[1.0], [2.0], [3.0]]).tolist()
+    >>> from ranvier.data import minmax_scale
+    >>> minmax_scale([[1.0], [2.0], [3.0]]).tolist()
     [[0.0], [0.5], [1.0]]
     """
-    return Normalize(per=per).fit_transform(x)
+    return MinMaxScaler(per=per).fit_transform(x)
+
+
+class Normalize:
+    """Images with given means and deviations, `y = (x - mean) / std` per channel, as torchvision's.
+
+    Takes float images (..., c, h, w), an array or a Tensor, and returns the same kind. `Standardize` is for
+    tables and learns its numbers from samples.
+
+    Args:
+        mean, std: a number for all channels, or one for each.
+
+    Raises:
+        ValueError: a std of 0 or below, numbers that are not finite, or images with other channels.
+        TypeError: images of integers: divide bytes by 255 first.
+
+    >>> import numpy as np
+    >>> from ranvier.data import Normalize
+    >>> Normalize(0.5, (0.5, 0.25))(np.ones((2, 1, 1))).tolist()
+    [[[1.0]], [[2.0]]]
+    """
+
+    def __init__(self, mean: npt.ArrayLike, std: npt.ArrayLike) -> None:
+        self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if value.ndim > 1 or value.size == 0 or not np.isfinite(value).all():
+                raise ValueError(
+                    f"[Normalize] got {name} {value.tolist()}; expected finite numbers, one per channel"
+                )
+        if not (self.std > 0).all():
+            raise ValueError(f"[Normalize] got std {self.std.tolist()}; expected numbers above 0")
+        if len({value.size for value in (self.mean, self.std) if value.ndim}) > 1:
+            raise ValueError(
+                f"[Normalize] got {self.mean.size} means and {self.std.size} deviations; "
+                "expected one for each channel"
+            )
+
+    def transform(self, x: Any) -> Any:
+        """`(x - mean) / std`."""
+        values, mean, std = self._checked(x, "transform")
+        return like(x, (values - mean) / std)
+
+    def inverse_transform(self, y: Any) -> Any:
+        """`y * std + mean`, the inverse of `transform`."""
+        values, mean, std = self._checked(y, "inverse_transform")
+        return like(y, values * std + mean)
+
+    __call__ = transform
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as numbers and lists."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    def __repr__(self) -> str:
+        return f"Normalize(mean={self.mean.tolist()}, std={self.std.tolist()})"
+
+    def _checked(self, x: Any, method: str) -> tuple[Array, Array, Array]:
+        values = raw(x)
+        if values.dtype.kind != "f":
+            raise TypeError(
+                f"[Normalize.{method}] got images of dtype {values.dtype}; expected float32 or float64 "
+                "(divide bytes by 255 first)"
+            )
+        channels = max(self.mean.size, self.std.size)
+        if values.ndim < 3 or channels not in (1, values.shape[-3]):
+            wanted = f"(..., {'c' if channels == 1 else channels}, h, w)"
+            raise ValueError(
+                f"[Normalize.{method}] got images of shape {values.shape}; expected {wanted}. Standardize is "
+                "for tables"
+            )
+        mean, std = (part.astype(values.dtype).reshape(-1, 1, 1) for part in (self.mean, self.std))
+        return values, mean, std

@@ -1,7 +1,7 @@
-"""Transforms of whole arrays before training, each with `fit`, `transform` and `inverse_transform`.
+"""Transforms of whole arrays before training, each with `transform` and `inverse_transform`, most with `fit`.
 
-What they have learnt is saved beside a model (`rv.save(..., preprocessing=[...])`), so that whoever loads it
-can prepare new samples in the same way.
+Their numbers are saved beside a model (`rv.save(..., preprocessing=[...])`), so that a program that loads it
+prepares new samples in the same way.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 import numpy.typing as npt
 
 from ranvier.data.encoding import OneHot, one_hot
-from ranvier.data.scaling import Normalize, Standardize, normalise, standardise
+from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, minmax_scale, standardize
 
 __all__ = [
     "Compose",
+    "MinMaxScaler",
     "Normalize",
     "OneHot",
-    "Pipeline",
     "Standardize",
     "from_config",
-    "normalise",
+    "minmax_scale",
     "one_hot",
-    "standardise",
+    "standardize",
 ]
 
 
@@ -31,11 +31,12 @@ class Compose:
     """Several transforms, one after another; a plain function among them has nothing to fit and no inverse.
 
     Raises:
-        TypeError: a step that is neither; or an inverse asked of a plain function, or a config.
+        TypeError: a step that is neither; `inverse_transform` or `config` with a plain function among the
+            steps.
 
     >>> import numpy as np
-    >>> from ranvier.data import Compose, Normalize, Standardize
-    >>> steps = Compose([Normalize(0, 255), Standardize()])
+    >>> from ranvier.data import Compose, MinMaxScaler, Standardize
+    >>> steps = Compose([MinMaxScaler(0, 255), Standardize()])
     >>> y = steps.fit_transform([[0.0], [255.0]])
     >>> y.tolist(), steps.inverse_transform(y).tolist()
     ([[-1.0], [1.0]], [[0.0], [255.0]])
@@ -52,7 +53,7 @@ class Compose:
     def fit(self, x: npt.ArrayLike) -> Compose:
         """Fit each step to what the steps before it make of `x`; returns self.
 
-        A step whose numbers were given to its constructor, such as `Normalize(0, 255)`, keeps them.
+        A step whose numbers were given to its constructor, such as `MinMaxScaler(0, 255)`, keeps them.
         """
         self.fit_transform(x)
         return self
@@ -91,9 +92,6 @@ class Compose:
         return f"Compose([{', '.join(map(repr, self.steps))}])"
 
 
-Pipeline = Compose
-
-
 def _apply(step: Any, x: Any) -> Any:
     return step.transform(x) if hasattr(step, "transform") else step(x)
 
@@ -102,25 +100,26 @@ def _name(step: Any) -> str:
     return getattr(step, "__name__", type(step).__name__)
 
 
-def from_config(config: dict[str, Any]) -> Standardize | Normalize | OneHot | Compose:
-    """The transform that a saved model's `preprocessing` names, `{"transform": "Standardize", "mean": ...}`.
+def from_config(config: dict[str, Any]) -> Any:
+    """The transform of a saved model's `preprocessing`, `{"transform": "Standardize", "mean": ...}`.
 
     Raises:
-        ValueError: a name that is not one of ours.
+        ValueError: the name is none of this module's transforms.
 
     >>> from ranvier.data import transforms
-    >>> transforms.from_config({"transform": "Normalize", "low": 0, "high": 16})([8.0]).tolist()
+    >>> transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
     [0.5]
     """
-    kinds: dict[str, Any] = {"Standardize": Standardize, "Normalize": Normalize, "OneHot": OneHot}
+    kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, OneHot)}
     name = config.get("transform")
     arguments = {key: value for key, value in config.items() if key != "transform"}
     if name == "Compose":
         return Compose([from_config(step) for step in arguments["steps"]])
+    if name == "Normalize" and "low" in arguments:  # the name of MinMaxScaler in older files
+        name = "MinMaxScaler"
     if name not in kinds:
         raise ValueError(
             f"[transforms.from_config] unknown transform {name!r}; "
             f"expected one of {', '.join(kinds)}, Compose"
         )
-    transform: Standardize | Normalize | OneHot = kinds[name](**arguments)
-    return transform
+    return kinds[name](**arguments)

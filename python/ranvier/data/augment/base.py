@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.random import fresh_key
-from ranvier.data.dataset import raw
+from ranvier.data.dataset import like, raw
 
 __all__ = ["Augmentation", "Compose"]
 
@@ -87,11 +86,6 @@ def require_images(name: str, images: Any) -> Array:
     if x.ndim != 4:
         raise ValueError(f"[{name}] got images of shape {x.shape}; expected (N, C, H, W)")
     return x
-
-
-def like(given: Any, y: Array) -> Any:
-    """A Tensor if a Tensor was given, else the array."""
-    return wrap(y) if isinstance(given, Tensor) else y
 
 
 def uniform(n: int, count: int) -> Numbers:
