@@ -1,5 +1,6 @@
 """The tape: Tensor, Function, backward and what is made of them."""
 
+from ranvier.autograd.attach import METHODS as METHODS
 from ranvier.autograd.backward import backward
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients as grad

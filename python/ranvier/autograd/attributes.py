@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.memory import plain
 from ranvier.autograd.views import FLAG, UNWATCHED
 
-if TYPE_CHECKING:
-    from ranvier.autograd.tensor import Tensor
 
-
-def set_grad(tensor: Tensor, value: Tensor | None) -> None:
+def set_grad(tensor: Any, value: Any) -> None:
     if value is None:
         tensor._grad = None
         return
@@ -29,7 +26,7 @@ def set_grad(tensor: Tensor, value: Tensor | None) -> None:
     tensor._grad = value
 
 
-def set_requires_grad(tensor: Tensor, value: bool, name: str = "requires_grad") -> None:
+def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> None:
     if type(value) is not bool:
         raise TypeError(f"[{name}] got {value!r}; expected True or False")
     if tensor._grad_fn is not None:
@@ -45,7 +42,7 @@ def set_requires_grad(tensor: Tensor, value: bool, name: str = "requires_grad") 
     tensor._requires_grad = value
 
 
-def set_data(tensor: Tensor, value: Any) -> None:
+def set_data(tensor: Any, value: Any) -> None:
     """Gives the tensor the memory of a value; what shared its old memory keeps that."""
     given = hasattr(value, "_cell")
     array = value._array if given else np.asarray(plain("data", value))

@@ -38,7 +38,19 @@ def backward(
     create_graph: bool = False,
     inputs: Any = None,
 ) -> None:
-    """See :meth:`Tensor.backward`."""
+    """Adds the gradient of the root, a tensor, to the ``grad`` of every leaf that requires it.
+
+    gradient: same shape as the tensor; may be left out for a tensor of one element (it is 1).
+    retain_graph: keep what forward saved for another backward, which else raises RuntimeError.
+    inputs: the tensors whose ``grad`` to change (of one that is no leaf: as after ``retain_grad``); None
+    means all leaves.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor(3.0, requires_grad=True)
+    >>> x.clone().backward()
+    >>> x.grad
+    tensor(1.)
+    """
     refuse_create_graph("backward", create_graph)
     seed = root_gradient("backward", root, gradient)
     only = None if inputs is None else _targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
@@ -52,7 +64,7 @@ def _targets(inputs: list[Tensor]) -> set[Any]:
     for x in inputs:
         if not x._requires_grad:
             raise RuntimeError("[backward] one of the inputs does not require grad")
-        x.retain_grad()
+        hooks.retain_grad(x)
     return {x if x._grad_fn is None else x._grad_fn for x in inputs}
 
 

@@ -57,17 +57,28 @@ class Retain:
         tensor._grad = wrap(copied(gradient) if held is None else _core.add(held._array, gradient, None))
 
 
-def register(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
-    """See :meth:`Tensor.register_hook`."""
+def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(gradient)`` when backward has the whole gradient of this tensor.
+
+    What the hook returns, if not None, takes the gradient's place. Returns a handle whose ``remove()``
+    takes the hook off. Raises RuntimeError for a tensor that requires no gradients.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor(3.0, requires_grad=True)
+    >>> handle = x.register_hook(lambda gradient: gradient * 2)
+    >>> (x * x).backward()
+    >>> x.grad
+    tensor(12.)
+    """
     if not tensor.requires_grad:
         raise RuntimeError("[register_hook] cannot register a hook on a tensor that doesn't require gradient")
     if tensor.grad_fn is None:
         return RemovableHandle(_of_leaf(tensor, before_accumulation), hook)
-    return RemovableHandle(of_maker(tensor), hook)
+    return RemovableHandle(_of_maker(tensor), hook)
 
 
-def register_after_accumulation(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
-    """See :meth:`Tensor.register_post_accumulate_grad_hook`."""
+def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(tensor)`` each time backward has added to ``grad`` of this leaf; returns a handle."""
     if tensor.grad_fn is not None or not tensor.requires_grad:
         raise RuntimeError(
             "[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be registered on "
@@ -83,13 +94,27 @@ def _of_leaf(leaf: Tensor, registry: dict[int, Hooks]) -> Hooks:
     return registry[id(leaf)]
 
 
-def of_maker(tensor: Tensor) -> Hooks:
+def _of_maker(tensor: Tensor) -> Hooks:
     """The hooks of the Function (or of its one output) that made a tensor."""
     maker = tensor.grad_fn
     if maker.hooks is None:
         maker.hooks = {}
     hooks: Hooks = maker.hooks
     return hooks
+
+
+def retain_grad(tensor: Tensor) -> None:
+    """Keeps the gradient of a tensor that is not a leaf in its ``grad``, too."""
+    if not tensor._requires_grad:
+        raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
+    if tensor._grad_fn is not None and not retains_grad(tensor):
+        RemovableHandle(_of_maker(tensor), Retain(tensor))
+
+
+def retains_grad(tensor: Tensor) -> bool:
+    """Whether backward keeps the gradient of this tensor, which is not a leaf."""
+    kept = getattr(tensor._grad_fn, "hooks", None) or {}
+    return any(isinstance(hook, Retain) and hook.tensor() is tensor for hook in kept.values())
 
 
 def call(hooks: Hooks, gradient: Any) -> Any:

@@ -6,23 +6,25 @@ result of the ordinary operation and its history: see rebase.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.copies import Put, SetItem
+from ranvier.autograd.function import watched
 from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import picked, put, write
 from ranvier.autograd.mode import mode
-from ranvier.autograd.operators import Operators
 from ranvier.autograd.rebase import take_over
+from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import BORROWED, FLAG, before_writing, bump, refuse_leaf
-
-if TYPE_CHECKING:
-    from ranvier.autograd.tensor import Tensor
 
 
 def assign(tensor: Any, result: Any, name: str) -> Any:
     """Makes tensor hold the value of result (and, on the tape, its history)."""
+    if result is tensor:
+        return tensor
     recorded = mode.enabled and result._requires_grad
     array, value = tensor._array, result._array
     if array.shape != value.shape:
@@ -38,7 +40,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
         if value.dtype != array.dtype:
             result = result.to(array.dtype)
         take_over(tensor, result, name)
-    elif result is not tensor:
+    else:
         store(tensor, value, name)
     return tensor
 
@@ -73,124 +75,52 @@ def raw_index(key: Any) -> Any:
     return getattr(key, "_array", key)
 
 
-class InPlace(Operators):
-    """The part of Tensor that changes it: every method returns the tensor itself."""
+def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value"""
+    check_leaf(x, "setitem")
+    raw = raw_index(key)
+    try:
+        if mode.enabled and (x._requires_grad or _passes_gradients(value, x)):
+            assign(x, watched(SetItem(raw).apply(x, value), key), "setitem")
+        else:
+            _write_places(x, numbers_first(raw, x._array.shape), getattr(value, "_array", value))
+    except IndexError as error:
+        raise index_error("setitem", raw, x._array.shape, error) from None
 
-    __slots__ = ()
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        check_leaf(self, "setitem")
-        try:
-            self._set(key, raw_index(key), value)
-        except IndexError as error:
-            raise index_error("setitem", raw_index(key), self._array.shape, error) from None
+def _write_places(x: Tensor, keys: tuple[Any, ...], value: Any) -> None:
+    places = picked(x._array, keys) if 0 in x._array.strides and np.size(value) != 1 else None
+    before_writing(x, "setitem", places)
+    put(x._array, keys, value)
+    bump(x)
 
-    def _set(self, given: Any, key: Any, value: Any) -> None:
-        recorded = self._requires_grad or _passes_gradients(value, self)
-        if not (recorded and mode.enabled):
-            value = getattr(value, "_array", value)
-            keys = numbers_first(key, self._array.shape)
-            places = None
-            if 0 in self._array.strides and np.size(value) != 1:
-                places = picked(self._array, keys)
-            before_writing(self, "setitem", places)
-            put(self._array, keys, value)
-            bump(self)
-            return
-        from ranvier.autograd.copies import SetItem
-        from ranvier.autograd.function import watched
 
-        assign(self, watched(SetItem(key).apply(self, value), given), "setitem")
+def fill_(x: Tensor, value: Any) -> Tensor:
+    """Every element becomes the number."""
+    return _replace_all(x, value, "fill_")
 
-    def fill_(self, value: Any) -> Tensor:
-        """Every element becomes the number."""
-        return self._put(value, "fill_")
 
-    def zero_(self) -> Tensor:
-        return self._put(0, "zero_")
+def zero_(x: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    return _replace_all(x, 0, "zero_")
 
-    def copy_(self, source: Any) -> Tensor:
-        """Takes the values of another tensor or array, cast and broadcast."""
-        return self._put(source, "copy_")
 
-    def _put(self, value: Any, name: str) -> Tensor:
-        check_leaf(self, name)
-        recorded = self._requires_grad or _passes_gradients(value, self)
-        if recorded and mode.enabled:
-            from ranvier.autograd.copies import Put
+def copy_(x: Tensor, source: Any) -> Tensor:
+    """Takes the values of another tensor or array, cast and broadcast."""
+    return _replace_all(x, source, "copy_")
 
-            return assign(self, Put().apply(self, value), name)
-        store(self, getattr(value, "_array", value), name)
-        return self  # type: ignore[return-value]
 
-    def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
-        """self += alpha * other"""
-        check_leaf(self, "add_")
-        return assign(self, self + (other if alpha == 1 else other * alpha), "add_")
+def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
+    check_leaf(x, name)
+    if mode.enabled and (x._requires_grad or _passes_gradients(value, x)):
+        return assign(x, Put().apply(x, value), name)
+    store(x, getattr(value, "_array", value), name)
+    return x
 
-    def sub_(self, other: Any, *, alpha: float = 1) -> Tensor:
-        """self -= alpha * other"""
-        check_leaf(self, "sub_")
-        return assign(self, self - (other if alpha == 1 else other * alpha), "sub_")
 
-    def mul_(self, other: Any) -> Tensor:
-        check_leaf(self, "mul_")
-        return assign(self, self * other, "mul_")
-
-    def div_(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-        check_leaf(self, "div_")
-        if rounding_mode is not None:
-            return assign(self, self.div(other, rounding_mode=rounding_mode), "div_")
-        return assign(self, self / other, "div_")
-
-    def pow_(self, exponent: Any) -> Tensor:
-        check_leaf(self, "pow_")
-        return assign(self, self**exponent, "pow_")
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        check_leaf(self, "clamp_")
-        return assign(self, self.clamp(min, max), "clamp_")
-
-    def relu_(self) -> Tensor:
-        check_leaf(self, "relu_")
-        return assign(self, self.relu(), "relu_")
-
-    def neg_(self) -> Tensor:
-        check_leaf(self, "neg_")
-        return assign(self, -self, "neg_")
-
-    def exp_(self) -> Tensor:
-        check_leaf(self, "exp_")
-        return assign(self, self.exp(), "exp_")
-
-    def sqrt_(self) -> Tensor:
-        check_leaf(self, "sqrt_")
-        return assign(self, self.sqrt(), "sqrt_")
-
-    def sigmoid_(self) -> Tensor:
-        check_leaf(self, "sigmoid_")
-        return assign(self, self.sigmoid(), "sigmoid_")
-
-    def tanh_(self) -> Tensor:
-        check_leaf(self, "tanh_")
-        return assign(self, self.tanh(), "tanh_")
-
-    def masked_fill_(self, mask: Any, value: Any) -> Tensor:
-        """The value where the mask is true."""
-        check_leaf(self, "masked_fill_")
-        return assign(self, self.masked_fill(mask, value), "masked_fill_")
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self.add_(other)
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self.sub_(other)
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self.mul_(other)
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self.div_(other)
-
-    def __ipow__(self, other: Any) -> Tensor:
-        return self.pow_(other)
+METHODS: dict[str, Callable[..., Any]] = {
+    "__setitem__": setitem,
+    "fill_": fill_,
+    "zero_": zero_,
+    "copy_": copy_,
+}

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.capture import captures, value_read
 
-if TYPE_CHECKING:
-    from ranvier.autograd.tensor import Tensor
-
 _PRECISION, _THRESHOLD, _EDGE, _WIDTH = 4, 1000, 3, 80
 
 
-def text(tensor: Tensor) -> str:
+def text(tensor: Any) -> str:
     """``tensor([1., 2.], requires_grad=True)``"""
     if captures:
         value_read("str() or repr()")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.copies import Refused, Replace
 from ranvier.autograd.memory import copied, write
 from ranvier.autograd.views import (
     FIRST,
@@ -133,12 +134,8 @@ def _node(function: Any, edges: tuple[Any, ...]) -> Any:
 
 
 def _replaced(base: Any, chain: tuple[Any, ...], maker: Any) -> Any:
-    from ranvier.autograd.copies import Replace
-
     return _node(Replace(chain, base._array), (base._grad_fn, maker))
 
 
 def _refused(why: str, edge: Any) -> Any:
-    from ranvier.autograd.copies import Refused
-
     return _node(Refused(why), (edge,))

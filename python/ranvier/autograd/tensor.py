@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,7 @@ import numpy as np
 
 from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
 from ranvier.autograd.capture import captures, value_read
-from ranvier.autograd.convert import Conversions
 from ranvier.autograd.device import CPU, device
-from ranvier.autograd.inplace import InPlace
 from ranvier.autograd.memory import plain
 from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
 
@@ -39,7 +37,7 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     return tensor
 
 
-class Tensor(Conversions, InPlace):
+class Tensor:
     """An array that can be differentiated; behaves as PyTorch's on the CPU.
 
     ``Tensor(data)`` makes a float32 tensor; :func:`ranvier.tensor` keeps the dtype of the data.
@@ -75,6 +73,30 @@ class Tensor(Conversions, InPlace):
         self._grad_fn = None
         self._view = None
         self._cell = [0, None, 0]
+
+    if TYPE_CHECKING:  # the methods that autograd/attach.py and ops/attach.py put here
+        backward: Callable[..., None]
+        retain_grad: Callable[[], None]
+        register_hook: Callable[..., Any]
+        register_post_accumulate_grad_hook: Callable[..., Any]
+        retains_grad: bool
+        to: Callable[..., Tensor]
+        clone: Callable[..., Tensor]
+        contiguous: Callable[..., Tensor]
+        fill_: Callable[..., Tensor]
+        zero_: Callable[[], Tensor]
+        copy_: Callable[..., Tensor]
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __getitem__(self, key: Any) -> Any: ...
+        def __iter__(self) -> Iterator[Any]: ...
+        def __neg__(self) -> Any: ...
+        def __add__(self, other: Any) -> Any: ...
+
+        __abs__ = __invert__ = __neg__
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
+        __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
 
     # --- what it is
     @property
@@ -166,30 +188,6 @@ class Tensor(Conversions, InPlace):
         return int(self._array.ctypes.data)
 
     # --- the tape
-    def backward(
-        self,
-        gradient: Any = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Adds the gradient of this tensor to the ``grad`` of every leaf that requires it.
-
-        gradient: same shape as the tensor; may be left out for a tensor of one element (it is 1).
-        retain_graph: keep what forward saved for another backward, which else raises RuntimeError.
-        inputs: the tensors whose ``grad`` to change (of one that is no leaf: as after ``retain_grad``); None
-        means all leaves.
-
-        >>> import ranvier as rv
-        >>> x = rv.tensor(3.0, requires_grad=True)
-        >>> x.clone().backward()
-        >>> x.grad
-        tensor(1.)
-        """
-        from ranvier.autograd.backward import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
-
     def detach(self) -> Tensor:
         """The same memory, off the tape."""
         out = wrap(self._array)
@@ -208,43 +206,6 @@ class Tensor(Conversions, InPlace):
         if self._grad_fn is None or requires_grad is not True:
             set_requires_grad(self, requires_grad, "requires_grad_")
         return self
-
-    def retain_grad(self) -> None:
-        """Keeps the gradient of a tensor that is not a leaf in its ``grad``, too."""
-        if not self._requires_grad:
-            raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
-        if self._grad_fn is not None and not self.retains_grad:
-            from ranvier.autograd import hooks
-
-            hooks.RemovableHandle(hooks.of_maker(self), hooks.Retain(self))
-
-    @property
-    def retains_grad(self) -> bool:
-        kept = getattr(self._grad_fn, "hooks", None) or {}
-        return any(getattr(hook, "tensor", lambda: None)() is self for hook in kept.values())
-
-    def register_hook(self, hook: Any) -> Any:
-        """Calls ``hook(gradient)`` when backward has the whole gradient of this tensor.
-
-        What the hook returns, if not None, takes the gradient's place. Returns a handle whose ``remove()``
-        takes the hook off. Raises RuntimeError for a tensor that requires no gradients.
-
-        >>> import ranvier as rv
-        >>> x = rv.tensor(3.0, requires_grad=True)
-        >>> handle = x.register_hook(lambda gradient: gradient * 2)
-        >>> (x * x).backward()
-        >>> x.grad
-        tensor(12.)
-        """
-        from ranvier.autograd import hooks
-
-        return hooks.register(self, hook)
-
-    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
-        """Calls ``hook(tensor)`` each time backward has added to ``grad`` of this leaf; returns a handle."""
-        from ranvier.autograd import hooks
-
-        return hooks.register_after_accumulation(self, hook)
 
     @property
     def data(self) -> Tensor:
@@ -323,11 +284,6 @@ class Tensor(Conversions, InPlace):
         if self._array.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
         return len(self._array)
-
-    def __iter__(self) -> Iterator[Any]:
-        if self._array.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
 
     def __contains__(self, value: Any) -> bool:
         if captures:

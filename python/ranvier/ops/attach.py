@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ranvier.ops import (
     diagonal,
     elementwise,
     index,
+    inplace,
     join,
     norms,
     products,
@@ -82,6 +83,12 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+def _iterate(self: Tensor) -> Iterator[Any]:
+    if self.ndim == 0:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(join.unbind(self, 0))
+
+
 OPERATORS: dict[str, Callable[..., Any]] = {
     "__add__": add,
     "__radd__": _reflected(add),
@@ -111,12 +118,15 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__rxor__": _reflected_logical(np.bitwise_xor),
     "__getitem__": index.getitem,
     "__invert__": _logical(np.invert),
+    "__iter__": _iterate,
+    **inplace.OPERATORS,
 }
 
 _ROOMS = (diagonal, index, join, norms, products, reduce, repeat, scan, scatter, shape, sort, variance)
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
     **{name: getattr(room, name) for room in _ROOMS for name in room.METHODS},
+    **inplace.METHODS,
     "where": _where,
     **{name: getattr(activation, name) for name in ("relu", "sigmoid", "tanh")},
     **{name: getattr(softmax, name) for name in ("softmax", "log_softmax")},

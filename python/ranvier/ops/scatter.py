@@ -13,7 +13,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function, watched
-from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import (
@@ -30,7 +29,7 @@ from ranvier.ops.index import index_array
 from ranvier.ops.layout import zeros
 from ranvier.ops.shape import _dim, expand
 
-METHODS = ("index_add", "index_add_", "scatter", "scatter_", "scatter_add", "scatter_add_")
+METHODS = ("index_add", "scatter", "scatter_add")
 
 
 class Scatter(Function):
@@ -214,29 +213,3 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     places = rows.reshape((1,) * at + (-1,) + (1,) * max(x.ndim - at - 1, 0))
     places = np.broadcast_to(places, source.shape or (1,))
     return watched(_scatter("index_add", x, at, places, source, add=True), index)
-
-
-def scatter_(
-    x: Tensor,
-    dim: int,
-    index: Any,
-    src: Any = None,
-    *,
-    value: float | None = None,
-    reduce: str | None = None,
-) -> Tensor:
-    """:func:`scatter` in place."""
-    check_leaf(x, "scatter_")
-    return assign(x, scatter(x, dim, index, src, value=value, reduce=reduce), "scatter_")
-
-
-def scatter_add_(x: Tensor, dim: int, index: Any, src: Any) -> Tensor:
-    """:func:`scatter_add` in place."""
-    check_leaf(x, "scatter_add_")
-    return assign(x, scatter_add(x, dim, index, src), "scatter_add_")
-
-
-def index_add_(x: Tensor, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
-    """:func:`index_add` in place."""
-    check_leaf(x, "index_add_")
-    return assign(x, index_add(x, dim, index, source, alpha=alpha), "index_add_")
