@@ -33,7 +33,7 @@ def main() -> None:
     assert abs(first(x[0]).item() - rv.relu(layer(x[:1]))[0, 0].item()) < 1e-6
 
     # The same sum with a step function: yes or no, as in the first artificial neurons.
-    exam = nn.Neuron.with_weights([0.4, 0.01, 0.005], bias=-2, activation="step")
+    exam = nn.Neuron.with_weights([0.4, 0.01, 0.005], bias=-2, activation="heaviside")
     print(f"exam             {exam.explain([8, 75, 80])}")
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4), width_ratios=[1.5, 1], layout="constrained")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import ranvier as rv
 
-NAMES = ["step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus"]
+NAMES = ["heaviside", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus"]
 LAYERS = 10
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     print("activation    least    most  largest slope  that to the 10th  flat on")
     kept = {}
     for name in NAMES:
-        values = getattr(rv, name)(rv.tensor(z)).numpy()
+        values = rv.nn.activation.named(name)(rv.tensor(z)).numpy()
         slope = rv.derivative(name, z).numpy()
         kept[name] = slope.max() ** LAYERS  # the best case: every unit at its steepest point
         flat = np.mean(abs(slope) < 0.01)

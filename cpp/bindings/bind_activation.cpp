@@ -113,7 +113,7 @@ void register_activation(py::module_& m) {
   define<Activation::gelu_tanh>(m, "x");
   define<Activation::silu>(m, "x");
   define<Activation::softplus>(m, "beta", 1.0, "threshold", 20.0);
-  define<Activation::step>(m, "x");
+  define<Activation::heaviside>(m, "values", 0.0);
   define<Activation::hardtanh>(m, "min_val", -1.0, "max_val", 1.0);
   define<Activation::selu>(m, "x");
   define<Activation::celu>(m, "alpha", 1.0);

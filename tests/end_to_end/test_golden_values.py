@@ -17,8 +17,8 @@ def test_neuron_with_sigmoid(inputs, z, percent):
     assert 100 * neuron(inputs).item() == pytest.approx(percent, abs=0.05)
 
 
-def test_exam_neuron_with_step():
-    neuron = nn.Neuron.with_weights([0.4, 0.01, 0.005], -2, "step")
+def test_exam_neuron_with_threshold():
+    neuron = nn.Neuron.with_weights([0.4, 0.01, 0.005], -2, "heaviside")
     assert neuron.z([8, 75, 80]).item() == pytest.approx(2.35, abs=1e-12)
     assert neuron([8, 75, 80]).item() == 1
 

@@ -19,7 +19,7 @@ NAMES = (
     "gelu_tanh",
     "silu",
     "softplus",
-    "step",
+    "heaviside",
     "hardtanh",
     "selu",
     "celu",

@@ -16,7 +16,7 @@ CASES = [
     (nn.GELU("tanh"), lambda x: ops.gelu(x, "tanh"), "GELU(approximate='tanh')"),
     (nn.SiLU(), lambda x: ops.silu(x), "SiLU()"),
     (nn.Softplus(2.0, 5.0), lambda x: ops.softplus(x, 2.0, 5.0), "Softplus(beta=2.0, threshold=5.0)"),
-    (nn.Step(), lambda x: ops.step(x), "Step()"),
+    (nn.Heaviside(), lambda x: ops.heaviside(x, 0), "Heaviside()"),
     (nn.Hardtanh(-2.0, 2.0), lambda x: ops.hardtanh(x, -2.0, 2.0), "Hardtanh(min_val=-2.0, max_val=2.0)"),
     (nn.Softmax(dim=1), lambda x: ops.softmax(x, 1), "Softmax(dim=1)"),
     (nn.LogSoftmax(dim=0), lambda x: ops.log_softmax(x, 0), "LogSoftmax(dim=0)"),

@@ -16,14 +16,14 @@ from support.tolerance import tolerance
 CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"}
 CONTAINERS |= {"TransformerDecoder", "TransformerEncoder"}  # of copies of a layer: see test_attention.py
 OURS = {
-    "Step",
+    "Heaviside",
     "Neuron",
     "FocalLoss",
     "SigmoidFocalLoss",
     "LearnedPositionalEncoding",
     "SinusoidalPositionalEncoding",
 }
-FLAT = {"Step"}  # of no slope anywhere
+FLAT = {"Heaviside"}  # of no slope anywhere
 OF_ONE_SAMPLE = [layer for layer in LAYERS if len(layer.inputs) == 1 and not callable(layer.inputs[0])]
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 

@@ -28,20 +28,19 @@ def test_every_activation_by_name(activation):
     neuron = nn.Neuron.with_weights([2.0], -0.5, activation)
     y = neuron([[-1.0], [0.75]])
     expected = neuron.z([[-1.0], [0.75]]).detach()
-    if activation == "prelu":
-        expected = rv.ops.prelu(expected, rv.tensor([0.25], dtype=rv.float64))
-    elif activation != "linear":
-        expected = getattr(rv.ops, activation)(expected)
+    settings = {"prelu": (rv.tensor([0.25], dtype=rv.float64),), "heaviside": (0,)}.get(activation, ())
+    if activation != "linear":
+        expected = getattr(rv.ops, activation)(expected, *settings)
     assert y.tolist() == expected.tolist()
 
 
 def test_explained():
-    neuron = nn.Neuron.with_weights([0.4, 0.01, 0.005], -2, "step")
+    neuron = nn.Neuron.with_weights([0.4, 0.01, 0.005], -2, "heaviside")
     signal = neuron.explain([8, 75, 80])
     np.testing.assert_allclose(signal.products, [3.2, 0.75, 0.4])
     assert (signal.bias, signal.a) == (-2, 1)
     assert signal.z == pytest.approx(2.35)
-    assert str(signal) == "z = 3.2 + 0.75 + 0.4 - 2 = 2.35; a = step(z) = 1"
+    assert str(signal) == "z = 3.2 + 0.75 + 0.4 - 2 = 2.35; a = heaviside(z) = 1"
 
 
 def test_it_learns():

@@ -115,12 +115,32 @@ class TestSoftplus(ActivationCase):
     kinks = (1.5,)
 
 
-class TestStep(ActivationCase):
-    op_name = "step"
+class TestHeaviside(ActivationCase):
+    op_name = "heaviside"
+    arguments = ("values",)
+    variants = ({"values": 0.0}, {"values": 0.5})
     kinks = (0.0,)
 
     def torch_op(self, torch, x):
-        return torch.heaviside(x.detach(), torch.zeros((), dtype=x.dtype)) + 0 * x
+        return torch.heaviside(x.detach(), torch.full((), self.values, dtype=x.dtype)) + 0 * x
+
+
+def test_heaviside_at_zero_of_a_tensor():
+    """PyTorch has no gradient of it; here the one of values arrives where x = 0."""
+    x = rv.tensor([[-1.0, 0.0, float("nan")], [2.0, -0.0, 0.0]], requires_grad=True)
+    values = rv.tensor([3.0, 4.0, 5.0], requires_grad=True)
+    y = x.heaviside(values)
+    np.testing.assert_array_equal(y.detach(), [[0, 4, 0], [1, 4, 5]])
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, np.zeros((2, 3)))
+    np.testing.assert_array_equal(values.grad, [0, 2, 1])
+
+
+def test_heaviside_of_integers_and_bools():
+    found = rv.heaviside(rv.tensor([-1, 0, 7]), rv.tensor([5]))
+    assert (found.tolist(), found.dtype) == ([0, 5, 1], np.dtype(np.int64))
+    assert rv.heaviside(rv.tensor([True, False]), rv.tensor([True])).tolist() == [True, True]
+    assert rv.heaviside(rv.tensor([0, 3]), 0.5).tolist() == [0.5, 1.0]  # as integers and a float add
 
 
 class TestHardtanh(ActivationCase):

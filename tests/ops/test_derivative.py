@@ -40,6 +40,7 @@ CLOSED = {
     "hardsigmoid": lambda x: between(x, -3, 3) / 6,
     "hardswish": lambda x: np.where(x > 3, 1, between(x, -3, 3) * (x / 3 + 0.5)),
     "hardtanh": lambda x: between(x, -1, 1),
+    "heaviside": np.zeros_like,
     "leaky_relu": lambda x: np.where(x > 0, 1, 0.01),
     "linear": lambda x: np.ones_like(x),
     "logsigmoid": lambda x: sigmoid(-x),
@@ -53,7 +54,6 @@ CLOSED = {
     "softplus": sigmoid,
     "softshrink": lambda x: 1 - between(x, -0.5, 0.5),
     "softsign": lambda x: 1 / (1 + abs(x)) ** 2,
-    "step": np.zeros_like,
     "tanh": lambda x: 1 - np.tanh(x) ** 2,
     "tanhshrink": lambda x: np.tanh(x) ** 2,
 }

@@ -36,8 +36,8 @@ def test_a_function_of_ones_own():
 
 
 def test_activations():
-    panels = plot.activations(["step", "relu", "tanh", "gelu"])
-    assert [panel.get_title() for panel in panels] == ["step", "relu", "tanh", "gelu"]
+    panels = plot.activations(["heaviside", "relu", "tanh", "gelu"])
+    assert [panel.get_title() for panel in panels] == ["heaviside", "relu", "tanh", "gelu"]
     assert [panel.get_xlabel() != "" for panel in panels] == [False, True, True, True]
     with pytest.raises(ValueError, match="no functions"):
         plot.activations([])

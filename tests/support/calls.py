@@ -38,7 +38,7 @@ AVERAGE = {**WINDOW, "count_include_pad": True, "divisor_override": None}
 AXES = {"dim": 1, "keepdim": False}
 
 _UNARY = (
-    "abs cos exp expm1 log log1p neg reciprocal relu relu6 round sigmoid sign silu sin sqrt square step tanh "
+    "abs cos exp expm1 log log1p neg reciprocal relu relu6 round sigmoid sign silu sin sqrt square tanh "
     "hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
 )
 _UNARY_PLAIN = "ravel t"
@@ -99,6 +99,7 @@ OPS: dict[str, Call] = {
     "count_nonzero": ((X,), {"dim": 1}),
     "diagonal": ((X,), {"offset": 1, "dim1": 0, "dim2": 1}),
     "dot": ((X[0], X[1]), {}),
+    "heaviside": ((X,), {"values": 0.5}),
     **{name: ((X,), {"p": 0.5, "training": True}) for name in ("alpha_dropout", "dropout")},
     "dropout1d": ((X[:, :, None],), {"p": 0.5, "training": True}),
     "dropout2d": ((IMAGES,), {"p": 0.5, "training": True}),
@@ -199,13 +200,13 @@ OPS: dict[str, Call] = {
 }
 
 _PLAIN = (
-    "gelu gelu_tanh relu sigmoid silu step tanh "
-    "hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
+    "gelu gelu_tanh relu sigmoid silu tanh hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
 )
 _WITH: dict[str, dict[str, Any]] = {
     **{name: {"alpha": 1.0} for name in ("celu", "elu")},
     **{name: {"lambd": 0.5} for name in ("hardshrink", "softshrink")},
     "hardtanh": {"min_val": -0.5, "max_val": 0.5},
+    "heaviside": {"values": 0.5},
     "leaky_relu": {"negative_slope": 0.1},
     "softplus": {"beta": 1.0, "threshold": 20.0},
     "softmax": {"axis": 1},

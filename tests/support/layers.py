@@ -169,7 +169,7 @@ LAYERS = [
     layer("Softplus", 2.0, 5.0),
     layer("Softshrink", 0.3),
     layer("Softsign"),
-    layer("Step"),
+    layer("Heaviside"),
     layer("Tanh"),
     layer("Tanhshrink"),
     # losses and distances

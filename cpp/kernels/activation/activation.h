@@ -1,8 +1,8 @@
 // activation: y = f(x) element by element, and dx = dy f'(x).
 //
 //   x, y, dy, dx of one shape, any strides; y may be x and dx may be dy or the saved tensor. What backward
-//   reads besides dy is y for relu, sigmoid and tanh, else x. A NaN in x gives NaN, except in step.
-//   alpha, beta: leaky_relu slope; elu, celu alpha; softplus beta, threshold; hardtanh lower, upper limit;
+//   reads besides dy is y for relu, sigmoid and tanh, else x. A NaN in x gives NaN, except in heaviside.
+//   alpha, beta: leaky_relu slope; elu, celu alpha; heaviside y at 0; softplus beta, threshold; hardtanh lower, upper limit;
 //   softshrink, hardshrink lambda.
 #pragma once
 #include <cstddef>
@@ -23,7 +23,7 @@ namespace ranvier {
   X(gelu_tanh, GeluTanh, 0.45)         \
   X(silu, Silu, 0.4)                   \
   X(softplus, Softplus, 0.8)           \
-  X(step, Step, 0.15)                  \
+  X(heaviside, Heaviside, 0.15)        \
   X(hardtanh, Hardtanh, 0.15)          \
   X(selu, Selu, 0.35)                  \
   X(celu, Celu, 0.4)                   \

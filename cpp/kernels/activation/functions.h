@@ -92,8 +92,10 @@ struct Softplus {
   }
 };
 
-struct Step {  // 1 where x > 0, else 0
-  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), broadcast(T(1)), V{}); }
+struct Heaviside {  // 1 where x > 0, alpha where x = 0, else 0
+  RANVIER_ACTIVATION(forward, V x) {
+    return select(x > T(0), broadcast(T(1)), select(x == T(0), broadcast(T(a.alpha)), V{}));
+  }
   RANVIER_ACTIVATION(backward, V, V) { return V{}; }
 };
 

@@ -157,7 +157,7 @@ class Perceptron:
     def neuron(self) -> Neuron:
         """What was learned, as a neuron with a step: for its `boundary`, `explain` and picture."""
         self._require_fit("neuron")
-        return Neuron.with_weights(self.coef_[0], float(self.intercept_[0]), "step")
+        return Neuron.with_weights(self.coef_[0], float(self.intercept_[0]), "heaviside")
 
     def _require_fit(self, name: str) -> None:
         if not hasattr(self, "coef_"):

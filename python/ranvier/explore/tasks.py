@@ -74,12 +74,12 @@ def _wrong_rows(y: Any, wanted: Sequence[int]) -> str:
 
 
 def _and(given: Array) -> str:
-    return _wrong_rows(ops.step(ops.linear(PAIRS, given[None, :2], given[2:])), (0, 0, 0, 1))
+    return _wrong_rows(ops.heaviside(ops.linear(PAIRS, given[None, :2], given[2:]), 0), (0, 0, 0, 1))
 
 
 def _xor(given: Array) -> str:
-    hidden = ops.step(ops.linear(PAIRS, given[:2, :2], given[:2, 2]))
-    return _wrong_rows(ops.step(ops.linear(hidden, given[2:, :2], given[2:, 2])), (0, 1, 1, 0))
+    hidden = ops.heaviside(ops.linear(PAIRS, given[:2, :2], given[:2, 2]), 0)
+    return _wrong_rows(ops.heaviside(ops.linear(hidden, given[2:, :2], given[2:, 2]), 0), (0, 1, 1, 0))
 
 
 def _softmax() -> tuple[Any, Mistakes]:

@@ -55,7 +55,6 @@ from ranvier.ops import (
     softplus,
     softshrink,
     softsign,
-    step,
     tanh,
     tanhshrink,
 )
@@ -148,7 +147,6 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
-    "step",
     "tanh",
     "tanhshrink",
     "triplet_margin_loss",

@@ -50,8 +50,8 @@ class Neuron(Module):
 
     Args:
         in_features: inputs, each with a weight: its synapse.
-        activation: "sigmoid", "relu", "tanh", "step", "linear" or any other of :func:`ranvier.derivative`'s
-            names that work element by element.
+        activation: "sigmoid", "relu", "tanh", "heaviside", "linear" or another element-wise activation of
+            :func:`ranvier.derivative`.
         dtype: of the parameters, float32 or float64.
 
     Raises:
@@ -160,7 +160,7 @@ class Neuron(Module):
             ValueError: a neuron of another number of inputs, or with both weights 0, which has no line.
 
         >>> from ranvier import nn
-        >>> nn.Neuron.with_weights([1.0, 1.0], bias=-1.5, activation="step").boundary((0, 0), (2, 2)).tolist()
+        >>> nn.Neuron.with_weights([1.0, 1.0], -1.5, "heaviside").boundary((0, 0), (2, 2)).tolist()
         [[1.5, 0.0], [0.0, 1.5]]
         """
         w, b = self._numbers()

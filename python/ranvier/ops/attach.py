@@ -128,7 +128,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(room, name) for room in _ROOMS for name in room.METHODS},
     **inplace.METHODS,
     "where": _where,
-    **{name: getattr(activation, name) for name in ("relu", "sigmoid", "tanh")},
+    **{name: getattr(activation, name) for name in ("heaviside", "relu", "sigmoid", "tanh")},
     **{name: getattr(softmax, name) for name in ("softmax", "log_softmax")},
     "matmul": matmul,
     "multiply": mul,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["activation", "activations"]
 
-COMMON = ("step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+COMMON = ("heaviside", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 
 
 def activation(

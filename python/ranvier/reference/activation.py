@@ -104,11 +104,11 @@ def softplus_backward(dy: Array, x: Array, beta: float = 1.0, threshold: float =
     return np.where(z > threshold, dy, dy * sigmoid(z))
 
 
-def step(x: Array) -> Array:
-    return np.where(x > 0, 1.0, 0.0).astype(x.dtype)
+def heaviside(x: Array, values: float = 0.0) -> Array:
+    return np.where(x == 0, values, np.where(x > 0, 1.0, 0.0)).astype(x.dtype)
 
 
-def step_backward(dy: Array, x: Array) -> Array:
+def heaviside_backward(dy: Array, x: Array, values: float = 0.0) -> Array:
     return np.zeros_like(x)
 
 

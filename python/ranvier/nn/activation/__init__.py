@@ -7,12 +7,12 @@ from ranvier.nn.activation.piecewise import (
     Hardsigmoid,
     Hardswish,
     Hardtanh,
+    Heaviside,
     LeakyReLU,
     PReLU,
     ReLU,
     ReLU6,
     Softshrink,
-    Step,
 )
 from ranvier.nn.activation.smooth import (
     CELU,
@@ -44,6 +44,7 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "Heaviside",
     "LeakyReLU",
     "LogSigmoid",
     "LogSoftmax",
@@ -58,7 +59,6 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
-    "Step",
     "Tanh",
     "Tanhshrink",
 ]

@@ -59,19 +59,23 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}"
 
 
-class Step(Module):
-    """y = 1 where x > 0, else 0; its gradient is 0, so it serves to show, not to train.
+class Heaviside(Module):
+    """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
 
     >>> import ranvier as rv
-    >>> rv.nn.Step()(rv.tensor([-1.0, 2.35]))
-    tensor([0., 1.])
+    >>> rv.nn.Heaviside()(rv.tensor([-1.0, 0.0, 2.35]))
+    tensor([0., 0., 1.])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, values: float = 0.0) -> None:
         super().__init__()
+        self.values = values
 
     def forward(self, x: Any) -> Tensor:
-        return ops.step(x)
+        return ops.heaviside(x, self.values)
+
+    def extra_repr(self) -> str:
+        return f"values={self.values}" if self.values else ""
 
 
 class Hardtanh(Module):

@@ -5,12 +5,12 @@ from ranvier.ops.activation.piecewise import (
     hardsigmoid,
     hardswish,
     hardtanh,
+    heaviside,
     leaky_relu,
     prelu,
     relu,
     relu6,
     softshrink,
-    step,
 )
 from ranvier.ops.activation.smooth import (
     celu,
@@ -37,6 +37,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "heaviside",
     "leaky_relu",
     "logsigmoid",
     "mish",
@@ -49,7 +50,6 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
-    "step",
     "tanh",
     "tanhshrink",
 ]

@@ -10,13 +10,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.at_maxima import AtMaxima
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_tensor,
+    is_floating,
+    is_number,
+    promoted,
+    unbroadcast,
+)
 from ranvier.ops.elementwise.extrema import clip
+from ranvier.ops.layout import zeros
 
 
 class Relu(Function):
@@ -79,25 +89,53 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> T
     return replaced("leaky_relu", x, LeakyRelu(negative_slope).apply(x), inplace)
 
 
-class Step(Function):
-    def forward(self, x: Any) -> Any:
+class Heaviside(Function):
+    """y = 1 where x > 0, number where x = 0, else 0"""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def forward(self, x: Array) -> Array:
         self.x = x
-        return _core.step(x)
+        return _core.heaviside(x, self.number)
 
-    def backward(self, dy: Any) -> Any:
-        return _core.step_backward(dy, self.x)
+    def backward(self, dy: Array) -> Array:
+        return _core.heaviside_backward(dy, self.x, self.number)
 
 
-def step(x: Any) -> Tensor:
-    """1 where x > 0, else 0: the threshold of the first artificial neurons. Its gradient is 0 everywhere.
+class HeavisideOfTensors(Function):
+    """y = 1 where x > 0, values where x = 0, else 0"""
+
+    def forward(self, x: Array, values: Array) -> Array:
+        self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
+        return _core.where(self.at_zero, values, _core.heaviside(x), None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        dx = zeros(self.shapes[0], dy.dtype) if self.needs[0] else None
+        if not self.needs[1]:
+            return dx, None
+        return dx, unbroadcast(_core.where(self.at_zero, dy, 0, None), self.shapes[1])
+
+
+def heaviside(x: Any, values: Any) -> Tensor:
+    """1 where x > 0, values where x = 0, else 0 (also at NaN): the threshold of the first artificial neurons.
+
+    values: a number, or a tensor that broadcasts with x. The gradient of x is 0, that of values is the one
+    that arrives where x = 0. dtypes and errors as in :func:`ranvier.add`.
 
     Source: McCulloch and Pitts, "A Logical Calculus of the Ideas Immanent in Nervous Activity" (1943).
 
     >>> import ranvier as rv
-    >>> rv.step(rv.tensor([-1.0, 0.0, 2.35]))
-    tensor([0., 0., 1.])
+    >>> rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5)
+    tensor([0.0000, 0.5000, 1.0000])
     """
-    return Step().apply(x)
+    if is_number(values) and is_floating(x):
+        return Heaviside(float(values)).apply(x)
+    return promoted("heaviside", HeavisideOfTensors, _heaviside_of_integers, x, values)
+
+
+def _heaviside_of_integers(x: Any, values: Any) -> Any:
+    return np.where(np.equal(x, 0), values, np.greater(x, 0))
 
 
 class Hardtanh(Function):

@@ -14,7 +14,7 @@ from ranvier.autograd.grad import gradients
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.activation.piecewise import prelu
+from ranvier.ops.activation.piecewise import heaviside, prelu
 
 __all__ = ["ACTIVATIONS", "LINE_ACTIVATIONS", "activation_named", "derivative"]
 
@@ -26,6 +26,7 @@ ACTIVATIONS = (
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "heaviside",
     "leaky_relu",
     "linear",
     "logsigmoid",
@@ -39,7 +40,6 @@ ACTIVATIONS = (
     "softplus",
     "softshrink",
     "softsign",
-    "step",
     "tanh",
     "tanhshrink",
 )
@@ -53,12 +53,12 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
     """f'(x) of an activation, element by element; without x, f' as a function.
 
     The slope is what the backward kernel multiplies the arriving gradient with, also at a corner, where a
-    function has none: relu'(0) = 0, leaky_relu'(0) = negative_slope. step' is 0 everywhere.
+    function has none: relu'(0) = 0, leaky_relu'(0) = negative_slope. heaviside' is 0 everywhere.
 
     Args:
         function: the name of an activation, or any function of a Tensor that works element by element.
-            Names: celu, elu, gelu, hardshrink, hardsigmoid, hardswish, hardtanh, leaky_relu, linear,
-            logsigmoid, mish, prelu, relu, relu6, selu, sigmoid, silu, softplus, softshrink, softsign, step,
+            Names: celu, elu, gelu, hardshrink, hardsigmoid, hardswish, hardtanh, heaviside, leaky_relu,
+            linear, logsigmoid, mish, prelu, relu, relu6, selu, sigmoid, silu, softplus, softshrink, softsign,
             tanh, tanhshrink; and log_softmax, softmax, softmin.
         x: float32 or float64, any shape: a Tensor, an array, a number or a list.
         settings: the activation's own, such as negative_slope of leaky_relu, weight of prelu.
@@ -129,8 +129,13 @@ def activation_named(who: str, name: str, more: tuple[str, ...] = ()) -> Callabl
     if name not in ACTIVATIONS + more:
         known = ", ".join(sorted(ACTIVATIONS + more))
         raise ValueError(f"[{who}] got activation {name!r}; expected one of {known}")
-    own = {"linear": _linear, "prelu": _prelu}
+    own = {"heaviside": _heaviside, "linear": _linear, "prelu": _prelu}
     return own[name] if name in own else getattr(importlib.import_module("ranvier.ops"), name)
+
+
+def _heaviside(x: Tensor, values: Any = 0.0) -> Tensor:
+    """The threshold of a perceptron: 0 at 0."""
+    return heaviside(x, values)
 
 
 def _linear(x: Tensor) -> Tensor:
