@@ -60,7 +60,7 @@ def main() -> None:
         optimizer = optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
         trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer)
         trainer.fit(x, y, epochs=25, batch_size=64)
-        right[positions] = rv.metrics.accuracy(y_test, trainer.predict(x_test))
+        right[positions] = rv.metrics.accuracy_score(y_test, trainer.predict(x_test))
         print(f"{'with' if positions else 'without':<8} positions: {right[positions]:.1%} of held-out digits")
 
     model.eval()

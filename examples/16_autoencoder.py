@@ -48,7 +48,7 @@ def main() -> None:
         "autoencoder": trainer.predict(x_test),
         "straight lines": through_principal_components(x, x_test),
     }
-    errors = {name: rv.metrics.mse(x_test, made) for name, made in rows.items()}
+    errors = {name: rv.metrics.mean_squared_error(x_test, made) for name, made in rows.items()}
     shown = [int(np.flatnonzero(y_test == digit)[0]) for digit in range(10)]
     figure, panels = plt.subplots(3, 10, figsize=(10, 3.6), layout="constrained")
     for row, (name, images) in zip(panels, rows.items(), strict=True):

@@ -48,7 +48,7 @@ def main() -> None:
         predicted = trainer.predict(xt)
         precision, found, _, _ = rv.metrics.precision_recall_fscore_support(yt, predicted)
         recall[how] = found[1]
-        print(f"{how}: accuracy {rv.metrics.accuracy(yt, predicted):.3f}")
+        print(f"{how}: accuracy {rv.metrics.accuracy_score(yt, predicted):.3f}")
         print(rv.metrics.classification_report(yt, predicted, target_names=NAMES))
         shown = slice(None, None, 5)  # all points would cover each other
         rv.plot.decision_boundary(trainer, xt[shown], yt[shown], class_names=NAMES, ax=panel)

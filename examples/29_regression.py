@@ -50,7 +50,7 @@ def main() -> None:
         model = fitted(units, rv.tensor(x), rv.tensor(y))
         with rv.no_grad():
             line = model(rv.tensor(grid)).numpy()
-        errors.append(rv.metrics.rmse(curve(grid), line))
+        errors.append(rv.metrics.root_mean_squared_error(curve(grid), line))
         name = f"{units} hidden units" if units else "a linear model"
         print(f"{name:<16} error against the true curve {errors[-1]:.3f}")
         panel.plot(x, y, ".", color="gray", markersize=3, label="measured")

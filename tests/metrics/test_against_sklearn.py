@@ -10,7 +10,7 @@ from ranvier import metrics
 from support.metric_cases import CASES, EXPECTED, plain, theirs
 
 STORED = json.loads(EXPECTED.read_text())
-IDS = [f"{number}-{name}-{settings}" for number, (name, _, _, settings) in enumerate(CASES)]
+IDS = [f"{number}-{name}-{settings}" for number, (name, _, settings) in enumerate(CASES)]
 numbered = pytest.mark.parametrize("number", range(len(CASES)), ids=[i[:60] for i in IDS])
 
 
@@ -31,7 +31,7 @@ def assert_same(got, want):
 
 
 def ours(number):
-    name, _, arrays, settings = CASES[number]
+    name, arrays, settings = CASES[number]
     return plain(getattr(metrics, name)(*arrays, **settings))
 
 
@@ -51,5 +51,5 @@ def test_live(number):
 
 
 def test_the_same_names():
-    for _, name, _, _ in CASES:
+    for name, _, _ in CASES:
         assert name in metrics.__all__

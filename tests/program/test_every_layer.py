@@ -288,7 +288,7 @@ REFUSED = {
     "noise of NumPy": lambda x, y: x * rv.from_numpy(np.random.default_rng(0).random(6, np.float32)),
     "a small integer": lambda x, y: x * y.int().float().mean(),
     "numpy()": lambda x, y: x * x.detach().numpy().mean(),
-    "a metric": lambda x, y: x * rv.metrics.accuracy(y, y),
+    "a metric": lambda x, y: x * rv.metrics.accuracy_score(y, y),
     "isnan": lambda x, y: x if rv.isnan(x).any() else -x,
     "a new seed": lambda x, y: [rv.manual_seed(1), x][1],
     "put at a mask's places": lambda x, y: at_mask(x),

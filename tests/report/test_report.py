@@ -129,8 +129,8 @@ def test_the_numbers_are_the_metrics(page):
         np.testing.assert_allclose([float(cell) for cell in row[1:4]], means, atol=5e-5)
 
     assert page.facts() == {
-        "accuracy": f"{metrics.accuracy(TRUE, PREDICTED):.4f}",
-        "F1, mean of the classes": f"{metrics.f1(TRUE, PREDICTED, average='macro'):.4f}",
+        "accuracy": f"{metrics.accuracy_score(TRUE, PREDICTED):.4f}",
+        "F1, mean of the classes": f"{metrics.f1_score(TRUE, PREDICTED, average='macro'):.4f}",
         "samples": "60",
         "of them wrong": str((TRUE != PREDICTED).sum()),
     }
@@ -181,9 +181,9 @@ def test_a_run_that_was_timed(tmp_path):
     assert facts["epochs"] == "3"
     assert facts["threads"] == str(rv.get_num_threads())
     assert int(facts["samples a second"].replace(",", "")) == int(150 / sum(history.seconds))
-    assert facts["root mean squared error"] == f"{metrics.rmse(y, predicted):.4g}"
-    assert facts["mean absolute error"] == f"{metrics.mae(y, predicted):.4g}"
-    assert facts["R², share of the variance"] == f"{metrics.r2(y, predicted):.4g}"
+    assert facts["root mean squared error"] == f"{metrics.root_mean_squared_error(y, predicted):.4g}"
+    assert facts["mean absolute error"] == f"{metrics.mean_absolute_error(y, predicted):.4g}"
+    assert facts["R², share of the variance"] == f"{metrics.r2_score(y, predicted):.4g}"
     assert [e["text"] for e in page.all("h2")] == ["Curves", "Results", "Time", "Network", "Configuration"]
     errors = (predicted - y).astype(np.float64).ravel()
     worst = page.tables["Largest errors"][1]

@@ -25,7 +25,7 @@ def recalls(loss=None, arguments=None, **settings):
     optimizer = optim.Adam(model.parameters(), lr=0.01)
     trainer = rv.Trainer(model, loss or nn.CrossEntropyLoss(), optimizer)
     trainer.fit(*(arguments or (X, Y)), epochs=20, **settings)
-    return rv.metrics.recall(YT, trainer.predict(XT), average=None)
+    return rv.metrics.recall_score(YT, trainer.predict(XT), average=None)
 
 
 def test_plain_training_misses_rare_samples():

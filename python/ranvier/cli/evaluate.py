@@ -73,7 +73,7 @@ def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
     import ranvier.metrics as metrics
 
     labels, predicted = list(range(len(names))), p.argmax(1)
-    accuracy, loss = metrics.accuracy(y, predicted), metrics.log_loss(y, p, labels=labels)
+    accuracy, loss = metrics.accuracy_score(y, predicted), metrics.log_loss(y, p, labels=labels)
     print(f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples\n")
     matrix = metrics.confusion_matrix(y, predicted, labels=labels).tolist()
     found = {"samples": len(y), "accuracy": accuracy, "loss": loss}
@@ -84,7 +84,11 @@ def _errors(y: Any, predicted: Any) -> dict[str, Any]:
     """The same of values."""
     import ranvier.metrics as metrics
 
-    scores = {"r2": metrics.r2, "mae": metrics.mae, "rmse": metrics.rmse}
+    scores = {
+        "r2": metrics.r2_score,
+        "mae": metrics.mean_absolute_error,
+        "rmse": metrics.root_mean_squared_error,
+    }
     found = {name: float(score(y, predicted)) for name, score in scores.items()}
     print(f"r2 {found['r2']:.4f}, {len(y)} samples\n")
     return {"samples": len(y), **found}

@@ -49,8 +49,14 @@ def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
 def _errors(y: Any, predicted: Any) -> str:
     import ranvier.metrics as metrics
 
-    measured = f"mean absolute error {metrics.mae(y, predicted):.4g}, root mean squared error "
-    lines = [f"{measured}{metrics.rmse(y, predicted):.4g}", "", f"sample  {'true':>12}  {'predicted':>12}"]
+    measured = (
+        f"mean absolute error {metrics.mean_absolute_error(y, predicted):.4g}, root mean squared error "
+    )
+    lines = [
+        f"{measured}{metrics.root_mean_squared_error(y, predicted):.4g}",
+        "",
+        f"sample  {'true':>12}  {'predicted':>12}",
+    ]
     for i in range(0, len(y), -(-len(y) // SHOWN)):
         pairs = zip(y[i].tolist(), predicted[i].tolist(), strict=True)
         lines += [f"{i:6}  {true:12.5g}  {found:12.5g}" for true, found in pairs]

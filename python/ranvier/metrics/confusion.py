@@ -1,4 +1,4 @@
-"""Counts of true and predicted labels, and the scores made of them: precision, recall, F."""
+"""Counts of true and predicted labels, and the scores computed from them: precision, recall, F."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ AVERAGES = ("binary", "macro", "micro", "weighted", None)
 
 
 class Counts(NamedTuple):
-    """`matrix[i, j]`: the number, or weight, of samples of `labels[i]` that were taken for `labels[j]`."""
+    """`matrix[i, j]`: the number, or weight, of samples of `labels[i]` that are predicted as `labels[j]`."""
 
     labels: Array  # sorted
     matrix: Array
 
     def to(self, labels: Array) -> Counts:
-        """The same over these labels in this order: absent ones count 0, others are left out."""
+        """The counts of these labels, in this order: 0 for a label without samples; others are left out."""
         at = np.searchsorted(self.labels, labels)
         at[at == len(self.labels)] = 0
         known = self.labels[at] == labels if len(self.labels) else np.zeros(len(labels), bool)
@@ -64,17 +64,17 @@ def normalized(counts: Counts, labels: Any, normalize: str | None) -> Array:
 def confusion_matrix(
     y_true: Any, y_pred: Any, *, labels: Any = None, sample_weight: Any = None, normalize: str | None = None
 ) -> Array:
-    """How many samples of label i (row) were taken for label j (column), labels sorted.
+    """How many samples of label i (row) are predicted as label j (column), labels sorted.
 
     Args:
         y_true: labels (n,), numbers or strings.
         y_pred: labels (n,).
         labels: the labels of rows and columns, in this order; others are left out.
-        sample_weight: what each sample counts.
+        sample_weight: the weight of each sample.
         normalize: divide by the sum of the row ("true"), the column ("pred") or of "all".
 
     Raises:
-        ValueError: shapes that differ, no samples, or no label of `labels` in the data.
+        ValueError: different shapes, no samples, or no label of `labels` in the data.
 
     >>> from ranvier.metrics import confusion_matrix
     >>> confusion_matrix([0, 1, 2, 2], [0, 2, 2, 1])
@@ -98,7 +98,7 @@ def _divide(above: Array, below: Array, otherwise: float) -> Array:
 
 
 def _mean(values: Array, weights: Array | None) -> float:
-    """Over the values that are not NaN."""
+    """The mean of the values that are not NaN."""
     used = ~np.isnan(values)
     if not used.any():
         return float("nan")
@@ -108,7 +108,7 @@ def _mean(values: Array, weights: Array | None) -> float:
 
 
 def _selected(name: str, counts: Counts, labels: Any, pos_label: Any, average: str | None) -> Array:
-    """The labels that are scored."""
+    """The labels to score."""
     if average != "binary":
         return counts.labels if labels is None else np.asarray(labels).reshape(-1)
     if len(counts.labels) > 2:
@@ -124,7 +124,6 @@ def _selected(name: str, counts: Counts, labels: Any, pos_label: Any, average: s
 def scores(
     name: str,
     counts: Counts,
-    *,
     beta: float = 1.0,
     labels: Any = None,
     pos_label: Any = 1,

@@ -1,4 +1,4 @@
-"""Which way a measured quantity gets better, by its name."""
+"""Whether more or less of a quantity is better, by its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _HIGHER = ("accuracy", "auc", "f1", "precision", "r2", "recall")
 
 
 def higher_is_better(name: str) -> bool:
-    """Whether more of the quantity is better: so of accuracies, r2 and the like; of losses it is less.
+    """True for accuracies, r2 and the like; False for losses and errors.
 
     >>> higher_is_better("val_accuracy"), higher_is_better("f1_score"), higher_is_better("loss")
     (True, True, False)

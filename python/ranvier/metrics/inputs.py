@@ -1,4 +1,4 @@
-"""What all metrics do with their arguments."""
+"""Checks and conversions of the metrics' arguments."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def same_shape(name: str, true: Array, pred: Array) -> None:
 
 
 def label_arrays(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
-    """Labels as two arrays (n,): of numbers, strings or truth values.
+    """Labels as two arrays (n,) of numbers, strings or booleans.
 
-    Columns (n, 1) are taken as (n,), and targets that are probabilities (n, classes) as the class of the
-    largest. Floats must be whole numbers: anything else is no label.
+    Columns (n, 1) become (n,); of targets that are probabilities (n, classes) the largest gives the label.
+    Floats must be whole numbers.
     """
     true, pred = targets(name, y_true, y_pred)
     if true.ndim == 2 and true.shape[1] > 1 and true.dtype.kind == "f" and pred.ndim == 1:
@@ -74,12 +74,14 @@ def weights_of(name: str, sample_weight: Any, n: int) -> Floats | None:
     return weights.astype(np.float64)
 
 
-def average_of(values: Array, weights: Floats | None) -> float:
-    """The mean, weighted or not; of weights that add up to 0, NaN."""
+def mean_or_sum(values: Array, weights: Floats | None, mean: bool) -> float:
+    """The mean or the sum of one value for each sample; NaN for the mean if the weights add up to 0."""
     if weights is None:
-        return float(np.mean(values))
-    total = weights.sum()
-    return float(values @ weights / total) if total else float("nan")
+        return float(values.mean() if mean else values.sum())
+    total, weight = float(values @ weights), weights.sum()
+    if not mean:
+        return total
+    return float(total / weight) if weight else float("nan")
 
 
 def one_of(name: str, argument: str, value: Any, allowed: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Measures of scores and probabilities: ROC AUC, top-k accuracy, log loss."""
+"""Metrics of scores and probabilities: ROC AUC, top-k accuracy, log loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.metrics.inputs import Array, Floats, average_of, distinct, one_of, targets, weights_of
+from ranvier.metrics.inputs import Array, Floats, distinct, mean_or_sum, one_of, targets, weights_of
 
 
 def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
@@ -36,11 +36,11 @@ def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
 
 
 def binary_auc(positive: Array, score: Array, weights: Floats | None) -> float:
-    """The area under the ROC curve: the share of pairs in which the positive one has the larger score, ties
-    counting half; NaN where one class is missing."""
+    """The area under the ROC curve: the share of pairs of one positive and one negative sample in which the
+    positive one has the larger score. A tie counts half. NaN if one class is missing."""
     weights = np.ones(len(score)) if weights is None else weights
     order = np.argsort(-score, kind="stable")
-    last = np.append(np.diff(score[order]) != 0, True)  # of equal scores
+    last = np.append(np.diff(score[order]) != 0, True)  # the last of equal scores
     true = np.cumsum(np.where(positive, weights, 0)[order])[last]
     false = np.cumsum(np.where(positive, 0, weights)[order])[last]
     if not (true[-1] and false[-1]):
@@ -50,7 +50,7 @@ def binary_auc(positive: Array, score: Array, weights: Floats | None) -> float:
     return float(area / true[-1] / false[-1])
 
 
-def roc_auc(
+def roc_auc_score(
     y_true: Any,
     y_score: Any,
     *,
@@ -59,52 +59,54 @@ def roc_auc(
     multi_class: str = "raise",
     labels: Any = None,
 ) -> Any:
-    """Area under the ROC curve: how often a sample of a class has a larger score than one that is not.
+    """Area under the ROC curve: how often a sample of a class has a larger score than one of another class.
 
     Args:
         y_true: labels (n,).
         y_score: for two labels, scores (n,) of the larger one, or (n, 2); else probabilities (n, classes).
-        average: of more than two labels: "macro", "weighted" by their frequency, with "ovr" also "micro" or
-            None, which gives an array.
-        sample_weight: what each sample counts (not with "ovo").
-        multi_class: for more than two labels: "ovr", each against the rest, or "ovo", each pair.
+        average: for more than two labels: "macro" or "weighted" by their frequency; with "ovr" also "micro"
+            or None, which gives an array.
+        sample_weight: the weight of each sample (not with "ovo").
+        multi_class: for more than two labels: "ovr" compares each with the rest, "ovo" each pair.
         labels: the labels of the columns; those that occur if None.
 
     Returns:
-        NaN where only one label occurs.
+        NaN if only one label occurs.
 
     Raises:
-        ValueError: shapes that do not fit, no samples, scores that are no probabilities, or more than two
+        ValueError: shapes that do not fit, no samples, scores that are not probabilities, or more than two
             labels with multi_class "raise".
 
     Source: Hand and Till, "A Simple Generalisation of the Area Under the ROC Curve for Multiple Class
     Classification Problems" (2001), for "ovo".
 
-    >>> from ranvier.metrics import roc_auc
-    >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    >>> from ranvier.metrics import roc_auc_score
+    >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    true, score = score_arrays("roc_auc", y_true, y_score)
-    weights = weights_of("roc_auc", sample_weight, len(true))
-    found = distinct("roc_auc", true)
+    true, score = score_arrays("roc_auc_score", y_true, y_score)
+    weights = weights_of("roc_auc_score", sample_weight, len(true))
+    found = distinct("roc_auc_score", true)
     if score.ndim == 1 or (score.shape[1] == 2 and len(found) <= 2):
         if len(found) > 2:
             raise ValueError(
-                f"[roc_auc] got {len(found)} labels and scores of shape {score.shape}; expected (n, classes)"
+                f"[roc_auc_score] got {len(found)} labels and scores of shape {score.shape}; "
+                "expected (n, classes)"
             )
         largest = found[-1] if labels is None else np.sort(np.asarray(labels))[-1]
         return binary_auc(true == largest, score if score.ndim == 1 else score[:, 1], weights)
-    one_of("roc_auc", "multi_class", multi_class, ("ovr", "ovo"))
+    one_of("roc_auc_score", "multi_class", multi_class, ("ovr", "ovo"))
     known = found if labels is None else np.asarray(labels).reshape(-1)
     if len(known) != score.shape[1] or not np.isin(found, known).all():
         raise ValueError(
-            f"[roc_auc] got {score.shape[1]} columns for the labels {known.tolist()}; expected one for each"
+            f"[roc_auc_score] got {score.shape[1]} columns for the labels {known.tolist()}; "
+            "expected one for each"
         )
     if not np.allclose(score.sum(axis=1), 1):
-        raise ValueError("[roc_auc] got scores whose rows do not add up to 1; expected probabilities")
+        raise ValueError("[roc_auc_score] got scores whose rows do not add up to 1; expected probabilities")
     if multi_class == "ovo":
         if weights is not None:
-            raise ValueError("[roc_auc] got sample_weight with multi_class 'ovo'; expected None")
+            raise ValueError("[roc_auc_score] got sample_weight with multi_class 'ovo'; expected None")
         return _one_against_one(true, score, known, average)
     return _one_against_rest(true, score, known, average, weights)
 
@@ -112,7 +114,7 @@ def roc_auc(
 def _one_against_rest(
     true: Array, score: Array, labels: Array, average: str | None, weights: Floats | None
 ) -> Any:
-    one_of("roc_auc", "average", average, ("micro", "macro", "weighted", None))
+    one_of("roc_auc_score", "average", average, ("micro", "macro", "weighted", None))
     positive = true[:, None] == labels
     if average == "micro":
         repeated = None if weights is None else np.repeat(weights, len(labels))
@@ -127,7 +129,7 @@ def _one_against_rest(
 
 
 def _one_against_one(true: Array, score: Array, labels: Array, average: str | None) -> float:
-    one_of("roc_auc", "average", average, ("macro", "weighted"))
+    one_of("roc_auc_score", "average", average, ("macro", "weighted"))
     areas, shares = [], []
     for a, b in combinations(range(len(labels)), 2):
         of_a, of_b = true == labels[a], true == labels[b]
@@ -139,7 +141,7 @@ def _one_against_one(true: Array, score: Array, labels: Array, average: str | No
 
 
 def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Array:
-    """The labels of the columns of scores: those given, those that occur if they are as many, or 0, 1, ..."""
+    """The labels of the columns: the given ones, those that occur if there are as many, or 0, 1, ..."""
     found = distinct(name, true)
     known = found if labels is None else np.sort(np.asarray(labels).reshape(-1))
     if labels is None and len(found) != columns and found.dtype.kind in "iubf":
@@ -152,7 +154,7 @@ def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Arr
     return known
 
 
-def top_k_accuracy(
+def top_k_accuracy_score(
     y_true: Any,
     y_score: Any,
     *,
@@ -161,57 +163,50 @@ def top_k_accuracy(
     sample_weight: Any = None,
     labels: Any = None,
 ) -> float:
-    """Share of samples whose label is among the k with the largest scores; of equal scores the later column
-    is the larger, as in scikit-learn.
+    """Share of samples whose label is among the k with the largest scores. Of equal scores the later column
+    counts as larger, as in scikit-learn.
 
     Args:
         y_true: labels (n,).
         y_score: scores (n, classes) of any kind, or (n,) of the larger of two labels.
-        k: how many labels count.
-        normalize: False gives their number.
-        sample_weight: what each sample counts.
+        k: the number of largest scores.
+        normalize: False gives the number of samples.
+        sample_weight: the weight of each sample.
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises:
         ValueError: shapes that do not fit, no samples, or k below 1.
 
-    >>> from ranvier.metrics import top_k_accuracy
-    >>> top_k_accuracy([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
+    >>> from ranvier.metrics import top_k_accuracy_score
+    >>> top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
     0.6666666666666666
     """
-    true, score = score_arrays("top_k_accuracy", y_true, y_score)
-    weights = weights_of("top_k_accuracy", sample_weight, len(true))
+    true, score = score_arrays("top_k_accuracy_score", y_true, y_score)
+    weights = weights_of("top_k_accuracy_score", sample_weight, len(true))
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"[top_k_accuracy] got k {k!r}; expected a whole number of at least 1")
+        raise ValueError(f"[top_k_accuracy_score] got k {k!r}; expected a whole number of at least 1")
     if score.ndim == 1:
-        known = _labels_of_columns("top_k_accuracy", true, labels, 2)
+        known = _labels_of_columns("top_k_accuracy_score", true, labels, 2)
         middle = 0.5 if score.min() >= 0 and score.max() <= 1 else 0
         hits = (score > middle) == (true == known[1]) if k == 1 else np.ones(len(true), bool)
     else:
-        known = _labels_of_columns("top_k_accuracy", true, labels, score.shape[1])
+        known = _labels_of_columns("top_k_accuracy_score", true, labels, score.shape[1])
         best = np.argsort(score, axis=1, kind="stable")[:, ::-1][:, :k]
         hits = (np.searchsorted(known, true)[:, None] == best).any(axis=1)
-    if normalize:
-        return average_of(hits, weights)
-    return float(hits.sum() if weights is None else hits @ weights)
+    return mean_or_sum(hits, weights, normalize)
 
 
 def log_loss(
-    y_true: Any,
-    y_proba: Any,
-    *,
-    normalize: bool = True,
-    sample_weight: Any = None,
-    labels: Any = None,
+    y_true: Any, y_proba: Any, *, normalize: bool = True, sample_weight: Any = None, labels: Any = None
 ) -> float:
-    """-log of the probability that was given to the true label, on average; probabilities are kept eps of
-    their dtype away from 0 and 1.
+    """Mean of -log of the probability of the true label. Probabilities are clipped to [eps, 1 - eps] with the
+    eps of their dtype.
 
     Args:
         y_true: labels (n,).
         y_proba: probabilities (n, classes), or (n,) of the larger of two labels.
         normalize: False gives the sum.
-        sample_weight: what each sample counts.
+        sample_weight: the weight of each sample.
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises:
@@ -232,6 +227,4 @@ def log_loss(
     eps = np.finfo(proba.dtype).eps
     of_label = proba[np.arange(len(true)), np.searchsorted(known, true)]
     losses = -np.log(np.clip(of_label, eps, 1 - eps)).astype(np.float64)
-    if normalize:
-        return average_of(losses, weights)
-    return float(losses.sum() if weights is None else losses @ weights)
+    return mean_or_sum(losses, weights, normalize)

@@ -1,4 +1,4 @@
-"""Measures of predicted values: errors and the coefficient of determination."""
+"""Metrics of predicted values: errors and the coefficient of determination."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def columns(
 
 
 def over_outputs(name: str, values: Floats, multioutput: Any) -> Any:
-    """The outputs' values as 'raw_values', or their average, which may have weights."""
+    """The values of the outputs, or their average, plain or weighted."""
     if isinstance(multioutput, str):
         one_of(name, "multioutput", multioutput, ("uniform_average", "raw_values"))
         return values if multioutput == "raw_values" else float(np.mean(values))
@@ -34,7 +34,13 @@ def over_outputs(name: str, values: Floats, multioutput: Any) -> Any:
     return float(np.average(values, weights=weights))
 
 
-def mse(
+def _mean_of(function: Any, name: str, y_true: Any, y_pred: Any, sample_weight: Any) -> Floats:
+    """The weighted mean of a function of the differences, for each output."""
+    true, pred, weights = columns(name, y_true, y_pred, sample_weight)
+    return (weights * function(true - pred)).sum(axis=0) / weights.sum()
+
+
+def mean_squared_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
     *,
@@ -46,56 +52,59 @@ def mse(
     Args:
         y_true: values (n,) or (n, outputs).
         y_pred: values of the same shape.
-        sample_weight: what each sample counts.
-        multioutput: "uniform_average" of the outputs, weights for them, or "raw_values": an array.
+        sample_weight: the weight of each sample.
+        multioutput: "uniform_average" of the outputs, a list of weights for them, or "raw_values": an array.
 
     Raises:
-        ValueError: shapes that differ, or no samples.
+        ValueError: different shapes, or no samples.
 
-    >>> from ranvier.metrics import mse
-    >>> mse([3, -0.5, 2, 7], [2.5, 0.0, 2, 8])
+    >>> from ranvier.metrics import mean_squared_error
+    >>> mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8])
     0.375
     """
-    true, pred, weights = columns("mse", y_true, y_pred, sample_weight)
-    return over_outputs("mse", (weights * (true - pred) ** 2).sum(axis=0) / weights.sum(), multioutput)
+    name = "mean_squared_error"
+    return over_outputs(name, _mean_of(np.square, name, y_true, y_pred, sample_weight), multioutput)
 
 
-def rmse(
+def root_mean_squared_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
     *,
     sample_weight: Any = None,
     multioutput: Any = "uniform_average",
 ) -> Any:
-    """Root of the mean squared error, in the unit of the target; arguments and errors as of :func:`mse`.
+    """Root of the mean squared error, in the unit of the target.
 
-    >>> from ranvier.metrics import rmse
-    >>> rmse([0, 0], [3, 3])
+    Arguments and errors are those of :func:`mean_squared_error`.
+
+    >>> from ranvier.metrics import root_mean_squared_error
+    >>> root_mean_squared_error([0, 0], [3, 3])
     3.0
     """
-    true, pred, weights = columns("rmse", y_true, y_pred, sample_weight)
-    squares = (weights * (true - pred) ** 2).sum(axis=0) / weights.sum()
-    return over_outputs("rmse", np.sqrt(squares), multioutput)
+    name = "root_mean_squared_error"
+    return over_outputs(name, np.sqrt(_mean_of(np.square, name, y_true, y_pred, sample_weight)), multioutput)
 
 
-def mae(
+def mean_absolute_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
     *,
     sample_weight: Any = None,
     multioutput: Any = "uniform_average",
 ) -> Any:
-    """Mean absolute error, `mean(|y_true - y_pred|)`, in float64; arguments and errors as of :func:`mse`.
+    """Mean absolute error, `mean(|y_true - y_pred|)`, in float64.
 
-    >>> from ranvier.metrics import mae
-    >>> mae([1, 2], [1.5, 2])
+    Arguments and errors are those of :func:`mean_squared_error`.
+
+    >>> from ranvier.metrics import mean_absolute_error
+    >>> mean_absolute_error([1, 2], [1.5, 2])
     0.25
     """
-    true, pred, weights = columns("mae", y_true, y_pred, sample_weight)
-    return over_outputs("mae", (weights * np.abs(true - pred)).sum(axis=0) / weights.sum(), multioutput)
+    name = "mean_absolute_error"
+    return over_outputs(name, _mean_of(np.abs, name, y_true, y_pred, sample_weight), multioutput)
 
 
-def r2(
+def r2_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
     *,
@@ -105,25 +114,25 @@ def r2(
 ) -> Any:
     """Coefficient of determination, `1 - sum((y_true - y_pred)**2) / sum((y_true - mean(y_true))**2)`.
 
-    1 is perfect, 0 as good as the mean. Where all targets are the same it is 1 for perfect predictions and
-    else 0; without `force_finite` NaN and -inf. NaN for a single sample.
+    1 is perfect, 0 is as good as the mean. If all targets are equal, it is 1 for perfect predictions and 0
+    for others; without `force_finite` NaN and -inf. NaN for a single sample.
 
     Args:
-        multioutput: as of :func:`mse`; also "variance_weighted", by the variance of the outputs' targets.
+        multioutput: as of :func:`mean_squared_error`; also "variance_weighted", by the variance of the
+            targets of each output.
 
     Raises:
-        ValueError: shapes that differ, or no samples.
+        ValueError: different shapes, or no samples.
 
-    >>> from ranvier.metrics import r2
-    >>> r2([1, 2, 3], [1, 2, 3]), r2([1, 2, 3], [2, 2, 2])
+    >>> from ranvier.metrics import r2_score
+    >>> r2_score([1, 2, 3], [1, 2, 3]), r2_score([1, 2, 3], [2, 2, 2])
     (1.0, 0.0)
     """
-    true, pred, weights = columns("r2", y_true, y_pred, sample_weight)
+    true, pred, weights = columns("r2_score", y_true, y_pred, sample_weight)
     residual = (weights * (true - pred) ** 2).sum(axis=0)
     mean = (weights * true).sum(axis=0) / weights.sum()
-    return determination(
-        len(true), residual, (weights * (true - mean) ** 2).sum(axis=0), multioutput, force_finite
-    )
+    spread = (weights * (true - mean) ** 2).sum(axis=0)
+    return determination(len(true), residual, spread, multioutput, force_finite)
 
 
 def determination(
@@ -133,7 +142,7 @@ def determination(
     multioutput: Any = "uniform_average",
     force_finite: bool = True,
 ) -> Any:
-    """r2 from the sums of squares about the predictions and about the mean, one for each output."""
+    """r2 from the sums of squared differences from the predictions and from the mean, one for each output."""
     if samples < 2:
         return float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -142,4 +151,4 @@ def determination(
         values = np.where(spread == 0, np.where(residual == 0, 1.0, 0.0), values)
     if isinstance(multioutput, str) and multioutput == "variance_weighted":
         return float(np.average(values, weights=spread)) if spread.any() else float(np.mean(values))
-    return over_outputs("r2", values, multioutput)
+    return over_outputs("r2_score", values, multioutput)

@@ -1,4 +1,4 @@
-"""The classification report: scikit-learn's, as text and as a dictionary."""
+"""scikit-learn's classification report, as text and as a dictionary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def report(
     names = [str(label) for label in chosen] if target_names is None else list(target_names)
     if len(names) != len(chosen):
         raise ValueError(f"[{name}] got {len(names)} target_names for {len(chosen)} labels; expected as many")
-    settings = {"labels": chosen, "zero_division": zero_division}
+    settings: dict[str, Any] = {"labels": chosen, "zero_division": zero_division}
     columns = scores(name, counts, average=None, **settings)
     rows = dict(zip(names, np.stack(columns, axis=1).tolist(), strict=True))
     total, whole = columns[3].sum(), set(counts.labels.tolist()) <= set(chosen.tolist())
@@ -64,15 +64,15 @@ def classification_report(
     Args:
         y_true: labels (n,), numbers or strings.
         y_pred: labels (n,).
-        labels: the labels that are reported; all that occur if None.
+        labels: the labels to report; all that occur if None.
         target_names: names to show for them.
-        sample_weight: what each sample counts.
+        sample_weight: the weight of each sample.
         digits: decimals in the text.
-        output_dict: a dictionary of dictionaries, with all decimals.
-        zero_division: as of :func:`f1`.
+        output_dict: a dictionary of dictionaries with unrounded values.
+        zero_division: as of :func:`f1_score`.
 
     Raises:
-        ValueError: shapes that differ, no samples, or names that are not as many as labels.
+        ValueError: different shapes, no samples, or another number of names than labels.
 
     >>> from ranvier.metrics import classification_report
     >>> print(classification_report([0, 1, 1, 1], [0, 0, 1, 1]))

@@ -1,8 +1,8 @@
-"""Metrics as objects, for data that come batch by batch: update(y_true, y_pred), compute(), reset().
+"""Metrics as objects for data in batches: update(y_true, y_pred), compute(), reset().
 
-Each gives what the function of the same name gives for all samples at once. Counts and sums are kept where
-they suffice; ROC AUC keeps the samples. Called as a function, `metric(y_true, y_pred)`, an object measures
-these samples alone and keeps its state: so `Trainer(metrics=[...])` takes objects as it takes functions.
+Each result equals the function's for all samples at once. An object keeps counts and sums; ROC AUC keeps all
+samples. `metric(y_true, y_pred)` measures these samples alone and does not change the state, so
+`Trainer(metrics=[...])` takes objects and functions.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ranvier.metrics.report import report
 
 
 class StreamingMetric:
-    """The base of all: a subclass adds a batch in `_add`, and measures in `_value`.
+    """Base class: a subclass adds a batch in `_add` and computes the metric in `_value`.
 
     Attributes:
-        scored: what `y_pred` holds: "labels", "probabilities" or "values". `Trainer` gives it accordingly.
+        scored: what `y_pred` holds: "labels", "probabilities" or "values". `Trainer` gives that.
         is_number: whether `compute` gives one number, as a `Trainer` needs.
     """
 
@@ -31,7 +31,7 @@ class StreamingMetric:
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
-        self.__name__ = self._name()  # under which a Trainer's history has it
+        self.__name__ = self._name()  # the key in a Trainer's history
         self.reset()
 
     def _name(self) -> str:
@@ -40,7 +40,7 @@ class StreamingMetric:
         return f"{name}_{average}" if isinstance(average, str) and average != "binary" else name
 
     def reset(self) -> None:
-        """Forget all samples."""
+        """Remove all samples."""
         self.samples = 0
         self._start()
 
@@ -48,7 +48,7 @@ class StreamingMetric:
         """Add a batch.
 
         Raises:
-            ValueError, TypeError: as the function; the batch is then not added.
+            ValueError, TypeError: as the function. The batch is not added.
         """
         self._add(y_true, y_pred, sample_weight)
         self.samples += len(np.atleast_1d(np.asarray(y_true)))
@@ -57,7 +57,7 @@ class StreamingMetric:
         """The metric over all samples since the last reset.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are no samples.
         """
         if self.samples == 0:
             raise ValueError(f"[{self.__name__}] got no samples; expected at least one")
@@ -83,7 +83,7 @@ class StreamingMetric:
 
 
 class _Mean(StreamingMetric):
-    """A mean over samples: a sum and the samples' weight."""
+    """A mean over samples."""
 
     def _start(self) -> None:
         self._sum, self._weight = 0.0, 0.0
@@ -104,7 +104,7 @@ class _Mean(StreamingMetric):
 
 
 class Accuracy(_Mean):
-    """:func:`accuracy` over batches.
+    """:func:`accuracy_score` over batches.
 
     >>> from ranvier.metrics import Accuracy
     >>> metric = Accuracy()
@@ -114,11 +114,11 @@ class Accuracy(_Mean):
     """
 
     def _mean(self, y_true: Any, y_pred: Any, sample_weight: Any) -> float:
-        return classification.accuracy(y_true, y_pred, sample_weight=sample_weight)
+        return classification.accuracy_score(y_true, y_pred, sample_weight=sample_weight)
 
 
 class TopKAccuracy(_Mean):
-    """:func:`top_k_accuracy` over batches.
+    """:func:`top_k_accuracy_score` over batches.
 
     >>> from ranvier.metrics import TopKAccuracy
     >>> metric = TopKAccuracy(k=2)
@@ -136,11 +136,11 @@ class TopKAccuracy(_Mean):
         return f"top_{self.settings['k']}_accuracy"
 
     def _mean(self, y_true: Any, y_pred: Any, sample_weight: Any) -> float:
-        return ranking.top_k_accuracy(y_true, y_pred, sample_weight=sample_weight, **self.settings)
+        return ranking.top_k_accuracy_score(y_true, y_pred, sample_weight=sample_weight, **self.settings)
 
 
 class LogLoss(_Mean):
-    """:func:`log_loss` over batches; give the labels of the columns where a batch may lack some.
+    """:func:`log_loss` over batches. Give the labels of the columns if a batch may lack some.
 
     >>> from ranvier.metrics import LogLoss
     >>> metric = LogLoss(labels=[0, 1])
@@ -245,7 +245,7 @@ class _Score(_Counting):
 
 
 class Precision(_Score):
-    """:func:`precision` over batches.
+    """:func:`precision_score` over batches.
 
     >>> from ranvier.metrics import Precision
     >>> metric = Precision()
@@ -258,7 +258,7 @@ class Precision(_Score):
 
 
 class Recall(_Score):
-    """:func:`recall` over batches.
+    """:func:`recall_score` over batches.
 
     >>> from ranvier.metrics import Recall
     >>> metric = Recall(average="macro")
@@ -271,7 +271,7 @@ class Recall(_Score):
 
 
 class F1(_Score):
-    """:func:`f1` over batches.
+    """:func:`f1_score` over batches.
 
     >>> from ranvier.metrics import F1
     >>> metric = F1(average="micro")
@@ -284,8 +284,8 @@ class F1(_Score):
 
 
 class RocAuc(StreamingMetric):
-    """:func:`roc_auc` over batches, all of whose samples are kept. More than two classes are measured each
-    against the rest; with `multi_class="ovo"` in pairs.
+    """:func:`roc_auc_score` over batches; keeps all samples. More than two classes are each compared with the
+    rest; with `multi_class="ovo"` in pairs.
 
     >>> from ranvier.metrics import RocAuc
     >>> metric = RocAuc()
@@ -313,11 +313,12 @@ class RocAuc(StreamingMetric):
         self._weights: list[Array | None] = []
 
     def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
-        true, score = ranking.score_arrays("roc_auc", y_true, y_pred)
-        weights = weights_of("roc_auc", sample_weight, len(true))
+        true, score = ranking.score_arrays("roc_auc_score", y_true, y_pred)
+        weights = weights_of("roc_auc_score", sample_weight, len(true))
         if self._scores and score.shape[1:] != self._scores[0].shape[1:]:
             raise ValueError(
-                f"[roc_auc] got scores of shape {score.shape} after some of shape {self._scores[0].shape}"
+                f"[roc_auc_score] got scores of shape {score.shape} after some of shape "
+                f"{self._scores[0].shape}"
             )
         self._true.append(true)
         self._scores.append(score)
@@ -329,4 +330,4 @@ class RocAuc(StreamingMetric):
             parts = zip(self._weights, self._true, strict=True)
             weights = np.concatenate([np.ones(len(t)) if w is None else w for w, t in parts])
         true, score = np.concatenate(self._true), np.concatenate(self._scores)
-        return ranking.roc_auc(true, score, sample_weight=weights, **self.settings)
+        return ranking.roc_auc_score(true, score, sample_weight=weights, **self.settings)

@@ -1,4 +1,4 @@
-"""The metrics of predicted values as objects: sums over batches."""
+"""Metrics of predicted values as objects for data in batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ranvier.metrics.streaming import StreamingMetric
 
 
 class _Errors(StreamingMetric):
-    """A metric of errors: sums over samples, one for each output."""
+    """A mean of errors: sums over samples, one for each output."""
 
     scored = "values"
 
@@ -47,7 +47,7 @@ class _Errors(StreamingMetric):
 
 
 class MSE(_Errors):
-    """:func:`mse` over batches.
+    """:func:`mean_squared_error` over batches.
 
     >>> from ranvier.metrics import MSE
     >>> metric = MSE()
@@ -58,7 +58,7 @@ class MSE(_Errors):
 
 
 class RMSE(_Errors):
-    """:func:`rmse` over batches.
+    """:func:`root_mean_squared_error` over batches.
 
     >>> from ranvier.metrics import RMSE
     >>> metric = RMSE()
@@ -73,7 +73,7 @@ class RMSE(_Errors):
 
 
 class MAE(_Errors):
-    """:func:`mae` over batches.
+    """:func:`mean_absolute_error` over batches.
 
     >>> from ranvier.metrics import MAE
     >>> metric = MAE()
@@ -87,8 +87,11 @@ class MAE(_Errors):
 
 
 class R2(_Errors):
-    """:func:`r2` over batches. The spread about the mean is joined from the batches' means and spreads (Chan,
-    Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979).
+    """:func:`r2_score` over batches. The sum of squares about the mean is combined from the means and sums of
+    the batches.
+
+    Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+    Variances" (1979).
 
     >>> from ranvier.metrics import R2
     >>> metric = R2()

@@ -37,7 +37,7 @@ def results(x: Any, true: Array, predicted: Array, probabilities: Any, names: Se
     scores = metrics.precision_recall_fscore_support(true, predicted, labels=labels)
     wrong = int((true != predicted).sum())
     listed = [
-        ("accuracy", f"{metrics.accuracy(true, predicted):.4f}"),
+        ("accuracy", f"{metrics.accuracy_score(true, predicted):.4f}"),
         ("F1, mean of the classes", f"{float(np.mean(scores[2])):.4f}"),
         ("samples", len(true)),
         ("of them wrong", wrong),

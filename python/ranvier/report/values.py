@@ -23,9 +23,9 @@ def results(y_true: Array, y_pred: Array) -> str:
     true, predicted = (a.astype(np.float64).reshape(-1) for a in both)
     errors = predicted - true
     listed = [
-        ("root mean squared error", metrics.rmse(*both)),
-        ("mean absolute error", metrics.mae(*both)),
-        ("R², share of the variance", metrics.r2(*both)),
+        ("root mean squared error", metrics.root_mean_squared_error(*both)),
+        ("mean absolute error", metrics.mean_absolute_error(*both)),
+        ("R², share of the variance", metrics.r2_score(*both)),
         ("values", len(true)),
     ]
     drawn = (
