@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ranvier.autograd import convert, inplace
+import ranvier.autograd.convert as convert
+import ranvier.autograd.inplace as inplace
 from ranvier.autograd.backward import backward
 from ranvier.autograd.hooks import (
     register_hook,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import hooks
+import ranvier.autograd.hooks as hooks
 from ranvier.autograd.capture import captures, current, references
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ranvier.explore import rules
+import ranvier.explore.rules as rules
 from ranvier.explore.examine import Seen
 from ranvier.explore.rules import Finding
 from ranvier.nn import Module

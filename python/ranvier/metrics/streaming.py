@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier.metrics import classification, ranking
+import ranvier.metrics.classification as classification
+import ranvier.metrics.ranking as ranking
 from ranvier.metrics.confusion import Counts, counts_of, normalized, scores
 from ranvier.metrics.inputs import Array, weights_of
 from ranvier.metrics.report import report

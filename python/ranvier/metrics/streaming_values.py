@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.metrics import regression
+import ranvier.metrics.regression as regression
 from ranvier.metrics.inputs import Array
 from ranvier.metrics.streaming import StreamingMetric
 

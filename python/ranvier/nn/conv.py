@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import init
 from ranvier.nn.module import Module, Parameter
 
 Size = int | tuple[int]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import init
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.embedding import padding_row, refuse
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ranvier.nn.activation as activations
+import ranvier.nn.init as initialisers
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import activation as activations
-from ranvier.nn import init as initialisers
 from ranvier.nn.container import Sequential
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.linear import Linear

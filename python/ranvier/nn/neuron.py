@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import as_tensor, empty
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import init
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.activation.slope import activation_named

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn import init
 from ranvier.nn.module import Module, Parameter
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn import init
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor

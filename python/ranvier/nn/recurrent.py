@@ -7,10 +7,10 @@ import operator
 import warnings
 from typing import Any
 
+import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import init
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.utils.rnn import PackedSequence
 from ranvier.ops.elementwise.dtypes import as_tensor

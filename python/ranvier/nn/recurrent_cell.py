@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ranvier.nn.init as init
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import init
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.recurrent import GATES, as_states, check_nonlinearity, whole_size
 from ranvier.ops.elementwise.dtypes import as_tensor

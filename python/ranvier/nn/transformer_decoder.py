@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.nn.init as init
 from ranvier.autograd.capture import keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn import init
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.linear import Linear

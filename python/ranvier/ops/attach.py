@@ -7,25 +7,23 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.ops.activation as activation
+import ranvier.ops.diagonal as diagonal
+import ranvier.ops.elementwise as elementwise
+import ranvier.ops.index as index
+import ranvier.ops.inplace as inplace
+import ranvier.ops.join as join
+import ranvier.ops.norms as norms
+import ranvier.ops.products as products
+import ranvier.ops.reduce as reduce
+import ranvier.ops.repeat as repeat
+import ranvier.ops.scan as scan
+import ranvier.ops.scatter as scatter
+import ranvier.ops.shape as shape
+import ranvier.ops.softmax as softmax
+import ranvier.ops.sort as sort
+import ranvier.ops.variance as variance
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops import (
-    activation,
-    diagonal,
-    elementwise,
-    index,
-    inplace,
-    join,
-    norms,
-    products,
-    reduce,
-    repeat,
-    scan,
-    scatter,
-    shape,
-    softmax,
-    sort,
-    variance,
-)
 from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
 from ranvier.ops.elementwise.whole import capturing, logic
 from ranvier.ops.matmul import matmul

@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import ranvier.ops.activation as activation
+import ranvier.ops.elementwise as elementwise
+import ranvier.ops.scatter as scatter
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops import activation, elementwise, scatter
 
 
 def in_place(function: Callable[..., Any], op: str) -> Callable[..., Tensor]:

@@ -19,8 +19,8 @@ from threading import get_ident
 from types import CodeType
 from typing import Any
 
+import ranvier.program.pure as pure
 from ranvier.autograd.capture import package, place
-from ranvier.program import pure
 from ranvier.program.contents import NUMPY_SETTINGS
 from ranvier.program.touches import Touches
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 import ranvier.config as config
+import ranvier.report.charts as charts
+import ranvier.report.classes as classes
+import ranvier.report.values as values
 from ranvier.metrics.inputs import label_arrays
-from ranvier.report import charts, classes, values
 from ranvier.report.html import facts, number, section, table, text
 from ranvier.summary import summary
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.metrics as metrics
-from ranvier.report import charts
+import ranvier.report.charts as charts
 from ranvier.report.html import facts, number, section, table
 
 __all__ = ["results"]

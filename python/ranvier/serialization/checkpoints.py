@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.serialization.files as files
+import ranvier.serialization.tree as tree
 from ranvier._core import __version__
-from ranvier.serialization import files, tree
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.nn as nn
+import ranvier.serialization.architecture as architecture
+import ranvier.serialization.files as files
+import ranvier.serialization.tree as tree
 from ranvier._core import __version__
 from ranvier.autograd import wrap
-from ranvier.serialization import architecture, files, tree
 from ranvier.serialization.checkpoints import read_checkpoint
 
 __all__ = ["Info", "info", "load", "save"]

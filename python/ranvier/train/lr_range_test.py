@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
 from ranvier.autograd.random import get_rng_state, set_rng_state
 from ranvier.autograd.views import bump
 from ranvier.data.loader import positive
 from ranvier.nn.modes import mode_kept
 from ranvier.optim import Optimizer
-from ranvier.train import inputs
 from ranvier.train.links import link_of
 from ranvier.train.source import ArraySource, LoaderSource, Source
 from ranvier.train.weighting import batch_loss, weighting

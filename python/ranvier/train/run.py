@@ -12,8 +12,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import ranvier.nn as nn
+import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
-from ranvier.train import checkpoints
 from ranvier.train.callbacks.base import Callback, call
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.description import describe, require_same

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.train.inputs as inputs
 from ranvier.autograd import Tensor
 from ranvier.data import RandomSampler
 from ranvier.data.loader import batches
-from ranvier.train import inputs
 from ranvier.train.finite import require_finite
 
 __all__ = ["ArraySource", "LoaderSource", "Source", "only_samples", "open_source", "open_training"]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import full
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import init
 from ranvier.nn.activation.inplace import _InPlace
 from ranvier.nn.module import Module, Parameter
 

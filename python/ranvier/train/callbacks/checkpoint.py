@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ranvier.train.checkpoints as checkpoints
 from ranvier.data.loader import positive
-from ranvier.train import checkpoints
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.monitor import Monitor
 from ranvier.train.links import link_of

@@ -1,0 +1,111 @@
+"""No import runs up the layers, and no chain of imports leads back to its first module.
+
+Every import statement below python/ranvier counts: at module level, inside a function, under TYPE_CHECKING.
+The edge goes to the named module; `from package import x` goes to the package, and to a module `package.x` if
+there is one. That Python first runs the `__init__` of each parent is no edge: it is so for every module.
+"""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+import ranvier
+
+# From the lowest layer to the highest; parts in one line do not import each other. "ranvier" is its __init__.
+LAYERS = """
+    _core
+    autograd config cuda kernels reference
+    ops
+    linalg nn
+    optim serialization summary
+    data metrics program
+    plot utils
+    train
+    explore
+    report
+    ranvier
+    cli
+    __main__
+"""
+RANK = {part: rank for rank, line in enumerate(LAYERS.split("\n")) for part in line.split()}
+
+
+def sources(folder):
+    """The text of each module of a package, by the module's full name."""
+    found = {}
+    for path in sorted(folder.rglob("*.py*")):
+        parts = (folder.name, *path.relative_to(folder).with_suffix("").parts)
+        if path.suffix in (".py", ".pyi"):
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text()
+    return found
+
+
+def imports(modules):
+    """For each module the modules, of these, that it imports."""
+    edges = {}
+    for name, text in modules.items():
+        targets = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                targets.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}, line {node.lineno}: expected the module's full name"
+                targets.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+        edges[name] = (targets & modules.keys()) - {name}
+    return edges
+
+
+def circle(edges):
+    """One chain of imports that leads back to its first module, or none."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return error.args[1][::-1]
+    return []
+
+
+def part(module):
+    """The folder or file directly below the package."""
+    return module.split(".")[1] if "." in module else module
+
+
+def upward(edges):
+    """Imports of a part in the same or a higher layer."""
+    pairs = [(name, target) for name, targets in edges.items() for target in targets]
+    return [(a, b) for a, b in pairs if part(a) != part(b) and RANK[part(a)] <= RANK[part(b)]]
+
+
+EDGES = imports(sources(Path(ranvier.__file__).parent))
+
+
+def test_every_part_has_a_layer():
+    assert {part(name) for name in EDGES} == RANK.keys()
+
+
+def test_no_import_runs_up():
+    assert upward(EDGES) == []
+
+
+def test_no_circle():
+    open_yet = ("program", "train")
+    assert circle({name: targets for name, targets in EDGES.items() if part(name) not in open_yet}) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import ranvier.nn",
+        "import numpy, ranvier.nn.conv as conv",
+        "from ranvier import nn",
+        "from ranvier.nn import conv",
+        "from ranvier.nn.conv import Conv2d",
+        "def f():\n    import ranvier.nn.conv",
+        "if TYPE_CHECKING:\n    from ranvier.nn.conv import Conv2d",
+    ],
+)
+def test_every_kind_of_import_is_seen(statement):
+    below = {"ranvier.nn": "import ranvier.ops.conv as conv", "ranvier.nn.conv": "import ranvier.nn as nn"}
+    edges = imports({"ranvier.ops.conv": statement, **below})
+    assert upward(edges)
+    assert circle(edges)
