@@ -38,7 +38,7 @@ struct dtype_of_type<bool> {
 };
 
 void import_numpy();  // once, while the module loads
-// Makes an array's memory known to this thread's recorder, which exists (recording.cpp).
+// Makes an array's memory known to this thread's recording, which exists (array_recording.cpp).
 void note_array(py::handle array);
 // What frees the arrays that new_array() makes: the capsule of NumPy's memory handler.
 PyObject* memory_handler();
@@ -95,7 +95,7 @@ class Input {
 
  private:
   Input(py::object object, DType dtype) : object_(std::move(object)), dtype_(dtype) {
-    if (__builtin_expect(t_recorder != nullptr, false)) note_array(object_);
+    if (__builtin_expect(t_recording != nullptr, false)) note_array(object_);
   }
   const void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
   py::object object_;
@@ -136,7 +136,7 @@ class Output {
 
  private:
   explicit Output(py::object object) : object_(std::move(object)) {
-    if (__builtin_expect(t_recorder != nullptr, false)) note_array(object_);
+    if (__builtin_expect(t_recording != nullptr, false)) note_array(object_);
   }
   void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
   py::object object_;

@@ -1,13 +1,13 @@
-// Recorder and Program as Python sees them: python/ranvier/program is what uses them.
+// ArrayRecording and ArrayProgram as `_core.Recording` and `_core.Program`: used by python/ranvier/program.
 #include <pybind11/stl.h>
 
+#include "bindings/array_program.h"
 #include "bindings/described.h"
-#include "bindings/replay.h"
 
 namespace ranvier::bind {
 namespace {
 
-const char* kind_name(const Recording& recording, py::handle array) {
+const char* kind_name(const ArrayRecording& recording, py::handle array) {
   switch (recording.kind_of(array)) {
     case RegionKind::persistent:
       return "persistent";
@@ -21,14 +21,14 @@ const char* kind_name(const Recording& recording, py::handle array) {
   return "";
 }
 
-std::vector<int> regions_of(const Recording& recording, const py::list& arrays) {
+std::vector<int> regions_of(const ArrayRecording& recording, const py::list& arrays) {
   std::vector<int> regions;
   for (py::handle a : arrays) regions.push_back(recording.region_of(a));
   return regions;
 }
 
 // Where a temporary was written that others than these arrays still hold, or None.
-py::object still_referenced(const Recording& recording, const py::list& arrays) {
+py::object still_referenced(const ArrayRecording& recording, const py::list& arrays) {
   const int region = recording.still_referenced(regions_of(recording, arrays));
   if (region < 0) return py::none();
   return py::str(recording.place_of_writer(region));
@@ -41,10 +41,10 @@ void collected(PyHeapTypeObject* heap_type) {
   type->tp_traverse = [](PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     if (!py::detail::is_holder_constructed(self)) return 0;
-    return py::cast<Replay&>(py::handle(self)).visit(visit, arg);
+    return py::cast<ArrayProgram&>(py::handle(self)).visit(visit, arg);
   };
   type->tp_clear = [](PyObject* self) {
-    if (py::detail::is_holder_constructed(self)) py::cast<Replay&>(py::handle(self)).clear();
+    if (py::detail::is_holder_constructed(self)) py::cast<ArrayProgram&>(py::handle(self)).clear();
     return 0;
   };
 }
@@ -52,40 +52,40 @@ void collected(PyHeapTypeObject* heap_type) {
 }  // namespace
 
 void register_program(py::module_& m) {
-  py::class_<Recording>(m, "Recording")
+  py::class_<ArrayRecording>(m, "Recording")
       .def(py::init<std::string, bool>())
-      .def("begin", &Recording::begin)
-      .def("end", &Recording::end)
-      .def("add_argument", &Recording::add_argument)
-      .def("keep", &Recording::keep)
+      .def("begin", &ArrayRecording::begin)
+      .def("end", &ArrayRecording::end)
+      .def("add_argument", &ArrayRecording::add_argument)
+      .def("keep", &ArrayRecording::keep)
       .def("kind_of", kind_name)
-      .def("region_of", &Recording::region_of)
-      .def("references", &Recording::references)
+      .def("region_of", &ArrayRecording::region_of)
+      .def("references", &ArrayRecording::references)
       .def("still_referenced", still_referenced)
-      .def_readonly("fault", &Recording::fault)
+      .def_readonly("fault", &ArrayRecording::fault)
       .def_property_readonly("place",
-                             [](const Recording& r) { return r.places.empty() ? "" : r.places.back(); });
+                             [](const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); });
   py::class_<Snapshot>(m, "Snapshot");
-  py::class_<Replay>(m, "Program", py::custom_type_setup(collected))
-      .def(py::init<Recording&, py::list, py::list, py::list, py::list>())
-      .def("__call__", &Replay::operator())
-      .def("set_call", &Replay::set_call)
-      .def("set_guards", &Replay::set_guards)
-      .def("overlaps", &Replay::overlaps)
-      .def("is_current", &Replay::is_current)
-      .def("first_changed", &Replay::first_changed)
-      .def("adopt_gradients", &Replay::adopt_gradients)
-      .def("gradients", &Replay::gradients)
-      .def("call", &Replay::call)
-      .def("set_threads", &Replay::set_threads)
-      .def("measure", &Replay::measure)
-      .def("snapshot", &Replay::snapshot)
-      .def("check", &Replay::check)
-      .def("other_path", &Replay::other_path)
-      .def("measure_now", &Replay::measure_now)
-      .def("instructions", [](Replay& r) { return described_instructions(r.program()); })
-      .def("buffers", [](Replay& r) { return described_buffers(r.program()); })
-      .def("memory", [](Replay& r) { return described_memory(r.program()); });
+  py::class_<ArrayProgram>(m, "Program", py::custom_type_setup(collected))
+      .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>())
+      .def("__call__", &ArrayProgram::operator())
+      .def("set_call", &ArrayProgram::set_call)
+      .def("set_guards", &ArrayProgram::set_guards)
+      .def("overlaps", &ArrayProgram::overlaps)
+      .def("is_current", &ArrayProgram::is_current)
+      .def("first_changed", &ArrayProgram::first_changed)
+      .def("adopt_gradients", &ArrayProgram::adopt_gradients)
+      .def("gradients", &ArrayProgram::gradients)
+      .def("call", &ArrayProgram::call)
+      .def("set_threads", &ArrayProgram::set_threads)
+      .def("measure", &ArrayProgram::measure)
+      .def("snapshot", &ArrayProgram::snapshot)
+      .def("check", &ArrayProgram::check)
+      .def("other_path", &ArrayProgram::other_path)
+      .def("measure_now", &ArrayProgram::measure_now)
+      .def("instructions", [](ArrayProgram& p) { return described_instructions(p.program()); })
+      .def("buffers", [](ArrayProgram& p) { return described_buffers(p.program()); })
+      .def("memory", [](ArrayProgram& p) { return described_memory(p.program()); });
 }
 
 }  // namespace ranvier::bind

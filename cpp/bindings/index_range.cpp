@@ -48,7 +48,7 @@ IndexRange axis_range(const char* op, const Input& index, int64_t length) {
 
 void require_range(IndexRange call) {
   int64_t here = 0;
-  call.found.data = t_recorder ? t_recorder->cell() : &here, call.found.ndim = 0;
+  call.found.data = t_recording ? t_recording->cell() : &here, call.found.ndim = 0;
   invoke_sized(call, numel(call.index));
   if (*call.found.data) fail_range(call);
 }

@@ -1,4 +1,4 @@
-// What a recorder must know of a kind of kernel call to keep it as bytes, point it at other memory and run it
+// What a recording must know of a kind of kernel call to keep it as bytes, point it at other memory and run it
 // again.
 #pragma once
 #include <cstddef>

@@ -16,7 +16,7 @@ bool is_persistent(const Buffer& b) { return b.role == Role::persistent && b.fir
 
 // The eager run's region for each of the program's buffers, or -1: persistent memory by address, what was
 // made on the way by its number.
-std::vector<int> regions_of(const Program& program, const Recorder& eager) {
+std::vector<int> regions_of(const Program& program, const Recording& eager) {
   std::vector<int> made;
   std::map<const char*, int> lasting;
   for (size_t i = 0; i < eager.regions.size(); ++i) {
@@ -39,7 +39,7 @@ std::vector<int> regions_of(const Program& program, const Recorder& eager) {
 }
 
 // The last recorded call that writes each of the eager run's regions.
-std::vector<int> last_writes(const Recorder& eager) {
+std::vector<int> last_writes(const Recording& eager) {
   std::vector<int> last(eager.regions.size(), -1);
   for (size_t i = 0; i < eager.records.size(); ++i)
     for (const Use& use : eager.records[i].uses)
@@ -121,7 +121,7 @@ void Snapshot::restore(const Program& program) const {
   }
 }
 
-std::string other_path(const Program& program, const Recorder& eager) {
+std::string other_path(const Program& program, const Recording& eager) {
   const std::vector<const CallType*>& recorded = program.recorded_calls();
   const size_t n = std::min(recorded.size(), eager.records.size());
   for (size_t i = 0; i < n; ++i)
@@ -134,7 +134,7 @@ std::string other_path(const Program& program, const Recorder& eager) {
   return "";
 }
 
-std::string check(Program& program, const Snapshot& before, const Recorder& eager) {
+std::string check(Program& program, const Snapshot& before, const Recording& eager) {
   const std::vector<int> regions = regions_of(program, eager), eager_last = last_writes(eager);
   const Snapshot after(program);
   const std::vector<Instruction>& code = program.instructions();

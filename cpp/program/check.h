@@ -1,6 +1,6 @@
 // check: a program against an eager run of the same step that was recorded too.
 //
-// The recorder has kept all memory of the eager run, so the program, run again from the same state, can be
+// The recording has kept all memory of the eager run, so the program, run again from the same state, can be
 // compared result by result, to the bit; the first instruction that differs is named.
 #pragma once
 #include <string>
@@ -22,10 +22,10 @@ class Snapshot {
 };
 
 // Why the eager run is another list of calls than the program was made from; empty: it is the same.
-std::string other_path(const Program& program, const Recorder& eager);
+std::string other_path(const Program& program, const Recording& eager);
 
 // What differs, or nothing. `before`: the state before the eager run; the state after it is there again
 // afterwards. The program's arguments and outputs must be set.
-std::string check(Program& program, const Snapshot& before, const Recorder& eager);
+std::string check(Program& program, const Snapshot& before, const Recording& eager);
 
 }  // namespace ranvier

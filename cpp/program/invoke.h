@@ -1,7 +1,7 @@
 // The one boundary through which every kernel is called.
 //
 // A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(team)`,
-// `run(workspace)`, and `buffers(visitor)`, which names what it reads and writes. That is all a recorder
+// `run(workspace)`, and `buffers(visitor)`, which names what it reads and writes. That is all a recording
 // needs to keep a call and replay it.
 #pragma once
 #include <new>
@@ -10,7 +10,7 @@
 #include "base/allocator.h"
 #include "base/fp_environment.h"
 #include "base/parallel.h"
-#include "program/recorder.h"
+#include "program/recording.h"
 
 namespace ranvier {
 
@@ -25,8 +25,8 @@ bool may_stop(const void* call) {
 
 template <class Call>
 void invoke(const Call& call) {
-  static_assert(std::is_trivially_copyable_v<Call>, "a recorder keeps calls as bytes");
-  if (__builtin_expect(t_recorder != nullptr, false)) t_recorder->record(call_type<Call>(), &call);
+  static_assert(std::is_trivially_copyable_v<Call>, "a recording keeps calls as bytes");
+  if (__builtin_expect(t_recording != nullptr, false)) t_recording->record(call_type<Call>(), &call);
   const CallScope scope(num_threads(), detail::may_stop<Call>, &call);
   const size_t bytes = call.workspace_bytes(scope.threads());
   Workspace workspace(bytes);

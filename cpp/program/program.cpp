@@ -17,8 +17,8 @@ namespace ranvier {
 // What an instruction on the team costs besides its own time, where others about it run on one thread, in ns.
 constexpr double kBarriers = 300;
 
-Program::Program(Recorder&& recorder, const Regions& regions, int team) : team_(team) {
-  take(recorder, regions);
+Program::Program(Recording&& recording, const Regions& regions, int team) : team_(team) {
+  take(recording, regions);
   drop_unused();
   checks_first();
   fuse(instructions_, buffers_, team);
@@ -45,10 +45,10 @@ Program::~Program() {
   deallocate(workspace_);
 }
 
-void Program::take(Recorder& recorder, const Regions& regions) {
+void Program::take(Recording& recording, const Regions& regions) {
   const std::vector<int>& outputs = regions.outputs;
   int arguments = 0;
-  for (const Region& r : recorder.regions) {
+  for (const Region& r : recording.regions) {
     recorded_kinds_.push_back(r.kind);
     Buffer b{Role::persistent, r.bytes, r.begin, -1};
     if (r.kind == RegionKind::temporary) b.role = Role::temporary;
@@ -75,17 +75,17 @@ void Program::take(Recorder& recorder, const Regions& regions) {
   }
   arguments_.resize(arguments);
   outputs_.resize(outputs.size());
-  for (size_t i = 0; i < recorder.records.size(); ++i) {
-    Record& r = recorder.records[i];
+  for (size_t i = 0; i < recording.records.size(); ++i) {
+    Record& r = recording.records[i];
     recorded_calls_.push_back(r.type);
     const IndexRange* check = r.as<IndexRange>();
     const int64_t* guard = check ? check->found.data : nullptr;
     instructions_.push_back(
         {r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i), guard});
   }
-  memory_.eager = recorder.peak;
-  cells_ = std::move(recorder.cells);
-  places_ = std::move(recorder.places);
+  memory_.eager = recording.peak;
+  cells_ = std::move(recording.cells);
+  places_ = std::move(recording.places);
 }
 
 // From the last to the first: an instruction whose results are temporaries that nothing reads later goes.

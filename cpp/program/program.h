@@ -1,6 +1,6 @@
 // Program: a recorded list of kernel calls, on memory of its own, that runs again with one call.
 //
-// Built from a Recorder: what nobody needs is dropped, temporaries are placed into one arena, and the calls'
+// Built from a Recording: what nobody needs is dropped, temporaries are placed into one arena, and the calls'
 // views are pointed there. Arguments and outputs change from run to run: their views are redirected before
 // each. A run allocates nothing and knows nothing of Python.
 //
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "program/recorder.h"
+#include "program/recording.h"
 
 namespace ranvier {
 
@@ -63,7 +63,7 @@ struct Regions {
 
 class Program {
  public:
-  Program(Recorder&& recorder, const Regions& regions, int team);
+  Program(Recording&& recording, const Regions& regions, int team);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -110,7 +110,7 @@ class Program {
   bool is_long() const;
   size_t first_change() const;
   static void redirect(Slot& slot, char* data);
-  void take(Recorder& recorder, const Regions& regions);
+  void take(Recording& recording, const Regions& regions);
   void drop_unused();
   void checks_first();
   void prepared_first();

@@ -36,7 +36,7 @@ PARTS = (
     Part("program.py", ("python/ranvier/program/*.py",), 45, ("program",)),
     Part("train.py", ("python/ranvier/train/**/*.py",), 35, ("train",)),
     # What decides whether a captured step may be replayed.
-    Part("guards", ("cpp/bindings/guards*", "cpp/bindings/replay*"), 35, ("program",), extra=True),
+    Part("guards", ("cpp/bindings/guards*", "cpp/bindings/array_program*"), 35, ("program",), extra=True),
     Part(
         "guards.py",
         tuple(f"python/ranvier/program/{name}.py" for name in STALENESS),

@@ -170,7 +170,9 @@ def test_the_picture(program, tmp_path):
 
 
 def test_the_picture_of_something_else_is_refused():
-    with pytest.raises(TypeError, match=r"\[plot.program\] got Compiled; expected one of the programs"):
+    with pytest.raises(
+        TypeError, match=r"\[plot.program\] got CompiledFunction; expected one of the programs"
+    ):
         rv.plot.program(rv.compile(lambda x: x * 2))
 
 

@@ -16,10 +16,10 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.autograd.hooks as hooks
-from ranvier.autograd.capture import captures, current, references
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output
 from ranvier.autograd.memory import cast, filled, like, plain
+from ranvier.autograd.recording import current, recordings, references
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -275,8 +275,8 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 
     ``leaf.grad`` gets the memory layout of the leaf, so that an optimizer can walk both side by side.
     """
-    if captures and (capture := current()) is not None:
-        capture.gets_gradient(leaf)
+    if recordings and (recording := current()) is not None:
+        recording.gets_gradient(leaf)
     gradient, array = holder[0], leaf._array
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
@@ -289,13 +289,13 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     kept = leaf._grad
     total = kept._array
     known = _SOLE + (kept._cell[1] is total)
-    if captures:
+    if recordings:
         known += references(total)
     if sys.getrefcount(total) <= known and type(total.base) is not ndarray:
         _sum(total, gradient, total)
         return
-    if captures and (capture := current()) is not None:
-        capture.passing = True  # a replay would add where the recorded step has added
+    if recordings and (recording := current()) is not None:
+        recording.passing = True  # a replay would add where the recorded step has added
     kept._array = _sum(total, gradient)  # somebody else holds this array
 
 

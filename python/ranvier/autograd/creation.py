@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import captures, refuse
 from ranvier.autograd.device import device as _check_device
 from ranvier.autograd.memory import cast, filled, filled_like, like, literal, native, number_in, plain
 from ranvier.autograd.random import fresh_key, generator
+from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
@@ -115,7 +115,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     (tensor([1, 2]), dtype('float32'))
     """
     array = np.array(_array_of(data, dtype), dtype)
-    if captures:
+    if recordings:
         array = _in_step(data, array)
     return _finish(array, requires_grad, device)
 
@@ -151,7 +151,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
     array = np.asarray(_array_of(data, dtype), dtype)
-    if captures and _is_plain(data):
+    if recordings and _is_plain(data):
         array = literal(array)
     out = _finish(array, False, device)
     out._cell[FLAG] |= UNWATCHED

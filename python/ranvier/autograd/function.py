@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier.autograd.capture import keep
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode, switched_off
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several, join
 

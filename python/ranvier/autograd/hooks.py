@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import captures
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.memory import cast, copied
+from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
@@ -147,7 +147,7 @@ def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
     if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
         return True
     # A captured step may change it by what is nothing today and something in a replay.
-    return not captures and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
+    return not recordings and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
 
 
 def call_after_accumulation(leaf: Tensor) -> None:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import captures, current, keep, value_read
 from ranvier.autograd.memory import cast
+from ranvier.autograd.recording import current, keep, recordings, value_read
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +39,7 @@ def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
         return Picks(basic, axes, rows.reshape(-1), rows.shape)
     view_shape = np.broadcast_to(0, shape)[basic].shape
     rows, picked = _merged(arrays, [view_shape[a] for a in axes])
-    if arrays and captures and current() is not None:
+    if arrays and recordings and current() is not None:
         rows = _merged_by_core(arrays, [view_shape[a] for a in axes])
     return Picks(basic, axes, rows, picked)
 
@@ -124,7 +124,7 @@ def _part(part: Any) -> Any:
         return part
     if isinstance(part, (list, tuple, range)):
         array = np.asarray([getattr(p, "_array", p) for p in part])
-        if captures and all(type(p) is int for p in part):
+        if recordings and all(type(p) is int for p in part):
             keep(array)
         part = array.astype(np.int64) if array.size == 0 else array
     elif isinstance(part, (bool, np.bool_)):
@@ -135,10 +135,10 @@ def _part(part: Any) -> Any:
         kind = part.dtype if isinstance(part, np.ndarray) else type(part).__name__
         raise IndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
     if part.ndim == 0 and part.dtype.kind in "iu":
-        if captures:
+        if recordings:
             value_read("an index of one number")
         return int(part)
-    if captures and part.dtype.kind == "b":
+    if recordings and part.dtype.kind == "b":
         value_read("an index by a mask")
     return part
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import captures, current, keep, refuse
+from ranvier.autograd.recording import current, keep, recordings, refuse
 
 Array = np.ndarray[Any, Any]
 
@@ -71,7 +71,7 @@ def like(array: Array, value: Array) -> Array:
 def copied(x: Array, order: Any = "K") -> Array:
     """A copy in C order, channels-last, or in x's own order."""
     last = order == "channels_last"
-    if captures and not last and x.dtype.char in _MADE and x.flags.c_contiguous:
+    if recordings and not last and x.dtype.char in _MADE and x.flags.c_contiguous:
         return _core.cast(x, x.dtype, None)
     if x.dtype.char not in _FLOATS:
         return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)
@@ -90,7 +90,7 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
 def reshaped(x: Array, shape: Any) -> Array:
     """x in another shape: a view where there is one, else a copy."""
     y = x.reshape(shape)
-    if captures and x.dtype.char in _FLOATS and not np.may_share_memory(x, y):
+    if recordings and x.dtype.char in _FLOATS and not np.may_share_memory(x, y):
         return _core.copy(x, False, None).reshape(shape)
     return y
 
@@ -116,7 +116,7 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 
 def literal(array: Array) -> Array:
     """An array whose values are the program's own, which may change it: a recorded step makes it anew."""
-    if captures and current() is not None:
+    if recordings and current() is not None:
         if array.dtype.char in _FLOATS:
             return _core.copy_like(keep(array), array)
         return cast(keep(array), array.dtype)
@@ -178,7 +178,7 @@ def _write_array(array: Array, value: Array) -> None:
     dtype = array.dtype
     if value.shape != array.shape:
         value = np.broadcast_to(value, array.shape)
-    if captures and np.may_share_memory(array, value):
+    if recordings and np.may_share_memory(array, value):
         value = copied(value)
     if dtype.kind == "f" and (value.dtype is dtype or value.dtype == dtype):
         _core.copy(value, False, array)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.capture import captures, value_read
+from ranvier.autograd.recording import recordings, value_read
 
 _PRECISION, _THRESHOLD, _EDGE, _WIDTH = 4, 1000, 3, 80
 
 
 def text(tensor: Any) -> str:
     """``tensor([1., 2.], requires_grad=True)``"""
-    if captures:
+    if recordings:
         value_read("str() or repr()")
     array = tensor._array
     prefix = "Parameter containing:\n" if type(tensor).__name__ == "Parameter" else ""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import refuse
+from ranvier.autograd.recording import refuse
 
 _MASK = (1 << 64) - 1
 _lock = allocate_lock()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
-from ranvier.autograd.capture import captures, value_read
 from ranvier.autograd.device import CPU, device
 from ranvier.autograd.memory import plain
+from ranvier.autograd.recording import recordings, value_read
 from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
 
 ndarray = np.ndarray
@@ -183,7 +183,7 @@ class Tensor:
         return self._array.dtype.kind == "f"
 
     def data_ptr(self) -> int:
-        if captures:
+        if recordings:
             value_read("data_ptr()")
         return int(self._array.ctypes.data)
 
@@ -226,7 +226,7 @@ class Tensor:
             raise RuntimeError(
                 "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
             )
-        if captures:
+        if recordings:
             value_read("numpy()")
         self._cell[FLAG] |= UNWATCHED
         return self._array
@@ -253,12 +253,12 @@ class Tensor:
             raise RuntimeError(
                 f"[item] got a Tensor with {self._array.size} elements; expected one: tolist() gives all"
             )
-        if captures:
+        if recordings:
             value_read("item()")
         return self._array.item()
 
     def tolist(self) -> Any:
-        if captures:
+        if recordings:
             value_read("tolist()")
         return self._array.tolist()
 
@@ -276,7 +276,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self._array.size != 1:
             raise RuntimeError(f"Boolean value of Tensor with {self._array.size} values is ambiguous")
-        if captures:
+        if recordings:
             value_read("a condition")
         return bool(self._array.item())
 
@@ -286,7 +286,7 @@ class Tensor:
         return len(self._array)
 
     def __contains__(self, value: Any) -> bool:
-        if captures:
+        if recordings:
             value_read("`in`")
         return bool((self._array == (value._array if isinstance(value, Tensor) else value)).any())
 

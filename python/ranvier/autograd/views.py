@@ -15,9 +15,9 @@ from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd.capture import captures, current
 from ranvier.autograd.memory import copied
 from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import current, recordings
 
 FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
 
@@ -47,8 +47,8 @@ def count_change(tensor: Any) -> None:
     """The part of `bump` that counts: for a change after which all views get a history anyway."""
     cell = tensor._cell
     cell[0] += 1
-    if captures and (capture := current()) is not None:
-        capture.changes(tensor)
+    if recordings and (recording := current()) is not None:
+        recording.changes(tensor)
     array = tensor._array
     if cell[1] is None:
         cell[1] = array

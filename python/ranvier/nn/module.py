@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ranvier.autograd.capture import captures, current
 from ranvier.autograd.memory import in_float, plain
+from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed, rebuild
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 from ranvier.nn.config import arguments_of, record_arguments
@@ -84,8 +84,8 @@ class Module(HookRegistration):
         raise NotImplementedError(f"[{type(self).__name__}] forward is not defined")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if captures and (capture := current()) is not None:
-            capture.modules[id(self)] = self
+        if recordings and (recording := current()) is not None:
+            recording.modules[id(self)] = self
         for arg in args:
             if type(arg) is ndarray:
                 args = self._cast(args)
@@ -287,8 +287,8 @@ class Module(HookRegistration):
         """Forgets the gradients of all parameters (or fills them with zeros)."""
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
-                if captures and (capture := current()) is not None:
-                    capture.drops_gradient(parameter)
+                if recordings and (recording := current()) is not None:
+                    recording.drops_gradient(parameter)
                 parameter.grad = None
             else:
                 parameter.grad.zero_()

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.random import fresh_key
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import zeros

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import keep, value_read
 from ranvier.autograd.memory import cast, plain
+from ranvier.autograd.recording import keep, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.whole import capturing, exact
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.mode import is_grad_enabled
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import (
     Array,

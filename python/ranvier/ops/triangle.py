@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.capture import keep
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import masked_fill
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import refuse
 from ranvier.autograd.mode import enable_grad
+from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.optim.line_search import Point, strong_wolfe

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import captures, current, keep
+from ranvier.autograd.recording import current, keep, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 
@@ -112,8 +112,8 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
-                    if captures and (capture := current()) is not None:
-                        capture.drops_gradient(p)
+                    if recordings and (recording := current()) is not None:
+                        recording.drops_gradient(p)
                     p._grad = None
                 elif p.grad is not None:
                     if p.grad.requires_grad:
@@ -252,8 +252,8 @@ class _Plan:
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
         self.refresh(optimizer, group)
-        if captures and (capture := current()) is not None:
-            capture.plans.append((self, optimizer, group))
+        if recordings and (recording := current()) is not None:
+            recording.plans.append((self, optimizer, group))
             keep(self.numbers)
         flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
         loss = None if optimizer.finite is None else optimizer.finite._array

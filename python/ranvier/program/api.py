@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.capture import keep
 from ranvier.autograd.creation import tensor
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
-from ranvier.program.compiled import Compiled, CompiledModel
+from ranvier.program.compiled import CompiledFunction, CompiledModel
 
 
 def compile(function: Any = None, *, verify: bool | int = True) -> Any:
@@ -70,13 +70,13 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
     if isinstance(function, Module):
         return CompiledModel(function, verify)
-    return Compiled(function, verify)
+    return CompiledFunction(function, verify)
 
 
 def constant(value: Any) -> Tensor:
     """A Tensor of values that a captured step may take for constant, though they are made inside it.
 
-    Outside a capture: ``rv.tensor(value)``, or the Tensor itself.
+    Outside a recording: ``rv.tensor(value)``, or the Tensor itself.
 
     >>> import ranvier as rv
     >>> rv.constant([1.0, 2.0])

@@ -1,4 +1,4 @@
-"""Compiled: a step recorded once and replayed as one call into the core."""
+"""CompiledFunction: a step recorded once and replayed as one call into the core."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from weakref import WeakSet, ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import captures, current
 from ranvier.autograd.mode import mode, no_grad
+from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import borrowed
 from ranvier.program.errors import CaptureError
 from ranvier.program.guard_kinds import STATE
@@ -44,7 +44,7 @@ class _Local(local):
 _local = _Local()
 
 
-_all: WeakSet[Compiled] = WeakSet()
+_all: WeakSet[CompiledFunction] = WeakSet()
 
 
 def _renew_locks() -> None:
@@ -56,7 +56,7 @@ def _renew_locks() -> None:
 os.register_at_fork(after_in_child=_renew_locks)
 
 
-class Compiled:
+class CompiledFunction:
     """A step that replays itself; made by :func:`compile`.
 
     after: calls of a signature that run eagerly before it is captured.
@@ -73,7 +73,7 @@ class Compiled:
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
         self._steps: OrderedDict[Any, list[Step]] = OrderedDict()  # by signature; several for other guards
-        self._instances: WeakSet[Compiled] = WeakSet()  # the same method of objects
+        self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._waiting = Counter[Any]()
         self._large: Large | None = None  # arrays that the step may read: the next recording tells
         self._watched = 0  # how often they were watched
@@ -97,24 +97,24 @@ class Compiled:
             pass
         return MethodType(self._of(instance), instance)
 
-    def _of(self, instance: Any) -> Compiled:
+    def _of(self, instance: Any) -> CompiledFunction:
         """The programs for one object: they hold it, so it holds them, and both go together."""
         own = attributes_of(instance)
         if own is None:
             return self
         with self._lock:  # two threads may come first
             found = own.get(self._place)
-            if type(found) is _OfInstance and found._family is self and found._owner() is instance:
+            if type(found) is _CompiledMethod and found._family is self and found._owner() is instance:
                 return found
             try:
-                found = own[self._place] = _OfInstance(self, instance)
+                found = own[self._place] = _CompiledMethod(self, instance)
             except TypeError:  # no weak reference to it can be made
                 return self
             self._instances.add(found)
         return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if captures and current() is not None:  # part of another step, which records its calls
+        if recordings and current() is not None:  # part of another step, which records its calls
             return self._eager(args, kwargs)
         if other_threads():  # which wait while a step is recorded, checked or replayed
             with self._lock:
@@ -169,12 +169,12 @@ class Compiled:
             self._debt -= 1
             return self._eager(args, kwargs)
         large, self._large = self._large, None
-        result, capture, slots = record(self._function, args, kwargs, None, large)
+        result, recording, slots = record(self._function, args, kwargs, None, large)
         self._debt += 4
-        if capture.passing:
+        if recording.passing:
             return result
         try:
-            step = self._step(capture, slots, args, kwargs, result)
+            step = self._step(recording, slots, args, kwargs, result)
         except CaptureError as error:
             known = [] if large is None else large[0]
             new = error.large is not None and any(all(x is not y for y in known) for x in error.large[0])
@@ -192,7 +192,7 @@ class Compiled:
         while sum(map(len, self._steps.values())) > _PROGRAMS:
             self._drop_oldest()
         self._last_key = key
-        del capture  # and with it the memory of the recording
+        del recording  # and with it the memory of the recording
         _core.empty_cache()
         return result
 
@@ -227,14 +227,14 @@ class Compiled:
 
     def _step(
         self,
-        capture: Any,
+        recording: Any,
         slots: list[Array],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         result: Any,
     ) -> Step:
         roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
-        return Step(capture, slots, form(args, kwargs), roots, result, self._forward_only)
+        return Step(recording, slots, form(args, kwargs), roots, result, self._forward_only)
 
     def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
@@ -244,22 +244,22 @@ class Compiled:
         before, entry = step.program.snapshot(), step.entry()
         watched = None if other_threads() else step.large
         try:
-            result, capture, slots = record(self._function, args, kwargs, step.arguments, watched)
+            result, recording, slots = record(self._function, args, kwargs, step.arguments, watched)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._steps[key].insert(0, step)
             raise
-        if capture.passing:
+        if recording.passing:
             self._steps[key].insert(0, step)
             return result
         changed = step.changed()
-        other = step.program.other_path(capture.recording)
+        other = step.program.other_path(recording.core)
         if (other and not step.renewed) or changed.startswith(f"{STATE} of "):
             # the first run had something to set up, or this one
-            step = self._step(capture, slots, args, kwargs, result)
+            step = self._step(recording, slots, args, kwargs, result)
             step.renewed = True
             self._debt += 4
         else:
-            fault = capture.fault or capture.reads.fault
+            fault = recording.fault or recording.reads.fault
             if not fault and changed and not step.may_change(changed):
                 fault = (
                     f"the step changes {changed} each time it runs, which a replay would not; do that "
@@ -270,21 +270,21 @@ class Compiled:
             elif not fault and step.settings() != settings:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
             if self._verify is not False:
-                fault = fault or step.program.check(before, capture.recording, tuple(slots))
-            self._go_on(step, capture, entry, fault, result)
+                fault = fault or step.program.check(before, recording.core, tuple(slots))
+            self._go_on(step, recording, entry, fault, result)
         self._steps[key].insert(0, step)
-        del capture, before
+        del recording, before
         _core.empty_cache()
         self._checked = time.perf_counter()
         self._check_took = self._checked - began
         return result
 
-    def _go_on(self, step: Step, capture: Any, entry: Any, fault: str, result: Any) -> None:
+    def _go_on(self, step: Step, recording: Any, entry: Any, fault: str, result: Any) -> None:
         """Takes a step that was checked for the next calls, or raises CaptureError."""
         if not fault:
-            fault = step.guard(capture, entry)
-            capture.leaves.clear()  # adopt_gradients asks who holds them
-            capture.dropped.clear()
+            fault = step.guard(recording, entry)
+            recording.leaves.clear()  # adopt_gradients asks who holds them
+            recording.dropped.clear()
             step.program.adopt_gradients()
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
@@ -327,10 +327,10 @@ class Compiled:
             program.explain()
 
 
-class _OfInstance(Compiled):
+class _CompiledMethod(CompiledFunction):
     """The captured method of one object."""
 
-    def __init__(self, family: Compiled, owner: Any) -> None:
+    def __init__(self, family: CompiledFunction, owner: Any) -> None:
         self._family, self._owner = family, ref(owner)
         super().__init__(family._function, family._verify, family._after)
 
@@ -338,7 +338,7 @@ class _OfInstance(Compiled):
         return type(None), ()
 
 
-class CompiledModel(Compiled):
+class CompiledModel(CompiledFunction):
     """A module whose forward pass replays itself; all else of it is to be had here too.
 
     >>> import numpy as np, ranvier as rv
@@ -357,7 +357,7 @@ class CompiledModel(Compiled):
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inside = _local.steps or (captures and current() is not None)  # of a step, which may want gradients
+        inside = _local.steps or (recordings and current() is not None)  # of a step, which may want gradients
         if inside or (mode.enabled and self._function.training):
             return self._function(*args, **kwargs)
         if other_threads():

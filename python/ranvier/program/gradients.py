@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.capture import Capture
 from ranvier.autograd.memory import like
+from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -19,30 +19,28 @@ def address_of(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def carried_over(capture: Capture) -> list[tuple[Any, int]]:
+def carried_over(recording: Recording) -> list[tuple[Any, int]]:
     """(leaf, address of its gradient before the step, or 0) where the step adds to it, or reads it."""
     added = [
         (leaf, 0 if (before := None if array is None else array()) is None else address_of(before))
-        for leaf, _, array, carried in capture.leaves.values()
+        for leaf, _, array, carried in recording.leaves.values()
         if carried
     ]
-    recording = capture.recording
+    core = recording.core
     read = [
-        (leaf, address_of(array))
-        for leaf, array in capture.dropped.values()
-        if recording.region_of(array) >= 0
+        (leaf, address_of(array)) for leaf, array in recording.dropped.values() if core.region_of(array) >= 0
     ]
     return added + read
 
 
-def given(capture: Capture, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
+def given(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
     """(tensor, address of its gradient) where the step uses a gradient that it does not make."""
-    recording, own = capture.recording, capture.leaves.keys() | capture.zeroed.keys()
+    core, own = recording.core, recording.leaves.keys() | recording.zeroed.keys()
     arrays = [(t, t.grad._array) for t in tensors if id(t) not in own and t.grad is not None]
     return [
         (t, address_of(array))
         for t, array in arrays
-        if recording.region_of(array) >= 0 and recording.kind_of(array) == "persistent"
+        if core.region_of(array) >= 0 and core.kind_of(array) == "persistent"
     ]
 
 

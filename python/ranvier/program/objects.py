@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.capture import package
+from ranvier.autograd.recording import package
 from ranvier.nn import Module
 
 # Methods that Python looks up by itself. In a guard NotImplemented stands for one that is not there.

@@ -20,7 +20,7 @@ from types import CodeType
 from typing import Any
 
 import ranvier.program.pure as pure
-from ranvier.autograd.capture import package, place
+from ranvier.autograd.recording import package, place
 from ranvier.program.contents import NUMPY_SETTINGS
 from ranvier.program.touches import Touches
 

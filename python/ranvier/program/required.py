@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.capture import Capture
+from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
@@ -17,12 +17,12 @@ Array = np.ndarray[Any, Any]
 _COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
 
 
-def require_replayable(capture: Capture, kinds: list[str], expected: list[Array], result: Any) -> None:
+def require_replayable(recording: Recording, kinds: list[str], expected: list[Array], result: Any) -> None:
     """Raises CaptureError where it is not. kinds: of the results; expected: what may outlive the step."""
-    recording = capture.recording
-    fault = capture.fault or recording.fault
+    core = recording.core
+    fault = recording.fault or core.fault
     if not fault:
-        fault = capture.reads.fault or _not_plain(result)
+        fault = recording.reads.fault or _not_plain(result)
     if not fault and "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
     if not fault and "foreign" in kinds:
@@ -31,13 +31,13 @@ def require_replayable(capture: Capture, kinds: list[str], expected: list[Array]
             "the step"
         )
     if "NumPy made" in fault:
-        fault += _odd_dtype(capture)
+        fault += _odd_dtype(recording)
     kept = not fault
     if not fault:
-        held = recording.still_referenced(expected)
+        held = core.still_referenced(expected)
         if held is not None:  # perhaps by a cycle only
             gc.collect()
-            held = recording.still_referenced(expected)
+            held = core.still_referenced(expected)
         if held is not None:
             fault = (
                 f"the result of {held} is still referenced after the step, and a replay would not renew it; "
@@ -49,9 +49,9 @@ def require_replayable(capture: Capture, kinds: list[str], expected: list[Array]
         raise error
 
 
-def _odd_dtype(capture: Capture) -> str:
+def _odd_dtype(recording: Recording) -> str:
     """Names the first argument whose dtype the core does not compute in, so that NumPy does; or ""."""
-    for number, (array, _) in enumerate(capture.arguments):
+    for number, (array, _) in enumerate(recording.arguments):
         dtype = array.dtype
         if dtype.char not in _COMPUTED or not dtype.isnative:
             other = "float32" if dtype.kind == "f" else "int64, or as floats"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import Capture, package
 from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import Recording, package
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.errors import CaptureError
 from ranvier.program.gradients import (
@@ -52,7 +52,7 @@ class Step:
 
     def __init__(
         self,
-        capture: Capture,
+        recording: Recording,
         arguments: list[Array],
         form: list[Any],
         roots: list[tuple[Any, str]],
@@ -67,36 +67,36 @@ class Step:
         self.checks_left, self.checks, self.renewed = 0, 0, False
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
-        recording = capture.recording
-        kinds = [recording.kind_of(t._array) for t in tensors]
+        core = recording.core
+        kinds = [core.kind_of(t._array) for t in tensors]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
-        gradients = [(leaf, leaf.grad) for leaf, *_ in capture.leaves.values() if leaf.grad is not None]
-        dropped = [p for p in capture.zeroed.values() if p.grad is None]
-        kept = [grad for _, grad in gradients if recording.kind_of(grad._array) == "temporary"]
+        gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
+        dropped = [p for p in recording.zeroed.values() if p.grad is None]
+        kept = [grad for _, grad in gradients if core.kind_of(grad._array) == "temporary"]
         kept_arrays = [grad._array for grad in kept]
-        require_replayable(capture, kinds, outputs + kept_arrays, result)
-        self._modules = _lasting(capture.modules)
-        self.program = _core.Program(recording, arguments, outputs, kept_arrays, self._watched())
+        require_replayable(recording, kinds, outputs + kept_arrays, result)
+        self._modules = _lasting(recording.modules)
+        self.program = _core.Program(core, arguments, outputs, kept_arrays, self._watched())
         self.forward_only = forward_only
         self.arguments = arguments
-        self.plans = capture.plans
+        self.plans = recording.plans
         self.call = self.program.call
-        self._roots, self._reads = roots, capture.reads
-        touches = capture.reads.touches
+        self._roots, self._reads = roots, recording.reads
+        touches = recording.reads.touches
         self._untouched: set[int] = set() if touches is None else touches.untouched
         self.large: Large | None = None
         self._leaves = [leaf for leaf, _ in gradients]
-        self._carried = carried_over(capture)
+        self._carried = carried_over(recording)
         self._looked_up: set[str] = set()
         self._begins_with: list[tuple[Tensor, int | None]] = []
         self._has: list[Tensor] = []  # those that had a gradient
-        fault = self.guard(capture) or shared_gradient(kept_arrays)
+        fault = self.guard(recording) or shared_gradient(kept_arrays)
         if fault:
             error = CaptureError(f"[compile] {fault}", result)
             error.large = self.large
             raise error
-        before = {key: grad for key, (_, grad, *_) in capture.leaves.items()}
+        before = {key: grad for key, (_, grad, *_) in recording.leaves.items()}
         carried = {id(grad) for _, grad in gradients}
         number = {id(array): i for i, array in enumerate(kept_arrays)}
         self.program.set_call(
@@ -107,33 +107,33 @@ class Step:
                 if grad is not before[id(leaf)]
             ]
             + [(p, None, -1) for p in dropped],
-            [t for t in capture.changed.values() if id(t) not in carried],
+            [t for t in recording.changed.values() if id(t) not in carried],
             renewed_gradient,
         )
 
-    def guard(self, capture: Capture, entry: Entry = ()) -> str:
+    def guard(self, recording: Recording, entry: Entry = ()) -> str:
         """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
 
-        capture: a run of it, whose reads are added. entry: the gradients that it began with.
+        recording: a run of it, whose reads are added. entry: the gradients that it began with.
         """
-        if capture.reads.touches is not None:
-            self._untouched &= capture.reads.touches.untouched
-        self._reads.add(capture.reads)
+        if recording.reads.touches is not None:
+            self._untouched &= recording.reads.touches.untouched
+        self._reads.add(recording.reads)
         self._has = [t for t, array in entry if array is not None]
         self._begins_with = [
             (t, None if array is None else address_of(array))
             for t, array in entry
-            if array is None or capture.recording.region_of(array) >= 0
+            if array is None or recording.core.region_of(array) >= 0
         ]
-        walk = self._walk(capture)
+        walk = self._walk(recording)
         while not walk.fault and not walk.looked_up <= self._looked_up:
             self._looked_up |= walk.looked_up
-            walk = self._walk(capture)
+            walk = self._walk(recording)
         self.texts, self.large = walk.texts, (walk.large, walk.parents) if walk.large else None
         self.program.set_guards(walk.guards)
         return walk.fault
 
-    def _walk(self, capture: Capture) -> Walk:
+    def _walk(self, recording: Recording) -> Walk:
         walk = Walk(self._reads, self.forward_only, self._looked_up)
         walk.untouched = set(self._untouched)
         if not self.forward_only:
@@ -145,7 +145,7 @@ class Step:
         for leaf, address in [*self._carried, *self._begins_with]:  # the last ones: they may move
             walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
         updated = [p for plan, *_ in self.plans for p in plan.active]
-        for leaf, address in given(capture, [*updated, *walk.tensors]):
+        for leaf, address in given(recording, [*updated, *walk.tensors]):
             walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
         for t in self._has:
             walk.call(functools.partial(has_gradient, t), True, EARLIER)
@@ -228,13 +228,13 @@ def record(
     kwargs: dict[str, Any],
     forms: list[Array] | None = None,
     large: Large | None = None,
-) -> tuple[Any, Capture, list[Array]]:
-    """Runs the step once, eagerly and recorded: (its result off the tape, the capture, the arguments).
+) -> tuple[Any, Recording, list[Array]]:
+    """Runs the step once, eagerly and recorded: (its result off the tape, the recording, the arguments).
 
     forms: arrays in whose memory order the arguments are to arrive (else each in its own), for a run that a
     program is to be compared with: all its results are kept. large: arrays whose reading is watched.
     """
-    recorded = Capture(_core.Recording(package(), forms is not None))
+    recorded = Recording(_core.Recording(package(), forms is not None))
     touches = None if large is None else Touches(*large)
     recorded.reads = Reads(touches)
     slots: list[Array] = []
@@ -243,7 +243,7 @@ def record(
         slots.append(_copy(array) if forms is None else _alike(forms[len(slots)]))
         if forms is not None:
             slots[-1][...] = array
-        recorded.recording.add_argument(slots[-1])
+        recorded.core.add_argument(slots[-1])
         recorded.arguments.append((array, slots[-1]))
         return wrap(slots[-1])
 

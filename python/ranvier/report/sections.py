@@ -58,7 +58,7 @@ def times(history: Any) -> str:
         ("threads", config.get_num_threads()),
         ("processor", _processor()),
     ]
-    note = "Of the passes over the training data, without the validation; the first has the captures in it."
+    note = "Of the passes over the training data, without the validation; the first has the recordings in it."
     return section("Time", facts(listed), f'<p class="note">{note}</p>')
 
 

@@ -23,7 +23,7 @@ from ranvier.train.interrupt import Interrupt
 from ranvier.train.measured import Measured
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.source import Source
-from ranvier.train.step import Step
+from ranvier.train.step import TrainingStep
 
 if TYPE_CHECKING:
     from ranvier.train.trainer import Trainer
@@ -55,7 +55,7 @@ class Run:
         link: str | None,
     ) -> None:
         self.trainer, self.source, self.valid, self.hooks = trainer, source, valid, hooks
-        self.step, self._nonfinite = Step(trainer), NonFinite(trainer)
+        self.step, self._nonfinite = TrainingStep(trainer), NonFinite(trainer)
         self.first = self.epoch = trainer.history.epochs
         self.last, self.batch = self.first + epochs, 0
         self._interrupt = Interrupt()

@@ -1,4 +1,4 @@
-"""Step: what happens to one batch of a training run."""
+"""TrainingStep: what happens to one batch of a training run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ranvier.train.weighting import batch_loss, name_of, weighting
 if TYPE_CHECKING:
     from ranvier.train.trainer import Trainer
 
-__all__ = ["Step", "parameters_of"]
+__all__ = ["TrainingStep", "parameters_of"]
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +29,7 @@ class _Unusable(Exception):
     """The first loss of a search is not finite."""
 
 
-class Step:
+class TrainingStep:
     """Loss and gradients of a batch; every `accumulate` batches the penalty, clipping and an update.
 
     Gradients of several batches add up to those of all their samples together: each counts by its samples (or

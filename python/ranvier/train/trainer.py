@@ -15,7 +15,7 @@ from ranvier.metrics import Metric
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating, mode_kept
 from ranvier.train.callbacks.base import Callback
-from ranvier.train.captured import Captured
+from ranvier.train.compiled import CompiledOrEager
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
 from ranvier.train.inputs import same_columns
@@ -128,7 +128,7 @@ class Trainer:
         self._run: Run | None = None
         self.compile = compile
         self._columns: list[str] | None = None  # of the data frame that `fit` was given
-        self._captured: dict[str, tuple[Any, Captured]] = {}  # with what each depends on
+        self._captured: dict[str, tuple[Any, CompiledOrEager]] = {}  # with what each depends on
 
     def fit(
         self,
@@ -343,13 +343,13 @@ class Trainer:
     def _predict(self, x: Tensor) -> Tensor:
         return self.model(x)
 
-    def captured(self, name: str, function: Callable[..., Any], **settings: Any) -> Captured:
+    def captured(self, name: str, function: Callable[..., Any], **settings: Any) -> CompiledOrEager:
         """The captured form of a function, kept while what the function was made from stays the same."""
         parts = self.model, self.loss, self.optimizer, self.compile, list(self.metrics), self.settings()
         kept = self._captured.get(name)
         if kept is None or kept[0] != parts:
             settings["eager"] = settings.get("eager", False) or not self.compile
-            kept = self._captured[name] = parts, Captured(f"Trainer.{name}", function, **settings)
+            kept = self._captured[name] = parts, CompiledOrEager(f"Trainer.{name}", function, **settings)
         return kept[1]
 
     def _dtype(self) -> np.dtype[Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import value_read
 from ranvier.autograd.memory import cast, numbers
+from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.whole import arithmetic, capturing
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.capture import captures, current, keep
 from ranvier.autograd.memory import cast
+from ranvier.autograd.recording import current, keep, recordings
 from ranvier.autograd.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -19,8 +19,8 @@ F64, I64, BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
 
 
 def capturing() -> bool:
-    """True while this thread captures a step."""
-    return bool(captures) and current() is not None
+    """True while this thread records a step."""
+    return bool(recordings) and current() is not None
 
 
 def exact(x: Any, dtype: np.dtype[Any] = F64) -> Any:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier.autograd.capture import keep
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import cast
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 
 

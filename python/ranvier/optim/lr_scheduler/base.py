@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
-from ranvier.autograd.capture import refuse
+from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
 

@@ -1,10 +1,10 @@
-// Recording: a recorder of kernel calls that knows whose memory the calls use.
+// ArrayRecording: a Recording that knows the NumPy arrays in whose memory the calls work.
 #pragma once
 #include <pybind11/pybind11.h>
 
 #include <vector>
 
-#include "program/recorder.h"
+#include "program/recording.h"
 
 namespace ranvier::bind {
 
@@ -20,11 +20,11 @@ struct Memory {
   py::handle owner;
 };
 
-class Recording : public Recorder {
+class ArrayRecording : public Recording {
  public:
   // keeps: whether results stay readable after the program has let them go.
-  Recording(std::string package, bool keeps) : package_(std::move(package)), keeps_(keeps) {}
-  ~Recording();
+  ArrayRecording(std::string package, bool keeps) : package_(std::move(package)), keeps_(keeps) {}
+  ~ArrayRecording();
 
   void begin();
   void end();

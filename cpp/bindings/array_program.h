@@ -1,4 +1,5 @@
-// Replay: a Program as Python calls it: arguments checked and pointed at, results in arrays of their own.
+// ArrayProgram: a Program as Python calls it. It checks the arguments, points the program at them, and makes
+// arrays of the results.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -10,8 +11,8 @@
 
 #include "base/isa.h"
 #include "bindings/array_args.h"
+#include "bindings/array_recording.h"
 #include "bindings/guards.h"
-#include "bindings/recording.h"
 #include "program/check.h"
 #include "program/program.h"
 
@@ -48,12 +49,12 @@ struct ResultForm {
   py::object make(py::handle memory) const;  // memory: uint8, contiguous
 };
 
-class Replay {
+class ArrayProgram {
  public:
   // watched: Tensors whose changes are counted; what follows from them alone is computed after a change only.
-  Replay(Recording& recording, const py::list& arguments, const py::list& results,
-         const py::list& kept_arrays, const py::list& watched);
-  ~Replay();
+  ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
+               const py::list& kept_arrays, const py::list& watched);
+  ~ArrayProgram();
 
   // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.
   // gradients: (leaf, Tensor or None, place among kept_arrays or -1), set after a run. changed: the Tensors
@@ -78,8 +79,8 @@ class Replay {
 
   Snapshot snapshot() const { return Snapshot(*program_); }
   // What differs from an eager run of the step, recorded since the snapshot, whose state is kept.
-  std::string check(const Snapshot& before, const Recording& eager, const py::tuple& arrays);
-  std::string other_path(const Recording& eager) const { return ranvier::other_path(*program_, eager); }
+  std::string check(const Snapshot& before, const ArrayRecording& eager, const py::tuple& arrays);
+  std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
   void measure();  // the next runs are measured once more
   // As many runs as are still missing until all is measured, on the arguments that were copied last; the
   // state is put back.
@@ -97,7 +98,7 @@ class Replay {
   void release_held_gradients();
   void set_gradients() const;
   void watch();
-  int add_result(const Recording& recording, py::handle result, const Regions& regions);
+  int add_result(const ArrayRecording& recording, py::handle result, const Regions& regions);
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
 

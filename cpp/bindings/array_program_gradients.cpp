@@ -5,7 +5,7 @@
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
 #include <numpy/arrayobject.h>
 
-#include "bindings/replay.h"
+#include "bindings/array_program.h"
 
 namespace ranvier::bind {
 namespace {
@@ -26,13 +26,13 @@ bool Gradient::is_held() const {
   return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now) > 1 + in_cell || Py_REFCNT(cell) > 1;
 }
 
-py::list Replay::gradients() const {
+py::list ArrayProgram::gradients() const {
   py::list all;
   for (const Gradient& g : gradients_) all.append(py::make_tuple(g.leaf, g.tensor));
   return all;
 }
 
-void Replay::set_gradients() const {
+void ArrayProgram::set_gradients() const {
   for (const Gradient& g : gradients_) {
     PyObject*& grad = slot_of(g.leaf.ptr(), TensorSlots::of(g.leaf).grad);
     if (grad == g.tensor.ptr()) continue;
@@ -43,7 +43,7 @@ void Replay::set_gradients() const {
 }
 
 // What the caller has kept of the last run stays as it is: the next one writes elsewhere.
-void Replay::release_held_gradients() {
+void ArrayProgram::release_held_gradients() {
   for (Gradient& g : gradients_) {
     if (g.kept < 0 || !g.is_held()) continue;
     g.tensor = renew_(g.tensor);
@@ -53,7 +53,7 @@ void Replay::release_held_gradients() {
   }
 }
 
-void Replay::adopt_gradients() {
+void ArrayProgram::adopt_gradients() {
   release_held_gradients();
   for (const Gradient& g : gradients_) {
     const py::object now = g.leaf.attr("_grad");

@@ -1,8 +1,8 @@
-// Recorder: keeps every kernel call that its thread makes while it is the thread's recorder.
+// Recording: keeps every kernel call that its thread makes while it is the thread's recording.
 //
 // A call's memory is known by region: a block of bytes that somebody noted before the call. Regions that the
 // core itself allocated during the recording are temporaries; arguments are what a replay gets anew; all else
-// is persistent and stays where it is. The owner of a recorder keeps every noted block from being freed, so
+// is persistent and stays where it is. The owner of a recording keeps every noted block from being freed, so
 // that an address means one region only.
 #pragma once
 #include <map>
@@ -34,7 +34,7 @@ struct Record {
   const CallType* type;
   std::unique_ptr<char[]> call;
   std::vector<Use> uses;
-  int place;  // in Recorder::places: the line of the program that made the call
+  int place;  // in Recording::places: the line of the program that made the call
 
   template <class Call>
   Call* as() {
@@ -45,7 +45,7 @@ struct Record {
   }
 };
 
-class Recorder {
+class Recording {
  public:
   // The region that holds p, or -1.
   int find(const void* p) const;
@@ -67,7 +67,7 @@ class Recorder {
   std::map<const char*, int> by_begin_;
 };
 
-// This thread's recorder, or null. A plain pointer: every kernel call looks.
-extern __thread Recorder* t_recorder __attribute__((tls_model("initial-exec")));
+// This thread's recording, or null. A plain pointer, since every kernel call reads it.
+extern __thread Recording* t_recording __attribute__((tls_model("initial-exec")));
 
 }  // namespace ranvier

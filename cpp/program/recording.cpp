@@ -1,11 +1,11 @@
-#include "program/recorder.h"
+#include "program/recording.h"
 
 #include <cstring>
 #include <utility>
 
 namespace ranvier {
 
-__thread Recorder* t_recorder = nullptr;
+__thread Recording* t_recording = nullptr;
 
 Extent extent(const AnyView& v, int64_t item) {
   Extent e{0, item};
@@ -38,7 +38,7 @@ bool may_stop(const CallType& type, const void* call) {
   return true;
 }
 
-int Recorder::find(const void* p) const {
+int Recording::find(const void* p) const {
   const char* at = static_cast<const char*>(p);
   auto it = by_begin_.upper_bound(at);
   if (it == by_begin_.begin()) return -1;
@@ -47,20 +47,20 @@ int Recorder::find(const void* p) const {
   return at < r.begin + r.bytes || at == r.begin ? index : -1;
 }
 
-int Recorder::note(void* begin, size_t bytes, RegionKind kind, int argument) {
+int Recording::note(void* begin, size_t bytes, RegionKind kind, int argument) {
   const auto found = by_begin_.find(static_cast<char*>(begin));
   if (found != by_begin_.end() && regions[found->second].bytes >= bytes) return found->second;
   regions.push_back({static_cast<char*>(begin), bytes, kind, argument});
   return by_begin_[static_cast<char*>(begin)] = static_cast<int>(regions.size()) - 1;
 }
 
-int64_t* Recorder::cell() {
+int64_t* Recording::cell() {
   cells.push_back(std::make_unique<int64_t>(0));
   note(cells.back().get(), sizeof(int64_t), RegionKind::persistent);
   return cells.back().get();
 }
 
-void Recorder::record(const CallType& type, const void* call) {
+void Recording::record(const CallType& type, const void* call) {
   Record r{&type, std::make_unique<char[]>(type.size), {}, static_cast<int>(places.size()) - 1};
   std::memcpy(r.call.get(), call, type.size);
   add_uses(r);
@@ -68,14 +68,14 @@ void Recorder::record(const CallType& type, const void* call) {
 }
 
 // Notes why the calls cannot be replayed, unless an earlier reason is known.
-void Recorder::blame(const Record& r, const char* what) {
+void Recording::blame(const Record& r, const char* what) {
   if (!fault.empty()) return;
   fault = r.type->name;
   if (r.place >= 0) fault += " (" + places[r.place] + ")";
   fault += std::string(" ") + what;
 }
 
-void Recorder::add_uses(Record& r) {
+void Recording::add_uses(Record& r) {
   std::vector<View> views;
   r.type->views(r.call.get(), views);
   for (const View& view : views) {

@@ -1,4 +1,4 @@
-"""Captured: a part of training that is recorded once and replayed (`rv.compile`), or else runs eagerly."""
+"""CompiledOrEager: a part of training that is compiled (`rv.compile`), or runs eagerly where that fails."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import borrowed
-from ranvier.program import CaptureError, Compiled
+from ranvier.program import CaptureError, CompiledFunction
 
-__all__ = ["Captured"]
+__all__ = ["CompiledOrEager"]
 
 
-class Captured:
+class CompiledOrEager:
     """A function of arrays, captured; what cannot be captured runs eagerly, after one warning.
 
     Args:
@@ -34,7 +34,7 @@ class Captured:
         refused: str = "",
     ) -> None:
         self._name, self._function = name, function
-        self._compiled = None if eager else Compiled(function, after=after)
+        self._compiled = None if eager else CompiledFunction(function, after=after)
         if refused and not eager:
             self._refuse(refused)
 

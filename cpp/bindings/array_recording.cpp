@@ -2,7 +2,7 @@
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define NO_IMPORT_ARRAY
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
-#include "bindings/recording.h"
+#include "bindings/array_recording.h"
 
 #include <numpy/arrayobject.h>
 
@@ -31,33 +31,33 @@ PyObject* handler_of(PyArrayObject* a) { return reinterpret_cast<PyArrayObject_f
 }  // namespace
 
 void note_array(py::handle array) {
-  if (array) static_cast<Recording*>(t_recorder)->note(array);
+  if (array) static_cast<ArrayRecording*>(t_recording)->note(array);
 }
 
-Recording::~Recording() {
+ArrayRecording::~ArrayRecording() {
   end();
   for (void* block : pins_)
     if (block) unpin(block);
 }
 
-void Recording::begin() {
+void ArrayRecording::begin() {
   first_serial_ = next_serial();
   handler_ = py::reinterpret_steal<py::object>(PyCapsule_New(&g_functions, "mem_handler", nullptr));
   numpy_handler_ = handler_ ? PyDataMem_SetHandler(handler_.ptr()) : nullptr;
   if (!numpy_handler_) throw py::error_already_set();
-  t_recorder = this;
+  t_recording = this;
   open_ = true;
 }
 
-void Recording::end() {
+void ArrayRecording::end() {
   if (!open_) return;
   open_ = false;
-  t_recorder = nullptr;
+  t_recording = nullptr;
   Py_XDECREF(PyDataMem_SetHandler(numpy_handler_));
   Py_CLEAR(numpy_handler_);
 }
 
-Memory Recording::memory_of(py::handle array) const {
+Memory ArrayRecording::memory_of(py::handle array) const {
   PyArrayObject* root = as_array(array);
   while (PyArray_BASE(root) && PyArray_Check(PyArray_BASE(root)))
     root = reinterpret_cast<PyArrayObject*>(PyArray_BASE(root));
@@ -77,9 +77,9 @@ Memory Recording::memory_of(py::handle array) const {
   return {data + low, static_cast<size_t>(high - low), false, false, owner};
 }
 
-void Recording::hold(const Memory& memory, RegionKind kind, int argument) {
+void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
   const size_t before = regions.size();
-  const int region = Recorder::note(memory.begin, memory.bytes, kind, argument);
+  const int region = Recording::note(memory.begin, memory.bytes, kind, argument);
   if (regions.size() == before) {
     if (kind == RegionKind::persistent && regions[region].kind == RegionKind::foreign)
       regions[region].kind = kind;
@@ -96,7 +96,7 @@ void Recording::hold(const Memory& memory, RegionKind kind, int argument) {
 }
 
 // Takes a new temporary into the peak of what the eager step holds.
-void Recording::count(const Memory& memory) {
+void ArrayRecording::count(const Memory& memory) {
   size_t kept = 0;
   for (const auto& block : alive_) {
     if (is_released(block.first))
@@ -110,32 +110,34 @@ void Recording::count(const Memory& memory) {
   peak = std::max(peak, alive_bytes_);
 }
 
-void Recording::note(py::handle array) {
+void ArrayRecording::note(py::handle array) {
   find_place();
   const Memory memory = memory_of(array);
   const RegionKind made = memory.ours ? RegionKind::temporary : RegionKind::foreign;
   hold(memory, memory.in_recording ? made : RegionKind::persistent);
 }
 
-void Recording::add_argument(py::handle array) { hold(memory_of(array), RegionKind::argument, arguments_++); }
+void ArrayRecording::add_argument(py::handle array) {
+  hold(memory_of(array), RegionKind::argument, arguments_++);
+}
 
-void Recording::keep(py::handle array) { hold(memory_of(array), RegionKind::persistent); }
+void ArrayRecording::keep(py::handle array) { hold(memory_of(array), RegionKind::persistent); }
 
-int Recording::region_of(py::handle array) const { return find(memory_of(array).begin); }
+int ArrayRecording::region_of(py::handle array) const { return find(memory_of(array).begin); }
 
-int Recording::references(py::handle array) const {
+int ArrayRecording::references(py::handle array) const {
   return static_cast<int>(
       std::count_if(owners_.begin(), owners_.end(), [&](const py::object& o) { return o.is(array); }));
 }
 
-RegionKind Recording::kind_of(py::handle array) const {
+RegionKind ArrayRecording::kind_of(py::handle array) const {
   const int region = region_of(array);
   if (region >= 0) return regions[region].kind;
   const Memory memory = memory_of(array);
   return memory.in_recording ? RegionKind::foreign : RegionKind::persistent;
 }
 
-int Recording::still_referenced(const std::vector<int>& expected) const {
+int ArrayRecording::still_referenced(const std::vector<int>& expected) const {
   for (size_t i = 0; i < pins_.size(); ++i)
     if (regions[i].kind == RegionKind::temporary && pins_[i] && !is_released(pins_[i]) &&
         std::find(expected.begin(), expected.end(), static_cast<int>(i)) == expected.end())
@@ -143,7 +145,7 @@ int Recording::still_referenced(const std::vector<int>& expected) const {
   return -1;
 }
 
-std::string Recording::place_of_writer(int region) const {
+std::string ArrayRecording::place_of_writer(int region) const {
   for (const Record& r : records)
     for (const Use& use : r.uses)
       if (use.region == region && use.view.write)
@@ -151,7 +153,7 @@ std::string Recording::place_of_writer(int region) const {
   return "the core";
 }
 
-std::vector<void*> Recording::take_pins(const std::vector<int>& kept) {
+std::vector<void*> ArrayRecording::take_pins(const std::vector<int>& kept) {
   std::vector<void*> taken;
   pins_.resize(regions.size());
   for (size_t i = 0; i < regions.size(); ++i) {
@@ -166,7 +168,7 @@ std::vector<void*> Recording::take_pins(const std::vector<int>& kept) {
 }
 
 // The innermost line outside the package, once for each call.
-void Recording::find_place() {
+void ArrayRecording::find_place() {
   PyFrameObject* frame = PyEval_GetFrame();
   Py_XINCREF(frame);
   while (frame) {

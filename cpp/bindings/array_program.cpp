@@ -2,7 +2,7 @@
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define NO_IMPORT_ARRAY
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
-#include "bindings/replay.h"
+#include "bindings/array_program.h"
 
 #include <numpy/arrayobject.h>
 #include <pthread.h>
@@ -28,7 +28,7 @@ bool same_strides(PyArrayObject* a, PyArrayObject* b) {
   return true;
 }
 
-std::set<Replay*> g_replays;  // all; guarded by the GIL, which the thread that forks holds too
+std::set<ArrayProgram*> g_programs;  // all; guarded by the GIL, which the thread that forks holds too
 
 PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
 
@@ -66,8 +66,8 @@ py::object ResultForm::make(py::handle memory) const {
   return py::reinterpret_steal<py::object>(a);
 }
 
-Replay::Replay(Recording& recording, const py::list& arguments, const py::list& results,
-               const py::list& kept_arrays, const py::list& watched)
+ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
+                           const py::list& kept_arrays, const py::list& watched)
     : team_(num_threads()), winograd_(winograd_allowed()), isa_(active_isa()) {
   Regions regions;
   std::vector<int>&outputs = regions.outputs, &kept = regions.kept;
@@ -94,22 +94,22 @@ Replay::Replay(Recording& recording, const py::list& arguments, const py::list& 
       noted[use.region] = true;
       written_.emplace_back(b.address, b.address + b.bytes);
     }
-  static const int handler = pthread_atfork(nullptr, nullptr, &Replay::renew_locks);
+  static const int handler = pthread_atfork(nullptr, nullptr, &ArrayProgram::renew_locks);
   (void)handler;
-  g_replays.insert(this);
+  g_programs.insert(this);
 }
 
 // In a forked child: the thread that held a lock is not there, and no run is half done (base/fork.h).
-void Replay::renew_locks() {
-  for (Replay* replay : g_replays) new (&replay->mutex_) std::mutex;
+void ArrayProgram::renew_locks() {
+  for (ArrayProgram* program : g_programs) new (&program->mutex_) std::mutex;
 }
 
-Replay::~Replay() {
-  g_replays.erase(this);
+ArrayProgram::~ArrayProgram() {
+  g_programs.erase(this);
   for (void* block : pins_) unpin(block);
 }
 
-int Replay::add_result(const Recording& recording, py::handle result, const Regions& regions) {
+int ArrayProgram::add_result(const ArrayRecording& recording, py::handle result, const Regions& regions) {
   PyArrayObject* a = as_array(result);
   const int region = recording.region_of(result);
   const auto gradient = std::find(regions.kept.begin(), regions.kept.end(), region);
@@ -135,14 +135,14 @@ int Replay::add_result(const Recording& recording, py::handle result, const Regi
   return is_new ? region : -1;
 }
 
-py::object Replay::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {
+py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {
   if (form.output >= 0) return form.make(memory[form.output]);
   for (const Gradient& g : gradients_)
     if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));
   fail_value("program", "got a result that is a gradient of no leaf");
 }
 
-bool Replay::writes_into(py::handle array) const {
+bool ArrayProgram::writes_into(py::handle array) const {
   PyArrayObject* a = as_array(array);
   const char *low = PyArray_BYTES(a), *high = low + PyArray_ITEMSIZE(a);
   for (int d = 0; d < PyArray_NDIM(a); ++d) {
@@ -154,12 +154,12 @@ bool Replay::writes_into(py::handle array) const {
                      [&](const auto& range) { return low < range.second && range.first < high; });
 }
 
-bool Replay::overlaps(const py::tuple& arrays) const {
+bool ArrayProgram::overlaps(const py::tuple& arrays) const {
   return std::any_of(arrays.begin(), arrays.end(), [&](py::handle a) { return writes_into(a); });
 }
 
-void Replay::set_call(const py::list& form, const py::list& gradients, const py::list& changed,
-                      const py::object& renew) {
+void ArrayProgram::set_call(const py::list& form, const py::list& gradients, const py::list& changed,
+                            const py::object& renew) {
   form_.clear();
   for (py::handle f : form) form_.push_back(py::reinterpret_borrow<py::object>(f));
   gradients_.clear();
@@ -175,7 +175,7 @@ void Replay::set_call(const py::list& form, const py::list& gradients, const py:
   renew_ = renew;
 }
 
-int Replay::visit(visitproc visit, void* arg) const {
+int ArrayProgram::visit(visitproc visit, void* arg) const {
   for (const py::object& o : form_) Py_VISIT(o.ptr());
   for (const Gradient& g : gradients_) {
     Py_VISIT(g.leaf.ptr());
@@ -193,7 +193,7 @@ int Replay::visit(visitproc visit, void* arg) const {
 }
 
 // Breaks a cycle of references; a call then finds no form that fits.
-void Replay::clear() {
+void ArrayProgram::clear() {
   form_.assign(1, py::object());
   gradients_.clear();
   changed_.clear();
@@ -201,7 +201,7 @@ void Replay::clear() {
 }
 
 // Tensor._cell is [number of changes, the array changed last, flags].
-void Replay::count_changes() const {
+void ArrayProgram::count_changes() const {
   for (const auto& [cell, array] : changed_) {
     const int64_t changes = PyLong_AsLongLong(PyList_GET_ITEM(cell.ptr(), 0));
     PyList_SetItem(cell.ptr(), 0, PyLong_FromLongLong(changes + 1));
@@ -212,7 +212,7 @@ void Replay::count_changes() const {
 
 // Looks for changes of watched Tensors: what was prepared is then done anew; in each run where NumPy, or
 // `.data`, knows the memory and no change is counted.
-void Replay::watch() {
+void ArrayProgram::watch() {
   constexpr int64_t kUnwatched = 8;
   for (Watched& w : watched_) {
     const int64_t changes = PyLong_AsLongLong(PyList_GET_ITEM(w.cell.ptr(), 0));
@@ -222,13 +222,13 @@ void Replay::watch() {
   }
 }
 
-bool Replay::is_current() {
+bool ArrayProgram::is_current() {
   return num_threads() == team_ && winograd_allowed() == winograd_ && active_isa() == isa_ &&
          guards_.first_changed() < 0;
 }
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
-bool Replay::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
+bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
   static PyObject *const array_name = interned("_array"), *const gradient_name = interned("_requires_grad");
   if (arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
@@ -258,7 +258,7 @@ bool Replay::arrays_of(const py::tuple& arguments, std::vector<py::object>& arra
   return arrays.size() == arguments_.size();
 }
 
-py::object Replay::call(const py::tuple& arguments) {
+py::object ArrayProgram::call(const py::tuple& arguments) {
   std::vector<py::object> arrays;
   arrays.reserve(arguments_.size());
   if (!is_current() || !arrays_of(arguments, arrays)) return py::none();
@@ -267,7 +267,7 @@ py::object Replay::call(const py::tuple& arguments) {
   return run_on(arrays.data());
 }
 
-py::tuple Replay::operator()(const py::tuple& arrays) {
+py::tuple ArrayProgram::operator()(const py::tuple& arrays) {
   bool fit = arrays.size() == arguments_.size();
   std::vector<py::object> held;
   for (size_t i = 0; fit && i < arguments_.size(); ++i) {
@@ -281,7 +281,7 @@ py::tuple Replay::operator()(const py::tuple& arrays) {
   return run_on(held.data());
 }
 
-py::tuple Replay::run_on(const py::handle* arrays) {
+py::tuple ArrayProgram::run_on(const py::handle* arrays) {
   std::unique_lock<std::mutex> lock = locked();
   std::vector<py::object> memory;
   release_held_gradients();
@@ -304,7 +304,7 @@ py::tuple Replay::run_on(const py::handle* arrays) {
 }
 
 // Two threads may hold the same program: the second waits, without the GIL.
-std::unique_lock<std::mutex> Replay::locked() {
+std::unique_lock<std::mutex> ArrayProgram::locked() {
   if (runner_.load() == std::this_thread::get_id()) {
     PyErr_SetString(PyExc_RuntimeError,
                     "[program] got a call while this thread runs the same program; expected that a signal "
@@ -319,7 +319,7 @@ std::unique_lock<std::mutex> Replay::locked() {
   return lock;
 }
 
-void Replay::prepare(const py::handle* arrays, std::vector<py::object>& memory) {
+void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& memory) {
   for (size_t i = 0; i < arguments_.size(); ++i) {
     py::handle a = arrays[i];
     if (!arguments_[i].lies_alike(a)) {
@@ -338,7 +338,7 @@ void Replay::prepare(const py::handle* arrays, std::vector<py::object>& memory) 
 
 // The first runs are measured, some on the team and then some on one thread (in turn they would put its
 // workers to sleep); from then on each instruction runs where it was faster.
-const Instruction* Replay::run(bool may_stop) {
+const Instruction* ArrayProgram::run(bool may_stop) {
   runner_.store(std::this_thread::get_id());
   const Instruction* failed =
       runs_ >= kMeasured ? program_->run(may_stop) : program_->run_measured(runs_ >= kTeam, may_stop);
@@ -349,7 +349,8 @@ const Instruction* Replay::run(bool may_stop) {
   return failed;
 }
 
-std::string Replay::check(const Snapshot& before, const Recording& eager, const py::tuple& arrays) {
+std::string ArrayProgram::check(const Snapshot& before, const ArrayRecording& eager,
+                                const py::tuple& arrays) {
   std::unique_lock<std::mutex> lock = locked();
   std::vector<py::object> held, memory;
   for (py::handle a : arrays) held.push_back(py::reinterpret_borrow<py::object>(a));
@@ -357,12 +358,12 @@ std::string Replay::check(const Snapshot& before, const Recording& eager, const 
   return ranvier::check(*program_, before, eager);
 }
 
-void Replay::measure() {
+void ArrayProgram::measure() {
   runs_ = 0;
   program_->forget_times();
 }
 
-void Replay::measure_now() {
+void ArrayProgram::measure_now() {
   std::unique_lock<std::mutex> lock = locked();
   if (runs_ >= kMeasured) return;
   // The workspace is made for a team and a level; with others nothing is measured.
@@ -378,7 +379,7 @@ void Replay::measure_now() {
   }
 }
 
-void Replay::set_threads(bool solo) {
+void ArrayProgram::set_threads(bool solo) {
   runs_ = INT_MAX;
   program_->set_threads(solo);
 }

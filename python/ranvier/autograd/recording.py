@@ -1,0 +1,147 @@
+"""Recording: one eager run of a function that `rv.compile` records (see `ranvier.program`).
+
+The core records the kernel calls. The layers above add what the core cannot see: which arrays made by NumPy
+are constants, which values were read, which leaves got gradients, which modules and optimizers took part.
+While nothing is recorded, each of these functions only tests whether a list is empty.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from _thread import _local as local  # as in mode.py
+from typing import Any
+
+import numpy as np
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+# One entry for each thread that records now. While it is empty, the thread need not be looked up.
+recordings: list[Recording] = []
+
+
+class Recording:
+    """The core's recording of a run, and what the Python layers add to it.
+
+    Attributes:
+        core: the kernel calls and the memory that they use.
+        reads: the Python code that ran (`program/reads.py`).
+        fault: the first reason why the run cannot be replayed, or "".
+        passing: this run is an exception: it is not replayed, but a later one may be.
+        leaves: (tensor, gradient before, weak reference to its array, whether the run had not dropped it) of
+            each tensor that got a gradient, by id.
+        changed: tensors that outlive the run and were changed in place.
+        zeroed: tensors whose gradients the run itself has dropped.
+        dropped: (tensor, array) of those gradients.
+        arguments: the caller's array and its copy, for each argument.
+        modules: the modules that were called.
+        plans: (plan, optimizer, group) of each optimizer step.
+    """
+
+    def __init__(self, core: Any) -> None:
+        self.core = core
+        self.reads: Any = None
+        self.fault = ""
+        self.passing = False
+        self.leaves: dict[int, tuple[Any, Any, Any, bool]] = {}
+        self.changed: dict[int, Any] = {}
+        self.zeroed: dict[int, Any] = {}
+        self.dropped: dict[int, tuple[Any, Any]] = {}
+        self.arguments: list[tuple[Any, Any]] = []
+        self.modules: dict[int, Any] = {}
+        self.plans: list[tuple[Any, Any, Any]] = []
+
+    def __enter__(self) -> Recording:
+        recordings.append(self)
+        _local.recording = self
+        self.core.begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.core.end()
+        _local.recording = None
+        recordings.remove(self)
+
+    def gets_gradient(self, leaf: Any) -> None:
+        """Called before a gradient is added to that of a leaf."""
+        if id(leaf) not in self.leaves:
+            grad = leaf.grad
+            array = None if grad is None else weakref.ref(grad._array)  # autograd counts the references to it
+            self.leaves[id(leaf)] = leaf, grad, array, id(leaf) not in self.zeroed
+
+    def drops_gradient(self, leaf: Any) -> None:
+        """Called before the gradient of a leaf is set to None."""
+        self.zeroed[id(leaf)] = leaf
+        if leaf.grad is not None and id(leaf) not in self.leaves:
+            self.dropped.setdefault(id(leaf), (leaf, leaf.grad._array))
+
+    def changes(self, tensor: Any) -> None:
+        """Called after a change in place: replays count it, too, of tensors that outlive the step."""
+        array = tensor._array
+        if self.core.kind_of(array) == "persistent":
+            self.changed[id(tensor)] = tensor
+        for original, copy in self.arguments:
+            if np.may_share_memory(array, copy) and original.flags.writeable:
+                original[...] = copy
+            elif np.may_share_memory(array, original):
+                copy[...] = original
+                self.refuse(
+                    "the step changes memory that one of its arguments shares",
+                    "pass a copy of that argument",
+                )
+
+    def refuse(self, what: str, remedy: str) -> None:
+        """Notes why the step cannot be replayed. The step itself continues."""
+        if not self.fault:
+            self.fault = f"{what} at {place()}; {remedy}"
+
+
+class _Local(local):
+    recording: Recording | None = None
+
+
+_local = _Local()
+
+
+def current() -> Recording | None:
+    """The recording of this thread."""
+    return _local.recording
+
+
+def keep(array: Any) -> Any:
+    """Declares an array constant, or state that outlives the step; returns it."""
+    if recordings and _local.recording is not None:
+        _local.recording.core.keep(array)
+    return array
+
+
+def references(array: Any) -> int:
+    """How many references to an array the recording of this thread holds."""
+    return 0 if _local.recording is None else int(_local.recording.core.references(array))
+
+
+def refuse(what: str, remedy: str) -> None:
+    """Called by operations that a replay cannot repeat."""
+    if _local.recording is not None:
+        _local.recording.refuse(what, remedy)
+
+
+def value_read(how: str) -> None:
+    """Called before an array's values go to Python: a replay would not see that they have changed."""
+    refuse(
+        f"{how} reads a value", "a replay computes no Python values: return the Tensor and read it outside"
+    )
+
+
+def place() -> str:
+    """File and line of the innermost call from outside the library."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"
+
+
+def package() -> str:
+    """The folder whose code is the library's own."""
+    return _PACKAGE
