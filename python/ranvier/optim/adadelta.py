@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier.optim.optimizer import Group, Optimizer, check_range
+from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
 class Adadelta(Optimizer):
-    """Steps as large as the running size of earlier steps, divided by that of the gradients: without units.
+    """Steps of the running size of earlier steps divided by that of the gradients, so that lr has no unit.
 
     s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a + (1 - rho) d^2; p -= lr d,
     where g = gradient + weight_decay p.
 
-    maximize: climb instead. Raises ValueError for settings out of range.
+    maximize: ascend instead. Raises ValueError for settings out of range.
     Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012).
 
     >>> import ranvier as rv
@@ -26,6 +26,8 @@ class Adadelta(Optimizer):
     """
 
     name = rule = "adadelta"
+    at_least_0 = ("lr", "eps", "weight_decay")
+    states = ("square_avg", "acc_delta")
 
     def __init__(
         self,
@@ -38,23 +40,12 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "rho": rho,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults, ignored)
+        super().__init__(params, arguments(locals()), ignored)
 
     def check(self, group: Group) -> None:
-        for key in ("lr", "eps", "weight_decay"):
-            check_range(self.name, group, key)
+        super().check(group)
         if not 0 <= group["rho"] <= 1:
             raise ValueError(f"[{self.name}] got rho {group['rho']}; expected 0 <= rho <= 1")
 
     def settings(self, group: Group) -> tuple[float, ...]:
         return group["lr"], group["rho"], group["eps"], group["weight_decay"]
-
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
-        return "square_avg", "acc_delta"

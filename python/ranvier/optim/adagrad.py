@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.optim.optimizer import Group, Optimizer, aligned_zeros, check_range
+from ranvier.optim.optimizer import Group, Optimizer, aligned_zeros, arguments
 
 
 class Adagrad(Optimizer):
-    """Gradient descent in which each element's step shrinks with all the gradients it has seen.
+    """Gradient descent in which the step of each element shrinks with the sum of its squared gradients.
 
     s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), where g = gradient + weight_decay p and s
     begins at initial_accumulator_value.
 
-    maximize: climb instead. Raises ValueError for settings out of range.
+    maximize: ascend instead. Raises ValueError for settings out of range.
     Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
     Optimization" (2011).
 
@@ -29,6 +29,8 @@ class Adagrad(Optimizer):
     """
 
     name = rule = "adagrad"
+    at_least_0 = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
+    states = ("sum",)
 
     def __init__(
         self,
@@ -42,28 +44,13 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "eps": eps,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults, ignored)
-
-    def check(self, group: Group) -> None:
-        for key in ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
-            check_range(self.name, group, key)
+        super().__init__(params, arguments(locals()), ignored)
 
     def settings(self, group: Group) -> tuple[float, ...]:
         return group["lr"], group["lr_decay"], group["eps"], group["weight_decay"]
 
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
-        return ("sum",)
-
     def add_param_group(self, group: Group) -> None:
-        """Adds parameters, whose sums begin at once, as in PyTorch."""
+        """Adds parameters and creates their sums at once, as in PyTorch."""
         super().add_param_group(group)
         added = self.param_groups[-1]
         for p in added["params"]:

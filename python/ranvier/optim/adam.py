@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from ranvier.optim.optimizer import Group, Optimizer, check_betas, check_range
+from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
-class Adam(Optimizer):
+class Moments(Optimizer):
+    """Base of the optimizers with two moments, whose rules take lr, both betas, eps and weight_decay."""
+
+    at_least_0: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
+    states: ClassVar[tuple[str | None, ...]] = ("exp_avg", "exp_avg_sq")
+
+    def settings(self, group: Group) -> tuple[float, ...]:
+        return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
+
+
+class Adam(Moments):
     """Steps by running means of the gradient and its square, corrected for their start at zero.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps), where g = gradient + weight_decay p.
 
-    amsgrad: v is the largest so far. maximize: climb instead. decoupled_weight_decay: as AdamW.
+    amsgrad: v is the largest so far. maximize: ascend instead. decoupled_weight_decay: as in AdamW.
     Raises ValueError for settings out of range.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
@@ -42,31 +52,14 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": tuple(betas),
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
-        super().__init__(params, defaults, ignored)
-
-    def check(self, group: Group) -> None:
-        for key in ("lr", "eps", "weight_decay"):
-            check_range(self.name, group, key)
-        check_betas(self.name, group)
-
-    def settings(self, group: Group) -> tuple[float, ...]:
-        return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
+        super().__init__(params, arguments(locals()), ignored)
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
 
 
 class AdamW(Adam):
-    """Adam whose weight decay is apart from the gradient: p is first multiplied by 1 - lr weight_decay.
+    """Adam with weight decay that is not part of the gradient: p is first multiplied by 1 - lr weight_decay.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
 
@@ -92,20 +85,10 @@ class AdamW(Adam):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            maximize=maximize,
-            decoupled_weight_decay=True,
-            **ignored,
-        )
+        super().__init__(params, **arguments(locals()), decoupled_weight_decay=True, **ignored)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes settings and state, Adam's as well; the weight decay stays decoupled."""
+        """Loads settings and state, also those of Adam; the weight decay stays decoupled."""
         super().load_state_dict(state_dict)
         for group in self.param_groups:
             group["decoupled_weight_decay"] = True

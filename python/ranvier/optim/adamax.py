@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier.optim.optimizer import Group, Optimizer, check_betas, check_range
+from ranvier.optim.adam import Moments
+from ranvier.optim.optimizer import arguments
 
 
-class Adamax(Optimizer):
-    """Adam with the largest gradient, forgotten exponentially, in the place of the root mean square.
+class Adamax(Moments):
+    """Adam with an exponentially decaying maximum of the gradients in place of their root mean square.
 
     m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) m / u,
     where g = gradient + weight_decay p.
 
-    maximize: climb instead. Raises ValueError for settings out of range.
+    maximize: ascend instead. Raises ValueError for settings out of range.
     Source: Kingma and Ba, "Adam" (2015), section 7.
 
     >>> import ranvier as rv
@@ -26,6 +27,7 @@ class Adamax(Optimizer):
     """
 
     name = rule = "adamax"
+    states = ("exp_avg", "exp_inf")
 
     def __init__(
         self,
@@ -38,22 +40,4 @@ class Adamax(Optimizer):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": tuple(betas),
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults, ignored)
-
-    def check(self, group: Group) -> None:
-        for key in ("lr", "eps", "weight_decay"):
-            check_range(self.name, group, key)
-        check_betas(self.name, group)
-
-    def settings(self, group: Group) -> tuple[float, ...]:
-        return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
-
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
-        return "exp_avg", "exp_inf"
+        super().__init__(params, arguments(locals()), ignored)

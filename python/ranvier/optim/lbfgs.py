@@ -18,22 +18,22 @@ from ranvier.optim.optimizer import Array, Group, Optimizer, check_range, plain_
 
 
 class LBFGS(Optimizer):
-    """Limited-memory BFGS: Newton steps from the last changes of the gradient. For full batches.
+    """Limited-memory BFGS: quasi-Newton steps from the last changes of the gradient. For full batches.
 
     Each ``step(closure)`` makes up to max_iter iterations d = -H g, p += t d, where H is built from the last
     history_size steps s and gradient changes y by the two-loop recursion. The closure clears the gradients,
     computes the loss, calls backward and returns the loss; it is called several times.
 
     Args:
-        lr: the step length t; with a line search, the first one tried.
-        max_eval: calls of the closure in one step; 1.25 max_iter when not given.
-        tolerance_grad: a step ends where no gradient is larger than this.
-        tolerance_change: and where neither loss nor parameters change by more than this.
+        lr: the step length t; with a line search, the first one that it tries.
+        max_eval: calls of the closure in one step; 1.25 max_iter if not given.
+        tolerance_grad: a step ends when no gradient is larger than this,
+        tolerance_change: or when neither loss nor parameters change by more than this.
         line_search_fn: None, or "strong_wolfe".
 
-    There is one group of parameters, all of one dtype. It needs 2 history_size + 4 times their memory.
-    Raises ValueError for settings out of range, several groups, or a step without closure; TypeError for
-    mixed dtypes.
+    There is one group of parameters of one dtype. The memory is 2 history_size + 4 times that of the
+    parameters. Raises ValueError for settings out of range, several groups, or a step without closure;
+    TypeError for mixed dtypes.
     Sources: Liu and Nocedal, "On the limited memory BFGS method" (1989); Nocedal and Wright, "Numerical
     Optimization" (2006), algorithm 7.4; iterations and stopping as in minFunc (Schmidt) and PyTorch.
 
@@ -124,7 +124,7 @@ class LBFGS(Optimizer):
                 state["t"] = t
             self._move(d, t)
             if group["line_search_fn"] is None and n_iter < group["max_iter"]:
-                f, g = evaluate()  # of no use after the last iteration
+                f, g = evaluate()  # not needed after the last iteration
             if state["func_evals"] >= last or abs(t) * _largest(d) <= group["tolerance_change"]:
                 break
             if abs(f - state["prev_loss"]) < group["tolerance_change"]:
@@ -132,7 +132,7 @@ class LBFGS(Optimizer):
         return loss
 
     def _direction(self, state: dict[str, Any], g: Array, history_size: int) -> Array:
-        """-H g; remembers the last step before, unless the curvature along it is not positive."""
+        """-H g; adds the last step to the history first, if the curvature along it is positive."""
         d = _core.neg(g)
         if state["n_iter"] == 1:
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1.0)
@@ -153,7 +153,7 @@ class LBFGS(Optimizer):
     def _search(
         self, evaluate: Callable[[], tuple[float, Array]], here: Point, t: float, d: Array, calls: int
     ) -> tuple[float, float, Array]:
-        """Step length, loss and gradient of a good point along d; the parameters stay where they are."""
+        """Step length, loss and gradient of a good point along d; the parameters do not change."""
         params = self.param_groups[0]["params"]
         before = [p._array.copy() for p in params]
 
@@ -169,7 +169,7 @@ class LBFGS(Optimizer):
         return found.t, found.f, found.g
 
     def _gradient(self) -> Array:
-        """All gradients as one vector; zeros for a parameter that has none."""
+        """All gradients as one vector; zeros for a parameter without a gradient."""
         parts = [
             np.zeros(p.numel(), p.dtype) if p.grad is None else p.grad._array.reshape(-1)
             for p in self.param_groups[0]["params"]

@@ -1,4 +1,4 @@
-"""A line search for the strong Wolfe conditions, on numbers: what LBFGS asks before it moves."""
+"""A line search for the strong Wolfe conditions, used by LBFGS."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def strong_wolfe(
         evaluate: the Point at a step length.
         start: the Point at 0; its slope is negative.
         t: the first step length to try.
-        size: the largest magnitude in the direction; the search ends where its interval times size is
-            below tolerance_change.
+        size: the largest magnitude in the direction; the search ends if its interval times size is below
+            tolerance_change.
 
     Returns:
-        The point, and how many were evaluated.
+        The point, and the number of evaluations.
 
     Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithms 3.5 and 3.6, with the safeguards
     of minFunc (Schmidt), as in PyTorch.
     """
     bracket, count, done = _bracket(evaluate, start, t, max_evaluations, c1, c2)
     low, high = _ordered(bracket)
-    stuck = False  # the last interpolation fell beside an end of the interval
+    stuck = False  # whether the last interpolation was close to an end of the interval
     while not done and count <= max_evaluations:
         if abs(high.t - low.t) * size < tolerance_change:
             break
@@ -67,7 +67,7 @@ def strong_wolfe(
 def _bracket(
     evaluate: Callable[[float], Point], start: Point, t: float, limit: int, c1: float, c2: float
 ) -> tuple[list[Point], int, bool]:
-    """An interval that holds a good point, or the good point itself twice with True."""
+    """An interval that contains a good point; or the good point itself twice, and True."""
     before, new, count = start, evaluate(t), 1
     for tries in range(limit):
         if new.f > start.f + c1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
@@ -88,7 +88,7 @@ def _ordered(bracket: list[Point]) -> tuple[Point, Point]:
 
 
 def _inside(t: float, bracket: list[Point], stuck: bool) -> tuple[float, bool]:
-    """Away from the ends of the interval by a tenth of it, if t is beside one for the second time."""
+    """t, moved a tenth of the interval away from its end if it is close to one for the second time."""
     left, right = sorted(point.t for point in bracket)
     margin = 0.1 * (right - left)
     if min(right - t, t - left) >= margin:
@@ -99,7 +99,7 @@ def _inside(t: float, bracket: list[Point], stuck: bool) -> tuple[float, bool]:
 
 
 def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None) -> float:
-    """Where the cubic through both points with both slopes is least, clipped to the bounds.
+    """The minimum of the cubic through both points with both slopes, clipped to the bounds.
 
     Source: Nocedal and Wright (2006), equation 3.59.
     """

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier.optim.optimizer import Group, Optimizer, check_betas, check_range
+from ranvier.optim.adam import Moments
+from ranvier.optim.optimizer import Group, arguments
 
 
-class NAdam(Optimizer):
-    """Adam with Nesterov's momentum, which rises slowly towards beta1.
+class NAdam(Moments):
+    """Adam with Nesterov's momentum, which rises slowly to beta1.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2); with M_t the product of all mu up to t and
     d = sqrt(v / (1 - beta2^t)) + eps:
     p -= lr ((1 - mu_t) / (1 - M_t) g + mu_(t+1) / (1 - M_(t+1)) m) / d, where g = gradient + weight_decay p.
 
-    decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead. maximize: climb instead.
+    decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead. maximize: ascend instead.
     Raises ValueError for settings out of range.
     Source: Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
 
@@ -29,6 +30,7 @@ class NAdam(Optimizer):
     """
 
     name = rule = "nadam"
+    at_least_0 = ("lr", "eps", "weight_decay", "momentum_decay")
     product_name = "mu_product"
 
     def __init__(
@@ -44,30 +46,8 @@ class NAdam(Optimizer):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": tuple(betas),
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults, ignored)
-
-    def check(self, group: Group) -> None:
-        for key in ("lr", "eps", "weight_decay", "momentum_decay"):
-            check_range(self.name, group, key)
-        check_betas(self.name, group)
+        super().__init__(params, arguments(locals()), ignored)
 
     def settings(self, group: Group) -> tuple[float, ...]:
-        return (
-            group["lr"],
-            *group["betas"],
-            group["eps"],
-            group["weight_decay"],
-            group["momentum_decay"],
-        )
-
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
-        return "exp_avg", "exp_avg_sq"
+        lr, eps, decay = group["lr"], group["eps"], group["weight_decay"]
+        return lr, *group["betas"], eps, decay, group["momentum_decay"]

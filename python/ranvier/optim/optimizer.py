@@ -1,4 +1,4 @@
-"""Optimizer: parameter groups, their state, and one core call a step for each group."""
+"""Optimizer: parameter groups, their state, and one core call per group and step."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
 
 
 class Optimizer:
-    """Base of the optimizers: give it ``model.parameters()``, or a list of groups with settings of their own.
+    """Base of the optimizers: takes ``model.parameters()``, or a list of groups, each with its own settings.
 
     A group is a dict with ``params`` and any of the optimizer's settings, as ``dict(params=..., lr=1e-4)``.
-    ``param_groups`` may be changed between steps. A parameter without a gradient is skipped, and its state
-    stays. Parameters are updated where they lie: their memory never moves.
+    ``param_groups`` may be changed between steps. A parameter without a gradient is skipped and keeps its
+    state. Parameters are updated in place.
 
-    PyTorch's settings of how its own step is carried out (``foreach``, ``fused``, ``capturable``,
-    ``differentiable``) are taken and ignored: there is one way here, a kernel over all parameters.
+    PyTorch's ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are accepted and ignored: there is
+    one implementation, a kernel over all parameters.
 
     A subclass names the core's rule, its settings and its state:
 
-    - ``rule``: the core's name of it; ``name`` is what errors say
+    - ``rule``: the core's name of the rule; ``name`` is the name in errors
+    - ``at_least_0``: settings that must not be negative
     - ``settings(group)``: the rule's numbers, in the core's order
-    - ``state_names(group)``: the states that each parameter needs, None for one that is not in use
-    - ``product_name``: a number of each parameter beside its step count, if the rule keeps one
+    - ``states``, or ``state_names(group)`` if they depend on settings: the arrays of each parameter, None for
+      one that is not in use
+    - ``product_name``: a number of each parameter besides its step count, if the rule keeps one
     """
 
     name: ClassVar[str] = "optimizer"
     rule: ClassVar[str] = ""
+    at_least_0: ClassVar[tuple[str, ...]] = ()
+    states: ClassVar[tuple[str | None, ...]] = ()
     product_name: ClassVar[str | None] = None
-    finite: Tensor | None = None  # a loss: while it is NaN or infinite, `step` changes nothing (Trainer's)
+    finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
 
     def __init__(
         self, params: Iterable[Any], defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
@@ -68,17 +72,22 @@ class Optimizer:
 
     # --- what a subclass defines
     def check(self, group: Group) -> None:
-        """Raises ValueError where a setting of the group is out of range."""
+        """Raises ValueError for a setting of the group that is out of range."""
+        for key in self.at_least_0:
+            check_range(self.name, group, key)
+        betas = group.get("betas", (0, 0))
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"[{self.name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
     def settings(self, group: Group) -> tuple[float, ...]:
         raise NotImplementedError
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:
-        raise NotImplementedError
+        return self.states
 
     # --- groups
     def add_param_group(self, group: Group) -> None:
-        """Adds parameters with settings of their own; the rest are the optimizer's defaults."""
+        """Adds parameters with their own settings; the other settings are the optimizer's defaults."""
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(
                 f"[{self.name}] got a group {type(group).__name__}; expected a dict with 'params'"
@@ -124,7 +133,7 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient.
 
-        closure: computes the loss and its gradients anew; its result is returned.
+        closure: computes the loss and its gradients again; its result is returned.
         """
         loss = None if closure is None else closure()
         for group in self.param_groups:
@@ -143,17 +152,13 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 index.setdefault(id(p), len(index))
-            groups.append(
-                {
-                    **{k: v for k, v in group.items() if k != "params"},
-                    "params": [index[id(p)] for p in group["params"]],
-                }
-            )
+            settings = {k: v for k, v in group.items() if k != "params"}
+            groups.append({**settings, "params": [index[id(p)] for p in group["params"]]})
         state = {index[id(p)]: dict(values) for p, values in self.state.items() if values}
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes settings and state (arrays of NumPy, torch or ranvier) from a state_dict of like groups."""
+        """Loads settings and state (of NumPy, torch or ranvier) from a state_dict with equal groups."""
         groups = state_dict["param_groups"]
         ours, theirs = ([len(g["params"]) for g in which] for which in (self.param_groups, groups))
         if ours != theirs:
@@ -162,7 +167,7 @@ class Optimizer:
         for group, saved in zip(self.param_groups, groups, strict=True):
             by_index.update(zip(saved["params"], group["params"], strict=True))
             kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
-            group.update(kept)  # also what a schedule has put there, as initial_lr
+            group.update(kept)  # also a schedule's entries, such as initial_lr
         before = dict(self.state)
         self.state.clear()
         self._plans.clear()
@@ -189,15 +194,17 @@ class Optimizer:
 
 
 class _Plan:
-    """The lists that a group's core call takes, kept while the same parameters have gradients."""
+    """The arguments of a group's core call, kept while the same parameters have gradients."""
 
     def __init__(self, optimizer: Optimizer, group: Group, active: list[Tensor]) -> None:
         self.names = optimizer.state_names(group)
         self.active = active
         self.values: tuple[float, ...] = ()
-        self.current = True  # whether the rule keeps these states with these values
-        self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # where the kernel reads them
-        self.places: list[tuple[dict[str, Any], str]] = []  # where the arrays are, which others may replace
+        self.current = True  # whether the rule needs these states with these values
+        self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # the kernel's copy of the settings
+        self.places: list[
+            tuple[dict[str, Any], str]
+        ] = []  # (state, name) of the arrays: they may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p.dtype, []).append(p)
@@ -217,14 +224,14 @@ class _Plan:
     def _states(
         self, optimizer: Optimizer, parameters: list[Tensor]
     ) -> tuple[list[Array], list[Array] | None, list[Any]]:
-        """Step counts, products (or None) and states, made where a parameter has none yet."""
+        """Step counts, products (or None) and states; creates those that a parameter does not have yet."""
         steps: list[Array] = []
         products: list[Array] = []
         states: list[Any] = [None if name is None else [] for name in self.names]
         kept = ("step", optimizer.product_name, *self.names)
         for p in parameters:
             state = optimizer.state[p]
-            if "step" not in state:  # a momentum saved without its count is not the first
+            if "step" not in state:  # a loaded momentum without a count is not at its first step
                 state["step"] = keep(np.array(1.0 if state else 0.0))
             steps.append(state["step"])
             if optimizer.product_name is not None:
@@ -238,9 +245,9 @@ class _Plan:
         return steps, None if optimizer.product_name is None else products, states
 
     def refresh(self, optimizer: Optimizer, group: Group) -> bool:
-        """Takes over settings that have changed since, as a schedule's, to where the kernel reads them.
+        """Copies changed settings, such as a schedule's, to the array that the kernel reads.
 
-        False where with these settings the rule keeps other states than this plan has.
+        False if the rule needs other states with these settings than this plan has.
         """
         values = optimizer.settings(group)
         if values != self.values:
@@ -268,7 +275,7 @@ class _Plan:
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeros that begin at a cache line, as the core's own arrays do: vectors then never straddle two."""
+    """Zeros that begin at a cache line, as the core's own arrays, so that no vector crosses two lines."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
@@ -277,7 +284,7 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def plain_array(value: Any) -> Array:
-    """The array of a Tensor of ours or of torch, or of what NumPy takes."""
+    """The array of a Tensor of ranvier or torch, or of anything that NumPy takes."""
     value = getattr(value, "_array", value)
     return np.asarray(value.detach() if hasattr(value, "detach") else value)
 
@@ -296,7 +303,7 @@ def _loaded(value: Any, name: str, p: Tensor) -> Array:
 
 
 def _in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """The state in the arrays that there are, where they fit: a recorded step knows them by their place."""
+    """The state, copied into the existing arrays if they fit, because a captured step refers to these."""
     for name, value in state.items():
         array = held.get(name)
         if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (value.shape, value.dtype):
@@ -305,15 +312,13 @@ def _in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def check_betas(name: str, group: Group) -> None:
-    """Raises unless the group's betas are two numbers, 0 <= beta < 1."""
-    if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
-        raise ValueError(f"[{name}] got betas {group['betas']}; expected two numbers, 0 <= beta < 1")
+def check_range(name: str, group: Group, key: str, low: float = 0.0) -> None:
+    """Raises ValueError unless group[key] >= low."""
+    if not group[key] >= low:
+        raise ValueError(f"[{name}] got {key} {group[key]}; expected at least {low:g}")
 
 
-def check_range(name: str, group: Group, key: str, low: float = 0.0, high: float = float("inf")) -> None:
-    """Raises unless low <= group[key] < high (or <= where high is infinite)."""
-    value = group[key]
-    if not low <= value < high and not (value == high == float("inf")):
-        limits = f"at least {low:g}" if high == float("inf") else f"{low:g} <= {key} < {high:g}"
-        raise ValueError(f"[{name}] got {key} {value}; expected {limits}")
+def arguments(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among the `locals()` of an optimizer's constructor."""
+    settings = {k: v for k, v in names.items() if k not in ("self", "params", "ignored", "__class__")}
+    return {k: tuple(v) if k == "betas" else v for k, v in settings.items()}

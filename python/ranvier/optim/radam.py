@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier.optim.optimizer import Group, Optimizer, check_betas, check_range
+from ranvier.optim.adam import Moments
+from ranvier.optim.optimizer import arguments
 
 
-class RAdam(Optimizer):
-    """Adam that divides by the root mean square only once its variance is known well enough.
+class RAdam(Moments):
+    """Adam that divides by the root mean square only when its variance is small enough.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; R = 2 / (1 - beta2) - 1;
     r = R - 2 t beta2^t / (1 - beta2^t);
@@ -17,7 +18,7 @@ class RAdam(Optimizer):
     c = sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)), else p -= lr m / (1 - beta1^t),
     where g = gradient + weight_decay p.
 
-    decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead. maximize: climb instead.
+    decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead. maximize: ascend instead.
     Raises ValueError for settings out of range.
     Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
 
@@ -43,23 +44,4 @@ class RAdam(Optimizer):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": tuple(betas),
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults, ignored)
-
-    def check(self, group: Group) -> None:
-        for key in ("lr", "eps", "weight_decay"):
-            check_range(self.name, group, key)
-        check_betas(self.name, group)
-
-    def settings(self, group: Group) -> tuple[float, ...]:
-        return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
-
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
-        return "exp_avg", "exp_avg_sq"
+        super().__init__(params, arguments(locals()), ignored)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier.optim.optimizer import Group, Optimizer, check_range
+from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
 class RMSprop(Optimizer):
-    """Gradient descent in which each element's step is divided by its root mean square gradient.
+    """Gradient descent in which the step of each element is divided by its root mean square gradient.
 
-    s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps); with momentum, b = momentum b + g / (sqrt(s) +
-    eps) and p -= lr b; centered: s less the square of the mean gradient.
+    s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps). With momentum, b = momentum b + g / (sqrt(s) +
+    eps) and p -= lr b. centered: the square of the mean gradient is subtracted from s.
 
-    Raises ValueError for settings out of range.
+    maximize: ascend instead. Raises ValueError for settings out of range.
     Sources: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012); centered:
     Graves, "Generating Sequences With Recurrent Neural Networks" (2013).
 
@@ -27,6 +27,7 @@ class RMSprop(Optimizer):
     """
 
     name = rule = "rmsprop"
+    at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
 
     def __init__(
         self,
@@ -41,20 +42,7 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "alpha": alpha,
-            "eps": eps,
-            "centered": centered,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults, ignored)
-
-    def check(self, group: Group) -> None:
-        for key in ("lr", "eps", "momentum", "weight_decay", "alpha"):
-            check_range(self.name, group, key)
+        super().__init__(params, arguments(locals()), ignored)
 
     def settings(self, group: Group) -> tuple[float, ...]:
         return group["lr"], group["alpha"], group["eps"], group["momentum"], group["weight_decay"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ranvier.optim.optimizer import Group, Optimizer, check_range
+from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
 class SGD(Optimizer):
@@ -14,7 +14,7 @@ class SGD(Optimizer):
     g = gradient + weight_decay p; v = momentum v + (1 - dampening) g (v = g in the first step);
     p -= lr v, with nesterov p -= lr (g + momentum v), without momentum p -= lr g.
 
-    maximize: climb instead. Raises ValueError for settings out of range.
+    maximize: ascend instead. Raises ValueError for settings out of range.
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), in
     PyTorch's form.
 
@@ -27,6 +27,7 @@ class SGD(Optimizer):
     """
 
     name = rule = "sgd"
+    at_least_0 = ("lr", "momentum", "weight_decay")
 
     def __init__(
         self,
@@ -40,19 +41,10 @@ class SGD(Optimizer):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults, ignored)
+        super().__init__(params, arguments(locals()), ignored)
 
     def check(self, group: Group) -> None:
-        for key in ("lr", "momentum", "weight_decay"):
-            check_range(self.name, group, key)
+        super().check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 f"[{self.name}] got nesterov with momentum {group['momentum']} and dampening "

@@ -1,4 +1,4 @@
-"""Averages of a model's weights over the steps of training, under PyTorch's names."""
+"""Averages of a model's weights over training, with PyTorch's names."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
     """average += (1 - decay) (value - average) for lists of parameters, in place, in one kernel.
 
     Raises ValueError for a decay outside 0 to 1.
-    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), with weights
-    that fall off exponentially.
+    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), with
+    exponentially decreasing weights.
     """
     require_range("get_ema_multi_avg_fn", "decay", decay, 0, 1)
-
     return _Moving(decay)
 
 
@@ -50,12 +49,11 @@ def get_swa_multi_avg_fn() -> MultiAverage:
 
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
     """
-
     return _Moving(None)
 
 
 class _Moving:
-    """average += weight (value - average); decay None is the plain mean."""
+    """average += weight (value - average); the plain mean if decay is None."""
 
     def __init__(self, decay: float | None) -> None:
         self.decay = decay
@@ -77,22 +75,23 @@ def get_swa_avg_fn() -> Average:
 
 
 class AveragedModel(Module):
-    """A copy of a model whose parameters are averages of the model's: evaluate and save this one.
+    """A copy of a model with the averages of its parameters, to evaluate and save.
 
-    ``update_parameters(model)`` after each step (EMA) or epoch (SWA) takes the model's parameters into the
-    average; the first call copies them. Calling it runs the averaged model. In a Trainer it is a callback:
+    Call ``update_parameters(model)`` after each step (EMA) or epoch (SWA): the first call copies the model's
+    parameters, the others add them to the average. Calling the object runs the averaged model. In a Trainer,
+    use the callback
     ``rv.train.LambdaCallback(on_batch_end=lambda batch, logs: average.update_parameters(model))``.
 
     Args:
-        avg_fn: the new average from (average, value, number averaged), for one parameter.
-        multi_avg_fn: the same in place for lists of parameters; ``get_ema_multi_avg_fn(decay)`` for EMA. With
-            neither, the plain mean (SWA).
-        use_buffers: average the buffers too (batch norm's running statistics); they are copied if False.
+        avg_fn: computes the new average from (average, value, number averaged), for one parameter.
+        multi_avg_fn: the same in place for lists of parameters; ``get_ema_multi_avg_fn(decay)`` for EMA.
+            Without both, the plain mean (SWA).
+        use_buffers: average the buffers too (batch norm's running statistics); if False they are copied.
 
     Attributes:
-        module: the averaged copy. n_averaged: how many were taken in, a buffer.
+        module: the averaged copy. n_averaged: the number of models in the average, a buffer.
 
-    Raises ValueError where both functions are given, or for a model of other parameters.
+    Raises ValueError if both functions are given, or for a model with other parameters.
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
 
     >>> import ranvier as rv
@@ -128,7 +127,7 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
-        """Takes the model's parameters into the average."""
+        """Adds the model's parameters to the average."""
         averages, values = self._averaged(self.module), self._averaged(model)
         if [p.shape for p in averages] != [p.shape for p in values]:
             raise ValueError("[AveragedModel] got a model of other parameters; expected the copied one")
@@ -143,7 +142,7 @@ class AveragedModel(Module):
                 _copy(list(self.module.buffers()), list(model.buffers()))
 
     def _average_by(self, averages: list[Tensor], values: list[Tensor]) -> None:
-        """With functions of the caller's."""
+        """Uses the caller's function."""
         count = int(self.n_averaged.item())
         if count == 0:
             _copy(averages, values)
@@ -165,7 +164,7 @@ def _copy(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: Array) -> None:
-    """average += weight (value - average); whole numbers, as batch norm's count, in double and cut off."""
+    """average += weight (value - average); integers (batch norm's count) in float64, then truncated."""
     by_dtype: dict[Any, tuple[list[Any], list[Any]]] = {}
     for average, value in zip(averages, values, strict=True):
         if average.dtype.kind == "f":
@@ -181,10 +180,10 @@ def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: Array) -
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
-    """Batch norm's running statistics anew: those of an averaged model are not its parameters' own.
+    """Computes batch norm's running statistics again, for the averaged parameters.
 
     Args:
-        loader: batches; of a list or tuple the first entry goes through the model.
+        loader: batches; of a list or tuple, the first entry is the input of the model.
     """
     norms: list[Any] = [m for m in model.modules() if hasattr(m, "reset_running_stats")]
     if not norms:
@@ -204,7 +203,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
 
 
 class SWALR(LRScheduler):
-    """From the present lr to swa_lr in anneal_epochs epochs, where it stays while weights are averaged.
+    """Moves the lr from its present value to swa_lr in anneal_epochs epochs, and keeps it there.
 
     anneal_strategy: "cos" or "linear".
 
@@ -234,7 +233,7 @@ class SWALR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _share(self, step: int) -> float:
-        """How far it has come after so many steps, from 0 to 1."""
+        """The progress after so many steps, from 0 to 1."""
         t = max(0, min(1, step / max(1, self.anneal_epochs)))
         return t if self._anneal_strategy == "linear" else (1 - math.cos(math.pi * t)) / 2
 

@@ -1,4 +1,4 @@
-"""LRScheduler: what every schedule shares."""
+"""LRScheduler, the base of the schedules, and their common checks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ranvier.optim.optimizer import Optimizer
 
 
 class LRScheduler:
-    """Base of the schedules: after each epoch (or batch), ``step()`` sets the groups' learning rates anew.
+    """Base of the schedules: ``step()`` after each epoch (or batch) sets the learning rates of the groups.
 
-    Call it after ``optimizer.step()``. Several schedules may act on one optimizer: each changes the rate that
-    it finds.
+    Call it after ``optimizer.step()``. Several schedules may act on one optimizer: each changes the present
+    rate.
 
     Args:
-        last_epoch: -1 begins anew; else the groups must have the ``initial_lr`` of the run that goes on.
+        last_epoch: -1 starts a schedule; else the groups must have the ``initial_lr`` of the run to continue.
 
-    A subclass has ``get_lr()``, the groups' rates at ``self.last_epoch`` from those before, and may have
-    ``closed_form()``, the same from the initial ones, for ``step(epoch)``.
+    A subclass has ``get_lr()``, which computes the rates at ``self.last_epoch`` from the present ones, and
+    may have ``closed_form()``, which computes them from the initial ones, for ``step(epoch)``.
 
-    Raises TypeError for what is no Optimizer, KeyError where initial_lr is missing.
+    Raises TypeError for an object that is not an Optimizer, KeyError if initial_lr is missing.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -35,7 +35,7 @@ class LRScheduler:
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"[{type(self).__name__}] got last_epoch {last_epoch} and param_groups[{i}] without "
-                    "initial_lr; expected the groups of the run that goes on"
+                    "initial_lr; expected the groups of the run to continue"
                 )
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -54,11 +54,11 @@ class LRScheduler:
         self._is_initial = False
 
     def get_lr(self) -> list[float]:
-        """The rates at ``last_epoch``; see ``get_last_lr`` for those in force."""
+        """The rates at ``last_epoch``; ``get_last_lr`` returns the present ones."""
         raise NotImplementedError
 
     def closed_form(self) -> list[float]:
-        """The rates at ``last_epoch`` from the initial ones, whatever happened between."""
+        """The rates at ``last_epoch``, computed from the initial ones."""
         return self.get_lr()
 
     def get_last_lr(self) -> list[float]:
@@ -66,7 +66,7 @@ class LRScheduler:
         return self._last_lr
 
     def step(self, epoch: float | None = None) -> None:
-        """Goes on by one epoch, or to the one given."""
+        """Advances by one epoch, or to the given one."""
         self._step_count += 1
         self._update(epoch)
 
@@ -88,11 +88,11 @@ class LRScheduler:
         return [rate * factor for rate in self._rates()]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer, as plain values; of callable objects their attributes."""
+        """All attributes except the optimizer as plain values; of callable objects their attributes."""
         return {k: _state_of(v) for k, v in vars(self).items() if k != "optimizer"}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Goes on where a ``state_dict`` was taken; the rates themselves are in the optimizer's."""
+        """Continues from a ``state_dict``; the rates are in that of the optimizer."""
         for key, value in state_dict.items():
             own = getattr(self, key, None)
             if isinstance(own, LRScheduler) or callable(own):
@@ -122,13 +122,13 @@ def _load_into(own: Any, saved: Any) -> None:
 
 
 def require_optimizer(name: str, optimizer: Any) -> None:
-    """Raises TypeError for anything but an Optimizer."""
+    """Raises TypeError unless it is an Optimizer."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"[{name}] got optimizer of type {type(optimizer).__name__}; expected an Optimizer")
 
 
 def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> list[Any]:
-    """One value for each group; ValueError where a list has another length."""
+    """One value for each group; raises ValueError for a list of another length."""
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
         return [value] * count
@@ -140,7 +140,7 @@ def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> lis
 
 
 def require_range(name: str, key: str, value: float, low: float, high: float, *, above: bool = False) -> None:
-    """Raises ValueError unless low <= value <= high, or low < value where `above`."""
+    """Raises ValueError unless low <= value <= high; with `above`, low < value."""
     if not (low <= value <= high) or (above and value == low):
         raise ValueError(
             f"[{name}] got {key} {value}; expected {low} {'<' if above else '<='} {key} <= {high}"
@@ -148,6 +148,6 @@ def require_range(name: str, key: str, value: float, low: float, high: float, *,
 
 
 def require_whole(name: str, key: str, value: Any, least: int = 1) -> None:
-    """Raises ValueError unless value is a whole number, at least `least`."""
+    """Raises ValueError unless value is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"[{name}] got {key} {value}; expected a whole number, at least {least}")

@@ -1,4 +1,4 @@
-"""Schedules made of schedules: one after another, or all at once."""
+"""Schedules that combine schedules, in sequence or at once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: 
 
 
 class SequentialLR(LRScheduler):
-    """One schedule after another: the next one begins at each of the milestones.
+    """Schedules in sequence: at each milestone the next one begins.
 
     Raises ValueError for schedules of different optimizers, and unless there is one milestone fewer than
-    schedules. A warm-up is LinearLR in front: see there.
+    schedules. For a warm-up see LinearLR.
 
     >>> import ranvier as rv
     >>> from ranvier.optim import lr_scheduler
@@ -58,16 +58,16 @@ class SequentialLR(LRScheduler):
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
-        # All schedules have made their first step: take them back, and begin with the first one alone.
+        # All schedules have made their first step: undo these, and start the first one.
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"]
-        _take_back(self._schedulers)
+        _undo_first_step(self._schedulers)
         first = self._schedulers[bisect_right(self._milestones, 0)]
         first._begin()
         self._last_lr = first.get_last_lr()
 
     def step(self, epoch: float | None = None) -> None:
-        """Goes on by one epoch."""
+        """Advances by one epoch."""
         self.last_epoch += 1
         i = bisect_right(self._milestones, self.last_epoch)
         schedule = self._schedulers[i]
@@ -86,17 +86,17 @@ class SequentialLR(LRScheduler):
         self._last_lr = self._schedulers[i].get_last_lr()
 
 
-def _take_back(schedulers: Sequence[LRScheduler]) -> None:
+def _undo_first_step(schedulers: Sequence[LRScheduler]) -> None:
     for schedule in schedulers:
         inner = getattr(schedule, "_schedulers", None)
         if inner is not None:
-            _take_back(inner)
+            _undo_first_step(inner)
         else:
             schedule.last_epoch -= 1
 
 
 class ChainedScheduler(LRScheduler):
-    """All of the schedules in each step, one on the result of the other.
+    """Applies all schedules in each step, each to the result of the one before.
 
     >>> import ranvier as rv
     >>> from ranvier.optim import lr_scheduler
@@ -115,7 +115,7 @@ class ChainedScheduler(LRScheduler):
         self._last_lr = self._rates()
 
     def step(self, epoch: float | None = None) -> None:
-        """Goes on by one epoch."""
+        """Advances by one epoch."""
         for schedule in self._schedulers:
             schedule.step()
         self._last_lr = self._rates()

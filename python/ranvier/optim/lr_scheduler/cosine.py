@@ -9,7 +9,7 @@ from ranvier.optim.optimizer import Optimizer
 
 
 class CosineAnnealingLR(LRScheduler):
-    """lr = eta_min + (initial lr - eta_min) (1 + cos(pi epoch / T_max)) / 2; after T_max it climbs back.
+    """lr = eta_min + (initial lr - eta_min) (1 + cos(pi epoch / T_max)) / 2; after T_max it rises again.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
 
@@ -34,7 +34,7 @@ class CosineAnnealingLR(LRScheduler):
             return [
                 low + (base - low) * (1 + math.cos(epoch * math.pi / length)) / 2 for base in self.base_lrs
             ]
-        if (epoch - 1 - length) % (2 * length) == 0:  # the rate before was eta_min: no ratio to take
+        if (epoch - 1 - length) % (2 * length) == 0:  # the previous rate is eta_min: the ratio is undefined
             return [
                 rate + (base - low) * (1 - math.cos(math.pi / length)) / 2
                 for base, rate in zip(self.base_lrs, self._rates(), strict=True)
@@ -77,7 +77,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return [self.eta_min + (lr - self.eta_min) * wave / 2 for lr in self.base_lrs]
 
     def step(self, epoch: float | None = None) -> None:
-        """Goes on by one epoch, or to the one given, which may be fractional."""
+        """Advances by one epoch, or to the given one, which may be fractional."""
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:
@@ -94,7 +94,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._set(self.get_lr())
 
     def _find(self, epoch: float) -> None:
-        """The cosine that an epoch lies in, and how far along."""
+        """Sets T_i and T_cur: the cosine of an epoch, and the position in it."""
         first, factor = self.T_0, self.T_mult
         if epoch < first:
             self.T_i, self.T_cur = first, epoch

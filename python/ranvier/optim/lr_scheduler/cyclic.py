@@ -1,4 +1,4 @@
-"""Schedules that go up and down, and move the momentum the other way: OneCycleLR, CyclicLR."""
+"""Schedules that raise and lower the rate, and the momentum inversely: OneCycleLR, CyclicLR."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Values = float | Sequence[float]
 
 
 class _WithMomentum(LRScheduler):
-    """The groups' momentum, or the first of their betas, moved between base_momentum and max_momentum."""
+    """Moves the groups' momentum, or beta1, between base_momentum and max_momentum."""
 
     cycle_momentum: bool
     use_beta1: bool
@@ -41,11 +41,11 @@ class _WithMomentum(LRScheduler):
 
 
 class OneCycleLR(_WithMomentum):
-    """One cycle over total_steps batches: up to max_lr, then down below the start. ``step()`` per batch.
+    """One cycle over total_steps batches: up to max_lr, then below the initial rate. ``step()`` per batch.
 
-    From max_lr / div_factor to max_lr in the first pct_start of the steps, then to the start divided by
-    final_div_factor; with three_phase first back to the start. The momentum (or beta1) goes from max_momentum
-    to base_momentum and back.
+    The rate rises from max_lr / div_factor to max_lr in the first pct_start of the steps, then falls to the
+    initial rate divided by final_div_factor; with three_phase it falls to the initial rate first. The
+    momentum (or beta1) moves from max_momentum to base_momentum and back.
 
     Args:
         total_steps: or epochs and steps_per_epoch.
@@ -135,7 +135,7 @@ def _total_steps(total: int | None, epochs: int | None, steps_per_epoch: int | N
 
 
 def _phases(share: float, total: int, three: bool) -> list[dict[str, Any]]:
-    """Where each phase ends, and between which keys of a group its rate and momentum go."""
+    """The end of each phase, and the keys of a group between whose values its rate and momentum move."""
     stops = [("initial_lr", "max_momentum"), ("max_lr", "base_momentum")]
     ends: list[float] = [share * total - 1]
     if three:
@@ -156,11 +156,11 @@ def _phases(share: float, total: int, three: bool) -> list[dict[str, Any]]:
 
 
 class CyclicLR(_WithMomentum):
-    """Up from base_lr to max_lr in step_size_up steps, down in step_size_down, and again; a step per batch.
+    """From base_lr up to max_lr in step_size_up steps, down in step_size_down, and again; a step per batch.
 
     mode: "triangular"; "triangular2", each cycle half as high; "exp_range", heights gamma^step. Or a function
     scale_fn of the cycle (from 1) or the step (scale_mode "cycle" or "iterations"). The momentum (or beta1)
-    goes the other way between max_momentum and base_momentum.
+    falls from max_momentum to base_momentum while the rate rises.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), as in PyTorch.
 
@@ -211,7 +211,7 @@ class CyclicLR(_WithMomentum):
         self.base_lrs = rates
 
     def scale_fn(self, x: float) -> float:
-        """The height of a cycle, or at a step, as a share of the whole."""
+        """The factor of the height of a cycle, or at a step."""
         if self._scale_fn_custom is not None:
             return self._scale_fn_custom(x)
         if self.mode == "triangular2":

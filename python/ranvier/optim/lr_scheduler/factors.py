@@ -1,4 +1,4 @@
-"""Schedules that multiply: by a function's value, in steps, linearly, exponentially, polynomially."""
+"""Schedules that multiply the rate: by functions, in steps, linear, exponential, polynomial."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """lr *= gamma at each of the milestones; twice where one is named twice.
+    """lr *= gamma at each of the milestones; a milestone that is given twice counts twice.
 
     >>> import ranvier as rv
     >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
@@ -115,12 +115,12 @@ class MultiStepLR(LRScheduler):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        # JSON makes strings of the epochs
+        # JSON turns the epochs into strings
         self.milestones = Counter({int(k): v for k, v in state_dict["milestones"].items()})
 
 
 class ConstantLR(LRScheduler):
-    """lr = factor * initial lr for total_iters epochs, then the initial one.
+    """lr = factor * initial lr for total_iters epochs, then the initial lr.
 
     >>> import ranvier as rv
     >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
@@ -150,9 +150,9 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """lr = initial lr times a factor that goes from start_factor to end_factor in total_iters epochs.
+    """lr = initial lr times a factor that moves from start_factor to end_factor in total_iters epochs.
 
-    In front of another schedule, in `SequentialLR`, it is a warm-up:
+    Before another schedule, in `SequentialLR`, it is a warm-up:
 
     >>> import ranvier as rv
     >>> from ranvier.optim import lr_scheduler

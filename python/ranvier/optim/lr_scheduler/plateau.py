@@ -1,4 +1,4 @@
-"""A schedule that waits for a plateau."""
+"""A schedule that lowers the rate at a plateau."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from ranvier.optim.optimizer import Optimizer
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """lr *= factor when ``step(metrics)`` has seen no better value for more than `patience` epochs.
+    """lr *= factor if the values given to ``step(value)`` have not improved for more than `patience` epochs.
 
     Args:
         mode: "min", smaller is better, or "max".
-        threshold, threshold_mode: how much better counts: by a share of the best ("rel") or by this ("abs").
-        cooldown: epochs after a fall in which nothing is counted.
-        min_lr: the least rate, or one for each group.
-        eps: smaller changes are not made.
+        threshold, threshold_mode: the least improvement: a share of the best value ("rel"), or absolute
+            ("abs").
+        cooldown: epochs after a reduction that are not counted.
+        min_lr: the lowest rate, or one for each group.
+        eps: smaller changes of the rate are not made.
 
     Raises ValueError for a factor of 1 or more or an unknown mode.
 
@@ -64,13 +65,13 @@ class ReduceLROnPlateau(LRScheduler):
         self._reset()
 
     def _reset(self) -> None:
-        """Forgets what it has seen."""
+        """Removes the best value and the counts."""
         self.best = math.inf if self.mode == "min" else -math.inf
         self.cooldown_counter = 0
         self.num_bad_epochs = 0
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Takes the epoch's value of the quantity that is watched."""
+        """Takes the epoch's value of the watched quantity."""
         value = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(value):
@@ -89,7 +90,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     @property
     def in_cooldown(self) -> bool:
-        """Whether epochs are not counted at present."""
+        """Whether epochs are at present not counted."""
         return self.cooldown_counter > 0
 
     def _is_better(self, value: float) -> bool:
