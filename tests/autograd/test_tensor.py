@@ -34,6 +34,35 @@ def test_the_constructor_makes_float32():
     assert rv.Tensor([1, 2]).dtype == np.float32
     assert rv.Tensor(rv.ones(2, dtype=rv.float64)).dtype == np.float32
     assert rv.Tensor().shape == (0,)
+    assert rv.Tensor([1.0], requires_grad=True).requires_grad
+
+
+@pytest.mark.parametrize(
+    "kind", ["Tensor", "FloatTensor", "DoubleTensor", "LongTensor", "IntTensor", "BoolTensor"]
+)
+def test_a_constructor_takes_a_shape_or_data(kind):
+    make = getattr(rv, kind)
+    for shape in ((2, 3), (5,), (0, 2), (np.int64(4), 1)):
+        assert make(*shape).shape == shape
+        assert not make(*shape).numpy().any()
+    for data in ([1], (0, 1), [[1, 0]], np.array(1), rv.tensor(1), rv.tensor([1, 0]), range(2)):
+        assert np.array_equal(make(data).numpy(), np.asarray(data))
+
+
+@pytest.mark.parametrize(
+    "given", [(3.0,), (True,), (2, True), (2.0, 3), ([1.0], [2.0]), ([1.0], True), (1j,)]
+)
+def test_a_constructor_refuses_what_is_neither_shape_nor_data(given):
+    with pytest.raises(TypeError, match=r"\[Tensor\] got .*; expected sizes, or data in one list or array"):
+        rv.Tensor(*given)
+    with pytest.raises(TypeError, match=r"\[LongTensor\] got "):
+        rv.LongTensor(*given)
+
+
+@pytest.mark.parametrize("method", ["to", "clone", "contiguous", "float", "add_", "fill_"])
+def test_methods_refuse_unknown_keywords(method):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'memory_fromat'"):
+        getattr(rv.ones(2), method)(memory_fromat=rv.contiguous_format)
 
 
 def test_numpy_sees_the_memory_but_not_through_the_tape():

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.data import array_of, shape_of, sized_or_copied
 from ranvier.autograd.device import device as _check_device
-from ranvier.autograd.memory import cast, filled, filled_like, like, literal, native, number_in, plain
+from ranvier.autograd.memory import cast, filled, filled_like, like, literal, native, number_in
 from ranvier.autograd.random import fresh_key, generator
 from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.tensor import Tensor, wrap
@@ -60,43 +61,6 @@ __all__ = [
 ]
 
 
-def _array_of(data: Any, dtype: Any = None) -> Any:
-    """The data as an array: numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own.
-
-    dtype: what the caller makes of it; where it is given, numbers keep all their digits until then.
-    """
-    if isinstance(data, Tensor):
-        return data._array
-    if isinstance(data, np.ndarray):
-        return plain("tensor", data)
-    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
-        return np.array([_array_of(item, dtype) for item in data])
-    array = data if hasattr(data, "dtype") else np.asarray(data)
-    if hasattr(data, "detach") and not isinstance(data, np.generic):  # a torch tensor
-        return data.detach().cpu().numpy()
-    if isinstance(data, np.generic):
-        return np.asarray(data)
-    array = np.asarray(array)
-    if array.dtype.kind in "OUSV":
-        raise ValueError(
-            f"[tensor] got data of dtype {array.dtype}; expected numbers in a regular nested list"
-        )
-    keeps = (
-        isinstance(data, (list, tuple))
-        and len(data) > 0
-        and isinstance(_first(data), (np.generic, np.ndarray))
-    )
-    if array.dtype == np.float64 and not keeps and dtype is None:
-        return array.astype(np.float32)
-    return array
-
-
-def _first(data: Any) -> Any:
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return data
-
-
 def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) -> Tensor:
     if on is not None:
         _check_device(on)
@@ -114,7 +78,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
     (tensor([1, 2]), dtype('float32'))
     """
-    array = np.array(_array_of(data, dtype), dtype)
+    array = np.array(array_of("tensor", data, dtype), dtype)
     if recordings:
         array = _in_step(data, array)
     return _finish(array, requires_grad, device)
@@ -123,7 +87,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 def _in_step(data: Any, array: Any) -> Any:
     """The same made by kernels, which a captured step runs again: a copy of an array, or its numbers."""
     if isinstance(data, (Tensor, np.ndarray)):
-        source = _array_of(data)
+        source = array_of("tensor", data)
         if array.dtype.char in "fd":
             return like(array, source)
         return cast(source, array.dtype) if array.flags.c_contiguous else array
@@ -150,7 +114,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
-    array = np.asarray(_array_of(data, dtype), dtype)
+    array = np.asarray(array_of("as_tensor", data, dtype), dtype)
     if recordings and _is_plain(data):
         array = literal(array)
     out = _finish(array, False, device)
@@ -181,43 +145,27 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 
 def FloatTensor(*data: Any) -> Tensor:
     """A float32 Tensor of the data (``FloatTensor(2, 3)``: of zeros in that shape)."""
-    return _typed(data, np.float32)
+    return wrap(sized_or_copied("FloatTensor", data, float32))
 
 
 def DoubleTensor(*data: Any) -> Tensor:
-    """A float64 Tensor of the data."""
-    return _typed(data, np.float64)
+    """A float64 Tensor of the data, or of zeros in a shape."""
+    return wrap(sized_or_copied("DoubleTensor", data, float64))
 
 
 def LongTensor(*data: Any) -> Tensor:
-    """An int64 Tensor of the data."""
-    return _typed(data, np.int64)
+    """An int64 Tensor of the data, or of zeros in a shape."""
+    return wrap(sized_or_copied("LongTensor", data, int64))
 
 
 def IntTensor(*data: Any) -> Tensor:
-    """An int32 Tensor of the data."""
-    return _typed(data, np.int32)
+    """An int32 Tensor of the data, or of zeros in a shape."""
+    return wrap(sized_or_copied("IntTensor", data, int32))
 
 
 def BoolTensor(*data: Any) -> Tensor:
-    """A bool Tensor of the data."""
-    return _typed(data, np.bool_)
-
-
-def _typed(data: tuple[Any, ...], dtype: Any) -> Tensor:
-    if data and all(isinstance(n, int) for n in data):
-        return wrap(np.zeros(data, dtype))
-    return wrap(np.array(_array_of(data[0]) if data else (), dtype))
-
-
-def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
-    """The shape from ``f(2, 3)`` or ``f((2, 3))``."""
-    if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        size = tuple(size[0])
-    try:
-        return tuple(index(n) for n in size)
-    except TypeError as error:
-        raise TypeError(f"[tensor] got size {size}; expected whole numbers") from error
+    """A bool Tensor of the data, or of False in a shape."""
+    return wrap(sized_or_copied("BoolTensor", data, bool_))
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -249,7 +197,7 @@ def full(
     >>> rv.full((2,), 7)
     tensor([7, 7])
     """
-    value = _array_of(fill_value)
+    value = array_of("full", fill_value)
     shape = shape_of(((size,) if isinstance(size, int) else size,))
     kind = np.dtype(dtype or value.dtype)
     number = isinstance(fill_value, (int, float)) and kind.kind == "f"
@@ -259,24 +207,24 @@ def full(
 
 def zeros_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros in the shape, dtype and layout of x."""
-    return _finish(filled_like(0, _array_of(x), dtype), requires_grad, device)
+    return _finish(filled_like(0, array_of("zeros_like", x), dtype), requires_grad, device)
 
 
 def ones_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones in the shape, dtype and layout of x."""
-    return _finish(filled_like(1, _array_of(x), dtype), requires_grad, device)
+    return _finish(filled_like(1, array_of("ones_like", x), dtype), requires_grad, device)
 
 
 def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor in the shape, dtype and layout of x, with whatever the memory held."""
-    return _finish(np.empty_like(_array_of(x), dtype), requires_grad, device)
+    return _finish(np.empty_like(array_of("empty_like", x), dtype), requires_grad, device)
 
 
 def full_like(
     x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
-    array = _array_of(x)
+    array = array_of("full_like", x)
     value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
     return _finish(filled_like(value, array, dtype), requires_grad, device)
 
@@ -372,13 +320,13 @@ def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 def rand_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """As :func:`rand`, in the shape and dtype of x."""
-    array = _array_of(x)
+    array = array_of("rand_like", x)
     return rand(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
 
 
 def randn_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """As :func:`randn`, in the shape and dtype of x."""
-    array = _array_of(x)
+    array = array_of("randn_like", x)
     return randn(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
+from ranvier.autograd.data import sized_or_copied
 from ranvier.autograd.device import CPU, device
-from ranvier.autograd.memory import plain
 from ranvier.autograd.recording import recordings, value_read
 from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
 
@@ -40,7 +40,8 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
 class Tensor:
     """An array that can be differentiated; behaves as PyTorch's on the CPU.
 
-    ``Tensor(data)`` makes a float32 tensor; :func:`ranvier.tensor` keeps the dtype of the data.
+    ``Tensor(data)`` makes a float32 tensor of the data and ``Tensor(2, 3)`` one of that shape, filled with 0.
+    :func:`ranvier.tensor` keeps the dtype of the data, and takes numbers.
     The operators and most methods are the functions of ``ranvier.ops``.
 
     >>> import ranvier as rv
@@ -65,9 +66,8 @@ class Tensor:
     edges = ()  # a leaf ends the tape
     hooks = None  # a leaf's lie in autograd/hooks.py
 
-    def __init__(self, data: Any = (), requires_grad: bool = False) -> None:
-        given = data._array if isinstance(data, Tensor) else plain("Tensor", data)
-        self._array = np.array(given, np.float32)
+    def __init__(self, *data: Any, requires_grad: bool = False) -> None:
+        self._array = sized_or_copied("Tensor", data, np.float32)
         self._grad = None
         self._requires_grad = requires_grad
         self._grad_fn = None

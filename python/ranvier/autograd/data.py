@@ -1,0 +1,69 @@
+"""What a Tensor is made of: numbers, nested lists, arrays and Tensors as data; whole numbers as a shape."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.memory import filled, plain
+
+Array = np.ndarray[Any, Any]
+
+
+def array_of(name: str, data: Any, dtype: Any = None) -> Array:
+    """The data as an array: numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own.
+
+    dtype: what the caller makes of it; where it is given, numbers keep all their digits until then.
+    """
+    if hasattr(data, "_cell"):  # a Tensor
+        return data._array
+    if isinstance(data, np.ndarray):
+        return plain(name, data)
+    if isinstance(data, np.generic):
+        return np.asarray(data)
+    if hasattr(data, "detach"):  # a torch tensor
+        return data.detach().cpu().numpy()
+    if isinstance(data, (list, tuple)) and any(hasattr(item, "_cell") for item in data):
+        return np.array([array_of(name, item, dtype) for item in data])
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
+    if array.dtype.kind in "OUSV":
+        raise ValueError(
+            f"[{name}] got data of dtype {array.dtype}; expected numbers in a regular nested list"
+        )
+    if dtype is None and array.dtype == np.float64 and not _is_of_numpy(data):
+        return array.astype(np.float32)
+    return array
+
+
+def _is_of_numpy(data: Any) -> bool:
+    """Whether the first number of the data is NumPy's, with a dtype that it keeps."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return hasattr(data, "dtype")
+
+
+def shape_of(size: tuple[Any, ...], name: str = "tensor") -> tuple[int, ...]:
+    """The shape from ``f(2, 3)`` or ``f((2, 3))``."""
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    try:
+        return tuple(index(n) for n in size)
+    except TypeError as error:
+        raise TypeError(f"[{name}] got size {size}; expected whole numbers") from error
+
+
+def sized_or_copied(name: str, given: tuple[Any, ...], dtype: Any) -> Array:
+    """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``."""
+    if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given):
+        return filled(0, shape_of(given or (0,), name), np.dtype(dtype))
+    if len(given) > 1 or isinstance(given[0], (bool, float, complex, np.generic)):
+        raise TypeError(
+            f"[{name}] got {given}; expected sizes, or data in one list or array: "
+            "use ranvier.tensor for a number"
+        )
+    return np.array(array_of(name, given[0], dtype), dtype)
