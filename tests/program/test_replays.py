@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.program import compiled, step
+from ranvier.program import compiled, record
 
 
 def scaled(x, factor=2.0):
@@ -90,7 +90,7 @@ def test_a_tape_notices_a_replay_after_a_change_of_another_part():
 )
 def test_a_copy_of_an_argument_with_gaps_lies_in_its_own_memory(make):
     x = make(np.arange(24, dtype=np.float32).reshape(4, 6))
-    copied = step._copy(x)
+    copied = record._copy(x)
     np.testing.assert_array_equal(copied, x)
     assert copied.strides == x.strides or copied.size == 0
     whole = copied

@@ -1,9 +1,16 @@
-"""The captured step: `rv.compile` records a step once and replays it as a static program."""
+"""The captured step: `rv.compile`, in three nouns.
+
+A *compiled function* (`CompiledFunction`) is what `rv.compile` returns. Its first call with new shapes makes
+a *recording* (`autograd.recording.Recording`): one eager run that notes every kernel call and all that Python
+read. From the recording follows a *program* (`Program`): the kernel calls on fixed memory, and guards on what
+was read. Later calls replay the program while its guards hold.
+"""
 
 from ranvier.program.api import compile, constant
 from ranvier.program.compiled import CompiledFunction
 from ranvier.program.errors import CaptureError
-from ranvier.program.program import Buffer, Instruction, Memory, Operand, Program
+from ranvier.program.parts import Buffer, Instruction, Memory, Operand
+from ranvier.program.program import Program
 
 __all__ = [
     "Buffer",

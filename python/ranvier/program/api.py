@@ -11,7 +11,8 @@ from ranvier.autograd.creation import tensor
 from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
-from ranvier.program.compiled import CompiledFunction, CompiledModel
+from ranvier.program.compiled import CompiledFunction
+from ranvier.program.compiled_model import CompiledModel
 
 
 def compile(function: Any = None, *, verify: bool | int = True) -> Any:

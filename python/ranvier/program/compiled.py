@@ -1,4 +1,4 @@
-"""CompiledFunction: a step recorded once and replayed as one call into the core."""
+"""CompiledFunction: what `rv.compile` returns for a function or method."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import functools
 import os
 import sys
 import time
-import warnings
 from _thread import RLock
 from _thread import _count as other_threads
 from _thread import _local as local
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
@@ -19,36 +18,35 @@ from weakref import WeakSet, ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.mode import mode, no_grad
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
+from ranvier.program.cache import ProgramCache
 from ranvier.program.errors import CaptureError
 from ranvier.program.guard_kinds import STATE
 from ranvier.program.objects import attributes_of
-from ranvier.program.program import Program
-from ranvier.program.signature import changed_argument, environment, form, others, replaced, signature
-from ranvier.program.step import Large, Step, keeps_strides, record
+from ranvier.program.program import Entry, Program
+from ranvier.program.record import keeps_strides, record
+from ranvier.program.signature import environment, form, others, replaced, signature
+from ranvier.program.touches import Large
+
+__all__ = ["CompiledFunction", "other_threads", "running"]
 
 Array = np.ndarray[Any, Any]
 
-_PROGRAMS = 32  # kept at most; the one that was used least recently goes
-_DEBT = 128  # a recording adds 4, a replay takes 1 off: above this, calls that no program fits run eagerly
 _WATCHED = 8  # times that a recording looks for arrays that are read, beside other threads
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
 
 class _Local(local):
-    steps = 0  # that run eagerly now in this thread, one inside another
+    eager = 0  # compiled functions that run eagerly now in this thread, one inside another
 
 
-_local = _Local()
-
-
+running = _Local()
 _all: WeakSet[CompiledFunction] = WeakSet()
 
 
 def _renew_locks() -> None:
-    """In a forked child: the thread that held a lock is not there."""
+    """In a forked child, which does not have the thread that held a lock."""
     for compiled in _all:
         compiled._lock = RLock()
 
@@ -57,9 +55,9 @@ os.register_at_fork(after_in_child=_renew_locks)
 
 
 class CompiledFunction:
-    """A step that replays itself; made by :func:`compile`.
+    """A function that is recorded once and then replayed; made by :func:`compile`.
 
-    after: calls of a signature that run eagerly before it is captured.
+    after: calls of a signature that run eagerly before it is recorded.
     """
 
     _forward_only = False  # of a model, always without a tape
@@ -72,19 +70,18 @@ class CompiledFunction:
 
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
-        self._steps: OrderedDict[Any, list[Step]] = OrderedDict()  # by signature; several for other guards
+        self._cache = ProgramCache()
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._waiting = Counter[Any]()
         self._large: Large | None = None  # arrays that the step may read: the next recording tells
         self._watched = 0  # how often they were watched
         self._set_up: set[Any] = set()  # signatures whose first call kept a result
-        self._latest: Step | None = None  # the one that was run last: a call that fits it goes there at once
-        self._debt, self._warned = 0, False
+        self._latest: Program | None = None  # the last one that ran: a call that fits it is replayed at once
         self._lock = RLock()
         _all.add(self)
-        self._last_key: Any = None
         self._checked, self._check_took = time.perf_counter(), 0.0
 
+    # --- methods
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a function does: a decorated method gets its object as the first argument."""
         if instance is None or type(self._function) is not FunctionType:
@@ -98,7 +95,7 @@ class CompiledFunction:
         return MethodType(self._of(instance), instance)
 
     def _of(self, instance: Any) -> CompiledFunction:
-        """The programs for one object: they hold it, so it holds them, and both go together."""
+        """The programs for one object. The object holds them, since they hold it: both are freed together."""
         own = attributes_of(instance)
         if own is None:
             return self
@@ -113,192 +110,166 @@ class CompiledFunction:
             self._instances.add(found)
         return found
 
+    # --- calls
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if recordings and current() is not None:  # part of another step, which records its calls
             return self._eager(args, kwargs)
-        if other_threads():  # which wait while a step is recorded, checked or replayed
+        if other_threads():  # they wait while a step is recorded, checked or replayed
             with self._lock:
                 return self._in_turn(args, kwargs)
         return self._in_turn(args, kwargs)
 
     def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        step = self._latest
-        if step is not None and step.checks_left and not kwargs:
+        program = self._latest
+        if program is not None and program.checks_left and not kwargs:
             fits = True
-            for plan, optimizer, group in step.plans:
+            for plan, optimizer, group in program.plans:
                 fits = plan.refresh(optimizer, group) and fits
-            results = step.call(args) if fits else None
+            results = program.call(args) if fits else None
             if results is not None:
-                step.checks_left -= 1
-                return step.result(results)
+                program.checks_left -= 1
+                return program.result(results)
         with self._lock:  # a thread may begin meanwhile
             return self._by_signature(args, kwargs)
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        _local.steps += 1
+        running.eager += 1
         try:
             return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
         finally:
-            _local.steps -= 1
+            running.eager -= 1
 
     def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arrays: list[Array] = []
         key = signature(args, kwargs, arrays), environment()
         if not all(map(keeps_strides, arrays)):  # a recording would read a copy, in another order
             return self._eager(args, kwargs)
-        steps = self._steps.get(key, ())
-        step = next((step for step in steps if step.is_current()), None)
-        if step is None or step.program.overlaps(tuple(arrays)):
-            return self._capture(key, args, kwargs)
-        self._steps.move_to_end(key)
-        self._last_key = key
-        if step.checks_left == 0:
-            return self._check(key, step, args, kwargs)
-        step.checks_left -= 1
-        if self._debt:
-            self._debt -= 1
-        self._latest = step
-        return step.replay(tuple(arrays))
+        program = self._cache.current(key)
+        if program is None or program.core.overlaps(tuple(arrays)):
+            return self._record(key, args, kwargs)
+        self._cache.use(key)
+        if program.checks_left == 0:
+            return self._check(key, program, args, kwargs)
+        program.checks_left -= 1
+        self._cache.replayed()
+        self._latest = program
+        return program.replay(tuple(arrays))
 
-    def _capture(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # --- recordings
+    def _record(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._waiting[key] < self._after:
             self._waiting[key] += 1
             return self._eager(args, kwargs)
-        if self._debt > _DEBT:
-            self._warn(key)
-            self._debt -= 1
+        if self._cache.is_overdrawn(key, getattr(self, "__name__", type(self._function).__name__)):
             return self._eager(args, kwargs)
         large, self._large = self._large, None
         result, recording, slots = record(self._function, args, kwargs, None, large)
-        self._debt += 4
+        self._cache.recorded()
         if recording.passing:
             return result
         try:
-            step = self._step(recording, slots, args, kwargs, result)
+            program = self._program(recording, slots, args, kwargs, result)
         except CaptureError as error:
-            known = [] if large is None else large[0]
-            new = error.large is not None and any(all(x is not y for y in known) for x in error.large[0])
-            if new or (error.large is not None and other_threads() and self._watched < _WATCHED):
-                # the next call is watched; once more, where another thread may have loaded the array
-                self._large = error.large
-                self._watched += 1
-                return result
-            if not error.kept or key in self._set_up:
+            if not self._may_try_again(key, error, large):
                 raise
-            self._set_up.add(key)  # a mask that is kept in a dict, say: the next call finds it there
             return result
-        self._steps.setdefault(key, []).insert(0, step)
-        self._steps.move_to_end(key)
-        while sum(map(len, self._steps.values())) > _PROGRAMS:
-            self._drop_oldest()
-        self._last_key = key
+        for dropped in self._cache.add(key, program):
+            self._waiting.pop(dropped, None)
+            self._set_up.discard(dropped)
         del recording  # and with it the memory of the recording
         _core.empty_cache()
         return result
 
-    def _drop_oldest(self) -> None:
-        key, steps = next(iter(self._steps.items()))
-        steps.pop()
-        if not steps:
-            del self._steps[key]
-            self._waiting.pop(key, None)
-            self._set_up.discard(key)
+    def _may_try_again(self, key: Any, error: CaptureError, large: Large | None) -> bool:
+        """Whether the next call may be recorded, although the recording of this one cannot be replayed."""
+        known = [] if large is None else large[0]
+        new = error.large is not None and any(all(x is not y for y in known) for x in error.large[0])
+        if new or (error.large is not None and other_threads() and self._watched < _WATCHED):
+            # the next call is watched; once more, where another thread may have loaded the array
+            self._large = error.large
+            self._watched += 1
+            return True
+        if not error.kept or key in self._set_up:
+            return False
+        self._set_up.add(key)  # a mask that is kept in a dict, say: the next call finds it there
+        return True
 
-    def _warn(self, key: Any) -> None:
-        """Says, once, what makes nearly every call a new recording."""
-        if self._warned:
-            return
-        self._warned = True
-        last = self._last_key
-        if last is not None and last != key:
-            cause = changed_argument(last[0], key[0]) if last[0] != key[0] else "a setting of the library"
-            remedy = "pass a number as an array, and arrays in few shapes"
-        else:
-            cause = next(
-                (step.changed() for step in self._steps.get(key, ()) if step.changed()), "what it reads"
-            )
-            remedy = "pass it as an array"
-        name = getattr(self, "__name__", type(self._function).__name__)
-        warnings.warn(
-            f"[compile] {cause} changes with nearly every call of {name}, and each time the step is recorded "
-            f"anew; such calls run eagerly from now on; {remedy}",
-            stacklevel=4,
-        )
-
-    def _step(
+    def _program(
         self,
-        recording: Any,
+        recording: Recording,
         slots: list[Array],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         result: Any,
-    ) -> Step:
+    ) -> Program:
         roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
-        return Step(recording, slots, form(args, kwargs), roots, result, self._forward_only)
+        return Program(recording, slots, form(args, kwargs), roots, result, self._forward_only)
 
-    def _check(self, key: Any, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Runs the step eagerly, and the program beside it from the same state; the eager run counts."""
+    # --- checks
+    def _check(self, key: Any, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs the step eagerly, and the program beside it from the same state; returns the eager result."""
         began = time.perf_counter()
-        self._steps[key].remove(step)
-        settings = step.settings()
-        before, entry = step.program.snapshot(), step.entry()
-        watched = None if other_threads() else step.large
+        self._cache.take(key, program)
+        settings = program.settings()
+        before, entry = program.core.snapshot(), program.entry()
+        watched = None if other_threads() else program.large
         try:
-            result, recording, slots = record(self._function, args, kwargs, step.arguments, watched)
+            result, recording, slots = record(self._function, args, kwargs, program.arguments, watched)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
-            self._steps[key].insert(0, step)
+            self._cache.put(key, program)
             raise
         if recording.passing:
-            self._steps[key].insert(0, step)
+            self._cache.put(key, program)
             return result
-        changed = step.changed()
-        other = step.program.other_path(recording.core)
-        if (other and not step.renewed) or changed.startswith(f"{STATE} of "):
+        changed = program.changed()
+        other = program.core.other_path(recording.core)
+        if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             # the first run had something to set up, or this one
-            step = self._step(recording, slots, args, kwargs, result)
-            step.renewed = True
-            self._debt += 4
+            program = self._program(recording, slots, args, kwargs, result)
+            program.renewed = True
+            self._cache.recorded()
         else:
             fault = recording.fault or recording.reads.fault
-            if not fault and changed and not step.may_change(changed):
+            if not fault and changed and not program.may_change(changed):
                 fault = (
                     f"the step changes {changed} each time it runs, which a replay would not; do that "
                     "outside the step, or pass it as an argument"
                 )
             elif not fault and other:
                 fault = f"the step does not do the same each time: {other}"
-            elif not fault and step.settings() != settings:
+            elif not fault and program.settings() != settings:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
             if self._verify is not False:
-                fault = fault or step.program.check(before, recording.core, tuple(slots))
-            self._go_on(step, recording, entry, fault, result)
-        self._steps[key].insert(0, step)
+                fault = fault or program.core.check(before, recording.core, tuple(slots))
+            self._accept(program, recording, entry, fault, result)
+        self._cache.put(key, program)
         del recording, before
         _core.empty_cache()
         self._checked = time.perf_counter()
         self._check_took = self._checked - began
         return result
 
-    def _go_on(self, step: Step, recording: Any, entry: Any, fault: str, result: Any) -> None:
-        """Takes a step that was checked for the next calls, or raises CaptureError."""
+    def _accept(self, program: Program, recording: Recording, entry: Entry, fault: str, result: Any) -> None:
+        """Takes a program that was checked for the next calls, or raises CaptureError."""
         if not fault:
-            fault = step.guard(recording, entry)
-            recording.leaves.clear()  # adopt_gradients asks who holds them
+            fault = program.guard(recording, entry)
+            recording.leaves.clear()  # adopt_gradients counts the references to them
             recording.dropped.clear()
-            step.program.adopt_gradients()
+            program.core.adopt_gradients()
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
-        step.checks += 1
+        program.checks += 1
         # at calls 2, 4, 8 ...: what no guard knows is still found
-        step.checks_left = 2**step.checks - 1 if self._verify is True else int(self._verify) or -1
+        program.checks_left = 2**program.checks - 1 if self._verify is True else int(self._verify) or -1
 
     def check_soon(self) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
-        step = self._latest
+        program = self._latest
         long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
-        if step is not None and step.checks_left > 0 and self._verify is True and long_ago:
-            step.checks_left = 0
+        if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
+            program.checks_left = 0
 
+    # --- copies
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By its name where that leads here, as a function; else its function, without programs."""
         name = getattr(self, "__qualname__", "")
@@ -318,8 +289,7 @@ class CompiledFunction:
     @property
     def programs(self) -> list[Program]:
         """The programs so far, one for each signature; of a method in a class, those of all its objects."""
-        own = [Program(step.program, step.names) for steps in self._steps.values() for step in steps]
-        return own + [program for one in list(self._instances) for program in one.programs]
+        return self._cache.all() + [program for one in list(self._instances) for program in one.programs]
 
     def explain(self) -> None:
         """Prints the table of each program's instructions: see :meth:`Program.explain`."""
@@ -328,7 +298,7 @@ class CompiledFunction:
 
 
 class _CompiledMethod(CompiledFunction):
-    """The captured method of one object."""
+    """The compiled method of one object."""
 
     def __init__(self, family: CompiledFunction, owner: Any) -> None:
         self._family, self._owner = family, ref(owner)
@@ -336,46 +306,3 @@ class _CompiledMethod(CompiledFunction):
 
     def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that begins anew
         return type(None), ()
-
-
-class CompiledModel(CompiledFunction):
-    """A module whose forward pass replays itself; all else of it is to be had here too.
-
-    >>> import numpy as np, ranvier as rv
-    >>> model = rv.nn.Linear(3, 2).eval()
-    >>> fast = rv.compile(model)
-    >>> x = np.ones((4, 3), np.float32)
-    >>> for _ in range(3): y = fast(x)
-    >>> bool((y == model(x)).all()), fast.in_features
-    (True, 3)
-    """
-
-    _function: Any
-    _forward_only = True
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inside = _local.steps or (recordings and current() is not None)  # of a step, which may want gradients
-        if inside or (mode.enabled and self._function.training):
-            return self._function(*args, **kwargs)
-        if other_threads():
-            with self._lock:
-                return self._in_turn(args, kwargs)
-        return self._in_turn(args, kwargs)
-
-    def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        step = self._latest
-        if step is not None and step.checks_left and not kwargs:
-            results = step.call(args)
-            if results is not None:
-                step.checks_left -= 1
-                return step.result(results)
-        with no_grad(), self._lock:
-            return self._by_signature(args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "_function" not in vars(self):  # not there yet
-            raise AttributeError(name)
-        return getattr(self._function, name)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ranvier.program.program import Instruction, Memory, Operand
+from ranvier.program.parts import Instruction, Memory, Operand
 
 _HEADS = ("#", "instruction", "reads", "writes", "threads", "time", "share")
 _WIDE = 40  # characters of operands; an update has some for each parameter

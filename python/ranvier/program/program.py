@@ -1,101 +1,45 @@
-"""Program: what a captured step has become, for people to read."""
+"""Program: the kernel calls of a recording, and all that a replay needs besides them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import functools
+import sys
+from collections.abc import Sequence
 from typing import Any
 
-import ranvier.program.explain as explain
+import numpy as np
 
-_DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
+import ranvier._core as _core
+from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import Recording
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.program import explain
+from ranvier.program.errors import CaptureError
+from ranvier.program.gradients import (
+    address_of,
+    carried_over,
+    given,
+    has_gradient,
+    renewed_gradient,
+    shared_gradient,
+)
+from ranvier.program.guard_kinds import STATE, Kind, guard_optimizer
+from ranvier.program.guards import Walk
+from ranvier.program.names import names_of
+from ranvier.program.parts import Buffer, Instruction, Memory, buffers_of, instructions_of
+from ranvier.program.required import require_replayable
+from ranvier.program.signature import Place, filled, flattened
+from ranvier.program.touches import Large
 
+__all__ = ["Entry", "Program"]
 
-@dataclass(frozen=True)
-class Operand:
-    """What an instruction reads or writes.
-
-    Attributes:
-        buffer: number of the memory that it lies in; two operands of one number share memory.
-        role: "argument", "persistent" (parameters, gradients, state ...), "temporary", "output" or "prepared"
-            (what follows from parameters alone).
-        name: a parameter's by its module ("0.weight", "0.weight.grad", "0.weight.exp_avg"), or where it is:
-            "argument 0", "result 0", "prepared 2", "@128" (bytes from the start of the arena).
-        shape, dtype: of the elements that are used.
-    """
-
-    buffer: int
-    role: str
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One kernel call of a program.
-
-    Attributes:
-        number: its place in the order of execution.
-        op: the kernel.
-        fused: kernels of the recorded step whose work it does as well.
-        reads, writes: operands; what is changed in place is in both.
-        prepared: whether it runs only after a parameter or statistic has changed, not in each replay.
-        team: whether all threads share it, or one runs it alone, whichever was measured to be faster.
-        ns: the shortest time measured.
-        place: file and line of the step that made the call.
-    """
-
-    number: int
-    op: str
-    fused: tuple[str, ...]
-    prepared: bool
-    reads: tuple[Operand, ...]
-    writes: tuple[Operand, ...]
-    team: bool
-    ns: float
-    place: str
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that a program holds.
-
-    Attributes:
-        arena: one block for all temporaries; two that do not live at the same time share a place.
-        workspace: scratch of the kernel that wants most.
-        persistent: memory that outlives the step: parameters, gradients, optimizer state.
-        prepared: what follows from parameters alone: packed weights, and the lines of batch norms.
-        made: gradients and results, which every step leaves behind.
-        eager: the most that the eager step held at once of what it made: temporaries, gradients, results. To
-            be compared with `arena + made`.
-    """
-
-    arena: int
-    workspace: int
-    persistent: int
-    prepared: int
-    made: int
-    eager: int
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """Memory of a program: its role and name as Operand's, and the instructions that use it first and last.
-
-    offset: of a temporary in the arena.
-    """
-
-    role: str
-    name: str
-    bytes: int
-    first: int
-    last: int
-    offset: int
+Array = np.ndarray[Any, Any]
+Entry = Sequence[tuple[Tensor, Array | None]]
+EARLIER = "the gradient of an earlier step"
 
 
 class Program:
-    """A captured step as a list of instructions on numbered buffers; from `rv.compile(step).programs`.
+    """A recorded step as a list of instructions on numbered buffers; from `rv.compile(step).programs`.
 
     ``print(program)`` or ``program.explain()`` shows it as a table, `rv.plot.program(program)` as a picture.
 
@@ -106,55 +50,180 @@ class Program:
     ['elementwise', 'reduce', 'elementwise']
     """
 
-    def __init__(self, core: Any, names: Callable[[], dict[int, str]]) -> None:
-        self._core, self._names = core, names
+    # For CompiledFunction:
+    #   core            the instructions, replayed as one call into the core
+    #   call            a whole replay: the results, or None where these arguments or the guards do not fit
+    #   plans           (plan, optimizer, group) of each optimizer step
+    #   checks_left     replays until the next check; negative: no more checks
+    #   checks          how many checks there were
+    #   renewed         made from the second eager run, because the first took another path
+    #   large           arrays that are too large to be compared, if there are any
 
+    def __init__(
+        self,
+        recording: Recording,
+        arguments: list[Array],
+        form: list[Any],
+        roots: list[tuple[Any, str]],
+        result: Any,
+        forward_only: bool = False,
+    ) -> None:
+        """form: the positional arguments of a call: None for an array, else the value.
+
+        roots: the function and the arguments that are no arrays, with their names.
+        forward_only: the function is the forward pass of a model, always without a tape.
+        """
+        self.checks_left, self.checks, self.renewed = 0, 0, False
+        tensors: list[Tensor] = []
+        self._form = flattened(result, tensors)
+        kinds = [recording.core.kind_of(t._array) for t in tensors]
+        self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
+        outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
+        gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
+        dropped = [p for p in recording.zeroed.values() if p.grad is None]
+        kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
+        require_replayable(recording, kinds, outputs + kept, result)
+        self._modules = _lasting(recording.modules)
+        self.core = _core.Program(recording.core, arguments, outputs, kept, self._watched())
+        self.call = self.core.call
+        self.arguments, self.plans, self._forward_only = arguments, recording.plans, forward_only
+        self._roots, self._reads = roots, recording.reads
+        touches = recording.reads.touches
+        self._untouched: set[int] = set() if touches is None else touches.untouched
+        self.large: Large | None = None
+        self._leaves = [leaf for leaf, _ in gradients]
+        self._carried = carried_over(recording)
+        self._looked_up: set[str] = set()
+        self._begins_with: list[tuple[Tensor, int | None]] = []
+        self._has: list[Tensor] = []  # those that had a gradient
+        fault = self.guard(recording) or shared_gradient(kept)
+        if fault:
+            error = CaptureError(f"[compile] {fault}", result)
+            error.large = self.large
+            raise error
+        before = {key: grad for key, (_, grad, *_) in recording.leaves.items()}
+        carried = {id(grad) for _, grad in gradients}
+        number = {id(array): i for i, array in enumerate(kept)}
+        left = [
+            (leaf, grad, number.get(id(grad._array), -1))
+            for leaf, grad in gradients
+            if grad is not before[id(leaf)]
+        ]
+        changed = [t for t in recording.changed.values() if id(t) not in carried]
+        self.core.set_call(form, left + [(p, None, -1) for p in dropped], changed, renewed_gradient)
+
+    # --- guards
+    def guard(self, recording: Recording, entry: Entry = ()) -> str:
+        """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
+
+        recording: a run of it, whose reads are added. entry: the gradients that it began with.
+        """
+        if recording.reads.touches is not None:
+            self._untouched &= recording.reads.touches.untouched
+        self._reads.add(recording.reads)
+        self._has = [t for t, array in entry if array is not None]
+        self._begins_with = [
+            (t, None if array is None else address_of(array))
+            for t, array in entry
+            if array is None or recording.core.region_of(array) >= 0
+        ]
+        walk = self._walk(recording)
+        while not walk.fault and not walk.looked_up <= self._looked_up:
+            self._looked_up |= walk.looked_up
+            walk = self._walk(recording)
+        self._texts, self.large = walk.texts, (walk.large, walk.parents) if walk.large else None
+        self.core.set_guards(walk.guards)
+        return walk.fault
+
+    def _walk(self, recording: Recording) -> Walk:
+        walk = Walk(self._reads, self._forward_only, self._looked_up)
+        walk.untouched = set(self._untouched)
+        if not self._forward_only:
+            walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
+        for plan, optimizer, group in self.plans:
+            guard_optimizer(walk, plan, optimizer, group)
+        walk.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self._modules]])
+        walk.leaves(self._leaves)
+        for leaf, address in [*self._carried, *self._begins_with]:  # last, since they may move
+            walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
+        updated = [p for plan, *_ in self.plans for p in plan.active]
+        for leaf, address in given(recording, [*updated, *walk.tensors]):
+            walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
+        for t in self._has:
+            walk.call(functools.partial(has_gradient, t), True, EARLIER)
+        self._tensors = walk.tensors if walk.reads_gradients else []
+        return walk
+
+    def entry(self) -> Entry:
+        """The gradients at the beginning of a call, where the step's own code names `grad`."""
+        carried = {id(leaf) for leaf, _ in self._carried}
+        return [(t, None if t.grad is None else t.grad._array) for t in self._tensors if id(t) not in carried]
+
+    def changed(self) -> str:
+        """The first guarded value that has changed, in words; "" where none has."""
+        place = self.core.first_changed()
+        return "" if place < 0 else self._texts[place]
+
+    def may_change(self, text: str) -> bool:
+        """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
+        return text == EARLIER or text.startswith(f"{STATE} of ")
+
+    def _watched(self) -> list[Tensor]:
+        """Parameters and buffers, each in separate memory, of a step without a tape.
+
+        With a tape they are likely to change, and what was prepared from them would not last.
+        """
+        if mode.enabled:
+            return []
+        tensors = {
+            id(t): t for m in self._modules for t in (*m.parameters(), *m.buffers()) if _is_alone(t._array)
+        }
+        return list(tensors.values())
+
+    # --- replays
+    def is_current(self) -> bool:
+        """Whether a replay would still do what the step does."""
+        fits = [plan.refresh(optimizer, group) for plan, optimizer, group in self.plans]
+        return all(fits) and self.core.is_current()
+
+    def replay(self, arrays: tuple[Array, ...]) -> Any:
+        self.settings()
+        return self.result(self.core(arrays))
+
+    def result(self, arrays: tuple[Array, ...]) -> Any:
+        """What the step returns, from the arrays of a run."""
+        if type(self._form) is Place:
+            return wrap(arrays[0]) if arrays else self._fixed[0]
+        arrived = iter(arrays)
+        return filled(self._form, [wrap(next(arrived)) if t is None else t for t in self._fixed])
+
+    def settings(self) -> list[tuple[float, ...]]:
+        """The numbers that the optimizers' kernels read, brought up to date."""
+        for plan, optimizer, group in self.plans:
+            plan.refresh(optimizer, group)
+        return [optimizer.settings(group) for _, optimizer, group in self.plans]
+
+    # --- what a user sees
     @property
     def instructions(self) -> list[Instruction]:
         """In the order of execution, each measured, if there are as many threads as when it was recorded."""
-        self._core.measure_now()
-        names, buffers = self._names(), self._core.buffers()
-        return [self._instruction(i, d, names, buffers) for i, d in enumerate(self._core.instructions())]
-
-    def _instruction(
-        self, number: int, d: dict[str, Any], names: dict[int, str], buffers: list[dict[str, Any]]
-    ) -> Instruction:
-        operands = [
-            (written, Operand(at, role, _name(buffers[at], names, byte), shape, _DTYPES[kind]))
-            for at, role, written, kind, shape, byte in d["views"]
-        ]
-        if d["name"] == "index_range":  # the core reads it, and raises the error
-            operands = [(written, replace(o, name="found") if written else o) for written, o in operands]
-        return Instruction(
-            number,
-            d["name"],
-            tuple(d["fused"]),
-            d["prepared"],
-            tuple(operand for written, operand in operands if not written),
-            tuple(operand for written, operand in operands if written),
-            not d["solo"],
-            d["solo_ns"] if d["solo"] else d["team_ns"],
-            d["place"],
-        )
+        self.core.measure_now()
+        return instructions_of(self.core, self._names())
 
     @property
     def buffers(self) -> list[Buffer]:
         """Memory that the instructions use, by number."""
-        names = self._names()
-        return [
-            Buffer(b["role"], _name(b, names), b["bytes"], b["first"], b["last"], b["offset"])
-            for b in self._core.buffers()
-        ]
+        return buffers_of(self.core, self._names())
 
     @property
     def memory(self) -> Memory:
-        return Memory(**self._core.memory())
+        return Memory(**self.core.memory())
 
     def explain(self) -> None:
         """Prints the table of instructions: operands, what was fused, threads, time and share of the whole.
 
-        Times are those of the first replays; where there were too few, some are run now, on a copy of the
-        state. Operands are shown as `Operand.name` says.
+        Times are those of the first replays. Where there were too few, some are run now, on a copy of the
+        state. `Operand.name` says how operands are named.
         """
         print(self)
 
@@ -162,16 +231,24 @@ class Program:
         return explain.table(self.instructions, self.memory)
 
     def __repr__(self) -> str:
-        return f"<Program of {len(self._core.instructions())} instructions>"
+        return f"<Program of {len(self.core.instructions())} instructions>"
+
+    def _names(self) -> dict[int, str]:
+        return names_of(self._modules, self.core.gradients(), self.plans)
 
 
-def _name(buffer: dict[str, Any], names: dict[int, str], byte: int | None = None) -> str:
-    role = buffer["role"]
-    if role == "temporary":
-        return f"@{buffer['offset'] + (byte or 0)}"
-    if role in ("argument", "output", "prepared"):
-        return f"{'result' if role == 'output' else role} {buffer['number']}"
-    start, size = buffer["address"], buffer["bytes"]
-    if byte is not None and start + byte in names:
-        return names[start + byte]
-    return next((name for address, name in names.items() if start <= address < start + size), "constant")
+def _is_alone(array: Array) -> bool:
+    """Whether the array is all of its memory: who changes the memory then changes this Tensor."""
+    base = array.base
+    if base is None:
+        return True
+    return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes
+
+
+_OURS = 4  # references: the dict, the list, the variable of the loop, the argument of getrefcount
+
+
+def _lasting(modules: dict[int, Any]) -> list[Any]:
+    """The modules that outlive the step: others were made in it and are already unused."""
+    held = list(modules.values())
+    return [m for m in held if sys.getrefcount(m) > _OURS]

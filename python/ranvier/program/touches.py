@@ -24,6 +24,9 @@ _FORM = frozenset({"shape", "ndim", "size", "dtype", "nbytes", "itemsize", "stri
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 
 
+Large = tuple[list[Any], dict[int, list[Any]]]  # arrays, and the containers that values lie in, by id
+
+
 class Touches:
     """Watches arrays, and the containers that they lie in, in a ``with`` block.
 

@@ -1,0 +1,56 @@
+"""CompiledModel: what `rv.compile` returns for a module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier.autograd.mode import mode, no_grad
+from ranvier.autograd.recording import current, recordings
+from ranvier.program.compiled import CompiledFunction, other_threads, running
+
+__all__ = ["CompiledModel"]
+
+
+class CompiledModel(CompiledFunction):
+    """A module whose forward pass is replayed; its other attributes are the module's.
+
+    >>> import numpy as np, ranvier as rv
+    >>> model = rv.nn.Linear(3, 2).eval()
+    >>> fast = rv.compile(model)
+    >>> x = np.ones((4, 3), np.float32)
+    >>> for _ in range(3): y = fast(x)
+    >>> bool((y == model(x)).all()), fast.in_features
+    (True, 3)
+    """
+
+    _function: Any
+    _forward_only = True
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        inside = running.eager or (
+            recordings and current() is not None
+        )  # of a step, which may need gradients
+        if inside or (mode.enabled and self._function.training):
+            return self._function(*args, **kwargs)
+        if other_threads():
+            with self._lock:
+                return self._in_turn(args, kwargs)
+        return self._in_turn(args, kwargs)
+
+    def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        program = self._latest
+        if program is not None and program.checks_left and not kwargs:
+            results = program.call(args)
+            if results is not None:
+                program.checks_left -= 1
+                return program.result(results)
+        with no_grad(), self._lock:
+            return self._by_signature(args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_function" not in vars(self):  # not there yet
+            raise AttributeError(name)
+        return getattr(self._function, name)
