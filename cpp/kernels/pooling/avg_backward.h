@@ -7,13 +7,13 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel, which lie side by side: entries of the table of rows by entries of that of
-// columns. Counts, by windows, are what they divide by.
+// The windows of one pixel, which are side by side: entries of its row by entries of its column. Counts, by
+// windows, are what they divide by.
 template <class T>
 struct MeanPixel {
   const T* dy;  // of the image
   int64_t row_step, column_step, lane;
-  PoolTable rows, columns;
+  PoolInputs rows, columns;
   PoolEntries row, column;
   const int64_t *row_counts, *column_counts;
   int64_t divisor;
@@ -59,8 +59,8 @@ static void avg_pool2d_gather(const AvgPool2dBackward<T>& f, int64_t begin, int6
   MeanPixel<T> x{};
   char* memory = static_cast<char*>(scratch);
   const auto take = [&](size_t bytes) { return static_cast<void*>((memory += bytes) - bytes); };
-  x.rows = make_pool_table(f.rows, take(pool_table_bytes(f.rows)));
-  x.columns = make_pool_table(f.columns, take(pool_table_bytes(f.columns)));
+  x.rows = list_pool_inputs(f.rows, take(pool_inputs_bytes(f.rows)));
+  x.columns = list_pool_inputs(f.columns, take(pool_inputs_bytes(f.columns)));
   const auto counts = [&](const PoolAxis& a) {
     int64_t* all = static_cast<int64_t*>(take(pool_counts_bytes(a)));
     for (int64_t o = 0; o < a.out; ++o) all[o] = pool_divisor(a, pool_window(a, o), f.count_include_pad);

@@ -68,16 +68,16 @@ struct RowWalk {
   }
 };
 
-// The windows that an input lies in, `count` of them in ascending order: the k-th is window + k *
-// window_step, by its tap tap - k * tap_step, but not below 0.
+// The windows that an input is in, `count` of them in ascending order, and its tap in the first of them.
 struct PoolEntries {
   int64_t window, tap, count;
 };
 
-// The entries of all inputs of an axis. Windows of one size are evenly spaced. Of adaptive ones an input is
-// the first element of all but the first: there a step leads below 0.
-struct PoolTable {
-  PoolEntries* of;
+// The entries of the inputs of an axis, of which each is used in many rows or columns. The k-th window of an
+// input is window + k * window_step, by its tap tap - k * tap_step. An adaptive window that is not the
+// input's first begins with it: there the step leads below 0, which means tap 0.
+struct PoolInputs {
+  const PoolEntries* of;
   int64_t window_step, tap_step;
 
   __attribute__((always_inline)) int64_t window(const PoolEntries& e, int64_t k) const {
@@ -89,6 +89,36 @@ struct PoolTable {
   }
 };
 
+// From the first window that ends after i to the last that begins at i or before.
+static inline PoolEntries adaptive_entries(const PoolAxis& a, int64_t i) {
+  const int64_t first = i * a.out / a.in, end = ((i + 1) * a.out + a.in - 1) / a.in;
+  return {first, i - first * a.in / a.out, end - first};
+}
+
+// Window o has input i as its tap (i + padding - o stride) / dilation, where that is whole.
+static inline PoolEntries pool_entries(const PoolAxis& a, const Congruence& whole, int64_t i) {
+  const int64_t at = i + a.padding, before = at - (a.kernel - 1) * a.dilation, step = whole.period;
+  const int64_t last = at / a.stride < a.out ? at / a.stride : a.out - 1;
+  const int64_t least = before > 0 ? (before + a.stride - 1) / a.stride : 0;
+  int64_t o = whole.first(at);
+  if (o >= 0 && o < least) o += (least - o + step - 1) / step * step;
+  if (o < 0 || o > last) return {0, 0, 0};
+  return {o, (at - o * a.stride) / a.dilation, (last - o) / step + 1};
+}
+
+static inline size_t pool_inputs_bytes(const PoolAxis& a) {
+  return (sizeof(PoolEntries) * a.in + 63) / 64 * 64;
+}
+static inline size_t pool_counts_bytes(const PoolAxis& a) { return (sizeof(int64_t) * a.out + 63) / 64 * 64; }
+
+RANVIER_RARE PoolInputs list_pool_inputs(const PoolAxis& a, void* memory) {
+  PoolEntries* of = static_cast<PoolEntries*>(memory);
+  const Congruence whole = congruence(-a.stride, a.dilation);
+  for (int64_t i = 0; i < a.in; ++i)
+    of[i] = a.out == 0 ? PoolEntries{0, 0, 0} : a.kernel ? pool_entries(a, whole, i) : adaptive_entries(a, i);
+  return {of, whole.period, a.kernel ? whole.period * a.stride / a.dilation : a.in};
+}
+
 static inline int64_t pool_longest_window(const PoolAxis& a) {
   const int64_t most = a.kernel ? a.kernel : a.in / (a.out ? a.out : 1) + 2;
   return most < a.in ? most : a.in;
@@ -96,45 +126,6 @@ static inline int64_t pool_longest_window(const PoolAxis& a) {
 
 // The taps that offsets in a window are counted by: its offset is r * pool_taps(columns) + s.
 static inline int64_t pool_taps(const PoolAxis& a) { return a.kernel ? a.kernel : pool_longest_window(a); }
-
-static inline size_t pool_table_bytes(const PoolAxis& a) {
-  return (sizeof(PoolEntries) * a.in + 63) / 64 * 64;
-}
-
-static inline size_t pool_counts_bytes(const PoolAxis& a) { return (sizeof(int64_t) * a.out + 63) / 64 * 64; }
-
-// Windows of one size: window o has input i as its tap (i + padding - o stride) / dilation, where that is
-// whole.
-static inline void list_pool_windows(const PoolAxis& a, PoolTable& t) {
-  const Congruence whole = congruence(-a.stride, a.dilation);
-  t.window_step = whole.period, t.tap_step = whole.period * a.stride / a.dilation;
-  for (int64_t i = 0; i < a.in; ++i) {
-    const int64_t at = i + a.padding, before = at - (a.kernel - 1) * a.dilation;
-    const int64_t last = at / a.stride < a.out ? at / a.stride : a.out - 1;
-    const int64_t least = before > 0 ? (before + a.stride - 1) / a.stride : 0;
-    int64_t o = whole.first(at);
-    if (o >= 0 && o < least) o += (least - o + whole.period - 1) / whole.period * whole.period;
-    t.of[i] = o < 0 || o > last
-                  ? PoolEntries{0, 0, 0}
-                  : PoolEntries{o, (at - o * a.stride) / a.dilation, (last - o) / whole.period + 1};
-  }
-}
-
-static inline void list_adaptive_windows(const PoolAxis& a, PoolTable& t) {
-  t.window_step = 1, t.tap_step = a.in;
-  for (int64_t i = 0; i < a.in; ++i) t.of[i] = {0, 0, 0};
-  for (int64_t o = 0; o < a.out; ++o) {
-    const PoolWindow w = pool_window(a, o);
-    for (int64_t i = w.start; i < w.start + w.last; ++i)
-      if (t.of[i].count++ == 0) t.of[i].window = o, t.of[i].tap = i - w.start;
-  }
-}
-
-RANVIER_RARE PoolTable make_pool_table(const PoolAxis& a, void* memory) {
-  PoolTable t{static_cast<PoolEntries*>(memory), 1, 1};
-  a.kernel ? list_pool_windows(a, t) : list_adaptive_windows(a, t);
-  return t;
-}
 
 constexpr int64_t kMostTaps = 256;  // of windows whose offsets are bytes
 

@@ -6,14 +6,14 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel: entries of the table of rows by entries of that of columns.
+// The windows of one pixel: entries of its row by entries of its column.
 template <class T, class Offset>
 struct MaxPixel {
   const T* dy;  // of the image
   const Offset* where;
   const Offset* where_end;  // up to here any load is inside the array
   int64_t row_dy, column_dy, lane_dy, row_where, column_where, lane_where;
-  PoolTable rows, columns;
+  PoolInputs rows, columns;
   PoolEntries row, column;
   int64_t kernel_w;
 };
@@ -101,8 +101,8 @@ template <class T, class Offset>
 static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
                               void* scratch) {
   MaxPixel<T, Offset> x{};
-  x.rows = make_pool_table(f.rows, scratch);
-  x.columns = make_pool_table(f.columns, static_cast<char*>(scratch) + pool_table_bytes(f.rows));
+  x.rows = list_pool_inputs(f.rows, scratch);
+  x.columns = list_pool_inputs(f.columns, static_cast<char*>(scratch) + pool_inputs_bytes(f.rows));
   x.row_dy = f.dy.strides[2], x.column_dy = f.dy.strides[3], x.lane_dy = f.dy.strides[1];
   x.row_where = f.where.strides[2], x.column_where = f.where.strides[3], x.lane_where = f.where.strides[1];
   x.kernel_w = pool_taps(f.columns);

@@ -125,9 +125,9 @@ RANVIER_INLINE void store_columns(T* dx, int64_t rest, const vec<T> (&sum)[kStri
   }
 }
 
-// A row of dx, from entries of the table of rows.
+// A row of dx, from the entries of its row.
 template <int kStride, class T>
-static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, const PoolEntries& entries,
+static void max_gradient_of_row(const RowRing<T>& ring, const PoolInputs& rows, const PoolEntries& entries,
                                 const PhaseTaps* taps, const PoolAxis& columns, T* dx) {
   constexpr int L = lanes<T>;
   const int64_t to_offsets = ring.offsets - ring.dy;
@@ -147,16 +147,16 @@ static void max_gradient_of_row(const RowRing<T>& ring, const PoolTable& rows, c
 
 template <class T, class Offset>
 static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& rows, const PoolAxis& columns,
-                                  const PoolTable& table, const RowRing<T>& ring, const PhaseTaps* taps) {
+                                  const PoolInputs& inputs, const RowRing<T>& ring, const PhaseTaps* taps) {
   const auto row = columns.stride == 1 ? max_gradient_of_row<1, T> : max_gradient_of_row<2, T>;
   T* dx = x.dx;
   int64_t loaded = 0;
   for (int64_t h = 0; h < rows.in; ++h, dx += columns.in) {
-    const PoolEntries entries = table.of[h];
+    const PoolEntries entries = inputs.of[h];
     if (entries.count > 0)
-      for (; loaded <= table.window(entries, entries.count - 1); ++loaded)
+      for (; loaded <= inputs.window(entries, entries.count - 1); ++loaded)
         load_row(ring, x, columns.out, loaded);
-    row(ring, table, entries, taps, columns, dx);
+    row(ring, inputs, entries, taps, columns, dx);
   }
 }
 
@@ -179,11 +179,11 @@ RANVIER_INLINE V sum_of_taps(const V (&before)[3], const V (&here)[3], const V (
 
 // What each tap takes is added up where its windows are, then moved to its column.
 template <int kStride, int kPadding, class T, class Offset>
-static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolTable& table,
+static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolInputs& inputs,
                                    const PoolAxis& rows, const PoolAxis& columns) {
   constexpr int L = lanes<T>;
   const MaxPlane<T, Offset> x = plane;  // a store might change what lies behind a reference
-  const PoolTable windows = table;
+  const PoolInputs windows = inputs;
   const int64_t out = columns.out, width = columns.in, height = rows.in;
   T* dx = x.dx;
   for (int64_t h = 0; h < height; ++h, dx += width) {
@@ -267,17 +267,17 @@ static void max_pool2d_planes(const MaxPool2dBackward<T, Offset>& f, int64_t beg
         : three && columns.stride == 1 && columns.padding ? max_gradient_of_threes<1, 1, T, Offset>
                                                           : nullptr;
     if (threes) {
-      const PoolTable table = make_pool_table(rows, scratch);
-      return each([&] { threes(x, table, rows, columns); });
+      const PoolInputs inputs = list_pool_inputs(rows, scratch);
+      return each([&] { threes(x, inputs, rows, columns); });
     }
     if (has_pool_ring(rows, columns) &&
         2 * rows.kernel * columns.kernel <= 5 * lanes<T>) {  // else measured slower
-      const PoolTable table = make_pool_table(rows, scratch);
+      const PoolInputs inputs = list_pool_inputs(rows, scratch);
       const RowRing<T> ring =
-          make_ring<T>(rows, columns, static_cast<char*>(scratch) + pool_table_bytes(rows));
+          make_ring<T>(rows, columns, static_cast<char*>(scratch) + pool_inputs_bytes(rows));
       PhaseTaps taps[2];
       find_taps(columns, 0, taps[0]), find_taps(columns, 1, taps[1]);
-      return each([&] { max_gradient_of_plane(x, rows, columns, table, ring, taps); });
+      return each([&] { max_gradient_of_plane(x, rows, columns, inputs, ring, taps); });
     }
   }
   each([&] { scatter_plane(x, rows, columns); });

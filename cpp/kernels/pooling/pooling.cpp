@@ -27,7 +27,8 @@ double cost(int64_t outputs, const PoolAxis& rows, const PoolAxis& columns) {
 
 size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// What one thread needs: the tables of gradients, rows of the image with padding, or the ring of rows of dy.
+// What one thread needs: the entries of rows and columns, rows of the image with padding, or the ring of rows
+// of dy.
 size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item) {
   constexpr int64_t kLanes = 16;  // of the widest vectors
   const int64_t image = columns.padding + columns.in;
@@ -35,8 +36,8 @@ size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item)
   const size_t row = lines((image > windows ? image : windows) * item + 128);
   const size_t ring = has_pool_ring(rows, columns) ? pool_ring_slots(rows) * pool_ring_row(columns) : 0;
   const size_t counts = pool_counts_bytes(rows) + pool_counts_bytes(columns);
-  return std::max({pool_table_bytes(rows) + pool_table_bytes(columns) + counts, 2 * row,
-                   pool_table_bytes(rows) + 2 * item * ring});
+  const size_t entries = pool_inputs_bytes(rows) + pool_inputs_bytes(columns);
+  return std::max({entries + counts, 2 * row, pool_inputs_bytes(rows) + 2 * item * ring});
 }
 
 template <class Call, class Kernel>
