@@ -13,8 +13,8 @@ import ranvier._core as _core
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.program import explain
 from ranvier.program.errors import CaptureError
+from ranvier.program.explain import table
 from ranvier.program.gradients import (
     address_of,
     carried_over,
@@ -228,7 +228,7 @@ class Program:
         print(self)
 
     def __str__(self) -> str:
-        return explain.table(self.instructions, self.memory)
+        return table(self.instructions, self.memory)
 
     def __repr__(self) -> str:
         return f"<Program of {len(self.core.instructions())} instructions>"
