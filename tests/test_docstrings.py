@@ -37,6 +37,7 @@ WITHOUT = {
     "ranvier.nn.functional": "",
     "ranvier.nn.utils": "",
     "ranvier.ops": "any broadcast_to ge le lt movedim ne ravel t",
+    "ranvier.ops.layers": "",
     "ranvier.optim": "Optimizer",
     "ranvier.plot": "require_matplotlib",
     "ranvier.train": "LRRangeTest ProgressBar TensorBoard",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib as _importlib
 import os as _os
-from typing import Any as _Any
+import typing as _typing
 
 # Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a
 # busy processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores). Taken back
@@ -23,7 +23,6 @@ from ranvier._core import __version__
 if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
-import ranvier.ops as _ops  # attaches the operators to Tensor
 from ranvier.autograd.check import *
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
@@ -42,7 +41,11 @@ from ranvier.config import (
     set_winograd,
     show_config,
 )
+from ranvier.ops import *
 from ranvier.summary import summary  # loaded here, or the module would take the place of the function
+
+if _typing.TYPE_CHECKING:
+    from ranvier.ops.layers import *
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
@@ -85,31 +88,25 @@ _NAMES: dict[str, str] = {
     "WeightAveraging": "ranvier.train",
     "diagnose": "ranvier.explore",
     "derivative": "ranvier.ops.activation.slope",
+    "focal_loss": "ranvier.nn.functional",
     "mlp": "ranvier.nn.mlp",
     "save": "ranvier.serialization",
+    "sigmoid_focal_loss": "ranvier.nn.functional",
     "load": "ranvier.serialization",
 }
 
-_SAME = {  # other names that PyTorch has for an op
-    "multiply": "mul",
-    "divide": "div",
-    "subtract": "sub",
-    "negative": "neg",
-    "absolute": "abs",
-    "concat": "cat",
-    "concatenate": "cat",
-    "focal_loss": "focal",
-    "sigmoid_focal_loss": "sigmoid_focal",  # torchvision's
-}
+
+def _layers() -> _typing.Any:
+    return _importlib.import_module("ranvier.ops.layers")
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> _typing.Any:
     if name in _MODULES:
         return _importlib.import_module(f"ranvier.{name}")
     if name in _NAMES:
         value = getattr(_importlib.import_module(_NAMES[name]), name)
-    elif name in _ops.__all__ or name in _SAME:
-        value = getattr(_ops, _SAME.get(name, name))
+    elif name in _layers().__all__:
+        value = getattr(_layers(), name)
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
     globals()[name] = value
@@ -117,4 +114,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_NAMES, *_SAME, *_ops.__all__})
+    return sorted({*globals(), *_MODULES, *_NAMES, *_layers().__all__})

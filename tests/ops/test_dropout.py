@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.ops.dropout import AlphaDropout, ChannelDropout, Dropout
+from ranvier.ops.layers.dropout import AlphaDropout, ChannelDropout, Dropout
 from ranvier.reference import dropout as reference
 from support.draws import any_shape
 from support.op_case import OpCase

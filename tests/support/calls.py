@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ranvier import kernels
+from ranvier import kernels, ops
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+OP_NAMES = {getattr(ops, name).__name__ for name in (*ops.__all__, *ops.layers.__all__)}  # one of aliases
 # The arrays that a call changes, by place: running statistics and their count.
 WRITES = {("ops", "batch_norm"): (1, 2), ("kernels", "batch_norm"): (3, 4, 5)}
 
@@ -51,11 +52,11 @@ OPS: dict[str, Call] = {
     **dict.fromkeys(_REDUCTIONS.split(), ((X,), AXES)),
     **{name: ((X,), {**AXES, "correction": 1}) for name in ("std", "var")},
     **{name: ((X, X), {"reduction": "mean"}) for name in ("l1", "mse", "soft_margin")},
-    **{name: ((X,), {"min": 0.2, "max": 0.8}) for name in ("clamp", "clip")},
+    "clip": ((X,), {"min": 0.2, "max": 0.8}),
     **{name: ((X,), {"dim": 1}) for name in ("log_softmax", "softmax", "softmin", "squeeze", "unsqueeze")},
-    **{name: ((X,), {"dim0": 0, "dim1": 1}) for name in ("swapaxes", "transpose")},
+    "transpose": ((X,), {"dim0": 0, "dim1": 1}),
     **{name: ((X,), {"diagonal": 0}) for name in ("tril", "triu")},
-    **{name: (([X, X],), {"dim": 0}) for name in ("cat", "concatenate", "stack")},
+    **{name: (([X, X],), {"dim": 0}) for name in ("cat", "stack")},
     **{name: ((X,), {"*": (1, 0)}) for name in ("flip", "permute")},
     **{
         name: ((X,), {"dim": 1, "unbiased": True, "keepdim": False, "correction": 1})

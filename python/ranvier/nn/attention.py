@@ -11,8 +11,8 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
-from ranvier.ops.attention import Attention, PackedAttention
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.layers.attention import Attention, PackedAttention
 
 _NAME = "multihead_attention"
 

@@ -10,7 +10,7 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.ops.embedding import padding_row, refuse
+from ranvier.ops.layers.embedding import padding_row, refuse
 
 
 class Embedding(Module):

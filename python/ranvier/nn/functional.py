@@ -1,153 +1,39 @@
-"""The operations under the names of ``torch.nn.functional``."""
+"""The ops of layers and losses under the names of ``torch.nn.functional``."""
 
-from ranvier.ops import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    alpha_dropout,
-    avg_pool1d,
-    avg_pool2d,
-    batch_norm,
-    celu,
-    conv1d,
-    conv2d,
-    conv_transpose1d,
-    conv_transpose2d,
-    cosine_similarity,
-    cross_entropy,
-    dropout,
-    dropout1d,
-    dropout2d,
-    elu,
-    embedding,
-    gelu,
-    glu,
-    group_norm,
-    hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    instance_norm,
-    interpolate,
-    kl_div,
-    layer_norm,
-    leaky_relu,
-    linear,
-    log_softmax,
-    logsigmoid,
-    max_pool1d,
-    max_pool2d,
-    mish,
-    one_hot,
-    pad,
-    pairwise_distance,
-    prelu,
-    relu,
-    relu6,
-    rms_norm,
-    scaled_dot_product_attention,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    softmin,
-    softplus,
-    softshrink,
-    softsign,
-    tanh,
-    tanhshrink,
-)
-from ranvier.ops import bce as binary_cross_entropy
-from ranvier.ops import bce_with_logits as binary_cross_entropy_with_logits
-from ranvier.ops import cosine_embedding as cosine_embedding_loss
-from ranvier.ops import focal as focal_loss
-from ranvier.ops import gaussian_nll as gaussian_nll_loss
-from ranvier.ops import hinge_embedding as hinge_embedding_loss
-from ranvier.ops import huber as huber_loss
-from ranvier.ops import l1 as l1_loss
-from ranvier.ops import margin_ranking as margin_ranking_loss
-from ranvier.ops import mse as mse_loss
-from ranvier.ops import multi_margin as multi_margin_loss
-from ranvier.ops import nll as nll_loss
-from ranvier.ops import poisson_nll as poisson_nll_loss
-from ranvier.ops import sigmoid_focal as sigmoid_focal_loss
-from ranvier.ops import smooth_l1 as smooth_l1_loss
-from ranvier.ops import soft_margin as soft_margin_loss
-from ranvier.ops import triplet_margin as triplet_margin_loss
+import ranvier.ops.layers.loss as _loss
+from ranvier.ops.activation.piecewise import *
+from ranvier.ops.activation.smooth import *
+from ranvier.ops.layers.attention import *
+from ranvier.ops.layers.conv1d import *
+from ranvier.ops.layers.conv2d import *
+from ranvier.ops.layers.conv_transpose import *
+from ranvier.ops.layers.distance import *
+from ranvier.ops.layers.dropout import *
+from ranvier.ops.layers.embedding import *
+from ranvier.ops.layers.interpolate import *
+from ranvier.ops.layers.linear import *
+from ranvier.ops.layers.norm import *
+from ranvier.ops.layers.one_hot import *
+from ranvier.ops.layers.pad import *
+from ranvier.ops.layers.pooling import *
+from ranvier.ops.softmax import *
 
-__all__ = [
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool1d",
-    "adaptive_max_pool2d",
-    "alpha_dropout",
-    "avg_pool1d",
-    "avg_pool2d",
-    "batch_norm",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "celu",
-    "conv1d",
-    "conv2d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "cosine_embedding_loss",
-    "cosine_similarity",
-    "cross_entropy",
-    "dropout",
-    "dropout1d",
-    "dropout2d",
-    "elu",
-    "embedding",
-    "focal_loss",
-    "gaussian_nll_loss",
-    "gelu",
-    "glu",
-    "group_norm",
-    "hardshrink",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "hinge_embedding_loss",
-    "huber_loss",
-    "instance_norm",
-    "interpolate",
-    "kl_div",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "logsigmoid",
-    "margin_ranking_loss",
-    "max_pool1d",
-    "max_pool2d",
-    "mish",
-    "mse_loss",
-    "multi_margin_loss",
-    "nll_loss",
-    "one_hot",
-    "pad",
-    "pairwise_distance",
-    "poisson_nll_loss",
-    "prelu",
-    "relu",
-    "relu6",
-    "rms_norm",
-    "scaled_dot_product_attention",
-    "selu",
-    "sigmoid",
-    "sigmoid_focal_loss",
-    "silu",
-    "smooth_l1_loss",
-    "soft_margin_loss",
-    "softmax",
-    "softmin",
-    "softplus",
-    "softshrink",
-    "softsign",
-    "tanh",
-    "tanhshrink",
-    "triplet_margin_loss",
-]
+binary_cross_entropy = _loss.bce
+binary_cross_entropy_with_logits = _loss.bce_with_logits
+cosine_embedding_loss = _loss.cosine_embedding
+cross_entropy = _loss.cross_entropy
+focal_loss = _loss.focal
+gaussian_nll_loss = _loss.gaussian_nll
+hinge_embedding_loss = _loss.hinge_embedding
+huber_loss = _loss.huber
+kl_div = _loss.kl_div
+l1_loss = _loss.l1
+margin_ranking_loss = _loss.margin_ranking
+mse_loss = _loss.mse
+multi_margin_loss = _loss.multi_margin
+nll_loss = _loss.nll
+poisson_nll_loss = _loss.poisson_nll
+sigmoid_focal_loss = _loss.sigmoid_focal
+smooth_l1_loss = _loss.smooth_l1
+soft_margin_loss = _loss.soft_margin
+triplet_margin_loss = _loss.triplet_margin

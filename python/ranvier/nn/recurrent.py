@@ -14,7 +14,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.utils.rnn import PackedSequence
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.recurrent import recurrent
+from ranvier.ops.layers.recurrent import recurrent
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 MOST_LAYERS = 1000

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-import ranvier.ops.activation as activation
-import ranvier.ops.diagonal as diagonal
-import ranvier.ops.elementwise as elementwise
-import ranvier.ops.index as index
-import ranvier.ops.inplace as inplace
-import ranvier.ops.join as join
-import ranvier.ops.norms as norms
-import ranvier.ops.products as products
-import ranvier.ops.reduce as reduce
-import ranvier.ops.repeat as repeat
-import ranvier.ops.scan as scan
-import ranvier.ops.scatter as scatter
-import ranvier.ops.shape as shape
-import ranvier.ops.softmax as softmax
-import ranvier.ops.sort as sort
-import ranvier.ops.variance as variance
+from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
+from ranvier.ops.elementwise import abs, add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub, where
 from ranvier.ops.elementwise.whole import capturing, logic
+from ranvier.ops.index import getitem
+from ranvier.ops.join import unbind
 from ranvier.ops.matmul import matmul
-from ranvier.ops.triangle import tril, triu
+from ranvier.ops.shape import permute, transpose
+
+MODULES = (  # those whose METHODS become methods of Tensor
+    "activation.piecewise activation.smooth diagonal elementwise.arithmetic elementwise.compare "
+    "elementwise.extrema elementwise.functions elementwise.power elementwise.where index join matmul norms "
+    "products reduce repeat scan scatter shape softmax sort triangle variance"
+)
+
+
+def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
+    for module in map(importlib.import_module, [f"ranvier.ops.{name}" for name in MODULES.split()]):
+        for name in module.METHODS:
+            yield name, getattr(module, name) if name[-1] != "_" else _in_place(module, name)
+
+
+def _in_place(module: Any, name: str) -> Callable[..., Tensor]:
+    """``x.add_(y)``: x takes the result of ``x.add(y)``, and on the tape its history."""
+    op = name[:-1]
+    function = getattr(module, op)
+
+    @functools.wraps(function)
+    def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
+        check_leaf(x, name)
+        return assign(x, function(x, *args, **settings), name)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"As :func:`ranvier.{op}`, in place."
+    return method
 
 
 def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +68,7 @@ def _equality(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _where(self: Tensor, condition: Any, other: Any) -> Any:
     """self where the condition is true, else other."""
-    return elementwise.where(condition, self, other)
+    return where(condition, self, other)
 
 
 def _reflected_logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,62 +100,30 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
 def _iterate(self: Tensor) -> Iterator[Any]:
     if self.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
-    return iter(join.unbind(self, 0))
+    return iter(unbind(self, 0))
 
+
+METHODS: dict[str, Callable[..., Any]] = {**dict(_methods()), "where": _where}
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "__add__": add,
-    "__radd__": _reflected(add),
-    "__sub__": sub,
-    "__rsub__": _reflected(sub),
-    "__mul__": mul,
-    "__rmul__": _reflected(mul),
+    **{f"__{op.__name__}__": op for op in (abs, add, ge, gt, le, lt, matmul, mul, neg, pow, sub)},
     "__truediv__": div,
+    **{f"__r{op.__name__}__": _reflected(op) for op in (add, matmul, mul, pow, sub)},
     "__rtruediv__": _reflected(div),
-    "__pow__": pow,
-    "__rpow__": _reflected(pow),
-    "__matmul__": matmul,
-    "__rmatmul__": _reflected(matmul),
-    "__neg__": neg,
-    "__abs__": elementwise.abs,
+    **{f"__i{op}__": METHODS[f"{op}_"] for op in ("add", "mul", "pow", "sub")},
+    "__itruediv__": METHODS["div_"],
     "__eq__": _equality(eq),
     "__ne__": _equality(ne),
-    "__lt__": lt,
-    "__le__": le,
-    "__gt__": gt,
-    "__ge__": ge,
-    "__and__": _logical(np.bitwise_and),
-    "__rand__": _reflected_logical(np.bitwise_and),
-    "__or__": _logical(np.bitwise_or),
-    "__ror__": _reflected_logical(np.bitwise_or),
-    "__xor__": _logical(np.bitwise_xor),
-    "__rxor__": _reflected_logical(np.bitwise_xor),
-    "__getitem__": index.getitem,
+    **{f"__{op}__": _logical(getattr(np, f"bitwise_{op}")) for op in ("and", "or", "xor")},
+    **{f"__r{op}__": _reflected_logical(getattr(np, f"bitwise_{op}")) for op in ("and", "or", "xor")},
     "__invert__": _logical(np.invert),
+    "__getitem__": getitem,
     "__iter__": _iterate,
-    **inplace.OPERATORS,
-}
-
-_ROOMS = (diagonal, index, join, norms, products, reduce, repeat, scan, scatter, shape, sort, variance)
-METHODS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
-    **{name: getattr(room, name) for room in _ROOMS for name in room.METHODS},
-    **inplace.METHODS,
-    "where": _where,
-    **{name: getattr(activation, name) for name in ("heaviside", "relu", "sigmoid", "tanh")},
-    **{name: getattr(softmax, name) for name in ("softmax", "log_softmax")},
-    "matmul": matmul,
-    "multiply": mul,
-    "divide": div,
-    "subtract": sub,
-    "negative": neg,
-    "tril": tril,
-    "triu": triu,
 }
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
-    "T": lambda self: shape.permute(self, tuple(range(self.ndim))[::-1]),
-    "mT": lambda self: shape.transpose(self, -2, -1),
+    "T": lambda self: permute(self, tuple(range(self.ndim))[::-1]),
+    "mT": lambda self: transpose(self, -2, -1),
 }
 
 for _name, _getter in PROPERTIES.items():

@@ -13,7 +13,8 @@ from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import some_dim
 
-METHODS = ("diagonal", "trace")
+__all__ = ["diagonal", "trace"]
+METHODS = __all__
 
 
 class Diagonal(Function):

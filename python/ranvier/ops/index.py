@@ -23,7 +23,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, requir
 from ranvier.ops.layout import fill_part, is_channels_last, zeros
 from ranvier.ops.shape import _dim, expand, reshape, some_dim
 
-METHODS = ("gather", "index_select", "masked_select", "nonzero", "take_along_dim")
+__all__ = ["gather", "index_select", "masked_select", "nonzero", "take_along_dim"]
+METHODS = __all__
 
 _ALL = slice(None)
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})

@@ -16,9 +16,10 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, common_dt
 from ranvier.ops.index import getitem
 from ranvier.ops.shape import _sizes, some_dim, unsqueeze
 
-_shape_of = attrgetter("shape")
+__all__ = ["cat", "chunk", "concat", "concatenate", "narrow", "select", "split", "stack", "unbind"]
+METHODS = ["chunk", "narrow", "select", "split", "unbind"]
 
-METHODS = ("chunk", "narrow", "select", "split", "unbind")
+_shape_of = attrgetter("shape")
 
 
 class Concatenate(Function):
@@ -87,7 +88,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
         ) from error
 
 
-concatenate = cat
+concat = concatenate = cat
 
 
 def _listed(name: str, tensors: Any) -> Any:

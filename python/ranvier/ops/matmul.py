@@ -11,6 +11,9 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_operand, is_pair, unbroadcast
 
+__all__ = ["matmul"]
+METHODS = __all__
+
 
 class Matmul(Function):
     """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""

@@ -20,7 +20,8 @@ from ranvier.ops.reduce import Axes, _arguments, _numpy, _without
 from ranvier.ops.shape import some_dim
 from ranvier.ops.singular import singular_norm
 
-METHODS = ("count_nonzero", "logsumexp", "norm", "prod")
+__all__ = ["count_nonzero", "logsumexp", "norm", "prod"]
+METHODS = __all__
 
 
 class _Kept(Function):

@@ -10,7 +10,8 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matmul import matmul
 from ranvier.ops.shape import reshape
 
-METHODS = ("bmm", "dot", "mm", "mv", "outer")
+__all__ = ["bmm", "dot", "mm", "mv", "outer"]
+METHODS = __all__
 
 
 def mm(a: Any, b: Any) -> Tensor:

@@ -25,7 +25,8 @@ from ranvier.ops.elementwise.whole import capturing, reduction
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.shape import reshape
 
-METHODS = ("all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum")
+__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum"]
+METHODS = __all__
 
 Axes = int | tuple[int, ...] | None
 

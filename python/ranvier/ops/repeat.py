@@ -17,7 +17,8 @@ from ranvier.ops.index import getitem, index_array, index_select
 from ranvier.ops.join import cat
 from ranvier.ops.shape import _sizes, expand, flatten, reshape, some_dim
 
-METHODS = ("repeat", "repeat_interleave", "roll", "tile")
+__all__ = ["meshgrid", "repeat", "repeat_interleave", "roll", "tile"]
+METHODS = ["repeat", "repeat_interleave", "roll", "tile"]
 
 
 def repeat(x: Any, *sizes: Any) -> Tensor:

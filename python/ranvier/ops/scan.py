@@ -12,7 +12,8 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.shape import _dim
 
-METHODS = ("cumprod", "cumsum")
+__all__ = ["cumprod", "cumsum"]
+METHODS = __all__
 
 
 class CumSum(Function):

@@ -29,7 +29,8 @@ from ranvier.ops.index import index_array
 from ranvier.ops.layout import zeros
 from ranvier.ops.shape import _dim, expand
 
-METHODS = ("index_add", "scatter", "scatter_add")
+__all__ = ["index_add", "scatter", "scatter_add"]
+METHODS = [*__all__, "scatter_", "scatter_add_", "index_add_"]
 
 
 class Scatter(Function):

@@ -20,26 +20,23 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
 
-METHODS = (
+__all__ = [
     "broadcast_to",
     "expand",
-    "expand_as",
     "flatten",
     "flip",
     "movedim",
     "permute",
     "ravel",
     "reshape",
-    "reshape_as",
     "squeeze",
     "swapaxes",
     "t",
     "transpose",
     "unflatten",
     "unsqueeze",
-    "view",
-    "view_as",
-)
+]
+METHODS = [*__all__, "expand_as", "reshape_as", "view", "view_as"]
 
 
 class Reshape(Function):

@@ -11,6 +11,9 @@ from ranvier.ops.elementwise import neg
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.shape import _dim, reshape
 
+__all__ = ["log_softmax", "softmax", "softmin"]
+METHODS = ["log_softmax", "softmax"]
+
 
 class Softmax(Function):
     def __init__(self, dim: int) -> None:

@@ -17,7 +17,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, requir
 from ranvier.ops.reduce import Extreme, ValuesIndices
 from ranvier.ops.shape import _dim, reshape
 
-METHODS = ("argsort", "kthvalue", "median", "sort", "topk")
+__all__ = ["argsort", "kthvalue", "median", "sort", "topk"]
+METHODS = __all__
 
 
 class Sort(Function):

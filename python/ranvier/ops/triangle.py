@@ -12,6 +12,9 @@ from ranvier.ops.elementwise import masked_fill
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
 from ranvier.ops.elementwise.where import MaskedFill
 
+__all__ = ["tril", "triu"]
+METHODS = __all__
+
 
 class Triangle(MaskedFill):
     """y = x with zeros where a mask of its own is true"""

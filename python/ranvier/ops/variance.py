@@ -13,7 +13,8 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduce import Axes, _arguments, _without, mean
 
-METHODS = ("std", "var")
+__all__ = ["std", "std_mean", "var", "var_mean"]
+METHODS = ["std", "var"]
 
 
 class Var(Function):

@@ -1,4 +1,4 @@
-"""Losses as layers. The formulas are in :mod:`ranvier.ops.loss`.
+"""Losses as layers. The formulas are in :mod:`ranvier.ops.layers.loss`.
 
 ``reduction``: 'mean' (the sum divided by the number of losses), 'sum' or 'none'. Predictions and targets of
 different shapes raise ValueError; they are not broadcast. Weights may be Tensors, arrays or sequences of

@@ -28,6 +28,20 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.layout import zeros
 
+__all__ = [
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "heaviside",
+    "leaky_relu",
+    "prelu",
+    "relu",
+    "relu6",
+    "softshrink",
+]
+METHODS = ["heaviside", "relu", "relu_"]
+
 
 class Relu(Function):
     takes_deferred = True

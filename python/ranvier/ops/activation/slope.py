@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,39 +14,12 @@ from ranvier.autograd.grad import gradients
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.piecewise import heaviside, prelu
+from ranvier.ops.softmax import __all__ as LINE_ACTIVATIONS  # of a whole line: their derivative is a matrix
 
-__all__ = ["ACTIVATIONS", "LINE_ACTIVATIONS", "activation_named", "derivative"]
-
-ACTIVATIONS = (
-    "celu",
-    "elu",
-    "gelu",
-    "hardshrink",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "heaviside",
-    "leaky_relu",
-    "linear",
-    "logsigmoid",
-    "mish",
-    "prelu",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softplus",
-    "softshrink",
-    "softsign",
-    "tanh",
-    "tanhshrink",
-)
+ACTIVATIONS = tuple(sorted({*piecewise.__all__, *smooth.__all__, "linear"} - {"glu"}))
 """Activations that work element by element; "linear" is y = x."""
-
-LINE_ACTIVATIONS = ("log_softmax", "softmax", "softmin")
-"""Activations of a whole line of numbers, whose derivative is a matrix."""
 
 
 def derivative(function: str | Callable[..., Any], x: Any = None, **settings: Any) -> Any:
@@ -120,14 +93,14 @@ def _slope(y: Tensor, x: Tensor, dy: Any) -> Tensor:
     return wrap(filled_like(0, x._array)) if found is None else found
 
 
-def activation_named(who: str, name: str, more: tuple[str, ...] = ()) -> Callable[..., Any]:
+def activation_named(who: str, name: str, more: Sequence[str] = ()) -> Callable[..., Any]:
     """The function of that name; `more` are names beside ACTIVATIONS, and `who` asks.
 
     Raises:
         ValueError: an unknown name.
     """
-    if name not in ACTIVATIONS + more:
-        known = ", ".join(sorted(ACTIVATIONS + more))
+    if name not in {*ACTIVATIONS, *more}:
+        known = ", ".join(sorted({*ACTIVATIONS, *more}))
         raise ValueError(f"[{who}] got activation {name!r}; expected one of {known}")
     own = {"heaviside": _heaviside, "linear": _linear, "prelu": _prelu}
     return own[name] if name in own else getattr(importlib.import_module("ranvier.ops"), name)

@@ -16,6 +16,23 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 
+__all__ = [
+    "celu",
+    "elu",
+    "gelu",
+    "glu",
+    "logsigmoid",
+    "mish",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+]
+METHODS = ["sigmoid", "tanh", "sigmoid_", "tanh_"]
+
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 

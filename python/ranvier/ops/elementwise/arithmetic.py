@@ -27,6 +27,21 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
 )
 
+__all__ = [
+    "add",
+    "div",
+    "divide",
+    "mul",
+    "multiply",
+    "neg",
+    "negative",
+    "reciprocal",
+    "square",
+    "sub",
+    "subtract",
+]
+METHODS = [*__all__, "add_", "sub_", "mul_", "div_", "neg_"]
+
 
 class Add(Function):
     """y = a + b"""
@@ -337,3 +352,6 @@ def reciprocal(x: Any) -> Tensor:
     tensor([0.2500,    inf])
     """
     return Reciprocal().apply(floating(x))
+
+
+multiply, divide, subtract, negative = mul, div, sub, neg

@@ -15,6 +15,9 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, is_pair, result_dtype
 from ranvier.ops.elementwise.whole import capturing, pair
 
+__all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
+METHODS = __all__
+
 
 def _compare(
     name: str, core: Callable[..., Any], numpy_function: Callable[..., Any], a: Any, b: Any

@@ -22,6 +22,9 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
 )
 
+__all__ = ["clamp", "clip", "maximum", "minimum"]
+METHODS = [*__all__, "clamp_"]
+
 
 class Maximum(Function):
     """y = max(a, b)"""

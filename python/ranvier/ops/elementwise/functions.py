@@ -16,6 +16,9 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating, require_no_gradient
 from ranvier.ops.layout import is_channels_last, zeros
 
+__all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "round", "sign", "sin", "sqrt"]
+METHODS = [*__all__, "exp_", "sqrt_"]
+
 
 class Exp(Function):
     def forward(self, x: Array) -> Array:
@@ -184,6 +187,9 @@ def abs(x: Any) -> Tensor:
     tensor([1.5000, 2.0000])
     """
     return _keeping_integers(Abs, np.abs, "abs", x)
+
+
+absolute = abs
 
 
 def _sign_of_integers(x: Any) -> Any:

@@ -13,6 +13,9 @@ from ranvier.ops.elementwise.arithmetic import AddNumber, Reciprocal, Square
 from ranvier.ops.elementwise.dtypes import Array, is_floating, is_number, is_pair, promoted, unbroadcast
 from ranvier.ops.elementwise.functions import Sqrt
 
+__all__ = ["pow"]
+METHODS = [*__all__, "pow_"]
+
 
 class Pow(Function):
     """y = a^b"""

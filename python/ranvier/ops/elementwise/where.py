@@ -24,6 +24,9 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.whole import BOOL, I64, back, capturing, pair
 
+__all__ = ["masked_fill", "where"]
+METHODS = ["masked_fill", "masked_fill_"]
+
 
 class Where(Function):
     """y = condition ? a : b"""

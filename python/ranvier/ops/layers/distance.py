@@ -12,6 +12,8 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import F32, floating
 from ranvier.ops.shape import _dim, broadcast_to, reshape, unsqueeze
 
+__all__ = ["cosine_similarity", "pairwise_distance"]
+
 
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
     """Both in the shape that they broadcast to; integers and bools in float32."""

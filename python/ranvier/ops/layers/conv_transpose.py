@@ -10,7 +10,9 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.conv2d import Convolution, Pair
+from ranvier.ops.layers.conv2d import Convolution, Pair
+
+__all__ = ["conv_transpose1d", "conv_transpose2d"]
 
 Size = int | tuple[int]
 

@@ -18,6 +18,8 @@ from ranvier.ops.matmul import matmul
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import permute, reshape
 
+__all__ = ["einsum"]
+
 Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
 
 

@@ -14,6 +14,8 @@ from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
 
+__all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d"]
+
 
 class Dropout(Function):
     def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:

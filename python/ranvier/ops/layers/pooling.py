@@ -16,6 +16,17 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.at_maxima import AtMaxima
 from ranvier.ops.elementwise.dtypes import as_tensor
 
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "max_pool1d",
+    "max_pool2d",
+]
+
 
 class Pool(Function):
     """What the pools share: one image is a batch of one."""

@@ -19,6 +19,8 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 

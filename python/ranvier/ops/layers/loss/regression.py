@@ -11,8 +11,10 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import floating
-from ranvier.ops.loss.arguments import ElementLoss, in_dtype_of
+from ranvier.ops.layers.loss.arguments import ElementLoss, in_dtype_of
 from ranvier.ops.shape import broadcast_to, unsqueeze
+
+__all__ = ["gaussian_nll", "huber", "l1", "mse", "poisson_nll", "smooth_l1"]
 
 
 class Mse(ElementLoss):

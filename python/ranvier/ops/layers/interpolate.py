@@ -9,7 +9,9 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
+from ranvier.ops.layers.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
+
+__all__ = ["interpolate"]
 
 
 class Interpolate(Function):

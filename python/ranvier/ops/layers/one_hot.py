@@ -12,6 +12,8 @@ from ranvier.autograd.recording import keep, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.whole import capturing, exact
 
+__all__ = ["one_hot"]
+
 
 def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     """y (*x.shape, num_classes) of int64: y[..., c] = 1 where x = c, else 0.

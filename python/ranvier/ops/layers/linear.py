@@ -16,6 +16,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matmul import matmul
 from ranvier.ops.shape import transpose
 
+__all__ = ["linear"]
+
 
 class Linear(Function):
     """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""

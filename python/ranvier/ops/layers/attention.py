@@ -18,6 +18,8 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.repeat import repeat_interleave
 from ranvier.ops.shape import expand
 
+__all__ = ["scaled_dot_product_attention"]
+
 _NAME = "scaled_dot_product_attention"
 _MINUS_INF = float("-inf")
 _PART = 1 << 20  # bytes of scores that stay near

@@ -69,7 +69,7 @@ def recurrent(
     Structure in Time" (1990).
 
     >>> import ranvier as rv
-    >>> from ranvier.ops.recurrent import recurrent
+    >>> from ranvier.ops.layers.recurrent import recurrent
     >>> one = rv.ones(1, 1)
     >>> y, h_n = recurrent("rnn_relu", rv.ones(3, 1, 1), (None,), (one, one))
     >>> y.flatten(), h_n

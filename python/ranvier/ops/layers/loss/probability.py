@@ -6,7 +6,9 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.loss.arguments import ElementLoss, constant, in_dtype_of
+from ranvier.ops.layers.loss.arguments import ElementLoss, constant, in_dtype_of
+
+__all__ = ["bce", "bce_with_logits", "kl_div", "sigmoid_focal"]
 
 
 class Bce(ElementLoss):

@@ -7,8 +7,10 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.loss.arguments import constant, in_dtype_of
+from ranvier.ops.layers.loss.arguments import constant, in_dtype_of
 from ranvier.ops.shape import squeeze, unsqueeze
+
+__all__ = ["cross_entropy", "focal", "multi_margin", "nll"]
 
 
 def _is_float(target: Any) -> bool:

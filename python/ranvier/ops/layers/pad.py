@@ -12,6 +12,8 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_number, as_tensor
 
+__all__ = ["pad"]
+
 
 class Pad(Function):
     def __init__(self, sizes: Any, mode: str, value: float) -> None:

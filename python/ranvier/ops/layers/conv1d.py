@@ -6,7 +6,9 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.conv2d import Convolution
+from ranvier.ops.layers.conv2d import Convolution
+
+__all__ = ["conv1d"]
 
 Size = int | tuple[int]
 

@@ -9,6 +9,8 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 
+__all__ = ["embedding"]
+
 
 class Embedding(Function):
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:

@@ -8,10 +8,12 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.distance import cosine_similarity, pairwise_distance
 from ranvier.ops.elementwise import minimum
 from ranvier.ops.elementwise.dtypes import F32, floating
-from ranvier.ops.loss.arguments import ElementLoss, in_dtype_of
+from ranvier.ops.layers.distance import cosine_similarity, pairwise_distance
+from ranvier.ops.layers.loss.arguments import ElementLoss, in_dtype_of
+
+__all__ = ["cosine_embedding", "hinge_embedding", "margin_ranking", "soft_margin", "triplet_margin"]
 
 
 class SoftMargin(ElementLoss):

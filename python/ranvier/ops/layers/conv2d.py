@@ -9,6 +9,8 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.at_maxima import AtMaxima
 
+__all__ = ["conv2d"]
+
 Pair = int | tuple[int, int]
 
 
