@@ -1,216 +1,35 @@
-"""Layers, networks and losses, under PyTorch's names."""
+"""Layers, networks and losses, under PyTorch's names: the classes that the modules list in ``__all__``."""
+
+import typing as _typing
 
 from ranvier.nn import functional, init, utils
-from ranvier.nn.activation import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    Heaviside,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmin,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-)
-from ranvier.nn.attention import MultiheadAttention
-from ranvier.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
-from ranvier.nn.conv import Conv1d, Conv2d
-from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
-from ranvier.nn.distance import CosineSimilarity, PairwiseDistance
-from ranvier.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
-from ranvier.nn.embedding import Embedding
-from ranvier.nn.linear import Linear
-from ranvier.nn.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CosineEmbeddingLoss,
-    CrossEntropyLoss,
-    FocalLoss,
-    GaussianNLLLoss,
-    HingeEmbeddingLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MarginRankingLoss,
-    MSELoss,
-    MultiMarginLoss,
-    NLLLoss,
-    PoissonNLLLoss,
-    SigmoidFocalLoss,
-    SmoothL1Loss,
-    SoftMarginLoss,
-    TripletMarginLoss,
-)
-from ranvier.nn.module import Module, Parameter
-from ranvier.nn.neuron import Neuron
-from ranvier.nn.norm import (
-    BatchNorm1d,
-    BatchNorm2d,
-    GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    LayerNorm,
-    RMSNorm,
-)
-from ranvier.nn.pad import (
-    CircularPad1d,
-    CircularPad2d,
-    ConstantPad1d,
-    ConstantPad2d,
-    ReflectionPad1d,
-    ReflectionPad2d,
-    ReplicationPad1d,
-    ReplicationPad2d,
-    ZeroPad1d,
-    ZeroPad2d,
-)
-from ranvier.nn.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
-from ranvier.nn.positional import LearnedPositionalEncoding, SinusoidalPositionalEncoding
-from ranvier.nn.recurrent import GRU, LSTM, RNN
-from ranvier.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
-from ranvier.nn.reshape import Flatten, Identity, Unflatten
-from ranvier.nn.transformer import TransformerEncoder, TransformerEncoderLayer
-from ranvier.nn.transformer_decoder import Transformer, TransformerDecoder, TransformerDecoderLayer
-from ranvier.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+from ranvier.nn.activation.piecewise import *
+from ranvier.nn.activation.smooth import *
+from ranvier.nn.attention import *
+from ranvier.nn.container import *
+from ranvier.nn.conv import *
+from ranvier.nn.conv_transpose import *
+from ranvier.nn.distance import *
+from ranvier.nn.dropout import *
+from ranvier.nn.embedding import *
+from ranvier.nn.linear import *
+from ranvier.nn.loss.classes import *
+from ranvier.nn.loss.margin import *
+from ranvier.nn.loss.probability import *
+from ranvier.nn.loss.regression import *
+from ranvier.nn.module import *
+from ranvier.nn.neuron import *
+from ranvier.nn.norm import *
+from ranvier.nn.pad import *
+from ranvier.nn.pooling import *
+from ranvier.nn.positional import *
+from ranvier.nn.recurrent import *
+from ranvier.nn.recurrent_cell import *
+from ranvier.nn.reshape import *
+from ranvier.nn.transformer import *
+from ranvier.nn.transformer_decoder import *
+from ranvier.nn.upsample import *
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "GRU",
-    "LSTM",
-    "RNN",
-    "SELU",
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AlphaDropout",
-    "AvgPool1d",
-    "AvgPool2d",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "CircularPad1d",
-    "CircularPad2d",
-    "ConstantPad1d",
-    "ConstantPad2d",
-    "Conv1d",
-    "Conv2d",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "CosineEmbeddingLoss",
-    "CosineSimilarity",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Embedding",
-    "Flatten",
-    "FocalLoss",
-    "GRUCell",
-    "GaussianNLLLoss",
-    "GroupNorm",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "Heaviside",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "Identity",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "KLDivLoss",
-    "L1Loss",
-    "LSTMCell",
-    "LayerNorm",
-    "LeakyReLU",
-    "LearnedPositionalEncoding",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MarginRankingLoss",
-    "MaxPool1d",
-    "MaxPool2d",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "MultiMarginLoss",
-    "MultiheadAttention",
-    "NLLLoss",
-    "Neuron",
-    "PReLU",
-    "PairwiseDistance",
-    "Parameter",
-    "ParameterDict",
-    "ParameterList",
-    "PoissonNLLLoss",
-    "RMSNorm",
-    "RNNCell",
-    "ReLU",
-    "ReLU6",
-    "ReflectionPad1d",
-    "ReflectionPad2d",
-    "ReplicationPad1d",
-    "ReplicationPad2d",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SigmoidFocalLoss",
-    "SinusoidalPositionalEncoding",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-    "Transformer",
-    "TransformerDecoder",
-    "TransformerDecoderLayer",
-    "TransformerEncoder",
-    "TransformerEncoderLayer",
-    "TripletMarginLoss",
-    "Unflatten",
-    "Upsample",
-    "UpsamplingBilinear2d",
-    "UpsamplingNearest2d",
-    "ZeroPad1d",
-    "ZeroPad2d",
-    "functional",
-    "init",
-    "utils",
-]
+if not _typing.TYPE_CHECKING:
+    __all__ = [name for name, value in globals().items() if isinstance(value, type)]
+    __all__ += ["functional", "init", "utils"]

@@ -14,6 +14,8 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.layers.attention import Attention, PackedAttention
 
+__all__ = ["MultiheadAttention"]
+
 _NAME = "multihead_attention"
 
 

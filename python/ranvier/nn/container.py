@@ -8,6 +8,8 @@ from typing import Any
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
 
 class _Numbered(Module):
     """What Sequential and ModuleList share: children named '0', '1', ... in order."""

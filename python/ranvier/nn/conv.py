@@ -11,6 +11,8 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 
+__all__ = ["Conv1d", "Conv2d"]
+
 Size = int | tuple[int]
 Pair = int | tuple[int, int]
 Sizes = int | tuple[int, ...]

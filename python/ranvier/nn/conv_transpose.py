@@ -8,6 +8,8 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.conv import Convolution
 
+__all__ = ["ConvTranspose1d", "ConvTranspose2d"]
+
 
 class _ConvTranspose(Convolution):
     """ConvTranspose1d and ConvTranspose2d: the same arguments and the same steps."""

@@ -8,6 +8,8 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
+__all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
+
 
 class _Dropout(Module):
     """A layer with a probability; ``inplace=True`` changes x itself, as in PyTorch."""

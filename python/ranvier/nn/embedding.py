@@ -12,6 +12,8 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.layers.embedding import padding_row, refuse
 
+__all__ = ["Embedding"]
+
 
 class Embedding(Module):
     """y[..., :] = weight[x[...], :]: x integers of any shape, weight (num_embeddings, embedding_dim).

@@ -11,6 +11,8 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 
+__all__ = ["Linear"]
+
 
 class Linear(Module):
     """y = x W^T + b.

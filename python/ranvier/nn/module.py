@@ -19,6 +19,8 @@ from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.state import LoadResult, load_into
 
+__all__ = ["Module", "Parameter"]
+
 Self = TypeVar("Self", bound="Module")
 ndarray = np.ndarray
 

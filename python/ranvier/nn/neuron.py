@@ -17,7 +17,8 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.activation.slope import activation_named
 
-__all__ = ["Neuron", "NeuronSignal"]
+__all__ = ["Neuron"]
+
 
 Array = npt.NDArray[np.float64]
 

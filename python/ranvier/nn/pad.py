@@ -8,6 +8,19 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
+__all__ = [
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+]
+
 
 class _Pad(Module):
     """padding: one number for all sides, or (before, after) of the last axis, then of the one before."""

@@ -14,6 +14,8 @@ from ranvier.nn.dropout import Dropout
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
 
+__all__ = ["LearnedPositionalEncoding", "SinusoidalPositionalEncoding"]
+
 
 class _PositionalEncoding(Module):
     """y = dropout(x + table of the first L places)."""

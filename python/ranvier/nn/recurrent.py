@@ -16,6 +16,8 @@ from ranvier.nn.utils.rnn import PackedSequence
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.layers.recurrent import recurrent
 
+__all__ = ["GRU", "LSTM", "RNN"]
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 MOST_LAYERS = 1000
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

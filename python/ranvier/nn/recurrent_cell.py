@@ -13,6 +13,8 @@ from ranvier.nn.recurrent import GATES, as_states, check_nonlinearity, whole_siz
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.layers.recurrent import recurrent
 
+__all__ = ["GRUCell", "LSTMCell", "RNNCell"]
+
 
 class RNNCellBase(Module):
     """What the cells share: their parameters, and the step."""

@@ -7,6 +7,8 @@ from typing import Any
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
+__all__ = ["Flatten", "Identity", "Unflatten"]
+
 
 class Flatten(Module):
     """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in this order in any layout.

@@ -15,6 +15,8 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
 
+__all__ = ["TransformerEncoder", "TransformerEncoderLayer"]
+
 _NAME = "transformer_encoder_layer"
 _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
 

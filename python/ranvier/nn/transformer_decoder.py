@@ -17,6 +17,8 @@ from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
 from ranvier.nn.transformer import TransformerEncoder, TransformerEncoderLayer, chosen, copies
 
+__all__ = ["Transformer", "TransformerDecoder", "TransformerDecoderLayer"]
+
 
 class TransformerDecoderLayer(Module):
     """An encoder layer with a second attention between its two parts, from the sequence to another, memory:

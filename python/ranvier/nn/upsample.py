@@ -8,6 +8,8 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
+__all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"]
+
 
 class Upsample(Module):
     """Signals (N, C, L) or images (N, C, H, W) at another size: either ``size`` or ``scale_factor``.

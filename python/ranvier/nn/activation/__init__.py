@@ -2,66 +2,10 @@
 
 from typing import Any
 
-from ranvier.nn.activation.piecewise import (
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    Heaviside,
-    LeakyReLU,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Softshrink,
-)
-from ranvier.nn.activation.smooth import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmin,
-    Softplus,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-)
+from ranvier.nn.activation import piecewise, smooth
+from ranvier.nn.activation.piecewise import *
+from ranvier.nn.activation.smooth import *
 from ranvier.nn.reshape import Identity
-
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "Heaviside",
-    "LeakyReLU",
-    "LogSigmoid",
-    "LogSoftmax",
-    "Mish",
-    "PReLU",
-    "ReLU",
-    "ReLU6",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-]
 
 
 def named(name: str) -> Any:
@@ -84,4 +28,4 @@ def named(name: str) -> Any:
     return kind()
 
 
-_BY_NAME = {layer.lower(): globals()[layer] for layer in __all__}
+_BY_NAME = {layer.lower(): globals()[layer] for layer in (*piecewise.__all__, *smooth.__all__)}

@@ -14,6 +14,19 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.activation.inplace import _InPlace
 from ranvier.nn.module import Module, Parameter
 
+__all__ = [
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Heaviside",
+    "LeakyReLU",
+    "PReLU",
+    "ReLU",
+    "ReLU6",
+    "Softshrink",
+]
+
 
 class ReLU(_InPlace):
     """y = max(x, 0).

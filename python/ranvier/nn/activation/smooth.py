@@ -13,6 +13,25 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.activation.inplace import _InPlace
 from ranvier.nn.module import Module
 
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmin",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+]
+
 
 class ELU(Module):
     """y = x where x > 0, else alpha * (exp(x) - 1).

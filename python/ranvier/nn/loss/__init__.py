@@ -5,42 +5,7 @@ different shapes raise ValueError; they are not broadcast. Weights may be Tensor
 numbers; they are kept as buffers.
 """
 
-from ranvier.nn.loss.classes import CrossEntropyLoss, FocalLoss, MultiMarginLoss, NLLLoss
-from ranvier.nn.loss.margin import (
-    CosineEmbeddingLoss,
-    HingeEmbeddingLoss,
-    MarginRankingLoss,
-    SoftMarginLoss,
-    TripletMarginLoss,
-)
-from ranvier.nn.loss.probability import BCELoss, BCEWithLogitsLoss, KLDivLoss, SigmoidFocalLoss
-from ranvier.nn.loss.regression import (
-    GaussianNLLLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    PoissonNLLLoss,
-    SmoothL1Loss,
-)
-
-__all__ = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CosineEmbeddingLoss",
-    "CrossEntropyLoss",
-    "FocalLoss",
-    "GaussianNLLLoss",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "KLDivLoss",
-    "L1Loss",
-    "MSELoss",
-    "MarginRankingLoss",
-    "MultiMarginLoss",
-    "NLLLoss",
-    "PoissonNLLLoss",
-    "SigmoidFocalLoss",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "TripletMarginLoss",
-]
+from ranvier.nn.loss.classes import *
+from ranvier.nn.loss.margin import *
+from ranvier.nn.loss.probability import *
+from ranvier.nn.loss.regression import *

@@ -8,6 +8,8 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss.base import Loss
 
+__all__ = ["CrossEntropyLoss", "FocalLoss", "MultiMarginLoss", "NLLLoss"]
+
 
 class CrossEntropyLoss(Loss):
     """-log(softmax(x)) of the true class: x (N, C), (N, C, d1, ...) or (C,) are logits, target holds class

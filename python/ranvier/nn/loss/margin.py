@@ -8,6 +8,14 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss.base import Loss
 
+__all__ = [
+    "CosineEmbeddingLoss",
+    "HingeEmbeddingLoss",
+    "MarginRankingLoss",
+    "SoftMarginLoss",
+    "TripletMarginLoss",
+]
+
 
 class SoftMarginLoss(Loss):
     """log(1 + exp(-target x)).

@@ -8,6 +8,8 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss.base import Loss
 
+__all__ = ["BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "SigmoidFocalLoss"]
+
 
 class BCELoss(Loss):
     """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
