@@ -252,3 +252,11 @@ def test_arrays_whose_names_say_nothing(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", x=np.ones((9, 2)), outcome=np.arange(9) % 2)
     message = refused(capsys, "train", tmp_path / "a.npz")
     assert message.endswith("has no labels that are known by their name; of its arrays outcome: --label NAME")
+
+
+def test_a_file_as_checkpoint_folder_is_refused_before_the_data_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ranvier.cli.train.open_problem", lambda *_: pytest.fail("read the data"))
+    (tmp_path / "state").write_text("")
+    assert cli.main(["train", "iris", "--checkpoint", str(tmp_path / "state" / "run")]) == 1
+    expected = f"'{tmp_path / 'state'}' is a file; expected a folder, which may be new\n"
+    assert capsys.readouterr().err.endswith(expected)

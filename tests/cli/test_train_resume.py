@@ -161,7 +161,8 @@ def test_mistakes(tmp_path, capsys):
         ([*folder, "--resume", "--seed", "1"], "the data of its run is different: x: "),
         ([*folder, "--resume", "--lr", "0.5"], "--resume needs the settings of the run: it has --lr 0.006"),
         ([*folder, "--resume", "--epochs", "2"], "--resume needs the settings of the run: it has --epochs 1"),
-        (["--checkpoint", str(file)], "File exists"),
+        (["--checkpoint", str(file)], f"--checkpoint {file}: '{file}' is a file; expected a folder"),
+        (["--checkpoint", str(file / "state")], f"'{file}' is a file; expected a folder"),
     ):
         assert cli.main([*run, *arguments]) == 1, arguments
         line = capsys.readouterr().err.splitlines()[-1]

@@ -22,12 +22,20 @@ def table(tmp_path):
     return write
 
 
+@pytest.fixture(params=["numpy", "pandas"])
+def parser(request, monkeypatch):
+    """Both parsers, whatever the size of the table."""
+    if request.param == "pandas":
+        pytest.importorskip("pandas", reason="pandas is not installed")
+    monkeypatch.setattr(datasets.tables, "LARGE", 0 if request.param == "pandas" else float("inf"))
+
+
 PETS = "weight,height,kind\n4.5,25,cat\n30,60,dog\n5,24,cat\n"
 
 # --- tables
 
 
-def test_classes_beyond_float64(table):
+def test_classes_beyond_float64(table, parser):
     """Numbers of 64 bits, of which float64 makes one, and larger ones than int64 holds."""
     labels = [2**53 + 1, 2**53, 5, 2**53 + 1]
     samples = load_csv(table("a,label\n" + "".join(f"{i},{k}\n" for i, k in enumerate(labels))))
@@ -78,14 +86,14 @@ def test_a_table_with_words_as_labels(table, label):
     ],
     ids=["semicolon", "tab", "crlf", "spaces", "empty lines", "gzip", "byte order mark", "quotes"],
 )
-def test_ways_to_write_a_table(table, text, name):
+def test_ways_to_write_a_table(table, parser, text, name):
     pets = load(table(text, name), "kind")
     assert pets.x.tolist() == [[4.5, 25], [30, 60], [5, 24]]
     assert pets.class_names == ("cat", "dog")
     assert pets.feature_names == ("weight", "height")
 
 
-def test_words_with_the_delimiter_inside(table):
+def test_words_with_the_delimiter_inside(table, parser):
     pets = load_csv(table('weight,kind\n4,"cat, black"\n5,dog\n'), "kind")
     assert pets.class_names == ("cat, black", "dog")
 
@@ -113,7 +121,7 @@ def test_without_labels(table):
     assert values.x.shape == (2, 2)
 
 
-def test_tasks(table):
+def test_tasks(table, parser):
     numbers = table("x,y\n1,10\n2,-3\n3,10\n")
     assert load_csv(numbers).y.tolist() == [1, 0, 1]
     assert load_csv(numbers).class_names == ("-3", "10")
@@ -134,6 +142,11 @@ def test_tasks(table):
         ("a,b,y\n1,nan,0\n", "y", r"line 2, column 'b' has a missing value \('nan'\)"),
         ("a,b,y\n1,2,0\n1,red,1\n", "y", "line 3, column 'b' holds 'red'; expected a finite number"),
         ("1,2,0\n1,red,1\n", 2, "line 2, column 1 holds 'red'"),
+        ("a,b,y\n1,2,0\n1,True,1\n", "y", "line 3, column 'b' holds 'True'; expected a finite number"),
+        ("a;b;y\n1;2;0\n1,5;2;1\n", "y", "line 3, column 'a' holds '1,5', with a decimal comma; expected a"),
+        ("1,5;2,5;0\n1,5;2,5;1\n", 2, r"line 1, column 0 holds '1,5', with .* \(the cells .* by ';'\)"),
+        ("0,5\t1,5\t3,5\tx\n" * 2, 3, "line 1, column 0 holds '0,5', with a decimal comma"),
+        ("a;y\n1;2\n1;2,5\n", "y", "line 3, column 'y' holds '2,5', with a decimal comma"),
         ("a,b,y\n1,inf,0\n", "y", "line 2, column 'b' holds 'inf'"),
         ("a,b,y\n1,2,0\n1,2\n", "y", "line 3 has 2 cells; expected 3 as in the first line"),
         ('a,b,y\n1,"2,5",0\n1,2,3,4\n', "y", "line 3 has 4 cells"),
@@ -146,9 +159,28 @@ def test_tasks(table):
         ("a,b,y\n", "y", "expected lines of numbers|has a header and no samples"),
     ],
 )
-def test_wrong_tables(table, text, label, message):
+def test_wrong_tables(table, parser, text, label, message):
     with pytest.raises(ValueError, match=rf"\[load_csv\] .*({message})"):
         load_csv(table(text), label)
+
+
+def test_pandas_reads_the_same_bits(table, monkeypatch):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    rng = np.random.default_rng(0)
+    cells = [rng.normal(size=(200, 3)), rng.normal(size=(200, 3)) * 10.0 ** rng.integers(-30, 30, (200, 3))]
+    path = table("".join(",".join(map(repr, row)) + "\n" for row in np.hstack(cells).tolist()))
+    expected = load_csv(path, None).x
+    used = []
+    read_csv = pandas.read_csv
+    monkeypatch.setattr(pandas, "read_csv", lambda *a, **k: used.append(1) or read_csv(*a, **k))
+    monkeypatch.setattr(datasets.tables, "LARGE", 0)
+    np.testing.assert_array_equal(load_csv(path, None).x, expected)
+    assert used
+
+
+def test_a_decimal_comma_in_the_name_of_a_class(table):
+    assert load_csv(table("a;y\n1;1,5\n2;2,5\n"), "y", task="classification").class_names == ("1,5", "2,5")
+    assert load_csv(table("a;y\n1;1,5\n2;b\n"), "y").class_names == ("1,5", "b")
 
 
 def test_files_that_are_no_tables(table, tmp_path):
@@ -173,7 +205,7 @@ def digit_table(labels=True):
     return pixels, ",".join(names) + "\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n"
 
 
-def test_digit_recognizer(table):
+def test_digit_recognizer(table, parser):
     pixels, text = digit_table()
     for digits in (load_digit_recognizer(table(text)), load(table(text)), load(table(text, "t.csv.gz"))):
         assert digits.x.shape == (5, 1, 28, 28)

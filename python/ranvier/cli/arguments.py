@@ -1,4 +1,4 @@
-"""What the commands share: types of arguments, and mistakes that are shown as one line."""
+"""Types of arguments for all commands, and mistakes, which are shown as one line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 class Mistake(Exception):
-    """Something that the user can put right: shown as one line, without a traceback."""
+    """An error that the user can correct: shown as one line, without a traceback."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C ended the command; says what is left of it."""
+    """Ctrl-C ended the command; the text says what is saved."""
 
 
 def defaults(table: dict[str, Any]) -> str:
@@ -26,7 +26,7 @@ def defaults(table: dict[str, Any]) -> str:
 
 
 def add_command(commands: Any, name: str, summary: str, description: str, examples: list[str]) -> Any:
-    """A command's parser, whose help ends with examples."""
+    """A command's parser; its help ends with examples."""
     return commands.add_parser(
         name,
         help=summary,
@@ -53,7 +53,7 @@ def _at_most(value: int, most: int) -> int:
 
 
 def path_name(text: str) -> str:
-    """The name of a file or folder; an empty one would be taken for none, or for the folder we are in."""
+    """The name of a file or folder. An empty one would mean no path, or the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("'' is not a path")
     return text
@@ -100,7 +100,7 @@ positive_float.__name__ = "number"
 
 
 def require_writable(path: Path) -> None:
-    """Find out before the training, not after it."""
+    """Raise the mistake before the training, not after it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,3 +109,14 @@ def require_writable(path: Path) -> None:
         raise Mistake(f"'{path}' is a folder; expected a file to write")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise Mistake(f"cannot write '{path}': permission denied")
+
+
+def require_folder(flag: str, path: str) -> None:
+    """Raise a mistake unless the path is a folder that can be written, or can become one."""
+    folder = Path(path)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise Mistake(f"{flag} {path}: '{folder}' is a file; expected a folder, which may be new")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Mistake(f"{flag} {path}: cannot write to '{folder}': permission denied")

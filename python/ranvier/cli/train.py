@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Interrupted, Mistake, require_writable
+from ranvier.cli.arguments import Interrupted, Mistake, require_folder, require_writable
 from ranvier.cli.networks import (
     KINDS,
     batch_size_of,
@@ -46,7 +46,9 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     if arguments.resume and arguments.checkpoint is None:
-        raise Mistake("--resume needs --checkpoint DIR, the folder to go on from")
+        raise Mistake("--resume needs --checkpoint DIR, the folder of the run to continue")
+    if arguments.checkpoint is not None:
+        require_folder("--checkpoint", arguments.checkpoint)
     set_threads(arguments.threads)
     problem = _limited(open_problem(arguments, arguments.seed), arguments.limit)
     settings = _settings(arguments, problem)

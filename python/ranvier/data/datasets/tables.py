@@ -1,14 +1,19 @@
-"""Tables in text files: one sample in each line, its numbers separated by commas."""
+"""Tables in text files: one sample per line, its numbers separated by commas."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import importlib
+import io
 import math
+import re
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +21,11 @@ from ranvier.data.datasets.samples import Array, PathLike, Samples, require_file
 
 __all__ = ["load_csv", "load_digit_recognizer"]
 
-LABELS = ("label", "target", "class", "y")  # how a column of labels is called if nobody says
-EXACT = 2.0**53  # from here on float64 does not tell all whole numbers apart
+LABELS = ("label", "target", "class", "y")  # names of a column of labels with label="auto"
+EXACT = 2.0**53  # float64 represents all smaller whole numbers exactly
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+LARGE = 4_000_000  # characters, from which the time to import pandas is worth it
 
 
 def load_csv(
@@ -29,15 +36,15 @@ def load_csv(
     delimiter: str | None = None,
     task: str = "auto",
 ) -> Samples:
-    """A table of numbers with one column of labels.
+    """A table of numbers with one column of labels. Large tables are parsed by pandas if it is installed.
 
     Args:
         path: a text file (UTF-8), gzipped if its name ends in .gz.
         label: the column of labels, by name or by number (negative ones count from the end); None if there is
-            none; "auto" takes a column called label, target, class or y, else the last.
-        header: whether the first line has the names of the columns; found out if not given: it does where
-            a column begins with a word and goes on with a number.
-        delimiter: what separates the cells; found out among comma, semicolon and tab if not given.
+            none; "auto" takes a column named label, target, class or y, else the last.
+        header: whether the first line has the names of the columns; by default, it has if a column has a word
+            in the first line and a number in the second.
+        delimiter: what separates the cells; by default comma, semicolon or tab.
         task: "classification": labels are classes; "regression": they are values; "auto": text and whole
             numbers are classes, other numbers are values.
 
@@ -46,8 +53,8 @@ def load_csv(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a missing value, text in a column of numbers, lines of unequal length, or no such column;
-            the message names line and column.
+        ValueError: a missing value, text or a decimal comma in a column of numbers, lines of unequal length,
+            or no such column; the message names line and column.
 
     >>> import pathlib
     >>> from ranvier.data.datasets import load_csv
@@ -76,7 +83,7 @@ def load_csv(
 def load_digit_recognizer(path: PathLike) -> Samples:
     """`train.csv` (or `test.csv`, without labels) of Kaggle's competition Digit Recognizer: MNIST's digits.
 
-    The first column is the label, the other 784 are called pixel0 to pixel783 and hold 0 to 255.
+    The first column is the label; the other 784 are pixel0 to pixel783, with values from 0 to 255.
 
     Returns:
         Samples: x float32 (n, 1, 28, 28) in [0, 1]; y int64 (n,), or None.
@@ -117,12 +124,12 @@ def is_digit_recognizer(names: list[str] | None) -> bool:
 
 
 def first_cells(path: Path) -> list[str]:
-    """The cells of the first line, as far as they can be told without reading more."""
+    """The cells of the first line, without reading more of the file."""
     with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as stream:
         try:
             return stream.readline(1 << 20).strip().split(",")
         except (OSError, EOFError, zlib.error, UnicodeDecodeError):
-            return []  # load_csv says what is wrong
+            return []  # load_csv raises the error
 
 
 # --- the text
@@ -156,7 +163,7 @@ def _read(path: Path, header: bool | None, delimiter: str | None) -> _Table:
     if not kept:
         raise ValueError(f"[load_csv] '{path}' is empty; expected lines of numbers")
     lines = [line for _, line in kept]
-    delimiter = max((",", ";", "\t"), key=lines[0].count) if delimiter is None else delimiter
+    delimiter = _delimiter(lines[0]) if delimiter is None else delimiter
     first, *second = csv.reader(lines[:2], delimiter=delimiter, skipinitialspace=True)
     if header is None:
         header = _is_header(first, second[0] if second else None)
@@ -169,6 +176,14 @@ def _read(path: Path, header: bool | None, delimiter: str | None) -> _Table:
     return table
 
 
+def _delimiter(line: str) -> str:
+    """The most frequent one, but not a comma within the numbers of a line with semicolons or tabs."""
+    for found in (";", "\t"):
+        if found in line and any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in line.split(found)):
+            return found
+    return max((",", ";", "\t"), key=line.count)
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -178,7 +193,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _is_header(first: list[str], second: list[str] | None) -> bool:
-    if second is None:  # one line: a sample has at most one word, its label
+    if second is None:  # one line: a sample has at most one word, the label
         return sum(not _is_number(cell) for cell in first) > 1
     return any(not _is_number(a) and _is_number(b) for a, b in zip(first, second, strict=False))
 
@@ -223,25 +238,42 @@ def _label_column(table: _Table, label: str | int | None) -> int | None:
 
 def _numbers(table: _Table, columns: list[int], limit: float = math.inf) -> Array:
     """The columns as float64, finite and between -limit and limit."""
-    try:
-        values = np.loadtxt(
-            table.lines,
-            delimiter=table.delimiter,
-            comments=None,
-            quotechar='"',
-            usecols=columns,
-            ndmin=2,
-        )
-    except ValueError as error:
-        _explain(table, columns)
-        raise ValueError(f"[load_csv] '{table.path}': {error}") from None
+    values = _pandas_numbers(table, columns) if sum(map(len, table.lines)) >= LARGE else None
+    if values is None:
+        how: dict[str, Any] = {"comments": None, "quotechar": '"', "usecols": columns, "ndmin": 2}
+        try:
+            values = np.loadtxt(table.lines, delimiter=table.delimiter, **how)
+        except ValueError as error:
+            _explain(table, columns)
+            raise ValueError(f"[load_csv] '{table.path}': {error}") from None
     if not (np.isfinite(values).all() and (np.abs(values) <= limit).all()):
         _explain(table, columns, limit)
     return values
 
 
+def _pandas_numbers(table: _Table, columns: list[int]) -> Array | None:
+    """The columns parsed by pandas; None if it is not installed, or finds a column that is not of numbers.
+
+    The types of the columns are left to pandas: with dtype=float64 it would read True as 1.
+    """
+    try:
+        pandas = importlib.import_module("pandas")
+    except ImportError:
+        return None
+    how = {"header": None, "na_filter": False, "skipinitialspace": True, "float_precision": "round_trip"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # float_precision is deprecated in pandas 3, necessary in pandas 2
+        try:
+            frame = pandas.read_csv(io.StringIO("\n".join(table.lines)), sep=table.delimiter, **how)
+        except ValueError:
+            return None
+    found = frame[columns]
+    numbers = all(kind.kind in "iuf" for kind in found.dtypes) and len(found) == len(table.lines)
+    return found.to_numpy(np.float64) if numbers else None
+
+
 def _explain(table: _Table, columns: list[int], limit: float = math.inf) -> None:
-    """Raise the error of the first cell that is no finite number, or beyond the limit."""
+    """Raise the error of the first cell that is not a finite number, or is beyond the limit."""
     for number, row in zip(table.numbers, table.rows(), strict=False):
         for column in columns:
             cell = row[column].strip()
@@ -252,16 +284,21 @@ def _explain(table: _Table, columns: list[int], limit: float = math.inf) -> None
                 raise ValueError(f"{where} holds {cell!r}; expected at most {limit:.3g}, which float32 holds")
             if cell.lower() in MISSING:
                 raise ValueError(f"{where} has a missing value ({cell!r}); fill it in or leave the line out")
+            if DECIMAL_COMMA.fullmatch(cell):
+                raise ValueError(
+                    f"{where} holds {cell!r}, with a decimal comma; expected a decimal point: replace the "
+                    f"commas within numbers (the cells are separated by {table.delimiter!r})"
+                )
             raise ValueError(
-                f"{where} holds {cell!r}; expected a finite number. Give words numbers first, or name this "
+                f"{where} holds {cell!r}; expected a finite number. Replace words by numbers, or name this "
                 "column as label"
             )
 
 
 def _labels(table: _Table, at: int, task: str) -> Array:
-    """The cells of the label's column: numbers if all are, else words.
+    """The cells of the column of labels: numbers if all are numbers, else words.
 
-    Classes that are whole numbers too large for float64 to tell apart are words.
+    Classes that are whole numbers too large for float64 are words.
     """
     cells = [row[at].strip() for row in table.rows()]
     for number, cell in zip(table.numbers, cells, strict=True):
@@ -269,7 +306,9 @@ def _labels(table: _Table, at: int, task: str) -> Array:
             raise ValueError(
                 f"[load_csv] '{table.path}' line {number}, {table.column(at)} has a missing label ({cell!r})"
             )
-    if all(map(_is_number, cells)) or task == "regression":
+    no_numbers = [cell for cell in cells if not _is_number(cell)]
+    values = task == "auto" and all(map(DECIMAL_COMMA.fullmatch, no_numbers))  # else classes such as "1,5"
+    if not no_numbers or values or task == "regression":
         numbers: Array = _numbers(table, [at])[:, 0]
         whole = bool((numbers == np.rint(numbers)).all())
         if task == "regression" or not whole or bool((np.abs(numbers) < EXACT).all()):
