@@ -280,7 +280,7 @@ def test_a_value_read_goes_on_eagerly():
         def forward(self, x):
             return x * 2 if x.sum().item() > 0 else x
 
-    refusing(maker(Reads), r"\[Trainer.fit\] goes on without .*item\(\) reads a value")
+    refusing(maker(Reads), r"\[Trainer.fit\] continues without .*item\(\) reads a value")
 
 
 def test_a_model_that_counts_goes_on_eagerly():

@@ -1,4 +1,4 @@
-"""CompiledOrEager: a part of training that is compiled (`rv.compile`), or runs eagerly where that fails."""
+"""The compiled parts of a Trainer: replayed (`rv.compile`), or run eagerly where that is not possible."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import numpy as np
 
 from ranvier.autograd import borrowed
 from ranvier.program import CaptureError, CompiledFunction
+from ranvier.train.protocol import Training
 
-__all__ = ["CompiledOrEager"]
+__all__ = ["CompiledOrEager", "CompiledParts"]
 
 
 class CompiledOrEager:
-    """A function of arrays, captured; what cannot be captured runs eagerly, after one warning.
+    """A compiled function of arrays; where it cannot be replayed, it runs eagerly after one warning.
 
     Args:
         name: the caller, for the warning.
         function: of arrays, None and plain values; arrays arrive as Tensors.
-        after: calls of a signature that run eagerly before it is captured.
-        eager: whether to capture nothing. refused: why nothing can be, if that is known before.
+        after: calls of a signature that run eagerly before it is recorded.
+        eager: whether to compile nothing. refused: why it cannot be compiled, if that is known before.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class CompiledOrEager:
     def _refuse(self, why: str) -> None:
         self._compiled = None
         warnings.warn(
-            f"[{self._name}] goes on without capturing its steps, which takes longer: {why} "
+            f"[{self._name}] continues without compiling its steps, which takes longer: {why} "
             "(compile=False does so without this warning)",
             stacklevel=3,
         )
@@ -64,3 +65,39 @@ class CompiledOrEager:
     def programs(self) -> list[Any]:
         """The programs in use."""
         return [] if self._compiled is None else self._compiled.programs
+
+
+class CompiledParts:
+    """The parts "fit", "evaluate" and "predict" of a Trainer, each kept while it is made from the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Any, CompiledOrEager]] = {}  # with what each was made from
+
+    def of(
+        self,
+        trainer: Training,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        eager: bool = False,
+        **settings: Any,
+    ) -> CompiledOrEager:
+        """The compiled form of a function, made again where the trainer has changed."""
+        made_from = (
+            trainer.model, trainer.loss, trainer.optimizer, trainer.compile, list(trainer.metrics),
+            trainer.settings(),
+        )  # fmt: skip
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != made_from:
+            part = CompiledOrEager(
+                f"Trainer.{name}", function, eager=eager or not trainer.compile, **settings
+            )
+            kept = self._kept[name] = made_from, part
+        return kept[1]
+
+    def programs(self, of: str) -> list[Any]:
+        kept = self._kept.get(of)
+        return [] if kept is None else kept[1].programs
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_kept": {}}  # programs hold addresses

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ranvier.serialization import architecture
+from ranvier.train.protocol import Training
 from ranvier.train.source import Source
 from ranvier.train.weighting import name_of
-
-if TYPE_CHECKING:
-    from ranvier.train.trainer import Trainer
 
 __all__ = ["describe", "require_same"]
 
 
-def describe(trainer: Trainer, source: Source, valid: Source | None) -> dict[str, Any]:
+def describe(trainer: Training, source: Source, valid: Source | None) -> dict[str, Any]:
     """Model, optimizer, loss, settings and data of a run as plain values, without anything that changes."""
     state, groups = trainer.model.state_dict(), getattr(trainer.optimizer, "param_groups", ())
     return {

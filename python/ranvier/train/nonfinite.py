@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,9 @@ import numpy.typing as npt
 from ranvier.autograd import Tensor, borrowed, no_grad, random, wrap
 from ranvier.autograd.views import bump
 from ranvier.train.finite import MODES
+from ranvier.train.protocol import Training
 from ranvier.train.step import parameters_of
 from ranvier.train.weighting import batch_loss, name_of, weighting
-
-if TYPE_CHECKING:
-    from ranvier.train.trainer import Trainer
 
 __all__ = ["NonFinite", "NonFiniteError", "require_mode"]
 
@@ -60,7 +58,7 @@ class NonFinite:
     still there, and the layer is looked for with them.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Training) -> None:
         self._trainer, self._mode = trainer, trainer.on_nonfinite
         self._said = False
 
@@ -128,7 +126,7 @@ class NonFinite:
         return None, "another pass over the same batch is finite, so random numbers in the model play a part"
 
 
-def _first_parameter(trainer: Trainer) -> tuple[str | None, str] | None:
+def _first_parameter(trainer: Training) -> tuple[str | None, str] | None:
     """(layer, what it is called) of the first parameter that is not finite, of the model or the optimizer."""
     for name, p in trainer.model.named_parameters():
         if not _finite(p):

@@ -9,24 +9,25 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
 from ranvier.train.callbacks.base import Callback, call
 from ranvier.train.callbacks.checkpoint import Checkpoint
+from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import describe, require_same
+from ranvier.train.evaluator import Evaluator
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
 from ranvier.train.interrupt import Interrupt
+from ranvier.train.links import link_of
 from ranvier.train.measured import Measured
 from ranvier.train.nonfinite import NonFinite
+from ranvier.train.protocol import Training
 from ranvier.train.source import Source
 from ranvier.train.step import TrainingStep
-
-if TYPE_CHECKING:
-    from ranvier.train.trainer import Trainer
 
 __all__ = ["Run"]
 
@@ -47,19 +48,20 @@ class Run:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Training,
+        parts: CompiledParts,
         source: Source,
         valid: Source | None,
         hooks: list[Callback],
         epochs: int,
-        link: str | None,
     ) -> None:
-        self.trainer, self.source, self.valid, self.hooks = trainer, source, valid, hooks
-        self.step, self._nonfinite = TrainingStep(trainer), NonFinite(trainer)
+        self.trainer, self._evaluator = trainer, Evaluator(trainer, parts)
+        self.source, self.valid, self.hooks = source, valid, hooks
+        self.step, self._nonfinite = TrainingStep(trainer, parts), NonFinite(trainer)
         self.first = self.epoch = trainer.history.epochs
         self.last, self.batch = self.first + epochs, 0
         self._interrupt = Interrupt()
-        self._link = link
+        self._link = link_of(trainer.loss)
         self._measured = self._new_measured()
         self._found: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
@@ -126,7 +128,7 @@ class Run:
             seconds = perf_counter() - start
             logs = self._measured.logs()
             if self.valid is not None:
-                measured = trainer._measure(self.valid)
+                measured = self._evaluator.measure(self.valid)
                 logs.update({f"val_{key}": value for key, value in measured.items()})
             trainer.history.append(**logs)
             trainer.history.seconds[-1], trainer.history.samples[-1] = seconds, float(samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,11 @@ import numpy.typing as npt
 from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.nn import utils
 from ranvier.optim import LBFGS, Optimizer
+from ranvier.train.compiled import CompiledParts
 from ranvier.train.links import link_of
 from ranvier.train.penalty import Penalty
+from ranvier.train.protocol import Training
 from ranvier.train.weighting import batch_loss, name_of, weighting
-
-if TYPE_CHECKING:
-    from ranvier.train.trainer import Trainer
 
 __all__ = ["TrainingStep", "parameters_of"]
 
@@ -36,7 +35,7 @@ class TrainingStep:
     their weights), and the sum is divided by them all. A 'sum' loss just adds up.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Training, parts: CompiledParts) -> None:
         self._trainer = trainer
         self._model, self._loss, self._optimizer = trainer.model, trainer.loss, trainer.optimizer
         self._accumulate = trainer.accumulate
@@ -47,7 +46,8 @@ class TrainingStep:
         own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
         self._of_classes = link_of(trainer.loss) == "softmax"
         self._own, self._careful = own, trainer.on_nonfinite != "ignore"
-        self._captured = trainer.captured(
+        self._compiled = parts.of(
+            trainer,
             "fit",
             self._take,
             eager=isinstance(self._optimizer, LBFGS),
@@ -79,7 +79,7 @@ class TrainingStep:
             if updates and not self._summed:
                 scale = np.array([self._scale()])
         more = (share, scale, first, updates, bool(self._trainer.metrics))
-        loss, output, penalty = self._captured(x, y, *weighting(weights), *more)
+        loss, output, penalty = self._compiled(x, y, *weighting(weights), *more)
         if updates:
             self._batches, self._weight = 0, 0.0
         value = 0.0 if penalty is None else float(penalty.item())
@@ -171,7 +171,7 @@ class TrainingStep:
 
     def check_soon(self) -> None:
         """Compare a replay with an eager step soon, if that takes little of the time."""
-        self._captured.check_soon()
+        self._compiled.check_soon()
 
     @property
     def unfinished(self) -> bool:

@@ -13,21 +13,20 @@ from ranvier.autograd import Tensor
 from ranvier.data.loader import positive
 from ranvier.metrics import Metric
 from ranvier.nn import Module
-from ranvier.nn.modes import evaluating, mode_kept
+from ranvier.nn.modes import mode_kept
 from ranvier.train.callbacks.base import Callback
-from ranvier.train.compiled import CompiledOrEager
-from ranvier.train.hints import raise_with_hint
+from ranvier.train.compiled import CompiledParts
+from ranvier.train.evaluator import Evaluator
 from ranvier.train.history import History
 from ranvier.train.inputs import same_columns
 from ranvier.train.links import labels, link_of, probabilities
-from ranvier.train.measured import Measured
 from ranvier.train.nonfinite import require_mode
 from ranvier.train.penalty import Penalty, require_strength
 from ranvier.train.run import Run
 from ranvier.train.settings import in_order, limit, named_metrics
-from ranvier.train.source import Source, only_samples, open_source, open_training
+from ranvier.train.source import only_samples, open_source, open_training
 from ranvier.train.step import parameters_of
-from ranvier.train.weighting import batch_loss, name_of, unreduced, weighting
+from ranvier.train.weighting import name_of, unreduced
 
 __all__ = ["Trainer"]
 
@@ -128,7 +127,7 @@ class Trainer:
         self._run: Run | None = None
         self.compile = compile
         self._columns: list[str] | None = None  # of the data frame that `fit` was given
-        self._captured: dict[str, tuple[Any, CompiledOrEager]] = {}  # with what each depends on
+        self._parts = CompiledParts()
 
     def fit(
         self,
@@ -202,7 +201,7 @@ class Trainer:
         )
         if class_weight is not None or source.weighted:
             unreduced(self.loss)
-        run = Run(self, source, valid, in_order(callbacks), epochs, link)
+        run = Run(self, self._parts, source, valid, in_order(callbacks), epochs)
         if resume is not None:
             run.find(resume)
         self._run = run
@@ -232,7 +231,8 @@ class Trainer:
         batch_size = positive(name, "batch_size", batch_size)
         same_columns(name, x, self._columns)
         mode = self.on_nonfinite
-        return self._measure(open_source(name, x, y, self._dtype(), link, batch_size, sample_weight, mode))
+        source = open_source(name, x, y, self._dtype(), link, batch_size, sample_weight, mode)
+        return Evaluator(self, self._parts).measure(source)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
@@ -294,63 +294,15 @@ class Trainer:
 
     def programs(self, of: str = "fit") -> list[Any]:
         """The programs of captured steps, one for each shape of batch; of: "fit", "evaluate" or "predict"."""
-        kept = self._captured.get(of)
-        return [] if kept is None else kept[1].programs
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_captured": {}}  # programs hold addresses
+        return self._parts.programs(of)
 
     # --- parts
-
-    def _measure(self, source: Source) -> dict[str, float]:
-        """Loss and metrics over one pass, in evaluation mode and without gradients."""
-        measured = Measured(self.loss, self.metrics, link_of(self.loss))
-        parameters = parameters_of(self.optimizer)
-        penalty = Penalty(self.model, parameters, self.l1, self.l2).value()
-        evaluate = self.captured("evaluate", self._evaluate, after=1)
-        with evaluating(self.model):
-            for x, y, weights in source:
-                try:
-                    loss, output = evaluate(x, y, *weighting(weights))
-                except (TypeError, ValueError) as error:
-                    raise_with_hint(error, self.model, link_of(self.loss), x, y)
-                found = None if output is None else output._array
-                measured.add(float(loss.item()), found, y, weights, penalty)
-        return measured.logs()
-
-    def _evaluate(
-        self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """The loss of one batch, and the output where a metric asks."""
-        output = self.model(x)
-        loss = batch_loss(self.loss, output, y, weights, total)
-        return loss, output if self.metrics else None
 
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
         same_columns(name, x, self._columns)
-        predict = self.captured("predict", self._predict, after=1)
-        with evaluating(self.model):
-            batches = only_samples(name, x, self._dtype(), batch_size, self.on_nonfinite)
-            parts = []
-            for xb in batches:
-                try:
-                    parts.append(_one_each(name, predict(xb)._array, xb))
-                except (TypeError, ValueError) as error:
-                    raise_with_hint(error, self.model, None, xb)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _predict(self, x: Tensor) -> Tensor:
-        return self.model(x)
-
-    def captured(self, name: str, function: Callable[..., Any], **settings: Any) -> CompiledOrEager:
-        """The captured form of a function, kept while what the function was made from stays the same."""
-        parts = self.model, self.loss, self.optimizer, self.compile, list(self.metrics), self.settings()
-        kept = self._captured.get(name)
-        if kept is None or kept[0] != parts:
-            settings["eager"] = settings.get("eager", False) or not self.compile
-            kept = self._captured[name] = parts, CompiledOrEager(f"Trainer.{name}", function, **settings)
-        return kept[1]
+        batches = only_samples(name, x, self._dtype(), batch_size, self.on_nonfinite)
+        return Evaluator(self, self._parts).output(name, batches)
 
     def _dtype(self) -> np.dtype[Any]:
         """The dtype of the model's parameters; float32 for a model without."""
@@ -367,13 +319,3 @@ def _require_parameters(trainer: Trainer) -> None:
             "[Trainer.fit] got an optimizer that has none of the model's parameters; expected one made of "
             "model.parameters()"
         )
-
-
-def _one_each(name: str, output: Array, x: Array) -> Array:
-    """The output of a batch, which has to have one entry for each sample."""
-    if output.ndim == 0 or len(output) != len(x):
-        raise ValueError(
-            f"[{name}] got x of shape {x.shape} and an output of shape {output.shape}; expected an output "
-            "for each sample (a single sample is x[None])"
-        )
-    return output

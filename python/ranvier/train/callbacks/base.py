@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ranvier.train.trainer import Trainer
+from ranvier.train.protocol import Training
 
 __all__ = ["Callback", "LambdaCallback", "call"]
 
@@ -32,7 +31,7 @@ class Callback:
     1 ['loss']
     """
 
-    trainer: Trainer
+    trainer: Training
 
     def on_train_begin(self) -> None:
         """Before the first epoch of a `fit`. A resumed run has its model, optimizer and history back here."""
