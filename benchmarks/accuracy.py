@@ -1,4 +1,4 @@
-"""Errors of products and convolutions against a float64 reference, ours beside the peers', on the same data.
+"""Errors of products and convolutions against a float64 reference, ours and the peers', on the same data.
 
 python -m benchmarks.accuracy             prints the tables
 python -m benchmarks.accuracy --write     puts them into docs/accuracy.md

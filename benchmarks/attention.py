@@ -1,4 +1,4 @@
-"""Attention, and a training step of an encoder layer, in the same words in ranvier and in PyTorch."""
+"""Attention, and a training step of an encoder layer: the same code for ranvier and PyTorch."""
 
 from __future__ import annotations
 

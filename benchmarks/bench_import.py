@@ -1,4 +1,4 @@
-"""What the package costs before it computes: the time to import it, and the size of its wheel."""
+"""The time to import the package, and the size of its wheel."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def bench_import(benchmark: Any, request: Any, tmp_path: Path) -> None:
             theirs[library].append(seconds()[1])
 
     def ourselves() -> tuple[float, float]:
-        # compiled files as pip leaves them, also where we run from a source tree that has none
+        # with compiled files, as pip installs them, also for a source tree without any
         return import_seconds(
             sys.executable, "ranvier", PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(tmp_path)
         )

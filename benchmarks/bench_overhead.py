@@ -1,4 +1,4 @@
-"""What a call costs beyond its arithmetic: kernels, ops on the tape and backward, on 16 elements."""
+"""The cost of a call beyond its arithmetic: kernels, ops on the tape and backward, on 16 elements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small parallel op at once after another, after idleness, and after NumPy's matmul.
+"""A small parallel op directly after another, after idleness, and after NumPy's matmul.
 
 Where a woken worker lands on the processor that its spinning caller holds, an op of microseconds takes a time
 slice of milliseconds; these rows keep that out.
@@ -31,7 +31,7 @@ def numpy_matmul() -> None:
     _LEFT @ _LEFT
 
 
-@pytest.mark.skipif(_core.get_num_threads() < 2, reason="needs two processors: one thread has nobody to wake")
+@pytest.mark.skipif(_core.get_num_threads() < 2, reason="needs two processors")
 @pytest.mark.parametrize(
     ("before", "words"),
     [(idle, "20 ms of idleness"), (numpy_matmul, "a NumPy matmul")],

@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 OURS, SLOWER, FASTER, MEMORY = "#30638e", "#d1495b", "#9cc5a1", "#8d96a3"
 PEERS = ["#30638e", "#edae49", "#00798c", "#8d96a3", "#7a5c99", "#a0522d", "#e07a5f", "#222222"]
 RATIOS = (0.25, 0.5, 0.7, 1, 1.5, 2, 4, 8, 16, 32, 64, 128)
-MOST_LABELS = 60  # rows named beside a roofline
+MOST_LABELS = 60  # rows with a label in a roofline
 plt.rcParams.update(
     {
         "svg.hashsalt": "ranvier",
@@ -38,7 +38,7 @@ def save(figure: Any, path: Path) -> None:
 
 
 def ratio_axis(axes: Any, lowest: float, highest: float) -> None:
-    """A logarithmic axis of ratios with 1 in sight."""
+    """A logarithmic axis of ratios that includes 1."""
     low, high = min(lowest, 0.8) / 1.1, max(highest, 1.25) * 1.1
     axes.set_xscale("log")
     axes.set_xlim(low, high)

@@ -10,9 +10,9 @@ from time import perf_counter
 from typing import Any
 
 SAMPLE_SECONDS = 0.002  # a sample is repeated calls of about this long: far above the clock's own cost
-LONGEST_WARM_SECONDS = 0.3  # for a pool whose woken threads sit on one CPU until the scheduler parts them
+LONGEST_WARM_SECONDS = 0.3  # for a pool whose woken threads share one CPU until the scheduler separates them
 MIN_SAMPLES = 3
-LONG_SECONDS = 0.05  # a call of this length evens disturbances out itself: one sample is enough
+LONG_SECONDS = 0.05  # a call of this length averages disturbances: one sample is enough
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ PACES = {"row": Pace(0.01, 0.025), "sweep": Pace(0.005, 0.01)}
 
 
 def warm(call: Callable[[], Any], seconds: float) -> float:
-    """Call until the time is up and the call takes what it took at its fastest; seconds of the fastest."""
+    """Call until the time is over and a call is as fast as the fastest so far; return its seconds."""
     start = before = perf_counter()
     fastest = float("inf")
     while True:

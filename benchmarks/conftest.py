@@ -13,7 +13,7 @@ from benchmarks.peers.process import Peers
 
 LONGEST_ROW_SECONDS = 900
 
-_failed: list[dict[str, str]] = []  # rows that a report has to name, though they have no figures
+_failed: list[dict[str, str]] = []  # rows without figures that a report must list
 _not_run: list[dict[str, str]] = []
 
 
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
 
 @pytest.fixture(scope="session")
 def peers() -> Iterator[Peers]:
-    """The peers' processes; they live as long as the session."""
+    """The peers' processes, for the whole session."""
     processes = Peers()
     yield processes
     processes.close()
@@ -38,7 +38,7 @@ def peers() -> Iterator[Peers]:
 @pytest.fixture
 def race(peers: Peers, benchmark: Any, request: Any) -> Race:
     benchmark.extra_info["command"] = f"pytest '{request.node.nodeid}' --benchmark-only"
-    benchmark.extra_info["room"] = request.node.path.stem.removeprefix("bench_")
+    benchmark.extra_info["family"] = request.node.path.stem.removeprefix("bench_")
     benchmark.extra_info["id"] = request.node.nodeid.partition("::")[2]
     return Race(peers, benchmark)
 
@@ -67,7 +67,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    machine_info.pop("node", None)  # a host's name is nobody's business
+    machine_info.pop("node", None)  # the host's name is private
 
 
 def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:

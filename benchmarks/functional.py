@@ -1,4 +1,4 @@
-"""A function of ``nn.functional``, called in the same words in ranvier and in PyTorch."""
+"""A function of ``nn.functional``, called by the same code for ranvier and PyTorch."""
 
 from __future__ import annotations
 

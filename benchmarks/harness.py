@@ -1,4 +1,4 @@
-"""A row of a benchmark: the answer is checked, then we, the peers and the machine are timed in turn.
+"""A row of a benchmark: the answer is checked, then ranvier, the peers and the machine are timed in turn.
 
 A benchmark file looks like this::
 
@@ -7,7 +7,7 @@ A benchmark file looks like this::
         race(
             "matmul", "64x64x64",                    # the op's name in the adapters, the row's name
             ours=lambda a, b: lambda: _core.matmul(a, b, None, "none", None),
-            inputs={"a": a, "b": b},                 # what everyone gets, by name
+            inputs={"a": a, "b": b},                 # the same for every library, by name
             expected=a.astype(float) @ b,            # or a list, where ours returns several
             tolerance=tolerance(a.dtype, 64),
             flops=2 * 64**3,                         # or moved=bytes, or both: what the limit is taken for
@@ -15,9 +15,9 @@ A benchmark file looks like this::
             threads=threads,
         )
 
-``ours`` sets up and returns the call that is timed, as the adapters in ``peers/`` do. Where we have another
-way to the same answer, ``beside={"its name in the report": setup}`` times it in the same rounds, against the
-same peers.
+``ours`` sets up and returns the call that is timed, as the adapters in ``peers/`` do. Where ranvier has a
+second way to the same answer, ``beside={"its name in the report": setup}`` times it in the same rounds,
+against the same peers.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from benchmarks.peers.process import Peer, PeerMissing, PeerProcess, Peers, name
 
 ROUNDS = 4
 FEWER_ROUNDS = 3
-LONG_ROW_SECONDS = 0.1  # of one call of everybody: then fewer rounds, as each call is an average itself
+LONG_ROW_SECONDS = 0.1  # of one call of each library: then fewer rounds, as each call is an average itself
 LARGE_PROBE, LARGEST_PROBE = 8 << 20, 128 << 20  # bytes
-DISTURBED = 3.0  # a round that took this many times the fastest one had somebody else's work in it
+DISTURBED = 3.0  # a round that took this many times the fastest one was disturbed by another process
 
 
 def check(who: str, answer: Any, expected: Any, tolerance: float | Sequence[float]) -> None:
@@ -53,7 +53,7 @@ def check(who: str, answer: Any, expected: Any, tolerance: float | Sequence[floa
     for i, (a, w, t) in enumerate(zip(answers, wanted, allowed, strict=True)):
         found, right = np.asarray(a), np.asarray(w)
         if found.shape == right.shape and bool((np.abs(found - right) <= t).all()):
-            continue  # a tenth of the time that the words of assert_allclose take
+            continue  # a tenth of the time of assert_allclose
         message = f"{who}: answer {i} is wrong, so it is not timed"
         np.testing.assert_allclose(found, right, rtol=0, atol=t, err_msg=message)
 
@@ -79,7 +79,7 @@ class Limit:
     dtype: str
     flops: float  # floating-point operations of one call
     moved: float  # bytes that one call has to read and write at least
-    working_set: float  # where those bytes lie decides how fast they move
+    working_set: float  # bytes; decides which cache level limits the speed
     traffic: str  # "read", or "read_write" where about as much is written
 
     def seconds(self) -> tuple[float, str]:
@@ -88,14 +88,14 @@ class Limit:
         return (compute, "FMA peak") if compute >= memory else (memory, "bandwidth")
 
     def bandwidth(self) -> float:
-        """Of a buffer of that size: a large one is passed once, and none needs to be larger than this."""
+        """Bandwidth of a buffer of that size; a large buffer is passed once, and LARGEST_PROBE is enough."""
         size = min(int(self.working_set), LARGEST_PROBE)
         return machine.bandwidth(size, self.traffic, 3 if size < LARGE_PROBE else 1)
 
 
 @dataclass
 class Row:
-    """What a row measured; ``record`` is what the report reads."""
+    """The figures of a row; the report reads ``record``."""
 
     op: str
     name: str

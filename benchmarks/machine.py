@@ -1,4 +1,4 @@
-"""What this machine can do at most: measured, with the library's own threads and instruction set.
+"""The machine's limits, measured with the library's threads and instruction set.
 
 ``python -m benchmarks.machine`` prints it.
 """
@@ -27,7 +27,7 @@ def cpu_model() -> str:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """The library's thread count for a while."""
+    """Sets the library's number of threads for a block of code."""
     before = _core.get_num_threads()
     _core.set_num_threads(count)
     try:
@@ -37,7 +37,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def thread_counts() -> list[int]:
-    """One thread, and all that the library would use."""
+    """One thread, and the library's default number."""
     return sorted({1, len(os.sched_getaffinity(0))})
 
 
@@ -71,7 +71,7 @@ def cache_sizes() -> dict[str, int]:
 
 
 def working_sets(count: int) -> dict[str, int]:
-    """A buffer that lies in each level: half of the L2s, half of the L3, four times the L3."""
+    """A buffer for each level: half of the L2 caches, half of the L3, four times the L3."""
     sizes = cache_sizes()
     return {"L2": sizes["L2"] // 2 * count, "L3": sizes["L3"] // 2, "DRAM": 4 * sizes["L3"]}
 
@@ -91,7 +91,7 @@ def limits(count: int) -> dict[str, Any]:
 
 
 def describe() -> dict[str, Any]:
-    """What a report says about the machine: the CPU's model name, never the host's."""
+    """The machine's description in a report: the model name of the CPU, never the host's name."""
     return {"cpu": cpu_model(), "isa": _core.isa(), "limits": [limits(count) for count in thread_counts()]}
 
 

@@ -1,4 +1,4 @@
-"""The report's pages: a summary, and one page for each room with its pictures and tables."""
+"""The report's pages: a summary, and one page for each family with its pictures and tables."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ Record = Mapping[str, Any]
 
 INTRODUCTION = """# Benchmarks
 
-Written by `python -m benchmarks.report`. Each row was checked before it was timed; then ranvier, each peer in
-a process of its own, and the machine's limit were timed in turn, and a ratio is the median over the rounds.
+Written by `python -m benchmarks.report`. The answer of each row was checked before it was timed. Then ranvier, each
+peer in a separate process, and the machine's limit were timed in turn. A ratio is the median over the rounds.
 
 - **A ratio above 1 means that ranvier is faster**; it is taken to the fastest peer of the row.
 - "Of the limit" is the least time that this machine needs for the row's arithmetic (FMAs in registers) or
   memory traffic (a buffer of the same size), measured in the same rounds, over the time that ranvier took.
 - Below are the targets, what each op reached, every row that is slower than a peer, and random shapes.
-  The pages of the rooms have all rows, with pictures and the command that reproduces each.
+  The page of each kernel family has all rows, with pictures and the command that reproduces each.
 """
-ROOMS = ["matmul", "conv2d", "conv1d", "conv_transpose", "pooling", "activation", "softmax", "loss", "norm"]
-ROOMS += ["recurrent", "attention", "elementwise", "reduce", "optimizer"]
-ROOMS = ["training", "inference", *ROOMS]
+FAMILIES = ["training", "inference", "matmul", "conv2d", "conv1d", "conv_transpose", "pooling", "activation"]
+FAMILIES += ["softmax", "loss", "norm", "recurrent", "attention", "elementwise", "reduce", "optimizer"]
 LEVEL_WORDS = (
     "Rows marked {level} ran in a process with `RANVIER_ISA={level}`, against peers told to use the same "
     "instructions (`benchmarks/peers/levels.py`); their limit was measured with these instructions too."
@@ -61,14 +60,14 @@ def by_op(records: Sequence[Record], isa: str) -> dict[str, list[Record]]:
 
 
 def summary_table(records: Sequence[Record], isa: str) -> str:
-    """One line an op: the geometric mean on each number of threads, what lies below 1, the worst row."""
+    """One line for each op: the geometric mean for each number of threads, those below 1, the lowest."""
     counts = sorted({r["threads"] for r in records})
     means = [f"mean, {n} thread{'s' * (n > 1)}" for n in counts]
     head = ["op", "rows", *means, "below 1", "worst row", "its ratio", "of the limit, median"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for op, rows in by_op(records, isa).items():
         compared = summary.compared(rows)
-        cells = [f"[{op}](benchmarks/{rows[0]['room']}.md)", str(len(rows))]
+        cells = [f"[{op}](benchmarks/{rows[0]['family']}.md)", str(len(rows))]
         for count in counts:
             ratios = [r["ratio"] for r in compared if r["threads"] == count]
             cells.append(f"{summary.geometric_mean(ratios):.2f}" if ratios else "")
@@ -181,16 +180,16 @@ def group_section(name: str, records: Sequence[Record], limits: Sequence[Record]
     return join(heading(name), means, *pictures, words, "\n".join(lines))
 
 
-def room_page(room: str, records: Sequence[Record], results: Record, folder: Path) -> str:
+def family_page(family: str, records: Sequence[Record], results: Record, folder: Path) -> str:
     """All ops of one benchmark file."""
     own = results["limits"]["isa"]
     limits = {own: results["limits"], **results.get("levels", {})}
-    parts = [f"# {room}: all rows", "[Summary of all rooms](../benchmarks.md)"]
+    parts = [f"# {family}: all rows", "[Summary of all families](../benchmarks.md)"]
     levels = {r["isa"] for r in records} - {own}
     parts += [LEVEL_WORDS.format(level=level) for level in sorted(levels)]
-    if room in whole.OPS:
-        facts = [r for r in summary.facts(records_of(results)) if r.get("room") == room]
-        parts += ["\n".join(whole.table(records, room)), facts_section(facts, "Memory and threads")]
+    if family in whole.OPS:
+        facts = [r for r in summary.facts(records_of(results)) if r.get("family") == family]
+        parts += ["\n".join(whole.table(records, family)), facts_section(facts, "Memory and threads")]
     for name, group in by_op(records, own).items():
         found = limits.get(group[0]["isa"], results["limits"])
         parts.append(group_section(name, group, found["limits"], folder))
@@ -198,20 +197,20 @@ def room_page(room: str, records: Sequence[Record], results: Record, folder: Pat
 
 
 def place(record: Record) -> tuple[int, str]:
-    """Where a record stands in the report: what takes a network's time comes first."""
-    room = record["room"]
-    return (ROOMS.index(room) if room in ROOMS else len(ROOMS), room)
+    """The position of a record in the report: ops that take most of a network's time come first."""
+    family = record["family"]
+    return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), family)
 
 
 def complete(record: Record, isa: str) -> dict[str, Any]:
-    """A record of an earlier version of the harness has neither dtype nor level, room nor id."""
+    """A record of an earlier version of the harness has neither dtype nor level, family nor id."""
     path, _, name = str(record["command"].split("'")[1] if "'" in record["command"] else "").partition("::")
-    room = Path(path).stem.removeprefix("bench_")
-    return {"dtype": "float32", "isa": isa, "room": room, "id": name, **record}
+    family = Path(path).stem.removeprefix("bench_")
+    return {"dtype": "float32", "isa": isa, "family": family, "id": name, **record}
 
 
 def records_of(results: Record) -> list[Record]:
-    """What the benchmarks of a run measured."""
+    """The records of a run's benchmarks."""
     given = [b["extra_info"] for b in results["benchmarks"] if {"op", "what"} & set(b["extra_info"])]
     return [complete(r, results["limits"]["isa"]) if "op" in r else r for r in given]
 
@@ -223,11 +222,11 @@ def write(results: Record, out: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.svg"), *folder.glob("*.md")):
         old.unlink()
-    rooms: dict[str, list[Record]] = {}
+    families: dict[str, list[Record]] = {}
     for record in races:
-        rooms.setdefault(record["room"], []).append(record)
-    for room, rows in rooms.items():
-        (folder / f"{room}.md").write_text(room_page(room, rows, results, folder), encoding="utf-8")
+        families.setdefault(record["family"], []).append(record)
+    for family, rows in families.items():
+        (folder / f"{family}.md").write_text(family_page(family, rows, results, folder), encoding="utf-8")
     overview = ""
     if races:
         charts.spread(by_op(races, isa), folder / "overview.svg", 2)

@@ -1,4 +1,4 @@
-"""A recurrent layer in the same words in ranvier and in PyTorch."""
+"""A recurrent layer by the same code for ranvier and PyTorch."""
 
 from __future__ import annotations
 

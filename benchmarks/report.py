@@ -1,4 +1,4 @@
-"""One report: the machine's limits, all rows against the peers, random shapes; Markdown with pictures as SVG.
+"""The report: the machine's limits, all rows against the peers, random shapes; Markdown with SVG pictures.
 
 python -m benchmarks.report                    run everything, then write docs/benchmarks.md and its pages
 python -m benchmarks.report -k matmul          run a part, whose rows replace those of the latest run
@@ -33,7 +33,7 @@ ALWAYS = ["--benchmark-only", "--continue-on-collection-errors"]  # a broken fil
 
 
 def pytest(path: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run benchmarks into a JSON file; pytest's exit status (1: some row failed, the rest is there)."""
+    """Run benchmarks into a JSON file; pytest's exit status (1: a row failed, the others have results)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     command = [
@@ -77,7 +77,7 @@ def measure(keyword: str | None, shapes: int, seed: int) -> int:
     """Run all, or a part whose rows replace those in the latest results; pytest's exit status."""
     part = LATEST.with_name("part.json")
     status = pytest(part, ["benchmarks", *(["-k", keyword] if keyword else [])], {})
-    if status > 1 or not part.exists():  # nothing ran: pytest has said why
+    if status > 1 or not part.exists():  # nothing ran; pytest has printed the reason
         return status or 1
     results = read(part)
     own, ran = _core.supported_isas()[0], {b["fullname"].partition("::")[0] for b in results["benchmarks"]}

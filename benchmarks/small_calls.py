@@ -1,4 +1,4 @@
-"""Calls on 16 elements, in the same words in ranvier and in PyTorch: the cost beyond the arithmetic."""
+"""Calls on 16 elements, by the same code for ranvier and PyTorch: the cost beyond the arithmetic."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def on_the_tape(library: Any, case: str, x: np.ndarray, y: np.ndarray) -> Callab
 
 
 def chain_backward(library: Any, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
-    """The backward alone of a chain of small ops, half of them products with a number, half relus."""
+    """The backward alone of a chain of small ops, half of them products with a number, half ReLUs."""
     leaf, dy = library.tensor(x).requires_grad_(), library.tensor(y)
     h = leaf
     for _ in range(LINKS // 2):

@@ -15,11 +15,11 @@ HEADER = ("op", "row", "threads", "of the limit", "best peer", "ratio to it", "r
 
 
 def races(records: Sequence[Record]) -> list[Record]:
-    """The records of races; what was timed beside a row comes after it, under an op of its own."""
+    """The records of races; what was timed beside a row follows it as a separate op."""
     found: list[Record] = []
     for record in records:
         if "op" in record:
-            shared = {name: record[name] for name in ("command", "room", "id") if name in record}
+            shared = {name: record[name] for name in ("command", "family", "id") if name in record}
             found += [record, *({**own, **shared} for own in record.get("beside", ()))]
     return found
 

@@ -1,4 +1,4 @@
-"""Random shapes of each kind, ours against PyTorch (and NumPy for products): no list of rows to tune to.
+"""Random shapes of each kind, ranvier against PyTorch (and NumPy for products), to prevent tuning to a list.
 
 python -m benchmarks.sweep                       40 shapes of each kind
 python -m benchmarks.sweep --sweep 200 --seed 7  more, others
@@ -39,7 +39,7 @@ def race(kind: str, case: Case, threads: int, peers: Peers) -> dict[str, Any]:
             except PeerMissing as missing:
                 row.skipped[label] = str(missing)
                 continue
-            check(f"ranvier, against {label}", answer, theirs, 2 * case.tolerance)  # both may be off by it
+            check(f"ranvier, against {label}", answer, theirs, 2 * case.tolerance)  # errors of both
             ready[label], row.peers[label] = process, []
             row.versions[peer.library] = process.version
         for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""The kinds of the sweep: for each, how a shape is drawn, what we run on it and what the peers run."""
+"""The kinds of the sweep: for each, how a shape is drawn, and what ranvier and the peers run on it."""
 
 from __future__ import annotations
 

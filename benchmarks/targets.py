@@ -1,4 +1,4 @@
-"""What was set out to be reached, as data: a choice of rows, a measure of them, and the figure wanted."""
+"""The targets as data: a choice of rows, a measure of them, and the wanted figure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OTHERS = re.compile(
     r"|softmax softmax forward 4096x1000$"
     r"|batch_norm(_backward)? 32x64x32x32 (nchw|channels_last)$"
 )
-# of those, what memory bounds and not arithmetic
+# those of them that are bound by memory
 COPYING = re.compile(r"max_pool2d|(activation|elementwise) relu|batch_norm|softmax softmax")
 # captured steps and predictions: how many times as fast as the best peer
 STEPS = {
@@ -90,7 +90,7 @@ def large(record: Record) -> bool:
 
 
 def networks(isa: str) -> list[Target]:
-    """Those of whole networks."""
+    """The targets of whole networks."""
     steps, found = of("train_step", isa), []
     for row, wanted in STEPS.items():
         chosen = of("train_step", isa, rows={row})
@@ -156,7 +156,7 @@ def targets(isa: str) -> list[Target]:
 
 
 def table(records: Sequence[Record], isa: str) -> list[str]:
-    """The targets beside the figures, as Markdown."""
+    """The targets and the figures, as Markdown."""
     races = summary.races(records)
     counts = sorted({r["threads"] for r in races})
     head = ["target", "measure", "wanted", *(f"{n} thread{'s' * (n > 1)}" for n in counts), "rows", "met"]

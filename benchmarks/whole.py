@@ -1,4 +1,4 @@
-"""Tables of whole networks: captured and eager beside the best peer, in milliseconds, with what is wanted."""
+"""Tables of whole networks: captured, eager and the best peer, in milliseconds, and the target."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.training.networks import TITLES
 
 Record = Mapping[str, Any]
 
-# the page: the op of its captured rows, the figures wanted
+# page: the op of its captured rows, the targets
 OPS = {"training": ("train_step", targets.STEPS), "inference": ("inference", targets.PREDICTIONS)}
 LIBRARIES = ("torch", "jax", "scikit-learn", "onnxruntime")
 HEAD = ["network", "threads", "captured, ms", "eager, ms", "best peer", "ms", "captured over it", "wanted"]
@@ -32,9 +32,9 @@ def eager(records: Sequence[Record], record: Record) -> Record | None:
     return next(found, None)
 
 
-def table(records: Sequence[Record], room: str) -> list[str]:
+def table(records: Sequence[Record], family: str) -> list[str]:
     """All rows of a page."""
-    op, wanted = OPS[room]
+    op, wanted = OPS[family]
     races = summary.races(records)
     lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
     for r in races:
@@ -52,13 +52,13 @@ def table(records: Sequence[Record], room: str) -> list[str]:
 
 
 def against(record: Record, library: str) -> str:
-    """Our ratio to the fastest setting of a library."""
+    """The ratio to the fastest setting of a library."""
     ratios = [ratio for name, ratio in record["ratios"].items() if name.startswith(library)]
     return f"{min(ratios):.1f}" if ratios else ""
 
 
 def readme(records: Sequence[Record]) -> list[str]:
-    """The rows with a figure wanted, on most threads: captured, and eager, over each library's best."""
+    """The rows with a target, on most threads: captured, and eager, over each library's best."""
     races = summary.races(records)
     most = max((r["threads"] for r in races), default=1)
     head = ["network", "captured, ms", *(f"against {name}" for name in LIBRARIES), "eager, against the best"]

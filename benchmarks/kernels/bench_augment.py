@@ -36,7 +36,7 @@ def add_noise(x: np.ndarray) -> Callable[[], Any]:
 
 
 def arguments(op: str, n: int, size: int) -> dict[str, np.ndarray]:
-    """What is done to each image: half are mirrored, all are turned, mixed with the next."""
+    """What is done to each image: half are mirrored, all are rotated, and mixed with the next."""
     if op == "flip_images":
         place = np.zeros((n, 4), np.int64)
         place[::2, 3] = 1

@@ -1,4 +1,4 @@
-"""The gradients of a convolution behind a max-pool, against those of the pool and the convolution in turn."""
+"""The backward of convolution and max-pool in one call, against the two in turn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAYERS = [
     (16, 24, 30, 30, 48, 3, 1, 3),
     (8, 50, 20, 20, 70, 3, 1, 2),  # odd sizes
 ]
-NONZERO = [0.5, 1.0]  # of the gradients: the others are behind a ReLU
+NONZERO = [0.5, 1.0]  # share of the gradients; a ReLU makes the others zero
 
 
 def random_arrays(layer: tuple[int, ...], nonzero: float) -> dict[str, np.ndarray]:

@@ -47,7 +47,7 @@ def bench_index_select(race: Race, length: int, width: int, picks: int, threads:
 @pytest.mark.parametrize(("length", "width", "picks"), CASES)
 def bench_index_add(race: Race, length: int, width: int, picks: int, threads: int) -> None:
     rng = np.random.default_rng(0)
-    dy = rng.integers(-8, 9, (picks, width)).astype(np.float32)  # whole numbers: every order gives the same
+    dy = rng.integers(-8, 9, (picks, width)).astype(np.float32)  # integers: every order gives the same sum
     rows = rng.integers(0, length, picks)
     expected = np.zeros((length, width))
     np.add.at(expected, rows, dy)

@@ -37,7 +37,7 @@ SHAPES = [
     (784, 512, 128),
     (196, 1024, 256),
     (16384, 64, 32),
-    # no multiple of anything
+    # multiples of no block size
     (33, 77, 129),
     (127, 255, 513),
     (1000, 1000, 1000),

@@ -93,7 +93,7 @@ def bench_pooling(race: Race, op: Any, case: Any, channels_last: bool, threads: 
 @pytest.mark.parametrize("channels_last", [True, False], ids=["channels_last", "nchw"])
 @pytest.mark.parametrize("shape", [(8, 512, 7, 7), (32, 320, 13, 13)], ids=lambda s: "x".join(map(str, s)))
 def bench_global_average(race: Race, shape: tuple[int, ...], channels_last: bool, threads: int) -> None:
-    """What stands before the last layer of ResNet and MobileNet."""
+    """Global average pooling, as before the last layer of ResNet and MobileNet."""
     x = images(shape, channels_last)
     race(
         "global_average",

@@ -36,7 +36,7 @@ def bench_recurrent(race: Race, kind: str, shape: tuple[int, ...], gradient: boo
     shapes = ((width, inputs), (width, hidden), (width,), (width,))
     weights = [(rng.uniform(-1, 1, s) / np.sqrt(hidden)).astype(np.float32) for s in shapes]
 
-    # the reference takes the rows of all steps one behind the other
+    # the reference takes the rows of all steps in one matrix
     cell = "rnn_tanh" if kind == "RNN" else kind.lower()
     flat, *exact = (a.astype(np.float64) for a in (x.reshape(-1, inputs), *weights))
     zeros, sizes = np.zeros((batch, hidden)), np.full(steps, batch)

@@ -1,4 +1,4 @@
-"""Sums, maxima and their places: along rows, down columns, over a whole array and the pixels of images."""
+"""Sums, maxima and their indices: along rows, down columns, over a whole array and the pixels of images."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ CASES = [
 
 
 def id_of(value: int | tuple[int, ...]) -> str:
-    """A shape's sizes; the axis where it is not the usual one."""
+    """A shape's sizes, and the axis where it is not the last."""
     return "x".join(map(str, value)) if isinstance(value, tuple) else "" if value == 1 else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Sorting with indices, and the first few of each row (what a top-5 accuracy takes)."""
+"""Sorting with indices, and the largest few of each row (as for top-5 accuracy)."""
 
 from __future__ import annotations
 

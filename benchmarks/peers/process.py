@@ -27,7 +27,7 @@ class PeerMissing(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """A row's competitor: a library, with options of its own for the case and for its process."""
+    """A row's competitor: a library, with options for the case and for its process."""
 
     library: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def interpreter(library: str) -> str:
 
 
 class PeerProcess:
-    """One library in a process of its own, with a fixed number of threads.
+    """One library in a separate process, with a fixed number of threads.
 
     Between its turns the process is stopped: a pool whose threads wait by spinning would take the processor
     from whoever comes next.
@@ -148,7 +148,7 @@ class Peers:
 
 
 def named(peers: Sequence[str] | Mapping[str, Peer]) -> dict[str, Peer]:
-    """``["numpy"]`` means the library as it comes, under its own name."""
+    """``["numpy"]`` means the library with its defaults, under its name."""
     if isinstance(peers, Mapping):
         return dict(peers)
     return {name: Peer(name) for name in peers}

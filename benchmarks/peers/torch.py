@@ -182,7 +182,7 @@ def flip_images(x: np.ndarray, place: np.ndarray) -> Callable[[], Any]:
 
 
 def affine_images(x: np.ndarray, matrix: np.ndarray) -> Callable[[], Any]:
-    """Of square images: places run from -1 to 1 here."""
+    """For square images: coordinates are from -1 to 1 here."""
     images, last = torch.from_numpy(x), x.shape[3] - 1
     m = matrix.reshape(-1, 2, 3).copy()
     m[:, :, 2] = m[:, :, 0] + m[:, :, 1] + 2 * m[:, :, 2] / last - 1
@@ -287,7 +287,7 @@ def interpolate(x: np.ndarray, channels_last: bool = False, **settings: Any) -> 
 
 
 def interpolate_backward(dy: np.ndarray, mode: str, channels_last: bool = False) -> Callable[[], Any]:
-    """Of an enlargement to twice the size."""
+    """The gradient of an enlargement to twice the size."""
     (gradient,) = _images(channels_last, dy)
     function = getattr(torch.ops.aten, f"upsample_{mode}2d_backward")
     n, c, p, q = dy.shape
@@ -325,7 +325,7 @@ def conv2d_pool_backward(
     need_dx: bool,
     channels_last: bool = False,
 ) -> Callable[[], Any]:
-    """Of the pool and then of the convolution, as the tape would call them."""
+    """The gradients of the pool and then of the convolution, as the tape calls them."""
     rows, columns = (size + 2 * padding - w.shape[2] + 1 for size in x.shape[2:])
     row, column = np.divmod(where.astype(np.int64), window)
     row += np.arange(dy.shape[2])[:, None] * window

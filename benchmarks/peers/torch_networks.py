@@ -36,7 +36,7 @@ def train_step(
 
     def made(form: Network) -> models.Steps:
         if compiled:
-            torch._dynamo.reset()  # of the case before
+            torch._dynamo.reset()  # of the previous case
         to_tensor = _laid_out(channels_last)
         return models.steps(torch.nn, torch.optim, to_tensor, form, arrays, prepared=prepared, fused=fused)
 

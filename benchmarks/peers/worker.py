@@ -51,7 +51,7 @@ class Worker:
 
 
 def main() -> None:
-    # What a library prints must not get between the lines of the protocol.
+    # A library's own output must not mix with the protocol's lines.
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     worker = Worker(sys.argv[1])

@@ -1,4 +1,4 @@
-"""What a captured step takes in memory, beside PyTorch's; that a replay allocates its results and no more."""
+"""The memory of a captured step and of PyTorch's step; a replay allocates its results only."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def bench_peak_memory(benchmark: Any, request: Any, tmp_path: Path, network: str
         f"once, to capture and check, {once / 1e6:.1f} MB",
         target=f"at most {MOST_OF_TORCH} of torch's",
         skipped=skipped,
-        room="training",
+        family="training",
         command=f"pytest '{request.node.nodeid}' --benchmark-only",
     )
 
@@ -94,7 +94,7 @@ def bench_allocations(benchmark: Any, request: Any, network: str, batch: int) ->
         what=f"arrays made in {REPLAYS} replays of the {network} step, batch {batch}",
         value=f"{taken}, of which {new} took memory from the system",
         target=f"{REPLAYS} (the loss, which is returned), 0",
-        room="training",
+        family="training",
         command=f"pytest '{request.node.nodeid}' --benchmark-only",
     )
     assert taken == REPLAYS

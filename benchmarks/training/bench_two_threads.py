@@ -1,4 +1,4 @@
-"""Two Python threads train two captured models at once: a replay holds no lock that the other one needs."""
+"""Two Python threads train two captured models at once: a replay holds no lock that the other needs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def bench_two_models_at_once(benchmark: Any, request: Any, network: str, batch: 
         what=f"two Python threads train a captured {network} each, batch {batch}",
         value=f"{found:.2f} times as fast as one after the other",
         target=f"at least {LEAST} times",
-        room="training",
+        family="training",
         command=f"pytest '{request.node.nodeid}' --benchmark-only",
     )
     assert found >= LEAST

@@ -35,7 +35,7 @@ def conv_backward(dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: int) ->
 
 
 def pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest of each 2x2 window, odd edges dropped; and where it lies in its window."""
+    """The largest of each 2x2 window, odd edges dropped; and its index in the window."""
     n, c, h, w = x.shape
     windows = x[:, :, : h // 2 * 2, : w // 2 * 2].reshape(n, c, h // 2, 2, w // 2, 2)
     windows = windows.transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h // 2, w // 2, 4)
@@ -97,7 +97,7 @@ LOSSES: dict[str, Callable[..., tuple[float, np.ndarray]]] = {
 
 
 def forward(layer: Layer, x: np.ndarray, weights: Iterator[Weights]) -> tuple[np.ndarray, Any]:
-    """The layer's result, and what its backward needs. Running averages are left out: no loss shows them."""
+    """The layer's result, and what its backward needs. Without running averages: no loss needs them."""
     kind = layer[0]
     if kind in ("linear", "conv", "norm"):
         w, b = next(weights)
@@ -135,7 +135,7 @@ def backward(kind: Any, dy: np.ndarray, saved: Any, gradients: list[np.ndarray],
 
 
 def predictions(network: Network, arrays: dict[str, np.ndarray], dtype: Any) -> np.ndarray:
-    """Of the first batch."""
+    """The loss of the first batch."""
     p, x = [p.astype(dtype) for p in parameters(arrays)], arrays["x"][0].astype(dtype)
     weights = iter(zip(p[::2], p[1::2], strict=True))
     for layer in network.layers:

@@ -1,4 +1,4 @@
-"""What the benchmarks of training share: cases with their expected answers, and who has them."""
+"""The cases of the training benchmarks, with their expected answers and peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step's memory, as JSON: ``python -m benchmarks.training.memory ranvier cnn FILE``.
+"""The memory of a step, as JSON: ``python -m benchmarks.training.memory ranvier cnn FILE``.
 
 The process's resident set is read before the first step of the network; its peak after some steps, and again
 (the kernel's mark reset) over later ones. A step on another, small batch comes before, so that what a library

@@ -63,7 +63,7 @@ class Steps:
         return self.step(*next(self.batches))
 
     def losses(self) -> np.ndarray:
-        """Of the first steps."""
+        """The losses of the first steps."""
         return np.array([self().item() for _ in range(CHECKED_STEPS)])
 
 
@@ -113,5 +113,5 @@ class Predictions:
         return self.model(next(self.batches))
 
     def answer(self) -> Any:
-        """Of the first batch."""
+        """The predictions of the first batch."""
         return self.model(self.first)

@@ -35,7 +35,7 @@ class Network:
         return 2 if self.loss == "binary" else int(self.layers[-1][2])
 
     def without_dropout(self) -> Network:
-        """What can be compared between libraries: each draws other random numbers."""
+        """The network without dropout, for comparisons: each library draws different random numbers."""
         return replace(self, layers=tuple(layer for layer in self.layers if layer[0] != "dropout"))
 
 
@@ -84,7 +84,7 @@ NETWORKS = {
         ),
     ),
 }
-# words for the tables
+# texts of the tables
 TITLES = {
     "tabular": "tabular 20-32-1",
     "mlp": "mlp 784-128-64-10",
@@ -146,7 +146,7 @@ def parameters(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def flops(network: Network, batch: int, training: bool = True) -> float:
-    """Of forward, and in training of weight gradients and input gradients (not of the first layer)."""
+    """FLOP of the forward pass; in training with all gradients but the first layer's input."""
     total, size, first = 0.0, network.input_shape[-1], True
     for layer in network.layers:
         if layer[0] == "pool":

@@ -73,13 +73,13 @@ def test_the_sweep_shows_its_worst(page: str) -> None:
 
 def test_every_op_has_its_pictures_and_rows(page: str, tmp_path: Path) -> None:
     assert "benchmarks/overview.svg" in page
-    room = (tmp_path / "benchmarks" / "matmul.md").read_text()
-    assert "| 64x64x64 | 2 | 17% of FMA peak | torch | 0.50 | numpy 0.67, torch 0.50 | " in room
-    assert "| `bench_matmul[64x64x64]` |" in room
+    family = (tmp_path / "benchmarks" / "matmul.md").read_text()
+    assert "| 64x64x64 | 2 | 17% of FMA peak | torch | 0.50 | numpy 0.67, torch 0.50 | " in family
+    assert "| `bench_matmul[64x64x64]` |" in family
     names = ["overview", "sweep", "matmul-bars", "matmul-roofline-2", "matmul-float64-bars", "dropout-bars"]
     for name in names:
         assert (tmp_path / "benchmarks" / f"{name}.svg").read_text().startswith("<?xml")
-    assert "![matmul: roofline, threads: 2](matmul-roofline-2.svg)" in room
+    assert "![matmul: roofline, threads: 2](matmul-roofline-2.svg)" in family
 
 
 def test_a_target_counts_the_peers_it_names() -> None:
@@ -103,7 +103,7 @@ def test_rows_run_again_replace_the_old_ones() -> None:
 def test_what_is_timed_beside_a_row_is_a_row_of_its_own(tmp_path: Path) -> None:
     pages = pytest.importorskip("benchmarks.pages", reason="the report's pictures need matplotlib")
     eager = record("mlp, batch 32", op="train_step, eager", slower=2.0, isa=OWN)
-    row = {**record("mlp, batch 32", op="train_step", isa=OWN), "room": "training", "beside": [eager]}
+    row = {**record("mlp, batch 32", op="train_step", isa=OWN), "family": "training", "beside": [eager]}
     given = {**results(), "benchmarks": [{"extra_info": row}]}
     summary_page = pages.write(given, tmp_path).read_text()
     assert (
