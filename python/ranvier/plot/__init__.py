@@ -1,4 +1,9 @@
-"""Pictures with matplotlib (the extra `plot`), which is imported when the first picture is drawn."""
+"""Pictures with matplotlib (the extra `plot`), which is imported when the first picture is drawn.
+
+Each function draws in the Axes `ax` or the Figure `figure` if given, else in a new figure, and returns the
+Axes. With `path` it saves the picture; the ending of the path gives the format (.png, .svg, .pdf ...).
+Without matplotlib (`pip install 'ranvier[plot]'`) it raises ImportError.
+"""
 
 from ranvier.plot.activation import activation, activations
 from ranvier.plot.boundary import decision_boundary

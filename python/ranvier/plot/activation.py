@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import wrap
 from ranvier.ops.activation.slope import activation_named, derivative
-from ranvier.plot.figure import BLUE, GRAY, RED, Path, finish, label, legend, one_axes, several_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.figure import finish, grid_axes, label, legend, one_axes
+from ranvier.plot.style import BLUE, GRAY, RED
+from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["activation", "activations"]
 
@@ -32,22 +28,17 @@ def activation(
     path: Path | None = None,
     **settings: Any,
 ) -> Axes:
-    """Draw an activation, and dashed its derivative, which scales the gradient on the way back.
+    """Draw an activation, and dashed its derivative, which scales the gradient in the backward pass.
 
     Args:
         function: a name that :func:`ranvier.derivative` knows, or a function of a Tensor that works element
             by element.
-        low, high: from where to where.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-        settings: the activation's own, such as negative_slope=0.1.
-
-    Returns:
-        The Axes.
+        low, high: the range of z.
+        ax, path: see :mod:`ranvier.plot`.
+        settings: of the activation, such as negative_slope=0.1.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        ValueError: an unknown name, low not below high, or a function of whole lines such as softmax.
+        ValueError: an unknown name, low not below high, or a function of a whole row such as softmax.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.activation("tanh")
@@ -66,7 +57,7 @@ def activation(
     ax.axhline(0, color=GRAY, linewidth=0.8)
     ax.axvline(0, color=GRAY, linewidth=0.8)
     ax.plot(z, y, color=BLUE, linewidth=2, label="f(z)")
-    # a slope that jumps is drawn as two pieces
+    # a derivative with a jump is drawn as two pieces
     broken = np.where(abs(np.diff(slope, prepend=slope[0])) > 0.1 * max(1, np.ptp(slope)), np.nan, slope)
     ax.plot(z, broken, "--", color=RED, linewidth=1.8, label="f'(z)")
     title = function if isinstance(function, str) else getattr(function, "__name__", "f").strip("<>")
@@ -87,17 +78,15 @@ def activations(
     """Draw several activations with their derivatives, each in a panel, on the same scales.
 
     Args:
-        functions: as the one of :func:`activation`.
-        low, high: from where to where.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        functions: as `function` of :func:`activation`.
+        low, high: the range of z.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes, one for each function.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        ValueError: no function, or what :func:`activation` refuses.
+        ValueError: no function, or the errors of :func:`activation`.
 
     >>> import ranvier as rv
     >>> [panel.get_title() for panel in rv.plot.activations(["sigmoid", "leaky_relu"])]
@@ -105,11 +94,9 @@ def activations(
     """
     if not functions:
         raise ValueError("[plot.activations] got no functions; expected at least one")
-    columns = min(3, len(functions))
-    rows = -(-len(functions) // columns)
-    how = {"sharex": True, "sharey": True}
-    panels = several_axes("plot.activations", figure, path, rows, columns, (3.4, 2.7), **how).reshape(-1)
-    for i, (function, panel) in enumerate(zip(functions, panels, strict=False)):
+    columns, how = min(3, len(functions)), {"sharex": True, "sharey": True}
+    panels = grid_axes("plot.activations", figure, path, len(functions), 3, (3.4, 2.7), **how)
+    for i, (function, panel) in enumerate(zip(functions, panels, strict=True)):
         activation(function, low, high, ax=panel)
         panel.set_ylim(-1.6, 2.6)
         if i:
@@ -120,6 +107,4 @@ def activations(
             panel.set_xlabel("")
         else:
             panel.tick_params(labelbottom=True)
-    for spare in panels[len(functions) :]:
-        spare.remove()
-    return finish(panels[: len(functions)], path)
+    return finish(panels, path)

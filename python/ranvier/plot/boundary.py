@@ -1,33 +1,19 @@
-"""Which class a model gives to every point of a plane."""
+"""The class that a model predicts at every point of a plane."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier.nn.modes import evaluating
-from ranvier.plot.figure import (
-    BLACK,
-    COLOURS,
-    GRAY,
-    MARKERS,
-    PANEL,
-    SMALL,
-    Path,
-    colours,
-    finish,
-    label,
-    legend,
-    one_axes,
-)
+from ranvier.plot.figure import finish, label, legend, one_axes
 from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ranvier.plot.style import BLACK, COLOURS, GRAY, MARKERS, PANEL, SMALL, colours
+from ranvier.plot.types import Axes, Path
 
 __all__ = ["decision_boundary"]
 
@@ -43,31 +29,31 @@ def decision_boundary(
     ax: Axes | None = None,
     path: Path | None = None,
 ) -> Axes:
-    """Draw the samples of two features, and behind them the class that the model gives to every point.
+    """Draw samples of two features over the classes that the model predicts at every point of their plane.
 
-    The background mixes the colours of the classes by their probabilities, so it is pale where the model is
-    unsure. Black lines are the boundaries; with two classes dashed ones are where the probability is 10% and
-    90%. Samples on the wrong side have a black ring.
+    The background mixes the colours of the classes by their probabilities: it is pale where these are
+        similar.
+    Black lines are the boundaries; with two classes, dashed lines show a probability of 10% and 90%. Wrongly
+    classified samples have a black ring.
 
     Args:
-        model: a Module whose output is (n, classes) scores, or (n,) or (n, 1) for the second of two classes;
-            they become probabilities by softmax or sigmoid unless its last layer does that. Or anything with
-            `predict_proba` or `predict` (a Trainer, a scikit-learn classifier).
+        model: a Module with an output of scores (n, classes), or (n,) or (n, 1) for the second of two
+            classes; softmax or sigmoid turns them into probabilities, unless the last layer does. Or an
+            object with `predict_proba` or `predict` (a Trainer, a scikit-learn classifier).
         x: samples (n, 2).
         y: labels (n,).
-        class_names: of the labels 0 ... K-1; the sorted labels themselves when not given.
+        class_names: of the labels 0 ... K-1; by default the sorted labels.
         steps: points along each side of the grid.
         feature_names: of the two columns of x.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        ax, path: see :mod:`ranvier.plot`.
 
     Returns:
-        The Axes; its title counts the samples that are right.
+        The Axes; its title counts the correct samples.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         TypeError: a model that cannot predict.
-        ValueError: x of another shape, labels without a name, or a model with fewer classes than the labels.
+        ValueError: x of another shape, labels without a name, or more classes in the labels than in the
+            model.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(2, 1)
@@ -107,9 +93,8 @@ def _draw_background(ax: Any, across: Array, up: Array, shares: Array) -> None:
     count = shares.shape[2]
     pale = 0.45 * np.array([to_rgb(c) for c in colours(count)]) + 0.55
     extent = (across[0], across[-1], up[0], up[-1])
-    sure = (shares.max(axis=2, keepdims=True) - 1 / count) / max(
-        1 - 1 / count, 1e-9
-    )  # white where all are equal
+    least = 1 / count  # of the largest probability: white there
+    sure = (shares.max(axis=2, keepdims=True) - least) / max(1 - least, 1e-9)
     mixed = 1 - (1 - shares @ pale) * np.clip(sure, 0.15, 1)
     ax.imshow(np.clip(mixed, 0, 1), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
     for k in range(count if count > 2 else count - 1):
@@ -132,7 +117,7 @@ def _draw_samples(
     size = float(np.clip(6000 / len(points), 10, 45))
     for i, (c, text, colour) in enumerate(zip(classes, names, colours(len(classes)), strict=True)):
         how = {"s": size, "color": colour, "marker": MARKERS[i % len(MARKERS)], "linewidths": 0.5}
-        edge = "white" if len(classes) <= len(COLOURS) else BLACK  # a rainbow has pale colours
+        edge = "white" if len(classes) <= len(COLOURS) else BLACK  # around the pale colours of a rainbow
         ax.scatter(*points[labels == c].T, edgecolors=edge, label=shortened(text, 18), **how)
     if not right.all():
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}
@@ -159,13 +144,9 @@ def _shares(
     if given.size == len(x):
         given = np.stack([1 - given.reshape(-1), given.reshape(-1)], axis=1)
     classes, names = class_names_of(name, labels, class_names)
-    if (
-        given.ndim == 2
-        and class_names is None
-        and classes.dtype.kind in "biu"
-        and len(names) < given.shape[1]
-    ):
-        classes, names = class_names_of(name, labels, range(given.shape[1]))  # some class has no sample
+    integers = class_names is None and classes.dtype.kind in "biu"
+    if integers and given.ndim == 2 and len(names) < given.shape[1]:  # a class without samples
+        classes, names = class_names_of(name, labels, range(given.shape[1]))
     if given.shape != (len(x), len(names)):
         raise ValueError(
             f"[{name}] got an output of shape {given.shape} for {len(names)} classes; expected (n, classes)"
@@ -174,7 +155,7 @@ def _shares(
 
 
 def _of_module(model: nn.Module, x: Array) -> Array:
-    """Probabilities of a Module's output, by softmax or sigmoid unless they are some already."""
+    """Probabilities from a Module, by softmax or sigmoid unless its last layer is one of these."""
     last = [layer for layer in model.modules() if not any(True for _ in layer.children())][-1]
     with evaluating(model):
         output = np.concatenate([model(x[i : i + 8192])._array for i in range(0, len(x), 8192)])

@@ -1,29 +1,17 @@
-"""Classes: how many samples each has, and which are taken for which."""
+"""Classes: their numbers of samples, and the confusion matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import ranvier.metrics as metrics
-from ranvier.plot.figure import (
-    BLUE,
-    GRAY,
-    SHARES,
-    SMALL,
-    TEXT,
-    Path,
-    colour_bar,
-    finish,
-    label,
-    one_axes,
-)
+from ranvier.plot.figure import colour_bar, finish, label, one_axes
 from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ranvier.plot.style import BLUE, GRAY, SHARES, SMALL, TEXT
+from ranvier.plot.types import Axes, Path
 
 __all__ = ["classes", "confusion_matrix"]
 
@@ -37,23 +25,21 @@ def confusion_matrix(
     ax: Axes | None = None,
     path: Path | None = None,
 ) -> Axes:
-    """Draw how many samples of each true class (row) were taken for each class (column).
+    """Draw how many samples of each true class (row) are predicted as each class (column).
 
-    The colour is the share of the row, so that a rare class is read as easily as a frequent one.
+    The colour is the share of the row, so that rare and frequent classes look alike.
 
     Args:
-        y_true: labels (n,), or a matrix of counts (K, K), such as `rv.metrics.confusion_matrix` gives.
-        y_pred: labels (n,); not given with a matrix.
-        class_names: of the labels 0 ... K-1; the sorted labels themselves when not given.
-        shares: write each cell's share of its row below the count; up to 12 classes when not given.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        y_true: labels (n,), or a matrix of counts (K, K), as of `rv.metrics.confusion_matrix`.
+        y_pred: labels (n,); None with a matrix.
+        class_names: of the labels 0 ... K-1; by default the sorted labels.
+        shares: write the share of the row below each count; by default for up to 12 classes.
+        ax, path: see :mod:`ranvier.plot`.
 
     Returns:
         The Axes; its title is the accuracy.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: shapes that do not match, a label without a name, a matrix that is not square.
 
     >>> import ranvier as rv
@@ -104,7 +90,7 @@ def _counts(y_true: Any, y_pred: Any, class_names: Sequence[Any] | None) -> tupl
 
 
 def _name_ticks(axis: Any, names: list[str], room: int) -> None:
-    """The classes along an axis, slanted where they have not enough room (in characters)."""
+    """The classes along an axis, slanted if one is longer than `room` characters."""
     short = [shortened(text, 18) for text in names]
     slanted = max(map(len, short)) > room
     axis.set_ticks(range(len(short)), short)
@@ -116,19 +102,17 @@ def _name_ticks(axis: Any, names: list[str], room: int) -> None:
 def classes(
     y: Any, class_names: Sequence[Any] | None = None, *, ax: Axes | None = None, path: Path | None = None
 ) -> Axes:
-    """Draw how many samples each class has, and what share of all that is.
+    """Draw the number of samples of each class, and its share of all.
 
     Args:
         y: labels (n,).
-        class_names: of the labels 0 ... K-1; the sorted labels themselves when not given.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        class_names: of the labels 0 ... K-1; by default the sorted labels.
+        ax, path: see :mod:`ranvier.plot`.
 
     Returns:
-        The Axes: a bar for each class, from the top; the dashed line is where all would be equal.
+        The Axes: a bar for each class, from the top; the dashed line is the mean.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: labels of another shape, or without a name.
 
     >>> import ranvier as rv

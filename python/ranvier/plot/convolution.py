@@ -1,35 +1,18 @@
-"""Convolutions: their kernels, and what they make of an input."""
+"""Convolutions: their kernels, and their outputs for an input."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.plot.figure import (
-    AMOUNTS,
-    PIXELS,
-    SMALL,
-    Path,
-    around_zero,
-    bare,
-    colour_bar,
-    finish,
-    label,
-    new_figure,
-    number,
-    one_axes,
-)
+from ranvier.plot.figure import bare, colour_bar, finish, label, new_figure, one_axes
 from ranvier.plot.inputs import Array, array_of, traced
 from ranvier.plot.mosaic import draw_maps, draw_mosaic
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.style import AMOUNTS, PIXELS, SMALL, around_zero, number
+from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["feature_maps", "kernels"]
 
@@ -37,21 +20,16 @@ __all__ = ["feature_maps", "kernels"]
 def kernels(weight: Any, *, limit: int = 16, ax: Axes | None = None, path: Path | None = None) -> Axes:
     """Draw the kernels of a convolution: red above 0, blue below, white at 0.
 
-    With several input channels a row is an output channel and a column an input channel; with one, kernels
-    follow each other along rows of 8. Few kernels have their numbers written in.
+    With several input channels, a row is an output channel and a column an input channel; with one, the
+    kernels are in rows of 8. If there are few, their numbers are written.
 
     Args:
-        weight: (output channels, input channels, height, width), a layer with such a weight, or a model, of
-            which it is the first such layer.
-        limit: at most so many output and input channels are drawn (with one input channel, so many times 8).
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-
-    Returns:
-        The Axes.
+        weight: (output channels, input channels, height, width), a layer with such a weight, or a model: its
+            first such weight.
+        limit: the most output and input channels to draw (with one input channel, 8 times as many).
+        ax, path: see :mod:`ranvier.plot`.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: a weight of another shape, or a model without one.
 
     >>> import numpy as np, ranvier as rv
@@ -123,26 +101,24 @@ def feature_maps(
     figure: Figure | None = None,
     path: Path | None = None,
 ) -> Panels:
-    """Draw what each convolution of a model makes of one image.
+    """Draw the output of each convolution of a model for one image.
 
-    Each layer has one scale for all its maps: from dark at 0 to bright, or, where there are values below 0,
-    red above 0 and blue below.
+    Each layer has one scale for all its maps: from dark at 0 to bright, or, if there are values below 0, red
+    above 0 and blue below.
 
     Args:
-        model: a Module; it runs in evaluation mode and is left as it was.
+        model: a Module; it runs in evaluation mode and is not changed.
         x: one input (channels, height, width), or a batch of one.
-        layers: paths of the layers to draw, as `rv.summary` names them; all Conv2d layers when not given.
-        limit: at most so many maps of a layer are drawn, the first ones.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        layers: paths of the layers to draw, as in `rv.summary`; by default all Conv2d layers.
+        limit: the most maps of a layer to draw; the first ones are drawn.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes: the input, then one for each layer.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError: a model that is no Module.
-        ValueError: an unknown layer, or none that gives (channels, height, width).
+        TypeError: a model that is not a Module.
+        ValueError: an unknown layer, or no layer with an output (channels, height, width).
 
     >>> import ranvier as rv
     >>> x, _ = rv.data.datasets.load_digits()

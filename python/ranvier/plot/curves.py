@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ranvier.metrics.direction import higher_is_better
-from ranvier.plot.figure import BLUE, GRAY, RED, Path, finish, label, legend, several_axes, whole_numbers
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.figure import finish, grid_axes, label, legend, whole_numbers
+from ranvier.plot.style import BLUE, GRAY, RED
+from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["history"]
 
@@ -22,19 +19,17 @@ def history(
 ) -> Panels:
     """Draw each measured quantity over the epochs, training and validation in one panel.
 
-    The best epoch is marked: by the validation data where there are any. A value that is not finite (training
+    The best epoch is marked, by the validation data if there are any. A value that is not finite (training
     diverged, or an epoch was not validated) leaves a gap.
 
     Args:
-        history: what `Trainer.fit` returned, or a mapping from names to lists; "val_loss" goes beside "loss".
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-        figure: the matplotlib Figure to draw in; a new one when not given.
+        history: of `Trainer.fit`, or a mapping from names to lists; "val_loss" is drawn with "loss".
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes, one for each quantity.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: an empty history.
 
     >>> import ranvier as rv
@@ -45,14 +40,10 @@ def history(
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     if not names:
         raise ValueError("[plot.history] got an empty history; expected at least one epoch")
-    columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
-    panels = several_axes("plot.history", figure, path, rows, columns).reshape(-1)
-    for spare in panels[len(names) :]:
-        spare.remove()
-    for name, panel in zip(names, panels, strict=False):
+    panels = grid_axes("plot.history", figure, path, len(names))
+    for name, panel in zip(names, panels, strict=True):
         _draw_quantity(panel, name, history)
-    return finish(panels[: len(names)], path)
+    return finish(panels, path)
 
 
 def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]) -> None:

@@ -1,36 +1,16 @@
-"""Depth in pictures: signals and gradients layer by layer, and the units that are dead."""
+"""Signals and gradients layer by layer, and dead units."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.plot.figure import (
-    BLUE,
-    COLOURS,
-    GRAY,
-    MARKERS,
-    ORANGE,
-    PANEL,
-    RED,
-    SMALL,
-    Path,
-    finish,
-    label,
-    legend,
-    one_axes,
-    several_axes,
-    whole_numbers,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.figure import finish, label, legend, one_axes, several_axes, whole_numbers
+from ranvier.plot.style import BLUE, COLOURS, GRAY, MARKERS, ORANGE, PANEL, RED, SMALL
+from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["dead_units", "gradient_flow", "signals"]
 
@@ -39,15 +19,13 @@ def signals(found: Any, path: Path | None = None, *, figure: Figure | None = Non
     """Draw how the variance of signals (left) and of gradients (right) changes from layer to layer.
 
     Args:
-        found: what `rv.explore.signals` measured; or a mapping from names to several, or a list of them.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-        figure: the matplotlib Figure to draw in; a new one when not given.
+        found: the result of `rv.explore.signals`, a list of results, or a mapping from names to them.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of two Axes.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: nothing to draw.
 
     >>> import ranvier as rv
@@ -73,27 +51,22 @@ def signals(found: Any, path: Path | None = None, *, figure: Figure | None = Non
         panel.set_yscale("log")
         label(panel, title, "layer", f"variance of the {what}")
         whole_numbers(panel.xaxis)
-    legend(panels[1], loc="lower right")  # gradients begin together there
+    legend(panels[1], loc="lower right")
     return finish(panels, path)
 
 
 def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draw how large the gradients are, from the input at the top to the loss at the bottom.
+    """Draw the sizes of the gradients, from the input at the top to the loss at the bottom.
 
-    A bar is the mean of |gradient| of a parameter or a layer's output, the mark behind it the largest. What
-    backward passes on flows upwards: bars that shrink by decades towards the top are gradients that vanish.
+    A bar is the mean of |gradient| of a parameter or of a layer's output; the mark after it is the largest.
+    The backward pass goes upwards: bars that shrink by decades towards the top are vanishing gradients.
 
     Args:
-        gradients: what `rv.explore.gradients` found; or a model after backward, of which the parameters'
-            `.grad` are drawn.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-        ax: the matplotlib Axes to draw in; a new one when not given.
-
-    Returns:
-        The Axes.
+        gradients: the result of `rv.explore.gradients`; or a model after backward, for the `.grad` of its
+            parameters.
+        ax, path: see :mod:`ranvier.plot`.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: there are no gradients.
 
     >>> import numpy as np
@@ -135,18 +108,13 @@ def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None =
 
 
 def dead_units(off: Mapping[str, npt.ArrayLike], path: Path | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draw for each layer the share of its units that no sample turned on.
+    """Draw the share of units of each layer that are 0 for every sample.
 
     Args:
-        off: what `rv.explore.dead_units` found: for each layer, an array that is True where a unit is dead.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-        ax: the matplotlib Axes to draw in; a new one when not given.
-
-    Returns:
-        The Axes.
+        off: the result of `rv.explore.dead_units`: for each layer, an array that is True for dead units.
+        ax, path: see :mod:`ranvier.plot`.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: no layers.
 
     >>> import ranvier as rv

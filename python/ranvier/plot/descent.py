@@ -1,25 +1,18 @@
-"""Descents: on the curve or the contours of what they descend, and their values step by step."""
+"""Descents: their paths on the curve or the contours of the function, and their values by step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import wrap
 from ranvier.plot.figure import (
-    BLACK,
-    BLUE,
-    GRAY,
-    MARKERS,
-    PANEL,
-    RED,
-    Path,
     colour_bar,
-    colours,
     finish,
+    grid_axes,
     label,
     legend,
     one_axes,
@@ -27,12 +20,8 @@ from ranvier.plot.figure import (
     whole_numbers,
 )
 from ranvier.plot.inputs import Array, array_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.style import BLACK, BLUE, GRAY, MARKERS, PANEL, RED, colours
+from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["descent", "learning_rates", "optimizer_race"]
 
@@ -42,22 +31,17 @@ GRID, LEVELS = 90, 14
 def descent(f: Callable[..., Any], descent: Any, *, ax: Axes | None = None, path: Path | None = None) -> Axes:
     """Draw the path of a descent: on the contours of f for two numbers, on its curve for one.
 
-    Guesses, which do not follow from each other, are dots. f is called at every point of a grid, and last at
-    the end of the path.
+    The points of a random search are dots. f is called at every point of a grid, and last at the end of the
+    path.
 
     Args:
-        f: the function of a vector that was descended. One with `low` and `high` (a Surface) says what part
-            of the plane to show; of another it is that around the path.
+        f: the function of a vector. `low` and `high` of a Surface give the part of the plane to show; for
+            other functions, it is the part around the path.
         descent: a Path of `rv.explore`, or its points, (n, 1) or (n, 2).
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-
-    Returns:
-        The Axes.
+        ax, path: see :mod:`ranvier.plot`.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        ValueError: points of more than two numbers, or none that is finite.
+        ValueError: points of more than two numbers, or no finite point.
 
     >>> from ranvier import explore, plot
     >>> found = explore.gradient_descent(explore.surfaces.bowl, (-2, 2), lr=0.1, steps=30)
@@ -91,19 +75,17 @@ def descent(f: Callable[..., Any], descent: Any, *, ax: Axes | None = None, path
 def optimizer_race(
     f: Callable[..., Any], paths: Mapping[Any, Any], *, figure: Figure | None = None, path: Path | None = None
 ) -> Panels:
-    """Draw the paths of several optimizers on the contours of f, and beside them their values by step.
+    """Draw the paths of several optimizers on the contours of f, and their values by step.
 
     Args:
-        f: the function of two numbers that was descended, as of :func:`descent`.
-        paths: name -> Path, as `rv.explore.compare_optimizers` gives.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        f: the function of two numbers, as in :func:`descent`.
+        paths: name -> Path, the result of `rv.explore.compare_optimizers`.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of the two Axes.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: no path, or points of another number of coordinates than two.
 
     >>> from ranvier import explore, plot
@@ -133,7 +115,7 @@ def optimizer_race(
     legend(left)
     right.set_yscale("log", nonpositive="clip")
     start = float(next(iter(paths.values())).values[0]) - least
-    if start > 0:  # a line that comes still closer to the minimum leaves the panel
+    if start > 0:  # lines that are closer to the minimum leave the panel
         right.set_ylim(bottom=max(right.get_ylim()[0], 1e-7 * start))
     label(right, "value by step", "step", "f(w) above its minimum")
     whole_numbers(right.xaxis)
@@ -148,19 +130,18 @@ def learning_rates(
     figure: Figure | None = None,
     path: Path | None = None,
 ) -> Panels:
-    """Draw what each learning rate led to, a panel for each: the values by step, or the way on f's contours.
+    """Draw a panel for each learning rate: the values by step, or the path on the contours of f.
 
     Args:
-        paths: rate -> Path, as `rv.explore.compare_learning_rates` gives; the verdict is in the titles.
-        f: the function of two numbers that was descended, for its contours; without it, values are drawn.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        paths: rate -> Path, the result of `rv.explore.compare_learning_rates`; the verdicts are in the
+            titles.
+        f: the function of two numbers, for its contours; without it, the values are drawn.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes, one for each rate.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: no path, or with f points of another number of coordinates than two.
 
     >>> from ranvier import explore, plot
@@ -171,13 +152,12 @@ def learning_rates(
     name = "plot.learning_rates"
     _require_paths(name, paths)
     columns = len(paths) if len(paths) < 4 else 2 if len(paths) == 4 else 3
-    rows = -(-len(paths) // columns)
     how = {"sharex": True, "sharey": True}
-    panels = several_axes(name, figure, path, rows, columns, (3.6, 2.9), **how).reshape(-1)
+    panels = grid_axes(name, figure, path, len(paths), columns, (3.6, 2.9), **how)
     kept = [p for p in paths.values() if getattr(p, "verdict", "") != "diverged"] or list(paths.values())
     held = [] if f is None else [_points(name, p, (2,)) for p in kept]
     words = ("step", "f(w)") if f is None else ("first weight", "second weight")
-    for i, ((rate, given), panel) in enumerate(zip(paths.items(), panels, strict=False)):
+    for i, ((rate, given), panel) in enumerate(zip(paths.items(), panels, strict=True)):
         if f is None:
             _draw_values(panel, given, [float(np.nanmin(p.values)) for p in paths.values()])
         else:
@@ -191,13 +171,11 @@ def learning_rates(
         title = f"{text}: {verdict}" if verdict else text
         label(panel, title, words[0] * bottom, words[1] * left, grid="both" if f is None else None)
         panel.tick_params(labelbottom=bottom)
-    for spare in panels[len(paths) :]:
-        spare.remove()
-    return finish(panels[: len(paths)], path)
+    return finish(panels, path)
 
 
 def _draw_values(panel: Any, given: Any, least: list[float]) -> None:
-    """Values by step; a path that rises far above its start leaves the panel."""
+    """The values by step; a path far above its start leaves the panel."""
     panel.plot(given.values, color=BLUE, linewidth=1.8)
     whole = (float(given.values[0]) - min(least)) or 1.0
     panel.set_ylim(min(least) - 0.06 * whole, min(least) + 1.5 * whole)
@@ -226,7 +204,7 @@ def _value(f: Callable[..., Any], point: Array) -> float:
 
 
 def _box(f: Callable[..., Any], points: Array) -> tuple[Array, Array]:
-    """What f says is worth showing, else the points with a margin."""
+    """The part of the plane that f names, else the points with a margin."""
     if hasattr(f, "low") and hasattr(f, "high"):
         return np.asarray(f.low, float), np.asarray(f.high, float)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -235,7 +213,7 @@ def _box(f: Callable[..., Any], points: Array) -> tuple[Array, Array]:
 
 
 def _draw_contours(ax: Any, f: Callable[..., Any], paths: list[Array]) -> Any:
-    """Contours, closer where f is low: the levels are those of equal steps of the cube root."""
+    """Contours with levels at equal steps of the cube root, so that they are closer where f is low."""
     from matplotlib.colors import LinearSegmentedColormap
 
     low, high = _box(f, np.concatenate(paths))
@@ -252,7 +230,7 @@ def _draw_contours(ax: Any, f: Callable[..., Any], paths: list[Array]) -> Any:
 
 
 def _draw_curve(ax: Any, f: Callable[..., Any], points: Array) -> Array:
-    """The curve of f; the points as (w, f(w))."""
+    """Draws the curve of f; returns the points as (w, f(w))."""
     low, high = _box(f, points)
     along = np.linspace(low[0], high[0], 400)
     ax.plot(along, [_value(f, np.array([w])) for w in along], color=BLUE, linewidth=1.8, label="f")

@@ -1,49 +1,19 @@
-"""The look of every picture, in one place: figures and their sizes, colours, labels, grids.
-
-The colours are those of Okabe and Ito (2008), which people who confuse red and green tell apart too; what a
-picture says by colour it also says by a mark, a dash or a word.
-"""
+"""Figures and Axes: creating, labelling and saving them."""
 
 from __future__ import annotations
 
 import io
-import os
 import pathlib
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal
 
+from ranvier.plot.style import GRAY, LIGHT, PANEL, SMALL, TEXT, TITLE
+from ranvier.plot.types import Axes, Figure, Panels, Path
 from ranvier.serialization import files
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
-
-    Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # of Axes
-
-__all__ = ["require_matplotlib"]
-
-Path: TypeAlias = str | os.PathLike[str]
-
-BLUE, RED, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#222222", "#F0E442"
-GRAY, LIGHT = "#767676", "#D9D9D9"
-COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
-MARKERS = "osD^vPX*"
-RIGHT, WRONG = "#007A59", "#C24A00"  # dark enough for text on white
-
-AMOUNTS = "viridis"  # from nothing to much
-SIGNED = "RdBu_r"  # white at 0, see `around_zero`
-SHARES = "Blues"  # under black or white numbers
-PIXELS = "gray"
-
-PANEL = (4.8, 3.6)  # inches: a curve with its labels
-TITLE, TEXT, SMALL = 11, 9.5, 8.5  # points
 
 
 def require_matplotlib(name: str) -> None:
-    """Raise ImportError with the pip line if matplotlib is missing; `name` is who asks."""
+    """Raise the ImportError of `name`, with the pip command, if matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -58,17 +28,18 @@ def new_figure(
 ) -> Figure:
     """An empty figure of `size` inches.
 
-    Made through pyplot, so that `pyplot.show()` or a notebook shows it, only where the program uses pyplot
-    and the picture is not for a file: pyplot picks a window system, and keeps figures until they are closed.
+    It is made with pyplot, so that `pyplot.show()` or a notebook shows it, only if the program uses pyplot
+    and
+    the picture is not saved: pyplot selects a window system, and keeps figures until they are closed.
     """
     require_matplotlib(name)
     if path is None and not {"matplotlib.pyplot", "ipykernel"}.isdisjoint(sys.modules):
         from matplotlib import pyplot
 
         return pyplot.figure(figsize=size, layout=layout)
-    from matplotlib.figure import Figure
+    from matplotlib import figure
 
-    return Figure(figsize=size, layout=layout)
+    return figure.Figure(figsize=size, layout=layout)
 
 
 def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, float] = PANEL) -> Axes:
@@ -82,7 +53,7 @@ def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, f
 
 def several_axes(
     name: str,
-    figure: Figure | SubFigure | None,
+    figure: Any,
     path: Path | None,
     rows: int,
     columns: int,
@@ -98,8 +69,25 @@ def several_axes(
     return panels
 
 
+def grid_axes(
+    name: str,
+    figure: Any,
+    path: Path | None,
+    count: int,
+    columns: int = 3,
+    size: tuple[float, float] = PANEL,
+    **how: Any,
+) -> Panels:
+    """`count` Axes in rows of at most `columns`."""
+    columns = min(columns, count)
+    panels = several_axes(name, figure, path, -(-count // columns), columns, size, **how).reshape(-1)
+    for spare in panels[count:]:
+        spare.remove()
+    return panels[:count]
+
+
 def label(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str | None = "both") -> None:
-    """Title, axis labels, and a quiet frame: grid "both", "x" or "y" behind the data, or None."""
+    """Title, axis labels and frame; `grid` "both", "x", "y" or None draws grid lines below the data."""
     ax.set_title(title, fontsize=TITLE)
     ax.set_xlabel(x, fontsize=TEXT)
     ax.set_ylabel(y, fontsize=TEXT)
@@ -117,7 +105,7 @@ def legend(ax: Axes, **how: Any) -> None:
 
 
 def bare(ax: Axes) -> None:
-    """No ticks and no frame: for images and diagrams. Title and axis labels stay."""
+    """Remove ticks and frame, for images and diagrams; title and axis labels stay."""
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
@@ -132,7 +120,7 @@ def whole_numbers(axis: Any) -> None:
 
 
 def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
-    """The scale of an image's colours, at its right and as high as it is."""
+    """The colour scale of an image, at its right with its height."""
     height, *width = getattr(image.get_array(), "shape", (1,))
     wide = 0.04 * height / width[0] if ax.get_aspect() == 1 and width else 0.04
     room = ax.inset_axes((1.02, 0.04, min(max(wide, 0.015), 0.08), 0.92))
@@ -142,47 +130,14 @@ def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
     bar.outline.set_visible(False)
 
 
-def extremes(values: Any) -> tuple[float, float]:
-    """The least and the largest finite value; 0 and 0 if there is none."""
-    import numpy as np
-
-    finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-
-
-def number(value: float, most: float) -> str:
-    """`value` for a small cell: as many digits as count beside the largest: 3e-5 beside 1 is 0."""
-    import math
-
-    if not 1e-4 < most < 1e5:
-        return f"{value:.2g}"
-    places = max(0, 2 - math.floor(math.log10(most)) - (most < 1))
-    return f"{round(value, places) + 0.0:.6g}"  # 0.0 makes 0 of -0
-
-
-def around_zero(values: Any) -> dict[str, Any]:
-    """How `imshow` and the like draw signed values: red above 0, blue below, white at 0, NaN left out."""
-    most = max(map(abs, extremes(values))) or 1.0
-    return {"cmap": SIGNED, "vmin": -most, "vmax": most}
-
-
-def colours(count: int) -> Sequence[Any]:
-    """Colours for so many classes or curves: told apart by everyone up to 8, a rainbow beyond."""
-    if count <= len(COLOURS):
-        return COLOURS[:count]
-    from matplotlib import colormaps
-
-    return [colormaps["turbo"](0.03 + 0.94 * i / (count - 1)) for i in range(count)]
-
-
 def finish(axes: Any, path: Path | None) -> Any:
-    """Save the figure that `axes` (one, or an array of them) is in, if there is a path; returns `axes`."""
+    """Save the figure of `axes` (one, or an array of them) if there is a path; returns `axes`."""
     if path is not None:
         first = axes.flat[0] if hasattr(axes, "flat") else axes
         file = pathlib.Path(path)
         if not file.suffix:
             file = file.with_suffix(".png")
-        content = io.BytesIO()  # written as a whole, so that a full disk leaves the old picture
+        content = io.BytesIO()  # written at once: with a full disk the old picture remains
         first.figure.savefig(content, format=file.suffix[1:], dpi=150)
         files.replace(file, content.getvalue())
     return axes

@@ -1,11 +1,11 @@
-"""The computation graph behind a loss: what each operation gave, and the gradient that reaches it."""
+"""The computation graph of a loss: the value of each operation, and its gradient."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +13,15 @@ import ranvier.nn as nn
 from ranvier.autograd import Tensor
 from ranvier.autograd.backward import root_gradient, run
 from ranvier.autograd.trace import outputs_alive, outputs_kept
-from ranvier.plot.figure import BLACK, BLUE, GRAY, WRONG, Path, bare, finish, label, one_axes
+from ranvier.plot.figure import bare, finish, label, one_axes
 from ranvier.plot.inputs import shortened
 from ranvier.plot.layered import Point, layered
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ranvier.plot.style import BLACK, BLUE, GRAY, WRONG
+from ranvier.plot.types import Axes, Path
 
 __all__ = ["graph"]
 
-WIDTH, HEIGHT = 1.7, 0.78  # of a box, in inches as the figure is made
+WIDTH, HEIGHT = 1.7, 0.78  # of a box, in inches
 APART = (2.25, 1.0)  # of columns and of rows
 FILLS = {"leaf": "#FFF6C8", "op": "#FFFFFF", "loss": "#FBE3B5"}
 
@@ -35,29 +34,24 @@ def graph(
     ax: Axes | None = None,
     path: Path | None = None,
 ) -> Axes:
-    """Draw the computation graph of a loss, from its parameters at the left to itself at the right.
+    """Draw the computation graph of a loss, from the parameters at the left to the loss at the right.
 
-    A box is an operation, or a tensor at which gradients end (yellow): its name, its shape, its value (blue)
-    and the gradient of the loss to it (red). Arrays of more than 4 numbers are written as their range.
-    Nothing else happens: no `grad` changes, and `loss.backward()` still works.
+    A box is an operation, or a leaf tensor (yellow): its name, shape, value (blue) and the gradient of the
+    loss with respect to it (red). Arrays of more than 4 numbers are written as their range. No `grad`
+    changes, and `loss.backward()` still works.
 
-    The tape does not keep every value. Of a Tensor, the values drawn are of those tensors that the program
-    still holds; of a function that makes the loss, all are.
+    The tape does not keep every value. For a Tensor, the values of tensors that the program still holds are
+    drawn; for a function that computes the loss, all are.
 
     Args:
         loss: a Tensor of one element on the tape, or a function without arguments that returns one. After
-            `loss.backward()` only the leaves have gradients left.
+            `loss.backward()` only the leaves have gradients.
         names: of leaves and intermediate tensors: a mapping, or a Module for the names of its parameters.
-        limit: refuse graphs of more boxes.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-
-    Returns:
-        The Axes.
+        limit: the most boxes; a larger graph is refused.
+        ax, path: see :mod:`ranvier.plot`.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError, ValueError: no loss on the tape, or a graph of more than `limit` boxes.
+        TypeError, ValueError: not a loss on the tape, or a graph of more than `limit` boxes.
 
     >>> import ranvier as rv
     >>> w, x = rv.tensor(3.0, requires_grad=True), rv.tensor(2.0, requires_grad=True)
@@ -111,7 +105,7 @@ def _loss_of(loss: Any) -> tuple[Tensor, dict[Any, Tensor]]:
 
 
 def _inputs_of(root: Any) -> dict[Any, list[Any]]:
-    """The nodes that each node got its inputs from; every node behind its inputs."""
+    """The nodes that each node gets its inputs from; every node after its inputs."""
     found: dict[Any, list[Any]] = {}
     stack = [(root, False)]
     while stack:
@@ -127,7 +121,7 @@ def _inputs_of(root: Any) -> dict[Any, list[Any]]:
 
 
 def _gradients(root: Tensor, nodes: Any) -> dict[Any, Any]:
-    """The gradient of the root to the output of every node; of the leaves only once backward has run."""
+    """The gradient of the root with respect to each node's output; of the leaves only after backward."""
     if any(getattr(node, "released", False) for node in nodes):
         return {
             node: node.grad._array for node in nodes if isinstance(node, Tensor) and node.grad is not None
@@ -138,7 +132,7 @@ def _gradients(root: Tensor, nodes: Any) -> dict[Any, Any]:
 
 
 def _name_of(node: Any) -> str:
-    """The Function's class as its op is called: CrossEntropy becomes cross_entropy."""
+    """The name of the op of a Function: CrossEntropy becomes cross_entropy."""
     name = type(node).__name__
     if name == "Output":
         return f"output {node.index}"
@@ -150,35 +144,24 @@ def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient:
 
     x, y = place[0] * APART[0], place[1] * APART[1]
     corner = (x - WIDTH / 2 + 0.08, y - HEIGHT / 2 + 0.08)
-    box = FancyBboxPatch(
-        corner,
-        WIDTH - 0.16,
-        HEIGHT - 0.16,
-        boxstyle="round,pad=0.08",
-        facecolor=FILLS[kind],
-        edgecolor=BLACK,
-        zorder=2,
-    )
-    ax.add_patch(box)
+    how: dict[str, Any] = {
+        "boxstyle": "round,pad=0.08",
+        "facecolor": FILLS[kind],
+        "edgecolor": BLACK,
+        "zorder": 2,
+    }
+    ax.add_patch(FancyBboxPatch(corner, WIDTH - 0.16, HEIGHT - 0.16, **how))
     array = None if value is None else value._array
     gradients = [g for g in gradient if g is not None] if isinstance(gradient, list) else [gradient]
     shape = array.shape if array is not None else getattr(gradients[0], "shape", None)
     known = "" if shape is None else " × ".join(map(str, shape)) or "scalar"
-    lines = [
-        (f"{shortened(name, 22)}", BLACK, "bold"),
-        (known, GRAY, "normal"),
-        (
-            f"value {_text(array)}" if array is not None else "value not kept",
-            BLUE if array is not None else GRAY,
-            "normal",
-        ),
-        (f"grad {_text(gradients[0])}" if gradients[0] is not None else "no gradient kept", WRONG, "normal"),
-    ]
-    for n, (text, colour, weight) in enumerate(lines):
+    value_line = ("value not kept", GRAY) if array is None else (f"value {_text(array)}", BLUE)
+    gradient = "no gradient kept" if gradients[0] is None else f"grad {_text(gradients[0])}"
+    lines = [(shortened(name, 22), BLACK), (known, GRAY), value_line, (gradient, WRONG)]
+    how = {"ha": "center", "va": "center", "fontsize": 7.5, "zorder": 3}
+    for n, (text, colour) in enumerate(lines):
         height = y + HEIGHT / 2 - 0.12 - n * (HEIGHT - 0.2) / 3.3
-        ax.text(
-            x, height, text, ha="center", va="center", fontsize=7.5, color=colour, fontweight=weight, zorder=3
-        )
+        ax.text(x, height, text, color=colour, fontweight="normal" if n else "bold", **how)
 
 
 def _text(array: Any) -> str:
@@ -190,7 +173,7 @@ def _text(array: Any) -> str:
 
 
 def _draw_arrow(ax: Any, points: list[Point]) -> None:
-    """From the right side of one box, through free places, to the left side of another."""
+    """From the right side of one box, through empty places, to the left side of another."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path as Curve
 
@@ -205,8 +188,11 @@ def _draw_arrow(ax: Any, points: list[Point]) -> None:
         middle = (x0 + x1) / 2
         vertices += [(middle, y0), (middle, y1), (x1, y1)]
         codes += [Curve.CURVE4] * 3
-    ax.add_patch(
-        FancyArrowPatch(
-            path=Curve(vertices, codes), arrowstyle="-|>", mutation_scale=8, color=GRAY, linewidth=1, zorder=1
-        )
-    )
+    how: dict[str, Any] = {
+        "arrowstyle": "-|>",
+        "mutation_scale": 8,
+        "color": GRAY,
+        "linewidth": 1,
+        "zorder": 1,
+    }
+    ax.add_patch(FancyArrowPatch(path=Curve(vertices, codes), **how))

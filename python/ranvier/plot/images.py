@@ -1,19 +1,16 @@
-"""Images in a grid, alone or with what a model makes of them."""
+"""Images in a grid, alone or with predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ranvier.plot.figure import PIXELS, RIGHT, SMALL, TITLE, WRONG, Path, bare, extremes, finish, several_axes
+from ranvier.plot.figure import bare, finish, grid_axes
 from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.style import PIXELS, RIGHT, SMALL, TITLE, WRONG, extremes
+from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["images", "predictions"]
 
@@ -29,23 +26,21 @@ def images(
 ) -> Panels:
     """Draw images in a grid.
 
-    Grey images share one scale from the least to the largest pixel, so that they can be compared. Colour
-    images are drawn as they are if they are bytes or in [0, 1]; else (normalised images) the least value
-    becomes 0 and the largest 1.
+    Grey images share one scale from the smallest to the largest pixel, so that they can be compared. Colour
+    images of bytes or values in [0, 1] are drawn unchanged; others, such as normalized ones, are scaled to
+    [0, 1].
 
     Args:
         images: (n, height, width), (n, 1, height, width), (n, 3, height, width), or one grey (height, width).
-        titles: a text or number over each, such as its label.
-        columns: of the grid; a grid a little wider than high when not given.
-        limit: at most so many are drawn, the first ones.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        titles: a text or number above each image, such as its label.
+        columns: of the grid; by default the grid is a little wider than high.
+        limit: the most images to draw; the first ones are drawn.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes, one for each image.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: another shape, no images, too few titles, or a count below 1.
 
     >>> import ranvier as rv
@@ -75,23 +70,22 @@ def predictions(
     figure: Figure | None = None,
     path: Path | None = None,
 ) -> Panels:
-    """Draw images with their predicted classes: right in green with a check mark, wrong in red with a cross.
+    """Draw images with their predictions: correct ones green with a check mark, wrong ones red with a cross.
 
-    A wrong one has a dashed frame, and its true class below the predicted one.
+    A wrong one has a dashed frame, and the true class below the predicted one.
 
     Args:
-        images: as of `plot.images`.
+        images: as in `plot.images`.
         labels, predicted: the true and the predicted classes (n,).
-        probabilities: (n, classes) as of `Trainer.predict_proba`, or (n,) of the predicted class: the
-            prediction is followed by its probability.
-        class_names: of the labels 0 ... K-1; the labels themselves when not given.
-        columns, limit, figure, path: as of `plot.images`.
+        probabilities: (n, classes) of `Trainer.predict_proba`, or (n,) of the predicted classes; written
+            after the predictions.
+        class_names: of the labels 0 ... K-1; by default the labels themselves.
+        columns, limit, figure, path: as in `plot.images`.
 
     Returns:
-        Array of Axes, one for each image drawn. The figure's title counts what is right of all n.
+        Array of Axes, one for each image drawn. The figure's title counts the correct ones of all n.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
         ValueError: shapes that do not match, or a label without a name.
 
     >>> import ranvier as rv
@@ -110,9 +104,8 @@ def predictions(
     panels = _grid(name, pixels, columns, limit, figure, path, 0.5)
     for i, panel in enumerate(panels):
         right = true[i] == pred[i]
-        title = f"{'✓' if right else '✗'} {text[pred[i].item()]}" + (
-            f" ({sure[i]:.0%})" if sure is not None else ""
-        )
+        title = f"{'✓' if right else '✗'} {text[pred[i].item()]}"
+        title += "" if sure is None else f" ({sure[i]:.0%})"
         title += "" if right else f"\ntrue: {text[true[i].item()]}"
         colour = RIGHT if right else WRONG
         panel.set_title(title, fontsize=SMALL, color=colour, fontweight="normal" if right else "bold")
@@ -173,14 +166,11 @@ def _grid(
         raise ValueError(f"[{name}] got columns {columns} and limit {limit}; expected at least 1")
     count = min(len(pixels), limit)
     columns = min(count, columns or int(np.ceil(np.sqrt(1.6 * count))))
-    rows = -(-count // columns)
     width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
     height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + title_height
-    panels = several_axes(name, figure, path, rows, columns, (width, height)).reshape(-1)
+    panels = grid_axes(name, figure, path, count, columns, (width, height))
     low, high = extremes(pixels)
-    for panel, image in zip(panels, pixels[:limit], strict=False):
+    for panel, image in zip(panels, pixels[:count], strict=True):
         panel.imshow(image, cmap=PIXELS, vmin=low, vmax=high if high > low else low + 1)
         bare(panel)
-    for spare in panels[count:]:
-        spare.remove()
-    return panels[:count]
+    return panels

@@ -1,4 +1,4 @@
-"""What pictures do with their arguments."""
+"""Checks and conversions of the arguments of pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def array_of(name: str, what: str, values: Any) -> Array:
 
 
 def labels_of(name: str, what: str, labels: Any, count: int | None = None) -> Array:
-    """Labels (n,), of which a column (n, 1) is another form: numbers, strings or truth values."""
+    """Labels (n,) of numbers, strings or booleans; a column (n, 1) becomes (n,)."""
     array = labels._array if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -35,7 +35,7 @@ def labels_of(name: str, what: str, labels: Any, count: int | None = None) -> Ar
 
 
 def class_names_of(name: str, labels: Array, class_names: Sequence[Any] | None) -> tuple[Array, list[str]]:
-    """The classes, and how each is written: sorted labels, or 0 ... K-1 with the K names given."""
+    """The classes and their names: the sorted labels, or 0 ... K-1 with the K given names."""
     if class_names is None:
         classes = np.unique(labels)
         return classes, [f"{c:g}" if classes.dtype.kind == "f" else str(c) for c in classes]
@@ -50,7 +50,7 @@ def class_names_of(name: str, labels: Array, class_names: Sequence[Any] | None) 
 
 
 def shortened(text: str, length: int) -> str:
-    """Long names lose their middle: they often differ at the end only."""
+    """The text, without its middle if it is too long: long names often differ at the end only."""
     half = length // 2
     return text if len(text) <= length else f"{text[:half].rstrip()}…{text[half - length + 1 :].lstrip()}"
 
@@ -62,13 +62,13 @@ def module_of(name: str, model: Any) -> Module:
 
 
 def traced(name: str, model: Any, x: Any) -> tuple[Array, list[LayerOutput]]:
-    """One input as an array with a batch axis of 1, and what every layer gives for it, without that axis."""
+    """One input as an array, and the output of every layer for it, both without the batch axis."""
     module_of(name, model)
     sample = array_of(name, "x", x)
     try:
         calls = layer_outputs(model, sample[None])
     except (ValueError, RuntimeError, IndexError):
-        if len(sample) != 1:  # maybe the batch axis was there already
+        if len(sample) != 1:  # else the sample may have a batch axis
             raise
         sample = sample[0]
         calls = layer_outputs(model, sample[None])

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ranvier.plot.figure import (
-    AMOUNTS,
-    BLACK,
-    BLUE,
-    PIXELS,
-    RED,
-    SMALL,
-    Path,
-    finish,
-    label,
-    several_axes,
-    whole_numbers,
-)
+from ranvier.plot.figure import finish, grid_axes, label, whole_numbers
 from ranvier.plot.inputs import Array, shortened, traced
 from ranvier.plot.mosaic import draw_maps
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.style import AMOUNTS, BLACK, BLUE, PIXELS, RED, SMALL
+from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["inside"]
 
-MAPS = 16  # of a layer, at most
+MAPS = 16  # the most maps of a layer
 
 
 def inside(
@@ -41,26 +26,24 @@ def inside(
     figure: Figure | None = None,
     path: Path | None = None,
 ) -> Panels:
-    """Draw the values of every layer of a model for one input: the network at work.
+    """Draw the values of every layer of a model for one input.
 
     Vectors are bars, images are maps; red is above 0 and blue below. A layer that changes no value (Flatten,
-    Dropout) is left out. The title counts the units that are 0, which a ReLU switched off; at the output the
-    largest value is written out.
+    Dropout) is left out. The title gives the share of units that are 0, as after a ReLU; the largest value of
+    the output is written next to its bar.
 
     Args:
-        model: a Module; it runs in evaluation mode and is left as it was.
+        model: a Module; it runs in evaluation mode and is not changed.
         x: one input without the batch, or a batch of one.
         class_names: of the units of the output.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes: the input, then one for each layer.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError: a model that is no Module.
-        ValueError: an input that the model does not take, or class names of another number.
+        TypeError: a model that is not a Module.
+        ValueError: an input that the model does not take, or another number of class names.
 
     >>> import ranvier as rv
     >>> model = rv.nn.Sequential(rv.nn.Linear(2, 8), rv.nn.ReLU(), rv.nn.Linear(8, 3))
@@ -81,19 +64,15 @@ def inside(
             f"[{name}] got {len(class_names)} class names for an output of {stages[-1][1].size} values; "
             "expected one for each"
         )
-    columns = min(3, len(stages))
-    rows = -(-len(stages) // columns)
-    panels = several_axes(name, figure, path, rows, columns, (3.8, 2.6)).reshape(-1)
-    for spare in panels[len(stages) :]:
-        spare.remove()
-    for i, (panel, (text, values)) in enumerate(zip(panels, stages, strict=False)):
+    panels = grid_axes(name, figure, path, len(stages), 3, (3.8, 2.6))
+    for i, (panel, (text, values)) in enumerate(zip(panels, stages, strict=True)):
         last = i == len(stages) - 1
         _draw_values(panel, values, PIXELS if i == 0 else AMOUNTS, class_names if last else None, last)
         zeros = np.mean(values == 0) if 0 < i < len(stages) - 1 else 0
         extra = f", {zeros:.0%} are 0" if zeros else ""
         extra += f" (the first {MAPS})" if values.ndim == 3 and len(values) > MAPS else ""
         panel.set_title(f"{text}: {' × '.join(map(str, values.shape)) or 1}{extra}", fontsize=SMALL + 1)
-    return finish(panels[: len(stages)], path)
+    return finish(panels, path)
 
 
 def _draw_values(ax: Any, values: Array, cmap: str, names: Sequence[Any] | None, is_output: bool) -> None:
@@ -112,7 +91,7 @@ def _draw_values(ax: Any, values: Array, cmap: str, names: Sequence[Any] | None,
     label(ax, x="unit", y="value", grid="y")
     ax.margins(y=0.15)
     whole_numbers(ax.xaxis)
-    if len(flat) < 4:  # or the bars would be very wide
+    if len(flat) < 4:  # else the bars are very wide
         ax.set(xlim=(len(flat) / 2 - 2.5, len(flat) / 2 + 1.5), xticks=range(len(flat)))
     if names is not None:
         ax.set_xlabel("")

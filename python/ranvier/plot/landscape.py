@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
-from ranvier.plot.figure import (
-    AMOUNTS,
-    BLUE,
-    PANEL,
-    RED,
-    SMALL,
-    Path,
-    colour_bar,
-    extremes,
-    finish,
-    label,
-    legend,
-    one_axes,
-)
+from ranvier.plot.figure import colour_bar, finish, label, legend, one_axes
 from ranvier.plot.inputs import Array, module_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ranvier.plot.style import AMOUNTS, BLUE, PANEL, RED, SMALL, extremes
+from ranvier.plot.types import Axes, Path
 
 __all__ = ["loss_landscape"]
 
@@ -48,32 +34,30 @@ def loss_landscape(
 ) -> Axes:
     """Draw the loss along one or two random directions through the weights of a model.
 
-    At a the weights are w + a d, at (a, b) w + a d + b e. A direction is normal noise in which each filter
-    (the weights that lead to one unit) is scaled to the norm of the model's own: so 1 is as far for each
-    layer as its weights are large, and pictures of different networks can be compared. Biases and scales of
-    norms keep their values.
+    At a the weights are w + a d, at (a, b) w + a d + b e. A direction is normal noise; each of its filters
+    (the weights of one unit) is scaled to the norm of the model's filter. So a distance of 1 is relative to
+    the size of the weights of each layer, and pictures of different networks can be compared. Biases and
+    scales of norms do not change.
 
     Source: H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the Loss Landscape of Neural Nets",
     NeurIPS 2018, https://arxiv.org/abs/1712.09913
 
     Args:
-        model: a Module. It runs in evaluation mode; afterwards its weights have the same bits as before.
-        loss: called as `loss(model(x), y)`; gives one number.
+        model: a Module. It runs in evaluation mode; its weights are restored to the same bits.
+        loss: called as `loss(model(x), y)`; returns one number.
         x, y: a batch of samples and targets.
         dimensions: 1 draws a curve, 2 contours.
-        distance: how far to go to each side.
-        steps: points along each direction, an odd number so that the weights themselves are one of them; 51
-            of a curve, 25 times 25 of contours when not given.
+        distance: the largest distance on each side.
+        steps: points along each direction, an odd number, so that the weights are one of them; by default 51
+            for a curve, 25 for contours.
         seed: of the directions.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        ax, path: see :mod:`ranvier.plot`.
 
     Returns:
-        The Axes; its title is the loss at the weights. Points whose loss is not finite are left white.
+        The Axes; its title is the loss at the weights. Points with a loss that is not finite are white.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError, ValueError: a model without weights, a loss that is no number, a setting out of range.
+        TypeError, ValueError: a model without weights, a loss that is not a number, a setting out of range.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(1, 1)
@@ -123,7 +107,7 @@ def loss_landscape(
 
 
 def _directions(weights: list[Any], count: int, rng: np.random.Generator) -> list[list[Array]]:
-    """Random directions, each filter (first axis) as long as that of the weights."""
+    """Random directions; each filter (first axis) has the norm of that of the weights."""
     directions: list[list[Array]] = [[] for _ in range(count)]
     for direction in directions:
         for p in weights:
@@ -138,7 +122,7 @@ def _directions(weights: list[Any], count: int, rng: np.random.Generator) -> lis
 
 @contextmanager
 def _weights_kept(weights: list[Any]) -> Iterator[list[Array]]:
-    """Copies of the weights, which are put back whatever happens."""
+    """Copies of the weights, which are restored at the end, also after an error."""
     before = [p._array.copy() for p in weights]
     try:
         yield before
@@ -159,7 +143,7 @@ def _draw_contours(ax: Any, along: Array, values: Array) -> None:
     from matplotlib.colors import LogNorm
 
     low, high = extremes(values)
-    if not high > low:  # flat, or nowhere finite
+    if not high > low:  # constant, or no finite value
         ax.set(xlim=along[[0, -1]], ylim=along[[0, -1]])
         return
     steep = low > 0 and high > 20 * low

@@ -1,4 +1,4 @@
-"""Places for the nodes of a graph without cycles: columns along the arrows, few crossings within them."""
+"""Places for the nodes of an acyclic graph: columns along the arrows, with few crossings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ Point = tuple[float, float]
 def layered(inputs: dict[Any, list[Any]]) -> tuple[dict[Any, Point], list[list[Point]]]:
     """(column, row) of every node, and the points that each arrow passes, from an input to its node.
 
-    A node stands one column right of its last input, one without inputs left of its first use. An arrow over
-    several columns keeps a free place in each (Sugiyama, Tagawa, Toda, "Methods for Visual Understanding of
-    Hierarchical System Structures", IEEE Transactions on Systems, Man, and Cybernetics, 1981).
+    A node is one column to the right of its last input; a node without inputs is to the left of its first
+    use. An arrow over several columns has an empty place in each (Sugiyama, Tagawa, Toda, "Methods for Visual
+    Understanding of Hierarchical System Structures", IEEE Transactions on Systems, Man, and Cybernetics,
+    1981).
 
     Args:
-        inputs: of every node, each node behind its inputs.
+        inputs: of every node, each node after its inputs.
 
     >>> places, arrows = layered({"a": [], "b": ["a"], "c": ["a", "b"]})
     >>> [places[node][0] for node in "abc"], len(arrows[1])
@@ -51,7 +52,7 @@ def layered(inputs: dict[Any, list[Any]]) -> tuple[dict[Any, Point], list[list[P
 
 
 def _order(columns: list[list[Any]], chains: list[list[Any]]) -> None:
-    """Sorts every column by where its neighbours stand, to and fro."""
+    """Sorts the columns by the places of their neighbours, in sweeps in both directions."""
     before: dict[Any, list[Any]] = {}
     after: dict[Any, list[Any]] = {}
     for chain in chains:

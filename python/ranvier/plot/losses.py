@@ -1,21 +1,18 @@
-"""Loss functions: what a prediction costs."""
+"""Loss functions over the prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import wrap
-from ranvier.plot.figure import GRAY, PANEL, Path, colours, finish, label, legend, several_axes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.figure import finish, label, legend, several_axes
+from ranvier.plot.style import GRAY, PANEL, colours
+from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["loss_functions"]
 
@@ -31,26 +28,24 @@ def loss_functions(
     figure: Figure | None = None,
     path: Path | None = None,
 ) -> Panels:
-    """Draw losses against the prediction: what a wrong answer costs, and how fast that grows.
+    """Draw losses over the prediction: how much a wrong prediction costs.
 
-    Without arguments there are three panels: losses of regression by their error; binary cross-entropy by
-    the predicted probability for both targets, beside the squared error, which forgives a sure but wrong
-    answer; and losses of a score (logit) whose target is 1.
+    Without arguments there are three panels: losses of regression over the error; binary cross-entropy over
+    the predicted probability for both targets, with the squared error, which stays small for certain but
+    wrong predictions; and losses of a score (logit) with target 1.
 
     Args:
-        losses: name -> loss, called as `loss(prediction, target)` with Tensors of one element, to be drawn in
-            one panel instead.
-        target: of those.
-        low, high: the predictions of those.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        losses: name -> loss, called as `loss(prediction, target)` with Tensors of one element; drawn in one
+            panel.
+        target: of these losses.
+        low, high: the range of the predictions of these losses.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes, one for each panel.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError: losses that are no mapping.
+        TypeError: losses that are not a mapping.
         ValueError: no loss, or low not below high.
 
     >>> import ranvier as rv

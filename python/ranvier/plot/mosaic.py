@@ -1,4 +1,4 @@
-"""Many small images, such as kernels or the maps of a layer, as one."""
+"""Many small images, such as kernels or the maps of a layer, in one image."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.plot.figure import GRAY, around_zero, bare, colour_bar, extremes
+from ranvier.plot.figure import bare, colour_bar
 from ranvier.plot.inputs import Array
+from ranvier.plot.style import GRAY, around_zero, extremes
 
 
 def mosaic(tiles: Array, columns: int) -> Array:
-    """Tiles (n, h, w) side by side with one pixel between them, left to right and then down; gaps are NaN.
+    """Tiles (n, h, w) in rows with one pixel between them; gaps are NaN.
 
     >>> mosaic(np.ones((2, 1, 2)), 2)
     array([[ 1.,  1., nan,  1.,  1.]])
@@ -39,7 +40,7 @@ def draw_mosaic(ax: Any, tiles: Array, columns: int, **how: Any) -> Any:
 
 
 def draw_maps(ax: Any, maps: Array, columns: int, cmap: str) -> None:
-    """Channels (C, height, width) side by side, on one scale, with its colour bar."""
+    """Channels (C, height, width) in rows, on one scale, with its colour bar."""
     low, high = extremes(maps)
     how = around_zero(maps) if low < 0 else {"cmap": cmap, "vmin": 0, "vmax": high or 1}
     image = draw_mosaic(ax, maps, columns, **how)

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.plot.figure import (
-    BLACK,
-    BLUE,
-    GRAY,
-    ORANGE,
-    RED,
-    SKY,
-    SMALL,
-    YELLOW,
-    Path,
-    bare,
-    finish,
-    label,
-    legend,
-    one_axes,
-)
+from ranvier.plot.figure import bare, finish, label, legend, one_axes
 from ranvier.plot.inputs import Array, shortened
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ranvier.plot.style import BLACK, BLUE, GRAY, ORANGE, RED, SKY, SMALL, YELLOW
+from ranvier.plot.types import Axes, Path
 
 __all__ = ["network"]
 
@@ -53,23 +37,22 @@ def network(
 ) -> Axes:
     """Draw a network as columns of units, from the input at the left to the output at the right.
 
-    Of a model, each line is a weight: red and solid above 0, blue and dashed below, the thicker the larger it
-    is beside the others of its layer. Channels of convolutions are squares. Layers follow each other as they
-    were defined; of the other layers, activations are named and the rest is left out.
+    Each line is a weight of the model: red and solid above 0, blue and dashed below; the larger it is
+        relative
+    to its layer, the thicker. Channels of convolutions are squares. Layers are in the order of their
+    definition; activations are named, other layers are left out.
 
     Args:
         model: a Module with Linear or convolution layers, or only the sizes, such as `[784, 128, 10]`.
-        input_names, output_names: written beside the units of the first and the last column.
-        limit: a layer of more units than this is drawn by its first and last ones.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        input_names, output_names: written next to the units of the first and the last column.
+        limit: of a layer with more units, only the first and the last ones are drawn.
+        ax, path: see :mod:`ranvier.plot`.
 
     Returns:
         The Axes; its title counts layers and parameters.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError, ValueError: neither a Module with such layers nor sizes, or names of another number.
+        TypeError, ValueError: neither a Module with such layers nor sizes, or another number of names.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.network([3, 4, 2], output_names=["no", "yes"])
@@ -152,7 +135,7 @@ def _caption(i: int, layers: list[_Layer]) -> str:
 
 
 def _shown(units: int, limit: int) -> list[int]:
-    """The units that are drawn: all, or the first and the last."""
+    """The units to draw: all, or the first and the last ones."""
     if units <= limit:
         return list(range(units))
     half = (limit - 1) // 2
@@ -160,7 +143,7 @@ def _shown(units: int, limit: int) -> list[int]:
 
 
 def _places(x: float, shown: list[int], units: int) -> dict[int, Point]:
-    """Where the drawn units lie: one below the other, with a free place where some are left out."""
+    """The places of the drawn units, from top to bottom, with an empty place if some are left out."""
     slots = len(shown) + (len(shown) < units)
     return {unit: (x, (slots - 1) / 2 - n - (unit != n)) for n, unit in enumerate(shown)}
 
@@ -200,15 +183,9 @@ def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after
     most = max(float(np.abs(weight).max()), 1e-30)
     for sign, colour, style in ((1, RED, "-"), (-1, BLUE, "--")):
         of_sign = [n for n, v in enumerate(values) if sign * v > 0]
-        ax.add_collection(
-            LineCollection(
-                [lines[n] for n in of_sign],
-                colors=colour,
-                linewidths=0.25 + 1.75 * np.abs(values[of_sign]) / most,
-                linestyles=style,
-                alpha=0.65,
-            )
-        )
+        widths = 0.25 + 1.75 * np.abs(values[of_sign]) / most
+        how: dict[str, Any] = {"colors": colour, "linewidths": widths, "linestyles": style, "alpha": 0.65}
+        ax.add_collection(LineCollection([lines[n] for n in of_sign], **how))
     if ax.get_legend() is None:
         for colour, style, text in ((RED, "-", "weight above 0"), (BLUE, "--", "below 0")):
             ax.plot([], [], style, color=colour, linewidth=1.2, label=text)

@@ -1,36 +1,20 @@
-"""The diagram of one neuron: its inputs, synapses, sum and activation."""
+"""The diagram of one neuron: its inputs, weights, sum and activation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ranvier.plot.figure import (
-    BLACK,
-    BLUE,
-    GRAY,
-    ORANGE,
-    RED,
-    SKY,
-    SMALL,
-    TEXT,
-    YELLOW,
-    Path,
-    bare,
-    finish,
-    label,
-    one_axes,
-)
+from ranvier.plot.figure import bare, finish, label, one_axes
 from ranvier.plot.inputs import shortened
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ranvier.plot.style import BLACK, BLUE, GRAY, ORANGE, RED, SKY, SMALL, TEXT, YELLOW
+from ranvier.plot.types import Axes, Path
 
 __all__ = ["neuron"]
 
-INPUT, SUM, ACTIVATION, OUTPUT = 0.0, 3.6, 6.1, 8.0  # where along the x axis
+INPUT, SUM, ACTIVATION, OUTPUT = 0.0, 3.6, 6.1, 8.0  # places on the x axis
 RADIUS, ROW = 0.42, 1.15
 
 
@@ -43,25 +27,23 @@ def neuron(
     ax: Axes | None = None,
     path: Path | None = None,
 ) -> Axes:
-    """Draw a neuron: a line from each input to the sum is a synapse, its weight written on it.
+    """Draw a neuron: a line from each input to the sum, with its weight.
 
-    A weight above 0 is red and solid, one below 0 blue and dashed; the larger, the thicker. With an input x
-    the numbers on the way are written in too.
+    A weight above 0 is red and solid, one below 0 blue and dashed; the larger, the thicker. With an input x,
+    the values are written too.
 
     Args:
-        neuron: an `nn.Neuron` (that of a layer: `nn.Neuron.of(layer, i)`).
-        x: one input (in_features,); nothing but names and weights without it.
-        input_names: written beside the inputs; x₁, x₂ ... when not given.
-        limit: of more inputs than this, only those of the largest weights are drawn.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        neuron: an `nn.Neuron`; for a unit of a layer, `nn.Neuron.of(layer, i)`.
+        x: one input (in_features,); without it, only names and weights are drawn.
+        input_names: written next to the inputs; by default x₁, x₂ ...
+        limit: of more inputs, only those with the largest weights are drawn.
+        ax, path: see :mod:`ranvier.plot`.
 
     Returns:
-        The Axes; its title is the sum, z = ..., where x is given.
+        The Axes; with x, its title is the sum, z = ...
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError: something else than a neuron.
+        TypeError: not a neuron.
         ValueError: x or input_names of another length, or a limit below 1.
 
     >>> import ranvier as rv
@@ -104,7 +86,7 @@ def _draw_synapse(ax: Any, y: float, weight: float, width: float) -> None:
     ends = np.array([[INPUT, SUM], [y, 0.0]])
     how = {"color": RED, "linestyle": "-"} if weight >= 0 else {"color": BLUE, "linestyle": (0, (2.2, 0.8))}
     ax.plot(*ends, linewidth=width, alpha=0.75, zorder=1, solid_capstyle="butt", **how)
-    at = 0.42  # of the way: where the lines are still apart
+    at = 0.42  # the share of the line where the lines are still apart
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
     text = f"w = {weight:.3g}".replace("-", "\N{MINUS SIGN}")
     ax.text(at * SUM, (1 - at) * y, text, ha="center", va="center", fontsize=SMALL, bbox=box, zorder=2)

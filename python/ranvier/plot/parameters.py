@@ -1,14 +1,26 @@
-"""The weights of a model: their distribution, their pattern, their norms over time."""
+"""The weights of a model: their distribution, their values, their norms over time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import ranvier.nn as nn
 from ranvier.plot.figure import (
+    colour_bar,
+    finish,
+    grid_axes,
+    label,
+    legend,
+    one_axes,
+    require_matplotlib,
+    several_axes,
+    whole_numbers,
+)
+from ranvier.plot.inputs import array_of, module_of, shortened
+from ranvier.plot.style import (
     AMOUNTS,
     BLACK,
     BLUE,
@@ -17,27 +29,12 @@ from ranvier.plot.figure import (
     PANEL,
     SMALL,
     WRONG,
-    Path,
     around_zero,
-    colour_bar,
     colours,
     extremes,
-    finish,
-    label,
-    legend,
     number,
-    one_axes,
-    require_matplotlib,
-    several_axes,
-    whole_numbers,
 )
-from ranvier.plot.inputs import array_of, module_of, shortened
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["heatmap", "norms", "weights"]
 
@@ -49,16 +46,14 @@ def weights(
 
     Args:
         model: a Module.
-        biases: also parameters of one dimension (biases, scales of norms).
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        biases: also draw parameters of one dimension (biases, scales of norms).
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
-        Array of Axes, one for each parameter. Values that are not finite are counted in red, and left out.
+        Array of Axes, one for each parameter. Values that are not finite are counted in red and not drawn.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError: a model that is no Module.
+        TypeError: a model that is not a Module.
         ValueError: a model without such parameters.
 
     >>> import ranvier as rv
@@ -71,12 +66,8 @@ def weights(
     ]
     if not found:
         raise ValueError("[plot.weights] got a model without weights; expected at least one")
-    columns = min(3, len(found))
-    size = (3.4, 2.5)
-    panels = several_axes("plot.weights", figure, path, -(-len(found) // columns), columns, size).reshape(-1)
-    for spare in panels[len(found) :]:
-        spare.remove()
-    for panel, (name, p) in zip(panels, found, strict=False):
+    panels = grid_axes("plot.weights", figure, path, len(found), 3, (3.4, 2.5))
+    for panel, (name, p) in zip(panels, found, strict=True):
         values = p._array[np.isfinite(p._array)].astype(np.float64)
         panel.hist(
             values, bins=int(np.clip(np.sqrt(p.numel()), 8, 60)), color=BLUE, edgecolor="white", linewidth=0.3
@@ -92,7 +83,7 @@ def weights(
         panel.set_ylim(0, 1.4 * panel.get_ylim()[1])
         panel.locator_params(axis="x", nbins=6)
         whole_numbers(panel.yaxis)
-    return finish(panels[: len(found)], path)
+    return finish(panels, path)
 
 
 def heatmap(
@@ -106,23 +97,18 @@ def heatmap(
     ax: Axes | None = None,
     path: Path | None = None,
 ) -> Axes:
-    """Draw a matrix in colours: red above 0 and blue below, or dark to bright if nothing is below 0.
+    """Draw a matrix in colours: red above 0 and blue below, or dark to bright if no number is below 0.
 
-    Up to 150 numbers are written in, each with the digits that count beside the largest.
+    Up to 150 numbers are written, with the digits that matter next to the largest.
 
     Args:
-        matrix: (rows, columns), or a Linear layer, of which it is the weight (outputs, inputs).
+        matrix: (rows, columns), or a Linear layer: its weight (outputs, inputs).
         x_names, y_names: of the columns and the rows.
-        title, x, y: what is written over, below and beside it.
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-
-    Returns:
-        The Axes.
+        title, x, y: the texts above, below and at the left.
+        ax, path: see :mod:`ranvier.plot`.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        ValueError: no matrix, or names of another number.
+        ValueError: not a matrix, or another number of names.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.heatmap([[0.5, -1.0]], x_names=["age", "height"], y_names=["score"])
@@ -163,22 +149,20 @@ def heatmap(
 def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None) -> Panels:
     """Draw the norms of weights and of their gradients over the epochs.
 
-    The scale is logarithmic where they differ by more than 20 times. Gradients that shrink from the last
-    layer to the first vanish; gradients that grow from epoch to epoch explode; weights that grow without end
-    ask for weight decay.
+    The scale is logarithmic if they differ by more than a factor of 20. Gradients that shrink from the last
+    layer to the first vanish; gradients that grow from epoch to epoch explode; weights that always grow need
+    weight decay.
 
     Args:
-        norms: an `rv.NormHistory` that was a callback of `Trainer.fit`; or a mapping of panels ("weights",
-            "gradients") to mappings of names to values for each epoch.
-        figure: the matplotlib Figure to draw in; a new one when not given.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
+        norms: an `rv.NormHistory` that was a callback of `Trainer.fit`; or a mapping from panels ("weights",
+            "gradients") to mappings from names to values for each epoch.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         Array of Axes, one for the weights and one for the gradients.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError, ValueError: something else, or nothing was recorded.
+        TypeError, ValueError: another object, or no recorded norms.
 
     >>> import ranvier as rv
     >>> panels = rv.plot.norms({"weights": {"0.weight": [1.0, 1.2]}, "gradients": {"0.weight": [0.5, 0.1]}})
@@ -207,7 +191,7 @@ def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None)
         low, high = extremes(np.concatenate([np.asarray(v, np.float64) for v in curves.values()]))
         if low > 0 and high > 20 * low:
             panel.set_yscale("log")
-            if high < 1000 * low:  # powers of 10 alone would be few ticks
+            if high < 1000 * low:  # powers of 10 are too few ticks
                 panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                 panel.yaxis.set_major_formatter("{x:g}")
                 panel.yaxis.set_minor_formatter(NullFormatter())
@@ -220,7 +204,7 @@ def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None)
 
 
 def _depth_note(ax: Any) -> None:
-    """Many curves: their colours run with the depth, first and last are named."""
+    """For many curves: their colours follow the depth; the legend names the first and the last."""
     first, *_, last = ax.lines
     for line, text in ((first, "first"), (last, "last")):
         line.set_label(f"{text}: {line.get_label()}")

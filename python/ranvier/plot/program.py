@@ -1,38 +1,31 @@
-"""A captured step along its time, and its temporaries in the arena."""
+"""The instructions of a captured step over time, and its temporaries in the arena."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ranvier.plot.figure import Path, finish, label, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ranvier.plot.figure import Panels
+from ranvier.plot.figure import finish, label, new_figure
+from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["program"]
 
 
 def program(program: Any, path: Path | None = None, *, figure: Figure | None = None) -> Panels:
-    """Draw a captured step: its instructions along time, and below how long each temporary lives.
+    """Draw a captured step: its instructions over time, and the lifetimes of its temporaries below.
 
-    Above, an instruction is a bar from its begin to its end, named by its kernel and what was fused into it.
-    Below, a temporary is a box over the time from the instruction that makes it to the last that reads it, as
-    high as its bytes, at its place in the arena, in the colour and with the number of the instruction that
-    makes it.
+    Above, an instruction is a bar from its start to its end, with its kernel and the kernels fused into it.
+    Below, a temporary is a box from the instruction that writes it first to the last one that reads it. Its
+    height and place are those in the arena; its colour and number are those of the first instruction.
 
     Args:
-        program: of `rv.compile(step).programs`.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-        figure: the matplotlib Figure to draw in; a new one when not given.
+        program: one of `rv.compile(step).programs`.
+        figure, path: see :mod:`ranvier.plot`.
 
     Returns:
         The two Axes.
 
     Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
-        TypeError: program is something else, such as the compiled step itself.
+        TypeError: another object, such as the compiled step.
 
     >>> import numpy as np, ranvier as rv
     >>> step = rv.compile(lambda x: (rv.exp(x) @ x.T).sum())
@@ -69,16 +62,10 @@ def _draw_instructions(panel: Any, code: Any, ends: list[float], colours: dict[s
         begin, end = ends[i.number], ends[i.number + 1]
         panel.barh(i.number, end - begin, left=begin, color=colours[i.op], height=0.8)
         text = f"{i.op} with {', '.join(i.fused)}" if i.fused else i.op
-        right = begin < ends[-1] / 2  # where there is room
-        panel.annotate(
-            text,
-            (end if right else begin, i.number),
-            (4 if right else -4, 0),
-            textcoords="offset points",
-            ha="left" if right else "right",
-            va="center",
-            fontsize=7,
-        )
+        right = begin < ends[-1] / 2  # where the panel has space
+        place, offset, side = (end, 4, "left") if right else (begin, -4, "right")
+        how = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 7}
+        panel.annotate(text, (place, i.number), (offset, 0), **how)
     panel.set_ylim(len(code) - 0.4, -0.6)
     panel.set_yticks(range(0, len(code), 5 if len(code) > 12 else 1))
 

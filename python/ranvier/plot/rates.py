@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ranvier.plot.figure import BLUE, GRAY, Path, finish, label, legend, one_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ranvier.plot.figure import finish, label, legend, one_axes
+from ranvier.plot.style import BLUE, GRAY
+from ranvier.plot.types import Axes, Path
 
 __all__ = ["lr_range_test"]
 
@@ -16,15 +15,8 @@ def lr_range_test(found: Any, path: Path | None = None, *, ax: Axes | None = Non
     """Draw the losses of `rv.train.lr_range_test` over the rates, and the suggested rate if there is one.
 
     Args:
-        found: its result.
-        path: where to save the picture; its ending chooses the format (.png, .svg, .pdf ...).
-        ax: the matplotlib Axes to draw in; those of a new figure when not given.
-
-    Returns:
-        The Axes.
-
-    Raises:
-        ImportError: matplotlib is not installed (`pip install 'ranvier[plot]'`).
+        found: the result.
+        ax, path: see :mod:`ranvier.plot`.
 
     >>> import numpy as np
     >>> import ranvier as rv
@@ -40,7 +32,7 @@ def lr_range_test(found: Any, path: Path | None = None, *, ax: Axes | None = Non
         rate = found.suggestion
         ax.axvline(rate, color=GRAY, linestyle="--", label=f"suggestion {rate:.2g}")
     except ValueError:
-        pass  # the loss never fell: the curve says so
+        pass  # the loss never fell
     ax.set_xscale("log")
     label(ax, "Learning-rate range test", "learning rate", "loss")
     legend(ax)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ranvier.serialization import files
 
 if TYPE_CHECKING:
-    from ranvier.plot.figure import Panels
+    from ranvier.plot.types import Panels
 
 __all__ = ["History"]
 
