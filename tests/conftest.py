@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
-# References are many small matrix products. BLAS threads make them slower, up to a hundred times when the machine
-# has other work. This must be set before NumPy is loaded; subprocesses inherit it.
+# References are many small matrix products. BLAS threads make them slower, up to a hundred times when the
+# machine has other work. This must be set before NumPy is loaded; subprocesses inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
@@ -27,7 +27,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
-    """One test for each ISA level, and for each variant, dtype and layout that an OpCase declares."""
+    """One test for each ISA level, and for each variant and dtype that an OpCase declares."""
     if "isa" in metafunc.fixturenames:
         metafunc.parametrize("isa", _core.supported_isas(), indirect=True)
     case = metafunc.cls
@@ -37,8 +37,6 @@ def pytest_generate_tests(metafunc: Any) -> None:
     metafunc.parametrize("variant", variants, ids=[_label(v) for v in variants])
     if "dtype" in metafunc.fixturenames:
         metafunc.parametrize("dtype", case.dtypes)
-    if "layout" in metafunc.fixturenames:
-        metafunc.parametrize("layout", case.layouts)
 
 
 def _label(variant: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier.autograd import Function
-from ranvier.autograd.gradcheck import GradcheckError
 from support.op_case import OpCase
 
 
@@ -66,8 +65,6 @@ class WrongCase(TestScale):
 def test_a_wrong_gradient_is_found(rng):
     case = WrongCase()
     case.factor = 1.0
-    with pytest.raises(GradcheckError, match="input 1 is off"):
-        case.test_gradcheck(rng)
     with pytest.raises(AssertionError, match="gradient of input 1"):
         case._compare(case.inputs(rng, "float32"), gradients=True)
 
@@ -113,7 +110,7 @@ def test_a_gradient_too_few_or_too_many_is_found(rng):
         def reference_backward(self, dy, x, w):
             return dy * w, None
 
-    for kind, message in ((Detached, "input 1 has no gradient"), (Unexpected, "input 1 has a gradient")):
+    for kind, message in ((Detached, "input 1 is missing"), (Unexpected, "input 1: got one")):
         case = kind()
         case.factor = 1.0
         with pytest.raises(AssertionError, match=message):

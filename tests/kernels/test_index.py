@@ -61,11 +61,13 @@ def test_scatter(axis, layout, add, rng):
             np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("shape", [(9000,), (300, 3), (3, 700), (40, 3000)], ids=str)
-def test_same_bits_at_any_thread_count(shape, rng, threads):
+@pytest.mark.parametrize(
+    ("shape", "picks"), [((9000,), 20000), ((300, 3), 20000), ((3, 700), 900), ((40, 3000), 300)]
+)
+def test_same_bits_at_any_thread_count(shape, picks, rng, threads):
     x = rng.standard_normal(shape).astype(np.float32)
-    rows = rng.integers(0, shape[0], 20000).reshape(-1, *[1] * (x.ndim - 1))
-    src = rng.standard_normal((20000, *shape[1:])).astype(np.float32)
+    rows = rng.integers(0, shape[0], picks).reshape(-1, *[1] * (x.ndim - 1))
+    src = rng.standard_normal((picks, *shape[1:])).astype(np.float32)
     runs = set()
     for count in (1, 2, 3, 4):
         threads(count)

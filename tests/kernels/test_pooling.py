@@ -66,7 +66,7 @@ def pair(value):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [6, 7, 8, 15, 16, 17, 18, 30, 31, 32, 33, 34, 47, 64, 66, 71])
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
-def test_every_window(rng, isa, dtype, window, width, layout):
+def test_every_window(rng, isas, dtype, window, width, layout):
     """Squares, windows that overlap or leave gaps, dilated ones, in the padding and over the edge."""
     kernel, stride, padding, dilation, ceil_mode = (*map(pair, window[:4]), window[4])
     x = layout(rng.integers(-9, 9, (2, 5, 11, width)).astype(dtype))
@@ -74,17 +74,18 @@ def test_every_window(rng, isa, dtype, window, width, layout):
         reference.taps(n, *settings, ceil_mode)
         for n, *settings in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     )
-    y, where = kernels.max_pool2d(x, *window)
     expected, offsets = reference.max_pool2d(x, rows, columns, kernel[1])
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(where, offsets)
-    dy = rng.integers(-9, 9, y.shape).astype(dtype)
-    expected = reference.max_pool2d_backward(dy, offsets, x.shape, rows, columns, kernel[1])
-    for gradient in (layout(dy), np.ascontiguousarray(dy), channels_last(dy)[:, :, :, ::-1][:, :, :, ::-1]):
-        dx = kernels.max_pool2d_backward(gradient, where, x.shape, *window)
-        np.testing.assert_array_equal(dx, expected)  # sums of small whole numbers
-    strided = np.ascontiguousarray(where[:, :, ::-1, ::-1])[:, :, ::-1, ::-1]
-    np.testing.assert_array_equal(kernels.max_pool2d_backward(dy, strided, x.shape, *window), expected)
+    dy = rng.integers(-9, 9, expected.shape).astype(dtype)
+    exact = reference.max_pool2d_backward(dy, offsets, x.shape, rows, columns, kernel[1])
+    gradients = (layout(dy), np.ascontiguousarray(dy), channels_last(dy)[:, :, :, ::-1][:, :, :, ::-1])
+    for isa in isas:
+        y, where = kernels.max_pool2d(x, *window)
+        np.testing.assert_array_equal(y, expected, err_msg=isa)
+        np.testing.assert_array_equal(where, offsets, err_msg=isa)
+        strided = np.ascontiguousarray(where[:, :, ::-1, ::-1])[:, :, ::-1, ::-1]
+        for gradient, places in (*((g, where) for g in gradients), (dy, strided)):
+            dx = kernels.max_pool2d_backward(gradient, places, x.shape, *window)
+            np.testing.assert_array_equal(dx, exact, err_msg=isa)  # sums of small whole numbers
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

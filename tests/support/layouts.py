@@ -16,8 +16,9 @@ def in_layout(array: np.ndarray[Any, Any], layout: str) -> np.ndarray[Any, Any]:
     - transposed: in Fortran order
     - reversed: backwards along the last axis (a negative stride)
     - channels_last: (N, C, H, W) with C innermost, for 4-D arrays; others as they are
+    - "": as it is
     """
-    if array.ndim == 0:
+    if array.ndim == 0 or not layout:
         return array
     if layout == "strided":
         wide = np.full((*array.shape[:-1], 2 * array.shape[-1] + 1), 7, array.dtype)

@@ -31,14 +31,15 @@ def conv2d(
 ) -> Array:
     before, after = _padding(padding, w, dilation)
     image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
-    (n, _, h, v), (k, _, r, s) = image.shape, w.shape
+    (n, _, h, v), (k, c, r, s) = image.shape, w.shape
     (sh, sw), (dh, dw) = _pair(stride), _pair(dilation)
     p, q = (h - dh * (r - 1) - 1) // sh + 1, (v - dw * (s - 1) - 1) // sw + 1
-    y = np.zeros((n, k, p, q), x.dtype)
+    images, weights = image.reshape(n, groups, c, h, v), w.reshape(groups, k // groups, c, r, s)
+    y = np.zeros((n, groups, k // groups, p, q), x.dtype)
     for tap, pixels in _taps(w, (p, q), stride, dilation):
-        for inputs, outputs in _groups(x, w, groups):
-            # (n, c, p, q) times (k, c) over c
-            y[:, outputs] += _contract("ncpq,kc->nkpq", image[:, inputs][pixels], w[outputs][tap])
+        # in each group (n, c, p, q) times (k, c) over c
+        y += _contract("ngcpq,gkc->ngkpq", images[pixels], weights[tap])
+    y = y.reshape(n, k, p, q)
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -54,12 +55,16 @@ def conv2d_backward(
     """dx, dw, db: a tap that took x[i] * w to y[o] takes dy[o] * w back to dx[i] and dy[o] * x[i] to dw."""
     before, after = _padding(padding, w, dilation)
     image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
-    dimage, dw = np.zeros_like(image), np.zeros_like(w)
+    n, k = dy.shape[:2]
+    images = image.reshape(n, groups, w.shape[1], *image.shape[2:])
+    weights = w.reshape(groups, k // groups, *w.shape[1:])
+    dys = dy.reshape(n, groups, k // groups, *dy.shape[2:])
+    dimages, dw = np.zeros_like(images), np.zeros_like(weights)
     for tap, pixels in _taps(w, dy.shape[2:], stride, dilation):
-        for inputs, outputs in _groups(x, w, groups):
-            dimage[:, inputs][pixels] += _contract("nkpq,kc->ncpq", dy[:, outputs], w[outputs][tap])
-            dw[outputs][tap] = _contract("nkpq,ncpq->kc", dy[:, outputs], image[:, inputs][pixels])
+        dimages[pixels] += _contract("ngkpq,gkc->ngcpq", dys, weights[tap])
+        dw[tap] = _contract("ngkpq,ngcpq->gkc", dys, images[pixels])
     h, v = x.shape[2:]
+    dimage, dw = dimages.reshape(image.shape), dw.reshape(w.shape)
     dx = dimage[:, :, before[0] : before[0] + h, before[1] : before[1] + v]
     return dx, dw, dy.sum((0, 2, 3))
 
@@ -76,13 +81,6 @@ def _taps(w: Array, size: tuple[int, ...], stride: Pair, dilation: Pair) -> Iter
             rows = slice(r * dh, r * dh + sh * (p - 1) + 1, sh)
             columns = slice(s * dw, s * dw + sw * (q - 1) + 1, sw)
             yield (..., r, s), (..., rows, columns)
-
-
-def _groups(x: Array, w: Array, groups: int) -> Iterator[tuple[slice, slice]]:
-    """The input and the output channels of each group: a convolution of its own."""
-    c, k = x.shape[1] // groups, w.shape[0] // groups
-    for g in range(groups):
-        yield slice(g * c, (g + 1) * c), slice(g * k, (g + 1) * k)
 
 
 def _padding(padding: Pair | str, w: Array, dilation: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
