@@ -53,8 +53,7 @@ class TestScatter(OpCase):
         return getattr(reference, f"{self.name}_backward")(dy, x, self.index, src, self.axis % x.ndim)
 
     def torch_op(self, torch, x, src):
-        if src.shape != self.index.shape:
-            src = src.detach()
+        src = src[tuple(map(slice, self.index.shape))]  # PyTorch refuses the gradient of a larger one
         return getattr(torch, self.name)(x, self.axis, torch.tensor(self.index), src)
 
     def test_reference_equals_torch(self, rng):
