@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and the time that the tests of each folder took."""
+"""Fixtures that every test may use, how the whole suite is run, and the time that each folder took."""
 
 from __future__ import annotations
 
@@ -18,6 +18,30 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+
+
+NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "properties", "runtime")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """A run of the whole suite (no path is named) uses two processes, unless the command says -n."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and config.getoption("numprocesses", 0) is None and len(os.sched_getaffinity(0)) > 1:
+        config.option.numprocesses = 2
+        config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`pytest -m quick`: the first parameters of each test, without those marked slow and without the folders
+    that train networks or start processes."""
+    seen = set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if test not in seen and test.split("/")[1] not in NOT_QUICK and not item.get_closest_marker("slow"):
+            item.add_marker("quick")
+        seen.add(test)
 
 
 def pytest_collection_finish() -> None:
@@ -40,7 +64,8 @@ def pytest_generate_tests(metafunc: Any) -> None:
 
 
 def _label(variant: dict[str, Any]) -> str:
-    return "-".join(f"{name}={value}" for name, value in variant.items()) or "plain"
+    """The settings without functions: their addresses would differ from one process to the next."""
+    return "-".join(f"{name}={value}" for name, value in variant.items() if not callable(value)) or "plain"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

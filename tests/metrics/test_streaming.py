@@ -53,10 +53,10 @@ def assert_close(got, want):
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize(("metric", "function", "settings", "arrays"), CASES, ids=lambda x: repr(x)[:30])
-def test_over_batches(metric, function, settings, arrays, weighted):
-    """Batches of unequal size, whose labels differ; a second pass after reset."""
-    true, found = arrays
+@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case[0]))
+def test_over_batches(case, weighted):
+    """Batches of unequal size and with different labels; a second pass after reset."""
+    metric, function, settings, (true, found) = case
     want = function(true, found, **settings, **({"sample_weight": WEIGHTS} if weighted else {}))
     for cuts in ([1, 20, 21, 50], [30]):
         metric.reset()
