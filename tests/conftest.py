@@ -19,7 +19,6 @@ import pytest
 import ranvier as rv
 from ranvier import _core
 
-
 NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "properties", "runtime")
 
 

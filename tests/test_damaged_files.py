@@ -37,6 +37,7 @@ def test_cut_off_anywhere(path):
             rv.load(path)
 
 
+@pytest.mark.slow
 def test_flipped_bytes_raise_or_load_but_never_crash(path):
     rv.save(cnn(), path)
     content = path.read_bytes()
@@ -180,6 +181,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     field=st.sampled_from(["model", "tied", "content", "dict", "input_shape", "class_names", "version"]),

@@ -129,6 +129,7 @@ def _convolution(
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one", [False, True], ids=["2d", "1d"])
 @pytest.mark.parametrize("transposed", [False, True], ids=["conv", "conv_transpose"])
 def test_convolutions_of_every_small_size(transposed: bool, one: bool) -> None:

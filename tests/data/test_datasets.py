@@ -81,6 +81,7 @@ def test_mnist_rejects_files_that_do_not_belong_together(tmp_path):
         datasets.load_mnist(tmp_path)
 
 
+@pytest.mark.slow
 def test_real_mnist():
     if not MNIST.is_dir():
         pytest.skip(f"the MNIST files are not in {MNIST}")

@@ -94,6 +94,7 @@ def test_wrong_spaces():
         uniform(1, 1)
 
 
+@pytest.mark.slow
 def test_ablation_of_a_small_image_network():
     def score(convolution, activation):
         first = nn.Conv2d(1, 8, 3) if convolution else nn.Identity()

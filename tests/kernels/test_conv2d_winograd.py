@@ -228,6 +228,7 @@ def run_import(setting):
     )
 
 
+@pytest.mark.slow
 def test_switch():
     assert rv.get_winograd()
     rv.set_winograd(False)

@@ -40,6 +40,7 @@ def foreign_symbols(level, nm_output):
             yield f"{kind} {name}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm of binutils")
 def test_isa_objects_define_nothing_outside_their_namespace():
     objects = isa_objects()

@@ -81,6 +81,7 @@ def test_pyplot_shows_the_picture_where_the_program_uses_it_and_none_is_saved(tm
     pyplot.close("all")
 
 
+@pytest.mark.slow
 def test_no_pyplot_without_need():
     code = (
         "import sys, ranvier as rv; rv.plot.history({'loss': [1]}); print('matplotlib.pyplot' in sys.modules)"

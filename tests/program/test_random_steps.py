@@ -12,7 +12,7 @@ from ranvier import nn
 from ranvier.nn import functional as F
 
 STEPS, LENGTH = 4, 14
-PARTS, PER_PART = 8, int(os.environ.get("RANVIER_RANDOM_STEPS", "200")) // 8
+PARTS, PER_PART = 8, int(os.environ.get("RANVIER_RANDOM_STEPS", "80")) // 8
 
 
 def row(t, u, a, b, c):

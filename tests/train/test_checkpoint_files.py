@@ -107,6 +107,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(tmp_path, how):
         fit(new_trainer(), folder)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_found(tmp_path, rng):
     fit(new_trainer(), tmp_path)
     path = checkpoints.listed(tmp_path)[0]

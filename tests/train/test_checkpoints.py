@@ -14,6 +14,7 @@ def loader(**settings):
     return {"x": DataLoader(TensorDataset(X, Y), 16, shuffle=True, **settings), "y": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [optim.SGD, optim.Adam, optim.NAdam, lambda p, lr: optim.SGD(p, lr, momentum=0.9), optim.LBFGS],

@@ -227,6 +227,7 @@ def test_the_progress_bar_says_where_a_resumed_run_goes_on(tmp_path, capsys):
     assert lines[1].startswith("epoch 3/3  loss ")
 
 
+@pytest.mark.slow
 def test_tqdm_is_only_loaded_for_a_bar():
     import subprocess
 

@@ -14,7 +14,7 @@ from program.staleness.random_reads import judge_random
 from program.staleness.random_training import judge_random_fit, judge_training
 from program.staleness.trainers import judge_fit
 
-RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "200"))
+RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "40"))
 RIGHT = {"replayed", "captured anew", "eager", "refused", "warned"}
 
 
@@ -52,6 +52,7 @@ def test_numbers_from_outside_are_not_kept(name):
         assert len(found) > 2, "replays go on with the number of the recording"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 + RANDOM)
 def test_random_reads():
     outcomes = {seed: judge_random(seed) for seed in range(RANDOM)}
@@ -61,6 +62,7 @@ def test_random_reads():
     assert sum(outcome == "as eager" for outcome, _, _ in outcomes.values()) > 0.9 * RANDOM
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 + RANDOM)
 def test_random_training():
     outcomes = {seed: judge_training(seed) for seed in range(RANDOM)}
@@ -69,6 +71,7 @@ def test_random_training():
     assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.9 * RANDOM
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 + RANDOM)
 def test_random_fits():
     outcomes = {seed: judge_random_fit(seed) for seed in range(RANDOM // 2)}
