@@ -69,7 +69,7 @@ class ClassLossCase(OpCase):
         return getattr(reference, self.op_name)(x, target, self.reduction_name, **self.keywords(x))
 
     def reference_backward(self, dy, x, target):
-        backward = getattr(reference, f"{self.op_name}_backward")
+        backward = getattr(reference, self.op_name).backward
         return backward(dy, x, target, self.reduction_name, **self.keywords(x))
 
     def torch_op(self, torch, x, target):

@@ -55,11 +55,11 @@ class LossCase(OpCase):
         return getattr(ops, self.op_name)(*arrays, reduction=self.reduction_name, **self.settings)
 
     def reference(self, *arrays):
-        return getattr(reference, self.op_name)(*arrays, self.reduction_name, **self.settings)
+        return getattr(reference, self.op_name)(*arrays, reduction=self.reduction_name, **self.settings)
 
     def reference_backward(self, dy, *arrays):
-        backward = getattr(reference, f"{self.op_name}_backward")
-        return backward(dy, *arrays, self.reduction_name, **self.settings)
+        backward = getattr(reference, self.op_name).backward
+        return backward(dy, *arrays, reduction=self.reduction_name, **self.settings)
 
     def torch_op(self, torch, *tensors):
         function = getattr(torch.nn.functional, self.torch_name or f"{self.op_name}_loss")

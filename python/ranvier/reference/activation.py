@@ -1,6 +1,6 @@
 """Activations: y = f(x) element by element, and dx = dy f'(x).
 
-Each function stands beside its derivative. Where f'(x) is simplest in terms of y = f(x), the backward
+Each function is followed by its derivative. Where f'(x) is simplest in terms of y = f(x), the backward
 function takes y.
 """
 
@@ -190,7 +190,7 @@ def tanhshrink_backward(dy: Array, x: Array) -> Array:
 
 
 def softshrink(x: Array, lambd: float = 0.5) -> Array:
-    """x moved towards 0 by lambd, stopping there."""
+    """x moved towards 0 by lambd, at most to 0."""
     return np.sign(x) * np.maximum(np.abs(x) - lambd, 0)
 
 

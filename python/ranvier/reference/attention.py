@@ -22,15 +22,15 @@ Array = np.ndarray[Any, Any]
 
 
 def causal_mask(queries: int, keys: int) -> Array:
-    """0 where a query may look, at its own place and before it, else -inf."""
+    """0 for the keys up to the query's own place, else -inf."""
     return np.where(np.tri(queries, keys) > 0, 0.0, -np.inf)
 
 
 def weights(q: Array, k: Array, mask: Array | None = None, scale: float | None = None) -> Array:
     """How much each query takes of each value: q (..., L, E), k (..., S, E) -> (..., L, S), rows of sum 1.
 
-    mask: True where a query may look, or numbers that are added to the scores. A query that may look nowhere
-    gets zeros.
+    mask: True for the keys that a query may use, or numbers that are added to the scores. A query without
+    any key gets zeros.
     """
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = scale * matmul(q, np.swapaxes(k, -1, -2))

@@ -1,4 +1,4 @@
-"""Images moved, turned, covered, mixed and made noisy, in plain NumPy: one image, one pixel after another.
+"""Images moved, rotated, erased, mixed and with noise, in plain NumPy: one image, one pixel after another.
 
 None of these has a backward: augmentation comes before the network.
 """
@@ -17,17 +17,16 @@ Array = np.ndarray[Any, Any]
 def move_images(
     x: Array, place: Array, height: int, width: int, fill: float = 0.0, mode: str = "constant"
 ) -> Array:
-    """From each image the window whose corner is (top, left), upside down or mirrored if told so."""
+    """The window of each image at its corner (top, left), flipped as `place` (n, 4) says."""
     n, c, h, w = x.shape
     y = np.empty((n, c, height, width), x.dtype)
-    for image, (top, left, upside, mirrored) in enumerate(place.tolist()):
-        # room on every side, so that the window lies inside
+    for image, (top, left, flip_rows, flip_columns) in enumerate(place.tolist()):
         above, before = max(0, -top), max(0, -left)
         below, after = max(0, top + height - h), max(0, left + width - w)
         beyond: Any = {"mode": mode, "constant_values": fill} if mode == "constant" else {"mode": mode}
         padded = np.pad(x[image], ((0, 0), (above, below), (before, after)), **beyond)
         window = padded[:, top + above :, left + before :][:, :height, :width]
-        y[image] = window[:, :: -1 if upside else 1, :: -1 if mirrored else 1]
+        y[image] = window[:, :: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
     return y
 
 
@@ -45,7 +44,7 @@ def affine_images(x: Array, matrix: Array, fill: float = 0.0, interpolation: str
 
 
 def _seen(image: Array, row: float, column: float, fill: float, nearest: bool) -> Array:
-    """All channels at a place between the pixels; what lies beyond the image is `fill`."""
+    """All channels at a place between the pixels, with `fill` outside the image."""
     _, h, w = image.shape
     if nearest:
         row, column = math.floor(row + 0.5), math.floor(column + 0.5)
@@ -83,7 +82,7 @@ def standard_normal(size: int, key: Array, dtype: Any) -> Array:
     sqrt(-2 log(u + step)) cos(2 pi v) and the same with sin. Of each 32 numbers the first 16 are u's."""
     double = np.dtype(dtype) == np.float64
     words = random_words((2 if double else 1) * (-(-size // 64) * 64), key).astype(np.uint64)
-    if double:  # 53 bits of two words that stand 16 apart
+    if double:  # 53 bits of two words, 16 apart
         pairs = words.reshape(-1, 2, 16)
         high, low = pairs[:, 0] >> np.uint64(5), pairs[:, 1] >> np.uint64(6)
         unit = ((high << np.uint64(26)) | low).astype(np.float64) * 2.0**-53

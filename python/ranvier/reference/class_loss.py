@@ -1,32 +1,47 @@
 """Losses of scores x (N, C, d1, ...) for C classes against class indices t (N, d1, ...).
 
-Lines whose index is ``ignore_index`` have loss 0. ``weight`` (C,) holds a factor for each class, or is None.
-A mean is divided by the sum of the lines' shares: 1, or where a loss says so the weight of the line's class.
+Each function gives the loss of every line of C scores, the line's share in the divisor of a mean (1, or the
+weight of its class), and the slopes by x and t. `ClassLoss` makes of these ``nll(x, t, reduction=...)`` and
+``nll.backward(dy, x, t, reduction=...)``, as in loss.py.
+
+Lines whose index is ``ignore_index`` have loss 0. ``weight`` (C,) has a factor for each class, or is None.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from ranvier.reference.softmax import log_softmax
 
 Array = np.ndarray[Any, Any]
+Parts = tuple[Array, Array, Array, Array | None]  # losses, shares, slopes by x and by t
 
 
-def reduce(losses: Array, shares: Array, reduction: str) -> Array:
-    if reduction == "none":
-        return losses
-    total = np.asarray(losses.sum())
-    with np.errstate(invalid="ignore"):  # the mean of nothing is NaN
-        return total if reduction == "sum" else total / shares.sum()
+class ClassLoss:
+    def __init__(self, parts: Callable[..., Parts]) -> None:
+        self.parts = parts
+        functools.update_wrapper(self, parts)
+
+    def __call__(self, x: Array, t: Array, reduction: str = "mean", **settings: Any) -> Array:
+        losses, shares, _, _ = self.parts(x, t, **settings)
+        with np.errstate(invalid="ignore"):  # the mean of nothing is NaN
+            return losses if reduction == "none" else losses.sum() / _divisor(shares, reduction)
+
+    def backward(
+        self, dy: Array, x: Array, t: Array, reduction: str = "mean", **settings: Any
+    ) -> tuple[Array, Array | None]:
+        """The gradients: dy, divided like the loss, times each slope."""
+        _, shares, by_x, by_t = self.parts(x, t, **settings)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            dy = np.broadcast_to(dy / _divisor(shares, reduction), shares.shape)[:, None]
+        return dy * by_x, None if by_t is None else dy * by_t
 
 
-def spread(dy: Array, shares: Array, reduction: str) -> Array:
-    """The gradient of each line's loss (N, 1, d1, ...), from that of the reduced one."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        dy = dy / shares.sum() if reduction == "mean" else dy
-    return np.broadcast_to(dy, shares.shape)[:, None]
+def _divisor(shares: Array, reduction: str) -> Any:
+    return shares.sum() if reduction == "mean" else 1
 
 
 def one_hot(t: Array, x: Array) -> Array:
@@ -43,142 +58,53 @@ def _weights(x: Array, weight: Array | None) -> Array:
     return _column(np.ones(x.shape[1]) if weight is None else weight, x)
 
 
-# --- cross-entropy: x are logits; t may also be probabilities in the shape of x
-
-
-def _coefficients(
-    x: Array, t: Array, weight: Array | None, ignore_index: int, label_smoothing: float
-) -> tuple[Array, Array]:
-    """q of the loss -sum_c q_c log(softmax(x)_c), and the lines' shares of the divisor."""
-    w, uniform = _weights(x, weight), label_smoothing / max(x.shape[1], 1)
-    if t.dtype.kind == "f":
-        return w * ((1 - label_smoothing) * t + uniform), np.ones((x.shape[0], *x.shape[2:]))
-    used = (t != ignore_index)[:, None]  # (N, 1, d1, ...)
-    target = one_hot(t, x)
-    return used * w * ((1 - label_smoothing) * target + uniform), (used * w * target).sum(1)
-
-
+@ClassLoss
 def cross_entropy(
-    x: Array,
-    t: Array,
-    reduction: str = "mean",
-    weight: Array | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-) -> Array:
-    q, shares = _coefficients(x, t, weight, ignore_index, label_smoothing)
-    return reduce(-(q * log_softmax(x, 1)).sum(1), shares, reduction)
+    x: Array, t: Array, weight: Array | None = None, ignore_index: int = -100, label_smoothing: float = 0.0
+) -> Parts:
+    """-sum over c of q_c log(softmax(x)_c): x are logits, t may also be probabilities in the shape of x."""
+    w, log_y, by_t = _weights(x, weight), log_softmax(x, 1), None
+    uniform = label_smoothing / max(x.shape[1], 1)
+    if t.dtype.kind == "f":
+        q, shares = w * ((1 - label_smoothing) * t + uniform), np.ones((x.shape[0], *x.shape[2:]))
+        by_t = -w * (1 - label_smoothing) * log_y
+    else:
+        used, target = (t != ignore_index)[:, None] * w, one_hot(t, x)
+        q, shares = used * ((1 - label_smoothing) * target + uniform), (used * target).sum(1)
+    return -(q * log_y).sum(1), shares, np.exp(log_y) * q.sum(1, keepdims=True) - q, by_t
 
 
-def cross_entropy_backward(
-    dy: Array,
-    x: Array,
-    t: Array,
-    reduction: str = "mean",
-    weight: Array | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-) -> tuple[Array, Array | None]:
-    q, shares = _coefficients(x, t, weight, ignore_index, label_smoothing)
-    dy, log_y = spread(dy, shares, reduction), log_softmax(x, 1)
-    dx = dy * (np.exp(log_y) * q.sum(1, keepdims=True) - q)
-    return dx, -dy * _weights(x, weight) * (1 - label_smoothing) * log_y if t.dtype.kind == "f" else None
+@ClassLoss
+def nll(x: Array, t: Array, weight: Array | None = None, ignore_index: int = -100) -> Parts:
+    """Negative log-likelihood: x are log-probabilities."""
+    q = (t != ignore_index)[:, None] * _weights(x, weight) * one_hot(t, x)
+    return -(q * x).sum(1), q.sum(1), -q, None
 
 
-# --- negative log-likelihood: x are log-probabilities
-
-
-def _nll_coefficients(x: Array, t: Array, weight: Array | None, ignore_index: int) -> Array:
-    return (t != ignore_index)[:, None] * _weights(x, weight) * one_hot(t, x)
-
-
-def nll(
-    x: Array, t: Array, reduction: str = "mean", weight: Array | None = None, ignore_index: int = -100
-) -> Array:
-    q = _nll_coefficients(x, t, weight, ignore_index)
-    return reduce(-(q * x).sum(1), q.sum(1), reduction)
-
-
-def nll_backward(
-    dy: Array,
-    x: Array,
-    t: Array,
-    reduction: str = "mean",
-    weight: Array | None = None,
-    ignore_index: int = -100,
-) -> tuple[Array, None]:
-    q = _nll_coefficients(x, t, weight, ignore_index)
-    return -spread(dy, q.sum(1), reduction) * q, None
-
-
-# --- focal loss: cross-entropy times (1 - p)^gamma; p is the probability of the class, alpha its weight
-
-
+@ClassLoss
 def focal(
-    x: Array,
-    t: Array,
-    reduction: str = "mean",
-    gamma: float = 2.0,
-    alpha: Array | None = None,
-    ignore_index: int = -100,
-) -> Array:
-    used, target = (t != ignore_index)[:, None], one_hot(t, x)
-    log_p = log_softmax(x, 1)
-    losses = -_weights(x, alpha) * (1 - np.exp(log_p)) ** gamma * log_p
-    return reduce((used * target * losses).sum(1), used[:, 0].astype(x.dtype), reduction)
+    x: Array, t: Array, gamma: float = 2.0, alpha: Array | None = None, ignore_index: int = -100
+) -> Parts:
+    """Cross-entropy times (1 - p)^gamma; p is the probability of the class, alpha its weight.
 
-
-def focal_backward(
-    dy: Array,
-    x: Array,
-    t: Array,
-    reduction: str = "mean",
-    gamma: float = 2.0,
-    alpha: Array | None = None,
-    ignore_index: int = -100,
-) -> tuple[Array, None]:
-    """With l = log p of the class: dl / dx = one_hot - softmax, and the loss -(1 - e^l)^gamma l has the slope
-    gamma (1 - p)^(gamma - 1) p l - (1 - p)^gamma by l."""
-    used, target = (t != ignore_index)[:, None], one_hot(t, x)
-    log_y = log_softmax(x, 1)
-    log_p = (target * log_y).sum(1, keepdims=True)
-    weight = (used * target * _weights(x, alpha)).sum(1, keepdims=True)
+    With l = log p of the class: dl / dx = one_hot - softmax, and the loss -(1 - e^l)^gamma l has the slope
+    gamma (1 - p)^(gamma - 1) p l - (1 - p)^gamma by l.
+    """
+    used, target, log_y = t != ignore_index, one_hot(t, x), log_softmax(x, 1)
+    log_p = (target * log_y).sum(1)
+    weight = used * (target * _weights(x, alpha)).sum(1)
     miss = -np.expm1(log_p)
     by_log = weight * (gamma * miss ** (gamma - 1) * np.exp(log_p) * log_p - miss**gamma)
-    dy = spread(dy, used[:, 0].astype(x.dtype), reduction)
-    return dy * by_log * (target - np.exp(log_y)), None
+    slope = by_log[:, None] * (target - np.exp(log_y))
+    return -weight * miss**gamma * log_p, used.astype(x.dtype), slope, None
 
 
-# --- the hinge loss of scores x (N, C)
-
-
-def multi_margin(
-    x: Array,
-    t: Array,
-    reduction: str = "mean",
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Array | None = None,
-) -> Array:
-    target = one_hot(t, x)
-    of_class = (x * target).sum(1, keepdims=True)
-    violation = (1 - target) * np.maximum(0, margin - of_class + x) ** p
-    losses = (violation * (target * _weights(x, weight)).sum(1, keepdims=True)).sum(1) / max(x.shape[1], 1)
-    return reduce(losses, np.ones(len(x)), reduction)
-
-
-def multi_margin_backward(
-    dy: Array,
-    x: Array,
-    t: Array,
-    reduction: str = "mean",
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Array | None = None,
-) -> tuple[Array, None]:
-    target = one_hot(t, x)
+@ClassLoss
+def multi_margin(x: Array, t: Array, p: int = 1, margin: float = 1.0, weight: Array | None = None) -> Parts:
+    """The hinge loss of scores x (N, C)."""
+    target, classes = one_hot(t, x), max(x.shape[1], 1)
     z = margin - (x * target).sum(1, keepdims=True) + x
+    w = (target * _weights(x, weight)).sum(1, keepdims=True) / classes
     slope = (1 - target) * (z > 0) * (1 if p == 1 else 2 * z)
     slope = slope - target * slope.sum(1, keepdims=True)
-    w = (target * _weights(x, weight)).sum(1, keepdims=True)
-    return spread(dy, np.ones(len(x)), reduction) * w * slope / max(x.shape[1], 1), None
+    return (w * (1 - target) * np.maximum(0, z) ** p).sum(1), np.ones(len(x)), w * slope, None

@@ -4,9 +4,9 @@
     y[n, k, p, q] = bias[k] + sum over c, r, s of x[n, c, i, j] * w[k, c, r, s]
         i = p * stride + r * dilation - padding, j = q * stride + s * dilation - padding
 
-The sum over r and s is written as a loop over taps: for one tap, every output pixel looks at one input pixel,
-and those input pixels are a slice of the padded image. What is left is a matrix product over channels, the
-same for each pixel. Each loop below does the same with one of the three arrays unknown.
+The sum over r and s is written as a loop over taps: for one tap, every output pixel reads one input pixel,
+and those input pixels are a slice of the padded image. For each pixel this is a matrix product over channels.
+The gradients are the same loop with another of the three arrays unknown.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _contract(axes: str, a: Array, b: Array) -> Array:
 
 
 def _taps(w: Array, size: tuple[int, ...], stride: Pair, dilation: Pair) -> Iterator[tuple[Any, Any]]:
-    """For each tap: its place in w, and the pixels of the padded image that the outputs see through it."""
+    """For each tap: its place in w, and the pixels of the padded image that the outputs read with it."""
     (sh, sw), (dh, dw), (p, q) = _pair(stride), _pair(dilation), size
     for r in range(w.shape[2]):
         for s in range(w.shape[3]):

@@ -2,15 +2,14 @@
 
     x (n, c, h, w), weight (k, c, r, s), bias (k), z (n, k, p, q), y and where (n, k, p // a, q // b)
     z = x * weight + bias, as in conv2d
-    y[n, k, i, j] = the largest element of z[n, k, i a : (i + 1) a, j b : (j + 1) b], or 0 if ReLU says so
+    y[n, k, i, j] = the largest element of z[n, k, i a : (i + 1) a, j b : (j + 1) b], at least 0 with ReLU
     where[n, k, i, j] = its offset row * b + column in the window: the first of the largest
 
-Since windows of a rows and b columns do not overlap, they are axes of z in another shape. The ReLU comes
-after the maximum: max(relu(z)) = relu(max(z)). Where the maximum is below zero, no
-gradient passes and the offset does not matter.
+Windows that do not overlap are axes of z in another shape. The ReLU follows the maximum, since
+max(relu(z)) = relu(max(z)); where the maximum is below zero, no gradient passes.
 
-Backward, z's gradient is dy at the offsets and zero elsewhere, and conv2d's own gradients do the rest. The
-core never writes z's gradient down: it looks only at the elements that are not zero.
+The gradient of z is dy at the offsets and zero elsewhere; conv2d's gradients follow from it. The core
+uses only those elements and does not store z's gradient.
 """
 
 from __future__ import annotations
@@ -50,10 +49,10 @@ def conv2d_pool_backward(
     window: tuple[int, int] = (2, 2),
     saved: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """dx, dw, db from dy, which is zero already where the ReLU cut off; with `saved`, x as the result of
-    another ReLU, dx is the gradient before that one."""
+    """dx, dw, db from dy, which is already zero where the ReLU gave 0. saved: x, if another ReLU made it;
+    then dx is the gradient of that ReLU's input."""
     (n, k, rows, columns), (a, b) = dy.shape, window
-    # (n, k, rows, columns, a * b), and from that z's gradient; what is left over of z has none
+    # (n, k, rows, columns, a * b), and from that z's gradient; the rest of z has none
     values = np.where(where[..., None] == np.arange(a * b), dy[..., None], 0)
     tiles = values.reshape(n, k, rows, columns, a, b).swapaxes(3, 4)
     dz = tiles.reshape(n, k, rows * a, columns * b)

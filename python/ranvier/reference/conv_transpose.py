@@ -1,11 +1,11 @@
-"""conv_transpose2d: every input pixel stamps its value times the kernel onto the output.
+"""conv_transpose2d: every input pixel adds its value times the kernel to the output.
 
     x (n, c, h, v), w (c, k / groups, r, s), bias (k), y (n, k, p, q)
-    y[n, k, i, j] = bias[k] + the sum of x[n, c, a, b] * w[c, k, r, s] over all that lands there:
+    y[n, k, i, j] = bias[k] + sum of x[n, c, a, b] * w[c, k, r, s] over all c, a, b, r, s with
         i = a * stride + r * dilation - padding, j = b * stride + s * dilation - padding
 
-For one tap (r, s), the pixels of x land on a slice of the padded output. Turned round, the same slices of dy
-give dx and dw. A signal is an image of one row, with settings (1, ...) and (0, ...) along it.
+For one tap (r, s), the pixels of x go to a slice of the padded output. The same slices of dy give dx and dw.
+A signal is an image of one row, with settings (1, ...) and (0, ...) along it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from ranvier.reference.conv1d import channel_groups
 
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
@@ -60,6 +59,13 @@ def conv_transpose2d_backward(
     return dx, dw, dy.sum((0, 2, 3))
 
 
+def channel_groups(inputs: int, outputs: int, groups: int) -> Iterator[tuple[slice, slice]]:
+    """The input and the output channels of each group, which is a separate convolution."""
+    c, k = inputs // groups, outputs // groups
+    for g in range(groups):
+        yield slice(g * c, (g + 1) * c), slice(g * k, (g + 1) * k)
+
+
 def _padded_size(x: Array, w: Array, stride: Pair, output_padding: Pair, dilation: Pair) -> list[int]:
     """The output's size before the padding is cut off."""
     return [
@@ -69,7 +75,7 @@ def _padded_size(x: Array, w: Array, stride: Pair, output_padding: Pair, dilatio
 
 
 def _stamps(x: Array, w: Array, stride: Pair, dilation: Pair) -> Iterator[tuple[int, int, Any]]:
-    """For each tap: where in the padded output the pixels of x land."""
+    """For each tap: where the pixels of x go in the padded output."""
     h, v = x.shape[2:]
     for r in range(w.shape[2]):
         for s in range(w.shape[3]):

@@ -1,7 +1,7 @@
-"""Dropout in plain NumPy, with the generator behind it.
+"""Dropout in plain NumPy, and its random numbers.
 
-Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) scrambles a counter under a
-key: any element's random word can be computed from its place alone, in any order and on any thread.
+Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) is a function of a key and
+a counter: an element's random word follows from its place alone, in any order and on any thread.
 """
 
 from __future__ import annotations

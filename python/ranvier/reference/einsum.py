@@ -1,7 +1,7 @@
 """einsum in plain NumPy: every operand over the whole grid of all indices, multiplied and added up.
 
 For "ij,jk->ik" the grid has the axes i, j, k; element (i, j, k) of the product is a[i, j] b[j, k], and is
-added to y[i, k]. Wasteful, and the definition itself.
+added to y[i, k]. This is slow, but it is the definition.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def _grid(equation: str, arrays: tuple[Array, ...]) -> tuple[list[tuple[Array, ...]], tuple[Array, ...]]:
-    """For each operand, and for the result, where each point of the grid lies in it; letters only."""
+    """For each operand, and for the result, the indices of each point of the grid; letters only."""
     left, right = equation.split("->")
     sizes: dict[str, int] = {}
     for letters, array in zip(left.split(","), arrays, strict=True):

@@ -14,6 +14,12 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Pair = tuple[Array, Array]
 
+# The functions themselves are NumPy's; below are their gradients.
+add, sub, mul, div, pow, neg = np.add, np.subtract, np.multiply, np.divide, np.power, np.negative
+maximum, minimum, where, clip = np.maximum, np.minimum, np.where, np.clip
+abs, sign, round, square, reciprocal, sqrt = np.abs, np.sign, np.round, np.square, np.reciprocal, np.sqrt
+exp, expm1, log, log1p, sin, cos = np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos
+
 
 def unbroadcast(dy: Array, x: Array) -> Array:
     """dy (of the common shape) summed over the axes along which x was repeated."""
@@ -22,49 +28,25 @@ def unbroadcast(dy: Array, x: Array) -> Array:
     return dy.sum(tuple(d for d, n in enumerate(x.shape) if n == 1), keepdims=True)
 
 
-def add(a: Array, b: Array) -> Array:
-    return a + b
-
-
 def add_backward(dy: Array, a: Array, b: Array) -> Pair:
     return unbroadcast(dy, a), unbroadcast(dy, b)
-
-
-def sub(a: Array, b: Array) -> Array:
-    return a - b
 
 
 def sub_backward(dy: Array, a: Array, b: Array) -> Pair:
     return unbroadcast(dy, a), unbroadcast(-dy, b)
 
 
-def mul(a: Array, b: Array) -> Array:
-    return a * b
-
-
 def mul_backward(dy: Array, a: Array, b: Array) -> Pair:
     return unbroadcast(dy * b, a), unbroadcast(dy * a, b)
-
-
-def div(a: Array, b: Array) -> Array:
-    return a / b
 
 
 def div_backward(dy: Array, a: Array, b: Array) -> Pair:
     return unbroadcast(dy / b, a), unbroadcast(-dy * a / b**2, b)
 
 
-def pow(a: Array, b: Array) -> Array:
-    """a^b for a > 0."""
-    return a**b
-
-
 def pow_backward(dy: Array, a: Array, b: Array) -> Pair:
+    """For a > 0."""
     return unbroadcast(dy * b * a ** (b - 1), a), unbroadcast(dy * a**b * np.log(a), b)
-
-
-def maximum(a: Array, b: Array) -> Array:
-    return np.maximum(a, b)
 
 
 def maximum_backward(dy: Array, a: Array, b: Array) -> Pair:
@@ -73,29 +55,17 @@ def maximum_backward(dy: Array, a: Array, b: Array) -> Pair:
     return unbroadcast(np.where(a < b, 0, dy), a), unbroadcast(np.where(a > b, 0, dy), b)
 
 
-def minimum(a: Array, b: Array) -> Array:
-    return np.minimum(a, b)
-
-
 def minimum_backward(dy: Array, a: Array, b: Array) -> Pair:
     dy = dy * (1 - 0.5 * (a == b))
     return unbroadcast(np.where(a > b, 0, dy), a), unbroadcast(np.where(a < b, 0, dy), b)
-
-
-def where(condition: Array, a: Array, b: Array) -> Array:
-    return np.where(condition, a, b)
 
 
 def where_backward(dy: Array, condition: Array, a: Array, b: Array) -> Pair:
     return unbroadcast(np.where(condition, dy, 0), a), unbroadcast(np.where(condition, 0, dy), b)
 
 
-def clip(x: Array, low: float | None = None, high: float | None = None) -> Array:
-    return np.clip(x, low, high)
-
-
 def clip_backward(dy: Array, x: Array, low: float | None = None, high: float | None = None) -> Array:
-    """dy where x lies inside, its bounds included, else 0."""
+    """dy where x is within the bounds or equal to one, else 0."""
     return dy * (np.clip(x, low, high) == x)
 
 
@@ -107,107 +77,52 @@ def masked_fill_backward(dy: Array, x: Array, mask: Array, value: float) -> Arra
     return np.where(mask, 0, dy)
 
 
-def neg(x: Array) -> Array:
-    return -x
-
-
 def neg_backward(dy: Array, x: Array) -> Array:
     return -dy
-
-
-def abs(x: Array) -> Array:
-    return np.abs(x)
 
 
 def abs_backward(dy: Array, x: Array) -> Array:
     return dy * np.sign(x)
 
 
-def sign(x: Array) -> Array:
-    return np.sign(x)
-
-
 def sign_backward(dy: Array, x: Array) -> Array:
     return np.zeros_like(x)
-
-
-def round(x: Array) -> Array:
-    """To the nearest whole number; halves to the even one."""
-    return np.round(x)
 
 
 def round_backward(dy: Array, x: Array) -> Array:
     return np.zeros_like(x)
 
 
-def square(x: Array) -> Array:
-    return x * x
-
-
 def square_backward(dy: Array, x: Array) -> Array:
     return 2 * dy * x
-
-
-def reciprocal(x: Array) -> Array:
-    return 1 / x
 
 
 def reciprocal_backward(dy: Array, x: Array) -> Array:
     return -dy / x**2
 
 
-def sqrt(x: Array) -> Array:
-    return np.sqrt(x)
-
-
 def sqrt_backward(dy: Array, x: Array) -> Array:
     return dy / (2 * np.sqrt(x))
-
-
-def exp(x: Array) -> Array:
-    return np.exp(x)
 
 
 def exp_backward(dy: Array, x: Array) -> Array:
     return dy * np.exp(x)
 
 
-def expm1(x: Array) -> Array:
-    """e^x - 1, exact to the last digits near 0."""
-    return np.expm1(x)
-
-
 def expm1_backward(dy: Array, x: Array) -> Array:
     return dy * np.exp(x)
-
-
-def log(x: Array) -> Array:
-    return np.log(x)
 
 
 def log_backward(dy: Array, x: Array) -> Array:
     return dy / x
 
 
-def log1p(x: Array) -> Array:
-    """log(1 + x), exact to the last digits near 0."""
-    return np.log1p(x)
-
-
 def log1p_backward(dy: Array, x: Array) -> Array:
     return dy / (1 + x)
 
 
-def sin(x: Array) -> Array:
-    return np.sin(x)
-
-
 def sin_backward(dy: Array, x: Array) -> Array:
     return dy * np.cos(x)
-
-
-def cos(x: Array) -> Array:
-    return np.cos(x)
 
 
 def cos_backward(dy: Array, x: Array) -> Array:

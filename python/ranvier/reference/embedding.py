@@ -1,7 +1,7 @@
 """Embedding: rows of a table picked by number.
 
-y[i] = weight[index[i]]. It is a matrix product with rows of zeros and a single one, without the zeros; so its
-gradient adds the rows of dy up at the places that they came from.
+y[i] = weight[index[i]]. It is a matrix product with one-hot rows, without the zeros; so its gradient adds
+each row of dy to the row of the table that it came from.
 """
 
 from __future__ import annotations

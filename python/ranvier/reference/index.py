@@ -1,7 +1,7 @@
-"""Elements picked along an axis and put there, in plain NumPy loops over the places of the index.
+"""Elements picked and put along an axis, in plain NumPy loops over the places of the index.
 
-index has as many dimensions as x; it may be smaller than x (but for the axis) and than src: only that corner
-takes part. shape.moved_backward is the gradient of everything that only picks.
+index has as many dimensions as x. It may be smaller than src, and than x except along the axis: only that
+corner is used. shape.moved_backward is the gradient of everything that only picks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def _places(index: Array, axis: int) -> tuple[Array, ...]:
-    """For each element of index, where in the other tensor it points: its own place, but for the axis."""
+    """For each element of index, the place it points to: its own, but with the index along the axis."""
     places: list[Any] = list(np.indices(index.shape))
     places[axis] = index
     return tuple(places)

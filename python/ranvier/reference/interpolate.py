@@ -1,10 +1,9 @@
 """interpolate: images (n, c, h, w) at other sizes.
 
 Each output pixel is a weighted sum of a few input pixels, rows and columns apart: y = R x C^T, where row o of
-the matrix R holds the weights of output row o. So the gradient is dx = R^T dy C. All there is to say is what
-stands in R.
+the matrix R has the weights of output row o. So the gradient is dx = R^T dy C, and only R has to be defined.
 
-Output o lies at ``(o + 1/2) scale - 1/2`` in the input, if pixels are squares that cover the same image, or
+Output o is at ``(o + 1/2) scale - 1/2`` in the input, if pixels are squares that cover the same image, or
 at ``o (in - 1) / (out - 1)``, if the corner pixels stay where they are (align_corners).
 """
 
@@ -33,7 +32,7 @@ def weights(size: int, out: int, mode: str, scale: float | None = None, align_co
         at = np.maximum(at, 0)
     first = np.minimum(np.floor(at), size - 1)
     part = np.clip(at - first, 0, 1)
-    for tap in taps:  # beyond the edge, the edge's own pixel stands
+    for tap in taps:  # outside the image, the pixel at the edge
         inputs = np.clip(first + tap, 0, size - 1).astype(int)
         np.add.at(matrix, (o, inputs), kernel(np.abs(part - tap)))
     return matrix

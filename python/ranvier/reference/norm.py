@@ -83,7 +83,7 @@ def batch_norm_eval_backward(
 
 
 def running(mean: Array, var: Array, x: Array, momentum: float) -> tuple[Array, Array]:
-    """The running statistics after a batch: an average that forgets; var is the unbiased one."""
+    """The running statistics after a batch: an exponential average; var is the unbiased one."""
     axes = over_channels(x)
     new_mean = (1 - momentum) * mean + momentum * x.mean(axes)
     return new_mean, (1 - momentum) * var + momentum * x.var(axes, ddof=1)

@@ -14,6 +14,23 @@ Array = np.ndarray[Any, Any]
 State = dict[str, Any]
 
 
+def decayed(
+    p: Array, g: Array, lr: float, weight_decay: float, decoupled: bool, maximize: bool
+) -> tuple[Array, Array]:
+    """p and g after the weight decay: it shrinks p itself if decoupled, else it is a part of g."""
+    g = -g if maximize else g
+    return (p - lr * weight_decay * p, g) if decoupled else (p, g + weight_decay * p)
+
+
+def moments(g: Array, state: State, betas: tuple[float, float]) -> tuple[int, Array, Array]:
+    """The number of the step, and the running means of g and of g^2."""
+    beta1, beta2 = betas
+    t = state["step"] = state.get("step", 0) + 1
+    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
+    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
+    return t, m, v
+
+
 def sgd(
     p: Array,
     g: Array,
@@ -70,14 +87,8 @@ def adam(
     decoupled_weight_decay: bool = False,
 ) -> Array:
     beta1, beta2 = betas
-    g = -g if maximize else g
-    if decoupled_weight_decay:
-        p = p - lr * weight_decay * p
-    else:
-        g = g + weight_decay * p
-    t = state["step"] = state.get("step", 0) + 1
-    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
-    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
+    p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
+    t, m, v = moments(g, state, betas)
     if amsgrad:
         v = state["max_exp_avg_sq"] = np.maximum(state.get("max_exp_avg_sq", 0.0), v)
     return p - lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
@@ -152,16 +163,10 @@ def nadam(
     maximize: bool = False,
 ) -> Array:
     beta1, beta2 = betas
-    g = -g if maximize else g
-    if decoupled_weight_decay:
-        p = p - lr * weight_decay * p
-    else:
-        g = g + weight_decay * p
-    t = state["step"] = state.get("step", 0) + 1
+    p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
+    t, m, v = moments(g, state, betas)
     now, following = (beta1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in (t, t + 1))
     product = state["mu_product"] = state.get("mu_product", 1.0) * now
-    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
-    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
     ahead = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
     return p - lr * ahead / (np.sqrt(v / (1 - beta2**t)) + eps)
 
@@ -178,14 +183,8 @@ def radam(
     maximize: bool = False,
 ) -> Array:
     beta1, beta2 = betas
-    g = -g if maximize else g
-    if decoupled_weight_decay:
-        p = p - lr * weight_decay * p
-    else:
-        g = g + weight_decay * p
-    t = state["step"] = state.get("step", 0) + 1
-    m = state["exp_avg"] = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * g
-    v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * g**2
+    p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
+    t, m, v = moments(g, state, betas)
     step_size, limit = lr / (1 - beta1**t), 2 / (1 - beta2) - 1
     length = limit - 2 * t * beta2**t / (1 - beta2**t)
     if length <= 5:

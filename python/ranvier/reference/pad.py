@@ -1,7 +1,7 @@
 """pad: values around an array, one axis after another; a negative size crops.
 
-Along an axis, ``positions`` says for each output which input stands there; -1 is the constant. Every mode is
-that one list, and the gradient sends each dy back to where its value came from.
+Along an axis, ``positions`` gives the input of each output; -1 is the constant. The modes differ only in
+this list, and the gradient adds each dy at the place of its input.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pad(x: Array, sizes: Sequence[int], mode: str = "constant", value: float = 0
 
 
 def pad_backward(dy: Array, shape: tuple[int, ...], sizes: Sequence[int], mode: str = "constant") -> Array:
-    """dx[i] = the sum of dy where x[i] stands; shape: x's."""
+    """dx[i] = the sum of dy over the outputs with input i; shape: x's."""
     for k in reversed(range(len(sizes) // 2)):
         axis = len(shape) - 1 - k
         found = positions(shape[axis], sizes[2 * k], sizes[2 * k + 1], mode)

@@ -1,7 +1,7 @@
 """Pooling in plain NumPy: x (n, c, h, w) -> y (n, c, oh, ow), one window at a time.
 
 A window is a row list times a column list. `taps(...)` gives, for each output along one axis, the taps of its
-window that lie inside the image and the inputs they fall on; everything else follows from that.
+window that are inside the image, and their inputs; everything else follows from that.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def output_size(
     size: int, kernel: int, stride: int, padding: int, dilation: int = 1, ceil_mode: bool = False
 ) -> int:
     """How many windows fit: floor (or ceil) of (size + 2 padding - extent) / stride, plus 1."""
-    room = size + 2 * padding - dilation * (kernel - 1) - 1
-    out = -(-room // stride) + 1 if ceil_mode else room // stride + 1
+    span = size + 2 * padding - dilation * (kernel - 1) - 1
+    out = -(-span // stride) + 1 if ceil_mode else span // stride + 1
     if ceil_mode and (out - 1) * stride >= size + padding:
-        out -= 1  # the last window would begin beyond the image
+        out -= 1  # the last window would begin outside the image
     return out
 
 

@@ -2,14 +2,14 @@
 
 A step is a function of the input's part a = W_ih x + b_ih and the state's part s = W_hh h + b_hh. Training
 is backpropagation through time: the loss reaches the state after step t directly, through y_t, and through
-all later steps; so the loop runs from the last step to the first, and hands the gradient to h on.
+all later steps; so the loop runs from the last step to the first and passes the gradient of h on.
 
     RNN   h' = tanh(a + s)
-    LSTM  a gated sum: c' = f c + i g, and what of it is seen: h' = o tanh(c')
+    LSTM  a gated sum: c' = f c + i g, h' = o tanh(c')
     GRU   a gated mean: h' = (1 - z) n + z h
 
 Why gates: through the plain RNN the gradient is multiplied by W_hh and the slope of tanh at each step, so it
-vanishes or explodes. Along c it is multiplied by f alone, which the network can hold at 1.
+vanishes or explodes. Along c it is multiplied by f alone, which the network can keep at 1.
 """
 
 from __future__ import annotations

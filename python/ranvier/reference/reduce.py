@@ -112,7 +112,7 @@ def norm_backward(dy: Array, x: Array, p: float = 2, axis: Axis = None, keepdims
 
 
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """log(sum of exp(x)), from the maximum on."""
+    """log(sum of exp(x)), computed relative to the maximum."""
     top = np.max(x, axis=axis, keepdims=True, initial=np.finfo(x.dtype).min)
     with np.errstate(divide="ignore"):  # log(0) of an empty sum
         y = top + np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True))

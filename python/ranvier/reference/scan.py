@@ -8,18 +8,12 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-
-def cumsum(x: Array, axis: int) -> Array:
-    return np.cumsum(x, axis)
+cumsum, cumprod = np.cumsum, np.cumprod
 
 
 def cumsum_backward(dy: Array, x: Array, axis: int) -> Array:
-    """x[i] is a term of y[i], y[i + 1] ...: the running sum of dy from behind."""
+    """x[i] is a term of y[i], y[i + 1] ...: the running sum of dy from its end."""
     return np.flip(np.cumsum(np.flip(dy, axis), axis), axis)
-
-
-def cumprod(x: Array, axis: int) -> Array:
-    return np.cumprod(x, axis)
 
 
 def cumprod_backward(dy: Array, x: Array, axis: int) -> Array:

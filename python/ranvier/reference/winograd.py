@@ -1,4 +1,4 @@
-"""Winograd's way to a 3 x 3 convolution: 2 x 2 outputs from 4 x 4 inputs with 16 products, not 36.
+"""Winograd's algorithm for 3 x 3 convolutions: 2 x 2 outputs from 4 x 4 inputs with 16 products, not 36.
 
     y = A^T [ sum over c of (G g_c G^T) * (B^T d_c B) ] A        (* element by element)
 
@@ -7,8 +7,8 @@ In one dimension, F(2, 3): two outputs of three taps each, from four inputs d an
     y0 = d0 g0 + d1 g1 + d2 g2 = m0 + m1 + m2      m0 = (d0 - d2) g0      m1 = (d1 + d2) (g0 + g1 + g2) / 2
     y1 = d1 g0 + d2 g1 + d3 g2 = m1 - m2 - m3      m3 = (d1 - d3) g2      m2 = (d2 - d1) (g0 - g1 + g2) / 2
 
-takes four products, not six: B^T is what is done to d, G what is done to g, A^T what is done to the products.
-Rows and columns of an image each are such a problem, so the matrices stand on both sides.
+takes four products, not six: B^T transforms d, G transforms g and A^T the products. In two dimensions the
+matrices are applied on both sides, to rows and columns.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016).
 """
@@ -32,8 +32,7 @@ def conv2d(x: Array, w: Array, padding: tuple[int, int] = (0, 0)) -> Array:
 
 
 def magnitude(x: Array, w: Array, padding: tuple[int, int] = (0, 0)) -> Array:
-    """For each output the sum of the absolute values of all that is added up: what rounding errors are
-    relative to."""
+    """For each output the sum of the absolute values of all terms, to which rounding errors are relative."""
     return _minimal_filter(np.abs(x), np.abs(w), padding, np.abs(B_T), np.abs(G), np.abs(A_T))
 
 
@@ -47,7 +46,7 @@ def _minimal_filter(
     x: Array, w: Array, padding: tuple[int, int], input_matrix: Array, weights: Array, output: Array
 ) -> Array:
     p, q = x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2
-    # to whole tiles, of which the last may reach over
+    # padded to whole tiles
     rows, columns = (padding[0], padding[0] + p % 2), (padding[1], padding[1] + q % 2)
     image = np.pad(x, ((0, 0), (0, 0), rows, columns))
     tiles = np.lib.stride_tricks.sliding_window_view(image, (4, 4), (2, 3))[:, :, ::2, ::2]
