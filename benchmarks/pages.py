@@ -14,8 +14,8 @@ Record = Mapping[str, Any]
 INTRODUCTION = """# Benchmarks
 
 Written by `python -m benchmarks.report`. The answer of each row was checked before it was timed. Then
-ranvier, each peer in a separate process, and the machine's limit were timed in turn. A ratio is the median over
-the rounds.
+ranvier, each peer in a separate process, and the machine's limit were timed in turn. A ratio is the median
+over the rounds.
 
 - **A ratio above 1 means that ranvier is faster**; it is taken to the fastest peer of the row.
 - "Of the limit" is the least time that this machine needs for the row's arithmetic (FMAs in registers) or
