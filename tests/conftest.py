@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "propert
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """A run of the whole suite (no path is named) uses two processes, unless the command says -n."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored in the background; tests send it to processes
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if whole and config.getoption("numprocesses", 0) is None and len(os.sched_getaffinity(0)) > 1:
         config.option.numprocesses = 2

@@ -19,6 +19,7 @@ import pytest
 import ranvier as rv
 from ranvier.train import checkpoints
 
+KILLS = max(8, int(os.environ.get("RANVIER_KILLS", "0")))
 SCRIPT = Path(__file__).parents[1] / "support" / "killed_run.py"
 
 
@@ -80,13 +81,13 @@ def moments(seed):
         yield "written", draw.choice([1, 2, 3])
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("arrays", 12), ("loader", 12), ("images", 12)])
-def test_killed_at_any_moment(tmp_path, start, kind, kills):
+@pytest.mark.parametrize("kind", ["arrays", "loader", "images"])
+def test_killed_at_any_moment(tmp_path, start, kind):
     expected = tmp_path / "expected.safetensors"
     whole = start(tmp_path / "whole", expected, kind)
     folder, result = tmp_path / "killed", tmp_path / "result.safetensors"
     killed = cut_off = 0
-    for moment in itertools.islice(moments(kind), kills):
+    for moment in itertools.islice(moments(kind), KILLS):
         known, parts = [path.name for path in checkpoints.listed(folder)], names(folder, "writing")
         process = start(folder, result, kind, threads=1 + killed % 2)
         wait_for(process, folder, moment)
@@ -99,7 +100,7 @@ def test_killed_at_any_moment(tmp_path, start, kind, kills):
         cut_off += bool(names(folder, "writing") - parts)
         left = [path.name for path in checkpoints.listed(folder)]
         assert left[:1] >= known[:1], "a checkpoint was lost"
-    assert killed >= 10
+    assert killed >= KILLS - 2
     assert cut_off > 0, "no kill fell into the writing of a checkpoint"
 
     process = start(folder, result, kind, threads=2)
@@ -111,7 +112,7 @@ def test_killed_at_any_moment(tmp_path, start, kind, kills):
     assert result.read_bytes() == expected.read_bytes()
     origins = Path(folder, "lives.txt").read_text().splitlines()
     assert origins == sorted(origins)
-    assert len(set(origins)) > 4
+    assert len(set(origins)) > KILLS // 3
     assert names(folder, "writing") == set()
 
 

@@ -219,7 +219,7 @@ def test_a_captured_step_is_not_left_half_done() -> None:
     for _ in range(3):
         step(x)
     counts = []
-    for delay in np.linspace(0.001, 0.6, 25):
+    for delay in np.linspace(0.001, 0.4, 20):
         before = w.detach().numpy()[0, 0].copy(), v.detach().numpy()[0, 0].copy()
         try:
             with alarm(float(delay)):
