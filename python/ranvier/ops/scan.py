@@ -29,11 +29,8 @@ class CumSum(Function):
         return _core.cumsum(dy, self.axis, True, None)
 
 
-class CumProd(Function):
+class CumProd(CumSum):
     """y[i] = x[0] * ... * x[i]"""
-
-    def __init__(self, axis: int) -> None:
-        self.axis = axis
 
     def forward(self, x: Array) -> Array:
         self.x = x

@@ -54,10 +54,7 @@ def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
     return result
 
 
-class LogSoftmax(Function):
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
+class LogSoftmax(Softmax):
     def forward(self, x: Any) -> Any:
         self.y = _core.log_softmax(x, self.dim)
         return self.y

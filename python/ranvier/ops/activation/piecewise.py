@@ -27,6 +27,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.layout import zeros
+from ranvier.ops.unary import of_input, with_setting
 
 __all__ = [
     "hardshrink",
@@ -80,15 +81,7 @@ def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
 
 
 class LeakyRelu(Function):
-    def __init__(self, negative_slope: float) -> None:
-        self.negative_slope = negative_slope
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.leaky_relu(x, self.negative_slope)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.leaky_relu_backward(dy, self.x, self.negative_slope)
+    __init__, forward, backward = with_setting(_core.leaky_relu, _core.leaky_relu_backward)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -106,15 +99,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> T
 class Heaviside(Function):
     """y = 1 where x > 0, number where x = 0, else 0"""
 
-    def __init__(self, number: float) -> None:
-        self.number = number
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.heaviside(x, self.number)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.heaviside_backward(dy, self.x, self.number)
+    __init__, forward, backward = with_setting(_core.heaviside, _core.heaviside_backward)
 
 
 class HeavisideOfTensors(Function):
@@ -199,12 +184,7 @@ def relu6(x: Any, inplace: bool = False) -> Tensor:
 
 
 class Hardsigmoid(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.hardsigmoid(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.hardsigmoid_backward(dy, self.x)
+    forward, backward = of_input(_core.hardsigmoid, _core.hardsigmoid_backward)
 
 
 def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
@@ -220,12 +200,7 @@ def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
 
 
 class Hardswish(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.hardswish(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.hardswish_backward(dy, self.x)
+    forward, backward = of_input(_core.hardswish, _core.hardswish_backward)
 
 
 def hardswish(x: Any, inplace: bool = False) -> Tensor:
@@ -241,15 +216,7 @@ def hardswish(x: Any, inplace: bool = False) -> Tensor:
 
 
 class Softshrink(Function):
-    def __init__(self, lambd: float) -> None:
-        self.lambd = lambd
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.softshrink(x, self.lambd)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.softshrink_backward(dy, self.x, self.lambd)
+    __init__, forward, backward = with_setting(_core.softshrink, _core.softshrink_backward)
 
 
 def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
@@ -267,15 +234,7 @@ def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
 
 
 class Hardshrink(Function):
-    def __init__(self, lambd: float) -> None:
-        self.lambd = lambd
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.hardshrink(x, self.lambd)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.hardshrink_backward(dy, self.x, self.lambd)
+    __init__, forward, backward = with_setting(_core.hardshrink, _core.hardshrink_backward)
 
 
 def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:

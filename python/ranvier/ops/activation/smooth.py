@@ -15,6 +15,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
+from ranvier.ops.unary import of_input, of_output, with_setting
 
 __all__ = [
     "celu",
@@ -37,15 +38,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
 class Elu(Function):
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.elu(x, self.alpha)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.elu_backward(dy, self.x, self.alpha)
+    __init__, forward, backward = with_setting(_core.elu, _core.elu_backward)
 
 
 def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -69,12 +62,7 @@ def _of_integers(x: Any) -> Tensor:
 
 
 class Sigmoid(Function):
-    def forward(self, x: Any) -> Any:
-        self.y = _core.sigmoid(x)
-        return self.y
-
-    def backward(self, dy: Any) -> Any:
-        return _core.sigmoid_backward(dy, self.y)
+    forward, backward = of_output(_core.sigmoid, _core.sigmoid_backward)
 
 
 def sigmoid(x: Any) -> Tensor:
@@ -91,12 +79,7 @@ def sigmoid(x: Any) -> Tensor:
 
 
 class Tanh(Function):
-    def forward(self, x: Any) -> Any:
-        self.y = _core.tanh(x)
-        return self.y
-
-    def backward(self, dy: Any) -> Any:
-        return _core.tanh_backward(dy, self.y)
+    forward, backward = of_output(_core.tanh, _core.tanh_backward)
 
 
 def tanh(x: Any) -> Tensor:
@@ -113,21 +96,11 @@ def tanh(x: Any) -> Tensor:
 
 
 class Gelu(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.gelu(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.gelu_backward(dy, self.x)
+    forward, backward = of_input(_core.gelu, _core.gelu_backward)
 
 
 class GeluTanh(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.gelu_tanh(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.gelu_tanh_backward(dy, self.x)
+    forward, backward = of_input(_core.gelu_tanh, _core.gelu_tanh_backward)
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -150,12 +123,7 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
 
 
 class Silu(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.silu(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.silu_backward(dy, self.x)
+    forward, backward = of_input(_core.silu, _core.silu_backward)
 
 
 def silu(x: Any, inplace: bool = False) -> Tensor:
@@ -195,12 +163,7 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 
 
 class Selu(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.selu(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.selu_backward(dy, self.x)
+    forward, backward = of_input(_core.selu, _core.selu_backward)
 
 
 def selu(x: Any, inplace: bool = False) -> Tensor:
@@ -216,15 +179,7 @@ def selu(x: Any, inplace: bool = False) -> Tensor:
 
 
 class Celu(Function):
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.celu(x, self.alpha)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.celu_backward(dy, self.x, self.alpha)
+    __init__, forward, backward = with_setting(_core.celu, _core.celu_backward)
 
 
 def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -242,12 +197,7 @@ def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 class Mish(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.mish(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.mish_backward(dy, self.x)
+    forward, backward = of_input(_core.mish, _core.mish_backward)
 
 
 def mish(x: Any, inplace: bool = False) -> Tensor:
@@ -263,12 +213,7 @@ def mish(x: Any, inplace: bool = False) -> Tensor:
 
 
 class Logsigmoid(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.logsigmoid(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.logsigmoid_backward(dy, self.x)
+    forward, backward = of_input(_core.logsigmoid, _core.logsigmoid_backward)
 
 
 def logsigmoid(x: Any) -> Tensor:
@@ -282,12 +227,7 @@ def logsigmoid(x: Any) -> Tensor:
 
 
 class Softsign(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.softsign(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.softsign_backward(dy, self.x)
+    forward, backward = of_input(_core.softsign, _core.softsign_backward)
 
 
 def softsign(x: Any) -> Tensor:
@@ -306,12 +246,7 @@ def softsign(x: Any) -> Tensor:
 
 
 class Tanhshrink(Function):
-    def forward(self, x: Any) -> Any:
-        self.x = x
-        return _core.tanhshrink(x)
-
-    def backward(self, dy: Any) -> Any:
-        return _core.tanhshrink_backward(dy, self.x)
+    forward, backward = of_input(_core.tanhshrink, _core.tanhshrink_backward)
 
 
 def tanhshrink(x: Any) -> Tensor:

@@ -26,6 +26,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
+from ranvier.ops.unary import of_input, of_output
 
 __all__ = [
     "add",
@@ -54,11 +55,15 @@ class Add(Function):
         return unbroadcast(dy, self.shapes[0]), unbroadcast(dy, self.shapes[1])
 
 
-class AddNumber(Function):
-    """y = x + number"""
+class OfNumber(Function):
+    """An operation with a number, which is no input: it gets no gradient."""
 
     def __init__(self, number: float) -> None:
         self.number = number
+
+
+class AddNumber(OfNumber):
+    """y = x + number"""
 
     def forward(self, x: Array) -> Array:
         return _core.add(x, self.number, None)
@@ -79,11 +84,8 @@ class Sub(Function):
         return unbroadcast(dy, self.shapes[0]), db
 
 
-class NumberSub(Function):
+class NumberSub(OfNumber):
     """y = number - x"""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
 
     def forward(self, x: Array) -> Array:
         return _core.sub(self.number, x, None)
@@ -107,11 +109,8 @@ class Mul(Function):
         return da, db
 
 
-class MulNumber(Function):
+class MulNumber(OfNumber):
     """y = x number"""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
 
     def forward(self, x: Array) -> Array:
         return _core.mul(x, self.number, None)
@@ -138,11 +137,8 @@ class Div(Function):
         return da, db
 
 
-class DivNumber(Function):
+class DivNumber(OfNumber):
     """y = x / number"""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
 
     def forward(self, x: Array) -> Array:
         return _core.div(x, self.number, None)
@@ -151,11 +147,8 @@ class DivNumber(Function):
         return _core.div(dy, self.number, None)
 
 
-class NumberDiv(Function):
+class NumberDiv(OfNumber):
     """y = number / x"""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -179,23 +172,13 @@ class Neg(Function):
 class Square(Function):
     """y = x^2"""
 
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.square(x, None)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.square_backward(dy, self.x, None)
+    forward, backward = of_input(_core.square, _core.square_backward)
 
 
 class Reciprocal(Function):
     """y = 1 / x"""
 
-    def forward(self, x: Array) -> Array:
-        self.y = _core.reciprocal(x, None)
-        return self.y
-
-    def backward(self, dy: Array) -> Array:
-        return _core.reciprocal_backward(dy, self.y, None)
+    forward, backward = of_output(_core.reciprocal, _core.reciprocal_backward)
 
 
 def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:

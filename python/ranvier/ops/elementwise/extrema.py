@@ -29,33 +29,24 @@ METHODS = [*__all__, "clamp_"]
 class Maximum(Function):
     """y = max(a, b)"""
 
+    kernel: Any = _core.maximum
+    kernel_backward: Any = _core.maximum_backward
+
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
-        return _core.maximum(a, b, None)
+        return self.kernel(a, b, None)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        a, b, da, db = self.a, self.b, None, None
-        if self.needs[0]:
-            da = unbroadcast(_core.maximum_backward(dy, a, b, None), a.shape)
-        if self.needs[1]:
-            db = unbroadcast(_core.maximum_backward(dy, b, a, None), b.shape)
+        a, b = self.a, self.b
+        da = unbroadcast(self.kernel_backward(dy, a, b, None), a.shape) if self.needs[0] else None
+        db = unbroadcast(self.kernel_backward(dy, b, a, None), b.shape) if self.needs[1] else None
         return da, db
 
 
-class Minimum(Function):
+class Minimum(Maximum):
     """y = min(a, b)"""
 
-    def forward(self, a: Array, b: Array) -> Array:
-        self.a, self.b = a, b
-        return _core.minimum(a, b, None)
-
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        a, b, da, db = self.a, self.b, None, None
-        if self.needs[0]:
-            da = unbroadcast(_core.minimum_backward(dy, a, b, None), a.shape)
-        if self.needs[1]:
-            db = unbroadcast(_core.minimum_backward(dy, b, a, None), b.shape)
-        return da, db
+    kernel, kernel_backward = _core.minimum, _core.minimum_backward
 
 
 class Clip(Function):
@@ -75,7 +66,9 @@ class Clip(Function):
 class AtLeast(Function):
     """y = max(x, low); where they are equal, x gets the gradient"""
 
-    compare, reverse, extremum = staticmethod(_core.ge), staticmethod(_core.lt), staticmethod(_core.maximum)
+    compare: Any = _core.ge
+    reverse: Any = _core.lt
+    extremum: Any = _core.maximum
 
     def forward(self, x: Array, limit: Array) -> Array:
         self.x, self.limit = x, limit
@@ -93,7 +86,7 @@ class AtLeast(Function):
 class AtMost(AtLeast):
     """y = min(x, high); where they are equal, x gets the gradient"""
 
-    compare, reverse, extremum = staticmethod(_core.le), staticmethod(_core.gt), staticmethod(_core.minimum)
+    compare, reverse, extremum = _core.le, _core.gt, _core.minimum
 
 
 class Between(Function):

@@ -15,81 +15,42 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating, require_no_gradient
 from ranvier.ops.layout import is_channels_last, zeros
+from ranvier.ops.unary import of_input, of_output
 
 __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "round", "sign", "sin", "sqrt"]
 METHODS = [*__all__, "exp_", "sqrt_"]
 
 
 class Exp(Function):
-    def forward(self, x: Array) -> Array:
-        self.y = _core.exp(x, None)
-        return self.y
-
-    def backward(self, dy: Array) -> Array:
-        return _core.mul(dy, self.y, None)
+    forward, backward = of_output(_core.exp, _core.mul)
 
 
 class Expm1(Function):
-    def forward(self, x: Array) -> Array:
-        self.y = _core.expm1(x, None)
-        return self.y
-
-    def backward(self, dy: Array) -> Array:
-        return _core.expm1_backward(dy, self.y, None)
+    forward, backward = of_output(_core.expm1, _core.expm1_backward)
 
 
 class Log(Function):
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.log(x, None)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.div(dy, self.x, None)
+    forward, backward = of_input(_core.log, _core.div)
 
 
 class Log1p(Function):
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.log1p(x, None)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.log1p_backward(dy, self.x, None)
+    forward, backward = of_input(_core.log1p, _core.log1p_backward)
 
 
 class Sqrt(Function):
-    def forward(self, x: Array) -> Array:
-        self.y = _core.sqrt(x, None)
-        return self.y
-
-    def backward(self, dy: Array) -> Array:
-        return _core.sqrt_backward(dy, self.y, None)
+    forward, backward = of_output(_core.sqrt, _core.sqrt_backward)
 
 
 class Sin(Function):
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.sin(x, None)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.sin_backward(dy, self.x, None)
+    forward, backward = of_input(_core.sin, _core.sin_backward)
 
 
 class Cos(Function):
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.cos(x, None)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.cos_backward(dy, self.x, None)
+    forward, backward = of_input(_core.cos, _core.cos_backward)
 
 
 class Abs(Function):
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return _core.abs(x, None)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.abs_backward(dy, self.x, None)
+    forward, backward = of_input(_core.abs, _core.abs_backward)
 
 
 class _Step(Function):

@@ -9,7 +9,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.arithmetic import AddNumber, Reciprocal, Square
+from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber, Reciprocal, Square
 from ranvier.ops.elementwise.dtypes import Array, is_floating, is_number, is_pair, promoted, unbroadcast
 from ranvier.ops.elementwise.functions import Sqrt
 
@@ -34,11 +34,8 @@ class Pow(Function):
         return da, db
 
 
-class PowNumber(Function):
+class PowNumber(OfNumber):
     """y = x^number"""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -48,11 +45,8 @@ class PowNumber(Function):
         return _core.pow_backward(dy, self.x, self.number, None)
 
 
-class NumberPow(Function):
+class NumberPow(OfNumber):
     """y = number^x"""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
 
     def forward(self, x: Array) -> Array:
         self.y = _core.pow(self.number, x, None)

@@ -10,6 +10,7 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -44,11 +45,8 @@ class Where(Function):
         return None, da, db
 
 
-class MaskedFill(Function):
+class MaskedFill(OfNumber):
     """y = mask ? number : x"""
-
-    def __init__(self, number: float) -> None:
-        self.number = number
 
     def forward(self, x: Array, mask: Array) -> Array:
         self.mask, self.shape = mask, x.shape

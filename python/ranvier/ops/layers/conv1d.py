@@ -16,9 +16,8 @@ Size = int | tuple[int]
 class Conv1d(Convolution):
     dimensions = 3
     takes_deferred = True
-    kernel = staticmethod(_core.conv1d)
-    kernel_backward = staticmethod(_core.conv1d_backward)
-    kernel_at_maxima = staticmethod(_core.conv1d_pool_backward)
+    kernel, kernel_backward = _core.conv1d, _core.conv1d_backward
+    kernel_at_maxima = _core.conv1d_pool_backward
 
 
 def conv1d(

@@ -55,9 +55,8 @@ class Convolution(Function):
 class Conv2d(Convolution):
     dimensions = 4
     takes_deferred = True
-    kernel = staticmethod(_core.conv2d)
-    kernel_backward = staticmethod(_core.conv2d_backward)
-    kernel_at_maxima = staticmethod(_core.conv2d_pool_backward)
+    kernel, kernel_backward = _core.conv2d, _core.conv2d_backward
+    kernel_at_maxima = _core.conv2d_pool_backward
 
 
 def conv2d(

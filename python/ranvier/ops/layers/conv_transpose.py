@@ -19,14 +19,12 @@ Size = int | tuple[int]
 
 class ConvTranspose1d(Convolution):
     dimensions = 3
-    kernel = staticmethod(_core.conv_transpose1d)
-    kernel_backward = staticmethod(_core.conv_transpose1d_backward)
+    kernel, kernel_backward = _core.conv_transpose1d, _core.conv_transpose1d_backward
 
 
 class ConvTranspose2d(Convolution):
     dimensions = 4
-    kernel = staticmethod(_core.conv_transpose2d)
-    kernel_backward = staticmethod(_core.conv_transpose2d_backward)
+    kernel, kernel_backward = _core.conv_transpose2d, _core.conv_transpose2d_backward
 
 
 def conv_transpose1d(

@@ -32,17 +32,20 @@ def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
 
 
 class CosineSimilarity(Function):
-    def __init__(self, dim: int, eps: float) -> None:
-        self.settings = dim, eps
+    kernel: Any = _core.cosine_similarity
+    kernel_backward: Any = _core.cosine_similarity_backward
+
+    def __init__(self, *settings: Any) -> None:
+        self.settings = settings
 
     def forward(self, x1: Any, x2: Any) -> Any:
         self.x1, self.x2 = x1, x2
-        return _core.cosine_similarity(x1, x2, *self.settings)
+        return self.kernel(x1, x2, *self.settings)
 
     def backward(self, dy: Any) -> Any:
         arguments = (dy, self.x1, self.x2, *self.settings)
-        dx1 = _core.cosine_similarity_backward(*arguments) if self.needs[0] else None
-        dx2 = _core.cosine_similarity_backward(*arguments, True) if self.needs[1] else None
+        dx1 = self.kernel_backward(*arguments) if self.needs[0] else None
+        dx2 = self.kernel_backward(*arguments, True) if self.needs[1] else None
         return dx1, dx2
 
 
@@ -63,19 +66,8 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     return CosineSimilarity(dim, eps).apply(x1, x2)
 
 
-class PairwiseDistance(Function):
-    def __init__(self, p: float, eps: float) -> None:
-        self.settings = -1, p, eps
-
-    def forward(self, x1: Any, x2: Any) -> Any:
-        self.x1, self.x2 = x1, x2
-        return _core.pairwise_distance(x1, x2, *self.settings)
-
-    def backward(self, dy: Any) -> Any:
-        arguments = (dy, self.x1, self.x2, *self.settings)
-        dx1 = _core.pairwise_distance_backward(*arguments) if self.needs[0] else None
-        dx2 = _core.pairwise_distance_backward(*arguments, True) if self.needs[1] else None
-        return dx1, dx2
+class PairwiseDistance(CosineSimilarity):
+    kernel, kernel_backward = _core.pairwise_distance, _core.pairwise_distance_backward
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
@@ -89,5 +81,5 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     tensor([5.0000])
     """
     x1, x2 = _broadcast("pairwise_distance", x1, x2)
-    y: Tensor = PairwiseDistance(p, eps).apply(x1, x2)
+    y: Tensor = PairwiseDistance(-1, p, eps).apply(x1, x2)
     return unsqueeze(y, -1) if keepdim else y

@@ -60,12 +60,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
     return _dropped("dropout", x, p, training, inplace, Dropout)
 
 
-class ChannelDropout(Function):
+class ChannelDropout(Dropout):
     """y = x times a number for each channel (the first two dimensions): 0 or 1 / (1 - p)"""
-
-    def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
-        self.p = p
-        self.key = key
 
     def forward(self, x: Any) -> Any:
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))

@@ -89,18 +89,21 @@ def batch_norm(
 
 
 class GroupNorm(Function):
-    def __init__(self, num_groups: int, eps: float) -> None:
-        self.num_groups, self.eps = num_groups, eps
+    """part: the number of groups"""
+
+    kernel: Any = _core.group_norm
+    kernel_backward: Any = _core.group_norm_backward
+
+    def __init__(self, part: Any, eps: float) -> None:
+        self.part, self.eps = part, eps
 
     def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
-        y, self.mean, self.rstd = _core.group_norm(x, self.num_groups, weight, bias, self.eps)
+        y, self.mean, self.rstd = self.kernel(x, self.part, weight, bias, self.eps)
         self.x, self.weight = x, weight
         return y
 
     def backward(self, dy: Array) -> Gradients:
-        return _core.group_norm_backward(
-            dy, self.x, self.num_groups, self.weight, self.mean, self.rstd, *self.needs
-        )
+        return self.kernel_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
@@ -161,19 +164,10 @@ def instance_norm(
     return GroupNorm(x.shape[1], eps).apply(x, weight, bias)
 
 
-class LayerNorm(Function):
-    def __init__(self, normalized_shape: tuple[int, ...], eps: float) -> None:
-        self.normalized_shape, self.eps = normalized_shape, eps
+class LayerNorm(GroupNorm):
+    """part: the sizes of the last axes"""
 
-    def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
-        y, self.mean, self.rstd = _core.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
-        self.x, self.weight = x, weight
-        return y
-
-    def backward(self, dy: Array) -> Gradients:
-        return _core.layer_norm_backward(
-            dy, self.x, self.normalized_shape, self.weight, self.mean, self.rstd, *self.needs
-        )
+    kernel, kernel_backward = _core.layer_norm, _core.layer_norm_backward
 
 
 def _sizes(normalized_shape: Any) -> Any:

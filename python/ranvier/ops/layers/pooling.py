@@ -35,8 +35,14 @@ class Pool(Function):
     kernel: Any
     kernel_backward: Any
 
+    adaptive = False
+
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
+
+    def window(self) -> tuple[Any, ...]:
+        """The settings that backward needs: none where the shapes say them."""
+        return () if self.adaptive else self.arguments
 
     def batch(self, x: Any) -> Any:
         self.single = x.ndim == self.dimensions - 1
@@ -61,9 +67,6 @@ class MaxPool(Pool):
     def backward(self, dy: Any, *_: Any) -> Any:
         dx = self.kernel_backward(dy[None] if self.single else dy, self.where, self.shape, *self.window())
         return dx[0] if self.single else dx
-
-    def window(self) -> Any:
-        return self.arguments
 
 
 class WindowedMaxPool(MaxPool):
@@ -101,29 +104,22 @@ def _fits(size: int, out: int, extent: int) -> bool:
 
 class MaxPool1d(WindowedMaxPool):
     dimensions = 3
-    kernel = staticmethod(_core.max_pool1d)
-    kernel_backward = staticmethod(_core.max_pool1d_backward)
+    kernel, kernel_backward = _core.max_pool1d, _core.max_pool1d_backward
 
 
 class MaxPool2d(WindowedMaxPool):
     dimensions = 4
-    kernel = staticmethod(_core.max_pool2d)
-    kernel_backward = staticmethod(_core.max_pool2d_backward)
+    kernel, kernel_backward = _core.max_pool2d, _core.max_pool2d_backward
 
 
 class AdaptiveMaxPool1d(MaxPool):
-    dimensions = 3
-    kernel = staticmethod(_core.adaptive_max_pool1d)
-    kernel_backward = staticmethod(_core.adaptive_max_pool1d_backward)
-
-    def window(self) -> Any:
-        return ()  # dy's shape says it
+    dimensions, adaptive = 3, True
+    kernel, kernel_backward = _core.adaptive_max_pool1d, _core.adaptive_max_pool1d_backward
 
 
-class AdaptiveMaxPool2d(AdaptiveMaxPool1d):
-    dimensions = 4
-    kernel = staticmethod(_core.adaptive_max_pool2d)
-    kernel_backward = staticmethod(_core.adaptive_max_pool2d_backward)
+class AdaptiveMaxPool2d(MaxPool):
+    dimensions, adaptive = 4, True
+    kernel, kernel_backward = _core.adaptive_max_pool2d, _core.adaptive_max_pool2d_backward
 
 
 class AvgPool(Pool):
@@ -140,35 +136,25 @@ class AvgPool(Pool):
         dx = self.kernel_backward(dy[None] if self.single else dy, self.shape, *arguments)
         return dx[0] if self.single else dx
 
-    def window(self) -> Any:
-        return self.arguments
-
 
 class AvgPool1d(AvgPool):
     dimensions = 3
-    kernel = staticmethod(_core.avg_pool1d)
-    kernel_backward = staticmethod(_core.avg_pool1d_backward)
+    kernel, kernel_backward = _core.avg_pool1d, _core.avg_pool1d_backward
 
 
 class AvgPool2d(AvgPool):
     dimensions = 4
-    kernel = staticmethod(_core.avg_pool2d)
-    kernel_backward = staticmethod(_core.avg_pool2d_backward)
+    kernel, kernel_backward = _core.avg_pool2d, _core.avg_pool2d_backward
 
 
 class AdaptiveAvgPool1d(AvgPool):
-    dimensions = 3
-    kernel = staticmethod(_core.adaptive_avg_pool1d)
-    kernel_backward = staticmethod(_core.adaptive_avg_pool1d_backward)
-
-    def window(self) -> Any:
-        return ()
+    dimensions, adaptive = 3, True
+    kernel, kernel_backward = _core.adaptive_avg_pool1d, _core.adaptive_avg_pool1d_backward
 
 
-class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
-    dimensions = 4
-    kernel = staticmethod(_core.adaptive_avg_pool2d)
-    kernel_backward = staticmethod(_core.adaptive_avg_pool2d_backward)
+class AdaptiveAvgPool2d(AvgPool):
+    dimensions, adaptive = 4, True
+    kernel, kernel_backward = _core.adaptive_avg_pool2d, _core.adaptive_avg_pool2d_backward
 
 
 def max_pool1d(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -47,10 +46,8 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
 class ElementLoss(Function):
     """A loss of x and target, element by element; its kernels take the reduction, then the settings."""
 
-    loss: ClassVar[Callable[..., Any]]
-    gradient: ClassVar[
-        Callable[..., Any]
-    ]  # of x or, where the argument after the reduction is True, of target
+    loss: Any
+    gradient: Any  # of x, or of target where the argument after the reduction is True
 
     def __init__(self, reduction: str, *settings: Any) -> None:
         self.reduction, self.settings = reduction, settings
@@ -64,3 +61,23 @@ class ElementLoss(Function):
         dx = self.gradient(*arguments, False, *self.settings) if self.needs[0] else None
         dt = self.gradient(*arguments, True, *self.settings) if self.needs[1] else None
         return dx, dt
+
+
+class LossOfThree(Function):
+    """A loss of three tensors; the backward kernel takes the name of the one whose gradient it computes."""
+
+    loss: Any
+    gradient: Any
+    names: tuple[str, ...]
+
+    def __init__(self, reduction: str, *settings: Any) -> None:
+        self.reduction, self.settings = reduction, settings
+
+    def forward(self, *arrays: Any) -> Any:
+        self.arrays = arrays
+        return self.loss(*arrays, self.reduction, *self.settings)
+
+    def backward(self, dy: Any) -> Any:
+        arguments = (dy, *self.arrays, self.reduction)
+        wanted = zip(self.names, self.needs, strict=True)
+        return tuple(self.gradient(*arguments, of, *self.settings) if need else None for of, need in wanted)

@@ -32,20 +32,33 @@ def _scores(x: Any, target: Any) -> tuple[Any, Any]:
     return (unsqueeze(x, 0), target) if len(x.shape) == 1 and shapes[1] == (1,) else (x, target)
 
 
-class CrossEntropy(Function):
-    def __init__(self, reduction: str, weight: Any, ignore_index: int, label_smoothing: float) -> None:
-        self.settings = reduction, weight, ignore_index, label_smoothing
+class ClassLoss(Function):
+    """A loss of scores; its kernel returns the loss and what the gradient is computed from besides."""
+
+    loss: Any
+    gradient: Any
+
+    def __init__(self, *settings: Any) -> None:
+        self.settings = settings
 
     def forward(self, x: Any, target: Any) -> Any:
         self.x, self.target = x, target
-        loss, self.divisor, self.log_sum_exp = _core.cross_entropy(x, target, *self.settings)
+        loss, *self.saved = self.loss(x, target, *self.settings)
         return loss
 
     def backward(self, dy: Any) -> Any:
-        arguments = (dy, self.x, self.target, self.divisor, self.log_sum_exp, *self.settings)
-        dx = _core.cross_entropy_backward(*arguments) if self.needs[0] else None
-        dt = _core.cross_entropy_backward(*arguments, True) if self.needs[1] else None
-        return dx, dt
+        return self.gradient(dy, self.x, self.target, *self.saved, *self.settings), None
+
+
+class CrossEntropy(ClassLoss):
+    loss, gradient = _core.cross_entropy, _core.cross_entropy_backward
+
+    def backward(self, dy: Any) -> Any:
+        dx = super().backward(dy)[0] if self.needs[0] else None
+        if not self.needs[1]:
+            return dx, None
+        settings: Any = (*self.saved, *self.settings)
+        return dx, _core.cross_entropy_backward(dy, self.x, self.target, *settings, True)
 
 
 def cross_entropy(
@@ -81,17 +94,8 @@ def cross_entropy(
     return _apply(function, x, in_dtype_of(x, target) if _is_float(target) else target, reduction)
 
 
-class Nll(Function):
-    def __init__(self, reduction: str, weight: Any, ignore_index: int) -> None:
-        self.settings = reduction, weight, ignore_index
-
-    def forward(self, x: Any, target: Any) -> Any:
-        self.x, self.target = x, target
-        loss, self.divisor = _core.nll(x, target, *self.settings)
-        return loss
-
-    def backward(self, dy: Any) -> Any:
-        return _core.nll_backward(dy, self.x, self.target, self.divisor, *self.settings), None
+class Nll(ClassLoss):
+    loss, gradient = _core.nll, _core.nll_backward
 
 
 def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
@@ -109,18 +113,8 @@ def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduc
     return _apply(Nll(reduction, weight, ignore_index), x, target, reduction)
 
 
-class Focal(Function):
-    def __init__(self, reduction: str, gamma: float, alpha: Any, ignore_index: int) -> None:
-        self.settings = reduction, gamma, alpha, ignore_index
-
-    def forward(self, x: Any, target: Any) -> Any:
-        self.x, self.target = x, target
-        loss, self.divisor, self.log_sum_exp = _core.focal(x, target, *self.settings)
-        return loss
-
-    def backward(self, dy: Any) -> Any:
-        arguments = (dy, self.x, self.target, self.divisor, self.log_sum_exp, *self.settings)
-        return _core.focal_backward(*arguments), None
+class Focal(ClassLoss):
+    loss, gradient = _core.focal, _core.focal_backward
 
 
 def focal(
@@ -150,17 +144,8 @@ def focal(
     return _apply(function, x, target, reduction)
 
 
-class MultiMargin(Function):
-    def __init__(self, reduction: str, p: int, margin: float, weight: Any) -> None:
-        self.settings = reduction, p, margin, weight
-
-    def forward(self, x: Any, target: Any) -> Any:
-        self.x, self.target = x, target
-        loss, self.divisor = _core.multi_margin(x, target, *self.settings)
-        return loss
-
-    def backward(self, dy: Any) -> Any:
-        return _core.multi_margin_backward(dy, self.x, self.target, self.divisor, *self.settings), None
+class MultiMargin(ClassLoss):
+    loss, gradient = _core.multi_margin, _core.multi_margin_backward
 
 
 def multi_margin(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import minimum
 from ranvier.ops.elementwise.dtypes import F32, floating
 from ranvier.ops.layers.distance import cosine_similarity, pairwise_distance
-from ranvier.ops.layers.loss.arguments import ElementLoss, in_dtype_of
+from ranvier.ops.layers.loss.arguments import ElementLoss, LossOfThree, in_dtype_of
 
 __all__ = ["cosine_embedding", "hinge_embedding", "margin_ranking", "soft_margin", "triplet_margin"]
 
@@ -50,21 +49,9 @@ def hinge_embedding(x: Any, target: Any, margin: float = 1.0, reduction: str = "
     return HingeEmbedding(reduction, margin).apply(x, in_dtype_of(x, target))
 
 
-class MarginRanking(Function):
-    def __init__(self, reduction: str, margin: float) -> None:
-        self.reduction, self.margin = reduction, margin
-
-    def forward(self, x1: Any, x2: Any, target: Any) -> Any:
-        self.arrays = x1, x2, target
-        return _core.margin_ranking(x1, x2, target, self.reduction, self.margin)
-
-    def backward(self, dy: Any) -> Any:
-        return tuple(
-            _core.margin_ranking_backward(dy, *self.arrays, self.reduction, of, self.margin)
-            if needed
-            else None
-            for of, needed in zip(("x1", "x2", "target"), self.needs, strict=True)
-        )
+class MarginRanking(LossOfThree):
+    loss, gradient = _core.margin_ranking, _core.margin_ranking_backward
+    names = ("x1", "x2", "target")
 
 
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:

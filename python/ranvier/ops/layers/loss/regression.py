@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import floating
-from ranvier.ops.layers.loss.arguments import ElementLoss, in_dtype_of
+from ranvier.ops.layers.loss.arguments import ElementLoss, LossOfThree, in_dtype_of
 from ranvier.ops.shape import broadcast_to, unsqueeze
 
 __all__ = ["gaussian_nll", "huber", "l1", "mse", "poisson_nll", "smooth_l1"]
@@ -112,21 +111,9 @@ def poisson_nll(
     return PoissonNll(reduction, log_input, full, eps).apply(x, in_dtype_of(x, target))
 
 
-class GaussianNll(Function):
-    def __init__(self, reduction: str, full: bool, eps: float) -> None:
-        self.reduction, self.full, self.eps = reduction, full, eps
-
-    def forward(self, x: Any, target: Any, var: Any) -> Any:
-        self.arrays = x, target, var
-        return _core.gaussian_nll(x, target, var, self.reduction, self.full, self.eps)
-
-    def backward(self, dy: Any) -> Any:
-        return tuple(
-            _core.gaussian_nll_backward(dy, *self.arrays, self.reduction, of, self.full, self.eps)
-            if needed
-            else None
-            for of, needed in zip(("x", "target", "var"), self.needs, strict=True)
-        )
+class GaussianNll(LossOfThree):
+    loss, gradient = _core.gaussian_nll, _core.gaussian_nll_backward
+    names = ("x", "target", "var")
 
 
 def gaussian_nll(
