@@ -54,11 +54,10 @@ class CrossEntropy(ClassLoss):
     loss, gradient = _core.cross_entropy, _core.cross_entropy_backward
 
     def backward(self, dy: Any) -> Any:
-        dx = super().backward(dy)[0] if self.needs[0] else None
-        if not self.needs[1]:
-            return dx, None
-        settings: Any = (*self.saved, *self.settings)
-        return dx, _core.cross_entropy_backward(dy, self.x, self.target, *settings, True)
+        gradient: Any = _core.cross_entropy_backward
+        arguments = (dy, self.x, self.target, *self.saved, *self.settings)
+        dx = gradient(*arguments) if self.needs[0] else None
+        return dx, gradient(*arguments, True) if self.needs[1] else None
 
 
 def cross_entropy(
