@@ -1,5 +1,5 @@
-// What a recording must know of a kind of kernel call to keep it as bytes, point it at other memory and run it
-// again.
+// What a recording must know of a kind of kernel call to keep it as bytes, point it at other memory and run
+// it again.
 #pragma once
 #include <cstddef>
 #include <cstdint>

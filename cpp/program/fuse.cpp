@@ -36,8 +36,8 @@ void Graph::find_fixed() {
     bool reads = false, all = !in.guard;
     for (const Use& use : in.uses) {
       reads = reads || !use.view.write;
-      all =
-          all && (use.view.write ? is_temporary(use.region) && writers[use.region] == 1 : fixed_[use.region]);
+      all = all && (use.view.write ? is_temporary_buffer(use.region) && writers[use.region] == 1
+                                   : fixed_[use.region]);
     }
     for (const Use& use : in.uses)
       if (reads && all) fixed_[use.region] = true;
@@ -48,49 +48,40 @@ void Graph::mark_prepared() {
   for (Instruction& in : code_)
     in.prepared =
         in.type && !in.uses.empty() && std::all_of(in.uses.begin(), in.uses.end(), [&](const Use& use) {
-          return fixed_[use.region] && (!use.view.write || is_temporary(use.region));
+          return fixed_[use.region] && (!use.view.write || is_temporary_buffer(use.region));
         });
 }
 
-int Graph::writer(int buffer) const {
-  int found = -1;
-  for (int i = 0; i < size(); ++i) {
-    if (!code_[i].type) continue;
-    for (const Use& use : code_[i].uses)
-      if (use.region == buffer && use.view.write) {
-        if (found >= 0) return -1;
-        found = i;
-      }
-  }
+template <class Test>
+std::vector<int> Graph::users(int buffer, int begin, int end, Test test) const {
+  std::vector<int> found;
+  for (int i = begin; i < end; ++i)
+    if (code_[i].type)
+      for (const Use& use : code_[i].uses)
+        if (use.region == buffer && test(use.view)) found.push_back(i);
   return found;
+}
+
+int Graph::writer(int buffer) const {
+  const std::vector<int> found = users(buffer, 0, size(), [](const View& v) { return v.write; });
+  return found.size() == 1 ? found[0] : -1;
 }
 
 std::vector<int> Graph::readers(int buffer) const {
-  std::vector<int> found;
-  for (int i = 0; i < size(); ++i) {
-    if (!code_[i].type) continue;
-    const std::vector<Use>& uses = code_[i].uses;
-    if (std::any_of(uses.begin(), uses.end(),
-                    [&](const Use& use) { return use.region == buffer && !use.view.write; }))
-      found.push_back(i);
-  }
+  std::vector<int> found = users(buffer, 0, size(), [](const View& v) { return !v.write; });
+  found.erase(std::unique(found.begin(), found.end()), found.end());
   return found;
 }
 
-bool Graph::used_before(int buffer, int i) const {
-  for (int j = 0; j < i; ++j)
-    if (code_[j].type)
-      for (const Use& use : code_[j].uses)
-        if (use.region == buffer) return true;
-  return false;
+bool Graph::written_between(int buffer, int i, int end) const {
+  return !users(buffer, i + 1, end, [](const View& v) { return v.write; }).empty();
 }
 
-bool Graph::written_between(int buffer, int i, int end) const {
-  for (int j = i + 1; j < end; ++j)
-    if (code_[j].type)
-      for (const Use& use : code_[j].uses)
-        if (use.region == buffer && use.view.write) return true;
-  return false;
+int Graph::producer_of_buffer(int buffer, int i) const {
+  if (!is_temporary_buffer(buffer) || readers(buffer) != std::vector<int>{i}) return -1;
+  for (const Use& use : code_[i].uses)
+    if (use.view.write && !users(use.region, 0, i, [](const View&) { return true; }).empty()) return -1;
+  return writer(buffer);
 }
 
 char* Graph::new_temporary(size_t bytes) {
@@ -105,7 +96,7 @@ char* Graph::new_temporary(size_t bytes) {
 void Graph::merged(int i, int with, bool later) {
   code_[i].fused.push_back(code_[with].type->name);
   if (later) code_[i].record = code_[with].record;
-  remove(with);
+  code_[with].type = nullptr;
   find_uses(i);
 }
 
@@ -119,8 +110,6 @@ void Graph::redirect(int buffer, const void* data) {
     find_uses(i);
   }
 }
-
-void Graph::find_uses(int i) { find_uses(code_[i]); }
 
 void Graph::find_uses(Instruction& in) const {
   std::vector<View> views;
@@ -140,8 +129,7 @@ bool side_by_side(const PoolAxis& a) {
 }
 
 bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y) {
-  const int writer = graph.writer(graph.buffer(dy));
-  const auto* mask = writer < 0 ? nullptr : graph.as<ActivationBackward<float>>(writer);
+  const auto* mask = graph.as<ActivationBackward<float>>(graph.writer(graph.buffer(dy)));
   return mask && mask->kind == Activation::relu && mask->saved.data == y.data &&
          same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
 }

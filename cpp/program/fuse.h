@@ -1,12 +1,13 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
 //   fuse_scales       a batch norm by running statistics into the layer before it
-//   fuse_activations  an activation, or its backward, into the matmul or conv2d that makes what it reads
-//   fuse_pools        conv2d, ReLU and max-pool
-//   fuse_norms        batch norm, ReLU and max-pool, forward and backward
+//   fuse_activations  an activation, or its backward, into the matmul, conv2d or norm that makes what it
+//   reads fuse_pools        conv2d, ReLU and max-pool fuse_norms        batch norm, ReLU and max-pool
 //   pack_weights      weights in the order in which the inner loops read them
 //
-// Before it, the calls point at the memory of the recording; buffers hold its addresses.
+// All but the last have one pattern: an instruction reads what another (its producer) makes for it alone, and
+// the producer then does the work of both. Here the calls still point at the memory of the recording, and
+// buffers hold its addresses.
 #pragma once
 #include <cstring>
 #include <map>
@@ -17,17 +18,31 @@
 
 namespace ranvier {
 
-// The instructions with what connects them. Indices stay valid: what is removed leaves a gap until the end.
+// The instructions with what connects them. Indices stay valid: a removed instruction leaves a gap until the
+// Graph is destroyed.
 class Graph {
  public:
   Graph(std::vector<Instruction>& code, std::vector<Buffer>& buffers);
   ~Graph();  // closes the gaps, and appends what is prepared
 
   int size() const { return static_cast<int>(code_.size()); }
-  Instruction& operator[](int i) { return code_[i]; }
+  // The call of instruction i, or null: i is -1, removed, or another kind of call.
   template <class Call>
   Call* as(int i) {
-    return code_[i].type ? code_[i].as<Call>() : nullptr;
+    return i >= 0 && code_[i].type ? code_[i].as<Call>() : nullptr;
+  }
+  // f(i, call) for each instruction i that is one of these calls.
+  template <class... Calls, class F>
+  void each(F f) {
+    const auto take = [&](int i, auto* call) { return call && (f(i, *call), true); };
+    for (int i = 0; i < size(); ++i) (void)(take(i, as<Calls>(i)) || ...);
+  }
+
+  // The pattern: the instruction that makes x for instruction i alone, or -1. x is a whole temporary, nothing
+  // else reads it, and what i makes could be made as early, since nothing before i uses that memory.
+  template <class T>
+  int producer(const TensorView<T>& x, int i) const {
+    return is_whole(x) ? producer_of_buffer(buffer(x), i) : -1;
   }
 
   // The buffer that a view points into.
@@ -35,15 +50,15 @@ class Graph {
   int buffer(const TensorView<T>& v) const {
     return find(v.data);
   }
-  bool is_temporary(int buffer) const { return buffer >= 0 && buffers_[buffer].role == Role::temporary; }
+  template <class T>
+  bool is_temporary(const TensorView<T>& v) const {
+    return is_temporary_buffer(buffer(v));
+  }
   // Whether it follows from watched memory alone.
-  bool is_fixed(int buffer) const { return buffer >= 0 && fixed_[buffer]; }
-  int writer(int buffer) const;                // the only instruction that writes it, or -1
-  std::vector<int> readers(int buffer) const;  // in order
-  bool used_before(int buffer, int i) const;
-  bool written_after(int buffer, int i) const { return written_between(buffer, i, size()); }
-  bool written_between(int buffer, int i, int end) const;  // the two left out
-
+  template <class T>
+  bool is_fixed(const TensorView<T>& v) const {
+    return buffer(v) >= 0 && fixed_[buffer(v)];
+  }
   // Whether a view is all of its buffer, without gaps.
   template <class T>
   bool is_whole(const TensorView<T>& v) const {
@@ -51,49 +66,69 @@ class Graph {
     return b >= 0 && buffers_[b].address == reinterpret_cast<const char*>(v.data) &&
            buffers_[b].bytes == numel(v) * sizeof(T);
   }
+  int writer(int buffer) const;                // the only instruction that writes it, or -1
+  std::vector<int> readers(int buffer) const;  // in order
+  template <class T>
+  bool is_read(const TensorView<T>& v) const {
+    return !readers(buffer(v)).empty();
+  }
+  // Whether an instruction after i, and before end, writes it.
+  bool written_between(int buffer, int i, int end) const;
+  bool written_after(int buffer, int i) const { return written_between(buffer, i, size()); }
 
-  char* new_temporary(size_t bytes);
-  void remove(int i) { code_[i].type = nullptr; }
+  // Points a dense view at a new temporary.
+  template <class T>
+  void allocate(TensorView<T>& v) {
+    v.data = reinterpret_cast<T*>(new_temporary(numel(v) * sizeof(T)));
+  }
   // After a call was changed: `with` is the instruction that was merged into it. later: whether i now makes
   // what `with` made, and is compared with that.
   void merged(int i, int with, bool later = true);
   // Another call in the place of instruction i, which keeps its origin.
   template <class Call>
   void replace(int i, const Call& call) {
-    Instruction& in = code_[i];
-    in.fused.push_back(in.type->name);
-    in.type = &call_type<Call>();
-    in.call = std::make_unique<char[]>(sizeof call);
-    std::memcpy(in.call.get(), &call, sizeof call);
-    find_uses(i);
+    code_[i].fused.push_back(code_[i].type->name);
+    set_call(code_[i], call);
   }
-  void find_uses(int i);
-  // What reads a buffer reads other memory instead, where the same values lie in the same layout.
+  void find_uses(int i) { find_uses(code_[i]); }
+  // Instructions that read a buffer read other memory instead, which has the same values in the same layout.
   void redirect(int buffer, const void* data);
   // A new instruction on fixed buffers, for instruction i: it comes before all that is not prepared.
   template <class Call>
   void prepare(int i, const Call& call) {
     Instruction in{};
-    in.type = &call_type<Call>();
-    in.call = std::make_unique<char[]>(sizeof call);
-    std::memcpy(in.call.get(), &call, sizeof call);
     in.place = code_[i].place, in.record = -1, in.prepared = true;
-    find_uses(in);
+    set_call(in, call);
+    for (const Use& use : in.uses) fixed_[use.region] = true;
     ahead_.push_back(std::move(in));
-    for (const Use& use : ahead_.back().uses) fixed_[use.region] = true;
   }
   void mark_prepared();  // the instructions whose results are fixed
 
  private:
+  template <class Call>
+  void set_call(Instruction& in, const Call& call) const {
+    in.type = &call_type<Call>();
+    in.call = std::make_unique<char[]>(sizeof call);
+    std::memcpy(in.call.get(), &call, sizeof call);
+    find_uses(in);
+  }
+  bool is_temporary_buffer(int buffer) const {
+    return buffer >= 0 && buffers_[buffer].role == Role::temporary;
+  }
+  int producer_of_buffer(int buffer, int i) const;
+  char* new_temporary(size_t bytes);
   void find_uses(Instruction& in) const;
   void find_fixed();
   int find(const void* p) const;
+  // One entry for each use of a buffer that `test` takes, in instructions begin to end - 1.
+  template <class Test>
+  std::vector<int> users(int buffer, int begin, int end, Test test) const;
   std::vector<Instruction>& code_;
   std::vector<Buffer>& buffers_;
   std::vector<Instruction> ahead_;
   std::vector<bool> fixed_;  // by buffer
   std::map<const char*, int> by_address_;
-  char* next_ = reinterpret_cast<char*>(uintptr_t{1} << 56);  // addresses that nobody has
+  char* next_ = reinterpret_cast<char*>(uintptr_t{1} << 56);  // addresses that are never in use
 };
 
 template <class A, class B>
@@ -112,9 +147,9 @@ TensorView<T> at(const TensorView<T>& v, U* data) {
   return moved;
 }
 
-// Windows that neither overlap nor reach beyond the image.
+// Whether windows neither overlap nor reach beyond the image.
 bool side_by_side(const PoolAxis& a);
-// Whether dy is the gradient behind a ReLU whose result is y.
+// Whether dy is the gradient after a ReLU whose result is y.
 bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y);
 
 void fuse_scales(Graph& graph);

@@ -5,8 +5,8 @@
 //   relu_backward(dy, y') -> dy'                   relu_backward(dy, y) -> dy'
 //   conv2d_pool_backward(dy', where, x, w)         the same
 //
-// (The ReLU joins conv2d in fuse_activations.) The backward of the eager step looks at the maxima only, too,
-// and pools once more for the ReLU's mask: see ops/pooling.py. All bits stay.
+// (fuse_activations has merged the ReLU.) The backward of the eager step reads the maxima only, too, and
+// pools once more for the ReLU's mask: see ops/pooling.py. All bits stay.
 #include <algorithm>
 
 #include "kernels/activation/activation.h"
@@ -24,27 +24,24 @@ bool same_axis(const PoolAxis& a, const PoolAxis& b) {
          a.padding == b.padding && a.dilation == b.dilation;
 }
 
-// Of a pool whose offsets nobody reads, what it would find once more: y of an earlier one.
-void find_again(Graph& graph, int i) {
-  const Pool* again = graph.as<Pool>(i);
-  if (!again || !graph.is_temporary(graph.buffer(again->y)) || !graph.is_whole(again->y)) return;
-  if (!graph.readers(graph.buffer(again->where)).empty()) return;
-  const int x = graph.buffer(again->x);
+// A pool whose offsets are not read finds once more what an earlier one has found: its y is used instead.
+void find_again(Graph& graph, int i, const Pool& again) {
+  if (!graph.is_temporary(again.y) || !graph.is_whole(again.y) || graph.is_read(again.where)) return;
+  const int x = graph.buffer(again.x);
   for (int j : graph.readers(x)) {
     const Pool* pool = j < i ? graph.as<Pool>(j) : nullptr;
-    if (!pool || pool->x.data != again->x.data || !same_layout(pool->x, again->x)) continue;
-    if (!same_axis(pool->rows, again->rows) || !same_axis(pool->columns, again->columns)) continue;
-    const int y = graph.buffer(pool->y);
-    if (!graph.is_whole(pool->y) || !same_layout(pool->y, again->y)) continue;
-    if (graph.written_between(x, j, i) || graph.written_after(y, j)) continue;
-    graph.redirect(graph.buffer(again->y), pool->y.data);
+    if (!pool || pool->x.data != again.x.data || !same_layout(pool->x, again.x)) continue;
+    if (!same_axis(pool->rows, again.rows) || !same_axis(pool->columns, again.columns)) continue;
+    if (!graph.is_whole(pool->y) || !same_layout(pool->y, again.y)) continue;
+    if (graph.written_between(x, j, i) || graph.written_after(graph.buffer(pool->y), j)) continue;
+    graph.redirect(graph.buffer(again.y), pool->y.data);
     graph.merged(j, i, false);
     return;
   }
 }
 
-// Offsets are found before the ReLU: where it cuts off the maximum they may be others than the pool's. So
-// they may only be read beside a gradient that is zero there.
+// Offsets are found before the ReLU. Where it cuts off the maximum they may differ from the pool's, so they
+// may only be read beside a gradient that is zero there.
 bool is_masked(Graph& graph, int i, const Pool& pool) {
   if (const auto* weight = graph.as<Conv2dPoolBackwardWeight<float>>(i))
     return is_masked_by(graph, weight->dy, pool.y);
@@ -52,20 +49,14 @@ bool is_masked(Graph& graph, int i, const Pool& pool) {
   return input && is_masked_by(graph, input->dy, pool.y);
 }
 
-void fuse_pool(Graph& graph, int i) {
-  if (!graph.as<Pool>(i)) return;
-  const Pool pool = *graph.as<Pool>(i);
+void fuse_pool(Graph& graph, int i, const Pool& pool) {
   if (!pool.channels_last || !side_by_side(pool.rows) || !side_by_side(pool.columns)) return;
-  const int z = graph.buffer(pool.x), where = graph.buffer(pool.where);
-  if (!graph.is_temporary(z) || !graph.is_whole(pool.x) || !graph.is_whole(pool.y)) return;
-  if (!graph.is_temporary(where)) return;
-  const int c = graph.writer(z);
-  if (c < 0 || !graph.as<Conv2dForward<float>>(c)) return;
+  if (!graph.is_whole(pool.y) || !graph.is_temporary(pool.where)) return;
+  const int c = graph.producer(pool.x, i);
+  if (!graph.as<Conv2dForward<float>>(c)) return;
   const Conv2dForward<float> conv = *graph.as<Conv2dForward<float>>(c);
   if (conv.geometry.groups != 1 || !same_layout(conv.y, pool.x)) return;
-  if (graph.used_before(graph.buffer(pool.y), i) || graph.used_before(where, i)) return;
-  if (graph.readers(z) != std::vector<int>{i}) return;
-  const std::vector<int> readers = graph.readers(where);
+  const std::vector<int> readers = graph.readers(graph.buffer(pool.where));
   if (conv.activation == Conv2dActivation::relu &&
       !std::all_of(readers.begin(), readers.end(), [&](int j) { return is_masked(graph, j, pool); }))
     return;
@@ -85,26 +76,23 @@ void fuse_pool(Graph& graph, int i) {
 }
 
 // The ReLU's backward that alone reads the gradient to a pooled convolution's input.
-void fuse_mask(Graph& graph, int i) {
-  const auto* mask = graph.as<ActivationBackward<float>>(i);
-  if (!mask || mask->kind != Activation::relu || !same_layout(mask->dy, mask->dx)) return;
-  const int from = graph.buffer(mask->dy), p = graph.writer(from);
-  auto* input = p < 0 ? nullptr : graph.as<Conv2dPoolBackwardInput<float>>(p);
-  if (!input || input->saved.data || !graph.is_temporary(from) || graph.readers(from) != std::vector<int>{i})
-    return;
-  if (!same_layout(input->dx, mask->dy) || graph.used_before(graph.buffer(mask->dx), i)) return;
-  if (graph.written_after(graph.buffer(mask->saved), p)) return;
-  input->saved = mask->saved;
-  input->dx.data = mask->dx.data;
+void fuse_mask(Graph& graph, int i, const ActivationBackward<float>& mask) {
+  if (mask.kind != Activation::relu || !same_layout(mask.dy, mask.dx)) return;
+  const int p = graph.producer(mask.dy, i);
+  auto* input = graph.as<Conv2dPoolBackwardInput<float>>(p);
+  if (!input || input->saved.data || !same_layout(input->dx, mask.dy)) return;
+  if (graph.written_after(graph.buffer(mask.saved), p)) return;
+  input->saved = mask.saved;
+  input->dx.data = mask.dx.data;
   graph.merged(p, i);
 }
 
 }  // namespace
 
 void fuse_pools(Graph& graph) {
-  for (int i = 0; i < graph.size(); ++i) find_again(graph, i);
-  for (int i = 0; i < graph.size(); ++i) fuse_pool(graph, i);
-  for (int i = 0; i < graph.size(); ++i) fuse_mask(graph, i);
+  graph.each<Pool>([&](int i, const Pool& pool) { find_again(graph, i, pool); });
+  graph.each<Pool>([&](int i, const Pool& pool) { fuse_pool(graph, i, pool); });
+  graph.each<ActivationBackward<float>>([&](int i, const auto& mask) { fuse_mask(graph, i, mask); });
 }
 
 }  // namespace ranvier

@@ -1,4 +1,4 @@
-// A batch norm by running statistics is one line, y = (x - m) a + b, for each channel. Behind a conv2d or
+// A batch norm by running statistics is one line, y = (x - m) a + b, for each channel. After a conv2d or
 // matmul its numbers are prepared once, and the layer applies them to what it has just computed, before the
 // ReLU and the pool that follow. All bits stay.
 #include "kernels/conv2d/conv2d.h"
@@ -23,12 +23,12 @@ bool is_rows(const Graph& graph, const TensorView<T>& v, int channel) {
   return true;
 }
 
-// Whether the numbers follow from fixed buffers, or absent ones, alone.
+// Whether its numbers follow from fixed buffers, or absent ones, alone.
 template <class T>
 bool is_fixed(const Graph& graph, const BatchNormForward<T>& norm) {
   for (const TensorView<const T>& v :
        {as_const(norm.running_mean), as_const(norm.running_var), norm.weight, norm.bias})
-    if (v.data && !graph.is_fixed(graph.buffer(v))) return false;
+    if (v.data && !graph.is_fixed(v)) return false;
   return true;
 }
 
@@ -40,23 +40,17 @@ TensorView<const T> prepare_line(Graph& graph, int i, const BatchNormForward<T>&
   s.weight = norm.weight, s.bias = norm.bias;
   s.eps = norm.eps;
   s.line = {nullptr, 2, {3, channels}, {channels, 1}};
-  s.line.data = reinterpret_cast<T*>(graph.new_temporary(numel(s.line) * sizeof(T)));
+  graph.allocate(s.line);
   graph.prepare(i, s);
   return as_const(s.line);
 }
 
 template <class T>
-void fuse_scale(Graph& graph, int i) {
-  if (!graph.as<BatchNormForward<T>>(i)) return;
-  const BatchNormForward<T> norm = *graph.as<BatchNormForward<T>>(i);
+void fuse_scale(Graph& graph, int i, const BatchNormForward<T>& norm) {
   if (norm.training || !norm.columns || numel(norm.x) == 0 || !is_fixed(graph, norm)) return;
-  if (!graph.readers(graph.buffer(norm.mean)).empty() || !graph.readers(graph.buffer(norm.rstd)).empty())
-    return;
-  const int from = graph.buffer(norm.x), to = graph.buffer(norm.y);
-  if (!graph.is_temporary(from) || !is_rows(graph, norm.x, 1) || !is_rows(graph, norm.y, 1)) return;
-  if (graph.readers(from) != std::vector<int>{i} || graph.used_before(to, i)) return;
-  const int p = graph.writer(from);
-  if (p < 0) return;
+  if (graph.is_read(norm.mean) || graph.is_read(norm.rstd)) return;
+  if (!is_rows(graph, norm.x, 1) || !is_rows(graph, norm.y, 1)) return;
+  const int p = graph.producer(norm.x, i);
   if (auto* c = graph.as<Conv2dForward<T>>(p)) {
     if (c->activation != Conv2dActivation::none || c->norm.data || !is_rows(graph, c->y, 1)) return;
     c->norm = prepare_line(graph, p, norm);
@@ -75,7 +69,8 @@ void fuse_scale(Graph& graph, int i) {
 }  // namespace
 
 void fuse_scales(Graph& graph) {
-  for (int i = 0; i < graph.size(); ++i) fuse_scale<float>(graph, i), fuse_scale<double>(graph, i);
+  graph.each<BatchNormForward<float>, BatchNormForward<double>>(
+      [&](int i, auto& norm) { fuse_scale(graph, i, norm); });
 }
 
 }  // namespace ranvier
