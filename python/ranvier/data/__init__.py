@@ -1,58 +1,18 @@
 """Data before it meets the network: loaders, splits, transforms and data sets (`ranvier.data.datasets`)."""
 
-from ranvier.data import augment, datasets
-from ranvier.data.collate import default_collate, default_convert
-from ranvier.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset
-from ranvier.data.datasets import Samples, load
-from ranvier.data.loader import DataLoader
-from ranvier.data.sampler import (
-    BatchSampler,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    StratifiedSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
-from ranvier.data.split import random_split, train_test_split
-from ranvier.data.transforms import (
-    Compose,
-    MinMaxScaler,
-    Normalize,
-    OneHot,
-    Standardize,
-    minmax_scale,
-    one_hot,
-    standardize,
-)
+import types as _types
+import typing as _typing
 
-__all__ = [
-    "BatchSampler",
-    "Compose",
-    "ConcatDataset",
-    "DataLoader",
-    "Dataset",
-    "MinMaxScaler",
-    "Normalize",
-    "OneHot",
-    "RandomSampler",
-    "Sampler",
-    "Samples",
-    "SequentialSampler",
-    "Standardize",
-    "StratifiedSampler",
-    "Subset",
-    "SubsetRandomSampler",
-    "TensorDataset",
-    "WeightedRandomSampler",
-    "augment",
-    "datasets",
-    "default_collate",
-    "default_convert",
-    "load",
-    "minmax_scale",
-    "one_hot",
-    "random_split",
-    "standardize",
-    "train_test_split",
-]
+from ranvier.data import augment, datasets
+from ranvier.data.collate import *
+from ranvier.data.dataset import *
+from ranvier.data.datasets.files import *
+from ranvier.data.datasets.samples import *
+from ranvier.data.loader import *
+from ranvier.data.sampler import *
+from ranvier.data.split import *
+from ranvier.data.transforms import *
+
+if not _typing.TYPE_CHECKING:
+    __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
+    __all__ += ["augment", "datasets"]

@@ -26,7 +26,7 @@ from ranvier.data.order import Seed, stream_of
 from ranvier.data.prefetch import ahead
 from ranvier.data.sampler import BatchSampler, OrderSampler, RandomSampler, SequentialSampler, positive
 
-__all__ = ["DataLoader", "batches", "positive"]
+__all__ = ["DataLoader"]
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.intp]

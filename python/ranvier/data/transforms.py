@@ -20,7 +20,6 @@ __all__ = [
     "Normalize",
     "OneHot",
     "Standardize",
-    "from_config",
     "minmax_scale",
     "one_hot",
     "standardize",

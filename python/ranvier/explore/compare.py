@@ -13,9 +13,10 @@ import numpy.typing as npt
 from ranvier.explore.path import Path
 from ranvier.explore.search import Objective, evaluate, gradient_descent
 from ranvier.explore.surfaces import Surface
+from ranvier.explore.table import text_table
 from ranvier.optim import SGD, Adam, RMSprop
 
-__all__ = ["OPTIMIZERS", "Comparison", "compare_learning_rates", "compare_optimizers", "judge_descent"]
+__all__ = ["Comparison", "compare_learning_rates", "compare_optimizers", "judge_descent"]
 
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "SGD": lambda p: SGD(p, lr=0.01),
@@ -23,21 +24,21 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "RMSprop": lambda p: RMSprop(p, lr=0.1),
     "Adam": lambda p: Adam(p, lr=0.1),
 }
-"""What `compare_optimizers` compares unless told otherwise."""
+"""The optimizers that `compare_optimizers` compares by default."""
 
 
 class Comparison(dict[Any, Path]):
-    """Name -> Path; printed, it is a table of where each began and ended.
+    """Name -> Path; printed, it is a table of the first and last values.
 
     Attributes:
-        minimum: the value that the verdicts take for the least there is.
+        minimum: the value that the verdicts assume to be the least.
     """
 
     minimum: float = math.nan
 
     @property
     def best(self) -> Any:
-        """The name of the path that ended lowest."""
+        """The name of the path with the lowest last value."""
         return min(self, key=lambda name: np.nan_to_num(self[name].values[-1], nan=np.inf))
 
     def __str__(self) -> str:
@@ -45,25 +46,19 @@ class Comparison(dict[Any, Path]):
         for name, path in self.items():
             numbers = (f"{v:.4g}" for v in (path.values[0], path.values[-1], path.best_value))
             rows.append((str(name), str(path.steps), *numbers, path.verdict))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for row in rows:
-            cells = [row[0].ljust(widths[0])]
-            cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
-            lines.append("  ".join([*cells, row[-1]]).rstrip())
-        return "\n".join(lines)
+        return text_table(rows, left=(0, 5), rule=False)
 
 
 def judge_descent(path: Path, minimum: float) -> str:
-    """What became of a descent, in one word, when `minimum` is the least value there is.
+    """The outcome of a descent in one word; `minimum` is the least value of the function.
 
-    - diverged: it ended above where it began, or left the finite numbers.
-    - good: of the way down at most 1% is left, and it has all but come to rest.
-    - slow: it was still on its way down.
-    - unstable: it jumps up and down around something lower.
-    - stuck: it came to rest above the minimum, at another one or a saddle.
+    - diverged: the last value is above the first, or not finite.
+    - good: at most 1% of the descent is left, and the value hardly falls.
+    - slow: the value still falls.
+    - unstable: the value oscillates above a lower one.
+    - stuck: the value no longer falls, above the minimum: at another minimum or a saddle.
 
-    The last quarter of the steps says whether it rests, falls or jumps.
+    The last quarter of the steps shows whether the value rests, falls or oscillates.
 
     >>> from ranvier.explore import Path
     >>> from ranvier.explore.compare import judge_descent
@@ -91,12 +86,12 @@ def compare_learning_rates(
     optimizer: Callable[..., Any] | None = None,
     minimum: float | None = None,
 ) -> Comparison:
-    """A descent from the same point with each learning rate, and what became of it.
+    """A descent from the same point with each learning rate, and its verdict.
 
     Args:
-        f, start, steps, optimizer: as of :func:`gradient_descent`.
+        f, start, steps, optimizer: as in :func:`gradient_descent`.
         rates: the learning rates.
-        minimum: the least value of f; None takes a Surface's own, else the least value that was met.
+        minimum: the least value of f; by default that of a Surface, else the least value found.
 
     Returns:
         rate -> Path, in the order of the rates, each with its verdict (:func:`judge_descent`).
@@ -125,18 +120,18 @@ def compare_optimizers(
     """A descent from the same point with each optimizer.
 
     Args:
-        f, steps: as of :func:`gradient_descent`.
-        start: the first point; None takes a Surface's own.
-        optimizers: name -> what makes one from a list of parameters, such as
-            `{"Nesterov": lambda p: rv.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)}`. None compares
-            SGD and momentum with rate 0.01, RMSprop and Adam with rate 0.1.
-        minimum: the least value of f; None takes a Surface's own, else the least value that was met.
+        f, steps: as in :func:`gradient_descent`.
+        start: the first point; by default that of a Surface.
+        optimizers: name -> function that makes an optimizer from a list of parameters, such as
+            `{"Nesterov": lambda p: rv.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)}`. By default SGD
+            and momentum with rate 0.01, RMSprop and Adam with rate 0.1.
+        minimum: the least value of f; by default that of a Surface, else the least value found.
 
     Returns:
         name -> Path, in the order of the optimizers, each with its verdict (:func:`judge_descent`).
 
     Raises:
-        ValueError: no optimizer, or no start and f is no Surface that has one.
+        ValueError: no optimizer, or no start and f is not a Surface.
 
     >>> from ranvier import explore
     >>> found = explore.compare_optimizers(explore.surfaces.ripples)

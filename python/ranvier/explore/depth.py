@@ -1,4 +1,4 @@
-"""How strong signals and gradients are at each depth of a network, before any training."""
+"""The variance of signals and gradients at each depth of an untrained network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import ranvier.nn as nn
 from ranvier.autograd import random, wrap
 from ranvier.autograd.creation import randn
-from ranvier.data.loader import positive
+from ranvier.data.sampler import positive
 from ranvier.explore.watch import gradients_of, watching
 
 __all__ = ["Signals", "signals"]
@@ -29,14 +29,14 @@ INITS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Signals:
-    """What `signals` measured, layer by layer from the input.
+    """The result of `signals`, layer by layer from the input.
 
     Attributes:
-        init, activation: what was measured.
-        forward: the variance of each layer's activations, (depth,).
-        backward: the variance of the gradient at each layer's weighted sums, (depth,), when that at the last
-            layer's activations is standard normal.
-        dead: of each layer, the units that are 0 for every sample, (depth,): ReLU's only.
+        init, activation: the arguments.
+        forward: the variance of the activations of each layer, (depth,).
+        backward: the variance of the gradient of the weighted sums of each layer, (depth,), for a standard
+            normal gradient at the output.
+        dead: the number of units of each layer that are 0 for every sample, (depth,); with ReLU only.
         width: units in a layer.
     """
 
@@ -49,7 +49,7 @@ class Signals:
 
     @property
     def verdict(self) -> str:
-        """ "vanishing", "exploding" or "stable": by a factor of 1e3 in either variance from end to end."""
+        """ "vanishing" or "exploding" if a variance changes by a factor of 1e3, else "stable"."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.array([self.forward[-1] / self.forward[0], self.backward[0] / self.backward[-1]])
         if not (ratios < 1e3).all():  # NaN: both ends are infinite
@@ -72,23 +72,23 @@ def signals(
     samples: int = 256,
     seed: int = 0,
 ) -> Signals:
-    """Send standard normal noise through a deep network, and noise back from its end.
+    """Propagate standard normal noise forward through a deep network, and a noise gradient backward.
 
-    For weights of variance s^2 and an activation that keeps the share c of the second moment, a layer
-    multiplies the variance by width * c * s^2: 1 for He's initialisation with ReLU, below 1 (vanishing) or
-    above (exploding) else, to the power of the depth.
+    For weights of variance s^2 and an activation that keeps the share c of the second moment, each layer
+    multiplies the variance by width * c * s^2: 1 for He's initialisation with ReLU; below 1 signals vanish,
+    above 1 they explode, exponentially with the depth.
 
     Args:
         init: "he", "xavier" or "lecun" (`nn.init.he_normal_` ...), or a number: the standard deviation of
             normal weights. Biases are 0.
-        activation: of `rv.nn.functional` by name: "relu", "tanh", "sigmoid", "leaky_relu" ...; "linear" for
+        activation: a name in `rv.nn.functional`: "relu", "tanh", "sigmoid", "leaky_relu" ...; "linear" for
             none.
         depth, width: layers, and units in each.
-        samples: that are sent through.
-        seed: of weights and noise; the global random stream stays where it is.
+        samples: the number of inputs.
+        seed: of weights and noise; the global random stream does not change.
 
     Raises:
-        TypeError, ValueError: an unknown init or activation, or sizes that are no integers of at least 1.
+        TypeError, ValueError: an unknown init or activation, or sizes that are not integers of at least 1.
 
     Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (2010); K. He et al., "Delving Deep into Rectifiers" (2015).
@@ -140,7 +140,7 @@ def signals(
 
 
 def _variance(values: npt.NDArray[Any] | None) -> float:
-    """Infinite where a value is not finite."""
+    """The variance; infinite if a value is not finite."""
     if values is None or not np.isfinite(values).all():
         return float("inf")
     return float(values.var(dtype=np.float64))

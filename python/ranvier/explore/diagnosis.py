@@ -1,4 +1,4 @@
-"""`rv.diagnose`: what is wrong with a network or its training, by which figures, and what to do about it."""
+"""`rv.diagnose`: faults of a network or its training, with their evidence and remedies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Diagnosis(Sequence[Finding]):
     """The findings, worst first; empty (and false) for a healthy network. `str()` of it is the report.
 
     Attributes:
-        missing: what could not be examined, and what it would need.
+        missing: what could not be examined, and the arguments that it needs.
     """
 
     def __init__(self, findings: Sequence[Finding], missing: Sequence[str] = ()) -> None:
@@ -47,28 +47,27 @@ class Diagnosis(Sequence[Finding]):
 def diagnose(
     model: Any, history: Mapping[str, Sequence[float]] | None = None, data: Any = None, *, loss: Any = None
 ) -> Diagnosis:
-    """Examine a network, its training curves and its data, and name what is wrong with the remedy.
+    """Examine a network, its training curves and its data, and name faults with their remedies.
 
-    What is looked for, each by a threshold that `ranvier.explore.rules` names and gives the reason for:
-    weights that are NaN or Inf; an output layer that does not fit the loss (softmax before
-    CrossEntropyLoss); inputs that are not finite or badly scaled; classes out of balance; dead ReLU units;
-    saturated sigmoids and tanhs; signals and gradients that vanish or explode through the layers; a learning
-    rate that is too high or too low; underfitting and overfitting. The model runs in evaluation mode and is
-    left as it was, gradients included.
+    The faults, with thresholds that `ranvier.explore.rules` explains: weights that are NaN or Inf; an output
+    layer that does not fit the loss (softmax before CrossEntropyLoss); inputs that are not finite or badly
+    scaled; imbalanced classes; dead ReLU units; saturated sigmoids and tanhs; signals and gradients that
+    vanish or explode; a learning rate that is too high or too low; underfitting and overfitting. The model
+    runs in evaluation mode and is not changed, gradients included.
 
     Args:
-        model: a Module, or a Trainer, which brings its history and loss along.
-        history: what `Trainer.fit` returned.
+        model: a Module, or a Trainer, which also gives its history and loss.
+        history: the result of `Trainer.fit`.
         data: `(x, y)`, a loader of such batches, or samples `x` alone.
-        loss: called as `loss(output, target)`; with it and targets, gradients are examined too.
+        loss: called as `loss(output, target)`; needed, with targets, to examine gradients.
 
     Returns:
-        A Diagnosis: iterate over it, print it, ask for its length. Its `missing` says what could not be
-        examined.
+        A Diagnosis: a sequence of findings that can be printed. Its `missing` names what could not be
+            examined.
 
     Raises:
-        TypeError: model is no Module or Trainer, history no mapping.
-        ValueError: data of another shape than `(x, y)`, or not fit for the model.
+        TypeError: model is not a Module or Trainer, or history not a mapping.
+        ValueError: data of another form than `(x, y)`, or that the model does not take.
 
     >>> import numpy as np
     >>> import ranvier as rv
@@ -101,12 +100,12 @@ def diagnose(
         else:
             dead = list(rules.dead_units(seen))
             findings += [*dead, *rules.saturation(seen)]
-            if not any(found.severity == "error" for found in dead):  # nothing comes through those
+            if not any(found.severity == "error" for found in dead):  # these block the signals
                 findings += rules.depth(seen)
             missing += seen.missing
     if history is None or "loss" not in history:
         missing.append("learning rate and fit: give history")
     else:
         rate = list(rules.learning_rate(history, seen, loss))
-        findings += rate or rules.fit(history)  # the cause, or else the effect
+        findings += rate or rules.fit(history)  # the cause, else the effect
     return Diagnosis(findings, missing)

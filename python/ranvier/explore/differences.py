@@ -1,4 +1,4 @@
-"""Gradients two ways: by autograd, and by trying out what a small step does."""
+"""Gradients by autograd and by finite differences."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Differences", "finite_differences"]
 
 @dataclass(frozen=True)
 class Differences:
-    """What :func:`finite_differences` found; printed, it is a table.
+    """The result of :func:`finite_differences`; printed, it is a table.
 
     Attributes:
-        point: where, (d,).
-        value: f there.
-        index: which coordinates were tried out, (n,).
-        autograd: the gradient at those, (n,).
+        point: x, (d,).
+        value: f(x).
+        index: the measured coordinates, (n,).
+        autograd: the gradient at these, (n,).
         forward: (f(x + h) - f(x)) / h, (n,).
         central: (f(x + h) - f(x - h)) / 2h, (n,).
         h: the step.
-        evaluations: of f, for the differences; autograd needs one, and one backward pass, for all d.
+        evaluations: of f for the differences; autograd needs one and a backward pass for all d coordinates.
     """
 
     point: Array
@@ -59,21 +59,21 @@ class Differences:
 def finite_differences(
     f: Objective, point: npt.ArrayLike, h: float = 1e-5, entries: int | None = None
 ) -> Differences:
-    """The gradient of f by autograd beside what finite differences say of it.
+    """The gradient of f by autograd, compared with finite differences.
 
-    The forward difference is off by about h f'' / 2, the central one by h^2 f''' / 6, and both by the
-    rounding of f, eps |f| / h: with h too small they get worse again. With d parameters they need 2 d + 1
-    evaluations of f, autograd one and a backward pass.
+    The error of the forward difference is about h f'' / 2, that of the central one h^2 f''' / 6; the rounding
+    of f adds eps |f| / h to both, so a very small h is worse. With d parameters they need 2 d + 1 evaluations
+    of f, autograd one and a backward pass.
 
     Args:
         f: a function of a vector (d,) made of ranvier's operations, such as a Surface or a ParameterLoss
-            (best of a model in float64).
-        point: where, (d,).
+            (preferably of a model in float64).
+        point: x, (d,).
         h: the step.
-        entries: try out so many coordinates, spread evenly; None for all.
+        entries: measure so many coordinates, evenly spaced; None for all.
 
     Raises:
-        ValueError: h that is not above 0, entries below 1, or a point that is no vector.
+        ValueError: h that is not above 0, entries below 1, or a point that is not a vector.
 
     >>> import ranvier as rv
     >>> found = rv.explore.finite_differences(lambda x: (x**2 + 3 * x + 2).sum(), [-1.0, 0.0, 2.0])
@@ -93,15 +93,7 @@ def finite_differences(
             moved = x.copy()
             moved[i] += sign * h
             side[k] = evaluate(f, moved)
-    evaluate(f, x)  # a ParameterLoss writes its vector into the model: back to where it was
+    evaluate(f, x)  # a ParameterLoss writes its vector into the model: restore it
     here = value.item()
-    return Differences(
-        point=x,
-        value=here,
-        index=index,
-        autograd=gradient.numpy()[index],
-        forward=(right - here) / h,
-        central=(right - left) / (2 * h),
-        h=h,
-        evaluations=2 * len(index) + 1,
-    )
+    forward, central = (right - here) / h, (right - left) / (2 * h)
+    return Differences(x, here, index, gradient.numpy()[index], forward, central, h, 2 * len(index) + 1)

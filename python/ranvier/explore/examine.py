@@ -1,4 +1,4 @@
-"""What `rv.diagnose` looks at: a pass of the data through the model, and what it showed."""
+"""The measurements for `rv.diagnose`: a pass of the data through the model."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from ranvier.nn.modes import evaluating
 from ranvier.train.links import link_of
 from ranvier.train.source import only_samples, open_source
 
-__all__ = ["SAMPLES", "SATURATED", "Seen", "dead_units", "spread", "units", "weighs"]
+__all__ = ["dead_units"]
 
 Array = npt.NDArray[Any]
 
 SAMPLES = 30
-"""Fewer samples say nothing about a unit: one that is on for half of them is off for all with 2^-30."""
+"""The least samples to judge a unit: one that is active for half of them is inactive for 30 with 2^-30."""
 
 SATURATED = 0.02
 """A derivative below this, 8 % of the sigmoid's largest and 2 % of tanh's: |z| above 3.9 and 2.6."""
 
 
 class Seen:
-    """What a pass over the data showed, in evaluation mode; gradients are those of the first batch.
+    """The results of a pass over the data in evaluation mode, with the gradients of the first batch.
 
     Attributes:
-        x: all samples, (samples and places, features or channels); `samples`: how many.
-        y: the targets, where there is one for each sample.
-        calls: the layers' calls for the first batch, with gradients if targets and a loss were given.
-        ends: the layer that the model's output comes from; None where a function came after it.
-        refused: what the loss said, if it did not take output and targets.
-        off: of each ReLU, which units no sample turned on.
-        saturated: of each sigmoid and tanh, the share of outputs whose derivative is below SATURATED.
+        x: all samples, (samples and places, features or channels); `samples`: their number.
+        y: the targets, if there is one for each sample.
+        calls: the layers' calls for the first batch, with gradients if targets and a loss are given.
+        ends: the layer of the model's output; None if a function follows it.
+        refused: the error of the loss, if it does not take output and targets.
+        off: for each ReLU, the units that are 0 for all samples.
+        saturated: for each sigmoid and tanh, the share of outputs with a derivative below SATURATED.
         missing: what could not be examined.
     """
 
@@ -85,7 +85,7 @@ class Seen:
             self.refused = str(error)
 
     def _units(self, calls: list[Call]) -> None:
-        before = None  # the layer whose units these are
+        before = None  # the layer that the units belong to
         for call in calls:
             name, value = call.name, call.value
             before = call.module if getattr(call.module, "weight", None) is not None else before
@@ -99,17 +99,17 @@ class Seen:
 
 
 def dead_units(model: Any, data: Any) -> dict[str, Array]:
-    """Which units of each ReLU layer are 0 for all samples: by the layer's path, an array that is True there.
+    """The units of each ReLU layer that are 0 for all samples: path -> array, True for these units.
 
-    A dead unit gets no gradient, so that it stays dead. A unit is a channel of an image, a feature else. A
-    ReLU that is called as a function is not seen. The model runs in evaluation mode.
+    A dead unit gets no gradient, so it stays dead. A unit is a channel of an image, else a feature. ReLUs
+    that are called as functions are not found. The model runs in evaluation mode.
 
     Args:
         model: a Module.
         data: samples `x`, `(x, y)` or a loader.
 
     Raises:
-        TypeError: model is no Module.
+        TypeError: model is not a Module.
 
     >>> import numpy as np
     >>> import ranvier as rv
@@ -133,7 +133,7 @@ def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | 
     if not pair and (isinstance(data, (tuple, list)) or not hasattr(data, "__iter__")):
         raise ValueError(f"[diagnose] got data of type {type(data).__name__}; expected (x, y), x or a loader")
     x, y = data[:2] if pair else (data, None)
-    link = "softmax" if loss is None else link_of(loss)  # not known: whole numbers stay labels
+    link = "softmax" if loss is None else link_of(loss)  # unknown: integers stay labels
     for xb, yb, _ in open_source("diagnose", x, y, dtype, link, 256):
         yield xb, yb
 
@@ -142,20 +142,19 @@ _SIGNALS = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)  # take (n, channels,
 
 
 def units(value: Array, layer: Any) -> Array:
-    """(samples and places, units): channels of images, and of signals for layers that take those, else the
-    last axis."""
+    """(samples and places, units): the units are channels of images and 1d signals, else the last axis."""
     if value.ndim == (3 if isinstance(layer, _SIGNALS) else 4) and not isinstance(layer, nn.Linear):
         value = np.moveaxis(value, 1, -1)
     return value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
 
 
 def spread(value: Array) -> float:
-    """The root of the mean variance over the samples: what a layer says of its input."""
+    """The root of the mean variance over the samples: how much an output depends on the input."""
     flat = value.reshape(len(value), -1)
     return float(np.sqrt(flat.var(axis=0, dtype=np.float64).mean())) if flat.size else 0.0
 
 
 def weighs(module: Any) -> bool:
-    """Linear and convolution layers: a weight of two or more dimensions."""
+    """Whether it is a linear or convolution layer: its weight has two or more dimensions."""
     weight = getattr(module, "weight", None)
     return weight is not None and weight.ndim >= 2 and not isinstance(module, nn.Embedding)

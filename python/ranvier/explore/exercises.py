@@ -1,4 +1,4 @@
-"""Exercises that check themselves: `list()` names them, `show(n)` asks, `check(n, answer)` judges."""
+"""Exercises with checked answers: `list()`, `show(n)`, `check(n, answer)`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Checked", "check", "list", "show"]
 
 
 class Checked(NamedTuple):
-    """Whether an answer is right (the truth of the whole), and what there is to say."""
+    """Whether an answer is right (also its truth value), and the text to print."""
 
     right: bool
     said: str
@@ -41,7 +41,7 @@ def show(number: int) -> None:
     """Print a question.
 
     Raises:
-        ValueError: no exercise of that number.
+        ValueError: no exercise with that number.
 
     >>> from ranvier.explore import exercises
     >>> exercises.show(6)
@@ -53,14 +53,14 @@ def show(number: int) -> None:
 
 
 def check(number: int, answer: Any) -> Checked:
-    """Say whether an answer is right; if not, what is wrong, where that can be seen, and a hint.
+    """Check an answer; for a wrong one, return the mistake, if it is a known one, and a hint.
 
     Args:
         number: of the exercise.
         answer: a number (to three digits), numbers in a list or array, or a word, as the question asks.
 
     Raises:
-        ValueError: no exercise of that number.
+        ValueError: no exercise with that number.
 
     >>> from ranvier.explore import exercises
     >>> print(exercises.check(13, 75))
@@ -83,7 +83,7 @@ def _numbered(number: int) -> Exercise:
 
 
 def _wrong(exercise: Exercise, answer: Any) -> str | None:
-    """What is wrong, as far as it can be seen; None for a right answer."""
+    """The mistake, "" for an unknown one, None for a right answer."""
     if exercise.answer is None or exercise.judge is not None:
         given = _numbers(answer)
         if given is None or given.shape != exercise.shape or not np.isfinite(given).all():
@@ -108,7 +108,7 @@ def _numbers(answer: Any) -> npt.NDArray[np.float64] | None:
 
 
 def _same(answer: Any, wanted: Any) -> bool:
-    """Words by their letters; counts exactly; other numbers to three digits."""
+    """Compares words without case, integers exactly, other numbers to three digits."""
     if isinstance(wanted, str):
         return isinstance(answer, str) and answer.strip().lower() == wanted
     given, exact = _numbers(answer), np.asarray(wanted)

@@ -1,4 +1,4 @@
-"""Image kernels by name, and what they make of an image, through the library's convolution."""
+"""Image kernels by name, and their convolution with an image."""
 
 from __future__ import annotations
 
@@ -36,30 +36,29 @@ def _fixed(rows: tuple[tuple[float, ...], ...]) -> Array:
 
 
 KERNELS = MappingProxyType({name: _fixed(rows) for name, rows in _ROWS.items()})
-"""3x3 kernels by name, read-only. Those of edges and derivatives add up to 0 and answer nothing where the
-image is even; the others add up to 1 and keep its brightness. Names with "vertical" or "x" answer to a change
-along a row, from left to right. (R. Gonzalez and R. Woods, Digital Image Processing, chapter 3.)"""
+"""3x3 kernels by name, read-only. Kernels for edges and derivatives add up to 0, so that they give 0 for a
+constant image; the others add up to 1 and keep its brightness. Names with "vertical" or "x" respond to a
+change along a row, from left to right. (R. Gonzalez and R. Woods, Digital Image Processing, chapter 3.)"""
 
 
 def filter_image(image: npt.ArrayLike, kernel: str | npt.ArrayLike, *, padding: int | str = 0) -> Array:
     """Slide a kernel over an image: y[i, j] = sum over r, s of x[i + r, j + s] k[r, s].
 
-    As in every network, the kernel is not turned over (a cross-correlation). Each channel is filtered for
-    itself.
+    As in every network, the kernel is not flipped (a cross-correlation). Each channel is filtered separately.
 
     Args:
-        image: (h, w), (channels, h, w) or (n, channels, h, w); whole numbers are taken as float32.
-        kernel: a name of `KERNELS`, or a matrix (r, s).
-        padding: zeros around the image: how many, or "same" for an output as large as the image (a kernel of
-            odd sizes).
+        image: (h, w), (channels, h, w) or (n, channels, h, w); integers become float32.
+        kernel: a name in `KERNELS`, or a matrix (r, s).
+        padding: the number of zeros around the image, or "same" for an output of its size (kernels of odd
+            sizes).
 
     Returns:
-        The answers, a NumPy array of the image's dimensions: h - r + 1 by w - s + 1 without padding.
+        A NumPy array with the image's dimensions: h - r + 1 by w - s + 1 without padding.
 
     Raises:
         TypeError: an image that is not of numbers.
-        ValueError: an unknown name, a kernel that is no matrix or larger than the image, an image of other
-            dimensions.
+        ValueError: an unknown name, a kernel that is not a matrix or is larger than the image, or an image
+            with other dimensions.
 
     >>> import numpy as np
     >>> import ranvier as rv

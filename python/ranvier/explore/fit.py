@@ -1,4 +1,4 @@
-"""Underfitting, a good fit or overfitting: what the curves of a training run say, and why."""
+"""Underfitting, a good fit or overfitting, judged by the curves of a training run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ __all__ = ["Fit", "judge_fit"]
 Array = npt.NDArray[np.float64]
 
 SHORTEST = 3  # epochs: two points have no trend
-FALL = 0.5  # a training loss that fell by less than half of where it started has learned little ...
-GOOD_SCORE = 0.9  # ... unless the score is this good already (a run that went on from a trained model)
-RISE = 0.1  # validation loss is rising: by a tenth of the loss at the start, from its best epoch on
-NOISE = 2.0  # ... and by two standard deviations of its jumps from epoch to epoch
-GAP = 0.25  # validation lies above training by a quarter of the loss at the start
-SCORE_GAP = 0.1  # or ten points of accuracy
-FALLING = 0.05  # the last third still gained a twentieth of the whole: more epochs would go on
+FALL = 0.5  # little is learned if training loss fell by less than half of its first value ...
+GOOD_SCORE = 0.9  # ... unless the score is this good (a run that continues a trained model)
+RISE = 0.1  # validation loss rises if it is above its best by a tenth of the first training loss ...
+NOISE = 2.0  # ... and by two standard deviations of its changes from epoch to epoch
+GAP = (
+    0.25  # the gap is too large if validation loss is above training loss by a quarter of the first loss ...
+)
+SCORE_GAP = 0.1  # ... or the score ten points below
+FALLING = 0.05  # training loss still falls if the last third of the epochs made a twentieth of the gain
 SCORES = ("accuracy", "binary_accuracy", "f1_macro", "f1_weighted", "f1", "roc_auc", "r2")
 
 REMEDIES = {
@@ -36,12 +38,12 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Fit:
-    """What `judge_fit` found; `str()` of it is the text to print.
+    """The result of `judge_fit`; `str()` of it is the text to print.
 
     Attributes:
         verdict: "underfitting", "good", "overfitting", "diverged" or "unknown".
-        reasons: sentences with the figures that decided.
-        figures: those figures by name.
+        reasons: sentences with the figures of the decision.
+        figures: these figures by name.
         remedy: what to try; empty for a good fit.
     """
 
@@ -59,26 +61,26 @@ class Fit:
 
 
 def judge_fit(history: Mapping[str, Sequence[float]], *, baseline: float | None = None) -> Fit:
-    """Say from the losses of training and validation whether a network underfits, overfits or fits well.
+    """Judge by the losses of training and validation whether a network underfits, overfits or fits well.
 
-    In this order, the first that holds: the last training loss is not finite or above the first (diverged);
-    validation loss has risen from its best epoch by more than `RISE` of the baseline and more than its
-    noise, while training loss fell on (overfitting); training loss fell by less than `FALL` of the
-    baseline (underfitting); validation loss lies above training loss by `GAP` of the baseline, or the score
-    below by `SCORE_GAP` (overfitting); else good. Levels are medians over the last fifth of the epochs, so
-    that a single noisy epoch decides nothing. Epochs with NaN are left out.
+    The first of these that holds: the last training loss is not finite or above the first (diverged);
+    validation loss has risen from its best epoch by more than `RISE` of the baseline and more than its noise,
+    while training loss fell (overfitting); training loss fell by less than `FALL` of the baseline
+    (underfitting); validation loss is above training loss by `GAP` of the baseline, or the score below by
+    `SCORE_GAP` (overfitting); else good. Final values are medians over the last fifth of the epochs, so that
+    they do not depend on one noisy epoch. Epochs with NaN are ignored.
 
     Args:
-        history: what `Trainer.fit` returned, or any mapping with "loss", and "val_loss" if there was
-            validation; "accuracy" or another score of 1 at best is read as well.
-        baseline: the loss of an untrained network; that of the first epoch if not given.
+        history: the result of `Trainer.fit`, or a mapping with "loss", "val_loss" if there was validation,
+            and possibly "accuracy" or another score with the maximum 1.
+        baseline: the loss of an untrained network; by default that of the first epoch.
 
     Returns:
-        A Fit. Its verdict is "unknown" where fewer than three epochs, or no validation, leave it open: it
-        says which part.
+        A Fit. Its verdict is "unknown" with fewer than three epochs or without validation; the reasons say
+        which.
 
     Raises:
-        TypeError: history is no mapping.
+        TypeError: history is not a mapping.
         ValueError: it has no "loss".
 
     Source: the early-stopping criterion GL of L. Prechelt, "Early stopping - but when?" (1998), for the rise.
@@ -104,7 +106,7 @@ penalties, or take a smaller network
     train, start = train[seen], float(train[seen[0]])
     figures = {"start": start if baseline is None else float(baseline), "loss": level(train)}
     figures["gain"] = figures["start"] - figures["loss"]
-    figures["scale"] = max(figures["start"], figures["gain"])  # a loss may lie below 0
+    figures["scale"] = max(figures["start"], figures["gain"])  # a loss may be below 0
     if figures["gain"] < 0 and figures["loss"] > start + NOISE * noise(train):
         return Fit("diverged", (f"training loss rose from {start:.3g} to {figures['loss']:.3g}",), figures)
     score = next((name for name in SCORES if name in history), None)
@@ -120,23 +122,23 @@ penalties, or take a smaller network
 
 
 def level(values: Array) -> float:
-    """Where a curve ends: the median of the last fifth of it (of one value up to nine epochs)."""
+    """The final value of a curve: the median of its last fifth (the last value up to nine epochs)."""
     return float(np.median(values[-max(1, len(values) // 5) :]))
 
 
 def noise(values: Array) -> float:
-    """The standard deviation of a curve's jumps around its trend, from the median of their differences.
+    """The standard deviation of a curve around its trend, from the median of its second differences.
 
-    Second differences of independent noise have 6 times its variance; 1.4826 turns a median of absolute
-    values into a standard deviation.
+    Second differences of independent noise have 6 times its variance; the median of absolute values times
+    1.4826 is a standard deviation.
     """
-    if len(values) < 6:  # too few to tell noise from trend
+    if len(values) < 6:  # too few to separate noise from trend
         return 0.0
     return float(1.4826 * np.median(np.abs(np.diff(values, 2))) / np.sqrt(6))
 
 
 def _still_falling(train: Array, gain: float) -> float:
-    """The share of the gain that came in the last third of the epochs."""
+    """The share of the gain in the last third of the epochs."""
     third = max(1, len(train) // 3)
     return float((train[-third - 1] - level(train)) / gain) if gain > 0 else 0.0
 
@@ -163,7 +165,7 @@ def _rising(history: Any, figures: dict[str, float], score: str | None) -> str |
 def _little_learned(history: Any, figures: dict[str, float], score: str | None) -> str | None:
     start, fallen = figures["start"], figures["gain"]
     if start <= 0 or fallen >= FALL * start or (score and figures.get(score, 0.0) >= GOOD_SCORE):
-        return None  # a loss below 0 has no floor to be measured from
+        return None  # for a loss below 0, a share of the first value has no meaning
     known = f", {score} is {figures[score]:.3g}" if score and score in figures else ""
     pace = "and still falls" if figures["falling"] > FALLING else "and no longer falls"
     share = max(fallen, 0.0) / start
@@ -174,9 +176,8 @@ def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | No
     if score and f"val_{score}" in figures and score in figures:
         lost = figures[score] - figures[f"val_{score}"]
         if lost > SCORE_GAP:
-            return (
-                f"{score} is {figures[score]:.3g} in training and {figures[f'val_{score}']:.3g} on new data"
-            )
+            new = figures[f"val_{score}"]
+            return f"{score} is {figures[score]:.3g} in training and {new:.3g} on new data"
     if "val_loss" not in figures or figures["gain"] <= 0:
         return None
     figures["gap"] = figures["val_loss"] - figures["loss"]
@@ -184,7 +185,7 @@ def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | No
         return None
     share = figures["gap"] / figures["scale"]
     return (
-        f"validation loss {figures['val_loss']:.3g} lies above training loss {figures['loss']:.3g} by "
+        f"validation loss {figures['val_loss']:.3g} is above training loss {figures['loss']:.3g} by "
         f"{share:.0%} of the loss at the start"
     )
 

@@ -1,4 +1,4 @@
-"""Every value and gradient between the input and the loss, for one batch."""
+"""Every value and gradient from the input to the loss, for one batch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import wrap
+from ranvier.explore.table import text_table
 from ranvier.explore.watch import gradients_of, require_module, rms, watching
 from ranvier.nn.modes import mode_kept
 
-__all__ = ["Gradients", "Row", "gradients"]
+__all__ = ["Gradients", "gradients"]
 
 Array = npt.NDArray[Any]
 
 
 class Row(NamedTuple):
-    """One array of the computation: its name, what it is ("input", "parameter", a layer's class or "loss"),
-    its value, and the loss's gradient with respect to it (None where none flows)."""
+    """One array of the computation: its name, its kind ("input", "parameter", a layer's class or "loss"), its
+    value, and the gradient of the loss with respect to it (None without gradient)."""
 
     name: str
     kind: str
@@ -28,9 +29,9 @@ class Row(NamedTuple):
 
 
 class Gradients(Mapping[str, Row]):
-    """What `gradients` found: a mapping from names to rows in the order of the forward pass.
+    """The result of `gradients`: a mapping from names to rows in the order of the forward pass.
 
-    `str()` of it is the table; norms are Euclidean.
+    `str()` of it is a table with Euclidean norms.
     """
 
     def __init__(self, rows: list[Row]) -> None:
@@ -54,12 +55,7 @@ class Gradients(Mapping[str, Row]):
             g = row.gradient
             sizes = ("", "") if g is None else (_norm(g), f"{np.abs(g).max(initial=0):.3g}")
             table.append((row.name, row.kind, shape, _norm(row.value), *sizes))
-        widths = [max(len(row[column]) for row in table) for column in range(6)]
-        lines = [
-            "  ".join(f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
-            for row in table
-        ]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+        return text_table(table, left=(0, 1))
 
 
 def _norm(array: Array) -> str:
@@ -67,18 +63,18 @@ def _norm(array: Array) -> str:
 
 
 def gradients(model: Any, loss: Any, x: Any, y: Any) -> Gradients:
-    """Run one batch forward and backward, and keep all that lies between.
+    """Run one batch forward and backward, and keep all values and gradients.
 
-    Rows are the input, each layer's parameters and output in the order of the calls ("0.weight", "0"), and
-    the loss. The model runs in the mode it is in; no `.grad` is touched.
+    Rows are the input, the parameters and the output of each layer in the order of the calls ("0.weight",
+    "0"), and the loss. The model runs in its present mode; no `.grad` changes.
 
     Args:
-        model: a Module; functions in its forward that are no layers are passed through, not listed.
-        loss: called as `loss(output, y)`, gives one number.
+        model: a Module; functions in its forward that are not layers are not listed.
+        loss: called as `loss(output, y)`, returns one number.
         x, y: a batch, as arrays or Tensors.
 
     Raises:
-        TypeError: model is no Module.
+        TypeError: model is not a Module.
 
     >>> import ranvier as rv
     >>> from ranvier import nn
@@ -118,5 +114,5 @@ def gradients(model: Any, loss: Any, x: Any, y: Any) -> Gradients:
         seen[call.name] = again = seen.get(call.name, 0) + 1
         name = call.name or call.kind
         rows.append(Row(f"{name} ({again})" if again > 1 else name, call.kind, call.value, call.gradient))
-    rows += left.values()  # of modules that have parts
+    rows += left.values()  # of modules with children
     return Gradients([*rows, Row("loss", type(loss).__name__, value._array, np.ones_like(value._array))])

@@ -1,4 +1,4 @@
-"""Why depth needs non-linearity: a stack of linear layers is one linear layer."""
+"""A stack of linear layers as one linear layer: why depth needs non-linearity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Collapsed", "collapse"]
 
 
 class Collapsed(NamedTuple):
-    """The one layer, the largest difference of its outputs from the stack's, and the bound on rounding."""
+    """The layer, the largest difference of its outputs from those of the stack, and the bound on rounding."""
 
     layer: Any
     difference: float
@@ -24,24 +24,24 @@ class Collapsed(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        """Whether the difference is one of rounding only."""
+        """Whether the difference is only rounding."""
         return self.difference <= self.bound
 
 
 def collapse(model: Any, *, samples: int = 1000, seed: int = 0) -> Collapsed:
-    """The one `nn.Linear` that computes what a stack of linear layers does, and the proof in numbers.
+    """The one `nn.Linear` that is equal to a stack of linear layers, with a numerical check.
 
-    W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2), layer after layer. Both are then run in float64 on
-    standard normal inputs. The bound is that on rounding: float64's eps, times the terms of all sums, times
+    W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2), layer after layer. Both are then computed in float64 for
+    standard normal inputs. The bound on rounding is float64's eps times the number of terms of all sums times
     the largest output if all terms had one sign. The layer has the dtype of the stack.
 
     Args:
         model: an `nn.Sequential` of `nn.Linear`, `nn.Identity` and further Sequentials, or one `nn.Linear`.
-        samples, seed: of the inputs; the global random stream stays where it is.
+        samples, seed: of the inputs; the global random stream does not change.
 
     Raises:
-        TypeError: model is no Module.
-        ValueError: a layer that is not linear, by its name, or a model without a Linear.
+        TypeError: model is not a Module.
+        ValueError: a layer that is not linear, or a model without a Linear.
 
     >>> import ranvier as rv
     >>> from ranvier import nn
@@ -68,7 +68,7 @@ def collapse(model: Any, *, samples: int = 1000, seed: int = 0) -> Collapsed:
     with random.using(random.Generator().manual_seed(seed)), no_grad():
         x = randn(samples, first.in_features, dtype=np.float64)
         weight, bias = np.eye(first.in_features), np.zeros(first.in_features)
-        size = np.abs(x._array)  # of the sums in the stack, if all terms had one sign
+        size = np.abs(x._array)  # the sums in the stack, if all terms had one sign
         for _, layer in stack:
             w = layer.weight._array.astype(np.float64)
             b = np.zeros(len(w)) if layer.bias is None else layer.bias._array.astype(np.float64)

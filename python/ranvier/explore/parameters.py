@@ -19,19 +19,19 @@ Array = npt.NDArray[Any]
 
 
 class ParameterLoss:
-    """L(w) = loss(model(x), y) with w (d,) all trainable parameters of the model, one after the other.
+    """L(w) = loss(model(x), y), where w (d,) are all trainable parameters of the model.
 
-    A call writes w into the model and returns the loss, a Tensor of one element that gradients follow to w:
-    so `explore.random_search` and `explore.gradient_descent` work on a network as on any other function. The
-    model keeps the vector of the last call; `load(path.best)` gives it another.
+    A call writes w into the model and returns the loss, a Tensor with a gradient to w. So
+    `explore.random_search` and `explore.gradient_descent` work for a network as for any other function. The
+    model keeps the vector of the last call; `load(path.best)` sets another.
 
     Args:
-        model: a Module with at least one trainable parameter, evaluated in the mode that it is in.
+        model: a Module with at least one trainable parameter, evaluated in its present mode.
         loss: called as `loss(output, y)`.
         x, y: the samples and targets, arrays or Tensors.
 
     Attributes:
-        start: the parameters as they were when this was made, (d,), float64.
+        start: the parameters at the construction, (d,), float64.
         size: d.
 
     Raises:
@@ -55,9 +55,7 @@ class ParameterLoss:
             raise ValueError(
                 "[ParameterLoss] got a model without trainable parameters; expected at least one"
             )
-        self.start = np.concatenate(
-            [p.detach().numpy().reshape(-1).astype(np.float64) for p in self.parameters]
-        )
+        self.start = np.concatenate([p._array.reshape(-1).astype(np.float64) for p in self.parameters])
         self.size = self.start.size
 
     def __call__(self, vector: Any) -> Tensor:
@@ -79,7 +77,7 @@ class ParameterLoss:
             begin = end
 
     def value(self) -> Tensor:
-        """The loss with the parameters as they are."""
+        """The loss for the present parameters."""
         x = self.x
         wanted = self.parameters[0].dtype
         if x.dtype.kind == "f" and x.dtype != wanted:

@@ -1,4 +1,4 @@
-"""Path: the points that a search visited, and the value at each."""
+"""Path: the points of a search and their values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Path:
-    """The points that a search visited, in order, and the value of the function at each.
+    """The points of a search, in order, and the value of the function at each.
 
     Attributes:
-        points: (n, d), float64; the first is where it started.
+        points: (n, d), float64; the first is the start.
         values: (n,), float64.
-        name: what a picture's legend calls it.
-        verdict: what a comparison said of it ("good", "slow" ...), empty where none did.
-        linked: whether each point follows from the one before; guesses do not.
+        name: the name in a picture's legend.
+        verdict: of a comparison ("good", "slow" ...), else empty.
+        linked: whether each point depends on the one before; not those of a random search.
 
     Raises:
         ValueError: other shapes, or no point.
@@ -51,7 +51,7 @@ class Path:
 
     @property
     def steps(self) -> int:
-        """Moves from one point to the next."""
+        """The number of moves from one point to the next."""
         return len(self.points) - 1
 
     @property
@@ -71,12 +71,12 @@ class Path:
 
     @property
     def best_value(self) -> float:
-        """The least value; NaN where there is nothing else."""
+        """The least value; NaN if all are NaN."""
         return float(self.values[self._best])
 
     @property
     def best_so_far(self) -> Array:
-        """The least value up to each point, (n,): what a search that keeps the best point has in hand."""
+        """The least value up to each point, (n,)."""
         return np.fmin.accumulate(self.values)
 
     @property

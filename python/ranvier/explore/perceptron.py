@@ -1,4 +1,4 @@
-"""Perceptron: one neuron with a step, and the oldest learning rule."""
+"""Perceptron: one neuron with a step function, and its learning rule."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ Array = npt.NDArray[Any]
 
 
 class Perceptron:
-    """A classifier of two classes with a straight boundary, trained by the perceptron learning rule.
+    """A classifier of two classes with a linear boundary, trained by the perceptron learning rule.
 
-    The second class (in sorted order) is said where w x + b > 0, else the first. Sample after sample, in the
-    order given, w += eta0 (y - said) x and b += eta0 (y - said), with y and said 0 or 1: nothing changes
-    where the answer was right. Weights start at 0, so that eta0 scales them and changes no answer.
+    The prediction is the second class (in sorted order) if w x + b > 0, else the first. For each sample in
+    the given order, w += eta0 (y - predicted) x and b += eta0 (y - predicted), with y and predicted 0 or 1: a
+    correct prediction changes nothing. Weights start at 0, so eta0 only scales them.
 
-    Where a straight line separates the classes, the rule finds one after finitely many mistakes (Novikoff,
-    1962). Where none does, it never ends: after max_iter epochs `fit` then looks for a proof that there is
-    none, from the mistakes that it made (:func:`certificate`). `verdict_` says which of the three it was.
+    If a line separates the classes, the rule finds one after finitely many mistakes (Novikoff, 1962).
+    Otherwise it never ends: after max_iter epochs `fit` searches for a proof that no line separates, from the
+    mistakes (:func:`certificate`).
 
     Args:
-        max_iter: epochs at most; it ends after the first without a mistake.
+        max_iter: the most epochs; training ends after the first epoch without a mistake.
         eta0: the learning rate, above 0.
 
     Attributes (after `fit`):
-        coef_, intercept_: (1, n_features) and (1,), as scikit-learn's.
+        coef_, intercept_: (1, n_features) and (1,), as in scikit-learn.
         classes_: the two labels.
         errors_: mistakes of each epoch.
-        n_iter_: epochs run.
+        n_iter_: the number of epochs.
         converged_: whether the last epoch had no mistake.
         separable_: True (found), False (proved that no line separates), None (not known).
-        certificate_: where separable_ is False, whole numbers n_i >= 0, one for each sample: see
-            :func:`certificate`; else None.
-        verdict_: all of this in a sentence.
+        certificate_: if separable_ is False, integers n_i >= 0, one for each sample: see :func:`certificate`;
+            else None.
+        verdict_: these results as a sentence.
 
     Source: Rosenblatt, "The Perceptron: A Probabilistic Model for Information Storage and Organization in the
-    Brain" (1958). Arguments and results are called as scikit-learn's Perceptron has them.
+    Brain" (1958). Arguments and attributes have the names of scikit-learn's Perceptron.
 
     >>> from ranvier.explore import Perceptron
     >>> inputs = [[0, 0], [0, 1], [1, 0], [1, 1]]
@@ -73,9 +73,9 @@ class Perceptron:
         self.eta0 = eta0
 
     def fit(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Perceptron:
-        """Learn from samples x (n, n_features) and their labels y (n,), of two kinds; returns itself.
+        """Learn from samples x (n, n_features) and labels y (n,) of two classes; returns itself.
 
-        Raises ValueError for other shapes, values that are not finite, or another number of classes than two.
+        Raises ValueError for other shapes, values that are not finite, or another number of classes.
         """
         x, labels = _samples(x), np.asarray(getattr(y, "_array", y))
         if labels.shape != x.shape[:1]:
@@ -95,17 +95,17 @@ class Perceptron:
         return self
 
     def _learn(self, x: Array, targets: list[int]) -> list[int]:
-        """Epochs until one has no mistake; the mistakes made at each sample."""
+        """Trains until an epoch has no mistake; returns the mistakes at each sample."""
         w, b = np.zeros(x.shape[1]), 0.0
         mistakes = [0] * len(targets)
         self.errors_ = []
         for _ in range(self.max_iter):
             errors = 0
             for i, (sample, target) in enumerate(zip(x, targets, strict=True)):
-                said = int(sample @ w + b > 0)
-                if said != target:
-                    w += self.eta0 * (target - said) * sample
-                    b += self.eta0 * (target - said)
+                predicted = int(sample @ w + b > 0)
+                if predicted != target:
+                    w += self.eta0 * (target - predicted) * sample
+                    b += self.eta0 * (target - predicted)
                     mistakes[i] += 1
                     errors += 1
             self.errors_.append(errors)
@@ -145,7 +145,7 @@ class Perceptron:
         return self.classes_[second.astype(int)]
 
     def score(self, x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-        """The share of right labels."""
+        """The share of correct labels."""
         labels, said = np.asarray(getattr(y, "_array", y)), self.predict(x)
         if labels.shape != said.shape:
             raise ValueError(
@@ -155,7 +155,7 @@ class Perceptron:
 
     @property
     def neuron(self) -> Neuron:
-        """What was learned, as a neuron with a step: for its `boundary`, `explain` and picture."""
+        """The trained neuron with a step function, for its `boundary`, `explain` and picture."""
         self._require_fit("neuron")
         return Neuron.with_weights(self.coef_[0], float(self.intercept_[0]), "heaviside")
 

@@ -1,6 +1,6 @@
-"""The rules of `rv.diagnose`: each names its threshold, and the reason for it.
+"""The rules of `rv.diagnose`, with their thresholds and the reasons for them.
 
-A rule gives the findings it has, as an iterator; of a healthy network, none.
+A rule is a generator of findings; a healthy network has none.
 """
 
 from __future__ import annotations
@@ -18,56 +18,54 @@ from ranvier.explore.watch import rms
 from ranvier.train.links import link_of
 
 INPUT_RMS = 10.0
-"""A feature whose root mean square is above this: an order of magnitude above the unit variance that the
-usual initialisations assume (LeCun et al., Efficient BackProp, 1998, section 4.3)."""
+"""The largest root mean square of a feature: ten times that of the unit variance which the usual
+initialisations assume (LeCun et al., Efficient BackProp, 1998, section 4.3)."""
 
 INPUT_RATIO = 100.0
-"""The largest feature over the smallest (a tenth of them is not counted, for pixels that are never set): the
-curvatures along their weights differ by the square, and so do the learning rates that they need (same
-source)."""
+"""The largest feature over the smallest (without the smallest tenth, because of pixels that are always 0):
+the curvatures along their weights and the learning rates they need differ by the square (same source)."""
 
 IMBALANCE = 4.0
-"""The largest class over the smallest: of two classes one has less than a fifth, where imbalance begins to be
-called moderate (He and Garcia, Learning from Imbalanced Data, 2009, speak of 100:1 as severe)."""
+"""The largest class over the smallest: one of two classes has less than a fifth, which is called a moderate
+imbalance (He and Garcia, Learning from Imbalanced Data, 2009, call 100:1 severe)."""
 
 DEAD_SHARE = 0.25
-"""Of a layer's units. Training leaves some dead that harm nothing (10 to 20 % of a good network on digits);
-from half of them on it is an error (Lu et al., Dying ReLU and Initialization, 2020)."""
+"""The share of a layer's units. Some dead units after training do no harm (10 to 20 % of a good network on
+digits); more than half are an error (Lu et al., Dying ReLU and Initialization, 2020)."""
 
 SATURATED_SHARE = 0.5
-"""More than half of a layer's outputs where the derivative is below `examine.SATURATED` (Glorot and Bengio,
-Understanding the difficulty of training deep feedforward neural networks, 2010, watch saturation layer by
-layer)."""
+"""The share of a layer's outputs with a derivative below `examine.SATURATED` (Glorot and Bengio,
+Understanding the difficulty of training deep feedforward neural networks, 2010)."""
 
 DEPTH_RATIO = 1e3
-"""Between the first and the last layer: three decimal places of float32's seven are gone, and one learning
-rate cannot serve both (Glorot and Bengio, 2010; He et al., Delving Deep into Rectifiers, 2015)."""
+"""The ratio between the first and the last layer: three of float32's seven decimal places are lost, and no
+learning rate fits both (Glorot and Bengio, 2010; He et al., Delving Deep into Rectifiers, 2015)."""
 
 DEEP = 3
-"""Layers with weights that it takes to speak of depth."""
+"""The least number of layers with weights for the rules of depth."""
 
 CLIMB = 1.0
-"""The climbs of the training loss together, over its whole descent: it oscillates rather than falls."""
+"""The sum of the rises of the training loss over its whole fall: a larger ratio is an oscillation."""
 
 ABOVE_CHANCE = 1.05
-"""A cross-entropy this far above the entropy of the classes: worse than always answering with their shares,
-about where an untrained network starts, so that the steps have thrown it out."""
+"""The cross-entropy over the entropy of the classes: above it, predictions are worse than the shares of the
+classes, which an untrained network gives, so that the steps are too large."""
 
 SLOW_FALL = 0.2
-"""A training loss that falls by less than a fifth, though ..."""
+"""The share by which the training loss falls: below it, steps are too short if ..."""
 
 STEADY = 0.8
-"""... four of five epochs lower it: steps in the right direction that are too short."""
+"""... this share of the epochs lowers it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One fault.
 
     Attributes:
-        rule: its name, such as "dead units".
-        severity: "error" (training cannot work), "warning" (it suffers) or "note".
-        evidence: what was seen and where, with the figures.
+        rule: the name of the rule, such as "dead units".
+        severity: "error" (training cannot work), "warning" (training is worse) or "note".
+        evidence: the observation and its place, with the figures.
         remedy: what to do.
         figures: the figures by name.
     """
@@ -100,7 +98,7 @@ def weights(model: Any) -> Findings:
 
 
 def output_layer(model: Any, loss: Any, seen: Seen | None) -> Findings:
-    """By the last layer; without data, of a Sequential only: what another model calls last is not known."""
+    """Judged by the last layer; without data, for a Sequential only, since others may call it earlier."""
     if seen is not None and seen.refused:
         yield Finding("output and loss", "error", f"the loss refuses them: {seen.refused}", "see there")
     link = link_of(loss)
@@ -130,7 +128,7 @@ def _last(model: Any) -> Any:
 
 def inputs(seen: Seen) -> Findings:
     x = seen.x
-    if x.dtype.kind != "f":  # indices for an embedding
+    if x.dtype.kind != "f":  # indices of an embedding
         return
     bad = int(x.size - np.isfinite(x).sum())
     if bad:
@@ -162,7 +160,7 @@ def classes(seen: Seen) -> Findings:
     regression = seen.loss is not None and link_of(seen.loss) is None
     if y is None or regression or not np.array_equal(y, np.rint(y)):
         return
-    if y.dtype.kind == "f" and not np.isin(y, (0, 1)).all():  # whole numbers, but no labels
+    if y.dtype.kind == "f" and not np.isin(y, (0, 1)).all():  # integers, but not labels
         return
     found, counts = np.unique(y, return_counts=True)
     if len(found) < 2 or counts.max() <= IMBALANCE * counts.min():
@@ -196,19 +194,19 @@ def dead_units(seen: Seen) -> Findings:
 def saturation(seen: Seen) -> Findings:
     last = seen.calls[-1].name if seen.calls else ""
     for name, share in seen.saturated.items():
-        if share > SATURATED_SHARE and name != last:  # the output may be sure of itself
+        if share > SATURATED_SHARE and name != last:  # an output may be close to 0 or 1
             yield Finding(
                 "saturation",
                 "warning",
-                f'{share:.0%} of the outputs of "{name}" lie where its derivative is below {SATURATED}',
-                "scale the inputs, start from smaller weights (xavier_normal_), normalise between the "
+                f'{share:.0%} of the outputs of "{name}" have a derivative below {SATURATED}',
+                "scale the inputs, start from smaller weights (xavier_normal_), normalize between the "
                 "layers, or take ReLU",
                 {"share": share},
             )
 
 
 def depth(seen: Seen) -> Findings:
-    """Signals from the first layer with weights to the last, gradients the other way."""
+    """Signals from the first layer with weights to the last, and gradients in reverse."""
     calls = [call for call in seen.calls if weighs(call.module)]
     if len(calls) < DEEP:
         return
@@ -233,7 +231,7 @@ def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Finding
         "warning",
         f'from {first:.3g} at "{names[0]}" to {last:.3g} at "{names[-1]}"',
         "start from weights made for the activation (he_normal_ for ReLU, xavier_normal_ for tanh), "
-        "normalise between the layers (BatchNorm, LayerNorm), add residual connections"
+        "normalize between the layers (BatchNorm, LayerNorm), add residual connections"
         + ("" if vanish else ", clip the gradients"),
         {"first": first, "last": last},
     )
@@ -276,7 +274,7 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
 
 
 def _chance(seen: Seen | None, loss: Any) -> float:
-    """The cross-entropy of always answering with the shares of the classes; infinite where not known."""
+    """The cross-entropy of predicting the shares of the classes; infinite if not known."""
     plain = isinstance(loss, nn.CrossEntropyLoss) and loss.reduction == "mean"
     if not plain or loss.weight is not None or loss.label_smoothing:
         return float("inf")

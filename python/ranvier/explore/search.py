@@ -1,4 +1,4 @@
-"""Two ways down a function: guessing, and following the gradient."""
+"""Two searches for a minimum: random points, and gradient descent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.explore.path import Array, Path
 from ranvier.optim import SGD
 
-__all__ = ["Objective", "evaluate", "gradient_descent", "random_search"]
+__all__ = ["gradient_descent", "random_search"]
 
 Objective = Callable[[Tensor], Any]
 """A function of one vector (d,) of float64 whose result is a Tensor of one element (or a number)."""
@@ -34,26 +34,26 @@ def evaluate(f: Objective, point: npt.ArrayLike) -> float:
 def random_search(
     f: Objective, low: npt.ArrayLike, high: npt.ArrayLike, trials: int = 1000, dimensions: int | None = None
 ) -> Path:
-    """Tries points at random, each coordinate uniform in [low, high), and records them all.
+    """Evaluates random points, each coordinate uniform in [low, high), and records them all.
 
-    To come within a share s of the box's side of the minimum in every one of d coordinates takes some
-    s^-d trials: guessing is hopeless with more than a few parameters, which is why networks follow the
-    gradient. It is no bad way to choose a few settings, though.
+    To be within a share s of the side of the box from the minimum in all d coordinates, about s^-d trials are
+    needed. So random search fails with more than a few parameters, and networks use gradients. It is useful
+    to choose a few settings.
 
     Args:
-        f: a function of a vector (d,), such as a Surface, a ParameterLoss or your own.
+        f: a function of a vector (d,), such as a Surface or a ParameterLoss.
         low, high: the box: vectors (d,), or numbers for all coordinates.
-        trials: points to try.
-        dimensions: d, where low and high are both numbers.
+        trials: the number of points.
+        dimensions: d, if low and high are both numbers.
 
     Returns:
-        The Path of all points in the order in which they were tried; its `best` is the answer.
+        The Path of all points in order; its `best` is the result.
 
     The numbers come from the library's stream: `rv.manual_seed` repeats them.
 
     Raises:
         ValueError: trials below 1, low above high, or shapes that do not fit.
-        TypeError: f is no function, or returned something else than one number.
+        TypeError: f is not a function, or does not return one number.
 
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization" (2012).
 
@@ -92,24 +92,22 @@ def gradient_descent(
     steps: int = 100,
     optimizer: Callable[..., Any] | None = None,
 ) -> Path:
-    """Follows the gradient of f downhill from a point and records every step: w <- w - lr f'(w).
+    """Descends along the gradient of f from a point and records every step: w <- w - lr f'(w).
 
     Args:
-        f: a function of a vector (d,) made of ranvier's operations, such as a Surface, a ParameterLoss or
-            your own.
+        f: a function of a vector (d,) made of ranvier's operations, such as a Surface or a ParameterLoss.
         start: the first point, (d,), or a number for d = 1.
-        lr: the learning rate; None means 0.1, or what the optimizer has by itself.
-        steps: moves to make.
-        optimizer: what makes one from a list of parameters: a class of `rv.optim`, or a function such as
+        lr: the learning rate; by default 0.1, or that of the optimizer.
+        steps: the number of steps.
+        optimizer: makes an optimizer from a list of parameters: a class of `rv.optim`, or a function such as
             `lambda p: rv.optim.SGD(p, lr=0.01, momentum=0.9)`. None is plain gradient descent.
 
     Returns:
-        The Path of steps + 1 points; fewer where it left the finite numbers, at the last of which the value
-        or the gradient is not finite.
+        The Path of steps + 1 points; it ends earlier at a point with a value or gradient that is not finite.
 
     Raises:
-        ValueError: steps below 0, or a start that is no vector.
-        TypeError: f returned something else than a Tensor of one element that depends on the vector.
+        ValueError: steps below 0, or a start that is not a vector.
+        TypeError: f does not return a Tensor of one element that depends on the vector.
 
     Source: Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées" (1847).
 
@@ -144,9 +142,8 @@ def gradient_descent(
     else:
         points.append(w.detach().numpy().copy())
         values.append(evaluate(f, points[-1]))
-    return Path(
-        np.array(points), np.array(values), type(moving).__name__ if optimizer else "gradient descent"
-    )
+    name = type(moving).__name__ if optimizer else "gradient descent"
+    return Path(np.array(points), np.array(values), name)
 
 
 def _optimizer(w: Tensor, lr: float | None, optimizer: Callable[..., Any] | None) -> Any:
@@ -156,13 +153,13 @@ def _optimizer(w: Tensor, lr: float | None, optimizer: Callable[..., Any] | None
 
 
 def function_of(name: str, f: Any) -> None:
-    """Raises TypeError unless f can be called."""
+    """Raises TypeError unless f is callable."""
     if not callable(f):
         raise TypeError(f"[{name}] got f of type {type(f).__name__}; expected a function of a vector")
 
 
 def whole(name: str, what: str, value: Any, least: int) -> int:
-    """value as an int; raises TypeError unless it is whole, ValueError where it is below least."""
+    """value as an int; raises TypeError if it is not an integer, ValueError if it is below least."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise TypeError(f"[{name}] got {what} of type {type(value).__name__}; expected a whole number")
     if value < least:
@@ -171,7 +168,7 @@ def whole(name: str, what: str, value: Any, least: int) -> int:
 
 
 def numbers_of(name: str, what: str, values: Any) -> Array:
-    """values as an array of float64; raises TypeError where they are no numbers."""
+    """values as an array of float64; raises TypeError if they are not numbers."""
     array = np.asarray(getattr(values, "_array", values))
     if array.dtype.kind not in "biuf":
         raise TypeError(f"[{name}] got {what} of type {type(values).__name__}; expected numbers")
@@ -179,7 +176,7 @@ def numbers_of(name: str, what: str, values: Any) -> Array:
 
 
 def vector_of(name: str, what: str, values: Any) -> Array:
-    """values as a vector (d,) of float64; a number is one of length 1."""
+    """values as a vector (d,) of float64; a number becomes a vector of length 1."""
     array = np.atleast_1d(numbers_of(name, what, values))
     if array.ndim != 1 or not array.size:
         raise ValueError(f"[{name}] got {what} of shape {array.shape}; expected a vector (d,)")

@@ -16,26 +16,26 @@ __all__ = ["certificate", "proves"]
 Array = npt.NDArray[Any]
 Row = list[int]
 
-MOST_FEATURES, MOST_PRODUCTS = 32, 500_000  # what is tried: a few seconds at most
+MOST_FEATURES, MOST_PRODUCTS = 32, 500_000  # limits of the search: a few seconds
 
 
 def certificate(x: Array, signs: Array, mistakes: Sequence[int]) -> list[int] | None:
-    """Whole numbers n_i >= 0, not all 0, with sum n_i s_i (x_i, 1) = 0; None where it finds none.
+    """Integers n_i >= 0, not all 0, with sum n_i s_i (x_i, 1) = 0; None if it finds none.
 
-    They prove that no line separates: of w x + b with the sign s_i at every sample, the sum of
-    n_i s_i (w x_i + b) would be above 0, but it is (w, b) times 0. Gordan's theorem (1873) says that
-    where no line separates, there always are such numbers.
+    They prove that no line separates: if w x + b had the sign s_i at every sample, the sum of
+    n_i s_i (w x_i + b) would be above 0, but it is (w, b) times 0. By Gordan's theorem (1873), such numbers
+    exist whenever no line separates.
 
-    The perceptron's mistakes m_i are nearly that: their sum s_i m_i (x_i, 1) is the weight vector v, which
-    stays bounded however long the rule runs (Block and Levin, 1970), while the m_i grow. With A the rows
+    The perceptron's mistakes m_i nearly fulfil this: the sum of s_i m_i (x_i, 1) is the weight vector v,
+    which is bounded however long the rule runs (Block and Levin, 1970), while the m_i grow. With A the rows
     s_i (x_i, 1) and G = A^T diag(m) A, the numbers n_i = m_i (1 - a_i u), G u = v, have the sum v - G u = 0,
-    and after enough mistakes a_i u < 1. All this is calculated in whole numbers, since floats are fractions
-    with a power of 2 below.
+    and after enough mistakes a_i u < 1. The computation is exact, because floats are fractions with a power
+    of 2 as denominator.
 
     Args:
         x: samples (n, d).
         signs: their classes as -1 and 1, (n,).
-        mistakes: what the perceptron made at each sample, (n,).
+        mistakes: of the perceptron at each sample, (n,).
 
     >>> import numpy as np
     >>> from ranvier.explore.separability import certificate
@@ -51,7 +51,7 @@ def certificate(x: Array, signs: Array, mistakes: Sequence[int]) -> list[int] | 
         shares = _shares([rows[i] for i in used], [mistakes[i] for i in used])
         if min(shares) >= 0:
             break
-        # a sample of few mistakes early on, in the way of those that go on: without it, then
+        # a sample with few early mistakes prevents a solution with the others: leave it out
         used = [i for i, share in zip(used, shares, strict=True) if share >= 0]
     else:
         return None
@@ -73,7 +73,7 @@ def _shares(rows: list[Row], mistakes: list[int]) -> list[Fraction]:
 
 
 def proves(x: Array, signs: Array, numbers: Sequence[int]) -> bool:
-    """Whether the numbers are a certificate: checked in whole numbers, without trust in how they were found.
+    """Whether the numbers are a certificate, checked in exact arithmetic.
 
     >>> import numpy as np
     >>> from ranvier.explore.separability import proves
@@ -92,7 +92,7 @@ def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
 
 
 def _whole_rows(x: Array, signs: Array) -> list[Row]:
-    """s_i (x_i, 1), every column multiplied by what makes it whole: that changes no sum from or to 0."""
+    """s_i (x_i, 1), every column multiplied by a factor that makes it integer; sums of 0 stay 0."""
     columns = [_whole([Fraction(value) for value in column]) for column in np.asarray(x, float).T.tolist()]
     columns.append([1] * len(x))
     return [
@@ -101,7 +101,7 @@ def _whole_rows(x: Array, signs: Array) -> list[Row]:
 
 
 def _whole(values: Sequence[Fraction | int]) -> list[int]:
-    """The smallest whole numbers in the proportions of the values."""
+    """The smallest integers in the proportions of the values."""
     common = lcm(*(Fraction(value).denominator for value in values))
     whole = [int(value * common) for value in values]
     divisor = gcd(*whole) or 1
@@ -109,7 +109,7 @@ def _whole(values: Sequence[Fraction | int]) -> list[int]:
 
 
 def _solve(matrix: list[Row], right: Row) -> list[Fraction]:
-    """One solution of matrix u = right, which has some: Gauss-Jordan elimination in fractions."""
+    """A solution of the solvable system matrix u = right, by Gauss-Jordan elimination in fractions."""
     size = len(right)
     table = [[Fraction(value) for value in (*row, r)] for row, r in zip(matrix, right, strict=True)]
     pivots: list[int] = []

@@ -1,4 +1,4 @@
-"""Dense against convolution: how many parameters the same outputs take."""
+"""The parameters of convolutions and of dense layers with the same outputs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ranvier.autograd import wrap
 from ranvier.explore.watch import require_module, watching
 from ranvier.nn.modes import evaluating
 
-__all__ = ["Compared", "dense_against_convolution"]
+__all__ = ["dense_against_convolution"]
 
 
 class Compared(NamedTuple):
-    """One convolution: shapes without the batch, its parameters, and those of a dense layer between them."""
+    """One convolution: its shapes without the batch, its parameters, and those of an equal dense layer."""
 
     name: str
     input_shape: tuple[int, ...]
@@ -40,16 +40,16 @@ class Compared(NamedTuple):
 def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Compared]:
     """Compare each convolution of a network with a dense layer of the same inputs and outputs.
 
-    A convolution has c k^2 + 1 parameters for each output channel, whatever the image's size, since all
-    places share them; a dense layer one for each pair of an input and an output, and a bias for each output.
-    The dense ones are counted, not made.
+    A convolution has c k^2 + 1 parameters for each output channel, independent of the image's size, since all
+    places share them; a dense layer has one for each pair of an input and an output, and a bias for each
+    output. The dense layers are not created.
 
     Args:
-        model: an `nn.Conv2d`, or a model with some.
+        model: an `nn.Conv2d`, or a model with convolutions.
         input_shape: of one sample, without the batch, (channels, h, w).
 
     Raises:
-        TypeError: model is no Module.
+        TypeError: model is not a Module.
         ValueError: a model without convolutions, or that does not take the shape.
 
     >>> import ranvier as rv

@@ -1,4 +1,4 @@
-"""Steps of training: how many an epoch has, and what a single one changes."""
+"""Steps of training: their number, and the effect of one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import wrap
-from ranvier.data.loader import positive
+from ranvier.data.sampler import positive
 from ranvier.explore.watch import require_module
 from ranvier.nn.modes import evaluating
 
-__all__ = ["Counted", "Step", "count_steps", "one_step"]
+__all__ = ["count_steps", "one_step"]
 
 Array = npt.NDArray[Any]
 
 
 class Counted(NamedTuple):
-    """Batches (steps, iterations) of an epoch, samples in the last of them, and updates in all epochs."""
+    """Batches (steps, iterations) of an epoch, samples in its last batch, and updates in all epochs."""
 
     batches: int
     last: int
@@ -26,12 +26,12 @@ class Counted(NamedTuple):
 
 
 def count_steps(samples: int, batch_size: int, epochs: int = 1, *, drop_last: bool = False) -> Counted:
-    """Count batches and updates: an epoch sees each sample once, an iteration is a batch and an update.
+    """Count batches and updates: an epoch uses each sample once, an iteration is a batch and an update.
 
-    A batch of all samples is batch gradient descent, of one sample stochastic, between them mini-batches.
+    One batch of all samples is batch gradient descent, batches of one sample stochastic gradient descent.
 
     Raises:
-        TypeError, ValueError: a number that is no integer of at least 1.
+        TypeError, ValueError: a number that is not an integer of at least 1.
 
     >>> import ranvier as rv
     >>> rv.explore.count_steps(1000, 32, epochs=5)
@@ -65,14 +65,14 @@ class Step(NamedTuple):
 def one_step(model: Any, loss: Any, optimizer: Any, x: Any, y: Any) -> Step:
     """Make one update on a batch, and compare predictions and loss before and after, in evaluation mode.
 
-    The update is made in the mode that the model is in, and stays.
+    The update is made in the present mode of the model, which keeps it.
 
     Args:
         model, loss, optimizer: as in any training loop.
         x, y: a batch, as arrays or Tensors.
 
     Raises:
-        TypeError: model is no Module.
+        TypeError: model is not a Module.
 
     >>> import ranvier as rv
     >>> from ranvier import nn

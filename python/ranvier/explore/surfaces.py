@@ -1,4 +1,4 @@
-"""Functions of two numbers with known minima, to watch a descent on.
+"""Functions of two numbers with known minima, for descents.
 
 >>> from ranvier.explore import surfaces
 >>> surfaces.rosenbrock([1.0, 1.0]).item()
@@ -21,15 +21,15 @@ __all__ = ["SURFACES", "Surface"]
 
 @dataclass(frozen=True)
 class Surface:
-    """A function f(x, y), called with a vector (2,); its result is a Tensor that gradients can follow.
+    """A function f(x, y), called with a vector (2,); its result is a Tensor with a gradient.
 
     Attributes:
-        name: what it is called here.
-        formula: f(x, y) in words.
+        name: its name in `SURFACES`.
+        formula: f(x, y) as text.
         function: f on Tensors.
-        minima: where f is least; empty where it has no minimum.
-        start: a point from which a descent is worth watching.
-        low, high: the corners of what a picture should show.
+        minima: the points where f is least; empty if it has no minimum.
+        start: a good start of a descent.
+        low, high: the corners of the part for a picture.
 
     >>> import ranvier as rv
     >>> valley = rv.explore.surfaces.valley
@@ -53,74 +53,64 @@ class Surface:
         return self.function(point[0], point[1])
 
 
-def _bowl(x: Any, y: Any) -> Any:
-    return (x - 1) ** 2 + 2 * (y + 0.5) ** 2
-
-
-def _valley(x: Any, y: Any) -> Any:
-    return 0.5 * x**2 + 10 * y**2
-
-
-def _saddle(x: Any, y: Any) -> Any:
-    return x**2 - y**2 + 0.25 * y**4
-
-
-def _ripples(x: Any, y: Any) -> Any:
-    return x**2 + y**2 + 0.3 * ops.sin(3 * x) * ops.cos(3 * y) + 0.1 * (x + y) ** 2
-
-
-def _rosenbrock(x: Any, y: Any) -> Any:
-    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
-
-
-def _himmelblau(x: Any, y: Any) -> Any:
-    return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
-
-
 bowl = Surface(
-    "bowl", "(x - 1)² + 2 (y + 0.5)²", _bowl, ((1.0, -0.5),), (-2.0, 2.0), (-3.0, -3.0), (3.0, 3.0)
+    "bowl",
+    "(x - 1)² + 2 (y + 0.5)²",
+    lambda x, y: (x - 1) ** 2 + 2 * (y + 0.5) ** 2,
+    minima=((1.0, -0.5),),
+    start=(-2.0, 2.0),
+    low=(-3.0, -3.0),
+    high=(3.0, 3.0),
 )
-valley = Surface("valley", "x²/2 + 10 y²", _valley, ((0.0, 0.0),), (-4.0, 1.0), (-5.0, -2.0), (5.0, 2.0))
+valley = Surface(
+    "valley",
+    "x²/2 + 10 y²",
+    lambda x, y: 0.5 * x**2 + 10 * y**2,
+    minima=((0.0, 0.0),),
+    start=(-4.0, 1.0),
+    low=(-5.0, -2.0),
+    high=(5.0, 2.0),
+)
 saddle = Surface(
     "saddle",
     "x² - y² + y⁴/4",
-    _saddle,
-    ((0.0, 2**0.5), (0.0, -(2**0.5))),
-    (-2.0, 0.01),
-    (-2.5, -2.5),
-    (2.5, 2.5),
+    lambda x, y: x**2 - y**2 + 0.25 * y**4,
+    minima=((0.0, 2**0.5), (0.0, -(2**0.5))),
+    start=(-2.0, 0.01),
+    low=(-2.5, -2.5),
+    high=(2.5, 2.5),
 )
 ripples = Surface(
     "ripples",
     "x² + y² + 0.3 sin(3x) cos(3y) + 0.1 (x + y)²",
-    _ripples,
-    ((-0.276878091827, 0.013206529288),),
-    (2.0, 1.5),
-    (-2.5, -2.5),
-    (2.5, 2.5),
+    lambda x, y: x**2 + y**2 + 0.3 * ops.sin(3 * x) * ops.cos(3 * y) + 0.1 * (x + y) ** 2,
+    minima=((-0.276878091827, 0.013206529288),),
+    start=(2.0, 1.5),
+    low=(-2.5, -2.5),
+    high=(2.5, 2.5),
 )
 rosenbrock = Surface(
     "rosenbrock",
     "(1 - x)² + 100 (y - x²)²",
-    _rosenbrock,
-    ((1.0, 1.0),),
-    (-1.5, 2.0),
-    (-2.0, -1.0),
-    (2.0, 3.0),
+    lambda x, y: (1 - x) ** 2 + 100 * (y - x**2) ** 2,
+    minima=((1.0, 1.0),),
+    start=(-1.5, 2.0),
+    low=(-2.0, -1.0),
+    high=(2.0, 3.0),
 )
 himmelblau = Surface(
     "himmelblau",
     "(x² + y - 11)² + (x + y² - 7)²",
-    _himmelblau,
-    (
+    lambda x, y: (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2,
+    minima=(
         (3.0, 2.0),
         (-2.805118086952745, 3.131312518250573),
         (-3.779310253377747, -3.283185991286170),
         (3.584428340330492, -1.848126526964404),
     ),
-    (-0.5, -1.0),
-    (-5.0, -5.0),
-    (5.0, 5.0),
+    start=(-0.5, -1.0),
+    low=(-5.0, -5.0),
+    high=(5.0, 5.0),
 )
 
 SURFACES = {surface.name: surface for surface in (bowl, valley, saddle, ripples, rosenbrock, himmelblau)}

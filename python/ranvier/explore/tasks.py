@@ -1,4 +1,4 @@
-"""What `explore.exercises` asks. Every answer, and every known mistake's, is worked out by the library."""
+"""The questions of `explore.exercises`. The library computes all answers, also those of known mistakes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Mistakes = Sequence[tuple[Any, str]]
 
 @dataclass(frozen=True)
 class Exercise:
-    """A question with one answer, and the mistakes that are known; or with many, which `judge` tries.
+    """A question with one answer and known mistakes, or with many answers that `judge` checks.
 
     Attributes:
-        answer: gives a number, a list of numbers or a word, and (value, name) of each known mistake.
-        judge: says what is wrong with an answer, an array of `shape`; "" if nothing.
+        answer: returns a number, a list of numbers or a word, and (value, name) of each known mistake.
+        judge: returns the mistake of an answer, an array of `shape`; "" for a right one.
     """
 
     title: str
@@ -57,9 +57,8 @@ def _weighted_sum() -> tuple[Any, Mistakes]:
 
 def _probability() -> tuple[Any, Mistakes]:
     z = np.array(_weighted_sum()[0])
-    known = [(float(z), "the weighted sum: the activation is still to come")]
     return _number(ops.sigmoid(z)), [
-        *known,
+        (float(z), "the weighted sum: the activation is still to come"),
         (_number(ops.tanh(z)), "tanh of it"),
         (_number(ops.sigmoid(z - B)), "it without the bias"),
     ]

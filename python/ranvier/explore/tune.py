@@ -1,18 +1,19 @@
-"""Hyperparameters: every combination of a grid, or random ones; and networks without one part each."""
+"""Hyperparameters: grid search, random search and ablation."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd import random
-from ranvier.data.loader import positive
+from ranvier.data.sampler import positive
+from ranvier.explore.table import text_table
 
 __all__ = ["Results", "Trial", "ablate", "grid_search", "log_uniform", "randomized_search", "uniform"]
 
@@ -21,13 +22,13 @@ Score = Callable[..., float]
 
 @dataclass(frozen=True)
 class Trial:
-    """One call: its keyword arguments, what came out, and how long it took.
+    """One call of the score function.
 
     Attributes:
-        parameters: the keyword arguments.
-        score: what the function returned; NaN where it failed.
-        error: what went wrong, or "".
-        seconds: of the call.
+        parameters: its keyword arguments.
+        score: its result; NaN if it failed.
+        error: the error, or "".
+        seconds: the time of the call.
     """
 
     parameters: dict[str, Any]
@@ -37,7 +38,7 @@ class Trial:
 
 
 class Results(Sequence[Trial]):
-    """The trials, best first, failed ones last; `str()` of it is the table."""
+    """The trials, best first, failed ones last; `str()` of it is a table."""
 
     def __init__(self, trials: Iterable[Trial], maximize: bool) -> None:
         def place(trial: Trial) -> float:
@@ -47,11 +48,7 @@ class Results(Sequence[Trial]):
 
     @property
     def best(self) -> Trial:
-        """The first one.
-
-        Raises:
-            RuntimeError: every trial failed.
-        """
+        """The best trial. Raises RuntimeError if every trial failed."""
         if math.isnan(self._trials[0].score):
             raise RuntimeError(f"[search] every trial failed; the first with {self._trials[0].error}")
         return self._trials[0]
@@ -62,34 +59,22 @@ class Results(Sequence[Trial]):
     def __getitem__(self, index: Any) -> Any:
         return self._trials[index]
 
-    def __iter__(self) -> Iterator[Trial]:
-        return iter(self._trials)
-
     def __str__(self) -> str:
-        names = list(self._trials[0].parameters)
-        rows = [(*names, "score", "seconds")]
+        rows = [(*self._trials[0].parameters, "score", "seconds")]
         for trial in self:
-            values = (_short(trial.parameters[name]) for name in names)
+            values = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in trial.parameters.values())
             rows.append((*values, trial.error or f"{trial.score:.5g}", f"{trial.seconds:.2f}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [
-            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
-        ]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return text_table(rows)
 
 
 def _trial(score: Score, parameters: dict[str, Any], seed: int) -> Trial:
-    """One call under a random stream of its own, so that it gives the same alone and among others."""
+    """One call with its own random stream, so that its result does not depend on other calls."""
     start = time.perf_counter()
     try:
         with random.using(random.Generator().manual_seed(seed)):
             found, error = float(score(**parameters)), ""
         error = "" if math.isfinite(found) else f"score {found}"
-    except Exception as failure:  # one bad combination does not end the search
+    except Exception as failure:  # a failed combination does not end the search
         found, error = math.nan, f"{type(failure).__name__}: {failure}"
     return Trial(parameters, found if not error else math.nan, error, time.perf_counter() - start)
 
@@ -107,15 +92,14 @@ def grid_search(
     """Call a function with every combination of the given values.
 
     Args:
-        score: called with keyword arguments, gives a number, such as the accuracy on validation data. An
-            exception, a NaN or an infinity is kept as a failed trial.
-        grid: for each keyword, the values to try.
+        score: called with keyword arguments, returns a number, such as the accuracy on validation data. An
+            exception, a NaN or an infinity is a failed trial.
+        grid: the values for each keyword.
         maximize: whether larger is better.
-        seed: of the random stream within each call, the same for all, so that they differ by their arguments
-            only.
+        seed: of the random stream of each call, the same for all calls.
 
     Raises:
-        TypeError: score is no function, grid no mapping.
+        TypeError: score is not a function, or grid not a mapping.
         ValueError: a keyword without values.
 
     >>> import ranvier as rv
@@ -129,27 +113,25 @@ def grid_search(
     empty = [name for name, values in columns.items() if not values]
     if empty or not columns:
         raise ValueError(f"[grid_search] got no values for {', '.join(empty) or 'anything'}; expected some")
-    combinations = (
-        dict(zip(columns, values, strict=True)) for values in itertools.product(*columns.values())
-    )
-    return Results([_trial(score, parameters, seed) for parameters in combinations], maximize)
+    combinations = itertools.product(*columns.values())
+    return Results([_trial(score, dict(zip(columns, c, strict=True)), seed) for c in combinations], maximize)
 
 
 def randomized_search(
     score: Score, space: Mapping[str, Any], trials: int, *, maximize: bool = True, seed: int = 0
 ) -> Results:
-    """Call a function with random arguments: better than a grid where few of them matter.
+    """Call a function with random arguments: better than a grid if few of them matter.
 
     Args:
         score, maximize: as in `grid_search`.
         space: for each keyword, a list to choose from, or a function of a NumPy Generator that draws a value:
             `log_uniform(1e-4, 1e-1)`, `uniform(0, 0.5)`, `lambda g: int(g.integers(1, 5))`.
-        trials: how many calls.
-        seed: of the draws, and of the random stream within each call.
+        trials: the number of calls.
+        seed: of the draws, and of the random stream of each call.
 
     Raises:
-        TypeError: score is no function, space no mapping.
-        ValueError: trials below 1, or nothing to draw from.
+        TypeError: score is not a function, or space not a mapping.
+        ValueError: trials below 1, or a keyword without values.
 
     Source: J. Bergstra and Y. Bengio, "Random search for hyper-parameter optimization" (2012).
 
@@ -162,47 +144,47 @@ def randomized_search(
     """
     _require("randomized_search", score, space)
     trials = positive("randomized_search", "trials", trials)
-    draws = {name: given if callable(given) else list(given) for name, given in space.items()}
-    if not draws or any(not callable(given) and not given for given in draws.values()):
-        raise ValueError("[randomized_search] got a keyword without values; expected a list or a function")
+    draws = {name: given if callable(given) else _choice(list(given)) for name, given in space.items()}
+    if not draws:
+        raise ValueError("[randomized_search] got no keywords; expected lists or functions by keyword")
     generator = np.random.default_rng(seed)
+    settings = ({name: draw(generator) for name, draw in draws.items()} for _ in range(trials))
+    return Results([_trial(score, each, seed) for each in settings], maximize)
 
-    def draw() -> dict[str, Any]:
-        return {
-            name: given(generator) if callable(given) else given[int(generator.integers(len(given)))]
-            for name, given in draws.items()
-        }
 
-    return Results([_trial(score, draw(), seed) for _ in range(trials)], maximize)
+def _choice(values: list[Any]) -> Callable[[np.random.Generator], Any]:
+    if not values:
+        raise ValueError("[randomized_search] got a keyword without values; expected a list or a function")
+    return lambda generator: values[int(generator.integers(len(values)))]
 
 
 def uniform(low: float, high: float) -> Callable[[np.random.Generator], float]:
-    """Numbers from low to high, each as likely: for `randomized_search`."""
+    """Uniform numbers from low to high, for `randomized_search`."""
     if not low < high:
         raise ValueError(f"[uniform] got {low} and {high}; expected low < high")
     return lambda generator: float(generator.uniform(low, high))
 
 
 def log_uniform(low: float, high: float) -> Callable[[np.random.Generator], float]:
-    """Numbers from low to high, each power of ten as likely: for learning rates and penalties."""
+    """Numbers from low to high with a uniform logarithm, for learning rates and penalties."""
     if not 0 < low < high:
         raise ValueError(f"[log_uniform] got {low} and {high}; expected 0 < low < high")
     return lambda generator: float(np.exp(generator.uniform(math.log(low), math.log(high))))
 
 
 def ablate(score: Score, parts: Iterable[str], *, repeats: int = 1, seed: int = 0) -> dict[str, float]:
-    """What each part of a network is worth: the score without it, less that of the whole.
+    """The effect of each part of a network: the score without it, minus that of the whole network.
 
     Args:
-        score: called as `score(convolution=True, pooling=False, ...)`, with one keyword for each part, builds
-            the network with the parts that are True, trains it and gives a number.
+        score: called as `score(convolution=True, pooling=False, ...)`, with a keyword for each part: builds
+            the network with the parts that are True, trains it and returns a number.
         parts: their names.
-        repeats: calls of each variant, over the random streams of seed, seed + 1 ..., of which the mean is
-            taken: differences below the spread between seeds are chance.
-        seed: of the first.
+        repeats: calls for each variant, with the random streams of seed, seed + 1 ...; the mean is used.
+            Differences below the spread between seeds are chance.
+        seed: of the first call.
 
     Returns:
-        "all" and its score, then the difference that each part's absence makes.
+        The score of "all", then the difference without each part.
 
     Raises:
         ValueError: no parts, or repeats below 1.

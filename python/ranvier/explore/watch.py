@@ -1,4 +1,4 @@
-"""A model at work: what each of its layers gives, and the gradient that comes back to it."""
+"""The outputs of the layers of a model, and their gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class Call:
-    """One call of a layer: its path in the model, the layer, its output and, later, the gradient to that."""
+    """One call of a layer: its path in the model, the layer, its output and, later, the output's gradient."""
 
     name: str
     module: Any
@@ -37,13 +37,13 @@ class Call:
 
 
 def require_module(name: str, model: Any) -> None:
-    """Raise TypeError if the model is none; `name` is who asks."""
+    """Raise the TypeError of function `name` unless the model is a Module."""
     if not isinstance(model, Module):
         raise TypeError(f"[{name}] got model of type {type(model).__name__}; expected a Module")
 
 
 def layers(model: Any) -> Iterator[tuple[str, Any]]:
-    """The modules that have no parts, with their paths: those that compute."""
+    """The modules without children, with their paths."""
     for name, module in model.named_modules():
         if not any(True for _ in module.children()):
             yield name, module
@@ -51,15 +51,15 @@ def layers(model: Any) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def watching(model: Any) -> Iterator[list[Call]]:
-    """Within the block, every call of a layer is noted in the list, in order.
+    """Within the block, the list records every call of a layer, in order.
 
-    The rest of the model goes on with a copy, so that a layer that works in place leaves what was noted.
+    The model continues with a copy of the output, so that layers that work in place do not change the record.
     """
     calls: list[Call] = []
 
     def note(name: str) -> Callable[..., Any]:
         def hook(module: Any, inputs: Any, output: Any) -> Any:
-            if not isinstance(output, Tensor):  # a recurrent layer gives several
+            if not isinstance(output, Tensor):  # a recurrent layer returns several
                 return None
             calls.append(Call(name, module, output))
             return output.clone()
@@ -77,16 +77,16 @@ def watching(model: Any) -> Iterator[list[Call]]:
 def gradients_of(
     calls: list[Call], parameters: list[Any], of: Callable[[], Tensor], start: Any = None
 ) -> tuple[Tensor, list[Array | None]]:
-    """Run `of`, and find the gradients of what it gives to the outputs of the calls and the parameters.
+    """Run `of`, and compute the gradients of its value with respect to the calls' outputs and the parameters.
 
-    The gradients go into the calls; those of the parameters are returned, with the value. No `.grad` is
-    touched. start: the gradient at the value, 1 for a number.
+    The gradients of the outputs are stored in the calls; the value and the gradients of the parameters are
+    returned. No `.grad` changes. start: the gradient at the value, 1 for a number.
     """
     with enable_grad():
         value = of()
     parts = [call for call in calls if call.output.requires_grad]
     wanted = [call.output for call in parts] + [p for p in parameters if p.requires_grad]
-    if not value.requires_grad:  # everything is frozen
+    if not value.requires_grad:  # all parameters are frozen
         return value, [None] * len(parameters)
     found = iter(grad(value, wanted, start, allow_unused=True))
     for call in parts:
@@ -97,7 +97,7 @@ def gradients_of(
 
 
 def rms(array: Array) -> float:
-    """sqrt(mean(x^2)), in float64; 0 of nothing."""
+    """sqrt(mean(x^2)), in float64; 0 for an empty array."""
     if array.size == 0:
         return 0.0
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))

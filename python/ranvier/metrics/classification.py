@@ -10,6 +10,15 @@ import numpy.typing as npt
 from ranvier.metrics.confusion import counts_of, scores
 from ranvier.metrics.inputs import mean_or_sum, same_shape, targets, weights_of
 
+__all__ = [
+    "accuracy_score",
+    "binary_accuracy",
+    "f1_score",
+    "precision_recall_fscore_support",
+    "precision_score",
+    "recall_score",
+]
+
 
 def accuracy_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, *, normalize: bool = True, sample_weight: Any = None

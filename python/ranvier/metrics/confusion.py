@@ -8,6 +8,8 @@ import numpy as np
 
 from ranvier.metrics.inputs import Array, distinct, label_arrays, one_of, weights_of
 
+__all__ = ["confusion_matrix"]
+
 AVERAGES = ("binary", "macro", "micro", "weighted", None)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from ranvier.metrics.inputs import Array, Floats, distinct, mean_or_sum, one_of, targets, weights_of
 
+__all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
+
 
 def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
     """Labels (n,) and scores (n,) or (n, classes)."""

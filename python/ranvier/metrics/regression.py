@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from ranvier.metrics.inputs import Floats, one_of, same_shape, targets, weights_of
 
+__all__ = ["mean_absolute_error", "mean_squared_error", "r2_score", "root_mean_squared_error"]
+
 
 def columns(
     name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Any

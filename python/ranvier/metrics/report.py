@@ -8,6 +8,8 @@ import numpy as np
 
 from ranvier.metrics.confusion import Counts, counts_of, scores
 
+__all__ = ["classification_report"]
+
 HEADERS = ("precision", "recall", "f1-score", "support")
 
 

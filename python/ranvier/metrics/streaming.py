@@ -18,6 +18,19 @@ from ranvier.metrics.confusion import Counts, counts_of, normalized, scores
 from ranvier.metrics.inputs import Array, weights_of
 from ranvier.metrics.report import report
 
+__all__ = [
+    "F1",
+    "Accuracy",
+    "ClassificationReport",
+    "ConfusionMatrix",
+    "LogLoss",
+    "Precision",
+    "Recall",
+    "RocAuc",
+    "StreamingMetric",
+    "TopKAccuracy",
+]
+
 
 class StreamingMetric:
     """Base class: a subclass adds a batch in `_add` and computes the metric in `_value`.

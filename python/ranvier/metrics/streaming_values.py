@@ -10,6 +10,8 @@ import ranvier.metrics.regression as regression
 from ranvier.metrics.inputs import Array
 from ranvier.metrics.streaming import StreamingMetric
 
+__all__ = ["MAE", "MSE", "R2", "RMSE"]
+
 
 class _Errors(StreamingMetric):
     """A mean of errors: sums over samples, one for each output."""

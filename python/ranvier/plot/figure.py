@@ -11,6 +11,8 @@ from ranvier.plot.style import GRAY, LIGHT, PANEL, SMALL, TEXT, TITLE
 from ranvier.plot.types import Axes, Figure, Panels, Path
 from ranvier.serialization import files
 
+__all__ = ["require_matplotlib"]
+
 
 def require_matplotlib(name: str) -> None:
     """Raise the ImportError of `name`, with the pip command, if matplotlib is missing."""

@@ -17,7 +17,7 @@ import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
 from ranvier.autograd.random import get_rng_state, set_rng_state
 from ranvier.autograd.views import bump
-from ranvier.data.loader import positive
+from ranvier.data.sampler import positive
 from ranvier.nn.modes import mode_kept
 from ranvier.optim import Optimizer
 from ranvier.train.links import link_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.metrics import Metric
+from ranvier.metrics.named import Metric
 from ranvier.train.links import labels, probabilities
 from ranvier.train.weighting import EpochLoss
 

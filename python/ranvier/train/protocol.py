@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ranvier.metrics import Metric
+from ranvier.metrics.named import Metric
 from ranvier.train.history import History
 
 __all__ = ["Training"]

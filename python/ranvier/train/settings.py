@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.metrics import METRICS, Metric
+from ranvier.metrics.named import METRICS, Metric
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.weighting import name_of

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor
-from ranvier.data.loader import positive
-from ranvier.metrics import Metric
+from ranvier.data.sampler import positive
+from ranvier.metrics.named import Metric
 from ranvier.nn import Module
 from ranvier.nn.modes import mode_kept
 from ranvier.train.callbacks.base import Callback

@@ -13,32 +13,13 @@ its own, so that a run that is taken up again, or that makes its batches in a th
 [(5, 1, 8, 8), (5, 1, 8, 8)]
 """
 
-from ranvier.data.augment.base import Augmentation, Compose
-from ranvier.data.augment.geometry import (
-    CenterCrop,
-    RandomAffine,
-    RandomCrop,
-    RandomHorizontalFlip,
-    RandomRotation,
-    RandomShift,
-    RandomVerticalFlip,
-)
-from ranvier.data.augment.mix import CutMix, Mixup
-from ranvier.data.augment.pixels import Cutout, GaussianNoise, RandomErasing
+import types as _types
+import typing as _typing
 
-__all__ = [
-    "Augmentation",
-    "CenterCrop",
-    "Compose",
-    "CutMix",
-    "Cutout",
-    "GaussianNoise",
-    "Mixup",
-    "RandomAffine",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomHorizontalFlip",
-    "RandomRotation",
-    "RandomShift",
-    "RandomVerticalFlip",
-]
+from ranvier.data.augment.base import *
+from ranvier.data.augment.geometry import *
+from ranvier.data.augment.mix import *
+from ranvier.data.augment.pixels import *
+
+if not _typing.TYPE_CHECKING:
+    __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

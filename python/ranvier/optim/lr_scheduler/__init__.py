@@ -1,36 +1,14 @@
 """Learning-rate schedules under PyTorch's names, with its values."""
 
-from ranvier.optim.lr_scheduler.base import LRScheduler
-from ranvier.optim.lr_scheduler.composed import ChainedScheduler, SequentialLR
-from ranvier.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
-from ranvier.optim.lr_scheduler.cyclic import CyclicLR, OneCycleLR
-from ranvier.optim.lr_scheduler.factors import (
-    ConstantLR,
-    ExponentialLR,
-    LambdaLR,
-    LinearLR,
-    MultiplicativeLR,
-    MultiStepLR,
-    PolynomialLR,
-    StepLR,
-)
-from ranvier.optim.lr_scheduler.plateau import ReduceLROnPlateau
+import types as _types
+import typing as _typing
 
-__all__ = [
-    "ChainedScheduler",
-    "ConstantLR",
-    "CosineAnnealingLR",
-    "CosineAnnealingWarmRestarts",
-    "CyclicLR",
-    "ExponentialLR",
-    "LRScheduler",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "MultiplicativeLR",
-    "OneCycleLR",
-    "PolynomialLR",
-    "ReduceLROnPlateau",
-    "SequentialLR",
-    "StepLR",
-]
+from ranvier.optim.lr_scheduler.base import *
+from ranvier.optim.lr_scheduler.composed import *
+from ranvier.optim.lr_scheduler.cosine import *
+from ranvier.optim.lr_scheduler.cyclic import *
+from ranvier.optim.lr_scheduler.factors import *
+from ranvier.optim.lr_scheduler.plateau import *
+
+if not _typing.TYPE_CHECKING:
+    __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

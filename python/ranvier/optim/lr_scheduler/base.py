@@ -10,6 +10,8 @@ from typing import Any
 from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
+__all__ = ["LRScheduler"]
+
 
 class LRScheduler:
     """Base of the schedules: ``step()`` after each epoch (or batch) sets the learning rates of the groups.

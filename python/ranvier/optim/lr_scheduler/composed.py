@@ -9,6 +9,8 @@ from ranvier.optim.lr_scheduler.base import LRScheduler
 from ranvier.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from ranvier.optim.optimizer import Optimizer
 
+__all__ = ["ChainedScheduler", "SequentialLR"]
+
 
 def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
     if not schedulers:

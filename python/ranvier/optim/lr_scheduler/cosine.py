@@ -7,6 +7,8 @@ import math
 from ranvier.optim.lr_scheduler.base import LRScheduler, require_range, require_whole
 from ranvier.optim.optimizer import Optimizer
 
+__all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts"]
+
 
 class CosineAnnealingLR(LRScheduler):
     """lr = eta_min + (initial lr - eta_min) (1 + cos(pi epoch / T_max)) / 2; after T_max it rises again.

@@ -9,6 +9,8 @@ from typing import Any
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
 from ranvier.optim.optimizer import Group, Optimizer
 
+__all__ = ["CyclicLR", "OneCycleLR"]
+
 Values = float | Sequence[float]
 
 

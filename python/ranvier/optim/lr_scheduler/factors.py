@@ -11,6 +11,17 @@ from typing import Any
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
 from ranvier.optim.optimizer import Optimizer
 
+__all__ = [
+    "ConstantLR",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "PolynomialLR",
+    "StepLR",
+]
+
 Factor = Callable[[int], float]
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_optimizer
 from ranvier.optim.optimizer import Optimizer
 
+__all__ = ["ReduceLROnPlateau"]
+
 
 class ReduceLROnPlateau(LRScheduler):
     """lr *= factor if the values given to ``step(value)`` have not improved for more than `patience` epochs.

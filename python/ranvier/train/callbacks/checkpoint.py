@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ranvier.train.checkpoints as checkpoints
-from ranvier.data.loader import positive
+from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.monitor import Monitor
 from ranvier.train.links import link_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.data.loader import positive
+from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.monitor import Monitor
 

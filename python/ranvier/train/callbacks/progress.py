@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from ranvier.data.loader import positive
+from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar"]

@@ -1,0 +1,46 @@
+"""The metrics that `Trainer` finds by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+
+from ranvier.metrics.classification import (
+    accuracy_score,
+    binary_accuracy,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+from ranvier.metrics.regression import (
+    mean_absolute_error,
+    mean_squared_error,
+    r2_score,
+    root_mean_squared_error,
+)
+from ranvier.metrics.streaming import F1, LogLoss, Precision, Recall, RocAuc, TopKAccuracy
+
+__all__ = ["METRICS"]
+
+Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy_score,
+    "binary_accuracy": binary_accuracy,
+    "mae": mean_absolute_error,
+    "mse": mean_squared_error,
+    "r2": r2_score,
+    "rmse": root_mean_squared_error,
+    "precision": precision_score,
+    "recall": recall_score,
+    "f1": f1_score,
+    **{
+        metric.__name__: metric
+        for average in ("macro", "micro", "weighted")
+        for metric in (Precision(average=average), Recall(average=average), F1(average=average))
+    },
+    **{metric.__name__: metric for metric in (TopKAccuracy(k=k) for k in (2, 3, 5))},
+    **{metric.__name__: metric for metric in (RocAuc(), RocAuc(multi_class="ovo"), LogLoss())},
+}
