@@ -31,23 +31,15 @@ std::atomic<int> g_count{1};
 std::atomic<unsigned> g_version{1};  // of g_count
 bool g_place_workers = true;
 
-struct Team {
-  int index, size;
-  double cost_ns;  // of the loops that this thread works on
-};
-thread_local Team t_team{0, 0, 0};  // size 0: no team open
-thread_local CallScope* t_call = nullptr;
-
-// What team_barrier() works with: of the one team, so that its memory can be static.
+// For Team::barrier(): of the one team, so that the memory can be static.
 constexpr int kMaxFlags = 64;
 struct alignas(64) Flag {
   std::atomic<uint32_t> round;
 };
 Flag g_flags[kMaxFlags];
 alignas(64) std::atomic<int> g_sleepers{0};
-int g_spins = 0;                // of a thread that waits, before it sleeps
-int g_cpus = 1;                 // that the process may use
-thread_local unsigned t_round;  // barriers that this thread has come to in its team
+int g_spins = 0;  // of a thread that waits, before it sleeps
+int g_cpus = 1;   // that the process may use
 
 void pause() {
 #if defined(__x86_64__)
@@ -63,12 +55,12 @@ void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
 }
 
 // Until the flag has come to a round.
-void wait_for(std::atomic<uint32_t>& flag, uint32_t round) {
+void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {
   const auto is_behind = [&](uint32_t seen) { return static_cast<int32_t>(seen - round) < 0; };
   for (int spins = g_spins; spins > 0 && is_behind(flag.load(std::memory_order_acquire)); --spins) pause();
   if (!is_behind(flag.load(std::memory_order_acquire))) return;
   g_sleepers.fetch_add(1);  // before the flag is looked at again: who raises it sees one of the two
-  for (uint32_t seen; is_behind(seen = flag.load()); interrupted()) futex(flag, FUTEX_WAIT_PRIVATE, seen);
+  for (uint32_t seen; is_behind(seen = flag.load()); interrupted(team)) futex(flag, FUTEX_WAIT_PRIVATE, seen);
   g_sleepers.fetch_sub(1);
 }
 thread_local bool t_alone = false;
@@ -165,109 +157,42 @@ int num_threads() {
 
 void set_alone(bool alone) { t_alone = alone; }
 
-CallScope::CallScope(int threads, MayStop may_stop, const void* call)
-    : before_(t_call), threads_(threads), owner_(&t_team), call_(call), may_stop_(may_stop) {
-  t_call = this;
-}
-CallScope::~CallScope() { t_call = before_; }
-
-int planned_threads() { return t_call ? t_call->threads() : num_threads(); }
-
-int team_index() { return t_team.index; }
-int team_size() { return t_team.size ? t_team.size : 1; }
-
 // Every thread raises its own flag and waits for the others': between two threads the shortest way there is
 // (a third of an OpenMP barrier). It spins, since what comes next in an open team comes in microseconds;
 // where that has taken long, because the other thread works alone or has no processor, it sleeps.
-void team_barrier() {
-  const int size = t_team.size;
-  if (size <= 1) return;
-  if (size > kMaxFlags) {
+void OpenTeam::meet() const {
+  if (size_ > kMaxFlags) {
 #pragma omp barrier
     return;
   }
-  const uint32_t round = ++t_round;
-  std::atomic<uint32_t>& own = g_flags[t_team.index].round;
+  const uint32_t round = ++*round_;
+  std::atomic<uint32_t>& own = g_flags[index_].round;
   own.store(round);
   if (g_sleepers.load() > 0) futex(own, FUTEX_WAKE_PRIVATE, INT_MAX);
-  for (int i = 0; i < size; ++i) wait_for(g_flags[i].round, round);
+  for (int i = 0; i < size_; ++i) wait_for(*this, g_flags[i].round, round);
 }
 
-std::atomic<SignalCheck> g_check{nullptr};
-
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-void set_signal_check(SignalCheck check) { g_check.store(check); }
-
-bool interrupted() {
-  constexpr double kLong = 5e6;  // nanoseconds: shorter work does not ask for the time
-  return t_team.cost_ns >= kLong && t_call && t_call->look();
-}
-
-// The check may run Python, which may call kernels, fork and wait for other threads: meanwhile this thread is
-// in no team and in no call, and forks do not wait for it.
-bool CallScope::look() {
-  constexpr int64_t kPeriod = 50000000;
-  if (stopped()) return true;
-  if (owner_ != &t_team) return false;
-  const int64_t now = now_ns();
-  if (now < next_look_) return false;
-  const bool first = next_look_ == 0;
-  next_look_ = now + kPeriod;
-  const SignalCheck check = g_check.load(std::memory_order_relaxed);
-  if (first || !check || !may_stop_ || syscall(SYS_gettid) != getpid() || !may_stop_(call_)) return false;
-  const Team team = t_team;
-  const unsigned round = t_round;
-  t_team = Team{0, 0, 0}, t_call = nullptr;
-  bool stop;
-  {
-    const ForkAllowed allowed;
-    stop = check();
-  }
-  t_team = team, t_call = this, t_round = round;
-  next_look_ = now_ns() + kPeriod;
-  if (stop) stopped_.store(true);
-  return stop;
-}
-
-namespace detail {
-
-CallScope* current_call() { return t_call; }
-
-TeamScope::TeamScope(int index, int size, CallScope* call)
-    : index_(t_team.index), size_(t_team.size), call_(t_call) {
-  t_team.index = index, t_team.size = size;
-  t_call = call;
-  if (size > 1) t_round = 0;
-}
-TeamScope::~TeamScope() {
-  t_team.index = index_, t_team.size = size_;
-  t_call = call_;
-}
-
-WorkScope::WorkScope(double cost_ns) : before_(t_team.cost_ns) {
-  if (cost_ns > before_) t_team.cost_ns = cost_ns;
-}
-WorkScope::~WorkScope() { t_team.cost_ns = before_; }
-
-int64_t items_at_once(int64_t count) {
-  constexpr double kAtOnce = 4e6;  // nanoseconds: the cost is a guess, and may be short ten times
-  const double pieces = t_team.cost_ns / kAtOnce / team_size();
+int64_t OpenTeam::piece_of(int64_t count) const {
+  constexpr double kAtOnce = 4e6;  // nanoseconds: the cost is a guess, and may be ten times too small
+  const double pieces = cost_ns_ / kAtOnce / size_;
   if (pieces < 2 || count < 2) return std::max<int64_t>(count, 1);
   return std::max<int64_t>(static_cast<int64_t>(static_cast<double>(count) / pieces), 1);
 }
 
-TeamLease::TeamLease(double cost_ns) : size_(1) {
-  if (cost_ns < kParallelPays || t_alone) return;
-  const int wanted = planned_threads();
-  if (wanted <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
-  size_ = wanted;
-  g_spins = wanted <= g_cpus ? 5000 : 100;  // some 100 us; who has no processor needs the others' time
-  for (int i = 0; i < wanted && i < kMaxFlags; ++i) g_flags[i].round.store(0, std::memory_order_relaxed);
+bool interrupted(const Team& team) {
+  constexpr double kLong = 5e6;  // nanoseconds: shorter work does not read the clock
+  if (team.cost_ns_ < kLong || !team.stop_) return false;
+  return team.leads_ ? team.stop_->look() : team.stop_->stopped();
+}
+
+namespace detail {
+
+TeamLease::TeamLease(int threads, double cost_ns) : size_(1) {
+  if (cost_ns < kParallelPays || threads <= 1 || t_alone) return;
+  if (omp_in_parallel() || !g_team.try_lock()) return;
+  size_ = threads;
+  g_spins = threads <= g_cpus ? 5000 : 100;  // some 100 us; who has no processor needs the others' time
+  for (int i = 0; i < threads && i < kMaxFlags; ++i) g_flags[i].round.store(0, std::memory_order_relaxed);
   keep_workers_off_caller(t_placement);
   g_region = &t_placement;
 }
@@ -276,21 +201,19 @@ TeamLease::~TeamLease() {
   if (size_ > 1) g_team.unlock();
 }
 
-bool in_team() { return t_team.size > 0; }
-
-void enter_worker() {
+// Lets the caller keep its workers off its own CPU.
+Member enter_team() {
   const int index = omp_get_thread_num();
-  if (index == 0 || index >= kMaxTracked) return;
-  static thread_local const pid_t tid = static_cast<pid_t>(syscall(SYS_gettid));
-  pid_t& slot = g_region->workers[index];
-  if (slot != tid) {
-    slot = tid;
-    __atomic_store_n(&g_region->fresh, true, __ATOMIC_RELAXED);
+  if (index > 0 && index < kMaxTracked) {
+    static thread_local const pid_t tid = static_cast<pid_t>(syscall(SYS_gettid));
+    pid_t& slot = g_region->workers[index];
+    if (slot != tid) {
+      slot = tid;
+      __atomic_store_n(&g_region->fresh, true, __ATOMIC_RELAXED);
+    }
   }
+  return {index, omp_get_num_threads()};
 }
-
-int omp_index() { return omp_get_thread_num(); }
-int omp_size() { return omp_get_num_threads(); }
 
 }  // namespace detail
 }  // namespace ranvier

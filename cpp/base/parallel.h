@@ -1,14 +1,14 @@
-// The OpenMP team: the only place where threads are opened.
+// Team: the threads that work on one kernel call. The only place where threads are opened.
 //
-// SPMD: parallel_region() runs its body once on every thread of a team; parallel_for() inside it takes this
-// thread's share and ends in a barrier, and outside opens a team of its own. So the same kernel runs alone,
-// or as one of many in a region that somebody else keeps open. Code of a region outside parallel_for runs on
-// every thread and writes only locals. A share depends on the team's size: no sum may cross a share's border
-// (results are equal at any team size).
+// SPMD: region() runs its body once on every thread of a team; parallel_for() inside it takes this thread's
+// share and ends in a barrier, and outside opens a region for itself. So the same kernel runs alone, or
+// inside a region that its caller keeps open. Code of a region outside parallel_for runs on every thread and
+// writes only locals. A share depends on the team's size: no sum may cross the boundary of a share (results
+// are equal at any team size).
 #pragma once
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
+#include <type_traits>
 
 #include "base/fp_environment.h"
 #include "base/interrupt.h"
@@ -21,37 +21,6 @@ void set_alone(bool alone);       // this thread opens no team: for work beside 
 int default_num_threads();        // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
 void init_parallel();             // once, while the module loads
 
-int team_index();     // 0 outside a team
-int team_size();      // 1 outside a team; the size that the region really got
-void team_barrier();  // every thread of the team comes here before any goes on
-
-// One kernel call, from the sizing of its workspace to the end of its run. The size of its team is decided
-// here, once: workspaces are made for it, and another thread's set_num_threads() changes the next call.
-class CallScope {
- public:
-  // may_stop(call): whether the call may be left half done; asked late, if at all. Null: it may not.
-  using MayStop = bool (*)(const void* call);
-  explicit CallScope(int threads, MayStop may_stop = nullptr, const void* call = nullptr);
-  ~CallScope();
-  CallScope(const CallScope&) = delete;
-  CallScope& operator=(const CallScope&) = delete;
-  int threads() const { return threads_; }
-  bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
-  void finish() { may_stop_ = nullptr; }  // from here on it may not; called by the thread that made it
-  bool look();                            // for interrupted()
-
- private:
-  CallScope* const before_;
-  const int threads_;
-  const void *const owner_, *const call_;
-  MayStop may_stop_;
-  std::atomic<bool> stopped_{false};
-  int64_t next_look_ = 0;  // in nanoseconds; 0: none so far
-};
-
-// The most threads that may work on the call that this thread works on: what its workspace is made for.
-int planned_threads();
-
 // Work below this is done before a second thread has started on it (measured: fork, join and the data's way
 // between two caches). In nanoseconds of serial work.
 #if RANVIER_RACE_CHECK
@@ -62,38 +31,10 @@ constexpr double kParallelPays = 4000;
 
 namespace detail {
 
-CallScope* current_call();  // of this thread, or null
-
-// Marks this thread as a member of an open team while it lives. A scope of size 1 inside a team's lets one of
-// its threads work alone while the others wait at a barrier.
-class TeamScope {
- public:
-  TeamScope(int index, int size) : TeamScope(index, size, current_call()) {}
-  TeamScope(int index, int size, CallScope* call);  // call: whose team it is
-  ~TeamScope();
-
- private:
-  int index_, size_;  // before
-  CallScope* call_;
-};
-
-// While it lives this thread works on loops of so much serial time.
-class WorkScope {
- public:
-  explicit WorkScope(double cost_ns);
-  ~WorkScope();
-
- private:
-  double before_;
-};
-
-// How many of this thread's `count` items to do between two looks for a signal.
-int64_t items_at_once(int64_t count);
-
-// The one team of the process: empty where another thread holds it, and then the caller runs alone.
+// The one team of the process: size() is 1 where another thread holds it, and then the caller runs alone.
 class TeamLease {
  public:
-  explicit TeamLease(double cost_ns);
+  TeamLease(int threads, double cost_ns);
   ~TeamLease();
   int size() const { return size_; }
 
@@ -101,56 +42,98 @@ class TeamLease {
   int size_;
 };
 
-bool in_team();
-void enter_worker();  // called by each thread of a new team: lets the caller keep its workers off its own CPU
-int omp_index();
-int omp_size();
+struct Member {
+  int index, size;
+};
+Member enter_team();  // called by each thread of a new team
 
 }  // namespace detail
 
-template <class Body>  // body()
-void parallel_region(double cost_ns, const Body& body) {
-  if (detail::in_team()) {
-    const detail::WorkScope work(cost_ns);
-    return body();
+class OpenTeam;
+
+// A value, passed down from the call to its loops: how many threads may work on the call, decided once.
+class Team {
+ public:
+  explicit Team(int threads, StopSignal* stop = nullptr) : stop_(stop), threads_(threads) {}
+
+  int threads() const { return threads_; }  // the most there can be: workspaces are made for so many
+
+  // body(team) on every thread, with an OpenTeam. cost_ns is the serial time of the whole region, roughly.
+  template <class Body>
+  void region(double cost_ns, const Body& body) const;
+
+  // body(begin, end), or body(team, begin, end), on contiguous shares of [0, n), long ones in pieces. cost_ns
+  // is the serial time of the whole loop, roughly, or 0 for that of the region.
+  template <class Body>
+  void parallel_for(int64_t n, double cost_ns, const Body& body) const;
+
+ protected:
+  friend bool interrupted(const Team& team);
+
+  StopSignal* stop_;
+  uint32_t* round_ = nullptr;  // barriers that this thread has come to in the region
+  double cost_ns_ = 0;         // of the loops that this thread works on
+  int threads_, index_ = 0, size_ = 1;
+  bool open_ = false;  // in a region
+  bool leads_ = true;  // on the thread that made the call
+};
+
+// In a region: this thread's place among those that work.
+class OpenTeam : public Team {
+ public:
+  int index() const { return index_; }
+  int size() const { return size_; }     // as many as the region really got: threads() or fewer
+  bool leads() const { return leads_; }  // whether this is the thread that made the call
+  void barrier() const {                 // every thread of the team comes here before any continues
+    if (size_ > 1) meet();
   }
-  detail::TeamLease lease(cost_ns);
-  if (lease.size() <= 1) {
-    detail::TeamScope scope(0, 1);
-    const detail::WorkScope work(cost_ns);
-    return body();
+  // This thread without the others, which wait or do the same.
+  OpenTeam alone() const { return {*this, 0, 1, nullptr, cost_ns_, leads_}; }
+
+  // This thread's share of [0, n).
+  int64_t share_begin(int64_t n) const { return n * index_ / size_; }
+  int64_t share_end(int64_t n) const { return n * (index_ + 1) / size_; }
+
+ private:
+  friend class Team;
+  OpenTeam(const Team& team, int index, int size, uint32_t* round, double cost_ns, bool leads) : Team(team) {
+    round_ = round, cost_ns_ = cost_ns;
+    index_ = index, size_ = size;
+    open_ = true, leads_ = leads;
   }
-  CallScope* call = detail::current_call();
+  void meet() const;
+  // How many of this thread's `count` items to do between two looks for a signal.
+  int64_t piece_of(int64_t count) const;
+};
+
+template <class Body>
+void Team::region(double cost_ns, const Body& body) const {
+  if (!open_) {
+    const detail::TeamLease lease(threads_, cost_ns);
+    if (lease.size() > 1) {
 #pragma omp parallel num_threads(lease.size())
-  {
-    DefaultFpEnvironment environment;
-    detail::enter_worker();
-    detail::TeamScope scope(detail::omp_index(), detail::omp_size(), call);
-    const detail::WorkScope work(cost_ns);
-    body();
+      {
+        const DefaultFpEnvironment environment;
+        const detail::Member member = detail::enter_team();
+        uint32_t round = 0;
+        body(OpenTeam(*this, member.index, member.size, &round, cost_ns, member.index == 0));
+      }
+      return;
+    }
   }
+  body(OpenTeam(*this, index_, size_, round_, std::max(cost_ns, cost_ns_), leads_));
 }
 
-// In a region: body(begin, end) on this thread's share of [0, n), at once: for bodies with much to do before
-// they begin.
 template <class Body>
-void parallel_shares(int64_t n, const Body& body) {
-  const int64_t index = team_index(), size = team_size();
-  const int64_t begin = n * index / size, end = n * (index + 1) / size;
-  if (begin < end) body(begin, end);
-  team_barrier();
-}
-
-// body(begin, end) on contiguous shares of [0, n), long ones in pieces. cost_ns is the serial time of the
-// whole loop, roughly, or 0 for that of the region.
-template <class Body>
-void parallel_for(int64_t n, double cost_ns, const Body& body) {
-  parallel_region(cost_ns, [&] {
-    const int64_t index = team_index(), size = team_size();
-    const int64_t begin = n * index / size, end = n * (index + 1) / size;
-    const int64_t piece = detail::items_at_once(end - begin);
-    for (int64_t at = begin; at < end && !interrupted(); at += piece) body(at, std::min(at + piece, end));
-    team_barrier();
+void Team::parallel_for(int64_t n, double cost_ns, const Body& body) const {
+  region(cost_ns, [&](const OpenTeam& team) {
+    const int64_t begin = team.share_begin(n), end = team.share_end(n), piece = team.piece_of(end - begin);
+    for (int64_t at = begin; at < end && !interrupted(team); at += piece)
+      if constexpr (std::is_invocable_v<Body, const OpenTeam&, int64_t, int64_t>)
+        body(team, at, std::min(at + piece, end));
+      else
+        body(at, std::min(at + piece, end));
+    team.barrier();
   });
 }
 

@@ -4,6 +4,8 @@
 
 namespace ranvier {
 
+class Team;  // base/parallel.h: run() of every kernel call gets one
+
 constexpr int kMaxDims = 8;
 
 // Strides count elements, not bytes. Dimensions beyond ndim are not read.

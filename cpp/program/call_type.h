@@ -24,8 +24,8 @@ constexpr uint32_t kNotInside = UINT32_MAX;  // the position of a view that is n
 struct CallType {
   const char* name;
   size_t size;
-  size_t (*workspace_bytes)(const void* call, int team);
-  void (*run)(const void* call, void* workspace);
+  size_t (*workspace_bytes)(const void* call, int threads);
+  void (*run)(const void* call, const Team& team, void* workspace);
   void (*views)(const void* call, std::vector<View>& found);  // those whose data is not null
   bool finishes;  // is never left half done: it writes to what the caller has
 };
@@ -78,8 +78,10 @@ const CallType& call_type() {
   static const CallType type{
       Call::name,
       sizeof(Call),
-      [](const void* call, int team) { return static_cast<const Call*>(call)->workspace_bytes(team); },
-      [](const void* call, void* workspace) { static_cast<const Call*>(call)->run(workspace); },
+      [](const void* call, int threads) { return static_cast<const Call*>(call)->workspace_bytes(threads); },
+      [](const void* call, const Team& team, void* workspace) {
+        static_cast<const Call*>(call)->run(team, workspace);
+      },
       [](const void* call, std::vector<View>& found) {
         detail::ViewFinder finder{static_cast<const char*>(call), sizeof(Call), found};
         static_cast<const Call*>(call)->buffers(finder);

@@ -1,8 +1,8 @@
 // The one boundary through which every kernel is called.
 //
-// A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(team)`,
-// `run(workspace)`, and `buffers(visitor)`, which names what it reads and writes. That is all a recording
-// needs to keep a call and replay it.
+// A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(threads)`,
+// `run(team, workspace)`, and `buffers(visitor)`, which names what it reads and writes. That is all a
+// recording needs to keep a call and replay it.
 #pragma once
 #include <new>
 #include <type_traits>
@@ -27,13 +27,14 @@ template <class Call>
 void invoke(const Call& call) {
   static_assert(std::is_trivially_copyable_v<Call>, "a recording keeps calls as bytes");
   if (__builtin_expect(t_recording != nullptr, false)) t_recording->record(call_type<Call>(), &call);
-  const CallScope scope(num_threads(), detail::may_stop<Call>, &call);
-  const size_t bytes = call.workspace_bytes(scope.threads());
+  StopSignal stop(detail::may_stop<Call>, &call);
+  const Team team(num_threads(), &stop);
+  const size_t bytes = call.workspace_bytes(team.threads());
   Workspace workspace(bytes);
   if (bytes && !workspace.data()) throw std::bad_alloc();
   DefaultFpEnvironment environment;
-  call.run(workspace.data());
-  if (__builtin_expect(scope.stopped(), false)) throw Interrupted();
+  call.run(team, workspace.data());
+  if (__builtin_expect(stop.stopped(), false)) throw Interrupted();
 }
 
 }  // namespace ranvier

@@ -225,9 +225,8 @@ void Program::redirect(Slot& slot, char* data) {
 }
 
 void Program::run_one(size_t index) {
-  const CallScope scope(team_);
   DefaultFpEnvironment environment;
-  instructions_[index].type->run(instructions_[index].call.get(), workspace_);
+  instructions_[index].type->run(instructions_[index].call.get(), Team(team_), workspace_);
 }
 
 // Whether a run takes so long that it is worth a look for signals; times that are not known yet are.
@@ -239,54 +238,48 @@ bool Program::is_long() const {
 }
 
 const Instruction* Program::run_as(Threads threads, bool may_stop) {
-  const CallScope::MayStop always = [](const void*) { return true; };
-  CallScope scope(team_, may_stop && long_ ? always : nullptr);
+  StopSignal stop([](const void*) { return true; });
+  StopSignal* const looked_at = may_stop && long_ ? &stop : nullptr;
+  const bool alone = threads == Threads::solo || (threads == Threads::chosen && alone_);
+  const Team team(alone ? 1 : team_, looked_at);
   const NoFork whole;
   DefaultFpEnvironment environment;
   if (stale_)
     for (size_t i = 0; i < prepared_; ++i) run_one(i);
   stale_ = false;
-  const bool alone = threads == Threads::solo || (threads == Threads::chosen && alone_);
   const Instruction* failed = nullptr;
-  if (alone) {
-    detail::TeamScope solo(0, 1);
-    failed = run_all(threads, may_stop && long_ ? &scope : nullptr);
-  } else {
-    parallel_region(2 * kParallelPays, [&] {  // one team for all: no fork and join for each instruction
-      const Instruction* found = run_all(threads, may_stop && long_ ? &scope : nullptr);
-      if (team_index() == 0) failed = found;
-    });
-  }
-  stopped_ = scope.stopped();
+  // One region for all: no fork and join for each instruction.
+  team.region(2 * kParallelPays, [&](const OpenTeam& team) {
+    const Instruction* found = run_all(team, threads, looked_at);
+    if (team.leads()) failed = found;
+  });
+  stopped_ = stop.stopped();
   return failed;
 }
 
 // On every thread of the team.
-const Instruction* Program::run_all(Threads threads, CallScope* scope) {
+const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopSignal* stop) {
   using Clock = std::chrono::steady_clock;
-  const bool measured = threads != Threads::chosen, leads = team_index() == 0;
+  const bool measured = threads != Threads::chosen, leads = team.leads();
   bool shared = true;  // whether what came before is there for all threads
   auto before = Clock::now();
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
-    if (scope && number == change_) {  // here all threads agree on whether the run goes on
-      if (leads) ended_ = scope->stopped();
-      if (leads && !ended_) scope->finish();
-      team_barrier();
+    if (stop && number == change_) {  // here all threads agree on whether the run goes on
+      if (leads) ended_ = stop->stopped();
+      if (leads && !ended_) stop->finish();
+      team.barrier();
       if (ended_) return nullptr;
       shared = true;
     }
     if (i.guard || (measured ? threads == Threads::solo : i.solo)) {
-      if (leads) {
-        detail::TeamScope alone(0, 1);
-        i.type->run(i.call.get(), workspace_);
-      }
+      if (leads) i.type->run(i.call.get(), team.alone(), workspace_);
       shared = false;
-      if (i.guard) team_barrier(), shared = true;
+      if (i.guard) team.barrier(), shared = true;
     } else {
-      if (!shared) team_barrier();
-      i.type->run(i.call.get(), workspace_);
-      team_barrier();
+      if (!shared) team.barrier();
+      i.type->run(i.call.get(), team, workspace_);
+      team.barrier();
       shared = true;
     }
     if (i.guard && *i.guard) return &i;

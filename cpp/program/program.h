@@ -106,7 +106,7 @@ class Program {
   };
   enum class Threads { chosen, team, solo };
   const Instruction* run_as(Threads threads, bool may_stop);
-  const Instruction* run_all(Threads threads, CallScope* scope);
+  const Instruction* run_all(const OpenTeam& team, Threads threads, StopSignal* stop);
   bool is_long() const;
   size_t first_change() const;
   static void redirect(Slot& slot, char* data);

@@ -31,14 +31,13 @@ int main(int count, char**) {
   ranvier::set_num_threads(4);
   std::vector<float> x(kLength);
   double sums[4] = {};
-  ranvier::parallel_region(1e6, [&] {
-    const int64_t index = ranvier::team_index(), size = ranvier::team_size();
-    const int64_t begin = kLength * index / size, end = kLength * (index + 1) / size;
+  ranvier::Team(4).region(1e6, [&](const ranvier::OpenTeam& team) {
+    const int64_t begin = team.share_begin(kLength), end = team.share_end(kLength);
     if (planted)
       write(x, begin, end);
     else
-      ranvier::parallel_for(kLength, 1e6, [&](int64_t from, int64_t to) { write(x, from, to); });
-    sums[index] = read(x, begin, end);
+      team.parallel_for(kLength, 1e6, [&](int64_t from, int64_t to) { write(x, from, to); });
+    sums[team.index()] = read(x, begin, end);
   });
   std::printf("%.0f\n", sums[0] + sums[1] + sums[2] + sums[3]);
   return 0;

@@ -24,13 +24,13 @@ ActivationLine<T> line_with(double alpha, double beta) {
 }  // namespace
 
 template <class T>
-void ActivationForward<T>::run(void*) const {
+void ActivationForward<T>::run(const Team& team, void*) const {
   const LoopNest<2> nest(x.ndim, x.shape, {x.strides, y.strides});
   const auto function = activation_kernels<T>().forward[static_cast<int>(kind)];
   ActivationLine<T> common = line_with<T>(alpha, beta);
   common.stride_x = nest.strides[0][nest.ndim - 1];
   common.stride_y = nest.strides[1][nest.ndim - 1];
-  parallel_for(nest.size, cost_ns(kind, nest.size, sizeof(T)), [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost_ns(kind, nest.size, sizeof(T)), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[2]) {
       ActivationLine<T> line = common;
       line.n = count;
@@ -42,14 +42,14 @@ void ActivationForward<T>::run(void*) const {
 }
 
 template <class T>
-void ActivationBackward<T>::run(void*) const {
+void ActivationBackward<T>::run(const Team& team, void*) const {
   const LoopNest<3> nest(dx.ndim, dx.shape, {dy.strides, saved.strides, dx.strides});
   const auto function = activation_kernels<T>().backward[static_cast<int>(kind)];
   ActivationLine<T> common = line_with<T>(alpha, beta);
   common.stride_dy = nest.strides[0][nest.ndim - 1];
   common.stride_x = nest.strides[1][nest.ndim - 1];
   common.stride_y = nest.strides[2][nest.ndim - 1];
-  parallel_for(nest.size, cost_ns(kind, nest.size, sizeof(T)), [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost_ns(kind, nest.size, sizeof(T)), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
       ActivationLine<T> line = common;
       line.n = count;

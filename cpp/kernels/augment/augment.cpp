@@ -16,12 +16,12 @@ constexpr double kNsPerMixedByte = 0.1, kNsPerNoise = 2.5;
 }  // namespace
 
 template <class T>
-void MixImages<T>::run(void*) const {
+void MixImages<T>::run(const Team& team, void*) const {
   const LoopNest<2> sample(x.ndim - 1, x.shape + 1, {x.strides + 1, y.strides + 1});
   const int64_t n = x.shape[0], size = sample.size;
   const int64_t step_x = sample.strides[0][sample.ndim - 1], step_y = sample.strides[1][sample.ndim - 1];
   const auto mix = augment_kernels<T>().mix;
-  parallel_for(n * size, kNsPerMixedByte * sizeof(T) * n * size, [&](int64_t begin, int64_t end) {
+  team.parallel_for(n * size, kNsPerMixedByte * sizeof(T) * n * size, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin / size; i * size < end; ++i) {
       const T w = static_cast<T>(weight.data[i * weight.strides[0]]);
       const T *a = x.data + i * x.strides[0],
@@ -40,13 +40,13 @@ void MixImages<T>::run(void*) const {
 }
 
 template <class T>
-void AddNoise<T>::run(void*) const {
+void AddNoise<T>::run(const Team& team, void*) const {
   constexpr int64_t kBlock = 4 * kRandomGroup;
   const RandomKey k{static_cast<uint64_t>(key.data[0]), static_cast<uint64_t>(key.data[key.strides[0]])};
   const int64_t size = numel(y), blocks = (size + kBlock - 1) / kBlock;
   const bool dense = is_contiguous(x) && is_contiguous(y);
   const auto normal = dropout_kernels<T>().normal;
-  parallel_for(blocks, kNsPerNoise * size, [&](int64_t begin, int64_t end) {
+  team.parallel_for(blocks, kNsPerNoise * size, [&](int64_t begin, int64_t end) {
     T noise[kBlock];
     for (int64_t first = begin * kBlock; first < std::min(end * kBlock, size); first += kBlock) {
       const int64_t n = std::min(kBlock, size - first);

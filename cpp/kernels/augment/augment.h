@@ -29,7 +29,7 @@ struct MoveImages {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(place), v.read(x), v.write(y);
@@ -48,7 +48,7 @@ struct AffineImages {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(matrix), v.read(x), v.write(y);
@@ -66,7 +66,7 @@ struct EraseImages {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(box), v.read(x), v.write(y);
@@ -84,7 +84,7 @@ struct MixImages {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(partner), v.read(weight), v.read(x), v.write(y);
@@ -102,7 +102,7 @@ struct AddNoise {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(key), v.read(x), v.write(y);

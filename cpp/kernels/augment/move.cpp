@@ -12,10 +12,10 @@ namespace {
 constexpr double kNsPerByte = 0.15, kNsPerRow = 5;
 
 template <class T, class F>  // f(image, first, last) for the rows of y's images
-void for_each_row(const TensorView<T>& y, const F& f) {
+void for_each_row(const Team& team, const TensorView<T>& y, const F& f) {
   const int64_t rows = y.shape[2], all = y.shape[0] * rows;
   const double ns_per_row = kNsPerRow + kNsPerByte * sizeof(T) * y.shape[1] * y.shape[3];
-  parallel_for(all, ns_per_row * all, [&](int64_t begin, int64_t end) {
+  team.parallel_for(all, ns_per_row * all, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin / rows; begin < end; ++n) {
       const int64_t last = std::min(end, (n + 1) * rows);
       f(n, begin - n * rows, last - n * rows);
@@ -71,9 +71,9 @@ void move_line(const MoveImages<T>& call, const Lines<T>& lines, int64_t left, b
 }  // namespace
 
 template <class T>
-void MoveImages<T>::run(void*) const {
+void MoveImages<T>::run(const Team& team, void*) const {
   const Lines<T> lines(x, y);
-  for_each_row(y, [&](int64_t n, int64_t first, int64_t last) {
+  for_each_row(team, y, [&](int64_t n, int64_t first, int64_t last) {
     const int64_t* at = place.data + n * place.strides[0];
     const int64_t step = place.strides[1], top = at[0], left = at[step];
     const bool upside = at[2 * step] != 0, mirrored = at[3 * step] != 0;
@@ -92,7 +92,7 @@ void MoveImages<T>::run(void*) const {
 }
 
 template <class T>
-void EraseImages<T>::run(void*) const {
+void EraseImages<T>::run(const Team& team, void*) const {
   const Lines<T> lines(x, y);
   const int64_t w = x.shape[3];
   const auto erase_row = [&](int64_t n, int64_t i) {
@@ -116,7 +116,7 @@ void EraseImages<T>::run(void*) const {
       copy(n, last, w);
     }
   };
-  for_each_row(y, [&](int64_t n, int64_t first, int64_t last) {
+  for_each_row(team, y, [&](int64_t n, int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) erase_row(n, i);
   });
 }

@@ -62,39 +62,39 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, void* wor
 }
 
 template <class T>
-void WeightGradient<T>::run() const {
+void WeightGradient<T>::run(const Team& team) const {
   const TensorView<const T>& dy = c_.dy;
   const double products = static_cast<double>(numel(dy)) * (c_.dw.data ? in_group_ * taps_ : 1);
-  parallel_region(kConvNsPerProduct * products * (sizeof(T) / 4), [&] {
-    if (team_index() == 0) {
+  team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    if (team.index() == 0) {
       Axis rows = rows_, columns = columns_;
       rows.build();
       columns.build();
     }
-    x_.copy_share();
-    dy_.copy_share();
-    team_barrier();
-    accumulate();
-    team_barrier();
-    combine();
-    team_barrier();
+    x_.copy_share(team);
+    dy_.copy_share(team);
+    team.barrier();
+    accumulate(team);
+    team.barrier();
+    combine(team);
+    team.barrier();
   });
 }
 
 // All of the work, in order: parts of the pixels, panels of output channels, taps, channels. A thread takes a
 // run of it: parts of its own, and of the part on the border some of its sums.
 template <class T>
-void WeightGradient<T>::accumulate() const {
+void WeightGradient<T>::accumulate(const OpenTeam& team) const {
   const int64_t units = panels_.count() * units_per_panel();
-  Share share(parts_ * units);
+  Share share(team, parts_ * units);
   for (int64_t part = 0; part < parts_; ++part) {
     const Range mine = share.take(units, 1);
-    if (!mine.empty()) accumulate_part(part, mine);
+    if (!mine.empty()) accumulate_part(team, part, mine);
   }
 }
 
 template <class T>
-void WeightGradient<T>::accumulate_part(int64_t part, Range units) const {
+void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Range units) const {
   const int64_t per_panel = units_per_panel(), rows = c_.dy.shape[0] * c_.dy.shape[2];
   const int64_t begin = rows * part / parts_, end = rows * (part + 1) / parts_;
   const int64_t width = panels_.width, unit_rows = by_tap_ ? ceil_division(in_group_, tiles_per_tap_) : 0;
@@ -109,24 +109,25 @@ void WeightGradient<T>::accumulate_part(int64_t part, Range units) const {
       std::fill(sums(part, panel) + row_of(first) * width, sums(part, panel) + row_of(last) * width, T(0));
     if (first == 0) std::fill_n(bias_sums(part) + panel * width, width, T(0));
   }
-  for (int64_t row = begin; row < end && !interrupted(); row += chunk_rows_) {
+  for (int64_t row = begin; row < end && !interrupted(team); row += chunk_rows_) {
     const Chunk chunk{part, row, std::min(row + chunk_rows_, end)};
     for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel)
-      panel_in_chunk(chunk, panel,
+      panel_in_chunk(team, chunk, panel,
                      {std::max(units.begin - panel * per_panel, int64_t{0}),
                       std::min(units.end - panel * per_panel, per_panel)});
   }
 }
 
 template <class T>
-void WeightGradient<T>::panel_in_chunk(const Chunk& chunk, int64_t panel, Range units) const {
-  if (c_.db.data && units.begin == 0) sum_bias(chunk, panel);
+void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel,
+                                       Range units) const {
+  if (c_.db.data && units.begin == 0) sum_bias(team, chunk, panel);
   if (!c_.dw.data) return;
   if (!by_tap_) {
     for (int64_t i = 0; i < rows_.classes(); ++i)
       for (int64_t j = 0; j < columns_.classes(); ++j) {
         const WeightJob job = job_of_region(rows_[i], columns_[j]);
-        run_job(chunk, job, panel, 0, (job.r1 - job.r0) * (job.s1 - job.s0) * in_group_);
+        run_job(team, chunk, job, panel, 0, (job.r1 - job.r0) * (job.s1 - job.s0) * in_group_);
       }
     return;
   }
@@ -134,7 +135,8 @@ void WeightGradient<T>::panel_in_chunk(const Chunk& chunk, int64_t panel, Range 
   for (int64_t unit = units.begin; unit < units.end;) {
     const int64_t tap = unit / tiles_per_tap_, tile = unit % tiles_per_tap_;
     const int64_t count = std::min(tiles_per_tap_ - tile, units.end - unit);
-    run_job(chunk, job_of_tap(tap), panel, tile * unit_rows, std::min((tile + count) * unit_rows, in_group_));
+    run_job(team, chunk, job_of_tap(tap), panel, tile * unit_rows,
+            std::min((tile + count) * unit_rows, in_group_));
     unit += count;
   }
 }
@@ -182,12 +184,12 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
 
 // Rows [first, last) of the job, in the order tap by tap, channel by channel, in tiles of equal height.
 template <class T>
-void WeightGradient<T>::run_job(const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
-                                int64_t last) const {
+void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel,
+                                int64_t first, int64_t last) const {
   if (first >= last) return;
   const ConvKernels<T>& kernels = conv_kernels<T>();
   const Conv2dGeometry& g = c_.geometry;
-  ConvSegment* segments = segments_ + team_index() * chunk_rows_;
+  ConvSegment* segments = segments_ + team.index() * chunk_rows_;
   ConvTile<T> t;
   t.segments = segments, t.count = list_segments(chunk, job, segments);
   if (t.count == 0) return;
@@ -217,8 +219,8 @@ void WeightGradient<T>::run_job(const Chunk& chunk, const WeightJob& job, int64_
 }
 
 template <class T>
-void WeightGradient<T>::sum_bias(const Chunk& chunk, int64_t panel) const {
-  ConvSegment* segments = segments_ + team_index() * chunk_rows_;
+void WeightGradient<T>::sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
+  ConvSegment* segments = segments_ + team.index() * chunk_rows_;
   const WeightJob all{0, c_.dy.shape[2], 0, c_.dy.shape[3], 0, 0, 0, 0};
   const int64_t count = list_segments(chunk, all, segments);
   conv_kernels<T>().sum(segments, count, dy_.data + panels_.first(panel), dy_.stride_w,
@@ -226,10 +228,10 @@ void WeightGradient<T>::sum_bias(const Chunk& chunk, int64_t panel) const {
 }
 
 template <class T>
-void WeightGradient<T>::combine() const {
+void WeightGradient<T>::combine(const OpenTeam& team) const {
   const int64_t elements = taps_ * in_group_, lanes = conv_kernels<T>().lanes;
   const int64_t squares = ceil_division(elements, lanes);  // of a panel
-  const Range share = even_share(c_.dw.data ? panels_.count() * squares : 0);
+  const Range share = even_share(team, c_.dw.data ? panels_.count() * squares : 0);
   for (int64_t at = share.begin; at < share.end;) {
     const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);
     ConvPartials<T> p{};
@@ -241,7 +243,7 @@ void WeightGradient<T>::combine() const {
     conv_kernels<T>().combine(p);
     at += count;
   }
-  if (!c_.db.data || team_index() != 0) return;
+  if (!c_.db.data || team.index() != 0) return;
   for (int64_t panel = 0; panel < panels_.count(); ++panel)
     for (int j = 0; j < panels_.columns(panel); ++j) {
       T total = 0;
@@ -284,16 +286,16 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void Conv2dBackwardWeight<T>::run(void* workspace) const {
+void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
   if (dy.shape[1] == 0) return;
-  const int team = planned_threads();
+  const int threads = team.threads();
   if (const int64_t outputs = depthwise_outputs(*this)) {
     for (int64_t j = 0; j < outputs; ++j)
-      DepthwiseWeight<T>(depthwise_output(*this, outputs, j), workspace, team).run();
+      DepthwiseWeight<T>(depthwise_output(*this, outputs, j), workspace, threads).run(team);
     return;
   }
-  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, workspace, team).run();
-  WeightGradient<T>(*this, workspace, team).run();
+  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, workspace, threads).run(team);
+  WeightGradient<T>(*this, workspace, threads).run(team);
 }
 
 template class WeightGradient<float>;

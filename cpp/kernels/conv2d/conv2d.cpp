@@ -44,10 +44,11 @@ size_t correlation_bytes(const Call& call, int team) {
 }
 
 template <class Call>
-void correlate(const Call& call, void* workspace) {
+void correlate(const Team& team, const Call& call, void* workspace) {
   const auto problem = correlation(call);
   if (numel(problem.y) == 0) return;
-  with_kernel(problem, call.winograd, workspace, planned_threads(), [](const auto& kernel) { kernel.run(); });
+  with_kernel(problem, call.winograd, workspace, team.threads(),
+              [&](const auto& kernel) { kernel.run(team); });
 }
 
 }  // namespace
@@ -57,8 +58,8 @@ size_t Conv2dForward<T>::workspace_bytes(int team) const {
   return correlation_bytes(*this, team);
 }
 template <class T>
-void Conv2dForward<T>::run(void* workspace) const {
-  correlate(*this, workspace);
+void Conv2dForward<T>::run(const Team& team, void* workspace) const {
+  correlate(team, *this, workspace);
 }
 
 template <class T>
@@ -66,8 +67,8 @@ size_t Conv2dBackwardInput<T>::workspace_bytes(int team) const {
   return correlation_bytes(*this, team);
 }
 template <class T>
-void Conv2dBackwardInput<T>::run(void* workspace) const {
-  correlate(*this, workspace);
+void Conv2dBackwardInput<T>::run(const Team& team, void* workspace) const {
+  correlate(team, *this, workspace);
 }
 
 template <class T>
@@ -75,8 +76,8 @@ size_t ConvTranspose2dForward<T>::workspace_bytes(int team) const {
   return correlation_bytes(*this, team);
 }
 template <class T>
-void ConvTranspose2dForward<T>::run(void* workspace) const {
-  correlate(*this, workspace);
+void ConvTranspose2dForward<T>::run(const Team& team, void* workspace) const {
+  correlate(team, *this, workspace);
 }
 
 // f on the kernel whose packed weights these are.
@@ -96,11 +97,11 @@ size_t Conv2dPack<T>::workspace_bytes(int team) const {
   return with_packing(*this, nullptr, team, [](const auto& kernel) { return kernel.workspace_bytes(); });
 }
 template <class T>
-void Conv2dPack<T>::run(void* workspace) const {
+void Conv2dPack<T>::run(const Team& team, void* workspace) const {
   constexpr double kNsPerElement = 1;
-  parallel_region(kNsPerElement * numel(packed), [&] {
-    with_packing(*this, workspace, planned_threads(), [](const auto& kernel) { kernel.pack_weights(); });
-    team_barrier();
+  team.region(kNsPerElement * numel(packed), [&](const OpenTeam& team) {
+    with_packing(*this, workspace, team.threads(), [&](const auto& kernel) { kernel.pack_weights(team); });
+    team.barrier();
   });
 }
 

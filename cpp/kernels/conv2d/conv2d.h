@@ -49,7 +49,7 @@ struct Conv2dForward {
   TensorView<const T> norm = {};    // (3, k), C-contiguous: m, a, b; or data null
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.read(norm), v.write(y);
@@ -66,7 +66,7 @@ struct Conv2dPack {
 
   int64_t size() const;  // 0: it goes a way that packs nothing
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(conv.w), v.write(packed);
@@ -83,7 +83,7 @@ struct Conv2dBackwardInput {
   bool winograd;  // allowed
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(w), v.write(dx);
@@ -102,7 +102,7 @@ struct ConvTranspose2dForward {
   bool winograd;  // allowed
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.read(w), v.read(bias), v.write(y);
@@ -120,7 +120,7 @@ struct Conv2dBackwardWeight {
   int64_t taps[2];  // r, s: dw may be null
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x), v.write(dw), v.write(db);

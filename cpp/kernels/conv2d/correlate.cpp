@@ -90,21 +90,21 @@ bool Correlator<T>::streams(const TensorView<T>& y) const {
 }
 
 template <class T>
-void Correlator<T>::run() const {
+void Correlator<T>::run(const Team& team) const {
   const double products = static_cast<double>(images_) * p_.y.shape[1] * p_.y.shape[2] * p_.y.shape[3] *
                           in_group_ * taps_[0] * taps_[1];
-  parallel_region(kConvNsPerProduct * products * (sizeof(T) / 4), [&] {
-    prepare();
-    team_barrier();
-    compute();
+  team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    prepare(team);
+    team.barrier();
+    compute(team);
     if (stream_) conv_kernels<T>().stream_end();
-    team_barrier();
+    team.barrier();
   });
 }
 
 template <class T>
-void Correlator<T>::prepare() const {
-  if (team_index() == 0) {
+void Correlator<T>::prepare(const OpenTeam& team) const {
+  if (team.index() == 0) {
     Axis rows = rows_, columns = columns_;
     rows.build();
     columns.build();
@@ -112,14 +112,14 @@ void Correlator<T>::prepare() const {
     if (p_.bias.data && p_.bias.strides[0] != 1)
       for (int64_t k = 0; k < p_.bias.shape[0]; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
-  x_.copy_share();
-  if (!p_.packed) pack_weights();
+  x_.copy_share(team);
+  if (!p_.packed) pack_weights(team);
 }
 
 // Transposed, the roles of the weights' channels change and the taps turn round.
 template <class T>
-void Correlator<T>::pack_weights() const {
-  const Range share = even_share(panels_.count());
+void Correlator<T>::pack_weights(const OpenTeam& team) const {
+  const Range share = even_share(team, panels_.count());
   const int64_t taps = taps_[0] * taps_[1];
   const bool dense = is_contiguous(p_.w);
   for (int64_t panel = share.begin; panel < share.end; ++panel) {
@@ -205,9 +205,9 @@ int64_t Correlator<T>::block_weight(int64_t images) const {
 // All of the work, in order: blocks of images, groups of panels, regions, chunks of tiles, panels, tiles. A
 // thread takes a run of it: images of its own where there are many, else panels, else tiles.
 template <class T>
-void Correlator<T>::compute() const {
+void Correlator<T>::compute(const OpenTeam& team) const {
   const int64_t whole = block_weight(block_), rest = block_weight(images_ % block_);
-  Share share(images_ / block_ * whole + rest);
+  Share share(team, images_ / block_ * whole + rest);
   for (int64_t n = 0; n < images_; n += block_) {
     const int64_t images = std::min(block_, images_ - n);
     if (share.skip(images == block_ ? whole : rest)) continue;
@@ -218,7 +218,7 @@ void Correlator<T>::compute() const {
           const Region region{rows_[i], columns_[j], n, images};
           const int64_t items = region.tiles(mr_) * (panels.end - panels.begin);
           const Range mine = share.take(items, tile_weight(region.rows, region.columns));
-          if (!mine.empty()) run_region(region, panels, mine);
+          if (!mine.empty()) run_region(team, region, panels, mine);
         }
     }
   }
@@ -226,11 +226,11 @@ void Correlator<T>::compute() const {
 
 // Items are numbered chunk by chunk, in it panel by panel, tile by tile.
 template <class T>
-void Correlator<T>::run_region(const Region& region, Range panels, Range items) const {
-  ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
+void Correlator<T>::run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const {
+  ConvSegment* segments = segments_ + team.index() * taps_[0] * taps_[1];
   const int64_t segment_count = list_segments(region, segments), tiles = region.tiles(mr_);
   const int64_t chunk_items = chunk_ * (panels.end - panels.begin);
-  for (int64_t item = items.begin; item < items.end && !interrupted();) {
+  for (int64_t item = items.begin; item < items.end && !interrupted(team);) {
     const int64_t first = item / chunk_items * chunk_, count = std::min(chunk_, tiles - first);
     const int64_t panel = panels.begin + item % chunk_items / count, tile = item % chunk_items % count;
     const int64_t run = std::min(count - tile, items.end - item);

@@ -17,7 +17,7 @@ struct Correlation {
   Conv2dGeometry geometry;
   bool transposed;
   bool relu;
-  const T* packed = nullptr;  // where the weights lie as pack_weights() leaves them; or null
+  const T* packed = nullptr;  // where the weights lie as pack_weights(team) leaves them; or null
   const T* norm = nullptr;    // (3, co): see conv2d.h; or null
   const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }
 };
@@ -28,8 +28,8 @@ class Correlator {
   Correlator(const Correlation<T>& problem, void* workspace, int team);
   size_t workspace_bytes() const { return bytes_; }
   int64_t packed_size() const { return panels_.count() * panel_size_; }
-  void pack_weights() const;  // of each thread of the team: its share
-  void run() const;
+  void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share
+  void run(const Team& team) const;
 
  protected:
   // The output pixels of one class of rows and one of columns, in one block of images.
@@ -50,16 +50,16 @@ class Correlator {
     int64_t begin, step;  // elements after a tile's first input, bytes
   };
   bool streams(const TensorView<T>& y) const;
-  void prepare() const;
+  void prepare(const OpenTeam& team) const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
   int64_t first_input(int64_t panel) const;
   void pick_inputs() const;
   T weight(int64_t out, int64_t channel, int64_t tap) const;
-  void compute() const;
+  void compute(const OpenTeam& team) const;
   int64_t block_weight(int64_t images) const;
   int64_t tile_weight(const Axis::Class& rows, const Axis::Class& columns) const;
   int64_t list_segments(const Region& region, ConvSegment* segments) const;
-  void run_region(const Region& region, Range panels, Range items) const;
+  void run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const;
   Target target(int64_t panel) const;
   void run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
                  int64_t segment_count, Fetch fetch, const Target& target) const;

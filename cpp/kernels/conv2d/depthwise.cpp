@@ -81,21 +81,21 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, void* workspace, int team)
 }
 
 template <class T>
-void Depthwise<T>::run() const {
+void Depthwise<T>::run(const Team& team) const {
   const double products = static_cast<double>(numel(p_.y)) * taps_;
-  parallel_region(kNsPerProduct * products * (sizeof(T) / 4), [&] {
-    prepare();
-    team_barrier();
-    compute();
-    team_barrier();
+  team.region(kNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    prepare(team);
+    team.barrier();
+    compute(team);
+    team.barrier();
   });
 }
 
 template <class T>
-void Depthwise<T>::prepare() const {
-  if (team_index() == 0) columns_.build();
-  x_.copy_share();
-  const Range share = even_share(blocks_.count);
+void Depthwise<T>::prepare(const OpenTeam& team) const {
+  if (team.index() == 0) columns_.build();
+  x_.copy_share(team);
+  const Range share = even_share(team, blocks_.count);
   for (int64_t block = share.begin; block < share.end; ++block) pack_block(block);
 }
 
@@ -122,10 +122,10 @@ void Depthwise<T>::pack_block(int64_t block) const {
 
 // Items are the output rows, image by image, in it chunk of channels by chunk, row by row.
 template <class T>
-void Depthwise<T>::compute() const {
+void Depthwise<T>::compute(const OpenTeam& team) const {
   const int64_t lanes = conv_kernels<T>().lanes, height = p_.y.shape[2];
   DepthwiseForwardRow<T> d;
-  DepthwiseRowTap* row_taps = row_taps_ + team_index() * rows_.taps;
+  DepthwiseRowTap* row_taps = row_taps_ + team.index() * rows_.taps;
   d.rows = row_taps;
   d.width = p_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = p_.y.strides[3];
   d.in_step = columns_.in_step(), d.out_step = columns_.out_step();
@@ -133,8 +133,8 @@ void Depthwise<T>::compute() const {
   d.w = weights_, d.bias = bias_, d.relu = p_.relu;
   d.norm = p_.norm, d.norm_step = blocks_.channels;
   const bool far = is_far(p_.x, p_.y);
-  const Range share = even_share(p_.y.shape[0] * chunks_ * height);
-  for (int64_t item = share.begin; item < share.end && !interrupted(); ++item) {
+  const Range share = even_share(team, p_.y.shape[0] * chunks_ * height);
+  for (int64_t item = share.begin; item < share.end && !interrupted(team); ++item) {
     const int64_t row = item % height, image = item / height / chunks_;
     const Range blocks = blocks_.chunk(item / height % chunks_, chunks_);
     d.first_block = blocks.begin, d.last_block = blocks.end;

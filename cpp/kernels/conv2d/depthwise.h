@@ -51,14 +51,14 @@ class Depthwise {
  public:
   Depthwise(const Correlation<T>& problem, void* workspace, int team);
   int64_t packed_size() const { return 0; }
-  void pack_weights() const {}
+  void pack_weights(const OpenTeam&) const {}
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const;
+  void run(const Team& team) const;
 
  private:
-  void prepare() const;
+  void prepare(const OpenTeam& team) const;
   void pack_block(int64_t block) const;
-  void compute() const;
+  void compute(const OpenTeam& team) const;
 
   Correlation<T> p_;
   int64_t taps_;
@@ -78,12 +78,12 @@ class DepthwiseWeight {
  public:
   DepthwiseWeight(const Conv2dBackwardWeight<T>& call, void* workspace, int team);
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const;
+  void run(const Team& team) const;
 
  private:
-  void accumulate() const;
-  void accumulate_part(int64_t part, Range blocks) const;
-  void combine() const;
+  void accumulate(const OpenTeam& team) const;
+  void accumulate_part(const OpenTeam& team, int64_t part, Range blocks) const;
+  void combine(const OpenTeam& team) const;
 
   Conv2dBackwardWeight<T> c_;
   int64_t taps_, parts_;

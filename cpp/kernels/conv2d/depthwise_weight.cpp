@@ -34,35 +34,35 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, void* w
 }
 
 template <class T>
-void DepthwiseWeight<T>::run() const {
+void DepthwiseWeight<T>::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? taps_ : 1);
-  parallel_region(2 * kConvNsPerProduct * products * (sizeof(T) / 4), [&] {
-    if (team_index() == 0) columns_.build();
-    x_.copy_share();
-    dy_.copy_share();
-    team_barrier();
-    accumulate();
-    team_barrier();
-    combine();
-    team_barrier();
+  team.region(2 * kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    if (team.index() == 0) columns_.build();
+    x_.copy_share(team);
+    dy_.copy_share(team);
+    team.barrier();
+    accumulate(team);
+    team.barrier();
+    combine(team);
+    team.barrier();
   });
 }
 
 // A thread takes parts of its own, and of the part on the border some of its channels.
 template <class T>
-void DepthwiseWeight<T>::accumulate() const {
-  Share share(parts_ * blocks_.count);
+void DepthwiseWeight<T>::accumulate(const OpenTeam& team) const {
+  Share share(team, parts_ * blocks_.count);
   for (int64_t part = 0; part < parts_; ++part) {
     const Range mine = share.take(blocks_.count, 1);
-    if (!mine.empty()) accumulate_part(part, mine);
+    if (!mine.empty()) accumulate_part(team, part, mine);
   }
 }
 
 template <class T>
-void DepthwiseWeight<T>::accumulate_part(int64_t part, Range blocks) const {
+void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Range blocks) const {
   const int64_t lanes = conv_kernels<T>().lanes, height = c_.dy.shape[2], rows = c_.dy.shape[0] * height;
   const int64_t count = blocks.end - blocks.begin, at = part * blocks_.count;
-  DepthwiseRowTap* row_taps = row_taps_ + team_index() * rows_.taps;
+  DepthwiseRowTap* row_taps = row_taps_ + team.index() * rows_.taps;
   DepthwiseWeightRow<T> d;
   d.pass = &columns_[0], d.rows = row_taps;
   d.width = c_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = dy_.stride_w;
@@ -73,7 +73,7 @@ void DepthwiseWeight<T>::accumulate_part(int64_t part, Range blocks) const {
   std::fill_n(d.dw + blocks.begin * d.panel, count * d.panel, T(0));
   std::fill_n(bias_sums_ + (at + blocks.begin) * lanes, count * lanes, T(0));
   const bool far = is_far(c_.x, c_.dy);
-  for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_ && !interrupted(); ++row) {
+  for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_ && !interrupted(team); ++row) {
     const int64_t n = row / height, p = row % height;
     d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * lanes, row_taps) : 0;
     d.x = x_.data + n * x_.stride_n;
@@ -85,9 +85,9 @@ void DepthwiseWeight<T>::accumulate_part(int64_t part, Range blocks) const {
 
 // The last block's channels that the one before holds too are left to that.
 template <class T>
-void DepthwiseWeight<T>::combine() const {
+void DepthwiseWeight<T>::combine(const OpenTeam& team) const {
   const int64_t lanes = conv_kernels<T>().lanes, panel = taps_ * lanes;
-  const Range share = even_share(blocks_.count);
+  const Range share = even_share(team, blocks_.count);
   for (int64_t block = share.begin; block < share.end; ++block) {
     const int64_t first = block * lanes, skip = first - blocks_.first_channel(block);
     const int columns = static_cast<int>(std::min(lanes, blocks_.channels - first));

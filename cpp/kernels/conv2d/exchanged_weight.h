@@ -36,22 +36,22 @@ class ExchangedWeight {
     return carver_.used() + std::max(exchanged_.workspace_bytes(), bias_.workspace_bytes());
   }
 
-  void run() const {
-    exchanged_.run();
+  void run(const Team& team) const {
+    exchanged_.run(team);
     const int64_t groups = call_.geometry.groups, out_group = call_.dy.shape[1] / groups;
     const int64_t in_group = call_.x.shape[1] / groups, taps = call_.taps[0] * call_.taps[1];
     // turned (g, c, k, taps), dw (g, k, c, taps)
-    parallel_for(groups * out_group, static_cast<double>(call_.dy.shape[1] * elements()),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t k = begin; k < end; ++k)
-                     for (int64_t c = 0; c < in_group; ++c) {
-                       const int64_t channel = k / out_group * in_group + c;
-                       const T* from = turned_ + (channel * out_group + k % out_group) * taps;
-                       T* to = call_.dw.data + (k * in_group + c) * taps;
-                       for (int64_t t = 0; t < taps; ++t) to[t] = from[taps - 1 - t];
-                     }
-                 });
-    if (call_.db.data) bias_.run();
+    team.parallel_for(groups * out_group, static_cast<double>(call_.dy.shape[1] * elements()),
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t k = begin; k < end; ++k)
+                          for (int64_t c = 0; c < in_group; ++c) {
+                            const int64_t channel = k / out_group * in_group + c;
+                            const T* from = turned_ + (channel * out_group + k % out_group) * taps;
+                            T* to = call_.dw.data + (k * in_group + c) * taps;
+                            for (int64_t t = 0; t < taps; ++t) to[t] = from[taps - 1 - t];
+                          }
+                      });
+    if (call_.db.data) bias_.run(team);
   }
 
  private:

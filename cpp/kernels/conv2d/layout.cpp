@@ -29,11 +29,11 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
 }
 
 template <class T>
-void PixelRows<T>::copy_share() const {
+void PixelRows<T>::copy_share(const OpenTeam& team) const {
   if (!copy_) return;
   const int64_t c = x_.shape[1], h = x_.shape[2], w = x_.shape[3];
   const bool rows_join = h == 1 || x_.strides[2] == w * x_.strides[3];
-  const Range rows = even_share(x_.shape[0] * h);
+  const Range rows = even_share(team, x_.shape[0] * h);
   for (int64_t row = rows.begin; row < rows.end;) {
     const int64_t n = row / h, y = row % h;
     const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;

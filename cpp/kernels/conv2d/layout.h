@@ -5,6 +5,8 @@
 
 namespace ranvier {
 
+class OpenTeam;
+
 // An image tensor (n, c, h, w) whose channels are contiguous: the caller's own, or a copy in the workspace.
 template <class T>
 class PixelRows {
@@ -12,7 +14,7 @@ class PixelRows {
   // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
   // last channel. spread: it reads many pixels again and again, so they must not share a set of L1.
   PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true);
-  void copy_share() const;  // this thread's part of the copy, where there is one
+  void copy_share(const OpenTeam& team) const;  // this thread's part of the copy, where there is one
   const T* data;
   int64_t stride_n, stride_h, stride_w;
 

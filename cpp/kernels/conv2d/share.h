@@ -19,9 +19,8 @@ struct Range {
 
 class Share {
  public:
-  explicit Share(int64_t total_weight)
-      : lo_(total_weight * team_index() / team_size()),
-        hi_(total_weight * (team_index() + 1) / team_size()) {}
+  Share(const OpenTeam& team, int64_t total_weight)
+      : lo_(team.share_begin(total_weight)), hi_(team.share_end(total_weight)) {}
 
   // The part of the next `count` items of this weight each; the walk moves past them.
   Range take(int64_t count, int64_t weight) {
@@ -51,8 +50,8 @@ inline Range part(Range r, int64_t index, int64_t count) {
 }
 
 // An even share of `count` items.
-inline Range even_share(int64_t count) {
-  return {count * team_index() / team_size(), count * (team_index() + 1) / team_size()};
+inline Range even_share(const OpenTeam& team, int64_t count) {
+  return {team.share_begin(count), team.share_end(count)};
 }
 
 }  // namespace ranvier

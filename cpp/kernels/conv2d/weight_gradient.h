@@ -20,17 +20,18 @@ class WeightGradient {
  public:
   WeightGradient(const Conv2dBackwardWeight<T>& call, void* workspace, int team);
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const;
+  void run(const Team& team) const;
 
  private:
   struct Chunk;  // output rows of all images, numbered through
-  void accumulate() const;
-  void accumulate_part(int64_t part, Range units) const;
-  void panel_in_chunk(const Chunk& chunk, int64_t panel, Range units) const;
-  void run_job(const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first, int64_t last) const;
+  void accumulate(const OpenTeam& team) const;
+  void accumulate_part(const OpenTeam& team, int64_t part, Range units) const;
+  void panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel, Range units) const;
+  void run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
+               int64_t last) const;
   int64_t list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments) const;
-  void sum_bias(const Chunk& chunk, int64_t panel) const;
-  void combine() const;
+  void sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const;
+  void combine(const OpenTeam& team) const;
 
   int64_t units_per_panel() const { return by_tap_ ? taps_ * tiles_per_tap_ : 1; }
   WeightJob job_of_tap(int64_t tap) const;

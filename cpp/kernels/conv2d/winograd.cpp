@@ -85,24 +85,24 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, void
   bias_ = carver_.take<float>(p.bias.data && p.bias.strides[0] != 1 ? out_ : 0);
 }
 
-void Winograd::run() const {
+void Winograd::run(const Team& team) const {
   const double products = static_cast<double>(tiles_.count()) * kWinogradProducts * in_ * out_;
-  parallel_region(kConvNsPerProduct * products, [&] {
-    prepare();
-    team_barrier();
-    compute();
-    team_barrier();
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    prepare(team);
+    team.barrier();
+    compute(team);
+    team.barrier();
   });
 }
 
-void Winograd::prepare() const {
-  if (team_index() == 0) {
+void Winograd::prepare(const OpenTeam& team) const {
+  if (team.index() == 0) {
     std::fill_n(zeros_, in_, 0.0f);
     if (p_.bias.data && p_.bias.strides[0] != 1)
       for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
-  x_.copy_share();
-  if (!p_.packed) pack_weights();
+  x_.copy_share(team);
+  if (!p_.packed) pack_weights(team);
 }
 
 // packed[tap][c][o]; transposed, the roles of the weights' channels change and the taps turn round.
@@ -123,10 +123,10 @@ void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* pac
   }
 }
 
-void Winograd::pack_weights() const {
-  float* packed = packed_ + team_index() * 9 * kPackedChannels * panels_.width;
+void Winograd::pack_weights(const OpenTeam& team) const {
+  float* packed = packed_ + team.index() * 9 * kPackedChannels * panels_.width;
   const int64_t runs = ceil_division(in_, kPackedChannels);
-  const Range share = even_share(panels_.count() * runs);
+  const Range share = even_share(team, panels_.count() * runs);
   for (int64_t item = share.begin; item < share.end; ++item) {
     const int64_t panel = item / runs, channel = item % runs * kPackedChannels;
     const int64_t channels = std::min(kPackedChannels, in_ - channel);
@@ -137,13 +137,13 @@ void Winograd::pack_weights() const {
 }
 
 // A thread takes tiles of its own. Where they are few, threads share them and take panels.
-void Winograd::compute() const {
-  const int64_t team = team_size(), index = team_index();
+void Winograd::compute(const OpenTeam& team) const {
+  const int64_t size = team.size(), index = team.index();
   int64_t across = 1;  // threads with the same tiles
-  while (team % (across * 2) == 0 && across * 2 <= panels_.count() &&
-         tiles_.count() * across < 2 * conv_kernels<float>().mr * team)
+  while (size % (across * 2) == 0 && across * 2 <= panels_.count() &&
+         tiles_.count() * across < 2 * conv_kernels<float>().mr * size)
     across *= 2;
-  const Range units = part({0, tiles_.count() / unit_}, index / across, team / across);
+  const Range units = part({0, tiles_.count() / unit_}, index / across, size / across);
   const Range panels = part({0, panels_.count()}, index % across, across);
   const int64_t blocks = ceil_division((units.end - units.begin) * unit_, block_);
   const int64_t groups = ceil_division(panels.end - panels.begin, group_);
@@ -153,11 +153,11 @@ void Winograd::compute() const {
                 {},
                 v_ + index * kWinogradProducts * v_plane_,
                 m_ + index * kWinogradProducts * m_plane_};
-    if (!interrupted()) inputs(block);
-    for (int64_t g = 0; g < groups && !interrupted(); ++g) {
+    if (!interrupted(team)) inputs(block);
+    for (int64_t g = 0; g < groups && !interrupted(team); ++g) {
       block.panels = part(panels, g, groups);
       products(block);
-      outputs(block);
+      outputs(team, block);
     }
   }
 }
@@ -226,9 +226,9 @@ const float* Winograd::bias_of(const Block& block) const {
   return (p_.bias.strides[0] != 1 ? bias_ : p_.bias.data) + panels_.first(block.panels.begin);
 }
 
-void Winograd::outputs(const Block& block) const {
+void Winograd::outputs(const OpenTeam& team, const Block& block) const {
   const int64_t first = panels_.first(block.panels.begin);
-  float* spare = spare_ + team_index() * m_stride_;
+  float* spare = spare_ + team.index() * m_stride_;
   WinogradOutput p;
   p.plane = m_plane_, p.m = block.m;
   p.channels = channels_of(block), p.bias = bias_of(block), p.relu = p_.relu;

@@ -45,8 +45,8 @@ class Winograd {
       : Winograd(problem, {1, 0, problem.y.shape[2], false}, workspace, team) {}
   size_t workspace_bytes() const { return carver_.used(); }
   int64_t packed_size() const { return kWinogradProducts * u_plane_; }
-  void pack_weights() const;  // of each thread of the team: its share, transformed
-  void run() const;
+  void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share, transformed
+  void run(const Team& team) const;
 
  protected:
   struct Block {  // tiles and panels that a thread works on at a time, and its scratch for them
@@ -57,10 +57,10 @@ class Winograd {
   const float* bias_of(const Block& block) const;  // or null
   const float* norm_of(const Block& block) const { return p_.norm_of(panels_.first(block.panels.begin)); }
   int64_t channels_of(const Block& block) const;
-  virtual void outputs(const Block& block) const;
-  void prepare() const;
+  virtual void outputs(const OpenTeam& team, const Block& block) const;
+  void prepare(const OpenTeam& team) const;
   void pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const;
-  void compute() const;
+  void compute(const OpenTeam& team) const;
   void inputs(const Block& block) const;
   void products(const Block& block) const;
 

@@ -34,7 +34,7 @@ struct Conv2dPoolForward {
   TensorView<const T> norm = {};    // likewise
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.read(norm), v.write(y);
@@ -60,7 +60,7 @@ struct Conv2dPoolBackwardWeight {
   int64_t window[2];
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(where), v.read(x), v.write(dw), v.write(db);
@@ -81,7 +81,7 @@ struct Conv2dPoolBackwardInput {
   int64_t window[2];
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(where), v.read(w), v.read(saved), v.write(dx);

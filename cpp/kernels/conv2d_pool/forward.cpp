@@ -67,14 +67,14 @@ PooledCorrelator::PooledCorrelator(const Conv2dPoolForward<float>& c, void* work
   rows_of_band_ = std::clamp<int64_t>(fits, 1, rows);
 }
 
-void PooledCorrelator::run() const {
+void PooledCorrelator::run(const Team& team) const {
   const double products = static_cast<double>(images_) * p_.y.shape[1] * p_.y.shape[2] * p_.y.shape[3] *
                           in_group_ * taps_[0] * taps_[1];
-  parallel_region(kConvNsPerProduct * products, [&] {
-    prepare();
-    team_barrier();
-    compute();
-    team_barrier();
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    prepare(team);
+    team.barrier();
+    compute(team);
+    team.barrier();
   });
 }
 
@@ -96,12 +96,12 @@ PooledCorrelator::Band PooledCorrelator::band(int64_t begin, int64_t end) const 
 }
 
 // A thread takes rows of windows of its own. Where they are few, threads share them and take panels.
-void PooledCorrelator::compute() const {
-  const int64_t team = team_size(), index = team_index(), all = images_ * call_.y.shape[2];
+void PooledCorrelator::compute(const OpenTeam& team) const {
+  const int64_t size = team.size(), index = team.index(), all = images_ * call_.y.shape[2];
   int64_t across = 1;  // threads with the same rows
-  while (team % (across * 2) == 0 && across * 2 <= panels_.count() && all * across < kRowsOfThread * team)
+  while (size % (across * 2) == 0 && across * 2 <= panels_.count() && all * across < kRowsOfThread * size)
     across *= 2;
-  const Range mine = part({0, all}, index / across, team / across);
+  const Range mine = part({0, all}, index / across, size / across);
   const Range panels = part({0, panels_.count()}, index % across, across);
   const Inner same = inner();
   const int64_t block = block_ * call_.y.shape[2];
@@ -111,7 +111,7 @@ void PooledCorrelator::compute() const {
       for (int64_t row = first; row < end;) {
         const Band next = band(row, end);
         for (int64_t panel = group; panel < std::min(group + group_, panels.end); ++panel)
-          run_band(same, next, panel);
+          run_band(team, same, next, panel);
         row += next.images * next.rows;
       }
     }
@@ -137,7 +137,8 @@ PooledCorrelator::Inner PooledCorrelator::inner() const {
 }
 
 // The inner part in registers; what is above, below, left and right of it through the buffer.
-void PooledCorrelator::run_band(const Inner& inner, const Band& band, int64_t panel) const {
+void PooledCorrelator::run_band(const OpenTeam& team, const Inner& inner, const Band& band,
+                                int64_t panel) const {
   const int64_t end = band.row + band.rows;
   const int64_t from = std::clamp(inner.rows.begin, band.row, end),
                 to = std::clamp(inner.rows.end, from, end);
@@ -148,19 +149,20 @@ void PooledCorrelator::run_band(const Inner& inner, const Band& band, int64_t pa
     return b;
   };
   const Range all{0, band.columns};
-  if (from == to || inner.columns.empty()) return run_buffered(band, panel);
-  run_buffered(part({band.row, from}, all), panel);
-  run_buffered(part({to, end}, all), panel);
-  run_buffered(part({from, to}, {0, inner.columns.begin}), panel);
-  run_buffered(part({from, to}, {inner.columns.end, all.end}), panel);
-  run_inner(inner, part({from, to}, inner.columns), panel);
+  if (from == to || inner.columns.empty()) return run_buffered(team, band, panel);
+  run_buffered(team, part({band.row, from}, all), panel);
+  run_buffered(team, part({to, end}, all), panel);
+  run_buffered(team, part({from, to}, {0, inner.columns.begin}), panel);
+  run_buffered(team, part({from, to}, {inner.columns.end, all.end}), panel);
+  run_inner(team, inner, part({from, to}, inner.columns), panel);
 }
 
-void PooledCorrelator::run_inner(const Inner& inner, const Band& band, int64_t panel) const {
+void PooledCorrelator::run_inner(const OpenTeam& team, const Inner& inner, const Band& band,
+                                 int64_t panel) const {
   const PooledKernels& kernels = RANVIER_SELECT(pooled_kernels);
   const int64_t* st = call_.y.strides;
   const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
-  ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
+  ConvSegment* segments = segments_ + team.index() * taps_[0] * taps_[1];
   PooledTile t;
   t.segments = segments, t.count = list_segments({rows, columns, 0, 0}, segments);
   t.b = weights_ + panel * panel_size_, t.step_b = panels_.width;
@@ -185,7 +187,7 @@ void PooledCorrelator::run_inner(const Inner& inner, const Band& band, int64_t p
 }
 
 // In parts that fit into the buffer: rows of windows or whole images.
-void PooledCorrelator::run_buffered(const Band& band, int64_t panel) const {
+void PooledCorrelator::run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const {
   if (band.windows() == 0) return;
   const int64_t fits = most_windows_ / band.columns;  // rows of windows, at least 1
   const int64_t images = std::max<int64_t>(fits / band.rows, 1), rows = std::min(fits, band.rows);
@@ -194,19 +196,19 @@ void PooledCorrelator::run_buffered(const Band& band, int64_t panel) const {
     for (part.row = band.row; part.row < band.row + band.rows; part.row += rows) {
       part.images = std::min(images, band.image + band.images - part.image);
       part.rows = std::min(rows, band.row + band.rows - part.row);
-      fill_buffer(part, panel);
-      pool_buffer(part, panel);
+      fill_buffer(team, part, panel);
+      pool_buffer(team, part, panel);
     }
 }
 
-PooledCorrelator::Buffer PooledCorrelator::buffer(const Band& band) const {
-  float* z = buffer_ + team_index() * buffer_size_;
+PooledCorrelator::Buffer PooledCorrelator::buffer(const OpenTeam& team, const Band& band) const {
+  float* z = buffer_ + team.index() * buffer_size_;
   const int64_t row = band.columns * call_.window[1] * pixel_;
   return {z, row, band.rows * call_.window[0] * row};
 }
 
-void PooledCorrelator::fill_buffer(const Band& band, int64_t panel) const {
-  const Buffer b = buffer(band);
+void PooledCorrelator::fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
+  const Buffer b = buffer(team, band);
   const int64_t row = band.row * call_.window[0], column = band.column * call_.window[1];
   const int64_t end_row = row + band.rows * call_.window[0];
   const int64_t end_column = column + band.columns * call_.window[1];
@@ -215,7 +217,7 @@ void PooledCorrelator::fill_buffer(const Band& band, int64_t panel) const {
   target.y = b.z - band.image * b.image - row * b.row - column * pixel_;
   target.stride_n = b.image, target.stride_h = b.row, target.stride_w = pixel_;
   target.columns = static_cast<int>(dots_ ? channels : ceil_division(channels, lanes) * lanes);
-  ConvSegment* segments = segments_ + team_index() * taps_[0] * taps_[1];
+  ConvSegment* segments = segments_ + team.index() * taps_[0] * taps_[1];
   for (int64_t i = 0; i < rows_.classes(); ++i)
     for (int64_t j = 0; j < columns_.classes(); ++j) {
       const Region region{rows_[i].within(row, end_row), columns_[j].within(column, end_column), band.image,
@@ -226,8 +228,8 @@ void PooledCorrelator::fill_buffer(const Band& band, int64_t panel) const {
     }
 }
 
-void PooledCorrelator::pool_buffer(const Band& band, int64_t panel) const {
-  const Buffer b = buffer(band);
+void PooledCorrelator::pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
+  const Buffer b = buffer(team, band);
   PooledRow p = pooled_row(call_);
   p.row = b.row, p.pixel = pixel_;
   p.windows = band.columns, p.channels = panels_.columns(panel), p.bias = bias_of(panel);
@@ -254,8 +256,8 @@ PooledWinograd::PooledWinograd(const Conv2dPoolForward<float>& c, void* workspac
   buffer_ = carver_.take<float>(team * buffer_size_);
 }
 
-void PooledWinograd::outputs(const Block& block) const {
-  bands_.whole ? pool_bands(block) : pool_tiles(block);
+void PooledWinograd::outputs(const OpenTeam& team, const Block& block) const {
+  bands_.whole ? pool_bands(team, block) : pool_tiles(block);
 }
 
 void PooledWinograd::pool_tiles(const Block& block) const {
@@ -274,8 +276,8 @@ void PooledWinograd::pool_tiles(const Block& block) const {
   }
 }
 
-void PooledWinograd::pool_bands(const Block& block) const {
-  float* z = buffer_ + team_index() * buffer_size_;
+void PooledWinograd::pool_bands(const OpenTeam& team, const Block& block) const {
+  float* z = buffer_ + team.index() * buffer_size_;
   const int64_t row = p_.y.shape[3] * m_stride_, band = bands_.height * row;
   const int64_t first_band = block.tiles.begin / unit_, end_band = block.tiles.end / unit_;
   WinogradOutput out;
@@ -319,9 +321,9 @@ size_t Conv2dPoolForward<float>::workspace_bytes(int team) const {
 }
 
 template <>
-void Conv2dPoolForward<float>::run(void* workspace) const {
+void Conv2dPoolForward<float>::run(const Team& team, void* workspace) const {
   if (numel(y) == 0) return;
-  with_kernel(*this, workspace, planned_threads(), [](const auto& kernel) { kernel.run(); });
+  with_kernel(*this, workspace, team.threads(), [&](const auto& kernel) { kernel.run(team); });
 }
 
 }  // namespace ranvier

@@ -12,7 +12,7 @@ class PooledCorrelator final : Correlator<float> {
  public:
   PooledCorrelator(const Conv2dPoolForward<float>& call, void* workspace, int team);
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const;
+  void run(const Team& team) const;
 
  private:
   struct Band {  // of windows: some rows of one image or all rows of several; some columns or all
@@ -30,13 +30,13 @@ class PooledCorrelator final : Correlator<float> {
   const float* bias_of(int64_t panel) const;
   Inner inner() const;
   Band band(int64_t begin, int64_t end) const;
-  void compute() const;
-  void run_band(const Inner& inner, const Band& band, int64_t panel) const;
-  void run_inner(const Inner& inner, const Band& band, int64_t panel) const;
-  void run_buffered(const Band& band, int64_t panel) const;
-  Buffer buffer(const Band& band) const;
-  void fill_buffer(const Band& band, int64_t panel) const;
-  void pool_buffer(const Band& band, int64_t panel) const;
+  void compute(const OpenTeam& team) const;
+  void run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
+  void run_inner(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
+  void run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const;
+  Buffer buffer(const OpenTeam& team, const Band& band) const;
+  void fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
+  void pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
 
   Conv2dPoolForward<float> call_;
   int64_t images_of_band_, rows_of_band_;  // at most
@@ -51,12 +51,12 @@ class PooledWinograd final : Winograd {
  public:
   PooledWinograd(const Conv2dPoolForward<float>& call, void* workspace, int team);
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const { Winograd::run(); }
+  void run(const Team& team) const { Winograd::run(team); }
 
  private:
-  void outputs(const Block& block) const override;
+  void outputs(const OpenTeam& team, const Block& block) const override;
   void pool_tiles(const Block& block) const;
-  void pool_bands(const Block& block) const;
+  void pool_bands(const OpenTeam& team, const Block& block) const;
 
   Conv2dPoolForward<float> call_;
   int64_t buffer_size_;

@@ -71,9 +71,9 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
   scratch_.masks = carver_.take<uint32_t>(team * masks_);
 }
 
-PooledInputGradient::Scratch PooledInputGradient::scratch() const {
+PooledInputGradient::Scratch PooledInputGradient::scratch(const OpenTeam& team) const {
   Scratch s = scratch_;
-  const int64_t i = team_index(), pixels = i * band_rows_ * c_.dy.shape[3];
+  const int64_t i = team.index(), pixels = i * band_rows_ * c_.dy.shape[3];
   s.dx += i * (height_ * width_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
   s.turned += pixels * turned_;
   s.dy_at += pixels, s.where_at += pixels, s.corner += pixels;
@@ -84,27 +84,27 @@ PooledInputGradient::Scratch PooledInputGradient::scratch() const {
 }
 
 // A thread owns images and, of the one on the border, some blocks of channels.
-void PooledInputGradient::run() const {
+void PooledInputGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.dx.shape[1] * taps_[0] * taps_[1];
-  parallel_region(kConvNsPerProduct * products, [&] {
-    turn_weights();
-    team_barrier();
-    const Scratch s = scratch();
-    const Range mine = even_share(c_.dx.shape[0] * blocks_.count());
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    turn_weights(team);
+    team.barrier();
+    const Scratch s = scratch(team);
+    const Range mine = even_share(team, c_.dx.shape[0] * blocks_.count());
     for (int64_t i = mine.begin; i < mine.end;) {
       const int64_t n = i / blocks_.count(), first = i % blocks_.count();
       const int64_t last = std::min(blocks_.count(), first + mine.end - i);
       image(n, {first, last}, s);
       i += last - first;
     }
-    team_barrier();
+    team.barrier();
   });
 }
 
 // Filters in the order of the blocks: of one image, a thread turns those that it is to use.
-void PooledInputGradient::turn_weights() const {
+void PooledInputGradient::turn_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = c_.w;
-  const Range mine = even_share(blocks_.count() * out_);
+  const Range mine = even_share(team, blocks_.count() * out_);
   for (int64_t i = mine.begin; i < mine.end; ++i) {
     const int64_t index = i / out_, k = i % out_;
     const PooledBlock block = blocks_[index];
@@ -257,9 +257,9 @@ size_t Conv2dPoolBackwardInput<float>::workspace_bytes(int team) const {
 }
 
 template <>
-void Conv2dPoolBackwardInput<float>::run(void* workspace) const {
+void Conv2dPoolBackwardInput<float>::run(const Team& team, void* workspace) const {
   if (numel(dx) == 0) return;
-  PooledInputGradient(*this, workspace, planned_threads()).run();
+  PooledInputGradient(*this, workspace, team.threads()).run(team);
 }
 
 }  // namespace ranvier

@@ -12,7 +12,7 @@ class PooledInputGradient {
  public:
   PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, void* workspace, int team);
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const;
+  void run(const Team& team) const;
 
  private:
   struct Scratch {  // of a thread
@@ -24,8 +24,8 @@ class PooledInputGradient {
     int64_t* end_of_group;  // lists up to the end of each group of channels
     uint32_t* masks;        // [a few channels][pixel][offset]
   };
-  Scratch scratch() const;
-  void turn_weights() const;
+  Scratch scratch(const OpenTeam& team) const;
+  void turn_weights(const OpenTeam& team) const;
   void image(int64_t n, Range blocks, const Scratch& s) const;
   void band(int64_t n, Range rows, Range blocks, const Scratch& s) const;
   void add_lists(PooledPixels in, Range blocks, const Scratch& s) const;

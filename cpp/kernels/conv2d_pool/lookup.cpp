@@ -57,9 +57,9 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* wo
   scratch_.where = carver_.take<uint8_t>(turned_where_ ? team * turned() : 0);
 }
 
-PooledLookup::Scratch PooledLookup::scratch() const {
+PooledLookup::Scratch PooledLookup::scratch(const OpenTeam& team) const {
   Scratch s = scratch_;
-  const int64_t lanes = kernels().lanes, i = team_index();
+  const int64_t lanes = kernels().lanes, i = team.index();
   s.plane += i * (height_ + 1) * (pitch_ + lanes);
   s.quads += i * 4 * in_ * (height_ * pitch_ + lanes);
   s.dy += i * turned(), s.where += i * turned();
@@ -75,26 +75,27 @@ float* PooledLookup::sums(int64_t part, int64_t panel) const {
   return sums_ + (part * panels_ + panel) * taps_ * in_ * width_;
 }
 
-void PooledLookup::run() const {
-  parallel_region(kConvNsPerProduct * static_cast<double>(numel(c_.dy)) * (in_ * taps_ + 4), [&] {
-    accumulate();
-    team_barrier();
-    combine();
-    team_barrier();
-  });
+void PooledLookup::run(const Team& team) const {
+  team.region(kConvNsPerProduct * static_cast<double>(numel(c_.dy)) * (in_ * taps_ + 4),
+              [&](const OpenTeam& team) {
+                accumulate(team);
+                team.barrier();
+                combine(team);
+                team.barrier();
+              });
 }
 
 // All of the work, in order: parts of the bands, panels of output channels. A thread takes a run of it.
-void PooledLookup::accumulate() const {
-  Share share(parts_ * panels_);
+void PooledLookup::accumulate(const OpenTeam& team) const {
+  Share share(team, parts_ * panels_);
   for (int64_t part = 0; part < parts_; ++part) {
     const Range mine = share.take(panels_, 1);
-    if (!mine.empty()) accumulate_part(part, mine);
+    if (!mine.empty()) accumulate_part(team, part, mine);
   }
 }
 
-void PooledLookup::accumulate_part(int64_t part, Range panels) const {
-  const Scratch s = scratch();
+void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
+  const Scratch s = scratch(team);
   const int64_t count = panels.end - panels.begin, all = c_.dy.shape[0] * bands_;
   std::fill_n(sums(part, panels.begin), count * taps_ * in_ * width_, 0.0f);
   std::fill_n(bias_sums_ + (part * panels_ + panels.begin) * width_, count * width_, 0.0f);
@@ -197,9 +198,9 @@ void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   }
 }
 
-void PooledLookup::combine() const {
+void PooledLookup::combine(const OpenTeam& team) const {
   const int64_t elements = taps_ * in_;
-  const Range mine = even_share(panels_);
+  const Range mine = even_share(team, panels_);
   for (int64_t panel = mine.begin; panel < mine.end; ++panel) {
     const int64_t k = panel * width_, columns = std::min(width_, out_ - k);
     if (c_.dw.data)

@@ -16,7 +16,7 @@ class PooledLookup {
  public:
   PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* workspace, int team);
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const;
+  void run(const Team& team) const;
 
  private:
   struct Scratch {   // of a thread
@@ -28,17 +28,17 @@ class PooledLookup {
   struct Band {  // rows of pooled pixels of an image
     int64_t image, row, rows;
   };
-  Scratch scratch() const;
+  Scratch scratch(const OpenTeam& team) const;
   Band band(int64_t i) const;
-  void accumulate() const;
-  void accumulate_part(int64_t part, Range panels) const;
+  void accumulate(const OpenTeam& team) const;
+  void accumulate_part(const OpenTeam& team, int64_t part, Range panels) const;
   void make_quads(const Band& band, const Scratch& s) const;
   void copy_plane(int64_t channel, const Band& band, float* plane) const;
   void turn(const Band& band, const Scratch& s) const;
   int64_t turned() const { return rows_ * c_.dy.shape[3] * panels_ * width_; }
   PooledQuads job(const Band& band, int64_t panel, const Scratch& s) const;
   void add_band(PooledQuads job, int64_t part, int64_t panel) const;
-  void combine() const;
+  void combine(const OpenTeam& team) const;
   float* sums(int64_t part, int64_t panel) const;
 
   Conv2dPoolBackwardWeight<float> c_;

@@ -85,9 +85,9 @@ PooledWeightGradient::Region PooledWeightGradient::region(int64_t i) const {
           column, std::min(columns_, width - column)};
 }
 
-PooledWeightGradient::Scratch PooledWeightGradient::scratch() const {
+PooledWeightGradient::Scratch PooledWeightGradient::scratch(const OpenTeam& team) const {
   Scratch s = scratch_;
-  const int64_t i = team_index(), pixels = i * images_ * rows_ * columns_, lists = i * kListedChannels;
+  const int64_t i = team.index(), pixels = i * images_ * rows_ * columns_, lists = i * kListedChannels;
   s.x += i * (images_ * image_size_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
   s.dy_at += pixels, s.where_at += pixels, s.corner += pixels;
   s.lists.value += lists * entries_, s.lists.index += lists * entries_;
@@ -99,29 +99,29 @@ float* PooledWeightGradient::sums(int64_t part, int64_t block, int64_t k) const 
   return sums_ + (part * blocks_.filter() + blocks_.before_filter(block)) * out_ + k * blocks_[block].filter;
 }
 
-void PooledWeightGradient::run() const {
+void PooledWeightGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.x.shape[1] * c_.taps[0] * c_.taps[1];
-  parallel_region(kConvNsPerProduct * products, [&] {
-    accumulate();
-    team_barrier();
-    combine();
-    team_barrier();
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    accumulate(team);
+    team.barrier();
+    combine(team);
+    team.barrier();
   });
 }
 
 // All of the work, in order: parts of the regions, output channels. A thread takes a run of it: parts of its
 // own, and of the part on the border some channels.
-void PooledWeightGradient::accumulate() const {
+void PooledWeightGradient::accumulate(const OpenTeam& team) const {
   const int64_t units = ceil_division(out_, kUnit);
-  Share share(parts_ * units);
+  Share share(team, parts_ * units);
   for (int64_t part = 0; part < parts_; ++part) {
     const Range mine = share.take(units, 1);
-    if (!mine.empty()) accumulate_part(part, {mine.begin * kUnit, std::min(mine.end * kUnit, out_)});
+    if (!mine.empty()) accumulate_part(team, part, {mine.begin * kUnit, std::min(mine.end * kUnit, out_)});
   }
 }
 
-void PooledWeightGradient::accumulate_part(int64_t part, Range channels) const {
-  const Scratch s = scratch();
+void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, Range channels) const {
+  const Scratch s = scratch(team);
   const int64_t count = channels.end - channels.begin, lanes = kernels().lanes;
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i)
     std::fill_n(sums(part, i, channels.begin), count * blocks_[i].filter, 0.0f);
@@ -244,9 +244,9 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
   }
 }
 
-void PooledWeightGradient::combine() const {
+void PooledWeightGradient::combine(const OpenTeam& team) const {
   const int64_t lanes = kernels().lanes, r = c_.taps[0], s = c_.taps[1];
-  const Range mine = even_share(out_);
+  const Range mine = even_share(team, out_);
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i) {
     const PooledBlock block = blocks_[i];
     float* all = sums(0, i, mine.begin);
@@ -274,10 +274,10 @@ size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int team) const {
 }
 
 template <>
-void Conv2dPoolBackwardWeight<float>::run(void* workspace) const {
+void Conv2dPoolBackwardWeight<float>::run(const Team& team, void* workspace) const {
   if (dy.shape[1] == 0) return;
-  if (pooled_lookup_pays(*this)) return PooledLookup(*this, workspace, planned_threads()).run();
-  PooledWeightGradient(*this, workspace, planned_threads()).run();
+  if (pooled_lookup_pays(*this)) return PooledLookup(*this, workspace, team.threads()).run(team);
+  PooledWeightGradient(*this, workspace, team.threads()).run(team);
 }
 
 }  // namespace ranvier

@@ -11,7 +11,7 @@ class PooledWeightGradient {
  public:
   PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, void* workspace, int team);
   size_t workspace_bytes() const { return carver_.used(); }
-  void run() const;
+  void run(const Team& team) const;
 
  private:
   // Pooled pixels whose input about fits in L1: a few images, or a rectangle of one.
@@ -34,9 +34,9 @@ class PooledWeightGradient {
   int64_t image_rows(int64_t pooled) const;
   int64_t image_columns(int64_t pooled) const;
   Region region(int64_t i) const;
-  Scratch scratch() const;
-  void accumulate() const;
-  void accumulate_part(int64_t part, Range channels) const;
+  Scratch scratch(const OpenTeam& team) const;
+  void accumulate(const OpenTeam& team) const;
+  void accumulate_part(const OpenTeam& team, int64_t part, Range channels) const;
   bool lies_on_vectors() const;
   Input input(const Region& region, const Scratch& s) const;
   void copy_region(const Region& region, const Scratch& s) const;
@@ -45,7 +45,7 @@ class PooledWeightGradient {
   PooledPixels list_pixels(const Region& region, const Input& x, const Scratch& s) const;
   void add_region(const Input& x, const PooledPixels& pixels, int64_t part, Range channels,
                   const Scratch& s) const;
-  void combine() const;
+  void combine(const OpenTeam& team) const;
   float* sums(int64_t part, int64_t block, int64_t k) const;
 
   Conv2dPoolBackwardWeight<float> c_;

@@ -81,10 +81,11 @@ struct Side {
   const int64_t* strides;
 };
 
-void cast(Load load, Store store, int ndim, const int64_t* shape, const Side& x, const Side& y) {
+void cast(const Team& team, Load load, Store store, int ndim, const int64_t* shape, const Side& x,
+          const Side& y) {
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
-  parallel_for(nest.size, kNsPerElement * nest.size, [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, kNsPerElement * nest.size, [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
       alignas(64) int64_t block[kBlock];  // of whatever is wide
       const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
@@ -101,9 +102,9 @@ void cast(Load load, Store store, int ndim, const int64_t* shape, const Side& x,
 }  // namespace
 
 template <class From, class To>
-void Cast<From, To>::run(void*) const {
+void Cast<From, To>::run(const Team& team, void*) const {
   const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
-  cast(load_of(from), store_of<To>(wide_of(from)), x.ndim, x.shape, in, out);
+  cast(team, load_of(from), store_of<To>(wide_of(from)), x.ndim, x.shape, in, out);
 }
 
 #define RANVIER_CAST(From)             \

@@ -20,7 +20,7 @@ struct Cast {
   TensorView<To> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.write(y);

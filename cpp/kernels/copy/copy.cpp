@@ -15,9 +15,9 @@ constexpr int64_t kManyRows = 16;  // enough for every thread
 
 // Lines of single elements, or one line for all.
 template <class T>
-void copy_elements(const LoopNest<2>& nest, const Copy<T>& c) {
+void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
-  parallel_for(nest.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       const T* x = c.x.data + offsets[0];
       T* y = c.y.data + offsets[1];
@@ -40,12 +40,12 @@ LoopNest<2> without(const LoopNest<2>& nest, int d, int other) {
 
 // Rows that are contiguous in both.
 template <class T>
-void copy_rows(const LoopNest<2>& nest, const Copy<T>& c) {
+void copy_rows(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int inner = nest.ndim - 1;
   const int64_t n = nest.shape[inner];
   const LoopNest<2> rows = without(nest, inner, inner);
   const int64_t *step_x = rows.strides[0] + rows.ndim - 1, *step_y = rows.strides[1] + rows.ndim - 1;
-  parallel_for(rows.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
+  team.parallel_for(rows.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
     rows.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
       copy_kernels<T>().copy_rows(count, n, c.x.data + offsets[0], *step_x, c.y.data + offsets[1], *step_y);
     });
@@ -55,7 +55,7 @@ void copy_rows(const LoopNest<2>& nest, const Copy<T>& c) {
 // x is contiguous along one dimension, y along the innermost: strips of `lanes` rows of y, or of many where a
 // row has the three channels of a picture.
 template <class T>
-void transpose(const LoopNest<2>& nest, int along_x, const Copy<T>& c) {
+void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Copy<T>& c) {
   const CopyKernels<T>& kernels = copy_kernels<T>();
   const int inner = nest.ndim - 1;
   const int64_t rows = nest.shape[along_x], n = nest.shape[inner];
@@ -65,7 +65,7 @@ void transpose(const LoopNest<2>& nest, int along_x, const Copy<T>& c) {
   // a strip of y's rows; where planes are parted, of its columns
   const int64_t strip = joins || parts ? kPixels : kernels.lanes;
   const int64_t length = parts ? n : rows, strips = (length + strip - 1) / strip;
-  parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
+  team.parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t first = unit % strips * strip, count = std::min(strip, length - first);
       outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* offsets) {
@@ -85,18 +85,18 @@ void transpose(const LoopNest<2>& nest, int along_x, const Copy<T>& c) {
 }  // namespace
 
 template <class T>
-void Copy<T>::run(void*) const {
+void Copy<T>::run(const Team& team, void*) const {
   const LoopNest<2> nest(x.ndim, x.shape, {x.strides, y.strides});
   if (nest.size == 0) return;
   const int inner = nest.ndim - 1;
   if (nest.strides[0][inner] != 1 && nest.strides[1][inner] == 1)
     for (int d = 0; d < inner; ++d)
-      if (nest.strides[0][d] == 1) return transpose(nest, d, *this);
+      if (nest.strides[0][d] == 1) return transpose(team, nest, d, *this);
   const bool dense = nest.strides[0][inner] == 1 && nest.strides[1][inner] == 1;
   if (dense && nest.size / nest.shape[inner] >= kManyRows)
-    copy_rows(nest, *this);
+    copy_rows(team, nest, *this);
   else
-    copy_elements(nest, *this);
+    copy_elements(team, nest, *this);
 }
 
 template struct Copy<float>;

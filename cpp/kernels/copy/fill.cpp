@@ -22,12 +22,12 @@ void fill_run(void* y, int64_t, int64_t n, const void* value) {
 
 using FillLine = void (*)(void*, int64_t, int64_t, const void*);
 
-void fill(int ndim, const int64_t* shape, const int64_t* strides, void* data, int64_t item, const void* value,
-          FillLine line, FillLine run) {
+void fill(const Team& team, int ndim, const int64_t* shape, const int64_t* strides, void* data, int64_t item,
+          const void* value, FillLine line, FillLine run) {
   const LoopNest<1> nest(ndim, shape, {strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
   const FillLine f = step == 1 ? run : line;
-  parallel_for(nest.size, kNsPerByte * item * nest.size, [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, kNsPerByte * item * nest.size, [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       f(static_cast<char*>(data) + offsets[0] * item, step, n, value);
     });
@@ -37,8 +37,8 @@ void fill(int ndim, const int64_t* shape, const int64_t* strides, void* data, in
 }  // namespace
 
 template <class T>
-void Fill<T>::run(void*) const {
-  fill(y.ndim, y.shape, y.strides, y.data, sizeof(T), &value, fill_line<T>, fill_run<T>);
+void Fill<T>::run(const Team& team, void*) const {
+  fill(team, y.ndim, y.shape, y.strides, y.data, sizeof(T), &value, fill_line<T>, fill_run<T>);
 }
 
 template struct Fill<float>;

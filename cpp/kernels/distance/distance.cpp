@@ -24,7 +24,7 @@ DistanceLines<T> common_lines(const Call& call) {
 }  // namespace
 
 template <class T>
-void DistanceForward<T>::run(void*) const {
+void DistanceForward<T>::run(const Team& team, void*) const {
   const int axis = settings.axis;
   const WithoutAxis shape(x1.shape, x1.ndim, axis);
   const LoopNest<3> nest(
@@ -32,7 +32,7 @@ void DistanceForward<T>::run(void*) const {
       {y.strides, WithoutAxis(x2.strides, x2.ndim, axis), WithoutAxis(x1.strides, x1.ndim, axis)});
   const int last = nest.ndim - 1;
   const auto function = distance_kernels<T>().forward[static_cast<int>(kind)];
-  parallel_for(nest.size, cost_ns(nest.size, x1.shape[axis]), [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost_ns(nest.size, x1.shape[axis]), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
       DistanceLines<T> lines = common_lines<T>(*this);
       lines.count = count;
@@ -45,7 +45,7 @@ void DistanceForward<T>::run(void*) const {
 }
 
 template <class T>
-void DistanceBackward<T>::run(void*) const {
+void DistanceBackward<T>::run(const Team& team, void*) const {
   const int axis = settings.axis;
   const WithoutAxis shape(x1.shape, x1.ndim, axis);
   const LoopNest<4> nest(x1.ndim - 1, shape,
@@ -53,7 +53,7 @@ void DistanceBackward<T>::run(void*) const {
                           WithoutAxis(x2.strides, x2.ndim, axis), WithoutAxis(dx.strides, dx.ndim, axis)});
   const int last = nest.ndim - 1;
   const auto function = distance_kernels<T>().backward[static_cast<int>(kind)];
-  parallel_for(nest.size, 2 * cost_ns(nest.size, x1.shape[axis]), [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, 2 * cost_ns(nest.size, x1.shape[axis]), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[4]) {
       DistanceLines<T> lines = common_lines<T>(*this);
       lines.count = count, lines.of_second = of_second;

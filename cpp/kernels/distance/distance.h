@@ -34,7 +34,7 @@ struct DistanceForward {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x1), v.read(x2), v.write(y);
@@ -51,7 +51,7 @@ struct DistanceBackward {
   TensorView<T> dx;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x1), v.read(x2), v.write(dx);

@@ -28,7 +28,7 @@ struct Dropout {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(key), v.read(x), v.write(y);
@@ -47,7 +47,7 @@ struct RandomFill {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(key), v.write(y);
@@ -67,7 +67,7 @@ struct NextKey {
   TensorView<int64_t> key;    // (2), contiguous
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(state), v.write(state), v.write(key);

@@ -46,7 +46,7 @@ ElementwiseOp power_of(double exponent) {
 }  // namespace
 
 template <class T>
-void Elementwise<T>::run(void*) const {
+void Elementwise<T>::run(const Team& team, void*) const {
   Array arrays[kElementOperands];
   for (int k = 0; k < operands; ++k) arrays[k] = array_of(x[k], &scalar[k]);
   ElementwiseOp best = op;
@@ -54,19 +54,19 @@ void Elementwise<T>::run(void*) const {
   if (op == ElementwiseOp::pow_backward && !x[2].data && scalar[2] == 2)
     best = ElementwiseOp::square_backward;
   Loops(best == op ? operands : operands - 1, arrays, y, elementwise_kernels<T>().op[static_cast<int>(best)])
-      .run(arithmetic_ns(best) * (sizeof(T) / sizeof(float)));
+      .run(team, arithmetic_ns(best) * (sizeof(T) / sizeof(float)));
 }
 
 template <class T>
-void Compare<T>::run(void*) const {
+void Compare<T>::run(const Team& team, void*) const {
   const Array arrays[] = {array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(2, arrays, y, elementwise_kernels<T>().compare[static_cast<int>(op)]).run(0.02);
+  Loops(2, arrays, y, elementwise_kernels<T>().compare[static_cast<int>(op)]).run(team, 0.02);
 }
 
 template <class T>
-void Where<T>::run(void*) const {
+void Where<T>::run(const Team& team, void*) const {
   const Array arrays[] = {array_of(condition), array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(3, arrays, y, elementwise_kernels<T>().where).run(0.05);
+  Loops(3, arrays, y, elementwise_kernels<T>().where).run(team, 0.05);
 }
 
 template struct Elementwise<float>;

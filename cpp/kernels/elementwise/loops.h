@@ -205,12 +205,12 @@ struct Loops {
   }
 
   template <class T>
-  void run_transposed(int along, double ns) const {
-    parallel_for(outside(along).size * strips_of(along), ns,
-                 [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
+  void run_transposed(const Team& team, int along, double ns) const {
+    team.parallel_for(outside(along).size * strips_of(along), ns,
+                      [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
   }
 
-  void run(double ns_per_element) const {
+  void run(const Team& team, double ns_per_element) const {
     if (nest.size == 0) return;
     ns_per_element += kNsPerByte * arrays[kY].item;
     int item = 1;  // of the operands' type
@@ -219,10 +219,12 @@ struct Loops {
       item = std::max(item, arrays[k].item);
     }
     const double ns = ns_per_element * nest.size;
-    if (direct()) return parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });
+    if (direct())
+      return team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });
     const int along = transposed_along();
-    if (along >= 0) return item == 4 ? run_transposed<float>(along, ns) : run_transposed<double>(along, ns);
-    parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { blocks(begin, end); });
+    if (along >= 0)
+      return item == 4 ? run_transposed<float>(team, along, ns) : run_transposed<double>(team, along, ns);
+    team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { blocks(begin, end); });
   }
 };
 

@@ -35,10 +35,10 @@ void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_
 }  // namespace
 
 template <class T>
-void EmbeddingForward<T>::run(void*) const {
+void EmbeddingForward<T>::run(const Team& team, void*) const {
   const int64_t width = weight.shape[1], step = weight.strides[1], count = numel(index);
   const double cost = kNsPerByte * sizeof(T) * double(count) * double(width) + 2.0 * double(count);
-  parallel_for(count, cost, [&](int64_t begin, int64_t end) {
+  team.parallel_for(count, cost, [&](int64_t begin, int64_t end) {
     if (step == 1 && width > 0 && is_contiguous(index)) {
       const PickedRows from = {reinterpret_cast<const char*>(weight.data),
                                weight.strides[0] * int64_t(sizeof(T)), weight.shape[0], index.data, 1};
@@ -53,29 +53,29 @@ void EmbeddingForward<T>::run(void*) const {
 }
 
 template <class T>
-void EmbeddingBackward<T>::run(void* workspace) const {
+void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
   const int64_t rows = dweight.shape[0], width = dweight.shape[1], count = numel(index);
   const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = (width + line - 1) / line;
   int64_t* picked = static_cast<int64_t*>(workspace);
   const double cost = kNsPerByte * sizeof(T) * double(width) * double(count + rows);
-  parallel_region(cost, [&] {
-    parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
+  team.region(cost, [&](const OpenTeam& team) {
+    team.parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
       std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
       if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
     });
-    parallel_shares(lines, [&](int64_t begin, int64_t end) {
-      const int64_t first = begin * line, last = std::min(end * line, width);
-      for (int64_t i = 0; i < count && !interrupted(); i += kAtOnce)
-        for_each_index(index, rows, i, std::min(i + kAtOnce, count), [&](int64_t i, int64_t row) {
-          if (by_frequency && begin == 0) ++picked[row];
-          if (row == padding) return;
-          const T* from = dy.data + i * width;
-          T* to = dweight.data + row * width;
-          for (int64_t j = first; j < last; ++j) to[j] += from[j];
-        });
-    });
+    const int64_t first = team.share_begin(lines) * line;
+    const int64_t last = std::min(team.share_end(lines) * line, width);
+    for (int64_t i = 0; i < count && first < last && !interrupted(team); i += kAtOnce)
+      for_each_index(index, rows, i, std::min(i + kAtOnce, count), [&](int64_t i, int64_t row) {
+        if (by_frequency && first == 0) ++picked[row];
+        if (row == padding) return;
+        const T* from = dy.data + i * width;
+        T* to = dweight.data + row * width;
+        for (int64_t j = first; j < last; ++j) to[j] += from[j];
+      });
+    team.barrier();
     if (!by_frequency) return;
-    parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
+    team.parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row)
         for (int64_t j = 0; j < width && picked[row] > 1; ++j)
           dweight.data[row * width + j] /= T(picked[row]);

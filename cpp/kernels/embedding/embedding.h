@@ -23,7 +23,7 @@ struct EmbeddingForward {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(weight), v.read(index), v.write(y);
@@ -40,7 +40,7 @@ struct EmbeddingBackward {
   TensorView<T> dweight;
 
   size_t workspace_bytes(int) const { return by_frequency ? sizeof(int64_t) * dweight.shape[0] : 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(index), v.write(dweight);

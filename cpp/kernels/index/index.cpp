@@ -114,21 +114,22 @@ struct Picks {
   // The same, where the team shares out what is written in the whole: lines, or, where these are few and
   // pick the same, the places along the axis, which each thread finds among all picks.
   template <bool backwards, class Move>
-  void each_shared(double cost, const Move& move) const {
+  void each_shared(const Team& team, double cost, const Move& move) const {
     const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
     if (shared() && lines.size >= kWide && length() > lines.size) {
-      parallel_region(cost, [&] {
-        parallel_shares(length(), [&](int64_t begin, int64_t end) {
-          for (int64_t done = 0; done < all_picks.end && !interrupted(); done += kAtOnce) {
-            const int64_t most = std::min(done + kAtOnce, all_picks.end);
-            const Range some =
-                backwards ? Range{all_picks.end - most, all_picks.end - done} : Range{done, most};
-            each<backwards>(all_lines, some, {begin, end}, move);
-          }
-        });
+      team.region(cost, [&](const OpenTeam& team) {
+        const Range own{team.share_begin(length()), team.share_end(length())};
+        for (int64_t done = 0; done < all_picks.end && own.begin < own.end && !interrupted(team);
+             done += kAtOnce) {
+          const int64_t most = std::min(done + kAtOnce, all_picks.end);
+          const Range some =
+              backwards ? Range{all_picks.end - most, all_picks.end - done} : Range{done, most};
+          each<backwards>(all_lines, some, own, move);
+        }
+        team.barrier();
       });
     } else {
-      parallel_for(lines.size, cost, [&](int64_t begin, int64_t end) {
+      team.parallel_for(lines.size, cost, [&](int64_t begin, int64_t end) {
         each<backwards>({begin, end}, all_picks, all_rows, move);
       });
     }
@@ -137,11 +138,11 @@ struct Picks {
 
 // y = x, or 0 where x has no data
 template <class T>
-void fill(const TensorView<const T>& x, const TensorView<T>& y, double cost) {
+void fill(const Team& team, const TensorView<const T>& x, const TensorView<T>& y, double cost) {
   const LoopNest<2> nest(y.ndim, y.shape, {x.data ? x.strides : y.strides, y.strides});
   const int inner = nest.ndim - 1;
   const int64_t step_x = nest.strides[0][inner], step_y = nest.strides[1][inner];
-  parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       T* to = y.data + offsets[1];
       if (!x.data) {
@@ -188,47 +189,48 @@ struct TakeOut {
 }  // namespace
 
 template <class T>
-void Gather<T>::run(void*) const {
+void Gather<T>::run(const Team& team, void*) const {
   const Picks<T, const T> picks(axis, y, index, x);
   if (picks.are_rows()) {
     const int64_t bytes = picks.lines.size * int64_t(sizeof(T)), count = picks.count();
     const PickedRows from = {reinterpret_cast<const char*>(x.data), x.strides[axis] * int64_t(sizeof(T)),
                              x.shape[axis], index.data, index.strides[axis]};
-    return parallel_for(count, 0.1 * double(bytes * count) + 2.0 * double(count),
-                        [&](int64_t begin, int64_t end) {
-                          copy_rows(reinterpret_cast<char*>(y.data), bytes, from, begin, end);
-                        });
+    return team.parallel_for(count, 0.1 * double(bytes * count) + 2.0 * double(count),
+                             [&](int64_t begin, int64_t end) {
+                               copy_rows(reinterpret_cast<char*>(y.data), bytes, from, begin, end);
+                             });
   }
   const Range lines{0, picks.lines.size}, js{0, picks.count()}, rows{0, picks.length()};
   const double cost = kNsPerElement * static_cast<double>(numel(y));
   if (picks.count() > picks.lines.size) {
-    parallel_for(picks.count(), cost, [&](int64_t begin, int64_t end) {
+    team.parallel_for(picks.count(), cost, [&](int64_t begin, int64_t end) {
       picks.template each<false>(lines, {begin, end}, rows, Take{});
     });
   } else {
-    parallel_for(picks.lines.size, cost, [&](int64_t begin, int64_t end) {
+    team.parallel_for(picks.lines.size, cost, [&](int64_t begin, int64_t end) {
       picks.template each<false>({begin, end}, js, rows, Take{});
     });
   }
 }
 
 template <class T>
-void Scatter<T>::run(void*) const {
+void Scatter<T>::run(const Team& team, void*) const {
   const Picks<const T, T> picks(axis, x, index, y);
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
-  parallel_region(cost, [&] {
-    fill(base, y, cost);
-    add ? picks.template each_shared<false>(cost, Add{}) : picks.template each_shared<false>(cost, Put{});
+  team.region(cost, [&](const OpenTeam& team) {
+    fill(team, base, y, cost);
+    add ? picks.template each_shared<false>(team, cost, Add{})
+        : picks.template each_shared<false>(team, cost, Put{});
   });
 }
 
 template <class T>
-void ScatterBackward<T>::run(void*) const {
+void ScatterBackward<T>::run(const Team& team, void*) const {
   const Picks<T, T> picks(axis, dx, index, dbase);
   const double cost = kNsPerElement * static_cast<double>(numel(dx) + numel(dy));
-  parallel_region(cost, [&] {
-    fill(dy, dbase, cost);
-    picks.template each_shared<true>(cost, TakeOut{});
+  team.region(cost, [&](const OpenTeam& team) {
+    fill(team, dy, dbase, cost);
+    picks.template each_shared<true>(team, cost, TakeOut{});
   });
 }
 

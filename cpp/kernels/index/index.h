@@ -26,7 +26,7 @@ struct Gather {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.read(index), v.write(y);
@@ -44,7 +44,7 @@ struct Scatter {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     if (base.data) v.read(base);
@@ -62,7 +62,7 @@ struct ScatterBackward {
   TensorView<T> dx;     // of index's shape
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(index), v.write(dbase), v.write(dx);

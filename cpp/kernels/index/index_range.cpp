@@ -7,7 +7,7 @@
 
 namespace ranvier {
 
-void IndexRange::run(void*) const {
+void IndexRange::run(const Team& team, void*) const {
   // The sign of k - low or of high - k: without a branch, in a loop that is made vectors of.
   const auto signs_of = [=](int64_t k) {
     return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
@@ -16,7 +16,7 @@ void IndexRange::run(void*) const {
   const int64_t step = nest.strides[0][nest.ndim - 1];
   // One thread's work, whose cost is told only where it is long: then it looks for signals.
   constexpr int64_t kPiece = 1 << 22;
-  parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
+  team.parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
     bool outside = false;
     const auto look = [&](int64_t n, const int64_t* offsets) {
       const int64_t* p = index.data + offsets[0];
@@ -29,7 +29,7 @@ void IndexRange::run(void*) const {
       for (int64_t i = 0; i < n && !outside; ++i)
         outside = int64_t(signs_of(p[i * step])) < 0 && !(has_also && p[i * step] == also);
     };
-    for (int64_t at = 0; at < nest.size && !outside && !(at > 0 && interrupted()); at += kPiece)
+    for (int64_t at = 0; at < nest.size && !outside && !(at > 0 && interrupted(team)); at += kPiece)
       nest.walk(at, std::min(nest.size, at + kPiece), look);
     *found.data = outside;
   });

@@ -23,7 +23,7 @@ struct IndexRange {
   TensorView<int64_t> found;  // one element
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(index), v.write(found);

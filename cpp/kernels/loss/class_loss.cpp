@@ -71,7 +71,7 @@ void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function
 }  // namespace
 
 template <class T>
-void ClassLossForward<T>::run(void* workspace) const {
+void ClassLossForward<T>::run(const Team& team, void* workspace) const {
   const bool each = reduction == Reduction::none;
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x);
   const LoopNest<5> nest(x.ndim - 1, shape,
@@ -95,11 +95,11 @@ void ClassLossForward<T>::run(void* workspace) const {
   const double cost = cost_ns(kind, nest.size, classes_read);
   const int parts = loss_parts(cost);
   double(*partial)[2] = static_cast<double(*)[2]>(workspace);
-  parallel_region(cost, [&] {
+  team.region(cost, [&](const OpenTeam& team) {
     if (each) {
-      parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) { walk(begin, end, function); });
+      team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) { walk(begin, end, function); });
     } else {
-      parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
+      team.parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
         for (int64_t part = begin; part < end; ++part) {
           partial[part][0] = partial[part][1] = 0;
           walk(nest.size * part / parts, nest.size * (part + 1) / parts,
@@ -107,7 +107,7 @@ void ClassLossForward<T>::run(void* workspace) const {
         }
       });
     }
-    parallel_for(1, 0, [&](int64_t, int64_t) {
+    team.parallel_for(1, 0, [&](int64_t, int64_t) {
       divisor.data[0] = T(1);
       if (each) return;
       double sums[2] = {};
@@ -119,7 +119,7 @@ void ClassLossForward<T>::run(void* workspace) const {
 }
 
 template <class T>
-void ClassLossBackward<T>::run(void*) const {
+void ClassLossBackward<T>::run(const Team& team, void*) const {
   const bool each = reduction == Reduction::none;
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x), strides_dx = line_strides(dx);
   const LoopNest<6> nest(x.ndim - 1, shape,
@@ -128,7 +128,7 @@ void ClassLossBackward<T>::run(void*) const {
   const ClassLines<T> common = common_lines<T>(*this);
   const auto& kernels = class_loss_kernels<T>();
   const auto function = of_target ? kernels.target_backward : kernels.backward[static_cast<int>(kind)];
-  parallel_for(nest.size, cost_ns(kind, nest.size, x.shape[1]), [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost_ns(kind, nest.size, x.shape[1]), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
       ClassLines<T> lines = common;
       lines.count = count;

@@ -50,7 +50,7 @@ struct ClassLossForward {
   TensorView<T> loss, log_sum_exp, divisor;
 
   size_t workspace_bytes(int) const { return 2 * kLossParts * sizeof(double); }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.read(index), v.read(probabilities), v.read(weight);
@@ -71,7 +71,7 @@ struct ClassLossBackward {
   TensorView<T> dx;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x), v.read(index), v.read(probabilities), v.read(weight);

@@ -95,7 +95,7 @@ double divisor(Reduction reduction, const TensorView<const T>& x) {
 }  // namespace
 
 template <class T>
-void LossForward<T>::run(void* workspace) const {
+void LossForward<T>::run(const Team& team, void* workspace) const {
   const bool each = reduction == Reduction::none;
   const LoopNest<5> nest(x.ndim, x.shape,
                          {target.strides, strides_or_zeros(other), strides_or_zeros(weight),
@@ -110,14 +110,14 @@ void LossForward<T>::run(void* workspace) const {
   };
   const double cost = cost_ns<T>(kind, nest.size);
   if (each) {
-    parallel_for(nest.size, cost,
-                 [&](int64_t begin, int64_t end) { strips(begin, end, [](int64_t, const T*) {}); });
+    team.parallel_for(nest.size, cost,
+                      [&](int64_t begin, int64_t end) { strips(begin, end, [](int64_t, const T*) {}); });
     return;
   }
   double* partial = static_cast<double*>(workspace);
   const int parts = loss_parts(cost);
-  parallel_region(cost, [&] {
-    parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
+  team.region(cost, [&](const OpenTeam& team) {
+    team.parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
       for (int64_t part = begin; part < end; ++part) {
         double sum = 0;
         strips(nest.size * part / parts, nest.size * (part + 1) / parts,
@@ -125,7 +125,7 @@ void LossForward<T>::run(void* workspace) const {
         partial[part] = sum;
       }
     });
-    parallel_for(1, 0, [&](int64_t, int64_t) {
+    team.parallel_for(1, 0, [&](int64_t, int64_t) {
       double sum = 0;
       for (int part = 0; part < parts; ++part) sum += partial[part];
       loss.data[0] = static_cast<T>(sum / divisor(reduction, x));
@@ -134,14 +134,14 @@ void LossForward<T>::run(void* workspace) const {
 }
 
 template <class T>
-void LossBackward<T>::run(void*) const {
+void LossBackward<T>::run(const Team& team, void*) const {
   const bool each = reduction == Reduction::none;
   const LoopNest<6> nest(x.ndim, x.shape,
                          {x.strides, target.strides, strides_or_zeros(other), strides_or_zeros(weight),
                           each ? dy.strides : kZeros, dx.strides});
   const double cost = cost_ns<T>(kind, nest.size);
   const auto function = loss_kernels<T>().gradient[static_cast<int>(of)][static_cast<int>(kind)];
-  parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
     const double scale = each ? 1 : static_cast<double>(dy.data[0]) / divisor(reduction, x);
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
       const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };

@@ -60,7 +60,7 @@ struct LossForward {
   TensorView<T> loss;
 
   size_t workspace_bytes(int) const { return kLossParts * sizeof(double); }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.read(target), v.read(other), v.read(weight), v.write(loss);
@@ -78,7 +78,7 @@ struct LossBackward {
   TensorView<T> dx;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x), v.read(target), v.read(other), v.read(weight), v.write(dx);

@@ -14,14 +14,6 @@ constexpr int64_t kPieces = 4;             // in which a strip of b is packed
 constexpr int64_t kDotProducts = 1 << 23;  // between two looks for a signal; columns are counted by int
 constexpr int64_t kStackProducts = 1 << 26;
 
-// The threads that work on one product: all of the team, or each alone on products of its own.
-struct Crew {
-  int index, size;
-  void barrier() const {
-    if (size > 1) team_barrier();
-  }
-};
-
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
 struct Block {
   int64_t jc, n, pc, k, strips;
@@ -33,21 +25,22 @@ struct Product {
   const MatmulKernels<T>& kernels;
   const Operands<T>& o;
   const MatmulActivation& activation;
-  Crew crew;
-  T* packed_b;  // all strips of a block, of the crew or this thread's; or a group of them
-  T* packed_a;  // a run of panels, this thread's
+  const OpenTeam& team;  // the threads that work on this product
+  T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
+  T* packed_a;           // a run of panels, this thread's
 
   // In pieces of a strip, so that the team's shares are even when there are few strips.
   void pack_together(const Block& x) {
     const int64_t pieces = x.strips * kPieces;
-    for (int64_t u = pieces * crew.index / crew.size; u < pieces * (crew.index + 1) / crew.size; ++u)
+    for (int64_t u = pieces * team.index() / team.size(); u < pieces * (team.index() + 1) / team.size(); ++u)
       if (packs(x, u / kPieces)) pack_piece(x, u / kPieces, u % kPieces, packed_strip(x, u / kPieces, 0));
   }
 
   // The tiles of a's first panel, which pack b.
   void first_panel(const Block& x) {
     pack_panels(x, 0, 1);
-    for (int64_t j = x.strips * crew.index / crew.size; j < x.strips * (crew.index + 1) / crew.size; ++j) {
+    for (int64_t j = x.strips * team.index() / team.size(); j < x.strips * (team.index() + 1) / team.size();
+         ++j) {
       if (!fuses(x, j, 0)) pack_strip(x, j, packed_strip(x, j, 0));
       sweep(x, j, j + 1, 0, 0, 1);
     }
@@ -73,7 +66,7 @@ struct Product {
     }
   }
 
-  // b is packed for the whole crew, or by each thread for itself; then nobody waits.
+  // b is packed for the whole team, or by each thread for itself; then nobody waits.
   void tiles(const Block& x) {
     const bool packs_b = plan.pack_b || plan.ragged_b, together = plan.sharing == Sharing::one;
     if (plan.fused)
@@ -83,20 +76,20 @@ struct Product {
     else if (packs_b)
       for (int64_t j = 0; j < x.strips; ++j)
         if (packs(x, j)) pack_strip(x, j, packed_strip(x, j, 0));
-    if (together) crew.barrier();
+    if (together) team.barrier();
     const int64_t done = plan.fused ? x.strips : 0, all = plan.panels * x.strips - done;
-    run_tiles(x, done + all * crew.index / crew.size, done + all * (crew.index + 1) / crew.size);
+    run_tiles(x, done + all * team.index() / team.size(), done + all * (team.index() + 1) / team.size());
     const bool again = x.pc + x.k < o.k || x.jc + x.n < o.n;
-    if (together && again) crew.barrier();  // before the strips are overwritten
+    if (together && again) team.barrier();  // before the strips are overwritten
   }
 
   // The thread's columns of a block, in whole vectors: it packs some strips, uses them and forgets them.
   // Where there are few columns for so many threads, some take the same ones, and split the panels.
   void own_columns(const Block& all) {
     const int64_t vectors = ceil_div(all.n, kernels.lanes);
-    int shares = crew.size;
-    while (plan.panels > 1 && shares > 1 && (crew.size % shares != 0 || 2 * shares > vectors)) --shares;
-    const int sharers = crew.size / shares, index = crew.index / sharers, sharer = crew.index % sharers;
+    int shares = team.size();
+    while (plan.panels > 1 && shares > 1 && (team.size() % shares != 0 || 2 * shares > vectors)) --shares;
+    const int sharers = team.size() / shares, index = team.index() / sharers, sharer = team.index() % sharers;
     const int64_t first = vectors * index / shares * kernels.lanes;
     const int64_t last = std::min(vectors * (index + 1) / shares * kernels.lanes, all.n);
     const int64_t begin = plan.panels * sharer / sharers, end = plan.panels * (sharer + 1) / sharers;
@@ -132,14 +125,14 @@ struct Product {
   // One of kPieces parts of strip j, in whole squares of the widest transposition.
   void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
     const int64_t length = round_up(ceil_div(x.k, kPieces), 16), p = piece * length;
-    if (p >= x.k || interrupted()) return;
+    if (p >= x.k || interrupted(team)) return;
     const int n = columns(x, j), width = plan.width(n);
     kernels.pack(std::min(length, x.k - p), n, width,
                  o.b + (x.pc + p) * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
   }
 
   void pack_strip(const Block& x, int64_t j, T* to) {
-    if (interrupted()) return;
+    if (interrupted(team)) return;
     const int n = columns(x, j);
     kernels.pack(x.k, n, plan.width(n), o.b + x.pc * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b,
                  to);
@@ -150,7 +143,7 @@ struct Product {
   }
 
   void pack_panels(const Block& x, int64_t i0, int64_t i1) {
-    if (!plan.pack_a || interrupted()) return;
+    if (!plan.pack_a || interrupted(team)) return;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t row = plan.row(i);
       const int rows = static_cast<int>(plan.row(i + 1) - row);
@@ -169,7 +162,7 @@ struct Product {
     if (last) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     t.norm_step = o.norm_step;
-    for (int64_t i = i0; i < i1 && !interrupted(); ++i) {
+    for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
       const int64_t row = plan.row(i);
       t.rows = static_cast<int>(plan.row(i + 1) - row);
       if (plan.pack_a)
@@ -207,9 +200,9 @@ struct Product {
       for (int64_t p = 0; p < o.k; p += 64 / sizeof(T)) __builtin_prefetch(o.a + r * o.rs_a + p, 0, 2);
   }
 
-  // The crew splits the columns.
+  // The team splits the columns.
   void run_dots() {
-    const int64_t first = o.n * crew.index / crew.size, last = o.n * (crew.index + 1) / crew.size;
+    const int64_t first = o.n * team.index() / team.size(), last = o.n * (team.index() + 1) / team.size();
     MatmulTile<T> t{};
     t.k = o.k, t.rows = static_cast<int>(o.m);
     t.a = o.a, t.rs_a = o.rs_a, t.rs_b = o.cs_b;
@@ -218,7 +211,7 @@ struct Product {
     t.norm_column = o.norm_column, t.norm_step = o.norm_step;
     t.activation = activation;
     const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(o.k, 1), 1024, 1 << 30);
-    for (int64_t j = first; j < last && !interrupted(); j += most) {
+    for (int64_t j = first; j < last && !interrupted(team); j += most) {
       t.columns = static_cast<int>(std::min(most, last - j));
       t.b = o.b + j * o.cs_b;
       t.c = o.c + j * o.cs_c;
@@ -229,11 +222,11 @@ struct Product {
     }
   }
 
-  // The crew splits the columns, by whole vectors.
+  // The team splits the columns, by whole vectors.
   void run_stream() {
     const int64_t vectors = ceil_div(o.n, kernels.lanes);
-    const int64_t first = vectors * crew.index / crew.size * kernels.lanes;
-    const int64_t last = std::min(vectors * (crew.index + 1) / crew.size * kernels.lanes, o.n);
+    const int64_t first = vectors * team.index() / team.size() * kernels.lanes;
+    const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
     MatmulTile<T> t{};
     t.rows = static_cast<int>(o.m);
     t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
@@ -247,7 +240,7 @@ struct Product {
       const bool last_products = pc + t.k == o.k;
       if (last_products)
         t.bias_column = o.bias_column, t.norm_column = o.norm_column, t.activation = activation;
-      for (int64_t j = first; j < last && !interrupted(); j += most) {
+      for (int64_t j = first; j < last && !interrupted(team); j += most) {
         t.columns = static_cast<int>(std::min(most, last - j));
         t.b = o.b + pc * o.rs_b + j;
         t.c = o.c + j * o.cs_c;
@@ -276,13 +269,13 @@ struct Product {
 
 // The products [first, last) of a stack of small ones.
 template <class T>
-void run_stack(const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan, const Matmul<T>& call,
-               int64_t first, int64_t last) {
+void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan,
+               const Matmul<T>& call, int64_t first, int64_t last) {
   const int64_t products = call.c.shape[1] * call.c.shape[2] * std::max<int64_t>(call.a.shape[2], 1);
   const int64_t most = std::max<int64_t>(kStackProducts / products, 1);
   if (last - first > most) {
-    for (int64_t i = first; i < last && !interrupted(); i += most)
-      run_stack(kernels, plan, call, i, std::min(i + most, last));
+    for (int64_t i = first; i < last && !interrupted(team); i += most)
+      run_stack(team, kernels, plan, call, i, std::min(i + most, last));
     return;
   }
   const Operands<T> o = plan.operands(call, first, nullptr);
@@ -299,18 +292,19 @@ size_t Matmul<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void Matmul<T>::run(void* workspace) const {
+void Matmul<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  parallel_region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&] {
-    const int index = team_index(), size = team_size();
+  team.region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&](const OpenTeam& team) {
+    const int index = team.index(), size = team.size();
     const bool alone = batch >= size;  // each thread takes products of its own
     const MatmulPlan<T> plan(*this, alone ? 1 : size);
-    if (plan.stack) return run_stack(kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
+    if (plan.stack)
+      return run_stack(team, kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
     const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, workspace, index);
-    const Crew crew = alone ? Crew{0, 1} : Crew{index, size};
+    const OpenTeam crew = alone ? team.alone() : team;
     const int64_t first = alone ? batch * index / size : 0, last = alone ? batch * (index + 1) / size : batch;
     for (int64_t i = first; i < last; ++i) {
       if (i > first) crew.barrier();  // before the packed b is overwritten
@@ -329,11 +323,11 @@ int64_t MatmulPack<T>::size() const {
 }
 
 template <class T>
-void MatmulPack<T>::run(void*) const {
+void MatmulPack<T>::run(const Team& team, void*) const {
   constexpr double kNsPerElement = 0.2;
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
   const int64_t k = b.shape[1], n = b.shape[2], strips = ceil_div(n, width);
-  parallel_for(strips, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
+  team.parallel_for(strips, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin * width; j < std::min(end * width, n); j += width) {
       const int columns = static_cast<int>(std::min<int64_t>(width, n - j));
       int wide = kernels.lanes;

@@ -41,7 +41,7 @@ struct Matmul {
   TensorView<const T> norm = {};
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(a), v.read(packed.data ? packed : b), v.read(bias), v.read(norm), v.read(saved), v.write(c);
@@ -60,7 +60,7 @@ struct MatmulPack {
 
   int64_t size() const;
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(b), v.write(packed);

@@ -117,9 +117,9 @@ struct Forward {
       tables.m[j] = line.m, tables.a[j] = line.a, tables.b[j] = line.b;
   }
 
-  void apply(int64_t begin, int64_t end) const {
+  void apply(const OpenTeam& team, int64_t begin, int64_t end) const {
     if (plan.columns) {
-      if (f.pool.y.data) return pool(begin, end);
+      if (f.pool.y.data) return pool(team, begin, end);
       const int64_t sx = row_stride(f.x) * plan.fold, sy = row_stride(f.y) * plan.fold;
       plan.for_rows(begin, end, [&](int64_t first, int64_t last, int64_t width) {
         const int64_t step = f.relu ? block_rows<T>(plan) : last - first;
@@ -140,9 +140,9 @@ struct Forward {
   }
 
   // Rows of windows [begin, end): their pixels are brought into scratch, and pooled from there.
-  void pool(int64_t begin, int64_t end) const {
+  void pool(const OpenTeam& team, int64_t begin, int64_t end) const {
     const int64_t rows = f.pool.size[0] / f.pool.window[0], pixels = f.pool.window[0] * f.pool.size[1];
-    T* z = scratch + team_index() * pooled_rows_size(f);
+    T* z = scratch + team.index() * pooled_rows_size(f);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i / rows * f.pool.size[0] + i % rows * f.pool.window[0];
       const T* x = f.x.data + row * f.pool.size[1] * plan.channels;
@@ -240,8 +240,8 @@ struct Backward {
 
 // body(i) for i in [0, count), shared out
 template <class Body>
-void for_each(int64_t count, double cost, const Body& body) {
-  parallel_for(count, cost, [&](int64_t begin, int64_t end) {
+void for_each(const Team& team, int64_t count, double cost, const Body& body) {
+  team.parallel_for(count, cost, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) body(i);
   });
 }
@@ -254,19 +254,20 @@ size_t BatchNormForward<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void BatchNormForward<T>::run(void* workspace) const {
+void BatchNormForward<T>::run(const Team& team, void* workspace) const {
   const ChannelPlan plan = plan_of(*this);
   const ChannelTables<T> tables(plan, workspace);
   T* scratch = reinterpret_cast<T*>(static_cast<char*>(workspace) + tables.bytes);
   const Forward<T> forward{*this, plan, tables, norm_kernels<T>(), scratch};
   const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
-  parallel_region(cost, [&] {
+  team.region(cost, [&](const OpenTeam& team) {
     if (training) {
-      for_each(batches.data ? 1 : 0, cost, [&](int64_t) { ++*batches.data; });
-      for_each(plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
+      for_each(team, batches.data ? 1 : 0, cost, [&](int64_t) { ++*batches.data; });
+      for_each(team, plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
     }
-    for_each(plan.channels, cost, [&](int64_t c) { forward.finish(c); });
-    parallel_for(forward.pieces(), cost, [&](int64_t begin, int64_t end) { forward.apply(begin, end); });
+    for_each(team, plan.channels, cost, [&](int64_t c) { forward.finish(c); });
+    team.parallel_for(forward.pieces(), cost,
+                      [&](int64_t begin, int64_t end) { forward.apply(team, begin, end); });
   });
 }
 
@@ -276,18 +277,18 @@ size_t BatchNormBackward<T>::workspace_bytes(int) const {
 }
 
 template <class T>
-void BatchNormBackward<T>::run(void* workspace) const {
+void BatchNormBackward<T>::run(const Team& team, void* workspace) const {
   const ChannelPlan plan = plan_of(*this);
   const ChannelTables<T> tables(plan, workspace);
   const Backward<T> backward{*this, plan, tables, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * 5.0 * double(numel(x)) + 20.0 * double(plan.units());
-  parallel_region(cost, [&] {
-    for_each(plan.width, cost, [&](int64_t j) { tables.m[j] = T(mean.data[j % plan.channels]); });
-    if (backward.sums_wanted()) for_each(plan.units(), cost, [&](int64_t unit) { backward.sum(unit); });
-    for_each(plan.channels, cost, [&](int64_t c) { backward.finish(c); });
+  team.region(cost, [&](const OpenTeam& team) {
+    for_each(team, plan.width, cost, [&](int64_t j) { tables.m[j] = T(mean.data[j % plan.channels]); });
+    if (backward.sums_wanted()) for_each(team, plan.units(), cost, [&](int64_t unit) { backward.sum(unit); });
+    for_each(team, plan.channels, cost, [&](int64_t c) { backward.finish(c); });
     if (!dx.data) return;
     const int64_t pieces = columns ? plan.row_count() : plan.length * plan.channels;
-    parallel_for(pieces, cost, [&](int64_t begin, int64_t end) { backward.apply(begin, end); });
+    team.parallel_for(pieces, cost, [&](int64_t begin, int64_t end) { backward.apply(begin, end); });
   });
 }
 

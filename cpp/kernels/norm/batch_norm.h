@@ -41,7 +41,7 @@ struct BatchNormForward {
   NormPool pool = {};
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x);
@@ -65,7 +65,7 @@ struct BatchNormBackward {
   TensorView<T> dx, dweight, dbias;     // each may have data null
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x), v.read(mean), v.read(rstd);

@@ -216,13 +216,13 @@ size_t GroupNormForward<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void GroupNormForward<T>::run(void* workspace) const {
+void GroupNormForward<T>::run(const Team& team, void* workspace) const {
   const GroupPlan plan(columns, groups, x);
   const Forward<T> forward{*this, plan, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * 2.0 * double(numel(x)) + 20.0 * double(plan.units());
   const size_t bytes = columns ? ColumnTables<T>(plan, nullptr).bytes : 0;
-  parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
-    const ColumnTables<T> tables(plan, static_cast<char*>(workspace) + team_index() * bytes);
+  team.parallel_for(plan.units(), cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
+    const ColumnTables<T> tables(plan, static_cast<char*>(workspace) + team.index() * bytes);
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t n = unit / plan.panels, panel = unit % plan.panels;
       columns ? forward.columns(n, panel, tables) : forward.planes(n, panel);
@@ -238,7 +238,7 @@ size_t GroupNormBackward<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void GroupNormBackward<T>::run(void* workspace) const {
+void GroupNormBackward<T>::run(const Team& team, void* workspace) const {
   const GroupPlan plan(columns, groups, x);
   Carver carver(workspace);
   double* dy_sums = carver.take<double>(plan.samples * plan.channels);
@@ -247,16 +247,17 @@ void GroupNormBackward<T>::run(void* workspace) const {
   const Backward<T> backward{*this, plan, norm_kernels<T>(), dy_sums, dots};
   const double cost = kNsPerByte * sizeof(T) * 4.0 * double(numel(x)) + 20.0 * double(plan.units());
   const size_t bytes = columns ? ColumnTables<T>(plan, nullptr).bytes : 0;
-  parallel_region(cost, [&] {
-    parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
-      const ColumnTables<T> tables(plan, scratch + team_index() * bytes);
+  team.region(cost, [&](const OpenTeam& team) {
+    team.parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
+      const ColumnTables<T> tables(plan, scratch + team.index() * bytes);
       for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t n = unit / plan.panels, panel = unit % plan.panels;
         columns ? backward.columns(n, panel, tables) : backward.planes(n, panel);
       }
     });
     if (dweight.data || dbias.data)
-      parallel_for(plan.channels, cost, [&](int64_t begin, int64_t end) { backward.parameters(begin, end); });
+      team.parallel_for(plan.channels, cost,
+                        [&](int64_t begin, int64_t end) { backward.parameters(begin, end); });
   });
 }
 

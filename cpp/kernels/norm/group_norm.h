@@ -24,7 +24,7 @@ struct GroupNormForward {
   TensorView<double> mean, rstd;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x);
@@ -46,7 +46,7 @@ struct GroupNormBackward {
   TensorView<T> dx, dweight, dbias;     // each may have data null
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x), v.read(mean), v.read(rstd);

@@ -109,10 +109,10 @@ struct Backward {
 }  // namespace
 
 template <class T>
-void LayerNormForward<T>::run(void*) const {
+void LayerNormForward<T>::run(const Team& team, void*) const {
   const Forward<T> forward{*this, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * double(numel(x)) + 20.0 * double(x.shape[0]);
-  parallel_for(x.shape[0], cost, [&](int64_t begin, int64_t end) {
+  team.parallel_for(x.shape[0], cost, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) forward.line(i);
   });
 }
@@ -127,19 +127,19 @@ size_t LayerNormBackward<T>::workspace_bytes(int) const {
 }
 
 template <class T>
-void LayerNormBackward<T>::run(void* workspace) const {
+void LayerNormBackward<T>::run(const Team& team, void* workspace) const {
   const LinePlan<T> plan(*this);
   Carver carver(workspace);
   double* weights = carver.take<double>(plan.segments * plan.n);
   double* biases = carver.take<double>(plan.segments * plan.n);
   const Backward<T> backward{*this, plan, norm_kernels<T>(), weights, biases};
   const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 30.0 * double(x.shape[0]);
-  parallel_region(cost, [&] {
-    parallel_for(plan.segments, cost, [&](int64_t begin, int64_t end) {
+  team.region(cost, [&](const OpenTeam& team) {
+    team.parallel_for(plan.segments, cost, [&](int64_t begin, int64_t end) {
       for (int64_t s = begin; s < end; ++s) backward.segment(s);
     });
     if (backward.parameters_wanted())
-      parallel_for(plan.n, cost, [&](int64_t begin, int64_t end) { backward.join(begin, end); });
+      team.parallel_for(plan.n, cost, [&](int64_t begin, int64_t end) { backward.join(begin, end); });
   });
 }
 

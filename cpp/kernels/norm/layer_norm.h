@@ -23,7 +23,7 @@ struct LayerNormForward {
   TensorView<double> mean, rstd;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x);
@@ -45,7 +45,7 @@ struct LayerNormBackward {
   TensorView<T> dx, dweight, dbias;     // each may have data null
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x), v.read(rstd);

@@ -7,11 +7,11 @@
 namespace ranvier {
 
 template <class T>
-void BatchNormScale<T>::run(void*) const {
+void BatchNormScale<T>::run(const Team& team, void*) const {
   constexpr double kNsPerChannel = 10;
   const int64_t channels = line.shape[1];
   const auto at = [](const TensorView<const T>& v, int64_t k) { return double(v.data[k * v.strides[0]]); };
-  parallel_for(channels, kNsPerChannel * double(channels), [&](int64_t begin, int64_t end) {
+  team.parallel_for(channels, kNsPerChannel * double(channels), [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const double rstd = 1 / std::sqrt(at(var, k) + eps);
       const Normalize<T> f =

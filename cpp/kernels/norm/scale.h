@@ -26,7 +26,7 @@ struct BatchNormScale {
   TensorView<T> line;  // (3, c), C-contiguous: m, a, b
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(mean), v.read(var), v.read(weight), v.read(bias), v.write(line);

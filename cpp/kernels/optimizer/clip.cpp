@@ -48,12 +48,12 @@ size_t GradientNorm<T>::workspace_bytes(int) const {
 }
 
 template <class T>
-void GradientNorm<T>::run(void* workspace) const {
+void GradientNorm<T>::run(const Team& team, void* workspace) const {
   double* partial = static_cast<double*>(workspace);
   const auto of_block = [&](int i, int64_t begin, int64_t end) {
     return norm_of_block(gradients[i], begin, end, p);
   };
-  reduce_blocks(gradients, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
+  reduce_blocks(team, gradients, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
     double total = first ? 0 : *norm.data;
     for (int64_t block = 0; block < blocks; ++block) total = combine(total, partial[block], p);
     if (last && p == 2)
@@ -65,15 +65,15 @@ void GradientNorm<T>::run(void* workspace) const {
 }
 
 template <class T>
-void GradientClip<T>::run(void*) const {
+void GradientClip<T>::run(const Team& team, void*) const {
   const auto size = [&](int i) { return numel(gradients[i]); };
   int64_t total = 0;
   for (int i = 0; i < count; ++i) total += size(i);
   const double factor = norm.data ? *limit.data / (*norm.data + 1e-6) : 0;
   if (norm.data && factor >= 1) return;
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
-  parallel_region(kNsPerElement * total, [&] {
-    for_each_share(count, size, [&](int i, int64_t begin, int64_t end) {
+  team.region(kNsPerElement * total, [&](const OpenTeam& team) {
+    for_each_share(team, count, size, [&](int i, int64_t begin, int64_t end) {
       update_elements(gradients[i], begin, end, [&](T* g, int64_t n) {
         if (norm.data)
           kernels.scale(g, n, static_cast<T>(factor));
@@ -81,7 +81,7 @@ void GradientClip<T>::run(void*) const {
           kernels.clamp(g, n, static_cast<T>(*limit.data));
       });
     });
-    team_barrier();
+    team.barrier();
   });
 }
 

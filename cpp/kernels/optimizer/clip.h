@@ -19,7 +19,7 @@ struct GradientNorm {
   TensorView<const T> gradients[kMaxSegments];
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     if (!first) v.read(norm);
@@ -37,7 +37,7 @@ struct GradientClip {
   TensorView<T> gradients[kMaxSegments];
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     if (norm.data) v.read(norm);

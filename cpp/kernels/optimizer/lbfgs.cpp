@@ -16,8 +16,8 @@ int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
 
 // f(first element, elements, block) for this thread's blocks of n elements.
 template <class F>
-void for_each_block(int64_t n, const F& f) {
-  parallel_for(blocks_of(n), 0, [&](int64_t begin, int64_t end) {
+void for_each_block(const OpenTeam& team, int64_t n, const F& f) {
+  team.parallel_for(blocks_of(n), 0, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block)
       f(block * kBlock, std::min(kBlock, n - block * kBlock), block);
   });
@@ -37,15 +37,15 @@ size_t FlatDot<T>::workspace_bytes(int) const {
 }
 
 template <class T>
-void FlatDot<T>::run(void* workspace) const {
+void FlatDot<T>::run(const Team& team, void* workspace) const {
   double* partial = static_cast<double*>(workspace);
   const int64_t n = numel(a);
-  parallel_region(kNsPerElement * n, [&] {
-    for_each_block(n, [&](int64_t first, int64_t length, int64_t block) {
+  team.region(kNsPerElement * n, [&](const OpenTeam& team) {
+    for_each_block(team, n, [&](int64_t first, int64_t length, int64_t block) {
       partial[block] = optimizer_kernels<T>().dot(a.data + first, b.data + first, length);
     });
-    if (team_index() == 0) *product.data = sum(partial, n);
-    team_barrier();
+    if (team.index() == 0) *product.data = sum(partial, n);
+    team.barrier();
   });
 }
 
@@ -55,13 +55,13 @@ size_t LbfgsLoop<T>::workspace_bytes(int) const {
 }
 
 template <class T>
-void LbfgsLoop<T>::run(void* workspace) const {
+void LbfgsLoop<T>::run(const Team& team, void* workspace) const {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
   const int64_t n = numel(direction);
   T* d = direction.data;
-  parallel_region(kNsPerElement * n * (2 * count + 1), [&] {
+  team.region(kNsPerElement * n * (2 * count + 1), [&](const OpenTeam& team) {
     if (scale.data)
-      for_each_block(n, [&](int64_t first, int64_t length, int64_t) {
+      for_each_block(team, n, [&](int64_t first, int64_t length, int64_t) {
         kernels.scale(d + first, length, static_cast<T>(*scale.data));
       });
     const T* moved = nullptr;  // d += factor * moved is still to be done, together with the next dot product
@@ -71,17 +71,17 @@ void LbfgsLoop<T>::run(void* workspace) const {
       const T* seen = second ? changes[i].data : steps[i].data;
       // By turns, so that nobody overwrites the sums that another thread still reads.
       double* partial = static_cast<double*>(workspace) + (k % 2) * blocks_of(n);
-      for_each_block(n, [&](int64_t first, int64_t length, int64_t block) {
+      for_each_block(team, n, [&](int64_t first, int64_t length, int64_t block) {
         if (moved) kernels.add_scaled(d + first, moved + first, length, factor);
         partial[block] = kernels.dot(d + first, seen + first, length);
       });
       const double product = ro.data[i] * sum(partial, n);
-      if (!second && team_index() == 0) alphas.data[i] = product;
+      if (!second && team.index() == 0) alphas.data[i] = product;
       factor = static_cast<T>(second ? alphas.data[i] - product : -product);
       moved = second ? steps[i].data : changes[i].data;
     }
     if (moved)
-      for_each_block(n, [&](int64_t first, int64_t length, int64_t) {
+      for_each_block(team, n, [&](int64_t first, int64_t length, int64_t) {
         kernels.add_scaled(d + first, moved + first, length, factor);
       });
   });

@@ -16,7 +16,7 @@ struct FlatDot {  // product = a . b
   TensorView<double> product;  // one element
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(a), v.read(b), v.write(product);
@@ -44,7 +44,7 @@ struct LbfgsLoop {
   TensorView<const double> scale;                            // one element; data null: none
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(direction), v.write(direction), v.read(ro);

@@ -9,7 +9,7 @@
 namespace ranvier {
 
 template <class T>
-void MoveParameters<T>::run(void*) const {
+void MoveParameters<T>::run(const Team& team, void*) const {
   constexpr double ns_per_element = 0.2;
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
   const auto move = towards ? kernels.move_towards : kernels.add_scaled;
@@ -17,8 +17,8 @@ void MoveParameters<T>::run(void*) const {
   const auto size = [&](int i) { return numel(parameters[i]); };
   int64_t total = 0;
   for (int i = 0; i < count; ++i) total += size(i);
-  parallel_region(ns_per_element * total, [&] {
-    for_each_share(count, size, [&](int i, int64_t begin, int64_t end) {
+  team.region(ns_per_element * total, [&](const OpenTeam& team) {
+    for_each_share(team, count, size, [&](int i, int64_t begin, int64_t end) {
       const bool dense = is_contiguous(values[i]);
       const int64_t piece = dense && is_contiguous(parameters[i]) ? end - begin : kChunk;
       T copy[kChunk];
@@ -31,12 +31,12 @@ void MoveParameters<T>::run(void*) const {
         });
       }
     });
-    team_barrier();
+    team.barrier();
   });
 }
 
-void AverageWeight::run(void*) const {
-  parallel_for(1, 0, [&](int64_t, int64_t) {
+void AverageWeight::run(const Team& team, void*) const {
+  team.parallel_for(1, 0, [&](int64_t, int64_t) {
     const int64_t seen = (*count.data)++;
     *weight.data = seen == 0 ? 1 : decay < 0 ? 1.0 / static_cast<double>(seen + 1) : 1 - decay;
   });

@@ -15,7 +15,7 @@ struct MoveParameters {
   TensorView<const T> values[kMaxSegments];  // of the same shapes; any strides, as the parameters
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(factor);
@@ -32,7 +32,7 @@ struct AverageWeight {
   TensorView<double> weight;  // one element
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(count), v.write(count), v.write(weight);

@@ -66,20 +66,20 @@ void count_step(const OptimizerStep<T>& call, const OptimizerSegment<T>& s) {
 }  // namespace
 
 template <class T>
-void OptimizerStep<T>::run(void*) const {
+void OptimizerStep<T>::run(const Team& team, void*) const {
   if ((loss.data && !std::isfinite(*loss.data)) || (loss_double.data && !std::isfinite(*loss_double.data)))
     return;
   const auto size = [&](int i) { return numel(segments[i].parameter); };
   int64_t total = 0;
   for (int i = 0; i < count; ++i) total += size(i);
-  parallel_region(kNsPerElement * total, [&] {
-    for_each_share(count, size, [&](int i, int64_t begin, int64_t end) {
+  team.region(kNsPerElement * total, [&](const OpenTeam& team) {
+    for_each_share(team, count, size, [&](int i, int64_t begin, int64_t end) {
       update_segment(*this, segments[i], begin, end);
     });
-    team_barrier();  // all have read the step counts
-    if (team_index() == 0)
+    team.barrier();  // all have read the step counts
+    if (team.index() == 0)
       for (int i = 0; i < count; ++i) count_step(*this, segments[i]);
-    team_barrier();
+    team.barrier();
   });
 }
 

@@ -52,7 +52,7 @@ struct OptimizerStep {
   OptimizerSegment<T> segments[kMaxSegments];
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(settings);

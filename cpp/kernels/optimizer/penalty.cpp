@@ -39,10 +39,10 @@ size_t WeightPenalty<T>::workspace_bytes(int) const {
 }
 
 template <class T>
-void WeightPenalty<T>::run(void* workspace) const {
+void WeightPenalty<T>::run(const Team& team, void* workspace) const {
   double* partial = static_cast<double*>(workspace);
   const auto of_block = [&](int i, int64_t begin, int64_t end) { return penalise(*this, i, begin, end); };
-  reduce_blocks(parameters, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
+  reduce_blocks(team, parameters, count, kNsPerElement, partial, of_block, [&](int64_t blocks) {
     double total = first ? 0 : *value.data;
     for (int64_t block = 0; block < blocks; ++block) total += partial[block];
     *value.data = total;

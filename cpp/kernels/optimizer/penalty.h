@@ -23,7 +23,7 @@ struct WeightPenalty {
   TensorView<T> gradients[kMaxSegments];  // data null: the value alone
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(l1), v.read(l2), v.read(scale);

@@ -13,11 +13,11 @@ constexpr int64_t kChunk = 256;
 
 // f(i, begin, end) for this thread's share of count arrays of size(i) elements each.
 template <class Size, class F>
-void for_each_share(int count, const Size& size, const F& f) {
+void for_each_share(const OpenTeam& team, int count, const Size& size, const F& f) {
   const auto chunks = [&](int i) { return (size(i) + kChunk - 1) / kChunk; };
   int64_t total = 0;
   for (int i = 0; i < count; ++i) total += chunks(i);
-  int64_t begin = total * team_index() / team_size(), end = total * (team_index() + 1) / team_size();
+  int64_t begin = team.share_begin(total), end = team.share_end(total);
   for (int i = 0; i < count && end > 0; ++i) {
     const int64_t here = chunks(i);
     if (begin < here)
@@ -41,16 +41,16 @@ size_t partials_bytes(const TensorView<T>* arrays, int count) {
 // partial[b] = f(i, begin, end) for each block b, elements [begin, end) of array i, shared out in a team;
 // then, on one thread, finish(number of blocks).
 template <class T, class F, class Finish>
-void reduce_blocks(const TensorView<T>* arrays, int count, double ns_per_element, double* partial, const F& f,
-                   const Finish& finish) {
+void reduce_blocks(const Team& team, const TensorView<T>* arrays, int count, double ns_per_element,
+                   double* partial, const F& f, const Finish& finish) {
   int64_t starts[kMaxSegments + 1] = {}, elements = 0;  // first block of each array
   for (int i = 0; i < count; ++i) {
     elements += numel(arrays[i]);
     starts[i + 1] = starts[i] + blocks_of(numel(arrays[i]));
   }
   const int64_t blocks = starts[count];
-  parallel_region(ns_per_element * elements, [&] {
-    parallel_for(blocks, 0, [&](int64_t begin, int64_t end) {
+  team.region(ns_per_element * elements, [&](const OpenTeam& team) {
+    team.parallel_for(blocks, 0, [&](int64_t begin, int64_t end) {
       int i = 0;
       for (int64_t block = begin; block < end; ++block) {
         while (block >= starts[i + 1]) ++i;
@@ -58,8 +58,8 @@ void reduce_blocks(const TensorView<T>* arrays, int count, double ns_per_element
         partial[block] = f(i, first, std::min(first + kBlock, numel(arrays[i])));
       }
     });
-    if (team_index() == 0) finish(blocks);
-    team_barrier();
+    if (team.index() == 0) finish(blocks);
+    team.barrier();
   });
 }
 

@@ -97,7 +97,7 @@ struct PaddedRow {
 }  // namespace
 
 template <class T>
-void Pad<T>::run(void*) const {
+void Pad<T>::run(const Team& team, void*) const {
   if (numel(y) == 0) return;
   const Frame f(*this);
   const int last = f.ndim - 1, above = last - 1;
@@ -108,24 +108,24 @@ void Pad<T>::run(void*) const {
   // the rows of a plane
   const int64_t rows = last ? f.y[above] : 1, inside = last ? f.x[above] : 1;
   const int64_t top = last ? f.before[above] : 0, stride = last ? f.stride[above] : 0;
-  parallel_for(f.rows(), kNsPerByte * sizeof(T) * static_cast<double>(numel(y)),
-               [&](int64_t first, int64_t behind) {
-                 int64_t index[kMaxDims] = {}, offset;
-                 f.start_at(first, index);
-                 for (int64_t r = first; r < behind;) {
-                   const int64_t i = last ? index[above] : 0, count = std::min(behind - r, rows - i);
-                   T* to = y.data + r * size;
-                   const bool has_rows = f.find_plane(index, &offset);
-                   // rows [low, high) of those from i on come from x
-                   const int64_t low = has_rows ? std::clamp(top, i, i + count) : i + count;
-                   const int64_t high = has_rows ? std::clamp(top + inside, low, i + count) : i + count;
-                   fill_run(value, (low - i) * size, to);
-                   row.write(from + offset + (low - top) * stride, stride, high - low, to + (low - i) * size);
-                   fill_run(value, (i + count - high) * size, to + (high - i) * size);
-                   f.advance(index, count);
-                   r += count;
-                 }
-               });
+  team.parallel_for(
+      f.rows(), kNsPerByte * sizeof(T) * static_cast<double>(numel(y)), [&](int64_t first, int64_t behind) {
+        int64_t index[kMaxDims] = {}, offset;
+        f.start_at(first, index);
+        for (int64_t r = first; r < behind;) {
+          const int64_t i = last ? index[above] : 0, count = std::min(behind - r, rows - i);
+          T* to = y.data + r * size;
+          const bool has_rows = f.find_plane(index, &offset);
+          // rows [low, high) of those from i on come from x
+          const int64_t low = has_rows ? std::clamp(top, i, i + count) : i + count;
+          const int64_t high = has_rows ? std::clamp(top + inside, low, i + count) : i + count;
+          fill_run(value, (low - i) * size, to);
+          row.write(from + offset + (low - top) * stride, stride, high - low, to + (low - i) * size);
+          fill_run(value, (i + count - high) * size, to + (high - i) * size);
+          f.advance(index, count);
+          r += count;
+        }
+      });
 }
 
 template struct Pad<float>;

@@ -40,10 +40,10 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
 }
 
 template <class T>
-static void mean_gradient_of_row(MeanPixel<T> x, int64_t width, int64_t channels, T* dx) {
+static void mean_gradient_of_row(const Team& team, MeanPixel<T> x, int64_t width, int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
-    if ((w & 1023) == 1023 && interrupted()) return;
+    if ((w & 1023) == 1023 && interrupted(team)) return;
     x.column = x.columns.of[w];
     int64_t i = 0;
     if (x.lane == 1)
@@ -55,7 +55,8 @@ static void mean_gradient_of_row(MeanPixel<T> x, int64_t width, int64_t channels
 
 // Rows (n, h) of a channels-last dx: each pixel gathers from its windows.
 template <class T>
-static void avg_pool2d_gather(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end, void* scratch) {
+static void avg_pool2d_gather(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
+                              void* scratch) {
   MeanPixel<T> x{};
   char* memory = static_cast<char*>(scratch);
   const auto take = [&](size_t bytes) { return static_cast<void*>((memory += bytes) - bytes); };
@@ -74,7 +75,7 @@ static void avg_pool2d_gather(const AvgPool2dBackward<T>& f, int64_t begin, int6
     x.dy = f.dy.data + n * f.dy.strides[0];
     x.row = x.rows.of[h];
     T* dx = f.dx.data + n * f.dx.strides[0] + h * f.dx.strides[2];
-    mean_gradient_of_row(x, f.columns.in, f.dx.shape[1], dx);
+    mean_gradient_of_row(team, x, f.columns.in, f.dx.shape[1], dx);
   }
 }
 
@@ -92,7 +93,7 @@ static void add_row(T* dx, const T* v, int64_t width) {
 // One row of dy spread over the columns: spread[j] = sum of dy[ow] share[ow] over the windows that column j
 // lies in. spread is a row buffer, padding included.
 template <class T>
-static void spread_row(const PoolAxis columns, const T* __restrict dy, int64_t step,
+static void spread_row(const Team& team, const PoolAxis columns, const T* __restrict dy, int64_t step,
                        const T* __restrict share, T* __restrict spread, int64_t size) {
   fill(spread, size, vec<T>{});
   if (columns.kernel == 0) {
@@ -103,7 +104,7 @@ static void spread_row(const PoolAxis columns, const T* __restrict dy, int64_t s
     return;
   }
   for (int64_t s = 0; s < columns.kernel; ++s) {
-    if ((s & 63) == 63 && interrupted()) return;
+    if ((s & 63) == 63 && interrupted(team)) return;
     for (int64_t ow = 0; ow < columns.out; ++ow) spread[ow * columns.stride + s] += dy[ow * step] * share[ow];
   }
 }
@@ -126,7 +127,8 @@ static void avg_pool2d_fill(const AvgPool2dBackward<T>& f, int64_t begin, int64_
 // Planes (n, c) of a dense NCHW dx: each row of dy is spread over the columns once and added to the rows of
 // its windows.
 template <class T>
-static void avg_pool2d_spread(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end, void* scratch) {
+static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
+                              void* scratch) {
   const int64_t height = f.rows.in, width = f.columns.in, channels = f.dx.shape[1];
   const int64_t size = row_buffer_size<T>(f.columns);
   T* spread = static_cast<T*>(scratch);
@@ -148,10 +150,10 @@ static void avg_pool2d_spread(const AvgPool2dBackward<T>& f, int64_t begin, int6
       }
       down = count;
       if ((work += columns_work * (w.last - w.first + 1)) > kTapsBetweenLooks) {
-        if (interrupted()) return;
+        if (interrupted(team)) return;
         work = 0;
       }
-      spread_row(f.columns, dy, f.dy.strides[3], share, spread, size);
+      spread_row(team, f.columns, dy, f.dy.strides[3], share, spread, size);
       for (int64_t r = w.first; r < w.last; ++r)
         add_row(dx + (w.start + r) * width, spread + f.columns.padding, width);
     }
@@ -159,13 +161,14 @@ static void avg_pool2d_spread(const AvgPool2dBackward<T>& f, int64_t begin, int6
 }
 
 template <class T>
-static void avg_pool2d_backward(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end, void* scratch) {
+static void avg_pool2d_backward(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
+                                void* scratch) {
   if (f.channels_last)
-    avg_pool2d_gather(f, begin, end, scratch);
+    avg_pool2d_gather(team, f, begin, end, scratch);
   else if (is_global(f.rows) && is_global(f.columns))
     avg_pool2d_fill(f, begin, end);
   else
-    avg_pool2d_spread(f, begin, end, scratch);
+    avg_pool2d_spread(team, f, begin, end, scratch);
 }
 
 }  // namespace ranvier::RANVIER_ISA

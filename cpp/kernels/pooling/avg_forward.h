@@ -153,8 +153,8 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
 
 // A long row.
 template <class T>
-static __attribute__((noinline)) void mean_across_in_pieces(PoolAxis columns, const T* sums, const T* across,
-                                                            T down, T* y, int64_t piece) {
+static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, PoolAxis columns, const T* sums,
+                                                            const T* across, T down, T* y, int64_t piece) {
   for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
     if (columns.stride == 1)
@@ -163,7 +163,7 @@ static __attribute__((noinline)) void mean_across_in_pieces(PoolAxis columns, co
       mean_across<2>(columns, sums, across, down, y);
     else
       mean_across<0>(columns, sums, across, down, y);
-    if (interrupted()) return;
+    if (interrupted(team)) return;
     sums += piece * columns.stride, across += piece, y += piece;
   }
 }
@@ -187,8 +187,8 @@ struct MeanRowScratch {
 
 // A row (n, c, oh) of y in NCHW.
 template <class T>
-static void mean_columns_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, const T* image, int64_t oh,
-                                const MeanRowScratch<T>& scratch, T* y) {
+static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, SumWindow<T> w,
+                                const T* image, int64_t oh, const MeanRowScratch<T>& scratch, T* y) {
   if (f.columns.kernel == 0) {
     MeanPlace<T> place{f, nullptr, 0};
     place.at_row(w, image, oh);
@@ -203,7 +203,7 @@ static void mean_columns_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, co
                    f.columns.in, scratch.sums + f.columns.padding);
   const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, down, f.count_include_pad));
   if (scratch.piece <= f.columns.out)
-    return mean_across_in_pieces(f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
+    return mean_across_in_pieces(team, f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
   if (f.columns.stride == 1)
     mean_across<1>(f.columns, scratch.sums, scratch.across, count, y);
   else if (f.columns.stride == 2)
@@ -233,7 +233,8 @@ static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t
 
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
 template <class T>
-static void avg_pool2d_forward(const AvgPool2dForward<T>& f, int64_t begin, int64_t end, void* memory) {
+static void avg_pool2d_forward(const Team& team, const AvgPool2dForward<T>& f, int64_t begin, int64_t end,
+                               void* memory) {
   const MeanRowScratch<T> scratch(f, memory);
   SumWindow<T> w{};
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
@@ -244,7 +245,7 @@ static void avg_pool2d_forward(const AvgPool2dForward<T>& f, int64_t begin, int6
     if (f.channels_last)
       mean_channels_of_row(f, w, x, at.row, y);
     else
-      mean_columns_of_row(f, w, x, at.row, scratch, y);
+      mean_columns_of_row(team, f, w, x, at.row, scratch, y);
   }
 }
 

@@ -76,10 +76,11 @@ static void max_gradient_of_tiles(const MaxPixel<T, Offset>& x, const PoolAxis& 
 }
 
 template <Channels kind, class T, class Offset>
-static void max_gradient_of_row(MaxPixel<T, Offset> x, int64_t width, int64_t channels, T* dx) {
+static void max_gradient_of_row(const Team& team, MaxPixel<T, Offset> x, int64_t width, int64_t channels,
+                                T* dx) {
   constexpr int L = lanes<T>;
   for (int64_t w = 0; w < width; ++w, dx += channels) {
-    if ((w & 1023) == 1023 && interrupted()) return;
+    if ((w & 1023) == 1023 && interrupted(team)) return;
     x.column = x.columns.of[w];
     const int64_t room = (width - w) * channels;
     int64_t i = 0;
@@ -98,8 +99,8 @@ static void max_gradient_of_row(MaxPixel<T, Offset> x, int64_t width, int64_t ch
 
 // Rows (n, h) of a channels-last dx: each pixel gathers from its windows.
 template <class T, class Offset>
-static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
-                              void* scratch) {
+static void max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, Offset>& f, int64_t begin,
+                              int64_t end, void* scratch) {
   MaxPixel<T, Offset> x{};
   x.rows = list_pool_inputs(f.rows, scratch);
   x.columns = list_pool_inputs(f.columns, static_cast<char*>(scratch) + pool_inputs_bytes(f.rows));
@@ -119,11 +120,11 @@ static void max_pool2d_gather(const MaxPool2dBackward<T, Offset>& f, int64_t beg
     if constexpr (sizeof(Offset) == 1)
       if (dense) {
         tiles&& x.row.count == 1 ? max_gradient_of_tiles(x, f.columns, channels, dx)
-        : channels >= lanes<T>   ? max_gradient_of_row<Channels::whole>(x, f.columns.in, channels, dx)
-                                 : max_gradient_of_row<Channels::few>(x, f.columns.in, channels, dx);
+        : channels >= lanes<T>   ? max_gradient_of_row<Channels::whole>(team, x, f.columns.in, channels, dx)
+                                 : max_gradient_of_row<Channels::few>(team, x, f.columns.in, channels, dx);
         continue;
       }
-    max_gradient_of_row<Channels::any>(x, f.columns.in, channels, dx);
+    max_gradient_of_row<Channels::any>(team, x, f.columns.in, channels, dx);
   }
 }
 

@@ -198,8 +198,9 @@ static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& colu
 
 // A long row.
 template <class T, class Offset>
-static __attribute__((noinline)) void max_across_in_pieces(MaxRow<T, Offset> w, PoolAxis columns,
-                                                           const T* values, const T* offsets, int64_t piece) {
+static __attribute__((noinline)) void max_across_in_pieces(const Team& team, MaxRow<T, Offset> w,
+                                                           PoolAxis columns, const T* values,
+                                                           const T* offsets, int64_t piece) {
   for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
     if (sizeof(Offset) == 1 && columns.stride == 1)
@@ -208,7 +209,7 @@ static __attribute__((noinline)) void max_across_in_pieces(MaxRow<T, Offset> w, 
       max_across<2>(w, columns, values, offsets);
     else
       max_across<0>(w, columns, values, offsets);
-    if (interrupted()) return;
+    if (interrupted(team)) return;
     w.y += piece, w.where += piece;
     values += piece * columns.stride, offsets += piece * columns.stride;
   }
@@ -242,8 +243,8 @@ static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Of
 
 // A row (n, c, oh) of y in NCHW.
 template <class T, class Offset>
-static void max_columns_of_row(const MaxRow<T, Offset>& w, const PoolAxis& rows, const PoolAxis& columns,
-                               T* values, T* offsets, int64_t piece) {
+static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, const PoolAxis& rows,
+                               const PoolAxis& columns, T* values, T* offsets, int64_t piece) {
   if constexpr (sizeof(Offset) == 1) {
     const bool apart = columns.kernel == 2 && columns.stride == 2 && columns.dilation == 1;
     if (apart && rows.kernel == 2 && w.r1 - w.r0 == 2 && w.column == 1 && all_inside(columns)) {
@@ -258,7 +259,7 @@ static void max_columns_of_row(const MaxRow<T, Offset>& w, const PoolAxis& rows,
     max_down_column(w, rows.dilation, j, n, inside, inside_offsets);
   }
   if (columns.kernel == 0) return max_across_adaptive(w, columns, values, offsets);
-  if (piece <= columns.out) return max_across_in_pieces(w, columns, values, offsets, piece);
+  if (piece <= columns.out) return max_across_in_pieces(team, w, columns, values, offsets, piece);
   if constexpr (sizeof(Offset) == 1) {
     if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
     if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
@@ -268,8 +269,8 @@ static void max_columns_of_row(const MaxRow<T, Offset>& w, const PoolAxis& rows,
 
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
 template <class T, class Offset>
-static void max_pool2d_forward(const MaxPool2dForward<T, Offset>& f, int64_t begin, int64_t end,
-                               void* scratch) {
+static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offset>& f, int64_t begin,
+                               int64_t end, void* scratch) {
   T* values = static_cast<T*>(scratch);
   T* offsets = values + row_buffer_size<T>(f.columns);
   TapList taps;
@@ -293,7 +294,7 @@ static void max_pool2d_forward(const MaxPool2dForward<T, Offset>& f, int64_t beg
     if (f.channels_last)
       max_channels_of_row(f, w, taps);
     else
-      max_columns_of_row(w, f.rows, f.columns, values, offsets, piece);
+      max_columns_of_row(team, w, f.rows, f.columns, values, offsets, piece);
   }
 }
 

@@ -213,13 +213,13 @@ static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolI
 
 // Any windows: each adds to its maximum, in order. A caller may give any offsets: nothing outside is touched.
 template <class T, class Offset>
-static __attribute__((noinline, cold)) void scatter_plane(const MaxPlane<T, Offset>& x, const PoolAxis& rows,
-                                                          const PoolAxis& columns) {
+static __attribute__((noinline, cold)) void scatter_plane(const Team& team, const MaxPlane<T, Offset>& x,
+                                                          const PoolAxis& rows, const PoolAxis& columns) {
   using Unsigned = std::conditional_t<sizeof(Offset) == 1, uint32_t, uint64_t>;
   const uint64_t height = rows.in, width = columns.in;
   const Unsigned taps = static_cast<Unsigned>(pool_taps(columns)), all = taps * pool_taps(rows);
   clear(x.dx, rows.in * columns.in);
-  for (int64_t oh = 0; oh < rows.out && !interrupted(); ++oh) {
+  for (int64_t oh = 0; oh < rows.out && !interrupted(team); ++oh) {
     const int64_t top = pool_window(rows, oh).start;
     for (int64_t ow = 0; ow < columns.out; ++ow) {
       const Unsigned offset = static_cast<Unsigned>(x.where[oh * x.row_where + ow * x.column_where]);
@@ -237,8 +237,8 @@ static inline bool is_square_pool(const PoolAxis& a) {
 
 // Planes (n, c).
 template <class T, class Offset>
-static void max_pool2d_planes(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
-                              void* scratch) {
+static void max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, Offset>& f, int64_t begin,
+                              int64_t end, void* scratch) {
   const PoolAxis &rows = f.rows, &columns = f.columns;
   MaxPlane<T, Offset> x{nullptr,
                         nullptr,
@@ -280,16 +280,16 @@ static void max_pool2d_planes(const MaxPool2dBackward<T, Offset>& f, int64_t beg
       return each([&] { max_gradient_of_plane(x, rows, columns, inputs, ring, taps); });
     }
   }
-  each([&] { scatter_plane(x, rows, columns); });
+  each([&] { scatter_plane(team, x, rows, columns); });
 }
 
 template <class T, class Offset>
-static void max_pool2d_backward(const MaxPool2dBackward<T, Offset>& f, int64_t begin, int64_t end,
-                                void* scratch) {
+static void max_pool2d_backward(const Team& team, const MaxPool2dBackward<T, Offset>& f, int64_t begin,
+                                int64_t end, void* scratch) {
   if (f.channels_last)
-    max_pool2d_gather(f, begin, end, scratch);
+    max_pool2d_gather(team, f, begin, end, scratch);
   else
-    max_pool2d_planes(f, begin, end, scratch);
+    max_pool2d_planes(team, f, begin, end, scratch);
 }
 
 }  // namespace ranvier::RANVIER_ISA

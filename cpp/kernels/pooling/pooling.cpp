@@ -41,24 +41,24 @@ size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item)
 }
 
 template <class Call, class Kernel>
-void run_forward(const Call& call, Kernel kernel, void* workspace) {
+void run_forward(const Team& team, const Call& call, Kernel kernel, void* workspace) {
   const int64_t planes = call.y.shape[0] * (call.channels_last ? 1 : call.y.shape[1]);
   if (numel(call.y) == 0) return;
   const size_t scratch = call.workspace_bytes(1);
-  parallel_for(planes * call.rows.out, cost(numel(call.y), call.rows, call.columns),
-               [&](int64_t begin, int64_t end) {
-                 kernel(call, begin, end, static_cast<char*>(workspace) + scratch * team_index());
-               });
+  team.parallel_for(planes * call.rows.out, cost(numel(call.y), call.rows, call.columns),
+                    [&](const OpenTeam& team, int64_t begin, int64_t end) {
+                      kernel(team, call, begin, end, static_cast<char*>(workspace) + scratch * team.index());
+                    });
 }
 
 template <class Call, class Kernel>
-void run_backward(const Call& call, Kernel kernel, void* workspace) {
+void run_backward(const Team& team, const Call& call, Kernel kernel, void* workspace) {
   const int64_t n = call.dx.shape[0], units = call.channels_last ? n * call.rows.in : n * call.dx.shape[1];
   if (numel(call.dx) == 0) return;
   const size_t scratch = call.workspace_bytes(1);
   const double ns = cost(numel(call.dy), call.rows, call.columns) + kNsPerTap * numel(call.dx);
-  parallel_for(units, ns, [&](int64_t begin, int64_t end) {
-    kernel(call, begin, end, static_cast<char*>(workspace) + scratch * team_index());
+  team.parallel_for(units, ns, [&](const OpenTeam& team, int64_t begin, int64_t end) {
+    kernel(team, call, begin, end, static_cast<char*>(workspace) + scratch * team.index());
   });
 }
 
@@ -70,8 +70,8 @@ size_t MaxPool2dForward<T, Offset>::workspace_bytes(int team) const {
 }
 
 template <class T, class Offset>
-void MaxPool2dForward<T, Offset>::run(void* workspace) const {
-  run_forward(*this, max_kernels<T, Offset>().forward, workspace);
+void MaxPool2dForward<T, Offset>::run(const Team& team, void* workspace) const {
+  run_forward(team, *this, max_kernels<T, Offset>().forward, workspace);
 }
 
 template <class T, class Offset>
@@ -80,8 +80,8 @@ size_t MaxPool2dBackward<T, Offset>::workspace_bytes(int team) const {
 }
 
 template <class T, class Offset>
-void MaxPool2dBackward<T, Offset>::run(void* workspace) const {
-  run_backward(*this, max_kernels<T, Offset>().backward, workspace);
+void MaxPool2dBackward<T, Offset>::run(const Team& team, void* workspace) const {
+  run_backward(team, *this, max_kernels<T, Offset>().backward, workspace);
 }
 
 template <class T>
@@ -90,8 +90,8 @@ size_t AvgPool2dForward<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void AvgPool2dForward<T>::run(void* workspace) const {
-  run_forward(*this, pooling_kernels<T>().avg.forward, workspace);
+void AvgPool2dForward<T>::run(const Team& team, void* workspace) const {
+  run_forward(team, *this, pooling_kernels<T>().avg.forward, workspace);
 }
 
 template <class T>
@@ -100,15 +100,15 @@ size_t AvgPool2dBackward<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void AvgPool2dBackward<T>::run(void* workspace) const {
-  run_backward(*this, pooling_kernels<T>().avg.backward, workspace);
+void AvgPool2dBackward<T>::run(const Team& team, void* workspace) const {
+  run_backward(team, *this, pooling_kernels<T>().avg.backward, workspace);
 }
 
 template <class Offset>
-void MaxPool2dIndices<Offset>::run(void*) const {
+void MaxPool2dIndices<Offset>::run(const Team& team, void*) const {
   const int64_t channels = where.shape[1], taps = pool_taps(columns);
   if (numel(where) == 0) return;
-  parallel_for(where.shape[0] * rows.out, 1.0 * numel(where), [&](int64_t begin, int64_t end) {
+  team.parallel_for(where.shape[0] * rows.out, 1.0 * numel(where), [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t n = unit / rows.out, oh = unit % rows.out, top = pool_window(rows, oh).start;
       for (int64_t ow = 0; ow < columns.out; ++ow) {

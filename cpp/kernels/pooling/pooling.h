@@ -26,7 +26,7 @@ struct MaxPool2dForward {
   bool channels_last;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.write(y), v.write(where);
@@ -44,7 +44,7 @@ struct MaxPool2dBackward {
   bool channels_last;  // of dx
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(where), v.write(dx);
@@ -60,7 +60,7 @@ struct MaxPool2dIndices {
   PoolAxis rows, columns;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(where), v.write(indices);
@@ -78,7 +78,7 @@ struct AvgPool2dForward {
   int64_t divisor;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.write(y);
@@ -96,7 +96,7 @@ struct AvgPool2dBackward {
   int64_t divisor;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.write(dx);
@@ -107,13 +107,14 @@ struct AvgPool2dBackward {
 // or, backward in NCHW, planes [n, c]. scratch: this thread's.
 template <class T, class Offset>
 struct MaxPoolKernels {
-  void (*forward)(const MaxPool2dForward<T, Offset>&, int64_t begin, int64_t end, void* scratch);
-  void (*backward)(const MaxPool2dBackward<T, Offset>&, int64_t begin, int64_t end, void* scratch);
+  void (*forward)(const Team&, const MaxPool2dForward<T, Offset>&, int64_t begin, int64_t end, void* scratch);
+  void (*backward)(const Team&, const MaxPool2dBackward<T, Offset>&, int64_t begin, int64_t end,
+                   void* scratch);
 };
 template <class T>
 struct AvgPoolKernels {
-  void (*forward)(const AvgPool2dForward<T>&, int64_t begin, int64_t end, void* scratch);
-  void (*backward)(const AvgPool2dBackward<T>&, int64_t begin, int64_t end, void* scratch);
+  void (*forward)(const Team&, const AvgPool2dForward<T>&, int64_t begin, int64_t end, void* scratch);
+  void (*backward)(const Team&, const AvgPool2dBackward<T>&, int64_t begin, int64_t end, void* scratch);
 };
 
 template <class T>

@@ -16,9 +16,9 @@ double ProbeFma<T>::flops() const {
 }
 
 template <class T>
-void ProbeFma<T>::run(void*) const {
+void ProbeFma<T>::run(const Team& team, void*) const {
   const ProbeFmaKernels<T>& k = probe_kernels<T>();
-  parallel_for(numel(sink), flops() * 0.01, [&](int64_t begin, int64_t end) {
+  team.parallel_for(numel(sink), flops() * 0.01, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) sink.data[i] = k.chains(repeats);
   });
 }
@@ -31,9 +31,9 @@ double ProbeBandwidth::bytes() const {
   return traffic == ProbeTraffic::read ? once : 2 * once;
 }
 
-void ProbeBandwidth::run(void*) const {
+void ProbeBandwidth::run(const Team& team, void*) const {
   const ProbeTrafficKernels& k = RANVIER_SELECT(probe_kernels_traffic);
-  parallel_for(numel(buffer) / kBlock, bytes() * kNsPerByte, [&](int64_t begin, int64_t end) {
+  team.parallel_for(numel(buffer) / kBlock, bytes() * kNsPerByte, [&](int64_t begin, int64_t end) {
     float* x = buffer.data + begin * kBlock;
     const int64_t n = (end - begin) * kBlock;
     for (int64_t r = 0; r < repeats; ++r) {
@@ -45,9 +45,9 @@ void ProbeBandwidth::run(void*) const {
   });
 }
 
-void ProbeBarrier::run(void*) const {
-  parallel_region(2 * kParallelPays, [&] {
-    for (int64_t r = 0; r < repeats; ++r) team_barrier();
+void ProbeBarrier::run(const Team& team, void*) const {
+  team.region(2 * kParallelPays, [&](const OpenTeam& team) {
+    for (int64_t r = 0; r < repeats; ++r) team.barrier();
   });
 }
 

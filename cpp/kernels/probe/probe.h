@@ -20,7 +20,7 @@ struct ProbeFma {
 
   double flops() const;  // of one call
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.write(sink);
@@ -41,7 +41,7 @@ struct ProbeBandwidth {
 
   double bytes() const;  // moved by one call: a byte read and written counts twice
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.write(buffer), v.write(sink);
@@ -55,7 +55,7 @@ struct ProbeBarrier {
   int64_t repeats;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V&) const {}
 };

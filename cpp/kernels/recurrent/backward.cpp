@@ -70,13 +70,13 @@ struct Backward {
   }
 
   // Sequences [begin, end) back through all of time; dh0 holds the gradient to their state.
-  void loop(const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
+  void loop(const OpenTeam& team, const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
     const auto step = recurrent_kernels<T>().backward[static_cast<int>(call.cell)];
     T* const dh = call.dh0.data + begin * hidden;
     for_each_step(call, !call.reverse, [&](int64_t first, int64_t count) {
       CellBackward<T> s{};
       s.rows = std::min(count, end) - begin, s.hidden = hidden;
-      if (s.rows <= 0 || interrupted()) return;
+      if (s.rows <= 0 || interrupted(team)) return;
       const int64_t row = first + begin, unit = row * hidden;
       const auto at = [&](const T* p, int64_t n) { return p ? p + n : nullptr; };
       s.gates = at(call.gates.data, row * width), s.candidate = at(call.candidate.data, unit);
@@ -96,18 +96,18 @@ struct Backward {
     return kMatmulNsPerProduct * products + kNsPerUnit * rows * hidden;
   }
 
-  void run() const {
-    const int index = team_index(), size = team_size();
-    const int64_t begin = call.batch * index / size, end = call.batch * (index + 1) / size;
+  void run(const OpenTeam& team) const {
+    const int index = team.index(), size = team.size();
+    const int64_t begin = team.share_begin(call.batch), end = team.share_end(call.batch);
     const PackedProduct<T> recurrent = recurrent_product((call.batch + size - 1) / size);
     recurrent.pack(packed, index, size);
     start(call.dh0.data, call.dh_n, begin * hidden, end * hidden);
     if (carry) start(carry, call.dc_n, begin * hidden, end * hidden);
-    team_barrier();
-    loop(recurrent, begin, end);
+    team.barrier();
+    loop(team, recurrent, begin, end);
     each_sum([&](const auto& sum) {
-      team_barrier();  // before the scratch is used again, and for what the sum reads
-      sum.run(scratch);
+      team.barrier();  // before the scratch is used again, and for what the sum reads
+      sum.run(team, scratch);
     });
   }
 };
@@ -120,9 +120,9 @@ size_t RecurrentBackward<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void RecurrentBackward<T>::run(void* workspace) const {
+void RecurrentBackward<T>::run(const Team& team, void* workspace) const {
   const Backward<T> backward(*this, workspace, 1);
-  parallel_region(backward.cost(), [&] { backward.run(); });
+  team.region(backward.cost(), [&](const OpenTeam& team) { backward.run(team); });
 }
 
 template struct RecurrentBackward<float>;

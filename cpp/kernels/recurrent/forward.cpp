@@ -52,14 +52,14 @@ struct Forward {
   T* gates() const { return call.gates.data ? call.gates.data : call.y.data; }
 
   // Sequences [begin, end) through all of time.
-  void loop(const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
+  void loop(const OpenTeam& team, const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
     const auto step = recurrent_kernels<T>().forward[static_cast<int>(call.cell)];
     bool at_rest = !call.h0.data;
     if (at_rest) std::fill(product + begin * width, product + end * width, T(0));
     for_each_step(call, call.reverse, [&](int64_t first, int64_t count) {
       CellForward<T> s{};
       s.rows = std::min(count, end) - begin, s.hidden = hidden;
-      if (s.rows <= 0 || interrupted()) return;
+      if (s.rows <= 0 || interrupted(team)) return;
       T* const of_rows = product + begin * width;
       s.h = call.h_n.data + begin * hidden;
       if (!at_rest) recurrent.run(packed, s.rows, s.h, of_rows);
@@ -80,17 +80,17 @@ struct Forward {
     return kMatmulNsPerProduct * rows * width * (hidden + call.x.shape[1]) + kNsPerUnit * rows * hidden;
   }
 
-  void run() const {
-    const int index = team_index(), size = team_size();
-    const int64_t begin = call.batch * index / size, end = call.batch * (index + 1) / size;
-    input_product().run(scratch);
+  void run(const OpenTeam& team) const {
+    const int index = team.index(), size = team.size();
+    const int64_t begin = team.share_begin(call.batch), end = team.share_end(call.batch);
+    input_product().run(team, scratch);
     const PackedProduct<T> recurrent = recurrent_product((call.batch + size - 1) / size);
     recurrent.pack(packed, index, size);
     if (index == 0) add_up_biases();
     start(call.h_n.data, call.h0, begin * hidden, end * hidden);
     if (call.c_n.data) start(call.c_n.data, call.c0, begin * hidden, end * hidden);
-    team_barrier();
-    loop(recurrent, begin, end);
+    team.barrier();
+    loop(team, recurrent, begin, end);
   }
 };
 
@@ -102,9 +102,9 @@ size_t RecurrentForward<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void RecurrentForward<T>::run(void* workspace) const {
+void RecurrentForward<T>::run(const Team& team, void* workspace) const {
   const Forward<T> forward(*this, workspace, 1);
-  parallel_region(forward.cost(), [&] { forward.run(); });
+  team.region(forward.cost(), [&](const OpenTeam& team) { forward.run(team); });
 }
 
 template struct RecurrentForward<float>;

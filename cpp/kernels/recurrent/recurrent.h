@@ -40,7 +40,7 @@ struct RecurrentForward {
   TensorView<T> candidate, h_before, c_before;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.read(w_ih), v.read(w_hh), v.read(b_ih), v.read(b_hh), v.read(h0), v.read(c0), v.read(sizes);
@@ -62,7 +62,7 @@ struct RecurrentBackward {
   TensorView<T> dx, dw_ih, dw_hh, db_ih, db_hh;  // each may have data null
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(dh_n), v.read(dc_n), v.read(x), v.read(y), v.read(gates), v.read(candidate);

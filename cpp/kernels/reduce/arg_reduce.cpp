@@ -97,7 +97,7 @@ size_t ArgReduce<T>::workspace_bytes(int) const {
 }
 
 template <class T>
-void ArgReduce<T>::run(void* workspace) const {
+void ArgReduce<T>::run(const Team& team, void* workspace) const {
   int64_t shape[kMaxDims];
   for (int d = 0; d < x.ndim; ++d) shape[d] = d == axis ? 1 : x.shape[d];
   const LoopNest<2> kept(x.ndim, shape, {y.strides, x.strides});
@@ -108,8 +108,8 @@ void ArgReduce<T>::run(void* workspace) const {
   const double cost = 0.1 * static_cast<double>(numel(x)) + 5.0 * static_cast<double>(kept.size);
   if (parts > 1 && !side_by_side) {  // few long lines
     auto* found = static_cast<Found<T>*>(workspace);
-    return parallel_region(cost, [&] {
-      parallel_for(kept.size * parts, cost, [&](int64_t begin, int64_t end) {
+    return team.region(cost, [&](const OpenTeam& team) {
+      team.parallel_for(kept.size * parts, cost, [&](int64_t begin, int64_t end) {
         for (int64_t unit = begin; unit < end; ++unit)
           kept.walk(unit / parts, unit / parts + 1, [&](int64_t, const int64_t* offsets) {
             const int64_t part = unit % parts;
@@ -117,7 +117,7 @@ void ArgReduce<T>::run(void* workspace) const {
                 search.line(x.data + offsets[1], length * part / parts, length * (part + 1) / parts);
           });
       });
-      parallel_for(kept.size, 0, [&](int64_t begin, int64_t end) {
+      team.parallel_for(kept.size, 0, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)
           kept.walk(i, i + 1, [&](int64_t, const int64_t* offsets) {
             Found<T> best = found[i * parts];
@@ -128,7 +128,7 @@ void ArgReduce<T>::run(void* workspace) const {
       });
     });
   }
-  parallel_for(kept.size, cost, [&](int64_t begin, int64_t end) {
+  team.parallel_for(kept.size, cost, [&](int64_t begin, int64_t end) {
     kept.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
       const T* from = x.data + offsets[1];
       int64_t* to = y.data + offsets[0];

@@ -278,25 +278,25 @@ size_t Reduce<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void Reduce<T>::run(void* workspace) const {
+void Reduce<T>::run(const Team& team, void* workspace) const {
   const Plan<T> plan(*this);
   if (plan.kept.size == 0) return;
   const double cost = 0.04 * sizeof(T) / 4 * numel(x) + 10.0 * plan.parts();
-  parallel_region(cost, [&] {
+  team.region(cost, [&](const OpenTeam& team) {
     T* totals = static_cast<T*>(workspace);
-    T* scratch = totals + plan.totals() + team_index() * plan.scratch();
+    T* scratch = totals + plan.totals() + team.index() * plan.scratch();
     const Reduction<T> reduction{*this, plan, reduce_kernels<T>(), totals, scratch};
-    parallel_for(plan.parts() * plan.segments, cost, [&](int64_t begin, int64_t end) {
+    team.parallel_for(plan.parts() * plan.segments, cost, [&](int64_t begin, int64_t end) {
       if (!plan.across && plan.segments == 1) return reduction.run_along(begin, end);
       for (int64_t unit = begin; unit < end; ++unit) reduction.run_unit(unit);
     });
     if (plan.segments > 1)
-      parallel_for(plan.parts(), cost, [&](int64_t begin, int64_t end) {
+      team.parallel_for(plan.parts(), cost, [&](int64_t begin, int64_t end) {
         for (int64_t part = begin; part < end; ++part) reduction.join_segments(part);
       });
     if (root && op == ReduceOp::squares)
-      parallel_for(plan.kept.size, cost,
-                   [&](int64_t begin, int64_t end) { reduction.mend_overflow(begin, end); });
+      team.parallel_for(plan.kept.size, cost,
+                        [&](int64_t begin, int64_t end) { reduction.mend_overflow(begin, end); });
   });
 }
 

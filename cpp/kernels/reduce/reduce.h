@@ -46,7 +46,7 @@ struct Reduce {
   TensorView<T> y;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x);
@@ -65,7 +65,7 @@ struct ArgReduce {
   TensorView<int64_t> y;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.write(y);

@@ -148,17 +148,17 @@ size_t Resample<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void Resample<T>::run(void* workspace) const {
+void Resample<T>::run(const Team& team, void* workspace) const {
   if (numel(y) == 0) return;
-  const Plan<T> plan(*this, workspace, planned_threads());
+  const Plan<T> plan(*this, workspace, team.threads());
   const int64_t units = y.shape[0] * y.shape[2] * (channels_last ? 1 : y.shape[1]);
   const double taps = resample_taps(rows.map) + resample_taps(columns.map);
-  parallel_region(kNsPerTap * taps * static_cast<double>(numel(x) + numel(y)), [&] {
-    if (team_index() == 0) plan.rows.build(), plan.columns.build();
-    team_barrier();
-    parallel_for(units, 0, [&](int64_t begin, int64_t end) {
+  team.region(kNsPerTap * taps * static_cast<double>(numel(x) + numel(y)), [&](const OpenTeam& team) {
+    if (team.index() == 0) plan.rows.build(), plan.columns.build();
+    team.barrier();
+    team.parallel_for(units, 0, [&](int64_t begin, int64_t end) {
       resample_kernels<T>().rows(*this, plan.rows.table(), plan.columns.table(), begin, end,
-                                 plan.scratch + team_index() * plan.row_size);
+                                 plan.scratch + team.index() * plan.row_size);
     });
   });
 }

@@ -27,7 +27,7 @@ struct Resample {
   bool transposed, channels_last;
 
   size_t workspace_bytes(int team) const;
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.write(y);

@@ -31,7 +31,7 @@ struct Scan {
   TensorView<T> y;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(x), v.write(y);
@@ -46,7 +46,7 @@ struct ProductBackward {
   TensorView<T> dx;
 
   size_t workspace_bytes(int) const { return 0; }
-  void run(void* workspace) const;
+  void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
     v.read(dy), v.read(x), v.write(dx);
@@ -56,6 +56,7 @@ struct ProductBackward {
 // `count` lines of n elements: element k of line i of a tensor lies at data[i * line + k * step].
 template <class T>
 struct ScanLines {
+  const Team* team;
   template <class E>
   struct Lines {
     E* data;

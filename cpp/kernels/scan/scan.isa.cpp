@@ -31,7 +31,7 @@ constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
 
 // One line whose elements lie side by side: a vector at a time, and the total of what came before.
 template <class T, class Op, bool reverse>
-static void along(int64_t n, const T* x, T* y) {
+static void along(const Team& team, int64_t n, const T* x, T* y) {
   constexpr int L = lanes<T>;
   const vec<T> identity = broadcast(kIdentity<T, Op>);
   vec<T> carry = identity;
@@ -43,7 +43,7 @@ static void along(int64_t n, const T* x, T* y) {
   if (reverse) {
     int64_t k = n;
     while (k >= L) {
-      if (k < n && interrupted()) return;
+      if (k < n && interrupted(team)) return;
       const int64_t end = k > kPiece ? k - kPiece : 0;
       for (; k >= L && k > end; k -= L) store(y + k - L, step(load(x + k - L)));
     }
@@ -51,7 +51,7 @@ static void along(int64_t n, const T* x, T* y) {
   } else {
     int64_t k = 0;
     while (k + L <= n) {
-      if (k > 0 && interrupted()) return;
+      if (k > 0 && interrupted(team)) return;
       const int64_t end = n - k > kPiece ? k + kPiece : n;
       for (; k + L <= end; k += L) store(y + k, step(load(x + k)));
     }
@@ -61,14 +61,14 @@ static void along(int64_t n, const T* x, T* y) {
 
 // Lines side by side, a row of them at a time: each row of y is the one before and a row of x.
 template <class T, class Op>
-static void across(int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
+static void across(const Team& team, int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
   constexpr int L = lanes<T>;
   for (int64_t i = 0; i < count; i += L)
     store_line<true>(y + i, 1, load_line<true>(x + i, 1, count - i), count - i);
   int64_t work = 0;
   for (int64_t k = 1; k < n; ++k) {
     if ((work += count) > kPiece) {
-      if (interrupted()) return;
+      if (interrupted(team)) return;
       work = 0;
     }
     x += sx, y += sy;
@@ -81,12 +81,13 @@ static void across(int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64
 
 // Any strides: a line in each lane.
 template <class T, class Op>
-static void apart(int64_t left, int64_t n, const T* x, int64_t lx, int64_t sx, T* y, int64_t ly, int64_t sy) {
+static void apart(const Team& team, int64_t left, int64_t n, const T* x, int64_t lx, int64_t sx, T* y,
+                  int64_t ly, int64_t sy) {
   const int count = int(left < lanes<T> ? left : lanes<T>);
   vec<T> total = load_strided(x, lx, count);
   store_strided(y, ly, total, count);
   for (int64_t k = 1; k < n; ++k) {
-    if (k % kSteps == 0 && interrupted()) return;
+    if (k % kSteps == 0 && interrupted(team)) return;
     total = Op::join(total, load_strided(x + k * sx, lx, count));
     store_strided(y + k * sy, ly, total, count);
   }
@@ -100,12 +101,13 @@ static void scan(const ScanLines<T>& l) {
   T* y = l.out.data + last * l.out.step;
   if (l.x.step == 1 && l.out.step == 1) {
     for (int64_t i = 0; i < l.count; ++i)
-      along<T, Op, reverse>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
+      along<T, Op, reverse>(*l.team, l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
   } else if (l.x.line == 1 && l.out.line == 1) {
-    across<T, Op>(l.count, l.n, x, sx, y, sy);
+    across<T, Op>(*l.team, l.count, l.n, x, sx, y, sy);
   } else {
     for (int64_t i = 0; i < l.count; i += lanes<T>)
-      apart<T, Op>(l.count - i, l.n, x + i * l.x.line, l.x.line, sx, y + i * l.out.line, l.out.line, sy);
+      apart<T, Op>(*l.team, l.count - i, l.n, x + i * l.x.line, l.x.line, sx, y + i * l.out.line, l.out.line,
+                   sy);
   }
 }
 
@@ -117,12 +119,12 @@ static void product_backward(const ScanLines<T>& l, int64_t first) {
   T* dx = l.out.data + first * l.out.line;
   vec<T> before = broadcast(T(1)), after{}, next{};  // next: x[i + 1]
   for (int64_t k = 0; k < n; ++k) {
-    if (k % kSteps == kSteps - 1 && interrupted()) return;
+    if (k % kSteps == kSteps - 1 && interrupted(*l.team)) return;
     store_line<dense>(dx + k * l.out.step, l.out.line, before, left);
     before *= load_line<dense>(x + k * l.x.step, l.x.line, left);
   }
   for (int64_t k = n - 1; k >= 0; --k) {
-    if (k % kSteps == kSteps - 1 && interrupted()) return;
+    if (k % kSteps == kSteps - 1 && interrupted(*l.team)) return;
     const bool has_dy = !l.only_last || k == n - 1;
     const vec<T> here =
         has_dy ? load_line<dense>(dy + (l.only_last ? 0 : k) * l.dy.step, l.dy.line, left) : vec<T>{};

@@ -17,14 +17,14 @@ double cost_ns(int64_t elements) {
 }  // namespace
 
 template <class T>
-void SoftmaxForward<T>::run(void*) const {
+void SoftmaxForward<T>::run(const Team& team, void*) const {
   const int nd = x.ndim;
   const LoopNest<2> nest(nd - 1, WithoutAxis(x.shape, nd, axis),
                          {WithoutAxis(x.strides, nd, axis), WithoutAxis(y.strides, nd, axis)});
   const int last = nest.ndim - 1;
   const int64_t n = x.shape[axis];
   const auto function = softmax_kernels<T>().forward[log];
-  parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[2]) {
       SoftmaxLines<T> lines{};
       lines.count = count, lines.n = n;
@@ -36,7 +36,7 @@ void SoftmaxForward<T>::run(void*) const {
 }
 
 template <class T>
-void SoftmaxBackward<T>::run(void*) const {
+void SoftmaxBackward<T>::run(const Team& team, void*) const {
   const int nd = dx.ndim;
   const LoopNest<3> nest(nd - 1, WithoutAxis(dx.shape, nd, axis),
                          {WithoutAxis(dy.strides, nd, axis), WithoutAxis(y.strides, nd, axis),
@@ -44,7 +44,7 @@ void SoftmaxBackward<T>::run(void*) const {
   const int last = nest.ndim - 1;
   const int64_t n = dx.shape[axis];
   const auto function = softmax_kernels<T>().backward[log];
-  parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
+  team.parallel_for(nest.size, cost_ns<T>(nest.size * n), [&](int64_t begin, int64_t end) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[3]) {
       SoftmaxLines<T> lines{};
       lines.count = count, lines.n = n;

@@ -57,9 +57,9 @@ void insert(E* e, int64_t n, int64_t kept, E entry) {
 
 // body(begin, end) on pieces of [0, n), in order; false where a signal ends the call before that.
 template <class Body>
-bool in_pieces(int64_t n, const Body& body) {
+bool in_pieces(const Team& team, int64_t n, const Body& body) {
   for (int64_t at = 0; at < n; at += kPiece) {
-    if (at > 0 && interrupted()) return false;
+    if (at > 0 && interrupted(team)) return false;
     body(at, std::min(n, at + kPiece));
   }
   return true;
@@ -68,10 +68,10 @@ bool in_pieces(int64_t n, const Body& body) {
 // Sorts by one byte of the key after another; returns the buffer that holds the result, or null where a
 // signal ends the call.
 template <class E>
-E* radix_sort(E* e, E* other, int64_t n) {
+E* radix_sort(const Team& team, E* e, E* other, int64_t n) {
   constexpr int passes = sizeof(e->key);
   int64_t counts[passes][kDigits] = {};
-  const bool counted = in_pieces(n, [&, from = e](int64_t begin, int64_t end) {
+  const bool counted = in_pieces(team, n, [&, from = e](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       for (int p = 0; p < passes; ++p) ++counts[p][from[i].key >> (8 * p) & 255];
   });
@@ -84,9 +84,10 @@ E* radix_sort(E* e, E* other, int64_t n) {
       count = start;
       start += size;
     }
-    const bool moved = in_pieces(n, [from = e, to = other, at = counts[p], p](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[at[from[i].key >> (8 * p) & 255]++] = from[i];
-    });
+    const bool moved =
+        in_pieces(team, n, [from = e, to = other, at = counts[p], p](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) to[at[from[i].key >> (8 * p) & 255]++] = from[i];
+        });
     if (!moved) return nullptr;
     std::swap(e, other);
   }
@@ -112,14 +113,14 @@ int64_t next_candidate(const T* x, int64_t i, int64_t n, T last, bool descending
 // The first `kept` elements of a line: those that come before the last of the best so far are put behind
 // these, and sorted in with them where the room is full. Equal ones stay in order, as the sort is stable.
 template <class T, class EntryAt>
-const Entry<T>* select_first(const T* x, int64_t step, int64_t n, int64_t kept, bool descending,
-                             Entry<T>* scratch, const EntryAt& entry) {
+const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
+                             bool descending, Entry<T>* scratch, const EntryAt& entry) {
   const int64_t room = std::min(n, std::max<int64_t>(4 * kept, 256));
   int64_t used = 0, i = 0;
   bool full = false, stopped = false;  // full: scratch[kept - 1] is the last of the best
   const auto sort_in = [&] {
-    const Entry<T>* sorted = radix_sort(scratch, scratch + n, used);
-    stopped = sorted == nullptr || interrupted();
+    const Entry<T>* sorted = radix_sort(team, scratch, scratch + n, used);
+    stopped = sorted == nullptr || interrupted(team);
     if (stopped) return;
     if (sorted != scratch) std::copy_n(sorted, std::min(used, kept), scratch);
     used = std::min(used, kept), full = used == kept;
@@ -140,8 +141,8 @@ const Entry<T>* select_first(const T* x, int64_t step, int64_t n, int64_t kept, 
 // The first `kept` of a line's n elements in order, or null where a signal ends the call; scratch has room
 // for two times n entries.
 template <class T>
-const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, bool descending,
-                          Entry<T>* scratch) {
+const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
+                          bool descending, Entry<T>* scratch) {
   using Key = typename Entry<T>::Key;
   const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
   if (n <= kInsertion || (kept < n && kept <= kFew)) {
@@ -154,12 +155,12 @@ const Entry<T>* sort_line(const T* x, int64_t step, int64_t n, int64_t kept, boo
     }
     return scratch;
   }
-  if (kept * kSelect <= n) return select_first(x, step, n, kept, descending, scratch, entry);
-  const bool read = in_pieces(n, [&](int64_t begin, int64_t end) {
+  if (kept * kSelect <= n) return select_first(team, x, step, n, kept, descending, scratch, entry);
+  const bool read = in_pieces(team, n, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) scratch[i] = entry(i);
   });
   if (!read) return nullptr;
-  return radix_sort(scratch, scratch + n, n);
+  return radix_sort(team, scratch, scratch + n, n);
 }
 
 template <class T>
@@ -175,7 +176,7 @@ size_t Sort<T>::workspace_bytes(int team) const {
 }
 
 template <class T>
-void Sort<T>::run(void* workspace) const {
+void Sort<T>::run(const Team& team, void* workspace) const {
   const int nd = x.ndim;
   const LoopNest<3> nest(nd - 1, WithoutAxis(x.shape, nd, axis),
                          {WithoutAxis(values.strides, nd, axis), WithoutAxis(indices.strides, nd, axis),
@@ -183,25 +184,27 @@ void Sort<T>::run(void* workspace) const {
   const int inner = nest.ndim - 1;
   const int64_t n = x.shape[axis], kept = values.shape[axis];
   if (kept == 0) return;
-  parallel_for(nest.size, 10.0 * static_cast<double>(nest.size * n), [&](int64_t begin, int64_t end) {
-    auto* scratch =
-        reinterpret_cast<Entry<T>*>(static_cast<char*>(workspace) + team_index() * scratch_bytes<T>(n));
-    nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      for (int64_t i = 0; i < count; ++i) {
-        const T* line = x.data + offsets[2] + i * nest.strides[2][inner];
-        T* value = values.data + offsets[0] + i * nest.strides[0][inner];
-        int64_t* index = indices.data + offsets[1] + i * nest.strides[1][inner];
-        const Entry<T>* sorted = sort_line(line, x.strides[axis], n, kept, descending, scratch);
-        if (!sorted) return;
-        in_pieces(kept, [&](int64_t first, int64_t last) {
-          for (int64_t k = first; k < last; ++k) {
-            value[k * values.strides[axis]] = line[int64_t(sorted[k].index) * x.strides[axis]];
-            index[k * indices.strides[axis]] = int64_t(sorted[k].index);
+  team.parallel_for(
+      nest.size, 10.0 * static_cast<double>(nest.size * n),
+      [&](const OpenTeam& team, int64_t begin, int64_t end) {
+        auto* scratch =
+            reinterpret_cast<Entry<T>*>(static_cast<char*>(workspace) + team.index() * scratch_bytes<T>(n));
+        nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+          for (int64_t i = 0; i < count; ++i) {
+            const T* line = x.data + offsets[2] + i * nest.strides[2][inner];
+            T* value = values.data + offsets[0] + i * nest.strides[0][inner];
+            int64_t* index = indices.data + offsets[1] + i * nest.strides[1][inner];
+            const Entry<T>* sorted = sort_line(team, line, x.strides[axis], n, kept, descending, scratch);
+            if (!sorted) return;
+            in_pieces(team, kept, [&](int64_t first, int64_t last) {
+              for (int64_t k = first; k < last; ++k) {
+                value[k * values.strides[axis]] = line[int64_t(sorted[k].index) * x.strides[axis]];
+                index[k * indices.strides[axis]] = int64_t(sorted[k].index);
+              }
+            });
           }
         });
-      }
-    });
-  });
+      });
 }
 
 template struct Sort<float>;
