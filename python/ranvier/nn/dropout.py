@@ -14,6 +14,8 @@ __all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
 class _Dropout(Module):
     """A layer with a probability; ``inplace=True`` changes x itself, as in PyTorch."""
 
+    _shown = ("p", "inplace")
+
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0 <= p <= 1:
@@ -22,9 +24,6 @@ class _Dropout(Module):
             )
         self.p = p
         self.inplace = inplace
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
 
 
 class Dropout(_Dropout):

@@ -27,6 +27,7 @@ class Linear(Module):
     """
 
     bias: Parameter | None
+    _shown = ("in_features", "out_features", "bias")
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
@@ -50,8 +51,3 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Tensor:
         return ops.linear(x, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-        )

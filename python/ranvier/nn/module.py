@@ -69,6 +69,7 @@ class Module(HookRegistration):
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> is it part of the state dict
     _module_names: dict[str, None]
+    _shown: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -359,8 +360,11 @@ class Module(HookRegistration):
 
     # --- text
     def extra_repr(self) -> str:
-        """What stands between the parentheses of the layer's text."""
-        return ""
+        """The text between the parentheses: the settings that the class lists in ``_shown``."""
+        values = [(name, getattr(self, name)) for name in self._shown]
+        return ", ".join(
+            f"{name}={value is not None if name == 'bias' else value!r}" for name, value in values
+        )
 
     def __repr__(self) -> str:
         extra = self.extra_repr()

@@ -31,6 +31,7 @@ def _one(value: Any) -> Any:
 
 class _MaxPool(Module):
     op: str
+    _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
         self,
@@ -52,12 +53,6 @@ class _MaxPool(Module):
     def forward(self, x: Any) -> Any:
         settings = (self.kernel_size, self.stride, self.padding, self.dilation)
         return getattr(ops, self.op)(x, *settings, self.ceil_mode, self.return_indices)
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
 
 
 class MaxPool1d(_MaxPool):
@@ -90,6 +85,8 @@ class AvgPool1d(Module):
     (1, 3, 4)
     """
 
+    _shown = ("kernel_size", "stride", "padding")
+
     def __init__(
         self,
         kernel_size: Any,
@@ -110,9 +107,6 @@ class AvgPool1d(Module):
             x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
         )
 
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
 
 class AvgPool2d(Module):
     """The mean of each window; see :func:`ranvier.avg_pool2d`.
@@ -121,6 +115,8 @@ class AvgPool2d(Module):
     >>> rv.nn.AvgPool2d(2)(rv.zeros(1, 3, 8, 6)).shape
     (1, 3, 4, 3)
     """
+
+    _shown = ("kernel_size", "stride", "padding")
 
     def __init__(
         self,
@@ -150,12 +146,10 @@ class AvgPool2d(Module):
             self.divisor_override,
         )
 
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
 
 class _Adaptive(Module):
     op: str
+    _shown = ("output_size",)
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
@@ -163,9 +157,6 @@ class _Adaptive(Module):
 
     def forward(self, x: Any) -> Any:
         return getattr(ops, self.op)(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
 
 
 class AdaptiveAvgPool1d(_Adaptive):

@@ -20,6 +20,8 @@ class Flatten(Module):
     Flatten(start_dim=1, end_dim=-1)
     """
 
+    _shown = ("start_dim", "end_dim")
+
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
         self.start_dim = start_dim
@@ -38,9 +40,6 @@ class Flatten(Module):
             joined *= n
         return x.reshape((*shape[:start], joined, *shape[end + 1 :]))
 
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
-
 
 class Unflatten(Module):
     """Splits dimension ``dim`` into several: the inverse of Flatten.
@@ -49,6 +48,8 @@ class Unflatten(Module):
     >>> nn.Unflatten(1, (2, 3))
     Unflatten(dim=1, unflattened_size=(2, 3))
     """
+
+    _shown = ("dim", "unflattened_size")
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         super().__init__()
@@ -59,9 +60,6 @@ class Unflatten(Module):
         dim = self.dim + x.ndim if self.dim < 0 else self.dim
         shape = tuple(x.shape)
         return x.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
 class Identity(Module):

@@ -11,7 +11,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import full
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation.inplace import _InPlace
+from ranvier.nn.activation.base import InPlace, Shrink
 from ranvier.nn.module import Module, Parameter
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class ReLU(_InPlace):
+class ReLU(InPlace):
     """y = max(x, 0).
 
     >>> import ranvier as rv
@@ -36,11 +36,10 @@ class ReLU(_InPlace):
     tensor([0., 2.])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.relu(x, inplace=self.inplace)
+    op = "relu"
 
 
-class ReLU6(_InPlace):
+class ReLU6(InPlace):
     """y = min(max(x, 0), 6).
 
     >>> import ranvier as rv
@@ -48,8 +47,7 @@ class ReLU6(_InPlace):
     tensor([0., 2., 6.])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.relu6(x, inplace=self.inplace)
+    op = "relu6"
 
 
 class LeakyReLU(Module):
@@ -60,6 +58,8 @@ class LeakyReLU(Module):
     tensor([-1.,  3.])
     """
 
+    _shown = ("negative_slope",)
+
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
         self.negative_slope = negative_slope
@@ -67,9 +67,6 @@ class LeakyReLU(Module):
 
     def forward(self, x: Any) -> Tensor:
         return ops.leaky_relu(x, self.negative_slope, inplace=self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
 
 
 class Heaviside(Module):
@@ -99,6 +96,8 @@ class Hardtanh(Module):
     tensor([-1.0000,  0.5000])
     """
 
+    _shown = ("min_val", "max_val")
+
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.min_val = min_val
@@ -108,11 +107,8 @@ class Hardtanh(Module):
     def forward(self, x: Any) -> Tensor:
         return ops.hardtanh(x, self.min_val, self.max_val, inplace=self.inplace)
 
-    def extra_repr(self) -> str:
-        return f"min_val={self.min_val}, max_val={self.max_val}"
 
-
-class Hardsigmoid(_InPlace):
+class Hardsigmoid(InPlace):
     """y = x / 6 + 1/2 limited to [0, 1].
 
     >>> import ranvier as rv
@@ -120,11 +116,10 @@ class Hardsigmoid(_InPlace):
     tensor([0.0000, 0.5000, 1.0000])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.hardsigmoid(x, inplace=self.inplace)
+    op = "hardsigmoid"
 
 
-class Hardswish(_InPlace):
+class Hardswish(InPlace):
     """y = x hardsigmoid(x).
 
     >>> import ranvier as rv
@@ -132,11 +127,10 @@ class Hardswish(_InPlace):
     tensor([0., 0., 4.])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.hardswish(x, inplace=self.inplace)
+    op = "hardswish"
 
 
-class Softshrink(Module):
+class Softshrink(Shrink):
     """y = x moved towards 0 by lambd, 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
     >>> import ranvier as rv
@@ -144,18 +138,10 @@ class Softshrink(Module):
     tensor([-1.5000,  0.0000,  1.5000])
     """
 
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.softshrink(x, self.lambd)
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
+    op = "softshrink"
 
 
-class Hardshrink(Module):
+class Hardshrink(Shrink):
     """y = x where |x| > lambd, else 0.
 
     >>> import ranvier as rv
@@ -163,15 +149,7 @@ class Hardshrink(Module):
     tensor([-2.,  0.,  2.])
     """
 
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.hardshrink(x, self.lambd)
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
+    op = "hardshrink"
 
 
 class PReLU(Module):
@@ -185,6 +163,8 @@ class PReLU(Module):
     tensor([-0.5000,  3.0000])
     """
 
+    _shown = ("num_parameters",)
+
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters = num_parameters
@@ -197,6 +177,3 @@ class PReLU(Module):
 
     def forward(self, x: Any) -> Tensor:
         return ops.prelu(x, self.weight)
-
-    def extra_repr(self) -> str:
-        return f"num_parameters={self.num_parameters}"

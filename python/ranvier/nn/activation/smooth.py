@@ -10,7 +10,7 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation.inplace import _InPlace
+from ranvier.nn.activation.base import Activation, AlongDim, InPlace, WithAlpha
 from ranvier.nn.module import Module
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-class ELU(Module):
+class ELU(WithAlpha):
     """y = x where x > 0, else alpha * (exp(x) - 1).
 
     >>> import ranvier as rv
@@ -41,19 +41,10 @@ class ELU(Module):
     tensor([0., 3.])
     """
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.inplace = inplace
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.elu(x, self.alpha, inplace=self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
+    op = "elu"
 
 
-class Sigmoid(Module):
+class Sigmoid(Activation):
     """y = 1 / (1 + exp(-x)).
 
     >>> import ranvier as rv
@@ -61,14 +52,10 @@ class Sigmoid(Module):
     tensor([0.5000])
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.sigmoid(x)
+    op = "sigmoid"
 
 
-class Tanh(Module):
+class Tanh(Activation):
     """y = tanh(x).
 
     >>> import ranvier as rv
@@ -76,11 +63,7 @@ class Tanh(Module):
     tensor([0.])
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.tanh(x)
+    op = "tanh"
 
 
 class GELU(Module):
@@ -93,6 +76,8 @@ class GELU(Module):
     tensor([  0., 100.])
     """
 
+    _shown = ("approximate",)
+
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         self.approximate = approximate
@@ -100,11 +85,8 @@ class GELU(Module):
     def forward(self, x: Any) -> Tensor:
         return ops.gelu(x, self.approximate)
 
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
 
-
-class SiLU(_InPlace):
+class SiLU(InPlace):
     """y = x * sigmoid(x), also called swish.
 
     >>> import ranvier as rv
@@ -112,8 +94,7 @@ class SiLU(_InPlace):
     tensor([  0., 100.])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.silu(x, inplace=self.inplace)
+    op = "silu"
 
 
 class Softplus(Module):
@@ -124,6 +105,8 @@ class Softplus(Module):
     tensor([0.6931])
     """
 
+    _shown = ("beta", "threshold")
+
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
         self.beta = beta
@@ -132,11 +115,8 @@ class Softplus(Module):
     def forward(self, x: Any) -> Tensor:
         return ops.softplus(x, self.beta, self.threshold)
 
-    def extra_repr(self) -> str:
-        return f"beta={self.beta}, threshold={self.threshold}"
 
-
-class Softmax(Module):
+class Softmax(AlongDim):
     """y_i = exp(x_i) / sum_j exp(x_j) along dimension ``dim``, by default the last.
 
     >>> import ranvier as rv
@@ -144,18 +124,10 @@ class Softmax(Module):
     tensor([0.5000, 0.5000])
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.softmax(x, -1 if self.dim is None else self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+    op = "softmax"
 
 
-class LogSoftmax(Module):
+class LogSoftmax(AlongDim):
     """y_i = x_i - log(sum_j exp(x_j)) along dimension ``dim``, by default the last.
 
     >>> import ranvier as rv
@@ -163,18 +135,10 @@ class LogSoftmax(Module):
     tensor([-1000.,     0.])
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.log_softmax(x, -1 if self.dim is None else self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+    op = "log_softmax"
 
 
-class SELU(_InPlace):
+class SELU(InPlace):
     """y = 1.0507 (x where x > 0, else 1.6733 (exp(x) - 1)).
 
     >>> import ranvier as rv
@@ -182,11 +146,10 @@ class SELU(_InPlace):
     tensor([-1.7581,  0.0000,  1.0507])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.selu(x, inplace=self.inplace)
+    op = "selu"
 
 
-class CELU(Module):
+class CELU(WithAlpha):
     """y = x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
     >>> import ranvier as rv
@@ -194,19 +157,10 @@ class CELU(Module):
     tensor([-2.,  0.,  3.])
     """
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.inplace = inplace
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.celu(x, self.alpha, inplace=self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
+    op = "celu"
 
 
-class Mish(_InPlace):
+class Mish(InPlace):
     """y = x tanh(log(1 + exp(x))).
 
     >>> import ranvier as rv
@@ -214,11 +168,10 @@ class Mish(_InPlace):
     tensor([  0., 100.])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.mish(x, inplace=self.inplace)
+    op = "mish"
 
 
-class LogSigmoid(Module):
+class LogSigmoid(Activation):
     """y = log(1 / (1 + exp(-x))).
 
     >>> import ranvier as rv
@@ -226,14 +179,10 @@ class LogSigmoid(Module):
     tensor([-100.0000,   -0.6931])
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.logsigmoid(x)
+    op = "logsigmoid"
 
 
-class Softsign(Module):
+class Softsign(Activation):
     """y = x / (1 + |x|).
 
     >>> import ranvier as rv
@@ -241,14 +190,10 @@ class Softsign(Module):
     tensor([-0.5000,  0.0000,  0.7500])
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.softsign(x)
+    op = "softsign"
 
 
-class Tanhshrink(Module):
+class Tanhshrink(Activation):
     """y = x - tanh(x).
 
     >>> import ranvier as rv
@@ -256,11 +201,7 @@ class Tanhshrink(Module):
     tensor([ 0., 99.])
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.tanhshrink(x)
+    op = "tanhshrink"
 
 
 class GLU(Module):
@@ -271,6 +212,8 @@ class GLU(Module):
     tensor([3., 8.])
     """
 
+    _shown = ("dim",)
+
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
@@ -278,11 +221,8 @@ class GLU(Module):
     def forward(self, x: Any) -> Tensor:
         return ops.glu(x, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
-
-class Softmin(Module):
+class Softmin(AlongDim):
     """y = softmax(-x) along dimension ``dim``, by default the last.
 
     >>> import ranvier as rv
@@ -290,12 +230,4 @@ class Softmin(Module):
     tensor([1., 0.])
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Any) -> Tensor:
-        return ops.softmin(x, -1 if self.dim is None else self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+    op = "softmin"

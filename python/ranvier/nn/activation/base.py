@@ -1,0 +1,78 @@
+"""What activation layers share. Each names its op; the formula is on the op's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier.ops as ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.module import Module
+
+
+class Activation(Module):
+    """A layer without settings."""
+
+    op: str  # its name in ranvier.ops
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Tensor:
+        return getattr(ops, self.op)(x)
+
+
+class InPlace(Module):
+    """A layer whose only argument is ``inplace``."""
+
+    op: str
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x: Any) -> Tensor:
+        return getattr(ops, self.op)(x, inplace=self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class WithAlpha(Module):
+    op: str
+    _shown = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, x: Any) -> Tensor:
+        return getattr(ops, self.op)(x, self.alpha, inplace=self.inplace)
+
+
+class Shrink(Module):
+    op: str
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, x: Any) -> Tensor:
+        return getattr(ops, self.op)(x, self.lambd)
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class AlongDim(Module):
+    """dim: by default the last dimension."""
+
+    op: str
+    _shown = ("dim",)
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Any) -> Tensor:
+        return getattr(ops, self.op)(x, -1 if self.dim is None else self.dim)
