@@ -1,4 +1,4 @@
-"""What may be assigned to attributes of a Tensor: grad, requires_grad, data."""
+"""The setters of Tensor's attributes grad, requires_grad and data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> 
 
 
 def set_data(tensor: Any, value: Any) -> None:
-    """Gives the tensor the memory of a value; what shared its old memory keeps that."""
+    """Gives the tensor the memory of a value; tensors that shared its old memory keep that."""
     given = hasattr(value, "_cell")
     array = value._array if given else np.asarray(plain("data", value))
     if tensor._requires_grad and array.dtype.kind != "f":

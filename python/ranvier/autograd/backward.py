@@ -1,9 +1,9 @@
-"""The walk over the tape: gradients flow from the outputs to the leaves.
+"""Backward: gradients pass along the tape from the outputs to the leaves.
 
-A node (Function, Output or leaf Tensor) runs when every use of it has delivered its gradient. Arrays that
-travel belong to whoever made them: a Function may hand the same array to two inputs, or hand on the one it
-got. So a sum of two gradients goes to a new array, which from then on is ours to add to; and a leaf keeps an
-array as its ``grad`` only if nobody else holds it.
+A node (Function, Output or leaf Tensor) runs when all its uses have delivered their gradients. A Function may
+return the same array for two inputs, or the array that it got. So the sum of two gradients goes to a new
+array, to which further ones are added; and a leaf keeps an array as its ``grad`` only if nothing else holds
+it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ def backward(
     create_graph: bool = False,
     inputs: Any = None,
 ) -> None:
-    """Adds the gradient of the root, a tensor, to the ``grad`` of every leaf that requires it.
+    """Adds the gradient of this tensor to the ``grad`` of every leaf that requires it.
 
-    gradient: same shape as the tensor; may be left out for a tensor of one element (it is 1).
-    retain_graph: keep what forward saved for another backward, which else raises RuntimeError.
-    inputs: the tensors whose ``grad`` to change (of one that is no leaf: as after ``retain_grad``); None
-    means all leaves.
+    gradient: has the shape of the tensor; 1 by default, for a tensor of one element. retain_graph: keep what
+    forward saved, for another backward; without it that raises RuntimeError. inputs: the tensors to get a
+    ``grad`` (others than leaves as after ``retain_grad``); None means all leaves.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(3.0, requires_grad=True)
@@ -58,7 +57,7 @@ def backward(
 
 
 def _targets(inputs: list[Tensor]) -> set[Any]:
-    """The nodes of the tensors whose ``grad`` is wanted; those that are no leaves keep it from now on."""
+    """The nodes of the tensors that get a ``grad``; of those that are no leaves it is retained."""
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
     for x in inputs:
@@ -105,14 +104,13 @@ def run(
     captured: dict[Any, Array | None] | None = None,
     only: set[Any] | None = None,
 ) -> None:
-    """Carries gradients from the roots to the leaves.
+    """Computes the gradients from the roots to the leaves.
 
-    captured: nodes whose gradient is wanted instead of every leaf's ``grad`` (filled in).
-    only: nodes whose tensors' ``grad`` is to be changed; None means all leaves. What leads to no node of
-    either is not run.
+    captured: gets the gradients of these nodes, and no ``grad`` is changed. only: the nodes of the tensors
+    that get a ``grad``; None means all leaves. Nodes that lead to none of either are not run.
     """
     pending: dict[Any, Array] = {}
-    ours: set[Any] = set()  # nodes whose pending sum is an array of our own
+    ours: set[Any] = set()  # nodes with a pending sum in a new array
     starts: list[Any] = []
     for root, seed in roots:
         node = root if root._grad_fn is None else root._grad_fn
@@ -152,7 +150,7 @@ def run(
 
 
 def _leading_to(targets: Iterable[Any], starts: list[Any]) -> set[Any]:
-    """The nodes between the starts and the targets, without targets that lead to no other."""
+    """The nodes between the starts and the targets, without the last targets."""
     users: dict[Any, list[Any]] = {}
     stack, found = list(starts), set(starts)
     while stack:
@@ -174,7 +172,7 @@ def _leading_to(targets: Iterable[Any], starts: list[Any]) -> set[Any]:
 
 
 def _count_uses(starts: list[Any]) -> dict[Any, int]:
-    """How many gradients each node waits for."""
+    """For each node the number of gradients that it waits for."""
     waits: dict[Any, int] = dict.fromkeys(starts, 0)
     stack = list(starts)
     while stack:
@@ -238,7 +236,7 @@ def _as_array(gradient: Any) -> Any:
 
 
 def _place(node: Output, dy: Array, pending: dict[Any, Any]) -> None:
-    """Puts the gradient of one of several outputs in its place among the others."""
+    """Stores the gradient of one of several outputs beside the others."""
     parts = pending.get(node.function)
     if parts is None:
         parts = pending[node.function] = [None] * node.function.outputs
@@ -271,9 +269,9 @@ def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
 
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
-    """Adds the gradient in ``holder`` (a list, so that it can be handed over) to ``leaf.grad``.
+    """Adds the gradient in ``holder`` to ``leaf.grad``, which gets the memory layout of the leaf.
 
-    ``leaf.grad`` gets the memory layout of the leaf, so that an optimizer can walk both side by side.
+    holder: a list of one array, so that the caller holds no other reference to it.
     """
     if recordings and (recording := current()) is not None:
         recording.gets_gradient(leaf)
@@ -300,7 +298,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 
 
 def _sole_references() -> int:
-    """What getrefcount says, in ``accumulate``, of an array that only the holder has: Pythons differ."""
+    """getrefcount in ``accumulate`` of an array that only the holder has; it depends on Python's version."""
     seen = []
 
     def probe(leaf: Any, holder: list[Any]) -> None:

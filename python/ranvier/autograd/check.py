@@ -1,8 +1,9 @@
-"""Questions about Tensors, answered outside the tape."""
+"""Properties and comparisons of Tensors, computed outside the tape."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ def numel(x: Any) -> int:
     return _raw(x).size
 
 
+def _is(x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
+    array = _raw(x)
+    return wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(numpy(array)))
+
+
 def isnan(x: Any) -> Tensor:
     """Where x is NaN.
 
@@ -41,24 +47,17 @@ def isnan(x: Any) -> Tensor:
     >>> rv.isnan(rv.tensor([1.0, float("nan")]))
     tensor([False,  True])
     """
-    array = _raw(x)
-    return wrap(np.asarray(np.isnan(array)) if array.dtype.char not in "fd" else _core.ne(array, array, None))
+    return _is(x, np.isnan, lambda array: _core.ne(array, array, None))
 
 
 def isinf(x: Any) -> Tensor:
     """Where x is infinite."""
-    array = _raw(x)
-    if array.dtype.char not in "fd":
-        return wrap(np.asarray(np.isinf(array)))
-    return wrap(_core.eq(_core.abs(array, None), math.inf, None))
+    return _is(x, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
 
 
 def isfinite(x: Any) -> Tensor:
     """Where x is neither NaN nor infinite."""
-    array = _raw(x)
-    if array.dtype.char not in "fd":
-        return wrap(np.asarray(np.isfinite(array)))
-    return wrap(_core.lt(_core.abs(array, None), math.inf, None))
+    return _is(x, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 
 def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:

@@ -23,8 +23,8 @@ def to(
 ) -> Tensor:
     """The tensor in another dtype; the only device is the CPU. Casts between floats are differentiable.
 
-    Accepts ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other_tensor)`` and the keywords, and
-    after these non_blocking, which changes nothing here, and copy. memory_format: see :func:`contiguous`.
+    Accepts ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other_tensor)``, each followed by
+    non_blocking, which has no effect, and copy, and all as keywords. memory_format: see :func:`contiguous`.
     Raises ValueError for another device, TypeError for more arguments.
 
     >>> import ranvier as rv
@@ -56,7 +56,7 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
 
 
 def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
-    """The tensor in a memory format: itself where it already is."""
+    """The tensor in a memory format: itself if it has that format."""
     array = x._array
     if memory_format == "preserve_format":
         return x
@@ -77,7 +77,7 @@ def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
 
 
 def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor in C order: itself where it already is.
+    """The tensor in C order: itself if it is in that order.
 
     memory_format: ``ranvier.channels_last`` for images (N, C, H, W) whose channels are side by side in
     memory, ``contiguous_format`` for C order, ``preserve_format`` for the order that it has. Raises

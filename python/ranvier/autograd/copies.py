@@ -16,8 +16,8 @@ Array = np.ndarray[Any, Any]
 
 
 class Clone(Function):
-    """y = x in memory of its own; order 'K' keeps the layout of what has no gaps (channels-last stays so),
-    'C' and 'channels_last' change it."""
+    """y = x in its own memory. Order 'K' keeps the layout of memory without gaps; 'C' and 'channels_last'
+    change it."""
 
     def __init__(self, order: Any = "K") -> None:
         self.order = order
@@ -86,7 +86,7 @@ class Put(Function):
 
 
 def _is_dense(x: Array) -> bool:
-    """Whether the elements fill their memory, each at a place of its own."""
+    """Whether the elements fill their memory, each at a different place."""
     step = x.itemsize
     for stride, size in sorted(zip(x.strides, x.shape, strict=True)):
         if size > 1:
@@ -99,14 +99,14 @@ def _is_dense(x: Array) -> bool:
 def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
     """Sums dy over the axes along which a value of this shape was repeated."""
     lead = dy.ndim - len(shape)
-    if lead < 0:  # more dimensions than there are, all of size 1
+    if lead < 0:  # the value has more dimensions, all of size 1
         return _sum_to(dy, shape[-lead:]).reshape(shape)
     axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
     return (_core.sum(dy, axes, True, None) if axes else copied(dy)).reshape(shape)
 
 
 class Replace(Function):
-    """y = x, in which the view that some Functions lead to is replaced by value: a base after its view."""
+    """y = x with the view that the chain of Functions gives replaced by value: the base of a changed view."""
 
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
         self.chain = chain
@@ -128,13 +128,13 @@ class Replace(Function):
         return
 
     def _laid_out(self, x: Array) -> Array:
-        """A copy in the memory order of the base, so that its views are views of the copy too."""
+        """A copy in the memory order of the base, so that the chain gives a view of the copy, too."""
         inverse = sorted(range(x.ndim), key=self.order.__getitem__)
         return copied(x.transpose(self.order), "C").transpose(inverse)
 
 
 class Refused(Function):
-    """The history of a view that has none: its memory was changed in place, and the view cannot follow."""
+    """The maker of a view without a history: its memory was changed in place, and the view has not."""
 
     def __init__(self, why: str) -> None:
         self.why = why

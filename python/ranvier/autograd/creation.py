@@ -1,7 +1,8 @@
-"""Making Tensors: from data, filled, ranges, random. Names and dtypes follow PyTorch."""
+"""Functions that make Tensors: from data, filled, ranges, random. Names and dtypes are PyTorch's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import index
 from typing import Any
 
@@ -21,44 +22,13 @@ uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8",
 bool_ = np.dtype("bool")
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
 
-__all__ = [
-    "BoolTensor",
-    "DoubleTensor",
-    "FloatTensor",
-    "IntTensor",
-    "LongTensor",
-    "arange",
-    "as_tensor",
-    "channels_last",
-    "contiguous_format",
-    "empty",
-    "empty_like",
-    "eye",
-    "float16",
-    "float32",
-    "float64",
-    "from_numpy",
-    "full",
-    "full_like",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "linspace",
-    "ones",
-    "ones_like",
-    "preserve_format",
-    "rand",
-    "rand_like",
-    "randint",
-    "randn",
-    "randn_like",
-    "randperm",
-    "tensor",
-    "uint8",
-    "zeros",
-    "zeros_like",
-]
+_NAMES = """
+    BoolTensor DoubleTensor FloatTensor IntTensor LongTensor arange as_tensor channels_last
+    contiguous_format empty empty_like eye float16 float32 float64 from_numpy full full_like int8 int16
+    int32 int64 linspace ones ones_like preserve_format rand rand_like randint randn randn_like randperm
+    tensor uint8 zeros zeros_like
+"""
+__all__ = _NAMES.split()
 
 
 def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) -> Tensor:
@@ -85,7 +55,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def _in_step(data: Any, array: Any) -> Any:
-    """The same made by kernels, which a captured step runs again: a copy of an array, or its numbers."""
+    """The array, made by kernels, which a captured step runs again: a copy of an array, or its numbers."""
     if isinstance(data, (Tensor, np.ndarray)):
         source = array_of("tensor", data)
         if array.dtype.char in "fd":
@@ -125,7 +95,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A Tensor on the memory of a NumPy array: a change of one is a change of both.
 
-    Raises TypeError for what is no array, or one in the other order of bytes, which the core does not read;
+    Raises TypeError for what is no array and for one in the other byte order, which the core does not read;
     ValueError for a view of more than 2**40 elements.
 
     >>> import numpy as np, ranvier as rv
@@ -137,35 +107,24 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     out = as_tensor(array)
     if out._array is not array and not array.dtype.isnative:
         raise TypeError(
-            f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's order of bytes: "
+            f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's byte order: "
             "use tensor(array), which copies it"
         )
     return out
 
 
-def FloatTensor(*data: Any) -> Tensor:
-    """A float32 Tensor of the data (``FloatTensor(2, 3)``: of zeros in that shape)."""
-    return wrap(sized_or_copied("FloatTensor", data, float32))
+def _constructor(name: str, dtype: Any) -> Callable[..., Tensor]:
+    def make(*data: Any) -> Tensor:
+        return wrap(sized_or_copied(name, data, dtype))
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"A Tensor of dtype {dtype}: of the data, or for ``{name}(2, 3)`` of zeros in that shape."
+    return make
 
 
-def DoubleTensor(*data: Any) -> Tensor:
-    """A float64 Tensor of the data, or of zeros in a shape."""
-    return wrap(sized_or_copied("DoubleTensor", data, float64))
-
-
-def LongTensor(*data: Any) -> Tensor:
-    """An int64 Tensor of the data, or of zeros in a shape."""
-    return wrap(sized_or_copied("LongTensor", data, int64))
-
-
-def IntTensor(*data: Any) -> Tensor:
-    """An int32 Tensor of the data, or of zeros in a shape."""
-    return wrap(sized_or_copied("IntTensor", data, int32))
-
-
-def BoolTensor(*data: Any) -> Tensor:
-    """A bool Tensor of the data, or of False in a shape."""
-    return wrap(sized_or_copied("BoolTensor", data, bool_))
+FloatTensor, DoubleTensor = _constructor("FloatTensor", float32), _constructor("DoubleTensor", float64)
+LongTensor, IntTensor = _constructor("LongTensor", int64), _constructor("IntTensor", int32)
+BoolTensor = _constructor("BoolTensor", bool_)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -184,14 +143,14 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """As :func:`zeros`, with whatever the memory held."""
+    """As :func:`zeros`, without setting the values."""
     return _finish(np.empty(shape_of(size), dtype or np.float32), requires_grad, device)
 
 
 def full(
     size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A Tensor filled with one number; its dtype decides unless given.
+    """A Tensor filled with one number, in the number's dtype unless dtype is given.
 
     >>> import ranvier as rv
     >>> rv.full((2,), 7)
@@ -216,7 +175,7 @@ def ones_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
 
 def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor in the shape, dtype and layout of x, with whatever the memory held."""
+    """A tensor in the shape, dtype and layout of x, without setting the values."""
     return _finish(np.empty_like(array_of("empty_like", x), dtype), requires_grad, device)
 
 
@@ -286,7 +245,7 @@ def linspace(
 ) -> Tensor:
     """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise.
 
-    With a dtype of integers start and end lose their fractions first, then the numbers between theirs. Raises
+    With a dtype of integers start and end lose their fractions first, then the numbers between them. Raises
     ValueError for steps < 0.
     """
     kind = np.dtype(dtype or np.float32)

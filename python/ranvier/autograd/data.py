@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     """The data as an array: numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own.
 
-    dtype: what the caller makes of it; where it is given, numbers keep all their digits until then.
+    dtype: the dtype that the caller will cast to; if it is given, floats stay in float64.
     """
     if hasattr(data, "_cell"):  # a Tensor
         return data._array
@@ -41,7 +41,7 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
 
 
 def _is_of_numpy(data: Any) -> bool:
-    """Whether the first number of the data is NumPy's, with a dtype that it keeps."""
+    """Whether the first number of the data is one of NumPy's, which keep their dtype."""
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
     return hasattr(data, "dtype")

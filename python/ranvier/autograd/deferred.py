@@ -1,4 +1,4 @@
-"""Gradients that a Function hands on in a shorter form than the array."""
+"""Gradients that a Function passes on in a shorter form than the array."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 class Deferred:
     """A gradient that becomes an array where one is needed.
 
-    A backward may return one. It reaches the Function that made the input as it is, if that Function says
-    ``takes_deferred`` and gets no other gradient; anything else (a sum, a leaf, a hook, `rv.autograd.grad`)
-    gets ``array()``. Which form arrives depends on the graph alone, so that an eager step and a captured one
-    make the same kernel calls.
+    A backward may return one. The Function that made the input gets it unchanged if it sets
+    ``takes_deferred`` and gets no other gradient; sums, leaves, hooks and `rv.autograd.grad` get ``array()``.
+    The form depends on the graph alone, so that an eager step and a captured one make the same kernel calls.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""The one device there is, under the name that PyTorch programs ask for."""
+"""The one device, the CPU, under PyTorch's name."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Function: one differentiable operation, its forward and backward side by side.
+"""Function: one differentiable operation, with its forward and its backward.
 
-The tape is made of Function instances. An instance is its own context: the constructor takes the
-attributes (stride, axis ...), ``forward`` saves what ``backward`` needs on ``self``, and ``apply``
-links the instance to the Functions that made its inputs.
+The tape consists of Function instances. An instance is its own context: the constructor takes the attributes
+(stride, axis ...), ``forward`` saves what ``backward`` needs on ``self``, and ``apply`` links the instance to
+the Functions that made its inputs.
 
-A Function's ``edges`` say where its gradients go, one for each input: the Function that made the
-input, the input itself if it is a leaf that requires gradients, or None. Edges, not the inputs, are
-kept, so that an activation which no backward needs is freed as soon as the program drops it.
+A Function's ``edges`` are the targets of its gradients, one for each input: the Function that made the input,
+the input itself if it is a leaf that requires gradients, or None. The inputs themselves are not kept, so that
+an activation which no backward needs is freed as soon as the program drops it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ranvier.autograd.views import is_several, join
 ndarray = np.ndarray
 _new = object.__new__
 
-# Attributes of these types do not keep memory alive: a node that saved nothing else can run backward again.
+# Attributes of these types hold no arrays: a node that saved nothing else can run backward again.
 _PLAIN = frozenset(
     {int, float, bool, str, type(None), slice, type(...), *(type(np.dtype(kind)) for kind in "?ilfd")}
 )
@@ -38,10 +38,9 @@ _ONCE = "a Function instance records one call, because it keeps what its own bac
 class Function:
     """One operation on arrays with its gradient; subclass it to define your own.
 
-    ``forward(*arrays)`` gets raw NumPy arrays and returns an array or a tuple of arrays.
-    ``backward(dy, ...)`` gets one gradient for each output (None where none arrives and there are
-    several outputs) and returns one gradient, or None, for each input of forward, in order.
-    ``self.needs`` tells, in both, for which inputs a gradient is wanted.
+    ``forward(*arrays)`` gets NumPy arrays and returns an array or a tuple of arrays. ``backward(dy, ...)``
+    gets one gradient for each output (None for an unused one of several) and returns one gradient, or None,
+    for each input of forward. ``self.needs`` says, in both, which inputs need a gradient.
 
     >>> import numpy as np, ranvier as rv
     >>> class Square(rv.autograd.Function):
@@ -56,7 +55,7 @@ class Function:
     tensor([2., 6.])
     """
 
-    # the links of the tape; what forward saves lies in the instance's __dict__
+    # the links of the tape; what forward saves is in the instance's __dict__
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -69,18 +68,18 @@ class Function:
         "versions",
     )
 
-    is_view: bool = False  # set it where the output shares memory with the first input
+    is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
-    # saved arrays that only one gradient is computed from: the input that it is of, by the attribute's name
+    # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}
     recorded = False
 
-    needs: tuple[bool, ...]  # which gradients are wanted: one for each input, known before forward
+    needs: tuple[bool, ...]  # which inputs need gradients, known before forward
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: tuple[int, ...]  # ... and how far they had counted at the time of forward
-    hooks: dict[int, Any] | None  # what sees the gradient of the output first: see hooks.py
+    hooks: dict[int, Any] | None  # functions that get the gradient of the output first: see hooks.py
     released: bool
     outputs: int
 
@@ -91,14 +90,14 @@ class Function:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def apply(self, x: Any, y: Any = _MISSING, z: Any = _MISSING, *more: Any) -> Any:
-        """Runs forward on Tensors, NumPy arrays, numbers or None; records it where gradients are wanted."""
+        """Runs forward on Tensors, NumPy arrays, numbers or None; records it if gradients are needed."""
         if self.recorded:
             raise RuntimeError(_ONCE)
         if z is not _MISSING:
             return self._apply_several((x, y, z, *more)) if more else self._apply_three(x, y, z)
         if y is not _MISSING:
             return self._apply_two(x, y)
-        try:  # the four forms do the same: a loop over few inputs costs more than a kernel on few elements
+        try:  # the four forms do the same: a loop over the inputs takes longer than a small kernel
             array = x._array
         except AttributeError:  # not a Tensor
             (x,) = as_inputs((x,), type(self).__name__.lower())
@@ -175,7 +174,7 @@ class Function:
         return self._recorded(self.forward(*arrays), inputs[0], version)
 
     def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
-        """Wraps what forward returned and makes this Function its maker."""
+        """Wraps the result of forward and makes this Function its maker."""
         self.recorded = True
         self.hooks = None
         self.released = False
@@ -188,7 +187,7 @@ class Function:
         out._grad = None
         out._requires_grad = True
         out._grad_fn = self
-        if self.is_view:  # a change of the view is one of x, whose counter is among the inputs
+        if self.is_view:  # a change of the view is a change of x, and counted there
             join(out, x, self, True)
         else:
             out._view = None
@@ -215,7 +214,7 @@ class Function:
         outs = tuple(wrap(np.asarray(part)) for part in y)
         if self.is_view:
             self._several_views(outs, x, True)
-        else:  # a count for each memory, of indices too, which backward may read
+        else:  # a count for each output, of indices too, which backward may read
             self.versions = (*self.versions, *[out._cell for out in outs])
             self.changes = (*self.changes, *[0 for _ in outs])
         for index, out in enumerate(outs):
@@ -225,7 +224,7 @@ class Function:
         return outs
 
     def check_saved(self) -> None:
-        """Raises if an array that backward needs was changed in place since forward."""
+        """Raises RuntimeError if an array that backward needs was changed in place since forward."""
         read = (v for name, v in vars(self).items() if name not in self.reads or self.needs[self.reads[name]])
         saved = list(_arrays_in(read))
         for cell, count in zip(self.versions, self.changes, strict=True):
@@ -242,8 +241,8 @@ class Function:
                 )
 
     def release(self) -> None:
-        """Drops what forward saved; a Function that saved only plain values (shapes, axes) can run again."""
-        if self.is_view:  # saves nothing, and may be needed again when the base changes
+        """Drops what forward saved, unless it saved only plain values (shapes, axes)."""
+        if self.is_view:  # it has no arrays, and is needed again when the base changes
             return
         saved = self.__dict__
         for value in saved.values():
@@ -264,7 +263,7 @@ def _is_plain(value: Any) -> bool:
 
 
 class Output:
-    """One of several outputs of a Function, as a node of the tape: hands its gradient to its place there."""
+    """One of several outputs of a Function: a node of the tape that passes its gradient to the Function."""
 
     __slots__ = ("edges", "function", "hooks", "index")
 
@@ -287,8 +286,8 @@ def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
 
 
 def watched(result: Any, *keys: Any) -> Any:
-    """The result of a Function that keeps arrays of these Tensors (or tuples with some), which were not among
-    its inputs: backward then raises where one of them has changed."""
+    """The result of a Function that keeps arrays of these Tensors, or of tuples with some, which are not its
+    inputs: backward raises if one of them has changed."""
     node = result._grad_fn
     if isinstance(node, Function):
         for key in keys:
@@ -300,7 +299,7 @@ def watched(result: Any, *keys: Any) -> Any:
 
 
 class _Absent:
-    """Stands for an input that is None (a layer without bias)."""
+    """An input that is None (a layer without bias)."""
 
     _array = None
     _requires_grad = False
@@ -313,10 +312,7 @@ _ABSENT = _Absent()
 
 
 def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Tensors as they are; arrays wrapped; numbers in the dtype that PyTorch's promotion gives them.
-
-    Only what follows the first input may be None.
-    """
+    """Tensors of the inputs; numbers get the dtype of PyTorch's promotion. The first must not be None."""
     tensors: list[Any] = []
     numbers = False
     for x in inputs:
@@ -350,7 +346,7 @@ def _refuse(name: str, x: Any) -> Any:
 
 
 def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
-    """The dtype a number takes beside tensors of these dtypes: theirs, unless it is of a higher kind.
+    """The dtype of a number in an operation with tensors of these dtypes: theirs, unless its kind is higher.
 
     >>> import numpy as np
     >>> number_dtype(2.5, [np.dtype("int64")])

@@ -24,8 +24,8 @@ def gradients(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input.
 
-    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed. Raises RuntimeError where an input was
-    not used, unless ``allow_unused``, which gives None for it.
+    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed. Raises RuntimeError if an input was not
+    used; with ``allow_unused`` its gradient is None.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([1.0, 2.0], requires_grad=True)
@@ -59,8 +59,8 @@ def gradients(
 def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function that returns the value and the gradients with respect to ``args[argnums]``.
 
-    An argument may be a number (the gradient is then a float, computed in float64), an array, a Tensor, or a
-    list, tuple or dict of these. The function must return one number. Raises RuntimeError where it does not.
+    An argument may be a number (then the gradient is a float, computed in float64), an array, a Tensor, or a
+    list, tuple or dict of these. Raises RuntimeError if the function does not return one number.
 
     >>> import ranvier as rv
     >>> rv.value_and_grad(lambda x: x.clone())(3.0)
@@ -72,7 +72,12 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         leaves: list[Tensor] = []
-        inner = [_watch(arg, leaves) if i in wanted else arg for i, arg in enumerate(args)]
+
+        def watched(value: Any) -> Tensor:
+            leaves.append(_leaf(value))
+            return leaves[-1]
+
+        inner = [_mapped(watched, arg) if i in wanted else arg for i, arg in enumerate(args)]
         with enable_grad():
             value = function(*inner, **kwargs)
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -82,11 +87,14 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
             found = list(gradients(value, leaves, allow_unused=True))
         else:
             found = [None] * len(leaves)
-        results = [
-            g if g is not None else wrap(filled_like(0, x._array)) for g, x in zip(found, leaves, strict=True)
-        ]
-        order = iter(results)
-        grads = tuple(_collect(arg, order) for i, arg in enumerate(args) if i in wanted)
+        results = (
+            wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(found, leaves, strict=True)
+        )
+
+        def result(value: Any) -> Any:
+            return next(results).item() if isinstance(value, (int, float)) else next(results)
+
+        grads = tuple(_mapped(result, arg) for i, arg in enumerate(args) if i in wanted)
         plain = any(isinstance(args[i], (int, float)) for i in wanted)
         return value.item() if plain else value.detach(), grads if several else grads[0]
 
@@ -94,7 +102,9 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
 
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """The gradient of a function of one number's worth of output, as a function: see :func:`value_and_grad`.
+    """A function that returns the gradient of a function with one number as its result.
+
+    See :func:`value_and_grad`.
 
     >>> import ranvier as rv
     >>> rv.grad(lambda x: x.clone())(2.0)
@@ -109,27 +119,19 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Call
     return wrapper
 
 
-def _watch(arg: Any, leaves: list[Tensor]) -> Any:
-    """The argument with a leaf that requires gradients for every array, in the order of leaves."""
+def _mapped(function: Callable[[Any], Any], arg: Any) -> Any:
+    """The argument with each number, array or Tensor in it replaced by the function of it."""
     if isinstance(arg, dict):
-        return {key: _watch(value, leaves) for key, value in arg.items()}
+        return {key: _mapped(function, value) for key, value in arg.items()}
     if isinstance(arg, (list, tuple)):
-        return type(arg)(_watch(value, leaves) for value in arg)
+        return type(arg)(_mapped(function, value) for value in arg)
+    return function(arg)
+
+
+def _leaf(arg: Any) -> Tensor:
     array = arg._array if isinstance(arg, Tensor) else np.asarray(arg)
     if isinstance(arg, (int, float)):
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
         raise TypeError(f"[grad] got an argument of dtype {array.dtype}; expected float32 or float64")
-    leaf = wrap(array, requires_grad=True)
-    leaves.append(leaf)
-    return leaf
-
-
-def _collect(arg: Any, order: Any) -> Any:
-    """The gradients in the structure of the argument they belong to."""
-    if isinstance(arg, dict):
-        return {key: _collect(value, order) for key, value in arg.items()}
-    if isinstance(arg, (list, tuple)):
-        return type(arg)(_collect(value, order) for value in arg)
-    found = next(order)
-    return found.item() if isinstance(arg, (int, float)) else found
+    return wrap(array, requires_grad=True)

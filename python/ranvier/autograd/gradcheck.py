@@ -23,10 +23,10 @@ def numeric_gradients(
 ) -> list[Array]:
     """Central differences of ``sum(dy * function(*arrays))`` with respect to each floating array.
 
-    Fourth order, (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h, with h = 1e-3 max(1, |x|): the error
-    is of order h^4 in the function and eps / h in rounding, so that about 11 digits are right.
+    Fourth order, (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h, with h = 1e-3 max(1, |x|): the error is
+    of order h^4, and eps / h from rounding, so that about 11 digits are right.
 
-    entries: differentiate with respect to so many elements of each array, spread evenly; the others are NaN.
+    entries: the number of elements of each array to differentiate by, spread evenly; the others are NaN.
     """
 
     def weighted() -> float:
@@ -69,10 +69,10 @@ def gradcheck(
 ) -> bool:
     """True if the gradients of a function agree with central differences in float64.
 
-    inputs: Tensors or arrays, taken in float64; those that are floating are checked. They must lie off kinks
-    by more than 2e-3 max(1, abs(x)). entries: how many elements of each are checked; None means all.
-    The greatest difference is measured against the greatest gradient, at least 1. Raises GradcheckError (or
-    returns False) where it exceeds rtol.
+    inputs: Tensors or arrays, converted to float64; the floating ones are checked. They must be more than
+    2e-3 max(1, abs(x)) away from kinks. entries: the number of elements of each to check; None means all.
+    Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
+    gradient, or rtol where that is below 1.
 
     >>> import numpy as np, ranvier as rv
     >>> rv.autograd.gradcheck(lambda x: x.clone(), np.array([0.5, -1.0]))

@@ -1,4 +1,4 @@
-"""Hooks on tensors: functions that see a gradient when backward reaches it, and may replace it."""
+"""Hooks on tensors: functions that get a gradient in backward, and may replace it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from ranvier.autograd.views import FLAG, UNWATCHED
 
 Hooks = dict[int, Callable[..., Any]]
 
-# The hooks of leaves lie here, not in the Tensor: they are rare, and every Tensor would carry the slot.
-# By the leaf's id, as long as the leaf lives: called before the gradient is added to ``grad``, and after it.
+# The hooks of leaves, by the leaf's id, while the leaf is alive; called before the gradient is added to
+# ``grad``, and after it. They are not in the Tensor, since they are rare and every Tensor would need a slot
+# for them.
 before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
 
 
 class RemovableHandle:
-    """What registering a hook returns: ``remove()``, or the end of a ``with`` block, takes it off again."""
+    """A registered hook: ``remove()``, or the end of a ``with`` block, removes it."""
 
     _keys = itertools.count()
 
@@ -44,7 +45,7 @@ class RemovableHandle:
 
 
 class Retain:
-    """The hook of ``retain_grad``: adds the gradient, as it is after all other hooks, to ``grad``."""
+    """The hook of ``retain_grad``: adds the gradient, after all other hooks, to ``grad``."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = weakref.ref(tensor)
@@ -53,15 +54,16 @@ class Retain:
         tensor = self.tensor()
         if tensor is None:
             return
-        held = tensor._grad  # another Tensor takes its place: it may be the caller's by now
+        held = tensor._grad  # replaced, not changed: the caller may hold it
         tensor._grad = wrap(copied(gradient) if held is None else _core.add(held._array, gradient, None))
 
 
 def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     """Calls ``hook(gradient)`` when backward has the whole gradient of this tensor.
 
-    What the hook returns, if not None, takes the gradient's place. Returns a handle whose ``remove()``
-    takes the hook off. Raises RuntimeError for a tensor that requires no gradients.
+    What the hook returns replaces the gradient, unless it is None. Returns a handle: ``remove()`` removes the
+    hook.
+    Raises RuntimeError for a tensor that requires no gradients.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(3.0, requires_grad=True)
@@ -118,10 +120,10 @@ def retains_grad(tensor: Tensor) -> bool:
 
 
 def call(hooks: Hooks, gradient: Any) -> Any:
-    """The gradient after every hook, in order of registration; those that retain it come last.
+    """The gradient after all hooks, in order of registration; those of ``retain_grad`` come last.
 
-    Hooks see an array. A Deferred goes on as it is where no hook has changed it, so that hooks which only
-    look change no bit of what follows.
+    Hooks get an array. A Deferred is returned unchanged if no hook has changed the array, so that hooks which
+    only read it change no bit of the result.
     """
     deferred = gradient if isinstance(gradient, Deferred) else None
     first = array = gradient if deferred is None else deferred.array()
@@ -141,12 +143,12 @@ def call(hooks: Hooks, gradient: Any) -> Any:
 
 
 def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
-    """Whether hooks that got these tensors, all of one array, left the values of a Deferred in it."""
+    """Whether the array of these tensors, which hooks got, still has the values of the Deferred."""
     if any(tensor._cell[0] for tensor in seen):
         return False
     if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
         return True
-    # A captured step may change it by what is nothing today and something in a replay.
+    # In a captured step, a change that is 0 now may be another in a replay.
     return not recordings and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
 
 

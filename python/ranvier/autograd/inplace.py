@@ -1,7 +1,7 @@
-"""Changes of a Tensor in place, and what the tape has to know of them.
+"""Changes of a Tensor in place.
 
-Off the tape the memory is written and the version counter raised. On the tape the tensor takes over the
-result of the ordinary operation and its history: see rebase.py.
+Off the tape, the memory is written and the count of changes increased. On the tape, the tensor takes the
+result of the ordinary operation, and its history: see rebase.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ranvier.autograd.views import BORROWED, FLAG, before_writing, bump, refuse_
 
 
 def assign(tensor: Any, result: Any, name: str) -> Any:
-    """Makes tensor hold the value of result (and, on the tape, its history)."""
+    """Gives the tensor the value of the result and, on the tape, its history."""
     if result is tensor:
         return tensor
     recorded = mode.enabled and result._requires_grad
@@ -46,7 +46,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
 
 
 def store(tensor: Any, value: Any, name: str) -> None:
-    """Writes a number or array to the memory of a tensor, off the tape."""
+    """Writes a number or an array to the memory of a tensor, off the tape."""
     array = tensor._array
     if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in array.strides:
         before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
@@ -55,7 +55,7 @@ def store(tensor: Any, value: Any, name: str) -> None:
 
 
 def _passes_gradients(value: Any, tensor: Any) -> bool:
-    """True where a value that requires gradients is put into floats: none flows through integers."""
+    """Whether the value requires gradients and goes into floats; integers have none."""
     return getattr(value, "requires_grad", False) and tensor._array.dtype.kind == "f"
 
 
@@ -69,7 +69,7 @@ def check_leaf(tensor: Any, name: str) -> None:
 
 
 def raw_index(key: Any) -> Any:
-    """An index in which Tensors have become arrays."""
+    """The index, with arrays in place of Tensors."""
     if isinstance(key, tuple):
         return tuple(raw_index(part) for part in key)
     return getattr(key, "_array", key)
@@ -80,7 +80,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     check_leaf(x, "setitem")
     raw = raw_index(key)
     try:
-        if mode.enabled and (x._requires_grad or _passes_gradients(value, x)):
+        if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
             assign(x, watched(SetItem(raw).apply(x, value), key), "setitem")
         else:
             _write_places(x, numbers_first(raw, x._array.shape), getattr(value, "_array", value))
@@ -112,7 +112,7 @@ def copy_(x: Tensor, source: Any) -> Tensor:
 
 def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
     check_leaf(x, name)
-    if mode.enabled and (x._requires_grad or _passes_gradients(value, x)):
+    if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
         return assign(x, Put().apply(x, value), name)
     store(x, getattr(value, "_array", value), name)
     return x

@@ -1,10 +1,9 @@
-"""Keys of x[key] with arrays: what PyTorch's rules make of them.
+"""Keys of x[key] with arrays, by PyTorch's rules.
 
 Integers, slices, None and Ellipsis are applied first and give a view of x. Then arrays of integers pick
-along their axes of the view, all of one broadcast shape; a mask stands for the places where it is true. The
-picked dimensions take the place of the axes where these are neighbours, else they come first. An integer
-(or a tensor without dimensions) is no array: x[0, :, i] is x[0][:, i], where NumPy puts the picked
-dimensions first.
+along their axes of the view, all broadcast to one shape; a mask means the places where it is true. The
+picked dimensions replace the axes if these are neighbours, otherwise they come first. An integer (or a tensor
+without dimensions) is no array: x[0, :, i] is x[0][:, i], where NumPy puts the picked dimensions first.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ Array = np.ndarray[Any, Any]
 
 
 class Picks(NamedTuple):
-    """A key with arrays, taken apart."""
+    """The parts of a key with arrays."""
 
     basic: tuple[Any, ...]  # integers, slices and None: a view
-    axes: tuple[int, ...]  # of the view, that arrays pick along
-    rows: Array  # the index of each picked element into these axes as one, in C order
+    axes: tuple[int, ...]  # the axes of the view that arrays pick along
+    rows: Array  # the index of each picked element in these axes, joined to one in C order
     shape: tuple[int, ...]  # of the picked dimensions
 
 
 def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
-    """The parts of a key for a tensor of this shape. Raises IndexError where the key does not fit it."""
+    """The parts of a key for a tensor of this shape. Raises IndexError if the key does not fit."""
     if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # rows
         return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape)
     basic, arrays, axes, mask = _split(key, shape)
@@ -64,7 +63,7 @@ def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) -> IndexError:
-    """NumPy's error about a key, as this library's."""
+    """NumPy's error about a key in the standard error format."""
     try:
         basic, arrays, axes, _ = _split(key, shape)
         sizes = np.broadcast_to(0, shape)[basic].shape
@@ -79,7 +78,7 @@ def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) 
 def _split(
     key: Any, shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:
-    """The part that gives a view, the arrays, the axes of the view they pick along, and the last mask."""
+    """The part that gives a view, the arrays, the axes of the view for them, and the last mask."""
     basic: list[Any] = []
     arrays: list[Array] = []
     axes: list[int] = []
@@ -107,7 +106,7 @@ def _split(
 
 
 def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
-    """The key with arrays for lists, ints for numbers, and slices for Ellipsis and what is left out."""
+    """The key with arrays for lists, ints for numbers, and slices for Ellipsis and missing dimensions."""
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     left = len(shape) - sum(map(_consumed, parts))
     if left < 0 or sum(part is ... for part in parts) > 1:
@@ -144,15 +143,14 @@ def _part(part: Any) -> Any:
 
 
 def _consumed(part: Any) -> int:
-    """How many dimensions of x a part of the key is for."""
+    """The number of dimensions of x that a part of the key is for."""
     if part is None or part is ...:
         return 0
     return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
 
 
 def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
-    """An array of integers as it is, a mask as the places where it is true; one that has no dimensions picks
-    from a new one."""
+    """An array of integers, or the places where a mask is true; one without dimensions is for a new one."""
     if part.dtype.kind != "b":
         return (part,)
     if part.ndim == 0:
@@ -165,7 +163,7 @@ def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
 
 
 def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ...]]:
-    """The indices into several axes as one index into all of them, in C order; and their broadcast shape."""
+    """The indices into several axes, joined to one index in C order, and their broadcast shape."""
     try:  # the common case in one call: no negative ones, all in range
         rows: Any = np.ravel_multi_index(arrays, sizes)
         return rows.reshape(-1), rows.shape
@@ -186,7 +184,7 @@ def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ..
 
 
 def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
-    """The same by kernels, in double, so that a captured step computes it again."""
+    """The same with kernels, in float64, so that a captured step computes it again."""
     rows: Array | None = None
     for index, size in zip(arrays, sizes, strict=True):
         place = cast(index, np.dtype(np.float64))

@@ -1,6 +1,6 @@
-"""Copies, casts and fills of arrays by the core, which records them in a step that is run again.
+"""Copies, casts and fills of arrays by the core, so that a captured step records them.
 
-What the core has no kernel for (half floats, small integers, memory that overlaps) NumPy does.
+NumPy does what the core has no kernel for: half floats, small integers, memory that overlaps.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MOST_ELEMENTS = 2**40  # as many as the core takes
 
 
 def plain(name: str, data: Any) -> Any:
-    """data as it is, but an array in the machine's order of bytes, which a Tensor always has.
+    """The data; an array in the machine's byte order, which a Tensor always has.
 
-    Raises TypeError for an array with a mask, which nothing here would respect, and ValueError for a view
-    that repeats its elements more often than any call could read them.
+    Raises TypeError for an array with a mask, which would be lost, and ValueError for a view with more than
+    2**40 elements.
     """
     if type(data) is np.ndarray:
         if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative:
@@ -38,14 +38,14 @@ def plain(name: str, data: Any) -> Any:
     elif isinstance(data, np.ma.MaskedArray):
         raise TypeError(
             f"[{name}] got a masked array; expected one without a mask: use filled(value), or pass the mask "
-            "as an array of its own"
+            "as a separate array"
         )
     require_size(name, data.shape)
     return native(data)
 
 
 def require_size(name: str, shape: Any) -> None:
-    """Raises ValueError for a shape that only a view of repeated elements, or an empty array, can have."""
+    """Raises ValueError for a shape of more than 2**40 elements, zeros counted as 1."""
     if math.prod(n or 1 for n in shape) > MOST_ELEMENTS:
         raise ValueError(
             f"[{name}] got the shape {shape}; expected dimensions with a product of at most 2**40"
@@ -53,12 +53,12 @@ def require_size(name: str, shape: Any) -> None:
 
 
 def native(array: Array) -> Array:
-    """The values in the machine's order of bytes, which the core reads."""
+    """The values in the machine's byte order, which the core reads."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def like(array: Array, value: Array) -> Array:
-    """A copy of the value in the dtype and memory order of the array, whose shape it has."""
+    """A copy of the value in the dtype and memory order of the array, which has the same shape."""
     if array.dtype.char not in _FLOATS or value.dtype.char not in _READ:
         made = np.empty_like(array)
         made[...] = value
@@ -88,7 +88,7 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def reshaped(x: Array, shape: Any) -> Array:
-    """x in another shape: a view where there is one, else a copy."""
+    """x in another shape: a view if possible, else a copy."""
     y = x.reshape(shape)
     if recordings and x.dtype.char in _FLOATS and not np.may_share_memory(x, y):
         return _core.copy(x, False, None).reshape(shape)
@@ -96,7 +96,7 @@ def reshaped(x: Array, shape: Any) -> Array:
 
 
 def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
-    """x, if it is of floats, in this dtype of them."""
+    """x in this dtype, if x has a dtype of floats."""
     return x if dtype is None or x.dtype.kind != "f" or x.dtype == dtype else cast(x, dtype)
 
 
@@ -115,7 +115,7 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 
 
 def literal(array: Array) -> Array:
-    """An array whose values are the program's own, which may change it: a recorded step makes it anew."""
+    """A new array of constants that the step may change: a captured step copies it in each replay."""
     if recordings and current() is not None:
         if array.dtype.char in _FLOATS:
             return _core.copy_like(keep(array), array)
@@ -125,14 +125,14 @@ def literal(array: Array) -> Array:
 
 @functools.lru_cache(maxsize=1024)
 def numbers(*values: float) -> Array:
-    """Constants as a kernel reads them: float64, one array for the same values."""
+    """Constants as kernels read them: float64, one array for the same values."""
     array = np.array(values, np.float64)
     array.flags.writeable = False
     return keep(array)
 
 
 def write(array: Array, value: Any, name: str = "copy_") -> None:
-    """array[...] = value, a number or an array that broadcasts; name is the op's, for errors."""
+    """array[...] = value, a number or an array that broadcasts; errors begin with the op's name."""
     dtype = array.dtype
     if isinstance(value, _NUMBERS):
         value = number_in(name, value, dtype)
@@ -147,7 +147,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
                 _core.fill(array, value)
             return
         except (TypeError, ValueError, OverflowError):
-            pass  # it does not fit, which is said below, or they overlap, which NumPy can do
+            pass  # it does not fit, which raises below, or they overlap, which NumPy can do
     refuse(*_NO_KERNEL)
     try:
         array[...] = value
@@ -159,7 +159,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
 
 
 def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """A number as an array of this dtype takes it: True for a bool if not 0, towards 0 for an integer."""
+    """A number as an element of this dtype: towards 0 for integers; for bool, whether it is not 0."""
     if dtype.kind == "f":
         return float(value)
     if dtype.kind == "b":
@@ -187,14 +187,14 @@ def _write_array(array: Array, value: Array) -> None:
 
 
 def picked(array: Array, keys: tuple[Any, ...]) -> Array:
-    """array[key] for a key as ``numbers_first`` takes it apart: a view where no array picks."""
+    """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
     for key in keys[:-1]:
         array = array[key]
     return np.asarray(array[_view_key(keys[-1]) or keys[-1]])
 
 
 def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
-    """array[key] = value for such a key."""
+    """array[key] = value for the keys of ``numbers_first``."""
     for key in keys[:-1]:
         array = array[key]
     key = keys[-1]
@@ -209,8 +209,7 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
 
 
 def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
-    """array[key] = value for a key with arrays; PyTorch casts there no value but a number, and here no value
-    is cast to a lower kind."""
+    """array[key] = value for a key with arrays. A number is cast to any dtype, a value to no lower kind."""
     value = np.asarray(plain("setitem", value))
     if value.ndim == 0 and value.dtype.kind in "biuf":
         value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)
@@ -229,7 +228,7 @@ def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
 
 
 def _is_mask_of(key: Any, array: Array) -> bool:
-    """True for a mask of all elements of a floating array that the core can write to."""
+    """Whether the key is a mask of all elements of a floating array that the core can write to."""
     return (
         isinstance(key, np.ndarray)
         and key.dtype.kind == "b"
@@ -241,7 +240,7 @@ def _is_mask_of(key: Any, array: Array) -> bool:
 
 
 def _view_key(key: Any) -> tuple[Any, ...] | None:
-    """The key such that it gives a view, also of one element; None where it has arrays."""
+    """The key in a form that gives a view even of one element; None for a key with arrays."""
     parts = key if isinstance(key, tuple) else (key,)
     for part in parts:
         if not (part is None or part is ... or isinstance(part, (int, slice))) or isinstance(part, bool):

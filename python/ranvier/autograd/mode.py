@@ -11,13 +11,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Mode(local):
-    enabled = True  # the class attribute is what a thread sees before it switches
+    enabled = True  # the value of a thread that has not switched
 
 
 mode = _Mode()
 
-# One entry for each thread that does not record now (or ended so). While it is empty nobody has to ask what
-# this thread has switched: looking that up is a noticeable part of a small op.
+# One entry for each thread that does not record now, or did not when it ended. While it is empty, the mode of
+# this thread need not be looked up, which is a noticeable part of a small op.
 switched_off: list[None] = []
 
 
@@ -26,7 +26,7 @@ def _switch(enabled: bool) -> None:
         mode.enabled = True
         switched_off.pop()
     elif mode.enabled and not enabled:
-        switched_off.append(None)  # before the switch: an interrupt in between leaves an entry too many
+        switched_off.append(None)  # first: an interrupt between the two lines leaves one entry too many
         mode.enabled = False
 
 
@@ -118,7 +118,7 @@ class enable_grad(_Block):
     wanted = True
 
 
-_GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # flags of code: inspect's, which takes milliseconds to import
+_GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # of inspect, which takes milliseconds to import
 
 
 def _decorate(function: F, wanted: bool) -> F:
@@ -144,7 +144,7 @@ def _decorate(function: F, wanted: bool) -> F:
 
 
 def _decorate_generator(function: F, wanted: bool) -> F:
-    """Each part of a generator runs with the switch, and not what its caller does between them."""
+    """Switches for each part of a generator, and back for what its caller does between them."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -26,7 +26,7 @@ def text(tensor: Any) -> str:
     else:
         shown = array
         if array.size > _THRESHOLD:
-            for axis in range(array.ndim):  # only what is shown decides the format
+            for axis in range(array.ndim):  # only the shown elements decide the format
                 if array.shape[axis] > 2 * _EDGE:
                     keep = [*range(_EDGE), *range(array.shape[axis] - _EDGE, array.shape[axis])]
                     shown = shown.take(keep, axis)
@@ -41,7 +41,7 @@ def text(tensor: Any) -> str:
 
 
 class _Format:
-    """Decides once for all elements: integers, fixed point or powers of ten, and the width."""
+    """The format of all elements: integers, fixed point or powers of ten, and the width."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.floating = array.dtype.kind == "f"

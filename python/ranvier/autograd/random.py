@@ -1,8 +1,8 @@
-"""Sources of randomness: the global one, seeded by :func:`manual_seed`, and Generators of one's own.
+"""Random numbers: the global Generator, which :func:`manual_seed` seeds, and further Generators.
 
-Floating numbers (``randn``, initialisation, dropout, augmentation) are drawn by kernels, which are
-counter-based and get a fresh key each time; integers and permutations come from NumPy's ``generator()``.
-Within ``using(g)`` both draw from ``g`` instead, on this thread only.
+Floating numbers (``randn``, initialisation, dropout, augmentation) are drawn by counter-based kernels, which
+get a new key for each call; integers and permutations come from NumPy's ``generator()``. Within ``using(g)``
+both draw from ``g`` instead, on this thread only.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ class Generator:
     def __init__(self, device: Any = "cpu") -> None:
         self._numpy: np.random.Generator | None = None
         self._seeded = True
-        # The seed and the number of keys given, where kernels find them: a step that is run again as it was
-        # recorded takes the next keys.
+        # The seed and the number of keys drawn, in memory that kernels read: a replay draws the next keys.
         self._state = np.array([67280421310721, 0])  # the seed that PyTorch's generators begin with
 
     def manual_seed(self, seed: int) -> Generator:
-        """Begins the stream of `seed`; returns self."""
+        """Starts the stream of `seed`; returns self."""
         refuse("manual_seed", "call it before the step")
         with _lock:
             self._begin(seed)
@@ -50,24 +49,20 @@ class Generator:
         self._state.view(np.uint64)[...] = int(seed) & _MASK, 0
 
     def seed(self) -> int:
-        """Begins a stream whose seed the system draws, and returns that seed."""
-        import secrets
-
-        self.manual_seed(secrets.randbits(63))
+        """Starts a stream with a seed drawn from the system, and returns the seed."""
+        self.manual_seed(_drawn_seed())
         return self.initial_seed()
 
     def initial_seed(self) -> int:
         """The seed in force: the one given to manual_seed, else one drawn from the system."""
         if not self._seeded:
-            import secrets
-
             with _lock:
                 if not self._seeded:
-                    self._begin(secrets.randbits(63))
+                    self._begin(_drawn_seed())
         return int(self._state[0]) & _MASK
 
     def numpy(self) -> np.random.Generator:
-        """NumPy's generator behind random integers and permutations."""
+        """NumPy's generator, for random integers and permutations."""
         if self._numpy is None:
             seed = self.initial_seed()
             with _lock:
@@ -76,11 +71,11 @@ class Generator:
         return self._numpy
 
     def next_key(self) -> int:
-        """A fresh key for a counter-based kernel: a function of the seed and of the draws before."""
+        """A new key for a counter-based kernel: a function of the seed and of the number of draws before."""
         return int(self.fresh_key()[0]) & _MASK
 
     def fresh_key(self) -> np.ndarray[Any, Any]:
-        """The same as the buffer that a random kernel reads: see :func:`fresh_key`."""
+        """The same, as the buffer that a random kernel reads: see :func:`fresh_key`."""
         if not self._seeded:
             self.initial_seed()
         return _core.next_key(self._state)
@@ -113,15 +108,15 @@ _local = _Local()
 
 
 def current() -> Generator:
-    """The Generator that is drawn from here."""
+    """The Generator of this thread."""
     return _local.generator or _global
 
 
 @contextlib.contextmanager
 def using(generator: Generator) -> Iterator[None]:
-    """Within the block everything that this thread draws comes from `generator`.
+    """Within the block this thread draws all random numbers from `generator`.
 
-    A DataLoader makes each batch so: what is drawn for it does not depend on when, or on which thread.
+    A DataLoader makes each batch in such a block: its numbers depend neither on the time nor on the thread.
     """
     before, _local.generator = _local.generator, generator
     try:
@@ -131,7 +126,7 @@ def using(generator: Generator) -> Iterator[None]:
 
 
 def manual_seed(seed: int) -> None:
-    """Seeds every random number of the library.
+    """Seeds all random numbers of the library.
 
     >>> import ranvier as rv
     >>> rv.manual_seed(0); a = rv.rand(3).tolist()
@@ -148,22 +143,22 @@ def initial_seed() -> int:
 
 
 def generator() -> np.random.Generator:
-    """NumPy's generator behind random integers and permutations."""
+    """NumPy's generator, for random integers and permutations."""
     refuse("a draw of random integers", "pass them as an argument, or draw floats with rv.rand or rv.randn")
     return current().numpy()
 
 
 def next_key() -> int:
-    """A fresh key for a counter-based kernel: a function of the seed and of how many were drawn before."""
+    """See :meth:`Generator.next_key`."""
     return current().next_key()
 
 
 def fresh_key() -> np.ndarray[Any, Any]:
-    """The buffer (key, number of the call) from which a random kernel draws; it follows ``rv.manual_seed``.
+    """The buffer (key, number of the call) that a random kernel reads; it depends on ``rv.manual_seed``.
 
     ``_core.dropout(x, p, key, out)``, ``_core.random_uniform(shape, dtype, low, high, key)`` and
-    ``_core.random_normal(shape, dtype, mean, std, key)`` give the same values for the same key. A step that
-    is run again with the second number counted up draws new ones.
+    ``_core.random_normal(shape, dtype, mean, std, key)`` give the same values for the same buffer. A
+    replay adds to the second number and so draws new ones.
     """
     return (_local.generator or _global).fresh_key()
 
@@ -181,6 +176,12 @@ def set_rng_state(state: dict[str, Any]) -> None:
 def mixed(seed: int, number: int) -> int:
     """Key `number` of a seed: neighbouring numbers and seeds give unrelated keys."""
     return _mix(_mix(seed) + number)
+
+
+def _drawn_seed() -> int:
+    import secrets
+
+    return secrets.randbits(63)
 
 
 def _mix(x: int) -> int:

@@ -1,9 +1,9 @@
 """The history of Tensors that share memory, after one of them was changed in place on the tape.
 
-A tensor whose memory nobody else sees takes over the memory of the result, so that what earlier Functions
-saved stays right. Else the memory is written, and backward raises if it was saved. Then, as in PyTorch, the
-base of a changed view gets a new history, in which the view's elements come from the result, and every view
-of the base one that begins at the base's new history.
+A tensor that shares its memory with no other takes the memory of the result, so that what earlier Functions
+saved stays right. Otherwise the memory is written, and backward raises if it was saved. Then, as in PyTorch,
+the base of a changed view gets a new history, in which the view's elements come from the result, and the
+history of each view of the base starts at the new one.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from ranvier.autograd.views import (
 )
 
 Array = np.ndarray[Any, Any]
-_SAME_NUMBER = frozenset({"fill_", "zero_"})  # what gives every element one value
+_SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
 
 
 def take_over(tensor: Any, result: Any, name: str) -> None:
-    """Makes tensor hold the value and the history of a result on the tape, of its shape and dtype."""
+    """Gives the tensor the value and the history of a result of the same shape and dtype."""
     view, cell = tensor._view, tensor._cell
     if view is not None and stands_alone(tensor):
         view = None
@@ -47,7 +47,7 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         if view[0]._cell is not cell:
             raise RuntimeError(
                 f"[{name}] got a view of a tensor that has other memory since (`.data = ...`); expected a "
-                "view of what it is now: make it anew, or clone() it"
+                "view of its present memory: make the view again, or clone() it"
             )
         if view[0]._grad_fn is None and view[0]._requires_grad:
             refuse_leaf(name, "a view of a leaf Variable")
@@ -70,11 +70,11 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
 
 
 def _exchange(tensor: Any, result: Any) -> None:
-    """Hands the memory of the result over."""
+    """Gives the tensor the memory of the result."""
     if result._view is not None:
         result = result.clone()
     maker, cell = result._grad_fn, result._cell
-    if maker.versions and maker.versions[0] is cell:  # the count goes on
+    if maker.versions and maker.versions[0] is cell:  # the count continues
         cell[0] = changes = tensor._cell[0] + 1
         maker.changes = (changes, *maker.changes[1:])
     tensor._array, tensor._cell = result._array, cell
@@ -85,7 +85,7 @@ def _exchange(tensor: Any, result: Any) -> None:
 
 
 def _keep_saved(node: Any, tensor: Any, depth: int = 3) -> None:
-    """Gives what the operation itself saved of memory that is about to be written a copy of its own."""
+    """Copies what the operation itself has saved of the memory that will now be written."""
     if depth == 0 or not hasattr(node, "versions") or node is tensor._grad_fn:
         return
     if not any(cell is tensor._cell for cell in node.versions):
@@ -93,14 +93,14 @@ def _keep_saved(node: Any, tensor: Any, depth: int = 3) -> None:
             _keep_saved(edge, tensor, depth - 1)
         return
     if node.changes != tuple([cell[0] for cell in node.versions]):
-        return  # an older Function, whose memory has changed before
+        return  # an older Function: its memory has changed before
     saved, array = vars(node), tensor._array
     for name, value in saved.items():
         if isinstance(value, np.ndarray):
             saved[name] = _kept(value, array)
         elif type(value) in (tuple, list):
             saved[name] = type(value)(_kept(v, array) if isinstance(v, np.ndarray) else v for v in value)
-    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # the one that follows
+    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # with this change
 
 
 def _kept(value: Array, array: Array) -> Array:
@@ -108,9 +108,9 @@ def _kept(value: Array, array: Array) -> Array:
 
 
 def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
-    """Hooks of a view, and of views that it is made from, see gradients of earlier uses only.
+    """Lets the gradients of a change bypass the hooks of a view and of the views that it is made from.
 
-    Those of the change go past them.
+    These hooks get the gradients of earlier uses only.
     """
     base, chain, _ = view
     node = old = tensor._grad_fn

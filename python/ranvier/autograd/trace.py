@@ -1,4 +1,4 @@
-"""The values on the tape, which itself keeps only what backward needs."""
+"""The tensors of a tape: the tape itself keeps only what backward needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["outputs_alive", "outputs_kept"]
 
 @contextmanager
 def outputs_kept() -> Iterator[dict[Any, Tensor]]:
-    """Keeps the tensor that each node of the tape makes inside the block, by node.
+    """Keeps, by node, the tensor that each node of the tape makes inside the block.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(3.0, requires_grad=True)
@@ -42,6 +42,6 @@ def outputs_kept() -> Iterator[dict[Any, Tensor]]:
 
 
 def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
-    """The tensors that these nodes made and that the program still holds, by node."""
+    """The tensors made by these nodes that are still alive, by node."""
     wanted = set(nodes)
     return {t.grad_fn: t for t in gc.get_referrers(*wanted) if isinstance(t, Tensor) and t.grad_fn in wanted}

@@ -1,10 +1,10 @@
-"""Views: which Tensors share one memory, and what their history is when one of them is changed in place.
+"""Views: which Tensors share one memory, and their history when one of them is changed in place.
 
-All Tensors of one memory hold the same list, ``_cell``: [changes, the array changed last, flags, and from
-there on weak references to Tensors that share the memory]. So what is known of a view ends with it. A
-Tensor made by a view Function says in ``_view`` what it is a view of: (base, Functions, why). The base is
-the Tensor at the root, the Functions lead from it to the view, and ``why`` is empty, or a reason for which
-the view cannot be changed in place on the tape; then the base is a weak reference.
+All Tensors of one memory hold the same list, ``_cell``: [number of changes, the array changed last, flags,
+weak references to Tensors that share the memory ...]. A Tensor made by a view Function has (base, Functions,
+why) in ``_view``. The base is the Tensor that is no view, the Functions lead from it to the view, and ``why``
+is empty, or the reason why the view cannot be changed in place on the tape; then the base is a weak
+reference.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ranvier.autograd.recording import current, recordings
 
 FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
 
-BORROWED = 4  # the caller's array, handed to a module, which must not change
-UNWATCHED = 8  # the memory is known where changes are not counted: to NumPy, or by `.data`
+BORROWED = 4  # the caller's array, an argument of a module; it must not change
+UNWATCHED = 8  # NumPy or `.data` can change the memory, which is not counted
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -44,7 +44,7 @@ def bump(tensor: Any) -> None:
 
 
 def count_change(tensor: Any) -> None:
-    """The part of `bump` that counts: for a change after which all views get a history anyway."""
+    """Counts a change: enough before all views get a new history."""
     cell = tensor._cell
     cell[0] += 1
     if recordings and (recording := current()) is not None:
@@ -59,9 +59,9 @@ def count_change(tensor: Any) -> None:
 
 
 def renew(tensor: Any, without: Any = None) -> None:
-    """Gives the views of a changed memory, without those of one base, histories that older hooks do not see.
+    """Gives the views of a changed memory, except those of one base, new nodes without their hooks.
 
-    Their gradients stay what they are. In PyTorch, too, hooks of a view see its uses up to a change.
+    Their gradients stay the same. As in PyTorch, hooks of a view get the gradients of uses before the change.
     """
     for view in (tensor, *sharing(tensor)):
         if view._view is not None and view._grad_fn is not None:
@@ -71,7 +71,7 @@ def renew(tensor: Any, without: Any = None) -> None:
 
 
 def change_history(tensor: Any, maker: Any) -> None:
-    """Gives a tensor another maker; what keeps its gradient goes with it, other hooks stay."""
+    """Gives a tensor another maker. Its hook of ``retain_grad`` moves there, other hooks stay."""
     old = tensor._grad_fn
     if old is not None and old.hooks:
         for key, hook in list(old.hooks.items()):
@@ -81,7 +81,7 @@ def change_history(tensor: Any, maker: Any) -> None:
 
 
 def join(view: Any, x: Any, function: Any, recording: bool) -> None:
-    """Makes a new Tensor known as the view of x that the Function made."""
+    """Notes that a new Tensor is the view of x that the Function made."""
     view._cell = cell = x._cell
     family = x._view
     if family is not None and recording and stands_alone(x):
@@ -102,9 +102,9 @@ def join(view: Any, x: Any, function: Any, recording: bool) -> None:
 
 
 def stands_alone(view: Any) -> bool:
-    """Makes a view made under no_grad() an ordinary Tensor if nobody else holds the memory; whether it did.
+    """Makes a view made under no_grad() an ordinary Tensor if no other has the memory; returns whether.
 
-    An operation that reshapes its result gives such views.
+    Operations that reshape their result give such views.
     """
     base, _, why = view._view
     if why is not UNDER_NO_GRAD or base() is not None or sharing(view):
@@ -114,11 +114,11 @@ def stands_alone(view: Any) -> bool:
 
 
 def share(tensor: Any, other: Any) -> None:
-    """Makes a new Tensor known as one of the same memory that is not on the other's tape."""
+    """Notes that a new Tensor has the memory of another, but not its tape."""
     other._cell = cell = tensor._cell
     if tensor._view is None:
         cell.append(ref(tensor))
-    elif (base := _base_of(tensor)) is not None:  # a view is known already
+    elif (base := _base_of(tensor)) is not None:  # a view is in the list already
         cell.append(ref(base))
     cell.append(ref(other))
     if len(cell) > 31:
@@ -126,19 +126,19 @@ def share(tensor: Any, other: Any) -> None:
 
 
 def prune_now_and_then(cell: list[Any]) -> None:
-    """Prunes each time that there are twice as many references."""
+    """Prunes each time the number of references has doubled."""
     count = len(cell)
     if not count & (count - 1) or not (count - 1) & (count - 2):  # one call may add two
         prune(cell)
 
 
 def prune(cell: list[Any]) -> None:
-    """Drops the references to what is gone."""
+    """Drops the references to Tensors that are gone."""
     count = len(cell)
     if _pruning.acquire(False):
-        try:  # others may append meanwhile: only what was counted is replaced
+        try:  # other threads may append meanwhile: only the counted ones are replaced
             alive = {id(tensor): link for link in cell[FIRST:count] if (tensor := link()) is not None}
-            if len(alive) == 1:  # what is no view is known here only for others' sake
+            if len(alive) == 1:  # a Tensor that is no view is listed for its views only
                 alive = {k: link for k, link in alive.items() if getattr(link(), "_view", None) is not None}
             cell[FIRST:count] = alive.values()
         finally:
@@ -146,7 +146,7 @@ def prune(cell: list[Any]) -> None:
 
 
 def is_several(views: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The views that one call made, each marked as one of several."""
+    """Marks the views that one call made as several, and returns them."""
     for view in views:
         base, chain, why = view._view
         if not why:
@@ -155,7 +155,7 @@ def is_several(views: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def sharing(tensor: Any) -> list[Any]:
-    """The Tensors that are alive and known to share the memory of this one, without it."""
+    """The other Tensors that share the memory of this one."""
     cell = tensor._cell
     links = cell[FIRST:]
     alive = {id(other): other for link in links if (other := link()) is not None and other is not tensor}
@@ -177,14 +177,14 @@ def _base_of(view: Any) -> Any:
 
 
 def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The view of an array that the Functions lead to, which stay as they are."""
+    """The view of an array that the chain of Functions gives. The Functions are not changed."""
     for function in chain:
         array = again(function, None).forward(array)
     return array
 
 
 def again(function: Any, edge: Any) -> Any:
-    """A view Function once more, as a node of the tape whose gradient goes to another edge."""
+    """A copy of a view Function, as a node of the tape that passes its gradient to another edge."""
     node = object.__new__(type(function))
     node.__dict__.update(function.__dict__)
     node.recorded, node.released, node.hooks = True, False, None
@@ -193,16 +193,16 @@ def again(function: Any, edge: Any) -> Any:
 
 
 def chained(chain: tuple[Any, ...], edge: Any) -> Any:
-    """Nodes of the tape that lead from a view to the edge of its base; the last one."""
+    """The last of new nodes of the tape that lead from a view to the edge of its base."""
     for function in chain:
         edge = again(function, edge)
     return edge
 
 
 def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) -> None:
-    """Refuses to write different values to one place; gives back what is borrowed.
+    """Refuses to write different values to one place; copies a borrowed array first.
 
-    places: the array to be written, or None where every element gets the same number.
+    places: the array to be written, or None if every element gets the same number.
     """
     view = tensor._view
     if (
@@ -232,7 +232,7 @@ def refuse_leaf(name: str, what: str) -> None:
 
 
 def own_memory(tensor: Any) -> None:
-    """Gives borrowed memory back: the Tensors that share it go over to a copy."""
+    """Gives the Tensors that share borrowed memory a copy of it."""
     cell = tensor._cell
     cell[FLAG] &= ~BORROWED
     family = [tensor, *sharing(tensor)]
