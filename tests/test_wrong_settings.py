@@ -70,7 +70,7 @@ TWO_ARRAYS = {"CosineSimilarity", "PairwiseDistance"}
 THREE_ARRAYS = {"CosineEmbeddingLoss", "GaussianNLLLoss", "MarginRankingLoss", "TripletMarginLoss"}
 # without a greatest norm, running statistics, parameters or a factor
 IGNORED = {("Embedding", "norm_type"), ("Upsample", "recompute_scale_factor")}
-IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "dtype")}
+IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "dtype", "num_features")}
 OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 
 
@@ -93,7 +93,8 @@ def test_layers(name: str) -> None:
     for key, parameter in inspect.signature(make).parameters.items():
         for wrong in WRONG_ATTRIBUTES:
             what = f"{name}({key}={describe(wrong)})"
-            never = never_right(wrong, parameter.default) and (name, key) not in IGNORED
+            known = right.get(key, parameter.default) if key != "scale_factor" else None  # one for each axis
+            never = never_right(wrong, known) and (name, key) not in IGNORED
             attempt(lambda k=key, w=wrong: make(**{**right, k: w})(*arrays), what, False, never)
 
 
@@ -119,7 +120,7 @@ def test_metrics(name: str) -> None:
     right = np.array([0, 1, 1])
     for wrong in wrong_arrays(right):
         for arguments in ((wrong, right), (right, wrong)):
-            never = never_right(wrong, "labels")
+            never = never_right(wrong, labels=True)
             attempt(lambda a=arguments: metrics.METRICS[name](*a), f"{name} {describe(wrong)}", False, never)
 
 

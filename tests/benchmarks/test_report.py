@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from support.benchmark_records import limits, record
 
+import benchmarks.pages as pages
+import benchmarks.report as report
 from benchmarks import targets, whole
 
 OWN = "x86-64-v4"
@@ -37,7 +39,6 @@ def results() -> dict[str, Any]:
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    pages = pytest.importorskip("benchmarks.pages", reason="the report's pictures need matplotlib")
     return str(pages.write(json.loads(json.dumps(results())), tmp_path).read_text())
 
 
@@ -90,7 +91,6 @@ def test_a_target_counts_the_peers_it_names() -> None:
 
 
 def test_rows_run_again_replace_the_old_ones() -> None:
-    report = pytest.importorskip("benchmarks.report", reason="the report's pictures need matplotlib")
     a, b, c = (f"benchmarks/report.py::{name}" for name in "abc")
     gone = {"fullname": "benchmarks/no_such_file.py::d", "n": 1}
     old = {"limits": 1, "levels": 3, "benchmarks": [{"fullname": a, "n": 1}, gone, {"fullname": b, "n": 1}]}
@@ -101,7 +101,6 @@ def test_rows_run_again_replace_the_old_ones() -> None:
 
 
 def test_what_is_timed_beside_a_row_is_a_row_of_its_own(tmp_path: Path) -> None:
-    pages = pytest.importorskip("benchmarks.pages", reason="the report's pictures need matplotlib")
     eager = record("mlp, batch 32", op="train_step, eager", slower=2.0, isa=OWN)
     row = {**record("mlp, batch 32", op="train_step", isa=OWN), "family": "training", "beside": [eager]}
     given = {**results(), "benchmarks": [{"extra_info": row}]}
@@ -117,7 +116,6 @@ def test_what_is_timed_beside_a_row_is_a_row_of_its_own(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_lower_level_are_rows_of_their_own() -> None:
-    report = pytest.importorskip("benchmarks.report", reason="the report's pictures need matplotlib")
     row = {"fullname": "a", "extra_info": {"isa": OWN}}
     lower = {"fullname": "a", "extra_info": {"isa": "x86-64-v3"}}
     failed = [{"what": "b", "why": "wrong"}]

@@ -7,6 +7,7 @@ import json
 import textwrap
 
 import numpy as np
+import PIL.Image as pillow
 import pytest
 import ranvier as rv
 from ranvier import cli
@@ -131,7 +132,6 @@ def test_named_data_and_an_image(tmp_path, capsys):
     assert "Layers of a sample of 1 x 8 x 8" in content
     assert printed.startswith(f"accuracy {trained}, loss ")  # the same 360 images
 
-    pillow = pytest.importorskip("PIL.Image", reason="pillow is not installed")
     x, y = rv.data.datasets.load_digits()
     drawn = pillow.fromarray(np.rint(x[0, 0] * 255).astype(np.uint8))
     drawn.save(tmp_path / "small.png")
@@ -146,7 +146,6 @@ def test_named_data_and_an_image(tmp_path, capsys):
 
 
 def test_a_folder_of_images(tmp_path, capsys):
-    pillow = pytest.importorskip("PIL.Image", reason="pillow is not installed")
     rng = np.random.default_rng(0)
     for channel, colour in enumerate(reversed(COLOURS)):
         (tmp_path / "photos" / colour).mkdir(parents=True)

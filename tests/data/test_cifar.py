@@ -57,7 +57,6 @@ def test_reads(tmp_path, files, form):
 
 
 def test_downloads(tmp_path, files, monkeypatch):
-    pytest.importorskip("pooch", reason="pooch is not installed (pip install 'ranvier[data]')")
     packed = archive(files[0])
     cached = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
     cached.parent.mkdir()

@@ -21,7 +21,6 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path, monkeypatch):
     """A server with a small MNIST, the table pointing at it; yields (folder served, folder of the cache)."""
-    pytest.importorskip("pooch", reason="pooch is not installed (pip install 'ranvier[data]')")
     folder, cache = tmp_path / "served", tmp_path / "cache"
     folder.mkdir()
     write_mnist(folder)

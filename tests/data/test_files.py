@@ -6,6 +6,7 @@ import io
 import zipfile
 
 import numpy as np
+import PIL.Image as pillow
 import pytest
 import ranvier as rv
 from ranvier.data import datasets, load
@@ -310,9 +311,6 @@ def test_wrong_archives(archive, tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """root/ant/*.png of 6x5 pixels and root/bee/*.jpg, in colour; returns (root, the pixels of the ants)."""
-    pillow = pytest.importorskip(
-        "PIL.Image", reason="pillow is not installed (pip install 'ranvier[images]')"
-    )
     rng, root = np.random.default_rng(0), tmp_path / "root"
     ants = rng.integers(0, 256, (3, 6, 5, 3), np.uint8)
     for kind in ("ant", "bee"):

@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image as matplotlib_image
 import pytest
-
-matplotlib_image = pytest.importorskip("matplotlib.image", reason="the pictures need matplotlib")
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))

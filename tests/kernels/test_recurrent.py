@@ -53,6 +53,7 @@ def agree(cell, sizes, inputs, hidden, dtype, rng, reverse=False):
     want = expected(cell, arrays, *back, sizes, reverse)
     magnitude = max(np.abs(w).max() for w in want)
     reduction = len(sizes) * (inputs + 4 * hidden + sizes[0])
+    assert [i for i, g in enumerate(got) if g is None] == ([] if cell == "lstm" else [2, 5])  # c_n, dc0
     for g, w in zip(got, want, strict=True):
         if g is not None:
             np.testing.assert_allclose(g, w, rtol=0, atol=tolerance(dtype, reduction, magnitude))

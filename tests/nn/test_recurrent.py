@@ -266,7 +266,7 @@ def test_text():
         (lambda: nn.GRU(2, 1, 0), "[gru] got num_layers 0; expected 1 to 1000"),
         (
             lambda: nn.LSTM(2, 3, proj_size=1),
-            "[lstm] got proj_size 1; expected 0: put a Linear behind the layer",
+            "[lstm] got proj_size 1; expected 0: put a Linear after the layer",
         ),
         (
             lambda: nn.RNN(2, 3, dropout=1.5),

@@ -160,7 +160,6 @@ def test_models_of_one_step_are_told_apart():
 
 
 def test_the_picture(program, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed (pip install 'ranvier[plot]')")
     above, below = rv.plot.program(program, tmp_path / "program.png")
     assert (tmp_path / "program.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(above.patches) == len(program.instructions)

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import ranvier as rv
+import threadpoolctl as threadpoolctl
 from ranvier import _core
 
 
@@ -59,7 +60,6 @@ def test_omp_num_threads_is_obeyed():
 
 
 def test_threadpoolctl_limits_and_restores():
-    threadpoolctl = pytest.importorskip("threadpoolctl", reason="needs threadpoolctl")
     rv.set_num_threads(2)
     assert rv.get_num_threads() == 2
     with threadpoolctl.threadpool_limits(1, user_api="openmp"):

@@ -86,16 +86,31 @@ WRONG_ATTRIBUTES: tuple[Any, ...] = (
 )
 
 
-def never_right(value: Any, right: Any = None) -> bool:
-    """Whether no argument may be this: what a call answers to it is wrong, whatever it is.
+def never_right(value: Any, right: Any = None, labels: bool = False) -> bool:
+    """Whether no argument may be this: any answer to it is wrong.
 
-    right: what the argument should be; a truth value may be anything that Python gives one.
+    right: a right value of the argument, if known; its type says which others are wrong. A truth value may be
+    anything that Python gives one. labels: whether strings are right as labels of classes.
     """
     if isinstance(right, bool):
         return False
+    if right is not None and _never_beside(value, right):
+        return True
     if isinstance(value, np.ndarray):
-        return value.dtype.kind in "cMmV" or (value.dtype.kind in "OSU" and not isinstance(right, str))
+        return value.dtype.kind in "cMmV" or (value.dtype.kind in "OSU" and not labels)
     return isinstance(value, complex) or type(value) is object or value in ("text", "foo", [["a"]])
+
+
+def _never_beside(value: Any, right: Any) -> bool:
+    """Whether an argument with this right value may never be that one: another type, or a fraction."""
+    if isinstance(right, str):
+        return not isinstance(value, (str, type(None)))
+    if isinstance(value, (str, bytes, dict)):
+        return isinstance(right, (int, float, tuple))
+    fraction = isinstance(value, (float, np.floating)) and not float(value).is_integer()
+    if isinstance(right, float):
+        return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    return isinstance(right, (int, tuple)) and fraction
 
 
 def attempt(call: Callable[[], Any], what: str, house: bool = True, never: bool = False) -> Any:

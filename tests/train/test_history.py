@@ -106,7 +106,6 @@ def test_files_that_are_no_history(tmp_path, name, content, message):
 
 
 def test_plot(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     panels = History.from_dict({"loss": [0.5, 0.25]}).plot(tmp_path / "run.png")
     assert len(panels) == 1
     assert (tmp_path / "run.png").read_bytes()[:4] == b"\x89PNG"

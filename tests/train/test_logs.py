@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
+import ranvier.optim.lr_scheduler as lr_scheduler
 from ranvier import nn, optim
 from support.training import X, Y, classifier, trainer_of
 
@@ -73,7 +74,6 @@ def test_schedule_gives_a_plateau_its_value():
 
 
 def test_schedules_of_the_library_give_their_rates():
-    lr_scheduler = pytest.importorskip("ranvier.optim.lr_scheduler", reason="optim.lr_scheduler is missing")
     trainer = new_trainer()
     rates = []
     look = rv.LambdaCallback(
@@ -146,7 +146,6 @@ def all_events(folder):
 
 
 def test_tensorboard(tmp_path):
-    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     trainer = new_trainer()
     trainer.fit(
         X,
@@ -167,7 +166,6 @@ def test_tensorboard(tmp_path):
 
 
 def test_tensorboard_writes_batches_when_asked_to(tmp_path):
-    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     new_trainer().fit(X, Y, epochs=1, callbacks=[rv.TensorBoard(tmp_path)])
     assert events(tmp_path)
     assert not (tmp_path / "batches").exists()
@@ -207,7 +205,6 @@ def test_lambda_callback():
 
 
 def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
-    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     from tensorboardX.proto import event_pb2
 
     logs, saved = tmp_path / "logs", tmp_path / "saved"

@@ -151,7 +151,6 @@ def test_a_loader_and_several_groups(data):
 
 
 def test_plot(data, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed (pip install 'ranvier[plot]')")
     found = lr_range_test(network(), nn.CrossEntropyLoss(), rv.optim.Adam, *data)
     panel = found.plot(tmp_path / "rates.png")
     assert (tmp_path / "rates.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -66,9 +66,9 @@ class RNNBase(Module):
             raise ValueError(
                 f"[{self._name}] got dropout {dropout!r}; expected a probability, 0 <= dropout <= 1"
             )
-        if proj_size:
+        if not isinstance(proj_size, int) or proj_size:
             raise ValueError(
-                f"[{self._name}] got proj_size {proj_size!r}; expected 0: put a Linear behind the layer"
+                f"[{self._name}] got proj_size {proj_size!r}; expected 0: put a Linear after the layer"
             )
         if dropout and self.num_layers == 1:
             warnings.warn(

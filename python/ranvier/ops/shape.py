@@ -120,7 +120,7 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
     try:
         if len(arguments) == 1 and type(arguments[0]) is not int and not isinstance(arguments[0], np.integer):
             arguments = arguments[0]
-        if isinstance(arguments, (bytes, bytearray)):  # whose items are numbers, too
+        if isinstance(arguments, (bytes, bytearray, str, dict)):  # empty, or of numbers
             raise TypeError
         return tuple(map(index, arguments))
     except TypeError as error:
