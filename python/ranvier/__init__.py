@@ -12,9 +12,9 @@ import importlib as _importlib
 import os as _os
 import typing as _typing
 
-# Read by libgomp when it is loaded: waiting threads spin briefly and then sleep, so that a worker woken on a
-# busy processor does not wait for the caller's spinning to end (4-8 ms otherwise, on two cores). Taken back
-# afterwards: it is no business of the programs that this process starts.
+# libgomp reads this when it is loaded: waiting threads spin briefly and then sleep. Otherwise a worker that
+# wakes on a busy processor waits 4-8 ms for the caller's spinning to end (on two cores). It is removed
+# afterwards, so that programs which this process starts do not inherit it.
 _spin = not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & _os.environ.keys()
 if _spin:
     _os.environ["GOMP_SPINCOUNT"] = "4000"
@@ -49,51 +49,25 @@ if _typing.TYPE_CHECKING:
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
-# Loaded on first use: a module of ours by name, or a name that a module defines.
-_MODULES = (
-    "autograd",
-    "cli",
-    "cuda",
-    "data",
-    "explore",
-    "kernels",
-    "linalg",
-    "metrics",
-    "nn",
-    "ops",
-    "optim",
-    "plot",
-    "program",
-    "reference",
-    "report",
-    "serialization",
-    "train",
-    "utils",
-)
-_NAMES: dict[str, str] = {
-    "CaptureError": "ranvier.program",
-    "compile": "ranvier.program",
-    "constant": "ranvier.program",
-    "Trainer": "ranvier.train",
-    "CSVLog": "ranvier.train",
-    "Callback": "ranvier.train",
-    "Checkpoint": "ranvier.train",
-    "EarlyStopping": "ranvier.train",
-    "History": "ranvier.train",
-    "LambdaCallback": "ranvier.train",
-    "NormHistory": "ranvier.train",
-    "ProgressBar": "ranvier.train",
-    "Schedule": "ranvier.train",
-    "TensorBoard": "ranvier.train",
-    "WeightAveraging": "ranvier.train",
-    "diagnose": "ranvier.explore",
-    "derivative": "ranvier.ops.activation.slope",
-    "focal_loss": "ranvier.nn.functional",
-    "mlp": "ranvier.nn.mlp",
-    "save": "ranvier.serialization",
-    "sigmoid_focal_loss": "ranvier.nn.functional",
-    "load": "ranvier.serialization",
+# Loaded on first use: modules, and names by the module that defines them.
+_MODULES = """
+    autograd cli cuda data explore kernels linalg metrics nn ops optim plot program reference report
+    serialization train utils
+"""
+_NAMES = {
+    "explore": "diagnose",
+    "nn.functional": "focal_loss sigmoid_focal_loss",
+    "nn.mlp": "mlp",
+    "ops.activation.slope": "derivative",
+    "program": "CaptureError compile constant",
+    "serialization": "load save",
+    "train": """
+        CSVLog Callback Checkpoint EarlyStopping History LambdaCallback NormHistory ProgressBar Schedule
+        TensorBoard Trainer WeightAveraging
+    """,
 }
+_LATER = {name: f"ranvier.{name}" for name in _MODULES.split()}
+_DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 
 def _layers() -> _typing.Any:
@@ -101,10 +75,10 @@ def _layers() -> _typing.Any:
 
 
 def __getattr__(name: str) -> _typing.Any:
-    if name in _MODULES:
-        return _importlib.import_module(f"ranvier.{name}")
-    if name in _NAMES:
-        value = getattr(_importlib.import_module(_NAMES[name]), name)
+    if name in _LATER:
+        return _importlib.import_module(_LATER[name])
+    if name in _DEFINED_IN:
+        value = getattr(_importlib.import_module(_DEFINED_IN[name]), name)
     elif name in _layers().__all__:
         value = getattr(_layers(), name)
     else:
@@ -114,4 +88,4 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_NAMES, *_layers().__all__})
+    return sorted({*globals(), *_LATER, *_DEFINED_IN, *_layers().__all__})

@@ -1,4 +1,4 @@
-"""What runs here, and with how much: threads, instruction-set level, memory, versions."""
+"""Settings and information: threads, instruction-set level, memory, versions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = [
 def set_num_threads(count: int) -> None:
     """Sets how many threads a kernel may use, for every Python thread.
 
-    The default is the smallest of the CPUs in the affinity mask, the container's CPU quota and the physical
-    cores, or ``OMP_NUM_THREADS``. Results do not depend on it: they are bitwise equal at any count.
+    The default is ``OMP_NUM_THREADS``, else the smallest of the CPUs in the affinity mask, the container's
+    CPU quota and the physical cores. Results are bitwise equal at any count.
 
     Raises:
         ValueError: count is not in 1..1024.
@@ -41,17 +41,17 @@ def set_num_threads(count: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads a kernel called from this Python thread may use."""
+    """The number of threads that a kernel called from this Python thread may use."""
     return int(_core.get_num_threads())
 
 
 def set_winograd(enabled: bool) -> None:
     """Sets whether float32 3 x 3 convolutions of stride 1 may be computed by Winograd's F(2 x 2, 3 x 3).
 
-    It is on by default (``RANVIER_WINOGRAD=0`` in the environment turns it off) and chosen from the shapes
-    where it takes less time than the direct sum: it needs 16 products where that has 36. Its rounding errors
-    are no larger than the direct sum's, but other ones; and an infinity or NaN in x reaches up to the whole
-    tile of 2 x 2 outputs of each output that sees it.
+    It is on by default (``RANVIER_WINOGRAD=0`` in the environment turns it off) and used for the shapes for
+    which it is faster than the direct sum: it needs 16 products in place of 36. Its rounding errors differ
+    from the direct sum's, but are no larger. An infinity or NaN in x can reach all outputs of the tiles of 2
+    x 2 that read it.
 
     Raises:
         TypeError: enabled is not a bool.
@@ -72,9 +72,7 @@ def get_winograd() -> bool:
 
 def memory_stats() -> dict[str, int]:
     """The allocator's counters: ``allocations``, ``cache_hits``, and in bytes ``bytes_in_use``,
-    ``bytes_cached``, ``peak_bytes_in_use``.
-
-    Arrays come from a cache of blocks: a training step's activations reuse the memory of the step before.
+    ``bytes_cached``, ``peak_bytes_in_use``. Freed blocks are kept in a cache and used again.
 
     >>> import ranvier as rv
     >>> x = rv.zeros(1000) + 1
@@ -85,13 +83,13 @@ def memory_stats() -> dict[str, int]:
 
 
 def empty_cache() -> None:
-    """Gives the allocator's unused blocks back to the system."""
+    """Returns the allocator's unused blocks to the system."""
     _core.empty_cache()
 
 
 def config() -> dict[str, Any]:
-    """Versions, the instruction-set level in use and those this CPU has, threads, and whether
-    convolutions may use Winograd's algorithm.
+    """Versions, the instruction-set level in use and those of this CPU, threads, and whether convolutions
+    may use Winograd's algorithm.
 
     >>> import ranvier as rv
     >>> sorted(rv.config.config())
@@ -110,7 +108,7 @@ def config() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Prints what a report of a problem should say: versions, instruction-set level, threads.
+    """Prints :func:`config`, for reports of problems.
 
     ``RANVIER_ISA=x86-64-v2|v3|v4`` in the environment lowers the level.
     """

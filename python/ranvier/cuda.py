@@ -1,4 +1,4 @@
-"""What a PyTorch program asks before it decides to run on the CPU."""
+"""The functions of torch.cuda that programs call before they choose the CPU."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def device_count() -> int:
 
 
 def manual_seed(seed: int) -> None:
-    """Nothing to seed here; :func:`ranvier.manual_seed` seeds everything."""
+    """Does nothing; :func:`ranvier.manual_seed` seeds all random numbers."""
 
 
 manual_seed_all = manual_seed
 
 
 def empty_cache() -> None:
-    """Nothing to free here; :func:`ranvier.empty_cache` empties the CPU's."""
+    """Does nothing; :func:`ranvier.empty_cache` empties the cache of the CPU."""
 
 
 def synchronize() -> None:
-    """Nothing to wait for."""
+    """Does nothing."""

@@ -28,7 +28,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     """A norm of each matrix: "fro", 1 and -1 (greatest and least sum of |column|), inf and -inf (of |row|), 2
     and -2 (greatest and least singular value) and "nuc" (the sum of the singular values).
 
-    Singular values are NumPy's, which has no place in a captured step. Raises ValueError for another ord.
+    NumPy computes singular values, which a captured step cannot. Raises ValueError for another ord.
 
     >>> import ranvier as rv
     >>> rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf"))
@@ -54,8 +54,8 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
 
 
 def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """Without ord the 2-norm over the axes (all without dim); else a vector's norm for one axis or a vector,
-    a matrix's for two axes or a matrix.
+    """The 2-norm over the axes (by default all). With ord, a vector's norm for one axis or a vector, a matrix's
+    for two axes or a matrix.
 
     >>> import ranvier as rv
     >>> rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))

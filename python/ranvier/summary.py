@@ -14,7 +14,7 @@ __all__ = ["Layer", "Summary", "summary"]
 class Layer(NamedTuple):
     """One call of a layer: its path in the model, class, output shape ("N" for the batch) and parameters.
 
-    A layer that is called twice has two rows, the second with 0 parameters: they are the same.
+    A layer that is called twice has two rows, the second with 0 parameters, since they are the same ones.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Layer(NamedTuple):
 
 
 class Summary:
-    """What `rv.summary` found; `str()` of it is the printed table.
+    """The result of `rv.summary`; `str()` of it is the printed table.
 
     Attributes:
         layers: the layers in the order of their calls.
@@ -58,13 +58,13 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     """Print a table of the model's layers, found by sending one sample of zeros through it, and return it.
 
     Args:
-        model: any Module; it runs in evaluation mode and without gradients, and is left as it was.
+        model: any Module; it runs in evaluation mode and without gradients, and is not changed.
         input_shape: the shape of one sample, without the batch.
         dtype: of the sample, if not that of the parameters (integers for an embedding).
         verbose: False prints nothing.
 
     Raises:
-        ValueError: a shape that is not of sizes of at least 1, or that the model does not take.
+        ValueError: a size below 1, or a shape that the model does not take.
 
     >>> import ranvier as rv
     >>> from ranvier import nn

@@ -1,5 +1,3 @@
-"""PyTorch's `utils`, as far as it exists here: `ranvier.utils.data`."""
+"""`ranvier.utils.data`, as in PyTorch."""
 
-from ranvier.utils import data
-
-__all__ = ["data"]
+from ranvier.utils import data as data
