@@ -262,7 +262,7 @@ def test_interrupt_ends_cleanly(tmp_path):
         process.kill()
     assert process.returncode == 130
     kept = f"{tmp_path}/digits-interrupted"
-    assert f"ranvier: interrupted, the model so far is '{kept}/digits.safetensors'; go on with: " in error
+    assert f"ranvier: interrupted, the model so far is '{kept}/digits.safetensors'; continue with: " in error
     assert error.endswith(f" --checkpoint {kept} --resume\n")
     assert "Traceback" not in error
     assert not (tmp_path / "digits.safetensors").exists()

@@ -71,14 +71,14 @@ def test_interrupted_and_resumed(tmp_path, whole):
     _, error = stop_after(process, 2, signal.SIGINT)
     assert process.returncode == 130
     newest = checkpoints.listed(tmp_path / "state")[0]
-    said = f"; the history is kept\n\nranvier: interrupted, '{newest}' is kept: go on with --resume\n"
+    said = f"; the history is kept\n\nranvier: interrupted, '{newest}' is kept: continue with --resume\n"
     assert error.endswith(said)
     finish(start(tmp_path, "--resume"))
     assert (tmp_path / "model.safetensors").read_bytes() == whole
 
 
 def test_interrupted_without_checkpoints(tmp_path):
-    """What the command says to go on with goes on, to the bits of a run that nobody stopped."""
+    """The command for continuing continues, to the bits of a run that was not stopped."""
     table = tmp_path / "values.csv"
     rows = (f"{a},{b},{a * 3.5 - b * b + 0.25}" for a in range(20) for b in range(20))
     table.write_text("\n".join(["a,b,y", *rows]) + "\n")
@@ -93,7 +93,7 @@ def test_interrupted_without_checkpoints(tmp_path):
     kept = tmp_path / "stopped" / "values-interrupted-2"
     assert kept.with_name("values-interrupted").is_dir()
     assert not (tmp_path / "stopped" / "values.safetensors").exists()
-    said, words = error.splitlines()[-1].split("; go on with: ranvier ")
+    said, words = error.splitlines()[-1].split("; continue with: ranvier ")
     assert said == f"ranvier: interrupted, the model so far is '{kept}/values.safetensors'"
     so_far = subprocess.run(
         [

@@ -1,6 +1,6 @@
-"""The command line: `ranvier train digits`, `ranvier config` ...: one file for each command.
+"""The command line: `ranvier train digits`, `ranvier config` ..., with one file for each command.
 
-Only argparse is imported until a command runs, so that help and mistakes answer at once.
+Only argparse is imported until a command runs, so that help and errors appear at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Interrupted) as interrupt:
         print(f"\nranvier: interrupted, {str(interrupt) or 'nothing saved'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # our reader has gone; keep Python from saying so once more at exit
+    except BrokenPipeError:  # the reader is gone; avoid the message of Python at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ def add_command(commands: Any, name: str, summary: str, description: str, exampl
         epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, tuple[Any, str | None, str]]) -> None:
+    """Add flags: name -> (type, metavar, help); (choices, default, help) for a choice; (bool, None, help)."""
+    for name, (kind, hint, text) in flags.items():
+        if kind is bool:
+            parser.add_argument(name, action="store_true", help=text)
+        elif isinstance(kind, tuple):
+            parser.add_argument(name, choices=kind, default=hint, help=text)
+        else:
+            parser.add_argument(name, type=kind, metavar=hint, help=text)
 
 
 def positive_int(text: str) -> int:

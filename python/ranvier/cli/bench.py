@@ -1,4 +1,4 @@
-"""`ranvier bench`: half a minute that says what this machine can do, and what the library makes of it."""
+"""`ranvier bench`: the speed of this machine and of the library, in half a minute."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, positive_int
+from ranvier.cli.arguments import Mistake, add_command, add_flags, positive_int
 from ranvier.cli.saving import write_json
 from ranvier.cli.useful import set_threads
 
 ROUNDS = 3
-TASKS = {  # name: (what it is called, floating-point operations, libraries that have it)
+TASKS = {  # name: (title, floating-point operations, libraries)
     "matmul": ("matmul 1024^3", 2 * 1024**3, ("ranvier", "numpy", "torch")),
     "conv2d": ("conv2d 3x3, 64 ch, 8x56x56", 2 * 8 * 56 * 56 * 64 * 64 * 9, ("ranvier", "torch")),
     "train_step": ("Adam step, 784-128-64-10, 128", None, ("ranvier", "torch")),
 }
-TOLERANCE = 1e-3  # of the largest number compared: sums of up to 1,024 float32 products, in another order
+TOLERANCE = 1e-3  # relative to the largest number: sums of up to 1,024 float32 products in any order
 
 
 def add(commands: Any) -> None:
@@ -30,23 +30,23 @@ def add(commands: Any) -> None:
     bench = add_command(
         commands,
         "bench",
-        "measure this machine, and this library against what is installed",
-        "Measures the machine's limits, then a matmul, a convolution and a training step, each library in a "
-        "process of its own, alternated in rounds. Peers: numpy, and torch where installed.",
+        "measure this machine, and this library against others",
+        "Measures the limits, then a matmul, a convolution and a training step, each library in its "
+        "own process, in alternating rounds. Peers: numpy, and torch if it is installed.",
         ["ranvier bench", "ranvier bench --threads 1 --json bench.json"],
     )
-    bench.add_argument("--threads", type=positive_int, metavar="N", help="default: as for any command")
-    bench.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    threads = (positive_int, "N", "default: the physical cores that the process may use")
+    add_flags(bench, {"--threads": threads, "--json": (str, "FILE", "write the figures to FILE")})
     bench.set_defaults(command=run)
 
 
 class Process:
-    """One library at work."""
+    """The process of one library."""
 
     def __init__(self, library: str, threads: int) -> None:
         self.library = library
         worker = Path(__file__).with_name("bench_worker.py")
-        # not as a script: then its folder would be on the path, where modules such as `config` are ours
+        # not as a script, which would add its folder with our modules such as `config` to the path
         launch = f"import runpy; runpy.run_path({str(worker)!r}, run_name='__main__')"
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
@@ -72,7 +72,7 @@ class Process:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise Mistake(f"the {self.library} process ended; what it said stands above")
+            raise Mistake(f"the {self.library} process ended; see its output above")
         reply: dict[str, Any] = json.loads(line)
         return reply
 
@@ -94,13 +94,12 @@ def run(arguments: argparse.Namespace) -> int:
     figures = _measure(threads)
     print(_table(figures, limits["flops"]))
     if arguments.json is not None:
-        document = {"threads": threads, "limits": limits, "figures": figures}
-        write_json(arguments.json, document)
+        write_json(arguments.json, {"threads": threads, "limits": limits, "figures": figures})
     return 0
 
 
 def _limits() -> dict[str, float]:
-    """FLOP/s of FMA chains in registers, and bytes/s over a buffer that no cache holds."""
+    """FLOP/s of FMA chains in registers, and bytes/s of a buffer that is larger than the caches."""
     import ranvier._core as _core
 
     return {
@@ -110,7 +109,7 @@ def _limits() -> dict[str, float]:
 
 
 def _measure(threads: int) -> list[dict[str, Any]]:
-    """A row for each task and library: seconds, the median over the rounds."""
+    """A row for each task and library, with the median seconds over the rounds."""
     installed = [name for name in ("ranvier", "numpy", "torch") if importlib.util.find_spec(name)]
     processes = [Process(name, threads) for name in installed]
     try:

@@ -1,8 +1,9 @@
-"""One library's side of `ranvier bench`, in a process of its own: ``python bench_worker.py torch 2``.
+"""The process of one library in `ranvier bench`: ``python bench_worker.py torch 2``.
 
-Run by its path, so that a peer's process never loads ranvier: two thread pools in one process disturb each
-other by milliseconds. Reads names of tasks, answers each with a line of JSON: the median seconds of a call,
-and a few numbers of the result, by which the command sees that every library computed the same.
+It is run by its path, so that the process of another library never loads ranvier: two thread pools in one
+process slow each other down by milliseconds. It reads names of tasks and answers each with a line of JSON:
+the median seconds of a call, and some numbers of the result, which the command compares between the
+libraries.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-SECONDS = 0.15  # of calls in one round, after as much again for warming up
-Task = tuple[Callable[[], Any], Callable[[], Any]]  # what is timed; what its result is checked by
+SECONDS = 0.15  # of calls in one round, after a warm-up of the same length
+Task = tuple[Callable[[], Any], Callable[[], Any]]  # the timed function; numbers of its result
 
 
 def matmul(library: Any) -> Task:
@@ -31,7 +32,7 @@ def matmul(library: Any) -> Task:
 
 
 def conv2d(library: Any) -> Task:
-    """3 x 3, 64 to 64 channels, on 8 images of 56 x 56, channels-last where a library can choose."""
+    """3 x 3, 64 to 64 channels, on 8 images of 56 x 56, channels-last if the library has the choice."""
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (8, 56, 56, 64)).astype(np.float32).transpose(0, 3, 1, 2)
     w = rng.uniform(-1, 1, (64, 64, 3, 3)).astype(np.float32)
@@ -73,7 +74,7 @@ TASKS = {"matmul": matmul, "conv2d": conv2d, "train_step": train_step}
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """Median over the calls of a round."""
+    """The median of the calls of a round."""
     end = perf_counter() + SECONDS
     while perf_counter() < end:
         call()
@@ -87,7 +88,7 @@ def seconds_of(call: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    replies = os.fdopen(os.dup(1), "w", buffering=1)  # what a library prints must not get between the lines
+    replies = os.fdopen(os.dup(1), "w", buffering=1)  # apart from what a library prints
     os.dup2(2, 1)
     library: Any = importlib.import_module(sys.argv[1])
     if hasattr(library, "set_num_threads"):

@@ -1,4 +1,4 @@
-"""`ranvier config`: what this installation is and runs on."""
+"""`ranvier config`: versions, threads and instruction-set level."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
         commands,
         "config",
         "print ISA level, threads and versions",
-        "Prints what a report of a problem should say: versions, instruction-set level, threads.",
+        "Prints versions, instruction-set level and threads, for bug reports.",
         ["ranvier config", "RANVIER_ISA=x86-64-v3 ranvier config"],
     )
     config.set_defaults(command=run)

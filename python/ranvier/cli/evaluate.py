@@ -1,4 +1,4 @@
-"""`ranvier evaluate`: how well a model predicts a data set."""
+"""`ranvier evaluate`: the quality of a model's predictions for a data set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, path_name, require_writable, seed
+from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import add_data, open_problem, read_samples, test_arrays
 from ranvier.cli.results import results
@@ -21,9 +21,9 @@ def add(commands: Any) -> None:
     evaluate = add_command(
         commands,
         "evaluate",
-        "how well a model predicts labelled data, class by class",
-        "Measures a model on labelled data: of digits, mnist ... on the test part, of a file or folder on "
-        "everything.",
+        "measure a model on labelled data, class by class",
+        "Measures a model on labelled data: for digits, mnist ... on the test part, for a file or folder on "
+        "all samples.",
         [
             "ranvier evaluate runs/digits-cnn/digits.safetensors digits --report digits.html",
             "ranvier evaluate iris.safetensors flowers.csv --label species --json figures.json",
@@ -31,13 +31,12 @@ def add(commands: Any) -> None:
     )
     add_model(evaluate)
     add_data(evaluate)
-    evaluate.add_argument(
-        "--seed", type=seed, metavar="N", help="that the training of digits or iris split with; default: 0"
-    )
-    evaluate.add_argument(
-        "--report", type=path_name, metavar="FILE", help="write all about the predictions to FILE, a web page"
-    )
-    evaluate.add_argument("--json", type=path_name, metavar="FILE", help="write the figures to FILE")
+    flags = {
+        "--seed": (seed, "N", "the seed of the training, for the split of digits or iris; default: 0"),
+        "--report": (path_name, "FILE", "write a report of the predictions to FILE, a web page"),
+        "--json": (path_name, "FILE", "write the figures to FILE"),
+    }
+    add_flags(evaluate, flags)
     evaluate.set_defaults(command=run)
 
 
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
-    """How good probabilities are, the main figures printed."""
+    """The figures of probabilities; prints the main ones."""
     import ranvier.metrics as metrics
 
     labels, predicted = list(range(len(names))), p.argmax(1)
@@ -81,7 +80,7 @@ def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _errors(y: Any, predicted: Any) -> dict[str, Any]:
-    """The same of values."""
+    """The figures of values; prints the main one."""
     import ranvier.metrics as metrics
 
     scores = {
@@ -116,7 +115,7 @@ def _report(
 
 
 def _samples(arguments: argparse.Namespace) -> Any:
-    """Labelled samples, as raw as the model file's preprocessing expects them."""
+    """Labelled samples, without preprocessing, as the model file's transforms expect them."""
     from ranvier.data import Samples
 
     require_data_flags(arguments)
@@ -134,15 +133,14 @@ def _samples(arguments: argparse.Namespace) -> Any:
             raise Mistake(error) from None
     problem = open_problem(arguments, arguments.seed or 0)
     (x, y), names = problem.test, tuple(problem.class_names or ())
-    if arguments.data == "iris":  # a table's columns were scaled for training
-        return Samples(
-            problem.preprocessing[0].inverse_transform(x), y, names, tuple(problem.feature_names or ())
-        )
+    if arguments.data == "iris":  # the columns of a table are scaled for training
+        x = problem.preprocessing[0].inverse_transform(x)
+        return Samples(x, y, names, tuple(problem.feature_names or ()))
     return Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
 
 
 def _numbers(samples: Any, names: list[str]) -> Any:
-    """The labels as the model numbers its classes."""
+    """The labels as the numbers of the model's classes."""
     import numpy as np
 
     if samples.y is None or samples.class_names is None:
@@ -154,7 +152,7 @@ def _numbers(samples: Any, names: list[str]) -> Any:
 
 
 def _values(samples: Any, output: Any) -> Any:
-    """The values that the outputs should be, of their shape."""
+    """The target values, in the shape of the outputs."""
     if samples.y is None or samples.class_names is not None or samples.y.size != output.size:
         raise Mistake(OTHER_LABELS)
     return samples.y.reshape(output.shape)

@@ -1,4 +1,4 @@
-"""Model files as the commands get them: opened, or a mistake in one line; and what their outputs mean."""
+"""Model files for the commands: opening them, and the meaning of their outputs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import argparse
 import sys
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, path_name
+from ranvier.cli.arguments import Mistake, add_flags, path_name
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say which model."""
-    parser.add_argument("model", metavar="MODEL", help="a file that rv.save or ranvier train wrote")
-    parser.add_argument(
-        "--code",
-        type=path_name,
-        metavar="FILE",
-        help="for a network of one's own: the Python file with its build()",
-    )
+    """The arguments of the model."""
+    parser.add_argument("model", metavar="MODEL", help="a file of rv.save or ranvier train")
+    text = "for your own network: the Python file with its build()"
+    add_flags(parser, {"--code": (path_name, "FILE", text)})
 
 
 def open_model(arguments: argparse.Namespace) -> Any:
@@ -41,7 +37,7 @@ def open_model(arguments: argparse.Namespace) -> Any:
 
 
 def outputs(model: Any, samples: Any) -> Any:
-    """The model's outputs for samples as a file holds them: shaped and prepared as the model file says."""
+    """The model's outputs for the samples of a file, reshaped and preprocessed as the model file says."""
     import numpy as np
 
     import ranvier as rv
@@ -55,7 +51,7 @@ def outputs(model: Any, samples: Any) -> Any:
         x = x.reshape(len(x), *about.input_shape)
     steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
     if samples.scale != 1 and steps and isinstance(steps[0], rv.data.MinMaxScaler):
-        steps = steps[1:]  # pixels come scaled to 0..1 already, whatever the raw values were
+        steps = steps[1:]  # pixels are already scaled to [0, 1]
     for step in steps:
         x = step.transform(x)
     y = []
@@ -73,10 +69,10 @@ def outputs(model: Any, samples: Any) -> Any:
 
 
 def in_order(expected: list[str] | None, samples: Any) -> Any:
-    """The samples' columns in the order of the model's.
+    """The columns of the samples in the order of the model's columns.
 
     Raises:
-        Mistake: a column of the model's is missing, there is another one, or one stands twice.
+        Mistake: a column is missing, unknown, or there twice.
     """
     names = samples.feature_names
     if expected is None or samples.x.ndim != 2:
@@ -100,7 +96,7 @@ def in_order(expected: list[str] | None, samples: Any) -> Any:
 
 
 def probabilities(model: Any, output: Any) -> Any:
-    """Probabilities of the classes, (n, classes); None where the file does not say what makes them."""
+    """Probabilities of the classes, (n, classes); None if the model file has no link."""
     import numpy as np
 
     import ranvier as rv

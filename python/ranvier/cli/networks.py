@@ -1,4 +1,4 @@
-"""The networks of `ranvier train`, by name or from one's own file, and the settings that suit them."""
+"""The networks of `ranvier train`, by name or from a Python file, and their default settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def epochs_of(data: str, kind: str) -> int:
 
 
 def batch_size_of(samples: int) -> int:
-    """As many steps in an epoch as a network needs to learn in few of them."""
+    """Small enough for many steps in an epoch."""
     return 32 if samples < 10_000 else 128
 
 
@@ -56,7 +56,7 @@ def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
         shape = "x".join(map(str, input_shape))
         raise Mistake(f"the cnn is for images of at least 6x6, and a sample is {shape}; try --model mlp")
     channels, height, width = input_shape
-    if min(height, width) < 20:  # small images leave room for one pooling, and few of them need dropout
+    if min(height, width) < 20:  # small images: one pooling; small data sets: dropout
         pixels = (height // 2) * (width // 2)
         convolutions = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1)]
         body = [*convolutions, nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25)]
@@ -70,7 +70,7 @@ def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
 
 
 def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> Any:
-    """Runs a Python file and calls its `build()`; one that takes them gets `input_shape` and `classes`."""
+    """Runs a Python file and calls its `build()`, with `input_shape` and `classes` if it takes them."""
     import ranvier.nn as nn
 
     file = Path(path)
@@ -80,7 +80,7 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
     if spec is None or spec.loader is None:
         raise Mistake(f"'{path}' cannot be read as Python")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)  # an error in it is the user's own code: its traceback is what they need
+    spec.loader.exec_module(module)  # an error in the user's code shows its traceback
     function = getattr(module, "build", None)
     if not callable(function):
         raise Mistake(f"'{path}' defines no function build()")
@@ -93,10 +93,10 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
 
 
 def initialize(model: Any, name: str) -> None:
-    """Weights anew by the name of an initialiser, biases 0.
+    """Initializes weights by the name of an initializer, biases with 0.
 
     Raises:
-        Mistake: no layer is of those that are initialised.
+        Mistake: the network has no layer with such weights.
     """
     import ranvier.nn as nn
 
@@ -110,7 +110,7 @@ def initialize(model: Any, name: str) -> None:
 
 
 def rescale(model: Any, scale: Any) -> None:
-    """Let the last layer give values as they were before `scale` standardized them."""
+    """Change the last layer so that its outputs are not standardized by `scale`."""
     import ranvier as rv
 
     last = model[-1]

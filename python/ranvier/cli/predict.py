@@ -1,4 +1,4 @@
-"""`ranvier predict`: the classes of the samples in a file, with their probabilities."""
+"""`ranvier predict`: classes and probabilities of the samples in a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, path_name, positive_int, require_writable
+from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, positive_int, require_writable
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json
 from ranvier.cli.useful import require_apart
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         "predict",
         "classes and probabilities of the samples in a file",
         "Prints a line for each sample: its place in the file, and the most likely classes with their "
-        "probabilities (or the outputs, of a model that gives no probabilities).",
+        "probabilities (or the outputs, for a model without probabilities).",
         [
             "ranvier predict digits.safetensors seven.png",
             "ranvier predict iris.safetensors new.csv --top 1",
@@ -29,12 +29,13 @@ def add(commands: Any) -> None:
     )
     add_model(predict)
     predict.add_argument("file", metavar="FILE", help="an image, a .csv or a .npz file")
-    predict.add_argument("--label", metavar="NAME", help="a column or array of labels, which is left out")
-    predict.add_argument(
-        "--invert", action="store_true", help="of an image: dark for light and light for dark"
-    )
-    predict.add_argument("--top", type=positive_int, metavar="N", help="classes shown; default: 3")
-    predict.add_argument("--json", type=path_name, metavar="FILE", help="write all probabilities to FILE")
+    flags = {
+        "--label": (str, "NAME", "a column or array of labels, which is left out"),
+        "--invert": (bool, None, "of an image: exchange dark and light"),
+        "--top": (positive_int, "N", "the number of classes; default: 3"),
+        "--json": (path_name, "FILE", "write all probabilities to FILE"),
+    }
+    add_flags(predict, flags)
     predict.set_defaults(command=run)
 
 
@@ -55,15 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     for number, row in enumerate(output.reshape(len(output), -1) if p is None else p):
         print(f"{number}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
     if arguments.json is not None:
-        found = (
-            {"classes": names, "probabilities": p.tolist()} if p is not None else {"outputs": output.tolist()}
-        )
+        found = {"outputs": output.tolist()} if p is None else {"classes": names, "probabilities": p.tolist()}
         write_json(arguments.json, found)
     return 0
 
 
 def _samples(arguments: argparse.Namespace, model: Any) -> Any:
-    """The file's samples; an image is scaled to the size that the model takes."""
+    """The samples of the file; an image is scaled to the input size of the model."""
     import ranvier as rv
     from ranvier.data.datasets import images
 

@@ -1,4 +1,4 @@
-"""What `ranvier train` and `ranvier evaluate` work on: a data set by name, or one's own file or folder."""
+"""The data of `ranvier train` and `ranvier evaluate`: a data set by name, or a file or folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, path_name
+from ranvier.cli.arguments import Mistake, add_flags, path_name
 from ranvier.cli.useful import NAMED, require_data_flags
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
@@ -19,9 +19,9 @@ PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw v
 
 @dataclass
 class Problem:
-    """Samples in three parts, each (x, y), and what a model file should say of them.
+    """Samples in three parts, each (x, y), and the information for the model file.
 
-    Targets are class numbers (n,), or values (n, outputs), which have no class names.
+    Targets are class numbers (n,), or values (n, outputs) without class names.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Problem:
     valid: Part
     test: Part
     class_names: list[str] | None
-    preprocessing: list[Any] = field(default_factory=list)  # what raw samples went through
+    preprocessing: list[Any] = field(default_factory=list)  # the transforms of the samples
     feature_names: list[str] | None = None  # of a table's columns
 
     @property
@@ -43,12 +43,12 @@ class Problem:
 
     @property
     def outputs(self) -> int:
-        """How many numbers a network gives for a sample."""
+        """The number of outputs of a network."""
         return int(self.train[1].shape[1]) if self.class_names is None else len(self.class_names)
 
     @property
     def goal(self) -> str:
-        """The metric that says how good a network is."""
+        """The main metric."""
         return "r2" if self.values else "accuracy"
 
     @property
@@ -57,32 +57,18 @@ class Problem:
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say what the data is."""
-    parser.add_argument(
-        "data", metavar="DATA", help=f"{', '.join(NAMED)}, a .csv or .npz file, or a folder of images"
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=path_name,
-        metavar="DIR",
-        help="folder with the four IDX files of (fashion_)mnist, gzipped or not",
-    )
-    parser.add_argument(
-        "--label", metavar="NAME", help="the column of labels in a .csv, or the array of them in a .npz"
-    )
-    parser.add_argument(
-        "--task",
-        choices=("auto", "classification", "regression"),
-        default="auto",
-        help="what the labels of a file are; default: classes, unless one of them is not a whole number",
-    )
-    parser.add_argument(
-        "--size",
-        type=_size,
-        metavar="HxW",
-        help="height and width to which the images of a folder are scaled",
-    )
-    parser.add_argument("--grayscale", action="store_true", help="read the images of a folder without colour")
+    """The arguments of the data."""
+    files = f"{', '.join(NAMED)}, a .csv or .npz file, or a folder of images"
+    parser.add_argument("data", metavar="DATA", help=files)
+    tasks = ("auto", "classification", "regression")
+    flags = {
+        "--data-dir": (path_name, "DIR", "folder with the four IDX files of (fashion_)mnist, gzipped or not"),
+        "--label": (str, "NAME", "the column of labels in a .csv, or the array of labels in a .npz"),
+        "--task": (tasks, "auto", "the kind of labels; default: classes, unless one is not a whole number"),
+        "--size": (_size, "HxW", "height and width to which the images of a folder are scaled"),
+        "--grayscale": (bool, None, "read the images of a folder without colour"),
+    }
+    add_flags(parser, flags)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -93,7 +79,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
-    """The data in its three parts; the split follows from the seed.
+    """The data in three parts; the split depends on the seed.
 
     digits: 70, 10 and 20 %; mnist: 55,000, 5,000 and 10,000; others as digits.
     """
@@ -129,7 +115,7 @@ def _named(arguments: argparse.Namespace, seed: int) -> Problem:
 
 
 def standardized(problem: Problem) -> tuple[Problem, Any]:
-    """Values brought to mean 0 and deviation 1, as those of the training part have them; and what did it."""
+    """The problem with standardized values, and the transform, which is fitted to the training part."""
     from ranvier.data import Standardize
 
     scale = Standardize().fit(problem.train[1])
@@ -163,7 +149,7 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
 
 
 def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
-    """Samples of which a model can be made that takes others like them."""
+    """Raise a mistake for samples with two columns of one name, or without columns."""
     columns = list(samples.feature_names or ())
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
@@ -176,7 +162,7 @@ def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
 
 
 def read_samples(arguments: argparse.Namespace, arrays: tuple[str, str] | None = None) -> Any:
-    """What a file or folder holds, with its labels; of an archive these arrays, if they are given."""
+    """The samples of a file or folder with their labels; of an archive, the given arrays."""
     from ranvier.data import datasets, load
 
     if arrays is not None:
@@ -185,7 +171,7 @@ def read_samples(arguments: argparse.Namespace, arrays: tuple[str, str] | None =
     if label is not None and label.lstrip("-").isdigit() and not arguments.data.endswith(".npz"):
         label = int(label)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of arrays that are not used: what is done with them is printed
+        warnings.simplefilter("ignore")  # unused arrays are printed instead
         return load(
             arguments.data,
             "auto" if label is None else label,
@@ -196,7 +182,7 @@ def read_samples(arguments: argparse.Namespace, arrays: tuple[str, str] | None =
 
 
 def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] | None:
-    """The names of an archive's test part beside its training part; other unused arrays are said."""
+    """The names of the test arrays of an archive; prints other unused arrays."""
     found = next(
         (pair for pair in TEST_ARRAYS if arguments.label is None and {*pair} <= {*samples.unused}), None
     )
@@ -207,7 +193,7 @@ def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] 
 
 
 def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | None) -> Part | None:
-    """The test arrays of an archive, their labels numbered as the training part's; None if there are none."""
+    """The test arrays of an archive, with the training part's class numbers; None if there are none."""
     import numpy as np
 
     arrays = test_arrays(arguments, samples)
@@ -228,7 +214,7 @@ def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | N
 def _table(
     name: str, parts: tuple[Part, Part, Part], names: list[str] | None, columns: list[str] | None
 ) -> Problem:
-    """Columns are brought to mean 0 and deviation 1, as the training part has them."""
+    """A problem with standardized columns; the transform is fitted to the training part."""
     from ranvier.data import Standardize
 
     (x, y), valid, test = parts
@@ -238,7 +224,7 @@ def _table(
 
 
 def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:
-    """Training, validation and test part; the last from the others' samples unless it is given."""
+    """Training, validation and test part; the test part is split off unless it is given."""
     held_out = [max(1, round(share * len(x))) for share in SHARES[1:]]
     try:
         if test is None:
@@ -246,9 +232,8 @@ def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -
             test = xt, yt
         x, xv, y, yv = _split(x, y, held_out[0], seed, classes)
     except ValueError as error:
-        raise Mistake(
-            f"{error}{'; for labels that are values: --task regression' if classes else ''}"
-        ) from None
+        hint = "; for labels that are values: --task regression" if classes else ""
+        raise Mistake(f"{error}{hint}") from None
     return (x, y), (xv, yv), test
 
 

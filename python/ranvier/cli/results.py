@@ -1,15 +1,15 @@
-"""What is printed about predictions: scores of the classes, confusion matrix, errors of values, samples."""
+"""The text about predictions: scores of the classes, confusion matrix, errors of values, samples."""
 
 from __future__ import annotations
 
 from typing import Any
 
-WIDEST = 100  # characters; a wider confusion matrix could not be read in a terminal
+WIDEST = 100  # characters of a confusion matrix; a wider one does not fit a terminal
 SHOWN = 10
 
 
 def results(y: Any, p: Any, names: list[str] | None) -> str:
-    """Of labels (n,) and probabilities (n, classes); without names of values (n, outputs)."""
+    """For labels (n,) and probabilities (n, classes); without names, for values (n, outputs)."""
     import ranvier.metrics as metrics
 
     if names is None:
@@ -17,9 +17,8 @@ def results(y: Any, p: Any, names: list[str] | None) -> str:
     labels, predicted = list(range(len(names))), p.argmax(1)
     scores = metrics.classification_report(y, predicted, labels=labels, target_names=names, zero_division=0.0)
     matrix = metrics.confusion_matrix(y, predicted, labels=labels)
-    return "\n".join(
-        filter(None, (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names)))
-    )
+    parts = (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names))
+    return "\n".join(filter(None, parts))
 
 
 def _matrix(matrix: list[list[int]], names: list[str]) -> str:

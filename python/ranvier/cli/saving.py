@@ -1,4 +1,4 @@
-"""What the commands write: whole files, and nothing lost where the disk is full or Ctrl-C ends a run."""
+"""Writing files, also if the disk is full or Ctrl-C ends a run."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def write_json(path: str, document: dict[str, Any]) -> None:
 
 
 def save_somewhere(save: Callable[[Path], None], path: Path) -> None:
-    """Save to `path`; where that fails, to the folder of temporary files, and say so.
+    """Save to `path`; if that fails, to the folder of temporary files.
 
     Raises:
-        Mistake: it is not at `path`.
+        Mistake: it is not saved to `path`; says where it is.
     """
     try:
         save(path)
@@ -40,7 +40,7 @@ def save_somewhere(save: Callable[[Path], None], path: Path) -> None:
 
 
 def interrupted_folder(model_path: Path) -> Path:
-    """Where an interrupted run is kept: beside its model, a folder that is not there yet."""
+    """A new folder for an interrupted run, next to its model."""
     for number in range(1, 10_000):
         folder = model_path.with_name(f"{model_path.stem}-interrupted" + (f"-{number}" if number > 1 else ""))
         if not folder.exists():
@@ -49,7 +49,7 @@ def interrupted_folder(model_path: Path) -> Path:
 
 
 def keeper(model_path: Path) -> Any:
-    """A callback that writes a checkpoint at Ctrl-C only; `latest` is None before."""
+    """A callback that writes a checkpoint only after Ctrl-C; `latest` is None before."""
     from ranvier.train import Checkpoint
 
     class Keeper(Checkpoint):
@@ -70,5 +70,5 @@ def keeper(model_path: Path) -> Any:
 
 
 def how_to_resume(line: str, folder: Path) -> str:
-    """The command that goes on from a checkpoint in the folder."""
+    """The command that continues from a checkpoint in the folder."""
     return f"{line} --checkpoint {shlex.quote(str(folder))} --resume"

@@ -1,4 +1,4 @@
-"""`ranvier summary`: what is in a model file."""
+"""`ranvier summary`: the contents of a model file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command
+from ranvier.cli.arguments import Mistake, add_command, add_flags
 from ranvier.cli.models import add_model, open_model
 
 
@@ -16,17 +16,13 @@ def add(commands: Any) -> None:
         commands,
         "summary",
         "print the layers, shapes and parameters of a model file",
-        "Prints what is in a model file: its layers, their shapes and parameters, the classes, and what "
-        "samples go through before the network and its outputs after it.",
+        "Prints the layers of a model file, their shapes and parameters, the classes, and the transforms "
+        "before and after the network.",
         ["ranvier summary runs/digits-cnn/digits.safetensors"],
     )
     add_model(summary)
-    summary.add_argument(
-        "--input-shape",
-        type=_shape,
-        metavar="SHAPE",
-        help="of one sample, as 1x28x28; default: what the file says",
-    )
+    text = "of a sample, as 1x28x28; default: from the file"
+    add_flags(summary, {"--input-shape": (_shape, "SHAPE", text)})
     summary.set_defaults(command=run)
 
 
@@ -61,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _short(value: Any) -> str:
-    """A setting on one line: of a long list its first numbers."""
+    """A setting on one line; of a long list, the first numbers."""
     if not isinstance(value, list):
         return f"{value:g}" if isinstance(value, float) else str(value)
     more = f" ... {len(value)} in all" if len(value) > 4 else ""

@@ -28,14 +28,7 @@ from ranvier.cli.saving import how_to_resume, keeper, save_somewhere, write_json
 from ranvier.cli.train_arguments import add_arguments
 from ranvier.cli.useful import require_apart, set_threads
 
-RESUMED = (
-    "lr",
-    "epochs",
-    "schedule",
-    "momentum",
-    "init",
-    "seed",
-)  # what the bits of a run depend on beside data
+RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed run must have the same
 
 
 def add(commands: Any) -> None:
@@ -68,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     trainer = _trainer(arguments, problem, settings)
     _fit(arguments, trainer, problem, settings, model_path)
-    save_somewhere(lambda path: _save(problem, path, trainer.model), model_path)  # first of all
+    save_somewhere(lambda path: _save(problem, path, trainer.model), model_path)
     try:
         _finish(arguments, trainer, problem, settings, start, (model_path, drawn))
     except KeyboardInterrupt:
@@ -86,7 +79,7 @@ def _finish(
     start: float,
     paths: tuple[Path, Path | None],
 ) -> None:
-    """Measures the model, which is saved, on the test part, and writes what else is asked for."""
+    """Measures the saved model on the test part, and writes the other outputs."""
     import ranvier as rv
     import ranvier.plot as plot
 
@@ -130,7 +123,7 @@ def _can_draw() -> bool:
 
 
 def _trainer(arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any]) -> Any:
-    """The network with its loss and optimizer; says what will be done."""
+    """The network with its loss and optimizer; prints a summary of the run."""
     import ranvier as rv
 
     model = network(settings["model"], problem.input_shape, problem.outputs)
@@ -150,7 +143,7 @@ def _trainer(arguments: argparse.Namespace, problem: Problem, settings: dict[str
 
 
 def _limited(problem: Problem, limit: int | None) -> Problem:
-    """With so many training samples, and at most a quarter of that to validate."""
+    """At most `limit` training samples, and a quarter of that for validation."""
     if limit is None:
         return problem
     if limit > len(problem.train[0]):
@@ -174,21 +167,14 @@ def _report(
         y_pred=predicted if problem.values else predicted.argmax(1),
         probabilities=None if problem.values else predicted,
         class_names=problem.class_names,
-        configuration={
-            **settings,
-            **{f"{name} {problem.kind}": len(part[0]) for name, part in parts.items()},
-        },
+        configuration=settings | {f"{name} {problem.kind}": len(part[0]) for name, part in parts.items()},
         command=arguments.line,
         title=f"{problem.name}: {Path(settings['model']).stem}",
     )
 
 
 def _fit(
-    arguments: argparse.Namespace,
-    trainer: Any,
-    problem: Problem,
-    settings: dict[str, Any],
-    model_path: Path,
+    arguments: argparse.Namespace, trainer: Any, problem: Problem, settings: dict[str, Any], model_path: Path
 ) -> None:
     import ranvier as rv
 
@@ -198,7 +184,7 @@ def _fit(
     updates = settings["epochs"] * -(-len(problem.train[0]) // settings["batch_size"])
     callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
     if settings["schedule"] == "cosine":
-        cosine = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, updates)  # half of it, down to 0
+        cosine = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, updates)
         callbacks.insert(1, rv.train.Schedule(cosine, per="batch"))
     folder = arguments.checkpoint
     if folder is not None:
@@ -207,7 +193,7 @@ def _fit(
         callbacks.append(keeper(model_path))
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _say  # type: ignore[assignment]  # a damaged checkpoint that is passed over
+            warnings.showwarning = _say  # type: ignore[assignment]  # of damaged checkpoints
             trainer.fit(
                 *problem.train,
                 epochs=settings["epochs"],
@@ -222,13 +208,13 @@ def _fit(
         kept = None if folder is None else callbacks[-1].latest
         more = "" if kept is None else f"; '{kept}' is a state before it"
         raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
-    except BlockingIOError as error:  # another run has the folder
+    except BlockingIOError as error:  # another run uses the folder
         raise Mistake(error) from None
     except (ValueError, OSError) as error:
         if folder is None and isinstance(error, ValueError):
-            raise  # of the user's own network: the traceback is what they need
+            raise  # an error in the user's network shows its traceback
         written = not arguments.resume and callbacks[-1].latest is not None
-        raise Mistake(f"{error}{'; add --resume to go on with its run' if written else ''}") from None
+        raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
     if scale is not None:
         rescale(trainer.model, scale)
     if trainer.interrupted:
@@ -236,16 +222,16 @@ def _fit(
 
 
 def _kept(arguments: argparse.Namespace, problem: Problem, model: Any, checkpoint: Any, path: Path) -> str:
-    """What an interrupted run leaves, and how it goes on."""
+    """The text about the files of an interrupted run, and how to continue it."""
     latest = checkpoint.latest
     if latest is None:
         return "nothing saved"
     if arguments.checkpoint is not None:
-        return f"'{latest}' is kept: go on with --resume"
+        return f"'{latest}' is kept: continue with --resume"
     model_path = checkpoint.folder / path.name
     save_somewhere(lambda path: _save(problem, path, model), model_path)
     command = how_to_resume(arguments.line, checkpoint.folder)
-    return f"the model so far is '{model_path}'; go on with: {command}"
+    return f"the model so far is '{model_path}'; continue with: {command}"
 
 
 def _say(message: Warning | str, *_: Any) -> None:
@@ -267,7 +253,7 @@ def _save(problem: Problem, model_path: Path, model: Any) -> None:
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
-    """The arguments with their defaults filled in."""
+    """The arguments with all defaults."""
     optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
     if arguments.class_weight is not None and problem.values:
         raise Mistake("--class-weight is for classes, and the labels are values")
@@ -275,25 +261,21 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         raise Mistake(f"--momentum is for --optimizer sgd, not for {optimizer}")
     if model is None:
         model = "cnn" if len(problem.input_shape) == 3 else "mlp"
+    size, momentum = arguments.batch_size, 0.9 if arguments.momentum is None else arguments.momentum
     return {
         "dataset": arguments.data,
         "data_dir": arguments.data_dir,
         "model": model,
         "epochs": arguments.epochs or epochs_of(arguments.data, model),
-        "batch_size": samples
-        if arguments.batch_size == 0
-        else arguments.batch_size or batch_size_of(samples),
+        "batch_size": samples if size == 0 else size or batch_size_of(samples),
         "lr": arguments.lr or learning_rate_of(optimizer, model),
         "optimizer": optimizer,
         "seed": arguments.seed,
         "schedule": arguments.schedule,
-        "momentum": (0.9 if arguments.momentum is None else arguments.momentum)
-        if optimizer == "sgd"
-        else None,
+        "momentum": momentum if optimizer == "sgd" else None,
         "init": arguments.init,
         "class_weight": arguments.class_weight,
-        "standardize": (problem.values and model in KINDS)
-        or None,  # values; one's own network does it itself
+        "standardize": (problem.values and model in KINDS) or None,  # not for the user's own network
     }
 
 
@@ -303,7 +285,7 @@ def _model_path(arguments: argparse.Namespace, problem: Problem, settings: dict[
 
 
 def _watch(settings: dict[str, Any]) -> Any:
-    """A callback that ends a run that is resumed with other settings."""
+    """A callback that refuses to resume a run with other settings."""
     from ranvier.train import Callback
 
     longer = settings["schedule"] == "constant"

@@ -7,6 +7,7 @@ from typing import Any
 
 from ranvier.cli.arguments import (
     add_command,
+    add_flags,
     batch_size,
     momentum,
     path_name,
@@ -17,6 +18,63 @@ from ranvier.cli.arguments import (
 from ranvier.cli.networks import LEARNING_RATE
 from ranvier.cli.problems import add_data
 
+RATES = ", ".join(f"{name} {rates['cnn']:g} (mlp {rates['mlp']:g})" for name, rates in LEARNING_RATE.items())
+FLAGS: dict[str, tuple[Any, str | None, str]] = {
+    "--limit": (positive_int, "N", "train on N samples only, and validate on at most a quarter of that"),
+    "--model": (
+        str,
+        "NAME",
+        "cnn, mlp, or a Python file with a function build() that returns a network (it may take input_shape "
+        "and classes, the number of its outputs); default: cnn for images, mlp for tables",
+    ),
+    "--init": (
+        ("default", "he", "xavier", "lecun", "normal"),
+        "default",
+        "initial weights: he for ReLUs, xavier for tanh and sigmoid, normal: deviation 0.01; default: as the "
+        "layers draw them",
+    ),
+    "--epochs": (positive_int, "N", "default: 40; for mnist 6 (cnn) or 10 (mlp)"),
+    "--batch-size": (
+        batch_size,
+        "N",
+        "or full, for all samples in one batch; default: 32, from 10,000 samples on 128",
+    ),
+    "--lr": (positive_float, "X", f"the initial learning rate. Default by optimizer and model: {RATES}"),
+    "--optimizer": (tuple(LEARNING_RATE), "adam", "default: adam"),
+    "--momentum": (momentum, "X", "of sgd only; 0 for none; default: 0.9"),
+    "--schedule": (
+        ("cosine", "constant"),
+        "cosine",
+        "the learning rate falls to 0 along half a cosine (the default), or is constant",
+    ),
+    "--class-weight": (
+        ("balanced",),
+        None,
+        "samples of rare classes count more, so that each class has the same weight",
+    ),
+    "--on-nonfinite": (
+        ("raise", "warn", "ignore"),
+        "raise",
+        "for a loss that is NaN or infinite: end the run and name the layer (the default), warn and leave "
+        "the batch out, or continue",
+    ),
+    "--seed": (seed, "N", "default: 0; the same seed gives the same bits"),
+    "--threads": (positive_int, "N", "default: the physical cores that the process may use"),
+    "--out": (path_name, "PATH", "folder, or file ending in .safetensors; default: runs/<data>-<model>"),
+    "--checkpoint": (
+        path_name,
+        "DIR",
+        "write the whole state of the run to DIR, after each epoch and each minute of one",
+    ),
+    "--resume": (
+        bool,
+        None,
+        "continue from the newest checkpoint in DIR, with the bits of a run that was never stopped",
+    ),
+    "--report": (path_name, "FILE", "write a report of the run to FILE, a web page"),
+    "--json": (path_name, "FILE", "write configuration, history and test results to FILE"),
+}
+
 
 def add_arguments(commands: Any) -> argparse.ArgumentParser:
     """The command's parser."""
@@ -24,8 +82,8 @@ def add_arguments(commands: Any) -> argparse.ArgumentParser:
         commands,
         "train",
         "train a network on a data set, save it with its curves",
-        "Trains on a part of the data, follows another part while it does, measures a third (class by class, "
-        "or the errors of values), and saves the model, the picture of its curves and, if asked, a report "
+        "Trains on a part of the data, validates on another part, measures on a third (class by class, or "
+        "the errors of values), and saves the model, the picture of its curves and, if asked, a report "
         "and the figures.",
         [
             "ranvier train digits --report digits.html",
@@ -38,102 +96,6 @@ def add_arguments(commands: Any) -> argparse.ArgumentParser:
         ],
     )
     add_data(train)
-    train.add_argument(
-        "--limit",
-        type=positive_int,
-        metavar="N",
-        help="train on N samples only, and validate on at most a quarter of that",
-    )
-    _add_network(train)
-    _add_steps(train)
-    _add_run(train)
+    add_flags(train, FLAGS)
+    train.set_defaults(seed=0)
     return train
-
-
-def _add_network(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "--model",
-        metavar="NAME",
-        help="cnn, mlp, or a Python file with a function build() that returns a network (it may take "
-        "input_shape and classes, the number of its outputs); default: cnn for images, mlp for tables",
-    )
-    train.add_argument(
-        "--init",
-        choices=("default", "he", "xavier", "lecun", "normal"),
-        default="default",
-        help="how weights begin: he for ReLUs, xavier for tanh and sigmoid, normal: deviation 0.01; default: "
-        "as the layers draw them",
-    )
-
-
-def _add_steps(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "--epochs", type=positive_int, metavar="N", help="default: 40; of mnist 6 (cnn) or 10 (mlp)"
-    )
-    train.add_argument(
-        "--batch-size",
-        type=batch_size,
-        metavar="N",
-        help="or full, for all samples in one; default: 32, from 10,000 samples on 128",
-    )
-    train.add_argument(
-        "--lr",
-        type=positive_float,
-        metavar="X",
-        help="at the start. Default by optimizer and model: "
-        + ", ".join(
-            f"{name} {rates['cnn']:g} (mlp {rates['mlp']:g})" for name, rates in LEARNING_RATE.items()
-        ),
-    )
-    train.add_argument("--optimizer", choices=tuple(LEARNING_RATE), default="adam", help="default: adam")
-    train.add_argument("--momentum", type=momentum, metavar="X", help="of sgd only; 0 for none; default: 0.9")
-    train.add_argument(
-        "--schedule",
-        choices=("cosine", "constant"),
-        default="cosine",
-        help="the learning rate falls to 0 along half a cosine (the default), or stays as it is",
-    )
-    train.add_argument(
-        "--class-weight",
-        choices=("balanced",),
-        help="samples of rare classes count more, so that each class has the same weight",
-    )
-    train.add_argument(
-        "--on-nonfinite",
-        choices=("raise", "warn", "ignore"),
-        default="raise",
-        help="at a loss that is NaN or infinite: end the run and name the layer (the default), warn and "
-        "leave the batch out, or go on",
-    )
-
-
-def _add_run(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="default: 0; the same seed, the same bits"
-    )
-    train.add_argument(
-        "--threads", type=positive_int, metavar="N", help="default: the physical cores we may use"
-    )
-    train.add_argument(
-        "--out",
-        type=path_name,
-        metavar="PATH",
-        help="folder, or file ending in .safetensors; default: runs/<data>-<model>",
-    )
-    train.add_argument(
-        "--checkpoint",
-        type=path_name,
-        metavar="DIR",
-        help="write the whole state of the run to DIR, after each epoch and each minute of one",
-    )
-    train.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the newest checkpoint in DIR, with the bits of a run that was never stopped",
-    )
-    train.add_argument(
-        "--report", type=path_name, metavar="FILE", help="write all about the run to FILE, a web page"
-    )
-    train.add_argument(
-        "--json", type=path_name, metavar="FILE", help="write configuration, history and test results to FILE"
-    )

@@ -1,4 +1,4 @@
-"""Flags that would have no effect on this data, model or machine: refused, each with its reason."""
+"""Refuses flags that have no effect on this data, model or machine, and outputs that overwrite inputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 
 
 def require_data_flags(arguments: argparse.Namespace) -> None:
-    """Those that say what the data is: each kind of data has its own.
-
-    Raises:
-        Mistake: one of another kind is given.
-    """
+    """Raise a mistake for a flag of another kind of data."""
     name = arguments.data
     named, folder = name in NAMED, Path(name).is_dir()
     if arguments.data_dir is not None and name not in ("mnist", "fashion_mnist"):
@@ -33,11 +29,7 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
 
 
 def require_apart(paths: dict[str, str | Path | None], *inputs: str | None) -> None:
-    """Refuse two outputs under one path, by the flags that say them, and outputs in the place of an input.
-
-    Raises:
-        Mistake: names the flags.
-    """
+    """Raise a mistake for two outputs (flag -> path) under one path, or an output in place of an input."""
     seen: dict[str, str] = {}
     for flag, path in paths.items():
         if path is None:
@@ -51,11 +43,7 @@ def require_apart(paths: dict[str, str | Path | None], *inputs: str | None) -> N
 
 
 def set_threads(threads: int | None) -> None:
-    """Use so many threads, unless it is None.
-
-    Raises:
-        Mistake: more than there are processors; they would only wait for each other.
-    """
+    """Set the number of threads, unless it is None; raise a mistake for more threads than processors."""
     import ranvier as rv
 
     if threads is None:

@@ -24,8 +24,7 @@ class Adam(Moments):
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps), where g = gradient + weight_decay p.
 
-    amsgrad: v is the largest so far. maximize: ascend instead. decoupled_weight_decay: as in AdamW.
-    Raises ValueError for settings out of range.
+    amsgrad: v is the largest so far. decoupled_weight_decay: as in AdamW.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
 

@@ -28,7 +28,8 @@ class Optimizer:
     state. Parameters are updated in place.
 
     PyTorch's ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are accepted and ignored: there is
-    one implementation, a kernel over all parameters.
+    one implementation, a kernel over all parameters. With ``maximize`` an optimizer ascends. Settings out of
+    range raise ValueError.
 
     A subclass names the core's rule, its settings and its state:
 
