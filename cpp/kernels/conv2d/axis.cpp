@@ -48,7 +48,7 @@ int64_t Axis::equal_steps(const Class& c) const {
   return equal;
 }
 
-void Axis::build() {
+void Axis::build() const {
   int64_t count = 0;
   for (int64_t phase = 0; phase < std::min(phases_, g_.out); ++phase)
     for (int64_t o = phase; o < g_.out;) {

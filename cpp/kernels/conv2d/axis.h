@@ -4,6 +4,7 @@
 
 #include "base/carve.h"
 #include "base/congruence.h"
+#include "kernels/conv2d/conv2d.h"
 
 namespace ranvier {
 
@@ -26,6 +27,11 @@ struct AxisGeometry {
   }
 };
 
+inline AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps,
+                                  bool transposed = false) {
+  return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], transposed};
+}
+
 struct AxisTap {
   int64_t tap, offset;  // offset: of its input from that of the position's first tap
 };
@@ -46,7 +52,7 @@ class Axis {
   };
 
   Axis(const AxisGeometry& geometry, Carver& carver);  // takes its memory; build() fills it
-  void build();
+  void build() const;
   int64_t classes() const { return *count_; }
   const Class& operator[](int64_t c) const { return classes_[c]; }
 

@@ -27,28 +27,29 @@ Correlation<T> correlation(const ConvTranspose2dForward<T>& c) {
 
 // f on the kernel that computes the call.
 template <class T, class F>
-auto with_kernel(const Correlation<T>& problem, bool winograd, void* workspace, int team, const F& f) {
-  if (is_depthwise(problem.geometry, problem.x, problem.y)) return f(Depthwise(problem, workspace, team));
+auto with_kernel(const Correlation<T>& problem, bool winograd, Carver& carver, int threads, const F& f) {
+  if (is_depthwise(problem.geometry, problem.x, problem.y)) return f(Depthwise(problem, carver, threads));
   if constexpr (sizeof(T) == sizeof(float))
-    if (winograd && winograd_pays(problem)) return f(Winograd(problem, workspace, team));
-  return f(Correlator(problem, workspace, team));
+    if (winograd && winograd_pays(problem)) return f(Winograd(problem, carver, threads));
+  return f(Correlator(problem, carver, threads));
 }
 
 template <class Call>
-size_t correlation_bytes(const Call& call, int team) {
+size_t correlation_bytes(const Call& call, int threads) {
   const auto problem = correlation(call);
-  if (numel(problem.y) == 0)
-    return 0;  // no kernel is made: without channels it could not divide by their number
-  return with_kernel(problem, call.winograd, nullptr, team,
-                     [](const auto& kernel) { return kernel.workspace_bytes(); });
+  Carver carver(nullptr);
+  if (numel(problem.y) > 0)  // without channels a kernel could not divide by their number
+    with_kernel(problem, call.winograd, carver, threads, [](const auto&) {});
+  return carver.used();
 }
 
 template <class Call>
 void correlate(const Team& team, const Call& call, void* workspace) {
   const auto problem = correlation(call);
-  if (numel(problem.y) == 0) return;
-  with_kernel(problem, call.winograd, workspace, team.threads(),
-              [&](const auto& kernel) { kernel.run(team); });
+  Carver carver(workspace);
+  if (numel(problem.y) > 0)
+    with_kernel(problem, call.winograd, carver, team.threads(),
+                [&](const auto& kernel) { kernel.run(team); });
 }
 
 }  // namespace
@@ -82,26 +83,32 @@ void ConvTranspose2dForward<T>::run(const Team& team, void* workspace) const {
 
 // f on the kernel whose packed weights these are.
 template <class T, class F>
-auto with_packing(const Conv2dPack<T>& p, void* workspace, int team, const F& f) {
+auto with_packing(const Conv2dPack<T>& p, Carver& carver, int threads, const F& f) {
   Conv2dForward<T> conv = p.conv;
   conv.packed = as_const(p.packed);
-  return with_kernel(correlation(conv), conv.winograd, workspace, team, f);
+  return with_kernel(correlation(conv), conv.winograd, carver, threads, f);
 }
 
 template <class T>
 int64_t Conv2dPack<T>::size() const {
-  return with_packing(*this, nullptr, 1, [](const auto& kernel) { return kernel.packed_size(); });
+  Carver carver(nullptr);
+  return with_packing(*this, carver, 1, [](const auto& kernel) { return kernel.packed_size(); });
 }
 template <class T>
-size_t Conv2dPack<T>::workspace_bytes(int team) const {
-  return with_packing(*this, nullptr, team, [](const auto& kernel) { return kernel.workspace_bytes(); });
+size_t Conv2dPack<T>::workspace_bytes(int threads) const {
+  Carver carver(nullptr);
+  with_packing(*this, carver, threads, [](const auto&) {});
+  return carver.used();
 }
 template <class T>
 void Conv2dPack<T>::run(const Team& team, void* workspace) const {
   constexpr double kNsPerElement = 1;
-  team.region(kNsPerElement * numel(packed), [&](const OpenTeam& team) {
-    with_packing(*this, workspace, team.threads(), [&](const auto& kernel) { kernel.pack_weights(team); });
-    team.barrier();
+  Carver carver(workspace);
+  with_packing(*this, carver, team.threads(), [&](const auto& kernel) {
+    team.region(kNsPerElement * numel(packed), [&](const OpenTeam& team) {
+      kernel.pack_weights(team);
+      team.barrier();
+    });
   });
 }
 

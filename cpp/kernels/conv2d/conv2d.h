@@ -18,7 +18,7 @@
 // and the other many, the sum of a vector of such chains, each over every so many-th channel; where
 // winograd.h's algorithm is allowed and by the shapes pays, a sum of chains over channels, one for each
 // product of its tile, and what is not finite in x then reaches up to the whole tile of 2 x 2 outputs. dw and
-// db are sums of at most kMaxPartials chains over fixed parts of the pixels, combined in order. So all bits
+// db are sums of at most 16 chains over fixed parts of the pixels, combined in order. So all bits
 // depend on the shapes alone, never on blocks or threads.
 #pragma once
 #include <cstddef>
@@ -113,7 +113,6 @@ struct ConvTranspose2dForward {
 template <class T>
 struct Conv2dBackwardWeight {
   static constexpr const char* name = "conv2d_backward_weight";
-  static constexpr int kMaxPartials = 16;
   TensorView<const T> dy, x;
   TensorView<T> dw, db;
   Conv2dGeometry geometry;

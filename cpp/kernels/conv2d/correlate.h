@@ -1,5 +1,5 @@
-// The loops of forward and of the gradient to the input, which are one computation: each output pixel gathers
-// taps of input pixels times panels of weights.
+// The direct sum. Forward and the gradient to the input are one computation: each output pixel gathers taps
+// of input pixels times panels of weights.
 #pragma once
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/conv2d.h"
@@ -17,21 +17,19 @@ struct Correlation {
   Conv2dGeometry geometry;
   bool transposed;
   bool relu;
-  const T* packed = nullptr;  // where the weights lie as pack_weights(team) leaves them; or null
+  const T* packed = nullptr;  // the weights as pack_weights() writes them; or null
   const T* norm = nullptr;    // (3, co): see conv2d.h; or null
   const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }
+  AxisGeometry axis(int d) const {  // 0: rows, 1: columns
+    return axis_geometry(geometry, d, y.shape[2 + d], x.shape[2 + d], w.shape[2 + d], transposed);
+  }
 };
 
+// The operands of a correlation as the micro-kernel reads them, and the sums of any tiles of output pixels,
+// stored where the caller needs them.
 template <class T>
-class Correlator {
+class DirectSum {
  public:
-  Correlator(const Correlation<T>& problem, void* workspace, int team);
-  size_t workspace_bytes() const { return bytes_; }
-  int64_t packed_size() const { return panels_.count() * panel_size_; }
-  void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share
-  void run(const Team& team) const;
-
- protected:
   // The output pixels of one class of rows and one of columns, in one block of images.
   struct Region {
     Axis::Class rows, columns;
@@ -39,52 +37,84 @@ class Correlator {
     int64_t pixels() const { return images * rows.size * columns.size; }
     int64_t tiles(int mr) const { return ceil_division(pixels(), mr); }
   };
-  struct Target {  // where a panel's results go: what image 0's first pixel would have
-    T* y;
+  struct Taps {
+    const ConvSegment* segments;
+    int64_t count;
+  };
+  struct Sink {  // where a panel's results go, and how they are finished
+    T* y;        // of image 0's first pixel
     int64_t stride_n, stride_h, stride_w;
     int columns;
     const T* bias;  // or null
     const T* norm;  // or null
+    bool relu, stream;
   };
   struct Fetch {
     int64_t begin, step;  // elements after a tile's first input, bytes
   };
-  bool streams(const TensorView<T>& y) const;
-  void prepare(const OpenTeam& team) const;
+
+  DirectSum(const Correlation<T>& problem, Carver& carver, int threads);
+  void prepare(const OpenTeam& team) const;  // each thread its share; a barrier has to follow
+  void pack_weights(const OpenTeam& team) const;
+  int64_t packed_size() const { return panels.count() * panel_size_; }
+
+  double products() const;
+  Taps taps(const OpenTeam& team, const Region& region) const;  // valid until the thread's next call
+  void run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
+                 const Sink& sink) const;
+  const T* weights(int64_t panel) const { return weights_ + panel * panel_size_; }
+  const T* bias(int64_t panel) const { return bias_ ? bias_ + panels.first(panel) : nullptr; }
+  const T* norm(int64_t panel) const { return problem.norm_of(panels.first(panel)); }
+
+  const Correlation<T> problem;
+  const int64_t in_group, out_group;  // channels of a group
+  const bool dots;                    // the lanes of vectors are input channels, not output channels
+  const bool spans;                   // a vector of output channels spans groups
+  const int64_t steps;                // vectors of a tap, where dots; else its channels
+  const Panels<T> panels;
+  const int mr;  // rows of a tile
+  const PixelRows<T> x;
+  const Axis rows, columns;
+  int64_t images_at_once, panels_at_once;  // that stay in L2
+
+ private:
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
-  int64_t first_input(int64_t panel) const;
   void pick_inputs() const;
+  int64_t first_input(int64_t panel) const;
   T weight(int64_t out, int64_t channel, int64_t tap) const;
+
+  int64_t taps_[2];
+  int64_t panel_size_;       // elements
+  T *weights_, *bias_copy_;  // panels; bias_copy_ where the caller's is strided
+  const T* bias_;            // or null
+  void* pick_;               // where spans: for each lane of a panel its group's first channel
+  ConvSegment* segments_;    // taps for each thread
+};
+
+// The whole output of a correlation, in an order that keeps weights and input in the caches.
+template <class T>
+class Correlator {
+ public:
+  Correlator(const Correlation<T>& problem, Carver& carver, int threads);
+  int64_t packed_size() const { return sum_.packed_size(); }
+  void pack_weights(const OpenTeam& team) const { sum_.pack_weights(team); }
+  void run(const Team& team) const;
+
+ private:
+  using Region = typename DirectSum<T>::Region;
+  using Taps = typename DirectSum<T>::Taps;
+
+  bool streams() const;
   void compute(const OpenTeam& team) const;
   int64_t block_weight(int64_t images) const;
-  int64_t tile_weight(const Axis::Class& rows, const Axis::Class& columns) const;
-  int64_t list_segments(const Region& region, ConvSegment* segments) const;
+  int64_t tile_weight(const Region& region) const;
   void run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const;
-  Target target(int64_t panel) const;
-  void run_tiles(const Region& region, int64_t panel, Range tiles, const ConvSegment* segments,
-                 int64_t segment_count, Fetch fetch, const Target& target) const;
-  Fetch next_inputs(const Region& region, Range panels, int64_t panel, const ConvSegment* segments,
-                    int64_t count) const;
+  typename DirectSum<T>::Fetch next_inputs(const Region& region, Range panels, int64_t panel,
+                                           const Taps& taps) const;
 
-  Correlation<T> p_;
-  bool stream_;
-  int64_t images_, taps_[2];
-  int64_t in_group_, out_group_;  // channels of a group
-  bool dots_;                     // the lanes of vectors are input channels, not output channels
-  bool spans_;                    // a vector of output channels spans groups
-  int64_t steps_;                 // vectors of a tap, where dots; else its channels
-  size_t bytes_;
-  Carver carver_;
-  Panels<T> panels_;
-  int mr_;  // rows of a tile
-  PixelRows<T> x_;
-  Axis rows_, columns_;
-  int64_t block_;          // images worked on together
-  int64_t group_, chunk_;  // panels and tiles of which each meets each before the next
-  int64_t panel_size_;     // elements
-  T *weights_, *bias_;     // panels; bias_ where the caller's is strided
-  void* pick_;             // where spans_: for each lane of a panel its group's first channel
-  ConvSegment* segments_;  // taps for each thread
+  DirectSum<T> sum_;
+  int64_t chunk_;  // tiles that a group of panels passes over before the next
+  bool stream_;    // past the caches
 };
 
 }  // namespace ranvier

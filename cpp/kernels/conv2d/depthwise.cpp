@@ -5,9 +5,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kChunkBytes =
-    256 << 10;  // of the input rows of one output row: they stay in L2 for the next
+// Of the input rows of one output row, which stay in L2 for the next.
+constexpr int64_t kChunkBytes = 256 << 10;
 constexpr double kNsPerProduct = 2 * kConvNsPerProduct;  // they wait for memory
+constexpr int64_t kPixelsOfPart = 768;
 
 }  // namespace
 
@@ -60,24 +61,21 @@ Range DepthwiseBlocks<T>::chunk(int64_t i, int64_t chunks) const {
 }
 
 template <class T>
-Depthwise<T>::Depthwise(const Correlation<T>& p, void* workspace, int team)
+Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
     : p_(p),
       taps_(p.w.shape[2] * p.w.shape[3]),
-      carver_(workspace),
       blocks_(p.y.shape[1]),
-      x_(p.x, whole_vectors<T>(blocks_.channels), carver_, false),
-      rows_{p.y.shape[2],           p.x.shape[2],      p.w.shape[2], p.geometry.stride[0],
-            p.geometry.dilation[0], p.geometry.pad[0], p.transposed},
-      columns_({p.y.shape[3], p.x.shape[3], p.w.shape[3], p.geometry.stride[1], p.geometry.dilation[1],
-                p.geometry.pad[1], p.transposed},
-               carver_) {
+      x_(p.x, whole_vectors<T>(blocks_.channels), carver, false),
+      rows_(p.axis(0)),
+      columns_(p.axis(1), carver) {
   const int64_t lanes = conv_kernels<T>().lanes, items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
   const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
-  chunks_ = std::max(ceil_division(row_bytes, kChunkBytes), team > 1 ? ceil_division(4 * team, items) : 1);
+  chunks_ =
+      std::max(ceil_division(row_bytes, kChunkBytes), threads > 1 ? ceil_division(4 * threads, items) : 1);
   chunks_ = std::clamp<int64_t>(chunks_, 1, blocks_.splits);
-  weights_ = carver_.take<T>(blocks_.count * taps_ * lanes);
-  bias_ = carver_.take<T>(blocks_.count * lanes);
-  row_taps_ = carver_.take<DepthwiseRowTap>(team * rows_.taps);
+  weights_ = carver.take<T>(blocks_.count * taps_ * lanes);
+  bias_ = carver.take<T>(blocks_.count * lanes);
+  row_taps_ = carver.take<DepthwiseRowTap>(threads * rows_.taps);
 }
 
 template <class T>
@@ -99,7 +97,7 @@ void Depthwise<T>::prepare(const OpenTeam& team) const {
   for (int64_t block = share.begin; block < share.end; ++block) pack_block(block);
 }
 
-// Transposed, the taps turn round.
+// Where transposed, the taps are flipped.
 template <class T>
 void Depthwise<T>::pack_block(int64_t block) const {
   const int64_t lanes = conv_kernels<T>().lanes, first = blocks_.first_channel(block);
@@ -149,9 +147,86 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
   }
 }
 
+template <class T>
+DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
+    : c_(call),
+      taps_(call.taps[0] * call.taps[1]),
+      blocks_(call.dy.shape[1]),
+      x_(call.x, whole_vectors<T>(blocks_.channels), carver, false),
+      dy_(call.dy, whole_vectors<T>(blocks_.channels), carver, false),
+      rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0])),
+      columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
+  const int64_t rows = call.dy.shape[0] * call.dy.shape[2], lanes = conv_kernels<T>().lanes;
+  parts_ = partial_sums(rows * call.dy.shape[3], kPixelsOfPart, rows);
+  sums_ = carver.take<T>(parts_ * blocks_.count * taps_ * lanes + lanes);
+  bias_sums_ = carver.take<T>(parts_ * blocks_.count * lanes);
+  row_taps_ = carver.take<DepthwiseRowTap>(threads * rows_.taps);
+}
+
+template <class T>
+void DepthwiseWeight<T>::run(const Team& team) const {
+  const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? taps_ : 1);
+  team.region(kNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    if (team.index() == 0) columns_.build();
+    x_.copy_share(team);
+    dy_.copy_share(team);
+    team.barrier();
+    for_my_parts(team, parts_, blocks_.count,
+                 [&](int64_t part, Range blocks) { accumulate_part(team, part, blocks); });
+    team.barrier();
+    combine(team);
+    team.barrier();
+  });
+}
+
+template <class T>
+void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Range blocks) const {
+  const int64_t lanes = conv_kernels<T>().lanes, height = c_.dy.shape[2], rows = c_.dy.shape[0] * height;
+  const int64_t count = blocks.end - blocks.begin, at = part * blocks_.count;
+  DepthwiseRowTap* row_taps = row_taps_ + team.index() * rows_.taps;
+  DepthwiseWeightRow<T> d;
+  d.pass = &columns_[0], d.rows = row_taps;
+  d.width = c_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = dy_.stride_w;
+  d.in_step = columns_.in_step(), d.out_step = 1;
+  d.channels = blocks_.channels, d.panel = taps_ * lanes;
+  d.first_block = blocks.begin, d.last_block = blocks.end;
+  d.dw = sums_ + at * d.panel, d.db = c_.db.data ? bias_sums_ + at * lanes : nullptr;
+  std::fill_n(d.dw + blocks.begin * d.panel, count * d.panel, T(0));
+  std::fill_n(bias_sums_ + (at + blocks.begin) * lanes, count * lanes, T(0));
+  const bool far = is_far(c_.x, c_.dy);
+  for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_ && !interrupted(team); ++row) {
+    const int64_t n = row / height, p = row % height;
+    d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * lanes, row_taps) : 0;
+    d.x = x_.data + n * x_.stride_n;
+    d.dy = dy_.data + n * dy_.stride_n + p * dy_.stride_h;
+    set_next_row(d, rows_, row_taps, x_.stride_h, far ? d.dy + dy_.stride_h : nullptr);
+    depthwise_kernels<T>().weight(d);
+  }
+}
+
+// The last block's channels that the one before holds too are left to that.
+template <class T>
+void DepthwiseWeight<T>::combine(const OpenTeam& team) const {
+  const int64_t lanes = conv_kernels<T>().lanes, panel = taps_ * lanes;
+  const Range share = even_share(team, blocks_.count);
+  for (int64_t block = share.begin; block < share.end; ++block) {
+    const int64_t first = block * lanes, skip = first - blocks_.first_channel(block);
+    const int columns = static_cast<int>(std::min(lanes, blocks_.channels - first));
+    if (c_.dw.data)
+      conv_kernels<T>().combine({sums_ + block * panel + skip, parts_, blocks_.count * panel, 1, taps_, 0,
+                                 taps_, columns, static_cast<int>(lanes),
+                                 c_.dw.data + first * c_.dw.strides[0], c_.dw.strides[0]});
+    if (c_.db.data)
+      add_partials(bias_sums_ + block * lanes + skip, parts_, blocks_.count * lanes, columns,
+                   c_.db.data + first * c_.db.strides[0], c_.db.strides[0]);
+  }
+}
+
 template struct DepthwiseBlocks<float>;
 template struct DepthwiseBlocks<double>;
 template class Depthwise<float>;
 template class Depthwise<double>;
+template class DepthwiseWeight<float>;
+template class DepthwiseWeight<double>;
 
 }  // namespace ranvier

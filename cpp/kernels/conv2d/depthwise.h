@@ -49,10 +49,9 @@ int64_t whole_vectors(int64_t channels) {
 template <class T>
 class Depthwise {
  public:
-  Depthwise(const Correlation<T>& problem, void* workspace, int team);
+  Depthwise(const Correlation<T>& problem, Carver& carver, int threads);
   int64_t packed_size() const { return 0; }
   void pack_weights(const OpenTeam&) const {}
-  size_t workspace_bytes() const { return carver_.used(); }
   void run(const Team& team) const;
 
  private:
@@ -62,7 +61,6 @@ class Depthwise {
 
   Correlation<T> p_;
   int64_t taps_;
-  Carver carver_;
   DepthwiseBlocks<T> blocks_;
   PixelRows<T> x_;
   AxisGeometry rows_;
@@ -76,18 +74,15 @@ class Depthwise {
 template <class T>
 class DepthwiseWeight {
  public:
-  DepthwiseWeight(const Conv2dBackwardWeight<T>& call, void* workspace, int team);
-  size_t workspace_bytes() const { return carver_.used(); }
+  DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
-  void accumulate(const OpenTeam& team) const;
   void accumulate_part(const OpenTeam& team, int64_t part, Range blocks) const;
   void combine(const OpenTeam& team) const;
 
   Conv2dBackwardWeight<T> c_;
   int64_t taps_, parts_;
-  Carver carver_;
   DepthwiseBlocks<T> blocks_;
   PixelRows<T> x_, dy_;
   AxisGeometry rows_;

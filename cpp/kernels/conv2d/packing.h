@@ -23,7 +23,7 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
       transpose(square);
       int64_t tap = e % p.taps, channel = first + e / p.taps;
       for (int i = 0; i < ne; ++i) {
-        const int64_t t = p.turned ? p.taps - 1 - tap : tap;
+        const int64_t t = p.flipped ? p.taps - 1 - tap : tap;
         store(p.panel + (t * p.channels + channel) * p.width + o, square[i]);
         if (++tap == p.taps) tap = 0, ++channel;
       }

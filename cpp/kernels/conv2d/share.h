@@ -43,6 +43,36 @@ class Share {
   int64_t lo_, hi_, at_ = 0;
 };
 
+// Into how many parts `pixels` are cut whose sums are kept apart and then added in order. From the shapes
+// alone; a power of two, so that teams of such a size get even shares.
+inline int64_t partial_sums(int64_t pixels, int64_t pixels_of_part, int64_t most) {
+  constexpr int64_t kMaxPartials = 16;
+  int64_t parts = std::clamp<int64_t>(pixels / pixels_of_part, 1, kMaxPartials);
+  while (parts & (parts - 1)) parts &= parts - 1;
+  return std::clamp<int64_t>(parts, 1, std::max<int64_t>(most, 1));
+}
+
+// f(part, units) for each part, of `units` each, in which this thread has any: whole parts, and some units of
+// the part that it shares with the next thread.
+template <class F>
+void for_my_parts(const OpenTeam& team, int64_t parts, int64_t units, const F& f) {
+  Share share(team, parts * units);
+  for (int64_t part = 0; part < parts; ++part) {
+    const Range mine = share.take(units, 1);
+    if (!mine.empty()) f(part, mine);
+  }
+}
+
+// to[j * step] = the sum over parts of sums[part * stride + j], in order, j < n
+template <class T>
+void add_partials(const T* sums, int64_t parts, int64_t stride, int64_t n, T* to, int64_t step) {
+  for (int64_t j = 0; j < n; ++j) {
+    T total = 0;
+    for (int64_t part = 0; part < parts; ++part) total += sums[part * stride + j];
+    to[j * step] = total;
+  }
+}
+
 // The index-th of `count` even parts.
 inline Range part(Range r, int64_t index, int64_t count) {
   const int64_t n = r.end - r.begin;

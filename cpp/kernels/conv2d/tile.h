@@ -17,7 +17,7 @@ struct ConvSegment {
 // c[i][0, columns) = finish(sum over segments of a[i] * b), i < rows. a[i] is broadcast against vectors of b,
 // all of which are readable.
 //   forward: rows are output pixels, a[i] their first input value, b a panel of weights, segments the taps
-//   to dx:   the same on dy and turned weights
+//   to dx:   the same on dy and flipped weights
 //   to dw:   rows are taps of the weights, a[i] where they lie in x, b is dy, segments are runs of pixels
 //
 // For dots() the lanes are input channels instead: a[i] and b are read in vectors, of b one for each of
@@ -48,14 +48,14 @@ struct ConvTile {
 
 // The weights of one panel: up to `width` output channels o, for each tap t and input channel c.
 //   panel[(t * channels + c) * width + o] = w[o * stride_o + c * stride_c + t], zero for o >= columns
-// Where turned, tap taps - 1 - t takes the place of t.
+// Where flipped, tap taps - 1 - t takes the place of t.
 template <class T>
 struct ConvPanel {
   const T* w;
   int64_t stride_o, stride_c;  // one of them is taps
   int64_t channels, taps;
   int columns, width;
-  bool turned;
+  bool flipped;
   T* panel;
 };
 

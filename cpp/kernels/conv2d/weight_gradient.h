@@ -18,13 +18,11 @@ struct WeightJob {
 template <class T>
 class WeightGradient {
  public:
-  WeightGradient(const Conv2dBackwardWeight<T>& call, void* workspace, int team);
-  size_t workspace_bytes() const { return carver_.used(); }
+  WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
   struct Chunk;  // output rows of all images, numbered through
-  void accumulate(const OpenTeam& team) const;
   void accumulate_part(const OpenTeam& team, int64_t part, Range units) const;
   void panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel, Range units) const;
   void run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
@@ -43,7 +41,6 @@ class WeightGradient {
 
   Conv2dBackwardWeight<T> c_;
   int64_t in_group_, out_group_, taps_;
-  Carver carver_;
   Panels<T> panels_;
   PixelRows<T> x_, dy_;
   Axis rows_, columns_;

@@ -55,7 +55,7 @@ WinogradTiles::Tile WinogradTiles::operator[](int64_t index) const {
   return {index - first_[3], height_ - 1, width_ - 1};
 }
 
-Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, void* workspace, int team)
+Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carver& carver, int threads)
     : p_(p),
       bands_(bands),
       tiles_(p.y.shape[0] * bands.count, bands.height, p.y.shape[3]),
@@ -63,9 +63,8 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, void
       in_(p.x.shape[1]),
       out_(p.y.shape[1]),
       pad_{first_pad(p, 0), first_pad(p, 1)},
-      carver_(workspace),
       panels_(1, out_),
-      x_(p.x, 0, carver_) {
+      x_(p.x, 0, carver) {
   const int64_t panel = in_ * panels_.width;
   group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
   v_stride_ = row_stride(in_), m_stride_ = row_stride(group_ * panels_.width);
@@ -76,21 +75,55 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, void
   block_ = std::max(block_ / unit_ * unit_, unit_);
   u_plane_ = plane_stride(panels_.count() * panel);
   v_plane_ = plane_stride(block_ * v_stride_), m_plane_ = plane_stride(block_ * m_stride_);
-  u_ = p.packed ? const_cast<float*>(p.packed) : carver_.take<float>(packed_size());
-  v_ = carver_.take<float>(team * kWinogradProducts * v_plane_);
-  m_ = carver_.take<float>(team * kWinogradProducts * m_plane_);
-  zeros_ = carver_.take<float>(in_);
-  spare_ = carver_.take<float>(team * m_stride_);
-  packed_ = carver_.take<float>(team * 9 * kPackedChannels * panels_.width);
-  bias_ = carver_.take<float>(p.bias.data && p.bias.strides[0] != 1 ? out_ : 0);
+  u_ = p.packed ? const_cast<float*>(p.packed) : carver.take<float>(packed_size());
+  v_ = carver.take<float>(threads * kWinogradProducts * v_plane_);
+  m_ = carver.take<float>(threads * kWinogradProducts * m_plane_);
+  zeros_ = carver.take<float>(in_);
+  spare_ = carver.take<float>(threads * m_stride_);
+  columns_ = carver.take<float>(threads * 9 * kPackedChannels * panels_.width);
+  bias_ = carver.take<float>(p.bias.data && p.bias.strides[0] != 1 ? out_ : 0);
 }
 
-void Winograd::run(const Team& team) const {
+namespace {
+
+// The outputs as they are, to y.
+class ToOutput final : public WinogradSink {
+ public:
+  ToOutput(const Winograd& from, const TensorView<float>& y, float* spare)
+      : from_(from), y_(y), spare_(spare) {}
+
+  void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const override {
+    const int64_t* st = y_.strides;
+    const int64_t first = from_.first_channel(block);
+    float *spare = spare_ + team.index() * from_.tile_step(), *to[4];
+    for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += from_.tile_step()) {
+      const WinogradTiles::Tile tile = from_.tile(index);
+      float* y = y_.data + tile.image * st[0] + tile.row * st[2] + tile.column * st[3] + first;
+      for (int i = 0; i < 2; ++i)
+        for (int j = 0; j < 2; ++j) {
+          const bool inside = tile.row + i < y_.shape[2] && tile.column + j < y_.shape[3];
+          to[2 * i + j] = inside ? y + i * st[2] + j * st[3] : spare;
+        }
+      RANVIER_SELECT(winograd_kernels).output(sums, to);
+    }
+  }
+
+ private:
+  const Winograd& from_;
+  const TensorView<float>& y_;
+  float* spare_;  // for each thread a pixel, for outputs outside y
+};
+
+}  // namespace
+
+void Winograd::run(const Team& team) const { run(team, ToOutput(*this, p_.y, spare_)); }
+
+void Winograd::run(const Team& team, const WinogradSink& sink) const {
   const double products = static_cast<double>(tiles_.count()) * kWinogradProducts * in_ * out_;
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
     prepare(team);
     team.barrier();
-    compute(team);
+    compute(team, sink);
     team.barrier();
   });
 }
@@ -105,7 +138,7 @@ void Winograd::prepare(const OpenTeam& team) const {
   if (!p_.packed) pack_weights(team);
 }
 
-// packed[tap][c][o]; transposed, the roles of the weights' channels change and the taps turn round.
+// packed[tap][c][o]; transposed, the roles of the weights' channels change and the taps are flipped.
 void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const {
   const int64_t* st = p_.w.strides;
   const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
@@ -124,7 +157,7 @@ void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* pac
 }
 
 void Winograd::pack_weights(const OpenTeam& team) const {
-  float* packed = packed_ + team.index() * 9 * kPackedChannels * panels_.width;
+  float* packed = columns_ + team.index() * 9 * kPackedChannels * panels_.width;
   const int64_t runs = ceil_division(in_, kPackedChannels);
   const Range share = even_share(team, panels_.count() * runs);
   for (int64_t item = share.begin; item < share.end; ++item) {
@@ -137,7 +170,7 @@ void Winograd::pack_weights(const OpenTeam& team) const {
 }
 
 // A thread takes tiles of its own. Where they are few, threads share them and take panels.
-void Winograd::compute(const OpenTeam& team) const {
+void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
   const int64_t size = team.size(), index = team.index();
   int64_t across = 1;  // threads with the same tiles
   while (size % (across * 2) == 0 && across * 2 <= panels_.count() &&
@@ -149,20 +182,20 @@ void Winograd::compute(const OpenTeam& team) const {
   const int64_t groups = ceil_division(panels.end - panels.begin, group_);
   for (int64_t b = 0; b < blocks; ++b) {
     const Range mine = part(units, b, blocks);
-    Block block{{mine.begin * unit_, mine.end * unit_},
-                {},
-                v_ + index * kWinogradProducts * v_plane_,
-                m_ + index * kWinogradProducts * m_plane_};
+    WinogradBlock block{{mine.begin * unit_, mine.end * unit_},
+                        {},
+                        v_ + index * kWinogradProducts * v_plane_,
+                        m_ + index * kWinogradProducts * m_plane_};
     if (!interrupted(team)) inputs(block);
     for (int64_t g = 0; g < groups && !interrupted(team); ++g) {
       block.panels = part(panels, g, groups);
       products(block);
-      outputs(team, block);
+      sink.take(team, block, sums(block));
     }
   }
 }
 
-void Winograd::inputs(const Block& block) const {
+void Winograd::inputs(const WinogradBlock& block) const {
   WinogradInput p;
   p.channels = in_, p.plane = v_plane_, p.v = block.v;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.v += v_stride_) {
@@ -187,7 +220,7 @@ void Winograd::inputs(const Block& block) const {
   }
 }
 
-void Winograd::products(const Block& block) const {
+void Winograd::products(const WinogradBlock& block) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const ConvSegment channels{0, 0, in_};
   ConvTile<float> t;
@@ -216,34 +249,12 @@ void Winograd::products(const Block& block) const {
   }
 }
 
-int64_t Winograd::channels_of(const Block& block) const {
+WinogradSums Winograd::sums(const WinogradBlock& block) const {
+  const int64_t first = first_channel(block);
   const int64_t end = panels_.first(block.panels.end - 1) + panels_.width;
-  return std::min(end, out_) - panels_.first(block.panels.begin);
-}
-
-const float* Winograd::bias_of(const Block& block) const {
-  if (!p_.bias.data) return nullptr;
-  return (p_.bias.strides[0] != 1 ? bias_ : p_.bias.data) + panels_.first(block.panels.begin);
-}
-
-void Winograd::outputs(const OpenTeam& team, const Block& block) const {
-  const int64_t first = panels_.first(block.panels.begin);
-  float* spare = spare_ + team.index() * m_stride_;
-  WinogradOutput p;
-  p.plane = m_plane_, p.m = block.m;
-  p.channels = channels_of(block), p.bias = bias_of(block), p.relu = p_.relu;
-  p.norm = norm_of(block), p.norm_step = out_;
-  for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.m += m_stride_) {
-    const WinogradTiles::Tile tile = tiles_[index];
-    const int64_t* st = p_.y.strides;
-    float* y = p_.y.data + tile.image * st[0] + tile.row * st[2] + tile.column * st[3] + first;
-    for (int i = 0; i < 2; ++i)
-      for (int j = 0; j < 2; ++j) {
-        const bool inside = tile.row + i < p_.y.shape[2] && tile.column + j < p_.y.shape[3];
-        p.y[2 * i + j] = inside ? y + i * st[2] + j * st[3] : spare;
-      }
-    RANVIER_SELECT(winograd_kernels).output(p);
-  }
+  const float* bias = p_.bias.data && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
+  return {block.m, m_plane_, std::min(end, out_) - first, bias ? bias + first : nullptr, p_.norm_of(first),
+          out_,    p_.relu};
 }
 
 // Costs are in multiply-adds of the products; the constants are fitted to times of 100 shapes from 1x1 to

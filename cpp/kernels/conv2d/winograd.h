@@ -39,30 +39,44 @@ struct WinogradBands {
   bool whole;
 };
 
-class Winograd {
+struct WinogradBlock {  // tiles and panels that a thread works on at a time, and its scratch for them
+  Range tiles, panels;
+  float *v, *m;
+};
+
+// Takes the products of a block: transforms them to outputs, and stores those. `sums` is of the block's first
+// tile; the next tile's are Winograd::tile_step() elements further.
+class WinogradSink {
  public:
-  Winograd(const Correlation<float>& problem, void* workspace, int team)
-      : Winograd(problem, {1, 0, problem.y.shape[2], false}, workspace, team) {}
-  size_t workspace_bytes() const { return carver_.used(); }
-  int64_t packed_size() const { return kWinogradProducts * u_plane_; }
-  void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share, transformed
-  void run(const Team& team) const;
+  virtual void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const = 0;
 
  protected:
-  struct Block {  // tiles and panels that a thread works on at a time, and its scratch for them
-    Range tiles, panels;
-    float *v, *m;
-  };
-  Winograd(const Correlation<float>& problem, const WinogradBands& bands, void* workspace, int team);
-  const float* bias_of(const Block& block) const;  // or null
-  const float* norm_of(const Block& block) const { return p_.norm_of(panels_.first(block.panels.begin)); }
-  int64_t channels_of(const Block& block) const;
-  virtual void outputs(const OpenTeam& team, const Block& block) const;
+  ~WinogradSink() = default;
+};
+
+class Winograd {
+ public:
+  Winograd(const Correlation<float>& problem, Carver& carver, int threads)
+      : Winograd(problem, {1, 0, problem.y.shape[2], false}, carver, threads) {}
+  Winograd(const Correlation<float>& problem, const WinogradBands& bands, Carver& carver, int threads);
+  int64_t packed_size() const { return kWinogradProducts * u_plane_; }
+  void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share, transformed
+  void run(const Team& team) const;               // to the problem's y
+  void run(const Team& team, const WinogradSink& sink) const;
+
+  int64_t tile_step() const { return m_stride_; }
+  int64_t tiles_of_block() const { return block_; }  // at most
+  int64_t tiles_of_band() const { return unit_; }    // where bands are whole
+  int64_t first_channel(const WinogradBlock& block) const { return panels_.first(block.panels.begin); }
+  WinogradTiles::Tile tile(int64_t index) const { return tiles_[index]; }
+
+ private:
+  WinogradSums sums(const WinogradBlock& block) const;
   void prepare(const OpenTeam& team) const;
   void pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const;
-  void compute(const OpenTeam& team) const;
-  void inputs(const Block& block) const;
-  void products(const Block& block) const;
+  void compute(const OpenTeam& team, const WinogradSink& sink) const;
+  void inputs(const WinogradBlock& block) const;
+  void products(const WinogradBlock& block) const;
 
   Correlation<float> p_;
   WinogradBands bands_;
@@ -70,18 +84,17 @@ class Winograd {
   int64_t unit_;         // tiles that stay in one block
   int64_t in_, out_;     // channels
   int64_t pad_[2];
-  Carver carver_;
   Panels<float> panels_;
   PixelRows<float> x_;
   int64_t block_, group_;        // tiles, panels
   int64_t v_stride_, m_stride_;  // from tile to tile
   int64_t u_plane_, v_plane_, m_plane_;
-  float* u_;       // [product][panel][channel][width]
-  float *v_, *m_;  // for each thread [product][tile][channel]
-  float* zeros_;   // a pixel of the padding
-  float* spare_;   // for each thread a pixel outside y
-  float* packed_;  // for each thread weights of a few channels, [tap][channel][width]
-  float* bias_;    // where the caller's is strided
+  float* u_;        // [product][panel][channel][width]
+  float *v_, *m_;   // for each thread [product][tile][channel]
+  float* zeros_;    // a pixel of the padding
+  float* spare_;    // for each thread a pixel outside y
+  float* columns_;  // for each thread weights of a few channels, [tap][channel][width]
+  float* bias_;     // where the caller's is strided
 };
 
 }  // namespace ranvier

@@ -5,11 +5,7 @@
 //         [0  1  1  0]        [1/2  1/2  1/2]          [0  1 -1 -1]
 //         [0 -1  1  0]        [1/2 -1/2  1/2]
 //         [0  1  0 -1]        [ 0    0    1 ]
-#include "base/unroll.h"
-#include "kernels/conv2d/winograd_tile.h"
-#include "kernels/conv2d_pool/max.h"
-#include "kernels/norm/channel_line.h"
-#include "simd/vec.h"
+#include "kernels/conv2d/winograd_output.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -48,56 +44,20 @@ static void input(const WinogradInput& p) {
   }
 }
 
-// A^T m A + bias, of one vector of channels.
-RANVIER_INLINE void outputs(const float* m_, int64_t plane, V bias, V (&y)[2][2]) {
-  V a[2][4];  // (A^T m)
-  RANVIER_UNROLL
-  for (int j = 0; j < 4; ++j) {
-    const float* m = m_ + j * plane;
-    const V m0 = load(m), m1 = load(m + 4 * plane), m2 = load(m + 8 * plane), m3 = load(m + 12 * plane);
-    a[0][j] = (m0 + m1) + m2, a[1][j] = (m1 - m2) - m3;
-  }
-  RANVIER_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    y[i][0] = (a[i][0] + a[i][1]) + a[i][2] + bias;
-    y[i][1] = (a[i][1] - a[i][2]) - a[i][3] + bias;
-  }
-}
-
-RANVIER_INLINE void normalize(V (&y)[2][2], const ChannelLine<float>& line) {
-  RANVIER_UNROLL
-  for (int at = 0; at < 4; ++at) y[at / 2][at % 2] = normalized(y[at / 2][at % 2], line);
-}
-
-static void output(const WinogradOutput& p) {
+static void output(const WinogradSums& p, float* const* to) {
   const V floor = floor_of(p.relu);
   for (int64_t k = 0; k < p.channels; k += L) {
     const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
     V y[2][2];
-    outputs(p.m + k, p.plane, p.bias ? load_n(p.bias + k, n) : V{}, y);
-    if (p.norm) normalize(y, channel_line(p.norm + k, p.norm_step, n));
+    winograd_outputs(p, k, n, y);
     for (int i = 0; i < 2; ++i) {
       const V y0 = max(y[i][0], floor), y1 = max(y[i][1], floor);
       if (n == L) {
-        store(p.y[2 * i] + k, y0), store(p.y[2 * i + 1] + k, y1);
+        store(to[2 * i] + k, y0), store(to[2 * i + 1] + k, y1);
       } else {
-        store_n(p.y[2 * i] + k, y0, n), store_n(p.y[2 * i + 1] + k, y1, n);
+        store_n(to[2 * i] + k, y0, n), store_n(to[2 * i + 1] + k, y1, n);
       }
     }
-  }
-}
-
-static void pooled_output(const WinogradPooledOutput& p) {
-  const V floor = floor_of(p.relu);
-  for (int64_t k = 0; k < p.channels; k += L) {
-    const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
-    V y[2][2];
-    outputs(p.m + k, p.plane, p.bias ? load_n(p.bias + k, n) : V{}, y);
-    if (p.norm) normalize(y, channel_line(p.norm + k, p.norm_step, n));
-    WindowMax m{y[0][0], {}};
-    RANVIER_UNROLL
-    for (int at = 1; at < 4; ++at) meet(m, y[at / 2][at % 2], at);
-    store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, p.y + k, p.where ? p.where + k : nullptr);
   }
 }
 
@@ -130,6 +90,6 @@ static void weights(const WinogradWeights& p) {
   }
 }
 
-extern const WinogradKernels winograd_kernels = {input, output, pooled_output, weights};
+extern const WinogradKernels winograd_kernels = {input, output, weights};
 
 }  // namespace ranvier::RANVIER_ISA

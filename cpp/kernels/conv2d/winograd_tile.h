@@ -17,30 +17,16 @@ struct WinogradInput {
   int64_t plane;  // from one product's v to the next's
 };
 
-// y[2i + j][k] = finish((A^T m A)[i][j] + bias[k]), with the norm of ConvTile, where m is m[4i + j][k], k <
-// channels.
-struct WinogradOutput {
-  const float* m;  // whole vectors readable
-  int64_t plane;
-  float* y[4];
-  int64_t channels;
-  const float* bias;  // or null
-  bool relu;
-  const float* norm = nullptr;  // or null
-  int64_t norm_step = 0;
-};
-
-// y[k] = the maximum of the tile's four outputs, where[k] = 2i + j of the first of them that is it.
-struct WinogradPooledOutput {
+// The products of a tile, m[4i + j][k], k < channels, of which whole vectors are readable. Outputs are
+// z[2i + j][k] = finish((A^T m A)[i][j] + bias[k]), with the norm and ReLU of ConvTile.
+struct WinogradSums {
   const float* m;
   int64_t plane;
-  float* y;
-  uint8_t* where;  // or null
   int64_t channels;
-  const float* bias;
+  const float* bias;  // or null
+  const float* norm;  // or null
+  int64_t norm_step;
   bool relu;
-  const float* norm = nullptr;  // as above
-  int64_t norm_step = 0;
 };
 
 // u[4i + j][e] = (G g G^T)[i][j], where g[r][s] = w[3r + s][e], e < elements, which are whole vectors.
@@ -53,8 +39,7 @@ struct WinogradWeights {
 
 struct WinogradKernels {
   void (*input)(const WinogradInput&);
-  void (*output)(const WinogradOutput&);
-  void (*pooled_output)(const WinogradPooledOutput&);
+  void (*output)(const WinogradSums&, float* const* y);  // y[2i + j][k] = z[2i + j][k]
   void (*weights)(const WinogradWeights&);
 };
 

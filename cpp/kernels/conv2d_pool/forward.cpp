@@ -1,8 +1,11 @@
-#include "kernels/conv2d_pool/forward.h"
-
+// conv2d_pool's forward pass: conv2d's two algorithms, whose results each thread pools while they are in its
+// caches or registers.
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "kernels/conv2d/correlate.h"
+#include "kernels/conv2d/winograd.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/conv2d_pool/tile.h"
 
 namespace ranvier {
@@ -49,42 +52,69 @@ void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, in
   RANVIER_SELECT(pooled_kernels).row(p);
 }
 
-}  // namespace
+// The direct sum, pooled. One panel of output channels and one band of rows at a time goes into a buffer and
+// from there into y; the inner part of the image is pooled in registers.
+class PooledDirect {
+ public:
+  PooledDirect(const Conv2dPoolForward<float>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
 
-PooledCorrelator::PooledCorrelator(const Conv2dPoolForward<float>& c, void* workspace, int team)
-    : Correlator(convolution(c, pooled_width(c)), workspace, team), call_(c) {
-  const int64_t images = c.y.shape[0], rows = c.y.shape[2];
-  stream_ = false;
-  pixel_ = panels_.width;
-  const int64_t window_bytes = c.window[0] * c.window[1] * pixel_ * static_cast<int64_t>(sizeof(float));
-  most_windows_ = std::max(kBufferBytes / window_bytes, c.y.shape[3]);
-  const int64_t elements = most_windows_ * c.window[0] * c.window[1] * pixel_;
-  buffer_size_ = elements + conv_kernels<float>().lanes;  // the last pixel is read as whole vectors, too
-  buffer_ = carver_.take<float>(team * buffer_size_);
+ private:
+  using Region = DirectSum<float>::Region;
+  struct Band {  // of windows: some rows of one image or all rows of several; some columns or all
+    int64_t image, images, row, rows, column, columns;
+    int64_t windows() const { return images * rows * columns; }
+  };
+  struct Inner {  // the windows whose values all need the same taps
+    Range rows, columns;
+    Axis::Class row_class, column_class;
+  };
+  struct Buffer {
+    float* z;
+    int64_t row, image;  // elements
+  };
+  Inner inner() const;
+  Band band(int64_t begin, int64_t end) const;
+  void compute(const OpenTeam& team) const;
+  void run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
+  void run_inner(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
+  void run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const;
+  Buffer buffer(const OpenTeam& team, const Band& band) const;
+  void fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
+  void pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
+
+  Conv2dPoolForward<float> call_;
+  DirectSum<float> sum_;
+  int64_t images_of_band_, rows_of_band_;  // at most
+  int64_t pixel_, buffer_size_;            // elements
+  int64_t most_windows_;                   // that fit into the buffer
+  float* buffer_;                          // for each thread
+};
+
+PooledDirect::PooledDirect(const Conv2dPoolForward<float>& c, Carver& carver, int threads)
+    : call_(c), sum_(convolution(c, pooled_width(c)), carver, threads), pixel_(sum_.panels.width) {
+  const int64_t images = c.y.shape[0], rows = c.y.shape[2], window = c.window[0] * c.window[1];
+  most_windows_ = std::max(kBufferBytes / (window * pixel_ * int64_t{sizeof(float)}), c.y.shape[3]);
+  // the last pixel is read as whole vectors, too
+  buffer_size_ = most_windows_ * window * pixel_ + conv_kernels<float>().lanes;
+  buffer_ = carver.take<float>(threads * buffer_size_);
   const int64_t row_bytes = c.window[0] * c.geometry.stride[0] * c.x.shape[3] * c.x.shape[1] * sizeof(float);
   const int64_t fits = kBandBytes / std::max<int64_t>(row_bytes, 1);
   images_of_band_ = std::clamp<int64_t>(fits / rows, 1, images);
   rows_of_band_ = std::clamp<int64_t>(fits, 1, rows);
 }
 
-void PooledCorrelator::run(const Team& team) const {
-  const double products = static_cast<double>(images_) * p_.y.shape[1] * p_.y.shape[2] * p_.y.shape[3] *
-                          in_group_ * taps_[0] * taps_[1];
-  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
-    prepare(team);
+void PooledDirect::run(const Team& team) const {
+  team.region(kConvNsPerProduct * sum_.products(), [&](const OpenTeam& team) {
+    sum_.prepare(team);
     team.barrier();
     compute(team);
     team.barrier();
   });
 }
 
-const float* PooledCorrelator::bias_of(int64_t panel) const {
-  if (!call_.bias.data) return nullptr;
-  return (call_.bias.strides[0] != 1 ? bias_ : call_.bias.data) + panels_.first(panel);
-}
-
 // The next of the rows [begin, end) of windows, which run through all images.
-PooledCorrelator::Band PooledCorrelator::band(int64_t begin, int64_t end) const {
+PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
   const int64_t of_image = call_.y.shape[2], row = begin % of_image, images = (end - begin) / of_image;
   const bool whole = row == 0 && images > 0 && rows_of_band_ == of_image;
   return {begin / of_image,
@@ -96,21 +126,21 @@ PooledCorrelator::Band PooledCorrelator::band(int64_t begin, int64_t end) const 
 }
 
 // A thread takes rows of windows of its own. Where they are few, threads share them and take panels.
-void PooledCorrelator::compute(const OpenTeam& team) const {
-  const int64_t size = team.size(), index = team.index(), all = images_ * call_.y.shape[2];
+void PooledDirect::compute(const OpenTeam& team) const {
+  const int64_t size = team.size(), index = team.index(), all = call_.y.shape[0] * call_.y.shape[2];
   int64_t across = 1;  // threads with the same rows
-  while (size % (across * 2) == 0 && across * 2 <= panels_.count() && all * across < kRowsOfThread * size)
+  while (size % (across * 2) == 0 && across * 2 <= sum_.panels.count() && all * across < kRowsOfThread * size)
     across *= 2;
   const Range mine = part({0, all}, index / across, size / across);
-  const Range panels = part({0, panels_.count()}, index % across, across);
+  const Range panels = part({0, sum_.panels.count()}, index % across, across);
   const Inner same = inner();
-  const int64_t block = block_ * call_.y.shape[2];
+  const int64_t block = sum_.images_at_once * call_.y.shape[2];
   for (int64_t first = mine.begin; first < mine.end; first += block)
-    for (int64_t group = panels.begin; group < panels.end; group += group_) {
+    for (int64_t group = panels.begin; group < panels.end; group += sum_.panels_at_once) {
       const int64_t end = std::min(first + block, mine.end);
       for (int64_t row = first; row < end;) {
         const Band next = band(row, end);
-        for (int64_t panel = group; panel < std::min(group + group_, panels.end); ++panel)
+        for (int64_t panel = group; panel < std::min(group + sum_.panels_at_once, panels.end); ++panel)
           run_band(team, same, next, panel);
         row += next.images * next.rows;
       }
@@ -118,7 +148,7 @@ void PooledCorrelator::compute(const OpenTeam& team) const {
 }
 
 // Along one axis: the class with the most whole windows. A class's positions lie one after another.
-static Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
+Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
   Range most{0, 0};
   for (int64_t i = 0; i < axis.classes(); ++i) {
     const Axis::Class c = axis[i];
@@ -128,17 +158,16 @@ static Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
   return most;
 }
 
-PooledCorrelator::Inner PooledCorrelator::inner() const {
+PooledDirect::Inner PooledDirect::inner() const {
   Inner found{};
-  if (dots_ || !is_square(call_)) return found;
-  found.rows = most_windows(rows_, 2, &found.row_class);
-  found.columns = most_windows(columns_, 2, &found.column_class);
+  if (sum_.dots || !is_square(call_)) return found;
+  found.rows = most_windows(sum_.rows, 2, &found.row_class);
+  found.columns = most_windows(sum_.columns, 2, &found.column_class);
   return found;
 }
 
 // The inner part in registers; what is above, below, left and right of it through the buffer.
-void PooledCorrelator::run_band(const OpenTeam& team, const Inner& inner, const Band& band,
-                                int64_t panel) const {
+void PooledDirect::run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const {
   const int64_t end = band.row + band.rows;
   const int64_t from = std::clamp(inner.rows.begin, band.row, end),
                 to = std::clamp(inner.rows.end, from, end);
@@ -157,27 +186,28 @@ void PooledCorrelator::run_band(const OpenTeam& team, const Inner& inner, const 
   run_inner(team, inner, part({from, to}, inner.columns), panel);
 }
 
-void PooledCorrelator::run_inner(const OpenTeam& team, const Inner& inner, const Band& band,
-                                 int64_t panel) const {
+void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Band& band,
+                             int64_t panel) const {
   const PooledKernels& kernels = RANVIER_SELECT(pooled_kernels);
   const int64_t* st = call_.y.strides;
   const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
-  ConvSegment* segments = segments_ + team.index() * taps_[0] * taps_[1];
+  const auto taps = sum_.taps(team, {rows, columns, 0, 0});
   PooledTile t;
-  t.segments = segments, t.count = list_segments({rows, columns, 0, 0}, segments);
-  t.b = weights_ + panel * panel_size_, t.step_b = panels_.width;
-  t.row = p_.geometry.stride[0] * x_.stride_h, t.column = p_.geometry.stride[1] * x_.stride_w;
-  t.channels = panels_.columns(panel), t.bias = bias_of(panel);
-  t.norm = p_.norm_of(panels_.first(panel)), t.norm_step = call_.y.shape[1];
+  t.segments = taps.segments, t.count = taps.count;
+  t.b = sum_.weights(panel), t.step_b = sum_.panels.width;
+  t.row = call_.geometry.stride[0] * sum_.x.stride_h, t.column = call_.geometry.stride[1] * sum_.x.stride_w;
+  t.channels = sum_.panels.columns(panel), t.bias = sum_.bias(panel);
+  t.norm = sum_.norm(panel), t.norm_step = call_.y.shape[1];
   t.relu = call_.activation == Conv2dActivation::relu;
   const int most = kernels.windows[t.channels > conv_kernels<float>().lanes];
   t.windows = 0;
   for (int64_t n = band.image; n < band.image + band.images; ++n)
     for (int64_t i = band.row; i < band.row + band.rows; ++i) {
-      const float* x = x_.data + n * x_.stride_n + rows.base(2 * i - rows.first_position) * x_.stride_h;
-      int64_t to = n * st[0] + panels_.first(panel) + i * st[2] + band.column * st[3];
+      const float* x =
+          sum_.x.data + n * sum_.x.stride_n + rows.base(2 * i - rows.first_position) * sum_.x.stride_h;
+      int64_t to = n * st[0] + sum_.panels.first(panel) + i * st[2] + band.column * st[3];
       for (int64_t j = band.column; j < band.column + band.columns; ++j, to += st[3]) {
-        t.a[t.windows] = x + columns.base(2 * j - columns.first_position) * x_.stride_w;
+        t.a[t.windows] = x + columns.base(2 * j - columns.first_position) * sum_.x.stride_w;
         t.y[t.windows] = call_.y.data + to;
         t.where[t.windows] = where_at(call_, to);
         if (++t.windows == most) kernels.tile(t), t.windows = 0;
@@ -187,7 +217,7 @@ void PooledCorrelator::run_inner(const OpenTeam& team, const Inner& inner, const
 }
 
 // In parts that fit into the buffer: rows of windows or whole images.
-void PooledCorrelator::run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const {
+void PooledDirect::run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const {
   if (band.windows() == 0) return;
   const int64_t fits = most_windows_ / band.columns;  // rows of windows, at least 1
   const int64_t images = std::max<int64_t>(fits / band.rows, 1), rows = std::min(fits, band.rows);
@@ -201,48 +231,52 @@ void PooledCorrelator::run_buffered(const OpenTeam& team, const Band& band, int6
     }
 }
 
-PooledCorrelator::Buffer PooledCorrelator::buffer(const OpenTeam& team, const Band& band) const {
+PooledDirect::Buffer PooledDirect::buffer(const OpenTeam& team, const Band& band) const {
   float* z = buffer_ + team.index() * buffer_size_;
   const int64_t row = band.columns * call_.window[1] * pixel_;
   return {z, row, band.rows * call_.window[0] * row};
 }
 
-void PooledCorrelator::fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
+void PooledDirect::fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
   const Buffer b = buffer(team, band);
   const int64_t row = band.row * call_.window[0], column = band.column * call_.window[1];
   const int64_t end_row = row + band.rows * call_.window[0];
   const int64_t end_column = column + band.columns * call_.window[1];
-  const int64_t lanes = conv_kernels<float>().lanes, channels = panels_.columns(panel);
-  Target target{};
-  target.y = b.z - band.image * b.image - row * b.row - column * pixel_;
-  target.stride_n = b.image, target.stride_h = b.row, target.stride_w = pixel_;
-  target.columns = static_cast<int>(dots_ ? channels : ceil_division(channels, lanes) * lanes);
-  ConvSegment* segments = segments_ + team.index() * taps_[0] * taps_[1];
-  for (int64_t i = 0; i < rows_.classes(); ++i)
-    for (int64_t j = 0; j < columns_.classes(); ++j) {
-      const Region region{rows_[i].within(row, end_row), columns_[j].within(column, end_column), band.image,
-                          band.images};
+  const int64_t lanes = conv_kernels<float>().lanes, channels = sum_.panels.columns(panel);
+  const int columns = static_cast<int>(sum_.dots ? channels : ceil_division(channels, lanes) * lanes);
+  const DirectSum<float>::Sink sink{b.z - band.image * b.image - row * b.row - column * pixel_,
+                                    b.image,
+                                    b.row,
+                                    pixel_,
+                                    columns,
+                                    nullptr,
+                                    nullptr,
+                                    false,
+                                    false};
+  for (int64_t i = 0; i < sum_.rows.classes(); ++i)
+    for (int64_t j = 0; j < sum_.columns.classes(); ++j) {
+      const Region region{sum_.rows[i].within(row, end_row), sum_.columns[j].within(column, end_column),
+                          band.image, band.images};
       if (region.pixels() == 0) continue;
-      const int64_t count = list_segments(region, segments);
-      run_tiles(region, panel, {0, region.tiles(mr_)}, segments, count, {0, 0}, target);
+      sum_.run_tiles(region, panel, {0, region.tiles(sum_.mr)}, sum_.taps(team, region), {0, 0}, sink);
     }
 }
 
-void PooledCorrelator::pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
+void PooledDirect::pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const {
   const Buffer b = buffer(team, band);
   PooledRow p = pooled_row(call_);
   p.row = b.row, p.pixel = pixel_;
-  p.windows = band.columns, p.channels = panels_.columns(panel), p.bias = bias_of(panel);
-  p.norm = p_.norm_of(panels_.first(panel));
+  p.windows = band.columns, p.channels = sum_.panels.columns(panel), p.bias = sum_.bias(panel);
+  p.norm = sum_.norm(panel);
   for (int64_t n = 0; n < band.images; ++n)
     for (int64_t i = 0; i < band.rows; ++i) {
       p.z = b.z + n * b.image + i * call_.window[0] * b.row;
-      pool_row(call_, p, band.image + n, panels_.first(panel), band.row + i, band.column);
+      pool_row(call_, p, band.image + n, sum_.panels.first(panel), band.row + i, band.column);
     }
 }
 
 // Bands begin at even rows, where tiles do.
-static WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
+WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
   const int64_t rows = c.y.shape[2], window = c.window[0];
   if (is_square(c)) return {1, 0, rows * 2, false};
   const int64_t tiles = ceil_division(rows * window, 2) * ceil_division(pooled_width(c), 2);
@@ -250,80 +284,99 @@ static WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
   return {ceil_division(rows, of_band), of_band * window, next_even(of_band * window), true};
 }
 
-PooledWinograd::PooledWinograd(const Conv2dPoolForward<float>& c, void* workspace, int team)
-    : Winograd(convolution(c, next_even(pooled_width(c))), winograd_bands(c), workspace, team), call_(c) {
-  buffer_size_ = bands_.whole ? block_ * 4 * m_stride_ : 0;
-  buffer_ = carver_.take<float>(team * buffer_size_);
-}
+// The outputs of Winograd's tiles, pooled. A window of 2 x 2 is a tile; of others, whole rows of windows go
+// through a buffer.
+class PooledTiles final : public WinogradSink {
+ public:
+  PooledTiles(const Conv2dPoolForward<float>& c, const Winograd& from, const WinogradBands& bands,
+              Carver& carver, int threads)
+      : call_(c), from_(from), bands_(bands), width_(next_even(pooled_width(c))) {
+    buffer_size_ = bands.whole ? from.tiles_of_block() * 4 * from.tile_step() : 0;
+    buffer_ = carver.take<float>(threads * buffer_size_);
+  }
 
-void PooledWinograd::outputs(const OpenTeam& team, const Block& block) const {
-  bands_.whole ? pool_bands(team, block) : pool_tiles(block);
-}
+  void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const override {
+    bands_.whole ? pool_bands(team, block, sums) : pool_tiles(block, sums);
+  }
 
-void PooledWinograd::pool_tiles(const Block& block) const {
+ private:
+  void pool_tiles(const WinogradBlock& block, WinogradSums sums) const;
+  void pool_bands(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const;
+
+  const Conv2dPoolForward<float>& call_;
+  const Winograd& from_;
+  WinogradBands bands_;
+  int64_t width_, buffer_size_;  // of a row of outputs; of a thread
+  float* buffer_;                // for each thread [band][row][column][channel]
+};
+
+void PooledTiles::pool_tiles(const WinogradBlock& block, WinogradSums sums) const {
   const int64_t* st = call_.y.strides;
-  WinogradPooledOutput p;
-  p.plane = m_plane_, p.m = block.m;
-  p.channels = channels_of(block), p.bias = bias_of(block);
-  p.norm = norm_of(block), p.norm_step = out_;
-  p.relu = call_.activation == Conv2dActivation::relu;
-  for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.m += m_stride_) {
-    const WinogradTiles::Tile tile = tiles_[index];
-    const int64_t to = tile.image * st[0] + tile.row / 2 * st[2] + tile.column / 2 * st[3] +
-                       panels_.first(block.panels.begin);
-    p.y = call_.y.data + to, p.where = where_at(call_, to);
-    RANVIER_SELECT(winograd_kernels).pooled_output(p);
+  sums.relu = call_.activation == Conv2dActivation::relu;
+  for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += from_.tile_step()) {
+    const WinogradTiles::Tile tile = from_.tile(index);
+    const int64_t to =
+        tile.image * st[0] + tile.row / 2 * st[2] + tile.column / 2 * st[3] + from_.first_channel(block);
+    RANVIER_SELECT(pooled_kernels).winograd_tile(sums, call_.y.data + to, where_at(call_, to));
   }
 }
 
-void PooledWinograd::pool_bands(const OpenTeam& team, const Block& block) const {
+void PooledTiles::pool_bands(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const {
   float* z = buffer_ + team.index() * buffer_size_;
-  const int64_t row = p_.y.shape[3] * m_stride_, band = bands_.height * row;
-  const int64_t first_band = block.tiles.begin / unit_, end_band = block.tiles.end / unit_;
-  WinogradOutput out;
-  out.plane = m_plane_, out.m = block.m;
-  out.channels = channels_of(block), out.bias = bias_of(block), out.relu = false;
-  out.norm = norm_of(block), out.norm_step = out_;
-  for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, out.m += m_stride_) {
-    const WinogradTiles::Tile tile = tiles_[index];
-    float* to = z + (tile.image - first_band) * band + tile.row * row + tile.column * m_stride_;
-    out.y[0] = to, out.y[1] = to + m_stride_, out.y[2] = to + row, out.y[3] = to + row + m_stride_;
-    RANVIER_SELECT(winograd_kernels).output(out);
+  const int64_t pixel = from_.tile_step(), row = width_ * pixel, band = bands_.height * row;
+  const int64_t first_band = block.tiles.begin / from_.tiles_of_band();
+  const int64_t end_band = block.tiles.end / from_.tiles_of_band();
+  for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += pixel) {
+    const WinogradTiles::Tile tile = from_.tile(index);
+    float* to = z + (tile.image - first_band) * band + tile.row * row + tile.column * pixel;
+    float* const outputs[] = {to, to + pixel, to + row, to + row + pixel};
+    RANVIER_SELECT(winograd_kernels).output(sums, outputs);
   }
   PooledRow p = pooled_row(call_);
-  p.row = row, p.pixel = m_stride_, p.channels = out.channels, p.bias = nullptr;
+  p.row = row, p.pixel = pixel, p.channels = sums.channels, p.bias = nullptr;
   const int64_t of_band = bands_.step / call_.window[0];
   for (int64_t b = first_band; b < end_band; ++b) {
     const int64_t image = b / bands_.count, first = b % bands_.count * of_band;
     for (int64_t i = first; i < std::min(first + of_band, call_.y.shape[2]); ++i) {
       p.z = z + (b - first_band) * band + (i - first) * call_.window[0] * row;
-      pool_row(call_, p, image, panels_.first(block.panels.begin), i, 0);
+      pool_row(call_, p, image, from_.first_channel(block), i, 0);
     }
   }
 }
 
-namespace {
+class PooledWinograd {
+ public:
+  PooledWinograd(const Conv2dPoolForward<float>& c, Carver& carver, int threads)
+      : winograd_(convolution(c, next_even(pooled_width(c))), winograd_bands(c), carver, threads),
+        sink_(c, winograd_, winograd_bands(c), carver, threads) {}
+  void run(const Team& team) const { winograd_.run(team, sink_); }
+
+ private:
+  Winograd winograd_;
+  PooledTiles sink_;
+};
 
 template <class F>
-auto with_kernel(const Conv2dPoolForward<float>& c, void* workspace, int team, const F& f) {
+void with_kernel(const Conv2dPoolForward<float>& c, Carver& carver, int threads, const F& f) {
   Correlation<float> whole = convolution(c, c.size[1]);
   whole.y.shape[2] = c.size[0];
-  if (c.winograd && winograd_pays(whole)) return f(PooledWinograd(c, workspace, team));
-  return f(PooledCorrelator(c, workspace, team));
+  if (c.winograd && winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
+  f(PooledDirect(c, carver, threads));
 }
 
 }  // namespace
 
 template <>
-size_t Conv2dPoolForward<float>::workspace_bytes(int team) const {
-  if (numel(y) == 0) return 0;
-  return with_kernel(*this, nullptr, team, [](const auto& kernel) { return kernel.workspace_bytes(); });
+size_t Conv2dPoolForward<float>::workspace_bytes(int threads) const {
+  Carver carver(nullptr);
+  if (numel(y) > 0) with_kernel(*this, carver, threads, [](const auto&) {});
+  return carver.used();
 }
 
 template <>
 void Conv2dPoolForward<float>::run(const Team& team, void* workspace) const {
-  if (numel(y) == 0) return;
-  with_kernel(*this, workspace, team.threads(), [&](const auto& kernel) { kernel.run(team); });
+  Carver carver(workspace);
+  if (numel(y) > 0) with_kernel(*this, carver, team.threads(), [&](const auto& kernel) { kernel.run(team); });
 }
 
 }  // namespace ranvier

@@ -1,10 +1,41 @@
 // Max-pooling of what a thread has just computed, compiled once for each ISA level.
 #include "base/unroll.h"
-#include "kernels/conv2d_pool/max.h"
+#include "kernels/conv2d/winograd_output.h"
 #include "kernels/conv2d_pool/tile.h"
-#include "kernels/norm/channel_line.h"
+#include "simd/bytes.h"
 
 namespace ranvier::RANVIER_ISA {
+
+// The maximum of a window and its offset, in the lanes of a vector.
+struct WindowMax {
+  vec<float> best;
+  ivec<float> offset;
+};
+
+// The window's taps in order: of equal ones the first stays, a NaN beats all before it.
+RANVIER_INLINE void meet(WindowMax& m, vec<float> v, int at) {
+  const ivec<float> better = (v > m.best) | (v != v);
+  m.best = select(better, v, m.best);
+  m.offset = select(better, ibroadcast<float>(at), m.offset);
+}
+
+// n lanes, 0 < n <= lanes; where: or null. Masked stores cost as much as others at some levels, and much more
+// at the rest.
+RANVIER_INLINE void store_max(vec<float> best, ByteLanes<float>::type offset, int n, float* y,
+                              uint8_t* where) {
+  RANVIER_VECTOR_BYTES < 64 && n == lanes<float> ? store(y, best) : store_n(y, best, n);
+  if (where) store_bytes(where, offset, n);
+}
+
+// The maximum of four values none of which is a NaN. `maximum` gives its second argument of equal ones.
+RANVIER_INLINE void store_max_of_numbers(const vec<float> (&v)[4], const SmallInts (&offset)[4],
+                                         vec<float> floor, int n, float* y, uint8_t* where) {
+  const vec<float> upper = maximum(v[1], v[0]), lower = maximum(v[3], v[2]);
+  const SmallInts in_upper = if_greater(v[1], v[0], offset[1], offset[0]);
+  const SmallInts in_lower = if_greater(v[3], v[2], offset[3], offset[2]);
+  store_max(maximum(maximum(lower, upper), floor), to_bytes(if_greater(lower, upper, in_lower, in_upper)), n,
+            y, where);
+}
 
 // kRows and kColumns of the window, or 0: as given.
 template <int kRows, int kColumns, bool kNorm = false>
@@ -159,6 +190,21 @@ static void run_pooled_tile(PooledTile& t) {
   vectors == 2 ? pooled_tile<kPooledWindows[1], 2>(t) : pooled_tile<kPooledWindows[0], 1>(t);
 }
 
-extern const PooledKernels pooled_kernels = {pool, {kPooledWindows[0], kPooledWindows[1]}, run_pooled_tile};
+static void pool_winograd_tile(const WinogradSums& p, float* to, uint8_t* where) {
+  constexpr int L = lanes<float>;
+  const vec<float> floor = floor_of(p.relu);
+  for (int64_t k = 0; k < p.channels; k += L) {
+    const int n = static_cast<int>(p.channels - k < L ? p.channels - k : L);
+    vec<float> y[2][2];
+    winograd_outputs(p, k, n, y);
+    WindowMax m{y[0][0], {}};
+    RANVIER_UNROLL
+    for (int at = 1; at < 4; ++at) meet(m, y[at / 2][at % 2], at);
+    store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, to + k, where ? where + k : nullptr);
+  }
+}
+
+extern const PooledKernels pooled_kernels = {
+    pool, {kPooledWindows[0], kPooledWindows[1]}, run_pooled_tile, pool_winograd_tile};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -3,6 +3,7 @@
 #include "base/isa.h"
 #include "base/tensor_view.h"
 #include "kernels/conv2d/tile.h"
+#include "kernels/conv2d/winograd_tile.h"
 
 namespace ranvier {
 
@@ -46,6 +47,8 @@ struct PooledKernels {
   void (*row)(const PooledRow&);
   int windows[2];             // of a tile of one vector of channels, and of two
   void (*tile)(PooledTile&);  // may lengthen its lists of windows
+  // y[k] = the maximum of the four outputs of a tile, where[k] (or null) = 2i + j of the first that is it
+  void (*winograd_tile)(const WinogradSums&, float* y, uint8_t* where);
 };
 
 #define RANVIER_X(level)                     \

@@ -1,9 +1,9 @@
 // conv2d's gradients to weight and bias: a matrix product over pixels, taps x channels by output channels,
 // that reads x and dy where they are.
 #include <algorithm>
+#include <utility>
 
 #include "kernels/conv2d/depthwise.h"
-#include "kernels/conv2d/exchanged_weight.h"
 #include "kernels/conv2d/weight_gradient.h"
 
 namespace ranvier {
@@ -12,11 +12,7 @@ namespace {
 constexpr int64_t kChunkBytes = 512 << 10;  // of x and dy, which stay in L2 while all taps pass over them
 constexpr int64_t kMinChunkPixels = 256;    // fewer would not pay for loading and storing a tile's sums
 constexpr int64_t kMaxChunkPixels = 1024;
-constexpr int64_t kPixelsPerPart = 768;
-
-AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps) {
-  return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], false};
-}
+constexpr int64_t kPixelsOfPart = 768;
 
 // Output positions for which one tap lies inside the input.
 Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int64_t pad, int64_t dilation) {
@@ -34,31 +30,28 @@ struct WeightGradient<T>::Chunk {
 };
 
 template <class T>
-WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, void* workspace, int team)
+WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
     : c_(call),
       in_group_(call.x.shape[1] / call.geometry.groups),
       out_group_(call.dy.shape[1] / call.geometry.groups),
       taps_(call.taps[0] * call.taps[1]),
-      carver_(workspace),
       panels_(call.geometry.groups, out_group_),
-      x_(call.x, 0, carver_),
-      dy_(call.dy, panels_.per_group, carver_),
-      rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver_),
-      columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver_) {
+      x_(call.x, 0, carver),
+      dy_(call.dy, panels_.per_group, carver),
+      rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver),
+      columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
   const int mr = conv_kernels<T>().mr;
   const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
   by_tap_ = in_group_ >= mr;
   tiles_per_tap_ = ceil_division(in_group_, mr);
-  parts_ = std::clamp<int64_t>(rows * q / kPixelsPerPart, 1, Conv2dBackwardWeight<T>::kMaxPartials);
-  while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
-  parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(rows, 1));
+  parts_ = partial_sums(rows * q, kPixelsOfPart, rows);
   const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
   chunk_rows_ = std::clamp(kChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
   chunk_rows_ = std::max<int64_t>(chunk_rows_, 1);
   panel_size_ = taps_ * in_group_ * panels_.width;
-  sums_ = carver_.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
-  bias_sums_ = carver_.take<T>(parts_ * panels_.count() * panels_.width);
-  segments_ = carver_.take<ConvSegment>(team * chunk_rows_);
+  sums_ = carver.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
+  bias_sums_ = carver.take<T>(parts_ * panels_.count() * panels_.width);
+  segments_ = carver.take<ConvSegment>(threads * chunk_rows_);
 }
 
 template <class T>
@@ -67,30 +60,18 @@ void WeightGradient<T>::run(const Team& team) const {
   const double products = static_cast<double>(numel(dy)) * (c_.dw.data ? in_group_ * taps_ : 1);
   team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
     if (team.index() == 0) {
-      Axis rows = rows_, columns = columns_;
-      rows.build();
-      columns.build();
+      rows_.build();
+      columns_.build();
     }
     x_.copy_share(team);
     dy_.copy_share(team);
     team.barrier();
-    accumulate(team);
+    for_my_parts(team, parts_, panels_.count() * units_per_panel(),
+                 [&](int64_t part, Range units) { accumulate_part(team, part, units); });
     team.barrier();
     combine(team);
     team.barrier();
   });
-}
-
-// All of the work, in order: parts of the pixels, panels of output channels, taps, channels. A thread takes a
-// run of it: parts of its own, and of the part on the border some of its sums.
-template <class T>
-void WeightGradient<T>::accumulate(const OpenTeam& team) const {
-  const int64_t units = panels_.count() * units_per_panel();
-  Share share(team, parts_ * units);
-  for (int64_t part = 0; part < parts_; ++part) {
-    const Range mine = share.take(units, 1);
-    if (!mine.empty()) accumulate_part(team, part, mine);
-  }
 }
 
 template <class T>
@@ -245,14 +226,77 @@ void WeightGradient<T>::combine(const OpenTeam& team) const {
   }
   if (!c_.db.data || team.index() != 0) return;
   for (int64_t panel = 0; panel < panels_.count(); ++panel)
-    for (int j = 0; j < panels_.columns(panel); ++j) {
-      T total = 0;
-      for (int64_t part = 0; part < parts_; ++part) total += bias_sums(part)[panel * panels_.width + j];
-      c_.db.data[(panels_.first(panel) + j) * c_.db.strides[0]] = total;
-    }
+    add_partials(bias_sums(0) + panel * panels_.width, parts_, panels_.count() * panels_.width,
+                 panels_.columns(panel), c_.db.data + panels_.first(panel) * c_.db.strides[0],
+                 c_.db.strides[0]);
 }
 
 namespace {
+
+// The gradient to the weight where output channels are few and input channels many: with the roles of x and
+// dy exchanged, since vectors of few output channels would be empty for the most part.
+//
+// At stride 1 the sum over outputs of dy[p] x[p + tap - pad] is the sum over inputs of x[h] dy[h + tap' -
+// pad'] with tap' = taps - 1 - tap and pad' = (taps - 1) dilation - pad: a weight gradient with the taps
+// flipped.
+template <class T>
+class ExchangedWeight {
+ public:
+  static bool pays(const Conv2dBackwardWeight<T>& call) {
+    const Conv2dGeometry& g = call.geometry;
+    if (!call.dw.data || g.stride[0] != 1 || g.stride[1] != 1) return false;
+    for (int d = 0; d < 2; ++d)
+      if (g.pad[d] > (call.taps[d] - 1) * g.dilation[d]) return false;
+    const int64_t lanes = conv_kernels<T>().lanes;
+    return 2 * call.dy.shape[1] <= lanes * g.groups && call.x.shape[1] >= lanes * g.groups;
+  }
+
+  ExchangedWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
+      : call_(call),
+        flipped_(carver.take<T>(call.dy.shape[1] * elements())),
+        exchanged_(exchanged(call, flipped_), carver, threads),
+        bias_(bias_only(call), carver, threads) {}
+
+  void run(const Team& team) const {
+    exchanged_.run(team);
+    const int64_t groups = call_.geometry.groups, out_group = call_.dy.shape[1] / groups;
+    const int64_t in_group = call_.x.shape[1] / groups, taps = call_.taps[0] * call_.taps[1];
+    // flipped (g, c, k, taps), dw (g, k, c, taps)
+    team.parallel_for(groups * out_group, static_cast<double>(call_.dy.shape[1] * elements()),
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t k = begin; k < end; ++k)
+                          for (int64_t c = 0; c < in_group; ++c) {
+                            const int64_t channel = k / out_group * in_group + c;
+                            const T* from = flipped_ + (channel * out_group + k % out_group) * taps;
+                            T* to = call_.dw.data + (k * in_group + c) * taps;
+                            for (int64_t t = 0; t < taps; ++t) to[t] = from[taps - 1 - t];
+                          }
+                      });
+    if (call_.db.data) bias_.run(team);
+  }
+
+ private:
+  int64_t elements() const {  // of one output channel
+    return call_.x.shape[1] / call_.geometry.groups * call_.taps[0] * call_.taps[1];
+  }
+  static Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
+    std::swap(call.x, call.dy);
+    if (flipped) call.dw.data = flipped;  // null while the workspace is sized
+    call.db.data = nullptr;
+    for (int d = 0; d < 2; ++d)
+      call.geometry.pad[d] = (call.taps[d] - 1) * call.geometry.dilation[d] - call.geometry.pad[d];
+    return call;
+  }
+  static Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
+    call.dw.data = nullptr;
+    call.x.shape[0] = 0;  // not read
+    return call;
+  }
+
+  Conv2dBackwardWeight<T> call_;
+  T* flipped_;
+  WeightGradient<T> exchanged_, bias_;
+};
 
 // Outputs for each channel, where each is a group: as many depthwise convolutions. 0 where those do not pay.
 template <class T>
@@ -277,25 +321,30 @@ Conv2dBackwardWeight<T> depthwise_output(Conv2dBackwardWeight<T> c, int64_t outp
 }  // namespace
 
 template <class T>
-size_t Conv2dBackwardWeight<T>::workspace_bytes(int team) const {
+size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
   if (dy.shape[1] == 0) return 0;  // as in run(): nothing is written
+  Carver carver(nullptr);
   if (const int64_t outputs = depthwise_outputs(*this))
-    return DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), nullptr, team).workspace_bytes();
-  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, nullptr, team).workspace_bytes();
-  return WeightGradient<T>(*this, nullptr, team).workspace_bytes();
+    DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), carver, threads);
+  else if (ExchangedWeight<T>::pays(*this))
+    ExchangedWeight<T>(*this, carver, threads);
+  else
+    WeightGradient<T>(*this, carver, threads);
+  return carver.used();
 }
 
 template <class T>
 void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
   if (dy.shape[1] == 0) return;
   const int threads = team.threads();
+  Carver carver(workspace);
   if (const int64_t outputs = depthwise_outputs(*this)) {
-    for (int64_t j = 0; j < outputs; ++j)
-      DepthwiseWeight<T>(depthwise_output(*this, outputs, j), workspace, threads).run(team);
+    for (int64_t j = 0; j < outputs; ++j, carver = Carver(workspace))
+      DepthwiseWeight<T>(depthwise_output(*this, outputs, j), carver, threads).run(team);
     return;
   }
-  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, workspace, threads).run(team);
-  WeightGradient<T>(*this, workspace, threads).run(team);
+  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, carver, threads).run(team);
+  WeightGradient<T>(*this, carver, threads).run(team);
 }
 
 template class WeightGradient<float>;
