@@ -34,13 +34,13 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
 // The weights of `call`, which is a convolution like `conv`.
 template <class T, class Call>
 void pack_conv(Graph& graph, int i, Call& call, const Conv2dForward<T>& conv) {
-  if (call.packed.data || numel(call.w) == 0 || !graph.is_fixed(call.w)) return;
+  if (call.packed_w.data || numel(call.w) == 0 || !graph.is_fixed(call.w)) return;
   Conv2dPack<T> pack{conv, {}};
   const int64_t size = pack.size();
   if (size == 0) return;
   pack.packed = new_line<T>(graph, size);
   graph.prepare(i, pack);
-  call.packed = as_const(pack.packed);
+  call.packed_w = as_const(pack.packed);
   graph.find_uses(i);
 }
 

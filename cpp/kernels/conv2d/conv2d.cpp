@@ -12,7 +12,7 @@ namespace {
 template <class T>
 Correlation<T> correlation(const Conv2dForward<T>& c) {
   const bool relu = c.activation == Conv2dActivation::relu;
-  return {c.x, c.w, c.bias, c.y, c.geometry, false, relu, c.packed.data, c.norm.data};
+  return {c.x, c.w, c.bias, c.y, c.geometry, false, relu, c.packed_w.data, c.norm.data};
 }
 
 template <class T>
@@ -85,7 +85,7 @@ void ConvTranspose2dForward<T>::run(const Team& team, void* workspace) const {
 template <class T, class F>
 auto with_packing(const Conv2dPack<T>& p, Carver& carver, int threads, const F& f) {
   Conv2dForward<T> conv = p.conv;
-  conv.packed = as_const(p.packed);
+  conv.packed_w = as_const(p.packed);
   return with_kernel(correlation(conv), conv.winograd, carver, threads, f);
 }
 

@@ -44,15 +44,15 @@ struct Conv2dForward {
   TensorView<T> y;
   Conv2dGeometry geometry;
   Conv2dActivation activation;
-  bool winograd;                    // allowed
-  TensorView<const T> packed = {};  // 1-D: w as Conv2dPack leaves it, which is then not read; or data null
-  TensorView<const T> norm = {};    // (3, k), C-contiguous: m, a, b; or data null
+  bool winograd;                      // allowed
+  TensorView<const T> packed_w = {};  // 1-D: what Conv2dPack writes, read in place of w; or data null
+  TensorView<const T> norm = {};      // (3, k), C-contiguous: m, a, b; or data null
 
   size_t workspace_bytes(int team) const;
   void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.read(norm), v.write(y);
+    v.read(x), v.read(packed_w.data ? packed_w : w), v.read(bias), v.read(norm), v.write(y);
   }
 };
 

@@ -1,11 +1,249 @@
-// conv2d's inner loops, compiled once for each ISA level.
+// conv2d's inner loops, compiled once for each ISA level. The micro-kernel: rows x vectors sums held in
+// registers while the products run.
+#include "base/unroll.h"
 #include "kernels/conv2d/dots.h"
-#include "kernels/conv2d/grouped.h"
-#include "kernels/conv2d/microkernel.h"
 #include "kernels/conv2d/packing.h"
 #include "kernels/matmul/packing.h"
+#include "simd/permute.h"
+#include "simd/stream.h"
 
 namespace ranvier::RANVIER_ISA {
+
+// As in matmul: the accumulators, a row of b and one element of a fill the register file.
+constexpr int kConvVectors = 2;
+// The heights that there is code for, of tiles one vector wide and two: a tile of another height is computed
+// as the next.
+#if RANVIER_VECTOR_REGISTERS >= 32
+constexpr int kTileRows[][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
+#elif RANVIER_HAS_FMA
+constexpr int kTileRows[][6] = {{2, 2, 4, 4, 6, 6}, {1, 2, 3, 4, 5, 6}};
+#else
+constexpr int kTileRows[][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
+#endif
+constexpr int kTileHeights = sizeof kTileRows[0] / sizeof(int);
+constexpr int kConvRows = kTileRows[1][kTileHeights - 1];
+static_assert(kConvRows <= kMaxConvRows);
+
+// kSteps products of each row, one after another.
+template <class T, int kRows, int kVectors, int kSteps>
+RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const T* b, int64_t step_b,
+                                   vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int L = lanes<T>;
+  vec<T> row[kSteps][kVectors];
+  RANVIER_UNROLL
+  for (int u = 0; u < kSteps; ++u) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) row[u][v] = load(b + u * step_b + v * L);
+  }
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int u = 0; u < kSteps; ++u) {
+      const vec<T> x = broadcast<T>(a[i][at + u]);
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[u][v], acc[i][v]);
+    }
+  }
+}
+
+// Each row has a pointer of its own, so that a tile may hold any pixels (of several image rows, several
+// images); all of them move by the same index. They do not all fit into registers: where a product is one
+// vector's only, four in a row share the loading of the pointer.
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int kSteps = kVectors == 1 ? 4 : 1;
+  const T* a[kRows];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    a[i] = t.a[i];
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
+  }
+  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const char* fetch = t.fetch;
+  const int64_t fetch_step = t.fetch_step;
+  const ConvSegment* const end = t.segments + t.count;
+  for (const ConvSegment* s = t.segments; s != end; ++s) {
+    const T* b = t.b + s->b;
+    int64_t at = s->a, n = s->n;
+    if constexpr (kSteps > 1) {
+      for (; step_a == 1 && n > kSteps; n -= kSteps) {
+        multiply_steps<T, kRows, kVectors, kSteps>(a, at, b, step_b, acc);
+        RANVIER_UNROLL
+        for (int u = 0; u < kSteps; ++u, fetch += fetch_step) __builtin_prefetch(fetch);
+        at += kSteps;
+        b += kSteps * step_b;
+      }
+    }
+    do {
+      multiply_steps<T, kRows, kVectors, 1>(a, at, b, step_b, acc);
+      __builtin_prefetch(fetch);
+      fetch += fetch_step;
+      at += step_a;
+      b += step_b;
+    } while (--n);
+  }
+}
+
+// Ragged columns, with all that a tile may ask for. One loop for all tile shapes, on the accumulators spilled
+// to memory.
+template <class T>
+static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
+  constexpr int L = lanes<T>;
+  for (int i = 0; i < t.rows; ++i, acc += width) {
+    for (int j = 0; j < t.columns; j += L) {
+      const int n = t.columns - j < L ? t.columns - j : L;
+      const bool whole = n == L;  // masked loads and stores take several times as long at some levels
+      vec<T> x = load(acc + j);
+      if (t.accumulate) x = (whole ? load(t.c[i] + j) : load_n(t.c[i] + j, n)) + x;
+      if (t.bias) x = x + (whole ? load(t.bias + j) : load_n(t.bias + j, n));
+      if (t.norm) x = normalized(x, channel_line(t.norm + j, t.norm_step, n));
+      if (t.relu) x = max(x, vec<T>{});
+      if (!whole)
+        store_n(t.c[i] + j, x, n);
+      else if (t.stream)
+        stream(t.c[i] + j, x);
+      else
+        store(t.c[i] + j, x);
+    }
+  }
+}
+
+// ReLU. `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0.
+template <class V>
+RANVIER_INLINE V cut_off(V x) {
+  return maximum(V{}, x) + V{};
+}
+
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int L = lanes<T>;
+  if (t.columns < kVectors * L) {
+    alignas(64) T spilled[kRows * kVectors * L];
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(spilled + (i * kVectors + v) * L, acc[i][v]);
+    }
+    return store_general<T>(t, spilled, kVectors * L);
+  }
+  if (t.accumulate) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, load(t.c[i] + v * L) + acc[i][v]);
+    }
+    return;
+  }
+  vec<T> bias[kVectors] = {};
+  if (t.bias) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) bias[v] = load(t.bias + v * L);
+  }
+  const auto put = [&](auto value) __attribute__((always_inline)) {
+    if (t.stream) {
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) stream(t.c[i] + v * L, value(i, v));
+      }
+      return;
+    }
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, value(i, v));
+    }
+  };
+  if (t.norm) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const ChannelLine<T> line = channel_line(t.norm + v * L, t.norm_step, L);
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) acc[i][v] = normalized(acc[i][v] + bias[v], line);
+    }
+    if (!t.relu) return put([&](int i, int v) RANVIER_INLINED { return acc[i][v]; });
+    return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v]); });
+  }
+  if (t.relu) return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v] + bias[v]); });
+  put([&](int i, int v) RANVIER_INLINED { return acc[i][v] + bias[v]; });
+}
+
+template <class T, int kRows, int kVectors>
+static void tile(const ConvTile<T>& t) {
+  // The lines that the results go to are on their way while the products run.
+  if (!t.stream) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(t.c[i] + v * lanes<T>, 1);
+    }
+  }
+  vec<T> acc[kRows][kVectors];
+  multiply<T, kRows, kVectors>(t, acc);
+  store_tile<T, kRows, kVectors>(t, acc);
+}
+
+// Four pixels at a time, so that the additions do not wait for each other.
+template <class T>
+static void sum(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns, T* out) {
+  constexpr int L = lanes<T>;
+  for (int j = 0; j < columns; j += L) {
+    vec<T> acc[4] = {};
+    for (const ConvSegment* s = segments; s != segments + count; ++s) {
+      const T* p = b + s->b + j;
+      int64_t n = s->n;
+      for (; n >= 4; n -= 4, p += 4 * step) {
+        RANVIER_UNROLL
+        for (int i = 0; i < 4; ++i) acc[i] = acc[i] + load(p + i * step);
+      }
+      for (; n > 0; --n, p += step) acc[0] = acc[0] + load(p);
+    }
+    const vec<T> total = (acc[0] + acc[1]) + (acc[2] + acc[3]);
+    const int n = columns - j < L ? columns - j : L;
+    store_n(out + j, load_n(out + j, n) + total, n);
+  }
+}
+
+// Where groups have few channels, a vector holds the output channels of several groups, and each lane takes
+// its group's input channels, one after another, out of one vector of input.
+// A row holds two registers, its input and its sums.
+constexpr int kGroupedRows = RANVIER_VECTOR_REGISTERS >= 32 ? 12 : 6;
+
+template <class T>
+static void grouped_tile(ConvTile<T>& t) {
+  constexpr int L = lanes<T>, kRows = kGroupedRows;
+  alignas(64) T nowhere[L];
+  for (int i = t.rows; i < kRows; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+  vec<T> acc[kRows][1] = {};
+  ivec<T> first;
+  __builtin_memcpy(&first, t.pick, sizeof first);
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const T* b = t.b + s->b;
+    asm volatile(
+        "" ::
+            : "memory");  // the rows' pointers are read again: GCC would keep them in vector registers
+    vec<T> x[kRows];
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) x[i] = load_n(t.a[i] + s->a, t.reach);
+    ivec<T> pick = first;
+    for (int64_t c = 0; c < s->n; ++c, b += L) {
+      const vec<T> row = load(b);
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) acc[i][0] = fma(permute(x[i], pick), row, acc[i][0]);
+      pick = pick + ibroadcast<T>(1);
+    }
+  }
+  store_tile<T, kRows, 1>(t, acc);
+}
+
+template <class T>
+static constexpr auto grouped_or_none() -> void (*)(ConvTile<T>&) {
+  if constexpr (has_permute<T>)
+    return grouped_tile<T>;
+  else
+    return nullptr;
+}
 
 // tiles[vectors - 1][height]
 template <class T, class Heights>

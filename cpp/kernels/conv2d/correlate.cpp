@@ -60,7 +60,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
   panel_size_ = taps_[0] * taps_[1] * steps * width;
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
   panels_at_once = std::clamp<int64_t>(kGroupBytes / panel_bytes, 1, std::max<int64_t>(panels.count(), 1));
-  weights_ = p.packed ? const_cast<T*>(p.packed) : carver.take<T>(packed_size());
+  weights_ = p.packed_w ? const_cast<T*>(p.packed_w) : carver.take<T>(packed_size());
   const bool strided = p.bias.data && p.bias.strides[0] != 1;
   bias_copy_ = carver.take<T>(strided ? p.bias.shape[0] : 0);
   bias_ = strided ? bias_copy_ : p.bias.data;
@@ -84,7 +84,7 @@ void DirectSum<T>::prepare(const OpenTeam& team) const {
         bias_copy_[k] = problem.bias.data[k * problem.bias.strides[0]];
   }
   x.copy_share(team);
-  if (!problem.packed) pack_weights(team);
+  if (!problem.packed_w) pack_weights(team);
 }
 
 // Where transposed, the roles of the weights' channels change and the taps are flipped.

@@ -75,12 +75,12 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   block_ = std::max(block_ / unit_ * unit_, unit_);
   u_plane_ = plane_stride(panels_.count() * panel);
   v_plane_ = plane_stride(block_ * v_stride_), m_plane_ = plane_stride(block_ * m_stride_);
-  u_ = p.packed ? const_cast<float*>(p.packed) : carver.take<float>(packed_size());
+  u_ = p.packed_w ? const_cast<float*>(p.packed_w) : carver.take<float>(packed_size());
   v_ = carver.take<float>(threads * kWinogradProducts * v_plane_);
   m_ = carver.take<float>(threads * kWinogradProducts * m_plane_);
   zeros_ = carver.take<float>(in_);
   spare_ = carver.take<float>(threads * m_stride_);
-  columns_ = carver.take<float>(threads * 9 * kPackedChannels * panels_.width);
+  ordered_ = carver.take<float>(threads * 9 * kPackedChannels * panels_.width);
   bias_ = carver.take<float>(p.bias.data && p.bias.strides[0] != 1 ? out_ : 0);
 }
 
@@ -135,37 +135,37 @@ void Winograd::prepare(const OpenTeam& team) const {
       for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
   x_.copy_share(team);
-  if (!p_.packed) pack_weights(team);
+  if (!p_.packed_w) pack_weights(team);
 }
 
-// packed[tap][c][o]; transposed, the roles of the weights' channels change and the taps are flipped.
-void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const {
+// ordered[tap][c][o]; transposed, the roles of the weights' channels change and the taps are flipped.
+void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
   const int64_t* st = p_.w.strides;
   const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
   const int64_t stride_o = st[p_.transposed], stride_c = st[!p_.transposed];
   const float* w = p_.w.data + first * stride_o + channel * stride_c;
   if (st[3] == 1 && st[2] == 3) {
     conv_kernels<float>().pack_panel({w, stride_o, stride_c, channels, 9, static_cast<int>(columns),
-                                      static_cast<int>(width), p_.transposed, packed});
+                                      static_cast<int>(width), p_.transposed, ordered});
     return;
   }
   for (int64_t t = 0; t < 9; ++t) {
     const int64_t tap = p_.transposed ? 8 - t : t, at = tap / 3 * st[2] + tap % 3 * st[3];
     for (int64_t c = 0; c < channels; ++c)
-      for (int64_t o = 0; o < width; ++o) *packed++ = o < columns ? w[o * stride_o + c * stride_c + at] : 0;
+      for (int64_t o = 0; o < width; ++o) *ordered++ = o < columns ? w[o * stride_o + c * stride_c + at] : 0;
   }
 }
 
 void Winograd::pack_weights(const OpenTeam& team) const {
-  float* packed = columns_ + team.index() * 9 * kPackedChannels * panels_.width;
+  float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
   const int64_t runs = ceil_division(in_, kPackedChannels);
   const Range share = even_share(team, panels_.count() * runs);
   for (int64_t item = share.begin; item < share.end; ++item) {
     const int64_t panel = item / runs, channel = item % runs * kPackedChannels;
     const int64_t channels = std::min(kPackedChannels, in_ - channel);
-    pack(panel, channel, channels, packed);
+    pack(panel, channel, channels, ordered);
     RANVIER_SELECT(winograd_kernels)
-        .weights({packed, channels * panels_.width, u_ + (panel * in_ + channel) * panels_.width, u_plane_});
+        .weights({ordered, channels * panels_.width, u_ + (panel * in_ + channel) * panels_.width, u_plane_});
   }
 }
 

@@ -73,7 +73,7 @@ class Winograd {
  private:
   WinogradSums sums(const WinogradBlock& block) const;
   void prepare(const OpenTeam& team) const;
-  void pack(int64_t panel, int64_t channel, int64_t channels, float* packed) const;
+  void pack(int64_t panel, int64_t channel, int64_t channels, float* ordered) const;
   void compute(const OpenTeam& team, const WinogradSink& sink) const;
   void inputs(const WinogradBlock& block) const;
   void products(const WinogradBlock& block) const;
@@ -93,7 +93,7 @@ class Winograd {
   float *v_, *m_;   // for each thread [product][tile][channel]
   float* zeros_;    // a pixel of the padding
   float* spare_;    // for each thread a pixel outside y
-  float* columns_;  // for each thread weights of a few channels, [tap][channel][width]
+  float* ordered_;  // for each thread weights of a few channels, [tap][channel][width]
   float* bias_;     // where the caller's is strided
 };
 

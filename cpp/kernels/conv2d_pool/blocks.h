@@ -67,6 +67,50 @@ class PooledBlocks {
   int64_t width_, count_;
 };
 
+// Scratch of the same size for each thread. take(carver) takes one thread's.
+class TeamScratch {
+ public:
+  TeamScratch() = default;
+  template <class Take>
+  TeamScratch(const Take& take, Carver& carver, int threads) {
+    Carver one(nullptr);
+    take(one);
+    bytes_ = one.used();
+    first_ = carver.take<char>(bytes_);
+    for (int i = 1; i < threads; ++i) carver.take<char>(bytes_);
+  }
+  Carver of(const OpenTeam& team) const { return Carver(first_ + team.index() * bytes_); }
+
+ private:
+  size_t bytes_;
+  char* first_;
+};
+
+// Pooled pixels of some images: rows and columns of them.
+struct PooledRegion {
+  int64_t image, images, row, rows, column, columns;
+  int64_t pixels() const { return images * rows * columns; }
+};
+
+// What PooledPixels lists for each pixel.
+struct PixelLists {
+  int64_t *dy_at, *where_at;
+  int32_t* corner;
+
+  PixelLists() = default;
+  PixelLists(int64_t pixels, Carver& carver)
+      : dy_at(carver.take<int64_t>(pixels)),
+        where_at(carver.take<int64_t>(pixels)),
+        corner(carver.take<int32_t>(pixels)) {}
+};
+
+// The pixels of a region, whose first window begins at index `corner` of an input that has a row every
+// `row_step` and an image every `image_step` pixels.
+PooledPixels list_pixels(const TensorView<const float>& dy, const TensorView<const uint8_t>& where,
+                         const Conv2dGeometry& geometry, const int64_t (&window)[2],
+                         const PooledRegion& region, int64_t corner, int64_t image_step, int64_t row_step,
+                         const PixelLists& lists);
+
 // The pixels of an image, or of a part of it, that a range of pooled pixels meets.
 inline int64_t pooled_reach(int64_t pooled, int64_t window, int64_t stride, int64_t taps, int64_t dilation) {
   return (pooled * window - 1) * stride + (taps - 1) * dilation + 1;

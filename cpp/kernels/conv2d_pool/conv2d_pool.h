@@ -30,14 +30,14 @@ struct Conv2dPoolForward {
   bool winograd;  // allowed
   int64_t window[2];
   int64_t size[2];                  // p and q of z: by them Conv2dForward picks its kernel
-  TensorView<const T> packed = {};  // as Conv2dForward's
+  TensorView<const T> packed_w = {};  // as Conv2dForward's
   TensorView<const T> norm = {};    // likewise
 
   size_t workspace_bytes(int team) const;
   void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
-    v.read(x), v.read(packed.data ? packed : w), v.read(bias), v.read(norm), v.write(y);
+    v.read(x), v.read(packed_w.data ? packed_w : w), v.read(bias), v.read(norm), v.write(y);
     v.write(where);
   }
 };

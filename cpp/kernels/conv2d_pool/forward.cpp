@@ -24,7 +24,7 @@ Correlation<float> convolution(const Conv2dPoolForward<float>& c, int64_t width)
   z.ndim = 4;
   z.shape[0] = c.y.shape[0], z.shape[1] = c.y.shape[1];
   z.shape[2] = c.y.shape[2] * c.window[0], z.shape[3] = width;
-  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.packed.data, c.norm.data};
+  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.packed_w.data, c.norm.data};
 }
 
 bool is_square(const Conv2dPoolForward<float>& c) { return c.window[0] == 2 && c.window[1] == 2; }
@@ -286,9 +286,9 @@ WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
 
 // The outputs of Winograd's tiles, pooled. A window of 2 x 2 is a tile; of others, whole rows of windows go
 // through a buffer.
-class PooledTiles final : public WinogradSink {
+class PoolingSink final : public WinogradSink {
  public:
-  PooledTiles(const Conv2dPoolForward<float>& c, const Winograd& from, const WinogradBands& bands,
+  PoolingSink(const Conv2dPoolForward<float>& c, const Winograd& from, const WinogradBands& bands,
               Carver& carver, int threads)
       : call_(c), from_(from), bands_(bands), width_(next_even(pooled_width(c))) {
     buffer_size_ = bands.whole ? from.tiles_of_block() * 4 * from.tile_step() : 0;
@@ -310,7 +310,7 @@ class PooledTiles final : public WinogradSink {
   float* buffer_;                // for each thread [band][row][column][channel]
 };
 
-void PooledTiles::pool_tiles(const WinogradBlock& block, WinogradSums sums) const {
+void PoolingSink::pool_tiles(const WinogradBlock& block, WinogradSums sums) const {
   const int64_t* st = call_.y.strides;
   sums.relu = call_.activation == Conv2dActivation::relu;
   for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += from_.tile_step()) {
@@ -321,7 +321,7 @@ void PooledTiles::pool_tiles(const WinogradBlock& block, WinogradSums sums) cons
   }
 }
 
-void PooledTiles::pool_bands(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const {
+void PoolingSink::pool_bands(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const {
   float* z = buffer_ + team.index() * buffer_size_;
   const int64_t pixel = from_.tile_step(), row = width_ * pixel, band = bands_.height * row;
   const int64_t first_band = block.tiles.begin / from_.tiles_of_band();
@@ -353,7 +353,7 @@ class PooledWinograd {
 
  private:
   Winograd winograd_;
-  PooledTiles sink_;
+  PoolingSink sink_;
 };
 
 template <class F>

@@ -1,7 +1,7 @@
 // conv2d_pool's gradient to the input.
-#include "kernels/conv2d_pool/input.h"
-
 #include "kernels/conv2d/tile.h"
+#include "kernels/conv2d_pool/blocks.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 
 namespace ranvier {
 namespace {
@@ -25,16 +25,54 @@ bool patches_fit(const Conv2dPoolBackwardInput<float>& call) {
   return true;
 }
 
-}  // namespace
+// The plan of conv2d_pool's gradient to the input: for each pooled pixel and offset in its window the output
+// channels whose maximum lay there, and the sum of their filters times their gradients, added to the patch of
+// dx that this element of the convolution's output came from. Where the patches of all offsets fit in
+// registers they are added to together (`patches`), else one after another (`lists`).
+class PooledInputGradient {
+ public:
+  PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
 
-PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, void* workspace,
-                                         int team)
+ private:
+  struct Scratch {  // of a thread
+    float* dx;      // [block][row][column][width], with the padding
+    float* dy;      // of a band, [pixel][channel], where its channels are strided
+    PixelLists pixels;
+    PooledLists lists;
+    int64_t* end_of_group;  // lists up to the end of each group of channels
+    uint32_t* masks;        // [a few channels][pixel][offset]
+  };
+  Scratch take_scratch(Carver& carver) const;
+  void order_weights(const OpenTeam& team) const;
+  void image(int64_t n, Range blocks, const Scratch& s) const;
+  void band(int64_t n, Range rows, Range blocks, const Scratch& s) const;
+  void add_lists(PooledPixels in, Range blocks, const Scratch& s) const;
+  void add_patches(const PooledPixels& in, Range rows, Range blocks, const Scratch& s) const;
+  PooledPixels band_pixels(int64_t n, Range rows, const Scratch& s) const;
+  void copy_gradient(int64_t n, Range rows, const Scratch& s) const;
+  void finish(int64_t n, int64_t block, const float* sums) const;
+
+  Conv2dPoolBackwardInput<float> c_;
+  int64_t out_, taps_[2];
+  bool patches_;
+  PooledBlocks blocks_;
+  int64_t height_, width_;                       // of dx with its padding, in pixels
+  int64_t group_, groups_;                       // output channels whose filters stay in a cache
+  int64_t masked_;                               // output channels of a mask
+  int64_t band_rows_, entries_, lists_, masks_;  // of a band, at most
+  int64_t copied_;                               // elements of a pixel in Scratch::dy, or 0
+  float* filters_;                               // [block][k][filter]
+  TeamScratch scratch_;
+};
+
+PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, Carver& carver,
+                                         int threads)
     : c_(call),
       out_(call.dy.shape[1]),
       taps_{call.w.shape[2], call.w.shape[3]},
       patches_(patches_fit(call)),
-      blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? kernels().lanes : 0),
-      carver_(workspace) {
+      blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? kernels().lanes : 0) {
   const Conv2dGeometry& g = call.geometry;
   const int64_t lanes = kernels().lanes, pooled_rows = call.dy.shape[2], pooled_columns = call.dy.shape[3];
   const auto reach = [&](int d) {
@@ -55,31 +93,21 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
   entries_ = patches_ ? 0 : pixels * out_ + lanes;
   lists_ = patches_ ? 0 : groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
   masks_ = ceil_division(out_, masked_) * pixels * call.window[0] * call.window[1];
-  turned_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_division(out_, lanes) * lanes;
-  filters_ = carver_.take<float>(out_ * blocks_.filter());
-  scratch_.dx = carver_.take<float>(team * (height_ * width_ * blocks_.pixel() + kPooledVectors * lanes));
-  scratch_.turned = carver_.take<float>(team * pixels * turned_);
-  scratch_.dy_at = carver_.take<int64_t>(team * pixels);
-  scratch_.where_at = carver_.take<int64_t>(team * pixels);
-  scratch_.corner = carver_.take<int32_t>(team * pixels);
-  scratch_.lists.value = carver_.take<float>(team * entries_);
-  scratch_.lists.index = carver_.take<int32_t>(team * entries_);
-  scratch_.lists.begin = carver_.take<int32_t>(team * lists_);
-  scratch_.lists.end = carver_.take<int32_t>(team * lists_);
-  scratch_.lists.place = carver_.take<int32_t>(team * lists_);
-  scratch_.end_of_group = carver_.take<int64_t>(team * groups_);
-  scratch_.masks = carver_.take<uint32_t>(team * masks_);
+  copied_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_division(out_, lanes) * lanes;
+  filters_ = carver.take<float>(out_ * blocks_.filter());
+  scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
 }
 
-PooledInputGradient::Scratch PooledInputGradient::scratch(const OpenTeam& team) const {
-  Scratch s = scratch_;
-  const int64_t i = team.index(), pixels = i * band_rows_ * c_.dy.shape[3];
-  s.dx += i * (height_ * width_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
-  s.turned += pixels * turned_;
-  s.dy_at += pixels, s.where_at += pixels, s.corner += pixels;
-  s.lists.value += i * entries_, s.lists.index += i * entries_;
-  s.lists.begin += i * lists_, s.lists.end += i * lists_, s.lists.place += i * lists_;
-  s.end_of_group += i * groups_, s.masks += i * masks_;
+PooledInputGradient::Scratch PooledInputGradient::take_scratch(Carver& carver) const {
+  const int64_t pixels = band_rows_ * c_.dy.shape[3];
+  Scratch s;
+  s.dx = carver.take<float>(height_ * width_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
+  s.dy = carver.take<float>(pixels * copied_);
+  s.pixels = PixelLists(pixels, carver);
+  s.lists = {carver.take<float>(entries_), carver.take<int32_t>(entries_), carver.take<int32_t>(lists_),
+             carver.take<int32_t>(lists_), carver.take<int32_t>(lists_)};
+  s.end_of_group = carver.take<int64_t>(groups_);
+  s.masks = carver.take<uint32_t>(masks_);
   return s;
 }
 
@@ -87,9 +115,10 @@ PooledInputGradient::Scratch PooledInputGradient::scratch(const OpenTeam& team) 
 void PooledInputGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.dx.shape[1] * taps_[0] * taps_[1];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
-    turn_weights(team);
+    order_weights(team);
     team.barrier();
-    const Scratch s = scratch(team);
+    Carver own = scratch_.of(team);
+    const Scratch s = take_scratch(own);
     const Range mine = even_share(team, c_.dx.shape[0] * blocks_.count());
     for (int64_t i = mine.begin; i < mine.end;) {
       const int64_t n = i / blocks_.count(), first = i % blocks_.count();
@@ -101,8 +130,8 @@ void PooledInputGradient::run(const Team& team) const {
   });
 }
 
-// Filters in the order of the blocks: of one image, a thread turns those that it is to use.
-void PooledInputGradient::turn_weights(const OpenTeam& team) const {
+// Filters in the order of the blocks. Where there is one image, a thread writes the filters that it uses.
+void PooledInputGradient::order_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = c_.w;
   const Range mine = even_share(team, blocks_.count() * out_);
   for (int64_t i = mine.begin; i < mine.end; ++i) {
@@ -130,7 +159,7 @@ void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const
 }
 
 void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratch& s) const {
-  if (turned_) turn_gradient(n, rows, s);
+  if (copied_) copy_gradient(n, rows, s);
   PooledPixels in = band_pixels(n, rows, s);
   uint32_t* masks = s.masks;
   for (int64_t k = 0; k < out_; k += masked_, masks += in.pixels * in.window_elements) {
@@ -173,8 +202,8 @@ void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range 
   const int64_t masks = in.pixels * in.window_elements;
   PooledPatches p{};
   p.rows = rows.end - rows.begin, p.columns = c_.dy.shape[3];
-  p.dy_row = turned_ ? p.columns * turned_ : c_.dy.strides[2],
-  p.dy_column = turned_ ? turned_ : c_.dy.strides[3];
+  p.dy_row = copied_ ? p.columns * copied_ : c_.dy.strides[2],
+  p.dy_column = copied_ ? copied_ : c_.dy.strides[3];
   for (int64_t i = blocks.begin; i < blocks.end; ++i) {
     const PooledBlock block = blocks_[i];
     float* dx = s.dx + (blocks_.before(i) * height_ + rows.begin * c_.window[0] * block.width) * width_;
@@ -192,41 +221,26 @@ void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range 
 }
 
 PooledPixels PooledInputGradient::band_pixels(int64_t n, Range rows, const Scratch& s) const {
-  const TensorView<const float>& dy = c_.dy;
-  const TensorView<const uint8_t>& where = c_.where;
-  const Conv2dGeometry& g = c_.geometry;
-  int64_t p = 0;
-  for (int64_t i = rows.begin; i < rows.end; ++i)
-    for (int64_t j = 0; j < dy.shape[3]; ++j, ++p) {
-      s.dy_at[p] = turned_ ? p * turned_ : n * dy.strides[0] + i * dy.strides[2] + j * dy.strides[3];
-      s.where_at[p] = n * where.strides[0] + i * where.strides[2] + j * where.strides[3];
-      s.corner[p] =
-          static_cast<int32_t>(i * c_.window[0] * g.stride[0] * width_ + j * c_.window[1] * g.stride[1]);
-    }
-  return {turned_ ? s.turned : dy.data,
-          where.data,
-          s.dy_at,
-          s.where_at,
-          1,
-          where.strides[1],
-          s.corner,
-          p,
-          0,
-          static_cast<int>(c_.window[1]),
-          static_cast<int>(c_.window[0] * c_.window[1]),
-          static_cast<int>(g.stride[0] * width_),
-          static_cast<int>(g.stride[1])};
+  const int64_t columns = c_.dy.shape[3];
+  const int64_t corner = rows.begin * c_.window[0] * c_.geometry.stride[0] * width_;
+  PooledPixels in =
+      list_pixels(c_.dy, c_.where, c_.geometry, c_.window,
+                  {n, 1, rows.begin, rows.end - rows.begin, 0, columns}, corner, 0, width_, s.pixels);
+  in.dy_k = 1;
+  for (int64_t p = 0; copied_ && p < in.pixels; ++p) s.pixels.dy_at[p] = p * copied_;
+  if (copied_) in.dy = s.dy;
+  return in;
 }
 
-void PooledInputGradient::turn_gradient(int64_t n, Range rows, const Scratch& s) const {
+void PooledInputGradient::copy_gradient(int64_t n, Range rows, const Scratch& s) const {
   const TensorView<const float>& dy = c_.dy;
   const int64_t width = dy.shape[3];
   const bool join = dy.strides[2] == width * dy.strides[3];
   const int64_t run = join ? rows.end - rows.begin : 1;
   for (int64_t i = rows.begin; i < rows.end; i += run)
-    conv_kernels<float>().pack(run * width, static_cast<int>(out_), static_cast<int>(turned_),
+    conv_kernels<float>().pack(run * width, static_cast<int>(out_), static_cast<int>(copied_),
                                dy.data + n * dy.strides[0] + i * dy.strides[2], dy.strides[3], dy.strides[1],
-                               s.turned + (i - rows.begin) * width * turned_);
+                               s.dy + (i - rows.begin) * width * copied_);
 }
 
 void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const {
@@ -251,15 +265,20 @@ void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const 
   }
 }
 
+}  // namespace
+
 template <>
-size_t Conv2dPoolBackwardInput<float>::workspace_bytes(int team) const {
-  return PooledInputGradient(*this, nullptr, team).workspace_bytes();
+size_t Conv2dPoolBackwardInput<float>::workspace_bytes(int threads) const {
+  Carver carver(nullptr);
+  PooledInputGradient(*this, carver, threads);
+  return carver.used();
 }
 
 template <>
 void Conv2dPoolBackwardInput<float>::run(const Team& team, void* workspace) const {
   if (numel(dx) == 0) return;
-  PooledInputGradient(*this, workspace, team.threads()).run(team);
+  Carver carver(workspace);
+  PooledInputGradient(*this, carver, team.threads()).run(team);
 }
 
 }  // namespace ranvier

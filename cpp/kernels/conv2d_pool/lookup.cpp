@@ -1,15 +1,13 @@
 #include "kernels/conv2d_pool/lookup.h"
 
 #include "kernels/conv2d/tile.h"
-#include "kernels/conv2d_pool/blocks.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kQuadBytes =
-    16 << 10;  // of a channel's tables, which all output channels and taps pass over
-constexpr int64_t kPixelsPerPart = 256;
-constexpr int64_t kMaxParts = 16;
+// Of a channel's tables, which all output channels and taps pass over.
+constexpr int64_t kQuadBytes = 16 << 10;
+constexpr int64_t kPixelsOfPart = 256;
 
 const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
 
@@ -25,12 +23,8 @@ bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call) {
   return lookups < 0.6 * lanes * (blocks.filter() / lanes + 8);
 }
 
-PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* workspace, int team)
-    : c_(call),
-      out_(call.dy.shape[1]),
-      in_(call.x.shape[1]),
-      taps_(call.taps[0] * call.taps[1]),
-      carver_(workspace) {
+PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads)
+    : c_(call), out_(call.dy.shape[1]), in_(call.x.shape[1]), taps_(call.taps[0] * call.taps[1]) {
   const Conv2dGeometry& g = call.geometry;
   const int64_t lanes = kernels().lanes, n = call.dy.shape[0], rows = call.dy.shape[2],
                 columns = call.dy.shape[3];
@@ -44,26 +38,19 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* wo
   while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kQuadBytes) rows_ = (rows_ + 1) / 2;
   bands_ = ceil_division(rows, rows_);
   height_ = reach(0, rows_);
-  parts_ = std::clamp<int64_t>(n * rows * columns / kPixelsPerPart, 1, kMaxParts);
-  while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
-  parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(n * bands_, 1));
-  turned_dy_ = call.dy.strides[1] != 1 && out_ > 1;
-  turned_where_ = call.where.strides[1] != 1 && out_ > 1;
-  sums_ = carver_.take<float>(parts_ * panels_ * taps_ * in_ * width_);
-  bias_sums_ = carver_.take<float>(parts_ * panels_ * width_);
-  scratch_.plane = carver_.take<float>(team * (height_ + 1) * (pitch_ + lanes));
-  scratch_.quads = carver_.take<float>(team * 4 * in_ * (height_ * pitch_ + lanes));
-  scratch_.dy = carver_.take<float>(turned_dy_ ? team * turned() : 0);
-  scratch_.where = carver_.take<uint8_t>(turned_where_ ? team * turned() : 0);
+  parts_ = partial_sums(n * rows * columns, kPixelsOfPart, n * bands_);
+  copies_dy_ = call.dy.strides[1] != 1 && out_ > 1;
+  copies_where_ = call.where.strides[1] != 1 && out_ > 1;
+  sums_ = carver.take<float>(parts_ * panels_ * taps_ * in_ * width_);
+  bias_sums_ = carver.take<float>(parts_ * panels_ * width_);
+  scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
 }
 
-PooledLookup::Scratch PooledLookup::scratch(const OpenTeam& team) const {
-  Scratch s = scratch_;
-  const int64_t lanes = kernels().lanes, i = team.index();
-  s.plane += i * (height_ + 1) * (pitch_ + lanes);
-  s.quads += i * 4 * in_ * (height_ * pitch_ + lanes);
-  s.dy += i * turned(), s.where += i * turned();
-  return s;
+PooledLookup::Scratch PooledLookup::take_scratch(Carver& carver) const {
+  const int64_t lanes = kernels().lanes, copied = rows_ * c_.dy.shape[3] * panels_ * width_;
+  return {carver.take<float>((height_ + 1) * (pitch_ + lanes)),
+          carver.take<float>(4 * in_ * (height_ * pitch_ + lanes)),
+          carver.take<float>(copies_dy_ ? copied : 0), carver.take<uint8_t>(copies_where_ ? copied : 0)};
 }
 
 PooledLookup::Band PooledLookup::band(int64_t i) const {
@@ -78,31 +65,24 @@ float* PooledLookup::sums(int64_t part, int64_t panel) const {
 void PooledLookup::run(const Team& team) const {
   team.region(kConvNsPerProduct * static_cast<double>(numel(c_.dy)) * (in_ * taps_ + 4),
               [&](const OpenTeam& team) {
-                accumulate(team);
+                for_my_parts(team, parts_, panels_,
+                             [&](int64_t part, Range panels) { accumulate_part(team, part, panels); });
                 team.barrier();
                 combine(team);
                 team.barrier();
               });
 }
 
-// All of the work, in order: parts of the bands, panels of output channels. A thread takes a run of it.
-void PooledLookup::accumulate(const OpenTeam& team) const {
-  Share share(team, parts_ * panels_);
-  for (int64_t part = 0; part < parts_; ++part) {
-    const Range mine = share.take(panels_, 1);
-    if (!mine.empty()) accumulate_part(team, part, mine);
-  }
-}
-
 void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
-  const Scratch s = scratch(team);
+  Carver own = scratch_.of(team);
+  const Scratch s = take_scratch(own);
   const int64_t count = panels.end - panels.begin, all = c_.dy.shape[0] * bands_;
   std::fill_n(sums(part, panels.begin), count * taps_ * in_ * width_, 0.0f);
   std::fill_n(bias_sums_ + (part * panels_ + panels.begin) * width_, count * width_, 0.0f);
   for (int64_t i = all * part / parts_; i < all * (part + 1) / parts_; ++i) {
     const Band b = band(i);
     make_quads(b, s);
-    turn(b, s);
+    copy_strided(b, s);
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) add_band(job(b, panel, s), part, panel);
   }
 }
@@ -141,17 +121,17 @@ void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) c
   }
 }
 
-void PooledLookup::turn(const Band& band, const Scratch& s) const {
+void PooledLookup::copy_strided(const Band& band, const Scratch& s) const {
   const TensorView<const float>& dy = c_.dy;
   const TensorView<const uint8_t>& where = c_.where;
   const int64_t all = panels_ * width_;
   for (int64_t i = 0; i < band.rows; ++i) {
     const int64_t at = i * dy.shape[3] * all, n = band.image, row = band.row + i;
-    if (turned_dy_)
+    if (copies_dy_)
       conv_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
                                  dy.data + n * dy.strides[0] + row * dy.strides[2], dy.strides[3],
                                  dy.strides[1], s.dy + at);
-    if (!turned_where_) continue;
+    if (!copies_where_) continue;
     const uint8_t* from = where.data + n * where.strides[0] + row * where.strides[2];
     for (int64_t j = 0; j < dy.shape[3]; ++j)
       for (int64_t k = 0; k < out_; ++k)
@@ -167,9 +147,9 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
     return v.data + band.image * v.strides[0] + band.row * v.strides[2] + k;
   };
   q.dy = at(c_.dy), q.dy_row = c_.dy.strides[2], q.dy_column = c_.dy.strides[3];
-  if (turned_dy_) q.dy = s.dy + k, q.dy_row = all * c_.dy.shape[3], q.dy_column = all;
+  if (copies_dy_) q.dy = s.dy + k, q.dy_row = all * c_.dy.shape[3], q.dy_column = all;
   q.where = at(c_.where), q.where_row = c_.where.strides[2], q.where_column = c_.where.strides[3];
-  if (turned_where_) q.where = s.where + k, q.where_row = all * c_.dy.shape[3], q.where_column = all;
+  if (copies_where_) q.where = s.where + k, q.where_row = all * c_.dy.shape[3], q.where_column = all;
   q.quads = s.quads;
   q.quads_row = 4 * c_.window[0] * g.stride[0] * pitch_, q.quads_column = 4 * c_.window[1] * g.stride[1];
   q.rows = band.rows, q.columns = c_.dy.shape[3];
@@ -207,12 +187,9 @@ void PooledLookup::combine(const OpenTeam& team) const {
       conv_kernels<float>().combine({sums(0, panel), parts_, panels_ * elements * width_, in_, taps_, 0,
                                      elements, static_cast<int>(columns), static_cast<int>(width_),
                                      c_.dw.data + k * elements, elements});
-    for (int64_t i = 0; c_.db.data && i < columns; ++i) {
-      float total = 0;
-      for (int64_t part = 0; part < parts_; ++part)
-        total += bias_sums_[(part * panels_ + panel) * width_ + i];
-      c_.db.data[(k + i) * c_.db.strides[0]] = total;
-    }
+    if (c_.db.data)
+      add_partials(bias_sums_ + panel * width_, parts_, panels_ * width_, columns,
+                   c_.db.data + k * c_.db.strides[0], c_.db.strides[0]);
   }
 }
 

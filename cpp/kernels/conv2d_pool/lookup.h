@@ -3,10 +3,8 @@
 // for each position of the input, the four that the offsets of a window there mean; each lane looks up its
 // own.
 #pragma once
-#include "base/carve.h"
-#include "kernels/conv2d/share.h"
+#include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
-#include "kernels/conv2d_pool/gradient.h"
 
 namespace ranvier {
 
@@ -14,8 +12,7 @@ bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call);
 
 class PooledLookup {
  public:
-  PooledLookup(const Conv2dPoolBackwardWeight<float>& call, void* workspace, int team);
-  size_t workspace_bytes() const { return carver_.used(); }
+  PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
@@ -28,29 +25,26 @@ class PooledLookup {
   struct Band {  // rows of pooled pixels of an image
     int64_t image, row, rows;
   };
-  Scratch scratch(const OpenTeam& team) const;
+  Scratch take_scratch(Carver& carver) const;
   Band band(int64_t i) const;
-  void accumulate(const OpenTeam& team) const;
   void accumulate_part(const OpenTeam& team, int64_t part, Range panels) const;
   void make_quads(const Band& band, const Scratch& s) const;
   void copy_plane(int64_t channel, const Band& band, float* plane) const;
-  void turn(const Band& band, const Scratch& s) const;
-  int64_t turned() const { return rows_ * c_.dy.shape[3] * panels_ * width_; }
+  void copy_strided(const Band& band, const Scratch& s) const;
   PooledQuads job(const Band& band, int64_t panel, const Scratch& s) const;
   void add_band(PooledQuads job, int64_t part, int64_t panel) const;
   void combine(const OpenTeam& team) const;
   float* sums(int64_t part, int64_t panel) const;
 
   Conv2dPoolBackwardWeight<float> c_;
-  int64_t out_, in_, taps_;  // channels, taps of a filter
-  Carver carver_;
-  int64_t width_, panels_;  // output channels whose sums lie together
-  int64_t rows_, bands_;    // pooled rows of a band, at most; bands of an image
-  int64_t parts_;           // of the bands of all images; decided by the shapes alone
-  int64_t height_, pitch_;  // of a band of the input
-  bool turned_dy_, turned_where_;
-  float *sums_, *bias_sums_;  // [part][panel][tap][channel][width], [part][panel][width]
-  Scratch scratch_;           // of the first thread; the others' follow
+  int64_t out_, in_, taps_;        // channels, taps of a filter
+  int64_t width_, panels_;         // output channels whose sums lie together
+  int64_t rows_, bands_;           // pooled rows of a band, at most; bands of an image
+  int64_t parts_;                  // of the bands of all images; decided by the shapes alone
+  int64_t height_, pitch_;         // of a band of the input
+  bool copies_dy_, copies_where_;  // their channels are strided
+  float *sums_, *bias_sums_;       // [part][panel][tap][channel][width], [part][panel][width]
+  TeamScratch scratch_;
 };
 
 }  // namespace ranvier

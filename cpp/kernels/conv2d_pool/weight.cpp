@@ -1,7 +1,7 @@
 // conv2d_pool's gradients to weight and bias.
-#include "kernels/conv2d_pool/weight.h"
-
 #include "kernels/conv2d/tile.h"
+#include "kernels/conv2d_pool/blocks.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/conv2d_pool/lookup.h"
 
 namespace ranvier {
@@ -12,42 +12,84 @@ namespace {
 constexpr int64_t kRegionBytes = 40 << 10;
 constexpr int64_t kMinPixels = 16;  // fewer would not pay for loading and storing a filter
 constexpr int64_t kMaxPixels = 256;
-constexpr int64_t kPixelsPerPart = 192;
-constexpr int64_t kMaxParts = 16;
+constexpr int64_t kPixelsOfPart = 192;
 constexpr int64_t kUnit = 16;            // output channels that a thread owns at least
 constexpr int64_t kListedChannels = 32;  // whose lists are made at a time
 
 const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
 
-}  // namespace
+// The plan of conv2d_pool's gradients to weight and bias: for each output channel the list of its gradients
+// in a region, and for each entry the patch of the input that it came from, times the gradient, added to the
+// channel's filter. Partial sums over fixed parts of the regions.
+class PooledWeightGradient {
+ public:
+  PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
 
-PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, void* workspace,
-                                           int team)
-    : c_(call),
-      out_(call.dy.shape[1]),
-      blocks_(call.x.shape[1], call.taps, call.geometry),
-      carver_(workspace) {
+ private:
+  using Region = PooledRegion;
+  // A region's input: in `x`, or the caller's where that lies on vectors and needs no padding.
+  struct Input {
+    const float* data;
+    int64_t block, image, row;  // pixels
+  };
+  struct Scratch {  // of a thread
+    float* x;       // [block][image][row][column][width], with zeros for the padding
+    PixelLists pixels;
+    PooledLists lists;
+  };
+  void choose_regions();
+  int64_t image_rows(int64_t pooled) const;
+  int64_t image_columns(int64_t pooled) const;
+  Region region(int64_t i) const;
+  Scratch take_scratch(Carver& carver) const;
+  void accumulate_part(const OpenTeam& team, int64_t part, Range channels) const;
+  bool is_on_vectors() const;
+  Input input(const Region& region, const Scratch& s) const;
+  void copy_region(const Region& region, const Scratch& s) const;
+  void copy_row(const PooledBlock& block, int64_t image, int64_t y, int64_t x0, int64_t columns,
+                float* to) const;
+  void add_region(const Input& x, const PooledPixels& pixels, int64_t part, Range channels,
+                  const Scratch& s) const;
+  void combine(const OpenTeam& team) const;
+  float* sums(int64_t part, int64_t block, int64_t k) const;
+
+  Conv2dPoolBackwardWeight<float> c_;
+  int64_t out_;  // channels
+  PooledBlocks blocks_;
+  int64_t images_, rows_, columns_;  // of a region, at most: its input about fits in L1
+  int64_t regions_, parts_;          // decided by the shapes alone
+  int64_t entries_;                  // of a list, at most
+  int64_t image_size_;               // pixels of a region's image
+  bool in_place_;
+  float *sums_, *bias_sums_;  // [part][block][k][filter], [part][k][lane]
+  TeamScratch scratch_;
+};
+
+PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, Carver& carver,
+                                           int threads)
+    : c_(call), out_(call.dy.shape[1]), blocks_(call.x.shape[1], call.taps, call.geometry) {
   if (call.x.shape[1] == 0) c_.dw.data = nullptr;
   choose_regions();
-  const int64_t pixels = images_ * rows_ * columns_, lanes = kernels().lanes;
-  const int64_t all = call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3];
-  parts_ = std::clamp<int64_t>(all / kPixelsPerPart, 1, kMaxParts);
-  while (parts_ & (parts_ - 1)) parts_ &= parts_ - 1;  // a power of two: even shares for even teams
-  parts_ = std::clamp<int64_t>(parts_, 1, std::max<int64_t>(regions_, 1));
-  entries_ = ceil_division(pixels + lanes, lanes) * lanes;
-  sums_ = carver_.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
-  bias_sums_ = carver_.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);
-  in_place_ = lies_on_vectors();
-  image_size_ = image_rows(rows_) * image_columns(columns_);  // the next call's x may lie elsewhere
-  scratch_.x = carver_.take<float>(team * (images_ * image_size_ * blocks_.pixel() + kPooledVectors * lanes));
-  scratch_.dy_at = carver_.take<int64_t>(team * pixels);
-  scratch_.where_at = carver_.take<int64_t>(team * pixels);
-  scratch_.corner = carver_.take<int32_t>(team * pixels);
-  scratch_.lists.value = carver_.take<float>(team * kListedChannels * entries_);
-  scratch_.lists.index = carver_.take<int32_t>(team * kListedChannels * entries_);
-  scratch_.lists.begin = carver_.take<int32_t>(team * kListedChannels);
-  scratch_.lists.end = carver_.take<int32_t>(team * kListedChannels);
-  scratch_.lists.place = carver_.take<int32_t>(team * kListedChannels);
+  const int64_t lanes = kernels().lanes;
+  parts_ = partial_sums(call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3], kPixelsOfPart, regions_);
+  entries_ = ceil_division(images_ * rows_ * columns_ + lanes, lanes) * lanes;
+  sums_ = carver.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
+  bias_sums_ = carver.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);
+  in_place_ = is_on_vectors();
+  scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
+}
+
+PooledWeightGradient::Scratch PooledWeightGradient::take_scratch(Carver& carver) const {
+  const int64_t image_size =
+      image_rows(rows_) * image_columns(columns_);  // the next call's x may not be in place
+  Scratch s;
+  s.x = carver.take<float>(images_ * image_size * blocks_.pixel() + kPooledVectors * kernels().lanes);
+  s.pixels = PixelLists(images_ * rows_ * columns_, carver);
+  s.lists = {carver.take<float>(kListedChannels * entries_), carver.take<int32_t>(kListedChannels * entries_),
+             carver.take<int32_t>(kListedChannels), carver.take<int32_t>(kListedChannels),
+             carver.take<int32_t>(kListedChannels)};
+  return s;
 }
 
 int64_t PooledWeightGradient::image_rows(int64_t pooled) const {
@@ -85,16 +127,6 @@ PooledWeightGradient::Region PooledWeightGradient::region(int64_t i) const {
           column, std::min(columns_, width - column)};
 }
 
-PooledWeightGradient::Scratch PooledWeightGradient::scratch(const OpenTeam& team) const {
-  Scratch s = scratch_;
-  const int64_t i = team.index(), pixels = i * images_ * rows_ * columns_, lists = i * kListedChannels;
-  s.x += i * (images_ * image_size_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
-  s.dy_at += pixels, s.where_at += pixels, s.corner += pixels;
-  s.lists.value += lists * entries_, s.lists.index += lists * entries_;
-  s.lists.begin += lists, s.lists.end += lists, s.lists.place += lists;
-  return s;
-}
-
 float* PooledWeightGradient::sums(int64_t part, int64_t block, int64_t k) const {
   return sums_ + (part * blocks_.filter() + blocks_.before_filter(block)) * out_ + k * blocks_[block].filter;
 }
@@ -102,26 +134,18 @@ float* PooledWeightGradient::sums(int64_t part, int64_t block, int64_t k) const 
 void PooledWeightGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.x.shape[1] * c_.taps[0] * c_.taps[1];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
-    accumulate(team);
+    for_my_parts(team, parts_, ceil_division(out_, kUnit), [&](int64_t part, Range units) {
+      accumulate_part(team, part, {units.begin * kUnit, std::min(units.end * kUnit, out_)});
+    });
     team.barrier();
     combine(team);
     team.barrier();
   });
 }
 
-// All of the work, in order: parts of the regions, output channels. A thread takes a run of it: parts of its
-// own, and of the part on the border some channels.
-void PooledWeightGradient::accumulate(const OpenTeam& team) const {
-  const int64_t units = ceil_division(out_, kUnit);
-  Share share(team, parts_ * units);
-  for (int64_t part = 0; part < parts_; ++part) {
-    const Range mine = share.take(units, 1);
-    if (!mine.empty()) accumulate_part(team, part, {mine.begin * kUnit, std::min(mine.end * kUnit, out_)});
-  }
-}
-
 void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, Range channels) const {
-  const Scratch s = scratch(team);
+  Carver own = scratch_.of(team);
+  const Scratch s = take_scratch(own);
   const int64_t count = channels.end - channels.begin, lanes = kernels().lanes;
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i)
     std::fill_n(sums(part, i, channels.begin), count * blocks_[i].filter, 0.0f);
@@ -129,14 +153,15 @@ void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, R
   for (int64_t i = regions_ * part / parts_; i < regions_ * (part + 1) / parts_; ++i) {
     const Region r = region(i);
     const Input x = input(r, s);
-    const PooledPixels pixels = list_pixels(r, x, s);
+    const PooledPixels pixels =
+        list_pixels(c_.dy, c_.where, c_.geometry, c_.window, r, 0, x.image, x.row, s.pixels);
     for (int64_t k = channels.begin; k < channels.end; k += kListedChannels)
       add_region(x, pixels, part, {k, std::min(k + kListedChannels, channels.end)}, s);
   }
 }
 
 // One block, of whole vectors, and no padding.
-bool PooledWeightGradient::lies_on_vectors() const {
+bool PooledWeightGradient::is_on_vectors() const {
   const TensorView<const float>& x = c_.x;
   const int64_t lanes = kernels().lanes, c = x.shape[1];
   if (blocks_.count() > 1 || c % lanes != 0 || x.strides[1] != 1 || x.strides[3] != c) return false;
@@ -191,35 +216,6 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
                                from, x.strides[3], x.strides[1], to + begin * block.width);
 }
 
-PooledPixels PooledWeightGradient::list_pixels(const Region& region, const Input& x, const Scratch& s) const {
-  const TensorView<const float>& dy = c_.dy;
-  const TensorView<const uint8_t>& where = c_.where;
-  const Conv2dGeometry& g = c_.geometry;
-  int64_t p = 0;
-  for (int64_t n = 0; n < region.images; ++n)
-    for (int64_t i = 0; i < region.rows; ++i)
-      for (int64_t j = 0; j < region.columns; ++j, ++p) {
-        const int64_t at[3] = {region.image + n, region.row + i, region.column + j};
-        s.dy_at[p] = at[0] * dy.strides[0] + at[1] * dy.strides[2] + at[2] * dy.strides[3];
-        s.where_at[p] = at[0] * where.strides[0] + at[1] * where.strides[2] + at[2] * where.strides[3];
-        s.corner[p] = static_cast<int32_t>(n * x.image + i * c_.window[0] * g.stride[0] * x.row +
-                                           j * c_.window[1] * g.stride[1]);
-      }
-  return {dy.data,
-          where.data,
-          s.dy_at,
-          s.where_at,
-          dy.strides[1],
-          where.strides[1],
-          s.corner,
-          p,
-          0,
-          static_cast<int>(c_.window[1]),
-          static_cast<int>(c_.window[0] * c_.window[1]),
-          static_cast<int>(g.stride[0] * x.row),
-          static_cast<int>(g.stride[1])};
-}
-
 void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,
                                       Range channels, const Scratch& s) const {
   PooledPixels in = pixels;
@@ -267,17 +263,24 @@ void PooledWeightGradient::combine(const OpenTeam& team) const {
   }
 }
 
+}  // namespace
+
 template <>
-size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int team) const {
-  if (pooled_lookup_pays(*this)) return PooledLookup(*this, nullptr, team).workspace_bytes();
-  return PooledWeightGradient(*this, nullptr, team).workspace_bytes();
+size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int threads) const {
+  Carver carver(nullptr);
+  if (pooled_lookup_pays(*this))
+    PooledLookup(*this, carver, threads);
+  else
+    PooledWeightGradient(*this, carver, threads);
+  return carver.used();
 }
 
 template <>
 void Conv2dPoolBackwardWeight<float>::run(const Team& team, void* workspace) const {
   if (dy.shape[1] == 0) return;
-  if (pooled_lookup_pays(*this)) return PooledLookup(*this, workspace, team.threads()).run(team);
-  PooledWeightGradient(*this, workspace, team.threads()).run(team);
+  Carver carver(workspace);
+  if (pooled_lookup_pays(*this)) return PooledLookup(*this, carver, team.threads()).run(team);
+  PooledWeightGradient(*this, carver, team.threads()).run(team);
 }
 
 }  // namespace ranvier

@@ -21,7 +21,7 @@ RANVIER_INLINE V every_second(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (2 * lane + kFirst)...>());
 }
 template <int kFirst, class V, int... lane>
-RANVIER_INLINE V in_turn(V a, V b, std::integer_sequence<int, lane...>) {
+RANVIER_INLINE V alternating(V a, V b, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
   return pick(a, b, std::integer_sequence<int, (lane % 2 * n + lane / 2 + kFirst)...>());
 }
@@ -46,11 +46,11 @@ RANVIER_INLINE V odd_lanes(V a, V b) {
 }
 template <class V>  // a0 b0 a1 b1 ..., and the lanes after them
 RANVIER_INLINE V zip_low(V a, V b) {
-  return in_turn<0>(a, b, AllLanes<V>());
+  return alternating<0>(a, b, AllLanes<V>());
 }
 template <class V>
 RANVIER_INLINE V zip_high(V a, V b) {
-  return in_turn<lanes_of<V> / 2>(a, b, AllLanes<V>());
+  return alternating<lanes_of<V> / 2>(a, b, AllLanes<V>());
 }
 
 // Lanes kFirst, kFirst + 1, ... of both vectors, one after the other.
