@@ -26,9 +26,11 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class RNNBase(Module):
     """What RNN, LSTM and GRU share: parameters of all layers and directions, and the way through them."""
 
+    mode: str  # of GATES
+    proj_size = 0
+
     def __init__(
         self,
-        mode: str,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -36,22 +38,19 @@ class RNNBase(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        proj_size: int = 0,
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.mode = mode
-        self._name = mode.split("_")[0].lower()
+        self._name = self.mode.split("_")[0].lower()
         self.input_size = input_size = whole_size(self._name, "input_size", input_size)
         self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
         self.num_layers = num_layers = whole_size(self._name, "num_layers", num_layers, MOST_LAYERS)
-        self._check_settings(dropout, proj_size)
+        self._check_dropout(dropout)
         self.bias = bias
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
-        self.proj_size = proj_size
-        width = GATES[mode] * hidden_size
+        width = GATES[self.mode] * hidden_size
         directions = 2 if bidirectional else 1
         for k in range(num_layers):
             inputs = input_size if k == 0 else directions * hidden_size
@@ -61,14 +60,10 @@ class RNNBase(Module):
                     setattr(self, name + end, Parameter(empty(*shape, dtype=dtype)))
         self.reset_parameters()
 
-    def _check_settings(self, dropout: Any, proj_size: Any) -> None:
+    def _check_dropout(self, dropout: Any) -> None:
         if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
             raise ValueError(
                 f"[{self._name}] got dropout {dropout!r}; expected a probability, 0 <= dropout <= 1"
-            )
-        if not isinstance(proj_size, int) or proj_size:
-            raise ValueError(
-                f"[{self._name}] got proj_size {proj_size!r}; expected 0: put a Linear after the layer"
             )
         if dropout and self.num_layers == 1:
             warnings.warn(
@@ -238,11 +233,9 @@ class RNN(RNNBase):
         dtype: Any = None,
     ) -> None:
         check_nonlinearity("rnn", nonlinearity)
-        super().__init__(
-            f"RNN_{nonlinearity.upper()}",
-            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
-            dtype=dtype,
-        )
+        self.mode = f"RNN_{nonlinearity.upper()}"
+        settings = (num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *settings, dtype=dtype)
         self.nonlinearity = nonlinearity
 
 
@@ -270,6 +263,8 @@ class LSTM(RNNBase):
     ((10, 3, 16), (2, 3, 8), (2, 3, 8))
     """
 
+    mode = "LSTM"
+
     def __init__(
         self,
         input_size: int,
@@ -282,11 +277,10 @@ class LSTM(RNNBase):
         proj_size: int = 0,
         dtype: Any = None,
     ) -> None:
-        super().__init__(
-            "LSTM",
-            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size),
-            dtype=dtype,
-        )
+        if not isinstance(proj_size, int) or proj_size:
+            raise ValueError(f"[lstm] got proj_size {proj_size!r}; expected 0: put a Linear after the layer")
+        settings = (num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *settings, dtype=dtype)
 
 
 class GRU(RNNBase):
@@ -307,19 +301,4 @@ class GRU(RNNBase):
     ((10, 8), (1, 8))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            "GRU",
-            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
-            dtype=dtype,
-        )
+    mode = "GRU"
