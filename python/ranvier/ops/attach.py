@@ -47,7 +47,7 @@ def _in_place(module: Any, name: str) -> Callable[..., Tensor]:
 
 
 def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``other op self`` for the operator of which Python calls the right operand's method."""
+    """``other op self``, which Python calls on the right operand."""
 
     def method(self: Tensor, other: Any) -> Any:
         return function(other, self)
@@ -56,7 +56,7 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _equality(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Comparison with something that is not a tensor, array or number (None, a string) is left to Python."""
+    """Python itself compares a tensor with what is no tensor, array or number (None, a string)."""
 
     def method(self: Tensor, other: Any) -> Any:
         if isinstance(other, (Tensor, np.ndarray, np.generic, int, float)):
@@ -72,7 +72,7 @@ def _where(self: Tensor, condition: Any, other: Any) -> Any:
 
 
 def _reflected_logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
-    """``other & self`` and the like: these operators do not mind the order."""
+    """``other & self`` and others, where the order does not matter."""
     method = _logical(numpy_function)
     return lambda self, other: method(self, other)
 

@@ -42,7 +42,7 @@ class Diagonal(Function):
 
 
 def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """A view of x: the elements whose index along dim2 is that along dim1 plus offset, as a last dimension.
+    """A view of x: the elements x[.., i, .., i + offset, ..] of dim1 and dim2, as a last dimension.
 
     Raises IndexError for a dimension that x lacks, ValueError where both are one.
 
@@ -56,7 +56,7 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
         raise TypeError(f"[diagonal] got offset {offset!r}; expected a whole number")
     if a == b:
         raise ValueError(f"[diagonal] got dimension {a} twice; expected two dimensions")
-    most = max(x.shape)  # beyond, the diagonal is empty
+    most = max(x.shape)  # larger offsets: the diagonal is empty
     return Diagonal(min(max(int(offset), -most), most), a, b).apply(x)
 
 

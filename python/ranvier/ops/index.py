@@ -1,4 +1,4 @@
-"""x[key], gather and their kin: elements picked, and their gradients put back.
+"""x[key], gather and others: picked elements, and their gradients put back.
 
 Integers, slices, None and Ellipsis give views. Integer and bool arrays or tensors pick copies; an element
 picked several times receives the sum of its gradients, added in order, whatever the number of threads.
@@ -41,7 +41,7 @@ class GetItem(Function):
     def forward(self, x: Array) -> Array:
         self.shape, self.channels_last = x.shape, is_channels_last(x)
         y = x[self.key]
-        # one element comes as a number, which would be a copy: ask for the view
+        # NumPy gives one element as a number, a copy: an Ellipsis makes it a view
         if isinstance(y, np.ndarray):
             return y
         view = (*_tuple(self.key), Ellipsis)
@@ -74,7 +74,7 @@ class TakeRows(Function):
 
 
 class Pick(Function):
-    """y = x[key] for a key with arrays: the axes they pick along as one, gathered by one index"""
+    """y = x[key] for a key with arrays: the axes that they index are joined and gathered by one index"""
 
     def __init__(self, picks: Picks) -> None:
         self.picks = picks
@@ -86,7 +86,7 @@ class Pick(Function):
         view = x if self.whole else x[basic]
         first, count = axes[0], len(axes)
         self.order = None
-        if axes[-1] - first != count - 1:  # no neighbours: they come first
+        if axes[-1] - first != count - 1:  # not adjacent: they come first
             self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
             view, first = view.transpose(self.order), 0
         self.moved = view.shape
@@ -122,7 +122,7 @@ def _in_core(x: Array) -> bool:
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:
-    """True where axes begin ... end - 1 are one in memory."""
+    """True where axes begin ... end - 1 can be joined without a copy."""
     axes = [d for d in range(begin, end) if x.shape[d] != 1]
     return all(x.strides[a] == x.shape[b] * x.strides[b] for a, b in pairwise(axes))
 
@@ -189,7 +189,7 @@ def _pick(x: Tensor, picks: Picks) -> Tensor:
 
 
 def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
-    """The index as an array of integers; of so many dimensions, if a number is given."""
+    """The index as an array of integers, with ndim dimensions if that is given."""
     if isinstance(index, (list, tuple)):
         array = np.asarray(index)
         index = keep(array) if all(type(i) is int for i in index) else array
@@ -204,10 +204,10 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
 def gather(x: Any, dim: int, index: Any) -> Tensor:
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
 
-    index: integers, as many dimensions as x, and along the others at most x's sizes (only so much of x is
-    looked at, as in PyTorch; :func:`take_along_dim` broadcasts). A number counts as having one dimension, and
-    an empty index may have any shape. Raises IndexError where an index is out of
-    range, ValueError where the shapes do not fit.
+    index: integers, as many dimensions as x, and along the others at most x's sizes (the rest of x is not
+    used, as in PyTorch; :func:`take_along_dim` broadcasts). Shape () counts as one dimension, and an empty
+    index may have any shape. Raises IndexError where an index is out of range, ValueError where the shapes do
+    not fit.
 
     >>> import ranvier as rv
     >>> rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]]))
@@ -242,9 +242,9 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
 
 
 def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
-    """:func:`gather` with x and indices broadcast against each other but for dim; flattened without dim.
+    """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
 
-    Takes what argmax, argsort and the like found. Raises ValueError where the shapes do not broadcast.
+    For the indices that argmax and argsort return. Raises ValueError where the shapes do not broadcast.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]])
@@ -277,7 +277,7 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
 
 
 def index_select(x: Any, dim: int, index: Any) -> Tensor:
-    """The slices x[.., index[j], ..] along dim, side by side; index has one dimension.
+    """The slices x[.., index[j], ..] along dim, joined; index has one dimension.
 
     Raises IndexError where an index is out of range, ValueError where it has more dimensions.
 
@@ -330,7 +330,7 @@ def masked_select(x: Any, mask: Any) -> Tensor:
 
 
 def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
-    """The places of the elements that are not 0, in logical order, as rows (n, x.ndim) of int64; no gradient.
+    """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 
     as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
 

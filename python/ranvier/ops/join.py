@@ -1,4 +1,4 @@
-"""cat, stack, split, chunk, unbind, select, narrow: tensors put together and taken apart."""
+"""cat, stack, split, chunk, unbind, select, narrow: tensors joined and divided."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _shape_of = attrgetter("shape")
 
 
 class Concatenate(Function):
-    """y = the arrays one after another along an axis"""
+    """y = the arrays joined along an axis"""
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -40,7 +40,7 @@ class Concatenate(Function):
         parts, start = [], 0
         before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
         for shape in self.shapes:
-            if len(shape) != dy.ndim:  # one that was left out
+            if len(shape) != dy.ndim:  # it was left out
                 parts.append(np.empty(shape, dy.dtype))
                 continue
             n = shape[self.axis]
@@ -56,9 +56,9 @@ def _without_empty(arrays: Sequence[Array]) -> list[Array]:
 
 
 def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
-    """The tensors one after another along dim; their other dimensions are equal.
+    """The tensors joined along dim; their other dimensions are equal.
 
-    Dtypes meet as in arithmetic: a float wins over integers, an integer over bools, the wider of one kind.
+    Different dtypes are promoted as in arithmetic.
     Tensors of shape (0,) are left out beside others, as in PyTorch. Raises ValueError where the shapes do not
     fit or there is no tensor.
 
@@ -100,7 +100,7 @@ def _listed(name: str, tensors: Any) -> Any:
 
 
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
-    """The tensors, of one shape, side by side along a new dimension.
+    """Tensors of one shape, joined along a new dimension.
 
     >>> import ranvier as rv
     >>> rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1)
@@ -159,7 +159,7 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of x: its slices along dim, which they lack.
+    """Views of x: its slices along dim, without that dimension.
 
     >>> import ranvier as rv
     >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
@@ -172,7 +172,7 @@ def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def select(x: Any, dim: int, index: int) -> Tensor:
-    """A view of x: its slice at index along dim, which it lacks. Raises IndexError where there is none.
+    """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
 
     >>> import ranvier as rv
     >>> rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1)
@@ -189,7 +189,7 @@ def select(x: Any, dim: int, index: int) -> Tensor:
 
 
 def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
-    """A view of x: length slices from start on along dim. Raises ValueError where x has not so many.
+    """A view of x: the slices start ... start + length - 1 along dim. Raises ValueError where x lacks one.
 
     >>> import ranvier as rv
     >>> rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2)

@@ -1,4 +1,4 @@
-"""Memory order and fresh memory of gradients, shared by the ops."""
+"""The memory order of arrays, and new arrays for gradients."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def fill_part(part: Array, values: Array) -> None:
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:
     """Zeros, of float32 and float64 in the core's memory."""
     zero = _ZERO.get(dtype.newbyteorder("="))
-    if zero is None:  # a view of half floats
+    if zero is None:  # half floats
         return filled(0, shape, dtype)
     return _core.expand(zero, shape, None, 1.0, channels_last)

@@ -26,7 +26,7 @@ class Matmul(Function):
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         a, b = self.a, self.b
-        if a.ndim == 1 or b.ndim == 1:  # as matrices of one row or column, which the result has lost
+        if a.ndim == 1 or b.ndim == 1:  # vectors as matrices of one row or column, a dimension that y lacks
             dy = np.expand_dims(dy, tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1))
             a = a[None, :] if a.ndim == 1 else a
             b = b[:, None] if b.ndim == 1 else b

@@ -25,7 +25,7 @@ METHODS = __all__
 
 
 class _Kept(Function):
-    """A reduction that keeps its axes for backward; dropped hides them from the result."""
+    """A reduction that keeps its axes for backward."""
 
     def __init__(self, axes: Axes, keepdims: bool) -> None:
         self.axes, self.keepdims = axes, keepdims
@@ -59,7 +59,7 @@ class Norm(_Kept):
         if p == -math.inf:
             return _core.min(_core.abs(x, None), axes, True, None)
         if p == 0:
-            total = _core.sum(x, axes, True, None)  # for its shape
+            total = _core.sum(x, axes, True, None)  # used for its shape
             n = x.size // (total.size or 1)
             equal = _core.count_equal(x, zeros(total.shape, x.dtype), axes, True)
             return _core.sub(float(n), equal, equal)
@@ -74,7 +74,7 @@ class Norm(_Kept):
             return zeros(x.shape, x.dtype)
         if p == 1:
             return _core.mul(_core.sign(x, None), dy, None)
-        if math.isinf(p):  # shared by all that are as large
+        if math.isinf(p):  # elements that are as large share it
             size = _core.abs(x, None)
             share = _core.count_equal(size, y, self.axes, True)
             _core.div(dy, share, share)

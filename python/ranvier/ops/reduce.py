@@ -1,9 +1,8 @@
-"""sum, mean, max, min and their relatives: reductions over any axes.
+"""sum, mean, max, min and others: reductions over any axes.
 
 dim (or NumPy's name, axis) is None for all axes, an int, or a tuple of ints; negative ones count from the
-end. keepdim (keepdims) leaves the reduced axes in the shape, with size 1. Sums are formed in pairs, in an
-order that depends on the shape alone. Integers and bools are reduced by NumPy: no gradient flows through
-them.
+end. keepdim (keepdims) leaves the reduced axes in the shape, with size 1. Sums are pairwise, in an
+order that depends on the shape only. NumPy reduces integers and bools, which have no gradient.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Axes = int | tuple[int, ...] | None
 
 
 class ValuesIndices(NamedTuple):
-    """What max and min along one axis return."""
+    """The result of max and min along one axis."""
 
     values: Any
     indices: Any
@@ -103,14 +102,14 @@ class ExtremeAlong(Function):
 
 
 def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
-    """The shape after the axes have shrunk to 1."""
+    """The shape with size 1 for the axes."""
     gone = range(len(shape)) if axes is None else (axes,) if isinstance(axes, int) else axes
     ones = {a % len(shape) for a in gone} if shape else set()
     return tuple(1 if d in ones else n for d, n in enumerate(shape))
 
 
 def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
-    """The shape after the (kept) axes have gone."""
+    """The shape without the axes."""
     if axes is None:
         return ()
     gone = {a % len(shape) for a in ((axes,) if isinstance(axes, int) else axes)} if shape else set()
@@ -126,7 +125,7 @@ def _arguments(
         return x, axes, False
     try:
         if isinstance(axes, (tuple, list)):
-            axes = tuple(map(index, axes)) or None  # (): PyTorch's way to say all
+            axes = tuple(map(index, axes)) or None  # () means all, as in PyTorch
         elif axes is not None:
             axes = index(axes)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""repeat, tile, repeat_interleave, roll, meshgrid: elements several times, or moved round."""
+"""repeat, tile, repeat_interleave, roll, meshgrid: elements repeated or shifted cyclically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHODS = ["repeat", "repeat_interleave", "roll", "tile"]
 
 
 def repeat(x: Any, *sizes: Any) -> Tensor:
-    """x side by side so many times along each dimension; sizes beyond x's dimensions come first.
+    """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
 
@@ -53,7 +53,7 @@ def tile(x: Any, *dims: Any) -> Tensor:
 
 
 class Repeat(Function):
-    """y = x so many times along each dimension: a dimension of n becomes (1, n), then (times, n)"""
+    """y = x repeated along each dimension: a dimension of n becomes (1, n), then (times, n)"""
 
     def __init__(self, split: list[int], wide: list[int], final: tuple[int, ...]) -> None:
         self.split, self.wide, self.final = tuple(split), tuple(wide), final
@@ -70,7 +70,9 @@ class Repeat(Function):
 
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
-    if sum(1 if count == 1 else 2 for count in times) > 8:  # more dimensions than a kernel takes: one by one
+    if (
+        sum(1 if count == 1 else 2 for count in times) > 8
+    ):  # more dimensions than a kernel takes: one at a time
         for d, count in enumerate(times):
             parts = (prod(shape[:d]), shape[d], prod(shape[d + 1 :]))
             x = _repeated(reshape(x, parts), (1, count, 1))
@@ -88,7 +90,7 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
 def repeat_interleave(
     x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
-    """Every element (slice, with dim) so many times one after another; repeats is a number, or one for each.
+    """Each element (with dim: slice) repeated in place; repeats is a number, or one for each.
 
     Raises ValueError for a negative number, numbers that are not as many as x is long along dim, or an
     output_size that is not the length of the result.
@@ -113,12 +115,12 @@ def repeat_interleave(
         raise ValueError(
             f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None"
         )
-    fixed = isinstance(repeats, (int, list, tuple))  # numbers of the program: no other call has others
+    fixed = isinstance(repeats, (int, list, tuple))  # written in the program: the same at each call
     return index_select(x, at, keep(rows) if fixed else rows)
 
 
 def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
-    """x moved round by so many places along each dimension; flattened, without dims.
+    """x shifted cyclically along each dimension; without dims along the flattened x.
 
     Raises ValueError where shifts and dims are not as many.
 
@@ -153,7 +155,7 @@ def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """For vectors of n, m ... one tensor (n, m, ...) each, constant along the others' dimensions: views.
 
-    indexing "xy" exchanges the first two dimensions. Raises ValueError for another word, or for tensors of
+    indexing "xy" exchanges the first two dimensions. Raises ValueError for another value, or for tensors of
     more than one dimension.
 
     >>> import ranvier as rv

@@ -76,7 +76,7 @@ def _running(name: str, function: type[Any], x: Any, dim: int, dtype: Any) -> Te
     at = _dim(name, dim, max(x.ndim, 1))
     if is_floating(x):
         if x.ndim == 0:
-            return x.clone()  # of one element
+            return x.clone()  # one element
         result: Tensor = function(at).apply(x)
         return result
     require_no_gradient(name, x)

@@ -1,7 +1,7 @@
-"""scatter, scatter_add, index_add: values put or added where an index says, and their gradients.
+"""scatter, scatter_add, index_add: values written or added at given indices, and their gradients.
 
-Where several values go to one place, the last one stays (scatter) or they are added in order (scatter_add):
-the same whatever the number of threads.
+Of several values for one place the last one stays (scatter), or all are added in order (scatter_add), at any
+number of threads.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Scatter(Function):
         self.axis, self.add = axis, add
 
     def forward(self, x: Array, index: Array, src: Array) -> Array:
-        # as in PyTorch, index may be smaller than x and src: only so much of both takes part
+        # as in PyTorch, index may be smaller than x and src: the rest of both is not used
         self.shape, self.index, self.src_shape = x.shape, index, src.shape
         x, src = _with_dimension(x), _with_dimension(src)
         self.part = tuple(slice(None) if d == self.axis else slice(n) for d, n in enumerate(index.shape))
@@ -70,7 +70,7 @@ class Scatter(Function):
 
 
 def _with_dimension(x: Array) -> Array:
-    """x, or a number as an array of one element."""
+    """x, with shape (1,) in place of ()."""
     return x if x.ndim else x.reshape(1)
 
 
@@ -85,10 +85,10 @@ def scatter(
 ) -> Tensor:
     """x with y[.., index[.., j, ..], ..] = src[.., j, ..] along dim, in a new tensor.
 
-    index: integers, as many dimensions as x and src, at most src's sizes, and but for dim at most x's; a
-    number counts as having one dimension. src is a tensor of x's dtype, or a number for all places. Where
-    several values go to one place the last stays, and it alone gets a gradient. reduce 'add' adds them (see
-    :func:`scatter_add`), 'multiply' multiplies by them, without a gradient.
+    index: integers, as many dimensions as x and src, at most src's sizes, and but for dim at most x's; shape
+    () counts as one dimension. src is a tensor of x's dtype, or a number for all places. Of
+    several values for one place the last stays, and only it gets a gradient. reduce 'add' adds them (see
+    :func:`scatter_add`), 'multiply' multiplies, without a gradient.
 
     Raises IndexError where an index is out of range, ValueError where the shapes do not fit, TypeError where
     the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
@@ -157,7 +157,7 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Te
 
 
 def _placed(at: int, places: Array, src: Array) -> tuple[tuple[Array, ...], Array]:
-    """NumPy's index for the places, and the values that go there."""
+    """NumPy's index of the places, and their values."""
     where = list(np.ogrid[tuple(map(slice, places.shape))])
     where[at] = places
     return tuple(where), _with_dimension(src)[tuple(map(slice, places.shape))]
@@ -191,8 +191,8 @@ def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
 def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """x with y[.., index[j], ..] += alpha * source[.., j, ..] along dim, in the order of j, in a new tensor.
 
-    index has one dimension, as long as source's dimension dim; source has x's other sizes. A number counts as
-    having one dimension, of one element. Raises IndexError where an index is out of range, ValueError where
+    index has one dimension, as long as source's dimension dim; source has x's other sizes. Shape () counts
+    as one dimension of one element. Raises IndexError where an index is out of range, ValueError where
     the shapes do not fit, TypeError where the dtypes differ.
 
     >>> import ranvier as rv

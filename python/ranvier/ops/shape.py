@@ -1,8 +1,8 @@
-"""The same elements in another shape: reshape, transpose, permute, squeeze, expand, flip and their kin.
+"""The same elements in another shape: reshape, transpose, permute, squeeze, expand, flip and others.
 
-The result is a view where NumPy gives one: it shares memory with x, and a change of either in place is seen
-by the tape. reshape counts elements in logical order, so that a channels-last image is copied to C order
-first, and its gradient comes back channels-last.
+The result is a view of x where NumPy gives one; the tape tracks in-place changes of both. reshape keeps the
+logical order of the elements: a channels-last image is copied to C order first, and its gradient is
+channels-last again.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Expand(Function):
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
         y = np.broadcast_to(x, self.target)
-        if x.flags.writeable:  # NumPy gives a read-only view: it may have an element at several places
+        if x.flags.writeable:  # NumPy's view is read-only, since an element may be at several places
             y.flags.writeable = True
         return y
 
@@ -103,7 +103,7 @@ class Expand(Function):
 
 
 class Flip(Function):
-    """y = x backwards along some dimensions, in memory of its own"""
+    """y = x reversed along some dimensions, in its own memory"""
 
     def __init__(self, dims: tuple[int, ...]) -> None:
         self.dims = dims
@@ -128,7 +128,7 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _dim(name: str, dim: int, ndim: int) -> int:
-    """The dimension counted from the front; as in PyTorch, a number counts as having one."""
+    """The dimension counted from the front. A tensor of shape () counts as having one, as in PyTorch."""
     if type(dim) is int and -ndim <= dim < ndim:
         return dim % ndim
     try:
@@ -142,14 +142,14 @@ def _dim(name: str, dim: int, ndim: int) -> int:
 
 
 def some_dim(name: str, x: Tensor, dim: Any) -> int:
-    """As :func:`_dim`, for an op that takes a dimension away or a part of it: IndexError for a number."""
+    """As :func:`_dim`, for an op that removes a dimension or takes a part of it: IndexError for shape ()."""
     if x._array.ndim == 0:
         raise IndexError(f"[{name}] got x of shape (); expected at least one dimension")
     return _dim(name, dim, x._array.ndim)
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
-    """The elements of x in another shape; one size may be -1, to be found from the others.
+    """The elements of x in another shape; one size may be -1; it follows from the others.
 
     Raises ValueError where the number of elements differs.
 
@@ -163,7 +163,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     try:
         return Reshape(target).apply(x)
     except (TypeError, ValueError, OverflowError) as error:
-        target = _sizes("reshape", target)  # what is not a number raises here
+        target = _sizes("reshape", target)  # raises for what is no number
         raise ValueError(
             f"[reshape] got shape {target} for x of shape {x.shape}; expected as many elements"
         ) from error
@@ -221,7 +221,7 @@ def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
     x = as_tensor("unflatten", x)
     at, shape, parts = some_dim("unflatten", x, dim), x.shape, list(_sizes("unflatten", (sizes,)))
     known = math.prod(n for n in parts if n != -1)
-    if -1 in parts and known > 0:  # found from this dimension alone: others may be 0
+    if -1 in parts and known > 0:  # from this dimension only: others may be 0
         parts[parts.index(-1)] = shape[at] // known if x.ndim else 1
     if x.ndim and math.prod(parts) != shape[at]:
         raise ValueError(
@@ -269,10 +269,10 @@ swapaxes = transpose
 
 
 def movedim(x: Any, source: Any, destination: Any) -> Tensor:
-    """Dimensions moved to other places, the rest in their order; source and destination: numbers or tuples.
+    """Dimensions moved to other places; the others keep their order. source, destination: numbers or tuples.
 
-    Raises IndexError for a dimension that x lacks, ValueError where one is named twice or they are not as
-    many.
+    Raises IndexError for a dimension that x lacks, ValueError where one is named twice or the
+    numbers of dimensions differ.
 
     >>> import ranvier as rv
     >>> rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
@@ -295,7 +295,7 @@ def movedim(x: Any, source: Any, destination: Any) -> Tensor:
 
 
 def t(x: Any) -> Tensor:
-    """The transpose of a matrix; a vector or a number as it is. Raises ValueError for more dimensions."""
+    """The transpose of a matrix; vectors and numbers as they are. Raises ValueError for more dimensions."""
     x = as_tensor("t", x)
     if x.ndim > 2:
         raise ValueError(f"[t] got x of shape {tuple(x.shape)}; expected at most 2 dimensions")
@@ -303,7 +303,7 @@ def t(x: Any) -> Tensor:
 
 
 def squeeze(x: Any, dim: Any = None) -> Tensor:
-    """x without its dimensions of size 1: all, or those named (which stay if they are not of size 1).
+    """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
@@ -317,7 +317,7 @@ def squeeze(x: Any, dim: Any = None) -> Tensor:
 
 
 def unsqueeze(x: Any, dim: int) -> Tensor:
-    """x with a dimension of size 1 put in before dim.
+    """x with a new dimension of size 1 before dim.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 3).unsqueeze(-1).shape
@@ -366,7 +366,7 @@ def expand_as(x: Any, other: Any) -> Tensor:
 
 
 def flip(x: Any, *axes: Any, dims: Any = None) -> Tensor:
-    """A copy of x, backwards along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
+    """A copy of x, reversed along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
 

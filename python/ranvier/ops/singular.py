@@ -31,7 +31,7 @@ class SingularNorm(Function):
 
     def backward(self, dy: Array) -> Array:
         share = np.ones_like(self.s)
-        if self.ord != "nuc":  # shared by all that are as large
+        if self.ord != "nuc":  # values that are as large share it
             extreme = self.s.max(-1, keepdims=True) if self.ord > 0 else self.s.min(-1, keepdims=True)
             share = (self.s == extreme).astype(self.s.dtype)
             share /= share.sum(-1, keepdims=True)

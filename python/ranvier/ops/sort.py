@@ -1,7 +1,7 @@
 """sort, argsort, topk, kthvalue, median: elements in order along one dimension.
 
-Equal elements keep their order, so every result is the same on every machine; NaN counts as greater than
-every number, as in PyTorch. A value's gradient goes to the element that it is.
+Equal elements keep their order: results are the same on every machine. NaN counts as greater than every
+number, as in PyTorch. The gradient of a value goes to the element that it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METHODS = __all__
 
 
 class Sort(Function):
-    """(y, i): places first ... last - 1 of x in order along one axis, and where they come from"""
+    """(y, i): elements first ... last - 1 of x in order along one axis, and their indices in x"""
 
     def __init__(self, axis: int, descending: bool, first: int, last: int) -> None:
         self.axis, self.descending, self.first, self.last = axis, descending, first, last
@@ -40,7 +40,7 @@ class Sort(Function):
 
 
 class Median(Sort):
-    """(y, i): the middle one of an odd number in order, the lower of two; NaN where there is one"""
+    """(y, i): the middle element in order along one axis, the lower of two; NaN where there is one"""
 
     def __init__(self, axis: int, length: int) -> None:
         super().__init__(axis, False, 0, length)
@@ -135,7 +135,8 @@ def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndi
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element along dim, the lower of two, as (values, indices); NaN where there is one.
 
-    Without dim: that of all elements, alone; elements equal to it share its gradient, as in PyTorch. Raises
+    Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
+    PyTorch. Raises
     ValueError where there is no element.
 
     >>> import ranvier as rv
@@ -160,7 +161,7 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> ValuesIndices:
-    if x.ndim == 0:  # as one element
+    if x.ndim == 0:  # one element
         values, indices = _sorted(reshape(x, 1), 0, descending, first, last)
         shape = () if last > first else (0,)
         return ValuesIndices(reshape(values, shape), reshape(indices, shape))
@@ -168,7 +169,7 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
     require_no_gradient("sort", x)
     array = x._array
-    if descending:  # stable: the last of equals from the back is the first
+    if descending:  # stable: of equal elements the last one from the back is the first
         order = array.shape[axis] - 1 - np.flip(np.argsort(np.flip(array, axis), axis, kind="stable"), axis)
     else:
         order = np.argsort(array, axis, kind="stable")

@@ -17,9 +17,9 @@ METHODS = __all__
 
 
 class Triangle(MaskedFill):
-    """y = x with zeros where a mask of its own is true"""
+    """y = x with zeros where a mask made by the op is true"""
 
-    def release(self) -> None:  # it depends on the shape only: backward may run again
+    def release(self) -> None:  # the mask depends on the shape only: backward may run again
         return
 
 
@@ -56,6 +56,6 @@ def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
     rows, columns = x.shape[-2:]
-    diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # beyond, nothing changes any more
+    diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # larger values give the same
     outside = keep(triangle(rows, columns, diagonal) == 0)
     return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)

@@ -14,7 +14,7 @@ Kernel = Callable[..., Array]
 
 
 def of_input(kernel: Kernel, kernel_backward: Kernel) -> Any:
-    """forward and backward of y = f(x) whose gradient is computed from x."""
+    """forward and backward of y = f(x) with a gradient computed from x."""
 
     def forward(self: Any, x: Array) -> Array:
         self.x = x
@@ -27,7 +27,7 @@ def of_input(kernel: Kernel, kernel_backward: Kernel) -> Any:
 
 
 def of_output(kernel: Kernel, kernel_backward: Kernel) -> Any:
-    """forward and backward of y = f(x) whose gradient is computed from y."""
+    """forward and backward of y = f(x) with a gradient computed from y."""
 
     def forward(self: Any, x: Array) -> Array:
         self.y = y = kernel(x)
@@ -40,7 +40,7 @@ def of_output(kernel: Kernel, kernel_backward: Kernel) -> Any:
 
 
 def with_setting(kernel: Kernel, kernel_backward: Kernel) -> Any:
-    """__init__, forward and backward of y = f(x, setting) whose gradient is computed from x."""
+    """__init__, forward and backward of y = f(x, setting) with a gradient computed from x."""
 
     def __init__(self: Any, setting: float) -> None:
         self.setting = setting

@@ -1,4 +1,4 @@
-"""var, std and with them the mean: the spread of x over any axes.
+"""var, std, var_mean, std_mean over any axes.
 
 dim, keepdim and correction are those of PyTorch; NumPy's axis and keepdims work too.
 """

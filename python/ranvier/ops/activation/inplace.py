@@ -1,4 +1,4 @@
-"""What ``inplace=True`` does: x itself takes the result, as in PyTorch."""
+"""``inplace=True``: x itself takes the result, as in PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ranvier.autograd.views import BORROWED, FLAG
 
 
 def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
-    """y, or x made to hold it; the caller's array stays what it is, however it came."""
+    """y; with inplace x, after it took over the values of y. An array of the caller is never changed."""
     if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
         return y
     check_leaf(x, name)

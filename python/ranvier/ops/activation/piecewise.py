@@ -1,9 +1,9 @@
-"""Activations made of straight lines: y = f(x) element by element.
+"""Piecewise linear activations: y = f(x) element by element.
 
 Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
-shape and dtype whose memory order is that of x. Another dtype raises TypeError, but relu, relu6 and hardtanh
-keep integers. ``inplace=True`` changes x and returns it; RuntimeError where x is a leaf that requires
-gradients, as in PyTorch.
+shape, dtype and memory order. Another dtype raises TypeError, but relu, relu6 and hardtanh keep integers.
+``inplace=True`` changes x and returns it; RuntimeError where x is a leaf that requires gradients, as in
+PyTorch.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ def relu(x: Any, inplace: bool = False) -> Tensor:
     """
     try:
         y = Relu().apply(x)
-    except TypeError:  # asked afterwards, so that floats do not pay for the question
+    except TypeError:  # checked afterwards, since floats are the common case
         y = _of_integers(x, 0, None)
     return replaced("relu", x, y, True) if inplace else y
 
 
 def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
-    """A tensor of integers within limits that lose their fractions. What is none raises again (TypeError)."""
+    """Integers within the limits, which lose their fractions. Raises the TypeError again for others."""
     if getattr(getattr(x, "dtype", None), "kind", "f") not in "iu":
-        raise  # the kernel's TypeError, which is being handled
+        raise  # the kernel's TypeError
     return clip(as_tensor("clip", x), int(low), None if high is None else int(high))
 
 
@@ -250,7 +250,7 @@ def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:
 
 
 class Prelu(Function):
-    """y = x where x > 0, else weight x; the slopes lie along dimension 1 of x"""
+    """y = x where x > 0, else weight x; the slopes belong to dimension 1 of x"""
 
     def forward(self, x: Array, weight: Array) -> Array:
         self.x, self.weight_shape = x, weight.shape

@@ -1,4 +1,4 @@
-"""The derivative of every activation, from the kernels that backward runs."""
+"""The derivatives of activations, computed by their backward kernels."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ACTIVATIONS = tuple(sorted({*piecewise.__all__, *smooth.__all__, "linear"} - {"g
 def derivative(function: str | Callable[..., Any], x: Any = None, **settings: Any) -> Any:
     """f'(x) of an activation, element by element; without x, f' as a function.
 
-    The slope is what the backward kernel multiplies the arriving gradient with, also at a corner, where a
-    function has none: relu'(0) = 0, leaky_relu'(0) = negative_slope. heaviside' is 0 everywhere.
+    This is the factor that backward multiplies the gradient with. At a corner, where f has no derivative:
+    relu'(0) = 0, leaky_relu'(0) = negative_slope. heaviside' is 0 everywhere.
 
     Args:
         function: the name of an activation, or any function of a Tensor that works element by element.
@@ -34,14 +34,15 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
             linear, logsigmoid, mish, prelu, relu, relu6, selu, sigmoid, silu, softplus, softshrink, softsign,
             tanh, tanhshrink; and log_softmax, softmax, softmin.
         x: float32 or float64, any shape: a Tensor, an array, a number or a list.
-        settings: the activation's own, such as negative_slope of leaky_relu, weight of prelu.
+        settings: of the activation, such as negative_slope of leaky_relu or weight of prelu.
 
     Returns:
-        A Tensor of x's shape and dtype. For softmax and its kin, whose every output depends on the whole
-        line x (..., n), the Jacobian (..., n, n): row i holds the derivatives of output i.
+        A Tensor of x's shape and dtype. For softmax, log_softmax and softmin, each output depends on
+        the whole line x (..., n). The result is then the Jacobian (..., n, n); row i has the derivatives of
+        output i.
 
     Raises:
-        ValueError: an unknown name, or a function whose result has another shape than x.
+        ValueError: an unknown name, or a function with a result of another shape than x.
         TypeError: x of another dtype, or neither a name nor a function.
 
     >>> import ranvier as rv
@@ -94,11 +95,7 @@ def _slope(y: Tensor, x: Tensor, dy: Any) -> Tensor:
 
 
 def activation_named(who: str, name: str, more: Sequence[str] = ()) -> Callable[..., Any]:
-    """The function of that name; `more` are names beside ACTIVATIONS, and `who` asks.
-
-    Raises:
-        ValueError: an unknown name.
-    """
+    """The function of that name in ACTIVATIONS or `more`, else ValueError in the name of `who`."""
     if name not in {*ACTIVATIONS, *more}:
         known = ", ".join(sorted({*ACTIVATIONS, *more}))
         raise ValueError(f"[{who}] got activation {name!r}; expected one of {known}")
@@ -116,7 +113,7 @@ def _linear(x: Tensor) -> Tensor:
 
 
 def _prelu(x: Tensor, weight: Any = 0.25) -> Tensor:
-    """prelu, also with a slope that is a number."""
+    """prelu; the slope may be a number."""
     if not isinstance(weight, Tensor):
         weight = wrap(np.atleast_1d(np.asarray(weight, x.dtype)))
     return prelu(x, weight)

@@ -1,7 +1,7 @@
-"""Activations with an exponential inside: y = f(x) element by element.
+"""Activations with an exponential: y = f(x) element by element.
 
 Every function takes a Tensor or array of float32 or float64 and any shape, and returns a Tensor of the same
-shape and dtype whose memory order is that of x. Another dtype raises TypeError, but sigmoid, tanh, softsign
+shape, dtype and memory order. Another dtype raises TypeError, but sigmoid, tanh, softsign
 and tanhshrink compute integers and bools in float32. ``inplace=True`` changes x and returns it; RuntimeError
 where x is a leaf that requires gradients, as in PyTorch.
 """
@@ -55,9 +55,9 @@ def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def _of_integers(x: Any) -> Tensor:
-    """A tensor of integers or bools in float32. What is none raises again (TypeError)."""
+    """Integers and bools in float32. Raises the TypeError again for others."""
     if getattr(getattr(x, "dtype", None), "kind", "f") not in "biu":
-        raise  # the kernel's TypeError, which is being handled
+        raise  # the kernel's TypeError
     return floating(x)
 
 
@@ -167,9 +167,9 @@ class Selu(Function):
 
 
 def selu(x: Any, inplace: bool = False) -> Tensor:
-    """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): what keeps a layer's mean 0 and variance 1.
+    """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
-    Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017), whose constants have 16 digits.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
 
     >>> import ranvier as rv
     >>> rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0]))

@@ -1,6 +1,6 @@
 """Element-wise ops: arithmetic with broadcasting, functions of one tensor, comparison and choice.
 
-Shapes broadcast as NumPy's do; the result keeps the memory order of the operands (channels-last stays so).
+Shapes broadcast as in NumPy; the result keeps the memory order of the operands (channels-last stays so).
 """
 
 from ranvier.ops.elementwise.arithmetic import *

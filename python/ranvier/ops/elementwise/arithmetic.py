@@ -264,7 +264,7 @@ _ROUNDED: dict[str, Any] = {"floor": np.floor_divide, "trunc": _towards_zero}
 
 
 def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """a / b; integers are divided in float32. x / 0 is inf or nan, without a warning. See :func:`add`.
+    """a / b; integers are divided in float32. x / 0 is inf or nan without a warning. See :func:`add`.
 
     rounding_mode 'floor' rounds downwards, 'trunc' towards 0: the gradient is then 0, and integers stay
     integers. Raises ValueError for another mode, and where an integer would be divided by 0.
@@ -285,7 +285,7 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
 
 
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
-    if mode not in list(_ROUNDED):  # what has no hash is none of them
+    if mode not in list(_ROUNDED):  # a list compares values without a hash
         raise ValueError(f"[div] got rounding_mode {mode!r}; expected None, 'floor' or 'trunc'")
     a, b = as_operand("div", a), as_operand("div", b)
     dtype = result_dtype(a, b)

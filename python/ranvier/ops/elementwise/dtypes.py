@@ -1,9 +1,9 @@
-"""Which dtype an element-wise op computes in, and who computes it.
+"""The dtype of an element-wise op, and whether the core or NumPy computes it.
 
-float32 and float64 run in the core. Integers, bools and half floats never occur inside a training step
-(labels, masks and counts are made outside it), so NumPy computes them, with PyTorch's rules for the dtype
-of the result: a number takes the dtype of the tensor beside it, a tensor without dimensions that of one
-with dimensions, unless its kind (bool < integer < float) is higher.
+The core computes float32 and float64. NumPy computes integers, bools and half floats, which are rare inside a
+training step. The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside
+it, a tensor without dimensions that of one with dimensions, unless its kind (bool < integer < float) is
+higher.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def is_number(x: Any) -> bool:
-    """A Python or NumPy number, which has no say in the dtype within its kind."""
+    """A Python or NumPy number. It does not decide the dtype within its kind."""
     return isinstance(x, _NUMBERS)
 
 
@@ -55,7 +55,7 @@ def as_tensor(name: str, x: Any) -> Tensor:
 
 
 def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
-    """A number in a dtype, towards 0 where that is of integers; ValueError for one it cannot hold."""
+    """A number in a dtype, rounded towards 0 for integers; ValueError for one that the dtype cannot hold."""
     try:
         return dtype.type(x)
     except (OverflowError, ValueError):
@@ -69,7 +69,7 @@ def _rank(x: Any) -> int:
 
 
 def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
-    """The dtype that two operands meet in, by PyTorch's rules.
+    """The common dtype of two operands, by PyTorch's rules.
 
     >>> import ranvier as rv
     >>> result_dtype(rv.tensor([1, 2]), 0.5)
@@ -92,7 +92,7 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
 
 
 def common_dtype(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
-    """The dtype that arrays of these dtypes meet in: of the highest kind, the widest.
+    """The common dtype of arrays of these dtypes: of the highest kind, the widest.
 
     >>> common_dtype([np.dtype("int64"), np.dtype("float32")])
     dtype('float32')
@@ -109,9 +109,9 @@ def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
 def promoted(
     name: str, function: type[Function], numpy_function: Callable[..., Any] | None, a: Any, b: Any
 ) -> Tensor:
-    """f(a, b) for operands that do not both come as Tensors of the same floating dtype.
+    """f(a, b) for operands that are not both Tensors of the same floating dtype.
 
-    numpy_function computes what is not float32 or float64; None means that integers are computed in float32.
+    numpy_function computes other dtypes than float32 and float64; None: integers are computed in float32.
     """
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)
@@ -152,7 +152,7 @@ def floating(x: Any) -> Any:
 def require_no_gradient(name: str, *operands: Any) -> None:
     """Raises TypeError for a Tensor of half or long floats that requires a gradient.
 
-    NumPy, which computes these, would lose the gradient.
+    NumPy computes these, without a gradient.
     """
     for x in operands:
         if getattr(x, "requires_grad", False) and mode.enabled:

@@ -1,4 +1,4 @@
-"""maximum, minimum, clamp: choices between values, which pass NaN on as NumPy does."""
+"""maximum, minimum, clamp: choices between values; NaN stays NaN, as in NumPy."""
 
 from __future__ import annotations
 

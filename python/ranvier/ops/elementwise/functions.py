@@ -1,7 +1,7 @@
 """Functions of one tensor, element by element: y = f(x) in the shape, dtype and memory order of x.
 
 exp, expm1, log, log1p, sin and cos are within 2 ulp. Integers are computed in float32, as in PyTorch; abs,
-sign and round keep them. Outside its domain a function gives nan or inf, without a warning.
+sign and round keep them. Outside its domain a function gives nan or inf without a warning.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ absolute = abs
 
 
 def _sign_of_integers(x: Any) -> Any:
-    """np.sign, which has none of bools: they are their own."""
+    """np.sign, which NumPy lacks for bools: they stay as they are."""
     return np.array(x) if np.asarray(x).dtype == np.bool_ else np.sign(x)
 
 

@@ -80,7 +80,7 @@ def pow(a: Any, b: Any) -> Tensor:
 
 
 def _whole_power(a: Any, b: Any) -> Any:
-    """a^b of integers; where b is negative the whole part: 1 and -1 stay, all else is 0."""
+    """a^b of integers; for negative b 1 and -1 stay, others become 0."""
     if not np.any(np.less(b, 0)):
         return np.power(a, b)
     whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even

@@ -1,6 +1,6 @@
-"""Whole numbers and bools while a step is captured: the core computes them in double, so that it can again.
+"""Integers and bools while a step is captured: the core computes them in float64, so that a replay can, too.
 
-Eager, NumPy computes them; the results are the same below 2^53.
+In eager code NumPy computes them; the results are equal below 2^53.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def capturing() -> bool:
 
 
 def exact(x: Any, dtype: np.dtype[Any] = F64) -> Any:
-    """An operand as a kernel takes it: an array in this dtype of floats, or a number."""
+    """An operand for a kernel: an array in this floating dtype, or a number."""
     if not isinstance(x, (Tensor, np.ndarray)):
         return float(x)
     array = x._array if isinstance(x, Tensor) else x
@@ -32,7 +32,7 @@ def exact(x: Any, dtype: np.dtype[Any] = F64) -> Any:
 
 
 def pair(a: Any, b: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Two operands, of which at least one is an array, in a dtype of floats that holds `dtype`'s values."""
+    """Two operands, at least one an array, in a floating dtype that holds the values of `dtype`."""
     kind = dtype if dtype.kind == "f" else F64
     first, second = exact(a, kind), exact(b, kind)
     if isinstance(first, float) and isinstance(second, float):
@@ -41,7 +41,7 @@ def pair(a: Any, b: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
 
 
 def back(x: Array, dtype: np.dtype[Any]) -> Array:
-    """A result in the dtype that it is to have."""
+    """A result in its dtype."""
     return x if x.dtype == dtype else cast(x, dtype)
 
 
@@ -60,7 +60,7 @@ _LOGIC = {np.bitwise_and: _core.mul, np.bitwise_or: _core.maximum, np.bitwise_xo
 
 
 def logic(function: Any, *operands: Any) -> Array | None:
-    """``& | ^ ~`` of bools; None where the operands are others."""
+    """``& | ^ ~`` of bools; None for other operands."""
     if not all(getattr(x, "dtype", None) == BOOL for x in operands):
         return None
     a, *rest = [exact(x, np.dtype(np.float32)) for x in operands]

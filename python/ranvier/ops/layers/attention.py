@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, and the same on heads that lie packed as a projection leaves them."""
+"""Scaled dot-product attention, also of packed heads as a projection gives them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["scaled_dot_product_attention"]
 
 _NAME = "scaled_dot_product_attention"
 _MINUS_INF = float("-inf")
-_PART = 1 << 20  # bytes of scores that stay near
+_PART = 1 << 20  # bytes of scores in one part: they stay in the cache
 
 
 class Attention(Function):
     """y = dropout(softmax(scale q k^T + masks)) v: q (..., L, E), k (..., S, E), v (..., S, D), y (..., L, D)
 
-    Masks broadcast to the scores (..., L, S). Of bool ones, ``hides`` says whether True hides or shows.
+    Masks broadcast to the scores (..., L, S). In bool masks True hides a key if ``hides``, else it shows it.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Attention(Function):
         return self._together(found)
 
     def _cuts(self, masks: tuple[Array, ...]) -> list[tuple[slice, ...]]:
-        """Parts along a leading axis whose scores stay in the cache from the first step to the last."""
+        """Parts along a leading axis. The scores of a part stay in the cache through all steps."""
         lead, scores = self.q.shape[:-2], self.q.shape[-2] * self.k.shape[-2] * self.q.itemsize
         axis = next((axis for axis, n in enumerate(lead) if n > 1), None)
         if (
             axis is None
-            or self.key is not None  # what is dropped depends on the place in all scores
+            or self.key is not None  # dropout depends on the place among all scores
             or self.with_weights
             or True in self.needs[len(self.needs) - len(masks) :]
             or not lead == self.k.shape[:-2] == self.v.shape[:-2]
@@ -89,7 +89,7 @@ class Attention(Function):
         return parts[0] if len(parts) == 1 else _core.concatenate(parts, len(self.cuts[0]) - 1)
 
     def _softmax(self, q: Array, k: Array, masks: list[Array]) -> Array:
-        """softmax(q k^T + masks), all in the place of the scores: they are the largest array here."""
+        """softmax(q k^T + masks), in the memory of the scores, the largest array here."""
         scores = _core.matmul(q, k.swapaxes(-1, -2), None, "none", None)
         for mask in masks:
             if mask.dtype.kind == "b":
@@ -102,14 +102,14 @@ class Attention(Function):
             _core.where(seen, scores, _MINUS_INF, scores)
         shown = _core.ne(scores, _MINUS_INF, None) if masks else None
         weights = _core.softmax(scores, -1, scores)
-        if shown is not None:  # a query that may look nowhere takes nothing, where softmax divides 0 by 0
+        if shown is not None:  # a query without visible keys gets zeros, not 0 / 0
             _core.where(shown, weights, 0.0, weights)
         return weights
 
     def _gradients(
         self, dy: Array | None, dweights: Array | None, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None, Array]:
-        """Those of q, k, v where needed, and of the last part of the scores."""
+        """The gradients of q, k, v where needed, and of the last part of the scores."""
         parts: tuple[list[Array], ...] = ([], [], [])
         for cut, weights, dropped in zip(self.cuts, self.weights, self.dropped, strict=True):
             if dy is not None and needs[2]:  # weights^T (..., S, L) dy (..., L, D)
@@ -124,7 +124,7 @@ class Attention(Function):
         return found[0], found[1], found[2], dscores
 
     def _of_scores(self, dy: Array | None, dweights: Array | None, v: Array, weights: Array) -> Array:
-        """The gradient of scores, from those of what comes of them."""
+        """The gradient of scores, from those of the result and the weights."""
         if dy is not None:
             dw = _core.matmul(dy, v.swapaxes(-1, -2), None, "none", None)
             if dweights is not None:
@@ -138,7 +138,7 @@ class Attention(Function):
 
 
 class PackedAttention(Attention):
-    """The same for q, k and v of all heads side by side, as one projection gives them.
+    """The same for q, k and v of all heads in one array, as one projection gives them.
 
     qkv (N, L, 3 heads D), or (L, N, 3 heads D) unless ``batch_first``; y (N, L, heads D) or (L, N, heads D).
     """
@@ -149,7 +149,7 @@ class PackedAttention(Attention):
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         self.mask_shapes = tuple(mask.shape for mask in masks)
-        size = qkv.shape[2] // (3 * self.heads)  # not -1, which an empty array leaves open
+        size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
         parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, size)
         order = (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
         q, k, v = _core.copy(parts.transpose(order), False, None)  # each (N, heads, L, D)
@@ -190,17 +190,17 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(scale query key^T + attn_mask) value: for each query the mean of the values, weighted by how
-    well their keys match it.
+    """softmax(scale query key^T + attn_mask) value: for each query the mean of the values, weighted by
+    how well their keys match the query.
 
     query (..., L, E), key (..., S, E), value (..., S, D), y (..., L, D), all float32 or all float64; leading
     dimensions broadcast. scale is 1 / sqrt(E) if not given.
 
     attn_mask broadcasts to (..., L, S): bool, True where a query may look at a key, or numbers of the inputs'
     dtype, which are added to the scores and get a gradient. is_causal: query i looks at keys 0 ... i only.
-    A query that may look nowhere gets zeros. dropout_p: weights are dropped with that probability, also
+    A query without visible keys gets zeros. dropout_p: weights are dropped with that probability, also
     outside of training: see :func:`dropout`. enable_gqa: each head of keys and values (..., heads, S, E)
-    serves several of the query's that follow each other (grouped queries).
+    serves several consecutive heads of the query (grouped queries).
 
     Raises ValueError where the shapes do not fit, for dropout_p outside [0, 1], and for attn_mask beside
     is_causal; TypeError where the dtypes differ.
@@ -208,7 +208,7 @@ def scaled_dot_product_attention(
 
     >>> import ranvier as rv
     >>> from ranvier.nn import functional as F
-    >>> words = rv.tensor([[4.0, 0.0], [0.0, 4.0]])  # each finds itself
+    >>> words = rv.tensor([[4.0, 0.0], [0.0, 4.0]])  # each matches itself
     >>> F.scaled_dot_product_attention(words, words, rv.tensor([[1.0], [2.0]]))
     tensor([[1.0000],
             [2.0000]])
@@ -229,13 +229,13 @@ def scaled_dot_product_attention(
         _check_mask(mask, query, shape)
         if is_causal:
             raise ValueError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
-    if query.shape[:-2] != shape[:-2]:  # then the scores have all leading dimensions
+    if query.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
     return Attention(scale, bool(is_causal), dropout_p, False).apply(query, key, value, *masks)
 
 
 def _for_groups(query: Tensor, x: Tensor) -> Tensor:
-    """Keys or values with each head as often as heads of the query share it."""
+    """Keys or values with each head repeated for the heads of the query that share it."""
     if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
         raise ValueError(
             f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "

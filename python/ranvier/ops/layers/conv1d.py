@@ -34,7 +34,7 @@ def conv1d(
 
     x (N, C, L) or one signal (C, L), weight (K, C / groups, S), bias (K,) or None, y (N, K, Q) with
     Q = (L + 2 padding - dilation (S - 1) - 1) // stride + 1; all float32 or all float64. padding may be
-    'valid' (none) or 'same' (Q = L, at stride 1). y lies in memory as (N, Q, K).
+    'valid' (none) or 'same' (Q = L, at stride 1). y is (N, Q, K) in memory.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).

@@ -1,4 +1,4 @@
-"""conv2d: convolution of images, as neural networks use the word (cross-correlation)."""
+"""conv2d: convolution of images, which is a cross-correlation as in all neural networks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Pair = int | tuple[int, int]
 
 
 class Convolution(Function):
-    """conv2d and its relatives: the same three passes of different kernels."""
+    """conv1d, conv2d and the transposed ones: the same three passes of different kernels."""
 
     reads: ClassVar = {"x": 1, "w": 0}
-    dimensions: int  # of a batch; one image, or signal, has one less
+    dimensions: int  # of a batch; a single image or signal has one less
     kernel: Any
     kernel_backward: Any
     kernel_at_maxima: Any  # of those that take deferred gradients
@@ -43,7 +43,7 @@ class Convolution(Function):
         return dx[0] if self.single and dx is not None else dx, dw, db
 
     def _backward_at_maxima(self, dy: AtMaxima) -> Any:
-        """The same sums over the maxima of a pool alone: float32, one group."""
+        """The same sums over the maxima of a pool only: float32, one group."""
         if dy.dy.dtype != "float32" or self.geometry[3] != 1:
             return self.backward(dy.array())
         stride, padding, dilation, _ = self.geometry
@@ -75,15 +75,15 @@ def conv2d(
     with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1; all float32 or all float64. stride,
     padding and dilation are numbers or (rows, columns); padding may be 'valid' (none) or 'same' (P = H, at
     stride 1). With groups, output channel k sees only the input channels of its group; groups = C = K is
-    depthwise. y lies in memory channels-last.
+    depthwise. y is channels-last in memory.
 
-    float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where, judged by the shapes, it is
-    faster (`set_winograd` turns that off): an infinity or NaN in x then reaches up to the whole tile of 2 x 2
-    pixels of each output that sees it, and an output's last bits depend on its place in the image.
+    float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where that is faster for the shapes
+    (`set_winograd(False)` turns it off). An infinity or NaN in x then reaches all 2 x 2 outputs of a tile,
+    and the last bits of an output depend on its place in the image.
 
-    Where a float32 convolution of one group is followed by max_pool2d over windows side by side, with a ReLU
-    between the two or without, its gradients are sums over the maxima alone: an infinity or NaN in x or
-    weight that meets only zeros of the gradient is then not multiplied with them.
+    Where max_pool2d over windows that do not overlap follows a float32 convolution of one group, directly or
+    after a ReLU, the gradients are sums over the maxima only. An infinity or NaN in x or weight is then not
+    multiplied with the zeros of the gradient.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,

@@ -1,7 +1,7 @@
-"""conv_transpose1d and conv_transpose2d: convolutions turned round, with which decoders enlarge images.
+"""conv_transpose1d and conv_transpose2d: transposed convolutions, with which decoders enlarge images.
 
-y is what a convolution's backward would send to its input, if x were the gradient of its output; so each
-of the three passes is one that convolutions have.
+y is the gradient that a convolution computes for its input, with x as the gradient of its output. Each of the
+three passes is therefore one of a convolution's.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def conv_transpose1d(
     dilation: Size = 1,
 ) -> Tensor:
     """y[n, k, q stride + s dilation - padding] = bias[k] + sum of x[n, c, q] weight[c, k, s]: the sum is over
-    every c, q, s that lead there.
+    all c, q, s with this place.
 
     x (N, C, L) or one signal (C, L), weight (C, K / groups, S), bias (K,) or None, y (N, K, Q) with
     Q = (L - 1) stride - 2 padding + dilation (S - 1) + output_padding + 1; all float32 or all float64.
-    output_padding, less than stride or dilation, chooses among the lengths that conv1d would bring to L.
+    output_padding, less than stride or dilation, selects one of the lengths from which conv1d makes L.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
@@ -69,8 +69,8 @@ def conv_transpose2d(
 
     x (N, C, H, W) or one image (C, H, W), weight (C, K / groups, R, S), bias (K,) or None, y (N, K, P, Q),
     P = (H - 1) stride - 2 padding + dilation (R - 1) + output_padding + 1; all float32 or all float64.
-    Settings are numbers or (rows, columns). output_padding, less than stride or dilation, chooses among the
-    sizes that conv2d would bring to H and W. y lies in memory channels-last.
+    Settings are numbers or (rows, columns). output_padding, less than stride or dilation, selects one of
+    the sizes from which conv2d makes H and W. y is channels-last in memory.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Zeiler et al., "Deconvolutional Networks" (2010); Dumoulin and Visin, "A guide to convolution

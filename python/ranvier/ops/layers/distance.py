@@ -1,4 +1,4 @@
-"""How alike vectors are: the cosine of their angle, and the norm of their difference."""
+"""Similarity of vectors: the cosine of their angle, and the norm of their difference."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     tensor([1.0000, 0.7071])
     """
     x1, x2 = _broadcast("cosine_similarity", x1, x2)
-    if x1.ndim == 0:  # as of one element
+    if x1.ndim == 0:  # one element
         x1, x2, dim = reshape(x1, 1), reshape(x2, 1), _dim("cosine_similarity", dim, 0)
     return CosineSimilarity(dim, eps).apply(x1, x2)
 

@@ -30,7 +30,7 @@ class Dropout(Function):
 
 
 def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
-    """function(p, key) of x while training; in the place of x if that is asked for."""
+    """function(p, key) of x while training; with inplace it replaces the values of x."""
     if not 0 <= p <= 1:
         raise ValueError(f"[{name}] got p {p}; expected a probability, 0 <= p <= 1")
     own = isinstance(x, Tensor)
@@ -43,7 +43,7 @@ def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, functio
 def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each element with probability p, divides the others by 1 - p; x itself if training is False.
 
-    The mask depends on the seed, the number of draws before and the element's place only: it is the same for
+    The mask depends only on the seed, the number of earlier draws and the element's place: it is the same for
     any number of threads and any memory layout. A dropped element is 0, also where x is Inf or NaN. inplace
     changes x and returns it; a leaf that requires gradients then raises RuntimeError, as in PyTorch.
 

@@ -1,8 +1,8 @@
-"""einsum: sums of products, named by their indices.
+"""einsum: sums of products in index notation.
 
-A pair of operands becomes one matrix product: the indices that both have and the result too are its stack,
-those that only one has its rows or columns, those that both have and nobody after them needs are summed.
-More operands are taken from the left. The gradient is that of the steps.
+Two operands become one matrix product. Indices of both that are needed later are its stack, indices of both
+that are not needed later are summed, indices of one operand are its rows or columns. More operands are taken
+from the left. The gradient follows from these ops.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 
     equation: "ij,jk->ik": a letter for each dimension of each operand, and those of the result; without "->"
     these are the letters that occur once, in alphabetic order. A letter twice in an operand is its diagonal;
-    "..." stands for any dimensions, which broadcast.
+    "..." are any dimensions, which broadcast.
 
     Raises ValueError where the equation is malformed or does not fit the operands.
 
@@ -112,13 +112,13 @@ def _diagonals(x: Tensor, indices: Indices) -> tuple[Tensor, Indices]:
 
 
 def _summed(x: Tensor, indices: Indices, keep: set[str]) -> tuple[Tensor, Indices]:
-    """x summed over the indices that nobody needs."""
+    """x summed over the indices that are not in keep."""
     axes = tuple(d for d, i in enumerate(indices) if i not in keep)
     return (total(x, axes), [i for i in indices if i in keep]) if axes else (x, indices)
 
 
 def _pair(a: Tensor, ia: Indices, b: Tensor, ib: Indices, keep: set[str]) -> tuple[Tensor, Indices]:
-    """The product of two operands, summed over what they share and nobody needs afterwards."""
+    """The product of two operands, summed over the indices of both that are not in keep."""
     sizes = dict(zip(ia, a.shape, strict=True))
     sizes.update((i, n) for i, n in zip(ib, b.shape, strict=True) if sizes.get(i, 1) == 1)
     a, ia = _without_ones(a, ia, sizes)

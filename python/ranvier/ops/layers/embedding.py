@@ -62,7 +62,7 @@ def embedding(
 
 
 def refuse(max_norm: Any, sparse: Any) -> None:
-    """Raises for what PyTorch has and this library has not."""
+    """Raises for settings of PyTorch that this library does not have."""
     if max_norm is not None:
         raise ValueError(f"[embedding] got max_norm {max_norm}; expected None: weights are not renormalised")
     if sparse:

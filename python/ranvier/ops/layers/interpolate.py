@@ -35,18 +35,18 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """x at another size: each output is a weighted sum of the inputs around its place in the input.
+    """x at another size: each output is a weighted sum of the inputs around its position.
 
     x (N, C, L) or (N, C, H, W). Either size (a number for all axes, or one for each) or scale_factor, with
     out = floor(in scale_factor). With scale = 1 / scale_factor, or in / out where size is given (and with
-    recompute_scale_factor), output o lies at
+    recompute_scale_factor), output o is at
 
     - 'nearest': input floor(o scale); 'nearest-exact': input floor((o + 1/2) scale)
     - 'linear' (N, C, L), 'bilinear' and 'bicubic' (N, C, H, W): (o + 1/2) scale - 1/2, or with align_corners
       o (in - 1) / (out - 1), between two inputs along each axis, or four (cubic convolution, a = -3/4)
     - 'area': the mean of the inputs that o covers (:func:`adaptive_avg_pool2d`)
 
-    Coordinates are computed in float64, whatever x is. antialias=True is not supported. The result is
+    Coordinates are computed in float64. antialias=True is not supported. The result is
     channels-last in memory where x is.
 
     Raises ValueError where shape, size and mode do not fit together.

@@ -33,8 +33,8 @@ class Linear(Function):
         dx = dw = db = None
         if self.needs[0]:
             dx = _core.matmul(dy, weight, None, "none", None)
-        if dy.ndim != 2:  # every leading dimension is one of the batch
-            rows = math.prod(dy.shape[:-1])  # not -1, which an empty array leaves open
+        if dy.ndim != 2:  # all leading dimensions are the batch
+            rows = math.prod(dy.shape[:-1])  # not -1, which is undefined for an empty array
             dy, x = reshaped(dy, (rows, weight.shape[0])), reshaped(x, (rows, weight.shape[1]))
         if self.needs[1]:
             dw = _core.matmul(dy.T, x, None, "none", None)
@@ -59,12 +59,12 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         weight = as_tensor("linear", weight)
         as_tensor("linear", x)
         x = x if isinstance(x, Tensor) else wrap(np.asarray(x, weight.dtype))
-    if weight._array.ndim == 1:  # one output, without a dimension of its own
+    if weight._array.ndim == 1:  # one output, without a dimension
         y = matmul(x, weight)
         return y if bias is None else add(y, bias)
     try:
         return Linear().apply(x, weight, bias)
-    except TypeError:  # asked afterwards, so that floats do not pay for the question
+    except TypeError:  # checked afterwards, since floats are the common case
         if {x.dtype.kind, weight.dtype.kind} - {"i", "u"}:
             raise
         y = matmul(x, transpose(weight, -1, -2) if weight.ndim > 1 else weight)

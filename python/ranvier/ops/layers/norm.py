@@ -2,8 +2,8 @@
 
     y = (x - mean) rstd weight + bias,   rstd = 1 / sqrt(var + eps),   var the mean of (x - mean)^2
 
-They differ in the axes that a mean is taken over. x is float32 or float64, weight and bias of its dtype, or
-None; the result has x's memory order. Statistics are kept in float64, so that data far from 0 loses nothing.
+They differ in the axes of the mean. x is float32 or float64, weight and bias of its dtype, or
+None; the result has x's memory order. Statistics are float64, which keeps the accuracy of data far from 0.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def batch_norm(
     eps: float = 1e-5,
     num_batches_tracked: Any = None,
 ) -> Tensor:
-    """y = (x - mean) / sqrt(var + eps) weight + bias, each channel with a mean and variance of its own.
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each channel.
 
-    x: (N, C), (N, C, L), (N, C, H, W) ...; everything else (C,), or None. training: mean and variance are
-    those of the batch over all axes but the channels', and the running ones move towards them in place,
-    r += momentum (batch - r), with the variance over n - 1; else the running ones are used.
-    num_batches_tracked: a count that training raises by one; with momentum None it makes the running
-    statistics the mean over all batches.
+    x: (N, C), (N, C, L), (N, C, H, W) ...; the other arguments (C,), or None. training: mean and variance
+    of the batch over all axes but the channels'; the running ones are updated in place,
+    r += momentum (batch - r), with the variance over n - 1. Else the running ones are used.
+    num_batches_tracked: a count that training increases by one; with momentum None the running statistics are
+    the means over all batches.
 
     Raises ValueError for shapes that do not fit, for a single value per channel when training and for missing
     running statistics when not; TypeError for other dtypes.
@@ -109,7 +109,7 @@ class GroupNorm(Function):
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each sample and group.
 
-    x: (N, C, ...), its C channels in num_groups groups that follow each other; weight, bias: (C,) or None.
+    x: (N, C, ...), with C consecutive channels in num_groups groups; weight, bias: (C,) or None.
     One group normalises a whole sample, C groups are instance norm. Raises ValueError where num_groups does
     not divide C, for shapes that do not fit, and where every group has a single value in a single sample.
 
@@ -141,8 +141,8 @@ def instance_norm(
     """y = (x - mean) / sqrt(var + eps) weight + bias, with a mean and variance for each sample and channel.
 
     x: (N, C, ...) with at least two pixels; weight, bias: (C,) or None. Group norm with C groups. Running
-    statistics are not kept: use_input_stats=False takes those given, as batch norm does, and giving them
-    otherwise raises ValueError.
+    statistics are not updated: use_input_stats=False uses the given ones, as batch norm does; else giving
+    them raises ValueError.
 
     Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization" (2016).
 
@@ -198,7 +198,7 @@ class RMSNorm(Function):
         self.normalized_shape, self.eps = normalized_shape, eps
 
     def forward(self, x: Array, weight: Array | None) -> Array:
-        if self.eps is None:  # another dtype than float is the core's to refuse
+        if self.eps is None:  # the core refuses other dtypes
             self.eps = float(np.finfo(x.dtype).eps) if x.dtype.kind == "f" else 0.0
         y, self.rstd = _core.rms_norm(x, self.normalized_shape, weight, self.eps)
         self.x, self.weight = x, weight

@@ -27,14 +27,14 @@ class Pad(Function):
 
 
 def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """x with a frame of values around it: pad = (before, after) of the last dimension, then of the one before
-    it, and so on. Negative sizes crop.
+    """x with values added around it: pad = (before, after) of the last dimension, then of the one before it,
+    and so on. Negative sizes crop.
 
-    mode 'constant' (any shape): the frame is value, 0 where it is None. The others repeat x's own values, in
-    the last dimension of (N, C, L) or the last two of (N, C, H, W), with or without N: 'reflect' mirrors at
-    the edge, which is not repeated (sizes below the axis), 'replicate' repeats the edge, 'circular' goes on
-    at the other side (sizes up to the axis). The gradient of a value is the sum over its copies. x is float32
-    or float64, in its memory order, or of whole numbers or bool.
+    mode 'constant' (any shape): the added elements are value, 0 where it is None. The others repeat x's own
+    values, in the last dimension of (N, C, L) or the last two of (N, C, H, W), with or without N: 'reflect'
+    mirrors at the edge, which is not repeated (sizes below the axis), 'replicate' repeats the edge,
+    'circular' continues at the other side (sizes up to the axis). The gradient of a value is the sum over its
+    copies. x is float32 or float64, in its memory order, or of whole numbers or bool.
 
     Raises ValueError where sizes, shape and mode do not fit together.
 
@@ -54,7 +54,7 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
 
 
 def _picked(x: Any, sizes: Any, mode: str) -> Any:
-    """Labels and masks by the modes that repeat: picked by the framed places of their elements."""
+    """Labels and masks in the modes that repeat values: the padded indices are picked."""
     _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, mode)  # the checks
     for k in range(len(sizes) // 2):
         axis = x.ndim - 1 - k
@@ -65,7 +65,7 @@ def _picked(x: Any, sizes: Any, mode: str) -> Any:
 
 
 def _pad_integers(x: Any, sizes: Any, value: Any) -> Any:
-    """Labels and masks: no gradient, so NumPy's own moves."""
+    """Labels and masks in mode "constant", by NumPy: they have no gradient."""
     frame = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, "constant", value)  # checks
     y = np.full(frame.shape, as_number("pad", value, x.dtype), x.dtype)
     to, of = [slice(None)] * x.ndim, [slice(None)] * x.ndim

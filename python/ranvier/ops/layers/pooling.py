@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Pool(Function):
-    """What the pools share: one image is a batch of one."""
+    """What the pools share. A single image is a batch of one."""
 
     dimensions: ClassVar[int]  # of a batch
     kernel: Any
@@ -41,7 +41,7 @@ class Pool(Function):
         self.arguments = arguments
 
     def window(self) -> tuple[Any, ...]:
-        """The settings that backward needs: none where the shapes say them."""
+        """The settings that backward needs: none where they follow from the shapes."""
         return () if self.adaptive else self.arguments
 
     def batch(self, x: Any) -> Any:
@@ -78,7 +78,7 @@ class WindowedMaxPool(MaxPool):
         return AtMaxima(dy[None] if self.single else dy, self.where, windows, pool)
 
     def side_by_side(self, dy: Any) -> tuple[int, ...] | None:
-        """The sizes of the windows, if none overlaps another or reaches beyond the image."""
+        """The sizes of the windows, if they neither overlap nor reach beyond the image."""
         size, stride, padding, dilation, _ = self.arguments
         if padding not in _NONE or dilation not in _ONE:
             return None
@@ -168,7 +168,7 @@ def max_pool1d(
 ) -> Any:
     """y[o] = max over s of x[o stride - padding + s dilation], for signals (N, C, L) -> (N, C, O).
 
-    The settings, and the indices, are :func:`max_pool2d`'s, of one axis.
+    Settings and indices as in :func:`max_pool2d`, for one axis.
 
     >>> import ranvier as rv
     >>> rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
@@ -190,9 +190,9 @@ def max_pool2d(
     """y[oh, ow] = max over r, s of x[oh stride - padding + r dilation, ow stride - padding + s dilation].
 
     stride: kernel_size where it is None. padding: at most half of the window, never the maximum itself.
-    ceil_mode: a last window that is only partly inside the image counts too. A NaN in a window gives NaN. The
-    gradient goes to the maximum, of equal ones to the first. With return_indices the result is (y, indices):
-    where each maximum lies in its image, h W + w, as int64.
+    ceil_mode: a last window that is only partly inside the image counts, too. A NaN in a window gives NaN.
+    The gradient goes to the maximum, of equal ones to the first. With return_indices the result is (y,
+    indices): the place of each maximum in its image, h W + w, as int64.
 
     Shapes: (N, C, H, W) -> (N, C, OH, OW),
     OH = floor((H + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1.
@@ -210,7 +210,7 @@ def max_pool2d(
     function = MaxPool2d(*arguments, return_indices=return_indices)
     try:
         return function.apply(x)
-    except TypeError:  # asked afterwards, so that floats do not pay for the question
+    except TypeError:  # checked afterwards, since floats are the common case
         x = as_tensor("max_pool2d", x)
         if x.dtype.kind not in "iu":
             raise
@@ -227,7 +227,7 @@ def _of_integers(function: MaxPool2d, x: Tensor) -> Any:
 
 
 def _stride(stride: Any) -> Any:
-    """A stride without numbers, as PyTorch passes on, is none."""
+    """An empty stride, which PyTorch allows, is None."""
     return None if isinstance(stride, (tuple, list)) and not stride else stride
 
 
@@ -266,7 +266,7 @@ def avg_pool1d(
 ) -> Tensor:
     """y[o] = the mean of x over the window that begins at o stride - padding: (N, C, L) -> (N, C, O).
 
-    The settings are :func:`avg_pool2d`'s, of one axis.
+    Settings as in :func:`avg_pool2d`, for one axis.
 
     >>> import ranvier as rv
     >>> rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)

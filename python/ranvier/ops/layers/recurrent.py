@@ -4,8 +4,8 @@
     GRU   r, z = sigmoid(.) of the same;  n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = n + z (h - n)
     RNN   h' = tanh(.) or relu(.) of the same
 
-Time is a loop in the core: Python costs as much for a thousand steps as for one. The inputs of all steps go
-through W_ih as one product, and so do the gradients to the weights.
+The loop over time is in the core: the cost in Python does not depend on the number of steps. W_ih x is one
+product for all steps, and so are the gradients of the weights.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def recurrent(
 ) -> tuple[Tensor, ...]:
     """The states h of all steps, and the last state of each sequence: (y, h_n), for LSTM (y, h_n, c_n).
 
-    cell: "lstm", "gru", "rnn_tanh" or "rnn_relu"; x: (steps, N, inputs), or with sizes, which counts the rows
-    of each step from N downwards, (rows, inputs); state: (h0, c0), for the others (h0,), each (N, hidden) or
+    cell: "lstm", "gru", "rnn_tanh" or "rnn_relu"; x: (steps, N, inputs), or with sizes, the number of rows of
+    each step in decreasing order, (rows, inputs); state: (h0, c0), for the others (h0,), each (N, hidden) or
     None for zeros; weights: W_ih (gates hidden, inputs), W_hh (gates hidden, hidden) and, if there are any,
     b_ih and b_hh. reverse: from each sequence's last step to its first. All float32 or all float64.
 

@@ -1,8 +1,10 @@
-"""Losses: how far predictions lie from targets.
+"""Losses: how far predictions are from targets.
 
-``reduction`` is 'mean' (the sum of the elements' losses divided by their number), 'sum' or 'none'. Shapes
-are not broadcast: (n,) against (n, 1) raises ValueError. Targets that are NumPy arrays or hold integers take
-the dtype of x; weights are constants, through which no gradient goes.
+``reduction`` is 'mean' (the sum of the elements' losses divided by their number), 'sum' or 'none'. Shapes are
+not broadcast: (n,) against (n, 1) raises ValueError. Targets that are NumPy arrays or integers are cast to
+the dtype of x. Weights are constants without a gradient.
+
+Other shapes and reductions raise ValueError; dtypes that differ or are not floating raise TypeError.
 """
 
 from ranvier.ops.layers.loss.classes import *

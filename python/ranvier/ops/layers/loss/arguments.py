@@ -1,4 +1,4 @@
-"""What all losses do with their arguments."""
+"""The arguments of losses, and Functions that several losses share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ranvier.autograd.tensor import Tensor, wrap
 
 
 def in_dtype_of(x: Any, target: Any) -> Any:
-    """A target in the dtype of x, so that float64 data trains a float32 model. Only Tensors of floats, which
-    may carry gradients, stay as they are."""
+    """A target in the dtype of x: float64 data can train a float32 model. Tensors of floats, which may have
+    gradients, stay as they are."""
     dtype = getattr(x, "dtype", None)
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
         return wrap(cast(target._array, np.dtype(dtype)))

@@ -26,14 +26,14 @@ def _apply(function: Function, x: Any, target: Any, reduction: str) -> Tensor:
 
 
 def _scores(x: Any, target: Any) -> tuple[Any, Any]:
-    """Scores () as those of one class; scores (C,) with a target (1,) as the batch of one that it says."""
+    """Scores () as those of one class; scores (C,) with a target (1,) as a batch of one."""
     shapes = [getattr(value, "shape", None) for value in (x, target)]
     x = unsqueeze(x, 0) if shapes[0] == () else x
     return (unsqueeze(x, 0), target) if len(x.shape) == 1 and shapes[1] == (1,) else (x, target)
 
 
 class ClassLoss(Function):
-    """A loss of scores; its kernel returns the loss and what the gradient is computed from besides."""
+    """A loss of scores. Its kernel returns the loss, and arrays that the backward kernel reads."""
 
     loss: Any
     gradient: Any
@@ -124,8 +124,8 @@ def focal(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """alpha_t (1 - p)^gamma (-log p) with p = softmax(x) of the true class t: what is right already counts
-    little. gamma = 0 without alpha is cross-entropy.
+    """alpha_t (1 - p)^gamma (-log p) with p = softmax(x) of the true class t: classes that are already right
+    count little. gamma = 0 without alpha is cross-entropy.
 
     x: logits (N, C), (N, C, d1, ...) or (C,); target: class indices (N, d1, ...). ``alpha`` (C,): a factor
     for each class. 'mean' divides by the number of targets that are not ``ignore_index``, with or without

@@ -22,8 +22,7 @@ class SoftMargin(ElementLoss):
 def soft_margin(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-target x)), the logistic loss for targets 1 and -1.
 
-    Raises ValueError for different shapes or another reduction, TypeError for dtypes that differ or are not
-    floating.
+    Errors as in :func:`mse`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.soft_margin_loss(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0]), reduction="none")
@@ -37,10 +36,10 @@ class HingeEmbedding(ElementLoss):
 
 
 def hinge_embedding(x: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
-    """x where the target is 1, max(0, margin - x) where it is -1: x is a distance, small for what belongs
-    together. With x = -score target and targets -1, the hinge loss of a support vector machine.
+    """x where the target is 1, max(0, margin - x) where it is -1: x is a distance, small for similar
+    inputs. With x = -score target and targets -1, the hinge loss of a support vector machine.
 
-    Errors as in :func:`soft_margin`.
+    Errors as in :func:`mse`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.hinge_embedding_loss(rv.tensor([0.3, 0.3]), rv.tensor([1.0, -1.0]), reduction="none")
@@ -55,9 +54,9 @@ class MarginRanking(LossOfThree):
 
 
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
-    """max(0, margin - target (x1 - x2)): target 1 asks for x1 above x2 by ``margin``, -1 for the contrary.
+    """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.
 
-    Errors as in :func:`soft_margin`.
+    Errors as in :func:`mse`.
 
     >>> import ranvier as rv
     >>> x1, x2 = rv.tensor([1.0, 1.0]), rv.tensor([0.5, 0.5])
@@ -103,7 +102,7 @@ def triplet_margin(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, margin + d(anchor, positive) - d(anchor, negative)) with d = :func:`pairwise_distance`: the
-    anchor is to be nearer to the positive than to the negative. ``swap`` takes the smaller of
+    anchor should be nearer to the positive than to the negative. ``swap`` takes the smaller of
     d(anchor, negative) and d(positive, negative).
 
     anchor, positive, negative: (N, D) or (D,). Raises ValueError for p <= 0 or another reduction, TypeError

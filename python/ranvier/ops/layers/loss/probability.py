@@ -18,10 +18,10 @@ class Bce(ElementLoss):
 def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy -(t log x + (1 - t) log(1 - x)) of probabilities x; each logarithm is at least
     -100, so that the loss is finite. ``weight``, which broadcasts to the shape of x, multiplies it; 'mean'
-    divides by the number of elements all the same.
+    divides by the number of elements, with or without it.
 
-    Raises ValueError for different shapes, for x outside [0, 1] or another reduction, TypeError for dtypes
-    that differ or are not floating. :func:`bce_with_logits` is more accurate and takes x before the sigmoid.
+    Raises ValueError for x outside [0, 1], else as :func:`mse`. :func:`bce_with_logits` is more accurate and
+    takes x before the sigmoid.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.binary_cross_entropy(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
@@ -42,8 +42,7 @@ def bce_with_logits(
     ``weight`` multiplies the loss, ``pos_weight`` the part of positive targets, -t log(sigmoid(x)); both
     broadcast to the shape of x.
 
-    Raises ValueError for different shapes or another reduction, TypeError for dtypes that differ or are not
-    floating.
+    Errors as in :func:`mse`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.binary_cross_entropy_with_logits(rv.tensor([1000.0]), rv.tensor([0.0]))
@@ -66,13 +65,12 @@ class SigmoidFocal(ElementLoss):
 def sigmoid_focal(
     x: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "none"
 ) -> Tensor:
-    """Binary cross-entropy of p = sigmoid(x), times a (1 - p_t)^gamma: what is right already counts little.
+    """Binary cross-entropy of p = sigmoid(x), times a (1 - p_t)^gamma: right predictions count little.
 
     p_t is p where the target is 1 and 1 - p where it is 0; a is alpha and 1 - alpha there, or 1 for
     alpha < 0. gamma = 0 is plain cross-entropy. Name and defaults are torchvision's ``sigmoid_focal_loss``.
 
-    Raises ValueError for gamma < 0, different shapes or another reduction, TypeError for dtypes that differ
-    or are not floating. :func:`focal` is the form for one class of many.
+    Raises ValueError for gamma < 0, else as :func:`mse`. :func:`focal` is the form for one class of many.
 
     Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
 
@@ -94,8 +92,7 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     ``log_target``: target holds logarithms too. ``reduction`` 'batchmean' divides the sum by the size of the
     first dimension, which is the divergence of one distribution; 'mean' by the number of elements.
 
-    Raises ValueError for different shapes or another reduction, TypeError for dtypes that differ or are not
-    floating.
+    Errors as in :func:`mse`.
 
     Source: Kullback and Leibler, "On Information and Sufficiency" (1951).
 

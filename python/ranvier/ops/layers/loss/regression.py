@@ -152,7 +152,7 @@ def gaussian_nll(
 
 
 def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    """var for an x of a shape of its own, in the shape of the loss."""
+    """var in the shape of the loss; own is the shape of x."""
     if isinstance(var, (int, float)):
         if not var >= 0:
             raise ValueError(f"[gaussian_nll] got var {var}; expected a number >= 0")
