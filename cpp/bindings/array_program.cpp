@@ -1,10 +1,5 @@
-#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
-#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
-#define NO_IMPORT_ARRAY
-#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
 #include "bindings/array_program.h"
 
-#include <numpy/arrayobject.h>
 #include <pthread.h>
 
 #include <algorithm>
@@ -14,13 +9,12 @@
 #include "base/allocator.h"
 #include "bindings/conv_args.h"
 #include "bindings/index_range.h"
+#include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 namespace {
 
 constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;  // runs, each up to ...
-
-PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 
 bool same_strides(PyArrayObject* a, PyArrayObject* b) {
   for (int d = 0; d < PyArray_NDIM(a); ++d)
@@ -41,7 +35,7 @@ bool ArgumentForm::fits(py::handle array) const {
          std::equal(PyArray_DIMS(a), PyArray_DIMS(a) + PyArray_NDIM(a), PyArray_DIMS(s));
 }
 
-bool ArgumentForm::lies_alike(py::handle array) const {
+bool ArgumentForm::has_layout_of(py::handle array) const {
   PyArrayObject *a = as_array(array), *s = as_array(sample);
   return PyArray_ISBEHAVED_RO(a) && same_strides(a, s);
 }
@@ -99,7 +93,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   g_programs.insert(this);
 }
 
-// In a forked child: the thread that held a lock is not there, and no run is half done (base/fork.h).
+// In a forked child, which does not have the thread that held a lock. No run is half done (base/fork.h).
 void ArrayProgram::renew_locks() {
   for (ArrayProgram* program : g_programs) new (&program->mutex_) std::mutex;
 }
@@ -144,14 +138,11 @@ py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<p
 
 bool ArrayProgram::writes_into(py::handle array) const {
   PyArrayObject* a = as_array(array);
-  const char *low = PyArray_BYTES(a), *high = low + PyArray_ITEMSIZE(a);
-  for (int d = 0; d < PyArray_NDIM(a); ++d) {
-    if (PyArray_DIM(a, d) == 0) return false;
-    const int64_t reach = (PyArray_DIM(a, d) - 1) * PyArray_STRIDE(a, d);
-    (reach < 0 ? low : high) += reach;
-  }
-  return std::any_of(written_.begin(), written_.end(),
-                     [&](const auto& range) { return low < range.second && range.first < high; });
+  if (PyArray_SIZE(a) == 0) return false;
+  const auto [first, last] = reach_of(a);
+  return std::any_of(written_.begin(), written_.end(), [first = first, last = last](const auto& range) {
+    return first < range.second && range.first < last;
+  });
 }
 
 bool ArrayProgram::overlaps(const py::tuple& arrays) const {
@@ -210,8 +201,8 @@ void ArrayProgram::count_changes() const {
   }
 }
 
-// Looks for changes of watched Tensors: what was prepared is then done anew; in each run where NumPy, or
-// `.data`, knows the memory and no change is counted.
+// Prepares again after a change of a watched Tensor; in each run where NumPy, or `.data`, has access to the
+// memory and changes are not counted.
 void ArrayProgram::watch() {
   constexpr int64_t kUnwatched = 8;
   for (Watched& w : watched_) {
@@ -222,9 +213,8 @@ void ArrayProgram::watch() {
   }
 }
 
-bool ArrayProgram::is_current() {
-  return num_threads() == team_ && winograd_allowed() == winograd_ && active_isa() == isa_ &&
-         guards_.first_changed() < 0;
+bool ArrayProgram::has_same_settings() const {
+  return num_threads() == team_ && winograd_allowed() == winograd_ && active_isa() == isa_;
 }
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
@@ -235,7 +225,6 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
     PyObject* expected = form_[i].ptr();
     if (expected != Py_None) {
-      if (x == expected) continue;
       if (!same_value(x, expected)) return false;
       continue;
     }
@@ -244,14 +233,14 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
     } else {
       PyObject* array = PyObject_GetAttr(x, array_name);
       if (array) arrays.push_back(py::reinterpret_steal<py::object>(array));
-      PyObject* wanted = array ? PyObject_GetAttr(x, gradient_name) : nullptr;
-      if (!wanted) PyErr_Clear();
-      Py_XDECREF(wanted);
-      if (wanted != Py_False) return false;
+      PyObject* requires_grad = array ? PyObject_GetAttr(x, gradient_name) : nullptr;
+      if (!requires_grad) PyErr_Clear();
+      Py_XDECREF(requires_grad);
+      if (requires_grad != Py_False) return false;
     }
     if (arrays.size() > arguments_.size()) return false;
-    const ArgumentForm& wanted = arguments_[arrays.size() - 1];
-    if (!wanted.fits(arrays.back()) || !wanted.has_strides_of(arrays.back())) return false;
+    const ArgumentForm& form = arguments_[arrays.size() - 1];
+    if (!form.fits(arrays.back()) || !form.has_strides_of(arrays.back())) return false;
     for (size_t j = 0; j < i; ++j)  // one array given twice is another call
       if (PyTuple_GET_ITEM(arguments.ptr(), j) == x) return false;
   }
@@ -322,7 +311,7 @@ std::unique_lock<std::mutex> ArrayProgram::locked() {
 void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& memory) {
   for (size_t i = 0; i < arguments_.size(); ++i) {
     py::handle a = arrays[i];
-    if (!arguments_[i].lies_alike(a)) {
+    if (!arguments_[i].has_layout_of(a)) {
       if (PyArray_CopyInto(as_array(arguments_[i].sample), as_array(a)) < 0) throw py::error_already_set();
       a = arguments_[i].sample;
     }
@@ -366,8 +355,7 @@ void ArrayProgram::measure() {
 void ArrayProgram::measure_now() {
   std::unique_lock<std::mutex> lock = locked();
   if (runs_ >= kMeasured) return;
-  // The workspace is made for a team and a level; with others nothing is measured.
-  if (num_threads() != team_ || winograd_allowed() != winograd_ || active_isa() != isa_) return;
+  if (!has_same_settings()) return;  // the workspace is made for a team and a level
   std::vector<py::object> arrays, memory;
   for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
   prepare(arrays.data(), memory);

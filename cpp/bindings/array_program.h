@@ -18,7 +18,7 @@
 
 namespace ranvier::bind {
 
-// A gradient that a run leaves behind, or takes away (tensor is None).
+// A gradient that a run leaves, or removes (tensor is None).
 struct Gradient {
   py::object leaf, tensor;
   int kept = -1;               // its place among the program's kept memory; -1: it stays where it is
@@ -28,19 +28,19 @@ struct Gradient {
   bool is_held() const;
 };
 
-// What an argument must look like, and where it is copied to when it lies otherwise.
+// The shape and dtype of an argument, and the array that it is copied to when it has another layout.
 struct ArgumentForm {
-  py::object sample;  // the array of the recording, of its own memory
+  py::object sample;  // the array of the recording
 
   bool fits(py::handle array) const;
   bool has_strides_of(py::handle array) const;
-  bool lies_alike(py::handle array) const;  // so that it need not be copied
+  bool has_layout_of(py::handle array) const;  // so that it need not be copied
 };
 
 // A result: a view of an output's memory.
 struct ResultForm {
   int output;  // or -1:
-  int kept;    // of a gradient that the step leaves behind as well
+  int kept;    // of a gradient that the step leaves as well
   int64_t offset;
   py::object dtype;
   int ndim;
@@ -58,13 +58,14 @@ class ArrayProgram {
 
   // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.
   // gradients: (leaf, Tensor or None, place among kept_arrays or -1), set after a run. changed: the Tensors
-  // that a run changes in place: the tape compares their counters. renew: makes another Tensor, with memory
-  // of its own, of the same shape and strides.
+  // that a run changes in place: the tape compares their counters. renew: makes a Tensor of the same shape
+  // and strides in new memory.
   void set_call(const py::list& form, const py::list& gradients, const py::list& changed,
                 const py::object& renew);
   void set_guards(const py::list& guards) { guards_.set(guards); }
-  bool is_current();
-  // Whether an argument shares memory with what a run changes: it would be read before or after the change.
+  bool is_current() { return has_same_settings() && guards_.first_changed() < 0; }
+  // Whether an argument shares memory with what a run changes: whether it is read before or after that is not
+  // defined.
   bool overlaps(const py::tuple& arrays) const;
   // The first guard that does not hold; -1: all do.
   int first_changed() { return guards_.first_changed(); }
@@ -89,6 +90,7 @@ class ArrayProgram {
   Program& program() { return *program_; }
 
  private:
+  bool has_same_settings() const;  // as when it was recorded
   std::unique_lock<std::mutex> locked();
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   py::tuple run_on(const py::handle* arrays);

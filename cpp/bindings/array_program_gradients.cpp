@@ -1,26 +1,15 @@
-// Gradients that a replay leaves behind: the caller may keep them.
-#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
-#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
-#define NO_IMPORT_ARRAY
-#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
-#include <numpy/arrayobject.h>
-
+// Gradients that a replay leaves: the caller may keep them.
 #include "bindings/array_program.h"
+#include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
-namespace {
-
-PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
-
-}  // namespace
-
 // References that are not the caller's: ours, the leaf's `grad`, the tensor's own, and the one of the cell
 // that counts its changes.
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
   const TensorSlots& slots = TensorSlots::of(tensor);
   PyObject *now = slot_of(tensor.ptr(), slots.array), *cell = slot_of(tensor.ptr(), slots.cell);
-  if (PyArray_DATA(as_array(now)) != data) return true;  // it has got other memory since
+  if (PyArray_DATA(as_array(now)) != data) return true;  // it has other memory now
   const bool in_leaf = slot_of(leaf.ptr(), slots.grad) == tensor.ptr();
   const bool in_cell = PyList_GET_ITEM(cell, 1) == now;
   return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now) > 1 + in_cell || Py_REFCNT(cell) > 1;
@@ -42,7 +31,7 @@ void ArrayProgram::set_gradients() const {
   }
 }
 
-// What the caller has kept of the last run stays as it is: the next one writes elsewhere.
+// What the caller has kept of the last run keeps its values: the next run writes elsewhere.
 void ArrayProgram::release_held_gradients() {
   for (Gradient& g : gradients_) {
     if (g.kept < 0 || !g.is_held()) continue;

@@ -1,21 +1,16 @@
-#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
-#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
-#define NO_IMPORT_ARRAY
-#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
 #include "bindings/array_recording.h"
-
-#include <numpy/arrayobject.h>
 
 #include <algorithm>
 #include <cstdlib>
 
 #include "base/allocator.h"
 #include "bindings/array_args.h"
+#include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 namespace {
 
-// While a recording is open NumPy's own arrays carry a handler of its own, which tells them from others.
+// Arrays that NumPy makes during a recording carry this handler, so that they are known later.
 void* plain_malloc(void*, size_t bytes) { return std::malloc(bytes ? bytes : 1); }
 void* plain_calloc(void*, size_t count, size_t size) {
   return std::calloc(count ? count : 1, size ? size : 1);
@@ -25,7 +20,6 @@ void plain_free(void*, void* p, size_t) { std::free(p); }
 PyDataMem_Handler g_functions = {
     "ranvier_recording", 1, {nullptr, plain_malloc, plain_calloc, plain_realloc, plain_free}};
 
-PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
 PyObject* handler_of(PyArrayObject* a) { return reinterpret_cast<PyArrayObject_fields*>(a)->mem_handler; }
 
 }  // namespace
@@ -69,12 +63,8 @@ Memory ArrayRecording::memory_of(py::handle array) const {
         ours ? allocation_serial(data) >= first_serial_ : handler_of(root) == handler_.ptr();
     return {data, static_cast<size_t>(PyArray_NBYTES(root)), ours, in_recording, owner};
   }
-  int64_t low = 0, high = PyArray_ITEMSIZE(root);  // a view of a buffer that is no array
-  for (int d = 0; d < PyArray_NDIM(root); ++d) {
-    const int64_t reach = std::max<int64_t>(PyArray_DIM(root, d) - 1, 0) * PyArray_STRIDE(root, d);
-    (reach < 0 ? low : high) += reach;
-  }
-  return {data + low, static_cast<size_t>(high - low), false, false, owner};
+  const auto [first, last] = reach_of(root);  // of a buffer that is no array
+  return {first, static_cast<size_t>(last - first), false, false, owner};
 }
 
 void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {

@@ -10,8 +10,8 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// Memory, and who keeps it: a block of ours by a pin, anything else by a reference to the array that owns it.
-// References alone would not do: autograd asks whether an array has one owner.
+// Memory, and what keeps it from being freed: a pin for a block of the core's allocator, else a reference to
+// the array that owns it. A pin is needed since autograd checks whether an array has one owner.
 struct Memory {
   void* begin;
   size_t bytes;
@@ -34,11 +34,11 @@ class ArrayRecording : public Recording {
   RegionKind kind_of(py::handle array) const;
   int region_of(py::handle array) const;
   int references(py::handle array) const;  // that this recording holds
-  // A temporary that somebody still refers to, other than through these regions; or -1.
+  // A temporary, other than these regions, that is still referenced; or -1.
   int still_referenced(const std::vector<int>& expected) const;
   std::string place_of_writer(int region) const;
 
-  // What a program takes over: blocks pinned for ever, and the owners of other memory.
+  // What a program takes over: pinned blocks, and the owners of other memory.
   std::vector<void*> take_pins(const std::vector<int>& kept);
   std::vector<py::object> take_owners() { return std::move(owners_); }
 
@@ -58,7 +58,7 @@ class ArrayRecording : public Recording {
   std::vector<std::pair<void*, size_t>> alive_;  // temporaries that were not released when last looked at
   size_t alive_bytes_ = 0;
   py::object handler_;                 // what NumPy's arrays of this recording carry
-  PyObject* numpy_handler_ = nullptr;  // NumPy's own, while ours stands in its place
+  PyObject* numpy_handler_ = nullptr;  // NumPy's own, while ours is set
 };
 
 }  // namespace ranvier::bind

@@ -8,17 +8,8 @@ namespace ranvier::bind {
 namespace {
 
 const char* kind_name(const ArrayRecording& recording, py::handle array) {
-  switch (recording.kind_of(array)) {
-    case RegionKind::persistent:
-      return "persistent";
-    case RegionKind::argument:
-      return "argument";
-    case RegionKind::temporary:
-      return "temporary";
-    case RegionKind::foreign:
-      return "foreign";
-  }
-  return "";
+  static const char* const names[] = {"persistent", "argument", "temporary", "foreign"};
+  return names[static_cast<int>(recording.kind_of(array))];
 }
 
 std::vector<int> regions_of(const ArrayRecording& recording, const py::list& arrays) {
@@ -34,7 +25,7 @@ py::object still_referenced(const ArrayRecording& recording, const py::list& arr
   return py::str(recording.place_of_writer(region));
 }
 
-// Guards refer to what the step reads, which may refer to the program: the garbage collector looks inside.
+// Guards refer to what the step reads, which may refer to the program: the garbage collector finds the cycle.
 void collected(PyHeapTypeObject* heap_type) {
   PyTypeObject* type = &heap_type->ht_type;
   type->tp_flags |= Py_TPFLAGS_HAVE_GC;

@@ -9,19 +9,8 @@ namespace py = pybind11;
 namespace {
 
 const char* role_name(Role role) {
-  switch (role) {
-    case Role::persistent:
-      return "persistent";
-    case Role::argument:
-      return "argument";
-    case Role::output:
-      return "output";
-    case Role::temporary:
-      return "temporary";
-    case Role::prepared:
-      return "prepared";
-  }
-  return "";
+  static const char* const names[] = {"persistent", "argument", "output", "temporary", "prepared"};
+  return names[static_cast<int>(role)];
 }
 
 // (buffer, its role, whether it is written, element type, shape, byte in the buffer) of each view.

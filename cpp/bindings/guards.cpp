@@ -1,11 +1,5 @@
-#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
-#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
-#define NO_IMPORT_ARRAY
-#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
 #include "bindings/guards.h"
 
-#include <numpy/arrayobject.h>
-#include <numpy/arrayscalars.h>
 #include <structmember.h>
 
 #include <algorithm>
@@ -13,6 +7,9 @@
 #include <functional>
 
 #include "bindings/array_args.h"
+#include "bindings/numpy_api.h"
+
+#include <numpy/arrayscalars.h>
 
 namespace ranvier::bind {
 namespace {
@@ -162,7 +159,7 @@ bool has_dict(PyObject* owner, PyObject* expected) {
 }
 
 // No reference to the gradient is kept: autograd, and the program that made it, count them.
-// adds: the step adds to it where it lies, which an eager step does only where nobody else holds it.
+// adds: the step adds to it in place, which an eager step does only where nothing else refers to its array.
 int64_t gradient_address(PyObject* leaf, bool adds) {
   const TensorSlots& slots = TensorSlots::of(leaf);
   PyObject* gradient = slot_of(leaf, slots.grad);

@@ -1,8 +1,8 @@
 // Guards: what a recorded step has read in Python, and whether that is still so.
 //
 // A guard names one place (an item of a dict, an attribute, a cell, the contents of a list ...) and what was
-// there when the step was recorded. Plain values count by value (0.0 and -0.0 are two), NumPy scalars too,
-// all else by identity; a guard holds references, so an address never means two objects.
+// there when the step was recorded. Plain values and NumPy scalars are compared by value (0.0 and
+// -0.0 differ), all else by identity. A guard holds references, so an address never means two objects.
 #pragma once
 #include <pybind11/pybind11.h>
 
@@ -26,8 +26,8 @@ enum class GuardKind : int64_t {
           // NotImplemented: the class has no such name
   function,  // code, defaults and keyword defaults of owner are those of expected, a tuple
   array,     // shape, dtype and elements of owner, a NumPy array, are those of expected
-  gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nobody else holds its
-             // array; 0: there is none
+  gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nothing else refers
+             // to its array; 0: there is none
   call,      // owner() gives expected
 };
 
@@ -63,7 +63,7 @@ class Guards {
   std::vector<Dict> dicts_;  // the guards before dicts_.back().end
 };
 
-// A slot of a Tensor, read where it lies: borrowed references. An attribute lookup takes ten times as long.
+// The slots of a Tensor, read directly (borrowed references). An attribute lookup takes ten times as long.
 struct TensorSlots {
   int64_t array, cell, grad;  // offsets
 

@@ -1,4 +1,4 @@
-// Where temporaries lie in one block of memory: two share a place if they do not live at the same time.
+// Where temporaries are in one block of memory: two share a place if their lifetimes do not overlap.
 #pragma once
 #include <cstddef>
 #include <vector>

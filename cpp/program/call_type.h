@@ -10,8 +10,8 @@
 
 namespace ranvier {
 
-// One view of a call: where in the call it lies, and whether the call writes it. All views are laid out
-// alike, whatever their element type, so that a program can read and redirect any of them.
+// One view of a call: its place in the call, and whether the call writes it. All views have the same members,
+// whatever their element type, so that a program can read and redirect any of them.
 struct View {
   uint32_t position;  // bytes from the start of the call to its TensorView
   uint16_t item;      // bytes of an element
@@ -96,8 +96,8 @@ struct Extent {
 };
 Extent extent(const AnyView& v, int64_t item);
 
-// Whether a call may be left half done: its results do not lie where it reads, and are nothing that the
-// caller has filled before.
+// Whether a call may be left half done: it does not write where it reads, nor into memory that the caller has
+// filled before.
 bool may_stop(const CallType& type, const void* call);
 
 }  // namespace ranvier

@@ -24,8 +24,8 @@ class Snapshot {
 // Why the eager run is another list of calls than the program was made from; empty: it is the same.
 std::string other_path(const Program& program, const Recording& eager);
 
-// What differs, or nothing. `before`: the state before the eager run; the state after it is there again
-// afterwards. The program's arguments and outputs must be set.
+// What differs, or nothing. `before`: the state before the eager run; the state after that run is restored at
+// the end. The program's arguments and outputs must be set.
 std::string check(Program& program, const Snapshot& before, const Recording& eager);
 
 }  // namespace ranvier

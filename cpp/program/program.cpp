@@ -14,7 +14,7 @@
 
 namespace ranvier {
 
-// What an instruction on the team costs besides its own time, where others about it run on one thread, in ns.
+// The cost, in ns, of an instruction on the team between others on one thread, besides its own time.
 constexpr double kBarriers = 300;
 
 Program::Program(Recording&& recording, const Regions& regions, int team) : team_(team) {
@@ -88,7 +88,7 @@ void Program::take(Recording& recording, const Regions& regions) {
   places_ = std::move(recording.places);
 }
 
-// From the last to the first: an instruction whose results are temporaries that nothing reads later goes.
+// From the last to the first: drops instructions whose results are temporaries that nothing reads later.
 void Program::drop_unused() {
   std::vector<bool> needed(buffers_.size(), false);
   std::vector<Instruction> kept;
@@ -104,8 +104,7 @@ void Program::drop_unused() {
   instructions_ = std::move(kept);
 }
 
-// A check of what depends on arguments alone comes before everything else: where it fails nothing has
-// changed.
+// Checks that depend on arguments alone come before everything else: where one fails, nothing has changed.
 void Program::checks_first() {
   std::vector<bool> early(instructions_.size(), false);
   for (size_t i = 0; i < instructions_.size(); ++i) {
@@ -229,7 +228,7 @@ void Program::run_one(size_t index) {
   instructions_[index].type->run(instructions_[index].call.get(), Team(team_), workspace_);
 }
 
-// Whether a run takes so long that it is worth a look for signals; times that are not known yet are.
+// Whether a run takes so long that it checks for signals; yes while times are unknown.
 bool Program::is_long() const {
   constexpr double kLong = 2e7;  // nanoseconds
   double sum = 0;
@@ -265,7 +264,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
   auto before = Clock::now();
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
-    if (stop && number == change_) {  // here all threads agree on whether the run goes on
+    if (stop && number == change_) {  // here all threads agree on whether the run continues
       if (leads) ended_ = stop->stopped();
       if (leads && !ended_) stop->finish();
       team.barrier();

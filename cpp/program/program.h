@@ -1,11 +1,11 @@
-// Program: a recorded list of kernel calls, on memory of its own, that runs again with one call.
+// Program: a recorded list of kernel calls with its own memory; one call runs them all again.
 //
-// Built from a Recording: what nobody needs is dropped, temporaries are placed into one arena, and the calls'
-// views are pointed there. Arguments and outputs change from run to run: their views are redirected before
-// each. A run allocates nothing and knows nothing of Python.
+// It is built from a Recording: unused calls are dropped, temporaries are placed into one arena, and the
+// views of the calls are pointed there. Arguments and outputs differ from run to run: their views are
+// redirected before each. A run allocates nothing and uses nothing of Python.
 //
-// What is computed from watched memory alone (parameters, whose changes the owner of the program hears of) is
-// prepared: computed once into memory of the program's own, and again only after renew().
+// What is computed from watched memory alone (parameters; the owner of the program is notified of their
+// changes) is prepared: computed once into memory of the program, and again only after renew().
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -28,11 +28,11 @@ struct Instruction {
   int place;
   int record;                           // the recorded call whose results it has made when it is done
   const int64_t* guard;                 // of a check: not zero where it failed; else null
-  std::vector<const char*> fused = {};  // the calls it stands for besides its own
+  std::vector<const char*> fused = {};  // the recorded calls whose work it does besides its own
   bool prepared = false;                // runs after renew() only; these come first
   bool solo = false;                    // on one thread
-  double team_ns = 1e30;  // the shortest time of a run so far, shared out as the kernel wants ...
-  double solo_ns = 1e30;  // ... and on one thread
+  double team_ns = 1e30;                // the shortest time of a run so far, shared among the threads ...
+  double solo_ns = 1e30;                // ... and on one thread
 };
 
 enum class Role { persistent, argument, output, temporary, prepared };
@@ -45,12 +45,12 @@ struct Buffer {
   int first = -1, last = -1;  // instructions that use it
   size_t offset = 0;          // of temporaries in the arena, of prepared ones among themselves
   bool watched = false;       // a change of it is followed by renew()
-  int kept = -1;              // of a gradient that the step leaves behind: its place in Regions::kept
+  int kept = -1;              // of a gradient that the step leaves: its place in Regions::kept
 };
 
 struct ProgramMemory {
   size_t arena, workspace, persistent, prepared;
-  size_t made;   // results and gradients that the step leaves behind, among persistent where they stay
+  size_t made;   // results and gradients that the step leaves; those that stay count as persistent too
   size_t eager;  // the most that the eager step held at once of what it made: temporaries and these
 };
 
@@ -71,9 +71,9 @@ class Program {
   void set_argument(int number, char* data) { redirect(arguments_[number], data); }
   void set_output(int number, char* data) { redirect(outputs_[number], data); }
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
-  // Memory of Regions::kept goes elsewhere: somebody else holds what the last run left there.
+  // Other memory for one of Regions::kept: the caller still holds what the last run left there.
   void set_kept(int number, char* data);
-  // Both return the check that failed, behind which nothing was done, or null.
+  // Both return the check that failed, or null. Nothing after a failed check has run.
   // may_stop: a long run ends where a signal asks for it (base/interrupt.h), but only before the first
   // instruction that changes what outlives the run; stopped() then, and nothing has changed.
   const Instruction* run(bool may_stop) { return run_as(Threads::chosen, may_stop); }
@@ -82,7 +82,7 @@ class Program {
   }
   bool stopped() const { return stopped_; }
   void run_one(size_t index);  // for the check against the eager step
-  // Watched memory has changed: the next run prepares what follows from it.
+  // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
   size_t prepared() const { return prepared_; }  // so many instructions at the front are
   // Each instruction from now on where run_measured() found it faster.
@@ -102,7 +102,7 @@ class Program {
   struct Slot {  // an argument or output and the views that follow it
     size_t bytes = 0;
     char* data = nullptr;
-    std::vector<std::pair<char**, int64_t>> views;  // where each view's data pointer lies, and its offset
+    std::vector<std::pair<char**, int64_t>> views;  // the address of each view's data pointer, and its offset
   };
   enum class Threads { chosen, team, solo };
   const Instruction* run_as(Threads threads, bool may_stop);
@@ -129,9 +129,9 @@ class Program {
   std::vector<int> kept_regions_;
   ProgramMemory memory_{};
   int team_;
-  bool alone_ = false;  // no instruction wants the team
+  bool alone_ = false;  // every instruction runs on one thread
   bool stale_ = true;   // what is prepared is not, or no longer
-  bool long_ = true;    // a run may take so long that it looks for signals
+  bool long_ = true;    // a run may take so long that it checks for signals
   bool stopped_ = false, ended_ = false;
   size_t change_ = 0;  // the first instruction that changes what outlives a run
   size_t prepared_ = 0;

@@ -1,9 +1,9 @@
 // Recording: keeps every kernel call that its thread makes while it is the thread's recording.
 //
-// A call's memory is known by region: a block of bytes that somebody noted before the call. Regions that the
-// core itself allocated during the recording are temporaries; arguments are what a replay gets anew; all else
-// is persistent and stays where it is. The owner of a recording keeps every noted block from being freed, so
-// that an address means one region only.
+// A call's memory is known by region: a block of bytes that was noted before the call. Regions that the core
+// itself allocated during the recording are temporaries; arguments are given to each replay; all other
+// regions are persistent and keep their address. The owner of a recording keeps every noted block from being
+// freed, so that an address means one region only.
 #pragma once
 #include <map>
 #include <memory>
@@ -52,14 +52,14 @@ class Recording {
   // A region already known at `begin` keeps its kind.
   int note(void* begin, size_t bytes, RegionKind kind, int argument = -1);
   void record(const CallType& type, const void* call);
-  // A number that a recorded call writes, and whoever runs it again reads.
+  // A number that a recorded call writes, and that is read after a replay.
   int64_t* cell();
 
   std::vector<Region> regions;
   std::vector<Record> records;
   std::vector<std::string> places;
   std::vector<std::unique_ptr<int64_t>> cells;
-  size_t peak = 0;    // bytes of temporaries, the most at once; kept by whoever notes them
+  size_t peak = 0;    // bytes of temporaries, the most at once; kept by the subclass
   std::string fault;  // why the calls cannot be replayed; empty: they can
  private:
   void add_uses(Record& record);

@@ -1,0 +1,27 @@
+// NumPy's C API, for source files that use arrays directly.
+#pragma once
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define NO_IMPORT_ARRAY
+#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
+#include <pybind11/pybind11.h>
+
+#include <numpy/arrayobject.h>
+
+#include <utility>
+
+namespace ranvier::bind {
+
+inline PyArrayObject* as_array(pybind11::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+
+// The bytes [first, last) that an array with at least one element reaches.
+inline std::pair<char*, char*> reach_of(PyArrayObject* a) {
+  char *first = PyArray_BYTES(a), *last = first + PyArray_ITEMSIZE(a);
+  for (int d = 0; d < PyArray_NDIM(a); ++d) {
+    const npy_intp reach = (PyArray_DIM(a, d) ? PyArray_DIM(a, d) - 1 : 0) * PyArray_STRIDE(a, d);
+    (reach < 0 ? first : last) += reach;
+  }
+  return {first, last};
+}
+
+}  // namespace ranvier::bind
