@@ -1,4 +1,4 @@
-"""compile and constant: what a user calls."""
+"""compile and constant: the public functions."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from ranvier.program.compiled_model import CompiledModel
 
 
 def compile(function: Any = None, *, verify: bool | int = True) -> Any:
-    """A step (forward, loss, backward, update), or a model, that is recorded once and then replayed.
+    """Compiles a step (forward, loss, backward, update) or a model: it is recorded once, then replayed.
 
-    The first call with a new signature runs `function` eagerly while the core records its kernel calls;
-    later calls replay them as one static program: no Python, no allocation, bit for bit the eager results.
-    The signature is the shapes, strides and dtypes of array arguments, other arguments by value or
-    identity, and the number of threads; each has a program of its own, 32 at most.
+    The first call with a new signature runs `function` eagerly while the core records its kernel calls.
+    Later calls replay them as one program: no Python, no allocation, the bits of the eager results. The
+    signature is the shapes, strides and dtypes of array arguments, other arguments by value or identity, and
+    the number of threads. Each signature has a separate program; at most 32 are kept.
 
-    Arrays and Tensors among the arguments are renewed with each call and arrive as Tensors. Parameters,
-    running statistics, optimizer state and learning rates are read as they are at each call. All other
-    things that the function can read in Python (variables, closures, attributes, containers, code) are
-    compared before each replay; where one has changed, the function is recorded anew. Results are Tensors
-    without a tape, in memory of their own. ``.grad`` is set as the eager step sets it. Methods can be
-    decorated.
+    Arrays and Tensors among the arguments may differ in each call, and arrive as Tensors. Parameters, running
+    statistics, optimizer state and learning rates are read at each call. All else that the function can read
+    in Python (variables, closures, attributes, containers, code) is compared before each replay; after a
+    change the function is recorded again. Results are Tensors without a tape, in new memory. ``.grad`` is set
+    as the eager step sets it. Methods can be decorated.
 
-    Raises :class:`CaptureError` where a step cannot be replayed: it reads a value (``.item()``), uses
-    arrays that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate
-    result, changes what it reads, calls what has a state of its own (files, time, random numbers of
-    Python), or returns its argument. Warns once where nearly every call would be recorded anew, and runs
-    those eagerly.
+    verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; a difference raises
+    CaptureError, which names the first instruction that differs. A number n compares after every n replays,
+    False never: then the second call shows only whether the step changes what it reads.
 
-    verify: the replay runs beside the eager step at calls 2, 4, 8, 16 ..., and CaptureError names the first
-    instruction whose result differs; a number n does so after every n replays, False never: then the second
-    call shows only whether the step changes what it reads.
+    A module is compiled forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
+    training mode it runs eagerly. Inside another compiled step it is a part of that. Weights are packed once,
+    in the order in which the kernels read them, and again after a change; a convolution or linear layer
+    applies the batch norm that follows it before it stores its result.
 
-    A module is captured forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
-    training mode it runs eagerly. Inside another captured step it is a part of that. Weights are
-    packed once, in the order in which the kernels read them, and again after a change; a batch norm becomes
-    the last thing that the convolution or linear layer before it does.
+    Warns once where nearly every call would be recorded again, and runs such calls eagerly.
 
-    What is not callable raises TypeError; a verify that is neither True, False nor a whole number from 1 on,
-    ValueError.
+    Raises:
+        CaptureError: from a call of a step that cannot be replayed. It reads a value (``.item()``), uses
+            arrays that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate
+            result, changes what it reads, uses files, time or Python's random numbers, or returns its
+            argument.
+        TypeError: `function` is not callable.
+        ValueError: verify is neither True, False nor a whole number from 1 on.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(3, 1)
@@ -75,7 +75,7 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
 
 
 def constant(value: Any) -> Tensor:
-    """A Tensor of values that a captured step may take for constant, though they are made inside it.
+    """A Tensor of values that are constant in a compiled step, although they are made inside it.
 
     Outside a recording: ``rv.tensor(value)``, or the Tensor itself.
 

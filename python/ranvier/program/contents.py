@@ -1,4 +1,4 @@
-"""What objects of the interpreter's own kinds hold, and kinds that nobody can look into: see `guards.py`."""
+"""What built-in containers hold, and which kinds of objects cannot be inspected: see `guards.py`."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _CYTHON = ("cython_function_or_method", "fused_cython_function")
 
 def compared(x: Any) -> Compared:
     """Functions whose results are compared before each replay, with what they give, in words."""
-    kind = type(x)  # not isinstance, which asks the object
+    kind = type(x)  # not isinstance, which an object can influence
     if issubclass(kind, functools.partial):
         return [(functools.partial(_parts_of_partial, x), "the contents")]
     if issubclass(kind, set):
         return [(functools.partial(_items_of_set, x), "the contents")]
     if issubclass(kind, collections.deque) or (issubclass(kind, list) and kind is not list):
         return [(functools.partial(tuple, x), "the contents")]
-    if issubclass(kind, collections.OrderedDict):  # which has an order of its own
+    if issubclass(kind, collections.OrderedDict):  # its order is not that of the dict
         return [(functools.partial(tuple, x), "the order")]
     if issubclass(kind, (bytearray, memoryview)):
         return [(functools.partial(bytes, x), "the contents")]
@@ -81,7 +81,7 @@ def _escaped(key: Any) -> str:
 
 
 def unknown(x: Any, text: str, names: set[str]) -> str:
-    """Why x cannot be guarded, or "": a kind made in C whose state and whose calls nobody sees."""
+    """Why x cannot be guarded, or "": its class is made in C, so that its state and calls cannot be seen."""
     for base in type(x).__mro__:
         module = str(base.__module__)
         if module in _KNOWN or module.split(".")[0] in ("numpy", "ranvier"):

@@ -28,12 +28,12 @@ class Found:
         self.texts: list[str] = []
         self.fault = fault
         self._names: set[str] = set()  # of attributes that the code names
-        self._dynamic = False  # whether it looks up others, too
+        self._dynamic = False  # whether it may look up other attributes
         self._known: set[tuple[int, int, Any]] = set()
         self.stack: list[tuple[Any, str]] = []
         self.large: list[Any] = []  # arrays whose elements are not compared
         self.untouched: set[int] = set()  # ids of those that the step does not read: touches.py
-        self.parents: dict[int, list[Any]] = {}  # by id: the containers that a value lies in
+        self.parents: dict[int, list[Any]] = {}  # by id: the containers that hold a value
         self._too_large = ""  # why the step cannot be guarded, if it reads one of them
 
     def add(self, kind: Kind, owner: Any, key: Any, expected: Any, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The gradients that a step finds when it begins, or leaves behind."""
+"""The gradients that a step begins with, or leaves."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ def shared_gradient(arrays: list[Array]) -> str:
 
 
 def renewed_gradient(grad: Tensor) -> Tensor:
-    """Another Tensor with memory of its own for a gradient that the caller has kept."""
+    """A Tensor in new memory, in place of a gradient that the caller has kept."""
     return wrap(like(grad._array, grad._array))

@@ -31,7 +31,7 @@ class Kind(IntEnum):
 def guard_optimizer(walk: Any, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
     """Guards on one group of an optimizer whose step was recorded.
 
-    Numbers among the settings are not compared: the kernel reads them anew (`_Plan.refresh`).
+    Numbers among the settings are not compared: the kernel reads them at each replay (`_Plan.refresh`).
     """
     name, own, kind = type(optimizer).__name__, vars(optimizer), type(optimizer)
     for attribute in ("param_groups", "state", "_plans"):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import _thread
 import abc
 import builtins
-import functools
 import gc
 import operator
 import sys
@@ -22,55 +21,24 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.program.contents as contents
+import ranvier.program.objects as objects
 from ranvier.autograd import hooks
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import Module
 from ranvier.optim import Optimizer
-from ranvier.program.contents import (
-    NUMPY_SETTINGS,
-    compared,
-    decimal_context,
-    error_handling,
-    is_decimal,
-    parts,
-    unknown,
-)
-from ranvier.program.found import Found
-from ranvier.program.guard_kinds import STATE, Kind, guard_module
-from ranvier.program.objects import (
-    PLAIN,
-    SPECIAL,
-    attributes_of,
-    functions_of,
-    in_class,
-    is_builtin,
-    is_descriptor,
-    is_inner,
-    is_our_own,
-    is_plain_class,
-    is_slot,
-    is_user,
-    is_users_module,
-    named_function,
-    names_within,
-    owner_in_words,
-    pairs_of,
-    slots_of,
-    with_article,
-)
+from ranvier.program.attributes import AttributeGuards
+from ranvier.program.guard_kinds import STATE, Kind
 from ranvier.program.pure import is_stateful
-from ranvier.program.reads import Names, Reads, absolute, names_of
+from ranvier.program.reads import Names, Reads, absolute
 
 __all__ = ["Walk"]
 
 _MOST = 20_000  # guards of one step
-_PLAIN_SET = frozenset(PLAIN)
+_PLAIN_SET = frozenset(objects.PLAIN)
 _LOOKS_UP = frozenset({"attrgetter", "itemgetter", "methodcaller"})
-_OF_FUNCTIONS = frozenset({"__name__", "__qualname__", "__doc__", "__module__", "__annotations__"})
-_OF_CLASSES = _OF_FUNCTIONS | {"__bases__", "__mro__"}
 
 
-class Walk(Found):
+class Walk(AttributeGuards):
     """The guards of one recorded step.
 
     Attributes:
@@ -78,27 +46,11 @@ class Walk(Found):
     """
 
     def __init__(self, reads: Reads, forward_only: bool = False, names: set[str] | None = None) -> None:
-        super().__init__(reads.fault)
+        super().__init__(reads, names)
         self.tensors: list[Tensor] = []
         self.looked_up: set[str] = set()
         self._forward_only = forward_only
-        self._codes, self._imported, self._settings = reads.codes, reads.imported, reads.settings
-        all_names = [names_of(code) for code, _ in reads.codes.values()]
-        self._names = set().union(names or (), *[n.attributes for n in all_names])
-        user = [n for n, (code, _) in zip(all_names, reads.codes.values(), strict=True) if is_user(code)]
-        self._user_names = set().union(*[n.attributes for n in user]) if user else set()
-        self._dynamic = any(n.dynamic for n in user)
-        # Whether an attribute that is not there may be looked for: code catches the AttributeError.
-        self._misses = any(n.catches for n in user)
-        self._super = any("super" in n.variables for n in user)
-        if self._dynamic:  # a text may be the name of an attribute
-            parts = {part for n in user for text in n.texts for part in text.split(".")}
-            self._names |= {part for part in parts if part.isidentifier()}
-        self._inner = {id(inner) for n in all_names for inner in n.inner}
-        self._functions: set[int] = set()  # ids of code whose functions were reached
         self._seen: dict[int, Any] = {}
-        self._families: set[int] = set()  # classes whose bases were followed, too
-        self._all_names = all_names
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
@@ -108,7 +60,7 @@ class Walk(Found):
         for name in self._imported & sys.modules.keys():
             self.item(sys.modules, name, f"the module {name}")
         for file in self._settings:
-            function, text = NUMPY_SETTINGS[file]
+            function, text = contents.NUMPY_SETTINGS[file]
             self._call(function, text)
         self._tensors()
         self._drain()
@@ -130,13 +82,13 @@ class Walk(Found):
 
     # --- what code names
     def _variables(self, names: Names, variables: dict[str, Any], code: types.CodeType) -> None:
-        where = f"in {code.co_name}" if is_user(code) else f"of {variables.get('__name__', '?')}"
+        where = f"in {code.co_name}" if objects.is_user(code) else f"of {variables.get('__name__', '?')}"
         for name in names.variables:
-            if is_our_own(variables.get(name), variables):
+            if objects.is_our_own(variables.get(name), variables):
                 if isinstance(variables[name], types.ModuleType):
                     self.stack.append((variables[name], name))
                 continue  # the library's own code
-            if name in ("isinstance", "issubclass") and is_user(code):
+            if name in ("isinstance", "issubclass") and objects.is_user(code):
                 self.call(abc.get_cache_token, abc.get_cache_token(), "the abstract classes")
             if name in variables:
                 self.item(variables, name, f"the variable {name} {where}")
@@ -152,7 +104,7 @@ class Walk(Found):
 
     def _tensors(self) -> None:
         """The methods of Tensors that the step's own code names; no Tensor is followed for them."""
-        found = [(name, in_class(Tensor, name)) for name in self._user_names]
+        found = [(name, objects.in_class(Tensor, name)) for name in self._user_names]
         values = tuple(part for name, value in found if value is not None for part in (name, value))
         self.add(Kind.NAMES, Tensor, "", values, "the class Tensor")
 
@@ -163,38 +115,38 @@ class Walk(Found):
             return
         self._seen[id(x)] = x
         if issubclass(kind, (np.generic, np.ndarray)):  # whose arithmetic may warn or raise
-            self.call(error_handling, error_handling(), "np.errstate")
-        if issubclass(kind, PLAIN):
+            self.call(contents.error_handling, contents.error_handling(), "np.errstate")
+        if issubclass(kind, objects.PLAIN):
             if kind is np.void:  # a row of a table, which can be written to
                 self._call(x.tobytes, f"the contents of {text}")
-            if not is_builtin(kind):  # a subclass, which may have attributes
+            if not objects.is_builtin(kind):  # a subclass, which may have attributes
                 self._instance(x, text)
             return
         if issubclass(kind, Tensor):
             self._tensor(x, text)
         elif issubclass(kind, np.ndarray):
             self._array(x, text)
-            if not self.fault and not is_builtin(kind):
+            if not self.fault and not objects.is_builtin(kind):
                 self._instance(x, text)
         elif issubclass(kind, Optimizer):
             self._optimizer(x, text)
         elif is_stateful(x):
             self.fault = (
-                f"the step depends on {text}, {with_article(kind.__name__)}, which gives another answer each "
-                "time; take from it outside the step and pass that as an argument"
+                f"the step depends on {text}, {objects.with_article(kind.__name__)}, which gives another "
+                "answer each time; take from it outside the step and pass that as an argument"
             )
         elif kind is types.FunctionType:
             self._function(x, text)
         elif kind is types.MethodType:
-            self.stack += [(x.__func__, text), (x.__self__, owner_in_words(text))]
+            self.stack += [(x.__func__, text), (x.__self__, objects.owner_in_words(text))]
         elif kind is types.BuiltinFunctionType:
             if not isinstance(x.__self__, (types.ModuleType, type)):
-                self.stack.append((x.__self__, owner_in_words(text)))
+                self.stack.append((x.__self__, objects.owner_in_words(text)))
         elif issubclass(kind, types.ModuleType):
             self._python_module(x)
         elif issubclass(kind, type):
-            if is_decimal(x):
-                self.call(decimal_context, decimal_context(), "the decimal context")
+            if contents.is_decimal(x):
+                self.call(contents.decimal_context, contents.decimal_context(), "the decimal context")
             self._class(x, text)
         else:
             self._other(x, text)
@@ -202,24 +154,20 @@ class Walk(Found):
     def _python_module(self, x: types.ModuleType) -> None:
         own = vars(x)
         if self._dynamic:  # any of its names
-            self.add(Kind.DICT, own, "", pairs_of(own), f"the module {x.__name__}")
-        for name in list(own) if self._dynamic and is_users_module(x) else self._names & own.keys():
+            self.add(Kind.DICT, own, "", objects.pairs_of(own), f"the module {x.__name__}")
+        for name in list(own) if self._dynamic and objects.is_users_module(x) else self._names & own.keys():
             self.item(own, name, f"{x.__name__}.{name}")
-        if (self._misses and is_users_module(x)) or "__getattr__" in own:
+        if (self._misses and objects.is_users_module(x)) or "__getattr__" in own:
             self._missing(own, self._names, x.__name__)
 
-    def _missing(self, own: dict[str, Any], names: set[str], text: str) -> None:
-        for name in names - own.keys():
-            self.add(Kind.MISSING, own, name, None, f"{text}.{name}")
-
     def _optimizer(self, x: Any, text: str) -> None:
-        """Its settings are compared, or read anew, for each step that it takes: `guard_optimizer`."""
+        """The settings are guarded for each step that it takes: `guard_optimizer`."""
         for name in self._user_names & {"param_groups", "defaults"} & vars(x).keys():
             self.item(vars(x), name, f"{text}.{name}")
         if "state" in self._user_names and "state" in vars(x):
             where = f"{STATE} of {type(x).__name__}"
             for owner in (x.state, *x.state.values()):
-                self.add(Kind.DICT, owner, "", pairs_of(owner), where)
+                self.add(Kind.DICT, owner, "", objects.pairs_of(owner), where)
         if type(x).__module__.startswith("ranvier.optim"):
             return
         self._instance(x, text)
@@ -235,21 +183,21 @@ class Walk(Found):
         elif issubclass(kind, types.CellType):
             self._cell(x, text)
         elif issubclass(kind, (operator.attrgetter, operator.methodcaller)):
-            self.looked_up |= names_within(x)
+            self.looked_up |= objects.names_within(x)
         else:
-            for function, what in compared(x):
+            for function, what in contents.compared(x):
                 self._call(function, f"{what} of {text}")
             if kind is list:
                 self.add(Kind.LIST, x, "", tuple(x), f"the items of {text}")
             elif issubclass(kind, dict):
-                self.add(Kind.DICT, x, "", pairs_of(x), f"the items of {text}")
-            for part, where in parts(x):
+                self.add(Kind.DICT, x, "", objects.pairs_of(x), f"the items of {text}")
+            for part, where in contents.parts(x):
                 self.stack.append((part, where.format(text)))
                 self.parents.setdefault(id(part), []).append(x)
-            self.fault = self.fault or unknown(x, text, self._names)
-            if is_decimal(kind):
-                self.call(decimal_context, decimal_context(), "the decimal context")
-            if kind.__module__ != "builtins" and not is_inner(x):
+            self.fault = self.fault or contents.unknown(x, text, self._names)
+            if contents.is_decimal(kind):
+                self.call(contents.decimal_context, contents.decimal_context(), "the decimal context")
+            if kind.__module__ != "builtins" and not objects.is_inner(x):
                 self._instance(x, text)
 
     def _tensor(self, x: Tensor, text: str) -> None:
@@ -260,94 +208,6 @@ class Walk(Found):
         self.add(Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}")
         self.add(Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}")
 
-    def _function(self, f: Any, text: str) -> None:
-        for name in self._user_names & _OF_FUNCTIONS:
-            self.add(Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}")
-        for name in vars(f).keys() if self._dynamic else self._names & vars(f).keys():
-            self.item(vars(f), name, f"{f.__name__}.{name}")
-        if (self._misses or self._dynamic) and is_user(f.__code__):
-            self._missing(vars(f), self._names, f.__name__)
-        if id(f.__code__) not in self._codes:
-            return
-        self._functions.add(id(f.__code__))
-        expected = f.__code__, f.__defaults__, f.__kwdefaults__
-        self.add(Kind.FUNCTION, f, "", expected, f"the function {f.__name__}")
-        for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
-            self._cell(cell, f"the variable {name} in {f.__name__}")
-        self.stack += [(value, f"a default of {f.__name__}") for value in (f.__defaults__, f.__kwdefaults__)]
-
-    def _absent(self, x: Any, names: set[str], text: str) -> None:
-        for name in names:
-            self.call(functools.partial(hasattr, x, name), False, f"{text}.{name}")
-
-    # --- objects with attributes
-    def _instance(self, x: Any, text: str) -> None:
-        kind = type(x)
-        own = attributes_of(x)
-        self.add(Kind.TYPE, x, own, kind, f"the class of {text}")
-        found = self._class(kind, kind.__name__)
-        names = self._names | ({"forward"} if isinstance(x, Module) else set())
-        if own is not None:
-            # Code of NumPy's is not read: an object of its classes is compared as a whole.
-            whole = kind.__module__.split(".")[0] == "numpy"
-            all_of_them = whole or (self._dynamic and is_plain_class(kind))
-            if all_of_them:
-                self.add(Kind.DICT, own, "", pairs_of(own), f"the attributes of {text}")
-            wanted = own.keys() if all_of_them else names & own.keys()
-            for name in list(wanted):
-                if isinstance(name, str):
-                    self.item(own, name, f"{text}.{name}")
-            if self._misses or in_class(kind, "__getattr__") is not None:
-                found = found | names
-            self._missing(own, found, text)
-        for name in names | (slots_of(kind) if self._dynamic else set()):
-            if name not in ("__dict__", "__class__") and is_slot(in_class(kind, name)) and hasattr(x, name):
-                value = getattr(x, name)
-                self.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
-                self.stack.append((value, f"{text}.{name}"))
-        if self._misses or self._dynamic:
-            self._absent(x, {n for n in slots_of(kind) - {"__dict__"} if not hasattr(x, n)}, text)
-        if isinstance(x, Module):
-            guard_module(self, x, text)
-
-    def _class(self, kind: type, text: str) -> set[str]:
-        """Guards what the code can read of a class; returns the names of it that an instance could hide."""
-        if is_builtin(kind):
-            return set()
-        values: list[Any] = []
-        hidden: set[str] = set()
-        for name in self._user_names & _OF_CLASSES:
-            self.add(Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{text}.{name}")
-        if type(kind) is not type:
-            self._class(type(kind), f"{text}'s class")
-        if self._dynamic and not kind.__module__.startswith("ranvier"):
-            self.call(functools.partial(tuple, vars(kind)), tuple(vars(kind)), f"the names in {text}")
-        for base in kind.__mro__:
-            if is_builtin(base):
-                continue
-            for name, value in list(vars(base).items()):
-                functions = functions_of(value)
-                ran = any(id(f.__code__) in self._codes for f in functions)
-                named = name in self._names or (self._dynamic and not name.startswith("__"))
-                read = named and not functions and not is_descriptor(value)
-                if named and isinstance(value, property):
-                    self.stack.append((value, f"{text}.{name}"))  # which may be no Python function
-                if name in hidden or not (ran or read):
-                    continue
-                values += [name, value]
-                if not name.startswith("__") and not isinstance(value, property):
-                    hidden.add(name)
-                self.stack.append((value, f"{text}.{name}"))
-        for name in sorted(self._names | SPECIAL):
-            if name not in values[::2]:
-                values += [name, in_class(kind, name, NotImplemented)]  # None: `__hash__` of a dataclass
-        self.add(Kind.NAMES, kind, "", tuple(values), f"the class {text}")
-        if self._super and id(kind) not in self._families:  # it finds what a subclass hides
-            self._families.add(id(kind))
-            for base in kind.__mro__[1:]:
-                self._class(base, base.__name__)
-        return hidden
-
     @property
     def reads_gradients(self) -> bool:
         """Whether the step's own code names `grad`."""
@@ -355,7 +215,7 @@ class Walk(Found):
 
     # --- functions that no name leads to: hooks, and what the library keeps for the step
     def _unreached(self) -> None:
-        """Functions whose code ran, though no name leads to them: by their own name, else by a search."""
+        """Functions whose code ran, but to which no name leads: found by their own name, else by a search."""
         missing = [
             (code, variables)
             for key, (code, variables) in self._codes.items()
@@ -365,10 +225,10 @@ class Walk(Found):
         ]
         if not missing or self.fault:
             return
-        named = [(code, named_function(code, variables)) for code, variables in missing]
+        named = [(code, objects.named_function(code, variables)) for code, variables in missing]
         self.stack.extend((found, found.__name__) for _, found in named if found is not None)
         nameless = [code for code, found in named if found is None]
-        if nameless:  # this looks at all objects of the process
+        if nameless:  # this searches all objects of the process
             for referrer in gc.get_referrers(*nameless):
                 if type(referrer) is types.FunctionType and id(referrer.__code__) in self._codes:
                     self.stack.append((referrer, referrer.__name__))

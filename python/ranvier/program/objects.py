@@ -1,4 +1,4 @@
-"""What kinds of Python objects there are for a walk over guards: see `guards.py`."""
+"""Properties of Python objects that decide how they are guarded: see `guards.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ranvier.autograd.recording import package
 from ranvier.nn import Module
 
-# Methods that Python looks up by itself. In a guard NotImplemented stands for one that is not there.
+# Methods that Python itself looks up. In a guard NotImplemented means that the class does not have one.
 SPECIAL = frozenset(
     f"__{name}__"
     for names in (

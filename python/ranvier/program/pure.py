@@ -1,7 +1,7 @@
-"""Which C functions a captured step may call: those whose result follows from their arguments alone.
+"""Which C functions a compiled step may call: those whose result follows from their arguments alone.
 
-The one place where this is listed. A Python function needs no entry: what it reads is guarded, and what it
-calls in C is looked up here.
+Python functions are not listed: what they read is guarded, and the C functions that they call are looked up
+here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SETTINGS = frozenset({"set_num_threads", "set_winograd", "set_isa", "empty_cach
 
 # Built-in functions that act on the world, read it, or run code that is not seen.
 _REFUSED = frozenset(
-    {
+    [
         "print",
         "input",
         "open",
@@ -40,7 +40,7 @@ _REFUSED = frozenset(
         "globals",
         "locals",
         "id",
-    }
+    ]
 )
 
 # Methods of these are pure, or change an object that the guards compare.

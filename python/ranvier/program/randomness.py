@@ -1,8 +1,8 @@
-"""Random numbers that NumPy draws: a captured step would draw them once and for all.
+"""Random numbers that NumPy draws: a compiled step would draw them only once.
 
-Those of Python are seen as calls (`reads.py`), the integers of this library say so themselves
-(`autograd/random.py`), and what names can reach of NumPy's is refused by the walk (`pure.py`). What is left
-is NumPy's global stream by a way that no name shows.
+Python's are noticed as calls (`reads.py`), the library's integers by the library itself
+(`autograd/random.py`), and NumPy generators that names lead to by the walk (`pure.py`). Here NumPy's global
+stream is compared before and after the step.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def drawn() -> Any:
-    """Where NumPy's global stream stands; None where it cannot be said who draws from it."""
+    """The state of NumPy's global stream; None where other threads may draw from it."""
     numpy = sys.modules.get("numpy.random")
     if numpy is None or other_threads():
         return None

@@ -30,12 +30,12 @@ _NUMPY = os.sep + "numpy" + os.sep
 _GLOBALS = frozenset(
     {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME", "DELETE_NAME"}
 )
-# Layers and the training loop are read like the user's own code; the rest of the library holds no settings.
+# Layers and the training loop are read like user code; the rest of the library holds no settings.
 _READ = tuple(package() + part + os.sep for part in ("nn", "train", os.path.join("optim", "lr_scheduler")))
 _NOT_READ = package() + os.path.join("nn", "module.py")  # guards of modules: guards.py
 _STANDARD = os.path.dirname(os.__file__) + os.sep
-# What changes no result: which object a copy is made of, and whether an ExitStack is entered while an
-# exception is handled.
+# Calls that change no result: which object is copied, and whether an ExitStack is entered while an exception
+# is handled.
 _HARMLESS = {
     (copy.deepcopy.__code__.co_filename, "id"),
     (contextlib.__file__, "sys.exc_info"),
@@ -49,25 +49,13 @@ _WEAK = frozenset(
     container.__init__.__code__.co_filename
     for container in (weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 )
+# Names that look up attributes whose names are not in the code.
 _DYNAMIC = frozenset(
     {
-        "getattr",
-        "setattr",
-        "delattr",
-        "hasattr",
-        "vars",
-        "dir",
-        "__dict__",
-        "__getattribute__",
-        "__match_args__",
-        "attrgetter",
-        "methodcaller",
-        "asdict",
-        "astuple",
-        "format",
-        "format_map",
+        "getattr", "setattr", "delattr", "hasattr", "vars", "dir", "__dict__", "__getattribute__",
+        "__match_args__", "attrgetter", "methodcaller", "asdict", "astuple", "format", "format_map",
     }
-)
+)  # fmt: skip
 _CATCHING = frozenset({"CHECK_EXC_MATCH", "JUMP_IF_NOT_EXC_MATCH"})  # `except X`
 _HANDLER = "PUSH_EXC_INFO"
 
@@ -85,7 +73,7 @@ class Names:
 
     @property
     def dynamic(self) -> bool:
-        """Whether attributes are looked up whose names do not stand in the code."""
+        """Whether attributes are looked up whose names are not in the code."""
         return bool(_DYNAMIC & (self.variables | self.attributes))
 
 
@@ -151,7 +139,7 @@ def _signal_handlers() -> list[Any]:
 
 
 def _is_removal(code: CodeType) -> bool:
-    """Whether the code is what a weak set or dictionary calls when one of its objects goes."""
+    """Whether a weak set or dictionary calls this code when one of its objects is freed."""
     return code.co_filename in _WEAK and bool(code.co_flags & inspect.CO_NESTED)
 
 
@@ -169,7 +157,9 @@ class Reads:
         self._ignored: Any = None
         self._before: Any = None
         self._thread = get_ident()
-        self._collects = False  # the garbage collector, in this thread: what it calls is no part of the step
+        self._collects = (
+            False  # whether the garbage collector runs in this thread: what it calls is no part of the step
+        )
         self._others: set[int] = set()  # code that is called in between, by the collector or for a signal
 
     def add(self, other: Reads) -> None:
@@ -220,8 +210,8 @@ class Reads:
             return
         if key in self.codes or key in self._other:
             return
-        # The first import of a module runs it once and for all; and what the library itself needs of the
-        # standard library is no matter of the step's.
+        # A module's code runs in its first import only. What the library itself uses of the standard library
+        # does not depend on the step.
         if code.co_name == _IMPORTS and code.co_filename.startswith(_IMPORT):
             asked = frame.f_locals
             self.imported.add(absolute(asked["name"], asked["level"], asked["package"]))

@@ -31,8 +31,8 @@ def record(
 ) -> tuple[Any, Recording, list[Array]]:
     """Runs the step once, eagerly and recorded: (its result off the tape, the recording, the arguments).
 
-    forms: arrays in whose memory order the arguments are to arrive (else each in its own), for a run that a
-    program is to be compared with: all its results are kept. large: arrays whose reading is watched.
+    forms: for a run that a program is compared with; the arguments get the strides of these arrays, and all
+    results are kept. large: arrays whose reading is watched.
     """
     recorded = Recording(_core.Recording(package(), forms is not None))
     touches = None if large is None else Touches(*large)
@@ -47,7 +47,7 @@ def record(
         recorded.arguments.append((array, slots[-1]))
         return wrap(slots[-1])
 
-    seen: dict[int, Tensor] = {}  # one Tensor for an array that is given twice: the step may ask with `is`
+    seen: dict[int, Tensor] = {}  # one Tensor for an array that is given twice: the step may use `is`
     containers: list[tuple[Any, Any]] = []
     args, kwargs = replaced(args, own, seen, containers), replaced(kwargs, own, seen)
     given = [copy.copy(inner) for _, inner in containers]
@@ -78,7 +78,7 @@ def _reach(array: Array) -> int:
 
 
 def keeps_strides(array: Array) -> bool:
-    """Whether a copy of an argument, with room for its gaps, can have its strides."""
+    """Whether a copy of an argument, including its gaps, can have its strides."""
     if array.flags.c_contiguous or array.size == 0:
         return True
     if any(s < 0 or s % array.itemsize for s in array.strides):

@@ -1,4 +1,4 @@
-"""What a recording has to be, so that it can be replayed."""
+"""Whether a recording can be replayed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
 
 
 def _odd_dtype(recording: Recording) -> str:
-    """Names the first argument whose dtype the core does not compute in, so that NumPy does; or ""."""
+    """Names the first argument in whose dtype only NumPy computes; or ""."""
     for number, (array, _) in enumerate(recording.arguments):
         dtype = array.dtype
         if dtype.char not in _COMPUTED or not dtype.isnative:
@@ -63,7 +63,7 @@ def _odd_dtype(recording: Recording) -> str:
 
 
 def _not_plain(result: Any) -> str:
-    """Why a result cannot be made anew by a replay, or ""."""
+    """Why a replay could not return such a result, or ""."""
     kind = type(result)
     if kind in (tuple, list) or (isinstance(result, tuple) and hasattr(kind, "_fields")):
         return next((fault for fault in map(_not_plain, result) if fault), "")

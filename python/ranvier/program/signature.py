@@ -1,4 +1,4 @@
-"""What decides which program serves a call: shapes and dtypes of arrays, everything else by value."""
+"""The key by which a call finds its program: shapes and dtypes of arrays, other arguments by value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Same:
 
 
 def is_array(x: Any) -> bool:
-    """Whether an argument is renewed with each call: a NumPy array, or a Tensor that needs no gradient."""
+    """Whether an argument may differ in each call: a NumPy array, or a Tensor that requires no gradient."""
     return type(x) is ndarray or (isinstance(x, Tensor) and not x.requires_grad) or isinstance(x, np.memmap)
 
 
@@ -93,7 +93,7 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
         return kind, _key(x.start, arrays, seen), _key(x.stop, arrays, seen), _key(x.step, arrays, seen)
     if kind is MethodType:
         return kind, Same(x.__func__), Same(x.__self__)
-    return Same(x)  # modules, optimizers, parameters: the thing itself, whose contents guards compare
+    return Same(x)  # modules, optimizers, parameters: by identity; guards compare their contents
 
 
 def _subclass_key(x: Any, arrays: list[Array]) -> Any:
@@ -109,7 +109,7 @@ def _subclass_key(x: Any, arrays: list[Array]) -> Any:
 def form(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """Positional arguments as the core compares them: None for an array, else the value or the object itself.
 
-    A call of another kind (keywords, containers) has a form that no call fits, and goes by its signature.
+    A call with keywords or containers has a form that no call fits; it is looked up by its signature.
     """
     values: list[Any] = []
     for x in args:

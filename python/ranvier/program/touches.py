@@ -1,9 +1,9 @@
 """Whether a step reads the elements of large arrays that its names can reach.
 
 To compare them before each replay would cost more than the step. So the step is run once more, traced
-instruction by instruction: what Python loads has one reference more at the next instruction. An array that is
-loaded for nothing but its length, shape or dtype, and that lies in no container that a C function gets, has
-not been read, and its elements are no matter of the step's.
+instruction by instruction: an object that Python loads has one reference more at the next instruction. An
+array that is loaded only for its length, shape or dtype, and that is in no container that a C function gets,
+has not been read: the step does not depend on its elements.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import operator
 import sys
 from typing import Any
 
-# Instructions that use nothing of what lies below them on the stack, or only its identity.
+# Instructions that do not use the values on the stack, or only their identity.
 _IDLE = ("LOAD_", "PUSH_NULL", "COPY", "SWAP", "DUP_", "ROT_", "NOP", "RESUME", "CACHE", "PRECALL",
          "EXTENDED_ARG", "POP_TOP", "POP_EXCEPT", "JUMP", "STORE_FAST", "STORE_DEREF",
          "DELETE_FAST", "RETURN_VALUE", "IS_OP",
@@ -24,11 +24,11 @@ _FORM = frozenset({"shape", "ndim", "size", "dtype", "nbytes", "itemsize", "stri
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 
 
-Large = tuple[list[Any], dict[int, list[Any]]]  # arrays, and the containers that values lie in, by id
+Large = tuple[list[Any], dict[int, list[Any]]]  # arrays, and the containers that hold a value, by its id
 
 
 class Touches:
-    """Watches arrays, and the containers that they lie in, in a ``with`` block.
+    """Watches arrays, and the containers that hold them, in a ``with`` block.
 
     Attributes:
         touched: ids of the arrays that may have been read.
@@ -38,7 +38,7 @@ class Touches:
         self._arrays = arrays
         self._holders = [_ancestors(array, parents) for array in arrays]
         self.touched: set[int] = set()
-        self._called: list[int] = []  # arrays that a call has just got, of which only the length may be asked
+        self._called: list[int] = []  # arrays that a call has just got: it may read only the length
         self._watches = False  # whether instructions are reported
         self._before: Any = None
 
@@ -51,7 +51,7 @@ class Touches:
         if self._before is not None:  # a debugger
             self.touched = {id(array) for array in self._arrays}
             return self
-        gc.collect()  # what dead frames hold would be let go meanwhile
+        gc.collect()  # dead frames would release references meanwhile
         self._counts = _references(self._arrays)
         self._held = [_references(holders) for holders in self._holders]
         sys.settrace(self._trace)
