@@ -20,7 +20,7 @@ import pytest
 import ranvier as rv
 from ranvier import _core
 
-NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "properties", "runtime")
+NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "runtime")
 
 
 @pytest.hookimpl(tryfirst=True)

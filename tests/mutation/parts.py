@@ -7,11 +7,12 @@ from dataclasses import dataclass
 # A group of tests is collected once, and each of its mutants is tried in a fork.
 GROUPS: dict[str, tuple[str, ...]] = {
     "kernels": ("tests/kernels", "tests/runtime"),
-    "ops": ("tests/ops", "tests/properties", "tests/test_wrong_input.py"),
+    "ops": ("tests/ops", "tests/test_wrong_input.py"),
     "program": ("tests/program",),
     "autograd": (
-        *("tests/autograd", "tests/properties", "tests/nn/test_hooks.py", "tests/nn/test_module.py"),
-        *(f"tests/ops/test_{name}.py" for name in ("derivative", "elementwise", "index", "scatter", "shape")),
+        *("tests/autograd", "tests/nn/test_hooks.py", "tests/nn/test_module.py"),
+        *(f"tests/ops/test_{name}.py" for name in ("derivative", "elementwise", "index", "scatter")),
+        *("tests/ops/test_shape.py", "tests/ops/test_view_chains.py"),
     ),
     "train": ("tests/train", "tests/optim/test_checkpoints.py", "tests/program/test_trainer.py"),
 }

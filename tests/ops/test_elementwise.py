@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 
 import numpy as np
@@ -325,3 +326,14 @@ def test_float32_and_float64_promote():
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"\[add\] .*\(2,\).*\(3,\)"):
         rv.ones(2) + rv.ones(3)
+
+
+@pytest.mark.parametrize("shapes", list(itertools.product(range(4), repeat=3)), ids=str)
+def test_shapes_that_do_not_fit_are_refused(shapes):
+    a, b, c = shapes
+    x, y = rv.zeros(a, b), rv.zeros(c)
+    if b == c or 1 in (b, c):
+        assert (x + y).shape == np.broadcast_shapes((a, b), (c,))
+    else:
+        with pytest.raises(ValueError, match=r"\[add\] got"):
+            x + y

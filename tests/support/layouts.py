@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]
 LAYOUTS = ("strided", "transposed", "reversed", "channels_last")
 
 
@@ -32,5 +33,16 @@ def in_layout(array: np.ndarray[Any, Any], layout: str) -> np.ndarray[Any, Any]:
         out = np.empty((n, h, w, c), array.dtype).transpose(0, 3, 1, 2)
     else:
         return array
+    out[...] = array
+    return out
+
+
+def any_layout(rng: np.random.Generator, array: Array) -> Array:
+    """The same values in memory with any order of the axes, steps of 1 or 2, forwards or backwards."""
+    if array.ndim == 0:
+        return array
+    order, steps = rng.permutation(array.ndim), rng.choice([1, 1, 2, -1, -2], array.ndim)
+    memory = np.empty([array.shape[d] * abs(steps[d]) for d in order], array.dtype)
+    out = memory.transpose(np.argsort(order))[tuple(slice(None, None, int(step)) for step in steps)]
     out[...] = array
     return out

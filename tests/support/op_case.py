@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -36,14 +37,14 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.autograd import Tensor, numeric_gradients
-from support.layouts import LAYOUTS, in_layout
+from support.layouts import LAYOUTS, any_layout, in_layout
 from support.tolerance import tolerance
 
 Array = np.ndarray[Any, Any]
 Expected = Callable[[list[Array], Any], tuple[list[Any], Any]]  # inputs, dys -> outputs, gradients
 FLOATS = ("float32", "float64")
 ENTRIES = 60  # elements of each input that central differences look at
-DRAWS = int(os.environ.get("RANVIER_DRAWS", "8"))  # random calls of each case
+DRAWS = int(os.environ.get("RANVIER_DRAWS", "12"))  # random calls of each case
 
 
 class OpCase:
@@ -102,7 +103,7 @@ class OpCase:
         raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, dtype: Any) -> tuple[dict[str, Any], tuple[Array, ...]]:
-        """Settings (as in ``variants``) and inputs, both at random: what nobody thought of."""
+        """Settings (as in ``variants``) and inputs, both at random; their layouts are drawn afterwards."""
         raise NotImplementedError
 
     @classmethod
@@ -166,8 +167,11 @@ class OpCase:
     def _expected_of_torch(self, exact: list[Array], dys: Any) -> tuple[list[Any], Any]:
         """The same of PyTorch, in float64."""
         torch = pytest.importorskip("torch", reason="torch is not installed")
-        leaves = [torch.tensor(a, requires_grad=a.dtype.kind == "f" and dys is not None) for a in exact]
-        outputs = _listed(self.torch_op(torch, *leaves))
+        plain = [torch.tensor(np.ascontiguousarray(a)).reshape(a.shape) for a in exact]
+        leaves = [x.requires_grad_(x.is_floating_point() and dys is not None) for x in plain]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # PyTorch's, about its own speed
+            outputs = _listed(self.torch_op(torch, *leaves))
         if dys is not None:
             floating = [y for y in outputs if y.requires_grad]
             torch.autograd.backward(floating, [torch.tensor(d) for d in dys])
@@ -329,7 +333,8 @@ class OpCase:
             for name, value in settings.items():
                 setattr(self, name, value)
             arrays = tuple(map(np.asarray, self.off_kinks(*map(np.asarray, arrays))))
-            print(f"draw {number}: {settings} on {[(a.shape, str(a.dtype)) for a in arrays]}")
+            arrays = tuple(any_layout(rng, a) for a in arrays)
+            print(f"draw {number}: {settings} on {[(a.shape, a.strides, str(a.dtype)) for a in arrays]}")
             yield arrays
 
 
@@ -338,7 +343,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _double(array: Array) -> Array:
-    return array.astype(np.float64) if array.dtype.kind == "f" else array
+    return array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
 
 
 def _gradient_for(y: Array) -> Array:

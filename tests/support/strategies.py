@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+from support.layouts import any_layout
 
 # The examples are the same in every run, so that what fails for one fails for all; RANVIER_EXAMPLES asks for
 # so many others.
@@ -19,16 +20,10 @@ repeatable = settings(
 
 
 @st.composite
-def laid_out(draw: Any, shape: tuple[int, ...], dtype: Any, low: float = -2, high: float = 2) -> Any:
-    """An array of the shape: contiguous, transposed, backwards, or every second element of a larger one."""
+def laid_out(draw: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array of the shape in any layout."""
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    order = draw(st.permutations(range(len(shape))))
-    steps = [draw(st.sampled_from([1, 1, 2, -1, -2])) for _ in shape]
-    memory = rng.uniform(low, high, [shape[d] * abs(steps[d]) for d in order]).astype(dtype)
-    view = memory.transpose(np.argsort(order)) if shape else memory
-    view = view[tuple(slice(None, None, step) for step in steps)]
-    assert view.shape == shape
-    return np.asarray(view)
+    return any_layout(rng, rng.uniform(-2, 2, shape).astype(dtype))
 
 
 @st.composite
