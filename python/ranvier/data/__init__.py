@@ -1,4 +1,4 @@
-"""Data before it meets the network: loaders, splits, transforms and data sets (`ranvier.data.datasets`)."""
+"""Loaders, splits, transforms, augmentation and data sets (`ranvier.data.datasets`)."""
 
 import types as _types
 import typing as _typing

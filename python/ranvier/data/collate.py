@@ -1,4 +1,4 @@
-"""Batches of samples."""
+"""Batches from samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["default_collate", "default_convert"]
 
 
 def default_collate(samples: list[Any]) -> Any:
-    """A batch of samples: numbers, arrays and Tensors stacked to a Tensor; tuples and dicts by their parts.
+    """A batch of samples: numbers, arrays and Tensors become one Tensor; tuples and dicts part by part.
 
     Raises:
         ValueError: arrays of different shapes.
@@ -39,7 +39,7 @@ def default_collate(samples: list[Any]) -> Any:
 
 
 def default_convert(sample: Any) -> Any:
-    """One sample with its arrays as Tensors: what a DataLoader without batch size yields.
+    """One sample with its arrays as Tensors, as a DataLoader without batch size yields it.
 
     >>> import numpy as np
     >>> from ranvier.data import default_convert

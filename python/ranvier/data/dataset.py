@@ -1,4 +1,4 @@
-"""Collections of samples, under PyTorch's names."""
+"""Collections of samples, with PyTorch's names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Indices = npt.NDArray[np.intp]
 
 
 class Dataset(Generic[T]):
-    """A collection of samples: subclasses give `__getitem__(index)` and `__len__()`; `a + b` is both.
+    """A collection of samples: subclasses define `__getitem__(index)` and `__len__()`; `a + b` concatenates.
 
     >>> from ranvier.data import Dataset
     >>> class Squares(Dataset):
@@ -92,7 +92,7 @@ class Subset(Dataset[T]):
 
 
 class ConcatDataset(Dataset[T]):
-    """The samples of several datasets, one after another.
+    """The samples of several datasets in sequence.
 
     Raises:
         ValueError: no datasets.
@@ -129,7 +129,7 @@ class ConcatDataset(Dataset[T]):
 
 
 def raw(value: Any) -> Array:
-    """The array of a Tensor, or of anything else that is one. Raises TypeError for a masked array."""
+    """The array of a Tensor or of an array-like object. Raises TypeError for a masked array."""
     return value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
 
 
@@ -139,9 +139,9 @@ def like(given: Any, y: Array) -> Any:
 
 
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:
-    """The arrays behind a TensorDataset or Subsets of one, and the indices that are left of them.
+    """The arrays of a TensorDataset, or of Subsets of one, and the indices of the subset.
 
-    Exactly these classes: a subclass may have a `__getitem__` of its own, which has to be called.
+    Only for exactly these classes: the `__getitem__` of a subclass must be called.
     """
     indices: Indices | None = None
     while type(dataset) is Subset:

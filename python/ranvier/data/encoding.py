@@ -1,4 +1,4 @@
-"""Labels as rows with a one at the class."""
+"""One-hot rows for labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def one_hot(
 
     Args:
         labels: integers of any shape, 0 to num_classes - 1.
-        num_classes: the length of the new last axis; the largest label + 1 if not given.
+        num_classes: the length of the new last axis; by default the largest label + 1.
         dtype: of the result.
 
     Raises:
@@ -47,14 +47,14 @@ def one_hot(
 
 
 class OneHot:
-    """One-hot rows for labels of any kind, numbers or words, and back.
+    """One-hot rows for labels of any kind, numbers or words, and their inverse.
 
     Args:
-        classes: the labels in the order of their columns; without them call `fit`, which sorts those it sees.
+        classes: the labels in the order of their columns; without them call `fit`, which sorts the labels.
         dtype: of the rows.
 
     Raises:
-        ValueError: not fitted, or a label that is none of the classes.
+        ValueError: not fitted, or an unknown label.
 
     >>> from ranvier.data import OneHot
     >>> rows = OneHot().fit(["cat", "dog", "ant"])
@@ -68,7 +68,7 @@ class OneHot:
         self, classes: Sequence[Any] | Array | None = None, dtype: npt.DTypeLike = np.float32
     ) -> None:
         self.classes: Array | None = None if classes is None else np.asarray(classes)
-        self.given = classes is not None  # known from the start: a Compose does not fit it
+        self.given = classes is not None  # a Compose does not fit what the constructor was given
         self.dtype = np.dtype(dtype)
         if self.classes is not None and (
             self.classes.ndim != 1 or len(np.unique(self.classes)) != len(self.classes)
@@ -76,7 +76,7 @@ class OneHot:
             raise ValueError(f"[OneHot] got classes {classes!r}; expected a list of different labels")
 
     def fit(self, labels: npt.ArrayLike) -> OneHot:
-        """Learn which classes there are; returns self."""
+        """Learn the classes; returns self."""
         found = np.unique(np.asarray(plain("encoding", labels)))
         if len(found) == 0:
             raise ValueError("[OneHot.fit] got no labels; expected at least one")

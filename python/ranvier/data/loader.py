@@ -1,12 +1,11 @@
-"""The loader that walks through a dataset in batches, as PyTorch's.
+"""DataLoader, which iterates over a dataset in batches.
 
-Arrays are sliced, shuffled and gathered whole: a batch of a TensorDataset (or of a Subset of one) costs one
-copy per array, however many samples it has. A Dataset of one's own works too, sample by sample.
+A batch of a TensorDataset (or of a Subset of one) is one copy per array. Other Datasets are read sample by
+sample.
 
-What is random about a pass over the data follows from one key, drawn when it begins: the order from the key,
-and whatever is drawn while a batch is made (augmentation, a dataset's own noise) from the key and the number
-of the batch. So a batch is the same whether it is made when asked for, ahead of time in a thread, or by
-another process that goes on where this one was stopped.
+The random numbers of a pass over the data depend on one key, drawn at its beginning: the order on the key,
+the numbers drawn for a batch (augmentation, noise of a dataset) on the key and the number of the batch. So a
+batch is the same whether it is made when needed, ahead of time in a thread, or in a resumed process.
 """
 
 from __future__ import annotations
@@ -35,26 +34,28 @@ Indices = npt.NDArray[np.intp]
 class DataLoader:
     """Iterates over a dataset in batches, as `torch.utils.data.DataLoader`.
 
-    Every pass over the loader is an epoch; with `shuffle` each has an order of its own, drawn from the
-    library's generator (`rv.manual_seed`) and so the same from run to run, whatever the number of threads.
+    Every pass over the loader is an epoch; with `shuffle` each has its own order, drawn from the library's
+    generator (`rv.manual_seed`), which does not depend on the number of threads.
 
     Args:
         dataset: a TensorDataset, a Subset, or any object with `__getitem__` and `__len__`.
         batch_size: samples per batch; None yields single samples.
         shuffle: a new random order for each epoch.
-        sampler: an order of one's own: a sampler of `ranvier.data` or anything that yields indices.
-        batch_sampler: yields the indices of each batch, in place of the batch size and the sampler.
-        collate_fn: makes a batch of a list of samples; `default_collate` stacks arrays, numbers and Tensors.
+        sampler: the order: a sampler of `ranvier.data` or another iterable of indices.
+        batch_sampler: yields the indices of each batch, in place of batch_size and sampler.
+        collate_fn: makes a batch from a list of samples; `default_collate` stacks arrays, numbers and
+            Tensors.
         drop_last: leave out a last batch that is not full.
         generator: an integer or generator to draw from instead of the library's.
-        prefetch: how many batches a thread makes ahead while the program computes; the same batches in the
-            same order. An error there is raised here, when its batch is due. Handing a batch over costs
-            some 20 us: it pays where making one takes longer (images read or augmented), not for arrays.
-        augment: from `rv.data.augment`, or a function of the first array of each batch that returns its
-            replacement; one that mixes labels (Mixup) gets and returns the first two arrays.
-        transform: a function of the first array of each batch, after `augment` (`rv.data.Standardize` ...).
+        prefetch: the number of batches that a thread makes ahead; batches and order do not change. Its errors
+            are raised when the batch is due. It costs about 20 us per batch, so it pays if making a batch
+            takes longer (images are read or augmented), not for arrays.
+        augment: from `rv.data.augment`, or a function that replaces the first array of each batch; one that
+            mixes labels (Mixup) replaces the first two arrays.
+        transform: a function of the first array of each batch, after `augment` (`rv.data.Normalize` ...).
         num_workers, pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor,
-            persistent_workers, pin_memory_device, in_order: accepted for PyTorch programs, without effect.
+            persistent_workers, pin_memory_device, in_order: PyTorch's; accepted without effect. Other unknown
+            keywords raise TypeError.
 
     Yields:
         A list of Tensors, or whatever `collate_fn` returns.
@@ -128,52 +129,50 @@ class DataLoader:
         if self.batch_size is not None:
             self.batch_sampler = BatchSampler(indices, self.batch_size, drop_last)
         self._start: int | None = None  # the key of the pass in progress; None between passes
-        self._done = 0  # batches of it that were handed out
-        self._taken_up = False
+        self._done = 0  # batches of it that were yielded
+        self._resumed = False
 
     def __len__(self) -> int:
         return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        if not self._taken_up:
+        if not self._resumed:
             self._start, self._done = self._draw(), 0
-        self._taken_up = False
+        self._resumed = False
         assert self._start is not None
         return self._pass(self._start, self._done)
 
-    # --- where a pass stands
+    # --- the position in a pass
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the pass over the data stands, so that another process can take it up.
-
-        Batches that a thread has made ahead do not count as handed out.
+        """The position in the pass over the data, with which another process can continue it.
 
         Returns:
-            `{"batch": batches handed out (0 between passes), "start": key of the pass (None between passes),
-            "generator", "sampler": state of the generator of the loader's or the sampler's own, else None}`:
-            plain values, for JSON.
+            `{"batch": yielded batches (0 between passes), "start": key of the pass (None between passes),
+            "generator", "sampler": state of the generator of the loader and of the sampler, or None}`: plain
+            values, for JSON. Batches that a thread has made ahead do not count as yielded.
         """
         states = [None if own is None else own.get_state() for own in self._generators()]
         return {"batch": self._done, "start": self._start, "generator": states[0], "sampler": states[1]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the pass of a state_dict: the next `iter` gives the batches that are left of it.
+        """Continue the pass of a state_dict: the next `iter` yields its remaining batches.
 
-        The random state of the library itself is not touched: see `rv.set_rng_state`. A sampler of another
-        library starts again and is wound forward; what it draws itself has to be restored by its owner.
+        The random state of the library does not change: see `rv.set_rng_state`. A sampler of another library
+        starts again and is fast-forwarded; its own random state must be restored by the caller.
         """
         for own, saved in zip(self._generators(), (state["generator"], state.get("sampler")), strict=True):
             if own is not None and saved is not None:
                 own.set_state(saved)
         self._start, self._done = state["start"], int(state["batch"])
-        self._taken_up = self._start is not None
+        self._resumed = self._start is not None
 
     def _generators(self) -> tuple[random.Generator | None, random.Generator | None]:
         own = getattr(self.sampler, "generator", None)
         return self.generator, own if isinstance(own, random.Generator) else None
 
     def _draw(self) -> int:
-        """The key of a new pass, from the generator that is nearest to the order."""
+        """The key of a new pass, from the generator of the sampler, the loader or the library."""
         loader, sampler = self._generators()
         return (sampler or loader or random.current()).next_key()
 
@@ -184,15 +183,15 @@ class DataLoader:
         make = _Batches(self, key)
         numbered = islice(enumerate(self._indices(key)), first, None)
         made = ahead(make, numbered, self.prefetch) if self.prefetch else (make(one) for one in numbered)
-        with closing(made):  # also when abandoned: ends the thread
+        with closing(made):  # ends the thread, also if the pass is abandoned
             for batch in made:
                 self._done += 1
                 yield batch
-        if self._start == key:  # else another pass has begun since
+        if self._start == key:  # else another pass has begun
             self._start, self._done = None, 0
 
     def _indices(self, key: int) -> Iterator[Any]:
-        """The indices of each batch: an array of one of our orders, else what the samplers yield."""
+        """The indices of each batch: arrays for our orders, else what the samplers yield."""
         batched = self.batch_sampler
         if isinstance(self.sampler, OrderSampler) and (batched is None or type(batched) is BatchSampler):
             order = self.sampler.order(key)
@@ -214,7 +213,7 @@ def _require_functions(**functions: Any) -> None:
 
 
 def _drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
-    """`indices`, with what they draw from the library coming from a stream of the pass."""
+    """`indices`; their random numbers come from a stream of the pass."""
     stream, end = random.Generator().manual_seed(random.mixed(key, 0)), object()
     with random.using(stream):
         rest = iter(indices)
@@ -227,7 +226,7 @@ def _drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
 
 
 class _Batches:
-    """Makes the batches of one pass. It does not refer to the loader, which a thread would keep alive."""
+    """Makes the batches of one pass. It has no reference to the loader, which a thread would keep alive."""
 
     def __init__(self, loader: DataLoader, key: int) -> None:
         self.key = key
@@ -241,7 +240,7 @@ class _Batches:
 
     def __call__(self, numbered: tuple[int, Any]) -> Any:
         number, chosen = numbered
-        if self.gathers_only:  # nothing can draw
+        if self.gathers_only:  # no random numbers
             return self._of(chosen)
         with random.using(random.Generator().manual_seed(random.mixed(self.key, number + 1))):
             batch = self._of(chosen)
@@ -255,7 +254,7 @@ class _Batches:
         arrays, indices = self.whole
         if self.in_order and indices is None and len(chosen):
             here = slice(int(chosen[0]), int(chosen[-1]) + 1)
-            # copied, so that a batch changed in place leaves the dataset alone
+            # copies, so that a change of a batch in place does not change the dataset
             return [wrap(array[here].copy()) for array in arrays]
         chosen = np.asarray(chosen, np.intp)
         return [wrap(_gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
@@ -290,10 +289,7 @@ def batches(
     start: int = 0,
     stop: int | None = None,
 ) -> Iterator[tuple[Array, ...]]:
-    """Batches of arrays: views of slices in their own order, or copies gathered in the given order.
-
-    From sample number `start` on, ending before `stop`; a last batch may be smaller.
-    """
+    """Batches of arrays from sample `start` to before `stop`: slices, or copies in the given order."""
     stop = len(arrays[0]) if stop is None else stop
     for first in range(start, stop, batch_size):
         here = slice(first, min(first + batch_size, stop))
@@ -305,7 +301,7 @@ def batches(
 
 
 def _gather(array: Array, chosen: Indices) -> Array:
-    # take is twice as fast as indexing, but copies the whole of an array that is not contiguous first
+    # take is twice as fast as indexing, but first copies an array that is not contiguous
     if array.flags.c_contiguous:
         return array.take(chosen, axis=0)
     gathered: Array = array[chosen]

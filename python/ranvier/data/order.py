@@ -1,4 +1,4 @@
-"""Random orders: drawn from the library's generator, or from a seed or generator of one's own."""
+"""Random orders from the library's generator, a seed or another generator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def permutation(n: int, seed: Seed = None) -> npt.NDArray[np.intp]:
 
 
 def numpy_generator(seed: Seed, name: str) -> np.random.Generator:
-    """NumPy's generator of a seed; `name` is the function that the errors speak for."""
+    """NumPy's generator of a seed; `name` is the function in the errors."""
     if seed is None:
         return random.generator()
     if isinstance(seed, np.random.Generator):
@@ -43,10 +43,10 @@ def numpy_generator(seed: Seed, name: str) -> np.random.Generator:
 
 
 def stream_of(seed: Seed, name: str) -> Generator | None:
-    """A Generator that goes on from one draw to the next; None is the library's own."""
+    """The Generator of a seed; None means the library's."""
     if seed is None or isinstance(seed, Generator):
         return seed
     if isinstance(seed, np.random.Generator):
         return Generator().manual_seed(int(seed.integers(2**63)))
-    numpy_generator(seed, name)  # its errors
+    numpy_generator(seed, name)  # for its errors
     return Generator().manual_seed(seed)

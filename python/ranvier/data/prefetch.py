@@ -1,4 +1,4 @@
-"""Work done ahead in a thread."""
+"""Results computed ahead in a thread."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ B = TypeVar("B")
 
 
 def ahead(make: Callable[[A], B], arguments: Iterable[A], depth: int) -> Generator[B, None, None]:
-    """`map(make, arguments)`, in order, with up to `depth` results made in a thread before they are due.
+    """`map(make, arguments)`, in order, with up to `depth` results computed ahead in a thread.
 
-    `arguments` are taken by the caller's thread. An error of `make` is raised where its result is due, with
-    the thread's traceback. The thread ends with the iterator: at its end, when it is closed, or dropped.
-    Kernels called by `make` run on that thread alone, so that they never hold the team that the program's
-    own kernels share their work among.
+    The caller's thread reads `arguments`. An error of `make` is raised when its result is due, with the
+    thread's traceback. The thread ends with the iterator: at its end, when it is closed, or deleted. Kernels
+    in `make` run on that thread alone and never occupy the team of the program's kernels.
     """
-    from concurrent.futures import ThreadPoolExecutor  # 10 ms of import that other programs do without
+    from concurrent.futures import ThreadPoolExecutor  # its import takes 10 ms
 
     rest: Iterator[Any] = iter(arguments)
     pending: deque[Future[B]] = deque()

@@ -1,7 +1,7 @@
-"""Orders in which a DataLoader visits the samples, under PyTorch's names.
+"""Orders of the samples in a DataLoader, with PyTorch's names.
 
-A random order is a function of one number, its key. A sampler draws a key for each epoch; a loader that keeps
-the key can find the same order again and go on in the middle of it.
+A random order is a function of one number, its key. A sampler draws a key for each epoch; with the key, a
+loader can compute the order again and continue in the middle of it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Indices = npt.NDArray[np.intp]
 
 
 class Sampler(Generic[T_co]):
-    """An order of samples: subclasses give `__iter__()`, which yields indices, and mostly `__len__()`."""
+    """An order of samples: subclasses define `__iter__()`, which yields indices, and usually `__len__()`."""
 
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError(f"[{type(self).__name__}] expected an __iter__ method")
 
 
 class OrderSampler(Sampler[int]):
-    """A sampler whose epoch is one array, a function of a key drawn for it."""
+    """A sampler with an epoch in one array, which is a function of a key."""
 
-    generator: random.Generator | None = None  # None: the library's own
+    generator: random.Generator | None = None  # None: the library's
 
     def order(self, key: int) -> Indices:
         """The indices of the epoch with this key."""
@@ -76,9 +76,9 @@ class RandomSampler(OrderSampler):
 
     Args:
         data_source: anything with a length.
-        replacement: draw each index anew from all.
-        num_samples: how many indices an epoch has; the length of `data_source` if not given. More than that
-            without replacement goes on with further random orders, as in PyTorch.
+        replacement: draw each index from all indices.
+        num_samples: the number of indices in an epoch; by default the length of `data_source`. More than that
+            without replacement appends further random orders, as in PyTorch.
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
     Raises:
@@ -144,18 +144,17 @@ class SubsetRandomSampler(OrderSampler):
 class WeightedRandomSampler(OrderSampler):
     """`num_samples` indices, index i with probability `weights[i] / sum(weights)`.
 
-    Without replacement an index comes once at most: the `num_samples` largest of `log(u_i) / w_i`, with
+    Without replacement, these are the indices of the `num_samples` largest of `log(u_i) / w_i`, with
     u_i uniform in (0, 1] (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006).
 
     Args:
-        weights: one weight per sample, none below 0, not all 0; they need not sum to 1.
+        weights: one weight per sample, none below 0, not all 0; their sum need not be 1.
         num_samples: indices per epoch.
-        replacement: draw each index anew from all.
+        replacement: draw each index from all indices.
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
     Raises:
-        ValueError: weights that are no such list, or more samples wanted than weights above 0 without
-            replacement.
+        ValueError: other weights, or, without replacement, more samples than weights above 0.
 
     >>> from ranvier.data import WeightedRandomSampler
     >>> set(WeightedRandomSampler([0.0, 1.0, 0.0], 4))
@@ -184,32 +183,31 @@ class WeightedRandomSampler(OrderSampler):
     def order(self, key: int) -> Indices:
         draws, w = numpy_generator(key, "WeightedRandomSampler"), self.weights
         if not self.replacement:
-            with np.errstate(divide="ignore"):  # weight 0: last of all
+            with np.errstate(divide="ignore"):  # weight 0: last
                 ranks = np.log(1 - draws.random(len(w))) / w
             ranks[w == 0] = -np.inf
             return np.argsort(-ranks, kind="stable")[: self.num_samples]
         ends = np.cumsum(w)
         chosen = np.searchsorted(ends, draws.random(self.num_samples) * ends[-1], side="right")
-        return np.minimum(chosen, np.flatnonzero(w)[-1])  # rounding may reach the end
+        return np.minimum(chosen, np.flatnonzero(w)[-1])  # rounding may exceed it
 
     def __len__(self) -> int:
         return self.num_samples
 
 
 class StratifiedSampler(OrderSampler):
-    """A random order in which every class is spread evenly: each batch has the classes in about the
-    proportions of the whole, whatever the batch size.
+    """A random order in which every class is spread evenly: each batch has about the proportions of the
+    classes in the whole, for any batch size.
 
-    Of a class with c members, member i (in random order) stands at (i + u) / c of the epoch, where u is
-    uniform in [0, 1), one for each class. Any stretch of the order holds, of each class, its share to within
-    one sample plus one for rounding.
+    Member i of a class with c members (in random order) is at (i + u) / c of the epoch, with one u, uniform
+    in [0, 1), for each class. Any part of the order has the share of each class to within two samples.
 
     Args:
         labels: the class of each sample.
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
     Raises:
-        ValueError: labels that are not one per sample.
+        ValueError: labels of another shape than (n,).
 
     >>> import numpy as np
     >>> from ranvier.data import StratifiedSampler
@@ -255,7 +253,7 @@ class BatchSampler(Sampler[list[int]]):
         self.drop_last = bool(drop_last)
 
     def batches(self, indices: Iterable[int]) -> Iterator[Any]:
-        """`indices` in pieces of the batch size; an array in arrays, anything else in lists."""
+        """`indices` in parts of the batch size: arrays of an array, else lists."""
         if isinstance(indices, np.ndarray):
             n = len(indices)
             stop = n - n % self.batch_size if self.drop_last else n
@@ -276,7 +274,7 @@ class BatchSampler(Sampler[list[int]]):
 
 
 def positive(name: str, argument: str, value: Any) -> int:
-    """`value` as an int of at least 1, else the error of `name` about `argument`."""
+    """`value` as an int of at least 1; raises the error of `name` about `argument`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"[{name}] got {argument} {value!r}; expected an integer")
     if value < 1:

@@ -1,4 +1,4 @@
-"""Splitting data into parts: arrays into train and test, a Dataset into random subsets."""
+"""Splitting arrays into train and test parts, and Datasets into random subsets."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def train_test_split(
 
     Args:
         arrays: any number of arrays with the same number of samples (axis 0).
-        test_size: share (0 < float < 1) or number (int) of test samples; a quarter if neither size is given.
-        train_size: the same for the train part; what is left of the test part if not given.
+        test_size: share (0 < float < 1) or number (int) of test samples; a quarter if no size is given.
+        train_size: the same for the train part; by default the rest.
         random_state: an integer or a generator; None draws from the library's generator (`rv.manual_seed`).
-        shuffle: draw at random; otherwise the first samples are the train part.
-        stratify: one label per sample; both parts get the classes in the proportions of the whole.
+        shuffle: select at random; otherwise the first samples are the train part.
+        stratify: one label per sample; both parts get the proportions of the classes.
 
     Returns:
         `[a_train, a_test, b_train, b_test, ...]`.
 
     Raises:
-        ValueError: no arrays, unequal lengths, sizes that do not fit, or a class too small to stratify.
+        ValueError: no arrays, unequal lengths, sizes that do not fit, or a class that is too small.
 
     >>> import numpy as np
     >>> from ranvier.data import train_test_split
@@ -87,7 +87,7 @@ def _count(name: str, size: float | int, n: int, rounded: Any) -> int:
 
 
 def _sizes(n: int, train_size: float | int | None, test_size: float | int | None) -> tuple[int, int]:
-    """Numbers of train and test samples; shares round as in scikit-learn: test up, train down."""
+    """Numbers of train and test samples; shares are rounded as in scikit-learn: test up, train down."""
     if train_size is None and test_size is None:
         test_size = 0.25
     n_test = None if test_size is None else _count("test_size", test_size, n, math.ceil)
@@ -106,7 +106,7 @@ def _sizes(n: int, train_size: float | int | None, test_size: float | int | None
 
 
 def _shares(counts: Indices, total: int) -> Indices:
-    """`total` places over the classes in proportion to `counts`; the largest remainders get the odd ones."""
+    """`total` places for the classes in proportion to `counts`; the rest goes to the largest remainders."""
     exact = counts * total / counts.sum()
     places = np.floor(exact).astype(np.intp)
     order = np.argsort(places - exact, kind="stable")
@@ -118,8 +118,7 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
     if labels.shape != (n,):
         raise ValueError(f"[train_test_split] got stratify of shape {labels.shape}; expected ({n},)")
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    smallest = counts.min()
-    if smallest < 2:
+    if counts.min() < 2:
         raise ValueError(
             f"[train_test_split] got one sample of class {classes[counts.argmin()].item()!r} to stratify; "
             "expected at least two of each"
@@ -130,7 +129,7 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
             f"{n_test} test samples; expected at least one place for each class in both"
         )
     test_counts = _shares(counts, n_test)
-    # the train part is drawn from what the test part leaves, so no class can be asked for too much
+    # the train part is drawn from the rest, so that no class has too few samples
     train_counts = _shares(counts - test_counts, n_train)
     order = permutation(n, seed)
     train, test = [], []
@@ -138,7 +137,7 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
         members = order[codes[order] == code]
         test.append(members[: test_counts[code]])
         train.append(members[test_counts[code] : test_counts[code] + train_counts[code]])
-    # back into the order of the draw, so that the parts are not sorted by class
+    # restore the random order, so that the parts are not sorted by class
     place = np.empty(n, np.intp)
     place[order] = np.arange(n)
     return tuple(part[np.argsort(place[part])] for part in (np.concatenate(train), np.concatenate(test)))  # type: ignore[return-value]
@@ -147,14 +146,14 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
 def random_split(
     dataset: Dataset[Any], lengths: Sequence[float | int], generator: Seed = None
 ) -> list[Subset[Any]]:
-    """Split a dataset at random into subsets of the given lengths, as `torch.utils.data.random_split`.
+    """Split a dataset at random into subsets, as `torch.utils.data.random_split`.
 
     Args:
-        lengths: numbers of samples that sum to `len(dataset)`, or shares that sum to 1.
+        lengths: numbers of samples with the sum `len(dataset)`, or shares with the sum 1.
         generator: an integer or a generator; None draws from the library's generator (`rv.manual_seed`).
 
     Raises:
-        ValueError: the lengths do not sum to the whole.
+        ValueError: the lengths do not have this sum.
 
     >>> import numpy as np
     >>> from ranvier.data import TensorDataset, random_split
@@ -174,7 +173,7 @@ def _lengths(n: int, lengths: Sequence[float | int]) -> list[int]:
         raise ValueError(f"[random_split] got lengths {list(lengths)}; expected none below 0")
     if math.isclose(sum(lengths), 1) and any(isinstance(length, float) for length in lengths):
         sizes = [math.floor(n * share) for share in lengths]
-        for i in range(n - sum(sizes)):  # the odd samples go round, as in PyTorch
+        for i in range(n - sum(sizes)):  # the rest goes to the first subsets, as in PyTorch
             sizes[i % len(sizes)] += 1
         return sizes
     sizes = [int(length) for length in lengths]

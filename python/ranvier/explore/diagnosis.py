@@ -69,8 +69,7 @@ def diagnose(
         TypeError: model is not a Module or Trainer, or history not a mapping.
         ValueError: data of another form than `(x, y)`, or that the model does not take.
 
-    >>> import numpy as np
-    >>> import ranvier as rv
+    >>> import numpy as np, ranvier as rv
     >>> from ranvier import nn
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.Softmax(dim=1))
     >>> print(rv.diagnose(model, loss=nn.CrossEntropyLoss()))

@@ -111,8 +111,7 @@ def dead_units(model: Any, data: Any) -> dict[str, Array]:
     Raises:
         TypeError: model is not a Module.
 
-    >>> import numpy as np
-    >>> import ranvier as rv
+    >>> import numpy as np, ranvier as rv
     >>> from ranvier import nn
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     >>> model[0].bias.data[1] = -100.0

@@ -60,8 +60,7 @@ def filter_image(image: npt.ArrayLike, kernel: str | npt.ArrayLike, *, padding: 
         ValueError: an unknown name, a kernel that is not a matrix or is larger than the image, or an image
             with other dimensions.
 
-    >>> import numpy as np
-    >>> import ranvier as rv
+    >>> import numpy as np, ranvier as rv
     >>> image = np.repeat([[0, 0, 0, 0, 255, 255, 255, 255]], 8, axis=0)  # dark on the left
     >>> rv.explore.filter_image(image, "vertical_edge")[0]
     array([  0.,   0., 765., 765.,   0.,   0.], dtype=float32)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 import ranvier.metrics as metrics
+from ranvier.plot.colours import BLUE, GRAY, SHARES
 from ranvier.plot.figure import colour_bar, finish, label, one_axes
 from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
-from ranvier.plot.style import BLUE, GRAY, SHARES, SMALL, TEXT
+from ranvier.plot.style import SMALL, TEXT
 from ranvier.plot.types import Axes, Path
 
 __all__ = ["classes", "confusion_matrix"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ranvier.metrics.direction import higher_is_better
+from ranvier.plot.colours import BLUE, GRAY, RED
 from ranvier.plot.figure import finish, grid_axes, label, legend, whole_numbers
-from ranvier.plot.style import BLUE, GRAY, RED
 from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["history"]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.plot.colours import BLUE, COLOURS, GRAY, ORANGE, RED
 from ranvier.plot.figure import finish, label, legend, one_axes, several_axes, whole_numbers
-from ranvier.plot.style import BLUE, COLOURS, GRAY, MARKERS, ORANGE, PANEL, RED, SMALL
+from ranvier.plot.style import MARKERS, PANEL, SMALL
 from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["dead_units", "gradient_flow", "signals"]
@@ -69,8 +70,7 @@ def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None =
     Raises:
         ValueError: there are no gradients.
 
-    >>> import numpy as np
-    >>> import ranvier as rv
+    >>> import numpy as np, ranvier as rv
     >>> from ranvier import nn
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     >>> found = rv.explore.gradients(model, nn.MSELoss(), np.ones((4, 2)), np.zeros((4, 1)))

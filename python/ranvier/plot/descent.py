@@ -9,6 +9,7 @@ import numpy as np
 
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import wrap
+from ranvier.plot.colours import BLACK, BLUE, GRAY, RED, colours
 from ranvier.plot.figure import (
     colour_bar,
     finish,
@@ -20,7 +21,7 @@ from ranvier.plot.figure import (
     whole_numbers,
 )
 from ranvier.plot.inputs import Array, array_of
-from ranvier.plot.style import BLACK, BLUE, GRAY, MARKERS, PANEL, RED, colours
+from ranvier.plot.style import MARKERS, PANEL
 from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["descent", "learning_rates", "optimizer_race"]

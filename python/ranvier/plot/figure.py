@@ -7,7 +7,8 @@ import pathlib
 import sys
 from typing import Any, Literal
 
-from ranvier.plot.style import GRAY, LIGHT, PANEL, SMALL, TEXT, TITLE
+from ranvier.plot.colours import GRAY, LIGHT
+from ranvier.plot.style import PANEL, SMALL, TEXT, TITLE
 from ranvier.plot.types import Axes, Figure, Panels, Path
 from ranvier.serialization import files
 

@@ -13,10 +13,10 @@ import ranvier.nn as nn
 from ranvier.autograd import Tensor
 from ranvier.autograd.backward import root_gradient, run
 from ranvier.autograd.trace import outputs_alive, outputs_kept
+from ranvier.plot.colours import BLACK, BLUE, GRAY, WRONG
 from ranvier.plot.figure import bare, finish, label, one_axes
 from ranvier.plot.inputs import shortened
 from ranvier.plot.layered import Point, layered
-from ranvier.plot.style import BLACK, BLUE, GRAY, WRONG
 from ranvier.plot.types import Axes, Path
 
 __all__ = ["graph"]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.plot.colours import PIXELS, RIGHT, WRONG
 from ranvier.plot.figure import bare, finish, grid_axes
 from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
-from ranvier.plot.style import PIXELS, RIGHT, SMALL, TITLE, WRONG, extremes
+from ranvier.plot.style import SMALL, TITLE, extremes
 from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["images", "predictions"]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.plot.colours import AMOUNTS, BLACK, BLUE, PIXELS, RED
 from ranvier.plot.figure import finish, grid_axes, label, whole_numbers
 from ranvier.plot.inputs import Array, shortened, traced
 from ranvier.plot.mosaic import draw_maps
-from ranvier.plot.style import AMOUNTS, BLACK, BLUE, PIXELS, RED, SMALL
+from ranvier.plot.style import SMALL
 from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["inside"]

@@ -11,9 +11,10 @@ import numpy as np
 from ranvier.autograd import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
+from ranvier.plot.colours import AMOUNTS, BLUE, RED
 from ranvier.plot.figure import colour_bar, finish, label, legend, one_axes
 from ranvier.plot.inputs import Array, module_of
-from ranvier.plot.style import AMOUNTS, BLUE, PANEL, RED, SMALL, extremes
+from ranvier.plot.style import PANEL, SMALL, extremes
 from ranvier.plot.types import Axes, Path
 
 __all__ = ["loss_landscape"]

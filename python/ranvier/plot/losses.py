@@ -10,8 +10,9 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import wrap
+from ranvier.plot.colours import GRAY, colours
 from ranvier.plot.figure import finish, label, legend, several_axes
-from ranvier.plot.style import GRAY, PANEL, colours
+from ranvier.plot.style import PANEL
 from ranvier.plot.types import Figure, Panels, Path
 
 __all__ = ["loss_functions"]

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.plot.colours import GRAY, around_zero
 from ranvier.plot.figure import bare, colour_bar
 from ranvier.plot.inputs import Array
-from ranvier.plot.style import GRAY, around_zero, extremes
+from ranvier.plot.style import extremes
 
 
 def mosaic(tiles: Array, columns: int) -> Array:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.plot.colours import BLACK, BLUE, GRAY, ORANGE, RED, SKY, YELLOW
 from ranvier.plot.figure import bare, finish, label, one_axes
 from ranvier.plot.inputs import shortened
-from ranvier.plot.style import BLACK, BLUE, GRAY, ORANGE, RED, SKY, SMALL, TEXT, YELLOW
+from ranvier.plot.style import SMALL, TEXT
 from ranvier.plot.types import Axes, Path
 
 __all__ = ["neuron"]

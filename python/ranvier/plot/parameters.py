@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+from ranvier.plot.colours import AMOUNTS, BLACK, BLUE, GRAY, WRONG, around_zero, colours
 from ranvier.plot.figure import (
     colour_bar,
     finish,
@@ -20,20 +21,7 @@ from ranvier.plot.figure import (
     whole_numbers,
 )
 from ranvier.plot.inputs import array_of, module_of, shortened
-from ranvier.plot.style import (
-    AMOUNTS,
-    BLACK,
-    BLUE,
-    GRAY,
-    MARKERS,
-    PANEL,
-    SMALL,
-    WRONG,
-    around_zero,
-    colours,
-    extremes,
-    number,
-)
+from ranvier.plot.style import MARKERS, PANEL, SMALL, extremes, number
 from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["heatmap", "norms", "weights"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ranvier.plot.colours import BLUE, GRAY
 from ranvier.plot.figure import finish, label, legend, one_axes
-from ranvier.plot.style import BLUE, GRAY
 from ranvier.plot.types import Axes, Path
 
 __all__ = ["lr_range_test"]
@@ -18,8 +18,7 @@ def lr_range_test(found: Any, path: Path | None = None, *, ax: Axes | None = Non
         found: the result.
         ax, path: see :mod:`ranvier.plot`.
 
-    >>> import numpy as np
-    >>> import ranvier as rv
+    >>> import numpy as np, ranvier as rv
     >>> losses = np.array([1.0, 0.9, 0.5, 0.8])
     >>> found = rv.train.LRRangeTest(np.array([1e-3, 1e-2, 1e-1, 1.0]), losses, losses, True)
     >>> found.suggestion, found.plot().get_xscale()

@@ -1,29 +1,13 @@
-"""Colours, marks and sizes of all pictures.
-
-The colours are those of Okabe and Ito (2008), which people with red-green colour blindness can distinguish.
-What a picture shows by colour it also shows by a mark, a dash or a word.
-"""
+"""Marks, sizes and numbers of all pictures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-BLUE, RED, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#222222", "#F0E442"
-GRAY, LIGHT = "#767676", "#D9D9D9"
-COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 MARKERS = "osD^vPX*"
-RIGHT, WRONG = "#007A59", "#C24A00"  # dark enough for text on white
-
-AMOUNTS = "viridis"  # from 0 upwards
-SIGNED = "RdBu_r"  # white at 0, see `around_zero`
-SHARES = "Blues"  # under black or white numbers
-PIXELS = "gray"
-
 PANEL = (4.8, 3.6)  # inches: a curve with its labels
 TITLE, TEXT, SMALL = 11, 9.5, 8.5  # points
 
@@ -40,18 +24,3 @@ def number(value: float, most: float) -> str:
         return f"{value:.2g}"
     places = max(0, 2 - math.floor(math.log10(most)) - (most < 1))
     return f"{round(value, places) + 0.0:.6g}"  # + 0.0 turns -0 into 0
-
-
-def around_zero(values: Any) -> dict[str, Any]:
-    """Arguments of `imshow` for signed values: red above 0, blue below, white at 0, NaN empty."""
-    most = max(map(abs, extremes(values))) or 1.0
-    return {"cmap": SIGNED, "vmin": -most, "vmax": most}
-
-
-def colours(count: int) -> Sequence[Any]:
-    """Colours for `count` classes or curves: up to 8 that everyone can distinguish, a rainbow for more."""
-    if count <= len(COLOURS):
-        return COLOURS[:count]
-    from matplotlib import colormaps
-
-    return [colormaps["turbo"](0.03 + 0.94 * i / (count - 1)) for i in range(count)]

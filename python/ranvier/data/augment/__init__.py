@@ -1,9 +1,9 @@
-"""Augmentation of whole batches of images in C++, under torchvision's names.
+"""Augmentation of batches of images in C++, with torchvision's names.
 
-Each takes images (N, C, H, W), an array or a Tensor, and returns the same kind. What happens to image i of a
-batch depends on the library's random state (`rv.manual_seed`) and on i only: not on threads, on memory layout
-or on how many images come after it. Given to a DataLoader as `augment=`, every batch draws from a stream of
-its own, so that a run that is taken up again, or that makes its batches in a thread, sees the same images.
+Each takes images (N, C, H, W), an array or a Tensor, and returns the same kind. The change of image i of a
+batch depends on the library's random state (`rv.manual_seed`) and on i only, not on threads, memory layout or
+the number of images. As `augment=` of a DataLoader, every batch draws from its own stream, so that a resumed
+run, or one that makes its batches in a thread, gets the same images.
 
 >>> import numpy as np
 >>> from ranvier.data import DataLoader, TensorDataset, augment

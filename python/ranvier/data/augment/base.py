@@ -1,4 +1,4 @@
-"""What all augmentations share: images in, numbers drawn for each image, images out."""
+"""The base of the augmentations, and checks of their arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 class Augmentation:
-    """Subclasses say how many numbers they draw for each image, and what becomes of the images with them.
+    """Base class: a subclass has the count of numbers to draw for each image, and `apply`, which uses them.
 
     >>> from ranvier import kernels
     >>> from ranvier.data import augment
@@ -30,7 +30,7 @@ class Augmentation:
     """
 
     draws = 0
-    mixes_labels = False  # True: called with images and labels, and gives both back
+    mixes_labels = False  # True: called with images and labels, returns both
 
     def apply(self, x: Array, u: Numbers) -> Array:
         raise NotImplementedError(f"[{type(self).__name__}] expected an apply method")
@@ -48,9 +48,9 @@ class Augmentation:
 
 
 class Compose:
-    """Several augmentations, one after another; any function of a batch of images may be among them.
+    """Several augmentations in sequence; functions of a batch of images are allowed too.
 
-    With one that mixes labels (Mixup, CutMix) it takes and returns images and labels.
+    With one that mixes labels (Mixup, CutMix), it takes and returns images and labels.
 
     >>> from ranvier.data import augment
     >>> augment.Compose([augment.RandomHorizontalFlip(p=0.5), augment.RandomShift(2)])
@@ -89,18 +89,18 @@ def require_images(name: str, images: Any) -> Array:
 
 
 def uniform(n: int, count: int) -> Numbers:
-    """`count` numbers in [0, 1) for each of n images, by the place of the image."""
+    """`count` numbers in [0, 1) for each of n images."""
     return _core.random_uniform((n, count), "float64", 0.0, 1.0, fresh_key())
 
 
 def whole(u: Numbers, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Uniform numbers as whole ones, low to high, both included."""
+    """Uniform numbers as integers from low to high, both included."""
     low, high = np.asarray(low), np.asarray(high)
     return np.minimum(low + np.floor(u * (high - low + 1)), high).astype(np.int64)
 
 
 def pair(name: str, argument: str, value: Any, least: int = 0) -> tuple[int, int]:
-    """A whole number for both axes, or one each for height and width."""
+    """An integer for both axes, or one each for height and width."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in both):
         raise TypeError(f"[{name}] got {argument} {value!r}; expected a whole number or a pair of them")
@@ -118,7 +118,7 @@ def probability(name: str, p: Any) -> float:
 
 
 def span(name: str, argument: str, value: Any, symmetric: bool = False) -> tuple[float, float]:
-    """A pair (low, high); with `symmetric` one number stands for (-number, number)."""
+    """A pair (low, high); with `symmetric`, one number means (-number, number)."""
     if symmetric and isinstance(value, (int, float, np.integer, np.floating)):
         if not value >= 0:
             raise ValueError(f"[{name}] got {argument} {value!r}; expected at least 0, or a pair")

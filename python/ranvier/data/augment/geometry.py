@@ -1,4 +1,4 @@
-"""Images moved, cropped, flipped and turned."""
+"""Moving, cropping, flipping and rotating images."""
 
 from __future__ import annotations
 
@@ -22,15 +22,28 @@ __all__ = [
 
 MODES = ("constant", "edge", "reflect", "symmetric")
 INTERPOLATIONS = ("nearest", "bilinear")
-TOP, LEFT, UPSIDE, MIRRORED = range(4)  # columns of a place
+TOP, LEFT, VERTICAL, HORIZONTAL = range(4)  # columns of a place: first row and column, flips
 
 
 def _places(n: int) -> npt.NDArray[np.int64]:
     return np.zeros((n, 4), np.int64)
 
 
-class RandomHorizontalFlip(Augmentation):
-    """Mirrors each image, left to right, with probability p.
+class _Flip(Augmentation):
+    draws = 1
+    _column: int
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(type(self).__name__, p)
+
+    def apply(self, x: Array, u: Numbers) -> Array:
+        place = _places(len(x))
+        place[:, self._column] = u[:, 0] < self.p
+        return _core.move_images(x, place)
+
+
+class RandomHorizontalFlip(_Flip):
+    """Flips each image, left to right, with probability p.
 
     >>> import numpy as np
     >>> from ranvier.data import augment
@@ -38,19 +51,11 @@ class RandomHorizontalFlip(Augmentation):
     [[[[2.0, 1.0]]]]
     """
 
-    draws = 1
-
-    def __init__(self, p: float = 0.5) -> None:
-        self.p = probability(type(self).__name__, p)
-
-    def apply(self, x: Array, u: Numbers) -> Array:
-        place = _places(len(x))
-        place[:, MIRRORED] = u[:, 0] < self.p
-        return _core.move_images(x, place)
+    _column = HORIZONTAL
 
 
-class RandomVerticalFlip(Augmentation):
-    """Turns each image upside down, mirrored, with probability p.
+class RandomVerticalFlip(_Flip):
+    """Flips each image, top to bottom, with probability p.
 
     >>> import numpy as np
     >>> from ranvier.data import augment
@@ -58,23 +63,15 @@ class RandomVerticalFlip(Augmentation):
     [[[[2.0], [1.0]]]]
     """
 
-    draws = 1
-
-    def __init__(self, p: float = 0.5) -> None:
-        self.p = probability(type(self).__name__, p)
-
-    def apply(self, x: Array, u: Numbers) -> Array:
-        place = _places(len(x))
-        place[:, UPSIDE] = u[:, 0] < self.p
-        return _core.move_images(x, place)
+    _column = VERTICAL
 
 
 class RandomShift(Augmentation):
-    """Moves each image by up to `pixels` up or down and left or right, whole pixels, all equally likely.
+    """Moves each image by up to `pixels` whole pixels vertically and horizontally, all equally likely.
 
     Args:
-        pixels: the farthest move, or a pair (vertical, horizontal).
-        fill: what comes in from outside, if padding_mode is "constant".
+        pixels: the largest move, or a pair (vertical, horizontal).
+        fill: the value of new pixels, if padding_mode is "constant".
         padding_mode: "constant", "edge", "reflect" or "symmetric", as for RandomCrop.
 
     >>> import numpy as np
@@ -100,16 +97,16 @@ class RandomShift(Augmentation):
 
 
 class RandomCrop(Augmentation):
-    """A window of `size` from each image, anywhere in it.
+    """A window of `size` at a random place of each image.
 
     Args:
         size: height and width of the window: a number, or a pair.
-        padding: rows and columns added around the image first: a number for all sides, a pair for (left and
+        padding: rows and columns to add around the image first: a number for all sides, a pair for (left and
             right, top and bottom), or (left, top, right, bottom).
-        pad_if_needed: add what an image lacks to be as large as the window, on both sides.
-        fill: what is added, if padding_mode is "constant".
+        pad_if_needed: pad smaller images on both sides to the size of the window.
+        fill: the value of the padding, if padding_mode is "constant".
         padding_mode: "constant", "edge" (the last row or column), "reflect" or "symmetric" (the image
-            mirrored, its border not repeated or repeated).
+            flipped, without or with its edge).
 
     Raises:
         ValueError: images smaller than the window.
@@ -142,23 +139,23 @@ class RandomCrop(Augmentation):
     def apply(self, x: Array, u: Numbers) -> Array:
         left, top, right, bottom = self.padding
         sizes = np.array(x.shape[2:])
-        room = sizes + np.array([top + bottom, left + right])
-        lacking = np.maximum(np.array(self.size) - room, 0)
+        padded = sizes + np.array([top + bottom, left + right])
+        lacking = np.maximum(np.array(self.size) - padded, 0)
         if lacking.any() and not self.pad_if_needed:
             raise ValueError(
-                f"[RandomCrop] got images of {tuple(x.shape[2:])}, {tuple(room.tolist())} with padding; "
+                f"[RandomCrop] got images of {tuple(x.shape[2:])}, {tuple(padded.tolist())} with padding; "
                 f"expected at least {self.size}"
             )
         first = -np.array([top, left]) - lacking
         place = _places(len(x))
-        place[:, : LEFT + 1] = whole(u, first, first + room + 2 * lacking - self.size)
+        place[:, : LEFT + 1] = whole(u, first, first + padded + 2 * lacking - self.size)
         return _core.move_images(x, place, *self.size, self.fill, self.padding_mode)
 
 
 class CenterCrop(Augmentation):
-    """The middle of each image: what a network trained on random crops is tested on.
+    """The centre of each image, to test a network that is trained on random crops.
 
-    An image smaller than the window gets rows and columns of 0 around it.
+    Smaller images are padded with 0.
 
     >>> import numpy as np
     >>> from ranvier.data import augment
@@ -177,12 +174,12 @@ class CenterCrop(Augmentation):
 
 
 class RandomRotation(Augmentation):
-    """Turns each image about its middle, anticlockwise, by an angle drawn uniformly.
+    """Rotates each image about its centre, counterclockwise, by a uniform random angle.
 
     Args:
-        degrees: the range of angles; one number stands for (-degrees, degrees).
+        degrees: the range of angles; one number means (-degrees, degrees).
         interpolation: "bilinear" or "nearest".
-        fill: the corners that come into view.
+        fill: the value of new pixels.
 
     >>> import numpy as np
     >>> from ranvier.data import augment
@@ -208,15 +205,15 @@ class RandomRotation(Augmentation):
 
 
 class RandomAffine(Augmentation):
-    """Turns, moves, scales and shears each image about its middle, each by a number drawn uniformly.
+    """Rotates, moves, scales and shears each image about its centre, each by a uniform random number.
 
     Args:
-        degrees: the range of angles, clockwise; one number stands for (-degrees, degrees).
-        translate: the farthest move as shares of the width and of the height.
+        degrees: the range of angles, clockwise; one number means (-degrees, degrees).
+        translate: the largest move as shares of width and height.
         scale: the range of factors.
         shear: the range of angles of the x axis, in degrees; with four numbers also of the y axis.
         interpolation: "bilinear" or "nearest".
-        fill: what comes into view from outside.
+        fill: the value of new pixels.
 
     >>> import numpy as np
     >>> from ranvier.data import augment
@@ -264,7 +261,7 @@ class RandomAffine(Augmentation):
 
 
 def _inverse(x: Array, degrees: Array, move: Any, scale: Array, shear: Any) -> Array:
-    """Where each pixel of the result comes from: the inverse of moving after turning, shearing and scaling.
+    """The source of each pixel of the result: the inverse of scaling, shearing, rotating and moving.
 
     (x', y') = C M C^-1 (x, y) with M = R(a) S(sx, sy) s: torchvision's convention, y pointing down.
     """
@@ -294,7 +291,6 @@ def _sides(padding: Any) -> tuple[int, int, int, int]:
     if padding is None:
         return 0, 0, 0, 0
     if isinstance(padding, (tuple, list)) and len(padding) == 4:
-        sides = *pair("RandomCrop", "padding", padding[:2]), *pair("RandomCrop", "padding", padding[2:])
-        return sides
+        return *pair("RandomCrop", "padding", padding[:2]), *pair("RandomCrop", "padding", padding[2:])
     across, down = pair("RandomCrop", "padding", padding)
     return across, down, across, down

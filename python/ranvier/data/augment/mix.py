@@ -1,4 +1,4 @@
-"""Images mixed with others of their batch, and their labels with them."""
+"""Mixing images and their labels with others of the batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["CutMix", "Mixup"]
 
 
 class _Mixing:
-    """Draws a partner and a share for each image; labels become shares of classes."""
+    """Draws another image and a share for each image; labels become shares of classes."""
 
     mixes_labels = True
 
@@ -28,7 +28,7 @@ class _Mixing:
         self.p = probability(self._name, p)
 
     def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
-        """The images, and the share that each keeps of itself."""
+        """The mixed images, and the share of the original in each."""
         raise NotImplementedError
 
     def __call__(self, images: Any, labels: Any) -> tuple[Any, Any]:
@@ -43,7 +43,7 @@ class _Mixing:
         return like(images, mixed), like(labels, _core.mix_images(classes, partner, share))
 
     def _classes(self, y: Array, dtype: Any) -> Array:
-        """A row of shares for each sample; floats are such rows already."""
+        """A row of shares for each sample; rows of floats are returned unchanged."""
         if y.dtype.kind == "f" and y.ndim == 2:
             return y
         if y.dtype.kind not in "iu" or y.ndim != 1:
@@ -64,11 +64,11 @@ class Mixup(_Mixing):
 
     Args:
         alpha: s is drawn from Beta(alpha, alpha) for each image.
-        num_classes: how many classes there are, where labels are class numbers.
-        p: the share of images that are mixed.
+        num_classes: the number of classes, if labels are class numbers.
+        p: the share of images to mix.
 
-    Takes and returns images and labels; labels become shares of classes (N, num_classes), which
-    `nn.CrossEntropyLoss` takes as they are.
+    Takes and returns images and labels; labels become shares of classes (N, num_classes), as
+    `nn.CrossEntropyLoss` takes them.
 
     Raises:
         TypeError, ValueError: labels that are neither class numbers nor shares, or no num_classes.
@@ -89,7 +89,7 @@ class Mixup(_Mixing):
 class CutMix(_Mixing):
     """A box of each image comes from another of its batch; labels are mixed by area.
 
-    Args: as for Mixup; the box covers a share 1 - s of the image, before what lies beyond it is left out.
+    Args: as for Mixup; the box has the share 1 - s of the image's area, before it is cut at the edges.
 
     Source: S. Yun et al., "CutMix: Regularization strategy to train strong classifiers with localizable
     features", 2019.

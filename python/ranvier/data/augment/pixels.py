@@ -1,4 +1,4 @@
-"""Images made noisy, and parts of them covered."""
+"""Adding noise to images, and covering parts of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Cutout", "GaussianNoise", "RandomErasing"]
 
 
 class GaussianNoise(Augmentation):
-    """y = x + mean + sigma z, z standard normal for each pixel; with `clip` kept within [0, 1].
+    """y = x + mean + sigma z with z standard normal for each pixel; `clip` limits y to [0, 1].
 
     Raises:
         TypeError: images that are not float32 or float64.
@@ -38,12 +38,12 @@ class GaussianNoise(Augmentation):
 
 
 class Cutout(Augmentation):
-    """Covers a box of each image, whose middle is anywhere in it; what lies beyond the image is left out.
+    """Covers a box of each image, with a random centre; the box is cut at the edges.
 
     Args:
         size: of the box: a number, or a pair (height, width).
-        fill: what it is covered with.
-        p: the share of images that are covered.
+        fill: the value of the box.
+        p: the share of images to cover.
 
     Source: T. DeVries, G. Taylor, "Improved regularization of convolutional neural networks with cutout",
     2017.
@@ -71,16 +71,16 @@ class Cutout(Augmentation):
 
 
 class RandomErasing(Augmentation):
-    """Covers a box of random area and shape, anywhere within each image, with probability p.
+    """Covers a box of random area, shape and place in each image, with probability p.
 
     Args:
-        p: the share of images that are covered.
-        scale: the range of the box's area, as a share of the image's.
-        ratio: the range of height over width, drawn uniformly on a logarithmic scale.
-        value: what the box is covered with.
+        p: the share of images to cover.
+        scale: the range of the box's area, as a share of the image's area.
+        ratio: the range of height over width, uniform on a logarithmic scale.
+        value: the value of the box.
 
-    Source: Z. Zhong et al., "Random erasing data augmentation", 2017. As there, of ten boxes the first that
-    fits is taken; if none does the image stays as it is.
+    Source: Z. Zhong et al., "Random erasing data augmentation", 2017. As there, the first of ten random boxes
+    that fits is used; if none fits, the image does not change.
 
     >>> import numpy as np
     >>> from ranvier.data import augment

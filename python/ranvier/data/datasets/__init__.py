@@ -1,5 +1,5 @@
-"""Data sets: digits and iris ship inside the package, MNIST, Fashion-MNIST and CIFAR-10 are read or
-downloaded, tables, archives and images come from one's own files."""
+"""Data sets: digits and iris are in the package; MNIST, Fashion-MNIST and CIFAR-10 are read or downloaded;
+tables, archives and images are read from files."""
 
 import types as _types
 import typing as _typing

@@ -41,20 +41,19 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
 
     Args:
         path: the archive.
-        x, y: the names of the arrays; found out if not given: x and y, x_train and y_train, images and
-            labels, data and target ... An archive of samples only has y None.
+        x, y: the names of the arrays; by default x and y, x_train and y_train, images and labels, data and
+            target ... For an archive of samples only, y is None.
         task: "classification": targets are classes; "regression": they are values; "auto": text, whole
             numbers (n,) and one-hot rows (n, classes) are classes, other arrays are values.
 
     Returns:
         Samples. x is float32; pixels of unsigned bytes are divided by 255, images (n, h, w) become
         (n, 1, h, w) and images (n, h, w, c) with 1, 3 or 4 channels (n, c, h, w). An array `class_names`
-        names the classes. Where the names were found out, a warning says which arrays are not used.
+        names the classes. Without x=, a warning names unused arrays.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, Python objects in it, no arrays of these names, no samples, or unequal
-            lengths.
+        ValueError: a damaged file, Python objects in it, no such arrays, no samples, or unequal lengths.
 
     >>> import numpy as np
     >>> from ranvier.data.datasets import load_npz
@@ -76,7 +75,9 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     taken_names = (name_x, name_y, "class_names") if named else (name_x, name_y)
     unused = tuple(name for name in arrays if name not in taken_names)
     if unused and x is None:
-        _say_unused(path, name_x, name_y, unused)
+        taken = f"{name_x} is" if name_y is None else f"{name_x} and {name_y} are"
+        more = f"not used: {', '.join(unused)} (x= and y= choose others)"
+        warnings.warn(f"[load_npz] '{path}': {taken} taken, {more}", stacklevel=2)
     if name_y is None:
         return Samples(values, None, scale=scale, unused=unused)
     labels = arrays[name_y]
@@ -107,18 +108,9 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     return Samples(values, y_values, names, scale=scale, unused=unused)
 
 
-def _say_unused(path: Path, x: str, y: str | None, unused: tuple[str, ...]) -> None:
-    taken = x if y is None else f"{x} and {y}"
-    warnings.warn(
-        f"[load_npz] '{path}': {taken} {'is' if y is None else 'are'} taken, not used: {', '.join(unused)} "
-        "(x= and y= choose others)",
-        stacklevel=3,
-    )
-
-
 def _read(path: Path) -> dict[str, Array]:
     try:
-        with open(path, "rb") as stream:  # ours to close: np.load leaves a damaged archive open
+        with open(path, "rb") as stream:  # np.load would leave a damaged archive open
             archive = np.load(stream, allow_pickle=False)
             if not hasattr(archive, "files"):
                 raise ValueError(f"[load_npz] '{path}' is a single array (.npy); expected an archive (.npz)")
@@ -176,14 +168,14 @@ def _images(path: Path, name: str, x: Array, scale: float) -> Array:
     if x.ndim == 3 and scale != 1:
         return values[:, None]
     if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
-        return values.transpose(0, 3, 1, 2)  # in memory it stays channels-last, as convolution likes it
+        return values.transpose(0, 3, 1, 2)  # channels-last in memory, as convolution reads it
     return values
 
 
 def _given_names(
     path: Path, arrays: dict[str, Array], found: tuple[str, ...] | None, labels: Array
 ) -> tuple[str, ...] | None:
-    """The archive's own names of classes 0, 1, 2 ..., where the labels are such numbers."""
+    """The archive's names of the classes, if the labels are numbers 0, 1, 2 ..."""
     names = arrays.get("class_names")
     if found is None or names is None or labels.dtype.kind not in "iuf":
         return found

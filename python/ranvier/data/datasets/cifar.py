@@ -14,18 +14,7 @@ from ranvier.data.datasets.download import fetch
 
 __all__ = ["CIFAR10_CLASSES", "load_cifar10"]
 
-CIFAR10_CLASSES: tuple[str, ...] = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 _ARCHIVE, _FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
@@ -36,8 +25,8 @@ _RECORD = 1 + 3 * 32 * 32  # a byte for the label, then the red, green and blue 
 def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
     """CIFAR-10's training part (50,000 images) and test part (10,000).
 
-    The ten classes are `CIFAR10_CLASSES`. The binary form is read, as the others are pickles, which could run
-    code.
+    The ten classes are `CIFAR10_CLASSES`. The binary form is read, because the others are pickles, which can
+    run code.
 
     Args:
         data_dir: folder with cifar-10-binary.tar.gz, or with its files data_batch_1.bin to data_batch_5.bin
@@ -79,8 +68,8 @@ def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, 
 
 
 def _unpacked(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """The records of each file of the archive, which is read only: nothing is written to the disk."""
-    import tarfile  # slow to load, and seldom used
+    """The records of each file of the archive; nothing is written to the disk."""
+    import tarfile  # slow to load
 
     try:
         with tarfile.open(path) as archive:

@@ -1,4 +1,4 @@
-"""Where data sets are downloaded from: one table of addresses and checksums, and one way to fetch."""
+"""Downloads of data sets: their addresses and checksums."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SOURCES: dict[str, Source] = {
 
 
 def cache_folder(name: str) -> Path:
-    """The folder that downloads of data set `name` go to: RANVIER_DATA, else the user's cache folder."""
+    """The folder for downloads of data set `name`: in RANVIER_DATA, else in the user's cache folder."""
     base = os.environ.get("RANVIER_DATA")
     if base:
         return Path(base) / name
@@ -52,11 +52,11 @@ def cache_folder(name: str) -> Path:
 
 
 def fetch(name: str, folder: Path | None = None, source: Source | None = None) -> Path:
-    """Download the files of data set `name` that are not yet there, check them, and return their folder.
+    """Download the missing files of data set `name`, check them, and return their folder.
 
     Raises:
         ImportError: pooch is not installed.
-        ConnectionError: a file could not be had; the message names the files to place by hand, and where.
+        ConnectionError: a download failed; the message names the files to place by hand, and where.
         ValueError: a file does not have the expected checksum.
     """
     source = SOURCES[name] if source is None else source

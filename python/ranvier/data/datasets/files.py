@@ -1,4 +1,4 @@
-"""One door to data in files, whatever the format."""
+"""Loading data from files of any known format."""
 
 from __future__ import annotations
 
@@ -25,18 +25,17 @@ def load(
 
     Args:
         path: the file or folder; tables may be gzipped (.gz). Kaggle's digit tables become images.
-        label: of a table: the column of labels, by name or number; None if there is none. Of an archive:
-            the name of the array of targets.
+        label: for a table, the column of labels, by name or number, or None; for an archive, the name of the
+            array of targets.
         task: "classification", "regression" or "auto", see `load_csv`.
-        size, grayscale: of images, see `load_images`.
+        size, grayscale: for images, see `load_images`.
 
     Returns:
         Samples: x float32, y (None without label), class_names (None for values) and feature_names.
 
     Raises:
         FileNotFoundError: no such file or folder.
-        ValueError: another ending, an argument that the format has no use for, or what the format's own
-            function raises.
+        ValueError: another ending, an argument for another format, or an error of the format's function.
         ImportError: a folder of images, and pillow is not installed.
 
     >>> import pathlib

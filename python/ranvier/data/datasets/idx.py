@@ -27,14 +27,14 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 
 def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-    """Read one IDX file, gzipped or not (told by its first bytes, not by its name).
+    """Read one IDX file, gzipped or not (found by its first bytes, not by its name).
 
     Returns:
         An array of the file's shape and type, in the machine's byte order.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is no IDX file, is cut off, damaged, or longer than its header says.
+        ValueError: the file is not an IDX file, is cut off, damaged, or longer than its header says.
 
     >>> import tempfile, pathlib
     >>> from ranvier.data.datasets import read_idx
@@ -59,7 +59,7 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         raise ValueError(f"[read_idx] '{path}' is cut off inside its header of {start} bytes")
     shape = struct.unpack_from(f">{ndim}I", content, 4)
     dtype = np.dtype(_TYPES[code])
-    expected = math.prod(shape) * dtype.itemsize  # Python integers: a hostile header cannot overflow
+    expected = math.prod(shape) * dtype.itemsize  # Python integers do not overflow
     found = len(content) - start
     if found != expected:
         fault = "is cut off" if found < expected else "is too long"
@@ -69,7 +69,7 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         )
     try:
         values = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    except ValueError as error:  # more dimensions than NumPy has, or sizes beyond its index type beside a 0
+    except ValueError as error:  # too many dimensions for NumPy, or a size beyond its index type with a 0
         raise ValueError(f"[read_idx] '{path}' has a header of shape {shape}: {error}") from None
     return values.astype(dtype.newbyteorder("="))
 

@@ -1,4 +1,4 @@
-"""Images in folders: one sub-folder for each class."""
+"""Images in folders, with a subfolder for each class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Size = int | tuple[int, int] | None
 
 
 def require_pillow(name: str) -> None:
-    """Raise ImportError with the pip line if pillow is missing; `name` is who asks."""
+    """Raise the ImportError of `name`, with the pip command, if pillow is missing."""
     try:
         import PIL  # noqa: F401
     except ImportError:
@@ -30,13 +30,13 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
     """One image, float32 (c, h, w) in [0, 1]: 3 channels, or 1 with `grayscale`.
 
     Args:
-        path: a PNG, JPEG or any other format that pillow reads; of an animation the first frame.
-        size: height and width to scale it to (bilinear, smoothed where it shrinks); as it is if not given.
+        path: a PNG, JPEG or another format that pillow reads; of an animation, the first frame.
+        size: height and width to scale it to (bilinear, with smoothing if it shrinks); by default unchanged.
         grayscale: one channel, the luma of ITU-R 601.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is broken, or no image.
+        ValueError: the file is broken, or not an image.
         ImportError: pillow is not installed.
     """
     require_pillow("read_image")
@@ -46,11 +46,11 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
 
 
 class ImageFolder(Dataset[tuple[Image, int]]):
-    """The images of a folder, read when asked for: `root/class name/any name.png`.
+    """The images of a folder, read when needed: `root/class name/any name.png`.
 
     Args:
-        root: the folder; its sub-folders are the classes, in alphabetical order.
-        size: height and width that every image is scaled to; as it is if not given.
+        root: the folder; its subfolders are the classes, in alphabetical order.
+        size: height and width to scale every image to; by default unchanged.
         grayscale: one channel instead of three.
         transform: a function of each image.
 
@@ -61,7 +61,7 @@ class ImageFolder(Dataset[tuple[Image, int]]):
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: no sub-folders with images; when it is read, a broken file, which is named.
+        ValueError: no subfolders with images; on reading, a broken file, which is named.
         ImportError: pillow is not installed.
     """
 
@@ -86,13 +86,13 @@ class ImageFolder(Dataset[tuple[Image, int]]):
 
 
 def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> Samples:
-    """All images of a folder with one sub-folder for each class, `root/class name/any name.png`.
+    """All images of a folder with a subfolder for each class, `root/class name/any name.png`.
 
     Args and errors: those of ImageFolder.
 
     Returns:
         Samples: x float32 (n, c, h, w) in [0, 1], channels-last in memory; y int64 (n,); the names of the
-        sub-folders as class_names.
+        subfolders as class_names.
 
     Raises:
         ValueError: images of different sizes and no `size`; the message names the first that differs.
@@ -111,7 +111,7 @@ def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> S
                 f"before it {x.shape[1]}x{x.shape[2]}; expected equal sizes, or size=(height, width)"
             )
         x[number] = pixels
-    assert x is not None  # _find has found at least one
+    assert x is not None  # _find returns at least one
     values = x.astype(np.float32)
     values /= np.float32(255)
     y = np.array([label for _, label in files], np.int64)

@@ -1,4 +1,4 @@
-"""MNIST, 70,000 handwritten digits, and Fashion-MNIST, as many pieces of clothing: four IDX files each."""
+"""MNIST, 70,000 handwritten digits, and Fashion-MNIST, 70,000 pieces of clothing: four IDX files each."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Pa
     Args:
         data_dir: folder with the files train-images-idx3-ubyte, train-labels-idx1-ubyte,
             t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each gzipped (.gz) or not. Without it the
-            files are downloaded once (with pooch, checksums compared) and kept in the user's cache folder,
-            or in the folder that the environment variable RANVIER_DATA names.
+            files are downloaded once (with pooch, which compares checksums) to the user's cache folder, or to
+            the folder in the environment variable RANVIER_DATA.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: x float32 (n, 1, 28, 28) in [0, 1], y int64 (n,).
@@ -60,10 +60,10 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Pa
 
 
 def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
-    """Fashion-MNIST's training part (60,000 images) and test part (10,000), as `load_mnist` gives MNIST's.
+    """Fashion-MNIST's training part (60,000 images) and test part (10,000).
 
-    The ten classes are `FASHION_MNIST_CLASSES`. Arguments, results and errors are those of `load_mnist`: the
-    files bear the same names, so each set needs a folder of its own.
+    The ten classes are `FASHION_MNIST_CLASSES`. Arguments, results and errors are those of `load_mnist`. The
+    files have the same names, so each set needs its own folder.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine
     learning algorithms", 2017 (MIT licence).
@@ -96,21 +96,16 @@ def _names() -> list[str]:
 
 
 def _find(name: str, folder: Path) -> list[Path]:
-    """The four files in the order of `_names()`; all that are missing are named at once."""
-    found, missing = [], []
-    for file in _names():
-        for path in (folder / file, folder / f"{file}.gz"):
-            if path.is_file():
-                found.append(path)
-                break
-        else:
-            missing.append(file)
+    """The four files in the order of `_names()`; the error names all missing ones."""
+    places = {file: (folder / file, folder / f"{file}.gz") for file in _names()}
+    found = {file: next(filter(Path.is_file, paths), None) for file, paths in places.items()}
+    missing = [file for file, path in found.items() if path is None]
     if missing:
         raise FileNotFoundError(
             f"[load_{name}] '{folder}' lacks {', '.join(missing)}; expected the four files "
             f"{', '.join(_names())}, each plain or as .gz"
         )
-    return found
+    return [path for path in found.values() if path is not None]
 
 
 def _part(name: str, images_path: Path, labels_path: Path) -> Part:

@@ -1,4 +1,4 @@
-"""What a file of samples holds, whatever its format."""
+"""Samples from files of any format."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Samples:
     Attributes:
         x: (n, ...) float32.
         y: class numbers, int64 (n,), or values, float32 (n, ...); None if the file has no targets.
-        class_names: what the class numbers stand for; None if y holds values.
-        feature_names: the names of the columns of x, if they have any.
-        scale: what the numbers of the file were divided by: 255 for the bytes of images, else 1.
-        unused: of an archive, the names of the arrays that are in none of these.
+        class_names: the names of the class numbers; None if y has values.
+        feature_names: the names of the columns of x, if there are any.
+        scale: the divisor of the numbers of the file: 255 for the bytes of images, else 1.
+        unused: the names of the other arrays of an archive.
 
     >>> from ranvier.data.datasets import load_iris, IRIS_CLASSES, Samples
     >>> iris = Samples(*load_iris(), class_names=IRIS_CLASSES)
@@ -47,10 +47,9 @@ class Samples:
 
 
 def targets(labels: Array, task: str) -> tuple[Array, tuple[str, ...] | None]:
-    """(y, class names) of a column of labels: text and whole numbers are classes, other numbers are values.
+    """(y, class names) of a column of labels: text and integers are classes, other numbers are values.
 
-    Classes are numbered in the order of their values, numbers by size. Rows of zeros and a single one are
-    classes, unless they are said to be values.
+    Classes are numbered in sorted order. One-hot rows are classes, except with task "regression".
     """
     if labels.ndim == 2 and task != "regression" and _one_hot(labels):
         return labels.argmax(axis=1).astype(np.int64), tuple(map(str, range(labels.shape[1])))
@@ -60,7 +59,7 @@ def targets(labels: Array, task: str) -> tuple[Array, tuple[str, ...] | None]:
     if task == "regression" or (task == "auto" and not whole):
         return float32(labels), None
     found, codes = np.unique(labels, return_inverse=True)
-    kind = int if found.dtype.kind == "f" and whole else str  # an int of any size, also beyond int64
+    kind = int if found.dtype.kind == "f" and whole else str  # Python integers have any size
     return codes.ravel().astype(np.int64), tuple(str(kind(name)) for name in found.tolist())
 
 
@@ -70,7 +69,7 @@ def _one_hot(labels: Array) -> bool:
 
 
 def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
-    """The index of the first NaN or infinity of an array that has one, and its place in words."""
+    """The index of the first NaN or infinity of an array, and its place as text."""
     at = tuple(int(i) for i in np.unravel_index(int((~np.isfinite(array)).argmax()), array.shape))
     if len(at) == 1:
         return at, f"row {at[0]}"
@@ -79,11 +78,7 @@ def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
 
 
 def float32(values: Array) -> Array:
-    """As float32.
-
-    Raises:
-        ValueError: a number that is too large for it.
-    """
+    """The values as float32; raises ValueError for a number that is too large."""
     with np.errstate(over="ignore"):
         converted = values.astype(np.float32)
     if not np.isfinite(converted).all():

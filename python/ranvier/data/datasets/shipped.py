@@ -1,6 +1,6 @@
-"""Two small real data sets that come inside the package: handwritten digits and iris flowers.
+"""Two small data sets in the package: handwritten digits and iris flowers.
 
-`files/SOURCES.txt` names where they come from and under which licence.
+`files/SOURCES.txt` names their sources and licences.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _read(name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
 def load_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """The 1,797 handwritten digits of the UCI optical recognition set, 8x8 pixels each.
 
-    Every pixel counts the set dots of a 4x4 block of the scanned digit, 0 to 16; here it is divided by 16.
+    A pixel is the number of set dots in a 4x4 block of the scanned digit, divided by 16.
 
     Returns:
         `x`, float32 (1797, 1, 8, 8) in [0, 1], and `y`, int64 (1797,), the digit 0 to 9.
@@ -62,5 +62,5 @@ def load_iris() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     >>> x[0].tolist() == np.float32([5.1, 3.5, 1.4, 0.2]).tolist(), np.bincount(y).tolist()
     (True, [50, 50, 50])
     """
-    tenths, y = _read("iris.npz")  # every length was taken to a tenth of a centimetre
+    tenths, y = _read("iris.npz")  # the lengths in millimetres
     return (tenths / 10).astype(np.float32), y.astype(np.int64)
