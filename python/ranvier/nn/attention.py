@@ -20,20 +20,20 @@ _NAME = "multihead_attention"
 
 
 class MultiheadAttention(Module):
-    """Projects queries, keys and values into num_heads subspaces, attends in each, and joins what is found:
+    """Attention in num_heads subspaces, from projected queries, keys and values; the results are joined:
 
-        head_h = softmax(q_h k_h^T / sqrt(D) + masks) v_h,   q_h = query W_q,h^T + b_q,h, and so for k and v
+        head_h = softmax(q_h k_h^T / sqrt(D) + masks) v_h,   q_h = query W_q,h^T + b_q,h, and k, v likewise
         y = [head_1 ... head_H] W_o^T + b_o,   D = embed_dim / num_heads
 
     query (L, N, embed_dim), key (S, N, kdim), value (S, N, vdim), y (L, N, embed_dim); with batch_first=True
     the batch comes first: (N, L, embed_dim). Without a batch: (L, embed_dim) and so on. kdim and vdim are
-    embed_dim if not given. dropout: the probability with which a weight is dropped while training.
+    embed_dim if not given. dropout: the probability that a weight is dropped in training.
 
-    The weights of W_q, W_k and W_v lie in in_proj_weight (3 embed_dim, embed_dim), or in q_proj_weight,
-    k_proj_weight and v_proj_weight where kdim or vdim differs; their biases in in_proj_bias; W_o is out_proj.
+    W_q, W_k and W_v are in_proj_weight (3 embed_dim, embed_dim), or q_proj_weight, k_proj_weight and
+    v_proj_weight where kdim or vdim differs; their biases are in_proj_bias; W_o is out_proj.
 
     Raises ValueError where num_heads does not divide embed_dim, for add_bias_kv and add_zero_attn, which are
-    not supported, and for inputs and masks whose shapes do not fit; TypeError for masks of other dtypes.
+    not supported, and for shapes of inputs and masks that do not fit; TypeError for masks of other dtypes.
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
 
     >>> import ranvier as rv
@@ -102,18 +102,18 @@ class MultiheadAttention(Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """(y, weights): see the class; weights None unless need_weights.
+        """(y, weights), see the class; weights is None without need_weights.
 
-        key_padding_mask (N, S): keys that nobody looks at; attn_mask (L, S) or (N num_heads, L, S): pairs
-        that do not see each other. Both: bool, True where hidden, or numbers that are added to the scores.
-        is_causal: query i looks at keys 0 ... i only, whatever the masks say.
+        key_padding_mask (N, S) hides keys, attn_mask (L, S) or (N num_heads, L, S) pairs of query and key.
+        Both: bool, True where hidden, or numbers that are added to the scores. is_causal: query i uses only
+        keys 0 ... i, in addition to the masks.
 
         weights (N, L, S), the mean over the heads, or (N, num_heads, L, S) with average_attn_weights=False.
         """
         packed = query is key and key is value and self.in_proj_weight is not None
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
-        alone = query.ndim == 2  # without a batch: one of 1
+        alone = query.ndim == 2  # without a batch: a batch of 1
         axis = 0 if self.batch_first else 1
         if alone:
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))

@@ -1,4 +1,4 @@
-"""Remembers the arguments that a layer of this package was made with, so that it can be made again."""
+"""Records the arguments of a layer's constructor, so that files can describe the layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def record_arguments(cls: Any) -> None:
-    """Wraps a class's own ``__init__`` so that the instance keeps the arguments it was called with."""
+    """Wraps the ``__init__`` of a class so that the instance keeps its arguments."""
     init = cls.__dict__.get("__init__")
     if init is None:
         return
@@ -18,9 +18,7 @@ def record_arguments(cls: Any) -> None:
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if (
-            "_arguments" not in self.__dict__
-        ):  # a subclass's own arguments win over those it hands to its base
+        if "_arguments" not in self.__dict__:  # the arguments of a subclass, not those of its base
             bound = signature.bind(self, *args, **kwargs).arguments
             self.__dict__["_arguments"] = dict(list(bound.items())[1:])
         init(self, *args, **kwargs)

@@ -12,7 +12,7 @@ __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequen
 
 
 class _Numbered(Module):
-    """What Sequential and ModuleList share: children named '0', '1', ... in order."""
+    """What Sequential and ModuleList share: children with the names '0', '1', ... in order."""
 
     def __len__(self) -> int:
         return len(self._module_names)
@@ -100,7 +100,7 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list of modules, whose parameters count as the parent's.
+    """A list of modules. Their parameters are also the parent's.
 
     >>> from ranvier import nn
     >>> len(nn.ModuleList([nn.Flatten(), nn.Flatten()]))
@@ -118,7 +118,7 @@ class ModuleList(_Numbered):
         return self.extend(modules)
 
     def __repr__(self) -> str:
-        """Equal neighbours on one line, as PyTorch prints them: ``(0-2): 3 x Linear(...)``."""
+        """Equal neighbours on one line, as in PyTorch: ``(0-2): 3 x Linear(...)``."""
         runs: list[tuple[int, int, str]] = []  # first, last, text
         for i, text in enumerate(map(repr, self)):
             if runs and runs[-1][2] == text:
@@ -139,7 +139,7 @@ def _block(name: str, lines: list[str]) -> str:
 
 
 class ModuleDict(Module):
-    """A dictionary of modules, whose parameters count as the parent's.
+    """A dictionary of modules. Their parameters are also the parent's.
 
     >>> from ranvier import nn
     >>> list(nn.ModuleDict({"a": nn.Flatten()}))
@@ -190,7 +190,7 @@ class ModuleDict(Module):
 
 
 class ParameterList(Module):
-    """A list of parameters, which count as the parent's; Tensors and arrays become Parameters.
+    """A list of parameters, which are also the parent's; Tensors and arrays become Parameters.
 
     >>> import ranvier as rv
     >>> from ranvier import nn
@@ -235,7 +235,7 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary of parameters, which count as the parent's; Tensors and arrays become Parameters.
+    """A dictionary of parameters, which are also the parent's; Tensors and arrays become Parameters.
 
     >>> import ranvier as rv
     >>> from ranvier import nn

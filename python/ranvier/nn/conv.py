@@ -21,7 +21,7 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Convolution(Module):
-    """What the convolutional layers share; ``op`` is their op's name, ``axes`` how many sizes they have."""
+    """What the convolutional layers share; ``op`` is the name of the op, ``axes`` the number of sizes."""
 
     op: str
     axes: int
@@ -78,7 +78,7 @@ class Convolution(Module):
 
 
 class _Conv(Convolution):
-    """Conv1d and Conv2d: the same arguments and the same steps."""
+    """Conv1d and Conv2d: the same arguments and steps."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class _Conv(Convolution):
         return y
 
     def _around(self) -> tuple[int, ...]:
-        """The padding as `pad` takes it: before and after, from the last axis to the first."""
+        """The padding for `pad`: before and after, from the last axis to the first."""
         if self.padding == "valid":
             return (0,) * (2 * self.axes)
         if not isinstance(self.padding, str):
@@ -131,12 +131,12 @@ class _Conv(Convolution):
 
 
 class Conv1d(_Conv):
-    """y = x * weight + bias, slid over signals: x (N, in_channels, L), weight (out_channels,
+    """y = x * weight + bias, a convolution of signals: x (N, in_channels, L), weight (out_channels,
     in_channels / groups, S), bias (out_channels,), y (N, out_channels, Q).
 
     padding may be 'valid' or 'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See
     :func:`ranvier.ops.conv1d` for the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in =
-    in_channels / groups * S, as PyTorch's. Raises ValueError for settings that do not fit together.
+    in_channels / groups * S, as in PyTorch. Raises ValueError for settings that do not fit together.
 
     >>> from ranvier import nn
     >>> nn.Conv1d(4, 8, 3, padding="same")
@@ -148,13 +148,13 @@ class Conv1d(_Conv):
 
 
 class Conv2d(_Conv):
-    """y = x * weight + bias, slid over images: x (N, in_channels, H, W), weight (out_channels,
+    """y = x * weight + bias, a convolution of images: x (N, in_channels, H, W), weight (out_channels,
     in_channels / groups, R, S), bias (out_channels,), y (N, out_channels, P, Q).
 
     kernel_size, stride, padding and dilation are numbers or (rows, columns); padding may be 'valid' or
     'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See :func:`ranvier.ops.conv2d` for
     the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in = in_channels / groups * R * S, as
-    PyTorch's. Raises ValueError for settings that do not fit together.
+    in PyTorch. Raises ValueError for settings that do not fit together.
 
     >>> from ranvier import nn
     >>> nn.Conv2d(1, 32, 3, padding=1)

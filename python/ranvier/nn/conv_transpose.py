@@ -1,4 +1,4 @@
-"""ConvTranspose1d, ConvTranspose2d: convolutional layers that enlarge."""
+"""ConvTranspose1d, ConvTranspose2d: layers of transposed convolutions, which enlarge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ConvTranspose1d", "ConvTranspose2d"]
 
 
 class _ConvTranspose(Convolution):
-    """ConvTranspose1d and ConvTranspose2d: the same arguments and the same steps."""
+    """ConvTranspose1d and ConvTranspose2d: the same arguments and steps."""
 
     def __init__(
         self,
@@ -65,12 +65,12 @@ class _ConvTranspose(Convolution):
 
 
 class ConvTranspose1d(_ConvTranspose):
-    """Conv1d turned round: x (N, in_channels, L), weight (in_channels, out_channels / groups, S), bias
-    (out_channels,), y (N, out_channels, Q), Q = (L - 1) stride - 2 padding + dilation (S - 1) +
-    output_padding + 1.
+    """The transposed convolution of signals: x (N, in_channels, L), weight (in_channels, out_channels /
+    groups, S), bias (out_channels,), y (N, out_channels, Q), Q = (L - 1) stride - 2 padding + dilation (S -
+    1) + output_padding + 1.
 
-    Called with ``output_size``, it chooses output_padding itself. See :func:`ranvier.ops.conv_transpose1d`
-    for the formula. weight and bias start uniform in +-1/sqrt(out_channels / groups * S), as PyTorch's.
+    A call with ``output_size`` computes output_padding from it. See :func:`ranvier.ops.conv_transpose1d`
+    for the formula. weight and bias start uniform in +-1/sqrt(out_channels / groups * S), as in PyTorch.
     Raises ValueError for settings that do not fit together.
 
     >>> from ranvier import nn
@@ -83,13 +83,13 @@ class ConvTranspose1d(_ConvTranspose):
 
 
 class ConvTranspose2d(_ConvTranspose):
-    """Conv2d turned round: x (N, in_channels, H, W), weight (in_channels, out_channels / groups, R, S), bias
-    (out_channels,), y (N, out_channels, P, Q), P = (H - 1) stride - 2 padding + dilation (R - 1) +
-    output_padding + 1.
+    """The transposed convolution of images: x (N, in_channels, H, W), weight (in_channels, out_channels /
+    groups, R, S), bias (out_channels,), y (N, out_channels, P, Q), P = (H - 1) stride - 2 padding + dilation
+    (R - 1) + output_padding + 1.
 
-    Settings are numbers or (rows, columns). Called with ``output_size``, it chooses output_padding itself.
+    Settings are numbers or (rows, columns). A call with ``output_size`` computes output_padding from it.
     See :func:`ranvier.ops.conv_transpose2d` for the formula. weight and bias start uniform in
-    +-1/sqrt(out_channels / groups * R * S), as PyTorch's. Raises ValueError for settings that do not fit
+    +-1/sqrt(out_channels / groups * R * S), as in PyTorch. Raises ValueError for settings that do not fit
     together.
 
     >>> import ranvier as rv

@@ -1,4 +1,4 @@
-"""Embedding: a table of vectors, one for each number."""
+"""Embedding: a table with a vector for each number."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Embedding"]
 class Embedding(Module):
     """y[..., :] = weight[x[...], :]: x integers of any shape, weight (num_embeddings, embedding_dim).
 
-    weight starts standard normal, the row padding_idx zero; that row gets no gradient. See
-    :func:`ranvier.nn.functional.embedding` for the other arguments: max_norm and sparse=True raise
-    ValueError, as they are not supported. Raises IndexError for an x outside 0 ... num_embeddings - 1.
+    weight starts standard normal; the row padding_idx starts as zero and gets no gradient. See
+    :func:`ranvier.nn.functional.embedding` for the other arguments; max_norm and sparse=True are not
+    supported and raise ValueError. Raises IndexError for an x outside 0 ... num_embeddings - 1.
 
     >>> import ranvier as rv
     >>> words = rv.nn.Embedding(1000, 16, padding_idx=0)
@@ -74,7 +74,7 @@ class Embedding(Module):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> Embedding:
-        """A layer around a given table (num_embeddings, embedding_dim); freeze: it is not trained.
+        """A layer of a given table (num_embeddings, embedding_dim); freeze: it is not trained.
 
         >>> import ranvier as rv
         >>> rv.nn.Embedding.from_pretrained(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))(rv.tensor([1]))

@@ -15,7 +15,7 @@ Gradients = tuple[Tensor | None, ...]
 
 
 class Hooks:
-    """The hooks of one module, by kind, in the order in which they are called."""
+    """The hooks of one module, by kind, in the order of their calls."""
 
     def __init__(self) -> None:
         self.before: dict[int, tuple[Hook, bool]] = {}  # (hook, does it take keywords)
@@ -42,14 +42,14 @@ class Hooks:
 
 
 class Passage:
-    """One call of a module whose backward is watched: its inputs and outputs pass through a Function each."""
+    """One call of a module with backward hooks: its inputs and its outputs pass through a Function each."""
 
     def __init__(self, hooks: Hooks, module: Any) -> None:
         self.hooks, self.module = hooks, module
         self.input_places: tuple[int, ...]
         self.output_places: tuple[int, ...]
-        self.at_output: Gradients = ()  # those that arrived there
-        self.inputs, self.input_places = 0, ()  # how many, and which of them want a gradient
+        self.at_output: Gradients = ()  # the gradients of the outputs
+        self.inputs, self.input_places = 0, ()  # how many, and which of them require a gradient
         self.outputs, self.output_places = 0, ()
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ class Passage:
         for hook in list(self.hooks.before_backward.values()):
             gradients = _replaced(hook(self.module, gradients), gradients)
         self.at_output = gradients
-        if not self.input_places:  # backward ends inside the module: no input wants a gradient
+        if not self.input_places:  # backward ends inside the module: no input requires a gradient
             for hook in list(self.hooks.backward.values()):
                 hook(self.module, (None,) * self.inputs, gradients)
         return tuple(gradients[place] for place in self.output_places)
@@ -86,7 +86,7 @@ def _wanting(values: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _placed(found: Gradients, places: tuple[int, ...], count: int) -> Gradients:
-    """The gradients each in its place, None in all others."""
+    """The gradients at their places, None at all others."""
     whole: list[Tensor | None] = [None] * count
     for place, gradient in zip(places, found, strict=True):
         whole[place] = gradient
@@ -94,7 +94,7 @@ def _placed(found: Gradients, places: tuple[int, ...], count: int) -> Gradients:
 
 
 def _replaced(changed: Any, gradients: Gradients) -> Gradients:
-    """What a hook returned in place of the gradients it saw."""
+    """The gradients that a hook returned, or those that it got."""
     if changed is None:
         return gradients
     changed = changed if isinstance(changed, tuple) else (changed,)
@@ -106,7 +106,7 @@ def _replaced(changed: Any, gradients: Gradients) -> Gradients:
 
 
 def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> tuple[Any, ...]:
-    """The values, those at the places passed through a Function that backward comes by."""
+    """The values; those at the places have passed through the Function."""
     if not places:
         return values
     passed = watch.apply(*(values[i] for i in places))
@@ -118,9 +118,9 @@ def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> 
 
 
 class Watch(Function):
-    """Copies of its inputs; backward hands their gradients to a function, and on what that returns.
+    """Copies of its inputs; backward passes on what a function returns for their gradients.
 
-    Copies, since views of several inputs could not each share the version counter of its own.
+    Copies, since a view shares the version counter of its base, and the outputs have one counter.
     """
 
     def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
@@ -135,11 +135,11 @@ class Watch(Function):
         return tuple(g._array if isinstance(g, Tensor) else g for g in found)
 
     def release(self) -> None:
-        """Keeps its function: it holds no arrays, and a second backward passes here too."""
+        """Keeps its function, which holds no arrays: backward may run again."""
 
 
 class HookRegistration:
-    """The part of Module that registers hooks; ``_hooks`` is made with the first one."""
+    """The part of Module that registers hooks; ``_hooks`` is created with the first one."""
 
     _hooks: Hooks | None = None
 
@@ -168,10 +168,10 @@ class HookRegistration:
         return _added(self._own_hooks().after, (hook, with_kwargs), prepend)
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        """Calls ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are there.
+        """Calls ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete.
 
         Both are tuples, with None where there is no gradient. A tuple that the hook returns replaces
-        grad_input. Where no input requires a gradient the hook is called as soon as grad_output is there.
+        grad_input. Where no input requires a gradient the hook is called when grad_output is complete.
         """
         return _added(self._own_hooks().backward, hook, prepend)
 

@@ -1,7 +1,7 @@
 """Starting values for parameters. Every function fills a Tensor in place and returns it.
 
-fan_in and fan_out count the terms that an output sums over, and the outputs that an input reaches: for a
-weight of shape (out, in, *window) they are in * prod(window) and out * prod(window).
+fan_in is the number of inputs of an output, fan_out the number of outputs of an input: for a weight of shape
+(out, in, *window) in * prod(window) and out * prod(window).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _skip = _Skip()
 
 @contextmanager
 def skipped() -> Iterator[None]:
-    """Leaves parameters as they are in this thread: for a model whose values come from a file.
+    """Leaves parameters as they are in this thread, since their values come from a file.
 
-    No random numbers are drawn and no memory is touched, however large the layers say they are.
+    No random numbers are drawn and no memory is touched, whatever the sizes of the layers.
     """
     before, _skip.on = _skip.on, True
     try:
@@ -101,7 +101,8 @@ def eye_(tensor: Tensor) -> Tensor:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which a nonlinearity shrinks a standard normal signal, inverted (He et al., 2015).
+    """The factor that restores the variance of a standard normal signal after a nonlinearity (He et al.,
+    2015).
 
     linear, conv, sigmoid: 1; tanh: 5/3; relu: sqrt 2; selu: 3/4;
     leaky_relu: sqrt(2 / (1 + slope^2)), slope = param or 0.01.
@@ -142,9 +143,9 @@ def lecun_uniform_(tensor: Tensor) -> Tensor:
 def lecun_normal_(tensor: Tensor) -> Tensor:
     """Normal with standard deviation sqrt(1 / fan_in) (LeCun et al., Efficient BackProp, 1998).
 
-    Some texts call this Xavier's; Glorot and Bengio's, which `xavier_normal_` computes, averages fan_in and
-    fan_out. It keeps a signal's variance from layer to layer where activations are linear, tanh or selu;
-    relu, which drops half of it, needs `kaiming_normal_`, twice the variance.
+    Some texts call this Xavier's; that of Glorot and Bengio, `xavier_normal_`, averages fan_in and fan_out.
+    It keeps the variance of a signal from layer to layer with linear, tanh or selu. relu halves the variance
+    and needs `kaiming_normal_`.
 
     Raises ValueError for a tensor of fewer than 2 dimensions.
 
@@ -165,7 +166,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Normal with standard deviation gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
 
-    What some texts call Xavier's, sqrt(1 / fan_in), is `lecun_normal_`.
+    Some texts call sqrt(1 / fan_in) Xavier's: that is `lecun_normal_`.
     """
     return _normal(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))))
 
@@ -195,7 +196,7 @@ def kaiming_normal_(
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Tensor:
-    """Normal, drawn again wherever a value falls outside [a, b]."""
+    """Normal; values outside [a, b] are drawn again."""
     if _skip.on:
         return tensor
     values = _draw(_core.random_normal, tensor, mean, std)

@@ -18,7 +18,7 @@ class Linear(Module):
     """y = x W^T + b.
 
     x (..., in_features), W (out_features, in_features), b (out_features,), y (..., out_features).
-    W and b start uniform in +-1/sqrt(in_features), as PyTorch's (LeCun et al., Efficient BackProp, 1998).
+    W and b start uniform in +-1/sqrt(in_features), as in PyTorch (LeCun et al., Efficient BackProp, 1998).
     Raises ValueError where the last dimension of x is not in_features.
 
     >>> from ranvier import nn

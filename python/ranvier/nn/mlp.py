@@ -1,4 +1,4 @@
-"""mlp: a fully connected network from the sizes of its layers."""
+"""mlp: a fully connected network made from the sizes of its layers."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ def mlp(
 ) -> Sequential:
     """A multi-layer perceptron, an ordinary Sequential: a = f(a W^T + b) layer after layer.
 
-    x (N, sizes[0]), y (N, sizes[-1]). A hidden layer is Linear, BatchNorm1d where asked for (the Linear then
-    has no bias, which the norm would take away), the activation and Dropout; the last layer is Linear.
+    x (N, sizes[0]), y (N, sizes[-1]). A hidden layer is Linear, optionally BatchNorm1d (the Linear then has
+    no bias, which the norm would cancel), the activation and Dropout; the last layer is Linear.
 
     Args:
         sizes: inputs, hidden layers, outputs: [784, 128, 64, 10].
         activation: of the hidden layers, a name ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "linear"
             ...) or one name for each of them.
-        init: how weights start: "he" (for relu), "xavier" (Glorot's), "lecun", each also with "_uniform",
-            "normal" (standard deviation 0.01), "zeros", a function that fills a weight, or "default", which
-            leaves Linear's own. Biases start at 0, except with "default".
+        init: the starting values of weights: "he" (for relu), "xavier" (Glorot's), "lecun", each also with
+        "_uniform",
+            "normal" (standard deviation 0.01), "zeros", a function that fills a weight, or "default" for
+            Linear's. Biases start at 0, except with "default".
         output: an activation after the last layer, such as "sigmoid"; None for a loss that takes logits.
         dropout: the share of each hidden layer that is dropped in training.
         batch_norm: normalize each hidden layer before its activation.
         dtype: of the parameters, float32 or float64.
 
     Raises:
-        TypeError: sizes or activations that are no such lists, an init that is neither a name nor a function.
+        TypeError: sizes or activations of another type, an init that is neither a name nor a function.
         ValueError: fewer than two sizes, a size below 1, an unknown name, another number of activations than
             of hidden layers, or a dropout outside [0, 1].
 
@@ -66,7 +67,7 @@ def mlp(
     if not isinstance(activation, (str, Sequence)):
         raise TypeError(f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer")
     if isinstance(activation, str):
-        activations.named(activation)  # a wrong name is an error with no hidden layer, too
+        activations.named(activation)  # a wrong name is an error without hidden layers, too
     hidden = len(sizes) - 2
     names = [activation] * hidden if isinstance(activation, str) else list(activation)
     if len(names) != hidden:

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of a model, put back as it was."""
+"""Training and evaluation mode of a model, restored afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["evaluating", "mode_kept"]
 
 @contextmanager
 def mode_kept(model: Any) -> Iterator[None]:
-    """Gives every module the mode (training or evaluation) back that it had."""
+    """Restores the mode (training or evaluation) of every module."""
     before = [(module, module.training) for module in model.modules()]
     try:
         yield

@@ -1,7 +1,7 @@
 """Module: a layer or network with its parameters, buffers and children, as PyTorch's.
 
-Parameters, buffers and children are ordinary attributes; three registries keep only their names, so that
-reading ``self.weight`` costs what any attribute costs.
+Parameters, buffers and children are ordinary attributes, which makes ``self.weight`` fast. Three registries
+keep their names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ndarray = np.ndarray
 
 
 class Parameter(Tensor):
-    """A Tensor that a Module registers as its own when it is assigned to an attribute.
+    """A Tensor that a Module registers when it is assigned to an attribute.
 
     >>> from ranvier import nn
     >>> import numpy as np
@@ -67,7 +67,7 @@ class Module(HookRegistration):
 
     training: bool = True
     _parameter_names: dict[str, None]
-    _buffer_names: dict[str, bool]  # name -> is it part of the state dict
+    _buffer_names: dict[str, bool]  # name -> whether it is part of the state dict
     _module_names: dict[str, None]
     _shown: tuple[str, ...] = ()
 
@@ -110,7 +110,7 @@ class Module(HookRegistration):
         return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, ndarray) else arg for arg in args)
 
     def _locate(self, error: Exception) -> None:
-        """Adds the path of the layer in which an error was raised to its message."""
+        """Adds the path of the layer that raised an error to its message."""
         trail = error.__dict__
         raised_in, path = trail.get("_layer"), trail.get("_path", "")
         if raised_in is not None and raised_in is not self:
@@ -155,7 +155,7 @@ class Module(HookRegistration):
         setattr(self, name, parameter)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Adds a Tensor that is part of the state, but not trained (a running mean)."""
+        """Adds a Tensor that is part of the state but not trained, such as a running mean."""
         if hasattr(self, name) and name not in self._buffer_names:
             raise KeyError(f"attribute {name!r} already exists")
         self._buffer_names[name] = persistent
@@ -190,7 +190,7 @@ class Module(HookRegistration):
     ) -> Iterator[tuple[str, Module]]:
         """(path, module) of this module (path '') and everything inside it.
 
-        remove_duplicate: a module that stands in several places is named once, at its first.
+        remove_duplicate: a module that is at several places is listed once, at the first.
         """
         memo = set() if memo is None else memo
         if self in memo:
@@ -278,7 +278,7 @@ class Module(HookRegistration):
 
     # --- modes and conversions
     def train(self: Self, mode: bool = True) -> Self:
-        """Training mode (dropout drops, norms measure) for this module and all inside."""
+        """Training mode, for this module and all inside: dropout and batch statistics are on."""
         for module in self.modules():
             module.training = bool(mode)
         return self
@@ -287,7 +287,7 @@ class Module(HookRegistration):
         return self.train(False)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradients of all parameters (or fills them with zeros)."""
+        """Drops the gradients of all parameters, or fills them with zeros."""
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
                 if recordings and (recording := current()) is not None:
@@ -329,7 +329,8 @@ class Module(HookRegistration):
 
     # --- state
     def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
-        """Every parameter and persistent buffer by path, sharing its memory; what is shared, at each place.
+        """Every parameter and persistent buffer by path, in its own memory; a shared one at each of its
+        paths.
 
         keep_vars: the parameters themselves rather than detached Tensors.
         """
@@ -343,7 +344,7 @@ class Module(HookRegistration):
         return state
 
     def load_state_dict(self, state: Any, strict: bool = True) -> LoadResult:
-        """Copies values by path into the parameters and buffers, whose memory stays where it is.
+        """Copies values by path into the memory of the parameters and buffers.
 
         state: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
         strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
@@ -352,7 +353,7 @@ class Module(HookRegistration):
         return load_into(type(self).__name__, self.state_dict(), state, strict)
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them, with which an equal layer is made.
+        """The constructor's arguments for JSON: an equal layer can be made from them.
 
         Raises TypeError for a class from outside this package, or an argument that JSON cannot hold.
         """

@@ -1,4 +1,4 @@
-"""Neuron: one unit of a layer, with its arithmetic in sight."""
+"""Neuron: one unit of a layer, which can show its arithmetic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float64]
 
 
 class NeuronSignal(NamedTuple):
-    """What happens inside a neuron for one input: see :meth:`Neuron.explain`."""
+    """The numbers inside a neuron for one input: see :meth:`Neuron.explain`."""
 
     x: Array
     products: Array  # w_i x_i
@@ -45,12 +45,12 @@ class Neuron(Module):
     x (in_features,) gives a number (), x (N, in_features) one for each row, (N,). The parameters are
     `weights` (in_features,) and `bias` (); both start uniform in +-1/sqrt(in_features), as those of Linear.
 
-    In a nerve cell, x is what arrives at the dendrites, a weight the strength of a synapse (below 0 it
-    inhibits), the sum the potential of the cell body, the bias its threshold with the other sign, and a how
-    strongly the axon fires.
+    In a nerve cell, x is the signal at the dendrites, a weight the strength of a synapse (below 0 it
+    inhibits), the sum the potential of the cell body, the bias its negative threshold, and a the signal of
+    the axon.
 
     Args:
-        in_features: inputs, each with a weight: its synapse.
+        in_features: the number of inputs.
         activation: "sigmoid", "relu", "tanh", "heaviside", "linear" or another element-wise activation of
             :func:`ranvier.derivative`.
         dtype: of the parameters, float32 or float64.
@@ -99,7 +99,7 @@ class Neuron(Module):
     def of(layer: Linear, index: int, activation: str = "linear") -> Neuron:
         """Neuron `index` of a Linear layer: row `index` of its weight matrix, and its bias.
 
-        It holds no values of its own: what the layer learns shows, and gradients go to the layer.
+        It reads the values of the layer, and gradients go to the layer.
 
         Raises TypeError for another layer, IndexError where it has no such neuron.
 
@@ -133,7 +133,7 @@ class Neuron(Module):
         return activation_named("neuron", self.activation)(self.z(x))
 
     def explain(self, x: npt.ArrayLike) -> NeuronSignal:
-        """Every number on the way of one input x (in_features,) to the output; printed, it is the sum.
+        """All numbers from one input x (in_features,) to the output; its text is the sum.
 
         Raises ValueError for an x of another shape.
         """
@@ -146,19 +146,19 @@ class Neuron(Module):
         return NeuronSignal(x, weights * x, bias, z, a, self.activation)
 
     def _numbers(self) -> tuple[Array, float]:
-        """The weights and the bias as NumPy has them."""
+        """The weights and the bias for NumPy."""
         return self.weights.detach().numpy().astype(np.float64), float(self.bias)
 
     def boundary(self, low: npt.ArrayLike = (-1.0, -1.0), high: npt.ArrayLike = (1.0, 1.0)) -> Array:
         """The straight line z = 0 of a neuron of two inputs, inside the box from low to high.
 
-        There a step jumps and a sigmoid is 1/2: on one side the neuron says yes, on the other no.
+        There heaviside jumps and sigmoid is 1/2.
 
         Returns:
-            The two ends of the line in the box, (2, 2): a row is a point; (0, 2) where it passes by.
+            The two ends of the line in the box, (2, 2): a row is a point; (0, 2) if it does not meet the box.
 
         Raises:
-            ValueError: a neuron of another number of inputs, or with both weights 0, which has no line.
+            ValueError: a neuron of another number of inputs, or with both weights 0.
 
         >>> from ranvier import nn
         >>> nn.Neuron.with_weights([1.0, 1.0], -1.5, "heaviside").boundary((0, 0), (2, 2)).tolist()
@@ -172,8 +172,8 @@ class Neuron(Module):
             raise ValueError(f"[neuron] got low {low} and high {high}; expected two corners (2,)")
         near, along = -b * w / (w @ w), np.array([-w[1], w[0]])  # points of the line: near + t along
         with np.errstate(divide="ignore", invalid="ignore"):
-            ends = (np.stack([low, high]) - near) / along  # where it meets the box's sides
-        for axis in np.flatnonzero(along == 0):  # parallel to these sides: always or never between them
+            ends = (np.stack([low, high]) - near) / along  # where the line meets the sides of the box
+        for axis in np.flatnonzero(along == 0):  # parallel to these sides
             ends[:, axis] = (-np.inf, np.inf) if low[axis] <= near[axis] <= high[axis] else np.nan
         first, last = np.sort(ends, axis=0)
         enter, leave = first.max(), last.min()
@@ -184,7 +184,7 @@ class Neuron(Module):
 
 
 class _LayerNeuron(Neuron):
-    """A neuron of a layer: reads the layer's parameters each time it is asked."""
+    """A neuron of a layer: it reads the layer's parameters at each use."""
 
     def __init__(self, layer: Linear, index: int, activation: str) -> None:
         Module.__init__(self)

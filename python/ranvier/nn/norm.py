@@ -1,7 +1,7 @@
 """Layers that normalise: BatchNorm, InstanceNorm, GroupNorm, LayerNorm, RMSNorm.
 
-Each gives y = (x - mean) / sqrt(var + eps) weight + bias; they differ in the axes that mean and var are taken
-over. weight starts as ones, bias as zeros.
+Each gives y = (x - mean) / sqrt(var + eps) weight + bias; they differ in the axes of mean and var. weight
+starts as ones, bias as zeros.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _ChannelNorm(_Norm):
 
     _name: str
     _ranks: dict[int, str]  # the numbers of dimensions that x may have, and what they are
-    _unbatched = 0  # that of a sample without a batch
+    _unbatched = 0  # of a sample without a batch
     track_running_stats: bool
 
     def __init__(
@@ -112,14 +112,14 @@ class _BatchNorm(_ChannelNorm):
         self.reset_parameters()
 
     def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Arrays come in the dtype of the statistics where there are no parameters."""
+        """Casts arrays to the dtype of the statistics where there are no parameters."""
         if self.weight is None and self.running_mean is not None:
             dtype = self.running_mean.dtype
             args = tuple(in_float(x, dtype) if isinstance(x, np.ndarray) else x for x in args)
         return super()._cast(args)
 
     def reset_running_stats(self) -> None:
-        """Forgets the batches: mean 0, variance 1."""
+        """Resets the running statistics: mean 0, variance 1, no batches."""
         if self.running_mean is not None and self.running_var is not None:
             init.zeros_(self.running_mean)
             init.ones_(self.running_var)
@@ -149,11 +149,11 @@ class _BatchNorm(_ChannelNorm):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Each channel brought to mean 0 and variance 1 over the batch: x and y (N, C) or (N, C, L).
+    """Each channel with mean 0 and variance 1 over the batch: x and y (N, C) or (N, C, L).
 
-    In training mode mean and variance are the batch's, and running_mean and running_var follow them:
-    r = (1 - momentum) r + momentum batch (momentum=None: the mean over all batches). In evaluation mode, the
-    running ones are used. track_running_stats=False: the batch's, always. See
+    In training mode mean and variance are the batch's, which update running_mean and running_var:
+    r = (1 - momentum) r + momentum batch (momentum=None: the mean over all batches). In evaluation mode
+    the running ones are used; with track_running_stats=False always the batch's. See
     :func:`ranvier.nn.functional.batch_norm`.
 
     Raises ValueError for other shapes, and in training for a single value per channel.
@@ -168,9 +168,9 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Each channel of images brought to mean 0 and variance 1 over the batch: x and y (N, C, H, W).
+    """Each channel of images with mean 0 and variance 1 over the batch: x and y (N, C, H, W).
 
-    As :class:`BatchNorm1d`; fastest on channels-last images, such as convolutions give.
+    As :class:`BatchNorm1d`; fastest on channels-last images, the output of convolutions.
 
     >>> from ranvier import nn
     >>> nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU())[1]
@@ -210,7 +210,7 @@ class _InstanceNorm(_ChannelNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Each channel of each sample brought to mean 0 and variance 1: x and y (N, C, L) or (C, L).
+    """Each channel of each sample with mean 0 and variance 1: x and y (N, C, L) or (C, L).
 
     Running statistics are not kept: track_running_stats=True raises ValueError. See
     :func:`ranvier.nn.functional.instance_norm`.
@@ -226,7 +226,7 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Each channel of each image brought to mean 0 and variance 1: x and y (N, C, H, W) or (C, H, W).
+    """Each channel of each image with mean 0 and variance 1: x and y (N, C, H, W) or (C, H, W).
 
     As :class:`InstanceNorm1d`.
 
@@ -240,9 +240,9 @@ class InstanceNorm2d(_InstanceNorm):
 
 
 class GroupNorm(_Norm):
-    """Each sample's groups of channels brought to mean 0 and variance 1: x and y (N, num_channels, ...).
+    """Each group of channels of each sample with mean 0 and variance 1: x and y (N, num_channels, ...).
 
-    The num_channels channels are num_groups groups that follow each other. See
+    The channels are in num_groups groups of consecutive ones. See
     :func:`ranvier.nn.functional.group_norm`. Raises ValueError where num_groups does not divide num_channels.
 
     >>> from ranvier import nn
@@ -291,7 +291,7 @@ def _sizes(name: str, normalized_shape: Any) -> tuple[int, ...]:
 
 
 class LayerNorm(_Norm):
-    """The last axes of x brought to mean 0 and variance 1: x and y (..., *normalized_shape).
+    """The last axes of x with mean 0 and variance 1: x and y (..., *normalized_shape).
 
     weight and bias have the shape normalized_shape. See :func:`ranvier.nn.functional.layer_norm`. Raises
     ValueError where x does not end in normalized_shape.

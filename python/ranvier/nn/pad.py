@@ -71,7 +71,7 @@ class ConstantPad1d(_ConstantPad):
 
 
 class ConstantPad2d(_ConstantPad):
-    """A frame of one value around images: padding a number, or (left, right, top, bottom).
+    """One value around images: padding a number, or (left, right, top, bottom).
 
     >>> import ranvier as rv
     >>> rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
@@ -94,7 +94,7 @@ class ZeroPad1d(_Pad):
 
 
 class ZeroPad2d(_Pad):
-    """A frame of zeros around images: padding a number, or (left, right, top, bottom).
+    """Zeros around images: padding a number, or (left, right, top, bottom).
 
     >>> import ranvier as rv
     >>> rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape
@@ -105,7 +105,7 @@ class ZeroPad2d(_Pad):
 
 
 class ReflectionPad1d(_Pad):
-    """Signals mirrored at their ends, which are not repeated.
+    """Signals mirrored at the ends, which are not repeated.
 
     >>> import ranvier as rv
     >>> rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]]))
@@ -116,7 +116,7 @@ class ReflectionPad1d(_Pad):
 
 
 class ReflectionPad2d(_Pad):
-    """Images mirrored at their edges, which are not repeated; padding as ConstantPad2d's.
+    """Images mirrored at the edges, which are not repeated; padding as in ConstantPad2d.
 
     >>> import ranvier as rv
     >>> rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape
@@ -149,7 +149,7 @@ class ReplicationPad2d(_Pad):
 
 
 class CircularPad1d(_Pad):
-    """Signals that go on at their other end.
+    """Signals that continue at the other end.
 
     >>> import ranvier as rv
     >>> rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]]))
@@ -160,7 +160,7 @@ class CircularPad1d(_Pad):
 
 
 class CircularPad2d(_Pad):
-    """Images that go on at their other side: padding a number, or (left, right, top, bottom).
+    """Images that continue at the other side: padding a number, or (left, right, top, bottom).
 
     >>> import ranvier as rv
     >>> rv.nn.CircularPad2d((1, 0, 0, 0))(rv.tensor([[[[1.0, 2.0, 3.0]]]]))

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def _pair(value: Any) -> Any:
-    """Lists, which model files have, as the tuples that they were."""
+    """Tuples: model files have lists in their place."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -97,7 +97,7 @@ class AvgPool1d(Module):
     ) -> None:
         super().__init__()
         stride = kernel_size if stride is None else stride
-        sizes = (kernel_size, stride, padding)  # tuples of one number, as PyTorch's
+        sizes = (kernel_size, stride, padding)  # tuples of one number, as in PyTorch
         self.kernel_size, self.stride, self.padding = (_one(v) for v in sizes)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
@@ -172,7 +172,7 @@ class AdaptiveAvgPool1d(_Adaptive):
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    """The mean of windows that divide the image into output_size; see :func:`ranvier.adaptive_avg_pool2d`.
+    """The mean of windows that divide images into output_size; see :func:`ranvier.adaptive_avg_pool2d`.
 
     >>> import ranvier as rv
     >>> rv.nn.AdaptiveAvgPool2d(1)(rv.zeros(1, 3, 8, 6)).shape
@@ -204,8 +204,7 @@ class AdaptiveMaxPool1d(_AdaptiveMax):
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    """The maximum of windows that divide the image into output_size; see
-    :func:`ranvier.adaptive_max_pool2d`.
+    """The maximum of windows that divide images into output_size; see :func:`ranvier.adaptive_max_pool2d`.
 
     >>> import ranvier as rv
     >>> rv.nn.AdaptiveMaxPool2d((2, None))(rv.zeros(1, 3, 8, 6)).shape

@@ -1,4 +1,4 @@
-"""Positional encodings: attention sees a set; what is added to its members here tells it their order."""
+"""Positional encodings: attention does not depend on the order of x, so a vector for each place is added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LearnedPositionalEncoding", "SinusoidalPositionalEncoding"]
 
 
 class _PositionalEncoding(Module):
-    """y = dropout(x + table of the first L places)."""
+    """y = dropout(x + the first L rows of a table)."""
 
     _name: str
 
@@ -39,7 +39,7 @@ class _PositionalEncoding(Module):
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(self._name, x)
-        axis = 1 if x.ndim == 3 and self.batch_first else 0  # that of the sequence
+        axis = 1 if x.ndim == 3 and self.batch_first else 0  # of the sequence
         if x.ndim not in (2, 3) or x.shape[-1] != self.d_model or x.shape[axis] > self.max_len:
             lead = "(N, L," if self.batch_first else "(L, N,"
             raise ValueError(
@@ -56,11 +56,12 @@ class _PositionalEncoding(Module):
 
 
 class SinusoidalPositionalEncoding(_PositionalEncoding):
-    """Adds waves of d_model / 2 lengths to x, from 2 pi to 10000 * 2 pi places: nothing to train.
+    """Adds sine and cosine waves of d_model / 2 lengths, from 2 pi to 10000 * 2 pi places, without
+    parameters.
 
         y[t, 2 i] = x[t, 2 i] + sin(t / 10000^(2 i / d_model)),  y[t, 2 i + 1] = ... + cos(the same)
 
-    The encoding t + k places on is the one at t, turned by angles that depend on k only. x and y (L, N,
+    The encoding at t + k is the one at t, rotated by angles that depend on k only. x and y (L, N,
     d_model), with batch_first=True (N, L, d_model), or (L, d_model); dropout acts on the sum. Raises
     ValueError for another width and for L > max_len.
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
@@ -93,9 +94,9 @@ class SinusoidalPositionalEncoding(_PositionalEncoding):
 
 
 class LearnedPositionalEncoding(_PositionalEncoding):
-    """Adds a vector of its own to each place of x: y[t] = x[t] + weight[t].
+    """Adds a trained vector to each place of x: y[t] = x[t] + weight[t].
 
-    weight (max_len, d_model) is trained; it starts normal with a standard deviation of 0.02. Shapes, dropout
+    weight (max_len, d_model) starts normal with a standard deviation of 0.02. Shapes, dropout
     and errors as in :class:`SinusoidalPositionalEncoding`.
     Source: Gehring et al., "Convolutional Sequence to Sequence Learning" (2017), section 3.1.
 

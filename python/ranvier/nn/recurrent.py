@@ -24,7 +24,7 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class RNNBase(Module):
-    """What RNN, LSTM and GRU share: parameters of all layers and directions, and the way through them."""
+    """What RNN, LSTM and GRU share: the parameters of all layers and directions, and forward."""
 
     mode: str  # of GATES
     proj_size = 0
@@ -67,12 +67,12 @@ class RNNBase(Module):
             )
         if dropout and self.num_layers == 1:
             warnings.warn(
-                f"[{self._name}] dropout acts between layers, and num_layers=1 has no such place",
+                f"[{self._name}] dropout acts between layers; num_layers=1 has none",
                 stacklevel=4,
             )
 
     def _ends(self, layer: int) -> list[str]:
-        """What the names of a layer's parameters end in, for each direction."""
+        """The endings of the names of a layer's parameters, one for each direction."""
         return [f"_l{layer}"] + ([f"_l{layer}_reverse"] if self.bidirectional else [])
 
     def _weights(self, end: str) -> tuple[Any, ...]:
@@ -90,7 +90,7 @@ class RNNBase(Module):
             init.uniform_(parameter, -bound, bound)
 
     def flatten_parameters(self) -> None:
-        """Does nothing: PyTorch's layers need it on GPUs."""
+        """Does nothing; it is there for PyTorch programs."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         packed = isinstance(input, PackedSequence)
@@ -120,7 +120,7 @@ class RNNBase(Module):
         return y, last[0] if len(last) == 1 else tuple(last)
 
     def _through(self, x: Tensor, states: list[Any], sizes: Any) -> list[Tensor]:
-        """All layers and directions: y, and the last states, (layers directions, N, hidden)."""
+        """All layers and directions: y, and the last states (layers directions, N, hidden)."""
         ended: list[list[Tensor]] = [[] for _ in states]
         k = 0
         for layer in range(self.num_layers):
@@ -201,13 +201,14 @@ def drop(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class RNN(RNNBase):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu of it: Elman's network, layer upon layer.
+    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu of it: Elman's network, in one or more
+    layers.
 
     Takes x (steps, N, input_size), with batch_first (N, steps, input_size), without a batch (steps,
     input_size), or a PackedSequence; and h0 (num_layers * directions, N, hidden_size), zeros if not given.
     Returns y, the last layer's states of all steps (..., directions * hidden_size), and h_n, every layer's
     and direction's state after its last step, of h0's shape. bidirectional: a second set of weights reads
-    from the end, and both states stand side by side in y. dropout acts on what each layer but the last gives.
+    from the end, and y has the states of both. dropout acts on the output of each layer but the last.
     Parameters start uniform in +-1/sqrt(hidden_size).
 
     Raises ValueError for sizes and shapes that do not fit.
@@ -245,14 +246,14 @@ def check_nonlinearity(op: str, nonlinearity: Any) -> None:
 
 
 class LSTM(RNNBase):
-    """Long short-term memory: a state c that gates write to, forget from and show.
+    """Long short-term memory: a state c with gates for writing, forgetting and reading.
 
-        i, f, o = sigmoid(W x_t + b + U h_{t-1} + b'),  g = tanh(the same), each with weights of its own
+        i, f, o = sigmoid(W x_t + b + U h_{t-1} + b'),  g = tanh(the same), each with its own weights
         c_t = f c_{t-1} + i g,   h_t = o tanh(c_t)
 
     Takes x as :class:`RNN` and the states (h0, c0); returns y, (h_n, c_n). The rows of weight_ih_l0 (4
-    hidden_size, input_size) and its kin are those of i, f, g and o in turn, as in PyTorch. proj_size is not
-    there: other values than 0 raise ValueError.
+    hidden_size, input_size) and the other parameters are those of i, f, g and o in turn, as in PyTorch.
+    proj_size is not supported: other values than 0 raise ValueError.
 
     Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with the forget gate of Gers,
     Schmidhuber and Cummins, "Learning to Forget" (2000).
@@ -284,13 +285,13 @@ class LSTM(RNNBase):
 
 
 class GRU(RNNBase):
-    """Gated recurrent units: how much of the old state is kept (z), and how much the new one sees of it (r).
+    """Gated recurrent units: z is the share of the old state that is kept, r its share in the new state.
 
-        r, z = sigmoid(W x_t + b + U h_{t-1} + b'), each with weights of its own
+        r, z = sigmoid(W x_t + b + U h_{t-1} + b'), each with its own weights
         n = tanh(W_n x_t + b_n + r (U_n h_{t-1} + b'_n)),   h_t = (1 - z) n + z h_{t-1}
 
-    Takes and returns what :class:`RNN` does. The rows of weight_ih_l0 (3 hidden_size, input_size) and its kin
-    are those of r, z and n in turn, as in PyTorch, where r also scales the bias b'_n.
+    Takes and returns what :class:`RNN` does. The rows of weight_ih_l0 (3 hidden_size, input_size) and the
+    other parameters are those of r, z and n in turn, as in PyTorch, where r also scales the bias b'_n.
 
     Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
     Translation" (2014).

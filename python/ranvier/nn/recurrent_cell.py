@@ -17,7 +17,7 @@ __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 
 class RNNCellBase(Module):
-    """What the cells share: their parameters, and the step."""
+    """What the cells share: parameters and the step."""
 
     bias_ih: Parameter | None
     bias_hh: Parameter | None

@@ -1,4 +1,4 @@
-"""Layers that only change the shape: Flatten, Unflatten, Identity."""
+"""Layers that change the shape only: Flatten, Unflatten, Identity."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Flatten", "Identity", "Unflatten"]
 
 
 class Flatten(Module):
-    """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in this order in any layout.
+    """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in logical order for any layout.
 
-    Raises ValueError where x has fewer dimensions than asked for.
+    Raises ValueError where x has fewer dimensions.
 
     >>> from ranvier import nn
     >>> nn.Flatten()
@@ -63,7 +63,7 @@ class Unflatten(Module):
 
 
 class Identity(Module):
-    """y = x; takes any arguments and ignores them.
+    """y = x; all arguments are ignored.
 
     >>> from ranvier import nn
     >>> nn.Identity()

@@ -1,4 +1,4 @@
-"""Loading a state dict: every value is checked before the first is copied."""
+"""Loading a state dict: all values are checked before the first is copied."""
 
 from __future__ import annotations
 

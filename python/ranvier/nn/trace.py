@@ -1,4 +1,4 @@
-"""What every layer gives for one input."""
+"""The output of every layer for one input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["LayerOutput", "layer_outputs"]
 class LayerOutput(NamedTuple):
     """One call of a layer: its path in the model, the layer, and a copy of what it returned.
 
-    `output` is an array, or whatever else the layer returned (a tuple, say).
+    `output` is an array, or what else the layer returned, such as a tuple.
     """
 
     name: str
@@ -25,10 +25,10 @@ class LayerOutput(NamedTuple):
 
 
 def layer_outputs(model: Module, x: Any) -> list[LayerOutput]:
-    """Run a batch, and note every call of a layer that has no parts, or parameters of its own.
+    """Run a batch and record every call of a layer that has parameters or no children.
 
-    The model runs in evaluation mode and without gradients, and is left as it was. Copies, since a layer with
-    `inplace=True` overwrites what the one before it returned.
+    The model runs in evaluation mode, without gradients; its mode is restored. Outputs are copies, since a
+    layer with `inplace=True` overwrites the output of the layer before it.
 
     >>> import numpy as np
     >>> from ranvier import nn

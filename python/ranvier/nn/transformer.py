@@ -1,4 +1,4 @@
-"""Transformer encoders: layers of attention and a small network, each with a way around it."""
+"""Transformer encoders: layers of attention and a small network, each with a residual connection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": op
 
 
 def chosen(layer: Module, name: str, activation: Any) -> Callable[[Any], Tensor]:
-    """The function of a layer's argument ``activation``; of those with a name, a file keeps the name."""
+    """The function of a layer's argument ``activation``. Files keep the name of a known function."""
     if isinstance(activation, str) and activation in _ACTIVATIONS:
         return _ACTIVATIONS[activation]
     if not callable(activation):
@@ -35,7 +35,7 @@ def chosen(layer: Module, name: str, activation: Any) -> Callable[[Any], Tensor]
 
 
 def copies(module: Module, argument: str, layer: Any, count: int) -> ModuleList:
-    """So many copies of a layer, which was that argument of the module."""
+    """count copies of a layer, which is that argument of the module."""
     name = argument.removesuffix("_layer")
     if not isinstance(layer, Module):
         raise TypeError(
@@ -46,18 +46,18 @@ def copies(module: Module, argument: str, layer: Any, count: int) -> ModuleList:
     layers = ModuleList([copy.deepcopy(layer) for _ in range(count)])
     arguments = module.__dict__["_arguments"]
     if count and arguments.get(argument) is layer:
-        arguments[argument] = layers[0]  # the one that was copied need not be kept
+        arguments[argument] = layers[0]  # not the layer that was copied
     return layers
 
 
 class TransformerEncoderLayer(Module):
-    """Attention of a sequence to itself, then a network on each of its places, each added to what it saw:
+    """Attention of a sequence to itself, then a network for each place, each added to its input:
 
         x = norm1(x + attention(x)),  x = norm2(x + linear2(activation(linear1(x))))
         x = x + attention(norm1(x)),  x = x + linear2(activation(linear1(norm2(x))))    with norm_first=True
 
     src and y (L, N, d_model), with batch_first=True (N, L, d_model), or without N. dim_feedforward: the width
-    of the network inside; dropout: of the weights, of the network's hidden layer, and of what is added;
+    of the network; dropout: of the weights, of the network's hidden layer, and of the added outputs;
     activation: "relu", "gelu" or a function.
 
     Raises ValueError for an unknown activation, and as :class:`MultiheadAttention`.
@@ -116,10 +116,10 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerEncoder(Module):
-    """num_layers copies of an encoder layer, one after the other, and norm at the end if one is given.
+    """num_layers copies of an encoder layer in sequence, and norm at the end if given.
 
-    The copies start with the same values, as PyTorch's; enable_nested_tensor and mask_check are taken and
-    ignored. src, y, masks and errors as in :class:`TransformerEncoderLayer`; ValueError for num_layers < 0.
+    The copies start with the same values, as in PyTorch; enable_nested_tensor and mask_check are ignored.
+    src, y, masks and errors as in :class:`TransformerEncoderLayer`; ValueError for num_layers < 0.
 
     >>> import ranvier as rv
     >>> layer = rv.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)

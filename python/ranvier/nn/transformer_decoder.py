@@ -1,4 +1,4 @@
-"""Transformer decoders, which read one sequence and write another; encoder and decoder together."""
+"""Transformer decoders, and encoder and decoder together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Transformer", "TransformerDecoder", "TransformerDecoderLayer"]
 
 
 class TransformerDecoderLayer(Module):
-    """An encoder layer with a second attention between its two parts, from the sequence to another, memory:
+    """An encoder layer with a second attention between its two parts, to another sequence, memory:
 
         x = norm1(x + attention(x)),  x = norm2(x + attention(x, memory)),  x = norm3(x + network(x))
         x = x + attention(norm1(x)),  x = x + attention(norm2(x), memory),  x = x + network(norm3(x))
@@ -93,7 +93,7 @@ class TransformerDecoderLayer(Module):
 
 
 class TransformerDecoder(Module):
-    """num_layers copies of a decoder layer, one after the other, and norm at the end if one is given.
+    """num_layers copies of a decoder layer in sequence, and norm at the end if given.
 
     tgt, memory, masks and errors as in :class:`TransformerDecoderLayer`; ValueError for num_layers < 0.
 
@@ -131,10 +131,10 @@ class TransformerDecoder(Module):
 
 
 class Transformer(Module):
-    """An encoder reads src, a decoder writes on from tgt: y = decoder(tgt, encoder(src)).
+    """An encoder of src and a decoder that continues tgt: y = decoder(tgt, encoder(src)).
 
     src (S, N, d_model), tgt and y (T, N, d_model); with batch_first=True N comes first. custom_encoder and
-    custom_decoder take the places of those that the other arguments describe. Matrices start as Glorot's.
+    custom_decoder replace those of the other arguments. Matrices start with Glorot's values.
     Errors as :class:`TransformerEncoderLayer`.
     Source: Vaswani et al., "Attention Is All You Need" (2017).
 
@@ -203,7 +203,7 @@ class Transformer(Module):
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
-        """The mask (sz, sz) that is_causal stands for, as numbers: -inf where a key comes later, else 0.
+        """The mask (sz, sz) of is_causal as numbers: -inf where a key comes after the query, else 0.
 
         >>> import ranvier as rv
         >>> rv.nn.Transformer.generate_square_subsequent_mask(2)

@@ -9,7 +9,7 @@ from ranvier.nn.reshape import Identity
 
 
 def named(name: str) -> Any:
-    """A new layer by the name of its operation: "relu", "leaky_relu", "softmax"; "linear" is Identity.
+    """A new layer by the name of its op: "relu", "leaky_relu", "softmax"; "linear" is Identity.
 
     Raises ValueError for an unknown name.
 

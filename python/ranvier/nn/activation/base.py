@@ -1,4 +1,4 @@
-"""What activation layers share. Each names its op; the formula is on the op's page."""
+"""What activation layers share. Each names its op, which has the formula and the source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Activation(Module):
 
 
 class InPlace(Module):
-    """A layer whose only argument is ``inplace``."""
+    """A layer with ``inplace`` as its only argument."""
 
     op: str
 

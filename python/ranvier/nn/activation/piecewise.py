@@ -1,6 +1,6 @@
-"""Layers made of straight lines. The formulas are in :mod:`ranvier.ops.activation`.
+"""Piecewise linear activations. Formulas and sources: :mod:`ranvier.ops.activation`.
 
-``inplace=True`` changes the tensor that comes in and returns it, as in PyTorch.
+``inplace=True`` changes the input and returns it, as in PyTorch.
 """
 
 from __future__ import annotations

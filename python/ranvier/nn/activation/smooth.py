@@ -1,7 +1,7 @@
-"""Layers with an exponential inside. The formulas are in :mod:`ranvier.ops.activation` and
+"""Activations with an exponential. Formulas and sources: :mod:`ranvier.ops.activation`,
 :mod:`ranvier.ops.softmax`.
 
-``inplace=True`` changes the tensor that comes in and returns it, as in PyTorch.
+``inplace=True`` changes the input and returns it, as in PyTorch.
 """
 
 from __future__ import annotations

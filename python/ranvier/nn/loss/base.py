@@ -13,14 +13,14 @@ from ranvier.nn.module import Module
 
 
 class Loss(Module):
-    """A loss with its reduction; settings have the names of the arguments."""
+    """A loss with its reduction; attributes have the names of the arguments."""
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         self.reduction = reduction
 
     def extra_repr(self) -> str:
-        """The settings that are not the defaults; of weights, their shape."""
+        """The settings that are not the defaults; for weights the shape."""
         shown = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value = getattr(self, name)
@@ -36,5 +36,5 @@ class Loss(Module):
             array = np.asarray(value)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"[{type(self).__name__}] got {name} {value!r}; expected a Tensor or numbers")
-            value = tensor(array.astype(np.float32))  # what tensor(list) gives
+            value = tensor(array.astype(np.float32))  # as tensor(list)
         self.register_buffer(name, value)

@@ -64,8 +64,8 @@ class NLLLoss(Loss):
 
 
 class FocalLoss(Loss):
-    """Cross-entropy of logits x (N, C, ...) that counts what is right already little: times (1 - p)^gamma, p
-    the probability of the true class, and ``alpha`` (C,) of the class (Lin et al. 2017).
+    """Cross-entropy of logits x (N, C, ...) times (1 - p)^gamma, p the probability of the true class, and
+    ``alpha`` (C,) of the class: see :func:`ranvier.ops.focal`.
 
     >>> import ranvier as rv
     >>> rv.nn.FocalLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))

@@ -32,8 +32,7 @@ class BCELoss(Loss):
 
 
 class BCEWithLogitsLoss(Loss):
-    """BCELoss of sigmoid(x), computed so that nothing overflows; ``pos_weight`` multiplies the part of
-    positive targets.
+    """BCELoss of sigmoid(x), without overflow; ``pos_weight`` multiplies the part of positive targets.
 
     >>> import ranvier as rv
     >>> rv.nn.BCEWithLogitsLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
@@ -55,8 +54,8 @@ class BCEWithLogitsLoss(Loss):
 
 
 class SigmoidFocalLoss(Loss):
-    """BCEWithLogitsLoss that counts what is right already little: times a (1 - p_t)^gamma, p_t the
-    probability of the target and a = alpha for targets 1, 1 - alpha for 0 (Lin et al. 2017).
+    """BCEWithLogitsLoss times a (1 - p_t)^gamma, p_t the probability of the target, a = alpha for targets 1
+    and 1 - alpha for 0: see :func:`ranvier.ops.sigmoid_focal`.
 
     >>> import ranvier as rv
     >>> rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0]))

@@ -1,4 +1,4 @@
-"""What PyTorch keeps under ``nn.utils``: gradient clipping, and sequences of several lengths (``rnn``)."""
+"""Gradient clipping, and sequences of several lengths (``rnn``)."""
 
 from ranvier.nn.utils import rnn
 from ranvier.nn.utils.clip_grad import (

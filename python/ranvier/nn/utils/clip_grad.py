@@ -29,8 +29,7 @@ def clip_grad_norm_(
 
     g *= min(1, max_norm / (norm + 1e-6)), norm = (sum |g|^norm_type)^(1/norm_type), for infinity the largest
     |g|.
-    The sum is taken in double, in an order of its own: the same at any number of threads. PyTorch's foreach
-    is taken and ignored.
+    The sum is computed in float64, in the same order at any number of threads. PyTorch's foreach is ignored.
 
     Raises ValueError for a norm_type that is not above 0, RuntimeError for a norm that is not finite where
     error_if_nonfinite is True. Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent
@@ -54,7 +53,7 @@ def get_total_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """The norm of all tensors together, as ``clip_grad_norm_`` takes it of the gradients.
+    """The norm of all tensors together, as in ``clip_grad_norm_``.
 
     >>> import ranvier as rv
     >>> rv.nn.utils.get_total_norm([rv.tensor([3.0]), rv.tensor([4.0])])
@@ -101,7 +100,7 @@ def clip_grad_value_(
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    """The gradients that there are."""
+    """The gradients that are not None."""
     every = [parameters] if isinstance(parameters, Tensor) else parameters
     return [p.grad for p in every if p.grad is not None]
 
@@ -114,7 +113,7 @@ def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_nonfinite: bool) -> Array:
-    p = float(norm_type)  # also of "inf"
+    p = float(norm_type)  # also from "inf"
     norms = [_core.gradient_norm([g._array for g in part], p) for part in by_dtype]
     if len(norms) == 1:
         norm = norms[0]

@@ -1,12 +1,12 @@
 """Sequences of several lengths in one batch: padded to the longest, or packed without padding.
 
-Packed, the rows of all steps lie one behind the other, and step t has only the sequences that are so long:
+Packed, the rows of all steps follow each other, and step t has only the sequences with more than t steps:
 
     a = [1 2 3], b = [4 5]      padded (steps, batch)  1 4      packed  1 4 2 5 3      batch_sizes  2 2 1
                                                        2 5
                                                        3 0
 
-The longest sequence comes first; what was in another order is sorted, and sorted back when it is unpacked.
+The longest sequence comes first. Other orders are sorted, and restored when they are unpacked.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class _Fields(NamedTuple):
 
 
 class PackedSequence(_Fields):
-    """Sequences of several lengths without padding, as `pack_padded_sequence` and `pack_sequence` make them.
+    """Sequences of several lengths without padding, made by `pack_padded_sequence` or `pack_sequence`.
 
     Attributes:
         data: the rows of all steps, (rows, ...).
-        batch_sizes: how many sequences have a step t, int64 (steps,).
-        sorted_indices: where each sequence, the longest first, stood before; None where they came so.
-        unsorted_indices: the way back.
+        batch_sizes: the number of sequences with a step t, int64 (steps,).
+        sorted_indices: the original places of the sequences, the longest first; None if they were sorted.
+        unsorted_indices: the inverse permutation.
     """
 
     __slots__ = ()
@@ -76,7 +76,7 @@ class PackedSequence(_Fields):
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
-    """The permutation that undoes another; None of None.
+    """The inverse of a permutation; None of None.
 
     >>> import ranvier as rv
     >>> rv.nn.utils.rnn.invert_permutation(rv.tensor([2, 0, 1]))
@@ -88,7 +88,7 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 def pack_padded_sequence(
     input: Any, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
-    """The first lengths[n] steps of each sequence n, without the padding behind them.
+    """The first lengths[n] steps of each sequence n, without the padding after them.
 
     input: (steps, N, ...), with batch_first (N, steps, ...); lengths: N whole numbers from 1 to steps.
     enforce_sorted: the longest sequence comes first, the shortest last, else ValueError; False sorts them.
@@ -163,10 +163,10 @@ def pad_sequence(
     padding_value: float = 0.0,
     padding_side: str = "right",
 ) -> Tensor:
-    """Sequences (steps, ...) of several lengths side by side, padded to the longest.
+    """Sequences (steps, ...) of several lengths in one batch, padded to the longest.
 
-    Gives (steps, N, ...), with batch_first (N, steps, ...). padding_side: "right", or "left" for padding that
-    comes first. Raises ValueError where other sizes than the first differ.
+    Gives (steps, N, ...), with batch_first (N, steps, ...). padding_side: "right", or "left" for padding
+    at the start. Raises ValueError where other sizes than the first differ.
 
     >>> import ranvier as rv
     >>> rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
@@ -178,7 +178,7 @@ def pad_sequence(
     tensors, counts = _sequences("pad_sequence", sequences)
     steps = int(counts.max())
     first = steps - counts if padding_side == "left" else np.zeros_like(counts)
-    number = np.repeat(np.arange(counts.size), counts)  # of the sequence that each row belongs to
+    number = np.repeat(np.arange(counts.size), counts)  # of the sequence of each row
     step = np.arange(number.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[number]
     rows = number * steps + step if batch_first else step * counts.size + number
     return _padded(ops.cat(tensors, 0), rows, (counts.size, steps), batch_first, padding_value)
@@ -196,7 +196,7 @@ def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> Pack
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
-    """The sequences without their padding, as a list: what `pad_sequence` got.
+    """The list of sequences without their padding: the inverse of `pad_sequence`.
 
     >>> import ranvier as rv
     >>> rv.nn.utils.rnn.unpad_sequence(rv.tensor([[1.0, 2.0], [3.0, 0.0]]), [2, 1], batch_first=True)
@@ -209,7 +209,7 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = F
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The sequences as a list: what `pack_sequence` got.
+    """The list of sequences: the inverse of `pack_sequence`.
 
     >>> import ranvier as rv
     >>> from ranvier.nn.utils.rnn import pack_sequence, unpack_sequence
@@ -245,7 +245,7 @@ def _sequences(name: str, sequences: Sequence[Any]) -> tuple[list[Tensor], Array
 
 
 def _padded_rows(counts: Array, order: Array | None, steps: int, batch_first: bool) -> Array:
-    """Where each row of the packed data lies among the N * steps of the padded ones."""
+    """The place of each row of the packed data among the N * steps padded ones."""
     number = np.arange(counts.size) if order is None else order
     step = np.arange(counts[0])[:, None]
     rows = number * steps + step if batch_first else step * counts.size + number
@@ -255,7 +255,7 @@ def _padded_rows(counts: Array, order: Array | None, steps: int, batch_first: bo
 def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool, value: float) -> Tensor:
     """The rows at their places; sizes: N and steps."""
     batch, steps = sizes
-    padding = data.dtype.type(value).item()  # of integers a whole number
+    padding = data.dtype.type(value).item()  # a whole number for integers
     padded = wrap(filled(padding, (batch * steps, *data.shape[1:]), data.dtype))
     padded[keep(rows)] = data
     return padded.reshape(*((batch, steps) if batch_first else (steps, batch)), *data.shape[1:])
