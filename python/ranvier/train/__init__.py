@@ -1,36 +1,13 @@
 """Training: `Trainer`, its callbacks and its history, and the learning-rate range test."""
 
-from ranvier.train.callbacks import (
-    Callback,
-    Checkpoint,
-    CSVLog,
-    EarlyStopping,
-    LambdaCallback,
-    NormHistory,
-    ProgressBar,
-    Schedule,
-    TensorBoard,
-    WeightAveraging,
-)
-from ranvier.train.history import History
-from ranvier.train.lr_range_test import LRRangeTest, lr_range_test
-from ranvier.train.nonfinite import NonFiniteError
-from ranvier.train.trainer import Trainer
+import types as _types
+import typing as _typing
 
-__all__ = [
-    "CSVLog",
-    "Callback",
-    "Checkpoint",
-    "EarlyStopping",
-    "History",
-    "LRRangeTest",
-    "LambdaCallback",
-    "NonFiniteError",
-    "NormHistory",
-    "ProgressBar",
-    "Schedule",
-    "TensorBoard",
-    "Trainer",
-    "WeightAveraging",
-    "lr_range_test",
-]
+from ranvier.train.callbacks import *
+from ranvier.train.history import *
+from ranvier.train.lr_range_test import *
+from ranvier.train.nonfinite import NonFiniteError as NonFiniteError
+from ranvier.train.trainer import *
+
+if not _typing.TYPE_CHECKING:
+    __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

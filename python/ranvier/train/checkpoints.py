@@ -1,4 +1,4 @@
-"""A folder of checkpoints: written one by one, the newest whole one found again."""
+"""A folder of checkpoints: writing them, and finding the newest undamaged one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
 
 
 def lock(folder: Path) -> int | None:
-    """Keep the folder for one run: each removes what it takes for remains of others.
+    """Keep the folder for one run, since each run removes files of earlier ones.
 
     The lock ends with `unlock`, or with the process, however that ends. None where there are no such locks.
 
@@ -69,9 +69,9 @@ def _age(match: re.Match[str]) -> tuple[int, int]:
 
 
 def tidy(folder: Path, current: Path, keep: int) -> None:
-    """Remove what `current` makes superfluous: all but the newest `keep`, and parts of killed writers.
+    """Remove all but the newest `keep`, and temporary files of killed runs.
 
-    Files that are newer than `current` are of a run that went further and was then resumed before them.
+    Files newer than `current` are from a run that was resumed from an earlier checkpoint.
     """
     found = listed(folder)
     position = found.index(current)
@@ -81,9 +81,9 @@ def tidy(folder: Path, current: Path, keep: int) -> None:
 
 
 def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint at `path` and its state; of a folder the newest whole one, None if it has none.
+    """The checkpoint at `path` and its state; of a folder the newest undamaged one, or None.
 
-    A damaged one is passed over with a warning, if an older one is whole.
+    A damaged one is skipped with a warning, if an older one is undamaged.
 
     Raises:
         FileNotFoundError: neither a file nor a folder.

@@ -1,4 +1,4 @@
-"""What a run that goes on from a checkpoint must have in common with the one that wrote it."""
+"""What a resumed run must have in common with the run that wrote its checkpoint."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ def require_finite(name: str, argument: str, array: Array, given: Any, mode: str
     """Raise ValueError (mode "warn": warn) at a value that is NaN or infinite.
 
     Args:
-        name, argument: whom and what the error speaks of.
-        array: as it was converted, samples along axis 0.
-        given: what it was converted from, where a number may have been finite.
+        name, argument: the method and the argument that the error names.
+        array: after conversion, samples along axis 0.
+        given: before conversion, where a number may have been finite.
     """
     if mode == "ignore" or array.dtype.kind != "f" or np.isfinite(array).all():
         return

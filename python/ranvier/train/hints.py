@@ -1,4 +1,4 @@
-"""What to do about samples and targets that a model or loss does not take: said beside its own error."""
+"""The remedy for samples and targets that a model or loss refuses, added to its error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
         return ""
     try:
         shape = _shape(model, x)
-    except Exception:  # the model itself raises: there is nothing to say of targets
+    except Exception:  # the model itself raises: the targets are not the cause
         return ""
     if shape == (*y.shape, 1):
         return f"the model gives {shape} and y is {y.shape}: pass y[..., None]"

@@ -29,8 +29,8 @@ class History(Mapping[str, list[float]]):
 
     Attributes:
         epochs: how many there are.
-        seconds, samples: of each epoch's pass over the training data: how long it took, without the
-            validation, and over how many samples it went; NaN in a history that was loaded.
+        seconds, samples: of each epoch: the duration of its pass over the training data, and
+            the number of samples in it; NaN in a history that was loaded.
 
     >>> from ranvier.train import History
     >>> history = History()

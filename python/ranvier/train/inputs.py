@@ -53,9 +53,9 @@ def prepare(
     class_weight: Any = None,
     whole: bool = True,
 ) -> Prepared:
-    """Check and convert; `name` is the method that the errors speak for, `dtype` the model's.
+    """Check and convert; `name` is the method that errors name, `dtype` the model's.
 
-    whole: all the data, whose weights may not all be zero; one batch's may.
+    whole: these are all the data: their weights may not all be zero, as those of a batch may.
     """
     xs = samples(name, x, dtype)
     if len(xs) == 0:

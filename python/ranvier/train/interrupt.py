@@ -1,4 +1,4 @@
-"""Ctrl-C during a run: noted, and obeyed between two steps."""
+"""Ctrl-C during a run: noted, and raised between two steps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Interrupt:
     """While it is entered, SIGINT is noted, and `check` raises the KeyboardInterrupt.
 
     So the weights, their optimizer's state and the random numbers belong together when a run ends, and a
-    checkpoint can be written. A second Ctrl-C is obeyed at once. Where SIGINT is not Python's own business
-    (another handler, another thread) everything stays as it is.
+    checkpoint can be written. A second Ctrl-C is raised at once. Nothing changes where SIGINT has another
+    handler, or outside the main thread.
 
     Attributes:
         between_steps: whether the interrupt that ended the run came from `check`.

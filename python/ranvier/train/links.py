@@ -1,4 +1,4 @@
-"""From a model's output to probabilities and labels: the link that belongs to each classification loss.
+"""Links: how the output of a classification model becomes probabilities and labels, for each loss.
 
 CrossEntropyLoss, FocalLoss          softmax over axis 1     label: the class of the largest output
 NLLLoss                              the same: softmax of log-probabilities gives the probabilities back
@@ -35,7 +35,7 @@ _LINKS: tuple[tuple[type, str], ...] = (
 def link_of(loss: Any) -> str | None:
     """ "softmax", "sigmoid" or "identity" for a classification loss, None for any other.
 
-    A loss of one's own says so by an attribute `link` with one of these names.
+    A user's loss declares it by an attribute `link` with one of these names.
     """
     own: str | None = getattr(loss, "link", None)
     if own is not None:

@@ -91,7 +91,7 @@ def lr_range_test(
     smoothing: float = 0.9,
     divergence: float = 4.0,
 ) -> LRRangeTest:
-    """Train for some steps at exponentially growing learning rates, note the losses, and take it all back.
+    """Train some steps at exponentially growing learning rates, note the losses, and undo the training.
 
     Afterwards model, gradients, optimizer and random state are what they were, to the last bit.
 

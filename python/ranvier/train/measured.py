@@ -22,8 +22,8 @@ class Measured:
 
     def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None) -> None:
         self._metrics, self._link = metrics, link
-        # outputs as they are only where probabilities are asked for: labels take less memory
-        self._of_labels = link is not None and not any(map(_wants_probabilities, metrics.values()))
+        # outputs are kept only where a metric needs probabilities: labels take less memory
+        self._of_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
         self._loss = EpochLoss(loss)
         self._predicted: list[Array] = []
         self._true: list[Array] = []
@@ -44,7 +44,7 @@ class Measured:
             y_true, found = np.concatenate(self._true), np.concatenate(self._predicted)
             y_pred = found if self._link is None or self._of_labels else labels(found, self._link)
             for name, metric in self._metrics.items():
-                scored = self._link is not None and _wants_probabilities(metric)
+                scored = self._link is not None and _needs_probabilities(metric)
                 measured[name] = float(
                     metric(y_true, probabilities(found, self._link or "") if scored else y_pred)
                 )
@@ -67,5 +67,5 @@ class Measured:
         )
 
 
-def _wants_probabilities(metric: Any) -> bool:
+def _needs_probabilities(metric: Any) -> bool:
     return getattr(metric, "scored", "labels") == "probabilities"

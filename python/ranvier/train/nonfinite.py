@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite: the first layer that is not finite is found and named."""
+"""A loss that is NaN or infinite: finds the first layer with an output that is not finite."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def require_mode(mode: Any) -> str:
 class NonFinite:
     """What one `fit` does about a loss, or parameters, that are not finite.
 
-    The update of such a batch is not made (`Optimizer.finite`), so the parameters that made the loss are
-    still there, and the layer is looked for with them.
+    The update of such a batch is not made (`Optimizer.finite`), so the layer is searched with the parameters
+    that gave this loss.
     """
 
     def __init__(self, trainer: Training) -> None:
@@ -78,7 +78,7 @@ class NonFinite:
         )
 
     def parameters(self) -> None:
-        """Raise or warn if a parameter is not finite, so that no such model is given back or written."""
+        """Raise or warn if a parameter is not finite, so that no such model is returned or saved."""
         if self._mode == "ignore" or self._said:
             return
         trainer = self._trainer
@@ -115,7 +115,7 @@ class NonFinite:
             try:
                 output = trainer.model(borrowed(x))
                 loss = batch_loss(trainer.loss, output, wrap(y), *weighting(weights))
-            except Exception as error:  # the loss is what is to be said, not what our look at it ran into
+            except Exception as error:  # the loss is the error to report, not this one
                 return None, f"the cause was not found ({error})"
         if found:
             return found[0], f"the output of layer {found[0]!r} ({found[1]}) is the first that is not finite"
@@ -168,7 +168,7 @@ def _first_output(model: Any) -> Iterator[list[str]]:
     finally:
         for handle in handles:
             handle.remove()
-        for attributes, hooks in before:  # as they were, also where there was none: a captured step looks
+        for attributes, hooks in before:  # exactly as before, since compiled steps compare it
             attributes.pop("_hooks", None)
             if hooks is not None:
                 attributes["_hooks"] = hooks

@@ -1,4 +1,4 @@
-"""Run: one `fit`, epoch by epoch and batch by batch, and everything that a checkpoint must hold of it."""
+"""Run: one `fit`, epoch by epoch and batch by batch, and its state for checkpoints."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class Run:
         self._description = describe(trainer, source, valid) | {"first epoch": self.first}
 
     def find(self, path: str | os.PathLike[str]) -> None:
-        """Look for the checkpoint to go on from: the newest whole one of a folder; it has to be of this run.
+        """Find the checkpoint to resume from, of a folder the newest undamaged one; it has to be of this run.
 
-        A folder that is still empty, or is only to be made by a Checkpoint, has none.
+        An empty folder, or one that a Checkpoint will make, has none.
         """
         self._require_resumable()
         folders = [hook.folder for hook in self.hooks if isinstance(hook, Checkpoint)]
@@ -89,7 +89,7 @@ class Run:
                 )
 
     def go(self) -> None:
-        """Train up to the last epoch, or until something stops the run; callbacks hear of all of it."""
+        """Train up to the last epoch, or until something stops the run, and notify the callbacks."""
         trainer = self.trainer
         trainer.last_epoch, trainer.steps_per_epoch = self.last, self.source.batches
         trainer.stop_training = trainer.interrupted = False
@@ -137,7 +137,7 @@ class Run:
             self._interrupt.check()
 
     def _train_epoch(self) -> int:
-        """Returns how many samples it saw: of an epoch that was resumed, those of the rest."""
+        """Returns the number of samples; of a resumed epoch, those of its rest."""
         samples = 0
         trainer, step = self.trainer, self.step
         trainer.model.train()
@@ -181,7 +181,7 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
-        self._nonfinite.parameters()  # a run could not go on from such a state
+        self._nonfinite.parameters()  # such a state cannot be resumed
         trainer = self.trainer
         loss = trainer.loss
         return {
@@ -204,7 +204,7 @@ class Run:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; the callbacks' comes later."""
+        """Restore a state, without that of the callbacks."""
         trainer = self.trainer
         trainer.model.load_state_dict(state["model"])
         for name, p in trainer.model.named_parameters():
@@ -223,14 +223,14 @@ class Run:
         random.set_rng_state(state["random"])
 
     def _load_callbacks(self, state: Mapping[str, Any]) -> None:
-        """Give the callbacks their states back, by class and order."""
+        """Restore the callbacks' states, by class and order."""
         waiting = list(self.hooks)
         for name, saved in state["callbacks"]:
             hook = next((hook for hook in waiting if type(hook).__name__ == name), None)
             if hook is not None:
                 waiting.remove(hook)
                 hook.load_state_dict(saved)
-            elif saved and name != Checkpoint.__name__:  # which has no say in the training
+            elif saved and name != Checkpoint.__name__:  # it does not affect the training
                 warnings.warn(
                     f"[Trainer.fit] the checkpoint has the state of a callback {name}, which this run lacks",
                     stacklevel=4,

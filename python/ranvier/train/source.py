@@ -1,4 +1,4 @@
-"""Where batches come from: arrays that `fit` was given, or a loader of the user's."""
+"""Where batches come from: arrays, or a loader of the user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Source:
 
     Attributes:
         batches: of a pass; 0 if that is not known before.
-        weighted: whether it is known before that there are weights.
+        weighted: whether there are known to be weights.
     """
 
     batches = 0
@@ -36,23 +36,23 @@ class Source:
         raise NotImplementedError
 
     def description(self) -> dict[str, Any]:
-        """What a resumed run must find again, as plain values."""
+        """What a resumed run must have in common, as plain values."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Where the pass stands: the loader's, None for one that cannot say."""
+        """The position of the pass; None for a loader without state_dict."""
         raise NotImplementedError
 
     def load_state_dict(self, state: Any) -> None:
-        """Take up the pass of a state_dict."""
+        """Continue the pass of a state_dict."""
         raise NotImplementedError
 
 
 class ArraySource(Source):
     """Batches of arrays that were checked and converted as a whole.
 
-    A DataLoader of the same arrays gives the same batches, but makes each anew with a random stream of its
-    own, which costs as much as a small step.
+    A DataLoader of the same arrays gives the same batches, but each with a separate random stream. That costs
+    as much as a small step.
     """
 
     def __init__(self, data: inputs.Prepared, batch_size: int, shuffle: bool = False) -> None:
@@ -149,7 +149,7 @@ class LoaderSource(Source):
 
 
 def _sampled_checksum(array: Array, samples: int = 256) -> int:
-    """CRC-32 of some samples from all over the array: enough to tell another split or another file."""
+    """CRC-32 of some samples, evenly spread: enough to recognise another split or another file."""
     if len(array) == 0:
         return 0
     chosen = array[np.linspace(0, len(array) - 1, min(samples, len(array))).astype(np.intp)]
@@ -166,7 +166,7 @@ def open_source(
     sample_weight: Any = None,
     on_nonfinite: str = "ignore",
 ) -> Source:
-    """Arrays, or without `y` a loader, as batches in order; `name` is whom the errors speak for."""
+    """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name."""
     if y is None:
         _require_loader(name, x)
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)

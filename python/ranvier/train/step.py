@@ -61,7 +61,7 @@ class TrainingStep:
     def __call__(
         self, x: Array, y: Array, weights: Array | None, last: bool
     ) -> tuple[float, Array | None, float, bool]:
-        """(loss, output where a metric asks, penalty, whether the weights were updated).
+        """(loss, output where a metric needs it, penalty, whether the weights were updated).
 
         After the `last` batch they are.
         """
@@ -97,11 +97,11 @@ class TrainingStep:
         updates: bool,
         measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """One batch: (loss, output where a metric asks, penalty). This is what is captured.
+        """One batch: (loss, output where a metric needs it, penalty). This function is compiled.
 
         weights, total: as `batch_loss` takes them. share: what the gradients of this batch are multiplied by,
         scale: what those of all batches are, both False where there is one to an update.
-        measured: whether a metric asks for the output.
+        measured: whether a metric needs the output.
         """
         if first:
             self._optimizer.zero_grad()
@@ -123,7 +123,7 @@ class TrainingStep:
         return loss.detach(), output.detach() if measured else None, value
 
     def _update(self, loss: Tensor) -> None:
-        """An update, which is not made where the loss is not finite, unless that is to be ignored."""
+        """An update; it is not made where the loss is not finite, unless that is ignored."""
         if not self._careful:
             self._optimizer.step()
         elif self._own:
@@ -137,7 +137,7 @@ class TrainingStep:
                 self._optimizer.finite = None
 
     def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
-        """An update by an optimizer that evaluates loss and gradients as often as it likes."""
+        """An update by an optimizer that evaluates loss and gradients several times."""
         seen: list[tuple[float, Array, float, bool]] = []
 
         def closure() -> float:
@@ -175,7 +175,7 @@ class TrainingStep:
 
     @property
     def unfinished(self) -> bool:
-        """Whether gradients wait for their update."""
+        """Whether there are gradients that no update has used."""
         return self._batches > 0
 
     def _scale(self) -> float:

@@ -51,13 +51,13 @@ class Trainer:
         accumulate: batches whose gradients are added up to one update, as if they were one large batch.
         clip_grad_norm: scale the gradients of an update so that their norm is at most this.
         clip_grad_value: clamp each element of the gradients to [-value, value], before clipping by norm.
-        compile: capture steps, evaluation and prediction and replay them (`rv.compile`), which is faster and
-            gives the same bits. What cannot be captured runs eagerly, after a warning that says why.
+        compile: compile steps, evaluation and prediction (`rv.compile`), which is faster and gives the same
+            bits. What cannot be compiled runs eagerly, after a warning that gives the reason.
         on_nonfinite: what happens where a loss is NaN or infinite. "raise": `fit` ends with a
             `rv.train.NonFiniteError` that names the epoch, the batch and the first layer that is not finite;
-            "warn": it says so once and leaves out the update that the batch belongs to; either way the
-            weights stay as they were before it. "ignore": the update is made. NaN and infinite numbers in the
-            data are refused, warned of or taken likewise.
+            "warn": one warning, and the update of this batch is left out. In both cases the weights are those
+            before the batch. "ignore": the update is made. NaN and infinite numbers in the
+            data are treated in the same way.
 
     Attributes:
         history: all epochs so far.
@@ -67,7 +67,7 @@ class Trainer:
             loader does not know).
         epoch, batch: complete epochs so far, and complete batches of the one in progress.
         interrupted: whether Ctrl-C ended the last `fit`.
-        resumed_from: the checkpoint that the last `fit` went on from, or None.
+        resumed_from: the checkpoint from which the last `fit` was resumed, or None.
 
     The same seed (`rv.manual_seed`) gives the same bits at any number of threads.
 
@@ -162,15 +162,15 @@ class Trainer:
             sample_weight: one weight per sample, multiplied with the class's. The loss of a batch is then
                 `sum(w_i l_i) / sum(w_i)`. Metrics are not weighted.
             callbacks: see `rv.Callback`.
-            resume: a checkpoint of `rv.Checkpoint`, or a folder of them, whose newest whole one is taken: the
-                run goes on from there, up to the same `epochs`, and ends with the bits of one that was never
-                stopped. A folder without a checkpoint starts a new run.
+            resume: a checkpoint of `rv.Checkpoint`, or a folder, of which the newest undamaged one is taken.
+                The run continues from there to the same number of `epochs`, with the bits of a run that was
+                never stopped. A folder without a checkpoint starts a new run.
 
         Returns:
             The history of all epochs so far: "loss", the metrics (measured while training), and with
             validation data the same with "val_" in front.
 
-        Ctrl-C ends the run between two steps (a second one at once), says so and returns the history.
+        Ctrl-C ends the run between two steps (a second one at once), prints a line and returns the history.
 
         Raises:
             ValueError: arrays of unequal or no length, weights for a loss that cannot give one per sample, or
@@ -238,7 +238,7 @@ class Trainer:
         """Labels (int64) for a classification loss, the model's output for any other.
 
         `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken. A data
-        frame has to have the columns that `fit` saw, in their order.
+        frame must have the columns of `fit`, in the same order.
 
         Labels are (n,) for CrossEntropyLoss, and of the output's shape for the binary losses.
         """
@@ -278,7 +278,7 @@ class Trainer:
         return 0 if self._run is None else self._run.batch
 
     def where(self) -> str:
-        """How far training is, in words: "3 epochs and 17 batches"."""
+        """The progress of the training in words: "3 epochs and 17 batches"."""
         epochs = f"{self.epoch} epoch{'s' * (self.epoch != 1)}"
         return epochs if self.batch == 0 else f"{epochs} and {self.batch} batch{'es' * (self.batch != 1)}"
 
@@ -293,7 +293,7 @@ class Trainer:
         return self._run.state_dict()
 
     def programs(self, of: str = "fit") -> list[Any]:
-        """The programs of captured steps, one for each shape of batch; of: "fit", "evaluate" or "predict"."""
+        """The programs of compiled steps, one for each shape of batch; of: "fit", "evaluate" or "predict"."""
         return self._parts.programs(of)
 
     # --- parts

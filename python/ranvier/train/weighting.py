@@ -1,4 +1,4 @@
-"""The loss of a batch, weighted by sample if asked for, and its mean over an epoch."""
+"""The loss of a batch, weighted by sample where weights are given, and its mean over an epoch."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ranvier.train.protocol import Training
 
-__all__ = ["Callback", "LambdaCallback", "call"]
+__all__ = ["Callback", "LambdaCallback"]
 
 
 class Callback:
@@ -18,7 +18,7 @@ class Callback:
     from 0; a run that continues an earlier one counts on.
 
     A callback that remembers something from epoch to epoch gives it as `state_dict`: checkpoints then hold
-    it, and a resumed run goes on as if it had not been stopped.
+    it, and a resumed run continues as if it had not been stopped.
 
     >>> import ranvier as rv
     >>> class Printer(rv.Callback):
@@ -59,11 +59,11 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes back to a state from `state_dict`; called after `on_train_begin` of a resumed run."""
+        """Restores a state from `state_dict`; called after `on_train_begin` of a resumed run."""
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions, named as the methods they stand for (Keras's name).
+    """A callback made of functions; each is given under the name of its method (Keras's class).
 
     Raises:
         TypeError: a name that is no hook, or something that cannot be called.

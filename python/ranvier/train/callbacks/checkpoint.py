@@ -24,18 +24,18 @@ class Checkpoint(Callback):
 
     A checkpoint holds everything that the rest of the run depends on: model, optimizer, schedule, random
     numbers, the order of the data and the position in it, gradients accumulated so far, history, and the
-    state of all callbacks. `fit(resume=folder)` goes on from the newest whole one, and ends with the same
-    bits as a run that was never stopped. Other callbacks are called before it, so that it holds their state.
+    state of all callbacks. `fit(resume=folder)` continues from the newest undamaged one, with the bits of
+    a run that was never stopped. Other callbacks are called before it, so that it holds their state.
 
-    A file is complete under its name or not there: it is written beside it, flushed to the disk and renamed;
-    older ones are removed after that. Ctrl-C writes one before the run ends.
+    A file is complete or does not exist: it is written under another name, flushed to the disk and renamed;
+    older files are removed after that. Ctrl-C writes one before the run ends.
 
     Args:
-        folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if need be.
+        folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if it does not exist.
         every: epochs between checkpoints; the last epoch has one in any case.
         every_batches, every_seconds: also within an epoch, after so many batches, or so much time since the
             last one.
-        keep: how many of the newest are kept; more than one saves the day when a disk damages a file.
+        keep: how many of the newest are kept; more than one helps where a disk damages a file.
         best: keep the best model (as of `rv.save`, for `rv.load`).
         monitor, mode: what "best" means, as in EarlyStopping.
         overwrite: remove checkpoints of an earlier run in the folder instead of refusing to mix with them.
@@ -85,8 +85,8 @@ class Checkpoint(Callback):
         self.keep = positive("Checkpoint", "keep", keep)
         self.overwrite = overwrite
         self._monitor = Monitor("Checkpoint", monitor, mode) if best else None
-        self._ours = False  # whether what the folder holds is of this run
-        self._lock: int | None = None  # while a run is going on
+        self._ours = False  # whether the files in the folder are of this run
+        self._lock: int | None = None  # during a run
 
     @property
     def latest(self) -> Path | None:

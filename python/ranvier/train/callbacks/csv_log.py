@@ -15,10 +15,10 @@ class CSVLog(Callback):
     """Writes the Trainer's history to a CSV file, epoch by epoch: "epoch" (from 1) and what was measured.
 
     The file always holds the whole history: that of earlier `fit`s comes first, and a resumed run leaves out
-    what its stopped predecessor wrote after the checkpoint. `rv.History.load` reads it.
+    what the stopped run wrote after the checkpoint. `rv.History.load` reads it.
 
     Args:
-        path: of the file; its folder is made if need be.
+        path: of the file; its folder is made if it does not exist.
 
     >>> import pathlib, tempfile
     >>> import ranvier as rv

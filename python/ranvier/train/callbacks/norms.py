@@ -21,8 +21,8 @@ class NormHistory(Callback):
 
     Attributes:
         weights: a list by parameter name, with its norm after each epoch.
-        gradients: likewise the root mean square, over the updates of each epoch, of its gradient's norm:
-            of the gradient that the optimizer used, after clipping. NaN for a frozen parameter.
+        gradients: the same for gradients: the root mean square over the updates of each epoch, of the
+            gradient that the optimizer used, after clipping. NaN for a frozen parameter.
 
     >>> import ranvier as rv
     >>> norms = rv.NormHistory()
@@ -48,18 +48,18 @@ class NormHistory(Callback):
         self._forget_epoch()
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        self._look()
+        self._add_update()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self._look()
+        self._add_update()
         for name, p in self._parameters.items():
             mean = self._squares[name] / self._updates if name in self._squares else math.nan
             self.weights.setdefault(name, []).append(float(np.linalg.norm(p._array)))
             self.gradients.setdefault(name, []).append(math.sqrt(mean))
         self._forget_epoch()
 
-    def _look(self) -> None:
-        """Adds the gradients of an update that was not there at the last look."""
+    def _add_update(self) -> None:
+        """Adds the gradients of an update since the last call."""
         if self._seen == self.trainer.updates:
             return
         self._seen = self.trainer.updates

@@ -16,11 +16,11 @@ class TensorBoard(Callback):
     """Writes what is measured as event files, for `tensorboard --logdir FOLDER`.
 
     Tags are "loss/train", "loss/validation" and so on, and "lr"; the step is the epoch, from 1. A resumed run
-    hides what its stopped predecessor wrote after the checkpoint.
+    hides what the stopped run wrote after the checkpoint.
 
     Args:
         folder: of the event files.
-        batches: also write each batch's loss, as "loss" over the updates of the weights, in a run of its own
+        batches: also write each batch's loss, as "loss" over the updates of the weights, in a separate run
             in the subfolder "batches".
 
     Raises:
