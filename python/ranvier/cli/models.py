@@ -71,8 +71,7 @@ def outputs(model: Any, samples: Any) -> Any:
 def in_order(expected: list[str] | None, samples: Any) -> Any:
     """The columns of the samples in the order of the model's columns.
 
-    Raises:
-        Mistake: a column is missing, unknown, or there twice.
+    Raises Mistake: a column is missing, unknown, or there twice.
     """
     names = samples.feature_names
     if expected is None or samples.x.ndim != 2:

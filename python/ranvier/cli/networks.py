@@ -95,8 +95,7 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
 def initialize(model: Any, name: str) -> None:
     """Initializes weights by the name of an initializer, biases with 0.
 
-    Raises:
-        Mistake: the network has no layer with such weights.
+    Raises Mistake: the network has no layer with such weights.
     """
     import ranvier.nn as nn
 

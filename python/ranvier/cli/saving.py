@@ -25,8 +25,7 @@ def write_json(path: str, document: dict[str, Any]) -> None:
 def save_somewhere(save: Callable[[Path], None], path: Path) -> None:
     """Save to `path`; if that fails, to the folder of temporary files.
 
-    Raises:
-        Mistake: it is not saved to `path`; says where it is.
+    Raises Mistake: it is not saved to `path`; says where it is.
     """
     try:
         save(path)

@@ -16,8 +16,7 @@ __all__ = ["default_collate", "default_convert"]
 def default_collate(samples: list[Any]) -> Any:
     """A batch of samples: numbers, arrays and Tensors become one Tensor; tuples and dicts part by part.
 
-    Raises:
-        ValueError: arrays of different shapes.
+    Raises ValueError: arrays of different shapes.
 
     >>> from ranvier.data import default_collate
     >>> x, y = default_collate([([1.0, 2.0], 0), ([3.0, 4.0], 1)])

@@ -44,8 +44,7 @@ class TensorDataset(Dataset[Any]):
 
     `dataset[i]` is a tuple of Tensors, one per array.
 
-    Raises:
-        ValueError: no arrays, a number instead of an array, or arrays of unequal length.
+    Raises ValueError: no arrays, a number instead of an array, or arrays of unequal length.
 
     >>> import numpy as np
     >>> from ranvier.data import TensorDataset
@@ -94,9 +93,7 @@ class Subset(Dataset[T]):
 class ConcatDataset(Dataset[T]):
     """The samples of several datasets in sequence.
 
-    Raises:
-        ValueError: no datasets.
-        IndexError: an index beyond the last sample.
+    Raises ValueError: no datasets; IndexError: an index beyond the last sample.
 
     >>> import numpy as np
     >>> from ranvier.data import ConcatDataset, TensorDataset

@@ -25,9 +25,7 @@ def one_hot(
         num_classes: the length of the new last axis; by default the largest label + 1.
         dtype: of the result.
 
-    Raises:
-        TypeError: labels are not integers.
-        ValueError: a label is negative or not below `num_classes`.
+    Raises TypeError: labels are not integers; ValueError: a label is negative or not below `num_classes`.
 
     >>> from ranvier.data import one_hot
     >>> one_hot([2, 0], 3).tolist()
@@ -53,8 +51,7 @@ class OneHot:
         classes: the labels in the order of their columns; without them call `fit`, which sorts the labels.
         dtype: of the rows.
 
-    Raises:
-        ValueError: not fitted, or an unknown label.
+    Raises ValueError: not fitted, or an unknown label.
 
     >>> from ranvier.data import OneHot
     >>> rows = OneHot().fit(["cat", "dog", "ant"])

@@ -18,9 +18,7 @@ Seed: TypeAlias = int | np.random.Generator | Generator | None
 def permutation(n: int, seed: Seed = None) -> npt.NDArray[np.intp]:
     """The numbers 0 to n - 1 in random order; None draws from the generator that `rv.manual_seed` seeds.
 
-    Raises:
-        TypeError: a seed that is neither an integer nor a generator.
-        ValueError: a seed below 0.
+    Raises TypeError: a seed that is neither an integer nor a generator; ValueError: a seed below 0.
     """
     return numpy_generator(seed, "permutation").permutation(n)
 

@@ -81,8 +81,7 @@ class RandomSampler(OrderSampler):
             without replacement appends further random orders, as in PyTorch.
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
-    Raises:
-        ValueError: num_samples below 1.
+    Raises ValueError: num_samples below 1.
 
     >>> from ranvier.data import RandomSampler
     >>> sorted(RandomSampler(range(4)))
@@ -153,8 +152,7 @@ class WeightedRandomSampler(OrderSampler):
         replacement: draw each index from all indices.
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
-    Raises:
-        ValueError: other weights, or, without replacement, more samples than weights above 0.
+    Raises ValueError: other weights, or, without replacement, more samples than weights above 0.
 
     >>> from ranvier.data import WeightedRandomSampler
     >>> set(WeightedRandomSampler([0.0, 1.0, 0.0], 4))
@@ -206,8 +204,7 @@ class StratifiedSampler(OrderSampler):
         labels: the class of each sample.
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
-    Raises:
-        ValueError: labels of another shape than (n,).
+    Raises ValueError: labels of another shape than (n,).
 
     >>> import numpy as np
     >>> from ranvier.data import StratifiedSampler

@@ -37,11 +37,9 @@ def train_test_split(
         shuffle: select at random; otherwise the first samples are the train part.
         stratify: one label per sample; both parts get the proportions of the classes.
 
-    Returns:
-        `[a_train, a_test, b_train, b_test, ...]`.
+    Returns: `[a_train, a_test, b_train, b_test, ...]`.
 
-    Raises:
-        ValueError: no arrays, unequal lengths, sizes that do not fit, or a class that is too small.
+    Raises ValueError: no arrays, unequal lengths, sizes that do not fit, or a class that is too small.
 
     >>> import numpy as np
     >>> from ranvier.data import train_test_split
@@ -152,8 +150,7 @@ def random_split(
         lengths: numbers of samples with the sum `len(dataset)`, or shares with the sum 1.
         generator: an integer or a generator; None draws from the library's generator (`rv.manual_seed`).
 
-    Raises:
-        ValueError: the lengths do not have this sum.
+    Raises ValueError: the lengths do not have this sum.
 
     >>> import numpy as np
     >>> from ranvier.data import TensorDataset, random_split

@@ -102,8 +102,7 @@ def _name(step: Any) -> str:
 def from_config(config: dict[str, Any]) -> Any:
     """The transform of a saved model's `preprocessing`, `{"transform": "Standardize", "mean": ...}`.
 
-    Raises:
-        ValueError: the name is none of this module's transforms.
+    Raises ValueError: the name is none of this module's transforms.
 
     >>> from ranvier.data import transforms
     >>> transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()

@@ -93,11 +93,9 @@ def compare_learning_rates(
         rates: the learning rates.
         minimum: the least value of f; by default that of a Surface, else the least value found.
 
-    Returns:
-        rate -> Path, in the order of the rates, each with its verdict (:func:`judge_descent`).
+    Returns: rate -> Path, in the order of the rates, each with its verdict (:func:`judge_descent`).
 
-    Raises:
-        ValueError: no rate.
+    Raises ValueError: no rate.
 
     >>> from ranvier import explore
     >>> found = explore.compare_learning_rates(explore.surfaces.bowl, (-2, 2), (0.005, 0.1, 0.6), steps=30)
@@ -127,11 +125,9 @@ def compare_optimizers(
             and momentum with rate 0.01, RMSprop and Adam with rate 0.1.
         minimum: the least value of f; by default that of a Surface, else the least value found.
 
-    Returns:
-        name -> Path, in the order of the optimizers, each with its verdict (:func:`judge_descent`).
+    Returns: name -> Path, in the order of the optimizers, each with its verdict (:func:`judge_descent`).
 
-    Raises:
-        ValueError: no optimizer, or no start and f is not a Surface.
+    Raises ValueError: no optimizer, or no start and f is not a Surface.
 
     >>> from ranvier import explore
     >>> found = explore.compare_optimizers(explore.surfaces.ripples)

@@ -87,8 +87,7 @@ def signals(
         samples: the number of inputs.
         seed: of weights and noise; the global random stream does not change.
 
-    Raises:
-        TypeError, ValueError: an unknown init or activation, or sizes that are not integers of at least 1.
+    Raises TypeError, ValueError: an unknown init or activation, or sizes that are not integers of at least 1.
 
     Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (2010); K. He et al., "Delving Deep into Rectifiers" (2015).

@@ -72,8 +72,7 @@ def finite_differences(
         h: the step.
         entries: measure so many coordinates, evenly spaced; None for all.
 
-    Raises:
-        ValueError: h that is not above 0, entries below 1, or a point that is not a vector.
+    Raises ValueError: h that is not above 0, entries below 1, or a point that is not a vector.
 
     >>> import ranvier as rv
     >>> found = rv.explore.finite_differences(lambda x: (x**2 + 3 * x + 2).sum(), [-1.0, 0.0, 2.0])

@@ -108,8 +108,7 @@ def dead_units(model: Any, data: Any) -> dict[str, Array]:
         model: a Module.
         data: samples `x`, `(x, y)` or a loader.
 
-    Raises:
-        TypeError: model is not a Module.
+    Raises TypeError: model is not a Module.
 
     >>> import numpy as np, ranvier as rv
     >>> from ranvier import nn

@@ -40,8 +40,7 @@ def list() -> Sequence[str]:
 def show(number: int) -> None:
     """Print a question.
 
-    Raises:
-        ValueError: no exercise with that number.
+    Raises ValueError: no exercise with that number.
 
     >>> from ranvier.explore import exercises
     >>> exercises.show(6)
@@ -59,8 +58,7 @@ def check(number: int, answer: Any) -> Checked:
         number: of the exercise.
         answer: a number (to three digits), numbers in a list or array, or a word, as the question asks.
 
-    Raises:
-        ValueError: no exercise with that number.
+    Raises ValueError: no exercise with that number.
 
     >>> from ranvier.explore import exercises
     >>> print(exercises.check(13, 75))

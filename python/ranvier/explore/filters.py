@@ -52,8 +52,7 @@ def filter_image(image: npt.ArrayLike, kernel: str | npt.ArrayLike, *, padding: 
         padding: the number of zeros around the image, or "same" for an output of its size (kernels of odd
             sizes).
 
-    Returns:
-        A NumPy array with the image's dimensions: h - r + 1 by w - s + 1 without padding.
+    Returns: A NumPy array with the image's dimensions: h - r + 1 by w - s + 1 without padding.
 
     Raises:
         TypeError: an image that is not of numbers.

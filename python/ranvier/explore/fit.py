@@ -79,9 +79,7 @@ def judge_fit(history: Mapping[str, Sequence[float]], *, baseline: float | None 
         A Fit. Its verdict is "unknown" with fewer than three epochs or without validation; the reasons say
         which.
 
-    Raises:
-        TypeError: history is not a mapping.
-        ValueError: it has no "loss".
+    Raises TypeError: history is not a mapping; ValueError: it has no "loss".
 
     Source: the early-stopping criterion GL of L. Prechelt, "Early stopping - but when?" (1998), for the rise.
 

@@ -73,8 +73,7 @@ def gradients(model: Any, loss: Any, x: Any, y: Any) -> Gradients:
         loss: called as `loss(output, y)`, returns one number.
         x, y: a batch, as arrays or Tensors.
 
-    Raises:
-        TypeError: model is not a Module.
+    Raises TypeError: model is not a Module.
 
     >>> import ranvier as rv
     >>> from ranvier import nn

@@ -34,8 +34,7 @@ class ParameterLoss:
         start: the parameters at the construction, (d,), float64.
         size: d.
 
-    Raises:
-        ValueError: a model without trainable parameters, or a vector of another length.
+    Raises ValueError: a model without trainable parameters, or a vector of another length.
 
     >>> import ranvier as rv
     >>> _ = rv.manual_seed(0)

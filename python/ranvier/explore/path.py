@@ -24,8 +24,7 @@ class Path:
         verdict: of a comparison ("good", "slow" ...), else empty.
         linked: whether each point depends on the one before; not those of a random search.
 
-    Raises:
-        ValueError: other shapes, or no point.
+    Raises ValueError: other shapes, or no point.
 
     >>> from ranvier.explore import Path
     >>> path = Path([[2.0], [1.0], [-1.5]], [4.0, 1.0, 2.25])

@@ -46,8 +46,7 @@ def random_search(
         trials: the number of points.
         dimensions: d, if low and high are both numbers.
 
-    Returns:
-        The Path of all points in order; its `best` is the result.
+    Returns: The Path of all points in order; its `best` is the result.
 
     The numbers come from the library's stream: `rv.manual_seed` repeats them.
 

@@ -30,8 +30,7 @@ def count_steps(samples: int, batch_size: int, epochs: int = 1, *, drop_last: bo
 
     One batch of all samples is batch gradient descent, batches of one sample stochastic gradient descent.
 
-    Raises:
-        TypeError, ValueError: a number that is not an integer of at least 1.
+    Raises TypeError, ValueError: a number that is not an integer of at least 1.
 
     >>> import ranvier as rv
     >>> rv.explore.count_steps(1000, 32, epochs=5)
@@ -71,8 +70,7 @@ def one_step(model: Any, loss: Any, optimizer: Any, x: Any, y: Any) -> Step:
         model, loss, optimizer: as in any training loop.
         x, y: a batch, as arrays or Tensors.
 
-    Raises:
-        TypeError: model is not a Module.
+    Raises TypeError: model is not a Module.
 
     >>> import ranvier as rv
     >>> from ranvier import nn

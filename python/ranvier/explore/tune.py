@@ -98,9 +98,7 @@ def grid_search(
         maximize: whether larger is better.
         seed: of the random stream of each call, the same for all calls.
 
-    Raises:
-        TypeError: score is not a function, or grid not a mapping.
-        ValueError: a keyword without values.
+    Raises TypeError: score is not a function, or grid not a mapping; ValueError: a keyword without values.
 
     >>> import ranvier as rv
     >>> def loss(lr, steps): return (1 - 2 * lr) ** (2 * steps)  # of x^2 from 1, by gradient descent
@@ -183,11 +181,9 @@ def ablate(score: Score, parts: Iterable[str], *, repeats: int = 1, seed: int = 
             Differences below the spread between seeds are chance.
         seed: of the first call.
 
-    Returns:
-        The score of "all", then the difference without each part.
+    Returns: The score of "all", then the difference without each part.
 
-    Raises:
-        ValueError: no parts, or repeats below 1.
+    Raises ValueError: no parts, or repeats below 1.
 
     >>> import ranvier as rv
     >>> rv.explore.ablate(lambda a, b: 0.5 + 0.25 * a + 0.125 * b, ["a", "b"])

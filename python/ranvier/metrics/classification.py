@@ -58,8 +58,7 @@ def accuracy_score(
 def binary_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, threshold: float = 0.5) -> float:
     """Share of values on the correct side of `threshold`, for targets 0 and 1 of any shape.
 
-    Raises:
-        ValueError: different shapes, or no samples.
+    Raises ValueError: different shapes, or no samples.
 
     >>> from ranvier.metrics import binary_accuracy
     >>> binary_accuracy([[0], [1]], [[0.2], [0.4]])

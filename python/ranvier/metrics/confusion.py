@@ -75,8 +75,7 @@ def confusion_matrix(
         sample_weight: the weight of each sample.
         normalize: divide by the sum of the row ("true"), the column ("pred") or of "all".
 
-    Raises:
-        ValueError: different shapes, no samples, or no label of `labels` in the data.
+    Raises ValueError: different shapes, no samples, or no label of `labels` in the data.
 
     >>> from ranvier.metrics import confusion_matrix
     >>> confusion_matrix([0, 1, 2, 2], [0, 2, 2, 1])

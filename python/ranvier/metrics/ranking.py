@@ -72,8 +72,7 @@ def roc_auc_score(
         multi_class: for more than two labels: "ovr" compares each with the rest, "ovo" each pair.
         labels: the labels of the columns; those that occur if None.
 
-    Returns:
-        NaN if only one label occurs.
+    Returns: NaN if only one label occurs.
 
     Raises:
         ValueError: shapes that do not fit, no samples, scores that are not probabilities, or more than two
@@ -176,8 +175,7 @@ def top_k_accuracy_score(
         sample_weight: the weight of each sample.
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
-    Raises:
-        ValueError: shapes that do not fit, no samples, or k below 1.
+    Raises ValueError: shapes that do not fit, no samples, or k below 1.
 
     >>> from ranvier.metrics import top_k_accuracy_score
     >>> top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
@@ -211,8 +209,7 @@ def log_loss(
         sample_weight: the weight of each sample.
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
-    Raises:
-        ValueError: shapes that do not fit, no samples, or values outside [0, 1].
+    Raises ValueError: shapes that do not fit, no samples, or values outside [0, 1].
 
     >>> from ranvier.metrics import log_loss
     >>> round(log_loss([1, 0, 0, 1], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)

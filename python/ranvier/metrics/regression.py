@@ -57,8 +57,7 @@ def mean_squared_error(
         sample_weight: the weight of each sample.
         multioutput: "uniform_average" of the outputs, a list of weights for them, or "raw_values": an array.
 
-    Raises:
-        ValueError: different shapes, or no samples.
+    Raises ValueError: different shapes, or no samples.
 
     >>> from ranvier.metrics import mean_squared_error
     >>> mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8])
@@ -123,8 +122,7 @@ def r2_score(
         multioutput: as of :func:`mean_squared_error`; also "variance_weighted", by the variance of the
             targets of each output.
 
-    Raises:
-        ValueError: different shapes, or no samples.
+    Raises ValueError: different shapes, or no samples.
 
     >>> from ranvier.metrics import r2_score
     >>> r2_score([1, 2, 3], [1, 2, 3]), r2_score([1, 2, 3], [2, 2, 2])

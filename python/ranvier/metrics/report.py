@@ -73,8 +73,7 @@ def classification_report(
         output_dict: a dictionary of dictionaries with unrounded values.
         zero_division: as of :func:`f1_score`.
 
-    Raises:
-        ValueError: different shapes, no samples, or another number of names than labels.
+    Raises ValueError: different shapes, no samples, or another number of names than labels.
 
     >>> from ranvier.metrics import classification_report
     >>> print(classification_report([0, 1, 1, 1], [0, 0, 1, 1]))

@@ -70,8 +70,7 @@ class StreamingMetric:
     def compute(self) -> Any:
         """The metric over all samples since the last reset.
 
-        Raises:
-            ValueError: there are no samples.
+        Raises ValueError: there are no samples.
         """
         if self.samples == 0:
             raise ValueError(f"[{self.__name__}] got no samples; expected at least one")

@@ -37,8 +37,7 @@ def strong_wolfe(
         size: the largest magnitude in the direction; the search ends if its interval times size is below
             tolerance_change.
 
-    Returns:
-        The point, and the number of evaluations.
+    Returns: The point, and the number of evaluations.
 
     Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithms 3.5 and 3.6, with the safeguards
     of minFunc (Schmidt), as in PyTorch.

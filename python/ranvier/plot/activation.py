@@ -37,8 +37,7 @@ def activation(
         ax, path: see :mod:`ranvier.plot`.
         settings: of the activation, such as negative_slope=0.1.
 
-    Raises:
-        ValueError: an unknown name, low not below high, or a function of a whole row such as softmax.
+    Raises ValueError: an unknown name, low not below high, or a function of a whole row such as softmax.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.activation("tanh")
@@ -82,11 +81,9 @@ def activations(
         low, high: the range of z.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes, one for each function.
+    Returns: Array of Axes, one for each function.
 
-    Raises:
-        ValueError: no function, or the errors of :func:`activation`.
+    Raises ValueError: no function, or the errors of :func:`activation`.
 
     >>> import ranvier as rv
     >>> [panel.get_title() for panel in rv.plot.activations(["sigmoid", "leaky_relu"])]

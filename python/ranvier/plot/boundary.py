@@ -48,8 +48,7 @@ def decision_boundary(
         feature_names: of the two columns of x.
         ax, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        The Axes; its title counts the correct samples.
+    Returns: The Axes; its title counts the correct samples.
 
     Raises:
         TypeError: a model that cannot predict.

@@ -37,11 +37,9 @@ def confusion_matrix(
         shares: write the share of the row below each count; by default for up to 12 classes.
         ax, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        The Axes; its title is the accuracy.
+    Returns: The Axes; its title is the accuracy.
 
-    Raises:
-        ValueError: shapes that do not match, a label without a name, a matrix that is not square.
+    Raises ValueError: shapes that do not match, a label without a name, a matrix that is not square.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1], ["cat", "dog"])
@@ -110,11 +108,9 @@ def classes(
         class_names: of the labels 0 ... K-1; by default the sorted labels.
         ax, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        The Axes: a bar for each class, from the top; the dashed line is the mean.
+    Returns: The Axes: a bar for each class, from the top; the dashed line is the mean.
 
-    Raises:
-        ValueError: labels of another shape, or without a name.
+    Raises ValueError: labels of another shape, or without a name.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.classes([0, 0, 0, 1], ["cat", "dog"])

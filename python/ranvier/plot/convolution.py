@@ -30,8 +30,7 @@ def kernels(weight: Any, *, limit: int = 16, ax: Axes | None = None, path: Path 
         limit: the most output and input channels to draw (with one input channel, 8 times as many).
         ax, path: see :mod:`ranvier.plot`.
 
-    Raises:
-        ValueError: a weight of another shape, or a model without one.
+    Raises ValueError: a weight of another shape, or a model without one.
 
     >>> import numpy as np, ranvier as rv
     >>> sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
@@ -114,8 +113,7 @@ def feature_maps(
         limit: the most maps of a layer to draw; the first ones are drawn.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes: the input, then one for each layer.
+    Returns: Array of Axes: the input, then one for each layer.
 
     Raises:
         TypeError: a model that is not a Module.

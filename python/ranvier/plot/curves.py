@@ -26,11 +26,9 @@ def history(
         history: of `Trainer.fit`, or a mapping from names to lists; "val_loss" is drawn with "loss".
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes, one for each quantity.
+    Returns: Array of Axes, one for each quantity.
 
-    Raises:
-        ValueError: an empty history.
+    Raises ValueError: an empty history.
 
     >>> import ranvier as rv
     >>> panels = rv.plot.history({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6], "accuracy": [0.5, 0.9]})

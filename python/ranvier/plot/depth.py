@@ -23,11 +23,9 @@ def signals(found: Any, path: Path | None = None, *, figure: Figure | None = Non
         found: the result of `rv.explore.signals`, a list of results, or a mapping from names to them.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of two Axes.
+    Returns: Array of two Axes.
 
-    Raises:
-        ValueError: nothing to draw.
+    Raises ValueError: nothing to draw.
 
     >>> import ranvier as rv
     >>> found = [rv.explore.signals(init, "relu", depth=5) for init in ("he", 0.01)]
@@ -67,8 +65,7 @@ def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None =
             parameters.
         ax, path: see :mod:`ranvier.plot`.
 
-    Raises:
-        ValueError: there are no gradients.
+    Raises ValueError: there are no gradients.
 
     >>> import numpy as np, ranvier as rv
     >>> from ranvier import nn
@@ -114,8 +111,7 @@ def dead_units(off: Mapping[str, npt.ArrayLike], path: Path | None = None, *, ax
         off: the result of `rv.explore.dead_units`: for each layer, an array that is True for dead units.
         ax, path: see :mod:`ranvier.plot`.
 
-    Raises:
-        ValueError: no layers.
+    Raises ValueError: no layers.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.dead_units({"1": [True, False, False, False], "3": [False, False]})

@@ -41,8 +41,7 @@ def descent(f: Callable[..., Any], descent: Any, *, ax: Axes | None = None, path
         descent: a Path of `rv.explore`, or its points, (n, 1) or (n, 2).
         ax, path: see :mod:`ranvier.plot`.
 
-    Raises:
-        ValueError: points of more than two numbers, or no finite point.
+    Raises ValueError: points of more than two numbers, or no finite point.
 
     >>> from ranvier import explore, plot
     >>> found = explore.gradient_descent(explore.surfaces.bowl, (-2, 2), lr=0.1, steps=30)
@@ -83,11 +82,9 @@ def optimizer_race(
         paths: name -> Path, the result of `rv.explore.compare_optimizers`.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of the two Axes.
+    Returns: Array of the two Axes.
 
-    Raises:
-        ValueError: no path, or points of another number of coordinates than two.
+    Raises ValueError: no path, or points of another number of coordinates than two.
 
     >>> from ranvier import explore, plot
     >>> race = explore.compare_optimizers(explore.surfaces.valley, steps=20)
@@ -139,11 +136,9 @@ def learning_rates(
         f: the function of two numbers, for its contours; without it, the values are drawn.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes, one for each rate.
+    Returns: Array of Axes, one for each rate.
 
-    Raises:
-        ValueError: no path, or with f points of another number of coordinates than two.
+    Raises ValueError: no path, or with f points of another number of coordinates than two.
 
     >>> from ranvier import explore, plot
     >>> found = explore.compare_learning_rates(explore.surfaces.bowl, (-2, 2), (0.01, 0.1), steps=30)

@@ -50,8 +50,7 @@ def graph(
         limit: the most boxes; a larger graph is refused.
         ax, path: see :mod:`ranvier.plot`.
 
-    Raises:
-        TypeError, ValueError: not a loss on the tape, or a graph of more than `limit` boxes.
+    Raises TypeError, ValueError: not a loss on the tape, or a graph of more than `limit` boxes.
 
     >>> import ranvier as rv
     >>> w, x = rv.tensor(3.0, requires_grad=True), rv.tensor(2.0, requires_grad=True)

@@ -38,11 +38,9 @@ def images(
         limit: the most images to draw; the first ones are drawn.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes, one for each image.
+    Returns: Array of Axes, one for each image.
 
-    Raises:
-        ValueError: another shape, no images, too few titles, or a count below 1.
+    Raises ValueError: another shape, no images, too few titles, or a count below 1.
 
     >>> import ranvier as rv
     >>> x, y = rv.data.datasets.load_digits()
@@ -83,11 +81,9 @@ def predictions(
         class_names: of the labels 0 ... K-1; by default the labels themselves.
         columns, limit, figure, path: as in `plot.images`.
 
-    Returns:
-        Array of Axes, one for each image drawn. The figure's title counts the correct ones of all n.
+    Returns: Array of Axes, one for each image drawn. The figure's title counts the correct ones of all n.
 
-    Raises:
-        ValueError: shapes that do not match, or a label without a name.
+    Raises ValueError: shapes that do not match, or a label without a name.
 
     >>> import ranvier as rv
     >>> x, y = rv.data.datasets.load_digits()

@@ -39,8 +39,7 @@ def inside(
         class_names: of the units of the output.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes: the input, then one for each layer.
+    Returns: Array of Axes: the input, then one for each layer.
 
     Raises:
         TypeError: a model that is not a Module.

@@ -54,8 +54,7 @@ def loss_landscape(
         seed: of the directions.
         ax, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        The Axes; its title is the loss at the weights. Points with a loss that is not finite are white.
+    Returns: The Axes; its title is the loss at the weights. Points with a loss that is not finite are white.
 
     Raises:
         TypeError, ValueError: a model without weights, a loss that is not a number, a setting out of range.

@@ -42,12 +42,9 @@ def loss_functions(
         low, high: the range of the predictions of these losses.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes, one for each panel.
+    Returns: Array of Axes, one for each panel.
 
-    Raises:
-        TypeError: losses that are not a mapping.
-        ValueError: no loss, or low not below high.
+    Raises TypeError: losses that are not a mapping; ValueError: no loss, or low not below high.
 
     >>> import ranvier as rv
     >>> [panel.get_xlabel() for panel in rv.plot.loss_functions()]

@@ -49,11 +49,9 @@ def network(
         limit: of a layer with more units, only the first and the last ones are drawn.
         ax, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        The Axes; its title counts layers and parameters.
+    Returns: The Axes; its title counts layers and parameters.
 
-    Raises:
-        TypeError, ValueError: neither a Module with such layers nor sizes, or another number of names.
+    Raises TypeError, ValueError: neither a Module with such layers nor sizes, or another number of names.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.network([3, 4, 2], output_names=["no", "yes"])

@@ -40,12 +40,9 @@ def neuron(
         limit: of more inputs, only those with the largest weights are drawn.
         ax, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        The Axes; with x, its title is the sum, z = ...
+    Returns: The Axes; with x, its title is the sum, z = ...
 
-    Raises:
-        TypeError: not a neuron.
-        ValueError: x or input_names of another length, or a limit below 1.
+    Raises TypeError: not a neuron; ValueError: x or input_names of another length, or a limit below 1.
 
     >>> import ranvier as rv
     >>> found = rv.nn.Neuron.with_weights([-0.5, 1.2], 0.3, "sigmoid")

@@ -40,9 +40,7 @@ def weights(
     Returns:
         Array of Axes, one for each parameter. Values that are not finite are counted in red and not drawn.
 
-    Raises:
-        TypeError: a model that is not a Module.
-        ValueError: a model without such parameters.
+    Raises TypeError: a model that is not a Module; ValueError: a model without such parameters.
 
     >>> import ranvier as rv
     >>> model = rv.nn.Sequential(rv.nn.Linear(3, 40), rv.nn.ReLU(), rv.nn.Linear(40, 2))
@@ -95,8 +93,7 @@ def heatmap(
         title, x, y: the texts above, below and at the left.
         ax, path: see :mod:`ranvier.plot`.
 
-    Raises:
-        ValueError: not a matrix, or another number of names.
+    Raises ValueError: not a matrix, or another number of names.
 
     >>> import ranvier as rv
     >>> ax = rv.plot.heatmap([[0.5, -1.0]], x_names=["age", "height"], y_names=["score"])
@@ -146,11 +143,9 @@ def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None)
             "gradients") to mappings from names to values for each epoch.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        Array of Axes, one for the weights and one for the gradients.
+    Returns: Array of Axes, one for the weights and one for the gradients.
 
-    Raises:
-        TypeError, ValueError: another object, or no recorded norms.
+    Raises TypeError, ValueError: another object, or no recorded norms.
 
     >>> import ranvier as rv
     >>> panels = rv.plot.norms({"weights": {"0.weight": [1.0, 1.2]}, "gradients": {"0.weight": [0.5, 0.1]}})

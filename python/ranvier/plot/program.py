@@ -21,11 +21,9 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
         program: one of `rv.compile(step).programs`.
         figure, path: see :mod:`ranvier.plot`.
 
-    Returns:
-        The two Axes.
+    Returns: The two Axes.
 
-    Raises:
-        TypeError: another object, such as the compiled step.
+    Raises TypeError: another object, such as the compiled step.
 
     >>> import numpy as np, ranvier as rv
     >>> step = rv.compile(lambda x: (rv.exp(x) @ x.T).sum())

@@ -54,8 +54,7 @@ def write(
         command: what reproduces the run.
         title: the page's heading.
 
-    Raises:
-        ValueError: `y_pred` without `y_true`, arrays of unequal length or shape, or no samples.
+    Raises ValueError: `y_pred` without `y_true`, arrays of unequal length or shape, or no samples.
 
     >>> import pathlib, tempfile
     >>> import ranvier as rv

@@ -26,8 +26,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Write a nested dict of arrays, Tensors, numbers, strings and None, whole or not at all.
 
-    Raises:
-        TypeError: something else in it.
+    Raises TypeError: something else in it.
     """
     arrays: Arrays = {}
     encoded = tree.encode(state, arrays)

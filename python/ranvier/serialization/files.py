@@ -28,8 +28,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]) -> None:
     """Write arrays and metadata so that `path` holds the old file or the new one, never a part.
 
-    Raises:
-        TypeError: an array of a type that the format lacks (objects, strings, complex numbers).
+    Raises TypeError: an array of a type that the format lacks (objects, strings, complex numbers).
     """
     from safetensors.numpy import save
 

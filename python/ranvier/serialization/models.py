@@ -72,8 +72,7 @@ def save(
         link: what makes probabilities of the outputs: "softmax", "sigmoid" or "identity".
         feature_names: the names of a sample's columns; `ranvier predict` orders those of a table by them.
 
-    Raises:
-        TypeError: `obj` is neither a Module nor a dict, or holds something that cannot be saved.
+    Raises TypeError: `obj` is neither a Module nor a dict, or holds something that cannot be saved.
 
     >>> import pathlib, tempfile
     >>> import ranvier as rv

@@ -22,8 +22,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
     """`value` as JSON; its arrays go to `arrays` under their paths ("state.0.step").
 
-    Raises:
-        TypeError: something that is no array, number, string, None or a dict, list or tuple of these.
+    Raises TypeError: something that is no array, number, string, None or a dict, list or tuple of these.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -55,8 +54,7 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
 def decode(node: Any, arrays: Arrays) -> Any:
     """What `encode` made `node` and `arrays` of.
 
-    Raises:
-        ValueError: no such form, or an array that is not there.
+    Raises ValueError: no such form, or an array that is not there.
     """
     if node is None or isinstance(node, (bool, int, float, str)):
         return node

@@ -108,8 +108,7 @@ class RandomCrop(Augmentation):
         padding_mode: "constant", "edge" (the last row or column), "reflect" or "symmetric" (the image
             flipped, without or with its edge).
 
-    Raises:
-        ValueError: images smaller than the window.
+    Raises ValueError: images smaller than the window.
 
     Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural
     networks", 2012.

@@ -70,8 +70,7 @@ class Mixup(_Mixing):
     Takes and returns images and labels; labels become shares of classes (N, num_classes), as
     `nn.CrossEntropyLoss` takes them.
 
-    Raises:
-        TypeError, ValueError: labels that are neither class numbers nor shares, or no num_classes.
+    Raises TypeError, ValueError: labels that are neither class numbers nor shares, or no num_classes.
 
     Source: H. Zhang et al., "mixup: Beyond empirical risk minimization", 2018.
 

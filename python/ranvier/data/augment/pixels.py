@@ -16,9 +16,7 @@ __all__ = ["Cutout", "GaussianNoise", "RandomErasing"]
 class GaussianNoise(Augmentation):
     """y = x + mean + sigma z with z standard normal for each pixel; `clip` limits y to [0, 1].
 
-    Raises:
-        TypeError: images that are not float32 or float64.
-        ValueError: sigma below 0.
+    Raises TypeError: images that are not float32 or float64; ValueError: sigma below 0.
 
     >>> import numpy as np
     >>> from ranvier.data import augment

@@ -33,8 +33,7 @@ def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, 
             and test_batch.bin (or their folder cifar-10-batches-bin). Without it the archive (162 MB) is
             downloaded once, as `load_mnist`'s files are.
 
-    Returns:
-        `(x_train, y_train), (x_test, y_test)`: x float32 (n, 3, 32, 32) in [0, 1], y int64 (n,).
+    Returns: `(x_train, y_train), (x_test, y_test)`: x float32 (n, 3, 32, 32) in [0, 1], y int64 (n,).
 
     Raises:
         FileNotFoundError: neither the archive nor all of the files are in `data_dir`.

@@ -30,8 +30,7 @@ def load(
         task: "classification", "regression" or "auto", see `load_csv`.
         size, grayscale: for images, see `load_images`.
 
-    Returns:
-        Samples: x float32, y (None without label), class_names (None for values) and feature_names.
+    Returns: Samples: x float32, y (None without label), class_names (None for values) and feature_names.
 
     Raises:
         FileNotFoundError: no such file or folder.

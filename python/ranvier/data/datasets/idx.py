@@ -29,8 +29,7 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     """Read one IDX file, gzipped or not (found by its first bytes, not by its name).
 
-    Returns:
-        An array of the file's shape and type, in the machine's byte order.
+    Returns: An array of the file's shape and type, in the machine's byte order.
 
     Raises:
         FileNotFoundError: no such file.

@@ -94,8 +94,7 @@ def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> S
         Samples: x float32 (n, c, h, w) in [0, 1], channels-last in memory; y int64 (n,); the names of the
         subfolders as class_names.
 
-    Raises:
-        ValueError: images of different sizes and no `size`; the message names the first that differs.
+    Raises ValueError: images of different sizes and no `size`; the message names the first that differs.
     """
     require_pillow("load_images")
     height, width = _size("load_images", size)

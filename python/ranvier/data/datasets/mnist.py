@@ -40,8 +40,7 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Pa
             files are downloaded once (with pooch, which compares checksums) to the user's cache folder, or to
             the folder in the environment variable RANVIER_DATA.
 
-    Returns:
-        `(x_train, y_train), (x_test, y_test)`: x float32 (n, 1, 28, 28) in [0, 1], y int64 (n,).
+    Returns: `(x_train, y_train), (x_test, y_test)`: x float32 (n, 1, 28, 28) in [0, 1], y int64 (n,).
 
     Raises:
         FileNotFoundError: a file is missing in `data_dir`; the message names it.

@@ -32,8 +32,7 @@ def load_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
 
     A pixel is the number of set dots in a 4x4 block of the scanned digit, divided by 16.
 
-    Returns:
-        `x`, float32 (1797, 1, 8, 8) in [0, 1], and `y`, int64 (1797,), the digit 0 to 9.
+    Returns: `x`, float32 (1797, 1, 8, 8) in [0, 1], and `y`, int64 (1797,), the digit 0 to 9.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository, 1998, https://doi.org/10.24432/C50P49 (CC BY 4.0).
@@ -50,8 +49,7 @@ def load_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
 def load_iris() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Fisher's 150 iris flowers: four lengths in cm (`IRIS_FEATURES`), three species (`IRIS_CLASSES`).
 
-    Returns:
-        `x`, float32 (150, 4), and `y`, int64 (150,), in order of species: 50 of each.
+    Returns: `x`, float32 (150, 4), and `y`, int64 (150,), in order of species: 50 of each.
 
     Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7(2),
     1936; UCI Machine Learning Repository, https://doi.org/10.24432/C56C76 (CC BY 4.0).

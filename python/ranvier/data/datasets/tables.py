@@ -48,8 +48,7 @@ def load_csv(
         task: "classification": labels are classes; "regression": they are values; "auto": text and whole
             numbers are classes, other numbers are values.
 
-    Returns:
-        Samples: x float32 (n, columns), y, the names of classes and columns.
+    Returns: Samples: x float32 (n, columns), y, the names of classes and columns.
 
     Raises:
         FileNotFoundError: no such file.
@@ -85,12 +84,9 @@ def load_digit_recognizer(path: PathLike) -> Samples:
 
     The first column is the label; the other 784 are pixel0 to pixel783, with values from 0 to 255.
 
-    Returns:
-        Samples: x float32 (n, 1, 28, 28) in [0, 1]; y int64 (n,), or None.
+    Returns: Samples: x float32 (n, 1, 28, 28) in [0, 1]; y int64 (n,), or None.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: another table, or a damaged one.
+    Raises FileNotFoundError: no such file; ValueError: another table, or a damaged one.
 
     Source: https://www.kaggle.com/competitions/digit-recognizer/data
 
