@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.memory import plain
+from ranvier.autograd.memory import Array, plain
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset"]
 
 T = TypeVar("T")
-Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.intp]
 
 

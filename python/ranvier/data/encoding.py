@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import plain
+from ranvier.autograd.memory import Array, plain
 
 __all__ = ["OneHot", "one_hot"]
-
-Array = npt.NDArray[Any]
 
 
 def one_hot(

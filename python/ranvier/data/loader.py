@@ -16,19 +16,16 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor, random, wrap
+from ranvier.autograd.memory import Array
 from ranvier.data.collate import default_collate, default_convert
-from ranvier.data.dataset import raw, whole_arrays
+from ranvier.data.dataset import Indices, raw, whole_arrays
 from ranvier.data.order import Seed, stream_of
 from ranvier.data.prefetch import ahead
 from ranvier.data.sampler import BatchSampler, OrderSampler, RandomSampler, SequentialSampler, positive
 
 __all__ = ["DataLoader"]
-
-Array = npt.NDArray[Any]
-Indices = npt.NDArray[np.intp]
 
 
 class DataLoader:

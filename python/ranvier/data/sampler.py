@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import random
-from ranvier.data.dataset import raw
+from ranvier.data.dataset import Indices, raw
 from ranvier.data.order import Seed, numpy_generator, permutation, stream_of
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 T_co = TypeVar("T_co", covariant=True)
-Indices = npt.NDArray[np.intp]
 
 
 class Sampler(Generic[T_co]):

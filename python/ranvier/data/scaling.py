@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import plain
+from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import like, raw
 
 __all__ = ["MinMaxScaler", "Normalize", "Standardize", "minmax_scale", "standardize"]
 
-Array = npt.NDArray[Any]
 Numbers = npt.NDArray[np.float64]
 Self = TypeVar("Self", bound="Affine")
 

@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import plain
-from ranvier.data.dataset import Dataset, Subset
+from ranvier.autograd.memory import Array, plain
+from ranvier.data.dataset import Dataset, Indices, Subset
 from ranvier.data.order import Seed, permutation
 
 __all__ = ["random_split", "train_test_split"]
-
-Array = npt.NDArray[Any]
-Indices = npt.NDArray[np.intp]
 
 
 def train_test_split(

@@ -14,11 +14,11 @@ import ranvier.nn as nn
 from ranvier.autograd import random, wrap
 from ranvier.autograd.creation import randn
 from ranvier.data.sampler import positive
+from ranvier.explore.path import Array
 from ranvier.explore.watch import gradients_of, watching
 
 __all__ = ["Signals", "signals"]
 
-Array = npt.NDArray[np.float64]
 
 INITS: dict[str, Callable[..., Any]] = {
     "he": partial(nn.init.he_normal_, nonlinearity="relu"),

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, enable_grad, wrap
+from ranvier.autograd.memory import Array
 from ranvier.explore.watch import Call, gradients_of, require_module, watching
 from ranvier.nn.modes import evaluating
 from ranvier.train.links import link_of
@@ -17,7 +17,6 @@ from ranvier.train.source import only_samples, open_source
 
 __all__ = ["dead_units"]
 
-Array = npt.NDArray[Any]
 
 SAMPLES = 30
 """The least samples to judge a unit: one that is active for half of them is inactive for 30 with 2^-30."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import ranvier.ops as ops
+from ranvier.autograd.memory import Array
 
 __all__ = ["KERNELS", "filter_image"]
 
-Array = npt.NDArray[Any]
 
 _ROWS: dict[str, tuple[tuple[float, ...], ...]] = {
     "identity": ((0, 0, 0), (0, 1, 0), (0, 0, 0)),

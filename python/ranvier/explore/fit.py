@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from ranvier.explore.path import Array
 
 __all__ = ["Fit", "judge_fit"]
 
-Array = npt.NDArray[np.float64]
 
 SHORTEST = 3  # epochs: two points have no trend
 FALL = 0.5  # little is learned if training loss fell by less than half of its first value ...

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import wrap
+from ranvier.autograd.memory import Array
 from ranvier.explore.table import text_table
 from ranvier.explore.watch import gradients_of, require_module, rms, watching
 from ranvier.nn.modes import mode_kept
 
 __all__ = ["Gradients", "gradients"]
-
-Array = npt.NDArray[Any]
 
 
 class Row(NamedTuple):

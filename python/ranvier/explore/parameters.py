@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad, no_grad
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.autograd.views import bump
 
 __all__ = ["ParameterLoss"]
-
-Array = npt.NDArray[Any]
 
 
 class ParameterLoss:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.memory import Array
 from ranvier.explore.separability import certificate
 from ranvier.nn import Neuron
 
 __all__ = ["Perceptron"]
-
-Array = npt.NDArray[Any]
 
 
 class Perceptron:

@@ -9,11 +9,11 @@ from operator import mul
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from ranvier.autograd.memory import Array
 
 __all__ = ["certificate", "proves"]
 
-Array = npt.NDArray[Any]
 Row = list[int]
 
 MOST_FEATURES, MOST_PRODUCTS = 32, 500_000  # limits of the search: a few seconds

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import wrap
+from ranvier.autograd.memory import Array
 from ranvier.data.sampler import positive
 from ranvier.explore.watch import require_module
 from ranvier.nn.modes import evaluating
 
 __all__ = ["count_steps", "one_step"]
-
-Array = npt.NDArray[Any]
 
 
 class Counted(NamedTuple):

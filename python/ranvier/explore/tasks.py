@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.nn as nn
 import ranvier.ops as ops
@@ -16,13 +15,13 @@ from ranvier.explore.filters import filter_image
 from ranvier.explore.fit import judge_fit
 from ranvier.explore.flow import gradients
 from ranvier.explore.linear import collapse
+from ranvier.explore.path import Array
 from ranvier.explore.steps import count_steps, one_step
 from ranvier.ops.activation.slope import derivative
 from ranvier.optim import SGD
 
 __all__ = ["EXERCISES", "Exercise"]
 
-Array = npt.NDArray[np.float64]
 Mistakes = Sequence[tuple[Any, str]]
 
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor, enable_grad, grad
+from ranvier.autograd.memory import Array
 from ranvier.nn.module import Module
 
 __all__ = ["Call", "gradients_of", "layers", "require_module", "rms", "watching"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass

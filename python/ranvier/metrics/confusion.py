@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.metrics.inputs import Array, distinct, label_arrays, one_of, weights_of
+from ranvier.autograd.memory import Array
+from ranvier.metrics.inputs import distinct, label_arrays, one_of, weights_of
 
 __all__ = ["confusion_matrix"]
 

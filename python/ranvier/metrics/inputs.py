@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import plain
+from ranvier.autograd.memory import Array, plain
 
-Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 

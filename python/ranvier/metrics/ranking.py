@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.metrics.inputs import Array, Floats, distinct, mean_or_sum, one_of, targets, weights_of
+from ranvier.autograd.memory import Array
+from ranvier.metrics.inputs import Floats, distinct, mean_or_sum, one_of, targets, weights_of
 
 __all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
 

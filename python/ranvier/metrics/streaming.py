@@ -14,8 +14,9 @@ import numpy as np
 
 import ranvier.metrics.classification as classification
 import ranvier.metrics.ranking as ranking
+from ranvier.autograd.memory import Array
 from ranvier.metrics.confusion import Counts, counts_of, normalized, scores
-from ranvier.metrics.inputs import Array, weights_of
+from ranvier.metrics.inputs import weights_of
 from ranvier.metrics.report import report
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.metrics.regression as regression
-from ranvier.metrics.inputs import Array
+from ranvier.autograd.memory import Array
 from ranvier.metrics.streaming import StreamingMetric
 
 __all__ = ["MAE", "MSE", "R2", "RMSE"]

@@ -9,10 +9,11 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.ops as ops
+from ranvier.autograd.memory import Array
 from ranvier.nn.modes import evaluating
 from ranvier.plot.colours import BLACK, COLOURS, GRAY, colours
 from ranvier.plot.figure import finish, label, legend, one_axes
-from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
+from ranvier.plot.inputs import array_of, class_names_of, labels_of, shortened
 from ranvier.plot.style import MARKERS, PANEL, SMALL
 from ranvier.plot.types import Axes, Path
 

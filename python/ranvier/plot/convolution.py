@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+from ranvier.autograd.memory import Array
 from ranvier.plot.colours import AMOUNTS, PIXELS, around_zero
 from ranvier.plot.figure import bare, colour_bar, finish, label, new_figure, one_axes
-from ranvier.plot.inputs import Array, array_of, traced
+from ranvier.plot.inputs import array_of, traced
 from ranvier.plot.mosaic import draw_maps, draw_mosaic
 from ranvier.plot.style import SMALL, number
 from ranvier.plot.types import Axes, Figure, Panels, Path

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import wrap
 from ranvier.plot.colours import BLACK, BLUE, GRAY, RED, colours
@@ -20,7 +21,7 @@ from ranvier.plot.figure import (
     several_axes,
     whole_numbers,
 )
-from ranvier.plot.inputs import Array, array_of
+from ranvier.plot.inputs import array_of
 from ranvier.plot.style import MARKERS, PANEL
 from ranvier.plot.types import Axes, Figure, Panels, Path
 

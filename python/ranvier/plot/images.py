@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import Array
 from ranvier.plot.colours import PIXELS, RIGHT, WRONG
 from ranvier.plot.figure import bare, finish, grid_axes
-from ranvier.plot.inputs import Array, array_of, class_names_of, labels_of, shortened
+from ranvier.plot.inputs import array_of, class_names_of, labels_of, shortened
 from ranvier.plot.style import SMALL, TITLE, extremes
 from ranvier.plot.types import Figure, Panels, Path
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor
+from ranvier.autograd.memory import Array
 from ranvier.nn import Module
 from ranvier.nn.trace import LayerOutput, layer_outputs
-
-Array = npt.NDArray[Any]
 
 
 def array_of(name: str, what: str, values: Any) -> Array:

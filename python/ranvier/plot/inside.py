@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import Array
 from ranvier.plot.colours import AMOUNTS, BLACK, BLUE, PIXELS, RED
 from ranvier.plot.figure import finish, grid_axes, label, whole_numbers
-from ranvier.plot.inputs import Array, shortened, traced
+from ranvier.plot.inputs import shortened, traced
 from ranvier.plot.mosaic import draw_maps
 from ranvier.plot.style import SMALL
 from ranvier.plot.types import Figure, Panels, Path

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor
+from ranvier.autograd.memory import Array
 from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
 from ranvier.plot.colours import AMOUNTS, BLUE, RED
 from ranvier.plot.figure import colour_bar, finish, label, legend, one_axes
-from ranvier.plot.inputs import Array, module_of
+from ranvier.plot.inputs import module_of
 from ranvier.plot.style import PANEL, SMALL, extremes
 from ranvier.plot.types import Axes, Path
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import Array
 from ranvier.plot.colours import GRAY, around_zero
 from ranvier.plot.figure import bare, colour_bar
-from ranvier.plot.inputs import Array
 from ranvier.plot.style import extremes
 
 

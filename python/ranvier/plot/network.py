@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.nn as nn
+from ranvier.autograd.memory import Array
 from ranvier.plot.colours import BLACK, BLUE, GRAY, ORANGE, RED, SKY, YELLOW
 from ranvier.plot.figure import bare, finish, label, legend, one_axes
-from ranvier.plot.inputs import Array, shortened
+from ranvier.plot.inputs import shortened
 from ranvier.plot.style import SMALL
 from ranvier.plot.types import Axes, Path
 

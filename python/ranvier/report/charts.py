@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ranvier.autograd.memory import Array
 from ranvier.report.html import number, text
 
 __all__ = ["lines", "points"]
@@ -19,7 +18,6 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 388, 30, 204  # of the plane inside the axes
 STYLES = (("#0072b2", ""), ("#c04a00", "6 3"))  # colour and dashes, told apart without colour, too
 MOST = 1000  # points of a curve or cloud; more would make the page large and show no more
 
-Array = npt.NDArray[Any]
 Range = tuple[float, float]
 
 

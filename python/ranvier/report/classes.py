@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.metrics as metrics
+from ranvier.autograd.memory import Array
 from ranvier.report.html import facts, section, table, text
 from ranvier.report.images import as_pixels, data_uri
 
@@ -17,8 +17,6 @@ __all__ = ["results"]
 SHOWN = 15  # samples, and mistakes
 MATRIX = 30  # classes up to which the matrix can be read
 PAIRS = 10
-
-Array = npt.NDArray[Any]
 
 
 def results(x: Any, true: Array, predicted: Array, probabilities: Any, names: Sequence[str] | None) -> str:

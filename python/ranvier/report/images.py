@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from ranvier.autograd.memory import Array
 
 __all__ = ["as_pixels", "data_uri", "png"]
 
-Array = npt.NDArray[Any]
 THUMBNAIL = 96  # pixels
 
 

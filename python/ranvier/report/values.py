@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.metrics as metrics
 import ranvier.report.charts as charts
+from ranvier.autograd.memory import Array
 from ranvier.report.html import facts, number, section, table
 
 __all__ = ["results"]
 
 SHOWN = 10
-Array = npt.NDArray[Any]
 
 
 def results(y_true: Array, y_pred: Array) -> str:

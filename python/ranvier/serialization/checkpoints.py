@@ -12,15 +12,13 @@ import zlib
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.serialization.files as files
 import ranvier.serialization.tree as tree
 from ranvier._core import __version__
+from ranvier.serialization.files import Arrays
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:

@@ -17,10 +17,10 @@ import ranvier.serialization.tree as tree
 from ranvier._core import __version__
 from ranvier.autograd import wrap
 from ranvier.serialization.checkpoints import read_checkpoint
+from ranvier.serialization.files import Arrays
 
 __all__ = ["Info", "info", "load", "save"]
 
-Arrays = dict[str, npt.NDArray[Any]]
 PathLike = str | os.PathLike[str]
 LINKS = ("softmax", "sigmoid", "identity")
 

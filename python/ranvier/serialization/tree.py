@@ -10,13 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
+from ranvier.serialization.files import Arrays
 
 __all__ = ["decode", "encode"]
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def encode(value: Any, arrays: Arrays, path: str = "") -> Any:

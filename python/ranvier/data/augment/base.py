@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
+from ranvier.autograd.memory import Array
 from ranvier.autograd.random import fresh_key
 from ranvier.data.dataset import like, raw
 
 __all__ = ["Augmentation", "Compose"]
 
-Array = npt.NDArray[Any]
 Numbers = npt.NDArray[np.float64]
 
 

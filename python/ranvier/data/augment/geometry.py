@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.data.augment.base import Array, Augmentation, Numbers, pair, probability, span, whole
+from ranvier.autograd.memory import Array
+from ranvier.data.augment.base import Augmentation, Numbers, pair, probability, span, whole
 
 __all__ = [
     "CenterCrop",

@@ -8,7 +8,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import random
-from ranvier.data.augment.base import Array, Numbers, probability, require_images, uniform, whole
+from ranvier.autograd.memory import Array
+from ranvier.data.augment.base import Numbers, probability, require_images, uniform, whole
 from ranvier.data.dataset import like, raw
 from ranvier.data.transforms import one_hot
 

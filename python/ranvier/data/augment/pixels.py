@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.memory import Array
 from ranvier.autograd.random import fresh_key
-from ranvier.data.augment.base import Array, Augmentation, Numbers, pair, probability, span, whole
+from ranvier.data.augment.base import Augmentation, Numbers, pair, probability, span, whole
 
 __all__ = ["Cutout", "GaussianNoise", "RandomErasing"]
 

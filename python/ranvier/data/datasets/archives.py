@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import Array
 from ranvier.data.datasets.samples import (
-    Array,
     PathLike,
     Samples,
     first_not_finite,

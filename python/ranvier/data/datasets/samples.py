@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from ranvier.autograd.memory import Array
 
 __all__ = ["Samples"]
 
-Array = npt.NDArray[Any]
 PathLike = str | os.PathLike[str]
 TASKS = ("auto", "classification", "regression")
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.data.datasets.samples import Array, PathLike, Samples, require_file, require_task, targets
+from ranvier.autograd.memory import Array
+from ranvier.data.datasets.samples import PathLike, Samples, require_file, require_task, targets
 
 __all__ = ["load_csv", "load_digit_recognizer"]
 
