@@ -106,11 +106,12 @@ class TestCosineEmbedding(DistanceCase):
 
     def reference(self, x1, x2, target):
         cosine = reference.cosine_similarity(x1, x2, 1, 1e-6)
-        return losses.cosine_margin(cosine, target, self.reduction_name, self.margin)
+        return losses.cosine_margin(cosine, target, reduction=self.reduction_name, margin=self.margin)
 
     def reference_backward(self, dy, x1, x2, target):
         cosine = reference.cosine_similarity(x1, x2, 1, 1e-6)
-        by_cosine, _ = losses.cosine_margin_backward(dy, cosine, target, self.reduction_name, self.margin)
+        settings = {"reduction": self.reduction_name, "margin": self.margin}
+        by_cosine, _ = losses.cosine_margin.backward(dy, cosine, target, **settings)
         return (*reference.cosine_similarity_backward(by_cosine, x1, x2, 1, 1e-6), None)
 
     def torch_op(self, torch, x1, x2, target):
@@ -161,20 +162,20 @@ class TestTripletMargin(DistanceCase):
         near, far, other = (reference.pairwise_distance(a, b, -1, p) for a, b in pairs)
         return near, far, other if self.settings.get("swap") else far
 
+    def margin(self):
+        return {"reduction": self.reduction_name, "margin": self.settings["margin"]}
+
     def op(self, *arrays):
         return ops.triplet_margin(*arrays, reduction=self.reduction_name, **self.settings)
 
     def reference(self, *arrays):
         near, far, other = self.distances(*arrays)
-        return losses.margin_ranking(
-            np.minimum(far, other), near, np.ones_like(near), self.reduction_name, self.settings["margin"]
-        )
+        return losses.margin_ranking(np.minimum(far, other), near, np.ones_like(near), **self.margin())
 
     def reference_backward(self, dy, anchor, positive, negative):
         near, far, other = self.distances(anchor, positive, negative)
-        by_far, by_near, _ = losses.margin_ranking_backward(
-            dy, np.minimum(far, other), near, np.ones_like(near), self.reduction_name, self.settings["margin"]
-        )
+        arrays = np.minimum(far, other), near, np.ones_like(near)
+        by_far, by_near, _ = losses.margin_ranking.backward(dy, *arrays, **self.margin())
 
         def back(d, a, b):
             return reference.pairwise_distance_backward(d, a, b, -1, self.settings.get("p", 2.0))
