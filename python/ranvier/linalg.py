@@ -54,8 +54,8 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
 
 
 def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The 2-norm over the axes (by default all). With ord, a vector's norm for one axis or a vector, a matrix's
-    for two axes or a matrix.
+    """The 2-norm over the axes (by default all). With ord, a vector's norm for one axis or a vector, a
+    matrix's for two axes or a matrix.
 
     >>> import ranvier as rv
     >>> rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))

@@ -2,8 +2,7 @@
 
 A node (Function, Output or leaf Tensor) runs when all its uses have delivered their gradients. A Function may
 return the same array for two inputs, or the array that it got. So the sum of two gradients goes to a new
-array, to which further ones are added; and a leaf keeps an array as its ``grad`` only if nothing else holds
-it.
+array, to which others are added; and a leaf keeps an array as its ``grad`` only if nothing else holds it.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ def backward(
 ) -> None:
     """Adds the gradient of this tensor to the ``grad`` of every leaf that requires it.
 
-    gradient: has the shape of the tensor; 1 by default, for a tensor of one element. retain_graph: keep what
-    forward saved, for another backward; without it that raises RuntimeError. inputs: the tensors to get a
-    ``grad`` (others than leaves as after ``retain_grad``); None means all leaves.
+    gradient: has the shape of the tensor; 1 by default, for a tensor of one element.
+    retain_graph: keeps what forward saved, so that backward can be called again.
+    inputs: the tensors that get a ``grad``, also those that are no leaves; None means all leaves.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(3.0, requires_grad=True)
@@ -106,8 +105,9 @@ def run(
 ) -> None:
     """Computes the gradients from the roots to the leaves.
 
-    captured: gets the gradients of these nodes, and no ``grad`` is changed. only: the nodes of the tensors
-    that get a ``grad``; None means all leaves. Nodes that lead to none of either are not run.
+    captured: is filled with the gradients of its nodes; then no ``grad`` is changed.
+    only: the nodes of the tensors that get a ``grad``; None means all leaves.
+    Nodes that lead to none of these are not run.
     """
     pending: dict[Any, Array] = {}
     ours: set[Any] = set()  # nodes with a pending sum in a new array
@@ -150,7 +150,7 @@ def run(
 
 
 def _leading_to(targets: Iterable[Any], starts: list[Any]) -> set[Any]:
-    """The nodes between the starts and the targets, without the last targets."""
+    """The nodes between the starts and the targets; of the targets those that lead to others."""
     users: dict[Any, list[Any]] = {}
     stack, found = list(starts), set(starts)
     while stack:
@@ -294,7 +294,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
         return
     if recordings and (recording := current()) is not None:
         recording.passing = True  # a replay would add where the recorded step has added
-    kept._array = _sum(total, gradient)  # somebody else holds this array
+    kept._array = _sum(total, gradient)  # something else holds this array
 
 
 def _sole_references() -> int:

@@ -38,9 +38,10 @@ _ONCE = "a Function instance records one call, because it keeps what its own bac
 class Function:
     """One operation on arrays with its gradient; subclass it to define your own.
 
-    ``forward(*arrays)`` gets NumPy arrays and returns an array or a tuple of arrays. ``backward(dy, ...)``
-    gets one gradient for each output (None for an unused one of several) and returns one gradient, or None,
-    for each input of forward. ``self.needs`` says, in both, which inputs need a gradient.
+    ``forward(*arrays)`` gets NumPy arrays and returns an array or a tuple of arrays.
+    ``backward(dy, ...)`` gets one gradient for each output (None for an unused one of several) and returns one
+    gradient, or None, for each input of forward.
+    ``self.needs`` says, in both, which inputs need a gradient.
 
     >>> import numpy as np, ranvier as rv
     >>> class Square(rv.autograd.Function):

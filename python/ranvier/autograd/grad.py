@@ -102,9 +102,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
 
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns the gradient of a function with one number as its result.
-
-    See :func:`value_and_grad`.
+    """A function that returns the gradients with respect to ``args[argnums]``: see :func:`value_and_grad`.
 
     >>> import ranvier as rv
     >>> rv.grad(lambda x: x.clone())(2.0)

@@ -70,7 +70,8 @@ def gradcheck(
     """True if the gradients of a function agree with central differences in float64.
 
     inputs: Tensors or arrays, converted to float64; the floating ones are checked. They must be more than
-    2e-3 max(1, abs(x)) away from kinks. entries: the number of elements of each to check; None means all.
+    2e-3 max(1, abs(x)) away from kinks.
+    entries: the number of elements of each input to check; None means all.
     Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
     gradient, or rtol where that is below 1.
 

@@ -61,9 +61,8 @@ class Retain:
 def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     """Calls ``hook(gradient)`` when backward has the whole gradient of this tensor.
 
-    What the hook returns replaces the gradient, unless it is None. Returns a handle: ``remove()`` removes the
-    hook.
-    Raises RuntimeError for a tensor that requires no gradients.
+    What the hook returns replaces the gradient, unless it is None. ``remove()`` of the returned handle
+    removes the hook. Raises RuntimeError for a tensor that requires no gradients.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(3.0, requires_grad=True)

@@ -144,7 +144,7 @@ def _decorate(function: F, wanted: bool) -> F:
 
 
 def _decorate_generator(function: F, wanted: bool) -> F:
-    """Switches for each part of a generator, and back for what its caller does between them."""
+    """Switches while a part of the generator runs, and back between the parts."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

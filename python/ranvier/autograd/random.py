@@ -23,7 +23,7 @@ _lock = allocate_lock()
 
 
 class Generator:
-    """A stream of random numbers, as `torch.Generator`: its seed and how far it has been used.
+    """A stream of random numbers, as `torch.Generator`: its seed and the number of draws.
 
     >>> import ranvier as rv
     >>> a, b = rv.Generator().manual_seed(3), rv.Generator().manual_seed(3)
@@ -35,7 +35,7 @@ class Generator:
         self._numpy: np.random.Generator | None = None
         self._seeded = True
         # The seed and the number of keys drawn, in memory that kernels read: a replay draws the next keys.
-        self._state = np.array([67280421310721, 0])  # the seed that PyTorch's generators begin with
+        self._state = np.array([67280421310721, 0])  # PyTorch's default seed
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the stream of `seed`; returns self."""
@@ -164,7 +164,7 @@ def fresh_key() -> np.ndarray[Any, Any]:
 
 
 def get_rng_state() -> dict[str, Any]:
-    """The state of the randomness as plain Python values, for checkpoints."""
+    """The state of the random numbers as plain Python values, for checkpoints."""
     return current().get_state()
 
 
