@@ -197,7 +197,8 @@ def _run_node(
     if dy is None:
         gradients = (None,) * len(edges)
     elif type(node) is Output:
-        _place(node, dy, pending)
+        parts = pending.setdefault(node.function, [None] * node.function.outputs)
+        parts[node.index] = dy
         gradients = (None,)
     else:
         for cell, count in zip(node.versions, node.changes):  # noqa: B905
@@ -233,14 +234,6 @@ def _run_node(
 
 def _as_array(gradient: Any) -> Any:
     return gradient.array() if isinstance(gradient, Deferred) else gradient
-
-
-def _place(node: Output, dy: Array, pending: dict[Any, Any]) -> None:
-    """Stores the gradient of one of several outputs beside the others."""
-    parts = pending.get(node.function)
-    if parts is None:
-        parts = pending[node.function] = [None] * node.function.outputs
-    parts[node.index] = dy
 
 
 def _add(node: Any, gradient: Any, pending: dict[Any, Any], ours: set[Any]) -> None:

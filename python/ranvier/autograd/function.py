@@ -39,8 +39,8 @@ class Function:
     """One operation on arrays with its gradient; subclass it to define your own.
 
     ``forward(*arrays)`` gets NumPy arrays and returns an array or a tuple of arrays.
-    ``backward(dy, ...)`` gets one gradient for each output (None for an unused one of several) and returns one
-    gradient, or None, for each input of forward.
+    ``backward(dy, ...)`` gets one gradient for each output (None for an unused one of several) and returns
+    one gradient, or None, for each input of forward.
     ``self.needs`` says, in both, which inputs need a gradient.
 
     >>> import numpy as np, ranvier as rv
@@ -326,8 +326,10 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
         elif isinstance(x, (int, float, np.integer, np.floating, np.bool_)):
             tensors.append(x)
             numbers = True
+        elif hasattr(x, "__array__"):
+            tensors.append(wrap(plain(name, np.asarray(x))))
         else:
-            tensors.append(wrap(plain(name, np.asarray(x))) if hasattr(x, "__array__") else _refuse(name, x))
+            raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
         tensors = [t if hasattr(t, "_array") else _number(name, t, dtypes) for t in tensors]
@@ -340,10 +342,6 @@ def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
         return wrap(keep(np.array(number, dtype)))
     except OverflowError:
         raise ValueError(f"[{name}] got the number {number}; expected one that {dtype} can hold") from None
-
-
-def _refuse(name: str, x: Any) -> Any:
-    raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
 
 
 def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:

@@ -148,11 +148,6 @@ def generator() -> np.random.Generator:
     return current().numpy()
 
 
-def next_key() -> int:
-    """See :meth:`Generator.next_key`."""
-    return current().next_key()
-
-
 def fresh_key() -> np.ndarray[Any, Any]:
     """The buffer (key, number of the call) that a random kernel reads; it depends on ``rv.manual_seed``.
 

@@ -62,10 +62,12 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         change_history(base, result._grad_fn)
     else:
         base, chain, _ = view
-        change_history(base, _replaced(base, chain, result._grad_fn))
+        replaced = _node(Replace(chain, base._array), (base._grad_fn, result._grad_fn))
+        change_history(base, replaced)
     for other in views_of(base):
         _, chain, why = other._view
-        change_history(other, _refused(why, base._grad_fn) if why else chained(chain, base._grad_fn))
+        maker = _node(Refused(why), (base._grad_fn,)) if why else chained(chain, base._grad_fn)
+        change_history(other, maker)
     renew(tensor, without=base)
 
 
@@ -131,11 +133,3 @@ def _node(function: Any, edges: tuple[Any, ...]) -> Any:
     function.edges, function.needs = edges, tuple(edge is not None for edge in edges)
     function.versions, function.changes = (), ()
     return function
-
-
-def _replaced(base: Any, chain: tuple[Any, ...], maker: Any) -> Any:
-    return _node(Replace(chain, base._array), (base._grad_fn, maker))
-
-
-def _refused(why: str, edge: Any) -> Any:
-    return _node(Refused(why), (edge,))
