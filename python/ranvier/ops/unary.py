@@ -1,4 +1,4 @@
-"""The methods of Functions of one tensor, element by element: a class names its two kernels.
+"""Functions of one tensor, element by element, made of a forward and a backward kernel.
 
 Closures, not methods of a base class, which would look the kernels up at each call.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ranvier.autograd.function import Function
 from ranvier.ops.elementwise.dtypes import Array
 
 Kernel = Callable[..., Array]
 
 
-def of_input(kernel: Kernel, kernel_backward: Kernel) -> Any:
-    """forward and backward of y = f(x) with a gradient computed from x."""
+def of_input(name: str, kernel: Kernel, kernel_backward: Kernel) -> type[Function]:
+    """y = f(x) with a gradient computed from x."""
 
     def forward(self: Any, x: Array) -> Array:
         self.x = x
@@ -23,11 +24,11 @@ def of_input(kernel: Kernel, kernel_backward: Kernel) -> Any:
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x)
 
-    return forward, backward
+    return type(name, (Function,), {"forward": forward, "backward": backward})
 
 
-def of_output(kernel: Kernel, kernel_backward: Kernel) -> Any:
-    """forward and backward of y = f(x) with a gradient computed from y."""
+def of_output(name: str, kernel: Kernel, kernel_backward: Kernel) -> type[Function]:
+    """y = f(x) with a gradient computed from y."""
 
     def forward(self: Any, x: Array) -> Array:
         self.y = y = kernel(x)
@@ -36,11 +37,11 @@ def of_output(kernel: Kernel, kernel_backward: Kernel) -> Any:
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.y)
 
-    return forward, backward
+    return type(name, (Function,), {"forward": forward, "backward": backward})
 
 
-def with_setting(kernel: Kernel, kernel_backward: Kernel) -> Any:
-    """__init__, forward and backward of y = f(x, setting) with a gradient computed from x."""
+def with_setting(name: str, kernel: Kernel, kernel_backward: Kernel) -> Any:
+    """y = f(x, setting), made with the setting, with a gradient computed from x."""
 
     def __init__(self: Any, setting: float) -> None:
         self.setting = setting
@@ -52,4 +53,4 @@ def with_setting(kernel: Kernel, kernel_backward: Kernel) -> Any:
     def backward(self: Any, dy: Array) -> Array:
         return kernel_backward(dy, self.x, self.setting)
 
-    return __init__, forward, backward
+    return type(name, (Function,), {"__init__": __init__, "forward": forward, "backward": backward})

@@ -43,6 +43,13 @@ __all__ = [
 ]
 METHODS = ["heaviside", "relu", "relu_"]
 
+LeakyRelu = with_setting("LeakyRelu", _core.leaky_relu, _core.leaky_relu_backward)
+Heaviside = with_setting("Heaviside", _core.heaviside, _core.heaviside_backward)
+Hardsigmoid = of_input("Hardsigmoid", _core.hardsigmoid, _core.hardsigmoid_backward)
+Hardswish = of_input("Hardswish", _core.hardswish, _core.hardswish_backward)
+Softshrink = with_setting("Softshrink", _core.softshrink, _core.softshrink_backward)
+Hardshrink = with_setting("Hardshrink", _core.hardshrink, _core.hardshrink_backward)
+
 
 class Relu(Function):
     takes_deferred = True
@@ -80,10 +87,6 @@ def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
     return clip(as_tensor("clip", x), int(low), None if high is None else int(high))
 
 
-class LeakyRelu(Function):
-    __init__, forward, backward = with_setting(_core.leaky_relu, _core.leaky_relu_backward)
-
-
 def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
@@ -94,12 +97,6 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> T
     tensor([-1.,  3.])
     """
     return replaced("leaky_relu", x, LeakyRelu(negative_slope).apply(x), inplace)
-
-
-class Heaviside(Function):
-    """y = 1 where x > 0, number where x = 0, else 0"""
-
-    __init__, forward, backward = with_setting(_core.heaviside, _core.heaviside_backward)
 
 
 class HeavisideOfTensors(Function):
@@ -183,10 +180,6 @@ def relu6(x: Any, inplace: bool = False) -> Tensor:
     return replaced("relu6", x, y, inplace)
 
 
-class Hardsigmoid(Function):
-    forward, backward = of_input(_core.hardsigmoid, _core.hardsigmoid_backward)
-
-
 def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
@@ -197,10 +190,6 @@ def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
     tensor([0.0000, 0.5000, 1.0000])
     """
     return replaced("hardsigmoid", x, Hardsigmoid().apply(x), inplace)
-
-
-class Hardswish(Function):
-    forward, backward = of_input(_core.hardswish, _core.hardswish_backward)
 
 
 def hardswish(x: Any, inplace: bool = False) -> Tensor:
@@ -215,10 +204,6 @@ def hardswish(x: Any, inplace: bool = False) -> Tensor:
     return replaced("hardswish", x, Hardswish().apply(x), inplace)
 
 
-class Softshrink(Function):
-    __init__, forward, backward = with_setting(_core.softshrink, _core.softshrink_backward)
-
-
 def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
@@ -231,10 +216,6 @@ def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
     if not lambd >= 0:
         raise ValueError(f"[softshrink] got lambd {lambd}; expected a number >= 0")
     return Softshrink(lambd).apply(x)
-
-
-class Hardshrink(Function):
-    __init__, forward, backward = with_setting(_core.hardshrink, _core.hardshrink_backward)
 
 
 def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:

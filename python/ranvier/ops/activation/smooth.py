@@ -34,11 +34,20 @@ __all__ = [
 ]
 METHODS = ["sigmoid", "tanh", "sigmoid_", "tanh_"]
 
+Elu = with_setting("Elu", _core.elu, _core.elu_backward)
+Sigmoid = of_output("Sigmoid", _core.sigmoid, _core.sigmoid_backward)
+Tanh = of_output("Tanh", _core.tanh, _core.tanh_backward)
+Gelu = of_input("Gelu", _core.gelu, _core.gelu_backward)
+GeluTanh = of_input("GeluTanh", _core.gelu_tanh, _core.gelu_tanh_backward)
+Silu = of_input("Silu", _core.silu, _core.silu_backward)
+Selu = of_input("Selu", _core.selu, _core.selu_backward)
+Celu = with_setting("Celu", _core.celu, _core.celu_backward)
+Mish = of_input("Mish", _core.mish, _core.mish_backward)
+Logsigmoid = of_input("Logsigmoid", _core.logsigmoid, _core.logsigmoid_backward)
+Softsign = of_input("Softsign", _core.softsign, _core.softsign_backward)
+Tanhshrink = of_input("Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward)
+
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-class Elu(Function):
-    __init__, forward, backward = with_setting(_core.elu, _core.elu_backward)
 
 
 def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -61,10 +70,6 @@ def _of_integers(x: Any) -> Tensor:
     return floating(x)
 
 
-class Sigmoid(Function):
-    forward, backward = of_output(_core.sigmoid, _core.sigmoid_backward)
-
-
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + exp(-x)), within 2 ulp for every float32.
 
@@ -78,10 +83,6 @@ def sigmoid(x: Any) -> Tensor:
         return Sigmoid().apply(_of_integers(x))
 
 
-class Tanh(Function):
-    forward, backward = of_output(_core.tanh, _core.tanh_backward)
-
-
 def tanh(x: Any) -> Tensor:
     """The hyperbolic tangent, within 2 ulp for every float32.
 
@@ -93,14 +94,6 @@ def tanh(x: Any) -> Tensor:
         return Tanh().apply(x)
     except TypeError:
         return Tanh().apply(_of_integers(x))
-
-
-class Gelu(Function):
-    forward, backward = of_input(_core.gelu, _core.gelu_backward)
-
-
-class GeluTanh(Function):
-    forward, backward = of_input(_core.gelu_tanh, _core.gelu_tanh_backward)
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -120,10 +113,6 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
         return GeluTanh().apply(x)
     raise ValueError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
-
-
-class Silu(Function):
-    forward, backward = of_input(_core.silu, _core.silu_backward)
 
 
 def silu(x: Any, inplace: bool = False) -> Tensor:
@@ -162,10 +151,6 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return Softplus(beta, threshold).apply(x)
 
 
-class Selu(Function):
-    forward, backward = of_input(_core.selu, _core.selu_backward)
-
-
 def selu(x: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
@@ -176,10 +161,6 @@ def selu(x: Any, inplace: bool = False) -> Tensor:
     tensor([-1.7581,  0.0000,  1.0507])
     """
     return replaced("selu", x, Selu().apply(x), inplace)
-
-
-class Celu(Function):
-    __init__, forward, backward = with_setting(_core.celu, _core.celu_backward)
 
 
 def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -196,10 +177,6 @@ def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return replaced("celu", x, Celu(alpha).apply(x), inplace)
 
 
-class Mish(Function):
-    forward, backward = of_input(_core.mish, _core.mish_backward)
-
-
 def mish(x: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
@@ -212,10 +189,6 @@ def mish(x: Any, inplace: bool = False) -> Tensor:
     return replaced("mish", x, Mish().apply(x), inplace)
 
 
-class Logsigmoid(Function):
-    forward, backward = of_input(_core.logsigmoid, _core.logsigmoid_backward)
-
-
 def logsigmoid(x: Any) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
 
@@ -224,10 +197,6 @@ def logsigmoid(x: Any) -> Tensor:
     tensor([-100.0000,   -0.6931])
     """
     return Logsigmoid().apply(x)
-
-
-class Softsign(Function):
-    forward, backward = of_input(_core.softsign, _core.softsign_backward)
 
 
 def softsign(x: Any) -> Tensor:
@@ -243,10 +212,6 @@ def softsign(x: Any) -> Tensor:
         return Softsign().apply(x)
     except TypeError:
         return Softsign().apply(_of_integers(x))
-
-
-class Tanhshrink(Function):
-    forward, backward = of_input(_core.tanhshrink, _core.tanhshrink_backward)
 
 
 def tanhshrink(x: Any) -> Tensor:

@@ -43,6 +43,9 @@ __all__ = [
 ]
 METHODS = [*__all__, "add_", "sub_", "mul_", "div_", "neg_"]
 
+Square = of_input("Square", _core.square, _core.square_backward)
+Reciprocal = of_output("Reciprocal", _core.reciprocal, _core.reciprocal_backward)
+
 
 class Add(Function):
     """y = a + b"""
@@ -167,18 +170,6 @@ class Neg(Function):
 
     def backward(self, dy: Array) -> Array:
         return _core.neg(dy, None)
-
-
-class Square(Function):
-    """y = x^2"""
-
-    forward, backward = of_input(_core.square, _core.square_backward)
-
-
-class Reciprocal(Function):
-    """y = 1 / x"""
-
-    forward, backward = of_output(_core.reciprocal, _core.reciprocal_backward)
 
 
 def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:

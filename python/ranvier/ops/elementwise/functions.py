@@ -20,37 +20,14 @@ from ranvier.ops.unary import of_input, of_output
 __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "round", "sign", "sin", "sqrt"]
 METHODS = [*__all__, "exp_", "sqrt_"]
 
-
-class Exp(Function):
-    forward, backward = of_output(_core.exp, _core.mul)
-
-
-class Expm1(Function):
-    forward, backward = of_output(_core.expm1, _core.expm1_backward)
-
-
-class Log(Function):
-    forward, backward = of_input(_core.log, _core.div)
-
-
-class Log1p(Function):
-    forward, backward = of_input(_core.log1p, _core.log1p_backward)
-
-
-class Sqrt(Function):
-    forward, backward = of_output(_core.sqrt, _core.sqrt_backward)
-
-
-class Sin(Function):
-    forward, backward = of_input(_core.sin, _core.sin_backward)
-
-
-class Cos(Function):
-    forward, backward = of_input(_core.cos, _core.cos_backward)
-
-
-class Abs(Function):
-    forward, backward = of_input(_core.abs, _core.abs_backward)
+Exp = of_output("Exp", _core.exp, _core.mul)
+Expm1 = of_output("Expm1", _core.expm1, _core.expm1_backward)
+Log = of_input("Log", _core.log, _core.div)
+Log1p = of_input("Log1p", _core.log1p, _core.log1p_backward)
+Sqrt = of_output("Sqrt", _core.sqrt, _core.sqrt_backward)
+Sin = of_input("Sin", _core.sin, _core.sin_backward)
+Cos = of_input("Cos", _core.cos, _core.cos_backward)
+Abs = of_input("Abs", _core.abs, _core.abs_backward)
 
 
 class _Step(Function):
