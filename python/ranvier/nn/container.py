@@ -138,7 +138,52 @@ def _block(name: str, lines: list[str]) -> str:
     return f"{name}({inside}\n)" if lines else f"{name}()"
 
 
-class ModuleDict(Module):
+class _Dictionary(Module):
+    """What ModuleDict and ParameterDict share: ``_registry`` is the property of Module with their entries."""
+
+    _registry: str
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, self._registry)[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if hasattr(self, name) and name not in self:
+            kind = type(self).__name__
+            raise KeyError(f"[{kind}] the name {name!r} is taken by an attribute of {kind}")
+        setattr(self, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
+
+    def __len__(self) -> int:
+        return len(getattr(self, self._registry))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(getattr(self, self._registry))
+
+    def __contains__(self, name: str) -> bool:
+        return name in getattr(self, self._registry)
+
+    def keys(self) -> Iterable[str]:
+        return getattr(self, self._registry).keys()
+
+    def values(self) -> Iterable[Any]:
+        return getattr(self, self._registry).values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return getattr(self, self._registry).items()
+
+    def pop(self, name: str) -> Any:
+        value = self[name]
+        del self[name]
+        return value
+
+
+class ModuleDict(_Dictionary):
     """A dictionary of modules. Their parameters are also the parent's.
 
     >>> from ranvier import nn
@@ -146,47 +191,11 @@ class ModuleDict(Module):
     ['a']
     """
 
+    _registry = "_modules"
+
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
         self.update(modules or {})
-
-    def update(self, modules: Mapping[str, Module]) -> None:
-        for name, module in modules.items():
-            self[name] = module
-
-    def __getitem__(self, name: str) -> Module:
-        return self._modules[name]
-
-    def __setitem__(self, name: str, module: Module) -> None:
-        if hasattr(self, name) and name not in self._module_names:
-            raise KeyError(f"[ModuleDict] the name {name!r} is taken by an attribute of ModuleDict")
-        setattr(self, name, module)
-
-    def __delitem__(self, name: str) -> None:
-        delattr(self, name)
-
-    def __len__(self) -> int:
-        return len(self._module_names)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._module_names
-
-    def keys(self) -> Iterable[str]:
-        return self._modules.keys()
-
-    def values(self) -> Iterable[Module]:
-        return self._modules.values()
-
-    def items(self) -> Iterable[tuple[str, Module]]:
-        return self._modules.items()
-
-    def pop(self, name: str) -> Module:
-        module = self[name]
-        del self[name]
-        return module
 
 
 class ParameterList(Module):
@@ -234,7 +243,7 @@ class ParameterList(Module):
         return _block("ParameterList", [f"({i}): {_sketch(p)}" for i, p in enumerate(self)])
 
 
-class ParameterDict(Module):
+class ParameterDict(_Dictionary):
     """A dictionary of parameters, which are also the parent's; Tensors and arrays become Parameters.
 
     >>> import ranvier as rv
@@ -243,42 +252,14 @@ class ParameterDict(Module):
     ['scale']
     """
 
+    _registry = "_parameters"
+
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.update(values or {})
 
-    def update(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            self[name] = value
-
-    def __getitem__(self, name: str) -> Any:
-        return self._parameters[name]
-
     def __setitem__(self, name: str, value: Any) -> None:
-        if hasattr(self, name) and name not in self._parameter_names:
-            raise KeyError(f"[ParameterDict] the name {name!r} is taken by an attribute of ParameterDict")
-        self.register_parameter(name, _parameter(value))
-
-    def __delitem__(self, name: str) -> None:
-        delattr(self, name)
-
-    def __len__(self) -> int:
-        return len(self._parameter_names)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parameter_names)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._parameter_names
-
-    def keys(self) -> Iterable[str]:
-        return self._parameter_names.keys()
-
-    def values(self) -> Iterable[Any]:
-        return self._parameters.values()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        return self._parameters.items()
+        super().__setitem__(name, _parameter(value))
 
     def __repr__(self) -> str:
         return _block("ParameterDict", [f"({name}): {_sketch(p)}" for name, p in self.items()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array
 
 
 def in_dtype_of(x: Any, target: Any) -> Any:
@@ -61,6 +63,10 @@ class ElementLoss(Function):
         dx = self.gradient(*arguments, False, *self.settings) if self.needs[0] else None
         dt = self.gradient(*arguments, True, *self.settings) if self.needs[1] else None
         return dx, dt
+
+
+def element_loss(name: str, kernel: Callable[..., Array], kernel_backward: Callable[..., Array]) -> Any:
+    return type(name, (ElementLoss,), {"loss": kernel, "gradient": kernel_backward})
 
 
 class LossOfThree(Function):

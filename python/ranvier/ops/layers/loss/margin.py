@@ -10,13 +10,13 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import minimum
 from ranvier.ops.elementwise.dtypes import F32, floating
 from ranvier.ops.layers.distance import cosine_similarity, pairwise_distance
-from ranvier.ops.layers.loss.arguments import ElementLoss, LossOfThree, in_dtype_of
+from ranvier.ops.layers.loss.arguments import LossOfThree, element_loss, in_dtype_of
 
 __all__ = ["cosine_embedding", "hinge_embedding", "margin_ranking", "soft_margin", "triplet_margin"]
 
-
-class SoftMargin(ElementLoss):
-    loss, gradient = _core.soft_margin, _core.soft_margin_backward
+SoftMargin = element_loss("SoftMargin", _core.soft_margin, _core.soft_margin_backward)
+HingeEmbedding = element_loss("HingeEmbedding", _core.hinge_embedding, _core.hinge_embedding_backward)
+CosineMargin = element_loss("CosineMargin", _core.cosine_margin, _core.cosine_margin_backward)
 
 
 def soft_margin(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -29,10 +29,6 @@ def soft_margin(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     tensor([0.6931, 2.1269])
     """
     return SoftMargin(reduction).apply(x, in_dtype_of(x, target))
-
-
-class HingeEmbedding(ElementLoss):
-    loss, gradient = _core.hinge_embedding, _core.hinge_embedding_backward
 
 
 def hinge_embedding(x: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
@@ -65,10 +61,6 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     """
     x1 = x1 if getattr(x1, "dtype", F32).kind == "f" else floating(x1)
     return MarginRanking(reduction, margin).apply(x1, in_dtype_of(x1, x2), in_dtype_of(x1, target))
-
-
-class CosineMargin(ElementLoss):
-    loss, gradient = _core.cosine_margin, _core.cosine_margin_backward
 
 
 def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:

@@ -6,13 +6,14 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.layers.loss.arguments import ElementLoss, constant, in_dtype_of
+from ranvier.ops.layers.loss.arguments import constant, element_loss, in_dtype_of
 
 __all__ = ["bce", "bce_with_logits", "kl_div", "sigmoid_focal"]
 
-
-class Bce(ElementLoss):
-    loss, gradient = _core.bce, _core.bce_backward
+Bce = element_loss("Bce", _core.bce, _core.bce_backward)
+BceWithLogits = element_loss("BceWithLogits", _core.bce_with_logits, _core.bce_with_logits_backward)
+SigmoidFocal = element_loss("SigmoidFocal", _core.sigmoid_focal, _core.sigmoid_focal_backward)
+KlDiv = element_loss("KlDiv", _core.kl_div, _core.kl_div_backward)
 
 
 def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
@@ -28,10 +29,6 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
     tensor(0.1976)
     """
     return Bce(reduction, constant("bce", "weight", weight, x)).apply(x, in_dtype_of(x, target))
-
-
-class BceWithLogits(ElementLoss):
-    loss, gradient = _core.bce_with_logits, _core.bce_with_logits_backward
 
 
 def bce_with_logits(
@@ -58,10 +55,6 @@ def bce_with_logits(
     return BceWithLogits(reduction, *settings).apply(x, in_dtype_of(x, target))
 
 
-class SigmoidFocal(ElementLoss):
-    loss, gradient = _core.sigmoid_focal, _core.sigmoid_focal_backward
-
-
 def sigmoid_focal(
     x: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "none"
 ) -> Tensor:
@@ -79,10 +72,6 @@ def sigmoid_focal(
     tensor([4.3322e-02, 2.7321e-05])
     """
     return SigmoidFocal(reduction, alpha, gamma).apply(x, in_dtype_of(x, target))
-
-
-class KlDiv(ElementLoss):
-    loss, gradient = _core.kl_div, _core.kl_div_backward
 
 
 def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:

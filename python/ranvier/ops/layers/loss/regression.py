@@ -10,14 +10,16 @@ import ranvier._core as _core
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import floating
-from ranvier.ops.layers.loss.arguments import ElementLoss, LossOfThree, in_dtype_of
+from ranvier.ops.layers.loss.arguments import LossOfThree, element_loss, in_dtype_of
 from ranvier.ops.shape import broadcast_to, unsqueeze
 
 __all__ = ["gaussian_nll", "huber", "l1", "mse", "poisson_nll", "smooth_l1"]
 
-
-class Mse(ElementLoss):
-    loss, gradient = _core.mse, _core.mse_backward
+Mse = element_loss("Mse", _core.mse, _core.mse_backward)
+L1 = element_loss("L1", _core.l1, _core.l1_backward)
+SmoothL1 = element_loss("SmoothL1", _core.smooth_l1, _core.smooth_l1_backward)
+Huber = element_loss("Huber", _core.huber, _core.huber_backward)
+PoissonNll = element_loss("PoissonNll", _core.poisson_nll, _core.poisson_nll_backward)
 
 
 def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -33,10 +35,6 @@ def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     return Mse(reduction).apply(x, in_dtype_of(x, target))
 
 
-class L1(ElementLoss):
-    loss, gradient = _core.l1, _core.l1_backward
-
-
 def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
 
@@ -47,10 +45,6 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     tensor(0.5000)
     """
     return L1(reduction).apply(x, in_dtype_of(x, target))
-
-
-class SmoothL1(ElementLoss):
-    loss, gradient = _core.smooth_l1, _core.smooth_l1_backward
 
 
 def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -67,10 +61,6 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     return SmoothL1(reduction, beta).apply(x, in_dtype_of(x, target))
 
 
-class Huber(ElementLoss):
-    loss, gradient = _core.huber, _core.huber_backward
-
-
 def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
 
@@ -83,10 +73,6 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     tensor([0.1250, 4.0000])
     """
     return Huber(reduction, delta).apply(x, in_dtype_of(x, target))
-
-
-class PoissonNll(ElementLoss):
-    loss, gradient = _core.poisson_nll, _core.poisson_nll_backward
 
 
 def poisson_nll(
