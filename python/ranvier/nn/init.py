@@ -6,6 +6,7 @@ fan_in is the number of inputs of an output, fan_out the number of outputs of an
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -208,34 +209,17 @@ def trunc_normal_(
     return _fill(tensor, values)
 
 
-he_uniform_, he_normal_, glorot_uniform_, glorot_normal_ = (
-    kaiming_uniform_,
-    kaiming_normal_,
-    xavier_uniform_,
-    xavier_normal_,
-)
-
-
-def _he_normal(weight: Tensor) -> Tensor:
-    return kaiming_normal_(weight, nonlinearity="relu")
-
-
-def _he_uniform(weight: Tensor) -> Tensor:
-    return kaiming_uniform_(weight, nonlinearity="relu")
-
-
-def _small(weight: Tensor) -> Tensor:
-    return normal_(weight, 0.0, 0.01)
-
+he_uniform_, he_normal_ = kaiming_uniform_, kaiming_normal_
+glorot_uniform_, glorot_normal_ = xavier_uniform_, xavier_normal_
 
 NAMED: dict[str, Callable[[Tensor], Tensor]] = {
-    "he": _he_normal,
-    "he_uniform": _he_uniform,
+    "he": functools.partial(kaiming_normal_, nonlinearity="relu"),
+    "he_uniform": functools.partial(kaiming_uniform_, nonlinearity="relu"),
     "xavier": xavier_normal_,
     "xavier_uniform": xavier_uniform_,
     "lecun": lecun_normal_,
     "lecun_uniform": lecun_uniform_,
-    "normal": _small,
+    "normal": functools.partial(normal_, std=0.01),
     "zeros": zeros_,
     "ones": ones_,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ranvier.autograd.tensor import Tensor
@@ -34,11 +35,8 @@ class Flatten(Module):
                 f"[flatten] got x of shape {tuple(x.shape)} for dimensions {self.start_dim} to "
                 f"{self.end_dim}; expected at least {max(start, end) + 1} dimensions"
             )
-        shape: tuple[int, ...] = tuple(x.shape)
-        joined = 1
-        for n in shape[start : end + 1]:
-            joined *= n
-        return x.reshape((*shape[:start], joined, *shape[end + 1 :]))
+        joined = math.prod(x.shape[start : end + 1])
+        return x.reshape((*x.shape[:start], joined, *x.shape[end + 1 :]))
 
 
 class Unflatten(Module):

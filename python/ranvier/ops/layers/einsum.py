@@ -7,6 +7,7 @@ from the left. The gradient follows from these ops.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -129,7 +130,7 @@ def _pair(a: Tensor, ia: Indices, b: Tensor, ib: Indices, keep: set[str]) -> tup
     inner = [i for i in ia if i in ib and i not in keep]
     rows, columns = [i for i in ia if i not in ib], [i for i in ib if i not in ia]
     shape = [[sizes[i] for i in names] for names in (stack, rows, inner, columns)]
-    n, m, k, p = (_count(part) for part in shape)
+    n, m, k, p = map(math.prod, shape)
     a = _ordered(a, ia, [*stack, *rows, *inner])
     b = _ordered(b, ib, [*stack, *inner, *columns])
     if not inner:
@@ -151,10 +152,3 @@ def _without_ones(x: Tensor, indices: Indices, sizes: dict[str, int]) -> tuple[T
     if len(keep) == len(indices):
         return x, indices
     return reshape(x, [x.shape[d] for d in keep]), [indices[d] for d in keep]
-
-
-def _count(sizes: list[int]) -> int:
-    product = 1
-    for n in sizes:
-        product *= n
-    return product
