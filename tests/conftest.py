@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture
 def isa(request: Any) -> Iterator[str]:
-    """The kernels of one ISA level; the level in force before comes back afterwards."""
+    """The kernels of one ISA level; the earlier level is set again afterwards."""
     before = _core.isa()
     _core.set_isa(request.param)
     yield request.param
@@ -97,7 +97,7 @@ def isa(request: Any) -> Iterator[str]:
 
 
 class _Levels:
-    """Each ISA level in turn, in force while the loop is at it."""
+    """Each ISA level in turn, set during its pass of the loop."""
 
     def __iter__(self) -> Iterator[str]:
         for level in _core.supported_isas():

@@ -187,7 +187,7 @@ JSON = st.recursive(
     field=st.sampled_from(["model", "tied", "content", "dict", "input_shape", "class_names", "version"]),
     value=JSON,
 )
-def test_any_json_loads_or_raises_in_the_house_form(path, field, value):
+def test_any_json_loads_or_raises_in_the_standard_form(path, field, value):
     forged(path, **{field: value})
     with contextlib.suppress(ValueError):
         rv.load(path)

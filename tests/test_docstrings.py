@@ -19,7 +19,7 @@ WITH_EXAMPLES = [
     for name in ["ranvier", *MODULES]
     if any(test.examples for test in FINDER.find(importlib.import_module(name)))
 ]
-# Public names without an example of their own: kinds of dtype and error, results that a function's example
+# Public names without their own example: kinds of dtype and error, results that a function's example
 # shows, and what is still to be written. The list only gets shorter.
 WITHOUT = {
     "ranvier": """BoolTensor CaptureError DoubleTensor FloatTensor IntTensor LongTensor ProgressBar

@@ -27,8 +27,8 @@ PARTS = 8
 
 def answer(call: Call, rng: Any) -> Any:
     """The result; of an op half of the time with gradients, sent back through it."""
-    function, arrays = getattr(MODULES[call.room], call.name), call.arrays
-    differentiated = call.room == "ops" and rng.random() < 0.5
+    function, arrays = getattr(MODULES[call.module], call.name), call.arrays
+    differentiated = call.module == "ops" and rng.random() < 0.5
     if not differentiated:
         return function(*arrays, *call.positional, **call.attributes)
     return sent_back(function(*map(leaf, arrays), *call.positional, **call.attributes))
@@ -46,10 +46,10 @@ def run(calls: int, rng: Any) -> int:
         call = random_call(rng)
         what = f"call {number} of seed {SEED}: {call}"
         before = [x.tobytes() for x in _arrays(call)]
-        result = attempt(lambda call=call: answer(call, rng), what, house=call.room == "kernels")
+        result = attempt(lambda call=call: answer(call, rng), what, standard=call.module == "kernels")
         answered += bool(flat(result))
         out = call.attributes.get("out")
-        written = [out, *(call.arrays[at] for at in WRITES.get((call.room, call.name), ()))]
+        written = [out, *(call.arrays[at] for at in WRITES.get((call.module, call.name), ()))]
         written = [x for x in written if isinstance(x, np.ndarray)]
         for x, kept in zip(_arrays(call), before, strict=True):
             if not any(np.may_share_memory(x, other) for other in written):

@@ -29,8 +29,8 @@ def repeated(shape: tuple[int, ...], dtype: Any) -> Any:
         return None
 
 
-def huge_cases(room: str, name: str) -> Iterator[Case]:
-    arrays, _ = call_of(room, name)
+def huge_cases(module: str, name: str) -> Iterator[Case]:
+    arrays, _ = call_of(module, name)
     at_axis = [
         (at, axis) for at, x in enumerate(arrays) if isinstance(x, np.ndarray) for axis in range(x.ndim)
     ]
@@ -45,12 +45,12 @@ def huge_cases(room: str, name: str) -> Iterator[Case]:
         given = [repeated(tuple(shapes[at]), x.dtype) if at in shapes else x for at, x in enumerate(arrays)]
         if any(x is None for x in given):
             continue
-        yield from cases(room, name, given)
+        yield from cases(module, name, given)
 
 
-@pytest.mark.parametrize(("room", "name"), EVERY)
-def test_huge_views(room: str, name: str) -> None:
-    assert run_isolated(list(huge_cases(room, name)), 20) == []
+@pytest.mark.parametrize(("module", "name"), EVERY)
+def test_huge_views(module: str, name: str) -> None:
+    assert run_isolated(list(huge_cases(module, name)), 20) == []
 
 
 @pytest.mark.parametrize("channels", [2, 2**20, 2**30])

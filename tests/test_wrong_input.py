@@ -24,7 +24,7 @@ from support.wrong_input import (
     wrong_arrays,
 )
 
-every_call = pytest.mark.parametrize(("room", "name"), EVERY)
+every_call = pytest.mark.parametrize(("module", "name"), EVERY)
 # outside training, without a greatest norm, without running statistics
 UNUSED = {("batch_norm", 5), ("embedding", "norm_type"), ("instance_norm", "momentum")}
 # accept more than the type of their right value says: fractions, and one factor for each axis
@@ -40,50 +40,50 @@ def test_every_public_name_has_a_call() -> None:
 
 
 @every_call
-def test_right_call(room: str, name: str) -> None:
-    arrays, attributes = call_of(room, name)
-    assert flat(run(room, name, arrays, attributes))
+def test_right_call(module: str, name: str) -> None:
+    arrays, attributes = call_of(module, name)
+    assert flat(run(module, name, arrays, attributes))
 
 
 @every_call
-def test_wrong_arrays(room: str, name: str) -> None:
-    arrays, attributes = call_of(room, name)
+def test_wrong_arrays(module: str, name: str) -> None:
+    arrays, attributes = call_of(module, name)
     for at, right in enumerate(arrays):
         lists = isinstance(right, list)
         for wrong in wrong_arrays(right[0] if lists else right):
             for spoiled in ([wrong], [right[0], wrong], wrong) if lists else (wrong,):
                 given = [*arrays[:at], spoiled, *arrays[at + 1 :]]
-                for backward in (False, True)[: 1 + (room == "ops")]:
+                for backward in (False, True)[: 1 + (module == "ops")]:
                     what = f"{name}, array {at}: {describe(spoiled)}, backward {backward}"
                     attempt(
-                        lambda g=given, b=backward: run(room, name, g, attributes, b),
+                        lambda g=given, b=backward: run(module, name, g, attributes, b),
                         what,
-                        room == "kernels",
+                        module == "kernels",
                         never_right(wrong) and (name, at) not in UNUSED,
                     )
 
 
 @every_call
-def test_wrong_attributes(room: str, name: str) -> None:
-    arrays, attributes = call_of(room, name)
+def test_wrong_attributes(module: str, name: str) -> None:
+    arrays, attributes = call_of(module, name)
     for key, right in attributes.items():
         for wrong in WRONG_ATTRIBUTES:
             given = {**attributes, key: wrong}
             what = f"{name}({key}={describe(wrong)})"
             known = None if (name, key) in WIDER else right
             never = never_right(wrong, known) and (name, key) not in UNUSED
-            attempt(lambda g=given: run(room, name, arrays, g), what, room == "kernels", never)
+            attempt(lambda g=given: run(module, name, arrays, g), what, module == "kernels", never)
 
 
 @every_call
-def test_same_values_in_other_memory(room: str, name: str) -> None:
+def test_same_values_in_other_memory(module: str, name: str) -> None:
     """Unaligned, byte-swapped, read-only and strided arrays: the same answer."""
-    arrays, attributes = call_of(room, name)
-    expected = flat(run(room, name, arrays, attributes))
+    arrays, attributes = call_of(module, name)
+    expected = flat(run(module, name, arrays, attributes))
     for at, right in enumerate(arrays):
         for change in SAME_VALUES:
             changed: Any = [change(x) for x in right] if isinstance(right, list) else change(right)
-            found = flat(run(room, name, [*arrays[:at], changed, *arrays[at + 1 :]], attributes))
+            found = flat(run(module, name, [*arrays[:at], changed, *arrays[at + 1 :]], attributes))
             for y, want in zip(found, expected, strict=True):
                 np.testing.assert_allclose(y, want, rtol=1e-6, err_msg=f"{name}, {at}, {change.__name__}")
 

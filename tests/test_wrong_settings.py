@@ -60,7 +60,7 @@ LAYERS: dict[str, dict[str, Any]] = {
     "UpsamplingNearest2d": {"scale_factor": 2.0},
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
-NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything as PyTorch's, or holds things
+NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything, as in PyTorch, or holds parts
 # make as many copies as they are told, 2**31 too
 NO_SETTINGS |= {"Transformer", "TransformerDecoder", "TransformerEncoder"}
 CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
@@ -112,7 +112,7 @@ def test_optimizers(name: str) -> None:
 
             attempt(step, f"{name}({key}={describe(wrong)})", False, never_right(wrong, parameter.default))
     for wrong in (None, 3, "text", [], [None], [np.ones(3)], [{}], [{"params": 3}], rv.ones(3)):
-        attempt(lambda w=wrong: make(w, lr=0.1), f"{name}({describe(wrong)})", house=False)
+        attempt(lambda w=wrong: make(w, lr=0.1), f"{name}({describe(wrong)})", standard=False)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -129,7 +129,7 @@ def test_data() -> None:
     for wrong in (*WRONG_ATTRIBUTES, *wrong_arrays(x)):
         for key in ("test_size", "train_size", "random_state", "stratify"):
             what = f"train_test_split({key}={describe(wrong)})"
-            attempt(lambda k=key, w=wrong: data.train_test_split(x, **{k: w}), what, house=False)
+            attempt(lambda k=key, w=wrong: data.train_test_split(x, **{k: w}), what, standard=False)
         for call in (
             lambda w=wrong: data.train_test_split(x, w),
             lambda w=wrong: data.one_hot(w),
@@ -137,7 +137,7 @@ def test_data() -> None:
             lambda w=wrong: list(data.DataLoader(data.TensorDataset(x), batch_size=w)),
             lambda w=wrong: data.random_split(data.TensorDataset(x), w),
         ):
-            attempt(call, f"{inspect.getsource(call).strip()} of {describe(wrong)}", house=False)
+            attempt(call, f"{inspect.getsource(call).strip()} of {describe(wrong)}", standard=False)
 
 
 def test_files(tmp_path: Any) -> None:
@@ -153,6 +153,6 @@ def test_files(tmp_path: Any) -> None:
         with pytest.raises(ValueError, match=r"."):
             rv.load(tmp_path / "bad")
     for wrong in (None, 3.5, [], object()):
-        attempt(lambda w=wrong: rv.load(w), f"load({wrong})", house=False)
-        attempt(lambda w=wrong: rv.save(model, w), f"save({wrong})", house=False)
-        attempt(lambda w=wrong: rv.save(w, tmp_path / "x"), f"save {wrong}", house=False)
+        attempt(lambda w=wrong: rv.load(w), f"load({wrong})", standard=False)
+        attempt(lambda w=wrong: rv.save(model, w), f"save({wrong})", standard=False)
+        attempt(lambda w=wrong: rv.save(w, tmp_path / "x"), f"save {wrong}", standard=False)

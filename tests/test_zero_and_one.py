@@ -53,8 +53,8 @@ def joint_shapes(arrays: list[Any], rng: Any) -> Iterator[list[tuple[int, ...]]]
         ]
 
 
-def cases_of(room: str, name: str) -> list[Case]:
-    arrays, _ = call_of(room, name)
+def cases_of(module: str, name: str) -> list[Case]:
+    arrays, _ = call_of(module, name)
     flat = [
         part for x in arrays for part in (x if isinstance(x, list) else [x]) if isinstance(part, np.ndarray)
     ]
@@ -66,7 +66,7 @@ def cases_of(room: str, name: str) -> list[Case]:
         seen.add(tuple(shapes))
         changed = iter([resized(x, shape) for x, shape in zip(flat, shapes, strict=True)])
         given = [_filled(x, changed) for x in arrays]
-        found += cases(room, name, given)
+        found += cases(module, name, given)
     return found
 
 
@@ -76,9 +76,9 @@ def _filled(x: Any, changed: Iterator[Any]) -> Any:
     return next(changed) if isinstance(x, np.ndarray) else x
 
 
-@pytest.mark.parametrize(("room", "name"), EVERY)
-def test_zero_and_one(room: str, name: str) -> None:
-    assert run_isolated(cases_of(room, name)) == []
+@pytest.mark.parametrize(("module", "name"), EVERY)
+def test_zero_and_one(module: str, name: str) -> None:
+    assert run_isolated(cases_of(module, name)) == []
 
 
 def convolution_cases(transposed: bool, one: bool) -> Iterator[Case]:
@@ -184,7 +184,7 @@ def _recurrent(name: str, shape: Any, hidden: int, layers: int, two: bool, what:
         x = rv.from_numpy(np.ones(shape, np.float32)).requires_grad_()
         sent_back(model(x)[0])
 
-    return lambda: attempt(work, what, house=False)
+    return lambda: attempt(work, what, standard=False)
 
 
 def test_recurrent_layers_of_every_small_size() -> None:
@@ -205,7 +205,7 @@ def _attention(batch: int, queries: int, keys: int, heads: int, width: int, what
         q, k = (rv.ones(batch, n, heads * width).requires_grad_() for n in (queries, keys))
         sent_back(model(q, k, k)[0])
 
-    return lambda: attempt(work, what, house=False)
+    return lambda: attempt(work, what, standard=False)
 
 
 def test_attention_of_every_small_size() -> None:
@@ -242,7 +242,9 @@ def list_cases(name: str) -> Iterator[Case]:
 
             def run(chosen: Any = chosen, what: str = what) -> None:
                 attempt(
-                    lambda: _LISTS[name]([np.ones(shape, np.float32) for shape in chosen]), what, house=False
+                    lambda: _LISTS[name]([np.ones(shape, np.float32) for shape in chosen]),
+                    what,
+                    standard=False,
                 )
 
             yield what, run
@@ -270,5 +272,5 @@ def test_optimizers_of_empty_parameters(name: str) -> None:
 
     shapes = [(0,), (1,), (0, 3), (1, 1), (3, 0)]
     chosen = [c for count in (1, 2) for c in itertools.product(shapes, repeat=count)]
-    cases = [(f"{name} {c}", lambda c=c: attempt(lambda: work(c), str(c), house=False)) for c in chosen]
+    cases = [(f"{name} {c}", lambda c=c: attempt(lambda: work(c), str(c), standard=False)) for c in chosen]
     assert run_isolated(cases) == []

@@ -53,8 +53,8 @@ def bench_transpose(race: Race, shape: tuple[int, ...], axes: tuple[int, ...], t
     x = np.random.default_rng(0).random(shape, dtype=np.float32)
 
     def ours(x: np.ndarray) -> Any:
-        turned = x.transpose(axes)
-        return lambda: _core.copy(turned)
+        transposed = x.transpose(axes)
+        return lambda: _core.copy(transposed)
 
     race(
         "transpose",

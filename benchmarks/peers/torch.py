@@ -188,11 +188,11 @@ def affine_images(x: np.ndarray, matrix: np.ndarray) -> Callable[[], Any]:
     m[:, :, 2] = m[:, :, 0] + m[:, :, 1] + 2 * m[:, :, 2] / last - 1
     theta = torch.from_numpy(m.astype(np.float32))
 
-    def turned() -> torch.Tensor:
+    def rotated() -> torch.Tensor:
         grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=True)
         return torch.nn.functional.grid_sample(images, grid, align_corners=True)
 
-    return turned
+    return rotated
 
 
 def mix_images(x: np.ndarray, partner: np.ndarray, weight: np.ndarray) -> Callable[[], Any]:

@@ -29,8 +29,8 @@ def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray, padding: int) -> np.ndarra
 def conv_backward(dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: int) -> tuple[np.ndarray, ...]:
     windows = sliding_window_view(padded(x, padding), w.shape[2:], (2, 3))
     dw = np.tensordot(dy, windows, ((0, 2, 3), (0, 2, 3)))  # (k, c, r, r)
-    turned = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-    dx = conv(dy, turned, np.zeros(w.shape[1], w.dtype), w.shape[2] - 1 - padding)
+    flipped = w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+    dx = conv(dy, flipped, np.zeros(w.shape[1], w.dtype), w.shape[2] - 1 - padding)
     return dx, dw, dy.sum((0, 2, 3))
 
 

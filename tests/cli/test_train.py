@@ -25,7 +25,7 @@ def threads_kept():
 
 
 def run(*arguments, **more):
-    """`ranvier` in a process of its own."""
+    """`ranvier` in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "ranvier", *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""`ranvier train --checkpoint DIR --resume`: killed, interrupted and resumed in processes of its own."""
+"""`ranvier train --checkpoint DIR --resume`: killed, interrupted and resumed in separate processes."""
 
 import os
 import shlex
@@ -88,7 +88,7 @@ def test_interrupted_without_checkpoints(tmp_path):
         return [sys.executable, "-u", "-m", "ranvier", *run, *more]
 
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    for _ in range(2):  # the second run has a folder of its own
+    for _ in range(2):  # the second run has its own folder
         _, error = stop_after(subprocess.Popen(command("stopped"), **pipes), 2, signal.SIGINT)
     kept = tmp_path / "stopped" / "values-interrupted-2"
     assert kept.with_name("values-interrupted").is_dir()

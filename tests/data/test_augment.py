@@ -48,7 +48,7 @@ def test_the_same_in_any_layout_type_and_company(step):
     if not isinstance(step, augment.CenterCrop):
         assert not np.array_equal(step(X), y)  # the next draw is another one
     assert seeded(step, X[:0]).shape == (0, *y.shape[1:])
-    if "GaussianNoise" not in repr(step):  # noise has numbers of its own for each dtype
+    if "GaussianNoise" not in repr(step):  # noise has its own numbers for each dtype
         np.testing.assert_allclose(seeded(step, X.astype(float)), y, atol=tolerance(np.float32, 20))
 
 

@@ -409,7 +409,7 @@ def test_without_pillow(tmp_path, monkeypatch):
             read(tmp_path)
 
 
-# --- the one door
+# --- any file
 
 
 def test_other_endings(tmp_path):

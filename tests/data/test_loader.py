@@ -61,9 +61,9 @@ def test_rows_stay_together_when_shuffled():
 
 
 def test_shuffle_gathers_arrays_that_are_not_contiguous():
-    turned = np.asfortranarray(np.arange(60.0).reshape(10, 3, 2)).transpose(0, 2, 1)
-    for x, y in DataLoader(TensorDataset(turned, Y), batch_size=3, shuffle=True):
-        assert np.array_equal(x.numpy(), turned[y.numpy()])
+    transposed = np.asfortranarray(np.arange(60.0).reshape(10, 3, 2)).transpose(0, 2, 1)
+    for x, y in DataLoader(TensorDataset(transposed, Y), batch_size=3, shuffle=True):
+        assert np.array_equal(x.numpy(), transposed[y.numpy()])
 
 
 def test_generator_of_ones_own():

@@ -1,4 +1,4 @@
-"""prefetch: the same batches, errors with the thread's traceback, and no thread left behind."""
+"""prefetch: the same batches, errors with the thread's traceback, and no thread is left."""
 
 import gc
 import subprocess

@@ -59,7 +59,7 @@ def test_a_whole_run_is_bitwise_equal(first, threads):
 
 
 def train(seed):
-    """A loop of its own on its own model: nothing here draws from the global generator."""
+    """A separate loop on its own model: nothing here draws from the global generator."""
     rng = np.random.default_rng(seed)
     model = nn.Sequential(nn.Linear(300, 256), nn.ReLU(), nn.Linear(256, 10))
     model.load_state_dict(

@@ -38,7 +38,7 @@ def test_activations(name, values):
 
 
 def test_slopes_of_activations():
-    """The sigmoid is steepest at 0, with 1/4, tanh with 1: why signals fade behind many of them."""
+    """The sigmoid is steepest at 0, with 1/4, tanh with 1: why signals fade after many of them."""
     x = np.linspace(-6, 6, 121)
     assert rv.derivative("sigmoid", x).max().item() == rv.derivative("sigmoid", 0.0).item() == 0.25
     assert rv.derivative("tanh", x).max().item() == rv.derivative("tanh", 0.0).item() == 1

@@ -1,6 +1,6 @@
 """A run that is killed with SIGKILL, at any moment, and resumed ends with the bits of one that was not.
 
-The runs are processes of their own. The test watches the folder of checkpoints in a busy loop and kills when
+Each run is a separate process. The test watches the folder of checkpoints in a busy loop and kills when
 it sees what it waits for: a file that is being written (so that the process dies between the first byte and
 the renaming), a new checkpoint (before older ones are removed), or after some time, in the midst of imports,
 steps or whatever it may be.

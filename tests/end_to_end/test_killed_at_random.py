@@ -89,7 +89,7 @@ def test_killed_at_random_moments(tmp_path, kind):
         runs += 1
         reach = 0.6 * span
         while True:
-            reach *= 1.2  # a life that always ends before the run would go on for ever
+            reach *= 1.2  # a life that always ends before the run would never end
             life = Life(kind, folder, result, 1 + kills % 2)
             if draw.random() < 0.9:
                 life.ready()

@@ -1,4 +1,4 @@
-"""Every example runs in a process of its own, prints a result, leaves a picture and nothing else."""
+"""Every example runs in its own process, prints a result, leaves a picture and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rates and optimizers compared: the verdicts, and the paths behind them."""
+"""Learning rates and optimizers compared: the verdicts, and the paths that they judge."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_learning_rates_on_the_bowl():
 
 
 def test_the_best_of_slow_ones_is_still_slow():
-    """Without a known minimum the least value met stands for it; a path that still falls is not good."""
+    """Without a known minimum the least value met is taken for it; a path that still falls is not good."""
     found = explore.compare_learning_rates(lambda w: (w**2).sum(), 1.0, (1e-4, 1e-3), steps=50)
     assert [path.verdict for path in found.values()] == ["slow", "slow"]
     assert found.minimum == found[1e-3].best_value

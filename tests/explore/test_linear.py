@@ -36,7 +36,7 @@ def test_the_product_by_hand():
 
 
 def test_the_proof_can_fail():
-    """The difference is measured: with another stack behind the names it is not one of rounding."""
+    """The difference is measured: if the names belong to another stack, it is more than rounding."""
 
     class Bent(nn.Sequential):
         def forward(self, x):

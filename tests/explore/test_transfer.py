@@ -103,7 +103,7 @@ def test_thawed_in_the_middle_of_a_run(trained):
     model.features.requires_grad_(True)
     optimizer.add_param_group({"params": list(model.features.parameters()), "lr": 0.01})
     trainer.fit(X[TARGET], Y[TARGET] - 7, epochs=2)
-    assert moved(model, before) >= set(before) - {"features.0.bias"}  # which the norm behind it takes out
+    assert moved(model, before) >= set(before) - {"features.0.bias"}  # which the norm after it removes
 
 
 def test_statistics_of_a_frozen_norm_move_in_training_mode_only(trained):

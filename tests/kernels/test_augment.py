@@ -25,7 +25,7 @@ def places(n, reach=9):
     return np.column_stack([rng.integers(-reach, reach + 1, (n, 2)), rng.integers(0, 2, (n, 2))])
 
 
-def turned(n, h, w):
+def rotated(n, h, w):
     """Matrices of small turns about the centre, and some that leave the image."""
     rng = np.random.default_rng(3)
     return rng.normal([1, 0, 0, 0, 1, 0], [0.2, 0.2, w / 4, 0.2, 0.2, h / 4], (n, 6))
@@ -57,7 +57,7 @@ def test_move_far_away():
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("dtype", PIXELS)
 def test_affine(isa, dtype, shape, interpolation):
-    x, matrix = images(shape, dtype), turned(shape[0], *shape[2:])
+    x, matrix = images(shape, dtype), rotated(shape[0], *shape[2:])
     expected = reference.affine_images(x.astype(float) if dtype != "uint8" else x, matrix, 9.0, interpolation)
     # of bytes, a value half way between two may go either way
     off = 1 if dtype == "uint8" else tolerance(dtype, 4, 10)
@@ -131,7 +131,7 @@ def test_layout_of_the_result():
     x = in_layout(images((2, 3, 8, 8)), "channels_last")
     for y in (
         _core.move_images(x, places(2), 5, 6),
-        _core.affine_images(x, turned(2, 8, 8)),
+        _core.affine_images(x, rotated(2, 8, 8)),
         _core.erase_images(x, places(2)),
         _core.mix_images(x, np.array([1, 0]), np.array([0.5, 0.5])),
         _core.add_noise(x, KEY),
@@ -151,7 +151,7 @@ def test_same_bits_at_any_thread_count(threads, layout):
                 y.tobytes()
                 for y in (
                     _core.move_images(x, places(9), 60, 70, 1.0, "reflect"),
-                    _core.affine_images(x, turned(9, 65, 67)),
+                    _core.affine_images(x, rotated(9, 65, 67)),
                     _core.erase_images(x, box, partner),
                     _core.mix_images(x, partner, np.linspace(0, 1, 9)),
                     _core.add_noise(x, KEY),
@@ -182,9 +182,9 @@ def test_same_bits_at_any_thread_count(threads, layout):
         ),
         (lambda x: _core.affine_images(x, np.ones((2, 4))), ValueError, r"expected \(2, 6\)"),
         (lambda x: _core.affine_images(x, np.ones((2, 6), "f4")), TypeError, "expected float64"),
-        (lambda x: _core.affine_images(x, turned(2, 8, 8), 0.0, "cubic"), ValueError, "nearest or bilinear"),
+        (lambda x: _core.affine_images(x, rotated(2, 8, 8), 0.0, "cubic"), ValueError, "nearest or bilinear"),
         (
-            lambda x: _core.affine_images(x.astype("u1"), turned(2, 8, 8), 0.5),
+            lambda x: _core.affine_images(x.astype("u1"), rotated(2, 8, 8), 0.5),
             ValueError,
             "expected 0 to 255",
         ),

@@ -154,7 +154,7 @@ def test_layouts_change_no_bit(layout, groups, isa, rng):
 
 
 def test_broadcast_images(isa, rng):
-    """An image with strides of zero is read as what it stands for."""
+    """An image with strides of zero is read as the image that it repeats."""
     x, w, bias = random_arrays(rng, "float32", 1, 4, 5, 6, 5, 3, 3)
     many = np.broadcast_to(x, (3, 4, 5, 6))
     np.testing.assert_array_equal(kernels.conv2d(many, w, bias)[2], kernels.conv2d(x, w, bias)[0])

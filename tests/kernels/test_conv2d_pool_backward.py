@@ -130,7 +130,7 @@ def test_layouts(layout, c, isa, rng):
 
 
 def placed(array, start):
-    """Channels-last, its first element `start` bytes behind a cache line's."""
+    """Channels-last, its first element `start` bytes after the start of a cache line."""
     values = array.transpose(0, 2, 3, 1)
     block = np.empty(values.nbytes + 128, np.uint8)
     first = -block.ctypes.data % 64 + start
@@ -142,7 +142,7 @@ def placed(array, start):
 @pytest.mark.parametrize("c", [4, 8, 16, 32, 48])
 @pytest.mark.parametrize("size", [(9, 8), (50, 41)])
 def test_input_on_vectors(c, size, isa, rng):
-    """Where the input lies on whole vectors it is not copied: one image in a region, several, and parts."""
+    """An input of whole vectors is not copied: one image in a region, several, and parts."""
     arrays, geometry = random_case(rng, 5, c, *size, 33, 3)
     dy, where, x, w = arrays
     found = check((dy, where, placed(x, 0), w), geometry)

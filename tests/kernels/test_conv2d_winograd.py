@@ -191,7 +191,7 @@ def test_threads_change_no_bit(count, isa, threads, rng):
 
 
 def test_what_is_not_finite_reaches_its_tiles_only(isa, rng):
-    """Outputs (2t, 2t + 1) see inputs 2t - 1 to 2t + 2 at padding 1: pixel 5 lies in tiles 2 and 3."""
+    """Outputs (2t, 2t + 1) see inputs 2t - 1 to 2t + 2 at padding 1: pixel 5 is in tiles 2 and 3."""
     x, w, bias = random_arrays(rng, 4, 32, 12, 12, 32)
     clean = kernels.conv2d(x, w, bias, padding=1)
     for value in (np.inf, -np.inf, np.nan):

@@ -33,7 +33,7 @@ def test_to_and_from_channels_last(shape, dtype, isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 50, 1023, 1025])
 def test_pictures(width, dtype, isa, rng):
-    """Three channels have loops of their own."""
+    """Three channels have their own loops."""
     x = rng.standard_normal((2, 3, 3, width)).astype(dtype)
     last = kernels.copy(x, channels_last=True)
     np.testing.assert_array_equal(last, x)

@@ -124,7 +124,7 @@ def test_tiles_of_every_width(rows, columns, isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "k", "n"), [(32, 784, 128), (9, 500, 70), (100, 40, 10), (17, 900, 33)])
 def test_results_stored_by_columns(m, k, n, dtype, activation, isa, rng):
-    """Tiles that are turned before they are stored: plain, added to, with a bias along either side."""
+    """Tiles that are transposed before they are stored: plain, added to, with a bias along either side."""
     a, weight = stored(rng, (m, k), dtype, "C"), stored(rng, (n, k), dtype, "C")
     bias = rng.uniform(-1, 1, n).astype(dtype)
     check(a, weight.T, bias, activation)
@@ -203,7 +203,7 @@ def test_same_bits_at_any_thread_count(isa, rng, threads):
 
 
 @pytest.mark.parametrize("k", [400, 900, 5000])
-def test_an_element_has_its_bits_wherever_it_lies(k, isa, rng):
+def test_an_element_has_the_same_bits_at_any_place(k, isa, rng):
     """A row's product is the same alone and among others, however the operands are stored."""
     a, b = rng.uniform(-1, 1, (37, k)).astype(np.float32), rng.uniform(-1, 1, (k, 53)).astype(np.float32)
     whole = kernels.matmul(a, b)

@@ -7,7 +7,7 @@ import pytest
 from ranvier import kernels
 from support.layouts import LAYOUTS, in_layout
 
-# dots, whole rows of b, tiles of one panel and of some, ragged ones, turned ones, some blocks of k, no k
+# dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k
 SHAPES = [
     (1, 70, 33),
     (3, 600, 90),
@@ -34,7 +34,7 @@ ACTIVATIONS = activations()
 
 
 def both(a, b, bias, activation, saved, out=None):
-    """The one call and the two that it stands for."""
+    """The one call and the two that it replaces."""
     one = kernels.matmul(a, b, bias, activation, out, saved)
     two = getattr(kernels, f"{activation}_backward")(kernels.matmul(a, b, bias), saved.copy())
     return one, two
@@ -62,7 +62,7 @@ def test_saved_in_any_layout(shape, layout, isa, rng, threads):
     for count in (1, 2, 3):
         threads(count)
         np.testing.assert_array_equal(*both(a, b, bias, "relu", saved))
-        out = np.full((n, m), np.nan, np.float32).T  # turned tiles
+        out = np.full((n, m), np.nan, np.float32).T  # transposed tiles
         np.testing.assert_array_equal(*both(a, b, None, "tanh", saved, out))
     repeated = np.broadcast_to(saved[:, :1], (m, n))
     np.testing.assert_array_equal(*both(a, b, None, "gelu", repeated))

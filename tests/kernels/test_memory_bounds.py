@@ -1,4 +1,4 @@
-"""Kernels read and write inside their arrays: each lies against a page that nobody may touch."""
+"""Kernels read and write inside their arrays: each begins or ends at a page without access."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 49, 64, 65)
 
 
 def against_page(x: Array, at_end: bool) -> Array:
-    """A copy whose last byte (or first) lies beside a page without access: a touch of it ends the process."""
+    """A copy whose last byte (or first) is beside a page without access: a touch of it ends the process."""
     inside = -(-max(x.nbytes, 1) // PAGE) * PAGE
     memory = mmap.mmap(-1, inside + PAGE)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
@@ -69,8 +69,8 @@ def test_products_of_every_width(dtype: str, at_end: bool, isa: str) -> None:
             out = against_page(np.zeros((m, n), dtype), at_end)
             y = kernels.matmul(against_page(a, at_end), against_page(b, at_end), out=out)
             np.testing.assert_array_equal(y, kernels.matmul(a, b))
-            turned = against_page(np.ascontiguousarray(b.T), at_end).T
-            np.testing.assert_allclose(kernels.matmul(a, turned), y, rtol=0, atol=1e-4)
+            transposed = against_page(np.ascontiguousarray(b.T), at_end).T
+            np.testing.assert_allclose(kernels.matmul(a, transposed), y, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("at_end", [True, False])

@@ -177,7 +177,7 @@ def test_output_keeps_the_layout(rng, layout):
 
 
 def test_gradient_in_another_layout(rng):
-    """A Flatten behind the pool sends back NCHW memory."""
+    """A Flatten after the pool sends back NCHW memory."""
     x = channels_last(rng.standard_normal((2, 19, 8, 6)).astype(np.float32))
     _, where = kernels.max_pool2d(x, 2)
     dy = rng.standard_normal((2, 19, 4, 3)).astype(np.float32)

@@ -207,7 +207,7 @@ def test_errors(rng):
 
 @every_cell
 def test_wrong_arguments(cell, rng):
-    """Each argument spoiled: the call answers, or refuses in the house's form."""
+    """Each argument spoiled: the call answers, or refuses in the standard form."""
     x, h0, c0, *weights = draw(rng, cell, [4] * 3, 6, 5, "float32")
     right = {"cell": cell, "x": x.reshape(3, 4, 6), "h0": h0, "c0": c0 if cell == "lstm" else None}
     right |= dict(zip(("w_ih", "w_hh", "b_ih", "b_hh"), weights, strict=True))

@@ -109,7 +109,7 @@ def test_nan_and_ties(n, isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [1, 2, 10, 31, 32, 33, 47, 48, 49])
 def test_short_lines(n, dtype, isa, rng):
-    """Lines turned a vector at a time: as many as fill it, and some more or fewer."""
+    """Lines transposed a vector at a time: as many as fill it, some more, and fewer."""
     for lines in (15, 16, 17, 33):
         x = rng.uniform(-1, 1, (lines, n)).astype(dtype)
         wide = np.zeros((lines, n + 3), dtype)

@@ -1,6 +1,6 @@
 """No code compiled for AVX-512 may be the copy that an older CPU runs.
 
-Every object compiled for an ISA level may define symbols of its own namespace and nothing else that another
+Every object compiled for an ISA level may define symbols in its own namespace and nothing else that another
 object could pick up: an inline function of a shared header, compiled with AVX-512 and kept by the linker as
 *the* copy, would crash an older CPU, and no test on a newer one would notice.
 """

@@ -1,6 +1,6 @@
 """The places in C++ source where a mutant can be switched on at run time.
 
-A small tokenizer finds them in code formatted by clang-format, where a binary operator stands between blanks
+A small tokenizer finds them in code formatted by clang-format, where a binary operator is between blanks
 and a template's angle bracket does not. The change is a switch around the smallest expression that holds it,
 ``(RANVIER_MUTANT(17) ? (a - b) : (a + b))``, so one build holds all mutants. What does not compile like this
 (constant expressions, template arguments) is found by the compiler and left out: see tree.py.
@@ -104,7 +104,7 @@ class Source:
         return self.text[start : end if end >= 0 else None].strip()
 
     def spaced(self, i: int) -> bool:
-        """Whether blanks stand on both sides of token i: a binary operator, not a sign or a template."""
+        """Whether blanks are on both sides of token i: a binary operator, not a sign or a template."""
         start, end = self.spans[i]
         return self.text[start - 1].isspace() and self.text[end : end + 1].isspace()
 

@@ -1,4 +1,4 @@
-"""The instrumented tree: a copy of the sources whose core holds every drawn C++ mutant behind a switch."""
+"""The instrumented tree: a copy of the sources with every drawn C++ mutant; a switch selects one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _invalid() -> set[str]:
 
 
 def _apart(site: Site, chosen: list[Site]) -> bool:
-    """Whether the site's edits and those of the chosen ones can stand in one file."""
+    """Whether one file can hold the site's edits and those of the chosen ones."""
     if site.file.endswith(".py"):
         return True
     for other in chosen:
@@ -148,7 +148,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def take_extension(seed: int) -> None:
-    """For the Python parts alone: the tree gets the extension that lies beside the sources, as it is."""
+    """For the Python parts alone: the tree gets the extension that is beside the sources, unchanged."""
     for built in (ROOT / "python/ranvier").glob("_core*.so"):
         shutil.copy2(built, TREE / "python/ranvier")
     print(f"{len(draw(seed, python_only=True))} mutants in {STATE}")

@@ -283,7 +283,9 @@ def _answer(text: str) -> None:
 
 def main() -> None:
     group, fresh = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us behind it
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # which is ignored in a background job of a shell
     os.chdir(tree.TREE)
     worker = Worker(group, fresh)
     flags = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(tree.TREE)]

@@ -1,4 +1,4 @@
-"""Activation layers: PyTorch's signatures, and the op of the same name behind each."""
+"""Activation layers: PyTorch's signatures, and each layer's op of the same name."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_from_pretrained(tmp_path):
 
 
 def test_a_sentence_classifier_learns():
-    """Which of two words stands in the sentence; the padding stays zero."""
+    """Which of two words is in the sentence; the padding stays zero."""
     rv.manual_seed(1)
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 256)

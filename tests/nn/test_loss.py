@@ -1,4 +1,4 @@
-"""Loss layers: the op of the same name behind each, and their settings."""
+"""Loss layers: each layer's op of the same name, and its settings."""
 
 from __future__ import annotations
 

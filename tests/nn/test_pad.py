@@ -1,4 +1,4 @@
-"""Padding layers: PyTorch's signatures and text, and the op behind them."""
+"""Padding layers: PyTorch's signatures and text, and the op that they call."""
 
 from __future__ import annotations
 

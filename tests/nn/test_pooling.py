@@ -1,4 +1,4 @@
-"""Pooling layers: PyTorch's signatures and text, and the ops behind them."""
+"""Pooling layers: PyTorch's signatures and text, and the ops that they call."""
 
 from __future__ import annotations
 

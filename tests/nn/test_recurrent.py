@@ -106,7 +106,7 @@ def test_shapes(kind, bidirectional):
 
 @every_kind
 def test_a_sequence_in_two_halves(kind):
-    """The state after the first half, given to the second, goes on as if nothing had been between."""
+    """The state after the first half, given to the second, gives the results of one whole run."""
     layer = getattr(nn, kind)(3, 4, num_layers=2)
     x = rv.rand(6, 2, 3)
     whole, state = layer(x)

@@ -1,4 +1,4 @@
-"""Upsample: PyTorch's signatures and text, and the op behind it."""
+"""Upsample: PyTorch's signatures and text, and the op that it calls."""
 
 from __future__ import annotations
 

@@ -120,8 +120,8 @@ def test_it_is_the_gradient_of_conv2d(rng):
     y = ops.conv2d(image, w, stride=2, padding=1)
     x = rng.uniform(-1, 1, y.shape)
     y.backward(x)
-    turned = ops.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1)
-    np.testing.assert_array_equal(turned.numpy(), image.grad.numpy())
+    transposed = ops.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1)
+    np.testing.assert_array_equal(transposed.numpy(), image.grad.numpy())
 
 
 def test_one_image_and_needs(rng):

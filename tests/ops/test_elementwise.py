@@ -120,7 +120,7 @@ class TestWhere(OpCase):
 
 
 class OneCase(OpCase):
-    """y = f(x); ``interval`` is where x lies, ``kinks`` where f has no derivative."""
+    """y = f(x); ``interval`` is the range of x, ``kinks`` where f has no derivative."""
 
     interval = (-3.0, 3.0)
     kinks = ()

@@ -68,7 +68,7 @@ def _through(x, moves, side):
 def test_chains(case):
     x, moves = case
     agree(
-        lambda t: _through(t, moves, 0) * 1.0,  # a copy, so that backward has a root of its own
+        lambda t: _through(t, moves, 0) * 1.0,  # a copy, so that backward has its own root
         [x],
         lambda a: _through(a, moves, 1),
         lambda dy, a: (reference.moved_backward(dy, a, lambda v: _through(v, moves, 1)),),

@@ -1,4 +1,4 @@
-"""Decision boundaries: the probabilities behind the colours, the lines, the samples and their marks."""
+"""Decision boundaries: the probabilities shown by the colours, the lines, the samples and their marks."""
 
 import numpy as np
 import pytest

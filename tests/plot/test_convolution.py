@@ -1,4 +1,4 @@
-"""Kernels and feature maps: the values behind the colours, their places, the names of channels and layers."""
+"""Kernels and feature maps: the values of the colours, their places, the names of channels and layers."""
 
 import numpy as np
 import pytest

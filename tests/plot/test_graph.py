@@ -117,7 +117,7 @@ def test_layers():
     assert len({*places.values()}) == 4
     from_b, from_late, from_a = arrows[1:]
     assert (from_b[0], from_b[-1]) == (places["b"], places["c"])
-    assert len(from_a) == 3  # by a place of its own in the column between
+    assert len(from_a) == 3  # by its own place in the column between
     assert from_a[1] not in places.values()
     assert (len(from_b), len(from_late)) == (2, 2)
 

@@ -282,7 +282,7 @@ def test_curves_lie_where_their_axes_say():
     first, last = re.search(r'points="(\S+) (\S+)"', svg).groups()
     ticks = {text: float(y) for y, text in re.findall(r'y="([\d.]+)" text-anchor="end">([\d.]+)<', svg)}
     assert list(ticks) == ["0", "2.5", "5", "7.5", "10"] or list(ticks) == ["0", "5", "10"]
-    assert float(first.split(",")[1]) == pytest.approx(ticks["0"] - 4)  # text stands 4 below its line
+    assert float(first.split(",")[1]) == pytest.approx(ticks["0"] - 4)  # text is 4 below its line
     assert float(last.split(",")[1]) == pytest.approx(ticks["10"] - 4)
 
 

@@ -228,7 +228,7 @@ def test_a_captured_step_is_not_left_half_done() -> None:
         except Stop:
             pass
         for p in (w, v):
-            assert len(np.unique(p.detach().numpy())) <= n  # rows alike: no column is left behind
+            assert len(np.unique(p.detach().numpy())) <= n  # equal rows: no column is left out
             a = p.detach().numpy()
             assert (a == a[:1]).all() or (a == a[:, :1]).all()
         after = w.detach().numpy()[0, 0], v.detach().numpy()[0, 0]
@@ -238,7 +238,7 @@ def test_a_captured_step_is_not_left_half_done() -> None:
 
 
 def test_a_handler_may_compute_and_start_threads() -> None:
-    """It runs in the middle of a call, on the thread of that call; the call goes on after it."""
+    """It runs in the middle of a call, on the thread of that call; the call continues after it."""
     a = np.random.default_rng(0).standard_normal((2500, 2500)).astype(np.float32)
     expected = _core.matmul(a, a, None, "none", None)
     seen: list[Any] = []

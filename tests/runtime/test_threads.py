@@ -1,4 +1,4 @@
-"""Threads: how many, from whom, and the same bits from any number of them."""
+"""Threads: their number, who sets it, and the same bits for any number."""
 
 import os
 import subprocess

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 FILE = Path(__file__).parent.parent / "nn" / "attention.json"
-DIGITS = 12  # that are stored, behind the point
+DIGITS = 12  # stored after the decimal point
 N, L, S, E = 2, 3, 4, 4
 
 

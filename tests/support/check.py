@@ -1,4 +1,4 @@
-"""One call held against its reference: forward, and the gradients of all inputs."""
+"""One call compared with its reference: forward, and the gradients of all inputs."""
 
 from __future__ import annotations
 

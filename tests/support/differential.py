@@ -181,7 +181,7 @@ def _subject(line: str) -> str:
 
 
 def _reaches_leaf(line: str, machine: Machine) -> bool:
-    """Whether the tensor that a line begins with has a leaf behind it in PyTorch."""
+    """Whether the tensor that a line begins with has a history that leads to a leaf in PyTorch."""
     x = machine.names.get(_subject(line))
     if "autograd.grad" in line:
         return False

@@ -17,7 +17,7 @@ MODULES: dict[str, Any] = {"kernels": kernels, "ops": ops}
 
 
 class Call(NamedTuple):
-    room: str
+    module: str
     name: str
     arrays: list[Any]
     positional: tuple[Any, ...]
@@ -25,21 +25,21 @@ class Call(NamedTuple):
 
     def __str__(self) -> str:
         given = [describe(x) for x in _listed(self.arrays)]
-        return f"{self.room}.{self.name}({given}, {self.positional}, {_described(self.attributes)})"
+        return f"{self.module}.{self.name}({given}, {self.positional}, {_described(self.attributes)})"
 
 
 def random_call(rng: Any) -> Call:
-    room, name = CALLS[rng.integers(len(CALLS))]
-    arrays, attributes = {"kernels": KERNELS, "ops": OPS}[room][name]
+    module, name = CALLS[rng.integers(len(CALLS))]
+    arrays, attributes = {"kernels": KERNELS, "ops": OPS}[module][name]
     spoiled = {key: random_attribute(rng, a) if rng.random() < 0.4 else a for key, a in attributes.items()}
     positional = spoiled.pop("*", ())
     positional = positional if isinstance(positional, (tuple, list)) else (positional,)
     given = _related(rng, arrays, [_random(rng, x) for x in arrays])
-    if "out:" in (getattr(MODULES[room], name).__doc__ or "") and rng.random() < 0.3:
+    if "out:" in (getattr(MODULES[module], name).__doc__ or "") and rng.random() < 0.3:
         spoiled["out"] = _out(rng, [x for x in _listed(given) if isinstance(x, np.ndarray)])
     if rng.random() < 0.02:
         given = [_huge(rng, x) for x in given]
-    return Call(room, name, given, tuple(positional), spoiled)
+    return Call(module, name, given, tuple(positional), spoiled)
 
 
 def random_array(rng: Any, like: Any) -> Any:

@@ -20,7 +20,7 @@ EPOCHS, SAMPLES, BATCH_SIZE = 10, 60, 8
 
 
 class Decay:
-    """A schedule with a state of its own."""
+    """A schedule with its own state."""
 
     def __init__(self, optimizer):
         self.group, self.steps = optimizer.param_groups[0], 0
@@ -92,7 +92,7 @@ class Report(rv.Callback):
     """Says in a file where each life of the run began; waits to be interrupted, where a test asks for that.
 
     How many batches a run makes between a file that the test sees and its signal is up to the machine. So
-    with RANVIER_WAIT_AFTER=9 the run stands still after its 9th batch until the test has sent it.
+    with RANVIER_WAIT_AFTER=9 the run waits after its 9th batch until the test has sent it.
     """
 
     def __init__(self, folder):

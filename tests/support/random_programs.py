@@ -40,7 +40,7 @@ class Drawing:
         self.handles = 0
         self.dtype = self.rng.choice(["float32", "float32", "float64"])
         self.shape = self.rng.choice(SHAPES)  # of most tensors, so that they fit each other
-        # `.data` is not watched: PyTorch reads what an activation saved there, which here it has of its own
+        # `.data` is not watched: PyTorch reads what an activation saved there; here it has a copy
         self.unwatched = self.rng.random() < 0.3
 
     def start(self) -> list[str]:

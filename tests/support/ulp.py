@@ -1,4 +1,4 @@
-"""Errors in units of the last place, and what the elementary functions are held against."""
+"""Errors in units of the last place, and the exact values of the elementary functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ulp_error(got: Array, exact: Array) -> Array:
     infinity or the sign of a zero is wrong. ``exact`` has a wider dtype."""
     info = np.finfo(got.dtype)
     wide = exact.dtype.type
-    overflow = np.ldexp(wide(1), info.maxexp)  # stands for infinity: one unit above the largest number
+    overflow = np.ldexp(wide(1), info.maxexp)  # in place of infinity: one unit above the largest number
     _, exponent = np.frexp(exact)
     unit = np.ldexp(wide(1), np.maximum(exponent - info.nmant - 1, info.minexp - info.nmant))
     clipped = np.clip(exact, -overflow, overflow)

@@ -12,7 +12,7 @@ import ranvier as rv
 from ranvier.autograd import Tensor
 
 Array = np.ndarray[Any, Any]
-HOUSE = re.compile(r"\[[\w.]+\] .*got .*", re.DOTALL)
+ERROR_FORMAT = re.compile(r"\[[\w.]+\] .*got .*", re.DOTALL)
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError)
 
 
@@ -113,8 +113,8 @@ def _never_beside(value: Any, right: Any) -> bool:
     return isinstance(right, (int, tuple)) and fraction
 
 
-def attempt(call: Callable[[], Any], what: str, house: bool = True, never: bool = False) -> Any:
-    """The result, or None where the call was refused in the house's form; fails on any other end.
+def attempt(call: Callable[[], Any], what: str, standard: bool = True, never: bool = False) -> Any:
+    """The result, or None where the call was refused in the standard error format; fails on any other end.
 
     never: whether the call was given what is never right; then a result is a failure, too.
     """
@@ -127,7 +127,7 @@ def attempt(call: Callable[[], Any], what: str, house: bool = True, never: bool 
     except MemoryError:
         return None
     except REFUSALS as error:
-        if house and not HOUSE.match(str(error)):
+        if standard and not ERROR_FORMAT.match(str(error)):
             raise AssertionError(f"{what}: {type(error).__name__}: {str(error)[:300]}") from error
         return None
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C: obeyed between two steps, a second one at once; the history is kept, and said so."""
+"""Ctrl-C: obeyed between two steps, a second one at once; the history is kept, and the message says so."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from support.training import X, Y, assert_equal_weights, classifier, trainer_of
 
 
 class Press(rv.Callback):
-    """Sends the process a SIGINT in the midst of a step of the run, and hears of what follows."""
+    """Sends the process a SIGINT during a step of the run, and is notified of what follows."""
 
     def __init__(self, batch, times=1):
         self.batch, self.times, self.heard = batch, times, []

@@ -198,7 +198,7 @@ def test_a_model_that_is_not_finite_at_the_end_is_not_given_back(tmp_path):
     trainer = trainer_of(model, optim.SGD(model.parameters(), lr=0.1), loss=root)
     with pytest.raises(NonFiniteError):
         trainer.fit(X, Y, epochs=1, batch_size=40, callbacks=[rv.Checkpoint(tmp_path, best=False)])
-    assert checkpoints.listed(tmp_path) == []  # nothing to resume from that could not go on
+    assert checkpoints.listed(tmp_path) == []  # no checkpoint from which a run cannot continue
 
 
 # --- the data

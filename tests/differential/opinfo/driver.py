@@ -1,4 +1,4 @@
-"""Runs the worker, op by op; a death or a silence of the worker becomes a verdict, and a new one goes on."""
+"""Runs the worker, op by op; if the worker dies or hangs, that is a verdict, and a new worker continues."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from differential.opinfo.samples import Arguments, NotHere, described
 
 STANDARD = re.compile(r"^\[[\w.]+\] got .+; expected .+", re.DOTALL)
 TYPES = (ValueError, TypeError, RuntimeError, IndexError)
-# Only shapes, dtypes and shared memory can be compared: PyTorch's samples draw from a fixed seed of its own.
+# Only shapes, dtypes and shared memory can be compared: PyTorch's samples draw from their own fixed seed.
 RANDOM = {
     *("empty", "empty_like", "rand_like", "randint", "randn", "randn_like"),
     *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout1d", "dropout2d")),
@@ -82,7 +82,7 @@ def judge(
 
     most, kind: see `driver.verdicts`.
     """
-    if kind == "error":  # of dtypes of their own
+    if kind == "error":  # with their own dtypes
         dtypes = ("error",) if info.error_inputs_func is not None else ()
     for dtype in dtypes:
         samples = list(enumerate(samples_of(info, dtype, kind)))

@@ -20,7 +20,7 @@ class NotHere(Exception):
 
 
 def copied(tensor: torch.Tensor) -> torch.Tensor:
-    """The same values with the same strides in memory of its own, a leaf."""
+    """The same values with the same strides in its own memory, a leaf."""
     tensor = tensor.detach()
     storage = tensor.untyped_storage().clone()
     out = torch.empty(0, dtype=tensor.dtype)

@@ -80,7 +80,7 @@ def test_the_judge_sees_another_gradient():
 
 
 def test_a_worker_that_dies_is_a_crash(monkeypatch):
-    """os.abort in place of an op: the verdict is a crash, and a new worker goes on."""
+    """os.abort in place of an op: the verdict is a crash, and a new worker continues."""
     monkeypatch.setenv("RANVIER_OPINFO_ABORT", "sin")
     found = list(verdicts(lambda title: title in ("sin", "neg"), most=1))
     assert Counter((v["op"], v["verdict"]) for v in found)["sin", "crash"] == 1
