@@ -146,13 +146,13 @@ def test_surfaces_are_least_at_their_minima(name):
 
 
 def test_wrong_calls():
-    with pytest.raises(ValueError, match=r"\[random_search\] got trials = 0"):
+    with pytest.raises(ValueError, match=r"\[random_search\] got trials 0; expected at least 1"):
         explore.random_search(surfaces.bowl, [0, 0], [1, 1], trials=0)
     with pytest.raises(ValueError, match=r"expected vectors of one length, or numbers and dimensions"):
         explore.random_search(surfaces.bowl, 0, 1)
     with pytest.raises(ValueError, match="low <= high"):
         explore.random_search(surfaces.bowl, [1, 1], [0, 2])
-    with pytest.raises(ValueError, match=r"\[gradient_descent\] got steps = -1"):
+    with pytest.raises(ValueError, match=r"\[gradient_descent\] got steps -1; expected at least 0"):
         explore.gradient_descent(surfaces.bowl, [0, 0], steps=-1)
     with pytest.raises(ValueError, match=r"got start of shape \(2, 2\)"):
         explore.gradient_descent(surfaces.bowl, np.zeros((2, 2)))
@@ -183,9 +183,9 @@ def test_wrong_calls():
         (
             lambda: explore.random_search(surfaces.bowl, [0, 0], [1, 1], 1.5),
             TypeError,
-            "trials of type float",
+            r"got trials .*; expected an integer",
         ),
-        (lambda: explore.random_search(surfaces.bowl, 0, 1, dimensions=0), ValueError, "dimensions = 0"),
+        (lambda: explore.random_search(surfaces.bowl, 0, 1, dimensions=0), ValueError, "got dimensions 0; expected at least 1"),
         (
             lambda: explore.gradient_descent(None, [0]),
             TypeError,

@@ -26,15 +26,19 @@ def defaults(table: dict[str, Any]) -> str:
     return ", ".join(f"{name} {text(value)}" for name, value in table.items())
 
 
-def add_command(commands: Any, name: str, summary: str, description: str, examples: list[str]) -> Any:
+def add_command(
+    commands: Any, run: Any, name: str, summary: str, description: str, examples: list[str]
+) -> Any:
     """A command's parser; its help ends with examples."""
-    return commands.add_parser(
+    parser = commands.add_parser(
         name,
         help=summary,
         description=textwrap.fill(description, 78),
         epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(command=run)
+    return parser
 
 
 def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, tuple[Any, str | None, str]]) -> None:

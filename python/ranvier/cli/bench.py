@@ -26,9 +26,9 @@ TOLERANCE = 1e-3  # relative to the largest number: sums of up to 1,024 float32 
 
 
 def add(commands: Any) -> None:
-    """The command's arguments."""
     bench = add_command(
         commands,
+        run,
         "bench",
         "measure this machine, and this library against others",
         "Measures the limits, then a matmul, a convolution and a training step, each library in its "
@@ -37,12 +37,9 @@ def add(commands: Any) -> None:
     )
     threads = (positive_int, "N", "default: the physical cores that the process may use")
     add_flags(bench, {"--threads": threads, "--json": (str, "FILE", "write the figures to FILE")})
-    bench.set_defaults(command=run)
 
 
 class Process:
-    """The process of one library."""
-
     def __init__(self, library: str, threads: int) -> None:
         self.library = library
         worker = Path(__file__).with_name("bench_worker.py")

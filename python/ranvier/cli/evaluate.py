@@ -17,9 +17,9 @@ OTHER_LABELS = "the model gives values, and the data has other labels; see --tas
 
 
 def add(commands: Any) -> None:
-    """The command's arguments."""
     evaluate = add_command(
         commands,
+        run,
         "evaluate",
         "measure a model on labelled data, class by class",
         "Measures a model on labelled data: for digits, mnist ... on the test part, for a file or folder on "
@@ -37,7 +37,6 @@ def add(commands: Any) -> None:
         "--json": (path_name, "FILE", "write the figures to FILE"),
     }
     add_flags(evaluate, flags)
-    evaluate.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
-    """The figures of probabilities; prints the main ones."""
     import ranvier.metrics as metrics
 
     labels, predicted = list(range(len(names))), p.argmax(1)
@@ -80,7 +78,6 @@ def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _errors(y: Any, predicted: Any) -> dict[str, Any]:
-    """The figures of values; prints the main one."""
     import ranvier.metrics as metrics
 
     scores = {

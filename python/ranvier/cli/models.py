@@ -10,7 +10,6 @@ from ranvier.cli.arguments import Mistake, add_flags, path_name
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the model."""
     parser.add_argument("model", metavar="MODEL", help="a file of rv.save or ranvier train")
     text = "for your own network: the Python file with its build()"
     add_flags(parser, {"--code": (path_name, "FILE", text)})

@@ -15,9 +15,9 @@ from ranvier.cli.useful import require_apart
 
 
 def add(commands: Any) -> None:
-    """The command's arguments."""
     predict = add_command(
         commands,
+        run,
         "predict",
         "classes and probabilities of the samples in a file",
         "Prints a line for each sample: its place in the file, and the most likely classes with their "
@@ -36,7 +36,6 @@ def add(commands: Any) -> None:
         "--json": (path_name, "FILE", "write all probabilities to FILE"),
     }
     add_flags(predict, flags)
-    predict.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -38,7 +38,6 @@ class Problem:
 
     @property
     def values(self) -> bool:
-        """Whether the targets are values, not classes."""
         return self.class_names is None
 
     @property
@@ -48,7 +47,6 @@ class Problem:
 
     @property
     def goal(self) -> str:
-        """The main metric."""
         return "r2" if self.values else "accuracy"
 
     @property
@@ -57,7 +55,6 @@ class Problem:
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the data."""
     files = f"{', '.join(NAMED)}, a .csv or .npz file, or a folder of images"
     parser.add_argument("data", metavar="DATA", help=files)
     tasks = ("auto", "classification", "regression")

@@ -35,7 +35,6 @@ def _matrix(matrix: list[list[int]], names: list[str]) -> str:
 
 
 def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
-    """Some of the predictions, evenly spaced."""
     width = max(len("predicted"), *map(len, names))
     lines = [f"sample  {'true':>{width}}  {'predicted':>{width}}  probability"]
     for i in range(0, len(y), -(-len(y) // SHOWN)):

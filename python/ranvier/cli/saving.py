@@ -13,7 +13,6 @@ from ranvier.cli.arguments import Mistake
 
 
 def write_json(path: str, document: dict[str, Any]) -> None:
-    """Replace a file by a JSON document."""
     from ranvier.serialization import files
 
     try:

@@ -11,9 +11,9 @@ from ranvier.cli.models import add_model, open_model
 
 
 def add(commands: Any) -> None:
-    """The command's arguments."""
     summary = add_command(
         commands,
+        run,
         "summary",
         "print the layers, shapes and parameters of a model file",
         "Prints the layers of a model file, their shapes and parameters, the classes, and the transforms "
@@ -23,7 +23,6 @@ def add(commands: Any) -> None:
     add_model(summary)
     text = "of a sample, as 1x28x28; default: from the file"
     add_flags(summary, {"--input-shape": (_shape, "SHAPE", text)})
-    summary.set_defaults(command=run)
 
 
 def _shape(text: str) -> tuple[int, ...]:

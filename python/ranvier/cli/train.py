@@ -32,8 +32,7 @@ RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed 
 
 
 def add(commands: Any) -> None:
-    """The command's arguments."""
-    add_arguments(commands).set_defaults(command=run)
+    add_arguments(commands, run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -253,7 +252,6 @@ def _save(problem: Problem, model_path: Path, model: Any) -> None:
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
-    """The arguments with all defaults."""
     optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
     if arguments.class_weight is not None and problem.values:
         raise Mistake("--class-weight is for classes, and the labels are values")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 from ranvier.cli.arguments import (
@@ -76,10 +75,10 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
 }
 
 
-def add_arguments(commands: Any) -> argparse.ArgumentParser:
-    """The command's parser."""
-    train: argparse.ArgumentParser = add_command(
+def add_arguments(commands: Any, run: Any) -> None:
+    train = add_command(
         commands,
+        run,
         "train",
         "train a network on a data set, save it with its curves",
         "Trains on a part of the data, validates on another part, measures on a third (class by class, or "
@@ -98,4 +97,3 @@ def add_arguments(commands: Any) -> argparse.ArgumentParser:
     add_data(train)
     add_flags(train, FLAGS)
     train.set_defaults(seed=0)
-    return train

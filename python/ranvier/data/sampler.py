@@ -269,10 +269,10 @@ class BatchSampler(Sampler[list[int]]):
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
 
-def positive(name: str, argument: str, value: Any) -> int:
-    """`value` as an int of at least 1; raises the error of `name` about `argument`."""
+def positive(name: str, argument: str, value: Any, least: int = 1) -> int:
+    """`value` as an int of at least `least`; raises the error of `name` about `argument`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"[{name}] got {argument} {value!r}; expected an integer")
-    if value < 1:
-        raise ValueError(f"[{name}] got {argument} {value}; expected at least 1")
+    if value < least:
+        raise ValueError(f"[{name}] got {argument} {value}; expected at least {least}")
     return int(value)

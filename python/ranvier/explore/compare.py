@@ -143,11 +143,8 @@ def compare_optimizers(
         raise ValueError(
             f"[compare_optimizers] got optimizers {optimizers!r}; expected at least one name -> optimizer"
         )
-    found = {}
-    for name, optimizer in optimizers.items():
-        path = gradient_descent(f, start, steps=steps, optimizer=optimizer)
-        found[name] = replace(path, name=name)
-    return _judged(f, found, minimum)
+    paths = {name: gradient_descent(f, start, steps=steps, optimizer=o) for name, o in optimizers.items()}
+    return _judged(f, {name: replace(path, name=name) for name, path in paths.items()}, minimum)
 
 
 def _judged(f: Objective, paths: Mapping[Any, Path], minimum: float | None) -> Comparison:

@@ -53,16 +53,6 @@ class Perceptron:
     (False, [1, 1, 1, 1])
     """
 
-    coef_: Array
-    intercept_: Array
-    classes_: Array
-    errors_: list[int]
-    n_iter_: int
-    converged_: bool
-    separable_: bool | None
-    certificate_: list[int] | None
-    verdict_: str
-
     def __init__(self, max_iter: int = 1000, eta0: float = 1.0) -> None:
         if max_iter < 1 or not eta0 > 0:
             raise ValueError(
@@ -97,7 +87,7 @@ class Perceptron:
         """Trains until an epoch has no mistake; returns the mistakes at each sample."""
         w, b = np.zeros(x.shape[1]), 0.0
         mistakes = [0] * len(targets)
-        self.errors_ = []
+        self.errors_: list[int] = []
         for _ in range(self.max_iter):
             errors = 0
             for i, (sample, target) in enumerate(zip(x, targets, strict=True)):

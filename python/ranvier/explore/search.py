@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ranvier.autograd.creation import rand
 from ranvier.autograd.mode import enable_grad, no_grad
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.data.sampler import positive
 from ranvier.explore.path import Array, Path
 from ranvier.optim import SGD
 
@@ -65,8 +66,8 @@ def random_search(
     name = "random_search"
     function_of(name, f)
     low, high = numbers_of(name, "low", low), numbers_of(name, "high", high)
-    trials = whole(name, "trials", trials, 1)
-    given = () if dimensions is None else (whole(name, "dimensions", dimensions, 1),)
+    trials = positive(name, "trials", trials)
+    given = () if dimensions is None else (positive(name, "dimensions", dimensions),)
     try:
         shape = np.broadcast_shapes(low.shape, high.shape, given)
     except ValueError:
@@ -116,7 +117,7 @@ def gradient_descent(
     ([5.0, 4.4, 3.92], 2.035)
     """
     function_of("gradient_descent", f)
-    steps = whole("gradient_descent", "steps", steps, 0)
+    steps = positive("gradient_descent", "steps", steps, 0)
     w = wrap(vector_of("gradient_descent", "start", start).copy(), requires_grad=True)
     moving = _optimizer(w, lr, optimizer)
 
@@ -155,15 +156,6 @@ def function_of(name: str, f: Any) -> None:
     """Raises TypeError unless f is callable."""
     if not callable(f):
         raise TypeError(f"[{name}] got f of type {type(f).__name__}; expected a function of a vector")
-
-
-def whole(name: str, what: str, value: Any, least: int) -> int:
-    """value as an int; raises TypeError if it is not an integer, ValueError if it is below least."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-        raise TypeError(f"[{name}] got {what} of type {type(value).__name__}; expected a whole number")
-    if value < least:
-        raise ValueError(f"[{name}] got {what} = {value}; expected a number >= {least}")
-    return int(value)
 
 
 def numbers_of(name: str, what: str, values: Any) -> Array:

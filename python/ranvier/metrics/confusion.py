@@ -110,7 +110,6 @@ def _mean(values: Array, weights: Array | None) -> float:
 
 
 def _selected(name: str, counts: Counts, labels: Any, pos_label: Any, average: str | None) -> Array:
-    """The labels to score."""
     if average != "binary":
         return counts.labels if labels is None else np.asarray(labels).reshape(-1)
     if len(counts.labels) > 2:

@@ -97,8 +97,6 @@ class StreamingMetric:
 
 
 class _Mean(StreamingMetric):
-    """A mean over samples."""
-
     def _start(self) -> None:
         self._sum, self._weight = 0.0, 0.0
 
@@ -173,8 +171,6 @@ class LogLoss(_Mean):
 
 
 class _Counting(StreamingMetric):
-    """A metric of the counts of true and predicted labels."""
-
     def _start(self) -> None:
         self._counts: Counts | None = None
 

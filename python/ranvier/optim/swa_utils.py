@@ -142,7 +142,6 @@ class AveragedModel(Module):
                 _copy(list(self.module.buffers()), list(model.buffers()))
 
     def _average_by(self, averages: list[Tensor], values: list[Tensor]) -> None:
-        """Uses the caller's function."""
         count = int(self.n_averaged.item())
         if count == 0:
             _copy(averages, values)

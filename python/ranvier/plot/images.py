@@ -118,7 +118,6 @@ def predictions(
 
 
 def _sureness(name: str, probabilities: Any, pred: Array, known: Array) -> Array:
-    """The probability of each predicted class."""
     given = array_of(name, "probabilities", probabilities)
     if given.shape in ((len(pred),), (len(pred), 1)):
         return given.reshape(-1)

@@ -1,7 +1,7 @@
-"""A training run as one HTML page that needs nothing else: no network, no file beside it, no matplotlib.
+"""A training run as one self-contained HTML page, without network, other files or matplotlib.
 
-`write` puts together `sections`, which are made of `html` (tables, escaping), `charts` (curves and points as
-SVG) and `images` (PNG in data URIs); `page` is the frame with the style sheet.
+`write` joins `sections`, which use `html` (tables, escaping), `charts` (curves and points as SVG) and
+`images` (PNG in data URIs); `page` is the frame with the style sheet.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ def write(
     command: str = "",
     title: str = "Training report",
 ) -> None:
-    """Write a page about a training run: each part of it that the arguments allow.
+    """Write a page about a training run, with all parts that have their arguments.
 
-    Predictions that are labels (whole numbers, strings) give a confusion matrix, a table of the classes, the
-    pairs that are confused most and samples with their labels; predictions that are values (floats) give the
-    errors, points of prediction against truth and residuals.
+    For predicted labels (integers, strings), there are a confusion matrix, a table of the classes, the pairs
+    that are confused most, and samples with their labels; for predicted values (floats), the errors,
+    predictions over targets, and residuals.
 
     Args:
-        path: of the .html file; the old one is replaced as a whole.
-        model: the layers and parameters are shown, with their shapes if there is an `x`.
-        history: what `Trainer.fit` returned, or a mapping from names to lists; "val_loss" goes beside "loss".
-            A `History` has the epochs' times, too.
+        path: of the .html file; an old file is replaced at once.
+        model: for the layers and parameters, and their shapes if there is an `x`.
+        history: the result of `Trainer.fit`, or a mapping from names to lists; "val_loss" is drawn with
+            "loss". A `History` also has the times of the epochs.
         x: samples (n, ...) to show: images (n, channels, height, width) or (n, height, width), or rows.
         y_true: their labels (n,), or values (n, ...).
-        y_pred: what was predicted, of the same shape: `trainer.predict(x)`.
-        probabilities: of the classes (n, classes), or of class 1, (n,) or (n, 1): as
-            `trainer.predict_proba(x)` gives them.
-        class_names: of the labels 0, 1, ...; otherwise the labels themselves.
+        y_pred: the predictions `trainer.predict(x)`, of the same shape.
+        probabilities: of the classes (n, classes), or of class 1, (n,) or (n, 1), as
+            `trainer.predict_proba(x)` returns them.
+        class_names: of the labels 0, 1, ...; by default the labels.
         configuration: settings to list by name.
-        command: what reproduces the run.
-        title: the page's heading.
+        command: the command that repeats the run.
+        title: the heading of the page.
 
     Raises ValueError: `y_pred` without `y_true`, arrays of unequal length or shape, or no samples.
 
@@ -78,7 +78,6 @@ def write(
 
 
 def _array(value: Any) -> Any:
-    """Lists, arrays and Tensors as arrays."""
     return None if value is None else np.asarray(getattr(value, "_array", value))
 
 

@@ -1,4 +1,4 @@
-"""Curves and points as SVG, drawn for 400 units of width: legible on a telephone, scaled up elsewhere."""
+"""Curves and points as SVG with a width of 400 units: readable on phones, scaled up elsewhere."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ranvier.report.html import number, text
 __all__ = ["lines", "points"]
 
 WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 388, 30, 204  # of the plane inside the axes
-STYLES = (("#0072b2", ""), ("#c04a00", "6 3"))  # colour and dashes, told apart without colour, too
-MOST = 1000  # points of a curve or cloud; more would make the page large and show no more
+LEFT, RIGHT, TOP, BOTTOM = 58, 388, 30, 204  # of the area inside the axes
+STYLES = (("#0072b2", ""), ("#c04a00", "6 3"))  # colour and dashes
+MOST = 1000  # points of a curve; more only make the page larger
 
 Range = tuple[float, float]
 
 
 def lines(curves: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> str:
-    """Curves over 1, 2, 3 ..., up to two of them; a curve has a gap where it is not finite."""
+    """One or two curves over 1, 2, 3 ...; values that are not finite are gaps."""
     values = [v for curve in curves.values() for v in curve if math.isfinite(v)]
     if not values:
         return ""
@@ -50,7 +50,7 @@ def lines(curves: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> st
 
 
 def points(x: Array, y: Array, xlabel: str, ylabel: str, guide: str) -> str:
-    """A cloud of points with a line where they should lie: "diagonal" (y = x) or "zero" (y = 0)."""
+    """Points, with a line for perfect predictions: "diagonal" (y = x) or "zero" (y = 0)."""
     finite = np.isfinite(x) & np.isfinite(y)
     if not finite.any():
         return ""
@@ -77,7 +77,7 @@ def points(x: Array, y: Array, xlabel: str, ylabel: str, guide: str) -> str:
 
 
 class _Axes:
-    """Ranges of data, a little widened, and where they lie in the picture."""
+    """Slightly widened ranges of the data, and their places in the picture."""
 
     def __init__(self, across: Range, up: Range, whole: bool = False) -> None:
         self.across = across if whole else _widened(across)
@@ -90,7 +90,6 @@ class _Axes:
         return BOTTOM - (value - self.up[0]) / (self.up[1] - self.up[0]) * (BOTTOM - TOP)
 
     def svg(self, xlabel: str, ylabel: str) -> str:
-        """Grid, numbers and labels."""
         parts = []
         for value in _ticks(self.up):
             y = self.y(value)
@@ -123,7 +122,7 @@ def _ticks(span: Range, least: float = 0.0) -> list[float]:
 
 
 def _parts(curve: Sequence[float]) -> list[list[tuple[int, float]]]:
-    """The stretches of a curve that are finite, as (1 + index, value); of a long one about every n-th."""
+    """The finite parts of a curve as (1 + index, value); of a long one about every n-th value."""
     every = -(-len(curve) // MOST)
     chosen = [(i + 1, v) for i, v in enumerate(curve) if i % every == 0 or i == len(curve) - 1]
     return [list(part) for good, part in groupby(chosen, lambda p: math.isfinite(p[1])) if good]

@@ -15,7 +15,7 @@ from ranvier.report.images import as_pixels, data_uri
 __all__ = ["results"]
 
 SHOWN = 15  # samples, and mistakes
-MATRIX = 30  # classes up to which the matrix can be read
+MATRIX = 30  # the most classes of a confusion matrix
 PAIRS = 10
 
 
@@ -54,7 +54,6 @@ def results(x: Any, true: Array, predicted: Array, probabilities: Any, names: Se
 
 
 def _columns(probabilities: Any, n: int) -> Array | None:
-    """Probabilities as (n, classes)."""
     if probabilities is None:
         return None
     p = probabilities.reshape(n, -1)
@@ -62,7 +61,7 @@ def _columns(probabilities: Any, n: int) -> Array | None:
 
 
 def _labels(true: Array, predicted: Array, p: Array | None, names: Sequence[str] | None) -> Array:
-    """All labels: as many as names, or as probabilities, or those that occur."""
+    """All labels: one for each name or probability, else those that occur."""
     if names is not None:
         labels = np.arange(len(names))
     else:
@@ -108,7 +107,7 @@ def _classes(scores: tuple[Any, ...], names: list[str]) -> str:
 
 
 def _pairs(matrix: Array, names: list[str]) -> str:
-    """The off-diagonal cells with the largest counts."""
+    """The largest counts of wrong predictions."""
     off = matrix - np.diag(np.diag(matrix))
     order = np.argsort(-off, axis=None, kind="stable")[:PAIRS]
     places = [divmod(int(place), len(names)) for place in order]
@@ -122,7 +121,7 @@ def _pairs(matrix: Array, names: list[str]) -> str:
 
 
 class _Samples:
-    """Samples with what they are and what they were taken for: pictures, or lines of a table."""
+    """Samples with their true and predicted classes: pictures, or rows of a table."""
 
     def __init__(
         self, x: Any, true: list[int], predicted: list[int], certainty: Array | None, names: list[str]
@@ -131,7 +130,7 @@ class _Samples:
         self._certainty, self._names = certainty, names
 
     def mistakes(self, wrong: Array) -> str:
-        """Those that were most certain, or the first ones."""
+        """The most certain mistakes, or the first ones without probabilities."""
         if len(wrong) == 0:
             return ""
         if self._certainty is not None:
@@ -158,19 +157,15 @@ class _Samples:
         )
 
     def _table(self, heading: str, note: str, chosen: Array) -> str:
-        columns = [
-            "sample",
-            "true",
-            "predicted",
-            "result",
-            *(["probability"] if self._certainty is not None else []),
-        ]
+        columns = ["sample", "true", "predicted", "result", *["probability"] * (self._certainty is not None)]
         rows = []
         for n in chosen.tolist():
             true, found = (text(self._names[side[n]]) for side in (self._true, self._predicted))
             right = self._true[n] == self._predicted[n]
-            mark = "&#10003; right" if right else "&#10007; wrong"
-            cells = [true, found, f'<td class="{"right" if right else "wrong"}">{mark}</td>']
+            mark = (
+                '<td class="right">&#10003; right</td>' if right else '<td class="wrong">&#10007; wrong</td>'
+            )
+            cells = [true, found, mark]
             cells += [] if self._certainty is None else [f"{self._certainty[n]:.1%}"]
             rows.append((n, cells))
         return table(f"{heading}: {note[0].lower()}{note[1:]}", columns, rows)

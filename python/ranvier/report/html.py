@@ -1,4 +1,4 @@
-"""Pieces of HTML: everything that comes from outside goes through `text`."""
+"""Parts of HTML; `text` escapes all texts of the user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ def section(heading: str, *content: str) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> str:
-    """Names and values, one below the other."""
     rows = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
     return f"<dl>{rows}</dl>"
 
@@ -38,12 +37,12 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> str:
 def table(
     caption: str, columns: Sequence[str], rows: Iterable[tuple[Any, Sequence[str]]], *, kind: str = ""
 ) -> str:
-    """A table whose first column heads its rows; it scrolls by itself where the page is narrow.
+    """A table with row headings in the first column; it scrolls separately on a narrow page.
 
     Args:
-        columns: their headings.
-        rows: a heading and the cells: HTML, which is put in as it is, or with `<td` in front whole cells.
-        kind: its class in the style sheet.
+        columns: the column headings.
+        rows: a heading and the cells as HTML; a cell that starts with `<td` is used unchanged.
+        kind: the class in the style sheet.
     """
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in columns)
     body = "\n".join(

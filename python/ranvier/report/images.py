@@ -16,9 +16,9 @@ THUMBNAIL = 96  # pixels
 
 
 def as_pixels(x: Array) -> Array | None:
-    """Samples as images (n, height, width, 1 or 3) of uint8, the smallest value black; None for rows.
+    """Samples as images (n, height, width, 1 or 3) of uint8, with the smallest value black; None for rows.
 
-    Of images larger than a thumbnail every second, third ... pixel is kept.
+    Images larger than a thumbnail are subsampled.
     """
     if x.ndim == 3:
         x = x[:, None]
@@ -34,7 +34,7 @@ def as_pixels(x: Array) -> Array | None:
 def png(pixels: Array) -> bytes:
     """A picture (height, width, 1 or 3) of uint8 as a PNG file (ISO/IEC 15948), its rows unfiltered."""
     height, width, channels = pixels.shape
-    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with its filter's number, 0
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with 0, for no filter
     rows[:, 1:] = pixels.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))

@@ -10,7 +10,7 @@ from ranvier.report.html import text
 
 __all__ = ["page"]
 
-# On a narrow screen tables scroll, never the page. Print keeps colours and breaks between parts.
+# On a narrow screen tables scroll, not the page. Printing keeps colours and breaks pages between parts.
 STYLE = """
 *{box-sizing:border-box}
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;margin:0 auto;
@@ -58,7 +58,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(title: str, parts: Sequence[str]) -> str:
-    """The whole document. Its policy forbids the browser to load anything from anywhere."""
+    """The document. Its content policy forbids loading anything."""
     written = datetime.now().astimezone()
     content = "\n".join(filter(None, parts))
     return f"""<!DOCTYPE html>

@@ -1,4 +1,4 @@
-"""The parts of the page, each "" where there is nothing to say."""
+"""The parts of the page; an empty part is ""."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["curves", "network", "results", "settings", "times"]
 
 
 def curves(history: Mapping[str, Sequence[float]] | None) -> str:
-    """A picture for each quantity, training and validation in one."""
+    """A chart for each quantity, with training and validation."""
     drawn = []
     for name in dict.fromkeys(key.removeprefix("val_") for key in history or ()):
         found = {"training": name, "validation": f"val_{name}"}
@@ -32,19 +32,19 @@ def curves(history: Mapping[str, Sequence[float]] | None) -> str:
 
 
 def results(x: Any, y_true: Any, y_pred: Any, probabilities: Any, names: Sequence[str] | None) -> str:
-    """How good the predictions are, for labels or for values."""
+    """The quality of the predictions, for labels or values."""
     if y_true is None:
         return ""
     if y_pred.dtype.kind == "f":
         return values.results(y_true, y_pred)
     true, predicted = label_arrays("report.write", y_true, y_pred)
-    if true.dtype.kind == "f":  # 0.0 and 1.0, as a binary loss takes them
+    if true.dtype.kind == "f":  # 0.0 and 1.0, for a binary loss
         true = true.astype(np.int64)
     return classes.results(x, true, predicted, probabilities, names)
 
 
 def times(history: Any) -> str:
-    """Of a `History` that was timed: the epochs' times."""
+    """The times of the epochs of a `History`."""
     seconds = np.array(getattr(history, "seconds", []), np.float64)
     timed = np.isfinite(seconds)
     if not timed.any():
@@ -63,7 +63,7 @@ def times(history: Any) -> str:
 
 
 def _processor() -> str:
-    """The model's name, where the system tells it."""
+    """The name of the processor, if it is known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -73,7 +73,7 @@ def _processor() -> str:
 
 
 def network(model: Any, x: Any) -> str:
-    """The layers with their shapes, or without a sample as the model prints itself."""
+    """The layers with their shapes, or, without a sample, the text of the model."""
     if model is None:
         return ""
     if x is None:
@@ -81,36 +81,26 @@ def network(model: Any, x: Any) -> str:
         return section("Network", facts([("parameters", count)]), f"<pre>{text(model)}</pre>")
     dtype = x.dtype if x.dtype.kind in "iu" else None
     found = summary(model, x.shape[1:], dtype=dtype, verbose=False)
-    rows = [
-        (
-            f"{layer.name} {layer.kind}".strip(),
-            [
-                " x ".join(map(str, layer.output_shape[1:])) if layer.output_shape else "",
-                f"{layer.parameters:,}",
-            ],
-        )
-        for layer in found.layers
-    ]
+    rows = []
+    for layer in found.layers:
+        shape = " x ".join(map(str, layer.output_shape[1:])) if layer.output_shape else ""
+        rows.append((f"{layer.name} {layer.kind}".strip(), [shape, f"{layer.parameters:,}"]))
     rows.append(("all", ["", f"{found.total:,}"]))
     about = f"Layers of a sample of {' x '.join(map(str, x.shape[1:]))}"
     return section("Network", table(about, ["layer", "output", "parameters"], rows))
 
 
 def settings(configuration: Mapping[str, Any] | None, command: str) -> str:
-    """What the run was told, what it ran on, and how to run it again."""
+    """The settings, the machine, and the command to repeat the run."""
     here = config.config()
-    machine = {
-        "processor": _processor(),
-        **{key: here[key] for key in here if key not in ("isas", "winograd")},
-    }
+    machine = {"processor": _processor(), **here}
+    del machine["isas"], machine["winograd"]
     parts = []
     for caption, listed in (("Settings", configuration), ("Machine and versions", machine)):
         if listed:
             rows = [(name, [_setting(value)]) for name, value in listed.items() if value is not None]
             parts.append(table(caption, ["name", "value"], rows, kind="plain"))
-    words = " ".join(
-        f"<span>{text(word)}</span>" for word in command.split(" ")
-    )  # a line breaks between them
+    words = " ".join(f"<span>{text(word)}</span>" for word in command.split(" "))  # lines break between spans
     again = f"<h3>Run it again</h3>\n<pre>{words}</pre>" if command else ""
     return section("Configuration", f'<div class="beside">{"".join(parts)}</div>', again)
 

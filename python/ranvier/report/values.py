@@ -1,4 +1,4 @@
-"""The results of a regression: errors, predictions against truth, residuals."""
+"""The results of a regression: errors, predictions over targets, residuals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 10
 
 
 def results(y_true: Array, y_pred: Array) -> str:
-    """The section of a regression; several outputs of a sample are drawn together."""
+    """The section of a regression; all outputs of a sample are drawn together."""
     both = y_true.reshape(y_pred.shape), y_pred
     true, predicted = (a.astype(np.float64).reshape(-1) for a in both)
     errors = predicted - true
@@ -41,8 +41,6 @@ def results(y_true: Array, y_pred: Array) -> str:
 
 
 def _table(caption: str, true: Array, predicted: Array, chosen: Array) -> str:
-    rows = [
-        (n, [number(value) for value in (true[n], predicted[n], predicted[n] - true[n])])
-        for n in chosen.tolist()
-    ]
+    values = np.stack([true, predicted, predicted - true], axis=1)
+    rows = [(n, list(map(number, values[n]))) for n in chosen.tolist()]
     return table(caption, ["value", "truth", "prediction", "residual"], rows)

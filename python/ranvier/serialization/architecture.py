@@ -1,11 +1,11 @@
-"""A model as JSON, and back: which layers it is made of, with which arguments.
+"""A model as JSON: its layers and their arguments.
 
-    {"layer": "Conv2d", "arguments": {"in_channels": 1, ...}}      one of our layers; among arguments, too
+    {"layer": "Conv2d", "arguments": {"in_channels": 1, ...}}      one of our layers; also as an argument
     {"layer": "Sequential", "children": [["0", {...}], ...]}       one of our containers
-    {"same": "features.0"}                                         a layer that stands in two places
-    {"custom": "shop.models.Net"}                                  a class of the user's own
+    {"same": "features.0"}                                         a layer that is used in two places
+    {"custom": "shop.models.Net"}                                  a class of the user
 
-Only classes of `ranvier.nn` are ever built: a file names them, it does not bring code.
+Only classes of `ranvier.nn` are built, by their names: a file contains no code.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import ranvier.nn as nn
 
 __all__ = ["build", "describe"]
 
-_CONTAINERS = tuple(
-    getattr(nn, name) for name in ("Sequential", "ModuleList", "ModuleDict") if hasattr(nn, name)
-)
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def _known() -> dict[str, type[nn.Module]]:
@@ -53,7 +51,7 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
 
 
 def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) -> nn.Module:
-    """The model that `describe` made `node` of, with weights yet to be loaded.
+    """The model that `node` describes, without its weights.
 
     Raises:
         ValueError: a form or a layer that is unknown, a class of the user's own, or arguments that the layer
@@ -87,7 +85,7 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
         ) from None
     built[path] = model
     training = node.get("training", True) is not False
-    if kind in _CONTAINERS:  # whose children may be in other modes
+    if kind in _CONTAINERS:  # the children may be in other modes
         model.training = training
     else:
         model.train(training)
@@ -95,7 +93,7 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
 
 
 def _as_given(value: Any) -> Any:
-    """An argument as the layer got it: JSON made lists of its tuples, and a layer is told as one."""
+    """The argument of a layer: JSON lists become tuples, descriptions become layers."""
     if isinstance(value, dict):
         return build(value)
     return tuple(map(_as_given, value)) if isinstance(value, list) else value

@@ -1,7 +1,7 @@
-"""Checkpoint files: the nested state of a run as a safetensors file with a checksum over all of it.
+"""Checkpoint files: the nested state of a run as a safetensors file with a checksum.
 
-A model file that is damaged inside its numbers still loads; a run that went on from one would be another run.
-So every value is covered: the arrays, and the JSON beside them.
+A model file with damaged numbers still loads, but a run that continues from one would be a different run. So
+the checksum includes all arrays and the JSON.
 """
 
 from __future__ import annotations

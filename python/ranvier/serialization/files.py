@@ -1,4 +1,4 @@
-"""safetensors files: written whole or not at all, read without trusting them."""
+"""safetensors files: written atomically, and checked when read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import numpy.typing as npt
 __all__ = ["KEY", "TEMPORARY", "VERSION", "read", "replace", "write"]
 
 VERSION = 1
-"""Version of the metadata; a reader accepts its own and older ones."""
+"""Version of the metadata; a reader accepts this and older ones."""
 
 KEY = "ranvier"
-"""The one entry of the file's metadata, a JSON object. (Several would be written in random order.)"""
+"""The only entry of the file's metadata, a JSON object. (Several entries would have a random order.)"""
 
 TEMPORARY = ".tmp"
-"""Ending of a file that is being written; one is left behind only where the process was killed."""
+"""Ending of a file that is being written; it remains only if the process was killed."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]) -> None:
-    """Write arrays and metadata so that `path` holds the old file or the new one, never a part.
+    """Write arrays and metadata so that `path` is always the complete old or new file.
 
     Raises TypeError: an array of a type that the format lacks (objects, strings, complex numbers).
     """
@@ -37,7 +37,7 @@ def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]
             raise TypeError(
                 f"[save] got array '{name}' of dtype {array.dtype}; expected numbers of up to 8 bytes"
             )
-    # safetensors stores strided arrays wrongly, in silence; the reshape gives 0-d arrays back their shape
+    # safetensors stores strided arrays wrongly without an error; the reshape restores the shape of 0-d arrays
     plain = {
         name: np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
         for name, array in arrays.items()
@@ -47,12 +47,12 @@ def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]
 
 
 def replace(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that `path` holds the old content or the new, never a part, whenever we are killed.
+    """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
-    What is under `path` afterwards is on the disk, and so is its name: both are flushed.
+    Afterwards the content and the name are on the disk: both are flushed.
 
     Raises:
-        OSError: the disk is full, a folder is missing or not ours to write ...; says if an old file is kept.
+        OSError: the disk is full, a folder is missing or not writable ...; says if an old file is kept.
     """
     target = Path(path)
     try:
@@ -65,7 +65,7 @@ def replace(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    # the same folder, since replace needs one disk
+    # in the same folder, because replace needs the same disk
     temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
     try:
         with open(temporary, "wb") as stream:
@@ -74,7 +74,7 @@ def _replace(target: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
     finally:
-        with suppress(OSError):  # what is to be said is why it could not be written
+        with suppress(OSError):  # the first error is the one to report
             temporary.unlink(missing_ok=True)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
@@ -92,7 +92,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
     """
     from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):  # the system's own error for a missing or unreadable file or a folder
+    with open(path, "rb"):  # the system's error for a missing or unreadable file or a folder
         pass
     try:
         with safe_open(path, framework="numpy") as file:
@@ -102,7 +102,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
         raise ValueError(
             f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
         ) from None
-    except (TypeError, AttributeError, KeyError) as error:  # bfloat16 and other types that NumPy has not
+    except (TypeError, AttributeError, KeyError) as error:  # bfloat16 and other types that NumPy lacks
         raise ValueError(f"[load] '{path}' holds values of a type that NumPy lacks: {error}") from None
     return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
 

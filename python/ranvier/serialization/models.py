@@ -27,17 +27,17 @@ LINKS = ("softmax", "sigmoid", "identity")
 
 @dataclass(frozen=True)
 class Info:
-    """What a model file says about its model beside the weights.
+    """The information about a model in its file, besides the weights.
 
     Attributes:
         input_shape: shape of one sample, without the batch.
-        class_names: what the labels 0, 1, ... mean.
-        preprocessing: one description for each transform that a sample goes through before the model;
-            `rv.data.transforms.from_config` makes the transform of it.
-        link: what makes probabilities of the outputs: "softmax", "sigmoid" or "identity"; None for a model
-            that gives none.
+        class_names: of the labels 0, 1, ...
+        preprocessing: a description of each transform before the model, for
+            `rv.data.transforms.from_config`.
+        link: the function from outputs to probabilities: "softmax", "sigmoid" or "identity"; None for a model
+            without probabilities.
         version: of the library that wrote the file.
-        feature_names: of a sample's columns, in their order.
+        feature_names: of the columns of a sample, in order.
     """
 
     input_shape: tuple[int, ...] | None = None
@@ -60,17 +60,17 @@ def save(
 ) -> None:
     """Save a model, or a (nested) dict of arrays such as a state dict, as a safetensors file.
 
-    The file is written whole or not at all: a crash leaves the old one. Any safetensors reader can open it;
-    the names of the weights are those of the state dict.
+    After a crash the old file is unchanged. Any safetensors reader can open the file; the names of the
+    weights are those of the state dict.
 
     Args:
         obj: a Module, or a dict of arrays, Tensors, numbers, strings, None and dicts, lists, tuples of these.
         path: of the file; ".safetensors" is the usual ending.
-        input_shape: shape of one sample. This and what follows is for models, and kept by a loaded model.
-        class_names: what the labels 0, 1, ... mean.
-        preprocessing: the transforms (`rv.data.Standardize` ...) that samples went through.
-        link: what makes probabilities of the outputs: "softmax", "sigmoid" or "identity".
-        feature_names: the names of a sample's columns; `ranvier predict` orders those of a table by them.
+        input_shape: shape of one sample. This and the following are for models; a loaded model keeps them.
+        class_names: of the labels 0, 1, ...
+        preprocessing: the transforms (`rv.data.Standardize` ...) of the samples.
+        link: the function from outputs to probabilities: "softmax", "sigmoid" or "identity".
+        feature_names: of the columns of a sample; `ranvier predict` orders the columns of a table by them.
 
     Raises TypeError: `obj` is neither a Module nor a dict, or holds something that cannot be saved.
 
@@ -110,14 +110,14 @@ def save(
 
 
 def load(path: PathLike, into: nn.Module | None = None) -> Any:
-    """Open what `save` wrote: a model made of our layers, or a dict. Runs no code of the file.
+    """Load a file of `save`: a model made of our layers, or a dict. Runs no code of the file.
 
-    A safetensors file of another library gives a dict of Tensors, a checkpoint of `rv.Checkpoint` the state
-    of its run as a nested dict.
+    For a safetensors file of another library, returns a dict of Tensors; for a checkpoint of `rv.Checkpoint`,
+    the state of its run as a nested dict.
 
     Args:
-        into: a model to load the weights into (and return), a checkpoint's too; needed for a model with
-            classes of one's own.
+        into: a model to load the weights into (and return), also from a checkpoint; needed for a model with
+            your own classes.
 
     Raises:
         FileNotFoundError: no such file.
@@ -151,7 +151,7 @@ def load(path: PathLike, into: nn.Module | None = None) -> Any:
 
 
 def info(model_or_path: nn.Module | PathLike) -> Info:
-    """What a file, or a model loaded from one, says beside the weights."""
+    """The information in a file, or in a model loaded from one, besides the weights."""
     if isinstance(model_or_path, nn.Module):
         known: Info = getattr(model_or_path, "_info", Info())
         return known
@@ -189,7 +189,7 @@ def _step(transform: Any) -> dict[str, Any]:
 
 
 def _owners(model: nn.Module) -> list[tuple[str, Any]]:
-    """Every place of a parameter, those of a shared one included."""
+    """All names of all parameters, also those of shared ones."""
     return [
         (f"{path}.{name}" if path else name, parameter)
         for path, module in model.named_modules()
@@ -199,7 +199,7 @@ def _owners(model: nn.Module) -> list[tuple[str, Any]]:
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    """For each further place of a shared parameter, its first place."""
+    """For each further name of a shared parameter, its first name."""
     first: dict[int, str] = {}
     tied = {}
     for name, parameter in _owners(model):
@@ -233,7 +233,7 @@ def _load_into(
 
 
 def _load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
-    with nn.init.skipped():  # the file has the values
+    with nn.init.skipped():  # the values come from the file
         model = architecture.build(document.get("model"))
     _retie(model, document.get("tied", {}))
     for path, module in model.named_modules():

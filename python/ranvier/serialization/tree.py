@@ -1,6 +1,6 @@
-"""Nested dicts, lists and tuples of arrays and numbers as JSON beside a flat table of named arrays.
+"""Nested dicts, lists and tuples of arrays and numbers as JSON and a flat table of named arrays.
 
-Numbers, strings and None stand for themselves; everything else is an object with one key:
+Numbers, strings and None are themselves; all other values are objects with one key:
 
     {"dict": [[key, value], ...]}   {"list": [...]}   {"tuple": [...]}   {"array": name}   {"tensor": name}
 """
@@ -18,7 +18,7 @@ __all__ = ["decode", "encode"]
 
 
 def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
-    """`value` as JSON; its arrays go to `arrays` under their paths ("state.0.step").
+    """`value` as JSON; its arrays are added to `arrays` under their paths ("state.0.step").
 
     Raises TypeError: something that is no array, number, string, None or a dict, list or tuple of these.
     """

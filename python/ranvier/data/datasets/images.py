@@ -39,7 +39,6 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
         ValueError: the file is broken, or not an image.
         ImportError: pillow is not installed.
     """
-    require_pillow("read_image")
     height, width = _size("read_image", size)
     pixels = _pixels("read_image", require_file("read_image", path), height, width, grayscale)
     return _channels_first(pixels)
@@ -68,7 +67,6 @@ class ImageFolder(Dataset[tuple[Image, int]]):
     def __init__(
         self, root: PathLike, size: Size = None, grayscale: bool = False, transform: Any = None
     ) -> None:
-        require_pillow("ImageFolder")
         self.root = Path(root)
         self.size = _size("ImageFolder", size)
         self.grayscale = bool(grayscale)
@@ -96,7 +94,6 @@ def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> S
 
     Raises ValueError: images of different sizes and no `size`; the message names the first that differs.
     """
-    require_pillow("load_images")
     height, width = _size("load_images", size)
     classes, files = _find(Path(root), "load_images")
     x: npt.NDArray[np.uint8] | None = None
@@ -137,6 +134,8 @@ def _is_image(path: Path) -> bool:
 
 
 def _size(name: str, size: Size) -> tuple[int | None, int | None]:
+    """Height and width; raises ImportError without pillow, ValueError for another size."""
+    require_pillow(name)
     if size is None:
         return None, None
     both = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
@@ -149,7 +148,6 @@ def _size(name: str, size: Size) -> tuple[int | None, int | None]:
 def _pixels(
     name: str, path: Path, height: int | None, width: int | None, grayscale: bool
 ) -> npt.NDArray[np.uint8]:
-    """(h, w, c)."""
     from PIL import Image as pillow
 
     try:

@@ -83,7 +83,6 @@ class LRScheduler:
         self._last_lr = self._rates()
 
     def _rates(self) -> list[float]:
-        """The groups' present rates."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _scaled(self, factor: float) -> list[float]:
