@@ -1,8 +1,9 @@
 """No import runs up the layers, and no chain of imports leads back to its first module.
 
-Every import statement below python/ranvier counts: at module level, inside a function, under TYPE_CHECKING.
-The edge goes to the named module; `from package import x` goes to the package, and to a module `package.x` if
-there is one. That Python first runs the `__init__` of each parent is no edge: it is so for every module.
+Every import below python/ranvier counts: at module level, in a function, under TYPE_CHECKING, or made by
+import_module. The edge goes to the named module; `from package import x` goes to the package, and to a module
+`package.x` if there is one. That Python first runs the `__init__` of each parent is no edge: it does so for
+every module.
 """
 
 import ast
@@ -52,6 +53,8 @@ def imports(modules):
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{name}, line {node.lineno}: expected the module's full name"
                 targets.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                targets.update(arg.value for arg in node.args if isinstance(arg, ast.Constant))
         edges[name] = (targets & modules.keys()) - {name}
     return edges
 
@@ -101,6 +104,7 @@ def test_no_circle():
         "from ranvier.nn.conv import Conv2d",
         "def f():\n    import ranvier.nn.conv",
         "if TYPE_CHECKING:\n    from ranvier.nn.conv import Conv2d",
+        "importlib.import_module('ranvier.nn')",
     ],
 )
 def test_every_kind_of_import_is_seen(statement):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,10 +15,11 @@ from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.piecewise import heaviside, prelu
-from ranvier.ops.softmax import __all__ as LINE_ACTIVATIONS  # of a whole line: their derivative is a matrix
+from ranvier.ops.softmax import log_softmax, softmax, softmin
 
 ACTIVATIONS = tuple(sorted({*piecewise.__all__, *smooth.__all__, "linear"} - {"glu"}))
 """Activations that work element by element; "linear" is y = x."""
+LINE_ACTIVATIONS = ("log_softmax", "softmax", "softmin")  # of a whole line: their derivative is a matrix
 
 
 def derivative(function: str | Callable[..., Any], x: Any = None, **settings: Any) -> Any:
@@ -99,8 +99,7 @@ def activation_named(who: str, name: str, more: Sequence[str] = ()) -> Callable[
     if name not in {*ACTIVATIONS, *more}:
         known = ", ".join(sorted({*ACTIVATIONS, *more}))
         raise ValueError(f"[{who}] got activation {name!r}; expected one of {known}")
-    own = {"heaviside": _heaviside, "linear": _linear, "prelu": _prelu}
-    return own[name] if name in own else getattr(importlib.import_module("ranvier.ops"), name)
+    return _FUNCTIONS[name]
 
 
 def _heaviside(x: Tensor, values: Any = 0.0) -> Tensor:
@@ -117,3 +116,12 @@ def _prelu(x: Tensor, weight: Any = 0.25) -> Tensor:
     if not isinstance(weight, Tensor):
         weight = wrap(np.atleast_1d(np.asarray(weight, x.dtype)))
     return prelu(x, weight)
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(module, name) for module in (piecewise, smooth) for name in module.__all__},
+    **{function.__name__: function for function in (log_softmax, softmax, softmin)},
+    "heaviside": _heaviside,
+    "linear": _linear,
+    "prelu": _prelu,
+}
