@@ -5,14 +5,25 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import ranvier as rv
+from ranvier.ops import attach
 from support.calls import OP_NAMES
 from support.op_case import OpCase
 
 RANDOM = {"alpha_dropout", "dropout", "dropout1d", "dropout2d"}  # PyTorch draws other numbers
+
+
+OPS = Path(rv.ops.__file__).parent
+OP_MODULES = {
+    ".".join(path.relative_to(OPS).with_suffix("").parts)
+    for path in OPS.rglob("*.py")
+    if path.stem not in ("__init__", "attach")
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +38,18 @@ def cases() -> dict[str, list[type[OpCase]]]:
 
 def test_every_op_has_a_case(cases: dict[str, list[type[OpCase]]]) -> None:
     assert sorted(OP_NAMES - set(cases)) == [], "public ops without an OpCase"
+
+
+def test_the_modules_with_methods_are_attached() -> None:
+    names = {
+        name for name in OP_MODULES if hasattr(importlib.import_module(f"ranvier.ops.{name}"), "METHODS")
+    }
+    assert names == set(attach.MODULES.split())
+
+
+def test_import_loads_no_op_of_layers() -> None:
+    code = "import sys, ranvier; print([m for m in sys.modules if m.startswith('ranvier.ops.layers')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
 
 
 def test_every_op_is_called_at_random(cases: dict[str, list[type[OpCase]]]) -> None:
