@@ -207,7 +207,7 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     if rows.ndim != 1 or source.shape != expected:
         raise ValueError(
             f"[index_add] got x of shape {x.shape}, index of shape {rows.shape} and source of shape "
-            f"{source.shape}; expected source to be as x, and as long as index along dimension {at}"
+            f"{source.shape}; expected source of x's shape, but of index's length along dimension {at}"
         )
     if alpha != 1:
         source = source * alpha

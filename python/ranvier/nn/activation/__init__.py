@@ -22,7 +22,7 @@ def named(name: str) -> Any:
     kind = _BY_NAME.get(name.replace("_", "").lower()) if isinstance(name, str) else None
     if kind is None:
         raise ValueError(
-            f"[activation] got {name!r}; expected the name of one, such as 'relu', 'tanh', 'sigmoid', "
+            f"[activation] got {name!r}; expected an activation's name such as 'relu', 'tanh', 'sigmoid', "
             "'gelu', 'softmax' or 'linear'"
         )
     return kind()

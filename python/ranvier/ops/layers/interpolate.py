@@ -72,7 +72,8 @@ def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
     if align_corners is not None or size is None or x.ndim not in (3, 4):
         raise ValueError(
             f"[interpolate] got mode 'area', x of shape {tuple(x.shape)}, size {size!r} and align_corners "
-            f"{align_corners!r}; expected (N, C, L) or (N, C, H, W), a size or a scale_factor, and None"
+            f"{align_corners!r}; expected (N, C, L) or (N, C, H, W), a size or scale_factor, and no "
+            "align_corners"
         )
     return adaptive_avg_pool1d(x, size) if x.ndim == 3 else adaptive_avg_pool2d(x, size)
 
