@@ -29,10 +29,8 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
     relu'(0) = 0, leaky_relu'(0) = negative_slope. heaviside' is 0 everywhere.
 
     Args:
-        function: the name of an activation, or any function of a Tensor that works element by element.
-            Names: celu, elu, gelu, hardshrink, hardsigmoid, hardswish, hardtanh, heaviside, leaky_relu,
-            linear, logsigmoid, mish, prelu, relu, relu6, selu, sigmoid, silu, softplus, softshrink, softsign,
-            tanh, tanhshrink; and log_softmax, softmax, softmin.
+        function: the name of an activation in ``nn.functional`` or "linear" (y = x), or any function of a
+            Tensor that works element by element.
         x: float32 or float64, any shape: a Tensor, an array, a number or a list.
         settings: of the activation, such as negative_slope of leaky_relu or weight of prelu.
 
