@@ -50,8 +50,8 @@ def set_winograd(enabled: bool) -> None:
 
     It is on by default (``RANVIER_WINOGRAD=0`` in the environment turns it off) and used for the shapes for
     which it is faster than the direct sum: it needs 16 products in place of 36. Its rounding errors differ
-    from the direct sum's, but are no larger. An infinity or NaN in x can reach all outputs of the tiles of 2
-    x 2 that read it.
+    from the direct sum's, but are no larger. An infinity or NaN in x can reach all four outputs of a tile
+    of which one reads it.
 
     Raises:
         TypeError: enabled is not a bool.

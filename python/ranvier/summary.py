@@ -1,4 +1,4 @@
-"""`summary`: the layers of a model, the shapes they give and the parameters they have."""
+"""`summary`: the layers of a model with their output shapes and parameters."""
 
 from __future__ import annotations
 

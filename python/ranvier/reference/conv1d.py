@@ -3,7 +3,7 @@
     x (n, c, l), w (k, c / groups, s), bias (k), y (n, k, q)
     y[n, k, q] = bias[k] + sum over c, s of x[n, c, q * stride + s * dilation - padding] * w[k, c, s]
 
-A signal is an image of one row, and a kernel of one row sees only that.
+A signal is an image of one row, so conv2d computes it.
 """
 
 from __future__ import annotations

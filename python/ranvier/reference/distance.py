@@ -1,4 +1,4 @@
-"""How alike vectors are, along one axis: x1 and x2 have one shape, the result lacks the axis."""
+"""Similarity and distance of vectors along one axis, which the result lacks; x1 and x2 have one shape."""
 
 from __future__ import annotations
 

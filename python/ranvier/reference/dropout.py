@@ -76,7 +76,7 @@ def channel_dropout(x: Array, p: float, key: Array) -> Array:
 
 
 def alpha_dropout(x: Array, p: float, key: Array) -> Array:
-    """Dropped elements become selu's limit; then a line brings mean and variance back to 0 and 1."""
+    """Dropped elements become selu's limit; then a linear function restores mean 0 and variance 1."""
     low = -1.0507009873554805 * 1.6732632423543772
     a, kept = _alpha_scale(p, low), p < 1 and keep_mask(x.shape, p, key)
     return a * np.where(kept, x, low) - a * p * low

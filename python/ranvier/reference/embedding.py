@@ -20,7 +20,7 @@ def embedding(index: Array, weight: Array) -> Array:
 def embedding_backward(
     dy: Array, index: Array, rows: int, padding: int | None = None, by_frequency: bool = False
 ) -> Array:
-    """padding: a row that stays as it is. by_frequency: the mean of a row's gradients, not their sum."""
+    """padding: a row that gets no gradient. by_frequency: the mean of a row's gradients, not their sum."""
     dweight = np.zeros((rows, dy.shape[-1]), dy.dtype)
     flat = index.reshape(-1)
     np.add.at(dweight, flat, dy.reshape(flat.size, dy.shape[-1]))

@@ -121,7 +121,7 @@ def last_axes(x: Array, count: int) -> tuple[int, ...]:
 
 
 def layer_norm(x: Array, count: int, weight: Array | None, bias: Array | None, eps: float = 1e-5) -> Array:
-    """count: of the last axes."""
+    """count: the number of last axes."""
     xhat, _ = normalized(x, last_axes(x, count), eps)
     return xhat * (1 if weight is None else weight) + (0 if bias is None else bias)
 

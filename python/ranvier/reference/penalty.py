@@ -16,5 +16,5 @@ def weight_penalty(p: Array, l1: float, l2: float) -> float:
 
 
 def weight_penalty_backward(p: Array, l1: float, l2: float) -> Array:
-    """Its gradient; at 0, where |p| has none, that of the middle: 0."""
+    """Its gradient, with 0 as the slope of |p| at 0."""
     return l1 * np.sign(p) + 2 * l2 * p

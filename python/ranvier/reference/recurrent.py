@@ -27,8 +27,8 @@ def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
-# --- one step: a, s (N, gates H), h, c (N, H); the backward gives the gradients to a, s, h and c. That to h
-# is what does not pass s.
+# --- one step: a, s (N, gates H), h, c (N, H); the backward returns the gradients of a, s, h and c,
+# of h without the part that passes through s.
 
 
 def rnn_tanh(a: Array, s: Array, h: Array, c: Array) -> tuple[Array, Array, Saved]:

@@ -1,4 +1,4 @@
-"""Running sums and products along an axis in plain NumPy: y[i] joins x[0] ... x[i]."""
+"""Running sums and products along an axis in plain NumPy: y[i] is the sum or product of x[0] ... x[i]."""
 
 from __future__ import annotations
 
