@@ -2,7 +2,7 @@
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
-#include "bindings/array_args.h"
+#include "bindings/params.h"
 
 #include <numpy/arrayobject.h>
 
@@ -88,24 +88,28 @@ std::string dtype_text(py::handle array) {
   return py::str(py::handle(reinterpret_cast<PyObject*>(PyArray_DESCR(as_array(array)))));
 }
 
-void check_array(const char* op, const char* name, py::handle a) {
+Shape shape_of(PyArrayObject* a) {
+  return Shape(PyArray_NDIM(a), reinterpret_cast<const int64_t*>(PyArray_DIMS(a)));
+}
+
+void check_array(const Arg& arg) {
+  const py::handle a = arg.value;
   if (!PyArray_Check(a.ptr()))
-    fail_type(op, std::string("got ") + name + " of type " + Py_TYPE(a.ptr())->tp_name +
-                      "; expected a NumPy array");
+    fail_type(arg.op, "got ", arg.name, " of type ", Py_TYPE(a.ptr())->tp_name, "; expected a NumPy array");
   if (!PyArray_CheckExact(a.ptr()) && PyObject_HasAttrString(a.ptr(), "_mask"))
-    fail_type(op, std::string("got ") + name + " with a mask; expected an array without: use filled(value)");
-  if (PyArray_NDIM(as_array(a)) > kMaxDims)
-    fail_value(op, std::string("got ") + name + " with " + std::to_string(PyArray_NDIM(as_array(a))) +
-                       " dimensions; expected at most " + std::to_string(kMaxDims));
-  int64_t elements =
-      1;  // does not overflow: NumPy counts bytes of the same product, zeros left out, in int64
-  for (int d = 0; d < PyArray_NDIM(as_array(a)); ++d)
-    elements *= std::max<int64_t>(PyArray_DIM(as_array(a), d), 1);
+    fail_type(arg.op, "got ", arg.name, " with a mask; expected an array without: use filled(value)");
+  const int ndim = PyArray_NDIM(as_array(a));
+  if (ndim > kMaxDims)
+    fail_value(arg.op, "got ", arg.name, " with ", ndim, " dimensions; expected at most ", kMaxDims);
+  int64_t elements = 1;  // does not overflow: NumPy's count of bytes, zeros left out, is an int64
+  for (int d = 0; d < ndim; ++d) elements *= std::max<int64_t>(PyArray_DIM(as_array(a), d), 1);
   if (elements > kMostElements)
-    fail_value(op, std::string("got ") + name + " of shape " +
-                       shape_text(PyArray_NDIM(as_array(a)),
-                                  reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(a)))) +
-                       "; expected dimensions with a product of at most 2**40");
+    fail_value(arg.op, "got ", arg.name, " of shape ", shape_of(as_array(a)),
+               "; expected dimensions with a product of at most 2**40");
+}
+
+[[noreturn]] void fail_dtype(const Arg& arg, const char* expected) {
+  fail_type(arg.op, "got ", arg.name, " of dtype ", dtype_text(arg.value), "; expected ", expected);
 }
 
 // True when data and strides address whole, native elements.
@@ -170,80 +174,74 @@ void extent(PyArrayObject* a, const char** first, const char** last) {
 
 }  // namespace
 
-Input Input::floating(const char* op, const char* name, py::handle array) {
-  check_array(op, name, array);
-  const int type = PyArray_TYPE(as_array(array));
-  if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
-    fail_type(
-        op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected float32 or float64");
-  return Input(addressable(array, type), type == NPY_FLOAT32 ? DType::float32 : DType::float64);
+std::string Arg::shown() const { return PyUnicode_Check(value.ptr()) ? py::repr(value) : py::str(value); }
+
+Input Input::floating(const Arg& arg) {
+  check_array(arg);
+  const int type = PyArray_TYPE(as_array(arg.value));
+  if (type != NPY_FLOAT32 && type != NPY_FLOAT64) fail_dtype(arg, "float32 or float64");
+  return Input(arg, addressable(arg.value, type), type == NPY_FLOAT32 ? DType::float32 : DType::float64);
 }
 
-Input Input::pixels(const char* op, const char* name, py::handle array) {
-  check_array(op, name, array);
-  const int type = PyArray_TYPE(as_array(array));
-  if (type == NPY_UINT8) return Input(addressable(array, type), DType::uint8);
-  if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
-    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) +
-                      "; expected float32, float64 or uint8");
-  return floating(op, name, array);
+Input Input::pixels(const Arg& arg) {
+  check_array(arg);
+  const int type = PyArray_TYPE(as_array(arg.value));
+  if (type == NPY_UINT8) return Input(arg, addressable(arg.value, type), DType::uint8);
+  if (type != NPY_FLOAT32 && type != NPY_FLOAT64) fail_dtype(arg, "float32, float64 or uint8");
+  return floating(arg);
 }
 
-Input Input::number(const char* op, const char* name, py::handle array) {
-  check_array(op, name, array);
-  const DType* dtype = dtype_of_number(PyArray_TYPE(as_array(array)));
-  if (!dtype)
-    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) +
-                      "; expected float32, float64, bool, or integers other than uint64");
-  return Input(addressable(array, type_number(*dtype)), *dtype);
+Input Input::number(const Arg& arg) {
+  check_array(arg);
+  const DType* dtype = dtype_of_number(PyArray_TYPE(as_array(arg.value)));
+  if (!dtype) fail_dtype(arg, "float32, float64, bool, or integers other than uint64");
+  return Input(arg, addressable(arg.value, type_number(*dtype)), *dtype);
 }
 
-DType dtype_argument(const char* op, py::handle dtype) {
-  const DType* known = PyArray_DescrCheck(dtype.ptr())
-                           ? dtype_of_number(reinterpret_cast<PyArray_Descr*>(dtype.ptr())->type_num)
-                           : nullptr;
-  if (!known) fail_type(op, "got dtype " + std::string(py::repr(dtype)) + "; expected one of numbers");
-  return *known;
-}
-
-Input Input::integers(const char* op, const char* name, py::handle array) {
-  check_array(op, name, array);
-  if (!PyArray_ISINTEGER(as_array(array)))
-    fail_type(op,
-              std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected an integer dtype");
-  const int type = PyArray_TYPE(as_array(array));
+Input Input::integers(const Arg& arg) {
+  check_array(arg);
+  PyArrayObject* a = as_array(arg.value);
+  if (!PyArray_ISINTEGER(a)) fail_dtype(arg, "an integer dtype");
+  const int type = PyArray_TYPE(a);
   if (type != NPY_INT64 && dtype_of_number(type)) {
-    const Input given = number(op, name, array);
-    Output y = Output::contiguous(DType::int64, given.ndim(), given.shape());
+    const Input given = number(arg);
+    Output y = Output::contiguous(DType::int64, given.shape());
     invoke_cast(given, y, DType::int64);
-    return Input(y.release(), DType::int64);
+    return Input(arg, y.release(), DType::int64);
   }
-  const Input x(addressable(array, NPY_INT64), DType::int64);
-  if (PyArray_ITEMSIZE(as_array(array)) < 8 || !PyArray_ISUNSIGNED(as_array(array))) return x;
+  const Input x(arg, addressable(arg.value, NPY_INT64), DType::int64);
+  if (PyArray_ITEMSIZE(a) < 8 || !PyArray_ISUNSIGNED(a)) return x;
   const auto* p = static_cast<const int64_t*>(PyArray_DATA(as_array(x.object())));  // the copy is contiguous
   const npy_intp size = PyArray_SIZE(as_array(x.object()));
   for (npy_intp i = 0; i < size; ++i)
     if (p[i] < 0)
-      fail_value(op, std::string("got ") + name + " with the value " +
-                         std::to_string(static_cast<uint64_t>(p[i])) + "; expected values below 2**63");
+      fail_value(arg.op, "got ", arg.name, " with the value ", std::to_string(static_cast<uint64_t>(p[i])),
+                 "; expected values below 2**63");
   return x;
 }
 
-Input Input::exactly(const char* op, const char* name, py::handle array, DType dtype) {
-  check_array(op, name, array);
-  if (PyArray_TYPE(as_array(array)) != type_number(dtype))
-    fail_type(op, std::string("got ") + name + " of dtype " + dtype_text(array) + "; expected " +
-                      dtype_name(dtype));
-  return Input(addressable(array, type_number(dtype)), dtype);
+Input Input::exactly(const Arg& arg, DType dtype) {
+  check_array(arg);
+  if (PyArray_TYPE(as_array(arg.value)) != type_number(dtype)) fail_dtype(arg, dtype_name(dtype));
+  return Input(arg, addressable(arg.value, type_number(dtype)), dtype);
 }
 
-Input Input::optional(const char* op, const char* name, py::handle array, DType dtype) {
-  return array.is_none() ? Input(py::object(), dtype) : exactly(op, name, array, dtype);
+void Input::expect_same_shape(const Input& other) const {
+  if (!has_shape(other.shape()))
+    fail_value(op_, "got ", name_, " of shape ", shape(), " and ", other.name_, " of shape ", other.shape(),
+               "; expected equal shapes");
+}
+
+void Input::expect_same_dtype(const Input& other) const {
+  if (*this && other && dtype_ != other.dtype_)
+    fail_type(op_, "got ", name_, " of dtype ", dtype_name(dtype_), " and ", other.name_, " of dtype ",
+              dtype_name(other.dtype_), "; expected the same dtype");
 }
 
 bool Input::is_contiguous() const { return PyArray_IS_C_CONTIGUOUS(as_array(object_)); }
+int64_t Input::elements() const { return PyArray_SIZE(as_array(object_)); }
 int Input::ndim() const { return PyArray_NDIM(as_array(object_)); }
-const int64_t* Input::shape() const {
+const int64_t* Input::sizes() const {
   return reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(object_)));
 }
 
@@ -251,33 +249,32 @@ const void* Input::fill(int* ndim, int64_t* shape, int64_t* strides) const {
   return object_ ? fill_view(as_array(object_), ndim, shape, strides) : nullptr;
 }
 
-Output Output::contiguous(DType dtype, int ndim, const int64_t* shape) {
-  require_addressable(ndim, shape);
+Output Output::contiguous(DType dtype, const Shape& shape) {
+  require_addressable(shape);
   int64_t strides[kMaxDims], step = 1;
-  for (int d = ndim - 1; d >= 0; --d) {
+  for (int d = shape.ndim - 1; d >= 0; --d) {
     strides[d] = step;
     step *= std::max<int64_t>(shape[d], 1);
   }
-  return Output(new_array(type_number(dtype), ndim, shape, strides));
+  return Output(new_array(type_number(dtype), shape, strides));
 }
 
-Output Output::in_order(DType dtype, int ndim, const int64_t* shape, const int* order) {
-  require_addressable(ndim, shape);
+Output Output::in_order(DType dtype, const Shape& shape, const int* order) {
+  require_addressable(shape);
   int64_t strides[kMaxDims], step = 1;
-  for (int i = ndim - 1; i >= 0; --i) {
+  for (int i = shape.ndim - 1; i >= 0; --i) {
     strides[order[i]] = step;
     step *= std::max<int64_t>(shape[order[i]], 1);
   }
-  return Output(new_array(type_number(dtype), ndim, shape, strides));
+  return Output(new_array(type_number(dtype), shape, strides));
 }
 
-Output Output::channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w) {
-  const int64_t shape[] = {n, c, h, w};
+Output Output::channels_last(DType dtype, const Shape& shape) {
   const int order[] = {0, 2, 3, 1};
-  return in_order(dtype, 4, shape, order);
+  return in_order(dtype, shape, order);
 }
 
-Output Output::like(const Input& x, DType dtype, const int64_t* shape) {
+Output Output::like(const Input& x, DType dtype, const Shape& shape) {
   const int ndim = x.ndim();
   PyArrayObject* a = as_array(x.object());
   bool in_c_order = PyArray_IS_C_CONTIGUOUS(a);
@@ -286,38 +283,34 @@ Output Output::like(const Input& x, DType dtype, const int64_t* shape) {
     order[d] = d;
     if (PyArray_STRIDE(a, d) == 0 && PyArray_DIM(a, d) > 1) in_c_order = true;  // repeated: it has no order
   }
-  if (in_c_order) return contiguous(dtype, ndim, shape);
+  if (in_c_order) return contiguous(dtype, shape);
   std::stable_sort(order, order + ndim, [&](int p, int q) {
     return std::abs(PyArray_STRIDE(a, p)) > std::abs(PyArray_STRIDE(a, q));
   });
-  return in_order(dtype, ndim, shape, order);
+  return in_order(dtype, shape, order);
 }
 
-Output Output::given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape,
-                     const char* name) {
-  if (out.is_none()) return contiguous(dtype, ndim, shape);
-  check_array(op, name, out);
-  PyArrayObject* a = as_array(out);
-  const std::string got = std::string("got ") + name;
-  if (PyArray_TYPE(a) != type_number(dtype))
-    fail_type(op, got + " of dtype " + dtype_text(out) + "; expected " + dtype_name(dtype));
-  if (PyArray_NDIM(a) != ndim || !std::equal(shape, shape + ndim, PyArray_DIMS(a)))
-    fail_value(op, got + " of shape " +
-                       shape_text(PyArray_NDIM(a), reinterpret_cast<const int64_t*>(PyArray_DIMS(a))) +
-                       "; expected " + shape_text(ndim, shape));
+Output Output::given(const Arg& arg, DType dtype, const Shape& shape) {
+  check_array(arg);
+  PyArrayObject* a = as_array(arg.value);
+  if (PyArray_TYPE(a) != type_number(dtype)) fail_dtype(arg, dtype_name(dtype));
+  if (shape_of(a) != shape)
+    fail_value(arg.op, "got ", arg.name, " of shape ", shape_of(a), "; expected ", shape);
   if (!PyArray_ISWRITEABLE(a))
-    fail_value(op, std::string("got a read-only ") + name + "; expected a writable array");
-  if (!is_addressable(a)) fail_value(op, got + " that is byte-swapped or unaligned; expected a native array");
+    fail_value(arg.op, "got a read-only ", arg.name, "; expected a writable array");
+  if (!is_addressable(a))
+    fail_value(arg.op, "got ", arg.name, " that is byte-swapped or unaligned; expected a native array");
   if (elements_share_memory(a))
-    fail_value(op, got + " whose elements share memory; expected an array with one place for each element");
-  return Output(py::reinterpret_borrow<py::object>(out));
+    fail_value(arg.op, "got ", arg.name,
+               " whose elements share memory; expected an array with one place for each element");
+  return Output(py::reinterpret_borrow<py::object>(arg.value));
 }
 
 void* Output::fill(int* ndim, int64_t* shape, int64_t* strides) const {
   return const_cast<void*>(fill_view(as_array(object_), ndim, shape, strides));
 }
 
-const Output& Output::apart_from(const char* op, const Input& x, bool same_is_fine) const {
+const Output& Output::apart_from(const Input& x, bool same_is_fine) const {
   if (!x) return *this;
   PyArrayObject *a = as_array(object_), *b = as_array(x.object());
   const char *a_first, *a_last, *b_first, *b_last;
@@ -328,15 +321,16 @@ const Output& Output::apart_from(const char* op, const Input& x, bool same_is_fi
                     std::equal(PyArray_DIMS(a), PyArray_DIMS(a) + PyArray_NDIM(a), PyArray_DIMS(b)) &&
                     std::equal(PyArray_STRIDES(a), PyArray_STRIDES(a) + PyArray_NDIM(a), PyArray_STRIDES(b));
   if (!(same && same_is_fine))
-    fail_value(op, "got out that overlaps an input in memory; expected memory of its own");
+    fail_value(x.op(), "got out that overlaps an input in memory; expected memory of its own");
   return *this;
 }
 
-void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b,
-                        const Input& b) {
-  if (a && b && a.dtype() != b.dtype())
-    fail_type(op, std::string("got ") + name_a + " of dtype " + dtype_name(a.dtype()) + " and " + name_b +
-                      " of dtype " + dtype_name(b.dtype()) + "; expected the same dtype");
+DTypeArg::DTypeArg(const Arg& arg) : Arg(arg) {
+  const DType* known = PyArray_DescrCheck(value.ptr())
+                           ? dtype_of_number(reinterpret_cast<PyArray_Descr*>(value.ptr())->type_num)
+                           : nullptr;
+  if (!known) wrong_type("one of numbers");
+  dtype = *known;
 }
 
 bool is_channels_last(const Input& x) {

@@ -1,41 +1,31 @@
-// NumPy arrays at the border: arguments checked in the house's form of error, results from the core's own
-// allocator.
+// NumPy arrays at the boundary: arguments checked, results from the core's own allocator.
 #pragma once
-#include <pybind11/pybind11.h>
-
-#include <initializer_list>
-#include <string>
+#include <optional>
 
 #include "base/dtype.h"
-#include "base/tensor_view.h"
+#include "bindings/errors.h"
 #include "program/invoke.h"
 
 namespace ranvier::bind {
 
-namespace py = pybind11;
-
 template <class T>
-struct dtype_of_type;
+constexpr DType dtype_of();
 template <>
-struct dtype_of_type<float> {
-  static constexpr DType value = DType::float32;
-};
+constexpr DType dtype_of<float>() {
+  return DType::float32;
+}
 template <>
-struct dtype_of_type<double> {
-  static constexpr DType value = DType::float64;
-};
+constexpr DType dtype_of<double>() {
+  return DType::float64;
+}
 template <>
-struct dtype_of_type<int64_t> {
-  static constexpr DType value = DType::int64;
-};
+constexpr DType dtype_of<int64_t>() {
+  return DType::int64;
+}
 template <>
-struct dtype_of_type<uint8_t> {
-  static constexpr DType value = DType::uint8;
-};
-template <>
-struct dtype_of_type<bool> {
-  static constexpr DType value = DType::boolean;
-};
+constexpr DType dtype_of<uint8_t>() {
+  return DType::uint8;
+}
 
 void import_numpy();  // once, while the module loads
 // Makes an array's memory known to this thread's recording, which exists (array_recording.cpp).
@@ -43,48 +33,48 @@ void note_array(py::handle array);
 // What frees the arrays that new_array() makes: the capsule of NumPy's memory handler.
 PyObject* memory_handler();
 
-// `[op] text` as ValueError (shapes, values) or TypeError (types, dtypes).
-[[noreturn]] void fail_value(const char* op, const std::string& text);
-[[noreturn]] void fail_type(const char* op, const std::string& text);
-std::string shape_text(int ndim, const int64_t* shape);  // "(2, 3)"
-template <class T>
-std::string shape_text(const TensorView<T>& v) {
-  return shape_text(v.ndim, v.shape);
-}
+// An argument of a call: the name of the op and its own, and what Python gave.
+struct Arg {
+  const char* op;
+  const char* name;
+  py::handle value;
 
-// Attributes: anything but a number (a word, a truth value) is the house's TypeError, not pybind11's.
-double real_number(const char* op, const char* name, py::handle value);
-int64_t whole_number(const char* op, const char* name, py::handle value,  // clamped to int64
-                     const char* expected = "a whole number");
-std::string word(const char* op, const char* name, py::handle value);
-bool truth(const char* op, const char* name, py::handle value);
-// An axis of an array, counted from the front; negative ones count from the end.
-int axis_number(const char* op, py::handle axis, int ndim);
+  bool given() const { return !value.is_none(); }
+  std::string shown() const;  // the value in a message
+  // "[op] got NAME VALUE; expected ..."
+  template <class... P>
+  [[noreturn]] void fail(const P&... expected) const {
+    fail_value(op, "got ", name, " ", shown(), "; expected ", expected...);
+  }
+  template <class... P>
+  [[noreturn]] void wrong_type(const P&... expected) const {
+    fail_type(op, "got ", name, " ", value, "; expected ", expected...);
+  }
+};
 
 // An array argument, held for the length of the call. An array that is byte-swapped or not aligned to its
 // elements is copied once; any strides pass as they are.
 class Input {
  public:
   // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
-  static Input floating(const char* op, const char* name, py::handle array);
-  // The same, or an array of uint8.
-  static Input pixels(const char* op, const char* name, py::handle array);
-  // An array of any dtype that casts read.
-  static Input number(const char* op, const char* name, py::handle array);
-  // An array of any integer dtype, as int64.
-  static Input integers(const char* op, const char* name, py::handle array);
-  // An array of exactly this dtype.
-  static Input exactly(const char* op, const char* name, py::handle array, DType dtype);
-  // An array of this dtype or, where the argument is None, an empty Input.
-  static Input optional(const char* op, const char* name, py::handle array, DType dtype);
-  Input() = default;  // empty
+  static Input floating(const Arg& arg);
+  static Input pixels(const Arg& arg);                              // the same, or an array of uint8
+  static Input number(const Arg& arg);                              // an array of any dtype that casts read
+  static Input integers(const Arg& arg);                            // an array of any integer dtype, as int64
+  static Input exactly(const Arg& arg, DType dtype);                // an array of this dtype
+  Input() = default;                                                // empty
+  explicit Input(const Arg& arg) : op_(arg.op), name_(arg.name) {}  // empty
 
   explicit operator bool() const { return static_cast<bool>(object_); }
+  const char* op() const { return op_; }
+  const char* name() const { return name_; }
   DType dtype() const { return dtype_; }
   bool is_contiguous() const;  // in C order
   int ndim() const;
-  const int64_t* shape() const;
-  int64_t shape(int d) const { return shape()[d]; }
+  Shape shape() const { return Shape(ndim(), sizes()); }
+  int64_t shape(int d) const { return sizes()[d]; }
+  int64_t elements() const;
+  bool has_shape(const Shape& s) const { return ndim() == s.ndim && std::equal(s.begin(), s.end(), sizes()); }
   py::handle object() const { return object_; }
   template <class T>
   TensorView<const T> view() const {  // of an empty Input: data is null
@@ -92,36 +82,51 @@ class Input {
     v.data = static_cast<const T*>(fill(&v.ndim, v.shape, v.strides));
     return v;
   }
+  template <class T>
+  operator TensorView<const T>() const {
+    return view<T>();
+  }
+
+  // "[op] got NAME of shape SHAPE; expected ..."
+  template <class... P>
+  [[noreturn]] void fail(const P&... expected) const {
+    fail_value(op_, "got ", name_, " of shape ", shape(), "; expected ", expected...);
+  }
+  void expect_shape(const Shape& s) const {
+    if (!has_shape(s)) fail(s);
+  }
+  void expect_same_shape(const Input& other) const;
+  void expect_same_dtype(const Input& other) const;  // where both are given
 
  private:
-  Input(py::object object, DType dtype) : object_(std::move(object)), dtype_(dtype) {
+  Input(const Arg& arg, py::object object, DType dtype)
+      : object_(std::move(object)), dtype_(dtype), op_(arg.op), name_(arg.name) {
     if (__builtin_expect(t_recording != nullptr, false)) note_array(object_);
   }
   const void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
+  const int64_t* sizes() const;
+
   py::object object_;
   DType dtype_ = DType::float32;
+  const char* op_ = "";
+  const char* name_ = "";
 };
 
-// A result: a new array, or the caller's `out` when it is not None (checked: dtype, shape, writable,
-// aligned).
+// A result: a new array, or one that the caller gives.
 class Output {
  public:
   // C-contiguous, uninitialised.
-  static Output contiguous(DType dtype, int ndim, const int64_t* shape);
-  static Output contiguous(DType dtype, std::initializer_list<int64_t> shape) {
-    return contiguous(dtype, static_cast<int>(shape.size()), shape.begin());
-  }
+  static Output contiguous(DType dtype, const Shape& shape);
   // Without gaps; order: the dimensions from the slowest to the fastest in memory.
-  static Output in_order(DType dtype, int ndim, const int64_t* shape, const int* order);
-  // Logical (n, c, h, w), in memory n, h, w, c.
-  static Output channels_last(DType dtype, int64_t n, int64_t c, int64_t h, int64_t w);
+  static Output in_order(DType dtype, const Shape& shape, const int* order);
+  static Output channels_last(DType dtype, const Shape& shape);  // (n, c, h, w), in memory n, h, w, c
   // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
   // what it is. Where x repeats elements (stride 0), C order.
   static Output like(const Input& x, DType dtype) { return like(x, dtype, x.shape()); }
-  static Output like(const Input& x, DType dtype, const int64_t* shape);  // of another shape
-  // `name`: what errors call it, where it is not `out` but an array that changes in place.
-  static Output given(const char* op, py::handle out, DType dtype, int ndim, const int64_t* shape,
-                      const char* name = "out");
+  static Output like(const Input& x, DType dtype, const Shape& shape);  // of another shape
+  // The argument itself, an array to write into: checked for its dtype, shape, and whether it is writable,
+  // aligned and has one place for each element.
+  static Output given(const Arg& arg, DType dtype, const Shape& shape);
 
   template <class T>
   TensorView<T> view() const {
@@ -129,9 +134,13 @@ class Output {
     v.data = static_cast<T*>(fill(&v.ndim, v.shape, v.strides));
     return v;
   }
-  // Fails where the memory of a given `out` overlaps x's. Element-wise kernels may write exactly onto their
+  template <class T>
+  operator TensorView<T>() const {
+    return view<T>();
+  }
+  // Fails where the memory of a given array overlaps x's. Element-wise kernels may write exactly onto their
   // input.
-  const Output& apart_from(const char* op, const Input& x, bool same_is_fine = false) const;
+  const Output& apart_from(const Input& x, bool same_is_fine = false) const;
   py::object release() { return std::move(object_); }
 
  private:
@@ -142,25 +151,67 @@ class Output {
   py::object object_;
 };
 
-DType dtype_argument(const char* op, py::handle dtype);       // a NumPy dtype of a kind that DType names
-void invoke_cast(const Input& x, const Output& y, DType to);  // float32, float64, int64 or bool
+// A result that may be None.
+class MaybeOutput {
+ public:
+  MaybeOutput() = default;
+  MaybeOutput(Output out) : out_(std::move(out)) {}
 
-inline bool given(py::handle out) { return !out.is_none(); }
+  template <class T>
+  TensorView<T> view() const {
+    return out_ ? out_->view<T>() : TensorView<T>{};
+  }
+  template <class T>
+  operator TensorView<T>() const {
+    return view<T>();
+  }
+  Output operator*() && { return *std::move(out_); }
+  py::object release() { return out_ ? out_->release() : py::none(); }
+
+ private:
+  std::optional<Output> out_;
+};
+
+// Of memory that is known to be writable.
+template <class T>
+TensorView<T> writable(const TensorView<const T>& v) {
+  TensorView<T> w;
+  w.data = const_cast<T*>(v.data), w.ndim = v.ndim;
+  std::copy_n(v.shape, v.ndim, w.shape);
+  std::copy_n(v.strides, v.ndim, w.strides);
+  return w;
+}
+
+// An array whose view is changed by a function before a kernel sees it: a field of run().
+template <class A, class F>
+struct Viewed {
+  const A& array;
+  F change;
+  template <class T>
+  operator TensorView<T>() const {
+    return change(array.template view<std::remove_const_t<T>>());
+  }
+};
+template <class A, class F>
+Viewed<A, F> viewed(const A& array, F change) {
+  return {array, change};
+}
+
+void invoke_cast(const Input& x, const Output& y, DType to);  // float32, float64, int64 or bool
 
 // v: a view repeated to a shape that it broadcasts to (not checked), with stride 0 where it has one element.
 // Written in place: a view that is copied as soon as it is made makes the processor wait for its own stores.
 template <class T>
-void repeat(const TensorView<T>& own, int ndim, const int64_t* shape, TensorView<T>& v) {
-  const int lead = ndim - own.ndim;
-  v.data = own.data, v.ndim = ndim;
-  for (int d = 0; d < ndim; ++d) {
+void repeat(const TensorView<const T>& own, const Shape& shape, TensorView<const T>& v) {
+  v.data = own.data;
+  v.ndim = shape.ndim;
+  const int lead = shape.ndim - own.ndim;
+  for (int d = 0; d < shape.ndim; ++d) {
     v.shape[d] = shape[d];
     v.strides[d] = d < lead || own.shape[d - lead] == 1 ? 0 : own.strides[d - lead];
   }
 }
 
-void require_same_dtype(const char* op, const char* name_a, const Input& a, const char* name_b,
-                        const Input& b);
 bool is_channels_last(const Input& x);  // 4-D, NHWC in memory; dimensions of size 1 do not decide
 
 // f(T{}) for the element type of a floating argument.
@@ -186,6 +237,17 @@ template <class Call>
 void invoke_sized(const Call& call, int64_t elements) {
   constexpr int64_t kFew = 4096;
   elements < kFew ? invoke(call) : invoke_released(call);
+}
+
+// Runs Call<float> or Call<double>, made from its fields in their order; arrays become views.
+template <template <class> class Call, class... A>
+void run(DType dtype, const A&... fields) {
+  with_float(dtype, [&](auto tag) { invoke_released(Call<decltype(tag)>{fields...}); });
+}
+// The same for a call on so many elements.
+template <template <class> class Call, class... A>
+void run_sized(int64_t elements, DType dtype, const A&... fields) {
+  with_float(dtype, [&](auto tag) { invoke_sized(Call<decltype(tag)>{fields...}, elements); });
 }
 
 }  // namespace ranvier::bind

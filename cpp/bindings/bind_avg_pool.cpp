@@ -4,130 +4,95 @@
 namespace ranvier::bind {
 namespace {
 
-py::object run_average(const PoolOp& op, const Input& x, const PoolAxes& axes, bool include_pad,
-                       int64_t divisor) {
+// What the average of a window is divided by.
+struct Divisor {
+  bool include_pad = false;
+  int64_t count = 0;  // 0: the elements of the window
+};
+
+Output run_average(const PoolOp& op, const Input& x, const PoolAxes& axes, const Divisor& divisor) {
   const bool last = pools_over_channels(op, x);
   Output y = pooled_output(op, x.dtype(), last, x, {axes.rows.out, axes.columns.out});
-  with_float(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    invoke_released(AvgPool2dForward<T>{as_image(x.view<T>(), op.axes), as_image(y.view<T>(), op.axes),
-                                        axes.rows, axes.columns, last, include_pad, divisor});
-  });
-  return y.release();
+  run<AvgPool2dForward>(x.dtype(), image(x, op.axes), image(y, op.axes), axes.rows, axes.columns, last,
+                        divisor.include_pad, divisor.count);
+  return y;
 }
 
-py::object run_average_backward(const PoolOp& op, const Input& dy, const PoolAxes& axes, bool channels_last,
-                                bool include_pad, int64_t divisor) {
+Output run_average_backward(const PoolOp& op, const Input& dy, const PoolAxes& axes, bool channels_last,
+                            const Divisor& divisor) {
   Output dx = pooled_output(op, dy.dtype(), channels_last, dy, {axes.rows.in, axes.columns.in});
-  with_float(dy.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    invoke_released(AvgPool2dBackward<T>{as_image(dy.view<T>(), op.axes), as_image(dx.view<T>(), op.axes),
-                                         axes.rows, axes.columns, channels_last, include_pad, divisor});
-  });
-  return dx.release();
+  run<AvgPool2dBackward>(dy.dtype(), image(dy, op.axes), image(dx, op.axes), axes.rows, axes.columns,
+                         channels_last, divisor.include_pad, divisor.count);
+  return dx;
 }
 
-int64_t divisor_of(const PoolOp& op, py::handle value) {
-  if (value.is_none()) return 0;
-  const int64_t divisor = whole_number(op.name, "divisor_override", value);
-  if (divisor < 1)
-    fail_value(op.name, "got divisor_override " + std::to_string(divisor) + "; expected at least 1, or None");
-  return divisor;
+int64_t count_of(const MaybeWhole& divisor_override) {
+  if (!divisor_override.given()) return 0;
+  const int64_t count = divisor_override.value_or(0);
+  if (count < 1) divisor_override.fail("at least 1, or None");
+  return count;
 }
 
-// What avg_pool1d and avg_pool2d have in common; the first has no divisor_override.
-py::object average(const PoolOp& op, py::handle x_, py::handle kernel, py::handle stride, py::handle padding,
-                   py::handle ceil_mode_, py::handle include_pad_, py::handle divisor_) {
-  const bool ceil_mode = truth(op.name, "ceil_mode", ceil_mode_);
-  const bool include_pad = truth(op.name, "count_include_pad", include_pad_);
-  const Input x = pooled_input(op, "x", x_);
-  const Windows windows = read_windows(op, kernel, stride, padding, py::none());
-  const int64_t divisor = divisor_of(op, divisor_);
-  return run_average(op, x, pool_axes(op, image_size(op, x), windows, ceil_mode), include_pad, divisor);
+// D: the type of divisor_override, which avg_pool1d does not have.
+template <int axes, class... D>
+Output avg_pool(const Pooled<axes>& x, PairArg kernel, MaybePairArg stride, PairArg padding, Truth ceil_mode,
+                Truth count_include_pad, const D&... divisor_override) {
+  const PoolOp op{x.op(), axes};
+  const Windows windows = read_windows(op, kernel, stride, padding);
+  const Divisor divisor{count_include_pad, (count_of(divisor_override) + ... + 0)};
+  return run_average(op, x, pool_axes(op, image_size(op, x), windows, ceil_mode), divisor);
 }
 
-py::object average_backward(const PoolOp& op, py::handle dy_, py::handle shape, py::handle kernel,
-                            py::handle stride, py::handle padding, py::handle ceil_mode_,
-                            py::handle include_pad_, py::handle divisor_, py::handle channels_last_) {
-  const bool ceil_mode = truth(op.name, "ceil_mode", ceil_mode_);
-  const bool include_pad = truth(op.name, "count_include_pad", include_pad_);
-  const bool channels_last = truth(op.name, "channels_last", channels_last_);
-  const Input dy = pooled_input(op, "dy", dy_);
-  const Windows windows = read_windows(op, kernel, stride, padding, py::none());
-  const int64_t divisor = divisor_of(op, divisor_);
-  const PoolAxes axes = pool_axes(op, size_of_shape(op, shape, dy), windows, ceil_mode);
-  check_pooled(op, "dy", dy, axes);
-  return run_average_backward(op, dy, axes, channels_last, include_pad, divisor);
-}
-
-py::object avg_pool1d(py::handle x, py::handle kernel, py::handle stride, py::handle padding,
-                      py::handle ceil_mode, py::handle include_pad) {
-  return average({"avg_pool1d", 1}, x, kernel, stride, padding, ceil_mode, include_pad, py::none());
-}
-
-py::object avg_pool1d_backward(py::handle dy, py::handle shape, py::handle kernel, py::handle stride,
-                               py::handle padding, py::handle ceil_mode, py::handle include_pad,
-                               py::handle channels_last) {
-  return average_backward({"avg_pool1d_backward", 1}, dy, shape, kernel, stride, padding, ceil_mode,
-                          include_pad, py::none(), channels_last);
-}
-
-py::object avg_pool2d(py::handle x, py::handle kernel, py::handle stride, py::handle padding,
-                      py::handle ceil_mode, py::handle include_pad, py::handle divisor) {
-  return average({"avg_pool2d", 2}, x, kernel, stride, padding, ceil_mode, include_pad, divisor);
-}
-
-py::object avg_pool2d_backward(py::handle dy, py::handle shape, py::handle kernel, py::handle stride,
-                               py::handle padding, py::handle ceil_mode, py::handle include_pad,
-                               py::handle divisor, py::handle channels_last) {
-  return average_backward({"avg_pool2d_backward", 2}, dy, shape, kernel, stride, padding, ceil_mode,
-                          include_pad, divisor, channels_last);
+template <int axes, class... D>
+Output avg_pool_backward(const Pooled<axes>& dy, Sizes shape, PairArg kernel, MaybePairArg stride,
+                         PairArg padding, Truth ceil_mode, Truth count_include_pad,
+                         const D&... divisor_override, Truth channels_last) {
+  const PoolOp op{dy.op(), axes};
+  const Windows windows = read_windows(op, kernel, stride, padding);
+  const Divisor divisor{count_include_pad, (count_of(divisor_override) + ... + 0)};
+  const PoolAxes found = pool_axes(op, size_of_shape(op, shape, dy), windows, ceil_mode);
+  expect_pooled(op, dy, found);
+  return run_average_backward(op, dy, found, channels_last, divisor);
 }
 
 template <int axes>
-py::object adaptive_avg_pool(py::handle x_, py::handle output_size) {
-  constexpr PoolOp op{axes == 1 ? "adaptive_avg_pool1d" : "adaptive_avg_pool2d", axes};
-  const Input x = pooled_input(op, "x", x_);
-  return run_average(op, x, adaptive_axes(op, x, output_size), false, 0);
+Output adaptive_avg_pool(const Pooled<axes>& x, OutputSizeArg output_size) {
+  const PoolOp op{x.op(), axes};
+  return run_average(op, x, adaptive_axes(op, x, output_size), {});
 }
 
 template <int axes>
-py::object adaptive_avg_pool_backward(py::handle dy_, py::handle shape, py::handle channels_last_) {
-  constexpr PoolOp op{axes == 1 ? "adaptive_avg_pool1d_backward" : "adaptive_avg_pool2d_backward", axes};
-  const bool channels_last = truth(op.name, "channels_last", channels_last_);
-  const Input dy = pooled_input(op, "dy", dy_);
+Output adaptive_avg_pool_backward(const Pooled<axes>& dy, Sizes shape, Truth channels_last) {
+  const PoolOp op{dy.op(), axes};
   const PoolAxes found = adaptive_axes(op, size_of_shape(op, shape, dy), image_size(op, dy));
-  return run_average_backward(op, dy, found, channels_last, false, 0);
+  return run_average_backward(op, dy, found, channels_last, {});
+}
+
+template <int axes, class... D>
+void define(py::module_& m, const std::string& divisor) {
+  const std::string average = "avg_pool" + std::to_string(axes) + "d", adaptive = "adaptive_" + average;
+  const std::string windows =
+      "kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True" + divisor;
+  def(m, average + "(x, " + windows + ")", avg_pool<axes, D...>);
+  def(m, average + "_backward(dy, shape, " + windows + ", channels_last=False)",
+      avg_pool_backward<axes, D...>);
+  def(m, adaptive + "(x, output_size)", adaptive_avg_pool<axes>);
+  def(m, adaptive + "_backward(dy, shape, channels_last=False)", adaptive_avg_pool_backward<axes>);
 }
 
 // Whether pooling x gives channels-last images: what a gradient's layout is taken from.
-bool over_channels_of(py::handle x_) {
-  const PoolOp op{"pooling", Input::floating("pooling", "x", x_).ndim() == 3 ? 1 : 2};
-  return pools_over_channels(op, pooled_input(op, "x", x_));
+bool over_channels_of(const Floats& x) {
+  const PoolOp op{x.op(), x.ndim() == 3 ? 1 : 2};
+  if (x.ndim() != 2 + op.axes) x.fail("images (N, C, H, W)");
+  return pools_over_channels(op, x);
 }
 
 }  // namespace
 
 void register_avg_pool(py::module_& m) {
-  using py::arg;
-  m.def("avg_pool1d", avg_pool1d, arg("x"), arg("kernel_size"), arg("stride") = py::none(),
-        arg("padding") = 0, arg("ceil_mode") = false, arg("count_include_pad") = true);
-  m.def("avg_pool1d_backward", avg_pool1d_backward, arg("dy"), arg("shape"), arg("kernel_size"),
-        arg("stride") = py::none(), arg("padding") = 0, arg("ceil_mode") = false,
-        arg("count_include_pad") = true, arg("channels_last") = false);
-  m.def("avg_pool2d", avg_pool2d, arg("x"), arg("kernel_size"), arg("stride") = py::none(),
-        arg("padding") = 0, arg("ceil_mode") = false, arg("count_include_pad") = true,
-        arg("divisor_override") = py::none());
-  m.def("avg_pool2d_backward", avg_pool2d_backward, arg("dy"), arg("shape"), arg("kernel_size"),
-        arg("stride") = py::none(), arg("padding") = 0, arg("ceil_mode") = false,
-        arg("count_include_pad") = true, arg("divisor_override") = py::none(), arg("channels_last") = false);
-  m.def("adaptive_avg_pool1d", adaptive_avg_pool<1>, arg("x"), arg("output_size"));
-  m.def("adaptive_avg_pool1d_backward", adaptive_avg_pool_backward<1>, arg("dy"), arg("shape"),
-        arg("channels_last") = false);
-  m.def("adaptive_avg_pool2d", adaptive_avg_pool<2>, arg("x"), arg("output_size"));
-  m.def("adaptive_avg_pool2d_backward", adaptive_avg_pool_backward<2>, arg("dy"), arg("shape"),
-        arg("channels_last") = false);
-  m.def("pools_over_channels", over_channels_of);
+  define<1>(m, "");
+  define<2, MaybeWhole>(m, ", divisor_override=None");
+  def(m, "pools_over_channels(x)", over_channels_of, "pooling");
 }
 
 }  // namespace ranvier::bind

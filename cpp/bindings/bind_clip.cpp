@@ -1,21 +1,19 @@
+#include <pybind11/numpy.h>
+
 #include "bindings/array_lists.h"
 #include "kernels/optimizer/clip.h"
 
 namespace ranvier::bind {
 namespace {
 
-// gradient_norm(gradients, p) -> the norm of all of them together, a float64 array of one element
-py::object gradient_norm(py::handle gradients_, py::handle norm_type) {
-  constexpr const char* op = "gradient_norm";
-  const double p = real_number(op, "norm_type", norm_type);
-  const List gradients(op, "gradients", gradients_);
-  if (!gradients.given()) fail_type(op, "got gradients None; expected a list");
-  if (!(p > 0)) fail_value(op, "got norm_type " + std::to_string(p) + "; expected a number above 0");
+// The norm of all gradients together, an array of one element.
+Output gradient_norm(List gradients, Real norm_type) {
+  const double p = norm_type.above(0);
   Output norm = Output::contiguous(DType::float64, {1});
   const auto view = norm.view<double>();
   *view.data = 0;
-  if (gradients.size() == 0) return norm.release();
-  with_float(Input::floating(op, "gradients", gradients[0]).dtype(), [&](auto tag) {
+  if (gradients.size() == 0) return norm;
+  with_float(gradients.dtype(), [&](auto tag) {
     using T = decltype(tag);
     for_each_call(gradients, [&](int64_t first, int count) {
       GradientNorm<T> call{};
@@ -23,31 +21,26 @@ py::object gradient_norm(py::handle gradients_, py::handle norm_type) {
       call.p = p, call.norm = view, call.count = count;
       call.first = first == 0, call.last = first + count == gradients.size();
       for (int i = 0; i < count; ++i) {
-        held[i] = Input::exactly(op, "gradients", gradients[first + i], dtype_of_type<T>::value);
+        held[i] = gradients.read<T>(first + i);
         call.gradients[i] = held[i].view<T>();
       }
       invoke_released(call);
     });
   });
-  return norm.release();
+  return norm;
 }
 
-// clip_gradients(gradients, limit, norm): by norm, or by value where norm is None
-void clip_gradients(py::handle gradients_, py::handle limit_, py::handle norm_) {
-  constexpr const char* op = "clip_gradients";
-  const List gradients(op, "gradients", gradients_);
-  if (!gradients.given()) fail_type(op, "got gradients None; expected a list");
+// By norm, or by value where norm is None.
+void clip_gradients(List gradients, OneNumber limit, MaybeExactly<DType::float64> norm) {
   if (gradients.size() == 0) return;
-  Input limit_held, norm_held;
-  const TensorView<double> limit = number_view(one_number(op, "limit", limit_, limit_held));
-  const TensorView<double> norm =
-      norm_.is_none() ? TensorView<double>() : number_view(one_number(op, "norm", norm_, norm_held));
-  with_float(Input::floating(op, "gradients", gradients[0]).dtype(), [&](auto tag) {
+  if (norm && norm.elements() != 1) norm.fail("one number");
+  with_float(gradients.dtype(), [&](auto tag) {
     using T = decltype(tag);
     for_each_call(gradients, [&](int64_t first, int count) {
       GradientClip<T> call{};
-      call.count = count, call.limit = as_const(limit), call.norm = as_const(norm);
-      for (int i = 0; i < count; ++i) call.gradients[i] = in_place<T>(op, gradients, first + i);
+      call.count = count, call.limit = limit.number();
+      if (norm) call.norm = as_const(number_view(const_cast<double*>(norm.view<double>().data)));
+      for (int i = 0; i < count; ++i) call.gradients[i] = gradients.in_place<T>(first + i);
       invoke_released(call);
     });
   });
@@ -56,8 +49,8 @@ void clip_gradients(py::handle gradients_, py::handle limit_, py::handle norm_) 
 }  // namespace
 
 void register_clip(py::module_& m) {
-  m.def("gradient_norm", gradient_norm);
-  m.def("clip_gradients", clip_gradients);
+  def(m, "gradient_norm(gradients, norm_type)", gradient_norm);
+  def(m, "clip_gradients(gradients, limit, norm)", clip_gradients);
 }
 
 }  // namespace ranvier::bind

@@ -4,43 +4,84 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr ConvOp kConv2dPool{"conv2d_pool", 2};
+using Floats32 = Exactly<DType::float32>;
+using MaybeFloats32 = MaybeExactly<DType::float32>;
+using Weight32 = Named<Floats32>;
 
-py::tuple conv_pool(py::handle x_, py::handle w_, py::handle bias_, py::handle stride, py::handle padding,
-                    py::handle dilation, py::handle window_, py::handle activation, py::handle need_where_) {
-  constexpr const ConvOp& op = kConv2dPool;
-  const bool need_where = truth(op.name, "need_where", need_where_);
-  const Input x = Input::exactly(op.name, "x", x_, DType::float32);
-  const Input w = Input::exactly(op.name, "weight", w_, DType::float32);
-  const Input bias = Input::optional(op.name, "bias", bias_, DType::float32);
-  const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, py::int_(1), true);
+// (y, where): conv2d and the maximum over windows that do not overlap, with the maxima's offsets.
+std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, const MaybeFloats32& bias,
+                                          PerAxis stride, Padding padding, PerAxis dilation, PerAxis window_,
+                                          Word activation, Truth need_where) {
+  const ConvOp op{x.op(), 2};
+  const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   const ConvShapes s = conv_shapes(op, x, w, a);
-  require_conv_bias(op, bias, s.k);
+  if (bias) bias.expect_shape({s.k});
   const PoolWindow window = pool_window(op, window_, s);
-  const Conv2dActivation act = conv_activation(op, activation);
-  Output y = Output::channels_last(DType::float32, s.n, s.k, window.rows, window.columns);
-  Output where = Output::channels_last(DType::uint8, s.n, s.k, window.rows, window.columns);
-  invoke_released(Conv2dPoolForward<float>{x.view<float>(),
-                                           w.view<float>(),
-                                           bias.view<float>(),
-                                           y.view<float>(),
-                                           need_where ? where.view<uint8_t>() : TensorView<uint8_t>{},
+  const Conv2dActivation act = conv_activation(activation);
+  const Shape shape{s.n, s.k, window.rows, window.columns};
+  Output y = Output::channels_last(DType::float32, shape);
+  MaybeOutput where;
+  if (need_where) where = Output::channels_last(DType::uint8, shape);
+  invoke_released(Conv2dPoolForward<float>{x,
+                                           w,
+                                           bias,
+                                           y,
+                                           where,
                                            a.geometry(),
                                            act,
                                            winograd_allowed(),
                                            {window.size[0], window.size[1]},
                                            {s.p, s.q}});
-  return py::make_tuple(y.release(), need_where ? where.release() : py::none());
+  return {std::move(y), std::move(where)};
+}
+
+// (dx, dw, db) of conv2d_pool from dy, the gradient of its result, masked where its ReLU cut that off; None
+// for those not needed. saved: x as the result of a ReLU, whose gradient dx then is.
+template <int axes>
+std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_pool_backward(
+    const Floats32& dy, const Exactly<DType::uint8>& where, const Floats32& x, const Weight32& w,
+    PerAxis stride, Padding padding, PerAxis dilation, PerAxis window_, Truth need_dx, Truth need_dw,
+    Truth need_db, const MaybeFloats32& saved) {
+  const ConvOp op{x.op(), axes};
+  const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
+  const ConvShapes s = conv_shapes(op, x, w, a);
+  const PoolWindow window = pool_window(op, window_, s);
+  const Shape pooled = op.shape(s.n, s.k, window.rows, window.columns), whole = op.shape(s.n, s.c, s.h, s.w);
+  dy.expect_shape(pooled), where.expect_shape(pooled);
+  if (saved) saved.expect_shape(whole);
+  ConvGradients g;
+  if (need_dx) {
+    g.dx = conv_output(op, DType::float32, whole);
+    invoke_released(Conv2dPoolBackwardInput<float>{image(dy, axes),
+                                                   image(where, axes),
+                                                   image(w, axes),
+                                                   image(saved, axes),
+                                                   image(g.dx, axes),
+                                                   a.geometry(),
+                                                   {window.size[0], window.size[1]}});
+  }
+  if (!need_dw && !need_db) return g.all();
+  if (need_dw) g.dw = Output::contiguous(DType::float32, w.shape());
+  if (need_db) g.db = Output::contiguous(DType::float32, {s.k});
+  invoke_released(Conv2dPoolBackwardWeight<float>{image(dy, axes),
+                                                  image(where, axes),
+                                                  image(x, axes),
+                                                  image(g.dw, axes),
+                                                  g.db,
+                                                  a.geometry(),
+                                                  {s.r, s.s},
+                                                  {window.size[0], window.size[1]}});
+  return g.all();
 }
 
 }  // namespace
 
 void register_conv2d_pool(py::module_& m) {
-  const py::int_ zero(0), one(1), two(2);
-  m.def("conv2d_pool", conv_pool, py::arg("x"), py::arg("w"), py::arg("bias") = py::none(),
-        py::arg("stride") = one, py::arg("padding") = zero, py::arg("dilation") = one,
-        py::arg("window") = two, py::arg("activation") = "none", py::arg("need_where") = true,
-        "(y, where): conv2d and the maximum over windows that do not overlap, with the maxima's offsets");
+  const std::string settings = "stride=1, padding=0, dilation=1, window=2, ";
+  const std::string needs = "need_dx=True, need_dw=True, need_db=True, saved=None)";
+  def(m, "conv2d_pool(x, w, bias=None, " + settings + "activation='none', need_where=True)", conv_pool);
+  def(m, "conv1d_pool_backward(dy, where, x, w, " + settings + needs, conv_pool_backward<1>);
+  def(m, "conv2d_pool_backward(dy, where, x, w, " + settings + needs, conv_pool_backward<2>);
 }
 
 }  // namespace ranvier::bind

@@ -1,103 +1,56 @@
-#include <string>
-
-#include "base/without_axis.h"
-#include "bindings/array_args.h"
-#include "bindings/loss_args.h"
+#include "bindings/define.h"
 #include "kernels/distance/distance.h"
 
 namespace ranvier::bind {
 namespace {
 
-using H = py::handle;
-using A = py::arg;
-
-#define RANVIER_X(name) #name,
-constexpr const char* kNames[] = {RANVIER_FOR_EACH_DISTANCE(RANVIER_X)};
-#undef RANVIER_X
-
-struct Pair {
-  const char* op;
-  Distance kind;
-  Input x1, x2;
-  DistanceSettings settings{};
-
-  Pair(Distance which, H x1_, H x2_, H axis, H eps)
-      : op(kNames[static_cast<int>(which)]),
-        kind(which),
-        x1(Input::floating(op, "x1", x1_)),
-        x2(Input::floating(op, "x2", x2_)) {
-    require_same_dtype(op, "x1", x1, "x2", x2);
-    require_same_shape(op, "x1", x1, "x2", x2);
-    settings.axis = axis_number(op, axis, x1.ndim());
-    settings.eps = real_number(op, "eps", eps);
-  }
-
-  int ndim() const { return x1.ndim() - 1; }
-  WithoutAxis shape() const { return WithoutAxis(x1.shape(), x1.ndim(), settings.axis); }
-
-  py::object forward(H out) const {
-    Output y = Output::given(op, out, x1.dtype(), ndim(), shape());
-    if (given(out)) y.apart_from(op, x1).apart_from(op, x2);
-    with_float(x1.dtype(), [&](auto tag) {
-      using T = decltype(tag);
-      invoke_released(DistanceForward<T>{kind, settings, x1.view<T>(), x2.view<T>(), y.view<T>()});
-    });
-    return y.release();
-  }
-
-  py::object backward(H dy_, bool of_second, H out) const {
-    const Input dy = Input::floating(op, "dy", dy_);
-    require_same_dtype(op, "dy", dy, "x1", x1);
-    require_shape(op, "dy", dy, ndim(), shape());
-    Output dx = given(out) ? Output::given(op, out, x1.dtype(), x1.ndim(), x1.shape())
-                           : Output::like(of_second ? x2 : x1, x1.dtype());
-    if (given(out)) dx.apart_from(op, x1).apart_from(op, x2).apart_from(op, dy);
-    with_float(x1.dtype(), [&](auto tag) {
-      using T = decltype(tag);
-      invoke_released(DistanceBackward<T>{kind, settings, of_second, dy.view<T>(), x1.view<T>(), x2.view<T>(),
-                                          dx.view<T>()});
-    });
-    return dx.release();
-  }
-};
-
-Pair norm(H x1, H x2, H axis, H p, H eps) {
-  Pair pair(Distance::pairwise_distance, x1, x2, axis, eps);
-  pair.settings.p = real_number(pair.op, "p", p);
-  if (!(pair.settings.p > 0))
-    fail_value(pair.op, "got p " + std::string(py::str(p)) + "; expected a number above 0");
-  return pair;
+DistanceSettings settings_of(const Input& x1, const Input& x2, const Axis& axis, double eps, double p) {
+  x1.expect_same_shape(x2);
+  return {axis.of(x1), eps, p};
 }
 
-Pair cosine(H x1, H x2, H axis, H eps) { return Pair(Distance::cosine_similarity, x1, x2, axis, eps); }
+Output forward(Distance kind, const DistanceSettings& s, const Input& x1, const Input& x2, const Out& out) {
+  Output y = out.shaped(x1.dtype(), x1.shape().without(s.axis), x1, x2);
+  run<DistanceForward>(x1.dtype(), kind, s, x1, x2, y);
+  return y;
+}
+
+Output backward(Distance kind, const DistanceSettings& s, const Input& dy, const Input& x1, const Input& x2,
+                bool of_second, const Out& out) {
+  dy.expect_shape(x1.shape().without(s.axis));
+  Output dx = out.like(of_second ? x2 : x1, x1, x2, dy);
+  run<DistanceBackward>(x1.dtype(), kind, s, of_second, dy, x1, x2, dx);
+  return dx;
+}
+
+Output cosine(Floats x1, Floats x2, Axis axis, Real eps, Out out) {
+  return forward(Distance::cosine_similarity, settings_of(x1, x2, axis, eps, 0), x1, x2, out);
+}
+
+Output cosine_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real eps, Truth of_second, Out out) {
+  const DistanceSettings s = settings_of(x1, x2, axis, eps, 0);
+  return backward(Distance::cosine_similarity, s, dy, x1, x2, of_second, out);
+}
+
+Output pairwise(Floats x1, Floats x2, Axis axis, Real p, Real eps, Out out) {
+  return forward(Distance::pairwise_distance, settings_of(x1, x2, axis, eps, p.above(0)), x1, x2, out);
+}
+
+Output pairwise_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real p, Real eps, Truth of_second,
+                         Out out) {
+  const DistanceSettings s = settings_of(x1, x2, axis, eps, p.above(0));
+  return backward(Distance::pairwise_distance, s, dy, x1, x2, of_second, out);
+}
 
 }  // namespace
 
 void register_distance(py::module_& m) {
-  m.def(
-      "cosine_similarity",
-      [](H x1, H x2, H axis, H eps, H out) { return cosine(x1, x2, axis, eps).forward(out); }, A("x1"),
-      A("x2"), A("axis") = 1, A("eps") = 1e-8, A("out") = py::none());
-  m.def(
-      "cosine_similarity_backward",
-      [](H dy, H x1, H x2, H axis, H eps, H of_second, H out) {
-        const Pair pair = cosine(x1, x2, axis, eps);
-        return pair.backward(dy, truth(pair.op, "of_second", of_second), out);
-      },
-      A("dy"), A("x1"), A("x2"), A("axis") = 1, A("eps") = 1e-8, A("of_second") = false,
-      A("out") = py::none());
-  m.def(
-      "pairwise_distance",
-      [](H x1, H x2, H axis, H p, H eps, H out) { return norm(x1, x2, axis, p, eps).forward(out); }, A("x1"),
-      A("x2"), A("axis") = -1, A("p") = 2.0, A("eps") = 1e-6, A("out") = py::none());
-  m.def(
-      "pairwise_distance_backward",
-      [](H dy, H x1, H x2, H axis, H p, H eps, H of_second, H out) {
-        const Pair pair = norm(x1, x2, axis, p, eps);
-        return pair.backward(dy, truth(pair.op, "of_second", of_second), out);
-      },
-      A("dy"), A("x1"), A("x2"), A("axis") = -1, A("p") = 2.0, A("eps") = 1e-6, A("of_second") = false,
-      A("out") = py::none());
+  def(m, "cosine_similarity(x1, x2, axis=1, eps=1e-8, out=None)", cosine);
+  def(m, "cosine_similarity_backward(dy, x1, x2, axis=1, eps=1e-8, of_second=False, out=None)",
+      cosine_backward, "cosine_similarity");
+  def(m, "pairwise_distance(x1, x2, axis=-1, p=2.0, eps=1e-6, out=None)", pairwise);
+  def(m, "pairwise_distance_backward(dy, x1, x2, axis=-1, p=2.0, eps=1e-6, of_second=False, out=None)",
+      pairwise_backward, "pairwise_distance");
 }
 
 }  // namespace ranvier::bind

@@ -1,77 +1,61 @@
-#include <algorithm>
-#include <string>
-
 #include "bindings/copied.h"
+#include "bindings/define.h"
 #include "bindings/index_range.h"
 #include "kernels/embedding/embedding.h"
 
 namespace ranvier::bind {
 namespace {
 
-// embedding(index, weight, out): y[.., :] = weight[index[..], :]
-py::object embedding(py::handle index_, py::handle weight_, py::handle out) {
-  constexpr const char* op = "embedding";
-  const Input weight = Input::floating(op, "weight", weight_);
-  const Input index = Input::integers(op, "index", index_);
-  if (weight.ndim() != 2)
-    fail_value(op, "got weight of shape " + shape_text(weight.ndim(), weight.shape()) +
-                       "; expected 2 dimensions (num_embeddings, embedding_dim)");
-  if (index.ndim() == kMaxDims)
-    fail_value(op, "got index with " + std::to_string(kMaxDims) + " dimensions; expected fewer");
-  int64_t shape[kMaxDims];
-  *std::copy_n(index.shape(), index.ndim(), shape) = weight.shape(1);
-  Output y = Output::given(op, out, weight.dtype(), index.ndim() + 1, shape);
-  y.apart_from(op, weight).apart_from(op, index);
-  require_range(row_range(op, index, weight.shape(0)));
-  return with_float(weight.dtype(), [&](auto tag) {
+// Runs a call that writes contiguous rows: into y itself, or into an array that is then copied to y.
+template <template <class> class Call, class... A>
+void run_rows(DType dtype, const Shape& shape, const Output& y, const A&... fields) {
+  if (is_contiguous(y.view<char>())) return run<Call>(dtype, fields..., y);
+  Output own = Output::contiguous(dtype, shape);
+  run<Call>(dtype, fields..., own);
+  with_float(dtype, [&](auto tag) {
     using T = decltype(tag);
-    const bool direct = is_contiguous(y.view<T>());
-    Output own = direct ? std::move(y) : Output::contiguous(weight.dtype(), index.ndim() + 1, shape);
-    invoke_released(EmbeddingForward<T>{weight.view<T>(), index.view<int64_t>(), own.view<T>()});
-    if (direct) return own.release();
     invoke_released(Copy<T>{as_const(own.view<T>()), y.view<T>()});
-    return y.release();
   });
 }
 
-// embedding_backward(dy, index, num_embeddings, padding_idx, scale_grad_by_freq, out)
-py::object embedding_backward(py::handle dy_, py::handle index_, py::handle rows_, py::handle padding_,
-                              py::handle by_frequency_, py::handle out) {
-  constexpr const char* op = "embedding_backward";
-  const bool by_frequency = truth(op, "scale_grad_by_freq", by_frequency_);
-  const Input dy = contiguous(Input::floating(op, "dy", dy_));
-  const Input index = Input::integers(op, "index", index_);
-  const int64_t rows = whole_number(op, "num_embeddings", rows_);
-  if (rows < 0) fail_value(op, "got num_embeddings " + std::to_string(rows) + "; expected at least 0");
-  const int64_t padding = padding_.is_none() ? -1 : whole_number(op, "padding_idx", padding_);
+// y[.., :] = weight[index[..], :]
+Output embedding(Integers index, Floats weight, Out out) {
+  if (weight.ndim() != 2) weight.fail("2 dimensions (num_embeddings, embedding_dim)");
+  if (index.ndim() == kMaxDims)
+    fail_value(index.op(), "got index with ", kMaxDims, " dimensions; expected fewer");
+  Shape shape = index.shape();
+  shape.append(weight.shape(1));
+  Output y = out.shaped(weight.dtype(), shape, weight, index);
+  require_range(row_range(index, weight.shape(0)));
+  run_rows<EmbeddingForward>(weight.dtype(), shape, y, weight, index);
+  return y;
+}
+
+Output embedding_backward(Floats given_dy, Integers index, Whole rows, MaybeWhole padding_idx,
+                          Truth scale_grad_by_freq, Out out) {
+  const Input dy = contiguous(given_dy);
+  if (rows < 0) rows.fail("at least 0");
+  const int64_t padding = padding_idx.value_or(-1);
   if (padding < -1 || padding >= std::max<int64_t>(rows, 1))
-    fail_value(op, "got padding_idx " + std::to_string(padding) + " for " + std::to_string(rows) +
-                       " embeddings; expected one of them");
-  if (dy.ndim() != index.ndim() + 1 || !std::equal(index.shape(), index.shape() + index.ndim(), dy.shape()))
-    fail_value(op, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + " for index of shape " +
-                       shape_text(index.ndim(), index.shape()) + "; expected one dimension more");
-  const int64_t width = dy.shape(index.ndim()), shape[] = {rows, width};
-  Output dweight = Output::given(op, out, dy.dtype(), 2, shape);
-  dweight.apart_from(op, dy).apart_from(op, index);
-  require_range(row_range(op, index, rows));
-  return with_float(dy.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    const bool direct = is_contiguous(dweight.view<T>());
-    Output own = direct ? dweight : Output::contiguous(dy.dtype(), {rows, width});
-    invoke_released(
-        EmbeddingBackward<T>{padding, by_frequency, dy.view<T>(), index.view<int64_t>(), own.view<T>()});
-    if (!direct) invoke_released(Copy<T>{as_const(own.view<T>()), dweight.view<T>()});
-    return dweight.release();
-  });
+    fail_value(dy.op(), "got padding_idx ", padding, " for ", rows.number,
+               " embeddings; expected one of them");
+  if (dy.ndim() != index.ndim() + 1 || dy.shape().part(0, index.ndim()) != index.shape())
+    fail_value(dy.op(), "got dy of shape ", dy.shape(), " for index of shape ", index.shape(),
+               "; expected one dimension more");
+  const Shape shape{rows, dy.shape(index.ndim())};
+  Output dweight = out.shaped(dy.dtype(), shape, dy, index);
+  require_range(row_range(index, rows));
+  run_rows<EmbeddingBackward>(dy.dtype(), shape, dweight, padding, scale_grad_by_freq.holds, dy, index);
+  return dweight;
 }
 
 }  // namespace
 
 void register_embedding(py::module_& m) {
-  const auto out = py::arg("out") = py::none();
-  m.def("embedding", embedding, py::arg("index"), py::arg("weight"), out);
-  m.def("embedding_backward", embedding_backward, py::arg("dy"), py::arg("index"), py::arg("num_embeddings"),
-        py::arg("padding_idx") = py::none(), py::arg("scale_grad_by_freq") = false, out);
+  def(m, "embedding(index, weight, out=None)", embedding);
+  def(m,
+      "embedding_backward(dy, index, num_embeddings, padding_idx=None, scale_grad_by_freq=False, out=None)",
+      embedding_backward);
 }
 
 }  // namespace ranvier::bind

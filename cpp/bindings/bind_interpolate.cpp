@@ -1,7 +1,6 @@
 #include <cmath>
-#include <cstdint>
-#include <string>
 
+#include "bindings/define.h"
 #include "bindings/image_args.h"
 #include "kernels/resample/resample.h"
 
@@ -21,159 +20,141 @@ constexpr Mode kModes[] = {{"nearest", ResampleMap::nearest, 0},
                            {"bilinear", ResampleMap::linear, 2},
                            {"bicubic", ResampleMap::cubic, 2}};
 
-int axes_of(const char* op, const char* name, const Input& x) {
-  if (x.ndim() != 3 && x.ndim() != 4)
-    fail_value(op, std::string("got ") + name + " of shape " + shape_text(x.ndim(), x.shape()) +
-                       "; expected signals (N, C, L) or images (N, C, H, W)");
-  return x.ndim() - 2;
-}
+// A number for all axes (h, w), or a sequence with one for each.
+struct PerAxis : Arg {
+  PerAxis(const Arg& arg) : Arg(arg) {}
 
-ResampleMap map_of(const char* op, py::handle mode_, int axes) {
-  const std::string mode = word(op, "mode", mode_);
-  for (const Mode& m : kModes)
-    if (mode == m.name && (m.axes == 0 || m.axes == axes)) return m.map;
-  fail_value(op, "got mode '" + mode + "' for " + std::to_string(axes + 2) +
-                     " dimensions; expected 'nearest', 'nearest-exact', " +
-                     (axes == 1 ? "'linear'" : "'bilinear' or 'bicubic'"));
-}
+  template <class Read>
+  void read(int axes, const Read& read_one) const {
+    const bool sequence = PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
+    if (sequence && static_cast<int>(py::len(value)) != axes)
+      fail(axes == 1 ? "one number" : "a number or a pair of them");
+    for (int d = 0; d < axes; ++d) {
+      const auto item = sequence ? py::object(py::reinterpret_borrow<py::sequence>(value)[d])
+                                 : py::reinterpret_borrow<py::object>(value);
+      read_one(2 - axes + d, Arg{op, name, item});
+    }
+  }
+};
+struct Factors : PerAxis {
+  RANVIER_ANNOTATION("float | Sequence[float] | None");
+  using PerAxis::PerAxis;
+};
+struct OutputSize : PerAxis {
+  RANVIER_ANNOTATION("Pair | None");
+  using PerAxis::PerAxis;
+};
 
-// Numbers for the axes (h, w): one for all or a sequence with one for each.
-template <class Read>
-void read_axes(const char* op, const char* name, py::handle value, int axes, const Read& read) {
-  const bool sequence = PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
-  if (sequence && static_cast<int>(py::len(value)) != axes)
-    fail_value(op, std::string("got ") + name + " " + std::string(py::repr(value)) + "; expected " +
-                       (axes == 1 ? "one number" : "a number or a pair of them"));
-  for (int d = 0; d < axes; ++d)
-    read(2 - axes + d, sequence ? py::object(py::reinterpret_borrow<py::sequence>(value)[d])
-                                : py::reinterpret_borrow<py::object>(value));
-}
-
-struct Sizes {
+struct Sizes2d {
   int64_t in[2], out[2];
   double factor[2];  // 0: not given
 };
 
-void read_factors(const char* op, py::handle value, int axes, Sizes* s) {
-  if (value.is_none()) return;
-  read_axes(op, "scale_factor", value, axes, [&](int d, py::handle item) {
-    s->factor[d] = real_number(op, "scale_factor", item);
-    if (!(s->factor[d] > 0) || !std::isfinite(s->factor[d]))
-      fail_value(op, "got scale_factor " + std::string(py::repr(value)) + "; expected numbers above 0");
+// How the axes of a call are resampled: its settings, read in the order of their dependence.
+struct Setting {
+  int axes;
+  ResampleMap map;
+  bool align_corners;
+
+  Setting(const Input& x, const Word& mode, const Truth& align) : axes(x.ndim() - 2), align_corners(align) {
+    if (x.ndim() != 3 && x.ndim() != 4) x.fail("signals (N, C, L) or images (N, C, H, W)");
+    const Mode* found = nullptr;
+    for (const Mode& m : kModes)
+      if (mode.text == m.name && (m.axes == 0 || m.axes == axes)) found = &m;
+    if (!found)
+      fail_value(x.op(), "got mode ", mode.value, " for ", axes + 2,
+                 " dimensions; expected 'nearest', 'nearest-exact', ",
+                 axes == 1 ? "'linear'" : "'bilinear' or 'bicubic'");
+    map = found->map;
+    if (align_corners && map <= ResampleMap::nearest_exact)
+      fail_value(x.op(), "got align_corners for a nearest mode; expected 'linear', 'bilinear' or 'bicubic'");
+  }
+
+  // A signal's one row is left as it is.
+  ResampleAxis axis(const Sizes2d& s, int d) const {
+    if (d < 2 - axes) return {ResampleMap::nearest, 1, 1, 1, false, 0};
+    const double in = static_cast<double>(s.in[d]), out = static_cast<double>(s.out[d]);
+    double scale = s.factor[d] > 0 ? 1 / s.factor[d] : in / out;
+    if (align_corners) scale = s.out[d] > 1 ? (in - 1) / (out - 1) : 0;
+    return {map, s.in[d], s.out[d], scale, align_corners, 0};
+  }
+};
+
+void read_factors(const Factors& factors, int axes, Sizes2d* s) {
+  if (!factors.given()) return;
+  factors.read(axes, [&](int d, const Arg& item) {
+    s->factor[d] = Real(item);
+    if (!(s->factor[d] > 0) || !std::isfinite(s->factor[d])) factors.fail("numbers above 0");
   });
 }
 
 // The output's sizes from `size`, or else from scale_factor.
-void read_output(const char* op, py::handle size, int axes, Sizes* s) {
-  if (size.is_none() == (s->factor[1] == 0))
-    fail_value(op, std::string("got ") + (size.is_none() ? "neither" : "both") +
-                       " size and scale_factor; expected one of them");
-  if (!size.is_none())
-    read_axes(op, "size", size, axes,
-              [&](int d, py::handle item) { s->out[d] = whole_number(op, "size", item); });
+void read_output(const OutputSize& size, int axes, Sizes2d* s) {
+  if (size.given() == (s->factor[1] != 0))
+    fail_value(size.op, "got ", size.given() ? "both" : "neither",
+               " size and scale_factor; expected one of them");
+  if (size.given()) size.read(axes, [&](int d, const Arg& item) { s->out[d] = Whole(item); });
   for (int d = 2 - axes; d < 2; ++d) {
     const double scaled = std::floor(static_cast<double>(s->in[d]) * s->factor[d]);
-    if (size.is_none()) s->out[d] = scaled < kMostPixels ? static_cast<int64_t>(scaled) : kMostPixels;
+    if (!size.given()) s->out[d] = scaled < kMostPixels ? static_cast<int64_t>(scaled) : kMostPixels;
     if (s->out[d] < 1 || s->out[d] >= kMostPixels)
-      fail_value(op, "got an output of " + std::to_string(s->out[d]) + " along an axis of " +
-                         std::to_string(s->in[d]) + "; expected sizes from 1 to 2**29 - 1");
+      fail_value(size.op, "got an output of ", s->out[d], " along an axis of ", s->in[d],
+                 "; expected sizes from 1 to 2**29 - 1");
   }
 }
 
-void check_input(const char* op, const Sizes& s, int axes) {
+void expect_input(const char* op, const Sizes2d& s, int axes) {
   for (int d = 2 - axes; d < 2; ++d)
     if (s.in[d] < 1 || s.in[d] >= kMostPixels)
-      fail_value(op, "got a size of " + std::to_string(s.in[d]) + "; expected from 1 to 2**29 - 1");
+      fail_value(op, "got a size of ", s.in[d], "; expected from 1 to 2**29 - 1");
 }
 
-// A signal's one row is left as it is.
-ResampleAxis axis(const Sizes& s, int d, ResampleMap map, bool align_corners, int axes) {
-  if (d < 2 - axes) return {ResampleMap::nearest, 1, 1, 1, false, 0};
-  const double in = static_cast<double>(s.in[d]), out = static_cast<double>(s.out[d]);
-  double scale = s.factor[d] > 0 ? 1 / s.factor[d] : in / out;
-  if (align_corners) scale = s.out[d] > 1 ? (in - 1) / (out - 1) : 0;
-  return {map, s.in[d], s.out[d], scale, align_corners, 0};
-}
-
-py::object resample(const Input& x, const Sizes& s, ResampleMap map, bool align_corners, bool transposed,
-                    int axes) {
+Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool transposed) {
+  const int axes = setting.axes;
   const bool last = over_channels(as_image(x.view<char>(), axes));
-  const int64_t* sizes = transposed ? s.in : s.out;
-  int64_t shape[4] = {x.shape(0), x.shape(1)};
-  for (int d = 0; d < axes; ++d) shape[2 + d] = sizes[2 - axes + d];
-  Output y = new_images(x.dtype(), 2 + axes, axes, last, shape);
-  const ResampleAxis rows = axis(s, 0, map, align_corners, axes),
-                     columns = axis(s, 1, map, align_corners, axes);
-  with_float(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    invoke_released(Resample<T>{as_image(x.view<T>(), axes), as_image(y.view<T>(), axes), rows, columns,
-                                transposed, last});
-  });
-  return y.release();
+  Shape shape = x.shape();
+  for (int d = 0; d < axes; ++d) shape[2 + d] = (transposed ? s.in : s.out)[2 - axes + d];
+  Output y = new_images(x.dtype(), axes, last, shape);
+  run<Resample>(x.dtype(), image(x, axes), image(y, axes), setting.axis(s, 0), setting.axis(s, 1), transposed,
+                last);
+  return y;
 }
 
-bool corners(const char* op, py::handle value, ResampleMap map) {
-  const bool align = truth(op, "align_corners", value);
-  if (align && map <= ResampleMap::nearest_exact)
-    fail_value(op, "got align_corners for a nearest mode; expected 'linear', 'bilinear' or 'bicubic'");
-  return align;
-}
-
-// interpolate(x, size, scale_factor, mode, align_corners)
-py::object interpolate(py::handle x_, py::handle size, py::handle scale_factor, py::handle mode,
-                       py::handle align_corners) {
-  constexpr const char* op = "interpolate";
-  const Input x = Input::floating(op, "x", x_);
-  const int axes = axes_of(op, "x", x);
-  const ResampleMap map = map_of(op, mode, axes);
-  const bool align = corners(op, align_corners, map);
-  Sizes s{};
+// x at other sizes: signals (n, c, l) or images (n, c, h, w).
+Output interpolate(Floats x, OutputSize size, Factors scale_factor, Word mode, Truth align_corners) {
+  const Setting setting(x, mode, align_corners);
+  const int axes = setting.axes;
+  Sizes2d s{};
   for (int d = 2 - axes; d < 2; ++d) s.in[d] = x.shape(d + axes);
-  check_input(op, s, axes);
-  read_factors(op, scale_factor, axes, &s);
-  read_output(op, size, axes, &s);
-  return resample(x, s, map, align, false, axes);
+  expect_input(x.op(), s, axes);
+  read_factors(scale_factor, axes, &s);
+  read_output(size, axes, &s);
+  return resampled(x, s, setting, false);
 }
 
-// interpolate_backward(dy, shape, scale_factor, mode, align_corners)
-py::object interpolate_backward(py::handle dy_, py::handle shape, py::handle scale_factor, py::handle mode,
-                                py::handle align_corners) {
-  constexpr const char* op = "interpolate_backward";
-  const Input dy = Input::floating(op, "dy", dy_);
-  const int axes = axes_of(op, "dy", dy);
-  const ResampleMap map = map_of(op, mode, axes);
-  const bool align = corners(op, align_corners, map);
-  if (!PyTuple_Check(shape.ptr()) && !PyList_Check(shape.ptr()))
-    fail_type(op, "got shape " + std::string(py::repr(shape)) + "; expected the tuple x.shape");
-  const auto items = py::reinterpret_borrow<py::sequence>(shape);
-  bool fits = static_cast<int>(items.size()) == dy.ndim();
-  for (int d = 0; d < 2 && fits; ++d) fits = whole_number(op, "shape", items[d]) == dy.shape(d);
-  if (!fits)
-    fail_value(op, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + " for x of shape " +
-                       std::string(py::repr(shape)) + "; expected the same N and C");
-  Sizes s{};
+// dx from dy, the gradient of interpolate's result, and x's shape.
+Output interpolate_backward(Floats dy, Sizes shape, Factors scale_factor, Word mode, Truth align_corners) {
+  const Setting setting(dy, mode, align_corners);
+  const int axes = setting.axes;
+  if (shape.count() != dy.ndim() || shape[0] != dy.shape(0) || shape[1] != dy.shape(1))
+    fail_value(dy.op(), "got dy of shape ", dy.shape(), " for x of shape ", shape.value,
+               "; expected the same N and C");
+  Sizes2d s{};
   for (int d = 2 - axes; d < 2; ++d) {
-    s.in[d] = whole_number(op, "shape", items[d + axes]);
-    s.out[d] = dy.shape(d + axes);
-    if (s.out[d] < 1 || s.out[d] >= kMostPixels)
-      fail_value(op,
-                 "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + "; expected at least one pixel");
+    s.in[d] = shape[d + axes], s.out[d] = dy.shape(d + axes);
+    if (s.out[d] < 1 || s.out[d] >= kMostPixels) dy.fail("at least one pixel");
   }
-  check_input(op, s, axes);
-  read_factors(op, scale_factor, axes, &s);
-  return resample(dy, s, map, align, true, axes);
+  expect_input(dy.op(), s, axes);
+  read_factors(scale_factor, axes, &s);
+  return resampled(dy, s, setting, true);
 }
 
 }  // namespace
 
 void register_interpolate(py::module_& m) {
-  using py::arg;
-  m.def("interpolate", interpolate, arg("x"), arg("size") = py::none(), arg("scale_factor") = py::none(),
-        arg("mode") = "nearest", arg("align_corners") = false,
-        "y = x at other sizes: signals (n, c, l) or images (n, c, h, w)");
-  m.def("interpolate_backward", interpolate_backward, arg("dy"), arg("shape"),
-        arg("scale_factor") = py::none(), arg("mode") = "nearest", arg("align_corners") = false,
-        "dx from dy, the gradient of interpolate's result, and x's shape");
+  def(m, "interpolate(x, size=None, scale_factor=None, mode='nearest', align_corners=False)", interpolate);
+  def(m, "interpolate_backward(dy, shape, scale_factor=None, mode='nearest', align_corners=False)",
+      interpolate_backward);
 }
 
 }  // namespace ranvier::bind

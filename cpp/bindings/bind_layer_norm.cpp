@@ -1,33 +1,26 @@
-#include <algorithm>
-#include <string>
-
-#include "bindings/copied.h"
 #include "bindings/norm_args.h"
 #include "kernels/norm/layer_norm.h"
 
 namespace ranvier::bind {
 namespace {
 
-// The last axes of x, as many as the shape has and of its sizes, are the lines.
+// The last axes of x, as many as normalized_shape has and of its sizes, are the lines.
 struct Lines {
   Input x;
   int axes;  // of a line
-  int64_t count, size;
+  int64_t count = 1, size = 1;
 
-  Lines(const char* op, py::handle x_, py::handle shape)
-      : x(Input::floating(op, "x", x_)), count(1), size(1) {
-    if (!PyTuple_Check(shape.ptr()) && !PyList_Check(shape.ptr()))
-      fail_type(op, "got normalized_shape " + std::string(py::repr(shape)) + "; expected a tuple of sizes");
-    const auto sizes = py::reinterpret_borrow<py::sequence>(shape);
-    axes = static_cast<int>(std::min<size_t>(sizes.size(), kMaxDims + 1));
+  Lines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
     bool fits = axes >= 1 && axes <= x.ndim();
-    for (int d = 0; d < axes && fits; ++d)
-      fits = whole_number(op, "normalized_shape", py::object(sizes[d])) == x.shape(x.ndim() - axes + d);
+    for (int d = 0; d < axes && fits; ++d) fits = shape[d] == x.shape(leading() + d);
     if (!fits)
-      fail_value(op, "got x of shape " + shape_text(x.ndim(), x.shape()) + " and normalized_shape " +
-                         std::string(py::repr(shape)) + "; expected the last sizes of x, at least one");
-    for (int d = 0; d < x.ndim(); ++d) (d < x.ndim() - axes ? count : size) *= x.shape(d);
+      fail_value(x.op(), "got x of shape ", x.shape(), " and normalized_shape ", shape.value,
+                 "; expected the last sizes of x, at least one");
+    for (int d = 0; d < x.ndim(); ++d) (d < leading() ? count : size) *= x.shape(d);
   }
+
+  Shape of_line() const { return x.shape().part(leading(), x.ndim()); }
+  Shape of_statistic() const { return x.shape().part(0, leading()); }
 
   // Leading axes as they are in x; what a statistic of each line has.
   int leading() const { return x.ndim() - axes; }
@@ -55,119 +48,98 @@ struct Lines {
     return m;
   }
 
-  // The array as such lines, copied where it does not have them.
-  Input lined(const Input& a) const {
-    const bool fits = with_float(a.dtype(), [&](auto tag) {
-      const auto v = a.view<decltype(tag)>();
-      return v.data && as_matrix(v).ndim == 2;
-    });
-    return fits ? a : copied(a, Output::contiguous(a.dtype(), a.ndim(), a.shape()));
+  // The same as a field of run().
+  template <class A>
+  auto of(const A& a) const {
+    return viewed(a, [this](const auto& v) { return as_matrix(v); });
   }
 
-  // None, or an array of the lines' shape, contiguous.
-  Input parameter(const char* op, const char* name, py::handle array) const {
-    if (array.is_none()) return Input();
-    const Input p = Input::floating(op, name, array);
-    require_same_dtype(op, "x", x, name, p);
-    if (p.ndim() != axes || !std::equal(p.shape(), p.shape() + axes, x.shape() + leading()))
-      fail_value(op, std::string("got ") + name + " of shape " + shape_text(p.ndim(), p.shape()) +
-                         "; expected normalized_shape, " + shape_text(axes, x.shape() + leading()));
+  // The array as such lines, copied where it does not have them.
+  Input lined(const Input& a) const {
+    return as_matrix(a.view<char>()).ndim == 2 ? a : copied(a, Output::contiguous(a.dtype(), a.shape()));
+  }
+
+  // Empty, or an array of the lines' shape, contiguous.
+  Input parameter(const Input& p) const {
+    if (p && !p.has_shape(of_line())) p.fail("normalized_shape, ", of_line());
     return contiguous(p);
   }
 };
 
-Input line_statistic(const char* op, const char* name, py::handle array, const Lines& lines) {
-  const Input s = Input::exactly(op, name, array, DType::float64);
-  if (s.ndim() != lines.leading() || !std::equal(s.shape(), s.shape() + s.ndim(), lines.x.shape()))
-    fail_value(op, std::string("got ") + name + " of shape " + shape_text(s.ndim(), s.shape()) +
-                       "; expected " + shape_text(lines.leading(), lines.x.shape()));
-  return contiguous(s);
-}
+struct Results {
+  Output y, rstd;
+  MaybeOutput mean;
+};
 
-py::tuple forward(const char* op, bool centered, py::handle x_, py::handle shape, py::handle weight_,
-                  py::handle bias_, py::handle eps_) {
-  const Lines lines(op, x_, shape);
-  const double eps = epsilon(op, eps_);
-  const Input weight = lines.parameter(op, "weight", weight_), bias = lines.parameter(op, "bias", bias_);
+Results forward(bool centered, const Lines& lines, const MaybeFloats& given_weight, const Input& given_bias,
+                const Real& eps) {
+  eps.at_least(0);
+  const Input weight = lines.parameter(given_weight), bias = lines.parameter(given_bias);
   const Input x = lines.lined(lines.x);
-  Output y = Output::contiguous(x.dtype(), x.ndim(), x.shape());
-  OptionalOutput mean;
-  if (centered) mean.make(Output::contiguous(DType::float64, lines.leading(), x.shape()));
-  Output rstd = Output::contiguous(DType::float64, lines.leading(), x.shape());
-  with_float(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    invoke_released(LayerNormForward<T>{centered, eps, lines.as_matrix(x.view<T>()), weight.view<T>(),
-                                        bias.view<T>(), lines.as_matrix(y.view<T>()), mean.view<double>(),
-                                        rstd.view<double>()});
-  });
-  if (!centered) return py::make_tuple(y.release(), rstd.release());
-  return py::make_tuple(y.release(), mean.release(), rstd.release());
+  Results r{
+      Output::contiguous(x.dtype(), x.shape()), Output::contiguous(DType::float64, lines.of_statistic()), {}};
+  if (centered) r.mean = Output::contiguous(DType::float64, lines.of_statistic());
+  run<LayerNormForward>(x.dtype(), centered, eps.number, lines.of(x), weight, bias, lines.of(r.y), r.mean,
+                        r.rstd);
+  return r;
 }
 
-py::tuple backward(const char* op, bool centered, py::handle dy_, py::handle x_, py::handle shape,
-                   py::handle weight_, py::handle mean_, py::handle rstd_, py::handle need_dx,
-                   py::handle need_dweight, py::handle need_dbias) {
-  const Lines lines(op, x_, shape);
-  const Input weight = lines.parameter(op, "weight", weight_);
-  const Input mean = centered ? line_statistic(op, "mean", mean_, lines) : Input();
-  const Input rstd = line_statistic(op, "rstd", rstd_, lines);
-  const Input given_dy = Input::floating(op, "dy", dy_);
-  require_same_dtype(op, "x", lines.x, "dy", given_dy);
-  require_shape_of(op, "dy", given_dy, lines.x);
+Gradients backward(bool centered, const Floats& given_dy, const Lines& lines, const MaybeFloats& given_weight,
+                   const Input& given_mean, const Doubles& given_rstd, bool need_dx, bool need_dweight,
+                   bool need_dbias) {
+  const Input weight = lines.parameter(given_weight);
+  const Input mean = centered ? statistic(given_mean, lines.of_statistic()) : Input();
+  const Input rstd = statistic(given_rstd, lines.of_statistic());
+  expect_shape_of(given_dy, lines.x);
   const Input x = lines.lined(lines.x), dy = lines.lined(given_dy);
-  OptionalOutput dx, dweight, dbias;
-  const auto like_line = [&] {
-    return Output::contiguous(x.dtype(), lines.axes, x.shape() + lines.leading());
-  };
-  if (truth(op, "need_dx", need_dx)) dx.make(Output::contiguous(x.dtype(), x.ndim(), x.shape()));
-  if (truth(op, "need_dweight", need_dweight)) dweight.make(like_line());
-  if (truth(op, "need_dbias", need_dbias)) dbias.make(like_line());
-  with_float(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    invoke_released(LayerNormBackward<T>{centered, lines.as_matrix(dy.view<T>()),
-                                         lines.as_matrix(x.view<T>()), weight.view<T>(), mean.view<double>(),
-                                         rstd.view<double>(), lines.as_matrix(dx.view<T>()),
-                                         dweight.view<T>(), dbias.view<T>()});
-  });
-  if (!centered) return py::make_tuple(dx.release(), dweight.release());
-  return py::make_tuple(dx.release(), dweight.release(), dbias.release());
+  Gradients g;
+  if (need_dx) g.dx = Output::contiguous(x.dtype(), x.shape());
+  if (need_dweight) g.dweight = Output::contiguous(x.dtype(), lines.of_line());
+  if (need_dbias) g.dbias = Output::contiguous(x.dtype(), lines.of_line());
+  run<LayerNormBackward>(x.dtype(), centered, lines.of(dy), lines.of(x), weight, mean, rstd, lines.of(g.dx),
+                         g.dweight, g.dbias);
+  return g;
 }
 
-py::tuple layer_norm(py::handle x, py::handle shape, py::handle weight, py::handle bias, py::handle eps) {
-  return forward("layer_norm", true, x, shape, weight, bias, eps);
+// y, mean, rstd
+std::tuple<Output, Output, Output> layer_norm(const Floats& x, Sizes shape, const MaybeFloats& weight,
+                                              const MaybeFloats& bias, Real eps) {
+  Results r = forward(true, Lines(x, shape), weight, bias, eps);
+  return {std::move(r.y), *std::move(r.mean), std::move(r.rstd)};
 }
 
-py::tuple layer_norm_backward(py::handle dy, py::handle x, py::handle shape, py::handle weight,
-                              py::handle mean, py::handle rstd, py::handle need_dx, py::handle need_dweight,
-                              py::handle need_dbias) {
-  return backward("layer_norm_backward", true, dy, x, shape, weight, mean, rstd, need_dx, need_dweight,
-                  need_dbias);
+std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> layer_norm_backward(const Floats& dy, const Floats& x,
+                                                                      Sizes shape, const MaybeFloats& weight,
+                                                                      const Doubles& mean,
+                                                                      const Doubles& rstd, Truth need_dx,
+                                                                      Truth need_dweight, Truth need_dbias) {
+  return backward(true, dy, Lines(x, shape), weight, mean, rstd, need_dx, need_dweight, need_dbias).all();
 }
 
-py::tuple rms_norm(py::handle x, py::handle shape, py::handle weight, py::handle eps) {
-  return forward("rms_norm", false, x, shape, weight, py::none(), eps);
+// y, rstd
+std::tuple<Output, Output> rms_norm(const Floats& x, Sizes shape, const MaybeFloats& weight, Real eps) {
+  Results r = forward(false, Lines(x, shape), weight, Input(), eps);
+  return {std::move(r.y), std::move(r.rstd)};
 }
 
-py::tuple rms_norm_backward(py::handle dy, py::handle x, py::handle shape, py::handle weight, py::handle rstd,
-                            py::handle need_dx, py::handle need_dweight) {
-  return backward("rms_norm_backward", false, dy, x, shape, weight, py::none(), rstd, need_dx, need_dweight,
-                  py::bool_(false));
+std::tuple<MaybeOutput, MaybeOutput> rms_norm_backward(const Floats& dy, const Floats& x, Sizes shape,
+                                                       const MaybeFloats& weight, const Doubles& rstd,
+                                                       Truth need_dx, Truth need_dweight) {
+  Gradients g = backward(false, dy, Lines(x, shape), weight, Input(), rstd, need_dx, need_dweight, false);
+  return {std::move(g.dx), std::move(g.dweight)};
 }
 
 }  // namespace
 
 void register_layer_norm(py::module_& m) {
-  using py::arg;
-  const auto none = [](const char* name) { return arg(name) = py::none(); };
-  const auto wanted = [](const char* name) { return arg(name) = true; };
-  m.def("layer_norm", layer_norm, arg("x"), arg("normalized_shape"), none("weight"), none("bias"),
-        arg("eps") = 1e-5);
-  m.def("layer_norm_backward", layer_norm_backward, arg("dy"), arg("x"), arg("normalized_shape"),
-        arg("weight"), arg("mean"), arg("rstd"), wanted("need_dx"), wanted("need_dweight"),
-        wanted("need_dbias"));
-  m.def("rms_norm", rms_norm, arg("x"), arg("normalized_shape"), none("weight"), arg("eps") = 1e-5);
-  m.def("rms_norm_backward", rms_norm_backward, arg("dy"), arg("x"), arg("normalized_shape"), arg("weight"),
-        arg("rstd"), wanted("need_dx"), wanted("need_dweight"));
+  def(m, "layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5)", layer_norm);
+  def(m,
+      "layer_norm_backward(dy, x, normalized_shape, weight, mean, rstd, need_dx=True, need_dweight=True, "
+      "need_dbias=True)",
+      layer_norm_backward);
+  def(m, "rms_norm(x, normalized_shape, weight=None, eps=1e-5)", rms_norm);
+  def(m, "rms_norm_backward(dy, x, normalized_shape, weight, rstd, need_dx=True, need_dweight=True)",
+      rms_norm_backward);
 }
 
 }  // namespace ranvier::bind

@@ -1,319 +1,193 @@
-#include <string>
-
+#include "base/loop_nest.h"
 #include "bindings/loss_args.h"
 #include "kernels/loss/loss.h"
 
 namespace ranvier::bind {
 namespace {
 
-void require_probabilities(const char* op, const Input& x) {
-  with_float(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    if (const T* bad = outside<T>(x.view<T>(), 0, 1, 0))
-      fail_value(op, "got x with the value " + std::string(py::str(py::float_(static_cast<double>(*bad)))) +
-                         "; expected values from 0 to 1");
-  });
-}
-
-// An array that broadcasts to x's shape, as the core's view repeats it; or None.
-Input repeatable(const char* op, const char* name, py::handle array, const Input& x) {
-  if (!array || array.is_none()) return Input();
-  Input a = Input::floating(op, name, array);
-  require_same_dtype(op, "x", x, name, a);
-  const int lead = x.ndim() - a.ndim();
-  bool fits = lead >= 0;
-  for (int d = 0; fits && d < a.ndim(); ++d) fits = a.shape(d) == 1 || a.shape(d) == x.shape(lead + d);
-  if (!fits)
-    fail_value(op, std::string("got ") + name + " of shape " + shape_text(a.ndim(), a.shape()) +
-                       "; expected one that broadcasts to x's shape " + shape_text(x.ndim(), x.shape()));
-  return a;
-}
-
-// A call of a loss as Python gives it. What `second` is (the third array) depends on the loss.
-struct Given {
+// A call of a loss as Python gives it. What `other`, a third array, is depends on the loss.
+struct Call {
   Loss kind;
-  const char *op, *x_name, *second_name, *other_name;
-  py::handle x, second, reduction, other, weight;
-  LossSettings settings;
-};
-
-class Call {
- public:
-  explicit Call(const Given& g)
-      : kind_(g.kind),
-        op_(g.op),
-        settings_(g.settings),
-        x_(Input::floating(g.op, g.x_name, g.x)),
-        target_(Input::floating(g.op, g.second_name, g.second)) {
-    require_same_dtype(op_, g.x_name, x_, g.second_name, target_);
-    require_same_shape(op_, g.x_name, x_, g.second_name, target_);
-    if (g.other_name && kind_ != Loss::bce_with_pos_weight) {
-      other_ = Input::floating(op_, g.other_name, g.other);
-      require_same_dtype(op_, g.x_name, x_, g.other_name, other_);
-      require_same_shape(op_, g.x_name, x_, g.other_name, other_);
-    } else if (g.other_name) {
-      other_ = repeatable(op_, g.other_name, g.other, x_);
-    }
-    weight_ = repeatable(op_, "weight", g.weight, x_);
-    reduction_ = reduction_of(op_, g.reduction, kind_ == Loss::kl_div || kind_ == Loss::kl_div_log);
-    if (reduction_ == Reduction::batch_mean && x_.ndim() == 0)
-      fail_value(op_, "got reduction 'batchmean' for x of shape (); expected a batch");
-    if (kind_ == Loss::bce) require_probabilities(op_, x_);
-  }
-
-  py::object forward(py::handle out) const {
-    Output loss = loss_output(op_, out, x_.dtype(), reduction_, x_.ndim(), x_.shape());
-    if (given(out)) keep_apart(loss);
-    with_float(x_.dtype(), [&](auto tag) {
-      using T = decltype(tag);
-      LossForward<T> call{kind_, reduction_, settings_,     x_.view<T>(), target_.view<T>(),
-                          {},    {},         loss.view<T>()};
-      call.other = repeated<T>(other_), call.weight = repeated<T>(weight_);
-      invoke_released(call);
-    });
-    return loss.release();
-  }
-
-  py::object backward(py::handle dy_, Operand of, py::handle out) const {
-    const Input dy = Input::floating(op_, "dy", dy_);
-    require_same_dtype(op_, "dy", dy, "x", x_);
-    require_shape(op_, "dy", dy, reduction_ == Reduction::none ? x_.ndim() : 0, x_.shape());
-    Output dx = given(out) ? Output::given(op_, out, x_.dtype(), x_.ndim(), x_.shape())
-                           : Output::like(x_, x_.dtype());
-    if (given(out)) keep_apart(dx), dx.apart_from(op_, dy);
-    with_float(x_.dtype(), [&](auto tag) {
-      using T = decltype(tag);
-      LossBackward<T> call{};
-      call.kind = kind_, call.reduction = reduction_, call.of = of, call.settings = settings_;
-      call.dy = dy.view<T>(), call.x = x_.view<T>(), call.target = target_.view<T>();
-      call.other = repeated<T>(other_), call.weight = repeated<T>(weight_), call.dx = dx.view<T>();
-      invoke_released(call);
-    });
-    return dx.release();
-  }
-
- private:
-  void keep_apart(const Output& y) const {
-    for (const Input* a : {&x_, &target_, &other_, &weight_}) y.apart_from(op_, *a);
-  }
+  Input x, target;
+  LossSettings settings{};
+  Input other{}, weight{};
+  Reduction reduction{};
 
   // The view of an array that broadcasts, in x's shape.
   template <class T>
   TensorView<const T> repeated(const Input& a) const {
     TensorView<const T> v;
-    if (a) repeat(a.view<T>(), x_.ndim(), x_.shape(), v);
+    if (a) repeat(a.view<T>(), x.shape(), v);
     return v;
   }
-
-  Loss kind_;
-  const char* op_;
-  LossSettings settings_;
-  Input x_, target_, other_, weight_;
-  Reduction reduction_;
 };
 
-Operand operand(const char* op, py::handle of, const char* x, const char* target, const char* other) {
-  const std::string name = word(op, "of", of);
-  if (name == x) return Operand::x;
-  if (name == target) return Operand::target;
-  if (name == other) return Operand::other;
-  fail_value(op, "got of '" + name + "'; expected '" + x + "', '" + target + "' or '" + other + "'");
+// The first element that is not inside [0, 1], or null.
+template <class T>
+const T* not_a_probability(const TensorView<const T>& x) {
+  const LoopNest<1> nest(x.ndim, x.shape, {x.strides});
+  const int64_t step = nest.strides[0][nest.ndim - 1];
+  const auto good = [](T value) { return value >= 0 && value <= 1; };
+  const T* found = nullptr;
+  nest.walk(0, nest.size, [&](int64_t count, const int64_t(&offsets)[1]) {
+    const T* p = x.data + offsets[0];
+    bool all = true;
+    for (int64_t i = 0; i < count; ++i) all &= good(p[i * step]);
+    for (int64_t i = 0; !all && !found && i < count; ++i)
+      if (!good(p[i * step])) found = p + i * step;
+  });
+  return found;
 }
 
-double number_of_at_least(const char* op, const char* name, py::handle value, double least, bool or_equal) {
-  const double x = real_number(op, name, value);
-  if (!(x > least || (or_equal && x == least)))
-    fail_value(op, std::string("got ") + name + " " + std::string(py::str(value)) + "; expected a number " +
-                       (or_equal ? "of at least " : "above ") + std::to_string(static_cast<int>(least)));
-  return x;
+void expect_probabilities(const Input& x) {
+  with_float(x.dtype(), [&](auto tag) {
+    if (const auto* bad = not_a_probability(x.view<decltype(tag)>()))
+      fail_value(x.op(), "got x with the value ", static_cast<double>(*bad), "; expected values from 0 to 1");
+  });
 }
 
-using H = py::handle;
-using A = py::arg;
-constexpr const char* kMean = "mean";
-
-Operand two(const char* op, H of_target) {
-  return truth(op, "of_target", of_target) ? Operand::target : Operand::x;
+void expect_broadcasts(const Input& a, const Input& x) {
+  if (!a) return;
+  const int lead = x.ndim() - a.ndim();
+  bool fits = lead >= 0;
+  for (int d = 0; fits && d < a.ndim(); ++d) fits = a.shape(d) == 1 || a.shape(d) == x.shape(lead + d);
+  if (!fits) a.fail("one that broadcasts to x's shape ", x.shape());
 }
 
-// f(x, target, reduction, out) and its backward; make(x, target, reduction, settings ...) is the Given.
-template <class Make>
-void define(py::module_& m, const char* name, const Make& make) {
-  m.def(
-      name, [=](H x, H target, H reduction, H out) { return Call(make(x, target, reduction)).forward(out); },
-      A("x"), A("target"), A("reduction") = kMean, A("out") = py::none());
-  m.def((std::string(name) + "_backward").c_str(),
-        [=](H dy, H x, H target, H reduction, H of_target, H out) {
-          return Call(make(x, target, reduction)).backward(dy, two(name, of_target), out);
-        },
-        A("dy"), A("x"), A("target"), A("reduction") = kMean, A("of_target") = false, A("out") = py::none());
+// A loss is not broadcast: (n,) against (n, 1) would be n x n differences.
+Call checked(Call call, const Word& reduction) {
+  const Input& x = call.x;
+  x.expect_same_shape(call.target);
+  if (call.other && call.kind != Loss::bce_with_pos_weight) x.expect_same_shape(call.other);
+  expect_broadcasts(call.other, x);
+  expect_broadcasts(call.weight, x);
+  if ((call.kind == Loss::kl_div || call.kind == Loss::kl_div_log) && reduction.text == "batchmean")
+    call.reduction = Reduction::batch_mean;
+  else
+    call.reduction = reduction_of(reduction);
+  if (call.reduction == Reduction::batch_mean && x.ndim() == 0)
+    fail_value(x.op(), "got reduction 'batchmean' for x of shape (); expected a batch");
+  if (call.kind == Loss::bce) expect_probabilities(x);
+  return call;
 }
 
-template <class Make>
-void define(py::module_& m, const char* name, const py::arg_v& setting, const Make& make) {
-  m.def(
-      name,
-      [=](H x, H target, H reduction, H a, H out) {
-        return Call(make(x, target, reduction, a)).forward(out);
+Output forward(const Call& c, const Out& out) {
+  Output loss =
+      out.shaped(c.x.dtype(), loss_shape(c.reduction, c.x.shape()), c.x, c.target, c.other, c.weight);
+  with_float(c.x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    LossForward<T> call{c.kind, c.reduction, c.settings, c.x, c.target, {}, {}, loss};
+    call.other = c.repeated<T>(c.other), call.weight = c.repeated<T>(c.weight);
+    invoke_released(call);
+  });
+  return loss;
+}
+
+Output backward(const Call& c, const Input& dy, Operand of, const Out& out) {
+  dy.expect_shape(loss_shape(c.reduction, c.x.shape()));
+  Output dx = out.like(c.x, c.x, c.target, c.other, c.weight, dy);
+  with_float(c.x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    LossBackward<T> call{c.kind, c.reduction, of, c.settings, dy, c.x, c.target, {}, {}, dx};
+    call.other = c.repeated<T>(c.other), call.weight = c.repeated<T>(c.weight);
+    invoke_released(call);
+  });
+  return dx;
+}
+
+// name(x, target, reduction, settings, out) and its backward. S: the settings' types; configure(call, s ...)
+// puts them into the call.
+template <class... S, class F>
+void define(py::module_& m, const char* name, Loss kind, const std::string& settings, F configure) {
+  def(m, name + ("(x, target, reduction='mean', " + settings + "out=None)"),
+      [=](const Floats& x, const Floats& target, Word reduction, S... s, Out out) {
+        Call call{kind, x, target};
+        configure(call, s...);
+        return forward(checked(call, reduction), out);
+      });
+  def(
+      m, name + ("_backward(dy, x, target, reduction='mean', of_target=False, " + settings + "out=None)"),
+      [=](const Floats& dy, const Floats& x, const Floats& target, Word reduction, Truth of_target, S... s,
+          Out out) {
+        Call call{kind, x, target};
+        configure(call, s...);
+        return backward(checked(call, reduction), dy, of_target ? Operand::target : Operand::x, out);
       },
-      A("x"), A("target"), A("reduction") = kMean, setting, A("out") = py::none());
-  m.def((std::string(name) + "_backward").c_str(),
-        [=](H dy, H x, H target, H reduction, H of_target, H a, H out) {
-          return Call(make(x, target, reduction, a)).backward(dy, two(name, of_target), out);
-        },
-        A("dy"), A("x"), A("target"), A("reduction") = kMean, A("of_target") = false, setting,
-        A("out") = py::none());
-}
-
-template <class Make>
-void define(py::module_& m, const char* name, const py::arg_v& first, const py::arg_v& second,
-            const Make& make) {
-  m.def(
-      name,
-      [=](H x, H target, H reduction, H a, H b, H out) {
-        return Call(make(x, target, reduction, a, b)).forward(out);
-      },
-      A("x"), A("target"), A("reduction") = kMean, first, second, A("out") = py::none());
-  m.def((std::string(name) + "_backward").c_str(),
-        [=](H dy, H x, H target, H reduction, H of_target, H a, H b, H out) {
-          return Call(make(x, target, reduction, a, b)).backward(dy, two(name, of_target), out);
-        },
-        A("dy"), A("x"), A("target"), A("reduction") = kMean, A("of_target") = false, first, second,
-        A("out") = py::none());
-}
-
-Given plain(Loss kind, const char* op, H x, H target, H reduction, LossSettings settings = {}) {
-  return {kind, op, "x", "target", nullptr, x, target, reduction, {}, {}, settings};
+      name);
 }
 
 void register_regression(py::module_& m) {
-  define(m, "mse", [](H x, H t, H r) { return plain(Loss::mse, "mse", x, t, r); });
-  define(m, "l1", [](H x, H t, H r) { return plain(Loss::l1, "l1", x, t, r); });
-  define(m, "smooth_l1", A("beta") = 1.0, [](H x, H t, H r, H beta) {
-    return plain(Loss::smooth_l1, "smooth_l1", x, t, r,
-                 {number_of_at_least("smooth_l1", "beta", beta, 0, true), 0, false});
-  });
-  define(m, "huber", A("delta") = 1.0, [](H x, H t, H r, H delta) {
-    return plain(Loss::huber, "huber", x, t, r,
-                 {number_of_at_least("huber", "delta", delta, 0, false), 0, false});
-  });
+  const auto plain = [](Call&) {};
+  define(m, "mse", Loss::mse, "", plain);
+  define(m, "l1", Loss::l1, "", plain);
+  define(m, "soft_margin", Loss::soft_margin, "", plain);
+  define<Real>(m, "smooth_l1", Loss::smooth_l1, "beta=1.0, ",
+               [](Call& c, const Real& beta) { c.settings.first = beta.at_least(0); });
+  define<Real>(m, "huber", Loss::huber, "delta=1.0, ",
+               [](Call& c, const Real& delta) { c.settings.first = delta.above(0); });
+  const auto margin = [](Call& c, const Real& margin) { c.settings.first = margin; };
+  define<Real>(m, "hinge_embedding", Loss::hinge_embedding, "margin=1.0, ", margin);
+  define<Real>(m, "cosine_margin", Loss::cosine_margin, "margin=0.0, ", margin);
 }
 
 void register_likelihood(py::module_& m) {
-  define(m, "bce", A("weight") = py::none(), [](H x, H t, H r, H weight) {
-    Given g = plain(Loss::bce, "bce", x, t, r);
-    g.weight = weight;
-    return g;
+  define<MaybeFloats>(m, "bce", Loss::bce, "weight=None, ",
+                      [](Call& c, const MaybeFloats& weight) { c.weight = weight; });
+  define<MaybeFloats, MaybeFloats>(m, "bce_with_logits", Loss::bce_with_logits,
+                                   "weight=None, pos_weight=None, ",
+                                   [](Call& c, const MaybeFloats& weight, const MaybeFloats& pos_weight) {
+                                     c.weight = weight, c.other = pos_weight;
+                                     if (pos_weight) c.kind = Loss::bce_with_pos_weight;
+                                   });
+  define<Truth>(m, "kl_div", Loss::kl_div, "log_target=False, ", [](Call& c, const Truth& log_target) {
+    if (log_target) c.kind = Loss::kl_div_log;
   });
-  define(m, "bce_with_logits", A("weight") = py::none(), A("pos_weight") = py::none(),
-         [](H x, H t, H r, H weight, H pos_weight) {
-           Given g = plain(Loss::bce_with_logits, "bce_with_logits", x, t, r);
-           g.weight = weight;
-           if (pos_weight.is_none()) return g;
-           g.kind = Loss::bce_with_pos_weight, g.other = pos_weight, g.other_name = "pos_weight";
-           return g;
-         });
-  define(m, "kl_div", A("log_target") = false, [](H x, H t, H r, H log_target) {
-    const bool log = truth("kl_div", "log_target", log_target);
-    return plain(log ? Loss::kl_div_log : Loss::kl_div, "kl_div", x, t, r);
-  });
-  define(m, "sigmoid_focal", A("alpha") = 0.25, A("gamma") = 2.0, [](H x, H t, H r, H alpha, H gamma) {
-    const char* op = "sigmoid_focal";
-    return plain(Loss::sigmoid_focal, op, x, t, r,
-                 {real_number(op, "alpha", alpha), number_of_at_least(op, "gamma", gamma, 0, true), false});
-  });
+  define<Real, Real>(
+      m, "sigmoid_focal", Loss::sigmoid_focal, "alpha=0.25, gamma=2.0, ",
+      [](Call& c, const Real& alpha, const Real& gamma) { c.settings = {alpha, gamma.at_least(0), false}; });
+  define<Truth, Truth, Real>(m, "poisson_nll", Loss::poisson_nll, "log_input=True, full=False, eps=1e-8, ",
+                             [](Call& c, const Truth& log_input, const Truth& full, const Real& eps) {
+                               if (log_input) c.kind = Loss::poisson_nll_log;
+                               c.settings = {0, eps, full};
+                             });
 }
 
-void register_margins(py::module_& m) {
-  define(m, "soft_margin", [](H x, H t, H r) { return plain(Loss::soft_margin, "soft_margin", x, t, r); });
-  define(m, "hinge_embedding", A("margin") = 1.0, [](H x, H t, H r, H margin) {
-    return plain(Loss::hinge_embedding, "hinge_embedding", x, t, r,
-                 {real_number("hinge_embedding", "margin", margin), 0, false});
-  });
-  define(m, "cosine_margin", A("margin") = 0.0, [](H x, H t, H r, H margin) {
-    return plain(Loss::cosine_margin, "cosine_margin", x, t, r,
-                 {real_number("cosine_margin", "margin", margin), 0, false});
-  });
-  const auto ranking = [](H x1, H x2, H target, H reduction, H margin) {
-    return Given{Loss::margin_ranking,
-                 "margin_ranking",
-                 "x1",
-                 "target",
-                 "x2",
-                 x1,
-                 target,
-                 reduction,
-                 x2,
-                 {},
-                 {real_number("margin_ranking", "margin", margin), 0, false}};
-  };
-  m.def(
-      "margin_ranking",
-      [=](H x1, H x2, H target, H reduction, H margin, H out) {
-        return Call(ranking(x1, x2, target, reduction, margin)).forward(out);
-      },
-      A("x1"), A("x2"), A("target"), A("reduction") = kMean, A("margin") = 0.0, A("out") = py::none());
-  m.def(
-      "margin_ranking_backward",
-      [=](H dy, H x1, H x2, H target, H reduction, H of, H margin, H out) {
-        return Call(ranking(x1, x2, target, reduction, margin))
-            .backward(dy, operand("margin_ranking", of, "x1", "target", "x2"), out);
-      },
-      A("dy"), A("x1"), A("x2"), A("target"), A("reduction") = kMean, A("of") = "x1", A("margin") = 0.0,
-      A("out") = py::none());
+// x1 and x2 are compared, target says which should be larger.
+Call ranking(const Floats& x1, const Floats& x2, const Floats& target, const Word& reduction,
+             const Real& margin) {
+  return checked({Loss::margin_ranking, x1, target, {margin, 0, false}, x2}, reduction);
 }
 
-void register_distributions(py::module_& m) {
-  const auto poisson = [](H x, H target, H reduction, H log_input, H full, H eps) {
-    const char* op = "poisson_nll";
-    const bool log = truth(op, "log_input", log_input);
-    return plain(log ? Loss::poisson_nll_log : Loss::poisson_nll, op, x, target, reduction,
-                 {0, real_number(op, "eps", eps), truth(op, "full", full)});
-  };
-  m.def(
-      "poisson_nll",
-      [=](H x, H target, H reduction, H log_input, H full, H eps, H out) {
-        return Call(poisson(x, target, reduction, log_input, full, eps)).forward(out);
+Call gaussian(const Floats& x, const Floats& target, const Floats& var, const Word& reduction,
+              const Truth& full, const Real& eps) {
+  return checked({Loss::gaussian_nll, x, target, {0, eps.above(0), full}, var}, reduction);
+}
+
+void register_three_arrays(py::module_& m) {
+  def(m, "margin_ranking(x1, x2, target, reduction='mean', margin=0.0, out=None)",
+      [](const Floats& x1, const Floats& x2, const Floats& target, Word reduction, Real margin, Out out) {
+        return forward(ranking(x1, x2, target, reduction, margin), out);
+      });
+  def(
+      m, "margin_ranking_backward(dy, x1, x2, target, reduction='mean', of='x1', margin=0.0, out=None)",
+      [](const Floats& dy, const Floats& x1, const Floats& x2, const Floats& target, Word reduction, Word of,
+         Real margin, Out out) {
+        const auto operand = static_cast<Operand>(of.one_of({"x1", "target", "x2"}));
+        return backward(ranking(x1, x2, target, reduction, margin), dy, operand, out);
       },
-      A("x"), A("target"), A("reduction") = kMean, A("log_input") = true, A("full") = false, A("eps") = 1e-8,
-      A("out") = py::none());
-  m.def(
-      "poisson_nll_backward",
-      [=](H dy, H x, H target, H reduction, H of_target, H log_input, H full, H eps, H out) {
-        return Call(poisson(x, target, reduction, log_input, full, eps))
-            .backward(dy, two("poisson_nll", of_target), out);
+      "margin_ranking");
+  def(m, "gaussian_nll(x, target, var, reduction='mean', full=False, eps=1e-6, out=None)",
+      [](const Floats& x, const Floats& target, const Floats& var, Word reduction, Truth full, Real eps,
+         Out out) { return forward(gaussian(x, target, var, reduction, full, eps), out); });
+  def(
+      m,
+      "gaussian_nll_backward(dy, x, target, var, reduction='mean', of='x', full=False, eps=1e-6, out=None)",
+      [](const Floats& dy, const Floats& x, const Floats& target, const Floats& var, Word reduction, Word of,
+         Truth full, Real eps, Out out) {
+        const auto operand = static_cast<Operand>(of.one_of({"x", "target", "var"}));
+        return backward(gaussian(x, target, var, reduction, full, eps), dy, operand, out);
       },
-      A("dy"), A("x"), A("target"), A("reduction") = kMean, A("of_target") = false, A("log_input") = true,
-      A("full") = false, A("eps") = 1e-8, A("out") = py::none());
-  const auto gaussian = [](H x, H target, H var, H reduction, H full, H eps) {
-    const char* op = "gaussian_nll";
-    return Given{Loss::gaussian_nll,
-                 op,
-                 "x",
-                 "target",
-                 "var",
-                 x,
-                 target,
-                 reduction,
-                 var,
-                 {},
-                 {0, number_of_at_least(op, "eps", eps, 0, false), truth(op, "full", full)}};
-  };
-  m.def(
-      "gaussian_nll",
-      [=](H x, H target, H var, H reduction, H full, H eps, H out) {
-        return Call(gaussian(x, target, var, reduction, full, eps)).forward(out);
-      },
-      A("x"), A("target"), A("var"), A("reduction") = kMean, A("full") = false, A("eps") = 1e-6,
-      A("out") = py::none());
-  m.def(
-      "gaussian_nll_backward",
-      [=](H dy, H x, H target, H var, H reduction, H of, H full, H eps, H out) {
-        return Call(gaussian(x, target, var, reduction, full, eps))
-            .backward(dy, operand("gaussian_nll", of, "x", "target", "var"), out);
-      },
-      A("dy"), A("x"), A("target"), A("var"), A("reduction") = kMean, A("of") = "x", A("full") = false,
-      A("eps") = 1e-6, A("out") = py::none());
+      "gaussian_nll");
 }
 
 }  // namespace
@@ -321,8 +195,7 @@ void register_distributions(py::module_& m) {
 void register_loss(py::module_& m) {
   register_regression(m);
   register_likelihood(m);
-  register_margins(m);
-  register_distributions(m);
+  register_three_arrays(m);
 }
 
 }  // namespace ranvier::bind

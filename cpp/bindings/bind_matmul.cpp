@@ -1,6 +1,4 @@
-#include <algorithm>
-
-#include "bindings/array_args.h"
+#include "bindings/define.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier::bind {
@@ -12,37 +10,33 @@ constexpr int64_t kProductsPerElement = 8;  // that take about as long as an ele
 // The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
 // broadcast.
 struct Shapes {
-  int ndim_out;
-  int64_t out[kMaxDims];    // as returned
-  int64_t batch[kMaxDims];  // broadcast batch dimensions
-  int batch_ndim;
+  Shape out;    // as returned
+  Shape batch;  // broadcast batch dimensions
   int64_t m, n, k;
 };
 
 [[noreturn]] void fail_shapes(const Input& a, const Input& b, const char* expected) {
-  fail_value(kOp, "got a of shape " + shape_text(a.ndim(), a.shape()) + " and b of shape " +
-                      shape_text(b.ndim(), b.shape()) + "; expected " + expected);
+  fail_value(kOp, "got a of shape ", a.shape(), " and b of shape ", b.shape(), "; expected ", expected);
 }
 
 Shapes shapes_of(const Input& a, const Input& b) {
   if (a.ndim() == 0 || b.ndim() == 0) fail_shapes(a, b, "operands of at least one dimension");
-  Shapes s{};
+  Shapes s;
   s.m = a.ndim() == 1 ? 1 : a.shape(a.ndim() - 2);
   s.k = a.shape(a.ndim() - 1);
   s.n = b.ndim() == 1 ? 1 : b.shape(b.ndim() - 1);
   const int64_t kb = b.ndim() == 1 ? b.shape(0) : b.shape(b.ndim() - 2);
   if (s.k != kb) fail_shapes(a, b, "the last dimension of a to equal the last but one of b");
-  const int da = std::max(a.ndim() - 2, 0), db = std::max(b.ndim() - 2, 0);
-  s.batch_ndim = std::max(da, db);
-  for (int d = 0; d < s.batch_ndim; ++d) {
-    const int ia = d - (s.batch_ndim - da), ib = d - (s.batch_ndim - db);
+  const int da = std::max(a.ndim() - 2, 0), db = std::max(b.ndim() - 2, 0), batches = std::max(da, db);
+  for (int d = 0; d < batches; ++d) {
+    const int ia = d - (batches - da), ib = d - (batches - db);
     const int64_t na = ia < 0 ? 1 : a.shape(ia), nb = ib < 0 ? 1 : b.shape(ib);
     if (na != nb && na != 1 && nb != 1) fail_shapes(a, b, "batch dimensions that broadcast");
-    s.batch[d] = s.out[d] = na == 1 ? nb : na;
+    s.batch.append(na == 1 ? nb : na);
   }
-  s.ndim_out = s.batch_ndim;
-  if (a.ndim() > 1) s.out[s.ndim_out++] = s.m;
-  if (b.ndim() > 1) s.out[s.ndim_out++] = s.n;
+  s.out = s.batch;
+  if (a.ndim() > 1) s.out.append(s.m);
+  if (b.ndim() > 1) s.out.append(s.n);
   return s;
 }
 
@@ -73,10 +67,10 @@ template <class T>
 void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
                  const TensorView<const T>& saved, const TensorView<T>& c, Matmul<T>& call) {
   int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0, stride_saved = 0;
-  int outer = s.batch_ndim;
+  int outer = s.batch.ndim;
   for (; outer > 0; --outer) {
     const int d = outer - 1;
-    const int64_t sa = batch_stride(a, d, s.batch_ndim), sb = batch_stride(b, d, s.batch_ndim);
+    const int64_t sa = batch_stride(a, d, s.batch.ndim), sb = batch_stride(b, d, s.batch.ndim);
     const int64_t sc = c.strides[d], ss = saved.strides[d];
     if (s.batch[d] == 1) continue;
     if (count == 1)
@@ -97,8 +91,8 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   for (int64_t i = 0; i < total; ++i) {
     int64_t rest = i, oa = 0, ob = 0, oc = 0, os = 0;
     for (int d = outer - 1; d >= 0; rest /= s.batch[d], --d) {
-      oa += rest % s.batch[d] * batch_stride(a, d, s.batch_ndim);
-      ob += rest % s.batch[d] * batch_stride(b, d, s.batch_ndim);
+      oa += rest % s.batch[d] * batch_stride(a, d, s.batch.ndim);
+      ob += rest % s.batch[d] * batch_stride(b, d, s.batch.ndim);
       oc += rest % s.batch[d] * c.strides[d];
       os += rest % s.batch[d] * saved.strides[d];
     }
@@ -128,16 +122,15 @@ MatmulActivation with_defaults(Activation kind) {
 }
 
 // By name, with PyTorch's default attributes.
-MatmulActivation activation_of(py::handle value) {
-  const std::string name = word(kOp, "activation", value);
-  if (name == "none") return {};
-  std::string names = "'none'";
-#define RANVIER_X(kind, op, cost)                            \
-  if (name == #kind) return with_defaults(Activation::kind); \
+MatmulActivation activation_of(const Word& name) {
+  if (name.text == "none") return {};
+  std::string names = "one of 'none'";
+#define RANVIER_X(kind, op, cost)                                 \
+  if (name.text == #kind) return with_defaults(Activation::kind); \
   names += ", '" #kind "'";
   RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)
 #undef RANVIER_X
-  fail_value(kOp, "got activation '" + name + "'; expected one of " + names);
+  name.fail(names);
 }
 
 // A matrix or a stack of them, of which a vector is a row or a column.
@@ -145,55 +138,39 @@ template <class View>
 void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns) {
   v.ndim = 3, v.data = x.data;
   v.shape[1] = s.m, v.shape[2] = s.n;
-  v.strides[1] = rows ? x.strides[s.batch_ndim] : 0;
+  v.strides[1] = rows ? x.strides[s.batch.ndim] : 0;
   v.strides[2] = columns ? x.strides[x.ndim - 1] : 0;
 }
 
-void check_saved(const Input& saved, const MatmulActivation& activation, const Shapes& s) {
-  if (activation.kind == Activation::count)
-    fail_value(kOp, "got saved and no activation; expected the activation whose derivative is meant");
-  if (saved.ndim() != s.ndim_out || !std::equal(s.out, s.out + s.ndim_out, saved.shape()))
-    fail_value(kOp, "got saved of shape " + shape_text(saved.ndim(), saved.shape()) + "; expected " +
-                        shape_text(s.ndim_out, s.out));
-}
-
-// matmul(a, b, bias, activation, out, saved)
-py::object matmul(py::handle a_, py::handle b_, py::handle bias_, py::handle activation, py::handle out,
-                  py::handle saved_) {
-  const Input a = Input::floating(kOp, "a", a_), b = Input::floating(kOp, "b", b_);
-  require_same_dtype(kOp, "a", a, "b", b);
-  const Input bias = Input::optional(kOp, "bias", bias_, a.dtype());
+Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Word activation, Out out,
+              const MaybeFloats& saved) {
   const Shapes s = shapes_of(a, b);
-  if (bias && (bias.ndim() != 1 || bias.shape(0) != s.n))
-    fail_value(kOp, "got bias of shape " + shape_text(bias.ndim(), bias.shape()) + "; expected (" +
-                        std::to_string(s.n) + ",)");
+  if (bias) bias.expect_shape({s.n});
   const MatmulActivation finish = activation_of(activation);
-  const Input saved = Input::optional(kOp, "saved", saved_, a.dtype());
-  if (saved) check_saved(saved, finish, s);
-  Output c = Output::given(kOp, out, a.dtype(), s.ndim_out, s.out);
-  if (given(out)) c.apart_from(kOp, a).apart_from(kOp, b).apart_from(kOp, bias).apart_from(kOp, saved);
+  if (saved && finish.kind == Activation::count)
+    fail_value(kOp, "got saved and no activation; expected the activation whose derivative is meant");
+  if (saved) saved.expect_shape(s.out);
+  Output c = out.shaped(a.dtype(), s.out, a, b, bias, saved);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const auto va = a.view<T>(), vb = b.view<T>();
+    const auto va = a.view<T>(), vb = b.view<T>(), vs = saved.view<T>();
     const auto vc = c.view<T>();
     Matmul<T> call{};
     set_matrices(call.a, va, s.m, s.k, false);
     set_matrices(call.b, vb, s.k, s.n, true);
-    const TensorView<const T> vs = saved ? saved.view<T>() : TensorView<const T>{};
     set_result(call.c, vc, s, a.ndim() > 1, b.ndim() > 1);
     if (saved) set_result(call.saved, vs, s, a.ndim() > 1, b.ndim() > 1);
     if (bias) call.bias = bias.view<T>();
     call.activation = finish;
     run_batches(s, va, vb, vs, vc, call);
   });
-  return c.release();
+  return c;
 }
 
 }  // namespace
 
 void register_matmul(py::module_& m) {
-  m.def("matmul", matmul, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(),
-        py::arg("activation") = "none", py::arg("out") = py::none(), py::arg("saved") = py::none());
+  def(m, "matmul(a, b, bias=None, activation='none', out=None, saved=None)", matmul);
 }
 
 }  // namespace ranvier::bind

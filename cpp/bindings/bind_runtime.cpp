@@ -1,28 +1,32 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
+#include <pybind11/typing.h>
 #include "base/allocator.h"
 #include "base/isa.h"
 #include "base/parallel.h"
-#include "bindings/array_args.h"
+
+#include "bindings/define.h"
 
 namespace ranvier::bind {
 namespace {
 
-py::list supported_isas() {
-  py::list names;
+using Names = py::typing::List<py::str>;
+
+Names supported_isas() {
+  Names names;
   for (int i = 0; i < static_cast<int>(Isa::count); ++i)
     if (isa_supported(static_cast<Isa>(i))) names.append(isa_name(static_cast<Isa>(i)));
   return names;
 }
 
-void set_isa_checked(const std::string& name) {
-  if (!set_isa(name.c_str()))
-    fail_value("set_isa", "got '" + name + "'; expected one of " + std::string(py::repr(supported_isas())));
+void set_isa_checked(Word name) {
+  if (!set_isa(std::string(name.text).c_str()))
+    fail_value(name.op, "got ", name.value, "; expected one of ", supported_isas());
 }
 
-void set_num_threads_checked(int count) {
+void set_num_threads_checked(Whole count) {
   if (count < 1 || count > 1024)
-    fail_value("set_num_threads", "got " + std::to_string(count) + "; expected a count from 1 to 1024");
-  set_num_threads(count);
+    fail_value(count.op, "got ", count.number, "; expected a count from 1 to 1024");
+  set_num_threads(static_cast<int>(count.number));
 }
 
 // The exception of a signal, from the check to the end of the call that it stops. Both are on the main
@@ -48,9 +52,9 @@ void raise_stopped(std::exception_ptr p) {
   }
 }
 
-py::dict memory_stats() {
+py::typing::Dict<py::str, py::int_> memory_stats() {
   const CacheStats s = cache_stats();
-  py::dict d;
+  py::typing::Dict<py::str, py::int_> d;
   d["allocations"] = s.allocations;
   d["cache_hits"] = s.cache_hits;
   d["bytes_in_use"] = s.bytes_in_use;
@@ -63,21 +67,21 @@ py::dict memory_stats() {
 
 void register_runtime(py::module_& m) {
   if (!init_isa())
-    fail_value("import", std::string("got RANVIER_ISA=") + std::getenv("RANVIER_ISA") + "; expected one of " +
-                             std::string(py::repr(supported_isas())));
+    fail_value("import", "got RANVIER_ISA=", std::getenv("RANVIER_ISA"), "; expected one of ",
+               supported_isas());
   init_parallel();
   set_signal_check(signal_raises);
   py::register_local_exception_translator(raise_stopped);
   m.attr("__version__") = RANVIER_VERSION;
-  m.def("supported_isas", supported_isas);
-  m.def("isa", [] { return isa_name(active_isa()); });
-  m.def("set_isa", set_isa_checked, py::arg("name"));
-  m.def("get_num_threads", [] { return num_threads(); });
-  m.def("set_num_threads", set_num_threads_checked, py::arg("count"));
-  m.def("set_alone", set_alone, py::arg("alone"));
-  m.def("memory_stats", memory_stats);
-  m.def("reset_peak_memory", reset_peak);
-  m.def("empty_cache", empty_cache);
+  def(m, "supported_isas()", supported_isas);
+  def(m, "isa()", [] { return py::str(isa_name(active_isa())); });
+  def(m, "set_isa(name)", set_isa_checked);
+  def(m, "get_num_threads()", [] { return py::int_(num_threads()); });
+  def(m, "set_num_threads(count)", set_num_threads_checked);
+  def(m, "set_alone(alone)", [](Truth alone) { set_alone(alone); });
+  def(m, "memory_stats()", memory_stats);
+  def(m, "reset_peak_memory()", reset_peak);
+  def(m, "empty_cache()", empty_cache);
 }
 
 }  // namespace ranvier::bind

@@ -1,8 +1,7 @@
-// What the convolutions' bindings share: settings read and checked for signals (n, c, l) and images
+// What the bindings of convolutions share: settings read and checked for signals (n, c, l) and images
 // (n, c, h, w). Kernels know images only: a signal is an image of one row.
 #pragma once
-#include <string>
-
+#include "bindings/define.h"
 #include "bindings/image_args.h"
 #include "kernels/conv2d/conv2d.h"
 
@@ -16,12 +15,34 @@ struct ConvOp {
   const char* image() const { return axes == 1 ? "(n, c, l)" : "(n, c, h, w)"; }
   const char* taps() const { return axes == 1 ? "S" : "R, S"; }
   const char* axis(int d) const { return axes == 1 ? "l" : d == 0 ? "h" : "w"; }
+  // The shape of images or signals.
+  Shape shape(int64_t n, int64_t c, int64_t h, int64_t w) const {
+    return axes == 1 ? Shape{n, c, w} : Shape{n, c, h, w};
+  }
+};
+
+// The weight, which errors call by its full name.
+template <class Array>
+struct Named : Array {
+  Named(const Arg& arg) : Array(Arg{arg.op, "weight", arg.value}) {}
+};
+using Weight = Named<Floats>;
+
+// A number for all axes, or a sequence with one for each.
+struct PerAxis : Arg {
+  RANVIER_ANNOTATION("Pair");
+  PerAxis(const Arg& arg) : Arg(arg) {}
+  void read(const ConvOp& op, int64_t least, int64_t (&sizes)[2]) const;
+};
+struct Padding : PerAxis {  // or 'same' or 'valid'
+  RANVIER_ANNOTATION("Pair | str");
+  using PerAxis::PerAxis;
 };
 
 // Along h and along w; a signal's h has one row.
 struct ConvArguments {
-  int64_t stride[2], before[2], after[2], dilation[2], groups;
-  int64_t extra[2];  // output_padding, of transposed convolutions
+  int64_t stride[2] = {1, 1}, before[2] = {}, after[2] = {}, dilation[2] = {1, 1}, groups = 1;
+  int64_t extra[2] = {};  // output_padding, of transposed convolutions
 
   Conv2dGeometry geometry() const {
     return {{stride[0], stride[1]}, {before[0], before[1]}, {dilation[0], dilation[1]}, groups};
@@ -32,16 +53,14 @@ struct ConvShapes {
   int64_t n, c, h, w, k, r, s, p, q;  // x (n, c, h, w), y (n, k, p, q), taps (r, s)
 };
 
-// padding: 'same', 'valid' or numbers where `words` allows it.
-ConvArguments conv_arguments(const ConvOp& op, const Input& w, py::handle stride, py::handle padding,
-                             py::handle dilation, py::handle groups, bool words);
-void read_conv_sizes(const ConvOp& op, const char* name, py::handle value, int64_t least,
-                     int64_t (&sizes)[2]);
+// padding: 'same' and 'valid' where `words` allows it.
+ConvArguments conv_arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
+                             const PerAxis& dilation, bool words);
+int64_t read_groups(const ConvOp& op, const Arg& groups);
 
 // Fail unless x has the op's number of dimensions.
-void require_conv_dimensions(const ConvOp& op, const char* name, const Input& x, const char* dimensions);
-void require_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s);
-void require_conv_bias(const ConvOp& op, const Input& bias, int64_t channels);
+void expect_conv_dimensions(const ConvOp& op, const Input& x, const char* dimensions);
+void read_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s);
 
 // Sizes along h and w; a signal's h is 1.
 inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
@@ -50,43 +69,46 @@ inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
 
 // Fails unless x and w are a convolution's.
 ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a);
-Conv2dActivation conv_activation(const ConvOp& op, py::handle value);
+Conv2dActivation conv_activation(const Word& name);
 
 // Windows of conv2d's result that do not overlap, of at most 256 elements; rows and columns: how many fit.
 struct PoolWindow {
   int64_t size[2];
   int64_t rows, columns;
 };
-PoolWindow pool_window(const ConvOp& op, py::handle window, const ConvShapes& s);
-
-// The shape of images or signals, for an error's text or an output.
-struct ConvShape {
-  int ndim;
-  int64_t shape[4];
-  ConvShape(const ConvOp& op, int64_t n, int64_t c, int64_t h, int64_t w)
-      : ndim(2 + op.axes), shape{n, c, op.axes == 1 ? w : h, w} {}
-};
+PoolWindow pool_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s);
 
 bool winograd_allowed();  // as rv.set_winograd() has it
 
-Output conv_output(const ConvOp& op, DType dtype, const ConvShape& shape);  // channels-last
-void require_conv_gradient(const ConvOp& op, const Input& dy, const ConvShape& expected);
+inline Output conv_output(const ConvOp& op, DType dtype, const Shape& shape) {  // channels-last
+  return new_images(dtype, op.axes, true, shape);
+}
 
-// A new y, or the caller's `out` where the kernel, which writes contiguous channels, can write into it.
-struct ConvResult {
-  ConvResult(const ConvOp& op, py::handle out, DType dtype, const ConvShape& shape,
-             std::initializer_list<const Input*> inputs);
-  template <class T>
-  TensorView<T> view() const {
-    return as_image(y.view<T>(), axes);
+// A new y, or the caller's `out`. Where the kernel, which writes contiguous channels, cannot write into that,
+// y is copied to it.
+class ConvResult {
+ public:
+  template <class... In>
+  ConvResult(const ConvOp& op, const Out& out, DType dtype, const Shape& shape, const In&... apart)
+      : dtype_(dtype), y_(out.given() ? out.shaped(dtype, shape, apart...) : conv_output(op, dtype, shape)) {
+    if (!writes_directly()) own_ = conv_output(op, dtype, shape);
   }
-  py::object release();
+  const Output& array() const { return own_ ? *own_ : y_; }
+  Output finish();
 
  private:
-  int axes;
-  py::handle out;
-  bool direct;
-  Output y;
+  bool writes_directly() const;
+  DType dtype_;
+  Output y_;
+  std::optional<Output> own_;
+};
+
+// What a backward returns: those that are needed.
+struct ConvGradients {
+  MaybeOutput dx, dw, db;
+  std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> all() {
+    return {std::move(dx), std::move(dw), std::move(db)};
+  }
 };
 
 }  // namespace ranvier::bind

@@ -7,17 +7,15 @@ namespace ranvier::bind {
 
 // x copied into an array made for it.
 inline Input copied(const Input& x, Output into) {
-  with_float(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    invoke_released(Copy<T>{x.view<T>(), into.view<T>()});
-  });
-  return Input::floating("copy", "x", into.release());
+  run<Copy>(x.dtype(), x, into);
+  const py::object copy = into.release();
+  return Input::floating({x.op(), x.name(), copy});
 }
 
 // x where it is C-contiguous, else a copy that is.
 inline Input contiguous(const Input& x) {
-  const bool dense = with_float(x.dtype(), [&](auto tag) { return is_contiguous(x.view<decltype(tag)>()); });
-  return dense ? x : copied(x, Output::contiguous(x.dtype(), x.ndim(), x.shape()));
+  const bool dense = !x || is_contiguous(x.view<char>());
+  return dense ? x : copied(x, Output::contiguous(x.dtype(), x.shape()));
 }
 
 }  // namespace ranvier::bind

@@ -1,20 +1,33 @@
-// The house's form of error: "[op] got ...; expected ...".
-#include "bindings/array_args.h"
+#include "bindings/errors.h"
 
 namespace ranvier::bind {
+namespace {
 
-void fail_value(const char* op, const std::string& text) {
-  throw py::value_error("[" + std::string(op) + "] " + text);
+std::string message(const char* op, std::initializer_list<Piece> pieces) {
+  std::string text = "[" + std::string(op) + "] ";
+  for (const Piece& piece : pieces) text += piece.text;
+  return text;
 }
 
-void fail_type(const char* op, const std::string& text) {
-  throw py::type_error("[" + std::string(op) + "] " + text);
+}  // namespace
+
+Piece::Piece(const char* t) : text(t) {}
+Piece::Piece(std::string t) : text(std::move(t)) {}
+Piece::Piece(int64_t number) : text(std::to_string(number)) {}
+Piece::Piece(int number) : text(std::to_string(number)) {}
+Piece::Piece(double number) : text(py::str(py::float_(number))) {}
+Piece::Piece(const Shape& shape) : text("(") {
+  for (int d = 0; d < shape.ndim; ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
+  text += shape.ndim == 1 ? ",)" : ")";
+}
+Piece::Piece(py::handle object) : text(py::repr(object)) {}
+
+void fail_value(const char* op, std::initializer_list<Piece> pieces) {
+  throw py::value_error(message(op, pieces));
 }
 
-std::string shape_text(int ndim, const int64_t* shape) {
-  std::string text = "(";
-  for (int d = 0; d < ndim; ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
-  return text + (ndim == 1 ? ",)" : ")");
+void fail_type(const char* op, std::initializer_list<Piece> pieces) {
+  throw py::type_error(message(op, pieces));
 }
 
 }  // namespace ranvier::bind

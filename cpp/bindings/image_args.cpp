@@ -13,14 +13,14 @@ bool over_channels(const TensorView<const char>& v) {
   return faster(2) && faster(3);
 }
 
-Output new_images(DType dtype, int ndim, int axes, bool channels_last, const int64_t* shape) {
-  if (!channels_last) return Output::contiguous(dtype, ndim, shape);
+Output new_images(DType dtype, int axes, bool channels_last, const Shape& shape) {
+  if (!channels_last) return Output::contiguous(dtype, shape);
   int order[kMaxDims], count = 0;
-  const int channels = ndim - axes - 1;
-  for (int d = 0; d < ndim; ++d)
+  const int channels = shape.ndim - axes - 1;
+  for (int d = 0; d < shape.ndim; ++d)
     if (d != channels) order[count++] = d;
   order[count] = channels;
-  return Output::in_order(dtype, ndim, shape, order);
+  return Output::in_order(dtype, shape, order);
 }
 
 }  // namespace ranvier::bind

@@ -1,4 +1,4 @@
-// Images and signals at the border: kernels know (n, c, h, w) only. A signal (n, c, l) is an image of one
+// Images and signals at the boundary: kernels know (n, c, h, w) only. A signal (n, c, l) is an image of one
 // row, and one image or signal without the batch's dimension is a batch of one.
 #pragma once
 #include "bindings/array_args.h"
@@ -22,7 +22,13 @@ TensorView<T> as_image(const TensorView<T>& v, int axes) {
   return image;
 }
 
+// The same as a field of run().
+template <class A>
+auto image(const A& a, int axes) {
+  return viewed(a, [axes](const auto& v) { return v.data ? as_image(v, axes) : v; });
+}
+
 bool over_channels(const TensorView<const char>& image);  // its channels are the fastest axis: channels-last
-Output new_images(DType dtype, int ndim, int axes, bool channels_last, const int64_t* shape);
+Output new_images(DType dtype, int axes, bool channels_last, const Shape& shape);
 
 }  // namespace ranvier::bind

@@ -7,9 +7,9 @@
 namespace ranvier::bind {
 namespace {
 
-IndexRange range_of(const char* op, Indexed indexed, const Input& index, int64_t low, int64_t high) {
+IndexRange range_of(Indexed indexed, const Input& index, int64_t low, int64_t high) {
   IndexRange call{};
-  call.op = op, call.indexed = indexed;
+  call.op = index.op(), call.indexed = indexed;
   call.low = low, call.high = high;
   call.index = index.view<int64_t>();
   return call;
@@ -24,26 +24,22 @@ void for_each_index(const TensorView<const int64_t>& v, const F& f) {
   });
 }
 
-std::string up_to(int64_t low, int64_t high) {
-  return high < 0 ? "none" : std::to_string(low) + " to " + std::to_string(high);
-}
-
 }  // namespace
 
-IndexRange class_range(const char* op, const Input& x, const Input& index, int64_t ignored) {
-  IndexRange call = range_of(op, Indexed::classes, index, 0, x.shape(1) - 1);
+IndexRange class_range(const Input& x, const Input& index, int64_t ignored) {
+  IndexRange call = range_of(Indexed::classes, index, 0, x.shape(1) - 1);
   call.has_also = true, call.also = ignored;
   call.ndim = x.ndim();
-  std::copy_n(x.shape(), x.ndim(), call.shape);
+  for (int d = 0; d < x.ndim(); ++d) call.shape[d] = x.shape(d);
   return call;
 }
 
-IndexRange row_range(const char* op, const Input& index, int64_t rows) {
-  return range_of(op, Indexed::embeddings, index, 0, rows - 1);
+IndexRange row_range(const Input& index, int64_t rows) {
+  return range_of(Indexed::embeddings, index, 0, rows - 1);
 }
 
-IndexRange axis_range(const char* op, const Input& index, int64_t length) {
-  return range_of(op, Indexed::axis, index, -length, length - 1);
+IndexRange axis_range(const Input& index, int64_t length) {
+  return range_of(Indexed::axis, index, -length, length - 1);
 }
 
 void require_range(IndexRange call) {
@@ -63,14 +59,14 @@ void fail_range(const IndexRange& call) {
     first = k, seen = true;
   });
   if (call.indexed == Indexed::classes)
-    fail_value(call.op, "got class index " + std::to_string(first) + " for x of shape " +
-                            shape_text(call.ndim, call.shape) + "; expected 0 <= index < " +
-                            std::to_string(size));
-  if (call.indexed == Indexed::axis) first = most < size ? least : most;
-  const char* of = call.indexed == Indexed::axis ? " for an axis of length " : " for ";
-  const char* what = call.indexed == Indexed::axis ? "" : " embeddings";
-  throw py::index_error("[" + std::string(call.op) + "] got index " + std::to_string(first) + of +
-                        std::to_string(size) + what + "; expected " + up_to(call.low, call.high));
+    fail_value(call.op, "got class index ", first, " for x of shape ", Shape(call.ndim, call.shape),
+               "; expected 0 <= index < ", size);
+  const bool of_axis = call.indexed == Indexed::axis;
+  if (of_axis) first = most < size ? least : most;
+  const std::string range = std::to_string(call.low) + " to " + std::to_string(call.high);
+  throw py::index_error("[" + std::string(call.op) + "] got index " + std::to_string(first) +
+                        (of_axis ? " for an axis of length " : " for ") + std::to_string(size) +
+                        (of_axis ? "" : " embeddings") + "; expected " + (call.high < 0 ? "none" : range));
 }
 
 }  // namespace ranvier::bind

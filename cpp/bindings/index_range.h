@@ -6,11 +6,11 @@
 namespace ranvier::bind {
 
 // Classes of x (n, c, ...): 0 <= index < c, or `ignored`; ValueError.
-IndexRange class_range(const char* op, const Input& x, const Input& index, int64_t ignored);
+IndexRange class_range(const Input& x, const Input& index, int64_t ignored);
 // Rows of a table: 0 <= index < rows; IndexError.
-IndexRange row_range(const char* op, const Input& index, int64_t rows);
+IndexRange row_range(const Input& index, int64_t rows);
 // Places along an axis: -length <= index < length; IndexError.
-IndexRange axis_range(const char* op, const Input& index, int64_t length);
+IndexRange axis_range(const Input& index, int64_t length);
 
 void require_range(IndexRange call);  // runs the check, and raises what it finds
 

@@ -1,41 +1,25 @@
-// The extension module ranvier._core: one register_* call for each room.
+// The extension module ranvier._core. Each family's functions are added by its bind_<family>.cpp.
 #include "bindings/array_args.h"
-#include "bindings/rooms.h"
+
+#define RANVIER_FAMILIES(X)                                                                                 \
+  X(runtime)                                                                                                \
+  X(matmul) X(conv2d) X(conv2d_pool) X(conv_transpose) X(interpolate) X(pad) X(pooling) X(avg_pool) X(clip) \
+      X(lbfgs) X(optimizer) X(penalty) X(augment) X(dropout) X(probe) X(activation) X(elementwise)          \
+          X(softmax) X(distance) X(loss) X(class_loss) X(reduce) X(copy) X(index) X(scan) X(sort) X(norm)   \
+              X(layer_norm) X(embedding) X(recurrent) X(program)
+
+namespace ranvier::bind {
+
+#define RANVIER_X(family) void register_##family(py::module_& m);
+RANVIER_FAMILIES(RANVIER_X)
+#undef RANVIER_X
+
+}  // namespace ranvier::bind
 
 PYBIND11_MODULE(_core, m) {
-  namespace bind = ranvier::bind;
   m.doc() = "ranvier's kernels on NumPy arrays; see python/ranvier/kernels.py for their documentation";
-  bind::import_numpy();
-  bind::register_runtime(m);
-  bind::register_matmul(m);
-  bind::register_conv2d(m);
-  bind::register_conv2d_pool(m);
-  bind::register_conv2d_pool_backward(m);
-  bind::register_conv_transpose(m);
-  bind::register_interpolate(m);
-  bind::register_pad(m);
-  bind::register_pooling(m);
-  bind::register_avg_pool(m);
-  bind::register_clip(m);
-  bind::register_lbfgs(m);
-  bind::register_optimizer(m);
-  bind::register_penalty(m);
-  bind::register_augment(m);
-  bind::register_dropout(m);
-  bind::register_probe(m);
-  bind::register_activation(m);
-  bind::register_elementwise(m);
-  bind::register_softmax(m);
-  bind::register_distance(m);
-  bind::register_loss(m);
-  bind::register_class_loss(m);
-  bind::register_reduce(m);
-  bind::register_copy(m);
-  bind::register_index(m);
-  bind::register_scan(m);
-  bind::register_sort(m);
-  bind::register_norm(m);
-  bind::register_embedding(m);
-  bind::register_recurrent(m);
-  bind::register_program(m);
+  ranvier::bind::import_numpy();
+#define RANVIER_X(family) ranvier::bind::register_##family(m);
+  RANVIER_FAMILIES(RANVIER_X)
+#undef RANVIER_X
 }

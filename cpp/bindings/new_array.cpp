@@ -31,10 +31,10 @@ void numpy_free(void*, void* p, size_t) { deallocate(p); }
 PyDataMem_Handler g_functions = {
     "ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
 
-[[noreturn]] void fail_memory(int ndim, const int64_t* shape) {
-  PyErr_SetString(
-      PyExc_MemoryError,
-      ("got a result of shape " + shape_text(ndim, shape) + "; expected one that fits in memory").c_str());
+[[noreturn]] void fail_memory(const Shape& shape) {
+  const Piece shown(shape);
+  PyErr_SetString(PyExc_MemoryError,
+                  ("got a result of shape " + shown.text + "; expected one that fits in memory").c_str());
   throw py::error_already_set();
 }
 
@@ -49,29 +49,30 @@ void import_numpy() {
 PyObject* memory_handler() { return g_handler; }
 
 // As in NumPy, sizes other than 0 whose product overflows are too large even beside a 0.
-void require_addressable(int ndim, const int64_t* shape) {
+void require_addressable(const Shape& shape) {
   int64_t bytes = sizeof(double);
-  for (int d = 0; d < ndim; ++d)
-    if (__builtin_mul_overflow(bytes, std::max<int64_t>(shape[d], 1), &bytes)) fail_memory(ndim, shape);
+  for (int64_t size : shape)
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes)) fail_memory(shape);
 }
 
 // The array owns its block: NumPy gives it back through the handler when the last reference goes.
-py::object new_array(int type, int ndim, const int64_t* shape, const int64_t* strides) {
+py::object new_array(int type, const Shape& shape, const int64_t* strides) {
   PyArray_Descr* descr = PyArray_DescrFromType(type);
   const int64_t item = PyDataType_ELSIZE(descr);
   int64_t bytes = item;
   npy_intp byte_strides[kMaxDims];
-  for (int d = 0; d < ndim; ++d) {
+  for (int d = 0; d < shape.ndim; ++d) {
     byte_strides[d] = strides[d] * item;
     bytes *= shape[d];
   }
   void* data = allocate(static_cast<size_t>(bytes));
   if (!data) {
     Py_DECREF(descr);
-    fail_memory(ndim, shape);
+    fail_memory(shape);
   }
-  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
-                                         byte_strides, data, NPY_ARRAY_WRITEABLE, nullptr);
+  PyObject* array =
+      PyArray_NewFromDescr(&PyArray_Type, descr, shape.ndim, reinterpret_cast<const npy_intp*>(shape.sizes),
+                           byte_strides, data, NPY_ARRAY_WRITEABLE, nullptr);
   if (!array) {
     deallocate(data);
     throw py::error_already_set();

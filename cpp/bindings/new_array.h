@@ -2,15 +2,15 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
-#include <cstdint>
+#include "bindings/shape.h"
 
 namespace ranvier::bind {
 
 // MemoryError where the sizes other than 0 multiply to more bytes than int64 counts.
-void require_addressable(int ndim, const int64_t* shape);
+void require_addressable(const Shape& shape);
 
 // Uninitialised, of NumPy's type number, with strides in elements. MemoryError where the block cannot be
 // allocated.
-pybind11::object new_array(int type, int ndim, const int64_t* shape, const int64_t* strides);
+pybind11::object new_array(int type, const Shape& shape, const int64_t* strides);
 
 }  // namespace ranvier::bind

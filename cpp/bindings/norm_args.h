@@ -1,35 +1,17 @@
 // What the bindings of the normalisations share: layouts that their kernels read, parameters, statistics.
 #pragma once
-#include <initializer_list>
-#include <optional>
-
-#include "bindings/array_args.h"
+#include "bindings/copied.h"
+#include "bindings/define.h"
 
 namespace ranvier::bind {
 
-void register_layer_norm(py::module_& m);  // called by register_norm
-
-double epsilon(const char* op, py::handle value);  // at least 0
 // x has at least two dimensions, (n, c, ...).
-void require_channels(const char* op, const char* name, const Input& x);
-// None, or an array of x's dtype with one number for each channel.
-Input of_channels(const char* op, const char* name, py::handle array, const Input& x);
-// What forward returned: float64 of this shape.
-Input statistic(const char* op, const char* name, py::handle array, std::initializer_list<int64_t> shape);
-void require_shape_of(const char* op, const char* name, const Input& a, const Input& x);
-
-// A running statistic, of which the checks of an argument are done: read as it is, or also written.
-template <class T>
-TensorView<T> running(const char* op, const char* name, py::handle array, int64_t channels, bool written) {
-  if (written) {
-    const Output out = Output::given(op, array, dtype_of_type<T>::value, 1, &channels, name);
-    return out.view<T>();
-  }
-  const TensorView<const T> v = Input::floating(op, name, array).view<T>();
-  TensorView<T> w;
-  w.data = const_cast<T*>(v.data), w.ndim = 1, w.shape[0] = v.shape[0], w.strides[0] = v.strides[0];
-  return w;
-}
+void expect_channels(const Input& x);
+// Empty, or one number for each channel of x.
+void expect_of_channels(const Input& a, const Input& x);
+// A statistic that forward returned, contiguous.
+Input statistic(const Input& a, const Shape& shape);
+void expect_shape_of(const Input& a, const Input& x);
 
 // The two layouts of (n, c, ...) that the kernels of channels read: see kernels/norm/batch_norm.h.
 enum class ChannelLayout { columns, planes, other };
@@ -52,18 +34,18 @@ class Channels {
   Channels(const Input& x, bool dense_samples);
   bool columns() const { return layout_ == ChannelLayout::columns; }
   DType dtype() const { return x_.dtype(); }
+  const Input& array() const { return x_; }
   Output like() const { return Output::like(x_, x_.dtype()); }
-  // dy of x's shape, dtype and layout, copied where it has another.
-  Input gradient(const char* op, py::handle dy) const;
-  template <class T>
-  TensorView<const T> view() const {
-    return of(x_.view<T>());
-  }
-  template <class E>
-  TensorView<E> of(const TensorView<E>& v) const {
-    TensorView<E> out;
-    if (v.data) channel_view(v, dense_samples_, &out);
-    return out;
+  Input gradient(const Input& dy) const;  // dy of x's shape in x's layout, copied where it has another
+  // The three dimensions of an array of x's layout; a field of run().
+  template <class A>
+  auto of(const A& a) const {
+    return viewed(a, [dense = dense_samples_](const auto& v) {
+      auto out = v;
+      out.ndim = 0;
+      if (v.data) channel_view(v, dense, &out);
+      return out;
+    });
   }
 
  private:
@@ -72,18 +54,12 @@ class Channels {
   ChannelLayout layout_;
 };
 
-// What backward returns: an array, or None where it is not wanted.
-class OptionalOutput {
- public:
-  void make(Output out) { out_.emplace(std::move(out)); }
-  py::object release() { return out_ ? out_->release() : py::none(); }
-  template <class T>
-  TensorView<T> view() const {
-    return out_ ? out_->view<T>() : TensorView<T>{};
+// What a backward returns: those that are needed.
+struct Gradients {
+  MaybeOutput dx, dweight, dbias;
+  std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> all() {
+    return {std::move(dx), std::move(dweight), std::move(dbias)};
   }
-
- private:
-  std::optional<Output> out_;
 };
 
 }  // namespace ranvier::bind

@@ -7,47 +7,46 @@ constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not over
 
 bool is_sequence(py::handle value) { return PyTuple_Check(value.ptr()) || PyList_Check(value.ptr()); }
 
-int64_t size_number(const PoolOp& op, const char* name, py::handle value) {
-  return whole_number(op.name, name, value, op.number());
+int64_t size_number(const PoolOp& op, const Arg& arg) {
+  return Whole(arg, op.axes == 1 ? "a whole number" : "a whole number or a pair of them");
 }
 
 // `row`: what a signal's one row has.
-Pair read_pair(const PoolOp& op, const char* name, py::handle value, int64_t row) {
+Pair read_pair(const PoolOp& op, const Arg& arg, int64_t row) {
   const auto pair = [&](int64_t first, int64_t last) {
     return op.axes == 1 ? Pair{row, last} : Pair{first, last};
   };
-  if (!is_sequence(value)) {
-    const int64_t n = size_number(op, name, value);
+  if (!is_sequence(arg.value)) {
+    const int64_t n = size_number(op, arg);
     return pair(n, n);
   }
-  const auto items = py::reinterpret_borrow<py::sequence>(value);
+  const auto items = py::reinterpret_borrow<py::sequence>(arg.value);
   const size_t size = items.size(), most = op.axes;
   if (size < 1 || size > most)
-    fail_value(op.name, std::string("got ") + name + " with " + std::to_string(size) +
-                            " numbers; expected 1" + (most == 1 ? "" : " or 2"));
-  return pair(size_number(op, name, items[0]), size_number(op, name, items[size - 1]));
+    fail_value(arg.op, "got ", arg.name, " with ", static_cast<int64_t>(size), " numbers; expected 1",
+               most == 1 ? "" : " or 2");
+  const auto number = [&](size_t i) { return size_number(op, {arg.op, arg.name, py::object(items[i])}); };
+  return pair(number(0), number(size - 1));
 }
 
-void check_windows(const PoolOp& op, const Window& h, const Window& w) {
-  const auto expect = [&](bool right, const char* name, int64_t a, int64_t b, const std::string& expected) {
-    if (!right)
-      fail_value(op.name, std::string("got ") + name + " " + op.sizes(a, b) + "; expected " + expected);
+void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
+  const auto expect = [&](bool right, const char* name, int64_t a, int64_t b, const char* expected) {
+    if (!right) fail_value(op.name, "got ", name, " ", op.sizes(a, b), "; expected ", expected);
   };
   const auto within = [](int64_t a, int64_t b, int64_t least) {
     return a >= least && b >= least && a < kMost && b < kMost;
   };
-  const char* positive = op.axes == 1 ? "at least 1" : "whole numbers of at least 1";
-  expect(within(h.kernel, w.kernel, 1), "kernel_size", h.kernel, w.kernel, positive);
-  expect(within(h.stride, w.stride, 1), "stride", h.stride, w.stride, positive);
-  expect(within(h.dilation, w.dilation, 1), "dilation", h.dilation, w.dilation, positive);
-  expect(within(h.padding, w.padding, 0), "padding", h.padding, w.padding,
-         op.axes == 1 ? "at least 0" : "whole numbers of at least 0");
+  expect(within(h.kernel, w.kernel, 1), "kernel_size", h.kernel, w.kernel, op.at_least(true));
+  expect(within(h.stride, w.stride, 1), "stride", h.stride, w.stride, op.at_least(true));
+  expect(within(h.dilation, w.dilation, 1), "dilation", h.dilation, w.dilation, op.at_least(true));
+  expect(within(h.padding, w.padding, 0), "padding", h.padding, w.padding, op.at_least(false));
   expect(h.kernel * w.kernel < kMost, "kernel_size", h.kernel, w.kernel,
          "windows of at most 2**31 - 1 elements");
   const int64_t most_h = ((h.kernel - 1) * h.dilation + 1) / 2,
                 most_w = ((w.kernel - 1) * w.dilation + 1) / 2;
-  expect(h.padding <= most_h && w.padding <= most_w, "padding", h.padding, w.padding,
-         "at most half of the window, " + op.sizes(most_h, most_w));
+  if (h.padding > most_h || w.padding > most_w)
+    fail_value(op.name, "got padding ", op.sizes(h.padding, w.padding),
+               "; expected at most half of the window, ", op.sizes(most_h, most_w));
 }
 
 // The number of windows: floor or ceil((in + 2 padding - extent) / stride) + 1, where with ceil_mode a last
@@ -66,22 +65,14 @@ PoolAxis axis(int64_t in, const Window& w, bool ceil_mode) {
 
 }  // namespace
 
-Input pooled_input(const PoolOp& op, const char* name, py::handle x_) {
-  Input x = Input::floating(op.name, name, x_);
-  if (x.ndim() != 2 + op.axes)
-    fail_value(op.name, std::string("got ") + name + " of shape " + shape_text(x.ndim(), x.shape()) +
-                            "; expected " + (op.axes == 1 ? "signals (N, C, L)" : "images (N, C, H, W)"));
-  return x;
-}
-
-Windows read_windows(const PoolOp& op, py::handle kernel, py::handle stride, py::handle padding,
-                     py::handle dilation) {
-  const Pair k = read_pair(op, "kernel_size", kernel, 1);
-  const Pair s = stride.is_none() ? k : read_pair(op, "stride", stride, 1);
-  const Pair p = read_pair(op, "padding", padding, 0);
-  const Pair d = dilation.is_none() ? Pair{1, 1} : read_pair(op, "dilation", dilation, 1);
+Windows read_windows(const PoolOp& op, const PairArg& kernel, const MaybePairArg& stride,
+                     const PairArg& padding, const PairArg* dilation) {
+  const Pair k = read_pair(op, kernel, 1);
+  const Pair s = stride.given() ? read_pair(op, stride, 1) : k;
+  const Pair p = read_pair(op, padding, 0);
+  const Pair d = dilation ? read_pair(op, *dilation, 1) : Pair{1, 1};
   const Windows found{{k.h, s.h, p.h, d.h}, {k.w, s.w, p.w, d.w}};
-  check_windows(op, found.h, found.w);
+  expect_windows(op, found.h, found.w);
   return found;
 }
 
@@ -89,45 +80,41 @@ PoolAxes pool_axes(const PoolOp& op, const Pair& in, const Windows& windows, boo
   const auto [h, w] = windows;
   const PoolAxes found{axis(in.h, h, ceil_mode), axis(in.w, w, ceil_mode)};
   if (found.rows.out < 1 || found.columns.out < 1)
-    fail_value(op.name, std::string("got ") + (op.axes == 1 ? "signals" : "images") + " of " +
-                            op.sizes(in.h, in.w) + " for windows of " +
-                            op.sizes((h.kernel - 1) * h.dilation + 1, (w.kernel - 1) * w.dilation + 1) +
-                            " and padding " + op.sizes(h.padding, w.padding) + "; expected " +
-                            (op.axes == 1 ? "signals" : "images") + " that at least one window fits into");
+    fail_value(op.name, "got ", op.images(), " of ", op.sizes(in.h, in.w), " for windows of ",
+               op.sizes((h.kernel - 1) * h.dilation + 1, (w.kernel - 1) * w.dilation + 1), " and padding ",
+               op.sizes(h.padding, w.padding), "; expected ", op.images(),
+               " that at least one window fits into");
   return found;
 }
 
-PoolAxes adaptive_axes(const PoolOp& op, const Input& x, py::handle value) {
+PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSizeArg& arg) {
   const Pair in = image_size(op, x);
   const auto size = [&](py::handle item, int64_t own) {
-    return item.is_none() ? own : size_number(op, "output_size", item);
+    return item.is_none() ? own : size_number(op, {arg.op, arg.name, item});
   };
   const auto adapt = [&](py::handle first, py::handle last) {
     return adaptive_axes(op, in, {op.axes == 1 ? 1 : size(first, in.h), size(last, in.w)});
   };
-  if (!is_sequence(value)) return adapt(value, value);
-  const auto items = py::reinterpret_borrow<py::sequence>(value);
+  if (!is_sequence(arg.value)) return adapt(arg.value, arg.value);
+  const auto items = py::reinterpret_borrow<py::sequence>(arg.value);
   if (static_cast<int>(items.size()) != op.axes)
-    fail_value(op.name, "got output_size with " + std::to_string(items.size()) + " numbers; expected 1" +
-                            (op.axes == 1 ? "" : " or 2"));
+    fail_value(op.name, "got output_size with ", static_cast<int64_t>(items.size()), " numbers; expected 1",
+               op.axes == 1 ? "" : " or 2");
   const py::object first = items[0], last = items[op.axes - 1];
   return adapt(first, last);
 }
 
 PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out) {
   if (out.h < 0 || out.w < 0 || out.h >= kMost || out.w >= kMost)
-    fail_value(op.name, "got output_size " + op.sizes(out.h, out.w) + "; expected " +
-                            (op.axes == 1 ? "at least 0" : "whole numbers of at least 0"));
+    fail_value(op.name, "got output_size ", op.sizes(out.h, out.w), "; expected ", op.at_least(false));
   if (in.h < 1 || in.w < 1)
-    fail_value(op.name, std::string("got ") + (op.axes == 1 ? "signals" : "images") + " of " +
-                            op.sizes(in.h, in.w) + "; expected at least one " +
-                            (op.axes == 1 ? "sample" : "pixel"));
+    fail_value(op.name, "got ", op.images(), " of ", op.sizes(in.h, in.w), "; expected at least one ",
+               op.axes == 1 ? "sample" : "pixel");
   const PoolAxes found{{in.h, out.h, 0, 1, 0, 1}, {in.w, out.w, 0, 1, 0, 1}};
   const int64_t h = pool_longest_window(found.rows), w = pool_longest_window(found.columns);
   if (h >= kMost || w >= kMost || h * w >= kMost)
-    fail_value(op.name, "got output_size " + op.sizes(out.h, out.w) + " for " +
-                            (op.axes == 1 ? "signals" : "images") + " of " + op.sizes(in.h, in.w) +
-                            "; expected windows of at most 2**31 - 1 elements");
+    fail_value(op.name, "got output_size ", op.sizes(out.h, out.w), " for ", op.images(), " of ",
+               op.sizes(in.h, in.w), "; expected windows of at most 2**31 - 1 elements");
   return found;
 }
 
@@ -135,32 +122,21 @@ Pair image_size(const PoolOp& op, const Input& x) {
   return op.axes == 1 ? Pair{1, x.shape(2)} : Pair{x.shape(2), x.shape(3)};
 }
 
-Pair size_of_shape(const PoolOp& op, py::handle shape, const Input& dy) {
-  if (!is_sequence(shape))
-    fail_type(op.name, "got shape " + std::string(py::repr(shape)) + "; expected the tuple x.shape");
-  const auto items = py::reinterpret_borrow<py::sequence>(shape);
-  const std::string text = "got shape " + std::string(py::repr(shape));
-  if (static_cast<int>(items.size()) != 2 + op.axes)
-    fail_value(op.name, text + "; expected " + (op.axes == 1 ? "(N, C, L)" : "(N, C, H, W)"));
-  const auto number = [&](int d) { return size_number(op, "shape", items[d]); };
-  if (number(0) != dy.shape(0) || number(1) != dy.shape(1))
-    fail_value(op.name, "got dy of shape " + shape_text(dy.ndim(), dy.shape()) + " for x of shape " +
-                            std::string(py::repr(shape)) + "; expected the same N and C");
-  const Pair size = op.axes == 1 ? Pair{1, number(2)} : Pair{number(2), number(3)};
-  if (size.h < 0 || size.w < 0 || size.h >= kMost || size.w >= kMost)
-    fail_value(op.name, text + "; expected sizes from 0 to 2**31 - 1");
+Pair size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy) {
+  if (shape.count() != 2 + op.axes) shape.fail(op.dimensions());
+  if (shape[0] != dy.shape(0) || shape[1] != dy.shape(1))
+    fail_value(op.name, "got dy of shape ", dy.shape(), " for x of shape ", shape.value,
+               "; expected the same N and C");
+  const Pair size = op.axes == 1 ? Pair{1, shape[2]} : Pair{shape[2], shape[3]};
+  if (size.h < 0 || size.w < 0 || size.h >= kMost || size.w >= kMost) shape.fail("sizes from 0 to 2**31 - 1");
   return size;
 }
 
-void check_pooled(const PoolOp& op, const char* name, const Input& dy, const PoolAxes& axes) {
-  const int64_t h = axes.rows.out, w = axes.columns.out;
-  const Pair size = dy.ndim() == 2 + op.axes ? image_size(op, dy) : Pair{-1, -1};
-  if (size.h != h || size.w != w)
-    fail_value(
-        op.name,
-        std::string("got ") + name + " of shape " + shape_text(dy.ndim(), dy.shape()) + "; expected (" +
-            (dy.ndim() < 2 ? "N, C" : std::to_string(dy.shape(0)) + ", " + std::to_string(dy.shape(1))) +
-            ", " + (op.axes == 1 ? "" : std::to_string(h) + ", ") + std::to_string(w) + ")");
+void expect_pooled(const PoolOp& op, const Input& dy, const PoolAxes& axes) {
+  Shape expected{dy.ndim() < 1 ? 0 : dy.shape(0), dy.ndim() < 2 ? 0 : dy.shape(1)};
+  if (op.axes == 2) expected.append(axes.rows.out);
+  expected.append(axes.columns.out);
+  dy.expect_shape(expected);
 }
 
 bool pools_over_channels(const PoolOp& op, const Input& x) {
@@ -168,8 +144,10 @@ bool pools_over_channels(const PoolOp& op, const Input& x) {
 }
 
 Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like, const Pair& size) {
-  const int64_t shape[] = {like.shape(0), like.shape(1), op.axes == 1 ? size.w : size.h, size.w};
-  return new_images(dtype, 2 + op.axes, op.axes, channels_last, shape);
+  Shape shape{like.shape(0), like.shape(1)};
+  if (op.axes == 2) shape.append(size.h);
+  shape.append(size.w);
+  return new_images(dtype, op.axes, channels_last, shape);
 }
 
 }  // namespace ranvier::bind

@@ -1,7 +1,7 @@
-// What the pools' bindings share: windows read and checked, for signals (n, c, l) and images (n, c, h, w).
+// What the bindings of pooling share: windows read and checked, for signals (n, c, l) and images
+// (n, c, h, w).
 #pragma once
-#include <string>
-
+#include "bindings/define.h"
 #include "bindings/image_args.h"
 #include "kernels/pooling/axis.h"
 
@@ -11,15 +11,34 @@ struct PoolOp {
   const char* name;
   int axes;  // 1: signals, 2: images
 
-  const char* number() const { return axes == 1 ? "a whole number" : "a whole number or a pair of them"; }
   std::string sizes(int64_t h, int64_t w) const {  // "3", or "(3, 2)"
     return axes == 1 ? std::to_string(w) : "(" + std::to_string(h) + ", " + std::to_string(w) + ")";
+  }
+  const char* images() const { return axes == 1 ? "signals" : "images"; }
+  const char* dimensions() const { return axes == 1 ? "(N, C, L)" : "(N, C, H, W)"; }
+  const char* at_least(bool one) const {
+    if (axes == 1) return one ? "at least 1" : "at least 0";
+    return one ? "whole numbers of at least 1" : "whole numbers of at least 0";
   }
 };
 
 // A number along h and along w; a signal's h has one row.
 struct Pair {
   int64_t h, w;
+};
+
+// A number for all axes, or a sequence.
+struct PairArg : Arg {
+  RANVIER_ANNOTATION("Pair");
+  PairArg(const Arg& arg) : Arg(arg) {}
+};
+struct MaybePairArg : PairArg {
+  RANVIER_ANNOTATION("Pair | None");
+  using PairArg::PairArg;
+};
+struct OutputSizeArg : Arg {
+  RANVIER_ANNOTATION("int | Sequence[int | None] | None");
+  OutputSizeArg(const Arg& arg) : Arg(arg) {}
 };
 
 // The window along one axis, as the caller gives it.
@@ -30,28 +49,33 @@ struct Windows {
   Window h, w;
 };
 
-// Where the windows lie in images of one size.
+// Where the windows are in images of one size.
 struct PoolAxes {
   PoolAxis rows, columns;
 };
 
-Input pooled_input(const PoolOp& op, const char* name,
-                   py::handle x);  // fails unless it has the op's dimensions
+// A batch of signals or images.
+template <int axes>
+struct Pooled : Floats {
+  Pooled(const Arg& arg) : Floats(arg) {
+    if (ndim() != 2 + axes) fail(axes == 1 ? "signals (N, C, L)" : "images (N, C, H, W)");
+  }
+};
 
-// stride None: the kernel's; dilation None: 1.
-Windows read_windows(const PoolOp& op, py::handle kernel, py::handle stride, py::handle padding,
-                     py::handle dilation);
+// stride None: the kernel's.
+Windows read_windows(const PoolOp& op, const PairArg& kernel, const MaybePairArg& stride,
+                     const PairArg& padding, const PairArg* dilation = nullptr);
 PoolAxes pool_axes(const PoolOp& op, const Pair& in, const Windows& windows, bool ceil_mode);
 
 // output_size: a number for all axes or one for each; None keeps x's own size.
-PoolAxes adaptive_axes(const PoolOp& op, const Input& x, py::handle output_size);
+PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSizeArg& output_size);
 PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out);
 
 Pair image_size(const PoolOp& op, const Input& x);
 // The size that x of this shape had, of which dy is the gradient.
-Pair size_of_shape(const PoolOp& op, py::handle shape, const Input& dy);
+Pair size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy);
 // Fails unless dy (or `where`) has one element for each window.
-void check_pooled(const PoolOp& op, const char* name, const Input& dy, const PoolAxes& axes);
+void expect_pooled(const PoolOp& op, const Input& dy, const PoolAxes& axes);
 
 bool pools_over_channels(const PoolOp& op, const Input& x);
 Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like, const Pair& size);

@@ -1,0 +1,39 @@
+// The standard error format, "[op] got ...; expected ...".
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <initializer_list>
+#include <string>
+
+#include "bindings/shape.h"
+
+namespace ranvier::bind {
+
+namespace py = pybind11;
+
+// A part of a message: a text, a number, a shape, or a Python object as repr() shows it.
+struct Piece {
+  std::string text;
+  Piece(const char* text);
+  Piece(std::string text);
+  Piece(int64_t number);
+  Piece(int number);
+  Piece(double number);  // as Python prints it
+  Piece(const Shape& shape);
+  Piece(py::handle object);
+};
+
+[[noreturn]] void fail_value(const char* op, std::initializer_list<Piece> pieces);
+[[noreturn]] void fail_type(const char* op, std::initializer_list<Piece> pieces);
+
+// `[op] text` as ValueError (shapes, values) or TypeError (types, dtypes); the pieces are the text.
+template <class... P>
+[[noreturn]] void fail_value(const char* op, const P&... pieces) {
+  fail_value(op, {Piece(pieces)...});
+}
+template <class... P>
+[[noreturn]] void fail_type(const char* op, const P&... pieces) {
+  fail_type(op, {Piece(pieces)...});
+}
+
+}  // namespace ranvier::bind

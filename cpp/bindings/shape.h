@@ -1,0 +1,43 @@
+// A shape as a value.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+
+#include "base/tensor_view.h"
+
+namespace ranvier::bind {
+
+struct Shape {
+  int ndim = 0;
+  int64_t sizes[kMaxDims];
+
+  Shape() = default;
+  Shape(int ndim_, const int64_t* sizes_) : ndim(ndim_) { std::copy(sizes_, sizes_ + ndim_, sizes); }
+  Shape(std::initializer_list<int64_t> s) : Shape(static_cast<int>(s.size()), s.begin()) {}
+  template <class T>
+  Shape(const TensorView<T>& v) : Shape(v.ndim, v.shape) {}
+
+  int64_t& operator[](int d) { return sizes[d]; }
+  int64_t operator[](int d) const { return sizes[d]; }
+  const int64_t* begin() const { return sizes; }
+  const int64_t* end() const { return sizes + ndim; }
+  void append(int64_t size) { sizes[ndim++] = size; }
+  Shape part(int first, int last) const { return Shape(last - first, sizes + first); }
+  Shape without(int axis) const {
+    Shape s = part(0, axis);
+    for (int d = axis + 1; d < ndim; ++d) s.append(sizes[d]);
+    return s;
+  }
+  int64_t elements() const {
+    int64_t n = 1;
+    for (int64_t size : *this) n *= size;
+    return n;
+  }
+  bool operator==(const Shape& other) const {
+    return ndim == other.ndim && std::equal(begin(), end(), other.begin());
+  }
+  bool operator!=(const Shape& other) const { return !(*this == other); }
+};
+
+}  // namespace ranvier::bind
