@@ -239,6 +239,7 @@ void Input::expect_same_dtype(const Input& other) const {
 }
 
 bool Input::is_contiguous() const { return PyArray_IS_C_CONTIGUOUS(as_array(object_)); }
+Shape Input::shape() const { return shape_of(as_array(object_)); }
 int64_t Input::elements() const { return PyArray_SIZE(as_array(object_)); }
 int Input::ndim() const { return PyArray_NDIM(as_array(object_)); }
 const int64_t* Input::sizes() const {
@@ -273,6 +274,8 @@ Output Output::channels_last(DType dtype, const Shape& shape) {
   const int order[] = {0, 2, 3, 1};
   return in_order(dtype, shape, order);
 }
+
+Output Output::like(const Input& x, DType dtype) { return like(x, dtype, x.shape()); }
 
 Output Output::like(const Input& x, DType dtype, const Shape& shape) {
   const int ndim = x.ndim();

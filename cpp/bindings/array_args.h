@@ -71,7 +71,7 @@ class Input {
   DType dtype() const { return dtype_; }
   bool is_contiguous() const;  // in C order
   int ndim() const;
-  Shape shape() const { return Shape(ndim(), sizes()); }
+  Shape shape() const;
   int64_t shape(int d) const { return sizes()[d]; }
   int64_t elements() const;
   bool has_shape(const Shape& s) const { return ndim() == s.ndim && std::equal(s.begin(), s.end(), sizes()); }
@@ -122,7 +122,7 @@ class Output {
   static Output channels_last(DType dtype, const Shape& shape);  // (n, c, h, w), in memory n, h, w, c
   // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
   // what it is. Where x repeats elements (stride 0), C order.
-  static Output like(const Input& x, DType dtype) { return like(x, dtype, x.shape()); }
+  static Output like(const Input& x, DType dtype);
   static Output like(const Input& x, DType dtype, const Shape& shape);  // of another shape
   // The argument itself, an array to write into: checked for its dtype, shape, and whether it is writable,
   // aligned and has one place for each element.

@@ -44,7 +44,7 @@ Output avg_pool(const Pooled<axes>& x, PairArg kernel, MaybePairArg stride, Pair
 }
 
 template <int axes, class... D>
-Output avg_pool_backward(const Pooled<axes>& dy, Sizes shape, PairArg kernel, MaybePairArg stride,
+Output avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, PairArg kernel, MaybePairArg stride,
                          PairArg padding, Truth ceil_mode, Truth count_include_pad,
                          const D&... divisor_override, Truth channels_last) {
   const PoolOp op{dy.op(), axes};
@@ -62,7 +62,7 @@ Output adaptive_avg_pool(const Pooled<axes>& x, OutputSizeArg output_size) {
 }
 
 template <int axes>
-Output adaptive_avg_pool_backward(const Pooled<axes>& dy, Sizes shape, Truth channels_last) {
+Output adaptive_avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, Truth channels_last) {
   const PoolOp op{dy.op(), axes};
   const PoolAxes found = adaptive_axes(op, size_of_shape(op, shape, dy), image_size(op, dy));
   return run_average_backward(op, dy, found, channels_last, {});

@@ -20,7 +20,7 @@ void init_winograd() {
 // activation(x * w + bias): x (n, c, h, w), w (k, c / groups, r, s), result (n, k, p, q).
 template <int axes>
 Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride, Padding padding,
-            PerAxis dilation, Raw groups, Word activation, Out out) {
+            PerAxis dilation, Groups groups, Word activation, Out out) {
   const ConvOp op{x.op(), axes};
   ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   a.groups = read_groups(op, groups);
@@ -37,8 +37,9 @@ Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis s
 template <int axes>
 std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_backward(const Floats& dy, const Floats& x,
                                                                 const Weight& w, PerAxis stride,
-                                                                Padding padding, PerAxis dilation, Raw groups,
-                                                                Truth need_dx, Truth need_dw, Truth need_db) {
+                                                                Padding padding, PerAxis dilation,
+                                                                Groups groups, Truth need_dx, Truth need_dw,
+                                                                Truth need_db) {
   const ConvOp op{x.op(), axes};
   ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   a.groups = read_groups(op, groups);

@@ -49,7 +49,7 @@ ConvArguments arguments(const ConvOp& op, const Input& w, const PerAxis& stride,
 // (n, k, p, q).
 template <int axes>
 Output conv_transpose(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride,
-                      PerAxis padding, PerAxis output_padding, Raw groups, PerAxis dilation, Out out) {
+                      PerAxis padding, PerAxis output_padding, Groups groups, PerAxis dilation, Out out) {
   const ConvOp op{x.op(), axes};
   const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
   const ConvShapes s = shapes_of(op, x, w, a);
@@ -72,7 +72,7 @@ Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const Tenso
 template <int axes>
 std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_transpose_backward(
     const Floats& dy, const Floats& x, const Weight& w, PerAxis stride, PerAxis padding,
-    PerAxis output_padding, Raw groups, PerAxis dilation, Truth need_dx, Truth need_dw, Truth need_db) {
+    PerAxis output_padding, Groups groups, PerAxis dilation, Truth need_dx, Truth need_dw, Truth need_db) {
   const ConvOp op{x.op(), axes};
   const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
   const ConvShapes s = shapes_of(op, x, w, a);

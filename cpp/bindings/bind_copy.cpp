@@ -94,7 +94,7 @@ void invoke_fill(const Output& y, DType dtype, const Raw& value) {
 }
 
 // A new array of one number, in C order.
-Output full(const Sizes& shape, DTypeArg dtype, Raw value) {
+Output full(const ShapeArg& shape, DTypeArg dtype, Raw value) {
   Output y = Output::contiguous(dtype.dtype, shape.shape());
   invoke_fill(y, dtype.dtype, value);
   return y;

@@ -30,13 +30,13 @@ Output filled(Distribution distribution, const Sizes& shape, const Word& dtype, 
   return y;
 }
 
-Output random_uniform(Sizes shape, Word dtype, Real low, Real high, Key key) {
+Output random_uniform(ShapeArg shape, Word dtype, Real low, Real high, Key key) {
   if (!(low <= high))
     fail_value(low.op, "got low ", low.number, " and high ", high.number, "; expected low <= high");
   return filled(Distribution::uniform, shape, dtype, low, high, key);
 }
 
-Output random_normal(Sizes shape, Word dtype, Real mean, Real std, Key key) {
+Output random_normal(ShapeArg shape, Word dtype, Real mean, Real std, Key key) {
   std.at_least(0);
   return filled(Distribution::normal, shape, dtype, mean, std, key);
 }

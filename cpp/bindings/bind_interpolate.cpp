@@ -133,7 +133,7 @@ Output interpolate(Floats x, OutputSize size, Factors scale_factor, Word mode, T
 }
 
 // dx from dy, the gradient of interpolate's result, and x's shape.
-Output interpolate_backward(Floats dy, Sizes shape, Factors scale_factor, Word mode, Truth align_corners) {
+Output interpolate_backward(Floats dy, ShapeOfX shape, Factors scale_factor, Word mode, Truth align_corners) {
   const Setting setting(dy, mode, align_corners);
   const int axes = setting.axes;
   if (shape.count() != dy.ndim() || shape[0] != dy.shape(0) || shape[1] != dy.shape(1))

@@ -16,7 +16,8 @@ const Input& flat(const Input& x, int64_t n) {
 Output flat_dot(Floats a, Floats b) {
   const int64_t n = a.ndim() == 1 ? a.shape(0) : 0;
   Output product = Output::contiguous(DType::float64, {1});
-  run<FlatDot>(a.dtype(), flat(a, n), flat(b, n), product);
+  flat(a, n), flat(b, n);
+  run<FlatDot>(a.dtype(), a, b, product);
   return product;
 }
 
@@ -62,7 +63,7 @@ void lbfgs_loop(InPlace direction_, List changes, List steps, Doubles ro, InPlac
   if (scale && scale.elements() != 1) fail_value(ro.op(), "got scale of several numbers; expected one");
   py::list held_alphas, held_direction;
   const TensorView<double> alphas = alone(alphas_, held_alphas).in_place<double>(0);
-  if (Shape(alphas) != Shape{pairs} || !is_contiguous(alphas))
+  if (Shape(alphas) != Shape{pairs} || (pairs > 0 && !is_contiguous(alphas)))
     fail_value(ro.op(), "got alphas of shape ", Shape(alphas), "; expected one for each pair");
   const List direction = alone(direction_, held_direction);
   const double* ros = flat(ro, pairs).view<double>().data;

@@ -136,7 +136,8 @@ void optimizer_step(Word name, List parameters, List gradients, List steps, Mayb
   if (static_cast<int>(given.size()) != expected)
     fail_value(rule.name, "got ", static_cast<int64_t>(given.size()), " states; expected ", expected);
   const auto state = [&](int k) {
-    return MaybeList({rule.name, k < expected ? rule.states[k] : "", k < expected ? given[k] : py::none()});
+    if (k >= expected) return MaybeList({rule.name, "", py::none()});
+    return MaybeList({rule.name, rule.states[k], PyList_GET_ITEM(given.ptr(), k)});
   };
   Step{rule,
        of_rule(parameters, rule),

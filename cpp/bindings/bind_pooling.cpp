@@ -62,8 +62,8 @@ Results max_pool(const Pooled<axes>& x, PairArg kernel, MaybePairArg stride, Pai
 }
 
 template <int axes>
-Output max_pool_backward(const Pooled<axes>& dy, Raw where, Sizes shape, PairArg kernel, MaybePairArg stride,
-                         PairArg padding, PairArg dilation, Truth ceil_mode) {
+Output max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape, PairArg kernel,
+                         MaybePairArg stride, PairArg padding, PairArg dilation, Truth ceil_mode) {
   const PoolOp op{dy.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding, &dilation);
   const Pair size = size_of_shape(op, shape, dy);
@@ -77,7 +77,7 @@ Results adaptive_max_pool(const Pooled<axes>& x, OutputSizeArg output_size, Trut
 }
 
 template <int axes>
-Output adaptive_max_pool_backward(const Pooled<axes>& dy, Raw where, Sizes shape) {
+Output adaptive_max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape) {
   const PoolOp op{dy.op(), axes};
   const Pair size = size_of_shape(op, shape, dy);
   return run_max_backward(op, dy, where, size, adaptive_axes(op, size, image_size(op, dy)));

@@ -42,41 +42,51 @@ void collected(PyHeapTypeObject* heap_type) {
 
 }  // namespace
 
+// The texts are signatures for the stub, where the C++ types say too little.
 void register_program(py::module_& m) {
   py::class_<ArrayRecording>(m, "Recording")
-      .def(py::init<std::string, bool>())
+      .def(py::init<std::string, bool>(), "(package: str, keeps: bool, /) -> None")
       .def("begin", &ArrayRecording::begin)
       .def("end", &ArrayRecording::end)
-      .def("add_argument", &ArrayRecording::add_argument)
-      .def("keep", &ArrayRecording::keep)
-      .def("kind_of", kind_name)
-      .def("region_of", &ArrayRecording::region_of)
-      .def("references", &ArrayRecording::references)
-      .def("still_referenced", still_referenced)
+      .def("add_argument", &ArrayRecording::add_argument, "(array: Array, /) -> None")
+      .def("keep", &ArrayRecording::keep, "(array: Array, /) -> None")
+      .def("kind_of", kind_name, "(array: Array, /) -> str")
+      .def("region_of", &ArrayRecording::region_of, "(array: Array, /) -> int")
+      .def("references", &ArrayRecording::references, "(array: Array, /) -> int")
+      .def("still_referenced", still_referenced, "(arrays: list[Array], /) -> str | None")
       .def_readonly("fault", &ArrayRecording::fault)
       .def_property_readonly("place",
                              [](const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); });
   py::class_<Snapshot>(m, "Snapshot");
   py::class_<ArrayProgram>(m, "Program", py::custom_type_setup(collected))
-      .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>())
-      .def("__call__", &ArrayProgram::operator())
-      .def("set_call", &ArrayProgram::set_call)
-      .def("set_guards", &ArrayProgram::set_guards)
-      .def("overlaps", &ArrayProgram::overlaps)
+      .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>(),
+           "(recording: Recording, arguments: list[Array], outputs: list[Array], kept: list[Array], watched: "
+           "list[Any], /) -> None")
+      .def("__call__", &ArrayProgram::operator(), "(arguments: tuple[Array, ...], /) -> tuple[Array, ...]")
+      .def("set_call", &ArrayProgram::set_call,
+           "(form: list[Any], gradients: list[tuple[Any, Any, int]], changed: list[Any], renew: "
+           "Callable[[Any], Any], /) -> None")
+      .def("set_guards", &ArrayProgram::set_guards, "(guards: list[tuple[int, Any, Any, Any]], /) -> None")
+      .def("overlaps", &ArrayProgram::overlaps, "(arrays: tuple[Array, ...], /) -> bool")
       .def("is_current", &ArrayProgram::is_current)
       .def("first_changed", &ArrayProgram::first_changed)
       .def("adopt_gradients", &ArrayProgram::adopt_gradients)
-      .def("gradients", &ArrayProgram::gradients)
-      .def("call", &ArrayProgram::call)
-      .def("set_threads", &ArrayProgram::set_threads)
+      .def("gradients", &ArrayProgram::gradients, "() -> list[tuple[Any, Any]]")
+      .def("call", &ArrayProgram::call, "(arguments: tuple[Any, ...], /) -> tuple[Array, ...] | None")
+      .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")
       .def("measure", &ArrayProgram::measure)
-      .def("snapshot", &ArrayProgram::snapshot)
-      .def("check", &ArrayProgram::check)
-      .def("other_path", &ArrayProgram::other_path)
+      .def("snapshot", &ArrayProgram::snapshot, "() -> Snapshot")
+      .def("check", &ArrayProgram::check,
+           "(before: Snapshot, eager: Recording, arguments: tuple[Array, ...], /) -> str")
+      .def("other_path", &ArrayProgram::other_path, "(eager: Recording, /) -> str")
       .def("measure_now", &ArrayProgram::measure_now)
-      .def("instructions", [](ArrayProgram& p) { return described_instructions(p.program()); })
-      .def("buffers", [](ArrayProgram& p) { return described_buffers(p.program()); })
-      .def("memory", [](ArrayProgram& p) { return described_memory(p.program()); });
+      .def(
+          "instructions", [](ArrayProgram& p) { return described_instructions(p.program()); },
+          "() -> list[dict[str, Any]]")
+      .def(
+          "buffers", [](ArrayProgram& p) { return described_buffers(p.program()); },
+          "() -> list[dict[str, Any]]")
+      .def("memory", [](ArrayProgram& p) { return described_memory(p.program()); }, "() -> dict[str, int]");
 }
 
 }  // namespace ranvier::bind

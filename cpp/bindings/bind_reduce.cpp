@@ -134,7 +134,7 @@ Output arg_reduce(Floats x, AxesArg axis, Truth keepdims) {
 
 // scale * dy repeated along the axes (which dy lacks, or has with size 1) to the shape: the gradient of a sum
 // (scale 1) or mean (1 / count).
-Output expand(Floats dy, Sizes sizes, AxesArg axes, Real scale, Truth channels_last) {
+Output expand(Floats dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channels_last) {
   const Shape shape = sizes.shape();
   if (channels_last && shape.ndim != 4) sizes.fail("4 sizes for channels-last");
   const Axes fits(axes, shape, dy.ndim() == shape.ndim);

@@ -39,6 +39,11 @@ struct Padding : PerAxis {  // or 'same' or 'valid'
   using PerAxis::PerAxis;
 };
 
+struct Groups : Arg {
+  RANVIER_ANNOTATION("int");
+  Groups(const Arg& arg) : Arg(arg) {}
+};
+
 // Along h and along w; a signal's h has one row.
 struct ConvArguments {
   int64_t stride[2] = {1, 1}, before[2] = {}, after[2] = {}, dilation[2] = {1, 1}, groups = 1;

@@ -102,12 +102,22 @@ struct Axis : Whole {
 // A tuple or list of whole numbers.
 struct Sizes : Arg {
   RANVIER_ANNOTATION("Sequence[int]");
-  Sizes(const Arg& arg, const char* expected = "a tuple of sizes");
+  Sizes(const Arg& arg, const char* expected = "a tuple of whole numbers");
   int count() const {
     return static_cast<int>(std::min<Py_ssize_t>(PySequence_Size(value.ptr()), INT32_MAX));
   }
   int64_t operator[](int i) const;
   Shape shape() const;  // of sizes from 0 on, at most kMaxDims
+};
+
+struct ShapeArg : Sizes {  // only a tuple
+  RANVIER_ANNOTATION("tuple[int, ...]");
+  ShapeArg(const Arg& arg) : Sizes(arg, "a tuple") {
+    if (!PyTuple_Check(value.ptr())) wrong_type("a tuple");
+  }
+};
+struct ShapeOfX : Sizes {  // of the array x that a gradient is for
+  ShapeOfX(const Arg& arg) : Sizes(arg, "the tuple x.shape") {}
 };
 
 // A list or tuple of arrays.

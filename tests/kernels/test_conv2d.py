@@ -226,6 +226,6 @@ def test_errors(rng):
     ):
         kernels.conv2d(x, w[:4, :1], groups=3)
     with pytest.raises(
-        TypeError, match=r"\[conv2d_backward\] got x of dtype float32 and dy of dtype float64"
+        TypeError, match=r"\[conv2d_backward\] got dy of dtype float64 and x of dtype float32"
     ):
         _core.conv2d_backward(y.astype(float), x, w)

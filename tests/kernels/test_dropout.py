@@ -88,7 +88,7 @@ def test_wrong_input():
         _core.dropout(x, 0.5, np.zeros(3, np.int64), None)
     with pytest.raises(ValueError, match=r"\[dropout\] got p -0.5"):
         _core.dropout(x, -0.5, KEY, None)
-    with pytest.raises(TypeError, match=r"\[random_uniform\] got dtype int32"):
+    with pytest.raises(TypeError, match=r"\[random_uniform\] got dtype 'int32'"):
         _core.random_uniform((3,), "int32", 0.0, 1.0, KEY)
     with pytest.raises(ValueError, match="expected low <= high"):
         _core.random_uniform((3,), "float32", 1.0, 0.0, KEY)

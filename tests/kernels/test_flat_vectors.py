@@ -111,7 +111,7 @@ ONE = np.ones(1)
             r"got factor of shape \(2,\); expected one number",
         ),
         (lambda: _core.move_parameters([X], [ONE], ONE, True), TypeError, "got values of dtype float64"),
-        (lambda: _core.move_parameters([X], None, ONE, True), TypeError, "got None; expected lists"),
+        (lambda: _core.move_parameters([X], None, ONE, True), TypeError, "got values None; expected a list"),
         (
             lambda: _core.flat_dot(X, X[:2]),
             ValueError,

@@ -98,7 +98,7 @@ def test_errors():
         kernels.gather(x, np.zeros((2, 3), int), 0)
     with pytest.raises(TypeError, match=r"\[gather\] got index of dtype float32; expected an integer dtype"):
         kernels.gather(x, x, 0)
-    with pytest.raises(ValueError, match=r"\[scatter_add\] got axis 2 for an array of 2 dimensions"):
+    with pytest.raises(ValueError, match=r"\[scatter_add\] got axis 2 for dy of shape"):
         kernels.scatter_add(x, np.zeros((3, 4), int), 2, 5)
     with pytest.raises(
         ValueError,

@@ -103,7 +103,7 @@ def test_nan_and_inf_pass(isa):
     [
         (("relu", (2, 3), "f4"), ValueError, r"\[matmul\] got saved of shape \(2, 3\); expected \(2, 2\)"),
         (("none", (2, 2), "f4"), ValueError, r"\[matmul\] got saved and no activation"),
-        (("relu", (2, 2), "f8"), TypeError, r"\[matmul\] got saved of dtype float64"),
+        (("relu", (2, 2), "f8"), TypeError, r"\[matmul\] got a of dtype float32 and saved of dtype float64"),
     ],
 )
 def test_errors(arguments, error, text):

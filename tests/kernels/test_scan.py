@@ -66,7 +66,7 @@ def test_empty_and_out(rng):
 
 def test_errors():
     x = np.ones((2, 3), np.float32)
-    with pytest.raises(ValueError, match=r"\[cumsum\] got axis 2 for an array of 2 dimensions"):
+    with pytest.raises(ValueError, match=r"\[cumsum\] got axis 2 for x of shape"):
         kernels.cumsum(x, 2)
     with pytest.raises(TypeError, match=r"\[cumprod\] got x of dtype int64; expected float32 or float64"):
         kernels.cumprod(x.astype(int), 0)
