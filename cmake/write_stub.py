@@ -12,7 +12,8 @@ import re
 import sys
 from pathlib import Path
 
-HEADER = '''"""Signatures of the compiled core, generated from cpp/bindings; `kernels.py` documents its functions."""
+HEADER = '''\
+"""Signatures of the compiled core, generated from cpp/bindings; `kernels.py` says what they do."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -118,7 +118,9 @@ def test_backward_errors():
         back(dy, x, index, divisor, log_sum_exp, "mean", of_target=True)
     with pytest.raises(ValueError, match=r"\[cross_entropy\] got log_sum_exp of shape \(\); expected \(4,\)"):
         back(dy, x, index, divisor, divisor, "mean")
-    with pytest.raises(TypeError, match=r"\[cross_entropy\] got log_sum_exp of type NoneType; expected a NumPy array"):
+    with pytest.raises(
+        TypeError, match=r"\[cross_entropy\] got log_sum_exp of type NoneType; expected a NumPy array"
+    ):
         back(dy, x, index, divisor, None, "mean")
 
 
