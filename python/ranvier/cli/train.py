@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, problem)
     model_path = _model_path(arguments, problem, settings)
     picture_path = model_path.with_suffix(".png")
-    outputs = {"--out": model_path, "the picture beside it": picture_path}
+    outputs = {"--out": model_path, "the picture next to it": picture_path}
     require_apart(
         {**outputs, "--report": arguments.report, "--json": arguments.json}, arguments.data, arguments.model
     )

@@ -1,6 +1,6 @@
 """Transforms of whole arrays before training, each with `transform` and `inverse_transform`, most with `fit`.
 
-Their numbers are saved beside a model (`rv.save(..., preprocessing=[...])`), so that a program that loads it
+Their numbers are saved with a model (`rv.save(..., preprocessing=[...])`), so that a program that loads it
 prepares new samples in the same way.
 """
 

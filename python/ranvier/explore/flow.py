@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd import wrap
 from ranvier.autograd.memory import Array
 from ranvier.explore.table import text_table
-from ranvier.explore.watch import gradients_of, require_module, rms, watching
+from ranvier.explore.watch import as_batch, gradients_of, require_module, rms, watching
 from ranvier.nn.modes import mode_kept
 
 __all__ = ["Gradients", "gradients"]
@@ -96,10 +95,7 @@ def gradients(model: Any, loss: Any, x: Any, y: Any) -> Gradients:
     require_module("gradients", model)
     named = list(model.named_parameters())
     dtype = named[0][1].dtype if named else np.dtype(np.float32)
-    given, target = (np.asarray(getattr(part, "_array", part)) for part in (x, y))
-    floating = given.dtype.kind == "f"
-    batch = wrap(np.array(given, dtype if floating else None), requires_grad=floating)
-    wanted = wrap(np.asarray(target, dtype if target.dtype.kind == "f" else None))
+    batch, wanted = as_batch(x, y, dtype, requires_grad=True)
     with mode_kept(model), watching(model) as calls:
         parameters = [p for _, p in named] + [batch]
         value, found = gradients_of(calls, parameters, lambda: loss(model(batch), wanted))

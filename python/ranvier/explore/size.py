@@ -58,27 +58,16 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
     Conv2d: 1x28x28 -> 32x26x26: convolution 320, dense 16,981,120 (53,066 times as many)
     """
     require_module("dense_against_convolution", model)
-    shapes: dict[str, tuple[int, ...]] = {}
     kinds = (nn.Conv1d, nn.Conv2d)
-    found = [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]
+    found = [module for module in model.modules() if isinstance(module, kinds)]
     if not found:
         raise ValueError("[dense_against_convolution] got a model without convolutions; expected some")
-
-    def note(name: str) -> Any:
-        return lambda module, inputs: shapes.setdefault(name, inputs[0].shape[1:]) and None
-
-    handles = [module.register_forward_pre_hook(note(name)) for name, module in found]
-    dtype = found[0][1].weight.dtype
-    try:
-        with evaluating(model), watching(model) as calls:
-            model(wrap(np.zeros((1, *input_shape), dtype)))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(model), watching(model) as calls:
+        model(wrap(np.zeros((1, *input_shape), found[0].weight.dtype)))
     compared = []
     for call in calls:
         if isinstance(call.module, kinds):
-            given, made = tuple(shapes[call.name]), tuple(call.value.shape[1:])
+            given, made = call.input_shape[1:], call.value.shape[1:]
             own = sum(p.numel() for p in call.module.parameters())
             bias = call.module.bias is not None
             dense = math.prod(made) * (math.prod(given) + bias)

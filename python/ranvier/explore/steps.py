@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd import wrap
 from ranvier.autograd.memory import Array
 from ranvier.data.sampler import positive
-from ranvier.explore.watch import require_module
+from ranvier.explore.watch import as_batch, require_module
 from ranvier.nn.modes import evaluating
 
 __all__ = ["count_steps", "one_step"]
@@ -82,10 +81,7 @@ def one_step(model: Any, loss: Any, optimizer: Any, x: Any, y: Any) -> Step:
     """
     require_module("one_step", model)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
-    batch, target = (
-        wrap(np.asarray(a, dtype if a.dtype.kind == "f" else None))
-        for a in (np.asarray(getattr(part, "_array", part)) for part in (x, y))
-    )
+    batch, target = as_batch(x, y, dtype)
 
     def look() -> tuple[Array, float]:
         with evaluating(model):

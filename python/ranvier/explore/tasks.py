@@ -183,7 +183,7 @@ def _verdict() -> tuple[Any, Mistakes]:
 def _spread() -> tuple[Any, Mistakes]:
     relu, plain = (nn.init.calculate_gain(name) / 200**0.5 for name in ("relu", "linear"))
     return relu, [
-        (relu**2, "the variance: its root is asked for"),
+        (relu**2, "the variance: the question is about its root"),
         (plain, "that for a layer without ReLU, which lets the whole variance through"),
     ]
 

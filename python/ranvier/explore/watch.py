@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd import Tensor, enable_grad, grad
+from ranvier.autograd import Tensor, enable_grad, grad, wrap
 from ranvier.autograd.memory import Array
 from ranvier.nn.module import Module
 
@@ -23,6 +23,7 @@ class Call:
     name: str
     module: Any
     output: Tensor
+    input_shape: tuple[int, ...]  # of the first argument
     gradient: Array | None = None
 
     @property
@@ -59,7 +60,7 @@ def watching(model: Any) -> Iterator[list[Call]]:
         def hook(module: Any, inputs: Any, output: Any) -> Any:
             if not isinstance(output, Tensor):  # a recurrent layer returns several
                 return None
-            calls.append(Call(name, module, output))
+            calls.append(Call(name, module, output, tuple(getattr(inputs[0], "shape", ()))))
             return output.clone()
 
         return hook
@@ -70,6 +71,13 @@ def watching(model: Any) -> Iterator[list[Call]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def as_batch(x: Any, y: Any, dtype: Any, requires_grad: bool = False) -> tuple[Tensor, Tensor]:
+    """Copies of a batch as Tensors; floats get `dtype`, and only a float x can require gradients."""
+    given, target = (np.array(getattr(part, "_array", part)) for part in (x, y))
+    given, target = (part.astype(dtype) if part.dtype.kind == "f" else part for part in (given, target))
+    return wrap(given, requires_grad=requires_grad and given.dtype.kind == "f"), wrap(target)
 
 
 def gradients_of(

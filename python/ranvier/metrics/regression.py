@@ -43,11 +43,7 @@ def _mean_of(function: Any, name: str, y_true: Any, y_pred: Any, sample_weight: 
 
 
 def mean_squared_error(
-    y_true: npt.ArrayLike,
-    y_pred: npt.ArrayLike,
-    *,
-    sample_weight: Any = None,
-    multioutput: Any = "uniform_average",
+    y_true: Any, y_pred: Any, *, sample_weight: Any = None, multioutput: Any = "uniform_average"
 ) -> Any:
     """Mean squared error, `mean((y_true - y_pred)**2)`, in float64.
 
@@ -68,11 +64,7 @@ def mean_squared_error(
 
 
 def root_mean_squared_error(
-    y_true: npt.ArrayLike,
-    y_pred: npt.ArrayLike,
-    *,
-    sample_weight: Any = None,
-    multioutput: Any = "uniform_average",
+    y_true: Any, y_pred: Any, *, sample_weight: Any = None, multioutput: Any = "uniform_average"
 ) -> Any:
     """Root of the mean squared error, in the unit of the target.
 
@@ -87,11 +79,7 @@ def root_mean_squared_error(
 
 
 def mean_absolute_error(
-    y_true: npt.ArrayLike,
-    y_pred: npt.ArrayLike,
-    *,
-    sample_weight: Any = None,
-    multioutput: Any = "uniform_average",
+    y_true: Any, y_pred: Any, *, sample_weight: Any = None, multioutput: Any = "uniform_average"
 ) -> Any:
     """Mean absolute error, `mean(|y_true - y_pred|)`, in float64.
 

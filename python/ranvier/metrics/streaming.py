@@ -8,6 +8,7 @@ samples. `metric(y_true, y_pred)` measures these samples alone and does not chan
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -97,11 +98,13 @@ class StreamingMetric:
 
 
 class _Mean(StreamingMetric):
+    _function: Callable[..., float]
+
     def _start(self) -> None:
         self._sum, self._weight = 0.0, 0.0
 
     def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
-        value = self._mean(y_true, y_pred, sample_weight)
+        value = self._function(y_true, y_pred, sample_weight=sample_weight, **self.settings)
         n = len(np.asarray(y_true))
         weights = weights_of(self.__name__, sample_weight, n)
         weight = float(n) if weights is None else float(weights.sum())
@@ -110,9 +113,6 @@ class _Mean(StreamingMetric):
 
     def _value(self) -> float:
         return self._sum / self._weight if self._weight else float("nan")
-
-    def _mean(self, y_true: Any, y_pred: Any, sample_weight: Any) -> float:
-        raise NotImplementedError
 
 
 class Accuracy(_Mean):
@@ -125,8 +125,7 @@ class Accuracy(_Mean):
     0.75
     """
 
-    def _mean(self, y_true: Any, y_pred: Any, sample_weight: Any) -> float:
-        return classification.accuracy_score(y_true, y_pred, sample_weight=sample_weight)
+    _function = staticmethod(classification.accuracy_score)
 
 
 class TopKAccuracy(_Mean):
@@ -140,15 +139,13 @@ class TopKAccuracy(_Mean):
     """
 
     scored = "probabilities"
+    _function = staticmethod(ranking.top_k_accuracy_score)
 
     def __init__(self, *, k: int = 2, labels: Any = None) -> None:
         super().__init__(k=k, labels=labels)
 
     def _name(self) -> str:
         return f"top_{self.settings['k']}_accuracy"
-
-    def _mean(self, y_true: Any, y_pred: Any, sample_weight: Any) -> float:
-        return ranking.top_k_accuracy_score(y_true, y_pred, sample_weight=sample_weight, **self.settings)
 
 
 class LogLoss(_Mean):
@@ -162,12 +159,10 @@ class LogLoss(_Mean):
     """
 
     scored = "probabilities"
+    _function = staticmethod(ranking.log_loss)
 
     def __init__(self, *, labels: Any = None) -> None:
         super().__init__(labels=labels)
-
-    def _mean(self, y_true: Any, y_pred: Any, sample_weight: Any) -> float:
-        return ranking.log_loss(y_true, y_pred, sample_weight=sample_weight, **self.settings)
 
 
 class _Counting(StreamingMetric):

@@ -25,7 +25,6 @@ from ranvier.plot.network import *
 from ranvier.plot.neuron import *
 from ranvier.plot.parameters import *
 from ranvier.plot.program import *
-from ranvier.plot.rates import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

@@ -83,8 +83,8 @@ def decision_boundary(
     x_name, y_name = map(str, feature_names)
     label(ax, f"{right.sum()} of {len(right)} right ({right.mean():.1%})", x_name, y_name, grid=None)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    beside = {"bbox_to_anchor": (1, 1), "loc": "upper left", "ncols": -(-len(names) // 16)}
-    legend(ax, **(beside if len(names) > 3 else {}))
+    outside = {"bbox_to_anchor": (1, 1), "loc": "upper left", "ncols": -(-len(names) // 16)}
+    legend(ax, **(outside if len(names) > 3 else {}))
     return finish(ax, path)
 
 

@@ -65,8 +65,8 @@ def confusion_matrix(
     total, right = matrix.sum(), np.trace(matrix)
     accuracy = f"Accuracy {right / total:.1%} of {total:g}" if total else "No samples"
     label(ax, accuracy, "predicted class", "true class", grid=None)
-    _name_ticks(ax.xaxis, names, room=int(12 * side / count))
-    _name_ticks(ax.yaxis, names, room=18)
+    _name_ticks(ax.xaxis, names, longest=int(12 * side / count))
+    _name_ticks(ax.yaxis, names, longest=18)
     colour_bar(ax, image, "share of the true class")
     return finish(ax, path)
 
@@ -89,10 +89,10 @@ def _counts(y_true: Any, y_pred: Any, class_names: Sequence[Any] | None) -> tupl
     return metrics.confusion_matrix(true, pred, labels=classes), names
 
 
-def _name_ticks(axis: Any, names: list[str], room: int) -> None:
-    """The classes along an axis, slanted if one is longer than `room` characters."""
+def _name_ticks(axis: Any, names: list[str], longest: int) -> None:
+    """The classes along an axis, slanted if one is longer than `longest` characters."""
     short = [shortened(text, 18) for text in names]
-    slanted = max(map(len, short)) > room
+    slanted = max(map(len, short)) > longest
     axis.set_ticks(range(len(short)), short)
     for text in axis.get_ticklabels() if slanted else ():
         text.set(rotation=45, ha="right", rotation_mode="anchor")

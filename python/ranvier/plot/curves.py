@@ -1,4 +1,4 @@
-"""The curves of a training run."""
+"""The curves of a training run, and of a learning-rate range test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from ranvier.metrics.direction import higher_is_better
 from ranvier.plot.colours import BLUE, GRAY, RED
-from ranvier.plot.figure import finish, grid_axes, label, legend, whole_numbers
-from ranvier.plot.types import Figure, Panels, Path
+from ranvier.plot.figure import finish, grid_axes, label, legend, one_axes, whole_numbers
+from ranvier.plot.types import Axes, Figure, Panels, Path
 
-__all__ = ["history"]
+__all__ = ["history", "lr_range_test"]
 
 
 def history(
@@ -68,3 +68,30 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
     panel.set_xlim(1 - margin, max(len(watched), 1) + margin)
     whole_numbers(panel.xaxis)
     legend(panel)
+
+
+def lr_range_test(found: Any, path: Path | None = None, *, ax: Axes | None = None) -> Axes:
+    """Draw the losses of `rv.train.lr_range_test` over the rates, and the suggested rate if there is one.
+
+    Args:
+        found: the result.
+        ax, path: see :mod:`ranvier.plot`.
+
+    >>> import numpy as np, ranvier as rv
+    >>> losses = np.array([1.0, 0.9, 0.5, 0.8])
+    >>> found = rv.train.LRRangeTest(np.array([1e-3, 1e-2, 1e-1, 1.0]), losses, losses, True)
+    >>> found.suggestion, found.plot().get_xscale()
+    (0.01, 'log')
+    """
+    ax = one_axes("plot.lr_range_test", ax, path)
+    ax.plot(found.rates, found.losses, color=BLUE, alpha=0.35, label="loss")
+    ax.plot(found.rates, found.smoothed, color=BLUE, label="smoothed")
+    try:
+        rate = found.suggestion
+        ax.axvline(rate, color=GRAY, linestyle="--", label=f"suggestion {rate:.2g}")
+    except ValueError:
+        pass  # the loss never fell
+    ax.set_xscale("log")
+    label(ax, "Learning-rate range test", "learning rate", "loss")
+    legend(ax)
+    return finish(ax, path)

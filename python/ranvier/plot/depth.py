@@ -96,7 +96,7 @@ def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None =
             ax.barh(places[chosen], means[chosen], color=colour, height=0.7, label=text)
     ax.plot(most, places, "|", color=GRAY, markersize=9, markeredgewidth=2, label="largest")
     ax.set_yticks(places, [name for name, _, _ in rows])
-    ax.set_ylim(len(rows) - 0.4, -2.2)  # room for the legend
+    ax.set_ylim(len(rows) - 0.4, -2.2)  # space for the legend
     if (means > 0).any():
         ax.set_xscale("log")
     label(ax, "gradients on their way back", "|gradient|: mean and largest", "input (top) to loss", "x")

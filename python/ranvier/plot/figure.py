@@ -126,8 +126,8 @@ def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
     """The colour scale of an image, at its right with its height."""
     height, *width = getattr(image.get_array(), "shape", (1,))
     wide = 0.04 * height / width[0] if ax.get_aspect() == 1 and width else 0.04
-    room = ax.inset_axes((1.02, 0.04, min(max(wide, 0.015), 0.08), 0.92))
-    bar = ax.figure.colorbar(image, cax=room, format="%.3g")
+    place = ax.inset_axes((1.02, 0.04, min(max(wide, 0.015), 0.08), 0.92))
+    bar = ax.figure.colorbar(image, cax=place, format="%.3g")
     bar.set_label(text, fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL)
     bar.outline.set_visible(False)

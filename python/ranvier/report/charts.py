@@ -108,8 +108,8 @@ class _Axes:
 
 
 def _widened(span: Range) -> Range:
-    room = 0.05 * (span[1] - span[0]) or 0.5 * abs(span[0]) or 0.5
-    return span[0] - room, span[1] + room
+    margin = 0.05 * (span[1] - span[0]) or 0.5 * abs(span[0]) or 0.5
+    return span[0] - margin, span[1] + margin
 
 
 def _ticks(span: Range, least: float = 0.0) -> list[float]:
