@@ -63,7 +63,7 @@ def test_flags_of_train(files, tmp_path, capsys):
         ([table, "--optimizer", "rmsprop", "--momentum", "0.9"], "--momentum is for --optimizer sgd"),
         ([table, "--threads", os.cpu_count() + 1], f"this machine has {os.cpu_count()} processor"),
         ([table, "--report", tmp_path / "m.safetensors"], "--out and --report are both "),
-        ([table, "--json", tmp_path / "m.png"], "the picture beside it and --json are both "),
+        ([table, "--json", tmp_path / "m.png"], "the picture next to it and --json are both "),
     ):
         assert message in refused(capsys, "train", *arguments, *out)
     assert not (tmp_path / "m.safetensors").exists()
