@@ -14,6 +14,7 @@ __all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
 class _Dropout(Module):
     """A layer with a probability; ``inplace=True`` changes x itself, as in PyTorch."""
 
+    op: str
     _shown = ("p", "inplace")
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
@@ -25,6 +26,9 @@ class _Dropout(Module):
         self.p = p
         self.inplace = inplace
 
+    def forward(self, x: Any) -> Tensor:
+        return getattr(ops, self.op)(x, self.p, self.training, self.inplace)
+
 
 class Dropout(_Dropout):
     """Zeroes elements with probability p while training; see :func:`ranvier.dropout`.
@@ -35,8 +39,7 @@ class Dropout(_Dropout):
     tensor([1., 1., 1.])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.dropout(x, self.p, self.training, self.inplace)
+    op = "dropout"
 
 
 class Dropout1d(_Dropout):
@@ -47,8 +50,7 @@ class Dropout1d(_Dropout):
     tensor([[[0., 0., 0.]]])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.dropout1d(x, self.p, self.training, self.inplace)
+    op = "dropout1d"
 
 
 class Dropout2d(_Dropout):
@@ -59,8 +61,7 @@ class Dropout2d(_Dropout):
     tensor([[[[0., 0., 0.]]]])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.dropout2d(x, self.p, self.training, self.inplace)
+    op = "dropout2d"
 
 
 class AlphaDropout(_Dropout):
@@ -71,5 +72,4 @@ class AlphaDropout(_Dropout):
     tensor([1., 1., 1.])
     """
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.alpha_dropout(x, self.p, self.training, self.inplace)
+    op = "alpha_dropout"

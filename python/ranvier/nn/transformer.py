@@ -17,7 +17,6 @@ from ranvier.nn.norm import LayerNorm
 
 __all__ = ["TransformerEncoder", "TransformerEncoderLayer"]
 
-_NAME = "transformer_encoder_layer"
 _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
 
 
@@ -50,7 +49,50 @@ def copies(module: Module, argument: str, layer: Any, count: int) -> ModuleList:
     return layers
 
 
-class TransformerEncoderLayer(Module):
+class TransformerLayer(Module):
+    """What encoder and decoder layers share: attentions and a network, each with a norm and a dropout."""
+
+    _name: str
+    _attentions: tuple[str, ...]
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Any], Tensor] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        settings: dict[str, Any] = {"bias": bias, "dtype": dtype}
+        for name in self._attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first, **settings)
+            setattr(self, name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, **settings)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, **settings)
+        self.norm_first = norm_first
+        parts = range(1, len(self._attentions) + 2)
+        for k in parts:
+            setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, **settings))
+        for k in parts:
+            setattr(self, f"dropout{k}", Dropout(dropout))
+        self.activation = chosen(self, self._name, activation)
+
+    def _network(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerEncoderLayer(TransformerLayer):
     """Attention of a sequence to itself, then a network for each place, each added to its input:
 
         x = norm1(x + attention(x)),  x = norm2(x + linear2(activation(linear1(x))))
@@ -70,32 +112,8 @@ class TransformerEncoderLayer(Module):
     (4, 10, 16)
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Any], Tensor] = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.activation = chosen(self, _NAME, activation)
+    _name, _attentions = "transformer_encoder_layer", ("self_attn",)
+    self_attn: MultiheadAttention
 
     def forward(
         self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
@@ -104,15 +122,12 @@ class TransformerEncoderLayer(Module):
         masks = (src_mask, src_key_padding_mask, is_causal)
         if self.norm_first:
             x = src + self._attention(self.norm1(src), *masks)
-            return x + self._network(self.norm2(x))
+            return x + self.dropout2(self._network(self.norm2(x)))
         x = self.norm1(src + self._attention(src, *masks))
-        return self.norm2(x + self._network(x))
+        return self.norm2(x + self.dropout2(self._network(x)))
 
     def _attention(self, x: Tensor, mask: Any, padding: Any, is_causal: bool) -> Tensor:
         return self.dropout1(self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)[0])
-
-    def _network(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
 
 
 class TransformerEncoder(Module):

@@ -12,15 +12,20 @@ from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.dropout import Dropout
-from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
-from ranvier.nn.transformer import TransformerEncoder, TransformerEncoderLayer, chosen, copies
+from ranvier.nn.transformer import (
+    TransformerEncoder,
+    TransformerEncoderLayer,
+    TransformerLayer,
+    chosen,
+    copies,
+)
 
 __all__ = ["Transformer", "TransformerDecoder", "TransformerDecoderLayer"]
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(TransformerLayer):
     """An encoder layer with a second attention between its two parts, to another sequence, memory:
 
         x = norm1(x + attention(x)),  x = norm2(x + attention(x, memory)),  x = norm3(x + network(x))
@@ -35,35 +40,11 @@ class TransformerDecoderLayer(Module):
     (4, 10, 16)
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Any], Tensor] = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        settings: dict[str, Any] = {"bias": bias, "dtype": dtype}
-        attention = {"batch_first": batch_first, **settings}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, **attention)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, **attention)
-        self.linear1 = Linear(d_model, dim_feedforward, **settings)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, **settings)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, **settings)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, **settings)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, **settings)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
-        self.activation = chosen(self, "transformer_decoder_layer", activation)
+    _name, _attentions = "transformer_decoder_layer", ("self_attn", "multihead_attn")
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
+    norm3: LayerNorm
+    dropout3: Dropout
 
     def forward(
         self,
@@ -83,13 +64,10 @@ class TransformerDecoderLayer(Module):
             h = self.norm1(tgt)
             x = tgt + self.dropout1(self.self_attn(h, h, h, *own)[0])
             x = x + self.dropout2(self.multihead_attn(self.norm2(x), memory, memory, *other)[0])
-            return x + self._network(self.norm3(x))
+            return x + self.dropout3(self._network(self.norm3(x)))
         x = self.norm1(tgt + self.dropout1(self.self_attn(tgt, tgt, tgt, *own)[0]))
         x = self.norm2(x + self.dropout2(self.multihead_attn(x, memory, memory, *other)[0]))
-        return self.norm3(x + self._network(x))
-
-    def _network(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.norm3(x + self.dropout3(self._network(x)))
 
 
 class TransformerDecoder(Module):
