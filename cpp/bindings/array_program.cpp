@@ -297,7 +297,7 @@ std::unique_lock<std::mutex> ArrayProgram::locked() {
   if (runner_.load() == std::this_thread::get_id()) {
     PyErr_SetString(PyExc_RuntimeError,
                     "[program] got a call while this thread runs the same program; expected that a signal "
-                    "handler calls no captured step");
+                    "handler calls no compiled step");
     throw py::error_already_set();
   }
   std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);

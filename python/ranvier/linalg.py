@@ -28,7 +28,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     """A norm of each matrix: "fro", 1 and -1 (greatest and least sum of |column|), inf and -inf (of |row|), 2
     and -2 (greatest and least singular value) and "nuc" (the sum of the singular values).
 
-    NumPy computes singular values, which a captured step cannot. Raises ValueError for another ord.
+    NumPy computes singular values, which a compiled step cannot. Raises ValueError for another ord.
 
     >>> import ranvier as rv
     >>> rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf"))

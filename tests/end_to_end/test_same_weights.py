@@ -1,4 +1,4 @@
-"""A run ends with the same bits whether it was killed and resumed, captured or not, or made in parts.
+"""A run ends with the same bits whether it was killed and resumed, compiled or not, or made in parts.
 
 RANVIER_KILL_POINTS=all stops before every batch; otherwise every fifth.
 """
@@ -34,12 +34,12 @@ def test_stopped_and_resumed(kind, count, point, tmp_path, threads):
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("count", [1, 2])
-def test_captured_or_not(kind, count, threads):
+def test_compiled_or_not(kind, count, threads):
     expected = unbroken(kind)
     threads(count)
-    captured = fit(trainer(kind))
-    assert captured.programs("fit")
-    assert sha256(captured) == expected
+    compiled = fit(trainer(kind))
+    assert compiled.programs("fit")
+    assert sha256(compiled) == expected
     eager = fit(trainer(kind, compile=False))
     assert not eager.programs("fit")
     assert sha256(eager) == expected

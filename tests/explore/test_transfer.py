@@ -92,7 +92,7 @@ def test_parameter_groups_move_at_their_own_rates(trained):
 
 
 def test_thawed_in_the_middle_of_a_run(trained):
-    """The captured step of the frozen network must not be replayed for the thawed one."""
+    """The compiled step of the frozen network must not be replayed for the thawed one."""
     model = with_new_head(trained)
     model.features.requires_grad_(False)
     optimizer = optim.SGD(model.head.parameters(), lr=0.1)

@@ -36,7 +36,7 @@ PARTS = (
     Part("autograd.py", ("python/ranvier/autograd/*.py",), 45, ("autograd", "program")),
     Part("program.py", ("python/ranvier/program/*.py",), 45, ("program",)),
     Part("train.py", ("python/ranvier/train/**/*.py",), 35, ("train",)),
-    # What decides whether a captured step may be replayed.
+    # What decides whether a compiled step may be replayed.
     Part("guards", ("cpp/bindings/guards*", "cpp/bindings/array_program*"), 35, ("program",), extra=True),
     Part(
         "guards.py",

@@ -1,4 +1,4 @@
-"""Attention and encoder layers: PyTorch's values, masks, dropout, captured steps, files and errors."""
+"""Attention and encoder layers: PyTorch's values, masks, dropout, compiled steps, files and errors."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_summary(capsys):
     assert "layers.1.self_attn MultiheadAttention  (N, 5, 8)" in capsys.readouterr().out
 
 
-def test_captured_in_parts(monkeypatch):
+def test_compiled_in_parts(monkeypatch):
     """What is computed head by head is replayed so; with dropout and masks: tests/program."""
     monkeypatch.setattr(importlib.import_module("ranvier.ops.layers.attention"), "_PART", 1)
 

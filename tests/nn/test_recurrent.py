@@ -1,4 +1,4 @@
-"""RNN, LSTM, GRU and their cells: PyTorch's numbers, gradients, shapes, captured steps, files, errors."""
+"""RNN, LSTM, GRU and their cells: PyTorch's numbers, gradients, shapes, compiled steps, files, errors."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_dropout_between_layers():
 @pytest.mark.parametrize(
     "settings", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}], ids=str
 )
-def test_captured_steps_give_the_eager_bits(kind, settings):
+def test_compiled_steps_give_the_eager_bits(kind, settings):
     def train(wrap):
         rv.manual_seed(2)
         layer = getattr(nn, kind)(3, 8, **settings)
@@ -179,14 +179,14 @@ def test_captured_steps_give_the_eager_bits(kind, settings):
             losses.append(step(x, rv.from_numpy(rng.integers(0, 2, 4))).item())
         return losses, [p.numpy(force=True) for p in (*layer.parameters(), *head.parameters())]
 
-    (eager, weights), (captured, others) = train(lambda f: f), train(rv.compile)
-    assert eager == captured
+    (eager, weights), (compiled, others) = train(lambda f: f), train(rv.compile)
+    assert eager == compiled
     for a, b in zip(weights, others, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @every_kind
-def test_captured_with_lengths(kind):
+def test_compiled_with_lengths(kind):
     """Lengths in a list are constants of a program: other lengths make another program."""
     layer = getattr(nn, kind)(3, 4)
 
@@ -194,12 +194,12 @@ def test_captured_with_lengths(kind):
         _, state = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
         return state[0] if kind == "LSTM" else state
 
-    captured = rv.compile(last)
+    compiled = rv.compile(last)
     with rv.no_grad():
         for seed in range(4):
             x = rv.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (5, 3, 3)).astype(np.float32))
             for lengths in ([5, 2, 3], [1, 5, 4]):
-                np.testing.assert_array_equal(captured(x, lengths).numpy(), last(x, lengths).numpy())
+                np.testing.assert_array_equal(compiled(x, lengths).numpy(), last(x, lengths).numpy())
 
 
 class Classifier(nn.Module):

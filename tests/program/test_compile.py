@@ -195,7 +195,7 @@ def test_each_of_several_results_is_new():
 @pytest.mark.parametrize("replaced", [False, True])
 def test_gradients_that_are_added_to_and_get_other_memory(replaced):
     runs = []
-    for captured in (False, True):
+    for is_compiled in (False, True):
         w = nn.Parameter(rv.ones(3))
 
         def function(x, w=w):
@@ -203,7 +203,7 @@ def test_gradients_that_are_added_to_and_get_other_memory(replaced):
             loss.backward()
             return loss
 
-        step = rv.compile(function) if captured else function
+        step = rv.compile(function) if is_compiled else function
         seen = []
         for i in range(6):
             step(rv.full((3,), i + 1.0))
@@ -301,7 +301,7 @@ def test_a_profiler_goes_on_after_a_recording():
     assert len(events) > before
 
 
-def test_a_captured_step_within_another_is_a_part_of_it():
+def test_a_compiled_step_within_another_is_a_part_of_it():
     inner = rv.compile(lambda x: x * 2)
     outer = rv.compile(lambda x: inner(x) + 1)
     for i in range(6):

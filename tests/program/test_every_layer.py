@@ -1,4 +1,4 @@
-"""Every layer, loss, op and optimizer in a small training step: captured, it gives the eager one's bits."""
+"""Every layer, loss, op and optimizer in a small training step: compiled, it gives the eager one's bits."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def run(wrap, make, draw, make_optimizer):
 
 def assert_same(make, draw, make_optimizer=lambda p: rv.optim.SGD(p, lr=0.05, momentum=0.9)):
     losses, state, grads, calls = run(lambda step: step, make, draw, make_optimizer)
-    captured = run(rv.compile, make, draw, make_optimizer)
+    compiled = run(rv.compile, make, draw, make_optimizer)
     assert np.isfinite(losses).all()
-    assert losses == captured[0]
-    assert calls == captured[3]
-    for expected, got in ((state, captured[1]), (grads, captured[2])):
+    assert losses == compiled[0]
+    assert calls == compiled[3]
+    for expected, got in ((state, compiled[1]), (grads, compiled[2])):
         assert expected.keys() == got.keys()
         for name, array in expected.items():
             np.testing.assert_array_equal(got[name], array, err_msg=name)

@@ -13,7 +13,7 @@ X = np.random.default_rng(0).normal(size=(16, 1, 12, 12)).astype(np.float32)
 Y = np.arange(16) % 4
 
 
-def captured(calls=3):
+def compiled(calls=3):
     rv.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(200, 4)
@@ -35,7 +35,7 @@ def captured(calls=3):
 
 @pytest.fixture(scope="module")
 def program():
-    return captured()[1].programs[0]
+    return compiled()[1].programs[0]
 
 
 def test_instructions_are_numbered_measured_and_placed(program):
@@ -84,7 +84,7 @@ def test_temporaries_that_live_at_once_lie_apart(program):
 
 def test_memory_against_the_eager_step(program):
     memory = program.memory
-    parameters = sum(p.numel() for p in captured(0)[0].parameters()) * 4
+    parameters = sum(p.numel() for p in compiled(0)[0].parameters()) * 4
     assert memory.made == parameters + 4  # gradients and the loss
     assert memory.arena + memory.made < memory.eager < 40 * X.nbytes
     assert memory.persistent >= 3 * parameters
@@ -104,7 +104,7 @@ def test_what_is_shown_cannot_be_changed(program):
 def test_measuring_leaves_the_state_as_it_is(warm):
     runs = []
     for measured in (True, False):
-        model, step = captured(warm)
+        model, step = compiled(warm)
         if measured:
             assert step.programs[0].instructions
         losses = [step(X, Y).item() for _ in range(3)]
@@ -134,7 +134,7 @@ def test_the_table(program, capsys):
 
 
 def test_a_compiled_step_explains_all_its_programs(capsys):
-    _, step = captured()
+    _, step = compiled()
     for _ in range(3):
         step(X[:5], Y[:5])
     step.explain()

@@ -25,7 +25,7 @@ def gradients_step(model, loss=lambda y: (y * y).mean()):
     return step
 
 
-def eager_and_captured(model, x, loss=lambda y: (y * y).mean()):
+def eager_and_compiled(model, x, loss=lambda y: (y * y).mean()):
     """[(value, gradients)] of an eager run and of a replay; the program."""
     found = []
     compiled = rv.compile(gradients_step(model, loss))
@@ -55,14 +55,14 @@ def assert_equal(found):
 @pytest.mark.parametrize("shape", [(5, 7), (32, 20), (3, 4, 7)])
 def test_activation_and_its_backward_join_the_matmuls(activation, shape):
     model = nn.Sequential(nn.Linear(shape[-1], 6), activation(), nn.Linear(6, 3))
-    found, program = eager_and_captured(model, draw(*shape))
+    found, program = eager_and_compiled(model, draw(*shape))
     assert_equal(found)
     assert fused(program) == ["activation_backward", "activation_forward"]
 
 
 def test_an_activation_whose_input_is_needed_again_stays():
     model = nn.Sequential(nn.Linear(7, 6), nn.GELU(), nn.Linear(6, 3))  # the backward of GELU reads x
-    found, program = eager_and_captured(model, draw(5, 7))
+    found, program = eager_and_compiled(model, draw(5, 7))
     assert_equal(found)
     assert fused(program) == ["activation_backward"]
 
@@ -75,14 +75,14 @@ def test_a_product_that_others_read_stays():
         return rv.relu(y) + y
 
     model.zero_grad, model.parameters = layer.zero_grad, layer.parameters
-    found, program = eager_and_captured(model, draw(5, 7))
+    found, program = eager_and_compiled(model, draw(5, 7))
     assert_equal(found)
     assert fused(program) == []
 
 
 def test_relu_joins_the_convolution():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Sigmoid())
-    found, program = eager_and_captured(model, draw(2, 3, 9, 9))
+    found, program = eager_and_compiled(model, draw(2, 3, 9, 9))
     assert_equal(found)
     assert fused(program) == ["activation_forward"]
 
@@ -103,7 +103,7 @@ POOLED = {
 def test_pooled_convolutions(case, size):
     rv.manual_seed(1)
     model = POOLED[case]()
-    found, program = eager_and_captured(model, draw(*size))
+    found, program = eager_and_compiled(model, draw(*size))
     stages = case.count("stages") + 1
     assert names(program).count("conv2d_pool") == stages
     assert names(program).count("conv2d_pool_backward_weight") == stages
@@ -117,7 +117,7 @@ def test_pooled_convolutions_of_flat_and_tall_images(size):
     """Both sides decide which kernel the convolution has, and with it the order of its sums."""
     rv.manual_seed(1)
     model = nn.Sequential(nn.Conv2d(32, 48, 3), nn.MaxPool2d(2), nn.ReLU())
-    found, program = eager_and_captured(model, draw(2, 32, *size))
+    found, program = eager_and_compiled(model, draw(2, 32, *size))
     assert "conv2d_pool" in names(program)
     assert_equal(found)
 
@@ -134,7 +134,7 @@ class Turned(nn.Module):
 
 
 def test_a_gradient_in_another_layout():
-    found, _ = eager_and_captured(Turned(), draw(5, 6))
+    found, _ = eager_and_compiled(Turned(), draw(5, 6))
     assert_equal(found)
 
 
@@ -151,7 +151,7 @@ def test_a_pool_of_turned_images_stays():
 
 def test_pools_that_overlap_or_are_read_elsewhere_stay():
     overlapping = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(3, 2))
-    found, program = eager_and_captured(overlapping, draw(2, 3, 13, 13))
+    found, program = eager_and_compiled(overlapping, draw(2, 3, 13, 13))
     assert_equal(found)
     assert "conv2d_pool" not in names(program)
     conv = nn.Conv2d(3, 8, 3)
@@ -161,7 +161,7 @@ def test_pools_that_overlap_or_are_read_elsewhere_stay():
         return F.max_pool2d(y, 2).sum() + y.sum()
 
     model.zero_grad, model.parameters = conv.zero_grad, conv.parameters
-    found, program = eager_and_captured(model, draw(2, 3, 13, 13), loss=lambda y: y)
+    found, program = eager_and_compiled(model, draw(2, 3, 13, 13), loss=lambda y: y)
     assert_equal(found)
     assert "conv2d_pool" not in names(program)
 
@@ -181,7 +181,7 @@ def test_a_gradient_between_the_two_that_is_a_result_is_made():
 
 def test_float64_is_not_pooled_but_right():
     model = POOLED["two stages"]().double()
-    found, program = eager_and_captured(model, draw(2, 3, 13, 12).astype(np.float64))
+    found, program = eager_and_compiled(model, draw(2, 3, 13, 12).astype(np.float64))
     assert_equal(found)
     assert "max_pool2d" in names(program)
 
@@ -216,7 +216,7 @@ NORMED = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_relu_joins_the_norm(case, dtype):
     model = NORMED[case]().to(dtype)
-    found, program = eager_and_captured(model, draw(4, 3, 13, 13).astype(dtype))
+    found, program = eager_and_compiled(model, draw(4, 3, 13, 13).astype(dtype))
     assert_equal(found)
     norms = [i for i in program.instructions if i.op == "batch_norm_forward"]
     assert [i.fused for i in norms] == [("activation_forward",)]
@@ -240,7 +240,7 @@ def test_pools_join_the_norm(case, size):
     model = NORM_POOLED[case]()
     with rv.no_grad():
         model[1].weight.copy_(rv.randn(*model[1].weight.shape))  # of both signs
-    found, program = eager_and_captured(model, draw(*size))
+    found, program = eager_and_compiled(model, draw(*size))
     assert_equal(found)
     assert "max_pool2d" not in names(program)
     assert "max_pool2d_backward" in names(program)
@@ -250,7 +250,7 @@ def test_pools_join_the_norm(case, size):
 
 
 def test_a_normed_network_trains_to_the_eager_bits_on_any_team():
-    def trained(captured, threads):
+    def trained(compiled, threads):
         rv.manual_seed(3)
         rv.set_num_threads(threads)
         model = nn.Sequential(
@@ -266,7 +266,7 @@ def test_a_normed_network_trains_to_the_eager_bits_on_any_team():
             optimizer.step()
             return loss
 
-        step = rv.compile(step) if captured else step
+        step = rv.compile(step) if compiled else step
         rng = np.random.default_rng(0)
         for n in (20, 20, 20, 7, 7, 7, 20):
             step(rv.tensor(rng.random((n, 1, 16, 16), np.float32)), rv.tensor(rng.integers(0, 4, n)))
@@ -290,6 +290,6 @@ def test_log_softmax_and_nll_keep_their_bits(shape, reduction, dtype):
     def loss(scores):
         return F.nll_loss(F.log_softmax(scores, 1), y, weight=weight, ignore_index=2, reduction=reduction)
 
-    found, program = eager_and_captured(model, draw(*shape).astype(dtype), loss)
+    found, program = eager_and_compiled(model, draw(*shape).astype(dtype), loss)
     assert_equal(found)
     assert {"softmax_forward", "softmax_backward"} <= set(names(program))

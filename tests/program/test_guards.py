@@ -1,4 +1,4 @@
-"""Guards of a captured step: what is compared before a replay, and that equal is not yet the same."""
+"""Guards of a compiled step: what is compared before a replay, and that equal is not yet the same."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""Large NumPy arrays beside a captured step: refused only where the step reads their elements."""
+"""Large NumPy arrays beside a compiled step: refused only where the step reads their elements."""
 
 import collections
 import functools

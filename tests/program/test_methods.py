@@ -1,4 +1,4 @@
-"""Decorated methods, and copies of captured steps: pickle, copy and the end of objects."""
+"""Decorated methods, and copies of compiled steps: pickle, copy and the end of objects."""
 
 import copy
 import gc
@@ -80,7 +80,7 @@ def test_a_step_without_a_name_of_its_own_is_copied_without_programs(again):
 
 
 @pytest.mark.parametrize("again", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy])
-def test_an_object_with_captured_methods_is_copied(again):
+def test_an_object_with_compiled_methods_is_copied(again):
     rv.manual_seed(0)
     learner = Learner()
     for _ in range(4):

@@ -122,7 +122,7 @@ def by_optimizer(model, x):
     model.eval()
 
 
-def by_captured_step(model, x):
+def by_compiled_step(model, x):
     """Its replays change weights and running statistics."""
     model.train()
     optimizer = optim.Adam(model.parameters(), lr=0.1)
@@ -140,7 +140,7 @@ def by_captured_step(model, x):
     model.eval()
 
 
-def by_captured_statistics(model, x):
+def by_compiled_statistics(model, x):
     """A replay that changes nothing but running statistics."""
     model.train()
 
@@ -203,7 +203,7 @@ def by_averaging(model, x):
 
 
 CHANGES = [
-    *(by_optimizer, by_captured_step, by_captured_statistics, by_loading, in_place, statistics_in_place),
+    *(by_optimizer, by_compiled_step, by_compiled_statistics, by_loading, in_place, statistics_in_place),
     *(
         by_index,
         by_init,

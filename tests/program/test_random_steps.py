@@ -1,4 +1,4 @@
-"""Steps put together at random, with views, changes in place and lasting memory: captured bit for bit."""
+"""Steps put together at random, with views, changes in place and lasting memory: compiled bit for bit."""
 
 from __future__ import annotations
 
@@ -140,6 +140,6 @@ def test_same_as_eager(part, threads):
         threads(1)
         code, eager = run(seed, lambda step: step)
         threads(1 + seed % 3)
-        _, captured = run(seed, rv.compile)
-        for expected, got in zip(eager, captured, strict=True):
+        _, compiled = run(seed, rv.compile)
+        for expected, got in zip(eager, compiled, strict=True):
             np.testing.assert_array_equal(got, expected, err_msg=f"seed {seed}: {code}")

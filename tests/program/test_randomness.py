@@ -1,4 +1,4 @@
-"""Random numbers in a captured step: floats of the library are drawn anew, all others are refused."""
+"""Random numbers in a compiled step: floats of the library are drawn anew, all others are refused."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""What a captured step reads in Python: the ways that an attack with the documentation alone has found."""
+"""What a compiled step reads in Python: the ways that an attack with the documentation alone has found."""
 
 import functools
 import gc

@@ -1,4 +1,4 @@
-"""rv.compile says why it cannot capture a step, and where."""
+"""rv.compile names the reason why a step cannot be replayed, and the line."""
 
 import collections
 import datetime

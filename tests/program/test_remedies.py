@@ -90,7 +90,7 @@ def test_threads():
         assert "test_remedies.py" in said
 
 
-def test_backward_of_what_a_captured_step_returns():
+def test_backward_of_what_a_compiled_step_returns():
     w = rv.ones(3).requires_grad_()
     step = rv.compile(lambda x: (x * w).sum())
     for _ in range(3):

@@ -22,7 +22,7 @@ def test_a_default_is_not_the_argument_of_an_earlier_call():
     assert fast(x, 3.0).tolist() == [3.0, 3.0]
 
 
-def test_a_copy_captures_anew():
+def test_a_copy_records_again():
     fast, x = rv.compile(scaled), np.ones(2, np.float32)
     fast(x)
     for other in (pickle.loads(pickle.dumps(fast)), copy.deepcopy(fast)):

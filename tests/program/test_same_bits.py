@@ -1,4 +1,4 @@
-"""Captured steps of convolutional networks have the eager bits: at every level, on any team."""
+"""Compiled steps of convolutional networks have the eager bits: at every level, on any team."""
 
 import numpy as np
 import pytest
@@ -131,8 +131,8 @@ def test_what_is_not_finite(bad, place, first):
         loss.backward()
         return loss
 
-    eager, captured = gradients(model, step, x)
-    for a, b in zip(eager, captured, strict=True):
+    eager, compiled = gradients(model, step, x)
+    for a, b in zip(eager, compiled, strict=True):
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
         np.testing.assert_array_equal(a[~np.isnan(a)], b[~np.isnan(b)])
 

@@ -1,4 +1,4 @@
-"""Trainer captures its steps, with the bits of compile=False in histories and weights, or says why not."""
+"""Trainer compiles its steps, with the bits of compile=False in histories and weights, or warns why not."""
 
 import threading
 import warnings
@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(2).normal(size=(20, 1, 8, 8)).astype(np.float32)
 
 
 def both(make, fit, **settings):
-    """(trainer, history) captured and eager, both begun alike."""
+    """(trainer, history) compiled and eager, both begun alike."""
     runs = []
     for compile in (True, False):
         trainer = make(compile=compile, **settings)
@@ -26,14 +26,14 @@ def both(make, fit, **settings):
 
 
 def assert_same(runs, replayed=True):
-    (captured, history), (eager, expected) = runs
+    (compiled, history), (eager, expected) = runs
     assert history == expected
-    for a, b in zip(weights_of(captured.model), weights_of(eager.model), strict=True):
+    for a, b in zip(weights_of(compiled.model), weights_of(eager.model), strict=True):
         np.testing.assert_array_equal(a, b)
-    for a, b in zip(captured.model.buffers(), eager.model.buffers(), strict=True):
+    for a, b in zip(compiled.model.buffers(), eager.model.buffers(), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-    assert captured.updates == eager.updates
-    assert bool(captured.programs("fit")) == replayed
+    assert compiled.updates == eager.updates
+    assert bool(compiled.programs("fit")) == replayed
     assert not eager.programs("fit")
 
 
@@ -127,10 +127,10 @@ def test_regression_of_images():
         make, lambda t: t.fit(IMAGES, Z[:20], epochs=4, batch_size=6, validation_data=(IMAGES, Z[:20]))
     )
     assert_same(runs)
-    (captured, _), (eager, _) = runs
-    np.testing.assert_array_equal(captured.predict(IMAGES, batch_size=4), eager.predict(IMAGES, batch_size=4))
-    assert captured.programs("predict")
-    assert captured.programs("evaluate")
+    (compiled, _), (eager, _) = runs
+    np.testing.assert_array_equal(compiled.predict(IMAGES, batch_size=4), eager.predict(IMAGES, batch_size=4))
+    assert compiled.programs("predict")
+    assert compiled.programs("evaluate")
 
 
 def test_a_penalised_layer_that_the_loss_does_not_reach():
@@ -173,7 +173,7 @@ def test_a_loader_with_augmentation():
     assert_same(both(maker(), fit))
 
 
-# --- callbacks that change what is captured
+# --- callbacks that change what is compiled
 
 
 class Act(rv.Callback):
@@ -261,7 +261,7 @@ def test_resumed_within_an_update(tmp_path):
     assert_same(both(maker(lambda: nn.Dropout(0.2)), fit, accumulate=3))
 
 
-# --- what cannot be captured
+# --- what cannot be compiled
 
 
 def refusing(make, message, fit=plain, replayed=False):

@@ -1,4 +1,4 @@
-"""Captured steps of other forms: several losses, hooks, hidden states, metrics, images, words, attention."""
+"""Compiled steps of other forms: several losses, hooks, hidden states, metrics, images, words, attention."""
 
 from __future__ import annotations
 

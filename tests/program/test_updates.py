@@ -1,4 +1,4 @@
-"""What captured steps do with gradients: clipping, averages, penalties, updates by hand, two optimizers."""
+"""What compiled steps do with gradients: clipping, averages, penalties, updates by hand, two optimizers."""
 
 from __future__ import annotations
 

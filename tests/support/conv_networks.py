@@ -61,7 +61,7 @@ def network(seed: int):
     return body.append(nn.Linear(features, CLASSES)).train(), shape
 
 
-def trained(seed: int, captured: bool, dtype=np.float32, steps: int = 5) -> dict[str, bytes]:
+def trained(seed: int, compiled: bool, dtype=np.float32, steps: int = 5) -> dict[str, bytes]:
     """What a network's state and losses are after some steps on images drawn by the seed."""
     rv.manual_seed(seed)
     model, shape = network(seed)
@@ -76,7 +76,7 @@ def trained(seed: int, captured: bool, dtype=np.float32, steps: int = 5) -> dict
         optimizer.step()
         return loss
 
-    run = rv.compile(step) if captured else step
+    run = rv.compile(step) if compiled else step
     losses = []
     for n in [3, 3, 3, 5, 3, 5, 5, 3][:steps]:
         x = rv.tensor(rng.standard_normal((n, *shape)).astype(dtype))

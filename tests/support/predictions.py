@@ -1,4 +1,4 @@
-"""Captured predictions of a model beside its eager ones."""
+"""Compiled predictions of a model beside its eager ones."""
 
 import numpy as np
 import ranvier as rv

@@ -1,4 +1,4 @@
-"""Training steps as programs write them, run eagerly and captured: what has to be equal."""
+"""Training steps as programs write them, run eagerly and compiled: what has to be equal."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ def run(kind, wrap):
 
 def assert_same_as_eager(kind):
     """Results of each step, all memory at the end, and the random numbers drawn, bit for bit."""
-    eager, captured = run(kind, lambda step: step), run(kind, rv.compile)
-    assert eager[2] == captured[2]
+    eager, compiled = run(kind, lambda step: step), run(kind, rv.compile)
+    assert eager[2] == compiled[2]
     for part in (0, 1):
-        for expected, got in zip(eager[part], captured[part], strict=True):
+        for expected, got in zip(eager[part], compiled[part], strict=True):
             for a, b in zip(expected, got, strict=True):
                 np.testing.assert_array_equal(b, a)
                 assert a.dtype == b.dtype

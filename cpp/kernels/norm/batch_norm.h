@@ -9,7 +9,7 @@
 //
 // Sums over rows are cut into at most kNormSegments segments of fixed size, joined in order.
 //
-// For captured steps, and dense columns only, the ReLU and the max-pool that follow are a part of the call:
+// For compiled steps, and dense columns only, the ReLU and the max-pool that follow are a part of the call:
 // what lies between is made a block at a time, in the caches, by the kernels of those rooms, to the same
 // bits.
 #pragma once

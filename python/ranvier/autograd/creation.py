@@ -55,7 +55,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def _in_step(data: Any, array: Any) -> Any:
-    """The array, made by kernels, which a captured step runs again: a copy of an array, or its numbers."""
+    """The array, made by kernels, which a compiled step runs again: a copy of an array, or its numbers."""
     if isinstance(data, (Tensor, np.ndarray)):
         source = array_of("tensor", data)
         if array.dtype.char in "fd":

@@ -10,7 +10,7 @@ class Deferred:
 
     A backward may return one. The Function that made the input gets it unchanged if it sets
     ``takes_deferred`` and gets no other gradient; sums, leaves, hooks and `rv.autograd.grad` get ``array()``.
-    The form depends on the graph alone, so that an eager step and a captured one make the same kernel calls.
+    The form depends on the graph alone, so that an eager step and a compiled one make the same kernel calls.
     """
 
     __slots__ = ()

@@ -147,7 +147,7 @@ def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
         return False
     if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
         return True
-    # In a captured step, a change that is 0 now may be another in a replay.
+    # In a compiled step, a change that is 0 now may be another in a replay.
     return not recordings and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.memory import cast
-from ranvier.autograd.recording import current, keep, recordings, value_read
+from ranvier.autograd.recording import is_recording, keep, recordings, value_read
 
 Array = np.ndarray[Any, Any]
 
@@ -38,7 +38,7 @@ def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
         return Picks(basic, axes, rows.reshape(-1), rows.shape)
     view_shape = np.broadcast_to(0, shape)[basic].shape
     rows, picked = _merged(arrays, [view_shape[a] for a in axes])
-    if arrays and recordings and current() is not None:
+    if arrays and is_recording():
         rows = _merged_by_core(arrays, [view_shape[a] for a in axes])
     return Picks(basic, axes, rows, picked)
 
@@ -184,7 +184,7 @@ def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ..
 
 
 def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
-    """The same with kernels, in float64, so that a captured step computes it again."""
+    """The same with kernels, in float64, so that a compiled step computes it again."""
     rows: Array | None = None
     for index, size in zip(arrays, sizes, strict=True):
         place = cast(index, np.dtype(np.float64))

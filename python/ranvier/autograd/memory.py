@@ -1,4 +1,4 @@
-"""Copies, casts and fills of arrays by the core, so that a captured step records them.
+"""Copies, casts and fills of arrays by the core, so that a compiled step records them.
 
 NumPy does what the core has no kernel for: half floats, small integers, memory that overlaps.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.recording import current, keep, recordings, refuse
+from ranvier.autograd.recording import is_recording, keep, recordings, refuse
 
 Array = np.ndarray[Any, Any]
 
@@ -115,8 +115,8 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 
 
 def literal(array: Array) -> Array:
-    """A new array of constants that the step may change: a captured step copies it in each replay."""
-    if recordings and current() is not None:
+    """A new array of constants that the step may change: a compiled step copies it in each replay."""
+    if is_recording():
         if array.dtype.char in _FLOATS:
             return _core.copy_like(keep(array), array)
         return cast(keep(array), array.dtype)

@@ -109,6 +109,11 @@ def current() -> Recording | None:
     return _local.recording
 
 
+def is_recording() -> bool:
+    """Whether this thread records a function."""
+    return bool(recordings) and _local.recording is not None
+
+
 def keep(array: Any) -> Any:
     """Declares an array constant, or state that outlives the step; returns it."""
     if recordings and _local.recording is not None:

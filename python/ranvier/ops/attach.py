@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import abs, add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub, where
-from ranvier.ops.elementwise.whole import capturing, logic
+from ranvier.ops.elementwise.whole import logic
 from ranvier.ops.index import getitem
 from ranvier.ops.join import unbind
 from ranvier.ops.matmul import matmul
@@ -83,7 +84,7 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *other: Any) -> Any:
         raw = [getattr(x, "_array", x) for x in (self, *other)]
         out = object.__new__(Tensor)
-        made = logic(numpy_function, *raw) if capturing() else None
+        made = logic(numpy_function, *raw) if is_recording() else None
         try:
             out._array = np.asarray(numpy_function(*raw)) if made is None else made
         except TypeError as error:

@@ -17,10 +17,11 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
+from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.elementwise.extrema import maximum, minimum
-from ranvier.ops.elementwise.whole import capturing, reduction
+from ranvier.ops.elementwise.whole import reduction
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.shape import reshape
 
@@ -140,7 +141,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         _check_axis(function.__name__, x, axis)
     if function is not np.all and function is not np.any:
         require_no_gradient(function.__name__, x)
-    made = reduction(function, x, axes, keepdims) if capturing() else None
+    made = reduction(function, x, axes, keepdims) if is_recording() else None
     if made is None:
         made = np.asarray(function(x._array, axis=axes, keepdims=keepdims))
         if made.dtype == np.uint64:  # NumPy's sums of uint8

@@ -304,7 +304,7 @@ def _loaded(value: Any, name: str, p: Tensor) -> Array:
 
 
 def _in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """The state, copied into the existing arrays if they fit, because a captured step refers to these."""
+    """The state, copied into the existing arrays if they fit, because a compiled step refers to these."""
     for name, value in state.items():
         array = held.get(name)
         if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (value.shape, value.dtype):

@@ -1,4 +1,4 @@
-"""The instructions of a captured step over time, and its temporaries in the arena."""
+"""The instructions of a compiled step over time, and its temporaries in the arena."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["program"]
 
 
 def program(program: Any, path: Path | None = None, *, figure: Figure | None = None) -> Panels:
-    """Draw a captured step: its instructions over time, and the lifetimes of its temporaries below.
+    """Draw a compiled step: its instructions over time, and the lifetimes of its temporaries below.
 
     Above, an instruction is a bar from its start to its end, with its kernel and the kernels fused into it.
     Below, a temporary is a box from the instruction that writes it first to the last one that reads it. Its

@@ -1,4 +1,4 @@
-"""Names of the memory that a captured step changes in place: parameters, gradients, optimizer state."""
+"""Names of the memory that a compiled step changes in place: parameters, gradients, optimizer state."""
 
 from __future__ import annotations
 

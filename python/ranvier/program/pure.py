@@ -77,7 +77,7 @@ def is_stateful(x: Any) -> bool:
 
 
 def refusal(function: Any) -> str:
-    """Why a C function may not be called in a captured step; "" where it may."""
+    """Why a C function may not be called in a compiled step; "" where it may."""
     name = getattr(function, "__name__", repr(function))
     owner = getattr(function, "__self__", None)
     module = getattr(function, "__module__", None) or ""

@@ -227,15 +227,15 @@ def parameter_becomes_a_view_of_another():
 
 
 @scenario()
-def decorated_without_gradients(capture):
+def decorated_without_gradients(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
 
     @rv.no_grad()
-    @capture
+    @compile_step
     def outside(x):
         return x * small.w * state.factor
 
-    @capture
+    @compile_step
     @rv.no_grad()
     def inside(x):
         return x * small.w * state.factor

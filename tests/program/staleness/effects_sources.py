@@ -357,7 +357,7 @@ for name, make in SOURCES.items():
     add(f"effects/{name}", changing(make), "either")
 
 
-# Sources whose numbers differ from run to run: only that no replay goes on with an old one can be tested.
+# Sources whose numbers differ from run to run: only that no replay uses an old one can be tested.
 UNREPEATABLE = {
     "time": lambda: time.time() % 1.0,
     "time_ns": lambda: float(time.time_ns() % 10**6),

@@ -1,4 +1,4 @@
-"""Captured steps called by several threads, after an error, and with ever new things."""
+"""Compiled steps called by several threads, after an error, and with ever new things."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def positional_only_and_keyword_only():
 
 
 def threads_at_once(make):
-    """Four threads call a captured step with inputs of their own; its results depend on nothing else."""
+    """Four threads call a compiled step with inputs of their own; its results depend on nothing else."""
 
-    def build(capture):
+    def build(compile_step):
         model, state = network(seed=3).eval(), types.SimpleNamespace(factor=1.0)
-        fast = make(capture, model, state)
+        fast = make(compile_step, model, state)
 
         def call(x):
             found, errors = [None] * 4, []
@@ -132,12 +132,12 @@ def threads_at_once(make):
     return build
 
 
-def step_of_a_model(capture, model, state):
-    return capture(lambda x: model(x).detach() * state.factor)
+def step_of_a_model(compile_step, model, state):
+    return compile_step(lambda x: model(x).detach() * state.factor)
 
 
-def without_a_tape(capture, model, state):
-    @capture
+def without_a_tape(compile_step, model, state):
+    @compile_step
     def step(x):
         with rv.no_grad():
             return model(x) * state.factor
@@ -203,14 +203,14 @@ def ever_new_objects_of_equal_content():
 
 
 @scenario()
-def new_closures_over_the_same_step(capture):
-    """A step captured anew for each call, as in a loop over configurations."""
+def new_closures_over_the_same_step(compile_step):
+    """A step recorded again for each call, as in a loop over configurations."""
     small = Small()
 
     def call(x):
         factor = float(len(calls))
         calls.append(1)
-        step = capture(lambda x: small.train(x, 1.0 + factor * 0.1))
+        step = compile_step(lambda x: small.train(x, 1.0 + factor * 0.1))
         return [step(x) for _ in range(3)]
 
     calls = []

@@ -1,8 +1,8 @@
-"""The judge of staleness: something that a captured step depends on changes between two calls.
+"""The judge of staleness: something that a compiled step depends on changes between two calls.
 
-A scenario builds a step with what it depends on, and a change. It is run eagerly and captured, from the same
+A scenario builds a step with what it depends on, and a change. It is run eagerly and compiled, from the same
 seed: after every call results, parameters, buffers, gradients, optimizers and everything that the caller
-still holds must have the eager bits, or the captured step raises CaptureError, having run once eagerly.
+still holds must have the eager bits, or the compiled step raises CaptureError, having run once eagerly.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass
 class Scenario:
-    """expects: "works", "eager" (without being captured) or "either" where a refusal is as good as working.
+    """expects: "works", "eager" (without being compiled) or "either" where a refusal is as good as working.
 
     neutral: the change is to have no effect.
     """
@@ -67,7 +67,7 @@ def add(name: str, build: Callable[..., Case], expects: str = "works", neutral: 
 
 
 def scenario(expects: str = "works", neutral: bool = False) -> Callable[[Any], Any]:
-    """Adds a function that makes a Case; it may ask for `capture` (rv.compile or nothing) and `patch`."""
+    """Adds a function that makes a Case; its parameters are `compile_step` (or nothing) and `patch`."""
 
     def take(build: Any) -> Any:
         group = build.__module__.rpartition(".")[2].partition("_")[0]
@@ -130,7 +130,7 @@ class Run:
 
 def run(
     scenario: Scenario,
-    captured: bool,
+    compiled: bool,
     at: tuple[int, ...],
     changed: bool = True,
     counts: bool = False,
@@ -147,7 +147,7 @@ def run(
             warnings.simplefilter("always")
             _calls(
                 scenario,
-                captured,
+                compiled,
                 at if changed else (),
                 counted if counts else plainly,
                 settings,
@@ -164,19 +164,19 @@ def run(
 
 
 def _calls(
-    scenario: Scenario, captured: bool, at: tuple[int, ...], call: Any, settings: Any, patch: Patch, done: Run
+    scenario: Scenario, compiled: bool, at: tuple[int, ...], call: Any, settings: Any, patch: Patch, done: Run
 ) -> None:
     made: list[Any] = []
 
-    def capture(function: Any) -> Any:
-        made.append(rv.compile(function, **settings) if captured else function)
+    def compile_step(function: Any) -> Any:
+        made.append(rv.compile(function, **settings) if compiled else function)
         return made[-1]
 
     asked = inspect.signature(scenario.build).parameters
-    offered = {"capture": capture, "patch": patch}
+    offered = {"compile_step": compile_step, "patch": patch}
     case = scenario.build(**{name: offered[name] for name in asked if name in offered})
     done.changes = case.change is not None
-    step = case.step if "capture" in asked else capture(case.step)
+    step = case.step if "compile_step" in asked else compile_step(case.step)
     held: list[Any] = []
     for number in range(1, CALLS + 1):
         args, kwargs = arguments((case.inputs or default_inputs)(number))
@@ -188,7 +188,7 @@ def _calls(
             result = error.result
             del error
         except Exception as error:
-            if not (captured or case.raises):
+            if not (compiled or case.raises):
                 raise
             result = f"raised {type(error).__name__}: {error}"
         held = [*held, result] if case.holds else [result]
@@ -204,7 +204,7 @@ def _calls(
             describe(x, name, found, frozenset())
         del watched
         done.seen.append(found)
-        done.programs.append(sum(len(getattr(c, "programs", ())) for c in made) if captured else 0)
+        done.programs.append(sum(len(getattr(c, "programs", ())) for c in made) if compiled else 0)
         if case.change is not None and number in at:
             case.change(at.index(number) + 1)
 
@@ -304,7 +304,7 @@ def _shown(x: Any) -> str:
 
 
 def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str, str]:
-    """(outcome, remark): "replayed", "captured anew", "eager" and "refused" are right, all else is not."""
+    """(outcome, remark): "replayed", "recorded again", "eager" and "refused" are right, all else is not."""
     expected = run(scenario, False, at)
     if scenario.name not in _effective and expected.changes:
         effect = difference(run(scenario, False, at, changed=False).seen, expected.seen)
@@ -327,8 +327,8 @@ def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str
             "; ".join(got.warned),
         )
     if not got.programs[-1]:
-        return "never captured" if scenario.expects == "works" else "eager", ""
-    return "captured anew" if got.programs[-1] > got.programs[1] else "replayed", ""
+        return "never compiled" if scenario.expects == "works" else "eager", ""
+    return "recorded again" if got.programs[-1] > got.programs[1] else "replayed", ""
 
 
 _effective: set[str] = set()  # names of those whose change was found to have the effect it should have

@@ -1,4 +1,4 @@
-"""Captured methods, of several instances."""
+"""Compiled methods, of several instances."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from program.staleness.judge import Case, scenario
 from program.staleness.small import Small
 from ranvier import nn
 
-# --- ways of capturing
+# --- ways of is_recording
 
 
 @scenario()
-def decorated_method(capture):
+def decorated_method(compile_step):
     class Learner:
         def __init__(self, seed):
             rv.manual_seed(seed)
             self.small, self.factor = Small(), 1.0
 
-        @capture
+        @compile_step
         def step(self, x):
             return self.small.train(x, self.factor)
 
@@ -28,13 +28,13 @@ def decorated_method(capture):
 
 
 @scenario()
-def decorated_method_of_two_instances(capture):
+def decorated_method_of_two_instances(compile_step):
     class Learner:
         def __init__(self, seed):
             rv.manual_seed(seed)
             self.small, self.factor = Small(), float(seed)
 
-        @capture
+        @compile_step
         def step(self, x):
             return self.small.train(x, self.factor)
 
@@ -50,13 +50,13 @@ def decorated_method_of_two_instances(capture):
 
 
 @scenario()
-def decorated_method_of_a_replaced_instance(capture):
+def decorated_method_of_a_replaced_instance(compile_step):
     class Learner:
         def __init__(self, seed):
             rv.manual_seed(seed)
             self.small = Small()
 
-        @capture
+        @compile_step
         def step(self, x):
             return self.small.train(x, 1.5)
 
@@ -70,14 +70,14 @@ def decorated_method_of_a_replaced_instance(capture):
 
 
 @scenario()
-def decorated_method_of_a_subclass(capture):
+def decorated_method_of_a_subclass(compile_step):
     class Learner:
         factor = 1.0
 
         def __init__(self):
             self.small = Small()
 
-        @capture
+        @compile_step
         def step(self, x):
             return self.small.train(x, self.factor)
 
@@ -97,11 +97,11 @@ def decorated_method_of_a_subclass(capture):
 
 
 @scenario()
-def method_captured_in_the_constructor(capture):
+def method_compiled_in_the_constructor(compile_step):
     class Learner:
         def __init__(self):
             self.small, self.factor = Small(), 1.0
-            self.step = capture(self._step)
+            self.step = compile_step(self._step)
 
         def _step(self, x):
             return self.small.train(x, self.factor)
@@ -111,12 +111,12 @@ def method_captured_in_the_constructor(capture):
 
 
 @scenario()
-def decorated_static_method(capture):
+def decorated_static_method(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
 
     class Learner:
         @staticmethod
-        @capture
+        @compile_step
         def step(x):
             return small.train(x, state.factor)
 
@@ -124,14 +124,14 @@ def decorated_static_method(capture):
 
 
 @scenario()
-def decorated_class_method(capture):
+def decorated_class_method(compile_step):
     small = Small()
 
     class Learner:
         factor = 1.0
 
         @classmethod
-        @capture
+        @compile_step
         def step(cls, x):
             return small.train(x, cls.factor)
 
@@ -139,13 +139,13 @@ def decorated_class_method(capture):
 
 
 @scenario()
-def decorated_method_of_a_module(capture):
+def decorated_method_of_a_module(compile_step):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.layer, self.factor = nn.Linear(3, 3), 1.0
 
-        @capture
+        @compile_step
         def score(self, x):
             return (self.layer(x) * self.factor).sum()
 
@@ -154,7 +154,7 @@ def decorated_method_of_a_module(capture):
 
 
 @scenario()
-def forward_captured(capture):
+def forward_compiled(compile_step):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -164,5 +164,5 @@ def forward_captured(capture):
             return self.layer(x) * self.factor
 
     net = Net().eval()
-    fast = capture(net)
+    fast = compile_step(net)
     return Case(lambda x: fast(x), lambda n: setattr(net, "factor", 1.0 + n), net)

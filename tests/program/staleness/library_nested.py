@@ -1,4 +1,4 @@
-"""Captured steps within captured steps, and several ones of the same state."""
+"""Compiled steps within compiled steps, and several ones of the same state."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ranvier.nn import functional as F
 
 
 @scenario()
-def compiled_within_compiled(capture):
+def compiled_within_compiled(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
 
-    @capture
+    @compile_step
     def inner(x):
         return x * state.factor
 
-    @capture
+    @compile_step
     def step(x):
         return small.train(inner(x), 1.5)
 
@@ -31,14 +31,14 @@ def compiled_within_compiled(capture):
 
 
 @scenario()
-def compiled_alone_and_within(capture):
+def compiled_alone_and_within(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
 
-    @capture
+    @compile_step
     def inner(x):
         return x * state.factor
 
-    @capture
+    @compile_step
     def step(x):
         return small.train(inner(x), 1.5)
 
@@ -49,12 +49,12 @@ def compiled_alone_and_within(capture):
 
 
 @scenario()
-def compiled_model_within_a_step(capture):
+def compiled_model_within_a_step(compile_step):
     model = network(nn.Dropout(0.4))
-    fast = capture(model)
+    fast = compile_step(model)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
 
-    @capture
+    @compile_step
     def step(x, y):
         optimizer.zero_grad()
         loss = F.cross_entropy(fast(x), y)
@@ -66,10 +66,10 @@ def compiled_model_within_a_step(capture):
 
 
 @scenario()
-def compiled_model_in_training_and_in_predictions(capture):
+def compiled_model_in_training_and_in_predictions(compile_step):
     model = network(nn.Dropout(0.4))
-    fast = capture(model)
-    step = capture(classifies(model, optim.SGD(model.parameters(), lr=0.1)))
+    fast = compile_step(model)
+    step = compile_step(classifies(model, optim.SGD(model.parameters(), lr=0.1)))
 
     def call(x, y):
         model.train()
@@ -81,9 +81,9 @@ def compiled_model_in_training_and_in_predictions(capture):
 
 
 @scenario("eager")
-def compiled_model_in_training_mode(capture):
+def compiled_model_in_training_mode(compile_step):
     model = network(nn.BatchNorm1d(4))
-    fast = capture(model)
+    fast = compile_step(model)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
 
     def call(x, y):
@@ -97,9 +97,9 @@ def compiled_model_in_training_mode(capture):
 
 
 @scenario()
-def captured_step_called_within_no_compile(capture):
+def compiled_step_called_within_no_compile(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
-    fast = capture(lambda x: small.train(x, state.factor))
+    fast = compile_step(lambda x: small.train(x, state.factor))
 
     def call(x):
         first = fast(x)
@@ -110,29 +110,29 @@ def captured_step_called_within_no_compile(capture):
 
 
 @scenario()
-def two_captures_of_one_function(capture):
+def two_programs_of_one_function(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
 
     def step(x):
         return small.train(x, state.factor)
 
-    first, second = capture(step), capture(step)
+    first, second = compile_step(step), compile_step(step)
     return Case(lambda x: (first(x), second(x)), lambda n: setattr(state, "factor", 1.0 + n), small.watch)
 
 
 @scenario()
-def captured_partial(capture):
+def compiled_partial(compile_step):
     small = Small()
 
     def body(factor, x):
         return small.train(x, factor)
 
     made = functools.partial(body, 1.5)
-    return Case(capture(made), lambda n: small.optimizer.param_groups[0].update(lr=0.1 * n), small.watch)
+    return Case(compile_step(made), lambda n: small.optimizer.param_groups[0].update(lr=0.1 * n), small.watch)
 
 
 @scenario()
-def captured_object_with_call(capture):
+def compiled_object_with_call(compile_step):
     class Step:
         def __init__(self):
             self.small, self.factor = Small(), 1.0
@@ -141,11 +141,11 @@ def captured_object_with_call(capture):
             return self.small.train(x, self.factor)
 
     made = Step()
-    return Case(capture(made), lambda n: setattr(made, "factor", 1.0 + n), made.small.watch)
+    return Case(compile_step(made), lambda n: setattr(made, "factor", 1.0 + n), made.small.watch)
 
 
 @scenario()
-def captured_bound_method(capture):
+def compiled_bound_method(compile_step):
     class Learner:
         def __init__(self):
             self.small, self.factor = Small(), 1.0
@@ -154,14 +154,15 @@ def captured_bound_method(capture):
             return self.small.train(x, self.factor)
 
     learner = Learner()
-    return Case(capture(learner.step), lambda n: setattr(learner, "factor", 1.0 + n), learner.small.watch)
+    step = compile_step(learner.step)
+    return Case(step, lambda n: setattr(learner, "factor", 1.0 + n), learner.small.watch)
 
 
 @scenario()
-def recursive_step(capture):
+def recursive_step(compile_step):
     small, state = Small(), types.SimpleNamespace(depth=1)
 
-    @capture
+    @compile_step
     def step(x, depth=None):
         depth = state.depth if depth is None else depth
         if depth == 0:
@@ -172,9 +173,9 @@ def recursive_step(capture):
 
 
 @scenario()
-def called_from_several_threads_in_turn(capture):
+def called_from_several_threads_in_turn(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
-    fast = capture(lambda x: small.train(x, state.factor))
+    fast = compile_step(lambda x: small.train(x, state.factor))
 
     def call(x):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -184,9 +185,9 @@ def called_from_several_threads_in_turn(capture):
 
 
 @scenario()
-def changed_by_another_thread(capture):
+def changed_by_another_thread(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
-    fast = capture(lambda x: small.train(x, state.factor))
+    fast = compile_step(lambda x: small.train(x, state.factor))
 
     def change(n):
         thread = threading.Thread(target=lambda: setattr(state, "factor", 1.0 + n))
@@ -251,18 +252,18 @@ def training_and_evaluation_in_turn():
 
 
 @scenario()
-def gradients_of_two_steps(capture):
-    """Two captured steps add to the gradients of one parameter."""
+def gradients_of_two_steps(compile_step):
+    """Two compiled steps add to the gradients of one parameter."""
     w, state = nn.Parameter(rv.ones(3)), types.SimpleNamespace(factor=1.0)
 
-    @capture
+    @compile_step
     def first(x):
         w.grad = None
         loss = (x * w * state.factor).sum()
         loss.backward()
         return loss
 
-    @capture
+    @compile_step
     def second(x):
         loss = (x * w * w).sum()
         loss.backward()
@@ -272,13 +273,13 @@ def gradients_of_two_steps(capture):
 
 
 @scenario()
-def eager_and_captured_steps_in_turn(capture):
+def eager_and_compiled_steps_in_turn(compile_step):
     small, state = Small(), types.SimpleNamespace(factor=1.0)
 
     def step(x):
         return small.train(x, state.factor)
 
-    fast, calls = capture(step), []
+    fast, calls = compile_step(step), []
 
     def call(x):
         calls.append(1)

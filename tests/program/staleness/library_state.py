@@ -25,7 +25,7 @@ def eager_work(n):
     (w * 2).sum().backward()
 
 
-def another_capture(n):
+def another_program(n):
     other = rv.compile(lambda x: x * 2.0)
     for _ in range(4):
         other(rv.ones(2))
@@ -39,7 +39,7 @@ STATES = {
     "numbers_drawn_outside": (lambda n: rv.randn(n), False),
     "cache_emptied": (lambda n: rv.empty_cache(), True),
     "eager_work": (eager_work, True),
-    "another_capture": (another_capture, True),
+    "another_program": (another_program, True),
     "winograd": (lambda n: rv.set_winograd(n % 2 == 0), True),
 }
 for name, (change, neutral) in STATES.items():
@@ -50,7 +50,7 @@ for name, (change, neutral) in STATES.items():
 def under(switch):
     """The caller switches gradients off and on between calls."""
 
-    def build(capture):
+    def build(compile_step):
         small, mode = Small(), {"grad": True}
 
         def step(x):
@@ -62,7 +62,7 @@ def under(switch):
                 return loss * 2.0
             return loss
 
-        fast = capture(step)
+        fast = compile_step(step)
 
         def call(x):
             return switch(mode["grad"], fast, x)

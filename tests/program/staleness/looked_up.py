@@ -219,12 +219,12 @@ GIVEN = {
 
 
 def updated_apart(change, kind):
-    """The backward pass and the update are captured apart, and the caller changes gradients in between."""
+    """The backward pass and the update are compiled apart, and the caller changes gradients in between."""
 
-    def build(capture):
+    def build(compile_step):
         two = Two(kind)
-        backward = capture(lambda x: ((x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()).backward())
-        update = capture(two.optimizer.step)
+        backward = compile_step(lambda x: ((x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()).backward())
+        update = compile_step(two.optimizer.step)
         due = []
 
         def step(x):
@@ -245,9 +245,9 @@ for name, change in GIVEN.items():
 
 
 @scenario()
-def clipped_apart(capture):
+def clipped_apart(compile_step):
     two = Two(optim.SGD)
-    clip = capture(lambda: nn.utils.clip_grad_norm_([two.a, two.b], 0.1))
+    clip = compile_step(lambda: nn.utils.clip_grad_norm_([two.a, two.b], 0.1))
     due = []
 
     def step(x):

@@ -36,9 +36,9 @@ def train_eagerly(model):
 
 
 def prediction(change, mode):
-    def build(capture):
+    def build(compile_step):
         model = network().eval()
-        fast = capture(model)
+        fast = compile_step(model)
 
         def call(x):
             if mode == "no_grad":

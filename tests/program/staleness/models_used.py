@@ -203,10 +203,10 @@ for keep in (in_a_cell, in_a_global, in_a_dict, in_an_attribute, in_a_list):
 
 
 def rebound_inference(keep):
-    def build(capture):
+    def build(compile_step):
         get, put = keep()
         put(network(seed=1))
-        step = capture(lambda x: get()(x) * 1.0)
+        step = compile_step(lambda x: get()(x) * 1.0)
         others = [network(seed=seed) for seed in (2, 3, 4)]
         return Case(step, lambda n: put(others[n - 1]))
 

@@ -96,7 +96,7 @@ for name, zero in ZEROS.items():
 
 @scenario("either")
 def step_with_the_callers_gradients():
-    """The captured function updates only; the caller computes the gradients."""
+    """The compiled function updates only; the caller computes the gradients."""
     two = Two(optim.Adam)
 
     def step():

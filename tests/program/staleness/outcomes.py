@@ -1,6 +1,6 @@
 """Counts the outcomes: PYTHONPATH=python:tests python -m program.staleness.outcomes [part of a name ...]
 
-Options: --all prints every scenario, --unverified captures with verify=False, so that only guards can notice.
+Options: --all prints every scenario, --unverified compiles with verify=False, so that only guards can notice.
 """
 
 import sys
@@ -10,7 +10,7 @@ from collections import Counter
 from program.staleness.everything import SCENARIOS
 from program.staleness.judge import EARLY, LATE, judge
 
-RIGHT = ("replayed", "captured anew", "eager", "refused", "warned")
+RIGHT = ("replayed", "recorded again", "eager", "refused", "warned")
 
 
 def main() -> None:

@@ -304,10 +304,10 @@ def training(layer_of, shape, change):
 def inference(layer_of, shape, change):
     """The layer in evaluation mode through rv.compile(model), without a tape."""
 
-    def build(capture):
+    def build(compile_step):
         rv.manual_seed(3)
         layer = layer_of().eval()
-        fast = capture(layer)
+        fast = compile_step(layer)
 
         def call(x):
             with rv.no_grad():

@@ -1,4 +1,4 @@
-"""Whatever a captured step depends on may change between two calls: eager's bits, or a CaptureError."""
+"""Whatever a compiled step depends on may change between two calls: eager's bits, or a CaptureError."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from program.staleness.random_training import judge_random_fit, judge_training
 from program.staleness.trainers import judge_fit
 
 RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "40"))
-RIGHT = {"replayed", "captured anew", "eager", "refused", "warned"}
+RIGHT = {"replayed", "recorded again", "eager", "refused", "warned"}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -96,7 +96,7 @@ def test_replays_run_no_python(name):
 
 
 class Frozen:
-    """A capture that goes on with its fourth result, as a replay without any look would."""
+    """A compiled function that keeps its fourth result, as a replay without guards would."""
 
     programs = (None,)
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, is_pair, result_dtype
-from ranvier.ops.elementwise.whole import capturing, pair
+from ranvier.ops.elementwise.whole import pair
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
 METHODS = __all__
@@ -28,7 +29,7 @@ def _compare(
         return wrap(core(a._array, float(b), None))
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
-    if capturing():
+    if is_recording():
         return wrap(core(*pair(a, b, dtype), None))
     raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else x for x in (a, b)]
     try:

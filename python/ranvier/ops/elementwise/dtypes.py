@@ -17,9 +17,9 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import keep
+from ranvier.autograd.recording import is_recording, keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.whole import arithmetic, capturing
+from ranvier.ops.elementwise.whole import arithmetic
 
 Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -119,7 +119,7 @@ def promoted(
         dtype = F32
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
-    if capturing() and (y := arithmetic(numpy_function, a, b, dtype)) is not None:
+    if is_recording() and (y := arithmetic(numpy_function, a, b, dtype)) is not None:
         return wrap(y)
     require_no_gradient(name, a, b)
     raw = [

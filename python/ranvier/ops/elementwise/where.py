@@ -8,7 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.recording import value_read
+from ranvier.autograd.recording import is_recording, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.dtypes import (
@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
-from ranvier.ops.elementwise.whole import BOOL, I64, back, capturing, pair
+from ranvier.ops.elementwise.whole import BOOL, I64, back, pair
 
 __all__ = ["masked_fill", "where"]
 METHODS = ["masked_fill", "masked_fill_"]
@@ -75,7 +75,7 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     dtype = result_dtype(a, b)
     if dtype in (F32, F64):
         return Where().apply(condition, cast(a, dtype), cast(b, dtype))
-    if capturing() and dtype in (I64, BOOL):
+    if is_recording() and dtype in (I64, BOOL):
         return wrap(back(_core.where(condition._array, *pair(a, b, dtype), None), dtype))
     require_no_gradient("where", a, b)
     raw = [
@@ -107,11 +107,11 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
             )
         if x._array.dtype in (F32, F64):
             return Where().apply(mask, cast(value, x._array.dtype), x)
-        if not capturing():
+        if not is_recording():
             value = value.item()
     if x._array.dtype in (F32, F64):
         return MaskedFill(float(value)).apply(x, mask)
-    if capturing() and x._array.dtype in (I64, BOOL):
+    if is_recording() and x._array.dtype in (I64, BOOL):
         return wrap(back(_core.where(mask._array, *pair(value, x, x._array.dtype), None), x._array.dtype))
     require_no_gradient("masked_fill", x)
     return wrap(np.where(mask._array, as_number("masked_fill", value, x._array.dtype), x._array))

@@ -11,16 +11,11 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.memory import cast
-from ranvier.autograd.recording import current, keep, recordings
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 F64, I64, BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
-
-
-def capturing() -> bool:
-    """True while this thread records a step."""
-    return bool(recordings) and current() is not None
 
 
 def exact(x: Any, dtype: np.dtype[Any] = F64) -> Any:

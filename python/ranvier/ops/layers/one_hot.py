@@ -8,9 +8,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.memory import cast, plain
-from ranvier.autograd.recording import keep, value_read
+from ranvier.autograd.recording import is_recording, keep, value_read
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.whole import capturing, exact
+from ranvier.ops.elementwise.whole import exact
 
 __all__ = ["one_hot"]
 
@@ -42,7 +42,7 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
         raise ValueError(
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
         )
-    if capturing():
+    if is_recording():
         columns = keep(np.arange(num_classes, dtype=np.float64))
         return wrap(cast(_core.eq(exact(classes[..., None]), columns, None), np.dtype(np.int64)))
     return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))

@@ -77,7 +77,7 @@ class LRScheduler:
         self._set(self.get_lr() if epoch is None else self.closed_form())
 
     def _set(self, rates: list[float]) -> None:
-        refuse("a schedule's step()", "call it after the captured step, which sees the new rate")
+        refuse("a schedule's step()", "call it after the compiled step, which sees the new rate")
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self._last_lr = self._rates()
