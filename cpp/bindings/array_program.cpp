@@ -64,7 +64,6 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
                            const py::list& kept_arrays, const py::list& watched)
     : team_(num_threads()), winograd_(winograd_allowed()), isa_(active_isa()) {
   Regions regions;
-  std::vector<int>&outputs = regions.outputs, &kept = regions.kept;
   for (py::handle tensor : watched) {
     const py::object array = tensor.attr("_array");
     const int region = recording.region_of(array);
@@ -72,11 +71,10 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
     regions.watched.push_back(region);
     watched_.push_back({py::list(tensor.attr("_cell")), -1});
   }
-  for (py::handle array : kept_arrays) kept.push_back(recording.region_of(array));
-  for (py::handle result : results) outputs.push_back(add_result(recording, result, regions));
-  outputs.erase(std::remove(outputs.begin(), outputs.end(), -1), outputs.end());
+  for (py::handle array : kept_arrays) regions.kept.push_back(recording.region_of(array));
+  for (py::handle result : results) add_result(recording, result, regions);
   for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
-  pins_ = recording.take_pins(kept);
+  pins_ = recording.take_pins(regions.kept);
   owners_ = recording.take_owners();
   program_.emplace(std::move(recording), regions, team_);
   if (program_->prepared() == 0) watched_.clear();
@@ -103,22 +101,22 @@ ArrayProgram::~ArrayProgram() {
   for (void* block : pins_) unpin(block);
 }
 
-int ArrayProgram::add_result(const ArrayRecording& recording, py::handle result, const Regions& regions) {
+void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result, Regions& regions) {
   PyArrayObject* a = as_array(result);
   const int region = recording.region_of(result);
-  const auto gradient = std::find(regions.kept.begin(), regions.kept.end(), region);
-  const bool kept = gradient != regions.kept.end();
-  int output = -1;
-  for (size_t i = 0, n = 0; i < regions.outputs.size(); ++i) {
-    if (regions.outputs[i] == region) output = static_cast<int>(n);
-    n += regions.outputs[i] >= 0;
+  const auto place_in = [region](const std::vector<int>& list) {
+    const auto found = std::find(list.begin(), list.end(), region);
+    return found == list.end() ? -1 : static_cast<int>(found - list.begin());
+  };
+  const int kept = place_in(regions.kept);
+  int output = kept < 0 ? place_in(regions.outputs) : -1;
+  if (kept < 0 && output < 0) {
+    output = outputs_++;
+    regions.outputs.push_back(region);
   }
-  const bool is_new = output < 0 && !kept;
-  ResultForm form{kept     ? -1
-                  : is_new ? outputs_++
-                           : output,
-                  kept ? static_cast<int>(gradient - regions.kept.begin()) : -1,
-                  static_cast<char*>(PyArray_DATA(a)) - recording.regions[region].begin,
+  ResultForm form{output,
+                  kept,
+                  PyArray_BYTES(a) - recording.regions[region].begin,
                   py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyArray_DESCR(a))),
                   PyArray_NDIM(a),
                   {},
@@ -126,7 +124,6 @@ int ArrayProgram::add_result(const ArrayRecording& recording, py::handle result,
   std::copy_n(PyArray_DIMS(a), form.ndim, form.shape);
   std::copy_n(PyArray_STRIDES(a), form.ndim, form.strides);
   results_.push_back(form);
-  return is_new ? region : -1;
 }
 
 py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {

@@ -100,7 +100,7 @@ class ArrayProgram {
   void release_held_gradients();
   void set_gradients() const;
   void watch();
-  int add_result(const ArrayRecording& recording, py::handle result, const Regions& regions);
+  void add_result(const ArrayRecording& recording, py::handle result, Regions& regions);
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
 

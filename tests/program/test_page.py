@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "compiled_step.md"
+PAGE = Path(__file__).parents[2] / "docs" / "captured_step.md"
 
 
 def test_the_examples_of_the_page_run(capsys):
