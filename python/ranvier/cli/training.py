@@ -1,0 +1,200 @@
+"""One run of `ranvier train`: the network, its training, and the outputs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ranvier.cli.arguments import Interrupted, Mistake
+from ranvier.cli.networks import initialize, make_optimizer, network, rescale
+from ranvier.cli.problems import Problem, standardized
+from ranvier.cli.results import results
+from ranvier.cli.saving import how_to_resume, keeper, save_somewhere, write_json
+
+RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed run must have the same
+
+
+class Training:
+    """The network with its loss and optimizer; prints a summary of the run."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any], model_path: Path
+    ) -> None:
+        import ranvier as rv
+
+        self.arguments, self.problem, self.settings = arguments, problem, settings
+        self.model_path = model_path
+        model = network(settings["model"], problem.input_shape, problem.outputs)
+        if arguments.init != "default":
+            initialize(model, arguments.init)
+        optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])
+        loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
+        print(
+            f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
+            f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
+            f"{sum(p.numel() for p in model.parameters()):,} parameters; "
+            f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
+            f"{rv.get_num_threads()} threads",
+            flush=True,
+        )
+        how: dict[str, Any] = {"metrics": [problem.goal], "on_nonfinite": arguments.on_nonfinite}
+        self.trainer = rv.Trainer(model, loss, optimizer, **how)
+
+    def fit(self) -> None:
+        """Train and save the model."""
+        import ranvier as rv
+
+        problem, folder, scale = self.problem, self.arguments.checkpoint, None
+        if self.settings["standardize"]:
+            problem, scale = standardized(problem)
+        callbacks = self._callbacks(len(problem.train[0]))
+        try:
+            self._fit(problem, callbacks)
+        except rv.train.NonFiniteError as error:
+            kept = None if folder is None else callbacks[-1].latest
+            more = "" if kept is None else f"; '{kept}' is a state before it"
+            raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
+        except BlockingIOError as error:  # another run uses the folder
+            raise Mistake(error) from None
+        except (ValueError, OSError) as error:
+            if folder is None and isinstance(error, ValueError):
+                raise  # an error in the user's network shows its traceback
+            written = not self.arguments.resume and callbacks[-1].latest is not None
+            raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
+        if scale is not None:
+            rescale(self.trainer.model, scale)
+        if self.trainer.interrupted:
+            raise Interrupted(self._kept(callbacks[-1]))
+        save_somewhere(self._save, self.model_path)
+
+    def _callbacks(self, samples: int) -> list[Any]:
+        """The callbacks; the last one writes checkpoints."""
+        import ranvier as rv
+
+        settings, folder = self.settings, self.arguments.checkpoint
+        callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
+        if settings["schedule"] == "cosine":
+            updates = settings["epochs"] * -(-samples // settings["batch_size"])
+            cosine = rv.optim.lr_scheduler.CosineAnnealingLR(self.trainer.optimizer, updates)
+            callbacks.insert(1, rv.train.Schedule(cosine, per="batch"))
+        if folder is None:
+            return [*callbacks, keeper(self.model_path)]
+        return [*callbacks, rv.Checkpoint(folder, every_seconds=60, monitor=f"val_{self.problem.goal}")]
+
+    def _fit(self, problem: Problem, callbacks: list[Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = _say  # type: ignore[assignment]  # of damaged checkpoints
+            self.trainer.fit(
+                *problem.train,
+                epochs=self.settings["epochs"],
+                batch_size=self.settings["batch_size"],
+                shuffle=self.settings["batch_size"] < len(problem.train[0]),
+                class_weight=self.settings["class_weight"],
+                validation_data=problem.valid,
+                callbacks=callbacks,
+                resume=self.arguments.checkpoint if self.arguments.resume else None,
+            )
+
+    def _kept(self, checkpoint: Any) -> str:
+        """The text about the files of an interrupted run, and how to continue it."""
+        if checkpoint.latest is None:
+            return "nothing saved"
+        if self.arguments.checkpoint is not None:
+            return f"'{checkpoint.latest}' is kept: continue with --resume"
+        model_path = checkpoint.folder / self.model_path.name
+        save_somewhere(self._save, model_path)
+        command = how_to_resume(self.arguments.line, checkpoint.folder)
+        return f"the model so far is '{model_path}'; continue with: {command}"
+
+    def _save(self, path: Path) -> None:
+        import ranvier as rv
+
+        problem = self.problem
+        about: dict[str, Any] = {"input_shape": problem.input_shape, "class_names": problem.class_names}
+        about |= {"preprocessing": problem.preprocessing, "feature_names": problem.feature_names}
+        rv.save(self.trainer.model, path, link=None if problem.values else "softmax", **about)
+
+    def finish(self, start: float, picture_path: Path | None) -> None:
+        """Measure the model on the test part, and write the other outputs."""
+        import ranvier as rv
+        import ranvier.plot as plot
+
+        arguments, problem, history = self.arguments, self.problem, self.trainer.history
+        measured = self.trainer.evaluate(*problem.test)
+        seconds = time.perf_counter() - start
+        goal = problem.goal
+        print(f"test {goal} {measured[goal]:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s\n")
+        predicted = (self.trainer.predict if problem.values else self.trainer.predict_proba)(problem.test[0])
+        print(results(problem.test[1], predicted, problem.class_names))
+        if picture_path is not None:
+            plot.history(history, picture_path)
+        if arguments.report is not None:
+            self._report(predicted)
+        if arguments.json is not None:
+            document = {
+                "configuration": {**self.settings, **rv.config.config()},
+                "history": history.to_dict(),
+                f"test_{goal}": measured[goal],
+                "test_loss": measured["loss"],
+                "seconds": seconds,
+                "model": str(self.model_path),
+                "picture": None if picture_path is None else str(picture_path),
+            }
+            write_json(arguments.json, document)
+        saved = (self.model_path, picture_path, arguments.report, arguments.json)
+        print(f"saved {', '.join(str(path) for path in saved if path)}")
+
+    def _report(self, predicted: Any) -> None:
+        import ranvier as rv
+
+        problem = self.problem
+        parts = {"training": problem.train, "validation": problem.valid, "test": problem.test}
+        sizes = {f"{name} {problem.kind}": len(part[0]) for name, part in parts.items()}
+        rv.report.write(
+            self.arguments.report,
+            model=self.trainer.model,
+            history=self.trainer.history,
+            x=problem.test[0],
+            y_true=problem.test[1],
+            y_pred=predicted if problem.values else predicted.argmax(1),
+            probabilities=None if problem.values else predicted,
+            class_names=problem.class_names,
+            configuration=self.settings | sizes,
+            command=self.arguments.line,
+            title=f"{problem.name}: {Path(self.settings['model']).stem}",
+        )
+
+
+def _say(message: Warning | str, *_: Any) -> None:
+    print(f"ranvier: {message}", file=sys.stderr, flush=True)
+
+
+def _watch(settings: dict[str, Any]) -> Any:
+    """A callback that refuses to resume a run with other settings."""
+    from ranvier.train import Callback
+
+    longer = settings["schedule"] == "constant"
+    hints = {
+        "--epochs": "" if longer else ", which its schedule depends on (with --schedule constant it may grow)"
+    }
+
+    class Watch(Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return {f"--{name.replace('_', '-')}": settings[name] for name in RESUMED}
+
+        def load_state_dict(self, state: Mapping[str, Any]) -> None:
+            for name, ours in self.state_dict().items():
+                theirs = state.get(name, ours)
+                if theirs == ours or (name == "--epochs" and longer and ours > theirs):
+                    continue
+                value = f"{theirs:g}" if isinstance(theirs, float) else theirs
+                raise Mistake(
+                    f"--resume needs the settings of the run: it has {name} {value}{hints.get(name, '')}"
+                )
+
+    return Watch()
