@@ -18,14 +18,6 @@ Image = npt.NDArray[np.float32]
 Size = int | tuple[int, int] | None
 
 
-def require_pillow(name: str) -> None:
-    """Raise the ImportError of `name`, with the pip command, if pillow is missing."""
-    try:
-        import PIL  # noqa: F401
-    except ImportError:
-        raise ImportError(f"[{name}] reading images needs pillow: pip install 'ranvier[images]'") from None
-
-
 def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Image:
     """One image, float32 (c, h, w) in [0, 1]: 3 channels, or 1 with `grayscale`.
 
@@ -135,7 +127,10 @@ def _is_image(path: Path) -> bool:
 
 def _size(name: str, size: Size) -> tuple[int | None, int | None]:
     """Height and width; raises ImportError without pillow, ValueError for another size."""
-    require_pillow(name)
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise ImportError(f"[{name}] reading images needs pillow: pip install 'ranvier[images]'") from None
     if size is None:
         return None, None
     both = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
@@ -41,18 +40,11 @@ class LRScheduler:
                 )
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self._is_initial = False
         self._begin()
 
     def _begin(self) -> None:
-        self._step_count = 0
-        with self._beginning():
-            self.step()
-
-    @contextmanager
-    def _beginning(self) -> Iterator[None]:
-        self._is_initial = True
-        yield
+        self._step_count, self._is_initial = 0, True
+        self.step()
         self._is_initial = False
 
     def get_lr(self) -> list[float]:
