@@ -57,9 +57,8 @@ class DataLoader:
     Yields:
         A list of Tensors, or whatever `collate_fn` returns.
 
-    Raises:
-        ValueError: batch_size below 1, or options that exclude each other.
-        TypeError: a dataset without length or samples.
+    Raises ValueError: batch_size below 1, or options that exclude each other.
+    Raises TypeError: a dataset without length or samples.
 
     >>> import numpy as np
     >>> from ranvier.data import DataLoader, TensorDataset

@@ -154,9 +154,8 @@ class Standardize(Affine):
         per: "feature" (each column, each pixel), "channel" (axis 1 of images: one mean for all pixels of a
             channel) or "all" (one mean for everything).
 
-    Raises:
-        ValueError: not fitted, no samples, or samples of another shape than those fitted.
-        TypeError: values that are no numbers.
+    Raises ValueError: not fitted, no samples, or samples of another shape than those fitted.
+    Raises TypeError: values that are no numbers.
 
     >>> import numpy as np
     >>> from ranvier.data import Standardize
@@ -203,9 +202,8 @@ class MinMaxScaler(Affine):
             or channel; without them call `fit`, which takes the range of each.
         per: "feature", "channel" or "all", as for Standardize.
 
-    Raises:
-        ValueError: not fitted, no samples, or samples of another shape than those fitted.
-        TypeError: values that are no numbers.
+    Raises ValueError: not fitted, no samples, or samples of another shape than those fitted.
+    Raises TypeError: values that are no numbers.
 
     >>> from ranvier.data import MinMaxScaler
     >>> MinMaxScaler(0, 255).transform([[0, 51, 255]]).tolist()
@@ -258,9 +256,8 @@ class Normalize:
     Args:
         mean, std: a number for all channels, or one for each.
 
-    Raises:
-        ValueError: a std of 0 or below, numbers that are not finite, or images with other channels.
-        TypeError: images of integers: divide bytes by 255 first.
+    Raises ValueError: a std of 0 or below, numbers that are not finite, or images with other channels.
+    Raises TypeError: images of integers: divide bytes by 255 first.
 
     >>> import numpy as np
     >>> from ranvier.data import Normalize

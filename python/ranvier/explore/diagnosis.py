@@ -65,9 +65,8 @@ def diagnose(
         A Diagnosis: a sequence of findings that can be printed. Its `missing` names what could not be
             examined.
 
-    Raises:
-        TypeError: model is not a Module or Trainer, or history not a mapping.
-        ValueError: data of another form than `(x, y)`, or that the model does not take.
+    Raises TypeError: model is not a Module or Trainer, or history not a mapping.
+    Raises ValueError: data of another form than `(x, y)`, or that the model does not take.
 
     >>> import numpy as np, ranvier as rv
     >>> from ranvier import nn

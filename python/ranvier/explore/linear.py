@@ -39,9 +39,8 @@ def collapse(model: Any, *, samples: int = 1000, seed: int = 0) -> Collapsed:
         model: an `nn.Sequential` of `nn.Linear`, `nn.Identity` and further Sequentials, or one `nn.Linear`.
         samples, seed: of the inputs; the global random stream does not change.
 
-    Raises:
-        TypeError: model is not a Module.
-        ValueError: a layer that is not linear, or a model without a Linear.
+    Raises TypeError: model is not a Module.
+    Raises ValueError: a layer that is not linear, or a model without a Linear.
 
     >>> import ranvier as rv
     >>> from ranvier import nn

@@ -51,9 +51,8 @@ def random_search(
 
     The numbers come from the library's stream: `rv.manual_seed` repeats them.
 
-    Raises:
-        ValueError: trials below 1, low above high, or shapes that do not fit.
-        TypeError: f is not a function, or does not return one number.
+    Raises ValueError: trials below 1, low above high, or shapes that do not fit.
+    Raises TypeError: f is not a function, or does not return one number.
 
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization" (2012).
 
@@ -105,9 +104,8 @@ def gradient_descent(
     Returns:
         The Path of steps + 1 points; it ends earlier at a point with a value or gradient that is not finite.
 
-    Raises:
-        ValueError: steps below 0, or a start that is not a vector.
-        TypeError: f does not return a Tensor of one element that depends on the vector.
+    Raises ValueError: steps below 0, or a start that is not a vector.
+    Raises TypeError: f does not return a Tensor of one element that depends on the vector.
 
     Source: Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées" (1847).
 

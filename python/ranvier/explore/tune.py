@@ -127,9 +127,8 @@ def randomized_search(
         trials: the number of calls.
         seed: of the draws, and of the random stream of each call.
 
-    Raises:
-        TypeError: score is not a function, or space not a mapping.
-        ValueError: trials below 1, or a keyword without values.
+    Raises TypeError: score is not a function, or space not a mapping.
+    Raises ValueError: trials below 1, or a keyword without values.
 
     Source: J. Bergstra and Y. Bengio, "Random search for hyper-parameter optimization" (2012).
 

@@ -31,9 +31,8 @@ def accuracy_score(
         normalize: False gives the number of correct labels, not their share.
         sample_weight: the weight of each sample.
 
-    Raises:
-        TypeError: `y_pred` has floats (see `binary_accuracy`).
-        ValueError: different shapes, or no samples.
+    Raises TypeError: `y_pred` has floats (see `binary_accuracy`).
+    Raises ValueError: different shapes, or no samples.
 
     >>> from ranvier.metrics import accuracy_score
     >>> accuracy_score([0, 1, 2, 2], [0, 1, 1, 2])

@@ -63,8 +63,7 @@ class StreamingMetric:
     def update(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch.
 
-        Raises:
-            ValueError, TypeError: as the function. The batch is not added.
+        Raises ValueError, TypeError: as the function. The batch is not added.
         """
         self._add(y_true, y_pred, sample_weight)
         self.samples += len(np.atleast_1d(np.asarray(y_true)))

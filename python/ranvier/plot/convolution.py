@@ -116,9 +116,8 @@ def feature_maps(
 
     Returns: Array of Axes: the input, then one for each layer.
 
-    Raises:
-        TypeError: a model that is not a Module.
-        ValueError: an unknown layer, or no layer with an output (channels, height, width).
+    Raises TypeError: a model that is not a Module.
+    Raises ValueError: an unknown layer, or no layer with an output (channels, height, width).
 
     >>> import ranvier as rv
     >>> x, _ = rv.data.datasets.load_digits()

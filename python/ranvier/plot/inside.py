@@ -42,9 +42,8 @@ def inside(
 
     Returns: Array of Axes: the input, then one for each layer.
 
-    Raises:
-        TypeError: a model that is not a Module.
-        ValueError: an input that the model does not take, or another number of class names.
+    Raises TypeError: a model that is not a Module.
+    Raises ValueError: an input that the model does not take, or another number of class names.
 
     >>> import ranvier as rv
     >>> model = rv.nn.Sequential(rv.nn.Linear(2, 8), rv.nn.ReLU(), rv.nn.Linear(8, 3))

@@ -35,9 +35,8 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read what `write_checkpoint` wrote. Runs no code of the file.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is damaged, of a newer version, or no checkpoint.
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: the file is damaged, of a newer version, or no checkpoint.
     """
     arrays, document = files.read(path)
     if document is None or document.get("content") != "checkpoint":

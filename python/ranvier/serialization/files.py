@@ -51,8 +51,7 @@ def replace(path: str | os.PathLike[str], content: bytes) -> None:
 
     Afterwards the content and the name are on the disk: both are flushed.
 
-    Raises:
-        OSError: the disk is full, a folder is missing or not writable ...; says if an old file is kept.
+    Raises OSError: the disk is full, a folder is missing or not writable ...; says if an old file is kept.
     """
     target = Path(path)
     try:
@@ -86,9 +85,8 @@ def _replace(target: Path, content: bytes) -> None:
 def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
     """The arrays of a file and its metadata; None if another library wrote it.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a safetensors file, cut off, damaged, of a newer version, or of types NumPy lacks.
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: not a safetensors file, cut off, damaged, of a newer version, or of types NumPy lacks.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -51,9 +51,8 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
         (n, 1, h, w) and images (n, h, w, c) with 1, 3 or 4 channels (n, c, h, w). An array `class_names`
         names the classes. Without x=, a warning names unused arrays.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a damaged file, Python objects in it, no such arrays, no samples, or unequal lengths.
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: a damaged file, Python objects in it, no such arrays, no samples, or unequal lengths.
 
     >>> import numpy as np
     >>> from ranvier.data.datasets import load_npz

@@ -35,11 +35,10 @@ def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, 
 
     Returns: `(x_train, y_train), (x_test, y_test)`: x float32 (n, 3, 32, 32) in [0, 1], y int64 (n,).
 
-    Raises:
-        FileNotFoundError: neither the archive nor all of the files are in `data_dir`.
-        ValueError: a file is damaged.
-        ConnectionError: no `data_dir` and no network; the message names the file to place and where.
-        ImportError: no `data_dir` and pooch is not installed.
+    Raises FileNotFoundError: neither the archive nor all of the files are in `data_dir`.
+    Raises ValueError: a file is damaged.
+    Raises ConnectionError: no `data_dir` and no network; the message names the file to place and where.
+    Raises ImportError: no `data_dir` and pooch is not installed.
 
     Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 

@@ -54,10 +54,9 @@ def cache_folder(name: str) -> Path:
 def fetch(name: str, folder: Path | None = None, source: Source | None = None) -> Path:
     """Download the missing files of data set `name`, check them, and return their folder.
 
-    Raises:
-        ImportError: pooch is not installed.
-        ConnectionError: a download failed; the message names the files to place by hand, and where.
-        ValueError: a file does not have the expected checksum.
+    Raises ImportError: pooch is not installed.
+    Raises ConnectionError: a download failed; the message names the files to place by hand, and where.
+    Raises ValueError: a file does not have the expected checksum.
     """
     source = SOURCES[name] if source is None else source
     folder = cache_folder(name) if folder is None else folder

@@ -32,10 +32,9 @@ def load(
 
     Returns: Samples: x float32, y (None without label), class_names (None for values) and feature_names.
 
-    Raises:
-        FileNotFoundError: no such file or folder.
-        ValueError: another ending, an argument for another format, or an error of the format's function.
-        ImportError: a folder of images, and pillow is not installed.
+    Raises FileNotFoundError: no such file or folder.
+    Raises ValueError: another ending, an argument for another format, or an error of the format's function.
+    Raises ImportError: a folder of images, and pillow is not installed.
 
     >>> import pathlib
     >>> from ranvier.data import load

@@ -31,9 +31,8 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
 
     Returns: An array of the file's shape and type, in the machine's byte order.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is not an IDX file, is cut off, damaged, or longer than its header says.
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: the file is not an IDX file, is cut off, damaged, or longer than its header says.
 
     >>> import tempfile, pathlib
     >>> from ranvier.data.datasets import read_idx

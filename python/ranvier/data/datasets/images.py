@@ -26,10 +26,9 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
         size: height and width to scale it to (bilinear, with smoothing if it shrinks); by default unchanged.
         grayscale: one channel, the luma of ITU-R 601.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is broken, or not an image.
-        ImportError: pillow is not installed.
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: the file is broken, or not an image.
+    Raises ImportError: pillow is not installed.
     """
     height, width = _size("read_image", size)
     pixels = _pixels("read_image", require_file("read_image", path), height, width, grayscale)
@@ -50,10 +49,9 @@ class ImageFolder(Dataset[tuple[Image, int]]):
         class_to_idx: the number of each.
         samples: (file, class number) of each image.
 
-    Raises:
-        FileNotFoundError: no such folder.
-        ValueError: no subfolders with images; on reading, a broken file, which is named.
-        ImportError: pillow is not installed.
+    Raises FileNotFoundError: no such folder.
+    Raises ValueError: no subfolders with images; on reading, a broken file, which is named.
+    Raises ImportError: pillow is not installed.
     """
 
     def __init__(

@@ -42,11 +42,10 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Pa
 
     Returns: `(x_train, y_train), (x_test, y_test)`: x float32 (n, 1, 28, 28) in [0, 1], y int64 (n,).
 
-    Raises:
-        FileNotFoundError: a file is missing in `data_dir`; the message names it.
-        ValueError: a file is damaged, or images and labels do not belong together.
-        ConnectionError: no `data_dir` and no network; the message names the files to place and where.
-        ImportError: no `data_dir` and pooch is not installed.
+    Raises FileNotFoundError: a file is missing in `data_dir`; the message names it.
+    Raises ValueError: a file is damaged, or images and labels do not belong together.
+    Raises ConnectionError: no `data_dir` and no network; the message names the files to place and where.
+    Raises ImportError: no `data_dir` and pooch is not installed.
 
     Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
 
