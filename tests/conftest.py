@@ -26,16 +26,10 @@ NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "runtime
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """A run of the whole suite (no path is named) uses two processes, unless the command says -n."""
-    # a shell ignores SIGINT for its background processes, but tests send it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    worker = "PYTEST_XDIST_WORKER" in os.environ  # workers call this hook, too, and must not start workers
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if (
-        whole
-        and not worker
-        and config.getoption("numprocesses", 0) is None
-        and len(os.sched_getaffinity(0)) > 1
-    ):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it; tests send it
+    if hasattr(config, "workerinput") or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return  # one of the two processes, or a part of the suite
+    if config.getoption("numprocesses", 0) is None and len(os.sched_getaffinity(0)) > 1:
         config.option.numprocesses = 2
         config.option.dist = "worksteal"
 

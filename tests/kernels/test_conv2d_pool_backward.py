@@ -188,8 +188,7 @@ def test_not_finite(c, isa, rng):
 
 
 @pytest.mark.parametrize(
-    "shape",
-    [(9, 1, 20, 18, 33, 3), (7, 3, 30, 30, 17, 3), (5, 40, 12, 12, 70, 3), (1, 64, 30, 26, 48, 3)],
+    "shape", [(9, 1, 20, 18, 33, 3), (7, 3, 30, 30, 17, 3), (5, 40, 12, 12, 70, 3), (1, 64, 30, 26, 48, 3)]
 )
 def test_threads(shape, isa, threads, rng):
     """Bitwise equal at any number of threads; partial sums over images and over parts of one."""
@@ -238,10 +237,7 @@ def test_any_geometry(data):
         ({"window": 17}, "got a window of 17 x 17; expected at most 256 elements"),
         ({"window": (7, 2)}, "a window of 7 x 2 and a convolution.s result of 6 x 6"),
         ({"window": 0}, "got window 0; expected at least 1"),
-        (
-            {"dy": np.zeros((2, 5, 3, 2), np.float32)},
-            r"got dy of shape .*; expected \(2, 5, 3, 3\)",
-        ),
+        ({"dy": np.zeros((2, 5, 3, 2), np.float32)}, r"got dy of shape .*; expected \(2, 5, 3, 3\)"),
         ({"where": np.zeros((2, 5, 3, 2), np.uint8)}, "got where of shape"),
         ({"saved": np.zeros((2, 3, 8, 7), np.float32)}, "got saved of shape"),
         ({"w": np.zeros((5, 2, 3, 3), np.float32)}, "got x with 3 channels and weight for 2"),

@@ -9,10 +9,7 @@ from ranvier.reference import distance as reference
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
-CASES = [
-    ("cosine_similarity", {}),
-    *(("pairwise_distance", {"p": p}) for p in (1.0, 2.0, 2.5, float("inf"))),
-]
+CASES = [("cosine_similarity", {}), *(("pairwise_distance", {"p": p}) for p in (1.0, 2.0, 2.5, float("inf")))]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -101,8 +101,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"\[scatter_add\] got axis 2 for dy of shape"):
         kernels.scatter_add(x, np.zeros((3, 4), int), 2, 5)
     with pytest.raises(
-        ValueError,
-        match=r"\[scatter\] got src of shape \(2, 3\) for x of shape \(3, 4\); expected equal",
+        ValueError, match=r"\[scatter\] got src of shape \(2, 3\) for x of shape \(3, 4\); expected equal"
     ):
         kernels.scatter(x, np.zeros((2, 4), int), x[:2, :3], 0)
     with pytest.raises(TypeError, match=r"\[scatter\] got x of dtype float32 and src of dtype float64"):

@@ -8,15 +8,7 @@ from ranvier import kernels
 from support.layouts import LAYOUTS, in_layout
 
 # dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k
-SHAPES = [
-    (1, 70, 33),
-    (3, 600, 90),
-    (20, 0, 9),
-    (6, 1000, 300),
-    (32, 20, 32),
-    (33, 65, 10),
-    (17, 800, 129),
-]
+SHAPES = [(1, 70, 33), (3, 600, 90), (20, 0, 9), (6, 1000, 300), (32, 20, 32), (33, 65, 10), (17, 800, 129)]
 
 
 def drawn(rng, dtype, *shape):

@@ -241,11 +241,7 @@ def test_offsets_of_any_value_touch_nothing_outside(isa, layout):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        (
-            ("x", 0),
-            ValueError,
-            r"\[max_pool2d\] got kernel_size \(0, 0\); expected whole numbers of",
-        ),
+        (("x", 0), ValueError, r"\[max_pool2d\] got kernel_size \(0, 0\); expected whole numbers of"),
         (("x", 2, 0), ValueError, r"\[max_pool2d\] got stride \(0, 0\)"),
         (("x", 2, 1, 2), ValueError, r"got padding \(2, 2\); expected at most half of the window, \(1, 1\)"),
         (("x", 2, 1, -1), ValueError, r"got padding \(-1, -1\); expected whole numbers of at least 0"),

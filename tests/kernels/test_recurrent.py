@@ -182,9 +182,7 @@ def test_errors(rng):
         *("lstm", x[..., :5], h0, c0, *weights),
     )
     refused(
-        ValueError,
-        "[recurrent] got h0 of shape (3, 5); expected (4, 5)",
-        *("lstm", x, h0[:3], c0, *weights),
+        ValueError, "[recurrent] got h0 of shape (3, 5); expected (4, 5)", *("lstm", x, h0[:3], c0, *weights)
     )
     refused(
         TypeError,

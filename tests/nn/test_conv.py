@@ -64,10 +64,7 @@ def test_same_padding_keeps_the_size():
         ((3, 4, 3, 2, "same"), r"got padding 'same' and stride \(2, 2\); expected stride 1"),
         ((3, 4, 3, 1, 0, 1, 2), r"got 3 in_channels, 4 out_channels and 2 groups; expected"),
         ((0, 4, 3), r"got 0 in_channels"),
-        (
-            (3, 4, 3, 1, 0, 1, 1, True, "mirror"),
-            r"got padding_mode 'mirror'; expected one of 'zeros', ",
-        ),
+        ((3, 4, 3, 1, 0, 1, 1, True, "mirror"), r"got padding_mode 'mirror'; expected one of 'zeros', "),
     ],
 )
 def test_wrong_settings(arguments, message):
@@ -80,8 +77,7 @@ def test_one_axis_and_turned_round():
     layer = nn.Conv1d(4, 6, 3, stride=2, groups=2)
     assert layer.weight.shape == (6, 2, 3)
     np.testing.assert_array_equal(
-        layer(x).detach().numpy(),
-        rv.conv1d(x, layer.weight, layer.bias, stride=2, groups=2).detach().numpy(),
+        layer(x).detach().numpy(), rv.conv1d(x, layer.weight, layer.bias, stride=2, groups=2).detach().numpy()
     )
     layer = nn.ConvTranspose1d(4, 6, 4, 2, 1, groups=2)
     assert layer.weight.shape == (4, 3, 4)

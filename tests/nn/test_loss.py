@@ -41,9 +41,7 @@ THREE = (nn.GaussianNLLLoss, nn.MarginRankingLoss)
 
 def test_every_loss_is_here():
     losses = {getattr(nn, name) for name in nn.__all__ if name.endswith("Loss")}
-    assert {loss for loss in losses if loss.__module__.startswith("ranvier.nn.loss")} == {
-        *ALL,
-    }
+    assert {loss for loss in losses if loss.__module__.startswith("ranvier.nn.loss")} == {*ALL}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -273,10 +273,7 @@ def test_text():
             "[rnn] got dropout 1.5; expected a probability, 0 <= dropout <= 1",
         ),
         (lambda: nn.RNN(2, 3, 1, "elu"), "[rnn] got nonlinearity 'elu'; expected 'tanh' or 'relu'"),
-        (
-            lambda: nn.LSTM(2, 3)(rv.rand(4, 5, 3)),
-            "[lstm] got x with 3 features; expected input_size, 2",
-        ),
+        (lambda: nn.LSTM(2, 3)(rv.rand(4, 5, 3)), "[lstm] got x with 3 features; expected input_size, 2"),
         (
             lambda: nn.LSTM(2, 3)(rv.rand(2)),
             "[lstm] got x of shape (2,); expected (steps, N, input_size), or (steps, input_size) without a "
@@ -286,10 +283,7 @@ def test_text():
             lambda: nn.GRU(2, 3)(rv.rand(4, 5, 2), rv.rand(1, 4, 3)),
             "[gru] got h0 of shape (1, 4, 3); expected (1, 5, 3)",
         ),
-        (
-            lambda: nn.GRU(2, 3)(rv.rand(4, 2), rv.rand(2, 3)),
-            "[gru] got h0 of shape (2, 3); expected (1, 3)",
-        ),
+        (lambda: nn.GRU(2, 3)(rv.rand(4, 2), rv.rand(2, 3)), "[gru] got h0 of shape (2, 3); expected (1, 3)"),
         (
             lambda: nn.GRUCell(2, 3)(rv.rand(4, 2), rv.rand(5, 3)),
             "[grucell] got h of shape (5, 3); expected (4, 3)",

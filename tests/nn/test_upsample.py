@@ -15,10 +15,7 @@ LAYERS = [
         {"scale_factor": (1.5, 2), "mode": "bicubic", "align_corners": True},
     ),
     (nn.UpsamplingNearest2d(size=8), {"size": 8}),
-    (
-        nn.UpsamplingBilinear2d(scale_factor=3),
-        {"scale_factor": 3, "mode": "bilinear", "align_corners": True},
-    ),
+    (nn.UpsamplingBilinear2d(scale_factor=3), {"scale_factor": 3, "mode": "bilinear", "align_corners": True}),
 ]
 
 

@@ -247,12 +247,7 @@ def test_the_worked_example():
         (ValueError, r"got query of shape \(4,\)", [(4,), (3, 4), (3, 4)], {}),
         (ValueError, r"got query of shape \(2, 3, 4\)", [(2, 3, 4), (3, 3, 4), (3, 4)], {}),
         (ValueError, r"got dropout_p 1.5; expected a probability", [(3, 4)] * 3, {"dropout_p": 1.5}),
-        (
-            ValueError,
-            r"got attn_mask and is_causal=True",
-            [(3, 4)] * 3,
-            {"attn_mask": "b", "causal": True},
-        ),
+        (ValueError, r"got attn_mask and is_causal=True", [(3, 4)] * 3, {"attn_mask": "b", "causal": True}),
         (ValueError, r"got attn_mask of shape \(2, 2\); .* \(3, 3\)", [(3, 4)] * 3, {"attn_mask": "2"}),
         (ValueError, r"with enable_gqa; expected .* multiple", [(3, 3, 4), *[(2, 3, 4)] * 2], {"gqa": True}),
         (TypeError, r"got attn_mask of dtype int64; expected bool or", [(3, 4)] * 3, {"attn_mask": "i"}),

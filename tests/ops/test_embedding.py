@@ -58,10 +58,7 @@ class TestEmbedding(OpCase):
 class TestEmbeddingOtherGradients(TestEmbedding):
     """Settings that ask for something else than the derivative."""
 
-    variants = (
-        {"shape": (3, 4), "padding": 2},
-        {"shape": (2, 3, 2), "padding": -1, "by_frequency": True},
-    )
+    variants = ({"shape": (3, 4), "padding": 2}, {"shape": (2, 3, 2), "padding": -1, "by_frequency": True})
     test_reference_gradients = None
 
 

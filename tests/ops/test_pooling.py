@@ -58,12 +58,7 @@ class PoolCase(OpCase):
         dilation = getattr(self, "dilation", (1, 1))
         return [
             reference.taps(
-                x.shape[2 + i],
-                self.kernel[i],
-                self.stride[i],
-                self.padding[i],
-                dilation[i],
-                self.ceil_mode,
+                x.shape[2 + i], self.kernel[i], self.stride[i], self.padding[i], dilation[i], self.ceil_mode
             )
             for i in (0, 1)
         ]
@@ -145,12 +140,7 @@ class TestAvgPool2d(PoolCase):
     def _divisor(self, x):
         down, across = (
             reference.divisors(
-                x.shape[2 + i],
-                self.kernel[i],
-                self.stride[i],
-                self.padding[i],
-                self.ceil_mode,
-                self.include,
+                x.shape[2 + i], self.kernel[i], self.stride[i], self.padding[i], self.ceil_mode, self.include
             )
             for i in (0, 1)
         )

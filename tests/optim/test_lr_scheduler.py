@@ -153,19 +153,11 @@ def sgd():
     ("make", "error", "text"),
     [
         (lambda s: s.StepLR(3, 1), TypeError, r"\[StepLR\] got optimizer of type int; expected an Optimizer"),
-        (
-            lambda s: s.StepLR(sgd(), 0),
-            ValueError,
-            r"\[StepLR\] got step_size 0; expected a whole number",
-        ),
+        (lambda s: s.StepLR(sgd(), 0), ValueError, r"\[StepLR\] got step_size 0; expected a whole number"),
         (lambda s: s.LambdaLR(sgd(), [abs, abs]), ValueError, r"got 2 values of lr_lambda; expected one for"),
         (lambda s: s.MultiplicativeLR(sgd(), 0.9), TypeError, "got lr_lambda of type float"),
         (lambda s: s.ConstantLR(sgd(), 1.5), ValueError, r"got factor 1.5; expected 0 <= factor <= 1"),
-        (
-            lambda s: s.LinearLR(sgd(), 0.0),
-            ValueError,
-            r"got start_factor 0.0; expected 0 < start_f",
-        ),
+        (lambda s: s.LinearLR(sgd(), 0.0), ValueError, r"got start_factor 0.0; expected 0 < start_f"),
         (lambda s: s.CosineAnnealingLR(sgd(), 0), ValueError, "got T_max 0"),
         (lambda s: s.CosineAnnealingWarmRestarts(sgd(), 2, 1.5), ValueError, "got T_mult 1.5"),
         (lambda s: s.CosineAnnealingWarmRestarts(sgd(), 2).step(-1), ValueError, "got epoch -1"),
@@ -183,11 +175,7 @@ def sgd():
         (lambda s: s.ReduceLROnPlateau(sgd(), threshold_mode="x"), ValueError, "got threshold_mode 'x'"),
         (lambda s: s.ChainedScheduler([]), ValueError, r"\[ChainedScheduler\] got no schedules"),
         (lambda s: s.ChainedScheduler([3]), TypeError, "got int at 0; expected a schedule"),
-        (
-            lambda s: s.ChainedScheduler([s.ReduceLROnPlateau(sgd())]),
-            ValueError,
-            "got ReduceLROnPlateau",
-        ),
+        (lambda s: s.ChainedScheduler([s.ReduceLROnPlateau(sgd())]), ValueError, "got ReduceLROnPlateau"),
         (
             lambda s: s.ChainedScheduler([s.ExponentialLR(sgd(), 0.9), s.ExponentialLR(sgd(), 0.9)]),
             ValueError,

@@ -167,10 +167,7 @@ def test_update_bn():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (
-            lambda: get_ema_multi_avg_fn(1.5),
-            r"\[get_ema_multi_avg_fn\] got decay 1.5; expected 0",
-        ),
+        (lambda: get_ema_multi_avg_fn(1.5), r"\[get_ema_multi_avg_fn\] got decay 1.5; expected 0"),
         (lambda: AveragedModel(networks(), None, abs, abs), r"\[AveragedModel\] got avg_fn and multi_avg_fn"),
         (
             lambda: AveragedModel(networks()).update_parameters(nn.Linear(3, 4)),

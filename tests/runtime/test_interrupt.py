@@ -79,16 +79,8 @@ LONG: dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]], tuple[i
         (64, 64, 96, 96),
     ),
     "tanh": (_core.tanh, lambda: (repeated(16, 1 << 24),), (16, 1 << 24)),
-    "sum": (
-        lambda x, out: _core.sum(x, 1, False, out),
-        lambda: (repeated(1 << 18, 1 << 16),),
-        (1 << 18,),
-    ),
-    "softmax": (
-        lambda x, out: _core.softmax(x, 1, out),
-        lambda: (repeated(1 << 17, 2048),),
-        (1 << 17, 2048),
-    ),
+    "sum": (lambda x, out: _core.sum(x, 1, False, out), lambda: (repeated(1 << 18, 1 << 16),), (1 << 18,)),
+    "softmax": (lambda x, out: _core.softmax(x, 1, out), lambda: (repeated(1 << 17, 2048),), (1 << 17, 2048)),
     "cumprod": (
         lambda x, out: _core.cumprod(x, 1, False, out),
         lambda: (repeated(1 << 16, 4096),),

@@ -116,13 +116,7 @@ OPS: dict[str, Call] = {
     "einsum": ((), {"*": ("ij,kj->ik", X, X)}),
     "embedding": (
         (CLASSES, X.T),
-        {
-            "padding_idx": 1,
-            "max_norm": None,
-            "norm_type": 2.0,
-            "scale_grad_by_freq": False,
-            "sparse": False,
-        },
+        {"padding_idx": 1, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False},
     ),
     "expand": ((X,), {"*": (4, 2, 3)}),
     "flatten": ((IMAGES,), {"start_dim": 1, "end_dim": -1}),
@@ -136,10 +130,7 @@ OPS: dict[str, Call] = {
     "glu": ((X,), {"dim": 0}),
     "hardtanh": ((X,), {"min_val": -0.5, "max_val": 0.5}),
     "kthvalue": ((X,), {"k": 2, "dim": 1, "keepdim": False}),
-    "interpolate": (
-        (IMAGES,),
-        {**LARGER, "recompute_scale_factor": False, "antialias": False},
-    ),
+    "interpolate": ((IMAGES,), {**LARGER, "recompute_scale_factor": False, "antialias": False}),
     "instance_norm": (
         (IMAGES,),
         {
@@ -269,10 +260,7 @@ KERNELS: dict[str, Call] = {
     **dict.fromkeys(("argmax", "argmin"), ((X,), {"axis": 1, "keepdims": False})),
     **dict.fromkeys(("norm", "prod", "sum_abs"), ((X,), {"axis": 1, "keepdims": False})),
     "sum_exp": ((X, X.max(1)), {"axis": 1, "keepdims": False}),
-    **dict.fromkeys(
-        ("std", "var"),
-        ((X, X.mean(1)), {"axis": 1, "keepdims": False, "correction": 1.0}),
-    ),
+    **dict.fromkeys(("std", "var"), ((X, X.mean(1)), {"axis": 1, "keepdims": False, "correction": 1.0})),
     "clip": ((X,), {"low": 0.2, "high": 0.8}),
     "clip_backward": ((X, X), {"low": 0.2, "high": 0.8}),
     "batch_norm": (
@@ -325,10 +313,7 @@ KERNELS: dict[str, Call] = {
         {"axis": 1, "p": 2.0, "eps": 1e-6, "of_second": False},
     ),
     "gaussian_nll": ((X, X, X), {"reduction": "mean", "full": True, "eps": 1e-6}),
-    "gaussian_nll_backward": (
-        (X, X, X, X),
-        {"reduction": "none", "of": "var", "full": True, "eps": 1e-6},
-    ),
+    "gaussian_nll_backward": ((X, X, X, X), {"reduction": "none", "of": "var", "full": True, "eps": 1e-6}),
     "margin_ranking": ((X, X, X), {"reduction": "mean", "margin": 0.5}),
     "margin_ranking_backward": ((X, X, X, X), {"reduction": "none", "of": "x2", "margin": 0.5}),
     **{name: ((X, CLASSES), {"reduction": "mean", **more}) for name, more in _CLASS_LOSSES.items()},
@@ -343,14 +328,8 @@ KERNELS: dict[str, Call] = {
     "avg_pool1d": ((SIGNALS,), AVERAGE_1D),
     "adaptive_avg_pool2d_backward": ((IMAGES[:, :, :2, :3],), {**_SHAPE, "channels_last": False}),
     "adaptive_avg_pool1d_backward": ((SIGNALS[:, :, :3],), {**_SIGNALS_SHAPE, "channels_last": False}),
-    "adaptive_max_pool1d_backward": (
-        kernels.adaptive_max_pool1d(SIGNALS, 3),
-        _SIGNALS_SHAPE,
-    ),
-    "adaptive_max_pool2d_backward": (
-        kernels.adaptive_max_pool2d(IMAGES, (2, 3)),
-        _SHAPE,
-    ),
+    "adaptive_max_pool1d_backward": (kernels.adaptive_max_pool1d(SIGNALS, 3), _SIGNALS_SHAPE),
+    "adaptive_max_pool2d_backward": (kernels.adaptive_max_pool2d(IMAGES, (2, 3)), _SHAPE),
     "avg_pool1d_backward": ((_POOLED_1D,), {**_SIGNALS_SHAPE, **AVERAGE_1D, "channels_last": False}),
     "avg_pool2d": ((IMAGES,), AVERAGE),
     "avg_pool2d_backward": ((_POOLED,), {**_SHAPE, **AVERAGE, "channels_last": False}),
@@ -360,10 +339,7 @@ KERNELS: dict[str, Call] = {
         {**GEOMETRY, **NEEDS},
     ),
     "conv2d": ((IMAGES, WEIGHT, _array(6)), {**GEOMETRY, "activation": "relu"}),
-    "conv2d_backward": (
-        (kernels.conv2d(IMAGES, WEIGHT, **GEOMETRY), IMAGES, WEIGHT),
-        {**GEOMETRY, **NEEDS},
-    ),
+    "conv2d_backward": ((kernels.conv2d(IMAGES, WEIGHT, **GEOMETRY), IMAGES, WEIGHT), {**GEOMETRY, **NEEDS}),
     "conv_transpose1d": ((SIGNALS, WEIGHT_1D[:4], _array(4)), STAMPS),
     "conv_transpose1d_backward": (
         (kernels.conv_transpose1d(SIGNALS, WEIGHT_1D[:4], **STAMPS), SIGNALS, WEIGHT_1D[:4]),

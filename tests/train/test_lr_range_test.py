@@ -163,20 +163,12 @@ def test_plot(data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (
-            {"start": 0.0},
-            ValueError,
-            r"\[lr_range_test\] got start 0.0 and end 10.0; expected 0",
-        ),
+        ({"start": 0.0}, ValueError, r"\[lr_range_test\] got start 0.0 and end 10.0; expected 0"),
         ({"end": 1e-9}, ValueError, "expected 0 < start < end"),
         ({"steps": 0}, ValueError, r"\[lr_range_test\] got steps 0"),
         ({"smoothing": 1.0}, ValueError, "got smoothing 1.0"),
         ({"divergence": 1.0}, ValueError, "got divergence 1.0"),
-        (
-            {"optimizer": 0.1},
-            TypeError,
-            r"\[lr_range_test\] got optimizer of type float; expected an Opt",
-        ),
+        ({"optimizer": 0.1}, TypeError, r"\[lr_range_test\] got optimizer of type float; expected an Opt"),
         ({"optimizer": list}, TypeError, "got optimizer of type list"),
         ({"x": [], "y": None}, ValueError, "got a loader without batches"),
         ({"x": np.full((4, 5), np.nan)}, ValueError, "first loss is not finite"),

@@ -71,12 +71,7 @@ def samples_of(info: Any, dtype: str, which: str = "sample") -> Iterator[Any]:
 
 
 def judge(
-    info: Any,
-    title: str,
-    begin: Any,
-    most: int = 0,
-    kind: str = "sample",
-    dtypes: Sequence[str] = DTYPES,
+    info: Any, title: str, begin: Any, most: int = 0, kind: str = "sample", dtypes: Sequence[str] = DTYPES
 ) -> Iterator[Verdict]:
     """The verdicts on an OpInfo; begin(dtype, form, number) is called before each sample.
 
