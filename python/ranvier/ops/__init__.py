@@ -22,7 +22,6 @@ from ranvier.ops.index import *
 from ranvier.ops.join import *
 from ranvier.ops.matmul import *
 from ranvier.ops.norms import *
-from ranvier.ops.products import *
 from ranvier.ops.reduce import *
 from ranvier.ops.repeat import *
 from ranvier.ops.scan import *
@@ -30,7 +29,6 @@ from ranvier.ops.scatter import *
 from ranvier.ops.shape import *
 from ranvier.ops.softmax import *
 from ranvier.ops.sort import *
-from ranvier.ops.triangle import *
 from ranvier.ops.variance import *
 
 if _typing.TYPE_CHECKING:

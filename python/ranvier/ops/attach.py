@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from ranvier.ops.shape import permute, transpose
 MODULES = (  # those whose METHODS become methods of Tensor
     "activation.piecewise activation.smooth diagonal elementwise.arithmetic elementwise.compare "
     "elementwise.extrema elementwise.functions elementwise.power elementwise.where index join matmul norms "
-    "products reduce repeat scan scatter shape softmax sort triangle variance"
+    "reduce repeat scan scatter shape softmax sort variance"
 )
 
 
@@ -37,13 +36,13 @@ def _in_place(module: Any, name: str) -> Callable[..., Tensor]:
     op = name[:-1]
     function = getattr(module, op)
 
-    @functools.wraps(function)
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
         return assign(x, function(x, *args, **settings), name)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"As :func:`ranvier.{op}`, in place."
+    method.__wrapped__ = function  # type: ignore[attr-defined]  # its signature
     return method
 
 

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import BORROWED, FLAG
 from ranvier.ops.elementwise.dtypes import Array
 
 Kernel = Callable[..., Array]
@@ -54,3 +57,11 @@ def with_setting(name: str, kernel: Kernel, kernel_backward: Kernel) -> Any:
         return kernel_backward(dy, self.x, self.setting)
 
     return type(name, (Function,), {"__init__": __init__, "forward": forward, "backward": backward})
+
+
+def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
+    """y; with inplace x, after it took over the values of y. An array of the caller is never changed."""
+    if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
+        return y
+    check_leaf(x, name)
+    return assign(x, y, name)

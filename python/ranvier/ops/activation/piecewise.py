@@ -15,7 +15,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.at_maxima import AtMaxima
 from ranvier.ops.elementwise.dtypes import (
     Array,
@@ -27,7 +26,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.layout import zeros
-from ranvier.ops.unary import of_input, with_setting
+from ranvier.ops.unary import of_input, replaced, with_setting
 
 __all__ = [
     "hardshrink",

@@ -13,9 +13,8 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
-from ranvier.ops.unary import of_input, of_output, with_setting
+from ranvier.ops.unary import of_input, of_output, replaced, with_setting
 
 __all__ = [
     "celu",

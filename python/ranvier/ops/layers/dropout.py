@@ -10,9 +10,9 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function, as_inputs
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.activation.inplace import replaced
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
+from ranvier.ops.unary import replaced
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d"]
 
