@@ -81,7 +81,7 @@ def test_windows(window, c, isa, rng):
 
 @pytest.mark.parametrize("size", range(4, 34))
 def test_sizes(size, isa, rng):
-    """Rows and columns left over, tiles of every height, with a border and without."""
+    """Rows and columns left over, tiles of every height, with an edge and without."""
     arrays = random_arrays(rng, "float32", 1, 2, size, 37 - size, 17, 3, 3)
     check_bits(*arrays)
     check_bits(*arrays, 3, padding=1)

@@ -13,13 +13,13 @@ Axis::Axis(const AxisGeometry& geometry, Carver& carver)
       count_(carver.take<int64_t>(1)),
       classes_(carver.take<Class>(most_classes())) {}
 
-// Of each phase the first tap and the last fall with the position.
+// From class to class of a phase, the first tap or the last one changes.
 int64_t Axis::most_classes() const {
   const int64_t phases = std::min(phases_, g_.out), taps = g_.taps / whole_.period + 1;
   return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);
 }
 
-// The class of one position, without any others.
+// A class of one position.
 Axis::Class Axis::class_at(int64_t o) const {
   Class c{o, phases_, 0, 0, 1, 0, whole_.period, 0, 0};
   const int64_t divisor = g_.transposed ? g_.stride : 1;
@@ -36,8 +36,8 @@ Axis::Class Axis::class_at(int64_t o) const {
   return c;
 }
 
-// How many positions after the class's first are of the same class: until a tap before the first comes into
-// the input, or the last leaves it.
+// How many positions after the class's first have the same taps: until a tap before the first one enters the
+// input, or the last one leaves it.
 int64_t Axis::equal_steps(const Class& c) const {
   const int64_t steps = (g_.out - 1 - c.first_position) / phases_;
   if (c.tap_count == 0) return 0;
@@ -65,7 +65,7 @@ void Axis::build() const {
 }
 
 Axis::Class Axis::Class::within(int64_t begin, int64_t end) const {
-  const auto before = [&](int64_t bound) {  // members in front of it
+  const auto before = [&](int64_t bound) {  // members below it
     return bound <= first_position ? 0 : std::min(size, ceil_division(bound - first_position, position_step));
   };
   Class c = *this;

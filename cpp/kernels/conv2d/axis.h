@@ -1,4 +1,4 @@
-// Which inputs an output position needs, along one axis, and which positions need the same.
+// The inputs of an output position along one axis, and the positions that use the same taps.
 #pragma once
 #include <cstdint>
 
@@ -12,7 +12,7 @@ namespace ranvier {
 // meet at input index
 //   o * stride - pad + t * dilation                          forward
 //   (o + pad - (taps - 1 - t) * dilation) / stride           transposed, where that is whole
-// when that lies in [0, in). Taps in between padding are thus never multiplied by zeros.
+// if that is in [0, in). So no tap is multiplied by the zeros of the padding.
 struct AxisGeometry {
   int64_t out, in, taps, stride, dilation, pad;
   bool transposed;
@@ -36,9 +36,9 @@ struct AxisTap {
   int64_t tap, offset;  // offset: of its input from that of the position's first tap
 };
 
-// The positions sorted into classes that use the same taps at the same offsets: the inner part, the first and
-// last few, each phase of a stride. A tile takes its pixels from one class. Positions, inputs and taps of a
-// class are evenly spaced, so that no table grows with the positions or the taps.
+// The positions in classes that use the same taps at the same offsets: the inner part, the first and last
+// few, each phase of a stride. A tile takes its pixels from one class. Positions, inputs and taps of a class
+// are evenly spaced: the memory of a class does not grow with their numbers.
 class Axis {
  public:
   struct Class {
@@ -48,7 +48,7 @@ class Axis {
     int64_t position(int64_t i) const { return first_position + i * position_step; }
     int64_t base(int64_t i) const { return first_base + i * base_step; }  // the input of its first tap
     AxisTap tap(int64_t i) const { return {first_tap + i * tap_step, i * offset_step}; }
-    Class within(int64_t begin, int64_t end) const;  // the members whose positions lie in [begin, end)
+    Class within(int64_t begin, int64_t end) const;  // the members with positions in [begin, end)
   };
 
   Axis(const AxisGeometry& geometry, Carver& carver);  // takes its memory; build() fills it

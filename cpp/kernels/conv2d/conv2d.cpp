@@ -54,32 +54,21 @@ void correlate(const Team& team, const Call& call, void* workspace) {
 
 }  // namespace
 
-template <class T>
-size_t Conv2dForward<T>::workspace_bytes(int team) const {
-  return correlation_bytes(*this, team);
-}
-template <class T>
-void Conv2dForward<T>::run(const Team& team, void* workspace) const {
-  correlate(team, *this, workspace);
-}
-
-template <class T>
-size_t Conv2dBackwardInput<T>::workspace_bytes(int team) const {
-  return correlation_bytes(*this, team);
-}
-template <class T>
-void Conv2dBackwardInput<T>::run(const Team& team, void* workspace) const {
-  correlate(team, *this, workspace);
-}
-
-template <class T>
-size_t ConvTranspose2dForward<T>::workspace_bytes(int team) const {
-  return correlation_bytes(*this, team);
-}
-template <class T>
-void ConvTranspose2dForward<T>::run(const Team& team, void* workspace) const {
-  correlate(team, *this, workspace);
-}
+#define RANVIER_X(Call)                                        \
+  template <class T>                                           \
+  size_t Call<T>::workspace_bytes(int threads) const {         \
+    return correlation_bytes(*this, threads);                  \
+  }                                                            \
+  template <class T>                                           \
+  void Call<T>::run(const Team& team, void* workspace) const { \
+    correlate(team, *this, workspace);                         \
+  }                                                            \
+  template struct Call<float>;                                 \
+  template struct Call<double>;
+RANVIER_X(Conv2dForward)
+RANVIER_X(Conv2dBackwardInput)
+RANVIER_X(ConvTranspose2dForward)
+#undef RANVIER_X
 
 // f on the kernel whose packed weights these are.
 template <class T, class F>
@@ -114,11 +103,5 @@ void Conv2dPack<T>::run(const Team& team, void* workspace) const {
 
 template struct Conv2dPack<float>;
 template struct Conv2dPack<double>;
-template struct Conv2dForward<float>;
-template struct Conv2dForward<double>;
-template struct Conv2dBackwardInput<float>;
-template struct Conv2dBackwardInput<double>;
-template struct ConvTranspose2dForward<float>;
-template struct ConvTranspose2dForward<double>;
 
 }  // namespace ranvier

@@ -4,22 +4,20 @@
 //   x (n, c, h, w), w (k, c / groups, r, s), bias (k) or none, y (n, k, p, q):
 //   y[n, k, p, q] = bias[k] + sum over c, r, s of
 //                   x[n, c, p * stride - pad + r * dilation, q * stride - pad + s * dilation] * w[k, c, r, s]
-//   with x zero outside its bounds. p and q are given by y: what is padded at the far sides follows from
-//   them.
+//   with x zero outside its bounds. The shape of y gives p and q, and so the padding at the far sides.
 //
 // In programs, a batch norm by running statistics may come before the activation: y = activation((z - m) a +
-// b) with the numbers of BatchNormScale, z = x * w + bias, to the bits of the norm as a call of its own.
+// b) with the numbers of BatchNormScale and z = x * w + bias. The bits are those of a separate norm.
 //
-// Any strides in x, w, bias, dy. Fast where the channels of x and dy are contiguous (channels-last): anything
-// else is first copied so. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs
+// Any strides in x, w, bias, dy. Fast where the channels of x and dy are contiguous (channels-last): other
+// layouts are copied first. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs
 // are written only.
-//
-// Every element of y and dx is one chain of FMAs over taps and channels; where its tensor has few channels
-// and the other many, the sum of a vector of such chains, each over every so many-th channel; where
-// winograd.h's algorithm is allowed and by the shapes pays, a sum of chains over channels, one for each
-// product of its tile, and what is not finite in x then reaches up to the whole tile of 2 x 2 outputs. dw and
-// db are sums of at most 16 chains over fixed parts of the pixels, combined in order. So all bits
-// depend on the shapes alone, never on blocks or threads.
+// Every element of y and dx is one chain of FMAs over taps and channels. Where its tensor has few channels
+// and the other many, it is the sum of a vector of such chains, with the channels dealt out to the lanes.
+// Where Winograd's algorithm is allowed and pays by the shapes, it is a sum of chains over channels, one for
+// each product of a tile, and an infinity or NaN in x then affects up to the whole tile of 2 x 2 outputs. dw
+// and db are sums of at most 16 chains over fixed parts of the pixels, added in order. So all bits depend on
+// the shapes alone, not on blocks or threads.
 #pragma once
 #include <cstddef>
 
@@ -56,15 +54,15 @@ struct Conv2dForward {
   }
 };
 
-// The weights of a convolution in the panels that its inner loops read, or transformed, for calls that all
-// have the same. Of `conv` only w is read; its other views say which way it goes.
+// The weights of a convolution as its inner loops read them, packed once for many calls. Of `conv` only w is
+// read; the shapes of its other views decide the algorithm.
 template <class T>
 struct Conv2dPack {
   static constexpr const char* name = "conv2d_pack";
   Conv2dForward<T> conv;
   TensorView<T> packed;  // 1-D, of size()
 
-  int64_t size() const;  // 0: it goes a way that packs nothing
+  int64_t size() const;  // 0: the algorithm packs no weights
   size_t workspace_bytes(int team) const;
   void run(const Team& team, void* workspace) const;
   template <class V>
@@ -90,7 +88,7 @@ struct Conv2dBackwardInput {
   }
 };
 
-// conv_transpose2d: the gradient to the input as a layer of its own, with a bias for each channel of y.
+// conv_transpose2d: the gradient to the input as a layer, with a bias for each channel of y.
 //   x (n, k, p, q), w (k, c / groups, r, s), bias (c) or none, y (n, c, h, w)
 template <class T>
 struct ConvTranspose2dForward {

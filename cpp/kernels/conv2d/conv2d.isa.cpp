@@ -11,8 +11,8 @@ namespace ranvier::RANVIER_ISA {
 
 // As in matmul: the accumulators, a row of b and one element of a fill the register file.
 constexpr int kConvVectors = 2;
-// The heights that there is code for, of tiles one vector wide and two: a tile of another height is computed
-// as the next.
+// The heights that there is code for, of tiles one vector wide and two. Other heights use the next larger
+// one.
 #if RANVIER_VECTOR_REGISTERS >= 32
 constexpr int kTileRows[][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
 #elif RANVIER_HAS_FMA
@@ -46,9 +46,9 @@ RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const
   }
 }
 
-// Each row has a pointer of its own, so that a tile may hold any pixels (of several image rows, several
-// images); all of them move by the same index. They do not all fit into registers: where a product is one
-// vector's only, four in a row share the loading of the pointer.
+// Each row has its own pointer, so that a tile may hold any pixels (of several image rows or images); all
+// move by the same index. The pointers do not all fit into registers: in tiles one vector wide, four products
+// share one load of it.
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int kSteps = kVectors == 1 ? 4 : 1;
@@ -85,8 +85,8 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
   }
 }
 
-// Ragged columns, with all that a tile may ask for. One loop for all tile shapes, on the accumulators spilled
-// to memory.
+// Ragged columns, with all settings of a tile. One loop for all tile shapes, on accumulators spilled to
+// memory.
 template <class T>
 static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
@@ -171,7 +171,7 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVecto
 
 template <class T, int kRows, int kVectors>
 static void tile(const ConvTile<T>& t) {
-  // The lines that the results go to are on their way while the products run.
+  // The lines of the results are prefetched while the products run.
   if (!t.stream) {
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -184,7 +184,7 @@ static void tile(const ConvTile<T>& t) {
   store_tile<T, kRows, kVectors>(t, acc);
 }
 
-// Four pixels at a time, so that the additions do not wait for each other.
+// Four pixels at a time, for four independent sums.
 template <class T>
 static void sum(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns, T* out) {
   constexpr int L = lanes<T>;

@@ -7,7 +7,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kBlockBytes = 1 << 20;    // of input images worked on together
-constexpr int64_t kGroupBytes = 256 << 10;  // of weights that stay in L2 beside what passes
+constexpr int64_t kGroupBytes = 256 << 10;  // of weights that stay in L2
 constexpr int64_t kChunkBytes = 64 << 10;   // of input and output, which stay in L2 for a group of panels
 constexpr int64_t kCacheLine = 64;
 constexpr int64_t kStreamBytes = 16 << 20;  // of output: more would not be in the caches when it is next read

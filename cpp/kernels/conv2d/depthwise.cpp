@@ -118,7 +118,7 @@ void Depthwise<T>::pack_block(int64_t block) const {
   }
 }
 
-// Items are the output rows, image by image, in it chunk of channels by chunk, row by row.
+// Items are the output rows, ordered by image, chunk of channels, row.
 template <class T>
 void Depthwise<T>::compute(const OpenTeam& team) const {
   const int64_t lanes = conv_kernels<T>().lanes, height = p_.y.shape[2];
@@ -204,7 +204,7 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
   }
 }
 
-// The last block's channels that the one before holds too are left to that.
+// Channels that the last two blocks share are stored from the first of them.
 template <class T>
 void DepthwiseWeight<T>::combine(const OpenTeam& team) const {
   const int64_t lanes = conv_kernels<T>().lanes, panel = taps_ * lanes;

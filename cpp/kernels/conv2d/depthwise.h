@@ -1,5 +1,5 @@
-// Depthwise convolutions: each channel of y is made of its own channel of x. The plan of forward and of the
-// gradient to the input, which are one computation, and of the gradients to weight and bias.
+// Depthwise convolutions: each channel of y is computed from one channel of x. Forward and the gradient to
+// the input are one computation.
 #pragma once
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/correlate.h"
@@ -8,7 +8,6 @@
 
 namespace ranvier {
 
-// Each output channel has one input channel, its own.
 template <class X, class Y>
 bool is_depthwise(const Conv2dGeometry& geometry, const X& x, const Y& y) {
   return geometry.groups > 1 && geometry.groups == x.shape[1] && geometry.groups == y.shape[1];
@@ -40,7 +39,7 @@ struct DepthwiseBlocks {
   int64_t channels, count, splits;               // splits: the most chunks there may be
 };
 
-// Fewer channels than a vector are read from a copy with room behind them.
+// Fewer channels than a vector are read from a copy with space after them.
 template <class T>
 int64_t whole_vectors(int64_t channels) {
   return channels < conv_kernels<T>().lanes ? channels : 0;
@@ -102,8 +101,8 @@ inline int64_t list_row_taps(const AxisGeometry& rows, int64_t row, int64_t x_st
   return count;
 }
 
-// Row taps listed, what the next output row will be the first to touch: y_next, and as many rows of x as the
-// stride, though not more than its taps.
+// Sets what the next output row will be the first to read or write: y_next, and as many rows of x as the
+// stride, but not more than its taps.
 template <class T>
 void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, const DepthwiseRowTap* taps, int64_t x_stride,
                   const T* y_next) {
@@ -114,8 +113,7 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, const DepthwiseR
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + last + (step - i) * x_stride;
 }
 
-// Larger images come from memory and are better asked for early; smaller ones lie in a cache, where that only
-// costs.
+// Larger images come from memory and are prefetched; smaller ones are in a cache.
 constexpr int64_t kDepthwiseFarBytes = 4 << 20;
 
 template <class X, class Y>

@@ -14,15 +14,15 @@ RANVIER_INLINE int64_t first_channel(const DepthwiseRow<T>& d, int64_t block) {
   return at <= last ? at : last < 0 ? 0 : last;
 }
 
-// Bits [begin, end), as far as they lie in [0, count).
+// Bits [begin, end), as far as they are in [0, count).
 RANVIER_INLINE uint32_t bits_between(int64_t begin, int64_t end, int64_t count) {
   begin = begin < 0 ? 0 : begin;
   end = end < count ? end : count;
   return begin < end ? ((uint32_t{1} << end) - 1) & ~((uint32_t{1} << begin) - 1) : 0;
 }
 
-// The pixels of the next row's tile that no row before it has touched: on their way to L2 while this tile is
-// computed, since hardware prefetchers do not foresee their distance from each other.
+// Prefetches to L2 the pixels of the next row's tile that no row before it has read. Hardware prefetchers do
+// not predict their distance.
 template <class T>
 RANVIER_INLINE void prefetch_next(const DepthwiseRow<T>& d, int64_t column, int64_t t, int64_t channel) {
   if (!d.y_next) return;
@@ -64,8 +64,8 @@ RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, con
     if (q < count) store(y, acc[q]);
 }
 
-// Outputs [t, t + Q) of a pass whose kTaps taps lie side by side: each vector of x is loaded once for a row
-// of taps. At the edges of the image, and of the row, the columns that are not used are passed over.
+// Outputs [t, t + Q) of a pass whose kTaps taps are side by side: each vector of x is loaded once for a row
+// of taps. Columns outside the image or the row are skipped.
 template <class T, int kTaps, int kStep>
 static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>, kColumns = (Q - 1) * kStep + kTaps;
@@ -211,8 +211,8 @@ using Tile = void (*)(const Row&, int64_t);
 template <class T>
 constexpr bool kFloat = sizeof(T) == sizeof(float);
 
-// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1. What is rare, or does not fit the
-// registers, is left to the first.
+// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1. Rare cases, and those that do not fit
+// the registers, use the first.
 constexpr bool kWide = RANVIER_VECTOR_REGISTERS >= 32;
 template <class T>
 constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
@@ -221,7 +221,7 @@ constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
                                                      kFloat<T> ? slide<T, 5, 1> : gather<T>,
                                                      kFloat<T> ? slide<T, 5, 2> : gather<T>,
                                                      kFloat<T>&& kWide ? slide<T, 7, 1> : gather<T>};
-// [does a tile meet an edge]
+// [is a tile at an edge]
 template <class T>
 constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
     {gather_weight<T>, slide_weight<T, 3, 1, false>, slide_weight<T, 3, 2, false>,

@@ -1,5 +1,5 @@
-// What depthwise convolutions ask of an ISA level. Channels are independent: a vector holds those of one
-// pixel, and a tile some pixels of one output row, for one vector of channels after the other.
+// The kernels that an ISA level has for depthwise convolutions. Channels are independent: a vector holds
+// those of one pixel, and a tile some pixels of one output row, one vector of channels after another.
 #pragma once
 #include "base/isa.h"
 #include "base/tensor_view.h"
@@ -8,19 +8,19 @@ namespace ranvier {
 
 constexpr int kDepthwisePixels = 8;  // outputs of a tile: with the taps of a row they fit 16 registers
 
-// One tap along w, seen from a pass: output t of the pass meets it at column input + t * in_step, which lies
-// inside the image for begin <= t < end.
+// One tap along w of a pass: output t of the pass reads column input + t * in_step, which is inside the image
+// for begin <= t < end.
 struct DepthwiseTap {
   int64_t tap, input, begin, end;
 };
 
-// Outputs first, first + out_step, ... of a row, which use the same taps. Forward all outputs of a row; of
+// Outputs first, first + out_step, ... of a row, which use the same taps: forward all outputs of a row, in
 // the gradient to the input one phase of the stride.
 struct DepthwisePass {
   const DepthwiseTap* taps;
   int64_t tap_count;
   int64_t first, count;
-  int64_t inner_begin, inner_end;  // the outputs t that meet all taps
+  int64_t inner_begin, inner_end;  // the outputs t whose taps are all inside
   bool adjacent;                   // taps follow each other in the weights and in the image
 };
 
@@ -29,8 +29,8 @@ struct DepthwiseRowTap {
   int64_t x, w;
 };
 
-// Block b holds the channels from min(b * lanes, channels - lanes) on: the last one overlaps the one before
-// it rather than be narrower, unless there is only one.
+// Block b holds the channels from min(b * lanes, channels - lanes) on: a last block with fewer overlaps the
+// one before it.
 template <class T>
 struct DepthwiseRow {
   const DepthwisePass* pass;
@@ -41,7 +41,7 @@ struct DepthwiseRow {
   int64_t in_step, out_step;
   int64_t channels, first_block, last_block;
   const T *y_next,
-      *x_next[2];  // what the next row will be the first to touch, to be prefetched; or y_next null
+      *x_next[2];  // what the next row will be the first to use, to be prefetched; or y_next null
   int new_rows;    // of x_next
   int64_t panel;   // taps * lanes: from one block's weights, [tap][lanes], to the next
 };

@@ -1,5 +1,5 @@
-// The micro-kernel where output channels are few: their weights would leave most lanes of a vector empty, so
-// here the lanes are input channels, added up at the end. Included by conv2d.isa.cpp only.
+// The micro-kernel for few output channels: the lanes are input channels, which are added at the end.
+// Included by conv2d.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/tile.h"
@@ -16,7 +16,7 @@ constexpr int dot_rows(int outs) {
   return rows < 12 ? rows : 12;
 }
 
-// Lane i becomes the sum of vector i's lanes: two vectors are halved and laid side by side, and so on.
+// Lane i becomes the sum of vector i's lanes: halves of two vectors are added into one vector, and so on.
 template <int kGroup, class T>
 RANVIER_INLINE vec<T> sum_lanes(vec<T> (&rows)[lanes<T>]) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;
@@ -43,11 +43,11 @@ static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* 
     store(totals + first, sum_lanes<L / 2, T>(square));
   }
   int i = 0, j = 0;
-  for (int k = 0; k < count; ++k) {  // loops over i and j would be vectorized, and slower
+  for (int k = 0; k < count; ++k) {  // loops over i and j would be vectorised, and slower
     if (j < t.columns) {
       T x = t.bias ? totals[k] + t.bias[j] : totals[k];
       if (t.norm) x = normalized(x, t.norm + j, t.norm_step);
-      t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // of -0 too, as the vectors' maximum with 0
+      t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // of -0 too, like the maximum of vectors
     }
     if (++j == width) j = 0, ++i;
   }
@@ -90,7 +90,7 @@ static void dot_tile(const ConvTile<T>& t) {
   store_dots<T>(t, sums);
 }
 
-// More columns than half a vector are better off as vectors of columns.
+// More columns than half a vector are faster as vectors of columns.
 template <class T, int kOuts>
 static void dots_if_few([[maybe_unused]] const ConvTile<T>& t) {
   if constexpr (2 * kOuts <= lanes<T>) dot_tile<T, kOuts>(t);

@@ -23,7 +23,7 @@ class PixelRows {
   T* copy_;
 };
 
-// How output channels, in groups, are cut into panels of up to two vectors, or as many as are asked for.
+// Output channels, in groups, cut into panels: of up to two vectors, or of a given width.
 template <class T>
 struct Panels {
   Panels(int64_t groups, int64_t per_group, int width = 0);

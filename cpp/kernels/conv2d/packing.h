@@ -6,8 +6,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// A square of up to lanes output channels x up to lanes elements that lie one after another in w is
-// transposed in registers. Element e is tap e % taps of channel first + e / taps.
+// A square of up to lanes output channels x up to lanes consecutive elements of w is transposed in registers.
+// Element e is tap e % taps of channel first + e / taps.
 template <class T>
 static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements) {
   constexpr int L = lanes<T>;

@@ -1,5 +1,5 @@
-// A thread's contiguous share of a list of work that is never written down: the caller walks it, giving the
-// weight of each run of equal items.
+// How work is shared out. Share: a thread's contiguous share of a list of work that is not stored: the caller
+// walks it and gives the weight of each run of equal items.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -28,7 +28,7 @@ class Share {
     at_ += count * weight;
     return r;
   }
-  // True, and the walk moves past them, where all of the next items are others'.
+  // True, and the walk moves past them, where all of the next items belong to other threads.
   bool skip(int64_t weight) {
     if (at_ + weight > lo_ && at_ < hi_) return false;
     at_ += weight;
@@ -43,8 +43,8 @@ class Share {
   int64_t lo_, hi_, at_ = 0;
 };
 
-// Into how many parts `pixels` are cut whose sums are kept apart and then added in order. From the shapes
-// alone; a power of two, so that teams of such a size get even shares.
+// The number of parts of `pixels` that have separate sums, which are then added in order. It depends on the
+// shapes alone. A power of two, so that teams of such a size get even shares.
 inline int64_t partial_sums(int64_t pixels, int64_t pixels_of_part, int64_t most) {
   constexpr int64_t kMaxPartials = 16;
   int64_t parts = std::clamp<int64_t>(pixels / pixels_of_part, 1, kMaxPartials);

@@ -1,4 +1,4 @@
-// What conv2d's loops ask of an ISA level: one micro-kernel, which serves forward and both gradients, and the
+// The kernels that an ISA level has for conv2d: one micro-kernel, for forward and both gradients, and the
 // changes of layout around it.
 #pragma once
 #include "base/isa.h"
@@ -18,7 +18,7 @@ struct ConvSegment {
 // all of which are readable.
 //   forward: rows are output pixels, a[i] their first input value, b a panel of weights, segments the taps
 //   to dx:   the same on dy and flipped weights
-//   to dw:   rows are taps of the weights, a[i] where they lie in x, b is dy, segments are runs of pixels
+//   to dw:   rows are taps of the weights, a[i] their places in x, b is dy, segments are runs of pixels
 //
 // For dots() the lanes are input channels instead: a[i] and b are read in vectors, of b one for each of
 // step_b columns, up to kMaxDots; the last of a segment counts n % lanes channels, and b is zero beyond them.
@@ -33,7 +33,7 @@ struct ConvTile {
   int rows, columns;
   bool accumulate;  // c += the sum; else c = activation(norm(the sum + bias))
   bool relu;
-  bool stream;              // c lies on vectors, and goes past the caches
+  bool stream;              // c is aligned to vectors, and is stored past the caches
   const T* bias;            // of columns elements, or null
   const T* norm = nullptr;  // m of columns elements, and norm_step further a, then b; or null: none
   int64_t norm_step = 0;
@@ -43,7 +43,7 @@ struct ConvTile {
   int reach;
   const char* fetch;   // what a later tile will read is brought nearer meanwhile,
   int64_t fetch_step;  // so many bytes for each product
-  int64_t ahead;       // dots(): what lies so many elements after each vector, or 0
+  int64_t ahead;       // dots(): prefetches so many elements after each vector; or 0
 };
 
 // The weights of one panel: up to `width` output channels o, for each tap t and input channel c.

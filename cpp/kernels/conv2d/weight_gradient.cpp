@@ -4,17 +4,16 @@
 #include <utility>
 
 #include "kernels/conv2d/depthwise.h"
-#include "kernels/conv2d/weight_gradient.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kChunkBytes = 512 << 10;  // of x and dy, which stay in L2 while all taps pass over them
+constexpr int64_t kChunkBytes = 512 << 10;  // of x and dy, which stay in L2 for all taps
 constexpr int64_t kMinChunkPixels = 256;    // fewer would not pay for loading and storing a tile's sums
 constexpr int64_t kMaxChunkPixels = 1024;
 constexpr int64_t kPixelsOfPart = 768;
 
-// Output positions for which one tap lies inside the input.
+// Output positions for which one tap is inside the input.
 Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int64_t pad, int64_t dilation) {
   const int64_t shift = pad - tap * dilation;  // input = position * stride - shift
   const int64_t begin = shift > 0 ? ceil_division(shift, stride) : 0;
@@ -22,11 +21,51 @@ Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int
   return {begin, std::max(begin, end)};
 }
 
-}  // namespace
+// The pixels for which a set of taps is used: output rows [p0, p1) x columns [q0, q1), taps [r0, r1) x
+// [s0, s1). Every pixel of the one meets every tap of the other inside the input.
+struct WeightJob {
+  int64_t p0, p1, q0, q1, r0, r1, s0, s1;
+};
 
+// The sums of a panel of output channels are [tap][channel of the group][width]; a row is one (tap, channel).
 template <class T>
-struct WeightGradient<T>::Chunk {
-  int64_t part, first_row, last_row;
+class WeightGradient {
+ public:
+  WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
+
+ private:
+  struct Chunk {  // output rows of all images, numbered through
+    int64_t part, first_row, last_row;
+  };
+  void accumulate_part(const OpenTeam& team, int64_t part, Range units) const;
+  void panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel, Range units) const;
+  void run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
+               int64_t last) const;
+  int64_t list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments) const;
+  void sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const;
+  void combine(const OpenTeam& team) const;
+
+  int64_t units_per_panel() const { return by_tap_ ? taps_ * tiles_per_tap_ : 1; }
+  WeightJob job_of_tap(int64_t tap) const;
+  WeightJob job_of_region(const Axis::Class& rows, const Axis::Class& columns) const;
+  T* sums(int64_t part, int64_t panel) const {
+    return sums_ + (part * panels_.count() + panel) * panel_size_;
+  }
+  T* bias_sums(int64_t part) const { return bias_sums_ + part * panels_.count() * panels_.width; }
+
+  Conv2dBackwardWeight<T> c_;
+  int64_t in_group_, out_group_, taps_;
+  Panels<T> panels_;
+  PixelRows<T> x_, dy_;
+  Axis rows_, columns_;
+  bool by_tap_;            // tiles hold channels of one tap; else any taps and channels of a region
+  int64_t tiles_per_tap_;  // where by_tap_
+  int64_t parts_;          // of the pixels; decided by the shapes alone
+  int64_t chunk_rows_;
+  int64_t panel_size_;  // elements
+  T *sums_, *bias_sums_;
+  ConvSegment* segments_;  // chunk_rows_ for each thread
 };
 
 template <class T>
@@ -131,7 +170,7 @@ WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
   return {p.begin, p.end, q.begin, q.end, r, r + 1, s, s + 1};
 }
 
-// Forward, the positions of a class and its taps are without gaps.
+// Where not transposed, the positions of a class and its taps are without gaps.
 template <class T>
 WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::Class& columns) const {
   const int64_t p = rows.first_position, q = columns.first_position;
@@ -231,10 +270,8 @@ void WeightGradient<T>::combine(const OpenTeam& team) const {
                  c_.db.strides[0]);
 }
 
-namespace {
-
-// The gradient to the weight where output channels are few and input channels many: with the roles of x and
-// dy exchanged, since vectors of few output channels would be empty for the most part.
+// The gradient to the weight for few output channels and many input channels: x and dy exchange their roles,
+// since vectors of few output channels would be mostly empty.
 //
 // At stride 1 the sum over outputs of dy[p] x[p + tap - pad] is the sum over inputs of x[h] dy[h + tap' -
 // pad'] with tap' = taps - 1 - tap and pad' = (taps - 1) dilation - pad: a weight gradient with the taps
@@ -298,7 +335,8 @@ class ExchangedWeight {
   WeightGradient<T> exchanged_, bias_;
 };
 
-// Outputs for each channel, where each is a group: as many depthwise convolutions. 0 where those do not pay.
+// Where each channel is a group: its number of outputs, each of which is a depthwise convolution. 0 where
+// those do not pay.
 template <class T>
 int64_t depthwise_outputs(const Conv2dBackwardWeight<T>& c) {
   const int64_t groups = c.geometry.groups, outputs = c.dy.shape[1] / groups;
@@ -347,8 +385,6 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
   WeightGradient<T>(*this, carver, threads).run(team);
 }
 
-template class WeightGradient<float>;
-template class WeightGradient<double>;
 template struct Conv2dBackwardWeight<float>;
 template struct Conv2dBackwardWeight<double>;
 

@@ -6,14 +6,14 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kBlockBytes = 512 << 10;  // of transformed inputs and products, which stay in L2
-constexpr int64_t kMinBlock = 56;           // tiles: so often are weights used that come from memory
+constexpr int64_t kMinBlock = 56;           // tiles that use a weight once it is loaded
 constexpr int64_t kGroupColumns = 128;      // output channels of a group of panels
 constexpr int64_t kPackedChannels = 32;     // of weights that are transformed together
 
 constexpr int64_t kLine = 64 / sizeof(float);
 
-// What lies a multiple of many cache lines apart shares few sets of the caches: of the 16 planes any even
-// number is too many, of the rows of a tile eight.
+// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes are an odd
+// number of lines apart, and the rows of tiles not a multiple of eight.
 int64_t plane_stride(int64_t elements) { return (ceil_division(elements, kLine) | 1) * kLine; }
 int64_t row_stride(int64_t elements) {
   const int64_t lines = ceil_division(elements, kLine);
@@ -24,7 +24,7 @@ int64_t first_pad(const Correlation<float>& p, int d) {
   return p.transposed ? 2 - p.geometry.pad[d] : p.geometry.pad[d];
 }
 
-// Pairs of an output along one axis and a tap that meet inside the input.
+// Pairs of an output along one axis and a tap that is inside the input.
 int64_t used_taps(int64_t out, int64_t in, int64_t pad) {
   int64_t count = 0;
   for (int64_t tap = 0; tap < 3; ++tap)
@@ -169,7 +169,8 @@ void Winograd::pack_weights(const OpenTeam& team) const {
   }
 }
 
-// A thread takes tiles of its own. Where they are few, threads share them and take panels.
+// A thread takes its own tiles. Where there are few, several threads take the same tiles and different
+// panels.
 void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
   const int64_t size = team.size(), index = team.index();
   int64_t across = 1;  // threads with the same tiles
@@ -232,7 +233,7 @@ void Winograd::products(const WinogradBlock& block) const {
     const int64_t begin = std::max(all.begin, block.tiles.begin) - block.tiles.begin;
     const int64_t end = std::min(all.end, block.tiles.end) - block.tiles.begin;
     if (begin >= end) continue;
-    // even heights: a tile of an odd one takes as long as of the next
+    // even heights: odd ones take as long as the next even one
     const int64_t rows = ceil_division(end - begin, ceil_division(end - begin, kernels.mr) * 2) * 2;
     for (int64_t panel = block.panels.begin; panel < block.panels.end; ++panel) {
       t.b = u_ + product * u_plane_ + panel * in_ * panels_.width;
@@ -260,7 +261,7 @@ WinogradSums Winograd::sums(const WinogradBlock& block) const {
 // Costs are in multiply-adds of the products; the constants are fitted to times of 100 shapes from 1x1 to
 // 28x28 pixels and from 4 to 1024 channels.
 bool winograd_pays(const Correlation<float>& p) {
-  constexpr double kDirectProduct = 0.9;        // its chains are longer
+  constexpr double kDirectProduct = 0.9;        // longer chains
   constexpr double kStepsOfTile = 5;            // to load and store the sums of a product
   constexpr double kWeight = 50, kTile = 2600;  // transforms, beyond what packing costs in the direct sum
   constexpr double kGain = 1.05;

@@ -14,9 +14,9 @@ namespace ranvier {
 // Where it is defined, and takes less time than the direct sum; from the shapes alone.
 bool winograd_pays(const Correlation<float>& problem);
 
-// The tiles of all images in the order in which they are worked on: by what lies inside y, so that those
-// which need one of the 16 products are neighbours. A tile whose second column (row) lies outside needs none
-// of the products with j = 3 (i = 3).
+// The tiles of all images in the order of the work: by the part of the tile that is inside y, so that the
+// tiles that need one of the 16 products are neighbours. A tile whose second column (row) is outside needs
+// none of the products with j = 3 (i = 3).
 class WinogradTiles {
  public:
   struct Tile {

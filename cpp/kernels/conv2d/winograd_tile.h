@@ -1,5 +1,5 @@
-// What Winograd's convolution asks of an ISA level: its three transforms. The products between them are the
-// direct convolution's micro-kernel's. float32 only.
+// The kernels that an ISA level has for Winograd's convolution: its three transforms. The micro-kernel of the
+// direct sum computes the products. float32 only.
 #pragma once
 #include "base/isa.h"
 #include "base/tensor_view.h"
@@ -8,8 +8,8 @@ namespace ranvier {
 
 constexpr int kWinogradProducts = 16;  // of a tile: 2 x 2 outputs from 4 x 4 inputs
 
-// v[4i + j][c] = (B^T d B)[i][j], where d[4i + j] = pixel[4i + j][c], c < channels; up to whole vectors of v
-// are written.
+// v[4i + j][c] = (B^T d B)[i][j], where d[4i + j] = pixel[4i + j][c], c < channels; whole vectors of v are
+// written.
 struct WinogradInput {
   const float* pixel[kWinogradProducts];
   int64_t channels;

@@ -1,18 +1,150 @@
-// The loops of conv2d_pool's gradients, compiled once for each ISA level.
+// The loops of conv2d_pool's gradients, compiled once for each ISA level: lists of the gradients that are not
+// zero, and sums over them.
 #include <utility>
 
-#include "kernels/conv2d_pool/lists.h"
 #include "kernels/conv2d_pool/patches.h"
 #include "kernels/conv2d_pool/quads.h"
+#include "simd/compress.h"
+#include "simd/mask_bits.h"
+#include "simd/permute.h"
+#include "simd/strided.h"
 #include "simd/tile.h"
+#include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {
+
+// Offsets of the first n channels from p on; the others are 0.
+RANVIER_INLINE ivec<float> load_offsets(const uint8_t* p, int64_t step, int n) {
+  constexpr int L = lanes<float>;
+  if (step == 1) return n == L ? widen_bytes(p, 0.0f) : widen_first_bytes(p, n);
+  ivec<float> v{};
+  for (int i = 0; i < L; ++i)
+    if (i < n) v[i] = p[i * step];
+  return v;
+}
+
+// The index of an offset's element from that of the window's first: looked up, where a vector holds the
+// table.
+struct WindowIndex {
+  int columns, inverse, row, column;
+  ivec<float> table;
+  bool small;
+  explicit WindowIndex(const PooledPixels& in)
+      : columns(in.window_columns),
+        inverse((65536 + columns - 1) / columns),  // offset * inverse >> 16 is offset / columns below 256
+        row(in.row_step - columns * in.column_step),
+        column(in.column_step),
+        small(has_permute<float> && in.window_elements <= lanes<float>) {
+    for (int i = 0; i < lanes<float>; ++i) table[i] = i * column + i / columns * row;
+  }
+};
+template <class V>
+RANVIER_INLINE V index_of(const WindowIndex& w, V offset) {
+  if constexpr (has_permute<element_of<decltype(from_bits(offset))>>)
+    if (w.small) return bits(permute(from_bits(w.table), offset));
+  return offset * w.column + ((offset * w.inverse) >> 16) * w.row;
+}
+
+// Gradients of the pixels from p on, in lanes, for channel k: dy_k is not 1.
+RANVIER_INLINE vec<float> load_pixels(const PooledPixels& in, int64_t p, int n, int64_t k) {
+  const float* dy = in.dy + k * in.dy_k;
+  const int64_t* at = in.dy_at + p;
+  if (at[n - 1] - at[0] == n - 1) return n == lanes<float> ? load(dy + at[0]) : load_n(dy + at[0], n);
+  vec<float> v{};
+  for (int i = 0; i < lanes<float>; ++i)
+    if (i < n) v[i] = dy[at[i]];
+  return v;
+}
+
+// Squares of a vector of channels by a vector of pixels; a row is a channel.
+static void list_by_channel(const PooledPixels& in, const PooledLists& lists, float* sums) {
+  constexpr int L = lanes<float>;
+  const WindowIndex window(in);
+  for (int64_t p = 0; p < in.pixels; p += L) {
+    const int np = in.pixels - p < L ? static_cast<int>(in.pixels - p) : L;
+    ivec<float> corner{};
+    for (int i = 0; i < L; ++i)
+      if (i < np) corner[i] = in.corner[p + i];
+    for (int k = 0; k < in.channels; k += L) {
+      const int nk = in.channels - k < L ? in.channels - k : L;
+      vec<float> g[L], offsets[L];
+      for (int i = 0; i < L; ++i) {
+        g[i] = offsets[i] = vec<float>{};
+        if (i >= np) continue;
+        offsets[i] = from_bits(load_offsets(in.where + in.where_at[p + i] + k * in.where_k, in.where_k, nk));
+        if (in.dy_k != 1) continue;
+        const float* dy = in.dy + in.dy_at[p + i] + k;
+        g[i] = nk == L ? load(dy) : load_n(dy, nk);
+      }
+      transpose(offsets);
+      if (in.dy_k == 1)
+        transpose(g);
+      else
+        for (int i = 0; i < nk; ++i) g[i] = load_pixels(in, p, np, k + i);
+      for (int i = 0; i < nk; ++i) {
+        int32_t& end = lists.end[k + i];
+        const ivec<float> offset = bits(offsets[i]);
+        const uint32_t keep = mask_bits((g[i] != vec<float>{}) & (offset < in.window_elements));
+        end += compress_store(keep, g[i], lists.value + end, index_of(window, offset) + corner,
+                              lists.index + end);
+        if (sums) store(sums + (k + i) * L, load(sums + (k + i) * L) + g[i]);
+      }
+    }
+  }
+}
+
+static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
+  constexpr int L = lanes<float>;
+  const int n = in.channels - first;
+  uint8_t few[kPooledBits];
+  for (int64_t p = 0; p < in.pixels; ++p, masks += in.window_elements) {
+    const float* dy = in.dy + in.dy_at[p] + first;
+    const uint8_t* where = in.where + in.where_at[p] + first * in.where_k;
+    uint32_t any = 0;
+    for (int k = 0; k < n; k += L)
+      any |= mask_bits((n - k < L ? load_n(dy + k, n - k) : load(dy + k)) != vec<float>{}) << k;
+    if (n < kPooledBits || in.where_k != 1) {
+      for (int k = 0; k < n; ++k) few[k] = where[k * in.where_k];
+      where = few;
+    }
+    for (int o = 0; o < in.window_elements; ++o) masks[o] = bits_equal(where, static_cast<uint8_t>(o)) & any;
+  }
+}
+
+static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t* masks,
+                              const PooledLists& lists, int64_t* entries) {
+  constexpr int L = lanes<float>;
+  ivec<float> lane;
+  for (int i = 0; i < L; ++i) lane[i] = i;
+  const int64_t all = in.pixels * in.window_elements;
+  int64_t count = 0, end = *entries;
+  for (int64_t p = 0; p < in.pixels; ++p) {
+    const float* dy = in.dy + in.dy_at[p];
+    int32_t row = in.corner[p], column = 0;
+    for (int offset = 0; offset < in.window_elements; ++offset, ++masks) {
+      const int64_t begin = end;
+      for (int k = first; k < in.channels; k += L) {
+        const uint32_t bits =
+            masks[(k - first) / kPooledBits * all] >> k % kPooledBits & ((uint64_t{1} << L) - 1);
+        const vec<float> g = in.channels - k < L ? load_n(dy + k, in.channels - k) : load(dy + k);
+        end += compress_store(bits, g, lists.value + end, lane + k, lists.index + end);
+      }
+      if (end > begin) {
+        lists.begin[count] = static_cast<int32_t>(begin), lists.end[count] = static_cast<int32_t>(end);
+        lists.place[count++] = row + column * in.column_step;
+      }
+      if (++column == in.window_columns) column = 0, row += in.row_step;
+    }
+  }
+  *entries = end;
+  return count;
+}
 
 // Registers for sums; of the others one holds a gradient, and some the products where FMA is two operations.
 static constexpr int kTile = RANVIER_VECTOR_REGISTERS == 32 ? 24 : RANVIER_HAS_FMA ? 12 : 8;
 
-// One tile's sum over a list, added to c. Where the tile is small, several entries go in turn to sums of
-// their own, since each sum is a chain of dependent additions.
+// One tile's sum over a list, added to c. Where the tile is small, several independent sums take entries in
+// turn, since each sum is a chain of dependent additions.
 template <int rows, int vectors>
 static void sum_lists(const PooledSums& p) {
   constexpr int L = lanes<float>, size = rows * vectors;

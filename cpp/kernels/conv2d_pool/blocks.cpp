@@ -3,7 +3,7 @@
 namespace ranvier {
 namespace {
 
-// A vector that lies across two cache lines takes as long as nearly two.
+// Cost of a vector that crosses a cache line, in aligned vectors.
 constexpr double kUnaligned = 1.6;
 
 }  // namespace
@@ -38,7 +38,7 @@ PooledBlock PooledBlocks::operator[](int64_t i) const {
   return b;
 }
 
-// Of so many vectors, rows of taps that a tile holds: as even as they go.
+// Rows of taps that a tile of so many vectors holds: as even as possible.
 int64_t PooledBlocks::rows_of(int64_t vectors) const {
   const int64_t most = std::min<int64_t>(kPooledRows, RANVIER_SELECT(pooled_gradient_kernels).tile / vectors);
   return ceil_division(taps_[0], ceil_division(taps_[0], most));

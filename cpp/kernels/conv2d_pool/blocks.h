@@ -1,5 +1,5 @@
-// How conv2d_pool's gradients see the channels of x and w: in blocks of so many that a row of taps fits in a
-// tile's registers, and the pixels of a block in L1.
+// Operands of conv2d_pool's gradients. Channels of x and w are in blocks: a row of taps of a block fits in a
+// tile's registers, its pixels fit in L1.
 #pragma once
 #include <algorithm>
 
@@ -10,8 +10,8 @@
 
 namespace ranvier {
 
-// A filter of a block, [tap row][segment][vectors * lanes]: a segment is a row of taps x channels, which lie
-// one after another in the image too, or one tap where the columns are dilated.
+// A filter of a block, [tap row][segment][vectors * lanes]: a segment is a row of taps x channels, contiguous
+// in the image too, or one tap where the columns are dilated.
 struct PooledBlock {
   int64_t first, channels;
   int64_t width;    // elements of a pixel
@@ -20,7 +20,7 @@ struct PooledBlock {
   int64_t filter;   // elements
 };
 
-// Of a filter: rows x vectors that a tile holds together.
+// The part of a filter that a tile holds: rows x vectors.
 struct PooledPart {
   int64_t in_image, in_filter;  // where it begins
   int rows, vectors, last;
@@ -28,7 +28,7 @@ struct PooledPart {
 
 class PooledBlocks {
  public:
-  // width: elements of a pixel in a block, 0 for what suits a tile.
+  // width: elements of a pixel in a block, or 0 to choose it by the tile.
   PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry, int64_t width = 0);
   int64_t count() const { return count_; }
   PooledBlock operator[](int64_t i) const;
@@ -53,7 +53,7 @@ class PooledBlocks {
                        static_cast<int>(left >= whole ? lanes_ : left - (vectors - 1) * lanes_)});
         }
   }
-  // Of a filter, where tap (r, s) of the block's first channel lies.
+  // The place of tap (r, s) of the block's first channel in a filter.
   int64_t tap(const PooledBlock& block, int64_t r, int64_t s) const {
     return r * (block.filter / taps_[0]) + (segments() == 1 ? s * block.width : s * block.vectors * lanes_);
   }
@@ -111,7 +111,7 @@ PooledPixels list_pixels(const TensorView<const float>& dy, const TensorView<con
                          const PooledRegion& region, int64_t corner, int64_t image_step, int64_t row_step,
                          const PixelLists& lists);
 
-// The pixels of an image, or of a part of it, that a range of pooled pixels meets.
+// Pixels of the input along an axis that a range of pooled pixels reads.
 inline int64_t pooled_reach(int64_t pooled, int64_t window, int64_t stride, int64_t taps, int64_t dilation) {
   return (pooled * window - 1) * stride + (taps - 1) * dilation + 1;
 }

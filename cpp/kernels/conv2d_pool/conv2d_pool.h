@@ -1,18 +1,17 @@
-// conv2d followed by a maximum over windows that do not overlap, as one call, and its gradients: what lies
-// between the two is never written to memory. float32 only.
+// conv2d followed by a maximum over windows that do not overlap, as one call, and its gradients: the result
+// of the convolution is not written to memory. float32 only.
 //
 //   z (n, k, p, q) = activation(x * w + bias), as in conv2d.h, with one group
 //   y[n, k, i, j] = max over r < window[0], s < window[1] of z[n, k, i * window[0] + r, j * window[1] + s]
 //   where[n, k, i, j] = the offset r * window[1] + s of that maximum: the first of equal ones; a NaN wins
+// The rows and columns of z after the last whole window are not computed. y has the bits
+// of Conv2dForward followed by MaxPool2dForward. So has `where` if the maximum is positive. Offsets are found
+// before the ReLU: where y is zero, they name the greatest value before it. No gradient passes there: with
+// ReLU the caller gives the gradients dy = 0 wherever y <= 0.
 //
-// The rows and columns of z that are left over behind the last whole window are not computed. y has the bits
-// of Conv2dForward followed by MaxPool2dForward. So has `where`, as long as the maximum is positive: offsets
-// are found before the ReLU, so that where y is zero they name the greatest of the values that the ReLU cut
-// off. No gradient passes there: with ReLU the caller gives the gradients dy = 0 wherever y <= 0.
-//
-// Any strides in x, w, bias and dy; y, where and dx have contiguous channels, `where` lies as y does; dw and
-// db are C-contiguous. A window has at most 256 elements. Outputs are written only, and their bits depend on
-// the shapes alone.
+// Any strides in x, w, bias and dy; y, where and dx have contiguous channels, `where` has the strides of y;
+// dw and db are C-contiguous. A window has at most 256 elements. Outputs are written only, and their bits
+// depend on the shapes alone.
 #pragma once
 #include "kernels/conv2d/conv2d.h"
 
@@ -29,9 +28,9 @@ struct Conv2dPoolForward {
   Conv2dActivation activation;
   bool winograd;  // allowed
   int64_t window[2];
-  int64_t size[2];                  // p and q of z: by them Conv2dForward picks its kernel
+  int64_t size[2];                    // p and q of z: Conv2dForward chooses its algorithm by them
   TensorView<const T> packed_w = {};  // as Conv2dForward's
-  TensorView<const T> norm = {};    // likewise
+  TensorView<const T> norm = {};      // likewise
 
   size_t workspace_bytes(int team) const;
   void run(const Team& team, void* workspace) const;
@@ -43,9 +42,9 @@ struct Conv2dPoolForward {
 };
 
 // The gradients. dz is dy at the offsets that `where` names and zero elsewhere. Only its elements that are
-// not zero are looked at: at most one of each window, so that the work is a fraction of the dense sums'. The
-// sums are those of conv2d's gradients in another order, and differ from them where an element of x or w that
-// only zeros would meet is infinite or NaN: zero times it is not added.
+// not zero are used: at most one of each window, so that the work is a fraction of that of the dense sums.
+// The sums are those of conv2d's gradients in another order. They differ where an element of x or w that
+// meets only zeros is infinite or NaN: zero times it is not added.
 //
 // dw[k, c, r, s] = sum of dz * x over images and pixels; db[k] = sum of dz. Either output may be null.
 template <class T>
@@ -68,7 +67,8 @@ struct Conv2dPoolBackwardWeight {
 };
 
 // dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into; or 0 where saved[n, c,
-// h, w] <= 0, where `saved` is x as the result of a ReLU, whose gradient dx then is.
+// h, w] <= 0, where `saved` is x as the result of a ReLU: dx is then the gradient of
+// that.
 template <class T>
 struct Conv2dPoolBackwardInput {
   static constexpr const char* name = "conv2d_pool_backward_input";

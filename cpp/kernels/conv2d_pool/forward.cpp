@@ -11,14 +11,14 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBufferBytes = 32 << 10;  // of results that wait in the caches to be pooled
+constexpr int64_t kBufferBytes = 32 << 10;  // of results to be pooled, which stay in L1
 constexpr int64_t kBandBytes = 192 << 10;   // of input that stays in L2 for a group of panels
-constexpr int64_t kRowsOfThread = 16;       // of windows, below which threads share them
+constexpr int64_t kRowsOfThread = 16;       // of windows: with fewer, several threads take the same rows
 constexpr int64_t kWholeImages = 56;        // tiles of an image that are not cut into bands
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
 
-// The convolution whose results are pooled. They have no memory of their own.
+// The convolution whose results are pooled; its y has no memory.
 Correlation<float> convolution(const Conv2dPoolForward<float>& c, int64_t width) {
   TensorView<float> z;
   z.ndim = 4;
@@ -125,7 +125,8 @@ PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
           call_.y.shape[3]};
 }
 
-// A thread takes rows of windows of its own. Where they are few, threads share them and take panels.
+// A thread takes its own rows of windows. Where there are few, several threads take the same rows and
+// different panels.
 void PooledDirect::compute(const OpenTeam& team) const {
   const int64_t size = team.size(), index = team.index(), all = call_.y.shape[0] * call_.y.shape[2];
   int64_t across = 1;  // threads with the same rows
@@ -147,7 +148,7 @@ void PooledDirect::compute(const OpenTeam& team) const {
     }
 }
 
-// Along one axis: the class with the most whole windows. A class's positions lie one after another.
+// Along one axis: the class with the most whole windows. A class's positions are consecutive.
 Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
   Range most{0, 0};
   for (int64_t i = 0; i < axis.classes(); ++i) {
@@ -166,7 +167,7 @@ PooledDirect::Inner PooledDirect::inner() const {
   return found;
 }
 
-// The inner part in registers; what is above, below, left and right of it through the buffer.
+// The inner part in registers; the edges above, below, left and right of it through the buffer.
 void PooledDirect::run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const {
   const int64_t end = band.row + band.rows;
   const int64_t from = std::clamp(inner.rows.begin, band.row, end),

@@ -121,7 +121,7 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[kWindows
     }
   }
   sum[0] = sum[0] + sum[1];
-  if (any_nan(sum[0])) {  // cheaper than to look at each value
+  if (any_nan(sum[0])) {  // cheaper than a test of each value
     alignas(64) float values[kWindows * 4 * kVectors * L];
     RANVIER_UNROLL
     for (int i = 0; i < kWindows * 4; ++i) {

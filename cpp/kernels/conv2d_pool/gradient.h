@@ -1,5 +1,5 @@
-// What the gradients of conv2d_pool ask of an ISA level: lists of the gradients that are not zero, and sums
-// over such lists. Both gradients are the same sums:
+// The kernels that an ISA level has for the gradients of conv2d_pool: lists of the gradients that are not
+// zero, and sums over such lists. Both gradients are the same sums:
 //
 //   to the weight: a list for each output channel; c is dw of that channel, b the input, a patch of which
 //                  each entry of the list meets
@@ -14,7 +14,7 @@ namespace ranvier {
 constexpr int kPooledRows = 3, kPooledVectors = 8;  // of a tile, at most
 constexpr int kPooledBits = 32;                     // of a mask: output channels
 
-// Lists one after another or apart: list i is of the entries [begin[i], end[i]) of value and index.
+// Lists: list i has the entries [begin[i], end[i]) of value and index.
 struct PooledLists {
   float* value;    // the gradient
   int32_t* index;  // of what it is to be multiplied with
@@ -36,7 +36,8 @@ struct PooledSums {
   int rows, vectors, last;
 };
 
-// Pooled pixels: the gradient of pixel p and channel k is dy[dy_at[p] + k * dy_k], its offset lies likewise.
+// Pooled pixels: the gradient of pixel p and channel k is dy[dy_at[p] + k * dy_k], and its offset is at
+// where_at likewise.
 struct PooledPixels {
   const float* dy;
   const uint8_t* where;
@@ -76,9 +77,9 @@ struct PooledQuads {
   float* bias;
 };
 
-// For each pooled pixel of rows x columns and each offset of its window, masks[pixel][offset] names by its
-// bits the output channels k whose gradient lies there, and dx[y][x][lane] of the patch gets the sum of dy[k]
-// * filters[k][r][s][lane]; the patch of an offset begins at its own place in the pixel's.
+// For each pooled pixel of rows x columns and each offset of its window, masks[pixel][offset] has the bits of
+// the output channels k whose gradient is there, and dx[y][x][lane] of the patch gets the sum of dy[k]
+// * filters[k][r][s][lane]; the patch of offset (i, j) begins at row i and column j of the pixel's.
 struct PooledPatches {
   const uint32_t* masks;
   const float* dy;
@@ -92,7 +93,7 @@ struct PooledPatches {
 using AddPatches = void (*)(const PooledPatches&);
 
 // list_by_channel: entries are appended to the list of their channel, of which end[k] is the length so far;
-// there must be room for a vector more. sums[k * lanes + lane], or null, gets sums of all gradients.
+// there must be space for a vector more. sums[k * lanes + lane], or null, gets sums of all gradients.
 // mask_offsets: masks[p * window_elements + offset] has the bits k - first of the channels k in [first,
 // channels), at most kPooledBits. dy_k is 1.
 // list_by_offset: for each pixel and offset that has any, the channels [first, channels), which become the

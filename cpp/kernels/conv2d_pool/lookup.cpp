@@ -5,7 +5,7 @@
 namespace ranvier {
 namespace {
 
-// Of a channel's tables, which all output channels and taps pass over.
+// Of a channel's tables, which all output channels and taps read.
 constexpr int64_t kQuadBytes = 16 << 10;
 constexpr int64_t kPixelsOfPart = 256;
 
@@ -13,8 +13,8 @@ const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_k
 
 }  // namespace
 
-// In operations for a vector of output channels, as measured. A list costs about eight for each gradient, of
-// which some 60 % are not zero, and its filter's vectors.
+// Costs in measured operations for a vector of output channels. A list costs about eight for each gradient
+// that is not zero (some 60 %), and the vectors of its filter.
 bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call) {
   if (call.window[0] * call.window[1] > 4 || call.x.shape[1] == 0) return false;
   const PooledBlocks blocks(call.x.shape[1], call.taps, call.geometry);
@@ -92,7 +92,7 @@ void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   int64_t at[4] = {};
   for (int e = 0; e < c_.window[0] * c_.window[1]; ++e)
     at[e] = e / c_.window[1] * g.stride[0] * pitch_ + e % c_.window[1] * g.stride[1];
-  // of the positions of windows' first elements, the last
+  // up to the first element of the last window
   const int64_t rows = pooled_reach(band.rows, c_.window[0], g.stride[0], c_.taps[0], g.dilation[0]);
   const int64_t positions = rows * pitch_ - at[c_.window[0] * c_.window[1] - 1];
   for (int64_t c = 0; c < in_; ++c) {
@@ -160,7 +160,7 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
   return q;
 }
 
-// A few taps and channels at a time, as even as they go.
+// A few taps and channels at a time, in runs as even as possible.
 void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t all = taps_ * in_, most = ceil_division(all, ceil_division(all, kernels().quad_taps));

@@ -1,6 +1,5 @@
-// The gradient to the input with all patches of a window in registers: each offset has its place among them,
-// known to the compiler. For small windows and filters, where there are enough registers. Included by
-// backward.isa.cpp only.
+// The gradient to the input with all patches of a window in registers: the compiler knows the place of each
+// offset. For small windows and filters, with 32 registers. Included by backward.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d_pool/gradient.h"
@@ -23,7 +22,7 @@ RANVIER_INLINE void add_filters(const PooledPatches& p, uint32_t mask, const flo
   }
 }
 
-// Along a row the patches of a pooled pixel become, but for the columns of its window, those of the next.
+// Along a row, the patches of a pixel move on by the columns of its window and become those of the next.
 template <int taps_r, int taps_s, int window_r, int window_s, int... offset>
 RANVIER_INLINE void add_row(const PooledPatches& p, const uint32_t* mask, const float* g, float* dx,
                             std::integer_sequence<int, offset...>) {

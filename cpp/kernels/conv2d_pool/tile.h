@@ -1,4 +1,4 @@
-// What conv2d fused with max-pooling asks of an ISA level, beside conv2d's and Winograd's own. float32 only.
+// The kernels that an ISA level has for conv2d with max-pooling, beside those of conv2d. float32 only.
 #pragma once
 #include "base/isa.h"
 #include "base/tensor_view.h"

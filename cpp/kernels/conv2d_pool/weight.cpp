@@ -7,8 +7,8 @@
 namespace ranvier {
 namespace {
 
-// Of a block of the input, which all output channels pass over. Somewhat more than L1: the filters, which
-// come from L2 for each region, then serve more pixels.
+// Of a block of the input, which all output channels read. Somewhat more than L1: the filters, which come
+// from L2 for each region, are then used for more pixels.
 constexpr int64_t kRegionBytes = 40 << 10;
 constexpr int64_t kMinPixels = 16;  // fewer would not pay for loading and storing a filter
 constexpr int64_t kMaxPixels = 256;
@@ -18,9 +18,9 @@ constexpr int64_t kListedChannels = 32;  // whose lists are made at a time
 
 const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
 
-// The plan of conv2d_pool's gradients to weight and bias: for each output channel the list of its gradients
-// in a region, and for each entry the patch of the input that it came from, times the gradient, added to the
-// channel's filter. Partial sums over fixed parts of the regions.
+// For each output channel the list of its gradients in a region, and for each entry the patch of the input
+// that it came from, times the gradient, added to the channel's filter. Partial sums over fixed parts of the
+// regions.
 class PooledWeightGradient {
  public:
   PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads);
@@ -28,7 +28,7 @@ class PooledWeightGradient {
 
  private:
   using Region = PooledRegion;
-  // A region's input: in `x`, or the caller's where that lies on vectors and needs no padding.
+  // A region's input: in `x`, or the caller's own where that is aligned to vectors and needs no padding.
   struct Input {
     const float* data;
     int64_t block, image, row;  // pixels
@@ -58,9 +58,8 @@ class PooledWeightGradient {
   int64_t out_;  // channels
   PooledBlocks blocks_;
   int64_t images_, rows_, columns_;  // of a region, at most: its input about fits in L1
-  int64_t regions_, parts_;          // decided by the shapes alone
+  int64_t regions_, parts_;          // by the shapes alone
   int64_t entries_;                  // of a list, at most
-  int64_t image_size_;               // pixels of a region's image
   bool in_place_;
   float *sums_, *bias_sums_;  // [part][block][k][filter], [part][k][lane]
   TeamScratch scratch_;

@@ -1,14 +1,13 @@
 // avg_pool2d backward, for one ISA level.
 #pragma once
 #include "kernels/pooling/lanes.h"
-#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel, which are side by side: entries of its row by entries of its column. Counts, by
-// windows, are what they divide by.
+// The windows of one pixel, which are side by side: entries of its row by entries of its column. Counts are
+// what windows divide by.
 template <class T>
 struct MeanPixel {
   const T* dy;  // of the image
@@ -91,7 +90,7 @@ static void add_row(T* dx, const T* v, int64_t width) {
 }
 
 // One row of dy spread over the columns: spread[j] = sum of dy[ow] share[ow] over the windows that column j
-// lies in. spread is a row buffer, padding included.
+// is in. spread is a row buffer, padding included.
 template <class T>
 static void spread_row(const Team& team, const PoolAxis columns, const T* __restrict dy, int64_t step,
                        const T* __restrict share, T* __restrict spread, int64_t size) {
@@ -109,7 +108,7 @@ static void spread_row(const Team& team, const PoolAxis columns, const T* __rest
   }
 }
 
-// The same where each plane is one window: all of it gets the same.
+// Where each plane is one window, all of its elements get the same value.
 template <class T>
 static void avg_pool2d_fill(const AvgPool2dBackward<T>& f, int64_t begin, int64_t end) {
   constexpr int L = lanes<T>;
@@ -149,7 +148,7 @@ static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, i
         share[ow] = T(1) / static_cast<T>(f.divisor ? f.divisor : elements);
       }
       down = count;
-      if ((work += columns_work * (w.last - w.first + 1)) > kTapsBetweenLooks) {
+      if ((work += columns_work * (w.last - w.first + 1)) > kTapsBetweenTests) {
         if (interrupted(team)) return;
         work = 0;
       }

@@ -1,13 +1,12 @@
 // avg_pool2d over rows of y, for one ISA level.
 #pragma once
 #include "kernels/pooling/lanes.h"
-#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// The part of one window that lies inside the image; channels are `lane` elements apart in x.
+// The part of one window that is inside the image; channels are `lane` elements apart in x.
 template <class T>
 struct SumWindow {
   const T* x;
@@ -51,7 +50,7 @@ static void mean_of_channels(const SumWindow<T>& w, int64_t count, T* y) {
   for (; i < count; i += L) mean_of_lanes(w, i, static_cast<int>(count - i < L ? count - i : L), y);
 }
 
-// The rows of a row of windows, then the columns of one of them.
+// The part of the image that a row of windows covers, then that of one window.
 template <class T>
 struct MeanPlace {
   const AvgPool2dForward<T>& f;
@@ -86,15 +85,14 @@ static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, c
   }
 }
 
-// n contiguous elements, lane by lane, added to four sums that need not wait for each other.
+// n contiguous elements, lane by lane, added to four independent sums.
 template <class T>
 RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
   constexpr int L = lanes<T>;
   int64_t s = 0;
   for (; s + 4 * L <= n; s += 4 * L)
     for (int v = 0; v < 4; ++v) {
-      __builtin_prefetch(p + s + v * L +
-                         512);  // of a later plane: one is too short for the hardware to follow
+      __builtin_prefetch(p + s + v * L + 512);  // a later plane: one is too short for hardware prefetching
       sum[v] = sum[v] + load(p + s + v * L);
     }
   if (s + 2 * L <= n) {
@@ -135,11 +133,11 @@ static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t colu
     const int n = static_cast<int>(width - j < lanes<T> ? width - j : lanes<T>);
     vec<T> sum{};
     for (int64_t r = 0; r < rows; ++r) sum = sum + load_any(x + r * row + j * column, column, n);
-    store(sums + j, sum);  // whole, 0 after the last column: a masked store could not be loaded at once
+    store(sums + j, sum);  // whole, 0 after the last column: a masked store delays the loads after it
   }
 }
 
-// ... and over their columns. across[ow]: what window ow divides by along the row.
+// The means of the windows from these sums. across[ow]: what window ow divides by along the row.
 template <int kStride, class T>
 static void mean_across(const PoolAxis& columns, const T* sums, const T* across, T down, T* y) {
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {

@@ -1,12 +1,11 @@
-// How the windows of a pool lie along one axis of the image.
+// The windows of a pool along one axis of the image.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 #include "base/congruence.h"
 
-// Called once for each share of the work. (Not `cold`: what leads to a call of a cold function is cold
-// itself.)
+// Called once for each share of the work. (Not `cold`: code that leads to a cold function is cold itself.)
 #define RANVIER_RARE static __attribute__((noinline, unused))
 
 namespace ranvier {
@@ -17,7 +16,7 @@ struct PoolAxis {
   int64_t in, out, kernel, stride, padding, dilation;
 };
 
-// The taps [first, last) of window o that lie inside the image; tap 0 is at input `start`.
+// The taps [first, last) of window o that are inside the image; tap 0 is at input `start`.
 struct PoolWindow {
   int64_t start, first, last;
 };
@@ -38,7 +37,7 @@ static __attribute__((noinline, unused)) PoolWindow pool_window(const PoolAxis& 
   return {start, first, last > first ? last : first};
 }
 
-// By how many elements along this axis an average divides. Padding counts, if asked for, but not what a last
+// The number of elements along this axis that an average divides by. Padding may count, but not what a last
 // window covers beyond it (ceil_mode).
 static inline int64_t pool_divisor(const PoolAxis& a, const PoolWindow& w, bool count_include_pad) {
   if (a.kernel == 0 || !count_include_pad) return w.last - w.first;
@@ -49,7 +48,7 @@ static inline int64_t pool_divisor(const PoolAxis& a, const PoolWindow& w, bool 
 // One window, which is the whole image.
 static inline bool is_global(const PoolAxis& a) { return a.kernel == 0 && a.out == 1; }
 
-// Every window lies inside the image.
+// Every window is inside the image.
 static inline bool all_inside(const PoolAxis& a) {
   return a.kernel > 0 && a.padding == 0 && (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation < a.in;
 }
@@ -129,8 +128,8 @@ static inline int64_t pool_taps(const PoolAxis& a) { return a.kernel ? a.kernel 
 
 constexpr int64_t kMostTaps = 256;  // of windows whose offsets are bytes
 
-// The gradient of a maximum, gathered row by row in NCHW: the rows of dy that a row of dx is made of lie in a
-// ring, with room around them for windows that do not exist.
+// For the gradient of a maximum in NCHW: a ring buffer of the rows of dy that a row of dx is made of, with
+// space around them for windows that do not exist.
 static inline bool has_pool_ring(const PoolAxis& rows, const PoolAxis& columns) {
   const int64_t reach = (rows.kernel - 1) * rows.dilation, taps = rows.kernel * columns.kernel;
   return taps > 0 && taps <= 40 && columns.stride <= 2 && reach / rows.stride < 16;

@@ -116,7 +116,7 @@ RANVIER_INLINE ivec<T> load_offsets(const Offset* p, int64_t stride, int n) {
   return load_some_offsets<T>(p, stride, n);
 }
 
-// One element behind the last of an array, or its first where a stride is negative.
+// One element after the last of an array, or its first where a stride is negative.
 template <class Offset>
 static const Offset* end_of(const TensorView<const Offset>& v) {
   int64_t last = 0;
@@ -127,7 +127,7 @@ static const Offset* end_of(const TensorView<const Offset>& v) {
   return v.data + last + 1;
 }
 
-// n contiguous offsets: with those that follow them in the array, where there are enough before its end.
+// n contiguous offsets, read with those after them where the array has enough.
 template <class T, class Offset>
 RANVIER_INLINE ivec<T> load_contiguous_offsets(const Offset* p, const Offset* end, int n) {
   if constexpr (sizeof(Offset) == 1)

@@ -1,7 +1,7 @@
 // max_pool2d backward over channels, for one ISA level.
 #pragma once
+#include "base/interrupt.h"
 #include "kernels/pooling/lanes.h"
-#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -18,11 +18,11 @@ struct MaxPixel {
   int64_t kernel_w;
 };
 
-// How channels lie: contiguous whole vectors of them, contiguous but fewer than a vector, or in any way.
+// Channels: contiguous whole vectors of them, contiguous but fewer than a vector, or at any distance.
 enum class Channels { whole, few, any };
 
-// dx of n channels from i on: the dy of windows whose maximum this pixel was. room: elements up to the end of
-// the row of dx.
+// dx of n channels from i on: the dy of the windows whose maximum this pixel was. room: elements up to the
+// end of the row of dx.
 template <Channels kind, int kVectors, class T, class Offset>
 RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t i, int n, int64_t room,
                                           T* dx) {
@@ -52,8 +52,8 @@ RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t 
       store_some(dx + i, sum[k], n);
 }
 
-// A row of dx in one row of windows, which lie side by side: each window writes its own columns. Fewer
-// channels than a vector are stored as whole ones, whose ends the next pixel overwrites.
+// A row of dx in one row of windows, which are side by side: each window writes its own columns. Fewer
+// channels than a vector are stored as a whole vector; the next pixel overwrites its end.
 template <class T, class Offset>
 static void max_gradient_of_tiles(const MaxPixel<T, Offset>& x, const PoolAxis& columns, int64_t channels,
                                   T* dx) {

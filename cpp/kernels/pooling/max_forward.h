@@ -1,13 +1,12 @@
 // max_pool2d over rows of y, for one ISA level.
 #pragma once
 #include "kernels/pooling/lanes.h"
-#include "kernels/pooling/pieces.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// A row of windows: taps [r0, r1) of their rows lie inside the image.
+// A row of windows: taps [r0, r1) of their rows are inside the image.
 template <class T, class Offset>
 struct MaxRow {
   const T* x;                 // the image's first element
@@ -23,7 +22,7 @@ RANVIER_INLINE auto beats(V v, V best) {
   return (v > best) | (v != v);
 }
 
-// n channels from i on of one pixel; whatever its window is.
+// n channels from i on of one pixel, for any window.
 template <class T, class Offset>
 __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, const PoolWindow& across,
                                                     int64_t dilation_h, int64_t dilation_w, int64_t i,
@@ -43,9 +42,9 @@ __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, 
   store_offsets<T>(w.where + i, offset, n);
 }
 
-// Windows inside the image, `step` apart, over contiguous channels. Tap k of each, whose offset is first + k,
-// lies taps[k] elements from x; kTaps of them, or 0: any number. kWhole: a vector of channels at least; the
-// last vector overlaps the one before it.
+// Windows inside the image, `step` apart, over contiguous channels. Tap k of each has offset first + k and is
+// taps[k] elements from x; kTaps of them, or 0: any number. kWhole: a vector of channels at least; the last
+// vector overlaps the one before it.
 template <int kTaps, bool kWhole, class T>
 static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_t* taps, int64_t count,
                           int64_t first, int64_t channels, T* y, uint8_t* where) {
@@ -73,7 +72,7 @@ static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_
 // What the windows of one image have in common.
 struct TapList {
   int64_t distance[kMostTaps];  // of tap (r, s) from tap (0, 0), in elements
-  int64_t first, last;          // the windows of a row that lie inside it
+  int64_t first, last;          // the windows of a row that are inside it
 };
 
 RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64_t row, int64_t column,
@@ -90,7 +89,7 @@ RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64
   if (taps.first > taps.last) taps.first = taps.last;
 }
 
-// The windows of a row that lie inside the image, from taps.first on.
+// The windows of a row that are inside the image, from taps.first on.
 template <class T>
 static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, uint8_t>& w,
                        const TapList& taps) {
@@ -146,11 +145,11 @@ RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation
     best = select(inside, best, broadcast<T>(-__builtin_inf()));
     offset = select(inside, offset, ibroadcast<T>(kNoOffset));
   }
-  store(values + j, best);  // whole: what a masked store has written cannot be loaded at once
+  store(values + j, best);  // whole: a masked store delays the loads after it
   store(offsets + j, from_bits(offset));
 }
 
-// ... and over its columns: of equal maxima the one of the smaller offset, which is the first in the window.
+// The maxima of the windows from these: of equal ones that of the smaller offset, the first in the window.
 template <int kStride, class T, class Offset>
 static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
                        const T* offsets) {
@@ -275,7 +274,7 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
   T* offsets = values + row_buffer_size<T>(f.columns);
   TapList taps;
   taps.first = taps.last = 0;
-  if (!f.channels_last) {  // outside the image there is -inf, and no offset is smaller than that
+  if (!f.channels_last) {  // outside the image: -inf, and an offset that is larger than all
     fill(values, row_buffer_size<T>(f.columns), broadcast<T>(-__builtin_inf()));
     fill(offsets, row_buffer_size<T>(f.columns), from_bits(ibroadcast<T>(kNoOffset)));
   } else if (sizeof(Offset) == 1 && f.x.strides[1] == 1) {

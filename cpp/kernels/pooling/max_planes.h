@@ -67,7 +67,7 @@ RANVIER_RARE void find_taps(const PoolAxis& columns, int64_t p, PhaseTaps& taps)
   }
 }
 
-// The rows of dy, and of offsets as numbers of T's size, that a row of dx is made of; around them nothing.
+// The rows of dy, and of offsets as numbers of T's size, that a row of dx is made of, with zeros around them.
 template <class T>
 struct RowRing {
   T *dy, *offsets;
@@ -88,7 +88,7 @@ static void load_row(const RowRing<T>& ring, const MaxPlane<T, Offset>& x, int64
   const T* from = x.dy + oh * x.row_dy;
   const Offset* where = x.where + oh * x.row_where;
   for (int64_t i = 0; i < out; i += lanes<T>) {
-    // Whole vectors, 0 after the last window: what a masked store has written cannot be loaded at once.
+    // Whole vectors, 0 after the last window: a masked store delays the loads after it.
     const int n = static_cast<int>(out - i < lanes<T> ? out - i : lanes<T>);
     store(ring.dy + at + i, load_any(from + i * x.column_dy, x.column_dy, n));
     const ivec<T> found = x.column_where == 1
@@ -98,8 +98,8 @@ static void load_row(const RowRing<T>& ring, const MaxPlane<T, Offset>& x, int64
   }
 }
 
-// To the columns from stride * k on, one sum for each phase, what the taps of one row of windows give: dy and
-// offsets are the ring's at window k, `first` is the offset of tap 0.
+// Adds what the taps of one row of windows give to the columns from stride * k on, one sum for each phase. dy
+// and offsets are the ring's at window k, `first` is the offset of tap 0.
 template <int kStride, class T>
 RANVIER_INLINE void add_taps(const PhaseTaps* taps, const T* dy, const T* offsets, int32_t first,
                              vec<T> (&sum)[kStride]) {
@@ -112,7 +112,7 @@ RANVIER_INLINE void add_taps(const PhaseTaps* taps, const T* dy, const T* offset
     }
 }
 
-// Up to two vectors of columns of dx for the last `rest` of them, from one sum for each phase.
+// Stores up to two vectors of columns of dx, of which `rest` are left, from one sum for each phase.
 template <int kStride, class T>
 RANVIER_INLINE void store_columns(T* dx, int64_t rest, const vec<T> (&sum)[kStride]) {
   constexpr int L = lanes<T>;
@@ -160,8 +160,8 @@ static void max_gradient_of_plane(const MaxPlane<T, Offset>& x, const PoolAxis& 
   }
 }
 
-// Windows 3 wide: sums of the columns of phase p, from what taps `tap` and before of three vectors of windows
-// take; the windows in order.
+// Windows 3 wide: sums of the columns of phase p, from what taps `tap` and lower of three vectors of windows
+// take, in the order of the windows.
 template <int kStride, int kPadding, int p, int tap, class V>
 RANVIER_INLINE V sum_of_taps(const V (&before)[3], const V (&here)[3], const V (&after)[3]) {
   constexpr int from = p + kPadding - tap, shift = from / kStride;
@@ -182,7 +182,7 @@ template <int kStride, int kPadding, class T, class Offset>
 static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolInputs& inputs,
                                    const PoolAxis& rows, const PoolAxis& columns) {
   constexpr int L = lanes<T>;
-  const MaxPlane<T, Offset> x = plane;  // a store might change what lies behind a reference
+  const MaxPlane<T, Offset> x = plane;  // by value: a store might change what a reference names
   const PoolInputs windows = inputs;
   const int64_t out = columns.out, width = columns.in, height = rows.in;
   T* dx = x.dx;
@@ -211,7 +211,7 @@ static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolI
   }
 }
 
-// Any windows: each adds to its maximum, in order. A caller may give any offsets: nothing outside is touched.
+// Any windows: each adds to its maximum, in order. Offsets outside the image are ignored.
 template <class T, class Offset>
 static __attribute__((noinline, cold)) void scatter_plane(const Team& team, const MaxPlane<T, Offset>& x,
                                                           const PoolAxis& rows, const PoolAxis& columns) {

@@ -1,4 +1,4 @@
-// pooling: how rows and planes are shared out among the team.
+// pooling: shares rows and planes out among the team.
 #include "kernels/pooling/pooling.h"
 
 #include <algorithm>
@@ -25,21 +25,6 @@ double cost(int64_t outputs, const PoolAxis& rows, const PoolAxis& columns) {
   return outputs * (kNsPerOutput + kNsPerTap * pool_longest_window(rows) * pool_longest_window(columns));
 }
 
-size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-// What one thread needs: the entries of rows and columns, rows of the image with padding, or the ring of rows
-// of dy.
-size_t scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item) {
-  constexpr int64_t kLanes = 16;  // of the widest vectors
-  const int64_t image = columns.padding + columns.in;
-  const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
-  const size_t row = lines((image > windows ? image : windows) * item + 128);
-  const size_t ring = has_pool_ring(rows, columns) ? pool_ring_slots(rows) * pool_ring_row(columns) : 0;
-  const size_t counts = pool_counts_bytes(rows) + pool_counts_bytes(columns);
-  const size_t entries = pool_inputs_bytes(rows) + pool_inputs_bytes(columns);
-  return std::max({entries + counts, 2 * row, pool_inputs_bytes(rows) + 2 * item * ring});
-}
-
 template <class Call, class Kernel>
 void run_forward(const Team& team, const Call& call, Kernel kernel, void* workspace) {
   const int64_t planes = call.y.shape[0] * (call.channels_last ? 1 : call.y.shape[1]);
@@ -64,9 +49,15 @@ void run_backward(const Team& team, const Call& call, Kernel kernel, void* works
 
 }  // namespace
 
-template <class T, class Offset>
-size_t MaxPool2dForward<T, Offset>::workspace_bytes(int team) const {
-  return team * scratch_bytes(rows, columns, sizeof(T));
+size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item) {
+  constexpr int64_t kLanes = 16;  // of the widest vectors
+  const int64_t image = columns.padding + columns.in;
+  const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
+  const size_t row = (std::max(image, windows) * item + 128 + 63) / 64 * 64;
+  const size_t ring = has_pool_ring(rows, columns) ? pool_ring_slots(rows) * pool_ring_row(columns) : 0;
+  const size_t counts = pool_counts_bytes(rows) + pool_counts_bytes(columns);
+  const size_t entries = pool_inputs_bytes(rows) + pool_inputs_bytes(columns);
+  return std::max({entries + counts, 2 * row, pool_inputs_bytes(rows) + 2 * item * ring});
 }
 
 template <class T, class Offset>
@@ -75,28 +66,13 @@ void MaxPool2dForward<T, Offset>::run(const Team& team, void* workspace) const {
 }
 
 template <class T, class Offset>
-size_t MaxPool2dBackward<T, Offset>::workspace_bytes(int team) const {
-  return team * scratch_bytes(rows, columns, sizeof(T));
-}
-
-template <class T, class Offset>
 void MaxPool2dBackward<T, Offset>::run(const Team& team, void* workspace) const {
   run_backward(team, *this, max_kernels<T, Offset>().backward, workspace);
 }
 
 template <class T>
-size_t AvgPool2dForward<T>::workspace_bytes(int team) const {
-  return team * scratch_bytes(rows, columns, sizeof(T));
-}
-
-template <class T>
 void AvgPool2dForward<T>::run(const Team& team, void* workspace) const {
   run_forward(team, *this, pooling_kernels<T>().avg.forward, workspace);
-}
-
-template <class T>
-size_t AvgPool2dBackward<T>::workspace_bytes(int team) const {
-  return team * scratch_bytes(rows, columns, sizeof(T));
 }
 
 template <class T>

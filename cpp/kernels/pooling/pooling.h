@@ -5,8 +5,8 @@
 //
 // max_pool2d also writes `where`, laid out as y: the offset r * kernel_w + s of the maximum in its window, in
 // one byte if the window has at most 256 elements; of adaptive windows, kernel_w is that of the longest. Of
-// equal maxima the first counts; a NaN wins. Padding is never chosen. Each thread writes rows of its own, and
-// each sum is over one window in order, so the bits do not depend on the team.
+// equal maxima the first counts; a NaN wins. Padding is never chosen. Each thread writes its own rows, and
+// each sum is over one window in order: the bits do not depend on the team.
 #pragma once
 #include <cstddef>
 
@@ -15,6 +15,10 @@
 #include "kernels/pooling/axis.h"
 
 namespace ranvier {
+
+// What one thread needs: the entries of rows and columns, rows of the image with padding, or the ring of rows
+// of dy.
+size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item);
 
 template <class T, class Offset>
 struct MaxPool2dForward {
@@ -25,7 +29,7 @@ struct MaxPool2dForward {
   PoolAxis rows, columns;
   bool channels_last;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
@@ -43,7 +47,7 @@ struct MaxPool2dBackward {
   PoolAxis rows, columns;
   bool channels_last;  // of dx
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
@@ -51,7 +55,7 @@ struct MaxPool2dBackward {
   }
 };
 
-// indices = where each maximum lies in its image: h * width + w. All of one layout.
+// indices = the place of each maximum in its image: h * width + w. All of one layout.
 template <class Offset>
 struct MaxPool2dIndices {
   static constexpr const char* name = "max_pool2d_indices";
@@ -77,7 +81,7 @@ struct AvgPool2dForward {
   bool channels_last, count_include_pad;
   int64_t divisor;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {
@@ -85,7 +89,7 @@ struct AvgPool2dForward {
   }
 };
 
-// dx = dy / divisor, summed over the windows that the element lies in; dy of any strides.
+// dx = dy / divisor, summed over the windows that the element is in; dy of any strides.
 template <class T>
 struct AvgPool2dBackward {
   static constexpr const char* name = "avg_pool2d_backward";
@@ -95,7 +99,7 @@ struct AvgPool2dBackward {
   bool channels_last, count_include_pad;
   int64_t divisor;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V& v) const {

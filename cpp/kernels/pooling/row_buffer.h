@@ -1,6 +1,7 @@
-// A row of the image with its padding around it, in a buffer of our own: every window of the row can then be
-// read by whole vectors, without a case for the edges.
+// A row of the image in a buffer, with its padding around it: every window of the row is then read by whole
+// vectors, without a case for the edges. Long rows are computed in pieces.
 #pragma once
+#include "base/interrupt.h"
 #include "kernels/pooling/axis.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -18,6 +19,18 @@ static int64_t row_buffer_size(const PoolAxis& a) {
 template <class T>
 static void fill(T* p, int64_t count, typename VecOf<T>::type v) {  // count: whole vectors
   for (int64_t i = 0; i < count; i += lanes<T>) store(p + i, v);
+}
+
+// Elements read between two tests for a signal: a millisecond or so.
+constexpr int64_t kTapsBetweenTests = 1 << 20;
+
+// How many windows of `taps` elements each to compute between two tests for a signal: whole vectors of them.
+// More than the row has where it is short.
+RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
+  constexpr int64_t kVector = 16;  // lanes of the widest vectors
+  if (static_cast<double>(columns.out) * static_cast<double>(taps) <= kTapsBetweenTests)
+    return columns.out + 1;
+  return (kTapsBetweenTests / taps + 1) * kVector;
 }
 
 }  // namespace ranvier::RANVIER_ISA

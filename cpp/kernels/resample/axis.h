@@ -1,11 +1,11 @@
-// Which inputs an output along one axis is made of, and with what weights.
+// The inputs of an output along one axis, and their weights.
 #pragma once
 #include <cstdint>
 
 namespace ranvier {
 
 // nearest ... cubic: interpolation at the coordinate that an output has in the input. reflect ... circular:
-// what stands around an image that is padded by repeating its own values.
+// padding by repeated values of the image.
 enum class ResampleMap { nearest, nearest_exact, linear, cubic, reflect, replicate, circular };
 
 struct ResampleAxis {
@@ -28,7 +28,7 @@ static inline int64_t clamp_to(int64_t i, int64_t size) { return i < 0 ? 0 : i <
 static inline int64_t repeated_input(const ResampleAxis& a, int64_t o) {
   const int64_t i = o - a.before;
   if (a.map == ResampleMap::replicate) return clamp_to(i, a.in);
-  if (a.map == ResampleMap::circular) {  // what a negative frame crops is not repeated
+  if (a.map == ResampleMap::circular) {  // values that a negative pad crops are not repeated
     const int64_t after = a.out - a.in - a.before, first = a.before < 0 ? -a.before : 0;
     const int64_t last = a.in + (after < 0 ? after : 0);
     return i < first ? i + last - first : i < last ? i : i - (last - first);
@@ -44,8 +44,8 @@ static inline void cubic_weights(double t, double* w) {
   w[0] = far(t + 1), w[1] = near(t), w[2] = near(1 - t), w[3] = far(2 - t);
 }
 
-// The inputs and weights of output o; returns how many. An input of weight 0 is left out: its infinities and
-// NaN do not count.
+// The inputs and weights of output o; returns their number. An input of weight 0 is left out, so that its
+// infinities and NaNs do not count.
 static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inputs, double* weights) {
   weights[0] = 1;
   if (a.map >= ResampleMap::reflect) {

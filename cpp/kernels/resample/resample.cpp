@@ -1,4 +1,4 @@
-// resample: each axis's matrix, built once, and rows shared out among the team.
+// resample: builds each axis's matrix once and shares rows out among the team.
 #include "kernels/resample/resample.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kNsPerTap = 0.1;  // of an element; about two bytes of memory traffic
 constexpr int32_t kMostLevels = 8;
-constexpr int32_t kLongRun = 16;  // copied faster by vectors of its own than with all others
+constexpr int32_t kLongRun = 16;  // copied faster on its own than with all others
 
 // The memory of one axis's matrix, and how it is filled.
 template <class T>
@@ -70,7 +70,7 @@ class TableBuilder {
     });
   }
 
-  // A counting sort: counts land two places on, so that filling leaves starts where they belong.
+  // A counting sort. Counts are stored two places further, so that after filling, starts are in their places.
   void build_transposed() const {
     std::fill(starts_, starts_ + size_ + 2, 0);
     each_entry([&](int64_t, int64_t input, double) { ++starts_[input + 2]; });

@@ -1,14 +1,13 @@
-// resample: images whose rows and columns are weighted sums of a few rows and columns of others. It is what
-// interpolate does and what pad does in its modes reflect, replicate and circular; `transposed`, their
-// gradients.
+// resample: images whose rows and columns are weighted sums of a few rows and columns of others. interpolate
+// does this, and pad in its modes reflect, replicate and circular; `transposed`, their gradients.
 //
 //   x (n, c, h, w), y (n, c, h', w'); any strides in x. y is dense and either channels-last or NCHW;
 //   `channels_last` says which.
 //   y[n, c, i, j] = sum over h, w of R[i, h] C[j, w] x[n, c, h, w]
-//   R and C, one for each axis, have a few entries in each row (axis.h); transposed, those of R^T and C^T.
+//   R and C, one for each axis, have at most four entries for each output (axis.h); transposed, R^T and C^T.
 //
-// First rows are summed into one row, then its columns. Each thread writes rows of its own, and every sum is
-// in order of the inputs, so the bits do not depend on the team.
+// First rows are summed into one row, then its columns. Each thread writes its own rows, and every sum is in
+// order of the inputs: the bits do not depend on the team.
 #pragma once
 #include <cstddef>
 
@@ -40,9 +39,9 @@ struct ResampleTable {
   int64_t size;
   const int32_t *starts, *inputs;
   const T* weights;
-  const int32_t* runs;  // so many outputs from i on are copies of inputs that lie one after another
-  // The k-th entry of every row at [k * size, (k + 1) * size), weight 0 where it has fewer; levels 0: not
-  // given, where rows have many entries or there are long runs of copies.
+  const int32_t* runs;  // so many outputs from i on are copies of consecutive inputs
+  // The k-th entry of every row at [k * size, (k + 1) * size), with weight 0 where the row has fewer. 0
+  // levels: rows have many entries, or there are long runs of copies.
   int32_t levels;
   const int32_t* level_inputs;
   const T* level_weights;

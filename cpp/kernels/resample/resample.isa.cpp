@@ -134,10 +134,10 @@ static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, in
   }
 }
 
-constexpr int64_t kBlockBytes = 8192;  // of y: what it is made of stays in the nearest cache
+constexpr int64_t kBlockBytes = 8192;  // of y: what it is made of stays in L1
 
-// A row of pixels of x whose channels and columns are contiguous: block by block, so far as the rows have
-// been summed by then.
+// A row of pixels of x whose channels and columns are contiguous: block by block, each after the sum over
+// rows has come as far as it reads.
 template <class T>
 static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                         int64_t i, const T* x, T* scratch, T* y) {
@@ -158,7 +158,7 @@ static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, cons
   }
 }
 
-// Columns that are all copies, of pixels of `channels` elements: what stands around an image, and the image.
+// Columns that are all copies, of pixels of `channels` elements: the padding and the image.
 template <class T>
 RANVIER_INLINE void copy_columns(const ResampleTable<T>& columns, const T* x, int64_t channels, T* y) {
   const auto one_by_one = [&](int64_t begin, int64_t end) {
@@ -190,8 +190,8 @@ static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   }
 }
 
-// y[j] += weights[j] * x[inputs[j]], where there is a weight; kFirst: = . The compiler makes vectors of it,
-// and where it does not, the bits are the same.
+// y[j] += weights[j] * x[inputs[j]] where the weight is not 0; kFirst: = . The bits are the same whether the
+// compiler vectorises the loop or not.
 template <bool kFirst, class T>
 static void add_level(int64_t n, const int32_t* __restrict inputs, const T* __restrict weights,
                       const T* __restrict x, T* __restrict y) {
