@@ -25,7 +25,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     """Gives the tensor the value of the result and, on the tape, its history."""
     if result is tensor:
         return tensor
-    recorded = mode.enabled and result._requires_grad
+    recorded = result._requires_grad and mode.enabled
     array, value = tensor._array, result._array
     if array.shape != value.shape:
         raise RuntimeError(

@@ -134,10 +134,8 @@ def numbers(*values: float) -> Array:
 def write(array: Array, value: Any, name: str = "copy_") -> None:
     """array[...] = value, a number or an array that broadcasts; errors begin with the op's name."""
     dtype = array.dtype
-    if isinstance(value, _NUMBERS):
-        value = number_in(name, value, dtype)
-    elif not isinstance(value, np.ndarray):
-        value = np.asarray(value)
+    if not isinstance(value, np.ndarray):
+        value = number_in(name, value, dtype) if isinstance(value, _NUMBERS) else np.asarray(value)
     value = plain(name, value)
     if dtype.char in _MADE:
         try:
