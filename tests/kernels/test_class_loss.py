@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import class_loss as reference
-from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
 SETTINGS = {
@@ -72,21 +71,6 @@ def test_every_number_of_lines(name, settings, n, dtype, isa, rng):
             np.testing.assert_allclose(loss, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
             dx = getattr(_core, f"{name}_backward")(dy, view, target, *saved, "none", **given)
             np.testing.assert_allclose(dx, back, rtol=0, atol=limit * max(1, np.abs(back).max()))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
-def test_layouts(name, settings, layout, rng):
-    shape = (6, 5) if name == "multi_margin" else (2, 5, 3, 7)
-    x = rng.uniform(-3, 3, shape).astype("float32")
-    target = rng.integers(0, 5, (shape[0], *shape[2:]))
-    given = with_weights(settings, rng, 5, "float32")
-    for reduction in ("sum", "none"):
-        _, loss, dx = both(name, x, target, reduction, given)
-        _, loss_of_view, dx_of_view = both(name, in_layout(x, layout), target, reduction, given)
-        limit = tolerance("float32", x.size, 20)
-        np.testing.assert_allclose(loss_of_view, loss, rtol=0, atol=limit)
-        np.testing.assert_allclose(dx_of_view, dx, rtol=0, atol=limit)
 
 
 def test_more_lines_than_a_chunk(isa, rng):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import distance as reference
-from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
 CASES = [("cosine_similarity", {}), *(("pairwise_distance", {"p": p}) for p in (1.0, 2.0, 2.5, float("inf")))]
@@ -53,20 +52,6 @@ def test_every_number_of_pairs(name, settings, n, isa, rng):
             for of_second in (False, True):
                 got = getattr(_core, back)(dy, view, x2, 1, **settings, of_second=of_second)
                 np.testing.assert_allclose(got, slopes[of_second], rtol=0, atol=limit)
-
-
-@pytest.mark.parametrize("axis", [0, 1, -1])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
-def test_layouts(name, settings, layout, axis, rng):
-    x1, x2 = (rng.uniform(-1, 1, (5, 6, 7, 3)).astype("float32") for _ in range(2))
-    view = in_layout(x1, layout)
-    want = getattr(_core, name)(x1, x2, axis, **settings)
-    limit = tolerance("float32", 7, 8)
-    np.testing.assert_allclose(getattr(_core, name)(view, x2, axis, **settings), want, rtol=0, atol=limit)
-    back = getattr(_core, f"{name}_backward")
-    want_dx = back(want, x1, x2, axis, **settings)
-    np.testing.assert_allclose(back(want, view, x2, axis, **settings), want_dx, rtol=0, atol=limit)
 
 
 def test_errors():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import loss as reference
-from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
 NAMES = (
@@ -39,20 +38,6 @@ def test_every_width(name, dtype, isa, rng):
         want = getattr(reference, name).backward(np.ones(()), *wide, reduction="sum")[0]
         np.testing.assert_allclose(out[:n], want, rtol=0, atol=tolerance(dtype, 1, 12))
         assert out[n] == 7
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", NAMES)
-def test_layouts(name, layout, rng):
-    x, t = inputs(name, rng, "float32", 2, 5, 3, 7)
-    dy = rng.uniform(0.1, 0.9, x.shape).astype("float32")
-    want = getattr(_core, name)(x, t, "sum")
-    got = getattr(_core, name)(in_layout(x, layout), t, "sum")
-    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance("float32", x.size, 3))
-    back = getattr(_core, f"{name}_backward")
-    np.testing.assert_array_equal(
-        back(in_layout(dy, layout), in_layout(x, layout), t, "none"), back(dy, x, t, "none")
-    )
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7)])

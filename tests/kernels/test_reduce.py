@@ -213,14 +213,6 @@ def test_same_bits_at_any_thread_count(shape, rng, threads):
         assert len(runs) == 1
 
 
-def test_empty():
-    x = np.zeros((0, 3), np.float32)
-    np.testing.assert_array_equal(kernels.sum(x, 0), np.zeros(3))
-    np.testing.assert_array_equal(kernels.mean(x, 0), np.full(3, np.nan))
-    assert kernels.sum(x, 1).shape == (0,)
-    assert kernels.max(x, 1).shape == (0,)
-
-
 def test_out(rng):
     x = rng.standard_normal((4, 5)).astype(np.float32)
     out = np.zeros(8, np.float32)[::2]
