@@ -2,7 +2,6 @@
 #include "kernels/pooling/pooling.h"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "base/parallel.h"
 
