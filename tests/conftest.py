@@ -120,6 +120,11 @@ def threads() -> Iterator[Callable[[int], None]]:
     _core.set_num_threads(before)
 
 
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    return pytest.importorskip("torch", reason="torch is not installed")
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240229)

@@ -54,8 +54,7 @@ def test_name(name, example, result):
 
 
 @pytest.mark.parametrize(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
-def test_the_page_is_right_about_pytorch(name, example, result):
-    pytest.importorskip("torch", reason="torch is not installed")
+def test_the_page_is_right_about_pytorch(name, example, result, torch):
     assert result_of(example, "torch") == result
 
 
@@ -82,8 +81,7 @@ def names_in_common(ours, theirs):
     return {n for n in dir(ours) if not n.startswith("_") and hasattr(theirs, n)}
 
 
-def test_every_name_in_common_has_its_row():
-    pytest.importorskip("torch", reason="torch is not installed")
+def test_every_name_in_common_has_its_row(torch):
     common = set()
     for short, path in PLACES.items():
         ours, theirs = (importlib.import_module(f"{lib}.{path}".rstrip(".")) for lib in ("ranvier", "torch"))

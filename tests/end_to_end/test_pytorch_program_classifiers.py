@@ -223,8 +223,7 @@ def test_program_learns(results, name):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_program_computes_what_torch_computes(results, name):
-    pytest.importorskip("torch", reason="torch is not installed")
+def test_program_computes_what_torch_computes(results, name, torch):
     ours, theirs = (json.loads(results(lib, name).splitlines()[-1]) for lib in ("ranvier", "torch"))
     np.testing.assert_allclose(ours["losses"][:10], theirs["losses"][:10], rtol=1e-5)
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=0.02, atol=1e-4)

@@ -185,7 +185,11 @@ def test_wrong_calls():
             TypeError,
             r"got trials .*; expected an integer",
         ),
-        (lambda: explore.random_search(surfaces.bowl, 0, 1, dimensions=0), ValueError, "got dimensions 0; expected at least 1"),
+        (
+            lambda: explore.random_search(surfaces.bowl, 0, 1, dimensions=0),
+            ValueError,
+            "got dimensions 0; expected at least 1",
+        ),
         (
             lambda: explore.gradient_descent(None, [0]),
             TypeError,

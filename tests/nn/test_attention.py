@@ -31,8 +31,7 @@ def test_values_of_pytorch(name):
 
 
 @every_case
-def test_the_stored_values_are_pytorchs(name):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_the_stored_values_are_pytorchs(name, torch):
     found = attention_cases.result(torch, *CASES[name])
     for kind, stored in STORED[name].items():
         for got, want in zip(found[kind], stored, strict=True):
@@ -42,9 +41,8 @@ def test_the_stored_values_are_pytorchs(name):
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_encoder_as_pytorchs_in_float32(norm_first, batch_first, activation):
+def test_encoder_as_pytorchs_in_float32(norm_first, batch_first, activation, torch):
     """A middle-sized encoder in training, with PyTorch's own starting weights."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
 
     def make(library):
         layer = library.TransformerEncoderLayer(

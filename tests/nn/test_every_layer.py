@@ -108,8 +108,7 @@ def test_summarised(layer, capsys):
 
 
 @every_layer
-def test_as_pytorchs(layer):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_as_pytorchs(layer, torch):
     if not hasattr(torch.nn, layer.name):
         assert layer.name in OURS
         return
@@ -127,9 +126,8 @@ def test_as_pytorchs(layer):
 
 
 @every_layer
-def test_signature_is_pytorchs(layer):
+def test_signature_is_pytorchs(layer, torch):
     """The same names in the same order, as far as PyTorch's go; what it has for GPUs is left out."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
     if not hasattr(torch.nn, layer.name) or layer.name == "Identity":
         return
     left_out = {"device", "dtype", "sparse", "scale_grad_by_freq", "args", "kwargs"}

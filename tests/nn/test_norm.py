@@ -61,9 +61,8 @@ def test_deepcopy_pickle_and_file(name, tmp_path):
 
 
 @every_layer
-def test_as_torch_s(name):
+def test_as_torch_s(name, torch):
     """The same text, state dict, outputs in both modes, gradients and running statistics."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
     layer, x = trained(name)
     theirs = eval(repr(layer), {n: getattr(torch.nn, n) for n in dir(torch.nn)} | {"None": None})
     if name.startswith(("BatchNorm", "InstanceNorm", "GroupNorm", "LayerNorm")) and layer.bias is None:

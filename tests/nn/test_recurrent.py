@@ -35,8 +35,7 @@ def test_gives_pytorchs_stored_numbers(number):
 
 
 @numbered
-def test_gives_what_pytorch_gives(number):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_gives_what_pytorch_gives(number, torch):
     assert_same(answers(rv, CASES[number]), answers(torch, CASES[number]))
 
 

@@ -92,8 +92,7 @@ def test_lengths_of_any_kind(kind):
 
 
 @pytest.mark.parametrize("name", rnn.__all__)
-def test_names_are_pytorchs(name):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_names_are_pytorchs(name, torch):
     assert hasattr(torch.nn.utils.rnn, name)
 
 

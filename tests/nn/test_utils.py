@@ -52,8 +52,7 @@ def test_shared_gradient_is_clipped_once():
 
 
 @pytest.mark.parametrize("norm_type", [0.5, 1, 2, 3.5, 10, "inf"])
-def test_norm_types_are_pytorchs(norm_type):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_norm_types_are_pytorchs(norm_type, torch):
     rng = np.random.default_rng(0)
     values = [rng.standard_normal(n).astype(np.float32) for n in (100, 37)]
     ours = [with_gradient(v) for v in values]

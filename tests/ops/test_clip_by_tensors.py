@@ -31,8 +31,7 @@ def test_where_the_gradient_goes():
 
 
 @pytest.mark.parametrize("use", ["both", "low", "high", "one low"])
-def test_equal_values_and_nan_against_torch(use):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_equal_values_and_nan_against_torch(use, torch):
     drawn = itertools.product((-1.0, 0.0, 1.0, NAN), (-1.0, 0.0, NAN), (-1.0, 0.0, NAN))
     x, low, high = map(list, zip(*drawn, strict=True))
     limits = {"both": (low, high), "low": (low, None), "high": (None, high), "one low": (0.0, high)}[use]

@@ -124,8 +124,7 @@ class TestCosineEmbedding(DistanceCase):
 
     test_reference_equals_torch = test_equals_torch_when_drawn = None  # not to 16 digits: see above
 
-    def test_equals_torch_to_ten_digits(self, rng):
-        torch = pytest.importorskip("torch", reason="torch is not installed")
+    def test_equals_torch_to_ten_digits(self, rng, torch):
         arrays = self.off_kinks(*self.inputs(rng, "float64"))
         theirs = self.torch_op(torch, *map(torch.tensor, arrays)).numpy()
         np.testing.assert_allclose(self.op(*arrays).numpy(), theirs, rtol=1e-10)

@@ -55,8 +55,7 @@ def result(library, kink, base):
 
 @pytest.mark.parametrize("base", [-1.0, 0.0, 1.0])
 @pytest.mark.parametrize("kink", KINKS.values(), ids=KINKS)
-def test_gradients_at_kinks_are_those_of_torch(kink, base):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_gradients_at_kinks_are_those_of_torch(kink, base, torch):
     for got, expected in zip(result(rv, kink, base), result(torch, kink, base), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
 

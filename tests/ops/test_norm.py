@@ -257,8 +257,7 @@ def test_running_statistics(shape, momentum, rng, isa):
     assert all((r.numpy() == b).all() for r, b in zip(running, before, strict=True))
 
 
-def test_running_statistics_equal_torch(rng):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_running_statistics_equal_torch(rng, torch):
     ours, theirs = (rv.zeros(4), rv.ones(4)), (torch.zeros(4), torch.ones(4))
     for _ in range(3):
         x = rng.normal(3, 2, (6, 4, 5)).astype("float32")

@@ -364,8 +364,7 @@ def test_indices(rng, name):
 
 
 @pytest.mark.parametrize("name", INDEXED)
-def test_indices_are_torch_s(rng, name):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_indices_are_torch_s(rng, name, torch):
     x = rng.integers(-2, 3, (2, 5, 7, 9)).astype(np.float32)  # many equal maxima
     y, indices = INDEXED[name](getattr(ops, name), rv.tensor(x))
     theirs = INDEXED[name](getattr(torch.nn.functional, name), torch.tensor(x))

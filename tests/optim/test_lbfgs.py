@@ -73,8 +73,7 @@ def test_path_is_pytorchs(index, isa):
 
 
 @pytest.mark.parametrize("index", IDS)
-def test_path_beside_torch(index):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_path_beside_torch(index, torch):
     (ours, optimizer), (theirs, other) = (walk(library, CASES[index]) for library in (rv, torch))
     assert (np.abs(ours - theirs) <= roundings(CASES[index])).all()
     state, their_state = optimizer.state_dict()["state"][0], other.state_dict()["state"][0]
@@ -85,8 +84,7 @@ def test_path_beside_torch(index):
         assert len(state[key]) == len(their_state[key])
 
 
-def test_a_state_of_torchs_is_taken():
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_a_state_of_torchs_is_taken(torch):
     _, theirs = walk(torch, CASES[2])
     a, b = (rv.tensor(np.zeros(shape), requires_grad=True) for shape in ((2, 2), (3,)))
     ours = optim.LBFGS([a, b])

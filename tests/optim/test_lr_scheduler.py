@@ -25,9 +25,8 @@ def test_values_are_pytorchs(name):
 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 @pytest.mark.parametrize("name", CASES)
-def test_values_beside_torch(name, kind):
+def test_values_beside_torch(name, kind, torch):
     """The same numbers to the last bit."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
     assert values(rv, name, kind) == values(torch, name, kind)
 
 
@@ -54,8 +53,7 @@ def test_goes_on_from_a_state_dict(name, as_json):
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "two at once"])
-def test_state_dicts_are_pytorchs(name):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_state_dicts_are_pytorchs(name, torch):
     both = []
     for library in (rv, torch):
         schedules = schedules_of(library, name, optimizer_of(library))

@@ -70,8 +70,7 @@ def test_swa_is_the_mean(settings):
 
 
 @pytest.mark.parametrize("ema", [True, False])
-def test_beside_torch(ema):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_beside_torch(ema, torch):
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     swa = torch.optim.swa_utils
     other = swa.AveragedModel(theirs, multi_avg_fn=swa.get_ema_multi_avg_fn(0.9) if ema else None)
@@ -182,8 +181,7 @@ def test_wrong_settings(make, text):
         make()
 
 
-def test_update_bn_of_batch_norm():
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_update_bn_of_batch_norm(torch):
     x = np.random.default_rng(0).standard_normal((4, 8, 3)).astype(np.float32)
     ours, theirs = nn.Sequential(nn.BatchNorm1d(3)), torch.nn.Sequential(torch.nn.BatchNorm1d(3))
     update_bn([rv.tensor(b) for b in x], ours)

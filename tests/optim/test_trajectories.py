@@ -51,8 +51,7 @@ def test_path_is_pytorchs(index, isa):
 
 
 @pytest.mark.parametrize("index", range(len(CASES)), ids=IDS[: len(CASES)])
-def test_path_beside_torch(index):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+def test_path_beside_torch(index, torch):
     ours, theirs = (trajectory(library, *CASES[index], "float32") for library in (rv, torch))
     require_within(ours - theirs, reference_path(index, "float32")[1])
 
@@ -66,9 +65,8 @@ def walk(library, p, optimizer, steps):
 
 @pytest.mark.parametrize("to_torch", [True, False])
 @pytest.mark.parametrize("index", range(len(CASES)), ids=IDS[: len(CASES)])
-def test_state_dicts_pass_between_torch_and_us(index, to_torch):
+def test_state_dicts_pass_between_torch_and_us(index, to_torch, torch):
     """Half of the way in one library, the other half in the other."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
     name, settings = CASES[index]
     first, second = (rv, torch) if to_torch else (torch, rv)
     p = first.tensor(start().astype("float32"), requires_grad=True)
