@@ -1,14 +1,7 @@
-#define NO_IMPORT_ARRAY
-#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
-#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
-#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
 #include "bindings/params.h"
 
-#include <numpy/arrayobject.h>
-
-#include <algorithm>
-
 #include "bindings/new_array.h"
+#include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 namespace {
@@ -19,69 +12,25 @@ static_assert(sizeof(npy_intp) == sizeof(int64_t));
 // products, as those of workspaces, stay within int64.
 constexpr int64_t kMostElements = int64_t{1} << 40;
 
-PyArrayObject* as_array(py::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+struct TypeOfNumPy {
+  int number;
+  const char* name;
+};
+// In the order of DType.
+constexpr TypeOfNumPy kTypes[] = {{NPY_FLOAT32, "float32"}, {NPY_FLOAT64, "float64"}, {NPY_INT64, "int64"},
+                                  {NPY_UINT8, "uint8"},     {NPY_BOOL, "bool"},       {NPY_INT8, "int8"},
+                                  {NPY_INT16, "int16"},     {NPY_UINT16, "uint16"},   {NPY_INT32, "int32"},
+                                  {NPY_UINT32, "uint32"}};
 
-int type_number(DType dtype) {
-  switch (dtype) {
-    case DType::float32:
-      return NPY_FLOAT32;
-    case DType::float64:
-      return NPY_FLOAT64;
-    case DType::int64:
-      return NPY_INT64;
-    case DType::uint8:
-      return NPY_UINT8;
-    case DType::boolean:
-      return NPY_BOOL;
-    case DType::int8:
-      return NPY_INT8;
-    case DType::int16:
-      return NPY_INT16;
-    case DType::uint16:
-      return NPY_UINT16;
-    case DType::int32:
-      return NPY_INT32;
-    case DType::uint32:
-      return NPY_UINT32;
-  }
-  return -1;
-}
-
-constexpr DType kDTypes[] = {DType::float32, DType::float64, DType::int64,  DType::uint8, DType::boolean,
-                             DType::int8,    DType::int16,   DType::uint16, DType::int32, DType::uint32};
+int type_number(DType dtype) { return kTypes[static_cast<int>(dtype)].number; }
+const char* dtype_name(DType dtype) { return kTypes[static_cast<int>(dtype)].name; }
 
 // NumPy has two numbers for the integers of one size, where C has two types of it.
-const DType* dtype_of_number(int type) {
+std::optional<DType> dtype_of_number(int type) {
   if (type == NPY_LONGLONG) type = NPY_INT64;
-  for (const DType& dtype : kDTypes)
-    if (type_number(dtype) == type) return &dtype;
-  return nullptr;
-}
-
-const char* dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::float32:
-      return "float32";
-    case DType::float64:
-      return "float64";
-    case DType::int64:
-      return "int64";
-    case DType::uint8:
-      return "uint8";
-    case DType::boolean:
-      return "bool";
-    case DType::int8:
-      return "int8";
-    case DType::int16:
-      return "int16";
-    case DType::uint16:
-      return "uint16";
-    case DType::int32:
-      return "int32";
-    case DType::uint32:
-      return "uint32";
-  }
-  return "";
+  for (int d = 0; d < static_cast<int>(std::size(kTypes)); ++d)
+    if (kTypes[d].number == type) return static_cast<DType>(d);
+  return std::nullopt;
 }
 
 std::string dtype_text(py::handle array) {
@@ -193,7 +142,7 @@ Input Input::pixels(const Arg& arg) {
 
 Input Input::number(const Arg& arg) {
   check_array(arg);
-  const DType* dtype = dtype_of_number(PyArray_TYPE(as_array(arg.value)));
+  const auto dtype = dtype_of_number(PyArray_TYPE(as_array(arg.value)));
   if (!dtype) fail_dtype(arg, "float32, float64, bool, or integers other than uint64");
   return Input(arg, addressable(arg.value, type_number(*dtype)), *dtype);
 }
@@ -329,9 +278,9 @@ const Output& Output::apart_from(const Input& x, bool same_is_fine) const {
 }
 
 DTypeArg::DTypeArg(const Arg& arg) : Arg(arg) {
-  const DType* known = PyArray_DescrCheck(value.ptr())
-                           ? dtype_of_number(reinterpret_cast<PyArray_Descr*>(value.ptr())->type_num)
-                           : nullptr;
+  std::optional<DType> known;
+  if (PyArray_DescrCheck(value.ptr()))
+    known = dtype_of_number(reinterpret_cast<PyArray_Descr*>(value.ptr())->type_num);
   if (!known) wrong_type("one of numbers");
   dtype = *known;
 }

@@ -1,6 +1,7 @@
 // NumPy arrays at the boundary: arguments checked, results from the core's own allocator.
 #pragma once
 #include <optional>
+#include <tuple>
 
 #include "base/dtype.h"
 #include "bindings/errors.h"
@@ -170,6 +171,13 @@ class MaybeOutput {
 
  private:
   std::optional<Output> out_;
+};
+
+// What a backward returns: those that are needed.
+struct Gradients {
+  MaybeOutput dx, dweight, dbias;
+  using All = std::tuple<MaybeOutput, MaybeOutput, MaybeOutput>;
+  All all() { return {std::move(dx), std::move(dweight), std::move(dbias)}; }
 };
 
 // Of memory that is known to be writable.

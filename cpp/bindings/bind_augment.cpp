@@ -95,7 +95,8 @@ Output affine_images(const Images& x, const Doubles& matrix, Real fill, Word int
   return y;
 }
 
-Output erase_images(const Images& x, const Integers& box, const MaybeIntegers& partner, Real fill, Out out) {
+Output erase_images(const Images& x, const Integers& box, const Maybe<Integers>& partner, Real fill,
+                    Out out) {
   expect_places(box, x);
   if (partner) expect_partners(partner, x);
   expect_pixel(fill, x);

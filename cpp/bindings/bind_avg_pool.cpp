@@ -35,7 +35,7 @@ int64_t count_of(const MaybeWhole& divisor_override) {
 
 // D: the type of divisor_override, which avg_pool1d does not have.
 template <int axes, class... D>
-Output avg_pool(const Pooled<axes>& x, PairArg kernel, MaybePairArg stride, PairArg padding, Truth ceil_mode,
+Output avg_pool(const Pooled<axes>& x, PerAxis kernel, MaybePerAxis stride, PerAxis padding, Truth ceil_mode,
                 Truth count_include_pad, const D&... divisor_override) {
   const PoolOp op{x.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding);
@@ -44,8 +44,8 @@ Output avg_pool(const Pooled<axes>& x, PairArg kernel, MaybePairArg stride, Pair
 }
 
 template <int axes, class... D>
-Output avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, PairArg kernel, MaybePairArg stride,
-                         PairArg padding, Truth ceil_mode, Truth count_include_pad,
+Output avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, PerAxis kernel, MaybePerAxis stride,
+                         PerAxis padding, Truth ceil_mode, Truth count_include_pad,
                          const D&... divisor_override, Truth channels_last) {
   const PoolOp op{dy.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding);
@@ -56,7 +56,7 @@ Output avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, PairArg kernel,
 }
 
 template <int axes>
-Output adaptive_avg_pool(const Pooled<axes>& x, OutputSizeArg output_size) {
+Output adaptive_avg_pool(const Pooled<axes>& x, OutputSize output_size) {
   const PoolOp op{x.op(), axes};
   return run_average(op, x, adaptive_axes(op, x, output_size), {});
 }

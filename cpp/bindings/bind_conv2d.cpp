@@ -35,28 +35,26 @@ Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis s
 
 // (dx, dw, db) from dy, the gradient of conv's result; None for those not needed.
 template <int axes>
-std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_backward(const Floats& dy, const Floats& x,
-                                                                const Weight& w, PerAxis stride,
-                                                                Padding padding, PerAxis dilation,
-                                                                Groups groups, Truth need_dx, Truth need_dw,
-                                                                Truth need_db) {
+Gradients::All conv_backward(const Floats& dy, const Floats& x, const Weight& w, PerAxis stride,
+                             Padding padding, PerAxis dilation, Groups groups, Truth need_dx, Truth need_dw,
+                             Truth need_db) {
   const ConvOp op{x.op(), axes};
   ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   a.groups = read_groups(op, groups);
   const ConvShapes s = conv_shapes(op, x, w, a);
   dy.expect_shape(op.shape(s.n, s.k, s.p, s.q));
-  ConvGradients g;
+  Gradients g;
   if (need_dx) {
     g.dx = conv_output(op, x.dtype(), op.shape(s.n, s.c, s.h, s.w));
     run<Conv2dBackwardInput>(x.dtype(), image(dy, axes), image(w, axes), image(g.dx, axes), a.geometry(),
                              winograd_allowed());
   }
   if (!need_dw && !need_db) return g.all();
-  if (need_dw) g.dw = Output::contiguous(x.dtype(), w.shape());
-  if (need_db) g.db = Output::contiguous(x.dtype(), {s.k});
+  if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
+  if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
   with_float(x.dtype(), [&](auto tag) {
     invoke_released(Conv2dBackwardWeight<decltype(tag)>{
-        image(dy, axes), image(x, axes), image(g.dw, axes), g.db, a.geometry(), {s.r, s.s}});
+        image(dy, axes), image(x, axes), image(g.dweight, axes), g.dbias, a.geometry(), {s.r, s.s}});
   });
   return g.all();
 }

@@ -38,10 +38,10 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
 // (dx, dw, db) of conv2d_pool from dy, the gradient of its result, masked where its ReLU cut that off; None
 // for those not needed. saved: x as the result of a ReLU, whose gradient dx then is.
 template <int axes>
-std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_pool_backward(
-    const Floats32& dy, const Exactly<DType::uint8>& where, const Floats32& x, const Weight32& w,
-    PerAxis stride, Padding padding, PerAxis dilation, PerAxis window_, Truth need_dx, Truth need_dw,
-    Truth need_db, const MaybeFloats32& saved) {
+Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8>& where, const Floats32& x,
+                                  const Weight32& w, PerAxis stride, Padding padding, PerAxis dilation,
+                                  PerAxis window_, Truth need_dx, Truth need_dw, Truth need_db,
+                                  const MaybeFloats32& saved) {
   const ConvOp op{x.op(), axes};
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   const ConvShapes s = conv_shapes(op, x, w, a);
@@ -49,7 +49,7 @@ std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_pool_backward(
   const Shape pooled = op.shape(s.n, s.k, window.rows, window.columns), whole = op.shape(s.n, s.c, s.h, s.w);
   dy.expect_shape(pooled), where.expect_shape(pooled);
   if (saved) saved.expect_shape(whole);
-  ConvGradients g;
+  Gradients g;
   if (need_dx) {
     g.dx = conv_output(op, DType::float32, whole);
     invoke_released(Conv2dPoolBackwardInput<float>{image(dy, axes),
@@ -61,13 +61,13 @@ std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_pool_backward(
                                                    {window.size[0], window.size[1]}});
   }
   if (!need_dw && !need_db) return g.all();
-  if (need_dw) g.dw = Output::contiguous(DType::float32, w.shape());
-  if (need_db) g.db = Output::contiguous(DType::float32, {s.k});
+  if (need_dw) g.dweight = Output::contiguous(DType::float32, w.shape());
+  if (need_db) g.dbias = Output::contiguous(DType::float32, {s.k});
   invoke_released(Conv2dPoolBackwardWeight<float>{image(dy, axes),
                                                   image(where, axes),
                                                   image(x, axes),
-                                                  image(g.dw, axes),
-                                                  g.db,
+                                                  image(g.dweight, axes),
+                                                  g.dbias,
                                                   a.geometry(),
                                                   {s.r, s.s},
                                                   {window.size[0], window.size[1]}});

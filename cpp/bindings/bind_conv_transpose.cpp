@@ -37,7 +37,7 @@ ConvArguments arguments(const ConvOp& op, const Input& w, const PerAxis& stride,
                         const PerAxis& output_padding, const Arg& groups, const PerAxis& dilation) {
   ConvArguments a = conv_arguments(op, w, stride, padding, dilation, false);
   a.groups = read_groups(op, groups);
-  output_padding.read(op, 0, a.extra);
+  read_conv_sizes(op, output_padding, 0, a.extra);
   for (int d = 2 - op.axes; d < 2; ++d)
     if (a.extra[d] >= std::max(a.stride[d], a.dilation[d]))
       fail_value(op.name, "got output_padding ", a.extra[d], " for stride ", a.stride[d], " and dilation ",
@@ -70,17 +70,17 @@ Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const Tenso
 
 // (dx, dw, db) from dy, the gradient of conv_transpose's result; None for those not needed.
 template <int axes>
-std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_transpose_backward(
-    const Floats& dy, const Floats& x, const Weight& w, PerAxis stride, PerAxis padding,
-    PerAxis output_padding, Groups groups, PerAxis dilation, Truth need_dx, Truth need_dw, Truth need_db) {
+Gradients::All conv_transpose_backward(const Floats& dy, const Floats& x, const Weight& w, PerAxis stride,
+                                       PerAxis padding, PerAxis output_padding, Groups groups,
+                                       PerAxis dilation, Truth need_dx, Truth need_dw, Truth need_db) {
   const ConvOp op{x.op(), axes};
   const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
   const ConvShapes s = shapes_of(op, x, w, a);
   dy.expect_shape(op.shape(s.n, s.k, s.p, s.q));
-  ConvGradients g;
+  Gradients g;
   if (need_dx) g.dx = conv_output(op, x.dtype(), op.shape(s.n, s.c, s.h, s.w));
-  if (need_dw) g.dw = Output::contiguous(x.dtype(), w.shape());
-  if (need_db) g.db = Output::contiguous(x.dtype(), {s.k});
+  if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
+  if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
   if (need_dx)
     run<Conv2dForward>(x.dtype(), image(dy, axes), image(w, axes), Input(), image(g.dx, axes), a.geometry(),
                        Conv2dActivation::none, winograd_allowed());
@@ -88,8 +88,8 @@ std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> conv_transpose_backward(
     using T = decltype(tag);
     if (need_dw)
       invoke_released(Conv2dBackwardWeight<T>{
-          image(x, axes), image(dy, axes), image(g.dw, axes), {}, a.geometry(), {s.r, s.s}});
-    if (need_db) invoke_released(bias_gradient<T>(image(dy, axes), g.db));
+          image(x, axes), image(dy, axes), image(g.dweight, axes), {}, a.geometry(), {s.r, s.s}});
+    if (need_db) invoke_released(bias_gradient<T>(image(dy, axes), g.dbias));
   });
   return g.all();
 }

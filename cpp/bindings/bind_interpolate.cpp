@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "bindings/define.h"
 #include "bindings/image_args.h"
 #include "kernels/resample/resample.h"
 
@@ -20,30 +19,11 @@ constexpr Mode kModes[] = {{"nearest", ResampleMap::nearest, 0},
                            {"bilinear", ResampleMap::linear, 2},
                            {"bicubic", ResampleMap::cubic, 2}};
 
-// A number for all axes (h, w), or a sequence with one for each.
-struct PerAxis : Arg {
-  PerAxis(const Arg& arg) : Arg(arg) {}
-
-  template <class Read>
-  void read(int axes, const Read& read_one) const {
-    const bool sequence = PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
-    if (sequence && static_cast<int>(py::len(value)) != axes)
-      fail(axes == 1 ? "one number" : "a number or a pair of them");
-    for (int d = 0; d < axes; ++d) {
-      const auto item = sequence ? py::object(py::reinterpret_borrow<py::sequence>(value)[d])
-                                 : py::reinterpret_borrow<py::object>(value);
-      read_one(2 - axes + d, Arg{op, name, item});
-    }
-  }
-};
 struct Factors : PerAxis {
   RANVIER_ANNOTATION("float | Sequence[float] | None");
   using PerAxis::PerAxis;
 };
-struct OutputSize : PerAxis {
-  RANVIER_ANNOTATION("Pair | None");
-  using PerAxis::PerAxis;
-};
+const char* number_for(int axes) { return axes == 1 ? "one number" : "a number or a pair of them"; }
 
 struct Sizes2d {
   int64_t in[2], out[2];
@@ -82,19 +62,21 @@ struct Setting {
 
 void read_factors(const Factors& factors, int axes, Sizes2d* s) {
   if (!factors.given()) return;
-  factors.read(axes, [&](int d, const Arg& item) {
-    s->factor[d] = Real(item);
+  const auto items = factors.items(axes, number_for(axes));
+  for (int d = 2 - axes; d < 2; ++d) {
+    s->factor[d] = Real({factors.op, factors.name, items[d]});
     if (!(s->factor[d] > 0) || !std::isfinite(s->factor[d])) factors.fail("numbers above 0");
-  });
+  }
 }
 
 // The output's sizes from `size`, or else from scale_factor.
-void read_output(const OutputSize& size, int axes, Sizes2d* s) {
+void read_output(const MaybePerAxis& size, int axes, Sizes2d* s) {
   if (size.given() == (s->factor[1] != 0))
     fail_value(size.op, "got ", size.given() ? "both" : "neither",
                " size and scale_factor; expected one of them");
-  if (size.given()) size.read(axes, [&](int d, const Arg& item) { s->out[d] = Whole(item); });
+  const auto items = size.given() ? size.items(axes, number_for(axes)) : std::array<py::object, 2>();
   for (int d = 2 - axes; d < 2; ++d) {
+    if (size.given()) s->out[d] = Whole({size.op, size.name, items[d]});
     const double scaled = std::floor(static_cast<double>(s->in[d]) * s->factor[d]);
     if (!size.given()) s->out[d] = scaled < kMostPixels ? static_cast<int64_t>(scaled) : kMostPixels;
     if (s->out[d] < 1 || s->out[d] >= kMostPixels)
@@ -121,7 +103,7 @@ Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool 
 }
 
 // x at other sizes: signals (n, c, l) or images (n, c, h, w).
-Output interpolate(Floats x, OutputSize size, Factors scale_factor, Word mode, Truth align_corners) {
+Output interpolate(Floats x, MaybePerAxis size, Factors scale_factor, Word mode, Truth align_corners) {
   const Setting setting(x, mode, align_corners);
   const int axes = setting.axes;
   Sizes2d s{};

@@ -108,11 +108,9 @@ std::tuple<Output, Output, Output> layer_norm(const Floats& x, Sizes shape, cons
   return {std::move(r.y), *std::move(r.mean), std::move(r.rstd)};
 }
 
-std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> layer_norm_backward(const Floats& dy, const Floats& x,
-                                                                      Sizes shape, const MaybeFloats& weight,
-                                                                      const Doubles& mean,
-                                                                      const Doubles& rstd, Truth need_dx,
-                                                                      Truth need_dweight, Truth need_dbias) {
+Gradients::All layer_norm_backward(const Floats& dy, const Floats& x, Sizes shape, const MaybeFloats& weight,
+                                   const Doubles& mean, const Doubles& rstd, Truth need_dx,
+                                   Truth need_dweight, Truth need_dbias) {
   return backward(true, dy, Lines(x, shape), weight, mean, rstd, need_dx, need_dweight, need_dbias).all();
 }
 

@@ -44,7 +44,6 @@ void expect_statistics(const Input& x, const Running& mean, const Running& var, 
 }
 
 using Forward = std::tuple<Output, Output, Output>;  // y, mean, rstd
-using Backward = std::tuple<MaybeOutput, MaybeOutput, MaybeOutput>;
 
 Forward batch_norm(const Floats& given_x, const MaybeFloats& weight, const MaybeFloats& bias,
                    const Running& running_mean, const Running& running_var, MaybeInPlace batches,
@@ -74,9 +73,9 @@ Gradients gradients_of(const Channels& x, int64_t channels, bool need_dx, bool n
   return g;
 }
 
-Backward batch_norm_backward(const Floats& given_dy, const Floats& given_x, const MaybeFloats& weight,
-                             const Doubles& given_mean, const Doubles& given_rstd, Truth training,
-                             Truth need_dx, Truth need_dweight, Truth need_dbias) {
+Gradients::All batch_norm_backward(const Floats& given_dy, const Floats& given_x, const MaybeFloats& weight,
+                                   const Doubles& given_mean, const Doubles& given_rstd, Truth training,
+                                   Truth need_dx, Truth need_dweight, Truth need_dbias) {
   expect_channels(given_x);
   expect_of_channels(weight, given_x);
   const int64_t channels = given_x.shape(1);
@@ -113,9 +112,10 @@ Forward group_norm(const Floats& given_x, Whole num_groups, const MaybeFloats& g
   return {std::move(y), std::move(mean), std::move(rstd)};
 }
 
-Backward group_norm_backward(const Floats& given_dy, const Floats& given_x, Whole num_groups,
-                             const MaybeFloats& given_weight, const Doubles& given_mean,
-                             const Doubles& given_rstd, Truth need_dx, Truth need_dweight, Truth need_dbias) {
+Gradients::All group_norm_backward(const Floats& given_dy, const Floats& given_x, Whole num_groups,
+                                   const MaybeFloats& given_weight, const Doubles& given_mean,
+                                   const Doubles& given_rstd, Truth need_dx, Truth need_dweight,
+                                   Truth need_dbias) {
   expect_channels(given_x);
   const int64_t groups = expect_groups(num_groups, given_x);
   expect_of_channels(given_weight, given_x);

@@ -54,16 +54,16 @@ Output run_max_backward(const PoolOp& op, const Input& dy, const Raw& where_, co
 }
 
 template <int axes>
-Results max_pool(const Pooled<axes>& x, PairArg kernel, MaybePairArg stride, PairArg padding,
-                 PairArg dilation, Truth ceil_mode, Truth return_indices) {
+Results max_pool(const Pooled<axes>& x, PerAxis kernel, MaybePerAxis stride, PerAxis padding,
+                 PerAxis dilation, Truth ceil_mode, Truth return_indices) {
   const PoolOp op{x.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding, &dilation);
   return run_max(op, x, pool_axes(op, image_size(op, x), windows, ceil_mode), return_indices);
 }
 
 template <int axes>
-Output max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape, PairArg kernel,
-                         MaybePairArg stride, PairArg padding, PairArg dilation, Truth ceil_mode) {
+Output max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape, PerAxis kernel,
+                         MaybePerAxis stride, PerAxis padding, PerAxis dilation, Truth ceil_mode) {
   const PoolOp op{dy.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding, &dilation);
   const Pair size = size_of_shape(op, shape, dy);
@@ -71,7 +71,7 @@ Output max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape, Pair
 }
 
 template <int axes>
-Results adaptive_max_pool(const Pooled<axes>& x, OutputSizeArg output_size, Truth return_indices) {
+Results adaptive_max_pool(const Pooled<axes>& x, OutputSize output_size, Truth return_indices) {
   const PoolOp op{x.op(), axes};
   return run_max(op, x, adaptive_axes(op, x, output_size), return_indices);
 }

@@ -42,25 +42,20 @@ int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArgume
 
 }  // namespace
 
-void PerAxis::read(const ConvOp& conv, int64_t least, int64_t (&sizes)[2]) const {
-  const bool sequence = PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
-  if (sequence && static_cast<int>(py::len(value)) != conv.axes) fail(conv.sizes());
-  for (int d = 2 - conv.axes; d < 2; ++d) {
-    const auto item = sequence ? py::object(py::reinterpret_borrow<py::sequence>(value)[d - (2 - conv.axes)])
-                               : py::reinterpret_borrow<py::object>(value);
-    sizes[d] = integer(conv, {op, name, item}, least);
-  }
+void read_conv_sizes(const ConvOp& op, const PerAxis& arg, int64_t least, int64_t (&sizes)[2]) {
+  const auto items = arg.items(op.axes, op.sizes());
+  for (int d = 2 - op.axes; d < 2; ++d) sizes[d] = integer(op, {arg.op, arg.name, items[d]}, least);
 }
 
 ConvArguments conv_arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
                              const PerAxis& dilation, bool words) {
   ConvArguments a;
-  stride.read(op, 1, a.stride);
-  dilation.read(op, 1, a.dilation);
+  read_conv_sizes(op, stride, 1, a.stride);
+  read_conv_sizes(op, dilation, 1, a.dilation);
   if (words && PyUnicode_Check(padding.value.ptr())) {
     read_padding_word(op, Word(padding), w, &a);
   } else {
-    padding.read(op, 0, a.before);
+    read_conv_sizes(op, padding, 0, a.before);
     std::copy(a.before, a.before + 2, a.after);
   }
   return a;
@@ -107,7 +102,7 @@ Conv2dActivation conv_activation(const Word& name) {
 
 PoolWindow pool_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s) {
   PoolWindow v{{1, 1}, 0, 0};
-  window.read(op, 1, v.size);
+  read_conv_sizes(op, window, 1, v.size);
   const auto text = [](int64_t h, int64_t w) { return std::to_string(h) + " x " + std::to_string(w); };
   if (v.size[0] * v.size[1] > 256)
     fail_value(op.name, "got a window of ", text(v.size[0], v.size[1]), "; expected at most 256 elements");

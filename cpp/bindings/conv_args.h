@@ -1,7 +1,6 @@
 // What the bindings of convolutions share: settings read and checked for signals (n, c, l) and images
 // (n, c, h, w). Kernels know images only: a signal is an image of one row.
 #pragma once
-#include "bindings/define.h"
 #include "bindings/image_args.h"
 #include "kernels/conv2d/conv2d.h"
 
@@ -28,12 +27,6 @@ struct Named : Array {
 };
 using Weight = Named<Floats>;
 
-// A number for all axes, or a sequence with one for each.
-struct PerAxis : Arg {
-  RANVIER_ANNOTATION("Pair");
-  PerAxis(const Arg& arg) : Arg(arg) {}
-  void read(const ConvOp& op, int64_t least, int64_t (&sizes)[2]) const;
-};
 struct Padding : PerAxis {  // or 'same' or 'valid'
   RANVIER_ANNOTATION("Pair | str");
   using PerAxis::PerAxis;
@@ -62,6 +55,7 @@ struct ConvShapes {
 ConvArguments conv_arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
                              const PerAxis& dilation, bool words);
 int64_t read_groups(const ConvOp& op, const Arg& groups);
+void read_conv_sizes(const ConvOp& op, const PerAxis& arg, int64_t least, int64_t (&sizes)[2]);
 
 // Fail unless x has the op's number of dimensions.
 void expect_conv_dimensions(const ConvOp& op, const Input& x, const char* dimensions);
@@ -106,14 +100,6 @@ class ConvResult {
   DType dtype_;
   Output y_;
   std::optional<Output> own_;
-};
-
-// What a backward returns: those that are needed.
-struct ConvGradients {
-  MaybeOutput dx, dw, db;
-  std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> all() {
-    return {std::move(dx), std::move(dw), std::move(db)};
-  }
 };
 
 }  // namespace ranvier::bind

@@ -4,6 +4,15 @@
 
 namespace ranvier::bind {
 
+std::array<py::object, 2> PerAxis::items(int axes, const char* expected, bool one_for_all) const {
+  const auto all = py::reinterpret_borrow<py::object>(value);
+  if (!PyTuple_Check(value.ptr()) && !PyList_Check(value.ptr())) return {all, all};
+  const auto items = py::reinterpret_borrow<py::sequence>(value);
+  const int count = static_cast<int>(items.size());
+  if (count != axes && !(count == 1 && one_for_all)) fail(expected);
+  return {items[0], items[count - 1]};
+}
+
 // Of the axes that have more than one element, the channels are the fastest; a single pixel is not an image.
 bool over_channels(const TensorView<const char>& v) {
   if (v.shape[1] <= 1 || v.shape[2] * v.shape[3] <= 1) return false;

@@ -1,9 +1,23 @@
 // Images and signals at the boundary: kernels know (n, c, h, w) only. A signal (n, c, l) is an image of one
 // row, and one image or signal without the batch's dimension is a batch of one.
 #pragma once
-#include "bindings/array_args.h"
+#include <array>
+
+#include "bindings/define.h"
 
 namespace ranvier::bind {
+
+// A number for all axes, or a sequence with one for each.
+struct PerAxis : Arg {
+  RANVIER_ANNOTATION("Pair");
+  PerAxis(const Arg& arg) : Arg(arg) {}
+  // What is given for h and for w (for one axis only w); `one_for_all`: also as a sequence of one.
+  std::array<py::object, 2> items(int axes, const char* expected, bool one_for_all = false) const;
+};
+struct MaybePerAxis : PerAxis {
+  RANVIER_ANNOTATION("Pair | None");
+  using PerAxis::PerAxis;
+};
 
 // axes: 1 for signals, 2 for images; v has 1 + axes or 2 + axes dimensions.
 template <class T>

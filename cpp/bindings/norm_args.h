@@ -54,12 +54,4 @@ class Channels {
   ChannelLayout layout_;
 };
 
-// What a backward returns: those that are needed.
-struct Gradients {
-  MaybeOutput dx, dweight, dbias;
-  std::tuple<MaybeOutput, MaybeOutput, MaybeOutput> all() {
-    return {std::move(dx), std::move(dweight), std::move(dbias)};
-  }
-};
-
 }  // namespace ranvier::bind

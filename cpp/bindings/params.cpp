@@ -1,10 +1,5 @@
-#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
-#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
-#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
-#define NO_IMPORT_ARRAY
 #include "bindings/params.h"
-
-#include <numpy/arrayobject.h>
+#include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 

@@ -10,46 +10,37 @@ namespace ranvier::bind {
 // What a type is called in the stub.
 #define RANVIER_ANNOTATION(text) static constexpr auto annotation = py::detail::const_name(text)
 
-// Arrays.
-struct Floats : Input {  // float32 or float64
+// Arrays. Maybe<Floats> may be None, and is then empty.
+template <Input (*read_array)(const Arg&)>
+struct Read : Input {
   RANVIER_ANNOTATION("Array");
-  Floats(const Arg& arg) : Input(floating(arg)) {}
+  static constexpr auto read = read_array;
+  Read(const Arg& arg) : Input(read(arg)) {}
 };
-struct MaybeFloats : Input {  // or None
-  RANVIER_ANNOTATION("Array | None");
-  MaybeFloats(const Arg& arg) : Input(arg.given() ? floating(arg) : Input(arg)) {}
-};
-struct Pixels : Input {  // uint8, float32 or float64
-  RANVIER_ANNOTATION("Array");
-  Pixels(const Arg& arg) : Input(pixels(arg)) {}
-};
-struct Numbers : Input {  // of any dtype that casts read
-  RANVIER_ANNOTATION("Array");
-  Numbers(const Arg& arg) : Input(number(arg)) {}
-};
-struct Integers : Input {  // of any integer dtype, as int64
-  RANVIER_ANNOTATION("Array");
-  Integers(const Arg& arg) : Input(integers(arg)) {}
-};
-struct MaybeIntegers : Input {
-  RANVIER_ANNOTATION("Array | None");
-  MaybeIntegers(const Arg& arg) : Input(arg.given() ? integers(arg) : Input(arg)) {}
-};
+using Floats = Read<Input::floating>;    // float32 or float64
+using Pixels = Read<Input::pixels>;      // the same or uint8
+using Numbers = Read<Input::number>;     // of any dtype that casts read
+using Integers = Read<Input::integers>;  // of any integer dtype, as int64
 template <DType type>
-struct Exactly : Input {
-  RANVIER_ANNOTATION("Array");
-  Exactly(const Arg& arg) : Input(exactly(arg, type)) {}
-};
+Input read_exactly(const Arg& arg) {
+  return Input::exactly(arg, type);
+}
 template <DType type>
-struct MaybeExactly : Input {
-  RANVIER_ANNOTATION("Array | None");
-  MaybeExactly(const Arg& arg) : Input(arg.given() ? exactly(arg, type) : Input(arg)) {}
-};
+using Exactly = Read<read_exactly<type>>;
 using Doubles = Exactly<DType::float64>;
+
+template <class Array>
+struct Maybe : Input {
+  RANVIER_ANNOTATION("Array | None");
+  Maybe(const Arg& arg) : Input(arg.given() ? Array::read(arg) : Input(arg)) {}
+};
+using MaybeFloats = Maybe<Floats>;
+template <DType type>
+using MaybeExactly = Maybe<Exactly<type>>;
 
 // A stream of random numbers: its key, and the number of the call.
 struct Key : Exactly<DType::int64> {
-  Key(const Arg& arg) : Exactly(arg) {
+  Key(const Arg& arg) : Exactly<DType::int64>(arg) {
     if (!has_shape({2})) fail("(2,): the key and the number of the call");
   }
 };

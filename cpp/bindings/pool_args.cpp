@@ -5,28 +5,13 @@ namespace {
 
 constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not overflow
 
-bool is_sequence(py::handle value) { return PyTuple_Check(value.ptr()) || PyList_Check(value.ptr()); }
-
-int64_t size_number(const PoolOp& op, const Arg& arg) {
-  return Whole(arg, op.axes == 1 ? "a whole number" : "a whole number or a pair of them");
-}
+int64_t size_number(const PoolOp& op, const Arg& arg) { return Whole(arg, op.number()); }
 
 // `row`: what a signal's one row has.
-Pair read_pair(const PoolOp& op, const Arg& arg, int64_t row) {
-  const auto pair = [&](int64_t first, int64_t last) {
-    return op.axes == 1 ? Pair{row, last} : Pair{first, last};
-  };
-  if (!is_sequence(arg.value)) {
-    const int64_t n = size_number(op, arg);
-    return pair(n, n);
-  }
-  const auto items = py::reinterpret_borrow<py::sequence>(arg.value);
-  const size_t size = items.size(), most = op.axes;
-  if (size < 1 || size > most)
-    fail_value(arg.op, "got ", arg.name, " with ", static_cast<int64_t>(size), " numbers; expected 1",
-               most == 1 ? "" : " or 2");
-  const auto number = [&](size_t i) { return size_number(op, {arg.op, arg.name, py::object(items[i])}); };
-  return pair(number(0), number(size - 1));
+Pair read_pair(const PoolOp& op, const PerAxis& arg, int64_t row) {
+  const auto items = arg.items(op.axes, op.number(), true);
+  const auto number = [&](int d) { return size_number(op, {arg.op, arg.name, items[d]}); };
+  return {op.axes == 1 ? row : number(0), number(1)};
 }
 
 void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
@@ -65,8 +50,8 @@ PoolAxis axis(int64_t in, const Window& w, bool ceil_mode) {
 
 }  // namespace
 
-Windows read_windows(const PoolOp& op, const PairArg& kernel, const MaybePairArg& stride,
-                     const PairArg& padding, const PairArg* dilation) {
+Windows read_windows(const PoolOp& op, const PerAxis& kernel, const MaybePerAxis& stride,
+                     const PerAxis& padding, const PerAxis* dilation) {
   const Pair k = read_pair(op, kernel, 1);
   const Pair s = stride.given() ? read_pair(op, stride, 1) : k;
   const Pair p = read_pair(op, padding, 0);
@@ -87,21 +72,13 @@ PoolAxes pool_axes(const PoolOp& op, const Pair& in, const Windows& windows, boo
   return found;
 }
 
-PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSizeArg& arg) {
+PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& arg) {
   const Pair in = image_size(op, x);
-  const auto size = [&](py::handle item, int64_t own) {
-    return item.is_none() ? own : size_number(op, {arg.op, arg.name, item});
+  const auto items = arg.items(op.axes, op.number());
+  const auto size = [&](int d, int64_t own) {
+    return items[d].is_none() ? own : size_number(op, {arg.op, arg.name, items[d]});
   };
-  const auto adapt = [&](py::handle first, py::handle last) {
-    return adaptive_axes(op, in, {op.axes == 1 ? 1 : size(first, in.h), size(last, in.w)});
-  };
-  if (!is_sequence(arg.value)) return adapt(arg.value, arg.value);
-  const auto items = py::reinterpret_borrow<py::sequence>(arg.value);
-  if (static_cast<int>(items.size()) != op.axes)
-    fail_value(op.name, "got output_size with ", static_cast<int64_t>(items.size()), " numbers; expected 1",
-               op.axes == 1 ? "" : " or 2");
-  const py::object first = items[0], last = items[op.axes - 1];
-  return adapt(first, last);
+  return adaptive_axes(op, in, {op.axes == 1 ? 1 : size(0, in.h), size(1, in.w)});
 }
 
 PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out) {

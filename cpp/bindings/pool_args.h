@@ -1,7 +1,6 @@
 // What the bindings of pooling share: windows read and checked, for signals (n, c, l) and images
 // (n, c, h, w).
 #pragma once
-#include "bindings/define.h"
 #include "bindings/image_args.h"
 #include "kernels/pooling/axis.h"
 
@@ -14,6 +13,7 @@ struct PoolOp {
   std::string sizes(int64_t h, int64_t w) const {  // "3", or "(3, 2)"
     return axes == 1 ? std::to_string(w) : "(" + std::to_string(h) + ", " + std::to_string(w) + ")";
   }
+  const char* number() const { return axes == 1 ? "a whole number" : "a whole number or a pair of them"; }
   const char* images() const { return axes == 1 ? "signals" : "images"; }
   const char* dimensions() const { return axes == 1 ? "(N, C, L)" : "(N, C, H, W)"; }
   const char* at_least(bool one) const {
@@ -27,18 +27,9 @@ struct Pair {
   int64_t h, w;
 };
 
-// A number for all axes, or a sequence.
-struct PairArg : Arg {
-  RANVIER_ANNOTATION("Pair");
-  PairArg(const Arg& arg) : Arg(arg) {}
-};
-struct MaybePairArg : PairArg {
-  RANVIER_ANNOTATION("Pair | None");
-  using PairArg::PairArg;
-};
-struct OutputSizeArg : Arg {
+struct OutputSize : PerAxis {  // of which None is x's own
   RANVIER_ANNOTATION("int | Sequence[int | None] | None");
-  OutputSizeArg(const Arg& arg) : Arg(arg) {}
+  using PerAxis::PerAxis;
 };
 
 // The window along one axis, as the caller gives it.
@@ -63,12 +54,12 @@ struct Pooled : Floats {
 };
 
 // stride None: the kernel's.
-Windows read_windows(const PoolOp& op, const PairArg& kernel, const MaybePairArg& stride,
-                     const PairArg& padding, const PairArg* dilation = nullptr);
+Windows read_windows(const PoolOp& op, const PerAxis& kernel, const MaybePerAxis& stride,
+                     const PerAxis& padding, const PerAxis* dilation = nullptr);
 PoolAxes pool_axes(const PoolOp& op, const Pair& in, const Windows& windows, bool ceil_mode);
 
 // output_size: a number for all axes or one for each; None keeps x's own size.
-PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSizeArg& output_size);
+PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& output_size);
 PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out);
 
 Pair image_size(const PoolOp& op, const Input& x);
