@@ -108,7 +108,7 @@ bool elements_share_memory(PyArrayObject* a) {
   return false;
 }
 
-// The bytes [first, last) that an array's elements lie in.
+// The bytes [first, last) of an array's elements.
 void extent(PyArrayObject* a, const char** first, const char** last) {
   const char* lo = static_cast<const char*>(PyArray_DATA(a));
   const char* hi = lo + PyArray_ITEMSIZE(a);

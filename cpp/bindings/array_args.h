@@ -10,22 +10,11 @@
 namespace ranvier::bind {
 
 template <class T>
-constexpr DType dtype_of();
-template <>
-constexpr DType dtype_of<float>() {
-  return DType::float32;
-}
-template <>
-constexpr DType dtype_of<double>() {
-  return DType::float64;
-}
-template <>
-constexpr DType dtype_of<int64_t>() {
-  return DType::int64;
-}
-template <>
-constexpr DType dtype_of<uint8_t>() {
-  return DType::uint8;
+constexpr DType dtype_of() {
+  constexpr bool f32 = std::is_same_v<T, float>, f64 = std::is_same_v<T, double>;
+  constexpr bool i64 = std::is_same_v<T, int64_t>;
+  static_assert(f32 || f64 || i64 || std::is_same_v<T, uint8_t>);
+  return f32 ? DType::float32 : f64 ? DType::float64 : i64 ? DType::int64 : DType::uint8;
 }
 
 void import_numpy();  // once, while the module loads
@@ -190,7 +179,7 @@ TensorView<T> writable(const TensorView<const T>& v) {
   return w;
 }
 
-// An array whose view is changed by a function before a kernel sees it: a field of run().
+// A field of run(): an array's view, changed by a function.
 template <class A, class F>
 struct Viewed {
   const A& array;

@@ -72,7 +72,7 @@ int64_t size_of(const MaybeWhole& value, int64_t own) {
 }
 
 Output move_images(const Images& x, const Integers& place, MaybeWhole height_, MaybeWhole width_, Real fill,
-                   Word mode_, Out out) {
+                   Name mode_, Out out) {
   expect_places(place, x);
   expect_pixel(fill, x);
   constexpr Border modes[] = {Border::constant, Border::edge, Border::reflect, Border::symmetric};
@@ -85,7 +85,7 @@ Output move_images(const Images& x, const Integers& place, MaybeWhole height_, M
   return y;
 }
 
-Output affine_images(const Images& x, const Doubles& matrix, Real fill, Word interpolation, Out out) {
+Output affine_images(const Images& x, const Doubles& matrix, Real fill, Name interpolation, Out out) {
   expect_rows(matrix, x, 6);
   expect_pixel(fill, x);
   constexpr Interpolation kinds[] = {Interpolation::nearest, Interpolation::bilinear};

@@ -30,7 +30,7 @@ struct Call {
   Shape shape;  // of the losses: x's without C
 
   Call(ClassLoss kind_, const Floats& x_, const Target& target, const MaybeFloats& weight_,
-       const Word& reduction_, const ClassLossSettings& settings_)
+       const Name& reduction_, const ClassLossSettings& settings_)
       : kind(kind_), x(x_), weight(weight_), reduction(reduction_of(reduction_)), settings(settings_) {
     const bool only_lines = kind == ClassLoss::multi_margin;
     if (x.ndim() < 2 || (x.ndim() > 2 && only_lines))
@@ -83,23 +83,23 @@ struct Call {
   }
 };
 
-Call cross_entropy(const Floats& x, const Target& target, const Word& reduction, const MaybeFloats& weight,
+Call cross_entropy(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
                    const Whole& ignore_index, const Real& label_smoothing) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1)) label_smoothing.fail("a number from 0 to 1");
   return {ClassLoss::cross_entropy, x, target, weight, reduction, {ignore_index, label_smoothing, 0, 0}};
 }
 
-Call nll(const Floats& x, const Target& target, const Word& reduction, const MaybeFloats& weight,
+Call nll(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
          const Whole& ignore_index) {
   return {ClassLoss::nll, x, target, weight, reduction, {ignore_index, 0, 0, 0}};
 }
 
-Call focal(const Floats& x, const Target& target, const Word& reduction, const Real& gamma,
+Call focal(const Floats& x, const Target& target, const Name& reduction, const Real& gamma,
            const MaybeFloats& alpha, const Whole& ignore_index) {
   return {ClassLoss::focal, x, target, alpha, reduction, {ignore_index, 0, gamma.at_least(0), 0}};
 }
 
-Call multi_margin(const Floats& x, const Target& target, const Word& reduction, const Real& p,
+Call multi_margin(const Floats& x, const Target& target, const Name& reduction, const Real& p,
                   const Real& margin, const MaybeFloats& weight) {
   if (p != 1 && p != 2) p.fail("1 or 2");
   return {ClassLoss::multi_margin, x, target, weight, reduction, {kNone, 0, p, margin}};
@@ -108,9 +108,9 @@ Call multi_margin(const Floats& x, const Target& target, const Word& reduction, 
 // name(x, target, reduction, settings); make is one of the functions above.
 template <bool has_log_sum_exp, class... S>
 void define_forward(py::module_& m, const std::string& name, const std::string& settings,
-                    Call (*make)(const Floats&, const Target&, const Word&, const S&...)) {
+                    Call (*make)(const Floats&, const Target&, const Name&, const S&...)) {
   def(m, name + "(x, target, reduction='mean', " + settings + ")",
-      [=](const Floats& x, const Target& target, const Word& reduction, const S&... s) {
+      [=](const Floats& x, const Target& target, const Name& reduction, const S&... s) {
         return make(x, target, reduction, s...).template forward<has_log_sum_exp>();
       });
 }
@@ -118,18 +118,18 @@ void define_forward(py::module_& m, const std::string& name, const std::string& 
 // Its backward, without a log-sum-exp.
 template <class... S>
 void define_backward(py::module_& m, const char* name, const std::string& settings,
-                     Call (*make)(const Floats&, const Target&, const Word&, const S&...)) {
+                     Call (*make)(const Floats&, const Target&, const Name&, const S&...)) {
   def(
       m, name + ("_backward(dy, x, target, divisor, reduction='mean', " + settings + ", out=None)"),
       [=](const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-          const Word& reduction, const S&... s, const Out& out) {
+          const Name& reduction, const S&... s, const Out& out) {
         return make(x, target, reduction, s...).backward(dy, divisor, Input(), false, out);
       },
       name);
 }
 
 Output cross_entropy_backward(const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-                              const Floats& log_sum_exp, const Word& reduction, const MaybeFloats& weight,
+                              const Floats& log_sum_exp, const Name& reduction, const MaybeFloats& weight,
                               const Whole& ignore_index, const Real& label_smoothing, Truth of_target,
                               Out out) {
   return cross_entropy(x, target, reduction, weight, ignore_index, label_smoothing)
@@ -137,7 +137,7 @@ Output cross_entropy_backward(const Floats& dy, const Floats& x, const Target& t
 }
 
 Output focal_backward(const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-                      const Floats& log_sum_exp, const Word& reduction, const Real& gamma,
+                      const Floats& log_sum_exp, const Name& reduction, const Real& gamma,
                       const MaybeFloats& alpha, const Whole& ignore_index, Out out) {
   return focal(x, target, reduction, gamma, alpha, ignore_index)
       .backward(dy, divisor, log_sum_exp, false, out);

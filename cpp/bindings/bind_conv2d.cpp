@@ -20,7 +20,7 @@ void init_winograd() {
 // activation(x * w + bias): x (n, c, h, w), w (k, c / groups, r, s), result (n, k, p, q).
 template <int axes>
 Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride, Padding padding,
-            PerAxis dilation, Groups groups, Word activation, Out out) {
+            PerAxis dilation, Groups groups, Name activation, Out out) {
   const ConvOp op{x.op(), axes};
   ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   a.groups = read_groups(op, groups);

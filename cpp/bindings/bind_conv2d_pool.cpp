@@ -11,7 +11,7 @@ using Weight32 = Named<Floats32>;
 // (y, where): conv2d and the maximum over windows that do not overlap, with the maxima's offsets.
 std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, const MaybeFloats32& bias,
                                           PerAxis stride, Padding padding, PerAxis dilation, PerAxis window_,
-                                          Word activation, Truth need_where) {
+                                          Name activation, Truth need_where) {
   const ConvOp op{x.op(), 2};
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   const ConvShapes s = conv_shapes(op, x, w, a);

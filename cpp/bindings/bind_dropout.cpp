@@ -21,7 +21,7 @@ Output dropout(Floats x, Real p, Key key, Out out) {
   return y;
 }
 
-Output filled(Distribution distribution, const Sizes& shape, const Word& dtype, double a, double b,
+Output filled(Distribution distribution, const Sizes& shape, const Name& dtype, double a, double b,
               const Key& key) {
   if (dtype.text != "float32" && dtype.text != "float64") dtype.wrong_type("float32 or float64");
   const DType type = dtype.text == "float32" ? DType::float32 : DType::float64;
@@ -30,13 +30,13 @@ Output filled(Distribution distribution, const Sizes& shape, const Word& dtype, 
   return y;
 }
 
-Output random_uniform(ShapeArg shape, Word dtype, Real low, Real high, Key key) {
+Output random_uniform(ShapeArg shape, Name dtype, Real low, Real high, Key key) {
   if (!(low <= high))
     fail_value(low.op, "got low ", low.number, " and high ", high.number, "; expected low <= high");
   return filled(Distribution::uniform, shape, dtype, low, high, key);
 }
 
-Output random_normal(ShapeArg shape, Word dtype, Real mean, Real std, Key key) {
+Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, Key key) {
   std.at_least(0);
   return filled(Distribution::normal, shape, dtype, mean, std, key);
 }

@@ -104,48 +104,35 @@ class Operands {
   double numbers_[kMaxArrays] = {};
 };
 
-Output elementwise(ElementwiseOp op, std::initializer_list<Arg> arguments, const Out& out) {
-  const Operands operands(arguments);
-  Output y = operands.output(out, operands.dtype());
+// set(call): what else the call needs than its operands and its result.
+template <template <class> class Call, class Set>
+Output run_on(const Operands& operands, Output y, const Set& set) {
   with_float(operands.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    Elementwise<T> call{};
-    call.op = op;
-    call.operands = operands.count();
+    Call<decltype(tag)> call{};
     operands.fill(call.x, call.scalar);
-    call.y = y.view<T>();
+    call.y = y;
+    set(call);
     invoke_sized(call, operands.size());
   });
   return y;
 }
 
+Output elementwise(ElementwiseOp op, std::initializer_list<Arg> arguments, const Out& out) {
+  const Operands operands(arguments);
+  return run_on<Elementwise>(operands, operands.output(out, operands.dtype()),
+                             [&](auto& call) { call.op = op, call.operands = operands.count(); });
+}
+
 Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
   const Operands operands({a, b});
-  Output y = operands.output(out, DType::boolean);
-  with_float(operands.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    Compare<T> call{};
-    call.op = op;
-    operands.fill(call.x, call.scalar);
-    call.y = y.view<bool>();
-    invoke_sized(call, operands.size());
-  });
-  return y;
+  return run_on<Compare>(operands, operands.output(out, DType::boolean), [&](auto& call) { call.op = op; });
 }
 
 Output where(Exactly<DType::boolean> condition, Operand a, Operand b, Out out) {
   Operands operands({a, b});
   operands.broadcast_with(condition);
-  Output y = operands.output(out, operands.dtype(), condition);
-  with_float(operands.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    Where<T> call{};
-    operands.fill(call.condition, condition);
-    operands.fill(call.x, call.scalar);
-    call.y = y.view<T>();
-    invoke_sized(call, operands.size());
-  });
-  return y;
+  return run_on<Where>(operands, operands.output(out, operands.dtype(), condition),
+                       [&](auto& call) { operands.fill(call.condition, condition); });
 }
 
 #define RANVIER_X(name, operands) #name,

@@ -36,7 +36,7 @@ struct Setting {
   ResampleMap map;
   bool align_corners;
 
-  Setting(const Input& x, const Word& mode, const Truth& align) : axes(x.ndim() - 2), align_corners(align) {
+  Setting(const Input& x, const Name& mode, const Truth& align) : axes(x.ndim() - 2), align_corners(align) {
     if (x.ndim() != 3 && x.ndim() != 4) x.fail("signals (N, C, L) or images (N, C, H, W)");
     const Mode* found = nullptr;
     for (const Mode& m : kModes)
@@ -103,7 +103,7 @@ Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool 
 }
 
 // x at other sizes: signals (n, c, l) or images (n, c, h, w).
-Output interpolate(Floats x, MaybePerAxis size, Factors scale_factor, Word mode, Truth align_corners) {
+Output interpolate(Floats x, MaybePerAxis size, Factors scale_factor, Name mode, Truth align_corners) {
   const Setting setting(x, mode, align_corners);
   const int axes = setting.axes;
   Sizes2d s{};
@@ -115,7 +115,7 @@ Output interpolate(Floats x, MaybePerAxis size, Factors scale_factor, Word mode,
 }
 
 // dx from dy, the gradient of interpolate's result, and x's shape.
-Output interpolate_backward(Floats dy, ShapeOfX shape, Factors scale_factor, Word mode, Truth align_corners) {
+Output interpolate_backward(Floats dy, ShapeOfX shape, Factors scale_factor, Name mode, Truth align_corners) {
   const Setting setting(dy, mode, align_corners);
   const int axes = setting.axes;
   if (shape.count() != dy.ndim() || shape[0] != dy.shape(0) || shape[1] != dy.shape(1))

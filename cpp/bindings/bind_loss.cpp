@@ -55,7 +55,7 @@ void expect_broadcasts(const Input& a, const Input& x) {
 }
 
 // A loss is not broadcast: (n,) against (n, 1) would be n x n differences.
-Call checked(Call call, const Word& reduction) {
+Call checked(Call call, const Name& reduction) {
   const Input& x = call.x;
   x.expect_same_shape(call.target);
   if (call.other && call.kind != Loss::bce_with_pos_weight) x.expect_same_shape(call.other);
@@ -100,14 +100,14 @@ Output backward(const Call& c, const Input& dy, Operand of, const Out& out) {
 template <class... S, class F>
 void define(py::module_& m, const char* name, Loss kind, const std::string& settings, F configure) {
   def(m, name + ("(x, target, reduction='mean', " + settings + "out=None)"),
-      [=](const Floats& x, const Floats& target, Word reduction, S... s, Out out) {
+      [=](const Floats& x, const Floats& target, Name reduction, S... s, Out out) {
         Call call{kind, x, target};
         configure(call, s...);
         return forward(checked(call, reduction), out);
       });
   def(
       m, name + ("_backward(dy, x, target, reduction='mean', of_target=False, " + settings + "out=None)"),
-      [=](const Floats& dy, const Floats& x, const Floats& target, Word reduction, Truth of_target, S... s,
+      [=](const Floats& dy, const Floats& x, const Floats& target, Name reduction, Truth of_target, S... s,
           Out out) {
         Call call{kind, x, target};
         configure(call, s...);
@@ -153,41 +153,46 @@ void register_likelihood(py::module_& m) {
 }
 
 // x1 and x2 are compared, target says which should be larger.
-Call ranking(const Floats& x1, const Floats& x2, const Floats& target, const Word& reduction,
-             const Real& margin) {
-  return checked({Loss::margin_ranking, x1, target, {margin, 0, false}, x2}, reduction);
+Call ranking(const Floats& x1, const Floats& x2, const Floats& target, const Real& margin) {
+  return {Loss::margin_ranking, x1, target, {margin, 0, false}, x2};
 }
 
-Call gaussian(const Floats& x, const Floats& target, const Floats& var, const Word& reduction,
-              const Truth& full, const Real& eps) {
-  return checked({Loss::gaussian_nll, x, target, {0, eps.above(0), full}, var}, reduction);
+Call gaussian(const Floats& x, const Floats& target, const Floats& var, const Truth& full, const Real& eps) {
+  return {Loss::gaussian_nll, x, target, {0, eps.above(0), full}, var};
+}
+
+// The three arrays by name, in the order of the parameters, and each as an Operand.
+struct Triple {
+  const char* names[3];
+  Operand operands[3];
+};
+
+// name(arrays, reduction, settings, out) and its backward; make is one of the functions above.
+template <class... S>
+void define(py::module_& m, const char* name, const Triple& t, const std::string& settings,
+            Call (*make)(const Floats&, const Floats&, const Floats&, const S&...)) {
+  const std::string arrays = t.names[0] + (", " + std::string(t.names[1])) + ", " + t.names[2];
+  def(m, name + ("(" + arrays + ", reduction='mean', " + settings + "out=None)"),
+      [=](const Floats& a, const Floats& b, const Floats& c, Name reduction, S... s, Out out) {
+        return forward(checked(make(a, b, c, s...), reduction), out);
+      });
+  def(
+      m,
+      name + ("_backward(dy, " + arrays + ", reduction='mean', of='" + t.names[0] + "', " + settings +
+              "out=None)"),
+      [=](const Floats& dy, const Floats& a, const Floats& b, const Floats& c, Name reduction, Name of,
+          S... s, Out out) {
+        const Operand operand = t.operands[of.one_of({t.names[0], t.names[1], t.names[2]})];
+        return backward(checked(make(a, b, c, s...), reduction), dy, operand, out);
+      },
+      name);
 }
 
 void register_three_arrays(py::module_& m) {
-  def(m, "margin_ranking(x1, x2, target, reduction='mean', margin=0.0, out=None)",
-      [](const Floats& x1, const Floats& x2, const Floats& target, Word reduction, Real margin, Out out) {
-        return forward(ranking(x1, x2, target, reduction, margin), out);
-      });
-  def(
-      m, "margin_ranking_backward(dy, x1, x2, target, reduction='mean', of='x1', margin=0.0, out=None)",
-      [](const Floats& dy, const Floats& x1, const Floats& x2, const Floats& target, Word reduction, Word of,
-         Real margin, Out out) {
-        const auto operand = static_cast<Operand>(of.one_of({"x1", "target", "x2"}));
-        return backward(ranking(x1, x2, target, reduction, margin), dy, operand, out);
-      },
-      "margin_ranking");
-  def(m, "gaussian_nll(x, target, var, reduction='mean', full=False, eps=1e-6, out=None)",
-      [](const Floats& x, const Floats& target, const Floats& var, Word reduction, Truth full, Real eps,
-         Out out) { return forward(gaussian(x, target, var, reduction, full, eps), out); });
-  def(
-      m,
-      "gaussian_nll_backward(dy, x, target, var, reduction='mean', of='x', full=False, eps=1e-6, out=None)",
-      [](const Floats& dy, const Floats& x, const Floats& target, const Floats& var, Word reduction, Word of,
-         Truth full, Real eps, Out out) {
-        const auto operand = static_cast<Operand>(of.one_of({"x", "target", "var"}));
-        return backward(gaussian(x, target, var, reduction, full, eps), dy, operand, out);
-      },
-      "gaussian_nll");
+  using O = Operand;
+  define(m, "margin_ranking", {{"x1", "x2", "target"}, {O::x, O::other, O::target}}, "margin=0.0, ", ranking);
+  define(m, "gaussian_nll", {{"x", "target", "var"}, {O::x, O::target, O::other}}, "full=False, eps=1e-6, ",
+         gaussian);
 }
 
 }  // namespace

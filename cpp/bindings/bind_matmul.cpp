@@ -122,7 +122,7 @@ MatmulActivation with_defaults(Activation kind) {
 }
 
 // By name, with PyTorch's default attributes.
-MatmulActivation activation_of(const Word& name) {
+MatmulActivation activation_of(const Name& name) {
   if (name.text == "none") return {};
   std::string names = "one of 'none'";
 #define RANVIER_X(kind, op, cost)                                 \
@@ -142,7 +142,7 @@ void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns
   v.strides[2] = columns ? x.strides[x.ndim - 1] : 0;
 }
 
-Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Word activation, Out out,
+Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name activation, Out out,
               const MaybeFloats& saved) {
   const Shapes s = shapes_of(a, b);
   if (bias) bias.expect_shape({s.n});

@@ -27,7 +27,7 @@ constexpr Rule kRules[] = {
     {"lion", OptimizerRule::lion, 4, {"exp_avg"}, 1},
 };
 
-const Rule& rule_named(const Word& name) {
+const Rule& rule_named(const Name& name) {
   std::string known;
   for (const Rule& rule : kRules) {
     if (name.text == rule.name) return rule;
@@ -126,7 +126,7 @@ struct States : Arg {
 
 // states has a list, or None, for each state of the rule. Where loss is given and not finite, nothing is
 // changed.
-void optimizer_step(Word name, List parameters, List gradients, List steps, MaybeList products, States states,
+void optimizer_step(Name name, List parameters, List gradients, List steps, MaybeList products, States states,
                     const Doubles& settings, Truth maximize, Truth nesterov, Truth decoupled_decay,
                     const MaybeFloats& loss) {
   const Rule& rule = rule_named(name);

@@ -45,7 +45,7 @@ ResampleAxis axis(const char* op, ResampleMap map, int64_t in, int64_t before, i
 }
 
 // The modes that repeat x's own values: of the last one or two dimensions, after one or two others.
-Output repeated(const Input& x, const Frame& f, const Word& mode, bool transposed) {
+Output repeated(const Input& x, const Frame& f, const Name& mode, bool transposed) {
   constexpr ResampleMap maps[] = {ResampleMap::reflect, ResampleMap::replicate, ResampleMap::circular};
   const ResampleMap map = maps[mode.one_of({"constant", "reflect", "replicate", "circular"}) - 1];
   const int axes = f.dimensions, ndim = x.ndim();
@@ -88,12 +88,12 @@ Output surrounded(const Input& x, const Frame& f, double value, bool transposed)
   return y;
 }
 
-Output pad(Floats x, Sizes pad, Word mode, Real value) {
+Output pad(Floats x, Sizes pad, Name mode, Real value) {
   const Frame f = frame_of(pad, x.ndim());
   return mode.text == "constant" ? surrounded(x, f, value, false) : repeated(x, f, mode, false);
 }
 
-Output pad_backward(Floats dy, Sizes pad, Word mode) {
+Output pad_backward(Floats dy, Sizes pad, Name mode) {
   const Frame f = frame_of(pad, dy.ndim());
   return mode.text == "constant" ? surrounded(dy, f, 0, true) : repeated(dy, f, mode, true);
 }

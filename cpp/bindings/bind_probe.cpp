@@ -20,7 +20,7 @@ void expect_positive(const Whole& value) {
 }
 
 // FLOP/s of the whole team; a fused multiply-add counts as two.
-double probe_fma(Word dtype, Whole repeats) {
+double probe_fma(Name dtype, Whole repeats) {
   const DType type = dtype.one_of({"float32", "float64"}) == 0 ? DType::float32 : DType::float64;
   expect_positive(repeats);
   return with_float(type, [&](auto tag) {
@@ -32,7 +32,7 @@ double probe_fma(Word dtype, Whole repeats) {
 }
 
 // Bytes/s of the whole team over a buffer of about `bytes`.
-double probe_bandwidth(Whole bytes, Whole repeats, Word kind) {
+double probe_bandwidth(Whole bytes, Whole repeats, Name kind) {
   constexpr ProbeTraffic kinds[] = {ProbeTraffic::read, ProbeTraffic::read_write};
   const ProbeTraffic traffic = kinds[kind.one_of({"read", "read_write"})];
   expect_positive(bytes), expect_positive(repeats);

@@ -16,7 +16,7 @@ struct Sequence {
   int64_t rows, steps, batch, inputs, hidden, width;
 
   // x (steps, N, I), or with sizes (rows, I), the rows of all steps one after the other
-  Sequence(const Word& name, const Floats& given_x, const Steps& given_sizes, const Floats& given_w_ih,
+  Sequence(const Name& name, const Floats& given_x, const Steps& given_sizes, const Floats& given_w_ih,
            const Floats& given_w_hh)
       : op(name.op),
         cell(static_cast<Cell>(name.one_of({"lstm", "gru", "rnn_tanh", "rnn_relu"}))),
@@ -96,7 +96,7 @@ void expect_given(const Input& a, bool needed) {
 
 // y, h_n, c_n, and for backward gates, candidate, h_before, c_before
 std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput> recurrent(
-    Word cell, const Floats& x, const MaybeFloats& given_h0, const MaybeFloats& given_c0, const Floats& w_ih,
+    Name cell, const Floats& x, const MaybeFloats& given_h0, const MaybeFloats& given_c0, const Floats& w_ih,
     const Floats& w_hh, const MaybeFloats& given_b_ih, const MaybeFloats& given_b_hh, const Steps& sizes,
     Truth reverse, Truth keep) {
   const Sequence s(cell, x, sizes, w_ih, w_hh);
@@ -120,7 +120,7 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
 
 // dx, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh
 std::tuple<MaybeOutput, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput>
-recurrent_backward(Word cell, const MaybeFloats& given_dy, const MaybeFloats& given_dh_n,
+recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& given_dh_n,
                    const MaybeFloats& given_dc_n, const Floats& x, const Floats& given_y,
                    const MaybeFloats& given_gates, const MaybeFloats& given_candidate,
                    const MaybeFloats& given_h_before, const MaybeFloats& given_c_before, const Floats& w_ih,

@@ -18,7 +18,7 @@ Names supported_isas() {
   return names;
 }
 
-void set_isa_checked(Word name) {
+void set_isa_checked(Name name) {
   if (!set_isa(std::string(name.text).c_str()))
     fail_value(name.op, "got ", name.value, "; expected one of ", supported_isas());
 }

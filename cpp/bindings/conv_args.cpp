@@ -14,7 +14,7 @@ int64_t integer(const ConvOp& op, const Arg& arg, int64_t least) {
 }
 
 // 'valid' is none; 'same' keeps the size: where it is uneven, the larger part comes after, as in PyTorch.
-void read_padding_word(const ConvOp& op, const Word& mode, const Input& w, ConvArguments* a) {
+void read_padding_name(const ConvOp& op, const Name& mode, const Input& w, ConvArguments* a) {
   if (mode.text != "same" && mode.text != "valid") mode.fail("'same', 'valid', ", op.sizes());
   const bool same = mode.text == "same";
   for (int d = 0; d < 2; ++d) {
@@ -48,12 +48,12 @@ void read_conv_sizes(const ConvOp& op, const PerAxis& arg, int64_t least, int64_
 }
 
 ConvArguments conv_arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
-                             const PerAxis& dilation, bool words) {
+                             const PerAxis& dilation, bool names) {
   ConvArguments a;
   read_conv_sizes(op, stride, 1, a.stride);
   read_conv_sizes(op, dilation, 1, a.dilation);
-  if (words && PyUnicode_Check(padding.value.ptr())) {
-    read_padding_word(op, Word(padding), w, &a);
+  if (names && PyUnicode_Check(padding.value.ptr())) {
+    read_padding_name(op, Name(padding), w, &a);
   } else {
     read_conv_sizes(op, padding, 0, a.before);
     std::copy(a.before, a.before + 2, a.after);
@@ -95,7 +95,7 @@ ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const C
   return s;
 }
 
-Conv2dActivation conv_activation(const Word& name) {
+Conv2dActivation conv_activation(const Name& name) {
   constexpr Conv2dActivation kinds[] = {Conv2dActivation::none, Conv2dActivation::relu};
   return kinds[name.one_of({"none", "relu"})];
 }

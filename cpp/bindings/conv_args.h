@@ -51,9 +51,9 @@ struct ConvShapes {
   int64_t n, c, h, w, k, r, s, p, q;  // x (n, c, h, w), y (n, k, p, q), taps (r, s)
 };
 
-// padding: 'same' and 'valid' where `words` allows it.
+// padding: 'same' and 'valid' where `names` allows it.
 ConvArguments conv_arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
-                             const PerAxis& dilation, bool words);
+                             const PerAxis& dilation, bool names);
 int64_t read_groups(const ConvOp& op, const Arg& groups);
 void read_conv_sizes(const ConvOp& op, const PerAxis& arg, int64_t least, int64_t (&sizes)[2]);
 
@@ -68,7 +68,7 @@ inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
 
 // Fails unless x and w are a convolution's.
 ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a);
-Conv2dActivation conv_activation(const Word& name);
+Conv2dActivation conv_activation(const Name& name);
 
 // Windows of conv2d's result that do not overlap, of at most 256 elements; rows and columns: how many fit.
 struct PoolWindow {

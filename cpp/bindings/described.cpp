@@ -8,10 +8,9 @@ namespace py = pybind11;
 
 namespace {
 
-const char* role_name(Role role) {
-  static const char* const names[] = {"persistent", "argument", "output", "temporary", "prepared"};
-  return names[static_cast<int>(role)];
-}
+// In the order of Role.
+constexpr const char* kRoles[] = {"persistent", "argument", "output", "temporary", "prepared"};
+const char* role_name(Role role) { return kRoles[static_cast<int>(role)]; }
 
 // (buffer, its role, whether it is written, element type, shape, byte in the buffer) of each view.
 py::list described_views(const Program& program, const Instruction& instruction) {

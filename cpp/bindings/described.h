@@ -1,4 +1,4 @@
-// A program in Python's words: lists and dicts for Program.explain and the pictures.
+// A program as Python objects: lists and dicts for Program.explain and the pictures.
 #pragma once
 #include <pybind11/pybind11.h>
 

@@ -1,4 +1,4 @@
-// Indices that must lie in their range: the check as a call of its own, and the errors of those that do not.
+// Indices that must be in their range: the check as a separate call, and the errors of those that are not.
 #pragma once
 #include "bindings/array_args.h"
 #include "kernels/index/index_range.h"

@@ -5,7 +5,7 @@
 
 namespace ranvier::bind {
 
-inline Reduction reduction_of(const Word& name) {
+inline Reduction reduction_of(const Name& name) {
   constexpr Reduction kinds[] = {Reduction::mean, Reduction::sum, Reduction::none};
   return kinds[name.one_of({"mean", "sum", "none"})];
 }

@@ -15,7 +15,7 @@ void expect_shape_of(const Input& a, const Input& x);
 
 // The two layouts of (n, c, ...) that the kernels of channels read: see kernels/norm/batch_norm.h.
 enum class ChannelLayout { columns, planes, other };
-// `dense_samples`: planes lie one after another, c s contiguous. v becomes (n, c, s).
+// `dense_samples`: planes are stored one after another, c s contiguous. v becomes (n, c, s).
 ChannelLayout channel_layout(int ndim, const int64_t* shape, const int64_t* strides, bool dense_samples,
                              int64_t (&shape3)[3], int64_t (&strides3)[3]);
 

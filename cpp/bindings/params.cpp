@@ -44,7 +44,7 @@ Truth::Truth(const Arg& arg) : Arg(arg), holds(value.ptr() == Py_True) {
   holds = PyObject_IsTrue(value.ptr()) == 1;
 }
 
-Word::Word(const Arg& arg) : Arg(arg) {
+Name::Name(const Arg& arg) : Arg(arg) {
   if (!PyUnicode_Check(value.ptr())) wrong_type("a string");
   Py_ssize_t size = 0;
   const char* characters = PyUnicode_AsUTF8AndSize(value.ptr(), &size);  // kept by the string
@@ -52,16 +52,16 @@ Word::Word(const Arg& arg) : Arg(arg) {
   text = std::string_view(characters, size);
 }
 
-int Word::one_of(std::initializer_list<const char*> words) const {
+int Name::one_of(std::initializer_list<const char*> names) const {
   int place = 0;
-  for (const char* w : words) {
-    if (text == w) return place;
+  for (const char* n : names) {
+    if (text == n) return place;
     ++place;
   }
   std::string all;
-  for (const char* w : words) {
+  for (const char* n : names) {
     const bool last = --place == 0;
-    all += (all.empty() ? "'" : last ? " or '" : ", '") + std::string(w) + "'";
+    all += (all.empty() ? "'" : last ? " or '" : ", '") + std::string(n) + "'";
   }
   fail(all);
 }

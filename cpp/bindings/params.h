@@ -77,11 +77,11 @@ struct Truth : Arg {
 };
 
 // A string, one of a few.
-struct Word : Arg {
+struct Name : Arg {
   RANVIER_ANNOTATION("str");
   std::string_view text;
-  Word(const Arg& arg);
-  int one_of(std::initializer_list<const char*> words) const;  // its place among them, or ValueError
+  Name(const Arg& arg);
+  int one_of(std::initializer_list<const char*> names) const;  // its place among them, or ValueError
 };
 
 // An axis of an array; negative ones count from the end.

@@ -37,9 +37,9 @@ void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
 // The number of windows: floor or ceil((in + 2 padding - extent) / stride) + 1, where with ceil_mode a last
 // window that would begin in the padding after the image is left out.
 int64_t windows_along(int64_t in, const Window& w, bool ceil_mode) {
-  const int64_t room = in + 2 * w.padding - (w.kernel - 1) * w.dilation - 1;
-  if (room < 0 && !(ceil_mode && room + w.stride > 0)) return 0;
-  int64_t out = (room + (ceil_mode ? w.stride - 1 : 0)) / w.stride + 1;
+  const int64_t spare = in + 2 * w.padding - (w.kernel - 1) * w.dilation - 1;
+  if (spare < 0 && !(ceil_mode && spare + w.stride > 0)) return 0;
+  int64_t out = (spare + (ceil_mode ? w.stride - 1 : 0)) / w.stride + 1;
   if (ceil_mode && (out - 1) * w.stride >= in + w.padding) --out;
   return out;
 }
