@@ -16,7 +16,7 @@ def mlp():
     return nn.Sequential(nn.Linear(7, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
-def cnn():  # no max-pool right behind a convolution: that has gradients of another rounding
+def cnn():  # no max-pool directly after a convolution: its gradients are rounded differently
     rv.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(1, 8, 3),

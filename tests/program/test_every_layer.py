@@ -32,7 +32,7 @@ def batches(draw):
 
 
 def run(wrap, make, draw, make_optimizer):
-    """Losses, and all that is left after the last step."""
+    """Losses, and the state after the last step."""
     rv.manual_seed(3)
     model = Scaled(make())
     optimizer = make_optimizer(model.parameters())

@@ -1,4 +1,4 @@
-"""What a program tells of itself: instructions, names, memory, the table and the picture."""
+"""The description of a program: instructions, names, memory, the table and the picture."""
 
 import dataclasses
 import re
@@ -176,7 +176,7 @@ def test_the_picture_of_something_else_is_refused():
 
 
 def test_a_program_of_another_number_of_threads_is_not_run():
-    """Its workspace is made for so many."""
+    """Its workspace is sized for this number."""
     rv.set_num_threads(1)
     model = nn.Conv2d(32, 48, 3).eval()
     fast = rv.compile(model)

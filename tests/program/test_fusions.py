@@ -1,4 +1,4 @@
-"""Each fusion fires where it should, stays away where it may not, and gives the eager step's numbers."""
+"""Each fusion is applied where it should be and nowhere else, and gives the eager step's numbers."""
 
 import numpy as np
 import pytest
@@ -123,7 +123,7 @@ def test_pooled_convolutions_of_flat_and_tall_images(size):
 
 
 class Turned(nn.Module):
-    """What an activation gives is read the other way round, so that its gradient comes in another layout."""
+    """The result of an activation is read transposed, so that its gradient has another layout."""
 
     def __init__(self):
         super().__init__()

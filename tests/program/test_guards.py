@@ -1,4 +1,4 @@
-"""Guards of a compiled step: what is compared before a replay, and that equal is not yet the same."""
+"""Guards of a compiled step: what is compared before a replay; equal values may still differ for a step."""
 
 import collections
 import dataclasses
@@ -35,7 +35,7 @@ class Equal:
 
 
 def number(value):
-    """Tells apart what is equal."""
+    """Distinguishes equal values."""
     return value.value if type(value) is Equal else 3.0 if type(value) is int else 1.0 + str(value).count("-")
 
 
@@ -86,7 +86,7 @@ def test_an_item_is_replaced_by_one_that_is_equal(name, values):
 
 
 def test_a_method_that_is_none_in_the_class():
-    """As the __hash__ of a dataclass is: it is there, and has not changed."""
+    """Like the __hash__ of a dataclass: it exists, and has not changed."""
 
     @dataclasses.dataclass
     class Settings:

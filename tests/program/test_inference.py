@@ -14,7 +14,7 @@ def model_of(seed=0):
         nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.5)
     )
     model.append(nn.Linear(72, 3))
-    model(X)  # running statistics of its own
+    model(X)  # sets running statistics
     return model
 
 

@@ -215,7 +215,7 @@ def test_arrays_that_are_not_read(name):
 @pytest.mark.parametrize("name", READ)
 def test_arrays_that_are_read(name):
     step = rv.compile(READ[name])
-    step(X)  # which finds the array
+    step(X)  # this call finds the array
     with pytest.raises(rv.CaptureError, match="make it a Tensor outside the step"):
         step(X)
     assert not step.programs

@@ -1,4 +1,4 @@
-"""Predictions compute from parameters what follows from them alone once, and again when they change."""
+"""Predictions compute values that depend on parameters alone once, and again when these change."""
 
 import numpy as np
 import pytest
@@ -271,7 +271,7 @@ def test_a_parameter_on_a_part_of_the_callers_memory():
 
 
 def test_without_a_change_nothing_is_prepared_again():
-    """Shown by a change that nobody can see, and that nobody should make."""
+    """Tested with a change that the library cannot notice, and that users must not make."""
     model, x = nn.Linear(60, 40).eval(), draw(16, 60)
     fast = rv.compile(model, verify=100)
     before = predictions(fast, x).copy()

@@ -1,4 +1,4 @@
-"""Batch norms as the last thing that a layer does: a compiled prediction applies them before it stores."""
+"""Batch norms in a layer's epilogue: a compiled prediction applies them before it stores."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Steps put together at random, with views, changes in place and lasting memory: compiled bit for bit."""
+"""Random steps with views, changes in place and lasting memory: compiled bit for bit."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_numbers_that_python_draws_are_refused(draw, said):
 
 
 def test_what_another_thread_draws_is_no_matter_of_the_step():
-    """NumPy's global stream moves under a recording: nobody can say whose draw that was."""
+    """NumPy's global stream moves during a recording: the source of the draw is unknown."""
     going, x = True, rv.ones(3)
 
     def draw():

@@ -1,4 +1,4 @@
-"""What a compiled step reads in Python: the ways that an attack with the documentation alone has found."""
+"""What a compiled step reads in Python: cases found by an attack with the documentation alone."""
 
 import functools
 import gc
@@ -17,7 +17,7 @@ from ranvier.program.objects import named_function
 
 
 def stale_or_refused(function, change, x=None):
-    """Whether, after a change behind the check, the step gives eager's result or refuses."""
+    """Whether the step gives the eager result or refuses after a change that follows the check."""
     x = rv.ones(2) if x is None else x
     step = rv.compile(function)
     try:
@@ -131,7 +131,7 @@ def test_callbacks_of_the_garbage_collector_are_no_part_of_a_step():
 
 
 class _Dies:
-    """Its end calls Python code that asks for the time."""
+    """Its finalizer calls Python code that reads the clock."""
 
     def __init__(self):
         self.me = self  # only the collector ends it

@@ -99,7 +99,7 @@ def test_a_nan_that_comes_or_goes_is_no_equal_number(values):
 
 
 def unseen(memory, at):
-    """A function that adds one to an element, which nothing notices: NumPy's own code is not read."""
+    """A function that adds one to an element; it is not noticed, because NumPy's code is not read."""
     space = {"memory": memory, "at": at}
     file = os.path.join(os.sep, "numpy", "unseen.py")
     exec(compile("def change():\n    memory[at] += 1\n", file, "exec"), space)

@@ -1,4 +1,4 @@
-"""What a refused step is told: the line, and the remedy that helps in this case."""
+"""The message of a refused step: the line, and the remedy for this case."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

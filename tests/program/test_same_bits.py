@@ -1,4 +1,4 @@
-"""Compiled steps of convolutional networks have the eager bits: at every level, on any team."""
+"""Compiled steps of convolutional networks have the eager bits: at every level and number of threads."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SEEDS = 40
 
 
 def possible(seeds):
-    """Those whose images are large enough for every layer."""
+    """The models whose images are large enough for every layer."""
     found = []
     for seed in seeds:
         try:
@@ -41,7 +41,7 @@ def body(**first):
 
 
 def gradients(model, step, x):
-    """Of an eager run and of a replay."""
+    """The results of an eager run and of a replay."""
     compiled, found = rv.compile(step), []
     for _ in range(3):
         compiled(x)
@@ -157,7 +157,7 @@ def test_predictions_have_the_eager_bits(seed, isa, threads):
     model, shape = network(seed)
     rng = np.random.default_rng(seed)
     x = rv.tensor(rng.standard_normal((5, *shape)).astype(np.float32))
-    model(x)  # running statistics of its own
+    model(x)  # sets running statistics
     with rv.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * rv.randn(*parameter.shape))

@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(2).normal(size=(20, 1, 8, 8)).astype(np.float32)
 
 
 def both(make, fit, **settings):
-    """(trainer, history) compiled and eager, both begun alike."""
+    """(trainer, history) compiled and eager, with the same start."""
     runs = []
     for compile in (True, False):
         trainer = make(compile=compile, **settings)
@@ -84,7 +84,7 @@ def test_settings(settings, accumulate):
     "weights",
     [
         {"sample_weight": np.linspace(0, 2, 40)},
-        {"sample_weight": np.repeat([1.0, 0.0], 20)},  # batches that weigh nothing
+        {"sample_weight": np.repeat([1.0, 0.0], 20)},  # batches with a weight of zero
         {"class_weight": "balanced"},
         {},
     ],

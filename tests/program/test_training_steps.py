@@ -85,7 +85,7 @@ class Retained(Base):
 
 
 class Recurrent(Base):
-    """A hidden state that goes from step to step of a sequence, and one that is carried on."""
+    """A hidden state within a sequence, and one that is carried to the next sequence."""
 
     shape = (3, 6)
 
@@ -170,7 +170,7 @@ class Metrics(Base):
 
 
 class Counted(Base):
-    """A counter and a history of one's own, in memory that was there before."""
+    """The step's own counter and history, in memory that existed before."""
 
     def prepare(self):
         self.count = rv.zeros((), dtype=rv.int64)

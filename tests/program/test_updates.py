@@ -1,4 +1,4 @@
-"""What compiled steps do with gradients: clipping, averages, penalties, updates by hand, two optimizers."""
+"""Gradients in compiled steps: clipping, averages, penalties, updates by hand, two optimizers."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class WithZeros(Base):
 
 
 class OntoGivenGradients(Base):
-    """Gradients of NumPy's memory, which somebody else knows too, that are never cleared."""
+    """Gradients in memory of NumPy that is shared and never cleared."""
 
     def prepare(self):
         self.known = []
@@ -177,7 +177,7 @@ class PlainDescent(Base):
 
 
 class HookedAfter(Base):
-    """The update of each parameter as soon as its gradient is there."""
+    """The update of each parameter as soon as its gradient is computed."""
 
     def prepare(self):
         for p in self.model.parameters():

@@ -1,4 +1,4 @@
-"""Decisions that a step takes: tests, loops, lengths and members, by whatever Python decides with."""
+"""Decisions that a step takes: tests, loops, lengths and members, in every way that Python decides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Derived(Base):
 
 
 class Odd:
-    """An object whose special methods all go by its `value`."""
+    """An object whose special methods all use its `value`."""
 
     def __init__(self, value=1):
         self.value = value
@@ -273,7 +273,7 @@ def replaced(read, values):
 
 
 def changed_in_place(read, values):
-    """The container stays the same object and gets the other's content."""
+    """The container remains the same object and gets new content."""
 
     def build():
         small, kind = Small(), type(values[0])

@@ -130,7 +130,7 @@ for name, values in VALUES.items():
 
         return Case(step, None, small.watch, lambda n: (tensor(n), values[n % 4]))
 
-    # a step that makes numbers of objects by value: a refusal is fine for what is not a plain value
+    # a step that derives numbers from objects: a refusal is right too if an object is not a plain value
     plain = name in (
         "int",
         "float",

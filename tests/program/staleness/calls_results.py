@@ -70,7 +70,7 @@ RESULTS = {
 
 
 def change_results(n, result):
-    """What a caller may do with results: change them in place."""
+    """The caller changes results in place."""
     for x in result if isinstance(result, (list, tuple)) else [result]:
         if isinstance(x, rv.Tensor) and x.dtype == rv.float32 and x.ndim and x.is_contiguous():
             x.detach().mul_(2.0)

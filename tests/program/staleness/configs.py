@@ -1,4 +1,4 @@
-"""What users keep their settings in, read by steps and by the forward of models."""
+"""Containers of settings, read by steps and by the forward of models."""
 
 from __future__ import annotations
 

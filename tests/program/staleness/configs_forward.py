@@ -1,4 +1,4 @@
-"""Models whose forward reads settings of many kinds, the environment, memory that comes to be shared."""
+"""Models whose forward reads settings of many kinds, the environment, memory that becomes shared."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ for name, (use, change) in FORWARDS.items():
     add(f"configs/forward_{name}", forwarding(use, change), "either" if "cache" in name else "works")
 
 
-# --- the environment, and memory that comes to be shared
+# --- the environment, and memory that becomes shared
 
 
 def variable(read, write):
@@ -248,7 +248,7 @@ def decorated_without_gradients(compile_step):
 
 @scenario()
 def two_networks_in_turn():
-    """A generator and a discriminator, each with a step of its own sort in one function."""
+    """A generator and a discriminator, with different kinds of steps in one function."""
     first, second = nn.Linear(3, 3), nn.Linear(3, 1)
     state = types.SimpleNamespace(weight=1.0)
     one, two = rv.optim.Adam(first.parameters(), lr=0.05), rv.optim.SGD(second.parameters(), lr=0.05)

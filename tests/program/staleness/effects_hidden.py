@@ -1,4 +1,4 @@
-"""Steps that read a state which no variable of theirs holds: of a thread, of NumPy, of views and modules."""
+"""Steps that read a state that is in none of their variables: of a thread, NumPy, views and modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps that leave something behind in Python: counters, lists, text, tensors."""
+"""Steps with side effects in Python: counters, lists, text, tensors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import ranvier as rv
 from program.staleness.judge import Case, add, scenario
 from program.staleness.small import Small
 
-# --- what is left behind in Python
+# --- side effects in Python
 
 
 def leaves(effect):
-    """The step's factor does not change; what it leaves behind in Python is to be as after eager steps."""
+    """The step's factor does not change; its side effects must be those of eager steps."""
 
     def build():
         small, kept = (

@@ -1,4 +1,4 @@
-"""Steps whose numbers come from something with a state of its own: iterators, files, counters, caches."""
+"""Steps whose numbers come from objects with a state: iterators, files, counters, caches."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Counter:
 
 
 class Wheel:
-    """Gives another number each time, through a descriptor."""
+    """A descriptor that returns a new number at each access."""
 
     def __init__(self):
         self.calls = 0
@@ -270,7 +270,7 @@ def setting_a_value_back():
     return read
 
 
-# name: makes a function that gives another number from call to call
+# name: makes a function that returns a new number at each call
 SOURCES = {
     "generator": lambda: functools.partial(next, forever()),
     "iterator_of_a_list": lambda: functools.partial(next, iter(NUMBERS)),
@@ -357,7 +357,7 @@ for name, make in SOURCES.items():
     add(f"effects/{name}", changing(make), "either")
 
 
-# Sources whose numbers differ from run to run: only that no replay uses an old one can be tested.
+# Sources whose numbers differ from run to run: the test is only that no replay uses an old number.
 UNREPEATABLE = {
     "time": lambda: time.time() % 1.0,
     "time_ns": lambda: float(time.time_ns() % 10**6),

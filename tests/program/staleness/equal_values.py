@@ -1,4 +1,4 @@
-"""Values that compare equal, or not at all, and yet are different things to a step."""
+"""Values that compare equal, or cannot be compared, although a step treats them differently."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Raises:
 
 
 class Texts:
-    """Its class says that it is a list."""
+    """An object whose __class__ is list."""
 
     def __init__(self, value):
         self.value = value
@@ -181,7 +181,7 @@ EQUAL: dict[str, tuple[Callable[[Any], float], tuple[Any, ...]]] = {
     ),
     "long_text": (lambda v: float(ord(v[700])) / 50, tuple("a" * 700 + x + "a" * 300 for x in "bcdb")),
 }
-# what is no plain value may be refused
+# values that are not plain may be refused
 PLAIN = (
     "one",
     "zero",

@@ -1,4 +1,4 @@
-"""Functions and methods rebound, patched, or with another code, defaults or closure."""
+"""Functions and methods that are rebound or patched, or get new code, defaults or closures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled steps called by several threads, after an error, and with ever new things."""
+"""Compiled steps called by several threads, after an error, and with new values at every call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ranvier import nn
 
 @scenario("either", neutral=True)
 def mended_after_a_refusal():
-    """The step reads a value until it is told not to."""
+    """The step reads a value until a flag is set."""
     small, state = Small(), types.SimpleNamespace(reads=True)
 
     def step(x):
@@ -103,7 +103,7 @@ def positional_only_and_keyword_only():
 
 
 def threads_at_once(make):
-    """Four threads call a compiled step with inputs of their own; its results depend on nothing else."""
+    """Four threads call a compiled step with different inputs; its results depend on nothing else."""
 
     def build(compile_step):
         model, state = network(seed=3).eval(), types.SimpleNamespace(factor=1.0)
@@ -151,7 +151,7 @@ add("in/threads_without_a_tape", threads_at_once(without_a_tape))
 
 @scenario()
 def ever_new_modules():
-    """A model made anew for each call."""
+    """A new model for each call."""
 
     def step(x, model):
         return model(x).sum()

@@ -1,4 +1,4 @@
-"""The judge of staleness: something that a compiled step depends on changes between two calls.
+"""The judge of staleness: a value that a compiled step depends on changes between two calls.
 
 A scenario builds a step with what it depends on, and a change. It is run eagerly and compiled, from the same
 seed: after every call results, parameters, buffers, gradients, optimizers and everything that the caller
@@ -239,7 +239,7 @@ def arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def describe(x: Any, path: str, found: dict[str, Any], above: frozenset[int]) -> None:
-    """What can be compared of anything, by path."""
+    """All comparable values of an object, by path."""
     if isinstance(x, rv.Tensor):
         found[path] = _array(x)
         grad = x.grad if x.is_leaf else None
@@ -281,14 +281,14 @@ def describe(x: Any, path: str, found: dict[str, Any], above: frozenset[int]) ->
 
 
 def _array(x: Any) -> Any:
-    array = x.detach().clone().numpy()  # a copy: nothing is told that NumPy can reach the tensor itself
+    array = x.detach().clone().numpy()  # a copy, so that the tensor itself is not marked as shared with NumPy
     if array.dtype.kind == "f" and np.isnan(array).any():
         array[np.isnan(array)] = np.nan  # of any sign and payload
     return str(array.dtype), array.shape, array.tobytes()
 
 
 def difference(expected: list[dict[str, Any]], got: list[dict[str, Any]]) -> str:
-    """The first thing that differs, in words; empty where all is equal."""
+    """A description of the first difference; empty if there is none."""
     for number, (a, b) in enumerate(zip(expected, got, strict=True), 1):
         names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
         if names:
@@ -304,7 +304,7 @@ def _shown(x: Any) -> str:
 
 
 def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str, str]:
-    """(outcome, remark): "replayed", "recorded again", "eager" and "refused" are right, all else is not."""
+    """(outcome, remark): "replayed", "recorded again", "eager" and "refused" are right, others wrong."""
     expected = run(scenario, False, at)
     if scenario.name not in _effective and expected.changes:
         effect = difference(run(scenario, False, at, changed=False).seen, expected.seen)

@@ -32,7 +32,7 @@ def keep_in_function(k, t):
     keep_in_function.last = t
 
 
-# how a tensor is kept: (keeper, tensor), and what is looked at after a call
+# how a tensor is kept: (keeper, tensor), and what is compared after a call
 WAYS = {
     "attribute": (lambda k, t: setattr(k, "last", t), lambda k: k.last),
     "inner_attribute": (lambda k, t: setattr(k.inner, "last", t), lambda k: k.inner.last),
@@ -95,7 +95,7 @@ for how, (keep, look) in WAYS.items():
 
 @scenario()
 def weight_kept_in_a_list():
-    """A parameter stays the same tensor: keeping it is no intermediate result."""
+    """A parameter is always the same tensor, so a kept one is no intermediate result."""
     small, seen = Small(), [None]
 
     def step(x):

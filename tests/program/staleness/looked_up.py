@@ -1,4 +1,4 @@
-"""What is looked up where it is not: attributes that come later, methods behind those that super() skips."""
+"""Failed look-ups: attributes that are added later, methods after those that super() skips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from program.staleness.small import Small, network
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 
-# --- attributes that are not there when the step is recorded
+# --- attributes that do not exist when the step is recorded
 
 
 class Slotted:
@@ -262,7 +262,7 @@ def clipped_apart(compile_step):
     return Case(step, lambda n: due.append(2.0 * n), two.watch)
 
 
-# --- what is legal, and was refused
+# --- legal steps that were refused once
 
 
 class Ahead(optim.Optimizer):

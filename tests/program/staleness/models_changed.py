@@ -240,7 +240,7 @@ for name, register in READS.items():
 
 
 def hook_that_counts(register_with):
-    """A hook that only looks: it is called at every eager step."""
+    """A hook without effect on the step: it is called at every eager step."""
 
     def build():
         model, seen = network(), []

@@ -140,7 +140,7 @@ def python_list_of_layers():
 
 
 def rebound(keep):
-    """Another model takes the place of the first one, in what `keep` gives: (get, set)."""
+    """Another model replaces the first one, through the (get, set) that `keep` returns."""
 
     def build():
         get, put = keep()

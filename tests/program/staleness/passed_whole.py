@@ -1,4 +1,4 @@
-"""Containers and objects that a step hands over whole: to the library, builtins, the standard library."""
+"""Containers and objects that a step passes whole to the library, builtins or the standard library."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ UNSURE = (
 
 
 def content(use, values):
-    """The list stays the same, its content changes."""
+    """The list is the same object with new content."""
 
     def build():
         small, kept = Small(), list(values[0])

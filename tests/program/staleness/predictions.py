@@ -64,7 +64,7 @@ CHANGES: dict[str, tuple[Callable[[Any, int], Any], Callable[[], Any]]] = {
     "trained_eagerly": (lambda t, n: eagerly(t), layer()),
     "training_mode": (lambda t, n: t.model.train(n % 2 == 0), layer(lambda: nn.Dropout(0.5))),
 }
-# what does not show in every way of calling
+# changes without effect on some ways of calling
 SILENT = {("training_mode", way) for way in ("predict", "evaluate", "fit", "all_in_turn")}
 WAYS = {"predict": predict, "evaluate": evaluate, "fit": fit, "all_in_turn": all_in_turn}
 MORE = {  # of the Trainer and its loss: shown by evaluate and fit

@@ -1,4 +1,4 @@
-"""Steps put together at random: they read numbers along random paths through a random graph of objects.
+"""Random steps: they read numbers along random paths through a random graph of objects.
 
 Between calls something in the graph changes at random: a value, a container's content, an object, a class.
 """

@@ -1,4 +1,4 @@
-"""What a step reads is deleted, shadowed or comes from elsewhere in another way than by an assignment."""
+"""What a step reads is deleted, shadowed, or replaced in another way than by an assignment."""
 
 from __future__ import annotations
 
@@ -321,7 +321,7 @@ def function_of_another_module_with_its_own_globals():
 
 @scenario()
 def global_shadowed_in_builtins(patch):
-    """The builtin of a name comes to the fore when the global of that name goes, and the other way round."""
+    """A builtin becomes visible when the global of the same name is deleted, and the reverse."""
     patch(builtins, "staleness_shown", 1.0)
     small = Small()
 

@@ -1,4 +1,4 @@
-"""Settings of the library's layers and losses, changed by hand between two calls: training and inference."""
+"""Settings of the library's layers and losses, changed between two calls: training and inference."""
 
 from __future__ import annotations
 

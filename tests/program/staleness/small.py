@@ -1,4 +1,4 @@
-"""Parts that many scenarios share."""
+"""Shared parts of the scenarios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a compiled step depends on may change between two calls: eager's bits, or a CaptureError."""
+"""Anything that a compiled step depends on changes between two calls: the eager bits, or a CaptureError."""
 
 import contextlib
 import os
@@ -79,7 +79,7 @@ def test_random_fits():
     assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.45 * RANDOM
 
 
-CHANGES_A_SETTING = ("threads", "winograd")  # of which each value has a program of its own
+CHANGES_A_SETTING = ("threads", "winograd")  # each value has its own program
 UNCHANGED = [
     name
     for name, one in SCENARIOS.items()
@@ -144,7 +144,7 @@ def test_the_judge_finds_changes_without_an_effect():
 
 
 def test_how_many():
-    """The judge is worth something only while there are many scenarios, which mostly have to work."""
+    """There are many scenarios, and most of them must work rather than be refused."""
     assert len(SCENARIOS) >= 300
     assert len(FITS) >= 100
     assert sum(one.expects == "works" for one in SCENARIOS.values()) > 0.7 * len(SCENARIOS)

@@ -1,4 +1,4 @@
-"""What the library's own objects tell a step: settings, shapes, kinds, lengths."""
+"""What a step reads from the library's objects: settings, shapes, types, lengths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from program.staleness.judge import Case, add
 from program.staleness.small import Small
 from ranvier import nn, optim
 
-# --- what the library's objects tell
+# --- what a step reads from the library's objects
 
 
 def told(make, read, change):

@@ -1,4 +1,4 @@
-"""Something changes while `Trainer.fit` runs: with compile=True the bits of compile=False, or one warning."""
+"""A value changes while `Trainer.fit` runs: with compile=True the bits of compile=False, or one warning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Setup:
 
 @dataclass
 class Fit:
-    """by: who brings the change: a "callback", one at "epochs" only, or the "data" without any callback."""
+    """by: what makes the change: a "callback", one at "epochs" only, or the "data" without any callback."""
 
     build: Callable[[], Setup]
     expects: str = "works"
@@ -52,7 +52,7 @@ def add(name: str, build: Callable[[], Setup], expects: str = "works", neutral: 
 
 
 class Watch(rv.Callback):
-    """Notes the state after each epoch, which is no reason for Trainer to look within one."""
+    """Records the state after each epoch; this alone does not make Trainer run epochs step by step."""
 
     def __init__(self):
         self.seen = []
