@@ -246,7 +246,11 @@ def test_offsets_of_any_value_touch_nothing_outside(isa, layout):
         (("x", 2, 1, 2), ValueError, r"got padding \(2, 2\); expected at most half of the window, \(1, 1\)"),
         (("x", 2, 1, -1), ValueError, r"got padding \(-1, -1\); expected whole numbers of at least 0"),
         (("x", 9), ValueError, r"got images of \(4, 4\) for windows of \(9, 9\)"),
-        (("x", (1, 2, 3)), ValueError, r"got kernel_size \(1, 2, 3\); expected a whole number or a pair of them"),
+        (
+            ("x", (1, 2, 3)),
+            ValueError,
+            r"got kernel_size \(1, 2, 3\); expected a whole number or a pair",
+        ),
         (("x", 2.0), TypeError, "got kernel_size 2.0; expected a whole number or a pair of them"),
         (("x", 2**70), ValueError, "got kernel_size"),
         ((np.zeros((2, 2)), 2), ValueError, r"got x of shape \(2, 2\); expected images \(N, C, H, W\)"),
