@@ -314,7 +314,7 @@ def test_an_optimizer_with_a_step_of_its_own_goes_on_eagerly():
             self.count += 1
             super().step(closure)
 
-    refusing(maker(optimizer=lambda p: Own(p, lr=0.1)), "Own updates by Python code of its own")
+    refusing(maker(optimizer=lambda p: Own(p, lr=0.1)), "Own updates by its own Python code")
 
 
 def test_values_that_change_with_every_batch_go_on_eagerly():

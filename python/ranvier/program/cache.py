@@ -80,7 +80,7 @@ class ProgramCache:
             cause, remedy = self._cause(key)
             warnings.warn(
                 f"[compile] {cause} changes with nearly every call of {name}, and each time the step is "
-                f"recorded anew; such calls run eagerly from now on; {remedy}",
+                f"recorded again; such calls run eagerly from now on; {remedy}",
                 stacklevel=6,
             )
         self.debt -= 1

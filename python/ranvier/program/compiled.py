@@ -15,8 +15,6 @@ from types import FunctionType, MethodType
 from typing import Any
 from weakref import WeakSet, ref
 
-import numpy as np
-
 import ranvier._core as _core
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
@@ -30,8 +28,6 @@ from ranvier.program.signature import environment, form, others, replaced, signa
 from ranvier.program.touches import Large
 
 __all__ = ["CompiledFunction", "other_threads", "running"]
-
-Array = np.ndarray[Any, Any]
 
 _WATCHED = 8  # times that a recording looks for arrays that are read, beside other threads
 _SHARE = 100  # a check may take one part in so many of the time since the last one
@@ -140,7 +136,7 @@ class CompiledFunction:
             running.eager -= 1
 
     def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        arrays: list[Array] = []
+        arrays: list[Any] = []
         key = signature(args, kwargs, arrays), environment()
         if not all(map(keeps_strides, arrays)):  # a recording would read a copy, in another order
             return self._eager(args, kwargs)
@@ -197,7 +193,7 @@ class CompiledFunction:
     def _program(
         self,
         recording: Recording,
-        slots: list[Array],
+        slots: list[Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         result: Any,
@@ -241,7 +237,9 @@ class CompiledFunction:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
             if self._verify is not False:
                 fault = fault or program.core.check(before, recording.core, tuple(slots))
-            self._accept(program, recording, entry, fault, result)
+            fault = fault or self._accept(program, recording, entry)
+            if fault:
+                raise CaptureError(f"[compile] {fault}", result)
         self._cache.put(key, program)
         del recording, before
         _core.empty_cache()
@@ -249,18 +247,17 @@ class CompiledFunction:
         self._check_took = self._checked - began
         return result
 
-    def _accept(self, program: Program, recording: Recording, entry: Entry, fault: str, result: Any) -> None:
-        """Takes a program that was checked for the next calls, or raises CaptureError."""
+    def _accept(self, program: Program, recording: Recording, entry: Entry) -> str:
+        """Takes a program that was checked for the next calls; "" or why it cannot be replayed."""
+        fault = program.guard(recording, entry)
+        recording.leaves.clear()  # adopt_gradients counts the references to them
+        recording.dropped.clear()
+        program.core.adopt_gradients()
         if not fault:
-            fault = program.guard(recording, entry)
-            recording.leaves.clear()  # adopt_gradients counts the references to them
-            recording.dropped.clear()
-            program.core.adopt_gradients()
-        if fault:
-            raise CaptureError(f"[compile] {fault}", result)
-        program.checks += 1
-        # at calls 2, 4, 8 ...: what no guard knows is still found
-        program.checks_left = 2**program.checks - 1 if self._verify is True else int(self._verify) or -1
+            program.checks += 1
+            # at calls 2, 4, 8 ...: what no guard knows is still found
+            program.checks_left = 2**program.checks - 1 if self._verify is True else int(self._verify) or -1
+        return fault
 
     def check_soon(self) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
@@ -304,5 +301,5 @@ class _CompiledMethod(CompiledFunction):
         self._family, self._owner = family, ref(owner)
         super().__init__(family._function, family._verify, family._after)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that begins anew
+    def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that starts without programs
         return type(None), ()

@@ -12,7 +12,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 
-__all__ = ["address_of", "carried_over", "given", "has_gradient", "renewed_gradient", "shared_gradient"]
+__all__ = ["address_of", "carried_over", "given", "is_there", "renewed", "shared"]
 
 
 def address_of(array: Array) -> int:
@@ -44,11 +44,11 @@ def given(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, int
     ]
 
 
-def has_gradient(t: Tensor) -> bool:
+def is_there(t: Tensor) -> bool:
     return t.grad is not None
 
 
-def shared_gradient(arrays: list[Array]) -> str:
+def shared(arrays: list[Array]) -> str:
     """Why gradients cannot be moved when the caller keeps them, or ""."""
     whole = all(type(a.base) is not np.ndarray for a in arrays)
     if whole and len({address_of(a) for a in arrays}) == len(arrays):
@@ -56,6 +56,6 @@ def shared_gradient(arrays: list[Array]) -> str:
     return "two leaves share the memory of a gradient; give each its own, as leaf.grad = gradient.clone()"
 
 
-def renewed_gradient(grad: Tensor) -> Tensor:
+def renewed(grad: Tensor) -> Tensor:
     """A Tensor in new memory, in place of a gradient that the caller has kept."""
     return wrap(like(grad._array, grad._array))

@@ -10,19 +10,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.program.gradients as of_gradients
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.errors import CaptureError
 from ranvier.program.explain import table
-from ranvier.program.gradients import (
-    address_of,
-    carried_over,
-    given,
-    has_gradient,
-    renewed_gradient,
-    shared_gradient,
-)
 from ranvier.program.guard_kinds import STATE, Kind, guard_optimizer
 from ranvier.program.guards import Walk
 from ranvier.program.names import names_of
@@ -92,11 +85,11 @@ class Program:
         self._untouched: set[int] = set() if touches is None else touches.untouched
         self.large: Large | None = None
         self._leaves = [leaf for leaf, _ in gradients]
-        self._carried = carried_over(recording)
+        self._carried = of_gradients.carried_over(recording)
         self._looked_up: set[str] = set()
         self._begins_with: list[tuple[Tensor, int | None]] = []
         self._has: list[Tensor] = []  # those that had a gradient
-        fault = self.guard(recording) or shared_gradient(kept)
+        fault = self.guard(recording) or of_gradients.shared(kept)
         if fault:
             error = CaptureError(f"[compile] {fault}", result)
             error.large = self.large
@@ -110,7 +103,7 @@ class Program:
             if grad is not before[id(leaf)]
         ]
         changed = [t for t in recording.changed.values() if id(t) not in carried]
-        self.core.set_call(form, left + [(p, None, -1) for p in dropped], changed, renewed_gradient)
+        self.core.set_call(form, left + [(p, None, -1) for p in dropped], changed, of_gradients.renewed)
 
     # --- guards
     def guard(self, recording: Recording, entry: Entry = ()) -> str:
@@ -123,7 +116,7 @@ class Program:
         self._reads.add(recording.reads)
         self._has = [t for t, array in entry if array is not None]
         self._begins_with = [
-            (t, None if array is None else address_of(array))
+            (t, None if array is None else of_gradients.address_of(array))
             for t, array in entry
             if array is None or recording.core.region_of(array) >= 0
         ]
@@ -147,10 +140,10 @@ class Program:
         for leaf, address in [*self._carried, *self._begins_with]:  # last, since they may move
             walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
         updated = [p for plan, *_ in self.plans for p in plan.active]
-        for leaf, address in given(recording, [*updated, *walk.tensors]):
+        for leaf, address in of_gradients.given(recording, [*updated, *walk.tensors]):
             walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
         for t in self._has:
-            walk.call(functools.partial(has_gradient, t), True, EARLIER)
+            walk.call(functools.partial(of_gradients.is_there, t), True, EARLIER)
         self._tensors = walk.tensors if walk.reads_gradients else []
         return walk
 

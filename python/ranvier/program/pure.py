@@ -86,11 +86,7 @@ def refusal(function: Any) -> str:
         return _of_module(where, name)
     if isinstance(owner, type):
         where = owner.__module__
-        if (
-            where in ("builtins", "numpy", "ranvier._core")
-            or where in _MODULES
-            or "ranvier" in where.split(".")[0]
-        ):
+        if where in ("builtins", "numpy") or where in _MODULES or "ranvier" in where.split(".")[0]:
             return ""
         return "" if name in ("__new__", "__init_subclass__", "mro") else f"{where}.{owner.__name__}.{name}"
     if isinstance(owner, np.ndarray):
@@ -104,11 +100,8 @@ def refusal(function: Any) -> str:
         return ""
     if name in _OF_OBJECT:
         return ""
-    if (
-        module.startswith("numpy")
-        and not module.startswith("numpy.random")
-        and "random" not in kind.__module__
-    ):
+    of_numpy = module.startswith("numpy") and not module.startswith("numpy.random")
+    if of_numpy and "random" not in kind.__module__:
         return ""
     return f"{kind.__module__}.{kind.__qualname__}.{name}"
 

@@ -49,7 +49,7 @@ class Evaluator:
         return measured.logs()
 
     def output(self, name: str, batches: Iterable[Array]) -> Array:
-        """The model's output for all batches; `name` is the method that errors speak for."""
+        """The model's output for all batches; `name` is the method that errors name."""
         trainer = self._trainer
         predict = self._parts.of(trainer, "predict", self._predict, after=1)
         parts = []

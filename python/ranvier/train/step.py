@@ -51,7 +51,7 @@ class TrainingStep:
             "fit",
             self._take,
             eager=isinstance(self._optimizer, LBFGS),
-            refused=f"{name_of(self._optimizer)} updates by Python code of its own" if own else "",
+            refused=f"{name_of(self._optimizer)} updates by its own Python code" if own else "",
         )
         if self._accumulate > 1 and isinstance(self._optimizer, LBFGS):
             raise ValueError(

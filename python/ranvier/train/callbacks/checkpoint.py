@@ -36,7 +36,7 @@ class Checkpoint(Callback):
         every_batches, every_seconds: also within an epoch, after so many batches, or so much time since the
             last one.
         keep: how many of the newest are kept; more than one helps where a disk damages a file.
-        best: keep the best model (as of `rv.save`, for `rv.load`).
+        best: keep the best model (as `rv.save` writes it).
         monitor, mode: what "best" means, as in EarlyStopping.
         overwrite: remove checkpoints of an earlier run in the folder instead of refusing to mix with them.
 
