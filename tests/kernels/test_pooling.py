@@ -249,7 +249,7 @@ def test_offsets_of_any_value_touch_nothing_outside(isa, layout):
         (
             ("x", (1, 2, 3)),
             ValueError,
-            r"got kernel_size \(1, 2, 3\); expected a whole number or a pair",
+            r"got kernel_size \(1, 2, 3\); expected a whole number or a pair of them",
         ),
         (("x", 2.0), TypeError, "got kernel_size 2.0; expected a whole number or a pair of them"),
         (("x", 2**70), ValueError, "got kernel_size"),
