@@ -29,14 +29,14 @@ set(RANVIER_COMMON_FLAGS -ffp-contract=off -fno-math-errno -fno-trapping-math -f
 # GCC notes, under -Wall, that vector arguments change the ABI between levels; none of ours crosses a level.
 list(APPEND RANVIER_COMMON_FLAGS -Wno-psabi)
 
-# A copy of a function for each constant it is called with is a tenth of the code, and no faster: where one is worth it,
-# the source says so with a template.
+# Copies of functions for constant arguments are a tenth of the code, and no faster. Where one is worth it, the source
+# uses a template.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(RANVIER_SMALL_FLAGS -fno-ipa-cp-clone)
 endif()
 
 # Writes RANVIER_FOR_EACH_LEVEL(X), the list of levels, RANVIER_SELECT(table), which picks the table of the active
-# level, and RANVIER_TABLES(Table, name), which declares a room's tables in all of them.
+# level, and RANVIER_TABLES(Table, name), which declares a family's tables in all of them.
 function(ranvier_write_levels header)
   foreach(level IN LISTS RANVIER_LEVELS)
     string(APPEND rows "X(${level}) ")
@@ -53,7 +53,7 @@ function(ranvier_write_levels header)
     static const decltype(@first@::table)* const by_level[] = {@tables@};    \
     return by_level[static_cast<int>(::ranvier::active_isa())];              \
   }())
-// Declares a room's tables, <level>::name_float and <level>::name_double, and name<T>(), the one of the active level.
+// Declares a family's tables, <level>::name_float and <level>::name_double, and name<T>(), the one of the active level.
 #define RANVIER_TABLES(Table, name)                                          \
 @declared@  template <class T>                                                         \
   static inline const Table<T>& name() {                                     \

@@ -1,4 +1,4 @@
-"""Mutation testing: `PYTHONPATH=tests python -m mutation build | run | report`; see CONTRIBUTING.md."""
+"""Mutation testing: `PYTHONPATH=tests python -m mutation build | run | report`; see docs/testing.md."""
 
 from __future__ import annotations
 
