@@ -13,9 +13,10 @@ uint64_t allocation_serial(
 uint64_t next_serial();  // greater than that of any block so far
 size_t allocation_capacity(const void* block);  // bytes that may be used
 
-// A pinned block keeps its address when it is deallocated, until it has been unpinned as often as pinned. Who
-// records or replays kernel calls pins what they use: an address then means one block only. `discard`: what
-// lies in it may go with the deallocation, so that a recording takes no more memory than the step itself.
+// A pinned block keeps its address when it is deallocated, until it has been unpinned as often as pinned.
+// Code that records or replays kernel calls pins their blocks: an address then means one block only.
+// `discard`: the contents may be lost with the deallocation, so that a recording takes no more memory than
+// the step itself.
 void pin(void* block, bool discard);
 void unpin(void* block);
 bool is_released(const void* block);  // of a pinned block: whether its owner has deallocated it

@@ -8,7 +8,7 @@ namespace ranvier {
 class Carver {
  public:
   explicit Carver(void* base) : base_(static_cast<char*>(base)) {}
-  // Each array starts on a cache line of its own.
+  // Each array starts on a separate cache line.
   template <class T>
   T* take(int64_t count) {
     char* p = base_ ? base_ + used_ : nullptr;

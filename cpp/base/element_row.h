@@ -1,4 +1,4 @@
-// One run of elements as the inner loops of element-wise kernels see it.
+// One run of elements, as given to the inner loops of element-wise kernels.
 #pragma once
 #include <cstdint>
 

@@ -1,9 +1,10 @@
-// What a fork() in another thread waits for, since the child would find it half done for ever.
+// Work that a fork() in another thread waits for. Otherwise the child would find it half done, for ever.
 #pragma once
 
 namespace ranvier {
 
-// While one lives, no fork happens. Nobody who holds one waits for the GIL: the thread that forks has it.
+// While one lives, no fork happens. A thread that holds one never waits for the GIL: the thread that forks
+// has it.
 class NoFork {
  public:
   NoFork();

@@ -22,7 +22,7 @@ int64_t now_ns() {
 
 void set_signal_check(SignalCheck check) { g_check.store(check); }
 
-// The check may run Python, which may call kernels (in teams of their own), fork and wait for other threads:
+// The check may run Python, which may call kernels (in their own teams), fork and wait for other threads:
 // meanwhile forks do not wait for this thread.
 bool StopSignal::look() {
   constexpr int64_t kPeriod = 50000000;

@@ -3,6 +3,11 @@
 #pragma once
 #include "base/levels.inc"
 
+// In an ISA object: defines the tables that RANVIER_TABLES(Table, name) declares, from a variable template.
+#define RANVIER_DEFINE_TABLES(Table, name, table)        \
+  extern const Table<float> name##_float = table<float>; \
+  extern const Table<double> name##_double = table<double>
+
 namespace ranvier {
 
 #define RANVIER_X(level) level,

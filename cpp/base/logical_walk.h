@@ -1,4 +1,5 @@
-// The elements of a tensor in logical order, whatever the memory's: for what is numbered by place.
+// The elements of a tensor in logical order, independent of the memory order: for numbers that depend on an
+// element's place.
 #pragma once
 #include "base/tensor_view.h"
 

@@ -8,7 +8,7 @@
 
 namespace ranvier {
 
-// Dimensions from the slowest to the fastest of the last tensor; those that lie one after another in all
+// Dimensions from the slowest to the fastest of the last tensor; those that are stored one after another in all
 // tensors are one. A dense layout of whatever order (C, channels-last ...) shared by all is a single loop.
 template <int kTensors>
 struct LoopNest {
@@ -36,7 +36,7 @@ struct LoopNest {
   }
 
   // f(count, offsets) for each piece of the innermost loop among elements [begin, end); tensor t's elements
-  // lie at offsets[t] + i * strides[t][ndim - 1].
+  // are at offsets[t] + i * strides[t][ndim - 1].
   template <class F>
   void walk(int64_t begin, int64_t end, const F& f) const {
     const int inner = ndim - 1;
@@ -59,7 +59,7 @@ struct LoopNest {
     }
   }
 
-  // True where tensor t's elements lie one after another in the order of the loops.
+  // True where tensor t's elements are stored one after another in the order of the loops.
   bool is_dense(int t) const {
     int64_t expected = 1;
     for (int d = ndim - 1; d >= 0; expected *= shape[d], --d)

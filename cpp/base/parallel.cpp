@@ -59,14 +59,15 @@ void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {
   const auto is_behind = [&](uint32_t seen) { return static_cast<int32_t>(seen - round) < 0; };
   for (int spins = g_spins; spins > 0 && is_behind(flag.load(std::memory_order_acquire)); --spins) pause();
   if (!is_behind(flag.load(std::memory_order_acquire))) return;
-  g_sleepers.fetch_add(1);  // before the flag is looked at again: who raises it sees one of the two
+  g_sleepers.fetch_add(
+      1);  // before the flag is looked at again: the thread that raises it sees one of the two
   for (uint32_t seen; is_behind(seen = flag.load()); interrupted(team)) futex(flag, FUTEX_WAIT_PRIVATE, seen);
   g_sleepers.fetch_sub(1);
 }
 thread_local bool t_alone = false;
 thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
 
-// OpenMP keeps a pool of workers for each thread that opens regions; this is what that thread knows of them.
+// OpenMP keeps a pool of workers for each thread that opens regions; this is that thread's record of them.
 struct Placement {
   int caller_cpu = -1;
   bool fresh = false;  // a worker's thread id was seen for the first time
@@ -100,7 +101,7 @@ bool g_has_team = false;  // of the thread that forks
 
 // A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
 // is ended before the fork and each side builds its own again. The locks are held across it so that the child
-// gets them free, and what a program changes is whole.
+// gets them free, and no change by a program is half done.
 void before_fork() {
   hold_runs();
   while (!(g_has_team = g_team.try_lock()) && !is_fork_allowed()) nap();
@@ -157,9 +158,9 @@ int num_threads() {
 
 void set_alone(bool alone) { t_alone = alone; }
 
-// Every thread raises its own flag and waits for the others': between two threads the shortest way there is
-// (a third of an OpenMP barrier). It spins, since what comes next in an open team comes in microseconds;
-// where that has taken long, because the other thread works alone or has no processor, it sleeps.
+// Every thread raises its own flag and waits for the others': the shortest way between two threads
+// (a third of an OpenMP barrier's time). It spins, since the next work of an open team comes within
+// microseconds. After a long wait (the other thread works alone or has no processor) it sleeps.
 void OpenTeam::meet() const {
   if (size_ > kMaxFlags) {
 #pragma omp barrier
@@ -191,7 +192,8 @@ TeamLease::TeamLease(int threads, double cost_ns) : size_(1) {
   if (cost_ns < kParallelPays || threads <= 1 || t_alone) return;
   if (omp_in_parallel() || !g_team.try_lock()) return;
   size_ = threads;
-  g_spins = threads <= g_cpus ? 5000 : 100;  // some 100 us; who has no processor needs the others' time
+  g_spins =
+      threads <= g_cpus ? 5000 : 100;  // some 100 us; a thread without a processor needs the others' time
   for (int i = 0; i < threads && i < kMaxFlags; ++i) g_flags[i].round.store(0, std::memory_order_relaxed);
   keep_workers_off_caller(t_placement);
   g_region = &t_placement;

@@ -1,7 +1,9 @@
-// Rows that lie anywhere in a table, copied one by one.
+// Rows that are anywhere in a table, copied one by one.
 #pragma once
 #include <cstdint>
 #include <cstring>
+
+#include "base/caches.h"
 
 namespace ranvier {
 
@@ -26,14 +28,13 @@ struct PickedRows {
 
 namespace detail {
 
-constexpr int64_t kNearTable = 1 << 19;  // bytes that a cache holds beside what else is going on
-constexpr int64_t kRowsAhead = 12;       // rows of a larger table are asked for before they are wanted:
-constexpr int64_t kBytesAhead = 256;     // their beginning, as what follows is even and found by itself
+constexpr int64_t kRowsAhead = 12;    // rows of a larger table are fetched before they are needed:
+constexpr int64_t kBytesAhead = 256;  // only their beginning: the hardware fetches what follows
 
 template <class Copy>
 void copy_rows_by(const Copy& copy, char* to, int64_t bytes, const PickedRows& from, int64_t begin,
                   int64_t end) {
-  const bool ask = from.row_bytes * from.rows > kNearTable;
+  const bool ask = from.row_bytes * from.rows > caches.l2 / 2;
   for (int64_t i = begin; i < end; ++i) {
     if (ask && i + kRowsAhead < end) {
       const char* next = from.at(i + kRowsAhead);

@@ -1,10 +1,12 @@
-// A view of a tensor that somebody else owns: what every kernel reads and writes.
+// A view of a tensor that is owned elsewhere: what every kernel reads and writes.
 #pragma once
 #include <cstdint>
 
 namespace ranvier {
 
-class Team;  // base/parallel.h: run() of every kernel call gets one
+// Every kernel call names these two: run() gets a Team (base/parallel.h), buffers() a ViewList (base/views.h).
+class Team;
+class ViewList;
 
 constexpr int kMaxDims = 8;
 
@@ -26,7 +28,7 @@ static inline int64_t numel(const TensorView<T>& v) {
   return n;
 }
 
-// True when the elements lie one after another in C order; the stride of a dimension of size 1 does not
+// True when the elements are stored one after another in C order; the stride of a dimension of size 1 does not
 // decide.
 template <class T>
 static inline bool is_contiguous(const TensorView<T>& v) {

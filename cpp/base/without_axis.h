@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "base/tensor_view.h"
+#include "base/loop_nest.h"
 
 namespace ranvier {
 
@@ -15,5 +15,13 @@ struct WithoutAxis {
   }
   operator const int64_t*() const { return values; }
 };
+
+// The loops over the lines along an axis of tensors that have the shape of the first, but for that axis.
+template <class View, class... Views>
+LoopNest<1 + sizeof...(Views)> lines_along(int axis, const View& first, const Views&... others) {
+  return {first.ndim - 1,
+          WithoutAxis(first.shape, first.ndim, axis),
+          {WithoutAxis(first.strides, first.ndim, axis), WithoutAxis(others.strides, others.ndim, axis)...}};
+}
 
 }  // namespace ranvier

@@ -147,7 +147,7 @@ Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name ac
   const Shapes s = shapes_of(a, b);
   if (bias) bias.expect_shape({s.n});
   const MatmulActivation finish = activation_of(activation);
-  if (saved && finish.kind == Activation::count)
+  if (saved && finish.kind == Activation::none)
     fail_value(kOp, "got saved and no activation; expected the activation whose derivative is meant");
   if (saved) saved.expect_shape(s.out);
   Output c = out.shaped(a.dtype(), s.out, a, b, bias, saved);

@@ -56,7 +56,7 @@ void fuse_scale(Graph& graph, int i, const BatchNormForward<T>& norm) {
     c->norm = prepare_line(graph, p, norm);
     c->y.data = norm.y.data;
   } else if (auto* m = graph.as<Matmul<T>>(p)) {
-    if (m->activation.kind != Activation::count || m->norm.data || m->saved.data) return;
+    if (m->activation.kind != Activation::none || m->norm.data || m->saved.data) return;
     if (m->c.shape[0] != 1 || !is_rows(graph, m->c, 2)) return;
     m->norm = prepare_line(graph, p, norm);
     m->c.data = norm.y.data;

@@ -29,7 +29,7 @@ void invoke(const Call& call) {
   if (__builtin_expect(t_recording != nullptr, false)) t_recording->record(call_type<Call>(), &call);
   StopSignal stop(detail::may_stop<Call>, &call);
   const Team team(num_threads(), &stop);
-  const size_t bytes = call.workspace_bytes(team.threads());
+  const size_t bytes = detail::Scratch<Call>::bytes(call, team.threads());
   Workspace workspace(bytes);
   if (bytes && !workspace.data()) throw std::bad_alloc();
   DefaultFpEnvironment environment;

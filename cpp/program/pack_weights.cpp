@@ -21,7 +21,7 @@ template <class T>
 void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   if (m.c.shape[0] != 1 || m.packed.data || numel(m.b) == 0 || !graph.is_fixed(m.b)) return;
   const MatmulPlan<T> plan(m, team);
-  if (plan.dots || plan.stream || plan.stack) return;
+  if (plan.dots || plan.gemv || plan.stack) return;
   if (!plan.transposed && !plan.pack_b && !plan.ragged_b) return;
   m.packed.data = m.b.data;  // for the plan of a packed b
   MatmulPack<T> pack{m.b, {}, MatmulPlan<T>(m, team).nr};

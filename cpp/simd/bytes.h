@@ -1,4 +1,4 @@
-// Bytes to and from the integer lanes of a vector. The compiler's own conversion goes by way of memory (GCC
+// Bytes to and from the integer lanes of a vector. The compiler's own conversion goes through memory (GCC
 // 12), so the levels' instructions are named here.
 #pragma once
 #include <string.h>

@@ -1,4 +1,4 @@
-// What vec.h needs beyond the vector extension, for CPUs without a level of their own (NEON and others):
+// What vec.h needs beyond the vector extension, for CPUs without their own level (NEON and others):
 // plain loops over the lanes, which the compiler turns into its own instructions. Included by vec.h.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Tables of four numbers, one for each of four choices: lane by lane a choice of its own.
+// Tables of four numbers, one for each of four choices: lane by lane its own choice.
 #pragma once
 #include <utility>
 

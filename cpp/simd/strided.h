@@ -1,4 +1,4 @@
-// Vectors whose lanes lie at any distance from each other.
+// Vectors whose lanes are at any distance from each other.
 #pragma once
 
 #include "simd/vec.h"

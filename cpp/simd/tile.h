@@ -9,7 +9,7 @@ namespace ranvier::RANVIER_ISA {
 
 constexpr int kTileRows = 128;  // elements of a line in a tile, at most: 8 KB of the first cache
 
-// Dense lines up to this are worth turning even where little is done with them: a vector holds too few.
+// Dense lines up to this are worth transposing even where little is done with them: a vector holds too few.
 template <class T>
 constexpr int kShortRow = 2 * lanes<T>;
 
@@ -40,7 +40,7 @@ RANVIER_INLINE vec<T> load_part(const T* p, int n) {
 }
 
 // Row k of the tile is element k of `count` lines, 0 < count <= lanes, 0 <= k < n <= kTileRows; element k of
-// line i lies at x[i * line + k * step]. Lanes from count on hold
+// line i is at x[i * line + k * step]. Lanes from count on hold
 // numbers of no use.
 template <class T>
 __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64_t line, int64_t step,

@@ -62,7 +62,7 @@ RANVIER_INLINE void repeat(char* padded, const void* element) {
     store(reinterpret_cast<T*>(padded), broadcast(*static_cast<const T*>(element)));
 }
 
-// The loop over a row of vectors of T: the whole vectors in place; what lies before the first aligned one of
+// The loop over a row of vectors of T: the whole vectors in place; what is before the first aligned one of
 // y and after the last one as a vector of its own, padded. X0: the first operand's type, X: the others', Y:
 // y's.
 template <class T, class X0, class X, class Y>

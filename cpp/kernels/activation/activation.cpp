@@ -61,9 +61,7 @@ void ActivationBackward<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct ActivationForward<float>;
-template struct ActivationForward<double>;
-template struct ActivationBackward<float>;
-template struct ActivationBackward<double>;
+RANVIER_INSTANTIATE(ActivationForward);
+RANVIER_INSTANTIATE(ActivationBackward);
 
 }  // namespace ranvier

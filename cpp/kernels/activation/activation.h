@@ -2,13 +2,13 @@
 //
 //   x, y, dy, dx of one shape, any strides; y may be x and dx may be dy or the saved tensor. What backward
 //   reads besides dy is y for relu, sigmoid and tanh, else x. A NaN in x gives NaN, except in heaviside.
-//   alpha, beta: leaky_relu slope; elu, celu alpha; heaviside y at 0; softplus beta, threshold; hardtanh lower, upper limit;
-//   softshrink, hardshrink lambda.
+//   alpha, beta: leaky_relu slope; elu, celu alpha; heaviside y at 0; softplus beta, threshold; hardtanh
+//   lower, upper limit; softshrink, hardshrink lambda.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -37,7 +37,7 @@ namespace ranvier {
   X(hardshrink, Hardshrink, 0.15)
 
 #define RANVIER_X(name, op, cost) name,
-enum class Activation { RANVIER_FOR_EACH_ACTIVATION(RANVIER_X) count };
+enum class Activation { RANVIER_FOR_EACH_ACTIVATION(RANVIER_X) count, none = count };
 #undef RANVIER_X
 
 template <class T>
@@ -48,12 +48,8 @@ struct ActivationForward {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>
@@ -64,12 +60,8 @@ struct ActivationBackward {
   TensorView<const T> dy, saved;
   TensorView<T> dx;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(saved), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(saved), v.write(dx); }
 };
 
 // n elements in a line; forward does not read dy.

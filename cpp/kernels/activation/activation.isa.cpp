@@ -63,7 +63,6 @@ static constexpr ActivationKernels<T> activation_table = {{RANVIER_FOR_EACH_ACTI
 #undef RANVIER_X
 #undef RANVIER_Y
 
-extern const ActivationKernels<float> activation_kernels_float = activation_table<float>;
-extern const ActivationKernels<double> activation_kernels_double = activation_table<double>;
+RANVIER_DEFINE_TABLES(ActivationKernels, activation_kernels, activation_table);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -1,4 +1,4 @@
-// Images turned, scaled and sheared: each pixel of y lies between four of x.
+// Images rotated, scaled and sheared: each pixel of y lies between four of x.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -19,7 +19,7 @@ template <class R>
 struct Block : PixelPlaces<R> {
   int count;
   int64_t offset[kPixelBlock];  // of the upper left tap, in x
-  bool inside[kPixelBlock];     // all four taps lie in x
+  bool inside[kPixelBlock];     // all four taps are in x
 };
 
 // One channel of one image.
@@ -82,7 +82,7 @@ T pixel_of(real<T> value) {
 }
 
 template <class T>
-void turn_row(const AffineImages<T>& call, int64_t n, int64_t i) {
+void affine_row(const AffineImages<T>& call, int64_t n, int64_t i) {
   using R = real<T>;
   const auto& x = call.x;
   const auto& y = call.y;
@@ -112,12 +112,11 @@ template <class T>
 void AffineImages<T>::run(const Team& team, void*) const {
   const int64_t rows = y.shape[2], all = y.shape[0] * rows;
   team.parallel_for(all, kNsPerPixel * y.shape[1] * y.shape[3] * all, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) turn_row(*this, r / rows, r % rows);
+    for (int64_t r = begin; r < end; ++r) affine_row(*this, r / rows, r % rows);
   });
 }
 
-template struct AffineImages<float>;
-template struct AffineImages<double>;
+RANVIER_INSTANTIATE(AffineImages);
 template struct AffineImages<uint8_t>;
 
 }  // namespace ranvier

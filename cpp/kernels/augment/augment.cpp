@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "base/logical_walk.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
@@ -43,7 +44,7 @@ template <class T>
 void AddNoise<T>::run(const Team& team, void*) const {
   constexpr int64_t kBlock = 4 * kRandomGroup;
   const RandomKey k{static_cast<uint64_t>(key.data[0]), static_cast<uint64_t>(key.data[key.strides[0]])};
-  const int64_t size = numel(y), blocks = (size + kBlock - 1) / kBlock;
+  const int64_t size = numel(y), blocks = ceil_div(size, kBlock);
   const bool dense = is_contiguous(x) && is_contiguous(y);
   const auto normal = dropout_kernels<T>().normal;
   team.parallel_for(blocks, kNsPerNoise * size, [&](int64_t begin, int64_t end) {
@@ -63,9 +64,7 @@ void AddNoise<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct MixImages<float>;
-template struct MixImages<double>;
-template struct AddNoise<float>;
-template struct AddNoise<double>;
+RANVIER_INSTANTIATE(MixImages);
+RANVIER_INSTANTIATE(AddNoise);
 
 }  // namespace ranvier

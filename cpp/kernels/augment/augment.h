@@ -1,18 +1,18 @@
-// augment: a batch of images moved, cropped, flipped, turned, covered, mixed or made noisy
+// augment: a batch of images moved, cropped, flipped, rotated, covered, mixed or made noisy
 //
-//   x (n, c, h, w) of any strides, y of strides of its own. What is done to image i is in row i of a small
-//   array that the caller has drawn: the kernels know no chance but the noise's, which is numbered by place.
-//   Images of bytes are moved, turned and covered as they are; fill is then 0 ... 255.
+//   x (n, c, h, w) of any strides, y of its own strides. Row i of a small array, drawn by the
+//   caller, says what happens to image i: the kernels draw nothing but noise, numbered by the element's
+//   place. Images of bytes are moved, rotated and covered as they are; fill is then 0 ... 255.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 #include "kernels/dropout/dropout.h"
 
 namespace ranvier {
 
-// What lies beyond an image: `fill`; its last row or column; the image mirrored, the border not repeated or
+// What is beyond an image: `fill`; its last row or column; the image mirrored, the edge not repeated or
 // repeated.
 enum class Border { constant, edge, reflect, symmetric };
 enum class Interpolation { nearest, bilinear };
@@ -28,16 +28,12 @@ struct MoveImages {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(place), v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(place), v.read(x), v.write(y); }
 };
 
 // y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, between four pixels or the
-// nearest one; beyond the image lies `fill`.
+// nearest one; beyond the image is `fill`.
 template <class T>
 struct AffineImages {
   static constexpr const char* name = "affine_images";
@@ -47,12 +43,8 @@ struct AffineImages {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(matrix), v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(matrix), v.read(x), v.write(y); }
 };
 
 // y = x, but for a box of each image: that is `fill`, or the same box of image partner[n].
@@ -60,15 +52,13 @@ template <class T>
 struct EraseImages {
   static constexpr const char* name = "erase_images";
   double fill;
-  TensorView<const int64_t> box;  // (n, 4): top, left, height, width; what lies beyond the image is left out
+  TensorView<const int64_t> box;  // (n, 4): top, left, height, width; what is beyond the image is left out
   TensorView<const int64_t> partner;  // (n,), or no data
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(box), v.read(x), v.write(y);
     if (partner.data) v.read(partner);
   }
@@ -83,12 +73,8 @@ struct MixImages {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(partner), v.read(weight), v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(partner), v.read(weight), v.read(x), v.write(y); }
 };
 
 // y = x + mean + std z with z normal, of any shape; z depends on the key and on the element's place in
@@ -101,12 +87,8 @@ struct AddNoise {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(key), v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(key), v.read(x), v.write(y); }
 };
 
 constexpr int kPixelBlock = 64;  // pixels interpolated at once

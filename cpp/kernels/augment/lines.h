@@ -1,4 +1,4 @@
-// Rows of images as lines of items: a pixel with all its channels where those lie side by side in x and y,
+// Rows of images as lines of items: a pixel with all its channels where those are side by side in x and y,
 // else a pixel of one channel.
 #pragma once
 #include <algorithm>
@@ -10,11 +10,12 @@
 namespace ranvier {
 
 template <class T>
-struct Lines {
+struct ImageLines {
   int64_t count, width;    // lines for each row, elements for each item
   int64_t step_x, step_y;  // from one item to the next
 
-  Lines(const TensorView<const T>& x, const TensorView<T>& y) : step_x(x.strides[3]), step_y(y.strides[3]) {
+  ImageLines(const TensorView<const T>& x, const TensorView<T>& y)
+      : step_x(x.strides[3]), step_y(y.strides[3]) {
     const int64_t channels = x.shape[1];
     const bool together = channels == 1 || (x.strides[1] == 1 && y.strides[1] == 1);
     count = together ? 1 : channels;
@@ -28,7 +29,7 @@ void reverse_run(int64_t n, const T* __restrict x, T* __restrict y) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[-i];
 }
 
-// Items of a width that the compiler knows.
+// Items of a width known to the compiler.
 template <int kWidth, class T>
 void copy_pixels(int64_t n, const T* x, int64_t step_x, T* y, int64_t step_y) {
   for (int64_t i = 0; i < n; ++i) std::memcpy(y + i * step_y, x + i * step_x, kWidth * sizeof(T));

@@ -48,8 +48,8 @@ int64_t seen_at(int64_t i, int64_t n, Border border) {
 
 // One line of y, `to`, from the line of x that begins at `from`.
 template <class T>
-void move_line(const MoveImages<T>& call, const Lines<T>& lines, int64_t left, bool mirrored, const T* from,
-               T* to) {
+void move_line(const MoveImages<T>& call, const ImageLines<T>& lines, int64_t left, bool mirrored,
+               const T* from, T* to) {
   const int64_t w = call.x.shape[3], n = call.y.shape[3];
   // the columns of x counted from `left`: [first, last) lie inside it
   const int64_t first = std::clamp<int64_t>(-left, 0, n), last = std::clamp<int64_t>(w - left, first, n);
@@ -72,7 +72,7 @@ void move_line(const MoveImages<T>& call, const Lines<T>& lines, int64_t left, b
 
 template <class T>
 void MoveImages<T>::run(const Team& team, void*) const {
-  const Lines<T> lines(x, y);
+  const ImageLines<T> lines(x, y);
   for_each_row(team, y, [&](int64_t n, int64_t first, int64_t last) {
     const int64_t* at = place.data + n * place.strides[0];
     const int64_t step = place.strides[1], top = at[0], left = at[step];
@@ -93,7 +93,7 @@ void MoveImages<T>::run(const Team& team, void*) const {
 
 template <class T>
 void EraseImages<T>::run(const Team& team, void*) const {
-  const Lines<T> lines(x, y);
+  const ImageLines<T> lines(x, y);
   const int64_t w = x.shape[3];
   const auto erase_row = [&](int64_t n, int64_t i) {
     const int64_t* b = box.data + n * box.strides[0];
@@ -121,11 +121,9 @@ void EraseImages<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct MoveImages<float>;
-template struct MoveImages<double>;
+RANVIER_INSTANTIATE(MoveImages);
 template struct MoveImages<uint8_t>;
-template struct EraseImages<float>;
-template struct EraseImages<double>;
+RANVIER_INSTANTIATE(EraseImages);
 template struct EraseImages<uint8_t>;
 
 }  // namespace ranvier

@@ -21,7 +21,7 @@
 #pragma once
 #include <cstddef>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -46,10 +46,9 @@ struct Conv2dForward {
   TensorView<const T> packed_w = {};  // 1-D: what Conv2dPack writes, read in place of w; or data null
   TensorView<const T> norm = {};      // (3, k), C-contiguous: m, a, b; or data null
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x), v.read(packed_w.data ? packed_w : w), v.read(bias), v.read(norm), v.write(y);
   }
 };
@@ -63,12 +62,9 @@ struct Conv2dPack {
   TensorView<T> packed;  // 1-D, of size()
 
   int64_t size() const;  // 0: the algorithm packs no weights
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(conv.w), v.write(packed);
-  }
+  void buffers(ViewList& v) const { v.read(conv.w), v.write(packed); }
 };
 
 // dx[n, c, h, w] = sum of dy * w over the outputs that x[n, c, h, w] went into.
@@ -80,12 +76,9 @@ struct Conv2dBackwardInput {
   Conv2dGeometry geometry;
   bool winograd;  // allowed
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(w), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(w), v.write(dx); }
 };
 
 // conv_transpose2d: the gradient to the input as a layer, with a bias for each channel of y.
@@ -99,12 +92,9 @@ struct ConvTranspose2dForward {
   Conv2dGeometry geometry;
   bool winograd;  // allowed
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.read(w), v.read(bias), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.read(w), v.read(bias), v.write(y); }
 };
 
 // dw[k, c, r, s] = sum of dy * x over images and pixels; db[k] = sum of dy. Either output may be null.
@@ -116,12 +106,9 @@ struct Conv2dBackwardWeight {
   Conv2dGeometry geometry;
   int64_t taps[2];  // r, s: dw may be null
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(x), v.write(dw), v.write(db);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(x), v.write(dw), v.write(db); }
 };
 
 }  // namespace ranvier

@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/caches.h"
+
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlockBytes = 1 << 20;    // of input images worked on together
-constexpr int64_t kGroupBytes = 256 << 10;  // of weights that stay in L2
-constexpr int64_t kChunkBytes = 64 << 10;   // of input and output, which stay in L2 for a group of panels
 constexpr int64_t kCacheLine = 64;
-constexpr int64_t kStreamBytes = 16 << 20;  // of output: more would not be in the caches when it is next read
-constexpr int64_t kTileOverhead = 12;       // pointers and stores, in steps of a tile
+constexpr int64_t kTileOverhead = 12;  // pointers and stores, in steps of a tile
 
 // Whether input channels fill more lanes than output channels would. Sums over lanes and loads that serve few
 // products cost a quarter.
@@ -54,12 +52,12 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
       columns(p.axis(1), carver),
       taps_{p.w.shape[2], p.w.shape[3]} {
   const int64_t image_bytes = std::max<int64_t>(p.x.shape[1] * p.x.shape[2] * p.x.shape[3] * sizeof(T), 1);
-  images_at_once = std::clamp<int64_t>(kBlockBytes / image_bytes, 1, std::max<int64_t>(p.y.shape[0], 1));
+  images_at_once = std::clamp<int64_t>(caches.l2 / image_bytes, 1, std::max<int64_t>(p.y.shape[0], 1));
   const int lanes = conv_kernels<T>().lanes;
   const int64_t width = dots ? panels.width * lanes : spans ? lanes : panels.width;  // of a step
   panel_size_ = taps_[0] * taps_[1] * steps * width;
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
-  panels_at_once = std::clamp<int64_t>(kGroupBytes / panel_bytes, 1, std::max<int64_t>(panels.count(), 1));
+  panels_at_once = std::clamp<int64_t>(caches.l2 / 4 / panel_bytes, 1, std::max<int64_t>(panels.count(), 1));
   weights_ = p.packed_w ? const_cast<T*>(p.packed_w) : carver.take<T>(packed_size());
   const bool strided = p.bias.data && p.bias.strides[0] != 1;
   bias_copy_ = carver.take<T>(strided ? p.bias.shape[0] : 0);
@@ -229,7 +227,7 @@ Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
     : sum_(p, carver, threads), stream_(streams()) {
   const int64_t group_columns = sum_.panels_at_once * sum_.panels.width;
   const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_columns, p.y.shape[1])) * sizeof(T);
-  chunk_ = std::max<int64_t>(kChunkBytes / (pixel_bytes * sum_.mr), 1);
+  chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.mr), 1);
 }
 
 // Whether the output is large, and each panel's part of a pixel whole cache lines.
@@ -237,7 +235,7 @@ template <class T>
 bool Correlator<T>::streams() const {
   constexpr int64_t line = kCacheLine / sizeof(T);
   const TensorView<T>& y = sum_.problem.y;
-  if (sum_.dots || numel(y) * static_cast<int64_t>(sizeof(T)) < kStreamBytes) return false;
+  if (sum_.dots || numel(y) * static_cast<int64_t>(sizeof(T)) < caches.l3 / 2) return false;
   const int64_t steps = (sum_.spans ? sum_.panels.width : sum_.out_group) | y.shape[1] | y.strides[0] |
                         y.strides[2] | y.strides[3];
   return steps % line == 0 && reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;

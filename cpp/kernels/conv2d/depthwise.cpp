@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "base/caches.h"
+
 namespace ranvier {
 namespace {
 
-// Of the input rows of one output row, which stay in L2 for the next.
-constexpr int64_t kChunkBytes = 256 << 10;
 constexpr double kNsPerProduct = 2 * kConvNsPerProduct;  // they wait for memory
 constexpr int64_t kPixelsOfPart = 768;
 
@@ -71,7 +71,7 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
   const int64_t lanes = conv_kernels<T>().lanes, items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
   const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
   chunks_ =
-      std::max(ceil_division(row_bytes, kChunkBytes), threads > 1 ? ceil_division(4 * threads, items) : 1);
+      std::max(ceil_division(row_bytes, caches.l2 / 4), threads > 1 ? ceil_division(4 * threads, items) : 1);
   chunks_ = std::clamp<int64_t>(chunks_, 1, blocks_.splits);
   weights_ = carver.take<T>(blocks_.count * taps_ * lanes);
   bias_ = carver.take<T>(blocks_.count * lanes);

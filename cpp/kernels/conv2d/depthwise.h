@@ -1,6 +1,7 @@
 // Depthwise convolutions: each channel of y is computed from one channel of x. Forward and the gradient to
 // the input are one computation.
 #pragma once
+#include "base/caches.h"
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/depthwise_tile.h"
@@ -114,11 +115,10 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, const DepthwiseR
 }
 
 // Larger images come from memory and are prefetched; smaller ones are in a cache.
-constexpr int64_t kDepthwiseFarBytes = 4 << 20;
 
 template <class X, class Y>
 bool is_far(const X& x, const Y& y) {
-  return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > kDepthwiseFarBytes;
+  return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > caches.l3 / 8;
 }
 
 }  // namespace ranvier

@@ -8,8 +8,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kChunkBytes = 512 << 10;  // of x and dy, which stay in L2 for all taps
-constexpr int64_t kMinChunkPixels = 256;    // fewer would not pay for loading and storing a tile's sums
+constexpr int64_t kSumChunkBytes = 512 << 10;  // of x and dy, which stay in L2 for all taps
+constexpr int64_t kMinChunkPixels = 256;       // fewer would not pay for loading and storing a tile's sums
 constexpr int64_t kMaxChunkPixels = 1024;
 constexpr int64_t kPixelsOfPart = 768;
 
@@ -85,7 +85,7 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
   tiles_per_tap_ = ceil_division(in_group_, mr);
   parts_ = partial_sums(rows * q, kPixelsOfPart, rows);
   const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
-  chunk_rows_ = std::clamp(kChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
+  chunk_rows_ = std::clamp(kSumChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
   chunk_rows_ = std::max<int64_t>(chunk_rows_, 1);
   panel_size_ = taps_ * in_group_ * panels_.width;
   sums_ = carver.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "base/caches.h"
+
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlockBytes = 512 << 10;  // of transformed inputs and products, which stay in L2
-constexpr int64_t kMinBlock = 56;           // tiles that use a weight once it is loaded
-constexpr int64_t kGroupColumns = 128;      // output channels of a group of panels
-constexpr int64_t kPackedChannels = 32;     // of weights that are transformed together
+constexpr int64_t kMinBlock = 56;        // tiles that use a weight once it is loaded
+constexpr int64_t kGroupColumns = 128;   // output channels of a group of panels
+constexpr int64_t kPackedChannels = 32;  // of weights that are transformed together
 
 constexpr int64_t kLine = 64 / sizeof(float);
 
@@ -71,7 +72,8 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   const int64_t tile_bytes =
       kWinogradProducts * (v_stride_ + m_stride_) * static_cast<int64_t>(sizeof(float));
   const int64_t mr = conv_kernels<float>().mr;
-  block_ = std::min(std::max(kBlockBytes / tile_bytes, kMinBlock) / mr * mr, tiles_.count());
+  const int64_t block_bytes = caches.l2 / 2;  // of transformed inputs and products
+  block_ = std::min(std::max(block_bytes / tile_bytes, kMinBlock) / mr * mr, tiles_.count());
   block_ = std::max(block_ / unit_ * unit_, unit_);
   u_plane_ = plane_stride(panels_.count() * panel);
   v_plane_ = plane_stride(block_ * v_stride_), m_plane_ = plane_stride(block_ * m_stride_);

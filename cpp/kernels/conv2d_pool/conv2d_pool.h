@@ -32,10 +32,9 @@ struct Conv2dPoolForward {
   TensorView<const T> packed_w = {};  // as Conv2dForward's
   TensorView<const T> norm = {};      // likewise
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x), v.read(packed_w.data ? packed_w : w), v.read(bias), v.read(norm), v.write(y);
     v.write(where);
   }
@@ -58,12 +57,9 @@ struct Conv2dPoolBackwardWeight {
   int64_t taps[2];  // r, s: dw may be null
   int64_t window[2];
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(where), v.read(x), v.write(dw), v.write(db);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(where), v.read(x), v.write(dw), v.write(db); }
 };
 
 // dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into; or 0 where saved[n, c,
@@ -80,12 +76,9 @@ struct Conv2dPoolBackwardInput {
   Conv2dGeometry geometry;
   int64_t window[2];
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(where), v.read(w), v.read(saved), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(where), v.read(w), v.read(saved), v.write(dx); }
 };
 
 }  // namespace ranvier

@@ -2,6 +2,7 @@
 // caches or registers.
 #include <algorithm>
 
+#include "base/caches.h"
 #include "base/parallel.h"
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/winograd.h"
@@ -11,10 +12,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBufferBytes = 32 << 10;  // of results to be pooled, which stay in L1
-constexpr int64_t kBandBytes = 192 << 10;   // of input that stays in L2 for a group of panels
-constexpr int64_t kRowsOfThread = 16;       // of windows: with fewer, several threads take the same rows
-constexpr int64_t kWholeImages = 56;        // tiles of an image that are not cut into bands
+constexpr int64_t kRowsOfThread = 16;  // of windows: with fewer, several threads take the same rows
+constexpr int64_t kWholeImages = 56;   // tiles of an image that are not cut into bands
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
 
@@ -94,12 +93,12 @@ class PooledDirect {
 PooledDirect::PooledDirect(const Conv2dPoolForward<float>& c, Carver& carver, int threads)
     : call_(c), sum_(convolution(c, pooled_width(c)), carver, threads), pixel_(sum_.panels.width) {
   const int64_t images = c.y.shape[0], rows = c.y.shape[2], window = c.window[0] * c.window[1];
-  most_windows_ = std::max(kBufferBytes / (window * pixel_ * int64_t{sizeof(float)}), c.y.shape[3]);
+  most_windows_ = std::max(caches.l1 / (window * pixel_ * int64_t{sizeof(float)}), c.y.shape[3]);
   // the last pixel is read as whole vectors, too
   buffer_size_ = most_windows_ * window * pixel_ + conv_kernels<float>().lanes;
   buffer_ = carver.take<float>(threads * buffer_size_);
   const int64_t row_bytes = c.window[0] * c.geometry.stride[0] * c.x.shape[3] * c.x.shape[1] * sizeof(float);
-  const int64_t fits = kBandBytes / std::max<int64_t>(row_bytes, 1);
+  const int64_t fits = caches.l2 * 3 / 16 / std::max<int64_t>(row_bytes, 1);
   images_of_band_ = std::clamp<int64_t>(fits / rows, 1, images);
   rows_of_band_ = std::clamp<int64_t>(fits, 1, rows);
 }

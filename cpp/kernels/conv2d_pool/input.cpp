@@ -7,7 +7,7 @@ namespace ranvier {
 namespace {
 
 // Of the filters of a group of output channels, which all pixels of a band read.
-constexpr int64_t kListedBytes = 128 << 10, kPatchBytes = 20 << 10;
+constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
 constexpr int64_t kBandPixels = 64;
 
 const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
@@ -81,7 +81,7 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
     return std::max(pooled, g.pad[d] + call.dx.shape[2 + d]);
   };
   height_ = reach(0), width_ = reach(1);
-  const int64_t at_once = patches_ ? kPatchBytes / patch_rows(taps_[0]) * taps_[0] : kListedBytes;
+  const int64_t at_once = patches_ ? kSumPatchBytes / patch_rows(taps_[0]) * taps_[0] : kSumListedBytes;
   group_ = std::max<int64_t>(at_once / 4 / blocks_[0].filter / lanes, 1) * lanes;
   if (patches_) group_ = std::min<int64_t>(group_, kPooledBits);
   if (!patches_) group_ = ceil_division(group_, kPooledBits) * kPooledBits;

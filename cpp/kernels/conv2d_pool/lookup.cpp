@@ -6,7 +6,7 @@ namespace ranvier {
 namespace {
 
 // Of a channel's tables, which all output channels and taps read.
-constexpr int64_t kQuadBytes = 16 << 10;
+constexpr int64_t kSumQuadBytes = 16 << 10;
 constexpr int64_t kPixelsOfPart = 256;
 
 const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
@@ -35,7 +35,7 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& 
   panels_ = ceil_division(out_, width_);
   pitch_ = reach(1, columns);
   rows_ = std::max<int64_t>(rows, 1);
-  while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kQuadBytes) rows_ = (rows_ + 1) / 2;
+  while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kSumQuadBytes) rows_ = (rows_ + 1) / 2;
   bands_ = ceil_division(rows, rows_);
   height_ = reach(0, rows_);
   parts_ = partial_sums(n * rows * columns, kPixelsOfPart, n * bands_);

@@ -9,7 +9,7 @@ namespace {
 
 // Of a block of the input, which all output channels read. Somewhat more than L1: the filters, which come
 // from L2 for each region, are then used for more pixels.
-constexpr int64_t kRegionBytes = 40 << 10;
+constexpr int64_t kSumRegionBytes = 40 << 10;
 constexpr int64_t kMinPixels = 16;  // fewer would not pay for loading and storing a filter
 constexpr int64_t kMaxPixels = 256;
 constexpr int64_t kPixelsOfPart = 192;
@@ -105,13 +105,13 @@ void PooledWeightGradient::choose_regions() {
   const int64_t n = c_.dy.shape[0], height = c_.dy.shape[2], width = c_.dy.shape[3];
   const auto bytes = [&] { return image_rows(rows_) * image_columns(columns_) * blocks_[0].width * 4; };
   images_ = 1, rows_ = std::max<int64_t>(height, 1), columns_ = std::max<int64_t>(width, 1);
-  while (rows_ * columns_ > kMinPixels && (bytes() > kRegionBytes || rows_ * columns_ > kMaxPixels)) {
+  while (rows_ * columns_ > kMinPixels && (bytes() > kSumRegionBytes || rows_ * columns_ > kMaxPixels)) {
     int64_t& longer = rows_ > columns_ ? rows_ : columns_;
     longer = (longer + 1) / 2;
   }
   const int64_t in_image = ceil_division(height, rows_) * ceil_division(width, columns_);
   if (in_image == 1) {
-    const int64_t fit = std::min(kRegionBytes / bytes(), kMaxPixels / (rows_ * columns_));
+    const int64_t fit = std::min(kSumRegionBytes / bytes(), kMaxPixels / (rows_ * columns_));
     images_ = std::clamp<int64_t>(fit, 1, std::max<int64_t>(n, 1));
   }
   regions_ = ceil_division(n, images_) * in_image;

@@ -7,7 +7,7 @@
 #include <cstddef>
 
 #include "base/dtype.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -19,12 +19,8 @@ struct Cast {
   TensorView<const From> x;
   TensorView<To> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 }  // namespace ranvier

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/integers.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
@@ -64,7 +65,7 @@ void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Cop
   const bool joins = n == 3 && step_y == 3, parts = rows == 3 && step_x == 3;
   // a strip of y's rows; where planes are parted, of its columns
   const int64_t strip = joins || parts ? kPixels : kernels.lanes;
-  const int64_t length = parts ? n : rows, strips = (length + strip - 1) / strip;
+  const int64_t length = parts ? n : rows, strips = ceil_div(length, strip);
   team.parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t first = unit % strips * strip, count = std::min(strip, length - first);
@@ -99,7 +100,6 @@ void Copy<T>::run(const Team& team, void*) const {
     copy_elements(team, nest, *this);
 }
 
-template struct Copy<float>;
-template struct Copy<double>;
+RANVIER_INSTANTIATE(Copy);
 
 }  // namespace ranvier

@@ -6,7 +6,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -17,12 +17,8 @@ struct Copy {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>

@@ -103,7 +103,6 @@ template <class T>
 static constexpr CopyKernels<T> kernels_of = {lanes<T>, transpose_strip<T>, join_planes<T>, part_planes<T>,
                                               copy_rows<T>};
 
-extern const CopyKernels<float> copy_kernels_float = kernels_of<float>;
-extern const CopyKernels<double> copy_kernels_double = kernels_of<double>;
+RANVIER_DEFINE_TABLES(CopyKernels, copy_kernels, kernels_of);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -41,8 +41,7 @@ void Fill<T>::run(const Team& team, void*) const {
   fill(team, y.ndim, y.shape, y.strides, y.data, sizeof(T), &value, fill_line<T>, fill_run<T>);
 }
 
-template struct Fill<float>;
-template struct Fill<double>;
+RANVIER_INSTANTIATE(Fill);
 template struct Fill<int64_t>;
 template struct Fill<bool>;
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstddef>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -13,12 +13,8 @@ struct Fill {
   T value;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.write(y);
-  }
+  void buffers(ViewList& v) const { v.write(y); }
 };
 
 }  // namespace ranvier

@@ -66,9 +66,7 @@ void DistanceBackward<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct DistanceForward<float>;
-template struct DistanceForward<double>;
-template struct DistanceBackward<float>;
-template struct DistanceBackward<double>;
+RANVIER_INSTANTIATE(DistanceForward);
+RANVIER_INSTANTIATE(DistanceBackward);
 
 }  // namespace ranvier

@@ -10,7 +10,8 @@
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/lines.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -33,12 +34,8 @@ struct DistanceForward {
   TensorView<const T> x1, x2;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x1), v.read(x2), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x1), v.read(x2), v.write(y); }
 };
 
 template <class T>
@@ -50,22 +47,13 @@ struct DistanceBackward {
   TensorView<const T> dy, x1, x2;
   TensorView<T> dx;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(x1), v.read(x2), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(x1), v.read(x2), v.write(dx); }
 };
 
-// `count` pairs of lines of n elements: element k of line i of a tensor lies at data[i * line + k * step].
+// `count` pairs of lines of n elements.
 template <class T>
 struct DistanceLines {
-  template <class E>
-  struct Lines {
-    E* data;
-    int64_t line, step;
-  };
   int64_t count, n;
   Lines<const T> x1, x2;
   T eps, p;

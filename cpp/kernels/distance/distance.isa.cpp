@@ -16,7 +16,7 @@ struct Adds {
     return reduce_add(v);
   }
 };
-struct Writes : Adds {
+struct WritesSlopes : Adds {
   static constexpr bool writes = true;
   static constexpr int sums = 0;
 };
@@ -30,13 +30,13 @@ struct Cosine {
       return a;
     }
   };
-  struct Slope : Writes {  // b v[0] - a v[1], of x1 and x2
+  struct Slope : WritesSlopes {  // b v[0] - a v[1], of x1 and x2
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L&, const O& o, O&) {
       return b * o.v[0] - a * o.v[1];
     }
   };
-  struct SlopeOfSecond : Writes {
+  struct SlopeOfSecond : WritesSlopes {
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L&, const O& o, O&) {
       return a * o.v[0] - b * o.v[1];
@@ -44,14 +44,14 @@ struct Cosine {
   };
 
   template <class T>
-  RANVIER_INLINE vec<T> forward(const Group<T>& g) {
+  RANVIER_INLINE vec<T> forward(const PairGroup<T>& g) {
     const OfPairs<T> s = over_pairs<Sums>(g);
     return s.v[0] / at_least(sqrt(s.v[1]), g.l.eps) / at_least(sqrt(s.v[2]), g.l.eps);
   }
 
   // By x1: x2 / (|x1| |x2|) - y x1 / |x1|^2, the second part only where |x1| is not bounded.
   template <class T>
-  RANVIER_INLINE void backward(const Group<T>& g, typename VecOf<T>::type dy) {
+  RANVIER_INLINE void backward(const PairGroup<T>& g, typename VecOf<T>::type dy) {
     const OfPairs<T> s = over_pairs<Sums>(g);
     const vec<T> norm1 = at_least(sqrt(s.v[1]), g.l.eps), norm2 = at_least(sqrt(s.v[2]), g.l.eps);
     const vec<T> own = g.l.of_second ? norm2 : norm1, square = g.l.of_second ? s.v[2] : s.v[1];
@@ -64,7 +64,7 @@ struct Cosine {
 
 enum class Power { one, two, any, largest };
 
-// A call: inlined wherever it is used, it was most of this room's code.
+// Not inlined: it was most of this kernel family's code.
 template <class T>
 __attribute__((noinline)) static vec<T> power_of(vec<T> x, vec<T> y) {
   return pow(x, y);
@@ -101,7 +101,7 @@ struct Norm {
       return a;
     }
   };
-  struct Slope : Writes {  // v[0]: y; v[1]: dy
+  struct Slope : WritesSlopes {  // v[0]: y; v[1]: dy
     static constexpr bool rare = p == Power::largest;
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L& l, const O& o, O&) {
@@ -116,7 +116,7 @@ struct Norm {
   };
 
   template <class T>
-  RANVIER_INLINE vec<T> forward(const Group<T>& g) {
+  RANVIER_INLINE vec<T> forward(const PairGroup<T>& g) {
     const vec<T> sum = over_pairs<Sums>(g).v[0];
     if constexpr (p == Power::two) return sqrt(sum);
     if constexpr (p == Power::any) return power_of<T>(sum, broadcast(T(1) / g.l.p));
@@ -125,7 +125,7 @@ struct Norm {
 
   // By x1: sign(d) (|d| / y)^(p - 1); of the largest alone, shared where several are, for p = infinity.
   template <class T>
-  RANVIER_INLINE void backward(const Group<T>& g, typename VecOf<T>::type dy) {
+  RANVIER_INLINE void backward(const PairGroup<T>& g, typename VecOf<T>::type dy) {
     const vec<T> y = forward(g);
     vec<T> factor = g.l.of_second ? -dy : dy;
     if constexpr (p == Power::largest) factor /= over_pairs<Ties>(g, OfPairs<T>{{y}}).v[0];
@@ -136,7 +136,7 @@ struct Norm {
 template <class Op, class T>
 static void forward(const DistanceLines<T>& l) {
   for (int64_t i = 0; i < l.count; i += lanes<T>) {
-    const Group<T> g = {l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>)};
+    const PairGroup<T> g = {l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>)};
     store_lanes(l.y.data + i * l.y.line, l.y.line, Op::forward(g), g.count);
   }
 }
@@ -146,7 +146,7 @@ static void backward(const DistanceLines<T>& l) {
   // Both passes over the lines of a group find them in the first cache.
   const int64_t near = 1024 / (l.n + 1) + 1, some = near < lanes<T> && l.n > kTileRows ? near : lanes<T>;
   for (int64_t i = 0; i < l.count; i += some) {
-    const Group<T> g = {l, i, int(l.count - i < some ? l.count - i : some)};
+    const PairGroup<T> g = {l, i, int(l.count - i < some ? l.count - i : some)};
     Op::backward(g, load_lanes(l.dy.data + i * l.dy.line, l.dy.line, g.count));
   }
 }
@@ -168,7 +168,6 @@ template <class T>
 static constexpr DistanceKernels<T> distance_table = {{forward<Cosine, T>, norm_forward<T>},
                                                       {backward<Cosine, T>, norm_backward<T>}};
 
-extern const DistanceKernels<float> distance_kernels_float = distance_table<float>;
-extern const DistanceKernels<double> distance_kernels_double = distance_table<double>;
+RANVIER_DEFINE_TABLES(DistanceKernels, distance_kernels, distance_table);
 
 }  // namespace ranvier::RANVIER_ISA

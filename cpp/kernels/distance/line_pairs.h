@@ -1,5 +1,5 @@
 // How pairs of lines are read: a vector of them at a time, as the columns of two tiles; but long lines whose
-// elements lie side by side one pair after another, along the elements.
+// elements are side by side one pair after another, along the elements.
 #pragma once
 #include "kernels/distance/distance.h"
 #include "simd/math.h"
@@ -15,7 +15,7 @@ struct OfPairs {
 
 // Up to a vector of pairs, from `first` on.
 template <class T>
-struct Group {
+struct PairGroup {
   const DistanceLines<T>& l;
   int64_t first;
   int count;
@@ -25,7 +25,7 @@ struct Group {
 // is written to dx if Body::writes; Body::sums sums are kept. A rare one
 // has no code of its own for long lines.
 template <class Body, class T>
-__attribute__((noinline)) static OfPairs<T> across(const Group<T>& g, const OfPairs<T>& o) {
+__attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const OfPairs<T>& o) {
   const DistanceLines<T>& l = g.l;
   Tile<T> x1, x2;
   OfPairs<T> sums{};
@@ -45,7 +45,7 @@ __attribute__((noinline)) static OfPairs<T> across(const Group<T>& g, const OfPa
 
 // The same, one pair after another.
 template <class Body, class T>
-__attribute__((noinline)) static OfPairs<T> along(const Group<T>& g, const OfPairs<T>& o) {
+__attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const OfPairs<T>& o) {
   constexpr int L = lanes<T>, kVectors = 2;  // sums that need not wait for each other
   const DistanceLines<T>& l = g.l;
   alignas(64) T given[3][L], found[3][L];
@@ -81,7 +81,7 @@ __attribute__((noinline)) static OfPairs<T> along(const Group<T>& g, const OfPai
 
 // What Body's sums come to, pair by pair.
 template <class Body, class T>
-RANVIER_INLINE OfPairs<T> over_pairs(const Group<T>& g, const OfPairs<T>& o = {}) {
+RANVIER_INLINE OfPairs<T> over_pairs(const PairGroup<T>& g, const OfPairs<T>& o = {}) {
   const DistanceLines<T>& l = g.l;
   const bool dense = l.x1.step == 1 && l.x2.step == 1 && (!l.dx.data || l.dx.step == 1);
   if constexpr (!Body::rare)

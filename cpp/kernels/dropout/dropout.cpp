@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/integers.h"
 #include "base/logical_walk.h"
 #include "base/parallel.h"
 
@@ -26,7 +27,7 @@ uint64_t mix(uint64_t x) {
 // f(first, n) on shares of [0, n) that begin at whole groups.
 template <class F>
 void for_each_group_share(const Team& team, int64_t n, double ns, const F& f) {
-  const int64_t groups = (n + kRandomGroup - 1) / kRandomGroup;
+  const int64_t groups = ceil_div(n, kRandomGroup);
   team.parallel_for(groups, ns * n, [&](int64_t begin, int64_t end) {
     f(begin * kRandomGroup, std::min(end * kRandomGroup, n) - begin * kRandomGroup);
   });
@@ -78,9 +79,7 @@ void RandomFill<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct Dropout<float>;
-template struct Dropout<double>;
-template struct RandomFill<float>;
-template struct RandomFill<double>;
+RANVIER_INSTANTIATE(Dropout);
+RANVIER_INSTANTIATE(RandomFill);
 
 }  // namespace ranvier

@@ -12,7 +12,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -27,12 +27,8 @@ struct Dropout {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(key), v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(key), v.read(x), v.write(y); }
 };
 
 enum class Distribution { uniform, normal };
@@ -46,12 +42,8 @@ struct RandomFill {
   TensorView<const int64_t> key;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(key), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(key), v.write(y); }
 };
 
 struct RandomKey {
@@ -66,12 +58,8 @@ struct NextKey {
   TensorView<int64_t> state;  // (2), contiguous
   TensorView<int64_t> key;    // (2), contiguous
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(state), v.write(state), v.write(key);
-  }
+  void buffers(ViewList& v) const { v.read(state), v.write(state), v.write(key); }
 };
 
 template <class T>

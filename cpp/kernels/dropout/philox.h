@@ -7,7 +7,7 @@
 namespace ranvier::RANVIER_ISA {
 
 // Each 64-bit lane holds one counter's words in its low 32 bits: that is what the instruction multiplies, and
-// what lies above may stay.
+// what is above may stay.
 typedef uvec<double> wide;
 
 RANVIER_INLINE wide all_lanes(uint32_t x) { return uint64_t{x} - wide{}; }

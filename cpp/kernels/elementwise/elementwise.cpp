@@ -69,11 +69,8 @@ void Where<T>::run(const Team& team, void*) const {
   Loops(3, arrays, y, elementwise_kernels<T>().where).run(team, 0.05);
 }
 
-template struct Elementwise<float>;
-template struct Elementwise<double>;
-template struct Compare<float>;
-template struct Compare<double>;
-template struct Where<float>;
-template struct Where<double>;
+RANVIER_INSTANTIATE(Elementwise);
+RANVIER_INSTANTIATE(Compare);
+RANVIER_INSTANTIATE(Where);
 
 }  // namespace ranvier

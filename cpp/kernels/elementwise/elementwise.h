@@ -4,14 +4,14 @@
 //   how NumPy's broadcasting arrives here), and one without data is the scalar of its place. Any strides; y's
 //   elements do not overlap each other, and y may be exactly an operand (in place).
 //
-// Every element is computed by the same vector code wherever it lies, so its bits depend on the operands'
-// elements alone. Edge values follow NumPy: x / 0, log of a negative number and NaN raise nothing.
+// Every element is computed by the same vector code wherever it is stored, so its bits depend on the
+// operands' elements alone. Edge values follow NumPy: x / 0, log of a negative number and NaN raise nothing.
 #pragma once
 #include <cstddef>
 
 #include "base/element_row.h"
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -53,10 +53,8 @@ struct Elementwise {
   T scalar[kElementOperands];  // operand k where x[k].data is null
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     for (int k = 0; k < operands; ++k)
       if (x[k].data) v.read(x[k]);
     v.write(y);
@@ -74,10 +72,8 @@ struct Compare {
   T scalar[2];
   TensorView<bool> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     for (int k = 0; k < 2; ++k)
       if (x[k].data) v.read(x[k]);
     v.write(y);
@@ -93,10 +89,8 @@ struct Where {
   T scalar[2];
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(condition);
     for (int k = 0; k < 2; ++k)
       if (x[k].data) v.read(x[k]);

@@ -1,8 +1,9 @@
 // The loops over several arrays of one shape: they are shared out, and each run of elements is handed to the
-// inner loop, by way of a small block where an operand is strided.
+// inner loop, through a small block where an operand is strided.
 #pragma once
 #include <algorithm>
 
+#include "base/integers.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 #include "kernels/copy/copy.h"
@@ -69,7 +70,7 @@ struct Loops {
 
   bool moves_evenly(int k) const { return inner_step(k) == 0 || inner_step(k) == 1; }
 
-  // Whether the inner loop takes all arrays as they lie. Rows of few elements are quicker in blocks of
+  // Whether the inner loop takes all arrays as they are stored. Rows of few elements are quicker in blocks of
   // several.
   bool direct() const {
     for (int k = 0; k < operands; ++k)
@@ -77,8 +78,8 @@ struct Loops {
     return inner_step(kY) == 1 && (nest.ndim == 1 || nest.shape[nest.ndim - 1] >= kShortRow);
   }
 
-  // The dimension along which all operands lie densely that do not along the innermost one; -1 where there is
-  // none.
+  // The dimension along which those operands are dense that are not dense along the innermost one; -1 where
+  // there is none.
   int transposed_along() const {
     int along = -1;
     if (inner_step(kY) != 1) return -1;
@@ -104,7 +105,7 @@ struct Loops {
   }
 
   // Blocks of at most kBlock elements: strided arrays are gathered, and y scattered. An array that is dense
-  // over the whole nest is used where it lies, and one that repeats the same row is gathered once.
+  // over the whole nest is used in place, and one that repeats the same row is gathered once.
   void blocks(int64_t begin, int64_t end) const {
     alignas(64) char block[kArrays][kBlock * sizeof(double)];
     const int64_t row = nest.shape[nest.ndim - 1], length = row < kBlock ? kBlock / row * row : kBlock;
@@ -149,8 +150,8 @@ struct Loops {
     });
   }
 
-  // `count` rows of the tile at `offsets`, columns [0, n): operands that lie along `along` come by way of
-  // transposed blocks.
+  // `count` rows of the tile at `offsets`, columns [0, n): operands that are contiguous along `along` come
+  // through transposed blocks.
   template <class T>
   void tile(int along, int64_t count, int64_t n, const int64_t* offsets, T* blocks) const {
     const CopyKernels<T>& kernels = copy_kernels<T>();
@@ -193,7 +194,7 @@ struct Loops {
     }
   }
 
-  int64_t strips_of(int along) const { return (nest.shape[along] + kTileRows - 1) / kTileRows; }
+  int64_t strips_of(int along) const { return ceil_div(nest.shape[along], kTileRows); }
 
   LoopNest<kArrays> outside(int along) const {
     int64_t shape[kMaxDims];

@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/integers.h"
 #include "base/parallel.h"
 #include "base/rows.h"
 
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.1;    // of rows that lie anywhere in the table
+constexpr double kNsPerByte = 0.1;    // of rows that are anywhere in the table
 constexpr int64_t kAtOnce = 4096;     // indices between two looks for a signal
 constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
 
@@ -55,7 +56,7 @@ void EmbeddingForward<T>::run(const Team& team, void*) const {
 template <class T>
 void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
   const int64_t rows = dweight.shape[0], width = dweight.shape[1], count = numel(index);
-  const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = (width + line - 1) / line;
+  const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = ceil_div(width, line);
   int64_t* picked = static_cast<int64_t*>(workspace);
   const double cost = kNsPerByte * sizeof(T) * double(width) * double(count + rows);
   team.region(cost, [&](const OpenTeam& team) {
@@ -83,9 +84,7 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct EmbeddingForward<float>;
-template struct EmbeddingForward<double>;
-template struct EmbeddingBackward<float>;
-template struct EmbeddingBackward<double>;
+RANVIER_INSTANTIATE(EmbeddingForward);
+RANVIER_INSTANTIATE(EmbeddingBackward);
 
 }  // namespace ranvier

@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -22,12 +22,8 @@ struct EmbeddingForward {
   TensorView<const int64_t> index;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(weight), v.read(index), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(weight), v.read(index), v.write(y); }
 };
 
 template <class T>
@@ -41,10 +37,7 @@ struct EmbeddingBackward {
 
   size_t workspace_bytes(int) const { return by_frequency ? sizeof(int64_t) * dweight.shape[0] : 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(index), v.write(dweight);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(index), v.write(dweight); }
 };
 
 }  // namespace ranvier

@@ -52,7 +52,7 @@ struct Picks {
     return true;
   }
 
-  // One index for all lines, which lie side by side: whole rows are picked, one after another.
+  // One index for all lines, which are side by side: whole rows are picked, one after another.
   bool are_rows() const {
     const int inner = lines.ndim - 1;
     return shared() && lines.ndim == 1 &&
@@ -73,7 +73,7 @@ struct Picks {
   }
 
   // move(picked, whole) for each element of the lines and picks that points into `rows`; the picks of a line
-  // in order, or backwards. Where the picked elements lie side by side along the axis, line after line; else
+  // in order, or backwards. Where the picked elements are side by side along the axis, line after line; else
   // pick after pick, for all lines at once where they share it.
   template <bool backwards, class Move>
   void each(Range line, Range js, Range rows, const Move& move) const {
@@ -177,7 +177,7 @@ struct Add {
   }
 };
 
-// A value that was put last takes its gradient; who comes after, from the back, finds 0.
+// The value that was put last takes the gradient; earlier ones, reached later from the back, find 0.
 struct TakeOut {
   template <class T>
   void operator()(T& picked, T& whole) const {
@@ -234,11 +234,8 @@ void ScatterBackward<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct Gather<float>;
-template struct Gather<double>;
-template struct Scatter<float>;
-template struct Scatter<double>;
-template struct ScatterBackward<float>;
-template struct ScatterBackward<double>;
+RANVIER_INSTANTIATE(Gather);
+RANVIER_INSTANTIATE(Scatter);
+RANVIER_INSTANTIATE(ScatterBackward);
 
 }  // namespace ranvier

@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -25,12 +25,8 @@ struct Gather {
   TensorView<const int64_t> index;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.read(index), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.read(index), v.write(y); }
 };
 
 template <class T>
@@ -43,10 +39,8 @@ struct Scatter {
   TensorView<const int64_t> index;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     if (base.data) v.read(base);
     v.read(x), v.read(index), v.write(y);
   }
@@ -61,12 +55,8 @@ struct ScatterBackward {
   TensorView<T> dbase;  // of dy's shape
   TensorView<T> dx;     // of index's shape
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(index), v.write(dbase), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(index), v.write(dbase), v.write(dx); }
 };
 
 }  // namespace ranvier

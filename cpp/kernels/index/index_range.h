@@ -1,10 +1,10 @@
-// index_range: whether every index lies in its range, for kernels that trust it
+// index_range: whether every index is in its range, for kernels that trust it
 //
 //   found = 1 where an element of index is outside [low, high] and not `also`, else 0
 #pragma once
 #include <cstddef>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -22,12 +22,8 @@ struct IndexRange {
   TensorView<const int64_t> index;
   TensorView<int64_t> found;  // one element
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(index), v.write(found);
-  }
+  void buffers(ViewList& v) const { v.read(index), v.write(found); }
 };
 
 }  // namespace ranvier

@@ -1,5 +1,5 @@
 // How lines of class scores are read: a vector of lines at a time, as the columns of a tile; but long lines
-// whose classes lie side by side one after another, along the classes.
+// whose classes are side by side one after another, along the classes.
 #pragma once
 #include "kernels/loss/class_loss.h"
 #include "simd/math.h"
@@ -9,7 +9,7 @@ namespace ranvier::RANVIER_ISA {
 
 // Up to a vector of lines, from `first` on, and what their targets say; a line in each lane.
 template <class T>
-struct Group {
+struct LineGroup {
   int64_t first;
   int count;
   bool along;                                                          // each line along itself
@@ -18,15 +18,15 @@ struct Group {
   int64_t index[lanes<T>];
 };
 
-// scores: whether of_class is wanted, by what has more to do with each line than to write it once. This and
+// scores: whether of_class is needed, by what has more to do with each line than to write it once. This and
 // what follows are calls: inlined, they made this file's code three times as large.
 template <bool scores, class T>
-__attribute__((noinline)) static Group<T> group_of(const ClassLines<T>& l, int64_t first) {
-  Group<T> g;
+__attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, int64_t first) {
+  LineGroup<T> g;
   g.first = first;
   g.count = int(l.count - first < lanes<T> ? l.count - first : lanes<T>);
-  constexpr int64_t turned = scores ? kTileRows : kShortRow<T>;  // classes, at most
-  g.along = l.n > turned && l.x.step == 1 && (!l.probabilities.data || l.probabilities.step == 1) &&
+  constexpr int64_t transposed = scores ? kTileRows : kShortRow<T>;  // classes, at most
+  g.along = l.n > transposed && l.x.step == 1 && (!l.probabilities.data || l.probabilities.step == 1) &&
             (!l.dx.data || l.dx.step == 1);
   g.any_ignored = false;
   for (int i = 0; i < lanes<T>; ++i) g.index[i] = -1;
@@ -45,7 +45,7 @@ __attribute__((noinline)) static Group<T> group_of(const ClassLines<T>& l, int64
 }
 
 template <class T>
-RANVIER_INLINE vec<T> where_used(const Group<T>& g, typename VecOf<T>::type v) {
+RANVIER_INLINE vec<T> where_used(const LineGroup<T>& g, typename VecOf<T>::type v) {
   return g.any_ignored ? select(load(g.used) == T(0), vec<T>{}, v) : v;
 }
 
@@ -66,7 +66,7 @@ struct Coefficients {
 // What it returns is written to dx if Body::writes, and `taken` (of each line, or null) subtracted at the
 // line's class.
 template <class Body, class T>
-__attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Group<T>& g, OfLines<T> o,
+__attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const LineGroup<T>& g, OfLines<T> o,
                                                Coefficients<T> q, const T* taken) {
   Tile<T> tile, p;
   vec<T> sum{}, in_tile[2] = {};
@@ -101,7 +101,7 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Gro
 
 // The same, one line after another.
 template <class Body, class T>
-__attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const Group<T>& g, OfLines<T> o,
+__attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const LineGroup<T>& g, OfLines<T> o,
                                               Coefficients<T> q, const T* taken) {
   alignas(64) T sums[lanes<T>] = {}, a[lanes<T>], b[lanes<T>], c[lanes<T>];
   store(a, o.a), store(b, o.b), store(c, o.c);
@@ -134,7 +134,7 @@ __attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const Grou
 
 // What Body's sums over the classes come to, line by line.
 template <class Body, class T>
-RANVIER_INLINE vec<T> over_classes(const ClassLines<T>& l, const Group<T>& g, OfLines<T> o,
+RANVIER_INLINE vec<T> over_classes(const ClassLines<T>& l, const LineGroup<T>& g, OfLines<T> o,
                                    Coefficients<T> q = {}, const T* taken = nullptr) {
   if constexpr (!Body::rare)
     if (g.along) return along<Body>(l, g, o, q, taken);

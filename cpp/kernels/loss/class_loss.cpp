@@ -144,9 +144,7 @@ void ClassLossBackward<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct ClassLossForward<float>;
-template struct ClassLossForward<double>;
-template struct ClassLossBackward<float>;
-template struct ClassLossBackward<double>;
+RANVIER_INSTANTIATE(ClassLossForward);
+RANVIER_INSTANTIATE(ClassLossBackward);
 
 }  // namespace ranvier

@@ -18,7 +18,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 #include "kernels/loss/reduction.h"
 
 namespace ranvier {
@@ -51,8 +51,7 @@ struct ClassLossForward {
 
   size_t workspace_bytes(int) const { return 2 * kLossParts * sizeof(double); }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x), v.read(index), v.read(probabilities), v.read(weight);
     v.write(loss), v.write(log_sum_exp), v.write(divisor);
   }
@@ -70,16 +69,14 @@ struct ClassLossBackward {
   TensorView<const T> probabilities, weight, log_sum_exp, divisor;
   TensorView<T> dx;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(dy), v.read(x), v.read(index), v.read(probabilities), v.read(weight);
     v.read(log_sum_exp), v.read(divisor), v.write(dx);
   }
 };
 
-// Class k of line i lies at data[i * line + k * step]. Null: there is no such thing.
+// Class k of line i is at data[i * line + k * step]. Null: there is no such thing.
 template <class E>
 struct OverLines {
   E* data;

@@ -9,7 +9,7 @@ namespace ranvier::RANVIER_ISA {
 struct Sums {
   static constexpr bool weighs = true, skips = false, writes = false, rare = false;
 };
-struct Writes {
+struct WritesClasses {
   static constexpr bool weighs = false, skips = false, writes = true, rare = false;
 };
 
@@ -28,20 +28,20 @@ struct CrossEntropyRest : Sums {  // a + b: log-sum-exp
     return x;
   }
 };
-struct ScaledSoftmax : Writes {  // a: log-sum-exp; b: factor
+struct ScaledSoftmax : WritesClasses {  // a: log-sum-exp; b: factor
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V, M, const O& o, V&) {
     return exp(x - o.a) * o.b;
   }
 };
-struct CrossEntropySlope : Writes {  // a: log-sum-exp; b: sum of coefficients; c: dy
+struct CrossEntropySlope : WritesClasses {  // a: log-sum-exp; b: sum of coefficients; c: dy
   static constexpr bool weighs = true;
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
     return (exp(x - o.a) * o.b - q) * o.c;
   }
 };
-struct SlopeOfProbability : Writes {  // a: log-sum-exp; b: dy
+struct SlopeOfProbability : WritesClasses {  // a: log-sum-exp; b: dy
   static constexpr bool weighs = true, rare = true;
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
@@ -63,7 +63,7 @@ struct Violations : Sums {
     return x;
   }
 };
-struct ViolationSlope : Writes {  // c: factor
+struct ViolationSlope : WritesClasses {  // c: factor
   static constexpr bool skips = true, rare = true;
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V, M without, const O& o, V& sum) {
@@ -77,18 +77,18 @@ struct ViolationSlope : Writes {  // c: factor
 
 // The losses of a group, and what its lines add to the divisor of a mean: their weights, or their number.
 template <class T>
-RANVIER_INLINE void put(const ClassLines<T>& l, const Group<T>& g, typename VecOf<T>::type loss,
+RANVIER_INLINE void put(const ClassLines<T>& l, const LineGroup<T>& g, typename VecOf<T>::type loss,
                         const T* share) {
   store_lanes(l.loss.data + g.first * l.loss.line, l.loss.line, where_used(g, loss), g.count);
   if (l.share.data) store_lanes(l.share.data + g.first, 1, load(share), g.count);
 }
 
 template <class T>
-RANVIER_INLINE vec<T> dy_of(const ClassLines<T>& l, const Group<T>& g) {
+RANVIER_INLINE vec<T> dy_of(const ClassLines<T>& l, const LineGroup<T>& g) {
   return load_lanes(l.dy.data + g.first * l.dy.line, l.dy.line, g.count) * l.scale;
 }
 template <class T>
-RANVIER_INLINE vec<T> saved_of(const ClassLines<T>& l, const Group<T>& g) {
+RANVIER_INLINE vec<T> saved_of(const ClassLines<T>& l, const LineGroup<T>& g) {
   return load_lanes(l.saved.data + g.first * l.saved.line, l.saved.line, g.count);
 }
 
@@ -101,7 +101,7 @@ RANVIER_INLINE Coefficients<T> coefficients_of(const ClassLines<T>& l) {
 struct CrossEntropy {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
-    const Group<T> g = group_of<true>(l, first);
+    const LineGroup<T> g = group_of<true>(l, first);
     const LogSumExp<T> s = log_sum_exp(l, g);
     const Coefficients<T> q = coefficients_of(l);
     vec<T> loss = l.index.data ? load(g.weight) * ((s.top - load(g.of_class)) + s.log_sum) : vec<T>{};
@@ -112,7 +112,7 @@ struct CrossEntropy {
 
   template <class T>
   RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
-    const Group<T> g = group_of<false>(l, first);
+    const LineGroup<T> g = group_of<false>(l, first);
     const Coefficients<T> q = coefficients_of(l);
     const vec<T> dy = dy_of(l, g), lse = saved_of(l, g), weight = load(g.weight);
     alignas(64) T taken[lanes<T>];
@@ -139,7 +139,7 @@ struct Focal {
   }
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
-    const Group<T> g = group_of<true>(l, first);
+    const LineGroup<T> g = group_of<true>(l, first);
     const LogSumExp<T> s = log_sum_exp(l, g);
     const vec<T> cost = (s.top - load(g.of_class)) + s.log_sum;
     put(l, g, load(g.weight) * parts(cost, l.settings.exponent).power * cost, g.used);
@@ -147,7 +147,7 @@ struct Focal {
   // The slope by x[c] is that of cross_entropy times a factor of the line.
   template <class T>
   RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
-    const Group<T> g = group_of<true>(l, first);
+    const LineGroup<T> g = group_of<true>(l, first);
     const vec<T> lse = saved_of(l, g), difference = lse - load(g.of_class);
     const vec<T> cost = select(difference < T(0), vec<T>{}, difference);  // rounding of lse
     const Parts<vec<T>> f = parts(cost, l.settings.exponent);
@@ -162,13 +162,13 @@ struct Focal {
 struct MultiMargin {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
-    const Group<T> g = group_of<true>(l, first);
+    const LineGroup<T> g = group_of<true>(l, first);
     const OfLines<T> o = {T(l.settings.margin) - load(g.of_class), broadcast(T(l.settings.exponent))};
     put(l, g, load(g.weight) * over_classes<Violations>(l, g, o) / T(l.n), g.used);
   }
   template <class T>
   RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
-    const Group<T> g = group_of<true>(l, first);
+    const LineGroup<T> g = group_of<true>(l, first);
     const vec<T> factor = load(g.weight) * dy_of(l, g) / T(l.n);
     const OfLines<T> o = {T(l.settings.margin) - load(g.of_class), broadcast(T(l.settings.exponent)), factor};
     alignas(64) T sums[lanes<T>];
@@ -182,7 +182,7 @@ struct MultiMargin {
 struct OfProbabilities {
   template <class T>
   RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
-    const Group<T> g = group_of<false>(l, first);
+    const LineGroup<T> g = group_of<false>(l, first);
     const vec<T> dy = dy_of(l, g) * (T(1) - T(l.settings.smoothing));
     over_classes<SlopeOfProbability>(l, g, OfLines<T>{saved_of(l, g), dy}, Coefficients<T>{0, 1});
   }
@@ -210,7 +210,6 @@ static constexpr ClassLossKernels<T> class_loss_table = {
     target_backward<T>,
     sum<T>};
 
-extern const ClassLossKernels<float> class_loss_kernels_float = class_loss_table<float>;
-extern const ClassLossKernels<double> class_loss_kernels_double = class_loss_table<double>;
+RANVIER_DEFINE_TABLES(ClassLossKernels, class_loss_kernels, class_loss_table);
 
 }  // namespace ranvier::RANVIER_ISA

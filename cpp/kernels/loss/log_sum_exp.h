@@ -11,7 +11,8 @@ struct LogSumExp {
 
 // A NaN that the maxima lose comes back in the sum.
 template <class T>
-__attribute__((noinline)) static LogSumExp<T> log_sum_exp_across(const ClassLines<T>& l, const Group<T>& g) {
+__attribute__((noinline)) static LogSumExp<T> log_sum_exp_across(const ClassLines<T>& l,
+                                                                 const LineGroup<T>& g) {
   Tile<T> tile;
   const auto load_from = [&](int64_t k0) {
     const int64_t n = l.n - k0 < kTileRows ? l.n - k0 : kTileRows;
@@ -34,7 +35,8 @@ __attribute__((noinline)) static LogSumExp<T> log_sum_exp_across(const ClassLine
 }
 
 template <class T>
-__attribute__((noinline)) static LogSumExp<T> log_sum_exp_along(const ClassLines<T>& l, const Group<T>& g) {
+__attribute__((noinline)) static LogSumExp<T> log_sum_exp_along(const ClassLines<T>& l,
+                                                                const LineGroup<T>& g) {
   constexpr int L = lanes<T>, kVectors = 4;  // maxima that need not wait for each other
   constexpr T lowest = -Limits<T>::infinity;
   alignas(64) T tops[L] = {}, sums[L] = {};
@@ -56,7 +58,7 @@ __attribute__((noinline)) static LogSumExp<T> log_sum_exp_along(const ClassLines
 
 // Also kept for backward.
 template <class T>
-RANVIER_INLINE LogSumExp<T> log_sum_exp(const ClassLines<T>& l, const Group<T>& g) {
+RANVIER_INLINE LogSumExp<T> log_sum_exp(const ClassLines<T>& l, const LineGroup<T>& g) {
   const LogSumExp<T> s = g.along ? log_sum_exp_along(l, g) : log_sum_exp_across(l, g);
   store_lanes(l.log_sum_exp.data + g.first * l.log_sum_exp.line, l.log_sum_exp.line, s.top + s.log_sum,
               g.count);

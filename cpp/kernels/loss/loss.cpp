@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
@@ -31,7 +32,7 @@ struct Line {
   int64_t stride;
 };
 
-// Elements i to i + n as whole vectors: where they lie, or copied with zeros behind them.
+// Elements i to i + n as whole vectors: in place, or copied with zeros after them.
 template <class T>
 const T* whole(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
   const T* p = line.data + i * line.stride;
@@ -63,7 +64,7 @@ void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>:
   for (int64_t i = 0; i < count; i += kLossStrip) {
     const int64_t n = std::min(kLossStrip, count - i);
     const bool direct = to.data && to.stride == 1 && n % kLossWhole == 0;
-    common.n = (n + kLossWhole - 1) / kLossWhole * kLossWhole;
+    common.n = round_up(n, kLossWhole);
     common.x = whole(in.x, i, n, copies[0]);
     common.target = whole(in.target, i, n, copies[1]);
     common.other = in.other.data ? whole(in.other, i, n, copies[2]) : common.x;
@@ -153,9 +154,7 @@ void LossBackward<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct LossForward<float>;
-template struct LossForward<double>;
-template struct LossBackward<float>;
-template struct LossBackward<double>;
+RANVIER_INSTANTIATE(LossForward);
+RANVIER_INSTANTIATE(LossBackward);
 
 }  // namespace ranvier

@@ -4,14 +4,14 @@
 //   null, multiplies the element losses. target, other and weight may repeat elements (stride 0).
 //   Reduction none: loss has x's shape; sum, mean, batch_mean (divided by x.shape[0]): loss is 0-d.
 //   backward: dy has the loss's shape, dx is the gradient of the operand `of`.
-//   Lines are worked off in strips of kLossStrip elements, copied first where they are not dense or no whole
+//   Lines are processed in strips of kLossStrip elements, copied first where they are not dense or no whole
 //   vectors. A sum is made of partial sums over at most 16 fixed parts of the elements, in order of memory,
 //   each of strips, added in double: its bits do not depend on threads.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 #include "kernels/loss/reduction.h"
 
 namespace ranvier {
@@ -61,10 +61,7 @@ struct LossForward {
 
   size_t workspace_bytes(int) const { return kLossParts * sizeof(double); }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.read(target), v.read(other), v.read(weight), v.write(loss);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.read(target), v.read(other), v.read(weight), v.write(loss); }
 };
 
 template <class T>
@@ -77,10 +74,8 @@ struct LossBackward {
   TensorView<const T> dy, x, target, other, weight;
   TensorView<T> dx;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(dy), v.read(x), v.read(target), v.read(other), v.read(weight), v.write(dx);
   }
 };

@@ -36,7 +36,6 @@ static constexpr LossKernels<T> loss_table = {{RANVIER_FOR_EACH_LOSS(RANVIER_X)}
                                               multiply<T>,
                                               sum<T>};
 
-extern const LossKernels<float> loss_kernels_float = loss_table<float>;
-extern const LossKernels<double> loss_kernels_double = loss_table<double>;
+RANVIER_DEFINE_TABLES(LossKernels, loss_kernels, loss_table);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -13,7 +13,7 @@ RANVIER_INLINE bool has_class(const ClassLines<T>& l, int64_t c) {
 
 template <bool is_weighted, class T>
 static void nll_lines(const ClassLines<T>& lines) {
-  const ClassLines<T> l = lines;  // a store might change what lies behind a reference
+  const ClassLines<T> l = lines;  // a store might change what is after a reference
   for (int64_t i = 0; i < l.count; ++i) {
     const int64_t c = l.index.data[i * l.index.line];
     T weight = 0, loss = 0;

@@ -22,28 +22,17 @@ constexpr int kPackingRows = kManyRegisters ? 8 : RANVIER_HAS_FMA ? 4 : 3;
 
 static_assert(tile_vectors(kPackingRows) == kTileVectors);
 
-// With 32 registers a strip of b, kc x 2 vectors, is as large as a small L1: there a panel of a, rows x kc,
-// stays in L1 while the strips of a group pass, which stays in half of a small L2. Else a strip is a group of
-// its own and stays in L1, and a's block, mc x kc, in L2. A panel of b, kc x nc, stays in the shared L3.
-template <class T>
-struct Blocking {
-  static constexpr int64_t kc = 384;  // also fixes the order of the sums: the same for every problem
-  static constexpr int64_t mc = kTileRows * (kManyRegisters ? 24 : 40) * 4 / sizeof(T);
-  static constexpr int64_t nc = 4096 * 4 / sizeof(T);
-  static constexpr int strips = kManyRegisters ? 12 : 1;  // of a group
-};
+// kc: the most products in one chain of a sum. It decides the bits of every result: the same at all levels
+// and on every machine. A panel of b, kc x 2 vectors, is then about as large as L1.
+constexpr int64_t kSumBlock = 384;
 
-// A block of b of so many bytes is read where it lies: from L2 where strips pass, else from L1.
-constexpr int64_t kNearB = kManyRegisters ? 200 << 10 : 16 << 10;
+// Strips of b that stay in L2 together while panels of a pass; where registers are few, each stays in L1.
+constexpr int kGroupStrips = kManyRegisters ? 12 : 1;
 
-// Bytes of a strip of b, or a panel of a, that tiles go through from the first product to the last: both pass
-// from L2 as quickly as from L1, or stay in L1.
-constexpr int64_t kNearStrip = kManyRegisters ? 256 << 10 : 48 << 10;
-
-// See stream.h: rows of b at once, for so many rows of a, whose elements are held in registers; and bytes of
+// See gemv.h: rows of b at once, for so many rows of a, whose elements are held in registers; and bytes of
 // sums, which leave half of L1 to b.
 template <int kRows>
-constexpr int kStreamSteps = kManyRegisters || kRows <= 3 ? 4 : 2;
-constexpr int kStreamBytes = 16 << 10;
+constexpr int kGemvSteps = kManyRegisters || kRows <= 3 ? 4 : 2;
+constexpr int kGemvBytes = 16 << 10;
 
 }  // namespace ranvier::RANVIER_ISA

@@ -79,25 +79,14 @@ static __attribute__((noinline)) void activate_rows(const MatmulTile<T>& t) {
   }
 }
 
-// All of c: t.k is the whole k, a[i, p] lies at a[i * rs_a + p], b[p, j] at b[j * rs_b + p].
+// All of c: t.k is the whole k, a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * rs_b + p].
 template <class T>
 static void run_dots(const MatmulTile<T>& t) {
-  switch (t.rows) {
-    case 1:
-      dots<T, 1>(t);
-      break;
-    case 2:
-      dots<T, 2>(t);
-      break;
-    case 3:
-      dots<T, 3>(t);
-      break;
-    case 4:
-      dots<T, 4>(t);
-      break;
-  }
+  static constexpr void (*of_rows[kDotRows])(const MatmulTile<T>&) = {dots<T, 1>, dots<T, 2>, dots<T, 3>,
+                                                                      dots<T, 4>};
+  of_rows[t.rows - 1](t);
   if (t.norm_row || t.norm_column) normalize_rows(t);
-  if (t.activation.kind != Activation::count) activate_rows(t);
+  if (t.activation.kind != Activation::none) activate_rows(t);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -2,6 +2,7 @@
 // of any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included by
 // matmul.isa.cpp only.
 #pragma once
+#include "base/integers.h"
 #include "base/unroll.h"
 #include "kernels/activation/functions.h"
 #include "kernels/matmul/blocking.h"
@@ -28,7 +29,7 @@ static __attribute__((noinline)) void scatter(T* p, int64_t stride, vec<T> v, in
   for (int l = 0; l < n; ++l) p[l * stride] = x[l];
 }
 
-// n elements, 0 < n <= lanes, that lie `stride` apart.
+// n elements, 0 < n <= lanes, that are `stride` apart.
 template <class T>
 RANVIER_INLINE vec<T> load_strided(const T* p, int64_t stride, int n) {
   if (stride != 1) return gather<T>(p, stride, n);
@@ -76,10 +77,10 @@ RANVIER_INLINE const ActivationKernels<T>& activation_functions() {
     return activation_kernels_double;
 }
 
-// acc = f(acc), or acc f'(saved): all rows as one line, with what lies between them.
+// acc = f(acc), or acc f'(saved): all rows as one line, with what is between them.
 template <class T>
 static __attribute__((noinline)) void activate_tile(const MatmulTile<T>& t, T* acc, int width) {
-  alignas(64) T dense[kStreamBytes / sizeof(T)];  // no tile is larger
+  alignas(64) T dense[kGemvBytes / sizeof(T)];  // no tile is larger
   const T* saved = t.saved;
   const int64_t rs = t.rs_s, cs = t.cs_s, n = t.rows * int64_t(width);
   if (saved)
@@ -144,13 +145,13 @@ static __attribute__((noinline)) void finish(const MatmulTile<T>& t, const T* ac
     finish_rows<T, false>(t, acc, width);
 }
 
-// The tile lies in acc, rows of `width` elements.
+// The tile is in acc, rows of `width` elements.
 template <class T>
 static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc, int width) {
   const Activation kind = t.activation.kind;
-  if (kind == Activation::count || kind == Activation::relu) return finish(t, acc, width);
+  if (kind == Activation::none || kind == Activation::relu) return finish(t, acc, width);
   MatmulTile<T> s = t;  // first into acc
-  s.activation.kind = Activation::count;
+  s.activation.kind = Activation::none;
   s.c = acc, s.rs_c = width, s.cs_c = 1;
   finish(s, acc, width);
   activate_tile(t, acc, width);
@@ -159,15 +160,15 @@ static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc,
   finish(s, acc, width);
 }
 
-// Where c's columns are contiguous, as in c' = b' a', the tile is turned round first.
+// Where c's columns are contiguous, as in c' = b' a', the tile is transposed first.
 template <class T>
 static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* acc, int width) {
   constexpr int L = lanes<T>;
-  static_assert(8 * L * L * sizeof(T) <= kStreamBytes);
+  static_assert(8 * L * L * sizeof(T) <= kGemvBytes);
   if (t.rs_c != 1 || t.cs_c == 1 || t.rows == 1) return store_rows(t, acc, width);
   alignas(64)
-      T turned[8 * L * L];  // columns x (rows in whole vectors): the widest tile has fewer than L rows
-  const int turned_width = (t.rows + L - 1) / L * L;
+      T transposed[8 * L * L];  // columns x (rows in whole vectors): the widest tile has fewer than L rows
+  const int transposed_width = static_cast<int>(round_up(t.rows, L));
   for (int i = 0; i < t.rows; i += L) {
     const int rows = t.rows - i < L ? t.rows - i : L;
     for (int j = 0; j < t.columns; j += L) {
@@ -176,7 +177,7 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
       for (int r = 0; r < L; ++r) square[r] = r < rows ? load(acc + (i + r) * width + j) : vec<T>{};
       transpose(square);
       RANVIER_UNROLL
-      for (int l = 0; l < L; ++l) store(turned + (j + l) * turned_width + i, square[l]);
+      for (int l = 0; l < L; ++l) store(transposed + (j + l) * transposed_width + i, square[l]);
     }
   }
   MatmulTile<T> s = t;
@@ -185,7 +186,7 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
   s.rs_s = t.cs_s, s.cs_s = t.rs_s;
   s.bias_row = t.bias_column, s.bias_column = t.bias_row;
   s.norm_row = t.norm_column, s.norm_column = t.norm_row;
-  store_rows(s, turned, turned_width);
+  store_rows(s, transposed, transposed_width);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -1,5 +1,6 @@
-// matmul's loops, blind to the ISA: the five loops of Goto and van de Geijn, "Anatomy of High-Performance
-// Matrix Multiplication" (2008), in the notation of BLIS: jc, pc, ic over blocks, jr, ir over tiles.
+// matmul's loops, independent of the ISA: the five loops of Goto and van de Geijn, "Anatomy of
+// High-Performance Matrix Multiplication" (2008), in the notation of BLIS: jc, pc, ic over blocks, jr, ir
+// over tiles.
 #include "kernels/matmul/matmul.h"
 
 #include <algorithm>
@@ -66,7 +67,7 @@ struct Product {
     }
   }
 
-  // b is packed for the whole team, or by each thread for itself; then nobody waits.
+  // b is packed for the whole team, or by each thread for itself; then no thread waits.
   void tiles(const Block& x) {
     const bool packs_b = plan.pack_b || plan.ragged_b, together = plan.sharing == Sharing::one;
     if (plan.fused)
@@ -175,7 +176,7 @@ struct Product {
         const int64_t column = x.jc + j * plan.nr;
         t.columns = columns(x, j);
         const bool packing = fuses(x, j, i);
-        t.packed = packing ? packed_strip(x, j, first_packed) : nullptr;
+        t.pack_to = packing ? packed_strip(x, j, first_packed) : nullptr;
         if (packs(x, j) && !packing)
           t.b = packed_strip(x, j, first_packed), t.rs_b = plan.width(t.columns);
         else if (plan.prepacked)
@@ -192,7 +193,7 @@ struct Product {
     }
   }
 
-  // One of `parts` of the rows of panel i, which are read where they lie, comes nearer.
+  // One of `parts` of the rows of panel i, which are read in place, is fetched ahead.
   void fetch_panel(int64_t i, int64_t part, int64_t parts) const {
     if (plan.pack_a || i >= plan.panels || o.cs_a != 1) return;
     const int64_t row = plan.row(i), rows = plan.row(i + 1) - row;
@@ -223,7 +224,7 @@ struct Product {
   }
 
   // The team splits the columns, by whole vectors.
-  void run_stream() {
+  void run_gemv() {
     const int64_t vectors = ceil_div(o.n, kernels.lanes);
     const int64_t first = vectors * team.index() / team.size() * kernels.lanes;
     const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
@@ -232,7 +233,7 @@ struct Product {
     t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     t.norm_step = o.norm_step;
-    const int64_t most = kernels.stream_columns(t.rows);
+    const int64_t most = kernels.gemv_columns(t.rows);
     for (int64_t pc = 0; pc < o.k; pc += plan.k_block) {
       t.k = std::min(plan.k_block, o.k - pc);
       t.a = o.a + pc * o.cs_a;
@@ -247,16 +248,16 @@ struct Product {
         t.bias_row = last_products && o.bias_row ? o.bias_row + j : nullptr;
         t.norm_row = last_products && o.norm_row ? o.norm_row + j : nullptr;
         t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
-        kernels.stream(t);
+        kernels.gemv(t);
       }
     }
   }
 
   void run() {
     if (plan.dots) return run_dots();
-    if (plan.stream) return run_stream();
-    for (int64_t jc = 0; jc < o.n; jc += kernels.nc) {
-      const int64_t n = std::min(kernels.nc, o.n - jc);
+    if (plan.gemv) return run_gemv();
+    for (int64_t jc = 0; jc < o.n; jc += plan.nc) {
+      const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;
       do {  // once also for k = 0, which leaves the bias
         const Block x{jc, n, pc, std::min(plan.chunk, o.k - pc), ceil_div(n, plan.nr)};
@@ -287,8 +288,8 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
 }  // namespace
 
 template <class T>
-size_t Matmul<T>::workspace_bytes(int team) const {
-  return MatmulPlan<T>(*this, team).workspace_bytes(team);
+size_t Matmul<T>::workspace_bytes(int threads) const {
+  return MatmulPlan<T>(*this, threads).workspace_bytes(threads);
 }
 
 template <class T>
@@ -298,7 +299,7 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
   team.region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
-    const bool alone = batch >= size;  // each thread takes products of its own
+    const bool alone = batch >= size;  // each thread takes its own products
     const MatmulPlan<T> plan(*this, alone ? 1 : size);
     if (plan.stack)
       return run_stack(team, kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
@@ -338,9 +339,7 @@ void MatmulPack<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct MatmulPack<float>;
-template struct MatmulPack<double>;
-template struct Matmul<float>;
-template struct Matmul<double>;
+RANVIER_INSTANTIATE(MatmulPack);
+RANVIER_INSTANTIATE(Matmul);
 
 }  // namespace ranvier

@@ -7,25 +7,25 @@
 //
 // Every element of c is the sum, in order, of partial sums over even blocks of at most kc products, each one
 // chain of FMAs: its bits depend on k alone, not on m, n, tile or threads. Where a has at most kDotRows rows
-// (or b columns) and both lie along k in memory, it is a dot product instead: a chain for each lane, then the
-// sum of the lanes.
+// (or b columns) and both are contiguous along k in memory, it is a dot product instead: a chain for each
+// lane, then the sum of the lanes.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 #include "kernels/activation/activation.h"
 
 namespace ranvier {
 
-// What is applied to finished elements of c; none where kind is Activation::count.
+// What is applied to finished elements of c; none where kind is Activation::none.
 struct MatmulActivation {
-  Activation kind = Activation::count;
+  Activation kind = Activation::none;
   double alpha = 0, beta = 0;
 };
 
 constexpr int kDotRows = 4;
-constexpr int kStreamRows = 8;  // see stream.h
+constexpr int kGemvRows = 8;  // see gemv.h
 
 template <class T>
 struct Matmul {
@@ -40,10 +40,9 @@ struct Matmul {
   // norm/scale.h), which comes before the activation: f((x - m) a + b), x = a @ b + bias. Or data null.
   TensorView<const T> norm = {};
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(a), v.read(packed.data ? packed : b), v.read(bias), v.read(norm), v.read(saved), v.write(c);
   }
 };
@@ -59,12 +58,8 @@ struct MatmulPack {
   int width;              // columns of a tile
 
   int64_t size() const;
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(b), v.write(packed);
-  }
+  void buffers(ViewList& v) const { v.read(b), v.write(packed); }
 };
 
 // One tile of the product, rows x (vectors * lanes), in the terms of the micro-kernel: a's rows are
@@ -76,11 +71,11 @@ struct MatmulTile {
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
   int64_t rs_b;
-  T* packed;  // where b's rows are to be copied one behind the other, or null; two vectors, packing_rows
-  T* c;       // c[i, j] at c[i * rs_c + j * cs_c]
+  T* pack_to;  // where the tile copies b's rows one after another, or null; two vectors, packing_rows
+  T* c;        // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
   int rows, columns;  // columns <= vectors * lanes are stored
-  bool accumulate;    // to what lies in c, else c = a b
+  bool accumulate;    // to what is in c, else c = a b
   const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
   const T* bias_column;                                 // bias[i], along the rows, or null
   const T *norm_row = nullptr, *norm_column = nullptr;  // m likewise, and norm_step further a, then b
@@ -90,7 +85,7 @@ struct MatmulTile {
   int64_t rs_s, cs_s;
 };
 
-// Products of a stack, one behind the other: see stack.h.
+// Products of a stack, one after another: see stack.h.
 template <class T>
 struct MatmulStack {
   int64_t count, m, n, k;  // n <= 2 vectors, k <= kc
@@ -107,15 +102,14 @@ struct MatmulKernels {
   int mr, packing_rows;  // the most rows of a tile; the fewest of one that packs
   int lanes;             // elements of a vector
   int strips;            // of b, that stay in L2 while panels of a pass
+  bool many_registers;   // see MatmulPlan
   int (*nr)(int rows);   // the most columns of a tile of so many rows
-  int64_t kc, mc, nc;
-  int64_t near_b;      // bytes of a block of b that is read where it lies
-  int64_t near_strip;  // bytes of a strip of b, or a panel of a, for all of k
+  int64_t kc;            // the most products in one chain
   void (*tile)(const MatmulTile<T>&);
-  void (*dots)(const MatmulTile<T>&);    // see dot.h
-  void (*stream)(const MatmulTile<T>&);  // see stream.h
+  void (*dots)(const MatmulTile<T>&);  // see dot.h
+  void (*gemv)(const MatmulTile<T>&);  // see gemv.h
   void (*stack)(const MatmulStack<T>&);
-  int (*stream_columns)(int rows);  // that it takes at most
+  int (*gemv_columns)(int rows);  // that it takes at most
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
 };

@@ -3,10 +3,10 @@
 
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/dot.h"
+#include "kernels/matmul/gemv.h"
 #include "kernels/matmul/microkernel.h"
 #include "kernels/matmul/packing.h"
 #include "kernels/matmul/stack.h"
-#include "kernels/matmul/stream.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -38,7 +38,7 @@ static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, 
 
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
-  if (t.packed)
+  if (t.pack_to)
     return run_packing_tile<T>(t, std::make_integer_sequence<int, kTileRows - kPackingRows + 1>());
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }
@@ -50,11 +50,8 @@ static int widest(int rows) {
 
 template <class T>
 static constexpr MatmulKernels<T> kernels = {
-    kTileRows,     kPackingRows,    lanes<T>,          Blocking<T>::strips,
-    widest<T>,     Blocking<T>::kc, Blocking<T>::mc,   Blocking<T>::nc,
-    kNearB,        kNearStrip,      run_tile<T>,       run_dots<T>,
-    run_stream<T>, run_stack<T>,    stream_columns<T>, pack<T>};
-extern const MatmulKernels<float> matmul_kernels_float = kernels<float>;
-extern const MatmulKernels<double> matmul_kernels_double = kernels<double>;
+    kTileRows,   kPackingRows, lanes<T>,    kGroupStrips, kManyRegisters,  widest<T>, kSumBlock,
+    run_tile<T>, run_dots<T>,  run_gemv<T>, run_stack<T>, gemv_columns<T>, pack<T>};
+RANVIER_DEFINE_TABLES(MatmulKernels, matmul_kernels, kernels);
 
 }  // namespace ranvier::RANVIER_ISA

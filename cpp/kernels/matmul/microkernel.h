@@ -16,12 +16,12 @@ constexpr int kAhead = 16, kFarAhead = 24;
 template <class T>
 struct Cursor {
   const T *a, *b;
-  T* packed;
+  T* pack_to;
 };
 
 // acc[i][v] = sum over k products of a[i, p] * b[p, v], in one chain.
 // Rows of a are found from few registers: a pointer for every fifth, and multiples of the stride.
-// kPack: b's rows are stored one behind the other, for the tiles that follow.
+// kPack: b's rows are stored one after another, for the tiles that follow.
 template <class T, int kRows, int kVectors, bool kPack>
 RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, Cursor<T>& at,
                              vec<T> (&acc)[kRows][kVectors]) {
@@ -35,7 +35,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, Cursor<T>& at,
   // before has fetched.
   constexpr int kLine = 64 / int(sizeof(T));
   const T *b = at.b, *ahead = at.b + (kPack ? kFarAhead : kAhead) * t.rs_b + kLine - 1;
-  T* packed = at.packed;
+  T* pack_to = at.pack_to;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
@@ -54,8 +54,8 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, Cursor<T>& at,
     }
     if constexpr (kPack) {
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) store(packed + v * L, row[v]);
-      packed += kVectors * L;
+      for (int v = 0; v < kVectors; ++v) store(pack_to + v * L, row[v]);
+      pack_to += kVectors * L;
     }
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -69,7 +69,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, Cursor<T>& at,
     for (int g = 0; g < kGroups; ++g) a[g] += step_a;
     b += t.rs_b, ahead += t.rs_b;
   }
-  at = {reinterpret_cast<const T*>(a[0]), b, packed};
+  at = {reinterpret_cast<const T*>(a[0]), b, pack_to};
 }
 
 // The chains of one tile, added up in `spilled` from the second on, then stored.
@@ -77,7 +77,7 @@ template <class T, int kRows, int kVectors, bool kPack = false>
 static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
   const bool finishes =
-      t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::count;
+      t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::none;
   const bool whole = t.cs_c == 1 && t.columns == kWidth, plain = whole && !finishes;
   if (whole && t.accumulate) {  // c is fetched into L2 while k runs
     RANVIER_UNROLL
@@ -86,7 +86,7 @@ static void tile(const MatmulTile<T>& t) {
       for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 2);
     }
   }
-  Cursor<T> at{t.a, t.b, t.packed};
+  Cursor<T> at{t.a, t.b, t.pack_to};
   vec<T> acc[kRows][kVectors];
   alignas(64) T spilled[kRows * kWidth];
   const T* sums = t.c;  // so far

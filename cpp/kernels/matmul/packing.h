@@ -6,8 +6,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The same number, of which the compiler knows nothing: it keeps GCC from a second version of each loop for a
-// stride of 1, and from working out all addresses before it uses the first.
+// The same number, opaque to the compiler. It keeps GCC from making a second version of each loop for a
+// stride of 1, and from computing all addresses before it uses the first.
 template <class N>
 RANVIER_INLINE N opaque(N n) {
   __asm__("" : "+r"(n));
@@ -38,7 +38,7 @@ RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
 template <class T>
 static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t rs, T* dst) {
   constexpr int L = lanes<T>;
-  constexpr int kAheadRows = 16;  // a row is often a page of its own, where no hardware fetches ahead
+  constexpr int kAheadRows = 16;  // a row is often a separate page, where no hardware fetches ahead
   const int whole = columns / L * L, rest = columns - whole;
   for (int64_t p = 0; p < k; ++p, src += rs, dst += width) {
     for (int j = 0; j < whole; j += L) {
@@ -47,15 +47,15 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
     }
     int j = whole;
     if (rest && whole + L <= width)
-      store(dst + j, load_n(src + j, rest)), j += L;  // zeros behind
+      store(dst + j, load_n(src + j, rest)), j += L;  // zeros after
     else if (rest)
       store_first<T>(dst + j, load_n(src + j, rest), rest), j += rest;
     for (; j < width; ++j) dst[j] = T(0);
   }
 }
 
-// A square of lanes x lanes: np rows of nj columns of src, turned; zeros up to the store_j columns of dst.
-// Inlined with constants where the square is whole.
+// A square of lanes x lanes: np rows of nj columns of src, transposed; zeros up to the store_j columns of
+// dst. Inlined with constants where the square is whole.
 template <class T>
 RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst, int64_t width,
                                 int store_j) {

@@ -9,16 +9,12 @@ namespace {
 constexpr int64_t kStackRows = 32;        // of a product of a stack
 constexpr int64_t kFewPasses = 3;         // an operand that is read so few times is not worth packing
 constexpr int64_t kFewPassesOfRows = 16;  // a's rows, unless they are in each other's way:
-constexpr int64_t kAliased = 4096;     // bytes; rows so far apart share the sets of L1, which hold few lines
-constexpr int64_t kNearA = 24 << 10;   // bytes: a panel of a that spans no more stays in L1 as it lies
-constexpr int64_t kLargeB = 64 << 10;  // bytes: a b that is not in L1, and is read faster in whole rows
-constexpr int64_t kHugeB = 2 << 20;    // bytes: nor in L2: then also for as many rows as stream.h takes
+constexpr int64_t kAliased = 4096;  // bytes; rows so far apart share the sets of L1, which hold few lines
 constexpr int64_t kFewPanels = 6;   // of a: then columns of b are split among the threads, if each gets some
 constexpr int64_t kSomeStrips = 4;  // of b: then also for more panels
 constexpr int64_t kFewPanelsInPlace = 3;  // where b is not packed, which more panels share better
-constexpr int kGroup = 3;                 // strips of its own that a thread packs, where L1 does not hold one
-constexpr int64_t kMostPacked = 1 << 20;  // bytes of b at once, if that is more than a block of k,
-constexpr int64_t kMostInPlace = 512 << 10;  // and where it is not packed
+constexpr int64_t kWidest = 512;          // a multiple of the columns of any tile
+constexpr int kGroup = 3;                 // strips that a thread packs at once, where L1 does not hold one
 constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
 
 // Even blocks of at most `most` products. Whole squares of the widest transposition.
@@ -42,22 +38,22 @@ bool MatmulPlan<T>::is_dots(const Operands<T>& o) const {
 }
 
 template <class T>
-bool MatmulPlan<T>::is_stream(const Operands<T>& o) const {
+bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
-  return o.cs_b == 1 && o.n >= 8 * kernels_.lanes && o.m <= kStreamRows &&
-         bytes >= (o.m <= kStreamRows / 2 ? kLargeB : kHugeB);
+  return o.cs_b == 1 && o.n >= 8 * kernels_.lanes && o.m <= kGemvRows &&
+         bytes >= (o.m <= kGemvRows / 2 ? 2 * caches.l1 : 2 * caches.l2);  // faster in whole rows
 }
 
 template <class T>
 bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const {
   return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.kc && o.cs_b == 1 &&
-         o.cs_c == 1 && !call.bias.data && !call.norm.data && call.activation.kind == Activation::count;
+         o.cs_c == 1 && !call.bias.data && !call.norm.data && call.activation.kind == Activation::none;
 }
 
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   const int64_t rows = rows_of_tile(o.m), k = std::min(o.k, kernels_.kc);
-  if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= kNearA) return true;
+  if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= caches.l1 / 4 * 3) return true;
   if (o.rs_a != 1 && o.cs_a != 1 && o.m != 1) return false;
   const bool aliased = o.cs_a == 1 && o.rs_a * kSize % kAliased == 0;
   const int64_t passes = ceil_div(o.n, kernels_.nr(static_cast<int>(rows)));
@@ -73,7 +69,7 @@ bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
 
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
-  const bool near = std::min(o.k, kernels_.kc) * std::abs(o.rs_b) * kSize <= kernels_.near_b;
+  const bool near = std::min(o.k, kernels_.kc) * std::abs(o.rs_b) * kSize <= near_b();
   return o.cs_b == 1 && (near || (ceil_div(o.m, kernels_.mr) <= kFewPasses && !packs_b_by_tiles(o)));
 }
 
@@ -90,30 +86,31 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
 }
 
 template <class T>
-void MatmulPlan<T>::choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& turned) {
+void MatmulPlan<T>::choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& swapped) {
   prepacked = call.packed.data != nullptr;
   if (prepacked) {
-    dots = stream = stack = transposed = false;
+    dots = gemv = stack = transposed = false;
     return;
   }
   const bool plain_dots = is_dots(plain);
-  dots = plain_dots || is_dots(turned);
-  transposed = dots ? !plain_dots : cost(turned) < cost(plain);
-  const Operands<T>& o = transposed ? turned : plain;
-  stream = !dots && is_stream(o);
-  stack = !dots && !stream && is_stack(call, o);
+  dots = plain_dots || is_dots(swapped);
+  transposed = dots ? !plain_dots : cost(swapped) < cost(plain);
+  const Operands<T>& o = transposed ? swapped : plain;
+  gemv = !dots && is_gemv(o);
+  stack = !dots && !gemv && is_stack(call, o);
 }
 
 template <class T>
-MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
+MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
     : kernels_(matmul_kernels<T>()), batch_(call.c.shape[0]) {
-  const Operands<T> plain = orient(call, false), turned = orient(call, true);
-  choose(call, plain, turned);
-  const Operands<T>& o = transposed ? turned : plain;
+  const Operands<T> plain = orient(call, false), swapped = orient(call, true);
+  choose(call, plain, swapped);
+  const Operands<T>& o = transposed ? swapped : plain;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
   k_block = k_block_of(o.k, kernels_.kc);
-  if (dots || stream || stack) return;
+  nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
+  if (dots || gemv || stack) return;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, kernels_.mr), 1);
   rows = rows_of_tile(o.m);
   nr = kernels_.nr(rows);
@@ -121,7 +118,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
   pack_a = !reads_a_in_place(o);
   pack_b = !prepacked && !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
-  share(o, team);
+  share(o, threads);
 }
 
 // The products that are worked on at once: all, where what is read of the packed b for one panel of a, or all
@@ -129,67 +126,66 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int team)
 template <class T>
 int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
-  // Rows of a b in memory are pages of their own: as few at a time as can be, each over all its columns.
-  if (o.cs_b == 1 && o.k * std::abs(o.rs_b) * kSize > kHugeB) return k_block;
-  int64_t most = kernels_.near_strip / (std::max(nr, rows) * kSize);
-  if (!by_columns)
-    most = std::min(most, (pack_b ? kMostPacked : kMostInPlace) / (std::min(o.n, kernels_.nc) * kSize));
+  // Rows of a b in memory are separate pages: as few as possible at a time, each over all its columns.
+  if (o.cs_b == 1 && o.k * std::abs(o.rs_b) * kSize > 2 * caches.l2) return k_block;
+  int64_t most = near_strip() / (std::max(nr, rows) * kSize);
+  if (!by_columns) most = std::min(most, (pack_b ? caches.l2 : caches.l2 / 2) / (std::min(o.n, nc) * kSize));
   return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
 }
 
 // The sizes of the buffers do not depend on the team, which may be smaller than the one they were made for.
 template <class T>
-void MatmulPlan<T>::share(const Operands<T>& o, int team) {
+void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const int64_t all_strips = ceil_div(o.n, nr);
   const int last = static_cast<int>(o.n % nr);
-  const auto near_panels = [&](int64_t k) {
-    return std::max<int64_t>(kernels_.mc * kernels_.kc / (k * rows), 1);
+  const auto panels_near = [&](int64_t k) {
+    return std::max<int64_t>(near_panels() / (k * rows * kSize), 1);
   };
   const bool few = panels <= std::min(pack_b ? kFewPanels : kFewPanelsInPlace, all_strips);
   chunk = chunk_of(o, true);
   const bool by_columns =
-      (few && !prepacked) || (pack_b && all_strips >= kSomeStrips && panels <= near_panels(chunk));
+      (few && !prepacked) || (pack_b && all_strips >= kSomeStrips && panels <= panels_near(chunk));
   if (!by_columns) chunk = chunk_of(o, false);
   ragged_b = !pack_b && !prepacked &&
              ((last != 0 && width(last) != last) || (by_columns && nr > kernels_.lanes * 2));
-  run = by_columns ? panels : near_panels(chunk);
+  run = by_columns ? panels : panels_near(chunk);
   strips = std::max<int64_t>(kernels_.strips * kernels_.kc / chunk, 1);
   if (few && by_columns && kernels_.strips > 1) strips = kGroup;
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
   size_a_ = pack_a ? round_up(chunk * std::min(o.m, run * rows), 64) : 0;
   const int64_t packed = !pack_b      ? 1
                          : by_columns ? std::min(strips, all_strips)
-                                      : ceil_div(std::min(o.n, kernels_.nc), nr);
+                                      : ceil_div(std::min(o.n, nc), nr);
   size_b_ = pack_b || ragged_b ? round_up(chunk * nr * packed, 64) : 0;
   sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
-  if (!by_columns) even_out(o, all_strips, team);
+  if (!by_columns) even_out(o, all_strips, threads);
 }
 
-// As many tiles for each thread, if that asks for a few panels more of hardly fewer rows.
+// The same number of tiles for each thread, if a few more panels with hardly fewer rows give that.
 template <class T>
-void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int team) {
+void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int threads) {
   constexpr int64_t kManyTiles = 8;
-  if (panels * all_strips % team == 0 || panels * all_strips >= kManyTiles * team) return;
-  const int64_t even = round_up(panels, team);
+  if (panels * all_strips % threads == 0 || panels * all_strips >= kManyTiles * threads) return;
+  const int64_t even = round_up(panels, threads);
   const int fewer = static_cast<int>(ceil_div(o.m, even));
   if (even <= o.m && kernels_.nr(fewer) >= nr && (!fused || o.m / even >= kernels_.packing_rows))
     panels = even, rows = fewer;
 }
 
 template <class T>
-size_t MatmulPlan<T>::workspace_bytes(int team) const {
+size_t MatmulPlan<T>::workspace_bytes(int threads) const {
   const int64_t own = size_a_ + size_bias_;
   return sizeof(T) *
-         (own * team + size_b_ * (sharing == Sharing::one ? std::min<int64_t>(batch_, team) : team));
+         (own * threads + size_b_ * (sharing == Sharing::one ? std::min<int64_t>(batch_, threads) : threads));
 }
 
 // [bias and a of each thread][b of each thread, or one for all].
 template <class T>
-MatmulBuffers<T> MatmulPlan<T>::buffers(void* workspace, int thread, bool alone, int team) const {
+MatmulBuffers<T> MatmulPlan<T>::buffers(void* workspace, int thread, bool alone, int threads) const {
   T* base = static_cast<T*>(workspace);
   const int b = sharing != Sharing::one || alone ? thread : 0;
   const int64_t own = size_bias_ + size_a_;
-  return {base + team * own + b * size_b_, base + thread * own + size_bias_};
+  return {base + threads * own + b * size_b_, base + thread * own + size_bias_};
 }
 
 template <class T>

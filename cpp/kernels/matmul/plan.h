@@ -1,16 +1,14 @@
-// How one matmul is to be run: which operand is broadcast, what is packed, how the tiles are shared out.
+// How one matmul is run: which operand is broadcast, what is packed, how the threads share the tiles.
 #pragma once
 #include <algorithm>
 
+#include "base/caches.h"
+#include "base/integers.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 
 constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
-
-// a >= 0. Without a division where the answer is 0 or 1: small products would be mostly divisions.
-inline int64_t ceil_div(int64_t a, int64_t b) { return a <= b ? a > 0 : (a + b - 1) / b; }
-inline int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 
 // One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
 // transpose of the caller's: c' = b' a'.
@@ -42,10 +40,10 @@ enum class Sharing {
 template <class T>
 class MatmulPlan {
  public:
-  MatmulPlan(const Matmul<T>& call, int team);  // that works on one product
+  MatmulPlan(const Matmul<T>& call, int threads);  // threads: that work on one product
 
   bool dots;        // few rows: dot products along k, nothing packed
-  bool stream;      // few rows of a large b, which is read in whole rows; nothing packed
+  bool gemv;        // few rows of a large b, which is read in whole rows; nothing packed
   bool stack;       // of small products: see stack.h
   bool transposed;  // c' = b' a'
   bool prepacked;   // b comes in strips
@@ -60,6 +58,7 @@ class MatmulPlan {
   int64_t run;      // panels that stay near while strips pass
   int64_t k_block;  // products in one chain: k split evenly
   int64_t chunk;    // products for which b is packed at once, whole blocks
+  int64_t nc;       // columns of b at once: kc x nc stays in L3
 
   int64_t row(int64_t panel) const { return m_ * panel / panels; }  // the panel's first
 
@@ -70,25 +69,30 @@ class MatmulPlan {
     return w;
   }
 
-  size_t workspace_bytes(int team) const;
-  MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int team) const;
+  size_t workspace_bytes(int threads) const;
+  MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int threads) const;
   const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;  // its copy if it is strided
   Operands<T> operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const;
 
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
-  void choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& turned);
+  void choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& swapped);
   bool is_dots(const Operands<T>& o) const;
-  bool is_stream(const Operands<T>& o) const;
+  bool is_gemv(const Operands<T>& o) const;
   bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;
   bool reads_a_in_place(const Operands<T>& o) const;
   bool packs_b_by_tiles(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
-  void share(const Operands<T>& o, int team);
-  void even_out(const Operands<T>& o, int64_t all_strips, int team);
+  void share(const Operands<T>& o, int threads);
+  void even_out(const Operands<T>& o, int64_t all_strips, int threads);
   int rows_of_tile(int64_t m) const;
+  // Bytes that stay in a cache while others pass. With many registers strips of b pass from L2 as quickly as
+  // from L1, and with them a panel of a stays in L1; else a strip stays in L1.
+  int64_t near_b() const { return kernels_.many_registers ? caches.l2 / 5 : caches.l1 / 2; }  // not packed
+  int64_t near_strip() const { return kernels_.many_registers ? caches.l2 / 4 : caches.l1 * 3 / 2; }
+  int64_t near_panels() const { return kernels_.many_registers ? caches.l2 / 2 : caches.l2 * 3 / 8; }
 
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;

@@ -41,7 +41,7 @@ static void stack_rows(const MatmulStack<T>& s, const T* a, const T* b, T* c, in
 template <class T, int kVectors>
 static void stack(const MatmulStack<T>& stack) {
   constexpr int kMost = kVectors == 1 || kManyRegisters ? 8 : kTileRows;
-  const MatmulStack<T> s = stack;  // which a store might change, for all the compiler knows
+  const MatmulStack<T> s = stack;  // since the compiler assumes that a store may change it
   const int n = static_cast<int>(s.n - (kVectors - 1) * lanes<T>);
   const T *a = s.a, *b = s.b;
   T* c = s.c;

@@ -249,8 +249,8 @@ void for_each(const Team& team, int64_t count, double cost, const Body& body) {
 }  // namespace
 
 template <class T>
-size_t BatchNormForward<T>::workspace_bytes(int team) const {
-  return ChannelTables<T>(plan_of(*this), nullptr).bytes + team * pooled_rows_size(*this) * sizeof(T);
+size_t BatchNormForward<T>::workspace_bytes(int threads) const {
+  return ChannelTables<T>(plan_of(*this), nullptr).bytes + threads * pooled_rows_size(*this) * sizeof(T);
 }
 
 template <class T>
@@ -292,9 +292,7 @@ void BatchNormBackward<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct BatchNormForward<float>;
-template struct BatchNormForward<double>;
-template struct BatchNormBackward<float>;
-template struct BatchNormBackward<double>;
+RANVIER_INSTANTIATE(BatchNormForward);
+RANVIER_INSTANTIATE(BatchNormBackward);
 
 }  // namespace ranvier

@@ -10,8 +10,8 @@
 // Sums over rows are cut into at most kNormSegments segments of fixed size, joined in order.
 //
 // For compiled steps, and dense columns only, the ReLU and the max-pool that follow are a part of the call:
-// what lies between is made a block at a time, in the caches, by the kernels of those rooms, to the same
-// bits.
+// the values between them are made a block at a time, in the caches, by the kernels of those kernel families.
+// The bits are the same.
 #pragma once
 #include "kernels/norm/norm.h"
 
@@ -40,10 +40,9 @@ struct BatchNormForward {
   bool relu = false;
   NormPool pool = {};
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x);
     if (weight.data) v.read(weight);
     if (bias.data) v.read(bias);
@@ -64,10 +63,9 @@ struct BatchNormBackward {
   TensorView<const double> mean, rstd;  // of forward
   TensorView<T> dx, dweight, dbias;     // each may have data null
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(dy), v.read(x), v.read(mean), v.read(rstd);
     if (weight.data) v.read(weight);
     if (dx.data) v.write(dx);

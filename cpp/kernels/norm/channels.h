@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/carve.h"
+#include "base/integers.h"
 #include "kernels/norm/batch_norm.h"
 
 namespace ranvier {
@@ -17,7 +18,7 @@ int64_t row_stride(const TensorView<E>& v) {
 struct ChannelPlan {
   static constexpr int64_t kPanel = 512;            // columns of a unit
   static constexpr int64_t kNarrow = 64;            // columns that keep the vectors busy
-  static constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worth while
+  static constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worthwhile
 
   bool columns;
   int64_t channels, inner;  // c, s
@@ -31,11 +32,11 @@ struct ChannelPlan {
       : columns(columns_), channels(x.shape[1]), inner(x.shape[2]), length(x.shape[0]), fold(1), rest(0) {
     if (columns) {
       const int64_t pixels = x.shape[0] * inner;
-      if (dense && channels > 0) fold = (kNarrow + channels - 1) / channels;
+      if (dense && channels > 0) fold = ceil_div(kNarrow, channels);
       length = pixels / fold, rest = pixels % fold;
     }
     width = fold * channels;
-    panels = columns ? (width + kPanel - 1) / kPanel : channels;
+    panels = columns ? ceil_div(width, kPanel) : channels;
     const int64_t work = panels ? x.shape[0] * inner * channels / panels : 0;
     segments = panels >= kNormSegments ? 1 : std::clamp<int64_t>(work / kSegmentWork, 1, kNormSegments);
     segments = std::clamp<int64_t>(segments, 1, std::max<int64_t>(length, 1));

@@ -6,7 +6,7 @@ namespace ranvier::RANVIER_ISA {
 
 // f(group, j, n) for groups of columns of [0, width): as many whole vectors as group says, or a part of one.
 template <int kVectors>
-struct Group {
+struct ColumnGroup {
   static constexpr int vectors = kVectors;
 };
 
@@ -14,9 +14,9 @@ template <class T, class F>
 RANVIER_INLINE void for_each_group(int64_t width, const F& f) {
   constexpr int L = lanes<T>;
   int64_t j = 0;
-  for (; j + kNormVectors * L <= width; j += kNormVectors * L) f(Group<kNormVectors>{}, j, L);
-  for (; j + L <= width; j += L) f(Group<1>{}, j, L);
-  if (j < width) f(Group<1>{}, j, static_cast<int>(width - j));
+  for (; j + kNormVectors * L <= width; j += kNormVectors * L) f(ColumnGroup<kNormVectors>{}, j, L);
+  for (; j + L <= width; j += L) f(ColumnGroup<1>{}, j, L);
+  if (j < width) f(ColumnGroup<1>{}, j, static_cast<int>(width - j));
 }
 
 template <class T>

@@ -1,6 +1,8 @@
-// Blocks of rows between batch norm and the ReLU or max-pool behind it: made in scratch by the kernels of
-// those rooms. Rows are those of ChannelPlan in the layout of columns.
+// Blocks of rows between batch norm and the ReLU or max-pool after it: made in scratch by the kernels of
+// those kernel families. Rows are those of ChannelPlan in the layout of columns.
 #pragma once
+#include "base/caches.h"
+#include "base/integers.h"
 #include "base/parallel.h"
 #include "kernels/activation/activation.h"
 #include "kernels/conv2d_pool/tile.h"
@@ -8,13 +10,11 @@
 
 namespace ranvier {
 
-constexpr int64_t kBlockBytes = 16 << 10;  // stay in L1
-
-// Rows of a block: whole ones of kNormRows, whose sums keep their order.
+// Rows of a block, which stay in L1: whole ones of kNormRows, whose sums keep their order.
 template <class T>
 int64_t block_rows(const ChannelPlan& plan) {
   const int64_t bytes = kNormRows * std::max<int64_t>(plan.width, 1) * static_cast<int64_t>(sizeof(T));
-  return std::max<int64_t>(kBlockBytes / bytes, 1) * kNormRows;
+  return std::max<int64_t>(caches.l1 / 2 / bytes, 1) * kNormRows;
 }
 
 template <class T>
@@ -27,7 +27,7 @@ constexpr int64_t kPooledSlack = 16;  // pooling reads whole vectors
 template <class T>
 int64_t pooled_rows_size(const BatchNormForward<T>& f) {  // of a thread
   if (!f.pool.y.data) return 0;
-  return (f.pool.window[0] * f.pool.size[1] * f.x.shape[1] + kPooledSlack + 63) / 64 * 64;
+  return round_up(f.pool.window[0] * f.pool.size[1] * f.x.shape[1] + kPooledSlack, 64);
 }
 
 // Row i of windows, from their pixels z.

@@ -130,7 +130,7 @@ struct Backward {
   const NormKernels<T>& kernels;
   double *dy_sums, *dots;  // (n, c): sum dy, and sum dy (x - m), later sum dy xhat
 
-  // The group's channels have their sums; put(c, gradient) where dx is wanted.
+  // The group's channels have their sums; put(c, gradient) where dx is needed.
   template <class Put>
   void finish(int64_t n, int64_t g, const Put& put) const {
     const double mean = f.mean.data[n * plan.groups + g], rstd = f.rstd.data[n * plan.groups + g];
@@ -211,8 +211,8 @@ struct Backward {
 }  // namespace
 
 template <class T>
-size_t GroupNormForward<T>::workspace_bytes(int team) const {
-  return columns ? team * ColumnTables<T>(GroupPlan(columns, groups, x), nullptr).bytes : 0;
+size_t GroupNormForward<T>::workspace_bytes(int threads) const {
+  return columns ? threads * ColumnTables<T>(GroupPlan(columns, groups, x), nullptr).bytes : 0;
 }
 
 template <class T>
@@ -231,10 +231,10 @@ void GroupNormForward<T>::run(const Team& team, void* workspace) const {
 }
 
 template <class T>
-size_t GroupNormBackward<T>::workspace_bytes(int team) const {
+size_t GroupNormBackward<T>::workspace_bytes(int threads) const {
   const GroupPlan plan(columns, groups, x);
   const size_t sums = 2 * sizeof(double) * static_cast<size_t>(plan.samples * plan.channels + 8);
-  return sums + (columns ? team * ColumnTables<T>(plan, nullptr).bytes : 0);
+  return sums + (columns ? threads * ColumnTables<T>(plan, nullptr).bytes : 0);
 }
 
 template <class T>
@@ -261,9 +261,7 @@ void GroupNormBackward<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct GroupNormForward<float>;
-template struct GroupNormForward<double>;
-template struct GroupNormBackward<float>;
-template struct GroupNormBackward<double>;
+RANVIER_INSTANTIATE(GroupNormForward);
+RANVIER_INSTANTIATE(GroupNormBackward);
 
 }  // namespace ranvier

@@ -23,10 +23,9 @@ struct GroupNormForward {
   TensorView<T> y;
   TensorView<double> mean, rstd;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x);
     if (weight.data) v.read(weight);
     if (bias.data) v.read(bias);
@@ -45,10 +44,9 @@ struct GroupNormBackward {
   TensorView<const double> mean, rstd;  // of forward
   TensorView<T> dx, dweight, dbias;     // each may have data null
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(dy), v.read(x), v.read(mean), v.read(rstd);
     if (weight.data) v.read(weight);
     if (dx.data) v.write(dx);

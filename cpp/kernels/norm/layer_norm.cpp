@@ -9,9 +9,9 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.05;                // of a line in cache, on one core, roughly
-constexpr int64_t kSegmentWork = 1 << 14;          // elements that make a segment worth while
-constexpr int64_t kBlockBytes = int64_t{1} << 17;  // of a block of lines that is gone over twice
+constexpr double kNsPerByte = 0.05;                   // of a line in cache, on one core, roughly
+constexpr int64_t kSegmentWork = 1 << 14;             // elements that make a segment worthwhile
+constexpr int64_t kSumBlockBytes = int64_t{1} << 17;  // of the lines of a sum; decides its bits
 
 template <class T>
 struct Forward {
@@ -45,7 +45,7 @@ struct LinePlan {
     segments = std::clamp<int64_t>(lines * n / kSegmentWork, 1, kLineSegments);
     segments = std::clamp<int64_t>(segments, 1, std::max<int64_t>(lines, 1));
     const int64_t bytes = std::max<int64_t>(2 * n * int64_t(sizeof(T)), 1);
-    block = std::clamp<int64_t>(kBlockBytes / bytes, 1, kNormRows);
+    block = std::clamp<int64_t>(kSumBlockBytes / bytes, 1, kNormRows);
   }
   int64_t first(int64_t segment) const { return lines * segment / segments; }
 };
@@ -143,9 +143,7 @@ void LayerNormBackward<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct LayerNormForward<float>;
-template struct LayerNormForward<double>;
-template struct LayerNormBackward<float>;
-template struct LayerNormBackward<double>;
+RANVIER_INSTANTIATE(LayerNormForward);
+RANVIER_INSTANTIATE(LayerNormBackward);
 
 }  // namespace ranvier

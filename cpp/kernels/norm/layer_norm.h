@@ -22,10 +22,8 @@ struct LayerNormForward {
   TensorView<T> y;
   TensorView<double> mean, rstd;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x);
     if (weight.data) v.read(weight);
     if (bias.data) v.read(bias);
@@ -44,10 +42,9 @@ struct LayerNormBackward {
   TensorView<const double> mean, rstd;  // of forward
   TensorView<T> dx, dweight, dbias;     // each may have data null
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(dy), v.read(x), v.read(rstd);
     if (centered) v.read(mean);
     if (weight.data) v.read(weight);

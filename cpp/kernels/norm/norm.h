@@ -18,7 +18,7 @@
 #include <cstdint>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 

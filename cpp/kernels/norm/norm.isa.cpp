@@ -9,7 +9,6 @@ static constexpr NormKernels<T> norm_table = {moments<T>,     normalize<T>,     
                                               gradient<T>,    column_moments<T>, normalize_rows<T>,
                                               column_sums<T>, gradient_rows<T>,  parameter_sums<T>};
 
-extern const NormKernels<float> norm_kernels_float = norm_table<float>;
-extern const NormKernels<double> norm_kernels_double = norm_table<double>;
+RANVIER_DEFINE_TABLES(NormKernels, norm_kernels, norm_table);
 
 }  // namespace ranvier::RANVIER_ISA

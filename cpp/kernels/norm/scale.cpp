@@ -21,7 +21,6 @@ void BatchNormScale<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct BatchNormScale<float>;
-template struct BatchNormScale<double>;
+RANVIER_INSTANTIATE(BatchNormScale);
 
 }  // namespace ranvier

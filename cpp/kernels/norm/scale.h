@@ -7,7 +7,7 @@
 #pragma once
 #include <cstddef>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 #include "kernels/norm/norm.h"
 
 namespace ranvier {
@@ -25,12 +25,8 @@ struct BatchNormScale {
   double eps;
   TensorView<T> line;  // (3, c), C-contiguous: m, a, b
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(mean), v.read(var), v.read(weight), v.read(bias), v.write(line);
-  }
+  void buffers(ViewList& v) const { v.read(mean), v.read(var), v.read(weight), v.read(bias), v.write(line); }
 };
 
 }  // namespace ranvier

@@ -85,9 +85,7 @@ void GradientClip<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct GradientNorm<float>;
-template struct GradientNorm<double>;
-template struct GradientClip<float>;
-template struct GradientClip<double>;
+RANVIER_INSTANTIATE(GradientNorm);
+RANVIER_INSTANTIATE(GradientClip);
 
 }  // namespace ranvier

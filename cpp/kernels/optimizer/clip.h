@@ -18,10 +18,9 @@ struct GradientNorm {
   TensorView<double> norm;  // one element
   TensorView<const T> gradients[kMaxSegments];
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     if (!first) v.read(norm);
     v.write(norm);
     for (int i = 0; i < count; ++i) v.read(gradients[i]);
@@ -36,10 +35,8 @@ struct GradientClip {
   TensorView<const double> norm, limit;  // one element each
   TensorView<T> gradients[kMaxSegments];
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     if (norm.data) v.read(norm);
     v.read(limit);
     for (int i = 0; i < count; ++i) v.read(gradients[i]), v.write(gradients[i]);

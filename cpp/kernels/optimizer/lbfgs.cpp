@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "base/parallel.h"
 #include "kernels/optimizer/kernels.h"
 
@@ -12,7 +13,7 @@ namespace {
 constexpr int64_t kBlock = 4096;  // stays in the first cache between an update and the next dot product
 constexpr double kNsPerElement = 0.3;
 
-int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
+int64_t blocks_of(int64_t n) { return ceil_div(n, kBlock); }
 
 // f(first element, elements, block) for this thread's blocks of n elements.
 template <class F>
@@ -69,7 +70,7 @@ void LbfgsLoop<T>::run(const Team& team, void* workspace) const {
     for (int k = 0; k < count; ++k) {
       const int i = second ? k : count - 1 - k;
       const T* seen = second ? changes[i].data : steps[i].data;
-      // By turns, so that nobody overwrites the sums that another thread still reads.
+      // By turns, so that no thread overwrites the sums that another thread still reads.
       double* partial = static_cast<double*>(workspace) + (k % 2) * blocks_of(n);
       for_each_block(team, n, [&](int64_t first, int64_t length, int64_t block) {
         if (moved) kernels.add_scaled(d + first, moved + first, length, factor);
@@ -87,9 +88,7 @@ void LbfgsLoop<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct FlatDot<float>;
-template struct FlatDot<double>;
-template struct LbfgsLoop<float>;
-template struct LbfgsLoop<double>;
+RANVIER_INSTANTIATE(FlatDot);
+RANVIER_INSTANTIATE(LbfgsLoop);
 
 }  // namespace ranvier

@@ -5,7 +5,7 @@
 #pragma once
 #include <cstddef>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -15,12 +15,9 @@ struct FlatDot {  // product = a . b
   TensorView<const T> a, b;
   TensorView<double> product;  // one element
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(a), v.read(b), v.write(product);
-  }
+  void buffers(ViewList& v) const { v.read(a), v.read(b), v.write(product); }
 };
 
 constexpr int kMaxPairs = 32;  // of one call; a longer history takes several
@@ -43,10 +40,9 @@ struct LbfgsLoop {
   TensorView<double> alphas;                                 // (count,), written by the first loop
   TensorView<const double> scale;                            // one element; data null: none
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(direction), v.write(direction), v.read(ro);
     for (int i = 0; i < count; ++i) v.read(changes[i]), v.read(steps[i]);
     if (second)

@@ -42,7 +42,6 @@ void AverageWeight::run(const Team& team, void*) const {
   });
 }
 
-template struct MoveParameters<float>;
-template struct MoveParameters<double>;
+RANVIER_INSTANTIATE(MoveParameters);
 
 }  // namespace ranvier

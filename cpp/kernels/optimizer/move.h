@@ -14,10 +14,8 @@ struct MoveParameters {
   TensorView<T> parameters[kMaxSegments];
   TensorView<const T> values[kMaxSegments];  // of the same shapes; any strides, as the parameters
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(factor);
     for (int i = 0; i < count; ++i) v.read(parameters[i]), v.write(parameters[i]), v.read(values[i]);
   }
@@ -31,12 +29,8 @@ struct AverageWeight {
   TensorView<int64_t> count;  // one element
   TensorView<double> weight;  // one element
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(count), v.write(count), v.write(weight);
-  }
+  void buffers(ViewList& v) const { v.read(count), v.write(count), v.write(weight); }
 };
 
 }  // namespace ranvier

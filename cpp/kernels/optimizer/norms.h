@@ -21,19 +21,19 @@ RANVIER_INLINE vec<double> load_double(const T* p, int n) {  // the first n, the
   return load_double(last);
 }
 
-struct Sum {
+struct AddedUp {
   RANVIER_INLINE double finish(vec<double> sum) { return reduce_add(sum); }
   RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return a + b; }
 };
-struct SumOfProducts : Sum {
+struct SumOfProducts : AddedUp {
   RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double> b, double) {
     return fma(a, b, sum);
   }
 };
-struct SumOfMagnitudes : Sum {
+struct SumOfMagnitudes : AddedUp {
   RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double>, double) { return sum + abs(a); }
 };
-struct SumOfPowers : Sum {
+struct SumOfPowers : AddedUp {
   RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double>, double p) {
     return sum + pow(abs(a), broadcast(p));
   }

@@ -83,7 +83,6 @@ void OptimizerStep<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct OptimizerStep<float>;
-template struct OptimizerStep<double>;
+RANVIER_INSTANTIATE(OptimizerStep);
 
 }  // namespace ranvier

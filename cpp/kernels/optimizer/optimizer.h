@@ -12,7 +12,7 @@
 #pragma once
 #include <cstddef>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -51,10 +51,8 @@ struct OptimizerStep {
   TensorView<const double> loss_double;  // the same, for a loss in double
   OptimizerSegment<T> segments[kMaxSegments];
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(settings);
     if (loss.data) v.read(loss);
     if (loss_double.data) v.read(loss_double);

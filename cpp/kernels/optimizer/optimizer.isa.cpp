@@ -29,7 +29,6 @@ static constexpr OptimizerKernels<T> kernels_of = {update<Sgd, T, SgdNumbers<T>>
                                                    add_penalty<T>,
                                                    penalty<T>};
 
-extern const OptimizerKernels<float> optimizer_kernels_float = kernels_of<float>;
-extern const OptimizerKernels<double> optimizer_kernels_double = kernels_of<double>;
+RANVIER_DEFINE_TABLES(OptimizerKernels, optimizer_kernels, kernels_of);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -49,7 +49,6 @@ void WeightPenalty<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct WeightPenalty<float>;
-template struct WeightPenalty<double>;
+RANVIER_INSTANTIATE(WeightPenalty);
 
 }  // namespace ranvier

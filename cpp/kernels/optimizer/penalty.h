@@ -22,10 +22,9 @@ struct WeightPenalty {
   TensorView<const T> parameters[kMaxSegments];
   TensorView<T> gradients[kMaxSegments];  // data null: the value alone
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(l1), v.read(l2), v.read(scale);
     if (!first) v.read(value);
     v.write(value);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/integers.h"
 #include "base/parallel.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -14,7 +15,7 @@ constexpr int64_t kChunk = 256;
 // f(i, begin, end) for this thread's share of count arrays of size(i) elements each.
 template <class Size, class F>
 void for_each_share(const OpenTeam& team, int count, const Size& size, const F& f) {
-  const auto chunks = [&](int i) { return (size(i) + kChunk - 1) / kChunk; };
+  const auto chunks = [&](int i) { return ceil_div(size(i), kChunk); };
   int64_t total = 0;
   for (int i = 0; i < count; ++i) total += chunks(i);
   int64_t begin = team.share_begin(total), end = team.share_end(total);
@@ -29,7 +30,7 @@ void for_each_share(const OpenTeam& team, int count, const Size& size, const F& 
 // A sum over all arrays has a partial for each kBlock elements of one: its order does not depend on the team.
 constexpr int64_t kBlock = 16 * kChunk;
 
-inline int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
+inline int64_t blocks_of(int64_t n) { return ceil_div(n, kBlock); }
 
 template <class T>
 size_t partials_bytes(const TensorView<T>* arrays, int count) {

@@ -104,7 +104,7 @@ void Pad<T>::run(const Team& team, void*) const {
   const int64_t size = f.y[last], b = f.before[last], step = f.stride[last];
   const int64_t begin = std::clamp<int64_t>(b, 0, size), end = std::clamp(f.x[last] + b, begin, size);
   const PaddedRow<T> row{begin, end, size, step, value};
-  const T* from = x.data + (b < 0 ? -b * step : 0);  // behind what is cropped at the front of a row
+  const T* from = x.data + (b < 0 ? -b * step : 0);  // after what is cropped at the front of a row
   // the rows of a plane
   const int64_t rows = last ? f.y[above] : 1, inside = last ? f.x[above] : 1;
   const int64_t top = last ? f.before[above] : 0, stride = last ? f.stride[above] : 0;
@@ -128,7 +128,6 @@ void Pad<T>::run(const Team& team, void*) const {
       });
 }
 
-template struct Pad<float>;
-template struct Pad<double>;
+RANVIER_INSTANTIATE(Pad);
 
 }  // namespace ranvier

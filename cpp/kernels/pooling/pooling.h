@@ -11,7 +11,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 #include "kernels/pooling/axis.h"
 
 namespace ranvier {
@@ -31,10 +31,7 @@ struct MaxPool2dForward {
 
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y), v.write(where);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y), v.write(where); }
 };
 
 // dx = dy where the element was its window's maximum, summed over windows; dy and where of any strides.
@@ -49,10 +46,7 @@ struct MaxPool2dBackward {
 
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(where), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(where), v.write(dx); }
 };
 
 // indices = the place of each maximum in its image: h * width + w. All of one layout.
@@ -63,12 +57,8 @@ struct MaxPool2dIndices {
   TensorView<int64_t> indices;
   PoolAxis rows, columns;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(where), v.write(indices);
-  }
+  void buffers(ViewList& v) const { v.read(where), v.write(indices); }
 };
 
 // y = sum of the window / divisor; divisor 0: the number of elements in the window.
@@ -83,10 +73,7 @@ struct AvgPool2dForward {
 
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 // dx = dy / divisor, summed over the windows that the element is in; dy of any strides.
@@ -101,10 +88,7 @@ struct AvgPool2dBackward {
 
   size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.write(dx); }
 };
 
 // The loops over a range of units, which are rows of the result ([n, oh] channels-last, [n, c, oh] in NCHW)

@@ -23,8 +23,7 @@ void ProbeFma<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct ProbeFma<float>;
-template struct ProbeFma<double>;
+RANVIER_INSTANTIATE(ProbeFma);
 
 double ProbeBandwidth::bytes() const {
   const double once = static_cast<double>(numel(buffer)) * sizeof(float) * static_cast<double>(repeats);

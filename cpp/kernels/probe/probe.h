@@ -6,7 +6,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -19,12 +19,8 @@ struct ProbeFma {
   TensorView<T> sink;  // (shares): the chains' sums, so that no chain is dead code
 
   double flops() const;  // of one call
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.write(sink);
-  }
+  void buffers(ViewList& v) const { v.write(sink); }
 };
 
 enum class ProbeTraffic { read, read_write };
@@ -40,12 +36,8 @@ struct ProbeBandwidth {
   TensorView<float> sink;    // (n / kBlock)
 
   double bytes() const;  // moved by one call: a byte read and written counts twice
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.write(buffer), v.write(sink);
-  }
+  void buffers(ViewList& v) const { v.write(buffer), v.write(sink); }
 };
 
 // `repeats` barriers of an open team: tens of nanoseconds where the cores share a cache, hundreds where they
@@ -54,7 +46,6 @@ struct ProbeBarrier {
   static constexpr const char* name = "probe_barrier";
   int64_t repeats;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
   template <class V>
   void buffers(V&) const {}

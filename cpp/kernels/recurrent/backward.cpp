@@ -1,5 +1,6 @@
 // A recurrent layer backward: the loop against time, then the gradients that sum over all steps.
 #include "base/carve.h"
+#include "base/integers.h"
 #include "base/parallel.h"
 #include "kernels/recurrent/sequence.h"
 #include "kernels/reduce/reduce.h"
@@ -16,10 +17,10 @@ struct Backward {
   T *dgates, *dproduct;         // of all steps: the gradients to x W_ih^T and to h W_hh^T
   T* packed;                    // W_hh
   T* carry;                     // see CellBackward; LSTM: dc0 itself
-  char* scratch;                // of one of the products or sums behind the loop
+  char* scratch;                // of one of the products or sums after the loop
   size_t bytes;
 
-  Backward(const RecurrentBackward<T>& c, void* workspace, int team)
+  Backward(const RecurrentBackward<T>& c, void* workspace, int threads)
       : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
     Carver carver(workspace);
     dgates = carver.take<T>(rows * width);
@@ -27,7 +28,7 @@ struct Backward {
     packed = carver.take<T>(recurrent_product(1).elements());
     carry = call.cell == Cell::gru ? carver.take<T>(call.batch * hidden) : call.dc0.data;
     size_t most = 0;
-    each_sum([&](const auto& sum) { most = std::max(most, sum.workspace_bytes(team)); });
+    each_sum([&](const auto& sum) { most = std::max(most, sum.workspace_bytes(threads)); });
     scratch = carver.take<char>(static_cast<int64_t>(most));
     bytes = carver.used();
   }
@@ -62,9 +63,9 @@ struct Backward {
     if (call.dx.data)
       use(product(as_matrix(of_x, rows, width), as_matrix(call.w_ih.data, width, size), call.dx));
     if (call.dw_ih.data)
-      use(product(turned(of_x, rows, width), as_matrix(call.x.data, rows, size), call.dw_ih));
+      use(product(transposed(of_x, rows, width), as_matrix(call.x.data, rows, size), call.dw_ih));
     if (call.dw_hh.data)
-      use(product(turned(of_h, rows, width), as_matrix(call.h_before.data, rows, hidden), call.dw_hh));
+      use(product(transposed(of_h, rows, width), as_matrix(call.h_before.data, rows, hidden), call.dw_hh));
     if (call.db_ih.data) use(total(of_x, call.db_ih));
     if (call.db_hh.data) use(total(of_h, call.db_hh));
   }
@@ -99,7 +100,7 @@ struct Backward {
   void run(const OpenTeam& team) const {
     const int index = team.index(), size = team.size();
     const int64_t begin = team.share_begin(call.batch), end = team.share_end(call.batch);
-    const PackedProduct<T> recurrent = recurrent_product((call.batch + size - 1) / size);
+    const PackedProduct<T> recurrent = recurrent_product(ceil_div(call.batch, size));
     recurrent.pack(packed, index, size);
     start(call.dh0.data, call.dh_n, begin * hidden, end * hidden);
     if (carry) start(carry, call.dc_n, begin * hidden, end * hidden);
@@ -115,8 +116,8 @@ struct Backward {
 }  // namespace
 
 template <class T>
-size_t RecurrentBackward<T>::workspace_bytes(int team) const {
-  return Backward<T>(*this, nullptr, team).bytes;
+size_t RecurrentBackward<T>::workspace_bytes(int threads) const {
+  return Backward<T>(*this, nullptr, threads).bytes;
 }
 
 template <class T>
@@ -125,7 +126,6 @@ void RecurrentBackward<T>::run(const Team& team, void* workspace) const {
   team.region(backward.cost(), [&](const OpenTeam& team) { backward.run(team); });
 }
 
-template struct RecurrentBackward<float>;
-template struct RecurrentBackward<double>;
+RANVIER_INSTANTIATE(RecurrentBackward);
 
 }  // namespace ranvier

@@ -1,5 +1,6 @@
 // A recurrent layer forward: all inputs through their weights at once, then the loop over time.
 #include "base/carve.h"
+#include "base/integers.h"
 #include "base/parallel.h"
 #include "kernels/recurrent/sequence.h"
 
@@ -16,17 +17,17 @@ struct Forward {
   char* scratch;                // of the product with x
   size_t bytes;
 
-  Forward(const RecurrentForward<T>& c, void* workspace, int team)
+  Forward(const RecurrentForward<T>& c, void* workspace, int threads)
       : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
     Carver carver(workspace);
     product = carver.take<T>(call.batch * width);
     packed = carver.take<T>(recurrent_product(1).elements());
     bias = carver.take<T>(width);
-    scratch = carver.take<char>(static_cast<int64_t>(input_product().workspace_bytes(team)));
+    scratch = carver.take<char>(static_cast<int64_t>(input_product().workspace_bytes(threads)));
     bytes = carver.used();
   }
 
-  // Only a GRU's r stands between the two biases: all others are added up, and added in the loop.
+  // Only a GRU's r is between the two biases. All others are summed, and their sum is added in the loop.
   bool has_one_bias() const { return call.cell != Cell::gru; }
 
   void add_up_biases() const {
@@ -39,7 +40,7 @@ struct Forward {
     const int64_t size = call.w_ih.shape[1];
     Matmul<T> m{};
     m.a = as_matrix(call.x.data, rows, size);
-    m.b = turned(call.w_ih.data, width, size);
+    m.b = transposed(call.w_ih.data, width, size);
     if (!has_one_bias()) m.bias = call.b_ih;
     m.c = as_matrix(gates(), rows, width);
     return m;
@@ -84,7 +85,7 @@ struct Forward {
     const int index = team.index(), size = team.size();
     const int64_t begin = team.share_begin(call.batch), end = team.share_end(call.batch);
     input_product().run(team, scratch);
-    const PackedProduct<T> recurrent = recurrent_product((call.batch + size - 1) / size);
+    const PackedProduct<T> recurrent = recurrent_product(ceil_div(call.batch, size));
     recurrent.pack(packed, index, size);
     if (index == 0) add_up_biases();
     start(call.h_n.data, call.h0, begin * hidden, end * hidden);
@@ -97,8 +98,8 @@ struct Forward {
 }  // namespace
 
 template <class T>
-size_t RecurrentForward<T>::workspace_bytes(int team) const {
-  return Forward<T>(*this, nullptr, team).bytes;
+size_t RecurrentForward<T>::workspace_bytes(int threads) const {
+  return Forward<T>(*this, nullptr, threads).bytes;
 }
 
 template <class T>
@@ -107,7 +108,6 @@ void RecurrentForward<T>::run(const Team& team, void* workspace) const {
   team.region(forward.cost(), [&](const OpenTeam& team) { forward.run(team); });
 }
 
-template struct RecurrentForward<float>;
-template struct RecurrentForward<double>;
+RANVIER_INSTANTIATE(RecurrentForward);
 
 }  // namespace ranvier

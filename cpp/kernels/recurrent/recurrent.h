@@ -4,7 +4,7 @@
 //   tanh(c') GRU   r, z = sigmoid(.) of the same;  n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = n + z (h
 //   - n) RNN   h' = tanh(.) or max(., 0) of the same
 //
-// G gates of H units lie side by side, in PyTorch's order: i f g o; r z n. All arrays are contiguous and
+// G gates of H units are side by side, in PyTorch's order: i f g o; r z n. All arrays are contiguous and
 // time-major: the rows of step t are the sequences that have a step t, the longest first, so that each step's
 // rows are the first ones of the step before.
 //
@@ -12,12 +12,12 @@
 //   H) sizes (steps): the rows of each step, from N on never growing; or null: `batch` in each
 //
 // x W_ih^T of all steps is one product before the loop over time, the weights' gradients are one each after
-// it. In the loop a thread takes some of the sequences through all of time, and waits for nobody.
+// it. In the loop a thread takes some of the sequences through all of time, and waits for no other thread.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -39,10 +39,9 @@ struct RecurrentForward {
   // before
   TensorView<T> candidate, h_before, c_before;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x), v.read(w_ih), v.read(w_hh), v.read(b_ih), v.read(b_hh), v.read(h0), v.read(c0), v.read(sizes);
     v.write(y), v.write(h_n), v.write(c_n), v.write(gates);
     v.write(candidate), v.write(h_before), v.write(c_before);
@@ -61,17 +60,16 @@ struct RecurrentBackward {
   TensorView<T> dh0, dc0;
   TensorView<T> dx, dw_ih, dw_hh, db_ih, db_hh;  // each may have data null
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(dy), v.read(dh_n), v.read(dc_n), v.read(x), v.read(y), v.read(gates), v.read(candidate);
     v.read(h_before), v.read(c_before), v.read(w_ih), v.read(w_hh), v.read(sizes);
     v.write(dh0), v.write(dc0), v.write(dx), v.write(dw_ih), v.write(dw_hh), v.write(db_ih), v.write(db_hh);
   }
 };
 
-// The gates of one step, for some of its rows: rows of H or of GH elements, one behind the other.
+// The gates of one step, for some of its rows: rows of H or of GH elements, one after another.
 template <class T>
 struct CellForward {
   int64_t rows, hidden;

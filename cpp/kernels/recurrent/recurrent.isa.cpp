@@ -141,7 +141,6 @@ static constexpr RecurrentKernels<T> recurrent_table = {
     {lstm<T>, gru<T>, rnn<true, T>, rnn<false, T>},
     {lstm_backward<T>, gru_backward<T>, rnn_backward<true, T>, rnn_backward<false, T>}};
 
-extern const RecurrentKernels<float> recurrent_kernels_float = recurrent_table<float>;
-extern const RecurrentKernels<double> recurrent_kernels_double = recurrent_table<double>;
+RANVIER_DEFINE_TABLES(RecurrentKernels, recurrent_kernels, recurrent_table);
 
 }  // namespace ranvier::RANVIER_ISA

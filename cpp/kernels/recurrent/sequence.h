@@ -1,4 +1,4 @@
-// The rows of each step of a sequence, and the product with the state, which stands in the loop over time.
+// The rows of each step of a sequence, and the product with the state inside the loop over time.
 #pragma once
 #include <algorithm>
 
@@ -50,7 +50,7 @@ TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns) {
   return as_matrix(data, rows, columns, columns, 1);
 }
 template <class T>
-TensorView<T> turned(T* data, int64_t rows, int64_t columns) {
+TensorView<T> transposed(T* data, int64_t rows, int64_t columns) {
   return as_matrix(data, columns, rows, 1, columns);
 }
 

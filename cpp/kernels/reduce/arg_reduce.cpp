@@ -10,7 +10,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kPanel = 256;         // columns that are searched side by side
-constexpr int64_t kPartWork = 1 << 14;  // elements that make a part of a line worth while
+constexpr int64_t kPartWork = 1 << 14;  // elements that make a part of a line worthwhile
 
 template <class T>
 struct Found {
@@ -70,13 +70,13 @@ struct Search {
   }
 
   // `count` short lines, `apart` from each other, as the columns of a tile.
-  void turned(const T* x, int64_t count, int64_t apart, int64_t* y, int64_t step_y) const {
+  void transposed(const T* x, int64_t count, int64_t apart, int64_t* y, int64_t step_y) const {
     alignas(64) T tile[kReduceShort * kReduceLanes], best[kReduceLanes];
     ArgIndex<T> at[kReduceLanes];
     const int64_t n = call.x.shape[call.axis];
     for (int64_t i = 0; i < count; i += kernels.lanes) {
       const int some = static_cast<int>(std::min<int64_t>(kernels.lanes, count - i));
-      kernels.turn(tile, x + i * apart, apart, some, n);
+      kernels.transpose_lines(tile, x + i * apart, apart, some, n);
       kernels.arg[call.maximum](tile, kernels.lanes, static_cast<int>(n), kernels.lanes, best, at);
       for (int j = 0; j < some; ++j) y[(i + j) * step_y] = at[j];
     }
@@ -133,13 +133,12 @@ void ArgReduce<T>::run(const Team& team, void* workspace) const {
       const T* from = x.data + offsets[1];
       int64_t* to = y.data + offsets[0];
       if (side_by_side) return search.columns(from, count, to, step_y);
-      if (step == 1 && length <= kReduceShort) return search.turned(from, count, apart, to, step_y);
+      if (step == 1 && length <= kReduceShort) return search.transposed(from, count, apart, to, step_y);
       for (int64_t i = 0; i < count; ++i) to[i * step_y] = search.line(from + i * apart, 0, length).at;
     });
   });
 }
 
-template struct ArgReduce<float>;
-template struct ArgReduce<double>;
+RANVIER_INSTANTIATE(ArgReduce);
 
 }  // namespace ranvier

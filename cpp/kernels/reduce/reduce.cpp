@@ -1,12 +1,13 @@
-// reduce's loops, blind to the ISA. The axes fall into those that stay and those that are reduced; where a
-// reduced one is innermost in memory the inner loop runs along it, else across rows, a panel of columns at a
-// time.
+// reduce's loops, independent of the ISA. The axes fall into those that stay and those that are reduced;
+// where a reduced one is innermost in memory the inner loop runs along it, else across rows, a panel of
+// columns at a time.
 #include "kernels/reduce/reduce.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/integers.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 #include "kernels/reduce/pairwise.h"
@@ -17,10 +18,7 @@ namespace {
 
 constexpr int kCenter = 0, kY = 1, kX = 2;
 constexpr int64_t kShortRun = 64;          // shorter runs along memory are collected in a buffer first
-constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment of its own worth while
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a separate segment worthwhile
 
 template <class T>
 LoopNest<3> kept_axes(const Reduce<T>& r) {
@@ -182,21 +180,21 @@ struct Reduction {
     });
   }
 
-  // `count` lines of contiguous elements: short ones are turned, so that a vector of them is summed element
-  // by element.
+  // `count` lines of contiguous elements: short ones are transposed, so that a vector of them is summed
+  // element by element.
   void run_lines(int64_t count, const int64_t* offsets) const {
     const int inner = plan.kept.ndim - 1, op = static_cast<int>(r.op);
     const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
     const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
-    const bool turned = n <= kReduceShort && plan.kept.shape[inner] >= kReduceLanes;
-    const int64_t most = turned ? kernels.lanes : kReduceLanes;
+    const bool transposed = n <= kReduceShort && plan.kept.shape[inner] >= kReduceLanes;
+    const int64_t most = transposed ? kernels.lanes : kReduceLanes;
     alignas(64) T tile[kReduceShort * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
     for (int64_t i = 0; i < count; i += most) {
       const int some = static_cast<int>(std::min(most, count - i));
       const T* x = r.x.data + offsets[kX] + i * line;
       const T* center = r.center.data ? r.center.data + offsets[kCenter] + i * step_center : nullptr;
-      if (turned) {
-        kernels.turn(tile, x, line, some, n);
+      if (transposed) {
+        kernels.transpose_lines(tile, x, line, some, n);
         for (int j = 0; center && j < some; ++j) centers[j] = center[j * step_center];
         kernels.columns[op](tile, kernels.lanes, n, kernels.lanes, center ? centers : nullptr, totals);
       } else {
@@ -272,9 +270,9 @@ struct Reduction {
 }  // namespace
 
 template <class T>
-size_t Reduce<T>::workspace_bytes(int team) const {
+size_t Reduce<T>::workspace_bytes(int threads) const {
   const Plan<T> plan(*this);
-  return sizeof(T) * (plan.totals() + team * plan.scratch());
+  return sizeof(T) * (plan.totals() + threads * plan.scratch());
 }
 
 template <class T>
@@ -300,7 +298,6 @@ void Reduce<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct Reduce<float>;
-template struct Reduce<double>;
+RANVIER_INSTANTIATE(Reduce);
 
 }  // namespace ranvier

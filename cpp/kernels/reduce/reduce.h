@@ -19,7 +19,7 @@
 #include <type_traits>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -30,8 +30,8 @@ constexpr int64_t kReduceBlock = 1 << 14;  // of a call
 constexpr int64_t kReduceRows = 32;        // rows of a block that is reduced across
 constexpr int64_t kReducePanel = 512;      // columns of such a block
 constexpr int64_t kReduceSegments = 16;
-constexpr int64_t kReduceShort = 48;   // lines up to this are turned, and reduced as the columns of a tile
-constexpr int64_t kReduceLanes = 16;   // of a tile, at most
+constexpr int64_t kReduceShort = 48;  // lines up to this are transposed, and reduced as the columns of a tile
+constexpr int64_t kReduceLanes = 16;  // of a tile, at most
 constexpr int64_t kArgRows = 1 << 16;  // of a column that are searched at once
 
 template <class T>
@@ -45,10 +45,9 @@ struct Reduce {
   TensorView<const T> center;  // or data null
   TensorView<T> y;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
+  void buffers(ViewList& v) const {
     v.read(x);
     if (center.data) v.read(center);
     v.write(y);
@@ -64,12 +63,9 @@ struct ArgReduce {
   TensorView<const T> x;
   TensorView<int64_t> y;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>
@@ -96,7 +92,7 @@ struct ReduceKernels {
   // Element k of `count` lines, count <= lanes, at tile[k * lanes ...], for k < n <= kReduceShort; the other
   // lanes are 0. tile holds kReduceShort rounded up to lanes.
   int lanes;
-  void (*turn)(T* tile, const T* x, int64_t line, int count, int64_t n);
+  void (*transpose_lines)(T* tile, const T* x, int64_t line, int count, int64_t n);
 };
 
 RANVIER_TABLES(ReduceKernels, reduce_kernels)

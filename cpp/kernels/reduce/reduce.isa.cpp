@@ -268,7 +268,7 @@ static void arg_columns(const T* x, int64_t stride, int rows, int64_t width, T* 
 
 // Short lines as columns of a tile.
 template <class T>
-static void turn(T* tile, const T* x, int64_t line, int count, int64_t n) {
+static void transpose_lines(T* tile, const T* x, int64_t line, int count, int64_t n) {
   load_tile(*reinterpret_cast<Tile<T>*>(tile), x, line, 1, count, n);
 }
 
@@ -283,7 +283,7 @@ static void turn(T* tile, const T* x, int64_t line, int count, int64_t n) {
    find<T>,                                       \
    {arg_columns<false, T>, arg_columns<true, T>}, \
    lanes<T>,                                      \
-   turn<T>}
+   transpose_lines<T>}
 #define RANVIER_JOINS(T)                                                   \
   {join<T, Sum<T>>, join<T, Max<T>>,     join<T, Min<T>>, join<T, Sum<T>>, \
    join<T, Sum<T>>, join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>}

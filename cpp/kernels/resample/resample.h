@@ -12,7 +12,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/views.h"
 #include "kernels/resample/axis.h"
 
 namespace ranvier {
@@ -25,12 +25,9 @@ struct Resample {
   ResampleAxis rows, columns;  // of the direction that is not transposed
   bool transposed, channels_last;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 // One axis's matrix: row i has the entries [starts[i], starts[i + 1]).

@@ -1,5 +1,6 @@
 // resample's loops over one row, compiled once for each ISA level.
 #include "kernels/resample/resample.h"
+#include "base/caches.h"
 
 #include "simd/vec.h"
 
@@ -134,15 +135,14 @@ static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, in
   }
 }
 
-constexpr int64_t kBlockBytes = 8192;  // of y: what it is made of stays in L1
-
 // A row of pixels of x whose channels and columns are contiguous: block by block, each after the sum over
 // rows has come as far as it reads.
 template <class T>
 static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                         int64_t i, const T* x, T* scratch, T* y) {
   const int64_t channels = f.y.shape[1], pixel = channels * static_cast<int64_t>(sizeof(T));
-  const int64_t block = pixel < kBlockBytes ? kBlockBytes / pixel : 1;
+  const int64_t bytes = caches.l1 / 4;  // of y: what it is made of stays in L1 too
+  const int64_t block = pixel < bytes ? bytes / pixel : 1;
   const int32_t first = rows.starts[i];
   RowSum<T> s{x, f.x.strides[2], rows.inputs + first, rows.weights + first, rows.starts[i + 1] - first};
   int64_t summed = 0;  // pixels

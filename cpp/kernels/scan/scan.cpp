@@ -1,6 +1,5 @@
 #include "kernels/scan/scan.h"
 
-#include "base/loop_nest.h"
 #include "base/parallel.h"
 #include "base/without_axis.h"
 
@@ -16,9 +15,7 @@ double cost_ns(double ns_per_float, int64_t elements) {
 
 template <class T>
 void Scan<T>::run(const Team& team, void*) const {
-  const int nd = x.ndim;
-  const LoopNest<2> nest(nd - 1, WithoutAxis(x.shape, nd, axis),
-                         {WithoutAxis(x.strides, nd, axis), WithoutAxis(y.strides, nd, axis)});
+  const LoopNest<2> nest = lines_along(axis, x, y);
   const int last = nest.ndim - 1;
   const int64_t n = x.shape[axis];
   const auto function = scan_kernels<T>().scan[static_cast<int>(op)][reverse];
@@ -37,10 +34,7 @@ void Scan<T>::run(const Team& team, void*) const {
 
 template <class T>
 void ProductBackward<T>::run(const Team& team, void*) const {
-  const int nd = dx.ndim;
-  const LoopNest<3> nest(nd - 1, WithoutAxis(dx.shape, nd, axis),
-                         {WithoutAxis(dy.strides, nd, axis), WithoutAxis(x.strides, nd, axis),
-                          WithoutAxis(dx.strides, nd, axis)});
+  const LoopNest<3> nest = lines_along(axis, dy, x, dx);
   const int last = nest.ndim - 1;
   const int64_t n = dx.shape[axis];
   if (n == 0) return;
@@ -58,9 +52,7 @@ void ProductBackward<T>::run(const Team& team, void*) const {
       });
 }
 
-template struct Scan<float>;
-template struct Scan<double>;
-template struct ProductBackward<float>;
-template struct ProductBackward<double>;
+RANVIER_INSTANTIATE(Scan);
+RANVIER_INSTANTIATE(ProductBackward);
 
 }  // namespace ranvier

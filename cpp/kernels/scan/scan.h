@@ -9,13 +9,14 @@
 //                     of the last place, and the others have none: the gradient of the whole product.
 //
 //   x, y, dy, dx of one shape with at least one dimension, any strides. The axis is walked in order: one
-//   element after another where lines lie side by side in memory, else a vector at a time, with a fixed tree
+//   element after another where lines are side by side in memory, else a vector at a time, with a fixed tree
 //   inside of it. The order depends on the line's length and the layout alone.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/lines.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -30,12 +31,8 @@ struct Scan {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>
@@ -45,23 +42,14 @@ struct ProductBackward {
   TensorView<const T> dy, x;
   TensorView<T> dx;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(x), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(x), v.write(dx); }
 };
 
-// `count` lines of n elements: element k of line i of a tensor lies at data[i * line + k * step].
+// `count` lines of n elements.
 template <class T>
 struct ScanLines {
   const Team* team;
-  template <class E>
-  struct Lines {
-    E* data;
-    int64_t line, step;
-  };
   int64_t count, n;
   Lines<const T> x, dy;
   bool only_last;  // dy has only the last element of each line

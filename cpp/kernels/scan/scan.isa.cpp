@@ -8,14 +8,14 @@
 namespace ranvier::RANVIER_ISA {
 
 // identity leaves every element as it is: x + -0 is x for every x, -0 included.
-struct Sum {
+struct RunningSum {
   static constexpr int identity_sign = -1, identity = 0;
   template <class V>
   RANVIER_INLINE V join(V a, V b) {
     return a + b;
   }
 };
-struct Product {
+struct RunningProduct {
   static constexpr int identity_sign = 1, identity = 1;
   template <class V>
   RANVIER_INLINE V join(V a, V b) {
@@ -29,7 +29,7 @@ static constexpr T kIdentity = T(Op::identity_sign) * T(Op::identity);
 // Between two looks for a signal: so many elements of a line, or steps of a vector of lines.
 constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
 
-// One line whose elements lie side by side: a vector at a time, and the total of what came before.
+// One line whose elements are side by side: a vector at a time, and the total of what came before.
 template <class T, class Op, bool reverse>
 static void along(const Team& team, int64_t n, const T* x, T* y) {
   constexpr int L = lanes<T>;
@@ -144,10 +144,10 @@ static void product_backward(const ScanLines<T>& l) {
 
 template <class T>
 static constexpr ScanKernels<T> scan_table = {
-    {{scan<T, Sum, false>, scan<T, Sum, true>}, {scan<T, Product, false>, scan<T, Product, true>}},
+    {{scan<T, RunningSum, false>, scan<T, RunningSum, true>},
+     {scan<T, RunningProduct, false>, scan<T, RunningProduct, true>}},
     product_backward<T>};
 
-extern const ScanKernels<float> scan_kernels_float = scan_table<float>;
-extern const ScanKernels<double> scan_kernels_double = scan_table<double>;
+RANVIER_DEFINE_TABLES(ScanKernels, scan_kernels, scan_table);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -1,6 +1,5 @@
 #include "kernels/softmax/softmax.h"
 
-#include "base/loop_nest.h"
 #include "base/parallel.h"
 #include "base/without_axis.h"
 
@@ -18,9 +17,7 @@ double cost_ns(int64_t elements) {
 
 template <class T>
 void SoftmaxForward<T>::run(const Team& team, void*) const {
-  const int nd = x.ndim;
-  const LoopNest<2> nest(nd - 1, WithoutAxis(x.shape, nd, axis),
-                         {WithoutAxis(x.strides, nd, axis), WithoutAxis(y.strides, nd, axis)});
+  const LoopNest<2> nest = lines_along(axis, x, y);
   const int last = nest.ndim - 1;
   const int64_t n = x.shape[axis];
   const auto function = softmax_kernels<T>().forward[log];
@@ -37,10 +34,7 @@ void SoftmaxForward<T>::run(const Team& team, void*) const {
 
 template <class T>
 void SoftmaxBackward<T>::run(const Team& team, void*) const {
-  const int nd = dx.ndim;
-  const LoopNest<3> nest(nd - 1, WithoutAxis(dx.shape, nd, axis),
-                         {WithoutAxis(dy.strides, nd, axis), WithoutAxis(y.strides, nd, axis),
-                          WithoutAxis(dx.strides, nd, axis)});
+  const LoopNest<3> nest = lines_along(axis, dy, y, dx);
   const int last = nest.ndim - 1;
   const int64_t n = dx.shape[axis];
   const auto function = softmax_kernels<T>().backward[log];
@@ -56,9 +50,7 @@ void SoftmaxBackward<T>::run(const Team& team, void*) const {
   });
 }
 
-template struct SoftmaxForward<float>;
-template struct SoftmaxForward<double>;
-template struct SoftmaxBackward<float>;
-template struct SoftmaxBackward<double>;
+RANVIER_INSTANTIATE(SoftmaxForward);
+RANVIER_INSTANTIATE(SoftmaxBackward);
 
 }  // namespace ranvier

@@ -2,13 +2,14 @@
 //
 //   x, y, dy, dx of one shape with at least one dimension, any strides; y may be x, dx may be dy or y. The
 //   maximum of a line is subtracted first, so that nothing overflows.
-//   A line's sums run along it in vectors, or, where lines lie side by side in memory, one lane each: their
+//   A line's sums run along it in vectors, or, where lines are side by side in memory, one lane each: their
 //   order depends on the line's length and on the layout, not on threads.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
-#include "base/tensor_view.h"
+#include "base/lines.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -20,12 +21,8 @@ struct SoftmaxForward {
   TensorView<const T> x;
   TensorView<T> y;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(y);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>
@@ -36,22 +33,13 @@ struct SoftmaxBackward {
   TensorView<const T> dy, y;
   TensorView<T> dx;
 
-  size_t workspace_bytes(int) const { return 0; }
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(dy), v.read(y), v.write(dx);
-  }
+  void buffers(ViewList& v) const { v.read(dy), v.read(y), v.write(dx); }
 };
 
-// `count` lines of n elements: element k of line i of a tensor lies at data[i * line + k * step].
+// `count` lines of n elements.
 template <class T>
 struct SoftmaxLines {
-  template <class E>
-  struct Lines {
-    E* data;
-    int64_t line, step;
-  };
   int64_t count, n;
   Lines<const T> x, dy;  // forward reads x; backward reads x, which is y, and dy
   Lines<T> out;

@@ -12,7 +12,7 @@ RANVIER_INLINE V exp_below_1(V x) {
   return exp_in_range(at_least(x, ExpRange<element_of<V>>::low));
 }
 
-// One line, along which the vectors lie.
+// One line, with vectors along it.
 template <bool is_log, class T>
 static void along(int64_t n, const T* x, T* y) {
   constexpr int L = lanes<T>, kVectors = 4;  // maxima that need not wait for each other
@@ -59,7 +59,7 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   const auto write = [&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     store_tile(tile, y + k0 * l.out.step, l.out.line, l.out.step, count, n);
   };
-  const bool whole = l.n <= kTileRows;  // then the tile keeps what the next pass wants
+  const bool whole = l.n <= kTileRows;  // then the tile keeps what the next pass needs
   vec<T> top = broadcast(-Limits<T>::infinity), odd = top, sum{};
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     read(x, l.x, k0, n);
@@ -167,7 +167,6 @@ template <class T>
 static constexpr SoftmaxKernels<T> softmax_table = {{forward<false, T>, forward<true, T>},
                                                     {backward<false, T>, backward<true, T>}};
 
-extern const SoftmaxKernels<float> softmax_kernels_float = softmax_table<float>;
-extern const SoftmaxKernels<double> softmax_kernels_double = softmax_table<double>;
+RANVIER_DEFINE_TABLES(SoftmaxKernels, softmax_kernels, softmax_table);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/loop_nest.h"
+#include "base/integers.h"
 #include "base/parallel.h"
 #include "base/without_axis.h"
 
@@ -34,7 +34,7 @@ struct Entry {
   Key key, index;
 };
 
-// An unsigned number that rises with x: the sign bit is turned round, and below 0 all others with it.
+// An unsigned number that rises with x: the sign bit is flipped, and below 0 all others too.
 template <class T>
 typename KeyOf<T>::type key_of(T x, bool descending) {
   using Key = typename KeyOf<T>::type;
@@ -47,7 +47,7 @@ typename KeyOf<T>::type key_of(T x, bool descending) {
   return descending ? ~bits : bits;
 }
 
-// e[0, n) sorted and stable, where only the first `kept` are wanted; one more entry is put in from behind.
+// e[0, n) sorted and stable, where only the first `kept` are needed; `entry` is inserted.
 template <class E>
 void insert(E* e, int64_t n, int64_t kept, E entry) {
   int64_t i = std::min(n, kept - 1);
@@ -110,8 +110,8 @@ int64_t next_candidate(const T* x, int64_t i, int64_t n, T last, bool descending
   return i;
 }
 
-// The first `kept` elements of a line: those that come before the last of the best so far are put behind
-// these, and sorted in with them where the room is full. Equal ones stay in order, as the sort is stable.
+// The first `kept` elements of a line: those that come before the last of the best so far are appended
+// and, when the space is full, sorted together with them. Equal ones stay in order, as the sort is stable.
 template <class T, class EntryAt>
 const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
                              bool descending, Entry<T>* scratch, const EntryAt& entry) {
@@ -165,22 +165,19 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
 
 template <class T>
 int64_t scratch_bytes(int64_t n) {  // of one thread, whole cache lines
-  return (2 * n * int64_t(sizeof(Entry<T>)) + 63) / 64 * 64;
+  return round_up(2 * n * int64_t(sizeof(Entry<T>)), 64);
 }
 
 }  // namespace
 
 template <class T>
-size_t Sort<T>::workspace_bytes(int team) const {
-  return team * scratch_bytes<T>(x.shape[axis]);
+size_t Sort<T>::workspace_bytes(int threads) const {
+  return threads * scratch_bytes<T>(x.shape[axis]);
 }
 
 template <class T>
 void Sort<T>::run(const Team& team, void* workspace) const {
-  const int nd = x.ndim;
-  const LoopNest<3> nest(nd - 1, WithoutAxis(x.shape, nd, axis),
-                         {WithoutAxis(values.strides, nd, axis), WithoutAxis(indices.strides, nd, axis),
-                          WithoutAxis(x.strides, nd, axis)});
+  const LoopNest<3> nest = lines_along(axis, values, indices, x);
   const int inner = nest.ndim - 1;
   const int64_t n = x.shape[axis], kept = values.shape[axis];
   if (kept == 0) return;
@@ -207,7 +204,6 @@ void Sort<T>::run(const Team& team, void* workspace) const {
       });
 }
 
-template struct Sort<float>;
-template struct Sort<double>;
+RANVIER_INSTANTIATE(Sort);
 
 }  // namespace ranvier

@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/tensor_view.h"
+#include "base/views.h"
 
 namespace ranvier {
 
@@ -26,12 +26,9 @@ struct Sort {
   TensorView<T> values;
   TensorView<int64_t> indices;
 
-  size_t workspace_bytes(int team) const;
+  size_t workspace_bytes(int threads) const;
   void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V& v) const {
-    v.read(x), v.write(values), v.write(indices);
-  }
+  void buffers(ViewList& v) const { v.read(x), v.write(values), v.write(indices); }
 };
 
 }  // namespace ranvier

@@ -1,6 +1,7 @@
-// Products with few rows of a large b stored by rows, as in a layer at batch 1: bound by reading b, which is
-// done once, in whole rows. The sums so far lie in L1. Included by matmul.isa.cpp only.
+// GEMV: products with few rows of a large b stored by rows, as in a layer at batch 1. The time is that of
+// reading b, once, in whole rows; the sums stay in L1. Included by matmul.isa.cpp only.
 #pragma once
+#include "base/integers.h"
 #include "base/unroll.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/microkernel.h"
@@ -10,9 +11,9 @@ namespace ranvier::RANVIER_ISA {
 
 // sums[i, j] = the chain so far, + a[i, p] b[p, j] for kSteps values of p in turn: whole vectors of columns.
 template <class T, int kRows, int kSteps>
-static void stream_rows(const MatmulTile<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
+static void gemv_rows(const MatmulTile<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
-  const int64_t columns = t.columns, rs_b = t.rs_b;  // which a store might change, for all the compiler knows
+  const int64_t columns = t.columns, rs_b = t.rs_b;  // since the compiler assumes that a store may change it
   vec<T> x[kRows][kSteps];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -36,9 +37,8 @@ static void stream_rows(const MatmulTile<T>& t, const T* a, const T* b, bool fir
 
 // The same for what is left: any number of rows and steps, columns from `from` on, the last vector ragged.
 template <class T>
-static __attribute__((noinline)) void stream_rest(const MatmulTile<T>& t, int rows, int64_t steps,
-                                                  int64_t from, const T* a, const T* b, bool first, T* sums,
-                                                  int64_t width) {
+static __attribute__((noinline)) void gemv_rest(const MatmulTile<T>& t, int rows, int64_t steps, int64_t from,
+                                                const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
   for (int64_t j = from; j < t.columns; j += L) {
     const int n = t.columns - j < L ? static_cast<int>(t.columns - j) : L;
@@ -52,31 +52,30 @@ static __attribute__((noinline)) void stream_rest(const MatmulTile<T>& t, int ro
 }
 
 template <class T, int kRows>
-static void stream_steps(const MatmulTile<T>& t, const T* a, int64_t p, int64_t steps, T* sums,
-                         int64_t width) {
-  constexpr int kMost = kStreamSteps<kRows>;
+static void gemv_steps(const MatmulTile<T>& t, const T* a, int64_t p, int64_t steps, T* sums, int64_t width) {
+  constexpr int kMost = kGemvSteps<kRows>;
   const T* b = t.b + p * t.rs_b;
   a += p * t.cs_a;
   const int64_t whole = t.columns / lanes<T> * lanes<T>;
   for (; steps > 0; steps -= kMost, p += kMost, a += kMost * t.cs_a, b += kMost * t.rs_b) {
-    if (steps < kMost) return stream_rest<T>(t, kRows, steps, 0, a, b, p == 0, sums, width);
-    stream_rows<T, kRows, kMost>(t, a, b, p == 0, sums, width);
-    if (whole < t.columns) stream_rest<T>(t, kRows, kMost, whole, a, b, p == 0, sums, width);
+    if (steps < kMost) return gemv_rest<T>(t, kRows, steps, 0, a, b, p == 0, sums, width);
+    gemv_rows<T, kRows, kMost>(t, a, b, p == 0, sums, width);
+    if (whole < t.columns) gemv_rest<T>(t, kRows, kMost, whole, a, b, p == 0, sums, width);
   }
 }
 
-// Up to kStreamRows rows and kStreamColumns columns: some rows of b at a time, which stay in L1 while the
+// Up to kGemvRows rows and kGemvColumns columns: some rows of b at a time, which stay in L1 while the
 // rows of a pass, up to four at once.
 template <class T>
-static int stream_columns(int rows) {
-  return kStreamBytes / static_cast<int>(sizeof(T)) / rows / lanes<T> * lanes<T>;
+static int gemv_columns(int rows) {
+  return kGemvBytes / static_cast<int>(sizeof(T)) / rows / lanes<T> * lanes<T>;
 }
 
 template <class T>
-static void run_stream(const MatmulTile<T>& t) {
-  alignas(64) T sums[kStreamBytes / sizeof(T)];
-  const int64_t width = (t.columns + lanes<T> - 1) / lanes<T> * lanes<T>;
-  constexpr int64_t kTogether = kStreamSteps<1>;
+static void run_gemv(const MatmulTile<T>& t) {
+  alignas(64) T sums[kGemvBytes / sizeof(T)];
+  const int64_t width = round_up(t.columns, lanes<T>);
+  constexpr int64_t kTogether = kGemvSteps<1>;
   int64_t p = 0;
   do {
     const int64_t steps = t.k - p < kTogether ? t.k - p : kTogether;
@@ -85,16 +84,16 @@ static void run_stream(const MatmulTile<T>& t) {
       T* to = sums + i * width;
       switch (t.rows - i) {
         case 1:
-          stream_steps<T, 1>(t, a, p, steps, to, width);
+          gemv_steps<T, 1>(t, a, p, steps, to, width);
           break;
         case 2:
-          stream_steps<T, 2>(t, a, p, steps, to, width);
+          gemv_steps<T, 2>(t, a, p, steps, to, width);
           break;
         case 3:
-          stream_steps<T, 3>(t, a, p, steps, to, width);
+          gemv_steps<T, 3>(t, a, p, steps, to, width);
           break;
         default:
-          stream_steps<T, 4>(t, a, p, steps, to, width);
+          gemv_steps<T, 4>(t, a, p, steps, to, width);
       }
     }
     p += kTogether;

@@ -1,0 +1,18 @@
+// Sizes of the caches, for choices that change no result: how much is worked on at once, what is copied
+// first, what is fetched ahead. What decides the order of a sum is a constant of its kernel, the same on
+// every machine.
+#pragma once
+#include <cstdint>
+
+namespace ranvier {
+
+// In bytes. Read from the operating system when the library is loaded, or given as
+// RANVIER_CACHES=32,1024,32768 (in KB). A cache that is not known has the size here.
+struct Caches {
+  int64_t l1 = 32 << 10;   // data, of a core
+  int64_t l2 = 512 << 10;  // of a core
+  int64_t l3 = 8 << 20;    // that a core shares with others
+};
+extern const Caches caches;
+
+}  // namespace ranvier
