@@ -31,8 +31,8 @@ __all__ = ["DataLoader"]
 class DataLoader:
     """Iterates over a dataset in batches, as `torch.utils.data.DataLoader`.
 
-    Every pass over the loader is an epoch; with `shuffle` each has its own order, drawn from the library's
-    generator (`rv.manual_seed`), which does not depend on the number of threads.
+    Every pass over the loader is an epoch. With `shuffle` each epoch has a new order, drawn from the
+    library's generator (`rv.manual_seed`), which does not depend on the number of threads.
 
     Args:
         dataset: a TensorDataset, a Subset, or any object with `__getitem__` and `__len__`.

@@ -21,7 +21,7 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Convolution(Module):
-    """What the convolutional layers share; ``op`` is the name of the op, ``axes`` the number of sizes."""
+    """Base of the convolutional layers; ``op``: the name of the op, ``axes``: the number of spatial axes."""
 
     op: str
     axes: int
@@ -131,7 +131,7 @@ class _Conv(Convolution):
 
 
 class Conv1d(_Conv):
-    """y = x * weight + bias, a convolution of signals: x (N, in_channels, L), weight (out_channels,
+    """y = conv(x, weight) + bias for signals: x (N, in_channels, L), weight (out_channels,
     in_channels / groups, S), bias (out_channels,), y (N, out_channels, Q).
 
     padding may be 'valid' or 'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See
@@ -148,7 +148,7 @@ class Conv1d(_Conv):
 
 
 class Conv2d(_Conv):
-    """y = x * weight + bias, a convolution of images: x (N, in_channels, H, W), weight (out_channels,
+    """y = conv(x, weight) + bias for images: x (N, in_channels, H, W), weight (out_channels,
     in_channels / groups, R, S), bias (out_channels,), y (N, out_channels, P, Q).
 
     kernel_size, stride, padding and dilation are numbers or (rows, columns); padding may be 'valid' or

@@ -30,8 +30,8 @@ class Softmax(Function):
 def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
 
-    x: float32 or float64, any shape; a number counts as having one dimension. dtype: x is cast to it first.
-    Raises ValueError where x has no such dimension, TypeError for another dtype.
+    x: float32 or float64, any shape; a number is treated as one element of one dimension. dtype: x is cast to
+    it first. Raises ValueError where x has no such dimension, TypeError for another dtype.
 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
 

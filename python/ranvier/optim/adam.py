@@ -19,12 +19,14 @@ class Moments(Optimizer):
 
 
 class Adam(Moments):
-    """Steps by running means of the gradient and its square, corrected for their start at zero.
+    """Updates by running means of the gradient and of its square, corrected for their start at zero.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps), where g = gradient + weight_decay p.
 
-    amsgrad: v is the largest so far. decoupled_weight_decay: as in AdamW.
+    amsgrad: the update uses the largest v of all steps. decoupled_weight_decay: as in AdamW. maximize: the
+    gradient's sign is reversed. PyTorch's foreach, fused, capturable and differentiable have no effect.
+    Raises ValueError where a setting is out of range, TypeError for an unknown one.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
 

@@ -31,12 +31,12 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
 
     verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; a difference raises
     CaptureError, which names the first instruction that differs. A number n compares after every n replays,
-    False never: then the second call shows only whether the step changes what it reads.
+    False never compares; the second call then checks only that the step does not change what it reads.
 
     A module is compiled forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
-    training mode it runs eagerly. Inside another compiled step it is a part of that. Weights are packed once,
-    in the order in which the kernels read them, and again after a change; a convolution or linear layer
-    applies the batch norm that follows it before it stores its result.
+    training mode it runs eagerly. Inside another compiled step it is recorded as a part of that step. Weights
+    are packed once, in the order in which the kernels read them, and again after a change; a convolution or
+    linear layer applies the batch norm that follows it before it stores its result.
 
     Warns once where nearly every call would be recorded again, and runs such calls eagerly.
 
@@ -46,7 +46,7 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
             result, changes what it reads, uses files, time or Python's random numbers, or returns its
             argument.
         TypeError: `function` is not callable.
-        ValueError: verify is neither True, False nor a whole number from 1 on.
+        ValueError: verify is neither True, False nor an integer >= 1.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(3, 1)

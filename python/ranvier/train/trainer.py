@@ -42,12 +42,12 @@ class Trainer:
             classification: `predict` gives labels.
         optimizer: an optimizer over the model's parameters.
         metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro" ...), objects (`metrics.RocAuc()`) or
-            functions `(y_true, y_pred)`, scikit-learn's included, of what `predict` gives, or `predict_proba`
-            for those of probabilities; computed once per epoch over all samples.
-        l1, l2: penalties `l1 sum |w| + l2 sum w^2`, added to the loss, also where it is reported, as "loss"
-            and "val_loss" (Keras's definition). A number is for all weights of two or more dimensions, that
-            is not for biases and the scales of norms; a mapping such as `{"features": 1e-4}` for the modules
-            and parameters it names. Frozen parameters have none.
+            functions `(y_true, y_pred)` such as scikit-learn's. They receive the result of `predict`, or of
+            `predict_proba` if they need probabilities, once per epoch over all samples.
+        l1, l2: penalties `l1 sum |w| + l2 sum w^2`, added to the loss, also in the reported "loss" and
+            "val_loss" (Keras's definition). A number applies to all weights of two or more dimensions, so not
+            to biases and the scales of norms; a mapping such as `{"features": 1e-4}` to the modules and
+            parameters that it names. Frozen parameters have no penalty.
         accumulate: batches whose gradients are added up to one update, as if they were one large batch.
         clip_grad_norm: scale the gradients of an update so that their norm is at most this.
         clip_grad_value: clamp each element of the gradients to [-value, value], before clipping by norm.
@@ -63,8 +63,8 @@ class Trainer:
         history: all epochs so far.
         stop_training: set it (from a callback) to end the run after this epoch.
         updates: updates of the weights so far.
-        last_epoch, steps_per_epoch: of the running `fit`: epochs at its end, batches of an epoch (0 where a
-            loader does not know).
+        last_epoch, steps_per_epoch: the number of epochs at the end of the running `fit`, and of batches in
+            an epoch (0 if a loader has no length).
         epoch, batch: complete epochs so far, and complete batches of the one in progress.
         interrupted: whether Ctrl-C ended the last `fit`.
         resumed_from: the checkpoint from which the last `fit` was resumed, or None.

@@ -72,18 +72,18 @@ def conv2d(
     i = p stride + r dilation - padding, j = q stride + s dilation - padding, and x is zero outside.
 
     x (N, C, H, W) or one image (C, H, W), weight (K, C / groups, R, S), bias (K,) or None, y (N, K, P, Q)
-    with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1; all float32 or all float64. stride,
-    padding and dilation are numbers or (rows, columns); padding may be 'valid' (none) or 'same' (P = H, at
-    stride 1). With groups, output channel k sees only the input channels of its group; groups = C = K is
-    depthwise. y is channels-last in memory.
+    with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1, and Q likewise from W and S. All arrays are
+    float32 or all are float64. stride, padding and dilation are numbers or (rows, columns); padding may be
+    'valid' (none) or 'same' (P = H; needs stride 1). With groups, output channel k sees only the input
+    channels of its group; groups = C = K is depthwise. y is channels-last in memory.
 
     float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where that is faster for the shapes
     (`set_winograd(False)` turns it off). An infinity or NaN in x then reaches all 2 x 2 outputs of a tile,
-    and the last bits of an output depend on its place in the image.
+    and equal inputs at two places of an image may give outputs with different last bits.
 
     Where max_pool2d over windows that do not overlap follows a float32 convolution of one group, directly or
-    after a ReLU, the gradients are sums over the maxima only. An infinity or NaN in x or weight is then not
-    multiplied with the zeros of the gradient.
+    after a ReLU, the gradients are sums over the maxima only. An infinity or NaN in x or weight does
+    then not spread through zero gradients.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,
