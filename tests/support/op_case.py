@@ -274,6 +274,7 @@ class OpCase:
             runs.append([a.tobytes() for a in (*ys, *grads) if a is not None])
             assert runs[-1] == runs[0], f"{count} threads"
 
+    @pytest.mark.slow
     def test_reference_gradients(self, rng: Any) -> None:
         """The reference itself, against central differences."""
         arrays = self.off_kinks(*self.inputs(rng, "float64"))
