@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import importlib
 import os
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -134,16 +134,13 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session", autouse=True)
 def _only_threads_of_tests() -> Iterator[None]:
-    """A process of xdist has threads that wait for messages. Captured steps do not count them: the tests' own
-    threads all come from the module threading."""
-
-    def started() -> int:
-        return sum(type(thread) is not threading._DummyThread for thread in threading.enumerate()) - 1
-
+    """A process of xdist has threads that wait for messages; compiled steps must not count them."""
+    own = _thread._count()
     with pytest.MonkeyPatch.context() as patch:
         if "PYTEST_XDIST_WORKER" in os.environ:
             for module in ("compiled", "compiled_model", "randomness"):
-                patch.setattr(importlib.import_module(f"ranvier.program.{module}"), "other_threads", started)
+                count = lambda: _thread._count() - own  # noqa: E731
+                patch.setattr(importlib.import_module(f"ranvier.program.{module}"), "other_threads", count)
         yield
 
 
