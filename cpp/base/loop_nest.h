@@ -8,8 +8,9 @@
 
 namespace ranvier {
 
-// Dimensions from the slowest to the fastest of the last tensor; those that are stored one after another in all
-// tensors are one. A dense layout of whatever order (C, channels-last ...) shared by all is a single loop.
+// Dimensions from the slowest to the fastest of the last tensor; those that are stored one after another in
+// all tensors are one. A dense layout of whatever order (C, channels-last ...) shared by all is a single
+// loop.
 template <int kTensors>
 struct LoopNest {
   int ndim;

@@ -4,7 +4,8 @@
 
 namespace ranvier {
 
-// Every kernel call names these two: run() gets a Team (base/parallel.h), buffers() a ViewList (base/views.h).
+// Every kernel call names these two: run() gets a Team (base/parallel.h), buffers() a ViewList
+// (base/views.h).
 class Team;
 class ViewList;
 
@@ -28,8 +29,8 @@ static inline int64_t numel(const TensorView<T>& v) {
   return n;
 }
 
-// True when the elements are stored one after another in C order; the stride of a dimension of size 1 does not
-// decide.
+// True when the elements are stored one after another in C order; the stride of a dimension of size 1 does
+// not decide.
 template <class T>
 static inline bool is_contiguous(const TensorView<T>& v) {
   int64_t expected = 1;
