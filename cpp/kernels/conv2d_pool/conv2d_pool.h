@@ -62,9 +62,8 @@ struct Conv2dPoolBackwardWeight {
   void buffers(ViewList& v) const { v.read(dy), v.read(where), v.read(x), v.write(dw), v.write(db); }
 };
 
-// dx[n, c, h, w] = sum of dz * w over the elements of z that x[n, c, h, w] went into; or 0 where saved[n, c,
-// h, w] <= 0, where `saved` is x as the result of a ReLU: dx is then the gradient of
-// that.
+// dx[n, c, h, w] = sum of dz * w over the elements of z that depend on x[n, c, h, w]. If `saved` is given, x
+// is the result of a ReLU and saved is x: then dx is the gradient of the ReLU's input, 0 where saved <= 0.
 template <class T>
 struct Conv2dPoolBackwardInput {
   static constexpr const char* name = "conv2d_pool_backward_input";
