@@ -53,6 +53,8 @@ def test_typed_constructors():
     assert rv.IntTensor([1]).dtype == np.int32
     assert rv.BoolTensor([1, 0]).tolist() == [True, False]
     assert rv.FloatTensor().shape == (0,)
+    with pytest.raises(ValueError, match=r"\[Tensor\] got shape \(2, -1\); expected sizes >= 0"):
+        rv.Tensor(2, -1)
 
 
 def test_filled():

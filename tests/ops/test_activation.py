@@ -310,6 +310,8 @@ def test_nan_and_infinity(name, isa):
 
 def test_arguments_are_checked():
     x = rv.zeros(2)
+    with pytest.raises(ValueError, match=r"\[heaviside\] got shapes \(2,\) and \(3,\); expected"):
+        rv.heaviside(rv.ones(2), rv.ones(3))
     with pytest.raises(ValueError, match=r"\[gelu\] got approximate='erf'; expected 'none' or 'tanh'"):
         ops.gelu(x, approximate="erf")
     with pytest.raises(ValueError, match=r"\[hardtanh\] got min_val=1.5 and max_val=1.0; expected min"):

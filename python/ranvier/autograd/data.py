@@ -60,7 +60,10 @@ def shape_of(size: tuple[Any, ...], name: str = "tensor") -> tuple[int, ...]:
 def sized_or_copied(name: str, given: tuple[Any, ...], dtype: Any) -> Array:
     """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``."""
     if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given):
-        return filled(0, shape_of(given or (0,), name), np.dtype(dtype))
+        shape = shape_of(given or (0,), name)
+        if min(shape) < 0:
+            raise ValueError(f"[{name}] got shape {shape}; expected sizes >= 0")
+        return filled(0, shape, np.dtype(dtype))
     if len(given) > 1 or isinstance(given[0], (bool, float, complex, np.generic)):
         raise TypeError(
             f"[{name}] got {given}; expected sizes, or data in one list or array: "

@@ -247,6 +247,20 @@ def minmax_scale(x: npt.ArrayLike, per: str = "feature") -> Array:
     return MinMaxScaler(per=per).fit_transform(x)
 
 
+def _per_channel(name: str, given: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    try:
+        numbers = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"[Normalize] got {name} {given!r}; expected finite numbers, one per channel"
+        ) from None
+    if numbers.ndim > 1 or numbers.size == 0 or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"[Normalize] got {name} {numbers.tolist()}; expected finite numbers, one per channel"
+        )
+    return numbers
+
+
 class Normalize:
     """Images with given means and deviations, `y = (x - mean) / std` per channel, as torchvision's.
 
@@ -266,12 +280,7 @@ class Normalize:
     """
 
     def __init__(self, mean: npt.ArrayLike, std: npt.ArrayLike) -> None:
-        self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-        for name, value in (("mean", self.mean), ("std", self.std)):
-            if value.ndim > 1 or value.size == 0 or not np.isfinite(value).all():
-                raise ValueError(
-                    f"[Normalize] got {name} {value.tolist()}; expected finite numbers, one per channel"
-                )
+        self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
         if not (self.std > 0).all():
             raise ValueError(f"[Normalize] got std {self.std.tolist()}; expected numbers above 0")
         if len({value.size for value in (self.mean, self.std) if value.ndim}) > 1:

@@ -102,6 +102,12 @@ class HeavisideOfTensors(Function):
     """y = 1 where x > 0, values where x = 0, else 0"""
 
     def forward(self, x: Array, values: Array) -> Array:
+        try:
+            np.broadcast_shapes(x.shape, values.shape)
+        except ValueError:
+            raise ValueError(
+                f"[heaviside] got shapes {x.shape} and {values.shape}; expected shapes that broadcast"
+            ) from None
         self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
         return _core.where(self.at_zero, values, _core.heaviside(x), None)
 
