@@ -1,7 +1,5 @@
 """Values worked out by hand in the lessons that the library is meant to accompany."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

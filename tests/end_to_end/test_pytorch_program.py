@@ -1,7 +1,5 @@
 """An ordinary PyTorch program, of which only the import lines were changed."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

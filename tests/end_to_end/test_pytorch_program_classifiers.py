@@ -3,8 +3,6 @@
 Both libraries begin with the same weights, so that where torch is installed the losses are compared, too.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

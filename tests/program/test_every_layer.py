@@ -1,7 +1,5 @@
 """Every layer, loss, op and optimizer in a small training step: compiled, it gives the eager one's bits."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

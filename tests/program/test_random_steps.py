@@ -1,7 +1,5 @@
 """Random steps with views, changes in place and lasting memory: compiled bit for bit."""
 
-from __future__ import annotations
-
 import os
 import random
 

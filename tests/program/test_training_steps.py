@@ -1,7 +1,5 @@
 """Compiled steps of other forms: several losses, hooks, hidden states, metrics, images, words, attention."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

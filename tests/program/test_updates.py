@@ -1,7 +1,5 @@
 """Gradients in compiled steps: clipping, averages, penalties, updates by hand, two optimizers."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

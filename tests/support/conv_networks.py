@@ -1,7 +1,5 @@
 """Convolutional networks drawn at random, and the weights that they have after some steps."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

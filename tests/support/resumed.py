@@ -1,7 +1,5 @@
 """Runs on the digits that end at any batch, and what their weights are in the end."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

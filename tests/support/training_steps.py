@@ -1,7 +1,5 @@
 """Training steps as programs write them, run eagerly and compiled: what has to be equal."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from ranvier import nn

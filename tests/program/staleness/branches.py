@@ -1,7 +1,5 @@
 """Decisions that a step takes: tests, loops, lengths and members, in every way that Python decides."""
 
-from __future__ import annotations
-
 import collections
 import enum
 import fractions
@@ -11,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from program.staleness.judge import Case, add
-from program.staleness.small import Small
+from program.staleness.judge import add
+from program.staleness.small import reading
 
 Color = enum.Enum("Color", "RED GREEN")
 Level = enum.IntEnum("Level", "LOW HIGH")
@@ -262,12 +260,8 @@ SPECIAL: dict[str, Callable[[Any], float]] = {
 
 def replaced(read, values):
     def build():
-        small, state = Small(), types.SimpleNamespace(value=values[0])
-
-        def step(x):
-            return small.train(x, read(state.value))
-
-        return Case(step, lambda n: setattr(state, "value", values[n]), small.watch)
+        state = types.SimpleNamespace(value=values[0])
+        return reading(lambda: read(state.value), lambda n: setattr(state, "value", values[n]))
 
     return build
 
@@ -276,29 +270,22 @@ def changed_in_place(read, values):
     """The container remains the same object and gets new content."""
 
     def build():
-        small, kind = Small(), type(values[0])
+        kind = type(values[0])
         state = kind(values[0])
-
-        def step(x):
-            return small.train(x, read(state))
 
         def change(n):
             state.clear()
             (state.extend if kind is list else state.update)(values[n])
 
-        return Case(step, change, small.watch)
+        return reading(lambda: read(state), change)
 
     return build
 
 
 def special(read):
     def build():
-        small, odd = Small(), Odd()
-
-        def step(x):
-            return small.train(x, read(odd))
-
-        return Case(step, lambda n: setattr(odd, "value", NUMBERS[n]), small.watch)
+        odd = Odd()
+        return reading(lambda: read(odd), lambda n: setattr(odd, "value", NUMBERS[n]))
 
     return build
 

@@ -1,15 +1,14 @@
 """Arguments: keywords, defaults, plain values, objects that the caller changes in place."""
 
-from __future__ import annotations
-
 import collections
+import copy
 import dataclasses
 import types
 
 import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, sets
 from ranvier import nn, optim
 
 
@@ -93,6 +92,9 @@ VALUES = {
 }
 
 
+PLAIN = ["int", "float", "bool", "one_three_ways", "zeros", "text", "none", "tuple", "list", "dict", "nan"]
+
+
 def factor_of(value):
     """A number for any of the values."""
     if value is None or value is ...:
@@ -124,27 +126,15 @@ for name, values in VALUES.items():
 
     def with_value(values=values):
         small = Small()
-
-        def step(x, value):
-            return small.train(x, factor_of(value))
-
-        return Case(step, None, small.watch, lambda n: (tensor(n), values[n % 4]))
+        return Case(
+            lambda x, value: small.train(x, factor_of(value)),
+            None,
+            small.watch,
+            lambda n: (tensor(n), values[n % 4]),
+        )
 
     # a step that derives numbers from objects: a refusal is right too if an object is not a plain value
-    plain = name in (
-        "int",
-        "float",
-        "bool",
-        "one_three_ways",
-        "zeros",
-        "text",
-        "none",
-        "tuple",
-        "list",
-        "dict",
-        "nan",
-    )
-    add(f"calls/value_{name}", with_value, "works" if plain else "either")
+    add(f"calls/value_{name}", with_value, "works" if name in PLAIN else "either")
 
 
 # --- objects passed, and changed in place by the caller
@@ -163,27 +153,23 @@ class WithSlots:
 
 
 OBJECTS = {
-    "namespace": (
-        types.SimpleNamespace(factor=1.0),
-        lambda o: o.factor,
-        lambda o, v: setattr(o, "factor", v),
-    ),
-    "dataclass": (Config(), lambda o: o.factor, lambda o, v: setattr(o, "factor", v)),
-    "slots": (WithSlots(), lambda o: o.factor, lambda o, v: setattr(o, "factor", v)),
+    "namespace": (types.SimpleNamespace(factor=1.0), lambda o: o.factor, sets("factor")),
+    "dataclass": (Config(), lambda o: o.factor, sets("factor")),
+    "slots": (WithSlots(), lambda o: o.factor, sets("factor")),
     "nested": (
         types.SimpleNamespace(inner=Config()),
         lambda o: o.inner.factor,
         lambda o, v: setattr(o.inner, "factor", v),
     ),
     "list": ([1.0], lambda o: o[0], lambda o, v: o.__setitem__(0, v)),
-    "list_longer": ([1.0], lambda o: float(len(o)), lambda o, v: o.append(v)),
+    "list_longer": ([1.0], lambda o: float(len(o)), list.append),
     "dict": ({"f": 1.0}, lambda o: o["f"], lambda o, v: o.__setitem__("f", v)),
     "dict_key": ({"f": 1.0}, lambda o: float(len(o)), lambda o, v: o.__setitem__(str(v), v)),
-    "set": ({1}, lambda o: float(len(o)), lambda o, v: o.add(v)),
+    "set": ({1}, lambda o: float(len(o)), set.add),
     "nested_list": ([[1.0]], lambda o: o[0][0], lambda o, v: o[0].__setitem__(0, v)),
     "ordered_dict": (collections.OrderedDict(f=1.0), lambda o: o["f"], lambda o, v: o.__setitem__("f", v)),
     "deque": (collections.deque([1.0]), lambda o: o[0], lambda o, v: o.__setitem__(0, v)),
-    "generator_owner": (
+    "list_of_an_object": (
         types.SimpleNamespace(values=[1.0]),
         lambda o: max(o.values),
         lambda o, v: o.values.append(v),
@@ -193,17 +179,17 @@ for name, (made, read, write) in OBJECTS.items():
     for how in ("argument", "keyword"):
 
         def with_object(made=made, read=read, write=write, how=how):
-            import copy
-
             small, held = Small(), copy.deepcopy(made)
-
-            def step(x, config):
-                return small.train(x, read(config))
 
             def inputs(n):
                 return ((tensor(n), held), {}) if how == "argument" else ((tensor(n),), {"config": held})
 
-            return Case(step, lambda n: write(held, 1.0 + n), small.watch, inputs)
+            return Case(
+                lambda x, config: small.train(x, read(config)),
+                lambda n: write(held, 1.0 + n),
+                small.watch,
+                inputs,
+            )
 
         add(f"calls/object_{name}-{how}", with_object, "either" if name == "deque" else "works")
 
@@ -211,48 +197,41 @@ for name, (made, read, write) in OBJECTS.items():
 @scenario()
 def another_object_of_the_same_kind():
     small = Small()
-
-    def step(x, config):
-        return small.train(x, config.factor)
-
-    return Case(step, None, small.watch, lambda n: (tensor(n), Config(1.0 + n % 3)))
+    return Case(
+        lambda x, config: small.train(x, config.factor),
+        None,
+        small.watch,
+        lambda n: (tensor(n), Config(1.0 + n % 3)),
+    )
 
 
 @scenario()
 def object_freed_and_another_in_its_place():
     small = Small()
 
-    def step(x, config):
-        return small.train(x, config.factor)
-
     def inputs(n):
         return tensor(n), types.SimpleNamespace(factor=1.0 + n)
 
-    return Case(step, None, small.watch, inputs, holds=False)
+    return Case(lambda x, config: small.train(x, config.factor), None, small.watch, inputs, holds=False)
 
 
 @scenario()
 def object_holding_a_tensor():
     small, batch = Small(), types.SimpleNamespace(x=tensor(0))
 
-    def step(config):
-        return small.train(config.x, 1.5)
-
     def inputs(n):
         batch.x = tensor(n)
         return (batch,)
 
-    return Case(step, None, small.watch, inputs)
+    return Case(lambda config: small.train(config.x, 1.5), None, small.watch, inputs)
 
 
 @scenario()
 def model_passed():
     models = [nn.Linear(3, 3), nn.Linear(3, 3)]
-
-    def step(x, model):
-        return model(x).sum()
-
-    return Case(step, lambda n: models.reverse(), models, lambda n: (tensor(n), models[0]))
+    return Case(
+        lambda x, model: model(x).sum(), lambda n: models.reverse(), models, lambda n: (tensor(n), models[0])
+    )
 
 
 @scenario()

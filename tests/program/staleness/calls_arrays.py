@@ -1,7 +1,5 @@
 """Arguments: tensors in containers, shapes, dtypes, layouts, aliases."""
 
-from __future__ import annotations
-
 import collections
 import types
 
@@ -9,7 +7,7 @@ import numpy as np
 import ranvier as rv
 from program.staleness.calls_arguments import A, B, C, Config, drawn, tensor
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading, trains
 from ranvier import nn, optim
 
 # --- containers of tensors
@@ -112,76 +110,62 @@ for name, inputs in ARRAYS.items():
 
 @scenario("either")
 def byte_order():
-    small = Small()
-
-    def step(x):
-        return small.train(rv.as_tensor(x), 1.5)
-
-    return Case(
-        step, None, small.watch, lambda n: (rv.from_numpy(drawn(n).astype("<f4" if n % 2 else "=f4")),)
+    return trains(
+        lambda x: (rv.as_tensor(x), 1.5),
+        inputs=lambda n: (rv.from_numpy(drawn(n).astype("<f4" if n % 2 else "=f4")),),
     )
 
 
 @scenario()
 def length_decides():
-    small = Small()
-
-    def step(x):
-        return small.train(x, float(len(x) + x.shape[0] * x.ndim))
-
-    return Case(step, None, small.watch, lambda n: (tensor(n, (1 + n % 3, 3)),))
+    return trains(
+        lambda x: (x, float(len(x) + x.shape[0] * x.ndim)), inputs=lambda n: (tensor(n, (1 + n % 3, 3)),)
+    )
 
 
 @scenario()
 def shape_and_dtype_decide():
-    small = Small()
-
-    def step(x):
-        return small.train(x.float(), 2.0 if x.dtype == rv.float64 else float(x.numel()))
-
-    return Case(
-        step, None, small.watch, lambda n: (tensor(n, (1 + n % 2, 3), (np.float32, np.float64)[n % 3 == 0]),)
+    return trains(
+        lambda x: (x.float(), 2.0 if x.dtype == rv.float64 else float(x.numel())),
+        inputs=lambda n: (tensor(n, (1 + n % 2, 3), (np.float32, np.float64)[n % 3 == 0]),),
     )
 
 
 @scenario()
 def layout_decides():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 2.0 if x.is_contiguous() else 3.0)
-
-    return Case(step, None, small.watch, lambda n: (tensor(n) if n % 2 else tensor(n, (3, 4)).T,))
+    return trains(
+        lambda x: (x, 2.0 if x.is_contiguous() else 3.0),
+        inputs=lambda n: (tensor(n) if n % 2 else tensor(n, (3, 4)).T,),
+    )
 
 
 @scenario("either")
 def strides_decide():
-    small = Small()
-
-    def step(x):
-        return small.train(x, float(x.stride(0)))
-
-    return Case(step, None, small.watch, lambda n: (tensor(n) if n % 2 else tensor(n, (8, 3))[::2],))
+    return trains(
+        lambda x: (x, float(x.stride(0))), inputs=lambda n: (tensor(n) if n % 2 else tensor(n, (8, 3))[::2],)
+    )
 
 
 @scenario("either")
 def identity_of_arguments_decides():
     small = Small()
-
-    def step(x, y):
-        return small.train(x, 2.0 if x is y else 3.0)
-
-    return Case(step, None, small.watch, lambda n: (lambda t: (t, t if n % 3 else t.clone()))(tensor(n)))
+    return Case(
+        lambda x, y: small.train(x, 2.0 if x is y else 3.0),
+        None,
+        small.watch,
+        lambda n: (lambda t: (t, t if n % 3 else t.clone()))(tensor(n)),
+    )
 
 
 @scenario("either")
 def address_of_arguments_decides():
     small = Small()
-
-    def step(x, y):
-        return small.train(x, 2.0 if x.data_ptr() == y.data_ptr() else 3.0)
-
-    return Case(step, None, small.watch, lambda n: (lambda t: (t, t if n % 3 else t.clone()))(tensor(n)))
+    return Case(
+        lambda x, y: small.train(x, 2.0 if x.data_ptr() == y.data_ptr() else 3.0),
+        None,
+        small.watch,
+        lambda n: (lambda t: (t, t if n % 3 else t.clone()))(tensor(n)),
+    )
 
 
 @scenario("either")
@@ -240,26 +224,17 @@ def argument_that_is_an_earlier_result():
 
 @scenario("either")
 def argument_with_a_tape():
-    small = Small()
-
-    def step(x):
-        return small.train(x.detach(), 1.5)
-
     def inputs(n):
         x = tensor(n)
         return (x.requires_grad_() if n % 2 else x,)
 
-    return Case(step, None, small.watch, inputs)
+    return trains(lambda x: (x.detach(), 1.5), inputs=inputs)
 
 
 @scenario()
 def argument_changed_in_place_by_the_caller():
-    small, x = Small(), tensor(0)
-
-    def step(x):
-        return small.train(x, 1.5)
-
-    return Case(step, lambda n: x.mul_(2.0), small.watch, lambda n: (x,))
+    x = tensor(0)
+    return reading(lambda: 1.5, lambda n: x.mul_(2.0), inputs=lambda n: (x,))
 
 
 @scenario("either")
@@ -296,19 +271,17 @@ def list_of_the_caller_written():
 @scenario()
 def star_arguments():
     small = Small()
-
-    def step(*xs):
-        return small.train(sum(xs), float(len(xs)))
-
-    return Case(step, None, small.watch, lambda n: tuple(tensor(n + k) for k in range(1 + n % 3)))
+    return Case(
+        lambda *xs: small.train(sum(xs), float(len(xs))),
+        None,
+        small.watch,
+        lambda n: tuple(tensor(n + k) for k in range(1 + n % 3)),
+    )
 
 
 @scenario()
 def star_keywords():
     small = Small()
-
-    def step(**xs):
-        return small.train(xs["a"] - xs["b"] * 3, float(len(xs)))
 
     names = ("a", "b", "c")
 
@@ -316,24 +289,15 @@ def star_keywords():
         chosen = [(name, tensor(n + 10 * k)) for k, name in enumerate(names[: 2 + n % 2])]
         return (), dict(reversed(chosen))
 
-    return Case(step, None, small.watch, inputs)
+    return Case(lambda **xs: small.train(xs["a"] - xs["b"] * 3, float(len(xs))), None, small.watch, inputs)
 
 
 @scenario()
 def ever_new_numbers():
     small = Small()
-
-    def step(x, number):
-        return small.train(x, number * 0.1)
-
-    return Case(step, None, small.watch, lambda n: (tensor(n), n))
+    return Case(lambda x, number: small.train(x, number * 0.1), None, small.watch, lambda n: (tensor(n), n))
 
 
 @scenario()
 def ever_new_shapes():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 1.0)
-
-    return Case(step, None, small.watch, lambda n: (tensor(n, (n, 3)),))
+    return reading(lambda: 1.0, inputs=lambda n: (tensor(n, (n, 3)),))

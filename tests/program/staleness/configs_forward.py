@@ -1,14 +1,12 @@
 """Models whose forward reads settings of many kinds, the environment, memory that becomes shared."""
 
-from __future__ import annotations
-
 import functools
 import os
 import types
 
 import ranvier as rv
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading, trains
 from ranvier import nn
 from ranvier.nn import functional as F
 
@@ -143,12 +141,7 @@ def variable(read, write):
         patch.after(
             lambda: [os.environ.pop(name) for name in list(os.environ) if name.startswith("STALENESS_")]
         )
-        small = Small()
-
-        def step(x):
-            return small.train(x, read())
-
-        return Case(step, write, small.watch)
+        return reading(read, write)
 
     return build
 
@@ -172,17 +165,14 @@ for name, (read, write) in VARIABLES.items():
 @scenario("either")
 def cached_mask_by_size():
     """A mask that is made at the first call of a size, and kept."""
-    small, masks = Small(), {}
+    masks = {}
 
     def mask(n):
         if n not in masks:
             masks[n] = rv.ones(n, 1) * 2.0
         return masks[n]
 
-    def step(x):
-        return small.train(x * mask(x.shape[0]), 1.5)
-
-    return Case(step, lambda n: masks[4].mul_(2.0), small.watch)
+    return trains(lambda x: (x * mask(x.shape[0]), 1.5), lambda n: masks[4].mul_(2.0))
 
 
 @scenario()

@@ -1,7 +1,5 @@
 """Steps that read a state that is in none of their variables: of a thread, NumPy, views and modules."""
 
-from __future__ import annotations
-
 import collections
 import decimal
 import importlib
@@ -12,8 +10,8 @@ import weakref
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-from program.staleness.judge import Case, scenario
-from program.staleness.small import Small
+from program.staleness.judge import scenario
+from program.staleness.small import reading
 
 PART = "ranvier_staleness_"
 
@@ -22,16 +20,11 @@ class Holder:
     value = 2.0
 
 
-def case(read, change):
-    small = Small()
-    return Case(lambda x: small.train(x, read()), change, small.watch)
-
-
 @scenario()
 def decimal_precision(patch):
     third, context = decimal.Decimal(1), decimal.getcontext()
     patch.after(lambda precision=context.prec: setattr(context, "prec", precision))
-    return case(
+    return reading(
         lambda: float(third / decimal.Decimal(3)), lambda n: setattr(decimal.getcontext(), "prec", 5 - n)
     )
 
@@ -40,7 +33,7 @@ def decimal_precision(patch):
 def decimal_made_inside(patch):
     context = decimal.getcontext()
     patch.after(lambda precision=context.prec: setattr(context, "prec", precision))
-    return case(
+    return reading(
         lambda: float(decimal.Decimal("1") / 3), lambda n: setattr(decimal.getcontext(), "prec", 5 - n)
     )
 
@@ -49,7 +42,7 @@ def decimal_made_inside(patch):
 def decimal_context_read(patch):
     context = decimal.getcontext()
     patch.after(lambda precision=context.prec: setattr(context, "prec", precision))
-    return case(
+    return reading(
         lambda: float(decimal.getcontext().prec), lambda n: setattr(decimal.getcontext(), "prec", 5 - n)
     )
 
@@ -60,7 +53,7 @@ def module_imported_by_a_computed_name(patch):
     module.value = 2.0
     patch.item(sys.modules, module.__name__, module)
     end = "a"
-    return case(
+    return reading(
         lambda: importlib.import_module(PART + end).value, lambda n: setattr(module, "value", 2.0 + n)
     )
 
@@ -75,7 +68,7 @@ def module_replaced_that_was_imported_by_a_computed_name(patch):
         patch.item(sys.modules, module.__name__, module)
 
     put(0)
-    return case(lambda: importlib.import_module(PART + end).value, put)
+    return reading(lambda: importlib.import_module(PART + end).value, put)
 
 
 @scenario()
@@ -84,7 +77,7 @@ def module_found_by_a_computed_name(patch):
     module.value = 2.0
     patch.item(sys.modules, module.__name__, module)
     end = "c"
-    return case(lambda: sys.modules[PART + end].value, lambda n: setattr(module, "value", 2.0 + n))
+    return reading(lambda: sys.modules[PART + end].value, lambda n: setattr(module, "value", 2.0 + n))
 
 
 def _relative(patch, statement, expression):
@@ -94,7 +87,7 @@ def _relative(patch, statement, expression):
         patch.item(sys.modules, one.__name__, one)
     space = {"__package__": package.__name__, "__name__": package.__name__ + ".step"}
     exec(f"def read():\n    {statement}\n    return {expression}\n", space)
-    return case(space["read"], lambda n: setattr(module, "value", 2.0 + n))
+    return reading(space["read"], lambda n: setattr(module, "value", 2.0 + n))
 
 
 @scenario()
@@ -110,7 +103,7 @@ def relative_import_of_a_module(patch):
 @scenario("either")
 def weak_references_counted():
     owner, kept = Holder(), []
-    return case(
+    return reading(
         lambda: 1.0 + weakref.getweakrefcount(owner),
         lambda n: kept.append(weakref.ref(owner, lambda gone: None)),
     )
@@ -120,14 +113,13 @@ def weak_references_counted():
 def weak_proxy():
     owner = Holder()
     proxy = weakref.proxy(owner)
-    one = case(lambda: proxy.value, lambda n: setattr(owner, "value", 2.0 + n))
-    return one
+    return reading(lambda: proxy.value, lambda n: setattr(owner, "value", 2.0 + n))
 
 
 @scenario()
 def array_made_read_only():
     array = np.ones(3)
-    return case(
+    return reading(
         lambda: 2.0 if array.flags.writeable else 1.0,
         lambda n: array.setflags(write=not array.flags.writeable),
     )
@@ -137,7 +129,7 @@ def array_made_read_only():
 def numpy_errors(patch):
     before = np.geterr()
     patch.after(lambda: np.seterr(**before))
-    return case(
+    return reading(
         lambda: 2.0 if np.geterr()["divide"] == "warn" else 1.0,
         lambda n: np.seterr(divide="ignore" if n % 2 else "warn"),
     )
@@ -154,33 +146,35 @@ def numpy_errors_of_a_scalar(patch):
         except FloatingPointError:
             return 1.0
 
-    return case(read, lambda n: np.seterr(divide="raise" if n % 2 else "ignore"))
+    return reading(read, lambda n: np.seterr(divide="raise" if n % 2 else "ignore"))
 
 
 @scenario()
 def numpy_print_options(patch):
     before = np.get_printoptions()
     patch.after(lambda: np.set_printoptions(**before))
-    return case(lambda: float(np.get_printoptions()["precision"]), lambda n: np.set_printoptions(precision=n))
+    return reading(
+        lambda: float(np.get_printoptions()["precision"]), lambda n: np.set_printoptions(precision=n)
+    )
 
 
 @scenario()
 def text_of_an_array(patch):
     before, array = np.get_printoptions(), np.array([1.0]) / 3
     patch.after(lambda: np.set_printoptions(**before))
-    return case(lambda: float(len(str(array))), lambda n: np.set_printoptions(precision=n))
+    return reading(lambda: float(len(str(array))), lambda n: np.set_printoptions(precision=n))
 
 
 @scenario("either")
 def state_of_a_random_state():
     generator = np.random.RandomState(0)
-    return case(lambda: generator.get_state()[2] * 0.01, lambda n: generator.rand(n))
+    return reading(lambda: generator.get_state()[2] * 0.01, lambda n: generator.rand(n))
 
 
 @scenario("either")
 def state_of_a_generator():
     generator = np.random.default_rng(0)
-    return case(
+    return reading(
         lambda: float(generator.bit_generator.state["state"]["state"] % 7) + 1, lambda n: generator.random(n)
     )
 
@@ -188,7 +182,7 @@ def state_of_a_generator():
 def _viewed(view, read):
     config = {"a": 1.0}
     seen = view(config)
-    return case(lambda: read(seen), lambda n: config.update({"a": 2.0 + n, "b" * n: 3.0}))
+    return reading(lambda: read(seen), lambda n: config.update({"a": 2.0 + n, "b" * n: 3.0}))
 
 
 @scenario()
@@ -210,19 +204,19 @@ def items_of_a_dict():
 def values_within_a_view():
     config = {"a": [1.0]}
     values = config.values()
-    return case(lambda: next(iter(values))[0], lambda n: config["a"].insert(0, 2.0 + n))
+    return reading(lambda: next(iter(values))[0], lambda n: config["a"].insert(0, 2.0 + n))
 
 
 @scenario()
 def list_within_a_proxy():
     proxy = types.MappingProxyType({"a": [1.0]})
-    return case(lambda: proxy["a"][0], lambda n: proxy["a"].insert(0, 2.0 + n))
+    return reading(lambda: proxy["a"][0], lambda n: proxy["a"].insert(0, 2.0 + n))
 
 
 @scenario()
 def sign_of_zero_in_a_deque():
     queue = collections.deque([0.0])
-    return case(
+    return reading(
         lambda: math.copysign(2.0, queue[0]), lambda n: queue.__setitem__(0, 0.0 if n % 2 == 0 else -0.0)
     )
 
@@ -235,7 +229,7 @@ def kind_of_one_in_a_set():
         numbers.clear()
         numbers.add(True if n % 2 else 1.0)
 
-    return case(lambda: 2.0 if type(next(iter(numbers))) is bool else 1.0, change)
+    return reading(lambda: 2.0 if type(next(iter(numbers))) is bool else 1.0, change)
 
 
 @scenario()
@@ -243,7 +237,7 @@ def name_of_a_function():
     def named():
         pass
 
-    return case(lambda: float(len(named.__name__)), lambda n: setattr(named, "__name__", "a" * n))
+    return reading(lambda: float(len(named.__name__)), lambda n: setattr(named, "__name__", "a" * n))
 
 
 @scenario()
@@ -251,22 +245,22 @@ def text_of_a_function():
     def named():
         """Two."""
 
-    return case(lambda: float(len(named.__doc__)), lambda n: setattr(named, "__doc__", "a" * n))
+    return reading(lambda: float(len(named.__doc__)), lambda n: setattr(named, "__doc__", "a" * n))
 
 
 @scenario()
 def name_of_a_class():
     kind = type("Kind", (), {})
-    return case(lambda: float(len(kind.__name__)), lambda n: setattr(kind, "__name__", "a" * n))
+    return reading(lambda: float(len(kind.__name__)), lambda n: setattr(kind, "__name__", "a" * n))
 
 
 @scenario("either")
 def element_made_in_c():
     element = ElementTree.fromstring("<a><b>1</b></a>")
-    return case(lambda: float(element[0].text), lambda n: setattr(element[0], "text", str(1 + n)))
+    return reading(lambda: float(element[0].text), lambda n: setattr(element[0], "text", str(1 + n)))
 
 
 @scenario("either")
 def element_that_is_counted():
     element = ElementTree.fromstring("<a><b/></a>")
-    return case(lambda: float(len(element)), lambda n: element.append(ElementTree.Element("b")))
+    return reading(lambda: float(len(element)), lambda n: element.append(ElementTree.Element("b")))

@@ -1,7 +1,5 @@
 """Steps with side effects in Python: counters, lists, text, tensors."""
 
-from __future__ import annotations
-
 import copy
 import io
 import logging
@@ -11,7 +9,7 @@ import types
 import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading
 
 # --- side effects in Python
 
@@ -129,10 +127,9 @@ def logged():
 
 @scenario("either")
 def logger_level_changed():
-    small, logger = Small(), logging.getLogger("ranvier.staleness")
+    logger = logging.getLogger("ranvier.staleness")
     logger.setLevel(logging.WARNING)
-
-    def step(x):
-        return small.train(x, 2.0 if logger.isEnabledFor(logging.INFO) else 1.0)
-
-    return Case(step, lambda n: logger.setLevel(logging.INFO if n % 2 else logging.WARNING), small.watch)
+    return reading(
+        lambda: 2.0 if logger.isEnabledFor(logging.INFO) else 1.0,
+        lambda n: logger.setLevel(logging.INFO if n % 2 else logging.WARNING),
+    )

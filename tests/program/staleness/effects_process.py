@@ -1,7 +1,5 @@
 """Steps that read the state of the process, files or values, or keep a state in a module."""
 
-from __future__ import annotations
-
 import gc
 import json
 import math
@@ -14,29 +12,21 @@ from pathlib import Path
 
 import ranvier as rv
 from program.staleness.judge import Case, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading, trains
 from ranvier import nn
 
 
 @scenario("either")
 def file_exists():
-    small, path = Small(), Path(tempfile.mkdtemp()) / "flag"
-
-    def step(x):
-        return small.train(x, 2.0 if path.exists() else 1.0)
-
-    return Case(step, lambda n: path.touch() if n % 2 else path.unlink(), small.watch)
+    path = Path(tempfile.mkdtemp()) / "flag"
+    return reading(lambda: 2.0 if path.exists() else 1.0, lambda n: path.touch() if n % 2 else path.unlink())
 
 
 @scenario("either")
 def file_read():
-    small, path = Small(), Path(tempfile.mkdtemp()) / "value"
+    path = Path(tempfile.mkdtemp()) / "value"
     path.write_text("1.5")
-
-    def step(x):
-        return small.train(x, float(path.read_text()))
-
-    return Case(step, lambda n: path.write_text(str(1.5 + n)), small.watch)
+    return reading(lambda: float(path.read_text()), lambda n: path.write_text(str(1.5 + n)))
 
 
 @scenario("either")
@@ -53,95 +43,53 @@ def json_file_read():
 
 @scenario()
 def json_text_read():
-    small, state = Small(), types.SimpleNamespace(text="[1.5]")
-
-    def step(x):
-        return small.train(x, json.loads(state.text)[0])
-
-    return Case(step, lambda n: setattr(state, "text", f"[{1.5 + n}]"), small.watch)
+    state = types.SimpleNamespace(text="[1.5]")
+    return reading(lambda: json.loads(state.text)[0], lambda n: setattr(state, "text", f"[{1.5 + n}]"))
 
 
 @scenario("either")
-def working_directory():
-    small, here = Small(), os.getcwd()
+def working_directory(patch):
+    here = os.getcwd()
     folders = [here, "/", tempfile.gettempdir(), "/"]
-
-    def step(x):
-        return small.train(x, float(len(os.getcwd())))
-
-    def change(n):
-        os.chdir(folders[n])
-
-    def back(n, result):
-        if n == 11:
-            os.chdir(here)
-
-    return Case(step, change, small.watch, each=back)
+    patch.after(lambda: os.chdir(here))
+    return reading(lambda: float(len(os.getcwd())), lambda n: os.chdir(folders[n]))
 
 
 @scenario("either")
 def program_arguments(patch):
-    small = Small()
     patch(sys, "argv", ["a"])
-
-    def step(x):
-        return small.train(x, float(len(sys.argv)))
-
-    return Case(step, lambda n: sys.argv.append("b"), small.watch)
+    return reading(lambda: float(len(sys.argv)), lambda n: sys.argv.append("b"))
 
 
 @scenario("either")
-def recursion_limit():
-    small, before = Small(), sys.getrecursionlimit()
-
-    def step(x):
-        return small.train(x, sys.getrecursionlimit() / before)
-
-    def back(n, result):
-        if n == 11:
-            sys.setrecursionlimit(before)
-
-    return Case(step, lambda n: sys.setrecursionlimit(before + 1000 * n), small.watch, each=back)
+def recursion_limit(patch):
+    before = sys.getrecursionlimit()
+    patch.after(lambda: sys.setrecursionlimit(before))
+    return reading(
+        lambda: sys.getrecursionlimit() / before, lambda n: sys.setrecursionlimit(before + 1000 * n)
+    )
 
 
 @scenario("either")
 def reference_count():
-    small, held, more = Small(), types.SimpleNamespace(), []
-
-    def step(x):
-        return small.train(x, float(sys.getrefcount(held) > 40) + 1.0)
-
-    return Case(step, lambda n: more.extend([held] * 50), small.watch)
+    held, more = types.SimpleNamespace(), []
+    return reading(lambda: float(sys.getrefcount(held) > 40) + 1.0, lambda n: more.extend([held] * 50))
 
 
 @scenario("either")
-def thread_name():
-    small = Small()
+def thread_name(patch):
     thread = threading.current_thread()
-    before = thread.name
-
-    def step(x):
-        return small.train(x, float(len(threading.current_thread().name)))
-
-    def back(n, result):
-        if n == 11:
-            thread.name = before
-
-    return Case(step, lambda n: setattr(thread, "name", "x" * (30 + n)), small.watch, each=back)
+    patch.after(lambda before=thread.name: setattr(thread, "name", before))
+    return reading(
+        lambda: float(len(threading.current_thread().name)),
+        lambda n: setattr(thread, "name", "x" * (30 + n)),
+    )
 
 
 @scenario("either")
-def garbage_collector_flag():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 2.0 if gc.isenabled() else 1.0)
-
-    def back(n, result):
-        if n == 11:
-            gc.enable()
-
-    return Case(step, lambda n: gc.disable() if n % 2 else gc.enable(), small.watch, each=back)
+def garbage_collector_flag(patch):
+    patch.after(gc.enable)
+    return reading(lambda: 2.0 if gc.isenabled() else 1.0, lambda n: gc.disable() if n % 2 else gc.enable())
 
 
 @scenario("either")
@@ -170,12 +118,7 @@ def assertion_in_some_calls():
 
 @scenario("either")
 def value_decides():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 2.0 if x.sum() > 0 else 3.0)
-
-    return Case(step, None, small.watch)
+    return trains(lambda x: (x, 2.0 if x.sum() > 0 else 3.0))
 
 
 @scenario("either")
@@ -193,42 +136,27 @@ def loss_value_decides():
 
 @scenario("either")
 def text_of_a_value_decides():
-    small = Small()
-
-    def step(x):
-        return small.train(x, float(len(str(x))))
-
-    return Case(step, None, small.watch)
+    return trains(lambda x: (x, float(len(str(x)))))
 
 
 @scenario("either")
 def text_of_a_parameter_decides():
     small = Small()
-
-    def step(x):
-        return small.train(x, 2.0 if "-" in repr(small.w) else 3.0)
-
-    return Case(step, lambda n: small.w.data.copy_(rv.full((3,), float((-1) ** n))), small.watch)
+    return Case(
+        lambda x: small.train(x, 2.0 if "-" in repr(small.w) else 3.0),
+        lambda n: small.w.data.copy_(rv.full((3,), float((-1) ** n))),
+        small.watch,
+    )
 
 
 @scenario("either")
 def format_of_a_mean_decides():
-    small = Small()
-
-    def step(x):
-        return small.train(x, float(f"{x.mean()}".strip("tensor()") or 0))
-
-    return Case(step, None, small.watch)
+    return trains(lambda x: (x, float(f"{x.mean()}".strip("tensor()") or 0)))
 
 
 @scenario("either")
 def memory_statistics():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 2.0 if rv.memory_stats() else 1.0)
-
-    return Case(step, None, small.watch)
+    return reading(lambda: 2.0 if rv.memory_stats() else 1.0)
 
 
 @scenario()
@@ -338,22 +266,12 @@ def lists_made_in_the_step():
 
 @scenario()
 def random_numbers_of_the_library():
-    small = Small()
-
-    def step(x):
-        return small.train(x + rv.randn(4, 3) * 0.1, 1.5)
-
-    return Case(step, lambda n: rv.manual_seed(n), small.watch)
+    return trains(lambda x: (x + rv.randn(4, 3) * 0.1, 1.5), lambda n: rv.manual_seed(n))
 
 
 @scenario("either")
 def random_integers_of_the_library():
-    small = Small()
-
-    def step(x):
-        return small.train(x[rv.randperm(4)], 1.5)
-
-    return Case(step, None, small.watch)
+    return trains(lambda x: (x[rv.randperm(4)], 1.5))
 
 
 @scenario("either")

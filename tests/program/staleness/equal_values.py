@@ -1,7 +1,5 @@
 """Values that compare equal, or cannot be compared, although a step treats them differently."""
 
-from __future__ import annotations
-
 import collections
 import datetime
 import decimal
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading
 
 
 class Text(str):
@@ -182,30 +180,13 @@ EQUAL: dict[str, tuple[Callable[[Any], float], tuple[Any, ...]]] = {
     "long_text": (lambda v: float(ord(v[700])) / 50, tuple("a" * 700 + x + "a" * 300 for x in "bcdb")),
 }
 # values that are not plain may be refused
-PLAIN = (
-    "one",
-    "zero",
-    "order",
-    "numpy",
-    "text",
-    "named",
-    "ordered",
-    "always",
-    "long",
-    "nan",
-    "functions",
-    "int_enum",
-)
+PLAIN = ("one", "zero", "order", "numpy", "text", "named", "always", "long", "nan", "functions", "int_enum")
 
 
 def replaced(read, values):
     def build():
-        small, state = Small(), types.SimpleNamespace(value=values[0])
-
-        def step(x):
-            return small.train(x, read(state.value))
-
-        return Case(step, lambda n: setattr(state, "value", values[n]), small.watch)
+        state = types.SimpleNamespace(value=values[0])
+        return reading(lambda: read(state.value), lambda n: setattr(state, "value", values[n]))
 
     return build
 
@@ -215,11 +196,12 @@ def argument(read, values):
         from program.staleness.judge import default_inputs
 
         small = Small()
-
-        def step(x, value):
-            return small.train(x, read(value))
-
-        return Case(step, None, small.watch, lambda n: (*default_inputs(n), values[n % 4]))
+        return Case(
+            lambda x, value: small.train(x, read(value)),
+            None,
+            small.watch,
+            lambda n: (*default_inputs(n), values[n % 4]),
+        )
 
     return build
 
@@ -232,38 +214,25 @@ for name, (read, values) in EQUAL.items():
 
 @scenario()
 def list_that_holds_itself():
-    small, values = Small(), [1.0]
+    values = [1.0]
     values.append(values)
-
-    def step(x):
-        return small.train(x, values[1][1][0])
-
-    return Case(step, lambda n: values.__setitem__(0, 1.0 + n), small.watch)
+    return reading(lambda: values[1][1][0], lambda n: values.__setitem__(0, 1.0 + n))
 
 
 @scenario()
 def objects_in_a_circle():
-    small, first = Small(), types.SimpleNamespace(value=1.0)
+    first = types.SimpleNamespace(value=1.0)
     first.other = types.SimpleNamespace(other=first)
-
-    def step(x):
-        return small.train(x, first.other.other.value)
-
-    return Case(step, lambda n: setattr(first, "value", 1.0 + n), small.watch)
+    return reading(lambda: first.other.other.value, lambda n: setattr(first, "value", 1.0 + n))
 
 
 @scenario()
 def dict_that_holds_its_owner():
-    small, owner = Small(), types.SimpleNamespace(value=1.0, table={})
+    owner = types.SimpleNamespace(value=1.0, table={})
     owner.table["owner"] = owner
-
-    def step(x):
-        return small.train(x, owner.table["owner"].value + len(owner.table))
-
-    return Case(
-        step,
+    return reading(
+        lambda: owner.table["owner"].value + len(owner.table),
         lambda n: owner.table.__setitem__(n, n) if n == 2 else setattr(owner, "value", 1.0 + n),
-        small.watch,
     )
 
 
@@ -286,28 +255,22 @@ def deeply_nested_list():
 @scenario()
 def value_set_back_within_one_gap():
     """Changed and set back between two calls: nothing has changed."""
-    small, state = Small(), types.SimpleNamespace(value=1.0)
-
-    def step(x):
-        return small.train(x, state.value)
+    state = types.SimpleNamespace(value=1.0)
 
     def change(n):
         state.value = 5.0
         state.value = 1.0 + n // 3
 
-    return Case(step, change, small.watch)
+    return reading(lambda: state.value, change)
 
 
 @scenario()
 def list_item_replaced_by_an_equal_object():
-    small, values = Small(), [types.SimpleNamespace(a=1.0)]
-
-    def step(x):
-        return small.train(x, values[0].a)
+    values = [types.SimpleNamespace(a=1.0)]
 
     def change(n):
         values[0] = types.SimpleNamespace(a=values[0].a)
         if n > 1:
             values[0].a = 1.0 + n
 
-    return Case(step, change, small.watch)
+    return reading(lambda: values[0].a, change)

@@ -1,83 +1,14 @@
-"""All scenarios: each of these modules adds its own."""
+"""All scenarios: each module of this folder adds its own when it is imported."""
 
-from program.staleness import (
-    branches,
-    calls_arguments,
-    calls_arrays,
-    calls_results,
-    configs,
-    configs_forward,
-    effects_hidden,
-    effects_left,
-    effects_process,
-    effects_sources,
-    equal_values,
-    functions,
-    functions_made,
-    functions_patched,
-    in_turn,
-    kept_results,
-    library_methods,
-    library_nested,
-    library_state,
-    looked_up,
-    models_changed,
-    models_prepared,
-    models_tensors,
-    models_used,
-    optimizers_carried,
-    optimizers_changed,
-    passed_whole,
-    places_classes,
-    places_containers,
-    places_indirect,
-    places_names,
-    places_values,
-    removed,
-    settings,
-    told,
-    trainers_changes,
-)
+import importlib
+import pkgutil
+from pathlib import Path
+
 from program.staleness.judge import SCENARIOS
 from program.staleness.trainers import FITS
 
-__all__ = [
-    "FITS",
-    "SCENARIOS",
-    "branches",
-    "calls_arguments",
-    "calls_arrays",
-    "calls_results",
-    "configs",
-    "configs_forward",
-    "effects_hidden",
-    "effects_left",
-    "effects_process",
-    "effects_sources",
-    "equal_values",
-    "functions",
-    "functions_made",
-    "functions_patched",
-    "in_turn",
-    "kept_results",
-    "library_methods",
-    "library_nested",
-    "library_state",
-    "looked_up",
-    "models_changed",
-    "models_prepared",
-    "models_tensors",
-    "models_used",
-    "optimizers_carried",
-    "optimizers_changed",
-    "passed_whole",
-    "places_classes",
-    "places_containers",
-    "places_indirect",
-    "places_names",
-    "places_values",
-    "removed",
-    "settings",
-    "told",
-    "trainers_changes",
-]
+__all__ = ["FITS", "SCENARIOS"]
+
+for _, name, _ in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    if name != "outcomes" and not name.startswith("test_"):
+        importlib.import_module(f"program.staleness.{name}")

@@ -1,14 +1,12 @@
 """Functions and classes that the step makes, caches, wrappers."""
 
-from __future__ import annotations
-
 import functools
 import operator
 
 import numpy as np
 from program.staleness.functions import FUNCTIONS, Plain, once
 from program.staleness.judge import Case, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading, trains
 from ranvier.nn import functional as F
 
 
@@ -56,60 +54,46 @@ def loss_function_rebound():
 
 @scenario()
 def operator_function_rebound():
-    small, combine = Small(), operator.mul
-
-    def step(x):
-        return small.train(combine(x, 2.0), 1.5)
+    combine = operator.mul
 
     def change(n):
         nonlocal combine
         combine = (None, operator.add, operator.sub, operator.truediv)[n]
 
-    return Case(step, change, small.watch)
+    return trains(lambda x: (combine(x, 2.0), 1.5), change)
 
 
 @scenario("either")
 def cached_function_cleared():
-    small, state = Small(), Plain(value=1.0)
+    state = Plain(value=1.0)
 
     @functools.lru_cache
     def call(key):
         return state.value
 
-    def step(x):
-        return small.train(x, call("key"))
-
     def change(n):
         state.value = 1.0 + n
         call.cache_clear()
 
-    return Case(step, change, small.watch)
+    return reading(lambda: call("key"), change)
 
 
 @scenario("either", neutral=True)
 def cached_function_kept():
-    small, state = Small(), Plain(value=1.0)
+    state = Plain(value=1.0)
 
     @functools.cache
     def call(key):
         return state.value
 
     call("key")
-
-    def step(x):
-        return small.train(x, call("key"))
-
-    return Case(step, lambda n: setattr(state, "value", 1.0 + n), small.watch)
+    return reading(lambda: call("key"), lambda n: setattr(state, "value", 1.0 + n))
 
 
 @scenario("works", neutral=True)
 def function_that_is_not_called():
-    small, holder = Small(), Plain(call=once, other=once)
-
-    def step(x):
-        return small.train(x, holder.call(1.5))
-
-    return Case(step, lambda n: setattr(holder, "other", FUNCTIONS[n]), small.watch)
+    holder = Plain(call=once, other=once)
+    return reading(lambda: holder.call(1.5), lambda n: setattr(holder, "other", FUNCTIONS[n]))
 
 
 @scenario("either")
@@ -118,22 +102,13 @@ def single_dispatch_registered():
     def call(value):
         return 1.0
 
-    small = Small()
-
-    def step(x):
-        return small.train(x, call(1.5))
-
-    return Case(step, lambda n: call.register(float, lambda value: value + n), small.watch)
+    return reading(lambda: call(1.5), lambda n: call.register(float, lambda value: value + n))
 
 
 @scenario("either")
 def numpy_function_on_numbers():
-    small, state = Small(), Plain(value=2.0)
-
-    def step(x):
-        return small.train(x, float(np.sqrt(state.value)))
-
-    return Case(step, lambda n: setattr(state, "value", 2.0 + n), small.watch)
+    state = Plain(value=2.0)
+    return reading(lambda: float(np.sqrt(state.value)), lambda n: setattr(state, "value", 2.0 + n))
 
 
 @scenario()
@@ -170,10 +145,7 @@ def object_made_in_the_step():
         def __init__(self, more):
             self.value = self.factor + more
 
-    small, state = Small(), Plain(value=2.0)
-
-    def step(x):
-        return small.train(x, Maker(state.value).value)
+    state = Plain(value=2.0)
 
     def change(n):
         if n == 1:
@@ -181,7 +153,7 @@ def object_made_in_the_step():
         else:
             state.value = 2.0 + n
 
-    return Case(step, change, small.watch)
+    return reading(lambda: Maker(state.value).value, change)
 
 
 @scenario()
@@ -190,13 +162,9 @@ def init_of_a_class_replaced():
         def __init__(self):
             self.value = 1.0
 
-    small = Small()
-
-    def step(x):
-        return small.train(x, Maker().value)
-
-    return Case(
-        step, lambda n: setattr(Maker, "__init__", lambda self: setattr(self, "value", 1.0 + n)), small.watch
+    return reading(
+        lambda: Maker().value,
+        lambda n: setattr(Maker, "__init__", lambda self: setattr(self, "value", 1.0 + n)),
     )
 
 
@@ -209,9 +177,5 @@ def dataclass_made_in_the_step():
         factor: float = 2.0
         more: float = dataclasses.field(default_factory=lambda: state.value)
 
-    small, state = Small(), Plain(value=2.0)
-
-    def step(x):
-        return small.train(x, Made().more)
-
-    return Case(step, lambda n: setattr(state, "value", 2.0 + n), small.watch)
+    state = Plain(value=2.0)
+    return reading(lambda: Made().more, lambda n: setattr(state, "value", 2.0 + n))

@@ -1,7 +1,5 @@
 """Builtins, functions of modules and of the library, methods of models and optimizers replaced."""
 
-from __future__ import annotations
-
 import builtins
 import math
 import sys
@@ -10,7 +8,7 @@ import types
 import ranvier as rv
 from program.staleness.functions import FUNCTIONS, once
 from program.staleness.judge import Case, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading, trains
 from ranvier import nn, ops
 from ranvier.nn import functional as F
 
@@ -19,31 +17,19 @@ HERE = sys.modules[__name__]
 
 @scenario()
 def builtin_rebound(patch):
-    small, values = Small(), [1.0, 2.5]
-
-    def step(x):
-        return small.train(x, max(values))
-
-    return Case(step, lambda n: patch(builtins, "max", (None, min, sum, len)[n]), small.watch)
+    values = [1.0, 2.5]
+    return reading(lambda: max(values), lambda n: patch(builtins, "max", (None, min, sum, len)[n]))
 
 
 @scenario()
 def builtin_shadowed_by_a_global(patch):
-    small, values = Small(), [1.0, 2.5]
-
-    def step(x):
-        return small.train(x, max(values))
-
-    return Case(step, lambda n: patch.item(globals(), "max", (None, min, sum, len)[n]), small.watch)
+    values = [1.0, 2.5]
+    return reading(lambda: max(values), lambda n: patch.item(globals(), "max", (None, min, sum, len)[n]))
 
 
 @scenario()
 def global_deleted(patch):
-    small = Small()
     patch(HERE, "abs", lambda v: 3.0)
-
-    def step(x):
-        return small.train(x, abs(-1.5))
 
     def change(n):
         if n == 1:
@@ -51,100 +37,72 @@ def global_deleted(patch):
         else:
             HERE.abs = lambda v: float(n)
 
-    return Case(step, change, small.watch)
+    return reading(lambda: abs(-1.5), change)
 
 
 @scenario("either")
 def function_of_the_math_module_replaced(patch):
-    small = Small()
-
-    def step(x):
-        return small.train(x, math.sqrt(2.25))
-
-    return Case(step, lambda n: patch(math, "sqrt", (None, math.exp, math.sin, math.cos)[n]), small.watch)
+    return reading(
+        lambda: math.sqrt(2.25), lambda n: patch(math, "sqrt", (None, math.exp, math.sin, math.cos)[n])
+    )
 
 
 @scenario()
 def own_module_function_replaced():
     tools = types.ModuleType("tools")
-    small, tools.call = Small(), once
-
-    def step(x):
-        return small.train(x, tools.call(1.5))
-
-    return Case(step, lambda n: setattr(tools, "call", FUNCTIONS[n]), small.watch)
+    tools.call = once
+    return reading(lambda: tools.call(1.5), lambda n: setattr(tools, "call", FUNCTIONS[n]))
 
 
 @scenario()
 def module_global_of_another_module():
     tools = types.ModuleType("tools")
     exec("FACTOR = 2.0\ndef call(value):\n    return value * FACTOR", vars(tools))
-    small = Small()
-
-    def step(x):
-        return small.train(x, tools.call(1.5))
-
-    return Case(step, lambda n: setattr(tools, "FACTOR", 2.0 + n), small.watch)
+    return reading(lambda: tools.call(1.5), lambda n: setattr(tools, "FACTOR", 2.0 + n))
 
 
 @scenario()
 def module_reloaded():
     tools = types.ModuleType("tools")
     exec("FACTOR = 2.0\ndef call(value):\n    return value * FACTOR", vars(tools))
-    small = Small()
-
-    def step(x):
-        return small.train(x, tools.call(1.5))
 
     def change(n):
         exec(f"FACTOR = {2.0 + n}\ndef call(value):\n    return value + FACTOR", vars(tools))
 
-    return Case(step, change, small.watch)
+    return reading(lambda: tools.call(1.5), change)
 
 
 @scenario()
 def library_function_replaced(patch):
-    small = Small()
-
-    def step(x):
-        return small.train(F.relu(x), 1.5)
-
-    return Case(step, lambda n: patch(F, "relu", (None, F.tanh, F.gelu, F.sigmoid)[n]), small.watch)
+    return trains(
+        lambda x: (F.relu(x), 1.5), lambda n: patch(F, "relu", (None, F.tanh, F.gelu, F.sigmoid)[n])
+    )
 
 
 @scenario()
 def library_name_replaced(patch):
-    small = Small()
     patch(rv, "relu", rv.relu)
-
-    def step(x):
-        return small.train(rv.relu(x), 1.5)
-
-    return Case(step, lambda n: patch(rv, "relu", (None, rv.tanh, rv.exp, rv.sigmoid)[n]), small.watch)
+    return trains(
+        lambda x: (rv.relu(x), 1.5), lambda n: patch(rv, "relu", (None, rv.tanh, rv.exp, rv.sigmoid)[n])
+    )
 
 
 @scenario("either")
 def method_of_tensor_replaced(patch):
-    small = Small()
     patch(rv.Tensor, "tanh", rv.Tensor.tanh)
-
-    def step(x):
-        return small.train(x.tanh(), 1.5)
-
-    return Case(step, lambda n: patch(rv.Tensor, "tanh", (None, rv.sigmoid, rv.exp, rv.relu)[n]), small.watch)
+    return trains(
+        lambda x: (x.tanh(), 1.5), lambda n: patch(rv.Tensor, "tanh", (None, rv.sigmoid, rv.exp, rv.relu)[n])
+    )
 
 
 @scenario("either")
 def function_inside_the_library_replaced(patch):
-    small, layer = Small(), nn.LeakyReLU(0.1)
+    layer = nn.LeakyReLU(0.1)
     patch(ops, "leaky_relu", ops.leaky_relu)
     original = ops.leaky_relu
-
-    def step(x):
-        return small.train(layer(x), 1.5)
-
-    return Case(
-        step, lambda n: patch(ops, "leaky_relu", lambda x, *_, **__: original(x, 0.1 * n + 0.1)), small.watch
+    return trains(
+        lambda x: (layer(x), 1.5),
+        lambda n: patch(ops, "leaky_relu", lambda x, *_, **__: original(x, 0.1 * n + 0.1)),
     )
 
 

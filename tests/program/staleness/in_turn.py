@@ -1,13 +1,11 @@
 """Compiled steps called by several threads, after an error, and with new values at every call."""
 
-from __future__ import annotations
-
 import threading
 import types
 
 import ranvier as rv
 from program.staleness.judge import Case, add, default_inputs, scenario
-from program.staleness.small import Small, network
+from program.staleness.small import Small, network, reading, trains
 from ranvier import nn
 
 
@@ -38,42 +36,29 @@ def refused_from_a_change_on():
 
 @scenario()
 def error_of_the_users_in_between():
-    small, state = Small(), types.SimpleNamespace(shape=(4, 3), factor=1.0)
-
-    def step(x):
-        return small.train(x.reshape(state.shape), state.factor)
+    state = types.SimpleNamespace(shape=(4, 3), factor=1.0)
 
     def change(n):
         state.shape = (5, 5) if n == 1 else (4, 3)
         state.factor = 1.0 + n
 
-    return Case(step, change, small.watch, raises=True)
+    return trains(lambda x: (x.reshape(state.shape), state.factor), change, raises=True)
 
 
 @scenario()
 def error_of_the_arguments_in_between():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 1.5)
-
     def inputs(n):
         return (rv.ones(4, 5) if n in (3, 6) else default_inputs(n)[0],)
 
-    return Case(step, None, small.watch, inputs, raises=True)
+    return reading(lambda: 1.5, inputs=inputs, raises=True)
 
 
 @scenario()
 def wrong_number_of_arguments_in_between():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 1.5)
-
     def inputs(n):
         return default_inputs(n) * (2 if n in (3, 6) else 1)
 
-    return Case(step, None, small.watch, inputs, raises=True)
+    return reading(lambda: 1.5, inputs=inputs, raises=True)
 
 
 @scenario()
@@ -153,53 +138,41 @@ add("in/threads_without_a_tape", threads_at_once(without_a_tape))
 def ever_new_modules():
     """A new model for each call."""
 
-    def step(x, model):
-        return model(x).sum()
-
     def inputs(n):
         rv.manual_seed(n)
         return default_inputs(n)[0], nn.Linear(3, 2)
 
-    return Case(step, None, (), inputs, holds=False)
+    return Case(lambda x, model: model(x).sum(), None, (), inputs, holds=False)
 
 
 @scenario()
 def ever_new_weights():
-    small, state = Small(), types.SimpleNamespace(w=rv.ones(3))
-
-    def step(x):
-        return small.train(x * state.w, 1.5)
+    state = types.SimpleNamespace(w=rv.ones(3))
 
     def each(n, result):
         state.w = rv.full((3,), float(n))
 
-    return Case(step, None, small.watch, each=each)
+    return trains(lambda x: (x * state.w, 1.5), each=each)
 
 
 @scenario()
 def ever_new_functions():
-    small, state = Small(), types.SimpleNamespace(call=lambda x: x)
-
-    def step(x):
-        return small.train(state.call(x), 1.5)
+    state = types.SimpleNamespace(call=lambda x: x)
 
     def each(n, result):
         state.call = lambda x: x * float(n)
 
-    return Case(step, None, small.watch, each=each)
+    return trains(lambda x: (state.call(x), 1.5), each=each)
 
 
 @scenario()
 def ever_new_objects_of_equal_content():
-    small, state = Small(), types.SimpleNamespace(config={"a": [1.0, 2.0]})
-
-    def step(x):
-        return small.train(x, state.config["a"][1])
+    state = types.SimpleNamespace(config={"a": [1.0, 2.0]})
 
     def each(n, result):
         state.config = {"a": [1.0, 2.0]}
 
-    return Case(step, None, small.watch, each=each)
+    return reading(lambda: state.config["a"][1], each=each)
 
 
 @scenario()
@@ -233,67 +206,47 @@ def one_of_a_hundred_values():
 
 @scenario()
 def one_of_a_thousand_items():
-    small, table = Small(), dict.fromkeys(range(1000), 1.0)
-
-    def step(x):
-        return small.train(x, sum(table[k] for k in range(0, 1000, 7)) / 100)
-
-    return Case(step, lambda n: table.__setitem__(7 * n, 50.0), small.watch)
+    table = dict.fromkeys(range(1000), 1.0)
+    return reading(
+        lambda: sum(table[k] for k in range(0, 1000, 7)) / 100, lambda n: table.__setitem__(7 * n, 50.0)
+    )
 
 
 @scenario(neutral=True)
 def item_that_is_not_read():
-    small, table = Small(), dict.fromkeys(range(10), 1.0)
-
-    def step(x):
-        return small.train(x, table[3])
-
-    return Case(step, lambda n: table.__setitem__(4, 50.0), small.watch)
+    table = dict.fromkeys(range(10), 1.0)
+    return reading(lambda: table[3], lambda n: table.__setitem__(4, 50.0))
 
 
 @scenario(neutral=True)
 def attribute_that_is_not_read():
-    small, state = Small(), types.SimpleNamespace(a=1.0, b=1.0)
-
-    def step(x):
-        return small.train(x, state.a)
-
-    return Case(step, lambda n: setattr(state, "b", 1.0 + n), small.watch)
+    state = types.SimpleNamespace(a=1.0, b=1.0)
+    return reading(lambda: state.a, lambda n: setattr(state, "b", 1.0 + n))
 
 
 @scenario(neutral=True)
 def attribute_of_the_branch_not_taken():
-    small, state = Small(), types.SimpleNamespace(flag=True, b=1.0)
-
-    def step(x):
-        return small.train(x, 1.0 if state.flag else state.b)
-
-    return Case(step, lambda n: setattr(state, "b", 1.0 + n), small.watch)
+    state = types.SimpleNamespace(flag=True, b=1.0)
+    return reading(lambda: 1.0 if state.flag else state.b, lambda n: setattr(state, "b", 1.0 + n))
 
 
 @scenario()
 def attribute_of_the_branch_taken_later():
-    small, state = Small(), types.SimpleNamespace(flag=True, b=1.0)
-
-    def step(x):
-        return small.train(x, 1.0 if state.flag else state.b)
+    state = types.SimpleNamespace(flag=True, b=1.0)
 
     def change(n):
         state.flag = False
         state.b = 1.0 + n
 
-    return Case(step, change, small.watch)
+    return reading(lambda: 1.0 if state.flag else state.b, change)
 
 
 @scenario()
 def short_circuit():
-    small, state = Small(), types.SimpleNamespace(a=False, b=2.0)
-
-    def step(x):
-        return small.train(x, (state.a and state.b) or 1.0)
+    state = types.SimpleNamespace(a=False, b=2.0)
 
     def change(n):
         state.a = n != 2
         state.b = 2.0 + n
 
-    return Case(step, change, small.watch)
+    return reading(lambda: (state.a and state.b) or 1.0, change)

@@ -5,8 +5,6 @@ seed: after every call results, parameters, buffers, gradients, optimizers and e
 still holds must have the eager bits, or the compiled step raises CaptureError, having run once eagerly.
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 import random
@@ -134,9 +132,14 @@ def run(
     at: tuple[int, ...],
     changed: bool = True,
     counts: bool = False,
+    unlike: Run | None = None,
     **settings: Any,
 ) -> Run:
-    """One pass over all calls. settings: rv.compile's. counts: whether to note which calls run Python."""
+    """One pass over all calls. settings: rv.compile's.
+
+    counts: whether to note which calls run Python.
+    unlike: the run ends at the first difference from this one.
+    """
     before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
     rv.manual_seed(7)
     random.seed(7)
@@ -145,15 +148,8 @@ def run(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            _calls(
-                scenario,
-                compiled,
-                at if changed else (),
-                counted if counts else plainly,
-                settings,
-                patch,
-                done,
-            )
+            call = counted if counts else plainly
+            _calls(scenario, compiled, at if changed else (), call, settings, patch, done, unlike)
         done.warned = [str(w.message) for w in caught]
     finally:
         patch.undo()
@@ -164,7 +160,14 @@ def run(
 
 
 def _calls(
-    scenario: Scenario, compiled: bool, at: tuple[int, ...], call: Any, settings: Any, patch: Patch, done: Run
+    scenario: Scenario,
+    compiled: bool,
+    at: tuple[int, ...],
+    call: Any,
+    settings: Any,
+    patch: Patch,
+    done: Run,
+    unlike: Run | None,
 ) -> None:
     made: list[Any] = []
 
@@ -196,14 +199,15 @@ def _calls(
         if case.each is not None:
             case.each(number, held[-1])
         watched = case.watch() if callable(case.watch) and not hasattr(case.watch, "forward") else case.watch
-        found: dict[str, Any] = {}
-        shown = (
-            held if number == CALLS else held[-1]
-        )  # in the end all: a replay may have written to an older one
-        for name, x in (("watched", watched), ("results", shown), ("random", rv.get_rng_state())):
+        found: dict[str, Any] = {"random": repr(rv.get_rng_state())}
+        # in the end all results: a replay may have written to an older one
+        shown = held if number == CALLS else held[-1]
+        for name, x in (("watched", watched), ("results", shown)):
             describe(x, name, found, frozenset())
         del watched
         done.seen.append(found)
+        if unlike is not None and found != unlike.seen[number - 1]:
+            return
         done.programs.append(sum(len(getattr(c, "programs", ())) for c in made) if compiled else 0)
         if case.change is not None and number in at:
             case.change(at.index(number) + 1)
@@ -249,7 +253,7 @@ def describe(x: Any, path: str, found: dict[str, Any], above: frozenset[int]) ->
             found[f"{path}.grad"] = _array(grad)
         return
     if isinstance(x, (np.ndarray, np.generic)):
-        found[path] = (str(x.dtype), x.shape, x.tobytes())
+        found[path] = (x.dtype.str, x.shape, x.tobytes())
         return
     if id(x) in above:
         return
@@ -281,15 +285,17 @@ def describe(x: Any, path: str, found: dict[str, Any], above: frozenset[int]) ->
 
 
 def _array(x: Any) -> Any:
-    array = x.detach().clone().numpy()  # a copy, so that the tensor itself is not marked as shared with NumPy
+    array = x._array  # x.numpy() would mark the tensor as shared with NumPy
     if array.dtype.kind == "f" and np.isnan(array).any():
-        array[np.isnan(array)] = np.nan  # of any sign and payload
-    return str(array.dtype), array.shape, array.tobytes()
+        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)  # of any sign and payload
+    return array.dtype.str, array.shape, array.tobytes()
 
 
 def difference(expected: list[dict[str, Any]], got: list[dict[str, Any]]) -> str:
     """A description of the first difference; empty if there is none."""
     for number, (a, b) in enumerate(zip(expected, got, strict=True), 1):
+        if a == b:
+            continue
         names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
         if names:
             name = names[0]
@@ -307,7 +313,8 @@ def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str
     """(outcome, remark): "replayed", "recorded again", "eager" and "refused" are right, others wrong."""
     expected = run(scenario, False, at)
     if scenario.name not in _effective and expected.changes:
-        effect = difference(run(scenario, False, at, changed=False).seen, expected.seen)
+        unchanged = run(scenario, False, at, changed=False, unlike=expected).seen
+        effect = difference(unchanged, expected.seen[: len(unchanged)])
         assert bool(effect) != scenario.neutral, f"the change has {'an' if effect else 'no'} effect: {effect}"
         _effective.add(scenario.name)
     got = run(scenario, True, at, **settings)

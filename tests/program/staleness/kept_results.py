@@ -1,7 +1,5 @@
 """Intermediate results that a step keeps somewhere, and gradients, tensors and states left there."""
 
-from __future__ import annotations
-
 import sys
 import types
 import weakref

@@ -1,7 +1,5 @@
 """Compiled methods, of several instances."""
 
-from __future__ import annotations
-
 import types
 
 import ranvier as rv
@@ -40,13 +38,14 @@ def decorated_method_of_two_instances(compile_step):
 
     learners = [Learner(1), Learner(2)]
 
-    def step(x):
-        return [learner.step(x) for learner in learners]
-
     def change(n):
         learners[n % 2].factor += 1.0
 
-    return Case(step, change, [learner.small.watch for learner in learners])
+    return Case(
+        lambda x: [learner.step(x) for learner in learners],
+        change,
+        [learner.small.watch for learner in learners],
+    )
 
 
 @scenario()

@@ -1,7 +1,5 @@
 """Compiled steps within compiled steps, and several ones of the same state."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import functools
 import threading
@@ -10,7 +8,7 @@ import types
 import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, default_inputs, labelled, scenario
-from program.staleness.small import Small, classifies, network
+from program.staleness.small import Small, classifies, network, reading, trains
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 
@@ -200,41 +198,32 @@ def changed_by_another_thread(compile_step):
 @scenario()
 def many_programs_and_back():
     """Ten values in turn: more than are kept."""
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
-
-    def step(x):
-        return small.train(x, state.factor)
+    state = types.SimpleNamespace(factor=1.0)
 
     def each(n, result):
         state.factor = 1.0 + n % 5
 
-    return Case(step, None, small.watch, each=each)
+    return reading(lambda: state.factor, each=each)
 
 
 @scenario()
 def two_values_in_turn():
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
-
-    def step(x):
-        return small.train(x, state.factor)
+    state = types.SimpleNamespace(factor=1.0)
 
     def each(n, result):
         state.factor = 1.0 + n % 2
 
-    return Case(step, None, small.watch, each=each)
+    return reading(lambda: state.factor, each=each)
 
 
 @scenario()
 def several_shapes_and_a_change():
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
-
-    def step(x):
-        return small.train(x, state.factor)
+    state = types.SimpleNamespace(factor=1.0)
 
     def inputs(n):
         return (default_inputs(n)[0][: 1 + n % 2],)
 
-    return Case(step, lambda n: setattr(state, "factor", 1.0 + n), small.watch, inputs)
+    return reading(lambda: state.factor, lambda n: setattr(state, "factor", 1.0 + n), inputs=inputs)
 
 
 @scenario()
@@ -242,13 +231,12 @@ def training_and_evaluation_in_turn():
     model = network(nn.Dropout(0.5), nn.BatchNorm1d(4))
     state = types.SimpleNamespace(factor=1.0)
 
-    def step(x):
-        return model(x).sum() * state.factor
-
     def each(n, result):
         model.train(n % 2 == 0)
 
-    return Case(step, lambda n: setattr(state, "factor", 1.0 + n), model, each=each)
+    return Case(
+        lambda x: model(x).sum() * state.factor, lambda n: setattr(state, "factor", 1.0 + n), model, each=each
+    )
 
 
 @scenario()
@@ -308,14 +296,7 @@ def saved_and_loaded_between_calls():
 
 @scenario()
 def numpy_arguments():
-    small = Small()
-
-    def step(x):
-        return small.train(rv.as_tensor(x), 1.5)
-
-    return Case(
-        step,
-        None,
-        small.watch,
-        lambda n: (np.random.default_rng(n).standard_normal((4, 3)).astype(np.float32),),
+    return trains(
+        lambda x: (rv.as_tensor(x), 1.5),
+        inputs=lambda n: (np.random.default_rng(n).standard_normal((4, 3)).astype(np.float32),),
     )

@@ -1,10 +1,8 @@
 """State of the library that changes between two calls."""
 
-from __future__ import annotations
-
 import ranvier as rv
 from program.staleness.judge import Case, add, labelled, scenario
-from program.staleness.small import Small, classifies, network
+from program.staleness.small import Small, classifies, network, reading
 from ranvier import _core, nn, optim
 
 LEVELS = _core.supported_isas()
@@ -98,22 +96,12 @@ for switch in (by_context, by_function, by_decorator):
 
 @scenario("either")
 def state_of_the_library_read():
-    small = Small()
-
-    def step(x):
-        return small.train(x, float(rv.get_num_threads()))
-
-    return Case(step, lambda n: rv.set_num_threads(1 + n % 2), small.watch)
+    return reading(lambda: float(rv.get_num_threads()), lambda n: rv.set_num_threads(1 + n % 2))
 
 
 @scenario("either")
 def winograd_read():
-    small = Small()
-
-    def step(x):
-        return small.train(x, 2.0 if rv.get_winograd() else 1.0)
-
-    return Case(step, lambda n: rv.set_winograd(n % 2 == 0), small.watch)
+    return reading(lambda: 2.0 if rv.get_winograd() else 1.0, lambda n: rv.set_winograd(n % 2 == 0))
 
 
 @scenario("either")

@@ -1,7 +1,5 @@
 """Failed look-ups: attributes that are added later, methods after those that super() skips."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses
@@ -13,7 +11,7 @@ import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, add, labelled, scenario
 from program.staleness.optimizers_changed import Two
-from program.staleness.small import Small, network
+from program.staleness.small import network, reading
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 
@@ -85,7 +83,7 @@ READERS = {
 
 def missing(make, read):
     def build():
-        small, owner = Small(), make()
+        owner = make()
 
         def change(n):
             if n == 2:
@@ -93,7 +91,7 @@ def missing(make, read):
             else:
                 owner.gain = 1.0 + n
 
-        return Case(lambda x: small.train(x, read(owner)), change, small.watch)
+        return reading(lambda: read(owner), change)
 
     return build
 
@@ -162,14 +160,10 @@ CALLS = {
 
 def behind_super(name, which):
     def build():
-        small, classes = Small(), family()
+        classes = family()
         read, changed = CALLS[name]
         instance = classes[-1]()
-        return Case(
-            lambda x: small.train(x, read(instance)),
-            lambda n: setattr(classes[which], name, changed(n)),
-            small.watch,
-        )
+        return reading(lambda: read(instance), lambda n: setattr(classes[which], name, changed(n)))
 
     return build
 
@@ -181,11 +175,9 @@ for name in CALLS:
 
 @scenario()
 def super_attribute():
-    small, (_, middle, _, last) = Small(), family()
+    (_, middle, _, last) = family()
     instance = last()
-    return Case(
-        lambda x: small.train(x, instance.method()), lambda n: setattr(middle, "gain", 7.0 + n), small.watch
-    )
+    return reading(lambda: instance.method(), lambda n: setattr(middle, "gain", 7.0 + n))
 
 
 @scenario()
@@ -309,13 +301,13 @@ class Settings:
 
 def settings_read(read):
     def build():
-        small, settings = Small(), Settings()
+        settings = Settings()
 
         def change(n):
             settings.gain = 1.0 + n
             settings.more.append(n)
 
-        return Case(lambda x: small.train(x, read(settings)), change, small.watch)
+        return reading(lambda: read(settings), change)
 
     return build
 
@@ -342,26 +334,17 @@ add("looked_up/repr", settings_read(lambda s: float(len(repr(s)))))
 
 @scenario()
 def polynomial():
-    small, curve = Small(), np.poly1d([1.0, 2.0])
-    return Case(
-        lambda x: small.train(x, float(curve(2.0))),
-        lambda n: curve.coeffs.__setitem__(0, 1.0 + n),
-        small.watch,
-    )
+    curve = np.poly1d([1.0, 2.0])
+    return reading(lambda: float(curve(2.0)), lambda n: curve.coeffs.__setitem__(0, 1.0 + n))
 
 
 @scenario()
 def states_of_an_optimizer():
-    small, other = Small(), optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1)
-    return Case(
-        lambda x: small.train(x, 1.0 + len(other.state)), lambda n: other.state.update({n: {}}), small.watch
-    )
+    other = optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1)
+    return reading(lambda: 1.0 + len(other.state), lambda n: other.state.update({n: {}}))
 
 
 @scenario("either")
 def seed_in_force(patch):
-    small = Small()
     patch.after(lambda: rv.manual_seed(7))
-    return Case(
-        lambda x: small.train(x, 1.0 + rv.initial_seed()), lambda n: rv.manual_seed(10 + n), small.watch
-    )
+    return reading(lambda: 1.0 + rv.initial_seed(), lambda n: rv.manual_seed(10 + n))

@@ -1,7 +1,5 @@
 """Models changed between two calls: layers, parameters, buffers, hooks, gradients asked for."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import types

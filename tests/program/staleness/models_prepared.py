@@ -1,7 +1,5 @@
 """Predictions, whose weights are prepared once."""
 
-from __future__ import annotations
-
 import ranvier as rv
 from program.staleness.judge import Case, add
 from program.staleness.models_changed import hook_scale, sgd

@@ -1,13 +1,11 @@
 """Tensors and NumPy arrays outside modules."""
 
-from __future__ import annotations
-
 import types
 
 import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, trains
 from ranvier import nn
 
 # --- tensors outside modules
@@ -56,11 +54,9 @@ def plain_tensor(change):
 
     def build():
         small, held = Small(), types.SimpleNamespace(mask=rv.tensor([1.0, 2.0, 3.0]))
-
-        def step(x):
-            return small.train(x * held.mask, 1.5)
-
-        return Case(step, lambda n: change(held, n), [*small.watch, held])
+        return Case(
+            lambda x: small.train(x * held.mask, 1.5), lambda n: change(held, n), [*small.watch, held]
+        )
 
     return build
 
@@ -86,12 +82,8 @@ for name, change in TENSORS.items():
 
 def array(use, change, expects="either"):
     def build():
-        small, held = Small(), types.SimpleNamespace(a=np.array([1.0, 2.0, 3.0], np.float32))
-
-        def step(x):
-            return small.train(use(x, held.a), 1.5)
-
-        return Case(step, lambda n: change(held, n), small.watch)
+        held = types.SimpleNamespace(a=np.array([1.0, 2.0, 3.0], np.float32))
+        return trains(lambda x: (use(x, held.a), 1.5), lambda n: change(held, n))
 
     return build
 
@@ -125,24 +117,16 @@ for name, use in ARRAY_USES.items():
 
 @scenario("either")
 def array_view_changed_through_its_base():
-    small, base = Small(), np.arange(6, dtype=np.float32)
+    base = np.arange(6, dtype=np.float32)
     view = base[1:4]
-
-    def step(x):
-        return small.train(x * view, 1.5)
-
-    return Case(step, lambda n: base.__iadd__(1.0), small.watch)
+    return trains(lambda x: (x * view, 1.5), lambda n: base.__iadd__(1.0))
 
 
 @scenario()
 def tensor_over_numpy_memory():
-    small, base = Small(), np.arange(6, dtype=np.float32)
+    base = np.arange(6, dtype=np.float32)
     mask = rv.from_numpy(base)[1:4]
-
-    def step(x):
-        return small.train(x * mask, 1.5)
-
-    return Case(step, lambda n: base.__iadd__(1.0), small.watch)
+    return trains(lambda x: (x * mask, 1.5), lambda n: base.__iadd__(1.0))
 
 
 @scenario()

@@ -1,7 +1,5 @@
 """Models used in other ways than by calling them, or rebound."""
 
-from __future__ import annotations
-
 import types
 
 import ranvier as rv

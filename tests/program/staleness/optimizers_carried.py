@@ -1,7 +1,5 @@
 """Gradients carried over calls, schedules, averages, updates by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, add, scenario

@@ -1,7 +1,5 @@
 """Optimizers changed between two calls: every setting of every class, groups, states."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The registry of places: functions of (a first value, patch) that return (read, write)."""
 
-from __future__ import annotations
-
 PLACES = {}
 
 

@@ -1,7 +1,5 @@
 """Values that a step reads from classes, dataclasses and other objects."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import enum

@@ -1,7 +1,5 @@
 """Values that a step reads from dicts, lists, tuples and other containers."""
 
-from __future__ import annotations
-
 import collections
 import types
 

@@ -1,7 +1,5 @@
 """Values that a step reads by a roundabout way."""
 
-from __future__ import annotations
-
 import builtins
 import contextvars
 import copy

@@ -1,7 +1,5 @@
 """Values that a step reads from names: globals, cells, defaults, modules, attributes."""
 
-from __future__ import annotations
-
 import functools
 import sys
 import types

@@ -1,11 +1,9 @@
 """Each place with several kinds of values."""
 
-from __future__ import annotations
-
 from program.staleness import places_classes, places_containers, places_indirect, places_names  # noqa: F401
-from program.staleness.judge import Case, add
+from program.staleness.judge import add
 from program.staleness.places import PLACES
-from program.staleness.small import Small
+from program.staleness.small import reading
 
 # --- kinds of values: (four values, the number that a step makes of one)
 
@@ -57,13 +55,8 @@ def made(where, kind, table):
     values, use = table[kind]
 
     def build(patch):
-        small = Small()
         read, write = where(values[0], patch)
-
-        def step(x):
-            return small.train(x, use(read()))
-
-        return Case(step, lambda n: write(values[n]), small.watch)
+        return reading(lambda: use(read()), lambda n: write(values[n]))
 
     return build
 

@@ -1,7 +1,5 @@
 """What changes between two calls of `Trainer.predict` and `evaluate`, or between two of `fit`."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any

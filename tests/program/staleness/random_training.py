@@ -1,7 +1,5 @@
 """Networks, optimizers and steps drawn at random, with random changes between random calls."""
 
-from __future__ import annotations
-
 import copy
 import random
 import types

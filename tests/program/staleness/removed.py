@@ -1,14 +1,12 @@
 """What a step reads is deleted, shadowed, or replaced in another way than by an assignment."""
 
-from __future__ import annotations
-
 import abc
 import builtins
 import sys
 import types
 
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small
+from program.staleness.small import Small, reading
 
 HERE = sys.modules[__name__]
 VALUE = 1.0
@@ -18,13 +16,8 @@ def gone(make):
     """`make` gives (read, remove, put back): a step that raises in some calls."""
 
     def build(patch):
-        small = Small()
         read, remove, put = make(patch)
-
-        def step(x):
-            return small.train(x, read())
-
-        return Case(step, lambda n: remove() if n % 2 else put(1.0 + n), small.watch, raises=True)
+        return reading(read, lambda n: remove() if n % 2 else put(1.0 + n), raises=True)
 
     return build
 
@@ -113,11 +106,8 @@ def attribute_deleted_shows_the_class():
     class Holder:
         value = 2.0
 
-    small, holder = Small(), Holder()
+    holder = Holder()
     holder.value = 1.0
-
-    def step(x):
-        return small.train(x, holder.value)
 
     def change(n):
         if "value" in vars(holder):
@@ -125,23 +115,19 @@ def attribute_deleted_shows_the_class():
         else:
             holder.value = 3.0
 
-    return Case(step, change, small.watch)
+    return reading(lambda: holder.value, change)
 
 
 @scenario("either")
 def dict_of_an_object_replaced():
-    small, holder = Small(), types.SimpleNamespace(value=1.0)
+    holder = types.SimpleNamespace(value=1.0)
 
     class Holder:
         pass
 
     holder = Holder()
     holder.value = 1.0
-
-    def step(x):
-        return small.train(x, holder.value)
-
-    return Case(step, lambda n: setattr(holder, "__dict__", {"value": 1.0 + n}), small.watch)
+    return reading(lambda: holder.value, lambda n: setattr(holder, "__dict__", {"value": 1.0 + n}))
 
 
 @scenario("either")
@@ -155,12 +141,10 @@ def bases_of_a_class_replaced():
     class Holder(First):
         pass
 
-    small, holder = Small(), Holder()
-
-    def step(x):
-        return small.train(x, holder.value)
-
-    return Case(step, lambda n: setattr(Holder, "__bases__", (Second if n % 2 else First,)), small.watch)
+    holder = Holder()
+    return reading(
+        lambda: holder.value, lambda n: setattr(Holder, "__bases__", (Second if n % 2 else First,))
+    )
 
 
 @scenario("either")
@@ -168,16 +152,13 @@ def property_put_on_the_class():
     class Holder:
         pass
 
-    small, holder = Small(), Holder()
+    holder = Holder()
     holder.value = 1.0
-
-    def step(x):
-        return small.train(x, holder.value)
 
     def change(n):
         Holder.value = property(lambda self: 1.0 + n)
 
-    return Case(step, change, small.watch)
+    return reading(lambda: holder.value, change)
 
 
 @scenario("either")
@@ -195,13 +176,9 @@ def descriptor_put_on_the_class():
         def __set__(self, owner, value):
             raise AttributeError
 
-    small, holder = Small(), Holder()
+    holder = Holder()
     holder.value = 1.0
-
-    def step(x):
-        return small.train(x, holder.value)
-
-    return Case(step, lambda n: setattr(Holder, "value", Descriptor(1.0 + n)), small.watch)
+    return reading(lambda: holder.value, lambda n: setattr(Holder, "value", Descriptor(1.0 + n)))
 
 
 @scenario("either")
@@ -209,16 +186,13 @@ def getattribute_put_on_the_class():
     class Holder:
         pass
 
-    small, holder = Small(), Holder()
+    holder = Holder()
     holder.value = 1.0
-
-    def step(x):
-        return small.train(x, holder.value)
 
     def change(n):
         Holder.__getattribute__ = lambda self, name: 1.0 + n
 
-    return Case(step, change, small.watch)
+    return reading(lambda: holder.value, change)
 
 
 @scenario("either")
@@ -226,15 +200,12 @@ def getattr_put_on_the_class():
     class Holder:
         pass
 
-    small, holder = Small(), Holder()
-
-    def step(x):
-        return small.train(x, getattr(holder, "value", 1.0))
+    holder = Holder()
 
     def change(n):
         Holder.__getattr__ = lambda self, name: 1.0 + n
 
-    return Case(step, change, small.watch)
+    return reading(lambda: getattr(holder, "value", 1.0), change)
 
 
 def special(name, read, function):
@@ -247,12 +218,8 @@ def special(name, read, function):
             def __init__(self):
                 self.items = [1]
 
-        small, holder = Small(), Holder()
-
-        def step(x):
-            return small.train(x, read(holder))
-
-        return Case(step, lambda n: setattr(Holder, name, function(n)), small.watch)
+        holder = Holder()
+        return reading(lambda: read(holder), lambda n: setattr(Holder, name, function(n)))
 
     return build
 
@@ -278,12 +245,10 @@ def class_registered_with_an_abstract_one():
     class Holder:
         pass
 
-    small, holder = Small(), Holder()
-
-    def step(x):
-        return small.train(x, 2.0 if isinstance(holder, Kind) else 3.0)
-
-    return Case(step, lambda n: Kind.register(Holder) if n == 1 else None, small.watch)
+    holder = Holder()
+    return reading(
+        lambda: 2.0 if isinstance(holder, Kind) else 3.0, lambda n: Kind.register(Holder) if n == 1 else None
+    )
 
 
 @scenario()
@@ -311,12 +276,7 @@ def function_of_another_module_with_its_own_globals():
         "table = {'value': 1.0}\ndef read():\n    return inner()\ndef inner():\n    return table['value']",
         vars(tools),
     )
-    small = Small()
-
-    def step(x):
-        return small.train(x, tools.read())
-
-    return Case(step, lambda n: tools.table.update(value=1.0 + n), small.watch)
+    return reading(lambda: tools.read(), lambda n: tools.table.update(value=1.0 + n))
 
 
 @scenario()

@@ -1,7 +1,5 @@
 """Settings of the library's layers and losses, changed between two calls: training and inference."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

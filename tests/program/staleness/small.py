@@ -1,9 +1,8 @@
 """Shared parts of the scenarios."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
+from program.staleness.judge import Case
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 
@@ -26,6 +25,22 @@ class Small:
     @property
     def watch(self):
         return [self.w, self.optimizer]
+
+
+def reading(read, change=None, **more):
+    """A step with the factor that `read` returns; `change` changes it."""
+    return trains(lambda x: (x, read()), change, **more)
+
+
+def trains(given, change=None, **more):
+    """A step of Small with the input and the factor that `given` makes of the argument."""
+    small = Small()
+    return Case(lambda x: small.train(*given(x)), change, small.watch, **more)
+
+
+def sets(name):
+    """A change of an attribute."""
+    return lambda owner, value: setattr(owner, name, value)
 
 
 def network(*more, seed=0):

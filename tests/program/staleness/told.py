@@ -1,7 +1,5 @@
 """What a step reads from the library's objects: settings, shapes, types, lengths."""
 
-from __future__ import annotations
-
 import types
 
 import ranvier as rv
@@ -16,11 +14,9 @@ def told(make, read, change):
     def build():
         small = Small()
         thing = make(small)
-
-        def step(x):
-            return small.train(x, read(thing, small))
-
-        return Case(step, lambda n: change(thing, small, n), [*small.watch])
+        return Case(
+            lambda x: small.train(x, read(thing, small)), lambda n: change(thing, small, n), [*small.watch]
+        )
 
     return build
 

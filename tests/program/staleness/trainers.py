@@ -1,7 +1,5 @@
 """A value changes while `Trainer.fit` runs: with compile=True the bits of compile=False, or one warning."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass

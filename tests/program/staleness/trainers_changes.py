@@ -1,7 +1,5 @@
 """What changes while `Trainer.fit` runs."""
 
-from __future__ import annotations
-
 import types
 from typing import Any
 
