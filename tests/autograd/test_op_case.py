@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from ranvier.autograd import Function
 from support.op_case import OpCase
@@ -26,12 +25,11 @@ class Scale(Function):
 class TestScale(OpCase):
     op_name = ()
     variants = ({"factor": 1.0}, {"factor": -2.5})
+    shape, empty = ((2, 3, 4, 5), (5,)), ((0, 3, 4, 5), (5,))
 
-    def inputs(self, rng, dtype):
-        return rng.standard_normal((2, 3, 4, 5)).astype(dtype), rng.standard_normal(5).astype(dtype)
-
-    def empty_inputs(self, dtype):
-        return np.zeros((0, 3, 4, 5), dtype), np.ones(5, dtype)
+    def drawn_shape(self, rng):
+        *shape, n = rng.integers(1, 9, 4).tolist()
+        return (*shape, n), (n,)
 
     def op(self, x, w):
         return Scale(self.factor).apply(x, w)

@@ -6,36 +6,16 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import activation as reference
-from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
 NAMES = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "sigmoid",
-    "tanh",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "softplus",
-    "heaviside",
-    "hardtanh",
-    "selu",
-    "celu",
-    "mish",
-    "hardswish",
-    "hardsigmoid",
-    "logsigmoid",
-    "softsign",
-    "tanhshrink",
-    "softshrink",
-    "hardshrink",
+    "relu leaky_relu elu sigmoid tanh gelu gelu_tanh silu softplus heaviside hardtanh selu celu mish "
+    "hardswish hardsigmoid logsigmoid softsign tanhshrink softshrink hardshrink"
 )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES.split())
 def test_every_width(name, dtype, isa, rng):
     """1 to 2 vectors and a bit; the element after the last is not touched, and an element's bits do not
     depend on its place."""
@@ -55,31 +35,11 @@ def test_every_width(name, dtype, isa, rng):
         np.testing.assert_array_equal(out, [*whole_back[:n], 7])
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_change_no_bit(layout, isa, rng):
-    x = rng.uniform(-4, 4, (2, 5, 3, 9)).astype("float32")
-    dy = rng.uniform(-1, 1, x.shape).astype("float32")
-    y, dx = _core.gelu(x), _core.gelu_backward(dy, x)
-    strided = in_layout(x, layout)
-    out = in_layout(np.zeros_like(x), layout)
-    np.testing.assert_array_equal(_core.gelu(strided), y)
-    np.testing.assert_array_equal(_core.gelu(strided, out=out), y)
-    np.testing.assert_array_equal(_core.gelu_backward(dy, strided), dx)
-    np.testing.assert_array_equal(_core.gelu_backward(in_layout(dy, layout), x), dx)
-
-
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2), (3, 2, 1, 0), (1, 0, 3, 2)])
 def test_dense_layouts_are_kept(axes):
     x = np.ones((2, 3, 4, 5), "float32").transpose(axes)
     assert _core.relu(x).strides == x.strides
     assert _core.relu_backward(np.ones_like(x, order="C"), x).strides == x.strides
-
-
-def test_broadcast_gradient():
-    """The gradient of a sum is one number shown many times, with strides 0."""
-    x = np.linspace(-1, 1, 12, dtype="float32").reshape(3, 4)
-    dy = np.broadcast_to(np.float32(2), x.shape)
-    np.testing.assert_array_equal(_core.relu_backward(dy, _core.relu(x)), 2 * (x > 0))
 
 
 def test_in_place():

@@ -7,6 +7,7 @@ import pytest
 from ranvier import _core
 from ranvier.autograd import random
 from ranvier.reference import dropout as reference
+from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 
 KEY = np.array([-5, 3])
@@ -36,22 +37,15 @@ def test_in_place(isa):
 
 def test_same_bits_at_any_thread_count(threads):
     x = np.ones((301, 517), np.float32)
-    results = []
-    for count in (1, 2, 3, 4):
-        threads(count)
-        results.append(
-            [
-                a.tobytes()
-                for dtype in ("float32", "float64")
-                for a in (
-                    _core.dropout(x, 0.5, KEY, None),
-                    _core.dropout(x.T, 0.5, KEY, None),
-                    _core.random_uniform((100003,), dtype, -1.0, 2.0, KEY),
-                    _core.random_normal((100003,), dtype, 0.0, 1.0, KEY),
-                )
-            ]
-        )
-    assert all(result == results[0] for result in results)
+
+    def run():
+        yield _core.dropout(x, 0.5, KEY, None)
+        yield _core.dropout(x.T, 0.5, KEY, None)
+        for dtype in ("float32", "float64"):
+            yield _core.random_uniform((100003,), dtype, -1.0, 2.0, KEY)
+            yield _core.random_normal((100003,), dtype, 0.0, 1.0, KEY)
+
+    same_bits(threads, lambda: list(run()))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

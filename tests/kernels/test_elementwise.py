@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
+from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -143,11 +144,7 @@ def test_backward_of_functions(dtype, isa, rng):
 def test_same_bits_at_any_thread_count(rng, threads):
     a = rng.standard_normal((333, 1001)).astype(np.float32)
     for operands in ((a, a), (a, a[0]), (a, a[:, :1]), (a, in_layout(a, "transposed"))):
-        runs = set()
-        for count in (1, 2, 3, 4):
-            threads(count)
-            runs.add(kernels.pow(kernels.abs(operands[0]), operands[1]).tobytes())
-        assert len(runs) == 1
+        same_bits(threads, lambda given=operands: kernels.pow(kernels.abs(given[0]), given[1]))
 
 
 @pytest.mark.parametrize(

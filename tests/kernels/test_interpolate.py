@@ -35,19 +35,6 @@ def test_nearest_copies(isa):
     np.testing.assert_array_equal(y.view("int32"), np.repeat(x, 2, -1).view("int32"))
 
 
-def test_same_bits_at_any_thread_count(rng, threads):
-    for layout in ("plain", "channels_last"):
-        x = in_layout(rng.standard_normal((3, 37, 41, 43)).astype(np.float32), layout)
-        results = []
-        for count in (1, 2, 3, 4):
-            threads(count)
-            y = kernels.interpolate(x, (60, 70), mode="bicubic")
-            results.append(
-                [a.tobytes() for a in (y, kernels.interpolate_backward(y, x.shape, mode="bicubic"))]
-            )
-        assert all(result == results[0] for result in results)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("channels", [2, 40, 3000])
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])

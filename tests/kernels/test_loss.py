@@ -12,7 +12,6 @@ NAMES = (
     *("bce", "bce_with_logits", "cosine_margin", "hinge_embedding", "huber", "kl_div", "l1", "mse"),
     *("poisson_nll", "sigmoid_focal", "smooth_l1", "soft_margin"),
 )
-PIECEWISE = ("cosine_margin", "hinge_embedding", "huber", "l1", "smooth_l1")
 
 
 def inputs(name, rng, dtype, *shape):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import kernels
+from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -189,17 +190,9 @@ def test_same_bits_at_any_thread_count(isa, rng, threads):
     ):
         for orders in ("CC", "FF", "CF"):
             a, b = stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1])
-            runs = set()
-            for count in (1, 2, 3, 4):
-                threads(count)
-                runs.add(kernels.matmul(a, b).tobytes())
-            assert len(runs) == 1
+            same_bits(threads, lambda a=a, b=b: kernels.matmul(a, b))
     batch = rng.uniform(-1, 1, (7, 60, 60)).astype(np.float32)
-    runs = set()
-    for count in (1, 2, 3, 4):
-        threads(count)
-        runs.add(kernels.matmul(batch, batch).tobytes())
-    assert len(runs) == 1
+    same_bits(threads, lambda: kernels.matmul(batch, batch))
 
 
 @pytest.mark.parametrize("k", [400, 900, 5000])

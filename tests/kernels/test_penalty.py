@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import penalty as reference
+from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -55,13 +56,12 @@ def test_strides_do_not_change_the_bits(rng, isa, layout):
 
 def test_same_bits_at_any_thread_count(rng, threads):
     p = [rng.standard_normal(n).astype(np.float32) for n in (70001, 3, 40000, 12345)]
-    results = []
-    for count in (1, 2, 3, 4):
-        threads(count)
+
+    def run():
         g = [np.ones_like(a) for a in p]
-        value = _core.weight_penalty(p, g, *strengths(4), ONE)
-        results.append([a.tobytes() for a in (value, *g)])
-    assert all(result == results[0] for result in results)
+        return _core.weight_penalty(p, g, *strengths(4), ONE), *g
+
+    same_bits(threads, run)
 
 
 def test_nan_and_infinity(isa):

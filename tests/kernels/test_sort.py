@@ -45,15 +45,6 @@ def test_first_of_rising_falling_and_even_lines(count, descending, rng):
         lines[:, [3, 1000, 1999]] = np.nan
 
 
-def test_same_at_any_thread_count(rng, threads):
-    x = hard(rng, (200, 300), np.float32)
-    runs = set()
-    for count in (1, 2, 3, 4):
-        threads(count)
-        runs.add(b"".join(part.tobytes() for part in (*kernels.sort(x, 0), *kernels.sort(x, 1, True, 5))))
-    assert len(runs) == 1
-
-
 def test_errors():
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"\[sort\] got axis 2 for x of shape"):

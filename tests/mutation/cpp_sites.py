@@ -32,38 +32,10 @@ STOPS = {";", ",", "?", ":", "return", "else", "case", "do"}
 HEADERS = {"if", "for", "while", "switch"}
 FIXED = {"constexpr", "static_assert", "case", "using", "enum", "template", "alignas", "namespace", "static"}
 Edits = list[tuple[int, int, str]]
-NO_STATEMENT = {
-    "return",
-    "if",
-    "for",
-    "while",
-    "switch",
-    "else",
-    "do",
-    "break",
-    "continue",
-    "case",
-    "using",
-    "default",
-    "const",
-    "auto",
-    "static",
-    "constexpr",
-    "struct",
-    "class",
-    "enum",
-    "template",
-    "typedef",
-    "public",
-    "private",
-    "extern",
-    "inline",
-    "goto",
-    "delete",
-    "throw",
-    "static_assert",
-    "namespace",
-}
+NO_STATEMENT = (
+    "return if for while switch else do break continue case using default const auto static constexpr struct "
+    "class enum template typedef public private extern inline goto delete throw static_assert namespace"
+)
 
 
 class Source:
@@ -238,7 +210,7 @@ def _statement_sites(source: Source) -> list[Site]:
     found = []
     words, kinds = source.words, source.kinds
     for i, word in enumerate(words):
-        if kinds[i] != "name" or word in NO_STATEMENT or i == 0:
+        if kinds[i] != "name" or word in NO_STATEMENT.split() or i == 0:
             continue
         before = words[i - 1]
         after_header = (

@@ -104,27 +104,6 @@ def test_transposed_layers():
         nn.ConvTranspose2d(1, 1, 3, padding_mode="reflect")
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        nn.Conv1d(4, 6, 3, padding="same", dilation=2),
-        nn.Conv2d(4, 6, (3, 2), 2, (1, 0), groups=2, bias=False),
-        nn.ConvTranspose1d(4, 6, 3, 2, 1, 1),
-        nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), groups=2),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_saved_and_summarised(layer, tmp_path, capsys):
-    rv.save(layer, tmp_path / "layer.safetensors")
-    back = rv.load(tmp_path / "layer.safetensors")
-    assert repr(back) == repr(layer)
-    x = rv.randn(1, 4, *(6,) * layer.axes)
-    np.testing.assert_array_equal(back(x).detach().numpy(), layer(x).detach().numpy())
-    (row,) = rv.summary(layer, tuple(x.shape[1:])).layers
-    assert row.output_shape == ("N", *layer(x).shape[1:])
-    assert row.parameters == sum(p.numel() for p in layer.parameters())
-
-
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_padding_modes(mode, tmp_path):
     """The image is padded by its own values, and what is left is a convolution without padding."""

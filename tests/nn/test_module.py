@@ -56,26 +56,10 @@ class Net(Module):
 
 def test_walks_in_pytorch_order():
     net = Net()
-    assert [name for name, _ in net.named_parameters()] == [
-        "first.w",
-        "first.b",
-        "rest.0.w",
-        "rest.0.b",
-        "rest.1.0.w",
-        "rest.1.0.b",
-        "layers.0.w",
-        "layers.0.b",
-    ]
-    assert [name for name, _ in net.named_modules()] == [
-        "",
-        "first",
-        "rest",
-        "rest.0",
-        "rest.1",
-        "rest.1.0",
-        "layers",
-        "layers.0",
-    ]
+    layers = ("first", "rest.0", "rest.1.0", "layers.0")
+    assert [name for name, _ in net.named_parameters()] == [f"{name}.{p}" for name in layers for p in "wb"]
+    names = ["", "first", "rest", "rest.0", "rest.1", "rest.1.0", "layers", "layers.0"]
+    assert [name for name, _ in net.named_modules()] == names
     assert list(net.modules()) == [module for _, module in net.named_modules()]
     assert [id(p) for p in net.parameters()] == [id(p) for _, p in net.named_parameters()]
     assert [name for name, _ in net.named_children()] == ["first", "rest", "layers"]

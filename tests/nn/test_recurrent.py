@@ -230,26 +230,6 @@ def test_learns_what_it_has_to_remember(kind):
     assert loss.item() < 0.2
 
 
-@every_kind
-def test_saved_and_loaded(kind, tmp_path):
-    layer = getattr(nn, kind)(3, 4, num_layers=2, bidirectional=True, batch_first=True)
-    rv.save(layer, tmp_path / "layer.safetensors")
-    twin = rv.load(tmp_path / "layer.safetensors")
-    assert repr(twin) == repr(layer)
-    x = rv.rand(2, 5, 3)
-    for a, b in zip(outputs(layer(x)), outputs(twin(x)), strict=True):
-        np.testing.assert_array_equal(a.numpy(force=True), b.numpy(force=True))
-
-
-@every_kind
-def test_summary_has_its_shape(kind, capsys):
-    layer = getattr(nn, kind)(3, 4, batch_first=True)
-    found = rv.summary(nn.Sequential(layer), (5, 3))
-    assert found.layers[0].output_shape == ("N", 5, 4)
-    assert found.total == sum(p.numel() for p in layer.parameters())
-    assert "(N, 5, 4)" in capsys.readouterr().out
-
-
 def test_text():
     text = "num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True"
     assert repr(nn.LSTM(3, 4, 2, False, True, 0.5, True)) == f"LSTM(3, 4, {text})"

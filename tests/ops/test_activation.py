@@ -7,52 +7,17 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import activation as reference
-from support.draws import any_shape
 from support.op_case import OpCase
 
 
 class ActivationCase(OpCase):
-    """A case of one op; ``name`` is its name in reference/, ``kinks`` where it has no derivative."""
+    module = reference
+    low, high = -4, 4
+    shape, large, empty = (3, 7, 5, 11), (3, 41, 1013), (2, 0, 3)
 
-    name = ""
-    saves_y = False
-    kinks = ()
-    arguments = ()  # the attributes that the variants set, in the order of the reference's arguments
-
-    def inputs(self, rng, dtype):
-        return (rng.uniform(-4, 4, (3, 7, 5, 11)).astype(dtype),)
-
-    def large_inputs(self, rng, dtype):
-        return (rng.uniform(-4, 4, (3, 41, 1013)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((2, 0, 3), dtype),)
-
-    def draw(self, rng, dtype):
-        return self.drawn_variant(rng), (rng.uniform(-9, 9, any_shape(rng)).astype(dtype),)
-
-    def off_kinks(self, x):
-        for kink in self.kinks:
-            x = np.where(np.abs(x - kink) < 0.01, x + np.asarray(0.03, x.dtype), x)
-        return (x,)
-
-    def _settings_of(self):
-        return {name: getattr(self, name) for name in self.arguments}
-
-    def op(self, x):
-        return getattr(ops, self.op_name)(x, **self._settings_of())
-
-    def reference(self, x):
-        return getattr(reference, self.name or self.op_name)(x, **self._settings_of())
-
-    def reference_backward(self, dy, x):
-        saved = self.reference(x) if self.saves_y else x
-        return (
-            getattr(reference, f"{self.name or self.op_name}_backward")(dy, saved, **self._settings_of()),
-        )
-
-    def torch_op(self, torch, x):
-        return getattr(torch.nn.functional, self.op_name)(x, **self._settings_of())
+    def drawn_variant(self, rng):
+        self.low, self.high = -9, 9
+        return super().drawn_variant(rng)
 
 
 class TestRelu(ActivationCase):
@@ -95,17 +60,13 @@ class TestGelu(ActivationCase):
 class TestGeluTanh(ActivationCase):
     op_name = "gelu"
     inner = 1.0
-    name = "gelu_tanh"
+    reference_name = "gelu_tanh"
 
     def op(self, x):
         return ops.gelu(x, approximate="tanh")
 
     def torch_op(self, torch, x):
         return torch.nn.functional.gelu(x, approximate="tanh")
-
-
-class TestSilu(ActivationCase):
-    op_name = "silu"
 
 
 class TestSoftplus(ActivationCase):
@@ -123,24 +84,6 @@ class TestHeaviside(ActivationCase):
 
     def torch_op(self, torch, x):
         return torch.heaviside(x.detach(), torch.full((), self.values, dtype=x.dtype)) + 0 * x
-
-
-def test_heaviside_at_zero_of_a_tensor():
-    """PyTorch has no gradient of it; here the one of values arrives where x = 0."""
-    x = rv.tensor([[-1.0, 0.0, float("nan")], [2.0, -0.0, 0.0]], requires_grad=True)
-    values = rv.tensor([3.0, 4.0, 5.0], requires_grad=True)
-    y = x.heaviside(values)
-    np.testing.assert_array_equal(y.detach(), [[0, 4, 0], [1, 4, 5]])
-    y.sum().backward()
-    np.testing.assert_array_equal(x.grad, np.zeros((2, 3)))
-    np.testing.assert_array_equal(values.grad, [0, 2, 1])
-
-
-def test_heaviside_of_integers_and_bools():
-    found = rv.heaviside(rv.tensor([-1, 0, 7]), rv.tensor([5]))
-    assert (found.tolist(), found.dtype) == ([0, 5, 1], np.dtype(np.int64))
-    assert rv.heaviside(rv.tensor([True, False]), rv.tensor([True])).tolist() == [True, True]
-    assert rv.heaviside(rv.tensor([0, 3]), 0.5).tolist() == [0.5, 1.0]  # as integers and a float add
 
 
 class TestHardtanh(ActivationCase):
@@ -191,12 +134,9 @@ class TestHardswish(ActivationCase):
     kinks = (-3.0, 3.0)
 
 
-class TestLogsigmoid(ActivationCase):
-    op_name = "logsigmoid"
-
-
-class TestSoftsign(ActivationCase):
-    op_name = "softsign"
+class TestWithoutSettings(ActivationCase):
+    op_name = ("silu", "logsigmoid", "softsign")
+    variants = tuple({"name": name} for name in op_name)
 
 
 class TestTanhshrink(ActivationCase):
@@ -220,59 +160,45 @@ class TestGlu(ActivationCase):
     inner = 1.0
     arguments = ("dim",)
     variants = ({"dim": -1}, {"dim": 1}, {"dim": 0})
+    shape, large, empty = (4, 6, 5, 18), (4, 42, 1014), (2, 0, 4)
 
-    def inputs(self, rng, dtype):
-        return (rng.uniform(-4, 4, (4, 6, 5, 18)).astype(dtype),)
-
-    def large_inputs(self, rng, dtype):
-        return (rng.uniform(-4, 4, (4, 42, 1014)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((2, 0, 4), dtype),)
-
-    def draw(self, rng, dtype):
-        shape = tuple(2 * int(n) for n in rng.integers(1, 9, 2))
-        return self.drawn_variant(rng), (rng.uniform(-9, 9, shape).astype(dtype),)
+    def drawn_shape(self, rng):
+        return tuple(2 * int(n) for n in rng.integers(1, 9, 2))
 
 
-class TestPrelu(OpCase):
+class TestPrelu(ActivationCase):
     op_name = "prelu"
     variants = ({"slopes": 1}, {"slopes": None})  # None: one for each channel
+    empty = (2, 3, 0)
+    kinks = (0.0,)
 
-    def _with_slopes(self, rng, x, slopes):
-        return x, rng.uniform(-0.5, 0.5, (x.shape[1] if slopes is None else 1,)).astype(x.dtype)
+    def sized(self, rng, dtype, shape):
+        slopes = rng.uniform(-0.5, 0.5, self.slopes or shape[1]).astype(dtype)
+        return (*super().sized(rng, dtype, shape), slopes)
 
-    def inputs(self, rng, dtype):
-        return self._with_slopes(rng, rng.uniform(-4, 4, (3, 7, 5, 11)).astype(dtype), self.slopes)
-
-    def large_inputs(self, rng, dtype):
-        return self._with_slopes(rng, rng.uniform(-4, 4, (3, 41, 1013)).astype(dtype), self.slopes)
-
-    def empty_inputs(self, dtype):
-        return np.zeros((2, 3, 0), dtype), np.ones(1, dtype)
-
-    def draw(self, rng, dtype):
-        shape = tuple(int(n) for n in rng.integers(1, 12, rng.integers(2, 6)))
-        settings = self.drawn_variant(rng)
-        return settings, self._with_slopes(rng, rng.uniform(-9, 9, shape).astype(dtype), settings["slopes"])
-
-    def off_kinks(self, x, weight):
-        return np.where(np.abs(x) < 0.01, x + np.asarray(0.03, x.dtype), x), weight
+    def drawn_shape(self, rng):
+        return rng.integers(1, 12, rng.integers(2, 6)).tolist()
 
     def reduction(self, x, weight):
         return max(x.size // weight.size, 1)
 
-    def op(self, x, weight):
-        return ops.prelu(x, weight)
 
-    def reference(self, x, weight):
-        return reference.prelu(x, weight)
+def test_heaviside_at_zero_of_a_tensor():
+    """PyTorch has no gradient of it; here the one of values arrives where x = 0."""
+    x = rv.tensor([[-1.0, 0.0, float("nan")], [2.0, -0.0, 0.0]], requires_grad=True)
+    values = rv.tensor([3.0, 4.0, 5.0], requires_grad=True)
+    y = x.heaviside(values)
+    np.testing.assert_array_equal(y.detach(), [[0, 4, 0], [1, 4, 5]])
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, np.zeros((2, 3)))
+    np.testing.assert_array_equal(values.grad, [0, 2, 1])
 
-    def reference_backward(self, dy, x, weight):
-        return reference.prelu_backward(dy, x, weight)
 
-    def torch_op(self, torch, x, weight):
-        return torch.nn.functional.prelu(x, weight)
+def test_heaviside_of_integers_and_bools():
+    found = rv.heaviside(rv.tensor([-1, 0, 7]), rv.tensor([5]))
+    assert (found.tolist(), found.dtype) == ([0, 5, 1], np.dtype(np.int64))
+    assert rv.heaviside(rv.tensor([True, False]), rv.tensor([True])).tolist() == [True, True]
+    assert rv.heaviside(rv.tensor([0, 3]), 0.5).tolist() == [0.5, 1.0]  # as integers and a float add
 
 
 LIMITS = {  # at inf and at -inf

@@ -18,30 +18,25 @@ module = importlib.import_module("ranvier.ops.layers.attention")
 KEY = np.array([0x123456789ABCDEF0, 7])
 
 
-def drawn(rng, dtype, *shapes):
-    return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes)
-
-
 class TestAttention(OpCase):
     op_name = "scaled_dot_product_attention"
     mask_shape = None
     scale = None
     variants = (
-        {"shapes": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4)), "mask_shape": (2, 1, 5, 9)},
-        {"shapes": ((5, 8), (17, 8), (17, 3)), "scale": 0.3},
-        {"shapes": ((2, 3, 33, 16),) * 3, "mask_shape": (33, 33)},
-        {"shapes": ((3, 5, 4), (1, 6, 4), (6, 2))},  # leading dimensions broadcast
-        {"shapes": ((5, 4), (1, 6, 4), (3, 6, 2)), "mask_shape": (5, 6)},
-        {"shapes": ((1, 1), (1, 1), (1, 1)), "mask_shape": (1, 1)},
+        {"shape": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4)), "mask_shape": (2, 1, 5, 9)},
+        {"shape": ((5, 8), (17, 8), (17, 3)), "scale": 0.3},
+        {"shape": ((2, 3, 33, 16),) * 3, "mask_shape": (33, 33)},
+        {"shape": ((3, 5, 4), (1, 6, 4), (6, 2))},  # leading dimensions broadcast
+        {"shape": ((5, 4), (1, 6, 4), (3, 6, 2)), "mask_shape": (5, 6)},
+        {"shape": ((1, 1), (1, 1), (1, 1)), "mask_shape": (1, 1)},
     )
 
     def inputs(self, rng, dtype):
-        shapes = (*self.shapes, self.mask_shape) if self.mask_shape else self.shapes
-        return drawn(rng, dtype, *shapes)
+        return self.sized(rng, dtype, (*self.shape, self.mask_shape) if self.mask_shape else self.shape)
 
     def large_inputs(self, rng, dtype):
         mask = ((65, 70),) if self.mask_shape else ()
-        return drawn(rng, dtype, (3, 4, 65, 33), (3, 4, 70, 33), (3, 4, 70, 33), *mask)
+        return self.sized(rng, dtype, ((3, 4, 65, 33), (3, 4, 70, 33), (3, 4, 70, 33), *mask))
 
     def empty_inputs(self, dtype):
         self.mask_shape = None
@@ -52,8 +47,8 @@ class TestAttention(OpCase):
         shapes = [(*lead, length, e), (*lead, keys, e), (*lead, keys, d)]
         masks = [None, (length, keys), (1, keys), (lead[0], 1, length, keys)]
         mask = masks[rng.integers(4)]
-        scale = [None, 0.2][rng.integers(2)]
-        return {"mask_shape": mask, "scale": scale}, drawn(rng, dtype, *shapes, *([mask] if mask else []))
+        settings = {"mask_shape": mask, "scale": [None, 0.2][rng.integers(2)]}
+        return settings, self.sized(rng, dtype, [*shapes, *([mask] if mask else [])])
 
     def reduction(self, q, k, v, *mask):
         return sum(q.shape) + sum(k.shape) + sum(v.shape)
@@ -76,8 +71,8 @@ class TestShownAndHidden(TestAttention):
     """A mask of bools, in which one query sees nothing at all."""
 
     variants = (
-        {"shapes": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4)), "mask_shape": (2, 1, 5, 9)},
-        {"shapes": ((33, 16),) * 3, "mask_shape": (33, 33)},
+        {"shape": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4)), "mask_shape": (2, 1, 5, 9)},
+        {"shape": ((33, 16),) * 3, "mask_shape": (33, 33)},
     )
 
     def inputs(self, rng, dtype):
@@ -96,16 +91,18 @@ class TestShownAndHidden(TestAttention):
         return {**settings, "mask_shape": mask.shape}, (q, k, v, mask)
 
 
-class TestCausal(TestAttention):
-    variants = (
-        {"shapes": ((2, 3, 17, 7), (2, 3, 17, 7), (2, 3, 17, 4))},
-        {"shapes": ((5, 8), (3, 8), (3, 3))},
-        {"shapes": ((3, 8), (5, 8), (5, 3))},
-    )
-
+class WithoutMask(TestAttention):
     def draw(self, rng, dtype):
         settings, inputs = super().draw(rng, dtype)
         return {**settings, "mask_shape": None}, inputs[:3]
+
+
+class TestCausal(WithoutMask):
+    variants = (
+        {"shape": ((2, 3, 17, 7), (2, 3, 17, 7), (2, 3, 17, 4))},
+        {"shape": ((5, 8), (3, 8), (3, 3))},
+        {"shape": ((3, 8), (5, 8), (5, 3))},
+    )
 
     def op(self, *inputs):
         return ops.scaled_dot_product_attention(*inputs, is_causal=True, scale=self.scale)
@@ -123,15 +120,11 @@ class TestCausal(TestAttention):
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
 
 
-class TestDropped(TestAttention):
+class TestDropped(WithoutMask):
     """Weights are dropped as ``dropout`` drops the elements of an array (..., L, S)."""
 
-    variants = ({"shapes": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4))}, {"shapes": ((33, 16),) * 3})
-    torch_op = OpCase.torch_op  # which draws other numbers
-
-    def draw(self, rng, dtype):
-        settings, inputs = super().draw(rng, dtype)
-        return {**settings, "mask_shape": None}, inputs[:3]
+    variants = ({"shape": ((2, 3, 5, 7), (2, 3, 9, 7), (2, 3, 9, 4))}, {"shape": ((33, 16),) * 3})
+    torch_op = None  # which draws other numbers
 
     def op(self, *inputs):
         scale = inputs[0].shape[-1] ** -0.5 if self.scale is None else self.scale

@@ -25,34 +25,22 @@ def cases(*settings):
 
 class ClassLossCase(OpCase):
     variants = cases({}, {}, {})
-    torch_name = ""
+    large = (1003, 37)
+    low, high = -3, 3
     per_class = "weight"  # the name of the weights
-    ignores = True
 
     def sized(self, rng, dtype, shape):
-        x = rng.uniform(-3, 3, shape).astype(dtype)
         t = rng.integers(0, shape[1], (shape[0], *shape[2:]), dtype="int32")
         if "ignore_index" in self.settings:
             t = np.where(rng.random(t.shape) < 0.3, self.settings["ignore_index"], t)
             t.flat[0] = 0  # never all
-        return x, t
-
-    def inputs(self, rng, dtype):
-        return self.sized(rng, dtype, self.shape)
-
-    def large_inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (1003, 37))
+        return (*super().sized(rng, dtype, shape), t)
 
     def empty_inputs(self, dtype):
         return np.zeros((0, 3), dtype), np.zeros(0, "int64")
 
-    def draw(self, rng, dtype):
-        settings = self.drawn_variant(rng)
-        shape = (int(rng.integers(1, 7)), int(rng.integers(1, 40)))
-        if len(settings["shape"]) > 2:
-            shape = (*shape, *rng.integers(1, 5, 2).tolist())
-        self.settings = settings["settings"]
-        return {**settings, "shape": shape}, self.sized(rng, dtype, shape)
+    def drawn_shape(self, rng):
+        return (*rng.integers(1, [7, 40]).tolist(), *rng.integers(1, 5, len(self.shape) - 2).tolist())
 
     def reduction(self, x, target):
         return x.size
@@ -144,9 +132,6 @@ class TestMultiMargin(ClassLossCase):
         {**case, "shape": case["shape"][:2]}
         for case in cases({}, {"p": 2}, {"margin": 0.5, "weight": True}, {"p": 2, "weight": True})
     )
-
-    def sized(self, rng, dtype, shape):
-        return super().sized(rng, dtype, shape[:2])
 
     def off_kinks(self, x, target):
         """Apart by more than what a step could turn: violations near 0 are moved."""

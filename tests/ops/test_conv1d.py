@@ -7,17 +7,19 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import conv1d as reference
-from support.op_case import OpCase
+from support.convolution import ConvCase
 
 GEOMETRY = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 
 def variant(n, c, l, k, s, **geometry):
-    return {"sizes": (n, c, l, k, s), "geometry": {**GEOMETRY, **geometry}}
+    return {"shape": (n, c, l, k, s), "geometry": {**GEOMETRY, **geometry}}
 
 
-class TestConv1d(OpCase):
+class TestConv1d(ConvCase):
     op_name = "conv1d"
+    module = reference
+    growth = (2, 0, 301, 0, 0)
     variants = (
         variant(2, 3, 11, 5, 3),
         variant(2, 1, 20, 17, 5, padding=2),  # one channel: taps share a tile
@@ -28,21 +30,9 @@ class TestConv1d(OpCase):
         variant(1, 2, 5, 3, 1, stride=3, padding=2),  # samples that only see padding
     )
 
-    def arrays(self, rng, dtype, n, c, l, k, s):
-        x = rng.uniform(-1, 1, (n, c, l)).astype(dtype)
-        weight = rng.uniform(-1, 1, (k, c // self.geometry["groups"], s)).astype(dtype)
-        return x, weight, rng.uniform(-1, 1, k).astype(dtype)
-
-    def inputs(self, rng, dtype):
-        return self.arrays(rng, dtype, *self.sizes)
-
-    def large_inputs(self, rng, dtype):
-        n, c, l, k, s = self.sizes
-        return self.arrays(rng, dtype, n + 2, c, l + 301, k, s)
-
-    def empty_inputs(self, dtype):
-        x, w, b = self.inputs(np.random.default_rng(0), dtype)
-        return x[:0], w, b
+    def sized(self, rng, dtype, shape):
+        n, c, l, k, s = shape
+        return super().sized(rng, dtype, ((n, c, l), (k, c // self.geometry["groups"], s), (k,)))
 
     def draw(self, rng, dtype):
         groups, s, stride, dilation = (int(v) for v in rng.integers(1, 4, 4))
@@ -50,25 +40,11 @@ class TestConv1d(OpCase):
         l = dilation * (s - 1) + 1 + int(rng.integers(0, 30))
         c, k = (groups * rng.integers(1, 20, 2)).tolist()
         settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        drawn = variant(int(rng.integers(1, 4)), c, l, k, s, **settings)
-        self.geometry = drawn["geometry"]
-        return drawn, self.arrays(rng, dtype, *drawn["sizes"])
-
-    def op(self, x, w, b):
-        return ops.conv1d(x, w, b, **self.geometry)
-
-    def reference(self, x, w, b):
-        return reference.conv1d(x, w, b, **self.geometry)
-
-    def reference_backward(self, dy, x, w, b):
-        return reference.conv1d_backward(dy, x, w, **self.geometry)
+        return self.drawn(rng, dtype, variant(int(rng.integers(1, 4)), c, l, k, s, **settings))
 
     def reduction(self, x, w, b):
         """Of y: taps times channels, and the bias; of dx: taps times channels; of dw and db: samples of y."""
         return max(w[0].size + 1, w[:, 0].size, self.reference(x, w, b)[:, 0].size)
-
-    def torch_op(self, torch, x, w, b):
-        return torch.nn.functional.conv1d(x, w, b, **self.geometry)
 
 
 def test_without_bias_and_one_signal(rng):

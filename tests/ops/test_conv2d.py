@@ -7,17 +7,18 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import conv2d as reference
-from support.op_case import OpCase
+from support.convolution import ConvCase
 
 GEOMETRY = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 
 def variant(n, c, h, w, k, r, s, **geometry):
-    return {"sizes": (n, c, h, w, k, r, s), "geometry": {**GEOMETRY, **geometry}}
+    return {"shape": (n, c, h, w, k, r, s), "geometry": {**GEOMETRY, **geometry}}
 
 
-class TestConv2d(OpCase):
+class TestConv2d(ConvCase):
     op_name = "conv2d"
+    module = reference
     variants = (
         variant(2, 3, 7, 8, 5, 3, 2),
         variant(2, 1, 6, 7, 17, 3, 3, padding=1),  # one channel: taps share a tile
@@ -31,55 +32,22 @@ class TestConv2d(OpCase):
         variant(1, 3, 4, 4, 33, 7, 7, padding=3),  # no pixel has all taps
     )
 
-    def arrays(self, rng, dtype, n, c, h, w, k, r, s):
-        x = rng.uniform(-1, 1, (n, c, h, w)).astype(dtype)
-        weight = rng.uniform(-1, 1, (k, c // self.geometry["groups"], r, s)).astype(dtype)
-        return x, weight, rng.uniform(-1, 1, k).astype(dtype)
-
-    def inputs(self, rng, dtype):
-        return self.arrays(rng, dtype, *self.sizes)
-
-    def large_inputs(self, rng, dtype):
-        n, c, h, w, k, r, s = self.sizes
-        return self.arrays(rng, dtype, n + 2, c, h + 11, w + 10, k, r, s)
-
-    def empty_inputs(self, dtype):
-        x, w, b = self.inputs(np.random.default_rng(0), dtype)
-        return x[:0], w, b
+    def sized(self, rng, dtype, shape):
+        n, c, h, w, k, r, s = shape
+        return super().sized(rng, dtype, ((n, c, h, w), (k, c // self.geometry["groups"], r, s), (k,)))
 
     def draw(self, rng, dtype):
         groups = int(rng.choice([1, 1, 2, 3]))
         r, s, dilation = (int(v) for v in rng.integers(1, 4, 3))
-        geometry = {
-            "stride": tuple(rng.integers(1, 4, 2).tolist()),
-            "padding": tuple(rng.integers(0, 4, 2).tolist()),
-            "dilation": dilation,
-            "groups": groups,
-        }
+        stride, padding = tuple(rng.integers(1, 4, 2).tolist()), tuple(rng.integers(0, 4, 2).tolist())
         h, w = dilation * (r - 1) + 1 + rng.integers(0, 9), dilation * (s - 1) + 1 + rng.integers(0, 20)
         c, k = groups * rng.integers(1, 20, 2)
-        sizes = (int(rng.integers(1, 4)), c, h, w, k, r, s)
-        return (drawn := variant(*sizes, **geometry)), self._arrays_of(rng, dtype, **drawn)
-
-    def _arrays_of(self, rng, dtype, sizes, geometry):
-        self.geometry = geometry
-        return self.arrays(rng, dtype, *sizes)
-
-    def op(self, x, w, b):
-        return ops.conv2d(x, w, b, **self.geometry)
-
-    def reference(self, x, w, b):
-        return reference.conv2d(x, w, b, **self.geometry)
-
-    def reference_backward(self, dy, x, w, b):
-        return reference.conv2d_backward(dy, x, w, **self.geometry)
+        settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return self.drawn(rng, dtype, variant(int(rng.integers(1, 4)), c, h, w, k, r, s, **settings))
 
     def reduction(self, x, w, b):
         """Of y: taps times channels, and the bias; of dx: taps times channels; of dw and db: pixels of y."""
         return max(w[0].size + 1, w[:, 0].size, self.reference(x, w, b)[:, 0].size)
-
-    def torch_op(self, torch, x, w, b):
-        return torch.nn.functional.conv2d(x, w, b, **self.geometry)
 
 
 def test_without_bias_and_one_image(rng):

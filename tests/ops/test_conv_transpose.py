@@ -7,17 +7,18 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import conv_transpose as reference
-from support.op_case import OpCase
+from support.convolution import ConvCase
 
 GEOMETRY = {"stride": (1, 1), "padding": (0, 0), "output_padding": (0, 0), "groups": 1, "dilation": (1, 1)}
 
 
 def variant(n, c, h, w, k, r, s, **geometry):
-    return {"sizes": (n, c, h, w, k, r, s), "geometry": {**GEOMETRY, **geometry}}
+    return {"shape": (n, c, h, w, k, r, s), "geometry": {**GEOMETRY, **geometry}}
 
 
-class TestConvTranspose2d(OpCase):
+class TestConvTranspose2d(ConvCase):
     op_name = "conv_transpose2d"
+    module = reference
     variants = (
         variant(2, 3, 5, 6, 4, 3, 2),
         variant(1, 17, 4, 5, 9, 4, 4, stride=(2, 2), padding=(1, 1)),  # a decoder's
@@ -28,21 +29,9 @@ class TestConvTranspose2d(OpCase):
         variant(2, 33, 2, 2, 1, 5, 5, padding=(2, 2)),
     )
 
-    def arrays(self, rng, dtype, n, c, h, w, k, r, s):
-        x = rng.uniform(-1, 1, (n, c, h, w)).astype(dtype)
-        weight = rng.uniform(-1, 1, (c, k // self.geometry["groups"], r, s)).astype(dtype)
-        return x, weight, rng.uniform(-1, 1, k).astype(dtype)
-
-    def inputs(self, rng, dtype):
-        return self.arrays(rng, dtype, *self.sizes)
-
-    def large_inputs(self, rng, dtype):
-        n, c, h, w, k, r, s = self.sizes
-        return self.arrays(rng, dtype, n + 2, c, h + 11, w + 10, k, r, s)
-
-    def empty_inputs(self, dtype):
-        x, w, b = self.inputs(np.random.default_rng(0), dtype)
-        return x[:0], w, b
+    def sized(self, rng, dtype, shape):
+        n, c, h, w, k, r, s = shape
+        return super().sized(rng, dtype, ((n, c, h, w), (c, k // self.geometry["groups"], r, s), (k,)))
 
     def draw(self, rng, dtype):
         groups, r, s = rng.integers(1, 4, 3).tolist()
@@ -53,26 +42,15 @@ class TestConvTranspose2d(OpCase):
         padding = [int(rng.integers(0, min(3, (size - 1) // 2) + 1)) for size in sizes]
         geometry = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation}
         geometry = {name: tuple(int(v) for v in value) for name, value in geometry.items()}
+        geometry["groups"] = groups
         c, k = (groups * rng.integers(1, 20, 2)).tolist()
-        drawn = variant(int(rng.integers(1, 4)), c, h, w, k, r, s, **geometry, groups=groups)
-        self.geometry = drawn["geometry"]
-        return drawn, self.arrays(rng, dtype, *drawn["sizes"])
-
-    def op(self, x, w, b):
-        return ops.conv_transpose2d(x, w, b, **self.geometry)
-
-    def reference(self, x, w, b):
-        return reference.conv_transpose2d(x, w, b, **self.geometry)
-
-    def reference_backward(self, dy, x, w, b):
-        return reference.conv_transpose2d_backward(dy, x, w, **self.geometry)
+        return self.drawn(
+            rng, dtype, variant(int(rng.integers(1, 4)), c, h, w, k, r, s, **geometry, groups=groups)
+        )
 
     def reduction(self, x, w, b):
         """Of y and dx: taps times channels; of dw: pixels of x; of db: pixels of y."""
         return max(w[:, 0].size + 1, w[0].size, self.reference(x, w, b)[:, 0].size)
-
-    def torch_op(self, torch, x, w, b):
-        return torch.nn.functional.conv_transpose2d(x, w, b, **self.geometry)
 
 
 class TestConvTranspose1d(TestConvTranspose2d):
@@ -85,8 +63,9 @@ class TestConvTranspose1d(TestConvTranspose2d):
         variant(2, 6, 1, 4, 9, 1, 2, groups=3, stride=(1, 3), output_padding=(0, 2), dilation=(1, 2)),
     )
 
-    def arrays(self, rng, dtype, n, c, h, w, k, r, s):
-        x, weight, b = super().arrays(rng, dtype, n, c, 1, w, k, 1, s)
+    def sized(self, rng, dtype, shape):
+        n, c, _, w, k, _, s = shape
+        x, weight, b = super().sized(rng, dtype, (n, c, 1, w, k, 1, s))
         return x[:, :, 0], weight[:, :, 0], b
 
     def draw(self, rng, dtype):
@@ -96,21 +75,16 @@ class TestConvTranspose1d(TestConvTranspose2d):
         drawn["geometry"].update(changed)
         return drawn, arrays
 
-    def _columns(self):
-        return {name: v[1] if isinstance(v, tuple) else v for name, v in self.geometry.items()}
-
-    def op(self, x, w, b):
-        return ops.conv_transpose1d(x, w, b, **self._columns())
+    def after(self, *arrays):
+        return tuple(v[1] if isinstance(v, tuple) else v for v in self.geometry.values())
 
     def reference(self, x, w, b):
-        return super().reference(x[:, :, None], w[:, :, None], b)[:, :, 0]
+        return reference.conv_transpose2d(x[:, :, None], w[:, :, None], b, **self.geometry)[:, :, 0]
 
     def reference_backward(self, dy, x, w, b):
-        dx, dw, db = super().reference_backward(dy[:, :, None], x[:, :, None], w[:, :, None], b)
+        images = dy[:, :, None], x[:, :, None], w[:, :, None]
+        dx, dw, db = reference.conv_transpose2d_backward(*images, **self.geometry)
         return dx[:, :, 0], dw[:, :, 0], db
-
-    def torch_op(self, torch, x, w, b):
-        return torch.nn.functional.conv_transpose1d(x, w, b, **self._columns())
 
 
 def test_it_is_the_gradient_of_conv2d(rng):

@@ -12,16 +12,14 @@ from support.op_case import OpCase
 
 
 class DistanceCase(OpCase):
-    def sized(self, rng, dtype, shape):
-        return tuple(rng.uniform(-2, 2, shape).astype(dtype) for _ in range(2))
+    module = reference
+    low, high = -2, 2
+    shape, large = ((3, 37, 5),) * 2, ((301, 97),) * 2
 
-    def inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (3, 37, 5))
+    def drawn_shape(self, rng):
+        return (tuple(rng.integers(1, 40, 2).tolist()),) * 2
 
-    def large_inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (301, 97))
-
-    def reduction(self, x1, x2):
+    def reduction(self, x1, *others):
         return x1.size
 
     def magnitude(self, *arrays):
@@ -30,44 +28,28 @@ class DistanceCase(OpCase):
 
 class TestCosineSimilarity(DistanceCase):
     op_name = "cosine_similarity"
+    arguments = ("dim", "eps")
     variants = ({"dim": 1, "eps": 1e-8}, {"dim": -1, "eps": 1e-8}, {"dim": 0, "eps": 100.0})
-
-    def empty_inputs(self, dtype):
-        return np.zeros((0, 3, 2), dtype), np.zeros((0, 3, 2), dtype)
+    empty = ((0, 3, 2),) * 2
 
     def draw(self, rng, dtype):
-        shape = tuple(rng.integers(1, 40, 2).tolist())
-        dim = int(rng.integers(-2, 2))
-        return {"dim": dim, "eps": float(rng.choice([1e-8, 1.0]))}, self.sized(rng, dtype, shape)
-
-    def op(self, x1, x2):
-        return ops.cosine_similarity(x1, x2, dim=self.dim, eps=self.eps)
-
-    def reference(self, x1, x2):
-        return reference.cosine_similarity(x1, x2, self.dim, self.eps)
-
-    def reference_backward(self, dy, x1, x2):
-        return reference.cosine_similarity_backward(dy, x1, x2, self.dim, self.eps)
+        settings = {"dim": int(rng.integers(-2, 2)), "eps": float(rng.choice([1e-8, 1.0]))}
+        return settings, self.sized(rng, dtype, self.drawn_shape(rng))
 
     def torch_op(self, torch, x1, x2):
-        return torch.nn.functional.cosine_similarity(x1, x2, dim=self.dim, eps=self.eps)
+        """The formula: the gradient of PyTorch's function is not the derivative where a norm is below eps."""
+        norms = [x.norm(dim=self.dim).clamp(min=self.eps) for x in (x1, x2)]
+        return (x1 * x2).sum(self.dim) / (norms[0] * norms[1])
 
 
 class TestPairwiseDistance(DistanceCase):
     op_name = "pairwise_distance"
+    arguments = ("p",)
     variants = ({"p": 2.0}, {"p": 1.0}, {"p": 3.5}, {"p": float("inf")})
+    empty = ((0, 3),) * 2
 
     def off_kinks(self, x1, x2):
         return np.where(np.abs(x1 - x2) < 0.02, x2 + 0.1, x1).astype(x1.dtype), x2
-
-    def empty_inputs(self, dtype):
-        return np.zeros((0, 3), dtype), np.zeros((0, 3), dtype)
-
-    def draw(self, rng, dtype):
-        return self.drawn_variant(rng), self.sized(rng, dtype, tuple(rng.integers(1, 40, 2).tolist()))
-
-    def op(self, x1, x2):
-        return ops.pairwise_distance(x1, x2, p=self.p)
 
     def reference(self, x1, x2):
         return reference.pairwise_distance(x1, x2, -1, self.p)
@@ -75,34 +57,24 @@ class TestPairwiseDistance(DistanceCase):
     def reference_backward(self, dy, x1, x2):
         return reference.pairwise_distance_backward(dy, x1, x2, -1, self.p)
 
-    def torch_op(self, torch, x1, x2):
-        return torch.nn.functional.pairwise_distance(x1, x2, p=self.p)
-
 
 class TestCosineEmbedding(DistanceCase):
     """The norms' bound is not PyTorch's (1e-12 added to the squares), which differs below 1e-5 only."""
 
     op_name = "cosine_embedding"
+    arguments = ("margin", "reduction_name")
+    shape = ((7, 19),) * 2
     variants = tuple(
         {"margin": margin, "reduction_name": name}
         for margin, name in ((0.0, "mean"), (0.3, "sum"), (0.3, "none"))
     )
 
     def sized(self, rng, dtype, shape):
-        return (*super().sized(rng, dtype, shape), np.where(np.arange(shape[0]) % 3, -1, 1))
-
-    def inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (7, 19))
+        return (*super().sized(rng, dtype, shape), np.where(np.arange(shape[0][0]) % 3, -1, 1))
 
     def off_kinks(self, x1, x2, target):
         near = np.abs(reference.cosine_similarity(x1, x2, 1, 1e-6) - self.margin) < 0.02
         return np.where(near[:, None], x1 + 0.3, x1).astype(x1.dtype), x2, target
-
-    def reduction(self, x1, x2, target):
-        return x1.size
-
-    def op(self, x1, x2, target):
-        return ops.cosine_embedding(x1, x2, target, self.margin, self.reduction_name)
 
     def reference(self, x1, x2, target):
         cosine = reference.cosine_similarity(x1, x2, 1, 1e-6)
@@ -118,10 +90,6 @@ class TestCosineEmbedding(DistanceCase):
         function = torch.nn.functional.cosine_embedding_loss
         return function(x1, x2, target, margin=self.margin, reduction=self.reduction_name)
 
-    def draw(self, rng, dtype):
-        shape = (int(rng.integers(1, 9)), int(rng.integers(1, 40)))
-        return self.drawn_variant(rng), self.sized(rng, dtype, shape)
-
     test_reference_equals_torch = test_equals_torch_when_drawn = None  # not to 16 digits: see above
 
     def test_equals_torch_to_ten_digits(self, rng, torch):
@@ -136,18 +104,10 @@ class TestTripletMargin(DistanceCase):
         {"settings": {"margin": 3.0}, "reduction_name": "mean"},
         {"settings": {"margin": 3.0, "swap": True, "p": 3.0}, "reduction_name": "none"},
     )
+    shape, large = ((7, 19),) * 3, ((301, 97),) * 3
 
-    def sized(self, rng, dtype, shape):
-        return tuple(rng.uniform(-2, 2, shape).astype(dtype) for _ in range(3))
-
-    def inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (7, 19))
-
-    def reduction(self, x1, x2, x3):
-        return x1.size
-
-    def draw(self, rng, dtype):
-        return self.drawn_variant(rng), self.sized(rng, dtype, tuple(rng.integers(1, 30, 2).tolist()))
+    def drawn_shape(self, rng):
+        return (tuple(rng.integers(1, 30, 2).tolist()),) * 3
 
     def off_kinks(self, anchor, positive, negative):
         d_positive, d_negative, d_swapped = self.distances(anchor, positive, negative)

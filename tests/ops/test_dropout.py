@@ -19,59 +19,42 @@ KEY = np.array([0x123456789ABCDEF0, 7])
 class TestDropout(OpCase):
     op_name = "dropout"
     variants: ClassVar = [{"p": 0.1}, {"p": 0.5}, {"p": 1.0}, {"p": 0.0}]
+    function, reference_name = Dropout, "dropout"
+    low, high = 1, 2
+    shape, large, empty = (2, 5, 3, 7), (3, 41, 1013), (2, 0, 3)
+    torch_op = None  # which draws other numbers
 
-    def inputs(self, rng, dtype):
-        return (rng.uniform(1, 2, (2, 5, 3, 7)).astype(dtype),)
-
-    def large_inputs(self, rng, dtype):
-        return (rng.uniform(1, 2, (3, 41, 1013)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((2, 0, 3), dtype),)
-
-    def draw(self, rng, dtype):
-        return {"p": float(rng.random())}, (rng.uniform(1, 2, any_shape(rng)).astype(dtype),)
+    def drawn_variant(self, rng):
+        self.p = float(rng.random())
+        return {"p": self.p}
 
     def op(self, x):
-        return Dropout(self.p, KEY).apply(x)
+        return self.function(self.p, KEY).apply(x)
 
     def reference(self, x):
-        return reference.dropout(x, self.p, KEY)
+        return getattr(reference, self.reference_name)(x, self.p, KEY)
 
     def reference_backward(self, dy, x):
-        return (reference.dropout_backward(dy, self.p, KEY),)
+        return (getattr(reference, f"{self.reference_name}_backward")(dy, self.p, KEY),)
 
 
 class TestChannelDropout(TestDropout):
     op_name = ("dropout1d", "dropout2d")
+    function, reference_name = ChannelDropout, "channel_dropout"
 
-    def draw(self, rng, dtype):
-        return {"p": float(rng.random())}, (rng.uniform(1, 2, any_shape(rng, least=2)).astype(dtype),)
-
-    def op(self, x):
-        return ChannelDropout(self.p, KEY).apply(x)
-
-    def reference(self, x):
-        return reference.channel_dropout(x, self.p, KEY)
+    def drawn_shape(self, rng):
+        return any_shape(rng, least=2)
 
     def reference_backward(self, dy, x):
-        return (reference.channel_dropout(dy, self.p, KEY),)
+        return (self.reference(dy),)
 
 
 class TestAlphaDropout(TestDropout):
     op_name = "alpha_dropout"
+    function, reference_name = AlphaDropout, "alpha_dropout"
 
     def magnitude(self, *arrays):
         return super().magnitude(*arrays) / (1 - self.p or 1)  # 1 - p is rounded, too
-
-    def op(self, x):
-        return AlphaDropout(self.p, KEY).apply(x)
-
-    def reference(self, x):
-        return reference.alpha_dropout(x, self.p, KEY)
-
-    def reference_backward(self, dy, x):
-        return (reference.alpha_dropout_backward(dy, self.p, KEY),)
 
 
 def test_in_place():

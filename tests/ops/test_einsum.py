@@ -39,10 +39,7 @@ EQUATIONS = (
 
 class TestEinsum(OpCase):
     op_name = "einsum"
-    variants = tuple({"equation": e, "shapes": s, "letters": r or e} for e, s, r in EQUATIONS)
-
-    def inputs(self, rng, dtype):
-        return tuple(np.asarray(rng.uniform(-1, 1, shape)).astype(dtype) for shape in self.shapes)
+    variants = tuple({"equation": e, "shape": s, "letters": r or e} for e, s, r in EQUATIONS)
 
     def draw(self, rng, dtype):
         sizes = dict(zip("abcde", rng.integers(1, 6, 5), strict=True))
@@ -52,8 +49,8 @@ class TestEinsum(OpCase):
         used = sorted(set("".join(names)))
         right = "".join(rng.permutation(used)[: rng.integers(0, len(used) + 1)]) if used else ""
         equation = ",".join(names) + "->" + right
-        self.shapes = [tuple(int(sizes[i]) for i in part) for part in names]
-        return {"equation": equation, "letters": equation}, self.inputs(rng, dtype)
+        shapes = [tuple(int(sizes[i]) for i in part) for part in names]
+        return {"equation": equation, "letters": equation}, self.sized(rng, dtype, shapes)
 
     def reduction(self, *arrays):
         return 5 * max(x.size for x in arrays) * max(x.size for x in arrays)
@@ -74,31 +71,23 @@ class TestEinsum(OpCase):
 class TestProducts(OpCase):
     op_name = ("mm", "bmm", "mv", "dot", "outer")
     variants = (
-        {"name": "mm", "shapes": ((5, 33), (33, 4))},
-        {"name": "bmm", "shapes": ((3, 5, 7), (3, 7, 4))},
-        {"name": "mv", "shapes": ((5, 17), (17,))},
-        {"name": "dot", "shapes": ((17,), (17,))},
-        {"name": "outer", "shapes": ((5,), (17,))},
+        {"name": "mm", "shape": ((5, 33), (33, 4))},
+        {"name": "bmm", "shape": ((3, 5, 7), (3, 7, 4))},
+        {"name": "mv", "shape": ((5, 17), (17,))},
+        {"name": "dot", "shape": ((17,), (17,))},
+        {"name": "outer", "shape": ((5,), (17,))},
     )
 
-    def inputs(self, rng, dtype):
-        return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in self.shapes)
-
     def empty_inputs(self, dtype):
-        return tuple(np.ones([0 if n in (17, 33, 7) else n for n in shape], dtype) for shape in self.shapes)
+        return tuple(np.ones([0 if n in (17, 33, 7) else n for n in shape], dtype) for shape in self.shape)
 
-    def draw(self, rng, dtype):
+    def drawn_shape(self, rng):
         n, m, k, p = (int(i) for i in rng.integers(1, 20, 4))
         shapes = {"mm": ((m, k), (k, p)), "bmm": ((n, m, k), (n, k, p)), "mv": ((m, k), (k,))}
-        shapes |= {"dot": ((k,), (k,)), "outer": ((m,), (p,))}
-        name = self.op_name[rng.integers(5)]
-        return {"name": name}, tuple(rng.uniform(-1, 1, s).astype(dtype) for s in shapes[name])
+        return {**shapes, "dot": ((k,), (k,)), "outer": ((m,), (p,))}[self.name]
 
     def reduction(self, a, b):
         return max(*a.shape, *b.shape)
-
-    def op(self, a, b):
-        return getattr(ops, self.name)(a, b)
 
     def _matrices(self, a, b):
         return (a[:, None], b[None]) if self.name == "outer" else (a, b)
@@ -109,9 +98,6 @@ class TestProducts(OpCase):
     def reference_backward(self, dy, a, b):
         gradients = matmul_reference.matmul_backward(dy, *self._matrices(a, b))
         return tuple(g.reshape(x.shape) for g, x in zip(gradients, (a, b), strict=True))
-
-    def torch_op(self, torch, a, b):
-        return getattr(torch, self.name)(a, b)
 
 
 def test_nothing_to_add():

@@ -10,62 +10,36 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import elementwise as reference
-from support.draws import any_shape, broadcast_shapes
+from support.draws import broadcast_shapes
 from support.op_case import OpCase
 
 BROADCASTS = (
-    {"shapes": ((3, 7, 5), (3, 7, 5))},
-    {"shapes": ((3, 7, 5), (5,))},
-    {"shapes": ((3, 1, 5), (7, 1))},
-    {"shapes": ((), (2, 9))},
-    {"shapes": ((2, 3, 5, 7), (1, 3, 1, 1))},
+    {"shape": ((3, 7, 5), (3, 7, 5))},
+    {"shape": ((3, 7, 5), (5,))},
+    {"shape": ((3, 1, 5), (7, 1))},
+    {"shape": ((), (2, 9))},
+    {"shape": ((2, 3, 5, 7), (1, 3, 1, 1))},
 )
 
 
 class PairCase(OpCase):
     """y = f(a, b) with broadcasting; ``low`` keeps operands away from zero where f needs it."""
 
+    module = reference
     variants = BROADCASTS
-    low = -3.0
+    low, high = -3, 3
+    large, empty = ((301, 1013), (1013,)), ((2, 0, 3), (3,))
 
-    def inputs(self, rng, dtype):
-        return tuple(rng.uniform(self.low, 3, shape).astype(dtype) for shape in self.shapes)
-
-    def large_inputs(self, rng, dtype):
-        return tuple(rng.uniform(self.low, 3, shape).astype(dtype) for shape in ((301, 1013), (1013,)))
-
-    def empty_inputs(self, dtype):
-        return np.ones((2, 0, 3), dtype), np.ones(3, dtype)
-
-    def draw(self, rng, dtype):
-        return {}, tuple(rng.uniform(self.low, 3, shape).astype(dtype) for shape in broadcast_shapes(rng))
+    def drawn_shape(self, rng):
+        return broadcast_shapes(rng)
 
     def reduction(self, a, b):
         return max(1, max(a.size, b.size))  # a repeated operand's gradient is a sum
 
-    def op(self, a, b):
-        return getattr(ops, self.op_name)(a, b)
 
-    def reference(self, a, b):
-        return getattr(reference, self.op_name)(a, b)
-
-    def reference_backward(self, dy, a, b):
-        return getattr(reference, f"{self.op_name}_backward")(dy, a, b)
-
-    def torch_op(self, torch, a, b):
-        return getattr(torch, self.op_name)(a, b)
-
-
-class TestAdd(PairCase):
-    op_name = "add"
-
-
-class TestSub(PairCase):
-    op_name = "sub"
-
-
-class TestMul(PairCase):
-    op_name = "mul"
+class TestArithmetic(PairCase):
+    op_name = ("add", "sub", "mul")
+    variants = tuple({"name": name, **case} for name in op_name for case in BROADCASTS)
 
 
 class TestDiv(PairCase):
@@ -94,69 +68,34 @@ class TestMinimum(TestMaximum):
 
 class TestWhere(OpCase):
     op_name = "where"
+    module = reference
+    shape = (3, 7, 5), (3, 7, 5), (7, 1)
 
-    def inputs(self, rng, dtype):
-        a, b = rng.standard_normal((3, 7, 5)).astype(dtype), rng.standard_normal((7, 1)).astype(dtype)
-        return rng.random((3, 7, 5)) > 0.5, a, b
+    def sized(self, rng, dtype, shape):
+        condition, *arrays = super().sized(rng, dtype, shape)
+        return condition > 0, *arrays
 
-    def draw(self, rng, dtype):
-        condition, a, b = broadcast_shapes(rng, 3)
-        return {}, (rng.random(condition) > 0.5, *(rng.standard_normal(s).astype(dtype) for s in (a, b)))
+    def drawn_shape(self, rng):
+        return broadcast_shapes(rng, 3)
 
     def reduction(self, condition, a, b):
         return max(condition.size, a.size, b.size)
 
-    def op(self, condition, a, b):
-        return ops.where(condition, a, b)
-
-    def reference(self, condition, a, b):
-        return reference.where(condition, a, b)
-
     def reference_backward(self, dy, condition, a, b):
         return None, *reference.where_backward(dy, condition, a, b)
 
-    def torch_op(self, torch, condition, a, b):
-        return torch.where(condition, a, b)
-
 
 class OneCase(OpCase):
-    """y = f(x); ``interval`` is the range of x, ``kinks`` where f has no derivative."""
+    """y = f(x)"""
 
-    interval = (-3.0, 3.0)
-    kinks = ()
-
-    def inputs(self, rng, dtype):
-        return (rng.uniform(*self.interval, (3, 5, 4, 11)).astype(dtype),)
-
-    def large_inputs(self, rng, dtype):
-        return (rng.uniform(*self.interval, (301, 1013)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.ones((2, 0, 3), dtype),)
-
-    def draw(self, rng, dtype):
-        return self.drawn_variant(rng), (rng.uniform(*self.interval, any_shape(rng)).astype(dtype),)
-
-    def off_kinks(self, x):
-        for kink in self.kinks:
-            x = np.where(np.abs(x - kink) < 0.01, x + np.asarray(0.03, x.dtype), x)
-        return (x,)
-
-    def op(self, x):
-        return getattr(ops, self.op_name)(x)
-
-    def reference(self, x):
-        return getattr(reference, self.op_name)(x)
-
-    def reference_backward(self, dy, x):
-        return (getattr(reference, f"{self.op_name}_backward")(dy, x),)
-
-    def torch_op(self, torch, x):
-        return getattr(torch, self.op_name)(x)
+    module = reference
+    low, high = -3, 3
+    shape, large, empty = (3, 5, 4, 11), (301, 1013), (2, 0, 3)
 
 
-class TestNeg(OneCase):
-    op_name = "neg"
+class TestSmooth(OneCase):
+    op_name = ("neg", "square", "exp", "expm1", "sin", "cos")
+    variants = tuple({"name": name} for name in op_name)
 
 
 class TestAbs(OneCase):
@@ -174,111 +113,62 @@ class TestRound(OneCase):
     kinks = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
 
 
-class TestSquare(OneCase):
-    op_name = "square"
-
-
 class TestReciprocal(OneCase):
     op_name = "reciprocal"
-    interval = (0.5, 3.0)
+    low = 0.5
 
 
 class TestSqrt(OneCase):
     op_name = "sqrt"
-    interval = (0.25, 3.0)
-
-
-class TestExp(OneCase):
-    op_name = "exp"
-
-
-class TestExpm1(OneCase):
-    op_name = "expm1"
+    low = 0.25
 
 
 class TestLog(OneCase):
     op_name = "log"
-    interval = (0.25, 3.0)
+    low = 0.25
 
 
 class TestLog1p(OneCase):
     op_name = "log1p"
-    interval = (-0.5, 3.0)
-
-
-class TestSin(OneCase):
-    op_name = "sin"
-
-
-class TestCos(OneCase):
-    op_name = "cos"
+    low = -0.5
 
 
 class TestClip(OneCase):
     op_name = ("clip", "clamp")
-    variants = ({"bounds": (-1.0, 2.0)}, {"bounds": (None, 0.5)}, {"bounds": (0.5, None)})
+    name = "clip"
+    arguments = ("least", "most")
+    variants = ({"least": -1.0, "most": 2.0}, {"least": None, "most": 0.5}, {"least": 0.5, "most": None})
     kinks = (-1.0, 0.5, 2.0)
-
-    def op(self, x):
-        return ops.clip(x, *self.bounds)
-
-    def reference(self, x):
-        return reference.clip(x, *self.bounds)
-
-    def reference_backward(self, dy, x):
-        return (reference.clip_backward(dy, x, *self.bounds),)
-
-    def torch_op(self, torch, x):
-        return torch.clip(x, *self.bounds)
 
 
 class TestMaskedFill(OpCase):
     op_name = "masked_fill"
+    module = reference
+    arguments, value = ("value",), -2.0
+    shape = (3, 7, 5), (7, 5)
 
-    def inputs(self, rng, dtype):
-        return rng.standard_normal((3, 7, 5)).astype(dtype), rng.random((7, 5)) > 0.5
+    def sized(self, rng, dtype, shape):
+        x, mask = super().sized(rng, dtype, shape)
+        return x, mask > 0
 
-    def draw(self, rng, dtype):
+    def drawn_shape(self, rng):
         x, mask = broadcast_shapes(rng)
-        shape = np.broadcast_shapes(x, mask)
-        return {}, (rng.standard_normal(shape).astype(dtype), rng.random(mask) > 0.5)
-
-    def op(self, x, mask):
-        return ops.masked_fill(x, mask, -2.0)
-
-    def reference(self, x, mask):
-        return reference.masked_fill(x, mask, -2.0)
-
-    def reference_backward(self, dy, x, mask):
-        return reference.masked_fill_backward(dy, x, mask, -2.0), None
-
-    def torch_op(self, torch, x, mask):
-        return x.masked_fill(mask, -2.0)
+        return np.broadcast_shapes(x, mask), mask
 
 
 class TestComparison(OpCase):
     op_name = ("eq", "ne", "lt", "le", "gt", "ge")
+    module = operator
     variants = tuple({"name": name} for name in op_name)
     differentiable = False
+    shape, empty = ((3, 7, 5), (7, 1)), ((2, 0, 3), (3,))
+    high = 2
 
-    def inputs(self, rng, dtype):
-        return rng.integers(0, 3, (3, 7, 5)).astype(dtype), rng.integers(0, 3, (7, 1)).astype(dtype)
+    def sized(self, rng, dtype, shape):
+        return tuple(np.round(x) for x in super().sized(rng, dtype, shape))  # some are equal
 
-    def empty_inputs(self, dtype):
-        return np.ones((2, 0, 3), dtype), np.ones(3, dtype)
-
-    def draw(self, rng, dtype):
-        a, b = (rng.integers(0, 3, shape).astype(dtype) for shape in broadcast_shapes(rng))
-        return self.drawn_variant(rng), (a, b)
-
-    def op(self, a, b):
-        return getattr(ops, self.name)(a, b)
-
-    def reference(self, a, b):
-        return getattr(operator, self.name)(a, b)
-
-    def torch_op(self, torch, a, b):
-        return getattr(torch, self.name)(a, b)
+    def drawn_shape(self, rng):
+        return broadcast_shapes(rng)
 
 
 @pytest.mark.parametrize("name", ["maximum", "minimum"])

@@ -50,9 +50,8 @@ class TestEmbedding(OpCase):
         return reference.embedding_backward(dy, index, rows, self.padding, self.by_frequency), None
 
     def torch_op(self, torch, weight, index):
-        return torch.nn.functional.embedding(
-            index, weight, self.padding, scale_grad_by_freq=self.by_frequency
-        )
+        settings = {"scale_grad_by_freq": self.by_frequency}
+        return torch.nn.functional.embedding(index, weight, self.padding, **settings)
 
 
 class TestEmbeddingOtherGradients(TestEmbedding):

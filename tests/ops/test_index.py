@@ -46,9 +46,6 @@ class PickCase(OpCase):
 
     shape = X
 
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal(self.shape).astype(dtype),)
-
     def reduction(self, x):
         return max(8, x.size)
 
@@ -62,13 +59,10 @@ class PickCase(OpCase):
 class TestGetItem(PickCase):
     op_name = ()
     variants = tuple({"key": key} for key in KEYS)
+    draw = torch_op = None  # see below
 
     def large_inputs(self, rng, dtype):
-        return (
-            (rng.standard_normal((2, 3, 40, 500)).astype(dtype),)
-            if self.key is I
-            else self.inputs(rng, dtype)
-        )
+        return self.sized(rng, dtype, (2, 3, 40, 500) if self.key is I else X)
 
     def op(self, x):
         return x[self.key]
@@ -79,10 +73,10 @@ class TestGetItem(PickCase):
 
 class TestGetItemAsPyTorch(PickCase):
     op_name = ()
-    variants = ({"key": TORCH_KEYS[0]},)
+    variants = tuple({"key": key} for key in TORCH_KEYS)
 
-    def draw(self, rng, dtype):
-        return {"key": TORCH_KEYS[rng.integers(len(TORCH_KEYS))]}, self.inputs(rng, dtype)
+    def drawn_shape(self, rng):
+        return X
 
     def op(self, x):
         return x[self.key]
@@ -101,7 +95,17 @@ class TestGetItemAsPyTorch(PickCase):
         return x[tuple(torch.as_tensor(k) if isinstance(k, np.ndarray) else k for k in self.key)]
 
 
-class TestGather(PickCase):
+class AlongCase(PickCase):
+    """ops.name(x, axis, index)"""
+
+    def op(self, x):
+        return getattr(ops, self.op_name)(x, self.axis, rv.tensor(self.index))
+
+    def torch_op(self, torch, x):
+        return getattr(torch, self.op_name)(x, self.axis, torch.tensor(self.index))
+
+
+class TestGather(AlongCase):
     op_name = "gather"
     shape = (3, 4, 5)
     variants = tuple(
@@ -111,21 +115,14 @@ class TestGather(PickCase):
 
     def draw(self, rng, dtype):
         shape = rng.integers(1, 9, rng.integers(1, 5))
-        axis = int(rng.integers(-len(shape), len(shape)))
+        axis = any_axis(rng, len(shape))
         sizes = rng.integers(1, shape + 1)
         sizes[axis] = rng.integers(0, 12)
-        return {"axis": axis, "index": rng.integers(0, shape[axis], sizes)}, (
-            rng.standard_normal(shape).astype(dtype),
-        )
-
-    def op(self, x):
-        return ops.gather(x, self.axis, rv.tensor(self.index))
+        settings = {"axis": axis, "index": rng.integers(0, shape[axis], sizes)}
+        return settings, self.sized(rng, dtype, shape)
 
     def move(self, x):
         return reference.gather(x, self.index, self.axis % x.ndim)
-
-    def torch_op(self, torch, x):
-        return torch.gather(x, self.axis, torch.tensor(self.index))
 
 
 class TestTakeAlongDim(PickCase):
@@ -143,7 +140,7 @@ class TestTakeAlongDim(PickCase):
         picked = [n if rng.random() < 0.7 else 1 for n in shape]
         picked[axis] = int(rng.integers(1, 9))
         index = rng.integers(0, shape[axis], picked)
-        return {"axis": axis, "index": index, "shape": shape}, (rng.standard_normal(shape).astype(dtype),)
+        return {"axis": axis, "index": index, "shape": shape}, self.sized(rng, dtype, shape)
 
     def op(self, x):
         return ops.take_along_dim(x, rv.tensor(self.index), self.axis)
@@ -155,31 +152,19 @@ class TestTakeAlongDim(PickCase):
         return torch.take_along_dim(x, torch.tensor(self.index), self.axis)
 
 
-class TestIndexSelect(PickCase):
+class TestIndexSelect(AlongCase):
     op_name = "index_select"
     variants = ({"axis": 1, "index": np.array([2, 0, 2])}, {"axis": -1, "index": np.zeros(0, int)})
-
-    def large_inputs(self, rng, dtype):
-        return (rng.standard_normal((40, 3, 40, 50)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((2, 3, 0, 5), dtype),)
+    large, empty = (40, 3, 40, 50), (2, 3, 0, 5)
 
     def draw(self, rng, dtype):
         shape = rng.integers(1, 9, rng.integers(1, 5))
-        axis = int(rng.integers(-len(shape), len(shape)))
-        return {"axis": axis, "index": rng.integers(0, shape[axis], rng.integers(0, 20))}, (
-            rng.standard_normal(shape).astype(dtype),
-        )
-
-    def op(self, x):
-        return ops.index_select(x, self.axis, rv.tensor(self.index))
+        axis = any_axis(rng, len(shape))
+        settings = {"axis": axis, "index": rng.integers(0, shape[axis], rng.integers(0, 20))}
+        return settings, self.sized(rng, dtype, shape)
 
     def move(self, x):
         return np.take(x, self.index, self.axis)
-
-    def torch_op(self, torch, x):
-        return torch.index_select(x, self.axis, torch.tensor(self.index))
 
 
 class TestMaskedSelect(PickCase):
@@ -191,7 +176,7 @@ class TestMaskedSelect(PickCase):
         shape = rng.integers(1, 7, 3)
         keep = rng.random((2, 3)) < 0.7  # the others are repeated
         shapes = [tuple(np.where(k, shape, 1)) for k in keep]
-        return {"mask": rng.random(shapes[0]) < 0.4}, (rng.standard_normal(shapes[1]).astype(dtype),)
+        return {"mask": rng.random(shapes[0]) < 0.4}, self.sized(rng, dtype, shapes[1])
 
     def op(self, x):
         return ops.masked_select(x, rv.tensor(self.mask))
@@ -208,16 +193,13 @@ class TestNonzero(OpCase):
     op_name = "nonzero"
     differentiable = False
     variants = ({"as_tuple": False}, {"as_tuple": True})
+    shape, empty = (3, 4, 5), (0, 3)
 
-    def inputs(self, rng, dtype):
-        return (rng.integers(0, 3, (3, 4, 5)).astype(dtype),)
+    def sized(self, rng, dtype, shape):
+        return ((rng.random(shape) > rng.random()).astype(dtype),)
 
-    def empty_inputs(self, dtype):
-        return (np.zeros((0, 3), dtype),)
-
-    def draw(self, rng, dtype):
-        x = (rng.random(any_shape(rng, least=1)) > rng.random()).astype(dtype)
-        return {"as_tuple": bool(rng.integers(2))}, (x,)
+    def drawn_shape(self, rng):
+        return any_shape(rng, least=1)
 
     def op(self, x):
         return ops.nonzero(x, as_tuple=self.as_tuple)

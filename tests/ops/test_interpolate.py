@@ -33,11 +33,8 @@ class TestInterpolate(OpCase):
         variant((1, 2, 6, 5), "bicubic", factor=1.6, corners=True),
     )
 
-    def inputs(self, rng, dtype):
-        return (rng.uniform(-1, 1, self.shape).astype(dtype),)
-
     def large_inputs(self, rng, dtype):
-        return (rng.uniform(-1, 1, tuple(n + 20 for n in self.shape)).astype(dtype),)
+        return self.sized(rng, dtype, tuple(n + 20 for n in self.shape))
 
     def empty_inputs(self, dtype):
         return (np.zeros((0, *self.shape[1:]), dtype),)
@@ -54,8 +51,7 @@ class TestInterpolate(OpCase):
         else:
             factors = 1 / np.array(shape[2:]) + 0.1 + rng.random(axes) * 2
             settings = {"factor": tuple(np.round(factors, 2).tolist())}
-        drawn = variant(shape, mode, **settings, corners=corners)
-        return drawn, (rng.uniform(-1, 1, shape).astype(dtype),)
+        return variant(shape, mode, **settings, corners=corners), self.sized(rng, dtype, shape)
 
     def op(self, x):
         return ops.interpolate(x, self.size, self.factor, self.mode, self.corners)

@@ -27,26 +27,16 @@ def with_reductions(*settings):
 class LossCase(OpCase):
     variants = REDUCTIONS
     settings: dict = {}  # noqa: RUF012  # the loss's keywords
-    torch_name = ""
     low, high = -3.0, 3.0  # of x ...
     low_target, high_target = -2.0, 2.0  # ... and of target
+    shape, large, empty = (3, 4, 5, 7), (211, 503), (0, 3)
 
     def sized(self, rng, dtype, shape):
         x = rng.uniform(self.low, self.high, shape).astype(dtype)
         return x, rng.uniform(self.low_target, self.high_target, shape).astype(dtype)
 
-    def inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (3, 4, 5, 7))
-
-    def large_inputs(self, rng, dtype):
-        return self.sized(rng, dtype, (211, 503))
-
-    def empty_inputs(self, dtype):
-        return self.sized(np.random.default_rng(0), dtype, (0, 3))
-
-    def draw(self, rng, dtype):
-        shape = tuple(rng.integers(1, 9, rng.integers(1, 5)).tolist())
-        return self.drawn_variant(rng), self.sized(rng, dtype, shape)
+    def drawn_shape(self, rng):
+        return rng.integers(1, 9, rng.integers(1, 5)).tolist()
 
     def reduction(self, x, target, *more):
         return x.size
@@ -183,8 +173,7 @@ class TestSoftMargin(SignCase):
 
 class TestSoftMarginOfAnyTarget(LossCase):
     op_name = "soft_margin"
-
-    torch_op = OpCase.torch_op  # no gradient of target there
+    torch_op = None  # no gradient of target there
 
 
 class TestHingeEmbedding(SignCase):

@@ -13,31 +13,24 @@ from support.op_case import OpCase
 
 class TestMatmul(OpCase):
     op_name = "matmul"
+    module = reference
     variants = (
-        {"shapes": ((5, 3), (3, 4))},
-        {"shapes": ((1, 1), (1, 1))},
-        {"shapes": ((17, 33), (33, 15))},
-        {"shapes": ((63, 65), (65, 97))},
-        {"shapes": ((1, 130), (130, 31))},
-        {"shapes": ((31, 7), (7, 1))},
-        {"shapes": ((7,), (7,))},
-        {"shapes": ((7,), (7, 5))},
-        {"shapes": ((5, 7), (7,))},
-        {"shapes": ((2, 3, 5, 7), (2, 3, 7, 4))},
-        {"shapes": ((3, 5, 7), (7, 4))},
-        {"shapes": ((2, 1, 5, 7), (3, 7, 4))},
+        {"shape": ((5, 3), (3, 4))},
+        {"shape": ((1, 1), (1, 1))},
+        {"shape": ((17, 33), (33, 15))},
+        {"shape": ((63, 65), (65, 97))},
+        {"shape": ((1, 130), (130, 31))},
+        {"shape": ((31, 7), (7, 1))},
+        {"shape": ((7,), (7,))},
+        {"shape": ((7,), (7, 5))},
+        {"shape": ((5, 7), (7,))},
+        {"shape": ((2, 3, 5, 7), (2, 3, 7, 4))},
+        {"shape": ((3, 5, 7), (7, 4))},
+        {"shape": ((2, 1, 5, 7), (3, 7, 4))},
     )
+    large, empty = ((301, 203), (203, 157)), ((3, 0), (0, 2))
 
-    def inputs(self, rng, dtype):
-        return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in self.shapes)
-
-    def large_inputs(self, rng, dtype):
-        return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in ((301, 203), (203, 157)))
-
-    def empty_inputs(self, dtype):
-        return np.ones((3, 0), dtype), np.ones((0, 2), dtype)
-
-    def draw(self, rng, dtype):
+    def drawn_shape(self, rng):
         batches = [shape[:3] for shape in broadcast_shapes(rng)]
         batches = batches if rng.random() < 0.6 else [(), ()]
         batches = [shape if np.prod(shape, dtype=int) < 40 else () for shape in batches]
@@ -48,66 +41,40 @@ class TestMatmul(OpCase):
         m, k, n = (int(size) for size in rng.integers(1, 71, 3))
         a = batches[0] + ((k,) if batches[0] == () and rng.random() < 0.2 else (m, k))
         b = batches[1] + ((k,) if batches[1] == () and rng.random() < 0.2 else (k, n))
-        return {}, tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in (a, b))
+        return a, b
 
     def reduction(self, a, b):
         batch = int(np.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2])))
         return batch * max(*a.shape, *b.shape)
 
-    def op(self, a, b):
-        return ops.matmul(a, b)
-
-    def reference(self, a, b):
-        return reference.matmul(a, b)
-
-    def reference_backward(self, dy, a, b):
-        return reference.matmul_backward(dy, a, b)
-
-    def torch_op(self, torch, a, b):
-        return torch.matmul(a, b)
-
 
 class TestLinear(OpCase):
     op_name = "linear"
+    module = reference
     variants = (
-        {"lead": (9,), "biased": True},
-        {"lead": (9,), "biased": False},
-        {"lead": (2, 5), "biased": True},
-        {"lead": (), "biased": True},
-        {"lead": (1,), "biased": True},
+        {"lead": (9,), "count": 3},
+        {"lead": (9,), "count": 2},  # without a bias
+        {"lead": (2, 5), "count": 3},
+        {"lead": (), "count": 3},
+        {"lead": (1,), "count": 3},
     )
+    large, empty = ((301, 203), (157, 203), (157,)), ((0, 33), (17, 33), (17,))
+
+    def sized(self, rng, dtype, shape):
+        return super().sized(rng, dtype, shape[: self.count])
 
     def inputs(self, rng, dtype):
-        shapes = [(*self.lead, 33), (17, 33), (17,)][: 3 if self.biased else 2]
-        return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes)
+        return self.sized(rng, dtype, ((*self.lead, 33), (17, 33), (17,)))
 
-    def large_inputs(self, rng, dtype):
-        shapes = [(301, 203), (157, 203), (157,)][: 3 if self.biased else 2]
-        return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes)
-
-    def empty_inputs(self, dtype):
-        shapes = [(0, 33), (17, 33), (17,)][: 3 if self.biased else 2]
-        return tuple(np.ones(shape, dtype) for shape in shapes)
-
-    def draw(self, rng, dtype):
+    def drawn_shape(self, rng):
         lead, (k, n) = any_shape(rng, most=3), rng.integers(1, 71, 2)
-        shapes = [(*lead, k), (n, k), (n,)][: int(rng.integers(2, 4))]
-        return {}, tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes)
+        return (*lead, k), (n, k), (n,)
 
     def reduction(self, x, weight, bias=None):
         return max(*weight.shape, x.size // weight.shape[1])
 
-    def op(self, *inputs):
-        return ops.linear(*inputs)
-
-    def reference(self, *arrays):
-        return reference.linear(*arrays)
-
     def reference_backward(self, dy, *arrays):
         return reference.linear_backward(dy, *arrays)[: len(arrays)]
-
-    def torch_op(self, torch, *tensors):
-        return torch.nn.functional.linear(*tensors)
 
 
 def test_integers_are_multiplied_too():

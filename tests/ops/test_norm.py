@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 import pytest
 import ranvier as rv
@@ -21,24 +19,25 @@ LARGE = {2: (411, 70), 3: (9, 33, 65), 4: (5, 20, 31, 17)}
 class NormCase(OpCase):
     """x, and weight and bias as far as ``parameters`` goes; eps is large, so that no deviation is tiny."""
 
-    names: ClassVar[Any] = ("weight", "bias")
     parameters = 2
     eps = 0.1
+    low, high = -2, 3
+    larger = LARGE
 
     def parameter_shape(self, x):
         return (x.shape[1],)
+
+    def sized(self, rng, dtype, shape):
+        return self.with_parameters(rng, *super().sized(rng, dtype, shape))
 
     def with_parameters(self, rng, x):
         shape = self.parameter_shape(x)
         made = [rng.uniform(0.5, 1.5, shape), rng.uniform(-1, 1, shape)][: self.parameters]
         return (x, *(p.astype(x.dtype) for p in made))
 
-    def inputs(self, rng, dtype):
-        return self.with_parameters(rng, rng.uniform(-2, 3, self.shape).astype(dtype))
-
     def large_inputs(self, rng, dtype):
-        x = rng.standard_normal(LARGE[len(self.shape)]).astype(dtype)
-        return self.with_parameters(rng, in_layout(x, "channels_last"))
+        x, *parameters = self.sized(rng, dtype, self.larger[len(self.shape)])
+        return in_layout(x, "channels_last"), *parameters
 
     def empty_inputs(self, dtype):
         return self.with_parameters(np.random.default_rng(0), np.zeros((0, *self.shape[1:]), dtype))
@@ -68,7 +67,7 @@ class TestBatchNorm(NormCase):
             shape = (shape[0] + 1, *shape[1:])
         settings = {"parameters": int(rng.integers(3)), "training": bool(rng.integers(2))}
         self.parameters = settings["parameters"]
-        return settings, self.with_parameters(rng, rng.uniform(-3, 3, shape).astype(dtype))
+        return settings, self.sized(rng, dtype, shape)
 
     def op(self, x, *parameters):
         running = [None, None] if self.training else [r.astype(x.dtype) for r in self.running(x)]
@@ -101,6 +100,7 @@ class TestBatchNormEval(TestBatchNorm):
 
 class TestGroupNorm(NormCase):
     op_name = "group_norm"
+    larger = {2: (400, 66), 3: (9, 12, 365), 4: (5, 20, 31, 17)}  # noqa: RUF012
     variants = tuple(
         {"shape": s, "groups": g, "parameters": p}
         for s, g, p in [
@@ -112,18 +112,12 @@ class TestGroupNorm(NormCase):
         ]
     )
 
-    def large_inputs(self, rng, dtype):
-        shape = {2: (400, 66), 3: (9, 12, 365), 4: (5, 20, 31, 17)}[len(self.shape)]
-        x = rng.standard_normal(shape).astype(dtype)
-        return self.with_parameters(rng, in_layout(x, "channels_last"))
-
     def draw(self, rng, dtype):
         groups, width = int(rng.choice([1, 2, 3, 5, 8])), int(rng.choice([2, 3, 4, 9, 17]))
         rest = any_shape(rng, most=2)
         settings = {"parameters": int(rng.integers(3)), "groups": groups}
         self.parameters = settings["parameters"]
-        shape = (int(rng.integers(1, 4)), groups * width, *rest)
-        return settings, self.with_parameters(rng, rng.uniform(-3, 3, shape).astype(dtype))
+        return settings, self.sized(rng, dtype, (int(rng.integers(1, 4)), groups * width, *rest))
 
     def op(self, x, *parameters):
         return ops.group_norm(x, self.groups, *parameters, eps=self.eps)
@@ -169,6 +163,7 @@ class TestInstanceNorm(TestGroupNorm):
 class TestLayerNorm(NormCase):
     op_name = "layer_norm"
     axes = 1
+    larger = {1: (70001,), **LARGE}  # noqa: RUF012
     variants = tuple(
         {"shape": s, "axes": a, "parameters": p}
         for s, a, p in [
@@ -183,22 +178,18 @@ class TestLayerNorm(NormCase):
     def parameter_shape(self, x):
         return x.shape[x.ndim - self.axes :]
 
-    def large_inputs(self, rng, dtype):
-        shape = {1: (70001,), **LARGE}[len(self.shape)]
-        return self.with_parameters(rng, rng.standard_normal(shape).astype(dtype))
-
     def empty_inputs(self, dtype):
         shape = (*self.shape[:-1], 0) if len(self.shape) == 1 else (0, *self.shape[1:])
         return self.with_parameters(np.random.default_rng(0), np.zeros(shape, dtype))
 
     def draw(self, rng, dtype):
-        x = rng.uniform(-3, 3, any_shape(rng, least=1)).astype(dtype)
-        settings = {"axes": int(rng.integers(1, x.ndim + 1)), "parameters": int(rng.integers(3))}
+        shape = any_shape(rng, least=1)
+        settings = {"axes": int(rng.integers(1, len(shape) + 1)), "parameters": int(rng.integers(3))}
         self.axes, self.parameters = settings["axes"], settings["parameters"]
-        return settings, self.with_parameters(rng, x)
+        return settings, self.sized(rng, dtype, shape)
 
     def op(self, x, *parameters):
-        return ops.layer_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
+        return getattr(ops, self.op_name)(x, self.parameter_shape(x), *parameters, eps=self.eps)
 
     def reference(self, x, *parameters):
         return reference.layer_norm(x, self.axes, *self.both(parameters), self.eps)
@@ -208,7 +199,8 @@ class TestLayerNorm(NormCase):
         return self.expected_gradients(*reference.layer_norm_backward(dy, x, self.axes, weight, self.eps))
 
     def torch_op(self, torch, x, *parameters):
-        return torch.nn.functional.layer_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
+        function = getattr(torch.nn.functional, self.op_name)
+        return function(x, self.parameter_shape(x), *parameters, eps=self.eps)
 
 
 class TestRMSNorm(TestLayerNorm):
@@ -219,18 +211,12 @@ class TestRMSNorm(TestLayerNorm):
         settings, arrays = super().draw(rng, dtype)
         return {**settings, "parameters": min(settings["parameters"], 1)}, arrays[:2]
 
-    def op(self, x, *parameters):
-        return ops.rms_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
-
     def reference(self, x, *parameters):
         return reference.rms_norm(x, self.axes, self.both(parameters)[0], self.eps)
 
     def reference_backward(self, dy, x, *parameters):
         gradients = reference.rms_norm_backward(dy, x, self.axes, self.both(parameters)[0], self.eps)
         return self.expected_gradients(*gradients)
-
-    def torch_op(self, torch, x, *parameters):
-        return torch.nn.functional.rms_norm(x, self.parameter_shape(x), *parameters, eps=self.eps)
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.5, 1.0, None])

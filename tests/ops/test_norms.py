@@ -17,18 +17,18 @@ AXES = ((None, False), (0, False), (1, True), (-1, False), ((0, 2), False), ((1,
 
 
 class AxesCase(OpCase):
+    module = reference
+    arguments = ("axis", "keepdims")
     variants = tuple({"axis": axis, "keepdims": keepdims} for axis, keepdims in AXES)
+    shape, large = (3, 5, 4, 17), (3, 41, 7, 503)
 
-    def inputs(self, rng, dtype):
-        return ((rng.uniform(0.1, 1.5, (3, 5, 4, 17)) * rng.choice([-1, 1], (3, 5, 4, 17))).astype(dtype),)
-
-    def large_inputs(self, rng, dtype):
-        return (rng.standard_normal((3, 41, 7, 503)).astype(dtype),)
+    def sized(self, rng, dtype, shape):
+        return ((rng.uniform(0.1, 1.5, shape) * rng.choice([-1, 1], shape)).astype(dtype),)
 
     def draw(self, rng, dtype):
         shape = any_shape(rng, least=1)
-        x = (rng.uniform(0.1, 1.5, shape) * rng.choice([-1, 1], shape)).astype(dtype)
-        return {"axis": any_axes(rng, x.ndim), "keepdims": bool(rng.integers(2))}, (x,)
+        settings = {"axis": any_axes(rng, len(shape)), "keepdims": bool(rng.integers(2))}
+        return settings, self.sized(rng, dtype, shape)
 
     def reduction(self, x):
         return x.size
@@ -39,6 +39,7 @@ class AxesCase(OpCase):
 
 class TestNorm(AxesCase):
     op_name = "norm"
+    arguments = ("p", "axis", "keepdims")
     p = 2
     variants = (
         *AxesCase.variants,
@@ -64,30 +65,12 @@ class TestNorm(AxesCase):
         """The slope of a root near 0, and of x^(1/p) for small p."""
         return super().magnitude(*arrays) * (400 if self.p in (0.5, -2) else 4)
 
-    def op(self, x):
-        return ops.norm(x, self.p, self.axis, self.keepdims)
-
-    def reference(self, x):
-        return reference.norm(x, self.p, self.axis, self.keepdims)
-
-    def reference_backward(self, dy, x):
-        return (reference.norm_backward(dy, x, self.p, self.axis, self.keepdims),)
-
     def torch_op(self, torch, x):
         return torch.linalg.vector_norm(x, self.p, self.axes(x), self.keepdims)
 
 
 class TestLogSumExp(AxesCase):
     op_name = "logsumexp"
-
-    def op(self, x):
-        return ops.logsumexp(x, self.axis, self.keepdims)
-
-    def reference(self, x):
-        return reference.logsumexp(x, self.axis, self.keepdims)
-
-    def reference_backward(self, dy, x):
-        return (reference.logsumexp_backward(dy, x, self.axis, self.keepdims),)
 
     def torch_op(self, torch, x):
         return torch.logsumexp(x, self.axes(x), self.keepdims)
@@ -98,6 +81,7 @@ class TestProd(AxesCase):
     variants = tuple(
         {"axis": axis, "keepdims": k} for axis, k in ((None, False), (0, True), (1, False), (-1, False))
     )
+    empty = (3, 0, 4, 17)
 
     def inputs(self, rng, dtype):
         x = rng.uniform(0.8, 1.2, (3, 5, 4, 17)) * rng.choice([-1, 1], (3, 5, 4, 17))
@@ -109,18 +93,6 @@ class TestProd(AxesCase):
         x[rng.random(x.shape) < 0.02] = 0
         axis = None if rng.random() < 0.3 else any_axis(rng, x.ndim)
         return {"axis": axis, "keepdims": axis is not None and bool(rng.integers(2))}, (x.astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((3, 0, 4, 17), dtype),)
-
-    def op(self, x):
-        return ops.prod(x, self.axis, self.keepdims)
-
-    def reference(self, x):
-        return reference.prod(x, self.axis, self.keepdims)
-
-    def reference_backward(self, dy, x):
-        return (reference.prod_backward(dy, x, self.axis, self.keepdims),)
 
     def torch_op(self, torch, x):
         return torch.prod(x) if self.axis is None else torch.prod(x, self.axis, self.keepdims)
@@ -152,20 +124,13 @@ class TestSpreadAndMean(AxesCase):
 
 class TestCountNonzero(AxesCase):
     op_name = "count_nonzero"
+    module = np
     differentiable = False
-    variants = tuple({"axis": axis, "keepdims": False} for axis in (None, 0, (0, 2)))
+    arguments = ("axis",)
+    variants = tuple({"axis": axis} for axis in (None, 0, (0, 2)))
 
-    def inputs(self, rng, dtype):
-        return (rng.integers(0, 3, (3, 5, 4)).astype(dtype),)
-
-    def op(self, x):
-        return ops.count_nonzero(x, self.axis)
-
-    def reference(self, x):
-        return np.count_nonzero(x, self.axis)
-
-    def torch_op(self, torch, x):
-        return torch.count_nonzero(x, self.axis)
+    def sized(self, rng, dtype, shape):
+        return (rng.integers(0, 3, shape).astype(dtype),)
 
 
 def test_nothing_to_reduce():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from support.draws import any_shape
 from support.op_case import OpCase
 
 
@@ -14,18 +13,9 @@ class TestOneHot(OpCase):
     op_name = "one_hot"
     differentiable = False
     dtypes = ("int64", "int32")
-
-    def inputs(self, rng, dtype):
-        return (rng.integers(0, 5, (4, 7)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((0, 3), dtype),)
-
-    def draw(self, rng, dtype):
-        return {}, (rng.integers(0, 5, any_shape(rng)).astype(dtype),)
-
-    def op(self, x):
-        return ops.one_hot(x, 5)
+    shape, empty = (4, 7), (0, 3)
+    low, high = 0, 5
+    arguments, classes = ("classes",), 5
 
     def reference(self, x):
         return np.eye(5)[x.astype(int)]

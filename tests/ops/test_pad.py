@@ -16,6 +16,8 @@ def variant(shape, sizes, mode="constant", value=0.0):
 
 class TestPad(OpCase):
     op_name = "pad"
+    module = reference
+    arguments = ("sizes", "mode", "value")
     variants = (
         variant((2, 3, 5, 6), (1, 2, 0, 3), value=-1.5),
         variant((2, 3, 5, 6), (-1, 2, 1, -2)),  # a crop on two sides
@@ -31,12 +33,9 @@ class TestPad(OpCase):
         variant((2, 3, 20), (-3, 17), "circular"),
     )
 
-    def inputs(self, rng, dtype):
-        return (rng.uniform(-1, 1, self.shape).astype(dtype),)
-
     def large_inputs(self, rng, dtype):
         shape = tuple(n + 30 if d >= len(self.shape) - 2 else n + 2 for d, n in enumerate(self.shape))
-        return (rng.uniform(-1, 1, shape).astype(dtype),)
+        return self.sized(rng, dtype, shape)
 
     def empty_inputs(self, dtype):
         return (np.zeros((0, *self.shape[1:]), dtype),)
@@ -50,13 +49,7 @@ class TestPad(OpCase):
             least, most = -((n - 1) // 2), {"reflect": n - 1, "circular": (n + 1) // 2}.get(mode, 30)
             sizes += rng.integers(least, most + 1, 2).tolist()
         drawn = variant(shape, tuple(sizes), str(mode), float(rng.normal()) if mode == "constant" else 0.0)
-        return drawn, (rng.uniform(-1, 1, shape).astype(dtype),)
-
-    def op(self, x):
-        return ops.pad(x, self.sizes, self.mode, self.value)
-
-    def reference(self, x):
-        return reference.pad(x, self.sizes, self.mode, self.value)
+        return drawn, self.sized(rng, dtype, shape)
 
     def reference_backward(self, dy, x):
         return (reference.pad_backward(dy, x.shape, self.sizes, self.mode),)
@@ -64,9 +57,6 @@ class TestPad(OpCase):
     def reduction(self, x):
         """A corner of 'replicate' is as many copies as its part of the frame has."""
         return int(np.prod([abs(n) + 2 for n in self.sizes]))
-
-    def torch_op(self, torch, x):
-        return torch.nn.functional.pad(x, self.sizes, self.mode, self.value)
 
 
 def test_whole_numbers_and_masks():

@@ -12,6 +12,9 @@ from ranvier.reference import pooling as reference
 from support.layouts import in_layout
 from support.op_case import OpCase
 
+SETTINGS = ("kernel", "stride", "padding", "dilation", "ceil_mode")
+ROW = reference.taps(1, 1, 1, 0)
+
 
 def window(kernel=2, stride=None, padding=0, dilation=1, ceil_mode=False):
     """The settings of a variant, each a pair (height, width)."""
@@ -19,14 +22,8 @@ def window(kernel=2, stride=None, padding=0, dilation=1, ceil_mode=False):
     def pair(value):
         return (value, value) if isinstance(value, int) else value
 
-    stride = kernel if stride is None else stride
-    return {
-        "kernel": pair(kernel),
-        "stride": pair(stride),
-        "padding": pair(padding),
-        "dilation": pair(dilation),
-        "ceil_mode": ceil_mode,
-    }
+    pairs = map(pair, (kernel, kernel if stride is None else stride, padding, dilation))
+    return dict(zip(SETTINGS, (*pairs, ceil_mode), strict=True))
 
 
 WINDOWS = [
@@ -40,51 +37,51 @@ WINDOWS = [
 
 
 class PoolCase(OpCase):
+    arguments = SETTINGS
+    dilation = (1, 1)
+    large, empty = (3, 37, 37, 33), (0, 3, 7, 8)
+
     def inputs(self, rng, dtype):
         values = np.tile(np.arange(7 * 8) * 0.05 - 1.5, (1, 3, 1))  # no two equal in a plane: no kinks
         return (rng.permuted(values, axis=-1).reshape(1, 3, 7, 8).astype(dtype),)
 
     def large_inputs(self, rng, dtype):
-        x = rng.standard_normal((3, 37, 37, 33)).astype(dtype)
-        return (np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),)
+        return (in_layout(*super().large_inputs(rng, dtype), "channels_last"),)
 
-    def empty_inputs(self, dtype):
-        return (np.zeros((0, 3, 7, 8), dtype),)
+    def unequal(self, rng, dtype, *shape):
+        """An array without equal elements."""
+        return (rng.permuted(np.linspace(-1, 1, int(np.prod(shape)))).reshape(shape).astype(dtype),)
 
     def reduction(self, x):
-        return x.shape[2] * x.shape[3]
+        return int(np.prod(x.shape[2:]))
 
     def _taps(self, x):
-        dilation = getattr(self, "dilation", (1, 1))
         return [
-            reference.taps(
-                x.shape[2 + i], self.kernel[i], self.stride[i], self.padding[i], dilation[i], self.ceil_mode
+            reference.taps(n, *settings, self.ceil_mode)
+            for n, *settings in zip(
+                x.shape[2:], self.kernel, self.stride, self.padding, self.dilation, strict=True
             )
-            for i in (0, 1)
         ]
 
 
 class SignalCase(PoolCase):
     """The 1d pools: images of one row, with windows of one row."""
 
+    dilation = 1
+    large, empty = (3, 41, 333), (0, 3, 9)
+
     def inputs(self, rng, dtype):
         return (rng.permuted(np.tile(np.arange(29) * 0.1 - 1.5, (2, 3, 1)), axis=-1).astype(dtype),)
 
-    def large_inputs(self, rng, dtype):
-        return (rng.standard_normal((3, 41, 333)).astype(dtype),)
+    def _taps(self, x):
+        settings = (self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return ROW, reference.taps(x.shape[3], *settings)
 
-    def empty_inputs(self, dtype):
-        return (np.zeros((0, 3, 9), dtype),)
+    def reference(self, x):
+        return self.of_images(x[:, :, None])[:, :, 0]
 
-    def reduction(self, x):
-        return x.shape[2]
-
-    def columns(self, x):
-        dilation = getattr(self, "dilation", 1)
-        return reference.taps(x.shape[2], self.kernel, self.stride, self.padding, dilation, self.ceil_mode)
-
-
-ROW = reference.taps(1, 1, 1, 0)
+    def reference_backward(self, dy, x):
+        return (self.of_images_backward(dy[:, :, None], x[:, :, None])[:, :, 0],)
 
 
 class TestMaxPool2d(PoolCase):
@@ -94,15 +91,8 @@ class TestMaxPool2d(PoolCase):
     def draw(self, rng, dtype):
         (rows, h), (columns, w) = drawn_window(rng, 4), drawn_window(rng, 4)
         drawn = {name: (rows[name], columns[name]) for name in rows}
-        shape = (*rng.integers(1, 12, 2).tolist(), h, w)
-        x = rng.permuted(np.linspace(-1, 1, int(np.prod(shape)))).reshape(shape).astype(dtype)
-        return {**drawn, "ceil_mode": rows["ceil_mode"]}, (x,)
-
-    def _arguments(self):
-        return self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode
-
-    def op(self, x):
-        return ops.max_pool2d(x, *self._arguments())
+        x = self.unequal(rng, dtype, *rng.integers(1, 12, 2).tolist(), h, w)
+        return {**drawn, "ceil_mode": rows["ceil_mode"]}, x
 
     def reference(self, x):
         return reference.max_pool2d(x, *self._taps(x), self.kernel[1])[0]
@@ -113,11 +103,16 @@ class TestMaxPool2d(PoolCase):
         return (reference.max_pool2d_backward(dy, where, x.shape, rows, columns, self.kernel[1]),)
 
     def torch_op(self, torch, x):
-        return torch.nn.functional.max_pool2d(x, *self._arguments())
+        if self.padding[0] <= self.kernel[0] // 2:
+            return super().torch_op(torch, x)
+        (rows, columns), frame = self.padding, torch.nn.functional.pad  # which max_pool2d refuses
+        x = frame(x, (columns, columns, rows, rows), value=-np.inf)
+        return torch.nn.functional.max_pool2d(x, self.kernel, self.stride, 0, self.dilation)
 
 
 class TestAvgPool2d(PoolCase):
     op_name = "avg_pool2d"
+    arguments = ("kernel", "stride", "padding", "ceil_mode", "include", "divisor")
     variants: ClassVar = [
         {**w, "include": include, "divisor": divisor}
         for w in WINDOWS
@@ -128,14 +123,7 @@ class TestAvgPool2d(PoolCase):
         (rows, h), (columns, w) = drawn_window(rng, 2), drawn_window(rng, 2)
         drawn = {name: (rows[name], columns[name]) for name in rows}
         drawn.update(ceil_mode=rows["ceil_mode"], include=bool(rng.integers(2)), divisor=None)
-        x = rng.uniform(-1, 1, (*rng.integers(1, 12, 2).tolist(), h, w)).astype(dtype)
-        return drawn, (x,)
-
-    def _arguments(self):
-        return self.kernel, self.stride, self.padding, self.ceil_mode, self.include, self.divisor
-
-    def op(self, x):
-        return ops.avg_pool2d(x, *self._arguments())
+        return drawn, self.sized(rng, dtype, (*rng.integers(1, 12, 2).tolist(), h, w))
 
     def _divisor(self, x):
         down, across = (
@@ -153,20 +141,15 @@ class TestAvgPool2d(PoolCase):
     def reference_backward(self, dy, x):
         return (reference.avg_pool2d_backward(dy, x.shape, *self._taps(x), self._divisor(x)),)
 
-    def torch_op(self, torch, x):
-        return torch.nn.functional.avg_pool2d(x, *self._arguments())
-
 
 class TestAdaptiveAvgPool2d(PoolCase):
     op_name = "adaptive_avg_pool2d"
+    arguments = ("size",)
     variants: ClassVar = [{"size": 1}, {"size": (4, 5)}, {"size": (3, None)}, {"size": (13, 12)}]
 
     def _size(self, x):
         size = self.size if isinstance(self.size, tuple) else (self.size, self.size)
         return [n if n is not None else x.shape[2 + i] for i, n in enumerate(size)]
-
-    def op(self, x):
-        return ops.adaptive_avg_pool2d(x, self.size)
 
     def reference(self, x):
         return reference.adaptive_avg_pool2d(x, *self._size(x))
@@ -174,20 +157,13 @@ class TestAdaptiveAvgPool2d(PoolCase):
     def reference_backward(self, dy, x):
         return (reference.adaptive_avg_pool2d_backward(dy, x.shape),)
 
-    def torch_op(self, torch, x):
-        return torch.nn.functional.adaptive_avg_pool2d(x, self.size)
-
     def draw(self, rng, dtype):
-        shape = tuple(rng.integers(1, 20, 4).tolist())
-        x = rng.permuted(np.linspace(-1, 1, int(np.prod(shape)))).reshape(shape).astype(dtype)
-        return {"size": tuple(rng.integers(1, 12, 2).tolist())}, (x,)
+        x = self.unequal(rng, dtype, *rng.integers(1, 20, 4).tolist())
+        return {"size": tuple(rng.integers(1, 12, 2).tolist())}, x
 
 
 class TestAdaptiveMaxPool2d(TestAdaptiveAvgPool2d):
     op_name = "adaptive_max_pool2d"
-
-    def op(self, x):
-        return ops.adaptive_max_pool2d(x, self.size)
 
     def reference(self, x):
         return reference.adaptive_max_pool2d(x, *self._size(x))[0]
@@ -196,23 +172,15 @@ class TestAdaptiveMaxPool2d(TestAdaptiveAvgPool2d):
         _, where = reference.adaptive_max_pool2d(x, *self._size(x))
         return (reference.adaptive_max_pool2d_backward(dy, where, x.shape),)
 
-    def torch_op(self, torch, x):
-        return torch.nn.functional.adaptive_max_pool2d(x, self.size)
-
 
 def signal_window(kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
     stride = kernel if stride is None else stride
-    names = ("kernel", "stride", "padding", "dilation", "ceil_mode")
-    return dict(zip(names, (kernel, stride, padding, dilation, ceil_mode), strict=True))
+    return dict(zip(SETTINGS, (kernel, stride, padding, dilation, ceil_mode), strict=True))
 
 
 def drawn_window(rng, dilations):
     """A window, and a length that at least one fits into."""
-    kernel, stride, dilation = (
-        int(rng.integers(1, 6)),
-        int(rng.integers(1, 5)),
-        int(rng.integers(1, dilations)),
-    )
+    kernel, stride, dilation = rng.integers(1, [6, 5, dilations]).tolist()
     padding = int(rng.integers(0, kernel // 2 + 1))
     size = dilation * (kernel - 1) + 1 + int(rng.integers(0, 40))
     return signal_window(kernel, stride, padding, dilation, bool(rng.integers(2))), size
@@ -229,35 +197,19 @@ class TestMaxPool1d(SignalCase):
 
     def draw(self, rng, dtype):
         drawn, size = drawn_window(rng, 4)
-        shape = (*rng.integers(1, 20, 2).tolist(), size)
-        x = rng.permuted(np.linspace(-1, 1, int(np.prod(shape)))).reshape(shape).astype(dtype)
-        return drawn, (x,)
+        return drawn, self.unequal(rng, dtype, *rng.integers(1, 20, 2).tolist(), size)
 
-    def _arguments(self):
-        return self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode
+    def of_images(self, x):
+        return reference.max_pool2d(x, *self._taps(x), self.kernel)[0]
 
-    def op(self, x):
-        return ops.max_pool1d(x, *self._arguments())
-
-    def _pooled(self, x):
-        return reference.max_pool2d(x[:, :, None], ROW, self.columns(x), self.kernel)
-
-    def reference(self, x):
-        return self._pooled(x)[0][:, :, 0]
-
-    def reference_backward(self, dy, x):
-        where, image = self._pooled(x)[1], x[:, :, None]
-        columns = self.columns(x)
-        dx = reference.max_pool2d_backward(dy[:, :, None], where, image.shape, ROW, columns, self.kernel)
-        return (dx[:, :, 0],)
-
-    def torch_op(self, torch, x):
-        kernel, stride, padding, dilation, ceil_mode = self._arguments()
-        return torch.nn.functional.max_pool1d(x, kernel, stride, padding, dilation, ceil_mode)
+    def of_images_backward(self, dy, x):
+        _, where = reference.max_pool2d(x, *self._taps(x), self.kernel)
+        return reference.max_pool2d_backward(dy, where, x.shape, *self._taps(x), self.kernel)
 
 
 class TestAvgPool1d(SignalCase):
     op_name = "avg_pool1d"
+    arguments = ("kernel", "stride", "padding", "ceil_mode", "include")
     variants: ClassVar = [
         {**signal_window(2), "include": True},
         {**signal_window(3, 2, 1), "include": True},
@@ -266,73 +218,44 @@ class TestAvgPool1d(SignalCase):
 
     def draw(self, rng, dtype):
         drawn, size = drawn_window(rng, 2)
-        x = rng.uniform(-1, 1, (*rng.integers(1, 20, 2).tolist(), size)).astype(dtype)
-        return {**drawn, "include": bool(rng.integers(2))}, (x,)
-
-    def _arguments(self):
-        return self.kernel, self.stride, self.padding, self.ceil_mode, self.include
-
-    def op(self, x):
-        return ops.avg_pool1d(x, *self._arguments())
+        x = self.sized(rng, dtype, (*rng.integers(1, 20, 2).tolist(), size))
+        return {**drawn, "include": bool(rng.integers(2))}, x
 
     def _divisor(self, x):
-        settings = (self.kernel, self.stride, self.padding, self.ceil_mode, self.include)
-        return np.array([reference.divisors(x.shape[2], *settings)])
+        return np.array([reference.divisors(x.shape[3], *self.after())])
 
-    def reference(self, x):
-        return reference.avg_pool2d(x[:, :, None], ROW, self.columns(x), self._divisor(x))[:, :, 0]
+    def of_images(self, x):
+        return reference.avg_pool2d(x, *self._taps(x), self._divisor(x))
 
-    def reference_backward(self, dy, x):
-        shape = (*x.shape[:2], 1, x.shape[2])
-        dx = reference.avg_pool2d_backward(dy[:, :, None], shape, ROW, self.columns(x), self._divisor(x))
-        return (dx[:, :, 0],)
-
-    def torch_op(self, torch, x):
-        return torch.nn.functional.avg_pool1d(x, *self._arguments())
+    def of_images_backward(self, dy, x):
+        return reference.avg_pool2d_backward(dy, x.shape, *self._taps(x), self._divisor(x))
 
 
 class TestAdaptiveAvgPool1d(SignalCase):
     op_name = "adaptive_avg_pool1d"
+    arguments = ("size",)
     variants: ClassVar = [{"size": 1}, {"size": 4}, {"size": 40}]
 
     def draw(self, rng, dtype):
-        shape = tuple(rng.integers(1, 30, 3).tolist())
-        x = rng.permuted(np.linspace(-1, 1, int(np.prod(shape)))).reshape(shape).astype(dtype)
-        return {"size": int(rng.integers(1, 12))}, (x,)
+        x = self.unequal(rng, dtype, *rng.integers(1, 30, 3).tolist())
+        return {"size": int(rng.integers(1, 12))}, x
 
-    def op(self, x):
-        return ops.adaptive_avg_pool1d(x, self.size)
+    def of_images(self, x):
+        return reference.adaptive_avg_pool2d(x, 1, self.size)
 
-    def reference(self, x):
-        return reference.adaptive_avg_pool2d(x[:, :, None], 1, self.size)[:, :, 0]
-
-    def reference_backward(self, dy, x):
-        shape = (*x.shape[:2], 1, x.shape[2])
-        return (reference.adaptive_avg_pool2d_backward(dy[:, :, None], shape)[:, :, 0],)
-
-    def torch_op(self, torch, x):
-        return torch.nn.functional.adaptive_avg_pool1d(x, self.size)
+    def of_images_backward(self, dy, x):
+        return reference.adaptive_avg_pool2d_backward(dy, x.shape)
 
 
 class TestAdaptiveMaxPool1d(TestAdaptiveAvgPool1d):
     op_name = "adaptive_max_pool1d"
 
-    def op(self, x):
-        return ops.adaptive_max_pool1d(x, self.size)
+    def of_images(self, x):
+        return reference.adaptive_max_pool2d(x, 1, self.size)[0]
 
-    def _pooled(self, x):
-        return reference.adaptive_max_pool2d(x[:, :, None], 1, self.size)
-
-    def reference(self, x):
-        return self._pooled(x)[0][:, :, 0]
-
-    def reference_backward(self, dy, x):
-        shape = (*x.shape[:2], 1, x.shape[2])
-        dx = reference.adaptive_max_pool2d_backward(dy[:, :, None], self._pooled(x)[1], shape)
-        return (dx[:, :, 0],)
-
-    def torch_op(self, torch, x):
-        return torch.nn.functional.adaptive_max_pool1d(x, self.size)
+    def of_images_backward(self, dy, x):
+        _, where = reference.adaptive_max_pool2d(x, 1, self.size)
+        return reference.adaptive_max_pool2d_backward(dy, where, x.shape)
 
 
 INDEXED = {

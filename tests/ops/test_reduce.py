@@ -28,29 +28,22 @@ AXES = tuple(
 class ReduceCase(OpCase):
     """y = f(x, axis, keepdims)"""
 
+    module = reference
+    arguments = ("axis", "keepdims")
     variants = AXES
-
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal((3, 5, 4, 17)).astype(dtype),)
-
-    def large_inputs(self, rng, dtype):
-        return (rng.standard_normal((3, 41, 7, 503)).astype(dtype),)
+    shape, large = (3, 5, 4, 17), (3, 41, 7, 503)
+    low, high = -2, 2
 
     def draw(self, rng, dtype):
-        x = rng.standard_normal(any_shape(rng)).astype(dtype)
-        return {"axis": any_axes(rng, x.ndim), "keepdims": bool(rng.integers(2))}, (x,)
+        shape = self.drawn_shape(rng)
+        settings = {"axis": any_axes(rng, len(shape)), "keepdims": bool(rng.integers(2))}
+        return settings, self.sized(rng, dtype, shape)
 
     def reduction(self, x):
         return x.size
 
     def op(self, x):
         return getattr(ops, self.op_name)(x, self.axis, keepdim=self.keepdims)
-
-    def reference(self, x):
-        return getattr(reference, self.op_name)(x, self.axis, self.keepdims)
-
-    def reference_backward(self, dy, x):
-        return (getattr(reference, f"{self.op_name}_backward")(dy, x, self.axis, self.keepdims),)
 
     def torch_op(self, torch, x):
         axes = tuple(range(x.ndim)) if self.axis is None else self.axis
@@ -59,9 +52,7 @@ class ReduceCase(OpCase):
 
 class TestSum(ReduceCase):
     op_name = "sum"
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((3, 0, 4, 17), dtype),)
+    empty = (3, 0, 4, 17)
 
 
 class TestMean(ReduceCase):
@@ -71,11 +62,9 @@ class TestMean(ReduceCase):
 class TestVar(ReduceCase):
     op_name = "var"
 
-    def draw(self, rng, dtype):
+    def drawn_shape(self, rng):
         """At least two elements along each axis: one has no variance."""
-        shape = tuple(n + 1 for n in any_shape(rng, least=1, most=3))
-        x = rng.standard_normal(shape).astype(dtype)
-        return {"axis": any_axes(rng, x.ndim), "keepdims": bool(rng.integers(2))}, (x,)
+        return tuple(n + 1 for n in any_shape(rng, least=1, most=3))
 
 
 class TestStd(TestVar):
@@ -85,12 +74,8 @@ class TestStd(TestVar):
 class TestAmax(ReduceCase):
     op_name = "amax"
 
-    def inputs(self, rng, dtype):
-        return (rng.permutation(3 * 5 * 4 * 17).reshape(3, 5, 4, 17).astype(dtype) / 64,)  # no ties
-
-    def draw(self, rng, dtype):
-        settings, (x,) = super().draw(rng, dtype)
-        return settings, (rng.permutation(x.size).reshape(x.shape).astype(dtype) / 64,)
+    def sized(self, rng, dtype, shape):
+        return (rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype) / 64,)  # no ties
 
 
 class TestAmin(TestAmax):
@@ -105,9 +90,8 @@ class TestExtremesAlong(TestAmax):
 
     def draw(self, rng, dtype):
         shape = any_shape(rng, least=1)
-        x = rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype) / 64
-        settings = {"axis": any_axis(rng, x.ndim), "keepdims": bool(rng.integers(2))}
-        return {**self.drawn_variant(rng), **settings}, (x,)
+        settings = {"axis": any_axis(rng, len(shape)), "keepdims": bool(rng.integers(2))}
+        return {**self.drawn_variant(rng), **settings}, self.sized(rng, dtype, shape)
 
     def op(self, x):
         return tuple(getattr(ops, self.name)(x, self.axis, self.keepdims))
@@ -124,50 +108,42 @@ class TestExtremesAlong(TestAmax):
 
 class TestArg(OpCase):
     op_name = ("argmax", "argmin")
+    module = reference
+    arguments = ("axis", "keepdims")
     variants = tuple({"name": n, "axis": a, "keepdims": False} for n in op_name for a in (None, 0, 1, -1))
     differentiable = False
+    shape = (3, 5, 4, 17)
 
-    def inputs(self, rng, dtype):
-        return (rng.integers(0, 9, (3, 5, 4, 17)).astype(dtype),)  # with ties: the first counts
+    def sized(self, rng, dtype, shape):
+        return (rng.integers(0, 9, shape).astype(dtype),)  # with ties: the first counts
 
     def draw(self, rng, dtype):
-        x = rng.integers(0, 9, any_shape(rng, least=1)).astype(dtype)
-        axis = None if rng.random() < 0.3 else any_axis(rng, x.ndim)
-        return {**self.drawn_variant(rng), "axis": axis, "keepdims": bool(rng.integers(2))}, (x,)
-
-    def op(self, x):
-        return getattr(ops, self.name)(x, self.axis, self.keepdims)
-
-    def reference(self, x):
-        return getattr(reference, self.name)(x, self.axis, self.keepdims)
+        shape = any_shape(rng, least=1)
+        axis = None if rng.random() < 0.3 else any_axis(rng, len(shape))
+        settings = {**self.drawn_variant(rng), "axis": axis, "keepdims": bool(rng.integers(2))}
+        return settings, self.sized(rng, dtype, shape)
 
     def torch_op(self, torch, x):
         """NumPy's argmax of equal ones, the first: PyTorch promises none, so ties are broken."""
-        x = x.double() - torch.arange(x.numel()).reshape(x.shape) / (2.0 * x.numel()) * self._sign
+        sign = 1 if self.name == "argmax" else -1
+        x = x.double() - torch.arange(x.numel()).reshape(x.shape) / (2.0 * x.numel()) * sign
         return getattr(torch, self.name)(x, self.axis, self.keepdims)
-
-    @property
-    def _sign(self):
-        return 1 if self.name == "argmax" else -1
 
 
 class TestAllAny(OpCase):
     op_name = ("all", "any")
+    module = np
+    arguments = ("axis",)
     variants = tuple({"name": n, "axis": a} for n in op_name for a in (None, 0, (0, 1)))
     differentiable = False
+    shape = (2, 3, 5)
 
-    def inputs(self, rng, dtype):
-        return ((rng.random((2, 3, 5)) > 0.3).astype(dtype),)
+    def sized(self, rng, dtype, shape):
+        return ((rng.random(shape) > 0.7 * rng.random()).astype(dtype),)
 
     def draw(self, rng, dtype):
-        x = (rng.random(any_shape(rng)) > rng.random()).astype(dtype)
-        return {**self.drawn_variant(rng), "axis": any_axes(rng, x.ndim)}, (x,)
-
-    def op(self, x):
-        return getattr(ops, self.name)(x, self.axis)
-
-    def reference(self, x):
-        return getattr(np, self.name)(x, axis=self.axis)
+        shape = any_shape(rng)
+        return {**self.drawn_variant(rng), "axis": any_axes(rng, len(shape))}, self.sized(rng, dtype, shape)
 
     def torch_op(self, torch, x):
         axes = tuple(range(x.ndim)) if self.axis is None else self.axis

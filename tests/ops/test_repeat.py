@@ -6,50 +6,40 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import shape as reference
 from support.draws import any_axis, any_shape
+from support.move_case import MoveCase, case
 from support.op_case import OpCase
 
 X = (2, 3, 4)
 
 
-def case(name, arguments, move, shape=X):
-    return {"name": name, "arguments": arguments, "move": move, "shape": shape}
-
-
-class TestMoves(OpCase):
+class TestMoves(MoveCase):
     op_name = ("repeat", "tile", "repeat_interleave", "roll", "select", "narrow", "diagonal")
     variants = (
-        case("repeat", (1, 2, 3), lambda x: np.tile(x, (1, 2, 3))),
-        case("repeat", ((2, 1, 1, 2),), lambda x: np.tile(x, (2, 1, 1, 2))),
-        case("repeat", (0, 1, 1), lambda x: np.tile(x, (0, 1, 1))),
-        case("tile", ((2,),), lambda x: np.tile(x, 2)),
-        case("tile", (2, 1, 1, 2), lambda x: np.tile(x, (2, 1, 1, 2))),
-        case("repeat_interleave", (2,), lambda x: np.repeat(x, 2)),
-        case("repeat_interleave", (3, -2), lambda x: np.repeat(x, 3, -2)),
-        case("repeat_interleave", ([2, 0, 1], 1), lambda x: np.repeat(x, [2, 0, 1], 1)),
-        case("roll", (5,), lambda x: np.roll(x, 5)),
-        case("roll", (-1, 1), lambda x: np.roll(x, -1, 1)),
-        case("roll", ((1, -2), (0, -1)), lambda x: np.roll(x, (1, -2), (0, -1))),
-        case("roll", (4, 2), lambda x: x.copy()),
-        case("select", (1, -2), lambda x: x[:, 1]),
-        case("narrow", (2, 1, 2), lambda x: x[..., 1:3]),
-        case("narrow", (-1, -2, 2), lambda x: x[..., 2:]),
-        case("diagonal", (), np.diagonal),
-        case("diagonal", (1, 0, 2), lambda x: np.diagonal(x, 1, 0, 2)),
-        case("diagonal", (-1, -1, 0), lambda x: np.diagonal(x, -1, -1, 0)),
-        case("diagonal", (9,), lambda x: np.diagonal(x, 9)),
+        case("repeat", (1, 2, 3), lambda x: np.tile(x, (1, 2, 3)), X),
+        case("repeat", ((2, 1, 1, 2),), lambda x: np.tile(x, (2, 1, 1, 2)), X),
+        case("repeat", (0, 1, 1), lambda x: np.tile(x, (0, 1, 1)), X),
+        case("tile", ((2,),), lambda x: np.tile(x, 2), X),
+        case("tile", (2, 1, 1, 2), lambda x: np.tile(x, (2, 1, 1, 2)), X),
+        case("repeat_interleave", (2,), lambda x: np.repeat(x, 2), X),
+        case("repeat_interleave", (3, -2), lambda x: np.repeat(x, 3, -2), X),
+        case("repeat_interleave", ([2, 0, 1], 1), lambda x: np.repeat(x, [2, 0, 1], 1), X),
+        case("roll", (5,), lambda x: np.roll(x, 5), X),
+        case("roll", (-1, 1), lambda x: np.roll(x, -1, 1), X),
+        case("roll", ((1, -2), (0, -1)), lambda x: np.roll(x, (1, -2), (0, -1)), X),
+        case("roll", (4, 2), lambda x: x.copy(), X),
+        case("select", (1, -2), lambda x: x[:, 1], X),
+        case("narrow", (2, 1, 2), lambda x: x[..., 1:3], X),
+        case("narrow", (-1, -2, 2), lambda x: x[..., 2:], X),
+        case("diagonal", (), np.diagonal, X),
+        case("diagonal", (1, 0, 2), lambda x: np.diagonal(x, 1, 0, 2), X),
+        case("diagonal", (-1, -1, 0), lambda x: np.diagonal(x, -1, -1, 0), X),
+        case("diagonal", (9,), lambda x: np.diagonal(x, 9), X),
     )
 
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal(self.shape).astype(dtype),)
-
-    def draw(self, rng, dtype):
+    def drawn_move(self, rng):
         shape = any_shape(rng, least=1)
-        settings = self._drawn_case(rng, shape, int(rng.integers(len(shape))))
-        return settings, (rng.standard_normal(shape).astype(dtype),)
-
-    def _drawn_case(self, rng, shape, axis):
+        axis = int(rng.integers(len(shape)))
         n = shape[axis]
         kind = rng.integers(4)
         if kind == 0:
@@ -66,20 +56,8 @@ class TestMoves(OpCase):
         part = (*(slice(None),) * axis, slice(start, start + length))
         return case("narrow", (axis, start, length), lambda x: x[part], shape)
 
-    def reduction(self, x):
-        return 27
-
-    def op(self, x):
-        return getattr(ops, self.name)(x, *self.arguments)
-
-    def reference(self, x):
-        return self.move(x)
-
-    def reference_backward(self, dy, x):
-        return (reference.moved_backward(dy, x, self.move),)
-
     def torch_op(self, torch, x):
-        arguments = [torch.tensor(a) if isinstance(a, list) else a for a in self.arguments]
+        arguments = [torch.tensor(a) if isinstance(a, list) else a for a in self.move_arguments]
         return getattr(torch if self.name in ("tile", "roll") else torch.Tensor, self.name)(
             x, *([arguments] if self.name == "tile" and len(arguments) > 1 else arguments)
         )
@@ -87,17 +65,13 @@ class TestMoves(OpCase):
 
 class TestUnbind(OpCase):
     op_name = "unbind"
+    arguments = ("axis",)
     variants = ({"axis": 0}, {"axis": -1})
-
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal(X).astype(dtype),)
+    shape = X
 
     def draw(self, rng, dtype):
-        x = rng.standard_normal(any_shape(rng, least=1, most=4)).astype(dtype)
-        return {"axis": any_axis(rng, x.ndim)}, (x,)
-
-    def op(self, x):
-        return ops.unbind(x, self.axis)
+        shape = any_shape(rng, least=1, most=4)
+        return {"axis": any_axis(rng, len(shape))}, self.sized(rng, dtype, shape)
 
     def reference(self, x):
         return tuple(np.moveaxis(x, self.axis, 0))
@@ -105,20 +79,14 @@ class TestUnbind(OpCase):
     def reference_backward(self, dy, x):
         return (np.stack(dy if isinstance(dy, tuple) else (dy,), self.axis),)
 
-    def torch_op(self, torch, x):
-        return torch.unbind(x, self.axis)
-
 
 class TestMeshgrid(OpCase):
     op_name = "meshgrid"
     variants = ({"indexing": "ij"}, {"indexing": "xy"})
+    shape = (2,), (3,), (4,)
 
-    def inputs(self, rng, dtype):
-        return tuple(rng.standard_normal(n).astype(dtype) for n in (2, 3, 4))
-
-    def draw(self, rng, dtype):
-        arrays = tuple(rng.standard_normal(n).astype(dtype) for n in rng.integers(1, 9, 3))
-        return {"indexing": str(rng.choice(["ij", "xy"]))}, arrays
+    def drawn_shape(self, rng):
+        return [(n,) for n in rng.integers(1, 9, 3)]
 
     def reduction(self, *arrays):
         return 64
@@ -139,27 +107,17 @@ class TestMeshgrid(OpCase):
 
 class TestTrace(OpCase):
     op_name = "trace"
+    module = np
+    shape = (5, 7)
 
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal((5, 7)).astype(dtype),)
-
-    def draw(self, rng, dtype):
-        return {}, (rng.standard_normal(any_shape(rng, least=2, most=2)).astype(dtype),)
+    def drawn_shape(self, rng):
+        return any_shape(rng, least=2, most=2)
 
     def reduction(self, x):
         return min(x.shape)
 
-    def op(self, x):
-        return ops.trace(x)
-
-    def reference(self, x):
-        return np.trace(x)
-
     def reference_backward(self, dy, x):
         return (dy * np.eye(*x.shape),)
-
-    def torch_op(self, torch, x):
-        return torch.trace(x)
 
 
 def test_views_see_changes():

@@ -5,44 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import ops
 from ranvier.reference import scan as reference
+from support.draws import any_axis
 from support.op_case import OpCase
 
 
 class TestScan(OpCase):
     op_name = ("cumsum", "cumprod")
+    module = reference
+    arguments = ("axis",)
     variants = tuple({"name": name, "axis": axis} for name in op_name for axis in (0, 1, -1))
-
-    def inputs(self, rng, dtype):
-        return (rng.uniform(-1.2, 1.2, (5, 3, 19)).astype(dtype),)
-
-    def large_inputs(self, rng, dtype):
-        return (rng.uniform(-1.2, 1.2, (41, 37, 53)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((3, 0, 5), dtype),)
+    low, high = -1.2, 1.2
+    shape, large, empty = (5, 3, 19), (41, 37, 53), (3, 0, 5)
 
     def draw(self, rng, dtype):
         shape = rng.integers(1, 40, rng.integers(1, 4))
-        axis = int(rng.integers(-len(shape), len(shape)))
-        x = rng.uniform(-1.2, 1.2, shape) * (rng.random(shape) < 0.95)  # some zeros
-        return {"name": self.op_name[rng.integers(2)], "axis": axis}, (x.astype(dtype),)
+        settings = {**self.drawn_variant(rng), "axis": any_axis(rng, len(shape))}
+        (x,) = self.sized(rng, dtype, shape)
+        return settings, (x * (rng.random(shape) < 0.95).astype(dtype),)  # some zeros
 
     def reduction(self, x):
         return x.shape[self.axis] ** (1 if self.name == "cumsum" else 2)
-
-    def op(self, x):
-        return getattr(ops, self.name)(x, self.axis)
-
-    def reference(self, x):
-        return getattr(reference, self.name)(x, self.axis)
-
-    def reference_backward(self, dy, x):
-        return (getattr(reference, f"{self.name}_backward")(dy, x, self.axis),)
-
-    def torch_op(self, torch, x):
-        return getattr(torch, self.name)(x, self.axis)
 
 
 def test_zeros_in_a_product_have_their_gradient():

@@ -6,15 +6,21 @@ import numpy as np
 import ranvier as rv
 from ranvier import ops
 from ranvier.reference import index as reference
+from support.draws import any_axis
 from support.op_case import OpCase
 
 
 class TestScatter(OpCase):
     op_name = ("scatter", "scatter_add")
     variants = tuple(
-        {"name": name, "axis": axis, "index": np.random.default_rng(3).integers(0, 3, shape), "size": size}
+        {
+            "name": name,
+            "axis": axis,
+            "index": np.random.default_rng(3).integers(0, 3, index),
+            "shape": ((3, 4, 5), source),
+        }
         for name in op_name
-        for axis, shape, size in (
+        for axis, index, source in (
             (0, (3, 4, 5), (3, 4, 5)),
             (1, (3, 7, 5), (3, 7, 5)),
             (-1, (3, 4, 6), (3, 4, 6)),
@@ -23,22 +29,19 @@ class TestScatter(OpCase):
         )
     )
 
-    def inputs(self, rng, dtype):
-        return tuple(rng.standard_normal(shape).astype(dtype) for shape in ((3, 4, 5), self.size))
-
     def draw(self, rng, dtype):
         shape = rng.integers(1, 7, rng.integers(1, 4))
-        axis = int(rng.integers(-len(shape), len(shape)))
+        axis = any_axis(rng, len(shape))
         sizes = rng.integers(1, shape + 1)
-        settings = {"name": self.op_name[rng.integers(2)], "axis": axis}
-        if settings["name"] == "scatter":  # PyTorch's gradient is wrong where two values go to one place
+        name = self.drawn_variant(rng)["name"]
+        if name == "scatter":  # PyTorch's gradient is wrong where two values go to one place
             index = np.argsort(rng.random(shape), axis)[tuple(map(slice, sizes))]
         else:
             sizes[axis] = rng.integers(0, 12)
             index = rng.integers(0, shape[axis], sizes)
         # PyTorch has the gradient of src only where it is as large as the index
-        arrays = (rng.standard_normal(shape).astype(dtype), rng.standard_normal(sizes).astype(dtype))
-        return {**settings, "index": index}, arrays
+        arrays = self.sized(rng, dtype, (tuple(shape), tuple(sizes)))
+        return {"name": name, "axis": axis, "index": index}, arrays
 
     def reduction(self, x, src):
         return src.size + 1

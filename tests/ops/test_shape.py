@@ -8,13 +8,8 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.reference import shape as reference
 from support.draws import any_axis, any_shape
+from support.move_case import MoveCase, case
 from support.op_case import OpCase
-
-X = (2, 3, 4, 5)
-
-
-def case(name, arguments, move, shape=X):
-    return {"name": name, "arguments": arguments, "move": move, "shape": shape}
 
 
 def drawn_move(rng):
@@ -47,7 +42,7 @@ def drawn_move(rng):
     return moves[int(rng.integers(len(moves)))]
 
 
-class TestMoves(OpCase):
+class TestMoves(MoveCase):
     op_name = (
         "reshape", "flatten", "ravel", "unflatten", "permute", "transpose", "swapaxes", "movedim", "t",
         "squeeze", "unsqueeze", "expand", "broadcast_to", "flip",
@@ -76,54 +71,31 @@ class TestMoves(OpCase):
         case("flip", ((0, 2),), lambda x: np.flip(x, (0, 2))),
     )
 
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal(self.shape).astype(dtype),)
-
-    def draw(self, rng, dtype):
-        drawn = drawn_move(rng)
-        return drawn, (rng.standard_normal(drawn["shape"]).astype(dtype),)
-
-    def reduction(self, x):
-        return 100  # repetitions that expand sums over, at most
-
-    def op(self, x):
-        return getattr(ops, self.name)(x, *self.arguments)
-
-    def reference(self, x):
-        return self.move(x)
-
-    def reference_backward(self, dy, x):
-        return (reference.moved_backward(dy, x, self.move),)
-
-    def torch_op(self, torch, x):
-        return getattr(torch.Tensor, self.name)(x, *self.arguments)
+    def drawn_move(self, rng):
+        return drawn_move(rng)
 
 
 class TestParts(OpCase):
     op_name = ("split", "chunk")
+    arguments = ("size", "axis")
+    axis = 1
     variants = (
-        {"name": "split", "arguments": (2, 1), "ends": (2, 4)},
-        {"name": "split", "arguments": ((1, 4), 1), "ends": (1,)},
-        {"name": "chunk", "arguments": (3, 1), "ends": (2, 4)},
+        {"name": "split", "size": 2, "ends": (2, 4)},
+        {"name": "split", "size": (1, 4), "ends": (1,)},
+        {"name": "chunk", "size": 3, "ends": (2, 4)},
     )
-
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal((3, 5, 2)).astype(dtype),)
+    shape = (3, 5, 2)
 
     def draw(self, rng, dtype):
         n, size = int(rng.integers(1, 18)), int(rng.integers(1, 9))
         kind = int(rng.integers(3))
         if kind == 0:
-            sizes = np.bincount(rng.integers(0, size, n), minlength=size).tolist()
-            name, arguments, ends = "split", (sizes, 1), tuple(np.cumsum(sizes)[:-1].tolist())
+            size = np.bincount(rng.integers(0, size, n), minlength=size).tolist()
+            name, ends = "split", tuple(np.cumsum(size)[:-1].tolist())
         else:
             step = size if kind == 1 else -(-n // size)
-            name, arguments, ends = ("split", "chunk")[kind - 1], (size, 1), tuple(range(step, n, step))
-        settings = {"name": name, "arguments": arguments, "ends": ends}
-        return settings, (rng.standard_normal((3, n, 2)).astype(dtype),)
-
-    def op(self, x):
-        return getattr(ops, self.name)(x, *self.arguments)
+            name, ends = ("split", "chunk")[kind - 1], tuple(range(step, n, step))
+        return {"name": name, "size": size, "ends": ends}, self.sized(rng, dtype, (3, n, 2))
 
     def reference(self, x):
         return tuple(np.split(x, self.ends, 1))
@@ -132,8 +104,7 @@ class TestParts(OpCase):
         return (np.concatenate(dy if isinstance(dy, tuple) else (dy,), 1),)
 
     def torch_op(self, torch, x):
-        size, dim = self.arguments
-        return getattr(torch, self.name)(x, list(size) if isinstance(size, tuple) else size, dim)
+        return getattr(torch, self.name)(x, list(self.size) if isinstance(self.size, tuple) else self.size, 1)
 
 
 class TestJoins(OpCase):
@@ -150,7 +121,7 @@ class TestJoins(OpCase):
         shapes = [[3, 3, 3] for _ in self.lengths]
         for shape, length in zip(shapes, self.lengths, strict=True):
             shape[min(self.axis, 2)] = length
-        return tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
+        return self.sized(rng, dtype, shapes)
 
     def draw(self, rng, dtype):
         name = str(rng.choice(self.op_name))
@@ -160,7 +131,7 @@ class TestJoins(OpCase):
         if name != "stack":
             for one in shapes:
                 one[axis] = int(rng.integers(0, 20))
-        return {"name": name, "axis": axis}, tuple(rng.standard_normal(s).astype(dtype) for s in shapes)
+        return {"name": name, "axis": axis}, self.sized(rng, dtype, shapes)
 
     def op(self, *xs):
         return getattr(ops, self.name)(xs, self.axis)

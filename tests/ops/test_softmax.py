@@ -13,14 +13,15 @@ from support.op_case import OpCase
 
 class TestSoftmax(OpCase):
     op_name = "softmax"
+    module = reference
+    arguments = ("dim",)
+    saves_y = True
     inner = 1.0
     variants = tuple({"shape": s, "dim": d} for s in [(3, 7, 5, 11), (2, 35)] for d in range(-1, len(s)))
-
-    def inputs(self, rng, dtype):
-        return (rng.uniform(-3, 3, self.shape).astype(dtype),)
+    low, high = -3, 3
 
     def large_inputs(self, rng, dtype):
-        return (rng.uniform(-3, 3, (64, *self.shape[1:-1], 101)).astype(dtype),)
+        return self.sized(rng, dtype, (64, *self.shape[1:-1], 101))
 
     def empty_inputs(self, dtype):
         return (np.zeros((2, 0, 3, 1)[: len(self.shape)], dtype),)
@@ -32,19 +33,6 @@ class TestSoftmax(OpCase):
     def reduction(self, x):
         return x.shape[self.dim]
 
-    def op(self, x):
-        return getattr(ops, self.op_name)(x, self.dim)
-
-    def reference(self, x):
-        return getattr(reference, self.op_name)(x, self.dim)
-
-    def reference_backward(self, dy, x):
-        backward = getattr(reference, f"{self.op_name}_backward")
-        return (backward(dy, self.reference(x), self.dim),)
-
-    def torch_op(self, torch, x):
-        return getattr(torch, self.op_name)(x, self.dim)
-
 
 class TestLogSoftmax(TestSoftmax):
     op_name = "log_softmax"
@@ -52,9 +40,6 @@ class TestLogSoftmax(TestSoftmax):
 
 class TestSoftmin(TestSoftmax):
     op_name = "softmin"
-
-    def torch_op(self, torch, x):
-        return torch.nn.functional.softmin(x, self.dim)
 
 
 @pytest.mark.parametrize("n", [1, 3, 16, 17, 40])

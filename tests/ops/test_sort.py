@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import ops
 from ranvier.reference import sort as reference
 from ranvier.reference.shape import moved_backward
 from support.draws import any_axis, any_shape
@@ -14,6 +13,7 @@ from support.op_case import OpCase
 
 class TestSort(OpCase):
     op_name = ("sort", "topk", "kthvalue", "median")
+    module = reference
     variants = (
         {"name": "sort", "axis": 0, "settings": (False,)},
         {"name": "sort", "axis": 1, "settings": (True,)},
@@ -25,31 +25,28 @@ class TestSort(OpCase):
         {"name": "median", "axis": 0, "settings": (False,)},
         {"name": "median", "axis": 1, "settings": (True,)},
     )
+    shape = (6, 3, 19)
 
-    def inputs(self, rng, dtype):
-        return (rng.permutation(6 * 3 * 19).reshape(6, 3, 19).astype(dtype) / 64,)  # no ties
+    def sized(self, rng, dtype, shape):
+        return (rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype) / 64,)  # no ties
 
     def large_inputs(self, rng, dtype):
         return (rng.integers(0, 99, (31, 37, 53)).astype(dtype),)
 
     def draw(self, rng, dtype):
         shape = rng.integers(1, 70, rng.integers(1, 4))
-        axis = int(rng.integers(-len(shape), len(shape)))
+        axis = any_axis(rng, len(shape))
         name = TestSort.op_name[rng.integers(4)]
         flag, k = bool(rng.integers(2)), int(rng.integers(1, shape[axis] + 1))
         settings = (flag,) if name in ("sort", "median") else (k, flag)
-        x = rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype) / 64
-        return {"name": name, "axis": axis, "settings": settings}, (x,)
+        return {"name": name, "axis": axis, "settings": settings}, self.sized(rng, dtype, shape)
 
-    def arguments(self):
+    def after(self, *arrays):
         """(k, axis, flag) or (axis, flag)"""
         return (*self.settings[:-1], self.axis, self.settings[-1])
 
     def op(self, x):
-        return tuple(getattr(ops, self.name)(x, *self.arguments()))
-
-    def reference(self, x):
-        return getattr(reference, self.name)(x, *self.arguments())
+        return tuple(super().op(x))
 
     def reference_backward(self, dy, x):
         order = np.asarray(self.reference(x)[1])
@@ -58,35 +55,28 @@ class TestSort(OpCase):
         dy = dy if keep else np.expand_dims(dy, self.axis)
         return (moved_backward(dy, x, lambda a: np.take_along_axis(a, order, self.axis)),)
 
-    def torch_op(self, torch, x):
-        return tuple(getattr(torch, self.name)(x, *self.arguments()))
-
 
 class TestSortWithoutElements(TestSort):
     op_name = ()
     variants = TestSort.variants[:2]
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((2, 0, 3), dtype),)
+    empty = (2, 0, 3)
 
 
 class TestArgsort(OpCase):
     op_name = "argsort"
+    module = reference
     differentiable = False
+    arguments = ("axis", "descending")
     variants = tuple({"axis": axis, "descending": d} for axis in (0, 1, -1) for d in (False, True))
+    shape = (6, 3, 70)
 
-    def inputs(self, rng, dtype):
-        return (rng.integers(0, 9, (6, 3, 70)).astype(dtype),)  # with ties, which keep their order
+    def sized(self, rng, dtype, shape):
+        return (rng.integers(0, 9, shape).astype(dtype),)  # with ties, which keep their order
 
     def draw(self, rng, dtype):
-        x = rng.integers(0, 9, any_shape(rng, least=1)).astype(dtype)
-        return {"axis": any_axis(rng, x.ndim), "descending": bool(rng.integers(2))}, (x,)
-
-    def op(self, x):
-        return ops.argsort(x, self.axis, self.descending)
-
-    def reference(self, x):
-        return reference.argsort(x, self.axis, self.descending)
+        shape = any_shape(rng, least=1)
+        settings = {"axis": any_axis(rng, len(shape)), "descending": bool(rng.integers(2))}
+        return settings, self.sized(rng, dtype, shape)
 
     def torch_op(self, torch, x):
         return torch.argsort(x, dim=self.axis, descending=self.descending, stable=True)

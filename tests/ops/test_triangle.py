@@ -5,43 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import ops
 from support.draws import any_shape
 from support.op_case import OpCase
 
 
-class TestTril(OpCase):
-    op_name = "tril"
-    reference_of = staticmethod(np.tril)
-    variants = ({"diagonal": 0}, {"diagonal": -2}, {"diagonal": 1})
+class TestTriangle(OpCase):
+    op_name = ("tril", "triu")
+    module = np
+    arguments = ("diagonal",)
+    variants = tuple({"name": name, "diagonal": d} for name in op_name for d in (0, -2, 1))
     exact = True
-
-    def inputs(self, rng, dtype):
-        return (rng.standard_normal((2, 5, 7)).astype(dtype),)
-
-    def empty_inputs(self, dtype):
-        return (np.zeros((3, 0, 2), dtype),)
+    shape, empty = (2, 5, 7), (3, 0, 2)
 
     def draw(self, rng, dtype):
-        x = rng.standard_normal(any_shape(rng, least=2)).astype(dtype)
-        return {"diagonal": int(rng.integers(-20, 21))}, (x,)
-
-    def op(self, x):
-        return getattr(ops, self.op_name)(x, self.diagonal)
-
-    def reference(self, x):
-        return self.reference_of(x, self.diagonal)
+        settings = {**self.drawn_variant(rng), "diagonal": int(rng.integers(-20, 21))}
+        return settings, self.sized(rng, dtype, any_shape(rng, least=2))
 
     def reference_backward(self, dy, x):
-        return (self.reference_of(dy, self.diagonal),)
-
-    def torch_op(self, torch, x):
-        return getattr(torch, self.op_name)(x, self.diagonal)
-
-
-class TestTriu(TestTril):
-    op_name = "triu"
-    reference_of = staticmethod(np.triu)
+        return (self.reference(dy),)
 
 
 def test_a_vector_has_no_triangle():

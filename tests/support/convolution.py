@@ -1,13 +1,37 @@
-"""Random convolutions, checked forward and backward."""
+"""What the cases of convolutions share; random convolutions, checked forward and backward."""
 
 from __future__ import annotations
 
 import numpy as np
 from ranvier import kernels
 from ranvier.reference import conv2d as reference
+from support.op_case import OpCase
 from support.tolerance import tolerance
 
 NAMES = ("dx", "dw", "db")
+
+
+class ConvCase(OpCase):
+    """x, weight and bias; the ``geometry`` follows them."""
+
+    growth = (2, 0, 11, 10, 0, 0, 0)  # of the shape, for a team of threads
+
+    def large_inputs(self, rng, dtype):
+        return self.sized(rng, dtype, np.add(self.shape, self.growth))
+
+    def empty_inputs(self, dtype):
+        x, w, b = self.inputs(np.random.default_rng(0), dtype)
+        return x[:0], w, b
+
+    def drawn(self, rng, dtype, variant):
+        self.geometry = variant["geometry"]
+        return variant, self.sized(rng, dtype, variant["shape"])
+
+    def after(self, *arrays):
+        return tuple(self.geometry.values())
+
+    def reference_backward(self, dy, x, w, b):
+        return getattr(self.module, f"{self.op_name}_backward")(dy, x, w, *self.after())
 
 
 def random_arrays(rng, dtype, n, c, h, w, k, r, s, groups=1):

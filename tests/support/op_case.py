@@ -2,27 +2,16 @@
 
 A case says what the op is, what it is fed and what is expected; the base class holds the tests:
 
-    class TestRelu(OpCase):
-        op_name = "relu"
+    class TestLeakyRelu(OpCase):
+        op_name = "leaky_relu"      # ops.leaky_relu, and PyTorch's function of this name
+        module = activation         # of ranvier.reference, which has leaky_relu and leaky_relu_backward
+        arguments = ("slope",)      # what follows the arrays in all four: self.slope
+        variants = ({"slope": 0.01}, {"slope": 0.3})        # each test runs for each, set as attributes
+        shape, large, empty = (3, 7), (41, 1013), (2, 0)    # of inputs, large_inputs and empty_inputs
+        kinks = (0.0,)              # where it has no derivative
 
-        def inputs(self, rng, dtype):
-            return (rng.standard_normal((3, 4)).astype(dtype),)
-
-        def op(self, x):
-            return ops.relu(x)
-
-        def reference(self, x):
-            return reference.relu(x)
-
-        def reference_backward(self, dy, x):
-            return (reference.relu_backward(dy, x),)
-
-``variants`` lists settings of the op; each test runs for each, with the settings as attributes of the case:
-
-        variants = ({"stride": 1}, {"stride": 2})      # self.stride
-
-The other hooks (``reduction``, ``off_kinks``, ``empty_inputs``, ``torch_op``, ``draw`` ...) are described
-where they are declared. A test whose hook a case does not give is not there, rather than skipped.
+Every hook can be overridden instead (``op``, ``reference``, ``inputs``, ``draw``, ``reduction`` ...). A test
+whose hook is None or not given is not there, rather than skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +25,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import ops
 from ranvier.autograd import Tensor, numeric_gradients
+from support.draws import any_shape
 from support.layouts import LAYOUTS, any_layout, in_layout
 from support.tolerance import tolerance
 
@@ -53,31 +44,86 @@ class OpCase:
     registry: ClassVar[dict[str, list[type[OpCase]]]] = {}
 
     op_name: ClassVar[str | tuple[str, ...]]  # the names in ranvier.ops that this case covers
+    name: ClassVar[str] = ""  # the one of them that a variant tests
+    module: ClassVar[Any] = None  # of ranvier.reference, which has the function and its _backward
+    reference_name: ClassVar[str] = ""  # if it has another name there
+    torch_name: ClassVar[str] = ""  # if it has another name in PyTorch
+    arguments: ClassVar[tuple[str, ...]] = ()  # settings that follow the arrays, by position
+    saves_y: ClassVar[bool] = False  # the reference's backward receives the result instead of the inputs
     variants: ClassVar[Sequence[dict[str, Any]]] = ({},)
     dtypes: ClassVar[tuple[str, ...]] = FLOATS
     layouts: ClassVar[tuple[str, ...]] = LAYOUTS
     differentiable: ClassVar[bool] = True  # False: forward only (comparisons, argmax ...)
     exact: ClassVar[bool] = False  # True: the result equals the reference bit for bit (moves, comparisons)
     inner: ClassVar[float] = 0.0  # what is as large inside the op, and cancels: 1 in 1 - tanh(x) ** 2
+    kinks: ClassVar[tuple[float, ...]] = ()  # values of the first input where the op has no derivative
+    # shapes for ``sized``: sizes just off the vector width find most mistakes
+    shape: ClassVar[Any] = None
+    large: ClassVar[Any] = None  # large enough for a team of threads, with a remainder
+    empty: ClassVar[Any] = None  # one dimension is zero
+    low: ClassVar[float] = -1.0
+    high: ClassVar[float] = 1.0
 
-    # --- what a case declares
+    # --- the inputs
+    def sized(self, rng: np.random.Generator, dtype: Any, shape: Any) -> tuple[Array, ...]:
+        """Inputs of this shape, or of these shapes: uniform numbers from ``low`` to ``high``."""
+        shapes = shape if len(shape) and isinstance(shape[0], (tuple, list)) else (shape,)
+        return tuple(np.asarray(rng.uniform(self.low, self.high, s)).astype(dtype) for s in shapes)
+
     def inputs(self, rng: np.random.Generator, dtype: Any) -> tuple[Array, ...]:
-        """The arrays fed to the op; sizes just off the vector width find most mistakes."""
-        raise NotImplementedError
+        return self.sized(rng, dtype, self.shape)
+
+    def large_inputs(self, rng: np.random.Generator, dtype: Any) -> tuple[Array, ...]:
+        return self.inputs(rng, dtype) if self.large is None else self.sized(rng, dtype, self.large)
+
+    def empty_inputs(self, dtype: Any) -> tuple[Array, ...]:
+        return self.sized(np.random.default_rng(0), dtype, self.empty)
+
+    def draw(self, rng: np.random.Generator, dtype: Any) -> tuple[dict[str, Any], tuple[Array, ...]]:
+        """Settings (as in ``variants``) and inputs, both at random; their layouts are drawn afterwards."""
+        settings = self.drawn_variant(rng)
+        return settings, self.sized(rng, dtype, self.drawn_shape(rng))
+
+    def drawn_shape(self, rng: np.random.Generator) -> Any:
+        return any_shape(rng)
+
+    def drawn_variant(self, rng: np.random.Generator) -> dict[str, Any]:
+        """One of ``variants``, set as attributes."""
+        settings = self.variants[int(rng.integers(len(self.variants)))]
+        self._settings(settings)
+        return settings
+
+    # --- the op, its reference, and the same in PyTorch
+    def after(self, *arrays: Any) -> tuple[Any, ...]:
+        """What follows the arrays in a call of the op, the reference and PyTorch's function."""
+        return tuple(getattr(self, name) for name in self.arguments)
 
     def op(self, *tensors: Tensor) -> Any:
         """The op on Tensors: one Tensor, or a tuple of them."""
-        raise NotImplementedError
+        return getattr(ops, self.name or self.op_name)(*tensors, *self.after(*tensors))
 
     def reference(self, *arrays: Array) -> Any:
         """The expected value, in plain NumPy, independent of the op; it is called in float64."""
-        raise NotImplementedError
+        return getattr(self.module, self._reference_name)(*arrays, *self.after(*arrays))
 
     def reference_backward(self, dy: Any, *arrays: Array) -> tuple[Any, ...]:
         """The expected gradient of each input, None where there is none; dy: a tuple for several outputs."""
-        raise NotImplementedError
+        saved = (self.reference(*arrays),) if self.saves_y else arrays
+        found = getattr(self.module, f"{self._reference_name}_backward")(dy, *saved, *self.after(*arrays))
+        gradients = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+        return gradients + (None,) * (len(arrays) - len(gradients))
 
-    # --- what a case may declare
+    def torch_op(self, torch: Any, *tensors: Any) -> Any:
+        """The op in PyTorch, against which op and reference are checked where torch is installed."""
+        name = self.torch_name or self.name or self.op_name
+        function = getattr(torch.nn.functional, name, None) or getattr(torch, name)
+        return function(*tensors, *self.after(*tensors))
+
+    @property
+    def _reference_name(self) -> Any:
+        return self.reference_name or self.name or self.op_name
+
+    # --- how far a result may be off
     def reduction(self, *arrays: Array) -> int:
         """The longest sum that an output element or a gradient element is made of."""
         return 1
@@ -88,28 +134,10 @@ class OpCase:
 
     def off_kinks(self, *arrays: Array) -> tuple[Array, ...]:
         """The inputs moved by more than 0.01 from where the op has no derivative (relu at 0, ties of max)."""
-        return arrays
-
-    def large_inputs(self, rng: np.random.Generator, dtype: Any) -> tuple[Array, ...]:
-        """Inputs large enough for a team of threads, with a remainder."""
-        return self.inputs(rng, dtype)
-
-    def empty_inputs(self, dtype: Any) -> tuple[Array, ...]:
-        """Inputs of which one dimension is zero; the result must be the reference's."""
-        raise NotImplementedError
-
-    def torch_op(self, torch: Any, *tensors: Any) -> Any:
-        """The op in PyTorch, against which op and reference are checked where torch is installed."""
-        raise NotImplementedError
-
-    def draw(self, rng: np.random.Generator, dtype: Any) -> tuple[dict[str, Any], tuple[Array, ...]]:
-        """Settings (as in ``variants``) and inputs, both at random; their layouts are drawn afterwards."""
-        raise NotImplementedError
-
-    @classmethod
-    def drawn_variant(cls, rng: np.random.Generator) -> dict[str, Any]:
-        """One of ``variants``, for a ``draw`` whose settings are these."""
-        return cls.variants[int(rng.integers(len(cls.variants)))]
+        x, *others = arrays or (None,)
+        for kink in self.kinks:
+            x = np.where(np.abs(x - kink) < 0.01, x + np.asarray(0.03, x.dtype), x)
+        return (x, *others) if arrays else ()
 
     # --- the machinery
     def __init_subclass__(cls) -> None:
@@ -117,24 +145,22 @@ class OpCase:
         names = getattr(cls, "op_name", ())
         for name in (names,) if isinstance(names, str) else names:
             OpCase.registry.setdefault(name, []).append(cls)
-        absent = []
-        if not cls.differentiable:
-            absent += [t for t in dir(cls) if t.startswith("test_") and "grad" in t]
-        if not cls.gives("torch_op"):
-            absent += ["test_reference_equals_torch", "test_equals_torch_when_drawn"]
-        if not cls.gives("empty_inputs"):
-            absent.append("test_empty")
-        if not cls.gives("draw"):
-            absent += ["test_forward_and_gradients_when_drawn", "test_equals_torch_when_drawn"]
-        for test in absent:
-            setattr(cls, test, None)  # pytest does not collect it
-
-    @classmethod
-    def gives(cls, hook: str) -> bool:
-        """Whether the case declares this hook itself."""
-        return getattr(cls, hook) is not getattr(OpCase, hook)
+        drawn, compared = cls.draw is not None, cls.torch_op is not None
+        given = {
+            "test_empty": cls.empty is not None or cls.empty_inputs is not OpCase.empty_inputs,
+            "test_forward_and_gradients_when_drawn": drawn,
+            "test_reference_equals_torch": compared,
+            "test_equals_torch_when_drawn": drawn and compared,
+            **dict.fromkeys(("test_gradients", "test_gradients_in_layouts"), cls.differentiable),
+            "test_reference_gradients": cls.differentiable,
+        }
+        for test in given.keys() - vars(cls).keys():  # pytest does not collect None
+            setattr(cls, test, (getattr(cls, test) or getattr(OpCase, test)) if given[test] else None)
 
     @pytest.fixture(autouse=True)
+    def _of_variant(self, variant: dict[str, Any]) -> None:
+        self._settings(variant)
+
     def _settings(self, variant: dict[str, Any]) -> None:
         for name, value in variant.items():
             setattr(self, name, value)
@@ -317,8 +343,10 @@ class OpCase:
                 got, want = (np.zeros(x.shape) if g is None else g for g in pair)
                 np.testing.assert_allclose(got, want, rtol=0, atol=limit * self.magnitude(*dys))
 
-    def test_forward_and_gradients_when_drawn(self, rng: Any, dtype: str) -> None:
-        for arrays in self._drawn(rng, dtype):
+    def test_forward_and_gradients_when_drawn(self, rng: Any, dtype: str, isas: Any) -> None:
+        """Each ISA level in turn."""
+        levels = itertools.chain.from_iterable(itertools.repeat(isas))
+        for arrays, _ in zip(self._drawn(rng, dtype), levels, strict=False):
             self._compare(arrays, gradients=self.differentiable)
             self._compare(arrays, gradients=False)
 
@@ -331,8 +359,7 @@ class OpCase:
         """The inputs of DRAWS random calls; the last one printed is the one that failed."""
         for number in range(DRAWS):
             settings, arrays = self.draw(rng, dtype)
-            for name, value in settings.items():
-                setattr(self, name, value)
+            self._settings(settings)
             arrays = tuple(map(np.asarray, self.off_kinks(*map(np.asarray, arrays))))
             arrays = tuple(any_layout(rng, a) for a in arrays)
             print(f"draw {number}: {settings} on {[(a.shape, a.strides, str(a.dtype)) for a in arrays]}")

@@ -45,25 +45,15 @@ def strided(x: Array) -> Array:
     return view
 
 
+OTHER_DTYPES = "int64 bool complex64 object str float16 longdouble datetime64[s] uint64"
 SAME_VALUES: tuple[Callable[[Array], Array], ...] = (unaligned, swapped, read_only, strided)
 
 
 def wrong_arrays(x: Array) -> list[Any]:
     """x with another dtype, rank, size or value, and things that are no arrays."""
-    dtypes = (
-        "int64",
-        "bool",
-        "complex64",
-        "object",
-        "str",
-        "float16",
-        "longdouble",
-        "datetime64[s]",
-        "uint64",
-    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        wrong: list[Any] = [x.astype(dtype) for dtype in dtypes]
+        wrong: list[Any] = [x.astype(dtype) for dtype in OTHER_DTYPES.split()]
     wrong += [x[None], x[None, None, None], x.reshape(-1), x.reshape((1,) * (9 - x.ndim) + x.shape)]
     wrong += [x[0], x.reshape(-1)[0].reshape(())] if x.ndim else [x.reshape(1)]
     for axis, n in enumerate(x.shape):
