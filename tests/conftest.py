@@ -22,6 +22,8 @@ import pytest
 import ranvier as rv
 from ranvier import _core
 
+gc.disable()  # until the tests are collected: no object is dropped before
+
 NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "plot", "runtime")
 
 
@@ -52,6 +54,7 @@ def pytest_collection_finish() -> None:
     """The tests themselves, a million objects, are not looked at by each gc.collect() from now on."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
