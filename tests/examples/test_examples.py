@@ -7,40 +7,40 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image as matplotlib_image
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
+SCRIPTS = Path(__file__).parents[1] / "support" / "run_scripts.py"
 EXAMPLES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
-SECONDS = 60
 
 
-def run(example: Path, out: Path, here: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[subprocess.Popen[str]]:
+    """A process that runs each example in a fork: to load matplotlib takes as long as a short example."""
     strict = {"MPLBACKEND": "Agg", "PYTHONWARNINGS": "error::RuntimeWarning,error::UserWarning"}
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **strict}
-    paths = [os.path.abspath(path) for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if paths:
-        environment["PYTHONPATH"] = os.pathsep.join(paths)  # the example runs in another folder
-    return subprocess.run(
-        [sys.executable, str(example), "--out", str(out)],
-        cwd=here,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, str(SCRIPTS)], env=environment, **pipes)
+    yield process
+    process.kill()
+    process.communicate()
 
 
-@pytest.mark.timeout(SECONDS + 10)
+@pytest.mark.timeout(70)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_runs(example: Path, tmp_path: Path) -> None:
-    here, out = tmp_path / "here", tmp_path / "made" / "pictures"
+def test_runs(example: Path, tmp_path: Path, scripts: subprocess.Popen[str]) -> None:
+    here, out, printed = tmp_path / "here", tmp_path / "made" / "pictures", tmp_path / "printed"
     here.mkdir()
-    done = run(example, out, here)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\d", done.stdout.splitlines()[-1]), "the last line is the result: a figure"
+    assert scripts.stdin
+    assert scripts.stdout
+    print(example, out, here, printed, sep="\t", file=scripts.stdin, flush=True)
+    assert scripts.stdout.readline() == "0\n", printed.read_text()
+    assert re.search(r"\d", printed.read_text().splitlines()[-1]), "the last line is the result: a figure"
     assert list(here.iterdir()) == [], "an example writes to --out only"
     picture = out / f"{example.stem}.png"
     pixels = matplotlib_image.imread(picture)
