@@ -11,6 +11,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.data import TensorDataset, default_collate, default_convert
+from support.grouped import grouped
 
 OTHER = ">" if sys.byteorder == "little" else "<"
 
@@ -41,7 +42,7 @@ TAKEN: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TAKEN)
+@grouped("name", TAKEN)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i8", "i2"])
 def test_in_this_machines_order(name: str, dtype: str) -> None:
     x = TAKEN[name](swapped(dtype))

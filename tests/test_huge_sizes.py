@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import kernels
+from support.grouped import in_groups
 from support.isolated import Case, run_isolated
 from support.run_call import EVERY, call_of, cases
 
@@ -48,9 +49,9 @@ def huge_cases(module: str, name: str) -> Iterator[Case]:
         yield from cases(module, name, given)
 
 
-@pytest.mark.parametrize(("module", "name"), EVERY)
-def test_huge_views(module: str, name: str) -> None:
-    assert run_isolated(list(huge_cases(module, name)), 20) == []
+@pytest.mark.parametrize("group", in_groups(EVERY, 20), ids=str)
+def test_huge_views(group: list[tuple[str, str]]) -> None:
+    assert run_isolated([case for module, name in group for case in huge_cases(module, name)], 20) == []
 
 
 @pytest.mark.parametrize("channels", [2, 2**20, 2**30])

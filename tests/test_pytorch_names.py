@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 import numpy as np
-import pytest
+from support.grouped import grouped
 
 PAGE = Path(__file__).parent.parent / "docs" / "pytorch_names.md"
 ROW = re.compile(r"^\| (`.+?`) \| `(.+)` \| `(.+)` \|$")
@@ -48,12 +48,12 @@ def test_the_page_has_its_rows():
     assert len(ROWS) == sum(line.startswith("| `") for line in PAGE.read_text().splitlines()) > 150
 
 
-@pytest.mark.parametrize(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
+@grouped(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
 def test_name(name, example, result):
     assert result_of(example, "ranvier") == result
 
 
-@pytest.mark.parametrize(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
+@grouped(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
 def test_the_page_is_right_about_pytorch(name, example, result, torch):
     assert result_of(example, "torch") == result
 

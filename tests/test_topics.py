@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import ranvier as rv
+from support.grouped import grouped
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "topics.md").read_text()
@@ -20,7 +20,7 @@ NAMES = sorted({name for row in ROWS for cell in row for name in re.findall(r"`(
 LINKS = sorted(set(re.findall(r"\]\(([^)#]+)\)", PAGE)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@grouped("name", NAMES)
 def test_what_is_named_is_there(name: str) -> None:
     first, *path = name.split(".")
     assert first == "rv", "names as a program writes them, from `import ranvier as rv`"
@@ -29,7 +29,7 @@ def test_what_is_named_is_there(name: str) -> None:
         found = getattr(found, part)
 
 
-@pytest.mark.parametrize("link", LINKS)
+@grouped("link", LINKS)
 def test_what_is_linked_is_there(link: str) -> None:
     assert (ROOT / "docs" / link).resolve().is_file()
 

@@ -10,6 +10,7 @@ import pytest
 import ranvier as rv
 from ranvier import kernels, ops
 from support.calls import KERNELS, OP_NAMES, OPS
+from support.grouped import grouped
 from support.run_call import EVERY, call_of, run
 from support.wrong_input import (
     SAME_VALUES,
@@ -24,7 +25,7 @@ from support.wrong_input import (
     wrong_arrays,
 )
 
-every_call = pytest.mark.parametrize(("module", "name"), EVERY)
+every_call = grouped(("module", "name"), EVERY)
 # outside training, without a greatest norm, without running statistics
 UNUSED = {("batch_norm", 5), ("embedding", "norm_type"), ("instance_norm", "momentum")}
 # accept more than the type of their right value says: fractions, and one factor for each axis
@@ -89,7 +90,7 @@ def test_same_values_in_other_memory(module: str, name: str) -> None:
                 np.testing.assert_allclose(y, want, rtol=1e-6, err_msg=f"{name}, {at}, {change.__name__}")
 
 
-@pytest.mark.parametrize("name", WITH_OUT)
+@grouped("name", WITH_OUT)
 def test_wrong_out(name: str) -> None:
     arrays, attributes = KERNELS[name]
     y = run("kernels", name, arrays, attributes)
@@ -107,7 +108,7 @@ def test_wrong_out(name: str) -> None:
     np.testing.assert_array_equal(good, y)
 
 
-@pytest.mark.parametrize("name", WITH_OUT)
+@grouped("name", WITH_OUT)
 def test_out_that_overlaps(name: str) -> None:
     """out= one element further on in the memory of an input."""
     arrays, attributes = KERNELS[name]
@@ -124,7 +125,7 @@ def test_out_that_overlaps(name: str) -> None:
             run("kernels", name, given, {**attributes, "out": out})
 
 
-@pytest.mark.parametrize("name", sorted(KERNELS))
+@grouped("name", sorted(KERNELS))
 def test_no_more_dimensions_than_eight(name: str) -> None:
     arrays, attributes = KERNELS[name]
     x = arrays[0][0] if isinstance(arrays[0], list) else arrays[0]

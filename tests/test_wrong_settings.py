@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import data, metrics, nn, optim
+from support.grouped import grouped
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, never_right, wrong_arrays
 
 LAYERS: dict[str, dict[str, Any]] = {
@@ -74,7 +75,7 @@ IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "
 OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@grouped("name", CLASSES)
 def test_layers(name: str) -> None:
     """A layer that takes a wrong setting refuses it when it is made or when it is called."""
     make, right = getattr(nn, name), LAYERS.get(name, {})

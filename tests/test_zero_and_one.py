@@ -13,6 +13,7 @@ import ranvier as rv
 from ranvier import _core, kernels, nn
 from ranvier.reference import conv2d as conv2d_reference
 from ranvier.reference import conv_transpose as conv_transpose_reference
+from support.grouped import in_groups
 from support.isolated import Case, run_isolated
 from support.run_call import EVERY, call_of, cases
 from support.wrong_input import attempt, sent_back
@@ -76,9 +77,9 @@ def _filled(x: Any, changed: Iterator[Any]) -> Any:
     return next(changed) if isinstance(x, np.ndarray) else x
 
 
-@pytest.mark.parametrize(("module", "name"), EVERY)
-def test_zero_and_one(module: str, name: str) -> None:
-    assert run_isolated(cases_of(module, name)) == []
+@pytest.mark.parametrize("group", in_groups(EVERY, 20), ids=str)
+def test_zero_and_one(group: list[tuple[str, str]]) -> None:
+    assert run_isolated([case for module, name in group for case in cases_of(module, name)]) == []
 
 
 def convolution_cases(transposed: bool, one: bool) -> Iterator[Case]:

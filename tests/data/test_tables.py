@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier.data import datasets, load
 from ranvier.data.datasets import load_csv, load_digit_recognizer
+from support.grouped import grouped
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_tasks(table, parser):
     assert load_csv(table("x,y\n1,1.0\n2,0\n")).class_names == ("0", "1")
 
 
-@pytest.mark.parametrize(
+@grouped(
     ("text", "label", "message"),
     [
         ("a,b,y\n1,2,0\n1,,1\n", "y", r"line 3, column 'b' has a missing value \(''\)"),

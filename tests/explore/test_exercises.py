@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from ranvier.explore import exercises, tasks
+from support.grouped import grouped
 
 E = math.e
 BY_HAND = {  # the numbers as one finds them with paper and a calculator
@@ -39,7 +40,7 @@ def test_the_right_answer(number):
     assert str(checked) == "Right."
 
 
-@pytest.mark.parametrize("number", BY_HAND)
+@grouped("number", BY_HAND)
 @pytest.mark.parametrize("answer", [-123.456, [1, 2], "no idea", None, [[1, 2], [3]], math.nan])
 def test_a_wrong_answer_gets_a_hint(number, answer):
     checked = exercises.check(number, answer)

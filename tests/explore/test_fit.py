@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.explore import judge_fit
+from support.grouped import grouped
 
 GOOD = {"loss": [0.8, 0.5, 0.3, 0.2], "val_loss": [0.9, 0.55, 0.35, 0.25]}
 OVER = {"loss": [0.8, 0.5, 0.3, 0.1], "val_loss": [0.9, 0.55, 0.6, 0.8]}
@@ -36,7 +37,7 @@ def curves(rng, epochs, spread, rise=0.0, floor=0.1):
     return {"loss": train.tolist(), "val_loss": valid.tolist()}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@grouped("seed", range(20))
 @pytest.mark.parametrize(("rise", "verdict"), [(0.0, "good"), (1.0, "overfitting")])
 def test_noise_decides_nothing(seed, rise, verdict):
     rng = np.random.default_rng(seed)

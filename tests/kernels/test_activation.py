@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import activation as reference
+from support.grouped import grouped
 from support.tolerance import tolerance
 
 NAMES = (
@@ -15,7 +16,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", NAMES.split())
+@grouped("name", NAMES.split())
 def test_every_width(name, dtype, isa, rng):
     """1 to 2 vectors and a bit; the element after the last is not touched, and an element's bits do not
     depend on its place."""

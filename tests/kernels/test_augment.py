@@ -7,6 +7,7 @@ import pytest
 from ranvier import _core
 from ranvier.reference import augment as reference
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -33,7 +34,7 @@ def rotated(n, h, w):
 
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric"])
-@pytest.mark.parametrize("shape", SIZES)
+@grouped("shape", SIZES)
 @pytest.mark.parametrize("dtype", PIXELS)
 def test_move(dtype, shape, mode):
     x, place = images(shape, dtype), places(shape[0])
@@ -55,7 +56,7 @@ def test_move_far_away():
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-@pytest.mark.parametrize("shape", SIZES)
+@grouped("shape", SIZES)
 @pytest.mark.parametrize("dtype", PIXELS)
 def test_affine(isa, dtype, shape, interpolation):
     x, matrix = images(shape, dtype), rotated(shape[0], *shape[2:])
@@ -99,7 +100,7 @@ def test_erase(dtype, shape):
             )
 
 
-@pytest.mark.parametrize("shape", [*SIZES, (5,), (4, 10), (3, 17, 33)])
+@grouped("shape", [*SIZES, (5,), (4, 10), (3, 17, 33)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_mix(isa, dtype, shape):
     x, n = images(shape, dtype), shape[0]
@@ -111,7 +112,7 @@ def test_mix(isa, dtype, shape):
         assert y.dtype == dtype
 
 
-@pytest.mark.parametrize("size", [0, 1, 15, 63, 64, 65, 255, 256, 257, 1000])
+@grouped("size", [0, 1, 15, 63, 64, 65, 255, 256, 257, 1000])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_noise_at_every_size(isa, dtype, size):
     x = images((size,), dtype)

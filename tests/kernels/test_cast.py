@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
 FROM = ["bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
@@ -13,7 +14,7 @@ SIZES = [0, 1, 3, 255, 256, 257, 5000]
 
 
 @pytest.mark.parametrize("to", TO)
-@pytest.mark.parametrize("dtype", FROM)
+@grouped("dtype", FROM)
 def test_casts_are_numpys(dtype, to, rng):
     for size in SIZES:
         x = rng.uniform(0, 100, size).astype(dtype)

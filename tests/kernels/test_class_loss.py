@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import class_loss as reference
+from support.grouped import grouped
 from support.tolerance import tolerance
 
 SETTINGS = {
@@ -50,7 +51,7 @@ def test_every_width(name, settings, dtype, isa, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [3, 40, 130])
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+@grouped(("name", "settings"), CASES, ids=str)
 def test_every_number_of_lines(name, settings, n, dtype, isa, rng):
     """A vector of lines and a bit, some ignored, in every order of memory; an ignored line may hold NaN."""
     for lines in (1, 2, 7, 8, 9, 15, 16, 17, 33):

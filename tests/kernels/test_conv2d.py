@@ -9,25 +9,26 @@ from hypothesis import strategies as st
 from ranvier import _core, kernels
 from support.bits import same_bits
 from support.convolution import NAMES, check, random_arrays
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49])
+@grouped("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49])
 def test_output_channels(k, dtype, isa, rng):
     """One and two vectors of each level, and one channel more and less."""
     check(*random_arrays(rng, dtype, 1, 3, 4, 5, k, 2, 2))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("c", [1, 2, 4, 5, 6, 7, 8, 13, 14, 15, 16, 17, 29, 33])
+@grouped("c", [1, 2, 4, 5, 6, 7, 8, 13, 14, 15, 16, 17, 29, 33])
 def test_input_channels(c, dtype, isa, rng):
     """The rows of a tile of the weight gradient: a tap's channels or, where they are few, several taps'."""
     check(*random_arrays(rng, dtype, 1, c, 4, 5, 3, 3, 2), padding=1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("k", range(1, 10))
+@grouped("k", range(1, 10))
 @pytest.mark.parametrize("c", [4, 8, 15, 16, 17, 33])
 def test_few_output_channels(c, k, dtype, isa, rng):
     """Sums over vectors of input channels, whole and in part: forward and, c and k exchanged, to x."""
@@ -44,7 +45,7 @@ def test_few_output_channels_weight(k, padding, dilation, isa, rng):
     check(*arrays, padding=padding, dilation=dilation, groups=2)
 
 
-@pytest.mark.parametrize("width", range(1, 27))
+@grouped("width", range(1, 27))
 def test_few_output_channels_pixels(width, isa, rng):
     """Tiles of every height, also where weights and images are strided and in groups."""
     x, w, bias = random_arrays(rng, "float32", 1, 40, 2, width, 3, 2, 1)
@@ -66,7 +67,7 @@ def test_few_output_channels_epilogue(k, isa, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("groups", [2, 3, 4, 5, 9, 17])
-@pytest.mark.parametrize(
+@grouped(
     ("cg", "kg"), [(1, 2), (1, 8), (1, 9), (2, 2), (1, 3), (3, 3), (2, 4), (4, 4), (5, 7), (8, 8), (4, 1)]
 )
 def test_small_groups(cg, kg, groups, dtype, isa, rng):
@@ -77,7 +78,7 @@ def test_small_groups(cg, kg, groups, dtype, isa, rng):
     check(x[:, ::-1], w[:, :, ::-1], bias[::-1], stride=2, groups=groups)
 
 
-@pytest.mark.parametrize("width", range(1, 27))
+@grouped("width", range(1, 27))
 def test_small_groups_pixels(width, isa, rng):
     """Tiles of every height; a pixel beside another's NaN does not see it."""
     x, w, bias = random_arrays(rng, "float32", 1, 12, 1, width, 12, 1, 1, 3)
@@ -109,7 +110,7 @@ def test_depthwise_channels(c, isa, rng):
     check(*random_arrays(rng, "float32", 2, c, 5, 4, c, 3, 3, groups=c), padding=1, groups=c)
 
 
-@pytest.mark.parametrize("width", range(1, 31))
+@grouped("width", range(1, 31))
 def test_pixels(width, isa, rng):
     """Tiles of every height."""
     check(*random_arrays(rng, "float32", 1, 2, 1, width, 3, 1, 1))

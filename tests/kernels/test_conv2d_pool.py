@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ranvier import _core
 from ranvier.reference import conv2d_pool as reference
 from support.convolution import random_arrays
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -58,20 +59,20 @@ def check_reference(x, w, bias, window=2, **geometry):
     np.testing.assert_allclose(np.maximum(chosen, 0), expected, rtol=0, atol=2 * error)
 
 
-@pytest.mark.parametrize("k", [1, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 49, 70])
+@grouped("k", [1, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 49, 70])
 def test_output_channels(k, isa, rng):
     """One and two vectors of each level, several panels, and one channel more and less."""
     check_bits(*random_arrays(rng, "float32", 2, 3, 7, 8, k, 2, 2))
 
 
-@pytest.mark.parametrize("k", range(1, 6))
+@grouped("k", range(1, 6))
 @pytest.mark.parametrize("c", [8, 15, 17, 33])
 def test_few_output_channels(c, k, isa, rng):
     """Sums over vectors of input channels."""
     check_bits(*random_arrays(rng, "float32", 2, c, 7, 6, k, 2, 3), padding=1)
 
 
-@pytest.mark.parametrize("window", [1, 2, 3, 4, (1, 2), (2, 1), (2, 3), (3, 2), (1, 5), (7, 2), (16, 16)])
+@grouped("window", [1, 2, 3, 4, (1, 2), (2, 1), (2, 3), (3, 2), (1, 5), (7, 2), (16, 16)])
 @pytest.mark.parametrize("c", [1, 3, 40])
 def test_windows(window, c, isa, rng):
     arrays = random_arrays(rng, "float32", 2, c, 19, 17, 20, 3, 3)
@@ -79,7 +80,7 @@ def test_windows(window, c, isa, rng):
     check_reference(*arrays, window, padding=1)
 
 
-@pytest.mark.parametrize("size", range(4, 34))
+@grouped("size", range(4, 34))
 def test_sizes(size, isa, rng):
     """Rows and columns left over, tiles of every height, with an edge and without."""
     arrays = random_arrays(rng, "float32", 1, 2, size, 37 - size, 17, 3, 3)
@@ -87,7 +88,7 @@ def test_sizes(size, isa, rng):
     check_bits(*arrays, 3, padding=1)
 
 
-@pytest.mark.parametrize("images", [1, 2, 5, 23, 64])
+@grouped("images", [1, 2, 5, 23, 64])
 @pytest.mark.parametrize("size", [3, 4, 7, 12])
 def test_bands(images, size, isa, threads, rng):
     """Several images in a band, one, and parts of one; however the bands are shared out."""
@@ -97,7 +98,7 @@ def test_bands(images, size, isa, threads, rng):
         check_bits(*arrays, padding=1)
 
 
-@pytest.mark.parametrize("window", [1, 2, 3, (2, 3), (3, 2), (4, 2), (5, 1)])
+@grouped("window", [1, 2, 3, (2, 3), (3, 2), (4, 2), (5, 1)])
 @pytest.mark.parametrize("size", [(7, 9), (10, 8), (20, 21), (32, 32)])
 def test_winograd(size, window, isa, threads, rng):
     """Windows that are tiles, and windows that go through a buffer; whole images and bands of them."""

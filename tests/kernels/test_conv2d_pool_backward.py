@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ranvier import _core
 from ranvier.reference import conv2d_pool as reference
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -60,25 +61,25 @@ NETWORKS = [
 
 
 @pytest.mark.parametrize("nonzero", [0, 0.5, 1])
-@pytest.mark.parametrize("shape", NETWORKS)
+@grouped("shape", NETWORKS)
 def test_networks(shape, nonzero, isa, rng):
     check(*random_case(rng, *shape, nonzero=nonzero))
 
 
-@pytest.mark.parametrize("c", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 50, 64, 65])
+@grouped("c", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 50, 64, 65])
 @pytest.mark.parametrize("taps", [1, 3, (2, 5)])
 def test_input_channels(c, taps, isa, rng):
     """Rows of taps with gaps between pixels and without, in one block and more, the last one smaller."""
     check(*random_case(rng, 2, c, 7, 9, 5, taps, padding=1))
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 65, 129])
+@grouped("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 65, 129])
 def test_output_channels(k, isa, rng):
     check(*random_case(rng, 2, 5, 6, 8, k, 3))
     check(*random_case(rng, 1, 32, 6, 8, k, 3))
 
 
-@pytest.mark.parametrize("width", range(1, 37))
+@grouped("width", range(1, 37))
 def test_pixels(width, isa, rng):
     """Vectors of pixels, whole and in part; lists of every length."""
     check(*random_case(rng, 1, 3, 3, 2 * width + 3, 3, (2, 3), nonzero=1))
@@ -92,7 +93,7 @@ def test_windows(window, isa, rng):
 
 
 @pytest.mark.parametrize("c", [1, 3, 16, 20, 40])
-@pytest.mark.parametrize(
+@grouped(
     ("stride", "padding", "dilation"),
     [(2, 0, 1), (1, 2, 2), ((1, 2), (3, 0), (2, 1)), ((2, 1), (0, 4), (1, 3)), (3, 5, 2)],
 )
@@ -100,7 +101,7 @@ def test_geometry(stride, padding, dilation, c, isa, rng):
     check(*random_case(rng, 2, c, 13, 14, 6, 3, 2, stride, padding, dilation))
 
 
-@pytest.mark.parametrize("taps", [(1, 11), (11, 1), (4, 4), (7, 7), (2, 30)])
+@grouped("taps", [(1, 11), (11, 1), (4, 4), (7, 7), (2, 30)])
 @pytest.mark.parametrize("c", [1, 2, 16, 40])
 def test_large_kernels(taps, c, isa, rng):
     """Rows of more taps than a tile holds, and more rows."""
@@ -109,7 +110,7 @@ def test_large_kernels(taps, c, isa, rng):
 
 @pytest.mark.parametrize("c", [8, 9, 16, 33])
 @pytest.mark.parametrize("k", [1, 31, 33])
-@pytest.mark.parametrize(("rows", "window"), [(2, 2), (3, 2), (4, 2), (5, 2), (7, 2), (3, 3), (3, (2, 3))])
+@grouped(("rows", "window"), [(2, 2), (3, 2), (4, 2), (5, 2), (7, 2), (3, 3), (3, (2, 3))])
 def test_patches(rows, window, k, c, isa, rng):
     """Filters of 3 and 5 columns, all patches of a window in registers or not; bands of a few pooled rows."""
     columns = 3 if window != 2 or rows == 3 else 5

@@ -14,6 +14,7 @@ from ranvier import kernels
 from ranvier.reference import conv2d as reference
 from ranvier.reference import winograd
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import rounding
 
@@ -113,7 +114,7 @@ def test_nor_are_few_channels_or_pixels(rng):
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 0), (0, 3), (5, 2)])
-@pytest.mark.parametrize("rows", range(1, 10))
+@grouped("rows", range(1, 10))
 def test_every_height_and_width(rows, padding, isas):
     """Whole tiles, those cut at the right, below and at both; small images in batches, so that they pay."""
     for columns in range(1, 10):

@@ -7,6 +7,7 @@ import pytest
 from ranvier import kernels
 from ranvier.reference import conv1d as reference_1d
 from ranvier.reference import conv_transpose as reference
+from support.grouped import grouped
 from support.layouts import in_layout
 from support.tolerance import tolerance
 
@@ -20,7 +21,7 @@ def check(found, expected, dtype, terms):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+@grouped("channels", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 def test_every_width(rng, isa, dtype, channels):
     """Input and output channels one less, equal to and one more than a vector of every level."""
     for c, k in ((channels, 5), (5, channels)):
@@ -37,7 +38,7 @@ def test_every_width(rng, isa, dtype, channels):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+@grouped("channels", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 def test_every_width_of_signals(rng, isa, dtype, channels):
     x = rng.uniform(-1, 1, (2, channels, 9)).astype(dtype)
     w = rng.uniform(-1, 1, (5, channels, 3)).astype(dtype)

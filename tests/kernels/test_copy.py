@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
 SHAPES = [
@@ -19,7 +20,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@grouped("shape", SHAPES, ids=str)
 def test_to_and_from_channels_last(shape, dtype, isa, rng):
     x = rng.standard_normal(shape).astype(dtype)
     last = kernels.copy(x, channels_last=True)
@@ -31,7 +32,7 @@ def test_to_and_from_channels_last(shape, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 50, 1023, 1025])
+@grouped("width", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 50, 1023, 1025])
 def test_pictures(width, dtype, isa, rng):
     """Three channels have their own loops."""
     x = rng.standard_normal((2, 3, 3, width)).astype(dtype)
@@ -44,7 +45,7 @@ def test_pictures(width, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130])
+@grouped("n", [1, 3, 4, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130])
 def test_rows(n, dtype, isa, threads, rng):
     """Short and long rows, of one array after another and of a part of one."""
     x = rng.standard_normal((5, 7, n)).astype(dtype)

@@ -7,6 +7,7 @@ import pytest
 from ranvier import kernels
 from support.bits import same_bits
 from support.convolution import check, random_arrays
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
 
@@ -15,14 +16,14 @@ def depthwise_arrays(rng, n, c, h, w, r, s, dtype="float32"):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("c", [2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49])
+@grouped("c", [2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49])
 def test_channels(c, dtype, isa, rng):
     """Vectors of each level, one channel more and less; an overlapping last block."""
     check(*depthwise_arrays(rng, 2, c, 5, 4, 3, 3, dtype), padding=1, groups=c)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("taps", [1, 2, 3, 4, 5, 6, 7])
+@grouped("taps", [1, 2, 3, 4, 5, 6, 7])
 def test_widths(taps, stride, isa, rng):
     """Tiles inside the image, at its edges, ragged ones, and images narrower than the kernel."""
     for width in (1, 2, 5, 7, 8, 9, 15, 16, 17, 18, 19, 26, 35, 53):

@@ -8,13 +8,14 @@ from ranvier import _core
 from ranvier.autograd import random
 from ranvier.reference import dropout as reference
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
 KEY = np.array([-5, 3])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", [0, 1, 2, 7, 15, 16, 17, 63, 64, 65, 127, 129, 1000])
+@grouped("size", [0, 1, 2, 7, 15, 16, 17, 63, 64, 65, 127, 129, 1000])
 def test_every_size(isa, dtype, size):
     x = np.arange(1, size + 1, dtype=dtype)
     y = _core.dropout(x, 0.4, KEY, None)

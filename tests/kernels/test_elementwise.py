@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core, kernels
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -28,7 +29,7 @@ def _quiet():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257])
+@grouped("n", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257])
 def test_every_length(n, dtype, isa, rng):
     a, b = rng.standard_normal((2, n)).astype(dtype)
     b[::3] = a[::3]
@@ -41,7 +42,7 @@ def test_every_length(n, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
+@grouped(
     "shape", [(3, 1), (1, 3), (33, 10), (300, 7), (5, 127), (5, 128), (17, 129), (3, 600), (16, 64), (65, 63)]
 )
 def test_rows_columns_and_transposed_operands(shape, dtype, isa, rng):

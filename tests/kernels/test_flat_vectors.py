@@ -7,6 +7,7 @@ import pytest
 from ranvier import _core
 from ranvier.reference import optimizer as reference
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -40,7 +41,7 @@ def test_move_of_strided_arrays(rng, isa, layout, towards):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [*SIZES, 4095, 4096, 4097, 20001])
+@grouped("n", [*SIZES, 4095, 4096, 4097, 20001])
 def test_dot(rng, isa, dtype, n):
     a, b = (rng.uniform(-1, 1, n).astype(dtype) for _ in range(2))
     wanted = float(a.astype(np.longdouble) @ b.astype(np.longdouble))

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from ranvier.reference import interpolate as reference
+from support.grouped import grouped
 from support.layouts import in_layout
 from support.tolerance import tolerance
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
-@pytest.mark.parametrize("size", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+@grouped("size", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 def test_every_width(rng, isa, dtype, mode, size):
     """Channels and columns one less, equal to and one more than a vector of every level."""
     rows, columns = reference.weights(3, 5, mode), reference.weights(size + 2, 2 * size + 1, mode)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import loss as reference
+from support.grouped import grouped
 from support.tolerance import tolerance
 
 NAMES = (
@@ -20,7 +21,7 @@ def inputs(name, rng, dtype, *shape):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", NAMES)
+@grouped("name", NAMES)
 def test_every_width(name, dtype, isa, rng):
     """Sums take in no lane beyond the last element; out's neighbours are not touched."""
     for n in [*range(1, 38), 511, 512, 513, 1100]:
@@ -39,7 +40,7 @@ def test_every_width(name, dtype, isa, rng):
         assert out[n] == 7
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7)])
+@grouped("shape", [(), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7)])
 @pytest.mark.parametrize("name", ["bce", "bce_with_logits"])
 def test_weights_that_broadcast(name, shape, isa, rng):
     x, t = inputs(name, rng, "float32", 3, 5, 7)

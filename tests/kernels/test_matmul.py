@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import kernels
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -34,14 +35,14 @@ def stored(rng, shape, dtype, order):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF", "SC", "CS", "SS"])
-@pytest.mark.parametrize("size", EDGES)
+@grouped("size", EDGES)
 def test_tile_edges(size, orders, dtype, isa, rng):
     """Around the rows and columns of every level's tiles, one dimension at a time."""
     for m, k, n in ((size, 5, 9), (9, 5, size), (9, size, 5)):
         check(stored(rng, (m, k), dtype, orders[0]), stored(rng, (k, n), dtype, orders[1]))
 
 
-@pytest.mark.parametrize("k", [383, 384, 385, 399, 767, 769, 1153])
+@grouped("k", [383, 384, 385, 399, 767, 769, 1153])
 @pytest.mark.parametrize("orders", ["CC", "FC", "CF", "FF", "SS"])
 def test_block_edges(k, orders, isa, rng):
     """Around the length of a block of k, alone and beside many rows or columns."""
@@ -80,7 +81,7 @@ PLANS = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", PLANS, ids=str)
+@grouped("shape", PLANS, ids=str)
 def test_plans(shape, dtype, isa, rng, threads):
     m, k, n = shape
     for orders, count in (("CC", 1), ("FF", 2), ("CF", 3), ("FC", 2)):
@@ -89,7 +90,7 @@ def test_plans(shape, dtype, isa, rng, threads):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33])
+@grouped("n", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33])
 def test_stacks_of_small_matrices(n, dtype, isa, rng, threads):
     """One and two vectors of columns, whole and ragged, rows around the ones taken at once."""
     for count, (m, k, batch) in enumerate(
@@ -112,7 +113,7 @@ def test_stacks_of_small_matrices(n, dtype, isa, rng, threads):
             np.testing.assert_array_equal(kernels.matmul(a, b), one)
 
 
-@pytest.mark.parametrize("columns", range(1, 18))
+@grouped("columns", range(1, 18))
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 6, 14])
 def test_tiles_of_every_width(rows, columns, isa, rng):
     """Strips of one to eight vectors and the ragged ones between, at the end of a row and alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
 # dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k
@@ -33,7 +34,7 @@ def both(a, b, bias, activation, saved, out=None):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@grouped("activation", ACTIVATIONS)
 def test_forward_and_backward_are_those_of_two_calls(activation, dtype, isa, rng, threads):
     for m, k, n in SHAPES:
         a, weight, bias = drawn(rng, dtype, m, k), drawn(rng, dtype, n, k), drawn(rng, dtype, 2 * n)[::2]
@@ -46,7 +47,7 @@ def test_forward_and_backward_are_those_of_two_calls(activation, dtype, isa, rng
 
 
 @pytest.mark.parametrize("layout", ["contiguous", *LAYOUTS])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@grouped("shape", SHAPES, ids=str)
 def test_saved_in_any_layout(shape, layout, isa, rng, threads):
     m, k, n = shape
     a, b, bias = drawn(rng, "f4", m, k), drawn(rng, "f4", k, n), drawn(rng, "f4", n)

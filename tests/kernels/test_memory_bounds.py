@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from support.calls import KERNELS, WRITES
+from support.grouped import grouped
 
 Array = np.ndarray[Any, Any]
 PAGE = mmap.PAGESIZE
@@ -41,7 +42,7 @@ def arrays_of(result: Any) -> list[Array]:
 
 
 @pytest.mark.parametrize("at_end", [True, False])
-@pytest.mark.parametrize("name", sorted(KERNELS))
+@grouped("name", sorted(KERNELS))
 def test_every_kernel(name: str, at_end: bool) -> None:
     arrays, attributes = KERNELS[name]
     attributes = dict(attributes)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.reference import norm as reference
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -52,7 +53,7 @@ def test_lines_of_every_length(name, dtype, isa, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("pixels", [(1, 1), (2, 3), (8, 8), (13, 5), (33, 32)])
+@grouped("pixels", [(1, 1), (2, 3), (8, 8), (13, 5), (33, 32)])
 def test_group_norm_every_width(pixels, channels_last, dtype, isa, rng):
     for groups, width in ((1, 3), (2, 2), (3, 5), (1, 17), (4, 16), (2, 33), (7, 1)):
         if width * pixels[0] == 1:
@@ -74,7 +75,7 @@ def test_group_norm_every_width(pixels, channels_last, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("layout", ["dense", *LAYOUTS])
-@pytest.mark.parametrize("shape", [(3, 1, 4, 5), (1, 7, 4, 5), (3, 7, 1, 1), (3, 7, 4, 1), (70, 2, 9, 9)])
+@grouped("shape", [(3, 1, 4, 5), (1, 7, 4, 5), (3, 7, 1, 1), (3, 7, 4, 1), (70, 2, 9, 9)])
 def test_layouts(shape, layout, isa, rng):
     """Any strides of x and dy, also different ones, sliced batches and repeated elements."""
     x = rng.uniform(-2, 2, shape).astype("float32")

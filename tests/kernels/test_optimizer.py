@@ -7,6 +7,7 @@ import pytest
 from ranvier import _core
 from ranvier.reference import optimizer as reference
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -57,7 +58,7 @@ def expected(rule, p, g, steps):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rule", RULES)
+@grouped("rule", RULES)
 def test_every_size_in_one_call(rng, isa, dtype, rule):
     p = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]  # more than one call holds
     g = [rng.uniform(0.1, 1, n).astype(dtype) for n in SIZES * 3]  # apart from 0, where steps jump

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from ranvier.reference import pad as reference
+from support.grouped import grouped
 from support.layouts import in_layout
 
 MODES = ("constant", "reflect", "replicate", "circular")
@@ -13,7 +14,7 @@ MODES = ("constant", "reflect", "replicate", "circular")
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("size", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+@grouped("size", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 def test_every_width(rng, isa, dtype, mode, size):
     """Channels and columns one less, equal to and one more than a vector of every level; values are moved."""
     for layout in ("plain", "channels_last", "strided", "reversed"):

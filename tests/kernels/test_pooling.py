@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from ranvier.reference import pooling as reference
+from support.grouped import grouped
 from support.tolerance import tolerance
 
 
@@ -22,7 +23,7 @@ def layout(request):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+@grouped("channels", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 def test_every_width(rng, isa, dtype, channels, layout):
     """Channels and columns one less, equal to and one more than a vector of every level."""
     x = layout(rng.integers(-9, 9, (2, channels, 6, 2 * channels + 3)).astype(dtype))
@@ -64,7 +65,7 @@ def pair(value):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [6, 7, 8, 15, 16, 17, 18, 30, 31, 32, 33, 34, 47, 64, 66, 71])
+@grouped("width", [6, 7, 8, 15, 16, 17, 18, 30, 31, 32, 33, 34, 47, 64, 66, 71])
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
 def test_every_window(rng, isas, dtype, window, width, layout):
     """Squares, windows that overlap or leave gaps, dilated ones, in the padding and over the edge."""
@@ -89,7 +90,7 @@ def test_every_window(rng, isas, dtype, window, width, layout):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33])
+@grouped("channels", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33])
 @pytest.mark.parametrize("kernel", [1, 2, 3])
 def test_windows_side_by_side(rng, isa, dtype, channels, kernel, layout):
     x = layout(rng.integers(-9, 9, (2, channels, 3 * kernel + 1, 7 * kernel + kernel // 2)).astype(dtype))
@@ -109,7 +110,7 @@ def test_offsets_of_no_tap_of_any_window_give_nothing(isa, layout):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
+@grouped("size", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
 def test_every_width_adaptive(rng, isa, dtype, size, layout):
     """Windows of uneven lengths; of equal maxima the first counts."""
     x = layout(rng.integers(-3, 3, (2, size, 5, size + 3)).astype(dtype))

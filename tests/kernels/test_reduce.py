@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from support.bits import same_bits
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
 
@@ -60,7 +61,7 @@ def check(x, axes, keepdims):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@grouped("shape", SHAPES, ids=str)
 def test_every_axis_set(shape, dtype, isa, rng):
     x = np.asarray(rng.standard_normal(shape)).astype(dtype)
     for axes in axis_sets(x.ndim):
@@ -108,7 +109,7 @@ def test_nan_and_ties(n, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [1, 2, 10, 31, 32, 33, 47, 48, 49])
+@grouped("n", [1, 2, 10, 31, 32, 33, 47, 48, 49])
 def test_short_lines(n, dtype, isa, rng):
     """Lines transposed a vector at a time: as many as fill it, some more, and fewer."""
     for lines in (15, 16, 17, 33):
@@ -132,7 +133,7 @@ def test_short_lines(n, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [1, 3, 16, 63, 64, 65, 255, 256, 257])
+@grouped("width", [1, 3, 16, 63, 64, 65, 255, 256, 257])
 def test_columns(width, dtype, isa, rng):
     """Extremes and sums down columns: ties and NaN count from the first row."""
     x = np.round(rng.standard_normal((40, width))).astype(dtype)
@@ -175,7 +176,7 @@ def test_long_lines(lines, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [*SHAPES, *SEGMENTED], ids=str)
+@grouped("shape", [*SHAPES, *SEGMENTED], ids=str)
 def test_products(shape, dtype, isa, rng):
     """Powers of two: exact in any order, and so is every underflow to 0."""
     x = np.asarray(rng.choice([-1.0, 1.0, 2.0, 0.5], shape, p=[0.1, 0.5, 0.2, 0.2])).astype(dtype)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from ranvier.reference import scan as reference
+from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 200])
+@grouped("n", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 200])
 def test_lengths(n, dtype, isa, rng):
     """Whole numbers: the sums are exact, whatever the order."""
     x = rng.integers(-9, 10, (n, 3, 18)).astype(dtype)

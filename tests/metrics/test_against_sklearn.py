@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 from ranvier import metrics
+from support.grouped import grouped
 from support.metric_cases import CASES, EXPECTED, plain, theirs
 
 STORED = json.loads(EXPECTED.read_text())
 IDS = [f"{number}-{name}-{settings}" for number, (name, _, settings) in enumerate(CASES)]
-numbered = pytest.mark.parametrize("number", range(len(CASES)), ids=[i[:60] for i in IDS])
+numbered = grouped("number", range(len(CASES)), ids=[i[:60] for i in IDS])
 
 
 def assert_same(got, want):

@@ -7,9 +7,9 @@ import inspect
 import pickle
 
 import numpy as np
-import pytest
 import ranvier as rv
 from ranvier import nn
+from support.grouped import grouped
 from support.layers import LAYERS
 from support.tolerance import tolerance
 
@@ -19,7 +19,7 @@ OURS = {"Heaviside", "Neuron", "FocalLoss", "SigmoidFocalLoss"}
 OURS |= {"LearnedPositionalEncoding", "SinusoidalPositionalEncoding"}
 FLAT = {"Heaviside"}  # of no slope anywhere
 OF_ONE_SAMPLE = [layer for layer in LAYERS if len(layer.inputs) == 1 and not callable(layer.inputs[0])]
-every_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
+every_layer = grouped("layer", LAYERS, ids=str)
 
 
 def make(layer, dtype=None, library=nn):
@@ -92,7 +92,7 @@ def test_gradients_of_inputs_and_parameters(layer):
     np.testing.assert_allclose(slope, (values[1] - values[0]) / 2e-6, rtol=2e-6, atol=2e-7)
 
 
-@pytest.mark.parametrize("layer", OF_ONE_SAMPLE, ids=str)
+@grouped("layer", OF_ONE_SAMPLE, ids=str)
 def test_summarised(layer, capsys):
     module = make(layer)
     found = rv.summary(nn.Sequential(module), layer.inputs[0][1:])

@@ -10,6 +10,7 @@ import pytest
 import ranvier as rv
 from optim.schedules import CASES, FILE, STEPS, advance, optimizer_of, schedules_of, values
 from ranvier.optim import lr_scheduler
+from support.grouped import grouped
 
 
 def test_every_schedule_has_a_case():
@@ -31,7 +32,7 @@ def test_values_beside_torch(name, kind, torch):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-@pytest.mark.parametrize("name", CASES)
+@grouped("name", CASES)
 def test_goes_on_from_a_state_dict(name, as_json):
     optimizer = optimizer_of(rv)
     schedules = schedules_of(rv, name, optimizer)

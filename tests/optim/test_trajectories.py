@@ -11,6 +11,7 @@ import ranvier as rv
 from optim.problem import ALONE, CASES, FILE, STEPS, gradient, start, trajectory
 from optim.rounding import path_and_bound
 from ranvier import optim
+from support.grouped import grouped
 
 ALL = [*CASES, *ALONE]
 IDS = [f"{name}-{i}" for i, (name, _) in enumerate(ALL)]
@@ -34,13 +35,13 @@ def test_every_rule_has_its_cases():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("index", range(len(ALL)), ids=IDS)
+@grouped("index", range(len(ALL)), ids=IDS)
 def test_path_is_the_references(index, dtype, isa):
     expected, bound = reference_path(index, dtype)
     require_within(trajectory(rv, *ALL[index], dtype) - expected, bound)
 
 
-@pytest.mark.parametrize("index", range(len(CASES)), ids=IDS[: len(CASES)])
+@grouped("index", range(len(CASES)), ids=IDS[: len(CASES)])
 def test_path_is_pytorchs(index, isa):
     """Against every fourth element after a few of the steps, stored from PyTorch in float64."""
     saved = json.loads(FILE.read_text())
@@ -50,7 +51,7 @@ def test_path_is_pytorchs(index, isa):
     require_within(difference, bound[steps].reshape(len(steps), -1)[:, ::4])
 
 
-@pytest.mark.parametrize("index", range(len(CASES)), ids=IDS[: len(CASES)])
+@grouped("index", range(len(CASES)), ids=IDS[: len(CASES)])
 def test_path_beside_torch(index, torch):
     ours, theirs = (trajectory(library, *CASES[index], "float32") for library in (rv, torch))
     require_within(ours - theirs, reference_path(index, "float32")[1])
@@ -64,7 +65,7 @@ def walk(library, p, optimizer, steps):
 
 
 @pytest.mark.parametrize("to_torch", [True, False])
-@pytest.mark.parametrize("index", range(len(CASES)), ids=IDS[: len(CASES)])
+@grouped("index", range(len(CASES)), ids=IDS[: len(CASES)])
 def test_state_dicts_pass_between_torch_and_us(index, to_torch, torch):
     """Half of the way in one library, the other half in the other."""
     name, settings = CASES[index]

@@ -12,7 +12,7 @@ import pytest
 import ranvier as rv
 
 
-def groups(cases: Sequence[Any], size: int = 40) -> list[Sequence[Any]]:
+def in_groups(cases: Sequence[Any], size: int = 40) -> list[Sequence[Any]]:
     """The first case alone, which is the part of `pytest -m quick`, and the others `size` at a time."""
     return [cases[:1], *(cases[at : at + size] for at in range(1, len(cases), size))]
 
@@ -21,9 +21,9 @@ def grouped(names: str | tuple[str, ...], cases: Iterable[Any], ids: Any = None)
     """pytest.mark.parametrize, but one test runs a group of cases; each has its own random numbers."""
     arguments = (names,) if isinstance(names, str) else names
     rows = [(case,) if isinstance(names, str) else case for case in cases]
-    together = groups([dict(zip(arguments, row, strict=True)) for row in rows])
-    label = ids if callable(ids) else _plain
-    labels = [f"{label(group[0])}..{label(group[-1])}" for group in groups(rows)]
+    together = in_groups([dict(zip(arguments, row, strict=True)) for row in rows])
+    texts = ids if isinstance(ids, list) else ["-".join(map(ids or _text, row)) for row in rows]
+    labels = [f"{group[0]}..{group[-1]}" for group in in_groups(texts)]
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @wraps(test)
@@ -54,5 +54,5 @@ def grouped(names: str | tuple[str, ...], cases: Iterable[Any], ids: Any = None)
     return decorate
 
 
-def _plain(row: Sequence[Any]) -> str:
-    return "-".join(x if isinstance(x, str) else repr(x) for x in row)
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
