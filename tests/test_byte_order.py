@@ -12,6 +12,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.data import TensorDataset, default_collate, default_convert
 from support.grouped import grouped
+from support.refused import refused
 
 OTHER = ">" if sys.byteorder == "little" else "<"
 
@@ -65,5 +66,4 @@ def test_from_numpy_refuses() -> None:
 
 
 def test_masks_of_swapped_arrays_are_not_lost() -> None:
-    with pytest.raises(TypeError, match="masked array"):
-        rv.tensor(np.ma.masked_array(swapped(), [True, False, False]))
+    refused(TypeError, "masked array", rv.tensor, np.ma.masked_array(swapped(), [True, False, False]))

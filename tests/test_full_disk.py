@@ -9,6 +9,7 @@ import pytest
 import ranvier as rv
 from ranvier import cli
 from ranvier.train import checkpoints
+from support.refused import refused
 from support.training import X, Y, classifier, trainer_of
 
 
@@ -61,8 +62,7 @@ def test_a_disk_that_is_really_full(disk):
         lambda: rv.save({"x": np.zeros(60_000, np.float32)}, path),
         lambda: rv.save({"x": np.zeros(50_000, np.float32)}, path),  # would fit, were the old one not kept
     ):
-        with pytest.raises(OSError, match="No space left on device; the file that was there is kept"):
-            save()
+        refused(OSError, "No space left on device; the file that was there is kept", save)
         assert rv.load(path)["x"].sum().item() == 20_000
         assert os.listdir(disk) == [path.name]
     with pytest.raises(OSError, match=r"cannot write '.*new.json': No space left on device$"):
@@ -83,8 +83,7 @@ def test_a_run_whose_checkpoints_fill_the_disk_goes_on_later(disk, tmp_path):
         return dict(trainer.model.state_dict())
 
     whole = fit(tmp_path / "whole")
-    with pytest.raises(OSError, match="No space left on device"):
-        fit(disk, Fill())
+    refused(OSError, "No space left on device", fit, disk, Fill())
     assert checkpoints.listed(disk)[0].name == "checkpoint-00003-000000.safetensors"
     (disk / "other").unlink()
     resumed = fit(disk, resume=disk)

@@ -16,6 +16,7 @@ import ranvier as rv
 from ranvier import kernels
 from support.grouped import in_groups
 from support.isolated import Case, run_isolated
+from support.refused import refused
 from support.run_call import EVERY, call_of, cases
 
 # More elements than are accepted, and as many as NumPy makes views of.
@@ -104,8 +105,7 @@ def test_no_tensor_of_such_a_size() -> None:
             take(wide)
     with pytest.raises(ValueError, match=r"\[unbind\] got the shape \(0, 2199023255552\)"):
         rv.unbind(np.broadcast_to(np.float32(1), (0, 2**41)), 1)
-    with pytest.raises(ValueError, match=r"\[expand\] got the shape \(2199023255552, 2\)"):
-        rv.ones(2).expand(2**41, 2)
+    refused(ValueError, "[expand] got the shape (2199023255552, 2)", rv.ones(2).expand, 2**41, 2)
 
 
 def test_an_index_is_read_after_its_shape() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from support.functions import Add, Exp, Function, Halves, Positive, Transpose, add, exp, mul, total
+from support.refused import refused
 
 
 def leaf(*values):
@@ -100,14 +101,11 @@ def test_backward_starts_at_any_tensor():
     x = leaf(3.0)
     x.backward()
     assert x.grad.item() == 1
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        rv.ones(1).backward()
-    with pytest.raises(RuntimeError, match=r"only for scalar outputs, got shape \(2,\)"):
-        leaf(1.0, 2.0).backward()
+    refused(RuntimeError, "does not require grad", rv.ones(1).backward)
+    refused(RuntimeError, "only for scalar outputs, got shape (2,)", leaf(1.0, 2.0).backward)
     with pytest.raises(RuntimeError, match=r"gradient of shape \(3,\) for an output of shape \(2,\)"):
         leaf(1.0, 2.0).backward(np.ones(3))
-    with pytest.raises(NotImplementedError, match="create_graph=True is not available"):
-        x.backward(create_graph=True)
+    refused(NotImplementedError, "create_graph=True is not available", x.backward, create_graph=True)
 
 
 def test_a_second_walk_needs_retain_graph():
@@ -180,8 +178,7 @@ def test_retain_grad():
     mul(y, y).backward()
     assert y.grad.item() == 8
     assert x.grad.item() == 32
-    with pytest.raises(RuntimeError, match="requires_grad=False"):
-        rv.ones(1).retain_grad()
+    refused(RuntimeError, "requires_grad=False", rv.ones(1).retain_grad)
 
 
 def test_changing_a_saved_input_raises():
@@ -206,8 +203,7 @@ def test_changing_a_view_or_a_detached_twin_counts_too():
         x, w = rv.ones(2, 2, requires_grad=True), rv.ones(2, 2)
         y = mul(x, w)
         twin(w).zero_()
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            y.backward(np.ones((2, 2)))
+        refused(RuntimeError, "modified by an inplace operation", y.backward, np.ones((2, 2)))
 
 
 def test_changing_what_nobody_saved_is_fine():
@@ -238,12 +234,10 @@ def test_a_wrong_function_is_named():
 
     with pytest.raises(RuntimeError, match=r"\[Short\] backward gave 1 gradients for 2 inputs"):
         Short().apply(leaf(1.0), 2.0).backward()
-    with pytest.raises(RuntimeError, match=r"gradient of shape \(7,\) for a leaf of \(1,\)"):
-        Wide().apply(leaf(1.0)).backward()
+    refused(RuntimeError, "gradient of shape (7,) for a leaf of (1,)", Wide().apply(leaf(1.0)).backward)
     once = Exp()
     once.apply(leaf(1.0))
-    with pytest.raises(RuntimeError, match="records one call"):
-        once.apply(leaf(1.0))
+    refused(RuntimeError, "records one call", once.apply, leaf(1.0))
 
 
 def test_gradients_that_are_not_wanted_or_not_there():
@@ -279,8 +273,7 @@ def test_backward_for_inputs_that_are_no_leaves():
     assert z.retains_grad
     assert y.grad.tolist() == [4]
     assert x.grad is None
-    with pytest.raises(RuntimeError, match=r"\[backward\] got no inputs"):
-        z.backward(inputs=[])
+    refused(RuntimeError, "[backward] got no inputs", z.backward, inputs=[])
     with pytest.raises(RuntimeError, match=r"\[backward\] one of the inputs does not require grad"):
         z.backward(inputs=[rv.ones(1)])
 

@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier.autograd.deferred import Deferred
 from ranvier.nn import functional as F
+from support.refused import refused
 
 backward = importlib.import_module("ranvier.autograd.backward")  # not the function of that name
 RNG = np.random.default_rng(8)
@@ -182,8 +183,7 @@ def test_what_the_relu_saved_is_checked():
     y = F.max_pool2d(a, 2)
     with rv.no_grad():
         a.mul_(0)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.sum().backward()
+    refused(RuntimeError, "modified by an inplace operation", y.sum().backward)
 
 
 def test_a_result_of_the_pool_may_change_in_place():

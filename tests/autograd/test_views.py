@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
+from support.refused import refused
 
 
 def leaf(*values):
@@ -56,13 +57,11 @@ def test_two_views_of_one_base():
 
 def test_views_of_leaves_are_refused():
     x = leaf(1.0, 2.0)
-    with pytest.raises(RuntimeError, match=r"\[add_\] a view of a leaf Variable that requires grad"):
-        x[:1].add_(1.0)
+    refused(RuntimeError, "[add_] a view of a leaf Variable that requires grad", x[:1].add_, 1.0)
     buffer = rv.zeros(2)
     view = buffer[:1]
     buffer.requires_grad_()
-    with pytest.raises(RuntimeError, match=r"\[add_\] a view of a leaf Variable that requires grad"):
-        view.add_(x[:1])
+    refused(RuntimeError, "[add_] a view of a leaf Variable that requires grad", view.add_, x[:1])
     with rv.no_grad():
         x[:1].add_(1.0)
     assert x.tolist() == [2, 2]
@@ -73,12 +72,10 @@ def test_one_of_several_views_is_refused(several):
     base, w = rv.zeros(2, 2), leaf(1.0, 2.0)
     parts = several(base)
     parts[0].add_(1.0)  # not on the tape
-    with pytest.raises(RuntimeError, match=r"\[add_\] got one of several views that one call made"):
-        parts[0].add_(w)
+    refused(RuntimeError, "[add_] got one of several views that one call made", parts[0].add_, w)
     base.add_(w)
     assert parts[1].reshape(-1).tolist() == [1, 2]
-    with pytest.raises(RuntimeError, match=r"\[backward\] got one of several views"):
-        parts[1].sum().backward()
+    refused(RuntimeError, "[backward] got one of several views", parts[1].sum().backward)
 
 
 def test_views_made_under_no_grad_are_refused():
@@ -86,13 +83,11 @@ def test_views_made_under_no_grad_are_refused():
     with rv.no_grad():
         row = base[0]
         row.add_(1.0)
-    with pytest.raises(RuntimeError, match=r"\[mul_\] got a view made under no_grad\(\)"):
-        row.mul_(w)
+    refused(RuntimeError, "[mul_] got a view made under no_grad()", row.mul_, w)
     taped = w * 2.0
     with rv.no_grad():
         part = taped[:1]
-    with pytest.raises(RuntimeError, match=r"\[mul_\] got a view made under no_grad\(\)"):
-        part.mul_(2.0)
+    refused(RuntimeError, "[mul_] got a view made under no_grad()", part.mul_, 2.0)
 
 
 def test_a_reshaped_result_is_no_view_of_what_is_gone():
@@ -143,10 +138,7 @@ def test_a_clone_of_what_has_gaps_is_contiguous():
 def test_expanded_tensors():
     x = rv.ones(3)
     wide = x.expand(2, 3)
-    with pytest.raises(
-        RuntimeError, match=r"\[mul_\] got a tensor of shape \(2, 3\) with several elements at"
-    ):
-        wide.mul_(2.0)
+    refused(RuntimeError, "[mul_] got a tensor of shape (2, 3) with several elements at", wide.mul_, 2.0)
     wide[0].mul_(2.0)
     wide.fill_(5.0)
     wide[1] = rv.tensor([1.0, 2.0, 3.0])

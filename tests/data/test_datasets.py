@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ranvier.data import datasets
 from support.mnist_files import idx, write_mnist
+from support.refused import refused
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
@@ -60,8 +61,7 @@ def test_mnist_names_what_is_missing(tmp_path):
         datasets.load_mnist(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"\[load_fashion_mnist\] .* lacks t10k-labels-idx1-ubyte"):
         datasets.load_fashion_mnist(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        datasets.load_mnist(tmp_path / "nowhere")
+    refused(FileNotFoundError, "no folder", datasets.load_mnist, tmp_path / "nowhere")
 
 
 def test_mnist_rejects_files_that_do_not_belong_together(tmp_path):
@@ -71,14 +71,11 @@ def test_mnist_rejects_files_that_do_not_belong_together(tmp_path):
     with pytest.raises(ValueError, match=r"holds 30 images and .* 29 labels"):
         datasets.load_mnist(tmp_path)
     labels.write_bytes(idx(np.full(30, 10, np.uint8)))
-    with pytest.raises(ValueError, match="holds label 10; expected 0 to 9"):
-        datasets.load_mnist(tmp_path)
+    refused(ValueError, "holds label 10; expected 0 to 9", datasets.load_mnist, tmp_path)
     labels.write_bytes(idx(np.zeros((30, 1), np.uint8)))
-    with pytest.raises(ValueError, match=r"of shape \(30, 1\); expected uint8 of shape \(n,\)"):
-        datasets.load_mnist(tmp_path)
+    refused(ValueError, "of shape (30, 1); expected uint8 of shape (n,)", datasets.load_mnist, tmp_path)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((30, 28), np.uint8)))
-    with pytest.raises(ValueError, match=r"expected uint8 of shape \(n, 28, 28\)"):
-        datasets.load_mnist(tmp_path)
+    refused(ValueError, "expected uint8 of shape (n, 28, 28)", datasets.load_mnist, tmp_path)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from ranvier.data import datasets
 from ranvier.data.datasets import download
 from support.mnist_files import write_mnist
+from support.refused import refused
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -63,8 +64,7 @@ def test_fashion_mnist_downloads_from_its_own_address(served, monkeypatch):
 def test_a_wrong_file_is_refused_and_not_kept(served):
     folder, cache = served
     (folder / "train-images-idx3-ubyte.gz").write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz is not the expected file"):
-        datasets.load_mnist()
+    refused(ValueError, "train-images-idx3-ubyte.gz is not the expected file", datasets.load_mnist)
     assert not (cache / "train-images-idx3-ubyte.gz").exists()
 
 
@@ -90,8 +90,7 @@ def test_a_missing_file_on_the_server(served):
 
 def test_missing_pooch_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(ImportError, match=r"pip install 'ranvier\[data\]'; or place train-images"):
-        datasets.load_mnist()
+    refused(ImportError, "pip install 'ranvier[data]'; or place train-images", datasets.load_mnist)
 
 
 def test_the_table():

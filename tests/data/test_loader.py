@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.data import DataLoader, Dataset, Subset, TensorDataset, default_collate, random_split
+from support.refused import refused
 
 X = np.arange(20, dtype=np.float32).reshape(10, 2)
 Y = np.arange(10)
@@ -154,18 +155,14 @@ def test_empty():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"\[TensorDataset\] got arrays of \[10, 9\] samples"):
-        TensorDataset(X, Y[:9])
-    with pytest.raises(ValueError, match="got no arrays"):
-        TensorDataset()
-    with pytest.raises(ValueError, match="got a number"):
-        TensorDataset(3.0)
+    refused(ValueError, "[TensorDataset] got arrays of [10, 9] samples", TensorDataset, X, Y[:9])
+    refused(ValueError, "got no arrays", TensorDataset)
+    refused(ValueError, "got a number", TensorDataset, 3.0)
     with pytest.raises(ValueError, match=r"\[DataLoader\] got batch_size 0; expected at least 1"):
         DataLoader(TensorDataset(X), batch_size=0)
     with pytest.raises(TypeError, match=r"\[DataLoader\] got batch_size 2.0; expected an integer"):
         DataLoader(TensorDataset(X), batch_size=2.0)
-    with pytest.raises(TypeError, match="got a dataset of type int"):
-        DataLoader(3)
+    refused(TypeError, "got a dataset of type int", DataLoader, 3)
     with pytest.raises(NotImplementedError, match="expected a __getitem__"):
         Dataset()[0]
 
@@ -180,5 +177,4 @@ def test_random_split():
         ValueError, match=r"got lengths \[6, 3\] for 10 samples; expected numbers that sum to 10"
     ):
         random_split(TensorDataset(Y), [6, 3])
-    with pytest.raises(ValueError, match="none below 0"):
-        random_split(TensorDataset(Y), [11, -1])
+    refused(ValueError, "none below 0", random_split, TensorDataset(Y), [11, -1])

@@ -18,6 +18,7 @@ from ranvier.data import (
     TensorDataset,
     WeightedRandomSampler,
 )
+from support.refused import refused
 
 Y = np.arange(10)
 DATA = TensorDataset(Y)
@@ -151,8 +152,7 @@ def test_datasets_in_a_row():
     assert ConcatDataset([TensorDataset(Y[:0]), both])[0][0].item() == 0
     with pytest.raises(IndexError, match=r"\[ConcatDataset\] got index 20 for 20 samples"):
         both[20]
-    with pytest.raises(ValueError, match="got no datasets"):
-        ConcatDataset([])
+    refused(ValueError, "got no datasets", ConcatDataset, [])
 
 
 def test_errors():
@@ -160,27 +160,19 @@ def test_errors():
         DataLoader(DATA, shuffle=True, sampler=[0])
     with pytest.raises(ValueError, match=r"got batch_sampler with batch_size, .*; expected it alone"):
         DataLoader(DATA, batch_size=2, batch_sampler=[[0]])
-    with pytest.raises(ValueError, match="got drop_last without batch_size"):
-        DataLoader(DATA, batch_size=None, drop_last=True)
-    with pytest.raises(TypeError, match="got augment of type int; expected a function"):
-        DataLoader(DATA, augment=3)
-    with pytest.raises(ValueError, match="got prefetch -1; expected at least 1"):
-        DataLoader(DATA, prefetch=-1)
+    refused(ValueError, "got drop_last without batch_size", DataLoader, DATA, batch_size=None, drop_last=True)
+    refused(TypeError, "got augment of type int; expected a function", DataLoader, DATA, augment=3)
+    refused(ValueError, "got prefetch -1; expected at least 1", DataLoader, DATA, prefetch=-1)
     with pytest.raises(ValueError, match=r"\[RandomSampler\] got num_samples 0; expected at least 1"):
         RandomSampler(Y, num_samples=0)
     for wrong in ([], [0.0], [-1.0, 2.0], [[1.0]], [np.nan], [np.inf]):
-        with pytest.raises(ValueError, match=r"\[WeightedRandomSampler\] got weights of shape"):
-            WeightedRandomSampler(wrong, 1)
+        refused(ValueError, "[WeightedRandomSampler] got weights of shape", WeightedRandomSampler, wrong, 1)
     with pytest.raises(ValueError, match="got num_samples 2 for 1 weights above 0"):
         WeightedRandomSampler([0.0, 1.0], 2, replacement=False)
-    with pytest.raises(ValueError, match=r"got labels of shape \(2, 1\); expected \(n,\)"):
-        StratifiedSampler([[0], [1]])
-    with pytest.raises(NotImplementedError, match="expected an __iter__"):
-        iter(Sampler())
-    with pytest.raises(TypeError, match=r"\[RandomSampler\] got a seed of type str"):
-        RandomSampler(Y, generator="3")
-    with pytest.raises(ValueError, match=r"\[RandomSampler\] got seed -1"):
-        RandomSampler(Y, generator=-1)
+    refused(ValueError, "got labels of shape (2, 1); expected (n,)", StratifiedSampler, [[0], [1]])
+    refused(NotImplementedError, "expected an __iter__", iter, Sampler())
+    refused(TypeError, "[RandomSampler] got a seed of type str", RandomSampler, Y, generator="3")
+    refused(ValueError, "[RandomSampler] got seed -1", RandomSampler, Y, generator=-1)
 
 
 def test_a_sampler_of_pytorchs_names_and_signatures():

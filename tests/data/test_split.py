@@ -6,6 +6,7 @@ import ranvier as rv
 from hypothesis import given
 from hypothesis import strategies as st
 from ranvier.data import train_test_split
+from support.refused import refused
 
 
 @pytest.mark.parametrize(
@@ -98,15 +99,9 @@ def test_errors(arguments, message):
 
 
 def test_more_errors():
-    with pytest.raises(ValueError, match="got no arrays"):
-        train_test_split()
-    with pytest.raises(ValueError, match=r"got arrays of \[3, 4\] samples"):
-        train_test_split(np.arange(3), np.arange(4))
-    with pytest.raises(ValueError, match="got a number"):
-        train_test_split(3)
-    with pytest.raises(ValueError, match="1 samples do not split"):
-        train_test_split([1])
-    with pytest.raises(TypeError, match="got test_size 'half'"):
-        train_test_split([1, 2], test_size="half")
-    with pytest.raises(TypeError, match="seed of type str"):
-        train_test_split([1, 2], random_state="x")
+    refused(ValueError, "got no arrays", train_test_split)
+    refused(ValueError, "got arrays of [3, 4] samples", train_test_split, np.arange(3), np.arange(4))
+    refused(ValueError, "got a number", train_test_split, 3)
+    refused(ValueError, "1 samples do not split", train_test_split, [1])
+    refused(TypeError, "got test_size 'half'", train_test_split, [1, 2], test_size="half")
+    refused(TypeError, "seed of type str", train_test_split, [1, 2], random_state="x")

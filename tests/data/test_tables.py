@@ -7,6 +7,7 @@ import pytest
 from ranvier.data import datasets, load
 from ranvier.data.datasets import load_csv, load_digit_recognizer
 from support.grouped import grouped
+from support.refused import refused
 
 
 @pytest.fixture
@@ -43,8 +44,7 @@ def test_classes_beyond_float64(table, parser):
 
 def test_a_label_that_two_columns_have(table):
     path = table("kind,a,kind\n1,2,3\n2,3,1\n")
-    with pytest.raises(ValueError, match="more than one column 'kind'; expected one, or its number"):
-        load_csv(path, "kind")
+    refused(ValueError, "more than one column 'kind'; expected one, or its number", load_csv, path, "kind")
     assert load_csv(path, -1).y.tolist() == [1, 0]
 
 
@@ -172,18 +172,13 @@ def test_a_decimal_comma_in_the_name_of_a_class(table):
 
 
 def test_files_that_are_no_tables(table, tmp_path):
-    with pytest.raises(ValueError, match="is no text in UTF-8"):
-        load_csv(table("a,é\n1,2\n", encoding="latin-1"))
+    refused(ValueError, "is no text in UTF-8", load_csv, table("a,é\n1,2\n", encoding="latin-1"))
     cut = table(PETS, "t.csv.gz")
     cut.write_bytes(cut.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="damaged or cut off gzip file"):
-        load(cut)
-    with pytest.raises(FileNotFoundError, match=r"\[load_csv\] no file"):
-        load_csv(tmp_path / "nowhere.csv")
-    with pytest.raises(TypeError, match=r"got label 1\.5; expected a column's name"):
-        load_csv(table(PETS), 1.5)
-    with pytest.raises(ValueError, match="got task 'rank'"):
-        load_csv(table(PETS), task="rank")
+    refused(ValueError, "damaged or cut off gzip file", load, cut)
+    refused(FileNotFoundError, "[load_csv] no file", load_csv, tmp_path / "nowhere.csv")
+    refused(TypeError, "got label 1.5; expected a column's name", load_csv, table(PETS), 1.5)
+    refused(ValueError, "got task 'rank'", load_csv, table(PETS), task="rank")
 
 
 def digit_table(labels=True):
@@ -207,5 +202,4 @@ def test_digit_recognizer(table, parser):
     with pytest.raises(ValueError, match="has a pixel beyond 0 to 255"):
         load_digit_recognizer(table(text.replace(",255", ",256").replace(",254", ",256")))
     pixels, text = digit_table()
-    with pytest.raises(ValueError, match="has other labels"):
-        load_digit_recognizer(table(text.replace("\n9,", "\n10,")))
+    refused(ValueError, "has other labels", load_digit_recognizer, table(text.replace("\n9,", "\n10,")))

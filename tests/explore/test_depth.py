@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.explore import signals
+from support.refused import refused
 
 
 @pytest.mark.parametrize(
@@ -63,9 +64,6 @@ def test_the_table():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match=r"\[signals\] got init 'big'; expected one of he, xavier, lecun"):
-        signals("big")
-    with pytest.raises(ValueError, match="got activation 'rellu'"):
-        signals("he", "rellu")
-    with pytest.raises(ValueError, match=r"\[signals\] got depth 0; expected at least 1"):
-        signals(depth=0)
+    refused(ValueError, "[signals] got init 'big'; expected one of he, xavier, lecun", signals, "big")
+    refused(ValueError, "got activation 'rellu'", signals, "he", "rellu")
+    refused(ValueError, "[signals] got depth 0; expected at least 1", signals, depth=0)

@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier.explore import judge_fit
 from support.grouped import grouped
+from support.refused import refused
 
 GOOD = {"loss": [0.8, 0.5, 0.3, 0.2], "val_loss": [0.9, 0.55, 0.35, 0.25]}
 OVER = {"loss": [0.8, 0.5, 0.3, 0.1], "val_loss": [0.9, 0.55, 0.6, 0.8]}
@@ -98,10 +99,8 @@ def test_a_loss_below_zero_has_no_floor():
 
 
 def test_wrong_arguments():
-    with pytest.raises(TypeError, match=r"\[judge_fit\] got list; expected a History"):
-        judge_fit([1.0])
-    with pytest.raises(ValueError, match="got a history of val_loss; expected 'loss'"):
-        judge_fit({"val_loss": [1.0]})
+    refused(TypeError, "[judge_fit] got list; expected a History", judge_fit, [1.0])
+    refused(ValueError, "got a history of val_loss; expected 'loss'", judge_fit, {"val_loss": [1.0]})
 
 
 def test_any_history_has_a_verdict(rng):

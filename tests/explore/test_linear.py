@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.explore import collapse
+from support.refused import refused
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -67,5 +68,4 @@ def test_what_is_not_linear_is_named(between):
 
 
 def test_no_layers():
-    with pytest.raises(ValueError, match=r"expected at least one nn\.Linear"):
-        collapse(nn.Sequential())
+    refused(ValueError, "expected at least one nn.Linear", collapse, nn.Sequential())

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier.explore import Perceptron
 from ranvier.explore.separability import certificate, proves
+from support.refused import refused
 
 INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
@@ -124,24 +125,15 @@ def test_iris_versicolor_is_not_apart_from_virginica():
 
 
 def test_wrong_calls():
-    with pytest.raises(ValueError, match=r"\[perceptron\] got 3 classes; expected two"):
-        Perceptron().fit(INPUTS, [0, 1, 2, 0])
-    with pytest.raises(ValueError, match=r"got 1 classes"):
-        Perceptron().fit(INPUTS, [1, 1, 1, 1])
-    with pytest.raises(ValueError, match=r"got x of shape \(4, 2\) and y of shape \(3,\)"):
-        Perceptron().fit(INPUTS, [0, 1, 0])
+    refused(ValueError, "[perceptron] got 3 classes; expected two", Perceptron().fit, INPUTS, [0, 1, 2, 0])
+    refused(ValueError, "got 1 classes", Perceptron().fit, INPUTS, [1, 1, 1, 1])
+    refused(ValueError, "got x of shape (4, 2) and y of shape (3,)", Perceptron().fit, INPUTS, [0, 1, 0])
     with pytest.raises(ValueError, match=r"got x of shape \(4,\); expected finite numbers \(n, n_features\)"):
         Perceptron().fit([0, 1, 2, 3], [0, 1, 0, 1])
-    with pytest.raises(ValueError, match="not finite"):
-        Perceptron().fit([[np.nan], [1.0]], [0, 1])
-    with pytest.raises(ValueError, match="got max_iter = 0"):
-        Perceptron(max_iter=0)
-    with pytest.raises(ValueError, match="eta0 = -1"):
-        Perceptron(eta0=-1)
-    with pytest.raises(RuntimeError, match=r"\[perceptron\] got decision_function before fit"):
-        Perceptron().predict(INPUTS)
+    refused(ValueError, "not finite", Perceptron().fit, [[np.nan], [1.0]], [0, 1])
+    refused(ValueError, "got max_iter = 0", Perceptron, max_iter=0)
+    refused(ValueError, "eta0 = -1", Perceptron, eta0=-1)
+    refused(RuntimeError, "[perceptron] got decision_function before fit", Perceptron().predict, INPUTS)
     fitted = Perceptron().fit(INPUTS, [0, 0, 0, 1])
-    with pytest.raises(ValueError, match=r"got x of shape \(1, 3\); expected \(n, 2\)"):
-        fitted.predict([[1, 2, 3]])
-    with pytest.raises(ValueError, match=r"got y of shape \(2,\) for 4 samples"):
-        fitted.score(INPUTS, [0, 1])
+    refused(ValueError, "got x of shape (1, 3); expected (n, 2)", fitted.predict, [[1, 2, 3]])
+    refused(ValueError, "got y of shape (2,) for 4 samples", fitted.score, INPUTS, [0, 1])

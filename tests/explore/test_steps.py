@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.explore import count_steps, one_step
+from support.refused import refused
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -35,8 +36,7 @@ def test_counts_are_those_of_a_trainer():
 
 
 def test_wrong_counts():
-    with pytest.raises(ValueError, match=r"\[count_steps\]"):
-        count_steps(10, 0)
+    refused(ValueError, "[count_steps]", count_steps, 10, 0)
 
 
 def network():

@@ -8,6 +8,7 @@ from ranvier import _core
 from ranvier.reference import norm as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.refused import refused
 from support.tolerance import tolerance
 
 ROWS = (2, 3, 63, 64, 65, 130)  # blocks of rows are of 64
@@ -179,74 +180,114 @@ X = np.ones((2, 3, 4), "float32")
 P = np.ones(3, "float32")
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: _core.batch_norm(P),
-            r"\[batch_norm\] got x of shape \(3,\); expected at least 2 dimensions",
-        ),
-        (
-            lambda: _core.batch_norm(X[:1, :, :1]),
-            r"\[batch_norm\] got x of shape \(1, 3, 1\) when training; expected more than 1 value",
-        ),
-        (
-            lambda: _core.batch_norm(X, P[:2]),
-            r"\[batch_norm\] got weight of shape \(2,\) for x with 3 channels; expected \(3,\)",
-        ),
-        (
-            lambda: _core.batch_norm(X, training=False),
-            r"\[batch_norm\] got no running statistics; expected running_mean and running_var when not",
-        ),
-        (
-            lambda: _core.batch_norm(X, running_mean=P),
-            r"\[batch_norm\] got one running statistic; expected both or neither",
-        ),
-        (
-            lambda: _core.batch_norm(X, None, None, P.copy(), P.copy(), momentum=None),
-            r"\[batch_norm\] got momentum None without batches; expected a count",
-        ),
-        (
-            lambda: _core.batch_norm(X, eps=-1.0),
-            r"\[batch_norm\] got eps -1.0; expected a number of at least 0",
-        ),
-        (
-            lambda: _core.batch_norm(X, momentum=2),
-            r"\[batch_norm\] got momentum 2; expected a number from 0",
-        ),
-        (
-            lambda: _core.batch_norm(X, None, None, np.broadcast_to(P, 3), P),
-            r"\[batch_norm\] got a read-only running_mean; expected a writable array",
-        ),
-        (
-            lambda: _core.batch_norm_backward(X[:1], X, None, np.ones(3), np.ones(3)),
-            r"\[batch_norm_backward\] got dy of shape \(1, 3, 4\); expected x's, \(2, 3, 4\)",
-        ),
-        (
-            lambda: _core.batch_norm_backward(X, X, None, np.ones(2), np.ones(3)),
-            r"\[batch_norm_backward\] got mean of shape \(2,\); expected \(3,\)",
-        ),
-        (
-            lambda: _core.group_norm(X, 2),
-            r"\[group_norm\] got num_groups 2 for x with 3 channels; expected a divisor of them",
-        ),
-        (
-            lambda: _core.layer_norm(X, (3,)),
-            r"\[layer_norm\] got x of shape \(2, 3, 4\) and normalized_shape \(3,\); expected the last sizes",
-        ),
-        (
-            lambda: _core.layer_norm(X, (4,), P),
-            r"\[layer_norm\] got weight of shape \(3,\); expected normalized_shape, \(4,\)",
-        ),
-        (
-            lambda: _core.rms_norm(X, ()),
-            r"\[rms_norm\] got x .* and normalized_shape \(\); expected the last",
-        ),
-    ],
-)
-def test_errors(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_errors():
+    refused(
+        ValueError, "[batch_norm] got x of shape (3,); expected at least 2 dimensions", _core.batch_norm, P
+    )
+    refused(
+        ValueError,
+        "[batch_norm] got x of shape (1, 3, 1) when training; expected more than 1 value",
+        _core.batch_norm,
+        X[:1, :, :1],
+    )
+    refused(
+        ValueError,
+        "[batch_norm] got weight of shape (2,) for x with 3 channels; expected (3,)",
+        _core.batch_norm,
+        X,
+        P[:2],
+    )
+    refused(
+        ValueError,
+        "[batch_norm] got no running statistics; expected running_mean and running_var when not",
+        _core.batch_norm,
+        X,
+        training=False,
+    )
+    refused(
+        ValueError,
+        "[batch_norm] got one running statistic; expected both or neither",
+        _core.batch_norm,
+        X,
+        running_mean=P,
+    )
+    refused(
+        ValueError,
+        "[batch_norm] got momentum None without batches; expected a count",
+        _core.batch_norm,
+        X,
+        None,
+        None,
+        P.copy(),
+        P.copy(),
+        momentum=None,
+    )
+    refused(
+        ValueError,
+        "[batch_norm] got eps -1.0; expected a number of at least 0",
+        _core.batch_norm,
+        X,
+        eps=-1.0,
+    )
+    refused(
+        ValueError, "[batch_norm] got momentum 2; expected a number from 0", _core.batch_norm, X, momentum=2
+    )
+    refused(
+        ValueError,
+        "[batch_norm] got a read-only running_mean; expected a writable array",
+        _core.batch_norm,
+        X,
+        None,
+        None,
+        np.broadcast_to(P, 3),
+        P,
+    )
+    refused(
+        ValueError,
+        "[batch_norm_backward] got dy of shape (1, 3, 4); expected x's, (2, 3, 4)",
+        _core.batch_norm_backward,
+        X[:1],
+        X,
+        None,
+        np.ones(3),
+        np.ones(3),
+    )
+    refused(
+        ValueError,
+        "[batch_norm_backward] got mean of shape (2,); expected (3,)",
+        _core.batch_norm_backward,
+        X,
+        X,
+        None,
+        np.ones(2),
+        np.ones(3),
+    )
+    refused(
+        ValueError,
+        "[group_norm] got num_groups 2 for x with 3 channels; expected a divisor of them",
+        _core.group_norm,
+        X,
+        2,
+    )
+    refused(
+        ValueError,
+        "[layer_norm] got x of shape (2, 3, 4) and normalized_shape (3,); expected the last sizes",
+        _core.layer_norm,
+        X,
+        (3,),
+    )
+    refused(
+        ValueError,
+        "[layer_norm] got weight of shape (3,); expected normalized_shape, (4,)",
+        _core.layer_norm,
+        X,
+        (4,),
+        P,
+    )
+    with pytest.raises(
+        ValueError, match=r"\[rms_norm\] got x .* and normalized_shape \(\); expected the last"
+    ):
+        _core.rms_norm(X, ())
 
 
 def test_errors_of_dtype():

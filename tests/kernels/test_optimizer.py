@@ -9,6 +9,7 @@ from ranvier.reference import optimizer as reference
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.refused import refused
 from support.tolerance import tolerance
 
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000]
@@ -209,5 +210,4 @@ def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
         assert run(np.array(value, np.float32))
         assert run(np.array(value))
     assert not run(np.array(1e30, np.float32))
-    with pytest.raises(ValueError, match=rf"\[{rule}\] got loss of shape \(2,\); expected one number"):
-        run(np.zeros(2))
+    refused(ValueError, f"[{rule}] got loss of shape (2,); expected one number", run, np.zeros(2))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 def _layers(n):
@@ -52,8 +53,7 @@ def test_sequential_from_names():
     net = nn.Sequential(OrderedDict(flat=nn.Flatten(), same=nn.Identity()))
     assert [name for name, _ in net.named_children()] == ["flat", "same"]
     assert net.flat is net[0]
-    with pytest.raises(TypeError, match=r"\[Sequential\] layer 1 is a int; expected a Module"):
-        nn.Sequential(nn.Flatten(), 3)
+    refused(TypeError, "[Sequential] layer 1 is a int; expected a Module", nn.Sequential, nn.Flatten(), 3)
 
 
 def test_module_list():

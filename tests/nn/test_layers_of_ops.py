@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, ops
+from support.refused import refused
 
 TABLE, SIGNALS, IMAGES = (3, 4), (2, 3, 9), (2, 3, 9, 8)
 CASES = [  # the op and what follows x, and a part of the text
@@ -117,5 +118,4 @@ def test_modes_of_dropout():
     layer.eval()
     np.testing.assert_array_equal(layer(x).numpy(), x.numpy())
     assert repr(layer) == "Dropout(p=0.5, inplace=False)"
-    with pytest.raises(ValueError, match=r"\[dropout\] got p -1; expected a probability"):
-        nn.Dropout(-1)
+    refused(ValueError, "[dropout] got p -1; expected a probability", nn.Dropout, -1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 def test_parameters_are_pytorchs():
@@ -30,5 +30,4 @@ def test_text():
 
 
 def test_wrong_sizes():
-    with pytest.raises(ValueError, match=r"\[linear\] got -1 in_features"):
-        nn.Linear(-1, 2)
+    refused(ValueError, "[linear] got -1 in_features", nn.Linear, -1, 2)

@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.ops.activation.slope import ACTIVATIONS
+from support.refused import refused
 from support.tolerance import tolerance
 
 
@@ -100,23 +101,13 @@ def test_saved_and_loaded(tmp_path):
 
 
 def test_wrong_calls():
-    with pytest.raises(ValueError, match=r"\[neuron\] got 0 in_features"):
-        nn.Neuron(0)
-    with pytest.raises(ValueError, match=r"\[neuron\] got activation 'softmax'; expected one of celu"):
-        nn.Neuron(2, "softmax")
-    with pytest.raises(ValueError, match=r"\[neuron\] got x of shape \(3,\); expected \(..., 2\)"):
-        nn.Neuron(2)([1, 2, 3])
-    with pytest.raises(ValueError, match=r"got weights of shape \(1, 2\)"):
-        nn.Neuron.with_weights([[1, 2]])
-    with pytest.raises(ValueError, match="expected two that are not both 0"):
-        nn.Neuron.with_weights([0, 0]).boundary()
-    with pytest.raises(ValueError, match="expected two"):
-        nn.Neuron.with_weights([1, 2, 3]).boundary()
-    with pytest.raises(IndexError, match="got neuron 3 of a layer of 3"):
-        nn.Neuron.of(nn.Linear(2, 3), 3)
-    with pytest.raises(TypeError, match="got ReLU and index 0; expected a Linear"):
-        nn.Neuron.of(nn.ReLU(), 0)
-    with pytest.raises(ValueError, match="expected two corners"):
-        nn.Neuron.with_weights([1, 2]).boundary(0, 1)
-    with pytest.raises(ValueError, match=r"got x of shape \(1, 2\)"):
-        nn.Neuron(2).explain([[1, 2]])
+    refused(ValueError, "[neuron] got 0 in_features", nn.Neuron, 0)
+    refused(ValueError, "[neuron] got activation 'softmax'; expected one of celu", nn.Neuron, 2, "softmax")
+    refused(ValueError, "[neuron] got x of shape (3,); expected (..., 2)", nn.Neuron(2), [1, 2, 3])
+    refused(ValueError, "got weights of shape (1, 2)", nn.Neuron.with_weights, [[1, 2]])
+    refused(ValueError, "expected two that are not both 0", nn.Neuron.with_weights([0, 0]).boundary)
+    refused(ValueError, "expected two", nn.Neuron.with_weights([1, 2, 3]).boundary)
+    refused(IndexError, "got neuron 3 of a layer of 3", nn.Neuron.of, nn.Linear(2, 3), 3)
+    refused(TypeError, "got ReLU and index 0; expected a Linear", nn.Neuron.of, nn.ReLU(), 0)
+    refused(ValueError, "expected two corners", nn.Neuron.with_weights([1, 2]).boundary, 0, 1)
+    refused(ValueError, "got x of shape (1, 2)", nn.Neuron(2).explain, [[1, 2]])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 STATE = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
 LAYERS = {
@@ -187,13 +188,11 @@ def test_wrong_inputs(layer, shape, message):
 
 
 def test_wrong_settings():
-    with pytest.raises(
-        ValueError, match=r"\[group_norm\] got 3 num_groups and 4 num_channels; expected a divisor"
-    ):
-        nn.GroupNorm(3, 4)
+    refused(
+        ValueError, "[group_norm] got 3 num_groups and 4 num_channels; expected a divisor", nn.GroupNorm, 3, 4
+    )
     with pytest.raises(ValueError, match=r"\[instance_norm\] got track_running_stats=True; expected False"):
         nn.InstanceNorm2d(3, track_running_stats=True)
-    with pytest.raises(
-        ValueError, match=r"\[layer_norm\] got normalized_shape -1; expected sizes of at least 0"
-    ):
-        nn.LayerNorm(-1)
+    refused(
+        ValueError, "[layer_norm] got normalized_shape -1; expected sizes of at least 0", nn.LayerNorm, -1
+    )

@@ -13,6 +13,7 @@ from ranvier import nn
 from ranvier.autograd import gradcheck
 from ranvier.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from support.recurrent_cases import CASES, EXPECTED, LENGTHS, answers
+from support.refused import refused
 from support.tolerance import tolerance
 
 STORED = json.loads(EXPECTED.read_text())
@@ -282,7 +283,5 @@ def test_errors(make, text):
 def test_wrong_types():
     with pytest.raises(TypeError, match=r"\[lstm\] got a state of type Tensor; expected \(h0, c0\)"):
         nn.LSTM(2, 3)(rv.rand(4, 5, 2), rv.rand(1, 5, 3))
-    with pytest.raises(TypeError, match=r"\[gru\] got hidden_size 2.5; expected a whole number"):
-        nn.GRU(2, 2.5)
-    with pytest.raises(TypeError, match="expected the same dtype"):
-        nn.GRU(2, 3)(rv.rand(4, 5, 2).double())
+    refused(TypeError, "[gru] got hidden_size 2.5; expected a whole number", nn.GRU, 2, 2.5)
+    refused(TypeError, "expected the same dtype", nn.GRU(2, 3), rv.rand(4, 5, 2).double())

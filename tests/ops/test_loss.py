@@ -10,6 +10,7 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.reference import loss as reference
 from support.op_case import OpCase
+from support.refused import refused
 
 NAMES = ("mean", "sum", "none")
 REDUCTIONS = tuple({"reduction_name": name} for name in NAMES)
@@ -296,14 +297,11 @@ def test_shapes_are_not_broadcast(name):
 
 def test_errors():
     x = np.zeros((4, 3), np.float32)
-    with pytest.raises(ValueError, match=r"\[mse\] got reduction 'avg'; expected 'mean', 'sum' or 'none'"):
-        ops.mse(x, x, "avg")
-    with pytest.raises(ValueError, match=r"\[mse\] got reduction 'batchmean'"):
-        ops.mse(x, x, "batchmean")
+    refused(ValueError, "[mse] got reduction 'avg'; expected 'mean', 'sum' or 'none'", ops.mse, x, x, "avg")
+    refused(ValueError, "[mse] got reduction 'batchmean'", ops.mse, x, x, "batchmean")
     with pytest.raises(ValueError, match=r"\[bce\] got x with the value 1.5; expected values from 0 to 1"):
         ops.bce(x + np.float32(1.5), x)
-    with pytest.raises(ValueError, match=r"\[huber\] got delta 0.0; expected a number above 0"):
-        ops.huber(x, x, delta=0.0)
+    refused(ValueError, "[huber] got delta 0.0; expected a number above 0", ops.huber, x, x, delta=0.0)
     with pytest.raises(ValueError, match=r"\[smooth_l1\] got beta -1.0; expected a number of at least 0"):
         ops.smooth_l1(x, x, beta=-1.0)
     with pytest.raises(ValueError, match=r"\[sigmoid_focal\] got gamma nan; expected a number of at least 0"):

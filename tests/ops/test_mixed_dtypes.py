@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,7 @@ def test_cat_leaves_out_tensors_of_shape_0():
     assert (y.tolist(), x.grad.tolist(), empty.grad.shape) == ([[1, 1], [1, 1]], [[1, 1], [1, 1]], (0,))
     assert rv.cat([rv.zeros(0), rv.zeros(0)]).shape == (0,)
     assert rv.cat([rv.zeros(0, dtype=rv.int64), rv.ones(2, 2, dtype=rv.int64)]).shape == (2, 2)
-    with pytest.raises(ValueError, match=r"\[cat\] got"):
-        rv.cat([rv.zeros(1, 0), rv.ones(2, 2)])
+    refused(ValueError, "[cat] got", rv.cat, [rv.zeros(1, 0), rv.ones(2, 2)])
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,7 @@ def test_scatter_and_index_add_refuse_a_source_that_would_lose_values(kind, othe
     for name, call in calls.items():
         with pytest.raises(TypeError, match=rf"\[{name}\] got src of dtype {other} for x of dtype {kind}"):
             call(x, 0, index, source)
-    with pytest.raises(TypeError, match=r"\[scatter\] got src"):
-        x.scatter_(0, index, source)
+    refused(TypeError, "[scatter] got src", x.scatter_, 0, index, source)
 
 
 def test_a_float_on_the_tape_put_into_integers():
@@ -172,8 +171,7 @@ def test_scatter_by_reduction(dtype):
     assert rv.scatter(x, 0, index, source, reduce="multiply").tolist() == [18, 4]
     assert rv.scatter(x, 0, index, 2, reduce="multiply").tolist() == [12, 4]
     assert x.clone().scatter_(0, index, source, reduce="add").tolist() == [8, 4]
-    with pytest.raises(ValueError, match=r"\[scatter\] got reduce 'mean'"):
-        rv.scatter(x, 0, index, source, reduce="mean")
+    refused(ValueError, "[scatter] got reduce 'mean'", rv.scatter, x, 0, index, source, reduce="mean")
 
 
 def test_scatter_does_not_multiply_on_the_tape():
@@ -214,10 +212,8 @@ def test_rounded_division():
     assert (truncated.dtype, truncated.tolist()) == (np.int64, [3, -3])
     big = 2**62 + 1
     assert rv.div(rv.tensor([big]), 1, rounding_mode="trunc").tolist() == [big]
-    with pytest.raises(ValueError, match=r"\[div\] got an integer to divide by 0"):
-        rv.div(whole[0], 0, rounding_mode="floor")
-    with pytest.raises(ValueError, match=r"\[div\] got rounding_mode 'up'"):
-        rv.div(whole[0], 2, rounding_mode="up")
+    refused(ValueError, "[div] got an integer to divide by 0", rv.div, whole[0], 0, rounding_mode="floor")
+    refused(ValueError, "[div] got rounding_mode 'up'", rv.div, whole[0], 2, rounding_mode="up")
 
 
 def test_integers_to_negative_powers():
@@ -234,10 +230,8 @@ def test_bools():
     assert (rv.prod(x, 0, dtype=rv.bool).dtype, rv.prod(x, 0, dtype=rv.bool).item()) == (np.bool_, False)
     assert (True ^ x).tolist() == [False, True]
     assert (False | x).tolist() == (True & x).tolist() == [True, False]
-    with pytest.raises(TypeError, match=r"\[neg\] got x of dtype bool; expected numbers: use ~x"):
-        operator.neg(x)
-    with pytest.raises(TypeError, match=r"\[bitwise_or\] got dtypes bool, float64; expected bools"):
-        operator.or_(x, 0.5)
+    refused(TypeError, "[neg] got x of dtype bool; expected numbers: use ~x", operator.neg, x)
+    refused(TypeError, "[bitwise_or] got dtypes bool, float64; expected bools", operator.or_, x, 0.5)
 
 
 @pytest.mark.parametrize("op", [rv.sigmoid, rv.tanh, rv.nn.functional.softsign, rv.nn.functional.tanhshrink])
@@ -290,8 +284,7 @@ def test_ranges_of_integers_lose_fractions_first():
     assert rv.linspace(4.3, -3, 8, dtype=rv.int64).tolist() == [4, 3, 2, 1, 0, -1, -2, -3]
     exact = np.linspace(1.1, -3, 50)
     assert rv.linspace(rv.tensor(1.1, dtype=rv.float64), -3, 50, dtype=rv.float64).tolist() == exact.tolist()
-    with pytest.raises(ValueError, match=r"\[arange\] got 3 to 1 in steps of 1"):
-        rv.arange(3, 1)
+    refused(ValueError, "[arange] got 3 to 1 in steps of 1", rv.arange, 3, 1)
 
 
 HALVES: dict[str, Callable[[Any], Any]] = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import ranvier as rv
 from support.draws import any_shape
 from support.op_case import OpCase
+from support.refused import refused
 
 
 class TestTriangle(OpCase):
@@ -26,8 +26,7 @@ class TestTriangle(OpCase):
 
 
 def test_a_vector_has_no_triangle():
-    with pytest.raises(ValueError, match=r"\[tril\] got x of shape \(3,\); expected at least 2 dimensions"):
-        rv.tril(rv.ones(3))
+    refused(ValueError, "[tril] got x of shape (3,); expected at least 2 dimensions", rv.tril, rv.ones(3))
 
 
 def test_backward_runs_again_as_nothing_is_saved_of_x():

@@ -16,6 +16,7 @@ from ranvier.optim.swa_utils import (
     update_bn,
 )
 from ranvier.reference.optimizer import move_towards
+from support.refused import refused
 from support.tolerance import tolerance
 
 UPDATES = 5
@@ -163,22 +164,19 @@ def test_update_bn():
     update_bn([], networks())  # nothing to do
 
 
-@pytest.mark.parametrize(
-    ("make", "text"),
-    [
-        (lambda: get_ema_multi_avg_fn(1.5), r"\[get_ema_multi_avg_fn\] got decay 1.5; expected 0"),
-        (lambda: AveragedModel(networks(), None, abs, abs), r"\[AveragedModel\] got avg_fn and multi_avg_fn"),
-        (
-            lambda: AveragedModel(networks()).update_parameters(nn.Linear(3, 4)),
-            r"\[AveragedModel\] got a model of other parameters",
-        ),
-        (lambda: SWALR(rv.optim.SGD([rv.ones(1)]), 0.1, -1), r"\[SWALR\] got anneal_epochs -1"),
-        (lambda: SWALR(rv.optim.SGD([rv.ones(1)]), 0.1, 1, "x"), r"\[SWALR\] got anneal_strategy 'x'"),
-    ],
-)
-def test_wrong_settings(make, text):
-    with pytest.raises(ValueError, match=text):
-        make()
+def test_wrong_settings():
+    refused(ValueError, "[get_ema_multi_avg_fn] got decay 1.5; expected 0", get_ema_multi_avg_fn, 1.5)
+    refused(
+        ValueError, "[AveragedModel] got avg_fn and multi_avg_fn", AveragedModel, networks(), None, abs, abs
+    )
+    refused(
+        ValueError,
+        "[AveragedModel] got a model of other parameters",
+        AveragedModel(networks()).update_parameters,
+        nn.Linear(3, 4),
+    )
+    refused(ValueError, "[SWALR] got anneal_epochs -1", SWALR, rv.optim.SGD([rv.ones(1)]), 0.1, -1)
+    refused(ValueError, "[SWALR] got anneal_strategy 'x'", SWALR, rv.optim.SGD([rv.ones(1)]), 0.1, 1, "x")
 
 
 def test_update_bn_of_batch_norm(torch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 def ticks(axis):
@@ -74,30 +75,15 @@ def test_feature_maps_of_chosen_layers(model):
     assert model.training
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "text"),
-    [
-        (
-            lambda m: rv.plot.kernels(np.ones((3, 3))),
-            ValueError,
-            r"weight of shape \(3, 3\); expected \(K, C",
-        ),
-        (lambda m: rv.plot.kernels(nn.Linear(2, 2)), ValueError, r"without a weight of shape \(K, C"),
-        (lambda m: rv.plot.kernels(m, limit=0), ValueError, "limit 0; expected at least 1"),
-        (
-            lambda m: rv.plot.feature_maps(m, np.ones((1, 6, 6)), ["9"]),
-            ValueError,
-            "layer '9'; expected some of 0, 1",
-        ),
-        (lambda m: rv.plot.feature_maps(nn.Linear(2, 2), np.ones(2)), ValueError, "no layer that gives"),
-        (
-            lambda m: rv.plot.feature_maps(len, np.ones(2)),
-            TypeError,
-            "type builtin_function.*expected a Module",
-        ),
-        (lambda m: rv.plot.feature_maps(m, np.ones((2, 6, 6))), ValueError, "channels"),
-    ],
-)
-def test_wrong_arguments(model, call, error, text):
-    with pytest.raises(error, match=text):
-        call(model)
+def test_wrong_arguments(model):
+    m = model
+    refused(ValueError, "weight of shape (3, 3); expected (K, C", rv.plot.kernels, np.ones((3, 3)))
+    refused(ValueError, "without a weight of shape (K, C", rv.plot.kernels, nn.Linear(2, 2))
+    refused(ValueError, "limit 0; expected at least 1", rv.plot.kernels, m, limit=0)
+    refused(
+        ValueError, "layer '9'; expected some of 0, 1", rv.plot.feature_maps, m, np.ones((1, 6, 6)), ["9"]
+    )
+    refused(ValueError, "no layer that gives", rv.plot.feature_maps, nn.Linear(2, 2), np.ones(2))
+    with pytest.raises(TypeError, match=r"type builtin_function.*expected a Module"):
+        rv.plot.feature_maps(len, np.ones(2))
+    refused(ValueError, "channels", rv.plot.feature_maps, m, np.ones((2, 6, 6)))

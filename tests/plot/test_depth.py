@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 def test_signals(tmp_path):
@@ -23,8 +24,7 @@ def test_signals_that_left_the_numbers_leave_gaps():
     assert np.isinf(found.forward[-1])
     left, _ = rv.plot.signals(found)
     assert np.isnan(left.lines[0].get_ydata()[-1])
-    with pytest.raises(ValueError, match="got nothing to draw"):
-        rv.plot.signals([])
+    refused(ValueError, "got nothing to draw", rv.plot.signals, [])
 
 
 @pytest.fixture
@@ -46,8 +46,7 @@ def test_gradient_flow_of_all_that_is_between(model, rng):
 
 
 def test_gradient_flow_of_a_model_after_backward(model):
-    with pytest.raises(ValueError, match="expected a model after backward"):
-        rv.plot.gradient_flow(model)
+    refused(ValueError, "expected a model after backward", rv.plot.gradient_flow, model)
     model(np.ones((2, 3), np.float32)).sum().backward()
     ax = rv.plot.gradient_flow(model)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
@@ -58,8 +57,7 @@ def test_dead_units():
     assert [bar.get_width() for bar in ax.patches] == [90, 0, 50]
     assert [text.get_text() for text in ax.texts] == ["9 of 10", "0 of 2", "1 of 2"]
     assert ax.get_xlabel() == "share of the layer's units (%)"
-    with pytest.raises(ValueError, match="got no layers"):
-        rv.plot.dead_units({})
+    refused(ValueError, "got no layers", rv.plot.dead_units, {})
 
 
 def test_drawn_in_given_axes(model):
@@ -69,5 +67,4 @@ def test_drawn_in_given_axes(model):
     assert rv.plot.dead_units({"1": [True]}, ax=ax) is ax
     figure = Figure()
     assert rv.plot.signals(rv.explore.signals(depth=3), figure=figure)[0].figure is figure
-    with pytest.raises(TypeError, match=r"\[plot.dead_units\] got ax of type int"):
-        rv.plot.dead_units({"1": [True]}, ax=3)
+    refused(TypeError, "[plot.dead_units] got ax of type int", rv.plot.dead_units, {"1": [True]}, ax=3)

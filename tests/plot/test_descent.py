@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import explore, plot
 from ranvier.explore import surfaces
+from support.refused import refused
 
 
 def line(ax, name):
@@ -89,12 +90,10 @@ def test_what_left_the_finite_numbers_is_left_out():
 def test_wrong_calls():
     with pytest.raises(ValueError, match=r"\[plot.descent\] got points of shape \(1, 3\)"):
         plot.descent(surfaces.bowl, [[1.0, 2.0, 3.0]])
-    with pytest.raises(ValueError, match="no finite point"):
-        plot.descent(surfaces.bowl, [[np.nan, 2.0]])
+    refused(ValueError, "no finite point", plot.descent, surfaces.bowl, [[np.nan, 2.0]])
     with pytest.raises(ValueError, match=r"\[plot.optimizer_race\] got dict; expected at least one"):
         plot.optimizer_race(surfaces.bowl, {})
-    with pytest.raises(ValueError, match=r"\[plot.learning_rates\] got list"):
-        plot.learning_rates([1, 2])
+    refused(ValueError, "[plot.learning_rates] got list", plot.learning_rates, [1, 2])
     one = {"a": explore.gradient_descent(lambda w: (w * w).sum(), 1.0, steps=2)}
     with pytest.raises(ValueError, match=r"got points of shape \(3, 1\); expected \(n, 2\)"):
         plot.optimizer_race(surfaces.bowl, one)

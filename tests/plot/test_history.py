@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
+from support.refused import refused
 
 HISTORY = {
     "loss": [0.9, 0.5, 0.4],
@@ -91,8 +92,7 @@ def test_no_pyplot_without_need():
 
 
 def test_empty_history():
-    with pytest.raises(ValueError, match="empty history"):
-        rv.plot.history({})
+    refused(ValueError, "empty history", rv.plot.history, {})
 
 
 def test_missing_matplotlib_names_the_extra(monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 @pytest.fixture
@@ -55,9 +56,6 @@ def test_not_a_number_is_drawn_too(model):
 
 
 def test_wrong_arguments(model):
-    with pytest.raises(ValueError, match="3 class names for an output of 2 values"):
-        rv.plot.inside(model, [1.0, 2.0], "abc")
-    with pytest.raises(ValueError, match="linear"):
-        rv.plot.inside(model, [1.0, 2.0, 3.0])
-    with pytest.raises(TypeError, match="model of type int; expected a Module"):
-        rv.plot.inside(3, [1.0])
+    refused(ValueError, "3 class names for an output of 2 values", rv.plot.inside, model, [1.0, 2.0], "abc")
+    refused(ValueError, "linear", rv.plot.inside, model, [1.0, 2.0, 3.0])
+    refused(TypeError, "model of type int; expected a Module", rv.plot.inside, 3, [1.0])

@@ -1,8 +1,8 @@
 """Pictures of single parts: activations, neurons and losses."""
 
 import numpy as np
-import pytest
 from ranvier import nn, plot
+from support.refused import refused
 
 
 def curve(ax, name):
@@ -39,8 +39,7 @@ def test_activations():
     panels = plot.activations(["heaviside", "relu", "tanh", "gelu"])
     assert [panel.get_title() for panel in panels] == ["heaviside", "relu", "tanh", "gelu"]
     assert [panel.get_xlabel() != "" for panel in panels] == [False, True, True, True]
-    with pytest.raises(ValueError, match="no functions"):
-        plot.activations([])
+    refused(ValueError, "no functions", plot.activations, [])
 
 
 def texts(ax):
@@ -84,21 +83,12 @@ def test_losses():
 
 
 def test_wrong_calls():
-    with pytest.raises(ValueError, match=r"\[plot.activation\] got activation 'softmax'"):
-        plot.activation("softmax")
-    with pytest.raises(ValueError, match="expected finite low < high"):
-        plot.activation("relu", 1, 1)
-    with pytest.raises(TypeError, match=r"\[plot.neuron\] got Linear; expected an nn.Neuron"):
-        plot.neuron(nn.Linear(2, 1))
-    with pytest.raises(ValueError, match="got 1 input_names; expected 2"):
-        plot.neuron(nn.Neuron(2), input_names=["a"])
-    with pytest.raises(ValueError, match="limit 0"):
-        plot.neuron(nn.Neuron(2), limit=0)
-    with pytest.raises(ValueError, match="got x of shape"):
-        plot.neuron(nn.Neuron(2), [[1, 2]])
-    with pytest.raises(ValueError, match="got 0 losses"):
-        plot.loss_functions({})
-    with pytest.raises(TypeError, match="got losses of type list; expected name -> loss"):
-        plot.loss_functions([nn.MSELoss()])
-    with pytest.raises(TypeError, match="expected a matplotlib Axes"):
-        plot.activation("relu", ax=3)
+    refused(ValueError, "[plot.activation] got activation 'softmax'", plot.activation, "softmax")
+    refused(ValueError, "expected finite low < high", plot.activation, "relu", 1, 1)
+    refused(TypeError, "[plot.neuron] got Linear; expected an nn.Neuron", plot.neuron, nn.Linear(2, 1))
+    refused(ValueError, "got 1 input_names; expected 2", plot.neuron, nn.Neuron(2), input_names=["a"])
+    refused(ValueError, "limit 0", plot.neuron, nn.Neuron(2), limit=0)
+    refused(ValueError, "got x of shape", plot.neuron, nn.Neuron(2), [[1, 2]])
+    refused(ValueError, "got 0 losses", plot.loss_functions, {})
+    refused(TypeError, "got losses of type list; expected name -> loss", plot.loss_functions, [nn.MSELoss()])
+    refused(TypeError, "expected a matplotlib Axes", plot.activation, "relu", ax=3)

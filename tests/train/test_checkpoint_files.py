@@ -13,6 +13,7 @@ from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints, description
 from ranvier.train.run import PARTS
 from support.checkpointed import Stop, fit, new_trainer, state_of
+from support.refused import refused
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
 
 
@@ -161,8 +162,7 @@ def test_a_full_disk_leaves_the_older_checkpoints(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     fill = rv.LambdaCallback(on_epoch_end=lambda *_: monkeypatch.setattr("os.fsync", full))
-    with pytest.raises(OSError, match="No space left"):
-        fit(new_trainer(), tmp_path, callbacks=[fill])
+    refused(OSError, "No space left", fit, new_trainer(), tmp_path, callbacks=[fill])
     monkeypatch.undo()
     names = [path.name for path in tmp_path.iterdir()]
     assert sorted(names) == ["checkpoint-00000-000002.safetensors", "checkpoint-00000-000003.safetensors"]
@@ -260,8 +260,7 @@ def test_other_mistakes(tmp_path):
         new_trainer().fit(X, Y, epochs=1, resume=path)
     with pytest.raises(TypeError, match="checkpoints need a loader with state_dict"):
         new_trainer().fit([(X, Y)], epochs=1, callbacks=[rv.Checkpoint(tmp_path)])
-    with pytest.raises(RuntimeError, match="no fit is running"):
-        empty.checkpoint()
+    refused(RuntimeError, "no fit is running", empty.checkpoint)
     for arguments, message in (
         ({"every": 0}, "got every 0"),
         ({"every_batches": 0}, "got every_batches 0"),
@@ -269,8 +268,7 @@ def test_other_mistakes(tmp_path):
         ({"keep": 0}, "got keep 0"),
         ({"mode": "up"}, "got mode 'up'"),
     ):
-        with pytest.raises(ValueError, match=rf"\[Checkpoint\] {message}"):
-            rv.Checkpoint(tmp_path, **arguments)
+        refused(ValueError, f"[Checkpoint] {message}", rv.Checkpoint, tmp_path, **arguments)
 
 
 def test_by_time(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from ranvier import optim
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.optim import lr_scheduler, swa_utils
 from support.checkpointed import Stop, fit, new_trainer, state_of
+from support.refused import refused
 from support.training import X, Y, assert_equal_weights
 
 
@@ -147,8 +148,7 @@ def test_averaged_weights_go_on(tmp_path, per, count):
         ({"per": "step"}, ValueError, "got per 'step'"),
         ({"begin": -1}, ValueError, "got begin -1"),
     ):
-        with pytest.raises(error, match=rf"\[WeightAveraging\] {message}"):
-            rv.WeightAveraging(**{"average": expected, **wrong})
+        refused(error, f"[WeightAveraging] {message}", rv.WeightAveraging, **{"average": expected, **wrong})
 
 
 def test_what_a_callback_of_ones_own_remembers(tmp_path):

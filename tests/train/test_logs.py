@@ -9,6 +9,7 @@ import pytest
 import ranvier as rv
 import ranvier.optim.lr_scheduler as lr_scheduler
 from ranvier import nn, optim
+from support.refused import refused
 from support.training import X, Y, classifier, trainer_of
 
 
@@ -85,10 +86,8 @@ def test_schedules_of_the_library_give_their_rates():
 
 
 def test_schedule_errors():
-    with pytest.raises(TypeError, match="got a scheduler of type int; expected a step method"):
-        rv.Schedule(3)
-    with pytest.raises(ValueError, match="got per 'step'; expected 'epoch' or 'batch'"):
-        rv.Schedule(Plateau(), per="step")
+    refused(TypeError, "got a scheduler of type int; expected a step method", rv.Schedule, 3)
+    refused(ValueError, "got per 'step'; expected 'epoch' or 'batch'", rv.Schedule, Plateau(), per="step")
     with pytest.raises(ValueError, match="got per 'batch' for a schedule that watches a value"):
         rv.Schedule(Plateau(), per="batch")
     with pytest.raises(
@@ -198,10 +197,8 @@ def test_lambda_callback():
         ],
     )
     assert seen == ["begin", (0, ["loss"]), "end"]
-    with pytest.raises(TypeError, match="got 'on_epoch'; expected one of on_train_begin, "):
-        rv.LambdaCallback(on_epoch=print)
-    with pytest.raises(TypeError, match="got on_epoch_end of type int; expected a function"):
-        rv.LambdaCallback(on_epoch_end=3)
+    refused(TypeError, "got 'on_epoch'; expected one of on_train_begin, ", rv.LambdaCallback, on_epoch=print)
+    refused(TypeError, "got on_epoch_end of type int; expected a function", rv.LambdaCallback, on_epoch_end=3)
 
 
 def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
@@ -251,5 +248,4 @@ def test_history_of_a_model_that_has_nothing_to_learn():
     model = nn.Sequential(nn.Linear(3, 2))
     for p in model.parameters():
         p.requires_grad = False
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        trainer_of(model).fit(X, Y, epochs=1)
+    refused(RuntimeError, "does not require grad", trainer_of(model).fit, X, Y, epochs=1)

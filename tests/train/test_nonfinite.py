@@ -8,6 +8,7 @@ import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.train import NonFiniteError, checkpoints
+from support.refused import refused
 from support.training import X, Y, classifier, trainer_of, weights_of
 
 OPTIMIZERS = {
@@ -147,8 +148,7 @@ def test_nested_layers_by_their_whole_name():
     net = Net()
     with rv.no_grad():
         net.body[2].weight.fill_(3e38)
-    with pytest.raises(NonFiniteError, match=r"layer 'body\.2' \(Linear\)"):
-        trainer_of(net).fit(X * 10, Y, epochs=1)
+    refused(NonFiniteError, "layer 'body.2' (Linear)", trainer_of(net).fit, X * 10, Y, epochs=1)
 
 
 def test_the_look_changes_neither_statistics_nor_random_numbers():
@@ -218,8 +218,7 @@ def test_data_is_refused_with_row_and_column():
         "predict_proba": lambda: trainer.predict_proba(BAD.tolist()),
         "fit validation_data": lambda: trainer.fit(X, Y, epochs=1, validation_data=(BAD, Y)),
     }.items():
-        with pytest.raises(ValueError, match=rf"\[Trainer\.{name}\] {where}"):
-            call()
+        refused(ValueError, f"[Trainer.{name}] {where}", call)
     assert all(map(np.array_equal, weights_of(trainer.model), before))
 
 
@@ -237,13 +236,11 @@ def test_what_the_message_says_of_other_values():
             trainer.fit(x, Y, epochs=1)
     images = np.zeros((2, 1, 4, 4))
     images[1, 0, 2, 3] = np.nan
-    with pytest.raises(ValueError, match=r"x with nan at row 1, position \(0, 2, 3\)"):
-        trainer.predict(images)
+    refused(ValueError, "x with nan at row 1, position (0, 2, 3)", trainer.predict, images)
     values = rv.Trainer(model := nn.Linear(3, 1), nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
     y = np.zeros((40, 1))
     y[39] = np.inf
-    with pytest.raises(ValueError, match=r"\[Trainer.fit\] got y with inf at row 39, column 0"):
-        values.fit(X, y, epochs=1)
+    refused(ValueError, "[Trainer.fit] got y with inf at row 39, column 0", values.fit, X, y, epochs=1)
 
 
 def test_loaders_batch_by_batch():

@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset
+from support.refused import refused
 from support.tolerance import tolerance
 from support.training import (
     X,
@@ -78,8 +79,7 @@ def test_lbfgs():
     ],
 )
 def test_errors_of_settings(settings, kind, message):
-    with pytest.raises(kind, match=rf"\[Trainer\] {message}"):
-        trainer_of(classifier(), **settings)
+    refused(kind, f"[Trainer] {message}", trainer_of, classifier(), **settings)
 
 
 # --- loaders

@@ -1,0 +1,19 @@
+"""Calls that must be refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Kind = type[Exception]
+
+
+def refused(
+    error: Kind | tuple[Kind, ...], text: str, function: Callable[..., Any], *arguments: Any, **settings: Any
+) -> None:
+    """function(*arguments, **settings) raises this error, and its message contains the text."""
+    with pytest.raises(error, match=re.escape(text)):
+        function(*arguments, **settings)
