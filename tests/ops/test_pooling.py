@@ -159,7 +159,7 @@ class TestAdaptiveAvgPool2d(PoolCase):
 
     def draw(self, rng, dtype):
         x = self.unequal(rng, dtype, *rng.integers(1, 20, 4).tolist())
-        return {"size": tuple(rng.integers(1, 12, 2).tolist())}, x
+        return {"size": tuple(rng.integers(1, 12, 2).tolist()), "inner": 1.0}, x  # windows overlap
 
 
 class TestAdaptiveMaxPool2d(TestAdaptiveAvgPool2d):
@@ -238,7 +238,7 @@ class TestAdaptiveAvgPool1d(SignalCase):
 
     def draw(self, rng, dtype):
         x = self.unequal(rng, dtype, *rng.integers(1, 30, 3).tolist())
-        return {"size": int(rng.integers(1, 12))}, x
+        return {"size": int(rng.integers(1, 12)), "inner": 1.0}, x  # windows overlap
 
     def of_images(self, x):
         return reference.adaptive_avg_pool2d(x, 1, self.size)
