@@ -40,7 +40,7 @@ def test_the_command_of_the_readme(tmp_path):
     assert written["test_accuracy"] >= 0.98
     assert all(len(values) == epochs for values in written["history"].values())
     assert sum(line.startswith("epoch") for line in result.stdout.splitlines()) == epochs
-    assert result.stderr == ""  # no progress bar where nobody looks
+    assert result.stderr == ""  # no progress bar without a terminal
     assert (tmp_path / "digits.safetensors").exists()
     assert (tmp_path / "digits.png").exists() == (written["picture"] is not None)
     print(f"{written['test_accuracy']:.4f} in {seconds:.1f} s")  # a time is for the benchmarks to judge
