@@ -183,7 +183,7 @@ OPS = {
     "state in place": lambda x: rv.zeros(4, 6).add_(x).mul_(2),
     "setitem": lambda x: put(x),
     "setitem onto itself": lambda x: put_onto_itself(x),
-    "changed where nobody looks": lambda x: changed_afterwards(x),
+    "changed after its last use": lambda x: changed_afterwards(x),
     "setitem by a mask": lambda x: put_at_mask(x),
     "data": lambda x: x * x.data,
     "isfinite": lambda x: x * rv.isfinite(x).float(),

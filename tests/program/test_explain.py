@@ -60,7 +60,7 @@ def test_operands_have_names(program):
     assert np.prod(weight.shape) == 800
 
 
-def test_what_is_read_was_written(program):
+def test_operands_are_written_before_they_are_read(program):
     """A temporary is read only after the instruction that makes it, within its life."""
     buffers, written = program.buffers, set()
     for i in program.instructions:
@@ -72,7 +72,7 @@ def test_what_is_read_was_written(program):
         written |= {o.buffer for o in i.writes}
 
 
-def test_temporaries_that_live_at_once_lie_apart(program):
+def test_temporaries_in_use_at_once_do_not_overlap(program):
     alive = [b for b in program.buffers if b.role == "temporary" and b.first >= 0]
     for a in alive:
         assert a.offset + a.bytes <= program.memory.arena
@@ -92,7 +92,7 @@ def test_memory_against_the_eager_step(program):
     assert memory.persistent == sum(b.bytes for b in used)
 
 
-def test_what_is_shown_cannot_be_changed(program):
+def test_the_description_cannot_be_changed(program):
     first = program.instructions[0]
     shown = (program.memory, "arena"), (first, "ns"), (first.reads[0], "name"), (program.buffers[0], "bytes")
     for thing, name in shown:
@@ -141,7 +141,7 @@ def test_a_compiled_step_explains_all_its_programs(capsys):
     assert capsys.readouterr().out.count("more fused into them") == 2
 
 
-def test_models_of_one_step_are_told_apart():
+def test_models_of_one_step_have_different_names():
     a, b = nn.Linear(3, 3), nn.Linear(3, 1)
     optimizer = rv.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
 

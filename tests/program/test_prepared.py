@@ -69,7 +69,7 @@ def test_packed_convolutions_keep_the_bits(case, dtype):
     np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
 
 
-def test_what_follows_from_weights_is_computed_once():
+def test_values_computed_from_weights_are_computed_once():
     class Positive(nn.Linear):
         def forward(self, x):
             return x @ rv.exp(-self.weight).T
@@ -154,67 +154,44 @@ def by_compiled_statistics(model, x):
     model.eval()
 
 
-def by_loading(model, x):
-    model.load_state_dict({k: v * 1.5 if v.dtype.kind == "f" else v for k, v in model.state_dict().items()})
-
-
-def in_place(model, x):
-    with rv.no_grad():
-        model[0].weight.mul_(2)
-
-
-def statistics_in_place(model, x):
-    model[1].running_mean.add_(1)
-
-
-def by_index(model, x):
-    with rv.no_grad():
-        model[0].weight[0] = 3.0
-
-
-def by_init(model, x):
-    nn.init.ones_(model[0].weight)
-
-
-def by_numpy(model, x):
-    model[0].weight.detach().numpy()[...] *= 2
-
-
-def by_data(model, x):
-    model[0].weight.data.mul_(2)
-
-
-def by_other_data(model, x):
-    model[0].weight.data = rv.randn(*model[0].weight.shape)
-
-
-def by_another_parameter(model, x):
-    model[0].weight = nn.Parameter(rv.randn(*model[0].weight.shape))
-
-
-def by_another_layer(model, x):
-    model[0] = type(model[0])(*model[0].weight.shape[1::-1], *model[0].weight.shape[2:3])
-
-
 def by_averaging(model, x):
     with rv.no_grad():
         for p in model.parameters():
             p.copy_(0.9 * p + 0.1)
 
 
-CHANGES = [
-    *(by_optimizer, by_compiled_step, by_compiled_statistics, by_loading, in_place, statistics_in_place),
-    *(
-        by_index,
-        by_init,
-        by_numpy,
-        by_data,
-        by_other_data,
-        by_another_parameter,
-        by_another_layer,
-        by_averaging,
+def by_another_layer(model, x):
+    model[0] = type(model[0])(*model[0].weight.shape[1::-1], *model[0].weight.shape[2:3])
+
+
+def doubled(weight):
+    return weight.detach() * 2
+
+
+CHANGES = {
+    "by an optimizer": by_optimizer,
+    "by a compiled step": by_compiled_step,
+    "by compiled statistics": by_compiled_statistics,
+    "by averaging": by_averaging,
+    "another layer": by_another_layer,
+    "by loading": lambda m, x: m.load_state_dict(
+        {k: v * 1.5 if v.dtype.kind == "f" else v for k, v in m.state_dict().items()}
     ),
-]
+    "in place": lambda m, x: rv.no_grad()(m[0].weight.mul_)(2),
+    "statistics in place": lambda m, x: m[1].running_mean.add_(1),
+    "by index": lambda m, x: rv.no_grad()(m[0].weight.__setitem__)(0, 3.0),
+    "through a view": lambda m, x: m[0].weight.detach()[0].mul_(2),
+    "by init": lambda m, x: nn.init.ones_(m[0].weight),
+    "by NumPy": lambda m, x: m[0].weight.detach().numpy().__imul__(2),
+    "data in place": lambda m, x: m[0].weight.data.mul_(2),
+    "other data": lambda m, x: setattr(m[0].weight, "data", rv.randn(*m[0].weight.shape)),
+    "another parameter": lambda m, x: setattr(m[0], "weight", nn.Parameter(doubled(m[0].weight))),
+    "bias": lambda m, x: m[0].bias.data.add_(1),
+    "a layer appended": lambda m, x: m.append(nn.Tanh()),
+    "a layer deleted": lambda m, x: m.__delitem__(-1),
+    "another activation": lambda m, x: m.__setitem__(2, nn.GELU() if type(m[2]) is nn.Tanh else nn.Tanh()),
+    "forward replaced": lambda m, x: setattr(m[2], "forward", lambda y: y * 3),
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -228,7 +205,7 @@ def test_changes_are_seen(change, kind):
     before = predictions(fast, x).copy()
     assert names(fast, True)
     for _ in range(2):
-        change(model, x)
+        CHANGES[change](model, x)
         found, expected = fast(x).numpy(), eager(model, x)
         np.testing.assert_array_equal(found, expected)
         assert abs(found - before).max() > 1e-3

@@ -19,10 +19,7 @@ NORMED = {
         (2, 21, 9, 9),
     ),
     "groups": lambda: (normed(nn.Conv2d(8, 4, 3, groups=2), nn.BatchNorm2d(4)), (2, 8, 9, 9)),
-    "groups in a vector": lambda: (
-        normed(nn.Conv2d(24, 24, 3, groups=8), nn.BatchNorm2d(24)),
-        (2, 24, 9, 9),
-    ),
+    "groups in a vector": lambda: (normed(nn.Conv2d(24, 24, 3, groups=8), nn.BatchNorm2d(24)), (2, 24, 9, 9)),
     "1x1": lambda: (normed(nn.Conv2d(5, 7, 1), nn.BatchNorm2d(7)), (3, 5, 4, 4)),
     "winograd": lambda: (normed(nn.Conv2d(32, 48, 3), nn.BatchNorm2d(48)), (4, 32, 16, 16)),
     "winograd, odd": lambda: (normed(nn.Conv2d(32, 50, 3, padding=1), nn.BatchNorm2d(50)), (4, 32, 15, 13)),
@@ -35,22 +32,24 @@ NORMED = {
 }
 
 
-BEHIND = {
+AFTER = {
     "nothing": lambda dims: [],
     "relu": lambda dims: [nn.ReLU()],
     "tanh": lambda dims: [nn.Tanh()],
     "pool": lambda dims: [nn.MaxPool2d(2)] if dims == 4 else [nn.MaxPool1d(2)] if dims == 3 else [],
-    "relu, pool": lambda dims: [nn.ReLU(), *BEHIND["pool"](dims)],
+    "relu, pool": lambda dims: [nn.ReLU(), *AFTER["pool"](dims)],
     "pool by 3": lambda dims: [nn.MaxPool2d(3), nn.ReLU()] if dims == 4 else [nn.ReLU()],
 }
 
 
-@pytest.mark.parametrize("case", NORMED)
-@pytest.mark.parametrize("behind", BEHIND)
-def test_norms_join_the_layer_to_the_bit(case, behind, isa):
-    dtype = np.float64 if behind in ("tanh", "pool by 3") else np.float32
+# "large" is for results that are stored past the caches; a pooled convolution stores none
+@pytest.mark.parametrize(
+    ("case", "after"), [(c, a) for c in NORMED for a in AFTER if c != "large" or "pool" not in a]
+)
+def test_norms_join_the_layer_to_the_bit(case, after, isa):
+    dtype = np.float64 if after in ("tanh", "pool by 3") else np.float32
     model, shape = NORMED[case]()
-    model = nn.Sequential(*model, *BEHIND[behind](len(shape))).eval().to(dtype)
+    model = nn.Sequential(*model, *AFTER[after](len(shape))).eval().to(dtype)
     x = draw(*shape, dtype=dtype)
     x.flat[:: 7 * shape[-1]] = 0
     fast, expected = rv.compile(model), eager(model, x)
@@ -65,10 +64,10 @@ def test_norms_join_the_layer_to_the_bit(case, behind, isa):
 
 
 @pytest.mark.parametrize("case", ["conv2d", "depthwise", "few outputs", "winograd", "linear"])
-@pytest.mark.parametrize("behind", ["nothing", "relu", "relu, pool"])
-def test_norms_of_what_is_not_finite(case, behind):
+@pytest.mark.parametrize("after", ["nothing", "relu", "relu, pool"])
+def test_norms_of_values_that_are_not_finite(case, after):
     model, shape = NORMED[case]()
-    model, x = nn.Sequential(*model, *BEHIND[behind](len(shape))).eval(), draw(*shape)
+    model, x = nn.Sequential(*model, *AFTER[after](len(shape))).eval(), draw(*shape)
     x.flat[[3, 17, 40]] = np.inf, np.nan, -np.inf
     with rv.no_grad():
         model[1].running_var[0] = np.inf
@@ -81,14 +80,14 @@ def test_norms_of_what_is_not_finite(case, behind):
     np.testing.assert_array_equal(np.signbit(found[number]), np.signbit(expected[number]))
 
 
-def test_relu_and_pool_join_behind_a_norm():
+def test_relu_and_pool_join_after_a_norm():
     model = normed(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2))
     fast, x = rv.compile(model), draw(2, 3, 10, 10)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
     assert names(fast, False) == ["conv2d_pool"]
 
 
-def test_what_is_read_elsewhere_or_measures_its_batch_stays():
+def test_norms_stay_whose_input_is_read_elsewhere_or_that_measure_their_batch():
     conv, norm = nn.Conv2d(3, 8, 3).eval(), nn.BatchNorm2d(8).eval()
 
     class Twice(nn.Module):

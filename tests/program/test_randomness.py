@@ -30,12 +30,12 @@ def test_numbers_that_python_draws_are_refused(draw, said):
         rv.compile(lambda x: x * (1 + (draw() > 2)))(rv.ones(3))
 
 
-def test_what_another_thread_draws_is_no_matter_of_the_step():
+def test_numbers_drawn_by_another_thread_are_allowed():
     """NumPy's global stream moves during a recording: the source of the draw is unknown."""
-    going, x = True, rv.ones(3)
+    running, x = True, rv.ones(3)
 
     def draw():
-        while going:
+        while running:
             np.random.rand()  # noqa: NPY002
             random.random()
 
@@ -48,7 +48,7 @@ def test_what_another_thread_draws_is_no_matter_of_the_step():
         with pytest.raises(rv.CaptureError, match="RandomState"):
             rv.compile(lambda x: x * np.random.rand())(x)  # noqa: NPY002
     finally:
-        going = False
+        running = False
         thread.join()
 
 

@@ -62,7 +62,7 @@ def test_an_intermediate_that_is_kept_is_refused():
     refused(lambda x: x, np.ones(3, np.float32))
 
 
-def test_an_iterator_of_before_is_refused():
+def test_an_iterator_from_outside_is_refused():
     turns = iter(range(100))
     step = rv.compile(lambda x: rv.exp(x) if next(turns) % 2 else rv.tanh(x))
     with pytest.raises(rv.CaptureError, match="turns in <lambda>, a range_iterator") as caught:
@@ -91,7 +91,7 @@ def test_numbers_that_change_are_found_by_the_check():
 
 
 @pytest.mark.parametrize("values", [(1.0, float("nan")), (float("nan"), 1.0)])
-def test_a_nan_that_comes_or_goes_is_no_equal_number(values):
+def test_a_nan_differs_from_every_number(values):
     numbers = iter(values)
     step, x = rv.compile(lambda x: x * next(numbers)), np.ones(3, np.float32)
     with pytest.raises(rv.CaptureError):
@@ -117,7 +117,7 @@ def unseen(memory, at):
     ],
     ids=["float32", "float64", "int64", "bool"],
 )
-def test_what_no_guard_sees_is_found_to_the_last_element(result, at):
+def test_changes_without_a_guard_are_found_in_every_element(result, at):
     numbers = rv.arange(6.0)
     change = unseen(numbers._array, at)
 
@@ -132,7 +132,7 @@ def test_what_no_guard_sees_is_found_to_the_last_element(result, at):
 
 
 @pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])
-def test_a_verify_that_means_nothing_is_refused(verify):
+def test_an_invalid_verify_is_refused(verify):
     with pytest.raises(ValueError, match=r"\[compile\] got verify"):
         rv.compile(lambda x: x, verify=verify)
 
@@ -143,7 +143,7 @@ def test_truth_values_are_true_or_false() -> None:
         rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
 
 
-def test_what_cannot_be_called_is_refused():
+def test_objects_that_cannot_be_called_are_refused():
     with pytest.raises(TypeError, match=r"\[compile\] got int; expected a function or a Module"):
         rv.compile(3)
 

@@ -71,7 +71,7 @@ HOOKS = {"hook": lambda g: None, "changing hook": lambda g: g * 0.5, "hook in pl
 
 @pytest.mark.parametrize("what", ["conv", "relu", "pool"])
 @pytest.mark.parametrize("look", ["retain_grad", *HOOKS, "grad"])
-def test_what_looks_at_a_gradient_on_its_way(what, look):
+def test_reads_and_hooks_of_intermediate_gradients(what, look):
     model = body()
     index = ["conv", "relu", "pool"].index(what) + 3
 
@@ -115,7 +115,7 @@ def test_an_intermediate_result_used_twice(what):
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("place", ["image", "weight", "bias"])
 @pytest.mark.parametrize("first", [{}, {"padding": 1}])
-def test_what_is_not_finite(bad, place, first):
+def test_values_that_are_not_finite(bad, place, first):
     model, x, labels = body(**first), images(), rv.tensor([0, 1, 2, 1])
     with rv.no_grad():
         if place == "image":

@@ -50,16 +50,16 @@ def plain(trainer, **more):
     return trainer.fit(X, Y, epochs=4, batch_size=7, **more)
 
 
-def test_1000_steps_with_dropout_momentum_a_schedule_and_a_ragged_batch():
+def test_300_steps_with_dropout_momentum_a_schedule_and_a_ragged_batch():
     def fit(trainer):
-        schedule = optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, 167)
+        schedule = optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, 50)
         return trainer.fit(
-            X, Y, epochs=167, batch_size=7, validation_data=(X, Y), callbacks=[rv.Schedule(schedule)]
+            X, Y, epochs=50, batch_size=7, validation_data=(X, Y), callbacks=[rv.Schedule(schedule)]
         )
 
     runs = both(maker(lambda: nn.Dropout(0.3)), fit, metrics=["accuracy"])
     assert_same(runs)
-    assert runs[0][0].updates == 1002
+    assert runs[0][0].updates == 300
     assert len(runs[0][0].programs("fit")) == 2  # 7 samples, and the 5 of the last batch
 
 
@@ -173,72 +173,6 @@ def test_a_loader_with_augmentation():
     assert_same(both(maker(), fit))
 
 
-# --- callbacks that change what is compiled
-
-
-class Act(rv.Callback):
-    def __init__(self, what, at=2):
-        self.what, self.at = what, at
-
-    def on_epoch_begin(self, epoch):
-        if epoch == self.at:
-            self.what(self.trainer)
-
-
-def freeze(trainer):
-    for p in trainer.model[0].parameters():
-        p.requires_grad = not p.requires_grad
-
-
-def rate(trainer):
-    trainer.optimizer.param_groups[0]["lr"] = 0.01
-
-
-def momentum(trainer):
-    trainer.optimizer.param_groups[0]["momentum"] = 0.0
-
-
-def drop_more(trainer):
-    trainer.model[2].p = 0.9
-
-
-def swap_a_layer(trainer):
-    trainer.model[1] = nn.Tanh()
-
-
-def reload(trainer):
-    trainer.model.load_state_dict({k: v.numpy() * 0.5 for k, v in trainer.model.state_dict().items()})
-    trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
-
-
-def forget(trainer):
-    fresh = optim.SGD(trainer.model.parameters(), lr=0.1, momentum=0.9)
-    trainer.optimizer.load_state_dict(fresh.state_dict())
-
-
-@pytest.mark.parametrize("what", [freeze, rate, momentum, drop_more, swap_a_layer, reload, forget])
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_callbacks(what, accumulate):
-    def fit(trainer):
-        return trainer.fit(X, Y, epochs=6, batch_size=7, callbacks=[Act(what), Act(what, 4)])
-
-    assert_same(both(maker(lambda: nn.Dropout(0.2)), fit, accumulate=accumulate))
-
-
-def test_a_callback_between_batches():
-    class Anneal(rv.Callback):
-        def on_batch_end(self, batch, logs):
-            if batch == 3:
-                self.trainer.model[2].p *= 0.9
-
-    assert_same(
-        both(
-            maker(lambda: nn.Dropout(0.5)),
-            lambda t: t.fit(X, Y, epochs=4, batch_size=2, callbacks=[Anneal()]),
-        )
-    )
-
-
 def test_fit_again_and_early_stopping():
     def fit(trainer):
         for _ in range(3):
@@ -275,7 +209,7 @@ def refusing(make, message, fit=plain, replayed=False):
     assert_same([(trainer, history), (expected, before)], replayed)
 
 
-def test_a_value_read_goes_on_eagerly():
+def test_a_model_that_reads_a_value_continues_eagerly():
     class Reads(nn.Module):
         def forward(self, x):
             return x * 2 if x.sum().item() > 0 else x
@@ -283,7 +217,7 @@ def test_a_value_read_goes_on_eagerly():
     refusing(maker(Reads), r"\[Trainer.fit\] continues without .*item\(\) reads a value")
 
 
-def test_a_model_that_counts_goes_on_eagerly():
+def test_a_model_that_counts_continues_eagerly():
     class Counts(nn.Module):
         calls = 0
 
@@ -294,7 +228,7 @@ def test_a_model_that_counts_goes_on_eagerly():
     refusing(maker(Counts), r"the step changes .*\.calls each time it runs")
 
 
-def test_hooks_that_keep_something_go_on_eagerly():
+def test_hooks_that_keep_values_continue_eagerly():
     seen = []
 
     def make(**settings):
@@ -306,7 +240,7 @@ def test_hooks_that_keep_something_go_on_eagerly():
     assert len(seen) == 2 * 4 * 6
 
 
-def test_an_optimizer_with_a_step_of_its_own_goes_on_eagerly():
+def test_an_optimizer_with_its_own_step_continues_eagerly():
     class Own(optim.SGD):
         count = 0
 
@@ -317,7 +251,7 @@ def test_an_optimizer_with_a_step_of_its_own_goes_on_eagerly():
     refusing(maker(optimizer=lambda p: Own(p, lr=0.1)), "Own updates by its own Python code")
 
 
-def test_values_that_change_with_every_batch_go_on_eagerly():
+def test_values_that_change_with_every_batch_continue_eagerly():
     class Anneal(rv.Callback):
         def on_batch_end(self, batch, logs):
             self.trainer.model[2].p *= 0.9
@@ -344,7 +278,7 @@ def test_two_threads_train_a_model_each():
         return made
 
     def train(trainer):
-        trainer.fit(X, Y, epochs=60, batch_size=7, shuffle=False)
+        trainer.fit(X, Y, epochs=20, batch_size=7, shuffle=False)
         return weights_of(trainer.model)
 
     before = rv.get_num_threads()

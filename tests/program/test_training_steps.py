@@ -221,7 +221,7 @@ def test_same_as_eager(kind):
     assert_same_as_eager(kind)
 
 
-def test_what_cancels_out_is_no_difference():
+def test_rounding_of_gradients_that_cancel_is_no_difference():
     """The gradient of a bias before a batch norm is rounding alone: sums in another order make it another."""
     rv.manual_seed(0)
     model = nn.Sequential(

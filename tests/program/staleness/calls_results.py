@@ -116,11 +116,7 @@ def to_zeros(w):
         w.grad.zero_()
 
 
-ZEROS = {
-    "none": lambda w: setattr(w, "grad", None),
-    "zeros": to_zeros,
-    "kept": lambda w: None,
-}
+ZEROS = {"none": lambda w: setattr(w, "grad", None), "zeros": to_zeros, "kept": lambda w: None}
 HELD = {
     "grad": lambda w: w.grad,
     "grad_and_clear": lambda w: (w.grad, setattr(w, "grad", None))[0],

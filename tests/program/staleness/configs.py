@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, add
-from program.staleness.small import reading, sets
+from program.staleness.small import descends, reading, sets, squares
 from ranvier import nn
 
 
@@ -205,15 +205,7 @@ def of_a_model(make, read, write):
                 return self.layer(x) * read(self.config)
 
         net = Net(make(1.0))
-        optimizer = rv.optim.SGD(net.parameters(), lr=0.05)
-
-        def step(x):
-            optimizer.zero_grad()
-            loss = (net(x) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            return loss
-
+        step = descends(squares(net), rv.optim.SGD(net.parameters(), lr=0.05))
         return Case(step, lambda n: write(net.config, 1.0 + n), net)
 
     return build

@@ -6,7 +6,7 @@ import types
 
 import ranvier as rv
 from program.staleness.judge import Case, add, scenario
-from program.staleness.small import Small, reading, trains
+from program.staleness.small import Small, descends, reading, squares, trains
 from ranvier import nn
 from ranvier.nn import functional as F
 
@@ -114,15 +114,7 @@ FORWARDS = {
 def forwarding(use, change):
     def build():
         model = Reads(use)
-        optimizer = rv.optim.SGD(model.parameters(), lr=0.05)
-
-        def step(x):
-            optimizer.zero_grad()
-            loss = (model(x) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            return loss
-
+        step = descends(squares(model), rv.optim.SGD(model.parameters(), lr=0.05))
         return Case(step, lambda n: change(model, n), model)
 
     return build
@@ -178,14 +170,7 @@ def cached_mask_by_size():
 @scenario()
 def parameters_that_share_memory():
     a, b = nn.Parameter(rv.ones(3)), nn.Parameter(rv.full((3,), 2.0))
-    optimizer = rv.optim.SGD([a, b], lr=0.05)
-
-    def step(x):
-        optimizer.zero_grad()
-        loss = (x * a).sum() + (x * b).sum() ** 2 * 0.1
-        loss.backward()
-        optimizer.step()
-        return loss
+    step = descends(lambda x: (x * a).sum() + (x * b).sum() ** 2 * 0.1, rv.optim.SGD([a, b], lr=0.05))
 
     def change(n):
         if n == 1:

@@ -10,7 +10,7 @@ import weakref
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-from program.staleness.judge import scenario
+from program.staleness.judge import add, scenario
 from program.staleness.small import reading
 
 PART = "ranvier_staleness_"
@@ -20,31 +20,19 @@ class Holder:
     value = 2.0
 
 
-@scenario()
-def decimal_precision(patch):
-    third, context = decimal.Decimal(1), decimal.getcontext()
-    patch.after(lambda precision=context.prec: setattr(context, "prec", precision))
-    return reading(
-        lambda: float(third / decimal.Decimal(3)), lambda n: setattr(decimal.getcontext(), "prec", 5 - n)
-    )
+def precision(read):
+    def build(patch):
+        context = decimal.getcontext()
+        patch.after(lambda before=context.prec: setattr(context, "prec", before))
+        return reading(read, lambda n: setattr(decimal.getcontext(), "prec", 5 - n))
+
+    return build
 
 
-@scenario()
-def decimal_made_inside(patch):
-    context = decimal.getcontext()
-    patch.after(lambda precision=context.prec: setattr(context, "prec", precision))
-    return reading(
-        lambda: float(decimal.Decimal("1") / 3), lambda n: setattr(decimal.getcontext(), "prec", 5 - n)
-    )
-
-
-@scenario("either")
-def decimal_context_read(patch):
-    context = decimal.getcontext()
-    patch.after(lambda precision=context.prec: setattr(context, "prec", precision))
-    return reading(
-        lambda: float(decimal.getcontext().prec), lambda n: setattr(decimal.getcontext(), "prec", 5 - n)
-    )
+ONE = decimal.Decimal(1)
+add("effects/decimal_precision", precision(lambda: float(ONE / decimal.Decimal(3))))
+add("effects/decimal_made_inside", precision(lambda: float(decimal.Decimal("1") / 3)))
+add("effects/decimal_context_read", precision(lambda: float(decimal.getcontext().prec)), "either")
 
 
 @scenario()

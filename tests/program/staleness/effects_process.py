@@ -12,7 +12,7 @@ from pathlib import Path
 
 import ranvier as rv
 from program.staleness.judge import Case, scenario
-from program.staleness.small import Small, reading, trains
+from program.staleness.small import Counts, Small, reading, trains
 from ranvier import nn
 
 
@@ -81,8 +81,7 @@ def thread_name(patch):
     thread = threading.current_thread()
     patch.after(lambda before=thread.name: setattr(thread, "name", before))
     return reading(
-        lambda: float(len(threading.current_thread().name)),
-        lambda n: setattr(thread, "name", "x" * (30 + n)),
+        lambda: float(len(threading.current_thread().name)), lambda n: setattr(thread, "name", "x" * (30 + n))
     )
 
 
@@ -203,31 +202,13 @@ def hidden_state_kept():
 
 @scenario("either")
 def module_that_counts():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer, self.calls = nn.Linear(3, 3), 0
-
-        def forward(self, x):
-            self.calls += 1
-            return self.layer(x) * (2.0 if self.calls > 5 else 1.0)
-
-    net = Net()
+    net = Counts(5)
     return Case(lambda x: net(x).sum(), None, net)
 
 
 @scenario("either")
 def module_that_only_counts():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer, self.calls = nn.Linear(3, 3), 0
-
-        def forward(self, x):
-            self.calls += 1
-            return self.layer(x)
-
-    net = Net()
+    net = Counts(100)
     return Case(lambda x: net(x).sum(), None, lambda: [net, net.calls])
 
 

@@ -11,7 +11,7 @@ from ranvier.nn import functional as F
 
 
 @scenario()
-def optimizer_wrapped_in_a_class_of_ones_own():
+def optimizer_wrapped_in_a_class_of_the_user():
     class Halving:
         def __init__(self, inner, share):
             self.inner, self.share = inner, share

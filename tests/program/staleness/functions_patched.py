@@ -8,7 +8,7 @@ import types
 import ranvier as rv
 from program.staleness.functions import FUNCTIONS, once
 from program.staleness.judge import Case, scenario
-from program.staleness.small import Small, reading, trains
+from program.staleness.small import Small, descends, reading, squares, trains
 from ranvier import nn, ops
 from ranvier.nn import functional as F
 
@@ -121,16 +121,7 @@ def layered():
 
     rv.manual_seed(1)
     model = Net()
-    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
-
-    def step(x):
-        optimizer.zero_grad()
-        loss = (model(x) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return Net, model, step
+    return Net, model, descends(squares(model), rv.optim.SGD(model.parameters(), lr=0.1))
 
 
 @scenario()
@@ -216,6 +207,16 @@ def step_of_an_optimizer_replaced_on_the_class(patch):
                     p.sub_(p.grad * 0.5)
 
     return Case(lambda x: small.train(x, 1.5), lambda n: setattr(Own, "step", own), small.w)
+
+
+@scenario()
+def step_of_a_library_optimizer_replaced(patch):
+    small = Small()
+    return Case(
+        lambda x: small.train(x, 1.5),
+        lambda n: patch(rv.optim.SGD, "step", lambda self, closure=None: None),
+        small.watch,
+    )
 
 
 @scenario()

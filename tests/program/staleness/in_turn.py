@@ -10,7 +10,7 @@ from ranvier import nn
 
 
 @scenario("either", neutral=True)
-def mended_after_a_refusal():
+def fixed_after_a_refusal():
     """The step reads a value until a flag is set."""
     small, state = Small(), types.SimpleNamespace(reads=True)
 
@@ -135,7 +135,7 @@ add("in/threads_without_a_tape", threads_at_once(without_a_tape))
 
 
 @scenario()
-def ever_new_modules():
+def new_modules_in_each_call():
     """A new model for each call."""
 
     def inputs(n):
@@ -146,7 +146,7 @@ def ever_new_modules():
 
 
 @scenario()
-def ever_new_weights():
+def new_weights_in_each_call():
     state = types.SimpleNamespace(w=rv.ones(3))
 
     def each(n, result):
@@ -156,7 +156,7 @@ def ever_new_weights():
 
 
 @scenario()
-def ever_new_functions():
+def new_functions_in_each_call():
     state = types.SimpleNamespace(call=lambda x: x)
 
     def each(n, result):
@@ -166,7 +166,7 @@ def ever_new_functions():
 
 
 @scenario()
-def ever_new_objects_of_equal_content():
+def new_objects_of_equal_content():
     state = types.SimpleNamespace(config={"a": [1.0, 2.0]})
 
     def each(n, result):

@@ -7,92 +7,63 @@ from program.staleness.judge import Case, scenario
 from program.staleness.small import Small
 from ranvier import nn
 
-# --- ways of is_recording
+
+def learner_of(decorate):
+    """A class with a decorated training step."""
+
+    class Learner:
+        factor = 1.0
+
+        def __init__(self, seed=1):
+            rv.manual_seed(seed)
+            self.small = Small()
+
+        @decorate
+        def step(self, x):
+            return self.small.train(x, self.factor)
+
+    return Learner
 
 
 @scenario()
 def decorated_method(compile_step):
-    class Learner:
-        def __init__(self, seed):
-            rv.manual_seed(seed)
-            self.small, self.factor = Small(), 1.0
-
-        @compile_step
-        def step(self, x):
-            return self.small.train(x, self.factor)
-
-    learner = Learner(1)
+    learner = learner_of(compile_step)()
     return Case(lambda x: learner.step(x), lambda n: setattr(learner, "factor", 1.0 + n), learner.small.watch)
 
 
 @scenario()
 def decorated_method_of_two_instances(compile_step):
-    class Learner:
-        def __init__(self, seed):
-            rv.manual_seed(seed)
-            self.small, self.factor = Small(), float(seed)
-
-        @compile_step
-        def step(self, x):
-            return self.small.train(x, self.factor)
-
-    learners = [Learner(1), Learner(2)]
+    kind = learner_of(compile_step)
+    learners = [kind(1), kind(2)]
 
     def change(n):
         learners[n % 2].factor += 1.0
 
-    return Case(
-        lambda x: [learner.step(x) for learner in learners],
-        change,
-        [learner.small.watch for learner in learners],
-    )
+    return all_of(learners, change)
 
 
 @scenario()
 def decorated_method_of_a_replaced_instance(compile_step):
-    class Learner:
-        def __init__(self, seed):
-            rv.manual_seed(seed)
-            self.small = Small()
-
-        @compile_step
-        def step(self, x):
-            return self.small.train(x, 1.5)
-
-    learner = Learner(1)
+    kind = learner_of(compile_step)
+    learner = kind()
 
     def change(n):
         nonlocal learner
-        learner = Learner(1 + n)
+        learner = kind(1 + n)
 
     return Case(lambda x: learner.step(x), change, lambda: learner.small.watch)
 
 
 @scenario()
 def decorated_method_of_a_subclass(compile_step):
-    class Learner:
-        factor = 1.0
+    kind = learner_of(compile_step)
+    other = type("Other", (kind,), {"factor": 2.0})
+    return all_of([kind(), other()], lambda n: setattr(other, "factor", 2.0 + n))
 
-        def __init__(self):
-            self.small = Small()
 
-        @compile_step
-        def step(self, x):
-            return self.small.train(x, self.factor)
-
-    class Other(Learner):
-        factor = 2.0
-
-    learners = [Learner(), Other()]
-
-    def change(n):
-        Other.factor = 2.0 + n
-
-    return Case(
-        lambda x: [learner.step(x) for learner in learners],
-        change,
-        [learner.small.watch for learner in learners],
-    )
+def all_of(learners, change):
+    watch = [learner.small.watch for learner in learners]
+    return Case(lambda x: [learner.step(x) for learner in learners], change, watch)
 
 
 @scenario()

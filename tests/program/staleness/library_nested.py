@@ -8,42 +8,26 @@ import types
 import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case, default_inputs, labelled, scenario
-from program.staleness.small import Small, classifies, network, reading, trains
+from program.staleness.small import Scaled, Small, classifies, network, reading, trains
 from ranvier import nn, optim
-from ranvier.nn import functional as F
 
 
 @scenario()
 def compiled_within_compiled(compile_step):
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
+    small = Scaled()
 
-    @compile_step
-    def inner(x):
-        return x * state.factor
-
-    @compile_step
-    def step(x):
-        return small.train(inner(x), 1.5)
-
-    return Case(step, lambda n: setattr(state, "factor", 1.0 + n), small.watch)
+    inner = compile_step(lambda x: x * small.factor)
+    step = compile_step(lambda x: small.train(inner(x), 1.5))
+    return small.case(step)
 
 
 @scenario()
 def compiled_alone_and_within(compile_step):
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
+    small = Scaled()
 
-    @compile_step
-    def inner(x):
-        return x * state.factor
-
-    @compile_step
-    def step(x):
-        return small.train(inner(x), 1.5)
-
-    def call(x):
-        return inner(x), step(x), inner(x)
-
-    return Case(call, lambda n: setattr(state, "factor", 1.0 + n), small.watch)
+    inner = compile_step(lambda x: x * small.factor)
+    step = compile_step(lambda x: small.train(inner(x), 1.5))
+    return small.case(lambda x: (inner(x), step(x), inner(x)))
 
 
 @scenario()
@@ -51,15 +35,7 @@ def compiled_model_within_a_step(compile_step):
     model = network(nn.Dropout(0.4))
     fast = compile_step(model)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-    @compile_step
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(fast(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = compile_step(classifies(fast, optimizer))
     return Case(step, lambda n: model.train(n % 2 == 0), [model, optimizer], labelled)
 
 
@@ -82,40 +58,26 @@ def compiled_model_in_training_and_in_predictions(compile_step):
 def compiled_model_in_training_mode(compile_step):
     model = network(nn.BatchNorm1d(4))
     fast = compile_step(model)
-    optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-    def call(x, y):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(fast(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return Case(call, lambda n: setattr(model[2], "eps", 0.1 * n), model, labelled)
+    step = classifies(fast, optim.SGD(model.parameters(), lr=0.1))
+    return Case(step, lambda n: setattr(model[2], "eps", 0.1 * n), model, labelled)
 
 
 @scenario()
 def compiled_step_called_within_no_compile(compile_step):
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
-    fast = compile_step(lambda x: small.train(x, state.factor))
-
-    def call(x):
-        first = fast(x)
-        eager = small.train(x, state.factor)
-        return first, eager
-
-    return Case(call, lambda n: setattr(state, "factor", 1.0 + n), small.watch)
+    small = Scaled()
+    fast = compile_step(lambda x: small.train(x, small.factor))
+    return small.case(lambda x: (fast(x), small.train(x, small.factor)))
 
 
 @scenario()
 def two_programs_of_one_function(compile_step):
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
+    small = Scaled()
 
     def step(x):
-        return small.train(x, state.factor)
+        return small.train(x, small.factor)
 
     first, second = compile_step(step), compile_step(step)
-    return Case(lambda x: (first(x), second(x)), lambda n: setattr(state, "factor", 1.0 + n), small.watch)
+    return small.case(lambda x: (first(x), second(x)))
 
 
 @scenario()
@@ -131,29 +93,22 @@ def compiled_partial(compile_step):
 
 @scenario()
 def compiled_object_with_call(compile_step):
-    class Step:
-        def __init__(self):
-            self.small, self.factor = Small(), 1.0
-
+    class Step(Scaled):
         def __call__(self, x):
-            return self.small.train(x, self.factor)
+            return self.train(x, self.factor)
 
     made = Step()
-    return Case(compile_step(made), lambda n: setattr(made, "factor", 1.0 + n), made.small.watch)
+    return made.case(compile_step(made))
 
 
 @scenario()
 def compiled_bound_method(compile_step):
-    class Learner:
-        def __init__(self):
-            self.small, self.factor = Small(), 1.0
-
+    class Learner(Scaled):
         def step(self, x):
-            return self.small.train(x, self.factor)
+            return self.train(x, self.factor)
 
     learner = Learner()
-    step = compile_step(learner.step)
-    return Case(step, lambda n: setattr(learner, "factor", 1.0 + n), learner.small.watch)
+    return learner.case(compile_step(learner.step))
 
 
 @scenario()
@@ -172,23 +127,23 @@ def recursive_step(compile_step):
 
 @scenario()
 def called_from_several_threads_in_turn(compile_step):
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
-    fast = compile_step(lambda x: small.train(x, state.factor))
+    small = Scaled()
+    fast = compile_step(lambda x: small.train(x, small.factor))
 
     def call(x):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return pool.submit(fast, x).result()
 
-    return Case(call, lambda n: setattr(state, "factor", 1.0 + n), small.watch)
+    return small.case(call)
 
 
 @scenario()
 def changed_by_another_thread(compile_step):
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
-    fast = compile_step(lambda x: small.train(x, state.factor))
+    small = Scaled()
+    fast = compile_step(lambda x: small.train(x, small.factor))
 
     def change(n):
-        thread = threading.Thread(target=lambda: setattr(state, "factor", 1.0 + n))
+        thread = threading.Thread(target=lambda: small.change(n))
         thread.start()
         thread.join()
 
@@ -197,7 +152,7 @@ def changed_by_another_thread(compile_step):
 
 @scenario()
 def many_programs_and_back():
-    """Ten values in turn: more than are kept."""
+    """Five values in turn."""
     state = types.SimpleNamespace(factor=1.0)
 
     def each(n, result):
@@ -262,10 +217,10 @@ def gradients_of_two_steps(compile_step):
 
 @scenario()
 def eager_and_compiled_steps_in_turn(compile_step):
-    small, state = Small(), types.SimpleNamespace(factor=1.0)
+    small = Scaled()
 
     def step(x):
-        return small.train(x, state.factor)
+        return small.train(x, small.factor)
 
     fast, calls = compile_step(step), []
 
@@ -273,7 +228,7 @@ def eager_and_compiled_steps_in_turn(compile_step):
         calls.append(1)
         return (step if len(calls) % 3 == 0 else fast)(x)
 
-    return Case(call, lambda n: setattr(state, "factor", 1.0 + n), small.watch)
+    return small.case(call)
 
 
 @scenario()

@@ -1,4 +1,4 @@
-"""Models changed between two calls: layers, parameters, buffers, hooks, gradients asked for."""
+"""Models changed between two calls: layers, parameters, buffers, hooks, requires_grad."""
 
 import copy
 import gc
@@ -158,10 +158,13 @@ MODEL_CHANGES = {
 NEUTRAL = ("grad_cleared", "gc_collect", "state_dict_taken", "deep_copied", "used_eagerly", "eval_and_back")
 for name, change in MODEL_CHANGES.items():
     hooked = "hook" in name  # a hook's Python may do anything: eager's values, or a refusal
-    neutral = name in NEUTRAL and name != "used_eagerly"
-    add(f"models/{name}", trained(change), "either" if hooked else "works", neutral or name == "used_eagerly")
+    add(f"models/{name}", trained(change), "either" if hooked else "works", name in NEUTRAL)
 
-NORM = (nn.BatchNorm1d, lambda: nn.BatchNorm1d(4))
+
+def norm():
+    return nn.BatchNorm1d(4)
+
+
 BUFFER_CHANGES = {
     "buffer_replaced": lambda m, o, n: setattr(m[2], "running_mean", rv.full((4,), float(n))),
     "buffer_written": lambda m, o, n: m[2].running_mean.add_(float(n)),
@@ -176,7 +179,7 @@ BUFFER_CHANGES = {
     "norm_weight_written": lambda m, o, n: m[2].weight.data.fill_(float(n)),
 }
 for name, change in BUFFER_CHANGES.items():
-    add(f"models/{name}", trained(change, NORM[1]))
+    add(f"models/{name}", trained(change, norm))
 
 
 def hooks_removed(register):

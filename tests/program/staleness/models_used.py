@@ -5,7 +5,7 @@ import types
 import ranvier as rv
 from program.staleness.judge import Case, add, labelled, scenario
 from program.staleness.models_changed import sgd
-from program.staleness.small import network
+from program.staleness.small import descends, network
 from ranvier import nn
 from ranvier.nn import functional as F
 
@@ -20,12 +20,7 @@ def used(forward):
         model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
         optimizer = sgd(model)
 
-        def step(x):
-            optimizer.zero_grad()
-            loss = (forward(model, x) ** 2).mean() + (model[2].weight ** 2).sum()
-            loss.backward()
-            optimizer.step()
-            return loss
+        step = descends(lambda x: (forward(model, x) ** 2).mean() + (model[2].weight ** 2).sum(), optimizer)
 
         def change(n):
             if n == 1:

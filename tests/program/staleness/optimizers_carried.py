@@ -2,25 +2,28 @@
 
 import numpy as np
 import ranvier as rv
-from program.staleness.judge import Case, add, scenario
+from program.staleness.judge import Case, add, default_inputs, scenario
 from program.staleness.optimizers_changed import Two
+from program.staleness.small import descends, squares
 from ranvier import nn, optim
 from ranvier.optim import lr_scheduler, swa_utils
 
 
-def carried(zero):
-    """Gradients that are added up over calls, which `zero(two, n)` sets back now and then."""
+def carried(change, drops=False):
+    """Gradients that are added up over calls, or that the step drops at its end; the caller changes them."""
 
     def build():
         two = Two(optim.SGD, momentum=0.9)
 
         def step(x):
-            loss = (x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()
+            loss = two.loss(x)
             loss.backward()
             two.optimizer.step()
+            if drops:
+                two.optimizer.zero_grad()
             return loss
 
-        return Case(step, lambda n: zero(two, n), two.watch)
+        return Case(step, lambda n: change(two, n), two.watch)
 
     return build
 
@@ -40,31 +43,13 @@ for name, zero in ZEROS.items():
     add(f"optimizers/carried-{name}", carried(zero))
 
 
-def dropped_after(change):
-    """Gradients are dropped at the end of the step, and the caller gives some before the next one."""
-
-    def build():
-        two = Two(optim.SGD, momentum=0.9)
-
-        def step(x):
-            loss = (x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()
-            loss.backward()
-            two.optimizer.step()
-            two.optimizer.zero_grad()
-            return loss
-
-        return Case(step, lambda n: change(two, n), two.watch)
-
-    return build
-
-
 GIVEN = {
     "grad_set": lambda t, n: setattr(t.a, "grad", rv.full((3,), float(n))),
     "backward_outside": lambda t, n: (t.a * 2).sum().backward(),
     "all_set": lambda t, n: [setattr(p, "grad", rv.ones(*p.shape)) for p in (t.a, t.b)],
 }
 for name, change in GIVEN.items():
-    add(f"optimizers/dropped_after-{name}", dropped_after(change))
+    add(f"optimizers/dropped_after-{name}", carried(change, drops=True))
 
 
 def gradients_from_outside(change):
@@ -97,16 +82,13 @@ def step_with_the_callers_gradients():
     """The compiled function updates only; the caller computes the gradients."""
     two = Two(optim.Adam)
 
-    def step():
-        two.optimizer.step()
-
     def inputs(n):
         rng = np.random.default_rng(n)
         two.a.grad = rv.tensor(rng.standard_normal(3).astype(np.float32))
         two.b.grad = None if n in (5, 6) else rv.tensor(rng.standard_normal((2, 3)).astype(np.float32))
         return ()
 
-    return Case(step, None, two.watch, inputs)
+    return Case(lambda: two.optimizer.step(), None, two.watch, inputs)
 
 
 SCHEDULES = {
@@ -177,14 +159,7 @@ def averaged_model_updated_between_calls():
     model = nn.Linear(3, 3)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     averaged = swa_utils.AveragedModel(model)
-
-    def step(x):
-        optimizer.zero_grad()
-        loss = (model(x) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = descends(squares(model), optimizer)
     return Case(step, None, [model, averaged], each=lambda n, loss: averaged.update_parameters(model))
 
 
@@ -213,7 +188,7 @@ def lbfgs():
     def step(x):
         def closure():
             optimizer.zero_grad()
-            loss = (model(x) ** 2).mean()
+            loss = squares(model)(x)
             loss.backward()
             return loss
 
@@ -242,14 +217,9 @@ def clipping_limit_changed():
     model, state = nn.Linear(3, 3), {"limit": 0.1}
     optimizer = optim.SGD(model.parameters(), lr=0.1)
 
-    def step(x):
-        optimizer.zero_grad()
-        loss = (model(x) ** 2).mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), state["limit"])
-        optimizer.step()
-        return loss
-
+    step = descends(
+        squares(model), optimizer, lambda: nn.utils.clip_grad_norm_(model.parameters(), state["limit"])
+    )
     return Case(step, lambda n: state.update(limit=0.1 + n), [model])
 
 
@@ -258,14 +228,7 @@ def clipping_list_changed():
     model = nn.Linear(3, 3)
     optimizer, clipped = optim.SGD(model.parameters(), lr=0.1), [model.weight]
 
-    def step(x):
-        optimizer.zero_grad()
-        loss = (model(x) ** 2).mean()
-        loss.backward()
-        nn.utils.clip_grad_value_(clipped, 0.01)
-        optimizer.step()
-        return loss
-
+    step = descends(squares(model), optimizer, lambda: nn.utils.clip_grad_value_(clipped, 0.01))
     return Case(step, lambda n: clipped.append(model.bias) if n == 1 else clipped.pop(), [model])
 
 
@@ -302,14 +265,12 @@ def update_every_second_call_by_an_argument():
     two = Two(optim.SGD, momentum=0.5)
 
     def step(x, updates):
-        loss = (x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()
+        loss = two.loss(x)
         loss.backward()
         if updates:
             two.optimizer.step()
             two.optimizer.zero_grad()
         return loss
-
-    from program.staleness.judge import default_inputs
 
     return Case(step, None, two.watch, lambda n: (*default_inputs(n), n % 2 == 0))
 
@@ -320,7 +281,7 @@ def update_every_second_call_by_a_counter():
 
     def step(x):
         state["calls"] += 1
-        loss = (x * two.a).sum() * 0.3 + (x @ two.b.T).tanh().sum()
+        loss = two.loss(x)
         loss.backward()
         if state["calls"] % 2 == 0:
             two.optimizer.step()

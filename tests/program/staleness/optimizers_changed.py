@@ -64,9 +64,12 @@ class Two:
             given = [{"params": [self.a]}, {"params": [self.b], "lr": 0.01}]
         self.optimizer = kind(given, **{"lr": 0.05, **settings})
 
+    def loss(self, x):
+        return (x * self.a).sum() * 0.3 + (x @ self.b.T).tanh().sum()
+
     def step(self, x):
         self.optimizer.zero_grad()
-        loss = (x * self.a).sum() * 0.3 + (x @ self.b.T).tanh().sum()
+        loss = self.loss(x)
         loss.backward()
         self.optimizer.step()
         return loss
@@ -97,7 +100,7 @@ for label, (kind, arguments, more) in CLASSES.items():
         add(f"optimizers/{label}-{name}", setting(kind, arguments, name, values))
 
 
-def changed(change, kind=optim.Adam, groups=False, neutral=False, **settings):
+def changed(change, kind=optim.Adam, groups=False, **settings):
     def build():
         two = Two(kind, groups, **settings)
         return Case(two.step, lambda n: change(two, n), lambda: [two.a, two.b, two.optimizer])
@@ -139,84 +142,55 @@ def replace_parameters(two, n):
     two.optimizer.param_groups[0]["params"][0] = two.a
 
 
+def groups(two):
+    return two.optimizer.param_groups
+
+
+def state(two):
+    return two.optimizer.state[two.a]
+
+
 CHANGES = {
-    "group_added": (add_group, {}),
-    "group_removed": (lambda t, n: t.optimizer.param_groups.pop() if n < 3 else None, {"groups": True}),
-    "groups_cleared": (lambda t, n: t.optimizer.param_groups.clear(), {}),
-    "groups_replaced": (
-        lambda t, n: setattr(t.optimizer, "param_groups", [{**t.optimizer.param_groups[0], "lr": 0.1 * n}]),
-        {},
-    ),
-    "group_replaced": (
-        lambda t, n: t.optimizer.param_groups.__setitem__(0, {**t.optimizer.param_groups[0], "lr": 0.1 * n}),
-        {},
-    ),
-    "groups_swapped": (
-        lambda t, n: t.optimizer.param_groups.reverse(),
-        {"groups": True},
-    ),
-    "second_group_lr": (lambda t, n: t.optimizer.param_groups[1].update(lr=0.1 * n), {"groups": True}),
-    "second_group_betas": (
-        lambda t, n: t.optimizer.param_groups[1].update(betas=(0.1 * n, 0.9)),
-        {"groups": True},
-    ),
-    "parameter_removed": (
-        lambda t, n: t.optimizer.param_groups[0]["params"].pop() if n < 3 else None,
-        {"kind": optim.SGD},
-    ),
-    "parameter_swapped_out": (replace_parameters, {}),
-    "parameters_in_another_list": (
-        lambda t, n: t.optimizer.param_groups[0].update(params=[t.a] if n % 2 else [t.a, t.b]),
-        {},
-    ),
-    "parameters_in_another_order": (
-        lambda t, n: t.optimizer.param_groups[0]["params"].reverse(),
-        {"neutral": False},
-    ),
-    "state_cleared": (lambda t, n: t.optimizer.state.clear(), {}),
-    "state_cleared_sgd": (lambda t, n: t.optimizer.state.clear(), {"kind": optim.SGD, "momentum": 0.9}),
-    "state_of_one_cleared": (lambda t, n: t.optimizer.state[t.a].clear(), {}),
-    "state_of_one_deleted": (lambda t, n: t.optimizer.state.pop(t.a, None), {}),
-    "state_array_zeroed": (lambda t, n: t.optimizer.state[t.a]["exp_avg"].fill(0), {}),
-    "state_array_replaced": (
-        lambda t, n: t.optimizer.state[t.a].update(exp_avg=np.full(3, 0.1 * n, np.float32)),
-        {},
-    ),
-    "step_count_reset": (lambda t, n: t.optimizer.state[t.a]["step"].fill(0), {}),
-    "step_count_replaced": (lambda t, n: t.optimizer.state[t.a].update(step=np.array(0.0)), {}),
-    "state_loaded": (load_state, {}),
-    "fresh_state_loaded": (load_fresh, {}),
-    "optimizer_replaced": (replace_optimizer, {}),
-    "optimizer_of_the_same_kind": (replace_with_the_same_kind, {}),
-    "settings_reset_by_update": (
-        lambda t, n: t.optimizer.param_groups[0].update(lr=0.1 * n, weight_decay=0.1, eps=0.1),
-        {},
-    ),
-    "lr_as_numpy": (lambda t, n: t.optimizer.param_groups[0].update(lr=np.float64(0.1 * n)), {}),
-    "lr_as_int": (lambda t, n: t.optimizer.param_groups[0].update(lr=n), {"kind": optim.SGD}),
-    "defaults_changed": (lambda t, n: t.optimizer.defaults.update(lr=0.1 * n), {"neutral": True}),
-    "zero_grad_outside": (lambda t, n: t.optimizer.zero_grad(), {"neutral": True}),
-    "stepped_outside": (lambda t, n: t.optimizer.step(), {}),
-    "gradient_set_outside": (lambda t, n: setattr(t.a, "grad", rv.ones(3)), {"neutral": True}),
-    "frozen": (lambda t, n: t.a.requires_grad_(n % 2 == 0), {}),
-    "deep_copied": (lambda t, n: setattr(t, "optimizer", copy.deepcopy(t.optimizer)), {"neutral": None}),
+    "group_added": add_group,
+    "group_removed": lambda t, n: groups(t).pop() if n < 3 else None,
+    "groups_cleared": lambda t, n: groups(t).clear(),
+    "groups_replaced": lambda t, n: setattr(t.optimizer, "param_groups", [{**groups(t)[0], "lr": 0.1 * n}]),
+    "group_replaced": lambda t, n: groups(t).__setitem__(0, {**groups(t)[0], "lr": 0.1 * n}),
+    "groups_swapped": lambda t, n: groups(t).reverse(),
+    "second_group_lr": lambda t, n: groups(t)[1].update(lr=0.1 * n),
+    "second_group_betas": lambda t, n: groups(t)[1].update(betas=(0.1 * n, 0.9)),
+    "parameter_removed": lambda t, n: groups(t)[0]["params"].pop() if n < 3 else None,
+    "parameter_swapped_out": replace_parameters,
+    "parameters_in_another_list": lambda t, n: groups(t)[0].update(params=[t.a] if n % 2 else [t.a, t.b]),
+    "parameters_in_another_order": lambda t, n: groups(t)[0]["params"].reverse(),
+    "state_cleared": lambda t, n: t.optimizer.state.clear(),
+    "state_of_one_cleared": lambda t, n: state(t).clear(),
+    "state_of_one_deleted": lambda t, n: t.optimizer.state.pop(t.a, None),
+    "state_array_zeroed": lambda t, n: state(t)["exp_avg"].fill(0),
+    "state_array_replaced": lambda t, n: state(t).update(exp_avg=np.full(3, 0.1 * n, np.float32)),
+    "step_count_reset": lambda t, n: state(t)["step"].fill(0),
+    "step_count_replaced": lambda t, n: state(t).update(step=np.array(0.0)),
+    "state_loaded": load_state,
+    "fresh_state_loaded": load_fresh,
+    "optimizer_replaced": replace_optimizer,
+    "optimizer_of_the_same_kind": replace_with_the_same_kind,
+    "settings_reset_by_update": lambda t, n: groups(t)[0].update(lr=0.1 * n, weight_decay=0.1, eps=0.1),
+    "lr_as_numpy": lambda t, n: groups(t)[0].update(lr=np.float64(0.1 * n)),
+    "lr_as_int": lambda t, n: groups(t)[0].update(lr=n),
+    "defaults_changed": lambda t, n: t.optimizer.defaults.update(lr=0.1 * n),
+    "zero_grad_outside": lambda t, n: t.optimizer.zero_grad(),
+    "stepped_outside": lambda t, n: t.optimizer.step(),
+    "frozen": lambda t, n: t.a.requires_grad_(n % 2 == 0),
 }
-for name, (change, more) in CHANGES.items():
-    more = dict(more)
-    neutral = more.pop("neutral", False)
-    if neutral is None:
-        continue
-    if neutral and name == "gradient_set_outside":
-        continue
-    add(f"optimizers/{name}", changed(change, **more), neutral=neutral)
-    if neutral is False and more.get("kind", optim.Adam) is optim.Adam and not more.get("groups"):
-        for kind in (optim.SGD, optim.RMSprop):
-            if (
-                "state_array" in name
-                or "step_count" in name
-                or "settings_reset" in name
-                or "state_cleared" in name
-            ):
-                continue
-            arguments = {"momentum": 0.9} if kind is optim.SGD else {"centered": True}
-            add(f"optimizers/{name}-{kind.__name__}", changed(change, **{**more, **arguments, "kind": kind}))
+NEUTRAL = ("defaults_changed", "zero_grad_outside")
+OF_GROUPS = ("group_removed", "groups_swapped", "second_group_lr", "second_group_betas")
+OF_SGD = ("parameter_removed", "lr_as_int")
+OF_ADAM = (*NEUTRAL, "state_array_zeroed", "state_array_replaced", "step_count_reset", "step_count_replaced")
+for name, change in CHANGES.items():
+    if name not in OF_SGD:
+        add(f"optimizers/{name}", changed(change, groups=name in OF_GROUPS), neutral=name in NEUTRAL)
+    if name not in OF_GROUPS + OF_ADAM:
+        momentum = {} if name in OF_SGD else {"momentum": 0.9}
+        add(f"optimizers/{name}-SGD", changed(change, optim.SGD, **momentum))
+    if name not in OF_GROUPS + OF_ADAM + OF_SGD:
+        add(f"optimizers/{name}-RMSprop", changed(change, optim.RMSprop, centered=True))

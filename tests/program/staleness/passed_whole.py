@@ -214,6 +214,11 @@ OBJECTS: dict[str, tuple[Callable[[], Any], Callable[[Any], float], Callable[[An
         lambda o: float(o["a"][0]) + 1.0,
         lambda o, v: o["a"].fill(v),
     ),
+    "numpy_row": (
+        lambda: np.ones(1, [("value", "f4")])[0],
+        lambda o: float(o["value"]),
+        lambda o, v: o.__setitem__("value", v),
+    ),
     "numpy_scalar_array": (lambda: np.array(1.0), lambda o: float(o), lambda o, v: o.fill(v)),
     "numpy_item": (lambda: np.ones(3), lambda o: o[1].item(), lambda o, v: o.fill(v)),
     "numpy_tolist": (lambda: np.ones(3), lambda o: o.tolist()[1], lambda o, v: o.fill(v)),

@@ -5,7 +5,7 @@ import dataclasses
 import enum
 import types
 
-from program.staleness.places import Plain, place
+from program.staleness.places import PLACES, Plain, place
 
 
 @place(kinds="some")
@@ -18,54 +18,27 @@ def slots(v, patch):
     return lambda: holder.value, lambda new: setattr(holder, "value", new)
 
 
-@place(kinds="some")
-def class_attribute(v, patch):
-    class Holder:
-        value = v
+def attribute_of_classes(read, written):
+    """read: of a class, its subclass and an object of the subclass; written: which of them gets the value."""
 
-    return lambda: Holder.value, lambda new: setattr(Holder, "value", new)
+    def make(v, patch):
+        base = type("Base", (), {"value": v})
+        derived = type("Derived", (base,), {})
+        things = base, derived, derived()
+        return lambda: read(*things), lambda new: setattr(things[written], "value", new)
 
-
-@place(kinds="some")
-def class_attribute_through_instance(v, patch):
-    class Holder:
-        value = v
-
-    holder = Holder()
-    return lambda: holder.value, lambda new: setattr(Holder, "value", new)
+    return make
 
 
-@place(kinds="some")
-def inherited_class_attribute(v, patch):
-    class Base:
-        value = v
-
-    class Holder(Base):
-        pass
-
-    holder = Holder()
-    return lambda: holder.value, lambda new: setattr(Base, "value", new)
-
-
-@place(kinds="some")
-def class_attribute_shadowed_by_the_instance(v, patch):
-    class Holder:
-        value = v
-
-    holder = Holder()
-    return lambda: holder.value, lambda new: setattr(holder, "value", new)
-
-
-@place(kinds="some")
-def class_attribute_shadowed_by_a_subclass(v, patch):
-    class Base:
-        value = v
-
-    class Holder(Base):
-        pass
-
-    holder = Holder()
-    return lambda: holder.value, lambda new: setattr(Holder, "value", new)
+OF_CLASSES = {
+    "class_attribute": (lambda base, derived, x: base.value, 0),
+    "class_attribute_of_a_subclass": (lambda base, derived, x: derived.value, 0),
+    "inherited_class_attribute": (lambda base, derived, x: x.value, 0),
+    "class_attribute_shadowed_by_a_subclass": (lambda base, derived, x: x.value, 1),
+    "class_attribute_shadowed_by_the_instance": (lambda base, derived, x: x.value, 2),
+}
+for name, (read, written) in OF_CLASSES.items():
+    PLACES[name] = attribute_of_classes(read, written), "works", "some"
 
 
 @place(kinds="some")

@@ -63,7 +63,7 @@ def method(patch):
 
     holder = Holder()
     return (
-        holder.get.__func__ and (lambda: holder.get()),
+        lambda: holder.get(),
         lambda: delattr(Holder, "get"),
         lambda v: setattr(Holder, "get", lambda self: v),
     )
@@ -120,12 +120,7 @@ def attribute_deleted_shows_the_class():
 
 @scenario("either")
 def dict_of_an_object_replaced():
-    holder = types.SimpleNamespace(value=1.0)
-
-    class Holder:
-        pass
-
-    holder = Holder()
+    holder = type("Holder", (), {})()
     holder.value = 1.0
     return reading(lambda: holder.value, lambda n: setattr(holder, "__dict__", {"value": 1.0 + n}))
 
@@ -147,65 +142,39 @@ def bases_of_a_class_replaced():
     )
 
 
-@scenario("either")
-def property_put_on_the_class():
-    class Holder:
-        pass
+class Descriptor:
+    def __init__(self, value):
+        self.value = value
 
-    holder = Holder()
-    holder.value = 1.0
+    def __get__(self, owner, kind=None):
+        return self.value
 
-    def change(n):
-        Holder.value = property(lambda self: 1.0 + n)
-
-    return reading(lambda: holder.value, change)
+    def __set__(self, owner, value):
+        raise AttributeError
 
 
-@scenario("either")
-def descriptor_put_on_the_class():
-    class Holder:
-        pass
+def put_on_the_class(name, made):
+    """The class of an object with the attribute `value` gets another attribute."""
 
-    class Descriptor:
-        def __init__(self, value):
-            self.value = value
+    def build():
+        holder = type("Holder", (), {})()
+        if name != "__getattr__":  # which is called for a missing attribute
+            holder.value = 1.0
+        return reading(
+            lambda: getattr(holder, "value", 1.0), lambda n: setattr(type(holder), name, made(1.0 + n))
+        )
 
-        def __get__(self, owner, kind=None):
-            return self.value
-
-        def __set__(self, owner, value):
-            raise AttributeError
-
-    holder = Holder()
-    holder.value = 1.0
-    return reading(lambda: holder.value, lambda n: setattr(Holder, "value", Descriptor(1.0 + n)))
+    return build
 
 
-@scenario("either")
-def getattribute_put_on_the_class():
-    class Holder:
-        pass
-
-    holder = Holder()
-    holder.value = 1.0
-
-    def change(n):
-        Holder.__getattribute__ = lambda self, name: 1.0 + n
-
-    return reading(lambda: holder.value, change)
-
-
-@scenario("either")
-def getattr_put_on_the_class():
-    class Holder:
-        pass
-
-    holder = Holder()
-
-    def change(n):
-        Holder.__getattr__ = lambda self, name: 1.0 + n
-
-    return reading(lambda: getattr(holder, "value", 1.0), change)
+PUT_ON_THE_CLASS = {
+    "property": ("value", lambda v: property(lambda self: v)),
+    "descriptor": ("value", Descriptor),
+    "getattribute": ("__getattribute__", lambda v: lambda self, name: v),
+    "getattr": ("__getattr__", lambda v: lambda self, name: v),
+}
+for what, (name, made) in PUT_ON_THE_CLASS.items():
+    add(f"removed/{what}_put_on_the_class", put_on_the_class(name, made), "either")
 
 
 def special(name, read, function):

@@ -27,6 +27,18 @@ class Small:
         return [self.w, self.optimizer]
 
 
+class Scaled(Small):
+    """Small with a factor that changes."""
+
+    factor = 1.0
+
+    def change(self, n):
+        self.factor = 1.0 + n
+
+    def case(self, step, **more):
+        return Case(step, self.change, self.watch, **more)
+
+
 def reading(read, change=None, **more):
     """A step with the factor that `read` returns; `change` changes it."""
     return trains(lambda x: (x, read()), change, **more)
@@ -43,9 +55,41 @@ def sets(name):
     return lambda owner, value: setattr(owner, name, value)
 
 
+class Counts(nn.Module):
+    """A layer that counts its calls; after `limit` calls its results are doubled."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.layer, self.calls, self.limit = nn.Linear(3, 3), 0, limit
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x) * (2.0 if self.calls > self.limit else 1.0)
+
+
 def network(*more, seed=0):
     rv.manual_seed(seed)
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), *more, nn.Linear(4, 3))
+
+
+def descends(loss_of, optimizer, between=None):
+    """A training step; between: what is done after backward."""
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = loss_of(x)
+        loss.backward()
+        if between is not None:
+            between()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def squares(model):
+    """The loss of a model without labels."""
+    return lambda x: (model(x) ** 2).mean()
 
 
 def classifies(model, optimizer):

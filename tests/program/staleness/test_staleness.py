@@ -14,7 +14,7 @@ from program.staleness.random_reads import judge_random
 from program.staleness.random_training import judge_random_fit, judge_training
 from program.staleness.trainers import judge_fit
 
-RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "40"))
+RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "20"))
 RIGHT = {"replayed", "recorded again", "eager", "refused", "warned"}
 
 
@@ -49,7 +49,7 @@ def test_numbers_from_outside_are_not_kept(name):
     with contextlib.suppress(rv.CaptureError):
         for _ in range(9):
             found.add(fast(x).item())
-        assert len(found) > 2, "replays go on with the number of the recording"
+        assert len(found) > 2, "replays use the number of the recording"
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ class Late(Frozen):
 @pytest.mark.parametrize(
     "name", ["places/global_name-float", "models/freeze_one", "calls/structure_dict-same"]
 )
-def test_the_judge_finds_what_is_stale(name, monkeypatch):
+def test_the_judge_finds_stale_results(name, monkeypatch):
     for kind, expected in ((Frozen, "wrong"), (Late, "wrong"), (Refusing, "refused, though it should work")):
         monkeypatch.setattr(rv, "compile", kind)
         assert judge(SCENARIOS[name], LATE)[0] == expected

@@ -1,5 +1,6 @@
 """A value changes while `Trainer.fit` runs: with compile=True the bits of compile=False, or one warning."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,17 +50,26 @@ def add(name: str, build: Callable[[], Setup], expects: str = "works", neutral: 
         FITS[f"{name}-by_{by}"] = Fit(build, expects, neutral, by)
 
 
-class Watch(rv.Callback):
-    """Records the state after each epoch; this alone does not make Trainer run epochs step by step."""
+class Differs(Exception):
+    """Ends a fit."""
 
-    def __init__(self):
-        self.seen = []
+
+class Watch(rv.Callback):
+    """Records the state after each epoch; this alone does not make Trainer run epochs step by step.
+
+    unlike: the fit ends at the first difference from these states.
+    """
+
+    def __init__(self, unlike=None):
+        self.seen, self.unlike = [], unlike
 
     def on_epoch_end(self, epoch, logs):
         found = {}
         describe(dict(logs), "logs", found, frozenset())
         describe([self.trainer.model, self.trainer.optimizer], "watched", found, frozenset())
         self.seen.append(found)
+        if self.unlike is not None and found != self.unlike[epoch]:
+            raise Differs
 
 
 class ByBatches(rv.Callback):
@@ -98,21 +108,24 @@ class Loader:
             yield X[start : start + 8], self.y[start : start + 8]
 
 
-def fit(one: Fit, compiled: bool, changed: bool = True) -> tuple[list[dict[str, Any]], list[str]]:
+def fit(
+    one: Fit, compiled: bool, unlike: list[dict[str, Any]] | None = None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """States after the epochs, and warnings; unlike: without the changes, to the first difference."""
     rv.manual_seed(11)
     setup = one.build()
     trainer = rv.Trainer(setup.model, setup.loss, setup.optimizer, compile=compiled, **(setup.settings or {}))
-    watch = Watch()
+    watch = Watch(unlike)
 
     def change(n):
-        if changed:
+        if unlike is None:
             setup.change(trainer, n)
 
     callbacks = {"callback": [ByBatches(change)], "epochs": [ByEpochs(change)], "data": []}[one.by]
     y = Z if setup.regression else Y
     data = (Loader(y, change),) if one.by == "data" else (X, y)
     more = {} if one.by == "data" else {"batch_size": 8}
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, contextlib.suppress(Differs):
         warnings.simplefilter("always")
         trainer.fit(*data, epochs=4, validation_data=(X[:10], y[:10]), callbacks=[*callbacks, watch], **more)
     return watch.seen, [str(w.message) for w in caught]
@@ -120,7 +133,8 @@ def fit(one: Fit, compiled: bool, changed: bool = True) -> tuple[list[dict[str, 
 
 def judge_fit(one: Fit) -> tuple[str, str]:
     expected, before = fit(one, False)
-    effect = difference(fit(one, False, changed=False)[0], expected)
+    unchanged, _ = fit(one, False, unlike=expected)
+    effect = difference(unchanged, expected[: len(unchanged)])
     assert bool(effect) != one.neutral, f"the change has {'an' if effect else 'no'} effect: {effect}"
     got, warned = fit(one, True)
     warned = [text for text in warned if text not in before]

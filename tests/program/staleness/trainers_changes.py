@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import ranvier as rv
-from program.staleness.models_changed import NORM, backward_scale, hook_scale, pre_scale
+from program.staleness.models_changed import backward_scale, hook_scale, norm, pre_scale
+from program.staleness.optimizers_carried import SCHEDULES
+from program.staleness.small import Counts
 from program.staleness.trainers import Setup, X, add, model_of, with_model
 from ranvier import nn, optim
 from ranvier.nn import functional as F
-from ranvier.optim import lr_scheduler
 
 # changes: (trainer, n)
 CHANGES: dict[str, tuple[Any, ...]] = {
@@ -22,8 +23,8 @@ CHANGES: dict[str, tuple[Any, ...]] = {
         lambda t, n: setattr(t.model[2], "negative_slope", 0.2 * n),
         lambda: nn.LeakyReLU(0.1),
     ),
-    "norm_eps": (lambda t, n: setattr(t.model[2], "eps", 0.1 * n), NORM[1]),
-    "norm_momentum": (lambda t, n: setattr(t.model[2], "momentum", 0.2 * n), NORM[1]),
+    "norm_eps": (lambda t, n: setattr(t.model[2], "eps", 0.1 * n), norm),
+    "norm_momentum": (lambda t, n: setattr(t.model[2], "momentum", 0.2 * n), norm),
     "layer_replaced": (lambda t, n: t.model.__setitem__(1, (None, nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n]),),
     "layer_appended": (lambda t, n: t.model.append(nn.Tanh()),),
     "layer_inserted": (lambda t, n: t.model.insert(2, nn.Linear(4, 4)),),
@@ -39,7 +40,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "state_loaded": (
         lambda t, n: t.model.load_state_dict({k: v * 1.5 for k, v in t.model.state_dict().items()}),
     ),
-    "statistics_reset": (lambda t, n: t.model[2].reset_running_stats(), NORM[1]),
+    "statistics_reset": (lambda t, n: t.model[2].reset_running_stats(), norm),
     "forward_replaced": (lambda t, n: setattr(t.model[1], "forward", lambda x: x * (1.0 + n)),),
     "forward_hook": (lambda t, n: t.model[0].register_forward_hook(hook_scale(n)),),
     "forward_pre_hook": (lambda t, n: t.model[0].register_forward_pre_hook(pre_scale(n)),),
@@ -232,16 +233,7 @@ for name, make in OWN.items():
 
 
 def counting_model():
-    class Counts(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer, self.calls = nn.Linear(3, 3), 0
-
-        def forward(self, x):
-            self.calls += 1
-            return self.layer(x) * (2.0 if self.calls > 9 else 1.0)
-
-    return Counts(), lambda t, n: setattr(t.model.layer.weight, "data", t.model.layer.weight.detach() * 1.5)
+    return Counts(9), lambda t, n: setattr(t.model.layer.weight, "data", t.model.layer.weight.detach() * 1.5)
 
 
 add("fit/own_model_counts", with_own_model(counting_model), "either")
@@ -258,9 +250,4 @@ def scheduled(make):
 
 
 for name in ("StepLR", "OneCycleLR", "CyclicLR"):
-    kinds = {
-        "StepLR": lambda o: lr_scheduler.StepLR(o, 1, 0.5),
-        "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 0.1, 20),
-        "CyclicLR": lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 2),
-    }
-    add(f"fit/schedule_{name}", scheduled(kinds[name]))
+    add(f"fit/schedule_{name}", scheduled(SCHEDULES[name]))
