@@ -9,7 +9,7 @@ import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import augment
 
-EPOCHS, BATCH, SEEDS = 80, 32, (0, 1)
+EPOCHS, BATCH, SEEDS = 50, 32, (0, 1)
 WRONG = 0.2  # of the training labels
 
 # what each run adds to the same network, samples and optimizer

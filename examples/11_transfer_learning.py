@@ -11,7 +11,7 @@ from ranvier import nn, optim
 X, Y = rv.data.datasets.load_digits()
 OLD, NEW, UNSEEN = slice(0, 1000), slice(1000, 1400), slice(1400, None)
 SAMPLES = (10, 20, 40, 80)
-DRAWS = 6  # which samples are labelled is random
+DRAWS = 4  # which samples are labelled is random
 
 
 def network(classes: int) -> nn.Sequential:

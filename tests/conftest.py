@@ -41,13 +41,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`pytest -m quick`: the first parameters of each test, without those marked slow and without the folders
-    that train networks or start processes."""
-    seen = set()
+    that train networks or start processes. In the whole suite these come first, so that both processes end
+    with short tests, at the same time."""
+    seen, slow = set(), set()
     for item in items:
         test = item.nodeid.partition("[")[0]
-        if test not in seen and test.split("/")[1] not in NOT_QUICK and not item.get_closest_marker("slow"):
+        if test.split("/")[1] in NOT_QUICK or item.get_closest_marker("slow"):
+            slow.add(item)
+        elif test not in seen:
             item.add_marker("quick")
         seen.add(test)
+    items.sort(key=lambda item: item not in slow)
 
 
 def pytest_collection_finish() -> None:
