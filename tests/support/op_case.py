@@ -154,8 +154,9 @@ class OpCase:
             **dict.fromkeys(("test_gradients", "test_gradients_in_layouts"), cls.differentiable),
             "test_reference_gradients": cls.differentiable,
         }
-        for test in given.keys() - vars(cls).keys():  # pytest does not collect None
-            setattr(cls, test, (getattr(cls, test) or getattr(OpCase, test)) if given[test] else None)
+        for test in [test for test in given if test not in vars(cls)]:  # in the same order in each process
+            chosen = (getattr(cls, test) or getattr(OpCase, test)) if given[test] else None
+            setattr(cls, test, chosen)  # pytest does not collect None
 
     @pytest.fixture(autouse=True)
     def _of_variant(self, variant: dict[str, Any]) -> None:
