@@ -77,7 +77,7 @@ OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 
 @grouped("name", CLASSES)
 def test_layers(name: str) -> None:
-    """A layer that takes a wrong setting refuses it when it is made or when it is called."""
+    """What is never right is refused when a layer is made, what does not fit its input when it is called."""
     make, right = getattr(nn, name), LAYERS.get(name, {})
     shape = (2, 2, 5, 5) if name.endswith("2d") else (2, 3)
     shape = (2, 2, 5) if name.endswith(("1d", "Upsample")) else shape
@@ -96,7 +96,54 @@ def test_layers(name: str) -> None:
             what = f"{name}({key}={describe(wrong)})"
             known = right.get(key, parameter.default) if key != "scale_factor" else None  # one for each axis
             never = never_right(wrong, known) and (name, key) not in IGNORED
-            attempt(lambda k=key, w=wrong: make(**{**right, k: w})(*arrays), what, False, never)
+            layer = attempt(lambda k=key, w=wrong: make(**{**right, k: w}), what, False, never)
+            attempt(lambda made=layer: made and made(*arrays), what, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Softshrink", {"lambd": -1}),
+        ("Hardtanh", {"min_val": 2.0}),
+        ("GELU", {"approximate": "erf"}),
+        ("Softmax", {"dim": 8}),
+        ("HuberLoss", {"delta": 0}),
+        ("MSELoss", {"reduction": "average"}),
+        ("KLDivLoss", {"reduction": "batch"}),
+        ("CrossEntropyLoss", {"label_smoothing": 2}),
+        ("MultiMarginLoss", {"p": 3}),
+        ("TripletMarginLoss", {"p": 0}),
+        ("BCEWithLogitsLoss", {"weight": [1.0, 2.0], "pos_weight": [1.0, 2.0, 3.0]}),
+        ("BatchNorm2d", {"num_features": 2, "momentum": 2}),
+        ("InstanceNorm1d", {"num_features": 2, "eps": -1}),
+        ("LayerNorm", {"normalized_shape": 2, "eps": -1}),
+        ("TransformerEncoderLayer", {"d_model": 4, "nhead": 2, "layer_norm_eps": -1}),
+        ("MaxPool2d", {"kernel_size": 2, "padding": 2}),
+        ("AvgPool2d", {"kernel_size": 2, "divisor_override": 0}),
+        ("AdaptiveAvgPool2d", {"output_size": -1}),
+        ("Upsample", {"scale_factor": 2, "mode": "cubic"}),
+        ("Upsample", {}),
+    ],
+)
+def test_settings_out_of_range_are_refused_when_the_layer_is_made(
+    name: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"\[\w+\] got .*; expected "):
+        getattr(nn, name)(**settings)
+
+
+def test_settings_are_tried_without_a_trace() -> None:
+    """No random number is drawn, no statistic counted; a subclass with its own forward is not run."""
+
+    class Unfinished(nn.Softmax):
+        def forward(self, x: Any) -> Any:
+            raise AssertionError
+
+    state = rv.get_rng_state()
+    norm = nn.BatchNorm1d(2, dtype=rv.float64)
+    assert (norm.training, norm.num_batches_tracked.item()) == (True, 0)
+    Unfinished(1), nn.MaxPool2d(2), nn.CrossEntropyLoss([1.0, 2.0])
+    assert rv.equal(rv.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

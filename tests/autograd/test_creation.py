@@ -168,6 +168,25 @@ def test_sizes_that_do_not_exist():
     refused(ValueError, "[eye] got sizes -1 and None; expected numbers of at least 0", rv.eye, -1)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda f=f: f(1j) for f in (rv.tensor, rv.as_tensor, lambda x: rv.full((2,), x))),
+        *(lambda f=f: f(np.ones(2, complex)) for f in (rv.tensor, rv.from_numpy, rv.Tensor, rv.zeros_like)),
+        *(lambda d=d: rv.zeros(2, dtype=d) for d in (complex, "U3", object, "M8[s]")),
+        *(lambda d=d: rv.ones(2).to(d) for d in (complex, object)),
+        lambda: rv.tensor([1, 2j], dtype=rv.float32),
+        lambda: rv.full_like(rv.ones(2), 1j),
+        lambda: rv.from_numpy(np.array(["a"])),
+    ],
+)
+def test_dtypes_that_no_op_takes(make):
+    with pytest.raises(
+        TypeError, match=r"\[\w+\] got .*; expected (bools, integers or floats|a real number)"
+    ):
+        make()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
 def test_memory_formats(dtype):
     x = rv.tensor(np.arange(24, dtype=dtype).reshape(1, 2, 3, 4))

@@ -181,6 +181,13 @@ def test_equal_extremes_share_the_gradient():
     assert x.grad.tolist() == [0.5, 0, 0.5]
 
 
+@pytest.mark.parametrize("correction", [float("nan"), float("inf"), "1", 1j])
+def test_corrections_are_finite_numbers(correction):
+    for op in (rv.var, rv.std, rv.var_mean):
+        with pytest.raises(ValueError, match=r"\[(var|std)\] got correction .*; expected a finite number"):
+            op(rv.ones(3), correction=correction)
+
+
 def test_wrong_axes():
     with pytest.raises((ValueError, IndexError), match=r"\[sum\] got .*2"):
         rv.ones(2, 2).sum(2)

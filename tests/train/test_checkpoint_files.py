@@ -269,6 +269,13 @@ def test_other_mistakes(tmp_path):
         ({"mode": "up"}, "got mode 'up'"),
     ):
         refused(ValueError, f"[Checkpoint] {message}", rv.Checkpoint, tmp_path, **arguments)
+    for folder in (path, path / "run"):
+        refused(
+            ValueError,
+            f"[Checkpoint] got '{folder}', but '{path}' is a file; expected a folder",
+            rv.Checkpoint,
+            folder,
+        )
 
 
 def test_by_time(tmp_path, monkeypatch):

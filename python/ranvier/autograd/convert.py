@@ -9,6 +9,7 @@ import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.device import device as check_device
+from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.tensor import Tensor
 
 
@@ -50,6 +51,7 @@ def to(
 
 def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
     wanted = x._array.dtype if dtype is None else np.dtype(dtype)
+    require_numbers(name, wanted)
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
     y: Tensor = x if wanted == x._array.dtype else Cast(wanted).apply(x)
     return y if memory_format is None else _laid_out(name, y, memory_format)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import filled, plain
+from ranvier.autograd.memory import filled, plain, require_numbers
 
 Array = np.ndarray[Any, Any]
 
@@ -19,10 +19,10 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     """
     if hasattr(data, "_cell"):  # a Tensor
         return data._array
-    if isinstance(data, np.ndarray):
-        return plain(name, data)
-    if isinstance(data, np.generic):
-        return np.asarray(data)
+    if isinstance(data, (np.ndarray, np.generic)):
+        if data.dtype.kind == "c":
+            require_numbers(name, data.dtype)
+        return plain(name, data) if isinstance(data, np.ndarray) else np.asarray(data)
     if hasattr(data, "detach"):  # a torch tensor
         return data.detach().cpu().numpy()
     if isinstance(data, (list, tuple)) and any(hasattr(item, "_cell") for item in data):
@@ -35,6 +35,8 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         raise ValueError(
             f"[{name}] got data of dtype {array.dtype}; expected numbers in a regular nested list"
         )
+    if array.dtype.kind == "c":
+        require_numbers(name, array.dtype)
     if dtype is None and array.dtype == np.float64 and not _is_of_numpy(data):
         return array.astype(np.float32)
     return array

@@ -52,6 +52,13 @@ def require_size(name: str, shape: Any) -> None:
         )
 
 
+def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
+    """Raises TypeError for a dtype that no op takes: complex numbers, dates, strings, objects."""
+    if dtype.kind not in "biuf":
+        remedy = ": split complex numbers into array.real and array.imag" if dtype.kind == "c" else ""
+        raise TypeError(f"[{name}] got dtype {dtype}; expected bools, integers or floats{remedy}")
+
+
 def native(array: Array) -> Array:
     """The values in the machine's byte order, which the core reads."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -158,6 +165,8 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
 
 def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """A number as an element of this dtype: towards 0 for integers; for bool, whether it is not 0."""
+    if isinstance(value, (complex, np.complexfloating)):
+        raise TypeError(f"[{name}] got {value}; expected a real number")
     if dtype.kind == "f":
         return float(value)
     if dtype.kind == "b":

@@ -9,6 +9,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.config import whole
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -193,7 +194,11 @@ def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
 
 
 def _check_arguments(embed_dim: int, num_heads: int, dropout: float, extra_keys: bool) -> None:
-    if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
+    if (
+        whole(_NAME, "embed_dim", embed_dim) < 1
+        or whole(_NAME, "num_heads", num_heads) < 1
+        or embed_dim % num_heads
+    ):
         raise ValueError(
             f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of embed_dim"
         )

@@ -1,16 +1,19 @@
-"""Records the arguments of a layer's constructor, so that files can describe the layer."""
+"""Records the arguments of a layer's constructor, so that files can describe the layer, and tries them."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+from operator import index
 from typing import Any
+
+from ranvier.autograd.recording import recordings
 
 _PLAIN = (bool, int, float, str, type(None))
 
 
 def record_arguments(cls: Any) -> None:
-    """Wraps the ``__init__`` of a class so that the instance keeps its arguments."""
+    """Wraps the ``__init__`` of a class: the instance keeps its arguments, and its op has accepted them."""
     init = cls.__dict__.get("__init__")
     if init is None:
         return
@@ -18,12 +21,27 @@ def record_arguments(cls: Any) -> None:
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if "_arguments" not in self.__dict__:  # the arguments of a subclass, not those of its base
+        outermost = "_arguments" not in self.__dict__  # a subclass, not its base
+        if outermost:
             bound = signature.bind(self, *args, **kwargs).arguments
             self.__dict__["_arguments"] = dict(list(bound.items())[1:])
         init(self, *args, **kwargs)
+        if outermost and not recordings and type(self).forward.__module__.startswith("ranvier.nn"):
+            example = self._example()
+            if example is not None:
+                self.training = False  # no random numbers are drawn, no statistics change
+                self.forward(*example)
+                self.training = True
 
     cls.__init__ = __init__
+
+
+def whole(op: str, name: str, value: Any) -> int:
+    """A setting that is a whole number, or a TypeError."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"[{op}] got {name} {value!r}; expected a whole number") from None
 
 
 def arguments_of(module: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Convolution(Module):
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, dilation: Any, groups: int
     ) -> None:
         channels = (in_channels, out_channels, groups)
-        if not all(isinstance(n, int) for n in channels) or min(channels) < 1:
+        if not all(isinstance(n, int) and type(n) is not bool for n in channels) or min(channels) < 1:
             raise ValueError(f"[{self.op}] got {_counts(channels)}; expected positive whole numbers")
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"[{self.op}] got {_counts(channels)}; expected channels divisible by groups")
@@ -71,7 +71,9 @@ class Convolution(Module):
 
     def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
         sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.axes
-        if len(sizes) != self.axes or not all(isinstance(v, int) and v >= least for v in sizes):
+        if len(sizes) != self.axes or not all(
+            isinstance(v, int) and type(v) is not bool and v >= least for v in sizes
+        ):
             expected = "an integer or a pair of integers" if self.axes == 2 else "an integer"
             raise ValueError(f"[{self.op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes

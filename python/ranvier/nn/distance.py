@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
@@ -23,6 +24,9 @@ class CosineSimilarity(Module):
         super().__init__()
         self.dim, self.eps = dim, eps
 
+    def _example(self) -> tuple[Any, ...]:
+        return (empty((0,) * 8),) * 2
+
     def forward(self, x1: Any, x2: Any) -> Tensor:
         return ops.cosine_similarity(x1, x2, self.dim, self.eps)
 
@@ -38,6 +42,9 @@ class PairwiseDistance(Module):
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
         self.norm, self.eps, self.keepdim = p, eps, keepdim
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1),) * 2
 
     def forward(self, x1: Any, x2: Any) -> Tensor:
         return ops.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)

@@ -23,7 +23,7 @@ class _Dropout(Module):
             raise ValueError(
                 f"[{type(self).__name__.lower()}] got p {p}; expected a probability, 0 <= p <= 1"
             )
-        self.p = p
+        self.p = float(p)  # of NumPy's numbers, too
         self.inplace = inplace
 
     def forward(self, x: Any) -> Tensor:

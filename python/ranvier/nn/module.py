@@ -121,6 +121,11 @@ class Module(HookRegistration):
                 error.args = (f'{trail["_message"]} (in layer "{path}")',)
         trail["_layer"], trail["_path"] = self, path
 
+    def _example(self) -> tuple[Any, ...] | None:
+        """Empty inputs, with which a layer of this package without state is run when it is made: its op then
+        refuses wrong settings at once."""
+        return None
+
     # --- registration
     def __setattr__(self, name: str, value: Any) -> None:
         attributes = self.__dict__

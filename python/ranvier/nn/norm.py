@@ -7,6 +7,7 @@ starts as ones, bias as zeros.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn.config import whole
 from ranvier.nn.module import Module, Parameter
 
 __all__ = [
@@ -39,6 +41,10 @@ class _Norm(Module):
         self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
 
+    def _empty(self, *shape: int) -> tuple[Tensor]:
+        first: Tensor | None = next(chain(self.parameters(), self.buffers()), None)
+        return (empty(0, *shape, dtype=None if first is None else first.dtype),)
+
     def reset_parameters(self) -> None:
         """weight 1, bias 0."""
         if self.weight is not None:
@@ -59,13 +65,16 @@ class _ChannelNorm(_Norm):
         self, num_features: int, eps: float, momentum: float | None, affine: bool, bias: bool, dtype: Any
     ) -> None:
         super().__init__()
-        if num_features < 0:
+        if whole(self._name, "num_features", num_features) < 0:
             raise ValueError(f"[{self._name}] got {num_features} num_features; expected a number >= 0")
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
         self._make_parameters((num_features,), affine, bias, dtype)
+
+    def _example(self) -> tuple[Any, ...]:
+        return self._empty(self.num_features, *(2,) * (max(self._ranks) - 2))
 
     def _check(self, x: Any) -> None:
         shape = np.shape(x)
@@ -261,7 +270,10 @@ class GroupNorm(_Norm):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if num_groups < 1 or num_channels % num_groups:
+        if (
+            whole("group_norm", "num_groups", num_groups) < 1
+            or whole("group_norm", "num_channels", num_channels) % num_groups
+        ):
             raise ValueError(
                 f"[group_norm] got {num_groups} num_groups and {num_channels} num_channels; expected a "
                 "divisor of the channels"
@@ -272,6 +284,9 @@ class GroupNorm(_Norm):
         self.affine = affine
         self._make_parameters((num_channels,), affine, bias, dtype)
         self.reset_parameters()
+
+    def _example(self) -> tuple[Any, ...]:
+        return self._empty(self.num_channels)
 
     def forward(self, x: Any) -> Tensor:
         return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -316,6 +331,9 @@ class LayerNorm(_Norm):
         self._make_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
         self.reset_parameters()
 
+    def _example(self) -> tuple[Any, ...]:
+        return self._empty(*self.normalized_shape)
+
     def forward(self, x: Any) -> Tensor:
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
@@ -351,6 +369,9 @@ class RMSNorm(_Norm):
         weight = Parameter(empty(*self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.register_parameter("weight", weight)
         self.reset_parameters()
+
+    def _example(self) -> tuple[Any, ...]:
+        return self._empty(*self.normalized_shape)
 
     def reset_parameters(self) -> None:
         """weight 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
@@ -51,6 +52,9 @@ class _ConstantPad(_Pad):
     def __init__(self, padding: Any, value: float) -> None:
         super().__init__(padding)
         self.value = value
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1, *(2 ** (30 // self.axes),) * self.axes),)
 
     def forward(self, x: Any) -> Tensor:
         return ops.pad(x, self.padding, self.mode, self.value)

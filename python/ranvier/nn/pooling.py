@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
@@ -29,8 +30,16 @@ def _one(value: Any) -> Any:
     return value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else (value,)
 
 
-class _MaxPool(Module):
+class _Pool(Module):
     op: str
+
+    _extent = 2**20  # of the images on which it is tried, so that all windows in use fit
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1, 2**20) if self.op.endswith("1d") else empty(0, 1, self._extent, self._extent),)
+
+
+class _MaxPool(_Pool):
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
@@ -77,7 +86,7 @@ class MaxPool2d(_MaxPool):
     op = "max_pool2d"
 
 
-class AvgPool1d(Module):
+class AvgPool1d(_Pool):
     """The mean of each window of signals (N, C, L); see :func:`ranvier.avg_pool1d`.
 
     >>> import ranvier as rv
@@ -85,6 +94,7 @@ class AvgPool1d(Module):
     (1, 3, 4)
     """
 
+    op = "avg_pool1d"
     _shown = ("kernel_size", "stride", "padding")
 
     def __init__(
@@ -108,7 +118,7 @@ class AvgPool1d(Module):
         )
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_Pool):
     """The mean of each window; see :func:`ranvier.avg_pool2d`.
 
     >>> import ranvier as rv
@@ -116,6 +126,7 @@ class AvgPool2d(Module):
     (1, 3, 4, 3)
     """
 
+    op = "avg_pool2d"
     _shown = ("kernel_size", "stride", "padding")
 
     def __init__(
@@ -147,8 +158,8 @@ class AvgPool2d(Module):
         )
 
 
-class _Adaptive(Module):
-    op: str
+class _Adaptive(_Pool):
+    _extent = 2**15  # one window may be the whole image
     _shown = ("output_size",)
 
     def __init__(self, output_size: Any) -> None:

@@ -10,6 +10,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn.config import whole
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -24,6 +25,7 @@ class _PositionalEncoding(Module):
 
     def __init__(self, d_model: int, max_len: int, dropout: float, batch_first: bool) -> None:
         super().__init__()
+        d_model, max_len = whole(self._name, "d_model", d_model), whole(self._name, "max_len", max_len)
         if d_model < 1 or max_len < 1:
             raise ValueError(
                 f"[{self._name}] got {d_model} d_model and {max_len} max_len; expected numbers >= 1"

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.config import whole
 from ranvier.nn.module import Module
 
 __all__ = ["Flatten", "Identity", "Unflatten"]
@@ -25,8 +26,8 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = whole("flatten", "start_dim", start_dim)
+        self.end_dim = whole("flatten", "end_dim", end_dim)
 
     def forward(self, x: Any) -> Tensor:
         start, end = (d + x.ndim if d < 0 else d for d in (self.start_dim, self.end_dim))
@@ -51,8 +52,12 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         super().__init__()
-        self.dim = dim
-        self.unflattened_size = tuple(unflattened_size)
+        self.dim = whole("unflatten", "dim", dim)
+        if not isinstance(unflattened_size, (tuple, list)):
+            raise TypeError(
+                f"[unflatten] got unflattened_size {unflattened_size!r}; expected a tuple of sizes"
+            )
+        self.unflattened_size = tuple(whole("unflatten", "unflattened_size", n) for n in unflattened_size)
 
     def forward(self, x: Any) -> Tensor:
         dim = self.dim + x.ndim if self.dim < 0 else self.dim

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
@@ -38,6 +39,12 @@ class Upsample(Module):
         self.mode = mode
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor
+
+    def _example(self) -> tuple[Any, ...]:
+        one = self.mode == "linear" or 1 in (
+            len(s) for s in (self.size, self.scale_factor) if isinstance(s, tuple)
+        )
+        return (empty(0, 1, *(2**15,) * (1 if one else 2)),)
 
     def forward(self, x: Any) -> Tensor:
         return ops.interpolate(

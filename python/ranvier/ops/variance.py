@@ -5,6 +5,7 @@ dim, keepdim and correction are those of PyTorch; NumPy's axis and keepdims work
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ranvier._core as _core
@@ -97,8 +98,13 @@ def _spread(
     if isinstance(dim, bool):  # PyTorch's var(unbiased)
         dim, unbiased = None, dim
     x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
-    correction = float(unbiased) if correction is None else float(correction)
-    return Var(axes, keepdims, correction, root).apply(x)
+    try:
+        less = bool(unbiased) if correction is None else correction.__float__()
+    except (AttributeError, TypeError, OverflowError):
+        less = math.nan
+    if not math.isfinite(less):
+        raise ValueError(f"[{name}] got correction {correction!r}; expected a finite number")
+    return Var(axes, keepdims, float(less), root).apply(x)
 
 
 def var_mean(

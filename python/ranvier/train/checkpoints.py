@@ -11,10 +11,22 @@ from typing import Any
 from ranvier.serialization import files
 from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
 
-__all__ = ["listed", "lock", "newest", "save", "tidy", "unlock"]
+__all__ = ["folder_at", "listed", "lock", "newest", "save", "tidy", "unlock"]
 
 _NAME = re.compile(r"checkpoint-(\d+)-(\d+)\.safetensors")
 PathLike = str | os.PathLike[str]
+
+
+def folder_at(path: PathLike) -> Path:
+    """The path of a folder, which may be new. Raises ValueError where it, or a part of it, is a file."""
+    folder = found = Path(path)
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    if not found.is_dir():
+        raise ValueError(
+            f"[Checkpoint] got '{folder}', but '{found}' is a file; expected a folder, which may be new"
+        )
+    return folder
 
 
 def save(folder: Path, state: dict[str, Any]) -> Path:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
+
+
+class OfAnyRank(Module):
+    def _example(self) -> tuple[Any, ...]:
+        return (empty((0,) * 8),)
 
 
 class Activation(Module):
@@ -37,7 +43,7 @@ class InPlace(Module):
         return "inplace=True" if self.inplace else ""
 
 
-class WithAlpha(Module):
+class WithAlpha(OfAnyRank):
     op: str
     _shown = ("alpha",)
 
@@ -50,7 +56,7 @@ class WithAlpha(Module):
         return getattr(ops, self.op)(x, self.alpha, inplace=self.inplace)
 
 
-class Shrink(Module):
+class Shrink(OfAnyRank):
     op: str
 
     def __init__(self, lambd: float = 0.5) -> None:
@@ -64,7 +70,7 @@ class Shrink(Module):
         return str(self.lambd)
 
 
-class AlongDim(Module):
+class AlongDim(OfAnyRank):
     """dim: by default the last dimension."""
 
     op: str

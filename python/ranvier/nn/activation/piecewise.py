@@ -11,7 +11,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import full
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation.base import InPlace, Shrink
+from ranvier.nn.activation.base import InPlace, OfAnyRank, Shrink
 from ranvier.nn.module import Module, Parameter
 
 __all__ = [
@@ -50,7 +50,7 @@ class ReLU6(InPlace):
     op = "relu6"
 
 
-class LeakyReLU(Module):
+class LeakyReLU(OfAnyRank):
     """y = x where x > 0, else negative_slope * x.
 
     >>> import ranvier as rv
@@ -69,7 +69,7 @@ class LeakyReLU(Module):
         return ops.leaky_relu(x, self.negative_slope, inplace=self.inplace)
 
 
-class Heaviside(Module):
+class Heaviside(OfAnyRank):
     """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
 
     >>> import ranvier as rv
@@ -88,7 +88,7 @@ class Heaviside(Module):
         return f"values={self.values}" if self.values else ""
 
 
-class Hardtanh(Module):
+class Hardtanh(OfAnyRank):
     """y = x limited to [min_val, max_val].
 
     >>> import ranvier as rv

@@ -10,8 +10,7 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation.base import Activation, AlongDim, InPlace, WithAlpha
-from ranvier.nn.module import Module
+from ranvier.nn.activation.base import Activation, AlongDim, InPlace, OfAnyRank, WithAlpha
 
 __all__ = [
     "CELU",
@@ -66,7 +65,7 @@ class Tanh(Activation):
     op = "tanh"
 
 
-class GELU(Module):
+class GELU(OfAnyRank):
     """y = x Phi(x), Phi the standard normal distribution function; approximate: 'none' or 'tanh'.
 
     Raises ValueError for another approximation.
@@ -97,7 +96,7 @@ class SiLU(InPlace):
     op = "silu"
 
 
-class Softplus(Module):
+class Softplus(OfAnyRank):
     """y = log(1 + exp(beta x)) / beta; x itself where beta x > threshold.
 
     >>> import ranvier as rv
@@ -204,7 +203,7 @@ class Tanhshrink(Activation):
     op = "tanhshrink"
 
 
-class GLU(Module):
+class GLU(OfAnyRank):
     """y = a sigmoid(b), a and b the halves of x along ``dim``. Raises ValueError for an odd length.
 
     >>> import ranvier as rv

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.creation import tensor
+from ranvier.autograd.creation import empty, tensor
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 
@@ -18,6 +18,9 @@ class Loss(Module):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         self.reduction = reduction
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1), empty(0, 1))
 
     def extra_repr(self) -> str:
         """The settings that are not the defaults; for weights the shape."""

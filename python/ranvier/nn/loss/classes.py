@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty, int64
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss.base import Loss
 
 __all__ = ["CrossEntropyLoss", "FocalLoss", "MultiMarginLoss", "NLLLoss"]
 
 
-class CrossEntropyLoss(Loss):
+class _OfClasses(Loss):
+    """x (N, C), target class indices (N,)"""
+
+    def _example(self) -> tuple[Any, ...]:
+        weight = getattr(self, "alpha" if isinstance(self, FocalLoss) else "weight")
+        return empty(0, 1 if weight is None else weight.numel()), empty(0, dtype=int64)
+
+
+class CrossEntropyLoss(_OfClasses):
     """-log(softmax(x)) of the true class: x (N, C), (N, C, d1, ...) or (C,) are logits, target holds class
     indices (N, d1, ...) of any integer dtype, or probabilities in the shape of x.
 
@@ -44,7 +53,7 @@ class CrossEntropyLoss(Loss):
         )
 
 
-class NLLLoss(Loss):
+class NLLLoss(_OfClasses):
     """-x of the true class, for log-probabilities x; else as CrossEntropyLoss.
 
     >>> import ranvier as rv
@@ -63,7 +72,7 @@ class NLLLoss(Loss):
         return ops.nll(x, target, self.weight, self.ignore_index, self.reduction)
 
 
-class FocalLoss(Loss):
+class FocalLoss(_OfClasses):
     """Cross-entropy of logits x (N, C, ...) times (1 - p)^gamma, p the probability of the true class, and
     ``alpha`` (C,) of the class: see :func:`ranvier.ops.focal`.
 
@@ -85,7 +94,7 @@ class FocalLoss(Loss):
         return ops.focal(x, target, self.gamma, self.alpha, self.ignore_index, self.reduction)
 
 
-class MultiMarginLoss(Loss):
+class MultiMarginLoss(_OfClasses):
     """The hinge loss of C scores: sum over c != t of max(0, margin - x_t + x_c)^p / C, t the true class.
 
     >>> import ranvier as rv

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss.base import Loss
 
@@ -45,7 +46,12 @@ class HingeEmbeddingLoss(Loss):
         return ops.hinge_embedding(x, target, self.margin, self.reduction)
 
 
-class MarginRankingLoss(Loss):
+class _OfThree(Loss):
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1),) * 3
+
+
+class MarginRankingLoss(_OfThree):
     """max(0, margin - target (x1 - x2)); called with x1, x2 and target.
 
     >>> import ranvier as rv
@@ -74,11 +80,14 @@ class CosineEmbeddingLoss(Loss):
         super().__init__(reduction)
         self.margin = margin
 
+    def _example(self) -> tuple[Any, ...]:
+        return empty(0, 1), empty(0, 1), empty(0)
+
     def forward(self, x1: Any, x2: Any, target: Any) -> Tensor:
         return ops.cosine_embedding(x1, x2, target, self.margin, self.reduction)
 
 
-class TripletMarginLoss(Loss):
+class TripletMarginLoss(_OfThree):
     """max(0, margin + d(anchor, positive) - d(anchor, negative)) of distances in the p-norm; called with
     anchor, positive and negative (N, D).
 

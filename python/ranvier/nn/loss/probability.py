@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss.base import Loss
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "SigmoidFocalLoss"]
 
 
-class BCELoss(Loss):
+class _Weighted(Loss):
+    def _example(self) -> tuple[Any, ...]:
+        weights = {name: tuple(weight.shape) for name, weight in self.named_buffers()}
+        try:
+            x = empty(0, *np.broadcast_shapes(*weights.values()))
+        except ValueError:
+            raise ValueError(
+                f"[{type(self).__name__}] got weights of shapes {weights}; expected shapes that broadcast"
+            ) from None
+        return x, x
+
+
+class BCELoss(_Weighted):
     """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
 
     Raises ValueError for x outside [0, 1].
@@ -31,7 +46,7 @@ class BCELoss(Loss):
         return ops.bce(x, target, self.weight, self.reduction)
 
 
-class BCEWithLogitsLoss(Loss):
+class BCEWithLogitsLoss(_Weighted):
     """BCELoss of sigmoid(x), without overflow; ``pos_weight`` multiplies the part of positive targets.
 
     >>> import ranvier as rv

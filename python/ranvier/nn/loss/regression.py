@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss.base import Loss
 
@@ -98,6 +99,9 @@ class GaussianNLLLoss(Loss):
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction)
         self.full, self.eps = full, eps
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1),) * 3
 
     def forward(self, x: Any, target: Any, var: Any) -> Tensor:
         return ops.gaussian_nll(x, target, var, self.full, self.eps, self.reduction)

@@ -41,8 +41,8 @@ class Checkpoint(Callback):
         overwrite: remove checkpoints of an earlier run in the folder instead of refusing to mix with them.
 
     Raises:
-        ValueError: a count below 1, an unknown mode, a folder with checkpoints of a run that is not resumed,
-            or a quantity that is not measured.
+        ValueError: a file in the folder's place, a folder with checkpoints of a run that is not resumed, a
+            count below 1, an unknown mode, or a quantity that is not measured.
         BlockingIOError: another run, of this process or another, is writing to the folder.
 
     >>> import tempfile
@@ -74,7 +74,7 @@ class Checkpoint(Callback):
         mode: str = "auto",
         overwrite: bool = False,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = checkpoints.folder_at(folder)
         self.every = positive("Checkpoint", "every", every)
         self.every_batches = None
         if every_batches is not None:
