@@ -95,20 +95,9 @@ def test_interrupted_without_checkpoints(tmp_path):
     assert not (tmp_path / "stopped" / "values.safetensors").exists()
     said, words = error.splitlines()[-1].split("; continue with: ranvier ")
     assert said == f"ranvier: interrupted, the model so far is '{kept}/values.safetensors'"
+    predict = ["predict", str(kept / "values.safetensors"), str(table), "--label", "y"]
     so_far = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ranvier",
-            "predict",
-            str(kept / "values.safetensors"),
-            str(table),
-            "--label",
-            "y",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-m", "ranvier", *predict], capture_output=True, text=True, check=True
     ).stdout.split()
     values = [float(value) for value in so_far[1::2]]
     assert -130 < sum(values) / len(values) < -50  # in the table's units: their mean is -90
