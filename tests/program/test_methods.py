@@ -117,7 +117,7 @@ def test_an_object_goes_with_its_programs(make):
         assert len(method.programs) == 1
         gone.append(weakref.ref(one))
         del one, method
-        gc.collect()
+    gc.collect()
     assert [reference() for reference in gone] == [None] * 3
 
 
