@@ -11,6 +11,13 @@
   template struct Call<float>;    \
   template struct Call<double>
 
+// What every kind of kernel call has: its name, run(), and buffers(), which names its views. Views of
+// constant elements are read, others are written; in_place() and views() say more.
+#define RANVIER_CALL(call_name, ...)                      \
+  static constexpr const char* name = call_name;          \
+  void buffers(ViewList& v) const { v.add(__VA_ARGS__); } \
+  void run(const Team& team, void* workspace) const
+
 namespace ranvier {
 
 // One view of a call: where it is in the call, and whether the call writes it. All views have the same
@@ -24,22 +31,65 @@ struct View {
 using AnyView = TensorView<char>;
 constexpr uint32_t kNotInside = UINT32_MAX;  // the position of a view that is no part of the call
 
+// Views that are read and written, or what of both is said.
+template <class V>
+struct InPlace {
+  const V& views;
+  bool reads, writes;
+};
+template <class V>
+InPlace<V> in_place(const V& views, bool reads = true, bool writes = true) {
+  return {views, reads, writes};
+}
+
+// The first `count` views of an array.
+template <class T>
+struct Views {
+  const TensorView<T>* first;
+  int count;
+};
+template <class T>
+Views<T> views(const TensorView<T>* first, int count) {
+  return {first, count};
+}
+
 // Given to a call's buffers(), which names each view that it reads or writes; those without data are left
 // out.
 class ViewList {
  public:
   ViewList(const void* call, size_t size, std::vector<View>& found)
       : call_(static_cast<const char*>(call)), size_(size), found_(found) {}
+  template <class... V>
+  void add(const V&... views) {
+    (add_one(views), ...);
+  }
   template <class T>
   void read(const TensorView<T>& v) {
-    add(v, sizeof(T), type_of<std::remove_const_t<T>>(), false);
+    note(v, false);
   }
   template <class T>
   void write(const TensorView<T>& v) {
-    add(v, sizeof(T), type_of<T>(), true);
+    note(v, true);
   }
 
  private:
+  template <class T>
+  void add_one(const TensorView<T>& v, bool reads = std::is_const_v<T>, bool writes = !std::is_const_v<T>) {
+    if (reads) note(v, false);
+    if (writes) note(v, true);
+  }
+  template <class T, class... Uses>
+  void add_one(const Views<T>& list, Uses... uses) {
+    for (int i = 0; i < list.count; ++i) add_one(list.first[i], uses...);
+  }
+  template <class T, int count, class... Uses>
+  void add_one(const TensorView<T> (&array)[count], Uses... uses) {
+    add_one(Views<T>{array, count}, uses...);
+  }
+  template <class V>
+  void add_one(const InPlace<V>& v) {
+    add_one(v.views, v.reads, v.writes);
+  }
   template <class T>
   static constexpr char type_of() {
     if constexpr (std::is_same_v<T, float>) return 'f';
@@ -50,12 +100,13 @@ class ViewList {
     return 'l';
   }
   template <class T>
-  void add(const TensorView<T>& v, uint16_t item, char type, bool write) {
+  void note(const TensorView<T>& v, bool write) {
     static_assert(sizeof v == sizeof(AnyView));
     if (!v.data) return;
     const size_t position = reinterpret_cast<const char*>(&v) - call_;
     const bool inside = position < size_;  // not a copy that buffers() made: that could not be redirected
-    found_.push_back({inside ? static_cast<uint32_t>(position) : kNotInside, item, type, write});
+    constexpr char type = type_of<std::remove_const_t<T>>();
+    found_.push_back({inside ? static_cast<uint32_t>(position) : kNotInside, sizeof(T), type, write});
   }
 
   const char* call_;

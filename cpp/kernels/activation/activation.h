@@ -42,26 +42,20 @@ enum class Activation { RANVIER_FOR_EACH_ACTIVATION(RANVIER_X) count, none = cou
 
 template <class T>
 struct ActivationForward {
-  static constexpr const char* name = "activation_forward";
+  RANVIER_CALL("activation_forward", x, y);
   Activation kind;
   double alpha, beta;
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>
 struct ActivationBackward {
-  static constexpr const char* name = "activation_backward";
+  RANVIER_CALL("activation_backward", dy, saved, dx);
   Activation kind;
   double alpha, beta;
   TensorView<const T> dy, saved;
   TensorView<T> dx;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(saved), v.write(dx); }
 };
 
 // n elements in a line; forward does not read dy.

@@ -21,74 +21,56 @@ enum class Interpolation { nearest, bilinear };
 // `mirrored` is; y's height and width are its own.
 template <class T>
 struct MoveImages {
-  static constexpr const char* name = "move_images";
+  RANVIER_CALL("move_images", place, x, y);
   Border border;
   double fill;
   TensorView<const int64_t> place;  // (n, 4): top, left, upside, mirrored
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(place), v.read(x), v.write(y); }
 };
 
 // y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, between four pixels or the
 // nearest one; beyond the image is `fill`.
 template <class T>
 struct AffineImages {
-  static constexpr const char* name = "affine_images";
+  RANVIER_CALL("affine_images", matrix, x, y);
   Interpolation interpolation;
   double fill;
   TensorView<const double> matrix;  // (n, 6)
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(matrix), v.read(x), v.write(y); }
 };
 
 // y = x, but for a box of each image: that is `fill`, or the same box of image partner[n].
 template <class T>
 struct EraseImages {
-  static constexpr const char* name = "erase_images";
+  RANVIER_CALL("erase_images", box, x, y, partner);
   double fill;
   TensorView<const int64_t> box;  // (n, 4): top, left, height, width; what is beyond the image is left out
   TensorView<const int64_t> partner;  // (n,), or no data
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(box), v.read(x), v.write(y);
-    if (partner.data) v.read(partner);
-  }
 };
 
 // y[n] = weight[n] x[n] + (1 - weight[n]) x[partner[n]]; x of any shape (n, ...).
 template <class T>
 struct MixImages {
-  static constexpr const char* name = "mix_images";
+  RANVIER_CALL("mix_images", partner, weight, x, y);
   TensorView<const int64_t> partner;  // (n,)
   TensorView<const double> weight;    // (n,)
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(partner), v.read(weight), v.read(x), v.write(y); }
 };
 
 // y = x + mean + std z with z normal, of any shape; z depends on the key and on the element's place in
 // logical order.
 template <class T>
 struct AddNoise {
-  static constexpr const char* name = "add_noise";
+  RANVIER_CALL("add_noise", key, x, y);
   double mean, deviation;
   TensorView<const int64_t> key;  // (2,)
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(key), v.read(x), v.write(y); }
 };
 
 constexpr int kPixelBlock = 64;  // pixels interpolated at once

@@ -36,7 +36,8 @@ struct Conv2dGeometry {  // [0] along h, [1] along w
 
 template <class T>
 struct Conv2dForward {
-  static constexpr const char* name = "conv2d_forward";
+  RANVIER_CALL("conv2d_forward", x, packed_w.data ? packed_w : w, bias, norm, y);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> x, w;
   TensorView<const T> bias;  // or data null
   TensorView<T> y;
@@ -45,70 +46,53 @@ struct Conv2dForward {
   bool winograd;                      // allowed
   TensorView<const T> packed_w = {};  // 1-D: what Conv2dPack writes, read in place of w; or data null
   TensorView<const T> norm = {};      // (3, k), C-contiguous: m, a, b; or data null
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x), v.read(packed_w.data ? packed_w : w), v.read(bias), v.read(norm), v.write(y);
-  }
 };
 
 // The weights of a convolution as its inner loops read them, packed once for many calls. Of `conv` only w is
 // read; the shapes of its other views decide the algorithm.
 template <class T>
 struct Conv2dPack {
-  static constexpr const char* name = "conv2d_pack";
+  RANVIER_CALL("conv2d_pack", conv.w, packed);
+  size_t workspace_bytes(int threads) const;
   Conv2dForward<T> conv;
   TensorView<T> packed;  // 1-D, of size()
 
   int64_t size() const;  // 0: the algorithm packs no weights
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(conv.w), v.write(packed); }
 };
 
 // dx[n, c, h, w] = sum of dy * w over the outputs that x[n, c, h, w] went into.
 template <class T>
 struct Conv2dBackwardInput {
-  static constexpr const char* name = "conv2d_backward_input";
+  RANVIER_CALL("conv2d_backward_input", dy, w, dx);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> dy, w;
   TensorView<T> dx;
   Conv2dGeometry geometry;
   bool winograd;  // allowed
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(w), v.write(dx); }
 };
 
 // conv_transpose2d: the gradient to the input as a layer, with a bias for each channel of y.
 //   x (n, k, p, q), w (k, c / groups, r, s), bias (c) or none, y (n, c, h, w)
 template <class T>
 struct ConvTranspose2dForward {
-  static constexpr const char* name = "conv_transpose2d_forward";
+  RANVIER_CALL("conv_transpose2d_forward", x, w, bias, y);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> x, w;
   TensorView<const T> bias;  // or data null
   TensorView<T> y;
   Conv2dGeometry geometry;
   bool winograd;  // allowed
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.read(w), v.read(bias), v.write(y); }
 };
 
 // dw[k, c, r, s] = sum of dy * x over images and pixels; db[k] = sum of dy. Either output may be null.
 template <class T>
 struct Conv2dBackwardWeight {
-  static constexpr const char* name = "conv2d_backward_weight";
+  RANVIER_CALL("conv2d_backward_weight", dy, x, dw, db);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> dy, x;
   TensorView<T> dw, db;
   Conv2dGeometry geometry;
   int64_t taps[2];  // r, s: dw may be null
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(x), v.write(dw), v.write(db); }
 };
 
 }  // namespace ranvier

@@ -19,7 +19,8 @@ namespace ranvier {
 
 template <class T>
 struct Conv2dPoolForward {
-  static constexpr const char* name = "conv2d_pool";
+  RANVIER_CALL("conv2d_pool", x, packed_w.data ? packed_w : w, bias, norm, y, where);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> x, w;
   TensorView<const T> bias;   // or data null
   TensorView<T> y;            // (n, k, i, j)
@@ -31,13 +32,6 @@ struct Conv2dPoolForward {
   int64_t size[2];                    // p and q of z: Conv2dForward chooses its algorithm by them
   TensorView<const T> packed_w = {};  // as Conv2dForward's
   TensorView<const T> norm = {};      // likewise
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x), v.read(packed_w.data ? packed_w : w), v.read(bias), v.read(norm), v.write(y);
-    v.write(where);
-  }
 };
 
 // The gradients. dz is dy at the offsets that `where` names and zero elsewhere. Only its elements that are
@@ -48,7 +42,8 @@ struct Conv2dPoolForward {
 // dw[k, c, r, s] = sum of dz * x over images and pixels; db[k] = sum of dz. Either output may be null.
 template <class T>
 struct Conv2dPoolBackwardWeight {
-  static constexpr const char* name = "conv2d_pool_backward_weight";
+  RANVIER_CALL("conv2d_pool_backward_weight", dy, where, x, dw, db);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> dy;  // (n, k, i, j)
   TensorView<const uint8_t> where;
   TensorView<const T> x;
@@ -56,17 +51,14 @@ struct Conv2dPoolBackwardWeight {
   Conv2dGeometry geometry;
   int64_t taps[2];  // r, s: dw may be null
   int64_t window[2];
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(where), v.read(x), v.write(dw), v.write(db); }
 };
 
 // dx[n, c, h, w] = sum of dz * w over the elements of z that depend on x[n, c, h, w]. If `saved` is given, x
 // is the result of a ReLU and saved is x: then dx is the gradient of the ReLU's input, 0 where saved <= 0.
 template <class T>
 struct Conv2dPoolBackwardInput {
-  static constexpr const char* name = "conv2d_pool_backward_input";
+  RANVIER_CALL("conv2d_pool_backward_input", dy, where, w, saved, dx);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> dy;  // (n, k, i, j)
   TensorView<const uint8_t> where;
   TensorView<const T> w;
@@ -74,10 +66,6 @@ struct Conv2dPoolBackwardInput {
   TensorView<T> dx;
   Conv2dGeometry geometry;
   int64_t window[2];
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(where), v.read(w), v.read(saved), v.write(dx); }
 };
 
 }  // namespace ranvier

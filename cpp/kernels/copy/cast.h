@@ -13,14 +13,11 @@ namespace ranvier {
 
 template <class From, class To>  // From: uint8_t ... uint64_t; To: float, double, int64_t or bool
 struct Cast {
-  static constexpr const char* name = "cast";
+  RANVIER_CALL("cast", x, y);
   static constexpr bool finishes = true;
   DType from;
   TensorView<const From> x;
   TensorView<To> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 }  // namespace ranvier

@@ -12,13 +12,10 @@ namespace ranvier {
 
 template <class T>
 struct Copy {
-  static constexpr const char* name = "copy";
+  RANVIER_CALL("copy", x, y);
   static constexpr bool finishes = true;
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>

@@ -28,27 +28,21 @@ struct DistanceSettings {
 
 template <class T>
 struct DistanceForward {
-  static constexpr const char* name = "distance_forward";
+  RANVIER_CALL("distance_forward", x1, x2, y);
   Distance kind;
   DistanceSettings settings;
   TensorView<const T> x1, x2;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x1), v.read(x2), v.write(y); }
 };
 
 template <class T>
 struct DistanceBackward {
-  static constexpr const char* name = "distance_backward";
+  RANVIER_CALL("distance_backward", dy, x1, x2, dx);
   Distance kind;
   DistanceSettings settings;
   bool of_second;
   TensorView<const T> dy, x1, x2;
   TensorView<T> dx;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(x1), v.read(x2), v.write(dx); }
 };
 
 // `count` pairs of lines of n elements.

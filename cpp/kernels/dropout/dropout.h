@@ -21,14 +21,11 @@ constexpr int kRandomGroup = 64;  // words made at once
 // y = x / (1 - p) where the element's word is at least p 2^32, else 0. The same call on dy is the gradient.
 template <class T>
 struct Dropout {
-  static constexpr const char* name = "dropout";
+  RANVIER_CALL("dropout", key, x, y);
   double p;
   TensorView<const int64_t> key;
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(key), v.read(x), v.write(y); }
 };
 
 enum class Distribution { uniform, normal };
@@ -36,14 +33,11 @@ enum class Distribution { uniform, normal };
 // Uniform in [a, b), or normal with mean a and standard deviation b; y is C-contiguous.
 template <class T>
 struct RandomFill {
-  static constexpr const char* name = "random_fill";
+  RANVIER_CALL("random_fill", key, y);
   Distribution distribution;
   double a, b;
   TensorView<const int64_t> key;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(key), v.write(y); }
 };
 
 struct RandomKey {
@@ -54,12 +48,9 @@ struct RandomKey {
 //
 //   key = (mix(mix(seed) + calls), 0), mix being SplitMix64's finaliser (Steele, Lea, Flood 2014)
 struct NextKey {
-  static constexpr const char* name = "next_key";
+  RANVIER_CALL("next_key", in_place(state), key);
   TensorView<int64_t> state;  // (2), contiguous
   TensorView<int64_t> key;    // (2), contiguous
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(state), v.write(state), v.write(key); }
 };
 
 template <class T>

@@ -46,19 +46,12 @@ enum class ElementwiseOp { RANVIER_ELEMENTWISE_OPS(RANVIER_X) count };
 
 template <class T>
 struct Elementwise {
-  static constexpr const char* name = "elementwise";
+  RANVIER_CALL("elementwise", x, y);
   ElementwiseOp op;
   int operands;
   TensorView<const T> x[kElementOperands];
   T scalar[kElementOperands];  // operand k where x[k].data is null
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    for (int k = 0; k < operands; ++k)
-      if (x[k].data) v.read(x[k]);
-    v.write(y);
-  }
 };
 
 enum class CompareOp { eq, ne, lt, le, gt, ge, count };
@@ -66,36 +59,21 @@ enum class CompareOp { eq, ne, lt, le, gt, ge, count };
 // y = a op b as bool; a comparison with NaN is false (ne: true).
 template <class T>
 struct Compare {
-  static constexpr const char* name = "compare";
+  RANVIER_CALL("compare", x, y);
   CompareOp op;
   TensorView<const T> x[2];
   T scalar[2];
   TensorView<bool> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    for (int k = 0; k < 2; ++k)
-      if (x[k].data) v.read(x[k]);
-    v.write(y);
-  }
 };
 
 // y = condition ? a : b
 template <class T>
 struct Where {
-  static constexpr const char* name = "where";
+  RANVIER_CALL("where", condition, x, y);
   TensorView<const bool> condition;
   TensorView<const T> x[2];
   T scalar[2];
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(condition);
-    for (int k = 0; k < 2; ++k)
-      if (x[k].data) v.read(x[k]);
-    v.write(y);
-  }
 };
 
 using ElementwiseFunction = void (*)(const ElementRow&);

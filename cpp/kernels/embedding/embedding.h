@@ -17,27 +17,21 @@ namespace ranvier {
 
 template <class T>
 struct EmbeddingForward {
-  static constexpr const char* name = "embedding_forward";
+  RANVIER_CALL("embedding_forward", weight, index, y);
   TensorView<const T> weight;
   TensorView<const int64_t> index;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(weight), v.read(index), v.write(y); }
 };
 
 template <class T>
 struct EmbeddingBackward {
-  static constexpr const char* name = "embedding_backward";
+  RANVIER_CALL("embedding_backward", dy, index, dweight);
+  size_t workspace_bytes(int) const { return by_frequency ? sizeof(int64_t) * dweight.shape[0] : 0; }
   int64_t padding;  // -1: none
   bool by_frequency;
   TensorView<const T> dy;
   TensorView<const int64_t> index;
   TensorView<T> dweight;
-
-  size_t workspace_bytes(int) const { return by_frequency ? sizeof(int64_t) * dweight.shape[0] : 0; }
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(index), v.write(dweight); }
 };
 
 }  // namespace ranvier

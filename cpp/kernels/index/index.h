@@ -19,44 +19,32 @@ namespace ranvier {
 
 template <class T>
 struct Gather {
-  static constexpr const char* name = "gather";
+  RANVIER_CALL("gather", x, index, y);
   int axis;
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.read(index), v.write(y); }
 };
 
 template <class T>
 struct Scatter {
-  static constexpr const char* name = "scatter";
+  RANVIER_CALL("scatter", base, x, index, y);
   int axis;
   bool add;
   TensorView<const T> base;  // of y's shape, or data null
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    if (base.data) v.read(base);
-    v.read(x), v.read(index), v.write(y);
-  }
 };
 
 template <class T>
 struct ScatterBackward {
-  static constexpr const char* name = "scatter_backward";
+  RANVIER_CALL("scatter_backward", dy, index, dbase, dx);
   int axis;
   TensorView<const T> dy;
   TensorView<const int64_t> index;
   TensorView<T> dbase;  // of dy's shape
   TensorView<T> dx;     // of index's shape
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(index), v.write(dbase), v.write(dx); }
 };
 
 }  // namespace ranvier

@@ -11,7 +11,7 @@ namespace ranvier {
 enum class Indexed { classes, embeddings, axis };  // what errors call it
 
 struct IndexRange {
-  static constexpr const char* name = "index_range";
+  RANVIER_CALL("index_range", index, found);
   const char* op;  // a literal, for the error
   Indexed indexed;
   int64_t low, high;
@@ -21,9 +21,6 @@ struct IndexRange {
   int64_t shape[kMaxDims];
   TensorView<const int64_t> index;
   TensorView<int64_t> found;  // one element
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(index), v.write(found); }
 };
 
 }  // namespace ranvier

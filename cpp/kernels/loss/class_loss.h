@@ -40,7 +40,8 @@ struct ClassLossSettings {
 
 template <class T>
 struct ClassLossForward {
-  static constexpr const char* name = "class_loss_forward";
+  RANVIER_CALL("class_loss_forward", x, index, probabilities, weight, loss, log_sum_exp, divisor);
+  size_t workspace_bytes(int) const { return 2 * kLossParts * sizeof(double); }
   ClassLoss kind;
   Reduction reduction;
   ClassLossSettings settings;
@@ -48,18 +49,11 @@ struct ClassLossForward {
   TensorView<const int64_t> index;
   TensorView<const T> probabilities, weight;
   TensorView<T> loss, log_sum_exp, divisor;
-
-  size_t workspace_bytes(int) const { return 2 * kLossParts * sizeof(double); }
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x), v.read(index), v.read(probabilities), v.read(weight);
-    v.write(loss), v.write(log_sum_exp), v.write(divisor);
-  }
 };
 
 template <class T>
 struct ClassLossBackward {
-  static constexpr const char* name = "class_loss_backward";
+  RANVIER_CALL("class_loss_backward", dy, x, index, probabilities, weight, log_sum_exp, divisor, dx);
   ClassLoss kind;
   Reduction reduction;
   ClassLossSettings settings;
@@ -68,12 +62,6 @@ struct ClassLossBackward {
   TensorView<const int64_t> index;
   TensorView<const T> probabilities, weight, log_sum_exp, divisor;
   TensorView<T> dx;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(dy), v.read(x), v.read(index), v.read(probabilities), v.read(weight);
-    v.read(log_sum_exp), v.read(divisor), v.write(dx);
-  }
 };
 
 // Class k of line i is at data[i * line + k * step]. Null: there is no such thing.

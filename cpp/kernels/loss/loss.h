@@ -52,32 +52,24 @@ struct LossSettings {
 
 template <class T>
 struct LossForward {
-  static constexpr const char* name = "loss_forward";
+  RANVIER_CALL("loss_forward", x, target, other, weight, loss);
+  size_t workspace_bytes(int) const { return kLossParts * sizeof(double); }
   Loss kind;
   Reduction reduction;
   LossSettings settings;
   TensorView<const T> x, target, other, weight;
   TensorView<T> loss;
-
-  size_t workspace_bytes(int) const { return kLossParts * sizeof(double); }
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.read(target), v.read(other), v.read(weight), v.write(loss); }
 };
 
 template <class T>
 struct LossBackward {
-  static constexpr const char* name = "loss_backward";
+  RANVIER_CALL("loss_backward", dy, x, target, other, weight, dx);
   Loss kind;
   Reduction reduction;
   Operand of;
   LossSettings settings;
   TensorView<const T> dy, x, target, other, weight;
   TensorView<T> dx;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(dy), v.read(x), v.read(target), v.read(other), v.read(weight), v.write(dx);
-  }
 };
 
 // n dense elements, a multiple of kLossWhole; out = scale * what the loss's function gives.

@@ -29,7 +29,8 @@ constexpr int kGemvRows = 8;  // see gemv.h
 
 template <class T>
 struct Matmul {
-  static constexpr const char* name = "matmul";
+  RANVIER_CALL("matmul", a, packed.data ? packed : b, bias, norm, saved, c);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> a, b;  // 3-D
   TensorView<const T> bias;  // 1-D, or data null
   TensorView<T> c;           // 3-D
@@ -39,12 +40,6 @@ struct Matmul {
   // In programs: (3, n), C-contiguous, the numbers m, a and b of a batch norm by running statistics (see
   // norm/scale.h), which comes before the activation: f((x - m) a + b), x = a @ b + bias. Or data null.
   TensorView<const T> norm = {};
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(a), v.read(packed.data ? packed : b), v.read(bias), v.read(norm), v.read(saved), v.write(c);
-  }
 };
 
 // b (1, k, n) as the tiles read it, for products that all have the same b: strips of `width` columns one
@@ -52,14 +47,12 @@ struct Matmul {
 // of c stay.
 template <class T>
 struct MatmulPack {
-  static constexpr const char* name = "matmul_pack";
+  RANVIER_CALL("matmul_pack", b, packed);
   TensorView<const T> b;  // 3-D
   TensorView<T> packed;   // 1-D, of size()
   int width;              // columns of a tile
 
   int64_t size() const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(b), v.write(packed); }
 };
 
 // One tile of the product, rows x (vectors * lanes), in the terms of the micro-kernel: a's rows are

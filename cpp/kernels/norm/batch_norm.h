@@ -29,7 +29,9 @@ struct NormPool {
 
 template <class T>
 struct BatchNormForward {
-  static constexpr const char* name = "batch_norm_forward";
+  RANVIER_CALL("batch_norm_forward", x, weight, bias, in_place(running_mean, true, training),
+               in_place(running_var, true, training), in_place(batches), y, mean, rstd, pool.y, pool.where);
+  size_t workspace_bytes(int threads) const;
   bool columns, training;
   double momentum, eps;
   TensorView<const T> x, weight, bias;      // weight, bias: (c), or data null
@@ -39,39 +41,18 @@ struct BatchNormForward {
   TensorView<double> mean, rstd;
   bool relu = false;
   NormPool pool = {};
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x);
-    if (weight.data) v.read(weight);
-    if (bias.data) v.read(bias);
-    if (running_mean.data) v.read(running_mean), v.read(running_var);
-    if (running_mean.data && training) v.write(running_mean), v.write(running_var);
-    if (batches.data) v.read(batches), v.write(batches);
-    v.write(y), v.write(mean), v.write(rstd), v.write(pool.y), v.write(pool.where);
-  }
 };
 
 // dweight = sum dy xhat, dbias = sum dy, xhat = (x - mean) rstd;
 // dx = weight rstd (dy - (dbias + xhat dweight) / (n s)), without the second term where not training.
 template <class T>
 struct BatchNormBackward {
-  static constexpr const char* name = "batch_norm_backward";
+  RANVIER_CALL("batch_norm_backward", dy, x, mean, rstd, weight, dx, dweight, dbias);
+  size_t workspace_bytes(int threads) const;
   bool columns, training;
   TensorView<const T> dy, x, weight;    // weight: (c), or data null
   TensorView<const double> mean, rstd;  // of forward
   TensorView<T> dx, dweight, dbias;     // each may have data null
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(dy), v.read(x), v.read(mean), v.read(rstd);
-    if (weight.data) v.read(weight);
-    if (dx.data) v.write(dx);
-    if (dweight.data) v.write(dweight);
-    if (dbias.data) v.write(dbias);
-  }
 };
 
 }  // namespace ranvier

@@ -15,44 +15,27 @@ namespace ranvier {
 
 template <class T>
 struct GroupNormForward {
-  static constexpr const char* name = "group_norm_forward";
+  RANVIER_CALL("group_norm_forward", x, weight, bias, y, mean, rstd);
+  size_t workspace_bytes(int threads) const;
   bool columns;
   int64_t groups;
   double eps;
   TensorView<const T> x, weight, bias;
   TensorView<T> y;
   TensorView<double> mean, rstd;
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x);
-    if (weight.data) v.read(weight);
-    if (bias.data) v.read(bias);
-    v.write(y), v.write(mean), v.write(rstd);
-  }
 };
 
 // With g = dy weight and means over the group's elements:
 // dx = rstd (g - mean(g) - xhat mean(g xhat)); dweight = sum dy xhat, dbias = sum dy over n and s.
 template <class T>
 struct GroupNormBackward {
-  static constexpr const char* name = "group_norm_backward";
+  RANVIER_CALL("group_norm_backward", dy, x, mean, rstd, weight, dx, dweight, dbias);
+  size_t workspace_bytes(int threads) const;
   bool columns;
   int64_t groups;
   TensorView<const T> dy, x, weight;
   TensorView<const double> mean, rstd;  // of forward
   TensorView<T> dx, dweight, dbias;     // each may have data null
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(dy), v.read(x), v.read(mean), v.read(rstd);
-    if (weight.data) v.read(weight);
-    if (dx.data) v.write(dx);
-    if (dweight.data) v.write(dweight);
-    if (dbias.data) v.write(dbias);
-  }
 };
 
 }  // namespace ranvier

@@ -15,43 +15,24 @@ constexpr int64_t kLineSegments = 16;
 
 template <class T>
 struct LayerNormForward {
-  static constexpr const char* name = "layer_norm_forward";
+  RANVIER_CALL("layer_norm_forward", x, weight, bias, y, rstd, mean);
   bool centered;
   double eps;
   TensorView<const T> x, weight, bias;
   TensorView<T> y;
   TensorView<double> mean, rstd;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x);
-    if (weight.data) v.read(weight);
-    if (bias.data) v.read(bias);
-    v.write(y), v.write(rstd);
-    if (centered) v.write(mean);
-  }
 };
 
 // With g = dy weight and means over the line: dx = rstd (g - mean(g) - xhat mean(g xhat)), without mean(g)
 // where not centered; dweight = sum dy xhat, dbias = sum dy over the lines.
 template <class T>
 struct LayerNormBackward {
-  static constexpr const char* name = "layer_norm_backward";
+  RANVIER_CALL("layer_norm_backward", dy, x, rstd, mean, weight, dx, dweight, dbias);
+  size_t workspace_bytes(int threads) const;
   bool centered;
   TensorView<const T> dy, x, weight;
   TensorView<const double> mean, rstd;  // of forward
   TensorView<T> dx, dweight, dbias;     // each may have data null
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(dy), v.read(x), v.read(rstd);
-    if (centered) v.read(mean);
-    if (weight.data) v.read(weight);
-    if (dx.data) v.write(dx);
-    if (dweight.data) v.write(dweight);
-    if (dbias.data) v.write(dbias);
-  }
 };
 
 }  // namespace ranvier

@@ -20,13 +20,10 @@ Normalize<T> line_of(double mean, double scale, double bias) {
 
 template <class T>
 struct BatchNormScale {
-  static constexpr const char* name = "batch_norm_scale";
+  RANVIER_CALL("batch_norm_scale", mean, var, weight, bias, line);
   TensorView<const T> mean, var, weight, bias;  // (c); weight and bias: or data null
   double eps;
   TensorView<T> line;  // (3, c), C-contiguous: m, a, b
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(mean), v.read(var), v.read(weight), v.read(bias), v.write(line); }
 };
 
 }  // namespace ranvier

@@ -31,7 +31,9 @@ constexpr int kMaxPairs = 32;  // of one call; a longer history takes several
 // (2006), algorithm 7.4.
 template <class T>
 struct LbfgsLoop {
-  static constexpr const char* name = "lbfgs_loop";
+  RANVIER_CALL("lbfgs_loop", in_place(direction), ro, views(changes, count), views(steps, count),
+               in_place(alphas, second, !second), scale);
+  size_t workspace_bytes(int threads) const;
   bool second;
   int count;
   TensorView<T> direction;
@@ -39,18 +41,6 @@ struct LbfgsLoop {
   TensorView<const double> ro;                               // (count,)
   TensorView<double> alphas;                                 // (count,), written by the first loop
   TensorView<const double> scale;                            // one element; data null: none
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(direction), v.write(direction), v.read(ro);
-    for (int i = 0; i < count; ++i) v.read(changes[i]), v.read(steps[i]);
-    if (second)
-      v.read(alphas);
-    else
-      v.write(alphas);
-    if (scale.data) v.read(scale);
-  }
 };
 
 }  // namespace ranvier

@@ -53,15 +53,10 @@ struct OptimizerStep {
 
   void run(const Team& team, void* workspace) const;
   void buffers(ViewList& v) const {
-    v.read(settings);
-    if (loss.data) v.read(loss);
-    if (loss_double.data) v.read(loss_double);
+    v.add(settings, loss, loss_double);
     for (int i = 0; i < count; ++i) {
       const OptimizerSegment<T>& s = segments[i];
-      v.read(s.parameter), v.write(s.parameter), v.read(s.gradient), v.read(s.step), v.write(s.step);
-      if (s.product.data) v.read(s.product), v.write(s.product);
-      for (const TensorView<T>& state : s.states)
-        if (state.data) v.read(state), v.write(state);
+      v.add(in_place(s.parameter), s.gradient, in_place(s.step), in_place(s.product), in_place(s.states));
     }
   }
 };

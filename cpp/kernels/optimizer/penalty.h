@@ -13,7 +13,9 @@ namespace ranvier {
 // A list longer than kMaxSegments takes several calls: the first sets `value`, the others add to it.
 template <class T>
 struct WeightPenalty {
-  static constexpr const char* name = "weight_penalty";
+  RANVIER_CALL("weight_penalty", l1, l2, scale, in_place(value, !first), views(parameters, count),
+               in_place(views(gradients, count)));
+  size_t workspace_bytes(int threads) const;
   bool first;
   int count;
   TensorView<const double> l1, l2;  // count elements each
@@ -21,18 +23,6 @@ struct WeightPenalty {
   TensorView<double> value;         // one element
   TensorView<const T> parameters[kMaxSegments];
   TensorView<T> gradients[kMaxSegments];  // data null: the value alone
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(l1), v.read(l2), v.read(scale);
-    if (!first) v.read(value);
-    v.write(value);
-    for (int i = 0; i < count; ++i) {
-      v.read(parameters[i]);
-      if (gradients[i].data) v.read(gradients[i]), v.write(gradients[i]);
-    }
-  }
 };
 
 }  // namespace ranvier

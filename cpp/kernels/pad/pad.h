@@ -11,14 +11,11 @@ namespace ranvier {
 
 template <class T>
 struct Pad {
-  static constexpr const char* name = "pad";
+  RANVIER_CALL("pad", x, y);
   TensorView<const T> x;
   TensorView<T> y;
   int64_t before[kMaxDims];
   T value;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 }  // namespace ranvier

@@ -14,13 +14,11 @@ namespace ranvier {
 // full team: the peak of arithmetic. A smaller team does the same work.
 template <class T>
 struct ProbeFma {
-  static constexpr const char* name = "probe_fma";
+  RANVIER_CALL("probe_fma", sink);
   int64_t repeats;
   TensorView<T> sink;  // (shares): the chains' sums, so that no chain is dead code
 
   double flops() const;  // of one call
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.write(sink); }
 };
 
 enum class ProbeTraffic { read, read_write };
@@ -28,7 +26,7 @@ enum class ProbeTraffic { read, read_write };
 // Passes `repeats` times over a buffer, each thread over its own contiguous share: the sum of it, or
 // x = x + step in place.
 struct ProbeBandwidth {
-  static constexpr const char* name = "probe_bandwidth";
+  RANVIER_CALL("probe_bandwidth", buffer, sink);
   static constexpr int64_t kBlock = 512;  // elements; a buffer is a whole number of them
   ProbeTraffic traffic;
   int64_t repeats;
@@ -36,19 +34,13 @@ struct ProbeBandwidth {
   TensorView<float> sink;    // (n / kBlock)
 
   double bytes() const;  // moved by one call: a byte read and written counts twice
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.write(buffer), v.write(sink); }
 };
 
 // `repeats` barriers of an open team: tens of nanoseconds where the cores share a cache, hundreds where they
 // do not. Two-thread figures of small kernels mean little without it.
 struct ProbeBarrier {
-  static constexpr const char* name = "probe_barrier";
+  RANVIER_CALL("probe_barrier");
   int64_t repeats;
-
-  void run(const Team& team, void* workspace) const;
-  template <class V>
-  void buffers(V&) const {}
 };
 
 template <class T>

@@ -26,7 +26,9 @@ constexpr int64_t gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == 
 
 template <class T>
 struct RecurrentForward {
-  static constexpr const char* name = "recurrent_forward";
+  RANVIER_CALL("recurrent_forward", x, w_ih, w_hh, b_ih, b_hh, h0, c0, sizes, y, h_n, c_n, gates, candidate,
+               h_before, c_before);
+  size_t workspace_bytes(int threads) const;
   Cell cell;
   bool reverse;  // the last step of a sequence comes first
   int64_t batch, steps;
@@ -38,19 +40,13 @@ struct RecurrentForward {
   // What only backward reads, null where there will be none. (rows, H): GRU's W_hn h + b_hn, the states
   // before
   TensorView<T> candidate, h_before, c_before;
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x), v.read(w_ih), v.read(w_hh), v.read(b_ih), v.read(b_hh), v.read(h0), v.read(c0), v.read(sizes);
-    v.write(y), v.write(h_n), v.write(c_n), v.write(gates);
-    v.write(candidate), v.write(h_before), v.write(c_before);
-  }
 };
 
 template <class T>
 struct RecurrentBackward {
-  static constexpr const char* name = "recurrent_backward";
+  RANVIER_CALL("recurrent_backward", dy, dh_n, dc_n, x, y, gates, candidate, h_before, c_before, w_ih, w_hh,
+               sizes, dh0, dc0, dx, dw_ih, dw_hh, db_ih, db_hh);
+  size_t workspace_bytes(int threads) const;
   Cell cell;
   bool reverse;
   int64_t batch, steps;
@@ -59,14 +55,6 @@ struct RecurrentBackward {
   TensorView<const int64_t> sizes;
   TensorView<T> dh0, dc0;
   TensorView<T> dx, dw_ih, dw_hh, db_ih, db_hh;  // each may have data null
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(dy), v.read(dh_n), v.read(dc_n), v.read(x), v.read(y), v.read(gates), v.read(candidate);
-    v.read(h_before), v.read(c_before), v.read(w_ih), v.read(w_hh), v.read(sizes);
-    v.write(dh0), v.write(dc0), v.write(dx), v.write(dw_ih), v.write(dw_hh), v.write(db_ih), v.write(db_hh);
-  }
 };
 
 // The gates of one step, for some of its rows: rows of H or of GH elements, one after another.

@@ -36,7 +36,8 @@ constexpr int64_t kArgRows = 1 << 16;  // of a column that are searched at once
 
 template <class T>
 struct Reduce {
-  static constexpr const char* name = "reduce";
+  RANVIER_CALL("reduce", x, center, y);
+  size_t workspace_bytes(int threads) const;
   ReduceOp op;
   double divisor;
   bool root;
@@ -44,28 +45,17 @@ struct Reduce {
   TensorView<const T> x;
   TensorView<const T> center;  // or data null
   TensorView<T> y;
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const {
-    v.read(x);
-    if (center.data) v.read(center);
-    v.write(y);
-  }
 };
 
 // y = index of the first maximum (or minimum, or NaN) along one axis; y as above. The axis is not empty.
 template <class T>
 struct ArgReduce {
-  static constexpr const char* name = "arg_reduce";
+  RANVIER_CALL("arg_reduce", x, y);
+  size_t workspace_bytes(int threads) const;
   bool maximum;
   int axis;
   TensorView<const T> x;
   TensorView<int64_t> y;
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>

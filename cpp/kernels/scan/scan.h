@@ -24,26 +24,20 @@ enum class ScanOp { sum, product, count };
 
 template <class T>
 struct Scan {
-  static constexpr const char* name = "scan";
+  RANVIER_CALL("scan", x, y);
   ScanOp op;
   bool reverse;
   int axis;
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>
 struct ProductBackward {
-  static constexpr const char* name = "product_backward";
+  RANVIER_CALL("product_backward", dy, x, dx);
   int axis;
   TensorView<const T> dy, x;
   TensorView<T> dx;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(x), v.write(dx); }
 };
 
 // `count` lines of n elements.

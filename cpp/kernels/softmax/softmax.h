@@ -15,26 +15,20 @@ namespace ranvier {
 
 template <class T>
 struct SoftmaxForward {
-  static constexpr const char* name = "softmax_forward";
+  RANVIER_CALL("softmax_forward", x, y);
   bool log;
   int axis;
   TensorView<const T> x;
   TensorView<T> y;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 template <class T>
 struct SoftmaxBackward {
-  static constexpr const char* name = "softmax_backward";
+  RANVIER_CALL("softmax_backward", dy, y, dx);
   bool log;
   int axis;
   TensorView<const T> dy, y;
   TensorView<T> dx;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(y), v.write(dx); }
 };
 
 // `count` lines of n elements.

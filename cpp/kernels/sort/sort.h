@@ -19,16 +19,13 @@ namespace ranvier {
 
 template <class T>
 struct Sort {
-  static constexpr const char* name = "sort";
+  RANVIER_CALL("sort", x, values, indices);
+  size_t workspace_bytes(int threads) const;
   bool descending;
   int axis;
   TensorView<const T> x;
   TensorView<T> values;
   TensorView<int64_t> indices;
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(values), v.write(indices); }
 };
 
 }  // namespace ranvier
