@@ -20,7 +20,7 @@ constexpr int kClasses = 4 * 48;
 // in the upper bits only (Adam on arrays in the L3: a sixth of the time). Nine lines apart; sixteen places.
 constexpr size_t kStaggerFrom = size_t{64} << 10, kStaggerStep = 9 * kAlign, kStaggerPlaces = 16;
 
-// Lies in the 64 bytes before each block.
+// In the 64 bytes before each block.
 struct Header {
   uint64_t serial;
   size_t capacity;  // bytes usable in the block

@@ -62,10 +62,16 @@ class Team {
   template <class Body>
   void region(double cost_ns, const Body& body) const;
 
-  // body(begin, end), or body(team, begin, end), on contiguous shares of [0, n), long ones in pieces. cost_ns
-  // is the serial time of the whole loop, roughly, or 0 for that of the region.
+  // body(begin, end), or body(team, begin, end), on contiguous shares of [0, n), long ones in pieces; or
+  // body(i) for each number in them. cost_ns is the serial time of the whole loop, roughly, or 0 for that of
+  // the region.
   template <class Body>
   void parallel_for(int64_t n, double cost_ns, const Body& body) const;
+  // f(count, offsets) for each piece of the innermost loop of a LoopNest.
+  template <class Nest, class F>
+  void walk(const Nest& nest, double cost_ns, const F& f) const {
+    parallel_for(nest.size, cost_ns, [&](int64_t begin, int64_t end) { nest.walk(begin, end, f); });
+  }
 
  protected:
   friend bool interrupted(const Team& team);
@@ -131,6 +137,8 @@ void Team::parallel_for(int64_t n, double cost_ns, const Body& body) const {
     for (int64_t at = begin; at < end && !interrupted(team); at += piece)
       if constexpr (std::is_invocable_v<Body, const OpenTeam&, int64_t, int64_t>)
         body(team, at, std::min(at + piece, end));
+      else if constexpr (std::is_invocable_v<Body, int64_t>)
+        for (int64_t i = at, last = std::min(at + piece, end); i < last; ++i) body(i);
       else
         body(at, std::min(at + piece, end));
     team.barrier();

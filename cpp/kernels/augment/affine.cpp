@@ -111,9 +111,8 @@ void affine_row(const AffineImages<T>& call, int64_t n, int64_t i) {
 template <class T>
 void AffineImages<T>::run(const Team& team, void*) const {
   const int64_t rows = y.shape[2], all = y.shape[0] * rows;
-  team.parallel_for(all, kNsPerPixel * y.shape[1] * y.shape[3] * all, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) affine_row(*this, r / rows, r % rows);
-  });
+  team.parallel_for(all, kNsPerPixel * y.shape[1] * y.shape[3] * all,
+                    [&](int64_t r) { affine_row(*this, r / rows, r % rows); });
 }
 
 RANVIER_INSTANTIATE(AffineImages);

@@ -85,17 +85,15 @@ void cast(const Team& team, Load load, Store store, int ndim, const int64_t* sha
           const Side& y) {
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
-  team.parallel_for(nest.size, kNsPerElement * nest.size, [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      alignas(64) int64_t block[kBlock];  // of whatever is wide
-      const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
-      char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;
-      for (int64_t i = 0; i < count; i += kBlock) {
-        const int64_t n = std::min(kBlock, count - i);
-        load(p + i * step_x * x.item, step_x, n, block);
-        store(block, n, q + i * step_y * y.item, step_y);
-      }
-    });
+  team.walk(nest, kNsPerElement * nest.size, [&](int64_t count, const int64_t* offsets) {
+    alignas(64) int64_t block[kBlock];  // of whatever is wide
+    const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
+    char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;
+    for (int64_t i = 0; i < count; i += kBlock) {
+      const int64_t n = std::min(kBlock, count - i);
+      load(p + i * step_x * x.item, step_x, n, block);
+      store(block, n, q + i * step_y * y.item, step_y);
+    }
   });
 }
 

@@ -18,16 +18,14 @@ constexpr int64_t kManyRows = 16;  // enough for every thread
 template <class T>
 void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
-  team.parallel_for(nest.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      const T* x = c.x.data + offsets[0];
-      T* y = c.y.data + offsets[1];
-      if (step_x == 1 && step_y == 1) {
-        std::memcpy(y, x, n * sizeof(T));
-      } else {
-        for (int64_t i = 0; i < n; ++i) y[i * step_y] = x[i * step_x];
-      }
-    });
+  team.walk(nest, kNsPerByte * sizeof(T) * nest.size, [&](int64_t n, const int64_t* offsets) {
+    const T* x = c.x.data + offsets[0];
+    T* y = c.y.data + offsets[1];
+    if (step_x == 1 && step_y == 1) {
+      std::memcpy(y, x, n * sizeof(T));
+    } else {
+      for (int64_t i = 0; i < n; ++i) y[i * step_y] = x[i * step_x];
+    }
   });
 }
 
@@ -46,10 +44,8 @@ void copy_rows(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int64_t n = nest.shape[inner];
   const LoopNest<2> rows = without(nest, inner, inner);
   const int64_t *step_x = rows.strides[0] + rows.ndim - 1, *step_y = rows.strides[1] + rows.ndim - 1;
-  team.parallel_for(rows.size, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
-    rows.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      copy_kernels<T>().copy_rows(count, n, c.x.data + offsets[0], *step_x, c.y.data + offsets[1], *step_y);
-    });
+  team.walk(rows, kNsPerByte * sizeof(T) * nest.size, [&](int64_t count, const int64_t* offsets) {
+    copy_kernels<T>().copy_rows(count, n, c.x.data + offsets[0], *step_x, c.y.data + offsets[1], *step_y);
   });
 }
 
@@ -66,20 +62,18 @@ void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Cop
   // a strip of y's rows; where planes are parted, of its columns
   const int64_t strip = joins || parts ? kPixels : kernels.lanes;
   const int64_t length = parts ? n : rows, strips = ceil_div(length, strip);
-  team.parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t begin, int64_t end) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t first = unit % strips * strip, count = std::min(strip, length - first);
-      outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* offsets) {
-        const T* x = c.x.data + offsets[0];
-        T* y = c.y.data + offsets[1];
-        if (joins)
-          kernels.join_planes(count, x + first, step_x, y + 3 * first);
-        else if (parts)
-          kernels.part_planes(count, x + 3 * first, y + first, step_y);
-        else
-          kernels.transpose_strip(static_cast<int>(count), n, x + first, step_x, y + first * step_y, step_y);
-      });
-    }
+  team.parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t unit) {
+    const int64_t first = unit % strips * strip, count = std::min(strip, length - first);
+    outer.walk(unit / strips, unit / strips + 1, [&](int64_t, const int64_t* offsets) {
+      const T* x = c.x.data + offsets[0];
+      T* y = c.y.data + offsets[1];
+      if (joins)
+        kernels.join_planes(count, x + first, step_x, y + 3 * first);
+      else if (parts)
+        kernels.part_planes(count, x + 3 * first, y + first, step_y);
+      else
+        kernels.transpose_strip(static_cast<int>(count), n, x + first, step_x, y + first * step_y, step_y);
+    });
   });
 }
 

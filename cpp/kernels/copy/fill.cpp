@@ -27,10 +27,8 @@ void fill(const Team& team, int ndim, const int64_t* shape, const int64_t* strid
   const LoopNest<1> nest(ndim, shape, {strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
   const FillLine f = step == 1 ? run : line;
-  team.parallel_for(nest.size, kNsPerByte * item * nest.size, [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      f(static_cast<char*>(data) + offsets[0] * item, step, n, value);
-    });
+  team.walk(nest, kNsPerByte * item * nest.size, [&](int64_t n, const int64_t* offsets) {
+    f(static_cast<char*>(data) + offsets[0] * item, step, n, value);
   });
 }
 

@@ -76,10 +76,8 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
       });
     team.barrier();
     if (!by_frequency) return;
-    team.parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row)
-        for (int64_t j = 0; j < width && picked[row] > 1; ++j)
-          dweight.data[row * width + j] /= T(picked[row]);
+    team.parallel_for(rows, cost, [&](int64_t row) {
+      for (int64_t j = 0; j < width && picked[row] > 1; ++j) dweight.data[row * width + j] /= T(picked[row]);
     });
   });
 }

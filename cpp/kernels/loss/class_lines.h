@@ -1,5 +1,5 @@
-// How lines of class scores are read: a vector of lines at a time, as the columns of a tile; but long lines
-// whose classes are side by side one after another, along the classes.
+// How lines of class scores are read: a vector of lines at a time, as the columns of a tile. Long lines with
+// contiguous classes are read one after another, along the classes.
 #pragma once
 #include "kernels/loss/class_loss.h"
 #include "simd/math.h"
@@ -18,8 +18,8 @@ struct LineGroup {
   int64_t index[lanes<T>];
 };
 
-// scores: whether of_class is needed, by what has more to do with each line than to write it once. This and
-// what follows are calls: inlined, they made this file's code three times as large.
+// scores: whether of_class is needed; the caller then does more with each line than write it once. This and
+// the next functions are not inlined: that made this file's code three times as large.
 template <bool scores, class T>
 __attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, int64_t first) {
   LineGroup<T> g;

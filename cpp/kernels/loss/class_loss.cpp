@@ -11,8 +11,7 @@ namespace {
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
 #undef RANVIER_X
 constexpr double kNsPerLine = 5;
-constexpr int64_t kLines = 256;  // whose losses are added while they are near
-constexpr int64_t kZeros[kMaxDims] = {};
+constexpr int64_t kLines = 256;  // their losses are added while they are in cache
 
 double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
   return static_cast<double>(lines) *
@@ -23,10 +22,6 @@ double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
 template <class E>
 WithoutAxis line_strides(const TensorView<E>& v) {
   return WithoutAxis(v.data ? v.strides : kZeros, v.data ? v.ndim : kMaxDims, 1);
-}
-template <class E>
-const int64_t* strides_or_zeros(const TensorView<E>& v) {
-  return v.data ? v.strides : kZeros;
 }
 
 template <class E, int kTensors>
@@ -99,12 +94,10 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
     if (each) {
       team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) { walk(begin, end, function); });
     } else {
-      team.parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
-        for (int64_t part = begin; part < end; ++part) {
-          partial[part][0] = partial[part][1] = 0;
-          walk(nest.size * part / parts, nest.size * (part + 1) / parts,
-               [&](const ClassLines<T>& lines) { add_up<T>(lines, function, partial[part]); });
-        }
+      team.parallel_for(parts, cost, [&](int64_t part) {
+        partial[part][0] = partial[part][1] = 0;
+        walk(nest.size * part / parts, nest.size * (part + 1) / parts,
+             [&](const ClassLines<T>& lines) { add_up<T>(lines, function, partial[part]); });
       });
     }
     team.parallel_for(1, 0, [&](int64_t, int64_t) {
@@ -128,19 +121,17 @@ void ClassLossBackward<T>::run(const Team& team, void*) const {
   const ClassLines<T> common = common_lines<T>(*this);
   const auto& kernels = class_loss_kernels<T>();
   const auto function = of_target ? kernels.target_backward : kernels.backward[static_cast<int>(kind)];
-  team.parallel_for(nest.size, cost_ns(kind, nest.size, x.shape[1]), [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
-      ClassLines<T> lines = common;
-      lines.count = count;
-      lines.scale = T(1) / divisor.data[0];
-      lines.x = lines_at(x, nest, 0, offsets, x.strides[1]);
-      lines.index = lines_at(index, nest, 1, offsets);
-      lines.probabilities = lines_at(probabilities, nest, 2, offsets, probabilities.strides[1]);
-      lines.dy = lines_at(dy, nest, 3, offsets);
-      lines.saved = lines_at(log_sum_exp, nest, 4, offsets);
-      lines.dx = lines_at(dx, nest, 5, offsets, dx.strides[1]);
-      function(lines);
-    });
+  team.walk(nest, cost_ns(kind, nest.size, x.shape[1]), [&](int64_t count, const int64_t(&offsets)[6]) {
+    ClassLines<T> lines = common;
+    lines.count = count;
+    lines.scale = T(1) / divisor.data[0];
+    lines.x = lines_at(x, nest, 0, offsets, x.strides[1]);
+    lines.index = lines_at(index, nest, 1, offsets);
+    lines.probabilities = lines_at(probabilities, nest, 2, offsets, probabilities.strides[1]);
+    lines.dy = lines_at(dy, nest, 3, offsets);
+    lines.saved = lines_at(log_sum_exp, nest, 4, offsets);
+    lines.dx = lines_at(dx, nest, 5, offsets, dx.strides[1]);
+    function(lines);
   });
 }
 

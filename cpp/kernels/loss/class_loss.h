@@ -64,7 +64,7 @@ struct ClassLossBackward {
   TensorView<T> dx;
 };
 
-// Class k of line i is at data[i * line + k * step]. Null: there is no such thing.
+// Class k of line i is at data[i * line + k * step]. Null: absent.
 template <class E>
 struct OverLines {
   E* data;

@@ -18,13 +18,6 @@ double cost_ns(Loss kind, int64_t n) {
   return kNsPerElement[static_cast<int>(kind)] * static_cast<double>(n) * static_cast<double>(sizeof(T) / 4);
 }
 
-constexpr int64_t kZeros[kMaxDims] = {};
-
-template <class E>
-const int64_t* strides_or_zeros(const TensorView<E>& v) {
-  return v.data ? v.strides : kZeros;
-}
-
 // Elements along the innermost loop; null where there is no such operand.
 template <class E>
 struct Line {
@@ -51,7 +44,7 @@ Line<E> line_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tens
 }
 
 template <class T>
-struct Operands {
+struct LossOperands {
   Line<const T> x, target, other, factors[2];
 };
 
@@ -59,7 +52,7 @@ struct Operands {
 // there, written to `to` if it is there; then done(n, values).
 template <class T, class Done>
 void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>::Function function,
-                    const Operands<T>& in, const Line<T>& to, const Done& done) {
+                    const LossOperands<T>& in, const Line<T>& to, const Done& done) {
   alignas(64) T copies[3][kLossStrip], out[kLossStrip];
   for (int64_t i = 0; i < count; i += kLossStrip) {
     const int64_t n = std::min(kLossStrip, count - i);
@@ -105,7 +98,7 @@ void LossForward<T>::run(const Team& team, void* workspace) const {
   const auto strips = [&](int64_t begin, int64_t end, const auto& done) {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[5]) {
       const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
-      const Operands<T> in = {line(x, 4), line(target, 0), line(other, 1), {line(weight, 2), {}}};
+      const LossOperands<T> in = {line(x, 4), line(target, 0), line(other, 1), {line(weight, 2), {}}};
       for_each_strip(count, strip_of<T>(settings, 1), function, in, each ? line(loss, 3) : Line<T>{}, done);
     });
   };
@@ -118,13 +111,11 @@ void LossForward<T>::run(const Team& team, void* workspace) const {
   double* partial = static_cast<double*>(workspace);
   const int parts = loss_parts(cost);
   team.region(cost, [&](const OpenTeam& team) {
-    team.parallel_for(parts, cost, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; ++part) {
-        double sum = 0;
-        strips(nest.size * part / parts, nest.size * (part + 1) / parts,
-               [&](int64_t n, const T* values) { sum += loss_kernels<T>().sum(n, values); });
-        partial[part] = sum;
-      }
+    team.parallel_for(parts, cost, [&](int64_t part) {
+      double sum = 0;
+      strips(nest.size * part / parts, nest.size * (part + 1) / parts,
+             [&](int64_t n, const T* values) { sum += loss_kernels<T>().sum(n, values); });
+      partial[part] = sum;
     });
     team.parallel_for(1, 0, [&](int64_t, int64_t) {
       double sum = 0;
@@ -147,7 +138,7 @@ void LossBackward<T>::run(const Team& team, void*) const {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
       const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
       const Line<const T> dys = each ? line(dy, 4) : Line<const T>{};
-      const Operands<T> in = {line(x, 0), line(target, 1), line(other, 2), {line(weight, 3), dys}};
+      const LossOperands<T> in = {line(x, 0), line(target, 1), line(other, 2), {line(weight, 3), dys}};
       for_each_strip(count, strip_of<T>(settings, scale), function, in, line(dx, 5),
                      [](int64_t, const T*) {});
     });

@@ -1,5 +1,6 @@
 // What becomes of the losses of elements or lines.
 #pragma once
+#include "base/tensor_view.h"
 
 namespace ranvier {
 
@@ -10,6 +11,13 @@ enum class Reduction { none, sum, mean, batch_mean };
 constexpr int kLossParts = 16;
 inline int loss_parts(double cost_ns) {
   return cost_ns < 1000 ? 1 : cost_ns < 500 * kLossParts ? static_cast<int>(cost_ns / 500) : kLossParts;
+}
+
+// Of an operand that may be absent.
+constexpr int64_t kZeros[kMaxDims] = {};
+template <class E>
+static const int64_t* strides_or_zeros(const TensorView<E>& v) {
+  return v.data ? v.strides : kZeros;
 }
 
 }  // namespace ranvier

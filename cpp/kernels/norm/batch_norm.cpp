@@ -28,13 +28,8 @@ ChannelPlan plan_of(const BatchNormBackward<T>& f) {
   return {f.columns, f.x, is_dense(f.x) && is_dense(f.dy) && (!f.dx.data || is_dense(f.dx))};
 }
 
-template <class E>
-E* plane(const TensorView<E>& v, int64_t n, int64_t c) {
-  return v.data + n * v.strides[0] + c * v.strides[1];
-}
-
 template <class T>
-struct Forward {
+struct ChannelForward {
   const BatchNormForward<T>& f;
   const ChannelPlan& plan;
   const ChannelTables<T>& tables;  // first: means, second: m2
@@ -164,7 +159,7 @@ struct Forward {
 };
 
 template <class T>
-struct Backward {
+struct ChannelBackward {
   const BatchNormBackward<T>& f;
   const ChannelPlan& plan;
   const ChannelTables<T>& tables;  // first: sum dy, second: sum dy (x - m)
@@ -238,14 +233,6 @@ struct Backward {
   }
 };
 
-// body(i) for i in [0, count), shared out
-template <class Body>
-void for_each(const Team& team, int64_t count, double cost, const Body& body) {
-  team.parallel_for(count, cost, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) body(i);
-  });
-}
-
 }  // namespace
 
 template <class T>
@@ -258,14 +245,14 @@ void BatchNormForward<T>::run(const Team& team, void* workspace) const {
   const ChannelPlan plan = plan_of(*this);
   const ChannelTables<T> tables(plan, workspace);
   T* scratch = reinterpret_cast<T*>(static_cast<char*>(workspace) + tables.bytes);
-  const Forward<T> forward{*this, plan, tables, norm_kernels<T>(), scratch};
+  const ChannelForward<T> forward{*this, plan, tables, norm_kernels<T>(), scratch};
   const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 20.0 * double(plan.units());
   team.region(cost, [&](const OpenTeam& team) {
     if (training) {
-      for_each(team, batches.data ? 1 : 0, cost, [&](int64_t) { ++*batches.data; });
-      for_each(team, plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
+      team.parallel_for(batches.data ? 1 : 0, cost, [&](int64_t) { ++*batches.data; });
+      team.parallel_for(plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
     }
-    for_each(team, plan.channels, cost, [&](int64_t c) { forward.finish(c); });
+    team.parallel_for(plan.channels, cost, [&](int64_t c) { forward.finish(c); });
     team.parallel_for(forward.pieces(), cost,
                       [&](int64_t begin, int64_t end) { forward.apply(team, begin, end); });
   });
@@ -280,12 +267,13 @@ template <class T>
 void BatchNormBackward<T>::run(const Team& team, void* workspace) const {
   const ChannelPlan plan = plan_of(*this);
   const ChannelTables<T> tables(plan, workspace);
-  const Backward<T> backward{*this, plan, tables, norm_kernels<T>()};
+  const ChannelBackward<T> backward{*this, plan, tables, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * 5.0 * double(numel(x)) + 20.0 * double(plan.units());
   team.region(cost, [&](const OpenTeam& team) {
-    for_each(team, plan.width, cost, [&](int64_t j) { tables.m[j] = T(mean.data[j % plan.channels]); });
-    if (backward.sums_wanted()) for_each(team, plan.units(), cost, [&](int64_t unit) { backward.sum(unit); });
-    for_each(team, plan.channels, cost, [&](int64_t c) { backward.finish(c); });
+    team.parallel_for(plan.width, cost, [&](int64_t j) { tables.m[j] = T(mean.data[j % plan.channels]); });
+    if (backward.sums_wanted())
+      team.parallel_for(plan.units(), cost, [&](int64_t unit) { backward.sum(unit); });
+    team.parallel_for(plan.channels, cost, [&](int64_t c) { backward.finish(c); });
     if (!dx.data) return;
     const int64_t pieces = columns ? plan.row_count() : plan.length * plan.channels;
     team.parallel_for(pieces, cost, [&](int64_t begin, int64_t end) { backward.apply(begin, end); });

@@ -64,20 +64,27 @@ struct ChannelPlan {
   int64_t row_count() const { return length + (rest > 0); }
 };
 
-// Two sums in double for each segment and column, and numbers in T for each column.
+// The first element of plane c of sample n.
+template <class E>
+E* plane(const TensorView<E>& v, int64_t n, int64_t c) {
+  return v.data + n * v.strides[0] + c * v.strides[1];
+}
+
+// Pairs of sums in double, and numbers in T for each column.
 template <class T>
 struct ChannelTables {
   double *first, *second;
   T *m, *a, *b, *k;
   size_t bytes;
 
-  ChannelTables(const ChannelPlan& plan, void* workspace) {
+  ChannelTables(int64_t sums, int64_t columns, void* workspace) {
     Carver carver(workspace);
-    first = carver.take<double>(plan.segments * plan.width);
-    second = carver.take<double>(plan.segments * plan.width);
-    for (T** numbers : {&m, &a, &b, &k}) *numbers = carver.take<T>(plan.width);
+    first = carver.take<double>(sums), second = carver.take<double>(sums);
+    for (T** numbers : {&m, &a, &b, &k}) *numbers = carver.take<T>(columns);
     bytes = carver.used();
   }
+  ChannelTables(const ChannelPlan& plan, void* workspace)
+      : ChannelTables(plan.segments * plan.width, plan.width, workspace) {}
 };
 
 }  // namespace ranvier

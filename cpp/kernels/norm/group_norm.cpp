@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "base/carve.h"
 #include "base/parallel.h"
+#include "kernels/norm/channels.h"
 #include "kernels/norm/chunks.h"
 
 namespace ranvier {
@@ -32,18 +32,9 @@ struct GroupPlan {
 
 // Numbers of each channel: one thread's, while it works on a sample.
 template <class T>
-struct ColumnTables {
-  double *mean, *m2;
-  T *m, *a, *b, *k;
-  size_t bytes;
-
-  ColumnTables(const GroupPlan& plan, void* memory) {
-    Carver carver(memory);
-    mean = carver.take<double>(plan.channels), m2 = carver.take<double>(plan.channels);
-    for (T** numbers : {&m, &a, &b, &k}) *numbers = carver.take<T>(plan.channels);
-    bytes = carver.used();
-  }
-};
+ChannelTables<T> tables_of(const GroupPlan& plan, void* memory) {
+  return {plan.channels, plan.channels, memory};
+}
 
 template <class T>
 double value(const TensorView<const T>& v, int64_t c, double otherwise) {
@@ -55,13 +46,8 @@ const T* part(const TensorView<const T>& v, int64_t c) {
   return v.data ? v.data + c : nullptr;
 }
 
-template <class E>
-E* at(const TensorView<E>& v, int64_t n, int64_t c) {
-  return v.data + n * v.strides[0] + c * v.strides[1];
-}
-
 template <class T>
-struct Forward {
+struct GroupForward {
   const GroupNormForward<T>& f;
   const GroupPlan& plan;
   const NormKernels<T>& kernels;
@@ -85,46 +71,46 @@ struct Forward {
 
   void planes(int64_t n, int64_t g) const {
     RunningMoments all;
-    all.add_line(kernels, at(f.x, n, g * plan.width), plan.width * plan.inner);
+    all.add_line(kernels, plane(f.x, n, g * plan.width), plan.width * plan.inner);
     if (plan.inner == 1) return line(n, g, all.moments());
     finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
-      kernels.normalize(at(f.x, n, c), plan.inner, function, nullptr, nullptr, at(f.y, n, c));
+      kernels.normalize(plane(f.x, n, c), plan.inner, function, nullptr, nullptr, plane(f.y, n, c));
     });
   }
 
-  // A group without pixels is a line, along which its parameters lie.
+  // A group without pixels is a line, and so are its parameters.
   void line(int64_t n, int64_t g, Moments all) const {
     const double rstd = keep(n, g, all);
     const int64_t c = g * plan.width;
     const T m = T(all.mean);
-    kernels.normalize(at(f.x, n, c), plan.width, {m, T(rstd), T(-(all.mean - double(m)) * rstd)},
-                      part(f.weight, c), part(f.bias, c), at(f.y, n, c));
+    kernels.normalize(plane(f.x, n, c), plan.width, {m, T(rstd), T(-(all.mean - double(m)) * rstd)},
+                      part(f.weight, c), part(f.bias, c), plane(f.y, n, c));
   }
 
-  void columns(int64_t n, int64_t panel, const ColumnTables<T>& t) const {
+  void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
     const int64_t first = plan.first_group(panel) * plan.width,
                   last = plan.first_group(panel + 1) * plan.width;
     const int64_t sx = f.x.strides[2], sy = f.y.strides[2];
-    std::fill(t.mean + first, t.mean + last, 0.0);
-    std::fill(t.m2 + first, t.m2 + last, 0.0);
+    std::fill(t.first + first, t.first + last, 0.0);
+    std::fill(t.second + first, t.second + last, 0.0);
     for (int64_t r = 0; r < plan.inner; r += kNormRows)
-      kernels.column_moments(at(f.x, n, first) + r * sx, sx, std::min(kNormRows, plan.inner - r),
-                             last - first, r, t.mean + first, t.m2 + first);
+      kernels.column_moments(plane(f.x, n, first) + r * sx, sx, std::min(kNormRows, plan.inner - r),
+                             last - first, r, t.first + first, t.second + first);
     for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g) {
       RunningMoments all;
       for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
-        all.join({t.mean[c], t.m2[c]}, plan.inner);
+        all.join({t.first[c], t.second[c]}, plan.inner);
       finish(n, g, all.moments(), [&](int64_t c, Normalize<T> function) {
         t.m[c] = function.m, t.a[c] = function.a, t.b[c] = function.b;
       });
     }
-    kernels.normalize_rows(at(f.x, n, first), sx, plan.inner, last - first, t.m + first, t.a + first,
-                           t.b + first, at(f.y, n, first), sy);
+    kernels.normalize_rows(plane(f.x, n, first), sx, plan.inner, last - first, t.m + first, t.a + first,
+                           t.b + first, plane(f.y, n, first), sy);
   }
 };
 
 template <class T>
-struct Backward {
+struct GroupBackward {
   const GroupNormBackward<T>& f;
   const GroupPlan& plan;
   const NormKernels<T>& kernels;
@@ -149,7 +135,7 @@ struct Backward {
   // A group without pixels: its sums run along its channels, not along theirs.
   void line(int64_t n, int64_t g) const {
     const int64_t c = g * plan.width, row = n * plan.channels + c;
-    const T *dy = at(f.dy, n, c), *x = at(f.x, n, c);
+    const T *dy = plane(f.dy, n, c), *x = plane(f.x, n, c);
     const double mean = f.mean.data[n * plan.groups + g], rstd = f.rstd.data[n * plan.groups + g];
     for (int64_t i = 0; i < plan.width; ++i) {
       dy_sums[row + i] = double(dy[i]);
@@ -161,22 +147,23 @@ struct Backward {
     const GradientSums sums = line_sums<T>(kernels, dy, x, plan.width, m, part(f.weight, c));
     const double b = -rstd * rstd * rstd * (sums.dot - missing * sums.dy) / plan.elements();
     const double k = -rstd * sums.dy / plan.elements() - b * missing;
-    kernels.gradient(dy, x, plan.width, {m, T(rstd), T(b), T(k)}, part(f.weight, c), at(f.dx, n, c));
+    kernels.gradient(dy, x, plan.width, {m, T(rstd), T(b), T(k)}, part(f.weight, c), plane(f.dx, n, c));
   }
 
   void planes(int64_t n, int64_t g) const {
     if (plan.inner == 1) return line(n, g);
     const T m = T(f.mean.data[n * plan.groups + g]);
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c) {
-      const GradientSums found = line_sums<T>(kernels, at(f.dy, n, c), at(f.x, n, c), plan.inner, m, nullptr);
+      const GradientSums found =
+          line_sums<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, m, nullptr);
       dy_sums[n * plan.channels + c] = found.dy, dots[n * plan.channels + c] = found.dot;
     }
     finish(n, g, [&](int64_t c, NormGradient<T> function) {
-      kernels.gradient(at(f.dy, n, c), at(f.x, n, c), plan.inner, function, nullptr, at(f.dx, n, c));
+      kernels.gradient(plane(f.dy, n, c), plane(f.x, n, c), plan.inner, function, nullptr, plane(f.dx, n, c));
     });
   }
 
-  void columns(int64_t n, int64_t panel, const ColumnTables<T>& t) const {
+  void columns(int64_t n, int64_t panel, const ChannelTables<T>& t) const {
     const int64_t first = plan.first_group(panel) * plan.width,
                   last = plan.first_group(panel + 1) * plan.width;
     const int64_t sdy = f.dy.strides[2], sx = f.x.strides[2], row = n * plan.channels;
@@ -184,7 +171,7 @@ struct Backward {
     std::fill(dots + row + first, dots + row + last, 0.0);
     for (int64_t c = first; c < last; ++c) t.m[c] = T(f.mean.data[n * plan.groups + c / plan.width]);
     for (int64_t r = 0; r < plan.inner; r += kNormRows)
-      kernels.column_sums(at(f.dy, n, first) + r * sdy, sdy, at(f.x, n, first) + r * sx, sx,
+      kernels.column_sums(plane(f.dy, n, first) + r * sdy, sdy, plane(f.x, n, first) + r * sx, sx,
                           std::min(kNormRows, plan.inner - r), last - first, t.m + first,
                           dy_sums + row + first, dots + row + first);
     for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g)
@@ -192,8 +179,8 @@ struct Backward {
         t.a[c] = function.a, t.b[c] = function.b, t.k[c] = function.k;
       });
     if (f.dx.data)
-      kernels.gradient_rows(at(f.dy, n, first), sdy, at(f.x, n, first), sx, plan.inner, last - first,
-                            t.m + first, t.a + first, t.b + first, t.k + first, at(f.dx, n, first),
+      kernels.gradient_rows(plane(f.dy, n, first), sdy, plane(f.x, n, first), sx, plan.inner, last - first,
+                            t.m + first, t.a + first, t.b + first, t.k + first, plane(f.dx, n, first),
                             f.dx.strides[2]);
   }
 
@@ -212,17 +199,17 @@ struct Backward {
 
 template <class T>
 size_t GroupNormForward<T>::workspace_bytes(int threads) const {
-  return columns ? threads * ColumnTables<T>(GroupPlan(columns, groups, x), nullptr).bytes : 0;
+  return columns ? threads * tables_of<T>(GroupPlan(columns, groups, x), nullptr).bytes : 0;
 }
 
 template <class T>
 void GroupNormForward<T>::run(const Team& team, void* workspace) const {
   const GroupPlan plan(columns, groups, x);
-  const Forward<T> forward{*this, plan, norm_kernels<T>()};
+  const GroupForward<T> forward{*this, plan, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * 2.0 * double(numel(x)) + 20.0 * double(plan.units());
-  const size_t bytes = columns ? ColumnTables<T>(plan, nullptr).bytes : 0;
+  const size_t bytes = columns ? tables_of<T>(plan, nullptr).bytes : 0;
   team.parallel_for(plan.units(), cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
-    const ColumnTables<T> tables(plan, static_cast<char*>(workspace) + team.index() * bytes);
+    const ChannelTables<T> tables = tables_of<T>(plan, static_cast<char*>(workspace) + team.index() * bytes);
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t n = unit / plan.panels, panel = unit % plan.panels;
       columns ? forward.columns(n, panel, tables) : forward.planes(n, panel);
@@ -234,7 +221,7 @@ template <class T>
 size_t GroupNormBackward<T>::workspace_bytes(int threads) const {
   const GroupPlan plan(columns, groups, x);
   const size_t sums = 2 * sizeof(double) * static_cast<size_t>(plan.samples * plan.channels + 8);
-  return sums + (columns ? threads * ColumnTables<T>(plan, nullptr).bytes : 0);
+  return sums + (columns ? threads * tables_of<T>(plan, nullptr).bytes : 0);
 }
 
 template <class T>
@@ -244,12 +231,12 @@ void GroupNormBackward<T>::run(const Team& team, void* workspace) const {
   double* dy_sums = carver.take<double>(plan.samples * plan.channels);
   double* dots = carver.take<double>(plan.samples * plan.channels);
   char* scratch = static_cast<char*>(workspace) + carver.used();
-  const Backward<T> backward{*this, plan, norm_kernels<T>(), dy_sums, dots};
+  const GroupBackward<T> backward{*this, plan, norm_kernels<T>(), dy_sums, dots};
   const double cost = kNsPerByte * sizeof(T) * 4.0 * double(numel(x)) + 20.0 * double(plan.units());
-  const size_t bytes = columns ? ColumnTables<T>(plan, nullptr).bytes : 0;
+  const size_t bytes = columns ? tables_of<T>(plan, nullptr).bytes : 0;
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(plan.units(), cost, [&](int64_t begin, int64_t end) {
-      const ColumnTables<T> tables(plan, scratch + team.index() * bytes);
+      const ChannelTables<T> tables = tables_of<T>(plan, scratch + team.index() * bytes);
       for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t n = unit / plan.panels, panel = unit % plan.panels;
         columns ? backward.columns(n, panel, tables) : backward.planes(n, panel);

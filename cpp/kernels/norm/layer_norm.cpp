@@ -14,7 +14,7 @@ constexpr int64_t kSegmentWork = 1 << 14;             // elements that make a se
 constexpr int64_t kSumBlockBytes = int64_t{1} << 17;  // of the lines of a sum; decides its bits
 
 template <class T>
-struct Forward {
+struct LineForward {
   const LayerNormForward<T>& f;
   const NormKernels<T>& kernels;
 
@@ -51,7 +51,7 @@ struct LinePlan {
 };
 
 template <class T>
-struct Backward {
+struct LineBackward {
   const LayerNormBackward<T>& f;
   const LinePlan<T>& plan;
   const NormKernels<T>& kernels;
@@ -110,11 +110,9 @@ struct Backward {
 
 template <class T>
 void LayerNormForward<T>::run(const Team& team, void*) const {
-  const Forward<T> forward{*this, norm_kernels<T>()};
+  const LineForward<T> forward{*this, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * double(numel(x)) + 20.0 * double(x.shape[0]);
-  team.parallel_for(x.shape[0], cost, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) forward.line(i);
-  });
+  team.parallel_for(x.shape[0], cost, [&](int64_t i) { forward.line(i); });
 }
 
 template <class T>
@@ -132,12 +130,10 @@ void LayerNormBackward<T>::run(const Team& team, void* workspace) const {
   Carver carver(workspace);
   double* weights = carver.take<double>(plan.segments * plan.n);
   double* biases = carver.take<double>(plan.segments * plan.n);
-  const Backward<T> backward{*this, plan, norm_kernels<T>(), weights, biases};
+  const LineBackward<T> backward{*this, plan, norm_kernels<T>(), weights, biases};
   const double cost = kNsPerByte * sizeof(T) * 3.0 * double(numel(x)) + 30.0 * double(x.shape[0]);
   team.region(cost, [&](const OpenTeam& team) {
-    team.parallel_for(plan.segments, cost, [&](int64_t begin, int64_t end) {
-      for (int64_t s = begin; s < end; ++s) backward.segment(s);
-    });
+    team.parallel_for(plan.segments, cost, [&](int64_t s) { backward.segment(s); });
     if (backward.parameters_wanted())
       team.parallel_for(plan.n, cost, [&](int64_t begin, int64_t end) { backward.join(begin, end); });
   });

@@ -66,22 +66,17 @@ void GradientNorm<T>::run(const Team& team, void* workspace) const {
 
 template <class T>
 void GradientClip<T>::run(const Team& team, void*) const {
-  const auto size = [&](int i) { return numel(gradients[i]); };
-  int64_t total = 0;
-  for (int i = 0; i < count; ++i) total += size(i);
   const double factor = norm.data ? *limit.data / (*norm.data + 1e-6) : 0;
   if (norm.data && factor >= 1) return;
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
-  team.region(kNsPerElement * total, [&](const OpenTeam& team) {
-    for_each_share(team, count, size, [&](int i, int64_t begin, int64_t end) {
-      update_elements(gradients[i], begin, end, [&](T* g, int64_t n) {
-        if (norm.data)
-          kernels.scale(g, n, static_cast<T>(factor));
-        else
-          kernels.clamp(g, n, static_cast<T>(*limit.data));
-      });
+  const auto size = [&](int i) { return numel(gradients[i]); };
+  for_each_share(team, count, kNsPerElement, size, [&](int i, int64_t begin, int64_t end) {
+    update_elements(gradients[i], begin, end, [&](T* g, int64_t n) {
+      if (norm.data)
+        kernels.scale(g, n, static_cast<T>(factor));
+      else
+        kernels.clamp(g, n, static_cast<T>(*limit.data));
     });
-    team.barrier();
   });
 }
 

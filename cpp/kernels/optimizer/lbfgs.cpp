@@ -18,10 +18,8 @@ int64_t blocks_of(int64_t n) { return ceil_div(n, kBlock); }
 // f(first element, elements, block) for this thread's blocks of n elements.
 template <class F>
 void for_each_block(const OpenTeam& team, int64_t n, const F& f) {
-  team.parallel_for(blocks_of(n), 0, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block)
-      f(block * kBlock, std::min(kBlock, n - block * kBlock), block);
-  });
+  team.parallel_for(blocks_of(n), 0,
+                    [&](int64_t block) { f(block * kBlock, std::min(kBlock, n - block * kBlock), block); });
 }
 
 double sum(const double* partial, int64_t n) {
@@ -70,7 +68,7 @@ void LbfgsLoop<T>::run(const Team& team, void* workspace) const {
     for (int k = 0; k < count; ++k) {
       const int i = second ? k : count - 1 - k;
       const T* seen = second ? changes[i].data : steps[i].data;
-      // By turns, so that no thread overwrites the sums that another thread still reads.
+      // Two arrays in turn, so that no thread overwrites the sums that another thread still reads.
       double* partial = static_cast<double*>(workspace) + (k % 2) * blocks_of(n);
       for_each_block(team, n, [&](int64_t first, int64_t length, int64_t block) {
         if (moved) kernels.add_scaled(d + first, moved + first, length, factor);

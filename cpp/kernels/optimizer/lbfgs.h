@@ -11,18 +11,15 @@ namespace ranvier {
 
 template <class T>
 struct FlatDot {  // product = a . b
-  static constexpr const char* name = "flat_dot";
+  RANVIER_CALL("flat_dot", a, b, product);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> a, b;
   TensorView<double> product;  // one element
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(a), v.read(b), v.write(product); }
 };
 
 constexpr int kMaxPairs = 32;  // of one call; a longer history takes several
 
-// For each pair of a step s and the change of the gradient y that it brought, ro = 1 / (y . s):
+// For each pair of a step s and the change y of the gradient along it, ro = 1 / (y . s):
 //
 //   first loop, the newest pair first:   alpha = ro (s . d);  d -= alpha y
 //   second loop, the oldest pair first:  d += (alpha - ro (y . d)) s

@@ -15,23 +15,18 @@ void MoveParameters<T>::run(const Team& team, void*) const {
   const auto move = towards ? kernels.move_towards : kernels.add_scaled;
   const T share = static_cast<T>(*factor.data);
   const auto size = [&](int i) { return numel(parameters[i]); };
-  int64_t total = 0;
-  for (int i = 0; i < count; ++i) total += size(i);
-  team.region(ns_per_element * total, [&](const OpenTeam& team) {
-    for_each_share(team, count, size, [&](int i, int64_t begin, int64_t end) {
-      const bool dense = is_contiguous(values[i]);
-      const int64_t piece = dense && is_contiguous(parameters[i]) ? end - begin : kChunk;
-      T copy[kChunk];
-      for (int64_t k = begin; k < end; k += piece) {
-        const int64_t stop = std::min(k + piece, end);
-        if (!dense) gather(values[i], k, stop, copy);
-        update_elements(parameters[i], k, stop, [&](T* p, int64_t n) {
-          const T* v = dense ? values[i].data + k : copy;
-          towards &&share == 1 ? std::copy_n(v, n, p), void() : move(p, v, n, share);
-        });
-      }
-    });
-    team.barrier();
+  for_each_share(team, count, ns_per_element, size, [&](int i, int64_t begin, int64_t end) {
+    const bool dense = is_contiguous(values[i]);
+    const int64_t piece = dense && is_contiguous(parameters[i]) ? end - begin : kChunk;
+    T copy[kChunk];
+    for (int64_t k = begin; k < end; k += piece) {
+      const int64_t stop = std::min(k + piece, end);
+      if (!dense) gather(values[i], k, stop, copy);
+      update_elements(parameters[i], k, stop, [&](T* p, int64_t n) {
+        const T* v = dense ? values[i].data + k : copy;
+        towards &&share == 1 ? std::copy_n(v, n, p), void() : move(p, v, n, share);
+      });
+    }
   });
 }
 

@@ -70,16 +70,11 @@ void OptimizerStep<T>::run(const Team& team, void*) const {
   if ((loss.data && !std::isfinite(*loss.data)) || (loss_double.data && !std::isfinite(*loss_double.data)))
     return;
   const auto size = [&](int i) { return numel(segments[i].parameter); };
-  int64_t total = 0;
-  for (int i = 0; i < count; ++i) total += size(i);
-  team.region(kNsPerElement * total, [&](const OpenTeam& team) {
-    for_each_share(team, count, size, [&](int i, int64_t begin, int64_t end) {
-      update_segment(*this, segments[i], begin, end);
-    });
-    team.barrier();  // all have read the step counts
-    if (team.index() == 0)
-      for (int i = 0; i < count; ++i) count_step(*this, segments[i]);
-    team.barrier();
+  const auto update = [&](int i, int64_t begin, int64_t end) {
+    update_segment(*this, segments[i], begin, end);
+  };
+  for_each_share(team, count, kNsPerElement, size, update, [&] {
+    for (int i = 0; i < count; ++i) count_step(*this, segments[i]);
   });
 }
 

@@ -12,19 +12,27 @@ namespace ranvier {
 // Elements taken at once where an array is strided; shares of the team begin at multiples of it.
 constexpr int64_t kChunk = 256;
 
-// f(i, begin, end) for this thread's share of count arrays of size(i) elements each.
-template <class Size, class F>
-void for_each_share(const OpenTeam& team, int count, const Size& size, const F& f) {
+// f(i, begin, end) for elements [begin, end) of array i, of count arrays of size(i) elements each, shared out
+// in a team; then, on one thread, finish(), if there is one.
+template <class Size, class F, class... Finish>
+void for_each_share(const Team& team, int count, double ns_per_element, const Size& size, const F& f,
+                    const Finish&... finish) {
   const auto chunks = [&](int i) { return ceil_div(size(i), kChunk); };
-  int64_t total = 0;
-  for (int i = 0; i < count; ++i) total += chunks(i);
-  int64_t begin = team.share_begin(total), end = team.share_end(total);
-  for (int i = 0; i < count && end > 0; ++i) {
-    const int64_t here = chunks(i);
-    if (begin < here)
-      f(i, std::max<int64_t>(begin, 0) * kChunk, std::min(std::min(end, here) * kChunk, size(i)));
-    begin -= here, end -= here;
-  }
+  int64_t total = 0, elements = 0;
+  for (int i = 0; i < count; ++i) total += chunks(i), elements += size(i);
+  team.region(ns_per_element * elements, [&](const OpenTeam& team) {
+    int64_t begin = team.share_begin(total), end = team.share_end(total);
+    for (int i = 0; i < count && end > 0; ++i) {
+      const int64_t here = chunks(i);
+      if (begin < here)
+        f(i, std::max<int64_t>(begin, 0) * kChunk, std::min(std::min(end, here) * kChunk, size(i)));
+      begin -= here, end -= here;
+    }
+    team.barrier();
+    if (sizeof...(finish) == 0) return;
+    if (team.index() == 0) (finish(), ...);
+    team.barrier();
+  });
 }
 
 // A sum over all arrays has a partial for each kBlock elements of one: its order does not depend on the team.

@@ -18,9 +18,7 @@ double ProbeFma<T>::flops() const {
 template <class T>
 void ProbeFma<T>::run(const Team& team, void*) const {
   const ProbeFmaKernels<T>& k = probe_kernels<T>();
-  team.parallel_for(numel(sink), flops() * 0.01, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) sink.data[i] = k.chains(repeats);
-  });
+  team.parallel_for(numel(sink), flops() * 0.01, [&](int64_t i) { sink.data[i] = k.chains(repeats); });
 }
 
 RANVIER_INSTANTIATE(ProbeFma);

@@ -11,7 +11,7 @@ namespace {
 constexpr double kNsPerUnit = 1.5;  // the slopes of a unit's gates, roughly
 
 template <class T>
-struct Backward {
+struct SequenceBackward {
   const RecurrentBackward<T>& call;
   int64_t rows, hidden, width;  // width: of all gates
   T *dgates, *dproduct;         // of all steps: the gradients to x W_ih^T and to h W_hh^T
@@ -20,7 +20,7 @@ struct Backward {
   char* scratch;                // of one of the products or sums after the loop
   size_t bytes;
 
-  Backward(const RecurrentBackward<T>& c, void* workspace, int threads)
+  SequenceBackward(const RecurrentBackward<T>& c, void* workspace, int threads)
       : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
     Carver carver(workspace);
     dgates = carver.take<T>(rows * width);
@@ -117,12 +117,12 @@ struct Backward {
 
 template <class T>
 size_t RecurrentBackward<T>::workspace_bytes(int threads) const {
-  return Backward<T>(*this, nullptr, threads).bytes;
+  return SequenceBackward<T>(*this, nullptr, threads).bytes;
 }
 
 template <class T>
 void RecurrentBackward<T>::run(const Team& team, void* workspace) const {
-  const Backward<T> backward(*this, workspace, 1);
+  const SequenceBackward<T> backward(*this, workspace, 1);
   team.region(backward.cost(), [&](const OpenTeam& team) { backward.run(team); });
 }
 

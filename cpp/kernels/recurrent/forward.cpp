@@ -10,14 +10,14 @@ namespace {
 constexpr double kNsPerUnit = 1.5;  // the functions of a unit's gates, roughly
 
 template <class T>
-struct Forward {
+struct SequenceForward {
   const RecurrentForward<T>& call;
   int64_t rows, hidden, width;  // width: of all gates
   T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T; what is added in the loop
   char* scratch;                // of the product with x
   size_t bytes;
 
-  Forward(const RecurrentForward<T>& c, void* workspace, int threads)
+  SequenceForward(const RecurrentForward<T>& c, void* workspace, int threads)
       : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
     Carver carver(workspace);
     product = carver.take<T>(call.batch * width);
@@ -99,12 +99,12 @@ struct Forward {
 
 template <class T>
 size_t RecurrentForward<T>::workspace_bytes(int threads) const {
-  return Forward<T>(*this, nullptr, threads).bytes;
+  return SequenceForward<T>(*this, nullptr, threads).bytes;
 }
 
 template <class T>
 void RecurrentForward<T>::run(const Team& team, void* workspace) const {
-  const Forward<T> forward(*this, workspace, 1);
+  const SequenceForward<T> forward(*this, workspace, 1);
   team.region(forward.cost(), [&](const OpenTeam& team) { forward.run(team); });
 }
 

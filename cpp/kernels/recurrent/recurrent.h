@@ -1,15 +1,17 @@
 // recurrent: one direction of one recurrent layer over a whole sequence, forward and backward
 //
-//   LSTM  i, f, o = sigmoid(.), g = tanh(.) of W_ih x + b_ih + W_hh h + b_hh;  c' = f c + i g, h' = o
-//   tanh(c') GRU   r, z = sigmoid(.) of the same;  n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = n + z (h
-//   - n) RNN   h' = tanh(.) or max(., 0) of the same
+//   LSTM  i, f, o = sigmoid(.), g = tanh(.) of W_ih x + b_ih + W_hh h + b_hh
+//         c' = f c + i g,  h' = o tanh(c')
+//   GRU   r, z = sigmoid(.) of the same;  n = tanh(W_in x + b_in + r (W_hn h + b_hn)),  h' = n + z (h - n)
+//   RNN   h' = tanh(.) or max(., 0) of the same
 //
 // G gates of H units are side by side, in PyTorch's order: i f g o; r z n. All arrays are contiguous and
 // time-major: the rows of step t are the sequences that have a step t, the longest first, so that each step's
 // rows are the first ones of the step before.
 //
-//   x (rows, I), y (rows, H), w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH) or both null, h0, c0, h_n, c_n (N,
-//   H) sizes (steps): the rows of each step, from N on never growing; or null: `batch` in each
+//   x (rows, I), y (rows, H), w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH) or both null
+//   h0, c0, h_n, c_n (N, H)
+//   sizes (steps): the rows of each step, from N on never growing; or null: `batch` in each
 //
 // x W_ih^T of all steps is one product before the loop over time, the weights' gradients are one each after
 // it. In the loop a thread takes some of the sequences through all of time, and waits for no other thread.

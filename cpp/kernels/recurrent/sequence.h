@@ -8,7 +8,7 @@
 
 namespace ranvier {
 
-// f(first, count) for the rows of each step that lie in [begin, end), in the order of time or against it:
+// f(first, count) for the rows of each step that are in [begin, end), in the order of time or against it:
 // `first` is the step's first row in an array of all steps' rows.
 template <class Call, class F>
 void for_each_step(const Call& call, bool from_end, const F& f) {

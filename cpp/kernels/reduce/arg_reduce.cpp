@@ -109,33 +109,28 @@ void ArgReduce<T>::run(const Team& team, void* workspace) const {
   if (parts > 1 && !side_by_side) {  // few long lines
     auto* found = static_cast<Found<T>*>(workspace);
     return team.region(cost, [&](const OpenTeam& team) {
-      team.parallel_for(kept.size * parts, cost, [&](int64_t begin, int64_t end) {
-        for (int64_t unit = begin; unit < end; ++unit)
-          kept.walk(unit / parts, unit / parts + 1, [&](int64_t, const int64_t* offsets) {
-            const int64_t part = unit % parts;
-            found[unit] =
-                search.line(x.data + offsets[1], length * part / parts, length * (part + 1) / parts);
-          });
+      team.parallel_for(kept.size * parts, cost, [&](int64_t unit) {
+        kept.walk(unit / parts, unit / parts + 1, [&](int64_t, const int64_t* offsets) {
+          const int64_t part = unit % parts;
+          found[unit] = search.line(x.data + offsets[1], length * part / parts, length * (part + 1) / parts);
+        });
       });
-      team.parallel_for(kept.size, 0, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i)
-          kept.walk(i, i + 1, [&](int64_t, const int64_t* offsets) {
-            Found<T> best = found[i * parts];
-            for (int64_t part = 1; part < parts; ++part)
-              if (beats(maximum, found[i * parts + part].value, best.value)) best = found[i * parts + part];
-            y.data[offsets[0]] = best.at;
-          });
+      team.parallel_for(kept.size, 0, [&](int64_t i) {
+        kept.walk(i, i + 1, [&](int64_t, const int64_t* offsets) {
+          Found<T> best = found[i * parts];
+          for (int64_t part = 1; part < parts; ++part)
+            if (beats(maximum, found[i * parts + part].value, best.value)) best = found[i * parts + part];
+          y.data[offsets[0]] = best.at;
+        });
       });
     });
   }
-  team.parallel_for(kept.size, cost, [&](int64_t begin, int64_t end) {
-    kept.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      const T* from = x.data + offsets[1];
-      int64_t* to = y.data + offsets[0];
-      if (side_by_side) return search.columns(from, count, to, step_y);
-      if (step == 1 && length <= kReduceShort) return search.transposed(from, count, apart, to, step_y);
-      for (int64_t i = 0; i < count; ++i) to[i * step_y] = search.line(from + i * apart, 0, length).at;
-    });
+  team.walk(kept, cost, [&](int64_t count, const int64_t* offsets) {
+    const T* from = x.data + offsets[1];
+    int64_t* to = y.data + offsets[0];
+    if (side_by_side) return search.columns(from, count, to, step_y);
+    if (step == 1 && length <= kReduceShort) return search.transposed(from, count, apart, to, step_y);
+    for (int64_t i = 0; i < count; ++i) to[i * step_y] = search.line(from + i * apart, 0, length).at;
   });
 }
 

@@ -36,7 +36,7 @@ LoopNest<1> reduced_axes(const Reduce<T>& r) {
 
 // How the work is cut. Everything here follows from the problem; the team's size has no part in it.
 template <class T>
-struct Plan {
+struct ReducePlan {
   LoopNest<3> kept;
   LoopNest<1> reduced;
   bool across;
@@ -44,7 +44,7 @@ struct Plan {
   int64_t rows;                  // of panels: what is left of the kept axes
   int64_t segments;
 
-  explicit Plan(const Reduce<T>& r) : kept(kept_axes(r)), reduced(reduced_axes(r)) {
+  explicit ReducePlan(const Reduce<T>& r) : kept(kept_axes(r)), reduced(reduced_axes(r)) {
     const int inner = kept.ndim - 1;
     across = kept.shape[inner] > 1 && kept.strides[kX][inner] == 1;
     width = across ? kept.shape[inner] : 1;
@@ -80,7 +80,7 @@ struct Runs {
 template <class T>
 struct Reduction {
   const Reduce<T>& r;
-  const Plan<T>& plan;
+  const ReducePlan<T>& plan;
   const ReduceKernels<T>& kernels;
   T* totals;   // parts x segments x panel
   T* scratch;  // this thread's
@@ -231,7 +231,7 @@ struct Reduction {
   }
 
   // Roots of results [begin, end) whose squares left T's range, from sums in a wider type.
-  void mend_overflow(int64_t begin, int64_t end) const {
+  void fix_overflow(int64_t begin, int64_t end) const {
     const LoopNest<3>& nest = plan.kept;
     const LoopNest<1>& reduced = plan.reduced;
     const int inner = nest.ndim - 1;
@@ -271,13 +271,13 @@ struct Reduction {
 
 template <class T>
 size_t Reduce<T>::workspace_bytes(int threads) const {
-  const Plan<T> plan(*this);
+  const ReducePlan<T> plan(*this);
   return sizeof(T) * (plan.totals() + threads * plan.scratch());
 }
 
 template <class T>
 void Reduce<T>::run(const Team& team, void* workspace) const {
-  const Plan<T> plan(*this);
+  const ReducePlan<T> plan(*this);
   if (plan.kept.size == 0) return;
   const double cost = 0.04 * sizeof(T) / 4 * numel(x) + 10.0 * plan.parts();
   team.region(cost, [&](const OpenTeam& team) {
@@ -289,12 +289,10 @@ void Reduce<T>::run(const Team& team, void* workspace) const {
       for (int64_t unit = begin; unit < end; ++unit) reduction.run_unit(unit);
     });
     if (plan.segments > 1)
-      team.parallel_for(plan.parts(), cost, [&](int64_t begin, int64_t end) {
-        for (int64_t part = begin; part < end; ++part) reduction.join_segments(part);
-      });
+      team.parallel_for(plan.parts(), cost, [&](int64_t part) { reduction.join_segments(part); });
     if (root && op == ReduceOp::squares)
       team.parallel_for(plan.kept.size, cost,
-                        [&](int64_t begin, int64_t end) { reduction.mend_overflow(begin, end); });
+                        [&](int64_t begin, int64_t end) { reduction.fix_overflow(begin, end); });
   });
 }
 
