@@ -55,11 +55,20 @@ struct MaybeList : List {
   MaybeList(const Arg& arg) : List(arg, true) {}
 };
 
-// f(first, count) for calls of at most kMaxSegments arrays.
-template <class F>
-void for_each_call(const List& list, const F& f) {
-  for (int64_t first = 0; first < list.size(); first += kMaxSegments)
-    f(first, static_cast<int>(std::min<int64_t>(kMaxSegments, list.size() - first)));
+// Runs Call, for the list's dtype, on kMaxSegments arrays at a time; fill(call, T{}, first, held) gives it
+// those from `first` on. `held` keeps arrays that had to be copied until the kernel is done.
+template <template <class> class Call, class F>
+void run_list(const List& list, const F& fill) {
+  if (list.size() == 0) return;
+  with_float(list.dtype(), [&](auto tag) {
+    for (int64_t first = 0; first < list.size(); first += kMaxSegments) {
+      Call<decltype(tag)> call{};
+      Input held[kMaxSegments];
+      call.count = static_cast<int>(std::min<int64_t>(kMaxSegments, list.size() - first));
+      fill(call, tag, first, held);
+      invoke_released(call);
+    }
+  });
 }
 
 inline TensorView<double> number_view(double* p) {

@@ -79,7 +79,7 @@ class ArrayProgram {
   py::tuple operator()(const py::tuple& arrays);
 
   Snapshot snapshot() const { return Snapshot(*program_); }
-  // What differs from an eager run of the step, recorded since the snapshot, whose state is kept.
+  // What differs from an eager run of the step, which was recorded since the snapshot; its state is kept.
   std::string check(const Snapshot& before, const ArrayRecording& eager, const py::tuple& arrays);
   std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
   void measure();  // the next runs are measured once more

@@ -1,4 +1,4 @@
-// ArrayRecording: a Recording that knows the NumPy arrays in whose memory the calls work.
+// ArrayRecording: a Recording that finds the NumPy arrays that own the memory of the calls.
 #pragma once
 #include <pybind11/pybind11.h>
 

@@ -22,15 +22,15 @@ struct Target : Arg {
 };
 
 // Scores, what they are compared with, and the settings of one call.
-struct Call {
+struct ClassLossCall {
   ClassLoss kind;
   Input x, index, probabilities, weight;
   Reduction reduction;
   ClassLossSettings settings;
   Shape shape;  // of the losses: x's without C
 
-  Call(ClassLoss kind_, const Floats& x_, const Target& target, const MaybeFloats& weight_,
-       const Name& reduction_, const ClassLossSettings& settings_)
+  ClassLossCall(ClassLoss kind_, const Floats& x_, const Target& target, const MaybeFloats& weight_,
+                const Name& reduction_, const ClassLossSettings& settings_)
       : kind(kind_), x(x_), weight(weight_), reduction(reduction_of(reduction_)), settings(settings_) {
     const bool only_lines = kind == ClassLoss::multi_margin;
     if (x.ndim() < 2 || (x.ndim() > 2 && only_lines))
@@ -53,7 +53,7 @@ struct Call {
     }
   }
 
-  // The loss; for backward the divisor of a mean and, where it is wanted, the log-sum-exp of each line.
+  // The loss; for backward the divisor of a mean and, where needed, the log-sum-exp of each line.
   template <bool has_log_sum_exp>
   auto forward() const {
     Output loss = Output::contiguous(x.dtype(), loss_shape(reduction, shape));
@@ -83,24 +83,25 @@ struct Call {
   }
 };
 
-Call cross_entropy(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
-                   const Whole& ignore_index, const Real& label_smoothing) {
+ClassLossCall cross_entropy(const Floats& x, const Target& target, const Name& reduction,
+                            const MaybeFloats& weight, const Whole& ignore_index,
+                            const Real& label_smoothing) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1)) label_smoothing.fail("a number from 0 to 1");
   return {ClassLoss::cross_entropy, x, target, weight, reduction, {ignore_index, label_smoothing, 0, 0}};
 }
 
-Call nll(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
-         const Whole& ignore_index) {
+ClassLossCall nll(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
+                  const Whole& ignore_index) {
   return {ClassLoss::nll, x, target, weight, reduction, {ignore_index, 0, 0, 0}};
 }
 
-Call focal(const Floats& x, const Target& target, const Name& reduction, const Real& gamma,
-           const MaybeFloats& alpha, const Whole& ignore_index) {
+ClassLossCall focal(const Floats& x, const Target& target, const Name& reduction, const Real& gamma,
+                    const MaybeFloats& alpha, const Whole& ignore_index) {
   return {ClassLoss::focal, x, target, alpha, reduction, {ignore_index, 0, gamma.at_least(0), 0}};
 }
 
-Call multi_margin(const Floats& x, const Target& target, const Name& reduction, const Real& p,
-                  const Real& margin, const MaybeFloats& weight) {
+ClassLossCall multi_margin(const Floats& x, const Target& target, const Name& reduction, const Real& p,
+                           const Real& margin, const MaybeFloats& weight) {
   if (p != 1 && p != 2) p.fail("1 or 2");
   return {ClassLoss::multi_margin, x, target, weight, reduction, {kNone, 0, p, margin}};
 }
@@ -108,22 +109,26 @@ Call multi_margin(const Floats& x, const Target& target, const Name& reduction, 
 // name(x, target, reduction, settings); make is one of the functions above.
 template <bool has_log_sum_exp, class... S>
 void define_forward(py::module_& m, const std::string& name, const std::string& settings,
-                    Call (*make)(const Floats&, const Target&, const Name&, const S&...)) {
+                    ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
   def(m, name + "(x, target, reduction='mean', " + settings + ")",
       [=](const Floats& x, const Target& target, const Name& reduction, const S&... s) {
         return make(x, target, reduction, s...).template forward<has_log_sum_exp>();
       });
 }
 
-// Its backward, without a log-sum-exp.
-template <class... S>
-void define_backward(py::module_& m, const char* name, const std::string& settings,
-                     Call (*make)(const Floats&, const Target&, const Name&, const S&...)) {
+// The same with its backward. Saved: Floats where that takes a log-sum-exp, else nothing.
+template <class... Saved, class... S>
+void define(py::module_& m, const char* name, const std::string& settings,
+            ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
+  constexpr bool has_log_sum_exp = sizeof...(Saved) > 0;
+  define_forward<has_log_sum_exp>(m, name, settings, make);
   def(
-      m, name + ("_backward(dy, x, target, divisor, reduction='mean', " + settings + ", out=None)"),
+      m,
+      name + ("_backward(dy, x, target, divisor, " + std::string(has_log_sum_exp ? "log_sum_exp, " : "") +
+              "reduction='mean', " + settings + ", out=None)"),
       [=](const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-          const Name& reduction, const S&... s, const Out& out) {
-        return make(x, target, reduction, s...).backward(dy, divisor, Input(), false, out);
+          const Saved&... saved, const Name& reduction, const S&... s, const Out& out) {
+        return make(x, target, reduction, s...).backward(dy, divisor, Input(saved...), false, out);
       },
       name);
 }
@@ -136,13 +141,6 @@ Output cross_entropy_backward(const Floats& dy, const Floats& x, const Target& t
       .backward(dy, divisor, log_sum_exp, of_target, out);
 }
 
-Output focal_backward(const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-                      const Floats& log_sum_exp, const Name& reduction, const Real& gamma,
-                      const MaybeFloats& alpha, const Whole& ignore_index, Out out) {
-  return focal(x, target, reduction, gamma, alpha, ignore_index)
-      .backward(dy, divisor, log_sum_exp, false, out);
-}
-
 }  // namespace
 
 void register_class_loss(py::module_& m) {
@@ -152,15 +150,9 @@ void register_class_loss(py::module_& m) {
       "cross_entropy_backward(dy, x, target, divisor, log_sum_exp, reduction='mean', weight=None, "
       "ignore_index=-100, label_smoothing=0.0, of_target=False, out=None)",
       cross_entropy_backward, "cross_entropy");
-  define_forward<true>(m, "focal", "gamma=2.0, alpha=None, ignore_index=-100", focal);
-  def(m,
-      "focal_backward(dy, x, target, divisor, log_sum_exp, reduction='mean', gamma=2.0, alpha=None, "
-      "ignore_index=-100, out=None)",
-      focal_backward, "focal");
-  define_forward<false>(m, "nll", "weight=None, ignore_index=-100", nll);
-  define_backward(m, "nll", "weight=None, ignore_index=-100", nll);
-  define_forward<false>(m, "multi_margin", "p=1, margin=1.0, weight=None", multi_margin);
-  define_backward(m, "multi_margin", "p=1, margin=1.0, weight=None", multi_margin);
+  define<Floats>(m, "focal", "gamma=2.0, alpha=None, ignore_index=-100", focal);
+  define(m, "nll", "weight=None, ignore_index=-100", nll);
+  define(m, "multi_margin", "p=1, margin=1.0, weight=None", multi_margin);
 }
 
 }  // namespace ranvier::bind

@@ -12,37 +12,22 @@ Output gradient_norm(List gradients, Real norm_type) {
   Output norm = Output::contiguous(DType::float64, {1});
   const auto view = norm.view<double>();
   *view.data = 0;
-  if (gradients.size() == 0) return norm;
-  with_float(gradients.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    for_each_call(gradients, [&](int64_t first, int count) {
-      GradientNorm<T> call{};
-      Input held[kMaxSegments];
-      call.p = p, call.norm = view, call.count = count;
-      call.first = first == 0, call.last = first + count == gradients.size();
-      for (int i = 0; i < count; ++i) {
-        held[i] = gradients.read<T>(first + i);
-        call.gradients[i] = held[i].view<T>();
-      }
-      invoke_released(call);
-    });
+  run_list<GradientNorm>(gradients, [&](auto& call, auto tag, int64_t first, Input* held) {
+    call.p = p, call.norm = view;
+    call.first = first == 0, call.last = first + call.count == gradients.size();
+    for (int i = 0; i < call.count; ++i)
+      call.gradients[i] = held[i] = gradients.read<decltype(tag)>(first + i);
   });
   return norm;
 }
 
 // By norm, or by value where norm is None.
 void clip_gradients(List gradients, OneNumber limit, MaybeExactly<DType::float64> norm) {
-  if (gradients.size() == 0) return;
-  if (norm && norm.elements() != 1) norm.fail("one number");
-  with_float(gradients.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    for_each_call(gradients, [&](int64_t first, int count) {
-      GradientClip<T> call{};
-      call.count = count, call.limit = limit.number();
-      if (norm) call.norm = as_const(number_view(const_cast<double*>(norm.view<double>().data)));
-      for (int i = 0; i < count; ++i) call.gradients[i] = gradients.in_place<T>(first + i);
-      invoke_released(call);
-    });
+  if (gradients.size() != 0 && norm && norm.elements() != 1) norm.fail("one number");
+  run_list<GradientClip>(gradients, [&](auto& call, auto tag, int64_t first, Input*) {
+    call.limit = limit.number();
+    if (norm) call.norm = as_const(number_view(const_cast<double*>(norm.view<double>().data)));
+    for (int i = 0; i < call.count; ++i) call.gradients[i] = gradients.in_place<decltype(tag)>(first + i);
   });
 }
 

@@ -16,7 +16,7 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   const ConvShapes s = conv_shapes(op, x, w, a);
   if (bias) bias.expect_shape({s.k});
-  const PoolWindow window = pool_window(op, window_, s);
+  const ResultWindow window = result_window(op, window_, s);
   const Conv2dActivation act = conv_activation(activation);
   const Shape shape{s.n, s.k, window.rows, window.columns};
   Output y = Output::channels_last(DType::float32, shape);
@@ -45,7 +45,7 @@ Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8
   const ConvOp op{x.op(), axes};
   const ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
   const ConvShapes s = conv_shapes(op, x, w, a);
-  const PoolWindow window = pool_window(op, window_, s);
+  const ResultWindow window = result_window(op, window_, s);
   const Shape pooled = op.shape(s.n, s.k, window.rows, window.columns), whole = op.shape(s.n, s.c, s.h, s.w);
   dy.expect_shape(pooled), where.expect_shape(pooled);
   if (saved) saved.expect_shape(whole);

@@ -11,16 +11,16 @@ struct Operand : Arg {
   RANVIER_ANNOTATION("Number");
   Operand(const Arg& arg) : Arg(arg) {}
 };
-struct Array : Arg {
+struct ArrayArg : Arg {
   RANVIER_ANNOTATION("Array");
-  Array(const Arg& arg) : Arg(arg) {}
+  ArrayArg(const Arg& arg) : Arg(arg) {}
 };
 
 // The operands of one call, arrays or numbers, and the shape that they broadcast to. A number takes the dtype
 // of the arrays beside it.
-class Operands {
+class Arguments {
  public:
-  explicit Operands(std::initializer_list<Arg> arguments) : count_(static_cast<int>(arguments.size())) {
+  explicit Arguments(std::initializer_list<Arg> arguments) : count_(static_cast<int>(arguments.size())) {
     int k = 0;
     for (const Arg& arg : arguments) add(k++, arg);
     if (first_ < 0) fail_type(arguments.begin()->op, "got numbers only; expected at least one array");
@@ -30,7 +30,7 @@ class Operands {
   DType dtype() const { return arrays_[first_].dtype(); }
   int count() const { return count_; }
 
-  // Takes another array into the shape (the condition of where).
+  // Broadcasts the shape with that of another array (the condition of where).
   void broadcast_with(const Input& x) { widen(x); }
 
   // A result of this shape, in the memory order of the first operand of the full shape; channels-last if any
@@ -104,9 +104,9 @@ class Operands {
   double numbers_[kMaxArrays] = {};
 };
 
-// set(call): what else the call needs than its operands and its result.
+// set(call) sets the fields other than operands and result.
 template <template <class> class Call, class Set>
-Output run_on(const Operands& operands, Output y, const Set& set) {
+Output run_on(const Arguments& operands, Output y, const Set& set) {
   with_float(operands.dtype(), [&](auto tag) {
     Call<decltype(tag)> call{};
     operands.fill(call.x, call.scalar);
@@ -118,18 +118,18 @@ Output run_on(const Operands& operands, Output y, const Set& set) {
 }
 
 Output elementwise(ElementwiseOp op, std::initializer_list<Arg> arguments, const Out& out) {
-  const Operands operands(arguments);
+  const Arguments operands(arguments);
   return run_on<Elementwise>(operands, operands.output(out, operands.dtype()),
                              [&](auto& call) { call.op = op, call.operands = operands.count(); });
 }
 
 Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
-  const Operands operands({a, b});
+  const Arguments operands({a, b});
   return run_on<Compare>(operands, operands.output(out, DType::boolean), [&](auto& call) { call.op = op; });
 }
 
 Output where(Exactly<DType::boolean> condition, Operand a, Operand b, Out out) {
-  Operands operands({a, b});
+  Arguments operands({a, b});
   operands.broadcast_with(condition);
   return run_on<Where>(operands, operands.output(out, operands.dtype(), condition),
                        [&](auto& call) { operands.fill(call.condition, condition); });
@@ -139,7 +139,7 @@ Output where(Exactly<DType::boolean> condition, Operand a, Operand b, Out out) {
 constexpr const char* kNames[] = {RANVIER_ELEMENTWISE_OPS(RANVIER_X)};
 #undef RANVIER_X
 
-// A: Array or Operand for each parameter.
+// A: ArrayArg or Operand for each parameter.
 template <class... A>
 void define(py::module_& m, ElementwiseOp op, const char* parameters) {
   def(m, std::string(kNames[static_cast<int>(op)]) + "(" + parameters + ", out=None)",
@@ -155,8 +155,8 @@ void register_forward(py::module_& m) {
   using Op = ElementwiseOp;
   for (Op op : {Op::neg, Op::exp, Op::expm1, Op::log, Op::log1p, Op::sqrt, Op::abs, Op::sin, Op::cos,
                 Op::round, Op::sign, Op::square, Op::reciprocal, Op::erf})
-    define<Array>(m, op, "x");
-  define<Array, Operand, Operand>(m, Op::clip, "x, low, high");
+    define<ArrayArg>(m, op, "x");
+  define<ArrayArg, Operand, Operand>(m, Op::clip, "x, low, high");
   for (Op op : {Op::add, Op::sub, Op::mul, Op::div, Op::pow, Op::maximum, Op::minimum, Op::glu})
     define<Operand, Operand>(m, op, "a, b");
   define<Operand, Operand>(m, Op::prelu, "x, weight");
@@ -172,16 +172,16 @@ void register_backward(py::module_& m) {
   // saved: x, or y for expm1, sqrt and reciprocal
   for (Op op : {Op::expm1_backward, Op::log1p_backward, Op::sqrt_backward, Op::abs_backward, Op::sin_backward,
                 Op::cos_backward, Op::square_backward, Op::reciprocal_backward})
-    define<Array, Array>(m, op, "dy, saved");
-  define<Array, Array, Operand, Operand>(m, Op::clip_backward, "dy, x, low, high");
-  define<Array, Array, Operand>(m, Op::div_backward, "dy, y, b");               // of b; y = a / b
-  define<Array, Operand, Array>(m, Op::exponent_backward, "dy, a, y");          // of b; y = a^b
+    define<ArrayArg, ArrayArg>(m, op, "dy, saved");
+  define<ArrayArg, ArrayArg, Operand, Operand>(m, Op::clip_backward, "dy, x, low, high");
+  define<ArrayArg, ArrayArg, Operand>(m, Op::div_backward, "dy, y, b");         // of b; y = a / b
+  define<ArrayArg, Operand, ArrayArg>(m, Op::exponent_backward, "dy, a, y");    // of b; y = a^b
   for (Op op : {Op::pow_backward, Op::maximum_backward, Op::minimum_backward})  // of a
-    define<Array, Operand, Operand>(m, op, "dy, a, b");
-  define<Array, Operand, Operand>(m, Op::glu_backward, "dy, a, b");  // of b
-  define<Array, Array, Array>(m, Op::where_equal, "x, y, dy");
-  define<Array, Operand, Operand>(m, Op::prelu_backward, "dy, x, weight");
-  define<Array, Operand>(m, Op::prelu_weight_backward, "dy, x");
+    define<ArrayArg, Operand, Operand>(m, op, "dy, a, b");
+  define<ArrayArg, Operand, Operand>(m, Op::glu_backward, "dy, a, b");  // of b
+  define<ArrayArg, ArrayArg, ArrayArg>(m, Op::where_equal, "x, y, dy");
+  define<ArrayArg, Operand, Operand>(m, Op::prelu_backward, "dy, x, weight");
+  define<ArrayArg, Operand>(m, Op::prelu_weight_backward, "dy, x");
 }
 
 }  // namespace

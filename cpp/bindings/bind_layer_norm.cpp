@@ -5,12 +5,12 @@ namespace ranvier::bind {
 namespace {
 
 // The last axes of x, as many as normalized_shape has and of its sizes, are the lines.
-struct Lines {
+struct NormLines {
   Input x;
   int axes;  // of a line
   int64_t count = 1, size = 1;
 
-  Lines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
+  NormLines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
     bool fits = axes >= 1 && axes <= x.ndim();
     for (int d = 0; d < axes && fits; ++d) fits = shape[d] == x.shape(leading() + d);
     if (!fits)
@@ -71,8 +71,8 @@ struct Results {
   MaybeOutput mean;
 };
 
-Results forward(bool centered, const Lines& lines, const MaybeFloats& given_weight, const Input& given_bias,
-                const Real& eps) {
+Results forward(bool centered, const NormLines& lines, const MaybeFloats& given_weight,
+                const Input& given_bias, const Real& eps) {
   eps.at_least(0);
   const Input weight = lines.parameter(given_weight), bias = lines.parameter(given_bias);
   const Input x = lines.lined(lines.x);
@@ -84,9 +84,9 @@ Results forward(bool centered, const Lines& lines, const MaybeFloats& given_weig
   return r;
 }
 
-Gradients backward(bool centered, const Floats& given_dy, const Lines& lines, const MaybeFloats& given_weight,
-                   const Input& given_mean, const Doubles& given_rstd, bool need_dx, bool need_dweight,
-                   bool need_dbias) {
+Gradients backward(bool centered, const Floats& given_dy, const NormLines& lines,
+                   const MaybeFloats& given_weight, const Input& given_mean, const Doubles& given_rstd,
+                   bool need_dx, bool need_dweight, bool need_dbias) {
   const Input weight = lines.parameter(given_weight);
   const Input mean = centered ? statistic(given_mean, lines.of_statistic()) : Input();
   const Input rstd = statistic(given_rstd, lines.of_statistic());
@@ -104,26 +104,26 @@ Gradients backward(bool centered, const Floats& given_dy, const Lines& lines, co
 // y, mean, rstd
 std::tuple<Output, Output, Output> layer_norm(const Floats& x, Sizes shape, const MaybeFloats& weight,
                                               const MaybeFloats& bias, Real eps) {
-  Results r = forward(true, Lines(x, shape), weight, bias, eps);
+  Results r = forward(true, NormLines(x, shape), weight, bias, eps);
   return {std::move(r.y), *std::move(r.mean), std::move(r.rstd)};
 }
 
 Gradients::All layer_norm_backward(const Floats& dy, const Floats& x, Sizes shape, const MaybeFloats& weight,
                                    const Doubles& mean, const Doubles& rstd, Truth need_dx,
                                    Truth need_dweight, Truth need_dbias) {
-  return backward(true, dy, Lines(x, shape), weight, mean, rstd, need_dx, need_dweight, need_dbias).all();
+  return backward(true, dy, NormLines(x, shape), weight, mean, rstd, need_dx, need_dweight, need_dbias).all();
 }
 
 // y, rstd
 std::tuple<Output, Output> rms_norm(const Floats& x, Sizes shape, const MaybeFloats& weight, Real eps) {
-  Results r = forward(false, Lines(x, shape), weight, Input(), eps);
+  Results r = forward(false, NormLines(x, shape), weight, Input(), eps);
   return {std::move(r.y), std::move(r.rstd)};
 }
 
 std::tuple<MaybeOutput, MaybeOutput> rms_norm_backward(const Floats& dy, const Floats& x, Sizes shape,
                                                        const MaybeFloats& weight, const Doubles& rstd,
                                                        Truth need_dx, Truth need_dweight) {
-  Gradients g = backward(false, dy, Lines(x, shape), weight, Input(), rstd, need_dx, need_dweight, false);
+  Gradients g = backward(false, dy, NormLines(x, shape), weight, Input(), rstd, need_dx, need_dweight, false);
   return {std::move(g.dx), std::move(g.dweight)};
 }
 

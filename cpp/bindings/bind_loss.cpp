@@ -6,7 +6,7 @@ namespace ranvier::bind {
 namespace {
 
 // A call of a loss as Python gives it. What `other`, a third array, is depends on the loss.
-struct Call {
+struct LossCall {
   Loss kind;
   Input x, target;
   LossSettings settings{};
@@ -55,7 +55,7 @@ void expect_broadcasts(const Input& a, const Input& x) {
 }
 
 // A loss is not broadcast: (n,) against (n, 1) would be n x n differences.
-Call checked(Call call, const Name& reduction) {
+LossCall checked(LossCall call, const Name& reduction) {
   const Input& x = call.x;
   x.expect_same_shape(call.target);
   if (call.other && call.kind != Loss::bce_with_pos_weight) x.expect_same_shape(call.other);
@@ -71,7 +71,7 @@ Call checked(Call call, const Name& reduction) {
   return call;
 }
 
-Output forward(const Call& c, const Out& out) {
+Output forward(const LossCall& c, const Out& out) {
   Output loss =
       out.shaped(c.x.dtype(), loss_shape(c.reduction, c.x.shape()), c.x, c.target, c.other, c.weight);
   with_float(c.x.dtype(), [&](auto tag) {
@@ -83,7 +83,7 @@ Output forward(const Call& c, const Out& out) {
   return loss;
 }
 
-Output backward(const Call& c, const Input& dy, Operand of, const Out& out) {
+Output backward(const LossCall& c, const Input& dy, Operand of, const Out& out) {
   dy.expect_shape(loss_shape(c.reduction, c.x.shape()));
   Output dx = out.like(c.x, c.x, c.target, c.other, c.weight, dy);
   with_float(c.x.dtype(), [&](auto tag) {
@@ -101,7 +101,7 @@ template <class... S, class F>
 void define(py::module_& m, const char* name, Loss kind, const std::string& settings, F configure) {
   def(m, name + ("(x, target, reduction='mean', " + settings + "out=None)"),
       [=](const Floats& x, const Floats& target, Name reduction, S... s, Out out) {
-        Call call{kind, x, target};
+        LossCall call{kind, x, target};
         configure(call, s...);
         return forward(checked(call, reduction), out);
       });
@@ -109,7 +109,7 @@ void define(py::module_& m, const char* name, Loss kind, const std::string& sett
       m, name + ("_backward(dy, x, target, reduction='mean', of_target=False, " + settings + "out=None)"),
       [=](const Floats& dy, const Floats& x, const Floats& target, Name reduction, Truth of_target, S... s,
           Out out) {
-        Call call{kind, x, target};
+        LossCall call{kind, x, target};
         configure(call, s...);
         return backward(checked(call, reduction), dy, of_target ? Operand::target : Operand::x, out);
       },
@@ -117,47 +117,49 @@ void define(py::module_& m, const char* name, Loss kind, const std::string& sett
 }
 
 void register_regression(py::module_& m) {
-  const auto plain = [](Call&) {};
+  const auto plain = [](LossCall&) {};
   define(m, "mse", Loss::mse, "", plain);
   define(m, "l1", Loss::l1, "", plain);
   define(m, "soft_margin", Loss::soft_margin, "", plain);
   define<Real>(m, "smooth_l1", Loss::smooth_l1, "beta=1.0, ",
-               [](Call& c, const Real& beta) { c.settings.first = beta.at_least(0); });
+               [](LossCall& c, const Real& beta) { c.settings.first = beta.at_least(0); });
   define<Real>(m, "huber", Loss::huber, "delta=1.0, ",
-               [](Call& c, const Real& delta) { c.settings.first = delta.above(0); });
-  const auto margin = [](Call& c, const Real& margin) { c.settings.first = margin; };
+               [](LossCall& c, const Real& delta) { c.settings.first = delta.above(0); });
+  const auto margin = [](LossCall& c, const Real& margin) { c.settings.first = margin; };
   define<Real>(m, "hinge_embedding", Loss::hinge_embedding, "margin=1.0, ", margin);
   define<Real>(m, "cosine_margin", Loss::cosine_margin, "margin=0.0, ", margin);
 }
 
 void register_likelihood(py::module_& m) {
   define<MaybeFloats>(m, "bce", Loss::bce, "weight=None, ",
-                      [](Call& c, const MaybeFloats& weight) { c.weight = weight; });
+                      [](LossCall& c, const MaybeFloats& weight) { c.weight = weight; });
   define<MaybeFloats, MaybeFloats>(m, "bce_with_logits", Loss::bce_with_logits,
                                    "weight=None, pos_weight=None, ",
-                                   [](Call& c, const MaybeFloats& weight, const MaybeFloats& pos_weight) {
+                                   [](LossCall& c, const MaybeFloats& weight, const MaybeFloats& pos_weight) {
                                      c.weight = weight, c.other = pos_weight;
                                      if (pos_weight) c.kind = Loss::bce_with_pos_weight;
                                    });
-  define<Truth>(m, "kl_div", Loss::kl_div, "log_target=False, ", [](Call& c, const Truth& log_target) {
+  define<Truth>(m, "kl_div", Loss::kl_div, "log_target=False, ", [](LossCall& c, const Truth& log_target) {
     if (log_target) c.kind = Loss::kl_div_log;
   });
-  define<Real, Real>(
-      m, "sigmoid_focal", Loss::sigmoid_focal, "alpha=0.25, gamma=2.0, ",
-      [](Call& c, const Real& alpha, const Real& gamma) { c.settings = {alpha, gamma.at_least(0), false}; });
+  define<Real, Real>(m, "sigmoid_focal", Loss::sigmoid_focal, "alpha=0.25, gamma=2.0, ",
+                     [](LossCall& c, const Real& alpha, const Real& gamma) {
+                       c.settings = {alpha, gamma.at_least(0), false};
+                     });
   define<Truth, Truth, Real>(m, "poisson_nll", Loss::poisson_nll, "log_input=True, full=False, eps=1e-8, ",
-                             [](Call& c, const Truth& log_input, const Truth& full, const Real& eps) {
+                             [](LossCall& c, const Truth& log_input, const Truth& full, const Real& eps) {
                                if (log_input) c.kind = Loss::poisson_nll_log;
                                c.settings = {0, eps, full};
                              });
 }
 
 // x1 and x2 are compared, target says which should be larger.
-Call ranking(const Floats& x1, const Floats& x2, const Floats& target, const Real& margin) {
+LossCall ranking(const Floats& x1, const Floats& x2, const Floats& target, const Real& margin) {
   return {Loss::margin_ranking, x1, target, {margin, 0, false}, x2};
 }
 
-Call gaussian(const Floats& x, const Floats& target, const Floats& var, const Truth& full, const Real& eps) {
+LossCall gaussian(const Floats& x, const Floats& target, const Floats& var, const Truth& full,
+                  const Real& eps) {
   return {Loss::gaussian_nll, x, target, {0, eps.above(0), full}, var};
 }
 
@@ -170,7 +172,7 @@ struct Triple {
 // name(arrays, reduction, settings, out) and its backward; make is one of the functions above.
 template <class... S>
 void define(py::module_& m, const char* name, const Triple& t, const std::string& settings,
-            Call (*make)(const Floats&, const Floats&, const Floats&, const S&...)) {
+            LossCall (*make)(const Floats&, const Floats&, const Floats&, const S&...)) {
   const std::string arrays = t.names[0] + (", " + std::string(t.names[1])) + ", " + t.names[2];
   def(m, name + ("(" + arrays + ", reduction='mean', " + settings + "out=None)"),
       [=](const Floats& a, const Floats& b, const Floats& c, Name reduction, S... s, Out out) {

@@ -20,7 +20,7 @@ struct Running : MaybeFloats {
   }
 };
 
-// None: the cumulative average, which the kernel is told with -1.
+// None, for the kernel -1: the cumulative average.
 double momentum_of(const MaybeReal& value, bool has_running, bool has_batches) {
   if (!value.given()) {
     if (has_running && !has_batches)

@@ -36,7 +36,7 @@ const Rule& rule_named(const Name& name) {
   name.fail("one of ", known);
 }
 
-// What a list is called in the errors of a rule, whose op is the rule's name.
+// The list with the rule's name as the op that errors name.
 template <class L>
 L of_rule(const L& list, const Rule& rule) {
   return L({rule.name, list.name, list.value});
@@ -78,25 +78,6 @@ struct Step {
     return s;
   }
 
-  template <class T>
-  void run_as() const {
-    OptimizerStep<T> call;
-    call.rule = rule.rule, call.nesterov = nesterov, call.decoupled_decay = decoupled_decay,
-    call.maximize = maximize;
-    call.settings = settings;
-    call.loss = {}, call.loss_double = {};
-    if (loss && loss.dtype() == DType::float32)
-      call.loss = loss;
-    else
-      call.loss_double = loss;
-    for_each_call(parameters, [&](int64_t first, int count) {
-      Input held[kMaxSegments];  // a gradient that had to be copied lives until the kernel is done
-      call.count = count;
-      for (int i = 0; i < count; ++i) call.segments[i] = segment<T>(first + i, held[i]);
-      invoke_released(call);
-    });
-  }
-
   void run() const {
     const int64_t count = parameters.size();
     for (const List* list : {&gradients, &steps}) list->expect_size(count);
@@ -112,8 +93,16 @@ struct Step {
       fail_value(rule.name, "got settings of shape ", settings.shape(), "; expected (", rule.settings, ",)");
     if (loss && loss.elements() != 1)
       fail_value(rule.name, "got loss of shape ", loss.shape(), "; expected one number");
-    if (count == 0) return;
-    with_float(parameters.dtype(), [&](auto tag) { run_as<decltype(tag)>(); });
+    run_list<OptimizerStep>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
+      call.rule = rule.rule, call.nesterov = nesterov;
+      call.decoupled_decay = decoupled_decay, call.maximize = maximize;
+      call.settings = settings;
+      if (loss && loss.dtype() == DType::float32)
+        call.loss = loss;
+      else
+        call.loss_double = loss;
+      for (int i = 0; i < call.count; ++i) call.segments[i] = segment<decltype(tag)>(first + i, held[i]);
+    });
   }
 };
 
@@ -156,22 +145,14 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
 // parameters += factor values, or factor (values - parameters) where they move towards them.
 void move_parameters(List parameters, List values, OneNumber factor, Truth towards) {
   values.expect_size(parameters.size());
-  if (parameters.size() == 0) return;
-  with_float(parameters.dtype(), [&](auto tag) {
+  run_list<MoveParameters>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
     using T = decltype(tag);
-    for_each_call(parameters, [&](int64_t first, int count) {
-      MoveParameters<T> call{};
-      Input held[kMaxSegments];
-      call.towards = towards, call.count = count;
-      call.factor = factor.number();
-      for (int i = 0; i < count; ++i) {
-        call.parameters[i] = parameters.in_place<T>(first + i);
-        held[i] = values.read<T>(first + i);
-        call.values[i] = held[i].view<T>();
-        values.expect_shape(first + i, call.values[i], call.parameters[i]);
-      }
-      invoke_released(call);
-    });
+    call.towards = towards, call.factor = factor.number();
+    for (int i = 0; i < call.count; ++i) {
+      call.parameters[i] = parameters.in_place<T>(first + i);
+      call.values[i] = held[i] = values.read<T>(first + i);
+      values.expect_shape(first + i, call.values[i], call.parameters[i]);
+    }
   });
 }
 

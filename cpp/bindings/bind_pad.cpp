@@ -9,17 +9,17 @@ namespace {
 constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not overflow
 
 // How much is added before and after along each dimension; pairs come from the last dimension to the first.
-struct Frame {
+struct PadFrame {
   int dimensions;  // that the caller names: the last ones
   int64_t before[kMaxDims], after[kMaxDims];
 };
 
-Frame frame_of(const Sizes& pad, int ndim) {
+PadFrame frame_of(const Sizes& pad, int ndim) {
   const int count = pad.count();
   if (count % 2 != 0 || count > 2 * ndim)
     fail_value(pad.op, "got pad with ", count, " numbers for ", ndim,
                " dimensions; expected a pair for each dimension, from the last on");
-  Frame f{count / 2, {}, {}};
+  PadFrame f{count / 2, {}, {}};
   for (int i = 0; i < count; ++i) {
     const int64_t n = pad[i];
     if (n <= -kMost || n >= kMost) pad.fail("numbers below 2**31");
@@ -45,7 +45,7 @@ ResampleAxis axis(const char* op, ResampleMap map, int64_t in, int64_t before, i
 }
 
 // The modes that repeat x's own values: of the last one or two dimensions, after one or two others.
-Output repeated(const Input& x, const Frame& f, const Name& mode, bool transposed) {
+Output repeated(const Input& x, const PadFrame& f, const Name& mode, bool transposed) {
   constexpr ResampleMap maps[] = {ResampleMap::reflect, ResampleMap::replicate, ResampleMap::circular};
   const ResampleMap map = maps[mode.one_of({"constant", "reflect", "replicate", "circular"}) - 1];
   const int axes = f.dimensions, ndim = x.ndim();
@@ -67,7 +67,7 @@ Output repeated(const Input& x, const Frame& f, const Name& mode, bool transpose
 }
 
 // transposed: the frame is taken away.
-Output surrounded(const Input& x, const Frame& f, double value, bool transposed) {
+Output surrounded(const Input& x, const PadFrame& f, double value, bool transposed) {
   Shape shape = x.shape();
   int64_t before[kMaxDims] = {};
   const int sign = transposed ? -1 : 1;
@@ -89,12 +89,12 @@ Output surrounded(const Input& x, const Frame& f, double value, bool transposed)
 }
 
 Output pad(Floats x, Sizes pad, Name mode, Real value) {
-  const Frame f = frame_of(pad, x.ndim());
+  const PadFrame f = frame_of(pad, x.ndim());
   return mode.text == "constant" ? surrounded(x, f, value, false) : repeated(x, f, mode, false);
 }
 
 Output pad_backward(Floats dy, Sizes pad, Name mode) {
-  const Frame f = frame_of(pad, dy.ndim());
+  const PadFrame f = frame_of(pad, dy.ndim());
   return mode.text == "constant" ? surrounded(dy, f, 0, true) : repeated(dy, f, mode, true);
 }
 

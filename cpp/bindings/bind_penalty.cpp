@@ -24,24 +24,17 @@ Output weight_penalty(List parameters, MaybeList gradients, Doubles l1, Doubles 
   Output value = Output::contiguous(DType::float64, {1});
   const auto total = value.view<double>();
   *total.data = 0;
-  if (parameters.size() == 0) return value;
-  with_float(parameters.dtype(), [&](auto tag) {
+  run_list<WeightPenalty>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
     using T = decltype(tag);
-    for_each_call(parameters, [&](int64_t first, int count) {
-      WeightPenalty<T> call{};
-      Input held[kMaxSegments];
-      call.first = first == 0, call.count = count;
-      call.l1 = part(l1, first, count), call.l2 = part(l2, first, count);
-      call.scale = scale.number(), call.value = total;
-      for (int i = 0; i < count; ++i) {
-        held[i] = parameters.read<T>(first + i);
-        call.parameters[i] = held[i].view<T>();
-        if (!gradients.given()) continue;
-        call.gradients[i] = gradients.in_place<T>(first + i);
-        gradients.expect_shape(first + i, call.gradients[i], call.parameters[i]);
-      }
-      invoke_released(call);
-    });
+    call.first = first == 0;
+    call.l1 = part(l1, first, call.count), call.l2 = part(l2, first, call.count);
+    call.scale = scale.number(), call.value = total;
+    for (int i = 0; i < call.count; ++i) {
+      call.parameters[i] = held[i] = parameters.read<T>(first + i);
+      if (!gradients.given()) continue;
+      call.gradients[i] = gradients.in_place<T>(first + i);
+      gradients.expect_shape(first + i, call.gradients[i], call.parameters[i]);
+    }
   });
   return value;
 }

@@ -17,7 +17,7 @@ auto with_offset(const PoolAxes& axes, F&& f) {
 // (y, where) or, with return_indices, (y, where, indices); where: the maximum's place in its window
 Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool return_indices) {
   const bool last = pools_over_channels(op, x);
-  const Pair size{axes.rows.out, axes.columns.out};
+  const HeightWidth size{axes.rows.out, axes.columns.out};
   return with_offset(axes, [&](auto offset) -> py::tuple {
     using Offset = decltype(offset);
     Output y = pooled_output(op, x.dtype(), last, x, size);
@@ -35,7 +35,7 @@ Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool ret
   });
 }
 
-Output run_max_backward(const PoolOp& op, const Input& dy, const Raw& where_, const Pair& size,
+Output run_max_backward(const PoolOp& op, const Input& dy, const Raw& where_, const HeightWidth& size,
                         const PoolAxes& axes) {
   expect_pooled(op, dy, axes);
   return with_offset(axes, [&](auto offset) {
@@ -66,7 +66,7 @@ Output max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape, PerA
                          MaybePerAxis stride, PerAxis padding, PerAxis dilation, Truth ceil_mode) {
   const PoolOp op{dy.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding, &dilation);
-  const Pair size = size_of_shape(op, shape, dy);
+  const HeightWidth size = size_of_shape(op, shape, dy);
   return run_max_backward(op, dy, where, size, pool_axes(op, size, windows, ceil_mode));
 }
 
@@ -79,7 +79,7 @@ Results adaptive_max_pool(const Pooled<axes>& x, OutputSize output_size, Truth r
 template <int axes>
 Output adaptive_max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX shape) {
   const PoolOp op{dy.op(), axes};
-  const Pair size = size_of_shape(op, shape, dy);
+  const HeightWidth size = size_of_shape(op, shape, dy);
   return run_max_backward(op, dy, where, size, adaptive_axes(op, size, image_size(op, dy)));
 }
 

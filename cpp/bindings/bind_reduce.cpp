@@ -65,13 +65,13 @@ struct Axes {
   }
 };
 
-struct Rule {
+struct ReduceRule {
   ReduceOp op;
   bool mean = false, root = false;
   double correction = 0;
 };
 
-Output reduce(const Rule& rule, const Input& x, const Input& center, const Axes& axes, const Out& out) {
+Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const Axes& axes, const Out& out) {
   Output y = out.shaped(x.dtype(), axes.out, x, center);
   if (center) center.expect_shape(axes.out);
   const bool extreme = rule.op == ReduceOp::max || rule.op == ReduceOp::min;
@@ -92,7 +92,7 @@ Output reduce(const Rule& rule, const Input& x, const Input& center, const Axes&
   return y;
 }
 
-void define(py::module_& m, const char* name, const Rule& rule) {
+void define(py::module_& m, const char* name, const ReduceRule& rule) {
   def(m, std::string(name) + "(x, axis=None, keepdims=False, out=None)",
       [rule](const Floats& x, AxesArg axis, Truth keepdims, Out out) {
         return reduce(rule, x, Input(), Axes(axis, x.shape(), keepdims), out);
@@ -105,7 +105,7 @@ Output spread(Floats x, Floats mean, AxesArg axis, Truth keepdims, Real correcti
   return reduce({ReduceOp::squares, true, root, correction}, x, mean, Axes(axis, x.shape(), keepdims), out);
 }
 
-// Of x and the element y of the result that it goes into.
+// Compares each x with y, which has the shape of the result.
 template <ReduceOp op>
 Output compared(Floats x, Floats y, AxesArg axis, Truth keepdims) {
   return reduce({op}, x, y, Axes(axis, x.shape(), keepdims), Out({x.op(), "out", py::none()}));

@@ -100,8 +100,8 @@ Conv2dActivation conv_activation(const Name& name) {
   return kinds[name.one_of({"none", "relu"})];
 }
 
-PoolWindow pool_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s) {
-  PoolWindow v{{1, 1}, 0, 0};
+ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s) {
+  ResultWindow v{{1, 1}, 0, 0};
   read_conv_sizes(op, window, 1, v.size);
   const auto text = [](int64_t h, int64_t w) { return std::to_string(h) + " x " + std::to_string(w); };
   if (v.size[0] * v.size[1] > 256)

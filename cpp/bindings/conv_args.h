@@ -71,11 +71,11 @@ ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const C
 Conv2dActivation conv_activation(const Name& name);
 
 // Windows of conv2d's result that do not overlap, of at most 256 elements; rows and columns: how many fit.
-struct PoolWindow {
+struct ResultWindow {
   int64_t size[2];
   int64_t rows, columns;
 };
-PoolWindow pool_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s);
+ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s);
 
 bool winograd_allowed();  // as rv.set_winograd() has it
 

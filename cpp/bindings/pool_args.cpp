@@ -8,7 +8,7 @@ constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not over
 int64_t size_number(const PoolOp& op, const Arg& arg) { return Whole(arg, op.number()); }
 
 // `row`: what a signal's one row has.
-Pair read_pair(const PoolOp& op, const PerAxis& arg, int64_t row) {
+HeightWidth read_pair(const PoolOp& op, const PerAxis& arg, int64_t row) {
   const auto items = arg.items(op.axes, op.number(), true);
   const auto number = [&](int d) { return size_number(op, {arg.op, arg.name, items[d]}); };
   return {op.axes == 1 ? row : number(0), number(1)};
@@ -52,16 +52,16 @@ PoolAxis axis(int64_t in, const Window& w, bool ceil_mode) {
 
 Windows read_windows(const PoolOp& op, const PerAxis& kernel, const MaybePerAxis& stride,
                      const PerAxis& padding, const PerAxis* dilation) {
-  const Pair k = read_pair(op, kernel, 1);
-  const Pair s = stride.given() ? read_pair(op, stride, 1) : k;
-  const Pair p = read_pair(op, padding, 0);
-  const Pair d = dilation ? read_pair(op, *dilation, 1) : Pair{1, 1};
+  const HeightWidth k = read_pair(op, kernel, 1);
+  const HeightWidth s = stride.given() ? read_pair(op, stride, 1) : k;
+  const HeightWidth p = read_pair(op, padding, 0);
+  const HeightWidth d = dilation ? read_pair(op, *dilation, 1) : HeightWidth{1, 1};
   const Windows found{{k.h, s.h, p.h, d.h}, {k.w, s.w, p.w, d.w}};
   expect_windows(op, found.h, found.w);
   return found;
 }
 
-PoolAxes pool_axes(const PoolOp& op, const Pair& in, const Windows& windows, bool ceil_mode) {
+PoolAxes pool_axes(const PoolOp& op, const HeightWidth& in, const Windows& windows, bool ceil_mode) {
   const auto [h, w] = windows;
   const PoolAxes found{axis(in.h, h, ceil_mode), axis(in.w, w, ceil_mode)};
   if (found.rows.out < 1 || found.columns.out < 1)
@@ -73,7 +73,7 @@ PoolAxes pool_axes(const PoolOp& op, const Pair& in, const Windows& windows, boo
 }
 
 PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& arg) {
-  const Pair in = image_size(op, x);
+  const HeightWidth in = image_size(op, x);
   const auto items = arg.items(op.axes, op.number());
   const auto size = [&](int d, int64_t own) {
     return items[d].is_none() ? own : size_number(op, {arg.op, arg.name, items[d]});
@@ -81,7 +81,7 @@ PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& arg) 
   return adaptive_axes(op, in, {op.axes == 1 ? 1 : size(0, in.h), size(1, in.w)});
 }
 
-PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out) {
+PoolAxes adaptive_axes(const PoolOp& op, const HeightWidth& in, const HeightWidth& out) {
   if (out.h < 0 || out.w < 0 || out.h >= kMost || out.w >= kMost)
     fail_value(op.name, "got output_size ", op.sizes(out.h, out.w), "; expected ", op.at_least(false));
   if (in.h < 1 || in.w < 1)
@@ -95,16 +95,16 @@ PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out) {
   return found;
 }
 
-Pair image_size(const PoolOp& op, const Input& x) {
-  return op.axes == 1 ? Pair{1, x.shape(2)} : Pair{x.shape(2), x.shape(3)};
+HeightWidth image_size(const PoolOp& op, const Input& x) {
+  return op.axes == 1 ? HeightWidth{1, x.shape(2)} : HeightWidth{x.shape(2), x.shape(3)};
 }
 
-Pair size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy) {
+HeightWidth size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy) {
   if (shape.count() != 2 + op.axes) shape.fail(op.dimensions());
   if (shape[0] != dy.shape(0) || shape[1] != dy.shape(1))
     fail_value(op.name, "got dy of shape ", dy.shape(), " for x of shape ", shape.value,
                "; expected the same N and C");
-  const Pair size = op.axes == 1 ? Pair{1, shape[2]} : Pair{shape[2], shape[3]};
+  const HeightWidth size = op.axes == 1 ? HeightWidth{1, shape[2]} : HeightWidth{shape[2], shape[3]};
   if (size.h < 0 || size.w < 0 || size.h >= kMost || size.w >= kMost) shape.fail("sizes from 0 to 2**31 - 1");
   return size;
 }
@@ -120,7 +120,8 @@ bool pools_over_channels(const PoolOp& op, const Input& x) {
   return over_channels(as_image(x.view<char>(), op.axes));
 }
 
-Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like, const Pair& size) {
+Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like,
+                     const HeightWidth& size) {
   Shape shape{like.shape(0), like.shape(1)};
   if (op.axes == 2) shape.append(size.h);
   shape.append(size.w);

@@ -23,7 +23,7 @@ struct PoolOp {
 };
 
 // A number along h and along w; a signal's h has one row.
-struct Pair {
+struct HeightWidth {
   int64_t h, w;
 };
 
@@ -56,19 +56,20 @@ struct Pooled : Floats {
 // stride None: the kernel's.
 Windows read_windows(const PoolOp& op, const PerAxis& kernel, const MaybePerAxis& stride,
                      const PerAxis& padding, const PerAxis* dilation = nullptr);
-PoolAxes pool_axes(const PoolOp& op, const Pair& in, const Windows& windows, bool ceil_mode);
+PoolAxes pool_axes(const PoolOp& op, const HeightWidth& in, const Windows& windows, bool ceil_mode);
 
 // output_size: a number for all axes or one for each; None keeps x's own size.
 PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& output_size);
-PoolAxes adaptive_axes(const PoolOp& op, const Pair& in, const Pair& out);
+PoolAxes adaptive_axes(const PoolOp& op, const HeightWidth& in, const HeightWidth& out);
 
-Pair image_size(const PoolOp& op, const Input& x);
+HeightWidth image_size(const PoolOp& op, const Input& x);
 // The size that x of this shape had, of which dy is the gradient.
-Pair size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy);
+HeightWidth size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy);
 // Fails unless dy (or `where`) has one element for each window.
 void expect_pooled(const PoolOp& op, const Input& dy, const PoolAxes& axes);
 
 bool pools_over_channels(const PoolOp& op, const Input& x);
-Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like, const Pair& size);
+Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like,
+                     const HeightWidth& size);
 
 }  // namespace ranvier::bind

@@ -1,13 +1,14 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
 //   fuse_scales       a batch norm by running statistics into the layer before it
-//   fuse_activations  an activation, or its backward, into the matmul, conv2d or norm that makes what it
-//   reads fuse_pools        conv2d, ReLU and max-pool fuse_norms        batch norm, ReLU and max-pool
+//   fuse_activations  an activation, or its backward, into the matmul, conv2d or norm before it
+//   fuse_pools        conv2d, ReLU and max-pool
+//   fuse_norms        batch norm, ReLU and max-pool
 //   pack_weights      weights in the order in which the inner loops read them
 //
-// All but the last have one pattern: an instruction reads what another (its producer) makes for it alone, and
-// the producer then does the work of both. Here the calls still point at the memory of the recording, and
-// buffers hold its addresses.
+// All but the last have one pattern: another instruction (the producer) makes the input of an instruction,
+// for it alone. The producer then does the work of both. Here the calls still point at the memory of the
+// recording, and buffers hold its addresses.
 #pragma once
 #include <cstring>
 #include <map>
@@ -84,7 +85,7 @@ class Graph {
   // After a call was changed: `with` is the instruction that was merged into it. later: whether i now makes
   // what `with` made, and is compared with that.
   void merged(int i, int with, bool later = true);
-  // Another call in the place of instruction i, which keeps its origin.
+  // Instruction i becomes another call, and keeps its origin.
   template <class Call>
   void replace(int i, const Call& call) {
     code_[i].fused.push_back(code_[i].type->name);

@@ -24,7 +24,7 @@ bool same_axis(const PoolAxis& a, const PoolAxis& b) {
          a.padding == b.padding && a.dilation == b.dilation;
 }
 
-// A pool whose offsets are not read finds once more what an earlier one has found: its y is used instead.
+// A pool with unused offsets repeats an earlier one, whose y is used instead.
 void find_again(Graph& graph, int i, const Pool& again) {
   if (!graph.is_temporary(again.y) || !graph.is_whole(again.y) || graph.is_read(again.where)) return;
   const int x = graph.buffer(again.x);

@@ -1,8 +1,8 @@
 // The one boundary through which every kernel is called.
 //
-// A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(threads)`,
-// `run(team, workspace)`, and `buffers(visitor)`, which names what it reads and writes. That is all a
-// recording needs to keep a call and replay it.
+// A kernel call is a plain, trivially copyable struct: views, attributes, `workspace_bytes(threads)`, and
+// what RANVIER_CALL (base/views.h) declares: `run(team, workspace)`, and `buffers(visitor)`, which names what
+// it reads and writes. That is all a recording needs to keep a call and replay it.
 #pragma once
 #include <new>
 #include <type_traits>

@@ -26,7 +26,7 @@ struct Instruction {
   std::unique_ptr<char[]> call;
   std::vector<Use> uses;
   int place;
-  int record;                           // the recorded call whose results it has made when it is done
+  int record;                           // the recorded call: when it is done, its results are made
   const int64_t* guard;                 // of a check: not zero where it failed; else null
   std::vector<const char*> fused = {};  // the recorded calls whose work it does besides its own
   bool prepared = false;                // runs after renew() only; these come first
@@ -54,7 +54,7 @@ struct ProgramMemory {
   size_t eager;  // the most that the eager step held at once of what it made: temporaries and these
 };
 
-// Regions of a recording with a part of their own in the program.
+// Regions of a recording with a special part in the program.
 struct Regions {
   std::vector<int> outputs;  // the results
   std::vector<int> kept;     // temporaries that live on (gradients): they become persistent
