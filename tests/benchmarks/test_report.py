@@ -37,9 +37,14 @@ def results() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pages.write(json.loads(json.dumps(results())), tmp_path_factory.mktemp("docs"))
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> str:
-    return str(pages.write(json.loads(json.dumps(results())), tmp_path).read_text())
+def page(written: Path) -> str:
+    return written.read_text()
 
 
 def test_the_summary_names_what_is_slower_and_what_failed(page: str) -> None:
@@ -72,14 +77,14 @@ def test_the_sweep_shows_its_worst(page: str) -> None:
     assert "failed: pooling 1x1: wrong" in page
 
 
-def test_every_op_has_its_pictures_and_rows(page: str, tmp_path: Path) -> None:
+def test_every_op_has_its_pictures_and_rows(page: str, written: Path) -> None:
     assert "benchmarks/overview.svg" in page
-    family = (tmp_path / "benchmarks" / "matmul.md").read_text()
+    family = (written.parent / "benchmarks" / "matmul.md").read_text()
     assert "| 64x64x64 | 2 | 17% of FMA peak | torch | 0.50 | numpy 0.67, torch 0.50 | " in family
     assert "| `bench_matmul[64x64x64]` |" in family
     names = ["overview", "sweep", "matmul-bars", "matmul-roofline-2", "matmul-float64-bars", "dropout-bars"]
     for name in names:
-        assert (tmp_path / "benchmarks" / f"{name}.svg").read_text().startswith("<?xml")
+        assert (written.parent / "benchmarks" / f"{name}.svg").read_text().startswith("<?xml")
     assert "![matmul: roofline, threads: 2](matmul-roofline-2.svg)" in family
 
 
