@@ -70,7 +70,7 @@ def test_a_disk_that_is_really_full(disk):
     assert os.listdir(disk) == [path.name]
 
 
-def test_a_run_whose_checkpoints_fill_the_disk_goes_on_later(disk, tmp_path):
+def test_a_run_whose_checkpoints_fill_the_disk_continues_later(disk, tmp_path):
     class Fill(rv.Callback):
         def on_epoch_end(self, epoch, logs):
             if epoch == 3:

@@ -62,7 +62,7 @@ def test_nested_shared_and_frozen():
     assert (found.total, found.trainable) == (25, 20)
 
 
-def test_a_module_of_ones_own_with_parameters_beside_parts():
+def test_a_module_of_the_user_with_parameters_beside_parts():
     class Scaled(nn.Module):
         def __init__(self):
             super().__init__()

@@ -137,7 +137,7 @@ def test_what_was_saved_is_freed_by_backward():
     assert saved() is None
 
 
-def test_an_activation_nobody_saved_is_freed_at_once():
+def test_an_activation_that_is_not_saved_is_freed_at_once():
     x = rv.ones(4, requires_grad=True)
     y = add(x, x)
     array = weakref.ref(y._array)
@@ -206,7 +206,7 @@ def test_changing_a_view_or_a_detached_twin_counts_too():
         refused(RuntimeError, "modified by an inplace operation", y.backward, np.ones((2, 2)))
 
 
-def test_changing_what_nobody_saved_is_fine():
+def test_what_is_not_saved_may_be_changed():
     x, w = leaf(1.0, 2.0), rv.ones(2)
     y = add(x, w)
     w.zero_()

@@ -79,7 +79,7 @@ def test_a_function_without_methods_says_so():
     refused(NotImplementedError, "Function.forward", Function().apply, rv.ones(1))
 
 
-def test_forward_knows_what_is_needed_without_a_tape_too():
+def test_forward_is_told_what_is_needed_without_a_tape_too():
     seen = []
 
     class Total(Function):

@@ -56,7 +56,7 @@ def test_the_flag_ends_with_the_view():
     view = y[:1]
     del view
     gc.collect()
-    y.fill_(7.0)  # nobody else sees the memory: what the product saved stays
+    y.fill_(7.0)  # the memory is not shared: what the product saved stays
     square.sum().backward()
     assert x.grad.tolist() == [2, 4]
 

@@ -61,7 +61,7 @@ def test_downloads(tmp_path, files, monkeypatch):
     packed = archive(files[0])
     cached = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
     cached.parent.mkdir()
-    cached.write_bytes(packed)  # as pooch has left it: with the right checksum it is not asked for again
+    cached.write_bytes(packed)  # as pooch has left it: with the right checksum it is not downloaded again
     md5 = {cached.name: hashlib.md5(packed).hexdigest()}
     monkeypatch.setitem(download.SOURCES, "cifar10", download.Source("http://127.0.0.1:9/", md5))
     monkeypatch.setenv("RANVIER_DATA", str(tmp_path))

@@ -46,7 +46,7 @@ def test_mnist_downloads_once(served):
     assert yt.tolist() == list(range(10))
     assert sorted(file.name for file in cache.iterdir()) == sorted(file.name for file in folder.iterdir())
     for file in folder.iterdir():
-        file.unlink()  # what is cached is not asked for again
+        file.unlink()  # what is cached is not downloaded again
     (again, _), _ = datasets.load_mnist()
     assert np.array_equal(x, again)
 

@@ -67,7 +67,7 @@ def test_shuffle_gathers_arrays_that_are_not_contiguous():
         assert np.array_equal(x.numpy(), transposed[y.numpy()])
 
 
-def test_generator_of_ones_own():
+def test_a_separate_generator():
     def epochs():
         loader = DataLoader(TensorDataset(Y), batch_size=10, shuffle=True, generator=7)
         return [next(iter(loader))[0].tolist() for _ in range(2)]

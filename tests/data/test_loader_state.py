@@ -36,7 +36,7 @@ class Noisy(Samples):
 
 
 class Backwards:
-    """A sampler that knows nothing of keys, and draws from the library as it goes."""
+    """A sampler without keys, which draws from the library's stream."""
 
     def __len__(self):
         return 11

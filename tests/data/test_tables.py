@@ -86,7 +86,7 @@ def test_words_with_the_delimiter_inside(table, parser):
     assert pets.class_names == ("cat, black", "dog")
 
 
-def test_the_label_s_column_where_nobody_says(table):
+def test_the_label_s_column_by_default(table):
     digits = load_csv(table("label,a,b\n7,1,2\n9,3,4\n"))
     assert digits.class_names == ("7", "9")
     assert digits.x.tolist() == [[1, 2], [3, 4]]

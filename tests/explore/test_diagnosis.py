@@ -243,7 +243,7 @@ def test_learning_rate(losses, expected):
     assert found(network(16), {"loss": losses}) == expected
 
 
-def test_a_trained_model_that_goes_on_is_not_too_slow():
+def test_a_trained_model_that_continues_is_not_too_slow():
     history = {"loss": [0.100, 0.099, 0.098, 0.097], "accuracy": [0.98] * 4}
     assert found(network(16), history) == []
 

@@ -63,7 +63,7 @@ def test_a_gap_of_accuracy_is_overfitting():
     assert judge_fit({**fit, "val_accuracy": [0.5, 0.8, 0.95]}).verdict == "good"
 
 
-def test_a_trained_model_that_goes_on_does_not_underfit():
+def test_a_trained_model_that_continues_does_not_underfit():
     went_on = {"loss": [0.1, 0.09, 0.085], "val_loss": [0.1, 0.1, 0.1], "accuracy": [0.97, 0.97, 0.98]}
     assert judge_fit(went_on).verdict == "good"
     del went_on["accuracy"]

@@ -81,7 +81,7 @@ def test_only_the_trainable_ones_in_the_optimizer(trained):
     assert moved(model, before) == {"head.weight", "head.bias"}
 
 
-def test_parameter_groups_move_at_their_own_rates(trained):
+def test_parameter_groups_move_at_different_rates(trained):
     model = with_new_head(trained)
     before = values(model)
     groups = [{"params": model.features.parameters(), "lr": 1e-4}, {"params": model.head.parameters()}]

@@ -120,7 +120,7 @@ def test_patches(rows, window, k, c, isa, rng):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("c", [1, 3, 33])
 def test_layouts(layout, c, isa, rng):
-    """Bits do not depend on how the arrays lie in memory."""
+    """Bits do not depend on how the arrays are stored."""
     arrays, geometry = random_case(rng, 3, c, 11, 9, 19, 3, padding=1)
     saved = rng.uniform(-1, 1, arrays[2].shape).astype(np.float32)
     found = check(arrays, geometry, saved)

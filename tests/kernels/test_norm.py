@@ -105,7 +105,7 @@ def test_far_from_zero(mean, channels_last, isa, rng):
     x = (rng.standard_normal((8, 5, 33, 17)) + mean).astype("float32")
     exact = x.astype("float64")
     x = in_layout(x, "channels_last") if channels_last else x
-    limit = tolerance("float32", 64, 5.0)  # a block's sum, of values that lie within 5 deviations
+    limit = tolerance("float32", 64, 5.0)  # a block's sum, of values within 5 deviations
     close("float32", _core.batch_norm(x)[0], reference.batch_norm(exact, None, None), 64, 5.0)
     close("float32", _core.group_norm(x, 5)[0], reference.group_norm(exact, 5, None, None), 64, 5.0)
     _, found, rstd = _core.batch_norm(x, eps=0.0)

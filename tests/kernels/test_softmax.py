@@ -77,7 +77,7 @@ def test_errors():
         _core.softmax(y, 0, out=np.ones((3, 2), "float32"))
 
 
-def test_axes_from_behind(rng):
+def test_negative_axes(rng):
     x = rng.standard_normal((2, 3, 4))
     for function in (kernels.softmax, kernels.log_softmax):
         np.testing.assert_array_equal(function(x), function(x, 2))

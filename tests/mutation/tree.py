@@ -25,7 +25,7 @@ MOST = 10000  # numbers of switches
 TREE, ORIGINAL = STATE / "tree", STATE / "original"
 SWITCH_H = """#pragma once
 // Written by tests/mutation: which mutant is on, and which were reached.
-enum class RanvierReached : unsigned short { no, yes };  // a type of its own: its stores alias nothing
+enum class RanvierReached : unsigned short { no, yes };  // a separate type: its stores alias nothing
 extern "C" __attribute__((visibility("default"))) int ranvier_mutant;
 extern "C" __attribute__((visibility("default"))) RanvierReached ranvier_reached[];
 #define RANVIER_MUTANT(n) (ranvier_reached[n] = RanvierReached::yes, ranvier_mutant == (n))
@@ -40,7 +40,7 @@ __attribute__((constructor(101))) static void read_mutant() {{
 
 
 def draw(seed: int, python_only: bool = False) -> list[Site]:
-    """The mutants of all parts, numbered, without those that turned out not to compile."""
+    """The mutants of all parts, numbered, without those that do not compile."""
     invalid = _invalid()
     chosen: list[Site] = []
     for part in PARTS:
@@ -105,7 +105,7 @@ def _extent(site: Site) -> tuple[int, int]:
 
 
 def copy_sources() -> None:
-    """A fresh copy of what git knows of, and of what is new."""
+    """A fresh copy of the files that git tracks and of the new ones."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True,

@@ -72,7 +72,7 @@ def test_wrong_settings(arguments, message):
         nn.Conv2d(*arguments)
 
 
-def test_one_axis_and_turned_round():
+def test_one_axis_and_its_transpose():
     x = rv.randn(2, 4, 9)
     layer = nn.Conv1d(4, 6, 3, stride=2, groups=2)
     assert layer.weight.shape == (6, 2, 3)

@@ -121,7 +121,7 @@ def test_hooks(program):
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 def test_pytorchs_hooks_see_the_same(program, torch):
     wanted = list(PROGRAMS[program])
-    if program is module_hooks:  # for an input that wants none PyTorch hands zeros to the hook
+    if program is module_hooks:  # for an input without a gradient PyTorch passes zeros to the hook
         wanted[-2] = ("leaves", ([9.0, 12.0], [0.0, 0.0]), ([3.0, 3.0], None))
     assert program(importlib.import_module("torch")) == wanted
 

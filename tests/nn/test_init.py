@@ -17,7 +17,7 @@ SIGMAS = 5  # of the estimate: a right initialiser fails once in a million seeds
 
 
 def _assert_moments(values, mean, std, kurtosis):
-    """Mean and variance lie within SIGMAS standard errors of what they should be."""
+    """Mean and variance are within SIGMAS standard errors of what they should be."""
     assert abs(values.mean() - mean) <= SIGMAS * std / math.sqrt(N)
     assert abs(values.var() / std**2 - 1) <= SIGMAS * math.sqrt((kurtosis - 1) / N)
 

@@ -62,7 +62,7 @@ def test_without_bias_and_one_image(rng):
     assert w.grad.shape == w.shape
 
 
-def test_gradients_that_nobody_needs_are_not_computed(rng):
+def test_gradients_that_are_not_needed_are_not_computed(rng):
     x = rng.uniform(-1, 1, (1, 3, 5, 6)).astype("float32")
     w = rv.tensor(rng.uniform(-1, 1, (4, 3, 2, 2)).astype("float32"), requires_grad=True)
     y = ops.conv2d(x, w)

@@ -53,7 +53,7 @@ def test_settings_and_shapes():
         assert rv.derivative("tanh", 0.0).item() == 1
 
 
-def test_a_function_of_ones_own():
+def test_a_function_of_the_user():
     slope = rv.derivative(lambda t: t**2 + 3 * t + 2)
     assert slope([-2.0, -1.0, 0.0, 1.0, 2.0]).tolist() == [-1, 1, 3, 5, 7]
     assert rv.derivative(rv.tanh)(0.0).item() == 1

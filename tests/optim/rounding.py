@@ -54,7 +54,7 @@ _CARRIED = {
 
 
 def path_and_bound(name: str, settings: dict[str, Any], dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """The reference's path in float64, and how far two computed ones in dtype may lie apart, step by step."""
+    """The reference's path in float64, and how far two computed ones in dtype may differ, step by step."""
     rule, unit = getattr(reference, name.lower()), np.finfo(dtype).eps / 2
     p, state = start().astype(dtype).astype(np.float64), {}
     carried = np.zeros((p.size, 1, 0))  # (element, component of the state, error made somewhere before)

@@ -19,7 +19,7 @@ def through_a_file(path, state):
 
 
 @pytest.mark.parametrize("index", range(len(OPTIMIZERS)), ids=[name for name, _ in OPTIMIZERS])
-def test_optimizer_goes_on(tmp_path, index):
+def test_optimizer_continues(tmp_path, index):
     name, settings = OPTIMIZERS[index]
 
     def walk(p, optimizer, steps):
@@ -39,7 +39,7 @@ def test_optimizer_goes_on(tmp_path, index):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_schedule_goes_on(tmp_path, name):
+def test_schedule_continues(tmp_path, name):
     optimizer, again = optimizer_of(rv), optimizer_of(rv)
     schedules, others = schedules_of(rv, name, optimizer), schedules_of(rv, name, again)
     for step in range(5):

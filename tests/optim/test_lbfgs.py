@@ -97,7 +97,7 @@ def test_a_state_of_torchs_is_taken(torch):
 
 
 @pytest.mark.parametrize("line_search_fn", [None, "strong_wolfe"])
-def test_goes_on_from_a_state_dict(line_search_fn):
+def test_continues_from_a_state_dict(line_search_fn):
     def closure_of(optimizer, p):
         def closure():
             optimizer.zero_grad()

@@ -34,7 +34,7 @@ def test_values_beside_torch(name, kind, torch):
 
 @pytest.mark.parametrize("as_json", [False, True])
 @grouped("name", CASES)
-def test_goes_on_from_a_state_dict(name, as_json):
+def test_continues_from_a_state_dict(name, as_json):
     optimizer = optimizer_of(rv)
     schedules = schedules_of(rv, name, optimizer)
     for step in range(STEPS // 2):
@@ -70,7 +70,7 @@ def test_state_dicts_are_pytorchs(name, torch):
         assert ours[key] == theirs[key], key
 
 
-def test_last_epoch_goes_on():
+def test_last_epoch_continues():
     optimizer = optimizer_of(rv)
     first = lr_scheduler.CosineAnnealingLR(optimizer, 10)
     for _ in range(4):

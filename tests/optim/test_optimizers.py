@@ -72,7 +72,7 @@ def test_dtypes_may_be_mixed():
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
-def test_training_goes_on_from_a_state_dict(name, settings):
+def test_training_continues_from_a_state_dict(name, settings):
     def run(p, optimizer, steps):
         for step in steps:
             p.grad = rv.tensor(gradient(p.detach().numpy(), step))

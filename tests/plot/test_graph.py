@@ -71,7 +71,7 @@ def test_a_model_gives_its_names_and_large_arrays_their_range():
     assert found["2.bias"][1].startswith("value [")
 
 
-def test_several_outputs_are_nodes_of_their_own():
+def test_several_outputs_are_separate_nodes():
     class Halves(rv.autograd.Function):
         def forward(self, x):
             return x[:1].copy(), x[1:].copy()

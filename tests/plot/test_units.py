@@ -26,7 +26,7 @@ def test_a_jump_of_the_derivative_is_a_gap():
     np.testing.assert_array_equal(slope[z > 0.1], 1)
 
 
-def test_a_function_of_ones_own():
+def test_a_function_of_the_user():
     def cube(t):
         return t**3
 

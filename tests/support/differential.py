@@ -110,7 +110,8 @@ def compare(program: list[str]) -> Verdict:
     """Runs a program in both libraries.
 
     Where PyTorch refuses because a saved tensor was changed and we do not, PyTorch saves copies and decides;
-    also where what nobody watches was changed, so that PyTorch computes a gradient from what is there now.
+    also where memory was changed that the tape does not track: PyTorch then computes a gradient from the
+    present values.
     """
     verdict = _compare(program)
     unwatched = any(word in line for word in (".data", ".numpy()") for line in program)

@@ -99,7 +99,7 @@ def _huge(rng: Any, x: Any) -> Any:
 
 
 def _related(rng: Any, right: Any, given: list[Any]) -> list[Any]:
-    """Sometimes arrays that agree in shape, which chance rarely finds, or that lie in the same memory."""
+    """Sometimes arrays that agree in shape, which chance rarely finds, or that are in the same memory."""
     arrays = [x for x in given if isinstance(x, np.ndarray)]
     if len(arrays) < 2 or len(arrays) < len(given):
         return given

@@ -89,9 +89,9 @@ def run(folder, kind):
 
 
 class Report(rv.Callback):
-    """Says in a file where each life of the run began; waits to be interrupted, where a test asks for that.
+    """Writes to a file where the run starts each time; waits for an interrupt if a test requires it.
 
-    How many batches a run makes between a file that the test sees and its signal is up to the machine. So
+    The machine decides how many batches a run makes between a file that the test sees and its signal. So
     with RANVIER_WAIT_AFTER=9 the run waits after its 9th batch until the test has sent it.
     """
 

@@ -183,7 +183,7 @@ class OpCase:
         return [y._array for y in outs], dys, raw
 
     def _expected(self, exact: list[Array], dys: Any) -> tuple[list[Any], Any]:
-        """What the reference gives: outputs, and gradients for these dy (None: not asked for)."""
+        """What the reference gives: outputs, and gradients for these dy (None: no gradients)."""
         outputs = _listed(self.reference(*exact))
         if dys is None:
             return outputs, None

@@ -20,7 +20,7 @@ def call_of(module: str, name: str) -> Call:
 
 
 def run(module: str, name: str, arrays: Any, attributes: dict[str, Any], backward: bool = False) -> Any:
-    """The result, with the same random numbers each time; of an op, gradients are sent back if asked for."""
+    """The result, with the same random numbers each time; of an op also with its gradients."""
     rv.manual_seed(0)
     attributes = dict(attributes)
     positional = attributes.pop("*", ())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from support.layouts import any_layout
 
-# The examples are the same in every run, so that what fails for one fails for all; RANVIER_EXAMPLES asks for
+# The examples are the same in every run, so that what fails for one fails for all; RANVIER_EXAMPLES sets
 # so many others.
 _ASKED = os.environ.get("RANVIER_EXAMPLES")
 repeatable = settings(

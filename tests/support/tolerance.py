@@ -1,4 +1,4 @@
-"""The one place that says how far a computed value may lie from the exact one."""
+"""The one place that says how far a computed value may be from the exact one."""
 
 from __future__ import annotations
 

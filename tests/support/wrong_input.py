@@ -141,7 +141,7 @@ def flat(result: Any) -> list[Array]:
 
 
 def leaf(x: Any) -> Any:
-    """A floating array as a Tensor that wants a gradient, also inside a list; anything else as it is."""
+    """A floating array as a Tensor that requires a gradient, also inside a list; anything else as it is."""
     if isinstance(x, list):
         return [leaf(part) for part in x]
     if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):

@@ -75,7 +75,7 @@ def test_samples_of_integers(dtype):
             call()
 
 
-def test_errors_of_ones_own_stay_what_they_are():
+def test_errors_of_the_user_are_not_changed():
     class Odd(ValueError):
         def __init__(self, a, b):
             super().__init__(a, b)

@@ -110,7 +110,7 @@ def test_a_finished_run_stays_finished_and_more_epochs_go_on(tmp_path):
     assert state_of(more) == state_of(fit(new_trainer(), tmp_path / "whole", epochs=5))
 
 
-def test_early_stopping_goes_on_counting_and_stays_stopped(tmp_path):
+def test_early_stopping_continues_to_count_and_stays_stopped(tmp_path):
     def stopping():
         return rv.EarlyStopping("val_loss", patience=1, min_delta=10.0)  # never better than the first epoch
 
@@ -151,7 +151,7 @@ def test_averaged_weights_go_on(tmp_path, per, count):
         refused(error, f"[WeightAveraging] {message}", rv.WeightAveraging, **{"average": expected, **wrong})
 
 
-def test_what_a_callback_of_ones_own_remembers(tmp_path):
+def test_the_state_of_a_callback_of_the_user(tmp_path):
     class Counter(rv.Callback):
         count = 0
 
@@ -191,7 +191,7 @@ def test_frozen_layers_come_back_frozen(tmp_path):
     assert not resumed.model[0].weight.requires_grad
 
 
-def test_a_second_fit_has_checkpoints_of_its_own(tmp_path):
+def test_a_second_fit_has_separate_checkpoints(tmp_path):
     def run(second_fit):
         trainer = new_trainer()
         for folder, more in (("a", ()), ("b", second_fit)):

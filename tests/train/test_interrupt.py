@@ -63,7 +63,7 @@ def test_a_second_one_does_not_wait(capsys):
     assert "interrupted after 1 epoch and 2 batches" in capsys.readouterr().err
 
 
-def test_the_checkpoint_of_an_interrupt_goes_on_within_the_epoch(tmp_path):
+def test_the_checkpoint_of_an_interrupt_continues_within_the_epoch(tmp_path):
     whole = fit()
     fit(Press(6), rv.Checkpoint(tmp_path))
     assert checkpoints.listed(tmp_path)[0].name == "checkpoint-00001-000003.safetensors"

@@ -213,7 +213,7 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
     assert {step for _, step in events(logs)} == {1, 2, 3}
 
 
-def test_the_progress_bar_says_where_a_resumed_run_goes_on(tmp_path, capsys):
+def test_the_progress_bar_says_where_a_resumed_run_continues(tmp_path, capsys):
     new_trainer().fit(X, Y, epochs=2, callbacks=[rv.Checkpoint(tmp_path)])
     new_trainer().fit(X, Y, epochs=3, callbacks=[rv.ProgressBar()], resume=tmp_path)
     lines = capsys.readouterr().out.splitlines()

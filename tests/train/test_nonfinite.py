@@ -106,7 +106,7 @@ def test_what_is_left_out_leaves_no_trace():
     assert all(map(np.array_equal, *found))
 
 
-def test_ignore_goes_on():
+def test_ignore_continues():
     trainer, _, error = broken(on_nonfinite="ignore")
     assert error is None
     assert trainer.history.epochs == 3
@@ -170,7 +170,7 @@ def test_the_look_changes_neither_statistics_nor_random_numbers():
     assert kept["batches"] == 1
 
 
-def test_an_optimizer_of_ones_own_and_one_that_only_looks_like_one():
+def test_an_optimizer_of_the_user_and_one_that_only_looks_like_one():
     class Own(optim.SGD):
         def step(self, closure=None):
             return super().step(closure)

@@ -72,12 +72,12 @@ def test_plateau_watches_the_loss():
     trainer, schedule = parts("plateau")
     rates = Rates()
     fit(trainer, schedule, rates)
-    # No epoch halves the loss, as the threshold asks: the rate falls after each but the first.
+    # No epoch halves the loss, as the threshold requires: the rate falls after each but the first.
     assert rates.rates[::BATCHES] == [0.02, 0.02, *(0.02 * 0.5**i for i in range(1, EPOCHS - 1))]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_goes_on_from_a_checkpoint(name, tmp_path):
+def test_continues_from_a_checkpoint(name, tmp_path):
     trainer, schedule = parts(name)
     whole = fit(trainer, schedule)
 

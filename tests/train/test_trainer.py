@@ -238,7 +238,7 @@ def test_regression():
     refused(ValueError, "[Trainer.predict_proba] MSELoss gives no probabilities", trainer.predict_proba, X)
 
 
-def test_a_loss_of_ones_own():
+def test_a_loss_of_the_user():
     def absolute(output, target):
         return (output - target).abs().mean()
 
