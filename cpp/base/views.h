@@ -63,20 +63,12 @@ class ViewList {
   void add(const V&... views) {
     (add_one(views), ...);
   }
-  template <class T>
-  void read(const TensorView<T>& v) {
-    note(v, false);
-  }
-  template <class T>
-  void write(const TensorView<T>& v) {
-    note(v, true);
-  }
 
  private:
   template <class T>
   void add_one(const TensorView<T>& v, bool reads = std::is_const_v<T>, bool writes = !std::is_const_v<T>) {
-    if (reads) note(v, false);
-    if (writes) note(v, true);
+    static_assert(sizeof v == sizeof(AnyView));
+    note(&v, sizeof(T), type_of<std::remove_const_t<T>>(), reads, writes);
   }
   template <class T, class... Uses>
   void add_one(const Views<T>& list, Uses... uses) {
@@ -99,15 +91,7 @@ class ViewList {
     if constexpr (std::is_same_v<T, int32_t>) return 'i';
     return 'l';
   }
-  template <class T>
-  void note(const TensorView<T>& v, bool write) {
-    static_assert(sizeof v == sizeof(AnyView));
-    if (!v.data) return;
-    const size_t position = reinterpret_cast<const char*>(&v) - call_;
-    const bool inside = position < size_;  // not a copy that buffers() made: that could not be redirected
-    constexpr char type = type_of<std::remove_const_t<T>>();
-    found_.push_back({inside ? static_cast<uint32_t>(position) : kNotInside, sizeof(T), type, write});
-  }
+  void note(const void* view, uint16_t item, char type, bool reads, bool writes);
 
   const char* call_;
   size_t size_;

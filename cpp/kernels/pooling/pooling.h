@@ -22,73 +22,58 @@ size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t 
 
 template <class T, class Offset>
 struct MaxPool2dForward {
-  static constexpr const char* name = "max_pool2d";
+  RANVIER_CALL("max_pool2d", x, y, where);
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> x;
   TensorView<T> y;
   TensorView<Offset> where;
   PoolAxis rows, columns;
   bool channels_last;
-
-  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y), v.write(where); }
 };
 
 // dx = dy where the element was its window's maximum, summed over windows; dy and where of any strides.
 template <class T, class Offset>
 struct MaxPool2dBackward {
-  static constexpr const char* name = "max_pool2d_backward";
+  RANVIER_CALL("max_pool2d_backward", dy, where, dx);
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> dy;
   TensorView<const Offset> where;
   TensorView<T> dx;
   PoolAxis rows, columns;
   bool channels_last;  // of dx
-
-  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.read(where), v.write(dx); }
 };
 
 // indices = the place of each maximum in its image: h * width + w. All of one layout.
 template <class Offset>
 struct MaxPool2dIndices {
-  static constexpr const char* name = "max_pool2d_indices";
+  RANVIER_CALL("max_pool2d_indices", where, indices);
   TensorView<const Offset> where;
   TensorView<int64_t> indices;
   PoolAxis rows, columns;
-
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(where), v.write(indices); }
 };
 
 // y = sum of the window / divisor; divisor 0: the number of elements in the window.
 template <class T>
 struct AvgPool2dForward {
-  static constexpr const char* name = "avg_pool2d";
+  RANVIER_CALL("avg_pool2d", x, y);
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> x;
   TensorView<T> y;
   PoolAxis rows, columns;
   bool channels_last, count_include_pad;
   int64_t divisor;
-
-  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 // dx = dy / divisor, summed over the windows that the element is in; dy of any strides.
 template <class T>
 struct AvgPool2dBackward {
-  static constexpr const char* name = "avg_pool2d_backward";
+  RANVIER_CALL("avg_pool2d_backward", dy, dx);
+  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
   TensorView<const T> dy;
   TensorView<T> dx;
   PoolAxis rows, columns;
   bool channels_last, count_include_pad;
   int64_t divisor;
-
-  size_t workspace_bytes(int threads) const { return threads * pool_scratch_bytes(rows, columns, sizeof(T)); }
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(dy), v.write(dx); }
 };
 
 // The loops over a range of units, which are rows of the result ([n, oh] channels-last, [n, c, oh] in NCHW)

@@ -19,15 +19,12 @@ namespace ranvier {
 
 template <class T>
 struct Resample {
-  static constexpr const char* name = "resample";
+  RANVIER_CALL("resample", x, y);
+  size_t workspace_bytes(int threads) const;
   TensorView<const T> x;
   TensorView<T> y;
   ResampleAxis rows, columns;  // of the direction that is not transposed
   bool transposed, channels_last;
-
-  size_t workspace_bytes(int threads) const;
-  void run(const Team& team, void* workspace) const;
-  void buffers(ViewList& v) const { v.read(x), v.write(y); }
 };
 
 // One axis's matrix: row i has the entries [starts[i], starts[i + 1]).
