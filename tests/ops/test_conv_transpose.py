@@ -42,7 +42,6 @@ class TestConvTranspose2d(ConvCase):
         padding = [int(rng.integers(0, min(3, (size - 1) // 2) + 1)) for size in sizes]
         geometry = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation}
         geometry = {name: tuple(int(v) for v in value) for name, value in geometry.items()}
-        geometry["groups"] = groups
         c, k = (groups * rng.integers(1, 20, 2)).tolist()
         return self.drawn(
             rng, dtype, variant(int(rng.integers(1, 4)), c, h, w, k, r, s, **geometry, groups=groups)
