@@ -36,12 +36,13 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 
 # Writes RANVIER_FOR_EACH_LEVEL(X), the list of levels, RANVIER_SELECT(table), which picks the table of the active
-# level, and RANVIER_TABLES(Table, name), which declares a family's tables in all of them.
+# level, and RANVIER_TABLES(Table, name) and RANVIER_TABLE(Table, name), which declare a family's tables in all of them.
 function(ranvier_write_levels header)
   foreach(level IN LISTS RANVIER_LEVELS)
     string(APPEND rows "X(${level}) ")
     string(APPEND tables "&${level}::table, ")
     string(APPEND declared "  namespace ${level} { extern const Table<float> name##_float; extern const Table<double> name##_double; } \\\n")
+    string(APPEND declared_one "  namespace ${level} { extern const Table name##_float; } \\\n")
   endforeach()
   list(GET RANVIER_LEVELS 0 first)
   file(CONFIGURE OUTPUT ${header} @ONLY CONTENT [=[
@@ -62,6 +63,9 @@ function(ranvier_write_levels header)
     else                                                                     \
       return RANVIER_SELECT(name##_double);                                  \
   }
+// The same for a family of float32 only: <level>::name_float, and name().
+#define RANVIER_TABLE(Table, name)                                           \
+@declared_one@  static inline const Table& name() { return RANVIER_SELECT(name##_float); }
 ]=])
 endfunction()
 

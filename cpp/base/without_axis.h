@@ -1,8 +1,13 @@
 // A tensor's shape or strides with one dimension taken out: the lines along that dimension.
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <tuple>
+#include <utility>
 
+#include "base/lines.h"
 #include "base/loop_nest.h"
+#include "base/parallel.h"
 
 namespace ranvier {
 
@@ -16,12 +21,34 @@ struct WithoutAxis {
   operator const int64_t*() const { return values; }
 };
 
-// The loops over the lines along an axis of tensors that have the shape of the first, but for that axis.
-template <class View, class... Views>
-LoopNest<1 + sizeof...(Views)> lines_along(int axis, const View& first, const Views&... others) {
-  return {first.ndim - 1,
-          WithoutAxis(first.shape, first.ndim, axis),
-          {WithoutAxis(first.strides, first.ndim, axis), WithoutAxis(others.strides, others.ndim, axis)...}};
+// The loops over the lines along an axis of tensors that have the shape of the last, but for that axis. One
+// with a dimension fewer has one element for each line.
+template <class... T>
+LoopNest<sizeof...(T)> lines_along(int axis, const TensorView<T>&... v) {
+  const auto& whole = std::get<sizeof...(T) - 1>(std::tie(v...));
+  return {whole.ndim - 1,
+          WithoutAxis(whole.shape, whole.ndim, axis),
+          {WithoutAxis(v.strides, v.ndim, v.ndim == whole.ndim ? axis : v.ndim)...}};
+}
+
+// body(team, count, Lines of each tensor) on shares of these lines, `count` of them at a time.
+template <class Body, class... T, size_t... k>
+void for_lines_at(std::index_sequence<k...>, const Team& team, double ns_of_line, int axis, const Body& body,
+                  const TensorView<T>&... v) {
+  const LoopNest<sizeof...(T)> nest = lines_along(axis, v...);
+  const int inner = nest.ndim - 1, ndim = std::max({v.ndim...});
+  team.parallel_for(nest.size, ns_of_line * static_cast<double>(nest.size),
+                    [&](const OpenTeam& team, int64_t begin, int64_t end) {
+                      nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
+                        body(team, count,
+                             Lines<T>{v.data + offsets[k], nest.strides[k][inner],
+                                      v.ndim == ndim ? v.strides[axis] : 0}...);
+                      });
+                    });
+}
+template <class Body, class... T>
+void for_lines(const Team& team, double ns_of_line, int axis, const Body& body, const TensorView<T>&... v) {
+  for_lines_at(std::index_sequence_for<T...>{}, team, ns_of_line, axis, body, v...);
 }
 
 }  // namespace ranvier

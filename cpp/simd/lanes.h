@@ -1,6 +1,6 @@
 // Loads and stores of n lanes, 0 < n <= lanes<T>: whole vectors take the plain instruction.
 #pragma once
-#include "simd/vec.h"
+#include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -11,6 +11,16 @@ RANVIER_INLINE vec<T> load_lanes(const T* p, int n) {
 template <class T>
 RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
   n == lanes<T> ? store(p, v) : store_n(p, v, n);
+}
+
+// The same of elements `stride` apart.
+template <class T>
+RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride, int n) {
+  return stride != 1 ? load_strided(p, stride, n) : load_lanes(p, n);
+}
+template <class T>
+RANVIER_INLINE void store_lanes(T* p, int64_t stride, typename VecOf<T>::type v, int n) {
+  stride != 1 ? store_strided(p, stride, v, n) : store_lanes(p, v, n);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -2,7 +2,7 @@
 // lanes, and what is done once a line (a logarithm, a root) is done for a vector of lines.
 #pragma once
 
-#include "simd/strided.h"
+#include "simd/lanes.h"
 #include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -20,18 +20,6 @@ struct alignas(64) Tile {
   RANVIER_INLINE vec<T> row(const Tile& tile, int64_t k) { return load(tile.data + k * lanes<T>); }
   RANVIER_INLINE void set_row(Tile& tile, int64_t k, vec<T> v) { store(tile.data + k * lanes<T>, v); }
 };
-
-// Lanes, or what follows each other `stride` apart: the first n of them.
-template <class T>
-RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride, int n) {
-  if (stride != 1) return load_strided(p, stride, n);
-  return n == lanes<T> ? load(p) : load_n(p, n);
-}
-template <class T>
-RANVIER_INLINE void store_lanes(T* p, int64_t stride, typename VecOf<T>::type v, int n) {
-  if (stride != 1) return store_strided(p, stride, v, n);
-  n == lanes<T> ? store(p, v) : store_n(p, v, n);
-}
 
 // load_n, and where that goes lane by lane a plain load of whole vectors.
 template <class T>

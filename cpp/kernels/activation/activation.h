@@ -1,7 +1,7 @@
 // activation: y = f(x) element by element, and dx = dy f'(x).
 //
-//   x, y, dy, dx of one shape, any strides; y may be x and dx may be dy or the saved tensor. What backward
-//   reads besides dy is y for relu, sigmoid and tanh, else x. A NaN in x gives NaN, except in heaviside.
+//   x, y, dy, dx of one shape, any strides; y may be x and dx may be dy or the saved tensor. `saved`
+//   is y for relu, sigmoid and tanh, else x. A NaN in x gives NaN, except in heaviside.
 //   alpha, beta: leaky_relu slope; elu, celu alpha; heaviside y at 0; softplus beta, threshold; hardtanh
 //   lower, upper limit; softshrink, hardshrink lambda.
 #pragma once

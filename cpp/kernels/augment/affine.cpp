@@ -1,4 +1,4 @@
-// Images rotated, scaled and sheared: each pixel of y lies between four of x.
+// Images rotated, scaled and sheared: each pixel of y is computed from four of x.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>

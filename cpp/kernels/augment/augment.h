@@ -1,8 +1,8 @@
 // augment: a batch of images moved, cropped, flipped, rotated, covered, mixed or made noisy
 //
-//   x (n, c, h, w) of any strides, y of its own strides. Row i of a small array, drawn by the
-//   caller, says what happens to image i: the kernels draw nothing but noise, numbered by the element's
-//   place. Images of bytes are moved, rotated and covered as they are; fill is then 0 ... 255.
+//   x (n, c, h, w) of any strides, y likewise. Row i of a small array, drawn by the caller, says what
+//   happens to image i: the kernels draw only noise, numbered by the element's place. Images of bytes are
+//   moved, rotated and covered as they are; fill is then 0 ... 255.
 #pragma once
 #include <cstddef>
 
@@ -17,8 +17,8 @@ namespace ranvier {
 enum class Border { constant, edge, reflect, symmetric };
 enum class Interpolation { nearest, bilinear };
 
-// y[n, c, i, j] = x[n, c, top + i, left + j], read from below where `upside` is set, from the right where
-// `mirrored` is; y's height and width are its own.
+// y[n, c, i, j] = x[n, c, top + i, left + j], `upside` reverses the rows, `mirrored` the columns of y, which
+// has any height and width.
 template <class T>
 struct MoveImages {
   RANVIER_CALL("move_images", place, x, y);
@@ -30,7 +30,7 @@ struct MoveImages {
 };
 
 // y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, between four pixels or the
-// nearest one; beyond the image is `fill`.
+// nearest one; pixels outside the image are `fill`.
 template <class T>
 struct AffineImages {
   RANVIER_CALL("affine_images", matrix, x, y);
@@ -41,7 +41,7 @@ struct AffineImages {
   TensorView<T> y;
 };
 
-// y = x, but for a box of each image: that is `fill`, or the same box of image partner[n].
+// y = x outside a box of each image; inside it `fill`, or the same box of image partner[n].
 template <class T>
 struct EraseImages {
   RANVIER_CALL("erase_images", box, x, y, partner);

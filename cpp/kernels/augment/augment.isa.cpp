@@ -1,7 +1,7 @@
 // augment's arithmetic, compiled once for each ISA level.
 #include "kernels/augment/augment.h"
 
-#include "simd/vec.h"
+#include "simd/lanes.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -38,12 +38,8 @@ template <class T>
 static void mix(int64_t n, T weight, const T* a, const T* b, T* y) {
   const vec<T> of_a = broadcast(weight), of_b = broadcast(T(1) - weight);
   for (int64_t i = 0; i < n; i += lanes<T>) {
-    if (n - i >= lanes<T>) {
-      store(y + i, fma(of_a, load(a + i), of_b * load(b + i)));
-    } else {
-      const int rest = static_cast<int>(n - i);
-      store_n(y + i, fma(of_a, load_n(a + i, rest), of_b * load_n(b + i, rest)), rest);
-    }
+    const int some = n - i < lanes<T> ? static_cast<int>(n - i) : lanes<T>;
+    store_lanes(y + i, fma(of_a, load_lanes(a + i, some), of_b * load_lanes(b + i, some)), some);
   }
 }
 

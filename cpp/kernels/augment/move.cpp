@@ -51,7 +51,7 @@ template <class T>
 void move_line(const MoveImages<T>& call, const ImageLines<T>& lines, int64_t left, bool mirrored,
                const T* from, T* to) {
   const int64_t w = call.x.shape[3], n = call.y.shape[3];
-  // the columns of x counted from `left`: [first, last) lie inside it
+  // the columns of x counted from `left`: [first, last) are inside it
   const int64_t first = std::clamp<int64_t>(-left, 0, n), last = std::clamp<int64_t>(w - left, first, n);
   const auto column_of_y = [&](int64_t k) { return mirrored ? n - 1 - k : k; };
   const int64_t begin = mirrored ? last - 1 : first;  // of x, in the order of y

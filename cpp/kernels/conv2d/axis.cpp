@@ -28,7 +28,7 @@ Axis::Class Axis::class_at(int64_t o) const {
   int64_t tap = whole_.first(first);  // at input (first + tap * dilation) / divisor
   if (tap < 0) return c;
   if (first + tap * g_.dilation < 0)
-    tap += ceil_division(-(first + tap * g_.dilation), whole_.period * g_.dilation) * whole_.period;
+    tap += ceil_div(-(first + tap * g_.dilation), whole_.period * g_.dilation) * whole_.period;
   const int64_t input = (first + tap * g_.dilation) / divisor;
   if (tap >= g_.taps || input >= g_.in) return c;
   c.first_tap = tap, c.first_base = input, c.base_step = g_.transposed ? 1 : g_.stride;
@@ -44,7 +44,7 @@ int64_t Axis::equal_steps(const Class& c) const {
   const int64_t last = c.first_base + (c.tap_count - 1) * c.offset_step;
   int64_t equal = std::min(steps, (g_.in - 1 - last) / c.base_step);
   if (c.first_tap >= c.tap_step)
-    equal = std::min(equal, ceil_division(c.offset_step - c.first_base, c.base_step) - 1);
+    equal = std::min(equal, ceil_div(c.offset_step - c.first_base, c.base_step) - 1);
   return equal;
 }
 
@@ -66,7 +66,7 @@ void Axis::build() const {
 
 Axis::Class Axis::Class::within(int64_t begin, int64_t end) const {
   const auto before = [&](int64_t bound) {  // members below it
-    return bound <= first_position ? 0 : std::min(size, ceil_division(bound - first_position, position_step));
+    return bound <= first_position ? 0 : std::min(size, ceil_div(bound - first_position, position_step));
   };
   Class c = *this;
   const int64_t first = before(begin);

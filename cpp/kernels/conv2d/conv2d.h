@@ -13,7 +13,7 @@
 // layouts are copied first. The channels of y and dx must be contiguous; dw and db are C-contiguous. Outputs
 // are written only.
 // Every element of y and dx is one chain of FMAs over taps and channels. Where its tensor has few channels
-// and the other many, it is the sum of a vector of such chains, with the channels dealt out to the lanes.
+// and the other many, it is the sum of a vector of such chains, with the channels distributed over the lanes.
 // Where Winograd's algorithm is allowed and pays by the shapes, it is a sum of chains over channels, one for
 // each product of a tile, and an infinity or NaN in x then affects up to the whole tile of 2 x 2 outputs. dw
 // and db are sums of at most 16 chains over fixed parts of the pixels, added in order. So all bits depend on

@@ -16,7 +16,7 @@ constexpr int64_t kTileOverhead = 12;  // pointers and stores, in steps of a til
 template <class T>
 bool prefers_dots(int64_t in, int64_t out) {
   const int64_t lanes = conv_kernels<T>().lanes;
-  return 2 * out <= lanes && 3 * in > 4 * out * ceil_division(in, lanes);
+  return 2 * out <= lanes && 3 * in > 4 * out * ceil_div(in, lanes);
 }
 
 // Whether a vector holds the output channels of several groups, and another all of their input channels.
@@ -28,7 +28,7 @@ bool prefers_span(int64_t groups, int64_t in, int64_t out) {
 
 template <class T>
 int panel_width(bool dots, bool spans, int64_t out) {  // 0: as many vectors as a tile has
-  if (dots) return static_cast<int>(ceil_division(out, ceil_division(out, kMaxDots)));  // as even as can be
+  if (dots) return static_cast<int>(ceil_div(out, ceil_div(out, kMaxDots)));  // as even as can be
   return spans ? static_cast<int>(conv_kernels<T>().lanes / out * out) : 0;
 }
 
@@ -41,7 +41,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
       out_group(p.y.shape[1] / p.geometry.groups),
       dots(prefers_dots<T>(in_group, out_group)),
       spans(!dots && prefers_span<T>(p.geometry.groups, in_group, out_group)),
-      steps(dots ? ceil_division(in_group, conv_kernels<T>().lanes) : in_group),
+      steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
       panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,
              panel_width<T>(dots, spans, out_group)),
       mr(dots    ? conv_kernels<T>().dot_rows[panels.width]
@@ -169,7 +169,7 @@ template <class T>
 void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
                              const Sink& sink) const {
   const ConvKernels<T>& kernels = conv_kernels<T>();
-  const int64_t pixels = region.pixels(), tile_rows = ceil_division(pixels, region.tiles(mr));
+  const int64_t pixels = region.pixels(), tile_rows = ceil_div(pixels, region.tiles(mr));
   const int64_t height = region.rows.size, width = region.columns.size;
   ConvTile<T> t;
   t.segments = taps.segments, t.count = taps.count;
@@ -320,7 +320,7 @@ typename DirectSum<T>::Fetch Correlator<T>::next_inputs(const Region& region, Ra
   for (int64_t i = 0; i < taps.count; ++i) steps += taps.segments[i].n;
   if (steps == 0 || sum_.dots) return {0, 0};
   const ConvSegment& last = taps.segments[taps.count - 1];
-  const int64_t pixels = ceil_division(region.pixels(), region.tiles(sum_.mr));  // of a tile
+  const int64_t pixels = ceil_div(region.pixels(), region.tiles(sum_.mr));  // of a tile
   const int64_t new_values = pixels * (p.transposed ? 1 : p.geometry.stride[1]) * sum_.x.stride_w;
   const int64_t part = new_values / (panels.end - panels.begin);
   const int64_t from = last.a + last.n - sum_.in_group + chunk_ * new_values;

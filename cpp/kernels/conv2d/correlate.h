@@ -35,7 +35,7 @@ class DirectSum {
     Axis::Class rows, columns;
     int64_t first_image, images;
     int64_t pixels() const { return images * rows.size * columns.size; }
-    int64_t tiles(int mr) const { return ceil_division(pixels(), mr); }
+    int64_t tiles(int mr) const { return ceil_div(pixels(), mr); }
   };
   struct Taps {
     const ConvSegment* segments;

@@ -21,14 +21,14 @@ DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, Carver& carver)
 void DepthwiseColumns::build() const {
   DepthwiseTap* next = taps_;
   for (int64_t first = 0; first < count_; ++first) {
-    const int64_t count = ceil_division(g_.out - first, out_step()), step = in_step();
+    const int64_t count = ceil_div(g_.out - first, out_step()), step = in_step();
     DepthwisePass pass{next, 0, first, count, 0, count, true};
     for (int64_t t = 0; t < g_.taps; ++t) {
       const int64_t at =
           g_.transposed ? first + g_.pad - (g_.taps - 1 - t) * g_.dilation : t * g_.dilation - g_.pad;
       if (g_.transposed && at % g_.stride != 0) continue;
       const int64_t input = g_.transposed ? at / g_.stride : at;
-      const int64_t begin = input < 0 ? ceil_division(-input, step) : 0;
+      const int64_t begin = input < 0 ? ceil_div(-input, step) : 0;
       const int64_t end = input >= g_.in ? 0 : (g_.in - 1 - input) / step + 1;
       DepthwiseTap* tap = next + pass.tap_count++;
       *tap = {t, input, std::min(begin, count), std::min(end, count)};
@@ -45,7 +45,7 @@ void DepthwiseColumns::build() const {
 template <class T>
 DepthwiseBlocks<T>::DepthwiseBlocks(int64_t channels) : channels(channels) {
   const int64_t lanes = conv_kernels<T>().lanes;
-  count = ceil_division(channels, lanes);
+  count = ceil_div(channels, lanes);
   splits = std::max<int64_t>(channels / lanes, 1);
 }
 
@@ -70,8 +70,7 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
       columns_(p.axis(1), carver) {
   const int64_t lanes = conv_kernels<T>().lanes, items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
   const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
-  chunks_ =
-      std::max(ceil_division(row_bytes, caches.l2 / 4), threads > 1 ? ceil_division(4 * threads, items) : 1);
+  chunks_ = std::max(ceil_div(row_bytes, caches.l2 / 4), threads > 1 ? ceil_div(4 * threads, items) : 1);
   chunks_ = std::clamp<int64_t>(chunks_, 1, blocks_.splits);
   weights_ = carver.take<T>(blocks_.count * taps_ * lanes);
   bias_ = carver.take<T>(blocks_.count * lanes);

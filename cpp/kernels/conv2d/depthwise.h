@@ -114,8 +114,7 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, const DepthwiseR
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + last + (step - i) * x_stride;
 }
 
-// Larger images come from memory and are prefetched; smaller ones are in a cache.
-
+// Whether images come from memory and are prefetched; smaller ones are in a cache.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y) {
   return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > caches.l3 / 8;

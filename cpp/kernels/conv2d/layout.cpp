@@ -49,7 +49,7 @@ Panels<T>::Panels(int64_t groups, int64_t per_group, int width)
     : groups(groups), per_group(per_group), width(width) {
   const int lanes = conv_kernels<T>().lanes;
   if (width == 0) this->width = this->per_group <= lanes ? lanes : 2 * lanes;
-  in_group = ceil_division(this->per_group, this->width);
+  in_group = ceil_div(this->per_group, this->width);
 }
 
 template class PixelRows<float>;

@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/integers.h"
 #include "base/parallel.h"
 
 namespace ranvier {
 
 constexpr double kConvNsPerProduct = 0.012;  // one float multiply-add on one core, roughly
-
-inline int64_t ceil_division(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct Range {
   int64_t begin, end;
@@ -38,7 +37,7 @@ class Share {
  private:
   int64_t index(int64_t bound, int64_t count, int64_t weight) const {
     if (bound <= at_) return 0;
-    return std::min(count, ceil_division(bound - at_, weight));
+    return std::min(count, ceil_div(bound - at_, weight));
   }
   int64_t lo_, hi_, at_ = 0;
 };

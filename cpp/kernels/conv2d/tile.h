@@ -41,7 +41,7 @@ struct ConvTile {
   // channels, and pick is of integers of T's size.
   const void* pick;
   int reach;
-  const char* fetch;   // what a later tile will read is brought nearer meanwhile,
+  const char* fetch;   // prefetched meanwhile: what a later tile will read,
   int64_t fetch_step;  // so many bytes for each product
   int64_t ahead;       // dots(): prefetches so many elements after each vector; or 0
 };

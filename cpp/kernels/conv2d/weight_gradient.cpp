@@ -16,7 +16,7 @@ constexpr int64_t kPixelsOfPart = 768;
 // Output positions for which one tap is inside the input.
 Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int64_t pad, int64_t dilation) {
   const int64_t shift = pad - tap * dilation;  // input = position * stride - shift
-  const int64_t begin = shift > 0 ? ceil_division(shift, stride) : 0;
+  const int64_t begin = shift > 0 ? ceil_div(shift, stride) : 0;
   const int64_t end = in - 1 + shift < 0 ? 0 : std::min(out, (in - 1 + shift) / stride + 1);
   return {begin, std::max(begin, end)};
 }
@@ -82,7 +82,7 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
   const int mr = conv_kernels<T>().mr;
   const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
   by_tap_ = in_group_ >= mr;
-  tiles_per_tap_ = ceil_division(in_group_, mr);
+  tiles_per_tap_ = ceil_div(in_group_, mr);
   parts_ = partial_sums(rows * q, kPixelsOfPart, rows);
   const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
   chunk_rows_ = std::clamp(kSumChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
@@ -117,7 +117,7 @@ template <class T>
 void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Range units) const {
   const int64_t per_panel = units_per_panel(), rows = c_.dy.shape[0] * c_.dy.shape[2];
   const int64_t begin = rows * part / parts_, end = rows * (part + 1) / parts_;
-  const int64_t width = panels_.width, unit_rows = by_tap_ ? ceil_division(in_group_, tiles_per_tap_) : 0;
+  const int64_t width = panels_.width, unit_rows = by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : 0;
   for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel) {
     const int64_t first = std::max(units.begin - panel * per_panel, int64_t{0});
     const int64_t last = std::min(units.end - panel * per_panel, per_panel);
@@ -151,7 +151,7 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
       }
     return;
   }
-  const int64_t unit_rows = ceil_division(in_group_, tiles_per_tap_);
+  const int64_t unit_rows = ceil_div(in_group_, tiles_per_tap_);
   for (int64_t unit = units.begin; unit < units.end;) {
     const int64_t tap = unit / tiles_per_tap_, tile = unit % tiles_per_tap_;
     const int64_t count = std::min(tiles_per_tap_ - tile, units.end - unit);
@@ -221,8 +221,8 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;
-  const int64_t height = by_tap_ ? ceil_division(in_group_, tiles_per_tap_)
-                                 : ceil_division(last - first, ceil_division(last - first, kernels.mr));
+  const int64_t height = by_tap_ ? ceil_div(in_group_, tiles_per_tap_)
+                                 : ceil_div(last - first, ceil_div(last - first, kernels.mr));
   int64_t channel = first % in_group_, s = first / in_group_ % width, r = first / in_group_ / width;
   for (int64_t row = first; row < last; row += t.rows) {
     t.rows = static_cast<int>(std::min(height, last - row));
@@ -250,7 +250,7 @@ void WeightGradient<T>::sum_bias(const OpenTeam& team, const Chunk& chunk, int64
 template <class T>
 void WeightGradient<T>::combine(const OpenTeam& team) const {
   const int64_t elements = taps_ * in_group_, lanes = conv_kernels<T>().lanes;
-  const int64_t squares = ceil_division(elements, lanes);  // of a panel
+  const int64_t squares = ceil_div(elements, lanes);  // of a panel
   const Range share = even_share(team, c_.dw.data ? panels_.count() * squares : 0);
   for (int64_t at = share.begin; at < share.end;) {
     const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);

@@ -15,9 +15,9 @@ constexpr int64_t kLine = 64 / sizeof(float);
 
 // Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes are an odd
 // number of lines apart, and the rows of tiles not a multiple of eight.
-int64_t plane_stride(int64_t elements) { return (ceil_division(elements, kLine) | 1) * kLine; }
+int64_t plane_stride(int64_t elements) { return (ceil_div(elements, kLine) | 1) * kLine; }
 int64_t row_stride(int64_t elements) {
-  const int64_t lines = ceil_division(elements, kLine);
+  const int64_t lines = ceil_div(elements, kLine);
   return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
 }
 
@@ -106,7 +106,7 @@ class ToOutput final : public WinogradSink {
           const bool inside = tile.row + i < y_.shape[2] && tile.column + j < y_.shape[3];
           to[2 * i + j] = inside ? y + i * st[2] + j * st[3] : spare;
         }
-      RANVIER_SELECT(winograd_kernels).output(sums, to);
+      winograd_kernels().output(sums, to);
     }
   }
 
@@ -160,14 +160,14 @@ void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* ord
 
 void Winograd::pack_weights(const OpenTeam& team) const {
   float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
-  const int64_t runs = ceil_division(in_, kPackedChannels);
+  const int64_t runs = ceil_div(in_, kPackedChannels);
   const Range share = even_share(team, panels_.count() * runs);
   for (int64_t item = share.begin; item < share.end; ++item) {
     const int64_t panel = item / runs, channel = item % runs * kPackedChannels;
     const int64_t channels = std::min(kPackedChannels, in_ - channel);
     pack(panel, channel, channels, ordered);
-    RANVIER_SELECT(winograd_kernels)
-        .weights({ordered, channels * panels_.width, u_ + (panel * in_ + channel) * panels_.width, u_plane_});
+    winograd_kernels().weights(
+        {ordered, channels * panels_.width, u_ + (panel * in_ + channel) * panels_.width, u_plane_});
   }
 }
 
@@ -181,8 +181,8 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
     across *= 2;
   const Range units = part({0, tiles_.count() / unit_}, index / across, size / across);
   const Range panels = part({0, panels_.count()}, index % across, across);
-  const int64_t blocks = ceil_division((units.end - units.begin) * unit_, block_);
-  const int64_t groups = ceil_division(panels.end - panels.begin, group_);
+  const int64_t blocks = ceil_div((units.end - units.begin) * unit_, block_);
+  const int64_t groups = ceil_div(panels.end - panels.begin, group_);
   for (int64_t b = 0; b < blocks; ++b) {
     const Range mine = part(units, b, blocks);
     WinogradBlock block{{mine.begin * unit_, mine.end * unit_},
@@ -219,7 +219,7 @@ void Winograd::inputs(const WinogradBlock& block) const {
       __builtin_prefetch(below + c + x_.stride_h, 0, 2);
       __builtin_prefetch(below + c + x_.stride_h + x_.stride_w, 0, 2);
     }
-    RANVIER_SELECT(winograd_kernels).input(p);
+    winograd_kernels().input(p);
   }
 }
 
@@ -236,10 +236,10 @@ void Winograd::products(const WinogradBlock& block) const {
     const int64_t end = std::min(all.end, block.tiles.end) - block.tiles.begin;
     if (begin >= end) continue;
     // even heights: odd ones take as long as the next even one
-    const int64_t rows = ceil_division(end - begin, ceil_division(end - begin, kernels.mr) * 2) * 2;
+    const int64_t rows = ceil_div(end - begin, ceil_div(end - begin, kernels.mr) * 2) * 2;
     for (int64_t panel = block.panels.begin; panel < block.panels.end; ++panel) {
       t.b = u_ + product * u_plane_ + panel * in_ * panels_.width;
-      t.columns = static_cast<int>(ceil_division(panels_.columns(panel), kernels.lanes) * kernels.lanes);
+      t.columns = static_cast<int>(ceil_div(panels_.columns(panel), kernels.lanes) * kernels.lanes);
       for (int64_t row = begin; row < end; row += rows) {
         t.rows = static_cast<int>(std::min(rows, end - row));
         const float* v = block.v + product * v_plane_ + row * v_stride_;
@@ -272,13 +272,13 @@ bool winograd_pays(const Correlation<float>& p) {
   if (p.w.shape[2] != 3 || p.w.shape[3] != 3 || g.groups != 1) return false;
   if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
   if (p.y.shape[1] <= kFewOutputs) return false;
-  const double images = p.y.shape[0], in = p.x.shape[1], out = ceil_division(p.y.shape[1], kLine) * kLine;
+  const double images = p.y.shape[0], in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
   double direct = kDirectProduct * images * in * out, products = images * out, tiles = images;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
     direct *= used_taps(size, p.x.shape[d], first_pad(p, d - 2));
     products *= size / 2 * 4 + size % 2 * 3;
-    tiles *= ceil_division(size, 2);
+    tiles *= ceil_div(size, 2);
   }
   return direct > kGain * (products * (in + kStepsOfTile) + kWeight * in * out + kTile * tiles);
 }

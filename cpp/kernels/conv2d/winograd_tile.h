@@ -43,11 +43,6 @@ struct WinogradKernels {
   void (*weights)(const WinogradWeights&);
 };
 
-#define RANVIER_X(level)                         \
-  namespace level {                              \
-  extern const WinogradKernels winograd_kernels; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLE(WinogradKernels, winograd_kernels)
 
 }  // namespace ranvier

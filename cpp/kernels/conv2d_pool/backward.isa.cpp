@@ -178,11 +178,7 @@ static void sum_lists(const PooledSums& p) {
         vec<float> total = sum[0][i][v];
         RANVIER_UNROLL
         for (int chain = 1; chain < kChains; ++chain) total = total + sum[chain][i][v];
-        total = total + load(c + v * L);
-        if (v < vectors - 1 || p.last == L)
-          store(c + v * L, total);
-        else
-          store_n(c + v * L, total, p.last);
+        store_lanes(c + v * L, total + load(c + v * L), v < vectors - 1 ? L : p.last);
       }
     }
   }
@@ -235,7 +231,7 @@ static void finish(const PooledGradientRow& row) {
   }
 }
 
-extern const PooledGradientKernels pooled_gradient_kernels = {
+extern const PooledGradientKernels pooled_gradient_kernels_float = {
     lanes<float>, kTile,     sum,          list_by_channel, list_by_offset, kQuadTaps, kQuadVectors,
     make_quads,   sum_quads, mask_offsets, find_patches,    combine,        finish};
 

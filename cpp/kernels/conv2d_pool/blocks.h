@@ -111,9 +111,10 @@ PooledPixels list_pixels(const TensorView<const float>& dy, const TensorView<con
                          const PooledRegion& region, int64_t corner, int64_t image_step, int64_t row_step,
                          const PixelLists& lists);
 
-// Pixels of the input along an axis that a range of pooled pixels reads.
-inline int64_t pooled_reach(int64_t pooled, int64_t window, int64_t stride, int64_t taps, int64_t dilation) {
-  return (pooled * window - 1) * stride + (taps - 1) * dilation + 1;
+// Pixels of the input along axis d that `pooled` consecutive pooled pixels read.
+inline int64_t pooled_reach(const Conv2dGeometry& g, const int64_t (&window)[2], const int64_t (&taps)[2],
+                            int d, int64_t pooled) {
+  return (pooled * window[d] - 1) * g.stride[d] + (taps[d] - 1) * g.dilation[d] + 1;
 }
 
 }  // namespace ranvier

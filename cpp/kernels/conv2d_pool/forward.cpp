@@ -48,7 +48,7 @@ void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, in
   const int64_t* st = c.y.strides;
   const int64_t to = image * st[0] + channel + row * st[2] + column * st[3];
   p.y = c.y.data + to, p.where = where_at(c, to);
-  RANVIER_SELECT(pooled_kernels).row(p);
+  pooled_kernels().row(p);
 }
 
 // The direct sum, pooled. One panel of output channels and one band of rows at a time goes into a buffer and
@@ -152,7 +152,7 @@ Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
   Range most{0, 0};
   for (int64_t i = 0; i < axis.classes(); ++i) {
     const Axis::Class c = axis[i];
-    const Range r{ceil_division(c.first_position, window), (c.first_position + c.size) / window};
+    const Range r{ceil_div(c.first_position, window), (c.first_position + c.size) / window};
     if (r.end - r.begin > most.end - most.begin) most = r, *best = c;
   }
   return most;
@@ -188,7 +188,7 @@ void PooledDirect::run_band(const OpenTeam& team, const Inner& inner, const Band
 
 void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Band& band,
                              int64_t panel) const {
-  const PooledKernels& kernels = RANVIER_SELECT(pooled_kernels);
+  const PooledKernels& kernels = pooled_kernels();
   const int64_t* st = call_.y.strides;
   const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
   const auto taps = sum_.taps(team, {rows, columns, 0, 0});
@@ -243,7 +243,7 @@ void PooledDirect::fill_buffer(const OpenTeam& team, const Band& band, int64_t p
   const int64_t end_row = row + band.rows * call_.window[0];
   const int64_t end_column = column + band.columns * call_.window[1];
   const int64_t lanes = conv_kernels<float>().lanes, channels = sum_.panels.columns(panel);
-  const int columns = static_cast<int>(sum_.dots ? channels : ceil_division(channels, lanes) * lanes);
+  const int columns = static_cast<int>(sum_.dots ? channels : ceil_div(channels, lanes) * lanes);
   const DirectSum<float>::Sink sink{b.z - band.image * b.image - row * b.row - column * pixel_,
                                     b.image,
                                     b.row,
@@ -279,9 +279,9 @@ void PooledDirect::pool_buffer(const OpenTeam& team, const Band& band, int64_t p
 WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
   const int64_t rows = c.y.shape[2], window = c.window[0];
   if (is_square(c)) return {1, 0, rows * 2, false};
-  const int64_t tiles = ceil_division(rows * window, 2) * ceil_division(pooled_width(c), 2);
+  const int64_t tiles = ceil_div(rows * window, 2) * ceil_div(pooled_width(c), 2);
   const int64_t least = window % 2 ? 2 : 1, of_band = tiles <= kWholeImages ? rows : std::min(least, rows);
-  return {ceil_division(rows, of_band), of_band * window, next_even(of_band * window), true};
+  return {ceil_div(rows, of_band), of_band * window, next_even(of_band * window), true};
 }
 
 // The outputs of Winograd's tiles, pooled. A window of 2 x 2 is a tile; of others, whole rows of windows go
@@ -317,7 +317,7 @@ void PoolingSink::pool_tiles(const WinogradBlock& block, WinogradSums sums) cons
     const WinogradTiles::Tile tile = from_.tile(index);
     const int64_t to =
         tile.image * st[0] + tile.row / 2 * st[2] + tile.column / 2 * st[3] + from_.first_channel(block);
-    RANVIER_SELECT(pooled_kernels).winograd_tile(sums, call_.y.data + to, where_at(call_, to));
+    pooled_kernels().winograd_tile(sums, call_.y.data + to, where_at(call_, to));
   }
 }
 
@@ -330,7 +330,7 @@ void PoolingSink::pool_bands(const OpenTeam& team, const WinogradBlock& block, W
     const WinogradTiles::Tile tile = from_.tile(index);
     float* to = z + (tile.image - first_band) * band + tile.row * row + tile.column * pixel;
     float* const outputs[] = {to, to + pixel, to + row, to + row + pixel};
-    RANVIER_SELECT(winograd_kernels).output(sums, outputs);
+    winograd_kernels().output(sums, outputs);
   }
   PooledRow p = pooled_row(call_);
   p.row = row, p.pixel = pixel, p.channels = sums.channels, p.bias = nullptr;

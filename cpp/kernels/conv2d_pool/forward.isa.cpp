@@ -204,7 +204,7 @@ static void pool_winograd_tile(const WinogradSums& p, float* to, uint8_t* where)
   }
 }
 
-extern const PooledKernels pooled_kernels = {
+extern const PooledKernels pooled_kernels_float = {
     pool, {kPooledWindows[0], kPooledWindows[1]}, run_pooled_tile, pool_winograd_tile};
 
 }  // namespace ranvier::RANVIER_ISA

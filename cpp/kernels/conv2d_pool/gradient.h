@@ -118,11 +118,6 @@ struct PooledGradientKernels {
   void (*finish)(const PooledGradientRow&);
 };
 
-#define RANVIER_X(level)                                      \
-  namespace level {                                           \
-  extern const PooledGradientKernels pooled_gradient_kernels; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLE(PooledGradientKernels, pooled_gradient_kernels)
 
 }  // namespace ranvier

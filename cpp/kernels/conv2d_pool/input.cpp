@@ -10,17 +10,16 @@ namespace {
 constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
 constexpr int64_t kBandPixels = 64;
 
-const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
-
 // How many of the rows of taps that are left have their patches summed together.
 int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left, 3); }
 
 bool patches_fit(const Conv2dPoolBackwardInput<float>& call) {
   const Conv2dGeometry& g = call.geometry;
   if (g.stride[0] * g.stride[1] * g.dilation[0] * g.dilation[1] != 1) return false;
-  if (2 * call.dx.shape[1] <= kernels().lanes) return false;
+  if (2 * call.dx.shape[1] <= pooled_gradient_kernels().lanes) return false;
   for (int64_t left = call.w.shape[2]; left > 0; left -= patch_rows(left))
-    if (!kernels().find_patches(patch_rows(left), call.w.shape[3], call.window[0], call.window[1]))
+    if (!pooled_gradient_kernels().find_patches(patch_rows(left), call.w.shape[3], call.window[0],
+                                                call.window[1]))
       return false;
   return true;
 }
@@ -72,28 +71,28 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
       out_(call.dy.shape[1]),
       taps_{call.w.shape[2], call.w.shape[3]},
       patches_(patches_fit(call)),
-      blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? kernels().lanes : 0) {
+      blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? pooled_gradient_kernels().lanes : 0) {
   const Conv2dGeometry& g = call.geometry;
-  const int64_t lanes = kernels().lanes, pooled_rows = call.dy.shape[2], pooled_columns = call.dy.shape[3];
+  const int64_t lanes = pooled_gradient_kernels().lanes, pooled_rows = call.dy.shape[2],
+                pooled_columns = call.dy.shape[3];
   const auto reach = [&](int d) {
-    const int64_t pooled =
-        pooled_reach(call.dy.shape[2 + d], call.window[d], g.stride[d], taps_[d], g.dilation[d]);
+    const int64_t pooled = pooled_reach(g, call.window, taps_, d, call.dy.shape[2 + d]);
     return std::max(pooled, g.pad[d] + call.dx.shape[2 + d]);
   };
   height_ = reach(0), width_ = reach(1);
   const int64_t at_once = patches_ ? kSumPatchBytes / patch_rows(taps_[0]) * taps_[0] : kSumListedBytes;
   group_ = std::max<int64_t>(at_once / 4 / blocks_[0].filter / lanes, 1) * lanes;
   if (patches_) group_ = std::min<int64_t>(group_, kPooledBits);
-  if (!patches_) group_ = ceil_division(group_, kPooledBits) * kPooledBits;
+  if (!patches_) group_ = ceil_div(group_, kPooledBits) * kPooledBits;
   masked_ = std::min<int64_t>(group_, kPooledBits);
-  groups_ = ceil_division(out_, group_);
+  groups_ = ceil_div(out_, group_);
   band_rows_ = std::clamp<int64_t>(kBandPixels / std::max<int64_t>(pooled_columns, 1), 1,
                                    std::max<int64_t>(pooled_rows, 1));
   const int64_t pixels = band_rows_ * pooled_columns;
   entries_ = patches_ ? 0 : pixels * out_ + lanes;
   lists_ = patches_ ? 0 : groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
-  masks_ = ceil_division(out_, masked_) * pixels * call.window[0] * call.window[1];
-  copied_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_division(out_, lanes) * lanes;
+  masks_ = ceil_div(out_, masked_) * pixels * call.window[0] * call.window[1];
+  copied_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_div(out_, lanes) * lanes;
   filters_ = carver.take<float>(out_ * blocks_.filter());
   scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
 }
@@ -101,7 +100,8 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
 PooledInputGradient::Scratch PooledInputGradient::take_scratch(Carver& carver) const {
   const int64_t pixels = band_rows_ * c_.dy.shape[3];
   Scratch s;
-  s.dx = carver.take<float>(height_ * width_ * blocks_.pixel() + kPooledVectors * kernels().lanes);
+  s.dx = carver.take<float>(height_ * width_ * blocks_.pixel() +
+                            kPooledVectors * pooled_gradient_kernels().lanes);
   s.dy = carver.take<float>(pixels * copied_);
   s.pixels = PixelLists(pixels, carver);
   s.lists = {carver.take<float>(entries_), carver.take<int32_t>(entries_), carver.take<int32_t>(lists_),
@@ -164,7 +164,7 @@ void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratc
   uint32_t* masks = s.masks;
   for (int64_t k = 0; k < out_; k += masked_, masks += in.pixels * in.window_elements) {
     in.channels = static_cast<int>(std::min(k + masked_, out_));
-    kernels().mask_offsets(in, static_cast<int>(k), masks);
+    pooled_gradient_kernels().mask_offsets(in, static_cast<int>(k), masks);
   }
   patches_ ? add_patches(in, rows, blocks, s) : add_lists(in, blocks, s);
 }
@@ -177,7 +177,7 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
     in.channels = static_cast<int>(std::min((group + 1) * group_, out_));
     lists.begin = s.lists.begin + count, lists.end = s.lists.end + count, lists.place = s.lists.place + count;
     const uint32_t* masks = s.masks + first / masked_ * in.pixels * in.window_elements;
-    count += kernels().list_by_offset(in, first, masks, lists, &entries);
+    count += pooled_gradient_kernels().list_by_offset(in, first, masks, lists, &entries);
     s.end_of_group[group] = count;
   }
   for (int64_t i = blocks.begin; i < blocks.end; ++i) {
@@ -189,9 +189,9 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
       lists.begin = s.lists.begin + first, lists.end = s.lists.end + first,
       lists.place = s.lists.place + first;
       blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
-        kernels().sum({lists, s.end_of_group[group] - first, dx + t.in_image, block.width,
-                       c_.geometry.dilation[0] * image_row, filters + t.in_filter, block.filter,
-                       block.filter / taps_[0], t.rows, t.vectors, t.last});
+        pooled_gradient_kernels().sum({lists, s.end_of_group[group] - first, dx + t.in_image, block.width,
+                                       c_.geometry.dilation[0] * image_row, filters + t.in_filter,
+                                       block.filter, block.filter / taps_[0], t.rows, t.vectors, t.last});
       });
     }
   }
@@ -215,7 +215,7 @@ void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range 
         p.filters = filters_ + blocks_.before_filter(i) * out_ + group * group_ * block.filter +
                     r * (block.filter / taps_[0]);
         p.dx = dx + r * p.dx_row;
-        kernels().find_patches(step, taps_[1], c_.window[0], c_.window[1])(p);
+        pooled_gradient_kernels().find_patches(step, taps_[1], c_.window[0], c_.window[1])(p);
       }
   }
 }
@@ -261,7 +261,7 @@ void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const 
     row.saved =
         saved.data ? saved.data + n * saved.strides[0] + block.first * saved.strides[1] + y * saved.strides[2]
                    : nullptr;
-    kernels().finish(row);
+    pooled_gradient_kernels().finish(row);
   }
 }
 

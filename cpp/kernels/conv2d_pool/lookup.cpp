@@ -9,8 +9,6 @@ namespace {
 constexpr int64_t kSumQuadBytes = 16 << 10;
 constexpr int64_t kPixelsOfPart = 256;
 
-const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
-
 }  // namespace
 
 // Costs in measured operations for a vector of output channels. A list costs about eight for each gradient
@@ -18,25 +16,21 @@ const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_k
 bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call) {
   if (call.window[0] * call.window[1] > 4 || call.x.shape[1] == 0) return false;
   const PooledBlocks blocks(call.x.shape[1], call.taps, call.geometry);
-  const int64_t lanes = kernels().lanes;
+  const int64_t lanes = pooled_gradient_kernels().lanes;
   const double lookups = 1.4 * call.x.shape[1] * call.taps[0] * call.taps[1];
   return lookups < 0.6 * lanes * (blocks.filter() / lanes + 8);
 }
 
 PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads)
     : c_(call), out_(call.dy.shape[1]), in_(call.x.shape[1]), taps_(call.taps[0] * call.taps[1]) {
-  const Conv2dGeometry& g = call.geometry;
-  const int64_t lanes = kernels().lanes, n = call.dy.shape[0], rows = call.dy.shape[2],
+  const int64_t lanes = pooled_gradient_kernels().lanes, n = call.dy.shape[0], rows = call.dy.shape[2],
                 columns = call.dy.shape[3];
-  const auto reach = [&](int d, int64_t pooled) {
-    return pooled_reach(pooled, call.window[d], g.stride[d], call.taps[d], g.dilation[d]);
-  };
-  width_ = out_ <= lanes ? lanes : kernels().quad_vectors * lanes;
-  panels_ = ceil_division(out_, width_);
+  width_ = out_ <= lanes ? lanes : pooled_gradient_kernels().quad_vectors * lanes;
+  panels_ = ceil_div(out_, width_);
   pitch_ = reach(1, columns);
   rows_ = std::max<int64_t>(rows, 1);
   while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kSumQuadBytes) rows_ = (rows_ + 1) / 2;
-  bands_ = ceil_division(rows, rows_);
+  bands_ = ceil_div(rows, rows_);
   height_ = reach(0, rows_);
   parts_ = partial_sums(n * rows * columns, kPixelsOfPart, n * bands_);
   copies_dy_ = call.dy.strides[1] != 1 && out_ > 1;
@@ -47,7 +41,7 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& 
 }
 
 PooledLookup::Scratch PooledLookup::take_scratch(Carver& carver) const {
-  const int64_t lanes = kernels().lanes, copied = rows_ * c_.dy.shape[3] * panels_ * width_;
+  const int64_t lanes = pooled_gradient_kernels().lanes, copied = rows_ * c_.dy.shape[3] * panels_ * width_;
   return {carver.take<float>((height_ + 1) * (pitch_ + lanes)),
           carver.take<float>(4 * in_ * (height_ * pitch_ + lanes)),
           carver.take<float>(copies_dy_ ? copied : 0), carver.take<uint8_t>(copies_where_ ? copied : 0)};
@@ -93,11 +87,11 @@ void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   for (int e = 0; e < c_.window[0] * c_.window[1]; ++e)
     at[e] = e / c_.window[1] * g.stride[0] * pitch_ + e % c_.window[1] * g.stride[1];
   // up to the first element of the last window
-  const int64_t rows = pooled_reach(band.rows, c_.window[0], g.stride[0], c_.taps[0], g.dilation[0]);
-  const int64_t positions = rows * pitch_ - at[c_.window[0] * c_.window[1] - 1];
+  const int64_t positions = reach(0, band.rows) * pitch_ - at[c_.window[0] * c_.window[1] - 1];
   for (int64_t c = 0; c < in_; ++c) {
     copy_plane(c, band, s.plane);
-    kernels().make_quads(s.plane, at, positions, s.quads + c * 4 * (height_ * pitch_ + kernels().lanes));
+    pooled_gradient_kernels().make_quads(
+        s.plane, at, positions, s.quads + c * 4 * (height_ * pitch_ + pooled_gradient_kernels().lanes));
   }
 }
 
@@ -141,7 +135,7 @@ void PooledLookup::copy_strided(const Band& band, const Scratch& s) const {
 
 PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t k = panel * width_, lanes = kernels().lanes, all = panels_ * width_;
+  const int64_t k = panel * width_, lanes = pooled_gradient_kernels().lanes, all = panels_ * width_;
   PooledQuads q{};
   const auto at = [&](const auto& v) {
     return v.data + band.image * v.strides[0] + band.row * v.strides[2] + k;
@@ -155,7 +149,7 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
   q.rows = band.rows, q.columns = c_.dy.shape[3];
   q.elements = static_cast<int>(c_.window[0] * c_.window[1]);
   const int64_t left = std::min(out_ - k, width_);
-  q.vectors = static_cast<int>(ceil_division(left, lanes)),
+  q.vectors = static_cast<int>(ceil_div(left, lanes)),
   q.last = static_cast<int>(left - (q.vectors - 1) * lanes);
   return q;
 }
@@ -163,8 +157,8 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
 // A few taps and channels at a time, in runs as even as possible.
 void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t all = taps_ * in_, most = ceil_division(all, ceil_division(all, kernels().quad_taps));
-  const int64_t plane = 4 * (height_ * pitch_ + kernels().lanes);
+  const int64_t all = taps_ * in_, most = ceil_div(all, ceil_div(all, pooled_gradient_kernels().quad_taps));
+  const int64_t plane = 4 * (height_ * pitch_ + pooled_gradient_kernels().lanes);
   q.bias = bias_sums_ + (part * panels_ + panel) * width_;
   for (int64_t first = 0; first < all; first += most, q.bias = nullptr) {
     q.taps = static_cast<int>(std::min(most, all - first));
@@ -174,7 +168,7 @@ void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
       q.tap[i] = c * plane + 4 * (r * g.dilation[0] * pitch_ + s * g.dilation[1]);
       q.sum[i] = sums(part, panel) + (tap * in_ + c) * width_;
     }
-    kernels().sum_quads(q);
+    pooled_gradient_kernels().sum_quads(q);
   }
 }
 

@@ -25,6 +25,9 @@ class PooledLookup {
   struct Band {  // rows of pooled pixels of an image
     int64_t image, row, rows;
   };
+  int64_t reach(int d, int64_t pooled) const {
+    return pooled_reach(c_.geometry, c_.window, c_.taps, d, pooled);
+  }
   Scratch take_scratch(Carver& carver) const;
   Band band(int64_t i) const;
   void accumulate_part(const OpenTeam& team, int64_t part, Range panels) const;

@@ -1,5 +1,5 @@
-// The gradient to the input with all patches of a window in registers: the compiler knows the place of each
-// offset. For small windows and filters, with 32 registers. Included by backward.isa.cpp only.
+// The gradient to the input with all patches of a window in registers: the place of each offset is a
+// constant. For small windows and filters, with 32 registers. Included by backward.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d_pool/gradient.h"

@@ -51,11 +51,6 @@ struct PooledKernels {
   void (*winograd_tile)(const WinogradSums&, float* y, uint8_t* where);
 };
 
-#define RANVIER_X(level)                     \
-  namespace level {                          \
-  extern const PooledKernels pooled_kernels; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLE(PooledKernels, pooled_kernels)
 
 }  // namespace ranvier

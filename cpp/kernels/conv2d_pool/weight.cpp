@@ -16,8 +16,6 @@ constexpr int64_t kPixelsOfPart = 192;
 constexpr int64_t kUnit = 16;            // output channels that a thread owns at least
 constexpr int64_t kListedChannels = 32;  // whose lists are made at a time
 
-const PooledGradientKernels& kernels() { return RANVIER_SELECT(pooled_gradient_kernels); }
-
 // For each output channel the list of its gradients in a region, and for each entry the patch of the input
 // that it came from, times the gradient, added to the channel's filter. Partial sums over fixed parts of the
 // regions.
@@ -39,8 +37,9 @@ class PooledWeightGradient {
     PooledLists lists;
   };
   void choose_regions();
-  int64_t image_rows(int64_t pooled) const;
-  int64_t image_columns(int64_t pooled) const;
+  int64_t reach(int d, int64_t pooled) const {
+    return pooled_reach(c_.geometry, c_.window, c_.taps, d, pooled);
+  }
   Region region(int64_t i) const;
   Scratch take_scratch(Carver& carver) const;
   void accumulate_part(const OpenTeam& team, int64_t part, Range channels) const;
@@ -70,9 +69,9 @@ PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>
     : c_(call), out_(call.dy.shape[1]), blocks_(call.x.shape[1], call.taps, call.geometry) {
   if (call.x.shape[1] == 0) c_.dw.data = nullptr;
   choose_regions();
-  const int64_t lanes = kernels().lanes;
+  const int64_t lanes = pooled_gradient_kernels().lanes;
   parts_ = partial_sums(call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3], kPixelsOfPart, regions_);
-  entries_ = ceil_division(images_ * rows_ * columns_ + lanes, lanes) * lanes;
+  entries_ = ceil_div(images_ * rows_ * columns_ + lanes, lanes) * lanes;
   sums_ = carver.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
   bias_sums_ = carver.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);
   in_place_ = is_on_vectors();
@@ -80,10 +79,10 @@ PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>
 }
 
 PooledWeightGradient::Scratch PooledWeightGradient::take_scratch(Carver& carver) const {
-  const int64_t image_size =
-      image_rows(rows_) * image_columns(columns_);  // the next call's x may not be in place
+  const int64_t image_size = reach(0, rows_) * reach(1, columns_);  // the next call's x may not be in place
   Scratch s;
-  s.x = carver.take<float>(images_ * image_size * blocks_.pixel() + kPooledVectors * kernels().lanes);
+  s.x = carver.take<float>(images_ * image_size * blocks_.pixel() +
+                           kPooledVectors * pooled_gradient_kernels().lanes);
   s.pixels = PixelLists(images_ * rows_ * columns_, carver);
   s.lists = {carver.take<float>(kListedChannels * entries_), carver.take<int32_t>(kListedChannels * entries_),
              carver.take<int32_t>(kListedChannels), carver.take<int32_t>(kListedChannels),
@@ -91,35 +90,25 @@ PooledWeightGradient::Scratch PooledWeightGradient::take_scratch(Carver& carver)
   return s;
 }
 
-int64_t PooledWeightGradient::image_rows(int64_t pooled) const {
-  const Conv2dGeometry& g = c_.geometry;
-  return pooled_reach(pooled, c_.window[0], g.stride[0], c_.taps[0], g.dilation[0]);
-}
-
-int64_t PooledWeightGradient::image_columns(int64_t pooled) const {
-  const Conv2dGeometry& g = c_.geometry;
-  return pooled_reach(pooled, c_.window[1], g.stride[1], c_.taps[1], g.dilation[1]);
-}
-
 void PooledWeightGradient::choose_regions() {
   const int64_t n = c_.dy.shape[0], height = c_.dy.shape[2], width = c_.dy.shape[3];
-  const auto bytes = [&] { return image_rows(rows_) * image_columns(columns_) * blocks_[0].width * 4; };
+  const auto bytes = [&] { return reach(0, rows_) * reach(1, columns_) * blocks_[0].width * 4; };
   images_ = 1, rows_ = std::max<int64_t>(height, 1), columns_ = std::max<int64_t>(width, 1);
   while (rows_ * columns_ > kMinPixels && (bytes() > kSumRegionBytes || rows_ * columns_ > kMaxPixels)) {
     int64_t& longer = rows_ > columns_ ? rows_ : columns_;
     longer = (longer + 1) / 2;
   }
-  const int64_t in_image = ceil_division(height, rows_) * ceil_division(width, columns_);
+  const int64_t in_image = ceil_div(height, rows_) * ceil_div(width, columns_);
   if (in_image == 1) {
     const int64_t fit = std::min(kSumRegionBytes / bytes(), kMaxPixels / (rows_ * columns_));
     images_ = std::clamp<int64_t>(fit, 1, std::max<int64_t>(n, 1));
   }
-  regions_ = ceil_division(n, images_) * in_image;
+  regions_ = ceil_div(n, images_) * in_image;
 }
 
 PooledWeightGradient::Region PooledWeightGradient::region(int64_t i) const {
   const int64_t height = c_.dy.shape[2], width = c_.dy.shape[3];
-  const int64_t across = ceil_division(width, columns_), down = ceil_division(height, rows_);
+  const int64_t across = ceil_div(width, columns_), down = ceil_div(height, rows_);
   const int64_t image = i / (across * down) * images_;
   const int64_t row = i / across % down * rows_, column = i % across * columns_;
   return {image,  std::min(images_, c_.dy.shape[0] - image), row, std::min(rows_, height - row),
@@ -133,7 +122,7 @@ float* PooledWeightGradient::sums(int64_t part, int64_t block, int64_t k) const 
 void PooledWeightGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.x.shape[1] * c_.taps[0] * c_.taps[1];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
-    for_my_parts(team, parts_, ceil_division(out_, kUnit), [&](int64_t part, Range units) {
+    for_my_parts(team, parts_, ceil_div(out_, kUnit), [&](int64_t part, Range units) {
       accumulate_part(team, part, {units.begin * kUnit, std::min(units.end * kUnit, out_)});
     });
     team.barrier();
@@ -145,7 +134,7 @@ void PooledWeightGradient::run(const Team& team) const {
 void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, Range channels) const {
   Carver own = scratch_.of(team);
   const Scratch s = take_scratch(own);
-  const int64_t count = channels.end - channels.begin, lanes = kernels().lanes;
+  const int64_t count = channels.end - channels.begin, lanes = pooled_gradient_kernels().lanes;
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i)
     std::fill_n(sums(part, i, channels.begin), count * blocks_[i].filter, 0.0f);
   if (c_.db.data) std::fill_n(bias_sums_ + (part * out_ + channels.begin) * lanes, count * lanes, 0.0f);
@@ -162,7 +151,7 @@ void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, R
 // One block, of whole vectors, and no padding.
 bool PooledWeightGradient::is_on_vectors() const {
   const TensorView<const float>& x = c_.x;
-  const int64_t lanes = kernels().lanes, c = x.shape[1];
+  const int64_t lanes = pooled_gradient_kernels().lanes, c = x.shape[1];
   if (blocks_.count() > 1 || c % lanes != 0 || x.strides[1] != 1 || x.strides[3] != c) return false;
   return x.strides[2] % c == 0 && x.strides[0] % c == 0 && c_.geometry.pad[0] + c_.geometry.pad[1] == 0 &&
          reinterpret_cast<uintptr_t>(x.data) % (lanes * sizeof(float)) == 0;
@@ -171,7 +160,7 @@ bool PooledWeightGradient::is_on_vectors() const {
 PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, const Scratch& s) const {
   const TensorView<const float>& x = c_.x;
   if (!in_place_) {
-    const int64_t columns = image_columns(region.columns), image = image_rows(region.rows) * columns;
+    const int64_t columns = reach(1, region.columns), image = reach(0, region.rows) * columns;
     if (c_.dw.data) copy_region(region, s);
     return {s.x, region.images * image, image, columns};
   }
@@ -183,7 +172,7 @@ PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, co
 
 void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t rows = image_rows(region.rows), columns = image_columns(region.columns);
+  const int64_t rows = reach(0, region.rows), columns = reach(1, region.columns);
   const int64_t y0 = region.row * c_.window[0] * g.stride[0] - g.pad[0];
   const int64_t x0 = region.column * c_.window[1] * g.stride[1] - g.pad[1];
   for (int64_t i = 0; i < blocks_.count(); ++i) {
@@ -224,28 +213,31 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
     s.lists.begin[i] = s.lists.end[i] = static_cast<int32_t>(i * entries_);
     s.lists.place[i] = i;
   }
-  float* bias = c_.db.data ? bias_sums_ + (part * out_ + channels.begin) * kernels().lanes : nullptr;
-  kernels().list_by_channel(in, s.lists, bias);
+  float* bias =
+      c_.db.data ? bias_sums_ + (part * out_ + channels.begin) * pooled_gradient_kernels().lanes : nullptr;
+  pooled_gradient_kernels().list_by_channel(in, s.lists, bias);
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i) {
     const PooledBlock block = blocks_[i];
     const float* data = x.data + blocks_.before(i) * x.block;
     float* dw = sums(part, i, channels.begin);
     const int64_t image_row = x.row * block.width;
     blocks_.for_each_part(block, image_row, [&](const PooledPart& t) {
-      kernels().sum({s.lists, in.channels, dw + t.in_filter, block.filter, block.filter / c_.taps[0],
-                     data + t.in_image, block.width, c_.geometry.dilation[0] * image_row, t.rows, t.vectors,
-                     kernels().lanes});
+      pooled_gradient_kernels().sum({s.lists, in.channels, dw + t.in_filter, block.filter,
+                                     block.filter / c_.taps[0], data + t.in_image, block.width,
+                                     c_.geometry.dilation[0] * image_row, t.rows, t.vectors,
+                                     pooled_gradient_kernels().lanes});
     });
   }
 }
 
 void PooledWeightGradient::combine(const OpenTeam& team) const {
-  const int64_t lanes = kernels().lanes, r = c_.taps[0], s = c_.taps[1];
+  const int64_t lanes = pooled_gradient_kernels().lanes, r = c_.taps[0], s = c_.taps[1];
   const Range mine = even_share(team, out_);
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i) {
     const PooledBlock block = blocks_[i];
     float* all = sums(0, i, mine.begin);
-    kernels().combine(all, parts_, out_ * blocks_.filter(), (mine.end - mine.begin) * block.filter);
+    pooled_gradient_kernels().combine(all, parts_, out_ * blocks_.filter(),
+                                      (mine.end - mine.begin) * block.filter);
     for (int64_t k = mine.begin; k < mine.end; ++k, all += block.filter)
       for (int64_t y = 0; y < r; ++y)
         for (int64_t x = 0; x < s; ++x) {
@@ -255,7 +247,7 @@ void PooledWeightGradient::combine(const OpenTeam& team) const {
         }
   }
   for (int64_t k = mine.begin; c_.db.data && k < mine.end; ++k) {
-    kernels().combine(bias_sums_ + k * lanes, parts_, out_ * lanes, lanes);
+    pooled_gradient_kernels().combine(bias_sums_ + k * lanes, parts_, out_ * lanes, lanes);
     float total = 0;
     for (int64_t i = 0; i < lanes; ++i) total += bias_sums_[k * lanes + i];
     c_.db.data[k * c_.db.strides[0]] = total;

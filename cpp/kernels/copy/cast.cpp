@@ -2,6 +2,7 @@
 #include "kernels/copy/cast.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/loop_nest.h"
 #include "base/parallel.h"
@@ -44,30 +45,11 @@ Wide wide_of(DType from) {
   return from == DType::int64 || from == DType::uint32 ? Wide::int64 : Wide::int32;
 }
 
-Load load_of(DType from) {
-  switch (from) {
-    case DType::float32:
-      return load<float, double>;
-    case DType::float64:
-      return load<double, double>;
-    case DType::uint8:
-    case DType::boolean:
-      return load<uint8_t, int32_t>;
-    case DType::int8:
-      return load<int8_t, int32_t>;
-    case DType::int16:
-      return load<int16_t, int32_t>;
-    case DType::uint16:
-      return load<uint16_t, int32_t>;
-    case DType::int32:
-      return load<int32_t, int32_t>;
-    case DType::uint32:
-      return load<uint32_t, int64_t>;
-    case DType::int64:
-      break;
-  }
-  return load<int64_t, int64_t>;
-}
+constexpr Load kLoads[] = {  // by DType
+    load<float, double>,    load<double, double>,   load<int64_t, int64_t>, load<uint8_t, int32_t>,
+    load<uint8_t, int32_t>, load<int8_t, int32_t>,  load<int16_t, int32_t>, load<uint16_t, int32_t>,
+    load<int32_t, int32_t>, load<uint32_t, int64_t>};
+static_assert(std::size(kLoads) == static_cast<size_t>(DType::uint32) + 1);
 
 template <class To>
 Store store_of(Wide wide) {
@@ -102,7 +84,7 @@ void cast(const Team& team, Load load, Store store, int ndim, const int64_t* sha
 template <class From, class To>
 void Cast<From, To>::run(const Team& team, void*) const {
   const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
-  cast(team, load_of(from), store_of<To>(wide_of(from)), x.ndim, x.shape, in, out);
+  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide_of(from)), x.ndim, x.shape, in, out);
 }
 
 #define RANVIER_CAST(From)             \

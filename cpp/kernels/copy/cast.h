@@ -1,5 +1,5 @@
-// cast: y = x in another dtype, element by element, as C converts: floats lose their fraction on the way to
-// int64, and everything but 0 is true
+// cast: y = x in another dtype, element by element, as C converts: as int64 floats lose their
+// fraction, as bool everything but 0 is true
 //
 //   x and y have one shape and any strides; From is an unsigned type of the size of x's elements, `from`
 //   says what they are.

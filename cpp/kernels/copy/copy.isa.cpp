@@ -1,6 +1,7 @@
 // copy's transposition, compiled once for each ISA level.
 #include "kernels/copy/copy.h"
 
+#include "simd/lanes.h"
 #include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -13,16 +14,11 @@ static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T
     vec<T> square[L];
     for (int k = 0; k < L; ++k) {
       const T* from = x + (j + k) * stride_x;
-      __builtin_prefetch(from + 2 * L * stride_x);  // no stream that the hardware would follow
-      square[k] = k >= columns ? vec<T>{} : rows == L ? load(from) : load_n(from, rows);
+      __builtin_prefetch(from + 2 * L * stride_x);  // hardware prefetchers do not follow this pattern
+      square[k] = k >= columns ? vec<T>{} : load_lanes(from, rows);
     }
     transpose(square);
-    for (int i = 0; i < rows; ++i) {
-      if (columns == L)
-        store(y + i * stride_y + j, square[i]);
-      else
-        store_n(y + i * stride_y + j, square[i], columns);
-    }
+    for (int i = 0; i < rows; ++i) store_lanes(y + i * stride_y + j, square[i], columns);
   }
 }
 

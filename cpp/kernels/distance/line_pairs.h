@@ -1,5 +1,5 @@
-// How pairs of lines are read: a vector of them at a time, as the columns of two tiles; but long lines whose
-// elements are side by side one pair after another, along the elements.
+// How pairs of lines are read: a vector of them at a time, as the columns of two tiles; long lines whose
+// elements are side by side are read one pair after another, along the elements.
 #pragma once
 #include "kernels/distance/distance.h"
 #include "simd/math.h"
@@ -21,9 +21,8 @@ struct PairGroup {
   int count;
 };
 
-// Body::step(x1, x2, inside, lines, pairs, sums): the mask `inside` is false beyond a line. What it returns
-// is written to dx if Body::writes; Body::sums sums are kept. A rare one
-// has no code of its own for long lines.
+// Body::step(x1, x2, inside, lines, pairs, sums): the mask `inside` is false beyond a line. Its result is
+// written to dx if Body::writes; Body::sums sums are kept. A rare body has no separate code for long lines.
 template <class Body, class T>
 __attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const OfPairs<T>& o) {
   const DistanceLines<T>& l = g.l;

@@ -1,7 +1,7 @@
 // dropout, and arrays filled with random numbers, from one counter-based generator
 //
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) turns a 64-bit key, the
-// number of the call and a counter into four 32-bit words. The counter comes from the element's place in
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) maps a 64-bit key, the
+// number of the call and a counter to four 32-bit words. The counter comes from the element's place in
 // logical order (n, c, h, w), so a value depends on neither threads, vector width nor strides:
 //
 //   group e / 64 holds counters 16 (e / 64) + 0 ... 15; element e has counter e % 16 of its group and word

@@ -2,6 +2,7 @@
 #include "kernels/dropout/dropout.h"
 
 #include "kernels/dropout/philox.h"
+#include "simd/lanes.h"
 #include "simd/math.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -26,14 +27,9 @@ static void dropout(RandomKey key, uint32_t threshold, T scale, int64_t first, i
     const int64_t rest = n - i < kRandomGroup ? n - i : kRandomGroup;
     for (int64_t j = 0; j < rest; j += lanes<T>) {
       const auto keep = (ivec<T>)(lane_words(random + j, T{}) >= threshold);
-      const bool whole = rest - j >= lanes<T>;
-      const int count = whole ? lanes<T> : static_cast<int>(rest - j);
-      const vec<T> v = whole ? load(x + i + j) : load_n(x + i + j, count);
-      const vec<T> kept = select(keep, v * broadcast(scale), vec<T>{});
-      if (whole)
-        store(y + i + j, kept);
-      else
-        store_n(y + i + j, kept, count);
+      const int count = rest - j < lanes<T> ? static_cast<int>(rest - j) : lanes<T>;
+      const vec<T> v = load_lanes(x + i + j, count);
+      store_lanes(y + i + j, select(keep, v * broadcast(scale), vec<T>{}), count);
     }
   }
 }
@@ -90,8 +86,9 @@ static void normal(RandomKey key, T mean, T deviation, int64_t first, int64_t n,
   }
 }
 
-extern const DropoutKernels<float> dropout_kernels_float = {dropout<float>, uniform<float>, normal<float>};
-extern const DropoutKernels<double> dropout_kernels_double = {dropout<double>, uniform<double>,
-                                                              normal<double>};
+template <class T>
+static constexpr DropoutKernels<T> dropout_table = {dropout<T>, uniform<T>, normal<T>};
+
+RANVIER_DEFINE_TABLES(DropoutKernels, dropout_kernels, dropout_table);
 
 }  // namespace ranvier::RANVIER_ISA

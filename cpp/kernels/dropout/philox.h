@@ -6,8 +6,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Each 64-bit lane holds one counter's words in its low 32 bits: that is what the instruction multiplies, and
-// what is above may stay.
+// Each 64-bit lane holds one counter's words in its low 32 bits: that is what the instruction multiplies;
+// the high bits are ignored.
 typedef uvec<double> wide;
 
 RANVIER_INLINE wide all_lanes(uint32_t x) { return uint64_t{x} - wide{}; }

@@ -1,4 +1,4 @@
-// embedding: rows of a table picked by number, and their gradients put back
+// embedding: rows of a table selected by index, and the gradient
 //
 //   forward   y[i] = weight[index[i]]
 //   backward  dweight = 0, then dweight[index[i]] += dy[i] in the order of i, unless index[i] is `padding`;

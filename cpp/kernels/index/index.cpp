@@ -6,13 +6,15 @@
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 #include "base/rows.h"
+#include "kernels/copy/copy.h"
+#include "kernels/copy/fill.h"
 
 namespace ranvier {
 namespace {
 
 constexpr double kNsPerElement = 1.0;
 constexpr int64_t kAtOnce = 1 << 16;  // picks between two looks for a signal
-constexpr int64_t kWide = 8;          // lines for which it pays that each thread looks at all picks
+constexpr int64_t kWide = 8;          // lines: with fewer it does not pay that each thread reads all picks
 
 struct Range {
   int64_t begin, end;
@@ -136,26 +138,7 @@ struct Picks {
   }
 };
 
-// y = x, or 0 where x has no data
-template <class T>
-void fill(const Team& team, const TensorView<const T>& x, const TensorView<T>& y, double cost) {
-  const LoopNest<2> nest(y.ndim, y.shape, {x.data ? x.strides : y.strides, y.strides});
-  const int inner = nest.ndim - 1;
-  const int64_t step_x = nest.strides[0][inner], step_y = nest.strides[1][inner];
-  team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      T* to = y.data + offsets[1];
-      if (!x.data) {
-        for (int64_t i = 0; i < n; ++i) to[i * step_y] = T(0);
-        return;
-      }
-      const T* from = x.data + offsets[0];
-      for (int64_t i = 0; i < n; ++i) to[i * step_y] = from[i * step_x];
-    });
-  });
-}
-
-// What is done with a picked element and its place in the whole: functors, so that they are inlined.
+// Operations on a picked element and its place in the whole: functors, so that they are inlined.
 struct Take {
   template <class T>
   void operator()(T& picked, const T& whole) const {
@@ -177,7 +160,7 @@ struct Add {
   }
 };
 
-// The value that was put last takes the gradient; earlier ones, reached later from the back, find 0.
+// The value that was put last gets the gradient. Picks are walked backwards, so that earlier ones find 0.
 struct TakeOut {
   template <class T>
   void operator()(T& picked, T& whole) const {
@@ -218,7 +201,7 @@ void Scatter<T>::run(const Team& team, void*) const {
   const Picks<const T, T> picks(axis, x, index, y);
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
-    fill(team, base, y, cost);
+    base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
     add ? picks.template each_shared<false>(team, cost, Add{})
         : picks.template each_shared<false>(team, cost, Put{});
   });
@@ -229,7 +212,7 @@ void ScatterBackward<T>::run(const Team& team, void*) const {
   const Picks<T, T> picks(axis, dx, index, dbase);
   const double cost = kNsPerElement * static_cast<double>(numel(dx) + numel(dy));
   team.region(cost, [&](const OpenTeam& team) {
-    fill(team, dy, dbase, cost);
+    Copy<T>{dy, dbase}.run(team, nullptr);
     picks.template each_shared<true>(team, cost, TakeOut{});
   });
 }

@@ -7,7 +7,7 @@
 //                     dbase is the gradient but for 0 where something was put
 //
 //   index has the shape of the picked elements (y of gather, x of scatter), with stride 0 where it is
-//   repeated; its values lie in [-n, n), n the length of the other tensor's axis. Every element that is
+//   repeated; its values are in [-n, n), n the length of the other tensor's axis. Every element that is
 //   written belongs to one thread, which takes j in order: sums do not depend on the team.
 #pragma once
 #include <cstddef>

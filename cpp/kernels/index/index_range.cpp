@@ -8,13 +8,13 @@
 namespace ranvier {
 
 void IndexRange::run(const Team& team, void*) const {
-  // The sign of k - low or of high - k: without a branch, in a loop that is made vectors of.
+  // The sign of k - low or of high - k: no branch, so that the loop is vectorised.
   const auto signs_of = [=](int64_t k) {
     return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
   };
   const LoopNest<1> nest(index.ndim, index.shape, {index.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
-  // One thread's work, whose cost is told only where it is long: then it looks for signals.
+  // One thread does the work. Its cost is given only where it is long: only then it tests for signals.
   constexpr int64_t kPiece = 1 << 22;
   team.parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
     bool outside = false;

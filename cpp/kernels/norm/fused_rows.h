@@ -39,7 +39,7 @@ inline void pool_rows(const NormPool& p, bool relu, int64_t i, const float* z) {
   row.windows = p.y.shape[3], row.channels = row.step = channels, row.relu = relu;
   const int64_t at = i * row.windows * channels;
   row.y = p.y.data + at, row.where = p.where.data ? p.where.data + at : nullptr;
-  RANVIER_SELECT(pooled_kernels).row(row);
+  pooled_kernels().row(row);
 }
 
 }  // namespace ranvier

@@ -42,14 +42,14 @@ struct Frame {
     for (int d = ndim - 2; d >= 0; row /= y[d], --d) index[d] = row % y[d];
   }
 
-  // `count` rows further on, which does not lead beyond the plane of the last two dimensions.
+  // Moves on by `count` rows, at most to the end of the plane of the last two dimensions.
   void advance(int64_t* index, int64_t count) const {
     int d = ndim - 2;
     if (d < 0) return;
     for (index[d] += count; d > 0 && index[d] == y[d]; --d) index[d] = 0, ++index[d - 1];
   }
 
-  // Whether this plane of y has rows of x, and where the row at index 0 of it would lie.
+  // Whether this plane of y has rows of x; offset: of the row of x at its index 0.
   bool find_plane(const int64_t* index, int64_t* offset) const {
     bool inside = true;
     *offset = 0;
@@ -109,11 +109,11 @@ void Pad<T>::run(const Team& team, void*) const {
   const int64_t rows = last ? f.y[above] : 1, inside = last ? f.x[above] : 1;
   const int64_t top = last ? f.before[above] : 0, stride = last ? f.stride[above] : 0;
   team.parallel_for(
-      f.rows(), kNsPerByte * sizeof(T) * static_cast<double>(numel(y)), [&](int64_t first, int64_t behind) {
+      f.rows(), kNsPerByte * sizeof(T) * static_cast<double>(numel(y)), [&](int64_t first, int64_t end_row) {
         int64_t index[kMaxDims] = {}, offset;
         f.start_at(first, index);
-        for (int64_t r = first; r < behind;) {
-          const int64_t i = last ? index[above] : 0, count = std::min(behind - r, rows - i);
+        for (int64_t r = first; r < end_row;) {
+          const int64_t i = last ? index[above] : 0, count = std::min(end_row - r, rows - i);
           T* to = y.data + r * size;
           const bool has_rows = f.find_plane(index, &offset);
           // rows [low, high) of those from i on come from x

@@ -18,7 +18,7 @@ struct MeanPixel {
   int64_t divisor;
 };
 
-// n channels of any distance; kWhole: a vector of contiguous ones
+// n channels, any distance apart; kWhole: a vector of contiguous ones
 template <bool kWhole, class T>
 RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int n, T* dx) {
   vec<T> sum{};
@@ -32,10 +32,10 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
     for (int64_t b = 0; b < columns; ++b, p += step) {
       const int64_t count = row_counts[a] * counts[b];
       if (!x.divisor && count != elements) elements = count, share = T(1) / static_cast<T>(count);
-      sum = fma(kWhole ? load(p) : load_any(p, x.lane, n), broadcast<T>(share), sum);
+      sum = fma(kWhole ? load(p) : load_lanes(p, x.lane, n), broadcast<T>(share), sum);
     }
   }
-  store_some(dx + i, sum, n);
+  store_lanes(dx + i, sum, n);
 }
 
 template <class T>

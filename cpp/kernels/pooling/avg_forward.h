@@ -29,14 +29,14 @@ RANVIER_INLINE void mean_of_vectors(const SumWindow<T>& w, int64_t i, T* y) {
   for (int v = 0; v < kVectors; ++v) store(y + i + v * lanes<T>, sum[v] / broadcast<T>(w.divisor));
 }
 
-// n channels of any distance
+// n channels, any distance apart
 template <class T>
 static void mean_of_lanes(const SumWindow<T>& w, int64_t i, int n, T* y) {
   vec<T> sum{};
   for (int64_t r = 0; r < w.rows; ++r)
     for (int64_t s = 0; s < w.columns; ++s)
-      sum = sum + load_any(w.x + r * w.row + s * w.column + i * w.lane, w.lane, n);
-  store_some(y + i, sum / broadcast<T>(w.divisor), n);
+      sum = sum + load_lanes(w.x + r * w.row + s * w.column + i * w.lane, w.lane, n);
+  store_lanes(y + i, sum / broadcast<T>(w.divisor), n);
 }
 
 template <class T>
@@ -120,7 +120,7 @@ __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
     }
     for (int64_t s = 0; s < w.columns; s += lanes<T>) {
       const int n = static_cast<int>(w.columns - s < lanes<T> ? w.columns - s : lanes<T>);
-      sum[1] = sum[1] + load_any(p + s * w.column, w.column, n);
+      sum[1] = sum[1] + load_lanes(p + s * w.column, w.column, n);
     }
   }
   return mean_of<T>(sum, w.divisor);
@@ -132,7 +132,7 @@ static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t colu
   for (int64_t j = 0; j < width; j += lanes<T>) {
     const int n = static_cast<int>(width - j < lanes<T> ? width - j : lanes<T>);
     vec<T> sum{};
-    for (int64_t r = 0; r < rows; ++r) sum = sum + load_any(x + r * row + j * column, column, n);
+    for (int64_t r = 0; r < rows; ++r) sum = sum + load_lanes(x + r * row + j * column, column, n);
     store(sums + j, sum);  // whole, 0 after the last column: a masked store delays the loads after it
   }
 }
@@ -143,10 +143,17 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
     vec<T> sum{};
     for (int64_t s = 0; s < columns.kernel; ++s)
-      sum = sum + load_lanes<kStride>(sums + ow * columns.stride + s, columns.stride);
+      sum = sum + load_every<kStride>(sums + ow * columns.stride + s, columns.stride);
     const vec<T> mean = sum / (broadcast<T>(down) * load(across + ow));
-    store_some(y + ow, mean, columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow));
+    store_lanes(y + ow, mean, columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow));
   }
+}
+
+template <class T>
+RANVIER_INLINE void mean_across(const PoolAxis& columns, const T* sums, const T* across, T down, T* y) {
+  if (columns.stride == 1) return mean_across<1>(columns, sums, across, down, y);
+  if (columns.stride == 2) return mean_across<2>(columns, sums, across, down, y);
+  mean_across<0>(columns, sums, across, down, y);
 }
 
 // A long row.
@@ -155,12 +162,7 @@ static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, Po
                                                             const T* across, T down, T* y, int64_t piece) {
   for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
-    if (columns.stride == 1)
-      mean_across<1>(columns, sums, across, down, y);
-    else if (columns.stride == 2)
-      mean_across<2>(columns, sums, across, down, y);
-    else
-      mean_across<0>(columns, sums, across, down, y);
+    mean_across(columns, sums, across, down, y);
     if (interrupted(team)) return;
     sums += piece * columns.stride, across += piece, y += piece;
   }
@@ -202,12 +204,7 @@ static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, 
   const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, down, f.count_include_pad));
   if (scratch.piece <= f.columns.out)
     return mean_across_in_pieces(team, f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
-  if (f.columns.stride == 1)
-    mean_across<1>(f.columns, scratch.sums, scratch.across, count, y);
-  else if (f.columns.stride == 2)
-    mean_across<2>(f.columns, scratch.sums, scratch.across, count, y);
-  else
-    mean_across<0>(f.columns, scratch.sums, scratch.across, count, y);
+  mean_across(f.columns, scratch.sums, scratch.across, count, y);
 }
 
 // The global average of planes [begin, end) in NCHW.

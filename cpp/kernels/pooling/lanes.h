@@ -2,7 +2,7 @@
 // array.
 #pragma once
 #include "simd/bytes.h"
-#include "simd/strided.h"
+#include "simd/lanes.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -61,7 +61,7 @@ RANVIER_INLINE V from_lane(V a, V b, std::integer_sequence<int, lane...>) {
 
 // p[0], p[stride], ... all inside a buffer: kStride 1 and 2 are known when compiling, 0 is any.
 template <int kStride, class T>
-RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride) {
+RANVIER_INLINE vec<T> load_every(const T* p, int64_t stride) {
   if constexpr (kStride == 1) return load(p);
   // Nothing after the last of them is read: the second load starts one element early.
   if constexpr (kStride == 2) {
@@ -69,15 +69,6 @@ RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride) {
     return even_then_odd(low, high, AllLanes<vec<T>>());
   }
   return load_strided(p, stride, lanes<T>);
-}
-
-template <class T>
-RANVIER_INLINE vec<T> load_any(const T* p, int64_t stride, int n) {
-  return stride != 1 ? load_strided(p, stride, n) : n == lanes<T> ? load(p) : load_n(p, n);
-}
-template <class T>
-RANVIER_INLINE void store_some(T* p, typename VecOf<T>::type v, int n) {
-  n == lanes<T> ? store(p, v) : store_n(p, v, n);
 }
 
 // Offsets are int_of<T> while they are in registers. n of them, 0 < n <= lanes.

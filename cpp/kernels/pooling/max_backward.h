@@ -37,7 +37,7 @@ RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t 
       for (int k = 0; k < kVectors; ++k) {
         const vec<T> v = kind == Channels::whole ? load(p + k * lanes<T>)
                          : kind == Channels::few ? load_n(p, n)
-                                                 : load_any(p, x.lane_dy, n);
+                                                 : load_lanes(p, x.lane_dy, n);
         const ivec<T> offset = kind == Channels::whole ? load_offsets<T>(q + k * lanes<T>, 1, lanes<T>)
                                : kind == Channels::few ? load_contiguous_offsets<T>(q, x.where_end, n)
                                                        : load_offsets<T>(q, x.lane_where, n);
@@ -49,7 +49,7 @@ RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t 
     if (kind == Channels::whole || (kind == Channels::few && room >= lanes<T>))  // the next pixel overwrites
       store(dx + i + k * lanes<T>, sum[k]);
     else
-      store_some(dx + i, sum[k], n);
+      store_lanes(dx + i, sum[k], n);
 }
 
 // A row of dx in one row of windows, which are side by side: each window writes its own columns. Fewer
@@ -68,7 +68,7 @@ static void max_gradient_of_tiles(const MaxPixel<T, Offset>& x, const PoolAxis& 
       const vec<T> v = n == L ? load(dy + j) : load_n(dy + j, n);
       ivec<T> tap = load_contiguous_offsets<T>(where + j, x.where_end, n) - first;
       for (T* to = dx + j; to < dx + columns.kernel * channels; to += channels, tap -= 1)
-        store_some(to, select(tap == 0, v, vec<T>{}), end - to >= L ? L : n);
+        store_lanes(to, select(tap == 0, v, vec<T>{}), end - to >= L ? L : n);
     }
     dx += columns.kernel * channels;
   }

@@ -33,12 +33,12 @@ __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, 
   for (int64_t r = w.r0; r < w.r1; ++r)
     for (int64_t s = across.first; s < across.last; ++s) {
       const int64_t h = w.top + r * dilation_h, column = across.start + s * dilation_w;
-      const vec<T> v = load_any(w.x + h * w.row + column * w.column + i * w.lane, w.lane, n);
+      const vec<T> v = load_lanes(w.x + h * w.row + column * w.column + i * w.lane, w.lane, n);
       const ivec<T> better = beats(v, best);
       best = select(better, v, best);
       offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(r * w.kernel_w + s)), offset);
     }
-  store_some(w.y + i, best, n);
+  store_lanes(w.y + i, best, n);
   store_offsets<T>(w.where + i, offset, n);
 }
 
@@ -64,7 +64,7 @@ static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_
         best = select(better, v, best);
         offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(first + k)), offset);
       }
-      store_some(y + j, best, n);
+      store_lanes(y + j, best, n);
       store_offsets<T>(where + j, offset, n);
     }
 }
@@ -135,7 +135,7 @@ RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation
   ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(w.r0 < w.r1 ? w.r0 * w.kernel_w : kNoOffset));
   const T* p = w.x + (w.top + w.r0 * dilation) * w.row + j * w.column;
   for (int64_t r = w.r0; r < w.r1; ++r, p += dilation * w.row) {
-    const vec<T> v = load_any(p, w.column, n);
+    const vec<T> v = load_lanes(p, w.column, n);
     const ivec<T> better = beats(v, best);
     best = select(better, v, best);
     offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(r * w.kernel_w)), offset);
@@ -155,24 +155,34 @@ static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, cons
                        const T* offsets) {
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
     const int64_t at = ow * columns.stride;
-    vec<T> best = load_lanes<kStride>(values + at, columns.stride);
-    ivec<T> offset = bits(load_lanes<kStride>(offsets + at, columns.stride));
+    vec<T> best = load_every<kStride>(values + at, columns.stride);
+    ivec<T> offset = bits(load_every<kStride>(offsets + at, columns.stride));
     for (int64_t s = 1; s < columns.kernel; ++s) {
       const int64_t tap = at + s * columns.dilation;
-      const vec<T> v = load_lanes<kStride>(values + tap, columns.stride);
-      const ivec<T> o = bits(load_lanes<kStride>(offsets + tap, columns.stride)) + static_cast<int_of<T>>(s);
+      const vec<T> v = load_every<kStride>(values + tap, columns.stride);
+      const ivec<T> o = bits(load_every<kStride>(offsets + tap, columns.stride)) + static_cast<int_of<T>>(s);
       const ivec<T> better = beats(v, best) | ((v == best) & (o < offset));
       best = select(better, v, best);
       offset = select(better, o, offset);
     }
     offset = select(offset < ibroadcast<T>(kNoOffset), offset, ivec<T>{});  // a window of padding only
     const int n = columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow);
-    store_some(w.y + ow, best, n);
+    store_lanes(w.y + ow, best, n);
     store_offsets<T>(w.where + ow, offset, n);
   }
 }
 
-// The same for adaptive windows, each of its own length.
+template <class T, class Offset>
+RANVIER_INLINE void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
+                               const T* offsets) {
+  if constexpr (sizeof(Offset) == 1) {
+    if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
+    if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
+  }
+  max_across<0>(w, columns, values, offsets);
+}
+
+// The same for adaptive windows, whose lengths differ.
 template <class T, class Offset>
 static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
                                 const T* offsets) {
@@ -202,12 +212,7 @@ static __attribute__((noinline)) void max_across_in_pieces(const Team& team, Max
                                                            const T* offsets, int64_t piece) {
   for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
-    if (sizeof(Offset) == 1 && columns.stride == 1)
-      max_across<1>(w, columns, values, offsets);
-    else if (sizeof(Offset) == 1 && columns.stride == 2)
-      max_across<2>(w, columns, values, offsets);
-    else
-      max_across<0>(w, columns, values, offsets);
+    max_across(w, columns, values, offsets);
     if (interrupted(team)) return;
     w.y += piece, w.where += piece;
     values += piece * columns.stride, offsets += piece * columns.stride;
@@ -235,7 +240,7 @@ static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Of
       best = select(better, tap[k], best);
       offset = select(better, ibroadcast<T>(k), offset);
     }
-    store_some(y + j, best, n);
+    store_lanes(y + j, best, n);
     store_offsets<T>(where + j, offset, n);
   }
 }
@@ -259,11 +264,7 @@ static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, con
   }
   if (columns.kernel == 0) return max_across_adaptive(w, columns, values, offsets);
   if (piece <= columns.out) return max_across_in_pieces(team, w, columns, values, offsets, piece);
-  if constexpr (sizeof(Offset) == 1) {
-    if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
-    if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
-  }
-  max_across<0>(w, columns, values, offsets);
+  max_across(w, columns, values, offsets);
 }
 
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.

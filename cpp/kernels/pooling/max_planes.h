@@ -42,8 +42,8 @@ static void max_gradient_of_squares(const MaxPlane<T, Offset>& x, const PoolAxis
         const vec<T> even = select(offset == ibroadcast<T>(2 * r), v, vec<T>{});
         const vec<T> odd = select(offset == ibroadcast<T>(2 * r + 1), v, vec<T>{});
         T* to = dx + r * width + 2 * j;
-        store_some(to, zip_low(even, odd), 2 * n < L ? 2 * n : L);
-        if (2 * n > L) store_some(to + L, zip_high(even, odd), 2 * n - L);
+        store_lanes(to, zip_low(even, odd), 2 * n < L ? 2 * n : L);
+        if (2 * n > L) store_lanes(to + L, zip_high(even, odd), 2 * n - L);
       }
     }
     if (rest > 0) clear(dx + 2 * out, rest), clear(dx + width + 2 * out, rest);
@@ -90,7 +90,7 @@ static void load_row(const RowRing<T>& ring, const MaxPlane<T, Offset>& x, int64
   for (int64_t i = 0; i < out; i += lanes<T>) {
     // Whole vectors, 0 after the last window: a masked store delays the loads after it.
     const int n = static_cast<int>(out - i < lanes<T> ? out - i : lanes<T>);
-    store(ring.dy + at + i, load_any(from + i * x.column_dy, x.column_dy, n));
+    store(ring.dy + at + i, load_lanes(from + i * x.column_dy, x.column_dy, n));
     const ivec<T> found = x.column_where == 1
                               ? load_contiguous_offsets<T>(where + i, x.where_end, n)
                               : load_some_offsets<T>(where + i * x.column_where, x.column_where, n);
@@ -118,10 +118,10 @@ RANVIER_INLINE void store_columns(T* dx, int64_t rest, const vec<T> (&sum)[kStri
   constexpr int L = lanes<T>;
   const int n = static_cast<int>(rest < L ? rest : L), more = static_cast<int>(rest < 2 * L ? rest - L : L);
   if constexpr (kStride == 1) {
-    store_some(dx, sum[0], n);
+    store_lanes(dx, sum[0], n);
   } else {
-    store_some(dx, zip_low(sum[0], sum[1]), n);
-    if (more > 0) store_some(dx + L, zip_high(sum[0], sum[1]), more);
+    store_lanes(dx, zip_low(sum[0], sum[1]), n);
+    if (more > 0) store_lanes(dx + L, zip_high(sum[0], sum[1]), more);
   }
 }
 
@@ -194,7 +194,7 @@ static void max_gradient_of_threes(const MaxPlane<T, Offset>& plane, const PoolI
       if (const int n = static_cast<int>(out - k < L ? out - k : L); n > 0)
         for (int64_t a = 0; a < entries.count; ++a) {
           const int64_t oh = windows.window(entries, a);
-          const vec<T> v = load_any(x.dy + oh * x.row_dy + k, 1, n);
+          const vec<T> v = load_lanes(x.dy + oh * x.row_dy + k, 1, n);
           const ivec<T> tap = load_contiguous_offsets<T>(x.where + oh * x.row_where + k, x.where_end, n) -
                               ibroadcast<T>(windows.tap(entries, a) * 3);
           RANVIER_UNROLL

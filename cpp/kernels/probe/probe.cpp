@@ -29,7 +29,7 @@ double ProbeBandwidth::bytes() const {
 }
 
 void ProbeBandwidth::run(const Team& team, void*) const {
-  const ProbeTrafficKernels& k = RANVIER_SELECT(probe_kernels_traffic);
+  const ProbeTrafficKernels& k = probe_kernels_traffic();
   team.parallel_for(numel(buffer) / kBlock, bytes() * kNsPerByte, [&](int64_t begin, int64_t end) {
     float* x = buffer.data + begin * kBlock;
     const int64_t n = (end - begin) * kBlock;

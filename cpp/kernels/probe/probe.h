@@ -56,11 +56,6 @@ struct ProbeTrafficKernels {
 
 RANVIER_TABLES(ProbeFmaKernels, probe_kernels)
 
-#define RANVIER_X(level)                                  \
-  namespace level {                                       \
-  extern const ProbeTrafficKernels probe_kernels_traffic; \
-  }
-RANVIER_FOR_EACH_LEVEL(RANVIER_X)
-#undef RANVIER_X
+RANVIER_TABLE(ProbeTrafficKernels, probe_kernels_traffic)
 
 }  // namespace ranvier

@@ -54,6 +54,6 @@ static void read_write(float* x, int64_t n) {
 
 extern const ProbeFmaKernels<float> probe_kernels_float = {2 * kChains * lanes<float>, chains<float>};
 extern const ProbeFmaKernels<double> probe_kernels_double = {2 * kChains * lanes<double>, chains<double>};
-extern const ProbeTrafficKernels probe_kernels_traffic = {read, read_write};
+extern const ProbeTrafficKernels probe_kernels_traffic_float = {read, read_write};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -11,7 +11,7 @@
 //
 //   x (rows, I), y (rows, H), w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH) or both null
 //   h0, c0, h_n, c_n (N, H)
-//   sizes (steps): the rows of each step, from N on never growing; or null: `batch` in each
+//   sizes (steps): the rows of each step, at most N, never growing; or null: `batch` in each
 //
 // x W_ih^T of all steps is one product before the loop over time, the weights' gradients are one each after
 // it. In the loop a thread takes some of the sequences through all of time, and waits for no other thread.
@@ -39,8 +39,7 @@ struct RecurrentForward {
   TensorView<const int64_t> sizes;
   TensorView<T> y, h_n, c_n;
   TensorView<T> gates;  // (rows, GH) after their functions; RNN: none, y is all
-  // What only backward reads, null where there will be none. (rows, H): GRU's W_hn h + b_hn, the states
-  // before
+  // (rows, H), for backward, or null: GRU's W_hn h + b_hn, the states before each step
   TensorView<T> candidate, h_before, c_before;
 };
 
@@ -70,7 +69,7 @@ struct CellForward {
   T *candidate, *h_before, *c_before;  // see above
 };
 
-// dy + dh is the gradient to h', and carry to c' (LSTM) or as much of it as did not pass the gates (GRU).
+// dy + dh is the gradient to h', and carry to c' (LSTM) or the part of it that did not pass the gates (GRU).
 template <class T>
 struct CellBackward {
   int64_t rows, hidden;

@@ -33,7 +33,8 @@ RANVIER_INLINE vec<T> incoming(const CellBackward<T>& s, int64_t u, int n) {
   return s.dy ? dh + load_lanes(s.dy + u, n) : dh;
 }
 
-// Gates in turn, not side by side: a quarter of the code, and the next vector's need not wait for them.
+// One gate after another: a quarter of the code of four side by side, and the next vector's gates need not
+// wait.
 template <class T>
 static void lstm(const CellForward<T>& s) {
   const int64_t H = s.hidden;

@@ -8,8 +8,8 @@
 
 namespace ranvier {
 
-// f(first, count) for the rows of each step that are in [begin, end), in the order of time or against it:
-// `first` is the step's first row in an array of all steps' rows.
+// f(first, count) for the rows of each step, in the order of time, or from_end: `first` is the step's first
+// row in an array of all steps' rows.
 template <class Call, class F>
 void for_each_step(const Call& call, bool from_end, const F& f) {
   const int64_t rows = call.y.shape[0], last = call.steps - 1;
@@ -54,8 +54,8 @@ TensorView<T> transposed(T* data, int64_t rows, int64_t columns) {
   return as_matrix(data, columns, rows, 1, columns);
 }
 
-// a B for a few rows of a, again and again: B (k, n) is packed once, in strips of columns as wide as a tile.
-// All threads pack, each multiplies by itself.
+// a B for a few rows of a, many times: B (k, n) is packed once, in strips of columns as wide as a tile.
+// All threads pack; each multiplies alone.
 template <class T>
 class PackedProduct {
  public:

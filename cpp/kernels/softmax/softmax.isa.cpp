@@ -6,7 +6,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// exp of what is 0 at most, or NaN
+// exp of x <= 0, or NaN
 template <class V>
 RANVIER_INLINE V exp_below_1(V x) {
   return exp_in_range(at_least(x, ExpRange<element_of<V>>::low));

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/integers.h"
-#include "base/parallel.h"
 #include "base/without_axis.h"
 
 namespace ranvier {
@@ -65,15 +64,17 @@ bool in_pieces(const Team& team, int64_t n, const Body& body) {
   return true;
 }
 
-// Sorts by one byte of the key after another; returns the buffer that holds the result, or null where a
-// signal ends the call.
-template <class E>
-E* radix_sort(const Team& team, E* e, E* other, int64_t n) {
+// Sorts e[0, n), which read(i) gives, by one byte of the key after another; returns the buffer that holds the
+// result, or null where a signal ends the call.
+template <class E, class Read>
+E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   constexpr int passes = sizeof(e->key);
   int64_t counts[passes][kDigits] = {};
-  const bool counted = in_pieces(team, n, [&, from = e](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      for (int p = 0; p < passes; ++p) ++counts[p][from[i].key >> (8 * p) & 255];
+  const bool counted = in_pieces(team, n, [&, to = e](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const E entry = to[i] = read(i);
+      for (int p = 0; p < passes; ++p) ++counts[p][entry.key >> (8 * p) & 255];
+    }
   });
   if (!counted) return nullptr;
   for (int p = 0; p < passes; ++p) {
@@ -94,18 +95,18 @@ E* radix_sort(const Team& team, E* e, E* other, int64_t n) {
   return e;
 }
 
-// Where the next element that comes before `last` may be, from i on: a cheap look at a few of them at a time.
-// What is not ordered against `last`, a NaN, may be one.
+// The place from i on where the next element that comes before `last` may be: several elements are tested at
+// a time. A NaN, which is not ordered against `last`, may be one.
 template <class T>
 int64_t next_candidate(const T* x, int64_t i, int64_t n, T last, bool descending) {
   constexpr int64_t kLook = 32;
   for (; i + kLook <= n; i += kLook) {
-    int behind = 0;
+    int after = 0;
     if (descending)
-      for (int64_t j = 0; j < kLook; ++j) behind += x[i + j] <= last;
+      for (int64_t j = 0; j < kLook; ++j) after += x[i + j] <= last;
     else
-      for (int64_t j = 0; j < kLook; ++j) behind += x[i + j] >= last;
-    if (behind < kLook) break;
+      for (int64_t j = 0; j < kLook; ++j) after += x[i + j] >= last;
+    if (after < kLook) break;
   }
   return i;
 }
@@ -119,7 +120,8 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
   int64_t used = 0, i = 0;
   bool full = false, stopped = false;  // full: scratch[kept - 1] is the last of the best
   const auto sort_in = [&] {
-    const Entry<T>* sorted = radix_sort(team, scratch, scratch + n, used);
+    const auto same = [&](int64_t i) { return scratch[i]; };
+    const Entry<T>* sorted = radix_sort(team, scratch, scratch + n, used, same);
     stopped = sorted == nullptr || interrupted(team);
     if (stopped) return;
     if (sorted != scratch) std::copy_n(sorted, std::min(used, kept), scratch);
@@ -138,8 +140,8 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
   return stopped ? nullptr : scratch;
 }
 
-// The first `kept` of a line's n elements in order, or null where a signal ends the call; scratch has room
-// for two times n entries.
+// The first `kept` of a line's n elements in order, or null where a signal ends the call. scratch holds 2 n
+// entries.
 template <class T>
 const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
                           bool descending, Entry<T>* scratch) {
@@ -156,11 +158,7 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
     return scratch;
   }
   if (kept * kSelect <= n) return select_first(team, x, step, n, kept, descending, scratch, entry);
-  const bool read = in_pieces(team, n, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) scratch[i] = entry(i);
-  });
-  if (!read) return nullptr;
-  return radix_sort(team, scratch, scratch + n, n);
+  return radix_sort(team, scratch, scratch + n, n, entry);
 }
 
 template <class T>
@@ -177,31 +175,25 @@ size_t Sort<T>::workspace_bytes(int threads) const {
 
 template <class T>
 void Sort<T>::run(const Team& team, void* workspace) const {
-  const LoopNest<3> nest = lines_along(axis, values, indices, x);
-  const int inner = nest.ndim - 1;
   const int64_t n = x.shape[axis], kept = values.shape[axis];
   if (kept == 0) return;
-  team.parallel_for(
-      nest.size, 10.0 * static_cast<double>(nest.size * n),
-      [&](const OpenTeam& team, int64_t begin, int64_t end) {
-        auto* scratch =
-            reinterpret_cast<Entry<T>*>(static_cast<char*>(workspace) + team.index() * scratch_bytes<T>(n));
-        nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-          for (int64_t i = 0; i < count; ++i) {
-            const T* line = x.data + offsets[2] + i * nest.strides[2][inner];
-            T* value = values.data + offsets[0] + i * nest.strides[0][inner];
-            int64_t* index = indices.data + offsets[1] + i * nest.strides[1][inner];
-            const Entry<T>* sorted = sort_line(team, line, x.strides[axis], n, kept, descending, scratch);
-            if (!sorted) return;
-            in_pieces(team, kept, [&](int64_t first, int64_t last) {
-              for (int64_t k = first; k < last; ++k) {
-                value[k * values.strides[axis]] = line[int64_t(sorted[k].index) * x.strides[axis]];
-                index[k * indices.strides[axis]] = int64_t(sorted[k].index);
-              }
-            });
-          }
-        });
+  const auto sort = [&](const OpenTeam& team, int64_t count, const Lines<T>& value,
+                        const Lines<int64_t>& index, const Lines<const T>& from) {
+    auto* scratch =
+        reinterpret_cast<Entry<T>*>(static_cast<char*>(workspace) + team.index() * scratch_bytes<T>(n));
+    for (int64_t i = 0; i < count; ++i) {
+      const T* line = from.data + i * from.line;
+      const Entry<T>* sorted = sort_line(team, line, from.step, n, kept, descending, scratch);
+      if (!sorted) return;
+      in_pieces(team, kept, [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+          value.data[i * value.line + k * value.step] = line[int64_t(sorted[k].index) * from.step];
+          index.data[i * index.line + k * index.step] = int64_t(sorted[k].index);
+        }
       });
+    }
+  };
+  for_lines(team, 10.0 * static_cast<double>(n), axis, sort, values, indices, x);
 }
 
 RANVIER_INSTANTIATE(Sort);
