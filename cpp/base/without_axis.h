@@ -12,7 +12,7 @@
 namespace ranvier {
 
 struct WithoutAxis {
-  int64_t values[kMaxDims];
+  int64_t values[kMaxDims] = {};
 
   WithoutAxis(const int64_t* all, int ndim, int axis) {
     for (int d = 0, i = 0; d < ndim; ++d)
