@@ -187,6 +187,16 @@ def test_dtypes_that_no_op_takes(make):
         make()
 
 
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [(300, "uint8"), (-1.5, "uint8"), (2**40, "int32"), (float("nan"), "int64"), (1e30, "int64")],
+)
+def test_numbers_that_a_dtype_cannot_hold(number, dtype):
+    with pytest.raises(ValueError, match=rf"\[tensor\] got .*; expected numbers that {dtype} can hold"):
+        rv.tensor([1, number], dtype=dtype)
+    assert rv.tensor([-1], dtype=rv.uint8).item() == 255  # as in PyTorch
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
 def test_memory_formats(dtype):
     x = rv.tensor(np.arange(24, dtype=dtype).reshape(1, 2, 3, 4))

@@ -163,6 +163,9 @@ def test_errors():
     with pytest.raises(TypeError, match=r"\[DataLoader\] got batch_size 2.0; expected an integer"):
         DataLoader(TensorDataset(X), batch_size=2.0)
     refused(TypeError, "got a dataset of type int", DataLoader, 3)
+    refused(ValueError, "got num_workers -1", DataLoader, [1], num_workers=-1)
+    refused(TypeError, "got samples [1, 'a']", default_collate, [1, "a"])
+    refused(ValueError, "got samples of [1, 2] parts", default_collate, [(1, 2), (3,)])
     with pytest.raises(NotImplementedError, match="expected a __getitem__"):
         Dataset()[0]
 

@@ -213,6 +213,8 @@ def test_errors():
     refused(ValueError, "got samples of shape (3,), fitted on (4,)", Standardize().fit(X).transform, X[:, :3])
     refused(ValueError, "expected at least one sample", Standardize().fit, np.zeros((0, 3)))
     refused(TypeError, "expected numbers", Standardize().fit, [["a"]])
+    for scaler in (Standardize, MinMaxScaler):
+        refused(ValueError, "expected a smaller range", scaler().fit, np.array([[1e308], [-1e308]]))
     refused(ValueError, "got one of mean and std", Standardize, mean=1)
     refused(ValueError, "got one of low and high", MinMaxScaler, low=1)
     with pytest.raises(

@@ -46,6 +46,8 @@ def test_errors():
         TypeError, match=r"\[accuracy_score\] got predictions of dtype float64; .* see binary_accuracy"
     ):
         metrics.accuracy_score([0, 1], [0.2, 0.7])
+    refused(TypeError, "[accuracy_score] got y_true of dtype object", metrics.accuracy_score, None, None)
+    refused(TypeError, "[r2_score] got y_true of dtype <U1; expected numbers", metrics.r2_score, ["a"], ["a"])
 
 
 def test_r2_of_constant_targets():

@@ -50,7 +50,10 @@ def to(
 
 
 def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
-    wanted = x._array.dtype if dtype is None else np.dtype(dtype)
+    try:
+        wanted = x._array.dtype if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"[{name}] got {dtype!r}; expected a dtype, a device or a Tensor") from None
     require_numbers(name, wanted)
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
     y: Tensor = x if wanted == x._array.dtype else Cast(wanted).apply(x)

@@ -37,9 +37,20 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         )
     if array.dtype.kind == "c":
         require_numbers(name, array.dtype)
+    if dtype is not None and array.size and np.dtype(dtype).kind in "iu":
+        _require_fit(name, array, np.dtype(dtype))
     if dtype is None and array.dtype == np.float64 and not _is_of_numpy(data):
         return array.astype(np.float32)
     return array
+
+
+def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
+    """Raises ValueError for numbers beyond a dtype of integers; -1 in uint8 is 255, as in PyTorch."""
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    low = -high if dtype.kind == "u" and array.dtype.kind in "iu" else low
+    if not (low <= array.min() and array.max() <= high):
+        wrong = array[~((low <= array) & (array <= high))].flat[0]
+        raise ValueError(f"[{name}] got {wrong}; expected numbers that {dtype} can hold")
 
 
 def _is_of_numpy(data: Any) -> bool:

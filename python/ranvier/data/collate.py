@@ -29,10 +29,17 @@ def default_collate(samples: list[Any]) -> Any:
         if len({array.shape for array in arrays}) != 1:
             shapes = sorted({array.shape for array in arrays})
             raise ValueError(f"[default_collate] got samples of shapes {shapes}; expected equal shapes")
+        if any(array.dtype.kind not in "biuf" for array in arrays):
+            raise TypeError(
+                f"[default_collate] got samples {samples[:3]!r}; expected numbers in all or in none"
+            )
         return wrap(np.stack(arrays))
     if isinstance(first, Mapping):
         return {key: default_collate([sample[key] for sample in samples]) for key in first}
     if isinstance(first, (tuple, list)):
+        lengths = sorted({len(sample) for sample in samples})
+        if len(lengths) > 1:
+            raise ValueError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
         return [default_collate(list(parts)) for parts in zip(*samples, strict=True)]
     return samples
 

@@ -111,6 +111,8 @@ class DataLoader:
         self.collate_fn = collate_fn
         self.augment, self.transform = augment, transform
         self.prefetch = positive("DataLoader", "prefetch", prefetch) if prefetch else 0
+        if num_workers:
+            positive("DataLoader", "num_workers", num_workers)
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         # an integer seeds a stream, so that the second epoch differs from the first

@@ -65,7 +65,12 @@ class Affine:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             raise ValueError(f"[{name}] got {values[where]} at {where}; expected finite numbers")
-        self._learn(*self._measure(values, _axes(self.per, values.ndim)))
+        with np.errstate(over="ignore"):
+            measured = self._measure(values, _axes(self.per, values.ndim))
+            extent = (*measured, measured[1] - measured[0])
+        if not all(np.isfinite(found).all() for found in extent):
+            raise ValueError(f"[{name}] got values up to {np.abs(values).max()}; expected a smaller range")
+        self._learn(*measured)
         self.given = False
         return self
 

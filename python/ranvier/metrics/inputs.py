@@ -19,7 +19,7 @@ def targets(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
 
 def same_shape(name: str, true: Array, pred: Array) -> None:
     for argument, array in (("y_true", true), ("y_pred", pred)):
-        if array.dtype.kind in "cmMV":
+        if array.dtype.kind in "cmMV" or (array.dtype.kind == "O" and array.ndim == 0):
             raise TypeError(
                 f"[{name}] got {argument} of dtype {array.dtype}; expected real numbers or labels"
             )

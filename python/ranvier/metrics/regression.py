@@ -18,6 +18,9 @@ def columns(
     """Targets and predictions as (n, outputs) in float64, and the samples' weights (n, 1)."""
     true, pred = targets(name, y_true, y_pred)
     same_shape(name, true, pred)
+    for argument, array in (("y_true", true), ("y_pred", pred)):
+        if array.dtype.kind in "OSU":
+            raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers")
     true, pred = true.astype(np.float64), pred.astype(np.float64)
     n = len(true) if true.ndim else 1
     weights = weights_of(name, sample_weight, n)
