@@ -47,7 +47,9 @@ class AttributeGuards(Found):
             self.add(Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}")
         for name in vars(f).keys() if self._dynamic else self._names & vars(f).keys():
             self.item(vars(f), name, f"{f.__name__}.{name}")
-        if (self._misses or self._dynamic) and objects.is_user(f.__code__):
+        if self._dynamic and objects.is_user(f.__code__):  # any of its names
+            self.add(Kind.DICT, vars(f), "", objects.pairs_of(vars(f)), f"the attributes of {f.__name__}")
+        elif self._misses and objects.is_user(f.__code__):
             self._missing(vars(f), self._names, f.__name__)
         if id(f.__code__) not in self._codes:
             return

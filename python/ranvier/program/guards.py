@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import abc
 import builtins
+import functools
 import gc
 import operator
 import sys
@@ -175,7 +176,11 @@ class Walk(AttributeGuards):
     def _other(self, x: Any, text: str) -> None:
         kind = type(x)
         if kind is _thread._local:
-            for name in self._names & set(dir(x)):
+            names = self._names & set(dir(x))
+            if self._dynamic:  # any of its names
+                names |= vars(x).keys()
+                self.call(functools.partial(_names_in, x), _names_in(x), f"the attributes of {text}")
+            for name in names:
                 self.add(Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}")
                 self.stack.append((getattr(x, name), f"{text}.{name}"))
             if self._misses or self._dynamic:
@@ -249,3 +254,8 @@ class Walk(AttributeGuards):
                 else:
                     self.add(Kind.MISSING, table, id(leaf), None, text)
         self._drain()
+
+
+def _names_in(x: Any) -> tuple[str, ...]:
+    """The names of an object's attributes; of a `threading.local`, those of this thread."""
+    return tuple(vars(x))

@@ -98,8 +98,6 @@ def missing(make, read):
 
 for owner_name, make in OWNERS.items():
     for reader_name, read in READERS.items():
-        if "computed" in reader_name and owner_name in ("function", "of_thread"):
-            continue  # not noticed
         add(f"looked_up/{owner_name}-{reader_name}", missing(make, read))
 for make in (Fallback, FallbackAfterSlot):
     add(f"looked_up/{make.__name__}", missing(make, lambda owner: owner.gain))
