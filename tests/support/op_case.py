@@ -10,8 +10,8 @@ A case says what the op is, what it is fed and what is expected; the base class 
         shape, large, empty = (3, 7), (41, 1013), (2, 0)    # of inputs, large_inputs and empty_inputs
         kinks = (0.0,)              # where it has no derivative
 
-Every hook can be overridden instead (``op``, ``reference``, ``inputs``, ``draw``, ``reduction`` ...). A test
-whose hook is None or not given is not there, rather than skipped.
+Every hook can be overridden instead (``op``, ``reference``, ``inputs``, ``draw`` ...). A test without its
+hook does not exist.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ DRAWS = int(os.environ.get("RANVIER_DRAWS", "12"))  # random calls of each case
 
 
 class OpCase:
-    """The tests of one op: see the module's text."""
-
     registry: ClassVar[dict[str, list[type[OpCase]]]] = {}
 
     op_name: ClassVar[str | tuple[str, ...]]  # the names in ranvier.ops that this case covers
