@@ -21,7 +21,7 @@ LAYERS = """
     linalg nn
     optim serialization summary
     data metrics program
-    plot utils
+    onnx plot utils
     train
     explore
     report

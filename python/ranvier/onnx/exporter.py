@@ -1,0 +1,128 @@
+"""export: a model as an ONNX file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier.nn import Module
+from ranvier.onnx.arguments import dynamic, inputs_of, outputs_of
+from ranvier.onnx.building import model_of
+from ranvier.onnx.package import package
+from ranvier.onnx.reader import load
+from ranvier.onnx.runs import Modules, Run, all_runs
+from ranvier.onnx.site import Sizes
+from ranvier.serialization.files import replace
+
+__all__ = ["export"]
+
+VERSIONS = range(11, 28)
+
+
+def export(
+    model: Any,
+    args: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    dynamic_axes: Mapping[str, Any] | None = None,
+    opset_version: int = 18,
+    export_params: bool = True,
+    do_constant_folding: bool = True,
+    verbose: bool = False,
+) -> Any:
+    """Writes a model as an ONNX file, and returns the `onnx.ModelProto`.
+
+    The model runs in evaluation mode with the example inputs; the operations that it calls are written. It
+    runs again with other values and, for dynamic axes, with other sizes: what depends on a size is written
+    so, or refused. Then the file's graph is computed with all these inputs and compared with the model.
+
+    Args:
+        model: a Module, a function, or what :func:`ranvier.compile` returns for one of them.
+        args: the example input, or a tuple of the arguments. Tensors and arrays become inputs of the graph,
+            those in tuples too; other arguments are fixed.
+        path: the file; None only returns the model.
+        input_names: default: the names of the arguments of `forward`.
+        output_names: default: "output", or "output_0" ...
+        dynamic_axes: axes with a size that may vary: ``{"x": {0: "batch"}}`` or ``{"x": [0]}``. Axes with the
+            same name have the same size. All other sizes are fixed.
+        opset_version: of the operator set, 11 to 27.
+        export_params, do_constant_folding, verbose: accepted for PyTorch's programs, without effect; a file
+            without parameters (export_params=False) is refused.
+
+    Parameters and buffers have their names in the state dict. Dropout layers are written, so that a model
+    that is loaded again can be trained.
+
+    Raises:
+        ImportError: the package onnx is missing (`pip install 'ranvier[onnx]'`).
+        ValueError: an operation without a counterpart, by its name and line; values that are read in Python
+            (`.item()`); another path through the model for other sizes; wrong names or axes.
+        TypeError: arguments or results that are no tensors.
+
+    >>> import numpy as np, ranvier as rv
+    >>> model = rv.nn.Sequential(rv.nn.Linear(3, 2), rv.nn.Softmax(-1))
+    >>> x = np.ones((1, 3), np.float32)
+    >>> proto = rv.onnx.export(model, x, "model.onnx", dynamic_axes={"x": {0: "batch"}})
+    >>> [node.op_type for node in proto.graph.node], [w.name for w in proto.graph.initializer]
+    (['Gemm', 'Softmax'], ['0.weight', '0.bias'])
+    """
+    onnx = package("onnx.export")
+    if opset_version not in VERSIONS:
+        raise ValueError(
+            f"[onnx.export] got opset_version {opset_version!r}; expected {VERSIONS[0]} to {VERSIONS[-1]}"
+        )
+    if not export_params:
+        raise ValueError(
+            "[onnx.export] got export_params False; expected True: the file holds the parameters"
+        )
+    target = getattr(model, "_function", model) if not isinstance(model, Module) else model
+    if not callable(target):
+        raise TypeError(f"[onnx.export] got {type(model).__name__}; expected a Module or a function")
+    args = args if isinstance(args, tuple) else (args,)
+    names, arrays = inputs_of(target, args, input_names)
+    axes, symbols = dynamic(names, arrays, dynamic_axes)
+    modules = Modules(target)
+    runs, values = all_runs(target, modules, args, arrays, axes, symbols)
+    sources = [
+        next((names[i], a) for i, of in axes.items() for a, n in of.items() if n == s) for s in symbols
+    ]
+    sizes = Sizes(symbols, values, sources)
+    proto = model_of(
+        onnx, runs, names, outputs_of(len(runs[0].outputs), output_names), axes, sizes, opset_version
+    )
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:  # onnx raises its own kinds
+        raise ValueError(f"[onnx.export] the graph of the model is not valid: {error}") from None
+    _compare(proto, runs)
+    if path is not None:
+        replace(path, proto.SerializeToString())
+    return proto
+
+
+def _compare(proto: Any, runs: list[Run]) -> None:
+    """Raises ValueError unless the graph computes what the model did."""
+    graph = load(proto)
+    for one in runs:
+        found = graph(*one.inputs)
+        for got, (_, wanted) in zip(
+            found if isinstance(found, tuple) else (found,), one.outputs, strict=True
+        ):
+            array = got._array
+            fits = array.shape == wanted.shape and array.dtype == wanted.dtype
+            if fits and wanted.dtype.kind == "f":
+                finite = wanted[np.isfinite(wanted)]
+                scale = float(np.abs(finite).max()) if finite.size else 1.0
+                fits = np.allclose(array, wanted, rtol=1e-4, atol=1e-5 * max(scale, 1.0), equal_nan=True)
+            elif fits:
+                fits = bool((array == wanted).all())
+            if not fits:
+                shapes = [a.shape for a in one.inputs]
+                raise ValueError(
+                    f"[onnx.export] the graph does not compute what the model does for inputs of shapes "
+                    f"{shapes}; expected a model that depends on its inputs by operations on tensors alone"
+                )

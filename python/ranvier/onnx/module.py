@@ -1,0 +1,182 @@
+"""OnnxModule: a module that computes the graph of an ONNX file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+import ranvier.onnx.operators  # noqa: F401  # fills the table
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import Module, Parameter
+from ranvier.onnx.graph import Graph, Node
+from ranvier.onnx.values import FLOATS, Array, raw, shape_of, tensor_of
+
+__all__ = ["OnnxModule"]
+
+_OWN = ("inputs", "constants", "places", "unused", "buffers_of_graph")
+_SETTINGS = {  # inputs that are settings: they are no parameters
+    "Clip": (1, 2),
+    "Dropout": (1, 2),
+    "OneHot": (1, 2),
+    "Pad": (1, 2, 3),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+    "Upsample": (1,),
+}
+_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", *(f"_{name}" for name in _OWN)}
+_STATISTICS = {"BatchNormalization": (3, 4)}
+
+
+class OnnxModule(Module):
+    """What :func:`ranvier.onnx.load` returns: a graph of operators with trainable weights.
+
+    Each floating initializer is a parameter with its name; a dot leads to a module inside. Running statistics
+    and what the file marks so are buffers. Numbers without dimensions, settings and integers are constants.
+
+    Attributes:
+        input_names, output_names: of the graph, in the order of the arguments and results.
+        nodes: the operators, in the order in which they run.
+    """
+
+    def __init__(self, graph: Graph, buffers: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
+        self.input_names = [name for name, *_ in graph.inputs]
+        self._constants: dict[str, Array] = {}
+        self._places: list[tuple[str, Module, str]] = []  # a value of the graph, its module and attribute
+        kinds = _kinds(graph, buffers)
+        paths = _paths(list(kinds))
+        for name, array in graph.initializers.items():
+            if name not in kinds:
+                self._constants[name] = array
+                continue
+            owner, attribute = self._owner(paths[name])
+            if kinds[name] == "parameter":
+                setattr(owner, attribute, Parameter(tensor_of(array)))
+            else:
+                owner.register_buffer(attribute, tensor_of(array))
+            self._places.append((name, owner, attribute))
+        self._unused = _last_uses(graph)
+        self._buffers_of_graph = frozenset(name for name, kind in kinds.items() if kind == "buffer")
+
+    def _owner(self, path: tuple[str, ...]) -> tuple[Module, str]:
+        owner: Module = self
+        for name in path[:-1]:
+            if name not in owner._module_names:
+                setattr(owner, name, _Part())
+            owner = owner.__dict__[name]
+        return owner, path[-1]
+
+    def forward(self, *inputs: Any) -> Any:
+        values: dict[str, Any] = {"": None, **self._constants}
+        for name, owner, attribute in self._places:
+            values[name] = owner.__dict__[attribute]
+        if len(inputs) != len(self._inputs):
+            names = ", ".join(self.input_names)
+            raise TypeError(f"[onnx] got {len(inputs)} inputs; expected {len(self._inputs)}: {names}")
+        for given, (name, dtype, shape) in zip(inputs, self._inputs, strict=True):
+            values[name] = _checked(name, given, dtype, shape)
+        for node, unused in zip(self.nodes, self._unused, strict=True):
+            results = self._results(node, [values[name] for name in node.inputs])
+            for name, value in zip(node.outputs, results, strict=False):
+                values[name] = value
+            values[""] = None
+            for name in unused:
+                del values[name]
+        found = tuple([tensor_of(values[name]) for name in self.output_names])
+        return found[0] if len(found) == 1 else found
+
+    def _results(self, node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+        operator = node.operator
+        places = _STATISTICS.get(node.op, ())
+        owned = bool(places) and all(node.inputs[i] in self._buffers_of_graph for i in places)
+        asked = {"training": self.training, "outputs": len(node.outputs), "owned": owned}
+        more = {name: asked[name] for name in operator.asks}
+        try:
+            result = operator.function(*inputs, **node.settings, **more)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            where = f" '{node.name}'" if node.name else ""
+            raise ValueError(f"[onnx] node{where} of type {node.op}: {error}") from error
+        results = result if isinstance(result, tuple) else (result,)
+        if len(results) < len(node.outputs):
+            raise ValueError(
+                f"[onnx] node '{node.name}' of type {node.op} has {len(results)} results; expected "
+                f"{len(node.outputs)}"
+            )
+        return results
+
+    def __repr__(self) -> str:
+        counts = Counter(node.op for node in self.nodes).most_common()
+        operators = ", ".join(f"{count} {op}" for op, count in counts)
+        return f"OnnxModule({', '.join(self.input_names)} -> {', '.join(self.output_names)}; {operators})"
+
+
+class _Part(Module):
+    """A part of the names of parameters."""
+
+
+def _checked(name: str, given: Any, dtype: Any, shape: list[int | None] | None) -> Any:
+    """The input, as what the file declares."""
+    if not isinstance(given, (Tensor, np.ndarray)):
+        given = np.asarray(given, dtype)
+    value = given
+    found = raw(value)
+    if found.dtype != dtype and not {found.dtype, dtype} <= FLOATS:  # after module.double() floats may differ
+        if not {found.dtype.kind, dtype.kind} <= {"i", "u"}:
+            raise TypeError(f"[onnx] got input '{name}' of dtype {found.dtype}; expected {dtype}")
+        value = value.to(dtype) if isinstance(value, Tensor) else value.astype(dtype)
+    sizes = shape_of(value)
+    fits = shape is None or len(shape) == len(sizes)
+    if shape is not None and fits:
+        fits = all(wanted in (None, n) for wanted, n in zip(shape, sizes, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if n is None else str(n) for n in shape or ())
+        raise ValueError(f"[onnx] got input '{name}' of shape {sizes}; expected ({wanted})")
+    return value if isinstance(value, Tensor) or value.dtype.kind not in "biuf" else tensor_of(value)
+
+
+def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
+    """For each initializer that is no constant: "parameter" or "buffer"."""
+    roles: dict[str, set[str]] = {name: set() for name in graph.initializers}
+    for node in graph.nodes:
+        for place, name in enumerate(node.inputs):
+            if name in roles:
+                setting = place in _SETTINGS.get(node.op, ())
+                statistic = place in _STATISTICS.get(node.op, ())
+                roles[name].add("setting" if setting else "buffer" if statistic else "parameter")
+    kinds = {}
+    for name, array in graph.initializers.items():
+        if array.dtype not in FLOATS or not roles[name] - {"setting"}:
+            continue
+        if name in buffers or roles[name] == {"buffer"}:
+            kinds[name] = "buffer"
+        elif array.ndim or name in buffers:
+            kinds[name] = "parameter"
+    return kinds
+
+
+def _paths(names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Names with dots as paths; one that cannot be a path gets "_" for its dots."""
+    paths = {name: tuple(name.split(".")) for name in names}
+    inner = {path[:i] for path in paths.values() for i in range(1, len(path))}
+    taken = set()
+    for name, path in paths.items():
+        if "" in path or path in inner or _RESERVED & set(path):
+            flat = name.replace(".", "_") or "_"
+            while (flat,) in paths.values() or flat in taken or flat in _RESERVED or (flat,) in inner:
+                flat += "_"
+            taken.add(flat)
+            paths[name] = (flat,)
+    return paths
+
+
+def _last_uses(graph: Graph) -> list[list[str]]:
+    """For each node: the values that no later node uses."""
+    kept, unused = {"", *graph.outputs}, []
+    for node in reversed(graph.nodes):
+        names = dict.fromkeys((*node.inputs, *node.outputs))
+        unused.append([name for name in names if name not in kept])
+        kept.update(names)
+    return unused[::-1]

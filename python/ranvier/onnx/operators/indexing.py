@@ -1,0 +1,225 @@
+"""Elements chosen and replaced by their places."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.onnx.registry import operator
+from ranvier.onnx.values import FLOATS, array_of, axis_of, by_numpy, ints, like, raw, shape_of, tensor_of
+
+
+def _places(name: str, index: Any, size: int) -> Any:
+    """The index; ValueError where one is out of range."""
+    found = raw(index)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"[onnx {name}] got indices of {found.dtype}; expected integers")
+    if not isinstance(index, Tensor) and found.size and not -size <= found.min() <= found.max() < size:
+        raise ValueError(
+            f"[onnx {name}] got indices {found.min()} to {found.max()} for an axis of length {size}"
+        )
+    return index if found.dtype == np.int64 or isinstance(index, Tensor) else found.astype(np.int64)
+
+
+@operator("Gather")
+def gather(x: Any, index: Any, *, axis: int = 0) -> Any:
+    """x[.., index, ..]: the dimensions of index take the place of the axis."""
+    at = axis_of("Gather", axis, raw(x).ndim)
+    index = _places("Gather", index, shape_of(x)[at])
+    if not isinstance(x, Tensor) and not isinstance(index, Tensor):
+        return np.take(x, index, at)
+    if not isinstance(index, Tensor) and index.ndim == 0:
+        return ops.select(x, at, int(index))
+    return tensor_of(x)[((slice(None),) * at + (tensor_of(index),))]
+
+
+@operator("GatherElements")
+def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
+    at = axis_of("GatherElements", axis, raw(x).ndim)
+    index = _places("GatherElements", index, shape_of(x)[at])
+    if not isinstance(x, Tensor) and not isinstance(index, Tensor):
+        part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(shape_of(index)))
+        return np.take_along_axis(x[part], index, at)
+    return ops.gather(tensor_of(x), at, tensor_of(index))
+
+
+@operator("GatherND")
+def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
+    found = array_of(index)
+    shape = shape_of(x)
+    depth = found.shape[-1] if found.ndim else 0
+    fits = found.ndim > batch_dims >= 0 and batch_dims + depth <= len(shape)
+    if not fits or found.shape[:batch_dims] != shape[:batch_dims]:
+        raise ValueError(f"[onnx GatherND] got indices of shape {found.shape} for a value of shape {shape}")
+    lead = np.indices(found.shape[:batch_dims], sparse=True) if batch_dims else ()
+    extra = (1,) * (found.ndim - 1 - batch_dims)
+    before = tuple(i.reshape(i.shape + extra) for i in lead)
+    key = (*before, *(found[..., i] for i in range(depth)))
+    _check_all("GatherND", key, shape)
+    return x[tuple(map(tensor_of, key))] if isinstance(x, Tensor) else x[key]
+
+
+def _check_all(name: str, key: Any, shape: tuple[int, ...]) -> None:
+    for places, size in zip(key, shape, strict=False):
+        if places.size and not -size <= places.min() <= places.max() < size:
+            raise ValueError(f"[onnx {name}] got an index out of range for an axis of length {size}")
+
+
+@operator("Scatter")
+def scatter(x: Any, index: Any, updates: Any, *, axis: int = 0) -> Any:
+    return scatter_elements(x, index, updates, axis=axis)
+
+
+@operator("ScatterElements")
+def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reduction: str = "none") -> Any:
+    at = axis_of("ScatterElements", axis, raw(x).ndim)
+    places = array_of(_places("ScatterElements", index, shape_of(x)[at]))
+    if places.shape != shape_of(updates):
+        raise ValueError(
+            f"[onnx ScatterElements] got indices of shape {places.shape} and updates of shape "
+            f"{shape_of(updates)}; expected the same shape"
+        )
+    places = np.where(places < 0, places + shape_of(x)[at], places)
+    key: list[Any] = list(np.indices(places.shape, sparse=True))
+    key[at] = places
+    return _put(x, tuple(key), updates, reduction)
+
+
+@operator("ScatterND")
+def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> Any:
+    found = array_of(index)
+    depth = found.shape[-1] if found.ndim else 0
+    shape = shape_of(x)
+    if depth > len(shape) or shape_of(updates) != found.shape[:-1] + shape[depth:]:
+        raise ValueError(
+            f"[onnx ScatterND] got indices of shape {found.shape} and updates of shape {shape_of(updates)} "
+            f"for a value of shape {shape}"
+        )
+    key = tuple(found[..., i] for i in range(depth))
+    _check_all("ScatterND", key, shape)
+    return _put(x, key, updates, reduction)
+
+
+_REDUCTIONS: dict[str, Any] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
+    """x with updates at some places; with gradients for reductions "none" and "add"."""
+    if reduction != "none" and reduction not in _REDUCTIONS:
+        raise ValueError(f"[onnx Scatter] got reduction {reduction!r}")
+    if isinstance(x, Tensor) and x.dtype in FLOATS and reduction in ("none", "add"):
+        flat = np.arange(math.prod(shape_of(x))).reshape(shape_of(x))[key].reshape(-1)
+        values = ops.reshape(tensor_of(updates), -1)
+        whole = ops.reshape(x, -1)
+        function = ops.scatter if reduction == "none" else ops.scatter_add
+        return ops.reshape(function(whole, 0, tensor_of(flat), values), shape_of(x))
+    if any(getattr(v, "requires_grad", False) for v in (x, updates)):
+        raise TypeError(f"[onnx Scatter] got reduction {reduction!r} where a gradient is required")
+
+    def written(a: Any, u: Any) -> Any:
+        y = np.array(a)
+        if reduction == "none":
+            y[key] = u
+        else:
+            _REDUCTIONS[reduction].at(y, key, u)
+        return y
+
+    return by_numpy(written, x, updates)
+
+
+@operator("OneHot")
+def one_hot(index: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
+    (count,) = array_of(depth).reshape(-1).astype(np.int64).tolist()
+    if count < 0 or count > 2**31:
+        raise ValueError(f"[onnx OneHot] got depth {count}")
+    at = axis_of("OneHot", axis, raw(index).ndim + 1)
+
+    def rows(i: Any, both: Any) -> Any:
+        hot = np.expand_dims(np.mod(i, count), at) == np.arange(count).reshape(
+            [-1 if d == at else 1 for d in range(i.ndim + 1)]
+        )
+        inside = np.expand_dims((i >= -count) & (i < count), at)
+        return np.where(hot & inside, both[1], both[0]).astype(both.dtype)
+
+    return by_numpy(rows, index, values)
+
+
+@operator("NonZero")
+def nonzero(x: Any) -> Any:
+    return like((x,), np.array(np.nonzero(np.atleast_1d(array_of(x))), np.int64))
+
+
+@operator("Compress")
+def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
+    chosen = array_of(condition)
+    value = x
+    if axis is None:
+        value = ops.reshape(x, -1) if isinstance(x, Tensor) else x.reshape(-1)
+    at = axis_of("Compress", axis or 0, raw(value).ndim)
+    places = np.flatnonzero(chosen)
+    if places.size and places[-1] >= shape_of(value)[at]:
+        raise ValueError(f"[onnx Compress] got {chosen.size} conditions for an axis of {shape_of(value)[at]}")
+    return (
+        ops.index_select(value, at, tensor_of(places))
+        if isinstance(x, Tensor)
+        else np.take(value, places, at)
+    )
+
+
+@operator("ReverseSequence")
+def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
+    """The first lengths[n] steps of each sequence, reversed."""
+    shape = shape_of(x)
+    given = np.array(ints(lengths))
+    if {batch_axis, time_axis} != {0, 1} or len(shape) < 2 or len(given) != shape[batch_axis]:
+        raise ValueError(
+            f"[onnx ReverseSequence] got lengths of shape {given.shape} for a value of shape {shape}"
+        )
+    if given.size and not 0 <= given.min() <= given.max() <= shape[time_axis]:
+        raise ValueError(f"[onnx ReverseSequence] got lengths {given.tolist()} for {shape[time_axis]} steps")
+    steps = np.arange(shape[time_axis])
+    order = np.where(steps < given[:, None], given[:, None] - 1 - steps, steps)  # (batch, time)
+    rows = np.arange(shape[batch_axis])[:, None]
+    key = (rows, order) if batch_axis == 0 else (order.T, rows.T)
+    return x[tuple(map(tensor_of, key))] if isinstance(x, Tensor) else x[key]
+
+
+@operator("TensorScatter")
+def tensor_scatter(x: Any, update: Any, start: Any = None, *, axis: int = -2, mode: str = "linear") -> Any:
+    """x with update written along an axis from start[n] on, for each sample n."""
+    shape, new = shape_of(x), shape_of(update)
+    at = axis_of("TensorScatter", axis, len(shape))
+    first = np.zeros(shape[0], np.int64) if start is None else array_of(start)
+    places = first[:, None] + np.arange(new[at])
+    if mode == "circular":
+        places %= shape[at]
+    elif places.size and not 0 <= places.min() <= places.max() < shape[at]:
+        raise ValueError(f"[onnx TensorScatter] got places up to {places.max()} for an axis of {shape[at]}")
+    key: list[Any] = list(np.indices(new, sparse=True))
+    key[at] = places.reshape(len(first), *(-1 if d == at else 1 for d in range(1, len(shape))))
+    return _put(x, tuple(np.broadcast_arrays(*key)), update, "none")
+
+
+@operator("Unique")
+def unique(x: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
+    found = array_of(x)
+    values, first, inverse, counts = np.unique(
+        found, return_index=True, return_inverse=True, return_counts=True, axis=axis
+    )
+    inverse = inverse.reshape(-1)
+    if not sorted:
+        order = np.argsort(first, kind="stable")
+        values = np.take(values, order, 0 if axis is None else axis)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        first, inverse, counts = first[order], rank[inverse], counts[order]
+    return tuple(map(tensor_of, (values, first, inverse, counts)))

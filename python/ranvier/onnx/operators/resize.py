@@ -1,0 +1,227 @@
+"""Resize and Upsample: images at other sizes.
+
+Each axis is one product with a matrix of weights, which NumPy makes from the sizes; the cases that the
+library's own kernel has are computed by that.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.onnx.registry import operator
+from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_of
+
+
+@operator("Upsample")
+def upsample_by_attribute(x: Any, *, scales: Any, mode: str = "nearest") -> Any:
+    return resize_10(x, np.array(scales, np.float32), mode=mode)
+
+
+@operator("Upsample", since=9)
+def upsample(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
+    return resize_10(x, scales, mode=mode)
+
+
+@operator("Resize", since=10)
+def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
+    settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return resize(x, None, scales, None, mode=mode, **settings)
+
+
+@operator("Resize", since=11)
+def resize(
+    x: Any,
+    roi: Any = None,
+    scales: Any = None,
+    sizes: Any = None,
+    *,
+    antialias: int = 0,
+    axes: Any = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    keep_aspect_ratio_policy: str = "stretch",
+    mode: str = "nearest",
+    nearest_mode: str = "round_prefer_floor",
+) -> Any:
+    shape = shape_of(x)
+    chosen = list(range(len(shape))) if axes is None else [a % len(shape) for a in axes]
+    factors, outs = _sizes(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
+    how = coordinate_transformation_mode
+    window = (
+        array_of(roi).astype(np.float64).tolist() if how == "tf_crop_and_resize" and roi is not None else None
+    )
+    kernel = _own_kernel(
+        x,
+        chosen,
+        factors,
+        outs,
+        sizes is not None,
+        how,
+        mode,
+        nearest_mode,
+        cubic_coeff_a,
+        exclude_outside or antialias,
+    )
+    if kernel is not None:
+        return in_float(lambda x: ops.interpolate(x, outs[2:], None, *kernel), x)
+
+    def of_tensors(x: Tensor) -> Any:
+        for i, axis in enumerate(chosen):
+            n, out, factor = shape[axis], outs[axis], factors[i]
+            part = (0.0, 1.0) if window is None else (window[i], window[i + len(chosen)])
+            if out == n and factor == 1 and part == (0.0, 1.0):
+                continue
+            places = _coordinates(how, n, out, factor, part)
+            weights = _weights(
+                places,
+                n,
+                mode,
+                nearest_mode,
+                cubic_coeff_a,
+                bool(exclude_outside),
+                factor if antialias else 1.0,
+            )
+            outside = (places < 0) | (places > n - 1) if how == "tf_crop_and_resize" else None
+            x = _along(x, axis, weights, outside, extrapolation_value)
+        return x
+
+    return in_float(of_tensors, x)
+
+
+def _sizes(
+    shape: Any, chosen: list[int], scales: Any, sizes: Any, policy: str
+) -> tuple[list[float], tuple[int, ...]]:
+    """The factor of each chosen axis, and the sizes of all axes."""
+    outs = list(shape)
+    given = None if scales is None or not raw(scales).size else array_of(scales).astype(np.float64)
+    if given is not None:
+        factors = given.reshape(-1).tolist()
+        wanted = [math.floor(shape[a] * f) for a, f in zip(chosen, factors, strict=False)]
+    elif sizes is not None:
+        wanted = list(ints(sizes))
+        factors = [w / shape[a] if shape[a] else 1.0 for a, w in zip(chosen, wanted, strict=False)]
+        if policy in ("not_larger", "not_smaller"):
+            factor = min(factors) if policy == "not_larger" else max(factors)
+            factors = [factor] * len(factors)
+            wanted = [math.floor(shape[a] * factor + 0.5) for a in chosen]
+    else:
+        raise ValueError("[onnx Resize] got neither scales nor sizes")
+    if (
+        len(factors) != len(chosen)
+        or not all(math.isfinite(f) and f > 0 for f in factors)
+        or max(wanted, default=1) > 2**31
+    ):
+        raise ValueError(f"[onnx Resize] got factors {factors} for {len(chosen)} axes")
+    for a, w in zip(chosen, wanted, strict=True):
+        outs[a] = w
+    return factors, tuple(outs)
+
+
+def _own_kernel(
+    x: Any,
+    chosen: Any,
+    factors: Any,
+    outs: Any,
+    by_size: bool,
+    how: str,
+    mode: str,
+    nearest: str,
+    a: float,
+    special: int,
+) -> Any:
+    """(mode, align_corners) of ops.interpolate, where it computes the same."""
+    shape = shape_of(x)
+    exact = all(
+        o == n * f
+        for o, n, f in zip([outs[c] for c in chosen], [shape[c] for c in chosen], factors, strict=True)
+    )
+    if (
+        special
+        or len(shape) not in (3, 4)
+        or outs[:2] != shape[:2]
+        or min(shape) < 1
+        or min(outs) < 1
+        or not exact
+    ):
+        return None
+    if mode == "nearest":
+        return ("nearest", None) if (how, nearest) == ("asymmetric", "floor") else None
+    corners = {"half_pixel": False, "align_corners": True}.get(how)
+    if corners is None or (mode == "cubic" and (a != -0.75 or len(shape) == 3)):
+        return None
+    return ("bicubic" if mode == "cubic" else "linear" if len(shape) == 3 else "bilinear", corners)
+
+
+def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, float]) -> Any:
+    """The place in the input of each output element."""
+    o = np.arange(out, dtype=np.float64)
+    if how == "half_pixel":
+        return (o + 0.5) / scale - 0.5
+    if how == "half_pixel_symmetric":
+        shift = n / 2 * (1 - out / (scale * n))
+        return shift + (o + 0.5) / scale - 0.5
+    if how == "pytorch_half_pixel":
+        return (o + 0.5) / scale - 0.5 if out > 1 else o * 0 - 0.5
+    if how == "align_corners":
+        length = scale * n
+        return o * (n - 1) / (length - 1) if length > 1 else o * 0
+    if how == "asymmetric":
+        return o / scale
+    if how == "tf_half_pixel_for_nn":
+        return (o + 0.5) / scale
+    if how == "tf_crop_and_resize":
+        first, last = part
+        if out > 1:
+            return first * (n - 1) + o * (last - first) * (n - 1) / (out - 1)
+        return o * 0 + 0.5 * (first + last) * (n - 1)
+    raise ValueError(f"[onnx Resize] got coordinate_transformation_mode {how!r}")
+
+
+def _weights(places: Any, n: int, mode: str, nearest: str, a: float, exclude: bool, scale: float) -> Any:
+    """(out, n): the share of each input element in each output element."""
+    if mode == "nearest":
+        rounding: Any = {
+            "floor": np.floor,
+            "ceil": np.ceil,
+            "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+            "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+        }[nearest]
+        chosen = rounding(places)[:, None]
+        return (np.clip(chosen, 0, n - 1) == np.arange(n)).astype(np.float64)
+    if mode not in ("linear", "cubic"):
+        raise ValueError(f"[onnx Resize] got mode {mode!r}")
+    reach, narrow = (1, min(scale, 1.0)) if mode == "linear" else (2, min(scale, 1.0))
+    wide = math.ceil(reach / narrow)
+    first = np.floor(places)[:, None]
+    around = first + np.arange(1 - wide, wide + 1)
+    distance = np.abs(places[:, None] - around) * narrow
+    if mode == "linear":
+        share = np.maximum(1 - distance, 0)
+    else:
+        near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+        far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+        share = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
+    if exclude:
+        share = np.where((around >= 0) & (around < n), share, 0)
+    share = share / share.sum(axis=1, keepdims=True)
+    weights = np.zeros((len(places), n))
+    rows = np.broadcast_to(np.arange(len(places))[:, None], around.shape)
+    np.add.at(weights, (rows, np.clip(around, 0, n - 1).astype(np.int64)), share)
+    return weights
+
+
+def _along(x: Tensor, axis: int, weights: Any, outside: Any, value: float) -> Tensor:
+    """The product with the weights along an axis."""
+    last = ops.movedim(x, axis, -1)
+    y = ops.movedim(ops.matmul(last, tensor_of(weights.T.astype(x.dtype))), -1, axis)
+    if outside is None or not outside.any():
+        return y
+    mask = outside.reshape([-1 if d == axis else 1 for d in range(x.ndim)])
+    return ops.where(tensor_of(np.broadcast_to(mask, y.shape)), tensor_of(np.full((), value, x.dtype)), y)

@@ -1,0 +1,370 @@
+"""The same elements in other shapes, shapes themselves, and constants."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.onnx.dtypes import dtype_of
+from ranvier.onnx.registry import operator
+from ranvier.onnx.values import (
+    array_of,
+    axis_of,
+    by_numpy,
+    in_float,
+    ints,
+    is_exact,
+    like,
+    raw,
+    shape_of,
+    tensor_of,
+)
+
+
+@operator("Reshape")
+def reshape_by_attribute(x: Any, *, shape: Any) -> Any:
+    return _reshaped(x, tuple(shape), False)
+
+
+@operator("Reshape", since=5)
+def reshape(x: Any, shape: Any, *, allowzero: int = 0) -> Any:
+    return _reshaped(x, ints(shape), bool(allowzero))
+
+
+def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
+    """0 copies the size of x at that place; -1 follows from the others."""
+    given = shape_of(x)
+    sizes = []
+    for i, n in enumerate(target):
+        if n == 0 and not allowzero:
+            if i >= len(given):
+                raise ValueError(f"[onnx Reshape] got shape {target} for a value of shape {given}")
+            n = given[i]
+        sizes.append(n)
+    known = math.prod(n for n in sizes if n != -1)
+    if sizes.count(-1) > 1 or any(n < -1 for n in sizes) or (-1 in sizes and not known):
+        raise ValueError(f"[onnx Reshape] got shape {target} for a value of shape {given}")
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = math.prod(given) // known
+    if math.prod(sizes) != math.prod(given):
+        raise ValueError(
+            f"[onnx Reshape] got shape {target} for a value of shape {given}; expected as many elements"
+        )
+    return _shaped(x, tuple(sizes))
+
+
+def _shaped(x: Any, sizes: tuple[int, ...]) -> Any:
+    return ops.reshape(x, sizes) if isinstance(x, Tensor) else x.reshape(sizes)
+
+
+@operator("Flatten")
+def flatten(x: Any, *, axis: int = 1) -> Any:
+    shape = shape_of(x)
+    if not -len(shape) <= axis <= len(shape):
+        raise ValueError(f"[onnx Flatten] got axis {axis} for a value of shape {shape}")
+    at = axis + len(shape) if axis < 0 else axis
+    return _shaped(x, (math.prod(shape[:at]), math.prod(shape[at:])))
+
+
+@operator("Transpose")
+def transpose(x: Any, *, perm: Any = None) -> Any:
+    order = tuple(perm) if perm is not None else tuple(range(raw(x).ndim))[::-1]
+    if sorted(order) != list(range(raw(x).ndim)):
+        raise ValueError(f"[onnx Transpose] got perm {order} for {raw(x).ndim} dimensions")
+    return ops.permute(x, order) if isinstance(x, Tensor) else x.transpose(order)
+
+
+@operator("Squeeze")
+def squeeze_by_attribute(x: Any, *, axes: Any = None) -> Any:
+    return _squeezed(x, axes)
+
+
+@operator("Squeeze", since=13)
+def squeeze(x: Any, axes: Any = None) -> Any:
+    return _squeezed(x, None if axes is None else ints(axes))
+
+
+def _squeezed(x: Any, axes: Any) -> Any:
+    shape = shape_of(x)
+    if axes is None:
+        dropped = {i for i, n in enumerate(shape) if n == 1}
+    else:
+        dropped = {axis_of("Squeeze", a, len(shape)) for a in axes}
+    if any(shape[i] != 1 for i in dropped):
+        raise ValueError(f"[onnx Squeeze] got axes {axes} for a value of shape {shape}; expected sizes of 1")
+    return _shaped(x, tuple(n for i, n in enumerate(shape) if i not in dropped))
+
+
+@operator("Unsqueeze")
+def unsqueeze_by_attribute(x: Any, *, axes: Any) -> Any:
+    return _unsqueezed(x, axes)
+
+
+@operator("Unsqueeze", since=13)
+def unsqueeze(x: Any, axes: Any) -> Any:
+    return _unsqueezed(x, ints(axes))
+
+
+def _unsqueezed(x: Any, axes: Any) -> Any:
+    ndim = raw(x).ndim + len(axes)
+    new = {axis_of("Unsqueeze", a, ndim) for a in axes}
+    if len(new) != len(axes):
+        raise ValueError(f"[onnx Unsqueeze] got axes {tuple(axes)}; expected each once")
+    old = iter(shape_of(x))
+    return _shaped(x, tuple(1 if i in new else next(old) for i in range(ndim)))
+
+
+@operator("Concat")
+def concat(*values: Any, axis: int = 1) -> Any:
+    if not any(isinstance(v, Tensor) for v in values):
+        return np.concatenate(values, axis)
+    return ops.cat([tensor_of(v) for v in values], axis)
+
+
+@operator("Split")
+def split_by_attribute(
+    x: Any, sizes: Any = None, *, axis: int = 0, split: Any = None, outputs: int = 1
+) -> Any:
+    given = split if sizes is None else ints(sizes)
+    return _split(x, given, axis, outputs)
+
+
+@operator("Split", since=13)
+def split(x: Any, sizes: Any = None, *, axis: int = 0, num_outputs: Any = None, outputs: int = 1) -> Any:
+    return _split(x, None if sizes is None else ints(sizes), axis, num_outputs or outputs)
+
+
+def _split(x: Any, sizes: Any, axis: int, parts: int) -> Any:
+    at = axis_of("Split", axis, raw(x).ndim)
+    n = shape_of(x)[at]
+    if sizes is None:
+        each = -(-n // parts)
+        sizes = [max(0, min(each, n - i * each)) for i in range(parts)]
+    if sum(sizes) != n or min(sizes, default=0) < 0:
+        raise ValueError(f"[onnx Split] got sizes {tuple(sizes)} for an axis of length {n}")
+    if isinstance(x, Tensor):
+        return ops.split(x, list(sizes), at)
+    return tuple(np.split(x, np.cumsum(sizes)[:-1], at))
+
+
+@operator("Slice")
+def slice_by_attribute(x: Any, *, starts: Any, ends: Any, axes: Any = None) -> Any:
+    return _sliced(x, starts, ends, axes, None)
+
+
+@operator("Slice", since=10)
+def slice_(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
+    return _sliced(x, *[None if v is None else ints(v) for v in (starts, ends, axes, steps)])
+
+
+def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+    shape = shape_of(x)
+    axes = range(len(starts)) if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise ValueError(f"[onnx Slice] got starts {starts}, ends {ends}, axes {axes}, steps {steps}")
+    key, flipped = [slice(None)] * len(shape), []
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        at = axis_of("Slice", axis, len(shape))
+        n = shape[at]
+        if step < 0:  # numpy's end before the first element is None
+            end = None if end < -n else end
+            chosen = range(n)[slice(start, end, step)]
+            flipped.append(at)
+            key[at] = slice(chosen[-1], chosen[0] + 1, -step) if len(chosen) else slice(0, 0)
+        else:
+            key[at] = slice(*slice(start, end, step).indices(n))
+    y = x[tuple(key)]
+    if not flipped:
+        return y
+    return ops.flip(y, tuple(flipped)) if isinstance(x, Tensor) else np.flip(y, tuple(flipped))
+
+
+@operator("Expand")
+def expand(x: Any, shape: Any) -> Any:
+    target = _common("Expand", shape_of(x), ints(shape))
+    return ops.expand(x, target) if isinstance(x, Tensor) else np.broadcast_to(x, target)
+
+
+def _common(name: str, given: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(given, target)
+    except ValueError:
+        raise ValueError(f"[onnx {name}] got shape {target} for a value of shape {given}") from None
+
+
+@operator("Tile")
+def tile_byaxis_of(x: Any, tiles: Any, axis: Any) -> Any:
+    counts = [1] * raw(x).ndim
+    counts[ints(axis)[0]] = ints(tiles)[0]
+    return _tiled(x, tuple(counts))
+
+
+@operator("Tile", since=6)
+def tile(x: Any, repeats: Any) -> Any:
+    return _tiled(x, ints(repeats))
+
+
+def _tiled(x: Any, counts: tuple[int, ...]) -> Any:
+    if len(counts) != raw(x).ndim or min(counts, default=1) < 0:
+        raise ValueError(f"[onnx Tile] got repeats {counts} for a value of shape {shape_of(x)}")
+    return ops.tile(x, counts) if isinstance(x, Tensor) else np.tile(x, counts)
+
+
+@operator("Shape")
+def shape(x: Any, *, start: int = 0, end: int | None = None) -> Any:
+    return np.array(shape_of(x)[start:end], np.int64)
+
+
+@operator("Size")
+def size(x: Any) -> Any:
+    return np.array(math.prod(shape_of(x)), np.int64)
+
+
+@operator("Constant")
+def constant(
+    *,
+    value: Any = None,
+    value_float: Any = None,
+    value_floats: Any = None,
+    value_int: Any = None,
+    value_ints: Any = None,
+) -> Any:
+    for given, dtype in (
+        (value_float, np.float32),
+        (value_floats, np.float32),
+        (value_int, np.int64),
+        (value_ints, np.int64),
+    ):
+        if given is not None:
+            return np.array(given, dtype)
+    if not isinstance(value, np.ndarray):
+        raise ValueError("[onnx Constant] got no value of numbers")
+    return value
+
+
+@operator("ConstantOfShape")
+def constant_of_shape(shape: Any, *, value: Any = None) -> Any:
+    sizes = ints(shape)
+    if min(sizes, default=0) < 0 or math.prod(sizes) > 2**40:
+        raise ValueError(f"[onnx ConstantOfShape] got shape {sizes}; expected sizes of 0 to 2^40 elements")
+    number = np.zeros((), np.float32) if value is None else np.asarray(value).reshape(())
+    return np.broadcast_to(number, sizes)  # one number in memory
+
+
+@operator("Range")
+def range_(start: Any, limit: Any, delta: Any) -> Any:
+    first, last, step = (array_of(v).reshape(()) for v in (start, limit, delta))
+    steps = (last.item() - first.item()) / step.item() if step else math.inf
+    if not steps < 2**40:
+        raise ValueError(f"[onnx Range] got start {first}, limit {last} and delta {step}")
+    count = max(0, math.ceil(steps))
+    return like((start, limit, delta), (first + np.arange(count) * step).astype(first.dtype))
+
+
+@operator("EyeLike")
+def eye_like(x: Any, *, dtype: int | None = None, k: int = 0) -> Any:
+    shape = shape_of(x)
+    if len(shape) != 2:
+        raise ValueError(f"[onnx EyeLike] got a value of shape {shape}; expected two dimensions")
+    return np.eye(*shape, k, dtype=raw(x).dtype if dtype is None else dtype_of(dtype))
+
+
+@operator("Trilu")
+def trilu(x: Any, k: Any = None, *, upper: int = 1) -> Any:
+    shift = 0 if k is None else int(array_of(k).reshape(()))
+    shift = max(-(2**31), min(2**31, shift))
+    if isinstance(x, Tensor) and not is_exact(x.dtype):
+        return (ops.triu if upper else ops.tril)(x, shift)
+    return by_numpy(lambda a: (np.triu if upper else np.tril)(a, shift), x)
+
+
+def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
+    shape = shape_of(x)
+    if len(shape) != 4 or blocksize < 1:
+        raise ValueError(f"[onnx {name}] got a value of shape {shape} and blocksize {blocksize}")
+    n, c, h, w = shape
+    return n, c, h, w
+
+
+@operator("DepthToSpace")
+def depth_to_space(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
+    n, c, h, w = _blocks("DepthToSpace", x, blocksize)
+    b, rest = blocksize, c // blocksize**2
+    split, order = ((n, b, b, rest, h, w), (0, 3, 4, 1, 5, 2))
+    if mode == "CRD":
+        split, order = ((n, rest, b, b, h, w), (0, 1, 4, 2, 5, 3))
+    return reshape(transpose(_reshaped(x, split, True), perm=order), np.array((n, rest, h * b, w * b)))
+
+
+@operator("SpaceToDepth")
+def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
+    n, c, h, w = _blocks("SpaceToDepth", x, blocksize)
+    b = blocksize
+    y = _reshaped(x, (n, c, h // b, b, w // b, b), True)
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    return reshape(transpose(y, perm=order), np.array((n, c * b * b, h // b, w // b)))
+
+
+@operator("Pad")
+def pad_by_attribute(x: Any, *, pads: Any, mode: str = "constant", value: float = 0.0) -> Any:
+    return padded(x, tuple(pads), mode, value)
+
+
+@operator("Pad", since=11)
+def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
+    sizes, ndim = ints(pads), raw(x).ndim
+    if axes is not None:
+        chosen = [axis_of("Pad", a, ndim) for a in ints(axes)]
+        spread = [0] * (2 * ndim)
+        for i, a in enumerate(chosen):
+            spread[a], spread[a + ndim] = sizes[i], sizes[i + len(chosen)]
+        sizes = tuple(spread)
+    number = 0 if value is None else array_of(value).reshape(()).item()
+    return padded(x, sizes, mode, number)
+
+
+def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0) -> Any:
+    """x with values around it; pads: those before each axis, then those after. Negative ones crop."""
+    shape = shape_of(x)
+    ndim = len(shape)
+    if len(pads) != 2 * ndim or mode not in ("constant", "reflect", "edge", "wrap"):
+        raise ValueError(f"[onnx Pad] got pads {pads} and mode {mode!r} for a value of shape {shape}")
+    pairs = list(zip(pads[:ndim], pads[ndim:], strict=True))
+    if not any(pads):
+        return x
+    if any(n + a + b < 0 for n, (a, b) in zip(shape, pairs, strict=True)):
+        raise ValueError(f"[onnx Pad] got pads {pads} for a value of shape {shape}")
+    if isinstance(x, Tensor) and not is_exact(x.dtype) and mode == "constant":
+        backwards = [size for pair in pairs[::-1] for size in pair]
+        return in_float(lambda x: ops.pad(x, backwards, "constant", value), x)
+    for axis, (before, after) in enumerate(pairs):
+        if before or after:
+            x = _padded_along(x, axis, before, after, mode, value)
+    return x
+
+
+def _padded_along(x: Any, axis: int, before: int, after: int, mode: str, value: Any) -> Any:
+    n = shape_of(x)[axis]
+    if mode == "constant":
+        crop = (slice(None),) * axis + (slice(max(-before, 0), n - max(-after, 0)),)
+        widths = [(0, 0)] * raw(x).ndim
+        widths[axis] = (max(before, 0), max(after, 0))
+        return by_numpy(lambda a: np.pad(a[crop], widths, constant_values=value), x)
+    places = np.arange(-before, n + after)
+    if n == 0:
+        raise ValueError(f"[onnx Pad] got mode {mode!r} for an empty axis")
+    if mode == "edge":
+        places = places.clip(0, n - 1)
+    elif mode == "wrap":
+        places %= n
+    else:
+        period = max(2 * n - 2, 1)
+        places = np.abs((places + n - 1) % period - (n - 1)) if n > 1 else places * 0
+    if isinstance(x, Tensor):
+        return ops.index_select(x, axis, tensor_of(places))
+    return np.take(x, places, axis)

@@ -1,0 +1,56 @@
+"""The table of ONNX operators: name and first version -> function.
+
+A function gets the node's inputs (None for one that is left out) and its attributes as keyword arguments.
+It can also ask for ``training`` (whether the module trains), ``outputs`` (how many results are used) and
+``owned`` (whether the running statistics are buffers of the module).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Implementation = Callable[..., Any]
+
+ASKED = ("training", "outputs", "owned")
+
+
+class Operator(NamedTuple):
+    """One operator from one version of the operator set on.
+
+    settings: attributes that it takes. asks: which of ASKED it gets.
+    """
+
+    name: str
+    since: int
+    function: Implementation
+    settings: frozenset[str]
+    asks: tuple[str, ...]
+
+
+OPERATORS: dict[str, list[Operator]] = {}
+"""By name; the newest first."""
+
+IGNORED = frozenset({"consumed_inputs"})
+"""Attributes of very old versions without a meaning for the result."""
+
+
+def operator(name: str, since: int = 1) -> Callable[[Implementation], Implementation]:
+    """Registers the implementation of an operator, valid from a version of the operator set on."""
+
+    def register(function: Implementation) -> Implementation:
+        names = inspect.signature(function).parameters.values()
+        settings = {p.name for p in names if p.kind is p.KEYWORD_ONLY}
+        asks = tuple(name for name in ASKED if name in settings)
+        found = OPERATORS.setdefault(name, [])
+        found.append(Operator(name, since, function, frozenset(settings.difference(ASKED)), asks))
+        found.sort(key=lambda one: -one.since)
+        return function
+
+    return register
+
+
+def find(name: str, version: int) -> Operator | None:
+    """The implementation for a version of the operator set, or None."""
+    return next((one for one in OPERATORS.get(name, ()) if one.since <= version), None)

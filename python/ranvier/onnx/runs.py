@@ -1,0 +1,189 @@
+"""Runs of a model with the example inputs, with other values, and with other sizes of the dynamic axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier.nn as nn
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn.modes import mode_kept
+from ranvier.onnx.replaced import tracing
+from ranvier.onnx.tracing import Trace
+
+Array = np.ndarray[Any, Any]
+Axes = dict[int, dict[int, str]]  # of each input: axis -> name
+
+
+class Run(NamedTuple):
+    """The calls of one run, the arrays it got, its results, and the names of parameters and buffers."""
+
+    trace: Trace
+    inputs: list[Array]
+    outputs: list[Any]
+    weights: dict[str, Array]
+    buffers: set[str]
+
+
+class Modules:
+    """Finds the modules of a function while it runs, in evaluation mode; of a module all are known."""
+
+    def __init__(self, target: Any) -> None:
+        self.root = target if isinstance(target, nn.Module) else None
+        self.roots: dict[str, nn.Module] = {} if self.root is None else {"": self.root}
+
+    def enter(self, trace: Trace, module: nn.Module, modes: ExitStack) -> None:
+        """Before a module is called."""
+        known = any(module is one for root in self.roots.values() for one in root.modules())
+        if not known:
+            prefix = "" if not self.roots else f"{type(module).__name__.lower()}{len(self.roots)}"
+            self.roots[prefix] = module
+        if module.training:
+            modes.enter_context(mode_kept(module))
+            module.eval()
+        if not known:
+            self.register(trace)
+
+    def register(self, trace: Trace) -> tuple[dict[str, Array], set[str]]:
+        """Gives parameters and buffers their names."""
+        weights: dict[str, Array] = {}
+        buffers = set()
+        for prefix, root in self.roots.items():
+            for name, tensor in (*root.named_parameters(prefix), *root.named_buffers(prefix)):
+                value = trace.value(tensor)
+                if value is None or not value.name:
+                    trace.name(tensor, name)
+                    trace.weights.add(name)
+                    weights[name] = tensor._array
+                    if not isinstance(tensor, nn.Parameter):
+                        buffers.add(name)
+        return weights, buffers
+
+
+def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
+    """One traced run with these arrays in the places of the example's."""
+    with ExitStack() as modes:
+        trace = Trace(lambda module: modules.enter(trace, module, modes))
+        tensors = [wrap(np.array(a)) for a in arrays]
+        for i, tensor in enumerate(tensors):
+            trace.name(tensor, f"input {i}")
+        modules.register(trace)
+        with tracing(trace):
+            result = target(*filled(example, iter(tensors)))
+    weights, buffers = modules.register(Trace())
+    outputs = [(trace.value(t), np.array(t._array)) for t in flat(result, "result")]
+    return Run(trace, arrays, outputs, weights, buffers)
+
+
+def flat(value: Any, what: str) -> Iterator[Tensor]:
+    """The Tensors of nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from flat(item, what)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from flat(item, what)
+    elif value is not None:
+        raise TypeError(f"[onnx.export] got a {what} of type {type(value).__name__}; expected tensors")
+
+
+def filled(form: Any, tensors: Iterator[Tensor]) -> Any:
+    """The form with tensors in the places of its tensors and arrays."""
+    if isinstance(form, (Tensor, np.ndarray)):
+        return next(tensors)
+    if isinstance(form, (tuple, list)):
+        items = [filled(item, tensors) for item in form]
+        return type(form)(items) if type(form) in (tuple, list) else type(form)(*items)
+    if isinstance(form, dict):
+        return {key: filled(item, tensors) for key, item in form.items()}
+    return form
+
+
+def arrays_of(form: Any, name: str = "") -> Iterator[tuple[str, Array]]:
+    """The arrays of the arguments, with names for the nested ones."""
+    if isinstance(form, Tensor):
+        yield name, form._array
+    elif isinstance(form, np.ndarray):
+        yield name, form
+    elif isinstance(form, (tuple, list)):
+        for i, item in enumerate(form):
+            yield from arrays_of(item, f"{name}_{i}")
+    elif isinstance(form, dict):
+        for key, item in form.items():
+            yield from arrays_of(item, f"{name}_{key}")
+
+
+def other_values(array: Array, seed: int) -> Array:
+    """Other numbers of the same kind: of integers and bools those that are there, of floats around them."""
+    rng = np.random.default_rng(seed)
+    if not array.size:
+        return array
+    drawn = rng.choice(array.reshape(-1), array.shape)
+    if array.dtype.kind != "f":
+        return drawn
+    drawn = drawn if array.any() else np.asarray(rng.random(array.shape))
+    return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
+
+
+def resized(array: Array, sizes: dict[int, int]) -> Array:
+    """The array with other sizes of some axes; its slices are repeated, or left out."""
+    for axis, size in sizes.items():
+        array = np.take(array, np.arange(size) % max(array.shape[axis], 1), axis)
+    return array
+
+
+def all_runs(
+    target: Any, modules: Modules, args: Any, arrays: list[Any], axes: Axes, symbols: list[str]
+) -> tuple[list[Run], list[tuple[int, ...]]]:
+    """The runs, and the size of each dynamic axis in each of them."""
+    base = {
+        s: next(arrays[i].shape[a] for i, of in axes.items() for a, n in of.items() if n == s)
+        for s in symbols
+    }
+
+    def once(sizes: dict[str, int], seed: int) -> Run:
+        inputs = []
+        for i, array in enumerate(arrays):
+            here = resized(array, {axis: sizes[s] for axis, s in axes.get(i, {}).items()})
+            inputs.append(other_values(here, seed + i) if seed else here)
+        return run(target, modules, args, inputs)
+
+    runs, used_sizes = [once(base, 0)], [base]
+    plans = [base] + [sizes for s in symbols for sizes in _other_sizes(base, s)]
+    if len(symbols) > 1:
+        plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
+    for seed, sizes in enumerate(plans, 1):
+        found, taken = _attempt(once, sizes, base, 100 * seed)
+        if [c.kind for c in found.trace.calls] != [c.kind for c in runs[0].trace.calls]:
+            what = f"of sizes {taken}" if taken != base else "with other values"
+            raise ValueError(
+                f"[onnx.export] the model computes other operations for inputs {what}; expected the same: a "
+                "graph has no branches that depend on them"
+            )
+        runs.append(found)
+        used_sizes.append(taken)
+    return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols]
+
+
+def _other_sizes(base: dict[str, int], symbol: str) -> list[dict[str, int]]:
+    return [{**base, symbol: base[symbol] + more} for more in (1, 3)]
+
+
+def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int], seed: int) -> tuple[Run, dict[str, int]]:
+    """The run; with smaller sizes, if the model does not take larger ones."""
+    try:
+        return once(sizes, seed), sizes
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        less = {s: max(1, 2 * base[s] - n) for s, n in sizes.items()}
+        if less not in (sizes, base):
+            try:
+                return once(less, seed), less
+            except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError):
+                pass
+        what = f"of sizes {sizes}" if sizes != base else "with other values"
+        raise ValueError(f"[onnx.export] the model fails for inputs {what}: {error}") from error

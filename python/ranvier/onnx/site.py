@@ -1,0 +1,237 @@
+"""Site: one call of a model, seen in several runs of it with inputs of other sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier.onnx.tracing import Call, Value
+from ranvier.onnx.writing import Writer
+
+Array = np.ndarray[Any, Any]
+
+
+class Sizes:
+    """Where the sizes of dynamic axes are found in the graph.
+
+    names: of the axes; values: for each the size in each run; sources: for each (input, axis).
+    """
+
+    def __init__(
+        self, names: list[str], values: list[tuple[int, ...]], sources: list[tuple[str, int]]
+    ) -> None:
+        self.names, self.values, self.sources = names, values, sources
+
+
+class Site:
+    """A call that is written. Its methods raise ValueError where a setting depends on a dynamic size."""
+
+    def __init__(self, writer: Writer, calls: Sequence[Call], names: dict[str, str], sizes: Sizes) -> None:
+        self.w, self.calls, self._names, self.sizes = writer, calls, names, sizes
+        self.kind, self.settings = calls[0].kind, calls[0].settings
+
+    # --- errors
+    def refuse(self, what: str, remedy: str = "") -> ValueError:
+        return ValueError(
+            f"[onnx.export] {self.kind} at {self.calls[0].where}: {what}" + (f"; {remedy}" if remedy else "")
+        )
+
+    def depends(self, what: str) -> ValueError:
+        axes = ", ".join(f"'{name}'" for name in self.sizes.names)
+        return self.refuse(
+            f"{what} depends on the size of a dynamic axis ({axes}) in a way that has no counterpart",
+            "leave that axis out of dynamic_axes",
+        )
+
+    # --- settings
+    def get(self, name: str) -> Any:
+        """A setting that is equal in all runs."""
+        values = [call.settings[name] for call in self.calls]
+        if not _equal(values[0], values[1]):  # the second run has the same sizes
+            raise self.refuse(f"{name} depends on the values of the inputs", "use operations on tensors")
+        if any(not _equal(v, values[0]) for v in values[1:]):
+            raise self.depends(name)
+        return values[0]
+
+    def shapes(self, i: int) -> list[tuple[int, ...]]:
+        """The shape of an input in each run."""
+        return [call.inputs[i].array.shape for call in self.calls]  # type: ignore[union-attr]
+
+    def results(self, i: int = 0) -> list[tuple[int, ...]]:
+        """The shape of a result in each run."""
+        return [call.outputs[i].array.shape for call in self.calls]
+
+    def ndim(self, i: int = 0) -> int:
+        return len(self.shapes(i)[0])
+
+    def size(self, i: int, axis: int) -> int:
+        """A size that is equal in all runs."""
+        found = {shape[axis] for shape in self.shapes(i)}
+        if len(found) > 1:
+            raise self.depends(f"the size of axis {axis}")
+        return found.pop()
+
+    def dtype(self, i: int = 0) -> Any:
+        value = self.calls[0].inputs[i]
+        assert value is not None
+        return value.array.dtype
+
+    def has(self, i: int) -> bool:
+        return i < len(self.calls[0].inputs) and self.calls[0].inputs[i] is not None
+
+    # --- operands
+    def inputs(self) -> list[str]:
+        return [self.input(i) for i in range(len(self.calls[0].inputs))]
+
+    def input(self, i: int) -> str:
+        """The name of an operand; "" for one that is left out."""
+        return self.operand([call.inputs[i] for call in self.calls])
+
+    def setting(self, name: str, *places: int) -> str:
+        """The name of an array among the settings."""
+        values = [call.settings[name] for call in self.calls]
+        for place in places:
+            values = [value[place] for value in values]
+        return self.operand(values)
+
+    def operand(self, values: Sequence[Value | None]) -> str:
+        first = values[0]
+        if first is None:
+            return ""
+        found: list[Any] = list(values)
+        if any(v.name != first.name for v in found):
+            raise self.refuse("the model takes other operands for inputs of other sizes or values")
+        if first.name:
+            return self._names[first.name]
+        return self._constant([v.array for v in found])
+
+    def _constant(self, arrays: list[Array]) -> str:
+        first = arrays[0]
+        if all(_equal(a, first) for a in arrays[1:]):
+            return self.w.constant(first)
+        if not _equal(first, arrays[1]):  # the second run has the same sizes
+            raise self.refuse(
+                "got a tensor that depends on the inputs, but was not made from them by operations that have "
+                "a counterpart in ONNX",
+                "use operations on floats, or compute it outside and pass it as an input",
+            )
+        shape = self.shape([a.shape for a in arrays])
+        numbers = {a.reshape(-1)[0].item() if a.size else 0 for a in arrays}
+        if len(numbers) == 1 and all((a == first.reshape(-1)[0]).all() for a in arrays):
+            number = np.array(numbers.pop(), first.dtype)
+            return self.w.node("Expand", self.w.constant(number), shape)
+        if all(
+            a.ndim == 1 and a.dtype.kind in "if" and _equal(a, np.arange(len(a)).astype(a.dtype))
+            for a in arrays
+        ):
+            count = self.w.node("Squeeze", shape, self.w.ints(0))
+            steps = self.w.node("Range", self.w.constant(np.int64(0)), count, self.w.constant(np.int64(1)))
+            return steps if first.dtype == np.int64 else self.w.cast(steps, first.dtype)
+        triangle = self._triangle(arrays, shape)
+        if triangle:
+            return triangle
+        raise self.depends(f"a constant of shape {first.shape}")
+
+    def _triangle(self, arrays: list[Array], shape: str) -> str:
+        """A matrix with one number up to a diagonal and another beyond it (a causal mask); "" for others."""
+        first = arrays[0]
+        if any(a.ndim != 2 or min(a.shape) < 2 for a in arrays):
+            return ""
+        low, high = first[-1, 0], first[0, -1]
+        for k in (-1, 0):
+            if all(_equal(a, np.where(np.tri(a.shape[0], a.shape[1], k, bool), low, high)) for a in arrays):
+                one = self.w.onnx.numpy_helper.from_array(np.ones(1, np.float32))
+                ones = self.w.node("ConstantOfShape", shape, value=one)
+                below = self.w.node("Trilu", ones, self.w.constant(np.int64(k)), upper=0)
+                return self.w.node(
+                    "Where", self.w.cast(below, np.bool_), self.w.constant(low), self.w.constant(high)
+                )
+        return ""
+
+    # --- shapes
+    def shape(
+        self, shapes: Sequence[tuple[int, ...]], of: str = "", given: Any = None, free: bool = False
+    ) -> str:
+        """The name of an int64 vector that has these values in the runs.
+
+        of, given: a value and its shapes; its sizes may be used. free: the vector is the target of a reshape
+        of `of`: 0 copies a size, and one may be -1.
+        """
+        entries = [tuple(shape[i] for shape in shapes) for i in range(len(shapes[0]))]
+        sizes: list[int | None] = [e[0] if len(set(e)) == 1 else None for e in entries]
+        if free and 0 not in sizes:
+            for i, entry in enumerate(entries):
+                if (
+                    sizes[i] is None
+                    and i < len(given[0])
+                    and all(s[i] == n for s, n in zip(given, entry, strict=True))
+                ):
+                    sizes[i] = 0
+            if sizes.count(None) == 1 and all(n != 0 for e in entries for n in e):
+                sizes[sizes.index(None)] = -1
+        if None not in sizes:
+            return self.w.ints(*[n for n in sizes if n is not None])
+        if free and 0 in sizes:
+            sizes = [None if n == 0 and len(set(e)) > 1 else n for n, e in zip(sizes, entries, strict=True)]
+        parts = [
+            self.w.ints(n) if n is not None else self.number(entry, of, given)
+            for n, entry in zip(sizes, entries, strict=True)
+        ]
+        return self.w.node("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+
+    def number(self, entry: tuple[int, ...], of: str = "", given: Any = None) -> str:
+        """The name of an int64 vector of one element with these values.
+
+        They are a size, plus, times or divided by a number, or a product of two sizes and a number.
+        """
+        if len(set(entry)) == 1:
+            return self.w.ints(entry[0])
+        candidates: list[tuple[tuple[int, ...], str, int]] = []
+        if of:
+            candidates += [(tuple(s[a] for s in given), of, a) for a in range(len(given[0]))]
+        candidates += [(v, *source) for v, source in zip(self.sizes.values, self.sizes.sources, strict=True)]
+        varying = [c for c in candidates if len(set(c[0])) > 1]
+        for values, name, axis in varying:
+            if values == entry:
+                return self._size(name, axis)
+        for values, name, axis in varying:
+            if len({e - v for e, v in zip(entry, values, strict=True)}) == 1:
+                return self.w.node("Add", self._size(name, axis), self.w.ints(entry[0] - values[0]))
+            for op, a, b in (("Mul", entry, values), ("Div", values, entry)):
+                if all(y and x % y == 0 for x, y in zip(a, b, strict=True)):
+                    ratios = {x // y for x, y in zip(a, b, strict=True)}
+                    if len(ratios) == 1:
+                        return self.w.node(op, self._size(name, axis), self.w.ints(ratios.pop()))
+            for k in range(2, 9):
+                if entry == tuple(v // k for v in values):
+                    return self.w.node("Div", self._size(name, axis), self.w.ints(k))
+        for i, (first, name, axis) in enumerate(varying):
+            for second, other, at in varying[i + 1 :]:
+                products = [x * y for x, y in zip(first, second, strict=True)]
+                if all(p and e % p == 0 for e, p in zip(entry, products, strict=True)):
+                    ratios = {e // p for e, p in zip(entry, products, strict=True)}
+                    if len(ratios) == 1:
+                        product = self.w.node("Mul", self._size(name, axis), self._size(other, at))
+                        return self.w.node("Mul", product, self.w.ints(ratios.pop()))
+        raise self.depends("a size")
+
+    def _size(self, name: str, axis: int) -> str:
+        return self.w.node("Gather", self.w.node("Shape", name), self.w.ints(axis), axis=0)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two settings are equal: numbers, strings, slices, arrays, tuples of them."""
+    if isinstance(a, Value) and isinstance(b, Value):
+        return a.name == b.name and (bool(a.name) or _equal(a.array, b.array))
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        a, b = np.asarray(a), np.asarray(b)
+        return (
+            a.dtype == b.dtype
+            and a.shape == b.shape
+            and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+        )
+    if type(a) in (tuple, list) and type(b) in (tuple, list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool(a is b or (type(a) is type(b) and a == b))

@@ -1,0 +1,111 @@
+"""Values of an ONNX graph: Tensors, or NumPy arrays.
+
+What follows from constants and shapes alone is a NumPy array and is computed by NumPy, so that it can be the
+shape of a reshape in a captured step. All else is a Tensor. dtypes that the library lacks are arrays, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.recording import keep, value_read
+from ranvier.autograd.tensor import Tensor, wrap
+
+Array = np.ndarray[Any, Any]
+Value = Tensor | Array
+
+FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+"""The dtypes that the core computes in, with gradients."""
+
+
+def array_of(value: Any) -> Array:
+    """The numbers of a value; of a Tensor they are read, which a captured step refuses."""
+    if isinstance(value, Tensor):
+        value_read("an ONNX operator that needs numbers")
+        return value._array
+    return np.asarray(value)
+
+
+def raw(value: Any) -> Array:
+    """The array of a value that an operator computes with."""
+    return value._array if isinstance(value, Tensor) else np.asarray(value)
+
+
+def tensor_of(value: Any) -> Tensor:
+    """A Tensor of the value; a NumPy array is constant in a captured step."""
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    return wrap(keep(array if array.flags.writeable and array.dtype.isnative else array.copy()))
+
+
+def ints(value: Any) -> tuple[int, ...]:
+    """The whole numbers of a shape, of axes and the like."""
+    found = array_of(value)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"[onnx] got {found.dtype} where the operator expects integers")
+    return tuple(found.reshape(-1).tolist())
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    return tuple(raw(value).shape)
+
+
+def axis_of(op: str, axis: int, ndim: int) -> int:
+    """The axis counted from the front."""
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"[onnx {op}] got axis {axis} for {ndim} dimensions")
+    return axis % ndim
+
+
+def like(values: Any, result: Any) -> Any:
+    """The result of a NumPy function: a Tensor, if one of the values was one."""
+    if any(isinstance(v, Tensor) for v in values):
+        if isinstance(result, tuple):
+            return tuple(tensor_of(np.asarray(r)) for r in result)
+        return tensor_of(np.asarray(result))
+    return tuple(map(np.asarray, result)) if isinstance(result, tuple) else np.asarray(result)
+
+
+def by_numpy(function: Callable[..., Any], *values: Any) -> Any:
+    """function of the arrays of the values; without a gradient."""
+    with np.errstate(all="ignore"):
+        return like(values, function(*[None if v is None else raw(v) for v in values]))
+
+
+def in_float(function: Callable[..., Any], *values: Any) -> Any:
+    """function of Tensors, for floats of any width: half floats are computed in float32.
+
+    The result is an array where all values are arrays.
+    """
+    given = [v for v in values if v is not None]
+    wide = next((raw(v).dtype for v in given if not is_exact(raw(v).dtype)), None)
+    narrow = wide is not None and wide not in FLOATS
+    args = [None if v is None else tensor_of(widened(v) if narrow else v) for v in values]
+    result = function(*args)
+    if narrow:
+        result = on_each(result, lambda y: back(y, wide))
+    if not any(isinstance(v, Tensor) for v in given):
+        result = on_each(result, raw)
+    return result
+
+
+def is_exact(dtype: np.dtype[Any]) -> bool:
+    """bool or an integer."""
+    return dtype.kind in "biu"
+
+
+def widened(value: Any) -> Any:
+    found = raw(value)
+    return value if is_exact(found.dtype) or found.dtype in FLOATS else found.astype(np.float32)
+
+
+def back(y: Any, dtype: Any) -> Any:
+    return raw(y).astype(dtype) if raw(y).dtype in FLOATS else y
+
+
+def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
+    return tuple(map(function, result)) if isinstance(result, tuple) else function(result)

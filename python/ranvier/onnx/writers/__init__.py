@@ -1,0 +1,6 @@
+"""What writes each kind of call as nodes, one module for each kind; importing this package registers all."""
+
+import ranvier.onnx.writers.elementwise
+import ranvier.onnx.writers.layers
+import ranvier.onnx.writers.reductions
+import ranvier.onnx.writers.shapes

@@ -1,0 +1,340 @@
+"""Linear layers, convolutions, pooling, norms, attention and recurrent layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.onnx.site import Site
+from ranvier.onnx.writers.elementwise import number
+from ranvier.onnx.writers.table import writes
+
+
+@writes("Linear")
+def linear(s: Site) -> str:
+    x, weight, bias = s.inputs()
+    if s.ndim() == 2:
+        return s.w.node("Gemm", x, weight, bias, transB=1)
+    y: str = s.w.node("MatMul", x, s.w.node("Transpose", weight, perm=[1, 0]))
+    return s.w.node("Add", y, bias) if bias else y
+
+
+def _sizes(value: Any, axes: int) -> list[int]:
+    """A setting as a number for each axis of the image."""
+    found = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
+    return found * axes if len(found) == 1 else found
+
+
+def _batched(s: Site, dimensions: int, write: Any) -> str:
+    """write(x); a single image is a batch of one."""
+    x = s.input(0)
+    if s.ndim() == dimensions:
+        return write(x)
+    zero = s.w.ints(0)
+    return s.w.node("Squeeze", write(s.w.node("Unsqueeze", x, zero)), zero)
+
+
+@writes("Conv1d", "Conv2d")
+def conv(s: Site) -> str:
+    axes = int(s.kind[-2])
+    stride, padding, dilation, groups = s.get("geometry")
+    kernel = s.shapes(1)[0][2:]
+    settings: dict[str, Any] = {"strides": _sizes(stride, axes), "dilations": _sizes(dilation, axes)}
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(settings["dilations"], kernel, strict=True)]
+        settings["pads"] = [t // 2 for t in totals] + [t - t // 2 for t in totals]
+    else:
+        settings["pads"] = _sizes(0 if padding == "valid" else padding, axes) * 2
+    return _batched(
+        s,
+        axes + 2,
+        lambda x: s.w.node(
+            "Conv", x, s.input(1), s.input(2), group=int(groups), kernel_shape=list(kernel), **settings
+        ),
+    )
+
+
+@writes("ConvTranspose1d", "ConvTranspose2d")
+def conv_transpose(s: Site) -> str:
+    axes = int(s.kind[-2])
+    stride, padding, output_padding, groups, dilation = s.get("geometry")
+    return _batched(
+        s,
+        axes + 2,
+        lambda x: s.w.node(
+            "ConvTranspose",
+            x,
+            s.input(1),
+            s.input(2),
+            group=int(groups),
+            kernel_shape=list(s.shapes(1)[0][2:]),
+            strides=_sizes(stride, axes),
+            pads=_sizes(padding, axes) * 2,
+            output_padding=_sizes(output_padding, axes),
+            dilations=_sizes(dilation, axes),
+        ),
+    )
+
+
+@writes("MaxPool1d", "MaxPool2d")
+def max_pool(s: Site) -> str:
+    if s.get("return_indices"):
+        raise s.refuse("return_indices has no counterpart: ONNX counts places in the whole batch")
+    axes = int(s.kind[-2])
+    kernel, stride, padding, dilation, ceil = s.get("arguments")
+    settings = {
+        "pads": _sizes(padding, axes) * 2,
+        "dilations": _sizes(dilation, axes),
+        "ceil_mode": int(bool(ceil)),
+    }
+    return _pooled(s, "MaxPool", axes, kernel, stride, settings)
+
+
+@writes("AvgPool1d", "AvgPool2d")
+def avg_pool(s: Site) -> str:
+    axes = int(s.kind[-2])
+    kernel, stride, padding, ceil, include, *divisor = s.get("arguments")
+    if any(d is not None for d in divisor):
+        raise s.refuse("divisor_override has no counterpart", "multiply the result of avg_pool2d")
+    settings = {
+        "pads": _sizes(padding, axes) * 2,
+        "ceil_mode": int(bool(ceil)),
+        "count_include_pad": int(bool(include)),
+    }
+    return _pooled(s, "AveragePool", axes, kernel, stride, settings)
+
+
+def _pooled(s: Site, op: str, axes: int, kernel: Any, stride: Any, settings: dict[str, Any]) -> str:
+    shape = _sizes(kernel, axes)
+    strides = shape if stride is None else _sizes(stride, axes)
+    return _batched(s, axes + 2, lambda x: s.w.node(op, x, kernel_shape=shape, strides=strides, **settings))
+
+
+@writes("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
+def adaptive_pool(s: Site) -> str:
+    axes, op = int(s.kind[-2]), "AveragePool" if "Avg" in s.kind else "MaxPool"
+    if op == "MaxPool" and s.get("return_indices"):
+        raise s.refuse("return_indices has no counterpart")
+    outs = s.results()[0][-axes:]
+    if all(n == 1 for n in outs) and all(r[-axes:] == outs for r in s.results()):
+        return _batched(s, axes + 2, lambda x: s.w.node(f"Global{op}", x))
+    sizes = [s.size(0, axis) for axis in range(-axes, 0)]
+    if all(n % out == 0 for n, out in zip(sizes, outs, strict=True)):
+        kernel = [n // out for n, out in zip(sizes, outs, strict=True)]
+        return _batched(s, axes + 2, lambda x: s.w.node(op, x, kernel_shape=kernel, strides=kernel))
+    if op == "MaxPool":
+        raise s.refuse(
+            f"windows that divide {sizes} unevenly into {outs} have no counterpart", "use max_pool2d"
+        )
+    y = s.w.node("MatMul", s.input(0), s.w.constant(_means(sizes[-1], outs[-1]).T.astype(s.dtype())))
+    if axes == 1:
+        return y
+    return s.w.node("MatMul", s.w.constant(_means(sizes[0], outs[0]).astype(s.dtype())), y)
+
+
+def _means(n: int, out: int) -> Any:
+    """(out, n): the share of each element in the mean of each window of an adaptive pool."""
+    shares = np.zeros((out, n))
+    for o in range(out):
+        window = slice(o * n // out, -(-(o + 1) * n // out))
+        shares[o, window] = 1 / (window.stop - window.start)
+    return shares
+
+
+@writes("Interpolate")
+def interpolate(s: Site) -> str:
+    size, scale, mode, corners = s.get("arguments")
+    axes = s.ndim() - 2
+    how: dict[str, Any] = {"coordinate_transformation_mode": "align_corners" if corners else "half_pixel"}
+    if mode == "nearest":
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    elif mode == "nearest-exact":
+        how["nearest_mode"] = "round_prefer_ceil"
+    elif mode == "bicubic":
+        how["cubic_coeff_a"] = -0.75
+    kind = {"bicubic": "cubic", "linear": "linear", "bilinear": "linear"}.get(mode, "nearest")
+    none = s.w.constant(np.zeros(0, np.float32)) if s.w.opset < 13 else ""  # for inputs that are left out
+    if size is None:
+        factors = [float(f) for f in scale] if isinstance(scale, (tuple, list)) else [float(scale)] * axes
+        scales = s.w.constant(np.array([1, 1, *factors], np.float32))
+        return s.w.node("Resize", s.input(0), none, scales, mode=kind, **how)
+    wanted = s.shape(s.results(), s.input(0), s.shapes(0))
+    return s.w.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
+
+
+@writes("CosineSimilarity")
+def cosine_similarity(s: Site) -> str:
+    """sum(a b) / (max(|a|, eps) max(|b|, eps))"""
+    dim, eps = s.get("settings")
+    axis, least = s.w.ints(dim), number(s, eps)
+    product = s.w.node("ReduceSum", s.w.node("Mul", *s.inputs()), axis, keepdims=0)
+    lengths = [s.w.node("Max", s.w.node("ReduceL2", x, axis, keepdims=0), least) for x in s.inputs()]
+    return s.w.node("Div", product, s.w.node("Mul", *lengths))
+
+
+# --- norms
+def _filled(s: Site, i: int, count: int, value: float) -> str:
+    """An operand, or a constant vector where it is left out."""
+    return s.input(i) if s.has(i) else s.w.constant(np.full(count, value, s.dtype()))
+
+
+@writes("BatchNorm")
+def batch_norm(s: Site) -> str:
+    if s.get("training") or s.calls[0].settings["running"][0] is None:
+        raise s.refuse("batch statistics have no counterpart", "use a layer with running statistics")
+    channels = s.size(0, 1)
+    operands = [
+        _filled(s, 1, channels, 1),
+        _filled(s, 2, channels, 0),
+        s.setting("running", 0),
+        s.setting("running", 1),
+    ]
+    momentum = s.get("momentum")
+    momentum = 0.1 if momentum is None else momentum
+    return s.w.node(
+        "BatchNormalization", s.input(0), *operands, epsilon=float(s.get("eps")), momentum=1.0 - momentum
+    )
+
+
+@writes("GroupNorm")
+def group_norm(s: Site) -> str:
+    groups, channels, eps = [call.settings["part"] for call in s.calls], s.size(0, 1), float(s.get("eps"))
+    if len(set(groups)) > 1:
+        raise s.depends("the number of groups")
+    if groups[0] == channels and s.ndim() > 2:
+        return s.w.node(
+            "InstanceNormalization",
+            s.input(0),
+            _filled(s, 1, channels, 1),
+            _filled(s, 2, channels, 0),
+            epsilon=eps,
+        )
+    ones, zeros = (s.w.constant(np.full(groups[0], v, s.dtype())) for v in (1, 0))
+    y = s.w.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups[0], -1), ones, zeros, epsilon=eps)
+    y = s.w.node("Reshape", y, s.w.node("Shape", s.input(0)))
+    for i, op in ((1, "Mul"), (2, "Add")):
+        if s.has(i):
+            y = s.w.node(op, y, s.w.reshape(s.input(i), -1, *(1,) * (s.ndim() - 2)))
+    return y
+
+
+@writes("LayerNorm")
+def layer_norm(s: Site) -> str:
+    inner = tuple(s.get("part"))
+    if not s.w.has("LayerNormalization"):
+        return _layer_norm_of_parts(s, len(inner))
+    scale = s.input(1) if s.has(1) else s.w.constant(np.ones(inner, s.dtype()))
+    return s.w.node(
+        "LayerNormalization", s.input(0), scale, s.input(2), axis=-len(inner), epsilon=float(s.get("eps"))
+    )
+
+
+def _layer_norm_of_parts(s: Site, count: int) -> str:
+    """For older versions: over the last axes."""
+    axes, x = s.w.ints(*range(-count, 0)), s.input(0)
+    apart = s.w.node("Sub", x, s.w.node("ReduceMean", x, axes))
+    var = s.w.node("ReduceMean", s.w.node("Mul", apart, apart), axes)
+    y: str = s.w.node("Div", apart, s.w.node("Sqrt", s.w.node("Add", var, number(s, s.get("eps")))))
+    for i, op in ((1, "Mul"), (2, "Add")):
+        y = s.w.node(op, y, s.input(i)) if s.has(i) else y
+    return y
+
+
+@writes("RMSNorm")
+def rms_norm(s: Site) -> str:
+    inner, eps, x = tuple(s.get("normalized_shape")), s.get("eps"), s.input(0)
+    eps = float(np.finfo(s.dtype()).eps) if eps is None else eps
+    axes = s.w.ints(*range(-len(inner), 0))
+    mean = s.w.node("ReduceMean", s.w.node("Mul", x, x), axes)
+    y: str = s.w.node("Div", x, s.w.node("Sqrt", s.w.node("Add", mean, number(s, eps))))
+    return s.w.node("Mul", y, s.input(1)) if s.has(1) else y
+
+
+# --- attention
+@writes("Attention")
+def attention(s: Site) -> Any:
+    q, k, v, *masks = s.inputs()
+    return _attended(s, q, k, v, masks, s.ndim(1), 3)
+
+
+@writes("PackedAttention")
+def packed_attention(s: Site) -> Any:
+    qkv, *masks = s.inputs()
+    heads, width = s.get("heads"), s.size(0, 2) // 3
+    inward, outward = ([0, 2, 1, 3], [0, 2, 1, 3]) if s.get("batch_first") else ([1, 2, 0, 3], [2, 0, 1, 3])
+    parts = s.w.node("Split", qkv, s.w.ints(width, width, width), outputs=3, axis=2)
+    apart = [s.w.node("Transpose", s.w.reshape(p, 0, 0, heads, width // heads), perm=inward) for p in parts]
+    q, k, v = apart
+    found = _attended(s, q, k, v, masks, 4, 1)
+    y, *weights = found if isinstance(found, tuple) else (found,)
+    y = s.w.reshape(s.w.node("Transpose", y, perm=outward), 0, 0, width)
+    return (y, *weights) if weights else y
+
+
+def _attended(s: Site, q: str, k: str, v: str, masks: list[str], ndim: int, first: int) -> Any:
+    """softmax(scale q k^T + masks) v; a query without visible keys gets zeros.
+
+    ndim: dimensions of k; first: the place of the masks among the operands.
+    """
+    w = s.w
+    order = [*range(ndim - 2), ndim - 1, ndim - 2]
+    scaled = w.node("Mul", q, number(s, s.get("scale")))
+    scores = w.node("MatMul", scaled, w.node("Transpose", k, perm=order))
+    hidden = number(s, -math.inf)
+    for i, mask in enumerate(masks):
+        if s.dtype(first + i) != np.bool_:
+            scores = w.node("Add", scores, mask)
+        else:
+            operands = (hidden, scores) if s.get("hides") else (scores, hidden)
+            scores = w.node("Where", mask, *operands)
+    if s.get("is_causal"):
+        shape = w.node("Slice", w.node("Shape", scores), w.ints(-2), w.ints(2**62), w.ints(0))
+        one = w.onnx.numpy_helper.from_array(np.ones(1, np.float32))
+        seen = w.node("Trilu", w.node("ConstantOfShape", shape, value=one), upper=0)
+        scores = w.node("Where", w.cast(seen, np.bool_), scores, hidden)
+    weights = w.node("Softmax", scores, axis=-1)
+    if masks:
+        weights = w.node("Where", w.node("Equal", scores, hidden), number(s, 0), weights)
+    y = w.node("MatMul", weights, v)
+    return (y, weights) if s.get("with_weights") else y
+
+
+# --- recurrent
+_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+"""Of the kernel's gates (ifgo, rzn) those of ONNX (iofc, zrh)."""
+
+
+@writes("Recurrent")
+def recurrent(s: Site) -> Any:
+    w, cell = s.w, s.get("cell")
+    if s.calls[0].settings["sizes"] is not None:
+        raise s.refuse("packed sequences have no counterpart", "pass padded sequences")
+    x, h0, c0, w_ih, w_hh, b_ih, b_hh = s.inputs()
+    hidden = s.shapes(4)[0][1]
+    zero = w.ints(0)
+
+    def ordered(name: str) -> str:
+        order = _ORDER.get(cell)
+        if order is None or not name:
+            return name
+        rows = np.concatenate([np.arange(hidden) + i * hidden for i in order])
+        return w.node("Gather", name, w.constant(rows.astype(np.int64)), axis=0)
+
+    biases = [ordered(b) for b in (b_ih, b_hh) if b]
+    bias = w.node("Unsqueeze", w.node("Concat", *biases, axis=0), zero) if biases else ""
+    matrices = [w.node("Unsqueeze", ordered(m), zero) for m in (w_ih, w_hh)]
+    states = [w.node("Unsqueeze", state, zero) if state else "" for state in (h0, c0)]
+    op = "RNN" if cell.startswith("rnn") else cell.upper()
+    settings: dict[str, Any] = {
+        "hidden_size": hidden,
+        "direction": "reverse" if s.get("reverse") else "forward",
+    }
+    if op == "RNN":
+        settings["activations"] = ["Relu" if cell.endswith("relu") else "Tanh"]
+    elif op == "GRU":
+        settings["linear_before_reset"] = 1
+    count = 3 if op == "LSTM" else 2
+    y, *last = w.node(op, x, *matrices, bias, "", *states[: count - 1], outputs=count, **settings)
+    return (w.node("Squeeze", y, w.ints(1)), *(w.node("Squeeze", state, zero) for state in last))

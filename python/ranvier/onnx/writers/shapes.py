@@ -1,0 +1,222 @@
+"""Shapes, indices and joins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.onnx.site import Site
+from ranvier.onnx.writers.elementwise import number
+from ranvier.onnx.writers.table import writes
+
+_FAR = 2**62
+
+
+@writes("Reshape")
+def reshape(s: Site) -> str:
+    target = s.shape(s.results(), s.input(0), s.shapes(0), free=True)
+    return s.w.node("Reshape", s.input(0), target)
+
+
+@writes("Permute")
+def permute(s: Site) -> str:
+    n = s.ndim()
+    return s.w.node("Transpose", s.input(0), perm=[d % n for d in s.get("dims")])
+
+
+@writes("Expand")
+def expand(s: Site) -> str:
+    results, given = s.results(), s.shapes(0)
+    lead = len(results[0]) - len(given[0])
+    kept = [  # an axis that is not repeated is 1
+        tuple(1 if i >= lead and n == shape[i - lead] else n for i, n in enumerate(result))
+        for result, shape in zip(results, given, strict=True)
+    ]
+    return s.w.node("Expand", s.input(0), s.shape(kept))
+
+
+@writes("Repeat")
+def repeat(s: Site) -> str:
+    shape = s.shapes(0)
+    split, wide = ([call.settings[name] for call in s.calls] for name in ("split", "wide"))
+    counts = []
+    for axis in range(len(split[0])):
+        found = {w[axis] // p[axis] for w, p in zip(wide, split, strict=True) if p[axis]}
+        if len(found) > 1:
+            raise s.depends("the number of repeats")
+        counts.append(found.pop() if found else 1)
+    x = s.w.node("Reshape", s.input(0), s.shape([tuple(p) for p in split], s.input(0), shape, free=True))
+    tiled = s.w.node("Tile", x, s.w.ints(*counts))
+    final = [call.settings["final"] for call in s.calls]
+    repeated = [tuple(w) for w in wide]
+    return s.w.node("Reshape", tiled, s.shape(final, tiled, repeated, free=True))
+
+
+@writes("Flip")
+def flip(s: Site) -> str:
+    dims = s.get("dims")
+    dims = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
+    ones = [-1] * len(dims)
+    return s.w.node(
+        "Slice", s.input(0), s.w.ints(*ones), s.w.ints(*[-_FAR] * len(dims)), s.w.ints(*dims), s.w.ints(*ones)
+    )
+
+
+@writes("Concatenate")
+def concatenate(s: Site) -> str:
+    ndim = max(s.ndim(i) for i in range(len(s.calls[0].inputs)))
+    kept = [s.input(i) for i in range(len(s.calls[0].inputs)) if s.ndim(i) == ndim]
+    return s.w.node("Concat", *kept, axis=s.get("axis"))
+
+
+@writes("GetItem")
+def getitem(s: Site) -> str:
+    keys = [_whole(call.settings["key"], shape) for call, shape in zip(s.calls, s.shapes(0), strict=True)]
+    kinds = [[type(part) for part in key] for key in keys]
+    if any(k != kinds[0] for k in kinds):
+        raise s.depends("the index")
+    starts, ends, steps, axes, dropped = [], [], [], [], []
+    axis = 0
+    for place, part in enumerate(keys[0]):
+        parts = [key[place] for key in keys]
+        if part is None:
+            continue
+        sizes = tuple(shape[axis] for shape in s.shapes(0))
+        if isinstance(part, slice):
+            if any(p.step != part.step for p in parts):
+                raise s.depends("the step of an index")
+            step = 1 if part.step is None else int(part.step)
+            if (part.start, part.stop, step) != (None, None, 1):
+                starts.append(_bound(s, [p.start for p in parts], 0 if step > 0 else _FAR, sizes))
+                ends.append(_bound(s, [p.stop for p in parts], _FAR if step > 0 else -_FAR, sizes))
+                steps.append(step)
+                axes.append(axis)
+        else:
+            first = _bound(s, [int(p) for p in parts], 0, sizes)
+            starts.append(first)
+            last = [int(p) + 1 for p in parts]
+            ends.append(_bound(s, [_FAR if n == 0 else n for n in last], 0, sizes))
+            steps.append(1)
+            axes.append(axis)
+            dropped.append(axis)
+        axis += 1
+    y = s.input(0)
+    if axes:
+        joined = [_vector(s, part) for part in (starts, ends)]
+        more = [s.w.ints(*axes)] + ([s.w.ints(*steps)] if set(steps) != {1} else [])
+        y = s.w.node("Slice", y, *joined, *more)
+    if dropped:
+        y = s.w.node("Squeeze", y, s.w.ints(*dropped))
+    new, at = [], 0
+    for part in keys[0]:
+        if part is None:
+            new.append(at)
+        at += part is None or isinstance(part, slice)
+    return s.w.node("Unsqueeze", y, s.w.ints(*new)) if new else y if axes else s.w.node("Identity", y)
+
+
+def _whole(key: Any, shape: tuple[int, ...]) -> list[Any]:
+    """The key with a part for each dimension, and None for each new one."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    missing = len(shape) - sum(p is not None and p is not Ellipsis for p in parts)
+    at = next((i for i, p in enumerate(parts) if p is Ellipsis), None)
+    if at is None:
+        return parts + [slice(None)] * missing
+    return parts[:at] + [slice(None)] * missing + parts[at + 1 :]
+
+
+def _bound(s: Site, values: list[Any], default: int, sizes: tuple[int, ...]) -> Any:
+    """A number, or the name of a vector of one element where it depends on a dynamic size."""
+    given = tuple(default if v is None else int(v) for v in values)
+    if len(set(given)) == 1:
+        return given[0]
+    if given == sizes:
+        return _FAR
+    return s.number(given, s.input(0), s.shapes(0))
+
+
+def _vector(s: Site, parts: list[Any]) -> str:
+    if all(isinstance(p, int) for p in parts):
+        return s.w.ints(*parts)
+    names = [s.w.ints(p) if isinstance(p, int) else p for p in parts]
+    return s.w.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
+
+
+@writes("TakeRows")
+def take_rows(s: Site) -> str:
+    return s.w.node("Gather", s.input(0), s.setting("index"), axis=0)
+
+
+@writes("Pick")
+def pick(s: Site) -> str:
+    """One array of indices along one axis."""
+    found = [call.settings["picks"] for call in s.calls]
+    basic, axes = found[0][0], found[0][1]
+    if len(axes) != 1 or any(p != slice(None) for p in basic):
+        raise s.refuse("an index with several arrays has no counterpart", "index one axis at a time")
+    rows, shape = [p[2] for p in found], [p[3] for p in found]
+    if len(set(map(tuple, shape))) > 1 and not rows[0].name:
+        raise s.depends("the index")
+    index = s.operand(rows)
+    if not rows[0].name:
+        index = s.w.constant(rows[0].array.reshape(shape[0]))
+    elif len(shape[0]) != 1:
+        index = s.w.node("Reshape", index, s.shape(shape))
+    return s.w.node("Gather", s.input(0), index, axis=axes[0])
+
+
+@writes("Gather")
+def gather(s: Site) -> str:
+    x, index = s.inputs()
+    axis = s.get("axis")
+    for given, chosen in zip(s.shapes(0), s.shapes(1), strict=True):
+        if any(n != m and d != axis for d, (n, m) in enumerate(zip(given, chosen, strict=True))):
+            raise s.refuse("an index smaller than x has no counterpart", "slice x to its size")
+    return s.w.node("GatherElements", x, index, axis=axis)
+
+
+@writes("Scatter")
+def scatter(s: Site) -> str:
+    if s.shapes(1) != s.shapes(2):
+        raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
+    if s.get("add") and s.w.opset < 16:
+        raise s.refuse("sums need a later version of the operator set", "pass opset_version=16")
+    return s.w.node(
+        "ScatterElements", *s.inputs(), axis=s.get("axis"), reduction="add" if s.get("add") else None
+    )
+
+
+@writes("Embedding")
+def embedding(s: Site) -> str:
+    return s.w.node("Gather", s.input(0), s.input(1), axis=0)
+
+
+@writes("Pad")
+def pad(s: Site) -> str:
+    sizes, mode, ndim = [int(n) for n in s.get("sizes")], s.get("mode"), s.ndim()
+    pads = [0] * (2 * ndim)
+    for i in range(len(sizes) // 2):
+        pads[ndim - 1 - i], pads[2 * ndim - 1 - i] = sizes[2 * i], sizes[2 * i + 1]
+    names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    if mode == "circular" and s.w.opset < 19:
+        raise s.refuse("mode 'circular' needs a later version of the operator set", "pass opset_version=19")
+    value = [number(s, s.get("value"))] if mode == "constant" and s.get("value") else []
+    return s.w.node("Pad", s.input(0), s.w.ints(*pads), *value, mode=names[mode])
+
+
+@writes("Triangle")
+def triangle(s: Site) -> str:
+    """The mask shows which triangle is kept, and where it begins."""
+    masks = [np.broadcast_to(v.array, v.array.shape[-2:]) for v in (call.inputs[1] for call in s.calls) if v]
+    for upper in (0, 1):
+        for k in range(-masks[0].shape[0], masks[0].shape[1] + 1):
+            kept = [(np.triu if upper else np.tril)(np.ones(m.shape, np.bool_), k) for m in masks]
+            if all((a == ~m).all() for a, m in zip(kept, masks, strict=True)):
+                return s.w.node("Trilu", s.input(0), s.w.constant(np.int64(k)), upper=upper)
+    raise s.depends("the diagonal")
+
+
+@writes("Diagonal")
+def diagonal(s: Site) -> str:
+    raise s.refuse("it has no counterpart in ONNX", "multiply by an identity matrix and sum")

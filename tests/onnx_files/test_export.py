@@ -1,0 +1,250 @@
+"""Which models are refused, names, and what export leaves as it was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier.nn.functional as F
+from ranvier import nn
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+
+from support.onnx_networks import drawn, flat
+
+ROWS = drawn(3, 6)
+
+
+def in_place_of_a_view(x):
+    y = x * 1.0
+    y[0].mul_(2)
+    return y
+
+
+def assigned(x):
+    y = x * 1.0
+    y[0] = 5.0
+    return y
+
+
+def old_value(x):
+    y = x * 1.0
+    row = y[1]
+    y.mul_(2)
+    return y + row
+
+
+class Doubled(rv.autograd.Function):
+    def forward(self, x):
+        return 2 * x
+
+
+counted = []
+
+
+def stateful(x):
+    counted.append(1)
+    return x if len(counted) % 2 else x * 2
+
+
+REFUSED = {
+    "item": (lambda x: x * x.max().item(), "item.. reads a value"),
+    "branch": (lambda x: x if x.sum() > 0 else -x, "bool.. reads a value"),
+    "numpy": (lambda x: rv.tensor(np.sin(x.numpy())), "numpy.. reads a value"),
+    "array": (lambda x: rv.tensor(np.asarray(x) * 2), "array.. reads a value"),
+    "a count": (
+        lambda x: x * len(x),
+        r"number depends on the size of a dynamic axis .'n'.* leave that axis out",
+    ),
+    "diagonal": (lambda x: rv.trace(x), "Diagonal .* has no counterpart in ONNX; multiply by"),
+    "mask as index": (lambda x: x[x > 0], "Pick .* index one axis at a time"),
+    "view in place": (in_place_of_a_view, "changed in place by an assignment or a view; expected"),
+    "assignment": (assigned, "changed in place"),
+    "view of the old value": (old_value, "changed in place"),
+    "median": (lambda x: x.median(1), "without a counterpart: Median .at .*; expected those of docs/onnx.md"),
+    "several": (
+        lambda x: (rv.pairwise_distance(x, x), x.median()),
+        "without a counterpart: PairwiseDistance .*, MedianOfAll ",
+    ),
+    "own function": (lambda x: Doubled().apply(x), r"without a counterpart: \S*test_export.Doubled"),
+    "random numbers": (lambda x: x + rv.rand(6), "got a tensor that depends on the inputs, but was not made"),
+    "dropout in evaluation": (lambda x: F.dropout(x, 0.5, True), "without a counterpart: Dropout"),
+    "by numbers of NumPy": (lambda x: rv.one_hot(x.argmax(1), 6), "depends on the (inputs|size)"),
+    "state": (stateful, "computes other operations|does not compute what the model does"),
+    "pooled indices": (
+        lambda x: F.max_pool1d(x, 2, return_indices=True),
+        "return_indices has no counterpart",
+    ),
+    "uneven windows": (lambda x: F.adaptive_max_pool1d(x, 4), "unevenly into"),
+    "p norm": (lambda x: x.norm(3, 1), "p = 3.* use p = 1, 2 or inf"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name):
+    model, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        rv.onnx.export(model, ROWS, input_names=["x"], dynamic_axes={"x": {0: "n"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"opset_version": 10}, ValueError, "got opset_version 10; expected 11 to"),
+        ({"export_params": False}, ValueError, "got export_params False"),
+        ({"input_names": ["a", "b"]}, ValueError, "got input_names .*; expected 1 different names"),
+        ({"output_names": [""]}, ValueError, "got output_names"),
+        ({"dynamic_axes": {"z": [0]}}, ValueError, "got dynamic_axes of 'z'; expected the inputs x"),
+        ({"dynamic_axes": {"x": [5]}}, ValueError, "got dynamic axis 5 of 'x', which has 2 dimensions"),
+        ({"dynamic_axes": {"x": {0: "n", 1: "n"}}}, ValueError, "got sizes 3 and 6 of the axis 'n'"),
+        ({"input_names": ["weight"]}, ValueError, "got the name 'weight' twice .* pass other input_names"),
+    ],
+)
+def test_wrong_settings(settings, error, message):
+    with pytest.raises(error, match=message):
+        rv.onnx.export(nn.Linear(6, 2), ROWS, **settings)
+
+
+def test_wrong_arguments():
+    with pytest.raises(TypeError, match=r"got no tensor among args"):
+        rv.onnx.export(nn.Linear(6, 2), ())
+    with pytest.raises(TypeError, match=r"got int; expected a Module or a function"):
+        rv.onnx.export(3, ROWS)
+    with pytest.raises(TypeError, match=r"got a result of type float"):
+        rv.onnx.export(lambda x: 1.0, ROWS)
+    with pytest.raises(ValueError, match=r"fails for inputs of sizes .*'k'"):
+        rv.onnx.export(nn.Linear(6, 2), ROWS, dynamic_axes={"x": {1: "k"}})
+
+
+def test_states_and_fixed_arguments(tmp_path):
+    """Tensors in tuples are inputs; other arguments are fixed."""
+    lstm, h = nn.LSTM(6, 4), drawn(1, 2, 4)
+    x = drawn(5, 2, 6)
+    proto = rv.onnx.export(lstm, (x, (h, h)), tmp_path / "m.onnx", output_names=["y", "h", "c"])
+    assert [i.name for i in proto.graph.input] == ["input", "hx_0", "hx_1"]
+    assert [o.name for o in proto.graph.output] == ["y", "h", "c"]
+    found = rv.onnx.load(tmp_path / "m.onnx")(x, h, h)
+    for y, z in zip(flat(found), flat(lstm(rv.tensor(x), (rv.tensor(h), rv.tensor(h)))), strict=True):
+        np.testing.assert_allclose(y, z, 1e-5, 1e-6)
+    proto = rv.onnx.export(lambda x, k, flag: x * k if flag else x, (x, 3.0, True))
+    assert [i.name for i in proto.graph.input] == ["x"]
+
+
+def test_names_of_the_state_dict_and_dropout():
+    model = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.3), nn.Linear(4, 2))
+    proto = rv.onnx.export(model, ROWS, dynamic_axes={"x": [0]})
+    assert [n.op_type for n in proto.graph.node if n.op_type != "Constant"] == ["Gemm", "Dropout", "Gemm"]
+    assert [w.name for w in proto.graph.initializer] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    again = rv.onnx.load(proto)
+    assert not bool((again.train()(ROWS) == again.eval()(ROWS)).all())
+
+
+def test_shared_weights_and_unused_ones():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.unused = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    proto = rv.onnx.export(Tied(), ROWS)
+    assert [w.name for w in proto.graph.initializer] == ["a.weight", "a.bias", "b.bias"]
+
+
+def test_a_function_of_two_modules():
+    """The modules of a captured prediction program are found when they are called, in evaluation mode."""
+    first, second = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)), nn.Linear(4, 2)
+    mean = first[1].running_mean.clone()
+
+    @rv.compile
+    def predict(x):
+        return second(first(x)).softmax(-1)
+
+    proto = rv.onnx.export(predict, ROWS, dynamic_axes={"x": [0]})
+    names = [w.name for w in proto.graph.initializer]
+    assert names[:2] == ["0.weight", "0.bias"]
+    assert names[-2:] == ["linear1.weight", "linear1.bias"]
+    assert bool((first[1].running_mean == mean).all())
+    assert first.training
+
+
+def test_a_compiled_part():
+    """A compiled module inside another one is run eagerly, not replayed."""
+    layer = nn.Linear(6, 2)
+    fast = rv.compile(layer)
+    with rv.no_grad():
+        for _ in range(3):
+            fast(ROWS)
+    proto = rv.onnx.export(lambda x: fast(x) + 1, ROWS)
+    assert [n.op_type for n in proto.graph.node] == ["Gemm", "Constant", "Add"]
+
+
+def test_results_of_other_kinds(tmp_path):
+    """An input, a parameter, a constant and the same tensor twice, in a dict."""
+    weight = nn.Parameter(rv.ones(3))
+
+    def model(x):
+        return {"a": (x, weight), "b": [rv.zeros(2), x + 1, x]}
+
+    proto = rv.onnx.export(model, ROWS, tmp_path / "m.onnx", output_names=list("abcde"))
+    assert [o.name for o in proto.graph.output] == list("abcde")
+    for y, z in zip(rv.onnx.load(proto)(ROWS), (ROWS, np.ones(3), np.zeros(2), ROWS + 1, ROWS), strict=True):
+        np.testing.assert_array_equal(y.detach().numpy(), z)
+
+
+def test_other_threads():
+    """They compute while a model is exported, and are no part of it."""
+    layer, other = nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))
+    running, ended = threading.Event(), threading.Event()
+
+    def work():
+        while not ended.is_set():
+            other(ROWS)
+            running.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        running.wait(10)
+        for _ in range(5):
+            proto = rv.onnx.export(layer, ROWS)
+            assert [n.op_type for n in proto.graph.node] == ["Gemm"]
+            assert other.training
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_the_model_is_as_before():
+    """No gradient, mode, statistic or method of the library changes, also after an error."""
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    methods = rv.autograd.Function.apply, nn.Module.__call__, rv.Tensor.item
+    rv.onnx.export(model, ROWS)
+    with pytest.raises(ValueError, match="reads a value"):
+        rv.onnx.export(lambda x: model(x).sum().item(), ROWS)
+    assert methods == (rv.autograd.Function.apply, nn.Module.__call__, rv.Tensor.item)
+    assert model.training
+    assert all((model.state_dict()[name].numpy() == value).all() for name, value in before.items())
+
+
+def test_lazy_and_without_the_package():
+    code = """
+import sys, ranvier
+assert not any(m.split(".")[0] == "onnx" or m.startswith("ranvier.onnx") for m in sys.modules)
+sys.modules["onnx"] = None
+layer, x = ranvier.nn.Linear(2, 2), ranvier.ones(1, 2)
+for call in (lambda: ranvier.onnx.load("x.onnx"), lambda: ranvier.onnx.export(layer, x)):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+"""
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert text.count("ONNX files need onnx: pip install 'ranvier[onnx]'") == 2

@@ -1,0 +1,296 @@
+"""What a loaded module is, and files that are refused."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+
+from onnx import helper, numpy_helper  # noqa: E402
+from onnx.helper import make_node as node  # noqa: E402
+
+FLOAT = onnx.TensorProto.FLOAT
+ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def values(name, array):
+    return numpy_helper.from_array(np.asarray(array), name)
+
+
+def model(nodes, initializers=(), shape=(None, 3), opset=18, domains=(), **info):
+    """A model with the input x and the result y."""
+    x = helper.make_tensor_value_info("x", FLOAT, shape)
+    y = helper.make_tensor_value_info("y", FLOAT, ["a", "b"])
+    graph = helper.make_graph(nodes, "g", [x], [y], list(initializers))
+    sets = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
+    return helper.make_model(graph, opset_imports=sets, ir_version=8, **info)
+
+
+def shaped(op, sizes, **settings):
+    return model([node(op, ["x", "s"], ["y"], **settings)], [values("s", sizes)])
+
+
+ADD = model([node("Add", ["x", "b"], ["y"])], [values("b", np.ones(3, np.float32))])
+
+
+def test_parameters_have_the_names_of_initializers():
+    """Dots lead to modules inside; other characters stay; settings, numbers and integers are constants."""
+    names = ["layer.0.weight", "onnx::MatMul_7", "/fc/Weight:0", "layer..x", "layer", "training", "a.b", "a"]
+    nodes, last = [], "x"
+    for i, name in enumerate([*names, "half"]):
+        nodes.append(node("Mul", [last, name], [f"m{i}"]))
+        last = f"m{i}"
+    nodes += [node("Clip", [last, "low"], ["c"]), node("Reshape", ["c", "shape"], ["y"])]
+    weights = [values(name, np.full(3, 1 + i / 8, np.float32)) for i, name in enumerate(names)]
+    settings = [values("half", np.float32(0.5)), values("low", np.float32(0)), values("shape", [-1, 3])]
+    found = rv.onnx.load(model(nodes, weights + settings))
+    assert [name for name, _ in found.named_parameters()] == [
+        "onnx::MatMul_7",
+        "/fc/Weight:0",
+        "layer__x",
+        "layer_",
+        "training_",
+        "a_",
+        "layer.0.weight",
+        "a.b",
+    ]
+    assert not list(found.buffers())
+    y = found(rv.tensor(ROWS))
+    np.testing.assert_allclose(y.detach().numpy(), ROWS * 0.5 * np.prod([1 + i / 8 for i in range(8)]), 1e-5)
+    y.sum().backward()
+    assert all(p.grad is not None for p in found.parameters())
+
+
+def test_statistics_are_buffers():
+    names = ("scale", "bias", "mean", "var")
+    weights = [values(n, np.full(3, i + 1, np.float32)) for i, n in enumerate(names)]
+    found = rv.onnx.load(model([node("BatchNormalization", ["x", *names], ["y"], momentum=0.75)], weights))
+    assert [n for n, _ in found.named_parameters()] == ["scale", "bias"]
+    assert [n for n, _ in found.named_buffers()] == ["mean", "var"]
+    wanted = rv.nn.BatchNorm1d(3, momentum=0.25)
+    state = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
+    given = {ours: found.state_dict()[theirs].numpy().copy() for ours, theirs in state.items()}
+    wanted.load_state_dict({**given, "num_batches_tracked": np.array(0)})
+    for mode in (False, True, False):
+        y, z = found.train(mode)(rv.tensor(ROWS)), wanted.train(mode)(rv.tensor(ROWS))
+        np.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), 1e-5, 1e-5)
+    np.testing.assert_allclose(found.state_dict()["var"].numpy(), wanted.running_var.numpy(), 1e-6)
+
+
+def test_copies_and_text():
+    found = rv.onnx.load(ADD)
+    for again in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert bool((again(ROWS) == found(ROWS)).all())
+        assert again.b is not found.b
+    assert repr(found) == "OnnxModule(x -> y; 1 Add)"
+    assert (found.input_names, found.output_names) == (["x"], ["y"])
+
+
+def test_state_dict_and_precision():
+    found = rv.onnx.load(ADD)
+    found.load_state_dict({"b": np.array([1.0, 2.0, 3.0])})
+    assert found(ROWS).tolist() == (ROWS + np.array([1, 2, 3])).tolist()
+    assert found.double()(ROWS.astype(np.float64)).dtype == np.float64
+
+
+def test_saved_weights(tmp_path):
+    found = rv.onnx.load(ADD)
+    with rv.no_grad():
+        found.b.mul_(3)
+    rv.save(found, tmp_path / "weights.safetensors")
+    again = rv.load(tmp_path / "weights.safetensors", into=rv.onnx.load(ADD))
+    assert again(ROWS).tolist() == (ROWS + 3).tolist()
+
+
+def test_captured_predictions():
+    nodes = [
+        node("Shape", ["x"], ["s"]),
+        node("Slice", ["s", "zero", "one"], ["n"]),
+        node("Concat", ["n", "minus"], ["t"], axis=0),
+        node("MatMul", ["x", "w"], ["m"]),
+        node("Reshape", ["m", "t"], ["y"]),
+    ]
+    constants = {"zero": [0], "one": [1], "minus": [-1], "w": np.ones((3, 4), np.float32)}
+    found = rv.onnx.load(model(nodes, [values(n, v) for n, v in constants.items()]))
+    fast = rv.compile(found)
+    for rows in (2, 2, 2, 5, 5, 5):
+        x = np.ones((rows, 3), np.float32)
+        assert bool((fast(x) == found(x)).all())
+    assert len(fast.programs) == 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ((), TypeError, "got 0 inputs; expected 1: x"),
+        ((ROWS, ROWS), TypeError, "got 2 inputs; expected 1: x"),
+        ((ROWS.reshape(3, 2),), ValueError, r"got input 'x' of shape \(3, 2\); expected \(any, 3\)"),
+        ((ROWS.reshape(1, 2, 3),), ValueError, r"got input 'x' of shape \(1, 2, 3\)"),
+        ((ROWS.astype(np.int64),), TypeError, "got input 'x' of dtype int64; expected float32"),
+    ],
+)
+def test_wrong_inputs(inputs, error, message):
+    with pytest.raises(error, match=message):
+        rv.onnx.load(ADD)(*inputs)
+
+
+def test_unsupported_operators_are_named_at_once():
+    nodes = [
+        node("Det", ["x"], ["d"]),
+        node("DFT", ["d"], ["e"]),
+        node("Fused", ["e"], ["y"], domain="com.x"),
+    ]
+    with pytest.raises(ValueError, match=r"\[onnx.load\] got DFT, Det, com.x.Fused; expected operators of"):
+        rv.onnx.load(model(nodes, domains=["com.x"]))
+
+
+def test_functions_are_replaced_by_their_operators():
+    """Of the file, and those that ONNX defines itself."""
+    twice = helper.make_function(
+        "mine", "Twice", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 18)]
+    )
+    nodes = [
+        node("Twice", ["x"], ["t"], domain="mine"),
+        node("MeanVarianceNormalization", ["t"], ["y"], axes=[0]),
+    ]
+    found = rv.onnx.load(model(nodes, domains=["mine"], functions=[twice]))
+    assert found(ROWS)[:, 0].tolist() == pytest.approx([-1, 1], abs=1e-5)
+    cropped = rv.onnx.load(shaped("CenterCropPad", [2, 1]))
+    assert cropped(ROWS).tolist() == [[1], [4]]
+
+
+def broken_tensor(dims, data=b"1234"):
+    tensor = onnx.TensorProto(name="b", data_type=FLOAT, raw_data=data)
+    tensor.dims.extend(dims)
+    return tensor
+
+
+CALL_ADD = [node("Add", ["x", "b"], ["y"])]
+FILES = {
+    "cut off": (ADD.SerializeToString()[:-5], "is not an ONNX file, or is damaged"),
+    "text": (b"hello world", "is not an ONNX file"),
+    "empty": (b"", "is not a valid model"),
+    "cycle": (
+        model([node("Add", ["x", "z"], ["y"]), node("Relu", ["y"], ["z"])]),
+        "is not a valid model: .*sorted",
+    ),
+    "unknown value": (model(CALL_ADD), "is not a valid model"),
+    "missing operand": (model([node("Add", ["x"], ["y"])]), "has input size 1"),
+    "missing result": (model([node("Relu", ["x"], ["z"])]), "is not a valid model"),
+    "huge tensor": (model(CALL_ADD, [broken_tensor([2**40, 2**20])]), "expected 0 to 2.40 elements"),
+    "large tensor": (model(CALL_ADD, [broken_tensor([2**36])]), r"tensor 'b' of shape .* cannot be read"),
+    "negative size": (model(CALL_ADD, [broken_tensor([-3])]), "Negative dimension"),
+    "new version": (model(CALL_ADD, [values("b", np.ones(3, np.float32))], opset=99), "got version 99"),
+    "text for a number": (model([node("Softmax", ["x"], ["y"], axis="a")]), "Mismatched attribute type"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_broken_files(name, tmp_path):
+    content, message = FILES[name]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+    with pytest.raises(ValueError, match=r"^\[onnx.load\].*" + message):
+        rv.onnx.load(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        rv.onnx.load(tmp_path / "none.onnx")
+    with pytest.raises(IsADirectoryError):
+        rv.onnx.load(tmp_path)
+
+
+NODES = {
+    "reshape": (shaped("Reshape", [-5, 3]), "got shape .-5, 3. for a value of shape"),
+    "reshape of more": (shaped("Reshape", [0, 0, 0]), "got shape"),
+    "fill": (
+        model([node("ConstantOfShape", ["s"], ["y"])], [values("s", [2**62, 2**62])]),
+        "expected sizes of 0 to 2.40",
+    ),
+    "negative fill": (
+        model([node("ConstantOfShape", ["s"], ["y"])], [values("s", [-2])]),
+        "expected sizes of 0",
+    ),
+    "expand": (shaped("Expand", [4, 4]), "got shape"),
+    "tile": (shaped("Tile", [-1, 1]), "got repeats"),
+    "pad": (shaped("Pad", [2**50, 0, 0, 0]), "node of type Pad"),
+    "crop": (shaped("Pad", [-9, 0, 0, 0]), "got pads"),
+    "gather": (shaped("Gather", [5]), "got indices 5 to 5 for an axis of length 2"),
+    "topk": (model([node("TopK", ["x", "s"], ["y", "z"])], [values("s", [2**40])]), "got k"),
+    "axis": (model([node("Softmax", ["x"], ["y"], axis=9)]), "got axis 9"),
+    "perm": (model([node("Transpose", ["x"], ["y"], perm=[0, 0])]), "got perm"),
+    "squeeze": (shaped("Squeeze", [1]), "expected sizes of 1"),
+    "flatten": (model([node("Flatten", ["x"], ["y"], axis=9)]), "got axis 9"),
+    "split": (model([node("Split", ["x", "s"], ["y", "z"], axis=1)], [values("s", [5, -2])]), "got sizes"),
+    "one-hot": (
+        model(
+            [node("OneHot", ["i", "s", "v"], ["y"])],
+            [values("i", [1]), values("s", 2**40), values("v", np.ones(2, np.float32))],
+        ),
+        "got depth",
+    ),
+    "conv": (
+        model([node("Conv", ["x", "s"], ["y"])], [values("s", np.ones((1, 1, 2, 2), np.float32))]),
+        "expected a number for each axis",
+    ),
+    "pool": (
+        model([node("MaxPool", ["x"], ["y"], kernel_shape=[2**40])], shape=(1, 1, 4)),
+        "node of type MaxPool",
+    ),
+    "steps": (
+        model(
+            [node("LSTM", ["x", "s", "s"], ["y"], hidden_size=5)],
+            [values("s", np.ones((1, 20, 3), np.float32))],
+        ),
+        "node of type LSTM",
+    ),
+    "equation": (model([node("Einsum", ["x"], ["y"], equation="ij->kk")]), "node of type Einsum"),
+    "resize": (
+        model([node("Resize", ["x", "", "s"], ["y"])], [values("s", np.array([1e9, 1e9], np.float32))]),
+        "got factors",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_hostile_settings(name):
+    proto, message = NODES[name]
+    found = rv.onnx.load(proto)
+    x = np.ones((1, 1, 4), np.float32) if name == "pool" else ROWS
+    with pytest.raises(ValueError, match=r"^\[onnx\] .*" + message):
+        found(x)
+
+
+def test_external_data(tmp_path):
+    path, data = tmp_path / "m.onnx", tmp_path / "m.bin"
+    onnx.save(copy.deepcopy(ADD), path, save_as_external_data=True, location="m.bin", size_threshold=0)
+    assert data.exists()
+    assert rv.onnx.load(path)(ROWS).tolist() == (ROWS + 1).tolist()
+    data.write_bytes(b"12")
+    with pytest.raises(ValueError, match=r"\[onnx.load\] .*damaged"):
+        rv.onnx.load(path)
+    os.remove(data)
+    with pytest.raises(ValueError, match=r"\[onnx.load\] .*damaged"):
+        rv.onnx.load(path)
+    proto = onnx.load(path, load_external_data=False)
+    proto.graph.initializer[0].external_data[0].value = "../../outside.bin"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match=r"\[onnx.load\] .*outside"):
+        rv.onnx.load(path)
+
+
+def test_marks_of_the_library_that_are_broken():
+    """The list of buffers that export writes is only a hint."""
+    for text in ("", "{", "[]", '{"buffers": 3}', '{"buffers": [3]}'):
+        proto = copy.deepcopy(ADD)
+        helper.set_model_props(proto, {"ranvier": text})
+        assert [n for n, _ in rv.onnx.load(proto).named_parameters()] == ["b"]
+    helper.set_model_props(proto, {"ranvier": '{"buffers": ["b"]}'})
+    assert [n for n, _ in rv.onnx.load(proto).named_buffers()] == ["b"]
