@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ranvier._core import __version__
-from ranvier.cli import bench, config, evaluate, predict, summary, train
+from ranvier.cli import bench, config, evaluate, export, predict, summary, train
 from ranvier.cli.arguments import Interrupted, Mistake
 
 __all__ = ["main"]
@@ -46,6 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ranvier", description="Neural networks, fast on a CPU.")
     parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (train, evaluate, predict, summary, bench, config):
+    for command in (train, evaluate, predict, summary, export, bench, config):
         command.add(commands)
     return parser

@@ -22,10 +22,10 @@ def add(commands: Any) -> None:
     )
     add_model(summary)
     text = "of a sample, as 1x28x28; default: from the file"
-    add_flags(summary, {"--input-shape": (_shape, "SHAPE", text)})
+    add_flags(summary, {"--input-shape": (sample_shape, "SHAPE", text)})
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def sample_shape(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+([x,]\d+)*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 1x28x28")
     return tuple(int(part) for part in re.split("[x,]", text))
@@ -44,15 +44,19 @@ def run(arguments: argparse.Namespace) -> int:
     except (ValueError, TypeError, RuntimeError) as error:
         raise Mistake(error) from None
     print(f"input       {'x'.join(map(str, shape))}")
-    if about.class_names:
-        print(f"classes     {', '.join(about.class_names)}")
-    for step in about.preprocessing:
-        settings = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "transform")
-        print(f"before it   {step.get('transform')} ({settings})")
-    if about.link:
-        print(f"after it    {about.link}")
+    for line in described(about):
+        print(line)
     print(f"written by  ranvier {about.version}")
     return 0
+
+
+def described(about: Any) -> list[str]:
+    """The lines of the classes, and of the transforms before and after the network."""
+    lines = [f"classes     {', '.join(about.class_names)}"] if about.class_names else []
+    for step in about.preprocessing:
+        settings = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "transform")
+        lines.append(f"before it   {step.get('transform')} ({settings})")
+    return lines + ([f"after it    {about.link}"] if about.link else [])
 
 
 def _short(value: Any) -> str:

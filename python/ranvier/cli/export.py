@@ -1,0 +1,55 @@
+"""`ranvier export`: the network of a model file as an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable
+from ranvier.cli.models import add_model, open_model
+from ranvier.cli.summary import described, sample_shape
+from ranvier.cli.useful import require_apart
+
+
+def add(commands: Any) -> None:
+    export = add_command(
+        commands,
+        run,
+        "export",
+        "write the network of a model file as an ONNX file",
+        "Writes the network for batches of any size, with its input 'x' and its result 'output'. The file "
+        "has the network alone: the transforms before and after it are printed.",
+        ["ranvier export runs/digits-cnn/digits.safetensors digits.onnx"],
+    )
+    add_model(export)
+    export.add_argument("file", metavar="FILE", type=path_name, help="the ONNX file to write")
+    text = "of a sample, as 1x28x28; default: from the model file"
+    add_flags(export, {"--input-shape": (sample_shape, "SHAPE", text)})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    import ranvier as rv
+
+    require_apart({"FILE": arguments.file}, arguments.model, arguments.code)
+    require_writable(Path(arguments.file))
+    model = open_model(arguments)
+    about = rv.serialization.info(model)
+    shape = arguments.input_shape or about.input_shape
+    if shape is None:
+        raise Mistake(f"'{arguments.model}' does not say what its input is; pass --input-shape")
+    x = np.random.default_rng(0).random((2, *shape), np.float32)
+    names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
+    try:
+        proto = rv.onnx.export(model, x, arguments.file, **names)
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise Mistake(error) from None
+    sizes = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim[1:]]
+    print(f"input       x: batch x {'x'.join(map(str, shape))}, float32")
+    print(f"output      output: batch x {'x'.join(map(str, sizes))}")
+    for line in described(about):
+        print(line)
+    print(f"written to  {arguments.file}")
+    return 0

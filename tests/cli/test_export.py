@@ -1,0 +1,60 @@
+"""`ranvier export`: a model file as an ONNX file."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import cli, nn
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    rv.save(
+        nn.Sequential(nn.Flatten(), nn.Linear(6, 2)),
+        path,
+        input_shape=(2, 3),
+        class_names=["cat", "dog"],
+        preprocessing=[rv.data.MinMaxScaler(0, 16)],
+        link="softmax",
+    )
+    return path
+
+
+def test_the_network_and_what_is_around_it(model_file, tmp_path, capsys):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    file = tmp_path / "new" / "model.onnx"
+    assert cli.main(["export", str(model_file), str(file)]) == 0
+    assert capsys.readouterr().out == (
+        "input       x: batch x 2x3, float32\noutput      output: batch x 2\nclasses     cat, dog\n"
+        f"before it   MinMaxScaler (low 0, high 16)\nafter it    softmax\nwritten to  {file}\n"
+    )
+    x = np.random.default_rng(0).random((5, 2, 3), np.float32)
+    found, model = rv.onnx.load(file), rv.load(model_file)
+    np.testing.assert_allclose(found(x).detach().numpy(), model(x).detach().numpy(), 1e-5, 1e-6)
+
+
+def test_mistakes(model_file, tmp_path, capsys):
+    bare = tmp_path / "bare"
+    rv.save(nn.Sequential(nn.ReLU()), bare)
+    for arguments, message in (
+        ([str(tmp_path / "none"), str(tmp_path / "a.onnx")], "no such file"),
+        ([str(model_file), str(model_file)], "which is read; writing it would destroy the input"),
+        ([str(model_file), str(tmp_path)], "is a folder; expected a file to write"),
+        ([str(bare), str(tmp_path / "a.onnx")], "does not say what its input is; pass --input-shape"),
+    ):
+        assert cli.main(["export", *arguments]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("ranvier: error: ")
+        assert error.count("\n") == 1
+        assert message in error
+
+
+def test_without_the_package(model_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert cli.main(["export", str(model_file), str(tmp_path / "a.onnx")]) == 1
+    assert "ONNX files need onnx: pip install 'ranvier[onnx]'" in capsys.readouterr().err
+    assert not (tmp_path / "a.onnx").exists()
