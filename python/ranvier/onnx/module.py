@@ -114,11 +114,11 @@ class OnnxModule(Module):
 
 
 class _Part(Module):
-    """A part of the names of parameters."""
+    """A module for a part of the parameters' names."""
 
 
 def _checked(name: str, given: Any, dtype: Any, shape: list[int | None] | None) -> Any:
-    """The input, as what the file declares."""
+    """The input as the file declares it; integers are cast."""
     if not isinstance(given, (Tensor, np.ndarray)):
         given = np.asarray(given, dtype)
     value = given

@@ -65,7 +65,7 @@ class Trace:
         return Value(name, _outline(array))
 
     def value(self, x: Any) -> Value | None:
-        """The operand that a tensor, an array or a number is."""
+        """The operand for a tensor, an array or a number."""
         if x is None:
             return None
         array = getattr(x, "_array", x)
@@ -110,13 +110,14 @@ class Trace:
             )
 
     def stored(self, tensor: Tensor, value: Any) -> None:
-        """After a change in place: the tensor is what it was given, if it is as large."""
-        known = self._known.get(id(value)) if isinstance(value, np.ndarray) else None
-        if known is not None and known[0]() is value and value.dtype == tensor._array.dtype:
-            cell = tensor._cell
-            if known[2] is not cell and known[2][0] != known[3]:
-                return
-            self._known[id(tensor._array)] = (ref(tensor._array), known[1], cell, cell[0])
+        """Called after a change in place: the tensor gets the name of what was written to all of it."""
+        array, known = tensor._array, self._known.get(id(value))
+        if known is None or known[0]() is not value:
+            return
+        cell = tensor._cell
+        changed = known[2] is not cell and known[2][0] != known[3]
+        if not changed and (value.dtype, value.shape) == (array.dtype, array.shape):
+            self._known[id(array)] = (ref(array), known[1], cell, cell[0])
 
 
 def _outline(array: Array) -> Array:

@@ -1,7 +1,8 @@
 """Values of an ONNX graph: Tensors, or NumPy arrays.
 
-What follows from constants and shapes alone is a NumPy array and is computed by NumPy, so that it can be the
-shape of a reshape in a captured step. All else is a Tensor. dtypes that the library lacks are arrays, too.
+A value that depends on constants and shapes only is a NumPy array and is computed by NumPy, so that it can be
+the shape of a reshape in a captured step. Other values are Tensors. Values of dtypes that the library lacks
+are arrays, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What writes each kind of call as nodes, one module for each kind; importing this package registers all."""
+"""Functions that write calls as nodes, one module for each kind; importing this package registers all."""
 
 import ranvier.onnx.writers.elementwise
 import ranvier.onnx.writers.layers

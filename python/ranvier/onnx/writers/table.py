@@ -1,4 +1,4 @@
-"""The table of what writes each kind of call."""
+"""The table of the functions that write calls as nodes."""
 
 from __future__ import annotations
 
