@@ -29,7 +29,7 @@ class Run(NamedTuple):
 
 
 class Modules:
-    """Finds the modules that a function calls, and puts them in evaluation mode. Those of a module are known."""
+    """Finds the modules that a function calls and puts them in evaluation mode."""
 
     def __init__(self, target: Any) -> None:
         self.root = target if isinstance(target, nn.Module) else None
