@@ -1,5 +1,7 @@
 // Lists of arrays as arguments of the optimizer's kernels.
 #pragma once
+#include <vector>
+
 #include "bindings/define.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -56,18 +58,26 @@ struct MaybeList : List {
 };
 
 // Runs Call, for the list's dtype, on kMaxSegments arrays at a time; fill(call, T{}, first, held) gives it
-// those from `first` on. `held` keeps arrays that had to be copied until the kernel is done.
+// those from `first` on. `held` keeps arrays that had to be copied until the kernel is done. All arrays are
+// read and checked before the first call runs.
 template <template <class> class Call, class F>
 void run_list(const List& list, const F& fill) {
   if (list.size() == 0) return;
   with_float(list.dtype(), [&](auto tag) {
-    for (int64_t first = 0; first < list.size(); first += kMaxSegments) {
-      Call<decltype(tag)> call{};
-      Input held[kMaxSegments];
+    const auto fill_from = [&](Call<decltype(tag)>& call, int64_t first, Input* held) {
       call.count = static_cast<int>(std::min<int64_t>(kMaxSegments, list.size() - first));
       fill(call, tag, first, held);
-      invoke_released(call);
+    };
+    if (list.size() <= kMaxSegments) {
+      Call<decltype(tag)> call{};
+      Input held[kMaxSegments];
+      fill_from(call, 0, held);
+      return invoke_released(call);
     }
+    std::vector<Call<decltype(tag)>> calls((list.size() + kMaxSegments - 1) / kMaxSegments);
+    std::vector<Input> held(calls.size() * kMaxSegments);
+    for (size_t i = 0; i < calls.size(); ++i) fill_from(calls[i], i * kMaxSegments, &held[i * kMaxSegments]);
+    for (const auto& call : calls) invoke_released(call);
   });
 }
 

@@ -169,6 +169,23 @@ def test_wrong_input(change, error, text):
         adam(**arguments)
 
 
+def test_a_wrong_array_late_in_a_list_is_refused_before_the_first_runs():
+    """Lists longer than a kernel call takes."""
+    p = [np.ones(2, np.float32) for _ in range(100)]
+    wrong = [*p[:-1], np.ones(3, np.float32)]
+    ones, first = np.ones(100), [np.ones(2, np.float32) for _ in p]
+    calls = (
+        lambda: adam(p, wrong, states(p)),
+        lambda: _core.move_parameters(p, wrong, np.ones(1), False),
+        lambda: _core.weight_penalty(first, wrong, ones, ones, np.ones(1)),
+        lambda: _core.clip_gradients([*p[:-1], np.ones(2)], np.full(1, 0.5), None),
+    )
+    for call in calls:
+        with pytest.raises((ValueError, TypeError), match=r"got .* of (shape|dtype)"):
+            call()
+        assert all((a == 1).all() for a in (*p, *first))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
