@@ -200,6 +200,12 @@ def test_broken_files(name, tmp_path):
         rv.onnx.load(path)
 
 
+def test_a_file_for_the_other_load(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(ADD.SerializeToString())
+    with pytest.raises(ValueError, match=r"is not a safetensors file.*; rv.onnx.load reads ONNX files"):
+        rv.load(tmp_path / "m.onnx")
+
+
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         rv.onnx.load(tmp_path / "none.onnx")

@@ -97,8 +97,9 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
+        hint = "; rv.onnx.load reads ONNX files" if str(path).endswith(".onnx") else ""
         raise ValueError(
-            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
+            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}{hint}"
         ) from None
     except (TypeError, AttributeError, KeyError) as error:  # bfloat16 and other types that NumPy lacks
         raise ValueError(f"[load] '{path}' holds values of a type that NumPy lacks: {error}") from None
