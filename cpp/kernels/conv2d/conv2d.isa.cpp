@@ -93,15 +93,18 @@ static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const 
   for (int i = 0; i < t.rows; ++i, acc += width) {
     for (int j = 0; j < t.columns; j += L) {
       const int n = t.columns - j < L ? t.columns - j : L;
+      const bool whole = n == L;  // masked loads and stores take several times as long at some levels
       vec<T> x = load(acc + j);
-      if (t.accumulate) x = load_lanes(t.c[i] + j, n) + x;
-      if (t.bias) x = x + load_lanes(t.bias + j, n);
+      if (t.accumulate) x = (whole ? load(t.c[i] + j) : load_n(t.c[i] + j, n)) + x;
+      if (t.bias) x = x + (whole ? load(t.bias + j) : load_n(t.bias + j, n));
       if (t.norm) x = normalized(x, channel_line(t.norm + j, t.norm_step, n));
       if (t.relu) x = max(x, vec<T>{});
-      if (t.stream && n == L)
+      if (!whole)
+        store_n(t.c[i] + j, x, n);
+      else if (t.stream)
         stream(t.c[i] + j, x);
       else
-        store_lanes(t.c[i] + j, x, n);
+        store(t.c[i] + j, x);
     }
   }
 }

@@ -1,8 +1,8 @@
 // Weights to panels, and sums of panels back to weights. Included by conv2d.isa.cpp only.
 #pragma once
 #include "kernels/conv2d/tile.h"
-#include "simd/lanes.h"
 #include "simd/transpose.h"
+#include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -18,7 +18,7 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
       vec<T> square[L];
       for (int i = 0; i < L; ++i) {
         const T* from = w + (o + i) * p.stride_o + e;
-        square[i] = i >= no ? vec<T>{} : load_lanes(from, ne);
+        square[i] = i >= no ? vec<T>{} : ne == L ? load(from) : load_n(from, ne);
       }
       transpose(square);
       int64_t tap = e % p.taps, channel = first + e / p.taps;
@@ -54,7 +54,13 @@ static void combine(const ConvPartials<T>& p) {
         if (++tap == p.taps) tap = 0, ++channel;
       }
       transpose(square);
-      for (int i = 0; i < no; ++i) store_lanes(p.w + (o + i) * p.stride_o + e, square[i], ne);
+      for (int i = 0; i < no; ++i) {
+        T* to = p.w + (o + i) * p.stride_o + e;
+        if (ne == L)
+          store(to, square[i]);
+        else
+          store_n(to, square[i], ne);
+      }
     }
   }
 }

@@ -6,7 +6,6 @@
 //         [0 -1  1  0]        [1/2 -1/2  1/2]
 //         [0  1  0 -1]        [ 0    0    1 ]
 #include "kernels/conv2d/winograd_output.h"
-#include "simd/lanes.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -52,8 +51,12 @@ static void output(const WinogradSums& p, float* const* to) {
     V y[2][2];
     winograd_outputs(p, k, n, y);
     for (int i = 0; i < 2; ++i) {
-      store_lanes(to[2 * i] + k, max(y[i][0], floor), n);
-      store_lanes(to[2 * i + 1] + k, max(y[i][1], floor), n);
+      const V y0 = max(y[i][0], floor), y1 = max(y[i][1], floor);
+      if (n == L) {
+        store(to[2 * i] + k, y0), store(to[2 * i + 1] + k, y1);
+      } else {
+        store_n(to[2 * i] + k, y0, n), store_n(to[2 * i + 1] + k, y1, n);
+      }
     }
   }
 }

@@ -178,7 +178,11 @@ static void sum_lists(const PooledSums& p) {
         vec<float> total = sum[0][i][v];
         RANVIER_UNROLL
         for (int chain = 1; chain < kChains; ++chain) total = total + sum[chain][i][v];
-        store_lanes(c + v * L, total + load(c + v * L), v < vectors - 1 ? L : p.last);
+        total = total + load(c + v * L);
+        if (v < vectors - 1 || p.last == L)
+          store(c + v * L, total);
+        else
+          store_n(c + v * L, total, p.last);
       }
     }
   }

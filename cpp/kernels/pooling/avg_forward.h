@@ -149,20 +149,18 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
   }
 }
 
-template <class T>
-RANVIER_INLINE void mean_across(const PoolAxis& columns, const T* sums, const T* across, T down, T* y) {
-  if (columns.stride == 1) return mean_across<1>(columns, sums, across, down, y);
-  if (columns.stride == 2) return mean_across<2>(columns, sums, across, down, y);
-  mean_across<0>(columns, sums, across, down, y);
-}
-
 // A long row.
 template <class T>
 static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, PoolAxis columns, const T* sums,
                                                             const T* across, T down, T* y, int64_t piece) {
   for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
-    mean_across(columns, sums, across, down, y);
+    if (columns.stride == 1)
+      mean_across<1>(columns, sums, across, down, y);
+    else if (columns.stride == 2)
+      mean_across<2>(columns, sums, across, down, y);
+    else
+      mean_across<0>(columns, sums, across, down, y);
     if (interrupted(team)) return;
     sums += piece * columns.stride, across += piece, y += piece;
   }
@@ -204,7 +202,12 @@ static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, 
   const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, down, f.count_include_pad));
   if (scratch.piece <= f.columns.out)
     return mean_across_in_pieces(team, f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
-  mean_across(f.columns, scratch.sums, scratch.across, count, y);
+  if (f.columns.stride == 1)
+    mean_across<1>(f.columns, scratch.sums, scratch.across, count, y);
+  else if (f.columns.stride == 2)
+    mean_across<2>(f.columns, scratch.sums, scratch.across, count, y);
+  else
+    mean_across<0>(f.columns, scratch.sums, scratch.across, count, y);
 }
 
 // The global average of planes [begin, end) in NCHW.

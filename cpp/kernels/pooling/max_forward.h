@@ -172,16 +172,6 @@ static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, cons
   }
 }
 
-template <class T, class Offset>
-RANVIER_INLINE void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
-                               const T* offsets) {
-  if constexpr (sizeof(Offset) == 1) {
-    if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
-    if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
-  }
-  max_across<0>(w, columns, values, offsets);
-}
-
 // The same for adaptive windows, whose lengths differ.
 template <class T, class Offset>
 static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
@@ -212,7 +202,12 @@ static __attribute__((noinline)) void max_across_in_pieces(const Team& team, Max
                                                            const T* offsets, int64_t piece) {
   for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
-    max_across(w, columns, values, offsets);
+    if (sizeof(Offset) == 1 && columns.stride == 1)
+      max_across<1>(w, columns, values, offsets);
+    else if (sizeof(Offset) == 1 && columns.stride == 2)
+      max_across<2>(w, columns, values, offsets);
+    else
+      max_across<0>(w, columns, values, offsets);
     if (interrupted(team)) return;
     w.y += piece, w.where += piece;
     values += piece * columns.stride, offsets += piece * columns.stride;
@@ -264,7 +259,11 @@ static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, con
   }
   if (columns.kernel == 0) return max_across_adaptive(w, columns, values, offsets);
   if (piece <= columns.out) return max_across_in_pieces(team, w, columns, values, offsets, piece);
-  max_across(w, columns, values, offsets);
+  if constexpr (sizeof(Offset) == 1) {
+    if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
+    if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
+  }
+  max_across<0>(w, columns, values, offsets);
 }
 
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
