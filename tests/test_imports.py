@@ -23,7 +23,7 @@ LAYERS = """
     data metrics program
     onnx plot utils
     train
-    explore
+    explore sklearn
     report
     ranvier
     cli

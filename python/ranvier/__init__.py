@@ -52,7 +52,7 @@ float, double, half, long, int = float32, float64, float16, int64, int32
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = """
     autograd cli cuda data explore kernels linalg metrics nn onnx ops optim plot program reference report
-    serialization train utils
+    serialization sklearn train utils
 """
 _NAMES = {
     "explore": "diagnose",

@@ -7,6 +7,8 @@ import inspect
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from ranvier.autograd.recording import recordings
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -67,6 +69,8 @@ def _plain(layer: str, name: str, value: Any) -> Any:
         return value
     if isinstance(value, (tuple, list)):
         return [_plain(layer, name, item) for item in value]
+    if isinstance(value, type) and issubclass(value, np.generic):  # np.float32 given as a dtype
+        return np.dtype(value).name
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
     if hasattr(value, "tolist"):  # the weights of a loss

@@ -19,7 +19,7 @@ __all__ = ["mlp"]
 
 def mlp(
     sizes: Sequence[int],
-    activation: str | Sequence[str] = "relu",
+    activation: str | type[Module] | Sequence[str | type[Module]] = "relu",
     init: str | Callable[[Tensor], Any] = "he",
     output: str | None = None,
     dropout: float = 0.0,
@@ -34,7 +34,7 @@ def mlp(
     Args:
         sizes: inputs, hidden layers, outputs: [784, 128, 64, 10].
         activation: of the hidden layers, a name ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "linear"
-            ...) or one name for each of them.
+            ...) or the class of a layer; or one for each of them.
         init: the starting values of weights: "he" (for relu), "xavier" (Glorot's), "lecun", each also with
         "_uniform",
             "normal" (standard deviation 0.01), "zeros", a function that fills a weight, or "default" for
@@ -64,12 +64,16 @@ def mlp(
     )
     """
     _check_sizes(sizes)
-    if not isinstance(activation, (str, Sequence)):
-        raise TypeError(f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer")
+    one = isinstance(activation, (str, type))
+    for kind in [activation] if one or not isinstance(activation, Sequence) else activation:
+        if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, Module)):
+            raise TypeError(
+                f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer"
+            )
     if isinstance(activation, str):
         activations.named(activation)  # a wrong name is an error without hidden layers, too
     hidden = len(sizes) - 2
-    names = [activation] * hidden if isinstance(activation, str) else list(activation)
+    names: list[Any] = [activation] * hidden if one else list(activation)  # type: ignore[arg-type]
     if len(names) != hidden:
         raise ValueError(
             f"[mlp] got {len(names)} activations for {hidden} hidden layers; expected one for each"
@@ -79,7 +83,7 @@ def mlp(
         layers.append(_linear(sizes[i], sizes[i + 1], init, not batch_norm, dtype))
         if batch_norm:
             layers.append(BatchNorm1d(sizes[i + 1], dtype=dtype))
-        layers.append(activations.named(name))
+        layers.append(activations.named(name) if isinstance(name, str) else name())
         if dropout:
             layers.append(Dropout(dropout))
     layers.append(_linear(sizes[-2], sizes[-1], init, True, dtype))

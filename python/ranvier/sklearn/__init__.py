@@ -1,0 +1,47 @@
+"""Estimators for scikit-learn's users: its interface, trained by :class:`ranvier.Trainer`.
+
+scikit-learn is loaded at the first use of an estimator.
+
+>>> from ranvier.sklearn import MLPClassifier
+>>> from sklearn.datasets import load_iris
+>>> X, y = load_iris(return_X_y=True)
+>>> MLPClassifier(max_iter=300, learning_rate_init=0.01, random_state=0).fit(X, y).score(X, y) > 0.95
+True
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from ranvier.sklearn.cnn import CNNClassifier
+    from ranvier.sklearn.mlp import MLPClassifier, MLPRegressor
+    from ranvier.sklearn.net import NeuralNetClassifier, NeuralNetRegressor
+
+__all__ = [
+    "CNNClassifier",
+    "MLPClassifier",
+    "MLPRegressor",
+    "NeuralNetClassifier",
+    "NeuralNetRegressor",
+]
+
+_MODULES = {"CNN": "cnn", "MLP": "mlp", "NeuralNet": "net", "Tabular": "tabular"}
+_DEFINED_IN = {name: _MODULES[name.removesuffix("Classifier").removesuffix("Regressor")] for name in __all__}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module 'ranvier.sklearn' has no attribute {name!r}")
+    try:
+        import sklearn as _  # noqa: F401
+    except ImportError:
+        raise ImportError(f"[{name}] needs scikit-learn: pip install 'ranvier[sklearn]'") from None
+    value = getattr(_importlib.import_module(f"ranvier.sklearn.{_DEFINED_IN[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

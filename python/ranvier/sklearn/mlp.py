@@ -1,0 +1,621 @@
+"""MLPClassifier and MLPRegressor, with scikit-learn's parameters and attributes."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import xlogy
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import validate_data
+
+import ranvier.nn as nn
+from ranvier.nn.mlp import mlp
+from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor, set_parameters
+from ranvier.sklearn.convergence import Convergence
+from ranvier.sklearn.labels import Labels
+from ranvier.sklearn.settings import (
+    HalfSquaredError,
+    LogLoss,
+    make_loss,
+    make_optimizer,
+    number,
+    one_of,
+    whole,
+)
+from ranvier.train import Trainer
+from ranvier.train.links import link_of
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+Array = npt.NDArray[Any]
+ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
+
+
+class _MLP(NetworkEstimator):
+    """What the classifier and the regressor have in common."""
+
+    # --- checks
+
+    def _check(self) -> None:
+        for name in ("alpha", "power_t", "tol"):
+            number(self, name)
+        for name in ("learning_rate_init", "epsilon"):
+            number(self, name, above=True)
+        for name in ("momentum", "beta_1", "beta_2", "dropout"):
+            number(self, name, 0, 1)
+        one_of(self, "learning_rate", ("constant", "invscaling", "adaptive"))
+        whole(self, "max_iter")
+        whole(self, "max_fun")
+        if self.batch_size != "auto":
+            whole(self, "batch_size")
+        if self.n_iter_no_change != math.inf:
+            whole(self, "n_iter_no_change")
+        if self.dtype not in (None, "float32", "float64"):
+            raise ValueError(
+                f"[{type(self).__name__}] got dtype {self.dtype!r}; expected 'float32', 'float64' or None"
+            )
+
+    def _hidden(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(size != int(size) or size < 1 for size in sizes):
+            raise ValueError(
+                f"[{type(self).__name__}] got hidden_layer_sizes {self.hidden_layer_sizes!r}; expected whole "
+                "numbers of at least 1"
+            )
+        return [int(size) for size in sizes]
+
+    def _dtype(self) -> str:
+        """lbfgs compares losses that differ little: float64."""
+        return self.dtype or ("float64" if self.solver == "lbfgs" else "float32")
+
+    def _validated(self, X: Any) -> Any:
+        return validate_data(self, self._arranged(X), accept_sparse="csr", dtype=self._dtype(), reset=False)
+
+    # --- the network
+
+    def _start(self, features: int, outputs: int) -> None:
+        """A new network, and the record of its training."""
+        self._generator = None
+        self.module_ = self._network(features, outputs)
+        self.n_layers_, self.n_outputs_ = len(self._linear()) + 1, outputs
+        self.t_ = 0
+        self._no_improvement_count = 0
+        if self.solver != "lbfgs":
+            self.loss_curve_: list[float] = []
+            self.best_loss_ = None if self.early_stopping else math.inf
+            self.validation_scores_: list[float] | None = None
+            self.validation_loss_curve_: list[float] | None = None
+            self.best_validation_score_ = -math.inf if self.early_stopping else None
+
+    def _network(self, features: int, outputs: int) -> nn.Sequential:
+        """With scikit-learn's initial values of the same random_state."""
+        sizes = [features, *self._hidden(), outputs]
+        activation = self.activation
+        if isinstance(activation, str):
+            activation = ACTIVATIONS.get(activation, activation)
+        network = mlp(
+            sizes,
+            activation=[activation] * (len(sizes) - 2),
+            init="zeros",
+            dropout=float(self.dropout),
+            batch_norm=bool(self.batch_norm),
+            dtype=self._dtype(),
+        )
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        for layer in network:
+            if isinstance(layer, nn.Linear):
+                bound = math.sqrt(factor / (layer.in_features + layer.out_features))
+                weight = self._random_state.uniform(-bound, bound, (layer.in_features, layer.out_features))
+                bias = self._random_state.uniform(-bound, bound, layer.out_features)
+                layer.weight.detach().numpy()[...] = weight.T
+                if layer.bias is not None:
+                    layer.bias.detach().numpy()[...] = bias
+        return network
+
+    def _linear(self) -> list[Any]:
+        return [layer for layer in self.module_ if isinstance(layer, nn.Linear)]
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights (inputs, outputs) of each layer, as views: writing to them changes the network."""
+        return [layer.weight.detach().numpy().T for layer in self._linear()]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The bias (outputs,) of each layer, as views; with batch_norm that of the norm after the layer."""
+        layers: list[Any] = [layer for layer in self.module_ if isinstance(layer, self._shifts())]
+        shifts = [layer.bias for layer in layers]
+        return [bias.detach().numpy() for bias in shifts if bias is not None]
+
+    def _shifts(self) -> tuple[type, ...]:
+        return (nn.Linear, nn.BatchNorm1d)
+
+    def _arranged(self, X: Any, reset: bool = False) -> Any:
+        """X as rows of features."""
+        return X
+
+    # --- training
+
+    def _fit_arrays(
+        self,
+        x: Any,
+        y: Array,
+        target: Array,
+        weights: Array | None,
+        validation: tuple[Any, ...] | None,
+        loss: Any,
+        incremental: bool,
+    ) -> Any:
+        """Train with `target` (n, outputs) or class indices (n,); `y` is what the score is compared with.
+
+        validation: (x, y, target, weights or None).
+        """
+        if self.solver == "lbfgs":
+            return self._fit_lbfgs(x, target, weights, loss)
+        if self.early_stopping and incremental:
+            raise ValueError(f"[{type(self).__name__}] partial_fit does not support early_stopping=True")
+        if self.early_stopping and validation is None:
+            (x, y, target, weights), validation = self._split(x, y, target, weights)
+        n = x.shape[0]
+        batch_size = self._batch_size(n)
+        mean_weight = 1.0 if weights is None else float(weights.mean())
+        penalty = float(self.alpha) / (2 * batch_size * mean_weight)
+        if not incremental or not hasattr(self, "trainer_"):
+            self.trainer_ = Trainer(self.module_, loss, self._optimizer(), l2=penalty)
+        self.trainer_.l2 = penalty
+        score: Callable[[], float] | None = None
+        if validation is not None:
+            xv, yv, tv, wv = validation
+            self.validation_scores_ = self.validation_scores_ or []
+            self.validation_loss_curve_ = self.validation_loss_curve_ or []
+            score = lambda: self._validation_score(xv, yv, wv)  # noqa: E731
+            validation = (xv, tv, wv)
+        self.n_iter_ = 0
+        recorder = Convergence(self, n, score, self._constant(target, weights), not incremental)
+        self._train(
+            x,
+            target,
+            weights,
+            epochs=1 if incremental else self.max_iter,
+            batch_size=batch_size,
+            shuffle=bool(self.shuffle),
+            validation=validation,
+            callbacks=[recorder, *(self.callbacks or ())],
+        )
+        if self.n_iter_ == self.max_iter and not recorder.stopped and not incremental:
+            warnings.warn(
+                f"[{type(self).__name__}] the maximum of {self.max_iter} iterations is reached, and the "
+                "training has not converged",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _optimizer(self) -> Any:
+        owner, parameters = type(self).__name__, list(self.module_.parameters())
+        settings: dict[str, Any] = {"lr": self.learning_rate_init}
+        if self.solver == "adam":
+            settings.update(betas=(self.beta_1, self.beta_2), eps=self.epsilon)
+        elif self.solver == "sgd":
+            nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
+            settings.update(momentum=self.momentum, nesterov=nesterov)
+        return make_optimizer(owner, self.solver, parameters, **settings)
+
+    def _batch_size(self, n: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n)
+        if self.batch_size > n:
+            warnings.warn(
+                f"[{type(self).__name__}] got batch_size {self.batch_size} for {n} samples; {n} is used",
+                stacklevel=5,
+            )
+        return min(int(self.batch_size), n)
+
+    def _split(self, x: Any, y: Array, target: Array, weights: Array | None) -> tuple[Any, Any]:
+        number(self, "validation_fraction", 0, 1, above=True)
+        arrays = [x, y, target] if weights is None else [x, y, target, weights]
+        parts = train_test_split(
+            *arrays,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._strata(y),
+        )
+        train, valid = parts[::2], parts[1::2]
+        if valid[0].shape[0] < 2:
+            raise ValueError(
+                f"[{type(self).__name__}] the validation set is too small; expected a larger "
+                "validation_fraction or more samples"
+            )
+        none = [None] * (weights is None)
+        return (*train, *none), (*valid, *none)
+
+    def _fit_lbfgs(self, x: Any, target: Array, weights: Array | None, loss: Any) -> Any:
+        n = x.shape[0]
+        total = n if weights is None else float(weights.sum())
+        optimizer = make_optimizer(
+            type(self).__name__,
+            "lbfgs",
+            list(self.module_.parameters()),
+            max_iter=self.max_iter,
+            max_eval=self.max_fun,
+            tolerance_grad=self.tol,
+            history_size=10,
+            line_search_fn="strong_wolfe",
+        )
+        self.trainer_ = Trainer(self.module_, loss, optimizer, l2=float(self.alpha) / (2 * total))
+        self._train(x, target, weights, epochs=1, batch_size=n, shuffle=False, callbacks=self.callbacks or ())
+        state = optimizer.state[optimizer.param_groups[0]["params"][0]]
+        self.n_iter_ = max(int(state["n_iter"]), 1)
+        self.loss_ = self._measured(x, target, weights) + self._constant(target, weights)
+        if self.n_iter_ >= self.max_iter:
+            warnings.warn(
+                f"[{type(self).__name__}] lbfgs reached the maximum of {self.max_iter} iterations, and has "
+                "not converged",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return self
+
+    def _constant(self, target: Array, weights: Array | None) -> float:
+        """What the loss that is recorded has more than the one that is trained."""
+        return 0.0
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class MLPClassifier(NetworkClassifier, _MLP):
+    """A multi-layer perceptron with scikit-learn's parameters, defaults and attributes, and more.
+
+    The network, its initial values (for the same `random_state`), the loss, the optimizers and the rules for
+    stopping are those of `sklearn.neural_network.MLPClassifier`. The random order of the samples differs, and
+    so does the dtype: float32.
+
+    Args:
+        hidden_layer_sizes: units of each hidden layer.
+        activation: "identity", "logistic", "tanh", "relu" or the name of any other layer of `rv.nn` ("gelu",
+            "silu", "leaky_relu", ...), or its class.
+        solver: "adam", "sgd", "lbfgs", or any other optimizer of `rv.optim`: its name, its class (made with
+            `lr=learning_rate_init`) or a function of a list of parameters.
+        alpha: strength of the L2 penalty, alpha / 2 sum w^2 / (samples of a batch).
+        batch_size: samples of a step; "auto" is min(200, n).
+        learning_rate: "constant", "invscaling" or "adaptive", for "sgd".
+        learning_rate_init: the learning rate.
+        power_t: exponent of "invscaling".
+        max_iter: epochs at most; for lbfgs iterations.
+        shuffle: a new random order in each epoch.
+        random_state: a number for the same result each time, a RandomState, or None.
+        tol, n_iter_no_change: the training ends after so many epochs without a gain of `tol`.
+        verbose: print a line for each epoch.
+        warm_start: `fit` continues with the weights of the last `fit`.
+        momentum, nesterovs_momentum: of "sgd".
+        early_stopping: hold out `validation_fraction` of the samples (or use `validation_data` of `fit`),
+            stop when their score no longer rises, and restore the best weights.
+        validation_fraction: see early_stopping.
+        beta_1, beta_2, epsilon: of "adam".
+        max_fun: evaluations of the loss at most, for lbfgs.
+        loss: "log_loss", or a classification loss of `rv.nn` (`nn.FocalLoss()`,
+            `nn.CrossEntropyLoss(label_smoothing=0.1)`), an object or a class. One over logits, such as
+            `nn.SigmoidFocalLoss()`, is for two classes and for several labels a sample.
+        class_weight: weights by class, a dict or "balanced".
+        dropout: the share of hidden units that each training step leaves out.
+        batch_norm: normalise each hidden layer over the batch.
+        callbacks: objects of `rv.Callback`.
+        dtype: "float32" or "float64"; None is float32, and float64 for lbfgs.
+
+    Attributes:
+        classes_, coefs_, intercepts_, n_iter_, n_layers_, n_outputs_, out_activation_, t_, n_features_in_,
+        feature_names_in_: as in scikit-learn.
+        loss_, loss_curve_, best_loss_: the last loss, that of each epoch, and the lowest one (None with early
+            stopping).
+        validation_scores_, best_validation_score_: the accuracy on the validation data.
+        validation_loss_curve_: the loss on the validation data.
+        module_, trainer_, history_: the network, its `rv.Trainer`, and what it measured.
+
+    Raises ValueError: a parameter out of range, or data that scikit-learn refuses.
+
+    >>> from ranvier.sklearn import MLPClassifier
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), MLPClassifier(early_stopping=True, class_weight="balanced",
+    ...                       learning_rate_init=0.01, dropout=0.1, random_state=0))
+    >>> model.fit(X, y).score(X, y) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: Any = "log_loss",
+        class_weight: Any = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        callbacks: Any = None,
+        dtype: str | None = None,
+    ) -> None:
+        set_parameters(locals())
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPClassifier:
+        """Train the network.
+
+        Args:
+            X: (n, features), an array, a sparse matrix or a data frame.
+            y: labels (n,), or zeros and ones (n, k) where a sample has several labels.
+            sample_weight: (n,).
+            validation_data: (X, y) or (X, y, sample_weight): for `validation_scores_`,
+                `validation_loss_curve_` and early stopping.
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    @available_if(lambda self: self.solver != "lbfgs")
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+        """One epoch over some samples, which continues the training so far.
+
+        Args:
+            X, y, sample_weight: as in `fit`.
+            classes: all classes; needed in the first call, except for a matrix of zeros and ones.
+        """
+        if not hasattr(self, "module_"):
+            labels = Labels(y, classes)
+            if classes is None and not labels.multilabel:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            self._labels = labels
+        elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
+            raise ValueError(
+                f"`classes={classes}` is not the same as on last call to partial_fit, was: {self.classes_}"
+            )
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
+    ) -> MLPClassifier:
+        self._check()
+        first = not hasattr(self, "module_") or not (self.warm_start or incremental)
+        X, y = validate_data(
+            self,
+            self._arranged(X, first),
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            dtype=self._dtype(),
+            reset=first,
+        )
+        if first and not incremental:
+            self._labels = Labels(y)
+        elif self.warm_start and not incremental and set(Labels(y).classes) != set(self.classes_):
+            raise ValueError(
+                f"[{type(self).__name__}] got the classes {Labels(y).classes} with warm_start; expected "
+                f"those of the fit before, {self.classes_}"
+            )
+        loss = make_loss(self, {"log_loss": LogLoss if self._is_logistic() else nn.CrossEntropyLoss})
+        codes, target = self._target(y, loss)
+        weights = self._checked_weights(sample_weight, X, codes)
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            outputs = target.shape[1] if target.ndim == 2 else max(len(self.classes_), 2)
+            self._start(X.shape[1], outputs)
+            self.out_activation_ = "logistic" if target.ndim == 2 else "softmax"
+        validation = None
+        if validation_data is not None:
+            xv, yv, *wv = validation_data
+            validation = (self._validated(xv), *self._target(yv, loss), *(wv or [None]))
+        return self._fit_arrays(X, codes, target, weights, validation, loss, incremental)
+
+    def _is_logistic(self) -> bool:
+        return self._labels.multilabel or len(self.classes_) <= 2
+
+    def _target(self, y: Any, loss: Any) -> tuple[Array, Array]:
+        """The labels as codes, and as the loss takes them: class indices (n,), or numbers (n, outputs)."""
+        codes = self._labels.encode(y)
+        link = link_of(loss)
+        if link is None or (link != "softmax" and not self._is_logistic()):
+            raise ValueError(
+                f"[{type(self).__name__}] got loss {self.loss!r} for {len(self.classes_)} classes; expected "
+                "'log_loss', or a classification loss of ranvier.nn over class scores"
+            )
+        if link == "softmax" and self._labels.multilabel:
+            raise ValueError(
+                f"[{type(self).__name__}] got loss {self.loss!r} for several labels a sample; expected one "
+                "over logits"
+            )
+        target = codes if link == "softmax" else codes.reshape(len(codes), -1).astype(self._dtype())
+        return codes, target
+
+    def _strata(self, codes: Array) -> Array | None:
+        """The classes, if each may be on both sides of the split."""
+        if self._labels.multilabel:
+            return None
+        counts = np.unique(codes, return_counts=True)[1]
+        few = min(self.validation_fraction, 1 - self.validation_fraction) * len(codes)
+        return codes if counts.min() >= 2 and few >= len(counts) else None
+
+    def _validation_score(self, x: Any, codes: Array, weights: Array | None) -> float:
+        found = self._labels.decode(self._probabilities(x))
+        true = codes if self._labels.multilabel else self.classes_[codes]
+        return float(accuracy_score(true, found, sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class MLPRegressor(NetworkRegressor, _MLP):
+    """A multi-layer perceptron for values, with scikit-learn's parameters, defaults and attributes, and more.
+
+    Args:
+        loss: "squared_error", "poisson" (y of at least 0; the network gives the logarithm), "absolute_error",
+            "huber", or a loss of `rv.nn`, an object or a class.
+        hidden_layer_sizes ... dtype: see :class:`MLPClassifier`, except class_weight.
+
+    Attributes: those of :class:`MLPClassifier` except classes_; `validation_scores_` are R^2.
+
+    Raises ValueError: a parameter out of range, or data that scikit-learn refuses.
+
+    >>> from ranvier.sklearn import MLPRegressor
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(200, 20, random_state=1)
+    >>> model = MLPRegressor(max_iter=500, learning_rate_init=0.01, random_state=1, tol=0.1)
+    >>> model.fit(X, y).score(X, y) > 0.99
+    True
+    """
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        callbacks: Any = None,
+        dtype: str | None = None,
+    ) -> None:
+        set_parameters(locals())
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPRegressor:
+        """Train the network.
+
+        Args:
+            X: (n, features), an array, a sparse matrix or a data frame.
+            y: (n,) or (n, outputs).
+            sample_weight: (n,).
+            validation_data: (X, y) or (X, y, sample_weight), as in :meth:`MLPClassifier.fit`.
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    @available_if(lambda self: self.solver != "lbfgs")
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """One epoch over some samples, which continues the training so far; arguments as in `fit`."""
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
+    ) -> MLPRegressor:
+        self._check()
+        first = not hasattr(self, "module_") or not (self.warm_start or incremental)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            y_numeric=True,
+            dtype=self._dtype(),
+            reset=first,
+        )
+        loss = make_loss(self, _LOSSES)
+        target = self._target(y)
+        weights = self._checked_weights(sample_weight, X)
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            self._start(X.shape[1], target.shape[1])
+            self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
+        elif target.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"[MLPRegressor] got y of {target.shape[1]} columns; expected {self.n_outputs_} as in the "
+                "fit before"
+            )
+        validation = None
+        if validation_data is not None:
+            xv, yv, *wv = validation_data
+            yv = self._target(np.asarray(yv))
+            validation = (self._validated(xv), yv, yv, *(wv or [None]))
+        return self._fit_arrays(X, target, target, weights, validation, loss, incremental)
+
+    def _target(self, y: Array) -> Array:
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError("[MLPRegressor] got a y below 0; expected y >= 0 for the loss 'poisson'")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return y.reshape(len(y), -1).astype(self._dtype())
+
+    def _constant(self, target: Array, weights: Array | None) -> float:
+        if self.loss != "poisson":
+            return 0.0
+        return float(np.average((xlogy(target, target) - target).sum(axis=1), weights=weights))
+
+    def _values(self, x: Any) -> Array:
+        found = super()._values(x)
+        return np.exp(found) if self.out_activation_ == "exp" else found
+
+    def _strata(self, y: Array) -> Array | None:
+        return None
+
+    def _validation_score(self, x: Any, y: Array, weights: Array | None) -> float:
+        found = self._values(x)
+        return float(r2_score(y, found, sample_weight=weights)) if np.isfinite(found).all() else math.nan
+
+
+class _Poisson(nn.PoissonNLLLoss):
+    """The sum over the outputs of exp(x) - y x, averaged over the samples."""
+
+    def forward(self, x: Any, target: Any) -> Any:
+        return super().forward(x, target) * float(x.shape[1])
+
+
+_LOSSES: dict[str, type] = {
+    "squared_error": HalfSquaredError,
+    "poisson": _Poisson,
+    "absolute_error": nn.L1Loss,
+    "huber": nn.HuberLoss,
+}

@@ -1,0 +1,44 @@
+"""scikit-learn's own checks of estimators."""
+
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import ranvier as rv
+from ranvier.sklearn import (
+    CNNClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+)
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+class Network(rv.nn.Sequential):
+    """A class, whose name in the tests' ids is the same in each process of xdist."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__(rv.nn.Linear(n_features, 20), rv.nn.ReLU(), rv.nn.Linear(20, n_outputs))
+
+
+NET = {"optimizer": rv.optim.Adam, "lr": 0.03, "max_epochs": 15, "batch_size": 32}
+ESTIMATORS = [
+    MLPClassifier(max_iter=25, learning_rate_init=0.01),
+    MLPRegressor(max_iter=40, learning_rate_init=0.01),
+    CNNClassifier(channels=(4,), hidden_layer_sizes=(16,), max_iter=8, learning_rate_init=0.02),
+    NeuralNetClassifier(Network, **NET),
+    NeuralNetRegressor(Network, **NET),
+]
+BATCHES = "a sample that is repeated is in several batches of an epoch, one with a weight in one"
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": BATCHES,
+    "check_sample_weight_equivalence_on_sparse_data": BATCHES,
+}
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda estimator: EXPECTED)
+def test_checks(estimator, check):
+    check(estimator)
