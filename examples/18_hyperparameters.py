@@ -7,30 +7,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
 from ranvier import nn, optim
-from ranvier.explore import ablate, grid_search, log_uniform, randomized_search
+from ranvier.explore import ablate
+from ranvier.sklearn import MLPClassifier
+from scipy.stats import loguniform
+from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
 
 X, Y = rv.data.datasets.load_digits()
 mixed = np.random.default_rng(0).permutation(len(X))  # the data set is sorted by writer
 X, Y = X[mixed].reshape(len(X), -1), Y[mixed]
 TRAIN, VALID, TEST = slice(0, 800), slice(800, 1200), slice(1200, None)
-
-
-def fitted(lr: float, hidden: int, momentum: float = 0.9) -> rv.Trainer:
-    model = rv.mlp([64, hidden, 10])
-    trainer = rv.Trainer(
-        model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=lr, momentum=momentum)
-    )
-    trainer.fit(X[TRAIN], Y[TRAIN], epochs=6)
-    return trainer
-
-
-def right(trainer: rv.Trainer, part: slice) -> float:
-    return float((trainer.predict(X[part]) == Y[part]).mean())
-
-
-def score(**hyperparameters) -> float:
-    """Chosen by validation data; the test data must not be used for this."""
-    return right(fitted(**hyperparameters), VALID)
+# Chosen by validation data; the test data must not be used for this.
+SPLIT = PredefinedSplit(np.where(np.arange(1200) < 800, -1, 0))
+NETWORK = MLPClassifier(
+    (16,),
+    solver="sgd",
+    batch_size=32,
+    max_iter=6,
+    n_iter_no_change=6,
+    nesterovs_momentum=False,
+    random_state=0,
+)
 
 
 def image_score(convolution: bool, pooling: bool, activation: bool) -> float:
@@ -46,7 +42,7 @@ def image_score(convolution: bool, pooling: bool, activation: bool) -> float:
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 10))
     trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=0.01))
     trainer.fit(X[TRAIN], Y[TRAIN], epochs=6)
-    return right(trainer, VALID)
+    return float((trainer.predict(X[VALID]) == Y[VALID]).mean())
 
 
 def main() -> None:
@@ -56,11 +52,19 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     # The same number of trials. The grid tries four learning rates, the random search sixteen.
-    grid = grid_search(score, {"lr": [0.001, 0.01, 0.1, 1.0], "hidden": [8, 16, 32, 64]})
-    space = {"lr": log_uniform(1e-3, 1.0), "hidden": [8, 16, 32, 64]}
-    drawn = randomized_search(score, space, 16)
-    print("the five best of the random search")
-    print("\n".join(str(drawn).splitlines()[:7]))
+    widths = [8, 16, 32, 64]
+    grid = GridSearchCV(
+        NETWORK, {"learning_rate_init": [0.001, 0.01, 0.1, 1.0], "hidden_layer_sizes": widths}, cv=SPLIT
+    )
+    space = {"learning_rate_init": loguniform(1e-3, 1.0), "hidden_layer_sizes": widths}
+    drawn = RandomizedSearchCV(NETWORK, space, n_iter=16, cv=SPLIT, random_state=0)
+    for search in (grid, drawn):
+        search.fit(X[:1200], Y[:1200])
+    print("the five best of the random search: learning rate, hidden units, right")
+    for i in np.argsort(drawn.cv_results_["rank_test_score"])[:5]:
+        found = drawn.cv_results_["params"][i]
+        score = drawn.cv_results_["mean_test_score"][i]
+        print(f"  {found['learning_rate_init']:.4f}  {found['hidden_layer_sizes']:3d}  {score:.1%}")
 
     # What each part is worth: leave one out at a time, with three seeds.
     parts = ablate(image_score, ["convolution", "pooling", "activation"], repeats=3)
@@ -69,18 +73,19 @@ def main() -> None:
         print(f"  without {name:12} {100 * parts[name]:+5.1f} points")
 
     figure, panels = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
-    lowest = min(trial.score for trial in (*grid, *drawn))
-    for panel, trials, title in ((panels[0], grid, "grid"), (panels[1], drawn, "random")):
-        rates, widths, scores = np.array(
-            [(t.parameters["lr"], t.parameters["hidden"], 100 * t.score) for t in trials]
-        ).T
-        points = panel.scatter(rates, widths, c=scores, s=90, cmap="viridis", vmin=100 * lowest, vmax=100)
-        best = trials.best.parameters
-        panel.plot(best["lr"], best["hidden"], "o", color="black", markersize=15, fillstyle="none")
+    lowest = min(search.cv_results_["mean_test_score"].min() for search in (grid, drawn))
+    for panel, search, title in ((panels[0], grid, "grid"), (panels[1], drawn, "random")):
+        tried = search.cv_results_
+        rates = tried["param_learning_rate_init"].astype(float)
+        hidden = tried["param_hidden_layer_sizes"].astype(float)
+        scores = 100 * tried["mean_test_score"]
+        points = panel.scatter(rates, hidden, c=scores, s=90, cmap="viridis", vmin=100 * lowest, vmax=100)
+        best = search.best_index_
+        panel.plot(rates[best], hidden[best], "o", color="black", markersize=15, fillstyle="none")
         panel.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="hidden units")
         panel.set_yticks([8, 16, 32, 64], ["8", "16", "32", "64"])
         panel.minorticks_off()
-        panel.set_title(f"{title}, 16 trials: best {trials.best.score:.1%}")
+        panel.set_title(f"{title}, 16 trials: best {search.best_score_:.1%}")
     figure.colorbar(points, ax=panels[1], label="right on validation data (%)")
     names = list(parts)[1:]
     panels[2].barh(names, [100 * parts[name] for name in names])
@@ -93,12 +98,12 @@ def main() -> None:
     figure.savefig(picture, dpi=120)
     print(f"saved {picture}")
 
-    best = max(grid.best, drawn.best, key=lambda trial: trial.score)
-    rv.manual_seed(0)
-    tested = right(fitted(**best.parameters), TEST)
+    best = max(grid, drawn, key=lambda search: search.best_score_)
+    tested = best.best_estimator_.score(X[TEST], Y[TEST])
+    chosen = best.best_params_
     print(
-        f"best: learning rate {best.parameters['lr']:.2g}, {best.parameters['hidden']} hidden units: "
-        f"{best.score:.1%} on validation data, {tested:.1%} on test data"
+        f"best: learning rate {chosen['learning_rate_init']:.2g}, {chosen['hidden_layer_sizes']} hidden units: "
+        f"{best.best_score_:.1%} on validation data, {tested:.1%} on test data"
     )
 
 

@@ -25,8 +25,8 @@ WITHOUT = {
         zeros_like""",
     "ranvier.autograd": "GradcheckError backward borrowed bump numeric_gradients wrap",
     "ranvier.data": "Sampler SequentialSampler Subset",
-    "ranvier.explore": """Collapsed Comparison Diagnosis Differences Finding Fit Gradients Results
-        Signals Trial log_uniform uniform""",
+    "ranvier.explore": """Collapsed Comparison Diagnosis Differences Finding Fit Gradients
+        Signals""",
     "ranvier.metrics": "StreamingMetric",
     "ranvier.nn": "",
     "ranvier.nn.functional": "",

@@ -34,13 +34,4 @@ def test_everything_else():
     )
     refused((TypeError, ValueError), "[signals] got init None and activation 'relu'", explore.signals, None)
     refused((TypeError, ValueError), "[signals] got depth", explore.signals, depth="3")
-    refused(
-        (TypeError, ValueError), "[grid_search] got score of type int", explore.grid_search, 3, {"a": [1]}
-    )
-    refused(
-        (TypeError, ValueError), "[grid_search] got list; expected a mapping", explore.grid_search, max, [1]
-    )
-    refused(
-        (TypeError, ValueError), "[randomized_search] got NoneType", explore.randomized_search, max, None, 3
-    )
     refused((TypeError, ValueError), "[count_steps] got batch_size", explore.count_steps, 10, 2.5)

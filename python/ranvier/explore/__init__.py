@@ -4,6 +4,7 @@ import types as _types
 import typing as _typing
 
 from ranvier.explore import exercises, surfaces
+from ranvier.explore.ablation import *
 from ranvier.explore.compare import *
 from ranvier.explore.depth import *
 from ranvier.explore.diagnosis import *
@@ -20,7 +21,6 @@ from ranvier.explore.search import *
 from ranvier.explore.size import *
 from ranvier.explore.steps import *
 from ranvier.explore.surfaces import *
-from ranvier.explore.tune import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

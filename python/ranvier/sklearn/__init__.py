@@ -18,6 +18,7 @@ if _typing.TYPE_CHECKING:
     from ranvier.sklearn.cnn import CNNClassifier
     from ranvier.sklearn.mlp import MLPClassifier, MLPRegressor
     from ranvier.sklearn.net import NeuralNetClassifier, NeuralNetRegressor
+    from ranvier.sklearn.tabular import TabularClassifier, TabularRegressor
 
 __all__ = [
     "CNNClassifier",
@@ -25,6 +26,8 @@ __all__ = [
     "MLPRegressor",
     "NeuralNetClassifier",
     "NeuralNetRegressor",
+    "TabularClassifier",
+    "TabularRegressor",
 ]
 
 _MODULES = {"CNN": "cnn", "MLP": "mlp", "NeuralNet": "net", "Tabular": "tabular"}

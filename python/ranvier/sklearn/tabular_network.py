@@ -1,0 +1,175 @@
+"""The network of TabularClassifier and TabularRegressor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import ranvier.nn as nn
+import ranvier.nn.init as init
+import ranvier.ops as ops
+from ranvier.autograd import Tensor
+from ranvier.autograd.creation import empty, ones, rand, zeros
+from ranvier.nn.activation import named
+
+__all__ = [
+    "MemberCrossEntropy",
+    "MemberSquaredError",
+    "ParametricActivation",
+    "PeriodicEmbedding",
+    "TabularNetwork",
+]
+
+
+class PeriodicEmbedding(nn.Module):
+    """Each number x as (x, W cos(2 pi (f x + p)) + b), with learnt frequencies f, phases p, W and b.
+
+    x (N, features), y (N, features (size + 1)). f starts normal with standard deviation `scale`.
+
+    Source: Holzmüller, Grinsztajn and Steinwart, "Better by default: Strong pre-tuned MLPs and boosted trees
+    on tabular data" (2024), "PBLD"; after Gorishniy, Rubachev and Babenko, "On embeddings for numerical
+    features in tabular deep learning" (2022).
+
+    >>> import ranvier as rv
+    >>> from ranvier.sklearn.tabular_network import PeriodicEmbedding
+    >>> PeriodicEmbedding(5)(rv.zeros(2, 5)).shape
+    (2, 20)
+    """
+
+    def __init__(self, features: int, frequencies: int = 16, size: int = 3, scale: float = 0.1) -> None:
+        super().__init__()
+        self.features, self.size = features, size
+        self.frequency = nn.Parameter(empty(features, frequencies))
+        init.normal_(self.frequency, 0.0, 2 * math.pi * scale)
+        self.phase = nn.Parameter(rand(features, frequencies) * (2 * math.pi))
+        bound = 1 / math.sqrt(frequencies)
+        self.weight = nn.Parameter(empty(features, frequencies, size))
+        init.uniform_(self.weight, -bound, bound)
+        self.bias = nn.Parameter(zeros(features, 1, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = x.T.unsqueeze(2)  # (features, N, 1)
+        waves = ops.cos(columns * self.frequency.unsqueeze(1) + self.phase.unsqueeze(1))
+        found = ops.cat([columns, ops.matmul(waves, self.weight) + self.bias], 2)  # (features, N, size + 1)
+        return found.permute(1, 0, 2).reshape(x.shape[0], self.features * (self.size + 1))
+
+
+class ParametricActivation(nn.Module):
+    """x + a (f(x) - x) with an activation f and a learnt number a for each unit, 1 at the start.
+
+    x (..., units), y as x.
+
+    Source: Holzmüller, Grinsztajn and Steinwart (2024).
+
+    >>> import ranvier as rv
+    >>> from ranvier.sklearn.tabular_network import ParametricActivation
+    >>> ParametricActivation(2, "relu")(rv.tensor([[-1.0, 1.0]]))[0].tolist()
+    [0.0, 1.0]
+    """
+
+    def __init__(self, units: int, activation: str) -> None:
+        super().__init__()
+        self.activation = named(activation)
+        self.share = nn.Parameter(ones(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.share * (self.activation(x) - x)
+
+
+class TabularNetwork(nn.Module):
+    """Several multi-layer perceptrons, the members, with common weights between their first scaling and last
+    layer; the prediction is their mean.
+
+    x (N, columns): numbers, then columns that are taken as they are, then class indices of categories.
+    y (N, outputs), in training (N, outputs, members).
+
+    Args:
+        numbers, plain: how many columns there are of both kinds.
+        categories: the number of classes of each column of categories.
+        outputs: classes or values.
+        hidden: units of each hidden layer.
+        members: perceptrons.
+        activation: of the hidden layers, by name.
+        dropout: after each hidden layer.
+        frequencies: of the embedding of numbers; 0 takes them as they are.
+        probabilities: y are logarithms of the members' mean softmax.
+
+    Source: Gorishniy, Kotelnikov and Babenko, "TabM: Advancing tabular deep learning with parameter-efficient
+    ensembling" (2024), "TabM-mini".
+
+    >>> import ranvier as rv
+    >>> from ranvier.sklearn.tabular_network import TabularNetwork
+    >>> model = TabularNetwork(3, 1, [5], 2, hidden=(8,), members=4)
+    >>> model(rv.zeros(6, 5)).shape, model.eval()(rv.zeros(6, 5)).shape
+    ((6, 2, 4), (6, 2))
+    """
+
+    def __init__(
+        self,
+        numbers: int,
+        plain: int,
+        categories: Sequence[int],
+        outputs: int,
+        hidden: Sequence[int] = (64, 64),
+        members: int = 8,
+        activation: str = "mish",
+        dropout: float = 0.0,
+        frequencies: int = 16,
+        probabilities: bool = False,
+    ) -> None:
+        super().__init__()
+        self.numbers, self.plain, self.probabilities = numbers, plain, probabilities
+        self.embedding = PeriodicEmbedding(numbers, frequencies) if numbers and frequencies else nn.Identity()
+        self.tables = nn.ModuleList([nn.Embedding(count, _width(count)) for count in categories])
+        width = numbers * (4 if frequencies else 1) + plain + sum(map(_width, categories))
+        self.scale = nn.Parameter(ops.sign(rand(members, width) - 0.5))
+        layers: list[nn.Module] = []
+        for before, after in zip([width, *hidden[:-1]], hidden, strict=True):
+            layer = nn.Linear(before, after)
+            init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layers += [layer, ParametricActivation(after, activation)]
+            layers += [nn.Dropout(dropout)] if dropout else []
+        self.body = nn.Sequential(*layers)
+        last = hidden[-1] if hidden else width
+        self.head = nn.Parameter(empty(members, last, outputs))
+        init.uniform_(self.head, -1 / math.sqrt(last), 1 / math.sqrt(last))
+        self.bias = nn.Parameter(zeros(members, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.numbers + self.plain
+        parts = [self.embedding(x[:, : self.numbers])] if self.numbers else []
+        parts += [x[:, self.numbers : first]] if self.plain else []
+        for i, table in enumerate(self.tables):
+            parts.append(table(x[:, first + i].long()))
+        z = ops.cat(parts, 1) if len(parts) > 1 else parts[0]
+        z = self.body(z.unsqueeze(0) * self.scale.unsqueeze(1))  # (members, N, units)
+        y = ops.matmul(z, self.head) + self.bias  # (members, N, outputs)
+        if self.training:
+            return y.permute(1, 2, 0)
+        if self.probabilities:
+            return ops.log(ops.softmax(y, 2).mean(0))
+        return y.mean(0)
+
+
+def _width(count: int) -> int:
+    """Of the embedding of a category."""
+    return min(8, (count + 1) // 2)
+
+
+class MemberCrossEntropy(nn.CrossEntropyLoss):
+    """Cross-entropy of scores (N, classes), or of those of several members (N, classes, members)."""
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        if x.ndim == 3:
+            target = target.unsqueeze(1).expand(x.shape[0], x.shape[2])
+        return super().forward(x, target)
+
+
+class MemberSquaredError(nn.MSELoss):
+    """Squared error of values (N, outputs), or of those of several members (N, outputs, members)."""
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        if x.ndim == 3:
+            target = target.unsqueeze(2).expand(x.shape)
+        return super().forward(x, target)

@@ -1,0 +1,153 @@
+"""TabularClassifier and TabularRegressor: columns, categories, missing values."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import ranvier as rv
+from ranvier.autograd.gradcheck import gradcheck
+from ranvier.sklearn import TabularClassifier, TabularRegressor
+from ranvier.sklearn.columns import Columns
+from ranvier.sklearn.tabular_network import ParametricActivation, PeriodicEmbedding, TabularNetwork
+from sklearn.preprocessing import RobustScaler
+
+FAST = {"max_iter": 20, "n_members": 2, "random_state": 0}
+
+
+def test_numbers_are_scaled_by_quartiles_and_clipped_smoothly():
+    rng = np.random.default_rng(0)
+    table = rng.normal(5, 3, (99, 3))
+    table[0, 0] = 1e6
+    table[:, 2] = np.where(np.arange(99) == 7, 3.0, 1.0)  # equal quartiles: 2 / (max - min)
+    columns = Columns(table, np.zeros(3, bool))
+    found = columns.apply(table)
+    scaled = RobustScaler().fit_transform(table[:, :2])
+    np.testing.assert_allclose(found[:, :2], scaled / np.sqrt(1 + (scaled / 3) ** 2), 1e-5)
+    assert np.abs(found).max() <= 3
+    assert found[7, 2] == pytest.approx(2 / np.sqrt(1 + 4 / 9))
+    constant = Columns(np.full((5, 1), 4.0), np.zeros(1, bool))
+    assert not constant.apply(np.array([[4.0], [9.0]])).any()
+
+
+def test_missing_numbers_get_a_column():
+    table = np.array([[1.0, 5.0], [np.nan, 6.0], [3.0, 7.0], [4.0, 8.0]])
+    columns = Columns(table, np.zeros(2, bool))
+    found = columns.apply(table)
+    assert (columns.numbers, columns.plain, found.shape) == (2, 1, (4, 3))
+    assert found[:, 2].tolist() == [0, 1, 0, 0]
+    assert found[1, 0] == 0
+    assert np.isfinite(columns.apply(np.full((1, 2), np.nan))).all()
+
+
+def test_categories():
+    table = np.array([[0, 0, i] for i in range(10)] + [[1, 2, 3], [0, 1, 3], [-1, -1, -1]], float)
+    columns = Columns(table, np.ones(3, bool))
+    assert (columns.numbers, columns.plain, columns.categories) == (0, 4, [11])
+    found = columns.apply(np.array([[1, 2, 3], [0, 5, 99], [-1, -1, -1]], float))
+    assert found.tolist() == [[1, 0, 0, 1, 4], [-1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+
+
+def test_embedding_and_activation_follow_their_formulas():
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    layer = PeriodicEmbedding(3, frequencies=5, size=2)
+    f, p, w, b = (t.detach().numpy() for t in (layer.frequency, layer.phase, layer.weight, layer.bias))
+    for i in range(3):
+        waves = np.cos(x[:, i : i + 1] * f[i] + p[i])
+        expected = np.concatenate([x[:, i : i + 1], waves @ w[i] + b[i]], axis=1)
+        np.testing.assert_allclose(
+            layer(rv.tensor(x)).detach().numpy()[:, 3 * i : 3 * i + 3], expected, 1e-4, 1e-5
+        )
+    share = ParametricActivation(3, "relu")
+    share.share.detach().numpy()[...] = [0.0, 0.5, 1.0]
+    np.testing.assert_allclose(
+        share(rv.tensor(x)).detach().numpy(),
+        x + np.array([0, 0.5, 1], np.float32) * (np.maximum(x, 0) - x),
+        1e-6,
+    )
+
+
+def test_gradients_of_the_network():
+    rv.manual_seed(0)
+    model = TabularNetwork(2, 1, [3], 2, hidden=(4,), members=2, frequencies=3).double()
+    x = rv.tensor([[0.3, -1.2, 1.0, 2.0], [1.1, 0.4, -1.0, 0.0]], dtype=rv.float64)
+    names = [name for name, _ in model.named_parameters()]
+    parameters = [p.detach().requires_grad_() for p in model.parameters()]
+
+    def run(*values):
+        for name, value in zip(names, values, strict=True):
+            owner = model
+            *path, last = name.split(".")
+            for part in path:
+                owner = getattr(owner, part)
+            owner._parameters[last] = value
+        return model(x)
+
+    assert gradcheck(run, parameters)
+
+
+def table(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    city = rng.choice([f"city {i}" for i in range(12)], n)
+    kind = rng.choice(["a", "b", "c"], n)
+    size = rng.normal(100, 30, n)
+    price = size + 50 * (kind == "b") + 10 * np.array([int(c.split()[1]) for c in city]) + rng.normal(0, 3, n)
+    size[rng.random(n) < 0.05] = np.nan
+    return {"city": city, "kind": kind, "size": size}, price
+
+
+def test_categories_by_index_in_an_array():
+    columns, price = table()
+    X = np.stack([columns["city"], columns["kind"], columns["size"].astype(object)], axis=1)
+    model = TabularRegressor(categorical_features=[0, 1], **FAST).fit(X[:300], price[:300])
+    assert model.score(X[300:], price[300:]) > 0.8
+    X[300, 0], X[301, 1] = "elsewhere", None  # unknown and missing
+    assert np.isfinite(model.predict(X[300:])).all()
+
+
+def test_a_data_frame_with_categories():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    columns, price = table()
+    X = pandas.DataFrame(columns).astype({"kind": "category"})
+    X["large"] = X["size"] > 100
+    model = TabularRegressor(**FAST).fit(X[:300], price[:300])
+    assert model.score(X[300:], price[300:]) > 0.8
+    assert model.feature_names_in_.tolist() == ["city", "kind", "size", "large"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(X[["kind", "city", "size", "large"]])
+    labels = TabularClassifier(**FAST).fit(X[:300], price[:300] > 150)
+    assert labels.score(X[300:], price[300:] > 150) > 0.8
+    named = TabularRegressor(categorical_features=["city"], **FAST)
+    assert named.fit(X[["city", "size"]], price).n_features_in_ == 2
+
+
+def test_predictions_stay_within_the_range_of_the_targets():
+    x = np.linspace(0, 1, 100)[:, None]
+    model = TabularRegressor(**FAST).fit(x, 3 * x[:, 0])
+    assert model.predict([[100.0], [-100.0]]).tolist() == pytest.approx(
+        np.clip(model.predict([[100.0], [-100.0]]), 0, 3).tolist()
+    )
+
+
+def test_several_outputs_and_weights():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4))
+    y = np.stack([X[:, 0], X[:, 1] * 100], axis=1)
+    assert TabularRegressor(**FAST).fit(X, y).predict(X).shape == (200, 2)
+    weighted = TabularRegressor(**FAST).fit(X, np.where(X[:, 0] > 0, 1.0, -1.0), sample_weight=X[:, 0] > 0)
+    assert weighted.predict(X).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_members": 0}, "n_members 0"),
+        ({"dropout": -1}, "dropout -1"),
+        ({"learning_rate": 0}, "learning_rate 0"),
+        ({"categorical_features": ["city"]}, "category column 'city'"),
+        ({"activation": "rely"}, "'rely'"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TabularClassifier(**settings).fit([[1.0], [2.0]], [0, 1])

@@ -1,0 +1,145 @@
+"""The estimators in scikit-learn's tools: pipelines, searches, calibration, copies."""
+
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import ranvier as rv
+from ranvier.sklearn import (
+    CNNClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    TabularClassifier,
+    TabularRegressor,
+)
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X, Y = load_iris(return_X_y=True)
+FAST = {"max_iter": 15, "random_state": 0}
+
+
+class Network(rv.nn.Sequential):
+    def __init__(self, n_features, n_outputs, width=16):
+        super().__init__(rv.nn.Linear(n_features, width), rv.nn.ReLU(), rv.nn.Linear(width, n_outputs))
+
+
+NET = {"optimizer": rv.optim.Adam, "lr": 0.03, "max_epochs": 15, "batch_size": 32, "random_state": 0}
+ESTIMATORS = [
+    MLPClassifier(learning_rate_init=0.01, batch_size=16, **FAST),
+    MLPRegressor(learning_rate_init=0.01, batch_size=16, **FAST),
+    CNNClassifier(channels=(4,), batch_size=16, **FAST),
+    NeuralNetClassifier(Network, module__width=20, **NET),
+    NeuralNetRegressor(Network, **NET),
+    TabularClassifier(n_members=2, **FAST),
+    TabularRegressor(n_members=2, **FAST),
+]
+CLASSIFIERS = [e for e in ESTIMATORS if "Classifier" in type(e).__name__]
+
+
+def name_of(estimator):
+    return type(estimator).__name__
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
+def test_copies_predict_the_same(estimator):
+    fitted = clone(estimator).fit(X, Y)
+    again = clone(estimator).fit(X, Y)
+    copy = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(fitted.predict(X), again.predict(X))
+    np.testing.assert_array_equal(fitted.predict(X), copy.predict(X))
+    assert type(clone(fitted)) is type(estimator)
+    assert not hasattr(clone(fitted), "module_")
+    if hasattr(copy, "partial_fit"):
+        copy.partial_fit(X, Y)
+        fitted.partial_fit(X, Y)
+        np.testing.assert_array_equal(fitted.predict(X), copy.predict(X))
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=name_of)
+def test_in_a_pipeline_calibrated(estimator):
+    pipeline = make_pipeline(StandardScaler(), estimator)
+    assert cross_val_score(pipeline, X, Y, cv=3).mean() > 0.85
+    calibrated = CalibratedClassifierCV(pipeline, cv=2).fit(X, Y)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1, 1e-5)
+    assert calibrated.score(X, Y) > 0.85
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
+def test_a_grid_search_over_settings(estimator):
+    grid = {"random_state": [0, 1]}
+    if "NeuralNet" in name_of(estimator):
+        grid = {"module__width": [8, 16]}
+    search = GridSearchCV(estimator, grid, cv=2).fit(X, Y)
+    assert search.best_score_ > 0.7
+    assert search.best_estimator_.get_params()[next(iter(grid))] in next(iter(grid.values()))
+
+
+def test_a_search_with_processes_neither_hangs_nor_takes_more_threads():
+    program = """
+    import warnings; warnings.simplefilter("ignore")
+    import ranvier as rv
+    from ranvier.sklearn import MLPClassifier
+    from sklearn.datasets import load_iris
+    from sklearn.model_selection import GridSearchCV
+
+    class Threads(rv.Callback):
+        def on_train_begin(self):
+            assert rv.get_num_threads() == 1, rv.get_num_threads()
+
+    if __name__ == "__main__":
+        X, y = load_iris(return_X_y=True)
+        MLPClassifier(max_iter=2).fit(X, y)  # the team of this process is there before the others start
+        found = GridSearchCV(MLPClassifier(max_iter=5, callbacks=[Threads()]), {"alpha": [0.0, 0.1]}, cv=2,
+                             n_jobs=PROCESSES, refit=False, error_score="raise").fit(X, y)
+        print(len(found.cv_results_["params"]))
+    """
+    import os
+
+    program = textwrap.dedent(program).replace("PROCESSES", str(max(2, os.cpu_count() or 2)))
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert run.stdout.strip() == "2", run.stderr
+
+
+def test_in_threads_the_results_are_the_same():
+    estimator = MLPClassifier(max_iter=5, dropout=0.2, random_state=0)
+    alone = estimator.fit(np.repeat(X, 2, 0), np.repeat(Y, 2)).coefs_
+    several = MultiOutputClassifier(clone(estimator), n_jobs=2).fit(
+        np.repeat(X, 2, 0), np.repeat(np.stack([Y, Y], 1), 2, 0)
+    )
+    for found in several.estimators_:
+        assert all(map(np.array_equal, alone, found.coefs_))
+
+
+def test_without_scikit_learn_the_error_says_what_to_install():
+    program = """
+    import sys
+    sys.modules["sklearn"] = None
+    import ranvier.sklearn
+    try:
+        from ranvier.sklearn import MLPClassifier
+    except ImportError as error:
+        print(error)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert run.stdout.strip() == "[MLPClassifier] needs scikit-learn: pip install 'ranvier[sklearn]'"
+
+
+def test_importing_ranvier_does_not_load_scikit_learn():
+    program = "import sys, ranvier, ranvier.sklearn; print('sklearn' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
