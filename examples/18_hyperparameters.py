@@ -1,6 +1,7 @@
 """Hyperparameters: grid and random search for learning rate and width, and an ablation."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ from ranvier import nn, optim
 from ranvier.explore import ablate
 from ranvier.sklearn import MLPClassifier
 from scipy.stats import loguniform
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
 
 X, Y = rv.data.datasets.load_digits()
@@ -50,6 +52,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
+
+    warnings.simplefilter("ignore", ConvergenceWarning)  # six epochs are enough to compare settings
 
     # The same number of trials. The grid tries four learning rates, the random search sixteen.
     widths = [8, 16, 32, 64]
@@ -100,9 +104,9 @@ def main() -> None:
 
     best = max(grid, drawn, key=lambda search: search.best_score_)
     tested = best.best_estimator_.score(X[TEST], Y[TEST])
-    chosen = best.best_params_
+    rate, hidden = best.best_params_["learning_rate_init"], best.best_params_["hidden_layer_sizes"]
     print(
-        f"best: learning rate {chosen['learning_rate_init']:.2g}, {chosen['hidden_layer_sizes']} hidden units: "
+        f"best: learning rate {rate:.2g}, {hidden} hidden units: "
         f"{best.best_score_:.1%} on validation data, {tested:.1%} on test data"
     )
 

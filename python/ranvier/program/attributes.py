@@ -129,12 +129,9 @@ class AttributeGuards(Found):
                 if not name.startswith("__") and not isinstance(value, property):
                     hidden.add(name)
                 self.stack.append((value, f"{text}.{name}"))
-        for name in sorted(self._names | objects.SPECIAL):
-            if name not in values[::2]:
-                values += [
-                    name,
-                    objects.in_class(kind, name, NotImplemented),
-                ]  # None: `__hash__` of a dataclass
+        known, members = set(values[::2]), objects.members_of(kind)
+        for name in sorted((self._names | objects.SPECIAL) - known):
+            values += [name, members.get(name, NotImplemented)]  # None: `__hash__` of a dataclass
         self.add(Kind.NAMES, kind, "", tuple(values), f"the class {text}")
         if self._super and id(kind) not in self._families:  # it finds what a subclass hides
             self._families.add(id(kind))

@@ -57,9 +57,17 @@ def attributes_of(x: Any) -> dict[str, Any] | None:
 
 def in_class(kind: type, name: str, missing: Any = None) -> Any:
     for base in kind.__mro__:
-        if name in vars(base):
-            return vars(base)[name]
+        if name in base.__dict__:
+            return base.__dict__[name]
     return missing
+
+
+def members_of(kind: type) -> dict[str, Any]:
+    """What a class and its bases define, by name: `in_class` for many names."""
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        members.update(vars(base))
+    return members
 
 
 def functions_of(value: Any) -> list[Any]:

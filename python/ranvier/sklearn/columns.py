@@ -32,8 +32,8 @@ class Columns:
     """Prepares tables as the one that it was made from.
 
     Numbers: (x - median) / (upper - lower quartile), or for a column whose quartiles are equal
-    2 (x - median) / (max - min), then x / sqrt(1 + (x / 3)^2), which keeps outliers within -3 and 3. A missing
-    number becomes 0, and a column that had some in the training data gets a second one that says so.
+    2 (x - median) / (max - min), then x / sqrt(1 + (x / 3)^2), which keeps outliers within -3 and 3. A
+    missing number becomes 0. A column that had some in the training data gets a second one that says so.
 
     Categories: up to 8 classes become a column of zeros and ones each, two classes one column; more classes
     become an index for an embedding. What the training data do not have is a class too, as are missing

@@ -1,0 +1,130 @@
+"""The time of a fit of MLPClassifier beside scikit-learn's: ``python -m benchmarks.estimators.speed``.
+
+Each library has its own process for each number of threads, because two thread pools in one process disturb
+each other. The fits alternate, and the other process is stopped meanwhile. The figure is the median of the
+ratios of neighbouring fits. Both libraries fit the same data with the same settings and the same number of
+epochs, and the accuracies on held out samples are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from typing import Any
+
+EPOCHS = 10
+CASES = {  # name: (samples, features, classes, hidden layers)
+    "20 features, 100 units": (4000, 20, 3, (100,)),
+    "64 features, 100 units": (4000, 64, 10, (100,)),
+    "64 features, 128 and 64 units": (4000, 64, 10, (128, 64)),
+}
+BATCHES = (32, 200)
+
+
+def worker(library: str) -> None:
+    """Answers each line, a case and a batch size, with seconds and accuracy."""
+    import numpy as np
+    from sklearn.datasets import make_classification
+
+    if library == "ranvier":
+        from ranvier.sklearn import MLPClassifier
+    else:
+        from sklearn.neural_network import MLPClassifier
+    warnings.simplefilter("ignore")
+    for line in sys.stdin:
+        name, batch_size = json.loads(line)
+        samples, features, classes, hidden = CASES[name]
+        x, y = make_classification(
+            2 * samples, features, n_informative=15, n_classes=classes, class_sep=1.5, random_state=0
+        )
+        model = MLPClassifier(
+            hidden, batch_size=batch_size, max_iter=EPOCHS, n_iter_no_change=EPOCHS, random_state=0
+        )
+        start = time.perf_counter()
+        model.fit(x[:samples], y[:samples])
+        seconds = time.perf_counter() - start
+        right = float(np.mean(model.predict(x[samples:]) == y[samples:]))
+        print(json.dumps([seconds, right]), flush=True)
+
+
+class Process:
+    """A library in a separate process, which is stopped between its fits."""
+
+    def __init__(self, library: str, threads: int) -> None:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        env = {**os.environ, **dict.fromkeys(names, str(threads))}
+        command = [sys.executable, "-m", "benchmarks.estimators.speed", "--worker", library]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True, bufsize=1
+        )
+
+    def fit(self, name: str, batch_size: int) -> tuple[float, float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.send_signal(signal.SIGCONT)
+        self._process.stdin.write(json.dumps([name, batch_size]) + "\n")
+        seconds, right = json.loads(self._process.stdout.readline())
+        self._process.send_signal(signal.SIGSTOP)
+        return seconds, right
+
+    def close(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+        self._process.communicate()
+
+
+def compare(threads: int, rounds: int) -> list[dict[str, Any]]:
+    ours, theirs = Process("ranvier", threads), Process("scikit-learn", threads)
+    rows = []
+    try:
+        for name in CASES:
+            for batch_size in BATCHES:
+                pairs = [
+                    (ours.fit(name, batch_size), theirs.fit(name, batch_size)) for _ in range(rounds + 1)
+                ]
+                pairs = pairs[1:]  # the first fits load libraries and warm up
+                rows.append(
+                    {
+                        "case": name,
+                        "batch": batch_size,
+                        "threads": threads,
+                        "seconds": statistics.median(a[0] for a, _ in pairs),
+                        "peer": statistics.median(b[0] for _, b in pairs),
+                        "ratio": statistics.median(b[0] / a[0] for a, b in pairs),
+                        "accuracy": pairs[0][0][1],
+                        "peer accuracy": pairs[0][1][1],
+                    }
+                )
+                print(json.dumps(rows[-1]), flush=True)
+    finally:
+        ours.close()
+        theirs.close()
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--worker", choices=["ranvier", "scikit-learn"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        worker(arguments.worker)
+        return
+    rows = [row for threads in (1, 2) for row in compare(threads, arguments.rounds)]
+    print("| network | batch | threads | scikit-learn | ranvier | faster | accuracy |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['case']} | {row['batch']} | {row['threads']} | {row['peer']:.2f} s | {row['seconds']:.2f} s "
+            f"| {row['ratio']:.1f} x | {row['accuracy']:.3f}, {row['peer accuracy']:.3f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
