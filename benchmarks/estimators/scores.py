@@ -1,6 +1,6 @@
 """Cross-validated scores on small tables: ``python -m benchmarks.estimators.scores [-k name] [--write]``.
 
-Accuracy or R^2, the mean of five folds and two repetitions, for TabularClassifier and TabularRegressor, and for
+Accuracy or R^2, the mean of five folds (of five times as many for less than 600 samples), for TabularClassifier and TabularRegressor, and for
 scikit-learn's MLP, gradient boosting and random forest with their defaults. The MLP gets standardised features
 and targets, without which it learns little on some of these problems, and 500 iterations.
 """
@@ -50,10 +50,11 @@ def estimators(of_classes: bool) -> dict[str, Any]:
     }
 
 
-def score(estimator: Any, name: str, repeats: int = 2) -> tuple[float, float]:
+def score(estimator: Any, name: str, repeats: int = 0) -> tuple[float, float]:
     """The mean score over the folds, and the seconds of one fit."""
     of_classes = name in CLASSES
     x, y = (CLASSES if of_classes else VALUES)[name]()
+    repeats = repeats or (5 if len(x) < 600 else 1)
     kind = RepeatedStratifiedKFold if of_classes else RepeatedKFold
     measure = accuracy_score if of_classes else r2_score
     scores, seconds = [], 0.0
@@ -69,7 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-k", default="", help="only problems whose name contains this")
     parser.add_argument("--only", default="", help="only this estimator")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument(
+        "--repeats", type=int, default=0, help="of the folds; 5 for less than 600 samples, else 1"
+    )
     parser.add_argument("--json", help="a file for the figures")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

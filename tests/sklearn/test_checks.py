@@ -11,6 +11,8 @@ from ranvier.sklearn import (
     MLPRegressor,
     NeuralNetClassifier,
     NeuralNetRegressor,
+    TabularClassifier,
+    TabularRegressor,
 )
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -31,6 +33,8 @@ ESTIMATORS = [
     CNNClassifier(channels=(4,), hidden_layer_sizes=(16,), max_iter=8, learning_rate_init=0.02),
     NeuralNetClassifier(Network, **NET),
     NeuralNetRegressor(Network, **NET),
+    TabularClassifier((16,), n_members=2, max_iter=15, learning_rate=0.02),
+    TabularRegressor((16,), n_members=2, max_iter=20, learning_rate=0.02),
 ]
 BATCHES = "a sample that is repeated is in several batches of an epoch, one with a weight in one"
 EXPECTED = {

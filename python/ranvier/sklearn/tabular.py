@@ -50,7 +50,7 @@ class _Tabular(NetworkEstimator):
             self._is_category = self._marked(X, frame)
         if not self._is_category.any():
             return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-        names = list(X.columns) if frame else range(np.shape(X)[1])
+        names = list(X.columns) if frame else range(np.asarray(X, object).shape[1])
         if len(names) != len(self._is_category):
             return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         columns = []
@@ -73,7 +73,8 @@ class _Tabular(NetworkEstimator):
         """Which columns have categories."""
         given = self.categorical_features
         names = list(X.columns) if frame else None
-        width = len(names) if names is not None else (np.shape(X)[1] if np.ndim(X) == 2 else 0)
+        shape = np.asarray(X, object).shape if names is None else (0, len(names))
+        width = shape[1] if len(shape) == 2 else 0
         if isinstance(given, str) and given == "from_dtype":
             marked = [is_category(X[name]) for name in names] if names is not None else [False] * width
             return np.array(marked, bool)
@@ -132,6 +133,12 @@ class _Tabular(NetworkEstimator):
         )
         self.n_iter_ = self.history_.epochs
         return self
+
+    def _require_targets(self, y: Any) -> None:
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+            )
 
     def _batch_size(self, n: int) -> int:
         """Batches of 32 for small tables, of up to 256 for large ones."""
@@ -195,12 +202,12 @@ class TabularClassifier(NetworkClassifier, _Tabular):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (64, 64),
+        hidden_layer_sizes: Any = (128, 128),
         *,
         n_members: int = 8,
         frequencies: int = 16,
         activation: str = "mish",
-        dropout: float = 0.1,
+        dropout: float = 0.05,
         label_smoothing: float = 0.05,
         learning_rate: float = 0.004,
         weight_decay: float = 0.02,
@@ -222,6 +229,7 @@ class TabularClassifier(NetworkClassifier, _Tabular):
             sample_weight: (n,).
         """
         self._check()
+        self._require_targets(y)
         table = self._table(X, reset=True)
         y = column_or_1d(y, warn=True)
         check_consistent_length(table, y)
@@ -249,7 +257,7 @@ class TabularRegressor(NetworkRegressor, _Tabular):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (64, 64),
+        hidden_layer_sizes: Any = (128, 128),
         *,
         n_members: int = 8,
         frequencies: int = 16,
@@ -274,6 +282,7 @@ class TabularRegressor(NetworkRegressor, _Tabular):
             sample_weight: (n,).
         """
         self._check()
+        self._require_targets(y)
         table = self._table(X, reset=True)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(table, y)
