@@ -1,8 +1,9 @@
-"""Cross-validated scores on small tables: ``python -m benchmarks.estimators.scores [-k name] [--write]``.
+"""Cross-validated scores on small tables: ``python -m benchmarks.estimators.scores [-k name] [--json file]``.
 
-Accuracy or R^2, the mean of five folds (of five times as many for less than 600 samples), for TabularClassifier and TabularRegressor, and for
-scikit-learn's MLP, gradient boosting and random forest with their defaults. The MLP gets standardised features
-and targets, without which it learns little on some of these problems, and 500 iterations.
+Accuracy or R^2, the mean of five folds (of five times as many for less than 600 samples), for
+TabularClassifier and TabularRegressor, and for scikit-learn's MLP, gradient boosting and random forest with
+their defaults. The MLP gets standardised features and targets, without which it learns little on some of
+these problems, and 500 iterations.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from ranvier.sklearn.cnn import CNNClassifier
-    from ranvier.sklearn.mlp import MLPClassifier, MLPRegressor
+    from ranvier.sklearn.mlp import MLPClassifier
+    from ranvier.sklearn.mlp_regressor import MLPRegressor
     from ranvier.sklearn.net import NeuralNetClassifier, NeuralNetRegressor
     from ranvier.sklearn.tabular import TabularClassifier, TabularRegressor
 
@@ -30,8 +31,15 @@ __all__ = [
     "TabularRegressor",
 ]
 
-_MODULES = {"CNN": "cnn", "MLP": "mlp", "NeuralNet": "net", "Tabular": "tabular"}
-_DEFINED_IN = {name: _MODULES[name.removesuffix("Classifier").removesuffix("Regressor")] for name in __all__}
+_DEFINED_IN = {
+    "CNNClassifier": "cnn",
+    "MLPClassifier": "mlp",
+    "MLPRegressor": "mlp_regressor",
+    "NeuralNetClassifier": "net",
+    "NeuralNetRegressor": "net",
+    "TabularClassifier": "tabular",
+    "TabularRegressor": "tabular",
+}
 
 
 def __getattr__(name: str) -> _typing.Any:

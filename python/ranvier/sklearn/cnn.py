@@ -14,7 +14,8 @@ import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.nn.activation import named
 from ranvier.sklearn.base import set_parameters
-from ranvier.sklearn.mlp import ACTIVATIONS, MLPClassifier
+from ranvier.sklearn.mlp import MLPClassifier
+from ranvier.sklearn.perceptron import ACTIVATIONS
 from ranvier.sklearn.settings import whole
 
 __all__ = ["CNNClassifier"]

@@ -33,10 +33,12 @@ _PREFIXES = ("module__", "criterion__", "optimizer__")
 class _NeuralNet(NetworkEstimator):
     """What the classifier and the regressor have in common."""
 
+    _default_criterion: type
+
     def __init__(
         self,
         module: Any,
-        criterion: Any,
+        criterion: Any = None,
         *,
         optimizer: Any = optim.SGD,
         lr: float = 0.01,
@@ -106,7 +108,7 @@ class _NeuralNet(NetworkEstimator):
                 "or optimizer__momentum"
             )
         self._random_state, self._generator = check_random_state(self.random_state), None
-        self.criterion_ = _made(self.criterion, self._of("criterion__"))
+        self.criterion_ = self._made_criterion()
         with random.using(self._stream()):
             sizes = {"n_features": n_features, "n_outputs": n_outputs}
             self.module_ = _made(self.module, self._of("module__"), sizes)
@@ -116,6 +118,10 @@ class _NeuralNet(NetworkEstimator):
         )
         self.trainer_ = Trainer(self.module_, self.criterion_, self.optimizer_)
         return self
+
+    def _made_criterion(self) -> Any:
+        kind = self._default_criterion if self.criterion is None else self.criterion
+        return _made(kind, self._of("criterion__"))
 
     @property
     def initialized_(self) -> bool:
@@ -232,7 +238,7 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
             has parameters `n_features` or `n_outputs` that are not given, they get the number of columns of
             X and of outputs that the criterion needs. Its output are scores (n, classes), or for a criterion
             over logits, such as `nn.BCEWithLogitsLoss`, (n, 1) or (n,).
-        criterion: a classification loss, an object or a class.
+        criterion: a classification loss, an object or a class; None is `nn.CrossEntropyLoss`.
         optimizer: a class of `rv.optim`, its name, or a function of a list of parameters.
         lr, max_epochs, batch_size: batch_size -1 takes all samples at once.
         train_split: the share of samples that is held out for "val_loss" in `history_`; or validation data
@@ -260,36 +266,7 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
     True
     """
 
-    def __init__(
-        self,
-        module: Any,
-        criterion: Any = nn.CrossEntropyLoss,
-        *,
-        optimizer: Any = optim.SGD,
-        lr: float = 0.01,
-        max_epochs: int = 10,
-        batch_size: int = 128,
-        train_split: Any = 0.2,
-        callbacks: Any = None,
-        warm_start: bool = False,
-        verbose: int = 0,
-        random_state: Any = None,
-        **parameters: Any,
-    ) -> None:
-        super().__init__(
-            module,
-            criterion,
-            optimizer=optimizer,
-            lr=lr,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            train_split=train_split,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            verbose=verbose,
-            random_state=random_state,
-            **parameters,
-        )
+    _default_criterion = nn.CrossEntropyLoss
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralNetClassifier:
         """Train the module.
@@ -314,7 +291,7 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
         X, y = validate_data(self, X, y, reset=first, allow_nd=True, multi_output=True)
         if first:
             self._labels = Labels(y, classes)
-            link = link_of(_made(self.criterion, self._of("criterion__")))
+            link = link_of(self._made_criterion())
             if link is None:
                 raise ValueError(
                     f"[NeuralNetClassifier] got criterion {self.criterion!r}; expected a classification loss "
@@ -353,7 +330,7 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        link = link_of(_made(self.criterion, self._of("criterion__")))
+        link = link_of(self._made_criterion())
         tags.classifier_tags.multi_label = link in ("sigmoid", "identity")
         tags.classifier_tags.multi_class = link == "softmax"
         return tags
@@ -362,8 +339,8 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
 class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
     """A regressor of any module, with the parameter names of skorch.
 
-    Args: see :class:`NeuralNetClassifier`. The criterion is a loss of values; y (n,) also fits a module whose
-        output is (n, 1).
+    Args: see :class:`NeuralNetClassifier`. The criterion is a loss of values, `nn.MSELoss` where it is None;
+        y (n,) also fits a module whose output is (n, 1).
 
     >>> import ranvier as rv
     >>> from ranvier.sklearn import NeuralNetRegressor
@@ -375,36 +352,7 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
     True
     """
 
-    def __init__(
-        self,
-        module: Any,
-        criterion: Any = nn.MSELoss,
-        *,
-        optimizer: Any = optim.SGD,
-        lr: float = 0.01,
-        max_epochs: int = 10,
-        batch_size: int = 128,
-        train_split: Any = 0.2,
-        callbacks: Any = None,
-        warm_start: bool = False,
-        verbose: int = 0,
-        random_state: Any = None,
-        **parameters: Any,
-    ) -> None:
-        super().__init__(
-            module,
-            criterion,
-            optimizer=optimizer,
-            lr=lr,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            train_split=train_split,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            verbose=verbose,
-            random_state=random_state,
-            **parameters,
-        )
+    _default_criterion = nn.MSELoss
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralNetRegressor:
         """Train the module with y (n,) or (n, outputs)."""

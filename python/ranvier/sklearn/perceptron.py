@@ -1,0 +1,266 @@
+"""Perceptron: what MLPClassifier, MLPRegressor and CNNClassifier have in common."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import validate_data
+
+import ranvier.nn as nn
+from ranvier.nn.mlp import mlp
+from ranvier.sklearn.base import NetworkEstimator
+from ranvier.sklearn.convergence import Convergence
+from ranvier.sklearn.settings import (
+    make_optimizer,
+    number,
+    one_of,
+    whole,
+)
+from ranvier.train import Trainer
+
+__all__ = ["ACTIVATIONS", "Perceptron"]
+
+Array = npt.NDArray[Any]
+ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
+
+
+class Perceptron(NetworkEstimator):
+    """What the classifier and the regressor have in common."""
+
+    # --- checks
+
+    def _check(self) -> None:
+        for name in ("alpha", "power_t", "tol"):
+            number(self, name)
+        for name in ("learning_rate_init", "epsilon"):
+            number(self, name, above=True)
+        for name in ("momentum", "beta_1", "beta_2", "dropout"):
+            number(self, name, 0, 1)
+        one_of(self, "learning_rate", ("constant", "invscaling", "adaptive"))
+        whole(self, "max_iter")
+        whole(self, "max_fun")
+        if self.batch_size != "auto":
+            whole(self, "batch_size")
+        if self.n_iter_no_change != math.inf:
+            whole(self, "n_iter_no_change")
+        if self.dtype not in (None, "float32", "float64"):
+            raise ValueError(
+                f"[{type(self).__name__}] got dtype {self.dtype!r}; expected 'float32', 'float64' or None"
+            )
+
+    def _hidden(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(size != int(size) or size < 1 for size in sizes):
+            raise ValueError(
+                f"[{type(self).__name__}] got hidden_layer_sizes {self.hidden_layer_sizes!r}; expected whole "
+                "numbers of at least 1"
+            )
+        return [int(size) for size in sizes]
+
+    def _dtype(self) -> str:
+        """lbfgs compares losses that differ little: float64."""
+        return self.dtype or ("float64" if self.solver == "lbfgs" else "float32")
+
+    def _validated(self, X: Any) -> Any:
+        return validate_data(self, self._arranged(X), accept_sparse="csr", dtype=self._dtype(), reset=False)
+
+    # --- the network
+
+    def _start(self, features: int, outputs: int) -> None:
+        """A new network, and the record of its training."""
+        self._generator = None
+        self.module_ = self._network(features, outputs)
+        self.n_layers_, self.n_outputs_ = len(self._linear()) + 1, outputs
+        self.t_ = 0
+        self._no_improvement_count = 0
+        if self.solver != "lbfgs":
+            self.loss_curve_: list[float] = []
+            self.best_loss_ = None if self.early_stopping else math.inf
+            self.validation_scores_: list[float] | None = None
+            self.validation_loss_curve_: list[float] | None = None
+            self.best_validation_score_ = -math.inf if self.early_stopping else None
+
+    def _network(self, features: int, outputs: int) -> nn.Sequential:
+        """With scikit-learn's initial values of the same random_state."""
+        sizes = [features, *self._hidden(), outputs]
+        activation = self.activation
+        if isinstance(activation, str):
+            activation = ACTIVATIONS.get(activation, activation)
+        network = mlp(
+            sizes,
+            activation=[activation] * (len(sizes) - 2),
+            init="zeros",
+            dropout=float(self.dropout),
+            batch_norm=bool(self.batch_norm),
+            dtype=self._dtype(),
+        )
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        for layer in network:
+            if isinstance(layer, nn.Linear):
+                bound = math.sqrt(factor / (layer.in_features + layer.out_features))
+                weight = self._random_state.uniform(-bound, bound, (layer.in_features, layer.out_features))
+                bias = self._random_state.uniform(-bound, bound, layer.out_features)
+                layer.weight.detach().numpy()[...] = weight.T
+                if layer.bias is not None:
+                    layer.bias.detach().numpy()[...] = bias
+        return network
+
+    def _linear(self) -> list[Any]:
+        return [layer for layer in self.module_ if isinstance(layer, nn.Linear)]
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights (inputs, outputs) of each layer, as views: writing to them changes the network."""
+        return [layer.weight.detach().numpy().T for layer in self._linear()]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The bias (outputs,) of each layer, as views; with batch_norm that of the norm after the layer."""
+        layers: list[Any] = [layer for layer in self.module_ if isinstance(layer, self._shifts())]
+        shifts = [layer.bias for layer in layers]
+        return [bias.detach().numpy() for bias in shifts if bias is not None]
+
+    def _shifts(self) -> tuple[type, ...]:
+        return (nn.Linear, nn.BatchNorm1d)
+
+    def _arranged(self, X: Any, reset: bool = False) -> Any:
+        """X as rows of features."""
+        return X
+
+    # --- training
+
+    def _fit_arrays(
+        self,
+        x: Any,
+        y: Array,
+        target: Array,
+        weights: Array | None,
+        validation: tuple[Any, ...] | None,
+        loss: Any,
+        incremental: bool,
+    ) -> Any:
+        """Train with `target` (n, outputs) or class indices (n,); `y` is what the score is compared with.
+
+        validation: (x, y, target, weights or None).
+        """
+        if self.solver == "lbfgs":
+            return self._fit_lbfgs(x, target, weights, loss)
+        if self.early_stopping and incremental:
+            raise ValueError(f"[{type(self).__name__}] partial_fit does not support early_stopping=True")
+        if self.early_stopping and validation is None:
+            (x, y, target, weights), validation = self._split(x, y, target, weights)
+        n = x.shape[0]
+        batch_size = self._batch_size(n)
+        mean_weight = 1.0 if weights is None else float(weights.mean())
+        penalty = float(self.alpha) / (2 * batch_size * mean_weight)
+        if not incremental or not hasattr(self, "trainer_"):
+            self.trainer_ = Trainer(self.module_, loss, self._optimizer(), l2=penalty)
+        self.trainer_.l2 = penalty
+        score: Callable[[], float] | None = None
+        if validation is not None:
+            xv, yv, tv, wv = validation
+            self.validation_scores_ = self.validation_scores_ or []
+            self.validation_loss_curve_ = self.validation_loss_curve_ or []
+            score = lambda: self._validation_score(xv, yv, wv)  # noqa: E731
+            validation = (xv, tv, wv)
+        self.n_iter_ = 0
+        recorder = Convergence(self, n, score, self._constant(target, weights), not incremental)
+        self._train(
+            x,
+            target,
+            weights,
+            epochs=1 if incremental else self.max_iter,
+            batch_size=batch_size,
+            shuffle=bool(self.shuffle),
+            validation=validation,
+            callbacks=[recorder, *(self.callbacks or ())],
+        )
+        if self.n_iter_ == self.max_iter and not recorder.stopped and not incremental:
+            warnings.warn(
+                f"[{type(self).__name__}] the maximum of {self.max_iter} iterations is reached, and the "
+                "training has not converged",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _optimizer(self) -> Any:
+        owner, parameters = type(self).__name__, list(self.module_.parameters())
+        settings: dict[str, Any] = {"lr": self.learning_rate_init}
+        if self.solver == "adam":
+            settings.update(betas=(self.beta_1, self.beta_2), eps=self.epsilon)
+        elif self.solver == "sgd":
+            nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
+            settings.update(momentum=self.momentum, nesterov=nesterov)
+        return make_optimizer(owner, self.solver, parameters, **settings)
+
+    def _batch_size(self, n: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n)
+        if self.batch_size > n:
+            warnings.warn(
+                f"[{type(self).__name__}] got batch_size {self.batch_size} for {n} samples; {n} is used",
+                stacklevel=5,
+            )
+        return min(int(self.batch_size), n)
+
+    def _split(self, x: Any, y: Array, target: Array, weights: Array | None) -> tuple[Any, Any]:
+        number(self, "validation_fraction", 0, 1, above=True)
+        arrays = [x, y, target] if weights is None else [x, y, target, weights]
+        parts = train_test_split(
+            *arrays,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._strata(y),
+        )
+        train, valid = parts[::2], parts[1::2]
+        if valid[0].shape[0] < 2:
+            raise ValueError(
+                f"[{type(self).__name__}] the validation set is too small; expected a larger "
+                "validation_fraction or more samples"
+            )
+        none = [None] * (weights is None)
+        return (*train, *none), (*valid, *none)
+
+    def _fit_lbfgs(self, x: Any, target: Array, weights: Array | None, loss: Any) -> Any:
+        n = x.shape[0]
+        total = n if weights is None else float(weights.sum())
+        optimizer = make_optimizer(
+            type(self).__name__,
+            "lbfgs",
+            list(self.module_.parameters()),
+            max_iter=self.max_iter,
+            max_eval=self.max_fun,
+            tolerance_grad=self.tol,
+            history_size=10,
+            line_search_fn="strong_wolfe",
+        )
+        self.trainer_ = Trainer(self.module_, loss, optimizer, l2=float(self.alpha) / (2 * total))
+        self._train(x, target, weights, epochs=1, batch_size=n, shuffle=False, callbacks=self.callbacks or ())
+        state = optimizer.state[optimizer.param_groups[0]["params"][0]]
+        self.n_iter_ = max(int(state["n_iter"]), 1)
+        self.loss_ = self._measured(x, target, weights) + self._constant(target, weights)
+        if self.n_iter_ >= self.max_iter:
+            warnings.warn(
+                f"[{type(self).__name__}] lbfgs reached the maximum of {self.max_iter} iterations, and has "
+                "not converged",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return self
+
+    def _constant(self, target: Array, weights: Array | None) -> float:
+        """What the loss that is recorded has more than the one that is trained."""
+        return 0.0
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
