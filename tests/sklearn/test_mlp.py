@@ -183,6 +183,18 @@ def test_class_weights():
         for weight in (None, "balanced")
     )
     assert (balanced.predict(X) == 1).sum() > 2 * (plain.predict(X) == 1).sum()
+    named = MLPClassifier(max_iter=30, random_state=0, class_weight={"rare": 1e3, "frequent": 1e-3})
+    labels = named.fit(X, np.where(y == 1, "rare", "frequent")).predict(X)
+    assert (labels == "rare").mean() > 0.9
+    with pytest.raises(ValueError, match="sample_weight below 0"):
+        named.fit(X, labels, sample_weight=-np.ones(600))
+
+
+def test_wrong_validation_data():
+    X, y = classes()
+    for given, message in ((X, "got validation_data of type ndarray"), ((X, y, y, y), "of type tuple")):
+        with pytest.raises(ValueError, match=message):
+            MLPClassifier(max_iter=2).fit(X, y, validation_data=given)
 
 
 def test_partial_fit():
@@ -275,6 +287,7 @@ def test_callbacks_are_notified():
         ({"batch_size": -1}, "got batch_size"),
         ({"dropout": 2}, "got dropout 2"),
         ({"learning_rate": "none"}, "got learning_rate"),
+        ({"solver": "SGD"}, "got solver 'SGD'; expected one of 'adam', 'lbfgs', 'sgd'"),
     ],
 )
 def test_wrong_settings(settings, message):

@@ -138,6 +138,11 @@ def test_several_outputs_and_weights():
     assert weighted.predict(X).mean() > 0.9
 
 
+def test_strings_that_are_not_marked():
+    with pytest.raises(ValueError, match=r"could not convert string.*categorical_features"):
+        TabularClassifier().fit(np.array([["a"], ["b"]], object), [0, 1])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -145,6 +150,7 @@ def test_several_outputs_and_weights():
         ({"dropout": -1}, "dropout -1"),
         ({"learning_rate": 0}, "learning_rate 0"),
         ({"categorical_features": ["city"]}, "category column 'city'"),
+        ({"categorical_features": [4]}, "category column 4 for X of 1 columns"),
         ({"activation": "rely"}, "'rely'"),
     ],
 )

@@ -91,17 +91,22 @@ class NetworkEstimator(BaseEstimator):
         return SparseBatches(x) if issparse(x) else x
 
     def _checked_weights(self, sample_weight: Any, x: Any, y: Any = None) -> Array | None:
-        """The weights of samples and, with `class_weight`, of their classes; None where there are none."""
+        """The weights of samples and, with `class_weight`, of their classes; None where there are none.
+
+        y: class indices (n,), or zeros and ones (n, k).
+        """
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, x, dtype=np.float64)
-            if not weights.any():
+            if (weights < 0).any() or not weights.any():
                 raise ValueError(
-                    f"[{type(self).__name__}] got a sample_weight of zeros; expected one above 0"
+                    f"[{type(self).__name__}] got a sample_weight below 0 or of zeros only; expected weights "
+                    "of at least 0, and one above"
                 )
         by_class = getattr(self, "class_weight", None)
         if by_class is not None:
-            factor = compute_sample_weight(by_class, y)
+            labels = self.classes_[y] if y.ndim == 1 else y
+            factor = compute_sample_weight(by_class, labels)
             weights = factor if weights is None else weights * factor
         return weights
 

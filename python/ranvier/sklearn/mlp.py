@@ -185,8 +185,8 @@ class MLPClassifier(NetworkClassifier, Perceptron):
             self.out_activation_ = "logistic" if target.ndim == 2 else "softmax"
         validation = None
         if validation_data is not None:
-            xv, yv, *wv = validation_data
-            validation = (self._validated(xv), *self._target(yv, loss), *(wv or [None]))
+            xv, yv, wv = self._parts(validation_data)
+            validation = (self._validated(xv), *self._target(yv, loss), wv)
         return self._fit_arrays(X, codes, target, weights, validation, loss, incremental)
 
     def _is_logistic(self) -> bool:

@@ -125,9 +125,9 @@ class MLPRegressor(NetworkRegressor, Perceptron):
             )
         validation = None
         if validation_data is not None:
-            xv, yv, *wv = validation_data
+            xv, yv, wv = self._parts(validation_data)
             yv = self._target(np.asarray(yv))
-            validation = (self._validated(xv), yv, yv, *(wv or [None]))
+            validation = (self._validated(xv), yv, yv, wv)
         return self._fit_arrays(X, target, target, weights, validation, loss, incremental)
 
     def _target(self, y: Array) -> Array:

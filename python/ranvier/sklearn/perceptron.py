@@ -42,6 +42,8 @@ class Perceptron(NetworkEstimator):
             number(self, name, above=True)
         for name in ("momentum", "beta_1", "beta_2", "dropout"):
             number(self, name, 0, 1)
+        if isinstance(self.solver, str) and self.solver.lower() in ("adam", "lbfgs", "sgd"):
+            one_of(self, "solver", ("adam", "lbfgs", "sgd"))
         one_of(self, "learning_rate", ("constant", "invscaling", "adaptive"))
         whole(self, "max_iter")
         whole(self, "max_fun")
@@ -53,6 +55,16 @@ class Perceptron(NetworkEstimator):
             raise ValueError(
                 f"[{type(self).__name__}] got dtype {self.dtype!r}; expected 'float32', 'float64' or None"
             )
+
+    def _parts(self, validation_data: Any) -> tuple[Any, Any, Any]:
+        """(X, y, sample_weight or None) of the validation data."""
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                f"[{type(self).__name__}] got validation_data of type {type(validation_data).__name__}; "
+                "expected (X, y) or (X, y, sample_weight)"
+            )
+        x, y, *weights = validation_data
+        return x, y, weights[0] if weights else None
 
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes

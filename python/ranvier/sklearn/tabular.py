@@ -49,7 +49,7 @@ class _Tabular(NetworkEstimator):
             self._codes: dict[int, dict[Any, int]] = {}
             self._is_category = self._marked(X, frame)
         if not self._is_category.any():
-            return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+            return self._numbers(X, reset)
         names = list(X.columns) if frame else range(np.asarray(X, object).shape[1])
         if len(names) != len(self._is_category):
             return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
@@ -60,7 +60,18 @@ class _Tabular(NetworkEstimator):
         table = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
         if frame:
             table = type(X)(dict(zip(names, table.T, strict=True)))
-        return validate_data(self, table, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        return self._numbers(table, reset)
+
+    def _numbers(self, X: Any, reset: bool) -> Array:
+        try:
+            return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        except ValueError as error:
+            if "could not convert string" not in str(error):
+                raise
+            raise ValueError(
+                f"[{type(self).__name__}] {error}; expected numbers, or categorical_features with the "
+                "columns of strings"
+            ) from None
 
     def _coded(self, i: int, column: Array, reset: bool) -> Array:
         values = [None if value is None or value != value else value for value in column.tolist()]
@@ -84,7 +95,12 @@ class _Tabular(NetworkEstimator):
                 return np.asarray(given, bool)
             if isinstance(column, str) and (names is None or column not in names):
                 raise ValueError(f"[{type(self).__name__}] got the category column {column!r}; X has none")
-            marked_columns[names.index(column) if isinstance(column, str) and names else int(column)] = True
+            index = names.index(column) if isinstance(column, str) and names else int(column)
+            if not -width <= index < width:
+                raise ValueError(
+                    f"[{type(self).__name__}] got the category column {index} for X of {width} columns"
+                )
+            marked_columns[index] = True
         return marked_columns
 
     def _validated(self, X: Any) -> Array:
@@ -257,7 +273,7 @@ class TabularRegressor(NetworkRegressor, _Tabular):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (128, 128),
+        hidden_layer_sizes: Any = (64, 64),
         *,
         n_members: int = 8,
         frequencies: int = 16,

@@ -1,0 +1,106 @@
+"""NeuralNetClassifier, NeuralNetRegressor and CNNClassifier: shapes, parameters, files."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import ranvier as rv
+from ranvier import nn
+from ranvier.sklearn import CNNClassifier, NeuralNetClassifier, NeuralNetRegressor
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X, Y = load_iris(return_X_y=True)
+DIGITS = load_digits()
+FAST = {"max_epochs": 2, "random_state": 0}
+
+
+def test_parameters_of_the_parts():
+    net = NeuralNetClassifier(
+        nn.Linear, module__in_features=4, module__out_features=3, optimizer="adam", **FAST
+    )
+    net.set_params(optimizer__weight_decay=0.5, criterion__label_smoothing=0.1)
+    net = clone(net).fit(X, Y)
+    assert net.optimizer_.param_groups[0]["weight_decay"] == 0.5
+    assert net.criterion_.label_smoothing == 0.1
+    assert net.get_params()["module__in_features"] == 4
+    assert len(net.history_["val_loss"]) == net.n_iter_ == 2
+    with pytest.raises(ValueError, match="Invalid parameter 'widht'"):
+        net.set_params(widht=3)
+    with pytest.raises(TypeError, match="got widht; expected parameters such as module__width"):
+        NeuralNetClassifier(nn.Linear, widht=3).fit(X, Y)
+
+
+def test_binary_logits_of_both_shapes():
+    flat = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0))
+    for module in (nn.Linear(4, 1), flat):
+        net = NeuralNetClassifier(
+            module, nn.BCEWithLogitsLoss, optimizer="adam", lr=0.05, max_epochs=20, batch_size=8
+        )
+        assert net.set_params(random_state=0).fit(X, Y > 0).score(X, Y > 0) > 0.95
+        np.testing.assert_allclose(net.predict_proba(X).sum(axis=1), 1, 1e-5)
+
+
+def test_images_and_indices():
+    images = DIGITS.images[:, None].astype(np.float32)
+    convolutional = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    net = NeuralNetClassifier(convolutional, optimizer="adam", lr=0.01, max_epochs=3, random_state=0)
+    assert net.fit(images, DIGITS.target).score(images, DIGITS.target) > 0.8
+    assert net.forward(images[:3]).shape == (3, 10)
+    rows = np.random.default_rng(0).integers(0, 9, (300, 3))
+    words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
+    net = NeuralNetClassifier(words, optimizer="adam", lr=0.1, max_epochs=10, random_state=0)
+    assert net.fit(rows, rows[:, 0] > 4).score(rows, rows[:, 0] > 4) > 0.9
+
+
+def test_files_warm_start_and_validation_data(tmp_path):
+    net = NeuralNetClassifier(rv.mlp([4, 5, 3]), train_split=(X[:9], Y[:9]), warm_start=True, **FAST).fit(
+        X, Y
+    )
+    net.save_params(tmp_path / "net.safetensors")
+    before = net.predict_proba(X)
+    net.fit(X, Y)
+    assert net.history_.epochs == 4
+    assert not np.array_equal(net.predict_proba(X), before)
+    net.load_params(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(net.predict_proba(X), before)
+
+
+@pytest.mark.parametrize(
+    ("net", "y", "message"),
+    [
+        (NeuralNetClassifier(nn.Linear(4, 2)), Y, "for 3 classes and CrossEntropyLoss"),
+        (
+            NeuralNetClassifier(nn.Linear(4, 1), nn.BCEWithLogitsLoss),
+            Y,
+            "for 3 classes and BCEWithLogitsLoss",
+        ),
+        (NeuralNetClassifier(nn.Linear(4, 3), nn.MSELoss), Y, "expected a classification loss"),
+        (NeuralNetClassifier(nn.Linear(4, 3), module__bias=False), Y, "that is made already"),
+        (NeuralNetRegressor(nn.Linear(4, 2)), Y * 1.0, "expected equal shapes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(net, y, message):
+    with pytest.raises(ValueError, match=message):
+        net.fit(X, y)
+
+
+def test_shapes_of_images():
+    settings = {"channels": (4,), "max_iter": 2, "random_state": 0}
+    images = DIGITS.images[:200]
+    three = CNNClassifier(**settings).fit(images, DIGITS.target[:200])
+    two = CNNClassifier(**settings).fit(images.reshape(200, 64), DIGITS.target[:200])
+    last = CNNClassifier(**settings).fit(images[..., None], DIGITS.target[:200])
+    for other in (two, last):
+        assert other.image_shape_ == three.image_shape_ == (1, 8, 8)
+        np.testing.assert_array_equal(other.predict_proba(images), three.predict_proba(images))
+    coloured = np.random.default_rng(0).random((20, 6, 5, 3))
+    assert CNNClassifier(**settings).fit(coloured, np.arange(20) % 2).image_shape_ == (3, 6, 5)
+    with pytest.raises(ValueError, match=r"got images of shape \(1, 9, 9\); expected \(1, 8, 8\)"):
+        three.predict(np.zeros((2, 9, 9)))
+    with pytest.raises(ValueError, match="got image_shape"):
+        CNNClassifier(image_shape=(4, 4)).fit(images.reshape(200, 64), DIGITS.target[:200])
+    with pytest.raises(ValueError, match="odd"):
+        CNNClassifier(kernel_size=2).fit(images, DIGITS.target[:200])
