@@ -75,6 +75,8 @@ REFUSED = {
     "dropout in evaluation": (lambda x: F.dropout(x, 0.5, True), "without a counterpart: Dropout"),
     "by numbers of NumPy": (lambda x: rv.one_hot(x.argmax(1), 6), "depends on the (inputs|size)"),
     "state": (stateful, "computes other operations|does not compute what the model does"),
+    "another rank for one row": (lambda x: x.squeeze() * 2, r"for inputs of shapes .*1, 6.*squeeze.dim."),
+    "at least one row": (lambda x: x[: max(1, len(x) // 2)], "does not compute what the model does"),
     "pooled indices": (
         lambda x: F.max_pool1d(x, 2, return_indices=True),
         "return_indices has no counterpart",

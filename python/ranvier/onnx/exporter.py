@@ -86,7 +86,7 @@ def export(
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes)
     modules = Modules(target)
-    runs, values = all_runs(target, modules, args, arrays, axes, symbols)
+    runs, values, further = all_runs(target, modules, args, arrays, axes, symbols)
     sources = [
         next((names[i], a) for i, of in axes.items() for a, n in of.items() if n == s) for s in symbols
     ]
@@ -98,7 +98,7 @@ def export(
         onnx.checker.check_model(proto, full_check=True)
     except Exception as error:  # onnx raises its own kinds
         raise ValueError(f"[onnx.export] the graph of the model is not valid: {error}") from None
-    _compare(proto, runs)
+    _compare(proto, runs + further)
     if path is not None:
         replace(path, proto.SerializeToString())
     return proto
@@ -108,21 +108,29 @@ def _compare(proto: Any, runs: list[Run]) -> None:
     """Raises ValueError unless the graph computes what the model did."""
     graph = load(proto)
     for one in runs:
-        found = graph(*one.inputs)
-        for got, (_, wanted) in zip(
-            found if isinstance(found, tuple) else (found,), one.outputs, strict=True
-        ):
-            array = got._array
-            fits = array.shape == wanted.shape and array.dtype == wanted.dtype
-            if fits and wanted.dtype.kind == "f":
-                finite = wanted[np.isfinite(wanted)]
-                scale = float(np.abs(finite).max()) if finite.size else 1.0
-                fits = np.allclose(array, wanted, rtol=1e-4, atol=1e-5 * max(scale, 1.0), equal_nan=True)
-            elif fits:
-                fits = bool((array == wanted).all())
-            if not fits:
-                shapes = [a.shape for a in one.inputs]
-                raise ValueError(
-                    f"[onnx.export] the graph does not compute what the model does for inputs of shapes "
-                    f"{shapes}; expected a model that depends on its inputs by operations on tensors alone"
-                )
+        try:
+            found = graph(*one.inputs)
+            results = found if isinstance(found, tuple) else (found,)
+            pairs = zip(results, one.outputs, strict=True)
+            fault = (
+                "" if all(_is_equal(got._array, wanted) for got, (_, wanted) in pairs) else "other results"
+            )
+        except ValueError as error:
+            fault = str(error)
+        if fault:
+            shapes = [a.shape for a in one.inputs]
+            raise ValueError(
+                f"[onnx.export] the graph does not compute what the model does for inputs of shapes {shapes} "
+                f"({fault}); expected a model that depends on its inputs by operations on tensors alone, and "
+                "does the same for all sizes of dynamic axes: squeeze(dim), not squeeze()"
+            )
+
+
+def _is_equal(array: Any, wanted: Any) -> bool:
+    if array.shape != wanted.shape or array.dtype != wanted.dtype:
+        return False
+    if wanted.dtype.kind != "f":
+        return bool((array == wanted).all())
+    finite = wanted[np.isfinite(wanted)]
+    scale = max(float(np.abs(finite).max(initial=0)), 1.0)
+    return np.allclose(array, wanted, rtol=1e-4, atol=1e-5 * scale, equal_nan=True)

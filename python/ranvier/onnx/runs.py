@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,10 +137,16 @@ def resized(array: Array, sizes: dict[int, int]) -> Array:
     return array
 
 
+_FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError)  # of a model
+
+
 def all_runs(
     target: Any, modules: Modules, args: Any, arrays: list[Any], axes: Axes, symbols: list[str]
-) -> tuple[list[Run], list[tuple[int, ...]]]:
-    """The runs, and the size of each dynamic axis in each of them."""
+) -> tuple[list[Run], list[tuple[int, ...]], list[Run]]:
+    """The runs, the size of each dynamic axis in each of them, and further runs to compare with.
+
+    The further ones have axes of size 1, where a model may do something else (`squeeze()`), or fail.
+    """
     base = {
         s: next(arrays[i].shape[a] for i, of in axes.items() for a, n in of.items() if n == s)
         for s in symbols
@@ -167,7 +173,12 @@ def all_runs(
             )
         runs.append(found)
         used_sizes.append(taken)
-    return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols]
+    ones = [{**base, s: 1} for s in symbols] + [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
+    further = []
+    for sizes in ones:
+        with suppress(*_FAILURES):
+            further.append(once(sizes, 7))
+    return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols], further
 
 
 def _other_sizes(base: dict[str, int], symbol: str) -> list[dict[str, int]]:
@@ -178,12 +189,10 @@ def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int], seed: int) 
     """The run; with smaller sizes, if the model does not take larger ones."""
     try:
         return once(sizes, seed), sizes
-    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except _FAILURES as error:
         less = {s: max(1, 2 * base[s] - n) for s, n in sizes.items()}
         if less not in (sizes, base):
-            try:
+            with suppress(*_FAILURES):
                 return once(less, seed), less
-            except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError):
-                pass
         what = f"of sizes {sizes}" if sizes != base else "with other values"
         raise ValueError(f"[onnx.export] the model fails for inputs {what}: {error}") from error
